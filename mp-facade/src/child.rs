@@ -1,0 +1,141 @@
+//! `Child<R>`: the handle of a process that was started here.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use mp_sys::child::{ChildError, ChildProcess, Ended};
+use mp_sys::deadline::Deadline;
+use serde::de::DeserializeOwned;
+
+use crate::exit::ExitError;
+use crate::outcome::Outcome;
+
+/// A process that was started here, and the value of type `R` that it will leave.
+///
+/// | property | |
+/// |---|---|
+/// | joins | any number of times, from any thread; each gives a copy of the value |
+/// | waits on | a pidfd, which [`AsFd`] gives: readable once the child has ended |
+/// | signals | through the pidfd: never to a stranger that got the process id |
+/// | drop | neither waits for the child nor ends it; it is reaped at the next start of a process or drop of a handle |
+/// | descriptors | two, until it is dropped |
+///
+/// # Fork safety
+/// A forked child inherits the handle but cannot wait: [`ChildError::NotParent`].
+///
+/// # Source
+/// Python's `multiprocessing.Process`; pidfd_open(2), waitid(2).
+pub struct Child<R> {
+    process: ChildProcess,
+    outcome: Outcome,
+    value: PhantomData<fn() -> R>,
+}
+
+impl<R: DeserializeOwned> Child<R> {
+    pub(crate) fn new(process: ChildProcess, outcome: Outcome) -> Self {
+        Self { process, outcome, value: PhantomData }
+    }
+
+    /// Waits until the child has ended, and gives the value that its closure returned.
+    ///
+    /// # Errors
+    /// [`ExitError::Panicked`] with the message, [`ExitError::Signaled`] with the signal, [`ExitError::Exited`] if it
+    /// called `exit`; and what can happen to the value on its way.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// let child = mp::fork(|| loop { std::thread::park() })?;
+    /// child.kill()?;
+    /// assert_eq!(child.join(), Err::<(), _>(mp::ExitError::Signaled(9)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn join(&self) -> Result<R, ExitError> {
+        loop {
+            if let Some(value) = self.join_until(Deadline::NEVER)? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Gives the value if the child has ended, `None` if it still runs.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn try_join(&self) -> Result<Option<R>, ExitError> {
+        self.join_timeout(Duration::ZERO)
+    }
+
+    /// Waits at most `timeout` (monotonic clock; `Duration::MAX` waits for ever); `None` if the child still runs then.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<Option<R>, ExitError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    fn join_until(&self, deadline: Deadline) -> Result<Option<R>, ExitError> {
+        let Some(ended) = self.process.wait(deadline)? else {
+            return Ok(None);
+        };
+        match ended {
+            // Killed after it left its value, but before it ended: what counts is how it ended.
+            Ended::Signaled(signal) => Err(ExitError::Signaled(signal)),
+            Ended::Exited(code) => self.outcome.take().unwrap_or(Err(ExitError::Exited(code))).map(Some),
+            Ended::Unknown => self.outcome.take().unwrap_or(Err(ExitError::StatusLost)).map(Some),
+        }
+    }
+}
+
+impl<R> Child<R> {
+    /// The child's process id. Ids are reused after a join: signal through this handle, not through the id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether the child still runs. A child that ended but was not joined is not alive.
+    ///
+    /// # Errors
+    /// [`ChildError::NotParent`] in a forked child that inherited the handle.
+    pub fn is_alive(&self) -> Result<bool, ChildError> {
+        Ok(self.process.wait(Deadline::after(Duration::ZERO))?.is_none())
+    }
+
+    /// Asks the child to end, by SIGTERM; `false` if it has ended already.
+    ///
+    /// # Errors
+    /// [`ChildError::System`] if the kernel refuses, for example for another user's process.
+    pub fn terminate(&self) -> Result<bool, ChildError> {
+        self.process.signal(SIGTERM)
+    }
+
+    /// Ends the child by SIGKILL, at whatever instruction it is; `false` if it has ended already.
+    ///
+    /// What it held in shared memory is passed on, and whoever must know is told.
+    ///
+    /// # Errors
+    /// [`ChildError::System`] if the kernel refuses, for example for another user's process.
+    pub fn kill(&self) -> Result<bool, ChildError> {
+        self.process.signal(SIGKILL)
+    }
+}
+
+/// As every Linux numbers them.
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+impl<R> AsFd for Child<R> {
+    /// The child's pidfd: readable once the child has ended. Python's `Process.sentinel`.
+    #[doc(alias = "sentinel")]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+impl<R> fmt::Debug for Child<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").field("pid", &self.pid()).finish_non_exhaustive()
+    }
+}

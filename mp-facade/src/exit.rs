@@ -1,0 +1,67 @@
+//! How a child can fail to give its value.
+
+use mp_sys::child::ChildError;
+
+/// Why [`Child::join`](crate::Child::join) has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExitError {
+    /// The closure panicked, with this message (at most
+    /// [`PANIC_MESSAGE_BYTES_MAX`](crate::PANIC_MESSAGE_BYTES_MAX) bytes of it). With `panic = "abort"` a panic is
+    /// [`Signaled`](Self::Signaled) by SIGABRT instead.
+    #[error("the child panicked: {0}")]
+    Panicked(String),
+    /// A signal ended the child.
+    #[error("the child was ended by signal {0}{name}", name = signal_name(*.0))]
+    Signaled(i32),
+    /// The child ended by itself without returning from its closure (`std::process::exit`), with this code.
+    #[error("the child ended with exit code {0} before its closure returned")]
+    Exited(i32),
+    /// Somebody else reaped the child: SIGCHLD is ignored, or another part of the program waits for any child.
+    #[error("the child's exit status was taken by somebody else (is SIGCHLD ignored?)")]
+    StatusLost,
+    /// The value is larger than [`RESULT_BYTES_MAX`](crate::RESULT_BYTES_MAX) in serialized form.
+    #[error("the child's value has {bytes} bytes, the limit is {limit}: share an Array instead")]
+    ResultTooLarge {
+        /// Bytes that it has.
+        bytes: usize,
+        /// Bytes that it may have.
+        limit: usize,
+    },
+    /// There was no memory for the value.
+    #[error("no space for the child's value of {bytes} bytes")]
+    NoSpaceForResult {
+        /// Bytes that it has.
+        bytes: usize,
+    },
+    /// The value's `Serialize` refused.
+    #[error("the child's value could not be serialized: {0}")]
+    Encode(String),
+    /// The value's `Deserialize` refused: types that need a self-describing format cannot travel.
+    #[error("the child's value could not be deserialized: {0}")]
+    Decode(String),
+    /// The handle cannot wait.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+}
+
+/// The names of the signals that end processes in practice, for the message.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        14 => " (SIGALRM)",
+        15 => " (SIGTERM)",
+        24 => " (SIGXCPU)",
+        25 => " (SIGXFSZ)",
+        31 => " (SIGSYS)",
+        _ => "",
+    }
+}

@@ -1,0 +1,3 @@
+//! The start methods, one file each. They differ in what a child begins with; what they give is a [`Child`](crate::Child).
+
+pub(crate) mod fork;

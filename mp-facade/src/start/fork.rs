@@ -1,0 +1,105 @@
+//! `fork`: a child that begins as a copy of its parent.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mp_sys::child::{self, ChildProcess, ForkAnyway, ForkError, PANIC_EXIT_CODE};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::child::Child;
+use crate::outcome::Outcome;
+
+/// Runs `body` in a new process that begins as a copy of this one, and gives its handle.
+///
+/// The child has everything that this process has, copied: variables, open descriptors, memory. Only kernel objects, and
+/// what is built on them, are shared: a [`Value`](crate::Value) made before the fork is the same value in both, a `Vec` is
+/// not. `body` may borrow local variables; what it captures by value is dropped in both processes.
+///
+/// stdout is flushed before the fork and at the end of `body`; then the child ends by `_exit`, without running exit
+/// handlers.
+///
+/// # Errors
+/// [`ForkError::OtherThreads`] while other threads run and [`ForkError::GuardHeld`] while the caller holds a guard: both
+/// would leave the child with what nobody can release. [`ForkError::OutOfProcesses`], [`ForkError::OutOfMemory`],
+/// [`ForkError::OutOfDescriptors`] at the system's limits. `body` has not run then.
+///
+/// # Fork safety
+/// A child may fork in turn. It cannot join its siblings.
+///
+/// # Crash
+/// If the child is killed, [`Child::join`] says by which signal; what it held is passed on. If this process is killed, the
+/// child goes on.
+///
+/// # Source
+/// Python's `multiprocessing.Process` with the start method "fork"; fork(2).
+///
+/// # Examples
+/// ```standalone_crate
+/// let words = vec!["shared", "by", "copy"];
+/// let child = mp::fork(|| words.concat().len())?;
+/// assert_eq!(child.join()?, 12);
+///
+/// let child = mp::fork(|| -> () { panic!("no more paper") })?;
+/// assert_eq!(child.join().unwrap_err().to_string(), "the child panicked: no more paper");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "Process")]
+#[doc(alias = "spawn")]
+pub fn fork<R, F>(body: F) -> Result<Child<R>, ForkError>
+where
+    F: FnOnce() -> R,
+    R: Serialize + DeserializeOwned,
+{
+    start(|run| child::fork(run), body)
+}
+
+/// As [`fork`], even while other threads run or the caller holds guards: the caller takes the responsibility by
+/// `unsafe { ForkAnyway::new() }`.
+///
+/// # Errors
+/// As [`fork`], but never `OtherThreads` and `GuardHeld`.
+pub fn fork_anyway<R, F>(responsible: ForkAnyway, body: F) -> Result<Child<R>, ForkError>
+where
+    F: FnOnce() -> R,
+    R: Serialize + DeserializeOwned,
+{
+    start(|run| child::fork_anyway(responsible, run), body)
+}
+
+fn start<R, F>(
+    fork: impl FnOnce(&mut dyn FnMut() -> i32) -> Result<ChildProcess, ForkError>,
+    body: F,
+) -> Result<Child<R>, ForkError>
+where
+    F: FnOnce() -> R,
+    R: Serialize + DeserializeOwned,
+{
+    let outcome = Outcome::new()?;
+    let mut body = Some(body);
+    let process = fork(&mut || match body.take() {
+        Some(body) => run(body, &outcome),
+        None => PANIC_EXIT_CODE,
+    })?;
+    Ok(Child::new(process, outcome))
+}
+
+/// The child's whole life.
+fn run<R: Serialize>(body: impl FnOnce() -> R, outcome: &Outcome) -> i32 {
+    // Serializing and dropping the value runs the user's code as well.
+    let whole = || outcome.leave_value(&body());
+    match catch_unwind(AssertUnwindSafe(whole)) {
+        Ok(()) => 0,
+        Err(payload) => {
+            outcome.leave_panic(message_of(&*payload));
+            PANIC_EXIT_CODE
+        }
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(message) = payload.downcast_ref::<&str>() {
+        return message;
+    }
+    payload.downcast_ref::<String>().map_or("(a panic without a message)", String::as_str)
+}

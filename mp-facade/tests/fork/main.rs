@@ -1,0 +1,11 @@
+//! `mp::fork` and `mp::Child` with real processes.
+#![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a test fails by a panic")]
+
+mod ends;
+mod results;
+mod starts;
+
+fn main() -> std::process::ExitCode {
+    let tests = [ends::TESTS, results::TESTS, starts::TESTS].concat();
+    mp_sys::testing::runner::main(&tests, mp::release_unused_memory)
+}

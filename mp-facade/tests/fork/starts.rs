@@ -1,0 +1,74 @@
+//! When a child starts, and when it is refused; and what happens to output.
+
+use std::io::{Read, Seek, Write};
+
+use mp::{ForkError, Lock, Value};
+use mp_sys::memory::make_memfd;
+use mp_sys::testing::tests;
+
+tests! {
+    refused_beside_another_thread,
+    refused_while_a_guard_is_held,
+    output_is_printed_once_and_not_lost,
+    no_descriptor_left,
+    many_children_at_once,
+}
+
+fn refused_beside_another_thread() {
+    std::thread::scope(|scope| {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        std::thread::Builder::new().spawn_scoped(scope, move || held.recv()).unwrap();
+        assert_eq!(mp::fork(|| ()).unwrap_err(), ForkError::OtherThreads(1));
+        drop(hold);
+    });
+    assert_eq!(mp::fork(|| 1).unwrap().join(), Ok(1));
+}
+
+fn refused_while_a_guard_is_held() {
+    let value = Value::new(1).unwrap();
+    let lock = Lock::new().unwrap();
+    let (guard, held) = (value.lock().unwrap(), lock.lock().unwrap());
+    let refused = mp::fork(|| ()).unwrap_err();
+    assert_eq!(refused, ForkError::GuardHeld(2));
+    assert_eq!(refused.to_string(), "fork while the calling thread holds 2 lock(s): drop the guards first");
+    drop(guard);
+    assert_eq!(mp::fork(|| ()).unwrap_err(), ForkError::GuardHeld(1));
+    drop(held);
+    assert_eq!(mp::fork(|| 1).unwrap().join(), Ok(1));
+}
+
+/// What is in stdout's buffer at the fork must not be written by both, and a child's output must be written at its end.
+#[expect(clippy::print_stdout, reason = "the case")]
+fn output_is_printed_once_and_not_lost() {
+    let mut file = std::fs::File::from(make_memfd().unwrap());
+    let kept = rustix::io::dup(rustix::stdio::stdout()).unwrap();
+    std::io::stdout().flush().unwrap();
+    rustix::stdio::dup2_stdout(&file).unwrap();
+    print!("before ");
+    let child = mp::fork(|| print!("child ")).unwrap();
+    child.join().unwrap();
+    print!("after");
+    std::io::stdout().flush().unwrap();
+    rustix::stdio::dup2_stdout(&kept).unwrap();
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "before child after");
+}
+
+fn no_descriptor_left() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: limit.maximum }).unwrap();
+    let refused = mp::fork(|| ()).map(|child| child.pid());
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(refused, Err(ForkError::OutOfDescriptors));
+    assert_eq!(mp::fork(|| 1).unwrap().join(), Ok(1));
+}
+
+fn many_children_at_once() {
+    let children: Vec<mp::Child<usize>> = (0..200).map(|n| mp::fork(|| n * n).unwrap()).collect();
+    for (n, child) in children.iter().enumerate() {
+        assert_eq!(child.join(), Ok(n * n));
+    }
+}

@@ -1,0 +1,261 @@
+//! Waiting that is right whether peers share a CPU or not.
+//!
+//! Waking an idle core takes 25-40 us on a virtual machine, a spinning peer answers in a third of one; but with both on
+//! one CPU, spinning only keeps the peer from running. So a waiter spins while the one it waits for last ran on another
+//! CPU, and sleeps at once if that is its own. Each side leaves the number of its CPU beside the word before it waits.
+//!
+//! The budget of a spin grows while spinning pays, up to [`SPIN_MAX`], and falls to zero when it does not (more runnable
+//! processes than CPUs); at zero, one wait in [`PROBE_EVERY`] tries again. There is no spinning at all on a machine with
+//! one CPU, nor under a cgroup quota below two CPUs, where a spin burns the time that the peer needs.
+//!
+//! # Why no wake-up is lost
+//! The poster stores the word, then looks for sleepers; the sleeper announces itself, then looks at the word (the kernel
+//! does, atomically with going to sleep). All four are sequentially consistent, so at least one sees the other. A sleeper
+//! that is killed leaves its announcement for ever: that costs later posts a needless system call, never a wake-up.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crossbeam_utils::Backoff;
+use rustix::thread::sched_getcpu;
+
+use crate::cgroup;
+use crate::deadline::{Deadline, now_nanos};
+use crate::futex::{self, Slept};
+
+/// The longest single spin.
+pub const SPIN_MAX: Duration = Duration::from_micros(50);
+/// The spin that a fresh [`Budget`] allows, and the one that a probe tries.
+pub const SPIN_FIRST: Duration = Duration::from_micros(10);
+/// Waits without spinning between two probes, once spinning did not pay.
+pub const PROBE_EVERY: u32 = 64;
+/// A budget below this is zero: shorter than the two looks at the clock that it needs.
+const SPIN_MIN_NANOS: u32 = 500;
+const SPIN_MAX_NANOS: u32 = 50_000;
+const SPIN_FIRST_NANOS: u32 = 10_000;
+
+/// How long the next spin may be. One per waiting place and process, or per thread: never shared between processes.
+#[derive(Debug)]
+pub struct Budget {
+    nanos: Cell<u32>,
+    /// Waits since spinning was given up.
+    idle: Cell<u32>,
+}
+
+impl Budget {
+    /// A budget that starts by trying.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { nanos: Cell::new(SPIN_FIRST_NANOS), idle: Cell::new(0) }
+    }
+
+    /// Spins until `done` or until the budget is used up, and learns from it. `false` means: sleep now.
+    ///
+    /// `peer_cpu` names the CPU that the other side last ran on, where that is known; it is asked again while spinning.
+    pub fn spin(&self, mut done: impl FnMut() -> bool, peer_cpu: impl Fn() -> Option<u32>) -> bool {
+        if done() {
+            return true;
+        }
+        let allowed = self.allowed();
+        if allowed == 0 || !spinning_helps() || shares_cpu(&peer_cpu) {
+            return false;
+        }
+        let end = now_nanos().saturating_add(u64::from(allowed));
+        let paid = loop {
+            let backoff = Backoff::new();
+            for _ in 0..ROUNDS_PER_LOOK {
+                if done() {
+                    break;
+                }
+                backoff.spin();
+            }
+            if done() {
+                break true;
+            }
+            if now_nanos() >= end || shares_cpu(&peer_cpu) {
+                break false;
+            }
+        };
+        self.learn(paid);
+        paid
+    }
+
+    fn allowed(&self) -> u32 {
+        let nanos = self.nanos.get();
+        if nanos > 0 {
+            return nanos;
+        }
+        let idle = self.idle.get().wrapping_add(1);
+        if idle < PROBE_EVERY {
+            self.idle.set(idle);
+            return 0;
+        }
+        self.idle.set(0);
+        SPIN_FIRST_NANOS
+    }
+
+    fn learn(&self, paid: bool) {
+        let nanos = self.nanos.get();
+        let next =
+            if paid { nanos.saturating_mul(2).clamp(SPIN_FIRST_NANOS, SPIN_MAX_NANOS) } else { nanos / 4 };
+        self.nanos.set(if next < SPIN_MIN_NANOS { 0 } else { next });
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Looks at the word between two looks at the clock and the CPUs: about half a microsecond.
+const ROUNDS_PER_LOOK: u32 = 8;
+
+/// The CPU that the caller runs on at the moment.
+#[must_use]
+pub fn current_cpu() -> u32 {
+    u32::try_from(sched_getcpu()).unwrap_or(u32::MAX)
+}
+
+fn shares_cpu(peer_cpu: &impl Fn() -> Option<u32>) -> bool {
+    peer_cpu().is_some_and(|cpu| cpu == current_cpu())
+}
+
+/// Whether this machine and this process's quota allow two processes to run at the same moment.
+fn spinning_helps() -> bool {
+    static HELPS: OnceLock<bool> = OnceLock::new();
+    *HELPS.get_or_init(|| {
+        let quota_allows = cgroup::cpu_quota().is_none_or(|cpus| cpus >= 2.0);
+        quota_allows && online_cpus() > 1
+    })
+}
+
+/// CPUs of the machine, not of this process's affinity: a process pinned to one CPU has peers on the others.
+fn online_cpus() -> usize {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    count_cpus(&text).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Counts a list as the kernel writes it: "0-3,8".
+fn count_cpus(list: &str) -> Option<usize> {
+    list.trim().split(',').try_fold(0_usize, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
+}
+
+/// A shared word with what its waiters need to know: who sleeps on it, and where its writer last ran.
+///
+/// | word | meaning |
+/// |---|---|
+/// | `value` | what is waited for |
+/// | `sleepers` | processes in the kernel, or about to be; a hint that may be too high for ever |
+/// | `writer_cpu` | CPU of the process that is expected to store `value`, plus one; 0 while unknown |
+///
+/// All zero is a valid start.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Signal {
+    value: AtomicU32,
+    sleepers: AtomicU32,
+    writer_cpu: AtomicU32,
+}
+
+impl Signal {
+    /// The word's value.
+    #[must_use]
+    pub fn get(&self) -> u32 {
+        self.value.load(Ordering::Acquire)
+    }
+
+    /// Says that the caller, who runs here, is the one who will store the next value.
+    pub fn announce_writer(&self) {
+        self.writer_cpu.store(current_cpu().wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Stores a value and wakes every sleeper, if there are any.
+    pub fn post(&self, value: u32) {
+        self.announce_writer();
+        self.value.store(value, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) != 0 {
+            futex::wake(&self.value, i32::MAX.unsigned_abs());
+        }
+    }
+
+    /// Waits while the word holds `value`. Returns what it holds then, `None` once `deadline` has passed.
+    pub fn wait_while(&self, value: u32, budget: &Budget, deadline: Deadline) -> Option<u32> {
+        let writer_cpu = || self.writer_cpu.load(Ordering::Relaxed).checked_sub(1);
+        if budget.spin(|| self.get() != value, writer_cpu) {
+            return Some(self.get());
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let outcome = loop {
+            let now = self.value.load(Ordering::SeqCst);
+            if now != value {
+                break Some(now);
+            }
+            if futex::wait_slice(&self.value, value, deadline) == Slept::SliceEnded && deadline.has_passed() {
+                break (self.get() != value).then(|| self.get());
+            }
+        };
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_falls_to_zero_and_probes_again() {
+        let budget = Budget::new();
+        assert_eq!(budget.allowed(), SPIN_FIRST_NANOS);
+        while budget.nanos.get() > 0 {
+            budget.learn(false);
+        }
+        let waits = (1..=PROBE_EVERY).position(|_| budget.allowed() > 0);
+        assert_eq!(waits, Some(63), "one wait in {PROBE_EVERY} spins");
+        budget.learn(true);
+        assert_eq!(budget.allowed(), SPIN_FIRST_NANOS);
+        for _ in 0..10 {
+            budget.learn(true);
+        }
+        assert_eq!(budget.allowed(), SPIN_MAX_NANOS);
+        assert_eq!(u128::from(SPIN_MAX_NANOS), SPIN_MAX.as_nanos());
+        assert_eq!(u128::from(SPIN_FIRST_NANOS), SPIN_FIRST.as_nanos());
+    }
+
+    #[test]
+    fn no_spin_beside_a_peer_on_the_same_cpu() {
+        let budget = Budget::new();
+        let looks = Cell::new(0_u32);
+        let look = || {
+            looks.set(looks.get() + 1);
+            false
+        };
+        // The test may be moved between CPUs, so the peer follows it.
+        assert!(!budget.spin(look, || Some(current_cpu())));
+        assert!(looks.get() <= ROUNDS_PER_LOOK + 2, "{} looks", looks.get());
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_deadline() {
+        let signal = Signal::default();
+        let budget = Budget::new();
+        assert_eq!(signal.wait_while(0, &budget, Deadline::after(Duration::from_millis(1))), None);
+        signal.post(3);
+        assert_eq!(signal.wait_while(0, &budget, Deadline::NEVER), Some(3));
+        assert_eq!(signal.sleepers.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn cpu_lists() {
+        assert_eq!(count_cpus("0-1\n"), Some(2));
+        assert_eq!(count_cpus("0,2-3,8"), Some(4));
+        assert_eq!(count_cpus("none"), None);
+    }
+}

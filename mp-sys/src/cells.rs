@@ -1,0 +1,373 @@
+//! Data that several processes use without a lock: one value, or a slice of them.
+//!
+//! Nothing here hands out a reference to an element: a peer may write it at any moment. Elements are loaded and stored,
+//! and elements of up to 8 bytes always as a whole:
+//!
+//! | size of the element | kept in | a load or store is |
+//! |---|---|---|
+//! | 1, 2, 4, 8 | its own size | one atomic access |
+//! | 3, 5, 6, 7 | the next power of two | one atomic access |
+//! | more than 8 | its own size | several accesses: an element may be seen half written |
+//!
+//! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
+
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, align_of, size_of};
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+    AtomicUsize, Ordering,
+};
+
+use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
+
+use crate::adaptive::Signal;
+use crate::copy;
+use crate::memory::{SPAN_ALIGN, Span};
+
+/// A type that may live in memory that several processes share.
+///
+/// It holds for every [`bytemuck::Pod`] type (integers, floats, arrays of them, derived structs), for `bool` and `char`,
+/// and for enums that derive bytemuck's traits: no padding, no pointers, and zero is a valid value. Implemented for all
+/// of them; there is nothing to implement by hand.
+pub trait Element: CheckedBitPattern + NoUninit + Zeroable + Send + Sync + 'static {}
+
+impl<T: CheckedBitPattern + NoUninit + Zeroable + Send + Sync + 'static> Element for T {}
+
+/// A number that has an atomic of its size; the tiers build read-modify-write operations on it.
+///
+/// # Safety
+/// - `Atomic` is an atomic integer of exactly the number's size.
+pub unsafe trait AtomicRepr: Element {
+    /// The atomic over the number's bits: the signed or unsigned integer itself, or a float's bits.
+    type Atomic: Sync + 'static;
+}
+
+macro_rules! atomic_repr {
+    ($($number:ty => $atomic:ty),* $(,)?) => {$(
+        // SAFETY: the sizes are equal, which the next line proves.
+        unsafe impl AtomicRepr for $number {
+            type Atomic = $atomic;
+        }
+        const _: () = assert!(size_of::<$number>() == size_of::<$atomic>());
+    )*};
+}
+
+atomic_repr! {
+    i8 => AtomicI8, i16 => AtomicI16, i32 => AtomicI32, i64 => AtomicI64, isize => AtomicIsize,
+    u8 => AtomicU8, u16 => AtomicU16, u32 => AtomicU32, u64 => AtomicU64, usize => AtomicUsize,
+    f32 => AtomicU32, f64 => AtomicU64,
+}
+
+/// Bytes from one element to the next.
+#[must_use]
+pub const fn stride_of<T>() -> usize {
+    let size = size_of::<T>();
+    if size < 8 { size.next_power_of_two() } else { size }
+}
+
+/// Whether one store can write a whole `T` where elements lie side by side.
+#[must_use]
+pub const fn is_whole<T>() -> bool {
+    matches!(size_of::<T>(), 1 | 2 | 4 | 8)
+}
+
+/// The value that `bits` are, or `T`'s zero if no `T` has these bits.
+pub(crate) fn checked<T: Element>(bits: T::Bits) -> T {
+    if !T::is_valid_bit_pattern(&bits) {
+        return T::zeroed();
+    }
+    // SAFETY: `Bits` has the layout of `T` by the contract of `CheckedBitPattern`, and the pattern was found valid.
+    unsafe { (&raw const bits).cast::<T>().read() }
+}
+
+/// `len` elements in a span, each loaded and stored by itself.
+#[derive(Debug)]
+pub struct SharedSlice<T> {
+    start: NonNull<u8>,
+    len: usize,
+    /// Keeps the memory.
+    _span: Span,
+    elements: PhantomData<fn() -> T>,
+}
+
+// SAFETY: every access is atomic or an untorn copy, and T may be used from any thread (`Element` asks for it).
+unsafe impl<T: Element> Send for SharedSlice<T> {}
+// SAFETY: as above.
+unsafe impl<T: Element> Sync for SharedSlice<T> {}
+
+impl<T: Element> SharedSlice<T> {
+    /// Bytes that a span for `len` elements needs; `None` if that overflows. Never 0.
+    #[must_use]
+    pub fn bytes_for(len: usize) -> Option<usize> {
+        const {
+            assert!(size_of::<T>() > 0, "an element has at least one byte");
+            assert!(align_of::<T>() <= SPAN_ALIGN, "an element is aligned to at most 64 bytes");
+        };
+        // Whole words: the last element of an odd size is accessed as one.
+        len.checked_mul(stride_of::<T>())?.max(1).checked_next_multiple_of(8)
+    }
+
+    /// Lays `len` elements into `span`, as they are there; gives the span back if it is too small.
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`Self::bytes_for`]`(len)` bytes.
+    pub fn new(span: Span, len: usize) -> Result<Self, Span> {
+        match Self::bytes_for(len) {
+            Some(bytes) if bytes <= span.len() => {
+                Ok(Self { start: span.start(), len, _span: span, elements: PhantomData })
+            }
+            _ => Err(span),
+        }
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where element `index` lies, `None` beyond the end.
+    #[inline]
+    fn place(&self, index: usize) -> Option<*mut u8> {
+        (index < self.len).then(|| self.start.as_ptr().wrapping_add(index.wrapping_mul(stride_of::<T>())))
+    }
+
+    /// Loads element `index` (acquire); `None` beyond the end.
+    #[inline]
+    #[must_use]
+    pub fn load(&self, index: usize) -> Option<T> {
+        let place = self.place(index)?;
+        // SAFETY: the element lies in the span, at a multiple of its stride, and is shared through this module only.
+        Some(unsafe { load_element::<T>(place) })
+    }
+
+    /// Stores element `index` (release); `false` beyond the end.
+    #[inline]
+    #[must_use]
+    pub fn store(&self, index: usize, value: T) -> bool {
+        let Some(place) = self.place(index) else {
+            return false;
+        };
+        // SAFETY: as in `load`.
+        unsafe { store_element::<T>(place, value) };
+        true
+    }
+
+    /// The atomic of element `index`; `None` beyond the end.
+    #[inline]
+    #[must_use]
+    pub fn atomic(&self, index: usize) -> Option<&T::Atomic>
+    where
+        T: AtomicRepr,
+    {
+        let place = self.place(index)?;
+        // SAFETY: the element lies in the span, has the atomic's size, is a multiple of it away from a cache line's
+        // start, and is accessed atomically only. The span lives as long as `self`.
+        Some(unsafe { &*place.cast::<T::Atomic>() })
+    }
+
+    /// Copies the elements from `at` on into `into`; `false` (and nothing copied) if they are not all there.
+    #[must_use]
+    pub fn copy_out(&self, at: usize, into: &mut [T]) -> bool {
+        if !self.covers(at, into.len()) {
+            return false;
+        }
+        if stride_of::<T>() != size_of::<T>() {
+            return into.iter_mut().zip(at..).all(|(slot, index)| match self.load(index) {
+                Some(value) => {
+                    *slot = value;
+                    true
+                }
+                None => false,
+            });
+        }
+        let shared = self.start.as_ptr().wrapping_add(at.wrapping_mul(size_of::<T>()));
+        let unit = copy::unit_of(size_of::<T>());
+        // SAFETY: the range was checked; both sides are multiples of the unit; `into` is exclusively borrowed. Bits that
+        // no T has are repaired below before anybody can look at them as a T.
+        unsafe { copy::load(into.as_mut_ptr().cast(), shared, size_of_val(into), unit) };
+        // SAFETY: `into` was just filled.
+        unsafe { repair(into.as_mut_ptr(), into.len()) };
+        true
+    }
+
+    /// Copies `from` over the elements from `at` on; `false` (and nothing copied) if they do not all fit.
+    #[must_use]
+    pub fn copy_in(&self, at: usize, from: &[T]) -> bool {
+        if !self.covers(at, from.len()) {
+            return false;
+        }
+        if stride_of::<T>() != size_of::<T>() {
+            return from.iter().zip(at..).all(|(value, index)| self.store(index, *value));
+        }
+        let shared = self.start.as_ptr().wrapping_add(at.wrapping_mul(size_of::<T>()));
+        let unit = copy::unit_of(size_of::<T>());
+        // SAFETY: the range was checked; both sides are multiples of the unit; `from` is borrowed.
+        unsafe { copy::store(shared, from.as_ptr().cast(), size_of_val(from), unit) };
+        true
+    }
+
+    fn covers(&self, at: usize, count: usize) -> bool {
+        at.checked_add(count).is_some_and(|end| end <= self.len)
+    }
+}
+
+/// One value in a span.
+#[derive(Debug)]
+pub struct SharedCell<T>(SharedSlice<T>);
+
+impl<T: Element> SharedCell<T> {
+    /// Bytes that a span for the value needs; `None` if that overflows.
+    #[must_use]
+    pub fn bytes() -> Option<usize> {
+        SharedSlice::<T>::bytes_for(1)
+    }
+
+    /// Lays a value into `span`, as it is there; gives the span back if it is too small.
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`Self::bytes`] bytes.
+    pub fn new(span: Span) -> Result<Self, Span> {
+        SharedSlice::new(span, 1).map(Self)
+    }
+
+    /// Loads the value (acquire).
+    #[inline]
+    #[must_use]
+    pub fn load(&self) -> T {
+        // SAFETY: `new` made room for one element, aligned; it is shared through this module only.
+        unsafe { load_element::<T>(self.0.start.as_ptr()) }
+    }
+
+    /// Stores the value (release).
+    #[inline]
+    pub fn store(&self, value: T) {
+        // SAFETY: as in `load`.
+        unsafe { store_element::<T>(self.0.start.as_ptr(), value) };
+    }
+
+    /// The atomic of the value.
+    #[inline]
+    #[must_use]
+    pub fn atomic(&self) -> &T::Atomic
+    where
+        T: AtomicRepr,
+    {
+        // SAFETY: as in `SharedSlice::atomic`, for the one element that `new` made room for.
+        unsafe { &*self.0.start.as_ptr().cast::<T::Atomic>() }
+    }
+}
+
+/// A [`Signal`] in a span: a word that several processes wait on.
+#[derive(Debug)]
+pub struct SharedSignal {
+    place: NonNull<Signal>,
+    _span: Span,
+}
+
+// SAFETY: a signal is atomics only, and the span keeps it mapped.
+unsafe impl Send for SharedSignal {}
+// SAFETY: as above.
+unsafe impl Sync for SharedSignal {}
+
+impl SharedSignal {
+    /// Lays a signal into `span`, as it is there (zero is a valid start); gives the span back if it is too small.
+    ///
+    /// # Errors
+    /// The span, if it is too small.
+    pub fn new(span: Span) -> Result<Self, Span> {
+        if span.len() < size_of::<Signal>() {
+            return Err(span);
+        }
+        Ok(Self { place: span.start().cast(), _span: span })
+    }
+}
+
+impl Deref for SharedSignal {
+    type Target = Signal;
+
+    fn deref(&self) -> &Signal {
+        // SAFETY: `new` found room for a signal at the aligned start of a span that nothing else uses; any bits are one.
+        unsafe { self.place.as_ref() }
+    }
+}
+
+/// # Safety
+/// - `place` has room for one stride of `T`, at a multiple of it (of `T`'s alignment above 8 bytes), mapped.
+/// - All other accesses to it are atomic accesses of that size or copies by [`copy`].
+#[inline]
+unsafe fn load_element<T: Element>(place: *mut u8) -> T {
+    let mut bits = MaybeUninit::<T::Bits>::uninit();
+    let private = bits.as_mut_ptr().cast::<u8>();
+    macro_rules! whole {
+        ($atomic:ty) => {{
+            // SAFETY: the caller's place is one stride, aligned and shared atomically.
+            let word = unsafe { <$atomic>::from_ptr(place.cast()) }.load(Ordering::Acquire).to_ne_bytes();
+            // SAFETY: the element's size is at most the word's.
+            unsafe { private.copy_from_nonoverlapping(word.as_ptr(), size_of::<T>()) };
+        }};
+    }
+    match stride_of::<T>() {
+        1 => whole!(AtomicU8),
+        2 => whole!(AtomicU16),
+        4 => whole!(AtomicU32),
+        8 => whole!(AtomicU64),
+        // SAFETY: `bits` has the element's size; the place is a multiple of the unit of that size.
+        size => unsafe { copy::load(private, place, size, copy::unit_of(size)) },
+    }
+    // SAFETY: every byte was written, and `Bits` allows any pattern.
+    checked(unsafe { bits.assume_init() })
+}
+
+/// # Safety
+/// As [`load_element`].
+#[inline]
+pub(crate) unsafe fn store_element<T: Element>(place: *mut u8, value: T) {
+    let bytes = bytemuck::bytes_of(&value);
+    macro_rules! whole {
+        ($atomic:ty) => {{
+            let mut word = [0; size_of::<$atomic>()];
+            for (slot, byte) in word.iter_mut().zip(bytes) {
+                *slot = *byte;
+            }
+            let value = bytemuck::cast(word);
+            // SAFETY: the caller's place is one stride, aligned and shared atomically.
+            unsafe { <$atomic>::from_ptr(place.cast()) }.store(value, Ordering::Release);
+        }};
+    }
+    match stride_of::<T>() {
+        1 => whole!(AtomicU8),
+        2 => whole!(AtomicU16),
+        4 => whole!(AtomicU32),
+        8 => whole!(AtomicU64),
+        // SAFETY: `bytes` has the element's size; the place is a multiple of the unit of that size.
+        size => unsafe { copy::store(place, bytes.as_ptr(), size, copy::unit_of(size)) },
+    }
+}
+
+/// Replaces what is no `T` by `T`'s zero. For `Pod` types the check is constant and the loop compiles to nothing.
+///
+/// # Safety
+/// - `first` points to `count` initialised elements' worth of bytes, exclusively borrowed.
+pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
+    for index in 0..count {
+        let element = first.wrapping_add(index);
+        // SAFETY: the element is initialised, and `Bits` allows any pattern and has T's layout.
+        let bits = unsafe { element.cast::<T::Bits>().read() };
+        if !T::is_valid_bit_pattern(&bits) {
+            // SAFETY: the caller lends the element for writing.
+            unsafe { element.write(T::zeroed()) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Every size of element, and the edges of a slice.
+
+use super::*;
+use crate::memory::Chunk;
+
+fn slice<T: Element>(len: usize) -> SharedSlice<T> {
+    let bytes = SharedSlice::<T>::bytes_for(len).unwrap();
+    SharedSlice::new(Chunk::new(bytes).unwrap().cut(bytes).unwrap(), len).unwrap()
+}
+
+fn round_trip<T: Element + PartialEq + std::fmt::Debug>(values: &[T]) {
+    let shared = slice::<T>(values.len() + 2);
+    assert!(shared.copy_in(1, values));
+    for (index, value) in values.iter().enumerate() {
+        assert_eq!(shared.load(index + 1), Some(*value));
+    }
+    assert_eq!(shared.load(0), Some(T::zeroed()));
+    assert_eq!(shared.load(values.len() + 1), Some(T::zeroed()));
+    let mut back = vec![T::zeroed(); values.len()];
+    assert!(shared.copy_out(1, &mut back));
+    assert_eq!(back, values);
+    assert!(shared.store(0, values[0]));
+    assert_eq!(shared.load(0), Some(values[0]));
+    let end = values.len() + 2;
+    assert_eq!(shared.load(end), None);
+    assert!(!shared.store(end, values[0]));
+    assert!(!shared.copy_in(3, values), "one beyond the end");
+    assert!(!shared.copy_out(usize::MAX, &mut back));
+}
+
+#[test]
+fn every_size_of_element() {
+    round_trip::<u8>(&[1, 2, 255]);
+    round_trip::<i16>(&[-1, 2, i16::MIN]);
+    round_trip::<[u8; 3]>(&[[1, 2, 3], [4, 5, 6]]);
+    round_trip::<f32>(&[1.5, f32::MIN]);
+    round_trip::<[u8; 5]>(&[[1, 2, 3, 4, 5]; 3]);
+    round_trip::<[u16; 3]>(&[[1, 2, 3]; 3]);
+    round_trip::<[u8; 7]>(&[[9; 7]; 3]);
+    round_trip::<u64>(&[u64::MAX, 1]);
+    round_trip::<[u32; 3]>(&[[1, 2, 3]; 5]);
+    round_trip::<u128>(&[u128::MAX, 7]);
+    round_trip::<[u8; 13]>(&[[7; 13]; 4]);
+    round_trip::<bool>(&[true, false, true]);
+    round_trip::<char>(&['a', 'é', '\u{10ffff}']);
+}
+
+#[test]
+fn bits_that_no_char_has_read_as_zero() {
+    let shared = slice::<char>(2);
+    let word: *mut u32 = shared.start.as_ptr().cast();
+    // SAFETY: the span holds two aligned words, used only here.
+    unsafe { word.write(0xd800) };
+    assert_eq!(shared.load(0), Some('\0'));
+    let mut back = ['x'; 2];
+    assert!(shared.copy_out(0, &mut back));
+    assert_eq!(back, ['\0'; 2]);
+}
+
+#[test]
+fn a_span_that_is_too_small_comes_back() {
+    let span = Chunk::new(4096).unwrap().cut(64).unwrap();
+    let span = SharedSlice::<u64>::new(span, 9).unwrap_err();
+    assert_eq!(SharedSlice::<u64>::new(span, 8).unwrap().len(), 8);
+    assert_eq!(SharedSlice::<u64>::bytes_for(usize::MAX), None);
+    assert_eq!(SharedSlice::<u64>::bytes_for(0), Some(8));
+}

@@ -1,0 +1,348 @@
+//! `fork` as a safe function, and the handle of the child that it makes.
+//!
+//! A forked child has a copy of one thread only. What other threads were doing (holding the allocator's lock, say) stays
+//! half done in it for ever, so [`fork`] refuses while there are other threads; and while the caller holds a lock of this
+//! workspace, since two processes would then believe to hold it. [`ForkAnyway`] is the override, `unsafe` to make.
+//!
+//! The child runs a closure and ends by `_exit`: it never returns into the caller's stack frames, and runs no exit
+//! handlers of the parent. Everything about a child goes through its pidfd, so a signal can never reach a stranger that
+//! got its process id.
+//!
+//! Source: fork(2), pidfd_open(2), waitid(2), _exit(2).
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, pidfd_open, pidfd_send_signal,
+    waitid,
+};
+
+use crate::OsError;
+use crate::deadline::Deadline;
+use crate::fork::{Epoch, PerProcess};
+use crate::robust;
+
+/// The exit code of a child whose closure panicked, as Rust programs have it.
+pub const PANIC_EXIT_CODE: i32 = 101;
+/// How long `fork` waits for threads that were joined already but still show in /proc.
+const ENDING_THREADS: Duration = Duration::from_millis(5);
+
+/// Why there is no child. Nothing has happened then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForkError {
+    /// Other threads run in this process: a child would inherit what they hold, without the threads that release it.
+    ///
+    /// Inside `#[test]` there is always a second thread: declare the test binary with `harness = false`, and call
+    /// `fork` from its `main`. In a program, fork before threads are started.
+    #[error(
+        "fork with {0} other thread(s) running: fork before starting threads (a #[test] always has one: use `harness = false`)"
+    )]
+    OtherThreads(usize),
+    /// The calling thread holds locks of this library: drop the guards first.
+    #[error("fork while the calling thread holds {0} lock(s): drop the guards first")]
+    GuardHeld(usize),
+    /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
+    #[error("the limit of processes is reached")]
+    OutOfProcesses,
+    /// There is no memory for another process.
+    #[error("no memory for another process")]
+    OutOfMemory,
+    /// There is no free descriptor for the child's handle.
+    #[error("no free file descriptor for the child's handle")]
+    OutOfDescriptors,
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to fork: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<Errno> for ForkError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::AGAIN => Self::OutOfProcesses,
+            Errno::NOMEM => Self::OutOfMemory,
+            Errno::MFILE | Errno::NFILE => Self::OutOfDescriptors,
+            other => Self::System(other.into()),
+        }
+    }
+}
+
+/// Proof that the caller answers for a fork that [`fork`] would refuse.
+#[derive(Debug)]
+pub struct ForkAnyway(());
+
+impl ForkAnyway {
+    /// Takes the responsibility.
+    ///
+    /// # Safety
+    /// - Until it ends or execs, the child calls nothing that takes a lock which another thread of the parent may have
+    ///   held: of the allocator only what the C library repairs, no stdio, no logging, no thread-locals of libraries.
+    /// - The child does not use data that a guard held by the parent lends.
+    #[must_use]
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Runs `body` in a new process, which ends with the exit code that `body` returns.
+///
+/// # Errors
+/// [`ForkError`]; `body` has not run anywhere then.
+pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
+    let held = robust::held_count();
+    if held > 0 {
+        return Err(ForkError::GuardHeld(held));
+    }
+    let others = other_threads()?;
+    if others > 0 {
+        return Err(ForkError::OtherThreads(others));
+    }
+    // SAFETY: there is no other thread and no held guard, so nothing is half done in the child.
+    fork_anyway(unsafe { ForkAnyway::new() }, body)
+}
+
+/// As [`fork`], whatever threads run and whatever the caller holds.
+///
+/// # Errors
+/// [`ForkError`], except `OtherThreads` and `GuardHeld`.
+pub fn fork_anyway(responsible: ForkAnyway, body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
+    let ForkAnyway(()) = responsible;
+    reap_abandoned();
+    flush_output();
+    // A descriptor of the kind that the child's handle needs: if none is free, fail before there is a child.
+    let reserved = pidfd_open(getpid(), PidfdFlags::empty())?;
+    // SAFETY: the caller vouches for the child's side (`ForkAnyway`); the parent's side has no conditions.
+    let forked = unsafe { libc::fork() };
+    match forked {
+        0 => run_child(body),
+        -1 => Err(last_errno().into()),
+        child => {
+            drop(reserved);
+            adopt(child)
+        }
+    }
+}
+
+/// The parent's side: take hold of the child before anything else can go wrong.
+fn adopt(child: i32) -> Result<ChildProcess, ForkError> {
+    let pid = Pid::from_raw(child).ok_or_else(|| ForkError::from(Errno::SRCH))?;
+    let adopted = |pidfd, ended| ChildProcess { pid, pidfd: Some(pidfd), parent: Epoch::current(), ended };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(adopted(pidfd, OnceLock::new())),
+        // It has ended, and SIGCHLD is ignored, so that the kernel did not keep it. A readable descriptor stands in.
+        Err(Errno::SRCH) => Ok(adopted(eventfd(1, EventfdFlags::CLOEXEC)?, OnceLock::from(Ended::Unknown))),
+        Err(error) => {
+            // Another thread took the descriptor that was reserved. The child is not reaped yet, so its id is its own.
+            let killed = rustix::process::kill_process(pid, Signal::KILL);
+            let reaped = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+            tracing::debug!(?killed, ?reaped, "a child without a handle was ended");
+            Err(error.into())
+        }
+    }
+}
+
+/// The child's side. Never returns into the parent's frames.
+fn run_child(body: impl FnOnce() -> i32) -> ! {
+    let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        // Dropping a payload may panic as well, and it is not needed.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+        PANIC_EXIT_CODE
+    });
+    // Flushing calls into the caller's stdout only if it replaced the C library's buffers, but never let it unwind.
+    let flushed = catch_unwind(flush_output);
+    let code = if flushed.is_ok() { code } else { PANIC_EXIT_CODE };
+    // SAFETY: _exit(2) ends the process and has no conditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Writes out what is buffered: before a fork, else both processes would print it; in a child, since `_exit` does not.
+fn flush_output() {
+    // A closed stdout loses its output with or without a fork.
+    if let Err(error) = std::io::stdout().flush() {
+        tracing::debug!(%error, "stdout could not be flushed");
+    }
+    // SAFETY: a null stream flushes every output stream of the C library, for native code in this process.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+/// Threads of this process besides the caller.
+///
+/// A thread that was joined may show for a moment longer: its end wakes the joiner before it leaves /proc.
+fn other_threads() -> Result<usize, ForkError> {
+    let deadline = Deadline::after(ENDING_THREADS);
+    loop {
+        // A folder has two links and one for each folder inside.
+        let links = rustix::fs::stat("/proc/self/task")?.st_nlink;
+        let others = usize::try_from(links).unwrap_or(usize::MAX).saturating_sub(3);
+        if others == 0 || deadline.has_passed() {
+            return Ok(others);
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn last_errno() -> Errno {
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+    /// Unknown: somebody else reaped it (SIGCHLD is ignored, or a `wait` for any child).
+    Unknown,
+}
+
+impl From<WaitIdStatus> for Ended {
+    fn from(status: WaitIdStatus) -> Self {
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (_, Some(signal)) => Self::Signaled(signal),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Why a child could not be waited for or signalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChildError {
+    /// The handle was inherited: only the process that forked a child can wait for it.
+    #[error("only the process that started a child can wait for it")]
+    NotParent,
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<Errno> for ChildError {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno.into())
+    }
+}
+
+/// A process that this one forked. Dropping the handle neither waits for it nor ends it.
+#[derive(Debug)]
+pub struct ChildProcess {
+    pid: Pid,
+    /// Taken out in `drop` only.
+    pidfd: Option<OwnedFd>,
+    parent: Epoch,
+    ended: OnceLock<Ended>,
+}
+
+impl ChildProcess {
+    /// The child's process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Waits until the child has ended, `None` if it still runs at `deadline`. Reaps it.
+    ///
+    /// # Errors
+    /// [`ChildError::NotParent`] in a forked child that inherited the handle.
+    pub fn wait(&self, deadline: Deadline) -> Result<Option<Ended>, ChildError> {
+        if let Some(ended) = self.ended.get() {
+            return Ok(Some(*ended));
+        }
+        if !self.parent.is_current() {
+            return Err(ChildError::NotParent);
+        }
+        if !deadline.is_never() && !poll_readable(self.as_fd(), deadline)? {
+            return Ok(None);
+        }
+        let ended = loop {
+            match waitid(WaitId::PidFd(self.as_fd()), WaitIdOptions::EXITED) {
+                Ok(Some(status)) => break status.into(),
+                Ok(None) | Err(Errno::INTR) => {}
+                // Another thread reaped it through this handle and is about to say how it ended, or somebody else did.
+                Err(Errno::CHILD) => break self.ended_elsewhere(),
+                Err(other) => return Err(other.into()),
+            }
+        };
+        Ok(Some(*self.ended.get_or_init(|| ended)))
+    }
+
+    /// A thread that reaped the child stores the status right after; nobody else will.
+    fn ended_elsewhere(&self) -> Ended {
+        let deadline = Deadline::after(ENDING_THREADS);
+        loop {
+            if let Some(ended) = self.ended.get() {
+                return *ended;
+            }
+            if deadline.has_passed() {
+                return Ended::Unknown;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sends a signal by number; `false` if the child has ended already.
+    ///
+    /// # Errors
+    /// [`ChildError::System`], for a number that is no signal.
+    pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
+        let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
+        if self.ended.get().is_some() {
+            return Ok(false);
+        }
+        match pidfd_send_signal(self.as_fd(), signal) {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) => Ok(false),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+impl AsFd for ChildProcess {
+    /// The child's pidfd: readable once the child has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_ref().expect("the pidfd is there until the handle is dropped").as_fd()
+    }
+}
+
+/// Waits until a descriptor is readable; `false` at the deadline.
+fn poll_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool, Errno> {
+    loop {
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        match poll(&mut fds, deadline.remaining_timespec().as_ref()) {
+            Ok(0) if deadline.has_passed() => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+/// Children whose handles were dropped while they ran: reaped at the next fork or drop, or by init when this process ends.
+static ABANDONED: PerProcess<Vec<OwnedFd>> = PerProcess::new();
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        if self.ended.get().is_some() || !self.parent.is_current() {
+            return;
+        }
+        if let Some(pidfd) = self.pidfd.take() {
+            ABANDONED.lock().push(pidfd);
+        }
+        reap_abandoned();
+    }
+}
+
+/// Reaps the children that nobody will wait for, as far as they have ended.
+pub fn reap_abandoned() {
+    ABANDONED.lock().retain(|pidfd| {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        matches!(waitid(WaitId::PidFd(pidfd.as_fd()), options), Ok(None) | Err(Errno::INTR))
+    });
+}

@@ -1,0 +1,56 @@
+//! Crash points: counted places between two steps of a protocol where a test kills the process.
+//!
+//! A protocol that promises to survive SIGKILL at any instruction calls [`point`] after each of its stores. Without the
+//! feature `crash-points` the call is nothing at all. With it, a test forks a child, arms it with [`die_at`]`(n)`, runs
+//! the operation, and the child dies at the n-th point that it meets; with n = 1, 2, 3, … until the child survives,
+//! every point has been tried.
+//!
+//! The counter is private to the process: a child inherits the armed count, so arm inside the child.
+
+#[cfg(feature = "crash-points")]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Points left until the process dies; 0 means disarmed.
+#[cfg(feature = "crash-points")]
+static LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// Dies here by SIGKILL if a test armed this point.
+#[cfg(feature = "crash-points")]
+#[inline]
+pub fn point() {
+    if LEFT.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    if LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+        die();
+    }
+}
+
+/// Nothing: the crate was built without the feature `crash-points`.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub fn point() {}
+
+/// Arms this process: the `n`-th point from now on kills it. 0 disarms it.
+#[cfg(feature = "crash-points")]
+pub fn die_at(n: u64) {
+    LEFT.store(n, Ordering::Relaxed);
+}
+
+/// How many more points this process survives, so that a test can tell "not reached" from "never armed".
+#[cfg(feature = "crash-points")]
+#[must_use]
+pub fn points_left() -> u64 {
+    LEFT.load(Ordering::Relaxed)
+}
+
+#[cfg(feature = "crash-points")]
+#[cold]
+fn die() -> ! {
+    // SAFETY: raise(3) is async-signal-safe and takes any signal number; SIGKILL cannot be caught or blocked.
+    unsafe { libc::raise(libc::SIGKILL) };
+    // The signal is delivered before raise returns to user space; the loop only satisfies the return type.
+    loop {
+        std::hint::spin_loop();
+    }
+}

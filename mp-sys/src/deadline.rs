@@ -1,0 +1,105 @@
+//! Points in time on the monotonic clock, as every wait of the workspace uses them.
+//!
+//! The public interfaces take a [`Duration`]; inside, it becomes a [`Deadline`] once, so that a wait made of several
+//! steps never waits longer than was asked for. Python's `multiprocessing` waits on the wall clock, and waits too long
+//! or too short when somebody sets it.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// A point in time on `CLOCK_MONOTONIC`, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// Nanoseconds since boot; `u64::MAX` (584 years) stands for never.
+    nanos: u64,
+}
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+impl Deadline {
+    /// The deadline that never passes.
+    pub const NEVER: Self = Self { nanos: u64::MAX };
+
+    /// The point in time that lies `timeout` from now; never if that overflows (`Duration::MAX`).
+    #[must_use]
+    pub fn after(timeout: Duration) -> Self {
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        Self { nanos: now_nanos().saturating_add(nanos) }
+    }
+
+    /// Whether this is the deadline that never passes.
+    #[must_use]
+    pub fn is_never(self) -> bool {
+        self.nanos == u64::MAX
+    }
+
+    /// Whether the point has passed.
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        !self.is_never() && now_nanos() >= self.nanos
+    }
+
+    /// The time left, zero if it has passed, `Duration::MAX` if it never does.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        if self.is_never() {
+            return Duration::MAX;
+        }
+        Duration::from_nanos(self.nanos.saturating_sub(now_nanos()))
+    }
+
+    /// The time left as the kernel takes it, `None` if the deadline never passes.
+    pub(crate) fn remaining_timespec(self) -> Option<Timespec> {
+        (!self.is_never()).then(|| timespec(self.nanos.saturating_sub(now_nanos())))
+    }
+
+    /// The point itself as the kernel takes it, `None` if the deadline never passes.
+    pub(crate) fn absolute_timespec(self) -> Option<Timespec> {
+        (!self.is_never()).then(|| timespec(self.nanos))
+    }
+}
+
+/// The monotonic clock in nanoseconds since boot.
+#[must_use]
+pub fn now_nanos() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let secs = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos)
+}
+
+fn timespec(nanos: u64) -> Timespec {
+    // Both quotients fit: u64::MAX nanoseconds are 1.8e10 seconds.
+    let tv_sec = i64::try_from(nanos / NANOS_PER_SEC).unwrap_or(i64::MAX);
+    let tv_nsec = i64::try_from(nanos % NANOS_PER_SEC).unwrap_or(0);
+    Timespec { tv_sec, tv_nsec }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overflow_means_never() {
+        assert_eq!(Deadline::after(Duration::MAX), Deadline::NEVER);
+        assert!(!Deadline::NEVER.has_passed());
+        assert_eq!(Deadline::NEVER.remaining(), Duration::MAX);
+        assert!(Deadline::NEVER.absolute_timespec().is_none());
+    }
+
+    #[test]
+    fn zero_has_passed_at_once() {
+        let deadline = Deadline::after(Duration::ZERO);
+        assert!(deadline.has_passed());
+        assert_eq!(deadline.remaining(), Duration::ZERO);
+    }
+
+    #[test]
+    fn nanoseconds_carry_into_seconds() {
+        let almost = Deadline { nanos: 1_999_999_999 };
+        assert_eq!(almost.absolute_timespec(), Some(Timespec { tv_sec: 1, tv_nsec: 999_999_999 }));
+        let next = Deadline { nanos: 2_000_000_000 };
+        assert_eq!(next.absolute_timespec(), Some(Timespec { tv_sec: 2, tv_nsec: 0 }));
+    }
+}

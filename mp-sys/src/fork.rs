@@ -1,0 +1,201 @@
+//! A process that knows that it was forked.
+//!
+//! Whatever is cached about a process (its identity, the chunk it allocates from, the children it may wait for) is wrong
+//! in a forked child. So everything cached carries the [`Epoch`] of the process that cached it. The epoch is one word in
+//! a page with `MADV_WIPEONFORK`: in any child, however it was made, the kernel shows zeros there, and the first look
+//! gives the child an epoch of its own. That costs two loads, and also catches a raw `clone`, which atfork handlers miss.
+//!
+//! Three pthread_atfork handlers do what must happen at the moment of the fork: the parent counts it (see [`forks`]), and
+//! the child forgets the locks that its parent's thread holds.
+//!
+//! Source: madvise(2), pthread_atfork(3).
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+/// The word that a fork wipes. Null until the first question; never unmapped.
+static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// The newest epoch in this process's line of ancestors: a fork copies it, so a child's epoch is always greater.
+static NEWEST: AtomicU64 = AtomicU64::new(0);
+/// Forks that this process and its ancestors made since the handlers were installed.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+static HANDLERS: Once = Once::new();
+
+/// Distinguishes a process from its ancestors. Siblings may share one: memory never passes between siblings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// The epoch of the process that asks.
+    #[inline]
+    #[must_use]
+    pub fn current() -> Self {
+        let page = PAGE.load(Ordering::Acquire);
+        if !page.is_null() {
+            // SAFETY: a non-null PAGE points to the one mapping made in `first_look`, aligned and never unmapped.
+            let epoch = unsafe { &*page }.load(Ordering::Relaxed);
+            if epoch != 0 {
+                return Self(epoch);
+            }
+        }
+        first_look()
+    }
+
+    /// Whether the process that asks is the one that this epoch was taken in.
+    #[inline]
+    #[must_use]
+    pub fn is_current(self) -> bool {
+        self == Self::current()
+    }
+}
+
+/// The first question in this process: make the page if there is none, and enter a fresh epoch into it.
+#[cold]
+fn first_look() -> Epoch {
+    install_handlers();
+    let word = page();
+    let fresh = NEWEST.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    match word.compare_exchange(0, fresh, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Epoch(fresh),
+        Err(earlier) => Epoch(earlier),
+    }
+}
+
+fn page() -> &'static AtomicU64 {
+    let existing = PAGE.load(Ordering::Acquire);
+    if !existing.is_null() {
+        // SAFETY: a non-null PAGE points to the one mapping made below, aligned and never unmapped.
+        return unsafe { &*existing };
+    }
+    let made = map_wiped_page();
+    match PAGE.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: `made` is a fresh private mapping of one page, aligned, zeroed and never unmapped.
+        Ok(_) => unsafe { &*made },
+        // A second thread was first. The spare page (4 KiB, at most one a thread, once) stays: unmapping it would be
+        // one more unsafe operation for nothing.
+        // SAFETY: as above for the mapping that the other thread published.
+        Err(other) => unsafe { &*other },
+    }
+}
+
+fn map_wiped_page() -> *mut AtomicU64 {
+    let length = rustix::param::page_size();
+    // SAFETY: a null hint without MAP_FIXED lets the kernel choose; no existing mapping is touched.
+    let mapped = unsafe {
+        mmap_anonymous(ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+    };
+    // One page of memory: without it nothing else of this process works either.
+    let page = mapped.expect("the kernel maps one page");
+    // SAFETY: the range is exactly the mapping made above; WIPEONFORK changes only what a child sees.
+    let advised = unsafe { madvise(page, length, Advice::LinuxWipeOnFork) };
+    advised.expect("MADV_WIPEONFORK works on private anonymous memory since Linux 4.14");
+    page.cast()
+}
+
+/// How many forks this process and its ancestors made since the first object was made.
+///
+/// An object that was made after the last fork cannot be known to another process by inheritance.
+#[inline]
+#[must_use]
+pub fn forks() -> u64 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Installs the atfork handlers once; what counts forks calls it before it relies on the count.
+///
+/// # Panics
+/// If the C library has no memory for one more entry.
+pub fn install_handlers() {
+    HANDLERS.call_once(|| {
+        // SAFETY: the handlers are plain functions for the life of the program, and only touch atomics and
+        // thread-locals without destructors.
+        let failed = unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
+        // ENOMEM is the only documented failure, for a few bytes.
+        assert_eq!(failed, 0, "pthread_atfork has memory for one entry");
+    });
+}
+
+extern "C" fn before_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+extern "C" fn in_child() {
+    crate::robust::forget_held();
+}
+
+/// Process-wide state behind a lock, which starts afresh in a forked child.
+///
+/// A child of a process with several threads may find a lock held by a thread that it does not have. So the state and
+/// its lock belong to an epoch: the first use in a child makes new ones. What the parent's state held is dropped in the
+/// child if nobody held the lock at the moment of the fork, else it is leaked there.
+#[derive(Debug)]
+pub struct PerProcess<T> {
+    current: AtomicPtr<Generation<T>>,
+}
+
+#[derive(Debug)]
+struct Generation<T> {
+    epoch: Epoch,
+    state: Mutex<T>,
+}
+
+impl<T: Default + Send + 'static> PerProcess<T> {
+    /// State that is made by `T::default()` at the first use in each process.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { current: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Locks this process's state.
+    pub fn lock(&'static self) -> MutexGuard<'static, T> {
+        let current = self.current.load(Ordering::Acquire);
+        if !current.is_null() {
+            // SAFETY: a non-null pointer comes from `Box::into_raw` in `renew`, and generations are never freed.
+            let generation: &'static Generation<T> = unsafe { &*current };
+            if generation.epoch.is_current() {
+                return generation.state.lock().unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        self.renew(current).state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    fn renew(&'static self, stale: *mut Generation<T>) -> &'static Generation<T> {
+        let epoch = Epoch::current();
+        let fresh = Box::into_raw(Box::new(Generation { epoch, state: Mutex::new(T::default()) }));
+        match self.current.compare_exchange(stale, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                if !stale.is_null() {
+                    // SAFETY: generations are never freed, so the replaced one is still there.
+                    discard(unsafe { &*stale });
+                }
+                // SAFETY: `fresh` was made above and is never freed.
+                unsafe { &*fresh }
+            }
+            Err(other) => {
+                // SAFETY: `fresh` came from `Box::into_raw` above and was not published.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: the published generation is never freed.
+                unsafe { &*other }
+            }
+        }
+    }
+}
+
+impl<T: Default + Send + 'static> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Drops what the parent's state held, unless a thread that this process does not have was using it.
+fn discard<T: Default>(stale: &Generation<T>) {
+    let inherited = match stale.state.try_lock() {
+        Ok(mut state) => std::mem::take(&mut *state),
+        Err(_) => return,
+    };
+    drop(inherited);
+}

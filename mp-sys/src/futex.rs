@@ -1,0 +1,69 @@
+//! Sleeping until a shared word changes, in bounded slices.
+//!
+//! Every futex here is shared (never `FUTEX_PRIVATE_FLAG`: a private wait never meets a wake from another process), and
+//! no single sleep is longer than [`SLICE`]. A process that is killed between being woken and doing what it was woken
+//! for takes the wake-up with it; whoever else waits then notices at the end of a slice instead of never.
+//!
+//! Why a wait cannot miss a change: the kernel compares the word with the expected value under its bucket lock, so a
+//! change before the comparison is seen there, and a change after it is followed by a wake that finds the sleeper.
+//!
+//! Source: futex(2).
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::thread::futex::{self, Flags};
+
+use crate::deadline::Deadline;
+
+/// The longest single sleep. A lost wake-up costs one slice at most.
+pub const SLICE: Duration = Duration::from_millis(40);
+
+/// How a sleep ended. None of them says what the word holds now: look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slept {
+    /// Somebody called [`wake`], or a signal came.
+    Woken,
+    /// The word did not hold the expected value any more: there was no sleep.
+    Changed,
+    /// A slice passed, or the deadline did.
+    SliceEnded,
+}
+
+/// Sleeps while `word` holds `expected`, for one slice at most and not past `deadline`.
+pub fn wait_slice(word: &AtomicU32, expected: u32, deadline: Deadline) -> Slept {
+    let slice = Deadline::after(SLICE).min(deadline);
+    let timeout = slice.remaining_timespec();
+    match futex::wait(word, Flags::empty(), expected, timeout.as_ref()) {
+        Ok(()) | Err(Errno::INTR) => Slept::Woken,
+        Err(Errno::AGAIN) => Slept::Changed,
+        // TIMEDOUT; anything else (a kernel without futexes) must not become a busy loop that never checks its deadline.
+        Err(_) => Slept::SliceEnded,
+    }
+}
+
+/// Wakes at most `count` sleepers of `word`; returns how many there were.
+pub fn wake(word: &AtomicU32, count: u32) -> usize {
+    // The call fails for an unmapped word only, and `word` is a reference.
+    futex::wake(word, Flags::empty(), count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_word_does_not_sleep() {
+        let word = AtomicU32::new(7);
+        assert_eq!(wait_slice(&word, 8, Deadline::NEVER), Slept::Changed);
+    }
+
+    #[test]
+    fn a_sleep_ends_with_its_slice_or_its_deadline() {
+        let word = AtomicU32::new(7);
+        assert_eq!(wait_slice(&word, 7, Deadline::NEVER), Slept::SliceEnded);
+        assert_eq!(wait_slice(&word, 7, Deadline::after(Duration::ZERO)), Slept::SliceEnded);
+        assert_eq!(wake(&word, 1), 0);
+    }
+}

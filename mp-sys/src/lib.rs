@@ -1,0 +1,56 @@
+//! The operating-system floor of the `mp` crates: the only library crate that may contain `unsafe`.
+//!
+//! `shm-core`, `kernel-ipc`, `manager-rt` and `mp-facade` are `#![forbid(unsafe_code)]`; what they need from the
+//! kernel, from pthreads or from raw memory is here, behind functions that check what they are given. It is pinned
+//! with `=` and promises no stability: use the crates above it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`identity`] | who am I, and is that other one still alive |
+//! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
+//! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
+//! | [`deadline`], [`futex`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
+//! | [`budget`], [`memory`] | how much memory may be reserved; memfd chunks and the spans cut from them |
+//! | [`robust`], [`locked`] | the lock that survives its owner, and data that only its holder can reach |
+//! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
+//! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
+//! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
+//!
+//! `docs/SAFETY.md` in the repository gives the argument for every module that contains `unsafe`.
+
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("mp-sys runs on Linux only for now: the other systems follow behind the same functions");
+
+pub mod adaptive;
+pub mod budget;
+#[expect(unsafe_code, reason = "typed atomics and copies over memory that peers write")]
+pub mod cells;
+mod cgroup;
+#[expect(unsafe_code, reason = "fork and _exit")]
+pub mod child;
+#[expect(unsafe_code, reason = "volatile and rep-movs copies over memory that peers write")]
+mod copy;
+#[cfg_attr(feature = "crash-points", expect(unsafe_code, reason = "raise(SIGKILL)"))]
+pub mod crash;
+pub mod deadline;
+#[expect(unsafe_code, reason = "atfork handlers and the page that a fork wipes")]
+pub mod fork;
+pub mod futex;
+pub mod identity;
+#[expect(unsafe_code, reason = "references into memory that a held lock protects")]
+pub mod locked;
+#[expect(unsafe_code, reason = "mappings and pointers into them")]
+pub mod memory;
+mod os_error;
+#[expect(unsafe_code, reason = "pthread robust mutexes")]
+pub mod robust;
+#[cfg(feature = "testing")]
+#[expect(unsafe_code, reason = "what tests do to their own process")]
+pub mod testing;
+
+pub use os_error::OsError;
+
+pub use crossbeam_utils::{Backoff, CachePadded};

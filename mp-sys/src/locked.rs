@@ -1,0 +1,389 @@
+//! Data in shared memory that only the holder of its lock can reach.
+//!
+//! A [`Locked`] owns a span: a robust mutex, two control words, and data. The control words may be looked at by anybody;
+//! the data is reached through [`Held`], which exists only while this thread holds the mutex, or through a [`Guard`] made
+//! from it, which lends the data in place as `&mut T`. That reference is exclusive because the span is (no other object of
+//! this process lies there), because the lock is (across processes as well), and because the types take whatever bits are
+//! there: what is no valid `T` (a `char` half written by a process that died) is zeroed before it is lent.
+//!
+//! | offset | what |
+//! |---|---|
+//! | 0 | the mutex (40 bytes with glibc on 64-bit systems) |
+//! | [`CONTROL_BYTES`] - 8 | two control words, 4 bytes each, whose meaning is the tier's |
+//! | [`CONTROL_BYTES`] | data |
+
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
+
+use crate::cells::{self, Element};
+use crate::crash;
+use crate::memory::{SPAN_ALIGN, Span};
+use crate::robust::{AcquireError, Acquired, Patience, RobustMutex};
+
+/// Bytes before the data.
+pub const CONTROL_BYTES: usize = size_of::<Control>();
+/// Control words of a lock.
+pub const CONTROL_WORDS: usize = 2;
+
+#[repr(C)]
+struct Control {
+    mutex: RobustMutex,
+    words: [AtomicU32; CONTROL_WORDS],
+}
+
+/// A lock in shared memory, and the data that it protects.
+pub struct Locked {
+    control: NonNull<Control>,
+    data_len: usize,
+    span: Span,
+}
+
+// SAFETY: everything behind the pointer is reached through a process-shared mutex or atomics; the span owns the mapping.
+unsafe impl Send for Locked {}
+// SAFETY: as above.
+unsafe impl Sync for Locked {}
+
+impl Locked {
+    /// Makes a free lock in `span`, over the data that is there; the control words become 0. `fill` may write the data
+    /// first: nobody else knows the lock yet, so it is not taken for that.
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`CONTROL_BYTES`] bytes.
+    pub fn new(span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
+        let Some(data_len) = span.len().checked_sub(CONTROL_BYTES) else {
+            return Err(span);
+        };
+        let control = span.start().cast::<Control>();
+        // SAFETY: the span is exclusively owned, large enough and aligned to a cache line; the mutex is the first field.
+        unsafe { RobustMutex::init(control.cast().as_ptr()) };
+        let locked = Self { control, data_len, span };
+        for word in locked.words() {
+            word.store(0, Ordering::Relaxed);
+        }
+        // Dropping this releases nothing: the thread's list does not have the mutex.
+        fill(&mut Held { locked: &locked, closes_section: false, not_send: PhantomData });
+        Ok(locked)
+    }
+
+    #[inline]
+    fn control(&self) -> &Control {
+        // SAFETY: the span keeps the memory mapped, and everything in `Control` is made for shared use.
+        unsafe { self.control.as_ref() }
+    }
+
+    /// The control words. Anybody may look; who may store is the tier's rule.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU32; CONTROL_WORDS] {
+        &self.control().words
+    }
+
+    /// Bytes of data.
+    #[must_use]
+    pub fn data_len(&self) -> usize {
+        self.data_len
+    }
+
+    /// Takes the lock. If its newest owner died, `repair` runs before anybody else can get it; a process that dies in
+    /// `repair` leaves the repair to the next one.
+    ///
+    /// # Errors
+    /// [`AcquireError`]; the lock is not held then.
+    #[inline(always)]
+    pub fn acquire(
+        &self,
+        patience: Patience,
+        repair: impl FnOnce(&mut Held<'_>),
+    ) -> Result<Held<'_>, AcquireError> {
+        let acquired = self.control().mutex.acquire(patience)?;
+        let mut held = Held { locked: self, closes_section: false, not_send: PhantomData };
+        if acquired == Acquired::OwnerDied {
+            held.take_over(repair);
+        }
+        Ok(held)
+    }
+
+    /// Whether the calling thread holds the lock.
+    #[must_use]
+    pub fn is_held_here(&self) -> bool {
+        self.control().mutex.held_here()
+    }
+
+    /// The lock word names a thread, and this process has it. Equal ids in another PID namespace look the same: then
+    /// the mapping is kept for nothing, which is harmless.
+    fn is_held_by_this_process(&self) -> bool {
+        let owner = self.control().mutex.owner();
+        owner != 0 && std::fs::exists(format!("/proc/self/task/{owner}")).unwrap_or(true)
+    }
+
+    /// The address of `bytes` bytes of data from `at` on.
+    ///
+    /// # Panics
+    /// If they do not lie in the data: the tiers compute offsets from the sizes they made the span for.
+    #[inline]
+    fn place(&self, at: usize, bytes: usize) -> *mut u8 {
+        let inside = at.checked_add(bytes).is_some_and(|end| end <= self.data_len);
+        assert!(inside, "an access lies inside the locked data");
+        self.control.as_ptr().cast::<u8>().wrapping_add(CONTROL_BYTES).wrapping_add(at)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // A forgotten guard. An unmapped lock that is held is lost for every process.
+        if self.is_held_by_this_process() {
+            tracing::warn!("a lock was dropped while this process holds it: its memory stays mapped");
+            self.span.leak();
+        }
+    }
+}
+
+impl std::fmt::Debug for Locked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Locked").field("mutex", &self.control().mutex).field("words", self.words()).finish()
+    }
+}
+
+/// A held lock: access to its data. Dropping it releases the lock.
+///
+/// It belongs to the thread that took it. In a forked child, dropping an inherited one does nothing.
+#[derive(Debug)]
+pub struct Held<'a> {
+    locked: &'a Locked,
+    /// Whether control word 0 becomes 0 at the release.
+    closes_section: bool,
+    /// A robust mutex belongs to its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a> Held<'a> {
+    /// The newest owner died: repair, then let the lock go on. The order matters (invariant 3 of [`crate::robust`]).
+    #[cold]
+    fn take_over(&mut self, repair: impl FnOnce(&mut Self)) {
+        struct Consistent<'a, 'b>(&'b mut Held<'a>);
+        impl Drop for Consistent<'_, '_> {
+            fn drop(&mut self) {
+                // SAFETY: this thread got the mutex from an owner that died and has not marked it since. This also
+                // runs when `repair` panics: an unmarked mutex would be lost for everybody at the release.
+                unsafe { self.0.locked.control().mutex.make_consistent() };
+            }
+        }
+        let consistent = Consistent(self);
+        repair(consistent.0);
+        crash::point();
+        drop(consistent);
+        crash::point();
+    }
+
+    /// The control words.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> &'a [AtomicU32; CONTROL_WORDS] {
+        self.locked.words()
+    }
+
+    /// Stores `mark` into control word 0, which becomes 0 again right before the lock is released: whoever finds it there
+    /// after an owner's death knows how far it came. (A guard that a forked child inherited stores nothing.)
+    #[inline]
+    pub fn open_section(&mut self, mark: u32) {
+        self.words()[0].store(mark, Ordering::Relaxed);
+        // A kill falls between two instructions, so the order of the instructions is all that counts.
+        compiler_fence(Ordering::SeqCst);
+        self.closes_section = true;
+    }
+
+    /// Loads 8 bytes of data.
+    ///
+    /// # Panics
+    /// If `at` is no multiple of 8 inside the data.
+    #[inline]
+    #[must_use]
+    pub fn load_word(&self, at: usize) -> u64 {
+        self.word(at).load(Ordering::Relaxed)
+    }
+
+    /// Stores 8 bytes of data by one store: a process that dies has stored all of them or none.
+    ///
+    /// The store is ordered after all earlier ones.
+    ///
+    /// # Panics
+    /// If `at` is no multiple of 8 inside the data.
+    #[inline]
+    pub fn store_word(&self, at: usize, value: u64) {
+        self.word(at).store(value, Ordering::Release);
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8), "a word lies at a multiple of 8");
+        let place = self.locked.place(at, size_of::<u64>());
+        // SAFETY: checked to lie in the data, which starts at a multiple of 8 (`CONTROL_BYTES` is asserted below);
+        // while the lock is held nobody accesses the data but through this `Held`, whose references end with it.
+        unsafe { AtomicU64::from_ptr(place.cast()) }
+    }
+
+    /// Reads a value.
+    ///
+    /// # Panics
+    /// If it does not lie in the data.
+    #[inline]
+    #[must_use]
+    pub fn read<T: Element>(&self, at: usize) -> T {
+        let place = self.locked.place(at, size_of::<T>());
+        // SAFETY: checked to lie in the data; `Bits` takes any pattern; the lock is held, so nobody writes.
+        cells::checked(unsafe { place.cast::<T::Bits>().read_unaligned() })
+    }
+
+    /// Writes a value of 1, 2, 4 or 8 bytes by one store: a process that dies has stored all of it or nothing.
+    ///
+    /// # Panics
+    /// If it does not lie in the data at a multiple of its size, or has another size.
+    #[inline]
+    pub fn write_whole<T: Element>(&mut self, at: usize, value: T) {
+        let place = self.locked.place(at, size_of::<T>());
+        assert!(cells::is_whole::<T>() && place.addr().is_multiple_of(size_of::<T>()), "one aligned store");
+        // SAFETY: checked to lie in the data, aligned to its size; the lock is held and `self` is exclusive.
+        unsafe { cells::store_element(place, value) };
+    }
+
+    /// Writes a value. A process that dies here may have written a part.
+    ///
+    /// # Panics
+    /// If it does not lie in the data.
+    #[inline]
+    pub fn write<T: Element>(&mut self, at: usize, value: T) {
+        let place = self.locked.place(at, size_of::<T>());
+        // SAFETY: checked to lie in the data; the lock is held and `self` is exclusive, so nobody else uses it.
+        unsafe { place.cast::<T>().write_unaligned(value) };
+    }
+
+    /// Reads `into.len()` values that lie side by side.
+    ///
+    /// # Panics
+    /// If they do not lie in the data.
+    pub fn read_slice<T: Element>(&self, at: usize, into: &mut [T]) {
+        let place = self.locked.place(at, size_of_val(into));
+        // SAFETY: checked to lie in the data; `into` is private memory; the lock is held, so nobody writes.
+        unsafe { into.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(place, size_of_val(into)) };
+        // SAFETY: `into` was just filled and is exclusively borrowed.
+        unsafe { cells::repair(into.as_mut_ptr(), into.len()) };
+    }
+
+    /// Writes `from` side by side. A process that dies here may have written a part.
+    ///
+    /// # Panics
+    /// If it does not lie in the data.
+    pub fn write_slice<T: Element>(&mut self, at: usize, from: &[T]) {
+        let place = self.locked.place(at, size_of_val(from));
+        // SAFETY: checked to lie in the data; `from` is private memory; the lock is held and `self` is exclusive.
+        unsafe { place.copy_from_nonoverlapping(from.as_ptr().cast(), size_of_val(from)) };
+    }
+
+    /// Copies `bytes` bytes of data from one place to another that does not overlap it.
+    ///
+    /// # Panics
+    /// If either does not lie in the data, or if they overlap.
+    pub fn copy_within(&mut self, from: usize, to: usize, bytes: usize) {
+        assert!(from.abs_diff(to) >= bytes, "the places do not overlap");
+        let (from, to) = (self.locked.place(from, bytes), self.locked.place(to, bytes));
+        // SAFETY: both lie in the data and do not overlap; the lock is held and `self` is exclusive.
+        unsafe { to.copy_from_nonoverlapping(from, bytes) };
+    }
+
+    /// Lends one value in place.
+    ///
+    /// # Panics
+    /// If it does not lie aligned in the data.
+    #[inline]
+    #[must_use]
+    pub fn into_guard<T: Element>(self, at: usize) -> Guard<'a, T> {
+        let place = self.aligned_place::<T>(at, size_of::<T>());
+        // SAFETY: checked to lie in the data, initialised (memory is born zeroed); the lock is held.
+        unsafe { cells::repair(place.as_ptr(), 1) };
+        Guard { data: place, held: self }
+    }
+
+    /// Lends `len` values in place.
+    ///
+    /// # Panics
+    /// If they do not lie aligned in the data.
+    #[inline]
+    #[must_use]
+    pub fn into_slice_guard<T: Element>(self, at: usize, len: usize) -> Guard<'a, [T]> {
+        let bytes = len.checked_mul(size_of::<T>()).expect("an access lies inside the locked data");
+        let place = self.aligned_place::<T>(at, bytes);
+        // SAFETY: checked to lie in the data, initialised (memory is born zeroed); the lock is held.
+        unsafe { cells::repair(place.as_ptr(), len) };
+        Guard { data: NonNull::slice_from_raw_parts(place, len), held: self }
+    }
+
+    #[inline]
+    fn aligned_place<T>(&self, at: usize, bytes: usize) -> NonNull<T> {
+        let place = self.locked.place(at, bytes).cast::<T>();
+        assert!(place.is_aligned(), "an access is aligned");
+        NonNull::new(place).expect("mapped memory does not start at address 0")
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.locked.control().mutex.release(|| {
+            if self.closes_section {
+                self.locked.words()[0].store(0, Ordering::Release);
+            }
+        });
+    }
+}
+
+/// A held lock that lends its data in place. Dropping it releases the lock.
+#[derive(Debug)]
+pub struct Guard<'a, T: ?Sized> {
+    data: NonNull<T>,
+    held: Held<'a>,
+}
+
+impl<'a, T: ?Sized> Guard<'a, T> {
+    /// The control words.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> &'a [AtomicU32; CONTROL_WORDS] {
+        self.held.words()
+    }
+
+    /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
+    #[inline]
+    #[must_use]
+    pub fn is_held_here(&self) -> bool {
+        self.held.locked.is_held_here()
+    }
+}
+
+impl<T: ?Sized> Deref for Guard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: made by `Held::into_guard`: valid, aligned, in memory that stays mapped, and under the held lock.
+        unsafe { self.data.as_ref() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for Guard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and `self` is exclusive.
+        unsafe { self.data.as_mut() }
+    }
+}
+
+// SAFETY: sharing a guard shares `&T` only, and `Element` types are Sync.
+unsafe impl<T: ?Sized + Sync> Sync for Guard<'_, T> {}
+
+const _: () = assert!(CONTROL_BYTES.is_multiple_of(8) && CONTROL_BYTES < SPAN_ALIGN);
+
+#[cfg(test)]
+mod tests;

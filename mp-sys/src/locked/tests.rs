@@ -1,0 +1,1 @@
+//! Tests of the lock and its guards inside one process.

@@ -1,0 +1,151 @@
+//! What tests of processes need (feature `testing`): a runner for tests that fork, children with deadlines, leak counts.
+//!
+//! libtest runs every test on a second thread, and `fork` refuses while there is one. So a test binary that forks is
+//! declared with `harness = false`; each module lists its tests by [`tests!`], and `main` gives the lists to
+//! [`runner::main`]. That runs each test in a process of its own, with a deadline, and fails it if it leaves descriptors, mappings, children or names behind.
+//!
+//! Nothing here sleeps to synchronise: waits end by an event, or by their deadline with a panic that says what was waited
+//! for.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::child::{ChildProcess, Ended, ForkAnyway, fork, fork_anyway};
+use crate::deadline::{Deadline, now_nanos};
+
+pub mod leaks;
+pub mod runner;
+
+pub use crate::tests;
+
+/// The longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs `body` in a forked child that exits with 0, or with 101 if `body` panics.
+///
+/// # Panics
+/// If there is no child.
+pub fn spawn(body: impl FnOnce()) -> ChildProcess {
+    let run = || {
+        body();
+        0
+    };
+    fork(run).expect("a test forks its child")
+}
+
+/// As [`spawn`], while the caller holds guards, which the child may drop but not use.
+///
+/// # Panics
+/// If there is no child.
+pub fn spawn_holding(body: impl FnOnce()) -> ChildProcess {
+    let run = || {
+        body();
+        0
+    };
+    // SAFETY: tests run on one thread (see `runner`), and the caller's part is the rule above.
+    let responsible = unsafe { ForkAnyway::new() };
+    fork_anyway(responsible, run).expect("a test forks its child")
+}
+
+/// Lets the kernel reap children by itself, as daemons ask for by ignoring SIGCHLD.
+pub fn ignore_sigchld() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Does nothing until the process is killed.
+pub fn hang() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Waits until a child has ended, and says how.
+///
+/// # Panics
+/// If it still runs after [`PATIENCE`]: it is killed first.
+pub fn ended(child: &ChildProcess) -> Ended {
+    let ended = child.wait(Deadline::after(PATIENCE)).expect("a test waits for its own child");
+    ended.unwrap_or_else(|| {
+        kill(child);
+        panic!("child {} still ran after {PATIENCE:?}", child.id());
+    })
+}
+
+/// Waits until a child has ended by itself, without a panic.
+///
+/// # Panics
+/// If it ended otherwise, or not within [`PATIENCE`].
+pub fn succeeded(child: &ChildProcess) {
+    assert_eq!(ended(child), Ended::Exited(0), "how child {} ended", child.id());
+}
+
+/// Kills a child by SIGKILL and waits until it is gone.
+///
+/// # Panics
+/// If the kernel refuses.
+pub fn kill(child: &ChildProcess) {
+    child.signal(Signal::KILL.as_raw()).expect("a test signals its own child");
+    child.wait(Deadline::after(PATIENCE)).expect("a test waits for its own child");
+}
+
+/// Waits until `condition` holds, looking again and again.
+///
+/// # Panics
+/// If it does not hold within [`PATIENCE`].
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Deadline::after(PATIENCE);
+    while !condition() {
+        assert!(!deadline.has_passed(), "waited {PATIENCE:?} until {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A small generator of moments and choices. `MP_SEED` repeats a run.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded by `MP_SEED`, else by the clock.
+    #[must_use]
+    pub fn new() -> Self {
+        let seed = std::env::var("MP_SEED").ok().and_then(|text| text.parse().ok());
+        Self::seeded(seed.unwrap_or_else(now_nanos))
+    }
+
+    /// With this seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        // Xorshift stays at 0 for ever.
+        Self(seed.max(1))
+    }
+
+    /// What repeats the run from here on.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0
+    }
+
+    /// A number below `bound`; 0 for a bound of 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.checked_rem(bound).unwrap_or(0)
+    }
+
+    /// Lets up to `bound` nanoseconds pass, busy.
+    pub fn pause(&mut self, bound: u64) {
+        let end = now_nanos().saturating_add(self.below(bound));
+        while now_nanos() < end {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,88 @@
+//! What a process holds: descriptors, mappings of shared memory, children, names in /dev/shm.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+
+/// Counts taken at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    descriptors: usize,
+    mappings: usize,
+    children: usize,
+    names: BTreeSet<String>,
+}
+
+impl Snapshot {
+    /// Counts what the calling process holds now.
+    #[must_use]
+    pub fn take() -> Self {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        Self {
+            // The folder is open while it is read: counted both times.
+            descriptors: entries("/proc/self/fd").len(),
+            mappings: maps
+                .lines()
+                .filter(|line| line.contains("/memfd:mp") || line.contains("/dev/shm/mp"))
+                .count(),
+            children: children(),
+            names: entries("/dev/shm").into_iter().filter(|name| name.starts_with("mp")).collect(),
+        }
+    }
+
+    /// What is there now and was not before; `None` if nothing is. Fewer than before is no leak.
+    #[must_use]
+    pub fn leaked_since(&self) -> Option<Leaks> {
+        let now = Self::take();
+        let leaks = Leaks {
+            descriptors: now.descriptors.saturating_sub(self.descriptors),
+            mappings: now.mappings.saturating_sub(self.mappings),
+            children: now.children.saturating_sub(self.children),
+            names: now.names.difference(&self.names).cloned().collect(),
+        };
+        let clean =
+            leaks.descriptors == 0 && leaks.mappings == 0 && leaks.children == 0 && leaks.names.is_empty();
+        (!clean).then_some(leaks)
+    }
+}
+
+/// What was left behind.
+#[derive(Debug)]
+pub struct Leaks {
+    descriptors: usize,
+    mappings: usize,
+    children: usize,
+    names: Vec<String>,
+}
+
+impl fmt::Display for Leaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { descriptors, mappings, children, names } = self;
+        write!(
+            f,
+            "left behind: {descriptors} descriptors, {mappings} mappings, {children} children, names {names:?}"
+        )
+    }
+}
+
+fn entries(folder: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Children of this process, zombies included.
+fn children() -> usize {
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    let is_child = |pid: &String| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Field 4, behind the command name in parentheses.
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)) == Some(&*own)
+    };
+    entries("/proc")
+        .iter()
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|pid| is_child(pid))
+        .count()
+}

@@ -1,0 +1,195 @@
+//! The test runner for binaries with `harness = false`.
+//!
+//! It speaks libtest's command line as far as `cargo test` and `cargo nextest` use it: `--list --format terse`, name
+//! filters, `--exact`, `--skip`. Each test runs in a process of its own, which leads a process group, so that whatever a
+//! test forked can be ended with it.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, WaitId, getpid};
+use rustix::process::{Signal, WaitIdOptions, kill_process_group, set_child_subreaper, setpgid, waitid};
+
+use crate::child::{Ended, fork};
+use crate::deadline::Deadline;
+use crate::testing::leaks::Snapshot;
+
+/// The longest that one test may take, in all.
+pub const TEST_TIME_MAX: Duration = Duration::from_secs(240);
+
+/// A test of a binary with `harness = false`.
+#[derive(Debug, Clone, Copy)]
+pub struct Test {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it does; it fails by a panic.
+    pub run: fn(),
+}
+
+/// Lists the named functions as the constant `TESTS`, for [`main`].
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const TESTS: &[$crate::testing::runner::Test] = &[$($crate::testing::runner::Test {
+            name: stringify!($name),
+            run: $name,
+        }),*];
+    };
+}
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Request {
+    list: bool,
+    exact: bool,
+    ignored_only: bool,
+    filters: Vec<String>,
+    skips: Vec<String>,
+}
+
+impl Request {
+    fn parse(arguments: impl Iterator<Item = String>) -> Self {
+        let mut request = Self::default();
+        let mut arguments = arguments;
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => request.list = true,
+                "--exact" => request.exact = true,
+                "--ignored" => request.ignored_only = true,
+                "--skip" => request.skips.extend(arguments.next()),
+                // Options with a value, which change nothing here.
+                "--format" | "--color" | "--test-threads" | "--logfile" | "-Z" => drop(arguments.next()),
+                option if option.starts_with('-') => {}
+                filter => request.filters.push(filter.to_owned()),
+            }
+        }
+        request
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let matches =
+            |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
+        // No test is marked as ignored, so a run of ignored tests has none.
+        !self.ignored_only
+            && (self.filters.is_empty() || self.filters.iter().any(matches))
+            && !self.skips.iter().any(matches)
+    }
+}
+
+/// Runs the tests that the command line asks for. `release` gives back what a library keeps for later, after each test
+/// and before its leaks are counted.
+#[expect(clippy::print_stdout, reason = "a test runner's output")]
+#[must_use]
+pub fn main(tests: &[Test], release: fn()) -> ExitCode {
+    let request = Request::parse(std::env::args().skip(1));
+    let wanted: Vec<&Test> = tests.iter().filter(|test| request.wants(test.name)).collect();
+    if request.list {
+        wanted.iter().for_each(|test| println!("{}: test", test.name));
+        return ExitCode::SUCCESS;
+    }
+    println!("\nrunning {} tests", wanted.len());
+    let started = Instant::now();
+    let before = Snapshot::take();
+    let mut failed: Vec<&str> = Vec::new();
+    for test in &wanted {
+        print!("test {} ... ", test.name);
+        // An unwritable stdout loses the report, not the verdict.
+        drop(std::io::stdout().flush());
+        match run_alone(test, release) {
+            Ok(()) => println!("ok"),
+            Err(reason) => {
+                println!("FAILED ({reason})");
+                failed.push(test.name);
+            }
+        }
+    }
+    if let Some(leaks) = before.leaked_since() {
+        println!("test binary FAILED: {leaks}");
+        failed.push("(the whole binary)");
+    }
+    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+    if !failed.is_empty() {
+        println!("\nfailures:\n    {}", failed.join("\n    "));
+    }
+    println!(
+        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        wanted.len().saturating_sub(failed.len()),
+        failed.len(),
+        tests.len().saturating_sub(wanted.len()),
+        started.elapsed().as_secs_f64(),
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one test in a child, and ends whatever it leaves running.
+fn run_alone(test: &Test, release: fn()) -> Result<(), String> {
+    // Orphans of the test become children of this process, so that they can be found.
+    set_child_subreaper(Some(getpid())).map_err(|error| format!("no subreaper: {error}"))?;
+    let child = fork(|| {
+        // Fails only if the parent was first.
+        let _group = setpgid(None, None);
+        let before = Snapshot::take();
+        (test.run)();
+        release();
+        match before.leaked_since() {
+            None => 0,
+            Some(leaks) => report(&leaks),
+        }
+    })
+    .map_err(|error| error.to_string())?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process group")?;
+    // Whoever is first, parent or child: the group exists before anybody could have to end it.
+    let _group = setpgid(Some(group), None);
+    let ended = child.wait(Deadline::after(TEST_TIME_MAX)).map_err(|error| error.to_string())?;
+    let left = end_group(group);
+    match ended {
+        None => Err(format!("still ran after {TEST_TIME_MAX:?}")),
+        Some(Ended::Exited(0)) if left == 0 => Ok(()),
+        Some(Ended::Exited(0)) => Err(format!("left {left} processes")),
+        Some(Ended::Exited(LEAKED)) => Err("leaked".to_owned()),
+        Some(Ended::Exited(101)) => Err("panicked".to_owned()),
+        Some(other) => Err(format!("{other:?}")),
+    }
+}
+
+/// Exit code of a test that passed but left something behind.
+const LEAKED: i32 = 102;
+
+#[expect(clippy::print_stdout, reason = "a test runner's output")]
+fn report(leaks: &crate::testing::leaks::Leaks) -> i32 {
+    println!("{leaks}");
+    LEAKED
+}
+
+/// Kills what is left of a test's process group, reaps it, and counts it.
+fn end_group(group: Pid) -> usize {
+    if kill_process_group(group, Signal::KILL).is_err() {
+        return 0;
+    }
+    let mut left = 0_usize;
+    while let Ok(Some(_)) = waitid(WaitId::Pgid(Some(group)), WaitIdOptions::EXITED) {
+        left = left.saturating_add(1);
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str) -> Request {
+        Request::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn the_command_lines_of_cargo_and_nextest() {
+        assert!(request("--list --format terse").list);
+        let one = request("--exact fork_twice --nocapture");
+        assert!(one.wants("fork_twice") && !one.wants("fork_twice_more"));
+        let some = request("fork --skip twice --test-threads 1");
+        assert!(some.wants("fork_once") && !some.wants("fork_twice") && !some.wants("lock"));
+        assert!(!request("--list --format terse --ignored").wants("fork_once"));
+        assert!(request("").wants("anything"));
+    }
+}

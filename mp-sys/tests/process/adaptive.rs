@@ -1,0 +1,90 @@
+//! The adaptive waiter between two processes, and the death of a sleeper.
+
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use mp_sys::adaptive::{Budget, Signal};
+use mp_sys::cells::SharedSignal;
+use mp_sys::deadline::Deadline;
+use mp_sys::memory::Chunk;
+use mp_sys::testing::{PATIENCE, eventually, kill, spawn, succeeded, tests};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+tests! { ping_pong_on_one_cpu, ping_pong_on_two_cpus, a_killed_sleeper_costs_nothing_but_a_wake, wait_times_out_beside_a_peer }
+
+const ROUNDS: u32 = 2_000;
+
+fn signal(chunk: &mut Chunk) -> SharedSignal {
+    SharedSignal::new(chunk.cut(size_of::<[AtomicU32; 3]>()).unwrap()).unwrap()
+}
+
+fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    // A machine with one CPU runs both there: the test still proves that nobody hangs.
+    if sched_setaffinity(None, &set).is_err() {
+        println!("CPU {cpu} does not exist here: not pinned");
+    }
+}
+
+/// Waits on one signal and answers on the other, until both have seen every round.
+fn play(mine: &Signal, other: &Signal, serves: bool) {
+    let budget = Budget::new();
+    for round in 1..=ROUNDS {
+        if serves {
+            other.post(round);
+        }
+        let seen = mine.wait_while(round - 1, &budget, Deadline::after(PATIENCE));
+        assert_eq!(seen, Some(round));
+        if !serves {
+            other.post(round);
+        }
+    }
+}
+
+fn ping_pong(cpus: [usize; 2]) {
+    let mut chunk = Chunk::new(4096).unwrap();
+    let (ping, pong) = (signal(&mut chunk), signal(&mut chunk));
+    let [here, there] = cpus;
+    let child = spawn(|| {
+        pin(there);
+        play(&ping, &pong, false);
+    });
+    pin(here);
+    play(&pong, &ping, true);
+    succeeded(&child);
+}
+
+fn ping_pong_on_one_cpu() {
+    ping_pong([0, 0]);
+}
+
+fn ping_pong_on_two_cpus() {
+    ping_pong([0, 1]);
+}
+
+fn a_killed_sleeper_costs_nothing_but_a_wake() {
+    let mut chunk = Chunk::new(4096).unwrap();
+    let (word, ready) = (signal(&mut chunk), signal(&mut chunk));
+    let sleeper = spawn(|| {
+        ready.post(1);
+        word.wait_while(0, &Budget::new(), Deadline::NEVER);
+    });
+    eventually("the sleeper runs", || ready.get() == 1);
+    kill(&sleeper);
+    let other = spawn(|| {
+        ready.post(2);
+        assert_eq!(word.wait_while(0, &Budget::new(), Deadline::after(PATIENCE)), Some(5));
+    });
+    eventually("the other sleeper runs", || ready.get() == 2);
+    word.post(5);
+    succeeded(&other);
+}
+
+fn wait_times_out_beside_a_peer() {
+    let mut chunk = Chunk::new(4096).unwrap();
+    let word = signal(&mut chunk);
+    let deadline = Deadline::after(Duration::from_millis(60));
+    assert_eq!(word.wait_while(0, &Budget::new(), deadline), None);
+    assert!(deadline.has_passed());
+}

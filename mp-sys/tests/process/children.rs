@@ -1,0 +1,147 @@
+//! Forking: what is refused, how children end, who may wait, and that nothing stays behind.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use mp_sys::child::{ChildError, Ended, ForkError, fork, reap_abandoned};
+use mp_sys::deadline::Deadline;
+use mp_sys::testing::leaks::Snapshot;
+use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+tests! {
+    exit_codes_panics_and_signals,
+    a_second_thread_is_refused_until_it_is_joined,
+    only_the_parent_waits,
+    two_threads_wait_for_one_child,
+    a_timeout_ends_the_wait_and_not_the_child,
+    dropped_handles_are_reaped_later,
+    no_descriptor_left_is_an_error_and_no_child,
+    no_process_left_is_an_error,
+    captures_are_dropped_in_both_processes,
+}
+
+fn exit_codes_panics_and_signals() {
+    assert_eq!(ended(&fork(|| 0).unwrap()), Ended::Exited(0));
+    assert_eq!(ended(&fork(|| 42).unwrap()), Ended::Exited(42));
+    let quiet_panic = || {
+        std::panic::set_hook(Box::new(|_| {}));
+        panic!("on purpose")
+    };
+    assert_eq!(ended(&fork(quiet_panic).unwrap()), Ended::Exited(101));
+    let looping = spawn(|| {
+        hang();
+    });
+    assert!(looping.signal(15).unwrap());
+    assert_eq!(ended(&looping), Ended::Signaled(15));
+    assert_eq!(ended(&looping), Ended::Signaled(15), "the status can be asked for again");
+    assert_eq!(looping.signal(15), Ok(false), "a reaped child gets no signal");
+    assert!(matches!(looping.signal(1000), Err(ChildError::System(_))));
+}
+
+fn a_second_thread_is_refused_until_it_is_joined() {
+    let (hold, held) = channel::<()>();
+    let thread = std::thread::Builder::new().spawn(move || held.recv()).unwrap();
+    let refused = fork(|| 0).unwrap_err();
+    assert_eq!(refused, ForkError::OtherThreads(1));
+    assert!(refused.to_string().contains("harness = false"), "{refused}");
+    drop(hold);
+    thread.join().unwrap().unwrap_err();
+    // The joined thread may show in /proc for a moment: fork waits for it.
+    for _ in 0..100 {
+        std::thread::Builder::new().spawn(|| {}).unwrap().join().unwrap();
+        succeeded(&fork(|| 0).unwrap());
+    }
+}
+
+fn only_the_parent_waits() {
+    let sibling = spawn(|| {
+        hang();
+    });
+    let other = spawn(|| assert_eq!(sibling.wait(Deadline::NEVER), Err(ChildError::NotParent)));
+    succeeded(&other);
+    kill(&sibling);
+}
+
+fn two_threads_wait_for_one_child() {
+    for _ in 0..50 {
+        let child = fork(|| 7).unwrap();
+        std::thread::scope(|scope| {
+            let waiters = [(); 2].map(|()| scope.spawn(|| ended(&child)));
+            for waiter in waiters {
+                assert_eq!(waiter.join().unwrap(), Ended::Exited(7));
+            }
+        });
+    }
+}
+
+fn a_timeout_ends_the_wait_and_not_the_child() {
+    let child = spawn(|| {
+        hang();
+    });
+    assert_eq!(child.wait(Deadline::after(Duration::from_millis(5))), Ok(None));
+    assert_eq!(child.wait(Deadline::after(Duration::ZERO)), Ok(None));
+    kill(&child);
+    assert_eq!(ended(&child), Ended::Signaled(9));
+}
+
+fn dropped_handles_are_reaped_later() {
+    let before = Snapshot::take();
+    for _ in 0..20 {
+        drop(fork(|| 0).unwrap());
+    }
+    eventually("every abandoned child is reaped", || {
+        reap_abandoned();
+        before.leaked_since().is_none()
+    });
+}
+
+fn no_descriptor_left_is_an_error_and_no_child() {
+    let before = Snapshot::take();
+    // The lowest free number becomes the limit.
+    let free = std::io::stdout().as_fd().try_clone_to_owned().unwrap().as_raw_fd();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit { current: Some(u64::try_from(free).unwrap()), maximum: limit.maximum },
+    )
+    .unwrap();
+    let outcome = fork(|| 0).map(|child| child.id());
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(outcome, Err(ForkError::OutOfDescriptors));
+    assert!(before.leaked_since().is_none());
+    succeeded(&fork(|| 0).unwrap());
+}
+
+fn no_process_left_is_an_error() {
+    // The limit binds ordinary users only: a child becomes one.
+    let child = spawn(|| {
+        if rustix::process::geteuid().is_root() {
+            let nobody = rustix::process::Uid::from_raw(65_534);
+            rustix::thread::set_thread_uid(nobody).unwrap();
+        }
+        setrlimit(Resource::Nproc, Rlimit { current: Some(1), maximum: Some(1) }).unwrap();
+        // This process is the one that is allowed, unless the user has others: either way none is left.
+        assert_eq!(fork(|| 0).map(|child| child.id()), Err(ForkError::OutOfProcesses));
+    });
+    succeeded(&child);
+}
+
+fn captures_are_dropped_in_both_processes() {
+    struct Counted<'a>(&'a Cell<u32>);
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let drops = Cell::new(0);
+    let counted = Counted(&drops);
+    let child = fork(|| {
+        drop(counted);
+        i32::try_from(drops.get()).unwrap()
+    });
+    assert_eq!(drops.get(), 1, "in the parent, with the closure");
+    assert_eq!(ended(&child.unwrap()), Ended::Exited(1), "in the child, by the closure");
+}

@@ -1,0 +1,16 @@
+//! Fork, identity, locks and waiting, between real processes.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::mem_forget, reason = "a forgotten guard is one of the cases")]
+#![expect(clippy::print_stdout, reason = "a test says what it could not try")]
+
+mod adaptive;
+mod children;
+#[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
+mod fork_awareness;
+#[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
+mod locks;
+
+fn main() -> std::process::ExitCode {
+    let tests = [adaptive::TESTS, children::TESTS, fork_awareness::TESTS, locks::TESTS].concat();
+    mp_sys::testing::runner::main(&tests, || {})
+}

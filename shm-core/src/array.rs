@@ -1,0 +1,391 @@
+//! `Array<T>`: many values in shared memory behind one lock.
+//!
+//! # How an element is never half written
+//! An element of 1, 2, 4 or 8 bytes is stored by one store. Of any other size, `set` writes it into a journal first:
+//!
+//! | offset | what |
+//! |---|---|
+//! | 0 | the journal's word: 0, or the index plus one of an element that is being replaced |
+//! | 8 | the journal's copy of the new element |
+//! | then, aligned | the elements |
+//!
+//! The new element is written into the journal, then the word is stored (from here on the element *is* replaced), then the
+//! element is copied to its place, then the word is cleared. Whoever takes the lock from a process that died in between
+//! copies again, which is harmless to repeat.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{align_of, size_of};
+use std::ops::{Deref, DerefMut, Range};
+use std::time::Duration;
+
+use mp_sys::cells::is_whole;
+use mp_sys::crash;
+use mp_sys::locked::{CONTROL_BYTES, Guard, Held};
+use mp_sys::memory::{MemoryError, SPAN_ALIGN};
+use mp_sys::robust::Patience;
+
+use crate::element::Element;
+use crate::error::{ArrayError, LockError, LockResult, RangeError};
+use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
+
+/// A fixed number of values that processes share, behind one lock.
+///
+/// | property | |
+/// |---|---|
+/// | size | `len` elements and about 64 bytes, rounded up |
+/// | shared with | processes forked after it was made |
+/// | reentrant | no: using the array while this thread holds its guard is [`LockError::Deadlock`] |
+/// | fair | no |
+/// | recovers | at once: the kernel wakes a waiter when the holder dies |
+/// | drop | gives this process's handle up; the array lives as long as any process has it |
+///
+/// A range takes the lock once. For many single elements, take [`lock`](Self::lock) once and use the slice that it lends.
+///
+/// # Fork safety
+/// A forked child shares the array. It never holds what its parent holds: an inherited guard does nothing there.
+///
+/// # Crash
+/// `set` stores the whole element or nothing, and never poisons. A process that dies in `write`, `write_all`, `fill` or
+/// `set_c_bytes`, or while it holds the guard of [`lock`](Self::lock), poisons the array: everybody gets
+/// [`LockError::Poisoned`] until [`clear_poison`](Self::clear_poison).
+///
+/// # Source
+/// Python's `multiprocessing.Array`, which takes its lock once for every element of a loop. Negative indices do not exist
+/// here.
+///
+/// # Examples
+/// ```
+/// use shm_core::{Array, ArrayError, RangeError};
+///
+/// let scores = Array::from_slice(&[3_i32, 1, 2])?;
+/// scores.set(1, 10)?;
+/// scores.lock().unwrap().sort(); // the guard is a slice
+/// assert_eq!(scores.to_vec()?, [2, 3, 10]);
+/// let error = scores.get(3).unwrap_err();
+/// assert_eq!(error, ArrayError::Range(RangeError::OutOfRange { start: 3, end: 4, len: 3 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "SynchronizedArray")]
+pub struct Array<T: Element> {
+    protected: Protected,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+/// Bytes of a word.
+const WORD: usize = 8;
+/// Where the journal keeps the new element.
+const JOURNAL: usize = WORD;
+
+impl<T: Element> Array<T> {
+    const ALIGN: usize = {
+        assert!(size_of::<T>() > 0, "an element has at least one byte");
+        assert!(align_of::<T>() <= SPAN_ALIGN, "an element is aligned to at most 64 bytes");
+        if align_of::<T>() > WORD { align_of::<T>() } else { WORD }
+    };
+    /// Where element 0 lies in the data. Elements of one store need no journal.
+    const FIRST: usize = {
+        let before = if is_whole::<T>() { 0 } else { JOURNAL + size_of::<T>() };
+        (CONTROL_BYTES + before).next_multiple_of(Self::ALIGN) - CONTROL_BYTES
+    };
+
+    /// Makes an array of `len` zeros. An array of 0 elements is allowed, and has none.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
+    pub fn zeroed(len: usize) -> Result<Self, MemoryError> {
+        Self::make(len, |_| {})
+    }
+
+    /// Makes an array with a copy of `values`.
+    ///
+    /// # Errors
+    /// As [`zeroed`](Self::zeroed).
+    pub fn from_slice(values: &[T]) -> Result<Self, MemoryError> {
+        Self::make(values.len(), |held| held.write_slice(Self::FIRST, values))
+    }
+
+    fn make(len: usize, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, MemoryError> {
+        let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(Self::FIRST));
+        let bytes = bytes.ok_or(MemoryError::NoSpace { wanted: u64::MAX, available: 0 })?;
+        Ok(Self { protected: Protected::new(bytes, Self::redo, fill)?, len, elements: PhantomData })
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Element `index`.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`]; [`LockError::Poisoned`] with the element inside; [`LockError::Deadlock`] while this
+    /// thread holds the guard.
+    #[inline]
+    pub fn get(&self, index: usize) -> Result<T, ArrayError<T>> {
+        RangeError::check(index, 1, self.len)?;
+        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        Ok(self.unless_poisoned(held.read(Self::place(index)))?)
+    }
+
+    /// Replaces element `index`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), with `value` inside `Poisoned`; nothing was stored.
+    #[inline]
+    pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError<T>> {
+        RangeError::check(index, 1, self.len)?;
+        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        let value = self.unless_poisoned(value)?;
+        Self::commit(&mut held, index, value);
+        Ok(())
+    }
+
+    /// A copy of the elements in `range`, taken at one moment.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), with the copy inside `Poisoned`.
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ArrayError<Vec<T>>> {
+        let Range { start, end } = range;
+        let count = end.checked_sub(start).ok_or(RangeError::OutOfRange { start, end, len: self.len })?;
+        RangeError::check(start, count, self.len)?;
+        let mut into = vec![T::zeroed(); count];
+        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        held.read_slice(Self::place(start), &mut into);
+        Ok(self.unless_poisoned(into)?)
+    }
+
+    /// Copies the elements from `at` on into `into`, at one moment.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `into` is filled when the array is poisoned, too.
+    pub fn read_into(&self, at: usize, into: &mut [T]) -> Result<(), ArrayError<()>> {
+        RangeError::check(at, into.len(), self.len)?;
+        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        held.read_slice(Self::place(at), into);
+        Ok(self.unless_poisoned(())?)
+    }
+
+    /// Copies `values` over the elements from `at` on, under one lock.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); nothing was written.
+    pub fn write(&self, at: usize, values: &[T]) -> Result<(), ArrayError<()>> {
+        RangeError::check(at, values.len(), self.len)?;
+        let mut held = self.open_to_write().map_err(|error| error.map(drop))?;
+        held.write_slice(Self::place(at), values);
+        crash::point();
+        Ok(())
+    }
+
+    /// Replaces all elements, under one lock.
+    ///
+    /// # Errors
+    /// [`RangeError::LengthMismatch`] if `values` has another length than the array; else as [`get`](Self::get). Nothing
+    /// was written.
+    pub fn write_all(&self, values: &[T]) -> Result<(), ArrayError<()>> {
+        RangeError::check_whole(values.len(), self.len)?;
+        self.write(0, values)
+    }
+
+    /// Stores `value` into every element, under one lock.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); nothing was written.
+    pub fn fill(&self, value: T) -> Result<(), ArrayError<()>> {
+        let held = self.open_to_write().map_err(|error| error.map(drop))?;
+        held.into_slice_guard(Self::FIRST, self.len).fill(value);
+        crash::point();
+        Ok(())
+    }
+
+    /// A copy of all elements, taken at one moment.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but never `Range`.
+    pub fn to_vec(&self) -> LockResult<Vec<T>> {
+        let mut into = vec![T::zeroed(); self.len];
+        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        held.read_slice(Self::FIRST, &mut into);
+        self.unless_poisoned(into)
+    }
+
+    /// Takes the lock, waiting until it is free, and lends the elements in place.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::Deadlock`] and
+    /// [`LockError::TooManyHeld`]: it is not.
+    #[doc(alias = "get_lock")]
+    #[doc(alias = "get_obj")]
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> LockResult<ArrayGuard<'_, T>> {
+        self.lock_with(FOR_EVER)
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    pub fn try_lock(&self) -> LockResult<ArrayGuard<'_, T>> {
+        self.lock_with(Patience::None)
+    }
+
+    /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> LockResult<ArrayGuard<'_, T>> {
+        self.lock_with(within(timeout))
+    }
+
+    fn lock_with(&self, patience: Patience) -> LockResult<ArrayGuard<'_, T>> {
+        let held = self.protected.open(patience).map_err(LockError::refused)?;
+        let data = held.into_slice_guard(Self::FIRST, self.len);
+        let guard = ArrayGuard { owner: &self.protected, watch: PanicWatch::start(), data };
+        self.unless_poisoned(guard)
+    }
+
+    /// Whether a holder died or panicked, and nobody cleared that.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.protected.is_poisoned()
+    }
+
+    /// Says that the elements are in order again; typically after writing good ones through the poisoned guard.
+    pub fn clear_poison(&self) {
+        self.protected.clear_poison();
+    }
+
+    /// Takes the lock with the section open, unless the array is poisoned.
+    fn open_to_write(&self) -> LockResult<Held<'_>> {
+        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        if self.is_poisoned() {
+            return Err(LockError::Poisoned(held));
+        }
+        open_section(&mut held);
+        Ok(held)
+    }
+
+    #[inline]
+    fn unless_poisoned<G>(&self, given: G) -> LockResult<G> {
+        if self.protected.is_poisoned() {
+            return Err(LockError::Poisoned(given));
+        }
+        Ok(given)
+    }
+
+    /// Where element `index` lies. The caller checked it against the length, so nothing overflows: the array has room.
+    #[inline]
+    fn place(index: usize) -> usize {
+        Self::FIRST.wrapping_add(index.wrapping_mul(size_of::<T>()))
+    }
+
+    /// Stores an element so that dying at any instruction leaves the old one or the new one.
+    #[inline]
+    fn commit(held: &mut Held<'_>, index: usize, value: T) {
+        if is_whole::<T>() {
+            held.write_whole(Self::place(index), value);
+        } else {
+            held.write(JOURNAL, value);
+            crash::point();
+            held.store_word(0, u64::try_from(index).unwrap_or(u64::MAX).saturating_add(1));
+            crash::point();
+            Self::redo(held);
+        }
+        crash::point();
+    }
+
+    /// Finishes the replacement that the journal tells of, if there is one.
+    fn redo(held: &mut Held<'_>) {
+        if is_whole::<T>() {
+            return;
+        }
+        let Some(index) = held.load_word(0).checked_sub(1) else {
+            return;
+        };
+        held.copy_within(JOURNAL, Self::place(usize::try_from(index).unwrap_or(usize::MAX)), size_of::<T>());
+        crash::point();
+        held.store_word(0, 0);
+    }
+}
+
+/// Byte strings, as C keeps them: up to the first NUL.
+impl Array<u8> {
+    /// The bytes before the first NUL; all of them if there is none. Python's `.value` of a character array.
+    ///
+    /// # Errors
+    /// As [`to_vec`](Self::to_vec).
+    #[doc(alias = "value")]
+    pub fn to_c_bytes(&self) -> LockResult<Vec<u8>> {
+        let until_nul = |mut bytes: Vec<u8>| {
+            bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
+            bytes
+        };
+        self.to_vec().map(until_nul).map_err(|error| error.map(until_nul))
+    }
+
+    /// Stores `bytes` from the start on, and a NUL behind them if there is room. What follows stays.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`] if there are more bytes than elements; else as [`write`](Self::write).
+    #[doc(alias = "value")]
+    pub fn set_c_bytes(&self, bytes: &[u8]) -> Result<(), ArrayError<()>> {
+        RangeError::check(0, bytes.len(), self.len)?;
+        let mut held = self.open_to_write().map_err(|error| error.map(drop))?;
+        held.write_slice(Self::FIRST, bytes);
+        crash::point();
+        if bytes.len() < self.len {
+            held.write_whole(Self::place(bytes.len()), 0_u8);
+        }
+        crash::point();
+        Ok(())
+    }
+}
+
+impl<T: Element> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Array");
+        out.field("len", &self.len).field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+    }
+}
+
+/// An [`Array`] lent in place, as a slice. Dropping it releases the lock.
+///
+/// It belongs to the thread that took it, and cannot be sent to another.
+#[derive(Debug)]
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct ArrayGuard<'a, T: Element> {
+    owner: &'a Protected,
+    watch: PanicWatch,
+    data: Guard<'a, [T]>,
+}
+
+impl<T: Element> Deref for ArrayGuard<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.data
+    }
+}
+
+impl<T: Element> DerefMut for ArrayGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.data
+    }
+}
+
+impl<T: Element> Drop for ArrayGuard<'_, T> {
+    fn drop(&mut self) {
+        if self.watch.panicked() {
+            self.owner.poison_if_held();
+        }
+    }
+}

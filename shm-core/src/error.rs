@@ -1,0 +1,197 @@
+//! What can go wrong, one small enum for each family of operations.
+//!
+//! | enum | of |
+//! |---|---|
+//! | [`MemoryError`] | making an object |
+//! | [`LockError`] | taking a lock, and whatever takes one inside |
+//! | [`RangeError`] | indices and lengths |
+//! | [`ArrayError`] | both of the last two |
+//!
+//! An error that happens with a value in hand carries it back: `set` gives the value that was not stored, `get` the value
+//! that is poisoned, `lock` the guard.
+
+use std::fmt;
+
+pub use mp_sys::OsError;
+pub use mp_sys::memory::MemoryError;
+use mp_sys::robust::AcquireError;
+
+/// The outcome of taking a lock.
+pub type LockResult<G> = Result<G, LockError<G>>;
+
+/// Why a lock was not taken, or why its data must not be trusted.
+///
+/// `G` is what the operation would have given: the guard of `lock`, the value of `get`; for `set`, the value not stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LockError<G> {
+    /// A process died or a thread panicked while it held the lock: the data may be half changed. The lock works, and
+    /// everybody gets this error until somebody calls `clear_poison`.
+    Poisoned(G),
+    /// Somebody holds the lock (`try_lock` only).
+    WouldBlock,
+    /// Somebody held the lock until the timeout.
+    TimedOut,
+    /// The calling thread holds this lock already: waiting would never end. Drop the guard first, or use it.
+    Deadlock,
+    /// The calling thread holds [`HELD_MAX`](crate::lock::HELD_MAX) locks, the most that are recovered if it dies.
+    TooManyHeld,
+    /// The lock's memory was overwritten by something that is no lock operation.
+    Corrupt(i32),
+}
+
+impl<G> LockError<G> {
+    /// What a poisoned lock gave.
+    pub fn into_poisoned(self) -> Option<G> {
+        match self {
+            Self::Poisoned(inner) => Some(inner),
+            _ => None,
+        }
+    }
+
+    /// The error alone, so that `?` can turn it into a `Box<dyn Error>`, which must not borrow:
+    /// `let guard = value.lock().map_err(LockError::discard)?`. A guard inside is dropped.
+    pub fn discard(self) -> LockError<()> {
+        self.map(drop)
+    }
+
+    /// Why the lock was not taken.
+    pub(crate) fn refused(error: AcquireError) -> Self {
+        match error {
+            AcquireError::WouldBlock => Self::WouldBlock,
+            AcquireError::TimedOut => Self::TimedOut,
+            AcquireError::Deadlock => Self::Deadlock,
+            AcquireError::TooManyHeld => Self::TooManyHeld,
+            AcquireError::Corrupt(code) => Self::Corrupt(code),
+            // The enum grows with mp-sys, which is pinned to this crate's version.
+            _ => Self::Corrupt(0),
+        }
+    }
+
+    /// The same error with another thing in hand.
+    pub(crate) fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
+        match self {
+            Self::Poisoned(inner) => LockError::Poisoned(change(inner)),
+            Self::WouldBlock => LockError::WouldBlock,
+            Self::TimedOut => LockError::TimedOut,
+            Self::Deadlock => LockError::Deadlock,
+            Self::TooManyHeld => LockError::TooManyHeld,
+            Self::Corrupt(code) => LockError::Corrupt(code),
+        }
+    }
+}
+
+impl<G> fmt::Display for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Poisoned(_) => f.write_str(
+                "poisoned: a process died or panicked while it held the lock; check the data, then clear_poison()",
+            ),
+            Self::WouldBlock => AcquireError::WouldBlock.fmt(f),
+            Self::TimedOut => AcquireError::TimedOut.fmt(f),
+            Self::Deadlock => AcquireError::Deadlock.fmt(f),
+            Self::TooManyHeld => AcquireError::TooManyHeld.fmt(f),
+            Self::Corrupt(code) => AcquireError::Corrupt(*code).fmt(f),
+        }
+    }
+}
+
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Poisoned(_) => "Poisoned(..)",
+            Self::WouldBlock => "WouldBlock",
+            Self::TimedOut => "TimedOut",
+            Self::Deadlock => "Deadlock",
+            Self::TooManyHeld => "TooManyHeld",
+            Self::Corrupt(code) => return f.debug_tuple("Corrupt").field(code).finish(),
+        };
+        f.write_str(name)
+    }
+}
+
+impl<G> std::error::Error for LockError<G> {}
+
+/// An index or a length that does not fit. Nothing was read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RangeError {
+    /// Elements beyond the end, or a range that ends before it starts.
+    #[error("elements {start}..{end} are out of range for an array of {len}")]
+    OutOfRange {
+        /// The first element asked for.
+        start: usize,
+        /// The element after the last one asked for.
+        end: usize,
+        /// The number of elements there are.
+        len: usize,
+    },
+    /// The whole array was to be replaced by another number of elements.
+    #[error("{found} elements cannot replace an array of {expected}")]
+    LengthMismatch {
+        /// The number of elements there are.
+        expected: usize,
+        /// The number given.
+        found: usize,
+    },
+}
+
+impl RangeError {
+    /// Checks `count` elements from `start` on; gives the range.
+    pub(crate) fn check(start: usize, count: usize, len: usize) -> Result<(), Self> {
+        let end = start.saturating_add(count);
+        if end > len || start > len {
+            return Err(Self::OutOfRange { start, end, len });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_whole(found: usize, expected: usize) -> Result<(), Self> {
+        if found != expected {
+            return Err(Self::LengthMismatch { expected, found });
+        }
+        Ok(())
+    }
+}
+
+/// Why an operation on an [`Array`](crate::Array) failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ArrayError<G> {
+    /// The index or length does not fit.
+    Range(RangeError),
+    /// The lock was not taken, or the data is poisoned.
+    Lock(LockError<G>),
+}
+
+impl<G> From<RangeError> for ArrayError<G> {
+    fn from(error: RangeError) -> Self {
+        Self::Range(error)
+    }
+}
+
+impl<G> From<LockError<G>> for ArrayError<G> {
+    fn from(error: LockError<G>) -> Self {
+        Self::Lock(error)
+    }
+}
+
+impl<G> fmt::Display for ArrayError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(error) => error.fmt(f),
+            Self::Lock(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<G> fmt::Debug for ArrayError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(error) => f.debug_tuple("Range").field(error).finish(),
+            Self::Lock(error) => f.debug_tuple("Lock").field(error).finish(),
+        }
+    }
+}
+
+impl<G> std::error::Error for ArrayError<G> {}

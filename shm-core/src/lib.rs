@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+mod arena;
+pub mod array;
+pub mod element;
+pub mod error;
+pub mod lock;
+mod protected;
+pub mod raw_array;
+pub mod raw_value;
+pub mod value;
+
+pub use arena::release_unused_memory;
+pub use array::{Array, ArrayGuard};
+pub use element::{Element, Number};
+pub use error::{ArrayError, LockError, LockResult, MemoryError, OsError, RangeError};
+pub use lock::{Lock, LockGuard};
+pub use mp_sys::budget::{limit as memory_limit, mapped as memory_mapped, set_limit as set_memory_limit};
+pub use raw_array::RawArray;
+pub use raw_value::RawValue;
+pub use value::{Value, ValueGuard};

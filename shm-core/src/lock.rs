@@ -1,0 +1,130 @@
+//! `Lock`: mutual exclusion between processes, without data of its own.
+//!
+//! Prefer [`Value`](crate::Value) or [`Array`](crate::Array), which keep their data behind their own lock. A `Lock` is for
+//! what lies elsewhere: a file, a terminal, several [`RawArray`](crate::RawArray)s at once.
+
+use std::time::Duration;
+
+use mp_sys::locked::Held;
+use mp_sys::memory::MemoryError;
+pub use mp_sys::robust::HELD_MAX;
+use mp_sys::robust::Patience;
+
+use crate::error::{LockError, LockResult};
+use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
+
+/// A lock that processes share, and that passes on when its holder dies.
+///
+/// | property | |
+/// |---|---|
+/// | size | 64 bytes of shared memory |
+/// | shared with | processes forked after it was made |
+/// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`] |
+/// | fair | no |
+/// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter is told |
+/// | drop | gives this process's handle up; the lock lives as long as any process has it |
+///
+/// # Fork safety
+/// A forked child shares the lock. It never holds what its parent holds: an inherited guard does nothing there.
+///
+/// # Crash
+/// When a process dies while it holds the lock, the next locker gets [`LockError::Poisoned`] with the guard inside, and so
+/// does everybody until [`clear_poison`](Lock::clear_poison).
+///
+/// # Source
+/// Python's `multiprocessing.Lock`, which any process may release and which a dead holder keeps for ever;
+/// pthread_mutexattr_setrobust(3).
+///
+/// # Examples
+/// ```
+/// use shm_core::Lock;
+///
+/// let terminal = Lock::new()?;
+/// {
+///     let _held = terminal.lock().unwrap();
+///     // … one process at a time …
+/// } // released here
+/// assert!(terminal.try_lock().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "RLock")]
+pub struct Lock {
+    protected: Protected,
+}
+
+impl Lock {
+    /// Makes a free lock.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no shared memory for it.
+    pub fn new() -> Result<Self, MemoryError> {
+        Ok(Self { protected: Protected::new(0, no_journal, |_| {})? })
+    }
+
+    /// Takes the lock, waiting until it is free.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::Deadlock`],
+    /// [`LockError::TooManyHeld`]: it is not.
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> LockResult<LockGuard<'_>> {
+        self.lock_with(FOR_EVER)
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    pub fn try_lock(&self) -> LockResult<LockGuard<'_>> {
+        self.lock_with(Patience::None)
+    }
+
+    /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> LockResult<LockGuard<'_>> {
+        self.lock_with(within(timeout))
+    }
+
+    fn lock_with(&self, patience: Patience) -> LockResult<LockGuard<'_>> {
+        let held = self.protected.open(patience).map_err(LockError::refused)?;
+        let guard = LockGuard { lock: self, watch: PanicWatch::start(), _held: held };
+        if self.protected.is_poisoned() {
+            return Err(LockError::Poisoned(guard));
+        }
+        Ok(guard)
+    }
+
+    /// Whether a holder died or panicked, and nobody cleared that.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.protected.is_poisoned()
+    }
+
+    /// Says that what the lock protects is in order again.
+    pub fn clear_poison(&self) {
+        self.protected.clear_poison();
+    }
+}
+
+/// A held [`Lock`]. Dropping it releases the lock.
+///
+/// It belongs to the thread that took it, and cannot be sent to another.
+#[derive(Debug)]
+#[doc(alias = "release")]
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct LockGuard<'a> {
+    lock: &'a Lock,
+    watch: PanicWatch,
+    _held: Held<'a>,
+}
+
+impl Drop for LockGuard<'_> {
+    fn drop(&mut self) {
+        if self.watch.panicked() {
+            self.lock.protected.poison_if_held();
+        }
+    }
+}

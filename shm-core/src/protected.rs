@@ -1,0 +1,136 @@
+//! A lock with poison, under every object that has a lock.
+//!
+//! | control word | values | who stores |
+//! |---|---|---|
+//! | 0, section | [`QUIET`]: the holder keeps the data whole at every instruction; [`OPEN`]: it has lent the data out | the holder |
+//! | 1, poison | 0, [`POISONED`] | set by the holder or by the one who takes over from a dead holder; cleared by anybody |
+//!
+//! When a holder died, the next one looks at the section: [`OPEN`] means that the data may be half changed, so the poison is
+//! stored, and then the section is closed, and then the kernel is told that the lock is consistent. Dying between any two
+//! of these steps leaves a state in which the next one does the same.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::crash;
+use mp_sys::deadline::Deadline;
+use mp_sys::locked::{Held, Locked};
+use mp_sys::memory::{MemoryError, Span};
+use mp_sys::robust::{AcquireError, Patience};
+
+use crate::arena;
+
+/// Nothing is lent: a holder that dies leaves the data whole.
+const QUIET: u32 = 0;
+/// The data is lent or half written: a holder that dies leaves it poisoned.
+const OPEN: u32 = 1;
+/// A holder died or panicked while the section was open.
+const POISONED: u32 = 1;
+
+/// Puts right what a dead holder left half done, if the object keeps a journal. Must be repeatable.
+pub(crate) type Redo = fn(&mut Held<'_>);
+
+/// Nothing to put right.
+pub(crate) fn no_journal(_: &mut Held<'_>) {}
+
+/// The lock and the data of an object.
+#[derive(Debug)]
+pub(crate) struct Protected {
+    locked: Locked,
+    redo: Redo,
+}
+
+impl Protected {
+    /// Allocates a lock with `data_len` zeroed bytes of data, which `fill` writes before anybody knows it.
+    pub(crate) fn new(
+        data_len: usize,
+        redo: Redo,
+        fill: impl FnOnce(&mut Held<'_>),
+    ) -> Result<Self, MemoryError> {
+        let wanted = data_len.saturating_add(mp_sys::locked::CONTROL_BYTES);
+        let span = arena::allocate(wanted)?;
+        let locked = Locked::new(span, fill).map_err(|span: Span| MemoryError::NoSpace {
+            wanted: u64::try_from(wanted).unwrap_or(u64::MAX),
+            available: u64::try_from(span.len()).unwrap_or(u64::MAX),
+        })?;
+        Ok(Self { locked, redo })
+    }
+
+    /// Takes the lock without lending anything: dying under it poisons nothing.
+    #[inline(always)]
+    pub(crate) fn quiet(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {
+        self.locked.acquire(patience, |held| take_over(held, self.redo))
+    }
+
+    /// Takes the lock and opens the section: dying or panicking under it poisons.
+    #[inline(always)]
+    pub(crate) fn open(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {
+        let mut held = self.quiet(patience)?;
+        open_section(&mut held);
+        Ok(held)
+    }
+
+    #[inline]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        let [_, poison] = self.locked.words();
+        poison.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn clear_poison(&self) {
+        let [_, poison] = self.locked.words();
+        poison.store(0, Ordering::Release);
+    }
+
+    /// Poisons, if the calling thread really holds the lock (an inherited guard does not).
+    #[cold]
+    pub(crate) fn poison_if_held(&self) {
+        if self.locked.is_held_here() {
+            let [_, poison] = self.locked.words();
+            poison.store(POISONED, Ordering::Release);
+        }
+    }
+}
+
+/// From here on, the data may be half changed; the section closes with the release of the lock.
+#[inline]
+pub(crate) fn open_section(held: &mut Held<'_>) {
+    held.open_section(OPEN);
+    crash::point();
+}
+
+/// The newest holder died.
+#[cold]
+fn take_over(held: &mut Held<'_>, redo: Redo) {
+    let [section, poison] = held.words();
+    if section.load(Ordering::Relaxed) == OPEN {
+        poison.store(POISONED, Ordering::Release);
+        crash::point();
+        section.store(QUIET, Ordering::Release);
+        crash::point();
+    }
+    redo(held);
+}
+
+/// A guard's own part of the poison rule: as in `std::sync`, a panic that started while the guard was alive poisons.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PanicWatch {
+    panicking_before: bool,
+}
+
+impl PanicWatch {
+    #[inline]
+    pub(crate) fn start() -> Self {
+        Self { panicking_before: std::thread::panicking() }
+    }
+
+    #[inline]
+    pub(crate) fn panicked(self) -> bool {
+        !self.panicking_before && std::thread::panicking()
+    }
+}
+
+/// Waits for ever.
+pub(crate) const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
+
+pub(crate) fn within(timeout: std::time::Duration) -> Patience {
+    Patience::Until(Deadline::after(timeout))
+}

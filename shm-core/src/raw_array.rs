@@ -1,0 +1,243 @@
+//! `RawArray<T>`: many values in shared memory without a lock.
+
+use std::fmt;
+use std::ops::Range;
+
+use mp_sys::cells::SharedSlice;
+use mp_sys::memory::MemoryError;
+
+use crate::arena;
+use crate::element::{Element, Number};
+use crate::error::RangeError;
+
+/// A fixed number of values that processes share, without a lock.
+///
+/// | property | |
+/// |---|---|
+/// | size | `len` elements, rounded up; elements of 3, 5, 6 or 7 bytes take the next power of two |
+/// | shared with | processes forked after it was made |
+/// | ordering | `get` acquires, `set` releases, read-modify-write operations are sequentially consistent; bulk copies are not ordered |
+/// | drop | gives this process's handle up; the array lives as long as any process has it |
+///
+/// Bulk copies run at the speed of `memcpy`.
+///
+/// # Fork safety
+/// A forked child shares the array.
+///
+/// # Crash
+/// An element of at most 8 bytes is never torn, neither by `set` nor by a bulk copy; a bulk copy that a process dies in has
+/// stored some of its elements. Larger elements may tear. [`Array`](crate::Array) has a lock and poison.
+///
+/// # Source
+/// Python's `multiprocessing.sharedctypes.RawArray`.
+///
+/// # Examples
+/// ```
+/// use shm_core::RawArray;
+///
+/// let samples = RawArray::<f64>::zeroed(1000)?;
+/// samples.write(10, &[1.5, 2.5])?;
+/// assert_eq!(samples.get(11)?, 2.5);
+/// assert!(samples.get(1000).is_err());
+///
+/// let claimed = RawArray::<u32>::zeroed(8)?;
+/// assert_eq!(claimed.compare_exchange(3, 0, 42)?, Ok(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RawArray<T: Element> {
+    elements: SharedSlice<T>,
+}
+
+impl<T: Element> RawArray<T> {
+    /// Makes an array of `len` zeros. An array of 0 elements is allowed, and has none.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
+    pub fn zeroed(len: usize) -> Result<Self, MemoryError> {
+        let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
+        let bytes = SharedSlice::<T>::bytes_for(len).ok_or(too_large)?;
+        let elements = SharedSlice::new(arena::allocate(bytes)?, len).map_err(|_| too_large)?;
+        Ok(Self { elements })
+    }
+
+    /// Makes an array with a copy of `values`.
+    ///
+    /// # Errors
+    /// As [`zeroed`](Self::zeroed).
+    pub fn from_slice(values: &[T]) -> Result<Self, MemoryError> {
+        let made = Self::zeroed(values.len())?;
+        // Always true: the array was made for as many.
+        let _fits: bool = made.elements.copy_in(0, values);
+        Ok(made)
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    fn out_of_range(&self, index: usize) -> RangeError {
+        RangeError::OutOfRange { start: index, end: index.saturating_add(1), len: self.len() }
+    }
+
+    /// Element `index`.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`].
+    #[inline]
+    pub fn get(&self, index: usize) -> Result<T, RangeError> {
+        self.elements.load(index).ok_or_else(|| self.out_of_range(index))
+    }
+
+    /// Replaces element `index`.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`].
+    #[inline]
+    pub fn set(&self, index: usize, value: T) -> Result<(), RangeError> {
+        if self.elements.store(index, value) { Ok(()) } else { Err(self.out_of_range(index)) }
+    }
+
+    /// A copy of the elements in `range`.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`].
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, RangeError> {
+        let Range { start, end } = range;
+        let out_of_range = RangeError::OutOfRange { start, end, len: self.len() };
+        let count = end.checked_sub(start).ok_or(out_of_range)?;
+        RangeError::check(start, count, self.len())?;
+        let mut into = vec![T::zeroed(); count];
+        self.read_into(start, &mut into)?;
+        Ok(into)
+    }
+
+    /// Copies the elements from `at` on into `into`, which must not reach beyond the end.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`]; nothing was copied.
+    pub fn read_into(&self, at: usize, into: &mut [T]) -> Result<(), RangeError> {
+        RangeError::check(at, into.len(), self.len())?;
+        let _covered: bool = self.elements.copy_out(at, into);
+        Ok(())
+    }
+
+    /// Copies `values` over the elements from `at` on.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`] if they do not all fit; nothing was written.
+    pub fn write(&self, at: usize, values: &[T]) -> Result<(), RangeError> {
+        RangeError::check(at, values.len(), self.len())?;
+        let _covered: bool = self.elements.copy_in(at, values);
+        Ok(())
+    }
+
+    /// Replaces all elements.
+    ///
+    /// # Errors
+    /// [`RangeError::LengthMismatch`] if `values` has another length than the array; nothing was written.
+    pub fn write_all(&self, values: &[T]) -> Result<(), RangeError> {
+        RangeError::check_whole(values.len(), self.len())?;
+        self.write(0, values)
+    }
+
+    /// Stores `value` into every element.
+    pub fn fill(&self, value: T) {
+        const BATCH: usize = 256;
+        let batch = [value; BATCH];
+        for at in (0..self.len()).step_by(BATCH) {
+            let count = self.len().saturating_sub(at).min(BATCH);
+            let _covered: bool = self.elements.copy_in(at, batch.get(..count).unwrap_or_default());
+        }
+    }
+
+    /// A copy of all elements.
+    #[doc(alias = "get_obj")]
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        let mut into = vec![T::zeroed(); self.len()];
+        let _covered: bool = self.elements.copy_out(0, &mut into);
+        into
+    }
+}
+
+/// Byte strings, as C keeps them: up to the first NUL.
+impl RawArray<u8> {
+    /// The bytes before the first NUL; all of them if there is none. Python's `.value` of a character array.
+    #[doc(alias = "value")]
+    #[must_use]
+    pub fn to_c_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.to_vec();
+        bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
+        bytes
+    }
+
+    /// Stores `bytes` from the start on, and a NUL behind them if there is room. What follows stays.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`] if there are more bytes than elements; nothing was written.
+    #[doc(alias = "value")]
+    pub fn set_c_bytes(&self, bytes: &[u8]) -> Result<(), RangeError> {
+        self.write(0, bytes)?;
+        let _has_room: bool = self.elements.store(bytes.len(), 0);
+        Ok(())
+    }
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $operation:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// [`RangeError::OutOfRange`].
+        #[inline]
+        pub fn $operation(&self, index: usize, value: T) -> Result<T, RangeError> {
+            let atomic = self.elements.atomic(index).ok_or_else(|| self.out_of_range(index))?;
+            Ok(T::$operation(atomic, value))
+        }
+    )*};
+}
+
+/// Atomic operations on single elements that are numbers. Integers wrap around at their limits.
+impl<T: Number> RawArray<T> {
+    operations! {
+        /// Replaces element `index`, and gives the previous value.
+        swap;
+        /// Adds to element `index`, and gives the previous value.
+        fetch_add;
+        /// Subtracts from element `index`, and gives the previous value.
+        fetch_sub;
+        /// Bitwise and on element `index`; gives the previous value. For floats, on the bits.
+        fetch_and;
+        /// Bitwise or on element `index`; gives the previous value. For floats, on the bits.
+        fetch_or;
+        /// Stores the greater of both, and gives the previous value.
+        fetch_max;
+        /// Stores the smaller of both, and gives the previous value.
+        fetch_min;
+    }
+
+    /// Stores `new` into element `index` if it is `current`: gives `Ok` with the previous value, or `Err` inside with the
+    /// value that was found.
+    ///
+    /// # Errors
+    /// [`RangeError::OutOfRange`].
+    #[inline]
+    pub fn compare_exchange(&self, index: usize, current: T, new: T) -> Result<Result<T, T>, RangeError> {
+        let atomic = self.elements.atomic(index).ok_or_else(|| self.out_of_range(index))?;
+        Ok(T::compare_exchange(atomic, current, new))
+    }
+}
+
+impl<T: Element> fmt::Debug for RawArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawArray").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! `RawValue<T>`: one value in shared memory without a lock.
+
+use std::fmt;
+
+use mp_sys::cells::SharedCell;
+use mp_sys::memory::MemoryError;
+
+use crate::arena;
+use crate::element::{Element, Number};
+
+/// One value that processes share, without a lock.
+///
+/// | property | |
+/// |---|---|
+/// | size | 64 bytes of shared memory, or `T` rounded up: no two values share a cache line |
+/// | shared with | processes forked after it was made |
+/// | ordering | `load` acquires, `store` releases, read-modify-write operations are sequentially consistent |
+/// | drop | gives this process's handle up; the value lives as long as any process has it |
+///
+/// # Fork safety
+/// A forked child shares the value.
+///
+/// # Crash
+/// A store is whole or absent. A `T` of more than 8 bytes is stored in several steps: a reader at the same moment, or after
+/// the writer died, may see a mixture. [`Value`](crate::Value) never tears.
+///
+/// # Source
+/// Python's `multiprocessing.sharedctypes.RawValue`, whose `+= 1` loses updates; [`fetch_add`](Self::fetch_add) does not.
+///
+/// # Examples
+/// ```
+/// use shm_core::RawValue;
+///
+/// let done = RawValue::new(0_u64)?;
+/// assert_eq!(done.fetch_add(2), 0);
+/// assert_eq!(done.compare_exchange(2, 7), Ok(2));
+/// assert_eq!(done.compare_exchange(2, 9), Err(7));
+/// assert_eq!(done.load(), 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RawValue<T: Element> {
+    cell: SharedCell<T>,
+}
+
+impl<T: Element> RawValue<T> {
+    /// Makes a value in shared memory.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no shared memory for it.
+    pub fn new(value: T) -> Result<Self, MemoryError> {
+        let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
+        let bytes = SharedCell::<T>::bytes().ok_or(too_large)?;
+        let cell = SharedCell::new(arena::allocate(bytes)?).map_err(|_| too_large)?;
+        cell.store(value);
+        Ok(Self { cell })
+    }
+
+    /// The value.
+    #[doc(alias = "value")]
+    #[inline]
+    #[must_use]
+    pub fn load(&self) -> T {
+        self.cell.load()
+    }
+
+    /// Replaces the value.
+    #[doc(alias = "value")]
+    #[inline]
+    pub fn store(&self, value: T) {
+        self.cell.store(value);
+    }
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $operation:ident;)*) => {$(
+        $(#[$doc])*
+        #[inline]
+        pub fn $operation(&self, value: T) -> T {
+            T::$operation(self.cell.atomic(), value)
+        }
+    )*};
+}
+
+/// Atomic operations on numbers of 1, 2, 4 and 8 bytes. Integers wrap around at their limits.
+impl<T: Number> RawValue<T> {
+    operations! {
+        /// Replaces the value, and gives the previous one.
+        swap;
+        /// Adds to the value, and gives the previous one.
+        fetch_add;
+        /// Subtracts from the value, and gives the previous one.
+        fetch_sub;
+        /// Bitwise and; gives the previous value. For floats, on the bits.
+        fetch_and;
+        /// Bitwise or; gives the previous value. For floats, on the bits.
+        fetch_or;
+        /// Stores the greater of both, and gives the previous value.
+        fetch_max;
+        /// Stores the smaller of both, and gives the previous value.
+        fetch_min;
+    }
+
+    /// Stores `new` if the value is `current`, and gives the previous value.
+    ///
+    /// Floats are compared by their bits.
+    ///
+    /// # Errors
+    /// The value that was found instead of `current`; nothing was stored.
+    #[inline]
+    pub fn compare_exchange(&self, current: T, new: T) -> Result<T, T> {
+        T::compare_exchange(self.cell.atomic(), current, new)
+    }
+}
+
+impl<T: Element + fmt::Debug> fmt::Debug for RawValue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RawValue").field(&self.load()).finish()
+    }
+}

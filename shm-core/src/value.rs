@@ -1,0 +1,293 @@
+//! `Value<T>`: one value in shared memory, behind a lock of its own.
+//!
+//! # How a value is never half written
+//! A value of at most 8 bytes is kept in one word, and `set` is one store. A larger one has two slots: `set` writes the one
+//! that is not in use, then stores the selector. Either way a process that dies in `set`, `replace` or `update` has stored
+//! all of the new value or nothing, so these never poison. [`Value::lock`] lends the value in place, and poisons.
+//!
+//! | offset | at most 8 bytes | larger |
+//! |---|---|---|
+//! | 0 | the value | the selector: 0 or 1 |
+//! | then, aligned | | slot 0, slot 1 |
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{align_of, size_of};
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use mp_sys::crash;
+use mp_sys::locked::{CONTROL_BYTES, Guard, Held};
+use mp_sys::memory::{MemoryError, SPAN_ALIGN};
+use mp_sys::robust::Patience;
+
+use crate::element::Element;
+use crate::error::{LockError, LockResult};
+use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
+
+/// Bytes of a word.
+const WORD: usize = 8;
+
+/// One value that processes share.
+///
+/// | property | |
+/// |---|---|
+/// | size | 64 bytes of shared memory for a `T` of at most 8 bytes; else 56 bytes and two `T`, rounded up |
+/// | shared with | processes forked after it was made |
+/// | reentrant | no: using the value while this thread holds its guard is [`LockError::Deadlock`] |
+/// | fair | no |
+/// | recovers | at once: the kernel wakes a waiter when the holder dies |
+/// | drop | gives this process's handle up; the value lives as long as any process has it |
+///
+/// # Fork safety
+/// A forked child shares the value. It never holds what its parent holds: an inherited guard does nothing there.
+///
+/// # Crash
+/// `set`, `replace` and `update` store the whole value or nothing, and never poison. A process that dies while it holds the
+/// guard of [`lock`](Self::lock) poisons the value: everybody gets [`LockError::Poisoned`], with the value or the guard
+/// inside, until [`clear_poison`](Self::clear_poison).
+///
+/// # Source
+/// Python's `multiprocessing.Value`. There `v.value += 1` loses updates and a dead holder keeps the lock for ever; here
+/// [`update`](Self::update) is atomic.
+///
+/// # Examples
+/// ```
+/// use shm_core::Value;
+///
+/// let hits = Value::new(0_u64)?;
+/// hits.update(|n| n + 1)?; // atomic between processes
+/// *hits.lock().unwrap() += 1; // lends the value in place
+/// assert_eq!(hits.get()?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "Synchronized")]
+pub struct Value<T: Element> {
+    protected: Protected,
+    value: PhantomData<T>,
+}
+
+impl<T: Element> Value<T> {
+    /// Kept in one word, and stored by one store.
+    const IS_SMALL: bool = size_of::<T>() <= WORD && align_of::<T>() <= WORD;
+    /// What a slot is aligned to.
+    const ALIGN: usize = {
+        assert!(size_of::<T>() > 0, "a value has at least one byte");
+        assert!(align_of::<T>() <= SPAN_ALIGN, "a value is aligned to at most 64 bytes");
+        if align_of::<T>() > WORD { align_of::<T>() } else { WORD }
+    };
+    /// Where slot 0 lies in the data, behind the selector.
+    const FIRST: usize = (CONTROL_BYTES + WORD).next_multiple_of(Self::ALIGN) - CONTROL_BYTES;
+    /// Bytes from slot 0 to slot 1.
+    const SLOT: usize = size_of::<T>().next_multiple_of(Self::ALIGN);
+    const SECOND: usize = Self::FIRST + Self::SLOT;
+    const DATA_BYTES: usize = if Self::IS_SMALL { WORD } else { Self::SECOND + Self::SLOT };
+
+    /// Makes a value in shared memory.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no shared memory for it.
+    pub fn new(value: T) -> Result<Self, MemoryError> {
+        let fill = |held: &mut Held<'_>| Self::commit(held, value);
+        Ok(Self { protected: Protected::new(Self::DATA_BYTES, no_journal, fill)?, value: PhantomData })
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with the value inside, which may be half changed. [`LockError::Deadlock`] while this
+    /// thread holds the guard: use the guard.
+    #[doc(alias = "value")]
+    #[inline]
+    pub fn get(&self) -> LockResult<T> {
+        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        self.unless_poisoned(Self::current(&held))
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with `value` inside, which was not stored; else as [`get`](Self::get).
+    #[doc(alias = "value")]
+    #[inline]
+    pub fn set(&self, value: T) -> Result<(), LockError<T>> {
+        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        let value = self.unless_poisoned(value)?;
+        Self::commit(&mut held, value);
+        Ok(())
+    }
+
+    /// Replaces the value and gives the previous one.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with `value` inside, which was not stored; else as [`get`](Self::get).
+    #[inline]
+    pub fn replace(&self, value: T) -> LockResult<T> {
+        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        let value = self.unless_poisoned(value)?;
+        let previous = Self::current(&held);
+        Self::commit(&mut held, value);
+        Ok(previous)
+    }
+
+    /// Replaces the value by `change` of it, atomically between all processes, and gives the previous one.
+    ///
+    /// The lock is held while `change` runs. If it panics, or the process dies in it, nothing has changed.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with the value inside, and `change` did not run; else as [`get`](Self::get).
+    #[inline]
+    pub fn update(&self, change: impl FnOnce(T) -> T) -> LockResult<T> {
+        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        let previous = self.unless_poisoned(Self::current(&held))?;
+        Self::commit(&mut held, change(previous));
+        Ok(previous)
+    }
+
+    /// Takes the lock, waiting until it is free, and lends the value in place.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::Deadlock`] and
+    /// [`LockError::TooManyHeld`]: it is not.
+    #[doc(alias = "get_lock")]
+    #[doc(alias = "get_obj")]
+    #[doc(alias = "acquire")]
+    #[inline]
+    pub fn lock(&self) -> LockResult<ValueGuard<'_, T>> {
+        self.lock_with(FOR_EVER)
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    pub fn try_lock(&self) -> LockResult<ValueGuard<'_, T>> {
+        self.lock_with(Patience::None)
+    }
+
+    /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> LockResult<ValueGuard<'_, T>> {
+        self.lock_with(within(timeout))
+    }
+
+    #[inline]
+    fn lock_with(&self, patience: Patience) -> LockResult<ValueGuard<'_, T>> {
+        let held = self.protected.open(patience).map_err(LockError::refused)?;
+        let at = Self::current_place(&held);
+        let guard =
+            ValueGuard { owner: &self.protected, watch: PanicWatch::start(), data: held.into_guard(at) };
+        if self.protected.is_poisoned() {
+            return Err(LockError::Poisoned(guard));
+        }
+        Ok(guard)
+    }
+
+    /// Whether a holder died or panicked, and nobody cleared that.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.protected.is_poisoned()
+    }
+
+    /// Says that the value is in order again; typically after storing a good one through the poisoned guard.
+    pub fn clear_poison(&self) {
+        self.protected.clear_poison();
+    }
+
+    #[inline]
+    fn unless_poisoned(&self, value: T) -> LockResult<T> {
+        if self.protected.is_poisoned() {
+            return Err(LockError::Poisoned(value));
+        }
+        Ok(value)
+    }
+
+    #[inline]
+    fn slot(selector: u64) -> usize {
+        if selector & 1 == 0 { Self::FIRST } else { Self::SECOND }
+    }
+
+    #[inline]
+    fn current_place(held: &Held<'_>) -> usize {
+        if Self::IS_SMALL { 0 } else { Self::slot(held.load_word(0)) }
+    }
+
+    #[inline]
+    fn current(held: &Held<'_>) -> T {
+        held.read(Self::current_place(held))
+    }
+
+    /// Stores the value so that dying at any instruction leaves the old one or the new one.
+    #[inline]
+    fn commit(held: &mut Held<'_>, value: T) {
+        if Self::IS_SMALL {
+            held.store_word(0, word_of(value));
+        } else {
+            let unused = held.load_word(0) & 1 ^ 1;
+            held.write(Self::slot(unused), value);
+            crash::point();
+            held.store_word(0, unused);
+        }
+        crash::point();
+    }
+}
+
+/// A small value at the start of a word.
+#[inline]
+fn word_of<T: Element>(value: T) -> u64 {
+    let mut word = [0_u8; WORD];
+    for (slot, byte) in word.iter_mut().zip(bytemuck::bytes_of(&value)) {
+        *slot = *byte;
+    }
+    u64::from_ne_bytes(word)
+}
+
+impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
+    /// Shows the value if the lock is free, and does not wait.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Value");
+        match self.protected.quiet(Patience::None) {
+            Ok(held) => out.field("value", &Self::current(&held)),
+            Err(_) => out.field("value", &format_args!("<locked>")),
+        };
+        out.field("poisoned", &self.is_poisoned()).finish()
+    }
+}
+
+/// A [`Value`] lent in place. Dropping it releases the lock.
+///
+/// It belongs to the thread that took it, and cannot be sent to another.
+#[derive(Debug)]
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct ValueGuard<'a, T: Element> {
+    owner: &'a Protected,
+    watch: PanicWatch,
+    data: Guard<'a, T>,
+}
+
+impl<T: Element> Deref for ValueGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T: Element> DerefMut for ValueGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.data
+    }
+}
+
+impl<T: Element> Drop for ValueGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.watch.panicked() {
+            self.owner.poison_if_held();
+        }
+    }
+}

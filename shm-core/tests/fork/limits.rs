@@ -1,0 +1,79 @@
+//! Shortage, by limits that the test sets: never real exhaustion.
+
+use mp_sys::testing::leaks::Snapshot;
+use mp_sys::testing::tests;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use shm_core::{Array, MemoryError, RawArray, Value, memory_limit, memory_mapped, set_memory_limit};
+
+tests! {
+    the_memory_limit_and_one_byte_above,
+    a_file_size_limit_is_no_signal,
+    no_free_descriptor,
+    lengths_that_overflow,
+    the_limit_counts_what_is_mapped,
+}
+
+const MIB: usize = 1 << 20;
+
+fn is_no_space<T>(outcome: &Result<T, MemoryError>) -> bool {
+    matches!(outcome, Err(MemoryError::NoSpace { .. }))
+}
+
+fn the_memory_limit_and_one_byte_above() {
+    assert_eq!(memory_limit(), None, "unless MP_SHM_MAX is set");
+    set_memory_limit(Some(8 << 20));
+    let outcome = RawArray::<u8>::zeroed(8 * MIB + 1);
+    // A mapping has whole pages.
+    let expected = MemoryError::NoSpace { wanted: (8 << 20) + 4096, available: 8 << 20 };
+    assert_eq!(outcome.unwrap_err(), expected);
+    assert_eq!(
+        expected.to_string(),
+        "no space for 8392704 bytes of shared memory: 8388608 bytes are available"
+    );
+    assert_eq!(memory_mapped(), 0, "nothing was made");
+    let whole = RawArray::<u8>::zeroed(8 * MIB).unwrap();
+    whole.fill(1);
+    assert!(is_no_space(&Value::new(1_u8)), "the limit is used up");
+    drop(whole);
+    let value = Value::new(1_u8).unwrap();
+    assert!(is_no_space(&Array::<u64>::zeroed(MIB)), "a chunk for the value, and then 8 MiB");
+    assert_eq!(value.get(), Ok(1), "usable afterwards");
+}
+
+/// Writing beyond RLIMIT_FSIZE would raise SIGXFSZ, which kills.
+fn a_file_size_limit_is_no_signal() {
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(2 << 20), maximum: limit.maximum }).unwrap();
+    assert!(is_no_space(&RawArray::<u8>::zeroed(2 * MIB + 1)));
+    assert_eq!(RawArray::<u8>::zeroed(2 * MIB).map(|array| array.len()), Ok(2 * MIB));
+}
+
+fn no_free_descriptor() {
+    let before = Snapshot::take();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: limit.maximum }).unwrap();
+    let outcome = Value::new(1_u8).map(drop);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(outcome, Err(MemoryError::OutOfDescriptors));
+    assert!(before.leaked_since().is_none());
+    assert_eq!(Value::new(1_u8).unwrap().get(), Ok(1));
+}
+
+fn lengths_that_overflow() {
+    assert!(is_no_space(&RawArray::<u64>::zeroed(usize::MAX)));
+    assert!(is_no_space(&RawArray::<u64>::zeroed(usize::MAX / 8)));
+    assert!(is_no_space(&Array::<u64>::zeroed(usize::MAX)));
+    assert!(is_no_space(&Array::<u8>::zeroed(usize::MAX)));
+    assert!(is_no_space(&Array::<[u64; 9]>::zeroed(usize::MAX / 72)));
+    assert_eq!(memory_mapped(), 0);
+}
+
+fn the_limit_counts_what_is_mapped() {
+    let first = RawArray::<u8>::zeroed(3 * MIB).unwrap();
+    assert_eq!(memory_mapped(), 3 << 20);
+    set_memory_limit(Some(1 << 20));
+    assert!(is_no_space(&RawArray::<u8>::zeroed(MIB)), "a limit below what is there allows nothing more");
+    assert_eq!(first.get(3 * MIB - 1), Ok(0));
+    set_memory_limit(None);
+    assert_eq!(RawArray::<u8>::zeroed(MIB).map(|array| array.len()), Ok(MIB));
+}

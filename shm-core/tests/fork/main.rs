@@ -1,0 +1,13 @@
+//! The shared-memory objects between real processes.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::mem_forget, reason = "a forgotten guard is one of the cases")]
+
+mod arena;
+mod kills;
+mod limits;
+mod sharing;
+
+fn main() -> std::process::ExitCode {
+    let tests = [arena::TESTS, kills::TESTS, limits::TESTS, sharing::TESTS].concat();
+    mp_sys::testing::runner::main(&tests, shm_core::release_unused_memory)
+}

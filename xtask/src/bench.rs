@@ -1,0 +1,77 @@
+//! `cargo xtask bench` and `cargo xtask crash`: fronts for two targets of this package.
+//!
+//! A binary cannot use dev-dependencies, and only as dev-dependencies may this package reach the library crates. So the
+//! measuring is done by `benches/speed.rs` and `tests/crash.rs`, both with a `main` of their own, and these commands
+//! build and run them. With `--json` nothing else may stand on stdout; cargo reports on stderr, and we print nothing.
+
+use clap::Args;
+
+use crate::workspace::Cargo;
+
+/// What `cargo xtask bench` takes, and passes on.
+#[derive(Args, Default)]
+pub(crate) struct BenchOptions {
+    /// Few and short repeats: shows that everything runs, not how fast it is.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The rows to measure; all without.
+    #[arg(value_name = "ROW")]
+    pub(crate) rows: Vec<String>,
+}
+
+/// What `cargo xtask crash` takes, and passes on.
+#[derive(Args, Default)]
+pub(crate) struct CrashOptions {
+    /// Many kills in each cell instead of a few.
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The cells to run; all without.
+    #[arg(value_name = "CELL")]
+    pub(crate) cells: Vec<String>,
+}
+
+impl BenchOptions {
+    pub(crate) fn command(&self) -> Cargo {
+        Cargo::new("bench --package xtask --bench speed --locked --")
+            .arguments(self.quick.then_some("--quick"))
+            .arguments(self.json.then_some("--json"))
+            .arguments(&self.rows)
+    }
+}
+
+impl CrashOptions {
+    pub(crate) fn command(&self) -> Cargo {
+        // Without `--matrix` the same binary answers `cargo test`, as a list of short tests.
+        Cargo::new("test --package xtask --release --locked --features crash-points --test crash -- --matrix")
+            .arguments(self.long.then_some("--long"))
+            .arguments(self.json.then_some("--json"))
+            .arguments(&self.cells)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_passed_on() {
+        let bench = BenchOptions { quick: true, json: true, rows: vec!["value_lock_increment".to_owned()] };
+        let expected =
+            "cargo bench --package xtask --bench speed --locked -- --quick --json value_lock_increment";
+        assert_eq!(bench.command().to_string(), expected);
+        let crash = CrashOptions { long: true, json: false, cells: vec!["value:mid_set".to_owned()] };
+        assert!(crash.command().to_string().ends_with("--test crash -- --matrix --long value:mid_set"));
+    }
+
+    #[test]
+    fn nothing_is_passed_on_unasked() {
+        assert!(BenchOptions::default().command().to_string().ends_with("--locked --"));
+        assert!(CrashOptions::default().command().to_string().ends_with("-- --matrix"));
+    }
+}

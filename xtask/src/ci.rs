@@ -1,0 +1,127 @@
+//! `cargo xtask ci`: everything that must pass, cheapest first, stopping at the first failure.
+//!
+//! The tests stand in one place only, the last: CI has to end with the command that the README gives to users, and that
+//! command runs the unit, integration, fork, crash and documentation tests, each once. A test step of CI's own before
+//! it would run the same binaries a second time.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::bench::{BenchOptions, CrashOptions};
+use crate::step::{self, AfterFailure, Step, Work};
+use crate::tidy;
+use crate::workspace::{Cargo, Workspace};
+
+/// What `cargo xtask ci` takes.
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Leave out the steps before STEP.
+    #[arg(long, value_name = "STEP", conflicts_with = "only")]
+    from: Option<String>,
+    /// Run STEP alone.
+    #[arg(long, value_name = "STEP")]
+    only: Option<String>,
+    /// Print the names of the steps and run none.
+    #[arg(long)]
+    list: bool,
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let libraries = workspace.packages().iter().filter(|package| package.publish.is_none());
+    let libraries: Vec<&str> = libraries.map(|package| package.name.as_str()).collect();
+    let steps = chosen(steps(&libraries), options)?;
+    if options.list {
+        for step in &steps {
+            println!("{}", step.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let passed = step::run(workspace, &steps, AfterFailure::Stop)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All steps; `libraries` are the packages that are published.
+fn steps(libraries: &[&str]) -> Vec<Step> {
+    let cargo = |name, call| Step { name, work: Work::Cargo(vec![call]) };
+    // A workspace build unites the features of all its members, so that a library may lack one and compile all the
+    // same. Each is compiled by itself too, with its default features and without tests, as a user's build does.
+    let alone = libraries.iter().map(|library| {
+        Cargo::new("clippy --locked").arguments(["--package", library]).arguments(["--", "-D", "warnings"])
+    });
+    vec![
+        cargo("fmt", Cargo::new("fmt --all --check")),
+        Step { name: "tidy", work: Work::Here("cargo xtask tidy", tidy::passes) },
+        cargo(
+            "clippy",
+            Cargo::new("clippy --workspace --all-targets --all-features --locked -- -D warnings"),
+        ),
+        Step { name: "clippy-alone", work: Work::Cargo(alone.collect()) },
+        cargo(
+            "docs",
+            Cargo::new("doc --workspace --no-deps --document-private-items --locked")
+                .variable("RUSTDOCFLAGS", "-D warnings"),
+        ),
+        cargo("crash", CrashOptions::default().command()),
+        cargo("bench", BenchOptions { quick: true, ..BenchOptions::default() }.command()),
+        cargo("test", Cargo::new("xtask test")),
+    ]
+}
+
+fn chosen(mut steps: Vec<Step>, options: &Options) -> Result<Vec<Step>> {
+    let Some(name) = options.from.as_ref().or(options.only.as_ref()) else {
+        return Ok(steps);
+    };
+    let Some(first) = steps.iter().position(|step| step.name == name) else {
+        let names: Vec<_> = steps.iter().map(|step| step.name).collect();
+        bail!("there is no step `{name}`; the steps are: {}", names.join(", "));
+    };
+    let mut rest = steps.split_off(first);
+    if options.only.is_some() {
+        rest.truncate(1);
+    }
+    Ok(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(options: &Options) -> Result<Vec<&'static str>> {
+        Ok(chosen(steps(&["mp-sys"]), options)?.iter().map(|step| step.name).collect())
+    }
+
+    #[test]
+    fn ci_ends_with_the_readme_command() {
+        let steps = steps(&[]);
+        let Some(Step { work: Work::Cargo(calls), .. }) = steps.last() else { panic!("no call of cargo") };
+        assert_eq!(calls[..], [Cargo::new("xtask test")]);
+    }
+
+    #[test]
+    fn every_library_is_compiled_alone() {
+        let steps = steps(&["mp-sys", "shm-core"]);
+        let alone = steps.iter().find(|step| step.name == "clippy-alone").unwrap();
+        let Work::Cargo(calls) = &alone.work else { panic!("no calls of cargo") };
+        let calls: Vec<_> = calls.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            calls,
+            [
+                "cargo clippy --locked --package mp-sys -- -D warnings",
+                "cargo clippy --locked --package shm-core -- -D warnings",
+            ]
+        );
+    }
+
+    #[test]
+    fn steps_are_chosen_by_name() {
+        assert_eq!(names(&Options::default()).unwrap().len(), 8);
+        let from = Options { from: Some("bench".to_owned()), ..Options::default() };
+        assert_eq!(names(&from).unwrap(), ["bench", "test"]);
+        let only = Options { only: Some("tidy".to_owned()), ..Options::default() };
+        assert_eq!(names(&only).unwrap(), ["tidy"]);
+        let wrong = Options { only: Some("tidyy".to_owned()), ..Options::default() };
+        assert!(names(&wrong).unwrap_err().to_string().contains("fmt, tidy, clippy"));
+    }
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask …`: the workspace's own commands.
+//!
+//! One binary instead of a folder of shell scripts, so that a machine with cargo and a C linker can run everything that
+//! CI runs. `cargo xtask --help` lists the commands. The benchmarks and the crash tests are targets of this package
+//! too, but not part of this binary: only they may depend on the library crates (`tidy` checks it).
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the output of these commands is their product"
+)]
+
+mod bench;
+mod ci;
+mod step;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The workspace's own commands.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every test: unit, integration, fork, crash and documentation tests.
+    Test,
+    /// Run all of CI, in order, with the time of each step.
+    Ci(ci::Options),
+    /// Check what compilers do not: arrows between crates, where `unsafe` stands, public signatures, layout, links.
+    Tidy(tidy::Options),
+    /// Measure our objects against references in the same run.
+    Bench(bench::BenchOptions),
+    /// Kill processes at every step of every protocol, and count what survived.
+    Crash(bench::CrashOptions),
+}
+
+fn main() -> ExitCode {
+    run(Arguments::parse()).unwrap_or_else(|error| {
+        // One line: a wrong argument needs no backtrace, whatever the environment asks for.
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let workspace = Workspace::load()?;
+    match arguments.command {
+        Command::Test => test::run(&workspace),
+        Command::Ci(options) => ci::run(&workspace, &options),
+        Command::Tidy(options) => tidy::run(&workspace, &options),
+        Command::Bench(options) => options.command().pass_through(&workspace),
+        Command::Crash(options) => options.command().pass_through(&workspace),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

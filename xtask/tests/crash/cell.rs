@@ -1,0 +1,91 @@
+//! One cell of the matrix, and what it found.
+
+use std::time::Duration;
+
+use mp_sys::child::{ChildProcess, Ended};
+use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::testing::kill;
+
+/// Whoever does not go on within this time after a kill hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(5);
+
+/// An object in a role.
+#[derive(Clone, Copy)]
+pub(crate) struct Cell {
+    pub(crate) object: &'static str,
+    pub(crate) role: &'static str,
+    /// Kills as many processes as it is told, except that cells of counted points kill one at each.
+    pub(crate) run: fn(u32) -> Outcome,
+}
+
+/// What a cell found. Everything but the kills and the times must be 0.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) kills: u32,
+    pub(crate) hangs: u32,
+    pub(crate) torn: u32,
+    pub(crate) lost: u32,
+    pub(crate) duplicated: u32,
+    /// Nanoseconds from each kill to the next successful operation of somebody else.
+    pub(crate) recoveries: Vec<u64>,
+}
+
+impl Cell {
+    pub(crate) fn name(&self) -> String {
+        format!("{}_{}", self.object, self.role)
+    }
+
+    pub(crate) fn assert_clean(&self, kills: u32) {
+        let outcome = (self.run)(kills);
+        assert!(outcome.is_clean(), "{}: {outcome:?}", self.name());
+        assert!(outcome.kills > 0, "{} killed nobody", self.name());
+    }
+}
+
+impl Outcome {
+    pub(crate) fn is_clean(&self) -> bool {
+        self.hangs == 0 && self.torn == 0 && self.lost == 0 && self.duplicated == 0
+    }
+
+    /// Kills a process, runs the next operation of somebody else, and notes the time between.
+    pub(crate) fn recover<R>(&mut self, victim: &ChildProcess, next: impl FnOnce() -> R) -> R {
+        let start = now_nanos();
+        victim.signal(9).unwrap();
+        let result = next();
+        self.recoveries.push(now_nanos() - start);
+        self.kills += 1;
+        // Reaped only now: the kernel's notice does not wait for that.
+        kill(victim);
+        result
+    }
+
+    /// Counts a process that did not end by itself in time, and ends it.
+    pub(crate) fn expect_end(&mut self, child: &ChildProcess) {
+        match child.wait(Deadline::after(HANG)) {
+            Ok(Some(Ended::Exited(0))) => {}
+            Ok(None) => {
+                self.hangs += 1;
+                kill(child);
+            }
+            // It failed an assertion of its own: something was wrong that it saw.
+            other => {
+                eprintln!("a survivor ended by {other:?}");
+                self.torn += 1;
+            }
+        }
+    }
+
+    /// Compares what is there with what was acknowledged: one operation may have happened without its acknowledgement.
+    pub(crate) fn check_count(&mut self, found: u64, acknowledged: u64) {
+        self.lost += u32::from(found < acknowledged);
+        self.duplicated += u32::from(found > acknowledged + 1);
+    }
+
+    /// Median and worst recovery, in milliseconds.
+    pub(crate) fn recovery_ms(&self) -> Option<(f64, f64)> {
+        let mut sorted = self.recoveries.clone();
+        sorted.sort_unstable();
+        let to_ms = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64() * 1e3;
+        Some((to_ms(*sorted.get(sorted.len() / 2)?), to_ms(*sorted.last()?)))
+    }
+}

@@ -1,0 +1,74 @@
+//! The crash matrix: every object times every role, processes killed by SIGKILL.
+//!
+//! `cargo xtask crash` runs it as a report (`--matrix [--long] [--json] [CELL…]`); `cargo test` runs a short form of each
+//! cell as a test. Two kinds of cells:
+//!
+//! - *random moments*: a process in that role is killed again and again, each time at another moment;
+//! - *every point*: the process dies at each counted crash point of an operation, one after the other.
+//!
+//! What is counted must be 0: `hangs` (nobody went on within the patience), `torn` (a value that was never stored, seen
+//! without poison), `lost` (an acknowledged update that is gone), `duplicated` (more updates than were made).
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
+
+mod cell;
+mod creation;
+mod locks;
+mod points;
+mod report;
+mod stores;
+
+use std::process::ExitCode;
+
+use cell::Cell;
+use mp_sys::testing::runner;
+
+/// Kills of a random cell when it runs as a test or in the short matrix.
+const KILLS_SHORT: u32 = 100;
+/// Kills of a random cell in the long matrix.
+const KILLS_LONG: u32 = 1000;
+
+macro_rules! cells {
+    ($($test:ident: $cell:expr;)*) => {
+        const CELLS: &[Cell] = &[$($cell),*];
+
+        $(fn $test() {
+            $cell.assert_clean(KILLS_SHORT);
+        })*
+
+        mp_sys::testing::tests! { $($test),* }
+    };
+}
+
+cells! {
+    lock_holder: locks::LOCK_HOLDER;
+    lock_waiter: locks::LOCK_WAITER;
+    lock_just_woken: locks::LOCK_JUST_WOKEN;
+    value_holder: locks::VALUE_HOLDER;
+    value_waiter: locks::VALUE_WAITER;
+    value_just_woken: locks::VALUE_JUST_WOKEN;
+    array_holder: locks::ARRAY_HOLDER;
+    array_waiter: locks::ARRAY_WAITER;
+    array_just_woken: locks::ARRAY_JUST_WOKEN;
+    value_mid_set: stores::VALUE_MID_SET;
+    value_mid_update: stores::VALUE_MID_UPDATE;
+    array_mid_set: stores::ARRAY_MID_SET;
+    array_mid_write: stores::ARRAY_MID_WRITE;
+    raw_value_mid_store: stores::RAW_VALUE_MID_STORE;
+    raw_array_mid_write: stores::RAW_ARRAY_MID_WRITE;
+    arena_mid_create: creation::ARENA_MID_CREATE;
+    child_mid_result: creation::CHILD_MID_RESULT;
+    value_every_point_of_set: points::VALUE_SET;
+    value_every_point_of_update: points::VALUE_UPDATE;
+    array_every_point_of_set: points::ARRAY_SET;
+    array_every_point_of_write: points::ARRAY_WRITE;
+    value_every_point_of_taking_over: points::VALUE_TAKE_OVER;
+    array_every_point_of_taking_over: points::ARRAY_TAKE_OVER;
+}
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--matrix") {
+        return report::main(CELLS, std::env::args().skip(2));
+    }
+    runner::main(TESTS, mp::release_unused_memory)
+}
