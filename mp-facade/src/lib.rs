@@ -15,7 +15,7 @@ pub use start::fork::{fork, fork_anyway};
 
 #[cfg(feature = "shm")]
 pub use shm_core::{
-    Array, ArrayError, ArrayGuard, Element, Lock, LockError, LockGuard, LockResult, MemoryError, Number,
-    RangeError, RawArray, RawValue, Value, ValueGuard, memory_limit, memory_mapped, release_unused_memory,
-    set_memory_limit,
+    Array, ArrayError, ArrayGuard, Element, Lock, LockError, LockGuard, LockResult, MemoryError, NameError,
+    Number, RangeError, RawArray, RawValue, Value, ValueGuard, memory_limit, memory_mapped, named,
+    release_unused_memory, set_memory_limit,
 };

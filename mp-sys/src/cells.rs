@@ -24,7 +24,8 @@ use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
 use crate::adaptive::Signal;
 use crate::copy;
-use crate::memory::{SPAN_ALIGN, Span};
+use crate::named::ExistingSpan;
+use crate::span::{SPAN_ALIGN, Span};
 
 /// A type that may live in memory that several processes share.
 ///
@@ -120,6 +121,14 @@ impl<T: Element> SharedSlice<T> {
             }
             _ => Err(span),
         }
+    }
+
+    /// A handle of `len` elements that were made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`Self::bytes_for`]`(len)` bytes.
+    pub fn attach(existing: ExistingSpan, len: usize) -> Result<Self, Span> {
+        Self::new(existing.into_span(), len)
     }
 
     /// Number of elements.
@@ -237,6 +246,14 @@ impl<T: Element> SharedCell<T> {
     /// The span, if it has fewer than [`Self::bytes`] bytes.
     pub fn new(span: Span) -> Result<Self, Span> {
         SharedSlice::new(span, 1).map(Self)
+    }
+
+    /// A handle of a value that was made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`Self::bytes`] bytes.
+    pub fn attach(existing: ExistingSpan) -> Result<Self, Span> {
+        SharedSlice::attach(existing, 1).map(Self)
     }
 
     /// Loads the value (acquire).

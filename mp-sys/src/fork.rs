@@ -134,6 +134,8 @@ extern "C" fn in_child() {
 #[derive(Debug)]
 pub struct PerProcess<T> {
     current: AtomicPtr<Generation<T>>,
+    /// Whether a child begins with its parent's state, if nobody was using it at the fork.
+    inherited: bool,
 }
 
 #[derive(Debug)]
@@ -146,7 +148,14 @@ impl<T: Default + Send + 'static> PerProcess<T> {
     /// State that is made by `T::default()` at the first use in each process.
     #[must_use]
     pub const fn new() -> Self {
-        Self { current: AtomicPtr::new(ptr::null_mut()) }
+        Self { current: AtomicPtr::new(ptr::null_mut()), inherited: false }
+    }
+
+    /// As [`new`](Self::new), but a child begins with its parent's state, unless another thread was using it at the
+    /// moment of the fork.
+    #[must_use]
+    pub const fn inherited() -> Self {
+        Self { current: AtomicPtr::new(ptr::null_mut()), inherited: true }
     }
 
     /// Locks this process's state.
@@ -165,13 +174,13 @@ impl<T: Default + Send + 'static> PerProcess<T> {
     #[cold]
     fn renew(&'static self, stale: *mut Generation<T>) -> &'static Generation<T> {
         let epoch = Epoch::current();
-        let fresh = Box::into_raw(Box::new(Generation { epoch, state: Mutex::new(T::default()) }));
+        // SAFETY: generations are never freed, and a non-null pointer is one.
+        let parents = unsafe { stale.as_ref() };
+        let state = if self.inherited { parents.and_then(take).unwrap_or_default() } else { T::default() };
+        let fresh = Box::into_raw(Box::new(Generation { epoch, state: Mutex::new(state) }));
         match self.current.compare_exchange(stale, fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
-                if !stale.is_null() {
-                    // SAFETY: generations are never freed, so the replaced one is still there.
-                    discard(unsafe { &*stale });
-                }
+                drop(parents.and_then(take));
                 // SAFETY: `fresh` was made above and is never freed.
                 unsafe { &*fresh }
             }
@@ -191,11 +200,7 @@ impl<T: Default + Send + 'static> Default for PerProcess<T> {
     }
 }
 
-/// Drops what the parent's state held, unless a thread that this process does not have was using it.
-fn discard<T: Default>(stale: &Generation<T>) {
-    let inherited = match stale.state.try_lock() {
-        Ok(mut state) => std::mem::take(&mut *state),
-        Err(_) => return,
-    };
-    drop(inherited);
+/// Takes out what the parent's state held, unless a thread that this process does not have was using it.
+fn take<T: Default>(stale: &Generation<T>) -> Option<T> {
+    stale.state.try_lock().ok().map(|mut state| std::mem::take(&mut *state))
 }

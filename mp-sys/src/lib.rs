@@ -10,7 +10,8 @@
 //! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
 //! | [`deadline`], [`futex`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
-//! | [`budget`], [`memory`] | how much memory may be reserved; memfd chunks and the spans cut from them |
+//! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
+//! | [`named`] | segments with a name, for programs that are not each other's children |
 //! | [`robust`], [`locked`] | the lock that survives its owner, and data that only its holder can reach |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
@@ -42,11 +43,14 @@ pub mod futex;
 pub mod identity;
 #[expect(unsafe_code, reason = "references into memory that a held lock protects")]
 pub mod locked;
-#[expect(unsafe_code, reason = "mappings and pointers into them")]
+#[expect(unsafe_code, reason = "reading and writing a mapping's bytes")]
 pub mod memory;
+pub mod named;
 mod os_error;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]
 pub mod robust;
+#[expect(unsafe_code, reason = "addresses inside a mapping")]
+pub mod span;
 #[cfg(feature = "testing")]
 #[expect(unsafe_code, reason = "what tests do to their own process")]
 pub mod testing;

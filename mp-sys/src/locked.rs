@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use crate::cells::{self, Element};
 use crate::crash;
-use crate::memory::{SPAN_ALIGN, Span};
+use crate::named::ExistingSpan;
 use crate::robust::{AcquireError, Acquired, Patience, RobustMutex};
+use crate::span::{SPAN_ALIGN, Span};
 
 /// Bytes before the data.
 pub const CONTROL_BYTES: usize = size_of::<Control>();
@@ -66,6 +67,18 @@ impl Locked {
         // Dropping this releases nothing: the thread's list does not have the mutex.
         fill(&mut Held { locked: &locked, closes_section: false, not_send: PhantomData });
         Ok(locked)
+    }
+
+    /// A handle of a lock that was made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// Gives the span back if it has fewer than [`CONTROL_BYTES`] bytes.
+    pub fn attach(existing: ExistingSpan) -> Result<Self, Span> {
+        let span = existing.into_span();
+        let Some(data_len) = span.len().checked_sub(CONTROL_BYTES) else {
+            return Err(span);
+        };
+        Ok(Self { control: span.start().cast(), data_len, span })
     }
 
     #[inline]
@@ -384,6 +397,3 @@ impl<T: ?Sized> DerefMut for Guard<'_, T> {
 unsafe impl<T: ?Sized + Sync> Sync for Guard<'_, T> {}
 
 const _: () = assert!(CONTROL_BYTES.is_multiple_of(8) && CONTROL_BYTES < SPAN_ALIGN);
-
-#[cfg(test)]
-mod tests;

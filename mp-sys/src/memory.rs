@@ -1,32 +1,24 @@
-//! Shared memory: memfd chunks that are reserved before they are used, and the spans cut from them.
+//! Shared memory: mappings that are reserved before they are used.
 //!
 //! A [`Mapping`] is an anonymous file that lives in memory and is mapped once. Its pages are reserved at birth (a store
 //! into it can never end in SIGBUS), it can never shrink, it is closed on exec, and it goes when the last process unmaps
-//! it. A [`Chunk`] hands out [`Span`]s of a mapping, each byte at most once: so whoever owns a span knows that nothing
-//! else in this process uses those bytes, which is what lets the modules above hand out references.
-//!
-//! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk
-//! that it inherited: see `shm-core`'s arena.
+//! it. What lies in it is handed out by [`span`](crate::span).
 //!
 //! Source: memfd_create(2), fallocate(2), fcntl(2) F_ADD_SEALS.
 
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
-use crate::{OsError, budget, copy, fork};
+use crate::{OsError, budget, copy};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
 /// Bytes reserved in one step; before each, the budget is asked again.
 pub const RESERVE_STEP_BYTES: usize = 64 << 20;
-/// Every span starts at a multiple of this: a cache line, so that two objects never share one.
-pub const SPAN_ALIGN: usize = 64;
 /// Mappings from this size on are left out of core dumps.
 const DONT_DUMP_FROM_BYTES: usize = 16 << 20;
 
@@ -75,13 +67,35 @@ impl Mapping {
     /// # Errors
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
     pub fn new(bytes: usize) -> Result<Arc<Self>, MemoryError> {
-        let length = round_to_pages(bytes)?;
         let file = make_memfd()?;
-        reserve(file.as_fd(), length)?;
+        let length = Self::reserve(&file, bytes)?;
         // EPERM would mean a kernel without sealing: the file is private to those who are handed it, so go on.
         if let Err(error) = fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW) {
             tracing::debug!(%error, "shared memory is not sealed against resizing");
         }
+        Self::of_file(file, length)
+    }
+
+    /// Makes a mapping in an empty file that is in memory. It is not sealed.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn reserve_in(file: OwnedFd, bytes: usize) -> Result<Arc<Self>, MemoryError> {
+        let length = Self::reserve(&file, bytes)?;
+        Self::of_file(file, length)
+    }
+
+    fn reserve(file: &OwnedFd, bytes: usize) -> Result<usize, MemoryError> {
+        let length = round_to_pages(bytes)?;
+        reserve(file.as_fd(), length)?;
+        Ok(length)
+    }
+
+    /// Maps `length` bytes of a file whose pages are reserved.
+    ///
+    /// # Errors
+    /// [`MemoryError::System`].
+    pub(crate) fn of_file(file: OwnedFd, length: usize) -> Result<Arc<Self>, MemoryError> {
         let raw = MmapOptions::new().len(length).map_raw(&file).map_err(|error| {
             // mmap fails for want of address space or of mappings (vm.max_map_count).
             MemoryError::System(error.into())
@@ -108,7 +122,23 @@ impl Mapping {
         self.len() == 0
     }
 
-    fn base(&self) -> *mut u8 {
+    /// Copies `from` into the mapping, as far as it has room.
+    pub(crate) fn write_at(&self, at: usize, from: &[u8]) {
+        if at.checked_add(from.len()).is_some_and(|end| end <= self.len()) {
+            // SAFETY: the range lies in the mapping; single bytes have no alignment; `from` is private.
+            unsafe { copy::store(self.base().wrapping_add(at), from.as_ptr(), from.len(), 1) };
+        }
+    }
+
+    /// Copies bytes of the mapping out, as far as there are as many.
+    pub(crate) fn read_at(&self, at: usize, into: &mut [u8]) {
+        if at.checked_add(into.len()).is_some_and(|end| end <= self.len()) {
+            // SAFETY: the range lies in the mapping; single bytes have no alignment; `into` is exclusively borrowed.
+            unsafe { copy::load(into.as_mut_ptr(), self.base().wrapping_add(at), into.len(), 1) };
+        }
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
         self.raw.as_mut_ptr()
     }
 }
@@ -181,161 +211,9 @@ fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryError> {
     Ok(())
 }
 
-/// A mapping that spans are cut from, front to back.
-#[derive(Debug)]
-pub struct Chunk {
-    mapping: Arc<Mapping>,
-    used: usize,
-}
-
-impl Chunk {
-    /// Makes a chunk with room for at least `bytes` bytes.
-    ///
-    /// # Errors
-    /// As [`Mapping::new`].
-    pub fn new(bytes: usize) -> Result<Self, MemoryError> {
-        fork::install_handlers();
-        Ok(Self { mapping: Mapping::new(bytes)?, used: 0 })
-    }
-
-    /// Cuts a span of `bytes` zeroed bytes at a multiple of [`SPAN_ALIGN`]; `None` if the chunk has no room left.
-    pub fn cut(&mut self, bytes: usize) -> Option<Span> {
-        let start = self.used.checked_next_multiple_of(SPAN_ALIGN)?;
-        let end = start.checked_add(bytes)?;
-        if end > self.mapping.len() {
-            return None;
-        }
-        // SAFETY: start <= end <= the mapping's length, so the address lies in the mapping or one past its end.
-        let place = unsafe { self.mapping.base().add(start) };
-        self.used = end;
-        Some(Span {
-            start: NonNull::new(place)?,
-            length: bytes,
-            mapping: ManuallyDrop::new(Arc::clone(&self.mapping)),
-            forks: fork::forks(),
-            home: None,
-        })
-    }
-
-    /// Names the mapping, as [`Span::mapping_key`] does.
-    #[must_use]
-    pub fn mapping_key(&self) -> usize {
-        self.mapping.base().addr()
-    }
-}
-
-/// Bytes of a mapping that nothing else in this process uses, and that stay mapped while the span lives.
-///
-/// When it is dropped, it goes back to the [`home`](Span::send_home_on_drop) that handed it out, unless a forked process
-/// may know what lies in it.
-#[derive(Debug)]
-pub struct Span {
-    start: NonNull<u8>,
-    length: usize,
-    /// Taken out in `drop` only.
-    mapping: ManuallyDrop<Arc<Mapping>>,
-    /// How many forks there had been when the span was handed out.
-    forks: u64,
-    home: Option<fn(Self)>,
-}
-
-// SAFETY: a span is an address range and shared ownership of its mapping, both usable from any thread.
-unsafe impl Send for Span {}
-// SAFETY: a shared span gives out its address and length only.
-unsafe impl Sync for Span {}
-
-impl Span {
-    /// Bytes in the span.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether the span has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Names the mapping that the span lies in, while the span lives.
-    #[must_use]
-    pub fn mapping_key(&self) -> usize {
-        self.mapping.base().addr()
-    }
-
-    /// Spans and chunks that keep the mapping, this one included.
-    #[must_use]
-    pub fn mapping_users(&self) -> usize {
-        Arc::strong_count(&self.mapping)
-    }
-
-    /// Hands the span out: from now on, dropping it gives it to `home`, if no process was forked in between.
-    #[must_use]
-    pub fn send_home_on_drop(mut self, home: fn(Self)) -> Self {
-        self.forks = fork::forks();
-        self.home = Some(home);
-        self
-    }
-
-    /// Whether a process forked since the span was handed out may know what lies in it.
-    fn is_exported(&self) -> bool {
-        self.forks != fork::forks()
-    }
-
-    /// Zeroes the bytes of a span that came home.
-    pub fn zero(&mut self) {
-        // SAFETY: the span's bytes are mapped from a multiple of 64 on, and the span is borrowed exclusively.
-        unsafe { copy::zero(self.start.as_ptr(), self.length) };
-    }
-
-    /// The address of the span's first byte, a multiple of [`SPAN_ALIGN`].
-    pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
-    }
-
-    /// Keeps the span and its mapping for the rest of this process's life.
-    #[expect(clippy::mem_forget, reason = "the leak is the purpose: a lock in the mapping is still held")]
-    pub(crate) fn leak(&mut self) {
-        self.home = None;
-        std::mem::forget(Arc::clone(&self.mapping));
-    }
-}
-
-impl Drop for Span {
-    fn drop(&mut self) {
-        // SAFETY: this is the only place that takes the mapping out, and nothing uses it afterwards.
-        let mapping = unsafe { ManuallyDrop::take(&mut self.mapping) };
-        if let Some(home) = self.home
-            && !self.is_exported()
-        {
-            home(Self {
-                start: self.start,
-                length: self.length,
-                mapping: ManuallyDrop::new(mapping),
-                forks: self.forks,
-                home: None,
-            });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-
-    #[test]
-    fn spans_do_not_overlap_and_end_with_the_chunk() {
-        let mut chunk = Chunk::new(1).unwrap();
-        let page = chunk.mapping.len();
-        let spans: Vec<Span> = std::iter::from_fn(|| chunk.cut(65)).collect();
-        assert_eq!(spans.len(), page / 128, "65 bytes take two lines");
-        for pair in spans.windows(2) {
-            assert_eq!(pair[1].start.addr().get() - pair[0].start.addr().get(), 128);
-        }
-        assert!(chunk.cut(usize::MAX).is_none());
-    }
 
     #[test]
     fn sizes_beyond_the_limit_are_refused_before_anything_happens() {
@@ -350,22 +228,5 @@ mod tests {
         let mapping = Mapping::new(4096).unwrap();
         assert_eq!(rustix::fs::ftruncate(&mapping, 0), Err(Errno::PERM));
         assert_eq!(rustix::fs::ftruncate(&mapping, 1 << 20), Err(Errno::PERM));
-    }
-
-    #[test]
-    fn a_span_goes_home_once_and_can_be_zeroed() {
-        static HOME: Mutex<Vec<Span>> = Mutex::new(Vec::new());
-        let span = Chunk::new(4096).unwrap().cut(100).unwrap();
-        // SAFETY: the span has 100 bytes and is not shared yet.
-        unsafe { span.start.as_ptr().write_bytes(0xff, 100) };
-        drop(span.send_home_on_drop(|span| HOME.lock().unwrap().push(span)));
-        let mut span = HOME.lock().unwrap().pop().unwrap();
-        assert_eq!(span.mapping_users(), 1);
-        span.zero();
-        // SAFETY: as above.
-        let bytes = unsafe { std::slice::from_raw_parts(span.start.as_ptr(), 100) };
-        assert!(bytes.iter().all(|&byte| byte == 0));
-        drop(span);
-        assert!(HOME.lock().unwrap().is_empty());
     }
 }

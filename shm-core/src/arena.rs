@@ -14,7 +14,8 @@
 use std::collections::HashMap;
 
 use mp_sys::fork::PerProcess;
-use mp_sys::memory::{Chunk, MemoryError, SPAN_ALIGN, Span};
+use mp_sys::memory::MemoryError;
+use mp_sys::span::{Chunk, SPAN_ALIGN, Span};
 
 /// Bytes of a chunk that small objects share.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;

@@ -13,20 +13,26 @@
 //! element is copied to its place, then the word is cleared. Whoever takes the lock from a process that died in between
 //! copies again, which is harmless to repeat.
 
+mod guard;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::Range;
 use std::time::Duration;
 
 use mp_sys::cells::is_whole;
 use mp_sys::crash;
-use mp_sys::locked::{CONTROL_BYTES, Guard, Held};
-use mp_sys::memory::{MemoryError, SPAN_ALIGN};
+use mp_sys::locked::{CONTROL_BYTES, Held};
+use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
 use mp_sys::robust::Patience;
+use mp_sys::span::SPAN_ALIGN;
 
+pub use self::guard::ArrayGuard;
 use crate::element::Element;
-use crate::error::{ArrayError, LockError, LockResult, RangeError};
+use crate::error::{ArrayError, LockError, LockResult, RangeError, TOO_LARGE};
+use crate::named::NameError;
 use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 
 /// A fixed number of values that processes share, behind one lock.
@@ -34,7 +40,7 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 /// | property | |
 /// |---|---|
 /// | size | `len` elements and about 64 bytes, rounded up |
-/// | shared with | processes forked after it was made |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | no: using the array while this thread holds its guard is [`LockError::Deadlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
@@ -71,6 +77,8 @@ pub struct Array<T: Element> {
     protected: Protected,
     len: usize,
     elements: PhantomData<T>,
+    /// Dropped after the lock, which lies in it.
+    _segment: Option<Segment>,
 }
 
 /// Bytes of a word.
@@ -107,9 +115,34 @@ impl<T: Element> Array<T> {
     }
 
     fn make(len: usize, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, MemoryError> {
-        let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(Self::FIRST));
-        let bytes = bytes.ok_or(MemoryError::NoSpace { wanted: u64::MAX, available: 0 })?;
-        Ok(Self { protected: Protected::new(bytes, Self::redo, fill)?, len, elements: PhantomData })
+        let bytes = Self::data_bytes(len).ok_or(TOO_LARGE)?;
+        let protected = Protected::new(bytes, Self::redo, fill)?;
+        Ok(Self { protected, len, elements: PhantomData, _segment: None })
+    }
+
+    /// Makes an array of `len` zeros under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
+        let bytes = Self::data_bytes(len).ok_or(TOO_LARGE)?;
+        let (protected, segment) = Protected::create::<T>((name, "Array", len), bytes, Self::redo, |_| {})?;
+        Ok(Self { protected, len, elements: PhantomData, _segment: Some(segment) })
+    }
+
+    /// Finds the array of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
+    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let (protected, len, segment) =
+            Protected::open_named::<T>(name, "Array", Self::data_bytes, Self::redo)?;
+        Ok(Self { protected, len, elements: PhantomData, _segment: Some(segment) })
+    }
+
+    fn data_bytes(len: usize) -> Option<usize> {
+        len.checked_mul(size_of::<T>())?.checked_add(Self::FIRST)
     }
 
     /// The number of elements.
@@ -354,38 +387,5 @@ impl<T: Element> fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Array");
         out.field("len", &self.len).field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
-    }
-}
-
-/// An [`Array`] lent in place, as a slice. Dropping it releases the lock.
-///
-/// It belongs to the thread that took it, and cannot be sent to another.
-#[derive(Debug)]
-#[must_use = "the lock is released when the guard is dropped"]
-pub struct ArrayGuard<'a, T: Element> {
-    owner: &'a Protected,
-    watch: PanicWatch,
-    data: Guard<'a, [T]>,
-}
-
-impl<T: Element> Deref for ArrayGuard<'_, T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.data
-    }
-}
-
-impl<T: Element> DerefMut for ArrayGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.data
-    }
-}
-
-impl<T: Element> Drop for ArrayGuard<'_, T> {
-    fn drop(&mut self) {
-        if self.watch.panicked() {
-            self.owner.poison_if_held();
-        }
     }
 }

@@ -16,6 +16,9 @@ pub use mp_sys::OsError;
 pub use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
+/// More bytes than there are addresses.
+pub(crate) const TOO_LARGE: MemoryError = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
+
 /// The outcome of taking a lock.
 pub type LockResult<G> = Result<G, LockError<G>>;
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use mp_sys::locked::Held;
 use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
 pub use mp_sys::robust::HELD_MAX;
 use mp_sys::robust::Patience;
 
 use crate::error::{LockError, LockResult};
+use crate::named::NameError;
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 
 /// A lock that processes share, and that passes on when its holder dies.
@@ -18,7 +20,7 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 /// | property | |
 /// |---|---|
 /// | size | 64 bytes of shared memory |
-/// | shared with | processes forked after it was made |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter is told |
@@ -51,6 +53,8 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 #[doc(alias = "RLock")]
 pub struct Lock {
     protected: Protected,
+    /// Dropped after the lock, which lies in it.
+    _segment: Option<Segment>,
 }
 
 impl Lock {
@@ -59,7 +63,25 @@ impl Lock {
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
     pub fn new() -> Result<Self, MemoryError> {
-        Ok(Self { protected: Protected::new(0, no_journal, |_| {})? })
+        Ok(Self { protected: Protected::new(0, no_journal, |_| {})?, _segment: None })
+    }
+
+    /// Makes a free lock under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str) -> Result<Self, NameError> {
+        let (protected, segment) = Protected::create::<()>((name, "Lock", 0), 0, no_journal, |_| {})?;
+        Ok(Self { protected, _segment: Some(segment) })
+    }
+
+    /// Finds the lock of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object; [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let (protected, _, segment) = Protected::open_named::<()>(name, "Lock", |_| Some(0), no_journal)?;
+        Ok(Self { protected, _segment: Some(segment) })
     }
 
     /// Takes the lock, waiting until it is free.

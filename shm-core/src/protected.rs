@@ -14,10 +14,13 @@ use std::sync::atomic::Ordering;
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::locked::{Held, Locked};
-use mp_sys::memory::{MemoryError, Span};
+use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
 use mp_sys::robust::{AcquireError, Patience};
+use mp_sys::span::Span;
 
 use crate::arena;
+use crate::named::{self, NameError};
 
 /// Nothing is lent: a holder that dies leaves the data whole.
 const QUIET: u32 = 0;
@@ -53,6 +56,35 @@ impl Protected {
             available: u64::try_from(span.len()).unwrap_or(u64::MAX),
         })?;
         Ok(Self { locked, redo })
+    }
+
+    /// As [`new`](Self::new), under a name: an object of `len` elements of type `T`.
+    pub(crate) fn create<T>(
+        (name, kind, len): (&str, &str, usize),
+        data_len: usize,
+        redo: Redo,
+        fill: impl FnOnce(&mut Held<'_>),
+    ) -> Result<(Self, Segment), NameError> {
+        let bytes = data_len.saturating_add(mp_sys::locked::CONTROL_BYTES);
+        let (locked, segment) =
+            named::create::<T, _>(name, kind, len, bytes, |span| Locked::new(span, fill))?;
+        Ok((Self { locked, redo }, segment))
+    }
+
+    /// Finds the object of elements of type `T` that has this name, and tells how many it has. `data_len_of` tells how much
+    /// data that many need.
+    pub(crate) fn open_named<T>(
+        name: &str,
+        kind: &str,
+        data_len_of: impl FnOnce(usize) -> Option<usize>,
+        redo: Redo,
+    ) -> Result<(Self, usize, Segment), NameError> {
+        let attach = |len, span| {
+            let locked = Locked::attach(span).ok()?;
+            (data_len_of(len)? <= locked.data_len()).then_some((locked, len))
+        };
+        let ((locked, len), segment) = named::open::<T, _>(name, kind, attach)?;
+        Ok((Self { locked, redo }, len, segment))
     }
 
     /// Takes the lock without lending anything: dying under it poisons nothing.

@@ -5,17 +5,19 @@ use std::ops::Range;
 
 use mp_sys::cells::SharedSlice;
 use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
 
 use crate::arena;
 use crate::element::{Element, Number};
-use crate::error::RangeError;
+use crate::error::{RangeError, TOO_LARGE};
+use crate::named::{self, NameError};
 
 /// A fixed number of values that processes share, without a lock.
 ///
 /// | property | |
 /// |---|---|
 /// | size | `len` elements, rounded up; elements of 3, 5, 6 or 7 bytes take the next power of two |
-/// | shared with | processes forked after it was made |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | ordering | `get` acquires, `set` releases, read-modify-write operations are sequentially consistent; bulk copies are not ordered |
 /// | drop | gives this process's handle up; the array lives as long as any process has it |
 ///
@@ -46,6 +48,7 @@ use crate::error::RangeError;
 /// ```
 pub struct RawArray<T: Element> {
     elements: SharedSlice<T>,
+    _segment: Option<Segment>,
 }
 
 impl<T: Element> RawArray<T> {
@@ -54,10 +57,31 @@ impl<T: Element> RawArray<T> {
     /// # Errors
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
     pub fn zeroed(len: usize) -> Result<Self, MemoryError> {
-        let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
-        let bytes = SharedSlice::<T>::bytes_for(len).ok_or(too_large)?;
-        let elements = SharedSlice::new(arena::allocate(bytes)?, len).map_err(|_| too_large)?;
-        Ok(Self { elements })
+        let bytes = SharedSlice::<T>::bytes_for(len).ok_or(TOO_LARGE)?;
+        let elements = SharedSlice::new(arena::allocate(bytes)?, len).map_err(|_| TOO_LARGE)?;
+        Ok(Self { elements, _segment: None })
+    }
+
+    /// Makes an array of `len` zeros under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
+        let bytes = SharedSlice::<T>::bytes_for(len).ok_or(TOO_LARGE)?;
+        let fill = |span| SharedSlice::new(span, len);
+        let (elements, segment) = named::create::<T, _>(name, "RawArray", len, bytes, fill)?;
+        Ok(Self { elements, _segment: Some(segment) })
+    }
+
+    /// Finds the array of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
+    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let attach = |len, span| SharedSlice::attach(span, len).ok();
+        let (elements, segment) = named::open::<T, _>(name, "RawArray", attach)?;
+        Ok(Self { elements, _segment: Some(segment) })
     }
 
     /// Makes an array with a copy of `values`.

@@ -4,16 +4,19 @@ use std::fmt;
 
 use mp_sys::cells::SharedCell;
 use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
 
 use crate::arena;
 use crate::element::{Element, Number};
+use crate::error::TOO_LARGE;
+use crate::named::{self, NameError};
 
 /// One value that processes share, without a lock.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 64 bytes of shared memory, or `T` rounded up: no two values share a cache line |
-/// | shared with | processes forked after it was made |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | ordering | `load` acquires, `store` releases, read-modify-write operations are sequentially consistent |
 /// | drop | gives this process's handle up; the value lives as long as any process has it |
 ///
@@ -40,6 +43,7 @@ use crate::element::{Element, Number};
 /// ```
 pub struct RawValue<T: Element> {
     cell: SharedCell<T>,
+    _segment: Option<Segment>,
 }
 
 impl<T: Element> RawValue<T> {
@@ -48,11 +52,31 @@ impl<T: Element> RawValue<T> {
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
     pub fn new(value: T) -> Result<Self, MemoryError> {
-        let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
-        let bytes = SharedCell::<T>::bytes().ok_or(too_large)?;
-        let cell = SharedCell::new(arena::allocate(bytes)?).map_err(|_| too_large)?;
+        let bytes = SharedCell::<T>::bytes().ok_or(TOO_LARGE)?;
+        let cell = SharedCell::new(arena::allocate(bytes)?).map_err(|_| TOO_LARGE)?;
         cell.store(value);
-        Ok(Self { cell })
+        Ok(Self { cell, _segment: None })
+    }
+
+    /// Makes a value under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str, value: T) -> Result<Self, NameError> {
+        let bytes = SharedCell::<T>::bytes().ok_or(TOO_LARGE)?;
+        let fill = |span| SharedCell::new(span).inspect(|cell| cell.store(value));
+        let (cell, segment) = named::create::<T, _>(name, "RawValue", 1, bytes, fill)?;
+        Ok(Self { cell, _segment: Some(segment) })
+    }
+
+    /// Finds the value of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
+    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let (cell, segment) = named::open::<T, _>(name, "RawValue", |_, span| SharedCell::attach(span).ok())?;
+        Ok(Self { cell, _segment: Some(segment) })
     }
 
     /// The value.

@@ -18,11 +18,14 @@ use std::time::Duration;
 
 use mp_sys::crash;
 use mp_sys::locked::{CONTROL_BYTES, Guard, Held};
-use mp_sys::memory::{MemoryError, SPAN_ALIGN};
+use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
 use mp_sys::robust::Patience;
+use mp_sys::span::SPAN_ALIGN;
 
 use crate::element::Element;
 use crate::error::{LockError, LockResult};
+use crate::named::NameError;
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 
 /// Bytes of a word.
@@ -33,7 +36,7 @@ const WORD: usize = 8;
 /// | property | |
 /// |---|---|
 /// | size | 64 bytes of shared memory for a `T` of at most 8 bytes; else 56 bytes and two `T`, rounded up |
-/// | shared with | processes forked after it was made |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | no: using the value while this thread holds its guard is [`LockError::Deadlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
@@ -65,6 +68,8 @@ const WORD: usize = 8;
 pub struct Value<T: Element> {
     protected: Protected,
     value: PhantomData<T>,
+    /// Dropped after the lock, which lies in it.
+    _segment: Option<Segment>,
 }
 
 impl<T: Element> Value<T> {
@@ -89,7 +94,30 @@ impl<T: Element> Value<T> {
     /// [`MemoryError`] if there is no shared memory for it.
     pub fn new(value: T) -> Result<Self, MemoryError> {
         let fill = |held: &mut Held<'_>| Self::commit(held, value);
-        Ok(Self { protected: Protected::new(Self::DATA_BYTES, no_journal, fill)?, value: PhantomData })
+        let protected = Protected::new(Self::DATA_BYTES, no_journal, fill)?;
+        Ok(Self { protected, value: PhantomData, _segment: None })
+    }
+
+    /// Makes a value under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str, value: T) -> Result<Self, NameError> {
+        let fill = |held: &mut Held<'_>| Self::commit(held, value);
+        let (protected, segment) =
+            Protected::create::<T>((name, "Value", 1), Self::DATA_BYTES, no_journal, fill)?;
+        Ok(Self { protected, value: PhantomData, _segment: Some(segment) })
+    }
+
+    /// Finds the value of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
+    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let (protected, _, segment) =
+            Protected::open_named::<T>(name, "Value", |_| Some(Self::DATA_BYTES), no_journal)?;
+        Ok(Self { protected, value: PhantomData, _segment: Some(segment) })
     }
 
     /// The value.

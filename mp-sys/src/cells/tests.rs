@@ -1,7 +1,7 @@
 //! Every size of element, and the edges of a slice.
 
 use super::*;
-use crate::memory::Chunk;
+use crate::span::Chunk;
 
 fn slice<T: Element>(len: usize) -> SharedSlice<T> {
     let bytes = SharedSlice::<T>::bytes_for(len).unwrap();

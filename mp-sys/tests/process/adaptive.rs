@@ -6,7 +6,7 @@ use std::time::Duration;
 use mp_sys::adaptive::{Budget, Signal};
 use mp_sys::cells::SharedSignal;
 use mp_sys::deadline::Deadline;
-use mp_sys::memory::Chunk;
+use mp_sys::span::Chunk;
 use mp_sys::testing::{PATIENCE, eventually, kill, spawn, succeeded, tests};
 use rustix::thread::{CpuSet, sched_setaffinity};
 

@@ -6,7 +6,7 @@ use mp_sys::child::{ForkAnyway, fork_anyway};
 use mp_sys::fork::{Epoch, PerProcess, forks, install_handlers};
 use mp_sys::identity::Stamp;
 use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
-use mp_sys::{cells::SharedCell, child::Ended, memory::Chunk};
+use mp_sys::{cells::SharedCell, child::Ended, span::Chunk};
 
 tests! {
     a_child_has_an_epoch_of_its_own,

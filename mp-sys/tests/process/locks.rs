@@ -9,8 +9,8 @@ use mp_sys::cells::{SharedCell, SharedSlice};
 use mp_sys::child::{ForkError, fork};
 use mp_sys::deadline::Deadline;
 use mp_sys::locked::{CONTROL_BYTES, Held, Locked};
-use mp_sys::memory::Chunk;
 use mp_sys::robust::{AcquireError, HELD_MAX, Patience, held_count};
+use mp_sys::span::Chunk;
 use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::process::{Signal, getpid, kill_process};
 

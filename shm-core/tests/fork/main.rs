@@ -5,9 +5,10 @@
 mod arena;
 mod kills;
 mod limits;
+mod named;
 mod sharing;
 
 fn main() -> std::process::ExitCode {
-    let tests = [arena::TESTS, kills::TESTS, limits::TESTS, sharing::TESTS].concat();
+    let tests = [arena::TESTS, kills::TESTS, limits::TESTS, named::TESTS, sharing::TESTS].concat();
     mp_sys::testing::runner::main(&tests, shm_core::release_unused_memory)
 }

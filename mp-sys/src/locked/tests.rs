@@ -1,1 +1,0 @@
-//! Tests of the lock and its guards inside one process.

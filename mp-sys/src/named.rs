@@ -1,0 +1,286 @@
+//! Segments of shared memory with a name, for programs that are not each other's children.
+//!
+//! A segment is a file in /dev/shm: a page of header, and one object behind it. What makes names safe to use:
+//!
+//! - **Nobody sees half a segment.** It is made without a name (`O_TMPFILE`), filled, and then linked in one step.
+//! - **A name goes with its last holder.** Every holder keeps a shared `flock`. Who drops a handle closes it, opens the
+//!   file afresh and tries an exclusive lock: if that works, nobody else is there, and the name is removed. (Converting
+//!   one's own lock would succeed wrongly while a forked child still holds it.)
+//! - **A name that a killed process left is not found.** Whoever creates, opens or lists tries the exclusive lock on what
+//!   is there first; if it works, the name is removed.
+//! - **The wrong type is an error.** The header tells the layout version, the C library and word size (a mutex is laid
+//!   out by those), and a fingerprint of the object and its element type.
+//!
+//! Whoever owns the file can truncate it, which makes every access end in SIGBUS; the file has mode 0600, so only the
+//! same user can. `systemd` removes a user's files in /dev/shm at logout if `RemoveIPC` is set.
+//!
+//! Source: shm_overview(7), open(2) `O_TMPFILE`, linkat(2), flock(2).
+
+mod file;
+
+use std::collections::HashMap;
+use std::mem::size_of;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock, fstat, open};
+use rustix::io::Errno;
+
+use self::file::{FOLDER, open_held, path_of, publish, remove_if_unheld, same_file};
+pub use self::file::{NAME_BYTES_MAX, list, sweep, unlink_name};
+use crate::OsError;
+use crate::fork::PerProcess;
+use crate::memory::{Mapping, MemoryError};
+use crate::span::Span;
+
+/// Bytes before the object.
+pub const HEADER_BYTES: usize = 4096;
+
+const MAGIC: u64 = u64::from_ne_bytes(*b"mp-named");
+/// Changes with every change of a layout in shared memory.
+const LAYOUT_VERSION: u32 = 1;
+
+/// What stands at the start of a segment, a page is reserved for it: the magic number; the layout version and, in the
+/// upper half, the ABI (a mutex means something else to another C library); the fingerprint; the number of elements.
+type Header = [u64; 4];
+
+/// Why there is no segment under this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The name is empty, longer than [`NAME_BYTES_MAX`] bytes, or has a `/` or NUL in it.
+    #[error("a name has 1 to {NAME_BYTES_MAX} bytes and no '/' or NUL")]
+    BadName,
+    /// Somebody uses this name already.
+    #[error("the name is in use")]
+    Exists,
+    /// Nobody uses this name.
+    #[error("nobody uses this name")]
+    NotFound,
+    /// Another kind of object, or another element type, has this name.
+    #[error("another type has this name")]
+    WrongType,
+    /// The segment was made by an incompatible build: another layout version, word size or C library; or it is no segment.
+    #[error("the segment was made by an incompatible build")]
+    WrongVersion,
+    /// The segment belongs to somebody else.
+    #[error("no permission for this name")]
+    PermissionDenied,
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+impl From<Errno> for NameError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::EXIST => Self::Exists,
+            Errno::NOENT => Self::NotFound,
+            Errno::ACCESS | Errno::PERM => Self::PermissionDenied,
+            Errno::MFILE | Errno::NFILE => Self::Memory(MemoryError::OutOfDescriptors),
+            Errno::NOSPC => Self::Memory(MemoryError::NoSpace { wanted: 1, available: 0 }),
+            other => Self::Memory(MemoryError::System(OsError::from(other))),
+        }
+    }
+}
+
+/// What an object is, so that two programs can agree: what it must hold to be opened, and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// Of the object's kind and element type: see [`fingerprint`].
+    pub fingerprint: u64,
+    /// Elements.
+    pub len: u64,
+}
+
+/// A hash of what an object is: its kind, its element's size and alignment, and its element's name without module paths.
+///
+/// FNV-1a, 64 bits: it must be the same in every build.
+#[must_use]
+pub fn fingerprint(kind: &str, size: usize, align: usize, type_name: &str) -> u64 {
+    // A path segment is followed by "::"; what follows the last one of each path is the name.
+    let bare: String = type_name
+        .split_inclusive(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .map(last_segment)
+        .collect();
+    let text = format!("{kind}|{size}|{align}|{bare}");
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn last_segment(path: &str) -> &str {
+    path.rsplit_once("::").map_or(path, |(_, last)| last)
+}
+
+/// A span in which an object was made before, by this process or by another one.
+#[derive(Debug)]
+pub struct ExistingSpan(Span);
+
+impl ExistingSpan {
+    /// Bytes in the span.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the span has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_span(self) -> Span {
+        self.0
+    }
+}
+
+/// A segment with a name, mapped here.
+#[derive(Debug)]
+pub struct Segment {
+    /// `None` only while it is dropped.
+    mapping: Option<Arc<Mapping>>,
+    path: PathBuf,
+    description: Description,
+}
+
+/// The mappings of named segments, by device and inode: a lock must be used through one address in a process.
+static OPEN: PerProcess<HashMap<(u64, u64), Weak<Mapping>>> = PerProcess::inherited();
+
+impl Segment {
+    /// Makes a segment with `bytes` zeroed bytes behind its header, lets `fill` make the object in them, and then gives it
+    /// its name.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process has a segment of this name; [`NameError::BadName`]; and shortage.
+    pub fn create<T>(
+        name: &str,
+        bytes: usize,
+        description: Description,
+        fill: impl FnOnce(Span) -> T,
+    ) -> Result<(Self, T), NameError> {
+        let path = path_of(name)?;
+        sweep();
+        // The budget is asked first: a file in /dev/shm takes memory like any other.
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = open(FOLDER, flags, Mode::RUSR | Mode::WUSR)?;
+        flock(&file, FlockOperation::NonBlockingLockShared)?;
+        let length =
+            bytes.checked_add(HEADER_BYTES).ok_or(MemoryError::NoSpace { wanted: u64::MAX, available: 0 })?;
+        let mapping = Mapping::reserve_in(file, length)?;
+        let header: Header = [MAGIC, version(), description.fingerprint, description.len];
+        mapping.write_at(0, bytemuck::cast_slice(&header));
+        let object = fill(Span::over(&mapping, HEADER_BYTES));
+        crate::crash::point();
+        publish(&mapping, &path)?;
+        crate::crash::point();
+        remember(&mapping)?;
+        Ok((Self { mapping: Some(mapping), path, description }, object))
+    }
+
+    /// Opens the segment of this name, and lets `attach` look at the object in it.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`] also for a name that killed processes left; [`NameError::WrongType`] if the fingerprint is
+    /// another one; [`NameError::WrongVersion`].
+    pub fn open<T>(
+        name: &str,
+        fingerprint: u64,
+        attach: impl FnOnce(Description, ExistingSpan) -> Option<T>,
+    ) -> Result<(Self, T), NameError> {
+        let path = path_of(name)?;
+        let file = open_held(&path)?;
+        let mapping = map_once(file)?;
+        let mut header = Header::default();
+        mapping.read_at(0, bytemuck::cast_slice_mut(&mut header));
+        let [magic, its_version, its_fingerprint, len] = header;
+        if magic != MAGIC || its_version != version() {
+            return Err(NameError::WrongVersion);
+        }
+        if its_fingerprint != fingerprint {
+            return Err(NameError::WrongType);
+        }
+        let description = Description { fingerprint, len };
+        let object = attach(description, ExistingSpan(Span::over(&mapping, HEADER_BYTES)))
+            .ok_or(NameError::WrongVersion)?;
+        Ok((Self { mapping: Some(mapping), path, description }, object))
+    }
+
+    /// What the object is.
+    #[must_use]
+    pub fn description(&self) -> Description {
+        self.description
+    }
+}
+
+impl Drop for Segment {
+    /// Removes the name if nobody else holds the segment, here or elsewhere.
+    fn drop(&mut self) {
+        let Some(mapping) = self.mapping.take() else { return };
+        let Ok(own) = fstat(mapping.as_fd()) else { return };
+        // Other handles and spans of this process share the mapping: the last of them closes the file.
+        let Some(mapping) = Arc::into_inner(mapping) else { return };
+        drop(mapping);
+        remove_if_unheld(&self.path, |found| same_file(found, &own));
+    }
+}
+
+fn version() -> u64 {
+    u64::from(LAYOUT_VERSION) | u64::from(abi()) << 32
+}
+
+/// What must be equal in two programs that use one mutex: word size, byte order, and the C library's layout.
+fn abi() -> u32 {
+    let library = if cfg!(target_env = "musl") { 2 } else { 1 };
+    let word = u32::try_from(size_of::<usize>()).unwrap_or(0);
+    let mutex = u32::try_from(size_of::<libc::pthread_mutex_t>()).unwrap_or(0);
+    let order = u32::from(cfg!(target_endian = "big"));
+    library | word << 8 | mutex << 16 | order << 31
+}
+
+fn key_of(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn remember(mapping: &Arc<Mapping>) -> Result<(), NameError> {
+    let key = key_of(&fstat(mapping.as_fd())?);
+    let mut open = OPEN.lock();
+    open.retain(|_, mapping| mapping.strong_count() > 0);
+    open.insert(key, Arc::downgrade(mapping));
+    Ok(())
+}
+
+/// The mapping of this file in this process: the one that is there, or a new one.
+fn map_once(file: OwnedFd) -> Result<Arc<Mapping>, NameError> {
+    let found = fstat(&file)?;
+    let mut open = OPEN.lock();
+    if let Some(mapping) = open.get(&key_of(&found)).and_then(Weak::upgrade) {
+        return Ok(mapping);
+    }
+    let length = usize::try_from(found.st_size).unwrap_or(0);
+    if length < HEADER_BYTES {
+        return Err(NameError::WrongVersion);
+    }
+    let mapping = Mapping::of_file(file, length)?;
+    open.retain(|_, mapping| mapping.strong_count() > 0);
+    open.insert(key_of(&found), Arc::downgrade(&mapping));
+    Ok(mapping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_forget_module_paths_and_nothing_else() {
+        let of = |name| fingerprint("Value", 8, 4, name);
+        assert_eq!(of("my::module::Point"), of("other::Point"));
+        assert_eq!(of("[a::Point; 3]"), of("[b::c::Point; 3]"));
+        assert_eq!(of("a::Pair<b::X, c::Y>"), of("Pair<X, Y>"));
+        assert_ne!(of("a::Point"), of("a::Pixel"));
+        assert_ne!(of("[a::Point; 3]"), of("[a::Point; 4]"));
+        assert_ne!(fingerprint("Value", 8, 4, "u64"), fingerprint("Array", 8, 4, "u64"));
+        assert_ne!(fingerprint("Value", 8, 4, "u64"), fingerprint("Value", 8, 8, "u64"));
+    }
+}

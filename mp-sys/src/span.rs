@@ -1,0 +1,207 @@
+//! Spans: pieces of a mapping that are handed out once.
+//!
+//! A [`Chunk`] hands out [`Span`]s of a mapping, each byte at most once: so whoever owns a span knows that nothing else in
+//! this process uses those bytes, which is what lets the modules above hand out references.
+//!
+//! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk
+//! that it inherited: see `shm-core`'s arena.
+
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::memory::{Mapping, MemoryError};
+use crate::{copy, fork};
+
+/// Every span starts at a multiple of this: a cache line, so that two objects never share one.
+pub const SPAN_ALIGN: usize = 64;
+
+/// A mapping that spans are cut from, front to back.
+#[derive(Debug)]
+pub struct Chunk {
+    mapping: Arc<Mapping>,
+    used: usize,
+}
+
+impl Chunk {
+    /// Makes a chunk with room for at least `bytes` bytes.
+    ///
+    /// # Errors
+    /// As [`Mapping::new`].
+    pub fn new(bytes: usize) -> Result<Self, MemoryError> {
+        fork::install_handlers();
+        Ok(Self { mapping: Mapping::new(bytes)?, used: 0 })
+    }
+
+    /// Cuts a span of `bytes` zeroed bytes at a multiple of [`SPAN_ALIGN`]; `None` if the chunk has no room left.
+    pub fn cut(&mut self, bytes: usize) -> Option<Span> {
+        let start = self.used.checked_next_multiple_of(SPAN_ALIGN)?;
+        let end = start.checked_add(bytes)?;
+        if end > self.mapping.len() {
+            return None;
+        }
+        // SAFETY: start <= end <= the mapping's length, so the address lies in the mapping or one past its end.
+        let place = unsafe { self.mapping.base().add(start) };
+        self.used = end;
+        Some(Span {
+            start: NonNull::new(place)?,
+            length: bytes,
+            mapping: ManuallyDrop::new(Arc::clone(&self.mapping)),
+            forks: fork::forks(),
+            home: None,
+        })
+    }
+
+    /// Names the mapping, as [`Span::mapping_key`] does.
+    #[must_use]
+    pub fn mapping_key(&self) -> usize {
+        self.mapping.base().addr()
+    }
+}
+
+/// Bytes of a mapping that nothing else in this process uses, and that stay mapped while the span lives.
+///
+/// When it is dropped, it goes back to the [`home`](Span::send_home_on_drop) that handed it out, unless a forked process
+/// may know what lies in it.
+#[derive(Debug)]
+pub struct Span {
+    start: NonNull<u8>,
+    length: usize,
+    /// Taken out in `drop` only.
+    mapping: ManuallyDrop<Arc<Mapping>>,
+    /// How many forks there had been when the span was handed out.
+    forks: u64,
+    home: Option<fn(Self)>,
+}
+
+// SAFETY: a span is an address range and shared ownership of its mapping, both usable from any thread.
+unsafe impl Send for Span {}
+// SAFETY: a shared span gives out its address and length only.
+unsafe impl Sync for Span {}
+
+impl Span {
+    /// The bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as a span that another one may overlap: the
+    /// caller sees to it that both are used as the same kind of object.
+    pub(crate) fn over(mapping: &Arc<Mapping>, at: usize) -> Self {
+        let at = at.min(mapping.len());
+        let start =
+            NonNull::new(mapping.base().wrapping_add(at)).expect("mapped memory does not start at address 0");
+        let length = mapping.len().saturating_sub(at);
+        Self {
+            start,
+            length,
+            mapping: ManuallyDrop::new(Arc::clone(mapping)),
+            forks: fork::forks(),
+            home: None,
+        }
+    }
+
+    /// Bytes in the span.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether the span has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Names the mapping that the span lies in, while the span lives.
+    #[must_use]
+    pub fn mapping_key(&self) -> usize {
+        self.mapping.base().addr()
+    }
+
+    /// Spans and chunks that keep the mapping, this one included.
+    #[must_use]
+    pub fn mapping_users(&self) -> usize {
+        Arc::strong_count(&self.mapping)
+    }
+
+    /// Hands the span out: from now on, dropping it gives it to `home`, if no process was forked in between.
+    #[must_use]
+    pub fn send_home_on_drop(mut self, home: fn(Self)) -> Self {
+        self.forks = fork::forks();
+        self.home = Some(home);
+        self
+    }
+
+    /// Whether a process forked since the span was handed out may know what lies in it.
+    fn is_exported(&self) -> bool {
+        self.forks != fork::forks()
+    }
+
+    /// Zeroes the bytes of a span that came home.
+    pub fn zero(&mut self) {
+        // SAFETY: the span's bytes are mapped from a multiple of 64 on, and the span is borrowed exclusively.
+        unsafe { copy::zero(self.start.as_ptr(), self.length) };
+    }
+
+    /// The address of the span's first byte, a multiple of [`SPAN_ALIGN`].
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Keeps the span and its mapping for the rest of this process's life.
+    #[expect(clippy::mem_forget, reason = "the leak is the purpose: a lock in the mapping is still held")]
+    pub(crate) fn leak(&mut self) {
+        self.home = None;
+        std::mem::forget(Arc::clone(&self.mapping));
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        // SAFETY: this is the only place that takes the mapping out, and nothing uses it afterwards.
+        let mapping = unsafe { ManuallyDrop::take(&mut self.mapping) };
+        if let Some(home) = self.home
+            && !self.is_exported()
+        {
+            home(Self {
+                start: self.start,
+                length: self.length,
+                mapping: ManuallyDrop::new(mapping),
+                forks: self.forks,
+                home: None,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn spans_do_not_overlap_and_end_with_the_chunk() {
+        let mut chunk = Chunk::new(1).unwrap();
+        let page = chunk.mapping.len();
+        let spans: Vec<Span> = std::iter::from_fn(|| chunk.cut(65)).collect();
+        assert_eq!(spans.len(), page / 128, "65 bytes take two lines");
+        for pair in spans.windows(2) {
+            assert_eq!(pair[1].start.addr().get() - pair[0].start.addr().get(), 128);
+        }
+        assert!(chunk.cut(usize::MAX).is_none());
+    }
+
+    #[test]
+    fn a_span_goes_home_once_and_can_be_zeroed() {
+        static HOME: Mutex<Vec<Span>> = Mutex::new(Vec::new());
+        let span = Chunk::new(4096).unwrap().cut(100).unwrap();
+        // SAFETY: the span has 100 bytes and is not shared yet.
+        unsafe { span.start.as_ptr().write_bytes(0xff, 100) };
+        drop(span.send_home_on_drop(|span| HOME.lock().unwrap().push(span)));
+        let mut span = HOME.lock().unwrap().pop().unwrap();
+        assert_eq!(span.mapping_users(), 1);
+        span.zero();
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(span.start.as_ptr(), 100) };
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        drop(span);
+        assert!(HOME.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+//! `ArrayGuard`: the slice that [`Array::lock`](crate::Array::lock) lends.
+
+use std::ops::{Deref, DerefMut};
+
+use mp_sys::locked::Guard;
+
+use crate::element::Element;
+use crate::protected::{PanicWatch, Protected};
+
+/// An [`Array`](crate::Array) lent in place, as a slice. Dropping it releases the lock.
+///
+/// It belongs to the thread that took it, and cannot be sent to another.
+#[derive(Debug)]
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct ArrayGuard<'a, T: Element> {
+    pub(super) owner: &'a Protected,
+    pub(super) watch: PanicWatch,
+    pub(super) data: Guard<'a, [T]>,
+}
+
+impl<T: Element> Deref for ArrayGuard<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.data
+    }
+}
+
+impl<T: Element> DerefMut for ArrayGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.data
+    }
+}
+
+impl<T: Element> Drop for ArrayGuard<'_, T> {
+    fn drop(&mut self) {
+        if self.watch.panicked() {
+            self.owner.poison_if_held();
+        }
+    }
+}

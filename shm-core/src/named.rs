@@ -1,0 +1,79 @@
+//! Objects with a name, for programs that are not each other's children.
+//!
+//! One process makes the object by `create(name, …)`, others find it by `open(name)`. The name goes with the last process
+//! that holds the object; one that killed processes left is not found, and removed at the next `create`, `open` or
+//! [`names`]. An object of another kind or element type is [`NameError::WrongType`]: two programs agree if kind, size,
+//! alignment and the type's name without its modules are equal.
+//!
+//! The object lies in a file of mode 0600 in /dev/shm, so processes of the same user can open it. Its owner could truncate
+//! that file, which ends every process that uses the object by SIGBUS. `systemd` with `RemoveIPC` removes it at logout.
+//!
+//! Unlike Python's `SharedMemory(name=…)` there is no tracker process that guesses who still needs a name.
+//!
+//! ```
+//! use shm_core::{NameError, Value, named};
+//!
+//! # let name = format!("example-{:p}", &());
+//! let made = Value::create(&name, 5_u32)?;
+//! let found = Value::<u32>::open(&name)?; // by any process of this user
+//! found.set(6)?;
+//! assert_eq!(made.get()?, 6);
+//! assert_eq!(Value::<f32>::open(&name).unwrap_err(), NameError::WrongType);
+//! assert!(named::names().contains(&name));
+//! drop((made, found));
+//! assert_eq!(Value::<u32>::open(&name).unwrap_err(), NameError::NotFound);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::any::type_name;
+use std::mem::{align_of, size_of};
+
+use mp_sys::named::{Description, ExistingSpan, Segment, fingerprint};
+pub use mp_sys::named::{NAME_BYTES_MAX, NameError};
+use mp_sys::span::Span;
+
+use crate::error::TOO_LARGE;
+
+/// The names that are in use, after removing those that killed processes left. In no particular order.
+#[must_use]
+pub fn names() -> Vec<String> {
+    mp_sys::named::list()
+}
+
+/// Removes a name at once. Whoever has the object keeps it; nobody can open it any more, and the name is free.
+///
+/// # Errors
+/// [`NameError::NotFound`], [`NameError::BadName`], [`NameError::PermissionDenied`].
+pub fn unlink(name: &str) -> Result<(), NameError> {
+    mp_sys::named::unlink_name(name)
+}
+
+/// Makes `bytes` bytes under a name; `fill` makes the object of `len` elements of type `T` in them.
+pub(crate) fn create<T, O>(
+    name: &str,
+    kind: &str,
+    len: usize,
+    bytes: usize,
+    fill: impl FnOnce(Span) -> Result<O, Span>,
+) -> Result<(O, Segment), NameError> {
+    let description = Description { fingerprint: of::<T>(kind), len: u64::try_from(len).unwrap_or(u64::MAX) };
+    let (segment, object) = Segment::create(name, bytes, description, fill)?;
+    // Never: the segment has as many bytes as were asked for.
+    let object = object.map_err(|_| TOO_LARGE)?;
+    Ok((object, segment))
+}
+
+/// Finds the object of type `T` that has this name; `attach` is given its number of elements.
+pub(crate) fn open<T, O>(
+    name: &str,
+    kind: &str,
+    attach: impl FnOnce(usize, ExistingSpan) -> Option<O>,
+) -> Result<(O, Segment), NameError> {
+    let attach = |description: Description, span| attach(usize::try_from(description.len).ok()?, span);
+    let (segment, object) = Segment::open(name, of::<T>(kind), attach)?;
+    Ok((object, segment))
+}
+
+fn of<T>(kind: &str) -> u64 {
+    fingerprint(kind, size_of::<T>(), align_of::<T>(), type_name::<T>())
+}

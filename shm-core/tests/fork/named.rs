@@ -1,0 +1,274 @@
+//! Objects with a name: found by others, gone with the last holder, swept after a kill.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use mp_sys::testing::{Random, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use shm_core::{Array, Lock, LockError, NameError, RawArray, RawValue, Value, named, set_memory_limit};
+
+tests! {
+    every_object_is_found_by_its_name,
+    the_name_goes_with_the_last_holder,
+    a_forked_child_keeps_the_name,
+    what_a_killed_process_left_is_not_found,
+    the_wrong_type_is_an_error,
+    bad_names,
+    one_creator_wins,
+    two_handles_in_one_process_are_one_lock,
+    a_holder_that_dies_is_told_to_the_opener,
+    shortage_leaves_no_name,
+    a_file_that_is_no_segment,
+    unlink_frees_the_name_and_keeps_the_object,
+    kills_while_creating_leave_nothing_half_made,
+}
+
+/// A name of this test run's own, so that runs beside each other do not meet.
+fn name(of: &str) -> String {
+    format!("test-{}-{of}", rustix::process::getpid().as_raw_nonzero())
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(format!("/dev/shm/mp.{name}"))
+}
+
+/// Runs in a process that inherited none of the objects: it knows the names only.
+fn stranger(body: impl FnOnce()) {
+    succeeded(&spawn(body));
+}
+
+fn every_object_is_found_by_its_name() {
+    let names = ["value", "large", "raw", "array", "raw-array", "lock"].map(name);
+    let made = RawValue::new(0_u8).unwrap();
+    let maker = spawn(|| {
+        let [value, large, raw, array, raw_array, lock] = &names;
+        let objects = (
+            Value::create(value, 7_u32).unwrap(),
+            Value::create(large, [7_u64; 50]).unwrap(),
+            RawValue::create(raw, 'ß').unwrap(),
+            Array::<f64>::create(array, 100).unwrap(),
+            RawArray::<[u8; 3]>::create(raw_array, 5).unwrap(),
+            Lock::create(lock).unwrap(),
+        );
+        objects.3.set(99, 0.5).unwrap();
+        objects.4.set(4, [1, 2, 3]).unwrap();
+        made.store(1);
+        eventually("the strangers have looked", || made.load() == 2);
+        assert_eq!(objects.0.get(), Ok(8));
+    });
+    eventually("the objects are made", || made.load() == 1);
+    let [value, large, raw, array, raw_array, lock] = &names;
+    assert_eq!(Value::<u32>::open(value).unwrap().update(|n| n + 1), Ok(7));
+    assert_eq!(Value::<[u64; 50]>::open(large).unwrap().get(), Ok([7; 50]));
+    assert_eq!(RawValue::<char>::open(raw).unwrap().load(), 'ß');
+    let array = Array::<f64>::open(array).unwrap();
+    assert_eq!((array.len(), array.get(99)), (100, Ok(0.5)));
+    assert_eq!(RawArray::<[u8; 3]>::open(raw_array).unwrap().to_vec()[4], [1, 2, 3]);
+    drop(Lock::open(lock).unwrap().lock().unwrap());
+    let known = named::names();
+    assert!(names.iter().all(|name| known.contains(name)));
+    made.store(2);
+    succeeded(&maker);
+}
+
+fn the_name_goes_with_the_last_holder() {
+    let name = name("last");
+    let first = Value::create(&name, 1_u8).unwrap();
+    assert_eq!(std::fs::metadata(file(&name)).unwrap().mode() & 0o777, 0o600);
+    let second = Value::<u8>::open(&name).unwrap();
+    drop(first);
+    assert_eq!(second.get(), Ok(1));
+    stranger(|| assert_eq!(Value::<u8>::open(&name).unwrap().get(), Ok(1)));
+    drop(second);
+    assert!(!file(&name).exists());
+    assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::NotFound);
+}
+
+fn a_forked_child_keeps_the_name() {
+    let name = name("child");
+    let go = RawValue::new(0_u8).unwrap();
+    let value = std::cell::Cell::new(Some(Value::create(&name, 1_u8).unwrap()));
+    let child = spawn(|| {
+        eventually("the parent has dropped its handle", || go.load() == 1);
+        let value = value.take().unwrap();
+        assert_eq!(Value::<u8>::open(&name).unwrap().get(), Ok(1));
+        drop(value);
+        assert!(!file(&name).exists(), "the last holder removed it");
+    });
+    drop(value.take());
+    assert!(file(&name).exists());
+    go.store(1);
+    succeeded(&child);
+}
+
+fn what_a_killed_process_left_is_not_found() {
+    for look in [0, 1, 2] {
+        let name = name("killed");
+        let made = RawValue::new(false).unwrap();
+        let holder = spawn(|| {
+            let _value = Value::create(&name, 1_u8).unwrap();
+            made.store(true);
+            hang();
+        });
+        eventually("the object is made", || made.load());
+        kill(&holder);
+        assert!(file(&name).exists(), "the kernel does not know of names");
+        match look {
+            0 => assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::NotFound),
+            1 => assert!(!named::names().contains(&name)),
+            _ => assert_eq!(Value::create(&name, 2_u8).unwrap().get(), Ok(2)),
+        }
+        assert!(!file(&name).exists());
+    }
+}
+
+fn the_wrong_type_is_an_error() {
+    let name = name("type");
+    let _value = Value::create(&name, 1_u32).unwrap();
+    assert_eq!(Value::<i32>::open(&name).unwrap_err(), NameError::WrongType);
+    assert_eq!(Value::<u64>::open(&name).unwrap_err(), NameError::WrongType);
+    assert_eq!(RawValue::<u32>::open(&name).unwrap_err(), NameError::WrongType);
+    assert_eq!(Array::<u32>::open(&name).unwrap_err(), NameError::WrongType);
+    assert_eq!(Lock::open(&name).unwrap_err(), NameError::WrongType);
+    assert_eq!(Value::<u32>::open(&name).unwrap().get(), Ok(1));
+}
+
+fn bad_names() {
+    let longest = "n".repeat(named::NAME_BYTES_MAX);
+    assert_eq!(Value::create(&longest, 1_u8).unwrap().get(), Ok(1));
+    let too_long = "n".repeat(named::NAME_BYTES_MAX + 1);
+    for bad in ["", "a/b", "a\0b", &too_long] {
+        assert_eq!(Value::create(bad, 1_u8).unwrap_err(), NameError::BadName, "{bad:?}");
+        assert_eq!(Value::<u8>::open(bad).unwrap_err(), NameError::BadName, "{bad:?}");
+        assert_eq!(named::unlink(bad).unwrap_err(), NameError::BadName, "{bad:?}");
+    }
+    assert_eq!(named::unlink(&name("nobody")).unwrap_err(), NameError::NotFound);
+}
+
+fn one_creator_wins() {
+    let winners = RawValue::new(0_u32).unwrap();
+    let gate = RawValue::new(0_u32).unwrap();
+    let name = name("race");
+    let race = || {
+        gate.fetch_add(1);
+        eventually("all are there", || gate.load() >= 4);
+        match Value::create(&name, 1_u8) {
+            Ok(_value) => {
+                winners.fetch_add(1);
+                gate.fetch_add(1);
+                eventually("all have tried", || gate.load() >= 8);
+            }
+            Err(error) => {
+                assert_eq!(error, NameError::Exists);
+                gate.fetch_add(1);
+            }
+        }
+    };
+    for _ in 0..50 {
+        gate.store(0);
+        winners.store(0);
+        let racers = [(); 4].map(|()| spawn(race));
+        racers.iter().for_each(succeeded);
+        assert_eq!(winners.load(), 1);
+    }
+}
+
+fn two_handles_in_one_process_are_one_lock() {
+    let name = name("twice");
+    let first = Value::create(&name, 1_u8).unwrap();
+    let second = Value::<u8>::open(&name).unwrap();
+    let guard = first.lock().unwrap();
+    assert!(matches!(second.lock(), Err(LockError::Deadlock)), "seen as the same lock");
+    drop(guard);
+    stranger(|| {
+        // The mapping that the child inherited is used again.
+        let third = Value::<u8>::open(&name).unwrap();
+        let guard = first.lock().unwrap();
+        assert!(matches!(third.get(), Err(LockError::Deadlock)));
+        drop(guard);
+    });
+    assert_eq!(second.get(), Ok(1));
+}
+
+fn a_holder_that_dies_is_told_to_the_opener() {
+    let name = name("dies");
+    let value = Value::create(&name, [1_u64; 2]).unwrap();
+    let holds = RawValue::new(false).unwrap();
+    let holder = spawn(|| {
+        let opened = Value::<[u64; 2]>::open(&name).unwrap();
+        let mut guard = opened.lock().unwrap();
+        guard[0] = 2;
+        holds.store(true);
+        hang();
+    });
+    eventually("the stranger holds", || holds.load());
+    kill(&holder);
+    assert_eq!(value.get(), Err(LockError::Poisoned([2, 1])));
+}
+
+fn shortage_leaves_no_name() {
+    let name = name("shortage");
+    set_memory_limit(Some(1 << 20));
+    let outcome = RawArray::<u8>::create(&name, 1 << 20);
+    assert!(matches!(outcome, Err(NameError::Memory(_))), "{outcome:?}");
+    assert!(!file(&name).exists());
+    set_memory_limit(None);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: limit.maximum }).unwrap();
+    let outcome = Value::create(&name, 1_u8).map(drop);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(outcome, Err(NameError::Memory(shm_core::MemoryError::OutOfDescriptors)));
+    assert!(matches!(RawArray::<u64>::create(&name, usize::MAX), Err(NameError::Memory(_))));
+    assert!(!file(&name).exists());
+}
+
+fn a_file_that_is_no_segment() {
+    let name = name("foreign");
+    for bytes in [0, 100, 4096, 10_000] {
+        let foreign = std::fs::File::create(file(&name)).unwrap();
+        foreign.set_len(bytes).unwrap();
+        rustix::fs::flock(&foreign, rustix::fs::FlockOperation::LockShared).unwrap();
+        assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::WrongVersion);
+        assert_eq!(Value::create(&name, 1_u8).unwrap_err(), NameError::Exists);
+        drop(foreign);
+        assert_eq!(Value::create(&name, 1_u8).unwrap().get(), Ok(1));
+    }
+}
+
+fn unlink_frees_the_name_and_keeps_the_object() {
+    let name = name("unlink");
+    let old = Value::create(&name, 1_u8).unwrap();
+    named::unlink(&name).unwrap();
+    assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::NotFound);
+    let new = Value::create(&name, 2_u8).unwrap();
+    drop(old);
+    assert_eq!(
+        Value::<u8>::open(&name).unwrap().get(),
+        Ok(2),
+        "dropping the old one leaves the new name alone"
+    );
+    drop(new);
+}
+
+fn kills_while_creating_leave_nothing_half_made() {
+    let name = name("creating");
+    let mut random = Random::new();
+    for _ in 0..300 {
+        let begun = RawValue::new(false).unwrap();
+        let creator = spawn(|| {
+            loop {
+                begun.store(true);
+                drop(Value::create(&name, [7_u64; 100]));
+            }
+        });
+        eventually("the creator works", || begun.load());
+        random.pause(300_000);
+        kill(&creator);
+        match Value::<[u64; 100]>::open(&name) {
+            Ok(found) => panic!("the dead hold nothing: {found:?}"),
+            Err(error) => assert_eq!(error, NameError::NotFound),
+        }
+        assert_eq!(Value::create(&name, [8_u64; 100]).unwrap().get(), Ok([8; 100]));
+    }
+    assert!(!file(&name).exists());
+}

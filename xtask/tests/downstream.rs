@@ -1,0 +1,84 @@
+//! A user's crate outside the workspace: it names one tier, and compiles that tier and `mp-sys` only.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// Makes a crate with one dependency and a `main`, in a folder of its own.
+fn user_crate(dependency: &str, main: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        "[package]\nname = \"downstream\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{dependency}\n"
+    );
+    fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("src/main.rs"), main).unwrap();
+    // The same versions as here, so that nothing has to be fetched.
+    fs::copy(workspace().join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    folder
+}
+
+/// Runs cargo in the folder and gives what it printed on stdout.
+fn cargo(folder: &Path, arguments: &[&str]) -> String {
+    let target = workspace().join("target/downstream");
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .arg("--offline")
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}:\n{stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The workspace's crates that the user's crate compiles.
+fn own_crates(folder: &Path) -> Vec<String> {
+    let tree = cargo(folder, &["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    let ours = ["mp-sys", "shm-core", "kernel-ipc", "manager-rt", "mp-facade"];
+    let mut found: Vec<String> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| ours.contains(name))
+        .map(str::to_owned)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn shm_core_alone() {
+    let path = workspace().join("shm-core");
+    let main = "fn main() {\n    let value = shm_core::Value::new(41_u32).unwrap();\n    \
+                value.update(|n| n + 1).unwrap();\n    println!(\"{}\", value.get().unwrap());\n}\n";
+    let user = user_crate(&format!("shm-core = {{ path = {path:?} }}"), main);
+    assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
+    assert_eq!(own_crates(user.path()), ["mp-sys", "shm-core"]);
+}
+
+#[test]
+fn the_facade_without_tiers_starts_processes_only() {
+    let path = workspace().join("mp-facade");
+    let main = "fn main() {\n    println!(\"{}\", mp::fork(|| 6 * 7).unwrap().join().unwrap());\n}\n";
+    let dependency = format!("mp = {{ package = \"mp-facade\", path = {path:?}, default-features = false }}");
+    let user = user_crate(&dependency, main);
+    assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
+    assert_eq!(own_crates(user.path()), ["mp-facade", "mp-sys"]);
+}
+
+#[test]
+fn the_facade_with_its_default_features() {
+    let path = workspace().join("mp-facade");
+    let main = "fn main() {\n    let total = mp::RawValue::new(0_u32).unwrap();\n    \
+                mp::fork(|| total.fetch_add(42)).unwrap().join().unwrap();\n    println!(\"{}\", total.load());\n}\n";
+    let user = user_crate(&format!("mp = {{ package = \"mp-facade\", path = {path:?} }}"), main);
+    assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
+    assert_eq!(own_crates(user.path()), ["mp-facade", "mp-sys", "shm-core"]);
+}
