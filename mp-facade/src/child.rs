@@ -10,7 +10,7 @@ use mp_sys::deadline::Deadline;
 use serde::de::DeserializeOwned;
 
 use crate::exit::ExitError;
-use crate::outcome::Outcome;
+use crate::outcome::Lease;
 
 /// A process that was started here, and the value of type `R` that it will leave.
 ///
@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 /// | waits on | a pidfd, which [`AsFd`] gives: readable once the child has ended |
 /// | signals | through the pidfd: never to a stranger that got the process id |
 /// | drop | neither waits for the child nor ends it; it is reaped at the next start of a process or drop of a handle |
-/// | descriptors | two, until it is dropped |
+/// | descriptors | one, until it is dropped |
 ///
 /// # Fork safety
 /// A forked child inherits the handle but cannot wait: [`ChildError::NotParent`].
@@ -28,14 +28,14 @@ use crate::outcome::Outcome;
 /// # Source
 /// Python's `multiprocessing.Process`; pidfd_open(2), waitid(2).
 pub struct Child<R> {
-    process: ChildProcess,
-    outcome: Outcome,
+    /// Both are taken out in `drop` only.
+    running: Option<(ChildProcess, Lease)>,
     value: PhantomData<fn() -> R>,
 }
 
 impl<R: DeserializeOwned> Child<R> {
-    pub(crate) fn new(process: ChildProcess, outcome: Outcome) -> Self {
-        Self { process, outcome, value: PhantomData }
+    pub(crate) fn new(process: ChildProcess, lease: Lease) -> Self {
+        Self { running: Some((process, lease)), value: PhantomData }
     }
 
     /// Waits until the child has ended, and gives the value that its closure returned.
@@ -76,23 +76,32 @@ impl<R: DeserializeOwned> Child<R> {
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<Option<R>, ExitError> {
-        let Some(ended) = self.process.wait(deadline)? else {
+        let (process, lease) = self.running();
+        let Some(ended) = process.wait(deadline)? else {
             return Ok(None);
         };
         match ended {
             // Killed after it left its value, but before it ended: what counts is how it ended.
             Ended::Signaled(signal) => Err(ExitError::Signaled(signal)),
-            Ended::Exited(code) => self.outcome.take().unwrap_or(Err(ExitError::Exited(code))).map(Some),
-            Ended::Unknown => self.outcome.take().unwrap_or(Err(ExitError::StatusLost)).map(Some),
+            Ended::Exited(code) => lease.outcome().take().unwrap_or(Err(ExitError::Exited(code))).map(Some),
+            Ended::Unknown => lease.outcome().take().unwrap_or(Err(ExitError::StatusLost)).map(Some),
         }
     }
 }
 
 impl<R> Child<R> {
+    fn running(&self) -> &(ChildProcess, Lease) {
+        self.running.as_ref().expect("the child is there until the handle is dropped")
+    }
+
+    fn process(&self) -> &ChildProcess {
+        &self.running().0
+    }
+
     /// The child's process id. Ids are reused after a join: signal through this handle, not through the id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.process().id()
     }
 
     /// Whether the child still runs. A child that ended but was not joined is not alive.
@@ -100,7 +109,7 @@ impl<R> Child<R> {
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child that inherited the handle.
     pub fn is_alive(&self) -> Result<bool, ChildError> {
-        Ok(self.process.wait(Deadline::after(Duration::ZERO))?.is_none())
+        Ok(self.process().wait(Deadline::after(Duration::ZERO))?.is_none())
     }
 
     /// Asks the child to end, by SIGTERM; `false` if it has ended already.
@@ -108,7 +117,7 @@ impl<R> Child<R> {
     /// # Errors
     /// [`ChildError::System`] if the kernel refuses, for example for another user's process.
     pub fn terminate(&self) -> Result<bool, ChildError> {
-        self.process.signal(SIGTERM)
+        self.process().signal(SIGTERM)
     }
 
     /// Ends the child by SIGKILL, at whatever instruction it is; `false` if it has ended already.
@@ -118,7 +127,7 @@ impl<R> Child<R> {
     /// # Errors
     /// [`ChildError::System`] if the kernel refuses, for example for another user's process.
     pub fn kill(&self) -> Result<bool, ChildError> {
-        self.process.signal(SIGKILL)
+        self.process().signal(SIGKILL)
     }
 }
 
@@ -130,7 +139,18 @@ impl<R> AsFd for Child<R> {
     /// The child's pidfd: readable once the child has ended. Python's `Process.sentinel`.
     #[doc(alias = "sentinel")]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.process.as_fd()
+        self.process().as_fd()
+    }
+}
+
+impl<R> Drop for Child<R> {
+    fn drop(&mut self) {
+        if let Some((process, lease)) = self.running.take()
+            && !process.is_known_to_have_ended()
+        {
+            // It may still leave something: nobody else gets its stretch until it has ended.
+            process.abandon_with(lease);
+        }
     }
 }
 

@@ -17,5 +17,15 @@ pub use start::fork::{fork, fork_anyway};
 pub use shm_core::{
     Array, ArrayError, ArrayGuard, Element, Lock, LockError, LockGuard, LockResult, MemoryError, NameError,
     Number, RangeError, RawArray, RawValue, Value, ValueGuard, memory_limit, memory_mapped, named,
-    release_unused_memory, set_memory_limit,
+    set_memory_limit,
 };
+
+/// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.
+///
+/// What is kept for later otherwise: a chunk of 1 MiB for the next small objects, free slots between objects that are in
+/// use, and one file in memory for the values of children.
+pub fn release_unused_memory() {
+    outcome::release_unused();
+    #[cfg(feature = "shm")]
+    shm_core::release_unused_memory();
+}

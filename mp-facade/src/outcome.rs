@@ -1,7 +1,9 @@
 //! What a child leaves for its parent: its value, or the message of its panic.
 //!
-//! It lies in a memfd that is made before the child, so there is nothing to connect and nothing to wait for besides the
-//! child's end. The header is written last, by one write: a child that dies earlier has left nothing.
+//! It lies in a file in memory that all children of a process share, made before the first of them: each child has a
+//! stretch of it, so there is nothing to connect, and nothing to wait for besides the child's end. The header is written
+//! last, by one write: a child that dies earlier has left nothing. The file is sparse; what a large value took is given
+//! back, and the stretch goes to the next child, when the child has ended and its handle is gone.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -11,10 +13,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use mp_sys::budget;
 use mp_sys::child::ForkError;
-use mp_sys::memory::{MemoryError, make_memfd};
+use mp_sys::fork::{Epoch, PerProcess};
+use mp_sys::memory::{MemoryError, give_back, make_memfd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,19 +36,98 @@ const TOO_LARGE: u64 = 3;
 const NOT_SERIALIZABLE: u64 = 4;
 const NO_SPACE: u64 = 5;
 
-/// The place where the child leaves it.
+/// Bytes from one stretch to the next: room for the largest value.
+const STRETCH_BYTES: u64 = 128 << 20;
+/// What stays in memory of a stretch for the next child: one page.
+const KEPT_BYTES: u64 = 4096;
+
+/// The stretches of this process's file.
+#[derive(Debug, Default)]
+struct Stretches {
+    file: Option<Arc<File>>,
+    free: Vec<u64>,
+    /// The first one that was never used.
+    fresh: u64,
+}
+
+static STRETCHES: PerProcess<Stretches> = PerProcess::new();
+
+/// The place where one child leaves it.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    file: File,
+    file: Arc<File>,
+    stretch: u64,
+}
+
+/// Keeps a stretch from being used for another child.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    outcome: Outcome,
+    parent: Epoch,
+}
+
+impl Lease {
+    pub(crate) fn new() -> Result<Self, ForkError> {
+        let outcome = {
+            let mut stretches = STRETCHES.lock();
+            let file = match &stretches.file {
+                Some(file) => Arc::clone(file),
+                None => Arc::clone(stretches.file.insert(Arc::new(new_file()?))),
+            };
+            let stretch = stretches.free.pop().unwrap_or_else(|| {
+                let fresh = stretches.fresh;
+                stretches.fresh = fresh.saturating_add(1);
+                fresh
+            });
+            Outcome { file, stretch }
+        };
+        // What the one before left.
+        outcome.commit(0, 0);
+        Ok(Self { outcome, parent: Epoch::current() })
+    }
+
+    pub(crate) fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // In a forked child, the stretch is its parent's.
+        if !self.parent.is_current() {
+            return;
+        }
+        let Outcome { file, stretch } = &self.outcome;
+        let beyond = self.outcome.at(KEPT_BYTES);
+        if file.metadata().is_ok_and(|file| file.len() > beyond)
+            && let Err(error) = give_back(&**file, beyond, STRETCH_BYTES.saturating_sub(KEPT_BYTES))
+        {
+            tracing::debug!(%error, "the memory of a result stays until the next child uses it");
+        }
+        STRETCHES.lock().free.push(*stretch);
+    }
+}
+
+/// Gives the file back if no child may still use it.
+pub(crate) fn release_unused() {
+    let mut stretches = STRETCHES.lock();
+    if stretches.file.as_ref().is_some_and(|file| Arc::strong_count(file) == 1) {
+        *stretches = Stretches::default();
+    }
+}
+
+fn new_file() -> Result<File, ForkError> {
+    let file = make_memfd().map_err(|error| match error {
+        MemoryError::System(error) => ForkError::System(error),
+        _ => ForkError::OutOfDescriptors,
+    })?;
+    Ok(File::from(file))
 }
 
 impl Outcome {
-    pub(crate) fn new() -> Result<Self, ForkError> {
-        let file = make_memfd().map_err(|error| match error {
-            MemoryError::System(error) => ForkError::System(error),
-            _ => ForkError::OutOfDescriptors,
-        })?;
-        Ok(Self { file: File::from(file) })
+    /// The place of a byte of this stretch in the file.
+    fn at(&self, byte: u64) -> u64 {
+        self.stretch.saturating_mul(STRETCH_BYTES).saturating_add(byte)
     }
 
     pub(crate) fn leave_value<R: Serialize>(&self, value: &R) {
@@ -67,7 +150,7 @@ impl Outcome {
         let wanted = u64::try_from(bytes.len().saturating_add(HEADER_BYTES)).unwrap_or(u64::MAX);
         // A few pages are written without asking: the question costs more than they do.
         let has_space = bytes.len() < SMALL_BYTES || wanted <= budget::available(0);
-        if !has_space || self.file.write_all_at(bytes, HEADER_BYTES as u64).is_err() {
+        if !has_space || self.file.write_all_at(bytes, self.at(HEADER_BYTES as u64)).is_err() {
             self.commit(NO_SPACE, bytes.len());
             return;
         }
@@ -80,7 +163,7 @@ impl Outcome {
         let (first, second) = header.split_at_mut(8);
         first.copy_from_slice(&kind.to_ne_bytes());
         second.copy_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_ne_bytes());
-        if let Err(error) = self.file.write_all_at(&header, 0) {
+        if let Err(error) = self.file.write_all_at(&header, self.at(0)) {
             // The parent will find nothing and say so.
             tracing::error!(%error, "the result of a child could not be left");
         }
@@ -89,8 +172,7 @@ impl Outcome {
     /// What the child left: `None` if it ended without leaving anything.
     pub(crate) fn take<R: DeserializeOwned>(&self) -> Option<Result<R, ExitError>> {
         let mut header = [0_u8; HEADER_BYTES];
-        // Fails for a file that is still empty.
-        self.file.read_exact_at(&mut header, 0).ok()?;
+        self.file.read_exact_at(&mut header, self.at(0)).ok()?;
         let (first, second) = header.split_at(8);
         let kind = u64::from_ne_bytes(first.try_into().ok()?);
         let length = usize::try_from(u64::from_ne_bytes(second.try_into().ok()?)).unwrap_or(usize::MAX);
@@ -101,10 +183,9 @@ impl Outcome {
             NO_SPACE => return Some(Err(ExitError::NoSpaceForResult { bytes: length })),
             _ => {}
         }
-        // The child is trusted no more than any other: the file says how long it really is.
-        let longest = usize::try_from(self.file.metadata().ok()?.len()).ok()?.checked_sub(HEADER_BYTES)?;
-        let mut bytes = vec![0; length.min(longest)];
-        self.file.read_exact_at(&mut bytes, HEADER_BYTES as u64).ok()?;
+        // The child is trusted no more than any other.
+        let mut bytes = vec![0; length.min(RESULT_BYTES_MAX)];
+        self.file.read_exact_at(&mut bytes, self.at(HEADER_BYTES as u64)).ok()?;
         let text = || String::from_utf8_lossy(&bytes).into_owned();
         match kind {
             VALUE => Some(postcard::from_bytes(&bytes).map_err(|error| ExitError::Decode(error.to_string()))),

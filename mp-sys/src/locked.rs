@@ -12,12 +12,14 @@
 //! | [`CONTROL_BYTES`] - 8 | two control words, 4 bytes each, whose meaning is the tier's |
 //! | [`CONTROL_BYTES`] | data |
 
+mod guard;
+
 use std::marker::PhantomData;
-use std::mem::size_of;
-use std::ops::{Deref, DerefMut};
+use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
+pub use self::guard::Guard;
 use crate::cells::{self, Element};
 use crate::crash;
 use crate::named::ExistingSpan;
@@ -137,10 +139,11 @@ impl Locked {
     /// # Panics
     /// If they do not lie in the data: the tiers compute offsets from the sizes they made the span for.
     #[inline]
-    fn place(&self, at: usize, bytes: usize) -> *mut u8 {
+    fn place(&self, at: usize, bytes: usize) -> NonNull<u8> {
         let inside = at.checked_add(bytes).is_some_and(|end| end <= self.data_len);
         assert!(inside, "an access lies inside the locked data");
-        self.control.as_ptr().cast::<u8>().wrapping_add(CONTROL_BYTES).wrapping_add(at)
+        // SAFETY: the data begins CONTROL_BYTES behind the start of the span, and `at` lies inside it.
+        unsafe { self.control.cast::<u8>().add(CONTROL_BYTES.wrapping_add(at)) }
     }
 }
 
@@ -235,7 +238,7 @@ impl<'a> Held<'a> {
         let place = self.locked.place(at, size_of::<u64>());
         // SAFETY: checked to lie in the data, which starts at a multiple of 8 (`CONTROL_BYTES` is asserted below);
         // while the lock is held nobody accesses the data but through this `Held`, whose references end with it.
-        unsafe { AtomicU64::from_ptr(place.cast()) }
+        unsafe { AtomicU64::from_ptr(place.cast().as_ptr()) }
     }
 
     /// Reads a value.
@@ -257,9 +260,12 @@ impl<'a> Held<'a> {
     #[inline]
     pub fn write_whole<T: Element>(&mut self, at: usize, value: T) {
         let place = self.locked.place(at, size_of::<T>());
-        assert!(cells::is_whole::<T>() && place.addr().is_multiple_of(size_of::<T>()), "one aligned store");
+        assert!(
+            cells::is_whole::<T>() && place.addr().get().is_multiple_of(size_of::<T>()),
+            "one aligned store"
+        );
         // SAFETY: checked to lie in the data, aligned to its size; the lock is held and `self` is exclusive.
-        unsafe { cells::store_element(place, value) };
+        unsafe { cells::store_element(place.as_ptr(), value) };
     }
 
     /// Writes a value. A process that dies here may have written a part.
@@ -280,7 +286,7 @@ impl<'a> Held<'a> {
     pub fn read_slice<T: Element>(&self, at: usize, into: &mut [T]) {
         let place = self.locked.place(at, size_of_val(into));
         // SAFETY: checked to lie in the data; `into` is private memory; the lock is held, so nobody writes.
-        unsafe { into.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(place, size_of_val(into)) };
+        unsafe { into.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(place.as_ptr(), size_of_val(into)) };
         // SAFETY: `into` was just filled and is exclusively borrowed.
         unsafe { cells::repair(into.as_mut_ptr(), into.len()) };
     }
@@ -292,7 +298,7 @@ impl<'a> Held<'a> {
     pub fn write_slice<T: Element>(&mut self, at: usize, from: &[T]) {
         let place = self.locked.place(at, size_of_val(from));
         // SAFETY: checked to lie in the data; `from` is private memory; the lock is held and `self` is exclusive.
-        unsafe { place.copy_from_nonoverlapping(from.as_ptr().cast(), size_of_val(from)) };
+        unsafe { place.as_ptr().copy_from_nonoverlapping(from.as_ptr().cast(), size_of_val(from)) };
     }
 
     /// Copies `bytes` bytes of data from one place to another that does not overlap it.
@@ -335,14 +341,16 @@ impl<'a> Held<'a> {
 
     #[inline]
     fn aligned_place<T>(&self, at: usize, bytes: usize) -> NonNull<T> {
-        let place = self.locked.place(at, bytes).cast::<T>();
-        assert!(place.is_aligned(), "an access is aligned");
-        NonNull::new(place).expect("mapped memory does not start at address 0")
+        const { assert!(align_of::<T>() <= SPAN_ALIGN, "a span starts at a multiple of 64") };
+        let from_start = CONTROL_BYTES.wrapping_add(at);
+        // `at` is a constant where this is inlined, and so is the answer.
+        assert!(from_start.is_multiple_of(align_of::<T>()), "an access is aligned");
+        self.locked.place(at, bytes).cast()
     }
 }
 
 impl Drop for Held<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.locked.control().mutex.release(|| {
             if self.closes_section {
@@ -351,49 +359,5 @@ impl Drop for Held<'_> {
         });
     }
 }
-
-/// A held lock that lends its data in place. Dropping it releases the lock.
-#[derive(Debug)]
-pub struct Guard<'a, T: ?Sized> {
-    data: NonNull<T>,
-    held: Held<'a>,
-}
-
-impl<'a, T: ?Sized> Guard<'a, T> {
-    /// The control words.
-    #[inline]
-    #[must_use]
-    pub fn words(&self) -> &'a [AtomicU32; CONTROL_WORDS] {
-        self.held.words()
-    }
-
-    /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
-    #[inline]
-    #[must_use]
-    pub fn is_held_here(&self) -> bool {
-        self.held.locked.is_held_here()
-    }
-}
-
-impl<T: ?Sized> Deref for Guard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: made by `Held::into_guard`: valid, aligned, in memory that stays mapped, and under the held lock.
-        unsafe { self.data.as_ref() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for Guard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and `self` is exclusive.
-        unsafe { self.data.as_mut() }
-    }
-}
-
-// SAFETY: sharing a guard shares `&T` only, and `Element` types are Sync.
-unsafe impl<T: ?Sized + Sync> Sync for Guard<'_, T> {}
 
 const _: () = assert!(CONTROL_BYTES.is_multiple_of(8) && CONTROL_BYTES < SPAN_ALIGN);

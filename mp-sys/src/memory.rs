@@ -169,6 +169,15 @@ fn round_to_pages(bytes: usize) -> Result<usize, MemoryError> {
     bytes.max(1).checked_next_multiple_of(rustix::param::page_size()).ok_or(refused)
 }
 
+/// Gives back the memory of a part of a file in memory; it reads as zeros then.
+///
+/// # Errors
+/// [`MemoryError::System`].
+pub fn give_back(file: impl AsFd, at: u64, bytes: u64) -> Result<(), MemoryError> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(fallocate(file, flags, at, bytes)?)
+}
+
 /// Makes an empty anonymous file in memory, closed on exec. Writing to it takes memory: ask [`budget::available`] first.
 ///
 /// # Errors

@@ -121,13 +121,15 @@ impl RobustMutex {
     #[inline(always)]
     pub(crate) fn acquire(&self, patience: Patience) -> Result<Acquired, AcquireError> {
         HELD.with(|held| {
-            if held.count.get() >= HELD_MAX {
-                return Err(AcquireError::TooManyHeld);
-            }
+            let count = held.count.get();
+            // The place in the list comes first: a mutex that cannot be listed is not taken.
+            let slot = held.addresses.get(count).ok_or(AcquireError::TooManyHeld)?;
             // SAFETY: `self` is an initialised mutex; taking it through a shared pointer is its purpose.
             let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
             let acquired = if code == 0 { Acquired::Clean } else { self.acquire_slowly(code, patience)? };
-            held.push(self.address());
+            // Nothing of this thread used the list in between.
+            slot.set(self.address());
+            held.count.set(count.wrapping_add(1));
             Ok(acquired)
         })
     }
@@ -175,7 +177,7 @@ impl RobustMutex {
 
     /// Runs `last` and releases the mutex, if the calling thread holds it; a guard that a forked child inherited holds
     /// nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&self, last: impl FnOnce()) {
         HELD.with(|held| {
             if held.remove(self.address()) {
@@ -239,17 +241,7 @@ thread_local! {
 }
 
 impl Held {
-    #[inline]
-    fn push(&self, address: usize) {
-        let count = self.count.get();
-        // `acquire` checked that count < HELD_MAX, and nothing of this thread ran in between.
-        if let Some(slot) = self.addresses.get(count) {
-            slot.set(address);
-            self.count.set(count.wrapping_add(1));
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn remove(&self, address: usize) -> bool {
         let last = self.count.get().wrapping_sub(1);
         match self.addresses.get(last) {

@@ -180,7 +180,7 @@ impl<T: Element> Value<T> {
     #[doc(alias = "get_lock")]
     #[doc(alias = "get_obj")]
     #[doc(alias = "acquire")]
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> LockResult<ValueGuard<'_, T>> {
         self.lock_with(FOR_EVER)
     }
@@ -201,7 +201,7 @@ impl<T: Element> Value<T> {
         self.lock_with(within(timeout))
     }
 
-    #[inline]
+    #[inline(always)]
     fn lock_with(&self, patience: Patience) -> LockResult<ValueGuard<'_, T>> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let at = Self::current_place(&held);
@@ -312,7 +312,7 @@ impl<T: Element> DerefMut for ValueGuard<'_, T> {
 }
 
 impl<T: Element> Drop for ValueGuard<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.watch.panicked() {
             self.owner.poison_if_held();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::child::Child;
-use crate::outcome::Outcome;
+use crate::outcome::{Lease, Outcome};
 
 /// Runs `body` in a new process that begins as a copy of this one, and gives its handle.
 ///
@@ -75,13 +75,13 @@ where
     F: FnOnce() -> R,
     R: Serialize + DeserializeOwned,
 {
-    let outcome = Outcome::new()?;
+    let lease = Lease::new()?;
     let mut body = Some(body);
     let process = fork(&mut || match body.take() {
-        Some(body) => run(body, &outcome),
+        Some(body) => run(body, lease.outcome()),
         None => PANIC_EXIT_CODE,
     })?;
-    Ok(Child::new(process, outcome))
+    Ok(Child::new(process, lease))
 }
 
 /// The child's whole life.

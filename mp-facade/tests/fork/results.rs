@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mp::{ExitError, PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
-use mp_sys::testing::{PATIENCE, hang, tests};
+use mp_sys::testing::leaks::Snapshot;
+use mp_sys::testing::{PATIENCE, eventually, hang, tests};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 tests! {
@@ -16,6 +17,8 @@ tests! {
     no_space_for_the_result,
     values_that_do_not_serialize,
     borrowed_locals_and_shared_objects,
+    a_result_never_reaches_another_child,
+    large_results_give_their_memory_back,
 }
 
 fn quiet() {
@@ -129,4 +132,49 @@ fn borrowed_locals_and_shared_objects() {
     assert_eq!(waiting.join_timeout(Duration::from_millis(1)), Ok(None::<()>));
     waiting.kill().unwrap();
     assert_eq!(waiting.join(), Err(ExitError::Signaled(9)));
+}
+
+/// Handles are dropped while their children run: what those leave late must not appear in the place of later children.
+fn a_result_never_reaches_another_child() {
+    let before = Snapshot::take();
+    let go = mp::RawValue::new(0_u32).unwrap();
+    for _ in 0..20 {
+        drop(mp::fork(|| {
+            eventually("the handle is gone", || go.load() == 1);
+            vec!["late"; 1000].concat()
+        }));
+    }
+    let children: Vec<mp::Child<u32>> = (0..20).map(|n| mp::fork(|| n).unwrap()).collect();
+    go.store(1);
+    for (n, child) in (0..).zip(&children) {
+        assert_eq!(child.join(), Ok(n));
+    }
+    let killed = mp::fork(|| hang()).unwrap();
+    killed.kill().unwrap();
+    assert_eq!(
+        killed.join(),
+        Err::<u32, _>(ExitError::Signaled(9)),
+        "nothing is left over from another child"
+    );
+    drop((go, killed, children));
+    eventually("the late ones are reaped", || {
+        mp_sys::child::reap_abandoned();
+        mp::release_unused_memory();
+        before.leaked_since().is_none()
+    });
+}
+
+fn large_results_give_their_memory_back() {
+    // 320 MiB in all, of which 20 at a time are needed.
+    let own_memory = || {
+        let maps = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let shared = maps.lines().find_map(|line| line.strip_prefix("Shmem:")).unwrap();
+        shared.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = own_memory();
+    for _ in 0..16 {
+        assert_eq!(joined(|| "x".repeat(20 << 20)).map(|text| text.len()), Ok(20 << 20));
+    }
+    let grown = own_memory().saturating_sub(before);
+    assert!(grown < 200 << 10, "{grown} KiB more shared memory than before, of 320 MiB that passed through");
 }
