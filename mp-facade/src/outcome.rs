@@ -68,18 +68,11 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn new() -> Result<Self, ForkError> {
-        let outcome = {
-            let mut stretches = STRETCHES.lock();
-            let file = match &stretches.file {
-                Some(file) => Arc::clone(file),
-                None => Arc::clone(stretches.file.insert(Arc::new(new_file()?))),
-            };
-            let stretch = stretches.free.pop().unwrap_or_else(|| {
-                let fresh = stretches.fresh;
-                stretches.fresh = fresh.saturating_add(1);
-                fresh
-            });
-            Outcome { file, stretch }
+        // Where files may not grow large, stretches cannot lie behind one another: each child gets a file of its own.
+        let outcome = if budget::file_size_limit().is_some() {
+            Outcome { file: Arc::new(new_file()?), stretch: 0 }
+        } else {
+            next_stretch()?
         };
         // What the one before left.
         outcome.commit(0, 0);
@@ -89,6 +82,20 @@ impl Lease {
     pub(crate) fn outcome(&self) -> &Outcome {
         &self.outcome
     }
+}
+
+fn next_stretch() -> Result<Outcome, ForkError> {
+    let mut stretches = STRETCHES.lock();
+    let file = match &stretches.file {
+        Some(file) => Arc::clone(file),
+        None => Arc::clone(stretches.file.insert(Arc::new(new_file()?))),
+    };
+    let stretch = stretches.free.pop().unwrap_or_else(|| {
+        let fresh = stretches.fresh;
+        stretches.fresh = fresh.saturating_add(1);
+        fresh
+    });
+    Ok(Outcome { file, stretch })
 }
 
 impl Drop for Lease {
@@ -104,7 +111,10 @@ impl Drop for Lease {
         {
             tracing::debug!(%error, "the memory of a result stays until the next child uses it");
         }
-        STRETCHES.lock().free.push(*stretch);
+        let mut stretches = STRETCHES.lock();
+        if stretches.file.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, file)) {
+            stretches.free.push(*stretch);
+        }
     }
 }
 
@@ -148,8 +158,11 @@ impl Outcome {
 
     fn leave(&self, kind: u64, bytes: &[u8]) {
         let wanted = u64::try_from(bytes.len().saturating_add(HEADER_BYTES)).unwrap_or(u64::MAX);
-        // A few pages are written without asking: the question costs more than they do.
-        let has_space = bytes.len() < SMALL_BYTES || wanted <= budget::available(0);
+        let end = self.at(wanted);
+        let fits = budget::file_size_limit().is_none_or(|limit| end <= limit);
+        // A few pages are written without asking for memory: the question costs more than they do.
+        let has_space =
+            fits && (bytes.len() < SMALL_BYTES || wanted <= budget::available(end.saturating_sub(wanted)));
         if !has_space || self.file.write_all_at(bytes, self.at(HEADER_BYTES as u64)).is_err() {
             self.commit(NO_SPACE, bytes.len());
             return;
@@ -159,6 +172,10 @@ impl Outcome {
 
     /// From here on the parent sees it.
     fn commit(&self, kind: u64, length: usize) {
+        // Writing beyond the limit would raise SIGXFSZ.
+        if budget::file_size_limit().is_some_and(|limit| self.at(HEADER_BYTES as u64) > limit) {
+            return;
+        }
         let mut header = [0_u8; HEADER_BYTES];
         let (first, second) = header.split_at_mut(8);
         first.copy_from_slice(&kind.to_ne_bytes());

@@ -41,7 +41,8 @@ pub fn limit() -> Option<u64> {
 ///
 /// What is mapped already stays. Children forked from now on inherit the limit.
 pub fn set_limit(limit: Option<u64>) {
-    LIMIT.store(limit.unwrap_or(UNLIMITED), Ordering::Relaxed);
+    // The largest number but two stands for itself, and is as good as the largest.
+    LIMIT.store(limit.map_or(UNLIMITED, |limit| limit.min(UNREAD.wrapping_sub(1))), Ordering::Relaxed);
 }
 
 /// Bytes of shared memory that this process has mapped, its own and inherited.
@@ -58,6 +59,13 @@ pub(crate) fn count_unmapped(bytes: u64) {
     MAPPED.fetch_sub(bytes, Ordering::Relaxed);
 }
 
+/// The most bytes that a file of this process may have, `None` without a limit. Writing beyond it would raise SIGXFSZ,
+/// which kills.
+#[must_use]
+pub fn file_size_limit() -> Option<u64> {
+    getrlimit(Resource::Fsize).current
+}
+
 /// Bytes that may be reserved now for a file that is `file_size` bytes long already.
 #[must_use]
 pub fn available(file_size: u64) -> u64 {
@@ -65,7 +73,7 @@ pub fn available(file_size: u64) -> u64 {
         machine: fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text)),
         groups: cgroup::memory_left(),
         configured: limit().map(|limit| limit.saturating_sub(mapped())),
-        file: getrlimit(Resource::Fsize).current.map(|limit| limit.saturating_sub(file_size)),
+        file: file_size_limit().map(|limit| limit.saturating_sub(file_size)),
     };
     sources.available()
 }

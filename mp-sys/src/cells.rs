@@ -11,9 +11,10 @@
 //!
 //! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
 
+mod signal;
+
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, align_of, size_of};
-use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
@@ -22,9 +23,9 @@ use std::sync::atomic::{
 
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
-use crate::adaptive::Signal;
+pub use self::signal::SharedSignal;
 use crate::copy;
-use crate::named::ExistingSpan;
+use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
 
 /// A type that may live in memory that several processes share.
@@ -127,7 +128,7 @@ impl<T: Element> SharedSlice<T> {
     ///
     /// # Errors
     /// The span, if it has fewer than [`Self::bytes_for`]`(len)` bytes.
-    pub fn attach(existing: ExistingSpan, len: usize) -> Result<Self, Span> {
+    pub fn attach(existing: ExistingSpan<Self>, len: usize) -> Result<Self, Span> {
         Self::new(existing.into_span(), len)
     }
 
@@ -229,6 +230,10 @@ impl<T: Element> SharedSlice<T> {
     }
 }
 
+impl<T> Placed for SharedSlice<T> {
+    const CLASS: u64 = 0x534c_4943;
+}
+
 /// One value in a span.
 #[derive(Debug)]
 pub struct SharedCell<T>(SharedSlice<T>);
@@ -252,8 +257,8 @@ impl<T: Element> SharedCell<T> {
     ///
     /// # Errors
     /// The span, if it has fewer than [`Self::bytes`] bytes.
-    pub fn attach(existing: ExistingSpan) -> Result<Self, Span> {
-        SharedSlice::attach(existing, 1).map(Self)
+    pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
+        SharedSlice::new(existing.into_span(), 1).map(Self)
     }
 
     /// Loads the value (acquire).
@@ -283,38 +288,8 @@ impl<T: Element> SharedCell<T> {
     }
 }
 
-/// A [`Signal`] in a span: a word that several processes wait on.
-#[derive(Debug)]
-pub struct SharedSignal {
-    place: NonNull<Signal>,
-    _span: Span,
-}
-
-// SAFETY: a signal is atomics only, and the span keeps it mapped.
-unsafe impl Send for SharedSignal {}
-// SAFETY: as above.
-unsafe impl Sync for SharedSignal {}
-
-impl SharedSignal {
-    /// Lays a signal into `span`, as it is there (zero is a valid start); gives the span back if it is too small.
-    ///
-    /// # Errors
-    /// The span, if it is too small.
-    pub fn new(span: Span) -> Result<Self, Span> {
-        if span.len() < size_of::<Signal>() {
-            return Err(span);
-        }
-        Ok(Self { place: span.start().cast(), _span: span })
-    }
-}
-
-impl Deref for SharedSignal {
-    type Target = Signal;
-
-    fn deref(&self) -> &Signal {
-        // SAFETY: `new` found room for a signal at the aligned start of a span that nothing else uses; any bits are one.
-        unsafe { self.place.as_ref() }
-    }
+impl<T> Placed for SharedCell<T> {
+    const CLASS: u64 = 0x4345_4c4c;
 }
 
 /// # Safety
@@ -374,7 +349,17 @@ pub(crate) unsafe fn store_element<T: Element>(place: *mut u8, value: T) {
 ///
 /// # Safety
 /// - `first` points to `count` initialised elements' worth of bytes, exclusively borrowed.
+#[expect(clippy::mem_forget, reason = "the guard is for unwinding only")]
 pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
+    /// Zeroes everything if a user's `is_valid_bit_pattern` panics: what was not looked at yet may be no `T`.
+    struct Zero<T>(*mut T, usize);
+    impl<T> Drop for Zero<T> {
+        fn drop(&mut self) {
+            // SAFETY: the caller of `repair` lends as many elements for writing, and zero is a valid `T` (`Element`).
+            unsafe { self.0.write_bytes(0, self.1) };
+        }
+    }
+    let unless_finished = Zero(first, count);
     for index in 0..count {
         let element = first.wrapping_add(index);
         // SAFETY: the element is initialised, and `Bits` allows any pattern and has T's layout.
@@ -384,6 +369,7 @@ pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
             unsafe { element.write(T::zeroed()) };
         }
     }
+    std::mem::forget(unless_finished);
 }
 
 #[cfg(test)]

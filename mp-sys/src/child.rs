@@ -31,11 +31,12 @@ pub use self::abandoned::reap_abandoned;
 use crate::OsError;
 use crate::deadline::Deadline;
 use crate::fork::Epoch;
+use crate::identity::has_ended;
 use crate::robust;
 
 /// The exit code of a child whose closure panicked, as Rust programs have it.
 pub const PANIC_EXIT_CODE: i32 = 101;
-/// How long `fork` waits for threads that were joined already but still show in /proc.
+/// How long `fork` looks again at threads that were joined already but still show in /proc.
 const ENDING_THREADS: Duration = Duration::from_millis(5);
 
 /// Why there is no child. Nothing has happened then.
@@ -104,12 +105,11 @@ pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
     if held > 0 {
         return Err(ForkError::GuardHeld(held));
     }
-    let others = other_threads()?;
+    let others = other_threads(Deadline::after(ENDING_THREADS))?;
     if others > 0 {
         return Err(ForkError::OtherThreads(others));
     }
-    // SAFETY: there is no other thread and no held guard, so nothing is half done in the child.
-    fork_anyway(unsafe { ForkAnyway::new() }, body)
+    fork_process(body, others)
 }
 
 /// As [`fork`], whatever threads run and whatever the caller holds.
@@ -118,14 +118,23 @@ pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
 /// [`ForkError`], except `OtherThreads` and `GuardHeld`.
 pub fn fork_anyway(responsible: ForkAnyway, body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
     let ForkAnyway(()) = responsible;
+    fork_process(body, other_threads(Deadline::after(Duration::ZERO))?)
+}
+
+/// The caller has seen to it that the child can run `body`.
+fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProcess, ForkError> {
     reap_abandoned();
     flush_output();
     // A descriptor of the kind that the child's handle needs: if none is free, fail before there is a child.
     let reserved = reserve_descriptor()?;
-    // SAFETY: the caller vouches for the child's side (`ForkAnyway`); the parent's side has no conditions.
+    // SAFETY: there is no other thread and no held guard, or a `ForkAnyway` vouches for the child's side; the parent's
+    // side has no conditions.
     let forked = unsafe { libc::fork() };
     match forked {
-        0 => run_child(body),
+        0 => {
+            drop(reserved);
+            run_child(body, others == 0)
+        }
         -1 => Err(last_errno().into()),
         child => {
             drop(reserved);
@@ -161,15 +170,16 @@ fn adopt(child: i32) -> Result<ChildProcess, ForkError> {
 }
 
 /// The child's side. Never returns into the parent's frames.
-fn run_child(body: impl FnOnce() -> i32) -> ! {
+///
+/// Its output is flushed unless the parent had other threads: one of them may have held stdout's lock for ever.
+#[expect(clippy::mem_forget, reason = "dropping the payload of a panic may panic, and then again")]
+fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
     let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
-        // Dropping a payload may panic as well, and it is not needed.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+        std::mem::forget(payload);
         PANIC_EXIT_CODE
     });
-    // Flushing calls into the caller's stdout only if it replaced the C library's buffers, but never let it unwind.
-    let flushed = catch_unwind(flush_output);
-    let code = if flushed.is_ok() { code } else { PANIC_EXIT_CODE };
+    let flushed = !may_flush || catch_unwind(flush_output).map_err(std::mem::forget).is_ok();
+    let code = if flushed { code } else { PANIC_EXIT_CODE };
     // SAFETY: _exit(2) ends the process and has no conditions.
     unsafe { libc::_exit(code) }
 }
@@ -199,18 +209,27 @@ unsafe extern "C" {
 
 /// Threads of this process besides the caller.
 ///
-/// A thread that was joined may show for a moment longer: its end wakes the joiner before it leaves /proc.
-fn other_threads() -> Result<usize, ForkError> {
-    let deadline = Deadline::after(ENDING_THREADS);
+/// A thread that was joined may show for a moment longer: its end wakes the joiner before it leaves /proc. So more than
+/// none is looked at again until `deadline`.
+fn other_threads(deadline: Deadline) -> Result<usize, ForkError> {
     loop {
-        // A folder has two links and one for each folder inside.
-        let links = rustix::fs::stat("/proc/self/task")?.st_nlink;
-        let others = usize::try_from(links).unwrap_or(usize::MAX).saturating_sub(3);
+        let others = count_threads()?.saturating_sub(1);
         if others == 0 || deadline.has_passed() {
             return Ok(others);
         }
         std::thread::yield_now();
     }
+}
+
+fn count_threads() -> Result<usize, ForkError> {
+    const TASKS: &str = "/proc/self/task";
+    // A folder has two links and one for each folder inside, where the file system counts them.
+    let links = usize::try_from(rustix::fs::stat(TASKS)?.st_nlink).unwrap_or(usize::MAX);
+    if links > 2 {
+        return Ok(links.saturating_sub(2));
+    }
+    let tasks = std::fs::read_dir(TASKS).map_err(|error| ForkError::System(error.into()))?;
+    Ok(tasks.count())
 }
 
 fn last_errno() -> Errno {
@@ -287,29 +306,20 @@ impl ChildProcess {
             return Ok(None);
         }
         let ended = loop {
-            match waitid(WaitId::PidFd(self.as_fd()), WaitIdOptions::EXITED) {
+            // The status first, then the reaping: of several threads that wait, each gets it.
+            match waitid(WaitId::PidFd(self.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
                 Ok(Some(status)) => break status.into(),
                 Ok(None) | Err(Errno::INTR) => {}
-                // Another thread reaped it through this handle and is about to say how it ended, or somebody else did.
-                Err(Errno::CHILD) => break self.ended_elsewhere(),
+                // Reaped: by another thread that had noted the status before, or by somebody else.
+                Err(Errno::CHILD) => break Ended::Unknown,
                 Err(other) => return Err(other.into()),
             }
         };
-        Ok(Some(*self.ended.get_or_init(|| ended)))
-    }
-
-    /// A thread that reaped the child stores the status right after; nobody else will.
-    fn ended_elsewhere(&self) -> Ended {
-        let deadline = Deadline::after(ENDING_THREADS);
-        loop {
-            if let Some(ended) = self.ended.get() {
-                return *ended;
-            }
-            if deadline.has_passed() {
-                return Ended::Unknown;
-            }
-            std::thread::yield_now();
-        }
+        let ended = *self.ended.get_or_init(|| ended);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        // Fails if another thread was first.
+        let _reaped = waitid(WaitId::PidFd(self.as_fd()), options);
+        Ok(Some(ended))
     }
 
     /// Sends a signal by number; `false` if the child has ended already.
@@ -318,7 +328,8 @@ impl ChildProcess {
     /// [`ChildError::System`], for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
         let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
-        if self.ended.get().is_some() {
+        // A child that ended and was not waited for takes signals without an error.
+        if self.is_known_to_have_ended() || has_ended(self.as_fd()) {
             return Ok(false);
         }
         match pidfd_send_signal(self.as_fd(), signal) {

@@ -20,7 +20,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 /// The newest epoch in this process's line of ancestors: a fork copies it, so a child's epoch is always greater.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
-/// Forks that this process and its ancestors made since the handlers were installed.
+/// Twice the forks that this process and its ancestors made since the handlers were installed.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 static HANDLERS: Once = Once::new();
 
@@ -95,9 +95,10 @@ fn map_wiped_page() -> *mut AtomicU64 {
     page.cast()
 }
 
-/// How many forks this process and its ancestors made since the first object was made.
+/// A number that every fork changes, in the parent and in the child.
 ///
-/// An object that was made after the last fork cannot be known to another process by inheritance.
+/// An object that was made after the last fork cannot be known to another process by inheritance. A raw `clone` runs no
+/// handlers and is not noticed here: it leaves the C library's own thread data stale as well.
 #[inline]
 #[must_use]
 pub fn forks() -> u64 {
@@ -112,17 +113,19 @@ pub fn install_handlers() {
     HANDLERS.call_once(|| {
         // SAFETY: the handlers are plain functions for the life of the program, and only touch atomics and
         // thread-locals without destructors.
-        let failed = unsafe { libc::pthread_atfork(Some(before_fork), None, Some(in_child)) };
+        let failed = unsafe { libc::pthread_atfork(Some(count_fork), Some(count_fork), Some(in_child)) };
         // ENOMEM is the only documented failure, for a few bytes.
         assert_eq!(failed, 0, "pthread_atfork has memory for one entry");
     });
 }
 
-extern "C" fn before_fork() {
+/// Before and after the fork: what is made in between, by a handler or another thread, is then known to have been copied.
+extern "C" fn count_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 extern "C" fn in_child() {
+    count_fork();
     crate::robust::forget_held();
 }
 

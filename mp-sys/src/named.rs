@@ -19,6 +19,7 @@
 mod file;
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::mem::size_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -64,7 +65,7 @@ pub enum NameError {
     /// The segment was made by an incompatible build: another layout version, word size or C library; or it is no segment.
     #[error("the segment was made by an incompatible build")]
     WrongVersion,
-    /// The segment belongs to somebody else.
+    /// The segment belongs to somebody else, or others may change it.
     #[error("no permission for this name")]
     PermissionDenied,
     /// There is no memory for it.
@@ -114,25 +115,23 @@ fn last_segment(path: &str) -> &str {
     path.rsplit_once("::").map_or(path, |(_, last)| last)
 }
 
-/// A span in which an object was made before, by this process or by another one.
+/// An object that can lie in a segment. What it is made of goes into the fingerprint, so that the same bytes are never
+/// used as a lock by one and as plain elements by another.
+pub trait Placed {
+    /// A number of each kind of object.
+    const CLASS: u64;
+}
+
+/// A span in which an object `O` was made before, by this process or by another one.
 #[derive(Debug)]
-pub struct ExistingSpan(Span);
+pub struct ExistingSpan<O> {
+    span: Span,
+    object: PhantomData<fn() -> O>,
+}
 
-impl ExistingSpan {
-    /// Bytes in the span.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether the span has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
+impl<O> ExistingSpan<O> {
     pub(crate) fn into_span(self) -> Span {
-        self.0
+        self.span
     }
 }
 
@@ -154,28 +153,29 @@ impl Segment {
     ///
     /// # Errors
     /// [`NameError::Exists`] if a living process has a segment of this name; [`NameError::BadName`]; and shortage.
-    pub fn create<T>(
+    pub fn create<O: Placed>(
         name: &str,
         bytes: usize,
         description: Description,
-        fill: impl FnOnce(Span) -> T,
-    ) -> Result<(Self, T), NameError> {
+        fill: impl FnOnce(Span) -> Result<O, Span>,
+    ) -> Result<(Self, O), NameError> {
         let path = path_of(name)?;
         sweep();
-        // The budget is asked first: a file in /dev/shm takes memory like any other.
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = open(FOLDER, flags, Mode::RUSR | Mode::WUSR)?;
         flock(&file, FlockOperation::NonBlockingLockShared)?;
-        let length =
-            bytes.checked_add(HEADER_BYTES).ok_or(MemoryError::NoSpace { wanted: u64::MAX, available: 0 })?;
+        let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
+        let length = bytes.checked_add(HEADER_BYTES).ok_or(too_large)?;
         let mapping = Mapping::reserve_in(file, length)?;
-        let header: Header = [MAGIC, version(), description.fingerprint, description.len];
+        let header: Header = [MAGIC, version(), description.fingerprint ^ O::CLASS, description.len];
         mapping.write_at(0, bytemuck::cast_slice(&header));
-        let object = fill(Span::over(&mapping, HEADER_BYTES));
+        // Never too small: the segment has as many bytes as were asked for.
+        let object = fill(Span::over(&mapping, HEADER_BYTES)).map_err(|_| too_large)?;
         crate::crash::point();
+        // Another thread may open it as soon as it has its name, and must find this mapping.
+        remember(&mapping)?;
         publish(&mapping, &path)?;
         crate::crash::point();
-        remember(&mapping)?;
         Ok((Self { mapping: Some(mapping), path, description }, object))
     }
 
@@ -183,12 +183,12 @@ impl Segment {
     ///
     /// # Errors
     /// [`NameError::NotFound`] also for a name that killed processes left; [`NameError::WrongType`] if the fingerprint is
-    /// another one; [`NameError::WrongVersion`].
-    pub fn open<T>(
+    /// another one; [`NameError::WrongVersion`]; [`NameError::PermissionDenied`] for a file that others can change.
+    pub fn open<O: Placed>(
         name: &str,
         fingerprint: u64,
-        attach: impl FnOnce(Description, ExistingSpan) -> Option<T>,
-    ) -> Result<(Self, T), NameError> {
+        attach: impl FnOnce(Description, ExistingSpan<O>) -> Option<O>,
+    ) -> Result<(Self, O), NameError> {
         let path = path_of(name)?;
         let file = open_held(&path)?;
         let mapping = map_once(file)?;
@@ -198,12 +198,12 @@ impl Segment {
         if magic != MAGIC || its_version != version() {
             return Err(NameError::WrongVersion);
         }
-        if its_fingerprint != fingerprint {
+        if its_fingerprint != fingerprint ^ O::CLASS {
             return Err(NameError::WrongType);
         }
         let description = Description { fingerprint, len };
-        let object = attach(description, ExistingSpan(Span::over(&mapping, HEADER_BYTES)))
-            .ok_or(NameError::WrongVersion)?;
+        let existing = ExistingSpan { span: Span::over(&mapping, HEADER_BYTES), object: PhantomData };
+        let object = attach(description, existing).ok_or(NameError::WrongVersion)?;
         Ok((Self { mapping: Some(mapping), path, description }, object))
     }
 

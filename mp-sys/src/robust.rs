@@ -14,13 +14,20 @@
 //! 2. An address is in a thread's list exactly while that thread holds the mutex there.
 //! 3. Whoever gets `EOWNERDEAD` repairs what the mutex protects, and only then marks it consistent: dying in between
 //!    gives the next locker `EOWNERDEAD` again.
+//! 4. A thread that holds a mutex does not end: the kernel would pass the lock on while a forgotten guard may still lend
+//!    what it protects. The process aborts instead.
 //!
 //! Source: pthread_mutexattr_setrobust(3), Documentation/locking/robust-futexes.rst.
 
-use std::cell::{Cell, UnsafeCell};
+mod held;
+
+use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use self::held::HELD;
+pub use self::held::held_count;
+pub(crate) use self::held::{Filling, Generation, forget_held};
 use crate::adaptive::Budget;
 use crate::deadline::Deadline;
 
@@ -44,6 +51,9 @@ pub enum AcquireError {
     /// The thread holds [`HELD_MAX`] locks.
     #[error("the calling thread holds {HELD_MAX} locks, the most that are recovered if it dies")]
     TooManyHeld,
+    /// The thread could not be watched (all thread-specific keys of the C library are taken, or no memory).
+    #[error("the thread cannot be watched for locks that it would leave held (error {0})")]
+    Unwatched(i32),
     /// The lock's words make no sense to the C library: somebody wrote into them.
     #[error("the lock's memory was overwritten (error {0})")]
     Corrupt(i32),
@@ -121,15 +131,13 @@ impl RobustMutex {
     #[inline(always)]
     pub(crate) fn acquire(&self, patience: Patience) -> Result<Acquired, AcquireError> {
         HELD.with(|held| {
-            let count = held.count.get();
             // The place in the list comes first: a mutex that cannot be listed is not taken.
-            let slot = held.addresses.get(count).ok_or(AcquireError::TooManyHeld)?;
+            let place = held.next_place()?;
             // SAFETY: `self` is an initialised mutex; taking it through a shared pointer is its purpose.
             let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
             let acquired = if code == 0 { Acquired::Clean } else { self.acquire_slowly(code, patience)? };
             // Nothing of this thread used the list in between.
-            slot.set(self.address());
-            held.count.set(count.wrapping_add(1));
+            held.push(place, self.address());
             Ok(acquired)
         })
     }
@@ -175,12 +183,12 @@ impl RobustMutex {
         check(unsafe { libc::pthread_mutex_consistent(self.0.get()) });
     }
 
-    /// Runs `last` and releases the mutex, if the calling thread holds it; a guard that a forked child inherited holds
-    /// nothing.
+    /// Runs `last` and releases the mutex, if the calling thread took it in this process: a guard that a forked child
+    /// inherited holds nothing, whatever the child has taken itself since.
     #[inline(always)]
-    pub(crate) fn release(&self, last: impl FnOnce()) {
+    pub(crate) fn release(&self, taken: Generation, last: impl FnOnce()) {
         HELD.with(|held| {
-            if held.remove(self.address()) {
+            if held.remove(self.address(), taken) {
                 last();
                 // SAFETY: the list said that this thread holds the mutex (invariant 2).
                 unsafe { libc::pthread_mutex_unlock(self.0.get()) };
@@ -207,6 +215,10 @@ impl RobustMutex {
     }
 }
 
+thread_local! {
+    static BUDGET: Budget = const { Budget::new() };
+}
+
 impl std::fmt::Debug for RobustMutex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RobustMutex").field("owner", &self.owner()).finish()
@@ -226,65 +238,4 @@ fn outcome(code: i32) -> Result<Acquired, AcquireError> {
 /// The set-up calls fail for invalid arguments only, and theirs are constants.
 fn check(code: i32) {
     assert_eq!(code, 0, "a pthread call with constant arguments succeeds");
-}
-
-/// The mutexes that a thread holds, oldest first.
-struct Held {
-    count: Cell<usize>,
-    addresses: [Cell<usize>; HELD_MAX],
-}
-
-thread_local! {
-    // No destructor and constant initialisation: access is one instruction, also in atfork handlers and at exit.
-    static HELD: Held = const { Held { count: Cell::new(0), addresses: [const { Cell::new(0) }; HELD_MAX] } };
-    static BUDGET: Budget = const { Budget::new() };
-}
-
-impl Held {
-    #[inline(always)]
-    fn remove(&self, address: usize) -> bool {
-        let last = self.count.get().wrapping_sub(1);
-        match self.addresses.get(last) {
-            Some(slot) if slot.get() == address => {
-                self.count.set(last);
-                true
-            }
-            _ => self.remove_older(address),
-        }
-    }
-
-    /// Guards dropped out of order.
-    #[cold]
-    fn remove_older(&self, address: usize) -> bool {
-        let live = self.live();
-        let Some(at) = live.iter().rposition(|slot| slot.get() == address) else {
-            return false;
-        };
-        for pair in live.get(at..).unwrap_or_default().windows(2) {
-            if let [older, newer] = pair {
-                older.set(newer.get());
-            }
-        }
-        self.count.set(live.len().wrapping_sub(1));
-        true
-    }
-
-    fn contains(&self, address: usize) -> bool {
-        self.live().iter().any(|slot| slot.get() == address)
-    }
-
-    fn live(&self) -> &[Cell<usize>] {
-        self.addresses.get(..self.count.get()).unwrap_or_default()
-    }
-}
-
-/// How many locks of this workspace the calling thread holds.
-#[must_use]
-pub fn held_count() -> usize {
-    HELD.with(|held| held.count.get())
-}
-
-/// In a forked child: the locks are the parent's.
-pub(crate) fn forget_held() {
-    HELD.with(|held| held.count.set(0));
 }

@@ -49,6 +49,7 @@ impl Chunk {
             mapping: ManuallyDrop::new(Arc::clone(&self.mapping)),
             forks: fork::forks(),
             home: None,
+            has_twins: false,
         })
     }
 
@@ -72,6 +73,8 @@ pub struct Span {
     /// How many forks there had been when the span was handed out.
     forks: u64,
     home: Option<fn(Self)>,
+    /// Other spans of this process may lie over the same bytes: an object with a name, opened more than once.
+    has_twins: bool,
 }
 
 // SAFETY: a span is an address range and shared ownership of its mapping, both usable from any thread.
@@ -93,6 +96,7 @@ impl Span {
             mapping: ManuallyDrop::new(Arc::clone(mapping)),
             forks: fork::forks(),
             home: None,
+            has_twins: true,
         }
     }
 
@@ -118,6 +122,12 @@ impl Span {
     #[must_use]
     pub fn mapping_users(&self) -> usize {
         Arc::strong_count(&self.mapping)
+    }
+
+    /// Whether another handle of the same object keeps the mapping: each handle of one with a name has a span and a
+    /// segment, which both do.
+    pub(crate) fn has_other_handle(&self) -> bool {
+        self.has_twins && self.mapping_users() > 2
     }
 
     /// Hands the span out: from now on, dropping it gives it to `home`, if no process was forked in between.
@@ -165,6 +175,7 @@ impl Drop for Span {
                 mapping: ManuallyDrop::new(mapping),
                 forks: self.forks,
                 home: None,
+                has_twins: self.has_twins,
             });
         }
     }

@@ -37,13 +37,15 @@ pub fn spawn(body: impl FnOnce()) -> ChildProcess {
 /// As [`spawn`], while the caller holds guards, which the child may drop but not use.
 ///
 /// # Panics
-/// If there is no child.
+/// If there is no child, or if the test has other threads.
 pub fn spawn_holding(body: impl FnOnce()) -> ChildProcess {
     let run = || {
         body();
         0
     };
-    // SAFETY: tests run on one thread (see `runner`), and the caller's part is the rule above.
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    assert_eq!(threads, 1, "only a test with one thread forks");
+    // SAFETY: there is one thread; not to use an inherited guard is the rule above, for tests of just that.
     let responsible = unsafe { ForkAnyway::new() };
     fork_anyway(responsible, run).expect("a test forks its child")
 }

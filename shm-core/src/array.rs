@@ -19,6 +19,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use mp_sys::cells::is_whole;
@@ -41,7 +42,7 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 /// |---|---|
 /// | size | `len` elements and about 64 bytes, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | no: using the array while this thread holds its guard is [`LockError::Deadlock`] |
+/// | reentrant | no: using the array while this thread holds its guard is [`LockError::Deadlock`], for `try_lock` [`LockError::WouldBlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
 /// | drop | gives this process's handle up; the array lives as long as any process has it |
@@ -299,12 +300,11 @@ impl<T: Element> Array<T> {
 
     /// Takes the lock with the section open, unless the array is poisoned.
     fn open_to_write(&self) -> LockResult<Held<'_>> {
-        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         if self.is_poisoned() {
             return Err(LockError::Poisoned(held));
         }
-        open_section(&mut held);
-        Ok(held)
+        Ok(open_section(held))
     }
 
     #[inline]
@@ -382,6 +382,10 @@ impl Array<u8> {
         Ok(())
     }
 }
+
+// As std's locks and atomics: poison tells of what a panic left.
+impl<T: Element> UnwindSafe for Array<T> {}
+impl<T: Element> RefUnwindSafe for Array<T> {}
 
 impl<T: Element> fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

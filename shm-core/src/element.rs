@@ -17,7 +17,7 @@
 //! | `c_float` (`f`), `c_double` (`d`) | `f32`, `f64` | |
 //! | `c_longdouble` | none | Rust has no such type |
 //! | `Structure` | a struct with `#[derive(Clone, Copy, Pod, Zeroable)] #[repr(C)]` | from the crate `bytemuck` |
-//! | an array of ctypes | `[T; N]` | |
+//! | an array of ctypes | `[T; N]` | of integers, floats and structs; not of `bool` or `char` |
 //! | `Union` | none | bytes without a type: use `[u8; N]`, and bytemuck to look at them |
 //! | `BigEndianStructure`, `LittleEndianStructure` | a struct of `[u8; N]` fields | with `from_be_bytes` |
 //! | `c_char_p`, `c_wchar_p`, `c_void_p`, `POINTER`, `CFUNCTYPE`, `py_object`, `HRESULT` | none | an address means nothing in another process |

@@ -39,6 +39,8 @@ pub enum LockError<G> {
     Deadlock,
     /// The calling thread holds [`HELD_MAX`](crate::lock::HELD_MAX) locks, the most that are recovered if it dies.
     TooManyHeld,
+    /// The calling thread cannot take locks: all thread-specific keys of the C library are taken by others.
+    Unwatched(i32),
     /// The lock's memory was overwritten by something that is no lock operation.
     Corrupt(i32),
 }
@@ -65,6 +67,7 @@ impl<G> LockError<G> {
             AcquireError::TimedOut => Self::TimedOut,
             AcquireError::Deadlock => Self::Deadlock,
             AcquireError::TooManyHeld => Self::TooManyHeld,
+            AcquireError::Unwatched(code) => Self::Unwatched(code),
             AcquireError::Corrupt(code) => Self::Corrupt(code),
             // The enum grows with mp-sys, which is pinned to this crate's version.
             _ => Self::Corrupt(0),
@@ -79,6 +82,7 @@ impl<G> LockError<G> {
             Self::TimedOut => LockError::TimedOut,
             Self::Deadlock => LockError::Deadlock,
             Self::TooManyHeld => LockError::TooManyHeld,
+            Self::Unwatched(code) => LockError::Unwatched(code),
             Self::Corrupt(code) => LockError::Corrupt(code),
         }
     }
@@ -94,6 +98,7 @@ impl<G> fmt::Display for LockError<G> {
             Self::TimedOut => AcquireError::TimedOut.fmt(f),
             Self::Deadlock => AcquireError::Deadlock.fmt(f),
             Self::TooManyHeld => AcquireError::TooManyHeld.fmt(f),
+            Self::Unwatched(code) => AcquireError::Unwatched(*code).fmt(f),
             Self::Corrupt(code) => AcquireError::Corrupt(*code).fmt(f),
         }
     }
@@ -107,6 +112,7 @@ impl<G> fmt::Debug for LockError<G> {
             Self::TimedOut => "TimedOut",
             Self::Deadlock => "Deadlock",
             Self::TooManyHeld => "TooManyHeld",
+            Self::Unwatched(code) => return f.debug_tuple("Unwatched").field(code).finish(),
             Self::Corrupt(code) => return f.debug_tuple("Corrupt").field(code).finish(),
         };
         f.write_str(name)

@@ -3,6 +3,7 @@
 //! Prefer [`Value`](crate::Value) or [`Array`](crate::Array), which keep their data behind their own lock. A `Lock` is for
 //! what lies elsewhere: a file, a terminal, several [`RawArray`](crate::RawArray)s at once.
 
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use mp_sys::locked::Held;
@@ -21,7 +22,7 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 /// |---|---|
 /// | size | 64 bytes of shared memory |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`] |
+/// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`], a `try_lock` [`LockError::WouldBlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter is told |
 /// | drop | gives this process's handle up; the lock lives as long as any process has it |
@@ -50,7 +51,6 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-#[doc(alias = "RLock")]
 pub struct Lock {
     protected: Protected,
     /// Dropped after the lock, which lies in it.
@@ -112,7 +112,7 @@ impl Lock {
 
     fn lock_with(&self, patience: Patience) -> LockResult<LockGuard<'_>> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
-        let guard = LockGuard { lock: self, watch: PanicWatch::start(), _held: held };
+        let guard = LockGuard { lock: self, watch: PanicWatch::start(), held };
         if self.protected.is_poisoned() {
             return Err(LockError::Poisoned(guard));
         }
@@ -131,6 +131,10 @@ impl Lock {
     }
 }
 
+// As std's locks and atomics: poison tells of what a panic left.
+impl UnwindSafe for Lock {}
+impl RefUnwindSafe for Lock {}
+
 /// A held [`Lock`]. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
@@ -140,13 +144,14 @@ impl Lock {
 pub struct LockGuard<'a> {
     lock: &'a Lock,
     watch: PanicWatch,
-    _held: Held<'a>,
+    held: Held<'a>,
 }
 
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
-        if self.watch.panicked() {
-            self.lock.protected.poison_if_held();
+        // An inherited guard, in a forked child, holds nothing.
+        if self.watch.panicked() && self.held.is_held_here() {
+            self.lock.protected.poison();
         }
     }
 }

@@ -28,11 +28,9 @@
 use std::any::type_name;
 use std::mem::{align_of, size_of};
 
-use mp_sys::named::{Description, ExistingSpan, Segment, fingerprint};
+use mp_sys::named::{Description, ExistingSpan, Placed, Segment, fingerprint};
 pub use mp_sys::named::{NAME_BYTES_MAX, NameError};
 use mp_sys::span::Span;
-
-use crate::error::TOO_LARGE;
 
 /// The names that are in use, after removing those that killed processes left. In no particular order.
 #[must_use]
@@ -49,7 +47,7 @@ pub fn unlink(name: &str) -> Result<(), NameError> {
 }
 
 /// Makes `bytes` bytes under a name; `fill` makes the object of `len` elements of type `T` in them.
-pub(crate) fn create<T, O>(
+pub(crate) fn create<T, O: Placed>(
     name: &str,
     kind: &str,
     len: usize,
@@ -58,20 +56,23 @@ pub(crate) fn create<T, O>(
 ) -> Result<(O, Segment), NameError> {
     let description = Description { fingerprint: of::<T>(kind), len: u64::try_from(len).unwrap_or(u64::MAX) };
     let (segment, object) = Segment::create(name, bytes, description, fill)?;
-    // Never: the segment has as many bytes as were asked for.
-    let object = object.map_err(|_| TOO_LARGE)?;
     Ok((object, segment))
 }
 
 /// Finds the object of type `T` that has this name; `attach` is given its number of elements.
-pub(crate) fn open<T, O>(
+pub(crate) fn open<T, O: Placed>(
     name: &str,
     kind: &str,
-    attach: impl FnOnce(usize, ExistingSpan) -> Option<O>,
+    attach: impl FnOnce(usize, ExistingSpan<O>) -> Option<O>,
 ) -> Result<(O, Segment), NameError> {
-    let attach = |description: Description, span| attach(usize::try_from(description.len).ok()?, span);
+    let attach = |description: Description, span| attach(len_of(description)?, span);
     let (segment, object) = Segment::open(name, of::<T>(kind), attach)?;
     Ok((object, segment))
+}
+
+/// The number of elements, if it fits here.
+pub(crate) fn len_of(description: Description) -> Option<usize> {
+    usize::try_from(description.len).ok()
 }
 
 fn of<T>(kind: &str) -> u64 {

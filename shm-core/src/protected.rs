@@ -81,9 +81,11 @@ impl Protected {
     ) -> Result<(Self, usize, Segment), NameError> {
         let attach = |len, span| {
             let locked = Locked::attach(span).ok()?;
-            (data_len_of(len)? <= locked.data_len()).then_some((locked, len))
+            (data_len_of(len)? <= locked.data_len()).then_some(locked)
         };
-        let ((locked, len), segment) = named::open::<T, _>(name, kind, attach)?;
+        let (locked, segment) = named::open::<T, _>(name, kind, attach)?;
+        // As `attach` was given it.
+        let len = named::len_of(segment.description()).unwrap_or_default();
         Ok((Self { locked, redo }, len, segment))
     }
 
@@ -96,9 +98,7 @@ impl Protected {
     /// Takes the lock and opens the section: dying or panicking under it poisons.
     #[inline(always)]
     pub(crate) fn open(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {
-        let mut held = self.quiet(patience)?;
-        open_section(&mut held);
-        Ok(held)
+        Ok(open_section(self.quiet(patience)?))
     }
 
     #[inline]
@@ -112,21 +112,20 @@ impl Protected {
         poison.store(0, Ordering::Release);
     }
 
-    /// Poisons, if the calling thread really holds the lock (an inherited guard does not).
+    /// What a guard does that is dropped by a panic, while it holds the lock.
     #[cold]
-    pub(crate) fn poison_if_held(&self) {
-        if self.locked.is_held_here() {
-            let [_, poison] = self.locked.words();
-            poison.store(POISONED, Ordering::Release);
-        }
+    pub(crate) fn poison(&self) {
+        let [_, poison] = self.locked.words();
+        poison.store(POISONED, Ordering::Release);
     }
 }
 
 /// From here on, the data may be half changed; the section closes with the release of the lock.
-#[inline]
-pub(crate) fn open_section(held: &mut Held<'_>) {
-    held.open_section(OPEN);
+#[inline(always)]
+pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
+    let held = held.open_section(OPEN);
     crash::point();
+    held
 }
 
 /// The newest holder died.

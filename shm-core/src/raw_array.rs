@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedSlice;
 use mp_sys::memory::MemoryError;
@@ -174,10 +175,10 @@ impl<T: Element> RawArray<T> {
 
     /// Stores `value` into every element.
     pub fn fill(&self, value: T) {
-        const BATCH: usize = 256;
-        let batch = [value; BATCH];
-        for at in (0..self.len()).step_by(BATCH) {
-            let count = self.len().saturating_sub(at).min(BATCH);
+        let size = const { if FILL_BYTES / size_of::<T>() > 0 { FILL_BYTES / size_of::<T>() } else { 1 } };
+        let batch = vec![value; size.min(self.len())];
+        for at in (0..self.len()).step_by(size) {
+            let count = self.len().saturating_sub(at).min(size);
             let _covered: bool = self.elements.copy_in(at, batch.get(..count).unwrap_or_default());
         }
     }
@@ -214,6 +215,9 @@ impl RawArray<u8> {
         Ok(())
     }
 }
+
+/// Bytes of the private batch that `fill` copies again and again.
+const FILL_BYTES: usize = 4096;
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $operation:ident;)*) => {$(
@@ -259,6 +263,10 @@ impl<T: Number> RawArray<T> {
         Ok(T::compare_exchange(atomic, current, new))
     }
 }
+
+// As std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
+impl<T: Element> UnwindSafe for RawArray<T> {}
+impl<T: Element> RefUnwindSafe for RawArray<T> {}
 
 impl<T: Element> fmt::Debug for RawArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! `RawValue<T>`: one value in shared memory without a lock.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedCell;
 use mp_sys::memory::MemoryError;
@@ -135,6 +136,10 @@ impl<T: Number> RawValue<T> {
         T::compare_exchange(self.cell.atomic(), current, new)
     }
 }
+
+// As std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
+impl<T: Element> UnwindSafe for RawValue<T> {}
+impl<T: Element> RefUnwindSafe for RawValue<T> {}
 
 impl<T: Element + fmt::Debug> fmt::Debug for RawValue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use mp_sys::crash;
@@ -37,7 +38,7 @@ const WORD: usize = 8;
 /// |---|---|
 /// | size | 64 bytes of shared memory for a `T` of at most 8 bytes; else 56 bytes and two `T`, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | no: using the value while this thread holds its guard is [`LockError::Deadlock`] |
+/// | reentrant | no: using the value while this thread holds its guard is [`LockError::Deadlock`], for `try_lock` [`LockError::WouldBlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
 /// | drop | gives this process's handle up; the value lives as long as any process has it |
@@ -272,6 +273,10 @@ fn word_of<T: Element>(value: T) -> u64 {
     u64::from_ne_bytes(word)
 }
 
+// As std's locks and atomics: poison tells of what a panic left.
+impl<T: Element> UnwindSafe for Value<T> {}
+impl<T: Element> RefUnwindSafe for Value<T> {}
+
 impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
     /// Shows the value if the lock is free, and does not wait.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -314,8 +319,9 @@ impl<T: Element> DerefMut for ValueGuard<'_, T> {
 impl<T: Element> Drop for ValueGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.watch.panicked() {
-            self.owner.poison_if_held();
+        // An inherited guard, in a forked child, holds nothing.
+        if self.watch.panicked() && self.data.is_held_here() {
+            self.owner.poison();
         }
     }
 }

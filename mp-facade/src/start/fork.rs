@@ -45,7 +45,6 @@ use crate::outcome::{Lease, Outcome};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Process")]
-#[doc(alias = "spawn")]
 pub fn fork<R, F>(body: F) -> Result<Child<R>, ForkError>
 where
     F: FnOnce() -> R,

@@ -12,6 +12,9 @@ tests! {
     output_is_printed_once_and_not_lost,
     no_descriptor_left,
     many_children_at_once,
+    a_file_size_limit_kills_nobody,
+    no_descriptor_is_inherited_by_accident,
+    a_payload_that_panics_again,
 }
 
 fn refused_beside_another_thread() {
@@ -71,4 +74,42 @@ fn many_children_at_once() {
     for (n, child) in children.iter().enumerate() {
         assert_eq!(child.join(), Ok(n * n));
     }
+}
+
+/// Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: nobody writes beyond it.
+fn a_file_size_limit_kills_nobody() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), maximum: limit.maximum }).unwrap();
+    let children: Vec<mp::Child<u32>> = (0..10).map(|n| mp::fork(|| n).unwrap()).collect();
+    for (n, child) in (0..).zip(&children) {
+        assert_eq!(child.join(), Ok(n));
+    }
+    let large = mp::fork(|| "x".repeat(1 << 20)).unwrap();
+    assert!(matches!(large.join(), Err(mp::ExitError::NoSpaceForResult { .. })));
+    let fits = mp::fork(|| "x".repeat(1 << 19)).unwrap();
+    assert_eq!(fits.join().map(|text| text.len()), Ok(1 << 19));
+    setrlimit(Resource::Fsize, limit).unwrap();
+    assert_eq!(mp::fork(|| 5).unwrap().join(), Ok(5));
+}
+
+/// Each generation has as many descriptors as the one before, and the handle of its child.
+fn no_descriptor_is_inherited_by_accident() {
+    let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    mp::fork(|| ()).unwrap().join().unwrap();
+    let here = count();
+    let there = mp::fork(count).unwrap().join().unwrap();
+    assert_eq!(there, here);
+}
+
+fn a_payload_that_panics_again() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any(Self);
+        }
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    let child = mp::fork(|| -> () { std::panic::panic_any(Bomb) }).unwrap();
+    assert!(child.join().is_err(), "the child ended, and did not go on in this test's frames");
 }

@@ -65,3 +65,26 @@ fn a_span_that_is_too_small_comes_back() {
     assert_eq!(SharedSlice::<u64>::bytes_for(usize::MAX), None);
     assert_eq!(SharedSlice::<u64>::bytes_for(0), Some(8));
 }
+
+/// A type whose check panics leaves nothing that is no value behind.
+#[test]
+fn a_panicking_check_leaves_zeros() {
+    #[derive(Clone, Copy, Debug, PartialEq, Zeroable, NoUninit)]
+    #[repr(transparent)]
+    struct Picky(u32);
+    // SAFETY: `Bits` has the layout of `Picky`, and any pattern is a valid one.
+    unsafe impl CheckedBitPattern for Picky {
+        type Bits = u32;
+
+        fn is_valid_bit_pattern(bits: &u32) -> bool {
+            assert_ne!(*bits, 13, "on purpose");
+            true
+        }
+    }
+    let shared = slice::<Picky>(4);
+    assert!(shared.copy_in(0, &[1, 13, 3, 4].map(Picky)));
+    let mut back = [Picky(9); 4];
+    let copy = std::panic::AssertUnwindSafe(|| shared.copy_out(0, &mut back));
+    std::panic::catch_unwind(copy).unwrap_err();
+    assert_eq!(back, [Picky(0); 4]);
+}

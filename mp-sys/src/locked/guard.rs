@@ -25,7 +25,7 @@ impl<'a, T: ?Sized> Guard<'a, T> {
     #[inline]
     #[must_use]
     pub fn is_held_here(&self) -> bool {
-        self.held.locked.is_held_here()
+        self.held.is_held_here()
     }
 }
 

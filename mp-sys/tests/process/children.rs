@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use mp_sys::child::{ChildError, Ended, ForkError, fork, reap_abandoned};
+use mp_sys::child::{ChildError, Ended, ForkAnyway, ForkError, fork, fork_anyway, reap_abandoned};
 use mp_sys::deadline::Deadline;
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
@@ -21,6 +21,8 @@ tests! {
     no_descriptor_left_is_an_error_and_no_child,
     no_process_left_is_an_error,
     captures_are_dropped_in_both_processes,
+    a_child_does_not_wait_for_stdout_of_a_lost_thread,
+    a_zombie_takes_no_signal,
 }
 
 fn exit_codes_panics_and_signals() {
@@ -144,4 +146,33 @@ fn captures_are_dropped_in_both_processes() {
     });
     assert_eq!(drops.get(), 1, "in the parent, with the closure");
     assert_eq!(ended(&child.unwrap()), Ended::Exited(1), "in the child, by the closure");
+}
+
+/// Another thread held stdout's lock at the fork: it is not there in the child to release it.
+fn a_child_does_not_wait_for_stdout_of_a_lost_thread() {
+    let (release, released) = channel::<()>();
+    let (holds, held) = channel::<()>();
+    let holder = std::thread::Builder::new().spawn(move || {
+        let _stdout = std::io::stdout().lock();
+        holds.send(()).unwrap();
+        released.recv()
+    });
+    held.recv().unwrap();
+    // The parent flushes before it forks, and would wait for the other thread: let it go at that moment.
+    let forked = std::thread::scope(|scope| {
+        let fork = std::thread::Builder::new().spawn_scoped(scope, || {
+            // SAFETY: the child does nothing.
+            fork_anyway(unsafe { ForkAnyway::new() }, || 0)
+        });
+        drop(release);
+        fork.unwrap().join().unwrap()
+    });
+    assert_eq!(ended(&forked.unwrap()), Ended::Exited(0));
+    holder.unwrap().join().unwrap().unwrap_err();
+}
+
+fn a_zombie_takes_no_signal() {
+    let child = fork(|| 0).unwrap();
+    eventually("the child has ended", || child.signal(15) == Ok(false));
+    assert_eq!(ended(&child), Ended::Exited(0));
 }

@@ -188,8 +188,7 @@ fn fork_is_refused_while_a_guard_is_held() {
 
 fn a_child_holds_nothing_of_its_parent() {
     let locked = lock(&mut Chunk::new(4096).unwrap());
-    let mut held = locked.acquire(WAIT, nothing_to_repair).unwrap();
-    held.open_section(9);
+    let held = locked.acquire(WAIT, nothing_to_repair).unwrap().open_section(9);
     let held = Cell::new(Some(held));
     // SAFETY: there is no other thread, and the child does not use the guard's data.
     let responsible = unsafe { mp_sys::child::ForkAnyway::new() };

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it could not try")]
 
 mod adaptive;
+#[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod children;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod fork_awareness;

@@ -34,8 +34,9 @@ impl<T: Element> DerefMut for ArrayGuard<'_, T> {
 
 impl<T: Element> Drop for ArrayGuard<'_, T> {
     fn drop(&mut self) {
-        if self.watch.panicked() {
-            self.owner.poison_if_held();
+        // An inherited guard, in a forked child, holds nothing.
+        if self.watch.panicked() && self.data.is_held_here() {
+            self.owner.poison();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Objects with a name: found by others, gone with the last holder, swept after a kill.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use mp_sys::testing::{Random, eventually, hang, kill, spawn, succeeded, tests};
@@ -19,6 +19,8 @@ tests! {
     a_holder_that_dies_is_told_to_the_opener,
     shortage_leaves_no_name,
     a_file_that_is_no_segment,
+    a_segment_that_others_can_change,
+    a_second_handle_is_dropped_under_the_first_ones_guard,
     unlink_frees_the_name_and_keeps_the_object,
     kills_while_creating_leave_nothing_half_made,
 }
@@ -222,17 +224,52 @@ fn shortage_leaves_no_name() {
     assert!(!file(&name).exists());
 }
 
+/// Another program's file is neither used nor removed.
 fn a_file_that_is_no_segment() {
     let name = name("foreign");
-    for bytes in [0, 100, 4096, 10_000] {
+    for bytes in [0, 7, 100, 4096, 10_000] {
         let foreign = std::fs::File::create(file(&name)).unwrap();
         foreign.set_len(bytes).unwrap();
-        rustix::fs::flock(&foreign, rustix::fs::FlockOperation::LockShared).unwrap();
+        foreign.set_permissions(std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::WrongVersion);
         assert_eq!(Value::create(&name, 1_u8).unwrap_err(), NameError::Exists);
-        drop(foreign);
-        assert_eq!(Value::create(&name, 1_u8).unwrap().get(), Ok(1));
+        assert!(file(&name).exists());
+        std::fs::remove_file(file(&name)).unwrap();
     }
+    std::fs::create_dir(file(&name)).unwrap();
+    assert!(Value::<u8>::open(&name).is_err());
+    assert!(Value::create(&name, 1_u8).is_err());
+    std::fs::remove_dir(file(&name)).unwrap();
+}
+
+/// A mutex that somebody else can write leads anywhere: such a file is not opened.
+fn a_segment_that_others_can_change() {
+    let name = name("planted");
+    let value = Value::create(&name, 1_u8).unwrap();
+    for mode in [0o666, 0o660, 0o604] {
+        std::fs::set_permissions(file(&name), std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::PermissionDenied, "{mode:o}");
+    }
+    std::fs::set_permissions(file(&name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(Value::<u8>::open(&name).unwrap().get(), Ok(1));
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(file(&name), Some(65_534), None).unwrap();
+        assert_eq!(Value::<u8>::open(&name).unwrap_err(), NameError::PermissionDenied);
+        std::os::unix::fs::chown(file(&name), Some(0), None).unwrap();
+    }
+    drop(value);
+}
+
+/// The guard of one handle outlives another handle: nothing is leaked for that.
+fn a_second_handle_is_dropped_under_the_first_ones_guard() {
+    let name = name("second");
+    let first = Value::create(&name, 1_u8).unwrap();
+    let second = Value::<u8>::open(&name).unwrap();
+    let guard = first.lock().unwrap();
+    drop(second);
+    drop(guard);
+    drop(first);
+    assert!(!file(&name).exists());
 }
 
 fn unlink_frees_the_name_and_keeps_the_object() {

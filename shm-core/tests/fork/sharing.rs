@@ -1,7 +1,7 @@
 //! What one process stores, the others see; and no update is lost.
 
-use mp_sys::child::{ChildProcess, ForkError, fork};
-use mp_sys::testing::{eventually, spawn, spawn_holding, succeeded, tests};
+use mp_sys::child::{ChildProcess, Ended, ForkError, fork};
+use mp_sys::testing::{ended, eventually, spawn, spawn_holding, succeeded, tests};
 use shm_core::{Array, Lock, LockError, RawArray, RawValue, Value};
 
 tests! {
@@ -12,6 +12,9 @@ tests! {
     fork_is_refused_while_a_guard_is_held,
     an_inherited_guard_does_nothing,
     a_forgotten_guard_and_the_drop_of_its_handle,
+    a_forgotten_guard_keeps_its_slot,
+    a_thread_that_ends_with_a_leaked_guard_ends_the_process,
+    an_inherited_guard_beside_the_childs_own,
 }
 
 /// Debug builds are slow, and the kernel switches often enough to find a lost update in either.
@@ -164,4 +167,64 @@ fn a_forgotten_guard_and_the_drop_of_its_handle() {
         assert_eq!(shm_core::memory_mapped(), mapped);
         assert_eq!(own.get(), Ok(2));
     }));
+}
+
+fn a_forgotten_guard_keeps_its_slot() {
+    // In a child: its end is a death for the lock, and its leaks are its own.
+    succeeded(&spawn(|| {
+        let value = Value::new(1_u8).unwrap();
+        std::mem::forget(value.lock().unwrap());
+        assert_eq!(value.get(), Err(LockError::Deadlock));
+        drop(value);
+        // The slot is not handed out again: the lock in it is still held.
+        let others: Vec<Value<u8>> = (0..100).map(|_| Value::new(2).unwrap()).collect();
+        assert!(others.iter().all(|other| other.get() == Ok(2)));
+    }));
+}
+
+/// The kernel releases a lock whose thread ends; a leaked guard would still lend what it protects.
+fn a_thread_that_ends_with_a_leaked_guard_ends_the_process() {
+    let value = Value::new(1).unwrap();
+    let process = spawn(|| {
+        let outcome: u64 = std::thread::scope(|scope| {
+            let leaker = || &mut **Box::leak(Box::new(value.lock().unwrap()));
+            let lent: &mut u64 =
+                std::thread::Builder::new().spawn_scoped(scope, leaker).unwrap().join().unwrap();
+            *lent = 2;
+            *lent
+        });
+        assert_eq!(outcome, 2);
+    });
+    assert_eq!(ended(&process), Ended::Signaled(6), "aborted before anybody could use it");
+    assert_eq!(value.get(), Err(LockError::Poisoned(1)), "and the others are told");
+    value.clear_poison();
+    // A thread that held locks and released them ends as any other.
+    succeeded(&spawn(|| {
+        std::thread::scope(|scope| {
+            let user = || {
+                *value.lock().unwrap() += 1;
+                value.update(|n| n + 1)
+            };
+            assert_eq!(std::thread::Builder::new().spawn_scoped(scope, user).unwrap().join().unwrap(), Ok(2));
+        });
+    }));
+}
+
+/// The child holds the same lock by itself when it drops what it inherited: its own lock stays held.
+fn an_inherited_guard_beside_the_childs_own() {
+    let value = Value::new(1).unwrap();
+    let released = RawValue::new(false).unwrap();
+    let guard = std::cell::Cell::new(Some(value.lock().unwrap()));
+    let child = spawn_holding(|| {
+        eventually("the parent has released", || released.load());
+        let own = value.lock().unwrap();
+        drop(guard.take());
+        assert_eq!(value.get(), Err(LockError::Deadlock), "still held");
+        succeeded(&spawn_holding(|| assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)))));
+        drop(own);
+        assert_eq!(value.get(), Ok(1));
+    });
+    drop(guard.take());
+    released.store(true);
+    succeeded(&child);
 }

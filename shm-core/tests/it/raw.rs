@@ -106,3 +106,10 @@ fn byte_strings_end_at_the_first_nul() {
     assert_eq!(text.to_vec(), b"up\0r");
     assert!(text.set_c_bytes(b"fives").is_err());
 }
+
+#[test]
+fn large_elements_are_filled_without_a_large_stack() {
+    let array = RawArray::<[u64; 20_000]>::zeroed(3).unwrap();
+    array.fill([7; 20_000]);
+    assert!(array.get(2).unwrap().iter().all(|&n| n == 7));
+}

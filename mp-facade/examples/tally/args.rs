@@ -1,0 +1,47 @@
+//! The command line.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use clap::Parser;
+
+/// The most workers: each takes two file descriptors of the parent, which usually may have 1024.
+pub(crate) const WORKERS_MAX: u16 = 256;
+/// The most kills: each costs a fork, so these take some seconds.
+pub(crate) const KILLS_MAX: u32 = 10_000;
+
+/// Counts files, bytes, lines, words and letters of whole folders with several processes, any of which may be killed.
+///
+/// A line ends with a newline byte, a word is a run of ASCII letters, letters count in either case. Regular files
+/// count; symbolic links are not followed, except a PATH that is one; folders named `.git` and `target` are left out,
+/// except a PATH that is one. A PATH that is given twice counts twice. A file counts up to the size that it had when it
+/// was found; what it lost since then does not count. What cannot be read is listed, and does not count at all.
+#[derive(Debug, Parser)]
+#[command(name = "tally")]
+pub(crate) struct Args {
+    /// Files and folders to count.
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Processes that count at the same time [default: one for each processor].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
+    workers: Option<u16>,
+    /// Kill a random worker with SIGKILL, this often; the counts stay exact.
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(KILLS_MAX)))]
+    pub(crate) kill: u32,
+    /// Measure one worker too. All measured runs come after one that warms the file cache.
+    #[arg(long)]
+    pub(crate) compare: bool,
+    /// Print one JSON object instead of tables; a comparison goes to stderr then.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Args {
+    /// The number of workers asked for.
+    pub(crate) fn workers(&self) -> usize {
+        let processors = || available_parallelism().map_or(1, NonZero::get).min(usize::from(WORKERS_MAX));
+        self.workers.map_or_else(processors, usize::from)
+    }
+}

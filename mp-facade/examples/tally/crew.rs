@@ -1,0 +1,125 @@
+//! The living workers.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use mp::{Child, ExitError};
+
+use crate::share::Shared;
+use crate::walk::Tree;
+use crate::work::Worker;
+
+/// As every Linux numbers it.
+const SIGKILL: i32 = 9;
+/// How long workers without work may take to end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How a worker ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// It found no more work.
+    Finished,
+    /// By [`Crew::kill`].
+    Killed,
+    /// By itself, or by somebody else.
+    Failed(String),
+}
+
+/// Processes that were started here. Dropping the crew ends those that still run.
+#[derive(Debug, Default)]
+pub(crate) struct Crew {
+    members: Vec<Member>,
+    started: u32,
+}
+
+#[derive(Debug)]
+struct Member {
+    number: u32,
+    child: Child<Result<(), String>>,
+}
+
+impl Crew {
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Starts one more worker, with a number that no other had.
+    pub(crate) fn start(&mut self, tree: &Tree, shared: &Shared) -> Result<(), mp::ForkError> {
+        let number = self.started.saturating_add(1);
+        #[expect(clippy::disallowed_methods, reason = "a worker only compares it with its own parent's id")]
+        let parent_pid = std::process::id();
+        // The worker has the whole tree by copy; what it changes in `shared`, everybody sees.
+        let child = mp::fork(|| Worker::new(tree, shared, number, parent_pid).run())?;
+        self.started = number;
+        self.members.push(Member { number, child });
+        Ok(())
+    }
+
+    /// Removes one worker that has ended, and gives its number.
+    pub(crate) fn take_ended(&mut self) -> Result<Option<(u32, End)>> {
+        for index in 0..self.members.len() {
+            let member = &self.members[index];
+            let end = match member.child.try_join() {
+                Ok(None) => continue,
+                Ok(Some(left)) => end_of(Ok(left))?,
+                Err(error) => end_of(Err(error))?,
+            };
+            let number = member.number;
+            self.members.swap_remove(index);
+            return Ok(Some((number, end)));
+        }
+        Ok(None)
+    }
+
+    /// Kills a worker, waits until it is dead, removes it, and gives its number. It may have ended just before.
+    pub(crate) fn kill(&mut self, index: usize) -> Result<(u32, End)> {
+        let member = &self.members[index];
+        let was_alive = member.child.kill()?;
+        let end = match member.child.join() {
+            Err(ExitError::Signaled(SIGKILL)) => End::Killed,
+            // Where SIGCHLD is ignored, nobody learns how a child ended. This one left nothing, so it was killed.
+            Err(ExitError::StatusLost) if was_alive => End::Killed,
+            left => end_of(left)?,
+        };
+        let number = member.number;
+        self.members.swap_remove(index);
+        Ok((number, end))
+    }
+
+    /// Waits until one certain worker has ended, but not longer than `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        if let Some(member) = self.members.first() {
+            // How it ended, `take_ended` will tell: it may ask again.
+            drop(member.child.join_timeout(timeout));
+        }
+    }
+
+    /// Waits until all have ended by themselves, now that no item is free. A worker that was stopped is ended.
+    pub(crate) fn dismiss(self) {
+        let start = Instant::now();
+        for member in &self.members {
+            drop(member.child.join_timeout(FAREWELL.saturating_sub(start.elapsed())));
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for member in &self.members {
+            // What cannot be killed has ended, or is nobody to wait for.
+            if member.child.kill().is_ok() {
+                drop(member.child.join());
+            }
+        }
+    }
+}
+
+fn end_of(left: Result<Result<(), String>, ExitError>) -> Result<End> {
+    match left {
+        Ok(Ok(())) => Ok(End::Finished),
+        Ok(Err(message)) => Ok(End::Failed(message)),
+        // The worker has not ended: it cannot be waited for.
+        Err(ExitError::Child(error)) => Err(error.into()),
+        Err(error) => Ok(End::Failed(error.to_string())),
+    }
+}

@@ -1,0 +1,113 @@
+//! Counts a tree of real files with several processes, any of which may be killed at any instruction.
+//!
+//! ```text
+//! cargo run --release -p mp-facade --example tally -- [--workers N] [--kill N] [--compare] [--json] [PATH…]
+//! ```
+//!
+//! It counts files, bytes, lines (newline bytes), words (runs of ASCII letters), and each letter in either case;
+//! `--help` says what is left out. What is shown here:
+//!
+//! - Workers are forked after the list of files was made, so each has it by copy, for nothing (`walk`).
+//! - Work is handed out and results come back through shared memory only: no pipe, no lock (`share`, `work`).
+//! - A result is committed by one store, so a worker that is killed has committed an item or has not. What it had not
+//!   is handed out again, and the sums are exact whoever dies (`parent`, `ledger`). `--kill 20` tries it (`plan`).
+//!
+//! Exit code: 0, even if something could not be read (that is listed); 1 if the count failed; 2 for bad arguments.
+#![expect(clippy::print_stderr, reason = "a command says on stderr what went wrong")]
+
+mod args;
+mod count;
+mod crew;
+mod ledger;
+mod parent;
+mod plan;
+mod read;
+mod report;
+mod share;
+mod total;
+mod walk;
+mod work;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::args::Args;
+use crate::parent::Run;
+use crate::walk::Tree;
+
+/// Bad arguments, as clap has it.
+const BAD_ARGUMENTS: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Without a terminal to print to, the exit code has to do.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_ARGUMENTS));
+        }
+    };
+    if let Err(error) = walk::check(&args.paths) {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(BAD_ARGUMENTS);
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let start = Instant::now();
+    let bar = progress("finding files: {pos}", None);
+    let tree = Tree::walk(&args.paths, &bar);
+    bar.finish_and_clear();
+    let walk = start.elapsed();
+
+    let workers = args.workers();
+    if args.compare {
+        // Else the first of the two would read from the disk what the second one finds in memory.
+        count(&tree, workers, 0, "warming up")?;
+    }
+    let run = count(&tree, workers, args.kill, "counting")?;
+    let single = if args.compare { Some(count(&tree, 1, 0, "one worker")?) } else { None };
+    let comparison = single.map_or_else(String::new, |single| report::comparison(&run, &single));
+
+    if args.json {
+        if args.compare {
+            eprint!("{}\n{comparison}", report::throughput(&run));
+        }
+        return print(&report::json(&run));
+    }
+    print(&(report::text(&run, walk) + &comparison))
+}
+
+fn count(tree: &Tree, workers: usize, kills: u32, what: &str) -> Result<Run> {
+    let template = format!("{what} {{wide_bar}} {{bytes}} of {{total_bytes}}, {{bytes_per_sec}}");
+    let bar = progress(&template, Some(tree.bytes));
+    let run = parent::count(tree, workers, kills, &bar);
+    bar.finish_and_clear();
+    run
+}
+
+/// A bar on stderr, if that is a terminal. The parent moves it by itself: a thread that did would forbid it to fork.
+fn progress(template: &str, length: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("the result could not be printed")
+}

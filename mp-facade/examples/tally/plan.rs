@@ -1,0 +1,153 @@
+//! When to kill: `--kill N` spreads N kills over the run, and all of them fall inside the work.
+//!
+//! A run of a few milliseconds would be over before its second kill. So the parent holds items back: item `i` may be
+//! committed once more than `i` items are released, and the last item is released after the last kill. With `k` of `N`
+//! kills done,
+//!
+//! - the next one is due when the share `(k + 1) / (N + 1)` of the items is finished, and
+//! - the share `(k + 2) / (N + 1)` is released, so that on a large tree nobody has to wait, but never the last item.
+//!
+//! With one item both shares are 0 items until the last kill: 20 kills fall on that one item.
+//!
+//! # Why nobody waits for ever
+//! A kill that is due needs a living worker, and there is one while an item is unfinished. It is due at the latest when
+//! all released items are finished, and these do get finished: a worker that waits holds an item that is not released,
+//! and whenever an item becomes free again the cursor moves back to it and a new worker starts. Should that be
+//! prevented (say, by the limit of processes), a kill is also due when nothing has happened for [`STALLED`].
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+/// Long against the time that an item takes.
+const STALLED: Duration = Duration::from_millis(500);
+/// The longest pause before a kill: time for a worker to begin, to count something, and to be held back.
+const PAUSE_MAX_MICROS: u64 = 2000;
+/// Pauses are shortened up to 2^7 times, so that as many kills fall into the first microseconds as into the last ones.
+const SHORTENINGS: u64 = 8;
+
+/// The kills of one run.
+#[derive(Debug)]
+pub(crate) struct KillPlan {
+    items: usize,
+    planned: u32,
+    done: u32,
+    random: Random,
+}
+
+impl KillPlan {
+    pub(crate) fn new(items: usize, planned: u32) -> Self {
+        Self { items, planned, done: 0, random: Random::from_system() }
+    }
+
+    /// Kills that ended a worker.
+    pub(crate) fn done(&self) -> u32 {
+        self.done
+    }
+
+    pub(crate) fn has_more(&self) -> bool {
+        self.done < self.planned
+    }
+
+    /// Whether to kill now, with so many items finished, and the last item or worker `idle` ago.
+    pub(crate) fn is_due(&self, finished: usize, idle: Duration) -> bool {
+        self.has_more() && (finished >= self.share(self.done + 1) || idle >= STALLED)
+    }
+
+    /// Says that a worker was killed.
+    pub(crate) fn record_kill(&mut self) {
+        self.done += 1;
+    }
+
+    /// How many items may be committed.
+    pub(crate) fn released(&self) -> usize {
+        if !self.has_more() {
+            return self.items;
+        }
+        self.share(self.done + 2).min(self.items.saturating_sub(1))
+    }
+
+    /// A random time, so that workers die at any point of their lives.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let micros = self.random.next() % PAUSE_MAX_MICROS;
+        Duration::from_micros(micros >> (self.random.next() % SHORTENINGS))
+    }
+
+    /// Chooses one of `count` workers.
+    pub(crate) fn victim(&mut self, count: usize) -> usize {
+        let count = (count as u64).max(1);
+        usize::try_from(self.random.next() % count).unwrap_or(0)
+    }
+
+    /// `parts` of `planned + 1` parts of the items, rounded down.
+    fn share(&self, parts: u32) -> usize {
+        let share = self.items as u64 * u64::from(parts) / (u64::from(self.planned) + 1);
+        usize::try_from(share).map_or(self.items, |share| share.min(self.items))
+    }
+}
+
+/// Marsaglia's xorshift64: good enough to choose a victim.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn from_system() -> Self {
+        // Zero is the one state that the generator never leaves.
+        Self(RandomState::new().build_hasher().finish().max(1))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kill_comes_due_before_the_last_item_is_released() {
+        for items in 1..60 {
+            for planned in 0..70 {
+                let mut plan = KillPlan::new(items, planned);
+                let mut released = 0;
+                while plan.has_more() {
+                    assert!(plan.released() >= released, "what is released stays released");
+                    released = plan.released();
+                    assert!(released < items);
+                    assert!(plan.is_due(released, Duration::ZERO), "{items} items, {planned} kills");
+                    plan.record_kill();
+                }
+                assert_eq!(plan.released(), items);
+                assert!(!plan.is_due(items, STALLED), "no kill too many");
+            }
+        }
+    }
+
+    #[test]
+    fn kills_are_spread_over_a_large_tree() {
+        let mut plan = KillPlan::new(2100, 20);
+        assert_eq!((plan.is_due(99, Duration::ZERO), plan.is_due(100, Duration::ZERO)), (false, true));
+        assert_eq!(plan.released(), 200);
+        plan.record_kill();
+        assert_eq!((plan.is_due(199, Duration::ZERO), plan.is_due(200, Duration::ZERO)), (false, true));
+    }
+
+    #[test]
+    fn a_run_that_does_not_move_is_killed_into() {
+        assert!(KillPlan::new(2100, 20).is_due(0, STALLED));
+    }
+
+    #[test]
+    fn every_worker_may_be_the_victim() {
+        let mut plan = KillPlan::new(1, 1);
+        let mut hits = [0; 4];
+        for _ in 0..400 {
+            hits[plan.victim(4)] += 1;
+        }
+        assert!(hits.iter().all(|hits| *hits > 0), "{hits:?}");
+        assert_eq!(plan.victim(0), 0);
+    }
+}

@@ -1,0 +1,51 @@
+//! Waiting for a word in the two plain ways: always asleep in the kernel, or never.
+//!
+//! The system call is rustix's, which `mp-sys` uses too, so that a ratio shows the waiting policy and nothing else.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Result, bail};
+use mp_sys::deadline::Deadline;
+use rustix::thread::futex::{self, Flags};
+
+/// Looks at a word between two looks at the clock.
+const LOOKS: u32 = 4096;
+
+/// Stores a value and wakes whoever sleeps for it, without asking whether anybody does.
+#[inline]
+pub(crate) fn post(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Release);
+    // Fails for an unmapped word only.
+    let _woken = futex::wake(word, Flags::empty(), 1);
+}
+
+/// Sleeps while the word holds `value`.
+#[inline]
+pub(crate) fn wait_while(word: &AtomicU32, value: u32) {
+    while word.load(Ordering::Acquire) == value {
+        // Woken, changed or interrupted: the loop looks again.
+        let _slept = futex::wait(word, Flags::empty(), value, None);
+    }
+}
+
+/// Stores a value for a peer that never sleeps.
+#[inline]
+pub(crate) fn post_silently(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Release);
+}
+
+/// Looks at the word until it does not hold `value` any more.
+#[inline]
+pub(crate) fn spin_while(word: &AtomicU32, value: u32, deadline: Deadline) -> Result<()> {
+    loop {
+        for _ in 0..LOOKS {
+            if word.load(Ordering::Acquire) != value {
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+        if deadline.has_passed() {
+            bail!("the peer of a spinning process does not answer");
+        }
+    }
+}

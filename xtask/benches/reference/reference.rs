@@ -1,0 +1,16 @@
+//! The raw primitives that our objects are measured against.
+//!
+//! Each is what a careful C program would use in its place, called without anything around it. This folder is the only
+//! place outside `mp-sys` where `unsafe` may stand (`cargo xtask tidy` checks it): a raw reference behind a safe library
+//! would be measured together with that library.
+
+pub(crate) mod raw_copy;
+pub(crate) mod raw_fork;
+pub(crate) mod raw_futex;
+pub(crate) mod raw_mutex;
+pub(crate) mod shared_page;
+
+pub(crate) use raw_copy::RawMapping;
+pub(crate) use raw_fork::fork_and_wait;
+pub(crate) use raw_mutex::RawCounter;
+pub(crate) use shared_page::{PingPong, SharedPage};

@@ -1,0 +1,93 @@
+//! Children that cannot be left behind: they are killed at their deadline, and when their parent dies.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use mp::Child;
+use mp_sys::deadline::{Deadline, now_nanos};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shm_core::RawValue;
+
+use crate::row::Setup;
+
+/// How long the processes of one sample may take; the longest takes two seconds on a busy machine.
+pub(crate) const SAMPLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a child leaves: its result, or its error as text.
+type Outcome<R> = Result<R, String>;
+
+/// Runs `body` in a process of its own, at most for `timeout`.
+///
+/// What it made is freed with it, and whatever hangs or crashes there cannot spoil what is measured next.
+pub(crate) fn apart<R>(timeout: Duration, body: impl FnOnce() -> Result<R>) -> Result<R>
+where
+    R: Serialize + DeserializeOwned,
+{
+    let child = start(body)?;
+    finish(&child, Deadline::after(timeout))
+}
+
+/// The nanoseconds from the first start to the last end of `count` processes that begin `body` together.
+///
+/// Each is given its index and pinned where that belongs. The caller sleeps meanwhile.
+pub(crate) fn together(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<()>) -> Result<f64> {
+    let deadline = Deadline::after(SAMPLE_TIMEOUT);
+    let arrived = RawValue::new(0_u64)?;
+    let mut children = Vec::new();
+    for index in 0..count {
+        children.push(start(|| {
+            setup.cpus.pin(setup.placement, index)?;
+            wait_for_all(&arrived, count, deadline)?;
+            let started = now_nanos();
+            body(index)?;
+            Ok((started, now_nanos()))
+        })?);
+    }
+    // All are waited for, so that none runs on into the next sample when one fails.
+    let spans: Vec<_> = children.iter().map(|child| finish(child, deadline)).collect();
+    let spans = spans.into_iter().collect::<Result<Vec<_>>>()?;
+    let first = spans.iter().map(|(started, _)| *started).min().unwrap_or(0);
+    let last = spans.iter().map(|(_, ended)| *ended).max().unwrap_or(0);
+    Ok(last.saturating_sub(first) as f64)
+}
+
+fn wait_for_all(arrived: &RawValue<u64>, count: u64, deadline: Deadline) -> Result<()> {
+    arrived.fetch_add(1);
+    while arrived.load() < count {
+        if deadline.has_passed() {
+            bail!("not all processes of a sample have started");
+        }
+        // There may be more processes than CPUs, so whoever waits lets the others start.
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn start<R>(body: impl FnOnce() -> Result<R>) -> Result<Child<Outcome<R>>>
+where
+    R: Serialize + DeserializeOwned,
+{
+    let tied = || die_with_parent().and_then(|()| body()).map_err(|error| format!("{error:#}"));
+    mp::fork(tied).context("a child could not be started")
+}
+
+fn finish<R>(child: &Child<Outcome<R>>, deadline: Deadline) -> Result<R>
+where
+    R: Serialize + DeserializeOwned,
+{
+    match child.join_timeout(deadline.remaining()) {
+        Ok(Some(outcome)) => outcome.map_err(|text| anyhow!(text)),
+        Ok(None) => {
+            child.kill()?;
+            let ended = child.join().err().map_or_else(String::new, |error| format!(": {error}"));
+            bail!("a child was still running at its deadline{ended}")
+        }
+        Err(error) => Err(error).context("a child left no result"),
+    }
+}
+
+fn die_with_parent() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("a child cannot be tied to its parent")
+}

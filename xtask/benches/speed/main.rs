@@ -1,0 +1,148 @@
+//! `cargo xtask bench`: our objects against references in the same run.
+//!
+//! A harness of our own, since those for benchmarks time one function in one process: here a figure is a ratio between two
+//! things that are measured in turn, often takes several processes, and means nothing without saying on which CPUs they ran.
+//! How a row is measured stands in `race`, the rows stand in one file for each family, and what they are compared with in
+//! `benches/reference/`.
+//!
+//! Missing a target is no failure of the command: the machine may be busy. Whoever wants to fail reads the JSON.
+#![expect(clippy::print_stderr, reason = "progress and errors are part of this command's product")]
+
+mod arrays;
+mod children;
+mod locks;
+mod memory;
+mod placement;
+mod processes;
+mod python;
+mod race;
+#[path = "../reference/reference.rs"] // a folder of its own: the only one here where `unsafe` may stand
+mod reference;
+mod report;
+mod row;
+mod svg;
+mod waiting;
+
+use std::env;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use crate::placement::{Cpus, Placement};
+use crate::python::Python;
+use crate::row::{Finding, Row, Scale, Setup};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", about = "Measure our objects against references in the same run.")]
+struct Arguments {
+    /// Few and short repeats: shows that everything runs, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Also draw the table into this file; a relative path starts at the root of the workspace.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// The rows to measure, by name or by a part of their names; all without.
+    #[arg(value_name = "ROW")]
+    rows: Vec<String>,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let rows = chosen(all_rows(), &arguments.rows)?;
+    let setup = Setup {
+        cpus: Cpus::of_this_program()?,
+        placement: Placement::Any,
+        scale: if arguments.quick { Scale::QUICK } else { Scale::FULL },
+        python: Python::find(),
+    };
+    if setup.python.is_none() {
+        eprintln!("python3 with multiprocessing is not here: rows and ratios against it are left out");
+    }
+    let mut findings = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(reason) = left_out(row, &setup) {
+            eprintln!("{} ({}) is left out: {reason}", row.name, row.placement);
+            continue;
+        }
+        eprint!(
+            "[{}/{}] {} ({}), of {} repeats:",
+            index + 1,
+            rows.len(),
+            row.name,
+            row.placement,
+            setup.scale.repeats
+        );
+        let finding = race::run(row, &setup, |repeat| eprint!(" {repeat}"));
+        eprintln!();
+        findings.push(finding?);
+    }
+    print(arguments, &findings)
+}
+
+fn all_rows() -> Vec<Row> {
+    [locks::rows(), memory::rows(), arrays::rows(), processes::rows(), waiting::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The rows that a name stands for: its own if there is one, else all that contain it.
+fn chosen(rows: Vec<Row>, names: &[String]) -> Result<Vec<Row>> {
+    let exact = |name: &str| rows.iter().any(|row| row.name == name);
+    let means = |name: &str, row: &Row| if exact(name) { row.name == name } else { row.name.contains(name) };
+    for name in names {
+        if !rows.iter().any(|row| means(name, row)) {
+            // A row with several placements is named once.
+            let mut known: Vec<&str> = Vec::new();
+            for row in &rows {
+                if !known.contains(&row.name) {
+                    known.push(row.name);
+                }
+            }
+            bail!("there is no row `{name}`; the rows are: {}", known.join(", "));
+        }
+    }
+    let wanted: Vec<bool> =
+        rows.iter().map(|row| names.is_empty() || names.iter().any(|name| means(name, row))).collect();
+    Ok(rows.into_iter().zip(wanted).filter_map(|(row, wanted)| wanted.then_some(row)).collect())
+}
+
+fn left_out(row: &Row, setup: &Setup) -> Option<&'static str> {
+    if row.needs_python && setup.python.is_none() {
+        return Some("there is no Python");
+    }
+    (!setup.cpus.allow(row.placement)).then_some("this program may use one CPU only")
+}
+
+fn print(arguments: &Arguments, findings: &[Finding]) -> Result<()> {
+    let text = if arguments.json { report::json(findings)? } else { report::table(findings) };
+    std::io::stdout().write_all(text.as_bytes()).context("the report cannot be printed")?;
+    if let Some(path) = &arguments.svg {
+        std::fs::write(from_root(path), svg::picture(findings)).context("the picture cannot be written")?;
+    }
+    Ok(())
+}
+
+/// Cargo runs this in the package's folder, whatever folder the user is in.
+fn from_root(path: &Path) -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    Path::new(&package).parent().map_or_else(|| path.to_owned(), |root| root.join(path))
+}

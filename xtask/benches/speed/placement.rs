@@ -1,0 +1,72 @@
+//! On which CPUs the processes of a measurement run.
+//!
+//! Every figure between processes depends on it by up to a factor of a hundred, so that a figure without its placement says
+//! nothing. "CPU 0" and "CPU 1" are the first two CPUs that this program was started on.
+
+use std::fmt;
+
+use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Where the processes of a row run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Everything on CPU 0.
+    OneCore,
+    /// Peers on CPU 0 and CPU 1 in turn.
+    TwoCores,
+    /// Left to the scheduler.
+    Any,
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OneCore => "one_core",
+            Self::TwoCores => "two_cores",
+            Self::Any => "any",
+        })
+    }
+}
+
+/// The CPUs that this program may use.
+#[derive(Debug, Clone)]
+pub(crate) struct Cpus {
+    all: CpuSet,
+    first: usize,
+    second: Option<usize>,
+}
+
+impl Cpus {
+    /// Asks the kernel; to be called before anything is pinned.
+    pub(crate) fn of_this_program() -> Result<Self> {
+        let all = sched_getaffinity(None).context("the CPUs of this program are unknown")?;
+        let mut members = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu));
+        let first = members.next().context("this program may run on no CPU")?;
+        let second = members.next();
+        Ok(Self { all, first, second })
+    }
+
+    /// Whether the machine can do it.
+    pub(crate) fn allow(&self, placement: Placement) -> bool {
+        placement != Placement::TwoCores || self.second.is_some()
+    }
+
+    /// Puts the calling process where member `index` of a row's processes belongs.
+    pub(crate) fn pin(&self, placement: Placement, index: u64) -> Result<()> {
+        let second = self.second.unwrap_or(self.first);
+        let set = match placement {
+            Placement::Any => self.all,
+            Placement::OneCore => only(self.first),
+            Placement::TwoCores if index.is_multiple_of(2) => only(self.first),
+            Placement::TwoCores => only(second),
+        };
+        sched_setaffinity(None, &set).context("a process cannot be pinned to its CPU")
+    }
+}
+
+fn only(cpu: usize) -> CpuSet {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    set
+}

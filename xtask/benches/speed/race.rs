@@ -1,0 +1,54 @@
+//! How a row is measured: all contestants in turn, again and again, in a process of their own.
+//!
+//! A machine that is shared with others is slow for a second and fast for the next. Measured one after the other, ours and
+//! a reference would meet different seconds; interleaved, they meet the same ones, and a disturbed repeat is outvoted.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::children;
+use crate::row::{Contestant, Finding, Row, Setup};
+
+/// How long a row may take; the longest takes fifteen seconds on a busy machine.
+const ROW_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Measures a row in a process of its own. `progress` is told before each repeat, there.
+pub(crate) fn run(row: &Row, setup: &Setup, progress: impl Fn(usize)) -> Result<Finding> {
+    let setup = &Setup { placement: row.placement, ..setup.clone() };
+    let figures = children::apart(ROW_TIMEOUT, || {
+        setup.cpus.pin(row.placement, 0)?;
+        let contestants = (row.enter)(setup)?;
+        let samples = measure(contestants, setup.scale.repeats, progress)?;
+        let pick =
+            |(name, samples): (&str, Vec<f64>)| Some((name.to_owned(), row.pick.of(&samples, row.unit)?));
+        Ok(samples.into_iter().filter_map(pick).collect::<Vec<(String, f64)>>())
+    })
+    .with_context(|| format!("row {} ({})", row.name, row.placement))?;
+    let mut figures = figures.into_iter();
+    let (_, ours) = figures.next().context("nothing was measured")?;
+    let Row { name, placement, unit, target, .. } = *row;
+    Ok(Finding { name, placement, unit, ours, references: figures.collect(), target })
+}
+
+fn measure(
+    mut contestants: Vec<Contestant>,
+    repeats: usize,
+    progress: impl Fn(usize),
+) -> Result<Vec<(&'static str, Vec<f64>)>> {
+    let mut samples: Vec<(&str, Vec<f64>)> =
+        contestants.iter().map(|contestant| (contestant.name, Vec::with_capacity(repeats))).collect();
+    ensure!(!samples.is_empty(), "nobody competes");
+    for repeat in 0..repeats {
+        progress(repeat + 1);
+        // Each starts as often as the others, so that nobody always runs in another one's wake.
+        for turn in 0..contestants.len() {
+            let index = (repeat + turn) % contestants.len();
+            let contestant = &mut contestants[index];
+            let figure =
+                (contestant.sample)().with_context(|| format!("{} in repeat {repeat}", contestant.name))?;
+            samples[index].1.push(figure);
+        }
+    }
+    Ok(samples)
+}

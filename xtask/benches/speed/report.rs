@@ -1,0 +1,125 @@
+//! The report for programs (JSON) and for terminals (a table with bars).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::row::Finding;
+
+/// Characters of a bar that uses exactly what its target allows.
+const BAR_AT_TARGET: usize = 20;
+/// No bar is longer.
+const BAR_MAX: usize = 30;
+
+/// One row of the stable form; `docs/benchmarks/` keeps a run in it.
+#[derive(Serialize)]
+struct JsonRow<'a> {
+    name: &'a str,
+    placement: String,
+    ours: f64,
+    unit: String,
+    reference: BTreeMap<&'a str, f64>,
+    ratio: BTreeMap<&'a str, f64>,
+    target: String,
+    met: bool,
+}
+
+/// The stable form, one row a line.
+pub(crate) fn json(findings: &[Finding]) -> Result<String> {
+    let rows = findings.iter().map(|finding| serde_json::to_string(&json_row(finding)));
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("{{\"rows\":[\n{}\n]}}\n", rows.join(",\n")))
+}
+
+fn json_row(finding: &Finding) -> JsonRow<'_> {
+    JsonRow {
+        name: finding.name,
+        placement: finding.placement.to_string(),
+        ours: rounded(finding.ours),
+        unit: finding.unit.to_string(),
+        reference: finding
+            .references
+            .iter()
+            .map(|(name, figure)| (name.as_str(), rounded(*figure)))
+            .collect(),
+        ratio: finding.ratios().map(|(name, ratio)| (name, rounded(ratio))).collect(),
+        target: finding.target_text(),
+        met: finding.is_met(),
+    }
+}
+
+/// Three digits after the point: more would be noise.
+fn rounded(figure: f64) -> f64 {
+    (figure * 1000.0).round() / 1000.0
+}
+
+/// A table; the bar shows how much of what the target allows is used, up to `|`.
+pub(crate) fn table(findings: &[Finding]) -> String {
+    let cells: Vec<[String; 6]> = findings.iter().map(cells).collect();
+    let heads = ["row", "placement", "ours", "ratios", "target", ""].map(str::to_owned);
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        let column = cells.iter().chain([&heads]).map(|line| line[column].chars().count());
+        column.max().unwrap_or(0)
+    });
+    let mut table = String::new();
+    for (line, finding) in [(&heads, None)].into_iter().chain(cells.iter().zip(findings.iter().map(Some))) {
+        let bar = finding.map_or_else(|| "used of the target".to_owned(), bar);
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            // Figures are aligned by their units.
+            let _infallible = match column {
+                2 => write!(table, "{cell:>width$}  "),
+                _ => write!(table, "{cell:width$}  "),
+            };
+        }
+        table.push_str(bar.trim_end());
+        table.push('\n');
+    }
+    let met = findings.iter().filter(|finding| finding.is_met()).count();
+    let _infallible = writeln!(table, "{met} of {} targets met", findings.len());
+    table
+}
+
+fn cells(finding: &Finding) -> [String; 6] {
+    let ratios: Vec<_> = finding.ratios().map(|(name, ratio)| format!("{} x {name}", short(ratio))).collect();
+    [
+        finding.name.to_owned(),
+        finding.placement.to_string(),
+        figure(finding),
+        ratios.join(", "),
+        finding.target_text(),
+        if finding.is_met() { "met".to_owned() } else { "MISSED".to_owned() },
+    ]
+}
+
+/// Ours with its unit.
+pub(crate) fn figure(finding: &Finding) -> String {
+    format!("{} {}", short(finding.ours), finding.unit)
+}
+
+/// Three significant digits.
+pub(crate) fn short(figure: f64) -> String {
+    match figure {
+        100.0.. => format!("{figure:.0}"),
+        10.0.. => format!("{figure:.1}"),
+        0.1.. => format!("{figure:.2}"),
+        _ => format!("{figure:.3}"),
+    }
+}
+
+fn bar(finding: &Finding) -> String {
+    let Some(used) = finding.used() else {
+        return String::new();
+    };
+    let length = (used * BAR_AT_TARGET as f64).ceil().clamp(1.0, BAR_MAX as f64);
+    let mut bar = String::new();
+    for place in 0..BAR_MAX {
+        let filled = (place as f64) < length;
+        if place == BAR_AT_TARGET {
+            bar.push('|');
+        }
+        bar.push(if filled { '█' } else { ' ' });
+    }
+    bar
+}

@@ -1,0 +1,172 @@
+//! Rows about waiting: a word that two processes pass to and fro.
+//!
+//! | contestant | how it waits |
+//! |---|---|
+//! | ours | [`Signal`]: spins towards another CPU, sleeps beside its peer |
+//! | `raw_futex` | asleep in the kernel, always |
+//! | `spinning` | never asleep; only where each process has a CPU of its own |
+
+use std::sync::atomic::AtomicU32;
+
+use anyhow::{Context, Result};
+use mp_sys::adaptive::{Budget, Signal};
+use mp_sys::deadline::Deadline;
+
+use crate::children::{self, SAMPLE_TIMEOUT};
+use crate::placement::Placement;
+use crate::reference::raw_futex::{post, post_silently, spin_while, wait_while};
+use crate::reference::shared_page::Shared;
+use crate::reference::{PingPong, SharedPage};
+use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
+
+/// Round trips of one pair in one sample.
+const ROUND_TRIPS: u32 = 20_000;
+/// The same for each of several pairs.
+const ROUND_TRIPS_OF_MANY: u32 = 5_000;
+/// The most pairs of a row.
+const PAIRS_MAX: usize = 4;
+
+pub(crate) fn rows() -> Vec<Row> {
+    let near_futex = Target::at_most_times(1.15, "raw_futex");
+    let short = Target::at_most(1.0);
+    let one = |placement, target| Row {
+        name: "adaptive_round_trip",
+        placement,
+        unit: Unit::Micros,
+        pick: Pick::Median,
+        target,
+        needs_python: false,
+        enter: Box::new(one_pair),
+    };
+    let four = |placement| Row {
+        name: "adaptive_round_trip_4_pairs",
+        placement,
+        unit: Unit::Micros,
+        pick: Pick::Median,
+        target: near_futex,
+        needs_python: false,
+        enter: Box::new(four_pairs),
+    };
+    vec![
+        one(Placement::OneCore, near_futex),
+        one(Placement::TwoCores, short),
+        one(Placement::Any, short),
+        four(Placement::TwoCores),
+        four(Placement::Any),
+    ]
+}
+
+fn one_pair(setup: &Setup) -> Result<Vec<Contestant>> {
+    let mut contestants =
+        vec![pairs::<Adaptive>(setup, 1, ROUND_TRIPS), pairs::<RawFutex>(setup, 1, ROUND_TRIPS)];
+    // Left to the scheduler, both may meet on one CPU, where each round trip would take two time slices.
+    if setup.placement == Placement::TwoCores {
+        contestants.push(pairs::<Spinning>(setup, 1, ROUND_TRIPS));
+    }
+    Ok(contestants)
+}
+
+/// More processes than CPUs: whoever spins keeps somebody from running.
+fn four_pairs(setup: &Setup) -> Result<Vec<Contestant>> {
+    Ok(vec![
+        pairs::<Adaptive>(setup, 4, ROUND_TRIPS_OF_MANY),
+        pairs::<RawFutex>(setup, 4, ROUND_TRIPS_OF_MANY),
+    ])
+}
+
+/// `count` pairs of processes at the same moment: microseconds until each pair has done one more round trip.
+fn pairs<W: Waiting>(setup: &Setup, count: u32, round_trips: u32) -> Contestant {
+    let setup = setup.clone();
+    Contestant::new(W::NAME, move || {
+        let round_trips = (round_trips / u32::try_from(setup.scale.divisor)?).max(1);
+        let lines = SharedPage::<[PingPong<W::Word>; PAIRS_MAX]>::new()?;
+        let nanos = children::together(&setup, u64::from(count) * 2, |index| {
+            let line = lines.get(usize::try_from(index / 2)?).context("more pairs than lines")?;
+            if index.is_multiple_of(2) { ping::<W>(line, round_trips) } else { pong::<W>(line, round_trips) }
+        })?;
+        Ok(nanos / f64::from(round_trips) / 1e3)
+    })
+}
+
+#[inline(never)]
+fn ping<W: Waiting>(line: &PingPong<W::Word>, round_trips: u32) -> Result<()> {
+    let (budget, deadline) = (Budget::new(), Deadline::after(SAMPLE_TIMEOUT));
+    for n in 0..round_trips {
+        W::post(&line.ping, n + 1);
+        W::wait_while(&line.pong, n, &budget, deadline)?;
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn pong<W: Waiting>(line: &PingPong<W::Word>, round_trips: u32) -> Result<()> {
+    let (budget, deadline) = (Budget::new(), Deadline::after(SAMPLE_TIMEOUT));
+    for n in 0..round_trips {
+        W::wait_while(&line.ping, n, &budget, deadline)?;
+        W::post(&line.pong, n + 1);
+    }
+    Ok(())
+}
+
+/// A way to wait for a word.
+trait Waiting {
+    const NAME: &'static str;
+    type Word: Shared + 'static;
+
+    fn post(word: &Self::Word, value: u32);
+
+    fn wait_while(word: &Self::Word, value: u32, budget: &Budget, deadline: Deadline) -> Result<()>;
+}
+
+struct Adaptive;
+
+impl Waiting for Adaptive {
+    const NAME: &'static str = "ours";
+    type Word = Signal;
+
+    #[inline]
+    fn post(word: &Signal, value: u32) {
+        word.post(value);
+    }
+
+    #[inline]
+    fn wait_while(word: &Signal, value: u32, budget: &Budget, deadline: Deadline) -> Result<()> {
+        word.wait_while(value, budget, deadline).context("the peer does not answer")?;
+        Ok(())
+    }
+}
+
+struct RawFutex;
+
+impl Waiting for RawFutex {
+    const NAME: &'static str = "raw_futex";
+    type Word = AtomicU32;
+
+    #[inline]
+    fn post(word: &AtomicU32, value: u32) {
+        post(word, value);
+    }
+
+    #[inline]
+    fn wait_while(word: &AtomicU32, value: u32, _: &Budget, _: Deadline) -> Result<()> {
+        wait_while(word, value);
+        Ok(())
+    }
+}
+
+struct Spinning;
+
+impl Waiting for Spinning {
+    const NAME: &'static str = "spinning";
+    type Word = AtomicU32;
+
+    #[inline]
+    fn post(word: &AtomicU32, value: u32) {
+        post_silently(word, value);
+    }
+
+    #[inline]
+    fn wait_while(word: &AtomicU32, value: u32, _: &Budget, deadline: Deadline) -> Result<()> {
+        spin_while(word, value, deadline)
+    }
+}
