@@ -1,7 +1,7 @@
 //! Crash points: counted places between two steps of a protocol where a test kills the process.
 //!
 //! A protocol that promises to survive SIGKILL at any instruction calls [`point`] after each of its stores. Without the
-//! feature `crash-points` the call is nothing at all. With it, a test forks a child, arms it with [`die_at`]`(n)`, runs
+//! feature `crash-points` the call is nothing at all. With it, a test forks a child, arms it with `die_at(n)`, runs
 //! the operation, and the child dies at the n-th point that it meets; with n = 1, 2, 3, … until the child survives,
 //! every point has been tried.
 //!

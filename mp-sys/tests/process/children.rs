@@ -9,6 +9,7 @@ use mp_sys::child::{ChildError, Ended, ForkAnyway, ForkError, fork, fork_anyway,
 use mp_sys::deadline::Deadline;
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
@@ -173,6 +174,11 @@ fn a_child_does_not_wait_for_stdout_of_a_lost_thread() {
 
 fn a_zombie_takes_no_signal() {
     let child = fork(|| 0).unwrap();
-    eventually("the child has ended", || child.signal(15) == Ok(false));
+    let has_ended = || {
+        let mut fds = [PollFd::from_borrowed_fd(child.as_fd(), PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
+    };
+    eventually("the child has ended", has_ended);
+    assert_eq!(child.signal(15), Ok(false));
     assert_eq!(ended(&child), Ended::Exited(0));
 }
