@@ -37,7 +37,7 @@ pub enum LockError<G> {
     TimedOut,
     /// The calling thread holds this lock already: waiting would never end. Drop the guard first, or use it.
     Deadlock,
-    /// The calling thread holds [`HELD_MAX`](crate::lock::HELD_MAX) locks, the most that are recovered if it dies.
+    /// The calling thread holds [`HELD_MAX`](crate::sync::HELD_MAX) locks, the most that are recovered if it dies.
     TooManyHeld,
     /// The calling thread cannot take locks: all thread-specific keys of the C library are taken by others.
     Unwatched(i32),

@@ -1,6 +1,6 @@
 //! `Lock`, and the limit of held locks over all objects.
 
-use shm_core::lock::HELD_MAX;
+use shm_core::sync::HELD_MAX;
 use shm_core::{Lock, LockError, Value};
 
 #[test]

@@ -9,7 +9,6 @@ use std::time::Duration;
 use mp_sys::locked::Held;
 use mp_sys::memory::MemoryError;
 use mp_sys::named::Segment;
-pub use mp_sys::robust::HELD_MAX;
 use mp_sys::robust::Patience;
 
 use crate::error::{LockError, LockResult};
