@@ -13,7 +13,6 @@
 //! does, atomically with going to sleep). All four are sequentially consistent, so at least one sees the other. A sleeper
 //! that is killed leaves its announcement for ever: that costs later posts a needless system call, never a wake-up.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -37,18 +36,20 @@ const SPIN_MAX_NANOS: u32 = 50_000;
 const SPIN_FIRST_NANOS: u32 = 10_000;
 
 /// How long the next spin may be. One per waiting place and process, or per thread: never shared between processes.
+///
+/// Threads that share one may overwrite what another learnt; it is a guess in any case.
 #[derive(Debug)]
 pub struct Budget {
-    nanos: Cell<u32>,
+    nanos: AtomicU32,
     /// Waits since spinning was given up.
-    idle: Cell<u32>,
+    idle: AtomicU32,
 }
 
 impl Budget {
     /// A budget that starts by trying.
     #[must_use]
     pub const fn new() -> Self {
-        Self { nanos: Cell::new(SPIN_FIRST_NANOS), idle: Cell::new(0) }
+        Self { nanos: AtomicU32::new(SPIN_FIRST_NANOS), idle: AtomicU32::new(0) }
     }
 
     /// Spins until `done` or until the budget is used up, and learns from it. `false` means: sleep now.
@@ -83,24 +84,24 @@ impl Budget {
     }
 
     fn allowed(&self) -> u32 {
-        let nanos = self.nanos.get();
+        let nanos = self.nanos.load(Ordering::Relaxed);
         if nanos > 0 {
             return nanos;
         }
-        let idle = self.idle.get().wrapping_add(1);
+        let idle = self.idle.load(Ordering::Relaxed).wrapping_add(1);
         if idle < PROBE_EVERY {
-            self.idle.set(idle);
+            self.idle.store(idle, Ordering::Relaxed);
             return 0;
         }
-        self.idle.set(0);
+        self.idle.store(0, Ordering::Relaxed);
         SPIN_FIRST_NANOS
     }
 
     fn learn(&self, paid: bool) {
-        let nanos = self.nanos.get();
+        let nanos = self.nanos.load(Ordering::Relaxed);
         let next =
             if paid { nanos.saturating_mul(2).clamp(SPIN_FIRST_NANOS, SPIN_MAX_NANOS) } else { nanos / 4 };
-        self.nanos.set(if next < SPIN_MIN_NANOS { 0 } else { next });
+        self.nanos.store(if next < SPIN_MIN_NANOS { 0 } else { next }, Ordering::Relaxed);
     }
 }
 
@@ -185,6 +186,21 @@ impl Signal {
         }
     }
 
+    /// Replaces the value by `change` of it, atomically, and wakes at most `wake` sleepers; leaves it if `change` gives
+    /// `None`. Gives the value that was there.
+    pub fn update(&self, wake: u32, change: impl Fn(u32) -> Option<u32>) -> u32 {
+        match self.value.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change) {
+            Ok(previous) => {
+                self.announce_writer();
+                if self.sleepers.load(Ordering::SeqCst) != 0 {
+                    futex::wake(&self.value, wake);
+                }
+                previous
+            }
+            Err(found) => found,
+        }
+    }
+
     /// Waits while the word holds `value`. Returns what it holds then, `None` once `deadline` has passed.
     pub fn wait_while(&self, value: u32, budget: &Budget, deadline: Deadline) -> Option<u32> {
         let writer_cpu = || self.writer_cpu.load(Ordering::Relaxed).checked_sub(1);
@@ -197,8 +213,14 @@ impl Signal {
             if now != value {
                 break Some(now);
             }
-            if futex::wait_slice(&self.value, value, deadline) == Slept::SliceEnded && deadline.has_passed() {
-                break (self.get() != value).then(|| self.get());
+            if futex::wait_slice(&self.value, value, deadline) == Slept::SliceEnded {
+                let changed = (self.get() != value).then(|| self.get());
+                if changed.is_some() {
+                    futex::count_late_wait();
+                }
+                if changed.is_some() || deadline.has_passed() {
+                    break changed;
+                }
             }
         };
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
@@ -208,13 +230,15 @@ impl Signal {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
     fn a_budget_falls_to_zero_and_probes_again() {
         let budget = Budget::new();
         assert_eq!(budget.allowed(), SPIN_FIRST_NANOS);
-        while budget.nanos.get() > 0 {
+        while budget.nanos.load(Ordering::Relaxed) > 0 {
             budget.learn(false);
         }
         let waits = (1..=PROBE_EVERY).position(|_| budget.allowed() > 0);

@@ -23,7 +23,7 @@ use std::sync::atomic::{
 
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
-pub use self::signal::SharedSignal;
+pub use self::signal::{SharedSignal, SignalledWords};
 use crate::copy;
 use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};

@@ -44,6 +44,12 @@ impl Epoch {
         first_look()
     }
 
+    /// The epoch as a number, never 0.
+    #[inline]
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
     /// Whether the process that asks is the one that this epoch was taken in.
     #[inline]
     #[must_use]

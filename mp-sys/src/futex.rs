@@ -9,7 +9,7 @@
 //!
 //! Source: futex(2).
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -19,6 +19,21 @@ use crate::deadline::Deadline;
 
 /// The longest single sleep. A lost wake-up costs one slice at most.
 pub const SLICE: Duration = Duration::from_millis(40);
+
+/// Waits of this process that ended with a slice although what they waited for had happened: each is a wake-up that was
+/// lost, or one that came at the very moment at which the slice ended.
+static LATE_WAITS: AtomicU64 = AtomicU64::new(0);
+
+/// How many waits of this process ended by a slice although what they waited for had happened. Slices hide bugs; a run in
+/// which nobody is killed must not need them.
+#[must_use]
+pub fn late_waits() -> u64 {
+    LATE_WAITS.load(Ordering::Relaxed)
+}
+
+pub(crate) fn count_late_wait() {
+    LATE_WAITS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// How a sleep ended. None of them says what the word holds now: look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,13 +19,14 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
-use crate::fork::PerProcess;
+use crate::fork::{Epoch, PerProcess};
 
 const PID_BITS: u32 = 22;
 const BIRTH_BITS: u32 = 26;
@@ -40,18 +41,37 @@ pub struct Stamp(NonZeroU64);
 
 /// This process's own stamp, made at the first question in each process.
 static OWN: PerProcess<Option<Stamp>> = PerProcess::new();
+/// The same for a quick look: two words, the second one of the epoch in which the first one holds.
+static OWN_BITS: AtomicU64 = AtomicU64::new(0);
+static OWN_EPOCH: AtomicU64 = AtomicU64::new(0);
 
 impl Stamp {
     /// The stamp of the process that asks. A forked child gets its own.
+    #[inline]
     #[must_use]
     pub fn current() -> Self {
-        *OWN.lock().get_or_insert_with(|| {
+        // The bits are stored before the epoch that they belong to.
+        if OWN_EPOCH.load(Ordering::Acquire) == Epoch::current().to_bits()
+            && let Some(stamp) = Self::from_bits(OWN_BITS.load(Ordering::Relaxed))
+        {
+            return stamp;
+        }
+        Self::make_current()
+    }
+
+    #[cold]
+    fn make_current() -> Self {
+        let epoch = Epoch::current();
+        let stamp = *OWN.lock().get_or_insert_with(|| {
             let pid = getpid();
             // A process can always be opened by itself; without a free descriptor, /proc tells the start time, but
             // that is the other scheme: then the birth is unknown, and `is_alive` compares the pid alone.
             let birth = pidfd_open(pid, PidfdFlags::empty()).ok().and_then(|fd| birth(pid, fd.as_fd()));
             Self::new(pid, birth.unwrap_or(0))
-        })
+        });
+        OWN_BITS.store(stamp.to_bits(), Ordering::Relaxed);
+        OWN_EPOCH.store(epoch.to_bits(), Ordering::Release);
+        stamp
     }
 
     fn new(pid: Pid, birth: u64) -> Self {

@@ -12,7 +12,7 @@
 //! | [`deadline`], [`futex`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
 //! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
 //! | [`named`] | segments with a name, for programs that are not each other's children |
-//! | [`robust`], [`locked`] | the lock that survives its owner, and data that only its holder can reach |
+//! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
@@ -47,6 +47,7 @@ pub mod locked;
 pub mod memory;
 pub mod named;
 mod os_error;
+pub mod reentrant;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]
 pub mod robust;
 #[expect(unsafe_code, reason = "addresses inside a mapping")]

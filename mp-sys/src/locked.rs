@@ -12,13 +12,14 @@
 //! | [`CONTROL_BYTES`] - 8 | two control words, 4 bytes each, whose meaning is the tier's |
 //! | [`CONTROL_BYTES`] | data |
 
+mod access;
 mod guard;
 mod taken;
 
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 pub use self::guard::Guard;
 use self::taken::Taken;
@@ -80,7 +81,10 @@ impl Locked {
     /// # Errors
     /// Gives the span back if it has fewer than [`CONTROL_BYTES`] bytes.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
-        let span = existing.into_span();
+        Self::over(existing.into_span())
+    }
+
+    pub(crate) fn over(span: Span) -> Result<Self, Span> {
         let Some(data_len) = span.len().checked_sub(CONTROL_BYTES) else {
             return Err(span);
         };
@@ -127,6 +131,11 @@ impl Locked {
         let mut held = Held::new(self);
         held.repair(repair);
         held
+    }
+
+    /// The lock as its holder has it, if that is the calling thread. For locks that lend no data only: there may be others.
+    pub(crate) fn held_here(&self) -> Option<Held<'_>> {
+        self.is_held_here().then(|| Held::closing_section(self))
     }
 
     /// Whether the calling thread holds the lock.
@@ -195,6 +204,16 @@ impl<'a> Held<'a> {
         Self { locked, taken: Taken::now(), not_send: PhantomData }
     }
 
+    fn closing_section(locked: &'a Locked) -> Self {
+        Self { locked, taken: Taken::now().closing_section(), not_send: PhantomData }
+    }
+
+    /// Ends this value's life without releasing the lock.
+    #[expect(clippy::mem_forget, reason = "the lock stays held, and is released through another value")]
+    pub(crate) fn stay_held(self) {
+        std::mem::forget(self);
+    }
+
     /// Whether the calling thread really holds the lock: not so for one that a forked child inherited.
     #[must_use]
     pub fn is_held_here(&self) -> bool {
@@ -235,109 +254,6 @@ impl<'a> Held<'a> {
         compiler_fence(Ordering::SeqCst);
         self.taken = self.taken.closing_section();
         self
-    }
-
-    /// Loads 8 bytes of data.
-    ///
-    /// # Panics
-    /// If `at` is no multiple of 8 inside the data.
-    #[inline]
-    #[must_use]
-    pub fn load_word(&self, at: usize) -> u64 {
-        self.word(at).load(Ordering::Relaxed)
-    }
-
-    /// Stores 8 bytes of data by one store: a process that dies has stored all of them or none.
-    ///
-    /// The store is ordered after all earlier ones and before all later ones.
-    ///
-    /// # Panics
-    /// If `at` is no multiple of 8 inside the data.
-    #[inline]
-    pub fn store_word(&self, at: usize, value: u64) {
-        self.word(at).store(value, Ordering::Release);
-        // Nor may a later store come earlier: a kill falls between two instructions, so their order is all that counts.
-        compiler_fence(Ordering::SeqCst);
-    }
-
-    #[inline]
-    fn word(&self, at: usize) -> &AtomicU64 {
-        assert!(at.is_multiple_of(8), "a word lies at a multiple of 8");
-        let place = self.locked.place(at, size_of::<u64>());
-        // SAFETY: checked to lie in the data, which starts at a multiple of 8 (`CONTROL_BYTES` is asserted below);
-        // while the lock is held nobody accesses the data but through this `Held`, whose references end with it.
-        unsafe { AtomicU64::from_ptr(place.cast().as_ptr()) }
-    }
-
-    /// Reads a value.
-    ///
-    /// # Panics
-    /// If it does not lie in the data.
-    #[inline]
-    #[must_use]
-    pub fn read<T: Element>(&self, at: usize) -> T {
-        let place = self.locked.place(at, size_of::<T>());
-        // SAFETY: checked to lie in the data; `Bits` takes any pattern; the lock is held, so nobody writes.
-        cells::checked(unsafe { place.cast::<T::Bits>().read_unaligned() })
-    }
-
-    /// Writes a value of 1, 2, 4 or 8 bytes by one store: a process that dies has stored all of it or nothing.
-    ///
-    /// # Panics
-    /// If it does not lie in the data at a multiple of its size, or has another size.
-    #[inline]
-    pub fn write_whole<T: Element>(&mut self, at: usize, value: T) {
-        let place = self.locked.place(at, size_of::<T>());
-        assert!(
-            cells::is_whole::<T>() && place.addr().get().is_multiple_of(size_of::<T>()),
-            "one aligned store"
-        );
-        // SAFETY: checked to lie in the data, aligned to its size; the lock is held and `self` is exclusive.
-        unsafe { cells::store_element(place.as_ptr(), value) };
-    }
-
-    /// Writes a value. A process that dies here may have written a part.
-    ///
-    /// # Panics
-    /// If it does not lie in the data.
-    #[inline]
-    pub fn write<T: Element>(&mut self, at: usize, value: T) {
-        let place = self.locked.place(at, size_of::<T>());
-        // SAFETY: checked to lie in the data; the lock is held and `self` is exclusive, so nobody else uses it.
-        unsafe { place.cast::<T>().write_unaligned(value) };
-    }
-
-    /// Reads `into.len()` values that lie side by side.
-    ///
-    /// # Panics
-    /// If they do not lie in the data.
-    pub fn read_slice<T: Element>(&self, at: usize, into: &mut [T]) {
-        let place = self.locked.place(at, size_of_val(into));
-        // SAFETY: checked to lie in the data; `into` is private memory; the lock is held, so nobody writes.
-        unsafe { into.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(place.as_ptr(), size_of_val(into)) };
-        // SAFETY: `into` was just filled and is exclusively borrowed.
-        unsafe { cells::repair(into.as_mut_ptr(), into.len()) };
-    }
-
-    /// Writes `from` side by side. A process that dies here may have written a part.
-    ///
-    /// # Panics
-    /// If it does not lie in the data.
-    pub fn write_slice<T: Element>(&mut self, at: usize, from: &[T]) {
-        let place = self.locked.place(at, size_of_val(from));
-        // SAFETY: checked to lie in the data; `from` is private memory; the lock is held and `self` is exclusive.
-        unsafe { place.as_ptr().copy_from_nonoverlapping(from.as_ptr().cast(), size_of_val(from)) };
-    }
-
-    /// Copies `bytes` bytes of data from one place to another that does not overlap it.
-    ///
-    /// # Panics
-    /// If either does not lie in the data, or if they overlap.
-    pub fn copy_within(&mut self, from: usize, to: usize, bytes: usize) {
-        assert!(from.abs_diff(to) >= bytes, "the places do not overlap");
-        let (from, to) = (self.locked.place(from, bytes), self.locked.place(to, bytes));
-        // SAFETY: both lie in the data and do not overlap; the lock is held and `self` is exclusive.
-        unsafe { to.copy_from_nonoverlapping(from, bytes) };
     }
 
     /// Lends one value in place.

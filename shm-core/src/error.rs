@@ -6,6 +6,8 @@
 //! | [`LockError`] | taking a lock, and whatever takes one inside |
 //! | [`RangeError`] | indices and lengths |
 //! | [`ArrayError`] | both of the last two |
+//! | [`SemaphoreError`] | semaphores |
+//! | [`NameError`] | objects with a name |
 //!
 //! An error that happens with a value in hand carries it back: `set` gives the value that was not stored, `get` the value
 //! that is poisoned, `lock` the guard.
@@ -15,6 +17,8 @@ use std::fmt;
 pub use mp_sys::OsError;
 pub use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
+
+pub use crate::named::NameError;
 
 /// More bytes than there are addresses.
 pub(crate) const TOO_LARGE: MemoryError = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
@@ -120,6 +124,33 @@ impl<G> fmt::Debug for LockError<G> {
 }
 
 impl<G> std::error::Error for LockError<G> {}
+
+/// What can go wrong with a semaphore. Nothing has changed then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SemaphoreError {
+    /// There is no free permit (`try_acquire` only).
+    #[error("no permit is free")]
+    WouldBlock,
+    /// There was no free permit until the timeout.
+    #[error("no permit was free until the timeout")]
+    TimedOut,
+    /// More permits than a semaphore has room for.
+    #[error("a semaphore has room for {limit} permits")]
+    TooManyPermits {
+        /// Permits, taken or not.
+        limit: usize,
+    },
+    /// Permits were given back to a bounded semaphore that were not taken.
+    #[error("more permits were given back than were taken")]
+    OverRelease,
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The name cannot be had.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
 
 /// An index or a length that does not fit. Nothing was read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

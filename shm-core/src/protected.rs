@@ -25,9 +25,9 @@ use crate::named::{self, NameError};
 /// Nothing is lent: a holder that dies leaves the data whole.
 const QUIET: u32 = 0;
 /// The data is lent or half written: a holder that dies leaves it poisoned.
-const OPEN: u32 = 1;
+pub(crate) const OPEN: u32 = 1;
 /// A holder died or panicked while the section was open.
-const POISONED: u32 = 1;
+pub(crate) const POISONED: u32 = 1;
 
 /// Puts right what a dead holder left half done, if the object keeps a journal. Must be repeatable.
 pub(crate) type Redo = fn(&mut Held<'_>);
@@ -130,7 +130,7 @@ pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
 
 /// The newest holder died.
 #[cold]
-fn take_over(held: &mut Held<'_>, redo: Redo) {
+pub(crate) fn take_over(held: &mut Held<'_>, redo: Redo) {
     let [section, poison] = held.words();
     if section.load(Ordering::Relaxed) == OPEN {
         poison.store(POISONED, Ordering::Release);

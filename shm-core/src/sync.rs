@@ -3,9 +3,21 @@
 //! | object | what it is |
 //! |---|---|
 //! | [`Lock`] | one holder at a time |
+//! | [`RLock`] | the same, and the holder may take it again |
+//! | [`Semaphore`] | a number of permits |
+//! | [`BoundedSemaphore`] | the same, never more than at the beginning |
+//! | [`Event`] | a flag to wait for |
 
+mod bounded;
+mod event;
 mod lock;
+mod rlock;
+mod semaphore;
 
 pub use mp_sys::robust::HELD_MAX;
 
+pub use self::bounded::BoundedSemaphore;
+pub use self::event::Event;
 pub use self::lock::{Lock, LockGuard};
+pub use self::rlock::{DEPTH_MAX, RLock, RLockGuard};
+pub use self::semaphore::{PERMITS_MAX, PERMITS_SPARE, Permit, Semaphore};

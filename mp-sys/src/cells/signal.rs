@@ -1,11 +1,13 @@
-//! A word that several processes wait on, in a span.
+//! A word that several processes wait on, in a span; alone, or with other words behind it.
 
 use std::mem::size_of;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 use crate::adaptive::Signal;
-use crate::span::Span;
+use crate::named::{ExistingSpan, Placed};
+use crate::span::{SPAN_ALIGN, Span};
 
 /// A [`Signal`] in a span: a word that several processes wait on.
 #[derive(Debug)]
@@ -30,6 +32,18 @@ impl SharedSignal {
         }
         Ok(Self { place: span.start().cast(), _span: span })
     }
+
+    /// A handle of a signal that was made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
+        Self::new(existing.into_span())
+    }
+}
+
+impl Placed for SharedSignal {
+    const CLASS: u64 = 0x5749_4c44;
 }
 
 impl Deref for SharedSignal {
@@ -40,3 +54,70 @@ impl Deref for SharedSignal {
         unsafe { self.place.as_ref() }
     }
 }
+
+/// A [`Signal`] in a span, on a cache line of its own, and words behind it.
+#[derive(Debug)]
+pub struct SignalledWords {
+    signal: NonNull<Signal>,
+    words: NonNull<AtomicU64>,
+    count: usize,
+    _span: Span,
+}
+
+// SAFETY: a signal and words are atomics only, and the span keeps them mapped.
+unsafe impl Send for SignalledWords {}
+// SAFETY: as above.
+unsafe impl Sync for SignalledWords {}
+
+impl Placed for SignalledWords {
+    const CLASS: u64 = 0x5349_474e;
+}
+
+impl SignalledWords {
+    /// Bytes that a span for `count` words needs; `None` if that overflows.
+    #[must_use]
+    pub fn bytes_for(count: usize) -> Option<usize> {
+        count.checked_mul(size_of::<AtomicU64>())?.checked_add(SPAN_ALIGN)
+    }
+
+    /// Lays them into `span`, as they are there (zero is a valid start); gives the span back if it is too small.
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`Self::bytes_for`]`(count)` bytes.
+    pub fn new(span: Span, count: usize) -> Result<Self, Span> {
+        if Self::bytes_for(count).is_none_or(|bytes| bytes > span.len()) {
+            return Err(span);
+        }
+        let signal = span.start().cast();
+        // SAFETY: the span has a line for the signal and `count` words behind it, as was just found.
+        let words = unsafe { span.start().add(SPAN_ALIGN) }.cast();
+        Ok(Self { signal, words, count, _span: span })
+    }
+
+    /// A handle of what was made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn attach(existing: ExistingSpan<Self>, count: usize) -> Result<Self, Span> {
+        Self::new(existing.into_span(), count)
+    }
+
+    /// The signal.
+    #[inline]
+    #[must_use]
+    pub fn signal(&self) -> &Signal {
+        // SAFETY: at the aligned start of a span that `self` keeps; any bits are a signal.
+        unsafe { self.signal.as_ref() }
+    }
+
+    /// The words.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: `count` words lie behind the signal, at a multiple of 64, in the span that `self` keeps; any bits are
+        // valid, and only atomics access them.
+        unsafe { NonNull::slice_from_raw_parts(self.words, self.count).as_ref() }
+    }
+}
+
+const _: () = assert!(size_of::<Signal>() <= SPAN_ALIGN);

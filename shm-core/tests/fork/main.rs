@@ -7,8 +7,10 @@ mod kills;
 mod limits;
 mod named;
 mod sharing;
+mod sync;
 
 fn main() -> std::process::ExitCode {
-    let tests = [arena::TESTS, kills::TESTS, limits::TESTS, named::TESTS, sharing::TESTS].concat();
+    let tests =
+        [arena::TESTS, kills::TESTS, limits::TESTS, named::TESTS, sharing::TESTS, sync::TESTS].concat();
     mp_sys::testing::runner::main(&tests, shm_core::release_unused_memory)
 }

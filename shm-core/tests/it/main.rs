@@ -5,4 +5,5 @@ mod array;
 mod elements;
 mod lock;
 mod raw;
+mod sync;
 mod value;

@@ -1,6 +1,6 @@
 //! Killed while holding a lock, while waiting for it, and right after being woken.
 
-use mp::{Array, Lock, LockError, RawValue, Value};
+use mp::{Array, Lock, LockError, RLock, RawValue, Value};
 use mp_sys::testing::{Random, eventually, hang, spawn};
 
 use crate::cell::{Cell, HANG, Outcome};
@@ -45,6 +45,7 @@ macro_rules! lockable {
 
 lockable! {
     Lock: Lock::new();
+    RLock: RLock::new();
     Value<[u64; 2]>: Value::new([0; 2]);
     Array<u64>: Array::zeroed(8);
 }
@@ -151,6 +152,9 @@ lock_cells! {
     LOCK_HOLDER: "lock", "holder", holder::<Lock>;
     LOCK_WAITER: "lock", "waiter", waiter::<Lock>;
     LOCK_JUST_WOKEN: "lock", "just_woken", just_woken::<Lock>;
+    RLOCK_HOLDER: "rlock", "holder", holder::<RLock>;
+    RLOCK_WAITER: "rlock", "waiter", waiter::<RLock>;
+    RLOCK_JUST_WOKEN: "rlock", "just_woken", just_woken::<RLock>;
     VALUE_HOLDER: "value", "holder", holder::<Value<[u64; 2]>>;
     VALUE_WAITER: "value", "waiter", waiter::<Value<[u64; 2]>>;
     VALUE_JUST_WOKEN: "value", "just_woken", just_woken::<Value<[u64; 2]>>;

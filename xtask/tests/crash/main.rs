@@ -16,6 +16,7 @@ mod creation;
 mod locks;
 mod points;
 mod report;
+mod signals;
 mod stores;
 
 use std::process::ExitCode;
@@ -44,6 +45,17 @@ cells! {
     lock_holder: locks::LOCK_HOLDER;
     lock_waiter: locks::LOCK_WAITER;
     lock_just_woken: locks::LOCK_JUST_WOKEN;
+    rlock_holder: locks::RLOCK_HOLDER;
+    rlock_waiter: locks::RLOCK_WAITER;
+    rlock_just_woken: locks::RLOCK_JUST_WOKEN;
+    semaphore_holder: signals::SEMAPHORE_HOLDER;
+    semaphore_waiter: signals::SEMAPHORE_WAITER;
+    semaphore_just_woken: signals::SEMAPHORE_JUST_WOKEN;
+    semaphore_mid_acquire: signals::SEMAPHORE_MID_ACQUIRE;
+    semaphore_every_point_of_acquire: signals::SEMAPHORE_EVERY_POINT;
+    semaphore_every_point_of_add: signals::SEMAPHORE_EVERY_POINT_OF_ADD;
+    event_waiter: signals::EVENT_WAITER;
+    event_just_woken: signals::EVENT_JUST_WOKEN;
     value_holder: locks::VALUE_HOLDER;
     value_waiter: locks::VALUE_WAITER;
     value_just_woken: locks::VALUE_JUST_WOKEN;

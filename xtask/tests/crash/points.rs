@@ -12,7 +12,11 @@ const POINTS_MAX: u64 = 100;
 
 /// Runs `operation` in a child that dies at its first point, then in one that dies at its second, … until one survives.
 /// `before` prepares each round, `after` looks at what is left and says whether it is in order.
-fn at_every_point(before: impl Fn(), operation: impl Fn(), after: impl Fn(bool) -> bool) -> Outcome {
+pub(crate) fn at_every_point(
+    before: impl Fn(),
+    operation: impl Fn(),
+    after: impl Fn(bool) -> bool,
+) -> Outcome {
     let mut out = Outcome::default();
     for point in 1..POINTS_MAX {
         before();

@@ -1,0 +1,116 @@
+//! A lock that its holder may take again.
+//!
+//! It stands on [`Locked`]: whether the calling thread holds the mutex is known exactly from its list (see
+//! [`crate::robust`]), so neither a thread id nor an owner word is compared. (A pthread mutex of type RECURSIVE lets two
+//! owners in, if two PID namespaces hold equal thread ids.) The depth stands in the data, which only the holder reaches.
+//!
+//! It lends no data: several entries exist at a time.
+
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicU32;
+
+use crate::locked::{CONTROL_WORDS, Held, Locked};
+use crate::named::{ExistingSpan, Placed};
+use crate::robust::{AcquireError, Generation, Patience};
+use crate::span::Span;
+
+/// The most times that a thread may enter, before it leaves.
+pub const DEPTH_MAX: u64 = 65_536;
+/// Bytes of data before what the tier keeps.
+pub const DEPTH_BYTES: usize = 8;
+const DEPTH: usize = 0;
+
+/// A lock that its holder may take again.
+#[derive(Debug)]
+pub struct Reentrant {
+    locked: Locked,
+}
+
+impl Placed for Reentrant {
+    const CLASS: u64 = 0x524c_4f43;
+}
+
+impl Reentrant {
+    /// Makes a free lock in `span`.
+    ///
+    /// # Errors
+    /// The span, if it is too small.
+    pub fn new(span: Span) -> Result<Self, Span> {
+        Ok(Self { locked: Locked::new(span, |_| {})? })
+    }
+
+    /// A handle of a lock that was made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// The span, if it is too small.
+    pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
+        Ok(Self { locked: Locked::over(existing.into_span())? })
+    }
+
+    /// The control words of the lock.
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU32; CONTROL_WORDS] {
+        self.locked.words()
+    }
+
+    /// Enters: takes the lock, or goes one deeper if the calling thread has it. Control word 0 holds `mark` while anybody
+    /// is inside.
+    ///
+    /// # Errors
+    /// [`AcquireError`]; [`AcquireError::TooManyHeld`] also beyond [`DEPTH_MAX`].
+    pub fn enter(
+        &self,
+        patience: Patience,
+        mark: u32,
+        repair: impl FnOnce(&mut Held<'_>),
+    ) -> Result<Entered<'_>, AcquireError> {
+        if let Some(held) = self.locked.held_here() {
+            let depth = held.load_word(DEPTH);
+            if depth >= DEPTH_MAX {
+                held.stay_held();
+                return Err(AcquireError::TooManyHeld);
+            }
+            held.store_word(DEPTH, depth.wrapping_add(1));
+            held.stay_held();
+        } else {
+            let held = self.locked.acquire(patience, repair)?.open_section(mark);
+            held.store_word(DEPTH, 1);
+            held.stay_held();
+        }
+        Ok(Entered { reentrant: self, taken: Generation::current(), not_send: PhantomData })
+    }
+}
+
+/// An entry. Dropping it leaves; the last one to be dropped releases the lock.
+#[derive(Debug)]
+pub struct Entered<'a> {
+    reentrant: &'a Reentrant,
+    /// In a forked child, an inherited entry is of an older generation.
+    taken: Generation,
+    /// A robust mutex belongs to its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Entered<'_> {
+    /// Whether the calling thread really holds the lock: not so for an entry that a forked child inherited.
+    #[must_use]
+    pub fn is_held_here(&self) -> bool {
+        self.taken == Generation::current() && self.reentrant.locked.is_held_here()
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if self.taken != Generation::current() {
+            return;
+        }
+        let Some(held) = self.reentrant.locked.held_here() else {
+            return;
+        };
+        let depth = held.load_word(DEPTH);
+        held.store_word(DEPTH, depth.saturating_sub(1));
+        if depth > 1 {
+            held.stay_held();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `Event`: a flag that processes wait for.
+//!
+//! | bits of the word | meaning |
+//! |---|---|
+//! | 0 | whether the flag is set |
+//! | 1-31 | how often it was set |
+//!
+//! A waiter remembers the word that it saw and waits until it is another one: so it goes on even if the flag was set and
+//! cleared again before it ran. `set` never waits for a waiter, and a dead waiter leaves nothing behind.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
+
+use mp_sys::adaptive::{Budget, Signal};
+use mp_sys::cells::SharedSignal;
+use mp_sys::deadline::Deadline;
+use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
+
+use crate::arena;
+use crate::error::TOO_LARGE;
+use crate::named::{self, NameError};
+
+const SET: u32 = 1;
+/// One more time that the flag was set.
+const ONCE: u32 = 2;
+/// Everybody.
+const ALL: u32 = i32::MAX.unsigned_abs();
+
+/// A flag that processes wait for.
+///
+/// | property | |
+/// |---|---|
+/// | size | 64 bytes of shared memory |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
+/// | waiters | any number, in no order; all go on when the flag is set |
+/// | drop | gives this process's handle up; the event lives as long as any process has it |
+///
+/// A waiter spins for a moment if the process that sets the flag last ran on another CPU, and sleeps otherwise.
+///
+/// # Fork safety
+/// A forked child shares the event.
+///
+/// # Crash
+/// `set` and `clear` are one store each: they have happened or not. They never wait for a waiter, so a waiter that is
+/// killed, or frozen, holds nobody up.
+///
+/// # Source
+/// Python's `multiprocessing.Event`, whose `set` hangs if a waiter was killed; futex(2).
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use shm_core::Event;
+///
+/// let ready = Event::new()?;
+/// assert!(!ready.wait_timeout(Duration::from_millis(1)));
+/// ready.set();
+/// ready.wait();
+/// assert!(ready.is_set());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Event {
+    signal: SharedSignal,
+    budget: Budget,
+    _segment: Option<Segment>,
+}
+
+impl Event {
+    /// Makes an event that is not set.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no shared memory for it.
+    pub fn new() -> Result<Self, MemoryError> {
+        let signal = SharedSignal::new(arena::allocate(size_of::<Signal>())?).map_err(|_| TOO_LARGE)?;
+        Ok(Self { signal, budget: Budget::new(), _segment: None })
+    }
+
+    /// Makes an event that is not set under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str) -> Result<Self, NameError> {
+        let bytes = size_of::<Signal>();
+        let (signal, segment) = named::create::<(), _>(name, "Event", 0, bytes, SharedSignal::new)?;
+        Ok(Self { signal, budget: Budget::new(), _segment: Some(segment) })
+    }
+
+    /// Finds the event of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
+    /// [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let attach = |_, span| SharedSignal::attach(span).ok();
+        let (signal, segment) = named::open::<(), _>(name, "Event", attach)?;
+        Ok(Self { signal, budget: Budget::new(), _segment: Some(segment) })
+    }
+
+    /// Whether the flag is set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.signal.get() & SET != 0
+    }
+
+    /// Sets the flag, and lets every waiter go on. Does not wait for them.
+    pub fn set(&self) {
+        self.signal.update(ALL, |word| (word & SET == 0).then(|| word.wrapping_add(ONCE) | SET));
+    }
+
+    /// Clears the flag. Whoever waited when it was set goes on all the same.
+    pub fn clear(&self) {
+        self.signal.update(0, |word| (word & SET != 0).then_some(word & !SET));
+    }
+
+    /// Waits until the flag is set.
+    pub fn wait(&self) {
+        // Never `false`: there is no deadline.
+        while !self.wait_until(Deadline::NEVER) {}
+    }
+
+    /// Waits until the flag is set, at most `timeout` (monotonic clock; `Duration::MAX` waits for ever); `false` if it was
+    /// not.
+    #[must_use]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> bool {
+        let seen = self.signal.get();
+        // A flag that is not set can only change by being set.
+        seen & SET != 0 || self.signal.wait_while(seen, &self.budget, deadline).is_some()
+    }
+}
+
+// As std's atomics: every operation on it is whole.
+impl UnwindSafe for Event {}
+impl RefUnwindSafe for Event {}

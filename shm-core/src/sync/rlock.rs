@@ -1,0 +1,165 @@
+//! `RLock`: a lock that its holder may take again.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mp_sys::locked::CONTROL_BYTES;
+use mp_sys::memory::MemoryError;
+use mp_sys::named::Segment;
+pub use mp_sys::reentrant::DEPTH_MAX;
+use mp_sys::reentrant::{DEPTH_BYTES, Entered, Reentrant};
+use mp_sys::robust::Patience;
+
+use crate::arena;
+use crate::error::{LockError, LockResult, TOO_LARGE};
+use crate::named::{self, NameError};
+use crate::protected::{FOR_EVER, OPEN, POISONED, PanicWatch, no_journal, take_over, within};
+
+/// Bytes of the lock in shared memory.
+const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
+
+/// A lock that processes share, that passes on when its holder dies, and that its holder may take again.
+///
+/// | property | |
+/// |---|---|
+/// | size | 64 bytes of shared memory |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
+/// | reentrant | yes: by the thread that holds it, up to [`DEPTH_MAX`] deep; released with the last guard, in any order |
+/// | fair | no |
+/// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter is told |
+/// | drop | gives this process's handle up; the lock lives as long as any process has it |
+///
+/// # Fork safety
+/// A forked child shares the lock. It never holds what its parent holds: an inherited guard does nothing there.
+///
+/// # Crash
+/// As [`Lock`](crate::Lock): the next locker gets [`LockError::Poisoned`] with the guard inside, and so does everybody
+/// until [`clear_poison`](Self::clear_poison).
+///
+/// # Source
+/// Python's `multiprocessing.RLock`, which a dead holder keeps for ever.
+///
+/// # Examples
+/// ```
+/// use shm_core::RLock;
+///
+/// let lock = RLock::new()?;
+/// let outer = lock.lock().unwrap();
+/// let inner = lock.lock().unwrap(); // the same thread again
+/// drop(outer);
+/// drop(inner); // released here
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RLock {
+    entry: Reentrant,
+    /// Dropped after the lock, which lies in it.
+    _segment: Option<Segment>,
+}
+
+impl RLock {
+    /// Makes a free lock.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if there is no shared memory for it.
+    pub fn new() -> Result<Self, MemoryError> {
+        let entry = Reentrant::new(arena::allocate(BYTES)?).map_err(|_| TOO_LARGE)?;
+        Ok(Self { entry, _segment: None })
+    }
+
+    /// Makes a free lock under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    pub fn create(name: &str) -> Result<Self, NameError> {
+        let (entry, segment) = named::create::<(), _>(name, "RLock", 0, BYTES, Reentrant::new)?;
+        Ok(Self { entry, _segment: Some(segment) })
+    }
+
+    /// Finds the lock of this name.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
+    /// [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let attach = |_, span| Reentrant::attach(span).ok();
+        let (entry, segment) = named::open::<(), _>(name, "RLock", attach)?;
+        Ok(Self { entry, _segment: Some(segment) })
+    }
+
+    /// Takes the lock, waiting until it is free; at once if the calling thread has it.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::TooManyHeld`] at [`DEPTH_MAX`]
+    /// guards of this thread, or at its limit of locks: it is not.
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> LockResult<RLockGuard<'_>> {
+        self.lock_with(FOR_EVER)
+    }
+
+    /// Takes the lock if it is free, or the calling thread has it.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`] if somebody else holds it; else as [`lock`](Self::lock).
+    pub fn try_lock(&self) -> LockResult<RLockGuard<'_>> {
+        self.lock_with(Patience::None)
+    }
+
+    /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`] if somebody else held it until then; else as [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> LockResult<RLockGuard<'_>> {
+        self.lock_with(within(timeout))
+    }
+
+    fn lock_with(&self, patience: Patience) -> LockResult<RLockGuard<'_>> {
+        let entered = self.entry.enter(patience, OPEN, |held| take_over(held, no_journal));
+        let entered = entered.map_err(LockError::refused)?;
+        let guard = RLockGuard { lock: self, watch: PanicWatch::start(), entered };
+        if self.is_poisoned() {
+            return Err(LockError::Poisoned(guard));
+        }
+        Ok(guard)
+    }
+
+    /// Whether a holder died or panicked, and nobody cleared that.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        let [_, poison] = self.entry.words();
+        poison.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says that what the lock protects is in order again.
+    pub fn clear_poison(&self) {
+        let [_, poison] = self.entry.words();
+        poison.store(0, Ordering::Release);
+    }
+}
+
+// As std's locks: poison tells of what a panic left.
+impl UnwindSafe for RLock {}
+impl RefUnwindSafe for RLock {}
+
+/// A held [`RLock`]. Dropping the last one of a thread releases the lock.
+///
+/// It belongs to the thread that took it, and cannot be sent to another.
+#[derive(Debug)]
+#[doc(alias = "release")]
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct RLockGuard<'a> {
+    lock: &'a RLock,
+    watch: PanicWatch,
+    entered: Entered<'a>,
+}
+
+impl Drop for RLockGuard<'_> {
+    fn drop(&mut self) {
+        // An inherited guard, in a forked child, holds nothing.
+        if self.watch.panicked() && self.entered.is_held_here() {
+            let [_, poison] = self.lock.entry.words();
+            poison.store(POISONED, Ordering::Release);
+        }
+    }
+}
