@@ -8,11 +8,14 @@
 //! features come from the manifests: whatever a test target asks for is switched on, except crash points, which change
 //! the code under test and get a step of their own.
 
+mod left_behind;
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
+use self::left_behind::Snapshot;
 use crate::step::{self, AfterFailure, Step, Work};
 use crate::workspace::{Cargo, Workspace};
 
@@ -42,8 +45,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
                 .collect(),
         })
         .collect();
+    let before = Snapshot::take(workspace.target());
     let passed = step::run(workspace, &steps(&packages), AfterFailure::GoOn)?;
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let left = before.added(&Snapshot::take(workspace.target()));
+    for what in &left {
+        println!("left behind by the tests: {what}");
+    }
+    Ok(if passed && left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn steps(packages: &[Tested]) -> Vec<Step> {

@@ -12,6 +12,7 @@ use cargo_metadata::{MetadataCommand, Package};
 /// The workspace as `cargo metadata` tells it, without the crates from outside.
 pub(crate) struct Workspace {
     root: PathBuf,
+    target: PathBuf,
     packages: Vec<Package>,
 }
 
@@ -27,11 +28,20 @@ impl Workspace {
             .no_deps()
             .exec()
             .context("`cargo metadata` does not understand the workspace")?;
-        Ok(Self { root: metadata.workspace_root.clone().into_std_path_buf(), packages: metadata.packages })
+        Ok(Self {
+            root: metadata.workspace_root.clone().into_std_path_buf(),
+            target: metadata.target_directory.clone().into_std_path_buf(),
+            packages: metadata.packages,
+        })
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder that cargo builds into.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
     }
 
     pub(crate) fn packages(&self) -> &[Package] {
