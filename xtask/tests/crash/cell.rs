@@ -89,3 +89,13 @@ impl Outcome {
         Some((to_ms(*sorted.get(sorted.len() / 2)?), to_ms(*sorted.last()?)))
     }
 }
+
+/// Names cells: object, role, and the function that runs them.
+macro_rules! define_cells {
+    ($($cell:ident: $object:literal, $role:literal, $run:expr;)*) => {
+        $(pub(crate) const $cell: $crate::cell::Cell =
+            $crate::cell::Cell { object: $object, role: $role, run: $run };)*
+    };
+}
+
+pub(crate) use define_cells;

@@ -3,7 +3,7 @@
 use mp::{Array, Lock, LockError, RLock, RawValue, Value};
 use mp_sys::testing::{Random, eventually, hang, spawn};
 
-use crate::cell::{Cell, HANG, Outcome};
+use crate::cell::{HANG, Outcome, define_cells};
 
 /// What the three objects with a lock have in common.
 trait Lockable {
@@ -142,13 +142,7 @@ fn just_woken<L: Lockable>(kills: u32) -> Outcome {
     out
 }
 
-macro_rules! lock_cells {
-    ($($cell:ident: $object:literal, $role:literal, $run:expr;)*) => {
-        $(pub(crate) const $cell: Cell = Cell { object: $object, role: $role, run: $run };)*
-    };
-}
-
-lock_cells! {
+define_cells! {
     LOCK_HOLDER: "lock", "holder", holder::<Lock>;
     LOCK_WAITER: "lock", "waiter", waiter::<Lock>;
     LOCK_JUST_WOKEN: "lock", "just_woken", just_woken::<Lock>;

@@ -5,7 +5,7 @@ use mp_sys::child::Ended;
 use mp_sys::crash;
 use mp_sys::testing::{ended, eventually, hang, kill, spawn};
 
-use crate::cell::{Cell, Outcome};
+use crate::cell::{Outcome, define_cells};
 
 /// No operation has this many points: a test that never gets through has lost its way.
 const POINTS_MAX: u64 = 100;
@@ -137,13 +137,7 @@ fn array_take_over(_: u32) -> Outcome {
     )
 }
 
-macro_rules! point_cells {
-    ($($cell:ident: $object:literal, $role:literal, $run:expr;)*) => {
-        $(pub(crate) const $cell: Cell = Cell { object: $object, role: $role, run: $run };)*
-    };
-}
-
-point_cells! {
+define_cells! {
     VALUE_SET: "value", "every_point_of_set", value_set;
     VALUE_UPDATE: "value", "every_point_of_update", value_update;
     ARRAY_SET: "array", "every_point_of_set", array_set;

@@ -3,7 +3,7 @@
 use mp::{Event, RawValue, Semaphore};
 use mp_sys::testing::{Random, eventually, hang, kill, spawn};
 
-use crate::cell::{Cell, HANG, Outcome};
+use crate::cell::{HANG, Outcome, define_cells};
 use crate::points::at_every_point;
 
 /// A holder dies: its permit comes back to the next one.
@@ -177,13 +177,7 @@ fn event(kills: u32, act: impl Fn(&mut Random, &Event, &mp_sys::child::ChildProc
     out
 }
 
-macro_rules! signal_cells {
-    ($($cell:ident: $object:literal, $role:literal, $run:expr;)*) => {
-        $(pub(crate) const $cell: Cell = Cell { object: $object, role: $role, run: $run };)*
-    };
-}
-
-signal_cells! {
+define_cells! {
     SEMAPHORE_HOLDER: "semaphore", "holder", semaphore_holder;
     SEMAPHORE_WAITER: "semaphore", "waiter", semaphore_waiter;
     SEMAPHORE_JUST_WOKEN: "semaphore", "just_woken", semaphore_just_woken;

@@ -3,7 +3,7 @@
 use mp::{Array, LockError, RawArray, RawValue, Value};
 use mp_sys::testing::{Random, eventually, spawn};
 
-use crate::cell::{Cell, Outcome};
+use crate::cell::{Outcome, define_cells};
 
 /// The longest that a victim works before it is killed, in nanoseconds.
 const MOMENT_MAX: u64 = 200_000;
@@ -117,13 +117,7 @@ fn raw_array_mid_write(kills: u32) -> Outcome {
     )
 }
 
-macro_rules! store_cells {
-    ($($cell:ident: $object:literal, $role:literal, $run:expr;)*) => {
-        $(pub(crate) const $cell: Cell = Cell { object: $object, role: $role, run: $run };)*
-    };
-}
-
-store_cells! {
+define_cells! {
     VALUE_MID_SET: "value", "mid_set", value_mid_set;
     VALUE_MID_UPDATE: "value", "mid_update", value_mid_update;
     ARRAY_MID_SET: "array", "mid_set", array_mid_set;
