@@ -201,6 +201,16 @@ impl Signal {
         }
     }
 
+    /// Stores a value that nobody waits for, and that says nothing of where the next one will come from.
+    pub fn reset(&self, value: u32) {
+        self.value.store(value, Ordering::SeqCst);
+    }
+
+    /// Replaces `from` by `to`, for a waiter that gives up; `false` if the word held something else.
+    pub fn give_up(&self, from: u32, to: u32) -> bool {
+        self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// Waits while the word holds `value`. Returns what it holds then, `None` once `deadline` has passed.
     pub fn wait_while(&self, value: u32, budget: &Budget, deadline: Deadline) -> Option<u32> {
         let writer_cpu = || self.writer_cpu.load(Ordering::Relaxed).checked_sub(1);

@@ -12,6 +12,7 @@
 //! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
 
 mod signal;
+mod waiters;
 
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, align_of, size_of};
@@ -24,6 +25,7 @@ use std::sync::atomic::{
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
 pub use self::signal::{SharedSignal, SignalledWords};
+pub use self::waiters::{WaiterPlace, Waiters, WaitersHead};
 use crate::copy;
 use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};

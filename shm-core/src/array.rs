@@ -283,7 +283,7 @@ impl<T: Element> Array<T> {
     fn lock_with(&self, patience: Patience) -> LockResult<ArrayGuard<'_, T>> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let data = held.into_slice_guard(Self::FIRST, self.len);
-        let guard = ArrayGuard { owner: &self.protected, watch: PanicWatch::start(), data };
+        let guard = ArrayGuard { owner: self, watch: PanicWatch::start(), data };
         self.unless_poisoned(guard)
     }
 

@@ -6,7 +6,7 @@
 //! | [`LockError`] | taking a lock, and whatever takes one inside |
 //! | [`RangeError`] | indices and lengths |
 //! | [`ArrayError`] | both of the last two |
-//! | [`SemaphoreError`] | semaphores |
+//! | [`SemaphoreError`], [`WaitError`] | semaphores, conditions |
 //! | [`NameError`] | objects with a name |
 //!
 //! An error that happens with a value in hand carries it back: `set` gives the value that was not stored, `get` the value
@@ -151,6 +151,38 @@ pub enum SemaphoreError {
     #[error(transparent)]
     Name(#[from] NameError),
 }
+
+/// Why waiting on a condition failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError<G> {
+    /// [`WAITERS_MAX`](crate::sync::WAITERS_MAX) wait already. The lock was not released: its guard is inside.
+    TooManyWaiters(G),
+    /// The wait is over, but the lock was not taken again, or it is poisoned and its guard is inside.
+    Lock(LockError<G>),
+}
+
+impl<G> fmt::Display for WaitError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyWaiters(_) => {
+                write!(f, "{} wait on the condition already", crate::sync::WAITERS_MAX)
+            }
+            Self::Lock(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<G> fmt::Debug for WaitError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyWaiters(_) => f.write_str("TooManyWaiters(..)"),
+            Self::Lock(error) => f.debug_tuple("Lock").field(error).finish(),
+        }
+    }
+}
+
+impl<G> std::error::Error for WaitError<G> {}
 
 /// An index or a length that does not fit. Nothing was read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -7,17 +7,22 @@
 //! | [`Semaphore`] | a number of permits |
 //! | [`BoundedSemaphore`] | the same, never more than at the beginning |
 //! | [`Event`] | a flag to wait for |
+//! | [`Condition`] | waiting for a change of what a lock protects |
 
 mod bounded;
+mod condition;
 mod event;
 mod lock;
 mod rlock;
 mod semaphore;
+mod wait_guard;
 
 pub use mp_sys::robust::HELD_MAX;
 
 pub use self::bounded::BoundedSemaphore;
+pub use self::condition::{Condition, WAITERS_MAX};
 pub use self::event::Event;
 pub use self::lock::{Lock, LockGuard};
 pub use self::rlock::{DEPTH_MAX, RLock, RLockGuard};
 pub use self::semaphore::{PERMITS_MAX, PERMITS_SPARE, Permit, Semaphore};
+pub use self::wait_guard::WaitGuard;

@@ -206,8 +206,7 @@ impl<T: Element> Value<T> {
     fn lock_with(&self, patience: Patience) -> LockResult<ValueGuard<'_, T>> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let at = Self::current_place(&held);
-        let guard =
-            ValueGuard { owner: &self.protected, watch: PanicWatch::start(), data: held.into_guard(at) };
+        let guard = ValueGuard { owner: self, watch: PanicWatch::start(), data: held.into_guard(at) };
         if self.protected.is_poisoned() {
             return Err(LockError::Poisoned(guard));
         }
@@ -295,9 +294,15 @@ impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ValueGuard<'a, T: Element> {
-    owner: &'a Protected,
+    owner: &'a Value<T>,
     watch: PanicWatch,
     data: Guard<'a, T>,
+}
+
+impl<'a, T: Element> ValueGuard<'a, T> {
+    pub(crate) fn owner(&self) -> &'a Value<T> {
+        self.owner
+    }
 }
 
 impl<T: Element> Deref for ValueGuard<'_, T> {
@@ -321,7 +326,7 @@ impl<T: Element> Drop for ValueGuard<'_, T> {
     fn drop(&mut self) {
         // An inherited guard, in a forked child, holds nothing.
         if self.watch.panicked() && self.data.is_held_here() {
-            self.owner.poison();
+            self.owner.protected.poison();
         }
     }
 }

@@ -4,8 +4,9 @@ use std::ops::{Deref, DerefMut};
 
 use mp_sys::locked::Guard;
 
+use crate::array::Array;
 use crate::element::Element;
-use crate::protected::{PanicWatch, Protected};
+use crate::protected::PanicWatch;
 
 /// An [`Array`](crate::Array) lent in place, as a slice. Dropping it releases the lock.
 ///
@@ -13,9 +14,15 @@ use crate::protected::{PanicWatch, Protected};
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T: Element> {
-    pub(super) owner: &'a Protected,
+    pub(super) owner: &'a Array<T>,
     pub(super) watch: PanicWatch,
     pub(super) data: Guard<'a, [T]>,
+}
+
+impl<'a, T: Element> ArrayGuard<'a, T> {
+    pub(crate) fn owner(&self) -> &'a Array<T> {
+        self.owner
+    }
 }
 
 impl<T: Element> Deref for ArrayGuard<'_, T> {
@@ -36,7 +43,7 @@ impl<T: Element> Drop for ArrayGuard<'_, T> {
     fn drop(&mut self) {
         // An inherited guard, in a forked child, holds nothing.
         if self.watch.panicked() && self.data.is_held_here() {
-            self.owner.poison();
+            self.owner.protected.poison();
         }
     }
 }

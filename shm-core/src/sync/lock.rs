@@ -146,6 +146,12 @@ pub struct LockGuard<'a> {
     held: Held<'a>,
 }
 
+impl<'a> LockGuard<'a> {
+    pub(super) fn owner(&self) -> &'a Lock {
+        self.lock
+    }
+}
+
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         // An inherited guard, in a forked child, holds nothing.

@@ -3,6 +3,7 @@
 #![expect(clippy::mem_forget, reason = "a forgotten guard is one of the cases")]
 
 mod arena;
+mod condition;
 mod kills;
 mod limits;
 mod named;
@@ -10,7 +11,15 @@ mod sharing;
 mod sync;
 
 fn main() -> std::process::ExitCode {
-    let tests =
-        [arena::TESTS, kills::TESTS, limits::TESTS, named::TESTS, sharing::TESTS, sync::TESTS].concat();
+    let tests = [
+        arena::TESTS,
+        condition::TESTS,
+        kills::TESTS,
+        limits::TESTS,
+        named::TESTS,
+        sharing::TESTS,
+        sync::TESTS,
+    ]
+    .concat();
     mp_sys::testing::runner::main(&tests, shm_core::release_unused_memory)
 }

@@ -12,6 +12,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
 
 mod cell;
+mod condition;
 mod creation;
 mod locks;
 mod points;
@@ -56,6 +57,10 @@ cells! {
     semaphore_every_point_of_add: signals::SEMAPHORE_EVERY_POINT_OF_ADD;
     event_waiter: signals::EVENT_WAITER;
     event_just_woken: signals::EVENT_JUST_WOKEN;
+    condition_waiter: condition::WAITER;
+    condition_just_woken: condition::JUST_WOKEN;
+    condition_every_point_of_wait: condition::EVERY_POINT_OF_WAIT;
+    condition_every_point_of_notify: condition::EVERY_POINT_OF_NOTIFY;
     value_holder: locks::VALUE_HOLDER;
     value_waiter: locks::VALUE_WAITER;
     value_just_woken: locks::VALUE_JUST_WOKEN;

@@ -1,0 +1,257 @@
+//! `Condition` between real processes: exact notifications, and deaths at every moment.
+
+use std::time::Duration;
+
+use mp_sys::child::ChildProcess;
+use mp_sys::deadline::Deadline;
+use mp_sys::futex::late_waits;
+use mp_sys::testing::{Random, eventually, kill, spawn, succeeded, tests};
+use shm_core::sync::WAITERS_MAX;
+use shm_core::{Array, Condition, Lock, RawValue, Value, WaitError};
+
+tests! {
+    a_notification_wakes_as_many_as_it_says,
+    those_who_came_first_are_chosen,
+    a_queue_of_one_between_producers_and_consumers,
+    a_timeout_is_told,
+    dead_and_frozen_waiters_hold_no_notifier_up,
+    a_notification_taken_to_the_grave_is_passed_on,
+    a_late_comer_gets_no_old_notification,
+    waiters_at_the_limit_and_one_above,
+    places_of_the_dead_are_used_again,
+    poison_reaches_a_waiter,
+    random_deaths_of_waiters,
+}
+
+fn has_ended(child: &ChildProcess) -> bool {
+    child.wait(Deadline::after(Duration::ZERO)).unwrap().is_some()
+}
+
+/// A waiter that counts itself when it was notified.
+fn waiter<'a>(lock: &'a Lock, condition: &'a Condition, woken: &'a RawValue<u32>) -> impl Fn() + 'a {
+    || {
+        let guard = condition.wait(lock.lock().unwrap()).unwrap();
+        woken.fetch_add(1);
+        drop(guard);
+        assert_eq!(late_waits(), 0, "woken, and not found by a slice");
+    }
+}
+
+fn a_notification_wakes_as_many_as_it_says() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let woken = RawValue::new(0_u32).unwrap();
+    let waiters: Vec<ChildProcess> = (0..6).map(|_| spawn(waiter(&lock, &condition, &woken))).collect();
+    eventually("all wait", || condition.n_waiting() == 6);
+    for (count, chosen, left) in [(0, 0, 6), (1, 1, 5), (2, 2, 3), (9, 3, 0)] {
+        assert_eq!(condition.notify(count), chosen);
+        assert_eq!(condition.n_waiting(), left);
+        eventually("the chosen ones go on", || woken.load() == 6 - u32::try_from(left).unwrap());
+    }
+    assert_eq!(condition.notify_all(), 0);
+    waiters.iter().for_each(succeeded);
+}
+
+fn those_who_came_first_are_chosen() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let woken = RawValue::new(0_u32).unwrap();
+    let mut waiters = Vec::new();
+    for n in 1..=4 {
+        waiters.push(spawn(waiter(&lock, &condition, &woken)));
+        eventually("it waits", || condition.n_waiting() == n);
+    }
+    for next in &waiters {
+        assert_eq!(condition.notify(1), 1);
+        succeeded(next);
+    }
+}
+
+/// The classic: every item is taken once, with one condition for both sides.
+fn a_queue_of_one_between_producers_and_consumers() {
+    const ITEMS: u64 = 2_000;
+    let slot = Value::new(0_u64).unwrap();
+    let (filled, emptied) = (Condition::new().unwrap(), Condition::new().unwrap());
+    let sum = RawValue::new(0_u64).unwrap();
+    let produce = || {
+        for item in 1..=ITEMS {
+            let mut guard = emptied.wait_while(slot.lock().unwrap(), |slot| **slot != 0).unwrap();
+            *guard = item;
+            filled.notify(1);
+        }
+        assert_eq!(late_waits(), 0);
+    };
+    let consume = || {
+        for _ in 1..=ITEMS {
+            let mut guard = filled.wait_while(slot.lock().unwrap(), |slot| **slot == 0).unwrap();
+            sum.fetch_add(std::mem::take(&mut *guard));
+            emptied.notify(1);
+        }
+        assert_eq!(late_waits(), 0);
+    };
+    let all = [spawn(produce), spawn(produce), spawn(consume), spawn(consume)];
+    all.iter().for_each(succeeded);
+    assert_eq!(sum.load(), 2 * ITEMS * (ITEMS + 1) / 2);
+}
+
+fn a_timeout_is_told() {
+    let array = Array::<u8>::zeroed(4).unwrap();
+    let condition = Condition::new().unwrap();
+    let soon = Duration::from_millis(10);
+    let (notified, guard) = condition.wait_timeout(array.lock().unwrap(), soon).unwrap();
+    assert!(!notified);
+    let (holds, guard) = condition.wait_timeout_while(guard, soon, |array| array[0] == 0).unwrap();
+    assert!(!holds);
+    let (holds, guard) = condition.wait_timeout_while(guard, soon, |array| array[0] == 1).unwrap();
+    assert!(holds, "it holds at once");
+    drop(guard);
+    assert_eq!(condition.n_waiting(), 0);
+    assert_eq!(condition.notify(1), 0, "who gave up is not notified");
+}
+
+fn dead_and_frozen_waiters_hold_no_notifier_up() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let woken = RawValue::new(0_u32).unwrap();
+    let waiters = [(); 3].map(|()| spawn(waiter(&lock, &condition, &woken)));
+    let [dead, frozen, alive] = &waiters;
+    eventually("all wait", || condition.n_waiting() == 3);
+    kill(dead);
+    frozen.signal(19).unwrap();
+    condition.notify_all();
+    succeeded(alive);
+    frozen.signal(18).unwrap();
+    succeeded(frozen);
+}
+
+/// The first in line is dead: its notification goes to the second one.
+fn a_notification_taken_to_the_grave_is_passed_on() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let woken = RawValue::new(0_u32).unwrap();
+    let wait = || {
+        drop(condition.wait(lock.lock().unwrap()).unwrap());
+        woken.fetch_add(1);
+    };
+    let dead = spawn(wait);
+    eventually("the first one waits", || condition.n_waiting() == 1);
+    let alive = [(); 2].map(|()| spawn(wait));
+    eventually("all wait", || condition.n_waiting() == 3);
+    kill(&dead);
+    assert_eq!(condition.notify(1), 1, "the dead one was chosen");
+    eventually("one of the living goes on", || alive.iter().any(has_ended));
+    assert_eq!(woken.load(), 1, "and only one");
+    assert_eq!(condition.n_waiting(), 1);
+    condition.notify(1);
+    alive.iter().for_each(succeeded);
+}
+
+fn a_late_comer_gets_no_old_notification() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let dead = spawn(|| drop(condition.wait(lock.lock().unwrap())));
+    eventually("it waits", || condition.n_waiting() == 1);
+    kill(&dead);
+    assert_eq!(condition.notify(1), 1);
+    // Waits for several slices, looks for the dead, and finds the notification that was not meant for it.
+    let (notified, guard) = condition.wait_timeout(lock.lock().unwrap(), Duration::from_millis(150)).unwrap();
+    assert!(!notified);
+    drop(guard);
+}
+
+fn waiters_at_the_limit_and_one_above() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    // Threads of one process stand in for a thousand processes.
+    let many = spawn(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..WAITERS_MAX {
+                let wait = || drop(condition.wait(lock.lock().unwrap()).unwrap());
+                std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, wait).unwrap();
+            }
+        });
+    });
+    eventually("all wait", || condition.n_waiting() == WAITERS_MAX);
+    let refused = condition.wait(lock.lock().unwrap());
+    let Err(WaitError::TooManyWaiters(guard)) = refused else { panic!("{refused:?}") };
+    drop(guard);
+    assert_eq!(condition.notify_all(), WAITERS_MAX);
+    succeeded(&many);
+}
+
+fn places_of_the_dead_are_used_again() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let many = spawn(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..WAITERS_MAX {
+                let wait = || drop(condition.wait(lock.lock().unwrap()).unwrap());
+                std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, wait).unwrap();
+            }
+        });
+    });
+    eventually("all wait", || condition.n_waiting() == WAITERS_MAX);
+    kill(&many);
+    lock.clear_poison();
+    let (notified, guard) = condition.wait_timeout(lock.lock().unwrap(), Duration::from_millis(1)).unwrap();
+    assert!(!notified);
+    drop(guard);
+    assert_eq!(condition.n_waiting(), 0);
+}
+
+fn poison_reaches_a_waiter() {
+    let (value, condition) = (Value::new(0_u8).unwrap(), Condition::new().unwrap());
+    let waiter = spawn(|| {
+        let told = condition.wait(value.lock().unwrap());
+        assert!(matches!(told, Err(WaitError::Lock(shm_core::LockError::Poisoned(_)))));
+    });
+    eventually("it waits", || condition.n_waiting() == 1);
+    let holds = RawValue::new(false).unwrap();
+    let dies = spawn(|| {
+        let _guard = value.lock().unwrap();
+        condition.notify(1);
+        holds.store(true);
+        mp_sys::testing::hang();
+    });
+    eventually("the notifier holds the lock", || holds.load());
+    kill(&dies);
+    succeeded(&waiter);
+}
+
+/// Consumers are killed at random moments: the others go on, and every item that a living one took counts once.
+fn random_deaths_of_waiters() {
+    let stock = Value::new(0_u64).unwrap();
+    let delivered = Condition::new().unwrap();
+    let consume = || {
+        // One who meets the poison of another ends by its `unwrap`.
+        std::panic::set_hook(Box::new(|_| {}));
+        loop {
+            let mut guard = delivered.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap();
+            *guard -= 1;
+        }
+    };
+    let mut random = Random::new();
+    let mut consumers: Vec<ChildProcess> = (0..4).map(|_| spawn(consume)).collect();
+    for _ in 0..300 {
+        let victim = usize::try_from(random.below(4)).unwrap();
+        for _ in 0..5 {
+            match stock.lock() {
+                Ok(mut guard) => *guard += 1,
+                Err(error) => {
+                    let mut guard = error.into_poisoned().unwrap();
+                    *guard += 1;
+                    stock.clear_poison();
+                }
+            }
+            delivered.notify(1);
+        }
+        random.pause(200_000);
+        kill(&consumers[victim]);
+        stock.clear_poison();
+        consumers[victim] = spawn(consume);
+    }
+    for consumer in &mut consumers {
+        if has_ended(consumer) {
+            *consumer = spawn(consume);
+        }
+    }
+    stock.clear_poison();
+    eventually("all is consumed", || {
+        delivered.notify(1);
+        stock.get() == Ok(0)
+    });
+    consumers.iter().for_each(kill);
+}

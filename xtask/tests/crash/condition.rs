@@ -1,0 +1,147 @@
+//! Conditions: killed while waiting, right after being notified, and at every point of waiting and notifying.
+
+use std::time::Duration;
+
+use mp::{Condition, Lock, LockError, RawValue, Value, ValueGuard, WaitError};
+use mp_sys::child::{ChildProcess, Ended};
+use mp_sys::deadline::Deadline;
+use mp_sys::testing::{Random, ended, eventually, kill, spawn};
+
+use crate::cell::{HANG, Outcome, define_cells};
+use crate::points::at_every_point;
+
+/// A lock, a condition, and how many were woken.
+struct Scene {
+    lock: Lock,
+    condition: Condition,
+    woken: RawValue<u32>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            lock: Lock::new().unwrap(),
+            condition: Condition::new().unwrap(),
+            woken: RawValue::new(0).unwrap(),
+        }
+    }
+
+    /// A process that waits for one notification, and is waiting already.
+    fn waiter(&self) -> ChildProcess {
+        let before = self.condition.n_waiting();
+        let waiter = spawn(|| {
+            let guard = self.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
+            let (notified, _guard) = match self.condition.wait_timeout(guard, HANG) {
+                Ok(woken) => woken,
+                // A victim died while it held the lock: that is told, and this one was woken all the same.
+                Err(WaitError::Lock(error)) => (true, error.into_poisoned().unwrap()),
+                Err(other) => panic!("{other}"),
+            };
+            assert!(notified, "the notification came");
+            self.woken.fetch_add(1);
+        });
+        eventually("it waits", || self.condition.n_waiting() > before);
+        waiter
+    }
+}
+
+/// The one who came first dies; the notification is passed on to the second one.
+fn waiter(kills: u32) -> Outcome {
+    let mut out = Outcome::default();
+    for _ in 0..kills {
+        let scene = Scene::new();
+        let (victim, survivor) = (scene.waiter(), scene.waiter());
+        kill(&victim);
+        out.recover(&victim, || scene.condition.notify(1));
+        out.recoveries.pop();
+        out.expect_end(&survivor);
+    }
+    out
+}
+
+/// The one who came first dies as it wakes up: what it did not take, the second one gets.
+fn just_woken(kills: u32) -> Outcome {
+    let mut out = Outcome::default();
+    let mut random = Random::new();
+    for _ in 0..kills {
+        let stock = Value::new(0_u32).unwrap();
+        let delivered = Condition::new().unwrap();
+        let taken = RawValue::new(0_u32).unwrap();
+        let consume = || {
+            let waits = |stock: &mut ValueGuard<'_, u32>| **stock == 0;
+            let woken = delivered.wait_timeout_while(stock.lock().unwrap(), HANG, waits);
+            let (is_there, mut guard) = match woken {
+                Ok(woken) => woken,
+                Err(WaitError::Lock(LockError::Poisoned(guard))) => (*guard > 0, guard),
+                Err(other) => panic!("{other}"),
+            };
+            assert!(is_there, "what was delivered was found");
+            *guard -= 1;
+            taken.fetch_add(1);
+        };
+        let victim = spawn(consume);
+        eventually("the first one waits", || delivered.n_waiting() == 1);
+        let survivor = spawn(consume);
+        eventually("both wait", || delivered.n_waiting() == 2);
+        random.pause(50_000);
+        *stock.lock().unwrap() += 1;
+        delivered.notify(1);
+        random.pause(30_000);
+        kill(&victim);
+        out.kills += 1;
+        // Whatever the victim took is replaced; else the survivor must find what is there, by itself.
+        let left = stock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
+        stock.clear_poison();
+        let is_gone =
+            *left == 0 && taken.load() < 2 && survivor.wait(Deadline::after(Duration::ZERO)) == Ok(None);
+        drop(left);
+        if is_gone {
+            *stock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap()) += 1;
+            delivered.notify(1);
+        }
+        out.expect_end(&survivor);
+    }
+    out
+}
+
+/// Whoever dies at any point of waiting leaves a condition that works.
+fn every_point_of_wait(_: u32) -> Outcome {
+    let scene = Scene::new();
+    let wait = || {
+        let guard = scene.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
+        drop(scene.condition.wait_timeout(guard, Duration::from_millis(1)));
+    };
+    at_every_point(
+        || scene.lock.clear_poison(),
+        wait,
+        |_| {
+            scene.lock.clear_poison();
+            let next = scene.waiter();
+            scene.condition.notify(1);
+            ended(&next) == Ended::Exited(0)
+        },
+    )
+}
+
+/// Whoever dies at any point of notifying has notified one or nobody, and the next notification works.
+fn every_point_of_notify(_: u32) -> Outcome {
+    let scene = Scene::new();
+    let waiters = std::cell::RefCell::new(Vec::new());
+    at_every_point(
+        || waiters.borrow_mut().push(scene.waiter()),
+        || {
+            scene.condition.notify(1);
+        },
+        |_| {
+            scene.condition.notify_all();
+            waiters.take().iter().all(|waiter| ended(waiter) == Ended::Exited(0))
+        },
+    )
+}
+
+define_cells! {
+    WAITER: "condition", "waiter", waiter;
+    JUST_WOKEN: "condition", "just_woken", just_woken;
+    EVERY_POINT_OF_WAIT: "condition", "every_point_of_wait", every_point_of_wait;
+    EVERY_POINT_OF_NOTIFY: "condition", "every_point_of_notify", every_point_of_notify;
+}
