@@ -15,10 +15,10 @@ pub use start::fork::{fork, fork_anyway};
 
 #[cfg(feature = "shm")]
 pub use shm_core::{
-    Array, ArrayError, ArrayGuard, BoundedSemaphore, Condition, Element, Event, Lock, LockError, LockGuard,
-    LockResult, MemoryError, NameError, Number, Permit, RLock, RLockGuard, RangeError, RawArray, RawValue,
-    Semaphore, SemaphoreError, Value, ValueGuard, WaitError, memory_limit, memory_mapped, named,
-    set_memory_limit, sync,
+    Array, ArrayError, ArrayGuard, Barrier, BarrierError, BoundedSemaphore, Condition, Element, Event, Lock,
+    LockError, LockGuard, LockResult, MemoryError, NameError, Number, Party, Permit, RLock, RLockGuard,
+    RangeError, RawArray, RawValue, Semaphore, SemaphoreError, Value, ValueGuard, WaitError, memory_limit,
+    memory_mapped, named, set_memory_limit, sync,
 };
 
 /// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.

@@ -125,6 +125,18 @@ impl Stamp {
     }
 }
 
+/// The kernel's number of the calling thread. Numbers of threads that ended are used again.
+#[must_use]
+pub fn current_thread() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Whether this process has a thread of this number. Yes if /proc cannot be asked.
+#[must_use]
+pub fn is_thread_of_this_process(thread: u64) -> bool {
+    fs::exists(format!("/proc/self/task/{thread}")).unwrap_or(true)
+}
+
 /// Whether the process behind a pidfd has ended (a zombie has).
 pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];

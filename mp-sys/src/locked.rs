@@ -25,6 +25,7 @@ pub use self::guard::Guard;
 use self::taken::Taken;
 use crate::cells::{self, Element};
 use crate::crash;
+use crate::identity::is_thread_of_this_process;
 use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Acquired, Filling, Generation, Patience, RobustMutex};
 use crate::span::{SPAN_ALIGN, Span};
@@ -148,7 +149,7 @@ impl Locked {
     /// the mapping is kept for nothing, which is harmless.
     fn is_held_by_this_process(&self) -> bool {
         let owner = self.control().mutex.owner();
-        owner != 0 && std::fs::exists(format!("/proc/self/task/{owner}")).unwrap_or(true)
+        owner != 0 && is_thread_of_this_process(u64::from(owner))
     }
 
     /// The address of `bytes` bytes of data from `at` on.

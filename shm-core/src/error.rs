@@ -6,7 +6,7 @@
 //! | [`LockError`] | taking a lock, and whatever takes one inside |
 //! | [`RangeError`] | indices and lengths |
 //! | [`ArrayError`] | both of the last two |
-//! | [`SemaphoreError`], [`WaitError`] | semaphores, conditions |
+//! | [`SemaphoreError`], [`WaitError`], [`BarrierError`] | semaphores, conditions, barriers |
 //! | [`NameError`] | objects with a name |
 //!
 //! An error that happens with a value in hand carries it back: `set` gives the value that was not stored, `get` the value
@@ -150,6 +150,36 @@ pub enum SemaphoreError {
     /// The name cannot be had.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+/// What can go wrong at a barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// A party died or timed out, or somebody called `abort` or `reset`.
+    #[error("the barrier is broken")]
+    Broken,
+    /// The others did not come before the timeout. The barrier is broken now.
+    #[error("the other parties did not come before the timeout: the barrier is broken")]
+    TimedOut,
+    /// All places are taken by other parties.
+    #[error("the barrier has {parties} parties, and all of them are others")]
+    TooManyParties {
+        /// The number of parties.
+        parties: usize,
+    },
+    /// A barrier has at least 1 party, and at most `limit`.
+    #[error("a barrier has 1 to {limit} parties")]
+    Parties {
+        /// The most.
+        limit: usize,
+    },
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The barrier's own lock was not taken.
+    #[error(transparent)]
+    Lock(LockError<()>),
 }
 
 /// Why waiting on a condition failed.

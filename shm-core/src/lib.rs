@@ -17,11 +17,14 @@ pub use arena::release_unused_memory;
 pub use array::{Array, ArrayGuard};
 pub use element::{Element, Number};
 pub use error::{
-    ArrayError, LockError, LockResult, MemoryError, OsError, RangeError, SemaphoreError, WaitError,
+    ArrayError, BarrierError, LockError, LockResult, MemoryError, OsError, RangeError, SemaphoreError,
+    WaitError,
 };
 pub use mp_sys::budget::{limit as memory_limit, mapped as memory_mapped, set_limit as set_memory_limit};
 pub use named::NameError;
 pub use raw_array::RawArray;
 pub use raw_value::RawValue;
-pub use sync::{BoundedSemaphore, Condition, Event, Lock, LockGuard, Permit, RLock, RLockGuard, Semaphore};
+pub use sync::{
+    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Party, Permit, RLock, RLockGuard, Semaphore,
+};
 pub use value::{Value, ValueGuard};

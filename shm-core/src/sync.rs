@@ -7,8 +7,10 @@
 //! | [`Semaphore`] | a number of permits |
 //! | [`BoundedSemaphore`] | the same, never more than at the beginning |
 //! | [`Event`] | a flag to wait for |
+//! | [`Barrier`] | parties that wait for each other |
 //! | [`Condition`] | waiting for a change of what a lock protects |
 
+mod barrier;
 mod bounded;
 mod condition;
 mod event;
@@ -19,6 +21,7 @@ mod wait_guard;
 
 pub use mp_sys::robust::HELD_MAX;
 
+pub use self::barrier::{Barrier, PARTIES_MAX, Party};
 pub use self::bounded::BoundedSemaphore;
 pub use self::condition::{Condition, WAITERS_MAX};
 pub use self::event::Event;

@@ -17,6 +17,9 @@ pub(crate) struct BenchOptions {
     /// Print JSON instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Draw the ratios into this file as well.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<String>,
     /// The rows to measure; all without.
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
@@ -41,6 +44,7 @@ impl BenchOptions {
         Cargo::new("bench --package xtask --bench speed --locked --")
             .arguments(self.quick.then_some("--quick"))
             .arguments(self.json.then_some("--json"))
+            .arguments(self.svg.iter().flat_map(|file| ["--svg", file]))
             .arguments(&self.rows)
     }
 }
@@ -61,9 +65,14 @@ mod tests {
 
     #[test]
     fn options_are_passed_on() {
-        let bench = BenchOptions { quick: true, json: true, rows: vec!["value_lock_increment".to_owned()] };
-        let expected =
-            "cargo bench --package xtask --bench speed --locked -- --quick --json value_lock_increment";
+        let bench = BenchOptions {
+            quick: true,
+            json: true,
+            svg: Some("ratios.svg".to_owned()),
+            rows: vec!["value_lock_increment".to_owned()],
+        };
+        let expected = "cargo bench --package xtask --bench speed --locked -- --quick --json --svg ratios.svg \
+                        value_lock_increment";
         assert_eq!(bench.command().to_string(), expected);
         let crash = CrashOptions { long: true, json: false, cells: vec!["value:mid_set".to_owned()] };
         assert!(crash.command().to_string().ends_with("--test crash -- --matrix --long value:mid_set"));

@@ -3,6 +3,7 @@
 #![expect(clippy::mem_forget, reason = "a forgotten guard is one of the cases")]
 
 mod arena;
+mod barrier;
 mod condition;
 mod kills;
 mod limits;
@@ -13,6 +14,7 @@ mod sync;
 fn main() -> std::process::ExitCode {
     let tests = [
         arena::TESTS,
+        barrier::TESTS,
         condition::TESTS,
         kills::TESTS,
         limits::TESTS,

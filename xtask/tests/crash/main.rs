@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
 
+mod barrier;
 mod cell;
 mod condition;
 mod creation;
@@ -57,6 +58,10 @@ cells! {
     semaphore_every_point_of_add: signals::SEMAPHORE_EVERY_POINT_OF_ADD;
     event_waiter: signals::EVENT_WAITER;
     event_just_woken: signals::EVENT_JUST_WOKEN;
+    barrier_waiter: barrier::WAITER;
+    barrier_registered: barrier::REGISTERED;
+    barrier_every_point_of_wait: barrier::EVERY_POINT_OF_WAIT;
+    barrier_every_point_of_reset: barrier::EVERY_POINT_OF_RESET;
     condition_waiter: condition::WAITER;
     condition_just_woken: condition::JUST_WOKEN;
     condition_every_point_of_wait: condition::EVERY_POINT_OF_WAIT;
