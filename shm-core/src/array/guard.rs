@@ -8,7 +8,7 @@ use crate::array::Array;
 use crate::element::Element;
 use crate::protected::PanicWatch;
 
-/// An [`Array`](crate::Array) lent in place, as a slice. Dropping it releases the lock.
+/// An [`Array`] lent in place, as a slice. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
 #[derive(Debug)]
