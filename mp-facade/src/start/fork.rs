@@ -54,7 +54,7 @@ where
 }
 
 /// As [`fork`], even while other threads run or the caller holds guards: the caller takes the responsibility by
-/// `unsafe { ForkAnyway::new() }`.
+/// [`ForkAnyway::new`], which is unsafe to call.
 ///
 /// # Errors
 /// As [`fork`], but never `OtherThreads` and `GuardHeld`.
