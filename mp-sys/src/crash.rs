@@ -37,13 +37,6 @@ pub fn die_at(n: u64) {
     LEFT.store(n, Ordering::Relaxed);
 }
 
-/// How many more points this process survives, so that a test can tell "not reached" from "never armed".
-#[cfg(feature = "crash-points")]
-#[must_use]
-pub fn points_left() -> u64 {
-    LEFT.load(Ordering::Relaxed)
-}
-
 #[cfg(feature = "crash-points")]
 #[cold]
 fn die() -> ! {

@@ -167,7 +167,7 @@ impl<T: Element> Array<T> {
     pub fn get(&self, index: usize) -> Result<T, ArrayError<T>> {
         RangeError::check(index, 1, self.len)?;
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        Ok(self.unless_poisoned(held.read(Self::place(index)))?)
+        Ok(self.protected.unless_poisoned(held.read(Self::place(index)))?)
     }
 
     /// Replaces element `index`.
@@ -178,7 +178,7 @@ impl<T: Element> Array<T> {
     pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError<T>> {
         RangeError::check(index, 1, self.len)?;
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        let value = self.unless_poisoned(value)?;
+        let value = self.protected.unless_poisoned(value)?;
         Self::commit(&mut held, index, value);
         Ok(())
     }
@@ -194,7 +194,7 @@ impl<T: Element> Array<T> {
         let mut into = vec![T::zeroed(); count];
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         held.read_slice(Self::place(start), &mut into);
-        Ok(self.unless_poisoned(into)?)
+        Ok(self.protected.unless_poisoned(into)?)
     }
 
     /// Copies the elements from `at` on into `into`, at one moment.
@@ -205,7 +205,7 @@ impl<T: Element> Array<T> {
         RangeError::check(at, into.len(), self.len)?;
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         held.read_slice(Self::place(at), into);
-        Ok(self.unless_poisoned(())?)
+        Ok(self.protected.unless_poisoned(())?)
     }
 
     /// Copies `values` over the elements from `at` on, under one lock.
@@ -249,7 +249,7 @@ impl<T: Element> Array<T> {
         let mut into = vec![T::zeroed(); self.len];
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         held.read_slice(Self::FIRST, &mut into);
-        self.unless_poisoned(into)
+        self.protected.unless_poisoned(into)
     }
 
     /// Takes the lock, waiting until it is free, and lends the elements in place.
@@ -284,7 +284,7 @@ impl<T: Element> Array<T> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let data = held.into_slice_guard(Self::FIRST, self.len);
         let guard = ArrayGuard { owner: self, watch: PanicWatch::start(), data };
-        self.unless_poisoned(guard)
+        self.protected.unless_poisoned(guard)
     }
 
     /// Whether a holder died or panicked, and nobody cleared that.
@@ -301,18 +301,7 @@ impl<T: Element> Array<T> {
     /// Takes the lock with the section open, unless the array is poisoned.
     fn open_to_write(&self) -> LockResult<Held<'_>> {
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        if self.is_poisoned() {
-            return Err(LockError::Poisoned(held));
-        }
-        Ok(open_section(held))
-    }
-
-    #[inline]
-    fn unless_poisoned<G>(&self, given: G) -> LockResult<G> {
-        if self.protected.is_poisoned() {
-            return Err(LockError::Poisoned(given));
-        }
-        Ok(given)
+        Ok(open_section(self.protected.unless_poisoned(held)?))
     }
 
     /// Where element `index` lies. The caller checked it against the length, so nothing overflows: the array has room.

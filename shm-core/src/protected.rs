@@ -9,17 +9,18 @@
 //! stored, and then the section is closed, and then the kernel is told that the lock is consistent. Dying between any two
 //! of these steps leaves a state in which the next one does the same.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
-use mp_sys::locked::{Held, Locked};
+use mp_sys::locked::{CONTROL_WORDS, Held, Locked};
 use mp_sys::memory::MemoryError;
 use mp_sys::named::Segment;
 use mp_sys::robust::{AcquireError, Patience};
 use mp_sys::span::Span;
 
 use crate::arena;
+use crate::error::{LockError, LockResult};
 use crate::named::{self, NameError};
 
 /// Nothing is lent: a holder that dies leaves the data whole.
@@ -27,7 +28,7 @@ const QUIET: u32 = 0;
 /// The data is lent or half written: a holder that dies leaves it poisoned.
 pub(crate) const OPEN: u32 = 1;
 /// A holder died or panicked while the section was open.
-pub(crate) const POISONED: u32 = 1;
+const POISONED: u32 = 1;
 
 /// Puts right what a dead holder left half done, if the object keeps a journal. Must be repeatable.
 pub(crate) type Redo = fn(&mut Held<'_>);
@@ -103,21 +104,45 @@ impl Protected {
 
     #[inline]
     pub(crate) fn is_poisoned(&self) -> bool {
-        let [_, poison] = self.locked.words();
-        poison.load(Ordering::Relaxed) != 0
+        is_poisoned(self.locked.words())
     }
 
     pub(crate) fn clear_poison(&self) {
-        let [_, poison] = self.locked.words();
-        poison.store(0, Ordering::Release);
+        clear_poison(self.locked.words());
     }
 
     /// What a guard does that is dropped by a panic, while it holds the lock.
     #[cold]
     pub(crate) fn poison(&self) {
-        let [_, poison] = self.locked.words();
-        poison.store(POISONED, Ordering::Release);
+        poison(self.locked.words());
     }
+
+    /// What an operation gives: itself, or inside the error.
+    // Not `always`: in debug builds the copies of a large value would all lie in the caller's frame.
+    #[inline]
+    pub(crate) fn unless_poisoned<G>(&self, given: G) -> LockResult<G> {
+        if self.is_poisoned() {
+            return Err(LockError::Poisoned(given));
+        }
+        Ok(given)
+    }
+}
+
+/// The control words of a lock with poison.
+type Words = [AtomicU32; CONTROL_WORDS];
+
+#[inline]
+pub(crate) fn is_poisoned([_, poison]: &Words) -> bool {
+    poison.load(Ordering::Relaxed) != 0
+}
+
+pub(crate) fn clear_poison([_, poison]: &Words) {
+    poison.store(0, Ordering::Release);
+}
+
+#[cold]
+pub(crate) fn poison([_, poison]: &Words) {
+    poison.store(POISONED, Ordering::Release);
 }
 
 /// From here on, the data may be half changed; the section closes with the release of the lock.
@@ -131,9 +156,9 @@ pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
 /// The newest holder died.
 #[cold]
 pub(crate) fn take_over(held: &mut Held<'_>, redo: Redo) {
-    let [section, poison] = held.words();
+    let [section, _] = held.words();
     if section.load(Ordering::Relaxed) == OPEN {
-        poison.store(POISONED, Ordering::Release);
+        poison(held.words());
         crash::point();
         section.store(QUIET, Ordering::Release);
         crash::point();

@@ -13,6 +13,7 @@
 mod barrier;
 mod bounded;
 mod condition;
+mod dead;
 mod event;
 mod lock;
 mod rlock;

@@ -130,7 +130,7 @@ impl<T: Element> Value<T> {
     #[inline]
     pub fn get(&self) -> LockResult<T> {
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        self.unless_poisoned(Self::current(&held))
+        self.protected.unless_poisoned(Self::current(&held))
     }
 
     /// Replaces the value.
@@ -141,7 +141,7 @@ impl<T: Element> Value<T> {
     #[inline]
     pub fn set(&self, value: T) -> Result<(), LockError<T>> {
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        let value = self.unless_poisoned(value)?;
+        let value = self.protected.unless_poisoned(value)?;
         Self::commit(&mut held, value);
         Ok(())
     }
@@ -153,7 +153,7 @@ impl<T: Element> Value<T> {
     #[inline]
     pub fn replace(&self, value: T) -> LockResult<T> {
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        let value = self.unless_poisoned(value)?;
+        let value = self.protected.unless_poisoned(value)?;
         let previous = Self::current(&held);
         Self::commit(&mut held, value);
         Ok(previous)
@@ -168,7 +168,7 @@ impl<T: Element> Value<T> {
     #[inline]
     pub fn update(&self, change: impl FnOnce(T) -> T) -> LockResult<T> {
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        let previous = self.unless_poisoned(Self::current(&held))?;
+        let previous = self.protected.unless_poisoned(Self::current(&held))?;
         Self::commit(&mut held, change(previous));
         Ok(previous)
     }
@@ -207,10 +207,7 @@ impl<T: Element> Value<T> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let at = Self::current_place(&held);
         let guard = ValueGuard { owner: self, watch: PanicWatch::start(), data: held.into_guard(at) };
-        if self.protected.is_poisoned() {
-            return Err(LockError::Poisoned(guard));
-        }
-        Ok(guard)
+        self.protected.unless_poisoned(guard)
     }
 
     /// Whether a holder died or panicked, and nobody cleared that.
@@ -222,14 +219,6 @@ impl<T: Element> Value<T> {
     /// Says that the value is in order again; typically after storing a good one through the poisoned guard.
     pub fn clear_poison(&self) {
         self.protected.clear_poison();
-    }
-
-    #[inline]
-    fn unless_poisoned(&self, value: T) -> LockResult<T> {
-        if self.protected.is_poisoned() {
-            return Err(LockError::Poisoned(value));
-        }
-        Ok(value)
     }
 
     #[inline]

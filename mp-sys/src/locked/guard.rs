@@ -2,9 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
 
-use crate::locked::{CONTROL_WORDS, Held};
+use crate::locked::Held;
 
 /// A held lock that lends its data in place. Dropping it releases the lock.
 #[derive(Debug)]
@@ -13,14 +12,7 @@ pub struct Guard<'a, T: ?Sized> {
     pub(super) held: Held<'a>,
 }
 
-impl<'a, T: ?Sized> Guard<'a, T> {
-    /// The control words.
-    #[inline]
-    #[must_use]
-    pub fn words(&self) -> &'a [AtomicU32; CONTROL_WORDS] {
-        self.held.words()
-    }
-
+impl<T: ?Sized> Guard<'_, T> {
     /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
     #[inline]
     #[must_use]

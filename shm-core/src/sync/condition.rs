@@ -28,13 +28,14 @@ use std::time::Duration;
 use mp_sys::adaptive::Budget;
 use mp_sys::cells::{WaiterPlace, Waiters};
 use mp_sys::crash;
-use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::deadline::Deadline;
 use mp_sys::futex::SLICE;
 use mp_sys::identity::Stamp;
 use mp_sys::memory::MemoryError;
 
 use crate::arena;
 use crate::error::{TOO_LARGE, WaitError};
+use crate::sync::dead::{Look, is_turn_to_look};
 use crate::sync::wait_guard::WaitGuard;
 
 /// The most processes and threads that wait on one condition at the same time.
@@ -297,36 +298,26 @@ impl Condition {
         self.waiters.used_places().iter().filter(|place| place.signal.get() == WAITING).count()
     }
 
-    /// Looks for the dead, unless somebody did within the last half slice; tells whether it did.
+    /// Looks for the dead, unless somebody did just now; tells whether it did.
     fn look_for_the_dead(&self) -> bool {
-        let last = &self.waiters.head().last_look;
-        let (then, now) = (last.load(Ordering::Relaxed), now_nanos());
-        let half = u64::try_from(SLICE.as_nanos() / 2).unwrap_or(u64::MAX);
-        let is_mine = now.saturating_sub(then) >= half
-            && last.compare_exchange(then, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_mine {
+        let is_turn = is_turn_to_look(&self.waiters.head().last_look);
+        if is_turn {
             self.clear_places_of_the_dead();
         }
-        is_mine
+        is_turn
     }
 
     /// Frees the places of dead processes, and passes on the notifications that they took with them.
     fn clear_places_of_the_dead(&self) {
-        let mut known: Vec<(u64, bool)> = Vec::new();
+        let mut look = Look::default();
+        let own = Stamp::current().to_bits();
         for place in self.waiters.used_places() {
             let owner = place.owner.load(Ordering::SeqCst);
             if owner == NOBODY {
                 continue;
             }
-            let is_dead =
-                known.iter().find(|(stamp, _)| *stamp == owner).map(|(_, dead)| *dead).unwrap_or_else(|| {
-                    let dead = Stamp::from_bits(owner).is_some_and(|stamp| !stamp.is_alive());
-                    known.push((owner, dead));
-                    dead
-                });
             // The one who clears takes the place over first: if it dies as well, the next one does all of this again.
-            let own = Stamp::current().to_bits();
-            if !is_dead || !place.exchange_owner(owner, own) {
+            if !look.is_dead(owner) || !place.exchange_owner(owner, own) {
                 continue;
             }
             crash::point();

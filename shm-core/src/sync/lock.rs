@@ -112,10 +112,7 @@ impl Lock {
     fn lock_with(&self, patience: Patience) -> LockResult<LockGuard<'_>> {
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let guard = LockGuard { lock: self, watch: PanicWatch::start(), held };
-        if self.protected.is_poisoned() {
-            return Err(LockError::Poisoned(guard));
-        }
-        Ok(guard)
+        self.protected.unless_poisoned(guard)
     }
 
     /// Whether a holder died or panicked, and nobody cleared that.

@@ -1,7 +1,6 @@
 //! `RLock`: a lock that its holder may take again.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mp_sys::locked::CONTROL_BYTES;
@@ -14,7 +13,9 @@ use mp_sys::robust::Patience;
 use crate::arena;
 use crate::error::{LockError, LockResult, TOO_LARGE};
 use crate::named::{self, NameError};
-use crate::protected::{FOR_EVER, OPEN, POISONED, PanicWatch, no_journal, take_over, within};
+use crate::protected::{
+    FOR_EVER, OPEN, PanicWatch, clear_poison, is_poisoned, no_journal, poison, take_over, within,
+};
 
 /// Bytes of the lock in shared memory.
 const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
@@ -127,14 +128,12 @@ impl RLock {
     /// Whether a holder died or panicked, and nobody cleared that.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        let [_, poison] = self.entry.words();
-        poison.load(Ordering::Relaxed) != 0
+        is_poisoned(self.entry.words())
     }
 
     /// Says that what the lock protects is in order again.
     pub fn clear_poison(&self) {
-        let [_, poison] = self.entry.words();
-        poison.store(0, Ordering::Release);
+        clear_poison(self.entry.words());
     }
 }
 
@@ -158,8 +157,7 @@ impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         // An inherited guard, in a forked child, holds nothing.
         if self.watch.panicked() && self.entered.is_held_here() {
-            let [_, poison] = self.lock.entry.words();
-            poison.store(POISONED, Ordering::Release);
+            poison(self.lock.entry.words());
         }
     }
 }

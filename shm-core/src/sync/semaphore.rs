@@ -24,7 +24,7 @@ use std::time::Duration;
 use mp_sys::adaptive::Budget;
 use mp_sys::cells::SignalledWords;
 use mp_sys::crash;
-use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use mp_sys::futex::SLICE;
 use mp_sys::identity::Stamp;
@@ -33,6 +33,7 @@ use mp_sys::named::Segment;
 use crate::arena;
 use crate::error::{SemaphoreError, TOO_LARGE};
 use crate::named::{self, NameError};
+use crate::sync::dead::{Look, is_turn_to_look};
 
 /// The most permits that a semaphore may have, taken or not.
 pub const PERMITS_MAX: usize = 65_536;
@@ -249,36 +250,22 @@ impl Semaphore {
         Ok(())
     }
 
-    /// Looks for the dead, unless somebody did within the last slice.
+    /// Looks for the dead, unless somebody did just now.
     fn look_for_the_dead(&self) {
-        let Some(last) = self.permits.words().get(LAST_LOOK) else { return };
-        let (then, now) = (last.load(Ordering::Relaxed), now_nanos());
-        let slice = u64::try_from(SLICE.as_nanos()).unwrap_or(u64::MAX);
-        // Half a slice: waiters that began together would else leave it to each other, and to the next round.
-        let is_due = now.saturating_sub(then) >= slice / 2;
-        if is_due && last.compare_exchange(then, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if self.permits.words().get(LAST_LOOK).is_some_and(is_turn_to_look) {
             self.free_permits_of_the_dead();
         }
     }
 
     fn free_permits_of_the_dead(&self) {
-        // Many permits have few holders.
-        let mut known: Vec<(u64, bool)> = Vec::new();
+        let mut look = Look::default();
         let mut freed = 0_u32;
         for slot in self.slots() {
             let bits = slot.load(Ordering::Relaxed);
             if bits == NONE || bits == FREE {
                 continue;
             }
-            let is_dead = match known.iter().find(|(holder, _)| *holder == bits) {
-                Some((_, is_dead)) => *is_dead,
-                None => {
-                    let is_dead = Stamp::from_bits(bits).is_some_and(|holder| !holder.is_alive());
-                    known.push((bits, is_dead));
-                    is_dead
-                }
-            };
-            if is_dead && exchange(slot, bits, FREE) {
+            if look.is_dead(bits) && exchange(slot, bits, FREE) {
                 freed = freed.saturating_add(1);
             }
         }

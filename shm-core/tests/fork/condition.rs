@@ -154,10 +154,9 @@ fn a_late_comer_gets_no_old_notification() {
     drop(guard);
 }
 
-fn waiters_at_the_limit_and_one_above() {
-    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
-    // Threads of one process stand in for a thousand processes.
-    let many = spawn(|| {
+/// A process whose threads fill all places: they stand in for a thousand processes.
+fn crowd(lock: &Lock, condition: &Condition) -> ChildProcess {
+    let crowd = spawn(|| {
         std::thread::scope(|scope| {
             for _ in 0..WAITERS_MAX {
                 let wait = || drop(condition.wait(lock.lock().unwrap()).unwrap());
@@ -166,6 +165,12 @@ fn waiters_at_the_limit_and_one_above() {
         });
     });
     eventually("all wait", || condition.n_waiting() == WAITERS_MAX);
+    crowd
+}
+
+fn waiters_at_the_limit_and_one_above() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let many = crowd(&lock, &condition);
     let refused = condition.wait(lock.lock().unwrap());
     let Err(WaitError::TooManyWaiters(guard)) = refused else { panic!("{refused:?}") };
     drop(guard);
@@ -175,15 +180,7 @@ fn waiters_at_the_limit_and_one_above() {
 
 fn places_of_the_dead_are_used_again() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
-    let many = spawn(|| {
-        std::thread::scope(|scope| {
-            for _ in 0..WAITERS_MAX {
-                let wait = || drop(condition.wait(lock.lock().unwrap()).unwrap());
-                std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, wait).unwrap();
-            }
-        });
-    });
-    eventually("all wait", || condition.n_waiting() == WAITERS_MAX);
+    let many = crowd(&lock, &condition);
     kill(&many);
     lock.clear_poison();
     let (notified, guard) = condition.wait_timeout(lock.lock().unwrap(), Duration::from_millis(1)).unwrap();
