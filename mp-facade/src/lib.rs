@@ -10,15 +10,19 @@ pub use child::Child;
 pub use exit::ExitError;
 pub use mp_sys::OsError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
+#[cfg(any(feature = "shm", feature = "ipc"))]
+pub use mp_sys::memory::MemoryError;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 pub use start::fork::{fork, fork_anyway};
 
+#[cfg(feature = "ipc")]
+pub use kernel_ipc::{RecvError, SendError, limits};
 #[cfg(feature = "shm")]
 pub use shm_core::{
     Array, ArrayError, ArrayGuard, Barrier, BarrierError, BoundedSemaphore, Condition, Element, Event, Lock,
-    LockError, LockGuard, LockResult, MemoryError, NameError, Number, Party, Permit, RLock, RLockGuard,
-    RangeError, RawArray, RawValue, Semaphore, SemaphoreError, Value, ValueGuard, WaitError, memory_limit,
-    memory_mapped, named, set_memory_limit, sync,
+    LockError, LockGuard, LockResult, NameError, Number, Party, Permit, RLock, RLockGuard, RangeError,
+    RawArray, RawValue, Semaphore, SemaphoreError, Value, ValueGuard, WaitError, memory_limit, memory_mapped,
+    named, set_memory_limit, sync,
 };
 
 /// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.

@@ -1,0 +1,123 @@
+//! What can go wrong, one small enum for each family of operations.
+//!
+//! | enum | of |
+//! |---|---|
+//! | [`SendError`] | sending on a pipe or a connection |
+//! | [`RecvError`] | receiving from one |
+//!
+//! What was not sent still belongs to the caller, since values are sent by reference. Bytes that are no value of the
+//! expected type come with the error.
+
+use std::fmt;
+
+pub use mp_sys::OsError;
+pub use mp_sys::memory::MemoryError;
+
+use crate::limits::{DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
+
+/// Why a message was not sent. Nothing of it is in the pipe then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// Nobody can receive any more: all copies of the other end are closed, or one of them called `shutdown`.
+    #[error("the other end is closed")]
+    Closed,
+    /// The pipe has no room now (`try_send` only).
+    #[error("the pipe is full")]
+    Full,
+    /// The pipe had no room until the timeout.
+    #[error("the pipe was full until the timeout")]
+    TimedOut,
+    /// The encoded message is longer than a message may be.
+    #[error("a message of {found} bytes is over the limit of {MESSAGE_BYTES_MAX} bytes")]
+    TooLarge {
+        /// Bytes of the encoded message.
+        found: usize,
+    },
+    /// The value cannot be encoded: its own `Serialize` says no, or it needs a format that describes itself.
+    #[error("the value cannot be encoded: {0}")]
+    Encode(String),
+    /// The value holds more descriptors and shared objects than one message carries.
+    #[error("a message carries at most {DESCRIPTORS_MAX} descriptors")]
+    TooManyDescriptors,
+    /// This user has as many descriptors under way in sockets as the limit of open files allows; they are free again
+    /// when somebody receives them.
+    #[error("too many descriptors are under way")]
+    DescriptorsInFlight,
+    /// There is no shared memory for a message that is too long for one packet.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to send: {0}")]
+    System(#[source] OsError),
+}
+
+/// Why there is no message.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// All messages were received, and nobody can send any more: all copies of the other end are closed, or one of them
+    /// called `shutdown`.
+    #[error("the other end is closed")]
+    Closed,
+    /// There is no message now (`try_recv` only).
+    #[error("there is no message")]
+    Empty,
+    /// There was no message until the timeout.
+    #[error("there was no message until the timeout")]
+    TimedOut,
+    /// The message is longer than the buffer that it was to be put in. It is lost; the next one is not.
+    #[error("a message of {found} bytes does not fit")]
+    TooLarge {
+        /// Bytes of the message.
+        found: usize,
+    },
+    /// The message is no value of the expected type. It was taken out of the pipe, and its bytes are here; the next
+    /// message can be received.
+    #[error("the message is no value of the expected type: {reason}")]
+    Decode {
+        /// What the decoder says.
+        reason: String,
+        /// The bytes of the message.
+        bytes: Vec<u8>,
+    },
+    /// The message is of another type than this end expects. It was taken out of the pipe, and its bytes are here.
+    #[error("the message is of another type than this end receives")]
+    WrongType {
+        /// The bytes of the message.
+        bytes: Vec<u8>,
+    },
+    /// What arrived is no message of this library. It was taken out of the pipe.
+    #[error("what arrived is no message: {0}")]
+    Malformed(&'static str),
+    /// This process has no free descriptors for those in the message, which is lost.
+    #[error("no free file descriptor for those in the message")]
+    OutOfDescriptors,
+    /// There is no memory for the message, which is lost.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to receive: {0}")]
+    System(#[source] OsError),
+}
+
+impl fmt::Debug for RecvError {
+    /// As derived, but for the bytes, of which only the number is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = |bytes: &Vec<u8>| format!("{} bytes", bytes.len());
+        match self {
+            Self::Closed => f.write_str("Closed"),
+            Self::Empty => f.write_str("Empty"),
+            Self::TimedOut => f.write_str("TimedOut"),
+            Self::TooLarge { found } => f.debug_struct("TooLarge").field("found", found).finish(),
+            Self::Decode { reason, bytes } => {
+                f.debug_struct("Decode").field("reason", reason).field("bytes", &length(bytes)).finish()
+            }
+            Self::WrongType { bytes } => f.debug_struct("WrongType").field("bytes", &length(bytes)).finish(),
+            Self::Malformed(what) => f.debug_tuple("Malformed").field(what).finish(),
+            Self::OutOfDescriptors => f.write_str("OutOfDescriptors"),
+            Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),
+            Self::System(error) => f.debug_tuple("System").field(error).finish(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Public behaviour within one process.
+
+mod errors;
