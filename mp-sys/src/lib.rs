@@ -14,6 +14,8 @@
 //! | [`named`] | segments with a name, for programs that are not each other's children |
 //! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
+//! | [`socket`] | packets between processes, with descriptors inside |
+//! | [`travel`] | what a message carries besides its bytes |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
@@ -50,11 +52,14 @@ mod os_error;
 pub mod reentrant;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]
 pub mod robust;
+#[expect(unsafe_code, reason = "the number of a descriptor that an inherited value owns")]
+pub mod socket;
 #[expect(unsafe_code, reason = "addresses inside a mapping")]
 pub mod span;
 #[cfg(feature = "testing")]
 #[expect(unsafe_code, reason = "what tests do to their own process")]
 pub mod testing;
+pub mod travel;
 
 pub use os_error::OsError;
 

@@ -6,12 +6,14 @@
 mod adaptive;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod children;
+mod endpoints;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod fork_awareness;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod locks;
 
 fn main() -> std::process::ExitCode {
-    let tests = [adaptive::TESTS, children::TESTS, fork_awareness::TESTS, locks::TESTS].concat();
+    let tests =
+        [adaptive::TESTS, children::TESTS, endpoints::TESTS, fork_awareness::TESTS, locks::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }

@@ -1,0 +1,322 @@
+//! One end of a pair of sockets that carries whole packets, with descriptors inside them.
+//!
+//! A packet of a SEQPACKET socket arrives whole or not at all, whoever is killed, and several processes may send to and
+//! receive from one end without ever mixing packets. What is added here:
+//!
+//! - **A packet is never empty**, since the kernel reports the end of the stream as one: each begins with four bytes.
+//!
+//!   | byte | what |
+//!   |---|---|
+//!   | 0 | the magic number |
+//!   | 1 | the version of the form |
+//!   | 2 | the CPU that the sender ran on, plus one; 0 for unknown |
+//!   | 3 | the number of descriptors in the packet |
+//!
+//!   Then come [`HEAD_BYTES`] bytes whose meaning is the tier's, and the body.
+//! - **Waiting is adaptive** (see [`crate::adaptive`]): a receiver spins while the newest packet came from another CPU, and
+//!   sleeps in the kernel at once when it came from its own. It sleeps in slices of [`SLICE`]: the kernel wakes one of
+//!   several receivers, and if that one is killed before it looks, the others would sleep beside a packet.
+//! - **Descriptors that do not arrive are noticed** (`MSG_CTRUNC`, and the count in byte 3).
+//!
+//! Source: unix(7), recvmsg(2), cmsg(3).
+
+mod attempt;
+mod registry;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+
+use self::attempt::{receive_once, send_once};
+pub use self::registry::close_all_but;
+use crate::OsError;
+use crate::adaptive::{Budget, current_cpu};
+use crate::deadline::Deadline;
+use crate::robust::Patience;
+
+/// Bytes of a packet's head that the tier has for itself.
+pub const HEAD_BYTES: usize = 12;
+/// Bytes before a packet's body: those of this module, and the tier's.
+pub const OVERHEAD_BYTES: usize = PROLOGUE_BYTES + HEAD_BYTES;
+/// Descriptors that the kernel takes in one packet (`SCM_MAX_FD`).
+pub const DESCRIPTORS_MAX: usize = 253;
+/// The longest that a sleeper goes without looking itself.
+pub const SLICE: Duration = Duration::from_millis(40);
+
+const PROLOGUE_BYTES: usize = 4;
+const MAGIC: u8 = 0xb5;
+const VERSION: u8 = 1;
+
+/// Why a packet was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendFailure {
+    /// Nobody can receive it.
+    Closed,
+    /// There was no room, for as long as the caller was willing to wait.
+    Full,
+    /// The packet is too long for this socket, whatever there is room for.
+    TooLong,
+    /// More than [`DESCRIPTORS_MAX`] descriptors.
+    TooManyDescriptors,
+    /// This user has too many descriptors under way in sockets.
+    DescriptorsInFlight,
+    /// The kernel refused for another reason.
+    System(OsError),
+}
+
+/// Why there is no packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiveFailure {
+    /// Nobody can send any more, and all that was sent was received.
+    Closed,
+    /// There was none, for as long as the caller was willing to wait.
+    Empty,
+    /// A packet came that is not of this form; it is gone.
+    Malformed(&'static str),
+    /// A packet came whose descriptors this process has no room for; it is gone.
+    OutOfDescriptors,
+    /// The kernel refused for another reason.
+    System(OsError),
+}
+
+/// A packet that arrived. Its body lies in the buffer that the caller gave.
+#[derive(Debug)]
+pub struct Received {
+    /// The tier's part of the head.
+    pub head: [u8; HEAD_BYTES],
+    /// Bytes of the body, which may be more than the buffer had room for.
+    pub body_len: usize,
+    /// The descriptors, closed on exec.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// One end of a pair of packet sockets.
+#[derive(Debug)]
+pub struct Endpoint {
+    file: Arc<OwnedFd>,
+    budget: Budget,
+    /// Where the newest packet came from, plus one; 0 while unknown.
+    peer_cpu: AtomicU32,
+}
+
+impl Endpoint {
+    /// Makes two ends that are connected.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn pair() -> Result<(Self, Self), OsError> {
+        let flags = SocketFlags::CLOEXEC;
+        let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        Ok((Self::adopt(one)?, Self::adopt(other)?))
+    }
+
+    /// Takes a descriptor that somebody else made.
+    ///
+    /// # Errors
+    /// The descriptor, if it is no local packet socket.
+    pub fn of(file: OwnedFd) -> Result<Self, OwnedFd> {
+        let is_local = sockopt::socket_domain(&file) == Ok(AddressFamily::UNIX);
+        if !is_local || sockopt::socket_type(&file) != Ok(SocketType::SEQPACKET) {
+            return Err(file);
+        }
+        match set_slices(&file) {
+            Ok(()) => Ok(Self::registered(file)),
+            Err(_) => Err(file),
+        }
+    }
+
+    /// A further descriptor of the same end, independent of this one.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn duplicate(&self) -> Result<Self, OsError> {
+        let file = self.file.try_clone().map_err(OsError::from)?;
+        let copy = Self::registered(file);
+        copy.peer_cpu.store(self.peer_cpu.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(copy)
+    }
+
+    fn adopt(file: OwnedFd) -> Result<Self, OsError> {
+        set_slices(&file)?;
+        Ok(Self::registered(file))
+    }
+
+    fn registered(file: OwnedFd) -> Self {
+        let file = Arc::new(file);
+        registry::register(&file);
+        Self { file, budget: Budget::new(), peer_cpu: AtomicU32::new(0) }
+    }
+
+    /// The descriptor, for a message that it is to travel in.
+    #[must_use]
+    pub fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
+    }
+
+    /// Sends one packet, whole or not at all.
+    ///
+    /// # Errors
+    /// [`SendFailure`]: nothing was sent.
+    pub fn send(
+        &self,
+        head: [u8; HEAD_BYTES],
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> Result<(), SendFailure> {
+        let Patience::Until(deadline) = patience else {
+            return self.try_send(head, body, descriptors);
+        };
+        if deadline.remaining() >= SLICE {
+            match send_once(&self.file, head, body, descriptors, attempt::Mode::Sleep) {
+                Err(SendFailure::Full) => {}
+                outcome => return outcome,
+            }
+        }
+        // The first slice ended; or somebody made the descriptor non-blocking: so not that way again.
+        loop {
+            match self.try_send(head, body, descriptors) {
+                Err(SendFailure::Full) if !deadline.has_passed() => {
+                    self.ready(PollFlags::OUT, deadline).map_err(SendFailure::System)?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_send(
+        &self,
+        head: [u8; HEAD_BYTES],
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), SendFailure> {
+        send_once(&self.file, head, body, descriptors, attempt::Mode::Try)
+    }
+
+    /// Receives one packet; its body is put into `body` as far as that has room.
+    ///
+    /// # Errors
+    /// [`ReceiveFailure`].
+    pub fn receive(&self, body: &mut [u8], patience: Patience) -> Result<Received, ReceiveFailure> {
+        let Patience::Until(deadline) = patience else {
+            return self.try_receive(body);
+        };
+        // Beside a peer on the same CPU not even one look pays: it could not have run.
+        if !self.peer_shares_cpu() {
+            let mut seen = None;
+            let mut look = || {
+                if seen.is_none() {
+                    seen = Some(self.try_receive(body)).filter(|seen| !is_empty(seen));
+                }
+                seen.is_some()
+            };
+            self.budget.spin(&mut look, || self.peer_cpu());
+            if let Some(outcome) = seen {
+                return outcome;
+            }
+        }
+        if deadline.remaining() >= SLICE {
+            let outcome = self.note(receive_once(&self.file, body, attempt::Mode::Sleep));
+            if !is_empty(&outcome) {
+                return outcome;
+            }
+        }
+        // The first slice ended; or somebody made the descriptor non-blocking: so not that way again.
+        loop {
+            let outcome = self.try_receive(body);
+            if !is_empty(&outcome) || deadline.has_passed() {
+                return outcome;
+            }
+            self.ready(PollFlags::IN, deadline).map_err(ReceiveFailure::System)?;
+        }
+    }
+
+    fn try_receive(&self, body: &mut [u8]) -> Result<Received, ReceiveFailure> {
+        self.note(receive_once(&self.file, body, attempt::Mode::Try))
+    }
+
+    /// Remembers where a packet came from.
+    fn note(&self, outcome: Result<(Received, u8), ReceiveFailure>) -> Result<Received, ReceiveFailure> {
+        let (received, cpu) = outcome?;
+        self.peer_cpu.store(u32::from(cpu), Ordering::Relaxed);
+        Ok(received)
+    }
+
+    fn peer_cpu(&self) -> Option<u32> {
+        self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    fn peer_shares_cpu(&self) -> bool {
+        self.peer_cpu().is_some_and(|cpu| cpu == current_cpu())
+    }
+
+    /// Waits until there is something to receive: a packet, or the end. `false` once `patience` has ended.
+    ///
+    /// # Errors
+    /// As the kernel has it.
+    pub fn wait_readable(&self, patience: Patience) -> Result<bool, OsError> {
+        let deadline = match patience {
+            Patience::None => Deadline::after(Duration::ZERO),
+            Patience::Until(deadline) => deadline,
+        };
+        loop {
+            if self.ready(PollFlags::IN, deadline)? {
+                return Ok(true);
+            }
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Waits for one slice at most.
+    fn ready(&self, flags: PollFlags, deadline: Deadline) -> Result<bool, OsError> {
+        let slice = deadline.remaining().min(SLICE);
+        // Both parts of at most 40 ms fit.
+        let slice = Timespec { tv_sec: 0, tv_nsec: slice.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&*self.file, flags)], Some(&slice)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Ends the stream in both directions, for everybody who has either end. What was sent can still be received.
+    ///
+    /// # Errors
+    /// As the kernel has it.
+    pub fn shut_down(&self) -> Result<(), OsError> {
+        match rustix::net::shutdown(&*self.file, Shutdown::Both) {
+            // The other end is gone: nothing is left to end.
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+impl AsFd for Endpoint {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn is_empty(outcome: &Result<Received, ReceiveFailure>) -> bool {
+    matches!(outcome, Err(ReceiveFailure::Empty))
+}
+
+/// Blocking calls return after a slice. The setting belongs to the socket, so to all descriptors of this end.
+fn set_slices(file: &OwnedFd) -> Result<(), OsError> {
+    sockopt::set_socket_timeout(file, sockopt::Timeout::Recv, Some(SLICE))?;
+    sockopt::set_socket_timeout(file, sockopt::Timeout::Send, Some(SLICE))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! The endpoints that this process has, so that a forked child can give up those that it was not handed.
+//!
+//! The kernel reports the end of a stream when the last copy of the other end is closed, and a fork copies them all. A
+//! child that does not use an endpoint must not hold the end of the stream back.
+//!
+//! An endpoint cannot simply be closed: some inherited value still owns the number, would use it, and close it again when
+//! it is dropped. So its number is made to mean something harmless, an end of a pair whose other end is closed: whoever
+//! uses it is told that the stream has ended.
+
+use std::collections::HashSet;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Weak};
+
+use rustix::io::{DupFlags, dup3};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::OsError;
+use crate::fork::PerProcess;
+
+/// A child begins with its parent's: it has them all.
+static ENDPOINTS: PerProcess<Endpoints> = PerProcess::inherited();
+
+#[derive(Debug, Default)]
+struct Endpoints {
+    files: Vec<Weak<OwnedFd>>,
+    /// At this many entries, those of closed endpoints are removed.
+    clean_at: usize,
+}
+
+/// Entries below which cleaning does not pay.
+const CLEAN_AT_MIN: usize = 64;
+
+pub(super) fn register(file: &Arc<OwnedFd>) {
+    let mut endpoints = ENDPOINTS.lock();
+    if endpoints.files.len() >= endpoints.clean_at {
+        endpoints.files.retain(|file| file.strong_count() > 0);
+        // Twice what is left, so that each entry is looked at a bounded number of times.
+        endpoints.clean_at = endpoints.files.len().saturating_mul(2).max(CLEAN_AT_MIN);
+    }
+    endpoints.files.push(Arc::downgrade(file));
+}
+
+/// Gives up every endpoint of this process but those whose numbers are in `keep`: they are at their end from now on.
+///
+/// # Errors
+/// `EMFILE`: then all are as they were.
+pub fn close_all_but(keep: &HashSet<RawFd>) -> Result<(), OsError> {
+    let given_up: Vec<Arc<OwnedFd>> = {
+        let endpoints = ENDPOINTS.lock();
+        let open = endpoints.files.iter().filter_map(Weak::upgrade);
+        open.filter(|file| !keep.contains(&file.as_raw_fd())).collect()
+    };
+    if given_up.is_empty() {
+        return Ok(());
+    }
+    let (ended, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    drop(other);
+    for file in &given_up {
+        replace(file, &ended)?;
+    }
+    Ok(())
+}
+
+/// Makes the number of `file` a copy of `with`.
+fn replace(file: &Arc<OwnedFd>, with: &OwnedFd) -> Result<(), OsError> {
+    // SAFETY: `file` owns an open descriptor of this number and stays alive; the second owner is never dropped.
+    let number = unsafe { OwnedFd::from_raw_fd(file.as_raw_fd()) };
+    let mut number = ManuallyDrop::new(number);
+    // dup3 closes what the number meant and gives it its new meaning in one step.
+    Ok(dup3(with, &mut number, DupFlags::CLOEXEC)?)
+}

@@ -1,0 +1,190 @@
+//! What a message carries besides its bytes: a list of descriptors, filled while the message is encoded, and emptied while
+//! it is decoded.
+//!
+//! A handle of a shared object is encoded as a few numbers, of which one is an index into that list. The list belongs to
+//! the thread and to one message: [`encode`] and [`decode`] begin with one of their own and put the outer one back, also
+//! after a panic, so a value that sends or receives while it is encoded itself disturbs nothing. Whoever encodes a handle
+//! elsewhere, for a file or for a ring in shared memory, is told so: bytes alone cannot carry it.
+//!
+//! Indices come from peers. Each is checked against the list; a descriptor that belongs to one value is given out once;
+//! what nobody took is closed.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Why a handle is not encoded or decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TravelError {
+    /// There is no message that could carry it.
+    #[error(
+        "a shared object or descriptor travels inside a message of a pipe or connection only: bytes cannot carry it"
+    )]
+    NoMessage,
+    /// The message has as many descriptors as it may have.
+    #[error("the message carries too many descriptors")]
+    TooMany,
+    /// The message names a descriptor that it does not carry, or names one twice.
+    #[error("the message does not carry this descriptor")]
+    NotCarried,
+}
+
+/// What the thread encodes or decodes at the moment.
+#[derive(Debug, Default)]
+enum Context {
+    #[default]
+    None,
+    Encoding {
+        descriptors: Vec<Arc<OwnedFd>>,
+        limit: usize,
+        overflowed: bool,
+    },
+    Decoding(Vec<Option<OwnedFd>>),
+}
+
+thread_local! {
+    static CONTEXT: RefCell<Context> = const { RefCell::new(Context::None) };
+}
+
+/// Puts the outer context back.
+struct Restore(Option<Context>);
+
+impl Restore {
+    fn enter(context: Context) -> Self {
+        Self(Some(CONTEXT.replace(context)))
+    }
+
+    /// Gives the context that ends.
+    fn leave(mut self) -> Context {
+        self.0.take().map(|outer| CONTEXT.replace(outer)).unwrap_or_default()
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if let Some(outer) = self.0.take() {
+            CONTEXT.set(outer);
+        }
+    }
+}
+
+/// What [`encode`] collected.
+#[derive(Debug, Default)]
+pub struct Luggage {
+    /// The descriptors, in the order of their indices.
+    pub descriptors: Vec<Arc<OwnedFd>>,
+    /// Whether there were more than the limit; the value that was too much was refused.
+    pub overflowed: bool,
+}
+
+/// Runs `body`, which encodes one message, and gives what the message carries: at most `limit` descriptors.
+pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
+    // An empty Vec takes no memory: most messages carry nothing.
+    let context = Context::Encoding { descriptors: Vec::new(), limit, overflowed: false };
+    let restore = Restore::enter(context);
+    let result = body();
+    let Context::Encoding { descriptors, overflowed, .. } = restore.leave() else {
+        return (result, Luggage::default());
+    };
+    (result, Luggage { descriptors, overflowed })
+}
+
+/// Runs `body`, which decodes one message that carries these descriptors. Those that it does not take are closed.
+pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> R {
+    let restore = Restore::enter(Context::Decoding(descriptors.into_iter().map(Some).collect()));
+    let result = body();
+    drop(restore.leave());
+    result
+}
+
+/// Adds a descriptor to the message that this thread encodes, and gives its index.
+///
+/// # Errors
+/// [`TravelError::NoMessage`], [`TravelError::TooMany`].
+pub fn pack(file: &Arc<OwnedFd>) -> Result<u32, TravelError> {
+    CONTEXT.with_borrow_mut(|context| {
+        let Context::Encoding { descriptors, limit, overflowed } = context else {
+            return Err(TravelError::NoMessage);
+        };
+        if descriptors.len() >= *limit {
+            *overflowed = true;
+            return Err(TravelError::TooMany);
+        }
+        let index = u32::try_from(descriptors.len()).map_err(|_| TravelError::TooMany)?;
+        descriptors.push(Arc::clone(file));
+        Ok(index)
+    })
+}
+
+/// Takes a descriptor out of the message that this thread decodes.
+///
+/// # Errors
+/// [`TravelError::NoMessage`], [`TravelError::NotCarried`].
+pub fn unpack(index: u32) -> Result<OwnedFd, TravelError> {
+    CONTEXT.with_borrow_mut(|context| {
+        let Context::Decoding(descriptors) = context else {
+            return Err(TravelError::NoMessage);
+        };
+        let slot = usize::try_from(index).ok().and_then(|index| descriptors.get_mut(index));
+        slot.and_then(Option::take).ok_or(TravelError::NotCarried)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn file() -> Arc<OwnedFd> {
+        Arc::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap())
+    }
+
+    fn files(count: usize) -> Vec<OwnedFd> {
+        (0..count).map(|_| Arc::into_inner(file()).unwrap()).collect()
+    }
+
+    #[test]
+    fn no_handle_is_encoded_or_decoded_outside_of_a_message() {
+        assert_eq!(pack(&file()).unwrap_err(), TravelError::NoMessage);
+        assert_eq!(unpack(0).unwrap_err(), TravelError::NoMessage);
+        assert_eq!(encode(1, || unpack(0).unwrap_err()).0, TravelError::NoMessage);
+        assert_eq!(decode(vec![], || pack(&file()).unwrap_err()), TravelError::NoMessage);
+    }
+
+    #[test]
+    fn a_message_carries_its_limit_and_no_more() {
+        let file = file();
+        let (indices, luggage) = encode(2, || [pack(&file), pack(&file), pack(&file)]);
+        assert_eq!(indices, [Ok(0), Ok(1), Err(TravelError::TooMany)]);
+        assert!(luggage.overflowed);
+        assert_eq!(luggage.descriptors.len(), 2);
+        assert!(!encode(2, || pack(&file)).1.overflowed, "each message begins with nothing");
+    }
+
+    #[test]
+    fn each_index_is_taken_once() {
+        decode(files(2), || {
+            assert!(unpack(1).is_ok());
+            for bad in [1, 2, u32::MAX] {
+                assert_eq!(unpack(bad).unwrap_err(), TravelError::NotCarried);
+            }
+        });
+    }
+
+    #[test]
+    fn a_message_inside_of_a_message_disturbs_nothing() {
+        let file = file();
+        let (_, outer) = encode(9, || {
+            pack(&file).unwrap();
+            let (_, inner) = encode(9, || pack(&file).unwrap());
+            decode(files(1), || unpack(0).unwrap());
+            let panicked = catch_unwind(AssertUnwindSafe(|| encode(9, || panic!("in a Serialize"))));
+            assert!(panicked.is_err());
+            assert_eq!(inner.descriptors.len(), 1);
+            assert_eq!(pack(&file).unwrap(), 1);
+        });
+        assert_eq!(outer.descriptors.len(), 2);
+    }
+}
