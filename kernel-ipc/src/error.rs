@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`SendError`] | sending on a pipe or a connection |
 //! | [`RecvError`] | receiving from one |
+//! | [`NoPipe`] | taking a descriptor for an end of a pipe |
 //!
 //! What was not sent still belongs to the caller, since values are sent by reference. Bytes that are no value of the
 //! expected type come with the error.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 pub use mp_sys::OsError;
 pub use mp_sys::memory::MemoryError;
@@ -66,11 +68,18 @@ pub enum RecvError {
     /// There was no message until the timeout.
     #[error("there was no message until the timeout")]
     TimedOut,
-    /// The message is longer than the buffer that it was to be put in. It is lost; the next one is not.
-    #[error("a message of {found} bytes does not fit")]
+    /// The message is longer than a message may be. It was taken out of the pipe, and no memory was taken for it.
+    #[error("a message of {found} bytes is over the limit of {MESSAGE_BYTES_MAX} bytes")]
     TooLarge {
         /// Bytes of the message.
-        found: usize,
+        found: u64,
+    },
+    /// The message is longer than the buffer that it was to be put in. It was taken out of the pipe, and its bytes are
+    /// here.
+    #[error("a message of {} bytes is longer than the buffer", bytes.len())]
+    BufferTooShort {
+        /// The bytes of the message.
+        bytes: Vec<u8>,
     },
     /// The message is no value of the expected type. It was taken out of the pipe, and its bytes are here; the next
     /// message can be received.
@@ -101,6 +110,14 @@ pub enum RecvError {
     System(#[source] OsError),
 }
 
+/// A descriptor that is no end of a pipe.
+#[derive(Debug, thiserror::Error)]
+#[error("the descriptor is no end of a pipe")]
+pub struct NoPipe {
+    /// The descriptor.
+    pub descriptor: OwnedFd,
+}
+
 impl fmt::Debug for RecvError {
     /// As derived, but for the bytes, of which only the number is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,6 +129,9 @@ impl fmt::Debug for RecvError {
             Self::TooLarge { found } => f.debug_struct("TooLarge").field("found", found).finish(),
             Self::Decode { reason, bytes } => {
                 f.debug_struct("Decode").field("reason", reason).field("bytes", &length(bytes)).finish()
+            }
+            Self::BufferTooShort { bytes } => {
+                f.debug_struct("BufferTooShort").field("bytes", &length(bytes)).finish()
             }
             Self::WrongType { bytes } => f.debug_struct("WrongType").field("bytes", &length(bytes)).finish(),
             Self::Malformed(what) => f.debug_tuple("Malformed").field(what).finish(),

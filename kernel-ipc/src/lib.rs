@@ -2,7 +2,15 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod connection;
+mod descriptor;
 pub mod error;
+mod halves;
 pub mod limits;
+mod message;
+pub mod pipe;
 
-pub use error::{MemoryError, OsError, RecvError, SendError};
+pub use connection::{Connection, duplex};
+pub use descriptor::Descriptor;
+pub use error::{MemoryError, NoPipe, OsError, RecvError, SendError};
+pub use pipe::{Receiver, Sender, pipe};

@@ -16,7 +16,9 @@ pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 pub use start::fork::{fork, fork_anyway};
 
 #[cfg(feature = "ipc")]
-pub use kernel_ipc::{RecvError, SendError, limits};
+pub use kernel_ipc::{
+    Connection, Descriptor, NoPipe, Receiver, RecvError, SendError, Sender, duplex, limits, pipe,
+};
 #[cfg(feature = "shm")]
 pub use shm_core::{
     Array, ArrayError, ArrayGuard, Barrier, BarrierError, BoundedSemaphore, Condition, Element, Event, Lock,

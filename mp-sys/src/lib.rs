@@ -15,7 +15,7 @@
 //! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`socket`] | packets between processes, with descriptors inside |
-//! | [`travel`] | what a message carries besides its bytes |
+//! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
@@ -49,6 +49,7 @@ pub mod locked;
 pub mod memory;
 pub mod named;
 mod os_error;
+pub mod payload;
 pub mod reentrant;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]
 pub mod robust;

@@ -193,7 +193,7 @@ pub fn make_memfd() -> Result<OwnedFd, MemoryError> {
 
 /// Reserves `length` bytes step by step. A file that could not be reserved whole is dropped by the caller, which gives
 /// everything back.
-fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryError> {
+pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryError> {
     let wanted = length_u64(length);
     let available = budget::available(0);
     if wanted > available {

@@ -32,27 +32,33 @@ pub enum TravelError {
 
 /// What the thread encodes or decodes at the moment.
 #[derive(Debug, Default)]
-enum Context {
+struct Context {
+    work: Work,
+    /// The newest handle that could not be encoded or decoded, and why: a format may forget the text of its errors.
+    refused: Option<TravelError>,
+}
+
+#[derive(Debug, Default)]
+enum Work {
     #[default]
     None,
     Encoding {
         descriptors: Vec<Arc<OwnedFd>>,
         limit: usize,
-        overflowed: bool,
     },
     Decoding(Vec<Option<OwnedFd>>),
 }
 
 thread_local! {
-    static CONTEXT: RefCell<Context> = const { RefCell::new(Context::None) };
+    static CONTEXT: RefCell<Context> = const { RefCell::new(Context { work: Work::None, refused: None }) };
 }
 
 /// Puts the outer context back.
 struct Restore(Option<Context>);
 
 impl Restore {
-    fn enter(context: Context) -> Self {
-        Self(Some(CONTEXT.replace(context)))
+    fn enter(work: Work) -> Self {
+        Self(Some(CONTEXT.replace(Context { work, refused: None })))
     }
 
     /// Gives the context that ends.
@@ -74,28 +80,26 @@ impl Drop for Restore {
 pub struct Luggage {
     /// The descriptors, in the order of their indices.
     pub descriptors: Vec<Arc<OwnedFd>>,
-    /// Whether there were more than the limit; the value that was too much was refused.
-    pub overflowed: bool,
+    /// Why a handle was refused, if one was.
+    pub refused: Option<TravelError>,
 }
 
 /// Runs `body`, which encodes one message, and gives what the message carries: at most `limit` descriptors.
 pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
     // An empty Vec takes no memory: most messages carry nothing.
-    let context = Context::Encoding { descriptors: Vec::new(), limit, overflowed: false };
-    let restore = Restore::enter(context);
+    let restore = Restore::enter(Work::Encoding { descriptors: Vec::new(), limit });
     let result = body();
-    let Context::Encoding { descriptors, overflowed, .. } = restore.leave() else {
-        return (result, Luggage::default());
-    };
-    (result, Luggage { descriptors, overflowed })
+    let Context { work, refused } = restore.leave();
+    let descriptors = if let Work::Encoding { descriptors, .. } = work { descriptors } else { Vec::new() };
+    (result, Luggage { descriptors, refused })
 }
 
-/// Runs `body`, which decodes one message that carries these descriptors. Those that it does not take are closed.
-pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> R {
-    let restore = Restore::enter(Context::Decoding(descriptors.into_iter().map(Some).collect()));
+/// Runs `body`, which decodes one message that carries these descriptors, and tells why a handle was refused, if one was.
+/// Descriptors that it does not take are closed.
+pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
+    let restore = Restore::enter(Work::Decoding(descriptors.into_iter().map(Some).collect()));
     let result = body();
-    drop(restore.leave());
-    result
+    (result, restore.leave().refused)
 }
 
 /// Adds a descriptor to the message that this thread encodes, and gives its index.
@@ -103,12 +107,11 @@ pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> R {
 /// # Errors
 /// [`TravelError::NoMessage`], [`TravelError::TooMany`].
 pub fn pack(file: &Arc<OwnedFd>) -> Result<u32, TravelError> {
-    CONTEXT.with_borrow_mut(|context| {
-        let Context::Encoding { descriptors, limit, overflowed } = context else {
+    with_work(|work| {
+        let Work::Encoding { descriptors, limit } = work else {
             return Err(TravelError::NoMessage);
         };
         if descriptors.len() >= *limit {
-            *overflowed = true;
             return Err(TravelError::TooMany);
         }
         let index = u32::try_from(descriptors.len()).map_err(|_| TravelError::TooMany)?;
@@ -122,12 +125,20 @@ pub fn pack(file: &Arc<OwnedFd>) -> Result<u32, TravelError> {
 /// # Errors
 /// [`TravelError::NoMessage`], [`TravelError::NotCarried`].
 pub fn unpack(index: u32) -> Result<OwnedFd, TravelError> {
-    CONTEXT.with_borrow_mut(|context| {
-        let Context::Decoding(descriptors) = context else {
+    with_work(|work| {
+        let Work::Decoding(descriptors) = work else {
             return Err(TravelError::NoMessage);
         };
         let slot = usize::try_from(index).ok().and_then(|index| descriptors.get_mut(index));
         slot.and_then(Option::take).ok_or(TravelError::NotCarried)
+    })
+}
+
+fn with_work<R>(step: impl FnOnce(&mut Work) -> Result<R, TravelError>) -> Result<R, TravelError> {
+    CONTEXT.with_borrow_mut(|context| {
+        let outcome = step(&mut context.work);
+        context.refused = outcome.as_ref().err().copied().or(context.refused);
+        outcome
     })
 }
 
@@ -150,7 +161,8 @@ mod tests {
         assert_eq!(pack(&file()).unwrap_err(), TravelError::NoMessage);
         assert_eq!(unpack(0).unwrap_err(), TravelError::NoMessage);
         assert_eq!(encode(1, || unpack(0).unwrap_err()).0, TravelError::NoMessage);
-        assert_eq!(decode(vec![], || pack(&file()).unwrap_err()), TravelError::NoMessage);
+        let refused = decode(vec![], || pack(&file()).unwrap_err());
+        assert_eq!(refused, (TravelError::NoMessage, Some(TravelError::NoMessage)));
     }
 
     #[test]
@@ -158,19 +170,20 @@ mod tests {
         let file = file();
         let (indices, luggage) = encode(2, || [pack(&file), pack(&file), pack(&file)]);
         assert_eq!(indices, [Ok(0), Ok(1), Err(TravelError::TooMany)]);
-        assert!(luggage.overflowed);
+        assert_eq!(luggage.refused, Some(TravelError::TooMany));
         assert_eq!(luggage.descriptors.len(), 2);
-        assert!(!encode(2, || pack(&file)).1.overflowed, "each message begins with nothing");
+        assert_eq!(encode(2, || pack(&file)).1.refused, None, "each message begins with nothing");
     }
 
     #[test]
     fn each_index_is_taken_once() {
-        decode(files(2), || {
+        let (_, refused) = decode(files(2), || {
             assert!(unpack(1).is_ok());
             for bad in [1, 2, u32::MAX] {
                 assert_eq!(unpack(bad).unwrap_err(), TravelError::NotCarried);
             }
         });
+        assert_eq!(refused, Some(TravelError::NotCarried));
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! Connections: both ends send, and both receive.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use mp_sys::robust::Patience;
+use mp_sys::socket::Endpoint;
+use mp_sys::travel;
+
+use crate::error::{NoPipe, OsError, RecvError, SendError};
+use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
+use crate::message;
+
+/// Makes two connected ends: each receives what the other sends.
+///
+/// # Errors
+/// As [`pipe`](crate::pipe()).
+///
+/// # Fork safety
+/// A forked child has both ends. While it has a copy of an end, the other end is not told that the stream ended.
+///
+/// # Source
+/// Python's `multiprocessing.Pipe()`.
+///
+/// # Examples
+/// ```
+/// let (asks, answers) = kernel_ipc::duplex::<String, usize>()?;
+/// asks.send(&"how long?".to_owned())?;
+/// answers.send(&answers.recv()?.len())?;
+/// assert_eq!(asks.recv()?, 9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "Pipe")]
+#[expect(clippy::type_complexity, reason = "both ends, and which sends what, are the point")]
+pub fn duplex<S, R>() -> Result<(Connection<S, R>, Connection<R, S>), OsError> {
+    let (one, other) = Endpoint::pair()?;
+    Ok((Connection::over(one), Connection::over(other)))
+}
+
+/// An end that sends values of type `S` and receives values of type `R`.
+///
+/// It is a [`Sender`](crate::Sender) and a [`Receiver`](crate::Receiver) in one, with what they promise.
+///
+/// # Fork safety
+/// A forked child has the same end.
+///
+/// # Crash
+/// A message is whole or absent. A killed process takes at most the one message in its hand with it.
+///
+/// # Source
+/// Python's `multiprocessing.connection.Connection`; unix(7) `SOCK_SEQPACKET`.
+pub struct Connection<S, R> {
+    endpoint: Endpoint,
+    sends: u64,
+    receives: u64,
+    values: PhantomData<fn(S) -> R>,
+}
+
+sends!(Connection<S, R>, S, sends);
+receives!(Connection<S, R>, R, receives);
+is_an_end!(Connection<S, R>, "connection", [sends = S, receives = R]);

@@ -1,0 +1,282 @@
+//! The methods of an end that sends and of an end that receives, written once for pipes and connections.
+//!
+//! Each is stamped on its type as inherent methods, so that users need no trait in scope, and every type's page lists them.
+
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::robust::Patience;
+use mp_sys::socket::Endpoint;
+use mp_sys::travel;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// Methods of `$type`, whose field `$print` names the type of the values that it sends.
+macro_rules! sends {
+    ($type:ident<$($param:ident),+>, $value:ident, $print:ident) => {
+        impl<$($param),+> $type<$($param),+>
+        where
+            $value: serde::Serialize,
+        {
+            /// Sends a value, waiting while the pipe is full.
+            ///
+            /// # Errors
+            /// [`SendError`](crate::SendError): nothing of the value is in the pipe then.
+            pub fn send(&self, value: &$value) -> Result<(), SendError> {
+                message::send_value(&self.endpoint, self.$print, value, FOR_EVER)
+            }
+
+            /// Sends a value if the pipe has room.
+            ///
+            /// # Errors
+            /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`send`](Self::send).
+            pub fn try_send(&self, value: &$value) -> Result<(), SendError> {
+                message::send_value(&self.endpoint, self.$print, value, Patience::None)
+            }
+
+            /// Sends a value, waiting at most `timeout` while the pipe is full (monotonic clock; `Duration::MAX` waits for
+            /// ever).
+            ///
+            /// # Errors
+            /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`send`](Self::send).
+            pub fn send_timeout(&self, value: &$value, timeout: Duration) -> Result<(), SendError> {
+                message::send_value(&self.endpoint, self.$print, value, within(timeout))
+            }
+        }
+
+        impl<$($param),+> $type<$($param),+> {
+            /// Sends bytes as they are, waiting while the pipe is full. They are received by `recv_bytes`.
+            ///
+            /// # Errors
+            /// [`SendError`](crate::SendError): nothing is in the pipe then.
+            pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+                message::send_bytes(&self.endpoint, bytes, FOR_EVER)
+            }
+
+            /// Sends bytes as they are if the pipe has room.
+            ///
+            /// # Errors
+            /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`send_bytes`](Self::send_bytes).
+            pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+                message::send_bytes(&self.endpoint, bytes, Patience::None)
+            }
+
+            /// Sends bytes as they are, waiting at most `timeout` while the pipe is full (monotonic clock).
+            ///
+            /// # Errors
+            /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`send_bytes`](Self::send_bytes).
+            pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
+                message::send_bytes(&self.endpoint, bytes, within(timeout))
+            }
+        }
+    };
+}
+
+/// Methods of `$type`, whose field `$print` names the type of the values that it receives.
+macro_rules! receives {
+    ($type:ident<$($param:ident),+>, $value:ident, $print:ident) => {
+        impl<$($param),+> $type<$($param),+>
+        where
+            $value: serde::de::DeserializeOwned,
+        {
+            /// Receives a value, waiting until there is one.
+            ///
+            /// # Errors
+            /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream. After any other error the next
+            /// message can be received.
+            pub fn recv(&self) -> Result<$value, RecvError> {
+                message::recv_value(&self.endpoint, self.$print, FOR_EVER)
+            }
+
+            /// Receives a value if there is one.
+            ///
+            /// # Errors
+            /// [`RecvError::Empty`](crate::RecvError::Empty) if there is none; else as [`recv`](Self::recv).
+            pub fn try_recv(&self) -> Result<$value, RecvError> {
+                message::recv_value(&self.endpoint, self.$print, Patience::None)
+            }
+
+            /// Receives a value, waiting at most `timeout` for one (monotonic clock; `Duration::MAX` waits for ever).
+            ///
+            /// # Errors
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv`](Self::recv).
+            pub fn recv_timeout(&self, timeout: Duration) -> Result<$value, RecvError> {
+                message::recv_value(&self.endpoint, self.$print, within(timeout))
+            }
+
+            /// Receives values until the end of the stream, waiting for each. A message that cannot be received is an error
+            /// in between.
+            pub fn iter(&self) -> impl Iterator<Item = Result<$value, RecvError>> + '_ {
+                std::iter::from_fn(|| match self.recv() {
+                    Err(RecvError::Closed) => None,
+                    outcome => Some(outcome),
+                })
+            }
+        }
+
+        impl<$($param),+> $type<$($param),+> {
+            /// Waits at most `timeout` until there is something to receive: a message, or the end of the stream.
+            ///
+            /// Another thread or process that has this end may receive it first.
+            ///
+            /// # Errors
+            /// [`RecvError::System`](crate::RecvError::System).
+            pub fn poll(&self, timeout: Duration) -> Result<bool, RecvError> {
+                self.endpoint.wait_readable(within(timeout)).map_err(RecvError::System)
+            }
+
+            /// Receives bytes, waiting until there are some.
+            ///
+            /// # Errors
+            /// [`RecvError::WrongType`](crate::RecvError::WrongType) for a value, with its encoded bytes;
+            /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream.
+            pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+                message::recv_bytes(&self.endpoint, FOR_EVER)
+            }
+
+            /// Receives bytes if there are some.
+            ///
+            /// # Errors
+            /// [`RecvError::Empty`](crate::RecvError::Empty); else as [`recv_bytes`](Self::recv_bytes).
+            pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+                message::recv_bytes(&self.endpoint, Patience::None)
+            }
+
+            /// Receives bytes, waiting at most `timeout` for some (monotonic clock).
+            ///
+            /// # Errors
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv_bytes`](Self::recv_bytes).
+            pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+                message::recv_bytes(&self.endpoint, within(timeout))
+            }
+
+            /// Receives bytes into `buffer`, waiting until there are some, and gives their number.
+            ///
+            /// # Errors
+            /// [`RecvError::BufferTooShort`](crate::RecvError::BufferTooShort) with the bytes; else as
+            /// [`recv_bytes`](Self::recv_bytes).
+            pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+                message::recv_bytes_into(&self.endpoint, buffer, FOR_EVER)
+            }
+
+            /// As [`recv_bytes_into`](Self::recv_bytes_into), if there are some.
+            ///
+            /// # Errors
+            /// [`RecvError::Empty`](crate::RecvError::Empty); else as there.
+            pub fn try_recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+                message::recv_bytes_into(&self.endpoint, buffer, Patience::None)
+            }
+
+            /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting at most `timeout` (monotonic clock).
+            ///
+            /// # Errors
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as there.
+            pub fn recv_bytes_into_timeout(
+                &self,
+                buffer: &mut [u8],
+                timeout: Duration,
+            ) -> Result<usize, RecvError> {
+                message::recv_bytes_into(&self.endpoint, buffer, within(timeout))
+            }
+        }
+    };
+}
+
+/// What every end has in common; the last argument makes one from an endpoint.
+macro_rules! is_an_end {
+    ($type:ident<$($param:ident),+>, $kind:literal, [$($print:ident = $of:ident),+]) => {
+        impl<$($param),+> $type<$($param),+> {
+            fn over(endpoint: Endpoint) -> Self {
+                Self { endpoint, $($print: message::print_of::<$of>(),)+ values: PhantomData }
+            }
+
+            /// Takes a descriptor that is an end of a pipe: one that a child inherited by its number, for example.
+            ///
+            /// Nothing tells which types the other end sends and receives: a message of another type is an error when it
+            /// is received.
+            ///
+            /// # Errors
+            /// [`NoPipe`] with the descriptor, if it is none.
+            pub fn from_fd(descriptor: OwnedFd) -> Result<Self, NoPipe> {
+                Endpoint::of(descriptor).map(Self::over).map_err(|descriptor| NoPipe { descriptor })
+            }
+
+            /// A further handle of the same end, with a descriptor of its own. The end is closed when all are.
+            ///
+            /// # Errors
+            /// `EMFILE`: this process has no free descriptor.
+            pub fn try_clone(&self) -> Result<Self, OsError> {
+                let endpoint = self.endpoint.duplicate()?;
+                Ok(Self { endpoint, $($print: self.$print,)+ values: PhantomData })
+            }
+
+            /// Closes this handle, as dropping it does. The other end is told when all handles of this one are closed, in
+            /// every process.
+            pub fn close(self) {}
+
+            /// Ends the stream at once, for everybody who has either end, in every process. What was sent before can still
+            /// be received.
+            ///
+            /// # Errors
+            /// As the kernel has it.
+            pub fn shutdown(&self) -> Result<(), OsError> {
+                self.endpoint.shut_down()
+            }
+        }
+
+        impl<$($param),+> AsFd for $type<$($param),+> {
+            /// Readable when there is a message, or the end.
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.endpoint.as_fd()
+            }
+        }
+
+        impl<$($param),+> serde::Serialize for $type<$($param),+> {
+            /// Inside a message only: see [`pipe`](crate::pipe). The sender keeps its own handle.
+            fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                let index = travel::pack(self.endpoint.file()).map_err(serde::ser::Error::custom)?;
+                (index, [$(self.$print),+]).serialize(serializer)
+            }
+        }
+
+        impl<'de, $($param),+> serde::Deserialize<'de> for $type<$($param),+> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let wanted = [$(message::print_of::<$of>()),+];
+                unpack_end(deserializer, wanted, $kind).map(Self::over)
+            }
+        }
+
+        impl<$($param),+> std::fmt::Debug for $type<$($param),+> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($type)).field("fd", &self.as_fd()).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+pub(crate) use {is_an_end, receives, sends};
+
+/// Takes an end out of the message that is decoded, if it is of the kind and of the types that are wanted.
+pub(crate) fn unpack_end<'de, D: Deserializer<'de>, const PRINTS: usize>(
+    deserializer: D,
+    wanted: [u64; PRINTS],
+    kind: &str,
+) -> Result<Endpoint, D::Error>
+where
+    [u64; PRINTS]: Deserialize<'de>,
+{
+    let (index, prints) = <(u32, [u64; PRINTS])>::deserialize(deserializer)?;
+    let descriptor = travel::unpack(index).map_err(D::Error::custom)?;
+    if prints != wanted {
+        return Err(D::Error::custom(format_args!("a {kind} of other types arrived")));
+    }
+    Endpoint::of(descriptor)
+        .map_err(|_| D::Error::custom(format_args!("a descriptor that arrived is no {kind}")))
+}
+
+/// Waits for ever.
+pub(crate) const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
+
+pub(crate) fn within(timeout: Duration) -> Patience {
+    Patience::Until(Deadline::after(timeout))
+}

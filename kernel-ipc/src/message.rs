@@ -1,0 +1,332 @@
+//! A value on its way into a packet and out of one.
+//!
+//! | bytes of the head | what |
+//! |---|---|
+//! | 0 | the form: a value or plain bytes, in the packet or in a sealed file |
+//! | 1-3 | zero |
+//! | 4-11 | the fingerprint of the value's type; zero for bytes |
+//!
+//! The last descriptor of a message in a file is that file; the others are those of handles inside the value.
+//!
+//! Buffers are kept for each thread. They are taken out while they are in use: a value that sends or receives while it is
+//! encoded or decoded itself finds none, and takes a fresh one.
+
+use std::any::type_name;
+use std::cell::Cell;
+use std::mem::{align_of, size_of};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use mp_sys::named::fingerprint;
+use mp_sys::payload::{self, Payload, PayloadError};
+use mp_sys::robust::Patience;
+use mp_sys::socket::{Endpoint, HEAD_BYTES, ReceiveFailure, SendFailure};
+use mp_sys::travel::{self, TravelError};
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{RecvError, SendError};
+use crate::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
+
+/// A buffer above this size is not kept for the next message.
+const KEPT_BYTES_MAX: usize = INLINE_BYTES_MAX;
+
+thread_local! {
+    static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a type is called between processes: 0 is no type's.
+pub(crate) fn print_of<T>() -> u64 {
+    fingerprint("message", size_of::<T>(), align_of::<T>(), type_name::<T>()).max(1)
+}
+
+/// Where a message's bytes are, and what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    in_file: bool,
+    /// 0 for plain bytes.
+    print: u64,
+}
+
+impl Form {
+    const IN_FILE: u8 = 1;
+
+    fn to_head(self) -> [u8; HEAD_BYTES] {
+        let flags = u8::from(self.in_file) | u8::from(self.print != 0) << 1;
+        let [a, b, c, d, e, f, g, h] = self.print.to_ne_bytes();
+        [flags, 0, 0, 0, a, b, c, d, e, f, g, h]
+    }
+
+    fn from_head(head: [u8; HEAD_BYTES]) -> Option<Self> {
+        let [flags, 0, 0, 0, print @ ..] = head else { return None };
+        let print = u64::from_ne_bytes(print);
+        let form = Self { in_file: flags & Self::IN_FILE != 0, print };
+        (form.to_head() == head).then_some(form)
+    }
+}
+
+/// Stores what is encoded, up to the limit, and counts on beyond it.
+struct Limited {
+    bytes: Vec<u8>,
+    beyond: usize,
+}
+
+impl Flavor for Limited {
+    type Output = Self;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
+        if self.beyond == 0 && more.len() <= MESSAGE_BYTES_MAX.saturating_sub(self.bytes.len()) {
+            self.bytes.extend_from_slice(more);
+        } else {
+            self.beyond = self.beyond.saturating_add(more.len());
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Self> {
+        Ok(self)
+    }
+}
+
+/// Sends a value of the type that `print` stands for.
+pub(crate) fn send_value<T: Serialize>(
+    endpoint: &Endpoint,
+    print: u64,
+    value: &T,
+    patience: Patience,
+) -> Result<(), SendError> {
+    let mut bytes = OUTGOING.take();
+    bytes.clear();
+    let limited = Limited { bytes, beyond: 0 };
+    let (encoded, luggage) =
+        travel::encode(DESCRIPTORS_MAX, || postcard::serialize_with_flavor(value, limited));
+    let encoded = match (encoded, luggage.refused) {
+        (Ok(encoded), _) => encoded,
+        (Err(_), Some(TravelError::TooMany)) => return Err(SendError::TooManyDescriptors),
+        (Err(_), Some(refused)) => return Err(SendError::Encode(refused.to_string())),
+        (Err(error), None) => return Err(SendError::Encode(error.to_string())),
+    };
+    let outcome = if encoded.beyond > 0 {
+        Err(SendError::TooLarge { found: encoded.bytes.len().saturating_add(encoded.beyond) })
+    } else {
+        send(endpoint, print, &encoded.bytes, &luggage.descriptors, patience)
+    };
+    keep(&OUTGOING, encoded.bytes);
+    outcome
+}
+
+/// Sends plain bytes.
+pub(crate) fn send_bytes(endpoint: &Endpoint, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(SendError::TooLarge { found: bytes.len() });
+    }
+    send(endpoint, 0, bytes, &[], patience)
+}
+
+fn send(
+    endpoint: &Endpoint,
+    print: u64,
+    bytes: &[u8],
+    luggage: &[Arc<OwnedFd>],
+    patience: Patience,
+) -> Result<(), SendError> {
+    let mut descriptors: Vec<BorrowedFd<'_>> = luggage.iter().map(|file| file.as_fd()).collect();
+    if bytes.len() <= INLINE_BYTES_MAX {
+        let head = Form { in_file: false, print }.to_head();
+        match endpoint.send(head, bytes, &descriptors, patience) {
+            // This machine's sockets take shorter packets than usual.
+            Err(SendFailure::TooLong) => {}
+            outcome => return outcome.map_err(|failure| not_sent(failure, patience)),
+        }
+    }
+    if descriptors.len() >= DESCRIPTORS_MAX {
+        return Err(SendError::TooManyDescriptors);
+    }
+    let file = payload::seal(bytes)?;
+    descriptors.push(file.as_fd());
+    let head = Form { in_file: true, print }.to_head();
+    endpoint.send(head, &[], &descriptors, patience).map_err(|failure| not_sent(failure, patience))
+}
+
+fn not_sent(failure: SendFailure, patience: Patience) -> SendError {
+    match failure {
+        SendFailure::Closed => SendError::Closed,
+        SendFailure::Full if patience == Patience::None => SendError::Full,
+        SendFailure::Full => SendError::TimedOut,
+        SendFailure::TooManyDescriptors => SendError::TooManyDescriptors,
+        SendFailure::DescriptorsInFlight => SendError::DescriptorsInFlight,
+        SendFailure::System(error) => SendError::System(error),
+        // A packet without a body is never too long.
+        _ => SendError::System(std::io::Error::other("a short packet is too long").into()),
+    }
+}
+
+/// Receives a value of the type that `print` stands for.
+pub(crate) fn recv_value<T: DeserializeOwned>(
+    endpoint: &Endpoint,
+    print: u64,
+    patience: Patience,
+) -> Result<T, RecvError> {
+    recv(endpoint, patience, |form, bytes, descriptors| {
+        if form.print != print {
+            return Err(RecvError::WrongType { bytes: bytes.into_vec() });
+        }
+        let (decoded, refused) = travel::decode(descriptors, || postcard::take_from_bytes(bytes.as_slice()));
+        let reason = match (decoded, refused) {
+            (Ok((value, [])), _) => return Ok(value),
+            (Ok(_), _) => "bytes are left behind the value".to_owned(),
+            (Err(_), Some(refused)) => refused.to_string(),
+            (Err(error), None) => error.to_string(),
+        };
+        Err(RecvError::Decode { reason, bytes: bytes.into_vec() })
+    })
+}
+
+/// Receives plain bytes.
+pub(crate) fn recv_bytes(endpoint: &Endpoint, patience: Patience) -> Result<Vec<u8>, RecvError> {
+    recv(endpoint, patience, |form, bytes, _| {
+        let bytes = bytes.into_vec();
+        if form.print == 0 { Ok(bytes) } else { Err(RecvError::WrongType { bytes }) }
+    })
+}
+
+/// Receives plain bytes into `into`, and gives their number.
+pub(crate) fn recv_bytes_into(
+    endpoint: &Endpoint,
+    into: &mut [u8],
+    patience: Patience,
+) -> Result<usize, RecvError> {
+    recv(endpoint, patience, |form, bytes, _| {
+        if form.print != 0 {
+            return Err(RecvError::WrongType { bytes: bytes.into_vec() });
+        }
+        let found = bytes.as_slice();
+        let Some(into) = into.get_mut(..found.len()) else {
+            return Err(RecvError::BufferTooShort { bytes: bytes.into_vec() });
+        };
+        into.copy_from_slice(found);
+        Ok(found.len())
+    })
+}
+
+/// The bytes of a message that arrived: in the thread's buffer, or their own.
+enum Bytes<'a> {
+    Borrowed(&'a [u8]),
+    Own(Vec<u8>),
+}
+
+impl Bytes<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+
+    fn into_vec(self) -> Vec<u8> {
+        match self {
+            Self::Borrowed(bytes) => bytes.to_vec(),
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+/// Receives a message and lets `finish` look at it.
+fn recv<R>(
+    endpoint: &Endpoint,
+    patience: Patience,
+    finish: impl FnOnce(Form, Bytes<'_>, Vec<OwnedFd>) -> Result<R, RecvError>,
+) -> Result<R, RecvError> {
+    let mut buffer = INCOMING.take();
+    // Zeroed pages of the kernel's: only those that are used take memory.
+    if buffer.is_empty() {
+        buffer = vec![0; INLINE_BYTES_MAX];
+    }
+    let outcome = recv_with(&mut buffer, endpoint, patience, finish);
+    keep(&INCOMING, buffer);
+    outcome
+}
+
+fn recv_with<R>(
+    buffer: &mut [u8],
+    endpoint: &Endpoint,
+    patience: Patience,
+    finish: impl FnOnce(Form, Bytes<'_>, Vec<OwnedFd>) -> Result<R, RecvError>,
+) -> Result<R, RecvError> {
+    let received = endpoint.receive(buffer, patience).map_err(|failure| not_received(failure, patience))?;
+    let form = Form::from_head(received.head).ok_or(RecvError::Malformed("its form is unknown"))?;
+    let mut descriptors = received.descriptors;
+    if !form.in_file {
+        let body = buffer.get(..received.body_len).ok_or(RecvError::Malformed("it is too long a packet"))?;
+        return finish(form, Bytes::Borrowed(body), descriptors);
+    }
+    let file = descriptors.pop().filter(|_| received.body_len == 0);
+    let file = file.ok_or(RecvError::Malformed("it has no file, or a body beside its file"))?;
+    let bytes = Payload::open(file, MESSAGE_BYTES_MAX).and_then(Payload::read).map_err(not_read)?;
+    finish(form, Bytes::Own(bytes), descriptors)
+}
+
+fn not_received(failure: ReceiveFailure, patience: Patience) -> RecvError {
+    match failure {
+        ReceiveFailure::Closed => RecvError::Closed,
+        ReceiveFailure::Empty if patience == Patience::None => RecvError::Empty,
+        ReceiveFailure::Empty => RecvError::TimedOut,
+        ReceiveFailure::Malformed(what) => RecvError::Malformed(what),
+        ReceiveFailure::OutOfDescriptors => RecvError::OutOfDescriptors,
+        ReceiveFailure::System(error) => RecvError::System(error),
+        // The enum grows with mp-sys, which is pinned to this crate's version.
+        _ => RecvError::Malformed("it is of an unknown kind"),
+    }
+}
+
+fn not_read(error: PayloadError) -> RecvError {
+    match error {
+        PayloadError::TooLarge { found } => RecvError::TooLarge { found },
+        PayloadError::Memory(error) => RecvError::Memory(error),
+        _ => RecvError::Malformed("its file is not sealed"),
+    }
+}
+
+/// Keeps a buffer for the thread's next message.
+fn keep(place: &'static std::thread::LocalKey<Cell<Vec<u8>>>, buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BYTES_MAX {
+        place.set(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_come_back_and_others_are_refused() {
+        for in_file in [false, true] {
+            for print in [0, 1, u64::MAX] {
+                let form = Form { in_file, print };
+                assert_eq!(Form::from_head(form.to_head()), Some(form));
+            }
+        }
+        let good = Form { in_file: false, print: 7 }.to_head();
+        for (at, value) in [(0, 4), (0, 0), (1, 1), (3, 9)] {
+            let mut bad = good;
+            bad[at] = value;
+            assert_eq!(Form::from_head(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn counting_goes_on_beyond_the_limit() {
+        let bytes = Vec::new();
+        let limited = Limited { bytes, beyond: MESSAGE_BYTES_MAX };
+        let limited = postcard::serialize_with_flavor(&[7_u8; 10], limited).unwrap();
+        assert_eq!((limited.beyond, limited.bytes.len()), (MESSAGE_BYTES_MAX + 10, 0));
+    }
+}

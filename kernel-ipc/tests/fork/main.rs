@@ -1,0 +1,12 @@
+//! Pipes between real processes, some of which are killed.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::print_stdout, reason = "a test says its seed")]
+
+mod ends;
+mod kills;
+mod shortage;
+
+fn main() -> std::process::ExitCode {
+    let tests = [ends::TESTS, kills::TESTS, shortage::TESTS].concat();
+    mp_sys::testing::runner::main(&tests, || {})
+}

@@ -1,0 +1,84 @@
+//! Out of descriptors, and out of what may be under way.
+
+use kernel_ipc::{Descriptor, RecvError, SendError, pipe};
+use mp_sys::testing::tests;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+tests! {
+    no_descriptor_left_to_receive_one,
+    no_descriptor_left_for_a_pipe_or_a_long_message,
+    too_many_descriptors_under_way,
+}
+
+fn limit_descriptors(to: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(to), maximum }).unwrap();
+}
+
+fn null() -> Descriptor {
+    std::fs::File::open("/dev/null").unwrap().into()
+}
+
+/// Takes every free descriptor.
+fn take_all() -> Vec<std::fs::File> {
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+fn no_descriptor_left_to_receive_one() {
+    limit_descriptors(64);
+    let (tx, rx) = pipe::<(u8, Vec<Descriptor>)>().unwrap();
+    tx.send(&(1, vec![null(), null()])).unwrap();
+    tx.send(&(2, vec![])).unwrap();
+    tx.send(&(3, vec![null()])).unwrap();
+    let taken = take_all();
+    assert_eq!(rx.recv().map(drop), Err(RecvError::OutOfDescriptors));
+    assert_eq!(rx.recv().unwrap().0, 2, "a message without descriptors needs none");
+    drop(taken);
+    assert_eq!(rx.recv().unwrap().1.len(), 1);
+}
+
+fn no_descriptor_left_for_a_pipe_or_a_long_message() {
+    limit_descriptors(64);
+    let (tx, rx) = pipe::<()>().unwrap();
+    let long = vec![7; 300_000];
+    let taken = take_all();
+    assert!(pipe::<u8>().is_err());
+    assert!(tx.try_clone().is_err());
+    assert_eq!(tx.send_bytes(&long), Err(SendError::Memory(kernel_ipc::MemoryError::OutOfDescriptors)));
+    tx.send_bytes(b"short").unwrap();
+    assert_eq!(rx.recv_bytes().unwrap(), b"short", "nothing of the long one is in the pipe");
+    drop(taken);
+    tx.send_bytes(&long).unwrap();
+    assert_eq!(rx.recv_bytes().unwrap(), long);
+}
+
+fn too_many_descriptors_under_way() {
+    // The limit does not hold for who may administer the system.
+    if rustix::process::geteuid().is_root() {
+        drop_privileges();
+    }
+    limit_descriptors(48);
+    let (tx, rx) = pipe::<Descriptor>().unwrap();
+    let file = null();
+    let mut sent = 0;
+    let refused = loop {
+        match tx.try_send(&file) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 1000, "descriptors under way have a limit");
+    };
+    assert_eq!(refused, SendError::DescriptorsInFlight);
+    assert!(sent >= 48);
+    while rx.try_recv().is_ok() {
+        sent -= 1;
+    }
+    assert_eq!(sent, 0, "nothing is lost");
+    tx.try_send(&file).unwrap();
+}
+
+/// The kernel counts descriptors under way by user, and only for users without privileges.
+fn drop_privileges() {
+    use rustix::thread::{Uid, set_thread_uid};
+    set_thread_uid(Uid::from_raw(65_534)).unwrap();
+}

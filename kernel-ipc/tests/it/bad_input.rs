@@ -1,0 +1,127 @@
+//! What a peer can send that is no message, or not the expected one: an error, and the next message arrives.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use kernel_ipc::{Receiver, RecvError, Sender, duplex, pipe};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde::{Serialize, Serializer, ser};
+
+/// The other type's end of the same pipe.
+fn as_other<T, U>(tx: &Sender<T>) -> Sender<U> {
+    Sender::from_fd(tx.as_fd().try_clone_to_owned().unwrap()).unwrap()
+}
+
+/// Sends a packet past the library.
+fn raw(tx: &impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [std::mem::MaybeUninit::uninit(); 128];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(descriptors.is_empty() || control.push(SendAncillaryMessage::ScmRights(descriptors)));
+    sendmsg(tx, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
+}
+
+/// A head as the library makes it, but for what is changed.
+fn head(descriptors: u8, form: u8, print: u64) -> Vec<u8> {
+    let mut head = vec![0xb5, 1, 0, descriptors, form, 0, 0, 0];
+    head.extend(print.to_ne_bytes());
+    head
+}
+
+fn next_arrives(tx: &Sender<u32>, rx: &Receiver<u32>) {
+    tx.send(&77).unwrap();
+    assert_eq!(rx.recv(), Ok(77));
+}
+
+#[test]
+fn another_type_is_found_by_its_name() {
+    let (tx, rx) = pipe::<u32>().unwrap();
+    as_other::<_, i32>(&tx).send(&5).unwrap();
+    assert_eq!(rx.recv(), Err(RecvError::WrongType { bytes: vec![10] }));
+    tx.send_bytes(b"raw").unwrap();
+    assert_eq!(rx.recv(), Err(RecvError::WrongType { bytes: b"raw".to_vec() }));
+    tx.send(&3).unwrap();
+    assert_eq!(rx.recv_bytes(), Err(RecvError::WrongType { bytes: vec![3] }));
+    next_arrives(&tx, &rx);
+}
+
+#[test]
+fn both_directions_of_a_connection_have_a_type() {
+    let (one, other) = duplex::<u8, u16>().unwrap();
+    let swapped =
+        kernel_ipc::Connection::<u16, u8>::from_fd(one.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    swapped.send(&1).unwrap();
+    assert!(matches!(other.recv(), Err(RecvError::WrongType { .. })));
+}
+
+#[test]
+fn bytes_that_are_no_value_come_with_the_error() {
+    // Of the right name, and of other bytes: two programs whose types have drifted apart.
+    mod old {
+        #[derive(Debug, serde::Serialize)]
+        pub(super) struct Order(pub(super) bool, pub(super) u8);
+    }
+    mod new {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        pub(super) struct Order(pub(super) bool, pub(super) bool);
+    }
+    let (tx, rx) = pipe::<old::Order>().unwrap();
+    let rx = Receiver::<new::Order>::from_fd(rx.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    tx.send(&old::Order(true, 9)).unwrap();
+    let Err(RecvError::Decode { bytes, reason }) = rx.recv() else { panic!("9 is no bool") };
+    assert_eq!(bytes, [1, 9]);
+    assert!(!reason.is_empty());
+    tx.send(&old::Order(true, 1)).unwrap();
+    assert_eq!(rx.recv(), Ok(new::Order(true, true)));
+}
+
+#[test]
+fn what_cannot_be_encoded_is_not_sent() {
+    struct Never;
+    impl Serialize for Never {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(ser::Error::custom("never"))
+        }
+    }
+    let (tx, rx) = pipe::<Never>().unwrap();
+    assert!(matches!(tx.send(&Never), Err(kernel_ipc::SendError::Encode(_))));
+    drop(tx);
+    assert_eq!(rx.recv_bytes(), Err(RecvError::Closed));
+}
+
+#[test]
+fn garbage_is_told_and_gone() {
+    let (tx, rx) = pipe::<u32>().unwrap();
+    let too_long = [head(0, 2, 1), vec![0; kernel_ipc::limits::INLINE_BYTES_MAX + 1]].concat();
+    let cases: [(&str, Vec<u8>); 8] = [
+        ("nothing like a message", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        ("a part of a head", head(0, 2, 1)[..9].to_vec()),
+        ("an unknown form", head(0, 4, 0)),
+        ("bytes with a type", head(0, 0, 9)),
+        ("a value without a type", head(0, 2, 0)),
+        ("a file that is not there", head(0, 3, 9)),
+        ("descriptors that are not there", head(1, 2, 9)),
+        ("a packet above the limit", too_long),
+    ];
+    for (what, bytes) in cases {
+        raw(&tx, &bytes, &[]);
+        assert!(matches!(rx.recv(), Err(RecvError::Malformed(_))), "{what}");
+        next_arrives(&tx, &rx);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_sealed_is_no_message() {
+    let (tx, rx) = pipe::<u32>().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(1 << 20).unwrap();
+    let open = mp_sys::memory::make_memfd().unwrap();
+    for file in [OwnedFd::from(file), open] {
+        raw(&tx, &head(1, 1, 0), &[file.as_fd()]);
+        assert!(matches!(rx.recv_bytes(), Err(RecvError::Malformed(_))));
+    }
+    let sealed = mp_sys::payload::seal(b"sealed").unwrap();
+    raw(&tx, &[head(1, 1, 0), b"and a body".to_vec()].concat(), &[sealed.as_fd()]);
+    assert!(matches!(rx.recv_bytes(), Err(RecvError::Malformed(_))));
+    raw(&tx, &head(1, 1, 0), &[sealed.as_fd()]);
+    assert_eq!(rx.recv_bytes().unwrap(), b"sealed");
+}

@@ -1,0 +1,146 @@
+//! Bytes that are too many for a packet: a file in memory, sealed, whose descriptor travels instead.
+//!
+//! The sender fills it, seals it against every change, and sends it. So a message stays whole or absent whoever is killed,
+//! and a slow reader does not hold the sender up. The receiver checks the seals before it believes the length: else a peer
+//! could cut the file while it is being read.
+//!
+//! Source: memfd_create(2), fcntl(2) F_ADD_SEALS.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+
+use crate::memory::{MemoryError, make_memfd, reserve};
+use crate::{OsError, budget};
+
+/// Why the bytes of a payload cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The descriptor is no sealed file in memory.
+    NotSealed,
+    /// It has more bytes than the caller takes.
+    TooLarge {
+        /// Bytes in the file.
+        found: u64,
+    },
+    /// There is no memory for the bytes.
+    Memory(MemoryError),
+}
+
+/// Puts bytes into a file in memory that nobody can change any more.
+///
+/// # Errors
+/// [`MemoryError`]; nothing is left.
+pub fn seal(bytes: &[u8]) -> Result<OwnedFd, MemoryError> {
+    let file = make_memfd()?;
+    reserve(file.as_fd(), bytes.len())?;
+    let mut file = File::from(file);
+    file.write_all(bytes).map_err(|error| MemoryError::System(error.into()))?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+/// A sealed file that arrived.
+#[derive(Debug)]
+pub struct Payload {
+    file: File,
+    len: u64,
+}
+
+impl Payload {
+    /// Looks at a descriptor that a peer sent as the bytes of a message.
+    ///
+    /// # Errors
+    /// [`PayloadError::NotSealed`]; [`PayloadError::TooLarge`] for more than `limit` bytes.
+    pub fn open(file: OwnedFd, limit: usize) -> Result<Self, PayloadError> {
+        // Not a file in memory: EINVAL. Not to be cut, and not to be written: nothing changes while it is read.
+        let seals = fcntl_get_seals(&file).map_err(|_| PayloadError::NotSealed)?;
+        if !seals.contains(SealFlags::SHRINK | SealFlags::WRITE) {
+            return Err(PayloadError::NotSealed);
+        }
+        let stat = fstat(&file).map_err(|_| PayloadError::NotSealed)?;
+        let len = u64::try_from(stat.st_size).unwrap_or(0);
+        if usize::try_from(len).is_ok_and(|len| len <= limit) {
+            return Ok(Self { file: file.into(), len });
+        }
+        Err(PayloadError::TooLarge { found: len })
+    }
+
+    /// Bytes in the payload.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        // Checked against a usize by `open`.
+        usize::try_from(self.len).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All bytes.
+    ///
+    /// # Errors
+    /// [`PayloadError::Memory`] if this process cannot have that much memory.
+    pub fn read(mut self) -> Result<Vec<u8>, PayloadError> {
+        let mut bytes = Vec::new();
+        let no_space = |_| MemoryError::NoSpace { wanted: self.len, available: budget::available(0) };
+        bytes.try_reserve_exact(self.len()).map_err(no_space).map_err(PayloadError::Memory)?;
+        // The sender wrote through the same description, so its position is at the end.
+        io::Seek::rewind(&mut self.file).map_err(system)?;
+        let mut all = (&self.file).take(self.len);
+        all.read_to_end(&mut bytes).map_err(system)?;
+        Ok(bytes)
+    }
+
+    /// Copies all bytes to the start of `into`, as far as it has room.
+    ///
+    /// # Errors
+    /// As the kernel has it.
+    pub fn read_into(&self, into: &mut [u8]) -> Result<(), PayloadError> {
+        let room = into.len().min(self.len());
+        let Some(into) = into.get_mut(..room) else { return Ok(()) };
+        self.file.read_exact_at(into, 0).map_err(system)
+    }
+}
+
+fn system(error: io::Error) -> PayloadError {
+    PayloadError::Memory(MemoryError::System(OsError::from(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_and_cannot_be_changed() {
+        let file = seal(b"payload").unwrap();
+        let again = file.try_clone().unwrap();
+        assert!(File::from(again.try_clone().unwrap()).write_all_at(b"x", 0).is_err());
+        let payload = Payload::open(file, 7).unwrap();
+        let mut start = [0; 3];
+        payload.read_into(&mut start).unwrap();
+        assert_eq!(&start, b"pay");
+        assert_eq!(payload.read().unwrap(), b"payload");
+        assert_eq!(Payload::open(again, 6).unwrap_err(), PayloadError::TooLarge { found: 7 });
+        assert!(Payload::open(seal(b"").unwrap(), 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_peer_could_still_change_is_refused() {
+        let half_sealed = || {
+            let file = make_memfd().unwrap();
+            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+            file
+        };
+        assert_eq!(Payload::open(half_sealed(), 9).unwrap_err(), PayloadError::NotSealed);
+        assert_eq!(Payload::open(make_memfd().unwrap(), 9).unwrap_err(), PayloadError::NotSealed);
+        let (pipe, _other) = rustix::pipe::pipe().unwrap();
+        assert_eq!(Payload::open(pipe, 9).unwrap_err(), PayloadError::NotSealed);
+    }
+}
