@@ -9,8 +9,10 @@ mod halves;
 pub mod limits;
 mod message;
 pub mod pipe;
+mod queue;
 
 pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, NoPipe, OsError, RecvError, SendError};
 pub use pipe::{Receiver, Sender, pipe};
+pub use queue::{Batch, CreateError, GetError, Iter, LockRefused, PutError, PutManyError, Queue};

@@ -12,3 +12,9 @@ pub const INLINE_BYTES_MAX: usize = 200 << 10;
 /// Descriptors that one message carries at most, one of a long message's own bytes included: the kernel takes no more in
 /// one packet (`SCM_MAX_FD`).
 pub const DESCRIPTORS_MAX: usize = mp_sys::socket::DESCRIPTORS_MAX;
+
+/// Bytes of the longest encoded item of a queue: as of a message.
+pub const ITEM_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+
+/// Items that a bounded queue may be made for: they are counted in 32 bits.
+pub const CAPACITY_MAX: usize = (1 << 32) - 1;

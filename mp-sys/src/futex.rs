@@ -31,7 +31,8 @@ pub fn late_waits() -> u64 {
     LATE_WAITS.load(Ordering::Relaxed)
 }
 
-pub(crate) fn count_late_wait() {
+/// Counts one of them; for waits that this module does not see.
+pub fn count_late_wait() {
     LATE_WAITS.fetch_add(1, Ordering::Relaxed);
 }
 

@@ -13,6 +13,7 @@
 //! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
 //! | [`named`] | segments with a name, for programs that are not each other's children |
 //! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
+//! | [`region`] | memory that grows inside one mapping, read and written by checked offsets |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`socket`] | packets between processes, with descriptors inside |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
@@ -51,6 +52,8 @@ pub mod named;
 mod os_error;
 pub mod payload;
 pub mod reentrant;
+#[expect(unsafe_code, reason = "atomics and copies at checked offsets of a mapping")]
+pub mod region;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]
 pub mod robust;
 #[expect(unsafe_code, reason = "the number of a descriptor that an inherited value owns")]

@@ -8,9 +8,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate,
+    memfd_create,
+};
 use rustix::io::Errno;
 
 use crate::{OsError, budget, copy};
@@ -57,6 +61,8 @@ impl From<Errno> for MemoryError {
 pub struct Mapping {
     raw: MmapRaw,
     file: OwnedFd,
+    /// Bytes that the budget counts for it.
+    counted: AtomicU64,
 }
 
 // MmapRaw is Send and Sync: it is an address and a length.
@@ -106,8 +112,54 @@ impl Mapping {
                 tracing::debug!(%error, "large shared memory stays in core dumps");
             }
         }
+        let counted = AtomicU64::new(length_u64(length));
         budget::count_mapped(length_u64(length));
-        Ok(Arc::new(Self { raw, file }))
+        Ok(Arc::new(Self { raw, file, counted }))
+    }
+
+    /// Makes a mapping of `length` bytes, of which the first `reserved` have memory; the others have an address only.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available, or if a file may not be
+    /// that long.
+    pub(crate) fn sparse(length: u64, reserved: u64) -> Result<Arc<Self>, MemoryError> {
+        let available = budget::file_size_limit().unwrap_or(u64::MAX).min(length_u64(MAPPING_BYTES_MAX));
+        let refused = MemoryError::NoSpace { wanted: length, available };
+        // A longer file would raise SIGXFSZ, which kills.
+        if length > available {
+            return Err(refused);
+        }
+        let file = make_memfd()?;
+        ftruncate(&file, length)?;
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
+        reserve_piece(file.as_fd(), 0, reserved)?;
+        let mapping = Self::of_file(file, usize::try_from(length).map_err(|_| refused)?)?;
+        mapping.count(reserved);
+        Ok(mapping)
+    }
+
+    /// Maps a sparse file that somebody else made and that has at least `at_least` bytes. Its reserved bytes are counted
+    /// once somebody knows them.
+    ///
+    /// # Errors
+    /// [`MemoryError::System`] with `EINVAL` if the file is too short, or not sealed against shrinking.
+    pub(crate) fn attach(file: OwnedFd, at_least: u64) -> Result<Arc<Self>, MemoryError> {
+        // Only files in memory have seals: others give EINVAL here.
+        let seals = fcntl_get_seals(&file)?;
+        let length = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
+        if !seals.contains(SealFlags::SHRINK) || length < at_least || length > length_u64(MAPPING_BYTES_MAX) {
+            return Err(Errno::INVAL.into());
+        }
+        let mapping = Self::of_file(file, usize::try_from(length).map_err(|_| Errno::INVAL)?)?;
+        mapping.count(0);
+        Ok(mapping)
+    }
+
+    /// Has the budget count `bytes` bytes for this mapping.
+    pub(crate) fn count(&self, bytes: u64) {
+        let before = self.counted.swap(bytes, Ordering::Relaxed);
+        budget::count_mapped(bytes);
+        budget::count_unmapped(before);
     }
 
     /// Bytes of the mapping: whole pages.
@@ -151,7 +203,7 @@ impl AsFd for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        budget::count_unmapped(length_u64(self.len()));
+        budget::count_unmapped(*self.counted.get_mut());
     }
 }
 
@@ -194,25 +246,33 @@ pub fn make_memfd() -> Result<OwnedFd, MemoryError> {
 /// Reserves `length` bytes step by step. A file that could not be reserved whole is dropped by the caller, which gives
 /// everything back.
 pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryError> {
-    let wanted = length_u64(length);
-    let available = budget::available(0);
+    reserve_piece(file, 0, length_u64(length))
+}
+
+/// Reserves a piece of a file step by step. A piece that could not be reserved whole may have some of its memory.
+///
+/// # Errors
+/// [`MemoryError::NoSpace`].
+pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<(), MemoryError> {
+    let available = budget::available(at);
     if wanted > available {
         return Err(MemoryError::NoSpace { wanted, available });
     }
-    let mut reserved = 0;
-    while reserved < length {
-        let step = length.saturating_sub(reserved).min(RESERVE_STEP_BYTES);
+    let mut reserved = 0_u64;
+    while reserved < wanted {
+        let step = wanted.saturating_sub(reserved).min(length_u64(RESERVE_STEP_BYTES));
+        let here = at.saturating_add(reserved);
         if reserved > 0 {
-            let available = budget::available(length_u64(reserved));
-            if length_u64(step) > available {
+            let available = budget::available(here);
+            if step > available {
                 return Err(MemoryError::NoSpace { wanted, available });
             }
         }
-        match fallocate(file, FallocateFlags::empty(), length_u64(reserved), length_u64(step)) {
+        match fallocate(file, FallocateFlags::empty(), here, step) {
             Ok(()) => reserved = reserved.saturating_add(step),
             Err(Errno::INTR) => {}
             Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
-                return Err(MemoryError::NoSpace { wanted, available: length_u64(reserved) });
+                return Err(MemoryError::NoSpace { wanted, available: reserved });
             }
             Err(other) => return Err(other.into()),
         }
@@ -235,7 +295,7 @@ mod tests {
     #[test]
     fn a_mapping_cannot_be_resized() {
         let mapping = Mapping::new(4096).unwrap();
-        assert_eq!(rustix::fs::ftruncate(&mapping, 0), Err(Errno::PERM));
-        assert_eq!(rustix::fs::ftruncate(&mapping, 1 << 20), Err(Errno::PERM));
+        assert_eq!(ftruncate(&mapping, 0), Err(Errno::PERM));
+        assert_eq!(ftruncate(&mapping, 1 << 20), Err(Errno::PERM));
     }
 }

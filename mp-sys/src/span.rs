@@ -86,17 +86,24 @@ impl Span {
     /// The bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as a span that another one may overlap: the
     /// caller sees to it that both are used as the same kind of object.
     pub(crate) fn over(mapping: &Arc<Mapping>, at: usize) -> Self {
+        let mut span = Self::piece(mapping, at, mapping.len().saturating_sub(at));
+        span.has_twins = true;
+        span
+    }
+
+    /// `length` bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as far as there are as many: the caller
+    /// sees to it that nothing else uses them.
+    pub(crate) fn piece(mapping: &Arc<Mapping>, at: usize, length: usize) -> Self {
         let at = at.min(mapping.len());
         let start =
             NonNull::new(mapping.base().wrapping_add(at)).expect("mapped memory does not start at address 0");
-        let length = mapping.len().saturating_sub(at);
         Self {
             start,
-            length,
+            length: length.min(mapping.len().saturating_sub(at)),
             mapping: ManuallyDrop::new(Arc::clone(mapping)),
             forks: fork::forks(),
             home: None,
-            has_twins: true,
+            has_twins: false,
         }
     }
 

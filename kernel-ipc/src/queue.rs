@@ -1,0 +1,365 @@
+//! [`Queue`]: first in, first out, between any number of processes.
+//!
+//! An item that was put lies in shared memory: it is there as long as any process holds the queue, whatever becomes of
+//! the one that put it. There is no feeder thread, and nothing to flush.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`layout`] | where everything lies |
+//! | [`ring`], [`segments`] | records under two locks, and the memory that they lie in |
+//! | [`doorbell`] | how waiting processes are woken |
+//! | [`core`] | a queue of bytes: rings, waits, and the descriptor to poll |
+//! | [`item`], [`batch`] | items between their bytes and their types |
+//! | [`travel`] | queues inside messages |
+
+mod batch;
+mod bytes;
+mod config;
+mod consumer;
+mod core;
+mod doorbell;
+mod error;
+mod handle;
+mod item;
+mod iter;
+mod layout;
+mod lull;
+mod producer;
+mod ring;
+mod segments;
+mod travel;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::named::fingerprint;
+use mp_sys::robust::Patience;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::batch::Batch;
+use self::config::Config;
+use self::core::Core;
+pub use self::error::{CreateError, GetError, LockRefused, PutError, PutManyError};
+pub use self::iter::Iter;
+use crate::limits::CAPACITY_MAX;
+
+const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
+
+/// Items and bytes for which a batch reserves private memory before it knows that it needs it.
+const RESERVED_ITEMS: usize = 1024;
+const RESERVED_BYTES: usize = 64 << 10;
+
+fn within(timeout: Duration) -> Patience {
+    Patience::Until(Deadline::after(timeout))
+}
+
+/// A queue between processes: whoever holds it may put and get.
+///
+/// Items come out in the order in which they were put, whoever put them, and each is got once. `put` returns when the item
+/// is in shared memory. Values are encoded by `postcard` outside of all locks; [`put_bytes`](Self::put_bytes) and
+/// [`get_bytes_into`](Self::get_bytes_into) leave bytes as they are.
+///
+/// | property | |
+/// |---|---|
+/// | memory | one mapping of address space; memory as the items need it, at least 68 KiB, given back after a peak |
+/// | descriptors | two |
+/// | limits | none, a number of items, or a number of bytes; an item has at most [`ITEM_BYTES_MAX`](crate::limits::ITEM_BYTES_MAX) bytes |
+/// | order | first in, first out over all producers |
+/// | a clone | the same queue |
+///
+/// # Fork safety
+/// A forked child uses the queue that it inherited. Dropping a handle does nothing to the other processes' ones.
+///
+/// # Crash
+/// An item is in the queue or it is not, and the queue goes on. What was put is not lost while any process holds the queue.
+/// A process that is killed in `get` may take the item, or the batch, that it was getting along;
+/// [`JoinableQueue`](crate::JoinableQueue) loses nothing.
+///
+/// # Source
+/// Python's `multiprocessing.Queue`; differs: no feeder thread, exact counts, [`close`](Self::close) is for all processes.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use kernel_ipc::{GetError, Queue};
+///
+/// let queue = Queue::<(u32, String)>::new()?;
+/// queue.put(&(1, "one".to_owned()))?;
+/// assert_eq!(queue.len(), 1);
+/// assert_eq!(queue.get()?, (1, "one".to_owned()));
+/// assert_eq!(queue.try_get(), Err(GetError::Empty));
+/// queue.close()?;
+/// assert_eq!(queue.get(), Err(GetError::Closed));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Queue<T> {
+    core: Arc<Core>,
+    items: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Queue<T> {
+    /// Makes a queue without a limit: it grows as long as there is memory.
+    ///
+    /// # Errors
+    /// [`CreateError::Memory`].
+    ///
+    /// # Fork safety
+    /// Make it before the fork; the children inherit it.
+    pub fn new() -> Result<Self, CreateError> {
+        Self::with_limits(u64::MAX, u64::MAX)
+    }
+
+    /// Makes a queue that holds at most `maxsize` items.
+    ///
+    /// # Errors
+    /// [`CreateError::NoCapacity`] for 0; [`CreateError::CapacityTooLarge`] above
+    /// [`CAPACITY_MAX`]; [`CreateError::Memory`].
+    ///
+    /// # Fork safety
+    /// As [`new`](Self::new).
+    #[doc(alias = "maxsize")]
+    pub fn bounded(maxsize: usize) -> Result<Self, CreateError> {
+        if maxsize > CAPACITY_MAX {
+            return Err(CreateError::CapacityTooLarge);
+        }
+        Self::with_limits(u64::try_from(maxsize).unwrap_or(u64::MAX), u64::MAX)
+    }
+
+    /// Makes a queue whose items have at most `bytes` bytes together. An item counts as its encoded bytes, rounded up to a
+    /// multiple of 8, and 8 more.
+    ///
+    /// # Errors
+    /// [`CreateError::NoCapacity`] for less than 8, where not even an empty item fits; [`CreateError::Memory`].
+    ///
+    /// # Fork safety
+    /// As [`new`](Self::new).
+    pub fn bounded_bytes(bytes: usize) -> Result<Self, CreateError> {
+        Self::with_limits(u64::MAX, u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+
+    fn with_limits(max_items: u64, max_bytes: u64) -> Result<Self, CreateError> {
+        if max_items == 0 || max_bytes < layout::RECORD_HEADER_BYTES {
+            return Err(CreateError::NoCapacity);
+        }
+        let core = Core::new(Config { fingerprint: Self::fingerprint(), max_items, max_bytes, annex: 0 })?;
+        Ok(Self { core: travel::register(core), items: PhantomData })
+    }
+
+    fn fingerprint() -> u64 {
+        fingerprint("Queue", 0, 0, std::any::type_name::<T>())
+    }
+
+    /// Items in the queue, exactly, at one moment during the call.
+    #[doc(alias = "qsize")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.core.ring.len()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there is no item in the queue.
+    #[doc(alias = "empty")]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.core.ring.len() == 0
+    }
+
+    /// Whether the queue holds as many items as it may, or as many bytes that not even an empty item fits.
+    #[doc(alias = "full")]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.core.is_full()
+    }
+
+    /// Items that the queue holds at most, if it was made with such a limit.
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        let items = self.core.config.max_items;
+        (items != u64::MAX).then(|| usize::try_from(items).unwrap_or(usize::MAX))
+    }
+
+    /// Closes the queue for all processes: nothing more is put; what is in it can still be got, and after that, `get` says
+    /// that it is closed. All who wait are woken. Closing it again does nothing.
+    ///
+    /// # Errors
+    /// [`PutError::Lock`].
+    ///
+    /// # Crash
+    /// The queue is closed or it is not; who waits finds out within 40 ms.
+    pub fn close(&self) -> Result<(), PutError> {
+        Ok(self.core.close(FOR_EVER)?)
+    }
+
+    /// Whether the queue was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Takes the items that are there, up to `max`, together. Waits while the queue is empty; 0 takes none and does not wait.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); an item that cannot be decoded is an error in the [`Batch`].
+    ///
+    /// # Crash
+    /// A process that is killed here may take the items along.
+    pub fn get_many(&self, max: usize) -> Result<Batch<T>, GetError> {
+        self.get_many_until(max, FOR_EVER)
+    }
+
+    /// As [`get_many`](Self::get_many), without waiting.
+    ///
+    /// # Errors
+    /// As [`try_get`](Self::try_get).
+    pub fn try_get_many(&self, max: usize) -> Result<Batch<T>, GetError> {
+        self.get_many_until(max, Patience::None)
+    }
+
+    /// As [`get_many`](Self::get_many), for `timeout` at most.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Batch<T>, GetError> {
+        self.get_many_until(max, within(timeout))
+    }
+
+    fn get_many_until(&self, max: usize, patience: Patience) -> Result<Batch<T>, GetError> {
+        let (mut bytes, mut lens) = (Vec::new(), Vec::new());
+        self.core.get_some(max, patience, |ring, record| {
+            if lens.is_empty() {
+                // Items of one queue are often of one size.
+                let items = max.min(usize::try_from(ring.len()).unwrap_or(max)).min(RESERVED_ITEMS);
+                lens.reserve(items);
+                bytes.reserve(record.len.saturating_mul(items).min(RESERVED_BYTES));
+            }
+            item::append(ring, record, &mut bytes)?;
+            lens.push(record.len);
+            Ok(())
+        })?;
+        Ok(Batch::new(bytes, lens))
+    }
+
+    fn put_all<B: AsRef<[u8]>>(&self, items: &[B], patience: Patience) -> Result<(), PutManyError> {
+        let mut put = 0_usize;
+        while let Some(rest) = items.get(put..).filter(|rest| !rest.is_empty()) {
+            let some = self.core.put_some(rest, patience);
+            put = put.saturating_add(some.map_err(|refused| PutManyError { put, error: refused.into() })?);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Serialize> Queue<T> {
+    /// Puts one item at the end. Waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Memory`], [`PutError::Lock`],
+    /// [`PutError::Corrupt`]; the item is not in the queue then.
+    ///
+    /// # Crash
+    /// The item is in the queue or it is not.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kernel_ipc::{PutError, Queue};
+    ///
+    /// let queue = Queue::<u8>::bounded(1)?;
+    /// queue.put(&1)?;
+    /// assert_eq!(queue.try_put(&2), Err(PutError::Full));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put(&self, item: &T) -> Result<(), PutError> {
+        self.put_until(item, FOR_EVER)
+    }
+
+    /// Puts one item at the end, if there is room now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`]; [`PutError::Lock`] if a process that holds the queue's lock was stopped; else as
+    /// [`put`](Self::put).
+    #[doc(alias = "put_nowait")]
+    pub fn try_put(&self, item: &T) -> Result<(), PutError> {
+        self.put_until(item, Patience::None)
+    }
+
+    /// Puts one item at the end. Waits for `timeout` at most while the queue is full.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`]; else as [`put`](Self::put).
+    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<(), PutError> {
+        self.put_until(item, within(timeout))
+    }
+
+    #[inline]
+    fn put_until(&self, item: &T, patience: Patience) -> Result<(), PutError> {
+        item::encoded(item, |bytes| Ok(self.core.put(bytes, patience)?))
+    }
+
+    /// Puts all of `items` at the end, in their order, as many at a time as there is room for; what is put at a time is
+    /// side by side in the queue. Waits while the queue is full.
+    ///
+    /// All are encoded first: if one cannot be, none is put.
+    ///
+    /// # Errors
+    /// [`PutManyError`], which says how many were put.
+    ///
+    /// # Crash
+    /// Some of the first items are in the queue, and none of the others.
+    pub fn put_many<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
+    where
+        T: 'a,
+    {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for item in items {
+            bytes = postcard::to_extend(item, bytes)
+                .map_err(|error| PutManyError { put: 0, error: item::unencodable(item, &error) })?;
+            ends.push(bytes.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let encoded: Vec<&[u8]> =
+            starts.zip(&ends).filter_map(|(start, end)| bytes.get(start..*end)).collect();
+        self.put_all(&encoded, FOR_EVER)
+    }
+}
+
+impl<T: DeserializeOwned> Queue<T> {
+    /// Takes the oldest item. Waits while the queue is empty.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`]; [`GetError::Decode`] with the item's bytes; [`GetError::Memory`], [`GetError::Lock`],
+    /// [`GetError::Corrupt`].
+    ///
+    /// # Crash
+    /// A process that is killed here may take the item along.
+    pub fn get(&self) -> Result<T, GetError> {
+        item::get(&self.core, FOR_EVER)
+    }
+
+    /// Takes the oldest item, if there is one now.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; [`GetError::Lock`] if a process that holds the queue's lock was stopped; else as
+    /// [`get`](Self::get).
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        item::get(&self.core, Patience::None)
+    }
+
+    /// Takes the oldest item. Waits for `timeout` at most while the queue is empty.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`]; else as [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        item::get(&self.core, within(timeout))
+    }
+
+    /// The items as they come, until the queue is closed and empty.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self }
+    }
+}

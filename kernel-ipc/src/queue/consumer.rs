@@ -1,0 +1,136 @@
+//! The consumers' side of a ring: records are copied out, and then the head is moved over them.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::crash;
+use mp_sys::locked::Held;
+
+use crate::queue::layout::{HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, record_bytes};
+use crate::queue::ring::{Corrupt, Ring, SEEN, SEGMENT, SEGMENT_END};
+use crate::queue::segments::{BASE, Segment};
+
+/// The held lock of the consumers.
+#[derive(Debug)]
+pub(super) struct Consumer<'a> {
+    pub(super) ring: &'a Ring,
+    pub(super) held: Held<'a>,
+}
+
+/// Where a consumer is: a position, and the segment that it lies in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor {
+    pub(super) position: Position,
+    segment: Segment,
+}
+
+/// A record in the ring.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
+    at: u64,
+    segment: Segment,
+    /// Bytes of its item.
+    pub(super) len: usize,
+}
+
+impl Record {
+    /// Where the item begins.
+    #[inline]
+    pub(super) fn item(&self) -> u64 {
+        self.at.saturating_add(RECORD_HEADER_BYTES)
+    }
+}
+
+impl Consumer<'_> {
+    #[cold]
+    pub(super) fn repair(ring: &Ring, held: &Held<'_>) {
+        let head = ring.head();
+        let found = Segment::around(ring, head.offset).and_then(|segment| {
+            let base = ring.load(segment.start.saturating_add(BASE))?;
+            held.store_word(SEGMENT, segment.start);
+            crash::point();
+            held.store_word(SEGMENT_END, segment.end);
+            crash::point();
+            held.store_word(SEEN, head.to_bits());
+            let taken = base.wrapping_add(head.offset.saturating_sub(segment.records()));
+            ring.store(TAKEN_BYTES, taken)
+        });
+        if let Err(Corrupt(what)) = found {
+            tracing::error!(what, "a queue's memory was overwritten");
+        }
+    }
+
+    /// Where the consumers are.
+    #[inline]
+    pub(super) fn cursor(&self) -> Cursor {
+        let segment = Segment::noted(self.held.load_word(SEGMENT), self.held.load_word(SEGMENT_END));
+        Cursor { position: self.ring.head(), segment }
+    }
+
+    /// Whether there is an item at the cursor. Reads the producers' cache line only if none was there when it was last read.
+    #[inline]
+    pub(super) fn has_item(&self, cursor: &Cursor) -> bool {
+        let number = cursor.position.number;
+        let seen = Position::from_bits(self.held.load_word(SEEN));
+        if seen.number != number {
+            return true;
+        }
+        let tail = self.ring.tail();
+        self.held.store_word(SEEN, tail.to_bits());
+        tail.number != number
+    }
+
+    /// The record at the cursor, of which the caller knows that it is there.
+    #[inline]
+    pub(super) fn record(&self, cursor: &Cursor) -> Result<Record, Corrupt> {
+        let (at, segment) = (cursor.position.offset, cursor.segment);
+        if at >= segment.records()
+            && at.saturating_add(RECORD_HEADER_BYTES) <= segment.end
+            && let Some(word) = self.ring.region.word(at)
+        {
+            let len = word.load(Ordering::Relaxed);
+            if len != SKIP {
+                return checked(at, segment, len);
+            }
+        }
+        self.first_of_next_segment(segment)
+    }
+
+    #[cold]
+    fn first_of_next_segment(&self, segment: Segment) -> Result<Record, Corrupt> {
+        let next = Segment::at(self.ring, self.ring.load(segment.start)?)?;
+        let len = self.ring.load(next.records())?;
+        checked(next.records(), next, len)
+    }
+
+    /// The cursor behind a record.
+    #[inline]
+    pub(super) fn after(&self, cursor: &Cursor, record: &Record) -> Cursor {
+        let position = cursor.position.after(record.at, record_bytes(record.len));
+        Cursor { position, segment: record.segment }
+    }
+
+    /// Moves the head: the records before the cursor are not in the queue from now on. Says whether a segment was left.
+    #[inline]
+    pub(super) fn commit(&self, from: &Cursor, to: &Cursor, bytes: u64) -> bool {
+        // Inside: `HEAD` is a constant.
+        let _stored = self.ring.region.commit(HEAD, to.position.to_bits());
+        crash::point();
+        let left_segment = to.segment != from.segment;
+        if left_segment {
+            self.held.store_word(SEGMENT, to.segment.start);
+            crash::point();
+            self.held.store_word(SEGMENT_END, to.segment.end);
+        }
+        self.ring.add_bytes(TAKEN_BYTES, bytes);
+        left_segment
+    }
+}
+
+#[inline]
+fn checked(at: u64, segment: Segment, len: u64) -> Result<Record, Corrupt> {
+    let fits = at.checked_add(RECORD_HEADER_BYTES).and_then(|item| item.checked_add(len));
+    match (fits, usize::try_from(len)) {
+        (Some(end), Ok(len)) if end <= segment.end => Ok(Record { at, segment, len }),
+        _ => Err(Corrupt("an item is longer than its segment")),
+    }
+}

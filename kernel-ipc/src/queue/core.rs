@@ -1,0 +1,355 @@
+//! What all queues are made of: a ring, the two waits around it, and the descriptor that can be polled.
+//!
+//! Everything here is about bytes; types come above. An operation takes one lock, does its one step, releases the lock,
+//! and wakes whoever waits for it. Who finds nothing to do waits without any lock.
+
+mod event;
+mod wait;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::deadline::Deadline;
+use mp_sys::futex::SLICE;
+use mp_sys::memory::MemoryError;
+use mp_sys::robust::{AcquireError, Patience};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::limits::ITEM_BYTES_MAX;
+use crate::queue::config::Config;
+use crate::queue::consumer::{Consumer, Cursor, Record};
+use crate::queue::doorbell;
+use crate::queue::layout::{CLOSED, CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PRODUCER_CPU, record_bytes};
+use crate::queue::lull::Lull;
+use crate::queue::producer::{Place, Producer};
+use crate::queue::ring::{Corrupt, NoRoom, Ring};
+use crate::queue::travel::{self, Key};
+
+/// How often a side says on which CPU it runs: once in so many operations.
+const SAY_CPU_EVERY: u32 = 16;
+
+/// Why an operation on bytes did not happen.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Full or empty, and the caller did not want to wait.
+    NotNow,
+    /// Full or empty until the deadline.
+    TimedOut,
+    /// The queue is closed.
+    Closed,
+    /// More bytes than an item, the queue, or the caller's buffer may have.
+    TooLarge {
+        found: usize,
+        limit: usize,
+    },
+    Memory(MemoryError),
+    Lock(AcquireError),
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for Refused {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl From<NoRoom> for Refused {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Memory(error) => Self::Memory(error),
+            NoRoom::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
+    }
+}
+
+impl From<AcquireError> for Refused {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::TimedOut => Self::TimedOut,
+            other => Self::Lock(other),
+        }
+    }
+}
+
+/// A queue of bytes.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) ring: Ring,
+    pub(super) config: Config,
+    pub(super) key: Option<Key>,
+    event: Arc<OwnedFd>,
+    put_budget: Budget,
+    get_budget: Budget,
+    lull: Lull,
+}
+
+impl Core {
+    pub(super) fn new(config: Config) -> Result<Self, MemoryError> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let ring = config.make_ring()?;
+        Ok(Self::over(config, ring, event))
+    }
+
+    /// A queue that is there.
+    pub(super) fn over(config: Config, ring: Ring, event: OwnedFd) -> Self {
+        let key = travel::key_of(&ring.region);
+        let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
+        Self { ring, config, key, event: Arc::new(event), put_budget, get_budget, lull }
+    }
+
+    /// The event descriptor, to be sent.
+    pub(super) fn event_file(&self) -> &Arc<OwnedFd> {
+        &self.event
+    }
+
+    #[inline]
+    fn half_word(&self, at: u64) -> &AtomicU32 {
+        self.ring.region.half_word(at).expect("the queue's own words lie in its region")
+    }
+
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.half_word(CLOSED).load(Ordering::Acquire) != 0
+    }
+
+    /// Takes the producers' lock, which others hold for one copy: even who does not want to wait waits for that, but not
+    /// longer than one slice, in case its holder was stopped.
+    #[inline]
+    pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
+        match self.ring.produce(patience) {
+            Err(AcquireError::WouldBlock) => self.ring.produce(Patience::Until(Deadline::after(SLICE))),
+            result => result,
+        }
+    }
+
+    /// Takes the consumers' lock, as [`produce`](Self::produce).
+    #[inline]
+    pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
+        match self.ring.consume(patience) {
+            Err(AcquireError::WouldBlock) => self.ring.consume(Patience::Until(Deadline::after(SLICE))),
+            result => result,
+        }
+    }
+
+    /// Puts one item.
+    #[inline]
+    pub(super) fn put(&self, item: &[u8], patience: Patience) -> Result<(), Refused> {
+        let record = self.fits(item.len())?;
+        let mut others = None;
+        loop {
+            let mut producer = self.produce(patience)?;
+            if self.is_closed() {
+                return Err(Refused::Closed);
+            }
+            if self.has_room(&producer, record) {
+                let place = producer.place(item.len())?;
+                producer.write(place, item)?;
+                self.signal(&producer);
+                let end = place.at.saturating_add(record);
+                producer.commit(place, 1, end);
+                drop(producer);
+                self.filled();
+                return Ok(());
+            }
+            drop(producer);
+            others = self.wait_for_room(record, patience)?.or(others);
+        }
+    }
+
+    /// Bytes of the record of an item of `len` bytes, if the queue takes one.
+    #[inline]
+    fn fits(&self, len: usize) -> Result<u64, Refused> {
+        let record = record_bytes(len);
+        if len > ITEM_BYTES_MAX || record > self.config.max_bytes {
+            let limit = usize::try_from(self.config.max_bytes).unwrap_or(usize::MAX).min(ITEM_BYTES_MAX);
+            return Err(Refused::TooLarge { found: len, limit });
+        }
+        Ok(record)
+    }
+
+    #[inline]
+    fn has_room(&self, producer: &Producer<'_>, record: u64) -> bool {
+        let Config { max_items, max_bytes, .. } = self.config;
+        producer.items(max_items) < max_items
+            && (max_bytes == u64::MAX || self.ring.bytes().saturating_add(record) <= max_bytes)
+    }
+
+    /// Puts as many of the items as there is room for, at once; gives how many.
+    pub(super) fn put_some<I: AsRef<[u8]>>(&self, items: &[I], patience: Patience) -> Result<usize, Refused> {
+        let Some(first) = items.first() else {
+            return Ok(0);
+        };
+        for item in items {
+            self.fits(item.as_ref().len())?;
+        }
+        let first = record_bytes(first.as_ref().len());
+        let mut others = None;
+        loop {
+            let mut producer = self.produce(patience)?;
+            if self.is_closed() {
+                return Err(Refused::Closed);
+            }
+            let count = self.write_some(&mut producer, items)?;
+            drop(producer);
+            if count > 0 {
+                self.filled();
+                return Ok(count);
+            }
+            others = self.wait_for_room(first, patience)?.or(others);
+        }
+    }
+
+    /// Writes items into one segment, and commits them together.
+    fn write_some<I: AsRef<[u8]>>(&self, producer: &mut Producer<'_>, items: &[I]) -> Result<usize, Refused> {
+        let Some(first) = items.first().map(|item| item.as_ref().len()) else {
+            return Ok(0);
+        };
+        let Config { max_items, max_bytes, .. } = self.config;
+        let wanted = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        let present = producer.items(max_items.saturating_sub(wanted));
+        let room = usize::try_from(max_items.saturating_sub(present)).unwrap_or(usize::MAX);
+        let bytes_left = max_bytes.saturating_sub(if max_bytes == u64::MAX { 0 } else { self.ring.bytes() });
+        if room == 0 || record_bytes(first) > bytes_left {
+            return Ok(0);
+        }
+        let place = producer.place(first)?;
+        let end_max = place.segment.end.min(place.at.saturating_add(bytes_left));
+        let (mut count, mut at) = (0_u32, place.at);
+        for item in items.iter().take(room) {
+            let item = item.as_ref();
+            let end = at.saturating_add(record_bytes(item.len()));
+            if end > end_max {
+                break;
+            }
+            producer.write(Place { at, ..place }, item)?;
+            (at, count) = (end, count.saturating_add(1));
+        }
+        self.signal(producer);
+        producer.commit(place, count, at);
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// Has `take` look at the next item, which is then gone; it stays if `take` fails.
+    #[inline]
+    pub(super) fn get<T>(
+        &self,
+        patience: Patience,
+        mut take: impl FnMut(&Ring, &Record) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let mut taken = None;
+        self.get_some(1, patience, |ring, record| {
+            taken = Some(take(ring, record)?);
+            Ok(())
+        })?;
+        // There is one: `get_some` came back with an item.
+        taken.ok_or(Refused::NotNow)
+    }
+
+    /// Has `take` look at the items that are there, up to `max` of them; they go together. If `take` fails, that item and
+    /// the later ones stay.
+    #[inline]
+    pub(super) fn get_some(
+        &self,
+        max: usize,
+        patience: Patience,
+        mut take: impl FnMut(&Ring, &Record) -> Result<(), Refused>,
+    ) -> Result<usize, Refused> {
+        if max == 0 {
+            return Ok(0);
+        }
+        let mut others = None;
+        loop {
+            let consumer = self.consume(patience)?;
+            let from = consumer.cursor();
+            if consumer.has_item(&from) {
+                return self.take_some(consumer, from, max, &mut take);
+            }
+            drop(consumer);
+            others = self.wait_for_item(from.position, patience)?.or(others);
+        }
+    }
+
+    #[inline]
+    fn take_some(
+        &self,
+        consumer: Consumer<'_>,
+        from: Cursor,
+        max: usize,
+        take: &mut impl FnMut(&Ring, &Record) -> Result<(), Refused>,
+    ) -> Result<usize, Refused> {
+        let (mut to, mut count, mut bytes) = (from, 0_usize, 0_u64);
+        loop {
+            let record = consumer.record(&to)?;
+            match take(&self.ring, &record) {
+                Err(refused) if count == 0 => return Err(refused),
+                Err(_) => break,
+                Ok(()) => {}
+            }
+            to = consumer.after(&to, &record);
+            count = count.saturating_add(1);
+            bytes = bytes.saturating_add(record_bytes(record.len));
+            if count >= max || !consumer.has_item(&to) {
+                break;
+            }
+        }
+        if consumer.commit(&from, &to, bytes) {
+            self.trim();
+        }
+        let is_last = !self.is_unarmed() && !consumer.has_item(&to);
+        drop(consumer);
+        if self.config.is_bounded() {
+            self.say_cpu(CONSUMER_CPU, to.position.number);
+            // The commit was a plain store: only bounded queues need more.
+            fence(Ordering::SeqCst);
+            doorbell::ring(self.half_word(DRAINED_BELL));
+        }
+        if is_last {
+            self.unsignal();
+        }
+        Ok(count)
+    }
+
+    /// Consumers left a segment: its memory may be surplus. If a producer is at work, it will see to that.
+    #[cold]
+    fn trim(&self) {
+        if let Ok(mut producer) = self.ring.produce(Patience::None) {
+            producer.trim();
+        }
+    }
+
+    /// After a commit of a producer.
+    #[inline]
+    fn filled(&self) {
+        self.say_cpu(PRODUCER_CPU, self.ring.tail().number);
+        doorbell::ring(self.half_word(FILLED_BELL));
+    }
+
+    #[inline]
+    fn say_cpu(&self, at: u64, number: u32) {
+        if number.is_multiple_of(SAY_CPU_EVERY) {
+            self.half_word(at).store(current_cpu().wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the queue, for all: what is in it can still be taken.
+    pub(super) fn close(&self, patience: Patience) -> Result<(), Refused> {
+        let producer = self.ring.produce(patience)?;
+        self.half_word(CLOSED).store(1, Ordering::SeqCst);
+        self.signal(&producer);
+        drop(producer);
+        for bell in [FILLED_BELL, DRAINED_BELL] {
+            doorbell::ring_for_all(self.half_word(bell));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            travel::forget(key);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The event descriptor: readable whenever there is something to get.
+//!
+//! Once it is *armed*, a producer makes it readable before it commits, under the producers' lock, and whoever finds the
+//! queue empty makes it unreadable, under the same lock. So a producer that is killed leaves it readable for nothing at
+//! worst.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+
+use mp_sys::robust::Patience;
+
+use crate::queue::core::Core;
+use crate::queue::layout::ARMED;
+use crate::queue::producer::Producer;
+use crate::queue::ring::SIGNALLED;
+
+impl Core {
+    #[inline]
+    pub(super) fn is_unarmed(&self) -> bool {
+        self.half_word(ARMED).load(Ordering::Relaxed) == 0
+    }
+
+    /// Before a commit: makes the descriptor readable, if somebody polls it.
+    #[inline]
+    pub(super) fn signal(&self, producer: &Producer<'_>) {
+        if !self.is_unarmed() && producer.held.load_word(SIGNALLED) == 0 {
+            self.make_readable();
+            producer.held.store_word(SIGNALLED, 1);
+        }
+    }
+
+    /// Makes the descriptor unreadable if the queue is empty and open.
+    pub(super) fn unsignal(&self) {
+        if self.is_unarmed() {
+            return;
+        }
+        // Not made unreadable: somebody polls once in vain.
+        let Ok(producer) = self.produce(Patience::None) else {
+            return;
+        };
+        if self.ring.len() == 0 && !self.is_closed() {
+            producer.held.store_word(SIGNALLED, 0);
+            let mut count = [0; 8];
+            // EAGAIN: it was not readable.
+            let _read = rustix::io::read(self.event.as_fd(), &mut count);
+        }
+    }
+
+    #[cold]
+    fn make_readable(&self) {
+        // EAGAIN: the count is at its largest, so it is readable.
+        let _written = rustix::io::write(self.event.as_fd(), &1_u64.to_ne_bytes());
+    }
+
+    /// The descriptor to poll; armed from now on, for all processes.
+    pub(in crate::queue) fn event(&self) -> BorrowedFd<'_> {
+        if self.half_word(ARMED).swap(1, Ordering::SeqCst) == 0 {
+            // A producer may be about to commit without having seen that: so it starts readable, and whoever finds the
+            // queue empty makes it unreadable after that producer.
+            self.make_readable();
+        }
+        self.event.as_fd()
+    }
+}

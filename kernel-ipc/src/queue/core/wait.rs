@@ -1,0 +1,118 @@
+//! Waiting for an item, and for room.
+//!
+//! Who waits holds no lock. It looks for a while, if the other side runs on another CPU, and then sleeps; whoever sleeps
+//! may be woken instead of another one, and passes that on when it is done.
+
+use std::mem::ManuallyDrop;
+use std::sync::atomic::Ordering;
+
+use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::futex::Slept;
+use mp_sys::robust::Patience;
+
+use crate::queue::config::Config;
+use crate::queue::core::{Core, Refused};
+use crate::queue::doorbell;
+use crate::queue::layout::{
+    CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PRODUCER_CPU, Position, RECORD_HEADER_BYTES,
+};
+
+impl Core {
+    fn peer_cpu(&self, at: u64) -> Option<u32> {
+        self.half_word(at).load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Waits until there may be an item behind `head`. If the caller slept for that, others who sleep depend on it.
+    #[cold]
+    pub(super) fn wait_for_item(
+        &self,
+        head: Position,
+        patience: Patience,
+    ) -> Result<Option<Woken<'_>>, Refused> {
+        let is_there = || self.ring.tail().number != head.number;
+        // Closed first: what was put before the queue was closed is still to be had.
+        let is_closed = self.is_closed();
+        if is_there() {
+            return Ok(None);
+        }
+        self.unsignal();
+        if is_closed {
+            return Err(Refused::Closed);
+        }
+        let goes_on = || is_there() || self.is_closed();
+        let woken = Woken { core: self, bell: FILLED_BELL };
+        if patience != Patience::None && self.peer_cpu(PRODUCER_CPU).is_some_and(|cpu| cpu != current_cpu()) {
+            self.lull.pause(|| self.ring.tail().items_since(head));
+        }
+        self.wait(goes_on, &self.get_budget, (PRODUCER_CPU, CONSUMER_CPU), woken, patience)
+    }
+
+    /// Waits until a record of `record` bytes may fit.
+    #[cold]
+    pub(super) fn wait_for_room(
+        &self,
+        record: u64,
+        patience: Patience,
+    ) -> Result<Option<Woken<'_>>, Refused> {
+        let goes_on = || self.seems_to_have_room(record) || self.is_closed();
+        let woken = Woken { core: self, bell: DRAINED_BELL };
+        self.wait(goes_on, &self.put_budget, (CONSUMER_CPU, PRODUCER_CPU), woken, patience)
+    }
+
+    pub(in crate::queue) fn is_full(&self) -> bool {
+        !self.seems_to_have_room(RECORD_HEADER_BYTES)
+    }
+
+    fn seems_to_have_room(&self, record: u64) -> bool {
+        let Config { max_items, max_bytes, .. } = self.config;
+        u64::from(self.ring.len()) < max_items
+            && (max_bytes == u64::MAX || self.ring.bytes().saturating_add(record) <= max_bytes)
+    }
+
+    fn wait<'a>(
+        &self,
+        goes_on: impl Fn() -> bool,
+        budget: &Budget,
+        (peer_cpu, own_cpu): (u64, u64),
+        woken: Woken<'a>,
+        patience: Patience,
+    ) -> Result<Option<Woken<'a>>, Refused> {
+        let bell = self.half_word(woken.bell);
+        // Nobody depends on it before it has slept.
+        let not_yet = ManuallyDrop::new(woken);
+        let Patience::Until(deadline) = patience else {
+            return Err(Refused::NotNow);
+        };
+        let peer = || self.peer_cpu(peer_cpu);
+        if budget.spin(&goes_on, peer) {
+            return Ok(None);
+        }
+        if deadline.has_passed() {
+            return Err(Refused::TimedOut);
+        }
+        self.half_word(own_cpu).store(current_cpu().wrapping_add(1), Ordering::Relaxed);
+        if doorbell::sleep(bell, goes_on, deadline) == Slept::SliceEnded {
+            // Nobody does anything here: the time to give back what a peak has left.
+            self.trim();
+        }
+        Ok(Some(ManuallyDrop::into_inner(not_yet)))
+    }
+}
+
+/// One that slept and was woken, perhaps instead of another one that sleeps still: when it is done, whatever came of it,
+/// it passes the bell on.
+#[derive(Debug)]
+pub(super) struct Woken<'a> {
+    core: &'a Core,
+    bell: u64,
+}
+
+impl Drop for Woken<'_> {
+    fn drop(&mut self) {
+        let core = self.core;
+        doorbell::pass_on(core.half_word(self.bell), || {
+            core.is_closed()
+                || if self.bell == FILLED_BELL { core.ring.len() > 0 } else { core.seems_to_have_room(0) }
+        });
+    }
+}

@@ -1,0 +1,78 @@
+//! Doorbells: how a queue wakes those who wait for an item, or for room.
+//!
+//! | value | meaning |
+//! |---|---|
+//! | [`QUIET`] | nobody sleeps, or somebody was woken and has not looked yet |
+//! | [`WANTED`] | somebody sleeps, or is about to |
+//!
+//! Who sleeps stores `WANTED`, looks once more, and sleeps while it is there. Who changes the queue stores the change,
+//! looks at the bell, and if it is `WANTED` makes it `QUIET` and wakes one sleeper. A sleeper that was woken and found what
+//! it waited for passes the bell on: others may sleep, so it stores `WANTED` again, and wakes the next one itself if there
+//! is something left.
+//!
+//! # Why no wake-up is lost
+//! The change comes before the look at the bell, and the `WANTED` before the second look at the queue, both in the one order
+//! of all sequentially consistent operations: at least one of the two sees the other. And whoever sleeps while the bell is `QUIET` sleeps behind somebody who was
+//! woken and will pass the bell on; if that one was killed instead, the sleep ends with its slice.
+//!
+//! There are no counts of sleepers, so those who were killed in their sleep cost one needless system call at most.
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+use mp_sys::deadline::Deadline;
+use mp_sys::futex::{self, Slept};
+
+/// See the table above.
+const QUIET: u32 = 0;
+/// See the table above.
+const WANTED: u32 = 1;
+
+/// To be called after a change that somebody may wait for, made by a sequentially consistent operation: wakes one sleeper,
+/// if any.
+#[inline]
+pub(super) fn ring(bell: &AtomicU32) {
+    if bell.load(Ordering::SeqCst) != QUIET {
+        wake_one(bell);
+    }
+}
+
+#[cold]
+fn wake_one(bell: &AtomicU32) {
+    if bell.swap(QUIET, Ordering::SeqCst) != QUIET {
+        futex::wake(bell, 1);
+    }
+}
+
+/// To be called after the queue was closed: wakes all.
+pub(super) fn ring_for_all(bell: &AtomicU32) {
+    fence(Ordering::SeqCst);
+    bell.store(QUIET, Ordering::SeqCst);
+    futex::wake(bell, u32::MAX >> 1);
+}
+
+/// To be called by one that slept and has what it waited for: others may sleep still. `more` says whether there is
+/// something left for them.
+#[cold]
+pub(super) fn pass_on(bell: &AtomicU32, more: impl FnOnce() -> bool) {
+    bell.store(WANTED, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    if more() {
+        wake_one(bell);
+    }
+}
+
+/// Sleeps until the bell rings, for one slice at most and not past `deadline`; not at all if `ready` is so already.
+#[cold]
+pub(super) fn sleep(bell: &AtomicU32, ready: impl Fn() -> bool, deadline: Deadline) -> Slept {
+    bell.store(WANTED, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    if ready() {
+        return Slept::Changed;
+    }
+    let slept = futex::wait_slice(bell, WANTED, deadline);
+    // A quiet bell: somebody was woken and is on the way, perhaps on a busy machine.
+    if slept == Slept::SliceEnded && bell.load(Ordering::SeqCst) == WANTED && ready() {
+        futex::count_late_wait();
+    }
+    slept
+}

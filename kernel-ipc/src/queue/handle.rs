@@ -1,0 +1,49 @@
+//! What every handle of a queue can do besides putting and getting: be polled, cloned, sent, shown.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::queue::{Queue, travel};
+
+impl<T> AsFd for Queue<T> {
+    /// A descriptor that is readable while there is an item in the queue, or the queue is closed: for `poll` and `epoll`.
+    /// It may be readable for nothing; [`try_get`](Self::try_get) then makes it unreadable. Do not read from it.
+    ///
+    /// From the first call on, in any process, each change from empty to filled and back costs a system call.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.event()
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core), items: PhantomData }
+    }
+}
+
+/// A queue travels inside a message of a [`pipe`](crate::pipe()) or [`Connection`](crate::Connection): what arrives is
+/// another handle of it. Encoding it elsewhere, as in an item of a queue, is an error that says so.
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        travel::serialize(&self.core, serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let core = travel::deserialize(Self::fingerprint(), 0, deserializer)?;
+        Ok(Self { core, items: PhantomData })
+    }
+}
+
+impl<T> std::fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! Items on their way into and out of a ring: encoded outside of the locks, on the stack if they are small.
+
+use mp_sys::memory::MemoryError;
+use mp_sys::robust::Patience;
+use mp_sys::travel::{self, TravelError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::queue::consumer::Record;
+use crate::queue::core::{Core, Refused};
+use crate::queue::error::{GetError, PutError};
+use crate::queue::ring::Ring;
+
+/// Bytes of an item up to which it needs no memory of its own on its way.
+pub(super) const SMALL_BYTES: usize = 256;
+
+/// Encodes `item` and has `put` do something with the bytes.
+#[inline]
+pub(super) fn encoded<T: Serialize + ?Sized, R>(
+    item: &T,
+    put: impl FnOnce(&[u8]) -> Result<R, PutError>,
+) -> Result<R, PutError> {
+    let mut small = [0; SMALL_BYTES];
+    match postcard::to_slice(item, &mut small) {
+        Ok(bytes) => put(bytes),
+        Err(postcard::Error::SerializeBufferFull) => {
+            put(&postcard::to_stdvec(item).map_err(|error| unencodable(item, &error))?)
+        }
+        Err(error) => Err(unencodable(item, &error)),
+    }
+}
+
+/// Why an item cannot be encoded. The format forgets the text of errors, so it is looked whether a handle is the reason.
+#[cold]
+pub(super) fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutError {
+    let (_, luggage) = travel::encode(0, || postcard::to_stdvec(item).is_ok());
+    match luggage.refused {
+        Some(_) => PutError::Encode(TravelError::NoMessage.to_string()),
+        None => PutError::Encode(error.to_string()),
+    }
+}
+
+/// An item's bytes, copied out of the ring.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "small items need no memory of their own: that is the purpose")]
+pub(super) enum Taken {
+    Small([u8; SMALL_BYTES], usize),
+    Large(Vec<u8>),
+}
+
+impl Taken {
+    #[inline]
+    pub(super) fn copy(ring: &Ring, record: &Record) -> Result<Self, Refused> {
+        let mut small = [0; SMALL_BYTES];
+        if let Some(into) = small.get_mut(..record.len) {
+            copied(ring.region.read(record.item(), into), record)?;
+            return Ok(Self::Small(small, record.len));
+        }
+        let mut large = Vec::new();
+        append(ring, record, &mut large)?;
+        Ok(Self::Large(large))
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes, len) => bytes.get(..*len).unwrap_or_default(),
+            Self::Large(bytes) => bytes,
+        }
+    }
+
+    #[inline]
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, GetError> {
+        decoded(self.bytes())
+    }
+}
+
+/// Appends an item's bytes to a vector.
+pub(super) fn append(ring: &Ring, record: &Record, into: &mut Vec<u8>) -> Result<(), Refused> {
+    copied(ring.region.append_to(record.item(), record.len, into), record)
+}
+
+/// A record lies in its segment, so what fails is memory for the copy.
+#[inline]
+fn copied(done: bool, record: &Record) -> Result<(), Refused> {
+    if done {
+        return Ok(());
+    }
+    let wanted = u64::try_from(record.len).unwrap_or(u64::MAX);
+    Err(Refused::Memory(MemoryError::NoSpace { wanted, available: 0 }))
+}
+
+/// Decodes one item.
+#[inline]
+pub(super) fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(undecodable(bytes, format!("{} bytes are left over", rest.len()))),
+        Err(error) => Err(undecodable(bytes, error.to_string())),
+    }
+}
+
+#[cold]
+fn undecodable(bytes: &[u8], reason: String) -> GetError {
+    GetError::Decode { reason, bytes: bytes.to_vec() }
+}
+
+/// Takes the next item and decodes it.
+#[inline]
+pub(super) fn get<T: DeserializeOwned>(core: &Core, patience: Patience) -> Result<T, GetError> {
+    let taken = core.get(patience, Taken::copy)?;
+    taken.decode()
+}

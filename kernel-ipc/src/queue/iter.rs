@@ -1,0 +1,32 @@
+//! The items of a queue, as an iterator.
+
+use serde::de::DeserializeOwned;
+
+use crate::queue::Queue;
+use crate::queue::error::GetError;
+
+/// The items of a queue as they come. Made by [`Queue::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T> {
+    pub(super) queue: &'a Queue<T>,
+}
+
+impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
+    type Item = Result<T, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.queue.get() {
+            Err(GetError::Closed) => None,
+            item => Some(item),
+        }
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
+    type Item = Result<T, GetError>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}

@@ -1,0 +1,123 @@
+//! Where everything of a queue lies in its region.
+//!
+//! | offset | what | who stores |
+//! |---|---|---|
+//! | 0 | the producers' lock, and words behind it | its holder |
+//! | 128 | the consumers' lock, and words behind it | its holder |
+//! | 256 | [`TAIL`] and what belongs to producers, one cache line | the holder of the producers' lock; waiting consumers ask to be woken |
+//! | 384 | [`HEAD`] and what belongs to consumers, one cache line | the holder of the consumers' lock; waiting producers ask to be woken |
+//! | 512 | what never changes: kind, type, limits | the maker |
+//! | [`RING_START`] | segments, end to end | the holder of the producers' lock |
+//!
+//! A segment begins with [`SEGMENT_HEADER_BYTES`]; records lie behind it, each a word of header and the item's bytes,
+//! rounded up to whole words. A record never crosses the end of its segment.
+
+use mp_sys::region::DATA_START;
+
+/// The newest position of the producers.
+pub(super) const TAIL: u64 = DATA_START;
+/// Consumers that sleep, or are about to, ask to be woken here.
+pub(super) const FILLED_BELL: u64 = TAIL + 8;
+/// The CPU that a producer last ran on, plus one.
+pub(super) const PRODUCER_CPU: u64 = TAIL + 12;
+/// Whether the queue is closed.
+pub(super) const CLOSED: u64 = TAIL + 16;
+/// Whether somebody polls the event descriptor.
+pub(super) const ARMED: u64 = TAIL + 20;
+/// Bytes of records that were ever put.
+pub(super) const PUT_BYTES: u64 = TAIL + 24;
+
+/// The newest position of the consumers.
+pub(super) const HEAD: u64 = DATA_START + 128;
+/// Producers that sleep, or are about to, ask to be woken here.
+pub(super) const DRAINED_BELL: u64 = HEAD + 8;
+/// The CPU that a consumer last ran on, plus one.
+pub(super) const CONSUMER_CPU: u64 = HEAD + 12;
+/// Bytes of records that were ever taken.
+pub(super) const TAKEN_BYTES: u64 = HEAD + 16;
+
+/// What never changes.
+pub(super) const CONFIG: u64 = DATA_START + 256;
+/// Words of it.
+pub(super) const CONFIG_WORDS: usize = 6;
+
+/// Where the first segment lies.
+pub(super) const RING_START: u64 = 4096;
+/// Segments begin and end at multiples of this, so that their memory can be given back.
+pub(super) const SEGMENT_ALIGN: u64 = 4096;
+/// Bytes before a segment's records.
+pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
+/// Bytes before a record's item.
+pub(super) const RECORD_HEADER_BYTES: u64 = 8;
+/// A record's length that says: the rest of this segment is unused, go on in the next one.
+pub(super) const SKIP: u64 = u64::MAX;
+
+/// The end of what a position can name: 2^32 words.
+pub(super) const OFFSETS_END: u64 = 1 << 35;
+
+/// A position in the ring: how many items came before it, and where the next one is. One word, so one store moves both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Wraps; there are never 2^32 items in a queue, since each takes at least a word of less than 2^35 bytes.
+    pub(super) number: u32,
+    /// Bytes from the start of the region; a multiple of 8.
+    pub(super) offset: u64,
+}
+
+impl Position {
+    #[inline]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "each half is what is wanted")]
+        let (number, words) = ((bits >> 32) as u32, bits as u32);
+        Self { number, offset: u64::from(words) << 3 }
+    }
+
+    #[inline]
+    pub(super) fn to_bits(self) -> u64 {
+        (u64::from(self.number) << 32) | (self.offset >> 3)
+    }
+
+    /// The position behind a record of `bytes` bytes that begins at `record`.
+    #[inline]
+    pub(super) fn after(self, record: u64, bytes: u64) -> Self {
+        Self { number: self.number.wrapping_add(1), offset: record.wrapping_add(bytes) }
+    }
+
+    /// Items from `earlier` to here.
+    #[inline]
+    pub(super) fn items_since(self, earlier: Self) -> u32 {
+        self.number.wrapping_sub(earlier.number)
+    }
+}
+
+/// Bytes that an item of `bytes` bytes takes in a segment.
+#[inline]
+pub(super) fn record_bytes(bytes: usize) -> u64 {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    bytes.saturating_add(RECORD_HEADER_BYTES).saturating_add(7) & !7
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_one_word() {
+        for position in [
+            Position { number: 0, offset: RING_START },
+            Position { number: u32::MAX, offset: OFFSETS_END - 8 },
+            Position { number: 1 << 31, offset: 8 },
+        ] {
+            assert_eq!(Position::from_bits(position.to_bits()), position);
+        }
+        let last = Position { number: u32::MAX, offset: 64 };
+        let next = last.after(64, 16);
+        assert_eq!(next, Position { number: 0, offset: 80 });
+        assert_eq!(next.items_since(last), 1);
+    }
+
+    #[test]
+    fn records_are_whole_words() {
+        assert_eq!([0, 1, 8, 9, 64].map(record_bytes), [8, 16, 16, 24, 72]);
+    }
+}

@@ -1,0 +1,93 @@
+//! The producers' side of a ring: records are written behind the tail, and then the tail is moved over them.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::crash;
+use mp_sys::locked::Held;
+
+use crate::queue::layout::{PUT_BYTES, Position, RECORD_HEADER_BYTES, SKIP, TAIL, record_bytes};
+use crate::queue::ring::{Corrupt, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END};
+use crate::queue::segments::{self, Segment};
+
+/// The held lock of the producers.
+#[derive(Debug)]
+pub(super) struct Producer<'a> {
+    pub(super) ring: &'a Ring,
+    pub(super) held: Held<'a>,
+}
+
+/// Where the next record goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) at: u64,
+    pub(super) segment: Segment,
+    pub(super) is_new_segment: bool,
+}
+
+impl Producer<'_> {
+    /// The newest holder died: its notes may be older than its position.
+    #[cold]
+    pub(super) fn repair(ring: &Ring, held: &Held<'_>) {
+        if let Err(Corrupt(what)) = segments::find_again(ring, held) {
+            tracing::error!(what, "a queue's memory was overwritten");
+        }
+    }
+
+    /// Items in the ring. Reads the consumers' cache line only if the number that was last seen is `at_least` or more.
+    #[inline]
+    pub(super) fn items(&self, at_least: u64) -> u64 {
+        let tail = self.ring.tail();
+        let seen = Position::from_bits(self.held.load_word(SEEN));
+        let items = u64::from(tail.items_since(seen));
+        if items < at_least {
+            return items;
+        }
+        let head = self.ring.head();
+        self.held.store_word(SEEN, head.to_bits());
+        u64::from(tail.items_since(head))
+    }
+
+    /// Whether an item of `bytes` bytes fits where the tail is; else finds it a segment.
+    #[inline]
+    pub(super) fn place(&mut self, bytes: usize) -> Result<Place, NoRoom> {
+        let record = record_bytes(bytes);
+        let at = self.ring.tail().offset;
+        let segment = Segment::noted(self.held.load_word(SEGMENT), self.held.load_word(SEGMENT_END));
+        if at >= segment.records() && at.saturating_add(record) <= segment.end {
+            return Ok(Place { at, segment, is_new_segment: false });
+        }
+        self.next_segment(record)
+    }
+
+    /// Writes a record where [`place`](Self::place) said. Nobody can see it before the commit.
+    #[inline]
+    pub(super) fn write(&self, place: Place, item: &[u8]) -> Result<(), Corrupt> {
+        let outside = Corrupt("a segment lies outside of the queue");
+        let header = u64::try_from(item.len()).unwrap_or(SKIP);
+        let at = place.at;
+        let word = self.ring.region.word(at).ok_or(outside)?;
+        word.store(header, Ordering::Relaxed);
+        if !self.ring.region.write(at.saturating_add(RECORD_HEADER_BYTES), item) {
+            return Err(outside);
+        }
+        crash::point();
+        Ok(())
+    }
+
+    /// Moves the tail over `items` records that end at `end`: from now on they are in the queue. Ordered before the look
+    /// at who waits for them.
+    #[inline]
+    pub(super) fn commit(&self, place: Place, items: u32, end: u64) {
+        let tail = self.ring.tail();
+        let next = Position { number: tail.number.wrapping_add(items), offset: end };
+        // Inside: `TAIL` is a constant.
+        let _stored = self.ring.region.commit_before_looking(TAIL, next.to_bits());
+        crash::point();
+        if place.is_new_segment {
+            self.held.store_word(SEGMENT, place.segment.start);
+            crash::point();
+            self.held.store_word(SEGMENT_END, place.segment.end);
+        }
+        self.ring.add_bytes(PUT_BYTES, end.saturating_sub(place.at));
+    }
+}

@@ -1,0 +1,194 @@
+//! The ring: records in segments, under two locks.
+//!
+//! Producers append under one lock, consumers take under the other, so they only meet at two words: `TAIL`, which one
+//! store of a producer moves over a complete record, and `HEAD`, which one store of a consumer moves over a record that
+//! it has copied out. Each carries the number of items as well, so that the count is exact. A process that is killed has
+//! made its store or not, and leaves nothing to repair but its lock's notes, which can all be found again:
+//!
+//! | note | lock | meaning |
+//! |---|---|---|
+//! | `SEGMENT`, `SEGMENT_END` | both | the segment that the position lies in |
+//! | `SEEN` | both | the other side's position when it was last read: the other side's cache line is left alone as long as possible |
+//! | `PUT_BYTES`, `TAKEN_BYTES` | one each | bytes of records that ever came and went, for a limit in bytes |
+//!
+//! Notes are stored after the position; whoever finds that the newest holder died finds them afresh.
+//!
+//! # Invariants
+//! 1. Every offset, length and link that is read from the region is checked before it is used: a peer may have written
+//!    anything. What makes no sense is [`Corrupt`].
+//! 2. Records between `HEAD` and `TAIL` are complete, and nobody writes to them.
+//! 3. A consumer follows a link only out of a segment that the producers have left.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::crash;
+use mp_sys::locked::Locked;
+use mp_sys::memory::MemoryError;
+use mp_sys::region::Region;
+use mp_sys::robust::{AcquireError, Patience};
+
+use crate::queue::consumer::Consumer;
+use crate::queue::layout::{
+    HEAD, OFFSETS_END, PUT_BYTES, Position, RING_START, SEGMENT_HEADER_BYTES, TAIL, TAKEN_BYTES,
+};
+use crate::queue::producer::Producer;
+use crate::queue::segments::{FIRST_SEGMENT_BYTES, SIZE};
+
+/// Somebody wrote what makes no sense into the queue's memory; says what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Corrupt(pub(super) &'static str);
+
+/// Why nothing was put.
+#[derive(Debug)]
+pub(super) enum NoRoom {
+    Memory(MemoryError),
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for NoRoom {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+/// Words behind both locks.
+pub(super) const SEGMENT: usize = 0;
+pub(super) const SEGMENT_END: usize = 8;
+pub(super) const SEEN: usize = 16;
+/// Words behind the producers' lock: whether the event descriptor was made readable.
+pub(super) const SIGNALLED: usize = 24;
+/// Where the last segment ends.
+pub(super) const SEGMENTS_END: usize = 32;
+/// The first segment that is not in the ring, 0 if there is none.
+pub(super) const FREE: usize = 40;
+/// Bytes of segments that have memory.
+pub(super) const RESERVED: usize = 48;
+/// When the queue last reserved memory, in nanoseconds of the monotonic clock.
+pub(super) const GREW_AT: usize = 56;
+
+/// The ring of one queue.
+#[derive(Debug)]
+pub(super) struct Ring {
+    pub(super) region: Region,
+    producers: Locked,
+    consumers: Locked,
+    /// Where segments must end.
+    end: u64,
+}
+
+impl Ring {
+    /// Makes an empty ring in a fresh region; segments lie before `end`.
+    pub(super) fn new(len: u64, end: u64) -> Result<Self, MemoryError> {
+        let (region, [producers, consumers]) = Region::new(len, RING_START + FIRST_SEGMENT_BYTES)?;
+        let ring = Self { region, producers, consumers, end: end.min(OFFSETS_END) };
+        ring.lay_first_segment();
+        Ok(ring)
+    }
+
+    /// A ring that another process made.
+    pub(super) fn attach(region: Region, [producers, consumers]: [Locked; 2], end: u64) -> Self {
+        let end = end.min(OFFSETS_END).min(region.len());
+        Self { region, producers, consumers, end }
+    }
+
+    /// Nobody else knows the ring yet.
+    fn lay_first_segment(&self) {
+        let first = Position { number: 0, offset: RING_START + SEGMENT_HEADER_BYTES };
+        let end = RING_START + FIRST_SEGMENT_BYTES;
+        for (at, value) in [
+            (RING_START, RING_START),
+            (RING_START + SIZE, FIRST_SEGMENT_BYTES),
+            (TAIL, first.to_bits()),
+            (HEAD, first.to_bits()),
+        ] {
+            let stored = self.region.commit(at, value);
+            debug_assert!(stored, "the first segment lies in the region");
+        }
+        for lock in [&self.producers, &self.consumers] {
+            // Nobody can hold or have held it.
+            if let Ok(held) = lock.acquire(Patience::None, |_| {}) {
+                held.store_word(SEGMENT, RING_START);
+                held.store_word(SEGMENT_END, end);
+                held.store_word(SEEN, first.to_bits());
+            }
+        }
+        if let Ok(held) = self.producers.acquire(Patience::None, |_| {}) {
+            held.store_word(SEGMENTS_END, end);
+            held.store_word(RESERVED, FIRST_SEGMENT_BYTES);
+        }
+    }
+
+    /// Where segments must end.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The producers' position.
+    #[inline]
+    pub(super) fn tail(&self) -> Position {
+        self.position(TAIL)
+    }
+
+    /// The consumers' position.
+    #[inline]
+    pub(super) fn head(&self) -> Position {
+        self.position(HEAD)
+    }
+
+    #[inline]
+    fn position(&self, at: u64) -> Position {
+        Position::from_bits(self.region.word(at).map_or(0, |word| word.load(Ordering::Acquire)))
+    }
+
+    /// Items in the ring, at one moment during the call.
+    pub(super) fn len(&self) -> u32 {
+        loop {
+            let tail = self.tail();
+            let head = self.head();
+            // Numbers only grow: the tail was this one when the head was read.
+            if self.tail() == tail {
+                return tail.items_since(head);
+            }
+        }
+    }
+
+    /// Bytes of the records in the ring; more than there are while a consumer is about to say what it took.
+    pub(super) fn bytes(&self) -> u64 {
+        let word = |at| self.region.word(at).map_or(0, |word| word.load(Ordering::Acquire));
+        let taken = word(TAKEN_BYTES);
+        word(PUT_BYTES).saturating_sub(taken)
+    }
+
+    /// Adds to one of the counts of bytes, whose lock the caller holds.
+    #[inline]
+    pub(super) fn add_bytes(&self, at: u64, bytes: u64) {
+        if let Some(word) = self.region.word(at) {
+            word.store(word.load(Ordering::Relaxed).wrapping_add(bytes), Ordering::Release);
+        }
+    }
+
+    /// Takes the producers' lock.
+    #[inline]
+    pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
+        let held = self.producers.acquire(patience, |held| Producer::repair(self, held))?;
+        Ok(Producer { ring: self, held })
+    }
+
+    /// Takes the consumers' lock.
+    #[inline]
+    pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
+        let held = self.consumers.acquire(patience, |held| Consumer::repair(self, held))?;
+        Ok(Consumer { ring: self, held })
+    }
+
+    pub(super) fn load(&self, at: u64) -> Result<u64, Corrupt> {
+        let word = self.region.word(at).ok_or(Corrupt("a position lies outside of the queue"))?;
+        Ok(word.load(Ordering::Acquire))
+    }
+
+    pub(super) fn store(&self, at: u64, value: u64) -> Result<(), Corrupt> {
+        let stored = self.region.commit(at, value);
+        crash::point();
+        if stored { Ok(()) } else { Err(Corrupt("a position lies outside of the queue")) }
+    }
+}

@@ -1,0 +1,368 @@
+//! Segments: the memory of a ring, linked into a circle.
+//!
+//! Segments lie end to end from `RING_START` on, so that all of them can be found one after the other. Each is either in
+//! the circle of the ring or free:
+//!
+//! | word of a segment | meaning |
+//! |---|---|
+//! | 0 | in the circle: the next one in it |
+//! | [`SIZE`] | bytes of the segment |
+//! | [`FREE_NEXT`] | free: the next free one, 0 after the last |
+//! | [`BASE`] | bytes of records that were put before its first one |
+//!
+//! In the circle, from the tail's segment on, come segments that hold nothing, then the head's segment, and from there
+//! to the tail's all hold records. A producer that needs room takes the next one if it holds nothing, or else links another
+//! one in by one store. Segments that hold nothing beyond [`KEPT_BYTES`] are taken out of the circle by one store, and
+//! their memory is given back. A process that is killed in between leaves a segment that is neither linked nor free; the
+//! next holder of the lock finds it.
+
+use std::collections::HashSet;
+
+use mp_sys::crash;
+use mp_sys::deadline::now_nanos;
+use mp_sys::locked::Held;
+use mp_sys::memory::MemoryError;
+
+use crate::queue::layout::{
+    PUT_BYTES, RECORD_HEADER_BYTES, RING_START, SEGMENT_ALIGN, SEGMENT_HEADER_BYTES, SKIP,
+};
+use crate::queue::producer::{Place, Producer};
+use crate::queue::ring::{
+    Corrupt, FREE, GREW_AT, NoRoom, RESERVED, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END,
+};
+
+/// Bytes of the segment that a queue is born with.
+pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
+/// Bytes of the segments that a small queue grows by.
+const SEGMENT_BYTES_MIN: u64 = 256 << 10;
+/// Bytes of the segments that a large queue grows by: reserving more at once would take too long for one `put`.
+const SEGMENT_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of segments without records that a queue keeps.
+pub(super) const KEPT_BYTES: u64 = 2 << 20;
+/// The same for a queue that grew within [`BREATH_NANOS`]: one that fills and empties with each time slice of its processes
+/// would else ask the kernel for the same memory again and again.
+const KEPT_BYTES_WHILE_BREATHING: u64 = 32 << 20;
+/// One second.
+const BREATH_NANOS: u64 = 1_000_000_000;
+/// Segments that one operation gives back at most: an operation must not take long.
+const GIVEN_BACK_AT_ONCE: usize = 8;
+/// Free segments that are looked at for one that is large enough.
+const LOOKED_AT: usize = 64;
+/// More segments than this do not fit: a walk that is longer goes round in circles.
+const SEGMENTS_MAX: usize = 1 << 23;
+
+/// Offsets inside a segment's header; the link to the next segment is at 0.
+pub(super) const SIZE: u64 = 8;
+const FREE_NEXT: u64 = 16;
+pub(super) const BASE: u64 = 24;
+
+/// A segment: where it begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+impl Segment {
+    /// As a lock's holder noted it. Accesses to it are checked again.
+    #[inline]
+    pub(super) fn noted(start: u64, end: u64) -> Self {
+        Self { start, end }
+    }
+
+    /// The segment at `start`, if there can be one.
+    pub(super) fn at(ring: &Ring, start: u64) -> Result<Self, Corrupt> {
+        let size = if start >= RING_START { ring.load(start.saturating_add(SIZE))? } else { 0 };
+        let end = start.saturating_add(size);
+        let fits = size > SEGMENT_HEADER_BYTES && end <= ring.end();
+        if fits && start.is_multiple_of(SEGMENT_ALIGN) && size.is_multiple_of(SEGMENT_ALIGN) {
+            Ok(Self { start, end })
+        } else {
+            Err(Corrupt("a segment has an impossible place or size"))
+        }
+    }
+
+    /// The segment that a position lies in, found by looking at all.
+    pub(super) fn around(ring: &Ring, offset: u64) -> Result<Self, Corrupt> {
+        all(ring, ring.end())
+            .find(|segment| segment.is_ok_and(|segment| segment.holds(offset)))
+            .unwrap_or(Err(Corrupt("a position lies in no segment")))
+    }
+
+    /// Where its records begin.
+    #[inline]
+    pub(super) fn records(self) -> u64 {
+        self.start.saturating_add(SEGMENT_HEADER_BYTES)
+    }
+
+    /// Whether a position in it has this offset; the one behind its last record is in it.
+    fn holds(self, offset: u64) -> bool {
+        self.records() <= offset && offset <= self.end
+    }
+
+    fn size(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// All segments before `end`, as far as they make sense.
+fn all(ring: &Ring, end: u64) -> impl Iterator<Item = Result<Segment, Corrupt>> + '_ {
+    let mut next = RING_START;
+    std::iter::from_fn(move || {
+        if next >= end {
+            return None;
+        }
+        let segment = Segment::at(ring, next);
+        next = segment.map_or(u64::MAX, |segment| segment.end);
+        Some(segment)
+    })
+    .take(SEGMENTS_MAX)
+}
+
+impl Producer<'_> {
+    /// Finds a segment for a record of `record` bytes that does not fit where the tail is.
+    #[cold]
+    pub(super) fn next_segment(&mut self, record: u64) -> Result<Place, NoRoom> {
+        let current = Segment::at(self.ring, self.held.load_word(SEGMENT))?;
+        let needed = record.saturating_add(SEGMENT_HEADER_BYTES);
+        let segment = match self.empty_behind(current, needed)? {
+            Some(segment) => segment,
+            None => self.link_another(current, needed)?,
+        };
+        let at = self.ring.tail().offset;
+        if at.saturating_add(RECORD_HEADER_BYTES) <= current.end {
+            self.ring.store(at, SKIP)?;
+        }
+        self.ring.store(segment.start.saturating_add(BASE), self.ring.load(PUT_BYTES)?)?;
+        Ok(Place { at: segment.records(), segment, is_new_segment: true })
+    }
+
+    /// The segment behind the current one, if it holds nothing and is large enough. Those that are too small are taken
+    /// out of the circle: else they would be met again and again.
+    fn empty_behind(&mut self, current: Segment, needed: u64) -> Result<Option<Segment>, Corrupt> {
+        let head = self.ring.head().offset;
+        for _ in 0..GIVEN_BACK_AT_ONCE {
+            let next = Segment::at(self.ring, self.ring.load(current.start)?)?;
+            if next == current || next.holds(head) {
+                break;
+            }
+            if next.size() >= needed {
+                self.give_surplus_back(next);
+                return Ok(Some(next));
+            }
+            self.take_out(current, next)?;
+        }
+        Ok(None)
+    }
+
+    fn link_another(&mut self, current: Segment, needed: u64) -> Result<Segment, NoRoom> {
+        let segment = self.another(needed)?;
+        self.ring.store(segment.start, self.ring.load(current.start)?)?;
+        self.ring.store(current.start, segment.start)?;
+        Ok(segment)
+    }
+
+    /// A segment that is not in the circle, with its memory reserved.
+    fn another(&mut self, needed: u64) -> Result<Segment, NoRoom> {
+        if let Some(segment) = self.take_free(needed, LOOKED_AT)? {
+            return Ok(segment);
+        }
+        match self.cut_another(needed) {
+            Err(NoRoom::Memory(refused)) if self.space_left() < needed => {
+                // All space was used once: neighbours that are free become one, and all are looked at.
+                find_again(self.ring, &self.held)?;
+                self.take_free(needed, SEGMENTS_MAX)?.ok_or(NoRoom::Memory(refused))
+            }
+            result => result,
+        }
+    }
+
+    /// Bytes of the segment that a record is given which needs `needed` bytes: a queue grows by a quarter, within bounds.
+    fn growth(&self, needed: u64) -> u64 {
+        let used = self.held.load_word(SEGMENTS_END).saturating_sub(RING_START);
+        let size = (used / 4).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(needed);
+        size.checked_next_multiple_of(SEGMENT_ALIGN).unwrap_or(u64::MAX)
+    }
+
+    fn space_left(&self) -> u64 {
+        self.ring.end().saturating_sub(self.held.load_word(SEGMENTS_END))
+    }
+
+    /// Takes the first free segment that is large enough, of the first `looked_at`.
+    fn take_free(&mut self, needed: u64, looked_at: usize) -> Result<Option<Segment>, NoRoom> {
+        let mut before = None;
+        let mut at = self.held.load_word(FREE);
+        for _ in 0..looked_at {
+            if at == 0 {
+                break;
+            }
+            let segment = Segment::at(self.ring, at)?;
+            if segment.size() >= needed {
+                let segment = self.split(segment, self.growth(needed))?;
+                self.reserve(segment)?;
+                let after = self.ring.load(at.saturating_add(FREE_NEXT))?;
+                match before {
+                    None => self.held.store_word(FREE, after),
+                    Some(before) => self.ring.store(before, after)?,
+                }
+                crash::point();
+                return Ok(Some(segment));
+            }
+            before = Some(at.saturating_add(FREE_NEXT));
+            at = self.ring.load(at.saturating_add(FREE_NEXT))?;
+        }
+        Ok(None)
+    }
+
+    /// Makes two of a free segment that is much larger than `size`; gives the first.
+    fn split(&self, segment: Segment, size: u64) -> Result<Segment, NoRoom> {
+        let rest = Segment { start: segment.start.saturating_add(size), end: segment.end };
+        if segment.size() < size.saturating_add(SEGMENT_BYTES_MIN) {
+            return Ok(segment);
+        }
+        self.ring.region.reserve(rest.start, SEGMENT_ALIGN).map_err(NoRoom::Memory)?;
+        let free_next = self.ring.load(segment.start.saturating_add(FREE_NEXT))?;
+        self.ring.store(rest.start.saturating_add(FREE_NEXT), free_next)?;
+        self.ring.store(rest.start.saturating_add(SIZE), rest.size())?;
+        // From here on there are two.
+        self.ring.store(segment.start.saturating_add(SIZE), size)?;
+        self.ring.store(segment.start.saturating_add(FREE_NEXT), rest.start)?;
+        Ok(Segment { start: segment.start, end: rest.start })
+    }
+
+    /// Cuts a segment from the space that was never used.
+    fn cut_another(&mut self, needed: u64) -> Result<Segment, NoRoom> {
+        let start = self.held.load_word(SEGMENTS_END);
+        let left = self.space_left();
+        let size = self.growth(needed).min(left & !(SEGMENT_ALIGN - 1));
+        if size < needed {
+            return Err(NoRoom::Memory(MemoryError::NoSpace { wanted: needed, available: left }));
+        }
+        let segment = Segment { start, end: start.saturating_add(size) };
+        self.reserve(segment)?;
+        self.ring.store(start.saturating_add(SIZE), size)?;
+        self.held.store_word(SEGMENTS_END, segment.end);
+        crash::point();
+        Ok(segment)
+    }
+
+    fn reserve(&self, segment: Segment) -> Result<(), NoRoom> {
+        self.ring.region.reserve(segment.start, segment.size()).map_err(NoRoom::Memory)?;
+        self.count_reserved(|bytes| bytes.saturating_add(segment.size()));
+        self.held.store_word(GREW_AT, now_nanos());
+        Ok(())
+    }
+
+    fn count_reserved(&self, change: impl FnOnce(u64) -> u64) {
+        let bytes = change(self.held.load_word(RESERVED));
+        self.held.store_word(RESERVED, bytes);
+        self.ring.region.count_reserved(bytes.saturating_add(RING_START));
+    }
+
+    /// Takes segments that hold nothing out of the circle, but for some. They come behind the tail's segment, or behind
+    /// `last`, which the tail is about to enter.
+    fn give_surplus_back(&mut self, last: Segment) {
+        if let Err(Corrupt(what)) = self.give_back_behind(last) {
+            tracing::error!(what, "a queue's memory was overwritten");
+        }
+    }
+
+    /// As a consumer that left a segment does: it may have been the last one for a long time.
+    #[cold]
+    pub(super) fn trim(&mut self) {
+        if let Ok(current) = Segment::at(self.ring, self.held.load_word(SEGMENT)) {
+            self.give_surplus_back(current);
+        }
+    }
+
+    fn give_back_behind(&mut self, last: Segment) -> Result<(), Corrupt> {
+        let head = self.ring.head().offset;
+        let tail = self.ring.tail().offset;
+        let is_breathing = now_nanos().saturating_sub(self.held.load_word(GREW_AT)) < BREATH_NANOS;
+        let keep = if is_breathing { KEPT_BYTES_WHILE_BREATHING } else { KEPT_BYTES };
+        let (mut kept, mut link) = (0, last);
+        let mut given_back = 0;
+        while given_back < GIVEN_BACK_AT_ONCE && kept <= keep {
+            let segment = Segment::at(self.ring, self.ring.load(link.start)?)?;
+            if segment.holds(head) || segment.holds(tail) || segment == last {
+                break;
+            }
+            kept = kept.saturating_add(segment.size());
+            if kept <= keep {
+                link = segment;
+                continue;
+            }
+            self.take_out(link, segment)?;
+            kept = kept.saturating_sub(segment.size());
+            given_back = given_back.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Takes a segment out of the circle, puts it to the free ones, and gives its memory back, but for the page with its
+    /// header. `before` links to it.
+    fn take_out(&mut self, before: Segment, segment: Segment) -> Result<(), Corrupt> {
+        self.ring.store(before.start, self.ring.load(segment.start)?)?;
+        self.ring.store(segment.start.saturating_add(FREE_NEXT), self.held.load_word(FREE))?;
+        self.held.store_word(FREE, segment.start);
+        crash::point();
+        let rest = segment.start.saturating_add(SEGMENT_ALIGN);
+        match self.ring.region.give_back(rest, segment.end.saturating_sub(rest)) {
+            Ok(()) => self.count_reserved(|bytes| bytes.saturating_sub(segment.size())),
+            Err(error) => tracing::debug!(%error, "a queue keeps memory that it does not need"),
+        }
+        Ok(())
+    }
+}
+
+/// Finds again all that a holder of the producers' lock notes: the newest one may have died before it noted it. Free
+/// segments that are neighbours become one.
+pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
+    let tail = ring.tail();
+    let segment = Segment::around(ring, tail.offset)?;
+    held.store_word(SEGMENT, segment.start);
+    crash::point();
+    held.store_word(SEGMENT_END, segment.end);
+    crash::point();
+    held.store_word(SEEN, ring.head().to_bits());
+    let put = ring.load(segment.start.saturating_add(BASE))?;
+    ring.store(PUT_BYTES, put.wrapping_add(tail.offset.saturating_sub(segment.records())))?;
+    let linked = linked_from(ring, segment)?;
+    let mut free: Option<Segment> = None;
+    let mut reserved = 0_u64;
+    held.store_word(FREE, 0);
+    for segment in all(ring, held.load_word(SEGMENTS_END).min(ring.end())) {
+        let segment = segment?;
+        if linked.contains(&segment.start) {
+            reserved = reserved.saturating_add(segment.size());
+            continue;
+        }
+        match &mut free {
+            Some(free) if free.end == segment.start => {
+                free.end = segment.end;
+                ring.store(free.start.saturating_add(SIZE), free.size())?;
+            }
+            _ => {
+                ring.store(segment.start.saturating_add(FREE_NEXT), held.load_word(FREE))?;
+                held.store_word(FREE, segment.start);
+                crash::point();
+                free = Some(segment);
+            }
+        }
+    }
+    held.store_word(RESERVED, reserved);
+    Ok(())
+}
+
+/// The starts of all segments of the circle.
+fn linked_from(ring: &Ring, first: Segment) -> Result<HashSet<u64>, Corrupt> {
+    let mut linked = HashSet::new();
+    let mut at = first.start;
+    while linked.insert(at) {
+        at = Segment::at(ring, ring.load(at)?)?.start;
+        if linked.len() > SEGMENTS_MAX {
+            return Err(Corrupt("the segments are no circle"));
+        }
+    }
+    if at == first.start { Ok(linked) } else { Err(Corrupt("the segments are no circle")) }
+}

@@ -1,0 +1,223 @@
+//! Queues between processes.
+
+use std::time::Duration;
+
+use kernel_ipc::{GetError, PutError, Queue};
+use mp_sys::child::ChildProcess;
+use mp_sys::futex::late_waits;
+use mp_sys::testing::{PATIENCE, kill, spawn, succeeded, tests};
+use rustix::process::Signal;
+
+tests! {
+    four_producers_and_four_consumers,
+    a_full_queue_holds_producers_up,
+    batches_between_processes,
+    items_outlive_their_producer,
+    a_waiting_consumer_is_woken,
+    closing_wakes_everybody,
+    killed_waiters_take_no_wake_up_along,
+    a_stopped_holder_does_not_stop_those_who_only_try,
+    every_waiter_gets_its_turn,
+    a_child_forked_between_put_and_get,
+}
+
+const PRODUCERS: u64 = 4;
+
+fn all(count: u64, body: impl Fn(u64)) -> Vec<ChildProcess> {
+    (0..count).map(|n| spawn(|| body(n))).collect()
+}
+
+/// An item: who made it, and its number there.
+type Made = (u64, u64);
+
+/// Takes items until the queue is closed, and says how many there were of each producer, each in order.
+fn consume(queue: &Queue<Made>, results: &Queue<Vec<u64>>) {
+    let mut newest = vec![None; usize::try_from(PRODUCERS).unwrap()];
+    let mut counts = vec![0; newest.len()];
+    for item in queue {
+        let (producer, number) = item.unwrap();
+        let producer = usize::try_from(producer).unwrap();
+        assert!(newest[producer] < Some(number), "in the order of their producer");
+        newest[producer] = Some(number);
+        counts[producer] += 1;
+    }
+    results.put(&counts).unwrap();
+    assert_eq!(late_waits(), 0);
+}
+
+fn four_producers_and_four_consumers() {
+    const EACH: u64 = 250_000;
+    let queue = Queue::new().unwrap();
+    let results = Queue::new().unwrap();
+    let consumers = all(4, |_| consume(&queue, &results));
+    let producers = all(PRODUCERS, |producer| {
+        for number in 0..EACH {
+            queue.put(&(producer, number)).unwrap();
+        }
+    });
+    producers.iter().for_each(succeeded);
+    queue.close().unwrap();
+    consumers.iter().for_each(succeeded);
+    let sums = results.get_many(4).unwrap().map(Result::unwrap);
+    let sums = sums.reduce(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect());
+    assert_eq!(sums, Some(vec![EACH; 4]));
+}
+
+fn a_full_queue_holds_producers_up() {
+    const EACH: u64 = 20_000;
+    let queue = Queue::bounded(3).unwrap();
+    let results = Queue::new().unwrap();
+    let consumers = all(4, |_| consume(&queue, &results));
+    let producers = all(PRODUCERS, |producer| {
+        for number in 0..EACH {
+            queue.put(&(producer, number)).unwrap();
+            assert!(queue.len() <= 3);
+        }
+        assert_eq!(late_waits(), 0);
+    });
+    producers.iter().for_each(succeeded);
+    queue.close().unwrap();
+    consumers.iter().for_each(succeeded);
+    let sums: u64 = results.get_many(4).unwrap().flat_map(Result::unwrap).sum();
+    assert_eq!(sums, EACH * PRODUCERS);
+}
+
+fn batches_between_processes() {
+    let queue = Queue::bounded_bytes(4096).unwrap();
+    let producer = spawn(|| {
+        let items: Vec<u64> = (0..50_000).collect();
+        for batch in items.chunks(33) {
+            queue.put_many(batch).unwrap();
+        }
+        queue.close().unwrap();
+    });
+    let mut next = 0;
+    while let Ok(batch) = queue.get_many(20) {
+        for item in batch {
+            assert_eq!(item, Ok(next));
+            next += 1;
+        }
+    }
+    assert_eq!(next, 50_000);
+    succeeded(&producer);
+}
+
+fn items_outlive_their_producer() {
+    let queue = Queue::new().unwrap();
+    let producer = spawn(|| {
+        for n in 0..10_000_u32 {
+            queue.put(&n).unwrap();
+        }
+        mp_sys::testing::hang();
+    });
+    mp_sys::testing::eventually("all is put", || queue.len() == 10_000);
+    kill(&producer);
+    for n in 0..10_000 {
+        assert_eq!(queue.try_get(), Ok(n));
+    }
+}
+
+fn a_waiting_consumer_is_woken() {
+    let (there, back) = (Queue::new().unwrap(), Queue::new().unwrap());
+    let echo = spawn(|| {
+        for item in &there {
+            back.put(&item.unwrap()).unwrap();
+        }
+    });
+    for n in 0..5_000_u32 {
+        there.put(&n).unwrap();
+        assert_eq!(back.get_timeout(PATIENCE), Ok(n));
+    }
+    there.close().unwrap();
+    succeeded(&echo);
+    assert_eq!(late_waits(), 0);
+}
+
+fn closing_wakes_everybody() {
+    let (empty, full) = (Queue::<u8>::new().unwrap(), Queue::bounded(1).unwrap());
+    full.put(&0).unwrap();
+    let getters = all(3, |_| assert_eq!(empty.get_timeout(PATIENCE), Err(GetError::Closed)));
+    let putters = all(3, |_| assert_eq!(full.put_timeout(&1, PATIENCE), Err(PutError::Closed)));
+    // Most of them wait by then; those who do not yet find the queues closed.
+    assert_eq!(full.put_timeout(&1, Duration::from_millis(50)), Err(PutError::TimedOut));
+    empty.close().unwrap();
+    full.close().unwrap();
+    getters.iter().chain(&putters).for_each(succeeded);
+}
+
+fn killed_waiters_take_no_wake_up_along() {
+    let queue = Queue::new().unwrap();
+    for _ in 0..20 {
+        let waiters = all(3, |_| {
+            queue.get().unwrap();
+            queue.get().unwrap();
+            mp_sys::testing::hang();
+        });
+        let survivor = spawn(|| assert_eq!(queue.get_timeout(PATIENCE), Ok(7)));
+        waiters.iter().for_each(kill);
+        queue.put(&7).unwrap();
+        succeeded(&survivor);
+        assert!(queue.is_empty());
+    }
+}
+
+fn a_stopped_holder_does_not_stop_those_who_only_try() {
+    let queue = Queue::<Vec<u8>>::bounded(4).unwrap();
+    // A long copy under the lock: it is stopped there sooner or later.
+    let item = vec![1; 1 << 20];
+    let holder = spawn(|| {
+        loop {
+            queue.put(&item).unwrap();
+            queue.get().unwrap();
+        }
+    });
+    for _ in 0..20 {
+        holder.signal(Signal::STOP.as_raw()).unwrap();
+        // Any answer will do; what counts is that it comes.
+        let _whichever = queue.try_get();
+        let _whichever = queue.try_put(&Vec::new());
+        holder.signal(Signal::CONT.as_raw()).unwrap();
+    }
+    kill(&holder);
+    let _whichever = queue.try_get();
+    queue.put_timeout(&Vec::new(), PATIENCE).unwrap();
+}
+
+fn every_waiter_gets_its_turn() {
+    let queue = Queue::new().unwrap();
+    let served = Queue::new().unwrap();
+    let consumers = all(6, |consumer| {
+        let mut mine = 0_u32;
+        while queue.get().is_ok() {
+            mine += 1;
+            if mine == 20 {
+                served.put(&consumer).unwrap();
+            }
+        }
+    });
+    let producer = spawn(|| {
+        while queue.put(&()).is_ok() {
+            if queue.len() > 4 {
+                std::thread::yield_now();
+            }
+        }
+    });
+    for _ in 0..6 {
+        served.get_timeout(PATIENCE).unwrap();
+    }
+    queue.close().unwrap();
+    succeeded(&producer);
+    consumers.iter().for_each(succeeded);
+}
+
+fn a_child_forked_between_put_and_get() {
+    let queue = Queue::new().unwrap();
+    queue.put(&1).unwrap();
+    let child = spawn(|| {
+        assert_eq!(queue.get(), Ok(1));
+        queue.put(&2).unwrap();
+    });
+    succeeded(&child);
+    assert_eq!(queue.get(), Ok(2));
+    assert!(queue.is_empty());
+}

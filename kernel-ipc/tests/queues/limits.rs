@@ -1,0 +1,104 @@
+//! Memory: how much a queue takes, gives back, and does when there is none.
+
+use kernel_ipc::limits::ITEM_BYTES_MAX;
+use kernel_ipc::{CreateError, MemoryError, PutError, Queue};
+use mp_sys::budget;
+use mp_sys::testing::tests;
+
+tests! {
+    memory_is_given_back_after_a_peak,
+    a_queue_that_breathes_keeps_its_memory,
+    no_memory_is_an_error_and_the_queue_goes_on,
+    the_longest_item,
+    descriptors_run_out,
+}
+
+const MIB: u64 = 1 << 20;
+/// What an empty queue may keep: 2 MiB for the next items, and the segment that the last one was in.
+const KEPT: u64 = 6 * MIB;
+
+fn memory_is_given_back_after_a_peak() {
+    let queue = Queue::<()>::new().unwrap();
+    let before = budget::mapped();
+    let item = vec![1; 64 << 10];
+    for _ in 0..64 * 16 {
+        queue.put_bytes(&item).unwrap();
+    }
+    assert!(budget::mapped() - before >= 64 * MIB);
+    let mut buffer = item.clone();
+    while queue.try_get_bytes().is_ok() {}
+    // More than what is kept while a queue breathes is given back at once, but for the segments in use.
+    assert!(budget::mapped() - before <= 40 * MIB, "{} bytes", budget::mapped() - before);
+    // The rest goes while somebody waits.
+    mp_sys::testing::eventually("the queue gives its memory back", || {
+        let _empty = queue.get_many_timeout(1, std::time::Duration::from_millis(50)).unwrap_err();
+        budget::mapped() - before <= KEPT
+    });
+    queue.put_bytes(&item).unwrap();
+    assert_eq!(queue.get_bytes_into(&mut buffer), Ok(item.len()));
+}
+
+fn a_queue_that_breathes_keeps_its_memory() {
+    let queue = Queue::<()>::new().unwrap();
+    let item = vec![1; 1000];
+    let mut mapped = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..8_000 {
+            queue.put_bytes(&item).unwrap();
+        }
+        while queue.try_get_bytes().is_ok() {}
+        mapped.push(budget::mapped());
+    }
+    assert_eq!(mapped[1..], [mapped[1]; 3], "the same memory each time");
+}
+
+fn no_memory_is_an_error_and_the_queue_goes_on() {
+    let queue = Queue::<()>::new().unwrap();
+    budget::set_limit(Some(budget::mapped() + 2 * MIB));
+    let item = vec![7; 10_000];
+    let mut put = 0;
+    let error = loop {
+        match queue.put_bytes(&item) {
+            Ok(()) => put += 1,
+            Err(error) => break error,
+        }
+        assert!(put < 1_000, "the limit is never met");
+    };
+    assert!(matches!(error, PutError::Memory(MemoryError::NoSpace { .. })), "{error:?}");
+    assert_eq!(queue.len(), put);
+    // Small items may still find room; a large one does not, and nothing is lost.
+    assert!(queue.put_bytes(&vec![0; 3 << 20]).is_err());
+    for _ in 0..put {
+        assert_eq!(queue.get_bytes().unwrap(), item);
+    }
+    queue.put_bytes(&item).unwrap();
+    assert!(matches!(Queue::<()>::new(), Err(CreateError::Memory(_)) | Ok(_)));
+    budget::set_limit(Some(0));
+    assert!(matches!(Queue::<()>::new(), Err(CreateError::Memory(MemoryError::NoSpace { .. }))));
+    assert_eq!(queue.get_bytes().unwrap(), item);
+}
+
+fn the_longest_item() {
+    let queue = Queue::<()>::new().unwrap();
+    // Zeroed memory that nobody touches costs nothing.
+    let too_long = vec![0; ITEM_BYTES_MAX + 1];
+    let refused = queue.put_bytes(&too_long).unwrap_err();
+    assert_eq!(refused, PutError::TooLarge { found: ITEM_BYTES_MAX + 1, limit: ITEM_BYTES_MAX });
+    // At the limit, it is the memory that is asked for: none is taken here.
+    budget::set_limit(Some(budget::mapped() + MIB));
+    let refused = queue.put_bytes(&too_long[..ITEM_BYTES_MAX]).unwrap_err();
+    assert!(matches!(refused, PutError::Memory(MemoryError::NoSpace { .. })), "{refused:?}");
+    assert!(queue.is_empty());
+}
+
+fn descriptors_run_out() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let queue = Queue::<u8>::new().unwrap();
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: before.maximum }).unwrap();
+    let refused = Queue::<u8>::new().unwrap_err();
+    queue.put(&1).unwrap();
+    assert_eq!(queue.get(), Ok(1));
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert_eq!(refused, CreateError::Memory(MemoryError::OutOfDescriptors));
+}

@@ -1,0 +1,15 @@
+//! Queues, in one process and between processes.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod between;
+mod limits;
+mod model;
+mod polled;
+mod single;
+mod travel;
+
+fn main() -> std::process::ExitCode {
+    let tests =
+        [single::TESTS, limits::TESTS, model::TESTS, polled::TESTS, between::TESTS, travel::TESTS].concat();
+    mp_sys::testing::runner::main(&tests, || {})
+}

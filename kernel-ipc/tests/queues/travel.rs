@@ -1,0 +1,96 @@
+//! Queues that travel in messages.
+
+use kernel_ipc::{PutError, Queue, RecvError, pipe};
+use mp_sys::testing::{spawn, succeeded, tests};
+
+tests! {
+    a_queue_arrives_as_the_same_queue,
+    a_queue_arrives_in_a_process_that_did_not_inherit_it,
+    a_queue_of_another_type_is_refused,
+    a_queue_does_not_travel_in_a_queue,
+    a_queue_is_mapped_once,
+}
+
+fn a_queue_arrives_as_the_same_queue() {
+    let (sender, receiver) = pipe::<Queue<u32>>().unwrap();
+    let queue = Queue::bounded(2).unwrap();
+    queue.put(&1).unwrap();
+    sender.send(&queue).unwrap();
+    let arrived = receiver.recv().unwrap();
+    assert_eq!(arrived.get(), Ok(1));
+    assert_eq!(arrived.capacity(), Some(2));
+    arrived.put(&2).unwrap();
+    drop(arrived);
+    assert_eq!(queue.get(), Ok(2));
+}
+
+fn a_queue_arrives_in_a_process_that_did_not_inherit_it() {
+    let (sender, receiver) = pipe::<(Queue<String>, Queue<usize>)>().unwrap();
+    let child = spawn(|| {
+        let (words, lengths) = receiver.recv().unwrap();
+        for word in &words {
+            lengths.put(&word.unwrap().len()).unwrap();
+        }
+        lengths.close().unwrap();
+    });
+    let (words, lengths) = (Queue::new().unwrap(), Queue::new().unwrap());
+    sender.send(&(words.clone(), lengths.clone())).unwrap();
+    let long = "x".repeat(300_000);
+    for word in ["a", "bc", &long] {
+        words.put(&word.to_owned()).unwrap();
+    }
+    words.close().unwrap();
+    assert_eq!(lengths.iter().collect::<Result<Vec<_>, _>>(), Ok(vec![1, 2, 300_000]));
+    succeeded(&child);
+}
+
+fn a_queue_of_another_type_is_refused() {
+    let (sender, receiver) = pipe::<Vec<Queue<u32>>>().unwrap();
+    let queue = Queue::<u32>::new().unwrap();
+    sender.send(&vec![queue.clone(), queue]).unwrap();
+    assert_eq!(receiver.recv().unwrap().len(), 2, "one queue may travel twice in a message");
+    // An untyped tool in between sends the same bytes under another type.
+    let impostor = Impostor(Queue::new().unwrap());
+    let (out, back) = pipe::<Impostor>().unwrap();
+    out.send(&impostor).unwrap();
+    let refused = back.recv().unwrap_err();
+    assert!(matches!(refused, RecvError::Decode { .. }), "{refused:?}");
+}
+
+/// Encoded as one type of queue, decoded as another.
+#[derive(Debug, serde::Serialize)]
+struct Impostor(Queue<u32>);
+
+impl<'de> serde::Deserialize<'de> for Impostor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Queue::<i32>::deserialize(deserializer)?;
+        // Accepted: the test fails, since it expects an error.
+        Ok(Self(Queue::new().map_err(serde::de::Error::custom)?))
+    }
+}
+
+fn a_queue_does_not_travel_in_a_queue() {
+    let queues = Queue::<Queue<u32>>::new().unwrap();
+    let refused = queues.put(&Queue::new().unwrap()).unwrap_err();
+    let PutError::Encode(reason) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("pipe"), "{reason}");
+    assert!(queues.is_empty());
+    let text = serde_json::to_string(&Queue::<u32>::new().unwrap()).unwrap_err().to_string();
+    assert!(text.contains("pipe"), "{text}");
+}
+
+fn a_queue_is_mapped_once() {
+    let (sender, receiver) = pipe::<Queue<u32>>().unwrap();
+    let queue = Queue::new().unwrap();
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("memfd:mp").count();
+    sender.send(&queue).unwrap();
+    let before = maps();
+    let arrived = receiver.recv().unwrap();
+    assert_eq!(maps(), before);
+    drop(queue);
+    arrived.put(&1).unwrap();
+    // Sent by a process that has no other handle, received by the same one again.
+    sender.send(&arrived).unwrap();
+    drop(arrived);
+    assert_eq!(receiver.recv().unwrap().get(), Ok(1));
+}
