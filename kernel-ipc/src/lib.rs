@@ -15,4 +15,7 @@ pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
 pub use error::{MemoryError, NoPipe, OsError, RecvError, SendError};
 pub use pipe::{Receiver, Sender, pipe};
-pub use queue::{Batch, CreateError, GetError, Iter, LockRefused, PutError, PutManyError, Queue};
+pub use queue::{
+    Batch, CreateError, FailedTask, GetError, Iter, JoinableQueue, LockRefused, MAX_DELIVERIES_DEFAULT,
+    PutError, PutManyError, Queue, SimpleQueue, Task,
+};

@@ -18,3 +18,8 @@ pub const ITEM_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
 /// Items that a bounded queue may be made for: they are counted in 32 bits.
 pub const CAPACITY_MAX: usize = (1 << 32) - 1;
+
+/// Tasks of one size that a [`JoinableQueue`](crate::JoinableQueue) may have handed out, or keep as failed, at the same
+/// time. Sizes are counted in powers of two from 64 bytes on; of tasks over 64 KiB there are fewer, since their room is
+/// limited to 4 GiB for each size.
+pub const TASKS_MAX: usize = 1 << 16;

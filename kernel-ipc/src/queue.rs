@@ -22,11 +22,14 @@ mod error;
 mod handle;
 mod item;
 mod iter;
+mod joinable;
 mod layout;
+mod leases;
 mod lull;
 mod producer;
 mod ring;
 mod segments;
+mod simple;
 mod travel;
 
 use std::marker::PhantomData;
@@ -44,6 +47,8 @@ use self::config::Config;
 use self::core::Core;
 pub use self::error::{CreateError, GetError, LockRefused, PutError, PutManyError};
 pub use self::iter::Iter;
+pub use self::joinable::{FailedTask, JoinableQueue, MAX_DELIVERIES_DEFAULT, Task};
+pub use self::simple::SimpleQueue;
 use crate::limits::CAPACITY_MAX;
 
 const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
@@ -76,7 +81,7 @@ fn within(timeout: Duration) -> Patience {
 /// # Crash
 /// An item is in the queue or it is not, and the queue goes on. What was put is not lost while any process holds the queue.
 /// A process that is killed in `get` may take the item, or the batch, that it was getting along;
-/// [`JoinableQueue`](crate::JoinableQueue) loses nothing.
+/// [`JoinableQueue`] loses nothing.
 ///
 /// # Source
 /// Python's `multiprocessing.Queue`; differs: no feeder thread, exact counts, [`close`](Self::close) is for all processes.
@@ -145,12 +150,24 @@ impl<T> Queue<T> {
         if max_items == 0 || max_bytes < layout::RECORD_HEADER_BYTES {
             return Err(CreateError::NoCapacity);
         }
-        let core = Core::new(Config { fingerprint: Self::fingerprint(), max_items, max_bytes, annex: 0 })?;
-        Ok(Self { core: travel::register(core), items: PhantomData })
+        let fingerprint = Self::fingerprint("Queue");
+        Self::with(Config { fingerprint, max_items, max_bytes, leases: None })
     }
 
-    fn fingerprint() -> u64 {
-        fingerprint("Queue", 0, 0, std::any::type_name::<T>())
+    fn with_leases(max_items: u64, max_deliveries: u32) -> Result<Self, CreateError> {
+        if max_items == 0 {
+            return Err(CreateError::NoCapacity);
+        }
+        let fingerprint = Self::fingerprint("JoinableQueue");
+        Self::with(Config { fingerprint, max_items, max_bytes: u64::MAX, leases: Some(max_deliveries) })
+    }
+
+    fn with(config: Config) -> Result<Self, CreateError> {
+        Ok(Self { core: travel::register(Core::new(config)?), items: PhantomData })
+    }
+
+    fn fingerprint(kind: &str) -> u64 {
+        fingerprint(kind, 0, 0, std::any::type_name::<T>())
     }
 
     /// Items in the queue, exactly, at one moment during the call.

@@ -8,6 +8,7 @@ use mp_sys::memory::MemoryError;
 use mp_sys::region::{LOCKS, Region};
 
 use crate::queue::layout::{CONFIG, CONFIG_WORDS, OFFSETS_END};
+use crate::queue::leases::{self, Leases};
 use crate::queue::ring::Ring;
 
 /// Says that a region is a queue.
@@ -26,8 +27,8 @@ pub(super) struct Config {
     pub(super) max_items: u64,
     /// Bytes of records that it holds at most; `u64::MAX` without a limit.
     pub(super) max_bytes: u64,
-    /// Bytes behind the ring's space, for whatever else the kind of queue keeps in its region.
-    pub(super) annex: u64,
+    /// How often a task is handed out at most, for queues of tasks.
+    pub(super) leases: Option<u32>,
 }
 
 impl Config {
@@ -38,24 +39,36 @@ impl Config {
     }
 
     /// Makes the region and the ring in it.
-    pub(super) fn make_ring(&self) -> Result<Ring, MemoryError> {
+    pub(super) fn make_ring(&self) -> Result<(Ring, Option<Leases>), MemoryError> {
         let mut space = OFFSETS_END;
-        if let Some(limit) = mp_sys::budget::file_size_limit() {
-            space = space.min(limit.saturating_sub(self.annex));
-        }
+        let file_limit = mp_sys::budget::file_size_limit().unwrap_or(u64::MAX);
         let ring = loop {
+            let length = space.saturating_add(self.annex(space));
+            let may_be_smaller = space / 2 >= SPACE_MIN;
             // Address space may be limited (RLIMIT_AS), or used up by thousands of queues.
-            match Ring::new(space.saturating_add(self.annex), space) {
-                Err(MemoryError::System(_)) if space / 2 >= SPACE_MIN => space /= 2,
-                result => break result?,
+            match if length > file_limit && may_be_smaller { None } else { Some(Ring::new(length, space)) } {
+                None => space /= 2,
+                Some(Err(MemoryError::System(_))) if may_be_smaller => space /= 2,
+                Some(result) => break result?,
             }
         };
-        let words = [MAGIC, LAYOUT_VERSION, self.fingerprint, self.max_items, self.max_bytes, space];
+        let has_leases = u64::from(self.leases.is_some());
+        let words =
+            [MAGIC, LAYOUT_VERSION, self.fingerprint, self.max_items, self.max_bytes, space, has_leases];
         for (at, word) in (CONFIG..).step_by(8).zip(words) {
             // Inside: constants.
             let _stored = ring.region.commit(at, word);
         }
-        Ok(ring)
+        let leases = self.leases.map(|max_deliveries| {
+            let leases = Leases::new(space, space);
+            leases.lay(&ring, max_deliveries).map(|()| leases)
+        });
+        Ok((ring, leases.transpose()?))
+    }
+
+    /// Bytes behind the ring's space.
+    fn annex(&self, space: u64) -> u64 {
+        if self.leases.is_some() { leases::annex_bytes(space) } else { 0 }
     }
 
     /// Finds what another process fixed; `None` if the region is no queue, or one of another kind or type.
@@ -63,18 +76,22 @@ impl Config {
         region: Region,
         locks: [Locked; LOCKS],
         fingerprint: u64,
-        annex: u64,
-    ) -> Option<(Self, Ring)> {
+    ) -> Option<(Self, Ring, Option<Leases>)> {
         let mut words = [0; CONFIG_WORDS];
         for (at, word) in (CONFIG..).step_by(8).zip(&mut words) {
             *word = region.word(at)?.load(Ordering::Acquire);
         }
-        let [magic, version, found, max_items, max_bytes, space] = words;
+        let [magic, version, found, max_items, max_bytes, space, has_leases] = words;
         let is_one = magic == MAGIC && version == LAYOUT_VERSION && found == fingerprint;
-        let fits = space.checked_add(annex).is_some_and(|end| end <= region.len());
+        // How often a task is handed out is read where it lies.
+        let config = Self { fingerprint, max_items, max_bytes, leases: (has_leases != 0).then_some(0) };
+        // A space without limit overflows, and is refused.
+        let fits = space <= OFFSETS_END
+            && space.checked_add(config.annex(space)).is_some_and(|end| end <= region.len());
         if !is_one || !fits {
             return None;
         }
-        Some((Self { fingerprint, max_items, max_bytes, annex }, Ring::attach(region, locks, space)))
+        let leases = config.leases.map(|_| Leases::new(space, space));
+        Some((config, Ring::attach(region, locks, space), leases))
     }
 }

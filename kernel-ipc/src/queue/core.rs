@@ -4,7 +4,10 @@
 //! and wakes whoever waits for it. Who finds nothing to do waits without any lock.
 
 mod event;
+mod lease;
 mod wait;
+
+pub(super) use self::lease::Leased;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use crate::queue::config::Config;
 use crate::queue::consumer::{Consumer, Cursor, Record};
 use crate::queue::doorbell;
 use crate::queue::layout::{CLOSED, CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PRODUCER_CPU, record_bytes};
+use crate::queue::leases::Leases;
 use crate::queue::lull::Lull;
 use crate::queue::producer::{Place, Producer};
 use crate::queue::ring::{Corrupt, NoRoom, Ring};
@@ -44,6 +48,8 @@ pub(super) enum Refused {
         found: usize,
         limit: usize,
     },
+    /// All cells for tasks of this size are in use.
+    TooManyTasks,
     Memory(MemoryError),
     Lock(AcquireError),
     Corrupt(Corrupt),
@@ -79,6 +85,7 @@ pub(super) struct Core {
     pub(super) ring: Ring,
     pub(super) config: Config,
     pub(super) key: Option<Key>,
+    leases: Option<Leases>,
     event: Arc<OwnedFd>,
     put_budget: Budget,
     get_budget: Budget,
@@ -88,15 +95,15 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(config: Config) -> Result<Self, MemoryError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let ring = config.make_ring()?;
-        Ok(Self::over(config, ring, event))
+        let (ring, leases) = config.make_ring()?;
+        Ok(Self::over(config, ring, leases, event))
     }
 
     /// A queue that is there.
-    pub(super) fn over(config: Config, ring: Ring, event: OwnedFd) -> Self {
+    pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: OwnedFd) -> Self {
         let key = travel::key_of(&ring.region);
         let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
-        Self { ring, config, key, event: Arc::new(event), put_budget, get_budget, lull }
+        Self { ring, config, key, leases, event: Arc::new(event), put_budget, get_budget, lull }
     }
 
     /// The event descriptor, to be sent.
@@ -119,7 +126,9 @@ impl Core {
     #[inline]
     pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
         match self.ring.produce(patience) {
-            Err(AcquireError::WouldBlock) => self.ring.produce(Patience::Until(Deadline::after(SLICE))),
+            Err(AcquireError::WouldBlock) => {
+                self.ring.produce(Patience::Until(Deadline::after(SLICE))).map_err(would_block)
+            }
             result => result,
         }
     }
@@ -128,7 +137,9 @@ impl Core {
     #[inline]
     pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
         match self.ring.consume(patience) {
-            Err(AcquireError::WouldBlock) => self.ring.consume(Patience::Until(Deadline::after(SLICE))),
+            Err(AcquireError::WouldBlock) => {
+                self.ring.consume(Patience::Until(Deadline::after(SLICE))).map_err(would_block)
+            }
             result => result,
         }
     }
@@ -294,10 +305,18 @@ impl Core {
                 break;
             }
         }
-        if consumer.commit(&from, &to, bytes) {
+        let left_segment = consumer.commit(&from, &to, bytes);
+        self.taken(consumer, &to, left_segment);
+        Ok(count)
+    }
+
+    /// After a commit of a consumer.
+    #[inline]
+    fn taken(&self, consumer: Consumer<'_>, to: &Cursor, left_segment: bool) {
+        if left_segment {
             self.trim();
         }
-        let is_last = !self.is_unarmed() && !consumer.has_item(&to);
+        let is_last = !self.is_unarmed() && !consumer.has_item(to);
         drop(consumer);
         if self.config.is_bounded() {
             self.say_cpu(CONSUMER_CPU, to.position.number);
@@ -308,7 +327,16 @@ impl Core {
         if is_last {
             self.unsignal();
         }
-        Ok(count)
+    }
+
+    pub(in crate::queue) fn max_deliveries(&self) -> u32 {
+        self.leases.as_ref().map_or(0, |leases| leases.max_deliveries(&self.ring))
+    }
+
+    pub(in crate::queue) fn set_max_deliveries(&self, count: u32) {
+        if let Some(leases) = &self.leases {
+            leases.set_max_deliveries(&self.ring, count);
+        }
     }
 
     /// Consumers left a segment: its memory may be surplus. If a producer is at work, it will see to that.
@@ -344,6 +372,11 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// The caller did not want to wait: that the lock was held is all there is to say.
+fn would_block(error: AcquireError) -> AcquireError {
+    if error == AcquireError::TimedOut { AcquireError::WouldBlock } else { error }
 }
 
 impl Drop for Core {

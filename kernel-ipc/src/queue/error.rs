@@ -5,7 +5,7 @@ use std::fmt;
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
-use crate::limits::CAPACITY_MAX;
+use crate::limits::{CAPACITY_MAX, TASKS_MAX};
 use crate::queue::core::Refused;
 use crate::queue::ring::Corrupt;
 
@@ -92,6 +92,9 @@ pub enum GetError {
         /// The bytes of the item.
         bytes: Vec<u8>,
     },
+    /// As many tasks of this size as may be are handed out or have failed. The task is still in the queue.
+    #[error("{TASKS_MAX} tasks, or 4 GiB of them, are handed out or have failed")]
+    TooManyTasks,
     /// There is no memory for the item, which is still in the queue.
     #[error(transparent)]
     Memory(MemoryError),
@@ -117,6 +120,7 @@ impl fmt::Debug for GetError {
                 let bytes = format_args!("{} bytes", bytes.len()).to_string();
                 f.debug_struct("Decode").field("reason", reason).field("bytes", &bytes).finish()
             }
+            Self::TooManyTasks => f.write_str("TooManyTasks"),
             Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),
             Self::Lock(error) => f.debug_tuple("Lock").field(error).finish(),
             Self::Corrupt(what) => f.debug_tuple("Corrupt").field(what).finish(),
@@ -142,6 +146,8 @@ impl From<Refused> for PutError {
             Refused::TimedOut => Self::TimedOut,
             Refused::Closed => Self::Closed,
             Refused::TooLarge { found, limit } => Self::TooLarge { found, limit },
+            // Only getting needs cells.
+            Refused::TooManyTasks => Self::Corrupt("a queue of tasks has no place for them"),
             Refused::Memory(error) => Self::Memory(error),
             Refused::Lock(error) => Self::Lock(error),
             Refused::Corrupt(Corrupt(what)) => Self::Corrupt(what),
@@ -156,6 +162,7 @@ impl From<Refused> for GetError {
             Refused::TimedOut => Self::TimedOut,
             Refused::Closed => Self::Closed,
             Refused::TooLarge { found, limit } => Self::TooLarge { found, limit },
+            Refused::TooManyTasks => Self::TooManyTasks,
             Refused::Memory(error) => Self::Memory(error),
             Refused::Lock(error) => Self::Lock(error),
             Refused::Corrupt(Corrupt(what)) => Self::Corrupt(what),

@@ -39,7 +39,7 @@ pub(super) const TAKEN_BYTES: u64 = HEAD + 16;
 /// What never changes.
 pub(super) const CONFIG: u64 = DATA_START + 256;
 /// Words of it.
-pub(super) const CONFIG_WORDS: usize = 6;
+pub(super) const CONFIG_WORDS: usize = 7;
 
 /// Where the first segment lies.
 pub(super) const RING_START: u64 = 4096;

@@ -55,6 +55,8 @@ impl From<Corrupt> for NoRoom {
 pub(super) const SEGMENT: usize = 0;
 pub(super) const SEGMENT_END: usize = 8;
 pub(super) const SEEN: usize = 16;
+/// The word behind the consumers' lock: the cell that an item is being moved to, 0 if there is none.
+pub(super) const FILLING: usize = 24;
 /// Words behind the producers' lock: whether the event descriptor was made readable.
 pub(super) const SIGNALLED: usize = 24;
 /// Where the last segment ends.

@@ -69,17 +69,16 @@ pub(super) fn serialize<S: Serializer>(core: &Core, serializer: S) -> Result<S::
 /// Decodes a handle of a queue of this kind and type.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     fingerprint: u64,
-    annex: u64,
     deserializer: D,
 ) -> Result<Arc<Core>, D::Error> {
     let ticket = Ticket::deserialize(deserializer)?;
     let refused = |error: TravelError| serde::de::Error::custom(error.to_string());
     let region = travel::unpack(ticket.region).map_err(refused)?;
     let event = travel::unpack(ticket.event).map_err(refused)?;
-    attach(region, event, fingerprint, annex).map_err(serde::de::Error::custom)
+    attach(region, event, fingerprint).map_err(serde::de::Error::custom)
 }
 
-fn attach(region: OwnedFd, event: OwnedFd, fingerprint: u64, annex: u64) -> Result<Arc<Core>, String> {
+fn attach(region: OwnedFd, event: OwnedFd, fingerprint: u64) -> Result<Arc<Core>, String> {
     let wrong_type = || "the message carries a queue of another kind or type".to_owned();
     let key = key_of(&region).ok_or_else(|| "the message carries no queue".to_owned())?;
     // Held throughout: two threads that receive the same queue map it once.
@@ -88,8 +87,8 @@ fn attach(region: OwnedFd, event: OwnedFd, fingerprint: u64, annex: u64) -> Resu
         return if core.config.fingerprint == fingerprint { Ok(core) } else { Err(wrong_type()) };
     }
     let (region, locks) = Region::attach(region).map_err(|error| error.to_string())?;
-    let (config, ring) = Config::attach(region, locks, fingerprint, annex).ok_or_else(wrong_type)?;
-    let core = Arc::new(Core::over(config, ring, event));
+    let (config, ring, leases) = Config::attach(region, locks, fingerprint).ok_or_else(wrong_type)?;
+    let core = Arc::new(Core::over(config, ring, leases, event));
     open.insert(key, Arc::downgrade(&core));
     Ok(core)
 }

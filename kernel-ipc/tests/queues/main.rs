@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod between;
+mod joinable;
 mod limits;
 mod model;
 mod polled;
@@ -9,7 +10,15 @@ mod single;
 mod travel;
 
 fn main() -> std::process::ExitCode {
-    let tests =
-        [single::TESTS, limits::TESTS, model::TESTS, polled::TESTS, between::TESTS, travel::TESTS].concat();
+    let tests = [
+        joinable::TESTS,
+        single::TESTS,
+        limits::TESTS,
+        model::TESTS,
+        polled::TESTS,
+        between::TESTS,
+        travel::TESTS,
+    ]
+    .concat();
     mp_sys::testing::runner::main(&tests, || {})
 }

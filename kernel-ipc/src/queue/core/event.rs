@@ -38,7 +38,7 @@ impl Core {
         let Ok(producer) = self.produce(Patience::None) else {
             return;
         };
-        if self.ring.len() == 0 && !self.is_closed() {
+        if self.ring.len() == 0 && !self.may_have_returned() && !self.is_closed() {
             producer.held.store_word(SIGNALLED, 0);
             let mut count = [0; 8];
             // EAGAIN: it was not readable.

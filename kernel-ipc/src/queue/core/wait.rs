@@ -29,19 +29,24 @@ impl Core {
         head: Position,
         patience: Patience,
     ) -> Result<Option<Woken<'_>>, Refused> {
-        let is_there = || self.ring.tail().number != head.number;
+        let is_there = || self.ring.tail().number != head.number || self.may_have_returned();
         // Closed first: what was put before the queue was closed is still to be had.
         let is_closed = self.is_closed();
         if is_there() {
             return Ok(None);
         }
         self.unsignal();
-        if is_closed {
+        if is_closed && !self.others_have_tasks() {
             return Err(Refused::Closed);
         }
-        let goes_on = || is_there() || self.is_closed();
+        if patience == Patience::None {
+            // Who never waits has to look for the dead here.
+            self.look_for_the_dead();
+            return if is_there() { Ok(None) } else { Err(Refused::NotNow) };
+        }
+        let goes_on = || is_there() || (self.is_closed() && !is_closed);
         let woken = Woken { core: self, bell: FILLED_BELL };
-        if patience != Patience::None && self.peer_cpu(PRODUCER_CPU).is_some_and(|cpu| cpu != current_cpu()) {
+        if self.peer_cpu(PRODUCER_CPU).is_some_and(|cpu| cpu != current_cpu()) {
             self.lull.pause(|| self.ring.tail().items_since(head));
         }
         self.wait(goes_on, &self.get_budget, (PRODUCER_CPU, CONSUMER_CPU), woken, patience)
@@ -94,6 +99,7 @@ impl Core {
         if doorbell::sleep(bell, goes_on, deadline) == Slept::SliceEnded {
             // Nobody does anything here: the time to give back what a peak has left.
             self.trim();
+            self.look_for_the_dead();
         }
         Ok(Some(ManuallyDrop::into_inner(not_yet)))
     }
@@ -112,7 +118,11 @@ impl Drop for Woken<'_> {
         let core = self.core;
         doorbell::pass_on(core.half_word(self.bell), || {
             core.is_closed()
-                || if self.bell == FILLED_BELL { core.ring.len() > 0 } else { core.seems_to_have_room(0) }
+                || if self.bell == FILLED_BELL {
+                    core.ring.len() > 0 || core.may_have_returned()
+                } else {
+                    core.seems_to_have_room(0)
+                }
         });
     }
 }

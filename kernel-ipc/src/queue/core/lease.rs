@@ -1,0 +1,317 @@
+//! Getting tasks instead of items, and what becomes of them.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::crash;
+use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::futex::SLICE;
+use mp_sys::identity::{Stamp, current_thread};
+use mp_sys::robust::Patience;
+
+use crate::queue::consumer::Consumer;
+use crate::queue::core::{Core, Refused};
+use crate::queue::doorbell;
+use crate::queue::item;
+use crate::queue::layout::FILLED_BELL;
+use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, stamp_of};
+use crate::queue::ring::FILLING;
+
+/// A task that was handed out: its cell, its bytes, and how often it was handed out so far.
+#[derive(Debug)]
+pub(in crate::queue) struct Leased {
+    pub(in crate::queue) cell: Cell,
+    pub(in crate::queue) bytes: Vec<u8>,
+    pub(in crate::queue) deliveries: u32,
+    /// Who has it: the stamp of this process when it got it.
+    pub(in crate::queue) owner: u64,
+}
+
+impl Core {
+    /// Takes the next task: one that came back, or else the next one of the ring.
+    pub(in crate::queue) fn lease(&self, patience: Patience) -> Result<Leased, Refused> {
+        let leases = self.leases()?;
+        let mut others = None;
+        loop {
+            let consumer = self.consume(patience)?;
+            self.settle(&consumer, leases);
+            if let Some(leased) = self.lease_returned(leases)? {
+                return Ok(leased);
+            }
+            let cursor = consumer.cursor();
+            if consumer.has_item(&cursor) {
+                return self.lease_next(consumer, leases);
+            }
+            leases.give_surplus_back(&self.ring);
+            drop(consumer);
+            others = self.wait_for_item(cursor.position, patience)?.or(others);
+        }
+    }
+
+    pub(in crate::queue) fn leases(&self) -> Result<&Leases, Refused> {
+        // Every joinable queue has them.
+        self.leases.as_ref().ok_or(Refused::TooManyTasks)
+    }
+
+    /// The newest holder of the lock may have died while an item was in the ring and in a cell: the head decides.
+    fn settle(&self, consumer: &Consumer<'_>, leases: &Leases) {
+        let name = consumer.held.load_word(FILLING);
+        if name == 0 {
+            return;
+        }
+        if let Some(cell) = leases.named(name)
+            && cell.number(&self.ring) == u64::from(self.ring.head().number)
+        {
+            let owner = cell.owner(&self.ring);
+            cell.exchange_owner(&self.ring, owner, FREE);
+            leases.say_free(&self.ring, &cell);
+        }
+        consumer.held.store_word(FILLING, 0);
+        crash::point();
+    }
+
+    /// Hands a task out again. The caller holds the consumers' lock.
+    fn lease_returned(&self, leases: &Leases) -> Result<Option<Leased>, Refused> {
+        if !leases.may_have_returned(&self.ring) {
+            return Ok(None);
+        }
+        // Before the look: what comes back from now on says so again.
+        leases.forget_returned(&self.ring);
+        let ring = &self.ring;
+        let mut returned = leases.cells(ring).filter(|cell| cell.owner(ring) == RETURNED);
+        let head = ring.head().number;
+        // The oldest first: the one that is farthest behind the head.
+        let age = |cell: &Cell| head.wrapping_sub(u32::try_from(cell.number(ring)).unwrap_or(head));
+        let Some(first) = returned.next() else {
+            return Ok(None);
+        };
+        let (mut oldest, mut is_alone) = (first, true);
+        for cell in returned {
+            is_alone = false;
+            if age(&cell) > age(&oldest) {
+                oldest = cell;
+            }
+        }
+        if !is_alone {
+            leases.say_returned(ring);
+        }
+        let bytes = oldest.read(ring)?;
+        oldest.deliver_again(ring, u64::from(current_thread()));
+        let owner = Stamp::current().to_bits();
+        oldest.exchange_owner(ring, RETURNED, owner);
+        Ok(Some(Leased { cell: oldest, bytes, deliveries: oldest.deliveries(ring), owner }))
+    }
+
+    /// Moves the next item of the ring into a cell.
+    fn lease_next(&self, consumer: Consumer<'_>, leases: &Leases) -> Result<Leased, Refused> {
+        let cursor = consumer.cursor();
+        let record = consumer.record(&cursor)?;
+        let mut bytes = Vec::new();
+        item::append(&self.ring, &record, &mut bytes)?;
+        let cell = leases.free_cell(&self.ring, record.len)?;
+        cell.fill(&self.ring, cursor.position.number, &bytes, u64::from(current_thread()))?;
+        consumer.held.store_word(FILLING, leases.name_of(&cell));
+        crash::point();
+        let owner = Stamp::current().to_bits();
+        cell.exchange_owner(&self.ring, FREE, owner);
+        let to = consumer.after(&cursor, &record);
+        let left_segment = consumer.commit(&cursor, &to, crate::queue::layout::record_bytes(record.len));
+        consumer.held.store_word(FILLING, 0);
+        crash::point();
+        leases.give_surplus_back(&self.ring);
+        self.taken(consumer, &to, left_segment);
+        Ok(Leased { cell, bytes, deliveries: 1, owner })
+    }
+
+    /// The task is finished. `false` if it is not the caller's any more.
+    pub(in crate::queue) fn finish(&self, leased: &Leased) -> bool {
+        let Ok(leases) = self.leases() else {
+            return false;
+        };
+        let finished = leased.cell.exchange_owner(&self.ring, leased.owner, FREE);
+        if finished {
+            leases.say_free(&self.ring, &leased.cell);
+            self.say_finished(leases);
+        }
+        finished
+    }
+
+    /// The task goes back, to be handed out again, or to the failed ones.
+    pub(in crate::queue) fn give_back(&self, leased: &Leased) -> bool {
+        self.leases().is_ok_and(|leases| self.return_task(leases, &leased.cell, leased.owner))
+    }
+
+    /// The task cannot be used by anybody.
+    pub(in crate::queue) fn fail(&self, leased: &Leased) {
+        if leased.cell.exchange_owner(&self.ring, leased.owner, FAILED)
+            && let Ok(leases) = self.leases()
+        {
+            self.say_finished(leases);
+        }
+    }
+
+    fn return_task(&self, leases: &Leases, cell: &Cell, owner: u64) -> bool {
+        let fails = cell.deliveries(&self.ring) >= leases.max_deliveries(&self.ring);
+        if !cell.exchange_owner(&self.ring, owner, if fails { FAILED } else { RETURNED }) {
+            return false;
+        }
+        if fails {
+            self.say_finished(leases);
+        } else {
+            leases.say_returned(&self.ring);
+            crash::point();
+            self.signal_returned();
+            doorbell::ring(self.half_word(FILLED_BELL));
+        }
+        true
+    }
+
+    /// A poller has something to get. Its descriptor is made readable late if the caller dies before: then whoever finds
+    /// the dead does it.
+    fn signal_returned(&self) {
+        if let Ok(producer) = self.produce(Patience::None) {
+            self.signal(&producer);
+        }
+    }
+
+    fn say_finished(&self, leases: &Leases) {
+        // While there are items, more will be finished, and the last one says so.
+        if self.ring.len() == 0 {
+            let bell = self.half_word(leases.finished_bell());
+            if bell.load(Ordering::SeqCst) != 0 {
+                doorbell::ring_for_all(bell);
+            }
+            if self.is_closed() {
+                // Who waits for a task that may come back need not wait any more.
+                doorbell::ring_for_all(self.half_word(FILLED_BELL));
+            }
+        }
+    }
+
+    /// Whether a task may wait to be handed out again.
+    pub(super) fn may_have_returned(&self) -> bool {
+        self.leases.as_ref().is_some_and(|leases| leases.may_have_returned(&self.ring))
+    }
+
+    /// Whether somebody else has a task, which may come back.
+    pub(super) fn others_have_tasks(&self) -> bool {
+        let Some(leases) = &self.leases else {
+            return false;
+        };
+        let (own, thread) = (Stamp::current().to_bits(), u64::from(current_thread()));
+        leases.cells(&self.ring).any(|cell| match cell.owner(&self.ring) {
+            FREE | FAILED => false,
+            owner => owner != own || cell.thread(&self.ring) != thread,
+        })
+    }
+
+    /// Looks for tasks of dead processes, and gives them back; no more often than once in half a slice, whoever asks.
+    pub(in crate::queue) fn look_for_the_dead(&self) {
+        let Some(leases) = &self.leases else {
+            return;
+        };
+        if !leases.last_look(&self.ring).is_some_and(is_turn_to_look) {
+            return;
+        }
+        let Ok(consumer) = self.consume(Patience::Until(Deadline::after(SLICE))) else {
+            return;
+        };
+        self.settle(&consumer, leases);
+        leases.give_surplus_back(&self.ring);
+        let ring = &self.ring;
+        let mut known: Vec<(u64, bool)> = Vec::new();
+        let (mut returned, mut dead) = (false, Vec::new());
+        for cell in leases.cells(ring) {
+            let owner = cell.owner(ring);
+            returned |= owner == RETURNED;
+            let Some(stamp) = stamp_of(owner) else {
+                continue;
+            };
+            let is_dead = known.iter().find(|(bits, _)| *bits == owner).map(|(_, is_dead)| *is_dead);
+            let is_dead = is_dead.unwrap_or_else(|| {
+                let is_dead = !stamp.is_alive();
+                known.push((owner, is_dead));
+                is_dead
+            });
+            if is_dead {
+                dead.push((cell, owner));
+            }
+        }
+        drop(consumer);
+        if !dead.is_empty() {
+            tracing::debug!(count = dead.len(), "tasks of dead processes go back");
+        }
+        for (cell, owner) in &dead {
+            self.return_task(leases, cell, *owner);
+        }
+        if returned {
+            // The one who gave it back may have died before it said so.
+            leases.say_returned(ring);
+            self.signal_returned();
+            doorbell::ring(self.half_word(FILLED_BELL));
+        }
+    }
+
+    /// Tasks that are in the queue or that somebody has.
+    pub(in crate::queue) fn unfinished(&self) -> Result<usize, Refused> {
+        let leases = self.leases()?;
+        let consumer = self.consume(Patience::Until(Deadline::NEVER))?;
+        self.settle(&consumer, leases);
+        // Cells first: who puts a task before it is done with another one is seen with both, or with the new one.
+        let cells = leases.cells(&self.ring).filter(|cell| self.is_unfinished(cell)).count();
+        Ok(cells.saturating_add(usize::try_from(self.ring.len()).unwrap_or(usize::MAX)))
+    }
+
+    fn is_unfinished(&self, cell: &Cell) -> bool {
+        !matches!(cell.owner(&self.ring), FREE | FAILED)
+    }
+
+    fn all_is_finished(&self, leases: &Leases) -> Result<bool, Refused> {
+        if self.ring.len() > 0 {
+            return Ok(false);
+        }
+        let consumer = self.consume(Patience::Until(Deadline::NEVER))?;
+        self.settle(&consumer, leases);
+        let has_cells = leases.cells(&self.ring).any(|cell| self.is_unfinished(&cell));
+        Ok(!has_cells && self.ring.len() == 0)
+    }
+
+    /// Waits until all tasks are finished.
+    pub(in crate::queue) fn join(&self, deadline: Deadline) -> Result<(), Refused> {
+        let leases = self.leases()?;
+        let bell = self.half_word(leases.finished_bell());
+        loop {
+            if self.all_is_finished(leases)? {
+                return Ok(());
+            }
+            if deadline.has_passed() {
+                return Err(Refused::TimedOut);
+            }
+            let is_finished = || self.all_is_finished(leases).unwrap_or(true);
+            if doorbell::sleep(bell, is_finished, deadline) == mp_sys::futex::Slept::SliceEnded {
+                self.look_for_the_dead();
+            }
+        }
+    }
+
+    /// Has `look` see each failed task; those for which it says so are gone.
+    pub(in crate::queue) fn failed(&self, mut look: impl FnMut(Vec<u8>, u32) -> bool) -> Result<(), Refused> {
+        let leases = self.leases()?;
+        let consumer = self.consume(Patience::Until(Deadline::NEVER))?;
+        for cell in leases.cells(&self.ring).filter(|cell| cell.owner(&self.ring) == FAILED) {
+            if look(cell.read(&self.ring)?, cell.deliveries(&self.ring)) {
+                cell.exchange_owner(&self.ring, FAILED, FREE);
+                leases.say_free(&self.ring, &cell);
+            }
+        }
+        drop(consumer);
+        Ok(())
+    }
+}
+
+/// Whether the caller is the one to look for the dead.
+fn is_turn_to_look(last: &std::sync::atomic::AtomicU64) -> bool {
+    let (then, now) = (last.load(Ordering::Relaxed), now_nanos());
+    let half_slice = u64::try_from(SLICE.as_nanos() / 2).unwrap_or(u64::MAX);
+    now.saturating_sub(then) >= half_slice
+        && last.compare_exchange(then, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}

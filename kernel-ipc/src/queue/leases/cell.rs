@@ -1,0 +1,123 @@
+//! A cell: one task that somebody has, or had and gave back. Its words are described one level up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mp_sys::crash;
+use mp_sys::identity::Stamp;
+use mp_sys::memory::MemoryError;
+
+use crate::queue::core::Refused;
+use crate::queue::ring::{Corrupt, Ring};
+
+/// Nobody has the cell.
+pub(in crate::queue) const FREE: u64 = 0;
+/// The task waits to be handed out again. No stamp looks like that: their upper bits are 0.
+pub(in crate::queue) const RETURNED: u64 = u64::MAX;
+/// The task was handed out too often.
+pub(in crate::queue) const FAILED: u64 = u64::MAX - 1;
+
+const OWNER: u64 = 0;
+const NUMBER: u64 = 8;
+const DELIVERIES: u64 = 16;
+const LEN: u64 = 24;
+const THREAD: u64 = 32;
+const MEMORY: u64 = 40;
+
+/// A cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) struct Cell {
+    pub(super) at: u64,
+    /// Where its task lies.
+    pub(in crate::queue) bytes: u64,
+    pub(super) size: u64,
+    /// Whether it keeps its memory when it is free.
+    pub(super) is_kept: bool,
+}
+
+impl Cell {
+    fn word<'a>(&self, ring: &'a Ring, at: u64) -> &'a AtomicU64 {
+        // Cells are made from constants and a table's bounds.
+        ring.region.word(self.at.saturating_add(at)).expect("a cell lies in its region")
+    }
+
+    fn store(&self, ring: &Ring, at: u64, value: u64) {
+        self.word(ring, at).store(value, Ordering::Release);
+        crash::point();
+    }
+
+    pub(super) fn has_memory(&self, ring: &Ring) -> bool {
+        self.word(ring, MEMORY).load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn note_memory(&self, ring: &Ring, has_memory: bool) {
+        self.store(ring, MEMORY, u64::from(has_memory));
+    }
+
+    pub(in crate::queue) fn owner(&self, ring: &Ring) -> u64 {
+        self.word(ring, OWNER).load(Ordering::SeqCst)
+    }
+
+    /// Makes one step of the cell's life, if it is where the caller thinks.
+    pub(in crate::queue) fn exchange_owner(&self, ring: &Ring, from: u64, to: u64) -> bool {
+        let word = self.word(ring, OWNER);
+        let exchanged = word.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        crash::point();
+        exchanged
+    }
+
+    pub(in crate::queue) fn number(&self, ring: &Ring) -> u64 {
+        self.word(ring, NUMBER).load(Ordering::Relaxed)
+    }
+
+    pub(in crate::queue) fn deliveries(&self, ring: &Ring) -> u32 {
+        u32::try_from(self.word(ring, DELIVERIES).load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    pub(in crate::queue) fn thread(&self, ring: &Ring) -> u64 {
+        self.word(ring, THREAD).load(Ordering::Relaxed)
+    }
+
+    /// Copies the task out.
+    pub(in crate::queue) fn read(&self, ring: &Ring) -> Result<Vec<u8>, Refused> {
+        let len = self.word(ring, LEN).load(Ordering::Relaxed);
+        let len = usize::try_from(len).ok().filter(|_| len <= self.size);
+        let len = len.ok_or(Corrupt("a task is longer than its cell"))?;
+        let mut bytes = Vec::new();
+        if ring.region.append_to(self.bytes, len, &mut bytes) {
+            Ok(bytes)
+        } else {
+            Err(Refused::Memory(MemoryError::NoSpace { wanted: self.size, available: 0 }))
+        }
+    }
+
+    /// Fills a free cell, all but its owner.
+    pub(in crate::queue) fn fill(
+        &self,
+        ring: &Ring,
+        number: u32,
+        task: &[u8],
+        thread: u64,
+    ) -> Result<(), Corrupt> {
+        if !ring.region.write(self.bytes, task) {
+            return Err(Corrupt("a cell lies outside of the queue"));
+        }
+        self.store(ring, NUMBER, u64::from(number));
+        self.store(ring, DELIVERIES, 1);
+        self.store(ring, LEN, u64::try_from(task.len()).unwrap_or(u64::MAX));
+        self.store(ring, THREAD, thread);
+        Ok(())
+    }
+
+    /// Counts another delivery, before the task has its next owner.
+    pub(in crate::queue) fn deliver_again(&self, ring: &Ring, thread: u64) {
+        self.store(ring, THREAD, thread);
+        let deliveries = self.word(ring, DELIVERIES);
+        deliveries.store(deliveries.load(Ordering::Relaxed).saturating_add(1), Ordering::Release);
+        crash::point();
+    }
+}
+
+/// The process that has a cell, if a process has it.
+pub(in crate::queue) fn stamp_of(owner: u64) -> Option<Stamp> {
+    if matches!(owner, FREE | RETURNED | FAILED) { None } else { Stamp::from_bits(owner) }
+}
