@@ -7,11 +7,8 @@
 //! The budget of a spin grows while spinning pays, up to [`SPIN_MAX`], and falls to zero when it does not (more runnable
 //! processes than CPUs); at zero, one wait in [`PROBE_EVERY`] tries again. There is no spinning at all on a machine with
 //! one CPU, nor under a cgroup quota below two CPUs, where a spin burns the time that the peer needs.
-//!
-//! # Why no wake-up is lost
-//! The poster stores the word, then looks for sleepers; the sleeper announces itself, then looks at the word (the kernel
-//! does, atomically with going to sleep). All four are sequentially consistent, so at least one sees the other. A sleeper
-//! that is killed leaves its announcement for ever: that costs later posts a needless system call, never a wake-up.
+
+mod signal;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,9 +17,9 @@ use std::time::Duration;
 use crossbeam_utils::Backoff;
 use rustix::thread::sched_getcpu;
 
+pub use self::signal::Signal;
 use crate::cgroup;
-use crate::deadline::{Deadline, now_nanos};
-use crate::futex::{self, Slept};
+use crate::deadline::now_nanos;
 
 /// The longest single spin.
 pub const SPIN_MAX: Duration = Duration::from_micros(50);
@@ -148,96 +145,6 @@ fn count_cpus(list: &str) -> Option<usize> {
     })
 }
 
-/// A shared word with what its waiters need to know: who sleeps on it, and where its writer last ran.
-///
-/// | word | meaning |
-/// |---|---|
-/// | `value` | what is waited for |
-/// | `sleepers` | processes in the kernel, or about to be; a hint that may be too high for ever |
-/// | `writer_cpu` | CPU of the process that is expected to store `value`, plus one; 0 while unknown |
-///
-/// All zero is a valid start.
-#[derive(Debug, Default)]
-#[repr(C)]
-pub struct Signal {
-    value: AtomicU32,
-    sleepers: AtomicU32,
-    writer_cpu: AtomicU32,
-}
-
-impl Signal {
-    /// The word's value.
-    #[must_use]
-    pub fn get(&self) -> u32 {
-        self.value.load(Ordering::Acquire)
-    }
-
-    /// Says that the caller, who runs here, is the one who will store the next value.
-    pub fn announce_writer(&self) {
-        self.writer_cpu.store(current_cpu().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// Stores a value and wakes every sleeper, if there are any.
-    pub fn post(&self, value: u32) {
-        self.announce_writer();
-        self.value.store(value, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) != 0 {
-            futex::wake(&self.value, i32::MAX.unsigned_abs());
-        }
-    }
-
-    /// Replaces the value by `change` of it, atomically, and wakes at most `wake` sleepers; leaves it if `change` gives
-    /// `None`. Gives the value that was there.
-    pub fn update(&self, wake: u32, change: impl Fn(u32) -> Option<u32>) -> u32 {
-        match self.value.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change) {
-            Ok(previous) => {
-                self.announce_writer();
-                if self.sleepers.load(Ordering::SeqCst) != 0 {
-                    futex::wake(&self.value, wake);
-                }
-                previous
-            }
-            Err(found) => found,
-        }
-    }
-
-    /// Stores a value that nobody waits for, and that says nothing of where the next one will come from.
-    pub fn reset(&self, value: u32) {
-        self.value.store(value, Ordering::SeqCst);
-    }
-
-    /// Replaces `from` by `to`, for a waiter that gives up; `false` if the word held something else.
-    pub fn give_up(&self, from: u32, to: u32) -> bool {
-        self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    }
-
-    /// Waits while the word holds `value`. Returns what it holds then, `None` once `deadline` has passed.
-    pub fn wait_while(&self, value: u32, budget: &Budget, deadline: Deadline) -> Option<u32> {
-        let writer_cpu = || self.writer_cpu.load(Ordering::Relaxed).checked_sub(1);
-        if budget.spin(|| self.get() != value, writer_cpu) {
-            return Some(self.get());
-        }
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let outcome = loop {
-            let now = self.value.load(Ordering::SeqCst);
-            if now != value {
-                break Some(now);
-            }
-            if futex::wait_slice(&self.value, value, deadline) == Slept::SliceEnded {
-                let changed = (self.get() != value).then(|| self.get());
-                if changed.is_some() {
-                    futex::count_late_wait();
-                }
-                if changed.is_some() || deadline.has_passed() {
-                    break changed;
-                }
-            }
-        };
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        outcome
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -274,16 +181,6 @@ mod tests {
         // The test may be moved between CPUs, so the peer follows it.
         assert!(!budget.spin(look, || Some(current_cpu())));
         assert!(looks.get() <= ROUNDS_PER_LOOK + 2, "{} looks", looks.get());
-    }
-
-    #[test]
-    fn a_wait_ends_with_its_deadline() {
-        let signal = Signal::default();
-        let budget = Budget::new();
-        assert_eq!(signal.wait_while(0, &budget, Deadline::after(Duration::from_millis(1))), None);
-        signal.post(3);
-        assert_eq!(signal.wait_while(0, &budget, Deadline::NEVER), Some(3));
-        assert_eq!(signal.sleepers.load(Ordering::Relaxed), 0);
     }
 
     #[test]

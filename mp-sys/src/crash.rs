@@ -6,16 +6,24 @@
 //! every point has been tried.
 //!
 //! The counter is private to the process: a child inherits the armed count, so arm inside the child.
+//!
+//! Under `cfg(loom)` the same points end a thread of a model, in every order of what the others do meanwhile.
 
-#[cfg(feature = "crash-points")]
+#[cfg(loom)]
+mod modelled;
+
+#[cfg(all(feature = "crash-points", not(loom)))]
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(loom)]
+pub use self::modelled::{point, until};
+
 /// Points left until the process dies; 0 means disarmed.
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", not(loom)))]
 static LEFT: AtomicU64 = AtomicU64::new(0);
 
 /// Dies here by SIGKILL if a test armed this point.
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", not(loom)))]
 #[inline]
 pub fn point() {
     if LEFT.load(Ordering::Relaxed) == 0 {
@@ -27,17 +35,17 @@ pub fn point() {
 }
 
 /// Nothing: the crate was built without the feature `crash-points`.
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(any(feature = "crash-points", loom)))]
 #[inline(always)]
 pub fn point() {}
 
 /// Arms this process: the `n`-th point from now on kills it. 0 disarms it.
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", not(loom)))]
 pub fn die_at(n: u64) {
     LEFT.store(n, Ordering::Relaxed);
 }
 
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", not(loom)))]
 #[cold]
 fn die() -> ! {
     // SAFETY: raise(3) is async-signal-safe and takes any signal number; SIGKILL cannot be caught or blocked.

@@ -10,6 +10,7 @@
 //! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
 //! | [`deadline`], [`futex`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
+//! | [`word`] | the words that protocols are made of: real ones, and those of models |
 //! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
 //! | [`named`] | segments with a name, for programs that are not each other's children |
 //! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
@@ -37,7 +38,7 @@ mod cgroup;
 pub mod child;
 #[expect(unsafe_code, reason = "volatile and rep-movs copies over memory that peers write")]
 mod copy;
-#[cfg_attr(feature = "crash-points", expect(unsafe_code, reason = "raise(SIGKILL)"))]
+#[cfg_attr(all(feature = "crash-points", not(loom)), expect(unsafe_code, reason = "raise(SIGKILL)"))]
 pub mod crash;
 pub mod deadline;
 #[expect(unsafe_code, reason = "atfork handlers and the page that a fork wipes")]
@@ -64,6 +65,7 @@ pub mod span;
 #[expect(unsafe_code, reason = "what tests do to their own process")]
 pub mod testing;
 pub mod travel;
+pub mod word;
 
 pub use os_error::OsError;
 

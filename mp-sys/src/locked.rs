@@ -14,6 +14,7 @@
 
 mod access;
 mod guard;
+mod signalled;
 mod taken;
 
 use std::marker::PhantomData;
@@ -22,6 +23,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 pub use self::guard::Guard;
+pub use self::signalled::SignalledLock;
 use self::taken::Taken;
 use crate::cells::{self, Element};
 use crate::crash;
@@ -60,13 +62,15 @@ impl Locked {
     /// # Errors
     /// The span, if it has fewer than [`CONTROL_BYTES`] bytes.
     pub fn new(span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
-        let Some(data_len) = span.len().checked_sub(CONTROL_BYTES) else {
-            return Err(span);
-        };
-        let control = span.start().cast::<Control>();
-        // SAFETY: the span is exclusively owned, large enough and aligned to a cache line; the mutex is the first field.
-        unsafe { RobustMutex::init(control.cast().as_ptr()) };
-        let locked = Self { control, data_len, span };
+        Self::new_behind(0, span, fill)
+    }
+
+    /// As [`new`](Self::new), leaving `lead` bytes, whole cache lines, in front.
+    fn new_behind(lead: usize, span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
+        let locked = Self::over_behind(lead, span)?;
+        // SAFETY: the span is exclusively owned, has room for a lock there, and is aligned to a cache line; the mutex is
+        // the first field.
+        unsafe { RobustMutex::init(locked.control.cast().as_ptr()) };
         for word in locked.words() {
             word.store(0, Ordering::Relaxed);
         }
@@ -86,10 +90,17 @@ impl Locked {
     }
 
     pub(crate) fn over(span: Span) -> Result<Self, Span> {
-        let Some(data_len) = span.len().checked_sub(CONTROL_BYTES) else {
+        Self::over_behind(0, span)
+    }
+
+    fn over_behind(lead: usize, span: Span) -> Result<Self, Span> {
+        let Some(data_len) = span.len().checked_sub(CONTROL_BYTES).and_then(|len| len.checked_sub(lead))
+        else {
             return Err(span);
         };
-        Ok(Self { control: span.start().cast(), data_len, span })
+        // SAFETY: the span has `lead` bytes and room for the control part behind them, as was just found.
+        let control = unsafe { span.start().add(lead) }.cast();
+        Ok(Self { control, data_len, span })
     }
 
     #[inline]

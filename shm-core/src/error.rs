@@ -177,6 +177,9 @@ pub enum BarrierError {
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// The name cannot be had.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The barrier's own lock was not taken.
     #[error(transparent)]
     Lock(LockError<()>),

@@ -2,43 +2,36 @@
 
 use std::mem::size_of;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::adaptive::Signal;
+use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
+use crate::word::{Shared, Words};
 
 /// What all places share, on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub struct WaitersHead {
+pub struct WaitersHead<W: Words = Shared> {
     /// The newest ticket that was given out.
-    pub tickets: AtomicU64,
+    pub tickets: W::Word64,
     /// One more than the highest place that was ever taken: nobody has to look beyond.
-    pub used: AtomicU64,
+    pub used: W::Word64,
     /// When somebody last looked for the dead, in nanoseconds since boot.
-    pub last_look: AtomicU64,
+    pub last_look: W::Word64,
 }
 
 /// The place of one waiting process.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
-pub struct WaiterPlace {
+pub struct WaiterPlace<W: Words = Shared> {
     /// The stamp of the process that has the place, 0 if nobody has.
-    pub owner: AtomicU64,
+    pub owner: W::Word64,
     /// Its turn: smaller tickets came earlier. 0 while the place is being taken or left.
-    pub ticket: AtomicU64,
+    pub ticket: W::Word64,
     /// The newest ticket there was when this waiter was notified.
-    pub notified_at: AtomicU64,
+    pub notified_at: W::Word64,
     /// What it waits on.
-    pub signal: Signal,
-}
-
-impl WaiterPlace {
-    /// Makes one step of the place's life, if it is where the caller thinks.
-    pub fn exchange_owner(&self, from: u64, to: u64) -> bool {
-        self.owner.load(Ordering::Relaxed) == from
-            && self.owner.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-    }
+    pub signal: Signal<W>,
 }
 
 /// Places for waiting processes. All zero is a valid start: nobody waits.
@@ -54,6 +47,10 @@ pub struct Waiters {
 unsafe impl Send for Waiters {}
 // SAFETY: as above.
 unsafe impl Sync for Waiters {}
+
+impl Placed for Waiters {
+    const CLASS: u64 = 0x5741_4954;
+}
 
 impl Waiters {
     /// Bytes that a span for `count` places needs; `None` if that overflows.
@@ -76,18 +73,19 @@ impl Waiters {
         Ok(Self { head, places, count, _span: span })
     }
 
+    /// A handle of places that were made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn attach(existing: ExistingSpan<Self>, count: usize) -> Result<Self, Span> {
+        Self::new(existing.into_span(), count)
+    }
+
     /// What all places share.
     #[must_use]
     pub fn head(&self) -> &WaitersHead {
         // SAFETY: at the aligned start of a span that `self` keeps; any bits are valid.
         unsafe { self.head.as_ref() }
-    }
-
-    /// The places that were ever taken.
-    #[must_use]
-    pub fn used_places(&self) -> &[WaiterPlace] {
-        let used = usize::try_from(self.head().used.load(Ordering::SeqCst)).unwrap_or(self.count);
-        self.places().get(..used.min(self.count)).unwrap_or_default()
     }
 
     /// All places.

@@ -1,73 +1,31 @@
 //! `Barrier`: a number of parties that wait for each other.
 //!
-//! All state is under a robust lock, in words:
-//!
-//! | word | meaning |
-//! |---|---|
-//! | 0 | the round: how often the barrier was passed or reset |
-//! | 1 | whether it is broken |
-//! | 2 | the round that is being reset plus one, 0 if none is |
-//! | 3 | the number of parties |
-//! | 4 on | four words a party: its process's stamp, its thread, the round that it arrived in plus one, the round that was broken under it plus one |
-//!
-//! How many have arrived is counted from the parties' words, and the barrier is passed by one store of the round: there is
-//! no count that a dead process could leave wrong. A reset that its process did not finish is finished by the next one who
-//! takes the lock. A waiter that has waited for a slice looks whether a party has died.
+//! What the words under its lock mean, and why no wake-up is lost, is in [`rounds`]. This is the object over them: where the
+//! words lie, who calls, and the party that gives its place back.
+
+#[cfg(all(loom, test))]
+mod models;
+mod rounds;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use mp_sys::adaptive::{Budget, Signal};
-use mp_sys::cells::SharedSignal;
-use mp_sys::crash;
+use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
-use mp_sys::futex::SLICE;
 use mp_sys::identity::{Stamp, current_thread, is_thread_of_this_process};
-use mp_sys::locked::Held;
+use mp_sys::locked::{Held, SignalledLock};
+use mp_sys::named::Segment;
 
 use crate::arena;
 use crate::error::{BarrierError, LockError, TOO_LARGE};
-use crate::protected::{FOR_EVER, Protected};
+use crate::named::{self, NameError};
+use crate::protected::FOR_EVER;
+use crate::sync::barrier::rounds::{Caller, Place, Rounds, Table, TableLock, finish_reset};
+use crate::sync::dead::Kernel;
 
 /// The most parties that a barrier may have.
 pub const PARTIES_MAX: usize = 4096;
-
-const ROUND: usize = 0;
-const BROKEN: usize = 8;
-const RESETTING: usize = 16;
-const PARTIES: usize = 24;
-const FIRST_PARTY: usize = 32;
-const PARTY_BYTES: usize = 32;
-/// Everybody.
-const ALL: u32 = i32::MAX.unsigned_abs();
-
-/// Where a party's words lie.
-#[derive(Debug, Clone, Copy)]
-struct Place(usize);
-
-impl Place {
-    fn nth(party: usize) -> Self {
-        // At most PARTIES_MAX: far from overflowing.
-        Self(FIRST_PARTY.wrapping_add(party.wrapping_mul(PARTY_BYTES)))
-    }
-
-    fn stamp(self) -> usize {
-        self.0
-    }
-
-    fn thread(self) -> usize {
-        self.0.wrapping_add(8)
-    }
-
-    fn arrived(self) -> usize {
-        self.0.wrapping_add(16)
-    }
-
-    fn broken(self) -> usize {
-        self.0.wrapping_add(24)
-    }
-}
 
 /// A number of parties that wait for each other.
 ///
@@ -76,8 +34,8 @@ impl Place {
 ///
 /// | property | |
 /// |---|---|
-/// | size | 128 bytes of shared memory and 32 for each party, rounded up |
-/// | shared with | processes forked after it was made |
+/// | size | 136 bytes of shared memory and 32 for each party, rounded up |
+/// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | recovers | the death of a party is noticed within 40 ms by those who wait |
 /// | drop | gives this process's handle up; the barrier lives as long as any process has it |
 ///
@@ -104,11 +62,39 @@ impl Place {
 /// ```
 #[derive(Debug)]
 pub struct Barrier {
-    protected: Protected,
-    signal: SharedSignal,
+    shared: SignalledTable,
     budget: Budget,
+    _segment: Option<Segment>,
+}
+
+/// The lock with the words, and what changes when there is something to look at.
+#[derive(Debug)]
+struct SignalledTable {
+    lock: SignalledLock,
     parties: usize,
 }
+
+impl Table for Held<'_> {
+    fn load(&self, at: usize) -> u64 {
+        self.load_word(at)
+    }
+
+    fn store(&self, at: usize, value: u64) {
+        self.store_word(at, value);
+    }
+}
+
+impl TableLock for SignalledTable {
+    type Held<'a> = Held<'a>;
+
+    fn lock(&self) -> Result<Held<'_>, BarrierError> {
+        let repair = |held: &mut Held<'_>| finish_reset(&*held, self.parties);
+        let held = self.lock.locked().acquire(FOR_EVER, repair);
+        held.map_err(|error| BarrierError::Lock(LockError::refused(error)))
+    }
+}
+
+const KIND: &str = "Barrier";
 
 impl Barrier {
     /// Makes a barrier for `parties` parties.
@@ -116,22 +102,47 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Parties`] for 0 or more than [`PARTIES_MAX`]; [`BarrierError::Memory`].
     pub fn new(parties: usize) -> Result<Self, BarrierError> {
-        if parties == 0 || parties > PARTIES_MAX {
-            return Err(BarrierError::Parties { limit: PARTIES_MAX });
-        }
-        let signal = SharedSignal::new(arena::allocate(size_of::<Signal>())?).map_err(|_| TOO_LARGE)?;
-        let bytes = Place::nth(parties).0;
-        let fill = |held: &mut Held<'_>| held.store_word(PARTIES, u64::try_from(parties).unwrap_or(u64::MAX));
-        Ok(Self {
-            protected: Protected::new(bytes, finish_reset, fill)?,
-            signal,
-            budget: Budget::new(),
-            parties,
-        })
+        let span = arena::allocate(bytes_for(parties)?)?;
+        let lock = SignalledLock::new(span, |_| {}).map_err(|_| TOO_LARGE)?;
+        Ok(Self::over(lock, parties, None))
     }
 
-    fn lock(&self) -> Result<Held<'_>, BarrierError> {
-        self.protected.quiet(FOR_EVER).map_err(|error| BarrierError::Lock(LockError::refused(error)))
+    /// Makes a barrier for `parties` parties under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`BarrierError::Name`] if a living process uses the name, or for a bad one.
+    pub fn create(name: &str, parties: usize) -> Result<Self, BarrierError> {
+        let bytes = bytes_for(parties)?;
+        let make = |span| SignalledLock::new(span, |_| {});
+        let (lock, segment) = named::create::<(), _>(name, KIND, parties, bytes, make)?;
+        Ok(Self::over(lock, parties, Some(segment)))
+    }
+
+    /// Finds the barrier of this name. The caller is no party before it calls [`wait`](Self::wait) or
+    /// [`party`](Self::party).
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
+    /// [`NameError::WrongVersion`] for an incompatible build.
+    pub fn open(name: &str) -> Result<Self, NameError> {
+        let attach = |parties, span| {
+            let lock = SignalledLock::attach(span).ok()?;
+            let fits = is_allowed(parties) && rounds::bytes_for(parties) <= lock.locked().data_len();
+            fits.then_some(lock)
+        };
+        let (lock, segment) = named::open::<(), _>(name, KIND, attach)?;
+        // As `attach` was given it.
+        let parties = named::len_of(segment.description()).unwrap_or_default();
+        Ok(Self::over(lock, parties, Some(segment)))
+    }
+
+    fn over(lock: SignalledLock, parties: usize, segment: Option<Segment>) -> Self {
+        Self { shared: SignalledTable { lock, parties }, budget: Budget::new(), _segment: segment }
+    }
+
+    fn rounds(&self) -> Rounds<'_, SignalledTable> {
+        let shared = &self.shared;
+        Rounds { table: shared, signal: shared.lock.signal(), parties: shared.parties }
     }
 
     /// Registers the calling thread as a party in advance: if its process dies before it waits, the barrier breaks.
@@ -139,9 +150,7 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::TooManyParties`] if all places are taken; [`BarrierError::Broken`].
     pub fn party(&self) -> Result<Party<'_>, BarrierError> {
-        let held = self.lock()?;
-        is_whole(&held)?;
-        let place = self.register(&held)?;
+        let place = self.rounds().party(caller())?;
         Ok(Party { barrier: self, place, registered_in: Epoch::current() })
     }
 
@@ -163,53 +172,7 @@ impl Barrier {
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<usize, BarrierError> {
-        let held = self.lock()?;
-        is_whole(&held)?;
-        let place = self.register(&held)?;
-        let round = held.load_word(ROUND);
-        let index = self.count(&held, |held, party| has_arrived(held, party, round));
-        held.store_word(place.arrived(), round.wrapping_add(1));
-        crash::point();
-        let waiting = self.count(&held, |held, party| has_arrived(held, party, round));
-        if waiting == self.parties {
-            held.store_word(ROUND, round.wrapping_add(1));
-            crash::point();
-            drop(held);
-            self.announce();
-            return Ok(index);
-        }
-        let seen = self.signal.get();
-        drop(held);
-        self.wait_for_round(place, round, seen, deadline).map(|()| index)
-    }
-
-    fn wait_for_round(
-        &self,
-        place: Place,
-        round: u64,
-        mut seen: u32,
-        deadline: Deadline,
-    ) -> Result<(), BarrierError> {
-        loop {
-            let slice = Deadline::after(SLICE).min(deadline);
-            let slept_through = self.signal.wait_while(seen, &self.budget, slice).is_none();
-            let held = self.lock()?;
-            if held.load_word(ROUND) != round {
-                let was_broken = held.load_word(place.broken()) == round.wrapping_add(1);
-                return if was_broken { Err(BarrierError::Broken) } else { Ok(()) };
-            }
-            is_whole(&held)?;
-            let party_died = slept_through && self.count(&held, is_dead) > 0;
-            let gives_up = !party_died && deadline.has_passed();
-            if party_died || gives_up {
-                held.store_word(BROKEN, 1);
-                crash::point();
-                drop(held);
-                self.announce();
-                return Err(if gives_up { BarrierError::TimedOut } else { BarrierError::Broken });
-            }
-            seen = self.signal.get();
-        }
+        self.rounds().wait_until(caller(), &self.budget, deadline, &Kernel)
     }
 
     /// Breaks the barrier: everybody who waits, or will, gets [`BarrierError::Broken`], until [`reset`](Self::reset).
@@ -217,12 +180,7 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn abort(&self) -> Result<(), BarrierError> {
-        let held = self.lock()?;
-        held.store_word(BROKEN, 1);
-        crash::point();
-        drop(held);
-        self.announce();
-        Ok(())
+        self.rounds().abort()
     }
 
     /// Makes the barrier as good as new: whoever waits gets [`BarrierError::Broken`], dead parties are forgotten, and the
@@ -231,18 +189,7 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn reset(&self) -> Result<(), BarrierError> {
-        let mut held = self.lock()?;
-        let dead = (0..self.parties).map(Place::nth).filter(|party| is_dead(&held, *party));
-        for party in dead {
-            held.store_word(party.stamp(), 0);
-            crash::point();
-        }
-        held.store_word(RESETTING, held.load_word(ROUND).wrapping_add(1));
-        crash::point();
-        finish_reset(&mut held);
-        drop(held);
-        self.announce();
-        Ok(())
+        self.rounds().reset(&Kernel)
     }
 
     /// Whether the barrier is broken.
@@ -251,13 +198,13 @@ impl Barrier {
     /// [`BarrierError::Lock`].
     #[doc(alias = "broken")]
     pub fn is_broken(&self) -> Result<bool, BarrierError> {
-        Ok(self.lock()?.load_word(BROKEN) != 0)
+        self.rounds().is_broken()
     }
 
     /// The number of parties.
     #[must_use]
     pub fn parties(&self) -> usize {
-        self.parties
+        self.shared.parties
     }
 
     /// How many wait at this moment.
@@ -265,85 +212,29 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn n_waiting(&self) -> Result<usize, BarrierError> {
-        let held = self.lock()?;
-        let round = held.load_word(ROUND);
-        Ok(if held.load_word(BROKEN) != 0 {
-            0
-        } else {
-            self.count(&held, |held, party| has_arrived(held, party, round))
-        })
-    }
-
-    fn announce(&self) {
-        self.signal.update(ALL, |word| Some(word.wrapping_add(1)));
-    }
-
-    fn count(&self, held: &Held<'_>, is: impl Fn(&Held<'_>, Place) -> bool) -> usize {
-        (0..self.parties).map(Place::nth).filter(|party| is(held, *party)).count()
-    }
-
-    /// The calling thread's place, a new one if it has none.
-    fn register(&self, held: &Held<'_>) -> Result<Place, BarrierError> {
-        let (stamp, thread) = (Stamp::current().to_bits(), u64::from(current_thread()));
-        let places = || (0..self.parties).map(Place::nth);
-        let is_own = |party: &Place| {
-            held.load_word(party.stamp()) == stamp && held.load_word(party.thread()) == thread
-        };
-        if let Some(place) = places().find(is_own) {
-            return Ok(place);
-        }
-        let is_free = |party: &Place| held.load_word(party.stamp()) == 0;
-        // A thread of this process that has ended without a death needs its place no more.
-        let is_left = |party: &Place| {
-            held.load_word(party.stamp()) == stamp
-                && !is_thread_of_this_process(held.load_word(party.thread()))
-        };
-        let place = places().find(is_free).or_else(|| places().find(is_left));
-        let place = place.ok_or(BarrierError::TooManyParties { parties: self.parties })?;
-        for word in [place.arrived(), place.broken()] {
-            held.store_word(word, 0);
-        }
-        held.store_word(place.thread(), thread);
-        crash::point();
-        held.store_word(place.stamp(), stamp);
-        crash::point();
-        Ok(place)
+        self.rounds().n_waiting()
     }
 }
 
-fn is_whole(held: &Held<'_>) -> Result<(), BarrierError> {
-    if held.load_word(BROKEN) != 0 { Err(BarrierError::Broken) } else { Ok(()) }
+fn is_allowed(parties: usize) -> bool {
+    (1..=PARTIES_MAX).contains(&parties)
 }
 
-fn has_arrived(held: &Held<'_>, party: Place, round: u64) -> bool {
-    held.load_word(party.stamp()) != 0 && held.load_word(party.arrived()) == round.wrapping_add(1)
-}
-
-fn is_dead(held: &Held<'_>, party: Place) -> bool {
-    Stamp::from_bits(held.load_word(party.stamp())).is_some_and(|stamp| !stamp.is_alive())
-}
-
-/// Finishes a reset that was begun: by the one who began, or by the next one if that process died.
-fn finish_reset(held: &mut Held<'_>) {
-    let Some(round) = held.load_word(RESETTING).checked_sub(1) else {
-        return;
-    };
-    let parties = usize::try_from(held.load_word(PARTIES)).unwrap_or(0).min(PARTIES_MAX);
-    // Before the round was ended, those who wait are told; after it, they have their word already.
-    if held.load_word(ROUND) == round {
-        for party in (0..parties).map(Place::nth) {
-            if has_arrived(held, party, round) {
-                held.store_word(party.broken(), round.wrapping_add(1));
-                crash::point();
-            }
-        }
-        held.store_word(ROUND, round.wrapping_add(1));
-        crash::point();
+/// Bytes of a barrier for so many parties, if there may be as many.
+fn bytes_for(parties: usize) -> Result<usize, BarrierError> {
+    if !is_allowed(parties) {
+        return Err(BarrierError::Parties { limit: PARTIES_MAX });
     }
-    held.store_word(BROKEN, 0);
-    crash::point();
-    held.store_word(RESETTING, 0);
-    crash::point();
+    Ok(SignalledLock::bytes_for(rounds::bytes_for(parties)).ok_or(TOO_LARGE)?)
+}
+
+/// The calling thread.
+fn caller() -> Caller {
+    Caller {
+        stamp: Stamp::current().to_bits(),
+        thread: u64::from(current_thread()),
+        has_thread: is_thread_of_this_process,
+    }
 }
 
 // As std's barrier.
@@ -382,9 +273,8 @@ impl Drop for Party<'_> {
         if !self.registered_in.is_current() {
             return;
         }
-        match self.barrier.lock() {
-            Ok(held) => held.store_word(self.place.stamp(), 0),
-            Err(error) => tracing::debug!(%error, "a party stays registered"),
+        if let Err(error) = self.barrier.rounds().leave(self.place) {
+            tracing::debug!(%error, "a party stays registered");
         }
     }
 }

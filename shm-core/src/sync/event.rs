@@ -1,12 +1,10 @@
 //! `Event`: a flag that processes wait for.
 //!
-//! | bits of the word | meaning |
-//! |---|---|
-//! | 0 | whether the flag is set |
-//! | 1-31 | how often it was set |
-//!
-//! A waiter remembers the word that it saw and waits until it is another one: so it goes on even if the flag was set and
-//! cleared again before it ran. `set` never waits for a waiter, and a dead waiter leaves nothing behind.
+//! What the word means is in [`flag`].
+
+mod flag;
+#[cfg(all(loom, test))]
+mod models;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
@@ -20,12 +18,7 @@ use mp_sys::named::Segment;
 use crate::arena;
 use crate::error::TOO_LARGE;
 use crate::named::{self, NameError};
-
-const SET: u32 = 1;
-/// One more time that the flag was set.
-const ONCE: u32 = 2;
-/// Everybody.
-const ALL: u32 = i32::MAX.unsigned_abs();
+use crate::sync::event::flag::Flag;
 
 /// A flag that processes wait for.
 ///
@@ -98,20 +91,24 @@ impl Event {
         Ok(Self { signal, budget: Budget::new(), _segment: Some(segment) })
     }
 
+    fn flag(&self) -> Flag<'_> {
+        Flag(&self.signal)
+    }
+
     /// Whether the flag is set.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.signal.get() & SET != 0
+        self.flag().is_set()
     }
 
     /// Sets the flag, and lets every waiter go on. Does not wait for them.
     pub fn set(&self) {
-        self.signal.update(ALL, |word| (word & SET == 0).then(|| word.wrapping_add(ONCE) | SET));
+        self.flag().set();
     }
 
     /// Clears the flag. Whoever waited when it was set goes on all the same.
     pub fn clear(&self) {
-        self.signal.update(0, |word| (word & SET != 0).then_some(word & !SET));
+        self.flag().clear();
     }
 
     /// Waits until the flag is set.
@@ -128,9 +125,7 @@ impl Event {
     }
 
     fn wait_until(&self, deadline: Deadline) -> bool {
-        let seen = self.signal.get();
-        // A flag that is not set can only change by being set.
-        seen & SET != 0 || self.signal.wait_while(seen, &self.budget, deadline).is_some()
+        self.flag().wait_until(&self.budget, deadline)
     }
 }
 

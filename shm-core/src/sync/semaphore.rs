@@ -1,21 +1,11 @@
 //! `Semaphore` and `BoundedSemaphore`: a number of permits that processes take and give back.
 //!
-//! Each permit is a word:
-//!
-//! | word | meaning | who stores |
-//! |---|---|---|
-//! | [`NONE`] | no permit: it was forgotten, or not added yet | `forget`; `add_permits` makes it free |
-//! | [`FREE`] | a permit that nobody has | its holder when it gives it back; whoever finds its holder dead |
-//! | a process's stamp | a permit that this process has | the process when it takes it |
-//!
-//! Taking, giving back, forgetting and adding are one compare-and-exchange each, so a process that dies has done it or not,
-//! and there is no count that could be wrong: what is available is what is free. A waiter that has waited for a slice looks
-//! for stamps of dead processes and frees their permits; the time of the newest such look is shared, so that many waiters
-//! do not look more often than one.
-//!
-//! # Why no wake-up is lost
-//! A waiter reads the signal, looks at every permit, and waits while the signal is what it read. Whoever frees a permit
-//! stores it, and then changes the signal: a permit that was freed after the look changes the signal after it was read.
+//! What the words mean, and why no wake-up is lost, is in [`permits`]. This is the object over them: where the words lie,
+//! whose stamp they get, and the permit that gives itself back.
+
+#[cfg(all(loom, test))]
+mod models;
+mod permits;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,29 +13,26 @@ use std::time::Duration;
 
 use mp_sys::adaptive::Budget;
 use mp_sys::cells::SignalledWords;
-use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
-use mp_sys::futex::SLICE;
 use mp_sys::identity::Stamp;
 use mp_sys::named::Segment;
 
 use crate::arena;
 use crate::error::{SemaphoreError, TOO_LARGE};
 use crate::named::{self, NameError};
-use crate::sync::dead::{Look, is_turn_to_look};
+use crate::sync::dead::Kernel;
+use crate::sync::semaphore::permits::{FREE, Permits};
 
 /// The most permits that a semaphore may have, taken or not.
 pub const PERMITS_MAX: usize = 65_536;
 /// Permits that can be added to a [`Semaphore`] beyond those that it was made with.
 pub const PERMITS_SPARE: usize = 1024;
 
-/// No permit. Zero, so that fresh memory has none.
-const NONE: u64 = 0;
-/// A permit that nobody has. No stamp has all bits set: process ids end at 2^22 - 2.
-const FREE: u64 = u64::MAX;
 /// The first word tells when somebody last looked for the dead, in nanoseconds since boot.
 const LAST_LOOK: usize = 0;
+/// Stands in for it where there are no words, which no constructor allows.
+static NEVER: AtomicU64 = AtomicU64::new(0);
 
 /// A number of permits that processes take and give back.
 ///
@@ -84,7 +71,7 @@ const LAST_LOOK: usize = 0;
 /// ```
 #[derive(Debug)]
 pub struct Semaphore {
-    permits: SignalledWords,
+    words: SignalledWords,
     budget: Budget,
     /// Where this handle last found a permit.
     hint: AtomicUsize,
@@ -143,19 +130,21 @@ impl Semaphore {
         Ok(Self::over(found, Some(segment)))
     }
 
-    fn over(permits: SignalledWords, segment: Option<Segment>) -> Self {
-        Self { permits, budget: Budget::new(), hint: AtomicUsize::new(0), _segment: segment }
+    fn over(words: SignalledWords, segment: Option<Segment>) -> Self {
+        Self { words, budget: Budget::new(), hint: AtomicUsize::new(0), _segment: segment }
     }
 
-    fn slots(&self) -> &[AtomicU64] {
-        self.permits.words().get(LAST_LOOK.wrapping_add(1)..).unwrap_or_default()
+    fn permits(&self) -> Permits<'_> {
+        // There is a word for the newest look, and one for each permit: `words_for`.
+        let (last_look, slots) = self.words.words().split_first().unwrap_or((&NEVER, &[]));
+        Permits { signal: self.words.signal(), last_look, slots }
     }
 
     /// Permits that nobody has at this moment.
     #[doc(alias = "get_value")]
     #[must_use]
     pub fn available(&self) -> usize {
-        self.slots().iter().filter(|slot| slot.load(Ordering::Relaxed) == FREE).count()
+        self.permits().available()
     }
 
     /// Takes a permit, waiting until there is one.
@@ -173,11 +162,12 @@ impl Semaphore {
     /// # Errors
     /// [`SemaphoreError::WouldBlock`].
     pub fn try_acquire(&self) -> Result<Permit<'_>, SemaphoreError> {
-        let found = self.claim().or_else(|| {
-            self.free_permits_of_the_dead();
-            self.claim()
+        let (permits, own) = (self.permits(), Stamp::current().to_bits());
+        let found = permits.claim(own, self.hint()).or_else(|| {
+            permits.free_those_of_the_dead(&Kernel);
+            permits.claim(own, self.hint())
         });
-        found.ok_or(SemaphoreError::WouldBlock)
+        found.map(|at| self.permit(at, own)).ok_or(SemaphoreError::WouldBlock)
     }
 
     /// Takes a permit, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
@@ -189,39 +179,18 @@ impl Semaphore {
     }
 
     fn acquire_until(&self, deadline: Deadline) -> Option<Permit<'_>> {
-        loop {
-            let signal = self.permits.signal();
-            let seen = signal.get();
-            if let Some(permit) = self.claim() {
-                return Some(permit);
-            }
-            let slice = Deadline::after(SLICE).min(deadline);
-            if signal.wait_while(seen, &self.budget, slice).is_none() {
-                self.look_for_the_dead();
-                if deadline.has_passed() {
-                    return self.claim();
-                }
-            }
-        }
-    }
-
-    /// Takes the first free permit from the hint on.
-    fn claim(&self) -> Option<Permit<'_>> {
-        let slots = self.slots();
-        let hint = self.hint.load(Ordering::Relaxed).min(slots.len());
-        let (before, after) = slots.split_at_checked(hint)?;
         let own = Stamp::current().to_bits();
-        let take = |slot: &AtomicU64| exchange(slot, FREE, own);
-        let in_after = after.iter().position(take).map(|at| at.wrapping_add(hint));
-        let at = in_after.or_else(|| before.iter().position(take))?;
-        crash::point();
-        self.hint.store(at, Ordering::Relaxed);
-        Some(Permit { semaphore: self, at, stamp: own, taken_in: Epoch::current() })
+        let at = self.permits().claim_until(own, self.hint(), &self.budget, deadline, &Kernel)?;
+        Some(self.permit(at, own))
     }
 
-    /// Tells the waiters that permits became free.
-    fn announce(&self, count: u32) {
-        self.permits.signal().update(count, |word| Some(word.wrapping_add(1)));
+    fn hint(&self) -> usize {
+        self.hint.load(Ordering::Relaxed)
+    }
+
+    fn permit(&self, at: usize, own: u64) -> Permit<'_> {
+        self.hint.store(at, Ordering::Relaxed);
+        Permit { semaphore: self, at, stamp: own, taken_in: Epoch::current() }
     }
 
     /// Adds `count` free permits: what was forgotten, and as many more as there is room for.
@@ -232,56 +201,12 @@ impl Semaphore {
     /// [`SemaphoreError::TooManyPermits`] if there is no room for all of them; none was added then.
     #[doc(alias = "release")]
     pub fn add_permits(&self, count: usize) -> Result<(), SemaphoreError> {
-        let slots = self.slots();
-        let own = Stamp::current().to_bits();
-        // First as taken by this process, so that nobody sees them before it is known that there is room.
-        let reserve = |slot: &&AtomicU64| exchange(slot, NONE, own);
-        let reserved: Vec<&AtomicU64> =
-            slots.iter().filter(reserve).inspect(|_| crash::point()).take(count).collect();
-        let is_enough = reserved.len() == count;
-        for slot in &reserved {
-            exchange(slot, own, if is_enough { FREE } else { NONE });
-            crash::point();
+        let permits = self.permits();
+        if permits.add(count, Stamp::current().to_bits()) {
+            return Ok(());
         }
-        if !is_enough {
-            return Err(SemaphoreError::TooManyPermits { limit: slots.len() });
-        }
-        self.announce(u32::try_from(count).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs()));
-        Ok(())
+        Err(SemaphoreError::TooManyPermits { limit: permits.slots.len() })
     }
-
-    /// Looks for the dead, unless somebody did just now.
-    fn look_for_the_dead(&self) {
-        if self.permits.words().get(LAST_LOOK).is_some_and(is_turn_to_look) {
-            self.free_permits_of_the_dead();
-        }
-    }
-
-    fn free_permits_of_the_dead(&self) {
-        let mut look = Look::default();
-        let mut freed = 0_u32;
-        for slot in self.slots() {
-            let bits = slot.load(Ordering::Relaxed);
-            if bits == NONE || bits == FREE {
-                continue;
-            }
-            if look.is_dead(bits) && exchange(slot, bits, FREE) {
-                freed = freed.saturating_add(1);
-            }
-        }
-        if freed > 0 {
-            tracing::debug!(freed, "permits of dead processes came back");
-            self.announce(freed);
-        }
-    }
-}
-
-/// Makes one step of a permit's life, if it is where the caller thinks.
-#[inline]
-fn exchange(slot: &AtomicU64, from: u64, to: u64) -> bool {
-    // A look first: a failed exchange takes the cache line from others as a successful one does.
-    slot.load(Ordering::Relaxed) == from
-        && slot.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
 }
 
 /// Words of a semaphore with `permits` permits and room for `spare` more.
@@ -320,22 +245,18 @@ impl Permit<'_> {
     /// Gives the permit up without giving it back: there is one less, until somebody adds one by
     /// [`Semaphore::add_permits`]. So one process can take it and another one give it back, as in Python.
     pub fn forget(self) {
-        self.exchange(NONE);
+        if self.taken_in.is_current() {
+            self.semaphore.permits().forget(self.at, self.stamp);
+        }
         // The drop that follows finds that it is not this process's any more.
-    }
-
-    /// Stores what becomes of the permit, if it is this process's. A forked child has only a copy.
-    fn exchange(&self, becomes: u64) -> bool {
-        self.taken_in.is_current()
-            && self.semaphore.slots().get(self.at).is_some_and(|slot| exchange(slot, self.stamp, becomes))
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        if self.exchange(FREE) {
-            crash::point();
-            self.semaphore.announce(1);
+        // A forked child has only a copy.
+        if self.taken_in.is_current() {
+            self.semaphore.permits().give_back(self.at, self.stamp);
         }
     }
 }

@@ -1,0 +1,69 @@
+//! A lock with a signal in front of it, in one span: for objects whose waiters look at locked data.
+
+use std::mem::size_of;
+use std::ptr::NonNull;
+
+use crate::adaptive::Signal;
+use crate::locked::{CONTROL_BYTES, Held, Locked};
+use crate::named::{ExistingSpan, Placed};
+use crate::span::{SPAN_ALIGN, Span};
+
+/// A [`Locked`], and a [`Signal`] on a cache line of its own.
+#[derive(Debug)]
+pub struct SignalledLock {
+    signal: NonNull<Signal>,
+    /// Keeps the span.
+    locked: Locked,
+}
+
+// SAFETY: a signal is atomics only, and the lock's span keeps it mapped.
+unsafe impl Send for SignalledLock {}
+// SAFETY: as above.
+unsafe impl Sync for SignalledLock {}
+
+impl SignalledLock {
+    /// Bytes that a span for them and `data_len` bytes of data needs; `None` if that overflows.
+    #[must_use]
+    pub fn bytes_for(data_len: usize) -> Option<usize> {
+        data_len.checked_add(CONTROL_BYTES)?.checked_add(SPAN_ALIGN)
+    }
+
+    /// Makes a free lock in `span` behind a signal, which is as it is there (zero is a valid start); see [`Locked::new`].
+    ///
+    /// # Errors
+    /// The span, if it has fewer than [`Self::bytes_for`]`(0)` bytes.
+    pub fn new(span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
+        let signal = span.start().cast();
+        Ok(Self { signal, locked: Locked::new_behind(SPAN_ALIGN, span, fill)? })
+    }
+
+    /// A handle of what was made before, by this process or by another one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
+        let span = existing.into_span();
+        let signal = span.start().cast();
+        Ok(Self { signal, locked: Locked::over_behind(SPAN_ALIGN, span)? })
+    }
+
+    /// The signal. Anybody may use it, whoever holds the lock.
+    #[must_use]
+    pub fn signal(&self) -> &Signal {
+        // SAFETY: the lock was made behind a line at the aligned start of its span, which it keeps mapped; any bits are a
+        // signal, and the lock's data does not reach there.
+        unsafe { self.signal.as_ref() }
+    }
+
+    /// The lock.
+    #[must_use]
+    pub fn locked(&self) -> &Locked {
+        &self.locked
+    }
+}
+
+impl Placed for SignalledLock {
+    const CLASS: u64 = 0x5349_4c4b;
+}
+
+const _: () = assert!(size_of::<Signal>() <= SPAN_ALIGN);

@@ -1,0 +1,170 @@
+//! The words that protocols between processes are made of, so that a protocol can be written once and checked by a model.
+//!
+//! A protocol is generic over a family of words. In programs the family is [`Shared`]: `std`'s atomics, the kernel's
+//! futexes, sleeps in slices. Under `cfg(loom)` there is `Modelled`: every order of accesses that the memory model allows is
+//! tried, and nothing sleeps in slices, so that a wake-up that is lost is a deadlock, which `loom` reports. What the models
+//! show, and what they cannot, is in `docs/design/models.md`.
+//!
+//! Every default is `Shared`, every call of it is inlined: a program pays nothing for the second family.
+
+#[cfg(loom)]
+mod modelled;
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+#[cfg(loom)]
+pub use self::modelled::{Modelled, ModelledWord32, ModelledWord64};
+use crate::deadline::Deadline;
+use crate::futex::{self, SLICE, Slept};
+
+/// A family of words.
+pub trait Words: Debug + Default + 'static {
+    /// A word of 32 bits that can be slept on.
+    type Word32: Word32;
+    /// A word of 64 bits.
+    type Word64: Word64;
+    /// Whether waiters may spin, and say where they run. A model has neither clocks nor CPUs.
+    const SPINS: bool;
+
+    /// Until when a waiter sleeps before it looks after the others.
+    fn slice(deadline: Deadline) -> Deadline;
+}
+
+/// A word of 32 bits that can be slept on.
+pub trait Word32: Debug + Default {
+    /// As `std`'s.
+    fn load(&self, order: Ordering) -> u32;
+    /// As `std`'s.
+    fn store(&self, value: u32, order: Ordering);
+    /// As `std`'s.
+    fn fetch_add(&self, value: u32, order: Ordering) -> u32;
+    /// As `std`'s.
+    fn fetch_sub(&self, value: u32, order: Ordering) -> u32;
+    /// As `std`'s, sequentially consistent.
+    ///
+    /// # Errors
+    /// What the word holds, if that is not `from`.
+    fn exchange(&self, from: u32, to: u32) -> Result<u32, u32>;
+
+    /// Replaces the value by `change` of it, sequentially consistent.
+    ///
+    /// # Errors
+    /// What the word holds, if `change` of that is `None`.
+    #[inline]
+    fn update(&self, change: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
+        let mut found = self.load(Ordering::SeqCst);
+        while let Some(next) = change(found) {
+            match self.exchange(found, next) {
+                Ok(previous) => return Ok(previous),
+                Err(other) => found = other,
+            }
+        }
+        Err(found)
+    }
+
+    /// Sleeps while the word holds `expected`: see [`futex::wait_slice`].
+    fn sleep(&self, expected: u32, deadline: Deadline) -> Slept;
+    /// Wakes at most `count` sleepers.
+    fn wake(&self, count: u32);
+}
+
+/// A word of 64 bits.
+pub trait Word64: Debug + Default {
+    /// As `std`'s.
+    fn load(&self, order: Ordering) -> u64;
+    /// As `std`'s.
+    fn store(&self, value: u64, order: Ordering);
+    /// As `std`'s.
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
+    /// As `std`'s.
+    fn fetch_max(&self, value: u64, order: Ordering) -> u64;
+    /// As `std`'s, sequentially consistent; `false` if the word does not hold `from`.
+    fn exchange(&self, from: u64, to: u64) -> bool;
+
+    /// Makes one step of a word's life, if it is where the caller thinks.
+    #[inline]
+    fn step(&self, from: u64, to: u64) -> bool {
+        // A look first: a failed exchange takes the cache line from others as a successful one does.
+        self.load(Ordering::Relaxed) == from && self.exchange(from, to)
+    }
+}
+
+/// The words of programs.
+#[derive(Debug, Default)]
+pub struct Shared;
+
+impl Words for Shared {
+    type Word32 = AtomicU32;
+    type Word64 = AtomicU64;
+    const SPINS: bool = true;
+
+    #[inline]
+    fn slice(deadline: Deadline) -> Deadline {
+        Deadline::after(SLICE).min(deadline)
+    }
+}
+
+impl Word32 for AtomicU32 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u32 {
+        Self::load(self, order)
+    }
+
+    #[inline]
+    fn store(&self, value: u32, order: Ordering) {
+        Self::store(self, value, order);
+    }
+
+    #[inline]
+    fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
+        Self::fetch_add(self, value, order)
+    }
+
+    #[inline]
+    fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
+        Self::fetch_sub(self, value, order)
+    }
+
+    #[inline]
+    fn exchange(&self, from: u32, to: u32) -> Result<u32, u32> {
+        self.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn sleep(&self, expected: u32, deadline: Deadline) -> Slept {
+        futex::wait_slice(self, expected, deadline)
+    }
+
+    #[inline]
+    fn wake(&self, count: u32) {
+        futex::wake(self, count);
+    }
+}
+
+impl Word64 for AtomicU64 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        Self::load(self, order)
+    }
+
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        Self::store(self, value, order);
+    }
+
+    #[inline]
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+        Self::fetch_add(self, value, order)
+    }
+
+    #[inline]
+    fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+        Self::fetch_max(self, value, order)
+    }
+
+    #[inline]
+    fn exchange(&self, from: u64, to: u64) -> bool {
+        self.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+}

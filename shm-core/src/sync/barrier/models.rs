@@ -1,0 +1,171 @@
+//! Models of [`Rounds`]: all pass or all are told, and nobody sleeps through the end of a round.
+//!
+//! A waiter that sleeps for ever is a deadlock, which `loom` reports: nothing sleeps in slices here. The robust lock is a
+//! mutex of `loom`; what the kernel does for its dead holders is not modelled.
+#![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::sync::{Mutex, MutexGuard};
+use loom::thread::{JoinHandle, spawn};
+use mp_sys::adaptive::{Budget, Signal};
+use mp_sys::deadline::Deadline;
+use mp_sys::word::Modelled;
+
+use crate::error::BarrierError;
+use crate::sync::barrier::rounds::{Caller, Rounds, Table, TableLock, finish_reset};
+use crate::sync::dead::modelled::Mortal;
+
+/// Stamps. The processes of a model are threads of one.
+const FIRST: u64 = 11;
+const SECOND: u64 = 12;
+const DEAD: u64 = 13;
+
+const PARTIES: usize = 2;
+type Bytes = [Cell<u64>; 16];
+
+#[derive(Debug, Default)]
+struct Model {
+    table: Locked,
+    signal: Signal<Modelled>,
+    witness: Mortal,
+}
+
+#[derive(Debug, Default)]
+struct Locked(Mutex<Bytes>);
+
+impl Table for MutexGuard<'_, Bytes> {
+    fn load(&self, at: usize) -> u64 {
+        self[at / 8].get()
+    }
+
+    fn store(&self, at: usize, value: u64) {
+        self[at / 8].set(value);
+    }
+}
+
+impl TableLock for Locked {
+    type Held<'a> = MutexGuard<'a, Bytes>;
+
+    fn lock(&self) -> Result<Self::Held<'_>, BarrierError> {
+        let held = self.0.lock().unwrap();
+        finish_reset(&held, PARTIES);
+        Ok(held)
+    }
+}
+
+fn caller(stamp: u64) -> Caller {
+    Caller { stamp, thread: 1, has_thread: |_| true }
+}
+
+impl Model {
+    fn rounds(&self) -> Rounds<'_, Locked, Modelled> {
+        Rounds { table: &self.table, signal: &self.signal, parties: PARTIES }
+    }
+
+    fn wait_until(&self, own: u64, deadline: Deadline) -> Result<usize, BarrierError> {
+        self.rounds().wait_until(caller(own), &Budget::new(), deadline, &self.witness)
+    }
+}
+
+fn party(model: &Arc<Model>, own: u64, deadline: Deadline) -> JoinHandle<Result<usize, BarrierError>> {
+    let model = Arc::clone(model);
+    spawn(move || model.wait_until(own, deadline))
+}
+
+fn passed() -> Deadline {
+    Deadline::after(Duration::ZERO)
+}
+
+/// Two parties pass two rounds, each with an index of its own in each round.
+#[test]
+fn two_parties_pass_two_rounds() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let other = {
+            let model = Arc::clone(&model);
+            spawn(move || [(); 2].map(|()| model.wait_until(FIRST, Deadline::NEVER).unwrap()))
+        };
+        let mine = [(); 2].map(|()| model.wait_until(SECOND, Deadline::NEVER).unwrap());
+        for (mine, theirs) in mine.into_iter().zip(other.join().unwrap()) {
+            assert_eq!(mine + theirs, 1);
+        }
+        assert_eq!(model.rounds().n_waiting(), Ok(0));
+    });
+}
+
+/// A party whose time is up breaks the barrier, or came in time: both parties are told the same.
+#[test]
+fn a_timeout_is_told_to_both_or_to_none() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let patient = party(&model, FIRST, Deadline::NEVER);
+        let hasty = model.wait_until(SECOND, passed());
+        match (patient.join().unwrap(), hasty) {
+            (Ok(theirs), Ok(mine)) => assert_eq!(mine + theirs, 1),
+            (Err(BarrierError::Broken), Err(BarrierError::TimedOut)) => {}
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// `abort` reaches a waiter, in time or afterwards.
+#[test]
+fn an_abort_reaches_a_waiter() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let waiter = party(&model, FIRST, Deadline::NEVER);
+        model.rounds().abort().unwrap();
+        assert_eq!(waiter.join().unwrap(), Err(BarrierError::Broken));
+    });
+}
+
+/// Whoever passes and then breaks the barrier does not take back what the other one has passed.
+#[test]
+fn a_round_that_is_over_stays_passed() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let other = party(&model, FIRST, Deadline::NEVER);
+        let mine = model.wait_until(SECOND, Deadline::NEVER).unwrap();
+        model.rounds().abort().unwrap();
+        assert_eq!(other.join().unwrap(), Ok(1 - mine));
+    });
+}
+
+/// A reset at any moment: the two parties pass together, or one that waited is told and the other one waits alone.
+#[test]
+fn a_reset_is_told_to_who_waited() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let first = party(&model, FIRST, Deadline::NEVER);
+        model.rounds().reset(&model.witness).unwrap();
+        let mine = model.wait_until(SECOND, passed());
+        match (first.join().unwrap(), mine) {
+            // It came after the reset, and both pass.
+            (Ok(theirs), Ok(mine)) => assert_eq!(mine + theirs, 1),
+            // It waited at the reset, or after it; and this party was alone until its time was up.
+            (Err(BarrierError::Broken), Err(BarrierError::TimedOut)) => {}
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// A registered party is dead: whoever waits for it and looks is told, and so is whoever comes.
+#[test]
+fn the_death_of_a_party_is_told() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        model.rounds().party(caller(DEAD)).unwrap();
+        model.witness.die(DEAD);
+        // A sleep with a deadline stands for a slice that ends.
+        let looker = party(&model, FIRST, passed());
+        assert_eq!(looker.join().unwrap(), Err(BarrierError::Broken));
+        assert_eq!(model.wait_until(FIRST, Deadline::NEVER), Err(BarrierError::Broken));
+        model.rounds().reset(&model.witness).unwrap();
+        let second = party(&model, SECOND, Deadline::NEVER);
+        assert!(model.wait_until(FIRST, Deadline::NEVER).is_ok());
+        assert!(second.join().unwrap().is_ok());
+    });
+}

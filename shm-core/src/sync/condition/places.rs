@@ -1,0 +1,217 @@
+//! The protocol of waiting places, over any words.
+//!
+//! Each waiting process has a place with a word of its own:
+//!
+//! | state, in the lower two bits | meaning | who stores |
+//! |---|---|---|
+//! | [`IDLE`] | nobody waits here | whoever leaves the place, or finds its owner dead |
+//! | [`WAITING`] | its owner waits | the owner, before it releases its lock |
+//! | [`NOTIFIED`] | it was chosen by a `notify` | the notifier, by one compare-and-exchange |
+//!
+//! The upper bits are those of the waiter's ticket: a notifier chooses the waiter that it saw, and never one who took the
+//! place since (unless it slept for 2^30 waits in between).
+//!
+//! `notify(n)` chooses the n waiters that came first, wakes them, and is done: it never waits for a waiter, so a dead or
+//! frozen one holds nobody up. A waiter whose time is up leaves by the same compare-and-exchange, so it was either notified
+//! or not, and a notification is used by exactly one.
+//!
+//! A notification that a process took with it when it died goes to another one: whoever has waited for a slice looks for
+//! places of the dead, and passes on what it finds, to those only who waited already when the notification was given. Who
+//! finds a dead waiter ends its wait first, so that no notifier chooses it afterwards.
+//!
+//! # Why no notification is lost
+//! A waiter is [`WAITING`] before it releases the lock. A notifier that changes what the lock protects does so under the
+//! lock, so after the release, and finds the waiter. The waiter then waits while its word is as it left it.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::adaptive::Budget;
+use mp_sys::cells::{WaiterPlace, WaitersHead};
+use mp_sys::crash;
+use mp_sys::deadline::Deadline;
+use mp_sys::word::{Shared, Word64, Words};
+
+use crate::sync::dead::Witness;
+
+const IDLE: u32 = 0;
+const WAITING: u32 = 1;
+const NOTIFIED: u32 = 2;
+const STATE_BITS: u32 = 2;
+const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
+
+/// No owner.
+const NOBODY: u64 = 0;
+
+/// The word of who waits with this ticket.
+fn waiting(ticket: u64) -> u32 {
+    // The lower 30 bits: they fit.
+    let ticket = u32::try_from(ticket & u64::from(u32::MAX >> STATE_BITS)).unwrap_or_default();
+    ticket << STATE_BITS | WAITING
+}
+
+/// The word that follows `waiting`.
+fn notified(waiting: u32) -> u32 {
+    waiting & !STATE_MASK | NOTIFIED
+}
+
+fn state(word: u32) -> u32 {
+    word & STATE_MASK
+}
+
+/// Why a waiter goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// It was chosen.
+    Notified,
+    /// It waited for its slice, and it was its turn to look after the others: now it may look after itself.
+    Looked,
+    /// Nobody chose it until its deadline.
+    TimedOut,
+}
+
+/// The words of a condition.
+#[derive(Debug)]
+pub(super) struct Places<'a, W: Words = Shared> {
+    pub(super) head: &'a WaitersHead<W>,
+    pub(super) places: &'a [WaiterPlace<W>],
+}
+
+impl<'a, W: Words> Places<'a, W> {
+    /// The places that were ever taken.
+    fn used(&self) -> &'a [WaiterPlace<W>] {
+        let used = usize::try_from(self.head.used.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
+        self.places.get(..used.min(self.places.len())).unwrap_or_default()
+    }
+
+    /// Takes a place, and is waiting from here on.
+    pub(super) fn take(&self, own: u64, witness: &impl Witness<W>) -> Option<&'a WaiterPlace<W>> {
+        let free = |place: &WaiterPlace<W>| place.owner.step(NOBODY, own);
+        let at = self.places.iter().position(free).or_else(|| {
+            self.clear_those_of_the_dead(own, witness);
+            self.places.iter().position(free)
+        })?;
+        crash::point();
+        let used = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1);
+        self.head.used.fetch_max(used, Ordering::SeqCst);
+        let place = self.places.get(at)?;
+        let ticket = self.head.tickets.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+        place.ticket.store(ticket, Ordering::SeqCst);
+        crash::point();
+        place.signal.reset(waiting(ticket));
+        crash::point();
+        Some(place)
+    }
+
+    /// Waits at the caller's place.
+    pub(super) fn wait_at(
+        &self,
+        (place, own): (&WaiterPlace<W>, u64),
+        may_look: bool,
+        budget: &Budget,
+        deadline: Deadline,
+        witness: &impl Witness<W>,
+    ) -> Woken {
+        let waits = waiting(place.ticket.load(Ordering::SeqCst));
+        loop {
+            if place.signal.wait_while(waits, budget, W::slice(deadline)).is_some() {
+                return Woken::Notified;
+            }
+            let looked = witness.is_turn_to_look(&self.head.last_look);
+            if looked {
+                self.clear_those_of_the_dead(own, witness);
+            }
+            if deadline.has_passed() {
+                // Either this waiter leaves, or a notifier chose it at the last moment.
+                let left = place.signal.give_up(waits, IDLE);
+                return if left { Woken::TimedOut } else { Woken::Notified };
+            }
+            if looked && may_look {
+                return Woken::Looked;
+            }
+        }
+    }
+
+    /// Chooses at most `count` waiters, those who came first, and tells how many it chose.
+    pub(super) fn notify(&self, count: usize) -> usize {
+        let newest = self.head.tickets.load(Ordering::SeqCst);
+        self.notify_until(count, newest)
+    }
+
+    /// Chooses among those who have a ticket up to `newest`.
+    pub(super) fn notify_until(&self, count: usize, newest: u64) -> usize {
+        let mut found: Vec<(u64, &WaiterPlace<W>)> = self
+            .used()
+            .iter()
+            .map(|place| (place.ticket.load(Ordering::SeqCst), place))
+            .filter(|(ticket, place)| {
+                *ticket != 0 && *ticket <= newest && place.signal.get() == waiting(*ticket)
+            })
+            .collect();
+        if found.len() > count {
+            found.sort_unstable_by_key(|(ticket, _)| *ticket);
+        }
+        let choose = |(ticket, place): &&(u64, &WaiterPlace<W>)| {
+            // The maximum: of two notifiers who are here at once, the one with the smaller number may win the word, but not
+            // before the other one counted.
+            place.notified_at.fetch_max(newest, Ordering::SeqCst);
+            crash::point();
+            let waits = waiting(*ticket);
+            place.signal.update(1, |word| (word == waits).then_some(notified(waits))) == waits
+        };
+        found.iter().filter(choose).inspect(|_| crash::point()).take(count).count()
+    }
+
+    /// How many wait at this moment.
+    pub(super) fn n_waiting(&self) -> usize {
+        self.used().iter().filter(|place| state(place.signal.get()) == WAITING).count()
+    }
+
+    /// Frees the places of dead processes, and passes on the notifications that they took with them.
+    pub(super) fn clear_those_of_the_dead(&self, own: u64, witness: &impl Witness<W>) {
+        let mut is_dead = witness.look();
+        for place in self.used() {
+            let owner = place.owner.load(Ordering::SeqCst);
+            if owner == NOBODY {
+                continue;
+            }
+            // The one who clears takes the place over first: if it dies as well, the next one does all of this again.
+            if !is_dead(owner) || !place.owner.step(owner, own) {
+                continue;
+            }
+            crash::point();
+            self.withdraw(place);
+            crash::point();
+            self.vacate(place);
+        }
+    }
+
+    /// Ends a wait at a place that is the caller's. Nobody can choose it from here on; if somebody did, and nobody used it,
+    /// the notification is for another one.
+    fn withdraw(&self, place: &WaiterPlace<W>) {
+        let word = place.signal.get();
+        if state(word) == WAITING && place.signal.give_up(word, IDLE) {
+            return;
+        }
+        if state(place.signal.get()) == NOTIFIED {
+            self.notify_until(1, place.notified_at.load(Ordering::SeqCst));
+        }
+    }
+
+    /// Leaves the caller's place, after a wait that ended so.
+    pub(super) fn leave(&self, place: &WaiterPlace<W>, woken: Woken) {
+        if woken == Woken::Looked {
+            self.withdraw(place);
+        }
+        self.vacate(place);
+    }
+
+    /// Gives a place back at which nobody waits. The word first: a place without an owner is idle.
+    fn vacate(&self, place: &WaiterPlace<W>) {
+        place.ticket.store(0, Ordering::SeqCst);
+        crash::point();
+        place.signal.reset(IDLE);
+        crash::point();
+        place.owner.store(NOBODY, Ordering::SeqCst);
+        crash::point();
+    }
+}

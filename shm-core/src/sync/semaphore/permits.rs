@@ -1,0 +1,145 @@
+//! The protocol of permits, over any words.
+//!
+//! Each permit is a word:
+//!
+//! | word | meaning | who stores |
+//! |---|---|---|
+//! | [`NONE`] | no permit: it was forgotten, or not added yet | `forget`; `add` makes it free |
+//! | [`FREE`] | a permit that nobody has | its holder when it gives it back; whoever finds its holder dead |
+//! | a process's stamp | a permit that this process has | the process when it takes it |
+//!
+//! Taking, giving back, forgetting and adding are one compare-and-exchange each, so a process that dies has done it or not,
+//! and there is no count that could be wrong: what is available is what is free. A waiter that has waited for a slice looks
+//! for stamps of dead processes and frees their permits; the time of the newest such look is shared, so that many waiters
+//! do not look more often than one.
+//!
+//! # Why no wake-up is lost
+//! A waiter reads the signal, looks at every permit, and waits while the signal is what it read. Whoever frees a permit
+//! stores it, and then changes the signal: a permit that was freed after the look changes the signal after it was read.
+
+use std::sync::atomic::Ordering;
+
+use mp_sys::adaptive::{Budget, Signal};
+use mp_sys::crash;
+use mp_sys::deadline::Deadline;
+use mp_sys::word::{Shared, Word64, Words};
+
+use crate::sync::dead::Witness;
+
+/// No permit. Zero, so that fresh memory has none.
+const NONE: u64 = 0;
+/// A permit that nobody has. No stamp has all bits set: process ids end at 2^22 - 2.
+pub(super) const FREE: u64 = u64::MAX;
+
+/// The words of a semaphore.
+#[derive(Debug)]
+pub(super) struct Permits<'a, W: Words = Shared> {
+    /// Changes whenever permits become free.
+    pub(super) signal: &'a Signal<W>,
+    /// When somebody last looked for the dead.
+    pub(super) last_look: &'a W::Word64,
+    /// A word for each permit that there may be.
+    pub(super) slots: &'a [W::Word64],
+}
+
+impl<W: Words> Permits<'_, W> {
+    /// Permits that nobody has at this moment.
+    pub(super) fn available(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.load(Ordering::Relaxed) == FREE).count()
+    }
+
+    /// Takes the first free permit from `hint` on, and tells which one it is.
+    #[inline]
+    pub(super) fn claim(&self, own: u64, hint: usize) -> Option<usize> {
+        let hint = hint.min(self.slots.len());
+        let (before, after) = self.slots.split_at_checked(hint)?;
+        let take = |slot: &W::Word64| slot.step(FREE, own);
+        let in_after = after.iter().position(take).map(|at| at.wrapping_add(hint));
+        let at = in_after.or_else(|| before.iter().position(take))?;
+        crash::point();
+        Some(at)
+    }
+
+    /// Takes a permit, waiting until `deadline`.
+    pub(super) fn claim_until(
+        &self,
+        own: u64,
+        hint: usize,
+        budget: &Budget,
+        deadline: Deadline,
+        witness: &impl Witness<W>,
+    ) -> Option<usize> {
+        loop {
+            let seen = self.signal.get();
+            if let Some(at) = self.claim(own, hint) {
+                return Some(at);
+            }
+            if self.signal.wait_while(seen, budget, W::slice(deadline)).is_none() {
+                if witness.is_turn_to_look(self.last_look) {
+                    self.free_those_of_the_dead(witness);
+                }
+                if deadline.has_passed() {
+                    return self.claim(own, hint);
+                }
+            }
+        }
+    }
+
+    /// Gives a permit back, if it is the caller's.
+    pub(super) fn give_back(&self, at: usize, own: u64) {
+        if self.exchange(at, own, FREE) {
+            crash::point();
+            self.announce(1);
+        }
+    }
+
+    /// Takes a permit out of the semaphore, if it is the caller's.
+    pub(super) fn forget(&self, at: usize, own: u64) {
+        self.exchange(at, own, NONE);
+    }
+
+    fn exchange(&self, at: usize, from: u64, to: u64) -> bool {
+        self.slots.get(at).is_some_and(|slot| slot.step(from, to))
+    }
+
+    /// Adds `count` free permits, or none if there is no room for all of them; tells whether there was.
+    pub(super) fn add(&self, count: usize, own: u64) -> bool {
+        // First as taken by this process, so that nobody sees them before it is known that there is room.
+        let reserve = |slot: &&W::Word64| slot.step(NONE, own);
+        let reserved: Vec<&W::Word64> =
+            self.slots.iter().filter(reserve).inspect(|_| crash::point()).take(count).collect();
+        let is_enough = reserved.len() == count;
+        for slot in &reserved {
+            slot.step(own, if is_enough { FREE } else { NONE });
+            crash::point();
+        }
+        if is_enough {
+            self.announce(u32::try_from(count).unwrap_or(u32::MAX).min(i32::MAX.unsigned_abs()));
+        }
+        is_enough
+    }
+
+    /// Makes the permits of dead processes free.
+    pub(super) fn free_those_of_the_dead(&self, witness: &impl Witness<W>) {
+        let mut is_dead = witness.look();
+        let mut freed = 0_u32;
+        for slot in self.slots {
+            let bits = slot.load(Ordering::Relaxed);
+            if bits == NONE || bits == FREE {
+                continue;
+            }
+            if is_dead(bits) && slot.step(bits, FREE) {
+                freed = freed.saturating_add(1);
+            }
+        }
+        if freed > 0 {
+            tracing::debug!(freed, "permits of dead processes came back");
+            self.announce(freed);
+        }
+    }
+
+    /// Tells the waiters that permits became free.
+    fn announce(&self, count: u32) {
+        self.signal.update(count, |word| Some(word.wrapping_add(1)));
+    }
+}
