@@ -4,12 +4,14 @@
 //! command runs the unit, integration, fork, crash and documentation tests, each once. A test step of CI's own before
 //! it would run the same binaries a second time.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::bench::{BenchOptions, CrashOptions};
+use crate::models::{self, ModelsOptions};
 use crate::step::{self, AfterFailure, Step, Work};
 use crate::tidy;
 use crate::workspace::{Cargo, Workspace};
@@ -31,7 +33,7 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let libraries = workspace.packages().iter().filter(|package| package.publish.is_none());
     let libraries: Vec<&str> = libraries.map(|package| package.name.as_str()).collect();
-    let steps = chosen(steps(&libraries), options)?;
+    let steps = chosen(steps(&libraries, workspace.target()), options)?;
     if options.list {
         for step in &steps {
             println!("{}", step.name);
@@ -42,8 +44,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All steps; `libraries` are the packages that are published.
-fn steps(libraries: &[&str]) -> Vec<Step> {
+/// All steps; `libraries` are the packages that are published, `target` the folder that cargo builds into.
+fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
     let cargo = |name, call| Step { name, work: Work::Cargo(vec![call]) };
     // A workspace build unites the features of all its members, so that a library may lack one and compile all the
     // same. Each is compiled by itself too, with its default features and without tests, as a user's build does.
@@ -63,6 +65,10 @@ fn steps(libraries: &[&str]) -> Vec<Step> {
             Cargo::new("doc --workspace --no-deps --document-private-items --locked")
                 .variable("RUSTDOCFLAGS", "-D warnings"),
         ),
+        Step {
+            name: "models",
+            work: Work::Cargo(vec![models::clippy(target), ModelsOptions::default().command(target)]),
+        },
         cargo("crash", CrashOptions::default().command()),
         cargo("bench", BenchOptions { quick: true, ..BenchOptions::default() }.command()),
         cargo("test", Cargo::new("xtask test")),
@@ -89,19 +95,19 @@ mod tests {
     use super::*;
 
     fn names(options: &Options) -> Result<Vec<&'static str>> {
-        Ok(chosen(steps(&["mp-sys"]), options)?.iter().map(|step| step.name).collect())
+        Ok(chosen(steps(&["mp-sys"], Path::new("target")), options)?.iter().map(|step| step.name).collect())
     }
 
     #[test]
     fn ci_ends_with_the_readme_command() {
-        let steps = steps(&[]);
+        let steps = steps(&[], Path::new("target"));
         let Some(Step { work: Work::Cargo(calls), .. }) = steps.last() else { panic!("no call of cargo") };
         assert_eq!(calls[..], [Cargo::new("xtask test")]);
     }
 
     #[test]
     fn every_library_is_compiled_alone() {
-        let steps = steps(&["mp-sys", "shm-core"]);
+        let steps = steps(&["mp-sys", "shm-core"], Path::new("target"));
         let alone = steps.iter().find(|step| step.name == "clippy-alone").unwrap();
         let Work::Cargo(calls) = &alone.work else { panic!("no calls of cargo") };
         let calls: Vec<_> = calls.iter().map(ToString::to_string).collect();
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_name() {
-        assert_eq!(names(&Options::default()).unwrap().len(), 8);
+        assert_eq!(names(&Options::default()).unwrap().len(), 9);
         let from = Options { from: Some("bench".to_owned()), ..Options::default() };
         assert_eq!(names(&from).unwrap(), ["bench", "test"]);
         let only = Options { only: Some("tidy".to_owned()), ..Options::default() };

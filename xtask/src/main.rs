@@ -11,6 +11,7 @@
 
 mod bench;
 mod ci;
+mod models;
 mod step;
 mod test;
 mod tidy;
@@ -38,6 +39,8 @@ enum Command {
     Ci(ci::Options),
     /// Check what compilers do not: arrows between crates, where `unsafe` stands, public signatures, layout, links.
     Tidy(tidy::Options),
+    /// Run the models of the protocols between processes, in every order of their steps.
+    Models(models::ModelsOptions),
     /// Measure our objects against references in the same run.
     Bench(bench::BenchOptions),
     /// Kill processes at every step of every protocol, and count what survived.
@@ -58,6 +61,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Test => test::run(&workspace),
         Command::Ci(options) => ci::run(&workspace, &options),
         Command::Tidy(options) => tidy::run(&workspace, &options),
+        Command::Models(options) => options.command(workspace.target()).pass_through(&workspace),
         Command::Bench(options) => options.command().pass_through(&workspace),
         Command::Crash(options) => options.command().pass_through(&workspace),
     }

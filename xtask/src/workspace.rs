@@ -60,7 +60,7 @@ impl Workspace {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cargo {
     arguments: Vec<String>,
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Cargo {
@@ -74,15 +74,16 @@ impl Cargo {
         self
     }
 
-    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variables.push((name, value));
+    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 
     fn command(&self, workspace: &Workspace) -> Command {
         // The cargo that runs us, not the one a `PATH` may find: a toolchain override must hold for every step.
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-        command.current_dir(workspace.root()).args(&self.arguments).envs(self.variables.iter().copied());
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        command.current_dir(workspace.root()).args(&self.arguments).envs(variables);
         command
     }
 
