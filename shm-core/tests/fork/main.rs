@@ -8,6 +8,7 @@ mod condition;
 mod kills;
 mod limits;
 mod named;
+mod named_waiting;
 mod sharing;
 mod sync;
 
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
         kills::TESTS,
         limits::TESTS,
         named::TESTS,
+        named_waiting::TESTS,
         sharing::TESTS,
         sync::TESTS,
     ]
