@@ -152,6 +152,22 @@ fn a_reset_is_told_to_who_waited() {
     });
 }
 
+/// A reset wakes who waits, without help from anybody who comes later.
+#[test]
+fn a_reset_reaches_a_waiter() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let waiter = party(&model, FIRST, Deadline::NEVER);
+        let waited = model.rounds().n_waiting() == Ok(1);
+        model.rounds().reset(&model.witness).unwrap();
+        if !waited {
+            // It may have come after the reset, and would wait with reason.
+            model.rounds().abort().unwrap();
+        }
+        assert_eq!(waiter.join().unwrap(), Err(BarrierError::Broken));
+    });
+}
+
 /// A registered party is dead: whoever waits for it and looks is told, and so is whoever comes.
 #[test]
 fn the_death_of_a_party_is_told() {

@@ -123,6 +123,22 @@ fn two_add_where_there_is_room_for_one() {
     });
 }
 
+/// Two are to be added where there is room for one: none is, and nobody gets one that is there for a moment.
+#[test]
+fn an_add_that_fails_adds_nothing() {
+    loom::model(|| {
+        let model = Model::with([SECOND, 0]);
+        let other = {
+            let model = Arc::clone(&model);
+            spawn(move || model.permits().claim(FIRST, 0))
+        };
+        assert!(!model.permits().add(2, DEAD));
+        assert_eq!(other.join().unwrap(), None);
+        assert_eq!(model.permits().available(), 0);
+        assert!(model.permits().add(1, DEAD), "the room is there again");
+    });
+}
+
 /// The holder dies. One looks for the dead, another one waits: the permit goes to the waiter, once.
 #[test]
 fn the_permit_of_a_dead_process_goes_to_a_waiter() {
