@@ -38,7 +38,10 @@ mod cgroup;
 pub mod child;
 #[expect(unsafe_code, reason = "volatile and rep-movs copies over memory that peers write")]
 mod copy;
-#[cfg_attr(all(feature = "crash-points", not(loom)), expect(unsafe_code, reason = "raise(SIGKILL)"))]
+#[cfg_attr(
+    all(feature = "crash-points", not(all(loom, feature = "testing"))),
+    expect(unsafe_code, reason = "raise(SIGKILL)")
+)]
 pub mod crash;
 pub mod deadline;
 #[expect(unsafe_code, reason = "atfork handlers and the page that a fork wipes")]
