@@ -8,11 +8,11 @@
 //!
 //! The last descriptor of a message in a file is that file; the others are those of handles inside the value.
 //!
-//! Buffers are kept for each thread. They are taken out while they are in use: a value that sends or receives while it is
-//! encoded or decoded itself finds none, and takes a fresh one.
+//! Buffers are kept for each thread. A value that sends or receives while it is encoded or decoded itself finds them in use,
+//! and takes a fresh one.
 
 use std::any::type_name;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::mem::{align_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use mp_sys::named::fingerprint;
 use mp_sys::payload::{self, Payload, PayloadError};
 use mp_sys::robust::Patience;
-use mp_sys::socket::{Endpoint, HEAD_BYTES, ReceiveFailure, SendFailure};
+use mp_sys::socket::{Endpoint, HEAD_BYTES, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::travel::{self, TravelError};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -29,12 +29,16 @@ use serde::de::DeserializeOwned;
 use crate::error::{RecvError, SendError};
 use crate::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 
+/// A message in one piece with its head.
+const PACKET_BYTES_MAX: usize = MESSAGE_BYTES_MAX + OVERHEAD_BYTES;
 /// A buffer above this size is not kept for the next message.
-const KEPT_BYTES_MAX: usize = INLINE_BYTES_MAX;
+const KEPT_BYTES_MAX: usize = INLINE_BYTES_MAX + OVERHEAD_BYTES;
+/// Bytes up to this number are copied behind their head: the shorter system call saves more than that costs.
+const COPIED_BYTES_MAX: usize = 240;
 
 thread_local! {
     static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static INCOMING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What a type is called between processes: 0 is no type's.
@@ -67,9 +71,9 @@ impl Form {
     }
 }
 
-/// Stores what is encoded, up to the limit, and counts on beyond it.
+/// Stores what is encoded behind the place for a packet's head, up to the limit, and counts on beyond it.
 struct Limited {
-    bytes: Vec<u8>,
+    packet: Vec<u8>,
     beyond: usize,
 }
 
@@ -83,8 +87,8 @@ impl Flavor for Limited {
 
     #[inline]
     fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
-        if self.beyond == 0 && more.len() <= MESSAGE_BYTES_MAX.saturating_sub(self.bytes.len()) {
-            self.bytes.extend_from_slice(more);
+        if self.beyond == 0 && more.len() <= PACKET_BYTES_MAX.saturating_sub(self.packet.len()) {
+            self.packet.extend_from_slice(more);
         } else {
             self.beyond = self.beyond.saturating_add(more.len());
         }
@@ -97,29 +101,29 @@ impl Flavor for Limited {
 }
 
 /// Sends a value of the type that `print` stands for.
+#[inline]
 pub(crate) fn send_value<T: Serialize>(
     endpoint: &Endpoint,
     print: u64,
     value: &T,
     patience: Patience,
 ) -> Result<(), SendError> {
-    let mut bytes = OUTGOING.take();
-    bytes.clear();
-    let limited = Limited { bytes, beyond: 0 };
+    let limited = Limited { packet: outgoing(), beyond: 0 };
     let (encoded, luggage) =
         travel::encode(DESCRIPTORS_MAX, || postcard::serialize_with_flavor(value, limited));
-    let encoded = match (encoded, luggage.refused) {
+    let mut encoded = match (encoded, luggage.refused) {
         (Ok(encoded), _) => encoded,
         (Err(_), Some(TravelError::TooMany)) => return Err(SendError::TooManyDescriptors),
         (Err(_), Some(refused)) => return Err(SendError::Encode(refused.to_string())),
         (Err(error), None) => return Err(SendError::Encode(error.to_string())),
     };
+    let length = encoded.packet.len().saturating_sub(OVERHEAD_BYTES);
     let outcome = if encoded.beyond > 0 {
-        Err(SendError::TooLarge { found: encoded.bytes.len().saturating_add(encoded.beyond) })
+        Err(SendError::TooLarge { found: length.saturating_add(encoded.beyond) })
     } else {
-        send(endpoint, print, &encoded.bytes, &luggage.descriptors, patience)
+        send(endpoint, print, (&mut encoded.packet, &[]), &luggage.descriptors, patience)
     };
-    keep(&OUTGOING, encoded.bytes);
+    keep(encoded.packet);
     outcome
 }
 
@@ -128,20 +132,38 @@ pub(crate) fn send_bytes(endpoint: &Endpoint, bytes: &[u8], patience: Patience) 
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(SendError::TooLarge { found: bytes.len() });
     }
-    send(endpoint, 0, bytes, &[], patience)
+    let mut packet = [0; OVERHEAD_BYTES + COPIED_BYTES_MAX];
+    let Some(packet) = packet.get_mut(..OVERHEAD_BYTES.saturating_add(bytes.len())) else {
+        return send(endpoint, 0, (&mut [0; OVERHEAD_BYTES], bytes), &[], patience);
+    };
+    if let Some(body) = packet.get_mut(OVERHEAD_BYTES..) {
+        body.copy_from_slice(bytes);
+    }
+    send(endpoint, 0, (packet, &[]), &[], patience)
 }
 
+/// The thread's buffer, with the place for a packet's head.
+fn outgoing() -> Vec<u8> {
+    let mut packet = OUTGOING.take();
+    packet.clear();
+    packet.extend_from_slice(&[0; OVERHEAD_BYTES]);
+    packet
+}
+
+/// Sends the bytes behind the place for the head, and the rest.
+#[inline]
 fn send(
     endpoint: &Endpoint,
     print: u64,
-    bytes: &[u8],
+    (packet, rest): (&mut [u8], &[u8]),
     luggage: &[Arc<OwnedFd>],
     patience: Patience,
 ) -> Result<(), SendError> {
     let mut descriptors: Vec<BorrowedFd<'_>> = luggage.iter().map(|file| file.as_fd()).collect();
-    if bytes.len() <= INLINE_BYTES_MAX {
+    let length = packet.len().saturating_sub(OVERHEAD_BYTES).saturating_add(rest.len());
+    if length <= INLINE_BYTES_MAX {
         let head = Form { in_file: false, print }.to_head();
-        match endpoint.send(head, bytes, &descriptors, patience) {
+        match endpoint.send(head, packet, rest, &descriptors, patience) {
             // This machine's sockets take shorter packets than usual.
             Err(SendFailure::TooLong) => {}
             outcome => return outcome.map_err(|failure| not_sent(failure, patience)),
@@ -150,10 +172,11 @@ fn send(
     if descriptors.len() >= DESCRIPTORS_MAX {
         return Err(SendError::TooManyDescriptors);
     }
-    let file = payload::seal(bytes)?;
+    let file = payload::seal(&[packet.get(OVERHEAD_BYTES..).unwrap_or_default(), rest])?;
     descriptors.push(file.as_fd());
     let head = Form { in_file: true, print }.to_head();
-    endpoint.send(head, &[], &descriptors, patience).map_err(|failure| not_sent(failure, patience))
+    let outcome = endpoint.send(head, &mut [0; OVERHEAD_BYTES], &[], &descriptors, patience);
+    outcome.map_err(|failure| not_sent(failure, patience))
 }
 
 fn not_sent(failure: SendFailure, patience: Patience) -> SendError {
@@ -240,21 +263,25 @@ impl Bytes<'_> {
 }
 
 /// Receives a message and lets `finish` look at it.
+#[inline]
 fn recv<R>(
     endpoint: &Endpoint,
     patience: Patience,
     finish: impl FnOnce(Form, Bytes<'_>, Vec<OwnedFd>) -> Result<R, RecvError>,
 ) -> Result<R, RecvError> {
-    let mut buffer = INCOMING.take();
-    // Zeroed pages of the kernel's: only those that are used take memory.
-    if buffer.is_empty() {
-        buffer = vec![0; INLINE_BYTES_MAX];
-    }
-    let outcome = recv_with(&mut buffer, endpoint, patience, finish);
-    keep(&INCOMING, buffer);
-    outcome
+    INCOMING.with(|buffer| match buffer.try_borrow_mut() {
+        Ok(mut buffer) => {
+            // Zeroed pages of the kernel's: only those that are used take memory.
+            if buffer.is_empty() {
+                *buffer = vec![0; KEPT_BYTES_MAX];
+            }
+            recv_with(&mut buffer, endpoint, patience, finish)
+        }
+        Err(_) => recv_with(&mut vec![0; KEPT_BYTES_MAX], endpoint, patience, finish),
+    })
 }
 
+#[inline]
 fn recv_with<R>(
     buffer: &mut [u8],
     endpoint: &Endpoint,
@@ -265,7 +292,8 @@ fn recv_with<R>(
     let form = Form::from_head(received.head).ok_or(RecvError::Malformed("its form is unknown"))?;
     let mut descriptors = received.descriptors;
     if !form.in_file {
-        let body = buffer.get(..received.body_len).ok_or(RecvError::Malformed("it is too long a packet"))?;
+        let body = buffer.get(OVERHEAD_BYTES..).and_then(|buffer| buffer.get(..received.body_len));
+        let body = body.ok_or(RecvError::Malformed("it is too long a packet"))?;
         return finish(form, Bytes::Borrowed(body), descriptors);
     }
     let file = descriptors.pop().filter(|_| received.body_len == 0);
@@ -296,9 +324,9 @@ fn not_read(error: PayloadError) -> RecvError {
 }
 
 /// Keeps a buffer for the thread's next message.
-fn keep(place: &'static std::thread::LocalKey<Cell<Vec<u8>>>, buffer: Vec<u8>) {
+fn keep(buffer: Vec<u8>) {
     if buffer.capacity() <= KEPT_BYTES_MAX {
-        place.set(buffer);
+        OUTGOING.set(buffer);
     }
 }
 
@@ -324,9 +352,8 @@ mod tests {
 
     #[test]
     fn counting_goes_on_beyond_the_limit() {
-        let bytes = Vec::new();
-        let limited = Limited { bytes, beyond: MESSAGE_BYTES_MAX };
+        let limited = Limited { packet: Vec::new(), beyond: MESSAGE_BYTES_MAX };
         let limited = postcard::serialize_with_flavor(&[7_u8; 10], limited).unwrap();
-        assert_eq!((limited.beyond, limited.bytes.len()), (MESSAGE_BYTES_MAX + 10, 0));
+        assert_eq!((limited.beyond, limited.packet.len()), (MESSAGE_BYTES_MAX + 10, 0));
     }
 }

@@ -31,15 +31,17 @@ pub enum PayloadError {
     Memory(MemoryError),
 }
 
-/// Puts bytes into a file in memory that nobody can change any more.
+/// Puts bytes, given in parts, into a file in memory that nobody can change any more.
 ///
 /// # Errors
 /// [`MemoryError`]; nothing is left.
-pub fn seal(bytes: &[u8]) -> Result<OwnedFd, MemoryError> {
+pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     let file = make_memfd()?;
-    reserve(file.as_fd(), bytes.len())?;
+    reserve(file.as_fd(), parts.iter().map(|part| part.len()).sum())?;
     let mut file = File::from(file);
-    file.write_all(bytes).map_err(|error| MemoryError::System(error.into()))?;
+    for part in parts {
+        file.write_all(part).map_err(|error| MemoryError::System(error.into()))?;
+    }
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
     Ok(file.into())
 }
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn bytes_come_back_and_cannot_be_changed() {
-        let file = seal(b"payload").unwrap();
+        let file = seal(&[b"pay", b"load"]).unwrap();
         let again = file.try_clone().unwrap();
         assert!(File::from(again.try_clone().unwrap()).write_all_at(b"x", 0).is_err());
         let payload = Payload::open(file, 7).unwrap();
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(&start, b"pay");
         assert_eq!(payload.read().unwrap(), b"payload");
         assert_eq!(Payload::open(again, 6).unwrap_err(), PayloadError::TooLarge { found: 7 });
-        assert!(Payload::open(seal(b"").unwrap(), 0).unwrap().is_empty());
+        assert!(Payload::open(seal(&[]).unwrap(), 0).unwrap().is_empty());
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub enum ReceiveFailure {
     System(OsError),
 }
 
-/// A packet that arrived. Its body lies in the buffer that the caller gave.
+/// A packet that arrived. Its body lies in the buffer that the caller gave, from [`OVERHEAD_BYTES`] on.
 #[derive(Debug)]
 pub struct Received {
     /// The tier's part of the head.
@@ -160,29 +160,46 @@ impl Endpoint {
         &self.file
     }
 
-    /// Sends one packet, whole or not at all.
+    /// Sends one packet, whole or not at all. `packet` has [`OVERHEAD_BYTES`] bytes, which are written here, and then the
+    /// body, or its beginning: `rest` is what follows.
     ///
     /// # Errors
     /// [`SendFailure`]: nothing was sent.
+    #[inline]
     pub fn send(
         &self,
         head: [u8; HEAD_BYTES],
-        body: &[u8],
+        packet: &mut [u8],
+        rest: &[u8],
         descriptors: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), SendFailure> {
+        if let Some(place) = packet.get_mut(PROLOGUE_BYTES..OVERHEAD_BYTES) {
+            place.copy_from_slice(&head);
+        }
         let Patience::Until(deadline) = patience else {
-            return self.try_send(head, body, descriptors);
+            return self.try_send(packet, rest, descriptors);
         };
-        if deadline.remaining() >= SLICE {
-            match send_once(&self.file, head, body, descriptors, attempt::Mode::Sleep) {
+        if deadline.is_never() || deadline.remaining() >= SLICE {
+            match send_once(&self.file, packet, rest, descriptors, attempt::Mode::Sleep) {
                 Err(SendFailure::Full) => {}
                 outcome => return outcome,
             }
         }
-        // The first slice ended; or somebody made the descriptor non-blocking: so not that way again.
+        self.send_later(packet, rest, descriptors, deadline)
+    }
+
+    /// Sends when there is room. The first slice ended; or somebody made the descriptor non-blocking, so not that way again.
+    #[cold]
+    fn send_later(
+        &self,
+        packet: &mut [u8],
+        rest: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendFailure> {
         loop {
-            match self.try_send(head, body, descriptors) {
+            match self.try_send(packet, rest, descriptors) {
                 Err(SendFailure::Full) if !deadline.has_passed() => {
                     self.ready(PollFlags::OUT, deadline).map_err(SendFailure::System)?;
                 }
@@ -193,44 +210,58 @@ impl Endpoint {
 
     fn try_send(
         &self,
-        head: [u8; HEAD_BYTES],
-        body: &[u8],
+        packet: &mut [u8],
+        rest: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), SendFailure> {
-        send_once(&self.file, head, body, descriptors, attempt::Mode::Try)
+        send_once(&self.file, packet, rest, descriptors, attempt::Mode::Try)
     }
 
-    /// Receives one packet; its body is put into `body` as far as that has room.
+    /// Receives one packet into `packet`, as far as that has room: [`OVERHEAD_BYTES`] bytes, which it must have, and then
+    /// the body.
     ///
     /// # Errors
     /// [`ReceiveFailure`].
-    pub fn receive(&self, body: &mut [u8], patience: Patience) -> Result<Received, ReceiveFailure> {
+    #[inline]
+    pub fn receive(&self, packet: &mut [u8], patience: Patience) -> Result<Received, ReceiveFailure> {
         let Patience::Until(deadline) = patience else {
-            return self.try_receive(body);
+            return self.try_receive(packet);
         };
         // Beside a peer on the same CPU not even one look pays: it could not have run.
-        if !self.peer_shares_cpu() {
-            let mut seen = None;
-            let mut look = || {
-                if seen.is_none() {
-                    seen = Some(self.try_receive(body)).filter(|seen| !is_empty(seen));
-                }
-                seen.is_some()
-            };
-            self.budget.spin(&mut look, || self.peer_cpu());
-            if let Some(outcome) = seen {
-                return outcome;
-            }
+        if !self.peer_shares_cpu()
+            && let Some(outcome) = self.spin(packet)
+        {
+            return outcome;
         }
-        if deadline.remaining() >= SLICE {
-            let outcome = self.note(receive_once(&self.file, body, attempt::Mode::Sleep));
+        if deadline.is_never() || deadline.remaining() >= SLICE {
+            let outcome = self.note(receive_once(&self.file, packet, attempt::Mode::Sleep));
             if !is_empty(&outcome) {
                 return outcome;
             }
         }
-        // The first slice ended; or somebody made the descriptor non-blocking: so not that way again.
+        self.receive_later(packet, deadline)
+    }
+
+    /// Looks again and again while that may pay.
+    #[inline(never)]
+    fn spin(&self, packet: &mut [u8]) -> Option<Result<Received, ReceiveFailure>> {
+        let mut seen = None;
+        let look = || {
+            if seen.is_none() {
+                seen = Some(self.try_receive(packet)).filter(|seen| !is_empty(seen));
+            }
+            seen.is_some()
+        };
+        self.budget.spin(look, || self.peer_cpu());
+        seen
+    }
+
+    /// Receives when there is something. The first slice ended; or somebody made the descriptor non-blocking, so not that
+    /// way again.
+    #[cold]
+    fn receive_later(&self, packet: &mut [u8], deadline: Deadline) -> Result<Received, ReceiveFailure> {
         loop {
-            let outcome = self.try_receive(body);
+            let outcome = self.try_receive(packet);
             if !is_empty(&outcome) || deadline.has_passed() {
                 return outcome;
             }
@@ -238,21 +269,24 @@ impl Endpoint {
         }
     }
 
-    fn try_receive(&self, body: &mut [u8]) -> Result<Received, ReceiveFailure> {
-        self.note(receive_once(&self.file, body, attempt::Mode::Try))
+    fn try_receive(&self, packet: &mut [u8]) -> Result<Received, ReceiveFailure> {
+        self.note(receive_once(&self.file, packet, attempt::Mode::Try))
     }
 
     /// Remembers where a packet came from.
+    #[inline]
     fn note(&self, outcome: Result<(Received, u8), ReceiveFailure>) -> Result<Received, ReceiveFailure> {
         let (received, cpu) = outcome?;
         self.peer_cpu.store(u32::from(cpu), Ordering::Relaxed);
         Ok(received)
     }
 
+    #[inline]
     fn peer_cpu(&self) -> Option<u32> {
         self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
     }
 
+    #[inline]
     fn peer_shares_cpu(&self) -> bool {
         self.peer_cpu().is_some_and(|cpu| cpu == current_cpu())
     }

@@ -119,7 +119,7 @@ fn a_file_that_is_not_sealed_is_no_message() {
         raw(&tx, &head(1, 1, 0), &[file.as_fd()]);
         assert!(matches!(rx.recv_bytes(), Err(RecvError::Malformed(_))));
     }
-    let sealed = mp_sys::payload::seal(b"sealed").unwrap();
+    let sealed = mp_sys::payload::seal(&[b"sealed"]).unwrap();
     raw(&tx, &[head(1, 1, 0), b"and a body".to_vec()].concat(), &[sealed.as_fd()]);
     assert!(matches!(rx.recv_bytes(), Err(RecvError::Malformed(_))));
     raw(&tx, &head(1, 1, 0), &[sealed.as_fd()]);

@@ -75,7 +75,8 @@ fn a_file_above_the_limit_is_refused_before_memory_is_taken() {
     let endpoint = mp_sys::socket::Endpoint::of(tx.as_fd().try_clone_to_owned().unwrap()).unwrap();
     let mut head = [0; mp_sys::socket::HEAD_BYTES];
     head[0] = 1;
-    endpoint.send(head, &[], &[file.as_fd()], mp_sys::robust::Patience::None).unwrap();
+    let mut packet = [0; mp_sys::socket::OVERHEAD_BYTES];
+    endpoint.send(head, &mut packet, &[], &[file.as_fd()], mp_sys::robust::Patience::None).unwrap();
     assert_eq!(rx.recv_bytes(), Err(RecvError::TooLarge { found: length }));
 }
 

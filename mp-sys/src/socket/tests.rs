@@ -13,18 +13,36 @@ fn within_a_second() -> Patience {
     Patience::Until(Deadline::after(Duration::from_secs(1)))
 }
 
-fn receive(endpoint: &Endpoint) -> Result<(Received, Vec<u8>), ReceiveFailure> {
-    let mut body = vec![0; 1 << 16];
-    let received = endpoint.receive(&mut body, NOW)?;
-    body.truncate(received.body_len);
+/// As the tier sends, but with the body given by itself.
+fn send(
+    endpoint: &Endpoint,
+    body: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    patience: Patience,
+) -> Result<(), SendFailure> {
+    let mut packet = vec![0; OVERHEAD_BYTES];
+    // Both parts of a packet, so that either way of sending is taken.
+    let (first, rest) = body.split_at(body.len() / 2 * usize::from(body.len().is_multiple_of(2)));
+    packet.extend_from_slice(first);
+    endpoint.send(HEAD, &mut packet, rest, descriptors, patience)
+}
+
+fn receive_within(endpoint: &Endpoint, patience: Patience) -> Result<(Received, Vec<u8>), ReceiveFailure> {
+    let mut packet = vec![0; 1 << 16];
+    let received = endpoint.receive(&mut packet, patience)?;
+    let body = packet[OVERHEAD_BYTES..OVERHEAD_BYTES + received.body_len].to_vec();
     Ok((received, body))
+}
+
+fn receive(endpoint: &Endpoint) -> Result<(Received, Vec<u8>), ReceiveFailure> {
+    receive_within(endpoint, NOW)
 }
 
 #[test]
 fn a_packet_arrives_whole_with_its_descriptors() {
     let (one, other) = Endpoint::pair().unwrap();
-    one.send(HEAD, b"body", &[one.as_fd(), other.as_fd()], NOW).unwrap();
-    one.send(HEAD, b"", &[], within_a_second()).unwrap();
+    send(&one, b"body", &[one.as_fd(), other.as_fd()], NOW).unwrap();
+    send(&one, b"", &[], within_a_second()).unwrap();
     let (received, body) = receive(&other).unwrap();
     assert_eq!((received.head, body.as_slice()), (HEAD, &b"body"[..]));
     assert_eq!(received.descriptors.len(), 2);
@@ -36,33 +54,33 @@ fn a_packet_arrives_whole_with_its_descriptors() {
 #[test]
 fn the_real_length_of_a_packet_that_does_not_fit_is_told() {
     let (one, other) = Endpoint::pair().unwrap();
-    one.send(HEAD, &[1; 100], &[], NOW).unwrap();
-    let mut small = [0; 10];
+    send(&one, &[1; 100], &[], NOW).unwrap();
+    let mut small = [0; OVERHEAD_BYTES + 10];
     let received = other.receive(&mut small, within_a_second()).unwrap();
-    assert_eq!((received.body_len, small), (100, [1; 10]));
+    assert_eq!((received.body_len, &small[OVERHEAD_BYTES..]), (100, &[1; 10][..]));
 }
 
 #[test]
 fn the_end_comes_after_what_was_sent() {
     let (one, other) = Endpoint::pair().unwrap();
     let copy = one.duplicate().unwrap();
-    one.send(HEAD, b"last", &[], NOW).unwrap();
+    send(&one, b"last", &[], NOW).unwrap();
     // What `one` has not read would turn the end into a reset.
-    other.send(HEAD, b"unread", &[], NOW).unwrap();
+    send(&other, b"unread", &[], NOW).unwrap();
     drop(one);
     assert_eq!(receive(&other).unwrap().1, b"last");
     assert_eq!(receive(&other).unwrap_err(), ReceiveFailure::Empty, "the copy is open");
     drop(copy);
-    assert_eq!(other.receive(&mut [], within_a_second()).unwrap_err(), ReceiveFailure::Closed);
-    assert_eq!(other.send(HEAD, b"", &[], NOW), Err(SendFailure::Closed));
+    assert_eq!(receive_within(&other, within_a_second()).unwrap_err(), ReceiveFailure::Closed);
+    assert_eq!(send(&other, b"", &[], NOW), Err(SendFailure::Closed));
 }
 
 #[test]
 fn a_reset_does_not_hide_what_was_sent_before() {
     let (one, other) = Endpoint::pair().unwrap();
-    other.send(HEAD, b"unread", &[], NOW).unwrap();
-    one.send(HEAD, b"first", &[], NOW).unwrap();
-    one.send(HEAD, b"second", &[], NOW).unwrap();
+    send(&other, b"unread", &[], NOW).unwrap();
+    send(&one, b"first", &[], NOW).unwrap();
+    send(&one, b"second", &[], NOW).unwrap();
     drop(one);
     assert_eq!(receive(&other).unwrap().1, b"first");
     assert_eq!(receive(&other).unwrap().1, b"second");
@@ -74,13 +92,13 @@ fn waits_end_with_their_deadline_also_on_a_descriptor_that_does_not_block() {
     let (one, other) = Endpoint::pair().unwrap();
     let soon = || Patience::Until(Deadline::after(Duration::from_millis(5)));
     let later = || Patience::Until(Deadline::after(SLICE + Duration::from_millis(5)));
-    assert_eq!(other.receive(&mut [], soon()).unwrap_err(), ReceiveFailure::Empty);
-    assert_eq!(other.receive(&mut [], later()).unwrap_err(), ReceiveFailure::Empty);
+    assert_eq!(receive_within(&other, soon()).unwrap_err(), ReceiveFailure::Empty);
+    assert_eq!(receive_within(&other, later()).unwrap_err(), ReceiveFailure::Empty);
     rustix::io::ioctl_fionbio(&other, true).unwrap();
-    assert_eq!(other.receive(&mut [], later()).unwrap_err(), ReceiveFailure::Empty);
-    while one.send(HEAD, &[0; 60_000], &[], NOW).is_ok() {}
-    assert_eq!(one.send(HEAD, &[0; 60_000], &[], soon()), Err(SendFailure::Full));
-    assert_eq!(one.send(HEAD, &[0; 60_000], &[], later()), Err(SendFailure::Full));
+    assert_eq!(receive_within(&other, later()).unwrap_err(), ReceiveFailure::Empty);
+    while send(&one, &[0; 60_000], &[], NOW).is_ok() {}
+    assert_eq!(send(&one, &[0; 60_000], &[], soon()), Err(SendFailure::Full));
+    assert_eq!(send(&one, &[0; 60_000], &[], later()), Err(SendFailure::Full));
 }
 
 #[test]
@@ -101,7 +119,7 @@ fn what_is_no_packet_is_told_and_gone() {
         bad[at] = value;
         assert!(matches!(raw(&bad), ReceiveFailure::Malformed(_)), "{bad:?}");
     }
-    one.send(HEAD, b"next", &[], NOW).unwrap();
+    send(&one, b"next", &[], NOW).unwrap();
     assert_eq!(receive(&other).unwrap().1, b"next");
 }
 
@@ -109,10 +127,10 @@ fn what_is_no_packet_is_told_and_gone() {
 fn descriptors_up_to_the_limit() {
     let (one, other) = Endpoint::pair().unwrap();
     let copies = |count: usize| vec![one.as_fd(); count];
-    one.send(HEAD, b"", &copies(DESCRIPTORS_MAX), NOW).unwrap();
+    send(&one, b"", &copies(DESCRIPTORS_MAX), NOW).unwrap();
     assert_eq!(receive(&other).unwrap().0.descriptors.len(), DESCRIPTORS_MAX);
     for above in [DESCRIPTORS_MAX + 1, 256, 300] {
-        assert_eq!(one.send(HEAD, b"", &copies(above), NOW), Err(SendFailure::TooManyDescriptors));
+        assert_eq!(send(&one, b"", &copies(above), NOW), Err(SendFailure::TooManyDescriptors));
     }
 }
 
@@ -124,6 +142,6 @@ fn only_a_packet_socket_is_an_endpoint() {
     assert!(Endpoint::of(stream).is_err());
     let (packet, other) = Endpoint::pair().unwrap();
     let again = Endpoint::of(packet.as_fd().try_clone_to_owned().unwrap()).unwrap();
-    again.send(HEAD, b"x", &[], NOW).unwrap();
+    send(&again, b"x", &[], NOW).unwrap();
     assert_eq!(receive(&other).unwrap().1, b"x");
 }

@@ -5,10 +5,16 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mp_sys::deadline::Deadline;
 use mp_sys::robust::Patience;
-use mp_sys::socket::{Endpoint, HEAD_BYTES, ReceiveFailure, SendFailure, close_all_but};
+use mp_sys::socket::{Endpoint, HEAD_BYTES, OVERHEAD_BYTES, ReceiveFailure, SendFailure, close_all_but};
 use mp_sys::testing::{PATIENCE, spawn, succeeded};
 
-const HEAD: [u8; HEAD_BYTES] = [0; HEAD_BYTES];
+fn send(endpoint: &Endpoint, patience: Patience) -> Result<(), SendFailure> {
+    endpoint.send([0; HEAD_BYTES], &mut [0; OVERHEAD_BYTES], &[], &[], patience)
+}
+
+fn receive(endpoint: &Endpoint, patience: Patience) -> Result<(), ReceiveFailure> {
+    endpoint.receive(&mut [0; OVERHEAD_BYTES], patience).map(drop)
+}
 
 fn patience() -> Patience {
     Patience::Until(Deadline::after(PATIENCE))
@@ -19,14 +25,14 @@ fn a_child_keeps_what_it_was_handed_and_holds_no_end_back() {
     let (given_up, given_up_peer) = Endpoint::pair().unwrap();
     let child = spawn(|| {
         close_all_but(&HashSet::from([kept.as_fd().as_raw_fd()])).unwrap();
-        assert_eq!(given_up.receive(&mut [], patience()).unwrap_err(), ReceiveFailure::Closed);
-        assert_eq!(given_up.send(HEAD, b"x", &[], patience()), Err(SendFailure::Closed));
+        assert_eq!(receive(&given_up, patience()).unwrap_err(), ReceiveFailure::Closed);
+        assert_eq!(send(&given_up, patience()), Err(SendFailure::Closed));
         // The last copy of the other end goes while the child still runs.
-        assert!(kept.receive(&mut [], patience()).is_ok());
+        assert!(receive(&kept, patience()).is_ok());
     });
     drop(given_up);
-    assert_eq!(given_up_peer.receive(&mut [], patience()).unwrap_err(), ReceiveFailure::Closed);
-    kept_peer.send(HEAD, b"", &[], patience()).unwrap();
+    assert_eq!(receive(&given_up_peer, patience()).unwrap_err(), ReceiveFailure::Closed);
+    send(&kept_peer, patience()).unwrap();
     succeeded(&child);
 }
 
@@ -39,8 +45,8 @@ fn a_descriptor_that_was_given_up_is_closed_once() {
         let next: Vec<_> = (0..8).map(|_| Endpoint::pair().unwrap()).collect();
         drop(other);
         for (one, other) in &next {
-            one.send(HEAD, b"", &[], Patience::None).unwrap();
-            assert!(other.receive(&mut [], Patience::None).is_ok());
+            send(one, Patience::None).unwrap();
+            assert!(receive(other, Patience::None).is_ok());
         }
     });
     succeeded(&child);

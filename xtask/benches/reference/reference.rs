@@ -8,6 +8,7 @@ pub(crate) mod raw_copy;
 pub(crate) mod raw_fork;
 pub(crate) mod raw_futex;
 pub(crate) mod raw_mutex;
+pub(crate) mod raw_packet;
 pub(crate) mod shared_page;
 
 pub(crate) use raw_copy::RawMapping;

@@ -12,6 +12,7 @@ mod arrays;
 mod children;
 mod locks;
 mod memory;
+mod pipes;
 mod placement;
 mod processes;
 mod python;
@@ -98,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn all_rows() -> Vec<Row> {
-    [locks::rows(), memory::rows(), arrays::rows(), processes::rows(), waiting::rows()]
+    [locks::rows(), memory::rows(), arrays::rows(), processes::rows(), waiting::rows(), pipes::rows()]
         .into_iter()
         .flatten()
         .collect()

@@ -52,16 +52,27 @@ impl Cpus {
         placement != Placement::TwoCores || self.second.is_some()
     }
 
-    /// Puts the calling process where member `index` of a row's processes belongs.
-    pub(crate) fn pin(&self, placement: Placement, index: u64) -> Result<()> {
+    /// The CPUs where member `index` of a row's processes belongs, as in "0, 1".
+    pub(crate) fn list(&self, placement: Placement, index: u64) -> String {
+        let set = self.set(placement, index);
+        let members: Vec<String> =
+            (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).map(|cpu| cpu.to_string()).collect();
+        members.join(", ")
+    }
+
+    fn set(&self, placement: Placement, index: u64) -> CpuSet {
         let second = self.second.unwrap_or(self.first);
-        let set = match placement {
+        match placement {
             Placement::Any => self.all,
             Placement::OneCore => only(self.first),
             Placement::TwoCores if index.is_multiple_of(2) => only(self.first),
             Placement::TwoCores => only(second),
-        };
-        sched_setaffinity(None, &set).context("a process cannot be pinned to its CPU")
+        }
+    }
+
+    /// Puts the calling process where member `index` of a row's processes belongs.
+    pub(crate) fn pin(&self, placement: Placement, index: u64) -> Result<()> {
+        sched_setaffinity(None, &self.set(placement, index)).context("a process cannot be pinned to its CPU")
     }
 }
 

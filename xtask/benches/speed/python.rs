@@ -18,6 +18,7 @@ import sys, time
 from multiprocessing import Value
 n = int(sys.argv[1])
 v = Value('Q', 0)
+PREPARE
 def run(n):
     for _ in range(n):
         BODY
@@ -49,9 +50,10 @@ impl Python {
     }
 
     /// Nanoseconds per operation, as the script measured it.
-    fn run(&self, body: &str, operations: u64) -> Result<f64> {
+    fn run(&self, prepare: &str, body: &str, operations: u64) -> Result<f64> {
+        let script = FRAME.replace("PREPARE", prepare).replace("BODY", body);
         let mut child = Command::new(&self.executable)
-            .args(["-c", &FRAME.replace("BODY", body), &operations.to_string()])
+            .args(["-c", &script, &operations.to_string()])
             .current_dir(env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -72,5 +74,16 @@ impl Python {
 pub(crate) fn contestant(setup: &Setup, body: &'static str, operations: u64) -> Option<Contestant> {
     let python = setup.python.clone()?;
     let operations = setup.scale.of(operations);
-    Some(Contestant::new("python", move || python.run(body, operations)))
+    Some(Contestant::new("python", move || python.run("", body, operations)))
+}
+
+/// Python doing `body` after `prepare`, which places its processes itself: microseconds per operation.
+pub(crate) fn contestant_in_micros(
+    setup: &Setup,
+    prepare: String,
+    body: &'static str,
+    operations: u64,
+) -> Option<Contestant> {
+    let python = setup.python.clone()?;
+    Some(Contestant::new("python", move || Ok(python.run(&prepare, body, operations)? / 1e3)))
 }
