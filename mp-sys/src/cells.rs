@@ -92,7 +92,7 @@ pub struct SharedSlice<T> {
     start: NonNull<u8>,
     len: usize,
     /// Keeps the memory.
-    _span: Span,
+    span: Span,
     elements: PhantomData<fn() -> T>,
 }
 
@@ -120,7 +120,7 @@ impl<T: Element> SharedSlice<T> {
     pub fn new(span: Span, len: usize) -> Result<Self, Span> {
         match Self::bytes_for(len) {
             Some(bytes) if bytes <= span.len() => {
-                Ok(Self { start: span.start(), len, _span: span, elements: PhantomData })
+                Ok(Self { start: span.start(), len, span, elements: PhantomData })
             }
             _ => Err(span),
         }
@@ -234,6 +234,10 @@ impl<T: Element> SharedSlice<T> {
 
 impl<T> Placed for SharedSlice<T> {
     const CLASS: u64 = 0x534c_4943;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
 }
 
 /// One value in a span.
@@ -292,6 +296,10 @@ impl<T: Element> SharedCell<T> {
 
 impl<T> Placed for SharedCell<T> {
     const CLASS: u64 = 0x4345_4c4c;
+
+    fn span(&self) -> &Span {
+        &self.0.span
+    }
 }
 
 /// # Safety

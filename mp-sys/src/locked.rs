@@ -178,6 +178,10 @@ impl Locked {
 
 impl Placed for Locked {
     const CLASS: u64 = 0x4c4f_434b;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
 }
 
 impl Drop for Locked {

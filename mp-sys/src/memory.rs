@@ -17,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::span::directory::Directory;
 use crate::{OsError, budget, copy};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
@@ -60,9 +61,12 @@ impl From<Errno> for MemoryError {
 #[derive(Debug)]
 pub struct Mapping {
     raw: MmapRaw,
-    file: OwnedFd,
     /// Bytes that the budget counts for it.
     counted: AtomicU64,
+    /// Shared, so that it can travel in a message.
+    file: Arc<OwnedFd>,
+    /// What lies where, if the mapping is a chunk whose objects can be sent.
+    pub(crate) directory: Option<Directory>,
 }
 
 // MmapRaw is Send and Sync: it is an address and a length.
@@ -114,7 +118,7 @@ impl Mapping {
         }
         let counted = AtomicU64::new(length_u64(length));
         budget::count_mapped(length_u64(length));
-        Ok(Arc::new(Self { raw, file, counted }))
+        Ok(Arc::new(Self { raw, file: Arc::new(file), counted, directory: None }))
     }
 
     /// Makes a mapping of `length` bytes, of which the first `reserved` have memory; the others have an address only.
@@ -160,6 +164,11 @@ impl Mapping {
         let before = self.counted.swap(bytes, Ordering::Relaxed);
         budget::count_mapped(bytes);
         budget::count_unmapped(before);
+    }
+
+    /// The file, for a message that it is to travel in.
+    pub(crate) fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
     }
 
     /// Bytes of the mapping: whole pages.

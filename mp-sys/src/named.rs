@@ -19,6 +19,7 @@
 mod file;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::os::fd::{AsFd, OwnedFd};
@@ -120,6 +121,9 @@ fn last_segment(path: &str) -> &str {
 pub trait Placed {
     /// A number of each kind of object.
     const CLASS: u64;
+
+    /// Where it lies.
+    fn span(&self) -> &Span;
 }
 
 /// A span in which an object `O` was made before, by this process or by another one.
@@ -130,6 +134,11 @@ pub struct ExistingSpan<O> {
 }
 
 impl<O> ExistingSpan<O> {
+    /// The caller knows that an object `O` was made there.
+    pub(crate) fn of(span: Span) -> Self {
+        Self { span, object: PhantomData }
+    }
+
     pub(crate) fn into_span(self) -> Span {
         self.span
     }
@@ -202,9 +211,28 @@ impl Segment {
             return Err(NameError::WrongType);
         }
         let description = Description { fingerprint, len };
-        let existing = ExistingSpan { span: Span::over(&mapping, HEADER_BYTES), object: PhantomData };
+        let existing = ExistingSpan::of(Span::over(&mapping, HEADER_BYTES));
         let object = attach(description, existing).ok_or(NameError::WrongVersion)?;
         Ok((Self { mapping: Some(mapping), path, description }, object))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(OsStr::to_str).map_or("", file::name_of)
+    }
+
+    /// The file, for a message that it is to travel in. While it is on its way, the name is in use.
+    #[must_use]
+    pub fn file(&self) -> Option<&Arc<OwnedFd>> {
+        self.mapping.as_ref().map(|mapping| mapping.file())
+    }
+
+    /// Whether this is the segment in `file`.
+    #[must_use]
+    pub fn is_in(&self, file: impl AsFd) -> bool {
+        let own = self.mapping.as_ref().map(|mapping| fstat(mapping.as_fd()));
+        matches!((own, fstat(file)), (Some(Ok(own)), Ok(other)) if same_file(&own, &other))
     }
 
     /// What the object is.
@@ -226,7 +254,8 @@ impl Drop for Segment {
     }
 }
 
-fn version() -> u64 {
+/// What must be equal in two programs that map one object.
+pub(crate) fn version() -> u64 {
     u64::from(LAYOUT_VERSION) | u64::from(abi()) << 32
 }
 

@@ -28,6 +28,10 @@ pub struct Reentrant {
 
 impl Placed for Reentrant {
     const CLASS: u64 = 0x524c_4f43;
+
+    fn span(&self) -> &Span {
+        self.locked.span()
+    }
 }
 
 impl Reentrant {

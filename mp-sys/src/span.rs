@@ -3,14 +3,24 @@
 //! A [`Chunk`] hands out [`Span`]s of a mapping, each byte at most once: so whoever owns a span knows that nothing else in
 //! this process uses those bytes, which is what lets the modules above hand out references.
 //!
+//! An object in a chunk can be sent to another process, or to this one. Then several spans lie over the same bytes; the
+//! chunk's [`directory`] sees to it that all of them are used as the same kind of object. A span that was sent is never
+//! handed out again.
+//!
 //! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk
 //! that it inherited: see `shm-core`'s arena.
 
+pub(crate) mod chunks;
+pub(crate) mod directory;
+
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::memory::{Mapping, MemoryError};
+use crate::span::directory::{Directory, Mark, WORD};
 use crate::{copy, fork};
 
 /// Every span starts at a multiple of this: a cache line, so that two objects never share one.
@@ -24,13 +34,38 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Makes a chunk with room for at least `bytes` bytes.
+    /// Makes a chunk with room for at least `bytes` bytes of spans.
     ///
     /// # Errors
     /// As [`Mapping::new`].
     pub fn new(bytes: usize) -> Result<Self, MemoryError> {
+        Self::with(Directory::for_places(bytes.div_ceil(SPAN_ALIGN).max(1)), bytes)
+    }
+
+    /// Makes a chunk that takes `bytes` bytes in all: a ninth of it says what lies where.
+    ///
+    /// # Errors
+    /// As [`Mapping::new`].
+    pub fn within(bytes: usize) -> Result<Self, MemoryError> {
+        // A place of 64 bytes has a word of 8.
+        let places = bytes.saturating_sub(SPAN_ALIGN) / const { SPAN_ALIGN + WORD };
+        let directory = Directory::for_places(places);
+        Self::with(directory, bytes.saturating_sub(directory.first()))
+    }
+
+    /// Makes a chunk with room for one span of `bytes` bytes, which starts at a page.
+    ///
+    /// # Errors
+    /// As [`Mapping::new`].
+    pub fn for_one(bytes: usize) -> Result<Self, MemoryError> {
+        Self::with(Directory::for_one_place(), bytes)
+    }
+
+    fn with(directory: Directory, bytes: usize) -> Result<Self, MemoryError> {
         fork::install_handlers();
-        Ok(Self { mapping: Mapping::new(bytes)?, used: 0 })
+        let used = directory.first();
+        let mapping = chunks::make(directory, used.saturating_add(bytes))?;
+        Ok(Self { mapping, used })
     }
 
     /// Cuts a span of `bytes` zeroed bytes at a multiple of [`SPAN_ALIGN`]; `None` if the chunk has no room left.
@@ -40,6 +75,8 @@ impl Chunk {
         if end > self.mapping.len() {
             return None;
         }
+        // A span without a place in the directory could never be sent.
+        self.mapping.directory.as_ref()?.place_of(start)?;
         // SAFETY: start <= end <= the mapping's length, so the address lies in the mapping or one past its end.
         let place = unsafe { self.mapping.base().add(start) };
         self.used = end;
@@ -50,6 +87,7 @@ impl Chunk {
             forks: fork::forks(),
             home: None,
             has_twins: false,
+            sent: AtomicBool::new(false),
         })
     }
 
@@ -75,6 +113,8 @@ pub struct Span {
     home: Option<fn(Self)>,
     /// Other spans of this process may lie over the same bytes: an object with a name, opened more than once.
     has_twins: bool,
+    /// The object was put into a message: another process may know it, or this one by another span.
+    sent: AtomicBool,
 }
 
 // SAFETY: a span is an address range and shared ownership of its mapping, both usable from any thread.
@@ -104,7 +144,41 @@ impl Span {
             forks: fork::forks(),
             home: None,
             has_twins: false,
+            sent: AtomicBool::new(false),
         }
+    }
+
+    /// The span that an object of a chunk arrived in: the bytes from `at` on, where the directory has its mark.
+    pub(crate) fn arrived(mapping: Arc<Mapping>, at: usize, length: usize, mark: Mark) -> Option<Self> {
+        let inside = at.checked_add(length).is_some_and(|end| end <= mapping.len());
+        if !inside || !mapping.directory.as_ref()?.has(&mapping, at, mark) {
+            return None;
+        }
+        Some(Self {
+            start: NonNull::new(mapping.base().wrapping_add(at))?,
+            length,
+            mapping: ManuallyDrop::new(mapping),
+            forks: fork::forks(),
+            home: None,
+            // Which span is the last over these bytes is not known: one whose lock is held keeps them for good.
+            has_twins: false,
+            sent: AtomicBool::new(true),
+        })
+    }
+
+    /// The file that it lies in.
+    pub(crate) fn file(&self) -> &Arc<OwnedFd> {
+        self.mapping.file()
+    }
+
+    /// Marks the object in the directory of its chunk, so that it can arrive somewhere; gives where it lies. `None` if the
+    /// span is in no chunk, or another kind of object was sent from here.
+    pub(crate) fn send(&self, mark: Mark) -> Option<(&Arc<OwnedFd>, usize)> {
+        let at = self.start.addr().get().checked_sub(self.mapping.base().addr())?;
+        let directory = self.mapping.directory.as_ref()?;
+        // Before the mark is there: from then on the bytes are not only this span's.
+        self.sent.store(true, Ordering::Release);
+        directory.put(&self.mapping, at, mark).then(|| (self.mapping.file(), at))
     }
 
     /// Bytes in the span.
@@ -145,9 +219,9 @@ impl Span {
         self
     }
 
-    /// Whether a process forked since the span was handed out may know what lies in it.
+    /// Whether somebody else may know what lies in it: a process forked since it was handed out, or whoever was sent it.
     fn is_exported(&self) -> bool {
-        self.forks != fork::forks()
+        self.forks != fork::forks() || self.sent.load(Ordering::Acquire)
     }
 
     /// Zeroes the bytes of a span that came home.
@@ -183,6 +257,7 @@ impl Drop for Span {
                 forks: self.forks,
                 home: None,
                 has_twins: self.has_twins,
+                sent: AtomicBool::new(false),
             });
         }
     }
@@ -196,10 +271,9 @@ mod tests {
 
     #[test]
     fn spans_do_not_overlap_and_end_with_the_chunk() {
-        let mut chunk = Chunk::new(1).unwrap();
-        let page = chunk.mapping.len();
+        let mut chunk = Chunk::new(8192).unwrap();
         let spans: Vec<Span> = std::iter::from_fn(|| chunk.cut(65)).collect();
-        assert_eq!(spans.len(), page / 128, "65 bytes take two lines");
+        assert_eq!(spans.len(), 8192 / 128, "65 bytes take two lines");
         for pair in spans.windows(2) {
             assert_eq!(pair[1].start.addr().get() - pair[0].start.addr().get(), 128);
         }

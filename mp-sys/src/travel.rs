@@ -9,9 +9,14 @@
 //! Indices come from peers. Each is checked against the list; a descriptor that belongs to one value is given out once;
 //! what nobody took is closed.
 
+mod parcel;
+
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+
+pub use self::parcel::{Parcel, pack_object, unpack_object};
+use crate::memory::{Mapping, MemoryError};
 
 /// Why a handle is not encoded or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +33,15 @@ pub enum TravelError {
     /// The message names a descriptor that it does not carry, or names one twice.
     #[error("the message does not carry this descriptor")]
     NotCarried,
+    /// What is named in the message is not the object that is expected, or was never sent.
+    #[error("the message names another kind of object")]
+    OtherObject,
+    /// A descriptor in the message is no shared memory of a compatible build.
+    #[error("the message carries no shared memory of a compatible build")]
+    NoChunk,
+    /// The shared memory in the message cannot be mapped.
+    #[error(transparent)]
+    Memory(MemoryError),
 }
 
 /// What the thread encodes or decodes at the moment.
@@ -46,7 +60,18 @@ enum Work {
         descriptors: Vec<Arc<OwnedFd>>,
         limit: usize,
     },
-    Decoding(Vec<Option<OwnedFd>>),
+    Decoding(Vec<Slot>),
+}
+
+/// A descriptor that arrived.
+#[derive(Debug, Default)]
+enum Slot {
+    Arrived(OwnedFd),
+    /// A chunk, which several objects may lie in.
+    Chunk(Arc<Mapping>),
+    /// It belongs to a value now.
+    #[default]
+    Taken,
 }
 
 thread_local! {
@@ -97,7 +122,7 @@ pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
 /// Runs `body`, which decodes one message that carries these descriptors, and tells why a handle was refused, if one was.
 /// Descriptors that it does not take are closed.
 pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
-    let restore = Restore::enter(Work::Decoding(descriptors.into_iter().map(Some).collect()));
+    let restore = Restore::enter(Work::Decoding(descriptors.into_iter().map(Slot::Arrived).collect()));
     let result = body();
     (result, restore.leave().refused)
 }
@@ -130,7 +155,14 @@ pub fn unpack(index: u32) -> Result<OwnedFd, TravelError> {
             return Err(TravelError::NoMessage);
         };
         let slot = usize::try_from(index).ok().and_then(|index| descriptors.get_mut(index));
-        slot.and_then(Option::take).ok_or(TravelError::NotCarried)
+        match slot.map(|slot| (std::mem::take(slot), slot)) {
+            Some((Slot::Arrived(file), _)) => Ok(file),
+            Some((other, slot)) => {
+                *slot = other;
+                Err(TravelError::NotCarried)
+            }
+            None => Err(TravelError::NotCarried),
+        }
     })
 }
 

@@ -14,6 +14,7 @@
 //! copies again, which is harmless to repeat.
 
 mod guard;
+mod travel;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -79,7 +80,7 @@ pub struct Array<T: Element> {
     len: usize,
     elements: PhantomData<T>,
     /// Dropped after the lock, which lies in it.
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 /// Bytes of a word.
@@ -118,7 +119,7 @@ impl<T: Element> Array<T> {
     fn make(len: usize, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, MemoryError> {
         let bytes = Self::data_bytes(len).ok_or(TOO_LARGE)?;
         let protected = Protected::new(bytes, Self::redo, fill)?;
-        Ok(Self { protected, len, elements: PhantomData, _segment: None })
+        Ok(Self { protected, len, elements: PhantomData, segment: None })
     }
 
     /// Makes an array of `len` zeros under a name, which other programs of this user can open.
@@ -128,7 +129,7 @@ impl<T: Element> Array<T> {
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
         let bytes = Self::data_bytes(len).ok_or(TOO_LARGE)?;
         let (protected, segment) = Protected::create::<T>((name, "Array", len), bytes, Self::redo, |_| {})?;
-        Ok(Self { protected, len, elements: PhantomData, _segment: Some(segment) })
+        Ok(Self { protected, len, elements: PhantomData, segment: Some(segment) })
     }
 
     /// Finds the array of this name.
@@ -139,7 +140,7 @@ impl<T: Element> Array<T> {
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, len, segment) =
             Protected::open_named::<T>(name, "Array", Self::data_bytes, Self::redo)?;
-        Ok(Self { protected, len, elements: PhantomData, _segment: Some(segment) })
+        Ok(Self { protected, len, elements: PhantomData, segment: Some(segment) })
     }
 
     fn data_bytes(len: usize) -> Option<usize> {

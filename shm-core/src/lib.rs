@@ -11,6 +11,7 @@ mod protected;
 pub mod raw_array;
 pub mod raw_value;
 pub mod sync;
+mod travel;
 pub mod value;
 
 pub use arena::release_unused_memory;

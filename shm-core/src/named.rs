@@ -75,6 +75,7 @@ pub(crate) fn len_of(description: Description) -> Option<usize> {
     usize::try_from(description.len).ok()
 }
 
-fn of<T>(kind: &str) -> u64 {
+/// What an object of this kind and of elements of type `T` is called between programs.
+pub(crate) fn of<T>(kind: &str) -> u64 {
     fingerprint(kind, size_of::<T>(), align_of::<T>(), type_name::<T>())
 }

@@ -90,6 +90,16 @@ impl Protected {
         Ok((Self { locked, redo }, len, segment))
     }
 
+    /// The lock that arrived in a message, if it has as much data as the object needs.
+    pub(crate) fn arrived(locked: Locked, data_len: usize, redo: Redo) -> Option<Self> {
+        (data_len <= locked.data_len()).then_some(Self { locked, redo })
+    }
+
+    /// The lock itself, to be put into a message.
+    pub(crate) fn locked(&self) -> &Locked {
+        &self.locked
+    }
+
     /// Takes the lock without lending anything: dying under it poisons nothing.
     #[inline(always)]
     pub(crate) fn quiet(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {

@@ -6,12 +6,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedSlice;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 
 use crate::arena;
 use crate::element::{Element, Number};
 use crate::error::{RangeError, TOO_LARGE};
 use crate::named::{self, NameError};
+use crate::travel::{Parts, Travels, travels};
 
 /// A fixed number of values that processes share, without a lock.
 ///
@@ -49,7 +50,7 @@ use crate::named::{self, NameError};
 /// ```
 pub struct RawArray<T: Element> {
     elements: SharedSlice<T>,
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl<T: Element> RawArray<T> {
@@ -60,7 +61,7 @@ impl<T: Element> RawArray<T> {
     pub fn zeroed(len: usize) -> Result<Self, MemoryError> {
         let bytes = SharedSlice::<T>::bytes_for(len).ok_or(TOO_LARGE)?;
         let elements = SharedSlice::new(arena::allocate(bytes)?, len).map_err(|_| TOO_LARGE)?;
-        Ok(Self { elements, _segment: None })
+        Ok(Self { elements, segment: None })
     }
 
     /// Makes an array of `len` zeros under a name, which other programs of this user can open.
@@ -71,7 +72,7 @@ impl<T: Element> RawArray<T> {
         let bytes = SharedSlice::<T>::bytes_for(len).ok_or(TOO_LARGE)?;
         let fill = |span| SharedSlice::new(span, len);
         let (elements, segment) = named::create::<T, _>(name, "RawArray", len, bytes, fill)?;
-        Ok(Self { elements, _segment: Some(segment) })
+        Ok(Self { elements, segment: Some(segment) })
     }
 
     /// Finds the array of this name.
@@ -82,7 +83,7 @@ impl<T: Element> RawArray<T> {
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |len, span| SharedSlice::attach(span, len).ok();
         let (elements, segment) = named::open::<T, _>(name, "RawArray", attach)?;
-        Ok(Self { elements, _segment: Some(segment) })
+        Ok(Self { elements, segment: Some(segment) })
     }
 
     /// Makes an array with a copy of `values`.
@@ -263,6 +264,28 @@ impl<T: Number> RawArray<T> {
         Ok(T::compare_exchange(atomic, current, new))
     }
 }
+
+impl<T: Element> Travels for RawArray<T> {
+    type Object = SharedSlice<T>;
+
+    fn fingerprint() -> u64 {
+        named::of::<T>("RawArray")
+    }
+
+    fn parts(&self) -> Parts<'_, SharedSlice<T>> {
+        Parts { object: &self.elements, count: self.len(), segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<SharedSlice<T>>, count: usize) -> Option<Self> {
+        Some(Self { elements: SharedSlice::attach(object, count).ok()?, segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(RawArray<T: Element>);
 
 // As std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
 impl<T: Element> UnwindSafe for RawArray<T> {}

@@ -5,12 +5,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedCell;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 
 use crate::arena;
 use crate::element::{Element, Number};
 use crate::error::TOO_LARGE;
 use crate::named::{self, NameError};
+use crate::travel::{Parts, Travels, travels};
 
 /// One value that processes share, without a lock.
 ///
@@ -44,7 +45,7 @@ use crate::named::{self, NameError};
 /// ```
 pub struct RawValue<T: Element> {
     cell: SharedCell<T>,
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl<T: Element> RawValue<T> {
@@ -56,7 +57,7 @@ impl<T: Element> RawValue<T> {
         let bytes = SharedCell::<T>::bytes().ok_or(TOO_LARGE)?;
         let cell = SharedCell::new(arena::allocate(bytes)?).map_err(|_| TOO_LARGE)?;
         cell.store(value);
-        Ok(Self { cell, _segment: None })
+        Ok(Self { cell, segment: None })
     }
 
     /// Makes a value under a name, which other programs of this user can open.
@@ -67,7 +68,7 @@ impl<T: Element> RawValue<T> {
         let bytes = SharedCell::<T>::bytes().ok_or(TOO_LARGE)?;
         let fill = |span| SharedCell::new(span).inspect(|cell| cell.store(value));
         let (cell, segment) = named::create::<T, _>(name, "RawValue", 1, bytes, fill)?;
-        Ok(Self { cell, _segment: Some(segment) })
+        Ok(Self { cell, segment: Some(segment) })
     }
 
     /// Finds the value of this name.
@@ -77,7 +78,7 @@ impl<T: Element> RawValue<T> {
     /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (cell, segment) = named::open::<T, _>(name, "RawValue", |_, span| SharedCell::attach(span).ok())?;
-        Ok(Self { cell, _segment: Some(segment) })
+        Ok(Self { cell, segment: Some(segment) })
     }
 
     /// The value.
@@ -95,6 +96,28 @@ impl<T: Element> RawValue<T> {
         self.cell.store(value);
     }
 }
+
+impl<T: Element> Travels for RawValue<T> {
+    type Object = SharedCell<T>;
+
+    fn fingerprint() -> u64 {
+        named::of::<T>("RawValue")
+    }
+
+    fn parts(&self) -> Parts<'_, SharedCell<T>> {
+        Parts { object: &self.cell, count: 1, segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<SharedCell<T>>, _: usize) -> Option<Self> {
+        Some(Self { cell: SharedCell::attach(object).ok()?, segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(RawValue<T: Element>);
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $operation:ident;)*) => {$(

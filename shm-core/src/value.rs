@@ -18,16 +18,17 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use mp_sys::crash;
-use mp_sys::locked::{CONTROL_BYTES, Guard, Held};
+use mp_sys::locked::{CONTROL_BYTES, Guard, Held, Locked};
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 use mp_sys::robust::Patience;
 use mp_sys::span::SPAN_ALIGN;
 
 use crate::element::Element;
 use crate::error::{LockError, LockResult};
-use crate::named::NameError;
+use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
+use crate::travel::{Parts, Travels, travels};
 
 /// Bytes of a word.
 const WORD: usize = 8;
@@ -70,7 +71,7 @@ pub struct Value<T: Element> {
     protected: Protected,
     value: PhantomData<T>,
     /// Dropped after the lock, which lies in it.
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl<T: Element> Value<T> {
@@ -96,7 +97,7 @@ impl<T: Element> Value<T> {
     pub fn new(value: T) -> Result<Self, MemoryError> {
         let fill = |held: &mut Held<'_>| Self::commit(held, value);
         let protected = Protected::new(Self::DATA_BYTES, no_journal, fill)?;
-        Ok(Self { protected, value: PhantomData, _segment: None })
+        Ok(Self { protected, value: PhantomData, segment: None })
     }
 
     /// Makes a value under a name, which other programs of this user can open.
@@ -107,7 +108,7 @@ impl<T: Element> Value<T> {
         let fill = |held: &mut Held<'_>| Self::commit(held, value);
         let (protected, segment) =
             Protected::create::<T>((name, "Value", 1), Self::DATA_BYTES, no_journal, fill)?;
-        Ok(Self { protected, value: PhantomData, _segment: Some(segment) })
+        Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
     /// Finds the value of this name.
@@ -118,7 +119,7 @@ impl<T: Element> Value<T> {
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, _, segment) =
             Protected::open_named::<T>(name, "Value", |_| Some(Self::DATA_BYTES), no_journal)?;
-        Ok(Self { protected, value: PhantomData, _segment: Some(segment) })
+        Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
     /// The value.
@@ -260,6 +261,30 @@ fn word_of<T: Element>(value: T) -> u64 {
     }
     u64::from_ne_bytes(word)
 }
+
+impl<T: Element> Travels for Value<T> {
+    type Object = Locked;
+
+    fn fingerprint() -> u64 {
+        named::of::<T>("Value")
+    }
+
+    fn parts(&self) -> Parts<'_, Locked> {
+        Parts { object: self.protected.locked(), count: 1, segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<Locked>, _: usize) -> Option<Self> {
+        let locked = Locked::attach(object).ok()?;
+        let protected = Protected::arrived(locked, Self::DATA_BYTES, no_journal)?;
+        Some(Self { protected, value: PhantomData, segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(Value<T: Element>);
 
 // As std's locks and atomics: poison tells of what a panic left.
 impl<T: Element> UnwindSafe for Value<T> {}

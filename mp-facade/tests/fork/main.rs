@@ -4,8 +4,9 @@
 mod ends;
 mod results;
 mod starts;
+mod travel;
 
 fn main() -> std::process::ExitCode {
-    let tests = [ends::TESTS, results::TESTS, starts::TESTS].concat();
+    let tests = [ends::TESTS, results::TESTS, starts::TESTS, travel::TESTS].concat();
     mp_sys::testing::runner::main(&tests, mp::release_unused_memory)
 }

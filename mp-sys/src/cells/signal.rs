@@ -13,7 +13,7 @@ use crate::span::{SPAN_ALIGN, Span};
 #[derive(Debug)]
 pub struct SharedSignal {
     place: NonNull<Signal>,
-    _span: Span,
+    span: Span,
 }
 
 // SAFETY: a signal is atomics only, and the span keeps it mapped.
@@ -30,7 +30,7 @@ impl SharedSignal {
         if span.len() < size_of::<Signal>() {
             return Err(span);
         }
-        Ok(Self { place: span.start().cast(), _span: span })
+        Ok(Self { place: span.start().cast(), span })
     }
 
     /// A handle of a signal that was made before, by this process or by another one.
@@ -44,6 +44,10 @@ impl SharedSignal {
 
 impl Placed for SharedSignal {
     const CLASS: u64 = 0x5749_4c44;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
 }
 
 impl Deref for SharedSignal {
@@ -61,7 +65,7 @@ pub struct SignalledWords {
     signal: NonNull<Signal>,
     words: NonNull<AtomicU64>,
     count: usize,
-    _span: Span,
+    span: Span,
 }
 
 // SAFETY: a signal and words are atomics only, and the span keeps them mapped.
@@ -71,6 +75,10 @@ unsafe impl Sync for SignalledWords {}
 
 impl Placed for SignalledWords {
     const CLASS: u64 = 0x5349_474e;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
 }
 
 impl SignalledWords {
@@ -91,7 +99,7 @@ impl SignalledWords {
         let signal = span.start().cast();
         // SAFETY: the span has a line for the signal and `count` words behind it, as was just found.
         let words = unsafe { span.start().add(SPAN_ALIGN) }.cast();
-        Ok(Self { signal, words, count, _span: span })
+        Ok(Self { signal, words, count, span })
     }
 
     /// A handle of what was made before, by this process or by another one.

@@ -40,7 +40,7 @@ pub struct Waiters {
     head: NonNull<WaitersHead>,
     places: NonNull<WaiterPlace>,
     count: usize,
-    _span: Span,
+    span: Span,
 }
 
 // SAFETY: head and places are atomics only, and the span keeps them mapped.
@@ -50,6 +50,10 @@ unsafe impl Sync for Waiters {}
 
 impl Placed for Waiters {
     const CLASS: u64 = 0x5741_4954;
+
+    fn span(&self) -> &Span {
+        &self.span
+    }
 }
 
 impl Waiters {
@@ -70,7 +74,7 @@ impl Waiters {
         let head = span.start().cast();
         // SAFETY: the span has room for the head and `count` places behind it, as was just found.
         let places = unsafe { span.start().add(size_of::<WaitersHead>()) }.cast();
-        Ok(Self { head, places, count, _span: span })
+        Ok(Self { head, places, count, span })
     }
 
     /// A handle of places that were made before, by this process or by another one.

@@ -64,6 +64,10 @@ impl SignalledLock {
 
 impl Placed for SignalledLock {
     const CLASS: u64 = 0x5349_4c4b;
+
+    fn span(&self) -> &Span {
+        self.locked.span()
+    }
 }
 
 const _: () = assert!(size_of::<Signal>() <= SPAN_ALIGN);

@@ -7,6 +7,8 @@
 mod models;
 mod rounds;
 
+mod travel;
+
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use mp_sys::identity::{Stamp, current_thread, is_thread_of_this_process};
 use mp_sys::locked::{Held, SignalledLock};
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 
 use crate::arena;
 use crate::error::{BarrierError, LockError, TOO_LARGE};
@@ -64,7 +66,7 @@ pub const PARTIES_MAX: usize = 4096;
 pub struct Barrier {
     shared: SignalledTable,
     budget: Budget,
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 /// The lock with the words, and what changes when there is something to look at.
@@ -96,6 +98,13 @@ impl TableLock for SignalledTable {
 
 const KIND: &str = "Barrier";
 
+/// A lock that is there, if it has room for as many parties.
+fn attach(parties: usize, object: ExistingSpan<SignalledLock>) -> Option<SignalledLock> {
+    let lock = SignalledLock::attach(object).ok()?;
+    let fits = is_allowed(parties) && rounds::bytes_for(parties) <= lock.locked().data_len();
+    fits.then_some(lock)
+}
+
 impl Barrier {
     /// Makes a barrier for `parties` parties.
     ///
@@ -125,11 +134,6 @@ impl Barrier {
     /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
     /// [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
-        let attach = |parties, span| {
-            let lock = SignalledLock::attach(span).ok()?;
-            let fits = is_allowed(parties) && rounds::bytes_for(parties) <= lock.locked().data_len();
-            fits.then_some(lock)
-        };
         let (lock, segment) = named::open::<(), _>(name, KIND, attach)?;
         // As `attach` was given it.
         let parties = named::len_of(segment.description()).unwrap_or_default();
@@ -137,7 +141,7 @@ impl Barrier {
     }
 
     fn over(lock: SignalledLock, parties: usize, segment: Option<Segment>) -> Self {
-        Self { shared: SignalledTable { lock, parties }, budget: Budget::new(), _segment: segment }
+        Self { shared: SignalledTable { lock, parties }, budget: Budget::new(), segment: segment }
     }
 
     fn rounds(&self) -> Rounds<'_, SignalledTable> {

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use mp_sys::cells::SignalledWords;
+use mp_sys::named::ExistingSpan;
+
 use crate::error::SemaphoreError;
-use crate::named::NameError;
+use crate::named::{self, NameError};
 use crate::sync::semaphore::{Permit, Semaphore};
+use crate::travel::{Parts, Travels, travels};
 
 /// A [`Semaphore`] that never has more permits than at its beginning: giving back what was not taken is an error.
 ///
@@ -95,3 +99,25 @@ impl BoundedSemaphore {
         })
     }
 }
+
+impl Travels for BoundedSemaphore {
+    type Object = SignalledWords;
+
+    fn fingerprint() -> u64 {
+        named::of::<()>(KIND)
+    }
+
+    fn parts(&self) -> Parts<'_, SignalledWords> {
+        self.inner.parts()
+    }
+
+    fn arrive(object: ExistingSpan<SignalledWords>, words: usize) -> Option<Self> {
+        Some(Self { inner: Semaphore::arrive(object, words)? })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(BoundedSemaphore);

@@ -10,6 +10,8 @@
 mod models;
 mod places;
 
+mod travel;
+
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
@@ -73,7 +75,7 @@ pub const WAITERS_MAX: usize = 1024;
 pub struct Condition {
     waiters: Waiters,
     budget: Budget,
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 const KIND: &str = "Condition";
@@ -86,7 +88,7 @@ impl Condition {
     pub fn new() -> Result<Self, MemoryError> {
         let bytes = Waiters::bytes_for(WAITERS_MAX).ok_or(TOO_LARGE)?;
         let waiters = Waiters::new(arena::allocate(bytes)?, WAITERS_MAX).map_err(|_| TOO_LARGE)?;
-        Ok(Self { waiters, budget: Budget::new(), _segment: None })
+        Ok(Self { waiters, budget: Budget::new(), segment: None })
     }
 
     /// Makes a condition that nobody waits on under a name, which other programs of this user can open. They open the
@@ -98,7 +100,7 @@ impl Condition {
         let bytes = Waiters::bytes_for(WAITERS_MAX).ok_or(TOO_LARGE)?;
         let make = |span| Waiters::new(span, WAITERS_MAX);
         let (waiters, segment) = named::create::<(), _>(name, KIND, WAITERS_MAX, bytes, make)?;
-        Ok(Self { waiters, budget: Budget::new(), _segment: Some(segment) })
+        Ok(Self { waiters, budget: Budget::new(), segment: Some(segment) })
     }
 
     /// Finds the condition of this name.
@@ -110,7 +112,7 @@ impl Condition {
         // All have as many places: who looks only at the first ones does not find who waits behind them.
         let attach = |places, span| (places == WAITERS_MAX).then(|| Waiters::attach(span, places).ok())?;
         let (waiters, segment) = named::open::<(), _>(name, KIND, attach)?;
-        Ok(Self { waiters, budget: Budget::new(), _segment: Some(segment) })
+        Ok(Self { waiters, budget: Budget::new(), segment: Some(segment) })
     }
 
     /// Releases the lock, waits until somebody notifies, and takes the lock again.

@@ -13,12 +13,13 @@ use mp_sys::adaptive::{Budget, Signal};
 use mp_sys::cells::SharedSignal;
 use mp_sys::deadline::Deadline;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 
 use crate::arena;
 use crate::error::TOO_LARGE;
 use crate::named::{self, NameError};
 use crate::sync::event::flag::Flag;
+use crate::travel::{Parts, Travels, travels};
 
 /// A flag that processes wait for.
 ///
@@ -57,7 +58,7 @@ use crate::sync::event::flag::Flag;
 pub struct Event {
     signal: SharedSignal,
     budget: Budget,
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl Event {
@@ -67,7 +68,7 @@ impl Event {
     /// [`MemoryError`] if there is no shared memory for it.
     pub fn new() -> Result<Self, MemoryError> {
         let signal = SharedSignal::new(arena::allocate(size_of::<Signal>())?).map_err(|_| TOO_LARGE)?;
-        Ok(Self { signal, budget: Budget::new(), _segment: None })
+        Ok(Self { signal, budget: Budget::new(), segment: None })
     }
 
     /// Makes an event that is not set under a name, which other programs of this user can open.
@@ -77,7 +78,7 @@ impl Event {
     pub fn create(name: &str) -> Result<Self, NameError> {
         let bytes = size_of::<Signal>();
         let (signal, segment) = named::create::<(), _>(name, "Event", 0, bytes, SharedSignal::new)?;
-        Ok(Self { signal, budget: Budget::new(), _segment: Some(segment) })
+        Ok(Self { signal, budget: Budget::new(), segment: Some(segment) })
     }
 
     /// Finds the event of this name.
@@ -88,7 +89,7 @@ impl Event {
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |_, span| SharedSignal::attach(span).ok();
         let (signal, segment) = named::open::<(), _>(name, "Event", attach)?;
-        Ok(Self { signal, budget: Budget::new(), _segment: Some(segment) })
+        Ok(Self { signal, budget: Budget::new(), segment: Some(segment) })
     }
 
     fn flag(&self) -> Flag<'_> {
@@ -128,6 +129,29 @@ impl Event {
         self.flag().wait_until(&self.budget, deadline)
     }
 }
+
+impl Travels for Event {
+    type Object = SharedSignal;
+
+    fn fingerprint() -> u64 {
+        named::of::<()>("Event")
+    }
+
+    fn parts(&self) -> Parts<'_, SharedSignal> {
+        Parts { object: &self.signal, count: 1, segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<SharedSignal>, _: usize) -> Option<Self> {
+        let signal = SharedSignal::attach(object).ok()?;
+        Some(Self { signal, budget: Budget::new(), segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(Event);
 
 // As std's atomics: every operation on it is whole.
 impl UnwindSafe for Event {}

@@ -6,14 +6,15 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use mp_sys::locked::Held;
+use mp_sys::locked::{Held, Locked};
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 use mp_sys::robust::Patience;
 
 use crate::error::{LockError, LockResult};
-use crate::named::NameError;
+use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
+use crate::travel::{Parts, Travels, travels};
 
 /// A lock that processes share, and that passes on when its holder dies.
 ///
@@ -53,7 +54,7 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 pub struct Lock {
     protected: Protected,
     /// Dropped after the lock, which lies in it.
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl Lock {
@@ -62,7 +63,7 @@ impl Lock {
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
     pub fn new() -> Result<Self, MemoryError> {
-        Ok(Self { protected: Protected::new(0, no_journal, |_| {})?, _segment: None })
+        Ok(Self { protected: Protected::new(0, no_journal, |_| {})?, segment: None })
     }
 
     /// Makes a free lock under a name, which other programs of this user can open.
@@ -71,7 +72,7 @@ impl Lock {
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let (protected, segment) = Protected::create::<()>((name, "Lock", 0), 0, no_journal, |_| {})?;
-        Ok(Self { protected, _segment: Some(segment) })
+        Ok(Self { protected, segment: Some(segment) })
     }
 
     /// Finds the lock of this name.
@@ -80,7 +81,7 @@ impl Lock {
     /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, _, segment) = Protected::open_named::<()>(name, "Lock", |_| Some(0), no_journal)?;
-        Ok(Self { protected, _segment: Some(segment) })
+        Ok(Self { protected, segment: Some(segment) })
     }
 
     /// Takes the lock, waiting until it is free.
@@ -126,6 +127,29 @@ impl Lock {
         self.protected.clear_poison();
     }
 }
+
+impl Travels for Lock {
+    type Object = Locked;
+
+    fn fingerprint() -> u64 {
+        named::of::<()>("Lock")
+    }
+
+    fn parts(&self) -> Parts<'_, Locked> {
+        Parts { object: self.protected.locked(), count: 1, segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<Locked>, _: usize) -> Option<Self> {
+        let protected = Protected::arrived(Locked::attach(object).ok()?, 0, no_journal)?;
+        Some(Self { protected, segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(Lock);
 
 // As std's locks and atomics: poison tells of what a panic left.
 impl UnwindSafe for Lock {}

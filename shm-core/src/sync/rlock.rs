@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mp_sys::locked::CONTROL_BYTES;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 pub use mp_sys::reentrant::DEPTH_MAX;
 use mp_sys::reentrant::{DEPTH_BYTES, Entered, Reentrant};
 use mp_sys::robust::Patience;
@@ -16,6 +16,7 @@ use crate::named::{self, NameError};
 use crate::protected::{
     FOR_EVER, OPEN, PanicWatch, clear_poison, is_poisoned, no_journal, poison, take_over, within,
 };
+use crate::travel::{Parts, Travels, travels};
 
 /// Bytes of the lock in shared memory.
 const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
@@ -56,7 +57,7 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 pub struct RLock {
     entry: Reentrant,
     /// Dropped after the lock, which lies in it.
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl RLock {
@@ -66,7 +67,7 @@ impl RLock {
     /// [`MemoryError`] if there is no shared memory for it.
     pub fn new() -> Result<Self, MemoryError> {
         let entry = Reentrant::new(arena::allocate(BYTES)?).map_err(|_| TOO_LARGE)?;
-        Ok(Self { entry, _segment: None })
+        Ok(Self { entry, segment: None })
     }
 
     /// Makes a free lock under a name, which other programs of this user can open.
@@ -75,7 +76,7 @@ impl RLock {
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let (entry, segment) = named::create::<(), _>(name, "RLock", 0, BYTES, Reentrant::new)?;
-        Ok(Self { entry, _segment: Some(segment) })
+        Ok(Self { entry, segment: Some(segment) })
     }
 
     /// Finds the lock of this name.
@@ -86,7 +87,7 @@ impl RLock {
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |_, span| Reentrant::attach(span).ok();
         let (entry, segment) = named::open::<(), _>(name, "RLock", attach)?;
-        Ok(Self { entry, _segment: Some(segment) })
+        Ok(Self { entry, segment: Some(segment) })
     }
 
     /// Takes the lock, waiting until it is free; at once if the calling thread has it.
@@ -136,6 +137,28 @@ impl RLock {
         clear_poison(self.entry.words());
     }
 }
+
+impl Travels for RLock {
+    type Object = Reentrant;
+
+    fn fingerprint() -> u64 {
+        named::of::<()>("RLock")
+    }
+
+    fn parts(&self) -> Parts<'_, Reentrant> {
+        Parts { object: &self.entry, count: 1, segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<Reentrant>, _: usize) -> Option<Self> {
+        Some(Self { entry: Reentrant::attach(object).ok()?, segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(RLock);
 
 // As std's locks: poison tells of what a panic left.
 impl UnwindSafe for RLock {}

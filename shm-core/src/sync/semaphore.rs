@@ -16,13 +16,14 @@ use mp_sys::cells::SignalledWords;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use mp_sys::identity::Stamp;
-use mp_sys::named::Segment;
+use mp_sys::named::{ExistingSpan, Segment};
 
 use crate::arena;
 use crate::error::{SemaphoreError, TOO_LARGE};
 use crate::named::{self, NameError};
 use crate::sync::dead::Kernel;
 use crate::sync::semaphore::permits::{FREE, Permits};
+use crate::travel::{Parts, Travels, travels};
 
 /// The most permits that a semaphore may have, taken or not.
 pub const PERMITS_MAX: usize = 65_536;
@@ -75,7 +76,7 @@ pub struct Semaphore {
     budget: Budget,
     /// Where this handle last found a permit.
     hint: AtomicUsize,
-    _segment: Option<Segment>,
+    segment: Option<Segment>,
 }
 
 impl Semaphore {
@@ -131,7 +132,7 @@ impl Semaphore {
     }
 
     fn over(words: SignalledWords, segment: Option<Segment>) -> Self {
-        Self { words, budget: Budget::new(), hint: AtomicUsize::new(0), _segment: segment }
+        Self { words, budget: Budget::new(), hint: AtomicUsize::new(0), segment }
     }
 
     fn permits(&self) -> Permits<'_> {
@@ -224,6 +225,28 @@ fn fill(made: SignalledWords, permits: usize) -> SignalledWords {
     }
     made
 }
+
+impl Travels for Semaphore {
+    type Object = SignalledWords;
+
+    fn fingerprint() -> u64 {
+        named::of::<()>("Semaphore")
+    }
+
+    fn parts(&self) -> Parts<'_, SignalledWords> {
+        Parts { object: &self.words, count: self.words.words().len(), segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<SignalledWords>, words: usize) -> Option<Self> {
+        Some(Self::over(SignalledWords::attach(object, words).ok()?, None))
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(Semaphore);
 
 // As std's atomics: every operation on it is whole.
 impl UnwindSafe for Semaphore {}

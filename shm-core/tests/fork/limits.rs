@@ -14,6 +14,8 @@ tests! {
 }
 
 const MIB: usize = 1 << 20;
+/// A large object has a page before it.
+const PAGE: usize = 4096;
 
 fn is_no_space<T>(outcome: &Result<T, MemoryError>) -> bool {
     matches!(outcome, Err(MemoryError::NoSpace { .. }))
@@ -22,7 +24,7 @@ fn is_no_space<T>(outcome: &Result<T, MemoryError>) -> bool {
 fn the_memory_limit_and_one_byte_above() {
     assert_eq!(memory_limit(), None, "unless MP_SHM_MAX is set");
     set_memory_limit(Some(8 << 20));
-    let outcome = RawArray::<u8>::zeroed(8 * MIB + 1);
+    let outcome = RawArray::<u8>::zeroed(8 * MIB - PAGE + 1);
     // A mapping has whole pages.
     let expected = MemoryError::NoSpace { wanted: (8 << 20) + 4096, available: 8 << 20 };
     assert_eq!(outcome.unwrap_err(), expected);
@@ -31,7 +33,7 @@ fn the_memory_limit_and_one_byte_above() {
         "no space for 8392704 bytes of shared memory: 8388608 bytes are available"
     );
     assert_eq!(memory_mapped(), 0, "nothing was made");
-    let whole = RawArray::<u8>::zeroed(8 * MIB).unwrap();
+    let whole = RawArray::<u8>::zeroed(8 * MIB - PAGE).unwrap();
     whole.fill(1);
     assert!(is_no_space(&Value::new(1_u8)), "the limit is used up");
     drop(whole);
@@ -44,8 +46,9 @@ fn the_memory_limit_and_one_byte_above() {
 fn a_file_size_limit_is_no_signal() {
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(2 << 20), maximum: limit.maximum }).unwrap();
-    assert!(is_no_space(&RawArray::<u8>::zeroed(2 * MIB + 1)));
-    assert_eq!(RawArray::<u8>::zeroed(2 * MIB).map(|array| array.len()), Ok(2 * MIB));
+    assert!(is_no_space(&RawArray::<u8>::zeroed(2 * MIB - PAGE + 1)));
+    let len = 2 * MIB - PAGE;
+    assert_eq!(RawArray::<u8>::zeroed(len).map(|array| array.len()), Ok(len));
 }
 
 fn no_free_descriptor() {
@@ -70,7 +73,7 @@ fn lengths_that_overflow() {
 
 fn the_limit_counts_what_is_mapped() {
     let first = RawArray::<u8>::zeroed(3 * MIB).unwrap();
-    assert_eq!(memory_mapped(), 3 << 20);
+    assert_eq!(memory_mapped(), (3 << 20) + 4096);
     set_memory_limit(Some(1 << 20));
     assert!(is_no_space(&RawArray::<u8>::zeroed(MIB)), "a limit below what is there allows nothing more");
     assert_eq!(first.get(3 * MIB - 1), Ok(0));

@@ -6,4 +6,5 @@ mod elements;
 mod lock;
 mod raw;
 mod sync;
+mod travel;
 mod value;

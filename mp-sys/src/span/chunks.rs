@@ -1,0 +1,102 @@
+//! The chunks that this process has mapped, by their files.
+//!
+//! A lock must be used through one address in a process. So a chunk is mapped once, however often it arrives, whoever made
+//! it, and whether it was inherited. Which file a descriptor means is asked of the kernel, not of the message; the random
+//! id in the chunk tells two files apart whose numbers are equal by an accident of the kernel's counter.
+
+use std::collections::HashMap;
+use std::mem::size_of;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::fork::PerProcess;
+use crate::memory::{MAPPING_BYTES_MAX, Mapping, MemoryError, make_memfd};
+use crate::span::SPAN_ALIGN;
+use crate::span::directory::Directory;
+
+/// By device and inode, with the id. A child begins with its parent's: it has them all.
+static CHUNKS: PerProcess<Chunks> = PerProcess::inherited();
+
+type Chunks = HashMap<(u64, u64), ([u64; 2], Weak<Mapping>)>;
+
+/// Why a descriptor is not taken for a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoChunk {
+    /// It is no sealed file in memory with the header of a chunk of this build.
+    Foreign,
+    /// It cannot be mapped.
+    Memory(MemoryError),
+}
+
+/// Makes the mapping of a chunk of `bytes` bytes in all, and writes its header.
+pub(crate) fn make(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
+    let file = make_memfd()?;
+    let mut mapping = Mapping::reserve_in(file, bytes)?;
+    // A kernel without sealing: the file is private to those who are handed it, but nobody will take it from a message.
+    if let Err(error) = fcntl_add_seals(mapping.as_fd(), SealFlags::SHRINK | SealFlags::GROW) {
+        tracing::debug!(%error, "shared memory is not sealed against resizing");
+    }
+    if let Some(mapping) = Arc::get_mut(&mut mapping) {
+        mapping.directory = Some(directory);
+    }
+    let id = random_id();
+    directory.write(&mapping, id);
+    let stat = fstat(mapping.as_fd())?;
+    remember(&mut CHUNKS.lock(), (stat.st_dev, stat.st_ino), id, &mapping);
+    Ok(mapping)
+}
+
+/// The mapping of a chunk that arrived: the one that is there, or a new one.
+pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
+    // Without the seal, whoever has the file could cut it, and the next access would end in SIGBUS.
+    let seals = fcntl_get_seals(&file).map_err(|_| NoChunk::Foreign)?;
+    if !seals.contains(SealFlags::SHRINK) {
+        return Err(NoChunk::Foreign);
+    }
+    let stat = fstat(&file).map_err(|_| NoChunk::Foreign)?;
+    let length = usize::try_from(stat.st_size).map_err(|_| NoChunk::Foreign)?;
+    if !(SPAN_ALIGN..=MAPPING_BYTES_MAX).contains(&length) {
+        return Err(NoChunk::Foreign);
+    }
+    let key = (stat.st_dev, stat.st_ino);
+    // Locked until the new one is in: two threads may receive the same chunk at the same moment.
+    let mut chunks = CHUNKS.lock();
+    let known = chunks.get(&key).and_then(|(id, mapping)| Some((*id, mapping.upgrade()?)));
+    let mut mapping = match known {
+        Some((id, mapping)) => {
+            return if id_in(&file) == Some(id) { Ok(mapping) } else { Err(NoChunk::Foreign) };
+        }
+        None => Mapping::of_file(file, length).map_err(NoChunk::Memory)?,
+    };
+    let (directory, id) = Directory::read(&mapping).ok_or(NoChunk::Foreign)?;
+    if let Some(mapping) = Arc::get_mut(&mut mapping) {
+        mapping.directory = Some(directory);
+    }
+    remember(&mut chunks, key, id, &mapping);
+    Ok(mapping)
+}
+
+fn remember(chunks: &mut Chunks, key: (u64, u64), id: [u64; 2], mapping: &Arc<Mapping>) {
+    chunks.retain(|_, (_, mapping)| mapping.strong_count() > 0);
+    chunks.insert(key, (id, Arc::downgrade(mapping)));
+}
+
+/// The id in a file, without mapping it.
+fn id_in(file: &OwnedFd) -> Option<[u64; 2]> {
+    let mut id = [0_u64; 2];
+    let wanted = size_of::<[u64; 2]>();
+    let read = rustix::io::pread(file, bytemuck::cast_slice_mut::<u64, u8>(&mut id), 16).ok()?;
+    (read == wanted).then_some(id)
+}
+
+fn random_id() -> [u64; 2] {
+    let mut id = [0_u64; 2];
+    // Early in a boot there may be no randomness yet: the numbers of the file are what tells chunks apart then.
+    if let Err(error) = getrandom(bytemuck::cast_slice_mut::<u64, u8>(&mut id), GetRandomFlags::NONBLOCK) {
+        tracing::debug!(%error, "a chunk has no random id");
+    }
+    id
+}

@@ -1,0 +1,84 @@
+//! An object in shared memory, as a message names it: the chunk that it lies in, and where.
+//!
+//! # Why no bytes get two types
+//! A handle is made from a message only if the [`directory`](crate::span::directory) of the chunk has, at exactly that
+//! place, the mark of exactly that kind of object, element type, number of elements and length. The mark was put there by
+//! somebody who had a handle of that kind, when it was sent; it is never replaced, and the bytes are never handed out
+//! again. So all handles of the bytes, here and elsewhere, are of one kind. A message that names a place from which nothing
+//! was sent, or the middle of an object, finds no mark.
+
+use std::sync::Arc;
+
+use crate::named::{ExistingSpan, Placed};
+use crate::span::Span;
+use crate::span::chunks::{self, NoChunk};
+use crate::span::directory::Mark;
+use crate::travel::{Slot, TravelError, Work, with_work};
+
+/// What stands in the message: the index of the chunk's file, offset, length, fingerprint, and number of elements.
+pub type Parcel = [u64; 5];
+
+/// Adds an object to the message that this thread encodes.
+///
+/// # Errors
+/// [`TravelError`].
+pub fn pack_object<O: Placed>(object: &O, fingerprint: u64, count: u64) -> Result<Parcel, TravelError> {
+    let span = object.span();
+    let length = u64::try_from(span.len()).unwrap_or(u64::MAX);
+    let fingerprint = fingerprint ^ O::CLASS;
+    with_work(|work| {
+        let Work::Encoding { descriptors, limit } = work else {
+            return Err(TravelError::NoMessage);
+        };
+        // Asked before the object is marked: one that is not sent can be handed out again.
+        let there = |file| descriptors.iter().position(|other| Arc::ptr_eq(other, file));
+        let index = there(span.file());
+        if index.is_none() && descriptors.len() >= *limit {
+            return Err(TravelError::TooMany);
+        }
+        let (file, at) = span.send(Mark::of(fingerprint, count, length)).ok_or(TravelError::OtherObject)?;
+        let index = index.unwrap_or_else(|| {
+            descriptors.push(Arc::clone(file));
+            descriptors.len().saturating_sub(1)
+        });
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Ok([number(index), number(at), length, fingerprint, count])
+    })
+}
+
+/// Takes an object out of the message that this thread decodes, and its number of elements.
+///
+/// # Errors
+/// [`TravelError`].
+pub fn unpack_object<O: Placed>(
+    parcel: Parcel,
+    fingerprint: u64,
+) -> Result<(ExistingSpan<O>, u64), TravelError> {
+    let [index, at, length, its_fingerprint, count] = parcel;
+    let fingerprint = fingerprint ^ O::CLASS;
+    if its_fingerprint != fingerprint {
+        with_work(|_| Err::<(), _>(TravelError::OtherObject))?;
+    }
+    with_work(|work| {
+        let Work::Decoding(slots) = work else {
+            return Err(TravelError::NoMessage);
+        };
+        let slot = usize::try_from(index).ok().and_then(|index| slots.get_mut(index));
+        let slot = slot.ok_or(TravelError::NotCarried)?;
+        let mapping = match std::mem::take(slot) {
+            Slot::Arrived(file) => chunks::adopt(file).map_err(|error| match error {
+                NoChunk::Foreign => TravelError::NoChunk,
+                NoChunk::Memory(error) => TravelError::Memory(error),
+            })?,
+            Slot::Chunk(mapping) => mapping,
+            Slot::Taken => return Err(TravelError::NotCarried),
+        };
+        // The next object of the same chunk finds it mapped.
+        *slot = Slot::Chunk(Arc::clone(&mapping));
+        let mark = Mark::of(fingerprint, count, length);
+        let (at, length) =
+            usize::try_from(at).ok().zip(usize::try_from(length).ok()).ok_or(TravelError::NotCarried)?;
+        let span = Span::arrived(mapping, at, length, mark).ok_or(TravelError::OtherObject)?;
+        Ok((ExistingSpan::of(span), count))
+    })
+}

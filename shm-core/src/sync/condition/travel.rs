@@ -1,0 +1,33 @@
+//! A condition inside a message.
+
+use mp_sys::adaptive::Budget;
+use mp_sys::cells::Waiters;
+use mp_sys::named::ExistingSpan;
+
+use crate::named::{self, NameError};
+use crate::sync::condition::{Condition, KIND, WAITERS_MAX};
+use crate::travel::{Parts, Travels, travels};
+
+impl Travels for Condition {
+    type Object = Waiters;
+
+    fn fingerprint() -> u64 {
+        named::of::<()>(KIND)
+    }
+
+    fn parts(&self) -> Parts<'_, Waiters> {
+        Parts { object: &self.waiters, count: WAITERS_MAX, segment: self.segment.as_ref() }
+    }
+
+    fn arrive(object: ExistingSpan<Waiters>, places: usize) -> Option<Self> {
+        // All have as many places: who looks only at the first ones does not find who waits behind them.
+        let waiters = (places == WAITERS_MAX).then(|| Waiters::attach(object, places).ok())??;
+        Some(Self { waiters, budget: Budget::new(), segment: None })
+    }
+
+    fn open_named(name: &str) -> Result<Self, NameError> {
+        Self::open(name)
+    }
+}
+
+travels!(Condition);
