@@ -14,6 +14,7 @@ pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
 pub use mp_sys::memory::MemoryError;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 pub use start::fork::{fork, fork_anyway};
+pub use start::fork_with::fork_with;
 
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{

@@ -11,6 +11,7 @@
 //! Source: fork(2), pidfd_open(2), waitid(2), _exit(2).
 
 mod abandoned;
+mod refused;
 
 use std::fmt;
 use std::io::Write;
@@ -28,6 +29,7 @@ use rustix::process::{
 
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
+pub use self::refused::ForkError;
 use crate::OsError;
 use crate::deadline::Deadline;
 use crate::fork::Epoch;
@@ -38,46 +40,6 @@ use crate::robust;
 pub const PANIC_EXIT_CODE: i32 = 101;
 /// How long `fork` looks again at threads that were joined already but still show in /proc.
 const ENDING_THREADS: Duration = Duration::from_millis(5);
-
-/// Why there is no child. Nothing has happened then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ForkError {
-    /// Other threads run in this process: a child would inherit what they hold, without the threads that release it.
-    ///
-    /// Inside `#[test]` there is always a second thread: declare the test binary with `harness = false`, and call
-    /// `fork` from its `main`. In a program, fork before threads are started.
-    #[error(
-        "fork with {0} other thread(s) running: fork before starting threads (a #[test] always has one: use `harness = false`)"
-    )]
-    OtherThreads(usize),
-    /// The calling thread holds locks of this library: drop the guards first.
-    #[error("fork while the calling thread holds {0} lock(s): drop the guards first")]
-    GuardHeld(usize),
-    /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
-    #[error("the limit of processes is reached")]
-    OutOfProcesses,
-    /// There is no memory for another process.
-    #[error("no memory for another process")]
-    OutOfMemory,
-    /// There is no free descriptor for the child's handle.
-    #[error("no free file descriptor for the child's handle")]
-    OutOfDescriptors,
-    /// The kernel refused for another reason.
-    #[error("the kernel refuses to fork: {0}")]
-    System(#[source] OsError),
-}
-
-impl From<Errno> for ForkError {
-    fn from(errno: Errno) -> Self {
-        match errno {
-            Errno::AGAIN => Self::OutOfProcesses,
-            Errno::NOMEM => Self::OutOfMemory,
-            Errno::MFILE | Errno::NFILE => Self::OutOfDescriptors,
-            other => Self::System(other.into()),
-        }
-    }
-}
 
 /// Proof that the caller answers for a fork that [`fork`] would refuse.
 #[derive(Debug)]

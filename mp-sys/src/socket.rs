@@ -33,7 +33,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 
 use self::attempt::{receive_once, send_once};
-pub use self::registry::close_all_but;
+pub use self::registry::Ended;
 use crate::OsError;
 use crate::adaptive::{Budget, current_cpu};
 use crate::deadline::Deadline;

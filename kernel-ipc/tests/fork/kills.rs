@@ -53,7 +53,7 @@ fn four_senders_and_four_receivers_lose_nothing() {
     let receivers: Vec<ChildProcess> = (0..4)
         .map(|_| {
             spawn(|| {
-                mp_sys::socket::close_all_but(&keep(&[&rx, &report])).unwrap();
+                mp_sys::socket::Ended::new().unwrap().replace_all_but(&keep(&[&rx, &report])).unwrap();
                 receive_all(&rx, &report);
             })
         })

@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a test fails by a panic")]
 
 mod ends;
+mod handles;
 mod results;
 mod starts;
 mod travel;
 
 fn main() -> std::process::ExitCode {
-    let tests = [ends::TESTS, results::TESTS, starts::TESTS, travel::TESTS].concat();
+    let tests = [ends::TESTS, handles::TESTS, results::TESTS, starts::TESTS, travel::TESTS].concat();
     mp_sys::testing::runner::main(&tests, mp::release_unused_memory)
 }

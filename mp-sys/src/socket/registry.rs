@@ -41,25 +41,38 @@ pub(super) fn register(file: &Arc<OwnedFd>) {
     endpoints.files.push(Arc::downgrade(file));
 }
 
-/// Gives up every endpoint of this process but those whose numbers are in `keep`: they are at their end from now on.
+/// What an endpoint becomes that a process gives up: an end of a pair whose other end is closed.
 ///
-/// # Errors
-/// `EMFILE`: then all are as they were.
-pub fn close_all_but(keep: &HashSet<RawFd>) -> Result<(), OsError> {
-    let given_up: Vec<Arc<OwnedFd>> = {
-        let endpoints = ENDPOINTS.lock();
-        let open = endpoints.files.iter().filter_map(Weak::upgrade);
-        open.filter(|file| !keep.contains(&file.as_raw_fd())).collect()
-    };
-    if given_up.is_empty() {
-        return Ok(());
+/// It is made before the fork, so that a lack of descriptors is told to the parent.
+#[derive(Debug)]
+pub struct Ended {
+    file: OwnedFd,
+}
+
+impl Ended {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn new() -> Result<Self, OsError> {
+        let flags = SocketFlags::CLOEXEC;
+        let (file, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        drop(other);
+        Ok(Self { file })
     }
-    let (ended, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    drop(other);
-    for file in &given_up {
-        replace(file, &ended)?;
+
+    /// Gives up every endpoint of this process but those whose numbers are in `keep`: they are at their end from now on.
+    ///
+    /// # Errors
+    /// As the kernel has it; no documented reason is left here.
+    pub fn replace_all_but(&self, keep: &HashSet<RawFd>) -> Result<(), OsError> {
+        let given_up: Vec<Arc<OwnedFd>> = {
+            let endpoints = ENDPOINTS.lock();
+            let open = endpoints.files.iter().filter_map(Weak::upgrade);
+            open.filter(|file| !keep.contains(&file.as_raw_fd())).collect()
+        };
+        given_up.iter().try_for_each(|file| replace(file, &self.file))
     }
-    Ok(())
 }
 
 /// Makes the number of `file` a copy of `with`.

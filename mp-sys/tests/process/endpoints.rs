@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mp_sys::deadline::Deadline;
 use mp_sys::robust::Patience;
-use mp_sys::socket::{Endpoint, HEAD_BYTES, OVERHEAD_BYTES, ReceiveFailure, SendFailure, close_all_but};
+use mp_sys::socket::{Ended, Endpoint, HEAD_BYTES, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::testing::{PATIENCE, spawn, succeeded};
 
 fn send(endpoint: &Endpoint, patience: Patience) -> Result<(), SendFailure> {
@@ -24,7 +24,7 @@ fn a_child_keeps_what_it_was_handed_and_holds_no_end_back() {
     let (kept, kept_peer) = Endpoint::pair().unwrap();
     let (given_up, given_up_peer) = Endpoint::pair().unwrap();
     let child = spawn(|| {
-        close_all_but(&HashSet::from([kept.as_fd().as_raw_fd()])).unwrap();
+        Ended::new().unwrap().replace_all_but(&HashSet::from([kept.as_fd().as_raw_fd()])).unwrap();
         assert_eq!(receive(&given_up, patience()).unwrap_err(), ReceiveFailure::Closed);
         assert_eq!(send(&given_up, patience()), Err(SendFailure::Closed));
         // The last copy of the other end goes while the child still runs.
@@ -39,7 +39,7 @@ fn a_child_keeps_what_it_was_handed_and_holds_no_end_back() {
 fn a_descriptor_that_was_given_up_is_closed_once() {
     let (one, other) = Endpoint::pair().unwrap();
     let child = spawn(|| {
-        close_all_but(&HashSet::new()).unwrap();
+        Ended::new().unwrap().replace_all_but(&HashSet::new()).unwrap();
         drop(one);
         // Its number is free now, and the next descriptors get it: nothing else may close those.
         let next: Vec<_> = (0..8).map(|_| Endpoint::pair().unwrap()).collect();

@@ -1,0 +1,74 @@
+//! `fork_with`: a forked child that keeps only the ends of pipes that it was handed.
+
+use std::collections::HashSet;
+use std::os::fd::{AsRawFd, RawFd};
+
+use mp_sys::child::ForkError;
+use mp_sys::socket::Ended;
+use mp_sys::travel;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::child::Child;
+use crate::start::fork::fork;
+
+/// Runs `body` in a new process that has `handles`, and no other end of a pipe or connection.
+///
+/// The kernel reports the end of a stream when the last copy of the other end is closed, and a plain [`fork`] copies every
+/// end. A child started by this function holds no end back that it was not handed: all others that this process has are at
+/// their end in the child, and say so when they are used there. `handles` may be one handle or many, in tuples, vectors or
+/// any type with `Serialize`; a reference keeps the handle here too, a value goes to the child and is closed here.
+///
+/// The child gives the others up when it begins, so a moment after this function has returned.
+///
+/// Shared objects of other kinds need not be handed over: the child has them as after [`fork`].
+///
+/// # Errors
+/// As [`fork`]; [`ForkError::Handles`] if a value among the handles refuses to be encoded. `handles` are dropped then.
+///
+/// # Fork safety
+/// As [`fork`].
+///
+/// # Crash
+/// As [`fork`].
+///
+/// # Source
+/// Python's `multiprocessing` closes the ends that a child does not use only with the start method "spawn".
+///
+/// # Examples
+/// ```standalone_crate
+/// let (tx, rx) = mp::pipe::<u32>()?;
+/// let (done, is_done) = mp::pipe::<()>()?;
+/// let bystander = mp::fork_with(is_done, |is_done| is_done.recv().is_err())?;
+/// let worker = mp::fork_with(tx, |tx| (0..3).for_each(|n| tx.send(&n).unwrap()))?;
+/// // The end comes although the bystander still runs, and was forked while `tx` was open here.
+/// assert_eq!(rx.iter().filter_map(Result::ok).sum::<u32>(), 3);
+/// drop(done);
+/// assert!(bystander.join()?);
+/// worker.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn fork_with<H, R, F>(handles: H, body: F) -> Result<Child<R>, ForkError>
+where
+    H: Serialize,
+    F: FnOnce(H) -> R,
+    R: Serialize + DeserializeOwned,
+{
+    let keep = numbers_of(&handles)?;
+    let ended = Ended::new().map_err(|_| ForkError::OutOfDescriptors)?;
+    fork(move || {
+        // It fails for no documented reason; if it does, the ends that were not handed over stay open in the child.
+        if let Err(error) = ended.replace_all_but(&keep) {
+            tracing::warn!(%error, "a child keeps ends of pipes that it was not handed");
+        }
+        body(handles)
+    })
+}
+
+/// The descriptors of what would go with a message of these handles.
+fn numbers_of<H: Serialize>(handles: &H) -> Result<HashSet<RawFd>, ForkError> {
+    let measure = || postcard::experimental::serialized_size(handles);
+    let (encoded, luggage) = travel::encode(usize::MAX, measure);
+    encoded.map_err(|_| ForkError::Handles)?;
+    Ok(luggage.descriptors.iter().map(|file| file.as_raw_fd()).collect())
+}

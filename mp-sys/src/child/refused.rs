@@ -1,0 +1,48 @@
+//! Why there is no child.
+
+use rustix::io::Errno;
+
+use crate::OsError;
+
+/// Why there is no child. Nothing has happened then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForkError {
+    /// Other threads run in this process: a child would inherit what they hold, without the threads that release it.
+    ///
+    /// Inside `#[test]` there is always a second thread: declare the test binary with `harness = false`, and call
+    /// `fork` from its `main`. In a program, fork before threads are started.
+    #[error(
+        "fork with {0} other thread(s) running: fork before starting threads (a #[test] always has one: use `harness = false`)"
+    )]
+    OtherThreads(usize),
+    /// The calling thread holds locks of this library: drop the guards first.
+    #[error("fork while the calling thread holds {0} lock(s): drop the guards first")]
+    GuardHeld(usize),
+    /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
+    #[error("the limit of processes is reached")]
+    OutOfProcesses,
+    /// There is no memory for another process.
+    #[error("no memory for another process")]
+    OutOfMemory,
+    /// There is no free descriptor for the child's handle.
+    #[error("no free file descriptor for the child's handle")]
+    OutOfDescriptors,
+    /// The handles for the child cannot be listed: a value among them refuses to be encoded.
+    #[error("a value among the handles refuses to be encoded")]
+    Handles,
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to fork: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<Errno> for ForkError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::AGAIN => Self::OutOfProcesses,
+            Errno::NOMEM => Self::OutOfMemory,
+            Errno::MFILE | Errno::NFILE => Self::OutOfDescriptors,
+            other => Self::System(other.into()),
+        }
+    }
+}
