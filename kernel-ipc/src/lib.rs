@@ -10,6 +10,7 @@ pub mod limits;
 mod message;
 pub mod pipe;
 mod queue;
+mod wait;
 
 pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
@@ -19,3 +20,4 @@ pub use queue::{
     Batch, CreateError, FailedTask, GetError, Iter, JoinableQueue, LockRefused, MAX_DELIVERIES_DEFAULT,
     PutError, PutManyError, Queue, SimpleQueue, Task,
 };
+pub use wait::wait;

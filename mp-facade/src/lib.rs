@@ -18,7 +18,7 @@ pub use start::fork_with::fork_with;
 
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{
-    Connection, Descriptor, NoPipe, Receiver, RecvError, SendError, Sender, duplex, limits, pipe,
+    Connection, Descriptor, NoPipe, Receiver, RecvError, SendError, Sender, duplex, limits, pipe, wait,
 };
 #[cfg(feature = "shm")]
 pub use shm_core::{

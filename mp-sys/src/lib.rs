@@ -9,8 +9,8 @@
 //! | [`identity`] | who am I, and is that other one still alive |
 //! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
-//! | [`deadline`], [`futex`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
 //! | [`word`] | the words that protocols are made of: real ones, and those of models |
+//! | [`deadline`], [`futex`], [`ready`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
 //! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
 //! | [`named`] | segments with a name, for programs that are not each other's children |
 //! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
@@ -55,6 +55,7 @@ pub mod memory;
 pub mod named;
 mod os_error;
 pub mod payload;
+pub mod ready;
 pub mod reentrant;
 #[expect(unsafe_code, reason = "atomics and copies at checked offsets of a mapping")]
 pub mod region;

@@ -5,6 +5,7 @@ use mp_sys::testing::tests;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
+    more_sources_than_descriptors_are_an_error,
     no_descriptor_left_to_receive_one,
     no_descriptor_left_for_a_pipe_or_a_long_message,
     too_many_descriptors_under_way,
@@ -22,6 +23,15 @@ fn null() -> Descriptor {
 /// Takes every free descriptor.
 fn take_all() -> Vec<std::fs::File> {
     std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+fn more_sources_than_descriptors_are_an_error() {
+    limit_descriptors(64);
+    let (tx, rx) = pipe::<u8>().unwrap();
+    tx.send(&1).unwrap();
+    let sources = |count: usize| -> Vec<&dyn std::os::fd::AsFd> { vec![&rx; count] };
+    assert_eq!(kernel_ipc::wait(&sources(64), std::time::Duration::ZERO).unwrap().len(), 64);
+    assert_eq!(kernel_ipc::wait(&sources(65), std::time::Duration::ZERO).unwrap_err().raw_os_error(), 22);
 }
 
 fn no_descriptor_left_to_receive_one() {

@@ -7,3 +7,4 @@ mod limits;
 mod model;
 mod pipes;
 mod travel;
+mod waits;

@@ -6,8 +6,10 @@ mod handles;
 mod results;
 mod starts;
 mod travel;
+mod waits;
 
 fn main() -> std::process::ExitCode {
-    let tests = [ends::TESTS, handles::TESTS, results::TESTS, starts::TESTS, travel::TESTS].concat();
+    let tests =
+        [ends::TESTS, handles::TESTS, results::TESTS, starts::TESTS, travel::TESTS, waits::TESTS].concat();
     mp_sys::testing::runner::main(&tests, mp::release_unused_memory)
 }

@@ -6,7 +6,6 @@
 #[cfg(all(loom, test))]
 mod models;
 mod rounds;
-
 mod travel;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};

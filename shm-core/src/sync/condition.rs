@@ -9,7 +9,6 @@
 #[cfg(all(loom, test))]
 mod models;
 mod places;
-
 mod travel;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
