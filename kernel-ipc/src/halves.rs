@@ -232,7 +232,7 @@ macro_rules! is_an_end {
         }
 
         impl<$($param),+> serde::Serialize for $type<$($param),+> {
-            /// Inside a message only: see [`pipe`](crate::pipe). The sender keeps its own handle.
+            /// Inside a message only: see [`pipe`](crate::pipe()). The sender keeps its own handle.
             fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 let index = travel::pack(self.endpoint.file()).map_err(serde::ser::Error::custom)?;
                 (index, [$(self.$print),+]).serialize(serializer)

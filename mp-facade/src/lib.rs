@@ -18,7 +18,9 @@ pub use start::fork_with::fork_with;
 
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{
-    Connection, Descriptor, NoPipe, Receiver, RecvError, SendError, Sender, duplex, limits, pipe, wait,
+    Batch, Connection, CreateError, Descriptor, FailedTask, GetError, Iter as QueueIter, JoinableQueue,
+    LockRefused, MAX_DELIVERIES_DEFAULT, NoPipe, PutError, PutManyError, Queue, Receiver, RecvError,
+    SendError, Sender, SimpleQueue, Task, duplex, limits, pipe, wait,
 };
 #[cfg(feature = "shm")]
 pub use shm_core::{

@@ -4,7 +4,7 @@
 //! this process uses those bytes, which is what lets the modules above hand out references.
 //!
 //! An object in a chunk can be sent to another process, or to this one. Then several spans lie over the same bytes; the
-//! chunk's [`directory`] sees to it that all of them are used as the same kind of object. A span that was sent is never
+//! chunk's directory sees to it that all of them are used as the same kind of object. A span that was sent is never
 //! handed out again.
 //!
 //! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk

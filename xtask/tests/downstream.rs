@@ -64,6 +64,17 @@ fn shm_core_alone() {
 }
 
 #[test]
+fn kernel_ipc_alone() {
+    let path = workspace().join("kernel-ipc");
+    let main = "fn main() {\n    let queue = kernel_ipc::JoinableQueue::new().unwrap();\n    \
+                queue.put(&42_u32).unwrap();\n    println!(\"{}\", queue.get().unwrap().done());\n    \
+                queue.join().unwrap();\n}\n";
+    let user = user_crate(&format!("kernel-ipc = {{ path = {path:?} }}"), main);
+    assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
+    assert_eq!(own_crates(user.path()), ["kernel-ipc", "mp-sys"]);
+}
+
+#[test]
 fn the_facade_without_tiers_starts_processes_only() {
     let path = workspace().join("mp-facade");
     let main = "fn main() {\n    println!(\"{}\", mp::fork(|| 6 * 7).unwrap().join().unwrap());\n}\n";
@@ -80,5 +91,5 @@ fn the_facade_with_its_default_features() {
                 mp::fork(|| total.fetch_add(42)).unwrap().join().unwrap();\n    println!(\"{}\", total.load());\n}\n";
     let user = user_crate(&format!("mp = {{ package = \"mp-facade\", path = {path:?} }}"), main);
     assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
-    assert_eq!(own_crates(user.path()), ["mp-facade", "mp-sys", "shm-core"]);
+    assert_eq!(own_crates(user.path()), ["kernel-ipc", "mp-facade", "mp-sys", "shm-core"]);
 }
