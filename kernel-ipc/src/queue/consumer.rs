@@ -120,6 +120,7 @@ impl Consumer<'_> {
             self.held.store_word(SEGMENT, to.segment.start);
             crash::point();
             self.held.store_word(SEGMENT_END, to.segment.end);
+            crash::point();
         }
         self.ring.add_bytes(TAKEN_BYTES, bytes);
         left_segment

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::futex::SLICE;
 use mp_sys::memory::MemoryError;
@@ -365,6 +366,7 @@ impl Core {
     pub(super) fn close(&self, patience: Patience) -> Result<(), Refused> {
         let producer = self.ring.produce(patience)?;
         self.half_word(CLOSED).store(1, Ordering::SeqCst);
+        crash::point();
         self.signal(&producer);
         drop(producer);
         for bell in [FILLED_BELL, DRAINED_BELL] {

@@ -19,6 +19,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
+use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::futex::{self, Slept};
 
@@ -39,6 +40,7 @@ pub(super) fn ring(bell: &AtomicU32) {
 #[cold]
 fn wake_one(bell: &AtomicU32) {
     if bell.swap(QUIET, Ordering::SeqCst) != QUIET {
+        crash::point();
         futex::wake(bell, 1);
     }
 }
@@ -55,6 +57,7 @@ pub(super) fn ring_for_all(bell: &AtomicU32) {
 #[cold]
 pub(super) fn pass_on(bell: &AtomicU32, more: impl FnOnce() -> bool) {
     bell.store(WANTED, Ordering::SeqCst);
+    crash::point();
     fence(Ordering::SeqCst);
     if more() {
         wake_one(bell);

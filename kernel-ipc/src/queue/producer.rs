@@ -87,6 +87,7 @@ impl Producer<'_> {
             self.held.store_word(SEGMENT, place.segment.start);
             crash::point();
             self.held.store_word(SEGMENT_END, place.segment.end);
+            crash::point();
         }
         self.ring.add_bytes(PUT_BYTES, end.saturating_sub(place.at));
     }

@@ -166,6 +166,7 @@ impl Ring {
     pub(super) fn add_bytes(&self, at: u64, bytes: u64) {
         if let Some(word) = self.region.word(at) {
             word.store(word.load(Ordering::Relaxed).wrapping_add(bytes), Ordering::Release);
+            crash::point();
         }
     }
 

@@ -256,6 +256,7 @@ impl Producer<'_> {
     fn count_reserved(&self, change: impl FnOnce(u64) -> u64) {
         let bytes = change(self.held.load_word(RESERVED));
         self.held.store_word(RESERVED, bytes);
+        crash::point();
         self.ring.region.count_reserved(bytes.saturating_add(RING_START));
     }
 
@@ -331,6 +332,7 @@ pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
     let mut free: Option<Segment> = None;
     let mut reserved = 0_u64;
     held.store_word(FREE, 0);
+    crash::point();
     for segment in all(ring, held.load_word(SEGMENTS_END).min(ring.end())) {
         let segment = segment?;
         if linked.contains(&segment.start) {
@@ -351,6 +353,7 @@ pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
         }
     }
     held.store_word(RESERVED, reserved);
+    crash::point();
     Ok(())
 }
 

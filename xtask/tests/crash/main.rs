@@ -17,6 +17,8 @@ mod condition;
 mod creation;
 mod locks;
 mod points;
+mod queue;
+mod queue_points;
 mod report;
 mod signals;
 mod stores;
@@ -86,6 +88,29 @@ cells! {
     array_every_point_of_write: points::ARRAY_WRITE;
     value_every_point_of_taking_over: points::VALUE_TAKE_OVER;
     array_every_point_of_taking_over: points::ARRAY_TAKE_OVER;
+    queue_mid_put: queue::MID_PUT;
+    queue_mid_put_many: queue::MID_PUT_MANY;
+    queue_mid_get: queue::MID_GET;
+    queue_mid_grow: queue::MID_GROW;
+    queue_waiter: queue::WAITER;
+    queue_just_woken: queue::JUST_WOKEN;
+    queue_waiter_for_room: queue::FULL_WAITER;
+    queue_every_point_of_put: queue_points::PUT;
+    queue_every_point_of_put_many: queue_points::PUT_MANY;
+    queue_every_point_of_grow: queue_points::GROW;
+    queue_every_point_of_next_segment: queue_points::GO_ON;
+    queue_every_point_of_get: queue_points::GET;
+    queue_every_point_of_get_many: queue_points::GET_MANY;
+    queue_every_point_of_shrink: queue_points::SHRINK;
+    queue_every_point_while_polled: queue_points::POLLED;
+    queue_every_point_of_close: queue_points::CLOSE;
+    queue_every_point_of_taking_over: queue_points::TAKE_OVER;
+    joinable_queue_worker: queue::JOINABLE_WORKER;
+    joinable_queue_holder: queue::JOINABLE_HOLDER;
+    joinable_queue_every_point_of_get: queue_points::LEASE;
+    joinable_queue_every_point_of_done: queue_points::DONE;
+    joinable_queue_every_point_of_requeue: queue_points::REQUEUE;
+    joinable_queue_every_point_of_look: queue_points::LOOK;
 }
 
 fn main() -> ExitCode {

@@ -8,7 +8,7 @@ use mp_sys::testing::{ended, eventually, hang, kill, spawn};
 use crate::cell::{Outcome, define_cells};
 
 /// No operation has this many points: a test that never gets through has lost its way.
-const POINTS_MAX: u64 = 100;
+const POINTS_MAX: u64 = 500;
 
 /// Runs `operation` in a child that dies at its first point, then in one that dies at its second, … until one survives.
 /// `before` prepares each round, `after` looks at what is left and says whether it is in order.

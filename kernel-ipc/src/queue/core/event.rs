@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
+use mp_sys::crash;
 use mp_sys::robust::Patience;
 
 use crate::queue::core::Core;
@@ -25,7 +26,9 @@ impl Core {
     pub(super) fn signal(&self, producer: &Producer<'_>) {
         if !self.is_unarmed() && producer.held.load_word(SIGNALLED) == 0 {
             self.make_readable();
+            crash::point();
             producer.held.store_word(SIGNALLED, 1);
+            crash::point();
         }
     }
 
@@ -40,6 +43,7 @@ impl Core {
         };
         if self.ring.len() == 0 && !self.may_have_returned() && !self.is_closed() {
             producer.held.store_word(SIGNALLED, 0);
+            crash::point();
             let mut count = [0; 8];
             // EAGAIN: it was not readable.
             let _read = rustix::io::read(self.event.as_fd(), &mut count);
