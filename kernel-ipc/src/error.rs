@@ -4,18 +4,20 @@
 //! |---|---|
 //! | [`SendError`] | sending on a pipe or a connection |
 //! | [`RecvError`] | receiving from one |
+//! | [`ListenError`], [`AcceptError`], [`ConnectError`] | connections by name |
 //! | [`NoPipe`] | taking a descriptor for an end of a pipe |
 //!
 //! What was not sent still belongs to the caller, since values are sent by reference. Bytes that are no value of the
 //! expected type come with the error.
 
 use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 
 pub use mp_sys::OsError;
 pub use mp_sys::memory::MemoryError;
 
-use crate::limits::{DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
 
 /// Why a message was not sent. Nothing of it is in the pipe then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +111,106 @@ pub enum RecvError {
     #[error("the kernel refuses to receive: {0}")]
     System(#[source] OsError),
 }
+
+/// Why nobody listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The name is empty, longer than [`ADDRESS_BYTES_MAX`] bytes, or has a NUL in it.
+    #[error("a name has 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
+    BadName,
+    /// Somebody listens under this name.
+    #[error("somebody listens under this name")]
+    Exists,
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to listen: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<io::Error> for ListenError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::AddrInUse { Self::Exists } else { Self::System(error.into()) }
+    }
+}
+
+/// Why there is no connection yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// Nobody has connected (`try_accept` only).
+    #[error("nobody has connected")]
+    Empty,
+    /// Nobody had connected until the timeout.
+    #[error("nobody had connected until the timeout")]
+    TimedOut,
+    /// The kernel refused; `EMFILE` for want of a free descriptor.
+    #[error("the kernel refuses to accept: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error.into())
+    }
+}
+
+impl From<OsError> for AcceptError {
+    fn from(error: OsError) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Why there is no connection to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// As [`ListenError::BadName`].
+    #[error("a name has 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
+    BadName,
+    /// Nobody listens under this name.
+    #[error("nobody listens under this name")]
+    NotFound,
+    /// The listener did not accept until the timeout.
+    #[error("the listener did not accept until the timeout")]
+    TimedOut,
+    /// The listener has another key, or one where this side has none.
+    #[error("the listener has another key")]
+    Unauthorised,
+    /// The listener sends or receives other types.
+    #[error("the listener sends or receives other types")]
+    WrongType,
+    /// A process of another user has this name.
+    #[error("a process of another user has this name")]
+    OtherUser,
+    /// The listener went away, or gave this handshake up.
+    #[error("the listener closed the connection")]
+    Closed,
+    /// Whoever has the name is no listener of this library.
+    #[error("whoever has this name is no listener of this library")]
+    Malformed,
+    /// The kernel refused; `EMFILE` for want of a free descriptor.
+    #[error("the kernel refuses to connect: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::NotFound,
+            _ => Self::System(error.into()),
+        }
+    }
+}
+
+impl From<OsError> for ConnectError {
+    fn from(error: OsError) -> Self {
+        // The other side closed while we were speaking.
+        if error.raw_os_error() == EPIPE { Self::Closed } else { Self::System(error) }
+    }
+}
+
+/// `EPIPE`, the same on every architecture of Linux.
+const EPIPE: i32 = 32;
 
 /// A descriptor that is no end of a pipe.
 #[derive(Debug, thiserror::Error)]

@@ -186,7 +186,7 @@ macro_rules! receives {
 macro_rules! is_an_end {
     ($type:ident<$($param:ident),+>, $kind:literal, [$($print:ident = $of:ident),+]) => {
         impl<$($param),+> $type<$($param),+> {
-            fn over(endpoint: Endpoint) -> Self {
+            pub(crate) fn over(endpoint: Endpoint) -> Self {
                 Self { endpoint, $($print: message::print_of::<$of>(),)+ values: PhantomData }
             }
 

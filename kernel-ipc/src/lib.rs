@@ -2,19 +2,26 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod address;
 pub mod connection;
 mod descriptor;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod halves;
+mod handshake;
 pub mod limits;
+pub mod listener;
 mod message;
 pub mod pipe;
 mod queue;
 mod wait;
 
+pub use address::Address;
 pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
-pub use error::{MemoryError, NoPipe, OsError, RecvError, SendError};
+pub use error::{AcceptError, ConnectError, ListenError, MemoryError, NoPipe, OsError, RecvError, SendError};
+pub use listener::{Listener, connect, connect_timeout};
 pub use pipe::{Receiver, Sender, pipe};
 pub use queue::{
     Batch, CreateError, FailedTask, GetError, Iter, JoinableQueue, LockRefused, MAX_DELIVERIES_DEFAULT,

@@ -1,5 +1,7 @@
 //! Every limit of this crate, with its unit and its reason. Each is tested at the limit and one above it.
 
+use std::time::Duration;
+
 /// Bytes of the longest encoded message. A longer one is refused by its sender, and by a receiver before it takes memory
 /// for it: what is longer than 256 MiB belongs in shared memory, whose handle fits into any message.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
@@ -23,3 +25,11 @@ pub const CAPACITY_MAX: usize = (1 << 32) - 1;
 /// time. Sizes are counted in powers of two from 64 bytes on; of tasks over 64 KiB there are fewer, since their room is
 /// limited to 4 GiB for each size.
 pub const TASKS_MAX: usize = 1 << 16;
+/// Bytes of a listener's name: a socket's address has 108, and a few are ours.
+pub const ADDRESS_BYTES_MAX: usize = 100;
+
+/// The longest that a handshake may take, from the moment when the listener sees it: nobody honest needs more.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Handshakes that one listener has half done. One more ends the oldest, so that silent peers keep nobody out.
+pub const HANDSHAKES_MAX: usize = 64;

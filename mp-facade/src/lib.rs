@@ -18,9 +18,10 @@ pub use start::fork_with::fork_with;
 
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{
-    Batch, Connection, CreateError, Descriptor, FailedTask, GetError, Iter as QueueIter, JoinableQueue,
-    LockRefused, MAX_DELIVERIES_DEFAULT, NoPipe, PutError, PutManyError, Queue, Receiver, RecvError,
-    SendError, Sender, SimpleQueue, Task, duplex, limits, pipe, wait,
+    AcceptError, Address, Batch, ConnectError, Connection, CreateError, Descriptor, FailedTask, GetError,
+    Iter as QueueIter, JoinableQueue, ListenError, Listener, LockRefused, MAX_DELIVERIES_DEFAULT, NoPipe,
+    PutError, PutManyError, Queue, Receiver, RecvError, SendError, Sender, SimpleQueue, Task, connect,
+    connect_timeout, duplex, limits, pipe, wait,
 };
 #[cfg(feature = "shm")]
 pub use shm_core::{

@@ -18,6 +18,7 @@
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`socket`] | packets between processes, with descriptors inside |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
+//! | [`handoff`] | an end handed over through a stream that two strangers have |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
@@ -47,6 +48,7 @@ pub mod deadline;
 #[expect(unsafe_code, reason = "atfork handlers and the page that a fork wipes")]
 pub mod fork;
 pub mod futex;
+pub mod handoff;
 pub mod identity;
 #[expect(unsafe_code, reason = "references into memory that a held lock protects")]
 pub mod locked;

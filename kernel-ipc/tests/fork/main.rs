@@ -4,9 +4,10 @@
 
 mod ends;
 mod kills;
+mod names;
 mod shortage;
 
 fn main() -> std::process::ExitCode {
-    let tests = [ends::TESTS, kills::TESTS, shortage::TESTS].concat();
+    let tests = [ends::TESTS, kills::TESTS, names::TESTS, shortage::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }

@@ -1,9 +1,12 @@
 //! Public behaviour within one process.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::print_stdout, reason = "a test says its seed")]
 
 mod bad_input;
 mod errors;
+mod fuzz;
 mod limits;
+mod listeners;
 mod model;
 mod pipes;
 mod travel;

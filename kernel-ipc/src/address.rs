@@ -1,0 +1,70 @@
+//! Where a listener is found: a name, and a key that both sides must have.
+
+use std::fmt;
+
+use crate::limits::ADDRESS_BYTES_MAX;
+
+/// The name that a listener has, and optionally a key.
+///
+/// Names are those of local sockets, in the kernel's namespace and not in the file system: a name ends with its listener,
+/// however that ends, and nothing is left behind. Processes of other users are refused, and so are listeners of other
+/// users. The key, if there is one, is proved by both sides and never sent.
+///
+/// # Examples
+/// ```
+/// use kernel_ipc::Address;
+///
+/// let open = Address::from("jobs");
+/// let secret = Address::new("jobs").key("correct horse battery staple");
+/// assert_eq!(format!("{secret:?}"), r#"Address { name: "jobs", key: true }"#);
+/// # drop(open);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    name: String,
+    key: Vec<u8>,
+}
+
+impl Address {
+    /// The address of this name, without a key.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), key: Vec::new() }
+    }
+
+    /// The same name with a key, which the other side must have as well. An empty key is none.
+    #[doc(alias = "authkey")]
+    #[must_use]
+    pub fn key(self, key: impl AsRef<[u8]>) -> Self {
+        Self { key: key.as_ref().to_vec(), ..self }
+    }
+
+    /// The name, if it can be one.
+    pub(crate) fn checked_name(&self) -> Option<&str> {
+        let fits = (1..=ADDRESS_BYTES_MAX).contains(&self.name.len());
+        (fits && !self.name.contains('\0')).then_some(&self.name)
+    }
+
+    pub(crate) fn key_bytes(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl From<&str> for Address {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Address {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+impl fmt::Debug for Address {
+    /// Shows whether there is a key, and not which.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("name", &self.name).field("key", &!self.key.is_empty()).finish()
+    }
+}

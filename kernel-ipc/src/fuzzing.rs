@@ -1,0 +1,73 @@
+//! Entry points for fuzzers: what a peer may send, as bytes. Each returns, whatever it is given; a panic is a finding.
+//!
+//! They are no part of the interface: everything here may change.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use mp_sys::handoff::say;
+use mp_sys::{payload, travel};
+
+use crate::handshake::{Connecting, Listening, Next, Terms};
+use crate::{Connection, Descriptor, Receiver, RecvError, Sender, pipe};
+
+/// Plain data.
+type Data = (Option<bool>, String, Result<u8, i64>);
+/// Ends of every kind.
+type Ends = (Option<Sender<u8>>, Option<Receiver<String>>, Option<Connection<u8, u8>>);
+/// A type with everything that a message may hold.
+type Anything = (Vec<Data>, Vec<Ends>, Vec<Descriptor>);
+
+/// Receives the input as packets, each with its length in two bytes before it and perhaps a descriptor; then what an honest
+/// peer sends must arrive.
+///
+/// # Panics
+/// If it does not: that is a finding.
+pub fn frames(input: &[u8]) {
+    let Ok((tx, rx)) = pipe::<Anything>() else { return };
+    let sealed = payload::seal(&[input]).ok();
+    let mut rest = input;
+    while let Some((head, more)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_le_bytes(*head) & 0x0fff).min(more.len());
+        let (packet, more) = more.split_at(length);
+        rest = more;
+        let descriptor = sealed.as_ref().filter(|_| head[1] & 0x80 != 0).map(AsFd::as_fd);
+        // An empty packet cannot be told from the end, and a full pipe is emptied below.
+        if !packet.is_empty() && say(&tx, packet, descriptor).is_ok() {
+            let received =
+                if head[1] & 0x40 == 0 { rx.try_recv().map(drop) } else { rx.try_recv_bytes().map(drop) };
+            assert!(!matches!(received, Err(RecvError::Closed)), "a packet ended the stream");
+        }
+    }
+    let honest = tx.try_send_bytes(b"honest").is_ok();
+    assert!(honest && rx.try_recv_bytes().as_deref() == Ok(b"honest"), "an honest message arrives");
+}
+
+/// Decodes the input as a value, beside one descriptor of each kind.
+pub fn value(input: &[u8]) {
+    let Ok((tx, rx)) = pipe::<u8>() else { return };
+    let copies = [tx.as_fd(), rx.as_fd()].map(|file| file.try_clone_to_owned());
+    let files: Vec<OwnedFd> = copies.into_iter().flatten().chain(payload::seal(&[input]).ok()).collect();
+    let decode = || postcard::take_from_bytes::<Anything>(input).map(|(value, _)| value);
+    drop(travel::decode(files, decode));
+}
+
+/// Says the input to both sides of a handshake, in pieces of the length in its first byte.
+///
+/// # Panics
+/// If a side agrees, which only the key lets it: that is a finding.
+pub fn handshake(input: &[u8]) {
+    let Some((piece, said)) = input.split_first() else { return };
+    let terms = Terms { key: b"a key that the input cannot know", sends: 1, receives: 2 };
+    let mut listening = Listening::new([3; 32]);
+    let (mut connecting, _) = Connecting::new(terms, [4; 32]);
+    let ended = |next: Next| match next {
+        Next::Wait | Next::Say(_) => false,
+        Next::Refuse(..) => true,
+        Next::Agree(_) => panic!("a side agreed without the key"),
+    };
+    let (mut first, mut second) = (false, false);
+    for bytes in said.chunks(usize::from(*piece).max(1)) {
+        first = first || ended(listening.hear(terms, bytes));
+        second = second || ended(connecting.hear(terms, bytes));
+    }
+}

@@ -1,0 +1,260 @@
+//! The handshake of a listener and who connects to it, without a socket: bytes in, bytes out.
+//!
+//! | step | who | bytes | what |
+//! |---|---|---|---|
+//! | hello | connecting | 64 | magic number; its nonce; the types that it sends and receives; zeros |
+//! | challenge | listening | 48 | magic number; a verdict on the types; the listener's nonce |
+//! | proof | connecting | 32 | HMAC over "connecting", both nonces and both types |
+//! | verdict | listening | 40 | the verdict; HMAC over "listening" and the same. With it comes one end of a fresh connection |
+//!
+//! Both sides prove that they have the key, neither sends it, and a proof is good for these two nonces and this direction
+//! only. Without a key both prove the empty one. The connecting side goes first, so that a stranger who connects learns
+//! nothing that depends on the key. A step has a fixed length: there is no length to lie about, and a peer that says more
+//! than its step, or anything else, is refused.
+//!
+//! Source: the challenge of Python's `multiprocessing.connection`, whose two sides may use MD5.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+const MAGIC: [u8; 8] = *b"mp-conn1";
+const NONCE: usize = 32;
+const PROOF: usize = 32;
+const HELLO: usize = 64;
+const CHALLENGE: usize = 48;
+const VERDICT: usize = 40;
+/// The longest step: what a side needs room for.
+pub(crate) const STEP_BYTES_MAX: usize = HELLO;
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It does not speak this protocol.
+    Malformed,
+    /// It sends or receives other types.
+    WrongType,
+    /// It has another key.
+    Unauthorised,
+}
+
+impl Refusal {
+    fn to_byte(refused: Option<Self>) -> u8 {
+        match refused {
+            None => 0,
+            Some(Self::Malformed) => 1,
+            Some(Self::WrongType) => 2,
+            Some(Self::Unauthorised) => 3,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Result<(), Self> {
+        match byte {
+            0 => Ok(()),
+            2 => Err(Self::WrongType),
+            3 => Err(Self::Unauthorised),
+            _ => Err(Self::Malformed),
+        }
+    }
+}
+
+/// What both sides must agree on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) key: &'a [u8],
+    /// What the listening side sends.
+    pub(crate) sends: u64,
+    /// What the listening side receives.
+    pub(crate) receives: u64,
+}
+
+impl Terms<'_> {
+    fn mac(&self, who: &[u8], connecting: &[u8; NONCE], listening: &[u8; NONCE]) -> Option<Hmac<Sha256>> {
+        // HMAC takes keys of any length.
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key).ok()?;
+        mac.update(who);
+        mac.update(connecting);
+        mac.update(listening);
+        mac.update(&self.sends.to_le_bytes());
+        mac.update(&self.receives.to_le_bytes());
+        Some(mac)
+    }
+}
+
+/// Collects the bytes of one step, however they come.
+#[derive(Debug)]
+struct Inbox {
+    bytes: [u8; STEP_BYTES_MAX],
+    len: usize,
+}
+
+impl Inbox {
+    const fn new() -> Self {
+        Self { bytes: [0; STEP_BYTES_MAX], len: 0 }
+    }
+
+    /// The step, once it is all there; more than that is refused.
+    fn take<const STEP: usize>(&mut self, more: &[u8]) -> Result<Option<[u8; STEP]>, Refusal> {
+        let end = self.len.saturating_add(more.len());
+        if end > STEP {
+            return Err(Refusal::Malformed);
+        }
+        let place = self.bytes.get_mut(self.len..end).ok_or(Refusal::Malformed)?;
+        place.copy_from_slice(more);
+        self.len = end;
+        if end < STEP {
+            return Ok(None);
+        }
+        self.len = 0;
+        Ok(self.bytes.first_chunk().copied())
+    }
+}
+
+/// What a side does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It waits for more bytes.
+    Wait,
+    /// It says this, and waits.
+    Say(Vec<u8>),
+    /// Both agree. The listening side says this with the end of the connection; the connecting side says nothing.
+    Agree(Vec<u8>),
+    /// It says this, if anything, and ends.
+    Refuse(Vec<u8>, Refusal),
+}
+
+/// The listening side.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    inbox: Inbox,
+    nonce: [u8; NONCE],
+    /// The other side's nonce, once it said hello.
+    connecting: Option<[u8; NONCE]>,
+}
+
+impl Listening {
+    pub(crate) fn new(nonce: [u8; NONCE]) -> Self {
+        Self { inbox: Inbox::new(), nonce, connecting: None }
+    }
+
+    /// What to do now that these bytes came.
+    pub(crate) fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
+        match self.connecting {
+            None => self.hear_hello(terms, bytes),
+            Some(connecting) => self.hear_proof(terms, connecting, bytes),
+        }
+    }
+
+    fn hear_hello(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
+        let hello: [u8; HELLO] = match self.inbox.take(bytes) {
+            Ok(Some(hello)) => hello,
+            Ok(None) => return Next::Wait,
+            Err(refusal) => return self.challenge(Some(refusal)),
+        };
+        let Some((nonce, sends, receives)) = parse_hello(&hello) else {
+            return self.challenge(Some(Refusal::Malformed));
+        };
+        if (sends, receives) != (terms.receives, terms.sends) {
+            return self.challenge(Some(Refusal::WrongType));
+        }
+        self.connecting = Some(nonce);
+        self.challenge(None)
+    }
+
+    fn challenge(&self, refused: Option<Refusal>) -> Next {
+        let verdict = [Refusal::to_byte(refused), 0, 0, 0, 0, 0, 0, 0];
+        let bytes = [&MAGIC[..], &verdict, &self.nonce].concat();
+        match refused {
+            None => Next::Say(bytes),
+            Some(refusal) => Next::Refuse(bytes, refusal),
+        }
+    }
+
+    fn hear_proof(&mut self, terms: Terms<'_>, connecting: [u8; NONCE], bytes: &[u8]) -> Next {
+        let refuse = |refusal| {
+            let mut verdict = vec![0; VERDICT];
+            verdict.splice(..1, [Refusal::to_byte(Some(refusal))]);
+            Next::Refuse(verdict, refusal)
+        };
+        let proof: [u8; PROOF] = match self.inbox.take(bytes) {
+            Ok(Some(proof)) => proof,
+            Ok(None) => return Next::Wait,
+            Err(refusal) => return refuse(refusal),
+        };
+        let expected = terms.mac(b"connecting", &connecting, &self.nonce);
+        let own = terms.mac(b"listening", &connecting, &self.nonce);
+        // Compared in constant time.
+        let is_proved = expected.is_some_and(|expected| expected.verify_slice(&proof).is_ok());
+        match own.filter(|_| is_proved) {
+            Some(own) => Next::Agree([&[0; 8][..], &own.finalize().into_bytes()].concat()),
+            None => refuse(Refusal::Unauthorised),
+        }
+    }
+}
+
+fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
+    let (magic, rest) = hello.split_first_chunk()?;
+    let (nonce, rest) = rest.split_first_chunk()?;
+    let (sends, rest) = rest.split_first_chunk()?;
+    let (receives, zeros) = rest.split_first_chunk()?;
+    let is_hello = *magic == MAGIC && zeros.iter().all(|byte| *byte == 0);
+    is_hello.then(|| (*nonce, u64::from_le_bytes(*sends), u64::from_le_bytes(*receives)))
+}
+
+/// The connecting side.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    inbox: Inbox,
+    nonce: [u8; NONCE],
+    /// The other side's nonce, once it challenged.
+    listening: Option<[u8; NONCE]>,
+}
+
+impl Connecting {
+    /// The side, and what it says first.
+    pub(crate) fn new(terms: Terms<'_>, nonce: [u8; NONCE]) -> (Self, Vec<u8>) {
+        let types = [terms.receives.to_le_bytes(), terms.sends.to_le_bytes()].concat();
+        let hello = [&MAGIC[..], &nonce, &types, &[0; 8]].concat();
+        (Self { inbox: Inbox::new(), nonce, listening: None }, hello)
+    }
+
+    /// What to do now that these bytes came.
+    pub(crate) fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
+        let next = match self.listening {
+            None => self.hear_challenge(terms, bytes),
+            Some(listening) => self.hear_verdict(terms, listening, bytes),
+        };
+        next.unwrap_or_else(|refusal| Next::Refuse(Vec::new(), refusal))
+    }
+
+    fn hear_challenge(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Result<Next, Refusal> {
+        let Some(challenge) = self.inbox.take::<CHALLENGE>(bytes)? else { return Ok(Next::Wait) };
+        let (magic, rest) = challenge.split_first_chunk().ok_or(Refusal::Malformed)?;
+        let (verdict, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
+        let nonce = rest.first_chunk().ok_or(Refusal::Malformed)?;
+        if *magic != MAGIC {
+            return Err(Refusal::Malformed);
+        }
+        Refusal::from_byte(verdict[0])?;
+        let proof = terms.mac(b"connecting", &self.nonce, nonce).ok_or(Refusal::Malformed)?;
+        self.listening = Some(*nonce);
+        Ok(Next::Say(proof.finalize().into_bytes().to_vec()))
+    }
+
+    fn hear_verdict(
+        &mut self,
+        terms: Terms<'_>,
+        listening: [u8; NONCE],
+        bytes: &[u8],
+    ) -> Result<Next, Refusal> {
+        let Some(verdict) = self.inbox.take::<VERDICT>(bytes)? else { return Ok(Next::Wait) };
+        let (verdict, proof) = verdict.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
+        Refusal::from_byte(verdict[0])?;
+        let expected = terms.mac(b"listening", &self.nonce, &listening).ok_or(Refusal::Malformed)?;
+        // Compared in constant time.
+        expected.verify_slice(proof).map_err(|_| Refusal::Unauthorised)?;
+        Ok(Next::Agree(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Both sides in one process, byte by byte and with every change.
+
+use super::*;
+
+const TERMS: Terms<'static> = Terms { key: b"key", sends: 1, receives: 2 };
+
+/// Runs both sides until both agree or one refuses: first the listening side's end, then the connecting side's.
+/// `tamper` may change what is said, given the number of the step.
+fn meet(
+    listens: Terms<'_>,
+    connects: Terms<'_>,
+    tamper: impl Fn(usize, &mut Vec<u8>),
+) -> (Result<(), Refusal>, Result<(), Refusal>) {
+    let mut listening = Listening::new([7; NONCE]);
+    let (mut connecting, mut said) = Connecting::new(connects, [9; NONCE]);
+    let mut outcomes = (Err(Refusal::Malformed), Err(Refusal::Malformed));
+    for step in 0..4 {
+        tamper(step, &mut said);
+        let is_listener = step % 2 == 0;
+        let next =
+            if is_listener { listening.hear(listens, &said) } else { connecting.hear(connects, &said) };
+        let mine = if is_listener { &mut outcomes.0 } else { &mut outcomes.1 };
+        match next {
+            Next::Wait => return outcomes,
+            Next::Say(bytes) => said = bytes,
+            Next::Agree(bytes) => {
+                *mine = Ok(());
+                said = bytes;
+            }
+            Next::Refuse(bytes, refusal) => {
+                *mine = Err(refusal);
+                if bytes.is_empty() {
+                    return outcomes;
+                }
+                said = bytes;
+            }
+        }
+    }
+    outcomes
+}
+
+fn as_said(_: usize, _: &mut Vec<u8>) {}
+
+#[test]
+fn equal_terms_agree() {
+    assert_eq!(meet(TERMS, TERMS, as_said), (Ok(()), Ok(())));
+    let none = Terms { key: b"", ..TERMS };
+    assert_eq!(meet(none, none, as_said), (Ok(()), Ok(())));
+}
+
+#[test]
+fn another_key_or_type_is_told_to_both() {
+    for key in [&b""[..], b"Key", b"key "] {
+        let refused = Err(Refusal::Unauthorised);
+        assert_eq!(meet(TERMS, Terms { key, ..TERMS }, as_said), (refused, refused));
+    }
+    let refused = Err(Refusal::WrongType);
+    assert_eq!(meet(TERMS, Terms { sends: 3, ..TERMS }, as_said), (refused, refused));
+    assert_eq!(meet(TERMS, Terms { sends: 2, receives: 1, ..TERMS }, as_said), (refused, refused));
+}
+
+#[test]
+fn no_changed_bit_gets_through() {
+    for step in 0..4 {
+        for bit in 0..STEP_BYTES_MAX * 8 {
+            let flip = |now: usize, said: &mut Vec<u8>| {
+                if let Some(byte) = said.get_mut(bit / 8).filter(|_| now == step) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            };
+            let (listening, connecting) = meet(TERMS, TERMS, flip);
+            let reached = bit < [HELLO, CHALLENGE, PROOF, VERDICT][step] * 8;
+            // Seven bytes of each verdict are not looked at.
+            let ignored =
+                (step == 1 && (9 * 8..16 * 8).contains(&bit)) || (step == 3 && (8..64).contains(&bit));
+            let agreed = listening.is_ok() && connecting.is_ok();
+            assert_eq!(agreed, !reached || ignored, "step {step}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn bytes_may_come_one_by_one_and_no_more_than_the_step() {
+    let mut listening = Listening::new([7; NONCE]);
+    let (_, hello) = Connecting::new(TERMS, [9; NONCE]);
+    let (last, first) = hello.split_last().unwrap();
+    for byte in first {
+        assert_eq!(listening.hear(TERMS, &[*byte]), Next::Wait);
+    }
+    assert!(matches!(listening.hear(TERMS, &[*last]), Next::Say(_)));
+    assert!(matches!(listening.hear(TERMS, &[0; PROOF + 1]), Next::Refuse(_, Refusal::Malformed)));
+    let mut listening = Listening::new([7; NONCE]);
+    let both = [hello, vec![0; PROOF]].concat();
+    assert!(matches!(listening.hear(TERMS, &both), Next::Refuse(_, Refusal::Malformed)));
+}
+
+#[test]
+fn a_proof_of_one_side_is_none_of_the_other() {
+    let reflected = |step: usize, said: &mut Vec<u8>| {
+        if step == 3 {
+            let own = TERMS.mac(b"connecting", &[9; NONCE], &[7; NONCE]).unwrap();
+            *said = [&[0; 8][..], &own.finalize().into_bytes()].concat();
+        }
+    };
+    assert_eq!(meet(TERMS, TERMS, reflected).1, Err(Refusal::Unauthorised));
+}

@@ -1,0 +1,117 @@
+//! The connecting side.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use interprocess::ConnectWaitMode;
+use interprocess::local_socket::ConnectOptions;
+use interprocess::os::unix::uds_local_socket::Stream;
+use mp_sys::adaptive::Budget;
+use mp_sys::deadline::Deadline;
+use mp_sys::handoff::{Heard, hear, is_same_user, nonce, say};
+use mp_sys::ready;
+use mp_sys::socket::Endpoint;
+
+use super::name_of;
+use crate::address::Address;
+use crate::connection::Connection;
+use crate::error::ConnectError;
+use crate::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
+use crate::message::print_of;
+
+/// Between two tries while the listener's queue is full.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
+
+/// Connects to the listener of this address, waiting until it accepts.
+///
+/// # Errors
+/// [`ConnectError::NotFound`] if nobody listens under this name; [`ConnectError::Unauthorised`] for another key,
+/// [`ConnectError::WrongType`] for other types.
+///
+/// # Fork safety
+/// A forked child has the connection too.
+///
+/// # Source
+/// Python's `multiprocessing.connection.Client`.
+///
+/// # Examples
+/// ```
+/// let error = kernel_ipc::connect::<u32, u32>("a name that nobody has").unwrap_err();
+/// assert_eq!(error, kernel_ipc::ConnectError::NotFound);
+/// ```
+#[doc(alias = "Client")]
+pub fn connect<S, R>(address: impl Into<Address>) -> Result<Connection<S, R>, ConnectError> {
+    connect_until(&address.into(), Deadline::NEVER)
+}
+
+/// As [`connect`], waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+///
+/// # Errors
+/// [`ConnectError::TimedOut`] if the listener did not accept until then; else as [`connect`].
+pub fn connect_timeout<S, R>(
+    address: impl Into<Address>,
+    timeout: Duration,
+) -> Result<Connection<S, R>, ConnectError> {
+    connect_until(&address.into(), Deadline::after(timeout))
+}
+
+fn connect_until<S, R>(address: &Address, deadline: Deadline) -> Result<Connection<S, R>, ConnectError> {
+    let stream = reach(address, deadline)?;
+    if !is_same_user(stream.as_fd()) {
+        return Err(ConnectError::OtherUser);
+    }
+    // What we send, the listener receives.
+    let terms = Terms { key: address.key_bytes(), sends: print_of::<R>(), receives: print_of::<S>() };
+    let (mut side, hello) = Connecting::new(terms, nonce()?);
+    say(stream.as_fd(), &hello, None)?;
+    let budget = Budget::new();
+    let mut descriptor: Option<OwnedFd> = None;
+    loop {
+        let mut bytes = [0; STEP_BYTES_MAX];
+        let next = match hear(stream.as_fd(), &mut bytes)? {
+            Heard::Bytes(len, arrived) => {
+                descriptor = arrived.or(descriptor);
+                side.hear(terms, bytes.get(..len).unwrap_or_default())
+            }
+            // The listener ended, or it ended this handshake: too slow, or it has no descriptor for us.
+            Heard::End => return Err(ConnectError::Closed),
+            Heard::Nothing if deadline.has_passed() => return Err(ConnectError::TimedOut),
+            Heard::Nothing => {
+                ready::readable(&[stream.as_fd()], &budget, deadline)?;
+                continue;
+            }
+        };
+        match next {
+            Next::Wait => {}
+            Next::Say(bytes) => say(stream.as_fd(), &bytes, None)?,
+            Next::Refuse(_, Refusal::WrongType) => return Err(ConnectError::WrongType),
+            Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
+            Next::Refuse(_, Refusal::Malformed) => return Err(ConnectError::Malformed),
+            Next::Agree(_) => {
+                let endpoint = descriptor.and_then(|descriptor| Endpoint::of(descriptor).ok());
+                return endpoint.map(Connection::over).ok_or(ConnectError::Malformed);
+            }
+        }
+    }
+}
+
+/// Opens the stream. The kernel refuses while the listener's queue is full, and cannot be waited on for that.
+fn reach(address: &Address, deadline: Deadline) -> Result<Stream, ConnectError> {
+    let name = name_of(address).ok_or(ConnectError::BadName)?;
+    let options =
+        ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
+    loop {
+        match options.connect_sync_as() {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if deadline.has_passed() {
+                    return Err(ConnectError::TimedOut);
+                }
+                std::thread::sleep(TRY_AGAIN_AFTER.min(deadline.remaining()));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Connections by name within one process.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use kernel_ipc::limits::{ADDRESS_BYTES_MAX, HANDSHAKES_MAX};
+use kernel_ipc::{
+    AcceptError, Address, ConnectError, Connection, Descriptor, ListenError, Listener, connect,
+    connect_timeout,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(3);
+
+fn name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{number}", mp_sys::deadline::now_nanos())
+}
+
+/// Both sides of one connection.
+#[expect(clippy::type_complexity, reason = "both outcomes are looked at")]
+fn meet<S: Send, R: Send>(
+    listener: &Listener<S, R>,
+    address: Address,
+) -> (Result<Connection<S, R>, AcceptError>, Result<Connection<R, S>, ConnectError>) {
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| connect_timeout(address, LONG));
+        (listener.accept_timeout(LONG), connecting.join().unwrap())
+    })
+}
+
+/// A stream to the name that says what it likes.
+fn stranger(name: &str) -> UnixStream {
+    let address = SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
+    let stream = UnixStream::connect_addr(&address).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream
+}
+
+#[test]
+fn values_and_descriptors_go_both_ways() {
+    let name = name();
+    let listener = Listener::<u32, Descriptor>::bind(&*name).unwrap();
+    let (here, there) = meet(&listener, Address::new(name));
+    let (here, there) = (here.unwrap(), there.unwrap());
+    drop(listener);
+    here.send(&7).unwrap();
+    assert_eq!(there.recv(), Ok(7));
+    there.send(&std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+    assert!(here.recv().is_ok());
+    drop(there);
+    assert!(here.recv().is_err());
+}
+
+#[test]
+fn names() {
+    let name = name();
+    assert_eq!(connect::<u8, u8>(&*name).unwrap_err(), ConnectError::NotFound);
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    assert_eq!(Listener::<u8, u8>::bind(&*name).unwrap_err(), ListenError::Exists);
+    drop(listener);
+    drop(Listener::<u8, u8>::bind(&*name).unwrap());
+    for bad in [String::new(), "a\0b".to_owned(), "x".repeat(ADDRESS_BYTES_MAX + 1)] {
+        assert_eq!(Listener::<u8, u8>::bind(bad.clone()).unwrap_err(), ListenError::BadName);
+        assert_eq!(connect::<u8, u8>(bad).unwrap_err(), ConnectError::BadName);
+    }
+    let longest = format!("{name:x<0$}", ADDRESS_BYTES_MAX);
+    let listener = Listener::<u8, u8>::bind(&*longest).unwrap();
+    assert!(meet(&listener, Address::new(longest)).1.is_ok());
+}
+
+#[test]
+fn nobody_comes() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    assert_eq!(listener.try_accept().unwrap_err(), AcceptError::Empty);
+    assert_eq!(listener.accept_timeout(SHORT).unwrap_err(), AcceptError::TimedOut);
+    assert_eq!(connect_timeout::<u8, u8>(&*name, SHORT).unwrap_err(), ConnectError::TimedOut);
+    assert_eq!(
+        listener.accept_timeout(SHORT).unwrap_err(),
+        AcceptError::TimedOut,
+        "who gave up is not accepted"
+    );
+}
+
+#[test]
+fn the_key_and_the_types_must_fit() {
+    let name = name();
+    let listener = Listener::<u8, u16>::bind(Address::new(&name).key("secret")).unwrap();
+    let refused = |address: Address| {
+        std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| connect_timeout::<u16, u8>(address, LONG).map(drop));
+            while !connecting.is_finished() {
+                assert!(listener.accept_timeout(SHORT).is_err());
+            }
+            connecting.join().unwrap()
+        })
+    };
+    assert_eq!(refused(Address::new(&name)), Err(ConnectError::Unauthorised));
+    assert_eq!(refused(Address::new(&name).key("Secret")), Err(ConnectError::Unauthorised));
+    let wrong_type = std::thread::scope(|scope| {
+        let connecting =
+            scope.spawn(|| connect_timeout::<u8, u16>(Address::new(&name).key("secret"), LONG).map(drop));
+        while !connecting.is_finished() {
+            assert!(listener.accept_timeout(SHORT).is_err());
+        }
+        connecting.join().unwrap()
+    });
+    assert_eq!(wrong_type, Err(ConnectError::WrongType));
+    let (here, there) = meet(&listener, Address::new(&name).key("secret"));
+    here.unwrap().send(&1).unwrap();
+    assert_eq!(there.unwrap().recv(), Ok(1));
+}
+
+#[test]
+fn silent_and_hostile_peers_delay_nobody() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    let silent: Vec<UnixStream> = (0..20).map(|_| stranger(&name)).collect();
+    let mut garbage = stranger(&name);
+    garbage.write_all(&[0xff; 64]).unwrap();
+    let mut endless = stranger(&name);
+    endless.write_all(&vec![7; 100_000]).unwrap();
+    drop(stranger(&name));
+    let started = mp_sys::deadline::now_nanos();
+    let (here, there) = meet(&listener, Address::new(&name));
+    here.unwrap().send(&5).unwrap();
+    assert_eq!(there.unwrap().recv(), Ok(5));
+    // Long before a silent peer's time is over.
+    assert!(mp_sys::deadline::now_nanos() - started < 4_000_000_000);
+    // Garbage is told, and the stream ends.
+    let mut answer = Vec::new();
+    garbage.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer[8], 1, "malformed");
+    drop(silent);
+}
+
+#[test]
+fn one_handshake_too_many_ends_the_oldest() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..HANDSHAKES_MAX {
+        silent.push(stranger(&name));
+        assert!(listener.try_accept().is_err());
+    }
+    silent[0].set_nonblocking(true).unwrap();
+    let still_open = |stream: &mut UnixStream| stream.read(&mut [0]).is_err();
+    assert!(still_open(&mut silent[0]));
+    silent.push(stranger(&name));
+    assert!(listener.try_accept().is_err());
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "it was ended");
+    silent[1].set_nonblocking(true).unwrap();
+    assert!(still_open(&mut silent[1]));
+    assert!(meet(&listener, Address::new(&name)).1.is_ok());
+}
+
+#[test]
+fn a_name_that_somebody_else_has() {
+    let name = name();
+    let address = SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
+    let other = UnixListener::bind_addr(&address).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n HTTP/1.1 400 Bad Request"[..], b""] {
+                let (mut stream, _) = other.accept().unwrap();
+                stream.write_all(answer).unwrap();
+                // Until the other side has read and gone.
+                drop(stream.read(&mut [0; 64]));
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                drop(stream.read(&mut [0; 64]));
+            }
+        });
+        assert_eq!(connect_timeout::<u8, u8>(&*name, LONG).unwrap_err(), ConnectError::Malformed);
+        assert_eq!(connect_timeout::<u8, u8>(&*name, LONG).unwrap_err(), ConnectError::Closed);
+    });
+}
+
+#[test]
+fn a_listener_can_be_waited_for() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    let (_tx, rx) = kernel_ipc::pipe::<u8>().unwrap();
+    let sources: [&dyn AsFd; 2] = [&rx, &listener];
+    assert!(kernel_ipc::wait(&sources, SHORT).unwrap().is_empty());
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| connect_timeout::<u8, u8>(&*name, LONG).map(drop));
+        assert_eq!(kernel_ipc::wait(&sources, LONG).unwrap(), [1]);
+        listener.accept_timeout(LONG).unwrap();
+        connecting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn several_threads_accept() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    std::thread::scope(|scope| {
+        let accepting: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| listener.accept_timeout(LONG).map(drop))).collect();
+        let connecting: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| connect_timeout::<u8, u8>(&*name, LONG).map(drop))).collect();
+        accepting.into_iter().for_each(|side| side.join().unwrap().unwrap());
+        connecting.into_iter().for_each(|side| side.join().unwrap().unwrap());
+    });
+}
