@@ -31,6 +31,8 @@ page!(processes, "../guide/processes.md");
 #[cfg(doctest)]
 page!(inherit, "../guide/inherit.md");
 #[cfg(doctest)]
+page!(pipes, "../guide/pipes.md");
+#[cfg(doctest)]
 page!(crashes, "../guide/crashes.md");
 #[cfg(doctest)]
 page!(limits, "../guide/limits.md");

@@ -1,6 +1,6 @@
 //! Connections by name, for programs that are not each other's children.
 //!
-//! A [`Listener`] has a name; [`connect`] finds it there. Both sides check that the other is of the same user, that types
+//! A [`Listener`] has a name; [`connect()`] finds it there. Both sides check that the other is of the same user, that types
 //! fit, and, if the [`Address`] has one, that the other has the key. Then the listening side hands one end of a fresh
 //! connection over, so what both get is a [`Connection`] like any other: messages are whole, descriptors and shared objects
 //! travel in them, and the listener can go.

@@ -16,6 +16,7 @@ mod cell;
 mod condition;
 mod creation;
 mod locks;
+mod pipe;
 mod points;
 mod queue;
 mod queue_points;
@@ -82,6 +83,10 @@ cells! {
     raw_array_mid_write: stores::RAW_ARRAY_MID_WRITE;
     arena_mid_create: creation::ARENA_MID_CREATE;
     child_mid_result: creation::CHILD_MID_RESULT;
+    pipe_mid_send: pipe::MID_SEND;
+    pipe_waiter_for_room: pipe::FULL;
+    pipe_mid_recv: pipe::MID_RECV;
+    pipe_just_woken: pipe::JUST_WOKEN;
     value_every_point_of_set: points::VALUE_SET;
     value_every_point_of_update: points::VALUE_UPDATE;
     array_every_point_of_set: points::ARRAY_SET;
