@@ -13,7 +13,7 @@ use clap::Args;
 use crate::workspace::Cargo;
 
 /// The packages that have models.
-const PACKAGES: [&str; 2] = ["mp-sys", "shm-core"];
+const PACKAGES: [&str; 3] = ["mp-sys", "shm-core", "kernel-ipc"];
 /// Enough for every mistake that was made on purpose, and for those that were not.
 const PREEMPTIONS: u8 = 2;
 

@@ -17,45 +17,53 @@
 //!
 //! There are no counts of sleepers, so those who were killed in their sleep cost one needless system call at most.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+#[cfg(all(loom, test))]
+mod models;
+
+use std::sync::atomic::{Ordering, fence};
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::futex::{self, Slept};
+use mp_sys::word::Word32;
 
 /// See the table above.
 const QUIET: u32 = 0;
 /// See the table above.
 const WANTED: u32 = 1;
+/// Everybody.
+const ALL: u32 = i32::MAX.unsigned_abs();
 
 /// To be called after a change that somebody may wait for, made by a sequentially consistent operation: wakes one sleeper,
 /// if any.
 #[inline]
-pub(super) fn ring(bell: &AtomicU32) {
+pub(super) fn ring(bell: &impl Word32) {
     if bell.load(Ordering::SeqCst) != QUIET {
         wake_one(bell);
     }
 }
 
 #[cold]
-fn wake_one(bell: &AtomicU32) {
-    if bell.swap(QUIET, Ordering::SeqCst) != QUIET {
+fn wake_one(bell: &impl Word32) {
+    if bell.exchange(WANTED, QUIET).is_ok() {
         crash::point();
-        futex::wake(bell, 1);
+        bell.wake(1);
     }
 }
 
-/// To be called after the queue was closed: wakes all.
-pub(super) fn ring_for_all(bell: &AtomicU32) {
-    fence(Ordering::SeqCst);
-    bell.store(QUIET, Ordering::SeqCst);
-    futex::wake(bell, u32::MAX >> 1);
+/// To be called after a change that all who sleep have to see: wakes all.
+pub(super) fn ring_for_all(bell: &impl Word32) {
+    if bell.load(Ordering::SeqCst) != QUIET {
+        bell.store(QUIET, Ordering::SeqCst);
+        crash::point();
+        bell.wake(ALL);
+    }
 }
 
-/// To be called by one that slept and has what it waited for: others may sleep still. `more` says whether there is
-/// something left for them.
+/// To be called by one that slept, when it is done with what it woke up for: others may sleep still. `more` says whether
+/// there is something left for them.
 #[cold]
-pub(super) fn pass_on(bell: &AtomicU32, more: impl FnOnce() -> bool) {
+pub(super) fn pass_on(bell: &impl Word32, more: impl FnOnce() -> bool) {
     bell.store(WANTED, Ordering::SeqCst);
     crash::point();
     fence(Ordering::SeqCst);
@@ -66,13 +74,13 @@ pub(super) fn pass_on(bell: &AtomicU32, more: impl FnOnce() -> bool) {
 
 /// Sleeps until the bell rings, for one slice at most and not past `deadline`; not at all if `ready` is so already.
 #[cold]
-pub(super) fn sleep(bell: &AtomicU32, ready: impl Fn() -> bool, deadline: Deadline) -> Slept {
+pub(super) fn sleep(bell: &impl Word32, ready: impl Fn() -> bool, deadline: Deadline) -> Slept {
     bell.store(WANTED, Ordering::SeqCst);
     fence(Ordering::SeqCst);
     if ready() {
         return Slept::Changed;
     }
-    let slept = futex::wait_slice(bell, WANTED, deadline);
+    let slept = bell.sleep(WANTED, deadline);
     // A quiet bell: somebody was woken and is on the way, perhaps on a busy machine.
     if slept == Slept::SliceEnded && bell.load(Ordering::SeqCst) == WANTED && ready() {
         futex::count_late_wait();

@@ -176,10 +176,7 @@ impl Core {
     fn say_finished(&self, leases: &Leases) {
         // While there are items, more will be finished, and the last one says so.
         if self.ring.len() == 0 {
-            let bell = self.half_word(leases.finished_bell());
-            if bell.load(Ordering::SeqCst) != 0 {
-                doorbell::ring_for_all(bell);
-            }
+            doorbell::ring_for_all(self.half_word(leases.finished_bell()));
             if self.is_closed() {
                 // Who waits for a task that may come back need not wait any more.
                 doorbell::ring_for_all(self.half_word(FILLED_BELL));
