@@ -20,7 +20,7 @@ use std::sync::Arc;
 use mp_sys::named::fingerprint;
 use mp_sys::payload::{self, Payload, PayloadError};
 use mp_sys::robust::Patience;
-use mp_sys::socket::{Endpoint, HEAD_BYTES, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
+use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::travel::{self, TravelError};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -55,18 +55,19 @@ struct Form {
 }
 
 impl Form {
-    const IN_FILE: u8 = 1;
+    const IN_FILE: u32 = 1;
+    const IS_VALUE: u32 = 2;
 
-    fn to_head(self) -> [u8; HEAD_BYTES] {
-        let flags = u8::from(self.in_file) | u8::from(self.print != 0) << 1;
-        let [a, b, c, d, e, f, g, h] = self.print.to_ne_bytes();
-        [flags, 0, 0, 0, a, b, c, d, e, f, g, h]
+    #[inline]
+    fn to_head(self) -> Head {
+        let in_file = if self.in_file { Self::IN_FILE } else { 0 };
+        let is_value = if self.print == 0 { 0 } else { Self::IS_VALUE };
+        Head { word: in_file | is_value, long: self.print }
     }
 
-    fn from_head(head: [u8; HEAD_BYTES]) -> Option<Self> {
-        let [flags, 0, 0, 0, print @ ..] = head else { return None };
-        let print = u64::from_ne_bytes(print);
-        let form = Self { in_file: flags & Self::IN_FILE != 0, print };
+    #[inline]
+    fn from_head(head: Head) -> Option<Self> {
+        let form = Self { in_file: head.word & Self::IN_FILE != 0, print: head.long };
         (form.to_head() == head).then_some(form)
     }
 }
@@ -128,6 +129,7 @@ pub(crate) fn send_value<T: Serialize>(
 }
 
 /// Sends plain bytes.
+#[inline]
 pub(crate) fn send_bytes(endpoint: &Endpoint, bytes: &[u8], patience: Patience) -> Result<(), SendError> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(SendError::TooLarge { found: bytes.len() });
@@ -214,6 +216,7 @@ pub(crate) fn recv_value<T: DeserializeOwned>(
 }
 
 /// Receives plain bytes.
+#[inline]
 pub(crate) fn recv_bytes(endpoint: &Endpoint, patience: Patience) -> Result<Vec<u8>, RecvError> {
     recv(endpoint, patience, |form, bytes, _| {
         let bytes = bytes.into_vec();
@@ -222,6 +225,7 @@ pub(crate) fn recv_bytes(endpoint: &Endpoint, patience: Patience) -> Result<Vec<
 }
 
 /// Receives plain bytes into `into`, and gives their number.
+#[inline]
 pub(crate) fn recv_bytes_into(
     endpoint: &Endpoint,
     into: &mut [u8],
@@ -343,9 +347,8 @@ mod tests {
             }
         }
         let good = Form { in_file: false, print: 7 }.to_head();
-        for (at, value) in [(0, 4), (0, 0), (1, 1), (3, 9)] {
-            let mut bad = good;
-            bad[at] = value;
+        for word in [0, 1, 4, 6, 0x0102, 0x0900_0002] {
+            let bad = Head { word, ..good };
             assert_eq!(Form::from_head(bad), None, "{bad:?}");
         }
     }

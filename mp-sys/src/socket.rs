@@ -12,7 +12,7 @@
 //!   | 2 | the CPU that the sender ran on, plus one; 0 for unknown |
 //!   | 3 | the number of descriptors in the packet |
 //!
-//!   Then come [`HEAD_BYTES`] bytes whose meaning is the tier's, and the body.
+//!   Then come the two numbers of the tier's [`Head`], and the body.
 //! - **Waiting is adaptive** (see [`crate::adaptive`]): a receiver spins while the newest packet came from another CPU, and
 //!   sleeps in the kernel at once when it came from its own. It sleeps in slices of [`SLICE`]: the kernel wakes one of
 //!   several receivers, and if that one is killed before it looks, the others would sleep beside a packet.
@@ -39,10 +39,8 @@ use crate::adaptive::{Budget, current_cpu};
 use crate::deadline::Deadline;
 use crate::robust::Patience;
 
-/// Bytes of a packet's head that the tier has for itself.
-pub const HEAD_BYTES: usize = 12;
 /// Bytes before a packet's body: those of this module, and the tier's.
-pub const OVERHEAD_BYTES: usize = PROLOGUE_BYTES + HEAD_BYTES;
+pub const OVERHEAD_BYTES: usize = PROLOGUE_BYTES + size_of::<u32>() + size_of::<u64>();
 /// Descriptors that the kernel takes in one packet (`SCM_MAX_FD`).
 pub const DESCRIPTORS_MAX: usize = 253;
 /// The longest that a sleeper goes without looking itself.
@@ -86,11 +84,20 @@ pub enum ReceiveFailure {
     System(OsError),
 }
 
+/// What the tier says of a packet: two numbers, since arrays would be put together and taken apart on every way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The first four bytes, little-endian.
+    pub word: u32,
+    /// The other eight.
+    pub long: u64,
+}
+
 /// A packet that arrived. Its body lies in the buffer that the caller gave, from [`OVERHEAD_BYTES`] on.
 #[derive(Debug)]
 pub struct Received {
     /// The tier's part of the head.
-    pub head: [u8; HEAD_BYTES],
+    pub head: Head,
     /// Bytes of the body, which may be more than the buffer had room for.
     pub body_len: usize,
     /// The descriptors, closed on exec.
@@ -168,14 +175,18 @@ impl Endpoint {
     #[inline]
     pub fn send(
         &self,
-        head: [u8; HEAD_BYTES],
+        head: Head,
         packet: &mut [u8],
         rest: &[u8],
         descriptors: &[BorrowedFd<'_>],
         patience: Patience,
     ) -> Result<(), SendFailure> {
-        if let Some(place) = packet.get_mut(PROLOGUE_BYTES..OVERHEAD_BYTES) {
-            place.copy_from_slice(&head);
+        if let Some((_, places)) = packet.split_first_chunk_mut::<PROLOGUE_BYTES>()
+            && let Some((word, places)) = places.split_first_chunk_mut()
+            && let Some(long) = places.first_chunk_mut()
+        {
+            *word = head.word.to_le_bytes();
+            *long = head.long.to_ne_bytes();
         }
         let Patience::Until(deadline) = patience else {
             return self.try_send(packet, rest, descriptors);

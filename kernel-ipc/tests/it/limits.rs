@@ -73,8 +73,7 @@ fn a_file_above_the_limit_is_refused_before_memory_is_taken() {
     let seals = rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&file, seals).unwrap();
     let endpoint = mp_sys::socket::Endpoint::of(tx.as_fd().try_clone_to_owned().unwrap()).unwrap();
-    let mut head = [0; mp_sys::socket::HEAD_BYTES];
-    head[0] = 1;
+    let head = mp_sys::socket::Head { word: 1, long: 0 };
     let mut packet = [0; mp_sys::socket::OVERHEAD_BYTES];
     endpoint.send(head, &mut packet, &[], &[file.as_fd()], mp_sys::robust::Patience::None).unwrap();
     assert_eq!(rx.recv_bytes(), Err(RecvError::TooLarge { found: length }));

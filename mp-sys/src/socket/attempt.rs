@@ -11,7 +11,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
-use super::{DESCRIPTORS_MAX, MAGIC, OVERHEAD_BYTES, ReceiveFailure, Received, SendFailure, VERSION};
+use super::{DESCRIPTORS_MAX, Head, MAGIC, OVERHEAD_BYTES, ReceiveFailure, Received, SendFailure, VERSION};
 use crate::adaptive::current_cpu;
 
 /// Whether the call may sleep, for a slice.
@@ -130,9 +130,12 @@ fn parse(
     descriptors: Vec<OwnedFd>,
 ) -> Result<(Received, u8), ReceiveFailure> {
     // What a short packet did not write is what the buffer held before: its length is looked at below.
-    let Some(&[magic, version, cpu, count, ref head @ ..]) = packet.first_chunk::<OVERHEAD_BYTES>() else {
+    let Some(&[magic, version, cpu, count, a, b, c, d, ref long @ ..]) =
+        packet.first_chunk::<OVERHEAD_BYTES>()
+    else {
         return Err(ReceiveFailure::System(Errno::INVAL.into()));
     };
+    let head = Head { word: u32::from_le_bytes([a, b, c, d]), long: u64::from_ne_bytes(*long) };
     let Some(body_len) = bytes.checked_sub(OVERHEAD_BYTES) else {
         return Err(ReceiveFailure::Malformed("it ends in its head"));
     };
@@ -149,5 +152,5 @@ fn parse(
     if descriptors.len() != usize::from(count) {
         return Err(ReceiveFailure::Malformed("its descriptors are not as many as it says"));
     }
-    Ok((Received { head: *head, body_len, descriptors }, cpu))
+    Ok((Received { head, body_len, descriptors }, cpu))
 }

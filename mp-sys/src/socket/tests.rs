@@ -6,7 +6,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 
 use super::*;
 
-const HEAD: [u8; HEAD_BYTES] = [7; HEAD_BYTES];
+const HEAD: Head = Head { word: 0x0102_0304, long: 7 };
 const NOW: Patience = Patience::None;
 
 fn within_a_second() -> Patience {

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mp_sys::deadline::Deadline;
 use mp_sys::robust::Patience;
-use mp_sys::socket::{Ended, Endpoint, HEAD_BYTES, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
+use mp_sys::socket::{Ended, Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::testing::{PATIENCE, spawn, succeeded};
 
 fn send(endpoint: &Endpoint, patience: Patience) -> Result<(), SendFailure> {
-    endpoint.send([0; HEAD_BYTES], &mut [0; OVERHEAD_BYTES], &[], &[], patience)
+    endpoint.send(Head { word: 0, long: 0 }, &mut [0; OVERHEAD_BYTES], &[], &[], patience)
 }
 
 fn receive(endpoint: &Endpoint, patience: Patience) -> Result<(), ReceiveFailure> {
