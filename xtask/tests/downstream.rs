@@ -66,9 +66,10 @@ fn shm_core_alone() {
 #[test]
 fn kernel_ipc_alone() {
     let path = workspace().join("kernel-ipc");
-    let main = "fn main() {\n    let queue = kernel_ipc::JoinableQueue::new().unwrap();\n    \
-                queue.put(&42_u32).unwrap();\n    println!(\"{}\", queue.get().unwrap().done());\n    \
-                queue.join().unwrap();\n}\n";
+    let main = "fn main() {\n    let (tx, rx) = kernel_ipc::pipe::<u32>().unwrap();\n    \
+                let queue = kernel_ipc::JoinableQueue::new().unwrap();\n    queue.put(&42_u32).unwrap();\n    \
+                tx.send(&queue.get().unwrap().done()).unwrap();\n    queue.join().unwrap();\n    \
+                println!(\"{}\", rx.recv().unwrap());\n}\n";
     let user = user_crate(&format!("kernel-ipc = {{ path = {path:?} }}"), main);
     assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
     assert_eq!(own_crates(user.path()), ["kernel-ipc", "mp-sys"]);
