@@ -2,6 +2,8 @@
 //!
 //! They are no part of the interface: everything here may change.
 
+mod seeds;
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use mp_sys::handoff::say;
@@ -9,6 +11,25 @@ use mp_sys::{payload, travel};
 
 use crate::handshake::{Connecting, Listening, Next, Terms};
 use crate::{Connection, Descriptor, Receiver, RecvError, Sender, pipe};
+
+/// One way in: a name, the function, and inputs that are right.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is called.
+    pub name: &'static str,
+    /// Runs it over one input.
+    pub run: fn(&[u8]),
+    /// Inputs as an honest peer would make them, to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All ways in.
+pub const ENTRIES: [Entry; 4] = [
+    Entry { name: "frames", run: frames, seeds: seeds::frames },
+    Entry { name: "value", run: value, seeds: seeds::value },
+    Entry { name: "handshake", run: handshake, seeds: seeds::handshake },
+    Entry { name: "ring", run: ring, seeds: seeds::ring },
+];
 
 /// Plain data.
 type Data = (Option<bool>, String, Result<u8, i64>);
@@ -70,4 +91,12 @@ pub fn handshake(input: &[u8]) {
         first = first || ended(listening.hear(terms, bytes));
         second = second || ended(connecting.hear(terms, bytes));
     }
+}
+
+/// Writes the input into the memory of queues, and uses them in between.
+///
+/// # Panics
+/// As the operations must not: that is a finding.
+pub fn ring(input: &[u8]) {
+    crate::queue::fuzz::ring(input);
 }

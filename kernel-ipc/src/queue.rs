@@ -19,6 +19,7 @@ mod consumer;
 mod core;
 mod doorbell;
 mod error;
+pub(crate) mod fuzz;
 mod handle;
 mod item;
 mod iter;

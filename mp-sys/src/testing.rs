@@ -15,8 +15,10 @@ use crate::child::{ChildProcess, Ended, ForkAnyway, fork, fork_anyway};
 use crate::deadline::{Deadline, now_nanos};
 
 pub mod leaks;
+mod mutator;
 pub mod runner;
 
+pub use self::mutator::Mutator;
 pub use crate::tests;
 
 /// The longest that a test waits for anything.

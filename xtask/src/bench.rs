@@ -1,8 +1,8 @@
-//! `cargo xtask bench` and `cargo xtask crash`: fronts for two targets of this package.
+//! `cargo xtask bench`, `crash` and `fuzz`: fronts for three targets of this package.
 //!
 //! A binary cannot use dev-dependencies, and only as dev-dependencies may this package reach the library crates. So the
-//! measuring is done by `benches/speed.rs` and `tests/crash.rs`, both with a `main` of their own, and these commands
-//! build and run them. With `--json` nothing else may stand on stdout; cargo reports on stderr, and we print nothing.
+//! measuring is done by `benches/speed`, `tests/crash` and `tests/fuzz.rs`, each with a `main` of its own, and these
+//! commands build and run them. With `--json` nothing else may stand on stdout; cargo reports on stderr, and we print nothing.
 
 use clap::Args;
 
@@ -39,6 +39,20 @@ pub(crate) struct CrashOptions {
     pub(crate) cells: Vec<String>,
 }
 
+/// What `cargo xtask fuzz` takes, and passes on.
+#[derive(Args, Default)]
+pub(crate) struct FuzzOptions {
+    /// Time for each entry.
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The entries to run; all without.
+    #[arg(value_name = "ENTRY")]
+    pub(crate) entries: Vec<String>,
+}
+
 impl BenchOptions {
     pub(crate) fn command(&self) -> Cargo {
         Cargo::new("bench --package xtask --bench speed --locked --")
@@ -59,6 +73,15 @@ impl CrashOptions {
     }
 }
 
+impl FuzzOptions {
+    pub(crate) fn command(&self) -> Cargo {
+        Cargo::new("test --package xtask --release --locked --test fuzz -- --run")
+            .arguments(self.seconds.iter().flat_map(|seconds| ["--seconds".to_owned(), seconds.to_string()]))
+            .arguments(self.json.then_some("--json"))
+            .arguments(&self.entries)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +98,8 @@ mod tests {
                         value_lock_increment";
         assert_eq!(bench.command().to_string(), expected);
         let crash = CrashOptions { long: true, json: false, cells: vec!["value:mid_set".to_owned()] };
+        let fuzz = FuzzOptions { seconds: Some(3), json: true, entries: vec!["ring".to_owned()] };
+        assert!(fuzz.command().to_string().ends_with("--test fuzz -- --run --seconds 3 --json ring"));
         assert!(crash.command().to_string().ends_with("--test crash -- --matrix --long value:mid_set"));
     }
 
@@ -82,5 +107,6 @@ mod tests {
     fn nothing_is_passed_on_unasked() {
         assert!(BenchOptions::default().command().to_string().ends_with("--locked --"));
         assert!(CrashOptions::default().command().to_string().ends_with("-- --matrix"));
+        assert!(FuzzOptions::default().command().to_string().ends_with("-- --run"));
     }
 }

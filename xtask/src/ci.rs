@@ -10,11 +10,14 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::bench::{BenchOptions, CrashOptions};
+use crate::bench::{BenchOptions, CrashOptions, FuzzOptions};
 use crate::models::{self, ModelsOptions};
 use crate::step::{self, AfterFailure, Step, Work};
 use crate::tidy;
 use crate::workspace::{Cargo, Workspace};
+
+/// Time for each entry that is fuzzed.
+const FUZZ_SECONDS: u64 = 10;
 
 /// What `cargo xtask ci` takes.
 #[derive(Args, Default)]
@@ -70,6 +73,7 @@ fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
             work: Work::Cargo(vec![models::clippy(target), ModelsOptions::default().command(target)]),
         },
         cargo("crash", CrashOptions::default().command()),
+        cargo("fuzz", FuzzOptions { seconds: Some(FUZZ_SECONDS), ..FuzzOptions::default() }.command()),
         cargo("bench", BenchOptions { quick: true, ..BenchOptions::default() }.command()),
         cargo("test", Cargo::new("xtask test")),
     ]
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_name() {
-        assert_eq!(names(&Options::default()).unwrap().len(), 9);
+        assert_eq!(names(&Options::default()).unwrap().len(), 10);
         let from = Options { from: Some("bench".to_owned()), ..Options::default() };
         assert_eq!(names(&from).unwrap(), ["bench", "test"]);
         let only = Options { only: Some("tidy".to_owned()), ..Options::default() };

@@ -45,6 +45,8 @@ enum Command {
     Bench(bench::BenchOptions),
     /// Kill processes at every step of every protocol, and count what survived.
     Crash(bench::CrashOptions),
+    /// Give every function that takes bytes from peers inputs that are almost right.
+    Fuzz(bench::FuzzOptions),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Models(options) => options.command(workspace.target()).pass_through(&workspace),
         Command::Bench(options) => options.command().pass_through(&workspace),
         Command::Crash(options) => options.command().pass_through(&workspace),
+        Command::Fuzz(options) => options.command().pass_through(&workspace),
     }
 }
 

@@ -63,7 +63,8 @@ mod tests {
     fn models_are_built_apart() {
         let options = ModelsOptions { preemptions: 4, model: "condition::models".to_owned() };
         let expected = "RUSTFLAGS=\"--cfg loom\" LOOM_MAX_PREEMPTIONS=\"4\" cargo test --release --lib --locked \
-                        --package mp-sys --package shm-core --target-dir built/loom condition::models";
+                        --package mp-sys --package shm-core --package kernel-ipc --target-dir \
+                        built/loom condition::models";
         assert_eq!(options.command(Path::new("built")).to_string(), expected);
         assert!(clippy(Path::new("built")).to_string().contains("--target-dir built/loom -- -D warnings"));
     }

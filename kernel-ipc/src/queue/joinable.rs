@@ -65,7 +65,7 @@ pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 /// # }
 /// ```
 pub struct JoinableQueue<T> {
-    queue: Queue<T>,
+    pub(super) queue: Queue<T>,
 }
 
 impl<T> JoinableQueue<T> {
