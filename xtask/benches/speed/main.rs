@@ -16,6 +16,7 @@ mod pipes;
 mod placement;
 mod processes;
 mod python;
+mod queues;
 mod race;
 #[path = "../reference/reference.rs"] // a folder of its own: the only one here where `unsafe` may stand
 mod reference;
@@ -99,10 +100,18 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn all_rows() -> Vec<Row> {
-    [locks::rows(), memory::rows(), arrays::rows(), processes::rows(), waiting::rows(), pipes::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        locks::rows(),
+        memory::rows(),
+        arrays::rows(),
+        processes::rows(),
+        waiting::rows(),
+        pipes::rows(),
+        queues::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The rows that a name stands for: its own if there is one, else all that contain it.
