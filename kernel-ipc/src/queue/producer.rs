@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use mp_sys::crash;
 use mp_sys::locked::Held;
 
-use crate::queue::layout::{PUT_BYTES, Position, RECORD_HEADER_BYTES, SKIP, TAIL, record_bytes};
+use crate::queue::layout::{PUT_BYTES, Position, SKIP, TAIL, item_of, record_bytes};
 use crate::queue::ring::{Corrupt, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END};
 use crate::queue::segments::{self, Segment};
 
@@ -67,7 +67,7 @@ impl Producer<'_> {
         let at = place.at;
         let word = self.ring.region.word(at).ok_or(outside)?;
         word.store(header, Ordering::Relaxed);
-        if !self.ring.region.write(at.saturating_add(RECORD_HEADER_BYTES), item) {
+        if !self.ring.region.write(item_of(at, item.len()), item) {
             return Err(outside);
         }
         crash::point();

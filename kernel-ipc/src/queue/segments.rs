@@ -37,6 +37,8 @@ pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
 const SEGMENT_BYTES_MIN: u64 = 256 << 10;
 /// Bytes of the segments that a large queue grows by: reserving more at once would take too long for one `put`.
 const SEGMENT_BYTES_MAX: u64 = 4 << 20;
+/// Records of large items that a segment has room for at least, as far as segments may be as large.
+const RECORDS_MIN: u64 = 4;
 /// Bytes of segments without records that a queue keeps.
 pub(super) const KEPT_BYTES: u64 = 2 << 20;
 /// The same for a queue that grew within [`BREATH_NANOS`]: one that fills and empties with each time slice of its processes
@@ -180,7 +182,12 @@ impl Producer<'_> {
     /// Bytes of the segment that a record is given which needs `needed` bytes: a queue grows by a quarter, within bounds.
     fn growth(&self, needed: u64) -> u64 {
         let used = self.held.load_word(SEGMENTS_END).saturating_sub(RING_START);
-        let size = (used / 4).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(needed);
+        let mut size = (used / 4).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(needed);
+        let several = needed.saturating_mul(RECORDS_MIN);
+        if size < several && several <= SEGMENT_BYTES_MAX {
+            // Else a large part of each segment would stay unused, and the others would not stay in the cache.
+            size = several;
+        }
         size.checked_next_multiple_of(SEGMENT_ALIGN).unwrap_or(u64::MAX)
     }
 

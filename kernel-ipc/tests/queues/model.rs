@@ -108,7 +108,8 @@ impl Model {
     }
 
     fn record(size: usize) -> usize {
-        (size + 8).next_multiple_of(8)
+        let slack = if size < 4096 { 0 } else { 56 };
+        (size + 8 + slack).next_multiple_of(8)
     }
 
     fn has_room(&self, size: usize) -> bool {
