@@ -5,15 +5,23 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0-21 | process id (Linux allows at most 2^22) |
-//! | 22-47 | low bits of the inode of its pidfd, which is unique since boot (Linux 6.9); its start time before that |
-//! | 48-63 | 0: room for the number of a thread |
+//! | 22-47 | low bits of the inode of its pidfd, which is unique since boot (Linux 6.9); its start time before that; 0 if unknown |
+//! | 48-63 | its PID namespace: from the inode of that, 0 if unknown |
 //!
 //! So a process that got the id of a dead one is not taken for it. `kill(pid, 0)` would call a zombie alive and a byte
 //! lock falls off when any descriptor of its file is closed; a pidfd does neither: it turns readable at the death.
 //!
-//! Stamps mean nothing across PID namespaces: two processes there may share one, and a live process may not be found.
+//! # Other PID namespaces
+//! A process id names another process there, or nobody, so nothing can be asked about a process of another namespace:
+//! it counts as alive, for ever. The kernel gives namespaces the lowest free inode, so no two that exist at the same
+//! time have the same 16 bits while there are fewer than 65,530 of them. A number that is used again does no harm: all
+//! processes of the older namespace are dead, and none has the birth of a living one.
 //!
-//! Source: pidfd_open(2), proc_pid_stat(5).
+//! # Without a free descriptor
+//! A process whose first stamp is made then has no birth, and is known by its id alone. And who asks then is told of a
+//! death when the dead process has been reaped, or is the asker's own child.
+//!
+//! Source: pidfd_open(2), proc_pid_stat(5), pid_namespaces(7), fs/proc/generic.c `proc_alloc_inum`.
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -22,9 +30,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{fstat, fstatfs};
+use rustix::fs::{fstat, fstatfs, stat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, test_kill_process, waitid,
+};
 
 use crate::fork::{Epoch, PerProcess};
 
@@ -32,6 +42,9 @@ const PID_BITS: u32 = 22;
 const BIRTH_BITS: u32 = 26;
 const PID_MASK: u64 = (1 << PID_BITS) - 1;
 const BIRTH_MASK: u64 = (1 << BIRTH_BITS) - 1;
+/// Namespaces have the numbers from 1 to this.
+const NAMESPACE_MAX: u64 = 0xffff;
+const NAMESPACE_SHIFT: u32 = PID_BITS + BIRTH_BITS;
 /// The file system type of a pidfd whose inode is unique, include/uapi/linux/magic.h.
 const PID_FS_MAGIC: i64 = 0x5049_4446;
 
@@ -64,19 +77,19 @@ impl Stamp {
         let epoch = Epoch::current();
         let stamp = *OWN.lock().get_or_insert_with(|| {
             let pid = getpid();
-            // A process can always be opened by itself; without a free descriptor, /proc tells the start time, but
-            // that is the other scheme: then the birth is unknown, and `is_alive` compares the pid alone.
+            // A process can always be opened by itself, but for lack of a free descriptor: then the birth stays
+            // unknown, since two stamps of one process would be two owners.
             let birth = pidfd_open(pid, PidfdFlags::empty()).ok().and_then(|fd| birth(pid, fd.as_fd()));
-            Self::new(pid, birth.unwrap_or(0))
+            Self::new(pid, birth.unwrap_or(0), own_namespace())
         });
         OWN_BITS.store(stamp.to_bits(), Ordering::Relaxed);
         OWN_EPOCH.store(epoch.to_bits(), Ordering::Release);
         stamp
     }
 
-    fn new(pid: Pid, birth: u64) -> Self {
+    fn new(pid: Pid, birth: u64, namespace: u64) -> Self {
         let pid = u64::from(pid.as_raw_nonzero().get().unsigned_abs()) & PID_MASK;
-        let word = pid | ((birth & BIRTH_MASK) << PID_BITS);
+        let word = pid | ((birth & BIRTH_MASK) << PID_BITS) | (namespace << NAMESPACE_SHIFT);
         // A pid is between 1 and 2^22 - 1 here, so the word is not zero; 1 stands in for the impossible.
         Self(NonZeroU64::new(word).unwrap_or(NonZeroU64::MIN))
     }
@@ -104,18 +117,31 @@ impl Stamp {
         (self.0.get() >> PID_BITS) & BIRTH_MASK
     }
 
-    /// Whether that process still runs. A zombie is dead. When the kernel cannot be asked (no free descriptor, no
+    fn namespace(self) -> u64 {
+        self.0.get() >> NAMESPACE_SHIFT
+    }
+
+    /// Whether the caller can find out about that process: it is of the caller's own PID namespace.
+    fn is_of_this_namespace(self) -> bool {
+        self.namespace() != 0 && self.namespace() == Self::current().namespace()
+    }
+
+    /// Whether that process still runs. A zombie is dead. When the kernel cannot be asked (another PID namespace, no
     /// permission), the answer is yes: a false death would take something from a living process.
     #[must_use]
     pub fn is_alive(self) -> bool {
         let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) else {
             return false;
         };
+        if !self.is_of_this_namespace() {
+            return true;
+        }
         let fd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => fd,
-            // EINVAL: the id of a thread that is not a process.
-            Err(Errno::SRCH | Errno::INVAL) => return false,
-            Err(_) => return true,
+            // ENOENT (since Linux 6.16) and EINVAL: the id of a thread that is not a process.
+            Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => return false,
+            // No free descriptor, most likely.
+            Err(_) => return !is_gone(pid),
         };
         let same = match (self.birth(), birth(pid, fd.as_fd())) {
             (0, _) | (_, None) => true,
@@ -142,6 +168,25 @@ pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&now)), Ok(1))
+}
+
+/// The number of the caller's PID namespace, 0 if /proc does not tell. It takes no descriptor.
+fn own_namespace() -> u64 {
+    // The kernel's numbers are dense, so this keeps them apart, and none of them becomes 0.
+    stat("/proc/self/ns/pid").map_or(0, |namespace| {
+        namespace.st_ino.checked_rem(NAMESPACE_MAX).map_or(0, |number| number.wrapping_add(1))
+    })
+}
+
+/// Whether there is no process of this id, or it is a child of the caller that has ended: what can be found out without a
+/// descriptor. Somebody else's zombie is not found.
+fn is_gone(pid: Pid) -> bool {
+    let only_look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(pid), only_look) {
+        Ok(status) => status.is_some(),
+        // No child of the caller.
+        Err(_) => test_kill_process(pid) == Err(Errno::SRCH),
+    }
 }
 
 /// What distinguishes this process from others of the same id: the inode of its pidfd, or its start time.
@@ -177,15 +222,47 @@ mod tests {
     fn a_reused_pid_is_another_process() {
         let own = Stamp::current();
         assert_ne!(own.birth(), 0, "pidfd_open works here");
-        let predecessor = Stamp::new(getpid(), own.birth() ^ 1);
+        let predecessor = Stamp::new(getpid(), own.birth() ^ 1, own.namespace());
         assert_eq!(predecessor.pid(), own.pid());
         assert!(!predecessor.is_alive());
     }
 
+    /// No process has the largest id.
+    fn nobody(namespace: u64) -> Stamp {
+        Stamp::new(Pid::from_raw(0x3f_ffff).unwrap(), 0, namespace)
+    }
+
     #[test]
     fn nobody_is_dead() {
-        let beyond = Stamp::from_bits(PID_MASK).unwrap();
-        assert!(!beyond.is_alive(), "no process has the largest id");
+        assert!(!nobody(Stamp::current().namespace()).is_alive());
+        assert!(is_gone(Pid::from_raw(0x3f_ffff).unwrap()));
+        assert!(!is_gone(getpid()));
+    }
+
+    #[test]
+    fn nobody_in_another_namespace_may_be_somebody() {
+        let own = Stamp::current().namespace();
+        assert!((1..=NAMESPACE_MAX).contains(&own), "{own}");
+        assert!(nobody(own ^ 1).is_alive());
+        assert!(nobody(0).is_alive(), "of an unknown one");
+        assert!(Stamp::new(getpid(), 1, own ^ 1).is_alive(), "another one of this id");
+    }
+
+    #[test]
+    fn a_thread_that_got_the_id_of_a_dead_process_is_not_it() {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let (end, until) = std::sync::mpsc::channel::<()>();
+            let wait = move || {
+                tell.send(current_thread()).unwrap();
+                until.recv().unwrap_err();
+            };
+            std::thread::Builder::new().spawn_scoped(scope, wait).unwrap();
+            let thread = Pid::from_raw(told.recv().unwrap().try_into().unwrap()).unwrap();
+            assert_ne!(thread, getpid());
+            assert!(!Stamp::new(thread, 0, Stamp::current().namespace()).is_alive());
+            drop(end);
+        });
     }
 
     #[test]

@@ -16,9 +16,12 @@ use crate::deadline::{Deadline, now_nanos};
 
 pub mod leaks;
 mod mutator;
+mod namespace;
 pub mod runner;
 
 pub use self::mutator::Mutator;
+pub use self::namespace::spawn_in_new_pid_namespace;
+pub use self::runner::skip;
 pub use crate::tests;
 
 /// The longest that a test waits for anything.

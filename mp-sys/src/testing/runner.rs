@@ -3,8 +3,12 @@
 //! It speaks libtest's command line as far as `cargo test` and `cargo nextest` use it: `--list --format terse`, name
 //! filters, `--exact`, `--skip`. Each test runs in a process of its own, which leads a process group, so that whatever a
 //! test forked can be ended with it.
+//!
+//! A test that cannot run here says so by [`skip`], aloud: it is neither passed nor failed, and stands in the summary.
 
+use std::fmt::Display;
 use std::io::Write;
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,22 @@ pub struct Test {
     pub name: &'static str,
     /// What it does; it fails by a panic.
     pub run: fn(),
+}
+
+/// Why a test did not run.
+struct Skipped(String);
+
+/// Ends the test that calls it as skipped, and prints why. Only in the test's own process, not in its children.
+pub fn skip(why: impl Into<String>) -> ! {
+    // Not `panic!`: the hook would print a message and a backtrace.
+    resume_unwind(Box::new(Skipped(why.into())))
+}
+
+/// How a test ended, if it did not fail.
+enum Verdict {
+    Passed,
+    /// The test printed why.
+    Skipped,
 }
 
 /// Lists the named functions as the constant `TESTS`, for [`main`].
@@ -91,13 +111,14 @@ pub fn main(tests: &[Test], release: fn()) -> ExitCode {
     println!("\nrunning {} tests", wanted.len());
     let started = Instant::now();
     let before = Snapshot::take();
-    let mut failed: Vec<&str> = Vec::new();
+    let (mut failed, mut skipped): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for test in &wanted {
         print!("test {} ... ", test.name);
         // An unwritable stdout loses the report, not the verdict.
         drop(std::io::stdout().flush());
         match run_alone(test, release) {
-            Ok(()) => println!("ok"),
+            Ok(Verdict::Passed) => println!("ok"),
+            Ok(Verdict::Skipped) => skipped.push(test.name),
             Err(reason) => {
                 println!("FAILED ({reason})");
                 failed.push(test.name);
@@ -112,10 +133,14 @@ pub fn main(tests: &[Test], release: fn()) -> ExitCode {
     if !failed.is_empty() {
         println!("\nfailures:\n    {}", failed.join("\n    "));
     }
+    if !skipped.is_empty() {
+        println!("\nskipped, for the reasons above:\n    {}", skipped.join("\n    "));
+    }
     println!(
-        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
-        wanted.len().saturating_sub(failed.len()),
+        "\ntest result: {verdict}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        wanted.len().saturating_sub(failed.len()).saturating_sub(skipped.len()),
         failed.len(),
+        skipped.len(),
         tests.len().saturating_sub(wanted.len()),
         started.elapsed().as_secs_f64(),
     );
@@ -123,18 +148,22 @@ pub fn main(tests: &[Test], release: fn()) -> ExitCode {
 }
 
 /// Runs one test in a child, and ends whatever it leaves running.
-fn run_alone(test: &Test, release: fn()) -> Result<(), String> {
+fn run_alone(test: &Test, release: fn()) -> Result<Verdict, String> {
     // Orphans of the test become children of this process, so that they can be found.
     set_child_subreaper(Some(getpid())).map_err(|error| format!("no subreaper: {error}"))?;
     let child = fork(|| {
         // Fails only if the parent was first.
         let _group = setpgid(None, None);
         let before = Snapshot::take();
-        (test.run)();
+        let outcome = catch_unwind(test.run);
         release();
-        match before.leaked_since() {
-            None => 0,
-            Some(leaks) => report(&leaks),
+        match (outcome, before.leaked_since()) {
+            (Err(panic), _) => match panic.downcast::<Skipped>() {
+                Ok(skipped) => report(SKIPPED, &format!("SKIPPED: {}", skipped.0)),
+                Err(panic) => resume_unwind(panic),
+            },
+            (Ok(()), Some(leaks)) => report(LEAKED, &leaks),
+            (Ok(()), None) => 0,
         }
     })
     .map_err(|error| error.to_string())?;
@@ -145,8 +174,9 @@ fn run_alone(test: &Test, release: fn()) -> Result<(), String> {
     let left = end_group(group);
     match ended {
         None => Err(format!("still ran after {TEST_TIME_MAX:?}")),
-        Some(Ended::Exited(0)) if left == 0 => Ok(()),
-        Some(Ended::Exited(0)) => Err(format!("left {left} processes")),
+        Some(Ended::Exited(0)) if left == 0 => Ok(Verdict::Passed),
+        Some(Ended::Exited(SKIPPED)) if left == 0 => Ok(Verdict::Skipped),
+        Some(Ended::Exited(0 | SKIPPED)) => Err(format!("left {left} processes")),
         Some(Ended::Exited(LEAKED)) => Err("leaked".to_owned()),
         Some(Ended::Exited(101)) => Err("panicked".to_owned()),
         Some(other) => Err(format!("{other:?}")),
@@ -155,11 +185,13 @@ fn run_alone(test: &Test, release: fn()) -> Result<(), String> {
 
 /// Exit code of a test that passed but left something behind.
 const LEAKED: i32 = 102;
+/// Exit code of a test that did not run.
+const SKIPPED: i32 = 103;
 
 #[expect(clippy::print_stdout, reason = "a test runner's output")]
-fn report(leaks: &crate::testing::leaks::Leaks) -> i32 {
-    println!("{leaks}");
-    LEAKED
+fn report(code: i32, what: &impl Display) -> i32 {
+    println!("{what}");
+    code
 }
 
 /// Kills what is left of a test's process group, reaps it, and counts it.

@@ -9,6 +9,7 @@ mod kills;
 mod limits;
 mod named;
 mod named_waiting;
+mod odd;
 mod sharing;
 mod sync;
 
@@ -21,6 +22,10 @@ fn main() -> std::process::ExitCode {
         limits::TESTS,
         named::TESTS,
         named_waiting::TESTS,
+        odd::descriptors::TESTS,
+        odd::exec::TESTS,
+        odd::frozen::TESTS,
+        odd::namespaces::TESTS,
         sharing::TESTS,
         sync::TESTS,
     ]

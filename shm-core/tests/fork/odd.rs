@@ -1,0 +1,14 @@
+//! Odd circumstances: other PID namespaces, exec, no free descriptor, frozen processes.
+//!
+//! Each of them is a state in which a process cannot be asked, or cannot answer, and in which it must neither be taken
+//! for dead nor be waited for.
+
+pub(crate) mod descriptors;
+pub(crate) mod exec;
+pub(crate) mod frozen;
+pub(crate) mod namespaces;
+
+use std::time::Duration;
+
+/// Several slices: whoever waits has looked for the dead, and more than once.
+const LOOKS: Duration = Duration::from_millis(150);

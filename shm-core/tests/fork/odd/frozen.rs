@@ -1,0 +1,151 @@
+//! A waiter that is frozen by SIGSTOP, and then killed: nobody else is held up, at neither moment.
+
+use mp_sys::child::{ChildProcess, Ended};
+use mp_sys::deadline::Deadline;
+use mp_sys::testing::{PATIENCE, ended, eventually, kill, spawn, spawn_holding, succeeded, tests};
+use shm_core::{
+    Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawValue,
+    Semaphore, Value,
+};
+
+use super::LOOKS;
+
+tests! {
+    a_frozen_waiter_for_a_lock,
+    a_frozen_waiter_for_an_rlock,
+    a_frozen_waiter_for_a_value_or_an_array,
+    a_frozen_waiter_for_a_permit,
+    a_frozen_waiter_for_an_event,
+    a_frozen_waiter_for_a_notification,
+    a_frozen_party,
+}
+
+const SIGSTOP: i32 = 19;
+
+/// Waits until a process sleeps in the kernel (`S`), or is stopped there (`T`).
+fn in_state(process: &ChildProcess, state: char) {
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    let is_there = || stat().rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(state));
+    eventually("the process sleeps or is stopped", is_there);
+}
+
+/// A process that waits in `wait`, and is stopped there.
+fn frozen(wait: impl FnOnce()) -> ChildProcess {
+    let begins = RawValue::new(false).unwrap();
+    // Not to use a guard that the caller holds is what the processes here keep to.
+    let process = spawn_holding(|| {
+        begins.store(true);
+        wait();
+    });
+    eventually("it begins", || begins.load());
+    in_state(&process, 'S');
+    process.signal(SIGSTOP).unwrap();
+    in_state(&process, 'T');
+    process
+}
+
+/// `hold` holds what `wait` waits for: others get it while a waiter is frozen, and after that one was killed.
+fn others_go_on<G>(hold: impl Fn() -> Option<G>) {
+    let first = hold().unwrap();
+    let waiter = frozen(|| drop(hold().unwrap()));
+    let next = spawn_holding(|| drop(hold().unwrap()));
+    in_state(&next, 'S');
+    drop(first);
+    succeeded(&next);
+    let held = hold().unwrap();
+    kill(&waiter);
+    let next = spawn_holding(|| drop(hold().unwrap()));
+    in_state(&next, 'S');
+    drop(held);
+    succeeded(&next);
+    drop(hold().unwrap());
+}
+
+/// Not poisoned: nobody died who held it.
+fn clean<G>(taken: Result<G, LockError<G>>) -> Option<G> {
+    taken.ok()
+}
+
+fn a_frozen_waiter_for_a_lock() {
+    let lock = Lock::new().unwrap();
+    others_go_on(|| clean(lock.lock_timeout(PATIENCE)));
+}
+
+fn a_frozen_waiter_for_an_rlock() {
+    let lock = RLock::new().unwrap();
+    others_go_on(|| clean(lock.lock_timeout(PATIENCE)));
+}
+
+fn a_frozen_waiter_for_a_value_or_an_array() {
+    let (value, array) = (Value::new(1).unwrap(), Array::<u8>::zeroed(3).unwrap());
+    others_go_on(|| clean(value.lock_timeout(PATIENCE)));
+    others_go_on(|| clean(array.lock_timeout(PATIENCE)));
+}
+
+fn a_frozen_waiter_for_a_permit() {
+    let semaphore = Semaphore::new(1).unwrap();
+    others_go_on(|| semaphore.acquire_timeout(PATIENCE).ok());
+    assert_eq!(semaphore.available(), 1);
+    let bounded = BoundedSemaphore::new(1).unwrap();
+    others_go_on(|| bounded.acquire_timeout(PATIENCE).ok());
+    assert_eq!(bounded.available(), 1);
+}
+
+fn a_frozen_waiter_for_an_event() {
+    let event = Event::new().unwrap();
+    let waiter = frozen(|| event.wait());
+    for is_dead in [false, true] {
+        if is_dead {
+            kill(&waiter);
+        }
+        let next = spawn(|| assert!(event.wait_timeout(PATIENCE)));
+        in_state(&next, 'S');
+        event.set();
+        succeeded(&next);
+        event.clear();
+    }
+}
+
+/// The frozen one is chosen, since it came first. It keeps its notification as long as it lives.
+fn a_frozen_waiter_for_a_notification() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let wait = || {
+        let (notified, guard) = condition.wait_timeout(lock.lock().unwrap(), PATIENCE).unwrap();
+        assert!(notified);
+        drop(guard);
+    };
+    let waiter = frozen(wait);
+    let others = [(); 3].map(|()| {
+        let before = condition.n_waiting();
+        let other = spawn(wait);
+        eventually("it waits", || condition.n_waiting() > before);
+        other
+    });
+    let [second, third, fourth] = others;
+    assert_eq!(condition.notify(2), 2, "notifying waits for nobody");
+    succeeded(&second);
+    assert_eq!(third.wait(Deadline::after(LOOKS)), Ok(None));
+    kill(&waiter);
+    succeeded(&third);
+    assert_eq!(condition.notify_all(), 1);
+    succeeded(&fourth);
+}
+
+/// One that has come is passed with the others; one that is expected holds them up until it is dead, and they are told.
+fn a_frozen_party() {
+    let barrier = Barrier::new(2).unwrap();
+    let waiter = frozen(|| assert!(barrier.wait_timeout(PATIENCE).is_ok()));
+    assert_eq!(barrier.wait_timeout(PATIENCE), Ok(1));
+    let waits = || assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
+    // This process is the other party, so a thread of it waits.
+    let soon = barrier.wait_timeout(LOOKS);
+    assert_eq!(soon, Err(BarrierError::TimedOut), "a frozen party is alive");
+    barrier.reset().unwrap();
+    let killer = spawn(|| {
+        eventually("somebody waits", || barrier.n_waiting() == Ok(1));
+        assert!(waiter.signal(9).is_ok());
+    });
+    waits();
+    succeeded(&killer);
+    assert_eq!(ended(&waiter), Ended::Signaled(9));
+}
