@@ -17,12 +17,14 @@ use crate::deadline::{Deadline, now_nanos};
 pub mod leaks;
 mod mutator;
 mod namespace;
+pub mod plain;
 pub mod runner;
+pub mod spawner;
 
 pub use self::mutator::Mutator;
 pub use self::namespace::spawn_in_new_pid_namespace;
 pub use self::runner::skip;
-pub use crate::tests;
+pub use crate::{bodies, tests};
 
 /// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod between;
+mod bodies;
 mod joinable;
 mod limits;
 mod model;
@@ -17,6 +18,7 @@ fn main() -> std::process::ExitCode {
         model::TESTS,
         polled::TESTS,
         between::TESTS,
+        &bodies::tests(),
         travel::TESTS,
     ]
     .concat();

@@ -4,6 +4,7 @@
 
 mod arena;
 mod barrier;
+mod bodies;
 mod condition;
 mod kills;
 mod limits;
@@ -17,6 +18,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         arena::TESTS,
         barrier::TESTS,
+        &bodies::tests(),
         condition::TESTS,
         kills::TESTS,
         limits::TESTS,
