@@ -14,6 +14,7 @@ use crate::bench::{BenchOptions, CrashOptions, FuzzOptions};
 use crate::models::{self, ModelsOptions};
 use crate::step::{self, AfterFailure, Step, Work};
 use crate::tidy;
+use crate::tsan;
 use crate::workspace::{Cargo, Workspace};
 
 /// Time for each entry that is fuzzed.
@@ -72,6 +73,7 @@ fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
             name: "models",
             work: Work::Cargo(vec![models::clippy(target), ModelsOptions::default().command(target)]),
         },
+        Step { name: "tsan", work: Work::Here("cargo xtask tsan", tsan::passes) },
         cargo("crash", CrashOptions::default().command()),
         cargo("fuzz", FuzzOptions { seconds: Some(FUZZ_SECONDS), ..FuzzOptions::default() }.command()),
         cargo("bench", BenchOptions { quick: true, ..BenchOptions::default() }.command()),

@@ -15,6 +15,7 @@ mod models;
 mod step;
 mod test;
 mod tidy;
+mod tsan;
 mod workspace;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Tidy(tidy::Options),
     /// Run the models of the protocols between processes, in every order of their steps.
     Models(models::ModelsOptions),
+    /// Run the locks and queues in threads, under ThreadSanitizer.
+    Tsan,
     /// Measure our objects against references in the same run.
     Bench(bench::BenchOptions),
     /// Kill processes at every step of every protocol, and count what survived.
@@ -64,6 +67,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Ci(options) => ci::run(&workspace, &options),
         Command::Tidy(options) => tidy::run(&workspace, &options),
         Command::Models(options) => options.command(workspace.target()).pass_through(&workspace),
+        Command::Tsan => tsan::run(&workspace),
         Command::Bench(options) => options.command().pass_through(&workspace),
         Command::Crash(options) => options.command().pass_through(&workspace),
         Command::Fuzz(options) => options.command().pass_through(&workspace),

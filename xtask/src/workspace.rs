@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -56,6 +57,23 @@ impl Workspace {
     }
 }
 
+/// What a program said, and how it ended.
+pub(crate) struct Output {
+    pub(crate) success: bool,
+    /// Its standard output, and its standard error behind it.
+    pub(crate) text: String,
+}
+
+impl Output {
+    /// Runs `command` to its end.
+    pub(crate) fn of(command: &mut Command) -> io::Result<Self> {
+        let output = command.output()?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Ok(Self { success: output.status.success(), text })
+    }
+}
+
 /// One call of cargo in the root of the workspace; its `Display` can be pasted into a shell there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cargo {
@@ -91,6 +109,11 @@ impl Cargo {
     pub(crate) fn succeeds(&self, workspace: &Workspace) -> Result<bool> {
         let status = self.command(workspace).status().with_context(|| format!("`{self}` did not start"))?;
         Ok(status.success())
+    }
+
+    /// Runs it to its end, and gives what it said instead of printing it.
+    pub(crate) fn output(&self, workspace: &Workspace) -> Result<Output> {
+        Output::of(&mut self.command(workspace)).with_context(|| format!("`{self}` did not start"))
     }
 
     /// Runs it with our standard streams and takes over its exit code. Nothing of ours is printed.
