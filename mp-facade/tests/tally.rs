@@ -89,7 +89,7 @@ fn a_tree_with_a_large_file_counts_the_same_whoever_is_killed() {
         let report = report(way, &[root.path()]);
         assert_eq!(report.plain, expected, "{way:?}");
         assert_eq!(report.killed, kills_of(way), "{way:?}");
-        assert!(report.redone <= report.killed, "a worker has one item at a time: {report:?}");
+        assert!(report.redone <= report.killed, "a worker has one task at a time: {report:?}");
         assert_eq!(report.unreadable, [""; 0]);
     }
 }
@@ -99,6 +99,7 @@ fn all_kills_fall_into_the_work_even_if_that_is_one_small_file() {
     let root = plant_one(b"one tiny file\n");
     for workers in ["1", "4", "256"] {
         let report = report(&["--workers", workers, "--kill", "20"], &[root.path()]);
+        assert!(report.redone > 0, "the tasks of the dead were handed out again: {report:?}");
         assert_eq!((report.killed, report.plain), (20, Plain::of_folder(root.path())), "{workers} workers");
     }
 }
@@ -272,7 +273,12 @@ fn the_tables_show_the_numbers() {
     };
     let names = ["files", "bytes", "lines", "words", "workers", "killed", "unreadable"];
     assert_eq!(names.map(row), ["5", "50", "5", "10", "2", "7", "0"]);
-    for part in [" files/s, ", " MB/s: 2 workers in ", "speed-up: "] {
+    let tiers = [
+        "shared memory: 5 results, each committed once, in 1,220 bytes\n",
+        "kernel objects: 5 tasks in a queue, handed out ",
+        " of these again; 0 put aside\n",
+    ];
+    for part in [" files/s, ", " MB/s: 2 workers in ", "speed-up: "].into_iter().chain(tiers) {
         assert!(output.stdout.contains(part), "{part} in {}", output.stdout);
     }
 }

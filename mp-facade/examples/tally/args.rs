@@ -8,7 +8,7 @@ use clap::Parser;
 
 /// The most workers: each takes two file descriptors of the parent, which usually may have 1024.
 pub(crate) const WORKERS_MAX: u16 = 256;
-/// The most kills: each costs a fork, so these take some seconds.
+/// The most kills: each costs a fork, and up to 100 ms until the queue hands the task out again.
 pub(crate) const KILLS_MAX: u32 = 10_000;
 
 /// Counts files, bytes, lines, words and letters of whole folders with several processes, any of which may be killed.

@@ -17,7 +17,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How a worker ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// It found no more work.
+    /// All tasks were finished.
     Finished,
     /// By [`Crew::kill`].
     Killed,
@@ -28,14 +28,7 @@ pub(crate) enum End {
 /// Processes that were started here. Dropping the crew ends those that still run.
 #[derive(Debug, Default)]
 pub(crate) struct Crew {
-    members: Vec<Member>,
-    started: u32,
-}
-
-#[derive(Debug)]
-struct Member {
-    number: u32,
-    child: Child<Result<(), String>>,
+    members: Vec<Child<Result<(), String>>>,
 }
 
 impl Crew {
@@ -43,62 +36,56 @@ impl Crew {
         self.members.len()
     }
 
-    /// Starts one more worker, with a number that no other had.
+    /// Starts one more worker.
     pub(crate) fn start(&mut self, tree: &Tree, shared: &Shared) -> Result<(), mp::ForkError> {
-        let number = self.started.saturating_add(1);
         #[expect(clippy::disallowed_methods, reason = "a worker only compares it with its own parent's id")]
         let parent_pid = std::process::id();
         // The worker has the whole tree by copy; what it changes in `shared`, everybody sees.
-        let child = mp::fork(|| Worker::new(tree, shared, number, parent_pid).run())?;
-        self.started = number;
-        self.members.push(Member { number, child });
+        self.members.push(mp::fork(|| Worker::new(tree, shared, parent_pid).run())?);
         Ok(())
     }
 
-    /// Removes one worker that has ended, and gives its number.
-    pub(crate) fn take_ended(&mut self) -> Result<Option<(u32, End)>> {
+    /// Removes one worker that has ended, and tells how.
+    pub(crate) fn take_ended(&mut self) -> Result<Option<End>> {
         for index in 0..self.members.len() {
-            let member = &self.members[index];
-            let end = match member.child.try_join() {
+            let end = match self.members[index].try_join() {
                 Ok(None) => continue,
                 Ok(Some(left)) => end_of(Ok(left))?,
                 Err(error) => end_of(Err(error))?,
             };
-            let number = member.number;
             self.members.swap_remove(index);
-            return Ok(Some((number, end)));
+            return Ok(Some(end));
         }
         Ok(None)
     }
 
-    /// Kills a worker, waits until it is dead, removes it, and gives its number. It may have ended just before.
-    pub(crate) fn kill(&mut self, index: usize) -> Result<(u32, End)> {
+    /// Kills a worker, waits until it is dead, and removes it. It may have ended just before.
+    pub(crate) fn kill(&mut self, index: usize) -> Result<End> {
         let member = &self.members[index];
-        let was_alive = member.child.kill()?;
-        let end = match member.child.join() {
+        let was_alive = member.kill()?;
+        let end = match member.join() {
             Err(ExitError::Signaled(SIGKILL)) => End::Killed,
             // Where SIGCHLD is ignored, nobody learns how a child ended. This one left nothing, so it was killed.
             Err(ExitError::StatusLost) if was_alive => End::Killed,
             left => end_of(left)?,
         };
-        let number = member.number;
         self.members.swap_remove(index);
-        Ok((number, end))
+        Ok(end)
     }
 
     /// Waits until one certain worker has ended, but not longer than `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) {
         if let Some(member) = self.members.first() {
             // How it ended, `take_ended` will tell: it may ask again.
-            drop(member.child.join_timeout(timeout));
+            drop(member.join_timeout(timeout));
         }
     }
 
-    /// Waits until all have ended by themselves, now that no item is free. A worker that was stopped is ended.
+    /// Waits until all have ended by themselves, now that all tasks are finished. A worker that was stopped is ended.
     pub(crate) fn dismiss(self) {
         let start = Instant::now();
         for member in &self.members {
-            drop(member.child.join_timeout(FAREWELL.saturating_sub(start.elapsed())));
+            drop(member.join_timeout(FAREWELL.saturating_sub(start.elapsed())));
         }
     }
 }
@@ -107,8 +94,8 @@ impl Drop for Crew {
     fn drop(&mut self) {
         for member in &self.members {
             // What cannot be killed has ended, or is nobody to wait for.
-            if member.child.kill().is_ok() {
-                drop(member.child.join());
+            if member.kill().is_ok() {
+                drop(member.join());
             }
         }
     }

@@ -8,9 +8,11 @@
 //! `--help` says what is left out. What is shown here:
 //!
 //! - Workers are forked after the list of files was made, so each has it by copy, for nothing (`walk`).
-//! - Work is handed out and results come back through shared memory only: no pipe, no lock (`share`, `work`).
-//! - A result is committed by one store, so a worker that is killed has committed an item or has not. What it had not
-//!   is handed out again, and the sums are exact whoever dies (`parent`, `ledger`). `--kill 20` tries it (`plan`).
+//! - Work is handed out by a `JoinableQueue`: the task of a worker that is killed goes to another one (`share`, `work`).
+//! - Results lie in shared memory, under the task's number. Each is committed by one step, so a worker that is killed has
+//!   committed a result or has not, and a task that comes again after its result changes nothing: the sums are exact
+//!   whoever dies (`parent`, `ledger`). `--kill 20` tries it (`plan`).
+//! - `join` tells the parent when all is finished, and the summary says what each tier did (`total`).
 //!
 //! Exit code: 0, even if something could not be read (that is listed); 1 if the count failed; 2 for bad arguments.
 #![expect(clippy::print_stderr, reason = "a command says on stderr what went wrong")]

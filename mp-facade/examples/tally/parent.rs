@@ -1,34 +1,35 @@
-//! The parent of one run: starts workers, gives the items of dead ones to others, kills some if asked to, adds up.
+//! The parent of one run: starts workers in the place of dead ones, kills some if asked to, waits for the queue, adds up.
 //!
-//! Whatever a worker does, the parent looks only at its state words and at how it ended. It takes items back when the
-//! worker is dead and reaped, so nobody can write them any more, and an item that was committed before stays committed:
-//! each item is counted exactly once.
+//! Whatever a worker does, the parent looks only at the results and at how the worker ended. The queue hands the task of a
+//! dead worker out again, and a result that was committed before stays committed: each item is counted exactly once.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
+use mp::GetError;
 
 use crate::crew::{Crew, End};
 use crate::ledger::{Ledger, View};
-use crate::plan::KillPlan;
+use crate::plan::{HasNewTask, KillPlan};
 use crate::share::Shared;
-use crate::total::Totals;
+use crate::total::{Tiers, Totals};
 use crate::walk::Tree;
 
-/// How long the parent waits for one worker before it looks at all of them: the progress bar moves this often.
+/// How long the parent waits for the queue before it looks at its workers: the progress bar moves this often.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Workers that may fail one after the other, without any item finished in between: a fault that comes back.
+/// Workers that may fail one after the other, without any item finished in between: a fault that comes back. And how many
+/// workers may fail with one item before it is given up.
 const FAILURES_MAX: u32 = 10;
 
 /// What a run found.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) totals: Totals,
+    pub(crate) tiers: Tiers,
     /// Workers that `--kill` ended.
     pub(crate) killed: u32,
-    /// Items that were handed out again.
-    pub(crate) redone: u64,
     /// Processes that worked at the same time.
     pub(crate) workers: usize,
     pub(crate) elapsed: Duration,
@@ -37,8 +38,10 @@ pub(crate) struct Run {
 /// Counts the whole tree.
 pub(crate) fn count(tree: &Tree, workers: usize, kills: u32, bar: &ProgressBar) -> Result<Run> {
     let items = tree.items.len();
-    let shared = Shared::new(items).with_context(|| format!("no shared memory for {items} items"))?;
     let start = Instant::now();
+    // The kills are none of the item's faults, even if all of them fall on the same one.
+    let deliveries = NonZeroU32::MIN.saturating_add(kills).saturating_add(FAILURES_MAX);
+    let shared = Shared::new(items, deliveries)?;
     let mut parent = Parent {
         tree,
         shared: &shared,
@@ -47,14 +50,15 @@ pub(crate) fn count(tree: &Tree, workers: usize, kills: u32, bar: &ProgressBar) 
         crew: Crew::default(),
         plan: KillPlan::new(items, kills),
         failures: 0,
-        redone: 0,
+        deliveries_at_kill: 0,
     };
     parent.run(bar)?;
     let elapsed = start.elapsed();
-    let Parent { crew, plan, redone, workers, .. } = parent;
+    let Parent { crew, plan, workers, .. } = parent;
     crew.dismiss();
-    let totals = Totals::sum(tree, &shared)?;
-    Ok(Run { totals, killed: plan.done(), redone, workers, elapsed })
+    shared.give_up_failed()?;
+    let (totals, tiers) = (Totals::sum(tree, &shared)?, Tiers::sum(&shared)?);
+    Ok(Run { totals, tiers, killed: plan.done(), workers, elapsed })
 }
 
 struct Parent<'a> {
@@ -67,46 +71,59 @@ struct Parent<'a> {
     plan: KillPlan,
     /// In a row.
     failures: u32,
-    redone: u64,
+    /// Tasks that were handed out before the newest kill.
+    deliveries_at_kill: u64,
 }
 
 impl Parent<'_> {
     fn run(&mut self, bar: &ProgressBar) -> Result<()> {
         self.shared.release(self.plan.released());
-        loop {
-            // First the dead, so that what they had is free when the items are looked at.
-            while let Some((number, end)) = self.crew.take_ended()? {
-                self.bury(number, end)?;
+        let mut pause = Duration::ZERO;
+        while !self.join(pause)? {
+            while let Some(end) = self.crew.take_ended()? {
+                self.bury(end)?;
             }
             let view = self.ledger.look()?;
             if view.progressed {
                 self.failures = 0;
             }
             bar.set_position(view.bytes);
-            if view.finished == self.shared.items() {
-                return Ok(());
-            }
             self.start_workers(&view)?;
-            if self.plan.is_due(view.finished, view.idle) {
+            let is_new = view.deliveries > self.deliveries_at_kill;
+            let has_new_task = if is_new { HasNewTask::Yes } else { HasNewTask::No };
+            pause = if self.plan.is_due(view.finished, has_new_task, view.idle) {
+                self.deliveries_at_kill = view.deliveries;
                 self.kill_one()?;
-                continue;
-            }
-            self.crew.wait(if self.plan.has_more() { self.plan.pause() } else { LOOK_EVERY });
+                Duration::ZERO
+            } else if self.plan.has_more() {
+                self.plan.pause()
+            } else {
+                LOOK_EVERY
+            };
+        }
+        Ok(())
+    }
+
+    /// Waits for all tasks, and tells whether they are finished. That also has the queue look for tasks of the dead.
+    fn join(&self, timeout: Duration) -> Result<bool> {
+        match self.shared.tasks.join_timeout(timeout) {
+            Ok(()) => Ok(true),
+            Err(GetError::TimedOut) => Ok(false),
+            Err(error) => Err(error).context("the queue of the work fails"),
         }
     }
 
     /// Starts as many workers as are missing and have something to do.
     fn start_workers(&mut self, view: &View) -> Result<()> {
-        for _ in 0..view.free.min(self.workers.saturating_sub(self.crew.len())) {
+        // If all results are there, the queue still waits for a task whose worker died before it could say that it is done.
+        let unfinished = (self.shared.items() - view.finished).max(1);
+        for _ in self.crew.len()..self.workers.min(unfinished) {
             match self.crew.start(self.tree, self.shared) {
                 Ok(()) => {}
                 // Fewer do as well.
                 Err(_) if self.crew.len() > 0 => break,
                 Err(error) => return Err(error).context("no worker could be started"),
             }
-        }
-        if self.crew.len() == 0 {
-            bail!("{} items have no worker, and none is free", self.shared.items() - view.finished);
         }
         Ok(())
     }
@@ -115,12 +132,12 @@ impl Parent<'_> {
         // With no other work to wait for, the worker lives for a random time. If it ends by itself, so much the better.
         self.crew.wait(self.plan.pause());
         let victim = self.plan.victim(self.crew.len());
-        let (number, end) = self.crew.kill(victim)?;
-        self.bury(number, end)
+        let end = self.crew.kill(victim)?;
+        self.bury(end)
     }
 
-    fn bury(&mut self, number: u32, end: End) -> Result<()> {
-        self.redone += self.ledger.take_back(number)?;
+    fn bury(&mut self, end: End) -> Result<()> {
+        self.ledger.note_end();
         match end {
             End::Finished => {}
             End::Killed => {

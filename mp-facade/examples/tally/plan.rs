@@ -1,29 +1,36 @@
 //! When to kill: `--kill N` spreads N kills over the run, and all of them fall inside the work.
 //!
-//! A run of a few milliseconds would be over before its second kill. So the parent holds items back: item `i` may be
+//! A run of a few milliseconds would be over before its second kill. So the parent holds results back: item `i` may be
 //! committed once more than `i` items are released, and the last item is released after the last kill. With `k` of `N`
 //! kills done,
 //!
-//! - the next one is due when the share `(k + 1) / (N + 1)` of the items is finished, and
+//! - the next one is due when the share `(k + 1) / (N + 1)` of the items is finished, and a task was handed out since the
+//!   one before, so that kills fall on work and not on workers that wait for it, and
 //! - the share `(k + 2) / (N + 1)` is released, so that on a large tree nobody has to wait, but never the last item.
 //!
 //! With one item both shares are 0 items until the last kill: 20 kills fall on that one item.
 //!
 //! # Why nobody waits for ever
-//! A kill that is due needs a living worker, and there is one while an item is unfinished. It is due at the latest when
-//! all released items are finished, and these do get finished: a worker that waits holds an item that is not released,
-//! and whenever an item becomes free again the cursor moves back to it and a new worker starts. Should that be
-//! prevented (say, by the limit of processes), a kill is also due when nothing has happened for [`STALLED`].
+//! A kill that is due needs a living worker, and there is one while a task is unfinished. But all workers may be held back
+//! with later items when the task of a dead one is handed out again, which takes the queue up to 60 ms. So a kill is also
+//! due when nothing has happened for [`STALLED`], and the victim's successor gets the oldest task that came back.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Long against the time that an item takes.
-const STALLED: Duration = Duration::from_millis(500);
+/// Longer than an item takes, and than the queue takes to find that a worker died.
+const STALLED: Duration = Duration::from_millis(100);
 /// The longest pause before a kill: time for a worker to begin, to count something, and to be held back.
 const PAUSE_MAX_MICROS: u64 = 2000;
 /// Pauses are shortened up to 2^7 times, so that as many kills fall into the first microseconds as into the last ones.
 const SHORTENINGS: u64 = 8;
+
+/// Whether a task was handed out since the newest kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HasNewTask {
+    Yes,
+    No,
+}
 
 /// The kills of one run.
 #[derive(Debug)]
@@ -49,8 +56,9 @@ impl KillPlan {
     }
 
     /// Whether to kill now, with so many items finished, and the last item or worker `idle` ago.
-    pub(crate) fn is_due(&self, finished: usize, idle: Duration) -> bool {
-        self.has_more() && (finished >= self.share(self.done + 1) || idle >= STALLED)
+    pub(crate) fn is_due(&self, finished: usize, has_new_task: HasNewTask, idle: Duration) -> bool {
+        let is_in_turn = finished >= self.share(self.done + 1) && has_new_task == HasNewTask::Yes;
+        self.has_more() && (is_in_turn || idle >= STALLED)
     }
 
     /// Says that a worker was killed.
@@ -117,11 +125,14 @@ mod tests {
                     assert!(plan.released() >= released, "what is released stays released");
                     released = plan.released();
                     assert!(released < items);
-                    assert!(plan.is_due(released, Duration::ZERO), "{items} items, {planned} kills");
+                    assert!(
+                        plan.is_due(released, HasNewTask::Yes, Duration::ZERO),
+                        "{items} items, {planned} kills"
+                    );
                     plan.record_kill();
                 }
                 assert_eq!(plan.released(), items);
-                assert!(!plan.is_due(items, STALLED), "no kill too many");
+                assert!(!plan.is_due(items, HasNewTask::Yes, STALLED), "no kill too many");
             }
         }
     }
@@ -129,15 +140,17 @@ mod tests {
     #[test]
     fn kills_are_spread_over_a_large_tree() {
         let mut plan = KillPlan::new(2100, 20);
-        assert_eq!((plan.is_due(99, Duration::ZERO), plan.is_due(100, Duration::ZERO)), (false, true));
+        let is_due = |plan: &KillPlan, finished| plan.is_due(finished, HasNewTask::Yes, Duration::ZERO);
+        assert_eq!([99, 100].map(|finished| is_due(&plan, finished)), [false, true]);
+        assert!(!plan.is_due(100, HasNewTask::No, Duration::ZERO), "nobody would be at work");
         assert_eq!(plan.released(), 200);
         plan.record_kill();
-        assert_eq!((plan.is_due(199, Duration::ZERO), plan.is_due(200, Duration::ZERO)), (false, true));
+        assert_eq!([199, 200].map(|finished| is_due(&plan, finished)), [false, true]);
     }
 
     #[test]
     fn a_run_that_does_not_move_is_killed_into() {
-        assert!(KillPlan::new(2100, 20).is_due(0, STALLED));
+        assert!(KillPlan::new(2100, 20).is_due(0, HasNewTask::No, STALLED));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::{Map, Value, json};
 
 use crate::parent::Run;
+use crate::total::Tiers;
 
 /// Lines of the picture of the letters.
 const BAR_LINES: u64 = 4;
@@ -25,7 +26,7 @@ pub(crate) fn text(run: &Run, walk: Duration) -> String {
         ("words", totals.counts.words),
         ("workers", run.workers as u64),
         ("killed", run.killed.into()),
-        ("redone", run.redone),
+        ("redone", run.tiers.redone()),
         ("unreadable", totals.unreadable.len() as u64),
     ];
     let mut table = Table::new();
@@ -36,10 +37,22 @@ pub(crate) fn text(run: &Run, walk: Duration) -> String {
     }
     let mut text = format!("{table}\n{}\n{}", picture(&totals.counts.letters), throughput(run));
     _ = writeln!(text, "; the files were found in {} before", seconds(walk));
+    text.push_str(&tiers(&run.tiers));
     for (path, reason) in &totals.unreadable {
         _ = writeln!(text, "unreadable: {}: {reason}", printable(path));
     }
     text
+}
+
+/// What each tier did for the count.
+fn tiers(tiers: &Tiers) -> String {
+    let Tiers { results, result_bytes, tasks, deliveries, put_aside } = *tiers;
+    let [results, result_bytes, tasks, deliveries, redone, put_aside] =
+        [results, result_bytes, tasks, deliveries, tiers.redone(), put_aside].map(grouped);
+    format!(
+        "shared memory: {results} results, each committed once, in {result_bytes} bytes\n\
+         kernel objects: {tasks} tasks in a queue, handed out {deliveries} times, {redone} of these again; {put_aside} put aside\n"
+    )
 }
 
 /// The same numbers for programs.
@@ -55,7 +68,7 @@ pub(crate) fn json(run: &Run) -> String {
         "words": totals.counts.words,
         "letters": letters,
         "killed": run.killed,
-        "redone": run.redone,
+        "redone": run.tiers.redone(),
         "unreadable": unreadable,
     });
     format!("{object}\n")
@@ -149,7 +162,9 @@ mod tests {
         let counts = Counts { bytes: 2_000_000, lines: 3, words: 4, letters };
         let unreadable = BTreeMap::from([(OsStr::from_bytes(b"a\xff\n\"").into(), "Is a secret".to_owned())]);
         let totals = Totals { files: 1, counts, unreadable };
-        Run { totals, killed: 5, redone: 6, workers: 2, elapsed: Duration::from_millis(500) }
+        let tiers =
+            Tiers { results: 1999, result_bytes: 500_000, tasks: 2000, deliveries: 2006, put_aside: 1 };
+        Run { totals, tiers, killed: 5, workers: 2, elapsed: Duration::from_millis(500) }
     }
 
     #[test]
@@ -167,6 +182,7 @@ mod tests {
         keys.sort_unstable();
         let expected = ["bytes", "files", "killed", "letters", "lines", "redone", "unreadable", "words"];
         assert_eq!(keys, expected);
+        assert_eq!(object["redone"], 6);
         assert_eq!(object["unreadable"], json!(["a\u{fffd}\n\""]));
         assert_eq!(object["letters"].as_object().unwrap().len(), 26);
         assert_eq!(object["letters"]["z"], 500);
@@ -175,9 +191,14 @@ mod tests {
     #[test]
     fn the_text_names_all_numbers_and_no_control_characters() {
         let text = text(&run(), Duration::from_millis(1));
-        for part in
-            ["2,000,000", "2 files/s, 4 MB/s", "2 workers", "unreadable: a\u{fffd}\u{fffd}\": Is a secret\n"]
-        {
+        for part in [
+            "2,000,000",
+            "2 files/s, 4 MB/s",
+            "2 workers",
+            "unreadable: a\u{fffd}\u{fffd}\": Is a secret\n",
+            "shared memory: 1,999 results, each committed once, in 500,000 bytes\n",
+            "queue, handed out 2,006 times, 6 of these again; 1 put aside\n",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
@@ -199,8 +220,8 @@ mod tests {
 
     #[test]
     fn nothing_counted_is_no_division_by_zero() {
-        let nothing =
-            Run { totals: Totals::default(), killed: 0, redone: 0, workers: 0, elapsed: Duration::ZERO };
+        let (totals, tiers, elapsed) = (Totals::default(), Tiers::default(), Duration::ZERO);
+        let nothing = Run { totals, tiers, killed: 0, workers: 0, elapsed };
         assert!(text(&nothing, Duration::ZERO).contains("0 files/s, 0 MB/s"));
         assert!(comparison(&nothing, &nothing).contains("speed-up: 0.00"));
     }

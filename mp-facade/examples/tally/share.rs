@@ -1,46 +1,52 @@
-//! What the parent and its workers share: who does which item, and the results.
+//! What the parent and its workers share: the tasks that are to be done, and their results.
 //!
-//! Every item has one state word, and a record of [`RECORD_WORDS`] words.
+//! Tasks are numbers of items, in a [`JoinableQueue`]: who gets one has it on lease, and a task whose worker dies is handed
+//! out again. So a task may come more than once, also when its result is there already: its worker was killed after the
+//! result and before [`done`](mp::Task::done). That is why results lie in shared memory under the task's number. Every item
+//! has one state word, one word that says how often its task was handed out, and a record of [`RECORD_WORDS`] words.
 //!
 //! | state | word (high half, low half) | stored by |
 //! |---|---|---|
-//! | free | 0, 0 | the parent, when the worker that claimed the item died |
-//! | claimed | 1, the worker's number | a worker, by compare and exchange from free |
-//! | done | 2, 0 | the worker that claimed it, after the record |
-//! | unreadable | 3, errno | the worker that claimed it |
+//! | open | 0, 0 | nobody: so it begins |
+//! | done | 1, 0 | the worker that has the task, after the record, by compare and exchange from open |
+//! | unreadable | 2, errno | the same |
+//! | given up | 3, deliveries | the parent, when the queue has put the task aside |
 //!
 //! # Invariants
-//! 1. Only the worker in the state word writes the item's record. So a record has one writer at a time: the parent
-//!    frees an item only when its worker is dead.
-//! 2. Done and unreadable are final. One store of one word takes an item there: whoever is killed has committed an item
-//!    or has left no trace of it, and a half written record is nobody's.
-//! 3. The store of the state releases and the load acquires, so whoever sees "done" sees the whole record.
+//! 1. Who has the task on lease writes the item's record, while the item is open. So a record has one writer at a time: a
+//!    lease ends with its worker.
+//! 2. All states but open are final. One step of one word takes an item there, so whoever is killed has committed a result
+//!    or has left no trace of it; a half written record is nobody's, and a result that comes twice counts once.
+//! 3. The step to a state releases and the load acquires, so whoever sees "done" sees the whole record.
+
+use std::num::NonZeroU32;
 
 use anyhow::{Context, Result};
-use mp::{MemoryError, RangeError, RawArray, RawValue};
+use mp::{JoinableQueue, RangeError, RawArray, RawValue};
 
 use crate::count::{Counts, RECORD_WORDS};
 
 /// What is known about an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    Free,
-    Claimed(u32),
+    Open,
     Done,
     Unreadable(u32),
+    /// After so many deliveries, since each of its workers died.
+    GivenUp(u32),
 }
 
-const CLAIMED: u64 = 1;
-const DONE: u64 = 2;
-const UNREADABLE: u64 = 3;
+const DONE: u64 = 1;
+const UNREADABLE: u64 = 2;
+const GIVEN_UP: u64 = 3;
 
 impl State {
     fn to_word(self) -> u64 {
         let (kind, detail) = match self {
-            Self::Free => (0, 0),
-            Self::Claimed(worker) => (CLAIMED, worker),
+            Self::Open => (0, 0),
             Self::Done => (DONE, 0),
             Self::Unreadable(errno) => (UNREADABLE, errno),
+            Self::GivenUp(deliveries) => (GIVEN_UP, deliveries),
         };
         kind << 32 | u64::from(detail)
     }
@@ -48,81 +54,73 @@ impl State {
     fn from_word(word: u64) -> Option<Self> {
         let detail = u32::try_from(word & u64::from(u32::MAX)).ok()?;
         match (word >> 32, detail) {
-            (0, 0) => Some(Self::Free),
-            (CLAIMED, worker) => Some(Self::Claimed(worker)),
+            (0, 0) => Some(Self::Open),
             (DONE, 0) => Some(Self::Done),
             (UNREADABLE, errno) => Some(Self::Unreadable(errno)),
+            (GIVEN_UP, deliveries) => Some(Self::GivenUp(deliveries)),
             _ => None,
         }
     }
 }
 
-/// The shared memory of one run.
+/// What the processes of one run share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The next item that nobody took yet. A hint: the state words decide.
-    cursor: RawValue<u64>,
+    /// The items' numbers, in order. Closed, since nothing is added: workers end when all is finished.
+    pub(crate) tasks: JoinableQueue<u64>,
     /// Items below this number may be committed. It is all of them unless workers are to be killed.
     released: RawValue<u64>,
     states: RawArray<u64>,
+    deliveries: RawArray<u32>,
     records: RawArray<u64>,
 }
 
 impl Shared {
-    /// For `items` free items of which none is released.
-    pub(crate) fn new(items: usize) -> Result<Self, MemoryError> {
-        Ok(Self {
-            cursor: RawValue::new(0)?,
-            released: RawValue::new(0)?,
-            states: RawArray::zeroed(items)?,
-            records: RawArray::zeroed(items.saturating_mul(RECORD_WORDS))?,
-        })
+    /// For `items` open items of which none is released, each of which is handed out `deliveries` times at most.
+    pub(crate) fn new(items: usize, deliveries: NonZeroU32) -> Result<Self> {
+        let memory = || format!("no shared memory for {items} items");
+        let shared = Self {
+            tasks: JoinableQueue::new().context("no queue for the work")?,
+            released: RawValue::new(0).with_context(memory)?,
+            states: RawArray::zeroed(items).with_context(memory)?,
+            deliveries: RawArray::zeroed(items).with_context(memory)?,
+            records: RawArray::zeroed(items.saturating_mul(RECORD_WORDS)).with_context(memory)?,
+        };
+        shared.tasks.set_max_deliveries(deliveries);
+        let numbers: Vec<u64> = (0..items as u64).collect();
+        shared.tasks.put_many(&numbers).with_context(|| format!("no room in the queue for {items} items"))?;
+        shared.tasks.close()?;
+        Ok(shared)
     }
 
     pub(crate) fn items(&self) -> usize {
         self.states.len()
     }
 
-    /// Takes the next item by the cursor, `None` behind the last one. Not claimed yet, and perhaps not free.
-    pub(crate) fn advance(&self) -> Option<usize> {
-        usize::try_from(self.cursor.fetch_add(1)).ok().filter(|item| *item < self.items())
+    /// Bytes of the items' words and records.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.states.len() + self.records.len()) * size_of::<u64>() + self.deliveries.len() * size_of::<u32>()
     }
 
-    /// Where the cursor is.
-    pub(crate) fn cursor(&self) -> usize {
-        self.place_of(self.cursor.load())
-    }
-
-    /// Moves the cursor back to `item`, if it is beyond, and tells where it was.
-    pub(crate) fn rewind(&self, item: usize) -> usize {
-        self.place_of(self.cursor.fetch_min(item as u64))
-    }
-
-    /// The cursor's place among the items: each worker moves it on once more after the last one.
-    fn place_of(&self, cursor: u64) -> usize {
-        usize::try_from(cursor.min(self.items() as u64)).unwrap_or(usize::MAX)
-    }
-
-    /// Claims an item for a worker; `false` if it is not free.
-    pub(crate) fn claim(&self, item: usize, worker: u32) -> Result<bool, RangeError> {
-        // Most items that are not free are seen here, without taking their cache line from anybody.
-        if self.states.get(item)? != State::Free.to_word() {
-            return Ok(false);
-        }
-        let (free, claimed) = (State::Free.to_word(), State::Claimed(worker).to_word());
-        Ok(self.states.compare_exchange(item, free, claimed)?.is_ok())
-    }
-
-    /// Frees an item that a dead worker had claimed; `false` if it has committed it or never had it.
-    pub(crate) fn take_back(&self, item: usize, dead: u32) -> Result<bool, RangeError> {
-        let (claimed, free) = (State::Claimed(dead).to_word(), State::Free.to_word());
-        Ok(self.states.compare_exchange(item, claimed, free)?.is_ok())
+    /// Items whose tasks were handed out: those below this number, since tasks leave the queue in order.
+    pub(crate) fn frontier(&self) -> usize {
+        self.items().saturating_sub(self.tasks.len())
     }
 
     pub(crate) fn state(&self, item: usize) -> Result<State> {
         let word = self.states.get(item)?;
         State::from_word(word)
             .with_context(|| format!("item {item} has the state {word:#x}, which does not exist"))
+    }
+
+    /// Notes how often an item's task was handed out. To be called by whoever gets it, before the work.
+    pub(crate) fn note_delivery(&self, item: usize, deliveries: u32) -> Result<(), RangeError> {
+        self.deliveries.set(item, deliveries)
+    }
+
+    /// How often an item's task was handed out.
+    pub(crate) fn deliveries(&self, item: usize) -> Result<u32, RangeError> {
+        self.deliveries.get(item)
     }
 
     pub(crate) fn is_released(&self, item: usize) -> bool {
@@ -134,14 +132,25 @@ impl Shared {
         self.released.store(end as u64);
     }
 
-    /// Writes the record of an item that the caller has claimed. Nobody looks at it yet.
+    /// Writes the record of an open item, whose task the caller has. Nobody looks at it yet.
     pub(crate) fn write_record(&self, item: usize, counts: Counts) -> Result<(), RangeError> {
         self.records.write(item.saturating_mul(RECORD_WORDS), &counts.to_record())
     }
 
-    /// Finishes an item that the caller has claimed, by one store: [`State::Done`] or [`State::Unreadable`].
-    pub(crate) fn commit(&self, item: usize, state: State) -> Result<(), RangeError> {
-        self.states.set(item, state.to_word())
+    /// Finishes an item by one step; `false` if it was finished before: then nothing changes.
+    pub(crate) fn commit(&self, item: usize, state: State) -> Result<bool, RangeError> {
+        Ok(self.states.compare_exchange(item, State::Open.to_word(), state.to_word())?.is_ok())
+    }
+
+    /// Finishes the items whose tasks the queue has put aside, and tells how many these are.
+    pub(crate) fn give_up_failed(&self) -> Result<u64> {
+        let mut given_up = 0;
+        for task in self.tasks.failed()? {
+            let item = usize::try_from(task.decode::<u64>()?)?;
+            self.note_delivery(item, task.deliveries)?;
+            given_up += u64::from(self.commit(item, State::GivenUp(task.deliveries))?);
+        }
+        Ok(given_up)
     }
 
     /// The record of an item that is done.
@@ -156,11 +165,13 @@ impl Shared {
 mod tests {
     use super::*;
 
+    fn shared(items: usize, deliveries: u32) -> Shared {
+        Shared::new(items, NonZeroU32::new(deliveries).unwrap()).unwrap()
+    }
+
     #[test]
     fn states_are_words_and_back() {
-        for state in
-            [State::Free, State::Claimed(1), State::Claimed(u32::MAX), State::Done, State::Unreadable(13)]
-        {
+        for state in [State::Open, State::Done, State::Unreadable(13), State::GivenUp(u32::MAX)] {
             assert_eq!(State::from_word(state.to_word()), Some(state));
         }
         for word in [1, DONE << 32 | 1, 4 << 32, u64::MAX] {
@@ -169,46 +180,70 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_claimed_once_and_freed_only_from_its_own_worker() {
-        let shared = Shared::new(2).unwrap();
-        assert!(shared.claim(1, 7).unwrap());
-        assert!(!shared.claim(1, 8).unwrap());
-        assert!(!shared.take_back(1, 8).unwrap());
-        assert!(shared.take_back(1, 7).unwrap());
-        assert!(shared.claim(1, 8).unwrap());
-        shared.commit(1, State::Done).unwrap();
-        assert!(!shared.take_back(1, 8).unwrap(), "a commit is kept");
-        assert_eq!(shared.state(1).unwrap(), State::Done);
-        assert_eq!(shared.state(0).unwrap(), State::Free);
+    fn a_result_that_comes_twice_changes_nothing() {
+        let shared = shared(2, 1);
+        assert!(shared.commit(1, State::Done).unwrap());
+        assert!(!shared.commit(1, State::Unreadable(5)).unwrap());
+        assert!(!shared.commit(1, State::Done).unwrap());
+        assert_eq!([0, 1].map(|item| shared.state(item).unwrap()), [State::Open, State::Done]);
+        assert!(shared.commit(2, State::Done).is_err(), "there is no such item");
     }
 
     #[test]
-    fn of_several_that_want_an_item_one_gets_it() {
+    fn of_several_that_have_a_result_one_commits_it() {
         const ITEMS: usize = 2000;
-        let shared = Shared::new(ITEMS).unwrap();
+        let shared = shared(ITEMS, 1);
         let barrier = std::sync::Barrier::new(2);
-        let claim_all = |worker| {
+        let commit_all = |state| {
             (0..ITEMS)
                 .filter(|item| {
                     barrier.wait();
-                    shared.claim(*item, worker).unwrap()
+                    shared.commit(*item, state).unwrap()
                 })
                 .count()
         };
-        let claimed = std::thread::scope(|scope| {
-            let other = scope.spawn(|| claim_all(1));
-            claim_all(2) + other.join().unwrap()
+        let committed = std::thread::scope(|scope| {
+            let other = scope.spawn(|| commit_all(State::Done));
+            commit_all(State::Unreadable(5)) + other.join().unwrap()
         });
-        assert_eq!(claimed, ITEMS);
+        assert_eq!(committed, ITEMS);
     }
 
     #[test]
-    fn the_cursor_ends_behind_the_last_item_and_goes_back() {
-        let shared = Shared::new(2).unwrap();
-        assert_eq!([(); 4].map(|()| shared.advance()), [Some(0), Some(1), None, None]);
-        assert_eq!(shared.cursor(), 2);
-        assert_eq!(shared.rewind(1), 2);
-        assert_eq!(shared.rewind(2), 1, "it never goes forward");
-        assert_eq!(shared.advance(), Some(1));
+    fn tasks_are_handed_out_in_order_and_then_the_queue_is_closed() {
+        let shared = shared(2, 1);
+        assert_eq!(shared.frontier(), 0);
+        for item in 0..2 {
+            assert_eq!(shared.tasks.get().unwrap().done(), item);
+            assert_eq!(shared.frontier() as u64, item + 1);
+        }
+        assert_eq!(shared.tasks.get().unwrap_err(), mp::GetError::Closed);
+        shared.tasks.join().unwrap();
+    }
+
+    #[test]
+    fn a_task_that_is_put_aside_is_given_up() {
+        let shared = shared(2, 3);
+        for _ in 0..3 {
+            let task = shared.tasks.get().unwrap();
+            assert_eq!(*task, 0, "what comes back is handed out first");
+            drop(task);
+        }
+        shared.tasks.get().unwrap().done();
+        shared.tasks.join().unwrap();
+        assert_eq!(shared.give_up_failed().unwrap(), 1);
+        assert_eq!((shared.state(0).unwrap(), shared.deliveries(0).unwrap()), (State::GivenUp(3), 3));
+        assert_eq!(shared.give_up_failed().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_result_is_kept_if_its_task_is_put_aside() {
+        let shared = shared(1, 1);
+        let task = shared.tasks.get().unwrap();
+        assert!(shared.commit(0, State::Done).unwrap());
+        // As if killed before `done`.
+        drop(task);
+        assert_eq!(shared.give_up_failed().unwrap(), 0);
+        assert_eq!(shared.state(0).unwrap(), State::Done);
     }
 }

@@ -26,20 +26,22 @@ impl Totals {
         let mut item = 0;
         for ranges in tree.items.chunk_by(|one, next| one.path == next.path) {
             let mut file = Counts::default();
-            let mut errno = None;
+            let mut reason = None;
             for _ in ranges {
                 match shared.state(item)? {
                     State::Done => file += shared.record(item)?,
-                    State::Unreadable(number) => errno = Some(number),
-                    state @ (State::Free | State::Claimed(_)) => {
-                        bail!("item {item} is not finished: {state:?}")
+                    State::Unreadable(errno) => {
+                        reason = Some(io::Error::from_raw_os_error(i32::try_from(errno)?).to_string());
                     }
+                    State::GivenUp(deliveries) => {
+                        reason = Some(format!("{deliveries} workers ended while they counted it"));
+                    }
+                    State::Open => bail!("item {item} is not finished"),
                 }
                 item += 1;
             }
-            match (errno, ranges.first()) {
-                (Some(errno), Some(range)) => {
-                    let reason = io::Error::from_raw_os_error(i32::try_from(errno)?).to_string();
+            match (reason, ranges.first()) {
+                (Some(reason), Some(range)) => {
                     totals.unreadable.insert(tree.paths[range.path].clone(), reason);
                 }
                 _ => {
@@ -52,30 +54,68 @@ impl Totals {
     }
 }
 
+/// What each tier did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tiers {
+    /// Shared memory: results that lie there, and the bytes of all.
+    pub(crate) results: u64,
+    pub(crate) result_bytes: u64,
+    /// Kernel objects: tasks that went through the queue.
+    pub(crate) tasks: u64,
+    /// Tasks that were handed out, each as often as it was.
+    pub(crate) deliveries: u64,
+    /// Tasks that were put aside, since each of their workers died.
+    pub(crate) put_aside: u64,
+}
+
+impl Tiers {
+    /// Adds up the items, when all are finished: who finishes one has noted its last delivery before.
+    pub(crate) fn sum(shared: &Shared) -> Result<Self> {
+        let mut tiers = Self { result_bytes: shared.bytes() as u64, ..Self::default() };
+        for item in 0..shared.items() {
+            tiers.tasks += 1;
+            tiers.deliveries += u64::from(shared.deliveries(item)?);
+            match shared.state(item)? {
+                State::GivenUp(_) => tiers.put_aside += 1,
+                _ => tiers.results += 1,
+            }
+        }
+        Ok(tiers)
+    }
+
+    /// Tasks that were handed out again.
+    pub(crate) fn redone(&self) -> u64 {
+        self.deliveries - self.tasks
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::walk::RANGE_BYTES;
 
     const ONE: Counts = Counts { bytes: 1, lines: 1, words: 1, letters: [1; 26] };
 
-    /// A small file, one of three ranges, another small one.
-    fn tree() -> (Tree, Shared) {
+    /// A small file, one of three ranges, another small one. All is done but these items.
+    fn tree_but(open: &[usize]) -> (Tree, Shared) {
         let mut tree = Tree::default();
         tree.add_file(PathBuf::from("first"), 1);
         tree.add_file(PathBuf::from("large"), 2 * RANGE_BYTES + 1);
         tree.add_file(PathBuf::from("last"), 0);
-        let shared = Shared::new(tree.items.len()).unwrap();
-        for item in 0..shared.items() {
+        let shared = Shared::new(tree.items.len(), NonZeroU32::MIN).unwrap();
+        for item in (0..shared.items()).filter(|item| !open.contains(item)) {
+            shared.note_delivery(item, 1).unwrap();
             shared.write_record(item, ONE).unwrap();
-            shared.commit(item, State::Done).unwrap();
+            assert!(shared.commit(item, State::Done).unwrap());
         }
         (tree, shared)
     }
 
     #[test]
     fn ranges_of_one_file_are_one_file() {
-        let (tree, shared) = tree();
+        let (tree, shared) = tree_but(&[]);
         let totals = Totals::sum(&tree, &shared).unwrap();
         assert_eq!((totals.files, totals.counts.bytes, totals.counts.letters[25]), (3, 5, 5));
         assert!(totals.unreadable.is_empty());
@@ -83,21 +123,34 @@ mod tests {
 
     #[test]
     fn a_file_with_an_unreadable_range_does_not_count_and_is_listed_once() {
-        for ranges in [vec![1], vec![3], vec![1, 2, 3]] {
-            let (tree, shared) = tree();
-            for range in ranges {
-                shared.commit(range, State::Unreadable(5)).unwrap();
+        for ranges in [&[1][..], &[3], &[1, 2, 3]] {
+            for state in [State::Unreadable(5), State::GivenUp(7)] {
+                let (tree, shared) = tree_but(ranges);
+                for range in ranges {
+                    assert!(shared.commit(*range, state).unwrap());
+                }
+                let totals = Totals::sum(&tree, &shared).unwrap();
+                assert_eq!((totals.files, totals.counts.bytes), (2, 2));
+                assert_eq!(totals.unreadable.keys().collect::<Vec<_>>(), [&PathBuf::from("large")]);
             }
-            let totals = Totals::sum(&tree, &shared).unwrap();
-            assert_eq!((totals.files, totals.counts.bytes), (2, 2));
-            assert_eq!(totals.unreadable.keys().collect::<Vec<_>>(), [&PathBuf::from("large")]);
         }
     }
 
     #[test]
     fn nothing_is_added_up_before_all_is_finished() {
-        let (tree, _) = tree();
-        let shared = Shared::new(tree.items.len()).unwrap();
+        let (tree, shared) = tree_but(&[4]);
         assert!(Totals::sum(&tree, &shared).is_err());
+    }
+
+    #[test]
+    fn tasks_count_as_often_as_they_were_handed_out() {
+        let (_, shared) = tree_but(&[4]);
+        shared.note_delivery(2, 3).unwrap();
+        shared.note_delivery(4, 11).unwrap();
+        assert!(shared.commit(4, State::GivenUp(11)).unwrap());
+        let tiers = Tiers::sum(&shared).unwrap();
+        assert_eq!((tiers.tasks, tiers.results, tiers.put_aside), (5, 4, 1));
+        assert_eq!((tiers.deliveries, tiers.redone()), (17, 12));
+        assert_eq!(tiers.result_bytes, 5 * (29 + 1) * 8 + 5 * 4);
     }
 }

@@ -1,4 +1,4 @@
-//! A worker: claims items, counts them, commits them, until none is free.
+//! A worker: takes tasks, counts their items, commits the results, until all tasks of all workers are finished.
 
 use std::fs::File;
 use std::io;
@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use mp::{GetError, Task};
 
 use crate::count::Counts;
 use crate::read::{BUFFER_BYTES, count_range};
@@ -24,53 +25,48 @@ const WAIT_MAX: Duration = Duration::from_millis(5);
 pub(crate) struct Worker<'a> {
     tree: &'a Tree,
     shared: &'a Shared,
-    /// From 1 on; no two workers of a run have the same.
-    number: u32,
     parent_pid: u32,
     buffer: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
-    pub(crate) fn new(tree: &'a Tree, shared: &'a Shared, number: u32, parent_pid: u32) -> Self {
-        Self { tree, shared, number, parent_pid, buffer: vec![0; BUFFER_BYTES] }
+    pub(crate) fn new(tree: &'a Tree, shared: &'a Shared, parent_pid: u32) -> Self {
+        Self { tree, shared, parent_pid, buffer: vec![0; BUFFER_BYTES] }
     }
 
-    /// Works until no item is free. The error is a text since it travels to the parent.
+    /// Works until all tasks are finished. The error is a text since it travels to the parent.
     pub(crate) fn run(mut self) -> Result<(), String> {
         self.work().map_err(|error| format!("{error:#}"))
     }
 
     fn work(&mut self) -> Result<()> {
-        while let Some(item) = self.shared.advance() {
-            self.try_item(item)?;
-        }
-        // What is free now was given back, or its worker died between the cursor and the claim.
         loop {
-            let mut found = false;
-            for item in 0..self.shared.items() {
-                found |= self.try_item(item)?;
-            }
-            if !found {
-                return Ok(());
+            match self.shared.tasks.get() {
+                Ok(task) => self.work_on(task)?,
+                // Nothing is left, and nobody has a task that could come back.
+                Err(GetError::Closed) => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Does an item if it is free, and tells whether it was.
-    fn try_item(&mut self, item: usize) -> Result<bool> {
-        if !self.shared.claim(item, self.number)? {
-            return Ok(false);
+    /// Does a task, unless its result is there: then its worker was killed before it could say that the task is done.
+    fn work_on(&mut self, task: Task<u64>) -> Result<()> {
+        let item = usize::try_from(*task)?;
+        self.shared.note_delivery(item, task.deliveries())?;
+        if self.shared.state(item)? == State::Open {
+            let state = match self.count(self.tree.items[item]) {
+                Ok(counts) => {
+                    self.shared.write_record(item, counts)?;
+                    State::Done
+                }
+                Err(error) => State::Unreadable(errno_of(&error)),
+            };
+            self.wait_until_released(item)?;
+            self.shared.commit(item, state)?;
         }
-        let state = match self.count(self.tree.items[item]) {
-            Ok(counts) => {
-                self.shared.write_record(item, counts)?;
-                State::Done
-            }
-            Err(error) => State::Unreadable(errno_of(&error)),
-        };
-        self.wait_until_released(item)?;
-        self.shared.commit(item, state)?;
-        Ok(true)
+        task.done();
+        Ok(())
     }
 
     fn count(&mut self, item: Item) -> io::Result<Counts> {
@@ -87,7 +83,7 @@ impl<'a> Worker<'a> {
             if self.shared.is_released(item) {
                 return Ok(());
             }
-            // Short sleeps, until the lock family has an event to wait for.
+            // Only runs that kill wait here, and an event for each step of the plan would be more than this.
             sleep(wait);
             wait = (wait * 2).min(WAIT_MAX);
         }
@@ -101,6 +97,7 @@ fn errno_of(error: &io::Error) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::num::NonZeroU32;
 
     use indicatif::ProgressBar;
 
@@ -109,45 +106,54 @@ mod tests {
     /// Works in this very process, which needs no fork.
     fn work(tree: &Tree, shared: &Shared) {
         shared.release(shared.items());
-        Worker::new(tree, shared, 1, parent_id()).run().unwrap();
+        Worker::new(tree, shared, parent_id()).run().unwrap();
+    }
+
+    fn tree_of_one(path: std::path::PathBuf) -> (Tree, Shared) {
+        let mut tree = Tree::default();
+        tree.add_file(path, 3);
+        let shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        (tree, shared)
     }
 
     #[test]
-    fn items_behind_the_cursor_are_found() {
+    fn a_task_that_comes_again_is_done_once() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["a", "b", "c"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
-        let shared = Shared::new(tree.items.len()).unwrap();
-        // A worker that died right after this would leave item 0 unclaimed; another one has claimed item 1.
-        assert_eq!(shared.advance(), Some(0));
-        assert!(shared.claim(1, 9).unwrap());
+        let shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        // One worker ended before the result, another one after it.
+        drop(shared.tasks.get().unwrap());
+        let tasks = [(); 2].map(|()| shared.tasks.get().unwrap());
+        assert_eq!([*tasks[0], *tasks[1]], [0, 1]);
+        assert!(shared.commit(1, State::Unreadable(99)).unwrap());
+        drop(tasks);
         work(&tree, &shared);
+        shared.tasks.join().unwrap();
         let states = [0, 1, 2].map(|item| shared.state(item).unwrap());
-        assert_eq!(states, [State::Done, State::Claimed(9), State::Done]);
+        assert_eq!(states, [State::Done, State::Unreadable(99), State::Done]);
+        assert_eq!([0, 1, 2].map(|item| shared.deliveries(item).unwrap()), [3, 2, 1]);
         assert_eq!(shared.record(0).unwrap().words, 1);
     }
 
     #[test]
     fn a_file_that_vanished_is_unreadable() {
         let folder = tempfile::tempdir().unwrap();
-        let mut tree = Tree::default();
-        tree.add_file(folder.path().join("absent"), 3);
-        let shared = Shared::new(tree.items.len()).unwrap();
+        let (tree, shared) = tree_of_one(folder.path().join("absent"));
         work(&tree, &shared);
         assert_eq!(shared.state(0).unwrap(), State::Unreadable(2));
     }
 
     #[test]
-    fn a_worker_without_its_parent_stops() {
+    fn a_worker_without_its_parent_stops_and_its_task_goes_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut tree = Tree::default();
-        tree.add_file(folder.path().join("absent"), 3);
-        let shared = Shared::new(tree.items.len()).unwrap();
+        let (tree, shared) = tree_of_one(folder.path().join("absent"));
         // Never released, so it would wait for ever. No process has this id.
-        let error = Worker::new(&tree, &shared, 1, u32::MAX).run().unwrap_err();
+        let error = Worker::new(&tree, &shared, u32::MAX).run().unwrap_err();
         assert_eq!(error, "the parent has ended");
-        assert_eq!(shared.state(0).unwrap(), State::Claimed(1));
+        assert_eq!(shared.state(0).unwrap(), State::Open);
+        assert_eq!(shared.tasks.get().unwrap().deliveries(), 2);
     }
 }
