@@ -315,6 +315,7 @@ impl Drop for Held<'_> {
         self.locked.control().mutex.release(self.taken.generation(), || {
             if self.taken.closes_section() {
                 self.locked.words()[0].store(0, Ordering::Release);
+                crash::point();
             }
         });
     }

@@ -9,6 +9,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU32;
 
+use crate::crash;
 use crate::locked::{CONTROL_WORDS, Held, Locked};
 use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Generation, Patience};
@@ -75,10 +76,13 @@ impl Reentrant {
                 return Err(AcquireError::TooManyHeld);
             }
             held.store_word(DEPTH, depth.wrapping_add(1));
+            crash::point();
             held.stay_held();
         } else {
             let held = self.locked.acquire(patience, repair)?.open_section(mark);
+            crash::point();
             held.store_word(DEPTH, 1);
+            crash::point();
             held.stay_held();
         }
         Ok(Entered { reentrant: self, taken: Generation::current(), not_send: PhantomData })
@@ -113,6 +117,7 @@ impl Drop for Entered<'_> {
         };
         let depth = held.load_word(DEPTH);
         held.store_word(DEPTH, depth.saturating_sub(1));
+        crash::point();
         if depth > 1 {
             held.stay_held();
         }

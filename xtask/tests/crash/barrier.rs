@@ -26,6 +26,30 @@ fn waiter(kills: u32) -> Outcome {
     out
 }
 
+/// All have come, and one of them dies as it wakes up: the others have passed, and the next round is broken.
+fn just_woken(kills: u32) -> Outcome {
+    let mut out = Outcome::default();
+    let mut random = Random::new();
+    let barrier = Barrier::new(3).unwrap();
+    for _ in 0..kills {
+        let victim = spawn(|| {
+            assert!(barrier.wait().is_ok());
+            hang();
+        });
+        let survivor = spawn(|| assert!(barrier.wait_timeout(HANG).is_ok()));
+        eventually("both wait", || barrier.n_waiting() == Ok(2));
+        random.pause(100_000);
+        out.torn += u32::from(barrier.wait_timeout(HANG).is_err());
+        random.pause(20_000);
+        let told = out.recover(&victim, || barrier.wait_timeout(HANG));
+        out.hangs += u32::from(told == Err(BarrierError::TimedOut));
+        out.torn += u32::from(told.is_ok());
+        out.expect_end(&survivor);
+        barrier.reset().unwrap();
+    }
+    out
+}
+
 /// A party that registered dies before it waits: the others are told.
 fn registered(kills: u32) -> Outcome {
     let mut out = Outcome::default();
@@ -76,6 +100,38 @@ fn every_point_of_wait(_: u32) -> Outcome {
     )
 }
 
+/// Whoever dies at any point of giving up leaves a barrier that is broken, or that knows no more than that it came.
+fn every_point_of_giving_up(_: u32) -> Outcome {
+    let barrier = Barrier::new(2).unwrap();
+    let soon = Duration::from_millis(1);
+    at_every_point(
+        || barrier.reset().unwrap(),
+        || assert_eq!(barrier.wait_timeout(soon), Err(BarrierError::TimedOut)),
+        |survived| match barrier.wait_timeout(Duration::from_millis(200)) {
+            Err(BarrierError::Broken) => true,
+            // It died before it was a party, or it had come, and nobody waited who would have noticed its death.
+            Err(BarrierError::TimedOut) | Ok(_) => !survived,
+            _ => false,
+        },
+    )
+}
+
+/// Whoever dies at any point of `abort` has broken the barrier, and who waits is told.
+fn every_point_of_abort(_: u32) -> Outcome {
+    let barrier = Barrier::new(2).unwrap();
+    let other = std::cell::Cell::new(None);
+    at_every_point(
+        || {
+            barrier.reset().unwrap();
+            let waits = || assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken));
+            other.set(Some(spawn(waits)));
+            eventually("the other one waits", || barrier.n_waiting() == Ok(1));
+        },
+        || barrier.abort().unwrap(),
+        |_| ended(&other.take().unwrap()) == Ended::Exited(0) && barrier.is_broken() == Ok(true),
+    )
+}
+
 /// Whoever dies at any point of a reset leaves one that the next one finishes: who waited is told, and the barrier works.
 fn every_point_of_reset(_: u32) -> Outcome {
     let barrier = Barrier::new(2).unwrap();
@@ -101,6 +157,9 @@ fn every_point_of_reset(_: u32) -> Outcome {
 
 define_cells! {
     WAITER: "barrier", "waiter", waiter;
+    JUST_WOKEN: "barrier", "just_woken", just_woken;
+    EVERY_POINT_OF_GIVING_UP: "barrier", "every_point_of_giving_up", every_point_of_giving_up;
+    EVERY_POINT_OF_ABORT: "barrier", "every_point_of_abort", every_point_of_abort;
     REGISTERED: "barrier", "registered", registered;
     EVERY_POINT_OF_WAIT: "barrier", "every_point_of_wait", every_point_of_wait;
     EVERY_POINT_OF_RESET: "barrier", "every_point_of_reset", every_point_of_reset;

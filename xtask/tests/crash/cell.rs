@@ -9,6 +9,17 @@ use mp_sys::testing::kill;
 /// Whoever does not go on within this time after a kill hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
 
+/// Whether a process waits in the kernel.
+pub(crate) fn is_asleep(id: u32) -> bool {
+    is_in_state(id, 'S')
+}
+
+/// Whether a process sleeps (`S`) or is stopped (`T`).
+pub(crate) fn is_in_state(id: u32, state: char) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(state))
+}
+
 /// An object in a role.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {

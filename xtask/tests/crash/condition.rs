@@ -5,10 +5,15 @@ use std::time::Duration;
 use mp::{Condition, Lock, LockError, RawValue, Value, ValueGuard, WaitError};
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
-use mp_sys::testing::{Random, ended, eventually, kill, spawn};
+use mp_sys::testing::{Random, ended, eventually, hang, kill, spawn};
 
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, is_in_state};
 use crate::points::at_every_point;
+
+/// Several slices: whoever waits has looked for the dead.
+const LOOKS: Duration = Duration::from_millis(150);
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 
 /// A lock, a condition, and how many were woken.
 struct Scene {
@@ -26,20 +31,23 @@ impl Scene {
         }
     }
 
+    /// Waits for one notification.
+    fn wait(&self) {
+        let guard = self.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
+        let (notified, _guard) = match self.condition.wait_timeout(guard, HANG) {
+            Ok(woken) => woken,
+            // A victim died while it held the lock: that is told, and this one was woken all the same.
+            Err(WaitError::Lock(error)) => (true, error.into_poisoned().unwrap()),
+            Err(other) => panic!("{other}"),
+        };
+        assert!(notified, "the notification came");
+        self.woken.fetch_add(1);
+    }
+
     /// A process that waits for one notification, and is waiting already.
     fn waiter(&self) -> ChildProcess {
         let before = self.condition.n_waiting();
-        let waiter = spawn(|| {
-            let guard = self.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
-            let (notified, _guard) = match self.condition.wait_timeout(guard, HANG) {
-                Ok(woken) => woken,
-                // A victim died while it held the lock: that is told, and this one was woken all the same.
-                Err(WaitError::Lock(error)) => (true, error.into_poisoned().unwrap()),
-                Err(other) => panic!("{other}"),
-            };
-            assert!(notified, "the notification came");
-            self.woken.fetch_add(1);
-        });
+        let waiter = spawn(|| self.wait());
         eventually("it waits", || self.condition.n_waiting() > before);
         waiter
     }
@@ -104,6 +112,95 @@ fn just_woken(kills: u32) -> Outcome {
     out
 }
 
+/// The notifier dies around its notification: it was given or not, and those who wait are woken by the next one.
+fn notifier(kills: u32) -> Outcome {
+    let mut out = Outcome::default();
+    let mut random = Random::new();
+    for _ in 0..kills {
+        let scene = Scene::new();
+        let waiters = [scene.waiter(), scene.waiter()];
+        let (begun, done) = (RawValue::new(false).unwrap(), RawValue::new(false).unwrap());
+        let victim = spawn(|| {
+            let _guard = scene.lock.lock().unwrap();
+            begun.store(true);
+            scene.condition.notify(1);
+            done.store(true);
+            hang();
+        });
+        eventually("the victim notifies", || begun.load());
+        random.pause(5_000);
+        kill(&victim);
+        out.kills += 1;
+        let left = scene.condition.n_waiting();
+        out.lost += u32::from(done.load() && left != 1);
+        out.duplicated += u32::from(left == 0);
+        scene.condition.notify_all();
+        waiters.iter().for_each(|waiter| out.expect_end(waiter));
+    }
+    out
+}
+
+/// Whoever passes on what a dead process was given dies as well, at every point: the one it is for gets it.
+fn every_point_of_passing_on(_: u32) -> Outcome {
+    let scene = Scene::new();
+    let next = std::cell::Cell::new(None);
+    at_every_point(
+        || {
+            scene.lock.clear_poison();
+            let (first, second) = (scene.waiter(), scene.waiter());
+            kill(&first);
+            // Else it would look after the dead by itself, and sooner.
+            second.signal(SIGSTOP).unwrap();
+            eventually("the second one is stopped", || is_in_state(second.id(), 'T'));
+            assert_eq!(scene.condition.notify(1), 1, "the dead one is chosen");
+            next.set(Some(second));
+        },
+        || {
+            let guard = scene.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
+            let (notified, _guard) = scene.condition.wait_timeout(guard, LOOKS).unwrap();
+            assert!(!notified, "it came later");
+        },
+        |_| {
+            let next = next.take().unwrap();
+            next.signal(SIGCONT).unwrap();
+            ended(&next) == Ended::Exited(0)
+        },
+    )
+}
+
+/// Whoever dies at any point of being woken leaves a condition that works, and who waits is woken by the next notification.
+fn every_point_of_waking(_: u32) -> Outcome {
+    let scene = Scene::new();
+    let is_over = RawValue::new(false).unwrap();
+    let others = std::cell::Cell::new(None);
+    let waiting = |count| scene.condition.n_waiting() == count || is_over.load();
+    at_every_point(
+        || {
+            scene.lock.clear_poison();
+            is_over.store(false);
+            let second = spawn(|| {
+                eventually("the victim waits", || waiting(1));
+                scene.wait();
+            });
+            let notifier = spawn(|| {
+                eventually("both wait", || waiting(2));
+                scene.condition.notify(1);
+            });
+            others.set(Some((second, notifier)));
+        },
+        || scene.wait(),
+        |_| {
+            is_over.store(true);
+            let (second, notifier) = others.take().unwrap();
+            eventually("the second one is woken", || {
+                scene.condition.notify_all();
+                second.wait(Deadline::after(Duration::ZERO)) != Ok(None)
+            });
+            ended(&second) == Ended::Exited(0) && ended(&notifier) == Ended::Exited(0)
+        },
+    )
+}
+
 /// Whoever dies at any point of waiting leaves a condition that works.
 fn every_point_of_wait(_: u32) -> Outcome {
     let scene = Scene::new();
@@ -141,7 +238,10 @@ fn every_point_of_notify(_: u32) -> Outcome {
 
 define_cells! {
     WAITER: "condition", "waiter", waiter;
+    NOTIFIER: "condition", "notifier", notifier;
     JUST_WOKEN: "condition", "just_woken", just_woken;
     EVERY_POINT_OF_WAIT: "condition", "every_point_of_wait", every_point_of_wait;
+    EVERY_POINT_OF_WAKING: "condition", "every_point_of_waking", every_point_of_waking;
+    EVERY_POINT_OF_PASSING_ON: "condition", "every_point_of_passing_on", every_point_of_passing_on;
     EVERY_POINT_OF_NOTIFY: "condition", "every_point_of_notify", every_point_of_notify;
 }

@@ -1,9 +1,12 @@
-//! Killed while holding a lock, while waiting for it, and right after being woken.
+//! Killed while holding a lock, while waiting for it, right after being woken, and at every point of taking it.
 
 use mp::{Array, Lock, LockError, RLock, RawValue, Value};
-use mp_sys::testing::{Random, eventually, hang, spawn};
+use mp_sys::child::Ended;
+use mp_sys::crash;
+use mp_sys::testing::{Random, ended, eventually, hang, kill, spawn};
 
 use crate::cell::{HANG, Outcome, define_cells};
+use crate::points::at_every_point;
 
 /// What the three objects with a lock have in common.
 trait Lockable {
@@ -142,10 +145,98 @@ fn just_woken<L: Lockable>(kills: u32) -> Outcome {
     out
 }
 
+/// Whoever dies in a section is told of, and whoever dies at another point of taking or releasing the lock left nothing.
+fn every_point_of_holding<L: Lockable>(_: u32) -> Outcome {
+    let lock = L::make();
+    let inside = RawValue::new(false).unwrap();
+    at_every_point(
+        || {
+            lock.clear();
+            inside.store(false);
+        },
+        || {
+            let poisoned = lock.under_lock(|| {
+                inside.store(true);
+                crash::point();
+                inside.store(false);
+            });
+            assert_eq!(poisoned, Some(false));
+        },
+        |survived| is_told(&lock, survived, inside.load()),
+    )
+}
+
+/// Whether the next one got the lock, and was told of a death inside, and of nothing if nobody died.
+fn is_told<L: Lockable>(lock: &L, survived: bool, died_inside: bool) -> bool {
+    let told = lock.under_lock(|| {});
+    lock.clear();
+    let others_get_it = ended(&spawn(|| assert_eq!(lock.under_lock(|| {}), Some(false))));
+    let is_right = match told {
+        Some(told) => {
+            if survived {
+                !told
+            } else {
+                told || !died_inside
+            }
+        }
+        None => false,
+    };
+    is_right && others_get_it == Ended::Exited(0)
+}
+
+/// Whoever takes over from a dead holder dies as well, at every point: the next one is told all the same.
+fn every_point_of_taking_over<L: Lockable>(_: u32) -> Outcome {
+    let lock = L::make();
+    at_every_point(
+        || {
+            lock.clear();
+            let holds = RawValue::new(false).unwrap();
+            let holder = spawn(|| {
+                lock.under_lock(|| {
+                    holds.store(true);
+                    hang();
+                });
+            });
+            eventually("the holder holds", || holds.load());
+            kill(&holder);
+        },
+        || assert_eq!(lock.under_lock(|| {}), Some(true)),
+        |_| lock.under_lock(|| {}) == Some(true),
+    )
+}
+
+/// Whoever dies at any depth of a lock that is taken again is told of, and the next one begins at depth 0.
+fn every_point_of_nesting(_: u32) -> Outcome {
+    let lock = RLock::new().unwrap();
+    let inside = RawValue::new(false).unwrap();
+    at_every_point(
+        || {
+            lock.clear_poison();
+            inside.store(false);
+        },
+        || {
+            let outer = lock.lock().unwrap();
+            inside.store(true);
+            let inner = lock.lock().unwrap();
+            drop(outer);
+            let innermost = lock.lock().unwrap();
+            drop(inner);
+            inside.store(false);
+            drop(innermost);
+        },
+        |survived| is_told(&lock, survived, inside.load()),
+    )
+}
+
 define_cells! {
     LOCK_HOLDER: "lock", "holder", holder::<Lock>;
     LOCK_WAITER: "lock", "waiter", waiter::<Lock>;
     LOCK_JUST_WOKEN: "lock", "just_woken", just_woken::<Lock>;
+    LOCK_EVERY_POINT_OF_HOLDING: "lock", "every_point_of_holding", every_point_of_holding::<Lock>;
+    LOCK_EVERY_POINT_OF_TAKING_OVER: "lock", "every_point_of_taking_over", every_point_of_taking_over::<Lock>;
+    RLOCK_EVERY_POINT_OF_HOLDING: "rlock", "every_point_of_holding", every_point_of_holding::<RLock>;
+    RLOCK_EVERY_POINT_OF_NESTING: "rlock", "every_point_of_nesting", every_point_of_nesting;
+    RLOCK_EVERY_POINT_OF_TAKING_OVER: "rlock", "every_point_of_taking_over", every_point_of_taking_over::<RLock>;
     RLOCK_HOLDER: "rlock", "holder", holder::<RLock>;
     RLOCK_WAITER: "rlock", "waiter", waiter::<RLock>;
     RLOCK_JUST_WOKEN: "rlock", "just_woken", just_woken::<RLock>;
