@@ -1,0 +1,24 @@
+//! Tiers together: objects in shared memory that travel in messages and tasks, between real processes.
+//!
+//! Each process gets what it uses in a message: it was forked, or started as a program, before the object was made. Each
+//! crate tests its own objects; what only all of them together can get wrong is here.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod every;
+mod kills;
+mod programs;
+mod tasks;
+mod together;
+
+use std::process::ExitCode;
+
+use mp_sys::testing::runner;
+
+fn main() -> ExitCode {
+    // Before the runner, which runs each test in a process of its own: a program is killed as it is.
+    if programs::is_program() {
+        return ExitCode::SUCCESS;
+    }
+    let tests = [every::TESTS, together::TESTS, programs::TESTS, tasks::TESTS, kills::TESTS].concat();
+    runner::main(&tests, mp::release_unused_memory)
+}
