@@ -33,6 +33,8 @@ page!(inherit, "../guide/inherit.md");
 #[cfg(doctest)]
 page!(pipes, "../guide/pipes.md");
 #[cfg(doctest)]
+page!(queues, "../guide/queues.md");
+#[cfg(doctest)]
 page!(crashes, "../guide/crashes.md");
 #[cfg(doctest)]
 page!(limits, "../guide/limits.md");
