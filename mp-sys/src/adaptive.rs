@@ -9,16 +9,19 @@
 //! one CPU, nor under a cgroup quota below two CPUs, where a spin burns the time that the peer needs.
 
 mod signal;
+mod watch;
+mod writers;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::Backoff;
-use rustix::thread::sched_getcpu;
 
 pub use self::signal::Signal;
+pub use self::watch::{Crowd, REST_MAX, Sleeper, Watch};
 use crate::cgroup;
+pub use crate::cpu::current_cpu;
 use crate::deadline::now_nanos;
 
 /// The longest single spin.
@@ -40,13 +43,22 @@ pub struct Budget {
     nanos: AtomicU32,
     /// Waits since spinning was given up.
     idle: AtomicU32,
+    /// Looks with the shortest pauses, before the pauses grow.
+    first_looks: u32,
 }
 
 impl Budget {
     /// A budget that starts by trying.
     #[must_use]
     pub const fn new() -> Self {
-        Self { nanos: AtomicU32::new(SPIN_FIRST_NANOS), idle: AtomicU32::new(0) }
+        Self { nanos: AtomicU32::new(SPIN_FIRST_NANOS), idle: AtomicU32::new(0), first_looks: FIRST_LOOKS }
+    }
+
+    /// The same for a waiter that needs a lock as soon as it goes on: its pauses grow from the beginning, so that whoever
+    /// lets it go on is done with that lock.
+    #[must_use]
+    pub const fn before_a_lock() -> Self {
+        Self { first_looks: 0, ..Self::new() }
     }
 
     /// Spins until `done` or until the budget is used up, and learns from it. `false` means: sleep now.
@@ -61,6 +73,14 @@ impl Budget {
             return false;
         }
         let end = now_nanos().saturating_add(u64::from(allowed));
+        // A peer that is already at it answers in a fraction of a microsecond: the pauses grow only after that.
+        if (0..self.first_looks).any(|_| {
+            std::hint::spin_loop();
+            done()
+        }) {
+            self.learn(true);
+            return true;
+        }
         let paid = loop {
             let backoff = Backoff::new();
             for _ in 0..ROUNDS_PER_LOOK {
@@ -110,19 +130,15 @@ impl Default for Budget {
 
 /// Looks at the word between two looks at the clock and the CPUs: about half a microsecond.
 const ROUNDS_PER_LOOK: u32 = 8;
-
-/// The CPU that the caller runs on at the moment.
-#[must_use]
-pub fn current_cpu() -> u32 {
-    u32::try_from(sched_getcpu()).unwrap_or(u32::MAX)
-}
+/// Looks at the word before the first pause that is longer than one: about half a microsecond.
+const FIRST_LOOKS: u32 = 16;
 
 fn shares_cpu(peer_cpu: &impl Fn() -> Option<u32>) -> bool {
     peer_cpu().is_some_and(|cpu| cpu == current_cpu())
 }
 
 /// Whether this machine and this process's quota allow two processes to run at the same moment.
-fn spinning_helps() -> bool {
+pub(crate) fn spinning_helps() -> bool {
     static HELPS: OnceLock<bool> = OnceLock::new();
     *HELPS.get_or_init(|| {
         let quota_allows = cgroup::cpu_quota().is_none_or(|cpus| cpus >= 2.0);

@@ -1,7 +1,8 @@
 //! Sleeping until a shared word changes, in bounded slices.
 //!
 //! Every futex here is shared (never `FUTEX_PRIVATE_FLAG`: a private wait never meets a wake from another process), and
-//! no single sleep is longer than [`SLICE`]. A process that is killed between being woken and doing what it was woken
+//! no single sleep is longer than [`SLICE`], but for those of waiters that rest while others watch
+//! ([`Watch`](crate::adaptive::Watch)). A process that is killed between being woken and doing what it was woken
 //! for takes the wake-up with it; whoever else waits then notices at the end of a slice instead of never.
 //!
 //! Why a wait cannot miss a change: the kernel compares the word with the expected value under its bucket lock, so a
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags};
+use rustix::time::Timespec;
 
 use crate::deadline::Deadline;
 
@@ -49,9 +51,18 @@ pub enum Slept {
 
 /// Sleeps while `word` holds `expected`, for one slice at most and not past `deadline`.
 pub fn wait_slice(word: &AtomicU32, expected: u32, deadline: Deadline) -> Slept {
-    let slice = Deadline::after(SLICE).min(deadline);
-    let timeout = slice.remaining_timespec();
-    match futex::wait(word, Flags::empty(), expected, timeout.as_ref()) {
+    wait_for(word, expected, SLICE, deadline)
+}
+
+/// Sleeps while `word` holds `expected`, for `slice` at most and not past `deadline`.
+pub(crate) fn wait_for(word: &AtomicU32, expected: u32, slice: Duration, deadline: Deadline) -> Slept {
+    // Without a deadline, which is the common case, the clock is not asked.
+    let timeout = if deadline.is_never() { slice } else { slice.min(deadline.remaining()) };
+    let timeout = Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    match futex::wait(word, Flags::empty(), expected, Some(&timeout)) {
         Ok(()) | Err(Errno::INTR) => Slept::Woken,
         Err(Errno::AGAIN) => Slept::Changed,
         // TIMEDOUT; anything else (a kernel without futexes) must not become a busy loop that never checks its deadline.

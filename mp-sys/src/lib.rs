@@ -39,6 +39,8 @@ mod cgroup;
 pub mod child;
 #[expect(unsafe_code, reason = "volatile and rep-movs copies over memory that peers write")]
 mod copy;
+#[expect(unsafe_code, reason = "sched_getcpu")]
+mod cpu;
 #[cfg_attr(
     all(feature = "crash-points", not(all(loom, feature = "testing"))),
     expect(unsafe_code, reason = "raise(SIGKILL)")

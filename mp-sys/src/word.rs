@@ -12,11 +12,12 @@ mod modelled;
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 #[cfg(loom)]
 pub use self::modelled::{Modelled, ModelledWord32, ModelledWord64};
 use crate::deadline::Deadline;
-use crate::futex::{self, SLICE, Slept};
+use crate::futex::{self, Slept};
 
 /// A family of words.
 pub trait Words: Debug + Default + 'static {
@@ -24,11 +25,8 @@ pub trait Words: Debug + Default + 'static {
     type Word32: Word32;
     /// A word of 64 bits.
     type Word64: Word64;
-    /// Whether waiters may spin, and say where they run. A model has neither clocks nor CPUs.
+    /// Whether waiters may spin, say where they run, and sleep in slices. A model has neither clocks nor CPUs.
     const SPINS: bool;
-
-    /// Until when a waiter sleeps before it looks after the others.
-    fn slice(deadline: Deadline) -> Deadline;
 }
 
 /// A word of 32 bits that can be slept on.
@@ -63,8 +61,8 @@ pub trait Word32: Debug + Default {
         Err(found)
     }
 
-    /// Sleeps while the word holds `expected`: see [`futex::wait_slice`].
-    fn sleep(&self, expected: u32, deadline: Deadline) -> Slept;
+    /// Sleeps while the word holds `expected`, for `slice` at most: see [`futex::wait_slice`].
+    fn sleep(&self, expected: u32, slice: Duration, deadline: Deadline) -> Slept;
     /// Wakes at most `count` sleepers.
     fn wake(&self, count: u32);
 }
@@ -98,11 +96,6 @@ impl Words for Shared {
     type Word32 = AtomicU32;
     type Word64 = AtomicU64;
     const SPINS: bool = true;
-
-    #[inline]
-    fn slice(deadline: Deadline) -> Deadline {
-        Deadline::after(SLICE).min(deadline)
-    }
 }
 
 impl Word32 for AtomicU32 {
@@ -132,8 +125,8 @@ impl Word32 for AtomicU32 {
     }
 
     #[inline]
-    fn sleep(&self, expected: u32, deadline: Deadline) -> Slept {
-        futex::wait_slice(self, expected, deadline)
+    fn sleep(&self, expected: u32, slice: Duration, deadline: Deadline) -> Slept {
+        futex::wait_for(self, expected, slice, deadline)
     }
 
     #[inline]

@@ -24,7 +24,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
-use mp_sys::futex::{self, Slept};
+use mp_sys::futex::{self, SLICE, Slept};
 use mp_sys::word::Word32;
 
 /// See the table above.
@@ -80,7 +80,7 @@ pub(super) fn sleep(bell: &impl Word32, ready: impl Fn() -> bool, deadline: Dead
     if ready() {
         return Slept::Changed;
     }
-    let slept = bell.sleep(WANTED, deadline);
+    let slept = bell.sleep(WANTED, SLICE, deadline);
     // A quiet bell: somebody was woken and is on the way, perhaps on a busy machine.
     if slept == Slept::SliceEnded && bell.load(Ordering::SeqCst) == WANTED && ready() {
         futex::count_late_wait();

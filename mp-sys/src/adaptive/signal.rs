@@ -8,9 +8,11 @@
 #[cfg(all(loom, test))]
 mod models;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-use crate::adaptive::{Budget, current_cpu};
+use crate::adaptive::Budget;
+use crate::adaptive::watch::{Crowd, Sleeper, Watch};
+use crate::adaptive::writers::Writers;
 use crate::deadline::Deadline;
 use crate::futex::{self, Slept};
 use crate::word::{Shared, Word32, Words};
@@ -21,7 +23,8 @@ use crate::word::{Shared, Word32, Words};
 /// |---|---|
 /// | `value` | what is waited for |
 /// | `sleepers` | processes in the kernel, or about to be; a hint that may be too high for ever |
-/// | `writer_cpu` | CPU of the process that is expected to store `value`, plus one; 0 while unknown |
+/// | `writers` | where those last ran who are expected to store `value` |
+/// | `watch` | who of its sleepers wakes up often |
 ///
 /// All zero is a valid start.
 #[derive(Debug, Default)]
@@ -29,9 +32,13 @@ use crate::word::{Shared, Word32, Words};
 pub struct Signal<W: Words = Shared> {
     value: W::Word32,
     sleepers: W::Word32,
-    /// A hint, and no part of the protocol: the same for all words.
-    writer_cpu: AtomicU32,
+    /// Hints, and no part of the protocol: the same for all words.
+    writers: Writers,
+    watch: Watch<W>,
 }
+
+/// Everybody.
+const ALL: u32 = i32::MAX.unsigned_abs();
 
 impl<W: Words> Signal<W> {
     /// The word's value.
@@ -43,7 +50,7 @@ impl<W: Words> Signal<W> {
     /// Says that the caller, who runs here, is the one who will store the next value.
     pub fn announce_writer(&self) {
         if W::SPINS {
-            self.writer_cpu.store(current_cpu().wrapping_add(1), Ordering::Relaxed);
+            self.writers.announce();
         }
     }
 
@@ -52,22 +59,35 @@ impl<W: Words> Signal<W> {
         self.announce_writer();
         self.value.store(value, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) != 0 {
-            self.value.wake(i32::MAX.unsigned_abs());
+            self.value.wake(ALL);
         }
     }
 
     /// Replaces the value by `change` of it, atomically, and wakes at most `wake` sleepers; leaves it if `change` gives
-    /// `None`. Gives the value that was there.
+    /// `None`. Gives the value that was there. With `wake` 0, nobody waits for this value, and it does not tell from where the
+    /// next one will come.
     pub fn update(&self, wake: u32, change: impl Fn(u32) -> Option<u32>) -> u32 {
         match self.value.update(change) {
             Ok(previous) => {
-                self.announce_writer();
-                if wake > 0 && self.sleepers.load(Ordering::SeqCst) != 0 {
-                    self.value.wake(wake);
+                if wake > 0 {
+                    self.announce_writer();
+                    if self.sleepers.load(Ordering::SeqCst) != 0 {
+                        self.value.wake(wake);
+                    }
                 }
                 previous
             }
             Err(found) => found,
+        }
+    }
+
+    /// Adds one to the value, atomically, and wakes at most `wake` sleepers.
+    #[inline]
+    pub fn advance(&self, wake: u32) {
+        self.value.fetch_add(1, Ordering::SeqCst);
+        self.announce_writer();
+        if self.sleepers.load(Ordering::SeqCst) != 0 {
+            self.value.wake(wake);
         }
     }
 
@@ -81,30 +101,94 @@ impl<W: Words> Signal<W> {
         self.value.exchange(from, to).is_ok()
     }
 
+    /// Who of the sleepers wakes up often, and when somebody last looked for the dead.
+    #[inline]
+    pub fn watch(&self) -> &Watch<W> {
+        &self.watch
+    }
+
+    /// A waiter that begins to wait for this word, in slices.
+    #[inline]
+    pub fn sleeper(&self) -> Sleeper<'_, &Self, W> {
+        Sleeper::new(&self.watch, self)
+    }
+
     /// Waits while the word holds `value`. Returns what it holds then, `None` once `deadline` has passed.
     pub fn wait_while(&self, value: u32, budget: &Budget, deadline: Deadline) -> Option<u32> {
-        let writer_cpu = || self.writer_cpu.load(Ordering::Relaxed).checked_sub(1);
-        if W::SPINS && budget.spin(|| self.get() != value, writer_cpu) {
+        let mut sleeper = self.sleeper();
+        loop {
+            let changed = self.wait_slice(value, budget, deadline, &mut sleeper);
+            if changed.is_some() || deadline.has_passed() {
+                return changed;
+            }
+        }
+    }
+
+    /// As [`wait_while`](Self::wait_while), and also returns `None` when the sleeper's slice has ended: for those who look
+    /// after others then.
+    pub fn wait_slice(
+        &self,
+        value: u32,
+        budget: &Budget,
+        deadline: Deadline,
+        sleeper: &mut Sleeper<'_, impl Crowd, W>,
+    ) -> Option<u32> {
+        // Who has slept for a slice waits for what takes longer than any spin.
+        let spins = W::SPINS && sleeper.is_fresh();
+        if spins && budget.spin(|| self.get() != value, || self.writers.peer_cpu()) {
             return Some(self.get());
         }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let outcome = loop {
-            let now = self.value.load(Ordering::SeqCst);
-            if now != value {
-                break Some(now);
-            }
-            if self.value.sleep(value, deadline) == Slept::SliceEnded {
-                let changed = (self.get() != value).then(|| self.get());
-                if changed.is_some() {
-                    futex::count_late_wait();
-                }
-                if changed.is_some() || deadline.has_passed() {
-                    break changed;
-                }
-            }
-        };
+        let outcome = self.sleep_slice(value, deadline, sleeper);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         outcome
+    }
+
+    fn sleep_slice(
+        &self,
+        value: u32,
+        deadline: Deadline,
+        sleeper: &mut Sleeper<'_, impl Crowd, W>,
+    ) -> Option<u32> {
+        loop {
+            let now = self.value.load(Ordering::SeqCst);
+            if now != value {
+                return Some(now);
+            }
+            if self.value.sleep(value, sleeper.next_slice(), deadline) != Slept::SliceEnded {
+                // Woken, or called to watch: look, and sleep on.
+                continue;
+            }
+            sleeper.slept_through();
+            let now = self.get();
+            if now == value {
+                return None;
+            }
+            futex::count_late_wait();
+            // Whoever stored it died before it woke anybody, or who was woken died. The others may be at rest.
+            if self.sleepers.load(Ordering::SeqCst) > 1 {
+                self.value.wake(ALL);
+            }
+            return Some(now);
+        }
+    }
+
+    /// Wakes one who sleeps, so that it looks whether it has to watch.
+    pub fn nudge(&self) {
+        if self.sleepers.load(Ordering::Relaxed) != 0 {
+            self.value.wake(1);
+        }
+    }
+}
+
+/// Those who sleep on the same word.
+impl<W: Words> Crowd for &Signal<W> {
+    fn count(&self) -> u32 {
+        self.sleepers.load(Ordering::Relaxed)
+    }
+
+    fn call(&self) {
+        self.nudge();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::mem::size_of;
 use std::ptr::NonNull;
 
-use crate::adaptive::Signal;
+use crate::adaptive::{Signal, Watch};
 use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
 use crate::word::{Shared, Words};
@@ -16,8 +16,10 @@ pub struct WaitersHead<W: Words = Shared> {
     pub tickets: W::Word64,
     /// One more than the highest place that was ever taken: nobody has to look beyond.
     pub used: W::Word64,
-    /// When somebody last looked for the dead, in nanoseconds since boot.
-    pub last_look: W::Word64,
+    /// Who of the waiters wakes up often, and when somebody last looked for the dead.
+    pub watch: Watch<W>,
+    /// How often somebody looked.
+    pub looks: W::Word64,
 }
 
 /// The place of one waiting process.

@@ -15,6 +15,7 @@
 //! Sleepers are woken in the order in which they came, as the kernel does for equal priorities.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
 use loom::sync::{Condvar, Mutex};
@@ -31,10 +32,6 @@ impl Words for Modelled {
     type Word32 = ModelledWord32;
     type Word64 = ModelledWord64;
     const SPINS: bool = false;
-
-    fn slice(deadline: Deadline) -> Deadline {
-        deadline
-    }
 }
 
 /// A word of 32 bits that can be slept on.
@@ -85,7 +82,7 @@ impl Word32 for ModelledWord32 {
         self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
     }
 
-    fn sleep(&self, expected: u32, deadline: Deadline) -> Slept {
+    fn sleep(&self, expected: u32, _: Duration, deadline: Deadline) -> Slept {
         // The lock of a model is not poisoned: a panic ends the model.
         let Ok(mut sleepers) = self.sleepers.lock() else { return Slept::Changed };
         fence(Ordering::SeqCst);

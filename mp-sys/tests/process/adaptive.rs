@@ -1,21 +1,24 @@
 //! The adaptive waiter between two processes, and the death of a sleeper.
 
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use mp_sys::adaptive::{Budget, Signal};
 use mp_sys::cells::SharedSignal;
-use mp_sys::deadline::Deadline;
+use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::futex::SLICE;
 use mp_sys::span::Chunk;
 use mp_sys::testing::{PATIENCE, eventually, kill, spawn, succeeded, tests};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-tests! { ping_pong_on_one_cpu, ping_pong_on_two_cpus, a_killed_sleeper_costs_nothing_but_a_wake, wait_times_out_beside_a_peer }
+tests! {
+    ping_pong_on_one_cpu, ping_pong_on_two_cpus, a_killed_sleeper_costs_nothing_but_a_wake, wait_times_out_beside_a_peer,
+    two_of_many_watch_and_the_dead_are_replaced
+}
 
 const ROUNDS: u32 = 2_000;
 
 fn signal(chunk: &mut Chunk) -> SharedSignal {
-    SharedSignal::new(chunk.cut(size_of::<[AtomicU32; 3]>()).unwrap()).unwrap()
+    SharedSignal::new(chunk.cut(size_of::<Signal>()).unwrap()).unwrap()
 }
 
 fn pin(cpu: usize) {
@@ -87,4 +90,22 @@ fn wait_times_out_beside_a_peer() {
     let deadline = Deadline::after(Duration::from_millis(60));
     assert_eq!(word.wait_while(0, &Budget::new(), deadline), None);
     assert!(deadline.has_passed());
+}
+
+fn two_of_many_watch_and_the_dead_are_replaced() {
+    let mut chunk = Chunk::new(4096).unwrap();
+    let word = signal(&mut chunk);
+    let sleepers: Vec<_> = (0..5)
+        .map(|_| spawn(|| assert_eq!(word.wait_while(0, &Budget::new(), Deadline::after(PATIENCE)), Some(7))))
+        .collect();
+    eventually("two watch", || word.watch().watchers() == 2);
+    let (killed, others) = sleepers.split_at(3);
+    killed.iter().for_each(kill);
+    // Those who slept first watch, so mostly both of them are dead now; their promises end soon, and are taken over.
+    let promised = now_nanos() + 2 * u64::try_from(SLICE.as_nanos()).unwrap();
+    eventually("the promises of the dead have ended", || now_nanos() > promised);
+    eventually("two of the others watch", || word.watch().watchers() == 2);
+    // A store without a wake, as of a poster that dies in between: whoever watches finds it, and wakes who rests.
+    word.reset(7);
+    others.iter().for_each(succeeded);
 }

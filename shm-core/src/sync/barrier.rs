@@ -140,7 +140,7 @@ impl Barrier {
     }
 
     fn over(lock: SignalledLock, parties: usize, segment: Option<Segment>) -> Self {
-        Self { shared: SignalledTable { lock, parties }, budget: Budget::new(), segment }
+        Self { shared: SignalledTable { lock, parties }, budget: Budget::before_a_lock(), segment }
     }
 
     fn rounds(&self) -> Rounds<'_, SignalledTable> {

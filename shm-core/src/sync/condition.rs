@@ -12,6 +12,7 @@ mod places;
 mod travel;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mp_sys::adaptive::Budget;
@@ -74,6 +75,8 @@ pub const WAITERS_MAX: usize = 1024;
 pub struct Condition {
     waiters: Waiters,
     budget: Budget,
+    /// Where this handle last waited.
+    hint: AtomicUsize,
     segment: Option<Segment>,
 }
 
@@ -87,7 +90,7 @@ impl Condition {
     pub fn new() -> Result<Self, MemoryError> {
         let bytes = Waiters::bytes_for(WAITERS_MAX).ok_or(TOO_LARGE)?;
         let waiters = Waiters::new(arena::allocate(bytes)?, WAITERS_MAX).map_err(|_| TOO_LARGE)?;
-        Ok(Self { waiters, budget: Budget::new(), segment: None })
+        Ok(Self::over(waiters, None))
     }
 
     /// Makes a condition that nobody waits on under a name, which other programs of this user can open. They open the
@@ -99,7 +102,7 @@ impl Condition {
         let bytes = Waiters::bytes_for(WAITERS_MAX).ok_or(TOO_LARGE)?;
         let make = |span| Waiters::new(span, WAITERS_MAX);
         let (waiters, segment) = named::create::<(), _>(name, KIND, WAITERS_MAX, bytes, make)?;
-        Ok(Self { waiters, budget: Budget::new(), segment: Some(segment) })
+        Ok(Self::over(waiters, Some(segment)))
     }
 
     /// Finds the condition of this name.
@@ -111,7 +114,11 @@ impl Condition {
         // All have as many places: who looks only at the first ones does not find who waits behind them.
         let attach = |places, span| (places == WAITERS_MAX).then(|| Waiters::attach(span, places).ok())?;
         let (waiters, segment) = named::open::<(), _>(name, KIND, attach)?;
-        Ok(Self { waiters, budget: Budget::new(), segment: Some(segment) })
+        Ok(Self::over(waiters, Some(segment)))
+    }
+
+    fn over(waiters: Waiters, segment: Option<Segment>) -> Self {
+        Self { waiters, budget: Budget::before_a_lock(), hint: AtomicUsize::new(0), segment }
     }
 
     /// Releases the lock, waits until somebody notifies, and takes the lock again.
@@ -192,12 +199,20 @@ impl Condition {
         deadline: Deadline,
     ) -> Result<(bool, G), WaitError<G>> {
         let (places, own) = (self.places(), Stamp::current().to_bits());
-        let Some(place) = places.take(own, &Kernel) else {
+        let Some((at, place)) = places.take(own, self.hint.load(Ordering::Relaxed), &Kernel) else {
             return Err(WaitError::TooManyWaiters(guard));
         };
+        self.hint.store(at, Ordering::Relaxed);
+        let mut sleeper = places.sleeper(place);
         loop {
             let lock = guard.release();
-            let woken = places.wait_at((place, own), waits.is_some(), &self.budget, deadline, &Kernel);
+            let woken = places.wait_at(
+                (place, own),
+                &mut sleeper,
+                waits.is_some(),
+                (&self.budget, deadline),
+                &Kernel,
+            );
             // The place is left with the lock in hand: whoever dies before has not used its notification.
             match G::take_again(lock) {
                 Ok(again) => guard = again,

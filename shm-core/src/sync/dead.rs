@@ -1,17 +1,26 @@
 //! Looking for the dead: what semaphores, conditions and barriers have in common.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use mp_sys::deadline::now_nanos;
 use mp_sys::futex::SLICE;
 use mp_sys::identity::Stamp;
 use mp_sys::word::{Shared, Words};
 
+/// The pause between two looks. Half a slice: waiters that began together would else leave it to each other, and to the next
+/// round.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+/// The same where a look asks about every party. More than half a slice: of the two who watch, one asks.
+pub(super) const PAUSE_OF_MANY: Duration = Duration::from_millis(30);
+const _: () =
+    assert!(PAUSE.as_nanos() * 2 == SLICE.as_nanos() && PAUSE_OF_MANY.as_nanos() < SLICE.as_nanos());
+
 /// What a protocol asks about the processes around it. In a model, the model says who died.
 pub(super) trait Witness<W: Words> {
     /// Whether it is the caller's turn to look for the dead. `last` is the shared time of the newest look: many waiters
-    /// together do not look more often than one.
-    fn is_turn_to_look(&self, last: &W::Word64) -> bool;
+    /// together do not look more often than one, and not before `pause` has passed.
+    fn is_turn_to_look(&self, last: &W::Word64, pause: Duration) -> bool;
 
     /// One look: it answers whether the process whose stamp has these bits has died.
     fn look(&self) -> impl FnMut(u64) -> bool;
@@ -23,11 +32,9 @@ pub(super) struct Kernel;
 
 impl Witness<Shared> for Kernel {
     /// `last` is in nanoseconds since boot.
-    fn is_turn_to_look(&self, last: &AtomicU64) -> bool {
+    fn is_turn_to_look(&self, last: &AtomicU64, pause: Duration) -> bool {
         let (then, now) = (last.load(Ordering::Relaxed), now_nanos());
-        // Half a slice: waiters that began together would else leave it to each other, and to the next round.
-        let half_slice = u64::try_from(SLICE.as_nanos() / 2).unwrap_or(u64::MAX);
-        now.saturating_sub(then) >= half_slice
+        u128::from(now.saturating_sub(then)) >= pause.as_nanos()
             && last.compare_exchange(then, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
@@ -50,6 +57,7 @@ impl Witness<Shared> for Kernel {
 pub(super) mod modelled {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use mp_sys::crash;
     use mp_sys::word::{Modelled, ModelledWord64, Word64};
@@ -101,7 +109,7 @@ pub(super) mod modelled {
     }
 
     impl Witness<Modelled> for Mortal {
-        fn is_turn_to_look(&self, _: &ModelledWord64) -> bool {
+        fn is_turn_to_look(&self, _: &ModelledWord64, _: Duration) -> bool {
             true
         }
 

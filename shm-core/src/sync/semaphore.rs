@@ -8,7 +8,7 @@ mod models;
 mod permits;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mp_sys::adaptive::Budget;
@@ -29,11 +29,6 @@ use crate::travel::{Parts, Travels, travels};
 pub const PERMITS_MAX: usize = 65_536;
 /// Permits that can be added to a [`Semaphore`] beyond those that it was made with.
 pub const PERMITS_SPARE: usize = 1024;
-
-/// The first word tells when somebody last looked for the dead, in nanoseconds since boot.
-const LAST_LOOK: usize = 0;
-/// Stands in for it where there are no words, which no constructor allows.
-static NEVER: AtomicU64 = AtomicU64::new(0);
 
 /// A number of permits that processes take and give back.
 ///
@@ -135,10 +130,9 @@ impl Semaphore {
         Self { words, budget: Budget::new(), hint: AtomicUsize::new(0), segment }
     }
 
+    #[inline]
     fn permits(&self) -> Permits<'_> {
-        // There is a word for the newest look, and one for each permit: `words_for`.
-        let (last_look, slots) = self.words.words().split_first().unwrap_or((&NEVER, &[]));
-        Permits { signal: self.words.signal(), last_look, slots }
+        Permits { signal: self.words.signal(), slots: self.words.words() }
     }
 
     /// Permits that nobody has at this moment.
@@ -149,6 +143,7 @@ impl Semaphore {
     }
 
     /// Takes a permit, waiting until there is one.
+    #[inline]
     pub fn acquire(&self) -> Permit<'_> {
         loop {
             // Never `None`: there is no deadline.
@@ -179,18 +174,29 @@ impl Semaphore {
         self.acquire_until(Deadline::after(timeout)).ok_or(SemaphoreError::TimedOut)
     }
 
+    #[inline]
     fn acquire_until(&self, deadline: Deadline) -> Option<Permit<'_>> {
         let own = Stamp::current().to_bits();
-        let at = self.permits().claim_until(own, self.hint(), &self.budget, deadline, &Kernel)?;
+        let found = self.permits().claim_hinted(own, self.hint());
+        let at = found.or_else(|| self.wait_for_one(own, deadline))?;
         Some(self.permit(at, own))
     }
 
+    #[cold]
+    fn wait_for_one(&self, own: u64, deadline: Deadline) -> Option<usize> {
+        self.permits().claim_until(own, self.hint(), &self.budget, deadline, &Kernel)
+    }
+
+    #[inline]
     fn hint(&self) -> usize {
         self.hint.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn permit(&self, at: usize, own: u64) -> Permit<'_> {
-        self.hint.store(at, Ordering::Relaxed);
+        if self.hint() != at {
+            self.hint.store(at, Ordering::Relaxed);
+        }
         Permit { semaphore: self, at, stamp: own, taken_in: Epoch::current() }
     }
 
@@ -215,12 +221,12 @@ fn words_for(permits: usize, spare: usize) -> Result<usize, SemaphoreError> {
     if permits > PERMITS_MAX {
         return Err(SemaphoreError::TooManyPermits { limit: PERMITS_MAX });
     }
-    Ok(permits.saturating_add(spare).min(PERMITS_MAX).saturating_add(1))
+    Ok(permits.saturating_add(spare).min(PERMITS_MAX))
 }
 
 /// Makes the first `permits` permits free. Nobody knows the semaphore yet.
 fn fill(made: SignalledWords, permits: usize) -> SignalledWords {
-    for slot in made.words().iter().skip(LAST_LOOK.saturating_add(1)).take(permits) {
+    for slot in made.words().iter().take(permits) {
         slot.store(FREE, Ordering::Relaxed);
     }
     made
@@ -276,6 +282,7 @@ impl Permit<'_> {
 }
 
 impl Drop for Permit<'_> {
+    #[inline]
     fn drop(&mut self) {
         // A forked child has only a copy.
         if self.taken_in.is_current() {

@@ -28,6 +28,32 @@ pub(crate) fn wait_while(word: &AtomicU32, value: u32) {
     }
 }
 
+/// What the word holds.
+#[inline]
+pub(crate) fn current(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Acquire)
+}
+
+/// Adds one and wakes whoever sleeps for it, without asking whether anybody does.
+#[inline]
+pub(crate) fn advance(word: &AtomicU32) {
+    word.fetch_add(1, Ordering::AcqRel);
+    // As in `post`.
+    let _woken = futex::wake(word, Flags::empty(), 1);
+}
+
+/// Waits at a barrier for two, made of how many have arrived and of the round.
+#[inline]
+pub(crate) fn meet(arrived: &AtomicU32, round: &AtomicU32) {
+    let seen = round.load(Ordering::Acquire);
+    if arrived.fetch_add(1, Ordering::AcqRel) == 0 {
+        wait_while(round, seen);
+    } else {
+        arrived.store(0, Ordering::Relaxed);
+        advance(round);
+    }
+}
+
 /// Stores a value for a peer that never sleeps.
 #[inline]
 pub(crate) fn post_silently(word: &AtomicU32, value: u32) {

@@ -32,17 +32,7 @@ impl RawCounter {
     /// Makes a counter of 0 that forked processes share.
     pub(crate) fn new() -> Result<Self> {
         let page = SharedPage::<Counter>::new()?;
-        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attributes = attributes.as_mut_ptr();
-        // SAFETY: room for one attribute object.
-        let mut failed = unsafe { libc::pthread_mutexattr_init(attributes) };
-        // SAFETY: initialised above.
-        failed |= unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
-        // SAFETY: initialised above.
-        failed |= unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) };
-        // SAFETY: the place is mapped, aligned, and used by nobody yet; the attributes are initialised.
-        failed |= unsafe { libc::pthread_mutex_init(page.mutex.get(), attributes) };
-        ensure!(failed == 0, "the C library makes no robust mutex");
+        init(&page.mutex)?;
         Ok(Self(page))
     }
 
@@ -63,4 +53,20 @@ impl RawCounter {
         // SAFETY: as in `increment`; without other processes nobody writes it.
         unsafe { self.0.count.get().read() }
     }
+}
+
+/// Makes a free robust process-shared mutex at a place that nobody uses yet.
+pub(crate) fn init(place: &UnsafeCell<libc::pthread_mutex_t>) -> Result<()> {
+    let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let attributes = attributes.as_mut_ptr();
+    // SAFETY: room for one attribute object.
+    let mut failed = unsafe { libc::pthread_mutexattr_init(attributes) };
+    // SAFETY: initialised above.
+    failed |= unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) };
+    // SAFETY: initialised above.
+    failed |= unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) };
+    // SAFETY: the place is mapped, aligned, and used by nobody yet; the attributes are initialised.
+    failed |= unsafe { libc::pthread_mutex_init(place.get(), attributes) };
+    ensure!(failed == 0, "the C library makes no robust mutex");
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! place outside `mp-sys` where `unsafe` may stand (`cargo xtask tidy` checks it): a raw reference behind a safe library
 //! would be measured together with that library.
 
+pub(crate) mod raw_condition;
 pub(crate) mod raw_copy;
 pub(crate) mod raw_fork;
 pub(crate) mod raw_futex;
@@ -11,6 +12,7 @@ pub(crate) mod raw_mutex;
 pub(crate) mod raw_packet;
 pub(crate) mod shared_page;
 
+pub(crate) use raw_condition::RawCondition;
 pub(crate) use raw_copy::RawMapping;
 pub(crate) use raw_fork::fork_and_wait;
 pub(crate) use raw_mutex::RawCounter;

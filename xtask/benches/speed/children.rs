@@ -53,6 +53,45 @@ pub(crate) fn together(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<(
     Ok(last.saturating_sub(first) as f64)
 }
 
+/// Processes that wait for something, until this is dropped: then they are killed.
+pub(crate) struct Crowd(Vec<Child<Outcome<()>>>);
+
+impl Crowd {
+    /// Starts `count` processes. Each is given its index, and is pinned where that belongs.
+    pub(crate) fn start(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<()>) -> Result<Self> {
+        let mut crowd = Self(Vec::new());
+        for index in 0..count {
+            crowd.0.push(start(|| {
+                setup.cpus.pin(setup.placement, index)?;
+                body(index)
+            })?);
+        }
+        Ok(crowd)
+    }
+
+    /// The CPU time in nanoseconds that all of them have used since they were started.
+    pub(crate) fn cpu_time(&self) -> Result<u64> {
+        let nanos = |child: &Child<Outcome<()>>| {
+            // Exact to the nanosecond for who sleeps; the times in `stat` are counted in ticks.
+            let text = std::fs::read_to_string(format!("/proc/{}/schedstat", child.pid()))?;
+            let nanos = text.split_whitespace().next().context("no CPU time in schedstat")?;
+            Ok(nanos.parse::<u64>()?)
+        };
+        self.0.iter().map(nanos).sum::<Result<u64>>().context("a waiting process has no CPU time")
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &self.0 {
+            let _ended_already = child.kill();
+        }
+        for child in &self.0 {
+            let _killed = child.join();
+        }
+    }
+}
+
 fn wait_for_all(arrived: &RawValue<u64>, count: u64, deadline: Deadline) -> Result<()> {
     arrived.fetch_add(1);
     while arrived.load() < count {

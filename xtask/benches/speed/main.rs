@@ -10,6 +10,7 @@
 
 mod arrays;
 mod children;
+mod idle;
 mod locks;
 mod memory;
 mod pipes;
@@ -22,6 +23,7 @@ mod race;
 mod reference;
 mod report;
 mod row;
+mod signals;
 mod svg;
 mod waiting;
 
@@ -108,6 +110,8 @@ fn all_rows() -> Vec<Row> {
         waiting::rows(),
         pipes::rows(),
         queues::rows(),
+        signals::rows(),
+        idle::rows(),
     ]
     .into_iter()
     .flatten()

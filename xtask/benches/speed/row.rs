@@ -87,6 +87,8 @@ pub(crate) enum Unit {
     Micros,
     /// 10^9 bytes a second: more is better.
     GigabytesPerSecond,
+    /// Of the time of one CPU.
+    Percent,
 }
 
 impl Unit {
@@ -102,6 +104,7 @@ impl fmt::Display for Unit {
             Self::Nanos => "ns",
             Self::Micros => "us",
             Self::GigabytesPerSecond => "GB/s",
+            Self::Percent => "%",
         })
     }
 }

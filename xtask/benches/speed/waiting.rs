@@ -20,9 +20,9 @@ use crate::reference::{PingPong, SharedPage};
 use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
 
 /// Round trips of one pair in one sample.
-const ROUND_TRIPS: u32 = 20_000;
+pub(crate) const ROUND_TRIPS: u32 = 20_000;
 /// The same for each of several pairs.
-const ROUND_TRIPS_OF_MANY: u32 = 5_000;
+pub(crate) const ROUND_TRIPS_OF_MANY: u32 = 5_000;
 /// The most pairs of a row.
 const PAIRS_MAX: usize = 4;
 
@@ -75,7 +75,7 @@ fn four_pairs(setup: &Setup) -> Result<Vec<Contestant>> {
 }
 
 /// `count` pairs of processes at the same moment: microseconds until each pair has done one more round trip.
-fn pairs<W: Waiting>(setup: &Setup, count: u32, round_trips: u32) -> Contestant {
+pub(crate) fn pairs<W: Waiting>(setup: &Setup, count: u32, round_trips: u32) -> Contestant {
     let setup = setup.clone();
     Contestant::new(W::NAME, move || {
         let round_trips = (round_trips / u32::try_from(setup.scale.divisor)?).max(1);
@@ -109,7 +109,7 @@ fn pong<W: Waiting>(line: &PingPong<W::Word>, round_trips: u32) -> Result<()> {
 }
 
 /// A way to wait for a word.
-trait Waiting {
+pub(crate) trait Waiting {
     const NAME: &'static str;
     type Word: Shared + 'static;
 
@@ -136,7 +136,7 @@ impl Waiting for Adaptive {
     }
 }
 
-struct RawFutex;
+pub(crate) struct RawFutex;
 
 impl Waiting for RawFutex {
     const NAME: &'static str = "raw_futex";

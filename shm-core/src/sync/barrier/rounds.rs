@@ -11,7 +11,7 @@
 //!
 //! How many have arrived is counted from the parties' words, and the barrier is passed by one store of the round: there is
 //! no count that a dead process could leave wrong. A reset that its process did not finish is finished by the next one who
-//! takes the lock. A waiter that has waited for a slice looks whether a party has died.
+//! takes the lock. A waiter that has waited for a slice, and whose turn it is, looks whether a party has died.
 //!
 //! # Why no wake-up is lost
 //! A waiter reads the signal while it holds the lock, and sleeps while the signal is what it read. Whoever ends a round or
@@ -23,7 +23,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::word::{Shared, Words};
 
 use crate::error::BarrierError;
-use crate::sync::dead::Witness;
+use crate::sync::dead::{PAUSE_OF_MANY, Witness};
 
 const ROUND: usize = 0;
 const BROKEN: usize = 8;
@@ -140,9 +140,16 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         }
         let mut seen = self.signal.get();
         drop(held);
+        let mut sleeper = self.signal.sleeper();
         loop {
-            let slept_through = self.signal.wait_while(seen, budget, W::slice(deadline)).is_none();
-            match self.look(place, round, slept_through, deadline, witness)? {
+            let slept_through = self.signal.wait_slice(seen, budget, deadline, &mut sleeper).is_none();
+            // Everybody's turn would be a time of the lock, and a question for each party.
+            let is_turn =
+                slept_through && witness.is_turn_to_look(&self.signal.watch().last_look, PAUSE_OF_MANY);
+            if slept_through && !is_turn && !deadline.has_passed() {
+                continue;
+            }
+            match self.look(place, round, is_turn, deadline, witness)? {
                 Some(now) => seen = now,
                 None => return Ok(index),
             }
@@ -154,7 +161,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         &self,
         place: Place,
         round: u64,
-        slept_through: bool,
+        is_turn: bool,
         deadline: Deadline,
         witness: &impl Witness<W>,
     ) -> Result<Option<u32>, BarrierError> {
@@ -164,7 +171,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
             return if was_broken { Err(BarrierError::Broken) } else { Ok(None) };
         }
         is_whole(&held)?;
-        let party_died = slept_through && self.some_died(&held, witness);
+        let party_died = is_turn && self.some_died(&held, witness);
         let gives_up = !party_died && deadline.has_passed();
         if party_died || gives_up {
             self.break_it(held);
@@ -216,7 +223,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
     }
 
     fn announce(&self) {
-        self.signal.update(ALL, |word| Some(word.wrapping_add(1)));
+        self.signal.advance(ALL);
     }
 
     fn places(&self) -> impl Iterator<Item = Place> {

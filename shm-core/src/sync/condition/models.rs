@@ -38,14 +38,20 @@ impl Model {
     }
 
     fn take(&self, own: u64) -> &WaiterPlace<Modelled> {
-        self.places().take(own, &self.witness).unwrap()
+        self.places().take(own, 0, &self.witness).unwrap().1
     }
 
     /// Waits at a place, leaves it, and tells how the wait ended. The looking is done by the models themselves.
     fn wait_at(&self, place: &WaiterPlace<Modelled>, own: u64, deadline: Deadline) -> Woken {
-        let woken = self.places().wait_at((place, own), false, &Budget::new(), deadline, &self.witness);
+        let woken = self.wait_there(place, own, deadline);
         self.places().leave(place, woken);
         woken
+    }
+
+    fn wait_there(&self, place: &WaiterPlace<Modelled>, own: u64, deadline: Deadline) -> Woken {
+        let places = self.places();
+        let until = (&Budget::new(), deadline);
+        places.wait_at((place, own), &mut places.sleeper(place), false, until, &self.witness)
     }
 
     /// Takes one from the stock, waiting as `Condition::wait_while` does.
@@ -54,8 +60,7 @@ impl Model {
         while *stock == 0 {
             let place = self.take(own);
             drop(stock);
-            let budget = Budget::new();
-            let woken = self.places().wait_at((place, own), false, &budget, Deadline::NEVER, &self.witness);
+            let woken = self.wait_there(place, own, Deadline::NEVER);
             assert_eq!(woken, Woken::Notified);
             stock = self.stock.lock().unwrap();
             self.places().leave(place, woken);
@@ -274,7 +279,7 @@ fn a_place_that_becomes_free_can_be_taken_at_once() {
             spawn(move || model.places().clear_those_of_the_dead(LOOKER, &model.witness))
         };
         // All places are taken: this frees one as well. The other looker may be at work on it.
-        let Some(place) = model.places().take(SECOND, &model.witness) else {
+        let Some((_, place)) = model.places().take(SECOND, 0, &model.witness) else {
             looker.join().unwrap();
             return;
         };

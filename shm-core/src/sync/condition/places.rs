@@ -23,15 +23,16 @@
 //! A waiter is [`WAITING`] before it releases the lock. A notifier that changes what the lock protects does so under the
 //! lock, so after the release, and finds the waiter. The waiter then waits while its word is as it left it.
 
+use std::ptr;
 use std::sync::atomic::Ordering;
 
-use mp_sys::adaptive::Budget;
+use mp_sys::adaptive::{Budget, Crowd, Sleeper};
 use mp_sys::cells::{WaiterPlace, WaitersHead};
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::word::{Shared, Word64, Words};
 
-use crate::sync::dead::Witness;
+use crate::sync::dead::{PAUSE, Witness};
 
 const IDLE: u32 = 0;
 const WAITING: u32 = 1;
@@ -41,6 +42,9 @@ const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 
 /// No owner.
 const NOBODY: u64 = 0;
+
+/// How many of those who wait are asked about at one look.
+const ASKED_AT_ONCE: usize = 64;
 
 /// The word of who waits with this ticket.
 fn waiting(ticket: u64) -> u32 {
@@ -83,40 +87,55 @@ impl<'a, W: Words> Places<'a, W> {
         self.places.get(..used.min(self.places.len())).unwrap_or_default()
     }
 
-    /// Takes a place, and is waiting from here on.
-    pub(super) fn take(&self, own: u64, witness: &impl Witness<W>) -> Option<&'a WaiterPlace<W>> {
+    /// Takes a place, that at `hint` if it is free, and is waiting from here on; tells which one it is.
+    pub(super) fn take(
+        &self,
+        own: u64,
+        hint: usize,
+        witness: &impl Witness<W>,
+    ) -> Option<(usize, &'a WaiterPlace<W>)> {
         let free = |place: &WaiterPlace<W>| place.owner.step(NOBODY, own);
-        let at = self.places.iter().position(free).or_else(|| {
-            self.clear_those_of_the_dead(own, witness);
+        // Who waits again and again takes its own place, whose line nobody else has to give up.
+        let hinted = self.places.get(hint).filter(|place| free(place)).map(|_| hint);
+        let at = hinted.or_else(|| self.places.iter().position(free)).or_else(|| {
+            self.clear_among(|_| true, own, witness);
             self.places.iter().position(free)
         })?;
         crash::point();
         let used = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1);
-        self.head.used.fetch_max(used, Ordering::SeqCst);
+        // It never falls.
+        if self.head.used.load(Ordering::SeqCst) < used {
+            self.head.used.fetch_max(used, Ordering::SeqCst);
+        }
         let place = self.places.get(at)?;
         let ticket = self.head.tickets.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         place.ticket.store(ticket, Ordering::SeqCst);
         crash::point();
         place.signal.reset(waiting(ticket));
         crash::point();
-        Some(place)
+        Some((at, place))
+    }
+
+    /// A waiter that begins to wait at `place`, in slices.
+    pub(super) fn sleeper(&self, place: &'a WaiterPlace<W>) -> Sleeper<'a, Others<'a, W>, W> {
+        Sleeper::new(&self.head.watch, Others { places: Places { ..*self }, own: place })
     }
 
     /// Waits at the caller's place.
     pub(super) fn wait_at(
         &self,
         (place, own): (&WaiterPlace<W>, u64),
+        sleeper: &mut Sleeper<'_, Others<'_, W>, W>,
         may_look: bool,
-        budget: &Budget,
-        deadline: Deadline,
+        (budget, deadline): (&Budget, Deadline),
         witness: &impl Witness<W>,
     ) -> Woken {
         let waits = waiting(place.ticket.load(Ordering::SeqCst));
         loop {
-            if place.signal.wait_while(waits, budget, W::slice(deadline)).is_some() {
+            if place.signal.wait_slice(waits, budget, deadline, sleeper).is_some() {
                 return Woken::Notified;
             }
-            let looked = witness.is_turn_to_look(&self.head.last_look);
+            let looked = witness.is_turn_to_look(&self.head.watch.last_look, PAUSE);
             if looked {
                 self.clear_those_of_the_dead(own, witness);
             }
@@ -139,26 +158,44 @@ impl<'a, W: Words> Places<'a, W> {
 
     /// Chooses among those who have a ticket up to `newest`.
     pub(super) fn notify_until(&self, count: usize, newest: u64) -> usize {
-        let mut found: Vec<(u64, &WaiterPlace<W>)> = self
-            .used()
-            .iter()
-            .map(|place| (place.ticket.load(Ordering::SeqCst), place))
-            .filter(|(ticket, place)| {
-                *ticket != 0 && *ticket <= newest && place.signal.get() == waiting(*ticket)
-            })
-            .collect();
+        if count == 1 {
+            return usize::from(self.notify_oldest(newest));
+        }
+        let mut found: Vec<(u64, &WaiterPlace<W>)> = self.waiting_until(newest).collect();
         if found.len() > count {
             found.sort_unstable_by_key(|(ticket, _)| *ticket);
         }
-        let choose = |(ticket, place): &&(u64, &WaiterPlace<W>)| {
-            // The maximum: of two notifiers who are here at once, the one with the smaller number may win the word, but not
-            // before the other one counted.
-            place.notified_at.fetch_max(newest, Ordering::SeqCst);
-            crash::point();
-            let waits = waiting(*ticket);
-            place.signal.update(1, |word| (word == waits).then_some(notified(waits))) == waits
-        };
+        let choose = |(ticket, place): &&(u64, &WaiterPlace<W>)| Self::choose(place, *ticket, newest);
         found.iter().filter(choose).inspect(|_| crash::point()).take(count).count()
+    }
+
+    /// The common case, without a list.
+    fn notify_oldest(&self, newest: u64) -> bool {
+        // Ends: a waiter that cannot be chosen any more has left, or was chosen by somebody else.
+        while let Some((ticket, place)) = self.waiting_until(newest).min_by_key(|(ticket, _)| *ticket) {
+            if Self::choose(place, ticket, newest) {
+                crash::point();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Those who wait, with their tickets.
+    fn waiting_until(&self, newest: u64) -> impl Iterator<Item = (u64, &'a WaiterPlace<W>)> {
+        let with_ticket = |place: &'a WaiterPlace<W>| (place.ticket.load(Ordering::SeqCst), place);
+        self.used().iter().map(with_ticket).filter(move |(ticket, place)| {
+            *ticket != 0 && *ticket <= newest && place.signal.get() == waiting(*ticket)
+        })
+    }
+
+    fn choose(place: &WaiterPlace<W>, ticket: u64, newest: u64) -> bool {
+        // The maximum: of two notifiers who are here at once, the one with the smaller number may win the word, but not
+        // before the other one counted.
+        place.notified_at.fetch_max(newest, Ordering::SeqCst);
+        crash::point();
+        let waits = waiting(ticket);
+        place.signal.update(1, |word| (word == waits).then_some(notified(waits))) == waits
     }
 
     /// How many wait at this moment.
@@ -167,11 +204,21 @@ impl<'a, W: Words> Places<'a, W> {
     }
 
     /// Frees the places of dead processes, and passes on the notifications that they took with them.
+    ///
+    /// Each question costs two system calls. Of those who wait, [`ASKED_AT_ONCE`] are asked about at each look, in turn: one
+    /// that is dead does no harm before it is notified, and who is notified is asked about every time.
     pub(super) fn clear_those_of_the_dead(&self, own: u64, witness: &impl Witness<W>) {
+        let turns = self.used().len().div_ceil(ASKED_AT_ONCE).max(1);
+        let looks = usize::try_from(self.head.looks.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
+        let turn = looks.checked_rem(turns).unwrap_or_default();
+        self.clear_among(|at| at / ASKED_AT_ONCE == turn, own, witness);
+    }
+
+    fn clear_among(&self, asks_about: impl Fn(usize) -> bool, own: u64, witness: &impl Witness<W>) {
         let mut is_dead = witness.look();
-        for place in self.used() {
+        for (at, place) in self.used().iter().enumerate() {
             let owner = place.owner.load(Ordering::SeqCst);
-            if owner == NOBODY {
+            if owner == NOBODY || state(place.signal.get()) == WAITING && !asks_about(at) {
                 continue;
             }
             // The one who clears takes the place over first: if it dies as well, the next one does all of this again.
@@ -213,5 +260,31 @@ impl<'a, W: Words> Places<'a, W> {
         crash::point();
         place.owner.store(NOBODY, Ordering::SeqCst);
         crash::point();
+    }
+}
+
+/// Who waits at the other places. Each sleeps on a word of its own.
+#[derive(Debug)]
+pub(super) struct Others<'a, W: Words = Shared> {
+    places: Places<'a, W>,
+    own: &'a WaiterPlace<W>,
+}
+
+impl<W: Words> Crowd for Others<'_, W> {
+    fn count(&self) -> u32 {
+        u32::try_from(self.places.used().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Calls the two who came first: the first may be the one who watches already, or frozen.
+    fn call(&self) {
+        let others = self.places.used().iter().filter(|place| !ptr::eq(*place, self.own));
+        let mut waiting: Vec<_> = others
+            .filter(|place| state(place.signal.get()) == WAITING)
+            .map(|place| (place.ticket.load(Ordering::SeqCst), place))
+            .collect();
+        waiting.sort_unstable_by_key(|(ticket, _)| *ticket);
+        for (_, place) in waiting.iter().take(2) {
+            place.signal.nudge();
+        }
     }
 }

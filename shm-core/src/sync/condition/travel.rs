@@ -1,6 +1,5 @@
 //! A condition inside a message.
 
-use mp_sys::adaptive::Budget;
 use mp_sys::cells::Waiters;
 use mp_sys::named::ExistingSpan;
 
@@ -22,7 +21,7 @@ impl Travels for Condition {
     fn arrive(object: ExistingSpan<Waiters>, places: usize) -> Option<Self> {
         // All have as many places: who looks only at the first ones does not find who waits behind them.
         let waiters = (places == WAITERS_MAX).then(|| Waiters::attach(object, places).ok())??;
-        Some(Self { waiters, budget: Budget::new(), segment: None })
+        Some(Self::over(waiters, None))
     }
 
     fn open_named(name: &str) -> Result<Self, NameError> {

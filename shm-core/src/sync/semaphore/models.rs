@@ -25,7 +25,6 @@ const DEAD: u64 = 13;
 #[derive(Debug, Default)]
 struct Model {
     signal: Signal<Modelled>,
-    last_look: ModelledWord64,
     slots: [ModelledWord64; 2],
     held: AtomicUsize,
     witness: Mortal,
@@ -42,7 +41,7 @@ impl Model {
     }
 
     fn permits(&self) -> Permits<'_, Modelled> {
-        Permits { signal: &self.signal, last_look: &self.last_look, slots: &self.slots }
+        Permits { signal: &self.signal, slots: &self.slots }
     }
 
     fn acquire_until(&self, own: u64, deadline: Deadline) -> Option<usize> {

@@ -11,7 +11,7 @@
 //! Taking, giving back, forgetting and adding are one compare-and-exchange each, so a process that dies has done it or not,
 //! and there is no count that could be wrong: what is available is what is free. A waiter that has waited for a slice looks
 //! for stamps of dead processes and frees their permits; the time of the newest such look is shared, so that many waiters
-//! do not look more often than one.
+//! do not look more often than one, and of many waiters two have short slices ([`mp_sys::adaptive::Watch`]).
 //!
 //! # Why no wake-up is lost
 //! A waiter reads the signal, looks at every permit, and waits while the signal is what it read. Whoever frees a permit
@@ -24,7 +24,7 @@ use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::word::{Shared, Word64, Words};
 
-use crate::sync::dead::Witness;
+use crate::sync::dead::{PAUSE, Witness};
 
 /// No permit. Zero, so that fresh memory has none.
 const NONE: u64 = 0;
@@ -36,8 +36,6 @@ pub(super) const FREE: u64 = u64::MAX;
 pub(super) struct Permits<'a, W: Words = Shared> {
     /// Changes whenever permits become free.
     pub(super) signal: &'a Signal<W>,
-    /// When somebody last looked for the dead.
-    pub(super) last_look: &'a W::Word64,
     /// A word for each permit that there may be.
     pub(super) slots: &'a [W::Word64],
 }
@@ -60,6 +58,15 @@ impl<W: Words> Permits<'_, W> {
         Some(at)
     }
 
+    /// Takes the permit that lies at `hint`, if it is free: what the same handle gave back last mostly is.
+    #[inline]
+    pub(super) fn claim_hinted(&self, own: u64, hint: usize) -> Option<usize> {
+        self.slots.get(hint)?.step(FREE, own).then(|| {
+            crash::point();
+            hint
+        })
+    }
+
     /// Takes a permit, waiting until `deadline`.
     pub(super) fn claim_until(
         &self,
@@ -69,13 +76,14 @@ impl<W: Words> Permits<'_, W> {
         deadline: Deadline,
         witness: &impl Witness<W>,
     ) -> Option<usize> {
+        let mut sleeper = self.signal.sleeper();
         loop {
             let seen = self.signal.get();
             if let Some(at) = self.claim(own, hint) {
                 return Some(at);
             }
-            if self.signal.wait_while(seen, budget, W::slice(deadline)).is_none() {
-                if witness.is_turn_to_look(self.last_look) {
+            if self.signal.wait_slice(seen, budget, deadline, &mut sleeper).is_none() {
+                if witness.is_turn_to_look(&self.signal.watch().last_look, PAUSE) {
                     self.free_those_of_the_dead(witness);
                 }
                 if deadline.has_passed() {
@@ -86,6 +94,7 @@ impl<W: Words> Permits<'_, W> {
     }
 
     /// Gives a permit back, if it is the caller's.
+    #[inline]
     pub(super) fn give_back(&self, at: usize, own: u64) {
         if self.exchange(at, own, FREE) {
             crash::point();
@@ -98,6 +107,7 @@ impl<W: Words> Permits<'_, W> {
         self.exchange(at, own, NONE);
     }
 
+    #[inline]
     fn exchange(&self, at: usize, from: u64, to: u64) -> bool {
         self.slots.get(at).is_some_and(|slot| slot.step(from, to))
     }
@@ -139,7 +149,8 @@ impl<W: Words> Permits<'_, W> {
     }
 
     /// Tells the waiters that permits became free.
+    #[inline]
     fn announce(&self, count: u32) {
-        self.signal.update(count, |word| Some(word.wrapping_add(1)));
+        self.signal.advance(count);
     }
 }

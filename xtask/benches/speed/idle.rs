@@ -1,0 +1,103 @@
+//! Rows about waiting for nothing: the CPU time of 500 processes for which nothing happens.
+//!
+//! Nobody sleeps for ever in one go, since a wake-up may be lost with the process that should have given it (`Lock` is the
+//! exception: the kernel tells). The time that this takes is exact, as the kernel counts it for each process; it is that of
+//! the processes themselves, without the interrupts of the timers.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use shm_core::{Barrier, Condition, Event, Lock, Semaphore, Value};
+
+use crate::children::Crowd;
+use crate::placement::Placement;
+use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
+
+/// Processes that wait.
+const WAITERS: u64 = 500;
+/// How long one sample looks at them.
+const SPAN: Duration = Duration::from_millis(500);
+/// Until all wait: 500 processes that start on two CPUs, the last of them a second after the first.
+const START: Duration = Duration::from_secs(2);
+
+pub(crate) fn rows() -> Vec<Row> {
+    let row = |name, enter: fn(&Setup) -> Result<Crowd>| Row {
+        name,
+        placement: Placement::Any,
+        unit: Unit::Percent,
+        pick: Pick::Median,
+        target: Target::at_most(5.0),
+        needs_python: false,
+        enter: Box::new(move |setup: &Setup| Ok(vec![watched(enter(setup)?)])),
+    };
+    vec![
+        row("idle_waiters_500_event", at_event),
+        row("idle_waiters_500_condition", at_condition),
+        row("idle_waiters_500_semaphore", at_semaphore),
+        row("idle_waiters_500_barrier", at_barrier),
+        row("idle_waiters_500_lock", at_lock),
+    ]
+}
+
+/// The CPU time of all of them, as a share of the time that passes.
+fn watched(crowd: Crowd) -> Contestant {
+    sleep(START);
+    Contestant::new("ours", move || {
+        let (before, started) = (crowd.cpu_time()?, Instant::now());
+        sleep(SPAN);
+        let used = crowd.cpu_time()?.saturating_sub(before);
+        Ok(used as f64 / started.elapsed().as_nanos() as f64 * 100.0)
+    })
+}
+
+fn at_event(setup: &Setup) -> Result<Crowd> {
+    let event = Event::new()?;
+    Crowd::start(setup, WAITERS, |_| {
+        event.wait();
+        Ok(())
+    })
+}
+
+#[expect(clippy::unwrap_used, reason = "as users write it")]
+fn at_condition(setup: &Setup) -> Result<Crowd> {
+    let (stock, delivered) = (Value::new(0_u32)?, Condition::new()?);
+    Crowd::start(setup, WAITERS, |_| {
+        drop(delivered.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap());
+        Ok(())
+    })
+}
+
+/// The permit has a holder who lives: whoever looks for the dead has somebody to ask about.
+fn at_semaphore(setup: &Setup) -> Result<Crowd> {
+    let semaphore = Semaphore::new(1)?;
+    Crowd::start(setup, WAITERS + 1, |_| {
+        let _permit = semaphore.acquire();
+        park()
+    })
+}
+
+/// One party never comes.
+fn at_barrier(setup: &Setup) -> Result<Crowd> {
+    let parties = usize::try_from(WAITERS)? + 1;
+    let barrier = Barrier::new(parties)?;
+    Crowd::start(setup, WAITERS, |_| {
+        barrier.wait()?;
+        Ok(())
+    })
+}
+
+fn at_lock(setup: &Setup) -> Result<Crowd> {
+    let lock = Lock::new()?;
+    Crowd::start(setup, WAITERS + 1, |_| {
+        let _guard = lock.lock();
+        park()
+    })
+}
+
+/// Keeps what the caller has until the process is killed.
+fn park() -> Result<()> {
+    loop {
+        std::thread::park();
+    }
+}
