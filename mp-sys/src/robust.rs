@@ -20,6 +20,7 @@
 //! Source: pthread_mutexattr_setrobust(3), Documentation/locking/robust-futexes.rst.
 
 mod held;
+mod spin;
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use self::held::HELD;
 pub use self::held::held_count;
 pub(crate) use self::held::{Filling, Generation, forget_held};
-use crate::adaptive::Budget;
+use self::spin::Tries;
 use crate::deadline::Deadline;
 
 /// The most locks of this workspace that one thread may hold at the same time. The kernel recovers the newest 2,048
@@ -153,14 +154,19 @@ impl RobustMutex {
         if self.held_here() {
             return Err(AcquireError::Deadlock);
         }
-        if BUDGET.with(|budget| budget.spin(|| self.owner() == 0, || None)) {
+        let attempt = || {
+            // A look first: a failed exchange takes the line from the holder.
+            if self.owner() != 0 {
+                return None;
+            }
             // SAFETY: as in `acquire`.
             let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
-            if code != libc::EBUSY {
-                return outcome(code);
-            }
+            (code != libc::EBUSY).then_some(code)
+        };
+        match TRIES.with(|tries| tries.until_some(attempt)) {
+            Some(code) => outcome(code),
+            None => self.block(deadline),
         }
-        self.block(deadline)
     }
 
     fn block(&self, deadline: Deadline) -> Result<Acquired, AcquireError> {
@@ -216,7 +222,7 @@ impl RobustMutex {
 }
 
 thread_local! {
-    static BUDGET: Budget = const { Budget::new() };
+    static TRIES: Tries = const { Tries::new() };
 }
 
 impl std::fmt::Debug for RobustMutex {

@@ -205,9 +205,11 @@ impl<T: Element> Value<T> {
 
     #[inline(always)]
     fn lock_with(&self, patience: Patience) -> LockResult<ValueGuard<'_, T>> {
+        // First, since the answer is then known before the lock's exchange has to be waited for.
+        let watch = PanicWatch::start();
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let at = Self::current_place(&held);
-        let guard = ValueGuard { owner: self, watch: PanicWatch::start(), data: held.into_guard(at) };
+        let guard = ValueGuard { owner: self, watch, data: held.into_guard(at) };
         self.protected.unless_poisoned(guard)
     }
 

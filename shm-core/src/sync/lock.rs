@@ -111,8 +111,9 @@ impl Lock {
     }
 
     fn lock_with(&self, patience: Patience) -> LockResult<LockGuard<'_>> {
+        let watch = PanicWatch::start();
         let held = self.protected.open(patience).map_err(LockError::refused)?;
-        let guard = LockGuard { lock: self, watch: PanicWatch::start(), held };
+        let guard = LockGuard { lock: self, watch, held };
         self.protected.unless_poisoned(guard)
     }
 

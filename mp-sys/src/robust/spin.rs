@@ -1,0 +1,95 @@
+//! Trying again for a moment before sleeping for a lock.
+//!
+//! Who holds a short section on another CPU is gone before a sleeper would be asleep, so a locker tries again, with pauses
+//! that grow. How often depends on what it got from it: twice as often after it paid, a quarter as often after it did not,
+//! not at all soon after (a long section, more processes than CPUs, a holder on the same CPU), with a probe now and then.
+//!
+//! Tries are counted and not timed: a look at the clock costs as much as a lock. What was tried and measured is in
+//! `docs/design/waiting.md`.
+
+use std::cell::Cell;
+
+use crossbeam_utils::Backoff;
+
+use crate::adaptive::{PROBE_EVERY, spinning_helps};
+
+/// Tries of a fresh thread, and of a probe. The pauses of so many take about 10 us.
+const TRIES_FIRST: u32 = 12;
+/// The most tries. The pauses of so many take about 50 us, which is [`SPIN_MAX`](crate::adaptive::SPIN_MAX).
+const TRIES_MAX: u32 = 24;
+/// Fewer than this are none.
+const TRIES_MIN: u32 = 3;
+
+/// How often a thread tries again.
+#[derive(Debug)]
+pub(super) struct Tries {
+    allowed: Cell<u32>,
+    /// Waits since trying was given up.
+    idle: Cell<u32>,
+}
+
+impl Tries {
+    pub(super) const fn new() -> Self {
+        Self { allowed: Cell::new(TRIES_FIRST), idle: Cell::new(0) }
+    }
+
+    /// Tries until `attempt` gives something, or as often as is allowed, and learns from it.
+    #[inline]
+    pub(super) fn until_some<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
+        let allowed = self.now_allowed();
+        if allowed == 0 || !spinning_helps() {
+            return None;
+        }
+        let backoff = Backoff::new();
+        let found = (0..allowed).find_map(|_| {
+            backoff.spin();
+            attempt()
+        });
+        self.learn(found.is_some());
+        found
+    }
+
+    fn now_allowed(&self) -> u32 {
+        if self.allowed.get() > 0 {
+            return self.allowed.get();
+        }
+        let idle = self.idle.get().wrapping_add(1);
+        let probes = idle >= PROBE_EVERY;
+        self.idle.set(if probes { 0 } else { idle });
+        if probes { TRIES_FIRST } else { 0 }
+    }
+
+    fn learn(&self, paid: bool) {
+        let allowed = self.allowed.get();
+        let next = if paid { allowed.saturating_mul(2).clamp(TRIES_FIRST, TRIES_MAX) } else { allowed / 4 };
+        self.allowed.set(if next < TRIES_MIN { 0 } else { next });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tries_of(tries: &Tries) -> u32 {
+        let count = Cell::new(0_u32);
+        let none = tries.until_some(|| {
+            count.set(count.get() + 1);
+            None::<()>
+        });
+        assert!(none.is_none());
+        count.get()
+    }
+
+    #[test]
+    fn tries_end_when_they_do_not_pay_and_are_probed_again() {
+        if !spinning_helps() {
+            return;
+        }
+        let tries = Tries::new();
+        assert_eq!(tries.until_some(|| Some(7)), Some(7));
+        assert_eq!(tries_of(&tries), TRIES_MAX);
+        assert_eq!(tries_of(&tries), TRIES_MAX / 4);
+        let until_probe = (1..=PROBE_EVERY).position(|_| tries_of(&tries) > 0);
+        assert_eq!(until_probe, Some(63), "one wait in {PROBE_EVERY} tries again");
+    }
+}
