@@ -27,6 +27,9 @@ pub(super) const ARMED: u64 = TAIL + 20;
 /// Bytes of records that were ever put.
 pub(super) const PUT_BYTES: u64 = TAIL + 24;
 
+/// Bytes of segments that have memory.
+pub(super) const RING_RESERVED: u64 = TAIL + 32;
+
 /// The newest position of the consumers.
 pub(super) const HEAD: u64 = DATA_START + 128;
 /// Producers that sleep, or are about to, ask to be woken here.
@@ -35,6 +38,9 @@ pub(super) const DRAINED_BELL: u64 = HEAD + 8;
 pub(super) const CONSUMER_CPU: u64 = HEAD + 12;
 /// Bytes of records that were ever taken.
 pub(super) const TAKEN_BYTES: u64 = HEAD + 16;
+
+/// Bytes of cells that have memory.
+pub(super) const CELLS_RESERVED: u64 = HEAD + 24;
 
 /// What never changes.
 pub(super) const CONFIG: u64 = DATA_START + 256;

@@ -32,6 +32,7 @@ use mp_sys::memory::MemoryError;
 pub(super) use self::cell::{Cell, FAILED, FREE, RETURNED, stamp_of};
 use crate::limits::TASKS_MAX;
 use crate::queue::core::Refused;
+use crate::queue::layout::CELLS_RESERVED;
 use crate::queue::ring::Ring;
 
 /// Bytes of a cell without the task's own.
@@ -160,6 +161,7 @@ impl Leases {
     /// Gives the page that the tables share its memory, and sets how often a task is handed out.
     pub(super) fn lay(&self, ring: &Ring, max_deliveries: u32) -> Result<(), MemoryError> {
         ring.region.reserve(self.annex, PAGE)?;
+        ring.count_reserved(CELLS_RESERVED, |_| PAGE);
         self.set_max_deliveries(ring, max_deliveries);
         Ok(())
     }
@@ -233,6 +235,7 @@ impl Leases {
         if cell.size >= PAGE && !cell.has_memory(ring) {
             ring.region.reserve(cell.bytes, cell.size).map_err(Refused::Memory)?;
             cell.note_memory(ring, true);
+            ring.count_reserved(CELLS_RESERVED, |bytes| bytes.saturating_add(cell.size));
         }
         Ok(cell)
     }
@@ -277,8 +280,9 @@ impl Leases {
         }
         for cell in surplus.iter().take(GIVEN_BACK_AT_ONCE) {
             cell.note_memory(ring, false);
-            if let Err(error) = ring.region.give_back(cell.bytes, cell.size) {
-                tracing::debug!(%error, "a queue keeps memory that it does not need");
+            match ring.region.give_back(cell.bytes, cell.size) {
+                Ok(()) => ring.count_reserved(CELLS_RESERVED, |bytes| bytes.saturating_sub(cell.size)),
+                Err(error) => tracing::debug!(%error, "a queue keeps memory that it does not need"),
             }
         }
     }
@@ -306,6 +310,7 @@ fn reserve_step(ring: &Ring, (start, end): (u64, u64), offset: u64) -> Result<()
     let bytes = STEP_BYTES.min(end.saturating_sub(place));
     if offset.is_multiple_of(STEP_BYTES) && bytes > 0 {
         ring.region.reserve(place, bytes).map_err(Refused::Memory)?;
+        ring.count_reserved(CELLS_RESERVED, |reserved| reserved.saturating_add(bytes));
     }
     Ok(())
 }

@@ -29,7 +29,8 @@ use mp_sys::robust::{AcquireError, Patience};
 
 use crate::queue::consumer::Consumer;
 use crate::queue::layout::{
-    HEAD, OFFSETS_END, PUT_BYTES, Position, RING_START, SEGMENT_HEADER_BYTES, TAIL, TAKEN_BYTES,
+    CELLS_RESERVED, HEAD, OFFSETS_END, PUT_BYTES, Position, RING_RESERVED, RING_START, SEGMENT_HEADER_BYTES,
+    TAIL, TAKEN_BYTES,
 };
 use crate::queue::producer::Producer;
 use crate::queue::segments::{FIRST_SEGMENT_BYTES, SIZE};
@@ -63,10 +64,8 @@ pub(super) const SIGNALLED: usize = 24;
 pub(super) const SEGMENTS_END: usize = 32;
 /// The first segment that is not in the ring, 0 if there is none.
 pub(super) const FREE: usize = 40;
-/// Bytes of segments that have memory.
-pub(super) const RESERVED: usize = 48;
 /// When the queue last reserved memory, in nanoseconds of the monotonic clock.
-pub(super) const GREW_AT: usize = 56;
+pub(super) const GREW_AT: usize = 48;
 
 /// The ring of one queue.
 #[derive(Debug)]
@@ -116,7 +115,7 @@ impl Ring {
         }
         if let Ok(held) = self.producers.acquire(Patience::None, |_| {}) {
             held.store_word(SEGMENTS_END, end);
-            held.store_word(RESERVED, FIRST_SEGMENT_BYTES);
+            let _stored = self.region.commit(RING_RESERVED, FIRST_SEGMENT_BYTES);
         }
     }
 
@@ -168,6 +167,19 @@ impl Ring {
             word.store(word.load(Ordering::Relaxed).wrapping_add(bytes), Ordering::Release);
             crash::point();
         }
+    }
+
+    /// Changes the number of bytes that have memory, in the ring or in the cells, whose lock the caller holds, and tells the
+    /// budget.
+    pub(super) fn count_reserved(&self, at: u64, change: impl FnOnce(u64) -> u64) {
+        if let Some(word) = self.region.word(at) {
+            word.store(change(word.load(Ordering::Relaxed)), Ordering::Relaxed);
+            crash::point();
+        }
+        let sum = [RING_RESERVED, CELLS_RESERVED].iter().filter_map(|at| self.region.word(*at));
+        let sum = sum.fold(RING_START, |sum, word| sum.saturating_add(word.load(Ordering::Relaxed)));
+        // A peer may have written anything: there is never more than the region.
+        self.region.count_reserved(sum.min(self.region.len()));
     }
 
     /// Takes the producers' lock.

@@ -24,12 +24,10 @@ use mp_sys::locked::Held;
 use mp_sys::memory::MemoryError;
 
 use crate::queue::layout::{
-    PUT_BYTES, RECORD_HEADER_BYTES, RING_START, SEGMENT_ALIGN, SEGMENT_HEADER_BYTES, SKIP,
+    PUT_BYTES, RECORD_HEADER_BYTES, RING_RESERVED, RING_START, SEGMENT_ALIGN, SEGMENT_HEADER_BYTES, SKIP,
 };
 use crate::queue::producer::{Place, Producer};
-use crate::queue::ring::{
-    Corrupt, FREE, GREW_AT, NoRoom, RESERVED, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END,
-};
+use crate::queue::ring::{Corrupt, FREE, GREW_AT, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END};
 
 /// Bytes of the segment that a queue is born with.
 pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
@@ -255,16 +253,9 @@ impl Producer<'_> {
 
     fn reserve(&self, segment: Segment) -> Result<(), NoRoom> {
         self.ring.region.reserve(segment.start, segment.size()).map_err(NoRoom::Memory)?;
-        self.count_reserved(|bytes| bytes.saturating_add(segment.size()));
+        self.ring.count_reserved(RING_RESERVED, |bytes| bytes.saturating_add(segment.size()));
         self.held.store_word(GREW_AT, now_nanos());
         Ok(())
-    }
-
-    fn count_reserved(&self, change: impl FnOnce(u64) -> u64) {
-        let bytes = change(self.held.load_word(RESERVED));
-        self.held.store_word(RESERVED, bytes);
-        crash::point();
-        self.ring.region.count_reserved(bytes.saturating_add(RING_START));
     }
 
     /// Takes segments that hold nothing out of the circle, but for some. They come behind the tail's segment, or behind
@@ -316,7 +307,9 @@ impl Producer<'_> {
         crash::point();
         let rest = segment.start.saturating_add(SEGMENT_ALIGN);
         match self.ring.region.give_back(rest, segment.end.saturating_sub(rest)) {
-            Ok(()) => self.count_reserved(|bytes| bytes.saturating_sub(segment.size())),
+            Ok(()) => {
+                self.ring.count_reserved(RING_RESERVED, |bytes| bytes.saturating_sub(segment.size()));
+            }
             Err(error) => tracing::debug!(%error, "a queue keeps memory that it does not need"),
         }
         Ok(())
@@ -359,8 +352,7 @@ pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
             }
         }
     }
-    held.store_word(RESERVED, reserved);
-    crash::point();
+    ring.count_reserved(RING_RESERVED, |_| reserved);
     Ok(())
 }
 

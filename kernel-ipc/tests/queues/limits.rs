@@ -9,6 +9,7 @@ tests! {
     memory_is_given_back_after_a_peak,
     a_queue_that_breathes_keeps_its_memory,
     no_memory_is_an_error_and_the_queue_goes_on,
+    tasks_that_are_handed_out_count,
     the_longest_item,
     descriptors_run_out,
 }
@@ -76,6 +77,30 @@ fn no_memory_is_an_error_and_the_queue_goes_on() {
     budget::set_limit(Some(0));
     assert!(matches!(Queue::<()>::new(), Err(CreateError::Memory(MemoryError::NoSpace { .. }))));
     assert_eq!(queue.get_bytes().unwrap(), item);
+}
+
+fn tasks_that_are_handed_out_count() {
+    let queue = kernel_ipc::JoinableQueue::<String>::new().unwrap();
+    let before = budget::mapped();
+    budget::set_limit(Some(before + 8 * MIB));
+    let task = "x".repeat(60_000);
+    let mut held = Vec::new();
+    let refused = loop {
+        if let Err(refused) = queue.put(&task) {
+            break refused.to_string();
+        }
+        match queue.get() {
+            Ok(task) => held.push(task),
+            Err(refused) => break refused.to_string(),
+        }
+        assert!(held.len() < 1_000, "the limit is never met");
+    };
+    assert!(refused.contains("no space"), "{refused}");
+    assert!(budget::mapped() - before > 6 * MIB);
+    budget::set_limit(None);
+    let count = queue.unfinished().unwrap();
+    assert!(count == held.len() || count == held.len() + 1, "nothing is lost");
+    held.into_iter().for_each(|held| assert_eq!(held.done(), task));
 }
 
 fn the_longest_item() {

@@ -111,7 +111,8 @@ fn a_waiter_killed_beside_a_holder_of_its_id_is_taken_for_it() {
     with_id_1(|| {
         let waiter = peer(&ready, |is_ready| {
             is_ready();
-            assert!(holds.wait_timeout(PATIENCE));
+            // Awake until it waits for the lock.
+            eventually("the lock is held", || holds.is_set());
             drop(lock.lock());
         });
         let held = lock.lock().unwrap();
