@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_name() {
-        assert_eq!(names(&Options::default()).unwrap().len(), 10);
+        assert_eq!(names(&Options::default()).unwrap().len(), 11);
         let from = Options { from: Some("bench".to_owned()), ..Options::default() };
         assert_eq!(names(&from).unwrap(), ["bench", "test"]);
         let only = Options { only: Some("tidy".to_owned()), ..Options::default() };
