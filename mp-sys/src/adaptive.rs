@@ -128,9 +128,9 @@ impl Default for Budget {
     }
 }
 
-/// Looks at the word between two looks at the clock and the CPUs: about half a microsecond.
+/// Looks at the word between two looks at the clock and the CPUs: 191 pauses, 1.8 us where a pause takes 9 ns.
 const ROUNDS_PER_LOOK: u32 = 8;
-/// Looks at the word before the first pause that is longer than one: about half a microsecond.
+/// Looks at the word before the first pause that is longer than one.
 const FIRST_LOOKS: u32 = 16;
 
 fn shares_cpu(peer_cpu: &impl Fn() -> Option<u32>) -> bool {
