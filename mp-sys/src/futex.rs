@@ -28,6 +28,9 @@ static LATE_WAITS: AtomicU64 = AtomicU64::new(0);
 
 /// How many waits of this process ended by a slice although what they waited for had happened. Slices hide bugs; a run in
 /// which nobody is killed must not need them.
+///
+/// Exact where a change wakes all who wait for it. At a semaphore, where it wakes as many as there are permits, a waiter that
+/// was not to be woken counts if its slice ends meanwhile.
 #[must_use]
 pub fn late_waits() -> u64 {
     LATE_WAITS.load(Ordering::Relaxed)
