@@ -114,6 +114,7 @@ cells! {
     queue_mid_put_many: queue::MID_PUT_MANY;
     queue_mid_get: queue::MID_GET;
     queue_mid_grow: queue::MID_GROW;
+    queue_both_sides: queue::BOTH_SIDES;
     queue_waiter: queue::WAITER;
     queue_just_woken: queue::JUST_WOKEN;
     queue_waiter_for_room: queue::FULL_WAITER;

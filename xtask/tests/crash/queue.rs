@@ -1,6 +1,6 @@
 //! Queues: producers and consumers killed at random moments.
 
-use mp::{GetError, JoinableQueue, Queue, RawValue};
+use mp::{GetError, JoinableQueue, Queue, RawArray, RawValue};
 use mp_sys::child::ChildProcess;
 use mp_sys::testing::{Random, eventually, hang, kill, spawn};
 
@@ -173,6 +173,80 @@ fn mid_get(kills: u32) -> Outcome {
     out
 }
 
+/// Items that one producer puts at most.
+const EACH_MAX: u64 = 400;
+
+/// What all producers and consumers of a queue have acknowledged.
+struct Books {
+    queue: Queue<(u64, u64)>,
+    /// How many items each producer has put.
+    put: RawArray<u64>,
+    /// How often each item was taken.
+    taken: RawArray<u8>,
+}
+
+impl Books {
+    fn producer(&self, id: u64) -> ChildProcess {
+        spawn(|| {
+            for number in 0..EACH_MAX {
+                self.queue.put(&(id, number)).unwrap();
+                self.put.set(usize::try_from(id).unwrap(), number + 1).unwrap();
+            }
+            hang();
+        })
+    }
+
+    fn consumer(&self) -> ChildProcess {
+        spawn(|| {
+            while let Ok((id, number)) = self.queue.get() {
+                self.taken.fetch_add(usize::try_from(id * EACH_MAX + number).unwrap(), 1).unwrap();
+            }
+        })
+    }
+}
+
+/// Two producers and two consumers, any of which dies at any moment and is replaced: every item that was acknowledged is
+/// taken once, but for at most one in the hand of each killed consumer.
+fn both_sides(kills: u32) -> Outcome {
+    let mut out = Outcome::default();
+    let mut random = Random::new();
+    let producers_max = u64::from(kills) + 2;
+    let books = Books {
+        queue: Queue::new().unwrap(),
+        put: RawArray::zeroed(usize::try_from(producers_max).unwrap()).unwrap(),
+        taken: RawArray::zeroed(usize::try_from(producers_max * EACH_MAX).unwrap()).unwrap(),
+    };
+    let mut crew = [books.producer(0), books.producer(1), books.consumer(), books.consumer()];
+    let (mut next_producer, mut killed_consumers) = (2, 0);
+    for _ in 0..kills {
+        random.pause(MOMENT_MAX);
+        let victim = usize::try_from(random.below(4)).unwrap();
+        out.kills += 1;
+        kill(&crew[victim]);
+        crew[victim] = if victim < 2 {
+            next_producer += 1;
+            books.producer(next_producer - 1)
+        } else {
+            killed_consumers += 1;
+            books.consumer()
+        };
+    }
+    crew[..2].iter().for_each(kill);
+    books.queue.close().unwrap();
+    crew[2..].iter().for_each(|consumer| out.expect_end(consumer));
+    let (put, taken) = (books.put.to_vec(), books.taken.to_vec());
+    let mut missing = 0;
+    for (put, taken) in put.iter().zip(taken.chunks(usize::try_from(EACH_MAX).unwrap())) {
+        let acknowledged = usize::try_from(*put).unwrap();
+        missing += u32::try_from(taken[..acknowledged].iter().filter(|&&times| times == 0).count()).unwrap();
+        out.duplicated += u32::from(taken.iter().any(|&times| times > 1));
+        // One more than was acknowledged may have been put.
+        out.torn += u32::from(taken.iter().skip(acknowledged + 1).any(|&times| times > 0));
+    }
+    out.lost += missing.saturating_sub(killed_consumers);
+    out
+}
+
 /// A waiting consumer dies: the next item reaches another one.
 fn waiter(kills: u32) -> Outcome {
     let mut out = Outcome::default();
@@ -311,6 +385,7 @@ define_cells! {
     MID_PUT_MANY: "queue", "mid_put_many", mid_put_many;
     MID_GET: "queue", "mid_get", mid_get;
     MID_GROW: "queue", "mid_grow", mid_grow;
+    BOTH_SIDES: "queue", "both_sides", both_sides;
     WAITER: "queue", "waiter", waiter;
     JUST_WOKEN: "queue", "just_woken", just_woken;
     FULL_WAITER: "queue", "waiter_for_room", full_waiter;
