@@ -145,7 +145,8 @@ fn permits_limit_the_processes_inside() {
     assert_eq!(semaphore.available(), 2);
 }
 
-fn hold_a_permit(semaphore: &Semaphore) -> ChildProcess {
+/// A child that has a permit.
+pub(crate) fn hold_a_permit(semaphore: &Semaphore) -> ChildProcess {
     let holds = RawValue::new(false).unwrap();
     let holder = spawn(|| {
         let _permit = semaphore.acquire();

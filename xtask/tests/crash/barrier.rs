@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mp::{Barrier, BarrierError, RawValue};
-use mp_sys::child::Ended;
+use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::testing::{Random, ended, eventually, hang, spawn};
 
 use crate::cell::{HANG, Outcome, define_cells};
@@ -116,6 +116,13 @@ fn every_point_of_giving_up(_: u32) -> Outcome {
     )
 }
 
+/// A child that waits at the barrier, and is to be told that it broke.
+fn waits_in_vain(barrier: &Barrier) -> ChildProcess {
+    let other = spawn(|| assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken)));
+    eventually("the other one waits", || barrier.n_waiting() == Ok(1));
+    other
+}
+
 /// Whoever dies at any point of `abort` has broken the barrier, and who waits is told.
 fn every_point_of_abort(_: u32) -> Outcome {
     let barrier = Barrier::new(2).unwrap();
@@ -123,9 +130,7 @@ fn every_point_of_abort(_: u32) -> Outcome {
     at_every_point(
         || {
             barrier.reset().unwrap();
-            let waits = || assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken));
-            other.set(Some(spawn(waits)));
-            eventually("the other one waits", || barrier.n_waiting() == Ok(1));
+            other.set(Some(waits_in_vain(&barrier)));
         },
         || barrier.abort().unwrap(),
         |_| ended(&other.take().unwrap()) == Ended::Exited(0) && barrier.is_broken() == Ok(true),
@@ -139,9 +144,7 @@ fn every_point_of_reset(_: u32) -> Outcome {
     at_every_point(
         || {
             barrier.reset().unwrap();
-            let waits = || assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken));
-            other.set(Some(spawn(waits)));
-            eventually("the other one waits", || barrier.n_waiting() == Ok(1));
+            other.set(Some(waits_in_vain(&barrier)));
         },
         || barrier.reset().unwrap(),
         |_| {

@@ -247,28 +247,8 @@ fn both_sides(kills: u32) -> Outcome {
     out
 }
 
-/// A waiting consumer dies: the next item reaches another one.
-fn waiter(kills: u32) -> Outcome {
-    let mut out = Outcome::default();
-    let mut random = Random::new();
-    for _ in 0..kills {
-        let queue = Queue::<u64>::new().unwrap();
-        let victim = spawn(|| {
-            queue.get().unwrap();
-            hang();
-        });
-        let survivor = spawn(|| assert_eq!(queue.get_timeout(HANG), Ok(7)));
-        random.pause(MOMENT_MAX);
-        out.kills += 1;
-        kill(&victim);
-        queue.put(&7).unwrap();
-        out.expect_end(&survivor);
-    }
-    out
-}
-
-/// Killed right after an item came: whether it took it or not, the next one reaches the other waiter.
-fn just_woken(kills: u32) -> Outcome {
+/// One of two waiting consumers dies, after `early` items came: the last item, 2, reaches the other one.
+fn one_of_two_waiters(kills: u32, early: &[u64]) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
     for _ in 0..kills {
@@ -279,13 +259,23 @@ fn just_woken(kills: u32) -> Outcome {
         });
         let survivor = spawn(|| while queue.get_timeout(HANG).unwrap() != 2 {});
         random.pause(MOMENT_MAX);
-        queue.put(&1).unwrap();
+        early.iter().for_each(|item| queue.put(item).unwrap());
         out.kills += 1;
         kill(&victim);
         queue.put(&2).unwrap();
         out.expect_end(&survivor);
     }
     out
+}
+
+/// A waiting consumer dies: the next item reaches another one.
+fn waiter(kills: u32) -> Outcome {
+    one_of_two_waiters(kills, &[])
+}
+
+/// Killed right after an item came: whether it took it or not, the next one reaches the other waiter.
+fn just_woken(kills: u32) -> Outcome {
+    one_of_two_waiters(kills, &[1])
 }
 
 /// A producer that waits for room dies: the next room is another one's.

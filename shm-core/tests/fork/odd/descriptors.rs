@@ -2,7 +2,6 @@
 
 use std::fs::File;
 
-use mp_sys::child::ChildProcess;
 use mp_sys::identity::Stamp;
 use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,6 +11,7 @@ use shm_core::{
 };
 
 use super::LOOKS;
+use crate::sync::hold_a_permit;
 
 tests! {
     every_operation_goes_on,
@@ -29,17 +29,6 @@ fn take_all_descriptors() -> Vec<File> {
     let files: Vec<File> = std::iter::repeat_with(|| File::open("/dev/null")).map_while(Result::ok).collect();
     assert!(!files.is_empty());
     files
-}
-
-fn hold_a_permit(semaphore: &Semaphore) -> ChildProcess {
-    let holds = RawValue::new(false).unwrap();
-    let holder = spawn(|| {
-        let _permit = semaphore.acquire();
-        holds.store(true);
-        hang();
-    });
-    eventually("the child has a permit", || holds.load());
-    holder
 }
 
 /// Two processes without a descriptor from their first operation on.
