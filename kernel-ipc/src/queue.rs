@@ -58,6 +58,15 @@ const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
 const RESERVED_ITEMS: usize = 1024;
 const RESERVED_BYTES: usize = 64 << 10;
 
+/// A number of items that a queue may be limited to.
+fn capacity(maxsize: usize) -> Result<u64, CreateError> {
+    match maxsize {
+        0 => Err(CreateError::NoCapacity),
+        1..=CAPACITY_MAX => Ok(u64::try_from(maxsize).unwrap_or(u64::MAX)),
+        _ => Err(CreateError::CapacityTooLarge),
+    }
+}
+
 fn within(timeout: Duration) -> Patience {
     Patience::Until(Deadline::after(timeout))
 }
@@ -129,10 +138,7 @@ impl<T> Queue<T> {
     /// As [`new`](Self::new).
     #[doc(alias = "maxsize")]
     pub fn bounded(maxsize: usize) -> Result<Self, CreateError> {
-        if maxsize > CAPACITY_MAX {
-            return Err(CreateError::CapacityTooLarge);
-        }
-        Self::with_limits(u64::try_from(maxsize).unwrap_or(u64::MAX), u64::MAX)
+        Self::with_limits(capacity(maxsize)?, u64::MAX)
     }
 
     /// Makes a queue whose items have at most `bytes` bytes together. An item counts as its encoded bytes, rounded up to a
@@ -148,7 +154,7 @@ impl<T> Queue<T> {
     }
 
     fn with_limits(max_items: u64, max_bytes: u64) -> Result<Self, CreateError> {
-        if max_items == 0 || max_bytes < layout::RECORD_HEADER_BYTES {
+        if max_bytes < layout::RECORD_HEADER_BYTES {
             return Err(CreateError::NoCapacity);
         }
         let fingerprint = Self::fingerprint("Queue");
@@ -156,9 +162,6 @@ impl<T> Queue<T> {
     }
 
     fn with_leases(max_items: u64, max_deliveries: u32) -> Result<Self, CreateError> {
-        if max_items == 0 {
-            return Err(CreateError::NoCapacity);
-        }
         let fingerprint = Self::fingerprint("JoinableQueue");
         Self::with(Config { fingerprint, max_items, max_bytes: u64::MAX, leases: Some(max_deliveries) })
     }

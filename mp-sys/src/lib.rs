@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`identity`] | who am I, and is that other one still alive |
+//! | [`identity`], [`dead`] | who am I, is that other one still alive, and whose turn it is to look |
 //! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
 //! | [`word`] | the words that protocols are made of: real ones, and those of models |
@@ -46,6 +46,7 @@ mod cpu;
     expect(unsafe_code, reason = "raise(SIGKILL)")
 )]
 pub mod crash;
+pub mod dead;
 pub mod deadline;
 #[expect(unsafe_code, reason = "atfork handlers and the page that a fork wipes")]
 pub mod fork;

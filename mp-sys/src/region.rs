@@ -85,6 +85,12 @@ impl Region {
         })
     }
 
+    /// The file, for a message that it is to travel in.
+    #[must_use]
+    pub fn file(&self) -> &Arc<OwnedFd> {
+        self.mapping.file()
+    }
+
     /// Bytes of the region, most of them without memory.
     #[must_use]
     pub fn len(&self) -> u64 {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::task::{FailedTask, Task};
-use crate::queue::{CreateError, GetError, PutError, PutManyError, Queue, travel};
+use crate::queue::{CreateError, GetError, PutError, PutManyError, Queue, capacity, travel};
 
 /// How often a task is handed out at most, unless told otherwise: one that kills whoever works on it ends somewhere.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
@@ -89,11 +89,7 @@ impl<T> JoinableQueue<T> {
     /// As [`Queue::new`].
     #[doc(alias = "maxsize")]
     pub fn bounded(maxsize: usize) -> Result<Self, CreateError> {
-        if maxsize > crate::limits::CAPACITY_MAX {
-            return Err(CreateError::CapacityTooLarge);
-        }
-        let max_items = u64::try_from(maxsize).unwrap_or(u64::MAX);
-        Ok(Self { queue: Queue::with_leases(max_items, MAX_DELIVERIES_DEFAULT)? })
+        Ok(Self { queue: Queue::with_leases(capacity(maxsize)?, MAX_DELIVERIES_DEFAULT)? })
     }
 
     /// How often a task is handed out at most, before it is put aside.

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mp_sys::memory::MemoryError;
 
-pub(super) use self::cell::{Cell, FAILED, FREE, RETURNED, stamp_of};
+pub(super) use self::cell::{Cell, FAILED, FREE, RETURNED, is_stamp};
 use crate::limits::TASKS_MAX;
 use crate::queue::core::Refused;
 use crate::queue::layout::CELLS_RESERVED;

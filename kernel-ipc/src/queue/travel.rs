@@ -56,12 +56,8 @@ pub(super) fn forget(key: Key) {
 
 /// Encodes a handle.
 pub(super) fn serialize<S: Serializer>(core: &Core, serializer: S) -> Result<S::Ok, S::Error> {
-    let pack = || -> Result<Ticket, String> {
-        // Looked at first: outside of a message there is no point in another descriptor.
-        let event = travel::pack(core.event_file()).map_err(|error| error.to_string())?;
-        let region = core.ring.region.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
-        let region = travel::pack(&Arc::new(region)).map_err(|error| error.to_string())?;
-        Ok(Ticket { region, event })
+    let pack = || -> Result<Ticket, TravelError> {
+        Ok(Ticket { region: travel::pack(core.ring.region.file())?, event: travel::pack(core.event_file())? })
     };
     pack().map_err(serde::ser::Error::custom)?.serialize(serializer)
 }

@@ -1,20 +1,16 @@
 //! Looking for the dead: what semaphores, conditions and barriers have in common.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use mp_sys::deadline::now_nanos;
+use mp_sys::dead;
+pub(super) use mp_sys::dead::PAUSE;
 use mp_sys::futex::SLICE;
-use mp_sys::identity::Stamp;
 use mp_sys::word::{Shared, Words};
 
-/// The pause between two looks. Half a slice: waiters that began together would else leave it to each other, and to the next
-/// round.
-pub(super) const PAUSE: Duration = Duration::from_millis(20);
-/// The same where a look asks about every party. More than half a slice: of the two who watch, one asks.
+/// The pause between two looks where a look asks about every party. More than half a slice: of the two who watch, one asks.
 pub(super) const PAUSE_OF_MANY: Duration = Duration::from_millis(30);
-const _: () =
-    assert!(PAUSE.as_nanos() * 2 == SLICE.as_nanos() && PAUSE_OF_MANY.as_nanos() < SLICE.as_nanos());
+const _: () = assert!(PAUSE_OF_MANY.as_nanos() < SLICE.as_nanos());
 
 /// What a protocol asks about the processes around it. In a model, the model says who died.
 pub(super) trait Witness<W: Words> {
@@ -31,24 +27,12 @@ pub(super) trait Witness<W: Words> {
 pub(super) struct Kernel;
 
 impl Witness<Shared> for Kernel {
-    /// `last` is in nanoseconds since boot.
     fn is_turn_to_look(&self, last: &AtomicU64, pause: Duration) -> bool {
-        let (then, now) = (last.load(Ordering::Relaxed), now_nanos());
-        u128::from(now.saturating_sub(then)) >= pause.as_nanos()
-            && last.compare_exchange(then, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        dead::is_turn_to_look(last, pause)
     }
 
-    /// Many words have few owners, and the kernel is asked once for each.
     fn look(&self) -> impl FnMut(u64) -> bool {
-        let mut known: Vec<(u64, bool)> = Vec::new();
-        move |bits| {
-            if let Some((_, is_dead)) = known.iter().find(|(stamp, _)| *stamp == bits) {
-                return *is_dead;
-            }
-            let is_dead = Stamp::from_bits(bits).is_some_and(|stamp| !stamp.is_alive());
-            known.push((bits, is_dead));
-            is_dead
-        }
+        dead::look()
     }
 }
 

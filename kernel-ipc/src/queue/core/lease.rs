@@ -1,9 +1,8 @@
 //! Getting tasks instead of items, and what becomes of them.
 
-use std::sync::atomic::Ordering;
-
 use mp_sys::crash;
-use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::dead;
+use mp_sys::deadline::Deadline;
 use mp_sys::futex::SLICE;
 use mp_sys::identity::{Stamp, current_thread};
 use mp_sys::robust::Patience;
@@ -13,7 +12,7 @@ use crate::queue::core::{Core, Refused};
 use crate::queue::doorbell;
 use crate::queue::item;
 use crate::queue::layout::FILLED_BELL;
-use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, stamp_of};
+use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, is_stamp};
 use crate::queue::ring::FILLING;
 
 /// A task that was handed out: its cell, its bytes, and how often it was handed out so far.
@@ -122,22 +121,21 @@ impl Core {
         Ok(Leased { cell, bytes, deliveries: 1, owner })
     }
 
-    /// The task is finished. `false` if it is not the caller's any more.
-    pub(in crate::queue) fn finish(&self, leased: &Leased) -> bool {
-        let Ok(leases) = self.leases() else {
-            return false;
-        };
-        let finished = leased.cell.exchange_owner(&self.ring, leased.owner, FREE);
-        if finished {
+    /// The task is finished.
+    pub(in crate::queue) fn finish(&self, leased: &Leased) {
+        if leased.cell.exchange_owner(&self.ring, leased.owner, FREE)
+            && let Ok(leases) = self.leases()
+        {
             leases.say_free(&self.ring, &leased.cell);
             self.say_finished(leases);
         }
-        finished
     }
 
     /// The task goes back, to be handed out again, or to the failed ones.
-    pub(in crate::queue) fn give_back(&self, leased: &Leased) -> bool {
-        self.leases().is_ok_and(|leases| self.return_task(leases, &leased.cell, leased.owner))
+    pub(in crate::queue) fn give_back(&self, leased: &Leased) {
+        if let Ok(leases) = self.leases() {
+            self.return_task(leases, &leased.cell, leased.owner);
+        }
     }
 
     /// The task cannot be used by anybody.
@@ -149,10 +147,10 @@ impl Core {
         }
     }
 
-    fn return_task(&self, leases: &Leases, cell: &Cell, owner: u64) -> bool {
+    fn return_task(&self, leases: &Leases, cell: &Cell, owner: u64) {
         let fails = cell.deliveries(&self.ring) >= leases.max_deliveries(&self.ring);
         if !cell.exchange_owner(&self.ring, owner, if fails { FAILED } else { RETURNED }) {
-            return false;
+            return;
         }
         if fails {
             self.say_finished(leases);
@@ -162,7 +160,6 @@ impl Core {
             self.signal_returned();
             doorbell::ring(self.half_word(FILLED_BELL));
         }
-        true
     }
 
     /// A poller has something to get. Its descriptor is made readable late if the caller dies before: then whoever finds
@@ -206,7 +203,7 @@ impl Core {
         let Some(leases) = &self.leases else {
             return;
         };
-        if !leases.last_look(&self.ring).is_some_and(is_turn_to_look) {
+        if !leases.last_look(&self.ring).is_some_and(|last| dead::is_turn_to_look(last, dead::PAUSE)) {
             return;
         }
         let Ok(consumer) = self.consume(Patience::Until(Deadline::after(SLICE))) else {
@@ -215,29 +212,20 @@ impl Core {
         self.settle(&consumer, leases);
         leases.give_surplus_back(&self.ring);
         let ring = &self.ring;
-        let mut known: Vec<(u64, bool)> = Vec::new();
-        let (mut returned, mut dead) = (false, Vec::new());
+        let mut is_dead = dead::look();
+        let (mut returned, mut left) = (false, Vec::new());
         for cell in leases.cells(ring) {
             let owner = cell.owner(ring);
             returned |= owner == RETURNED;
-            let Some(stamp) = stamp_of(owner) else {
-                continue;
-            };
-            let is_dead = known.iter().find(|(bits, _)| *bits == owner).map(|(_, is_dead)| *is_dead);
-            let is_dead = is_dead.unwrap_or_else(|| {
-                let is_dead = !stamp.is_alive();
-                known.push((owner, is_dead));
-                is_dead
-            });
-            if is_dead {
-                dead.push((cell, owner));
+            if is_stamp(owner) && is_dead(owner) {
+                left.push((cell, owner));
             }
         }
         drop(consumer);
-        if !dead.is_empty() {
-            tracing::debug!(count = dead.len(), "tasks of dead processes go back");
+        if !left.is_empty() {
+            tracing::debug!(count = left.len(), "tasks of dead processes go back");
         }
-        for (cell, owner) in &dead {
+        for (cell, owner) in &left {
             self.return_task(leases, cell, *owner);
         }
         if returned {
@@ -303,12 +291,4 @@ impl Core {
         drop(consumer);
         Ok(())
     }
-}
-
-/// Whether the caller is the one to look for the dead.
-fn is_turn_to_look(last: &std::sync::atomic::AtomicU64) -> bool {
-    let (then, now) = (last.load(Ordering::Relaxed), now_nanos());
-    let half_slice = u64::try_from(SLICE.as_nanos() / 2).unwrap_or(u64::MAX);
-    now.saturating_sub(then) >= half_slice
-        && last.compare_exchange(then, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

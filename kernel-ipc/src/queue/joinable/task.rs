@@ -47,9 +47,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.end(|core, leased| {
-            core.give_back(leased);
-        });
+        self.end(Core::give_back);
     }
 }
 
@@ -60,17 +58,13 @@ impl<T> Task<T> {
     /// Never: a task has its value until then.
     #[doc(alias = "task_done")]
     pub fn done(mut self) -> T {
-        self.lease.end(|core, leased| {
-            core.finish(leased);
-        });
+        self.lease.end(Core::finish);
         self.value.take().expect("only `done` takes the value, and it takes the task along")
     }
 
     /// Gives the task back, to be handed out again. Dropping it does the same.
     pub fn requeue(mut self) {
-        self.lease.end(|core, leased| {
-            core.give_back(leased);
-        });
+        self.lease.end(Core::give_back);
     }
 
     /// How often it was handed out, this time included: 1 for a task that nobody had before.

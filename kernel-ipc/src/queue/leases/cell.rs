@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mp_sys::crash;
-use mp_sys::identity::Stamp;
 use mp_sys::memory::MemoryError;
 
 use crate::queue::core::Refused;
@@ -117,7 +116,7 @@ impl Cell {
     }
 }
 
-/// The process that has a cell, if a process has it.
-pub(in crate::queue) fn stamp_of(owner: u64) -> Option<Stamp> {
-    if matches!(owner, FREE | RETURNED | FAILED) { None } else { Stamp::from_bits(owner) }
+/// Whether a process has the cell.
+pub(in crate::queue) fn is_stamp(owner: u64) -> bool {
+    !matches!(owner, FREE | RETURNED | FAILED)
 }
