@@ -5,7 +5,7 @@ use std::time::Duration;
 use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
 use mp_sys::futex::late_waits;
-use mp_sys::testing::{Random, eventually, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, Random, eventually, kill, spawn, succeeded, tests};
 use shm_core::sync::WAITERS_MAX;
 use shm_core::{Array, Condition, Lock, RawValue, Value, WaitError};
 
@@ -240,15 +240,20 @@ fn random_deaths_of_waiters() {
         stock.clear_poison();
         consumers[victim] = spawn(consume);
     }
-    for consumer in &mut consumers {
-        if has_ended(consumer) {
+    let deadline = Deadline::after(PATIENCE);
+    while stock.get() != Ok(0) {
+        assert!(
+            !deadline.has_passed(),
+            "waited {PATIENCE:?} until all is consumed: {:?} is left",
+            stock.get()
+        );
+        // The last victim's poison may be told at any moment, and ends whoever meets it: so those are replaced all along.
+        for consumer in consumers.iter_mut().filter(|consumer| has_ended(consumer)) {
             *consumer = spawn(consume);
         }
-    }
-    stock.clear_poison();
-    eventually("all is consumed", || {
+        stock.clear_poison();
         delivered.notify(1);
-        stock.get() == Ok(0)
-    });
+        std::thread::yield_now();
+    }
     consumers.iter().for_each(kill);
 }
