@@ -1,0 +1,1 @@
+//! The objects of a manager, as a state machine without clock, socket or thread.
