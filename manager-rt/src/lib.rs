@@ -2,4 +2,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod backend;
+pub mod limits;
+pub mod proto;
+#[expect(dead_code, reason = "the kinds of objects that use it follow")]
 pub mod state;
+
+pub use backend::{Backend, CallError, Caps};
+pub use mp_sys::OsError;

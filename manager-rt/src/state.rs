@@ -1,1 +1,274 @@
 //! The objects of a manager, as a state machine without clock, socket or thread.
+//!
+//! [`State`] is told what happens: a client connected, asked for something, read answers, went; time passed. It says what
+//! is to be answered, in [`Effects`]. Nothing here waits: a call that has to wait is a record in a line, and ten thousand of
+//! them cost memory only.
+//!
+//! 1. **Operations change, commits release, lines are served last.** An operation on an object changes it and notes in the
+//!    journal how to take that back. A commit lets go of what the changes replaced; an error takes back all changes of the
+//!    transaction. Only after the commit are the lines of the changed objects served, so nobody is woken by what is undone.
+//! 2. **Every reference is counted**: of clients, of values that are stored, of transits. An object without a name ends with
+//!    the last one.
+//! 3. **What a client holds ends with it**: locks, permits, leases, places in lines and at barriers, references; and an item
+//!    that it surely never read goes back to its queue.
+//! 4. **Lines are fair**: whoever waits longest is served first, and a newcomer never overtakes.
+
+mod clients;
+mod condition;
+mod context;
+mod journal;
+mod kinds;
+mod lines;
+mod lock;
+mod manager;
+mod numbers;
+mod registry;
+mod value;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+pub use self::clients::ClientId;
+use self::context::{Context, Core, Outcome, Target, count_of};
+use self::kinds::{Bodies, Body};
+use self::waiters::Timer;
+use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT, TRANSACTION_OPS_MAX};
+use crate::proto::frame::{Answer, Call, Step, Wait};
+use crate::proto::{Fault, Info, Op, Payload, Raw, Reply};
+
+/// How much a manager may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes that all values may take, with what they are kept in.
+    pub memory_bytes: usize,
+    /// Connections.
+    pub clients: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: MEMORY_BYTES_DEFAULT, clients: CLIENTS_MAX_DEFAULT }
+    }
+}
+
+/// An answer for a client.
+#[derive(Debug, PartialEq)]
+pub struct Answered {
+    /// Whom it is for.
+    pub client: ClientId,
+    /// The number of the call.
+    pub call: u64,
+    /// The answer.
+    pub answer: Answer<Payload>,
+}
+
+/// What is to be done after a step of the state machine.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Answers, in the order in which they are to be written.
+    pub answers: Vec<Answered>,
+}
+
+/// A call as the state machine takes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// Who asks.
+    pub client: ClientId,
+    /// The number of the call, which the answer repeats.
+    pub call: u64,
+    /// The moment, in nanoseconds.
+    pub now: u64,
+    /// The memory that the operation's values lie in, if a long one may keep it.
+    pub frame: &'a Bytes,
+}
+
+/// The objects of a manager.
+#[derive(Debug)]
+pub struct State {
+    /// The objects themselves, by slot.
+    bodies: Bodies,
+    /// All that is not inside of an object.
+    core: Core,
+    has_ended: bool,
+}
+
+impl State {
+    /// A manager without objects.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self { bodies: Bodies::default(), core: Core::new(limits), has_ended: false }
+    }
+
+    /// A client has connected.
+    ///
+    /// # Errors
+    /// [`Fault::TooMany`].
+    pub fn connect(&mut self) -> Result<ClientId, Fault> {
+        let limit = self.core.limits.clients;
+        if self.core.clients.len() >= limit {
+            return Err(Fault::TooMany { limit: limit.try_into().unwrap_or(u64::MAX) });
+        }
+        Ok(self.core.clients.insert())
+    }
+
+    /// A client has gone: what it held passes on, what it waited for is nobody's any more. Its answers from number `unread` on, counted from 0, were surely not read.
+    pub fn disconnect(&mut self, client: ClientId, unread: u64, effects: &mut Effects) {
+        let Some(gone) = self.core.clients.remove(client) else { return };
+        for waiter in gone.waiters() {
+            self.withdraw(waiter);
+        }
+        for object in gone.holds() {
+            if let Some(body) = self.core.registry.slot(object).and_then(|slot| self.bodies.get_mut(slot)) {
+                body.release_client(object, client, &mut self.core);
+            }
+        }
+        let references: Vec<_> = gone.references().collect();
+        for delivery in gone.into_deliveries_from(unread) {
+            self.take_back(delivery);
+        }
+        for (object, count) in references {
+            self.core.registry.release(object, count);
+        }
+        self.settle(effects);
+    }
+
+    /// A client has read this many answers.
+    pub fn acknowledge(&mut self, client: ClientId, read: u64) {
+        self.core.clients.acknowledge(client, read);
+    }
+
+    /// A client asks for one operation.
+    pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) {
+        match self.run(caller, call) {
+            Outcome::Answer(answer) => {
+                self.end_transaction(answer.is_ok());
+                self.core.answer(caller.client, caller.call, answer);
+            }
+            Outcome::Parked => self.end_transaction(true),
+        }
+        self.core.now = caller.now;
+        self.settle(effects);
+    }
+
+    /// A client tells something without waiting for an answer.
+    pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) {
+        let outcome = self.run(caller, Call { wait: Wait::No, ..call });
+        self.end_transaction(!matches!(outcome, Outcome::Answer(Err(_))));
+        self.core.now = caller.now;
+        self.settle(effects);
+    }
+
+    /// A client asks for several operations as one.
+    pub fn transaction(&mut self, caller: Caller<'_>, steps: Vec<Step<Raw<'_>>>, effects: &mut Effects) {
+        let answer = self.run_all(caller, steps);
+        self.end_transaction(answer.is_ok());
+        self.core.answer(caller.client, caller.call, answer.map(Reply::Transaction));
+        self.core.now = caller.now;
+        self.settle(effects);
+    }
+
+    fn run_all(
+        &mut self,
+        caller: Caller<'_>,
+        steps: Vec<Step<Raw<'_>>>,
+    ) -> Result<Vec<Reply<Payload>>, Fault> {
+        if steps.len() > TRANSACTION_OPS_MAX {
+            return Err(Fault::TooMany { limit: TRANSACTION_OPS_MAX.try_into().unwrap_or(u64::MAX) });
+        }
+        let mut replies = Vec::with_capacity(steps.len());
+        for Step { object, op } in steps {
+            if !kinds::may_be_undone(&op) {
+                return Err(Fault::NotInTransaction);
+            }
+            match self.run(caller, Call { object, thread: 0, wait: Wait::No, op }) {
+                Outcome::Answer(answer) => replies.push(answer?),
+                Outcome::Parked => return Err(Fault::NotInTransaction),
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Time has passed: whoever waited until now at most is told.
+    pub fn advance(&mut self, now: u64, effects: &mut Effects) {
+        self.core.now = now;
+        while let Some(timer) = self.core.waiters.pop_timer(now) {
+            match timer {
+                Timer::Waiter(waiter) => self.expire(waiter, Fault::TimedOut),
+                Timer::Lease { object, token } => {
+                    if let Some(Body::Lock(lock)) = self.body(object) {
+                        lock.end_lease(token);
+                        self.core.touch(object);
+                    }
+                }
+                Timer::Transit(object) => self.core.registry.release(object, 1),
+            }
+            self.settle(effects);
+        }
+    }
+
+    /// The moment of the next [`advance`](Self::advance) that may change something.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.core.waiters.next_timer()
+    }
+
+    /// Frees some of what removed objects held; `true` if there is more.
+    pub fn tidy(&mut self) -> bool {
+        self.core.bury();
+        self.drop_unreferenced();
+        self.core.has_retired()
+    }
+
+    /// Whether somebody asked for the end.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        Info {
+            objects: count_of(self.core.registry.len()),
+            clients: count_of(self.core.clients.len()),
+            waiters: count_of(self.core.waiters.len()),
+            held: self.bodies.iter().map(Body::held).sum(),
+            bytes: count_of(self.core.memory_used()),
+        }
+    }
+
+    /// Runs one operation, which may park the caller.
+    fn run(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>) -> Outcome {
+        let Call { object, thread, wait, op } = call;
+        let target = Target { object, thread, wait };
+        if let Op::Manager(op) = op {
+            return Outcome::Answer(self.run_manager(caller, op));
+        }
+        let Some(slot) = self.core.registry.slot(object) else {
+            return Outcome::Answer(Err(Fault::UnknownObject));
+        };
+        if let Op::Condition(op) = op {
+            return self.run_condition(caller, target, &op);
+        }
+        let Some(body) = self.bodies.get_mut(slot) else {
+            return Outcome::Answer(Err(Fault::UnknownObject));
+        };
+        let mut context = Context::new(&mut self.core, caller, target);
+        body.apply(op, &mut context)
+    }
+
+    /// Keeps or takes back what was changed since the last end.
+    fn end_transaction(&mut self, commits: bool) {
+        let mut journal = std::mem::take(&mut self.core.journal);
+        if commits {
+            journal.commit(&mut self.core);
+        } else {
+            journal.roll_back(&mut self.bodies, &mut self.core);
+        }
+        self.core.journal = journal;
+    }
+}

@@ -1,0 +1,40 @@
+//! Every limit of a manager, with its unit and its reason.
+
+use std::time::Duration;
+
+/// The longest body of a frame, in bytes: one value of 64 MiB and what is around it.
+pub const FRAME_BYTES_MAX: usize = VALUE_BYTES_MAX + (64 << 10);
+/// The longest encoded value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 << 20;
+/// About the most bytes of values in one answer to an operation that gives a page of many; one value is always given.
+pub const PAGE_BYTES: usize = 256 << 10;
+/// The most values in one answer to an operation that gives a page of many.
+pub const PAGE_ITEMS_MAX: u64 = 4_096;
+/// The longest name of an object or an attribute, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Operations in one transaction.
+pub const TRANSACTION_OPS_MAX: usize = 4_096;
+/// Calls of one connection that wait at the same time.
+pub const WAITING_CALLS_MAX: usize = 16_384;
+/// References to objects that one value may carry.
+pub const VALUE_OBJECTS_MAX: usize = 4_096;
+/// How long an object lives whose proxy is under way in a message and has no other reference.
+pub const TRANSIT_GRACE: Duration = Duration::from_secs(30);
+/// Permits of a semaphore, taken or free.
+pub const PERMITS_MAX: u64 = u32::MAX as u64;
+/// Parties of a barrier.
+pub const PARTIES_MAX: u64 = 65_536;
+/// Depth to which one thread may enter a reentrant lock.
+pub const DEPTH_MAX: u64 = u32::MAX as u64;
+/// Items of a queue that has a limit.
+pub const CAPACITY_MAX: u64 = u32::MAX as u64;
+/// Deliveries of a task before it has failed, if nothing else was said.
+pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
+/// Bytes that all values of a manager may take, if nothing else was said: 1 GiB.
+pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// Connections of a manager, if nothing else was said.
+pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
+/// Objects of a manager: their slots have 24 bits.
+pub const OBJECTS_MAX: usize = 1 << 24;
+/// Objects that one call may add or drop references of.
+pub const REFERENCES_AT_ONCE_MAX: usize = 65_536;

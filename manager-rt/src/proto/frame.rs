@@ -1,0 +1,150 @@
+//! How operations and answers lie in the stream between a client and a server.
+//!
+//! A frame is a head of [`HEAD_BYTES`] and a body. All numbers are little-endian.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..4 | the length of the body |
+//! | 4 | what the frame is: [`FrameKind`] |
+//! | 5 | the CPU that the sender ran on, plus one; 0 for unknown |
+//! | 6..8 | zeros |
+//! | 8..16 | the number of the call: chosen by the client, repeated in the answer |
+//! | 16..24 | how many answers the client has read; zeros in an answer |
+//!
+//! The body of a call is a [`Call`], that of a transaction a list of [`Step`]s, that of an answer a [`Reply`] or a
+//! [`Fault`], each in the form of `postcard`. A body that is longer than its meaning is malformed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::{Fault, ObjectId, Op, Reply};
+
+/// Bytes before the body.
+pub const HEAD_BYTES: usize = 24;
+/// The version of the protocol: both sides prove it in the handshake.
+pub const VERSION: u64 = 1;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// The server's first frame: its epoch.
+    Welcome = 1,
+    /// A [`Call`].
+    Call = 2,
+    /// A list of [`Step`]s, all or none of which are done.
+    Transaction = 3,
+    /// A call without an answer: what fails is nobody's to know.
+    Notice = 4,
+    /// An answer that worked: a [`Reply`].
+    Reply = 5,
+    /// An answer that did not: a [`Fault`].
+    Fault = 6,
+}
+
+impl FrameKind {
+    fn of(byte: u8) -> Option<Self> {
+        let all = [Self::Welcome, Self::Call, Self::Transaction, Self::Notice, Self::Reply, Self::Fault];
+        all.into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// The head of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes of the body.
+    pub body_len: u32,
+    /// What it is.
+    pub kind: FrameKind,
+    /// Where the sender ran, plus one; 0 for unknown.
+    pub cpu: u8,
+    /// Which call.
+    pub call: u64,
+    /// How many answers the client has read.
+    pub read: u64,
+}
+
+impl Head {
+    /// The head as it goes out.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; HEAD_BYTES] {
+        let mut bytes = [0; HEAD_BYTES];
+        let (front, back) = bytes.split_at_mut(8);
+        let parts = [&self.body_len.to_le_bytes()[..], &[self.kind as u8, self.cpu, 0, 0]];
+        copy_parts(front, &parts);
+        copy_parts(back, &[&self.call.to_le_bytes(), &self.read.to_le_bytes()]);
+        bytes
+    }
+
+    /// What came in, if it is a head.
+    #[must_use]
+    pub fn of(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
+        let (body_len, rest) = bytes.split_first_chunk()?;
+        let ([kind, cpu, 0, 0], rest) = rest.split_first_chunk()? else { return None };
+        let (call, read) = rest.split_first_chunk()?;
+        Some(Self {
+            body_len: u32::from_le_bytes(*body_len),
+            kind: FrameKind::of(*kind)?,
+            cpu: *cpu,
+            call: u64::from_le_bytes(*call),
+            read: u64::from_le_bytes(*read.first_chunk()?),
+        })
+    }
+}
+
+fn copy_parts(place: &mut [u8], parts: &[&[u8]]) {
+    let bytes = parts.iter().flat_map(|part| part.iter());
+    place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+}
+
+/// How long an operation may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// This many nanoseconds, from when the server reads the call.
+    For(u64),
+    /// For ever.
+    Forever,
+}
+
+/// The body of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call<P> {
+    /// Which object.
+    pub object: ObjectId,
+    /// Which thread of the client, for what belongs to threads.
+    pub thread: u64,
+    /// How long it may wait.
+    pub wait: Wait,
+    /// What is to be done.
+    pub op: Op<P>,
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step<P> {
+    /// Which object.
+    pub object: ObjectId,
+    /// What is to be done.
+    pub op: Op<P>,
+}
+
+/// The body of an answer.
+pub type Answer<P> = Result<Reply<P>, Fault>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_go_there_and_back() {
+        let head = Head { body_len: 0x0102_0304, kind: FrameKind::Notice, cpu: 9, call: u64::MAX, read: 77 };
+        let bytes = head.to_bytes();
+        assert_eq!(Head::of(&bytes), Some(head));
+        for (place, wrong) in [(4, 0), (4, 7), (6, 1), (7, 1)] {
+            let mut bytes = bytes;
+            bytes[place] = wrong;
+            assert_eq!(Head::of(&bytes), None, "byte {place} = {wrong}");
+        }
+    }
+}

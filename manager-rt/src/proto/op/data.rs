@@ -1,0 +1,224 @@
+//! Operations of what holds values: list, dict, namespace, value, array.
+
+use serde::{Deserialize, Serialize};
+
+/// Of a list. Indices count from 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ListOp<P> {
+    /// Adds an item at the end.
+    Push(P),
+    /// Adds items at the end.
+    Extend(Vec<P>),
+    /// The item at an index.
+    Get(u64),
+    /// Puts another item in the place of one, and gives the old one.
+    Set(u64, P),
+    /// Adds an item before an index, which may be the length.
+    Insert(u64, P),
+    /// Takes the item at an index.
+    Remove(u64),
+    /// Takes the last item.
+    Pop,
+    /// Takes the first item that equals this one, and gives its index.
+    RemoveValue(P),
+    /// The index of the first item that equals this one.
+    IndexOf(P),
+    /// How many items equal this one.
+    Count(P),
+    /// The number of items, and of changes so far.
+    Len,
+    /// Takes all items.
+    Clear,
+    /// Turns the order round.
+    Reverse,
+    /// Exchanges two items.
+    Swap(u64, u64),
+    /// Items from an index on, as many as fit in one answer and at most `max`, and the number of changes so far.
+    Page {
+        /// The first index.
+        at: u64,
+        /// The most items.
+        max: u64,
+    },
+    /// Puts `new` in the place of the item at an index if that equals `expected`; else gives what is there.
+    CompareExchange {
+        /// The index.
+        at: u64,
+        /// What must be there.
+        expected: P,
+        /// What comes there.
+        new: P,
+    },
+    /// Puts the items in another order if there were this many changes so far: the item at `order[i]` comes to `i`.
+    Reorder {
+        /// The number of changes that the caller saw.
+        version: u64,
+        /// For each place the index of the item that comes there.
+        order: Vec<u64>,
+    },
+}
+
+/// Of a dict. Keys are equal if their encoded bytes are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DictOp<P> {
+    /// The value of a key.
+    Get(P),
+    /// Sets the value of a key, and gives the old one.
+    Insert(P, P),
+    /// Sets the value of a key that has none; else gives the value that it has.
+    InsertNew(P, P),
+    /// Takes the value of a key.
+    Remove(P),
+    /// Whether a key has a value.
+    Contains(P),
+    /// The value of a key, which is set to this one if there is none.
+    GetOrInsert(P, P),
+    /// Takes the newest entry.
+    PopItem,
+    /// Sets the values of keys.
+    Extend(Vec<(P, P)>),
+    /// The number of entries.
+    Len,
+    /// Takes all entries.
+    Clear,
+    /// Adds to the number of a key, which counts as 0 if there is none, and gives the number before.
+    FetchAdd(P, Number),
+    /// Adds to the numbers of keys.
+    FetchAddMany(Vec<(P, Number)>),
+    /// Sets the value of a key (`None`: none) if it is `expected`; else gives what there is.
+    CompareExchange {
+        /// The key.
+        key: P,
+        /// What must be there.
+        expected: Option<P>,
+        /// What comes there.
+        new: Option<P>,
+    },
+    /// Entries behind a place in the order of insertion, as many as fit in one answer and at most `max`.
+    Page {
+        /// The place of the newest entry that the caller has.
+        after: Option<u64>,
+        /// The most entries.
+        max: u64,
+        /// What is wanted of each.
+        part: Part,
+    },
+}
+
+/// Which part of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Part {
+    /// Keys only.
+    Keys,
+    /// Values only.
+    Values,
+    /// Both.
+    Items,
+}
+
+/// A number to add to one that is stored encoded. Sums wrap around, as those of atomics do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant is the type that it is named for")]
+pub enum Number {
+    U8(u8),
+    U16(u16),
+    U32(u32),
+    U64(u64),
+    U128(u128),
+    I8(i8),
+    I16(i16),
+    I32(i32),
+    I64(i64),
+    I128(i128),
+    F32(f32),
+    F64(f64),
+}
+
+/// Of a namespace. Each attribute has a type of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum NamespaceOp<P> {
+    /// The value of an attribute.
+    Get {
+        /// Its name.
+        name: String,
+        /// The fingerprint of the type that the caller expects.
+        print: u64,
+    },
+    /// Sets an attribute, of whatever type it was.
+    Set {
+        /// Its name.
+        name: String,
+        /// The fingerprint of its type.
+        print: u64,
+        /// Its value.
+        value: P,
+    },
+    /// Takes an attribute away.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+    /// The names of all attributes.
+    Names,
+}
+
+/// Of a value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ValueOp<P> {
+    /// The value.
+    Get,
+    /// Another value; gives the old one.
+    Set(P),
+    /// Another value if it is `expected`; else gives what it is.
+    CompareExchange {
+        /// What it must be.
+        expected: P,
+        /// What it becomes.
+        new: P,
+    },
+    /// Adds to a number, and gives the number before.
+    FetchAdd(Number),
+}
+
+/// Of an array. Indices count from 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ArrayOp<P> {
+    /// The number of elements.
+    Len,
+    /// The element at an index.
+    Get(u64),
+    /// Another element; gives the old one.
+    Set(u64, P),
+    /// Elements from an index on, as many as fit in one answer and at most `max`, and the number of changes so far.
+    Read {
+        /// The first index.
+        at: u64,
+        /// The most elements.
+        max: u64,
+    },
+    /// Other elements from an index on.
+    Write {
+        /// The first index.
+        at: u64,
+        /// The elements.
+        elements: Vec<P>,
+    },
+    /// Another element if it is `expected`; else gives what it is.
+    CompareExchange {
+        /// The index.
+        at: u64,
+        /// What it must be.
+        expected: P,
+        /// What it becomes.
+        new: P,
+    },
+    /// Adds to a number, and gives the number before.
+    FetchAdd(u64, Number),
+}

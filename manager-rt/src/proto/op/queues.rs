@@ -1,0 +1,66 @@
+//! Operations of queues, and of queues of tasks.
+
+use serde::{Deserialize, Serialize};
+
+/// Of a queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum QueueOp<P> {
+    /// Adds an item, once there is room.
+    Put(P),
+    /// Adds items in one step, once there is room for all.
+    PutMany(Vec<P>),
+    /// Takes the oldest item, once there is one.
+    Get,
+    /// Takes the oldest items, at most `max` and at least one, once there is one.
+    GetMany(u64),
+    /// The number of items.
+    Len,
+    /// The most items; 0 is without limit.
+    Capacity,
+    /// No further item may be added.
+    Close,
+    /// Whether it is closed.
+    IsClosed,
+}
+
+/// Of a queue of tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum JoinableQueueOp<P> {
+    /// Adds a task, once there is room.
+    Put(P),
+    /// Adds tasks in one step, once there is room for all.
+    PutMany(Vec<P>),
+    /// Leases the oldest task, once there is one.
+    Get,
+    /// The task of a lease is done.
+    Done {
+        /// What the delivery said.
+        lease: u64,
+    },
+    /// Somebody else is to do the task of a lease.
+    Requeue {
+        /// What the delivery said.
+        lease: u64,
+    },
+    /// Waits until every task is done or has failed.
+    Join,
+    /// The number of tasks that wait.
+    Len,
+    /// The most tasks; 0 is without limit.
+    Capacity,
+    /// The number of tasks that wait or are leased.
+    Unfinished,
+    /// Tasks that failed from an index on, as many as fit in one answer.
+    Failed {
+        /// The first index.
+        at: u64,
+        /// Whether they are taken away.
+        take: bool,
+    },
+    /// No further task may be added.
+    Close,
+    /// Whether it is closed.
+    IsClosed,
+}

@@ -1,0 +1,206 @@
+//! What is answered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::{Kind, ObjectId};
+
+/// The answer to an operation that worked. Which variant belongs to which operation stands there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reply<P> {
+    /// It is done.
+    Done,
+    /// Yes or no; of a compare and exchange: it was done.
+    Bool(bool),
+    /// A count or an index.
+    Count(u64),
+    /// A count or an index, if there is one.
+    Maybe(Option<u64>),
+    /// The number of items, and of changes so far.
+    Len {
+        /// Items.
+        len: u64,
+        /// Changes.
+        version: u64,
+    },
+    /// A value.
+    Value(P),
+    /// A value, if there is one.
+    Option(Option<P>),
+    /// The value that was there instead of the expected one.
+    Found(Option<P>),
+    /// A number before something was added to it.
+    Before(P),
+    /// Values; and the number of changes so far, or the place of the last one.
+    Values {
+        /// The values.
+        values: Vec<P>,
+        /// Changes, or the place of the last one.
+        version: u64,
+    },
+    /// An entry, if there is one.
+    Entry(Option<(P, P)>),
+    /// Entries, and the place of the last one.
+    Entries {
+        /// The entries.
+        entries: Vec<(P, P)>,
+        /// The place of the last one.
+        place: u64,
+    },
+    /// An object, and whether it was made by this call.
+    Object {
+        /// Its id.
+        id: ObjectId,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// A lock was taken.
+    Granted {
+        /// Greater than that of every earlier grant of this lock.
+        token: u64,
+        /// The holder before died, or its lease ended.
+        owner_died: bool,
+        /// The wait for a notification ended by its timeout.
+        timed_out: bool,
+    },
+    /// A task.
+    Leased {
+        /// Names the lease.
+        lease: u64,
+        /// How often the task was delivered, this time included.
+        deliveries: u32,
+        /// The task.
+        task: P,
+    },
+    /// Names.
+    Names(Vec<String>),
+    /// What the manager holds.
+    Info(Info),
+    /// The answers to the operations of a transaction.
+    Transaction(Vec<Self>),
+}
+
+/// What a manager holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Info {
+    /// Objects that live.
+    pub objects: u64,
+    /// Connections.
+    pub clients: u64,
+    /// Calls that wait.
+    pub waiters: u64,
+    /// Locks, permits and leases that are held.
+    pub held: u64,
+    /// Bytes of memory that the values take, about.
+    pub bytes: u64,
+}
+
+/// Why an operation was not done. The object is as it was, if the variant does not say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// There is no such object: it was removed, or its last reference went.
+    #[error("the object does not exist any more")]
+    UnknownObject,
+    /// The object is of another kind.
+    #[error("the object is a {found}")]
+    WrongKind {
+        /// What it is.
+        found: Kind,
+    },
+    /// The object or attribute has another type.
+    #[error("the object has another type")]
+    WrongType,
+    /// No object or attribute has this name.
+    #[error("there is nothing of this name")]
+    UnknownName,
+    /// The name is empty or too long.
+    #[error("a name has 1 to {limit} bytes")]
+    BadName {
+        /// The most bytes.
+        limit: u64,
+    },
+    /// There is no item at this index.
+    #[error("there is no item at index {index}: the length is {len}")]
+    Index {
+        /// The index.
+        index: u64,
+        /// The number of items.
+        len: u64,
+    },
+    /// Nothing equals this value.
+    #[error("there is no such item")]
+    NotFound,
+    /// The object changed since the caller looked.
+    #[error("the object changed in between")]
+    Changed,
+    /// What is stored is no number of this type.
+    #[error("the stored value is no number of this type")]
+    NoNumber,
+    /// There is nothing to take now.
+    #[error("there is nothing to take")]
+    Empty,
+    /// There is no room now.
+    #[error("there is no room")]
+    Full,
+    /// The lock or permit is not free now.
+    #[error("it is held by somebody else")]
+    WouldBlock,
+    /// What was waited for did not happen before the timeout.
+    #[error("it did not happen before the timeout")]
+    TimedOut,
+    /// The caller ended the wait.
+    #[error("the wait was cancelled")]
+    Cancelled,
+    /// The thread holds this lock already: waiting would never end.
+    #[error("the calling thread holds this lock already")]
+    Deadlock,
+    /// The caller does not hold it, or no more: its lease ended.
+    #[error("the caller does not hold it")]
+    NotOwned,
+    /// More was given back than taken.
+    #[error("more was given back than was taken")]
+    OverReleased,
+    /// The queue is closed.
+    #[error("the queue is closed")]
+    Closed,
+    /// The barrier is broken.
+    #[error("the barrier is broken")]
+    Broken,
+    /// A number of items, permits or parties outside of what the object allows.
+    #[error("the number is not between {least} and {most}")]
+    OutOfRange {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// A value, or an answer, is longer than a frame may be.
+    #[error("the value is longer than {limit} bytes")]
+    TooLarge {
+        /// The most bytes.
+        limit: u64,
+    },
+    /// The manager has no room for it: its memory limit is reached.
+    #[error("the manager has reached its memory limit")]
+    NoSpace,
+    /// The caller has too many of something at the same time.
+    #[error("more than {limit} at the same time")]
+    TooMany {
+        /// The most.
+        limit: u64,
+    },
+    /// A transaction consists of operations that do not wait.
+    #[error("this operation cannot be part of a transaction")]
+    NotInTransaction,
+    /// The caller has no key that fits, or may not do this.
+    #[error("not allowed")]
+    Unauthorised,
+    /// The frame is no operation.
+    #[error("the operation is malformed")]
+    Malformed,
+    /// This engine cannot do it.
+    #[error("this backend does not support it")]
+    Unsupported,
+}

@@ -1,0 +1,233 @@
+//! A value as a manager has it: encoded bytes, and the objects whose proxies are inside.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::proto::ObjectId;
+
+/// The longest value without proxies that is kept in place, in bytes; a longer one lies in memory of its own.
+pub const INLINE_BYTES_MAX: usize = 22;
+/// From here on, in bytes, a value keeps the frame that it came in instead of a copy.
+const SHARED_BYTES_MIN: usize = 32 << 10;
+
+/// A value that lies elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Raw<'a> {
+    /// The encoded value.
+    pub bytes: &'a [u8],
+    /// The ids of the objects whose proxies are inside, eight bytes each, little-endian.
+    pub ids: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    /// A value without proxies.
+    #[must_use]
+    pub const fn plain(bytes: &'a [u8]) -> Self {
+        Self { bytes, ids: &[] }
+    }
+
+    /// The objects whose proxies are inside, as often as they are.
+    pub fn objects(&self) -> impl Iterator<Item = ObjectId> + use<'a> {
+        self.ids
+            .chunks_exact(size_of::<u64>())
+            .filter_map(|id| Some(ObjectId(u64::from_le_bytes(*id.first_chunk()?))))
+    }
+}
+
+impl fmt::Debug for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes.len())?;
+        self.objects().try_for_each(|id| write!(f, " {id}"))
+    }
+}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(2)?;
+        tuple.serialize_element(&AsBytes(self.bytes))?;
+        tuple.serialize_element(&AsBytes(self.ids))?;
+        tuple.end()
+    }
+}
+
+/// A slice that serde takes as bytes.
+struct AsBytes<'a>(&'a [u8]);
+
+impl Serialize for AsBytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(2, RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a value and the ids inside")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let bytes: &'de [u8] = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        let ids: &'de [u8] = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
+        if !ids.len().is_multiple_of(size_of::<u64>()) {
+            return Err(A::Error::custom("the ids of a value are not whole"));
+        }
+        Ok(Raw { bytes, ids })
+    }
+}
+
+/// A value that owns its bytes: 24 bytes, and memory of its own for long values and those with proxies inside.
+#[derive(Clone)]
+pub struct Payload(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES_MAX] },
+    Shared(Arc<Blob>),
+}
+
+struct Blob {
+    bytes: Bytes,
+    ids: Box<[u8]>,
+}
+
+impl Payload {
+    /// Takes a value out of a caller's buffer.
+    #[must_use]
+    pub fn copy(raw: Raw<'_>) -> Self {
+        Self::inline(raw).unwrap_or_else(|| Self::shared(Bytes::copy_from_slice(raw.bytes), raw.ids))
+    }
+
+    /// Takes a value out of the frame that it lies in. A long one keeps the frame instead of a copy.
+    #[must_use]
+    pub fn of(raw: Raw<'_>, frame: &Bytes) -> Self {
+        let lies_inside = frame.as_ptr_range().contains(&raw.bytes.as_ptr());
+        if raw.bytes.len() >= SHARED_BYTES_MIN && lies_inside {
+            return Self::shared(frame.slice_ref(raw.bytes), raw.ids);
+        }
+        Self::copy(raw)
+    }
+
+    fn inline(raw: Raw<'_>) -> Option<Self> {
+        let len = u8::try_from(raw.bytes.len()).ok().filter(|_| raw.ids.is_empty())?;
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        bytes.get_mut(..raw.bytes.len())?.copy_from_slice(raw.bytes);
+        Some(Self(Repr::Inline { len, bytes }))
+    }
+
+    fn shared(bytes: Bytes, ids: &[u8]) -> Self {
+        Self(Repr::Shared(Arc::new(Blob { bytes, ids: ids.into() })))
+    }
+
+    /// The value, lent.
+    #[must_use]
+    pub fn raw(&self) -> Raw<'_> {
+        match &self.0 {
+            // `len` is at most the length of `bytes`.
+            Repr::Inline { len, bytes } => Raw::plain(bytes.get(..usize::from(*len)).unwrap_or_default()),
+            Repr::Shared(blob) => Raw { bytes: &blob.bytes, ids: &blob.ids },
+        }
+    }
+
+    /// Whether no proxy is inside.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        match &self.0 {
+            Repr::Inline { .. } => true,
+            Repr::Shared(blob) => blob.ids.is_empty(),
+        }
+    }
+
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let outside = match &self.0 {
+            Repr::Inline { .. } => 0,
+            Repr::Shared(blob) => {
+                blob.bytes.len().saturating_add(blob.ids.len()).saturating_add(BLOB_OVERHEAD_BYTES)
+            }
+        };
+        outside.saturating_add(size_of::<Self>())
+    }
+}
+
+/// What the blob, its counts and the allocator take beside the bytes.
+const BLOB_OVERHEAD_BYTES: usize = 96;
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw() == other.raw()
+    }
+}
+
+impl Eq for Payload {}
+
+impl std::hash::Hash for Payload {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.raw().hash(state);
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.raw().fmt(f)
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Raw::deserialize(deserializer).map(Self::copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_small_and_short_values_lie_in_it() {
+        assert_eq!(size_of::<Payload>(), 24);
+        for (len, weight) in [(0, 24), (INLINE_BYTES_MAX, 24), (INLINE_BYTES_MAX + 1, 24 + 96 + 23)] {
+            let bytes = vec![7; len];
+            let payload = Payload::copy(Raw::plain(&bytes));
+            assert_eq!((payload.raw().bytes, payload.weight()), (&*bytes, weight));
+        }
+    }
+
+    #[test]
+    fn ids_travel_and_long_values_keep_their_frame() {
+        let raw = Raw { bytes: b"x", ids: &7_u64.to_le_bytes() };
+        let encoded = postcard::to_allocvec(&raw).unwrap();
+        let decoded: Raw<'_> = postcard::from_bytes(&encoded).unwrap();
+        assert_eq!(decoded.objects().collect::<Vec<_>>(), [ObjectId(7)]);
+        assert_eq!(postcard::to_allocvec(&Payload::copy(raw)).unwrap(), encoded);
+        assert!(
+            postcard::from_bytes::<Raw<'_>>(&postcard::to_allocvec(&(b"", &b"1234567"[..])).unwrap())
+                .is_err()
+        );
+
+        let frame = Bytes::from(vec![1; SHARED_BYTES_MIN + 1]);
+        let long = Payload::of(Raw::plain(&frame[1..]), &frame);
+        assert_eq!(long.raw().bytes.as_ptr(), frame[1..].as_ptr());
+        assert_eq!(Payload::of(Raw::plain(b"elsewhere"), &frame).raw().bytes, b"elsewhere");
+    }
+}

@@ -1,0 +1,150 @@
+//! Who is connected, and what of the manager's belongs to each: references, places in lines, what it holds, and deliveries
+//! that it may not have read yet.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use slab::Slab;
+
+use crate::proto::{ObjectId, Payload};
+use crate::state::waiters::WaiterId;
+
+/// Names a connection. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId {
+    slot: usize,
+    serial: u64,
+}
+
+/// Items that left a queue with an answer, until the client has read it.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// The answer's number among those of the client, from 0.
+    number: u64,
+    call: u64,
+    pub(super) queue: ObjectId,
+    pub(super) items: Vec<Payload>,
+}
+
+/// One connection.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    serial: u64,
+    references: HashMap<ObjectId, u64>,
+    /// Objects of which it may hold something.
+    holds: HashSet<ObjectId>,
+    /// Its calls that wait.
+    waiters: BTreeMap<u64, WaiterId>,
+    deliveries: VecDeque<Delivery>,
+    /// Answers so far.
+    answers: u64,
+}
+
+impl Client {
+    /// The places in lines, oldest call first.
+    pub(super) fn waiters(&self) -> Vec<WaiterId> {
+        self.waiters.values().copied().collect()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(super) fn waiter(&self, call: u64) -> Option<WaiterId> {
+        self.waiters.get(&call).copied()
+    }
+
+    pub(super) fn add_waiter(&mut self, call: u64, waiter: WaiterId) {
+        self.waiters.insert(call, waiter);
+    }
+
+    pub(super) fn remove_waiter(&mut self, call: u64) {
+        self.waiters.remove(&call);
+    }
+
+    /// What it may hold something of.
+    pub(super) fn holds(&self) -> impl Iterator<Item = ObjectId> {
+        self.holds.iter().copied()
+    }
+
+    pub(super) fn add_hold(&mut self, object: ObjectId) {
+        self.holds.insert(object);
+    }
+
+    pub(super) fn references(&self) -> impl Iterator<Item = (ObjectId, u64)> {
+        self.references.iter().map(|(object, count)| (*object, *count))
+    }
+
+    pub(super) fn add_reference(&mut self, object: ObjectId) {
+        let count = self.references.entry(object).or_insert(0);
+        *count = count.saturating_add(1);
+    }
+
+    /// Takes references away; as many as it had, and whether those were the last ones.
+    pub(super) fn drop_references(&mut self, object: ObjectId, count: u64) -> (u64, bool) {
+        let Some(have) = self.references.get_mut(&object) else { return (0, false) };
+        let dropped = count.min(*have);
+        *have = have.saturating_sub(dropped);
+        let is_last = *have == 0;
+        if is_last {
+            self.references.remove(&object);
+        }
+        (dropped, is_last)
+    }
+
+    /// Notes what goes out with the next answer.
+    pub(super) fn deliver(&mut self, call: u64, queue: ObjectId, items: Vec<Payload>) {
+        self.deliveries.push_back(Delivery { number: self.answers, call, queue, items });
+    }
+
+    pub(super) fn count_answer(&mut self) {
+        self.answers = self.answers.wrapping_add(1);
+    }
+
+    /// Takes the delivery of a call out.
+    pub(super) fn take_delivery(&mut self, call: u64) -> Option<Delivery> {
+        let index = self.deliveries.iter().position(|delivery| delivery.call == call)?;
+        self.deliveries.remove(index)
+    }
+
+    /// The deliveries with answers from a number on, newest first: the order in which they are put back.
+    pub(super) fn into_deliveries_from(self, number: u64) -> impl Iterator<Item = Delivery> {
+        self.deliveries.into_iter().rev().filter(move |delivery| delivery.number >= number)
+    }
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    all: Slab<Client>,
+    serial: u64,
+}
+
+impl Clients {
+    pub(super) fn insert(&mut self) -> ClientId {
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        ClientId { slot: self.all.insert(Client { serial, ..Client::default() }), serial }
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.all.get_mut(id.slot).filter(|client| client.serial == id.serial)
+    }
+
+    pub(super) fn remove(&mut self, id: ClientId) -> Option<Client> {
+        self.get_mut(id)?;
+        self.all.try_remove(id.slot)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Forgets the deliveries that came with answers which the client has read.
+    pub(super) fn acknowledge(&mut self, id: ClientId, read: u64) {
+        let Some(client) = self.get_mut(id) else { return };
+        while client.deliveries.front().is_some_and(|delivery| delivery.number < read) {
+            client.deliveries.pop_front();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `Condition`: waiting for a notification, with a lock that is given back meanwhile.
+//!
+//! A wait gives the lock back and stands in the condition's line in one step. A notification moves the longest waiter to
+//! the lock's line; it is answered when it has the lock again. So does a timeout: however a wait ends, the caller has its
+//! lock. Whoever dies in either line is simply not there any more, and eats no notification.
+
+use crate::proto::frame::Wait;
+use crate::proto::{ConditionOp, Fault, ObjectId, Reply};
+use crate::state::context::{Context, Outcome, Target, count_of};
+use crate::state::kinds::Body;
+use crate::state::waiters::{Line, LockWant, Waiter, WaiterId, Want};
+use crate::state::{Caller, State};
+
+/// A condition variable.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    line: Line,
+}
+
+impl Condition {
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.line.remove(&waiter);
+    }
+
+    pub(super) const fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+}
+
+impl State {
+    /// An operation of a condition, which may concern a lock too.
+    pub(super) fn run_condition(&mut self, caller: Caller<'_>, target: Target, op: &ConditionOp) -> Outcome {
+        let line = match self.body(target.object) {
+            Some(Body::Condition(condition)) => condition.line(),
+            Some(other) => return Outcome::Answer(Err(Fault::WrongKind { found: other.kind() })),
+            None => return Outcome::Answer(Err(Fault::UnknownObject)),
+        };
+        match *op {
+            ConditionOp::Wait { lock, token } => self.wait_for_notification(caller, target, lock, token),
+            ConditionOp::Waiting => Outcome::Answer(Ok(Reply::Count(count_of(line.len())))),
+            ConditionOp::Notify(count) => {
+                let mut chosen = Vec::new();
+                while count_of(chosen.len()) < count
+                    && let Some(waiter) = line.pop_first()
+                {
+                    chosen.push(waiter);
+                }
+                for waiter in &chosen {
+                    self.line_up_for_lock(*waiter, false);
+                }
+                Outcome::Answer(Ok(Reply::Count(count_of(chosen.len()))))
+            }
+        }
+    }
+
+    fn wait_for_notification(
+        &mut self,
+        caller: Caller<'_>,
+        target: Target,
+        lock: ObjectId,
+        token: u64,
+    ) -> Outcome {
+        let depth = match self.body(lock) {
+            Some(Body::Lock(lock)) => lock.release_all(caller.client, token),
+            Some(other) => Err(Fault::WrongKind { found: other.kind() }),
+            None => Err(Fault::UnknownObject),
+        };
+        let depth = match depth {
+            Ok(depth) => depth,
+            Err(fault) => return Outcome::Answer(Err(fault)),
+        };
+        self.core.touch(lock);
+        // Who does not want to wait gives the lock back and takes it again all the same.
+        let wait = if target.wait == Wait::No { Wait::For(0) } else { target.wait };
+        let mut context = Context::new(&mut self.core, caller, Target { wait, ..target });
+        let parked = context.park_or(Want::Notification { lock, depth }, Fault::TimedOut);
+        match (parked, self.body(target.object)) {
+            (Ok(waiter), Some(Body::Condition(condition))) => {
+                condition.line.insert(waiter);
+                Outcome::Parked
+            }
+            (Ok(_), _) => Outcome::Parked,
+            (Err((_, fault)), _) => Outcome::Answer(Err(fault)),
+        }
+    }
+
+    /// Moves somebody from a condition's line to that of the lock, where nothing ends the wait but the lock.
+    pub(super) fn line_up_for_lock(&mut self, waiter: WaiterId, timed_out: bool) {
+        let Some(gone) = self.core.take_waiter(waiter) else { return };
+        let Waiter { client, call, thread, want: Want::Notification { lock, depth }, .. } = gone else {
+            return;
+        };
+        if !matches!(self.body(lock), Some(Body::Lock(_))) {
+            self.core.answer(client, call, Err(Fault::UnknownObject));
+            return;
+        }
+        let want = Want::Lock(LockWant { lease: 0, depth, timed_out });
+        let waiter = self.core.park((client, call, thread), lock, want, None);
+        if let (Some(waiter), Some(Body::Lock(body))) = (waiter, self.body(lock)) {
+            body.join_line(waiter);
+        }
+        self.core.touch(lock);
+    }
+}

@@ -1,0 +1,393 @@
+//! What an operation may do besides changing its own object: count references and memory, wait, hold, deliver.
+
+use bytes::Bytes;
+
+use crate::limits::{NAME_BYTES_MAX, VALUE_BYTES_MAX, VALUE_OBJECTS_MAX, WAITING_CALLS_MAX};
+use crate::proto::frame::{Answer, Wait};
+use crate::proto::{Fault, ObjectId, Payload, Raw, Reply};
+use crate::state::clients::{ClientId, Clients};
+use crate::state::journal::{Journal, Undo};
+use crate::state::registry::Registry;
+use crate::state::waiters::{Line, Timer, Waiter, WaiterId, Waiters, Want};
+use crate::state::{Answered, Caller, Limits};
+
+/// What an operation led to.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// This answer.
+    Answer(Answer<Payload>),
+    /// The caller stands in a line.
+    Parked,
+}
+
+impl From<Answer<Payload>> for Outcome {
+    fn from(answer: Answer<Payload>) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// A container that an object no longer has, emptied little by little.
+type Retired = Box<dyn Iterator<Item = Payload> + Send>;
+
+/// What a kept value takes besides its own weight, about, in bytes: its share of the container.
+const ENTRY_BYTES: usize = 16;
+/// Values of removed containers that are let go in one step.
+const BURIED_AT_ONCE: usize = 512;
+
+/// All of a manager's state that is not inside of an object.
+pub(super) struct Core {
+    pub(super) limits: Limits,
+    pub(super) registry: Registry,
+    pub(super) clients: Clients,
+    pub(super) waiters: Waiters,
+    pub(super) journal: Journal,
+    /// Objects whose lines have to be served.
+    pub(super) touched: Vec<ObjectId>,
+    pub(super) outbox: Vec<Answered>,
+    /// The moment of the newest step, in nanoseconds.
+    pub(super) now: u64,
+    retired: Vec<Retired>,
+    memory_used: usize,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("memory_used", &self.memory_used).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            registry: Registry::default(),
+            clients: Clients::default(),
+            waiters: Waiters::default(),
+            journal: Journal::default(),
+            touched: Vec::new(),
+            outbox: Vec::new(),
+            now: 0,
+            retired: Vec::new(),
+            memory_used: 0,
+        }
+    }
+
+    pub(super) const fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+
+    /// The lines of an object have to be served.
+    pub(super) fn touch(&mut self, object: ObjectId) {
+        if self.touched.last() != Some(&object) {
+            self.touched.push(object);
+        }
+    }
+
+    /// Answers a call.
+    #[inline]
+    pub(super) fn answer(&mut self, client: ClientId, call: u64, answer: Answer<Payload>) {
+        if let Some(to) = self.clients.get_mut(client) {
+            to.count_answer();
+            self.outbox.push(Answered { client, call, answer });
+        }
+    }
+
+    /// Takes a value into the manager's memory: its references are counted, its bytes too.
+    pub(super) fn keep(&mut self, payload: Payload) -> Result<Payload, Fault> {
+        let raw = payload.raw();
+        if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
+            return Err(Fault::TooLarge { limit: VALUE_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
+        }
+        let used = self.memory_used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
+        if used > self.limits.memory_bytes {
+            return Err(Fault::NoSpace);
+        }
+        if !payload.is_plain() {
+            self.retain_inside(&payload)?;
+        }
+        self.memory_used = used;
+        Ok(payload)
+    }
+
+    /// All references inside of a value, or none.
+    fn retain_inside(&mut self, payload: &Payload) -> Result<(), Fault> {
+        for (done, object) in payload.raw().objects().enumerate() {
+            if !self.registry.retain(object, 1) {
+                payload.raw().objects().take(done).for_each(|object| self.registry.release(object, 1));
+                return Err(Fault::UnknownObject);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of a value that was kept.
+    pub(super) fn let_go(&mut self, payload: Payload) {
+        self.memory_used = self.memory_used.saturating_sub(payload.weight().saturating_add(ENTRY_BYTES));
+        if !payload.is_plain() {
+            payload.raw().objects().for_each(|object| self.registry.release(object, 1));
+        }
+    }
+
+    /// A copy of a kept value for a client, who gets a reference to what is inside.
+    #[inline]
+    pub(super) fn give(&mut self, client: ClientId, payload: &Payload) -> Payload {
+        if !payload.is_plain() {
+            for object in payload.raw().objects() {
+                self.refer(client, object);
+            }
+        }
+        payload.clone()
+    }
+
+    /// A client gets a reference; `false` if there is no such object.
+    pub(super) fn refer(&mut self, client: ClientId, object: ObjectId) -> bool {
+        let Some(to) = self.clients.get_mut(client) else { return false };
+        if !self.registry.retain(object, 1) {
+            return false;
+        }
+        to.add_reference(object);
+        true
+    }
+
+    /// Lets go of many values, now or little by little.
+    pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static) {
+        self.retired.push(Box::new(values));
+    }
+
+    pub(super) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Lets go of some of the retired values.
+    pub(super) fn bury(&mut self) {
+        let mut left = BURIED_AT_ONCE;
+        while let Some(mut values) = self.retired.pop() {
+            loop {
+                if left == 0 {
+                    self.retired.push(values);
+                    return;
+                }
+                left = left.saturating_sub(1);
+                match values.next() {
+                    Some(value) => self.let_go(value),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// Takes the first of a line out of it, and out of the waiters.
+    pub(super) fn next_of(&mut self, line: &mut Line) -> Option<Waiter> {
+        while let Some(id) = line.pop_first() {
+            if let Some(waiter) = self.take_waiter(id) {
+                return Some(waiter);
+            }
+        }
+        None
+    }
+
+    /// Takes a waiter out; its line still has it.
+    pub(super) fn take_waiter(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.waiters.remove(id)?;
+        if let Some(client) = self.clients.get_mut(waiter.client) {
+            client.remove_waiter(waiter.call);
+        }
+        Some(waiter)
+    }
+
+    /// Tells everybody in a line the same.
+    pub(super) fn answer_all(&mut self, line: &mut Line, answer: &Answer<Payload>) {
+        while let Some(waiter) = self.next_of(line) {
+            if let Want::Room(items) = waiter.want {
+                items.into_iter().for_each(|item| self.let_go(item));
+            }
+            self.answer(waiter.client, waiter.call, answer.clone());
+        }
+    }
+
+    /// Puts a call into a line.
+    pub(super) fn park(
+        &mut self,
+        caller: (ClientId, u64, u64),
+        object: ObjectId,
+        want: Want,
+        deadline: Option<u64>,
+    ) -> Option<WaiterId> {
+        let client = self.clients.get_mut(caller.0)?;
+        let waiter = self.waiters.insert(caller, object, want, deadline);
+        client.add_waiter(caller.1, waiter);
+        Some(waiter)
+    }
+
+    /// A client may hold something of an object from now on.
+    pub(super) fn hold(&mut self, client: ClientId, object: ObjectId) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.add_hold(object);
+        }
+    }
+
+    /// A lock is to pass on at a moment.
+    pub(super) fn set_lease(&mut self, at: u64, object: ObjectId, token: u64) {
+        self.waiters.add_timer(at, Timer::Lease { object, token });
+    }
+}
+
+/// Whose operation it is, on which object, and how long it may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub(super) object: ObjectId,
+    pub(super) thread: u64,
+    pub(super) wait: Wait,
+}
+
+/// What one operation has around it.
+#[derive(Debug)]
+pub(super) struct Context<'s> {
+    pub(super) core: &'s mut Core,
+    pub(super) client: ClientId,
+    pub(super) now: u64,
+    pub(super) target: Target,
+    call: u64,
+    frame: &'s Bytes,
+}
+
+impl<'s> Context<'s> {
+    pub(super) fn new(core: &'s mut Core, caller: Caller<'s>, target: Target) -> Self {
+        let Caller { client, call, now, frame } = caller;
+        Self { core, client, now, target, call, frame }
+    }
+
+    /// Takes a value into the manager's memory.
+    ///
+    /// # Errors
+    /// [`Fault::TooLarge`], [`Fault::NoSpace`], [`Fault::UnknownObject`] for a proxy inside.
+    #[inline]
+    pub(super) fn keep(&mut self, raw: Raw<'_>) -> Result<Payload, Fault> {
+        self.core.keep(Payload::of(raw, self.frame))
+    }
+
+    /// Takes several, or none.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
+    pub(super) fn keep_all(&mut self, raws: Vec<Raw<'_>>) -> Result<Vec<Payload>, Fault> {
+        let mut kept = Vec::with_capacity(raws.len());
+        for raw in raws {
+            match self.keep(raw) {
+                Ok(payload) => kept.push(payload),
+                Err(fault) => {
+                    kept.into_iter().for_each(|payload| self.core.let_go(payload));
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Lets go of a value that was kept in this operation and not used.
+    pub(super) fn let_go(&mut self, payload: Payload) {
+        self.core.let_go(payload);
+    }
+
+    /// A copy of a kept value for the caller.
+    #[inline]
+    pub(super) fn give(&mut self, payload: &Payload) -> Payload {
+        self.core.give(self.client, payload)
+    }
+
+    /// Notes how to take a change back. What the change replaced is let go of at the commit.
+    #[inline]
+    pub(super) fn note(&mut self, undo: Undo) {
+        self.core.journal.push(self.target.object, undo);
+    }
+
+    /// The lines of this object are to be served after the commit.
+    pub(super) fn touch(&mut self) {
+        self.core.touch(self.target.object);
+    }
+
+    /// The caller may hold something of this object from now on.
+    pub(super) fn hold(&mut self) {
+        self.core.hold(self.client, self.target.object);
+    }
+
+    /// Notes items that leave this queue with the answer to this call.
+    pub(super) fn deliver(&mut self, items: Vec<Payload>) {
+        let object = self.target.object;
+        if let Some(client) = self.core.clients.get_mut(self.client) {
+            client.deliver(self.call, object, items);
+        }
+    }
+
+    /// Lets the caller wait in a line, or refuses with `otherwise` if it does not want to wait.
+    pub(super) fn park(&mut self, line: &mut Line, want: Want, otherwise: Fault) -> Outcome {
+        match self.park_or(want, otherwise) {
+            Ok(waiter) => {
+                line.insert(waiter);
+                Outcome::Parked
+            }
+            Err((want, fault)) => {
+                if let Want::Room(items) = want {
+                    items.into_iter().for_each(|item| self.core.let_go(item));
+                }
+                Outcome::Answer(Err(fault))
+            }
+        }
+    }
+
+    /// As [`park`](Self::park); the caller puts the waiter into its line.
+    pub(super) fn park_or(&mut self, want: Want, otherwise: Fault) -> Result<WaiterId, (Want, Fault)> {
+        let deadline = match self.target.wait {
+            Wait::No => return Err((want, otherwise)),
+            Wait::For(nanos) => Some(self.now.saturating_add(nanos)),
+            Wait::Forever => None,
+        };
+        let waiting = self.core.clients.get_mut(self.client).map_or(0, |client| client.waiting());
+        if waiting >= WAITING_CALLS_MAX {
+            let limit = WAITING_CALLS_MAX.try_into().unwrap_or(u64::MAX);
+            return Err((want, Fault::TooMany { limit }));
+        }
+        let caller = (self.client, self.call, self.target.thread);
+        // A client that is gone asks for nothing.
+        match self.core.clients.get_mut(self.client) {
+            Some(client) => {
+                let waiter = self.core.waiters.insert(caller, self.target.object, want, deadline);
+                client.add_waiter(caller.1, waiter);
+                Ok(waiter)
+            }
+            None => Err((want, Fault::Unauthorised)),
+        }
+    }
+}
+
+/// Checks the name of an object or attribute.
+///
+/// # Errors
+/// [`Fault::BadName`].
+pub(super) fn check_name(name: &str) -> Result<(), Fault> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(Fault::BadName { limit: NAME_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
+    }
+    Ok(())
+}
+
+/// Checks a number against its limits.
+///
+/// # Errors
+/// [`Fault::OutOfRange`].
+pub(super) fn check_range(number: u64, least: u64, most: u64) -> Result<(), Fault> {
+    if (least..=most).contains(&number) { Ok(()) } else { Err(Fault::OutOfRange { least, most }) }
+}
+
+/// An index as this machine has it; one that does not fit is beyond any length.
+pub(super) fn index_of(index: u64) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+/// A length or index as it is answered.
+pub(super) fn count_of(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// The answer that nothing but success is told.
+pub(super) const DONE: Answer<Payload> = Ok(Reply::Done);

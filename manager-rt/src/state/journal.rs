@@ -1,0 +1,57 @@
+//! What was changed since the last commit, and how to take it back.
+//!
+//! Each change is noted by what it replaced. At the commit that is let go of: its memory is free, what it referred to loses
+//! a reference. If the transaction fails, the notes are used in reverse order, and the objects are as they were. An
+//! operation alone is a transaction of one.
+
+use crate::proto::ObjectId;
+use crate::proto::Payload;
+use crate::state::context::Core;
+use crate::state::kinds::{Bodies, Body};
+
+/// How to take one change of an object back.
+#[derive(Debug)]
+pub(super) enum Undo {
+    /// A value was another one.
+    Value(Payload),
+}
+
+impl Undo {
+    /// The change stays: lets go of what it replaced.
+    fn commit(self, core: &mut Core) {
+        match self {
+            Self::Value(old) => core.let_go(old),
+        }
+    }
+}
+
+/// The changes since the last commit, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    notes: Vec<(ObjectId, Undo)>,
+}
+
+impl Journal {
+    #[inline]
+    pub(super) fn push(&mut self, object: ObjectId, undo: Undo) {
+        self.notes.push((object, undo));
+    }
+
+    /// All changes stay.
+    #[inline]
+    pub(super) fn commit(&mut self, core: &mut Core) {
+        self.notes.drain(..).for_each(|(_, undo)| undo.commit(core));
+    }
+
+    /// All changes are taken back.
+    pub(super) fn roll_back(&mut self, bodies: &mut Bodies, core: &mut Core) {
+        for (object, undo) in self.notes.drain(..).rev() {
+            let body = core.registry.slot(object).and_then(|slot| bodies.get_mut(slot));
+            match (body, undo) {
+                (Some(Body::Value(value)), Undo::Value(old)) => value.undo(old, core),
+                // Nothing else notes this, and no object ends before the end of the transaction.
+                _ => tracing::error!(%object, "a change of another object could not be taken back"),
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! One object, of whatever kind, and what every kind can be asked.
+
+use crate::proto::{
+    ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, ObjectId, Op, Payload, QueueOp, Raw, Spec,
+};
+use crate::state::clients::ClientId;
+use crate::state::condition::Condition;
+use crate::state::context::{Context, Core, Outcome};
+use crate::state::lock::Lock;
+use crate::state::value::Value;
+use crate::state::waiters::WaiterId;
+
+/// What is in an object.
+#[derive(Debug)]
+pub(super) enum Body {
+    Lock(Lock),
+    Condition(Condition),
+    Value(Value),
+}
+
+/// The objects by slot.
+#[derive(Debug, Default)]
+pub(super) struct Bodies(Vec<Option<Body>>);
+
+impl Bodies {
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Body> {
+        self.0.get_mut(slot)?.as_mut()
+    }
+
+    pub(super) fn put(&mut self, slot: usize, body: Body) {
+        if self.0.len() <= slot {
+            self.0.resize_with(slot.saturating_add(1), || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(body);
+        }
+    }
+
+    pub(super) fn take(&mut self, slot: usize) -> Option<Body> {
+        self.0.get_mut(slot)?.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Body> {
+        self.0.iter().flatten()
+    }
+}
+
+impl Body {
+    /// A new object. The values of the specification were kept.
+    ///
+    /// # Errors
+    /// The fault of a number that is out of range, or of a value.
+    pub(super) fn new(spec: Spec<Raw<'_>>, context: &mut Context<'_>) -> Result<Self, Fault> {
+        Ok(match spec {
+            Spec::Lock => Self::Lock(Lock::new(false)),
+            Spec::RLock => Self::Lock(Lock::new(true)),
+            Spec::Condition => Self::Condition(Condition::default()),
+            Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
+            _ => return Err(Fault::Unsupported),
+        })
+    }
+
+    /// Does one operation on it.
+    pub(super) fn apply(&mut self, op: Op<Raw<'_>>, context: &mut Context<'_>) -> Outcome {
+        match (self, op) {
+            (Self::Lock(lock), Op::Lock(op)) => lock.apply(&op, context),
+            (Self::Value(value), Op::Value(op)) => value.apply(op, context).into(),
+            (body, _) => Outcome::Answer(Err(Fault::WrongKind { found: body.kind() })),
+        }
+    }
+
+    /// Serves those who wait, as far as that is possible now.
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+        match self {
+            Self::Lock(lock) => lock.serve(id, core),
+            Self::Condition(_) | Self::Value(_) => {}
+        }
+    }
+
+    /// A client is gone: what it held passes on.
+    pub(super) fn release_client(&mut self, id: ObjectId, client: ClientId, core: &mut Core) {
+        match self {
+            Self::Lock(lock) => lock.release_client(client),
+            Self::Condition(_) | Self::Value(_) => {}
+        }
+        core.touch(id);
+    }
+
+    /// A client has given its last reference back, and is still there.
+    pub(super) fn client_detached(&mut self, _client: ClientId) {}
+
+    /// Somebody who waited for the other parties of a barrier does not any more.
+    pub(super) fn party_left(&mut self, _core: &mut Core) {}
+
+    /// Takes somebody who does not wait any more out of the lines.
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        match self {
+            Self::Lock(lock) => lock.leave(waiter),
+            Self::Condition(condition) => condition.leave(waiter),
+            Self::Value(_) => {}
+        }
+    }
+
+    /// Items come back that a client surely never read.
+    pub(super) fn take_back(&mut self, items: Vec<Payload>, core: &mut Core) {
+        match self {
+            // Only queues deliver.
+            Self::Lock(_) | Self::Condition(_) | Self::Value(_) => {
+                items.into_iter().for_each(|item| core.let_go(item));
+            }
+        }
+    }
+
+    /// The object ends: whoever waits is told, and its values are let go of.
+    pub(super) fn end(self, core: &mut Core) {
+        let gone = Err(Fault::UnknownObject);
+        match self {
+            Self::Lock(mut lock) => core.answer_all(lock.line(), &gone),
+            Self::Condition(mut condition) => core.answer_all(condition.line(), &gone),
+            Self::Value(value) => core.let_go(value.into_payload()),
+        }
+    }
+
+    /// What it is.
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Lock(lock) => lock.kind(),
+            Self::Condition(_) => Kind::Condition,
+            Self::Value(_) => Kind::Value,
+        }
+    }
+
+    /// Locks, permits and leases that somebody holds.
+    pub(super) fn held(&self) -> u64 {
+        match self {
+            Self::Lock(lock) => lock.held(),
+            Self::Condition(_) | Self::Value(_) => 0,
+        }
+    }
+}
+
+/// Which kind of object a specification makes.
+pub(super) const fn kind_of(spec: &Spec<Raw<'_>>) -> Kind {
+    match spec {
+        Spec::List => Kind::List,
+        Spec::Dict => Kind::Dict,
+        Spec::Namespace => Kind::Namespace,
+        Spec::Lock => Kind::Lock,
+        Spec::RLock => Kind::RLock,
+        Spec::Semaphore(_) => Kind::Semaphore,
+        Spec::BoundedSemaphore(_) => Kind::BoundedSemaphore,
+        Spec::Condition => Kind::Condition,
+        Spec::Event => Kind::Event,
+        Spec::Queue(_) => Kind::Queue,
+        Spec::JoinableQueue { .. } => Kind::JoinableQueue,
+        Spec::Barrier(_) => Kind::Barrier,
+        Spec::Value(_) => Kind::Value,
+        Spec::Array(_) => Kind::Array,
+    }
+}
+
+/// Whether an operation can be part of a transaction: it does not wait, and its change can be taken back.
+pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
+    match op {
+        Op::List(_) | Op::Dict(_) | Op::Namespace(_) | Op::Value(_) | Op::Array(_) => true,
+        Op::Queue(op) => !matches!(op, QueueOp::Close),
+        Op::JoinableQueue(op) => !matches!(op, JoinableQueueOp::Close | JoinableQueueOp::Join),
+        Op::Event(op) => !matches!(op, EventOp::Wait),
+        Op::Condition(op) => matches!(op, ConditionOp::Waiting),
+        Op::Manager(_) | Op::Lock(_) | Op::Semaphore(_) | Op::Barrier(_) => false,
+    }
+}

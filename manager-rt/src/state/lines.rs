@@ -1,0 +1,104 @@
+//! Lines: serving them after a commit, and leaving them by timeout, cancellation or death.
+
+use crate::proto::{Fault, ObjectId};
+use crate::state::clients::Delivery;
+use crate::state::kinds::Body;
+use crate::state::waiters::{WaiterId, Want};
+use crate::state::{Effects, State};
+
+impl State {
+    /// An object that exists.
+    pub(super) fn body(&mut self, id: ObjectId) -> Option<&mut Body> {
+        let slot = self.core.registry.slot(id)?;
+        self.bodies.get_mut(slot)
+    }
+
+    /// After a commit: serves the lines of what was changed, ends what nobody refers to, hands the answers out.
+    pub(super) fn settle(&mut self, effects: &mut Effects) {
+        loop {
+            while let Some(object) = self.core.touched.pop() {
+                let slot = self.core.registry.slot(object);
+                if let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) {
+                    body.serve(object, &mut self.core);
+                }
+            }
+            if self.core.has_retired() {
+                self.core.bury();
+            }
+            if !self.drop_unreferenced() {
+                break;
+            }
+        }
+        effects.answers.append(&mut self.core.outbox);
+    }
+
+    /// Ends objects without a reference; `true` if there was one.
+    pub(super) fn drop_unreferenced(&mut self) -> bool {
+        let mut dropped = false;
+        while let Some(object) = self.core.registry.pop_unreferenced() {
+            self.end_object(object);
+            dropped = true;
+        }
+        dropped
+    }
+
+    /// Ends an object: whoever waits is told.
+    pub(super) fn end_object(&mut self, id: ObjectId) {
+        let Some(slot) = self.core.registry.remove(id) else { return };
+        if let Some(body) = self.bodies.take(slot) {
+            body.end(&mut self.core);
+        }
+    }
+
+    /// A wait ends without what was waited for.
+    pub(super) fn expire(&mut self, waiter: WaiterId, why: Fault) {
+        let Some(waits) = self.core.waiters.get(waiter) else { return };
+        let object = waits.object;
+        if let Want::Notification { .. } = waits.want {
+            // However it ends, the caller has its lock again.
+            if let Some(body) = self.body(object) {
+                body.leave(waiter);
+            }
+            self.line_up_for_lock(waiter, true);
+            return;
+        }
+        let Some(gone) = self.core.take_waiter(waiter) else { return };
+        self.core.answer(gone.client, gone.call, Err(why));
+        self.forget_waiter(waiter, gone.object, gone.want);
+    }
+
+    /// Somebody who waited is not there any more.
+    pub(super) fn withdraw(&mut self, waiter: WaiterId) {
+        if let Some(gone) = self.core.take_waiter(waiter) {
+            self.forget_waiter(waiter, gone.object, gone.want);
+        }
+    }
+
+    fn forget_waiter(&mut self, waiter: WaiterId, object: ObjectId, want: Want) {
+        if let Some(body) = self.body(object) {
+            body.leave(waiter);
+        }
+        match want {
+            Want::Room(items) => items.into_iter().for_each(|item| self.core.let_go(item)),
+            Want::Parties => {
+                let slot = self.core.registry.slot(object);
+                if let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) {
+                    body.party_left(&mut self.core);
+                }
+            }
+            _ => {}
+        }
+        // Whoever stood behind may be able to go on.
+        self.core.touch(object);
+    }
+
+    /// Items that a client surely never read go back to their queue.
+    pub(super) fn take_back(&mut self, delivery: Delivery) {
+        let slot = self.core.registry.slot(delivery.queue);
+        let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) else { return };
+        // They were let go of when they were delivered, so they are kept anew; what they refer to may be gone.
+        let kept: Vec<_> = delivery.items.into_iter().filter_map(|item| self.core.keep(item).ok()).collect();
+        body.take_back(kept, &mut self.core);
+        self.core.touch(delivery.queue);
+    }
+}

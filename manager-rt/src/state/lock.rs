@@ -1,0 +1,166 @@
+//! `Lock` and `RLock`: one holder, fair hand-over, a lease if that is wanted.
+//!
+//! The holder is a thread of a connection. A grant has a token, greater than all before, which its release must name: so a
+//! holder whose lease ended cannot release the lock of its successor, and can hand the token to what the lock protects as a
+//! fence. Whoever takes the lock after a holder that died, or whose lease ended, is told so in the grant.
+
+use crate::limits::DEPTH_MAX;
+use crate::proto::frame::Wait;
+use crate::proto::{Fault, Kind, LockOp, ObjectId, Payload, Reply};
+use crate::state::clients::ClientId;
+use crate::state::context::{Context, Core, DONE, Outcome};
+use crate::state::waiters::{Line, LockWant, WaiterId, Want};
+
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    client: ClientId,
+    thread: u64,
+    token: u64,
+    depth: u64,
+}
+
+/// A lock, reentrant or not.
+#[derive(Debug)]
+pub(super) struct Lock {
+    is_reentrant: bool,
+    holder: Option<Holder>,
+    line: Line,
+    /// The token of the newest grant.
+    newest: u64,
+    /// The last holder did not give it back.
+    owner_died: bool,
+}
+
+impl Lock {
+    pub(super) const fn new(is_reentrant: bool) -> Self {
+        Self { is_reentrant, holder: None, line: Line::new(), newest: 0, owner_died: false }
+    }
+
+    pub(super) fn apply(&mut self, op: &LockOp, context: &mut Context<'_>) -> Outcome {
+        match *op {
+            LockOp::Acquire { lease } => self.acquire(lease, context),
+            LockOp::Release { token } => match self.release(context.client, token) {
+                Ok(()) => {
+                    context.touch();
+                    DONE.into()
+                }
+                Err(fault) => Outcome::Answer(Err(fault)),
+            },
+            LockOp::IsLocked => Outcome::Answer(Ok(Reply::Bool(self.holder.is_some()))),
+        }
+    }
+
+    fn acquire(&mut self, lease: u64, context: &mut Context<'_>) -> Outcome {
+        let want = LockWant { lease, depth: 1, timed_out: false };
+        let (client, thread) = (context.client, context.target.thread);
+        match &mut self.holder {
+            Some(holder) if holder.client == client && holder.thread == thread => {
+                if !self.is_reentrant {
+                    let is_try = context.target.wait == Wait::No;
+                    return Outcome::Answer(Err(if is_try { Fault::WouldBlock } else { Fault::Deadlock }));
+                }
+                if holder.depth >= DEPTH_MAX {
+                    return Outcome::Answer(Err(Fault::TooMany { limit: DEPTH_MAX }));
+                }
+                holder.depth = holder.depth.saturating_add(1);
+                let token = holder.token;
+                Outcome::Answer(Ok(Reply::Granted { token, owner_died: false, timed_out: false }))
+            }
+            None if self.line.is_empty() => {
+                context.hold();
+                let object = context.target.object;
+                let now = context.now;
+                Outcome::Answer(Ok(self.grant(object, (client, thread), want, now, context.core)))
+            }
+            _ => context.park(&mut self.line, Want::Lock(want), Fault::WouldBlock),
+        }
+    }
+
+    fn grant(
+        &mut self,
+        object: ObjectId,
+        (client, thread): (ClientId, u64),
+        want: LockWant,
+        now: u64,
+        core: &mut Core,
+    ) -> Reply<Payload> {
+        self.newest = self.newest.saturating_add(1);
+        let token = self.newest;
+        if want.lease > 0 {
+            core.set_lease(now.saturating_add(want.lease), object, token);
+        }
+        self.holder = Some(Holder { client, thread, token, depth: want.depth });
+        let owner_died = std::mem::take(&mut self.owner_died);
+        Reply::Granted { token, owner_died, timed_out: want.timed_out }
+    }
+
+    fn release(&mut self, client: ClientId, token: u64) -> Result<(), Fault> {
+        match &mut self.holder {
+            Some(holder) if holder.client == client && holder.token == token => {
+                holder.depth = holder.depth.saturating_sub(1);
+                if holder.depth == 0 {
+                    self.holder = None;
+                }
+                Ok(())
+            }
+            _ => Err(Fault::NotOwned),
+        }
+    }
+
+    /// Gives the lock back whatever its depth, which is answered: for who waits for a notification.
+    pub(super) fn release_all(&mut self, client: ClientId, token: u64) -> Result<u64, Fault> {
+        match self.holder {
+            Some(holder) if holder.client == client && holder.token == token => {
+                self.holder = None;
+                Ok(holder.depth)
+            }
+            _ => Err(Fault::NotOwned),
+        }
+    }
+
+    /// Somebody who waited for a notification stands in line for the lock.
+    pub(super) fn join_line(&mut self, waiter: WaiterId) {
+        self.line.insert(waiter);
+    }
+
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+        while self.holder.is_none() {
+            let Some(waiter) = core.next_of(&mut self.line) else { return };
+            let Want::Lock(want) = waiter.want else { continue };
+            core.hold(waiter.client, id);
+            let reply = self.grant(id, (waiter.client, waiter.thread), want, core.now, core);
+            core.answer(waiter.client, waiter.call, Ok(reply));
+        }
+    }
+
+    /// The lease of a grant ends; nothing happens if that grant was given back.
+    pub(super) fn end_lease(&mut self, token: u64) {
+        if self.holder.is_some_and(|holder| holder.token == token) {
+            self.holder = None;
+            self.owner_died = true;
+        }
+    }
+
+    pub(super) fn release_client(&mut self, client: ClientId) {
+        if self.holder.is_some_and(|holder| holder.client == client) {
+            self.holder = None;
+            self.owner_died = true;
+        }
+    }
+
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.line.remove(&waiter);
+    }
+
+    pub(super) const fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        if self.is_reentrant { Kind::RLock } else { Kind::Lock }
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        u64::from(self.holder.is_some())
+    }
+}

@@ -1,0 +1,148 @@
+//! What is asked of the manager itself: objects, names, references.
+
+use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
+use crate::proto::frame::{Answer, Wait};
+use crate::proto::{Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec};
+use crate::state::context::{Context, DONE, Target, check_name, count_of};
+use crate::state::kinds::{Body, kind_of};
+use crate::state::waiters::Timer;
+use crate::state::{Caller, State};
+
+impl State {
+    pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
+        match op {
+            ManagerOp::Create { spec, print } => {
+                let id = self.create(caller, spec, print)?;
+                self.refer_caller(caller, id, true)
+            }
+            ManagerOp::Open { name, spec, print } => self.open(caller, &name, spec, print),
+            ManagerOp::Remove { name } => {
+                let id = self.core.registry.named(&name).ok_or(Fault::UnknownName)?;
+                self.end_object(id);
+                DONE
+            }
+            ManagerOp::Names => Ok(Reply::Names(self.core.registry.names())),
+            ManagerOp::Attach(objects) => self.attach(caller, &objects),
+            ManagerOp::Detach { references, lingers } => self.detach(caller, &references, lingers),
+            ManagerOp::Transit(objects) => {
+                check_count(objects.len())?;
+                objects.into_iter().for_each(|object| self.hold_in_transit(caller, object));
+                DONE
+            }
+            ManagerOp::Cancel { call } => {
+                let client = self.core.clients.get_mut(caller.client);
+                if let Some(waiter) = client.and_then(|client| client.waiter(call)) {
+                    self.expire(waiter, Fault::Cancelled);
+                }
+                DONE
+            }
+            ManagerOp::Reject { call } => {
+                let client = self.core.clients.get_mut(caller.client);
+                if let Some(delivery) = client.and_then(|client| client.take_delivery(call)) {
+                    self.take_back(delivery);
+                }
+                DONE
+            }
+            ManagerOp::Info => Ok(Reply::Info(self.info())),
+            ManagerOp::Ping => DONE,
+            ManagerOp::Shutdown => {
+                self.has_ended = true;
+                DONE
+            }
+        }
+    }
+
+    /// Makes an object that nobody refers to yet.
+    fn create(&mut self, caller: Caller<'_>, spec: Spec<Raw<'_>>, print: u64) -> Result<ObjectId, Fault> {
+        let kind = kind_of(&spec);
+        let target = Target { object: ObjectId::MANAGER, thread: 0, wait: Wait::No };
+        let body = Body::new(spec, &mut Context::new(&mut self.core, caller, target))?;
+        match self.core.registry.insert(kind, print) {
+            Some((slot, id)) => {
+                self.bodies.put(slot, body);
+                Ok(id)
+            }
+            None => {
+                body.end(&mut self.core);
+                Err(Fault::NoSpace)
+            }
+        }
+    }
+
+    fn open(&mut self, caller: Caller<'_>, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Answer<Payload> {
+        check_name(name)?;
+        if let Some(id) = self.core.registry.named(name) {
+            let entry = self.core.registry.entry(id).ok_or(Fault::UnknownObject)?;
+            if entry.kind != kind_of(&spec) {
+                return Err(Fault::WrongKind { found: entry.kind });
+            }
+            if entry.print != print {
+                return Err(Fault::WrongType);
+            }
+            return self.refer_caller(caller, id, false);
+        }
+        let id = self.create(caller, spec, print)?;
+        self.core.registry.name(id, name);
+        self.refer_caller(caller, id, true)
+    }
+
+    fn refer_caller(&mut self, caller: Caller<'_>, id: ObjectId, created: bool) -> Answer<Payload> {
+        if self.core.refer(caller.client, id) {
+            Ok(Reply::Object { id, created })
+        } else {
+            Err(Fault::UnknownObject)
+        }
+    }
+
+    /// All of them, or none.
+    fn attach(&mut self, caller: Caller<'_>, objects: &[ObjectId]) -> Answer<Payload> {
+        check_count(objects.len())?;
+        if objects.iter().any(|object| self.core.registry.slot(*object).is_none()) {
+            return Err(Fault::UnknownObject);
+        }
+        for object in objects {
+            self.core.refer(caller.client, *object);
+        }
+        DONE
+    }
+
+    fn detach(
+        &mut self,
+        caller: Caller<'_>,
+        references: &[(ObjectId, u64)],
+        lingers: bool,
+    ) -> Answer<Payload> {
+        check_count(references.len())?;
+        for (object, count) in references {
+            if lingers {
+                self.hold_in_transit(caller, *object);
+            }
+            let Some(client) = self.core.clients.get_mut(caller.client) else { break };
+            let (dropped, is_last) = client.drop_references(*object, *count);
+            if is_last {
+                let slot = self.core.registry.slot(*object);
+                if let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) {
+                    body.client_detached(caller.client);
+                }
+            }
+            self.core.registry.release(*object, dropped);
+        }
+        DONE
+    }
+
+    /// Keeps an object alive for a while that has no other reference perhaps.
+    fn hold_in_transit(&mut self, caller: Caller<'_>, object: ObjectId) {
+        if self.core.registry.retain(object, 1) {
+            let grace = u64::try_from(TRANSIT_GRACE.as_nanos()).unwrap_or(u64::MAX);
+            self.core.waiters.add_timer(caller.now.saturating_add(grace), Timer::Transit(object));
+        }
+    }
+}
+
+fn check_count(count: usize) -> Result<(), Fault> {
+    if count <= REFERENCES_AT_ONCE_MAX {
+        Ok(())
+    } else {
+        Err(Fault::TooMany { limit: count_of(REFERENCES_AT_ONCE_MAX) })
+    }
+}

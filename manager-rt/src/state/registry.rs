@@ -1,0 +1,130 @@
+//! Which objects there are, how they are called, and how many references each has.
+//!
+//! An id is the slot of the object in the low 24 bits and a serial number above, so an id is never used again, and one that
+//! is stale or made up is told from a good one by one comparison.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use crate::limits::OBJECTS_MAX;
+use crate::proto::{Kind, ObjectId};
+
+const SLOT_BITS: u32 = 24;
+
+/// What is known of an object besides what is in it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    id: ObjectId,
+    pub(super) kind: Kind,
+    /// The fingerprint of its type.
+    pub(super) print: u64,
+    /// References of clients, stored values, transits and the name.
+    references: u64,
+    name: Option<Box<str>>,
+}
+
+/// The objects by id and by name.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    entries: Slab<Entry>,
+    names: HashMap<Box<str>, ObjectId>,
+    serial: u64,
+    /// Objects whose last reference went.
+    unreferenced: Vec<ObjectId>,
+}
+
+impl Registry {
+    /// Adds an object, without a reference; its slot, and its id.
+    pub(super) fn insert(&mut self, kind: Kind, print: u64) -> Option<(usize, ObjectId)> {
+        if self.entries.len() >= OBJECTS_MAX {
+            return None;
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let vacant = self.entries.vacant_entry();
+        let slot = vacant.key();
+        let low = u64::try_from(slot).ok()?;
+        let id = ObjectId(self.serial.checked_shl(SLOT_BITS)? | low);
+        vacant.insert(Entry { id, kind, print, references: 0, name: None });
+        Some((slot, id))
+    }
+
+    /// The slot of an object that exists.
+    #[inline]
+    pub(super) fn slot(&self, id: ObjectId) -> Option<usize> {
+        let slot = usize::try_from(id.0 & ((1 << SLOT_BITS) - 1)).ok()?;
+        self.entries.get(slot).filter(|entry| entry.id == id).map(|_| slot)
+    }
+
+    /// What is known of an object.
+    pub(super) fn entry(&self, id: ObjectId) -> Option<&Entry> {
+        self.entries.get(self.slot(id)?)
+    }
+
+    fn entry_mut(&mut self, id: ObjectId) -> Option<&mut Entry> {
+        let slot = self.slot(id)?;
+        self.entries.get_mut(slot)
+    }
+
+    /// Adds references; `false` if there is no such object.
+    #[must_use]
+    pub(super) fn retain(&mut self, id: ObjectId, count: u64) -> bool {
+        let Some(entry) = self.entry_mut(id) else { return false };
+        entry.references = entry.references.saturating_add(count);
+        true
+    }
+
+    /// Takes references away.
+    pub(super) fn release(&mut self, id: ObjectId, count: u64) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        entry.references = entry.references.saturating_sub(count);
+        if entry.references == 0 {
+            self.unreferenced.push(id);
+        }
+    }
+
+    /// An object that has no reference any more, or never got one.
+    pub(super) fn pop_unreferenced(&mut self) -> Option<ObjectId> {
+        loop {
+            let id = self.unreferenced.pop()?;
+            if self.entry(id).is_some_and(|entry| entry.references == 0) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// Gives an object a name, which is a reference.
+    pub(super) fn name(&mut self, id: ObjectId, name: &str) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        entry.references = entry.references.saturating_add(1);
+        entry.name = Some(name.into());
+        self.names.insert(name.into(), id);
+    }
+
+    /// The object of a name.
+    pub(super) fn named(&self, name: &str) -> Option<ObjectId> {
+        self.names.get(name).copied()
+    }
+
+    /// All names, in their order.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.names.keys().map(|name| name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// Takes an object out; its slot.
+    pub(super) fn remove(&mut self, id: ObjectId) -> Option<usize> {
+        let slot = self.slot(id)?;
+        let entry = self.entries.try_remove(slot)?;
+        if let Some(name) = entry.name {
+            self.names.remove(&name);
+        }
+        Some(slot)
+    }
+
+    /// The number of objects.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

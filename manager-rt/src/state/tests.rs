@@ -1,0 +1,173 @@
+//! The state machine under a virtual clock.
+
+use super::*;
+use crate::proto::{ConditionOp, LockOp, ManagerOp, ObjectId, Spec, ValueOp};
+
+const PRINT: u64 = 7;
+
+/// A state machine, its clock, and what it answered.
+struct World {
+    state: State,
+    now: u64,
+    calls: u64,
+    effects: Effects,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { state: State::new(Limits::default()), now: 0, calls: 0, effects: Effects::default() }
+    }
+
+    fn client(&mut self) -> ClientId {
+        self.state.connect().unwrap()
+    }
+
+    /// Asks, and gives the number of the call.
+    fn send(&mut self, client: ClientId, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> u64 {
+        self.calls += 1;
+        let caller = Caller { client, call: self.calls, now: self.now, frame: &Bytes::new() };
+        self.state.apply(caller, Call { object, thread: 1, wait, op }, &mut self.effects);
+        self.calls
+    }
+
+    /// The answer to a call, if there is one.
+    fn answer(&mut self, call: u64) -> Option<Answer<Payload>> {
+        let index = self.effects.answers.iter().position(|answered| answered.call == call)?;
+        Some(self.effects.answers.remove(index).answer)
+    }
+
+    fn ask(&mut self, client: ClientId, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {
+        let call = self.send(client, object, Wait::No, op);
+        self.answer(call).expect("a call that does not wait is answered at once")
+    }
+
+    fn create(&mut self, client: ClientId, spec: Spec<Raw<'_>>) -> ObjectId {
+        let op = Op::Manager(ManagerOp::Create { spec, print: PRINT });
+        match self.ask(client, ObjectId::MANAGER, op) {
+            Ok(Reply::Object { id, created: true }) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pass(&mut self, nanos: u64) {
+        self.now += nanos;
+        self.state.advance(self.now, &mut self.effects);
+    }
+
+    fn leave(&mut self, client: ClientId) {
+        self.state.disconnect(client, u64::MAX, &mut self.effects);
+    }
+}
+
+fn granted(answer: Option<Answer<Payload>>) -> (u64, bool, bool) {
+    match answer {
+        Some(Ok(Reply::Granted { token, owner_died, timed_out })) => (token, owner_died, timed_out),
+        other => panic!("{other:?}"),
+    }
+}
+
+const ACQUIRE: Op<Raw<'static>> = Op::Lock(LockOp::Acquire { lease: 0 });
+
+#[test]
+fn a_lock_passes_on_in_the_order_of_the_line_and_past_the_dead() {
+    let mut world = World::new();
+    let [one, two, three] = [world.client(), world.client(), world.client()];
+    let lock = world.create(three, Spec::Lock);
+    let first = world.send(one, lock, Wait::Forever, ACQUIRE);
+    assert_eq!(granted(world.answer(first)), (1, false, false));
+    assert_eq!(world.ask(two, lock, ACQUIRE), Err(Fault::WouldBlock));
+    let second = world.send(two, lock, Wait::Forever, ACQUIRE);
+    let third = world.send(three, lock, Wait::For(5), ACQUIRE);
+    world.leave(one);
+    assert_eq!(granted(world.answer(second)), (2, true, false), "whoever is next is told of the death");
+    world.pass(5);
+    assert_eq!(world.answer(third), Some(Err(Fault::TimedOut)));
+    assert_eq!(world.ask(three, lock, Op::Lock(LockOp::Release { token: 2 })), Err(Fault::NotOwned));
+}
+
+#[test]
+fn an_object_ends_with_its_last_reference() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let lock = world.create(one, Spec::Lock);
+    let held = lock.0.to_le_bytes();
+    let value = world.create(two, Spec::Value(Raw { bytes: b"proxy", ids: &held }));
+    world.leave(one);
+    assert_eq!(world.state.info().objects, 2, "a stored proxy keeps the object");
+    world.ask(two, value, Op::Value(ValueOp::Set(Raw::plain(b"")))).unwrap();
+    // The old value came back with the answer, so the caller has the reference now.
+    let detach = ManagerOp::Detach { references: vec![(lock, 1)], lingers: true };
+    assert_eq!(world.state.info().objects, 2);
+    world.ask(two, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
+    assert_eq!(world.state.info().objects, 2, "a transit keeps it for a while");
+    world.pass(u64::try_from(crate::limits::TRANSIT_GRACE.as_nanos()).unwrap());
+    assert_eq!(world.state.info().objects, 1);
+    assert_eq!(world.ask(two, lock, ACQUIRE), Err(Fault::UnknownObject));
+    world.leave(two);
+    assert_eq!(world.state.info(), Info::default());
+}
+
+#[test]
+fn a_transaction_is_whole_or_absent() {
+    let mut world = World::new();
+    let client = world.client();
+    let [a, b] = [b"a", b"\xff"].map(|bytes| world.create(client, Spec::Value(Raw::plain(bytes))));
+    let before = world.state.info();
+    let set = |object, bytes| Step { object, op: Op::Value(ValueOp::Set(Raw::plain(bytes))) };
+    let wrong = Step { object: b, op: Op::Value(ValueOp::FetchAdd(crate::proto::Number::U64(1))) };
+    let frame = Bytes::new();
+    let caller = Caller { client, call: 100, now: 0, frame: &frame };
+    world.state.transaction(caller, vec![set(a, b"x"), set(a, b"y"), wrong], &mut world.effects);
+    assert_eq!(world.answer(100), Some(Err(Fault::NoNumber)));
+    assert_eq!(
+        world.ask(client, a, Op::Value(ValueOp::Get)),
+        Ok(Reply::Value(Payload::copy(Raw::plain(b"a"))))
+    );
+    assert_eq!(world.state.info(), before);
+}
+
+#[test]
+fn a_wait_for_a_notification_ends_with_the_lock() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let (lock, condition) = (world.create(one, Spec::RLock), world.create(one, Spec::Condition));
+    let mut token = 0;
+    for _ in 0..2 {
+        let call = world.send(one, lock, Wait::Forever, ACQUIRE);
+        token = granted(world.answer(call)).0;
+    }
+    let wait = Op::Condition(ConditionOp::Wait { lock, token });
+    let waiting = world.send(one, condition, Wait::For(10), wait);
+    let other = world.send(two, lock, Wait::Forever, ACQUIRE);
+    let others_token = granted(world.answer(other)).0;
+    assert_eq!(world.ask(two, condition, Op::Condition(ConditionOp::Notify(3))), Ok(Reply::Count(1)));
+    assert_eq!(world.answer(waiting), None, "the notified thread waits for the lock");
+    world.pass(20);
+    assert_eq!(world.answer(waiting), None, "and is not subject to its timeout any more");
+    world.ask(two, lock, Op::Lock(LockOp::Release { token: others_token })).unwrap();
+    let (token, owner_died, timed_out) = granted(world.answer(waiting));
+    assert_eq!((owner_died, timed_out), (false, false));
+    for left in [true, false] {
+        world.ask(one, lock, Op::Lock(LockOp::Release { token })).unwrap();
+        assert_eq!(
+            world.ask(two, lock, Op::Lock(LockOp::IsLocked)),
+            Ok(Reply::Bool(left)),
+            "the depth is restored"
+        );
+    }
+}
+
+#[test]
+fn a_lease_ends_without_its_holder() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let lock = world.create(one, Spec::Lock);
+    let first = world.send(one, lock, Wait::Forever, Op::Lock(LockOp::Acquire { lease: 100 }));
+    let (token, ..) = granted(world.answer(first));
+    let second = world.send(two, lock, Wait::Forever, ACQUIRE);
+    world.pass(99);
+    assert_eq!(world.answer(second), None);
+    world.pass(1);
+    assert_eq!(granted(world.answer(second)), (2, true, false));
+    assert_eq!(world.ask(one, lock, Op::Lock(LockOp::Release { token })), Err(Fault::NotOwned));
+}

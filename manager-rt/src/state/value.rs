@@ -1,0 +1,57 @@
+//! `Value`: one value.
+
+use crate::proto::frame::Answer;
+use crate::proto::{Payload, Raw, Reply, ValueOp};
+use crate::state::context::{Context, Core};
+use crate::state::journal::Undo;
+use crate::state::numbers;
+
+/// One value.
+#[derive(Debug)]
+pub(super) struct Value {
+    payload: Payload,
+}
+
+impl Value {
+    pub(super) const fn new(payload: Payload) -> Self {
+        Self { payload }
+    }
+
+    pub(super) fn apply(&mut self, op: ValueOp<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
+        match op {
+            ValueOp::Get => Ok(Reply::Value(context.give(&self.payload))),
+            ValueOp::Set(new) => {
+                let new = context.keep(new)?;
+                Ok(Reply::Value(self.replace(new, context)))
+            }
+            ValueOp::CompareExchange { expected, new } => {
+                if self.payload.raw() != expected {
+                    return Ok(Reply::Found(Some(context.give(&self.payload))));
+                }
+                let new = context.keep(new)?;
+                self.replace(new, context);
+                Ok(Reply::Bool(true))
+            }
+            ValueOp::FetchAdd(number) => {
+                let sum = context.core.keep(numbers::add(self.payload.raw(), number)?)?;
+                Ok(Reply::Before(self.replace(sum, context)))
+            }
+        }
+    }
+
+    /// Puts another value in its place, and gives the old one to the caller.
+    fn replace(&mut self, new: Payload, context: &mut Context<'_>) -> Payload {
+        let old = std::mem::replace(&mut self.payload, new);
+        let given = context.give(&old);
+        context.note(Undo::Value(old));
+        given
+    }
+
+    pub(super) fn undo(&mut self, old: Payload, core: &mut Core) {
+        core.let_go(std::mem::replace(&mut self.payload, old));
+    }
+
+    pub(super) fn into_payload(self) -> Payload {
+        self.payload
+    }
+}

@@ -1,0 +1,136 @@
+//! Calls that wait, their places in lines, and the moments at which something has to be looked at.
+//!
+//! A line is the set of its waiters' numbers. Numbers only grow, so the first of the set waits longest; whoever gives up is
+//! taken out of the middle as cheaply as from the front.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::proto::{ObjectId, Payload};
+use crate::state::clients::ClientId;
+
+/// Names a waiting call. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct WaiterId(u64);
+
+/// Waiters in the order in which they came.
+pub(super) type Line = BTreeSet<WaiterId>;
+
+/// What a call waits for.
+#[derive(Debug)]
+pub(super) enum Want {
+    /// A lock.
+    Lock(LockWant),
+    /// A permit.
+    Permit,
+    /// A notification; then the lock again.
+    Notification {
+        /// The lock that was given back.
+        lock: ObjectId,
+        /// To which depth it was held.
+        depth: u64,
+    },
+    /// That an event is set.
+    Flag,
+    /// Room for these items in a queue.
+    Room(Vec<Payload>),
+    /// Items of a queue: one, or at most this many.
+    Items(Option<u64>),
+    /// That all tasks are done.
+    AllDone,
+    /// The other parties of a barrier.
+    Parties,
+}
+
+/// How a lock is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LockWant {
+    pub(super) lease: u64,
+    /// To which depth.
+    pub(super) depth: u64,
+    /// It was a wait for a notification that ended without one.
+    pub(super) timed_out: bool,
+}
+
+/// A waiting call.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) client: ClientId,
+    pub(super) call: u64,
+    pub(super) thread: u64,
+    /// Whose line it stands in.
+    pub(super) object: ObjectId,
+    pub(super) want: Want,
+    deadline: Option<u64>,
+}
+
+/// What happens at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Timer {
+    /// A call has waited long enough.
+    Waiter(WaiterId),
+    /// A lock's lease ends.
+    Lease { object: ObjectId, token: u64 },
+    /// The reference of a transit ends.
+    Transit(ObjectId),
+}
+
+/// All waiting calls and all timers.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    all: HashMap<WaiterId, Waiter>,
+    timers: BTreeMap<(u64, u64), Timer>,
+    /// The number of the newest waiter or timer.
+    newest: u64,
+}
+
+impl Waiters {
+    /// Adds a call that waits until `deadline`.
+    pub(super) fn insert(
+        &mut self,
+        (client, call, thread): (ClientId, u64, u64),
+        object: ObjectId,
+        want: Want,
+        deadline: Option<u64>,
+    ) -> WaiterId {
+        self.newest = self.newest.wrapping_add(1);
+        let id = WaiterId(self.newest);
+        if let Some(deadline) = deadline {
+            self.timers.insert((deadline, id.0), Timer::Waiter(id));
+        }
+        self.all.insert(id, Waiter { client, call, thread, object, want, deadline });
+        id
+    }
+
+    pub(super) fn get(&self, id: WaiterId) -> Option<&Waiter> {
+        self.all.get(&id)
+    }
+
+    /// Takes a call out, with its timer.
+    pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.all.remove(&id)?;
+        if let Some(deadline) = waiter.deadline {
+            self.timers.remove(&(deadline, id.0));
+        }
+        Some(waiter)
+    }
+
+    /// Adds a moment at which something happens.
+    pub(super) fn add_timer(&mut self, at: u64, timer: Timer) {
+        self.newest = self.newest.wrapping_add(1);
+        self.timers.insert((at, self.newest), timer);
+    }
+
+    /// The next thing whose moment has come.
+    pub(super) fn pop_timer(&mut self, now: u64) -> Option<Timer> {
+        let next = self.timers.first_entry()?;
+        (next.key().0 <= now).then(|| next.remove())
+    }
+
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+}
