@@ -5,6 +5,8 @@
 pub mod backend;
 pub mod limits;
 pub mod proto;
+#[cfg_attr(not(test), expect(dead_code, reason = "the backends that use it follow"))]
+mod references;
 #[expect(dead_code, reason = "the kinds of objects that use it follow")]
 pub mod state;
 
