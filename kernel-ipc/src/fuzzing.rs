@@ -7,9 +7,9 @@ mod seeds;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mp_sys::handoff::say;
+use mp_sys::handshake::{Connecting, Listening, Next, Terms};
 use mp_sys::{payload, travel};
 
-use crate::handshake::{Connecting, Listening, Next, Terms};
 use crate::{Connection, Descriptor, Receiver, RecvError, Sender, pipe};
 
 /// One way in: a name, the function, and inputs that are right.

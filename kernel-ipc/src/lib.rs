@@ -9,7 +9,6 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod halves;
-mod handshake;
 pub mod limits;
 pub mod listener;
 mod message;

@@ -26,6 +26,7 @@ use interprocess::os::unix::uds_local_socket::Listener as Socket;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
+use mp_sys::handshake::Terms;
 use mp_sys::ready;
 use mp_sys::socket::SLICE;
 
@@ -34,7 +35,6 @@ use self::half_done::HalfDone;
 use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::{AcceptError, ListenError};
-use crate::handshake::Terms;
 use crate::limits::HANDSHAKES_MAX;
 use crate::message::print_of;
 

@@ -19,6 +19,7 @@
 //! | [`socket`] | packets between processes, with descriptors inside |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
+//! | [`handshake`] | how two strangers prove to each other that they have one key |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
@@ -52,6 +53,7 @@ pub mod deadline;
 pub mod fork;
 pub mod futex;
 pub mod handoff;
+pub mod handshake;
 pub mod identity;
 #[expect(unsafe_code, reason = "references into memory that a held lock protects")]
 pub mod locked;

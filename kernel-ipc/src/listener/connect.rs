@@ -10,6 +10,7 @@ use interprocess::os::unix::uds_local_socket::Stream;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
 use mp_sys::handoff::{Heard, hear, is_same_user, nonce, say};
+use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
 use mp_sys::ready;
 use mp_sys::socket::Endpoint;
 
@@ -17,7 +18,6 @@ use super::name_of;
 use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::ConnectError;
-use crate::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
 use crate::message::print_of;
 
 /// Between two tries while the listener's queue is full.

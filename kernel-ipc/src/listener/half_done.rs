@@ -7,9 +7,9 @@ use interprocess::os::unix::uds_local_socket::Stream;
 use mp_sys::OsError;
 use mp_sys::deadline::Deadline;
 use mp_sys::handoff::{Heard, hear, is_same_user, nonce, say};
+use mp_sys::handshake::{Listening, Next, STEP_BYTES_MAX, Terms};
 use mp_sys::socket::Endpoint;
 
-use crate::handshake::{Listening, Next, STEP_BYTES_MAX, Terms};
 use crate::limits::HANDSHAKE_TIME_MAX;
 
 /// A peer that has connected, and has not proved anything yet.

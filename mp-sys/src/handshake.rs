@@ -24,11 +24,11 @@ const HELLO: usize = 64;
 const CHALLENGE: usize = 48;
 const VERDICT: usize = 40;
 /// The longest step: what a side needs room for.
-pub(crate) const STEP_BYTES_MAX: usize = HELLO;
+pub const STEP_BYTES_MAX: usize = HELLO;
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// It does not speak this protocol.
     Malformed,
     /// It sends or receives other types.
@@ -59,12 +59,13 @@ impl Refusal {
 
 /// What both sides must agree on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    pub(crate) key: &'a [u8],
+pub struct Terms<'a> {
+    /// What proves who may connect; any length, and empty for everybody.
+    pub key: &'a [u8],
     /// What the listening side sends.
-    pub(crate) sends: u64,
+    pub sends: u64,
     /// What the listening side receives.
-    pub(crate) receives: u64,
+    pub receives: u64,
 }
 
 impl Terms<'_> {
@@ -111,7 +112,7 @@ impl Inbox {
 
 /// What a side does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// It waits for more bytes.
     Wait,
     /// It says this, and waits.
@@ -124,7 +125,7 @@ pub(crate) enum Next {
 
 /// The listening side.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub struct Listening {
     inbox: Inbox,
     nonce: [u8; NONCE],
     /// The other side's nonce, once it said hello.
@@ -132,12 +133,14 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) fn new(nonce: [u8; NONCE]) -> Self {
+    /// The side, with a nonce that nobody can guess and that is used once.
+    #[must_use]
+    pub fn new(nonce: [u8; NONCE]) -> Self {
         Self { inbox: Inbox::new(), nonce, connecting: None }
     }
 
     /// What to do now that these bytes came.
-    pub(crate) fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
+    pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
         match self.connecting {
             None => self.hear_hello(terms, bytes),
             Some(connecting) => self.hear_proof(terms, connecting, bytes),
@@ -202,7 +205,7 @@ fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
 
 /// The connecting side.
 #[derive(Debug)]
-pub(crate) struct Connecting {
+pub struct Connecting {
     inbox: Inbox,
     nonce: [u8; NONCE],
     /// The other side's nonce, once it challenged.
@@ -210,15 +213,16 @@ pub(crate) struct Connecting {
 }
 
 impl Connecting {
-    /// The side, and what it says first.
-    pub(crate) fn new(terms: Terms<'_>, nonce: [u8; NONCE]) -> (Self, Vec<u8>) {
+    /// The side, and what it says first. The nonce is one that nobody can guess, used once.
+    #[must_use]
+    pub fn new(terms: Terms<'_>, nonce: [u8; NONCE]) -> (Self, Vec<u8>) {
         let types = [terms.receives.to_le_bytes(), terms.sends.to_le_bytes()].concat();
         let hello = [&MAGIC[..], &nonce, &types, &[0; 8]].concat();
         (Self { inbox: Inbox::new(), nonce, listening: None }, hello)
     }
 
     /// What to do now that these bytes came.
-    pub(crate) fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
+    pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
         let next = match self.listening {
             None => self.hear_challenge(terms, bytes),
             Some(listening) => self.hear_verdict(terms, listening, bytes),
