@@ -10,6 +10,7 @@ use mp_sys::handoff::say;
 use mp_sys::handshake::{Connecting, Listening, Next, Terms};
 use mp_sys::{payload, travel};
 
+use crate::listener::PROTOCOL;
 use crate::{Connection, Descriptor, Receiver, RecvError, Sender, pipe};
 
 /// One way in: a name, the function, and inputs that are right.
@@ -78,7 +79,8 @@ pub fn value(input: &[u8]) {
 /// If a side agrees, which only the key lets it: that is a finding.
 pub fn handshake(input: &[u8]) {
     let Some((piece, said)) = input.split_first() else { return };
-    let terms = Terms { key: b"a key that the input cannot know", sends: 1, receives: 2 };
+    let key = b"a key that the input cannot know";
+    let terms = Terms { magic: PROTOCOL, key, sends: 1, receives: 2 };
     let mut listening = Listening::new([3; 32]);
     let (mut connecting, _) = Connecting::new(terms, [4; 32]);
     let ended = |next: Next| match next {

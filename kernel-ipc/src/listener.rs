@@ -38,6 +38,9 @@ use crate::error::{AcceptError, ListenError};
 use crate::limits::HANDSHAKES_MAX;
 use crate::message::print_of;
 
+/// What a connection by name speaks, in its first form.
+pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
+
 /// Accepts connections under a name: the connections send values of type `S` and receive values of type `R`.
 ///
 /// | property | |
@@ -188,7 +191,8 @@ impl<S, R> Listener<S, R> {
     }
 
     fn terms(&self) -> Terms<'_> {
-        Terms { key: self.address.key_bytes(), sends: print_of::<S>(), receives: print_of::<R>() }
+        let (sends, receives) = (print_of::<S>(), print_of::<R>());
+        Terms { magic: PROTOCOL, key: self.address.key_bytes(), sends, receives }
     }
 
     fn next_deadline(&self) -> Deadline {

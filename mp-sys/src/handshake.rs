@@ -2,8 +2,8 @@
 //!
 //! | step | who | bytes | what |
 //! |---|---|---|---|
-//! | hello | connecting | 64 | magic number; its nonce; the types that it sends and receives; zeros |
-//! | challenge | listening | 48 | magic number; a verdict on the types; the listener's nonce |
+//! | hello | connecting | 64 | the protocol's magic number; its nonce; the types that it sends and receives; zeros |
+//! | challenge | listening | 48 | the magic number; a verdict on the types; the listener's nonce |
 //! | proof | connecting | 32 | HMAC over "connecting", both nonces and both types |
 //! | verdict | listening | 40 | the verdict; HMAC over "listening" and the same. With it comes one end of a fresh connection |
 //!
@@ -17,7 +17,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-const MAGIC: [u8; 8] = *b"mp-conn1";
 const NONCE: usize = 32;
 const PROOF: usize = 32;
 const HELLO: usize = 64;
@@ -60,11 +59,15 @@ impl Refusal {
 /// What both sides must agree on.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
+    /// The magic number: which protocol comes after the handshake, and in which form. Listeners of two protocols never
+    /// take each other for a peer. It is compared, and no part of a proof: that the number of a stranger's protocol was
+    /// changed on the way is told by `sends` and `receives`, which are.
+    pub magic: [u8; 8],
     /// What proves who may connect; any length, and empty for everybody.
     pub key: &'a [u8],
-    /// What the listening side sends.
+    /// What the listening side sends: a fingerprint of its type, or the version of a protocol.
     pub sends: u64,
-    /// What the listening side receives.
+    /// What the listening side receives, likewise.
     pub receives: u64,
 }
 
@@ -151,21 +154,21 @@ impl Listening {
         let hello: [u8; HELLO] = match self.inbox.take(bytes) {
             Ok(Some(hello)) => hello,
             Ok(None) => return Next::Wait,
-            Err(refusal) => return self.challenge(Some(refusal)),
+            Err(refusal) => return self.challenge(terms.magic, Some(refusal)),
         };
-        let Some((nonce, sends, receives)) = parse_hello(&hello) else {
-            return self.challenge(Some(Refusal::Malformed));
+        let Some((nonce, sends, receives)) = parse_hello(terms.magic, &hello) else {
+            return self.challenge(terms.magic, Some(Refusal::Malformed));
         };
         if (sends, receives) != (terms.receives, terms.sends) {
-            return self.challenge(Some(Refusal::WrongType));
+            return self.challenge(terms.magic, Some(Refusal::WrongType));
         }
         self.connecting = Some(nonce);
-        self.challenge(None)
+        self.challenge(terms.magic, None)
     }
 
-    fn challenge(&self, refused: Option<Refusal>) -> Next {
+    fn challenge(&self, magic: [u8; 8], refused: Option<Refusal>) -> Next {
         let verdict = [Refusal::to_byte(refused), 0, 0, 0, 0, 0, 0, 0];
-        let bytes = [&MAGIC[..], &verdict, &self.nonce].concat();
+        let bytes = [&magic[..], &verdict, &self.nonce].concat();
         match refused {
             None => Next::Say(bytes),
             Some(refusal) => Next::Refuse(bytes, refusal),
@@ -194,12 +197,12 @@ impl Listening {
     }
 }
 
-fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
+fn parse_hello(expected: [u8; 8], hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
     let (magic, rest) = hello.split_first_chunk()?;
     let (nonce, rest) = rest.split_first_chunk()?;
     let (sends, rest) = rest.split_first_chunk()?;
     let (receives, zeros) = rest.split_first_chunk()?;
-    let is_hello = *magic == MAGIC && zeros.iter().all(|byte| *byte == 0);
+    let is_hello = *magic == expected && zeros.iter().all(|byte| *byte == 0);
     is_hello.then(|| (*nonce, u64::from_le_bytes(*sends), u64::from_le_bytes(*receives)))
 }
 
@@ -217,7 +220,7 @@ impl Connecting {
     #[must_use]
     pub fn new(terms: Terms<'_>, nonce: [u8; NONCE]) -> (Self, Vec<u8>) {
         let types = [terms.receives.to_le_bytes(), terms.sends.to_le_bytes()].concat();
-        let hello = [&MAGIC[..], &nonce, &types, &[0; 8]].concat();
+        let hello = [&terms.magic[..], &nonce, &types, &[0; 8]].concat();
         (Self { inbox: Inbox::new(), nonce, listening: None }, hello)
     }
 
@@ -235,7 +238,7 @@ impl Connecting {
         let (magic, rest) = challenge.split_first_chunk().ok_or(Refusal::Malformed)?;
         let (verdict, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
         let nonce = rest.first_chunk().ok_or(Refusal::Malformed)?;
-        if *magic != MAGIC {
+        if *magic != terms.magic {
             return Err(Refusal::Malformed);
         }
         Refusal::from_byte(verdict[0])?;

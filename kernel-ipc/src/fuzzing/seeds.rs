@@ -1,5 +1,7 @@
 //! Inputs as honest peers make them: what is almost right gets farther than noise.
 
+use crate::listener::PROTOCOL;
+
 /// A packet as the library sends it, with its length before it.
 fn packet(flags: u16, form: u8, descriptors: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len().saturating_add(16)).unwrap_or(0) | flags;
@@ -30,10 +32,10 @@ pub(super) fn value() -> Vec<Vec<u8>> {
 pub(super) fn handshake() -> Vec<Vec<u8>> {
     let hello = |mut types: Vec<u8>| {
         types.extend([0; 8]);
-        [&[64][..], b"mp-conn1", &[4; 32], &types].concat()
+        [&[64][..], &PROTOCOL, &[4; 32], &types].concat()
     };
     let types = |sends: u64, receives: u64| [sends.to_le_bytes(), receives.to_le_bytes()].concat();
-    let challenge = [&[48][..], b"mp-conn1", &[0; 8], &[3; 32]].concat();
+    let challenge = [&[48][..], &PROTOCOL, &[0; 8], &[3; 32]].concat();
     let with = |start: &[u8], length: usize| [start, &vec![0; length]].concat();
     vec![
         hello(types(2, 1)),

@@ -14,7 +14,7 @@ use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
 use mp_sys::ready;
 use mp_sys::socket::Endpoint;
 
-use super::name_of;
+use super::{PROTOCOL, name_of};
 use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::ConnectError;
@@ -62,7 +62,8 @@ fn connect_until<S, R>(address: &Address, deadline: Deadline) -> Result<Connecti
         return Err(ConnectError::OtherUser);
     }
     // What we send, the listener receives.
-    let terms = Terms { key: address.key_bytes(), sends: print_of::<R>(), receives: print_of::<S>() };
+    let (sends, receives) = (print_of::<R>(), print_of::<S>());
+    let terms = Terms { magic: PROTOCOL, key: address.key_bytes(), sends, receives };
     let (mut side, hello) = Connecting::new(terms, nonce()?);
     say(stream.as_fd(), &hello, None)?;
     let budget = Budget::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TERMS: Terms<'static> = Terms { key: b"key", sends: 1, receives: 2 };
+const TERMS: Terms<'static> = Terms { magic: *b"mp-test1", key: b"key", sends: 1, receives: 2 };
 
 /// Runs both sides until both agree or one refuses: first the listening side's end, then the connecting side's.
 /// `tamper` may change what is said, given the number of the step.
@@ -57,6 +57,15 @@ fn another_key_or_type_is_told_to_both() {
     let refused = Err(Refusal::WrongType);
     assert_eq!(meet(TERMS, Terms { sends: 3, ..TERMS }, as_said), (refused, refused));
     assert_eq!(meet(TERMS, Terms { sends: 2, receives: 1, ..TERMS }, as_said), (refused, refused));
+}
+
+#[test]
+fn another_protocol_is_no_peer() {
+    let other = Terms { magic: *b"mp-test2", ..TERMS };
+    let refused = Err(Refusal::Malformed);
+    assert_eq!(meet(TERMS, other, as_said), (refused, refused));
+    assert_eq!(meet(other, TERMS, as_said), (refused, refused));
+    assert_eq!(meet(other, other, as_said), (Ok(()), Ok(())));
 }
 
 #[test]
