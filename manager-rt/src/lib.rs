@@ -7,6 +7,8 @@ pub mod limits;
 pub mod proto;
 #[cfg_attr(not(test), expect(dead_code, reason = "the backends that use it follow"))]
 mod references;
+#[cfg_attr(not(test), expect(dead_code, reason = "the event loop follows"))]
+mod server;
 #[expect(dead_code, reason = "the kinds of objects that use it follow")]
 pub mod state;
 

@@ -38,3 +38,11 @@ pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 pub const OBJECTS_MAX: usize = 1 << 24;
 /// Objects that one call may add or drop references of.
 pub const REFERENCES_AT_ONCE_MAX: usize = 65_536;
+/// How long a peer may take to prove itself.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Peers that have not proved themselves yet; beyond, the oldest of them has to go.
+pub const HANDSHAKES_MAX: usize = 2_048;
+/// Bytes that the server reads of one connection before the next one has its turn.
+pub const TURN_BYTES: usize = 64 << 10;
+/// Bytes of answers that a client may leave unread; beyond, the server reads no further operation of it.
+pub const UNSENT_BYTES_MAX: usize = 1 << 20;

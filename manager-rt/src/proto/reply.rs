@@ -1,8 +1,12 @@
 //! What is answered.
 
-use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 
-use crate::proto::{Kind, ObjectId};
+use bytes::Bytes;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::proto::{Kind, ObjectId, Payload};
 
 /// The answer to an operation that worked. Which variant belongs to which operation stands there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,8 +80,55 @@ pub enum Reply<P> {
     Names(Vec<String>),
     /// What the manager holds.
     Info(Info),
-    /// The answers to the operations of a transaction.
+    /// The answers to the operations of a transaction, of which none is a transaction.
+    #[serde(deserialize_with = "not_nested")]
     Transaction(Vec<Self>),
+}
+
+thread_local! {
+    /// Whether the thread decodes the answers to a transaction.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Decodes the answers to a transaction. They are not nested: what a peer nests deeply would use up the stack.
+fn not_nested<'de, D, P>(deserializer: D) -> Result<Vec<Reply<P>>, D::Error>
+where
+    D: Deserializer<'de>,
+    P: Deserialize<'de>,
+{
+    if INSIDE.replace(true) {
+        return Err(D::Error::custom("a transaction inside of a transaction"));
+    }
+    let replies = Vec::deserialize(deserializer);
+    INSIDE.set(false);
+    replies
+}
+
+impl Reply<Payload> {
+    /// The bytes of its long values, which are shared with the objects.
+    pub(crate) fn long_values(&self) -> Vec<Bytes> {
+        let mut long = Vec::new();
+        self.each_value(&mut |value| long.extend(value.long_bytes().cloned()));
+        long
+    }
+
+    fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        match self {
+            Self::Value(value) | Self::Before(value) | Self::Leased { task: value, .. } => visit(value),
+            Self::Option(value) | Self::Found(value) => value.iter().for_each(visit),
+            Self::Values { values, .. } => values.iter().for_each(visit),
+            Self::Entry(entry) => entry.iter().for_each(|(key, value)| {
+                visit(key);
+                visit(value);
+            }),
+            Self::Entries { entries, .. } => entries.iter().for_each(|(key, value)| {
+                visit(key);
+                visit(value);
+            }),
+            Self::Transaction(replies) => replies.iter().for_each(|reply| reply.each_value(visit)),
+            _ => {}
+        }
+    }
 }
 
 /// What a manager holds.
@@ -203,4 +254,22 @@ pub enum Fault {
     /// This engine cannot do it.
     #[error("this backend does not support it")]
     Unsupported,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_are_not_nested() {
+        let flat = Reply::<Payload>::Transaction(vec![Reply::Done, Reply::Count(1)]);
+        let encoded = postcard::to_allocvec(&flat).unwrap();
+        for _ in 0..2 {
+            assert_eq!(postcard::from_bytes::<Reply<Payload>>(&encoded).unwrap(), flat);
+            let nested = postcard::to_allocvec(&Reply::Transaction(vec![flat.clone()])).unwrap();
+            assert!(postcard::from_bytes::<Reply<Payload>>(&nested).is_err());
+        }
+        let deep: Vec<u8> = [&encoded[..1], &[1]].concat().repeat(100_000);
+        assert!(postcard::from_bytes::<Reply<Payload>>(&deep).is_err());
+    }
 }

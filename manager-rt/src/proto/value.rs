@@ -162,6 +162,14 @@ impl Payload {
         };
         outside.saturating_add(size_of::<Self>())
     }
+
+    /// The bytes as a shared slice, if they are many: for an answer that is written without a copy.
+    pub(crate) fn long_bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Repr::Shared(blob) if blob.bytes.len() >= SHARED_BYTES_MIN => Some(&blob.bytes),
+            _ => None,
+        }
+    }
 }
 
 /// What the blob, its counts and the allocator take beside the bytes.

@@ -1,0 +1,278 @@
+//! Answers on their way out: short ones are copied together, the bytes of long values are shared with the object.
+//!
+//! Each answer's end is remembered until it was written. So when a client dies it is known which answers it surely never
+//! read: those that were not written whole.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+use crate::proto::Payload;
+use crate::proto::frame::{Answer, FrameKind, HEAD_BYTES, Head};
+
+/// Slices that one system call is given.
+const SLICES_MAX: usize = 64;
+/// A buffer of at most this many bytes is used again once it was written.
+const KEPT_BYTES_MAX: usize = 4 << 10;
+
+/// What is to be written to a client.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    /// What comes before the tail.
+    segments: VecDeque<Bytes>,
+    /// What answers are encoded into.
+    tail: Vec<u8>,
+    /// Bytes of the first segment, or of the tail if there is none, that were written.
+    written_of_first: usize,
+    /// Bytes that were queued, and that were written, since the connection began.
+    queued: u64,
+    written: u64,
+    /// Where each answer ends that was not written whole.
+    ends: VecDeque<u64>,
+    /// Answers so far.
+    answers: u64,
+}
+
+impl Outbound {
+    /// Bytes that are not written yet.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.queued.saturating_sub(self.written)).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.queued == self.written
+    }
+
+    /// The number of the first answer that was not written whole.
+    pub(crate) fn first_unwritten(&self) -> u64 {
+        self.answers.saturating_sub(u64::try_from(self.ends.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Adds bytes that are no answer.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.count(bytes.len());
+    }
+
+    /// Adds an answer.
+    pub(crate) fn answer(&mut self, call: u64, answer: &Answer<Payload>, cpu: u8) {
+        match answer {
+            Ok(reply) => self.frame(FrameKind::Reply, call, cpu, reply, reply.long_values()),
+            Err(fault) => self.frame(FrameKind::Fault, call, cpu, fault, Vec::new()),
+        }
+        self.answers = self.answers.saturating_add(1);
+        self.ends.push_back(self.queued);
+    }
+
+    fn frame(&mut self, kind: FrameKind, call: u64, cpu: u8, body: &impl Serialize, long: Vec<Bytes>) {
+        let (segment, start) = (self.segments.len(), self.tail.len());
+        self.tail.extend_from_slice(&Head { body_len: 0, kind, cpu, call, read: 0 }.to_bytes());
+        let len = match postcard::serialize_with_flavor(body, Writer { out: self, len: 0, long }) {
+            Ok(len) => len,
+            Err(error) => {
+                // The writer takes everything, and postcard knows the types of the protocol.
+                tracing::error!(%error, "an answer could not be encoded");
+                0
+            }
+        };
+        self.count(HEAD_BYTES.saturating_add(len));
+        // A short answer lies in the tail; a long one has made the beginning of the tail a segment.
+        let len = u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
+        let range = start..start.saturating_add(len.len());
+        if self.segments.len() == segment {
+            if let Some(place) = self.tail.get_mut(range) {
+                place.copy_from_slice(&len);
+            }
+        } else if let Some(bytes) = self.segments.get_mut(segment) {
+            let mut own = bytes.to_vec();
+            if let Some(place) = own.get_mut(range) {
+                place.copy_from_slice(&len);
+            }
+            *bytes = Bytes::from(own);
+        }
+    }
+
+    fn count(&mut self, len: usize) {
+        self.queued = self.queued.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+    }
+
+    /// Adds the bytes of a long value, without a copy.
+    fn share(&mut self, bytes: Bytes) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.segments.push_back(Bytes::from(tail));
+        }
+        self.segments.push_back(bytes);
+    }
+
+    /// Writes as much as `write` takes: `None` if it takes no more now. `Ok(true)` once all is written.
+    ///
+    /// # Errors
+    /// What `write` says.
+    pub(crate) fn flush<E>(
+        &mut self,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Result<Option<usize>, E>,
+    ) -> Result<bool, E> {
+        while !self.is_empty() {
+            let written = if self.segments.is_empty() {
+                let rest = self.tail.get(self.written_of_first..).unwrap_or_default();
+                write(&[IoSlice::new(rest)])?
+            } else {
+                let mut skipped = self.written_of_first;
+                let slices: Vec<IoSlice<'_>> = (self.segments.iter().map(|bytes| &**bytes))
+                    .chain([&*self.tail])
+                    .take(SLICES_MAX)
+                    .map(|bytes| IoSlice::new(bytes.get(std::mem::take(&mut skipped)..).unwrap_or_default()))
+                    .collect();
+                write(&slices)?
+            };
+            let Some(len) = written else { return Ok(false) };
+            self.advance(len);
+        }
+        Ok(true)
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.written = self.written.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        while self.ends.front().is_some_and(|end| *end <= self.written) {
+            self.ends.pop_front();
+        }
+        let mut written = self.written_of_first.saturating_add(len);
+        while let Some(first) = self.segments.front()
+            && written >= first.len()
+        {
+            written = written.saturating_sub(first.len());
+            self.segments.pop_front();
+        }
+        self.written_of_first = written;
+        if self.is_empty() {
+            self.written_of_first = 0;
+            if self.tail.capacity() <= KEPT_BYTES_MAX {
+                self.tail.clear();
+            } else {
+                self.tail = Vec::new();
+            }
+        }
+    }
+
+    /// Gives memory back that an idle connection does not need.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.tail = Vec::new();
+            self.ends = VecDeque::new();
+        }
+    }
+}
+
+/// Where postcard writes to.
+struct Writer<'a> {
+    out: &'a mut Outbound,
+    len: usize,
+    /// The bytes of long values, which are known by where they lie.
+    long: Vec<Bytes>,
+}
+
+impl Flavor for Writer<'_> {
+    type Output = usize;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.out.tail.push(byte);
+        self.len = self.len.saturating_add(1);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.len = self.len.saturating_add(bytes.len());
+        let place = bytes.as_ptr_range();
+        match self.long.iter().find(|long| !long.is_empty() && long.as_ptr_range() == place) {
+            Some(long) => self.out.share(long.clone()),
+            None => self.out.tail.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Fault, Raw, Reply};
+
+    /// Writes at most `piece` bytes at a time.
+    fn written(out: &mut Outbound, piece: usize) -> Vec<u8> {
+        let mut stream = Vec::new();
+        let done = out.flush::<()>(|slices| {
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let len = piece.min(bytes.len());
+            stream.extend_from_slice(&bytes[..len]);
+            Ok(Some(len))
+        });
+        assert_eq!(done, Ok(true));
+        stream
+    }
+
+    fn frames(mut stream: &[u8]) -> Vec<(u64, FrameKind, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while let Some((head, rest)) = stream.split_first_chunk::<HEAD_BYTES>() {
+            let head = Head::of(head).unwrap();
+            let (body, rest) = rest.split_at(usize::try_from(head.body_len).unwrap());
+            frames.push((head.call, head.kind, body.to_vec()));
+            stream = rest;
+        }
+        assert!(stream.is_empty());
+        frames
+    }
+
+    #[test]
+    fn short_and_long_answers_come_in_order() {
+        let frame = Bytes::from(vec![7; 100_000]);
+        let long = Payload::of(Raw::plain(&frame), &frame);
+        let answers: [Answer<Payload>; 4] = [
+            Ok(Reply::Done),
+            Ok(Reply::Values {
+                values: vec![long.clone(), Payload::copy(Raw::plain(b"short")), long],
+                version: 3,
+            }),
+            Err(Fault::Empty),
+            Ok(Reply::Count(5)),
+        ];
+        for piece in [1_000_000, 999, 65_536] {
+            let mut out = Outbound::default();
+            out.say(b"");
+            for (call, answer) in (0..).zip(&answers) {
+                out.answer(call, answer, 1);
+            }
+            assert!(out.segments.len() >= 2, "long bytes are shared");
+            let frames = frames(&written(&mut out, piece));
+            for ((call, kind, body), (number, answer)) in frames.iter().zip((0..).zip(&answers)) {
+                let expected = match answer {
+                    Ok(reply) => (FrameKind::Reply, postcard::to_allocvec(reply).unwrap()),
+                    Err(fault) => (FrameKind::Fault, postcard::to_allocvec(fault).unwrap()),
+                };
+                assert_eq!((*call, *kind, body), (number, expected.0, &expected.1));
+            }
+            assert_eq!((frames.len(), out.first_unwritten(), out.len()), (4, 4, 0));
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_whole_is_known() {
+        let mut out = Outbound::default();
+        out.answer(0, &Ok(Reply::Done), 0);
+        out.answer(1, &Ok(Reply::Done), 0);
+        let one = out.len() / 2;
+        for (room, first_unwritten) in [(one - 1, 0), (1, 1), (one - 1, 1), (1, 2)] {
+            let mut room = Some(room);
+            out.flush::<()>(|_| Ok(room.take())).unwrap();
+            assert_eq!(out.first_unwritten(), first_unwritten);
+        }
+    }
+}
