@@ -6,15 +6,20 @@
 //! gives the child an epoch of its own. That costs two loads, and also catches a raw `clone`, which atfork handlers miss.
 //!
 //! Three pthread_atfork handlers do what must happen at the moment of the fork: the parent counts it (see [`forks`]), and
-//! the child forgets the locks that its parent's thread holds.
+//! the child forgets the locks that its parent's thread holds, and closes the descriptors that it must not have (see
+//! [`ClosedOnFork`]).
 //!
 //! Source: madvise(2), pthread_atfork(3).
+
+mod descriptors;
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+pub use self::descriptors::{BeforeOpening, CLOSED_ON_FORK_MAX, ClosedOnFork, NotTaken, OtherProcess};
 
 /// The word that a fork wipes. Null until the first question; never unmapped.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
@@ -108,7 +113,8 @@ fn map_wiped_page() -> *mut AtomicU64 {
 #[inline]
 #[must_use]
 pub fn forks() -> u64 {
-    FORKS.load(Ordering::Relaxed)
+    // Sequentially consistent for `BeforeOpening`, which argues with it; for a load that costs nothing on x86-64.
+    FORKS.load(Ordering::SeqCst)
 }
 
 /// Installs the atfork handlers once; what counts forks calls it before it relies on the count.
@@ -119,20 +125,31 @@ pub fn install_handlers() {
     HANDLERS.call_once(|| {
         // SAFETY: the handlers are plain functions for the life of the program, and only touch atomics and
         // thread-locals without destructors.
-        let failed = unsafe { libc::pthread_atfork(Some(count_fork), Some(count_fork), Some(in_child)) };
+        let failed = unsafe { libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
         // ENOMEM is the only documented failure, for a few bytes.
         assert_eq!(failed, 0, "pthread_atfork has memory for one entry");
     });
 }
 
-/// Before and after the fork: what is made in between, by a handler or another thread, is then known to have been copied.
-extern "C" fn count_fork() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+extern "C" fn before_fork() {
+    descriptors::fork_begins();
+    count_fork();
+}
+
+extern "C" fn in_parent() {
+    count_fork();
+    descriptors::fork_ended();
 }
 
 extern "C" fn in_child() {
     count_fork();
+    descriptors::close_in_child();
     crate::robust::forget_held();
+}
+
+/// Before and after the fork: what is made in between, by a handler or another thread, is then known to have been copied.
+fn count_fork() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Process-wide state behind a lock, which starts afresh in a forked child.

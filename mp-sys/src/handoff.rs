@@ -2,7 +2,7 @@
 //!
 //! Everything here returns at once: who has several such streams polls them.
 //!
-//! Source: unix(7) `SCM_RIGHTS`, `SO_PEERCRED`; getrandom(2).
+//! Source: unix(7) `SCM_RIGHTS`; getrandom(2).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -12,12 +12,12 @@ use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg, sockopt,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use rustix::process::geteuid;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::OsError;
+use crate::stream::{own_user, peer_user};
 
 /// Descriptors that are taken from one read; a peer that sends more loses them.
 const DESCRIPTORS_MAX: usize = 1;
@@ -81,7 +81,7 @@ pub fn say(stream: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) 
 /// Whether the process at the other side had the same user when it connected or listened.
 #[must_use]
 pub fn is_same_user(stream: impl AsFd) -> bool {
-    sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == geteuid())
+    peer_user(stream) == Ok(own_user())
 }
 
 /// 32 random bytes that nobody can guess.

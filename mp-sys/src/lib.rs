@@ -17,6 +17,7 @@
 //! | [`region`] | memory that grows inside one mapping, read and written by checked offsets |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`socket`] | packets between processes, with descriptors inside |
+//! | [`stream`] | one end of a connected stream, which no forked child has |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
 //! | [`handshake`] | how two strangers prove to each other that they have one key |
@@ -49,7 +50,7 @@ mod cpu;
 pub mod crash;
 pub mod dead;
 pub mod deadline;
-#[expect(unsafe_code, reason = "atfork handlers and the page that a fork wipes")]
+#[expect(unsafe_code, reason = "atfork handlers, what they close, and the page that a fork wipes")]
 pub mod fork;
 pub mod futex;
 pub mod handoff;
@@ -72,6 +73,8 @@ pub mod robust;
 pub mod socket;
 #[expect(unsafe_code, reason = "addresses inside a mapping")]
 pub mod span;
+#[expect(unsafe_code, reason = "ioctl(SIOCOUTQ)")]
+pub mod stream;
 #[cfg(feature = "testing")]
 #[expect(unsafe_code, reason = "what tests do to their own process")]
 pub mod testing;

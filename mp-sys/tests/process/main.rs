@@ -11,9 +11,18 @@ mod endpoints;
 mod fork_awareness;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod locks;
+#[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
+mod streams;
 
 fn main() -> std::process::ExitCode {
-    let tests =
-        [adaptive::TESTS, children::TESTS, endpoints::TESTS, fork_awareness::TESTS, locks::TESTS].concat();
+    let tests = [
+        adaptive::TESTS,
+        children::TESTS,
+        endpoints::TESTS,
+        fork_awareness::TESTS,
+        locks::TESTS,
+        streams::TESTS,
+    ]
+    .concat();
     mp_sys::testing::runner::main(&tests, || {})
 }
