@@ -23,6 +23,7 @@
 //!
 //! Source: pidfd_open(2), proc_pid_stat(5), pid_namespaces(7), fs/proc/generic.c `proc_alloc_inum`.
 
+use std::cell::Cell;
 use std::fs;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -155,6 +156,26 @@ impl Stamp {
 #[must_use]
 pub fn current_thread() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// A number of the calling thread, from 1, that no other thread of this process has, had, or will have.
+///
+/// # Fork safety
+/// The thread that forks keeps its number in the child. Numbers are dense in a process, and equal in different ones.
+#[must_use]
+pub fn thread_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        // Without a destructor, so that it can be asked while a thread ends.
+        static OWN_NUMBER: Cell<u64> = const { Cell::new(0) };
+    }
+    OWN_NUMBER.with(|own| {
+        if own.get() == 0 {
+            // 64 bits are never used up.
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        own.get()
+    })
 }
 
 /// Whether this process has a thread of this number. Yes if /proc cannot be asked.

@@ -21,6 +21,7 @@
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
 //! | [`handshake`] | how two strangers prove to each other that they have one key |
+//! | [`signals`] | what a server process does about SIGTERM and SIGINT |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
@@ -69,6 +70,8 @@ pub mod reentrant;
 pub mod region;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]
 pub mod robust;
+#[expect(unsafe_code, reason = "sigsets, and the disposition of a signal")]
+pub mod signals;
 #[expect(unsafe_code, reason = "the number of a descriptor that an inherited value owns")]
 pub mod socket;
 #[expect(unsafe_code, reason = "addresses inside a mapping")]

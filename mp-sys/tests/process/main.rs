@@ -11,6 +11,7 @@ mod endpoints;
 mod fork_awareness;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod locks;
+mod signals;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod streams;
 
@@ -21,6 +22,7 @@ fn main() -> std::process::ExitCode {
         endpoints::TESTS,
         fork_awareness::TESTS,
         locks::TESTS,
+        signals::TESTS,
         streams::TESTS,
     ]
     .concat();

@@ -1,0 +1,78 @@
+//! What a server process does about signals.
+
+use std::os::fd::AsFd;
+
+use mp_sys::adaptive::Budget;
+use mp_sys::child::Ended;
+use mp_sys::deadline::Deadline;
+use mp_sys::identity::thread_number;
+use mp_sys::ready::readable;
+use mp_sys::signals::{Termination, ignore_interrupt};
+use mp_sys::testing::{PATIENCE, ended, hang, spawn, succeeded, tests};
+use rustix::io::{read, write};
+use rustix::pipe::pipe;
+
+tests! {
+    termination_is_readable_and_kills_nobody,
+    an_interrupt_is_ignored,
+    a_child_keeps_its_thread_number_and_gives_out_new_ones,
+}
+
+fn wait_for(termination: &Termination) {
+    let ready = readable(&[termination.as_fd()], &Budget::new(), Deadline::after(PATIENCE));
+    assert_eq!(ready, Ok(vec![0]), "SIGTERM came");
+}
+
+fn termination_is_readable_and_kills_nobody() {
+    let (told, tell) = pipe().unwrap();
+    let server = spawn(|| {
+        let termination = Termination::block().unwrap();
+        assert!(!termination.arrived());
+        write(&tell, b"1").unwrap();
+        wait_for(&termination);
+        assert!(termination.arrived());
+        assert!(!termination.arrived(), "it is told once");
+        write(&tell, b"2").unwrap();
+        wait_for(&termination);
+        assert!(termination.arrived());
+    });
+    drop(tell);
+    for _ in 0..2 {
+        assert_eq!(read(&told, &mut [0; 1]), Ok(1));
+        assert!(server.signal(15).unwrap());
+    }
+    succeeded(&server);
+    let other = spawn(|| {
+        hang();
+    });
+    assert!(other.signal(15).unwrap());
+    assert_eq!(ended(&other), Ended::Signaled(15), "it is blocked there only");
+}
+
+fn an_interrupt_is_ignored() {
+    let (told, tell) = pipe().unwrap();
+    let server = spawn(|| {
+        ignore_interrupt();
+        let termination = Termination::block().unwrap();
+        write(&tell, b"1").unwrap();
+        wait_for(&termination);
+    });
+    drop(tell);
+    assert_eq!(read(&told, &mut [0; 1]), Ok(1));
+    assert!(server.signal(2).unwrap());
+    assert!(server.signal(15).unwrap());
+    succeeded(&server);
+}
+
+fn a_child_keeps_its_thread_number_and_gives_out_new_ones() {
+    let own = thread_number();
+    let others = || std::thread::scope(|scope| scope.spawn(thread_number).join().unwrap());
+    let first = others();
+    assert_ne!(first, own);
+    succeeded(&spawn(|| {
+        assert_eq!(thread_number(), own);
+        assert!(others() > first, "numbers of the parent's threads are not given out again");
+    }));
+    assert_eq!(thread_number(), own);
+    assert!(others() > first, "nor are those of threads that ended");
+}
