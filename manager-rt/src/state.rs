@@ -23,6 +23,7 @@ mod lock;
 mod manager;
 mod numbers;
 mod registry;
+mod sequence;
 mod value;
 mod waiters;
 
