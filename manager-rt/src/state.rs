@@ -24,6 +24,7 @@ mod manager;
 mod numbers;
 mod registry;
 mod sequence;
+mod table;
 mod value;
 mod waiters;
 
