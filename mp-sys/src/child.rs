@@ -100,7 +100,7 @@ fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProces
         -1 => Err(last_errno().into()),
         child => {
             drop(reserved);
-            adopt(child)
+            Ok(adopt(child)?)
         }
     }
 }
@@ -114,8 +114,8 @@ fn reserve_descriptor() -> Result<OwnedFd, Errno> {
 }
 
 /// The parent's side: take hold of the child before anything else can go wrong.
-fn adopt(child: i32) -> Result<ChildProcess, ForkError> {
-    let pid = Pid::from_raw(child).ok_or_else(|| ForkError::from(Errno::SRCH))?;
+pub(crate) fn adopt(child: i32) -> Result<ChildProcess, Errno> {
+    let pid = Pid::from_raw(child).ok_or(Errno::SRCH)?;
     let adopted = |pidfd, ended| ChildProcess { pid, pidfd: Some(pidfd), parent: Epoch::current(), ended };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(adopted(pidfd, OnceLock::new())),
@@ -126,7 +126,7 @@ fn adopt(child: i32) -> Result<ChildProcess, ForkError> {
             let killed = rustix::process::kill_process(pid, Signal::KILL);
             let reaped = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
             tracing::debug!(?killed, ?reaped, "a child without a handle was ended");
-            Err(error.into())
+            Err(error)
         }
     }
 }
@@ -135,7 +135,7 @@ fn adopt(child: i32) -> Result<ChildProcess, ForkError> {
 ///
 /// Its output is flushed unless the parent had other threads: one of them may have held stdout's lock for ever.
 #[expect(clippy::mem_forget, reason = "dropping the payload of a panic may panic, and then again")]
-fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
+pub(crate) fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
     let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         std::mem::forget(payload);
         PANIC_EXIT_CODE
@@ -319,7 +319,7 @@ impl AsFd for ChildProcess {
 }
 
 /// Waits until a descriptor is readable; `false` at the deadline.
-fn poll_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool, Errno> {
+pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool, Errno> {
     loop {
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
         match poll(&mut fds, deadline.remaining_timespec().as_ref()) {

@@ -10,6 +10,7 @@
 //! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
 //! | [`word`] | the words that protocols are made of: real ones, and those of models |
+//! | [`reexec`] | a new process that runs a function of the same program |
 //! | [`deadline`], [`futex`], [`ready`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
 //! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
 //! | [`named`] | segments with a name, for programs that are not each other's children |
@@ -66,6 +67,8 @@ mod os_error;
 pub mod payload;
 pub mod ready;
 pub mod reentrant;
+#[expect(unsafe_code, reason = "a constructor before `main`, and the call of a function by its place")]
+pub mod reexec;
 #[expect(unsafe_code, reason = "atomics and copies at checked offsets of a mapping")]
 pub mod region;
 #[expect(unsafe_code, reason = "pthread robust mutexes")]

@@ -11,6 +11,7 @@ mod endpoints;
 mod fork_awareness;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod locks;
+mod reexec;
 mod signals;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod streams;
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
         locks::TESTS,
         signals::TESTS,
         streams::TESTS,
+        reexec::TESTS,
     ]
     .concat();
     mp_sys::testing::runner::main(&tests, || {})

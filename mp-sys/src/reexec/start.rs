@@ -1,0 +1,186 @@
+//! The parent's side: a function becomes a process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+use super::image::Image;
+use super::order::{Order, names};
+use super::{Entry, LABEL_BYTES_MAX, takeover};
+use crate::OsError;
+use crate::child::{ChildProcess, adopt, reap_abandoned};
+use crate::robust::Patience;
+use crate::socket::{Endpoint, Head, SendFailure};
+
+/// What is executed: the file that runs, even if it was removed or replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Why there is no child. Nothing has happened then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The function, or this crate, lies in a shared library: the program alone does not bring it back.
+    #[error("a function of a shared library cannot be started: only one of the program itself")]
+    NotInProgram,
+    /// The label has more than [`LABEL_BYTES_MAX`] bytes, or a zero among them.
+    #[error("a label has at most {LABEL_BYTES_MAX} bytes, and no zero byte")]
+    Label,
+    /// The program has rights that its user has not (set-user-id, capabilities of the file).
+    #[error("a program with more rights than its user is not started again")]
+    Privileged,
+    /// The program cannot be executed again: /proc is not mounted, or the system does not permit it.
+    #[error("the program cannot be executed again: {0}")]
+    NotExecutable(#[source] OsError),
+    /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
+    #[error("the limit of processes is reached")]
+    OutOfProcesses,
+    /// There is no memory for another process.
+    #[error("no memory for another process")]
+    OutOfMemory,
+    /// There are no free descriptors for the child's handle and socket.
+    #[error("no free file descriptor for the child")]
+    OutOfDescriptors,
+    /// This C library does not give constructors the arguments of the program.
+    #[error("starting a process again needs glibc")]
+    Unsupported,
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to start a process: {0}")]
+    System(#[source] OsError),
+}
+
+impl From<Errno> for StartError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::AGAIN => Self::OutOfProcesses,
+            Errno::NOMEM => Self::OutOfMemory,
+            Errno::MFILE | Errno::NFILE | Errno::TOOMANYREFS => Self::OutOfDescriptors,
+            Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::NOTDIR | Errno::NOEXEC => {
+                Self::NotExecutable(errno.into())
+            }
+            other => Self::System(other.into()),
+        }
+    }
+}
+
+/// A process to be started, which runs one function of this program.
+///
+/// ```
+/// use mp_sys::reexec::{Command, Handed};
+///
+/// fn seven(_: Handed) -> i32 {
+///     7
+/// }
+///
+/// let (child, _endpoint) = Command::new(seven)?.label("seven").start()?;
+/// let ended = child.wait(mp_sys::deadline::Deadline::NEVER)?;
+/// assert_eq!(ended, Some(mp_sys::child::Ended::Exited(7)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Command {
+    pub(super) order: Order,
+    label: String,
+    silent: bool,
+}
+
+impl Command {
+    /// Prepares a process that runs `entry`, an instance of a generic function as well.
+    ///
+    /// # Errors
+    /// [`StartError::NotInProgram`], [`StartError::Privileged`], [`StartError::Unsupported`].
+    pub fn new(entry: Entry) -> Result<Self, StartError> {
+        Self::at((entry as *const ()).expose_provenance())
+    }
+
+    pub(super) fn at(entry: usize) -> Result<Self, StartError> {
+        if !cfg!(target_env = "gnu") {
+            return Err(StartError::Unsupported);
+        }
+        if takeover::is_privileged() {
+            return Err(StartError::Privileged);
+        }
+        let image = Image::of_main_program().map_err(StartError::System)?;
+        let (Some(entry), Some(anchor)) = (image.offset_of(entry), image.offset_of(takeover::anchor()))
+        else {
+            return Err(StartError::NotInProgram);
+        };
+        let order = Order { id: image.id().clone(), entry, anchor, title: String::new() };
+        Ok(Self { order, label: "child".to_owned(), silent: false })
+    }
+
+    /// What the process is called, `child` if nothing else is said: `ps` shows `PROGRAM: mp LABEL`.
+    #[must_use]
+    pub fn label(mut self, label: &str) -> Self {
+        label.clone_into(&mut self.label);
+        self
+    }
+
+    /// Gives the process /dev/null as stdout, as servers want it.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+
+    /// Starts the process. The other end of the returned endpoint is the one that the function is handed.
+    ///
+    /// The parent may have threads, and hold locks: the child has none of them.
+    ///
+    /// # Errors
+    /// [`StartError`]: there is no process then.
+    pub fn start(mut self) -> Result<(ChildProcess, Endpoint), StartError> {
+        if self.label.len() > LABEL_BYTES_MAX || self.label.contains('\0') {
+            return Err(StartError::Label);
+        }
+        reap_abandoned();
+        let (argument, title) = names(&own_name(), &self.label);
+        self.order.title = title;
+        let flags = SocketFlags::CLOEXEC;
+        let (own, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let endpoint = Endpoint::of(own).map_err(|_| StartError::from(Errno::NOTSOCK))?;
+        send_order(&endpoint, &self.order)?;
+        let child = self.execute(&argument, other)?;
+        // std's handle would only hold the number, and does nothing when it is dropped.
+        Ok((adopt(child)?, endpoint))
+    }
+
+    /// Lets std execute the program, by posix_spawn(3): no code of ours runs between fork and exec. Frees two descriptors
+    /// before the child's handle needs one.
+    fn execute(&self, argument: &str, socket: OwnedFd) -> Result<i32, StartError> {
+        let mut command = std::process::Command::new(OWN_PROGRAM);
+        command.arg0(argument).args(std::env::args_os().skip(1)).stdin(Stdio::from(socket));
+        if self.silent {
+            command.stdout(Stdio::null());
+        }
+        let child = command
+            .spawn()
+            .map_err(|error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))?;
+        i32::try_from(child.id()).map_err(|_| Errno::SRCH.into())
+    }
+}
+
+/// The order is in the socket before there is a child.
+fn send_order(endpoint: &Endpoint, order: &Order) -> Result<(), StartError> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let head = Head { word: 0, long: 0 };
+    endpoint.send(head, &mut order.to_packet(), &[], &[own.as_fd()], Patience::None).map_err(|failure| {
+        match failure {
+            SendFailure::DescriptorsInFlight => StartError::OutOfDescriptors,
+            SendFailure::System(error) => StartError::System(error),
+            // A fresh socket with a short packet.
+            _ => StartError::System(Errno::IO.into()),
+        }
+    })
+}
+
+/// The name of the program's file, for people to read.
+fn own_name() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // What the kernel says of a removed file.
+    name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
+}

@@ -1,0 +1,190 @@
+//! The child's side: from the start of the program to the function, instead of `main`.
+//!
+//! There is one thread, unless an earlier constructor started others. Once it is clear that there is an order for this
+//! copy of the module, nothing leads back to `main`: what fails is told to the parent, and the process ends.
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::mem::transmute;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::{fs, ptr};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
+
+use super::hello::{Refusal, refuse};
+use super::image::Image;
+use super::order::{MARK, Order, PACKET_BYTES_MAX, program_of};
+use super::{Entry, Handed, Parent};
+use crate::child::run_child;
+use crate::robust::Patience;
+use crate::socket::Endpoint;
+
+/// The exit code of a child that did not run the function; why is in its packet, as far as it could send one.
+const REFUSED_EXIT_CODE: i32 = 125;
+/// The highest of the descriptors with a fixed meaning.
+const STDERR: RawFd = 2;
+
+/// A constructor, as glibc calls it.
+type Constructor = unsafe extern "C" fn(c_int, *mut *mut c_char);
+
+/// Without a priority, so that it runs after `std`'s, which takes note of the arguments.
+#[used]
+#[cfg(target_env = "gnu")]
+#[unsafe(link_section = ".init_array")]
+static AT_START: Constructor = at_start;
+
+/// Other C libraries call constructors without arguments: there it is none, and `Command` refuses.
+#[cfg(not(target_env = "gnu"))]
+static AT_START: Constructor = at_start;
+
+/// Where this copy of the module lies. Whoever asks has the constructor linked in.
+pub(super) fn anchor() -> usize {
+    let at_start: Constructor = *std::hint::black_box(&AT_START);
+    (at_start as *const ()).addr()
+}
+
+/// Called before `main`, in every program that this module is linked into.
+unsafe extern "C" fn at_start(count: c_int, arguments: *mut *mut c_char) {
+    if count < 1 || arguments.is_null() {
+        return;
+    }
+    // SAFETY: glibc gives constructors the vector of `main`, which has `count` entries.
+    let first = unsafe { *arguments };
+    if first.is_null() {
+        return;
+    }
+    // SAFETY: an argument is a string that ends in a zero.
+    let name = unsafe { CStr::from_ptr(first) }.to_bytes();
+    if name.starts_with(MARK) {
+        take_over(first, name.len());
+    }
+}
+
+/// Comes back if this process was not started for this copy of the module.
+#[cold]
+fn take_over(argument: *mut c_char, argument_len: usize) {
+    let Some(order) = look_for_order() else {
+        return;
+    };
+    let image = Image::of_main_program();
+    if let Ok(image) = &image {
+        let own = image.offset_of(anchor());
+        // In a shared library; or of another version than the one of the same program that sent the order.
+        if own.is_none() || (order.id == *image.id() && own != Some(order.anchor)) {
+            return;
+        }
+    }
+    let title = (order.title.len() == argument_len).then_some(argument);
+    run_child(|| run(&order, image.ok().as_ref(), title), true)
+}
+
+/// Reads the order without taking it.
+fn look_for_order() -> Option<Order> {
+    let stdin = std::io::stdin();
+    if sockopt::socket_domain(&stdin) != Ok(AddressFamily::UNIX)
+        || sockopt::socket_type(&stdin) != Ok(SocketType::SEQPACKET)
+    {
+        return None;
+    }
+    let mut packet = [0; PACKET_BYTES_MAX];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let (received, _) = recv(&stdin, &mut packet[..], flags).ok()?;
+    Order::of_packet(packet.get(..received)?)
+}
+
+/// Runs what was ordered, and gives the exit code.
+fn run(order: &Order, image: Option<&Image>, title: Option<*mut c_char>) -> i32 {
+    let Ok(handed) = take_channel() else {
+        return REFUSED_EXIT_CODE;
+    };
+    let entry = match check(order, image) {
+        Ok(address) => address,
+        Err(refusal) => {
+            refuse(&handed.endpoint, refusal);
+            return REFUSED_EXIT_CODE;
+        }
+    };
+    close_what_came_along();
+    introduce(&order.title, title);
+    // SAFETY: ignoring a signal installs no handler. `std` does it before `main`.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let entry: *const () = ptr::with_exposed_provenance(entry);
+    #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
+    // SAFETY: the parent, which runs the same image, made the offset of a function of this type; there is code.
+    let entry = unsafe { transmute::<*const (), Entry>(entry) };
+    entry(handed)
+}
+
+/// The address to call, if it may be called.
+fn check(order: &Order, image: Option<&Image>) -> Result<usize, Refusal> {
+    if is_privileged() {
+        return Err(Refusal::Privileged);
+    }
+    let image = image.filter(|image| order.id == *image.id()).ok_or(Refusal::OtherImage)?;
+    image.address_of(order.entry).ok_or(Refusal::NoCode)
+}
+
+/// Whether this program has rights that whoever executed it may not have.
+pub(super) fn is_privileged() -> bool {
+    // SAFETY: a look at the vector that the kernel gave the process, under any number.
+    (unsafe { libc::getauxval(libc::AT_SECURE) }) != 0
+}
+
+/// Takes the socket out of stdin's place, which becomes /dev/null, and the order out of the socket.
+fn take_channel() -> Result<Handed, Errno> {
+    let null = open_null()?;
+    // SAFETY: 0 is open, and was made for this module, so nobody else owns it.
+    let mut stdin = unsafe { OwnedFd::from_raw_fd(0) };
+    let socket = fcntl_dupfd_cloexec(&stdin, STDERR.saturating_add(1))?;
+    dup3(&null, &mut stdin, DupFlags::empty())?;
+    let _stays_open = stdin.into_raw_fd();
+    let endpoint = Endpoint::of(socket).map_err(|_| Errno::NOTSOCK)?;
+    let mut packet = [0; PACKET_BYTES_MAX];
+    let received = endpoint.receive(&mut packet, Patience::None).map_err(|_| Errno::BADMSG)?;
+    let pidfd = received.descriptors.into_iter().next().ok_or(Errno::BADMSG)?;
+    Ok(Handed { endpoint, parent: Parent { pidfd } })
+}
+
+/// Opens /dev/null, also in the place of stdout and stderr if they are closed: what is opened later must not get there.
+fn open_null() -> Result<OwnedFd, Errno> {
+    loop {
+        let null = open("/dev/null", OFlags::RDWR, Mode::empty())?;
+        if null.as_raw_fd() > STDERR {
+            return Ok(null);
+        }
+        let _stays_open = null.into_raw_fd();
+    }
+}
+
+/// Closes the descriptors that came through the exec: those without `CLOEXEC`, but for the first three.
+fn close_what_came_along() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        tracing::debug!("inherited descriptors stay open: /proc cannot be read");
+        return;
+    };
+    let numbers: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > STDERR) {
+        // SAFETY: a number that is not -1; if it is not open, which the folder's own is not any more, the call fails.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        if fcntl_getfd(file).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
+            // SAFETY: it is open, and was opened by the program that was executed before: nothing here owns it.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    }
+}
+
+/// Shows what this process is, to `ps` and to itself.
+fn introduce(title: &str, argument: Option<*mut c_char>) {
+    if let Some(argument) = argument {
+        // SAFETY: the argument's string is as long as the title, may be written to (C standard, 5.1.2.2.1), and is not
+        // part of any Rust object.
+        unsafe { ptr::copy_nonoverlapping(title.as_ptr(), argument.cast(), title.len()) };
+    }
+    // The kernel cuts it.
+    if let Ok(name) = CString::new(program_of(title)) {
+        let named = rustix::thread::set_name(&name);
+        tracing::trace!(?named, "the process has its program's name, not that of /proc/self/exe");
+    }
+}
