@@ -1,4 +1,287 @@
-//! The server of a manager: sockets around the state machine.
+//! The server of a manager: sockets around the state machine, in one thread.
 
+mod event_loop;
 mod inbound;
 mod outbound;
+mod peer;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use interprocess::local_socket::traits::Listener as _;
+use interprocess::local_socket::{GenericFilePath, ListenerNonblockingMode, ListenerOptions, ToFsName};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use interprocess::os::unix::uds_local_socket::Listener;
+use mio::Waker;
+use mp_sys::OsError;
+use mp_sys::handoff::is_same_user;
+
+use self::event_loop::EventLoop;
+use crate::address::{Address, AddressError};
+use crate::proto::frame;
+use crate::state::{Limits, State};
+
+/// What a server's handshake begins with.
+pub(crate) const MAGIC: [u8; 8] = *b"mp-mngr1";
+/// Only the owner may connect.
+const SOCKET_MODE: libc_mode = 0o600;
+#[expect(non_camel_case_types, reason = "as the C library calls it")]
+type libc_mode = u32;
+
+/// Why a server cannot be bound to an address.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The path is no path of a socket.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A server listens there.
+    #[error("a server listens there already")]
+    Exists,
+    /// The system refused.
+    #[error(transparent)]
+    System(#[from] OsError),
+}
+
+/// How a server is set up.
+#[derive(Debug, Default)]
+pub struct ServerBuilder {
+    key: Vec<u8>,
+    limits: Limits,
+    ends: Vec<OwnedFd>,
+}
+
+impl ServerBuilder {
+    /// The key that clients must prove to have; without one, being of the same user is enough.
+    #[doc(alias = "authkey")]
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// How many bytes all values may take together.
+    #[must_use]
+    pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.memory_bytes = bytes;
+        self
+    }
+
+    /// How many clients there may be at the same time.
+    #[must_use]
+    pub fn clients_max(mut self, clients: usize) -> Self {
+        self.limits.clients = clients;
+        self
+    }
+
+    /// Ends the server once this descriptor is readable, or at its end.
+    #[expect(dead_code, reason = "the start of the server process follows")]
+    #[must_use]
+    pub(crate) fn ends_with(mut self, file: OwnedFd) -> Self {
+        self.ends.push(file);
+        self
+    }
+
+    /// Listens at a path of the file system.
+    ///
+    /// A socket that a killed server left there is replaced; only processes of the same user may connect.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(self, path: impl AsRef<Path>) -> Result<Server, BindError> {
+        let address = Address::local(path.as_ref())?;
+        let acceptor = Acceptor::bind(&address)?;
+        let epoch = mp_sys::handoff::nonce()?;
+        let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(event_loop::waker(&poll)?);
+        let terms = Terms { key: self.key, epoch };
+        let work = EventLoop::new(poll, State::new(self.limits), acceptor, terms, &self.ends)?;
+        Ok(Server { work, waker, address, _ends: self.ends })
+    }
+}
+
+/// A manager's objects, and the socket at which clients reach them.
+///
+/// [`Manager::start`](crate::Manager::start) runs one in a process of its own; this is for programs that run it
+/// themselves, in a process or a thread.
+///
+/// | property | |
+/// |---|---|
+/// | thread | one: the caller of [`serve`](Self::serve) |
+/// | who may connect | processes of the same user; with a key, those that have it |
+/// | drop | the objects end, and clients are told that the server is gone |
+///
+/// # Fork safety
+/// A forked child has copies of the server's connections: it should exec or end soon, since clients learn of the server's
+/// end when the last copy is closed.
+///
+/// # Crash
+/// The objects end with the process; every client is told.
+///
+/// # Source
+/// Python's `BaseManager.get_server().serve_forever()`.
+///
+/// # Examples
+/// ```
+/// use manager_rt::Server;
+///
+/// let folder = tempfile::tempdir()?;
+/// let server = Server::bind(folder.path().join("manager.sock"))?;
+/// let stopper = server.stopper();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| server.serve());
+///     stopper.stop();
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "get_server")]
+pub struct Server {
+    work: EventLoop,
+    waker: Arc<Waker>,
+    address: Address,
+    /// Watched, so kept open.
+    _ends: Vec<OwnedFd>,
+}
+
+impl Server {
+    /// Listens at a path of the file system, without a key and with the usual limits.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self, BindError> {
+        Self::builder().bind(path)
+    }
+
+    /// A server that is set up otherwise.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What ends it, from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { waker: Arc::clone(&self.waker) }
+    }
+
+    /// Serves until somebody ends it.
+    ///
+    /// # Errors
+    /// If the system cannot tell of events any more.
+    #[doc(alias = "serve_forever")]
+    pub fn serve(mut self) -> Result<(), OsError> {
+        self.work.run()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Ends a server.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    waker: Arc<Waker>,
+}
+
+impl Stopper {
+    /// Ends it, after what it does at the moment.
+    pub fn stop(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "the server cannot be told to end");
+        }
+    }
+}
+
+/// What a server and its clients agree on.
+#[derive(Debug)]
+struct Terms {
+    key: Vec<u8>,
+    epoch: u128,
+}
+
+impl Terms {
+    fn lent(&self) -> mp_sys::handshake::Terms<'_> {
+        mp_sys::handshake::Terms {
+            magic: MAGIC,
+            key: &self.key,
+            sends: frame::VERSION,
+            receives: frame::VERSION,
+        }
+    }
+}
+
+/// The socket that connections come from.
+#[derive(Debug)]
+struct Acceptor {
+    listener: Listener,
+}
+
+impl Acceptor {
+    fn bind(address: &Address) -> Result<Self, BindError> {
+        match Self::try_bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                if !is_abandoned(address) {
+                    return Err(BindError::Exists);
+                }
+                std::fs::remove_file(address.path())?;
+                Ok(Self::try_bind(address)?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn try_bind(address: &Address) -> io::Result<Self> {
+        let name = address.path().to_fs_name::<GenericFilePath>()?;
+        let options = ListenerOptions::new().name(name).mode(SOCKET_MODE);
+        let listener = options.nonblocking(ListenerNonblockingMode::Both).create_sync_as()?;
+        Ok(Self { listener })
+    }
+
+    fn number(&self) -> RawFd {
+        self.listener.as_fd().as_raw_fd()
+    }
+
+    /// The next connection, of a process of the same user; `None` if there is none now.
+    fn accept(&self) -> io::Result<Option<OwnedFd>> {
+        loop {
+            match self.listener.accept() {
+                Ok(stream) if is_same_user(stream.as_fd()) => return Ok(Some(stream.into())),
+                Ok(_) => tracing::debug!("a process of another user tried to connect"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether a socket in the file system is one that nobody listens at.
+fn is_abandoned(address: &Address) -> bool {
+    use interprocess::local_socket::ConnectOptions;
+
+    let Ok(name) = address.path().to_fs_name::<GenericFilePath>() else { return false };
+    let attempt = ConnectOptions::new().name(name).connect_sync();
+    matches!(attempt, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
+impl From<io::Error> for BindError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

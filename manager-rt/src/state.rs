@@ -156,6 +156,12 @@ impl State {
         self.settle(effects);
     }
 
+    /// A client asked for something that is no operation.
+    pub fn refuse(&mut self, caller: Caller<'_>, fault: Fault, effects: &mut Effects) {
+        self.core.answer(caller.client, caller.call, Err(fault));
+        self.settle(effects);
+    }
+
     /// A client tells something without waiting for an answer.
     pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) {
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });

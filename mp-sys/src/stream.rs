@@ -116,13 +116,22 @@ pub struct Ready {
 /// | property | |
 /// |---|---|
 /// | shared between threads | yes; whoever writes or reads more than one call's worth needs a lock of its own |
-/// | in a forked child | closed; every use is refused |
+/// | in a forked child | closed, and every use is refused, unless it was taken by [`Stream::inherited`] |
 /// | drop | ends the stream for both sides; what was sent can still be read |
 #[derive(Debug)]
 pub struct Stream {
-    file: ClosedOnFork,
+    file: Owner,
     /// The peer died with bytes of ours unread: the kernel has said so.
     was_reset: AtomicBool,
+}
+
+/// Who has the descriptor.
+#[derive(Debug)]
+enum Owner {
+    /// This process alone.
+    ClosedOnFork(ClosedOnFork),
+    /// Forked children too.
+    Inherited(OwnedFd),
 }
 
 impl Stream {
@@ -134,16 +143,29 @@ impl Stream {
     pub fn of(file: OwnedFd, before: BeforeOpening) -> Result<Self, NotTaken> {
         let file = ClosedOnFork::of(file, before)?;
         set_up(file.file().map_err(|_| NotTaken::Forked)?)?;
-        Ok(Self { file, was_reset: AtomicBool::new(false) })
+        Ok(Self { file: Owner::ClosedOnFork(file), was_reset: AtomicBool::new(false) })
+    }
+
+    /// Takes a local stream that forked children inherit: for a server, whose streams are more than a process can have
+    /// closed on fork, and which has no children.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of), but never [`NotTaken::Forked`].
+    pub fn inherited(file: OwnedFd) -> Result<Self, OsError> {
+        set_up(file.as_fd())?;
+        Ok(Self { file: Owner::Inherited(file), was_reset: AtomicBool::new(false) })
     }
 
     /// The descriptor, for a call that ends before the process is forked again.
     ///
     /// # Errors
-    /// [`OtherProcess`] in a forked child.
+    /// [`OtherProcess`] in a forked child, if it is closed there.
     #[inline]
     pub fn file(&self) -> Result<BorrowedFd<'_>, OtherProcess> {
-        self.file.file()
+        match &self.file {
+            Owner::ClosedOnFork(file) => file.file(),
+            Owner::Inherited(file) => Ok(file.as_fd()),
+        }
     }
 
     /// Reads what is there, at most as much as `into` has room for; 0 is the end.

@@ -32,6 +32,8 @@ pub(crate) struct Outbound {
     written: u64,
     /// Where each answer ends that was not written whole.
     ends: VecDeque<u64>,
+    /// Where the newest answer ends that was written whole.
+    newest_end: u64,
     /// Answers so far.
     answers: u64,
 }
@@ -49,6 +51,11 @@ impl Outbound {
     /// The number of the first answer that was not written whole.
     pub(crate) fn first_unwritten(&self) -> u64 {
         self.answers.saturating_sub(u64::try_from(self.ends.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether the last byte that was written is the last one of an answer.
+    pub(crate) const fn is_between_answers(&self) -> bool {
+        self.written == self.newest_end
     }
 
     /// Adds bytes that are no answer.
@@ -137,7 +144,10 @@ impl Outbound {
 
     fn advance(&mut self, len: usize) {
         self.written = self.written.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-        while self.ends.front().is_some_and(|end| *end <= self.written) {
+        while let Some(end) = self.ends.front().copied()
+            && end <= self.written
+        {
+            self.newest_end = end;
             self.ends.pop_front();
         }
         let mut written = self.written_of_first.saturating_add(len);
@@ -155,14 +165,6 @@ impl Outbound {
             } else {
                 self.tail = Vec::new();
             }
-        }
-    }
-
-    /// Gives memory back that an idle connection does not need.
-    pub(crate) fn shrink(&mut self) {
-        if self.is_empty() {
-            self.tail = Vec::new();
-            self.ends = VecDeque::new();
         }
     }
 }
@@ -273,6 +275,7 @@ mod tests {
             let mut room = Some(room);
             out.flush::<()>(|_| Ok(room.take())).unwrap();
             assert_eq!(out.first_unwritten(), first_unwritten);
+            assert_eq!(out.is_between_answers(), out.written % u64::try_from(one).unwrap() == 0);
         }
     }
 }

@@ -15,6 +15,14 @@ pub struct ClientId {
     serial: u64,
 }
 
+impl ClientId {
+    /// A small number, which a later connection may have again.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.slot
+    }
+}
+
 /// Items that left a queue with an answer, until the client has read it.
 #[derive(Debug)]
 pub(super) struct Delivery {

@@ -1,0 +1,343 @@
+//! The one thread of a server: waits, reads, lets the state machine work, writes.
+//!
+//! A round: wait until something happens (see [`EventLoop::wait`]); read at most [`TURN_BYTES`] of each connection that has
+//! something, so that one that sends much does not hold up the others; let time pass in the state machine; write what was
+//! answered, all answers to a connection at once. A client that does not read gets no further turn once [`UNSENT_BYTES_MAX`]
+//! are waiting for it; its answers wait in memory and nobody waits for it.
+
+mod turn;
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use mp_sys::OsError;
+use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::deadline::now_nanos;
+use mp_sys::handshake::Listening;
+use slab::Slab;
+
+use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES, UNSENT_BYTES_MAX};
+use crate::server::peer::Peer;
+use crate::server::{Acceptor, Terms};
+use crate::state::{Effects, State};
+
+/// What is told apart by the event loop besides the connections.
+pub(super) const WAKER: Token = Token(0);
+const LISTENER: Token = Token(1);
+/// A descriptor whose being readable ends the server.
+const END: Token = Token(2);
+const FIRST_PEER: usize = 3;
+/// Events that are taken from the system at once.
+const EVENTS_MAX: usize = 1_024;
+/// When connections could not be accepted for want of descriptors, it is tried again after this time.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// The loop, with all that it has.
+pub(super) struct EventLoop {
+    poll: Poll,
+    state: State,
+    acceptor: Acceptor,
+    terms: Terms,
+    peers: Slab<Peer>,
+    /// The slot of each client's connection, by the client's own slot.
+    slots: Vec<usize>,
+    /// Connections that have to prove themselves, oldest first, with their file numbers.
+    proving: VecDeque<(u64, usize)>,
+    /// Connections that may have more to be read.
+    ready: VecDeque<usize>,
+    /// Connections that have something to be written.
+    dirty: Vec<usize>,
+    effects: Effects,
+    buffer: Vec<u8>,
+    budget: Budget,
+    /// Where the newest call came from, plus one; 0 for unknown.
+    peer_cpu: u8,
+    /// When connections are accepted again that could not be.
+    accept_at: Option<u64>,
+    is_ending: bool,
+}
+
+impl EventLoop {
+    /// Sets everything up.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub(super) fn new(
+        poll: Poll,
+        state: State,
+        acceptor: Acceptor,
+        terms: Terms,
+        ends: &[OwnedFd],
+    ) -> Result<Self, OsError> {
+        let registry = poll.registry();
+        registry.register(&mut SourceFd(&acceptor.number()), LISTENER, Interest::READABLE)?;
+        for end in ends {
+            registry.register(&mut SourceFd(&end.as_raw_fd()), END, Interest::READABLE)?;
+        }
+        Ok(Self {
+            poll,
+            state,
+            acceptor,
+            terms,
+            peers: Slab::new(),
+            slots: Vec::new(),
+            proving: VecDeque::new(),
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            effects: Effects::default(),
+            buffer: vec![0; TURN_BYTES],
+            budget: Budget::new(),
+            peer_cpu: 0,
+            accept_at: None,
+            is_ending: false,
+        })
+    }
+
+    /// Works until somebody ends it.
+    ///
+    /// # Errors
+    /// If the system cannot tell of events any more.
+    pub(super) fn run(&mut self) -> Result<(), OsError> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.is_ending && !self.state.has_ended() {
+            self.wait(&mut events)?;
+            let now = now_nanos();
+            for event in &events {
+                match event.token() {
+                    WAKER | END => self.is_ending = true,
+                    LISTENER => self.accept(now),
+                    Token(token) => {
+                        let slot = token.saturating_sub(FIRST_PEER);
+                        if event.is_writable() {
+                            self.room(slot);
+                        }
+                        if event.is_read_closed() || event.is_error() {
+                            self.hang_up(slot);
+                        } else if event.is_readable() {
+                            self.make_ready(slot);
+                        }
+                    }
+                }
+            }
+            for _ in 0..self.ready.len() {
+                let Some(slot) = self.ready.pop_front() else { break };
+                self.turn(slot, now);
+            }
+            self.pass(now);
+            self.flush();
+        }
+        Ok(())
+    }
+
+    /// Waits for events: not at all while there is work, spinning while that pays, else in the kernel.
+    fn wait(&mut self, events: &mut Events) -> Result<(), OsError> {
+        if !self.ready.is_empty() || self.state.tidy() {
+            return poll_for(&mut self.poll, events, Some(Duration::ZERO));
+        }
+        let next = [self.state.next_deadline(), self.proving.front().map(|(at, _)| *at), self.accept_at];
+        let next = next.into_iter().flatten().min();
+        if self.peer_cpu != 0 {
+            let (poll, peer_cpu) = (&mut self.poll, self.peer_cpu);
+            let mut failed = None;
+            let look = || {
+                failed = poll_for(poll, events, Some(Duration::ZERO)).err();
+                failed.is_some() || !events.is_empty()
+            };
+            if self.budget.spin(look, || u32::from(peer_cpu).checked_sub(1)) {
+                return failed.map_or(Ok(()), Err);
+            }
+        }
+        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now_nanos())));
+        poll_for(&mut self.poll, events, timeout)
+    }
+
+    fn make_ready(&mut self, slot: usize) {
+        if let Some(peer) = self.peers.get_mut(slot)
+            && !peer.is_ready
+        {
+            peer.is_ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn hang_up(&mut self, slot: usize) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.has_hung_up = true;
+            self.make_ready(slot);
+        }
+    }
+
+    fn make_dirty(&mut self, slot: usize) {
+        if let Some(peer) = self.peers.get_mut(slot)
+            && !peer.is_dirty
+        {
+            peer.is_dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Takes everybody who wants to connect.
+    fn accept(&mut self, now: u64) {
+        self.accept_at = None;
+        loop {
+            match self.acceptor.accept() {
+                Ok(Some(file)) => {
+                    if let Err(error) = self.begin(file, now) {
+                        tracing::warn!(%error, "a connection could not be taken");
+                    }
+                }
+                Ok(None) => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connections cannot be accepted now");
+                    let again = u64::try_from(ACCEPT_AGAIN.as_nanos()).unwrap_or(u64::MAX);
+                    self.accept_at = Some(now.saturating_add(again));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, file: OwnedFd, now: u64) -> Result<(), OsError> {
+        if self.proving.len() >= HANDSHAKES_MAX
+            && let Some((_, slot)) = self.proving.pop_front()
+        {
+            self.close(slot, false);
+        }
+        let nonce = mp_sys::handoff::nonce()?;
+        let time = u64::try_from(HANDSHAKE_TIME_MAX.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = now.saturating_add(time);
+        let peer = Peer::new(file, Listening::new(nonce))?;
+        let number = peer.number();
+        let slot = self.peers.insert(peer);
+        if let Err(error) = self.register(number, slot, false, true) {
+            self.peers.remove(slot);
+            return Err(error);
+        }
+        self.proving.push_back((deadline, slot));
+        // It may have said hello already.
+        self.make_ready(slot);
+        Ok(())
+    }
+
+    fn register(&self, number: RawFd, slot: usize, awaits_room: bool, is_new: bool) -> Result<(), OsError> {
+        let token = Token(slot.saturating_add(FIRST_PEER));
+        let interest = if awaits_room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let mut source = SourceFd(&number);
+        let registry = self.poll.registry();
+        match is_new {
+            true => registry.register(&mut source, token, interest)?,
+            false => registry.reregister(&mut source, token, interest)?,
+        }
+        Ok(())
+    }
+
+    /// Hands answers to the connections that they are for.
+    fn distribute(&mut self) {
+        if self.effects.answers.is_empty() {
+            return;
+        }
+        let cpu = own_cpu();
+        let mut answers = std::mem::take(&mut self.effects.answers);
+        for answered in answers.drain(..) {
+            let Some(slot) = self.slots.get(answered.client.slot()).copied() else { continue };
+            let Some(peer) = self.peers.get_mut(slot) else { continue };
+            if peer.client() == Some(answered.client) {
+                peer.outbound.answer(answered.call, &answered.answer, cpu);
+                self.make_dirty(slot);
+            }
+        }
+        self.effects.answers = answers;
+    }
+
+    /// Time passes.
+    fn pass(&mut self, now: u64) {
+        if self.state.next_deadline().is_some_and(|at| at <= now) {
+            self.state.advance(now, &mut self.effects);
+            self.distribute();
+        }
+        while let Some((at, slot)) = self.proving.front().copied()
+            && at <= now
+        {
+            self.proving.pop_front();
+            tracing::debug!("a peer did not prove itself in time");
+            self.close(slot, false);
+        }
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept(now);
+        }
+    }
+
+    /// Writes what was answered.
+    fn flush(&mut self) {
+        while let Some(slot) = self.dirty.pop() {
+            if let Some(peer) = self.peers.get_mut(slot) {
+                peer.is_dirty = false;
+                self.write(slot);
+            }
+        }
+    }
+
+    /// The socket of a connection has room again.
+    fn room(&mut self, slot: usize) {
+        self.write(slot);
+    }
+
+    fn write(&mut self, slot: usize) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let done = peer.flush();
+        let number = peer.number();
+        if peer.awaits_room == done {
+            peer.awaits_room = !done;
+            if let Err(error) = self.register(number, slot, !done, false) {
+                tracing::error!(%error, "a connection cannot be watched any more");
+                self.close(slot, false);
+                return;
+            }
+        }
+        if let Some(peer) = self.peers.get(slot)
+            && peer.is_paused
+            && peer.outbound.len() <= UNSENT_BYTES_MAX
+        {
+            self.make_ready(slot);
+        }
+    }
+
+    /// A connection ends.
+    fn close(&mut self, slot: usize, was_reset: bool) {
+        let Some(peer) = self.peers.try_remove(slot) else { return };
+        let number = peer.number();
+        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&number)) {
+            tracing::debug!(%error, "a connection was not watched");
+        }
+        self.proving.retain(|(_, proving)| *proving != slot);
+        if let Some(client) = peer.client() {
+            self.state.disconnect(client, peer.first_unread(was_reset), &mut self.effects);
+            self.distribute();
+        }
+        if self.accept_at.is_some() {
+            self.accept_at = Some(0);
+        }
+    }
+}
+
+/// The CPU that the server runs on, as a head has it.
+fn own_cpu() -> u8 {
+    u8::try_from(current_cpu().saturating_add(1)).unwrap_or(0)
+}
+
+fn poll_for(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> Result<(), OsError> {
+    match poll.poll(events, timeout) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Ends a server from another thread.
+pub(super) fn waker(poll: &Poll) -> io::Result<Waker> {
+    Waker::new(poll.registry(), WAKER)
+}

@@ -1,0 +1,223 @@
+//! One turn of a connection: what it has sent is read, understood and done.
+
+use bytes::Bytes;
+use mp_sys::handshake::Next;
+
+use super::{EventLoop, own_cpu};
+use crate::limits::UNSENT_BYTES_MAX;
+use crate::proto::frame::{Call, FrameKind, Head, Step};
+use crate::proto::{Fault, Raw};
+use crate::server::inbound::{Frame, Garbage, Inbound};
+use crate::server::peer::{Phase, Read};
+use crate::state::{Caller, ClientId};
+
+const EPOCH_BYTES: u32 = 16;
+
+/// How a connection's turn ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    /// All that was there was read.
+    Over,
+    /// There may be more.
+    More,
+    /// The client is gone.
+    Gone {
+        /// It did not read all.
+        was_reset: bool,
+    },
+    /// What comes cannot be understood.
+    Garbage(Garbage),
+}
+
+impl EventLoop {
+    /// Reads what one connection has sent, as much as belongs to one turn.
+    pub(super) fn turn(&mut self, slot: usize, now: u64) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.read_turn(slot, now, &mut buffer);
+        self.buffer = buffer;
+        match outcome {
+            Turn::Over => {}
+            Turn::More => self.make_ready(slot),
+            Turn::Gone { was_reset } => self.close(slot, was_reset),
+            Turn::Garbage(garbage) => {
+                tracing::warn!(?garbage, "a client does not speak the protocol: its connection is closed");
+                self.close(slot, false);
+            }
+        }
+    }
+
+    fn read_turn(&mut self, slot: usize, now: u64, buffer: &mut [u8]) -> Turn {
+        let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
+        peer.is_ready = false;
+        if peer.outbound.len() > UNSENT_BYTES_MAX {
+            peer.is_paused = true;
+            return Turn::Over;
+        }
+        let rest = peer.inbound.restore(buffer);
+        let was_paused = std::mem::take(&mut peer.is_paused);
+        let place = buffer.get_mut(rest..).unwrap_or_default();
+        let read = peer.read(place);
+        let (len, then) = match read {
+            Read::Bytes(len) if len == place.len() || peer.has_hung_up => (len, Turn::More),
+            // Less than there was room for: nothing is left, and an event tells of what comes.
+            Read::Bytes(len) => (len, Turn::Over),
+            Read::Nothing => (0, Turn::Over),
+            Read::End => (0, Turn::Gone { was_reset: false }),
+            Read::Reset => (0, Turn::Gone { was_reset: true }),
+        };
+        if len == 0 && !was_paused {
+            peer.inbound.keep(buffer.get(..rest).unwrap_or_default());
+            return then;
+        }
+        let bytes = buffer.get(..rest.saturating_add(len)).unwrap_or_default();
+        match self.hear(slot, now, bytes, buffer.len()) {
+            Ok(()) => then,
+            Err(turn) => turn,
+        }
+    }
+
+    /// Bytes of a connection.
+    fn hear(&mut self, slot: usize, now: u64, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
+        let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
+        match &mut peer.phase {
+            Phase::Proving(side) => {
+                let next = side.hear(self.terms.lent(), bytes);
+                self.prove(slot, next)
+            }
+            Phase::Live(client) => {
+                let client = *client;
+                self.hear_frames(slot, client, now, bytes, buffer_len)
+            }
+        }
+    }
+
+    fn prove(&mut self, slot: usize, next: Next) -> Result<(), Turn> {
+        let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
+        match next {
+            Next::Wait => return Ok(()),
+            Next::Say(bytes) => peer.outbound.say(&bytes),
+            Next::Refuse(bytes, refusal) => {
+                tracing::debug!(?refusal, "a peer is refused");
+                peer.outbound.say(&bytes);
+                peer.flush();
+                return Err(Turn::Gone { was_reset: false });
+            }
+            Next::Agree(bytes) => {
+                peer.outbound.say(&bytes);
+                let welcome = self.welcome(slot);
+                if let Some(peer) = self.peers.get_mut(slot) {
+                    peer.outbound.say(&welcome);
+                }
+            }
+        }
+        self.make_dirty(slot);
+        Ok(())
+    }
+
+    /// A connection has proved itself: what it is told.
+    fn welcome(&mut self, slot: usize) -> Vec<u8> {
+        let cpu = own_cpu();
+        self.proving.retain(|(_, proving)| *proving != slot);
+        match self.state.connect() {
+            Ok(client) => {
+                let index = client.slot();
+                if self.slots.len() <= index {
+                    self.slots.resize(index.saturating_add(1), usize::MAX);
+                }
+                if let Some(place) = self.slots.get_mut(index) {
+                    *place = slot;
+                }
+                if let Some(peer) = self.peers.get_mut(slot) {
+                    peer.phase = Phase::Live(client);
+                }
+                let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu, call: 0, read: 0 };
+                [&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat()
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "a client is refused");
+                let body = postcard::to_allocvec(&fault).unwrap_or_default();
+                let body_len = u32::try_from(body.len()).unwrap_or(0);
+                let head = Head { body_len, kind: FrameKind::Fault, cpu, call: 0, read: 0 };
+                [&head.to_bytes()[..], &body].concat()
+            }
+        }
+    }
+
+    fn hear_frames(
+        &mut self,
+        slot: usize,
+        client: ClientId,
+        now: u64,
+        bytes: &[u8],
+        buffer_len: usize,
+    ) -> Result<(), Turn> {
+        let mut inbound = match self.peers.get_mut(slot) {
+            Some(peer) => std::mem::take(&mut peer.inbound),
+            None => return Ok(()),
+        };
+        let outcome = self.hear_all(&mut inbound, client, now, bytes, buffer_len);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.inbound = inbound;
+            peer.is_paused |= outcome == Ok(true);
+        }
+        outcome.map(|_| ()).map_err(Turn::Garbage)
+    }
+
+    /// `true` if frames were left because too many answers wait.
+    fn hear_all(
+        &mut self,
+        inbound: &mut Inbound,
+        client: ClientId,
+        now: u64,
+        bytes: &[u8],
+        buffer_len: usize,
+    ) -> Result<bool, Garbage> {
+        let mut bytes = bytes;
+        let no_frame = Bytes::new();
+        while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
+            match frame {
+                Frame::Short(head, body) => self.run_frame(client, now, head, body, &no_frame),
+                Frame::Long(head, body) => self.run_frame(client, now, head, &body, &body),
+            }
+            self.distribute();
+            let slot = self.slots.get(client.slot()).copied();
+            let unsent = slot.and_then(|slot| self.peers.get(slot)).map_or(0, |peer| peer.outbound.len());
+            if unsent > UNSENT_BYTES_MAX {
+                inbound.keep(bytes);
+                return Ok(true);
+            }
+        }
+        inbound.keep(bytes);
+        Ok(false)
+    }
+
+    /// One frame of a client.
+    fn run_frame(&mut self, client: ClientId, now: u64, head: Head, body: &[u8], frame: &Bytes) {
+        self.peer_cpu = head.cpu;
+        self.state.acknowledge(client, head.read);
+        let caller = Caller { client, call: head.call, now, frame };
+        match head.kind {
+            FrameKind::Call => match whole::<Call<Raw<'_>>>(body) {
+                Some(call) => self.state.apply(caller, call, &mut self.effects),
+                None => self.state.refuse(caller, Fault::Malformed, &mut self.effects),
+            },
+            FrameKind::Transaction => match whole::<Vec<Step<Raw<'_>>>>(body) {
+                Some(steps) => self.state.transaction(caller, steps, &mut self.effects),
+                None => self.state.refuse(caller, Fault::Malformed, &mut self.effects),
+            },
+            FrameKind::Notice => match whole::<Call<Raw<'_>>>(body) {
+                Some(call) => self.state.notice(caller, call, &mut self.effects),
+                None => tracing::debug!("a notice is malformed"),
+            },
+            FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault => {
+                self.state.refuse(caller, Fault::Malformed, &mut self.effects);
+            }
+        }
+    }
+}
+
+/// A body that is what it should be, to its last byte.
+fn whole<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(value)
+}

@@ -1,0 +1,309 @@
+//! The server under peers of every kind: well-behaved, hostile, slow and dead.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mp_sys::handshake::{Connecting, Next};
+
+use super::*;
+use crate::limits::UNSENT_BYTES_MAX;
+use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
+use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp};
+
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PRINT: u64 = 1;
+
+/// A server in a thread of the test.
+struct Running {
+    path: PathBuf,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    fn start(builder: ServerBuilder) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manager.sock");
+        let server = builder.bind(&path).unwrap();
+        let stopper = server.stopper();
+        let thread = std::thread::Builder::new().spawn(move || server.serve().unwrap()).unwrap();
+        Self { path, stopper, thread: Some(thread), _folder: folder }
+    }
+
+    fn stream(&self) -> UnixStream {
+        let stream = UnixStream::connect(&self.path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn client(&self) -> Client {
+        self.client_with(b"").unwrap()
+    }
+
+    fn client_with(&self, key: &[u8]) -> Option<Client> {
+        let mut stream = self.stream();
+        let terms =
+            mp_sys::handshake::Terms { magic: MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
+        let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());
+        stream.write_all(&hello).unwrap();
+        let mut byte = [0];
+        loop {
+            if stream.read(&mut byte).unwrap() == 0 {
+                return None;
+            }
+            match side.hear(terms, &byte) {
+                Next::Wait => {}
+                Next::Say(bytes) => stream.write_all(&bytes).unwrap(),
+                Next::Agree(_) => break,
+                Next::Refuse(..) => return None,
+            }
+        }
+        let mut client = Client { stream, calls: 0, read: 0 };
+        let (head, epoch) = client.frame();
+        assert_eq!((head.kind, epoch.len()), (FrameKind::Welcome, 16));
+        Some(client)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+/// A client that reads and writes frames itself.
+struct Client {
+    stream: UnixStream,
+    calls: u64,
+    read: u64,
+}
+
+impl Client {
+    fn bytes_of(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> Vec<u8> {
+        self.calls += 1;
+        let body = postcard::to_allocvec(&Call { object, thread: 1, wait, op }).unwrap();
+        let body_len = u32::try_from(body.len()).unwrap();
+        let head = Head { body_len, kind: FrameKind::Call, cpu: 0, call: self.calls, read: self.read };
+        [&head.to_bytes()[..], &body].concat()
+    }
+
+    fn send(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) {
+        let bytes = self.bytes_of(object, wait, op);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn frame(&mut self) -> (Head, Vec<u8>) {
+        let mut head = [0; HEAD_BYTES];
+        self.stream.read_exact(&mut head).unwrap();
+        let head = Head::of(&head).unwrap();
+        let mut body = vec![0; usize::try_from(head.body_len).unwrap()];
+        self.stream.read_exact(&mut body).unwrap();
+        (head, body)
+    }
+
+    fn answer(&mut self) -> (u64, Answer<Payload>) {
+        let (head, body) = self.frame();
+        self.read += 1;
+        let answer = match head.kind {
+            FrameKind::Reply => Ok(postcard::from_bytes(&body).unwrap()),
+            FrameKind::Fault => Err(postcard::from_bytes(&body).unwrap()),
+            other => panic!("{other:?}"),
+        };
+        (head.call, answer)
+    }
+
+    #[expect(clippy::panic_in_result_fn, reason = "the error is one of the manager's answers")]
+    fn ask(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {
+        self.send(object, Wait::No, op);
+        let (call, answer) = self.answer();
+        assert_eq!(call, self.calls);
+        answer
+    }
+
+    fn manager(&mut self, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
+        self.ask(ObjectId::MANAGER, Op::Manager(op))
+    }
+
+    fn open(&mut self, name: &str, spec: Spec<Raw<'_>>) -> ObjectId {
+        match self.manager(ManagerOp::Open { name: name.to_owned(), spec, print: PRINT }) {
+            Ok(Reply::Object { id, .. }) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ping(&mut self) {
+        assert_eq!(self.manager(ManagerOp::Ping), Ok(Reply::Done));
+    }
+
+    /// Waits until the server has closed the connection.
+    fn expect_end(mut self) {
+        let ended = self.stream.read_to_end(&mut Vec::new());
+        // A reset is an end as well: what was sent last was not read.
+        assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    }
+}
+
+const GET: Op<Raw<'static>> = Op::Value(ValueOp::Get);
+
+#[test]
+fn operations_alone_and_in_one_write() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    let value = client.open("v", Spec::Value(Raw::plain(b"0")));
+    let mut bytes = Vec::new();
+    for number in 0..100_u8 {
+        bytes.extend(client.bytes_of(value, Wait::No, Op::Value(ValueOp::Set(Raw::plain(&[number])))));
+    }
+    client.stream.write_all(&bytes).unwrap();
+    let first = client.calls - 99;
+    for call in first..first + 100 {
+        assert_eq!(client.answer().0, call, "answers come in the order of the calls");
+    }
+    assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&[99])))));
+}
+
+#[test]
+fn a_long_value_goes_there_and_back() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    let long = vec![7; 3 << 20];
+    let value = client.open("v", Spec::Value(Raw::plain(b"")));
+    client.ask(value, Op::Value(ValueOp::Set(Raw::plain(&long)))).unwrap();
+    assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&long)))));
+}
+
+#[test]
+fn who_has_not_the_key_is_refused() {
+    let server = Running::start(Server::builder().key("right"));
+    assert!(server.client_with(b"wrong").is_none());
+    assert!(server.client_with(b"").is_none());
+    server.client_with(b"right").unwrap().ping();
+}
+
+#[test]
+fn garbage_ends_its_own_connection_only() {
+    let server = Running::start(Server::builder());
+    let mut bystander = server.client();
+    let heads = [
+        vec![0xff; 100],
+        Head { body_len: u32::MAX, kind: FrameKind::Call, cpu: 0, call: 1, read: 0 }.to_bytes().to_vec(),
+    ];
+    for garbage in heads {
+        let mut client = server.client();
+        client.stream.write_all(&garbage).unwrap();
+        client.expect_end();
+        bystander.ping();
+    }
+    let mut stranger = server.stream();
+    stranger.write_all(&[b'G'; 64]).unwrap();
+    let mut answer = Vec::new();
+    stranger.read_to_end(&mut answer).unwrap();
+    bystander.ping();
+}
+
+#[test]
+fn a_frame_that_is_no_operation_is_told() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    for (kind, body) in [
+        (FrameKind::Call, &b""[..]),
+        (FrameKind::Call, b"\xff\xff\xff\xff"),
+        (FrameKind::Transaction, b"\xff\xff\xff\xff\x0f"),
+        (FrameKind::Reply, b""),
+    ] {
+        let head = Head { body_len: u32::try_from(body.len()).unwrap(), kind, cpu: 0, call: 5, read: 0 };
+        client.stream.write_all(&[&head.to_bytes()[..], body].concat()).unwrap();
+        assert_eq!(client.answer(), (5, Err(Fault::Malformed)));
+    }
+    let longer =
+        [client.bytes_of(ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Ping)), vec![0]].concat();
+    let len = u32::try_from(longer.len() - HEAD_BYTES).unwrap();
+    let longer = [&len.to_le_bytes()[..], &longer[4..]].concat();
+    client.stream.write_all(&longer).unwrap();
+    assert_eq!(client.answer().1, Err(Fault::Malformed), "a body is what it means, to the last byte");
+    client.ping();
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_nobody_up() {
+    let server = Running::start(Server::builder());
+    let mut bystander = server.client();
+    let mut lazy = server.client();
+    let long = vec![1; UNSENT_BYTES_MAX / 4];
+    let value = lazy.open("v", Spec::Value(Raw::plain(&long)));
+    let asked = 200;
+    let bytes: Vec<u8> = (0..asked).flat_map(|_| lazy.bytes_of(value, Wait::No, GET)).collect();
+    lazy.stream.write_all(&bytes).unwrap();
+    for _ in 0..20 {
+        bystander.ping();
+    }
+    for _ in 0..asked {
+        assert_eq!(lazy.answer().1, Ok(Reply::Value(Payload::copy(Raw::plain(&long)))));
+    }
+    lazy.ping();
+}
+
+#[test]
+fn what_a_client_held_passes_on_when_it_is_gone() {
+    let server = Running::start(Server::builder());
+    let (mut holder, mut waiter) = (server.client(), server.client());
+    let lock = holder.open("l", Spec::Lock);
+    let acquire = || Op::Lock(LockOp::Acquire { lease: 0 });
+    holder.ask(lock, acquire()).unwrap();
+    waiter.send(lock, Wait::Forever, acquire());
+    drop(holder);
+    let granted = Reply::Granted { token: 2, owner_died: true, timed_out: false };
+    assert_eq!(waiter.answer().1, Ok(granted));
+}
+
+#[test]
+fn silent_peers_keep_nobody_out() {
+    let server = Running::start(Server::builder());
+    let silent: Vec<_> = (0..200).map(|_| server.stream()).collect();
+    server.client().ping();
+    drop(silent);
+    server.client().ping();
+}
+
+#[test]
+fn clients_at_the_limit_and_one_above() {
+    let server = Running::start(Server::builder().clients_max(2));
+    let (mut one, other) = (server.client(), server.client());
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client()));
+    assert!(refused.is_err(), "instead of a welcome there is a fault");
+    one.ping();
+    drop(other);
+    // The server learns of the end at its next look.
+    mp_sys::testing::eventually("there is room again", || {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client())).is_ok()
+    });
+}
+
+#[test]
+fn a_socket_that_a_killed_server_left_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let server = Server::bind(&path).unwrap();
+    assert!(matches!(Server::bind(&path), Err(BindError::Exists)));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    drop(server);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_client_ends_the_server() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
+    client.expect_end();
+}
