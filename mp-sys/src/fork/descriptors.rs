@@ -129,7 +129,11 @@ impl ClosedOnFork {
         let enter = |place: &&AtomicI32| {
             place.compare_exchange(FREE, number, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         };
-        let place = NUMBERS.iter().find(enter).ok_or(NotTaken::TooMany)?;
+        let Some(place) = NUMBERS.iter().find(enter) else {
+            // A fork may have copied it: a close alone would not end the connection.
+            let _ended = shutdown(&file, Shutdown::Both);
+            return Err(NotTaken::TooMany);
+        };
         let taken = Self { file: ManuallyDrop::new(file), place, epoch: before.epoch };
         // Its drop ends the connection, of which a child may have a copy.
         if before.holds() { Ok(taken) } else { Err(NotTaken::Forked) }
