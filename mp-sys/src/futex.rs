@@ -23,7 +23,7 @@ use crate::deadline::Deadline;
 pub const SLICE: Duration = Duration::from_millis(40);
 
 /// Waits of this process that ended with a slice although what they waited for had happened: each is a wake-up that was
-/// lost, or one that came at the very moment at which the slice ended.
+/// lost, or one that came at the very moment at which the slice ended: its giver was stopped between the change and the call.
 static LATE_WAITS: AtomicU64 = AtomicU64::new(0);
 
 /// How many waits of this process ended by a slice although what they waited for had happened. Slices hide bugs; a run in

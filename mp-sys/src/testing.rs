@@ -111,6 +111,19 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Late waits that a process may have by chance: whoever was to wake it was stopped between its change and the wake-up, on
+/// a machine with more to do than CPUs, and the slice ended just then.
+const LATE_BY_CHANCE: u64 = 3;
+
+/// Checks that the waits of this process ended because somebody woke it, and not because a slice ended.
+///
+/// # Panics
+/// If more waits were late than can be by chance; a protocol that loses wake-ups has many.
+pub fn assert_woken() {
+    let late = crate::futex::late_waits();
+    assert!(late <= LATE_BY_CHANCE, "{late} waits ended by their slice though the condition held");
+}
+
 /// A small generator of moments and choices. `MP_SEED` repeats a run.
 #[derive(Debug)]
 pub struct Random(u64);

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use kernel_ipc::{GetError, PutError, Queue};
 use mp_sys::child::ChildProcess;
-use mp_sys::futex::late_waits;
-use mp_sys::testing::{PATIENCE, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, assert_woken, kill, spawn, succeeded, tests};
 use rustix::process::Signal;
 
 tests! {
@@ -42,7 +41,7 @@ fn consume(queue: &Queue<Made>, results: &Queue<Vec<u64>>) {
         counts[producer] += 1;
     }
     results.put(&counts).unwrap();
-    assert_eq!(late_waits(), 0);
+    assert_woken();
 }
 
 fn four_producers_and_four_consumers() {
@@ -73,7 +72,7 @@ fn a_full_queue_holds_producers_up() {
             queue.put(&(producer, number)).unwrap();
             assert!(queue.len() <= 3);
         }
-        assert_eq!(late_waits(), 0);
+        assert_woken();
     });
     producers.iter().for_each(succeeded);
     queue.close().unwrap();
@@ -130,7 +129,7 @@ fn a_waiting_consumer_is_woken() {
     }
     there.close().unwrap();
     succeeded(&echo);
-    assert_eq!(late_waits(), 0);
+    assert_woken();
 }
 
 fn closing_wakes_everybody() {

@@ -4,8 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use kernel_ipc::{CreateError, GetError, JoinableQueue, MAX_DELIVERIES_DEFAULT, PutError, Queue, pipe};
-use mp_sys::futex::late_waits;
-use mp_sys::testing::{PATIENCE, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, assert_woken, hang, kill, spawn, succeeded, tests};
 
 tests! {
     tasks_are_done_once,
@@ -139,7 +138,7 @@ fn join_waits_for_all() {
                     std::hint::black_box(*task);
                     task.done();
                 }
-                assert_eq!(late_waits(), 0);
+                assert_woken();
             })
         })
         .collect();
@@ -150,7 +149,7 @@ fn join_waits_for_all() {
     }
     queue.close().unwrap();
     workers.iter().for_each(succeeded);
-    assert_eq!(late_waits(), 0);
+    assert_woken();
     assert_eq!(queue.put(&0), Err(PutError::Closed));
 }
 

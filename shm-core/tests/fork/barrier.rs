@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use mp_sys::futex::late_waits;
-use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, assert_woken, eventually, hang, kill, spawn, succeeded, tests};
 use shm_core::sync::PARTIES_MAX;
 use shm_core::{Array, Barrier, BarrierError, RawValue};
 
@@ -39,7 +38,7 @@ fn nobody_passes_before_all_are_there() {
             let all = steps.to_vec().unwrap();
             assert!(all.iter().all(|&step| step == round || step == round + 1), "{all:?} in round {round}");
         }
-        assert_eq!(late_waits(), 0, "woken, and not found by a slice");
+        assert_woken();
     };
     let parties = [(); 4].map(|()| spawn(party));
     parties.iter().for_each(succeeded);

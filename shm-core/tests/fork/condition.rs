@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
-use mp_sys::futex::late_waits;
-use mp_sys::testing::{PATIENCE, Random, eventually, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, Random, assert_woken, eventually, kill, spawn, succeeded, tests};
 use shm_core::sync::WAITERS_MAX;
 use shm_core::{Array, Condition, Lock, RawValue, Value, WaitError};
 
@@ -33,7 +32,7 @@ fn waiter<'a>(lock: &'a Lock, condition: &'a Condition, woken: &'a RawValue<u32>
         let guard = condition.wait(lock.lock().unwrap()).unwrap();
         woken.fetch_add(1);
         drop(guard);
-        assert_eq!(late_waits(), 0, "woken, and not found by a slice");
+        assert_woken();
     }
 }
 
@@ -77,7 +76,7 @@ fn a_queue_of_one_between_producers_and_consumers() {
             *guard = item;
             filled.notify(1);
         }
-        assert_eq!(late_waits(), 0);
+        assert_woken();
     };
     let consume = || {
         for _ in 1..=ITEMS {
@@ -85,7 +84,7 @@ fn a_queue_of_one_between_producers_and_consumers() {
             sum.fetch_add(std::mem::take(&mut *guard));
             emptied.notify(1);
         }
-        assert_eq!(late_waits(), 0);
+        assert_woken();
     };
     let all = [spawn(produce), spawn(produce), spawn(consume), spawn(consume)];
     all.iter().for_each(succeeded);

@@ -1,7 +1,6 @@
 //! `Condition` and `Barrier` by name, between processes that know the name only.
 
-use mp_sys::futex::late_waits;
-use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, assert_woken, eventually, hang, kill, spawn, succeeded, tests};
 use shm_core::sync::{PARTIES_MAX, WAITERS_MAX};
 use shm_core::{Barrier, BarrierError, Condition, Event, Lock, NameError, RawValue, Semaphore, Value, named};
 
@@ -31,7 +30,7 @@ fn consume([stock, condition]: &[String; 2]) {
     let mut guard = condition.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap();
     *guard -= 1;
     drop(guard);
-    assert_eq!(late_waits(), 0, "woken, and not found by a slice");
+    assert_woken();
 }
 
 fn strangers_wait_on_a_condition() {
@@ -80,7 +79,7 @@ fn strangers_meet_at_a_barrier() {
             barrier.wait_timeout(PATIENCE).unwrap();
             assert!(met.load() >= 3 * (round + 1), "nobody passes before all are there");
         }
-        assert_eq!(late_waits(), 0, "woken, and not found by a slice");
+        assert_woken();
     };
     let strangers = [(); 2].map(|()| spawn(|| party(&Barrier::open(&name).unwrap())));
     party(&made);
