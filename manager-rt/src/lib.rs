@@ -5,6 +5,8 @@
 pub mod address;
 pub mod backend;
 pub mod limits;
+#[cfg_attr(not(test), expect(dead_code, reason = "the manager that starts it follows"))]
+mod process;
 pub mod proto;
 #[cfg_attr(not(test), expect(dead_code, reason = "the backends that use it follow"))]
 mod references;
@@ -15,4 +17,5 @@ pub mod state;
 pub use address::{Address, AddressError};
 pub use backend::{Backend, CallError, Caps};
 pub use mp_sys::OsError;
+pub use process::StartError;
 pub use server::{BindError, Server, ServerBuilder, Stopper};

@@ -46,3 +46,7 @@ pub const HANDSHAKES_MAX: usize = 2_048;
 pub const TURN_BYTES: usize = 64 << 10;
 /// Bytes of answers that a client may leave unread; beyond, the server reads no further operation of it.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// How long a server's process may take from its start until it serves.
+pub const START_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a server's process that was told to end may take, before it is killed.
+pub const END_TIME_MAX: Duration = Duration::from_secs(5);

@@ -78,7 +78,6 @@ impl ServerBuilder {
     }
 
     /// Ends the server once this descriptor is readable, or at its end.
-    #[expect(dead_code, reason = "the start of the server process follows")]
     #[must_use]
     pub(crate) fn ends_with(mut self, file: OwnedFd) -> Self {
         self.ends.push(file);
@@ -283,5 +282,7 @@ impl From<io::Error> for BindError {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod plain_client;
 #[cfg(test)]
 mod tests;

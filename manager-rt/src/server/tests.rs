@@ -4,18 +4,12 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use mp_sys::handshake::{Connecting, Next};
-
+use super::plain_client::{Client, stream_to};
 use super::*;
 use crate::limits::UNSENT_BYTES_MAX;
-use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
+use crate::proto::frame::{FrameKind, HEAD_BYTES, Head, Wait};
 use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp};
-
-/// A test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PRINT: u64 = 1;
 
 /// A server in a thread of the test.
 struct Running {
@@ -36,10 +30,7 @@ impl Running {
     }
 
     fn stream(&self) -> UnixStream {
-        let stream = UnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
+        stream_to(&self.path)
     }
 
     fn client(&self) -> Client {
@@ -47,27 +38,7 @@ impl Running {
     }
 
     fn client_with(&self, key: &[u8]) -> Option<Client> {
-        let mut stream = self.stream();
-        let terms =
-            mp_sys::handshake::Terms { magic: MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
-        let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());
-        stream.write_all(&hello).unwrap();
-        let mut byte = [0];
-        loop {
-            if stream.read(&mut byte).unwrap() == 0 {
-                return None;
-            }
-            match side.hear(terms, &byte) {
-                Next::Wait => {}
-                Next::Say(bytes) => stream.write_all(&bytes).unwrap(),
-                Next::Agree(_) => break,
-                Next::Refuse(..) => return None,
-            }
-        }
-        let mut client = Client { stream, calls: 0, read: 0 };
-        let (head, epoch) = client.frame();
-        assert_eq!((head.kind, epoch.len()), (FrameKind::Welcome, 16));
-        Some(client)
+        Client::connect(&self.path, key)
     }
 }
 
@@ -76,78 +47,6 @@ impl Drop for Running {
         self.stopper.stop();
         let ended = self.thread.take().unwrap().join();
         assert!(ended.is_ok() || std::thread::panicking());
-    }
-}
-
-/// A client that reads and writes frames itself.
-struct Client {
-    stream: UnixStream,
-    calls: u64,
-    read: u64,
-}
-
-impl Client {
-    fn bytes_of(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> Vec<u8> {
-        self.calls += 1;
-        let body = postcard::to_allocvec(&Call { object, thread: 1, wait, op }).unwrap();
-        let body_len = u32::try_from(body.len()).unwrap();
-        let head = Head { body_len, kind: FrameKind::Call, cpu: 0, call: self.calls, read: self.read };
-        [&head.to_bytes()[..], &body].concat()
-    }
-
-    fn send(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) {
-        let bytes = self.bytes_of(object, wait, op);
-        self.stream.write_all(&bytes).unwrap();
-    }
-
-    fn frame(&mut self) -> (Head, Vec<u8>) {
-        let mut head = [0; HEAD_BYTES];
-        self.stream.read_exact(&mut head).unwrap();
-        let head = Head::of(&head).unwrap();
-        let mut body = vec![0; usize::try_from(head.body_len).unwrap()];
-        self.stream.read_exact(&mut body).unwrap();
-        (head, body)
-    }
-
-    fn answer(&mut self) -> (u64, Answer<Payload>) {
-        let (head, body) = self.frame();
-        self.read += 1;
-        let answer = match head.kind {
-            FrameKind::Reply => Ok(postcard::from_bytes(&body).unwrap()),
-            FrameKind::Fault => Err(postcard::from_bytes(&body).unwrap()),
-            other => panic!("{other:?}"),
-        };
-        (head.call, answer)
-    }
-
-    #[expect(clippy::panic_in_result_fn, reason = "the error is one of the manager's answers")]
-    fn ask(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {
-        self.send(object, Wait::No, op);
-        let (call, answer) = self.answer();
-        assert_eq!(call, self.calls);
-        answer
-    }
-
-    fn manager(&mut self, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
-        self.ask(ObjectId::MANAGER, Op::Manager(op))
-    }
-
-    fn open(&mut self, name: &str, spec: Spec<Raw<'_>>) -> ObjectId {
-        match self.manager(ManagerOp::Open { name: name.to_owned(), spec, print: PRINT }) {
-            Ok(Reply::Object { id, .. }) => id,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn ping(&mut self) {
-        assert_eq!(self.manager(ManagerOp::Ping), Ok(Reply::Done));
-    }
-
-    /// Waits until the server has closed the connection.
-    fn expect_end(mut self) {
-        let ended = self.stream.read_to_end(&mut Vec::new());
-        // A reset is an end as well: what was sent last was not read.
-        assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
     }
 }
 

@@ -1,0 +1,218 @@
+//! A manager's server in a process of its own.
+//!
+//! The process is started by executing the own program again (see `mp_sys::reexec`): no line in `main`, no fork, so threads
+//! of this process do not matter. It is sent what it needs in one packet, binds a socket in a private folder, and says so in
+//! one packet; then it serves. Both sides wait for each other's word or death, never for a word alone.
+//!
+//! The server ends when its parent ends, on SIGTERM, and when a client asks it to; it removes its folder then. A server that
+//! is killed leaves the folder: whoever started it removes that when it lets go of the process, and the next start of any
+//! server sweeps what is left of others.
+
+mod child;
+pub(crate) mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mp_sys::child::{ChildProcess, Ended};
+use mp_sys::deadline::Deadline;
+use mp_sys::fork::Epoch;
+use mp_sys::reexec::{Command, HelloError, StartError as ExecError, first_packet};
+use mp_sys::robust::Patience;
+use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use self::folder::Folder;
+use crate::OsError;
+use crate::address::{Address, AddressError};
+use crate::limits::{END_TIME_MAX, START_TIME_MAX};
+use crate::state::Limits;
+
+/// The longest packet between the two while the server starts, in bytes.
+const PACKET_BYTES_MAX: usize = 4_096;
+/// What the two say to each other begins with this.
+const HEAD: Head = Head { word: u32::from_le_bytes(*b"mngr"), long: 1 };
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No process could be started: the message says why.
+    #[error("the server cannot be started: {0}")]
+    Process(String),
+    /// The process ended before it served: the message says how.
+    #[error("the server ended while it started: {0}")]
+    Ended(String),
+    /// The process did not serve within [`START_TIME_MAX`](crate::limits::START_TIME_MAX), and was killed.
+    #[error("the server did not come up in time")]
+    TimedOut,
+    /// The server could not listen at its socket.
+    #[error("the server cannot listen: {0}")]
+    Bind(String),
+    /// There is no private folder for the socket.
+    #[error("there is no folder for the server's socket: {0}")]
+    Folder(#[source] OsError),
+    /// The path of the folder for temporary files is too long for a socket.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The system refused.
+    #[error(transparent)]
+    System(#[from] OsError),
+}
+
+impl From<ExecError> for StartError {
+    fn from(error: ExecError) -> Self {
+        Self::Process(error.to_string())
+    }
+}
+
+impl From<HelloError> for StartError {
+    fn from(error: HelloError) -> Self {
+        match error {
+            HelloError::Ended(ended) => Self::Ended(described(ended)),
+            HelloError::TimedOut => Self::TimedOut,
+            HelloError::System(error) => Self::System(error),
+            other => Self::Process(other.to_string()),
+        }
+    }
+}
+
+fn described(ended: Ended) -> String {
+    match ended {
+        Ended::Exited(code) => format!("exit code {code}"),
+        Ended::Signaled(signal) => format!("signal {signal}"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// What the server is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    path: String,
+    key: Vec<u8>,
+    memory_bytes: u64,
+    clients: u64,
+}
+
+/// What the server says.
+#[derive(Debug, Serialize, Deserialize)]
+enum Word {
+    Serves,
+    Failed(String),
+}
+
+/// The process of a server, and its folder.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    child: ChildProcess,
+    address: Address,
+    key: Vec<u8>,
+    folder: Mutex<Option<Folder>>,
+    /// Who started it.
+    epoch: Epoch,
+}
+
+impl ServerProcess {
+    /// Starts a server, and waits until it serves.
+    ///
+    /// # Errors
+    /// [`StartError`]: there is no process then.
+    pub(crate) fn start(limits: Limits) -> Result<Self, StartError> {
+        folder::sweep();
+        let folder = Folder::create().map_err(StartError::Folder)?;
+        let address = Address::local(folder.socket())?;
+        let key = mp_sys::handoff::nonce()?.to_vec();
+        folder.write_key(&key).map_err(StartError::Folder)?;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let order = Order {
+            path: address.path().to_string_lossy().into_owned(),
+            key: key.clone(),
+            memory_bytes: count(limits.memory_bytes),
+            clients: count(limits.clients),
+        };
+        let (child, endpoint) = Command::new(child::serve)?.label("manager").silent().start()?;
+        // From here on the process is killed, and the folder removed, if anything fails.
+        let folder = Mutex::new(Some(folder));
+        let process = Self { child, address, key, folder, epoch: Epoch::current() };
+        let started = process.tell(&endpoint, &order);
+        if started.is_err() {
+            process.kill();
+        }
+        started.map(|()| process)
+    }
+
+    /// Tells the server what to do, and hears that it does it.
+    fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<(), StartError> {
+        let deadline = Deadline::after(START_TIME_MAX);
+        // If it is gone already, the answer that does not come tells so.
+        let sent = send(endpoint, order, deadline);
+        tracing::debug!(?sent, "the server was told what to do");
+        let mut packet = [0; PACKET_BYTES_MAX];
+        let received = first_packet(&self.child, endpoint, &mut packet, deadline)?;
+        match word_in(&packet, received.body_len) {
+            Some(Word::Serves) => Ok(()),
+            Some(Word::Failed(why)) => Err(StartError::Bind(why)),
+            None => Err(StartError::Bind("it says what no server says".to_owned())),
+        }
+    }
+
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Waits until the server that was asked to end has ended; kills it after [`END_TIME_MAX`].
+    pub(crate) fn join(&self) {
+        let ended = self.child.wait(Deadline::after(END_TIME_MAX));
+        if !matches!(ended, Ok(Some(_))) {
+            tracing::warn!(?ended, "the server did not end in time");
+            self.kill();
+        }
+        self.remove_folder();
+    }
+
+    fn kill(&self) {
+        let killed = self.child.signal(Signal::KILL.as_raw());
+        let ended = self.child.wait(Deadline::after(END_TIME_MAX));
+        tracing::debug!(?killed, ?ended, "the server was killed");
+        self.remove_folder();
+    }
+
+    fn remove_folder(&self) {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(folder) = folder {
+            folder.remove();
+        }
+    }
+}
+
+impl Drop for ServerProcess {
+    /// Neither ends the server nor waits for it: others may use it, until this process ends. The folder of one that has
+    /// ended goes.
+    fn drop(&mut self) {
+        if self.epoch.is_current() && matches!(self.child.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)))
+        {
+            self.remove_folder();
+        }
+    }
+}
+
+/// Sends one thing in one packet.
+fn send(endpoint: &Endpoint, word: &impl Serialize, deadline: Deadline) -> Result<(), String> {
+    let body = postcard::to_allocvec(word).map_err(|error| error.to_string())?;
+    let mut packet = vec![0; OVERHEAD_BYTES];
+    let sent = endpoint.send(HEAD, &mut packet, &body, &[], Patience::Until(deadline));
+    sent.map_err(|error| format!("{error:?}"))
+}
+
+/// What a packet says.
+fn word_in<'a, T: Deserialize<'a>>(packet: &'a [u8], body_len: usize) -> Option<T> {
+    let body = packet.get(OVERHEAD_BYTES..OVERHEAD_BYTES.checked_add(body_len)?)?;
+    postcard::from_bytes(body).ok()
+}

@@ -1,0 +1,78 @@
+//! What the server's process does.
+
+use std::os::fd::AsFd;
+
+use mp_sys::OsError;
+use mp_sys::deadline::Deadline;
+use mp_sys::reexec::{Handed, Parent};
+use mp_sys::signals::{Termination, ignore_interrupt};
+use mp_sys::socket::Endpoint;
+
+use super::{Order, PACKET_BYTES_MAX, Word, folder, send, word_in};
+use crate::limits::START_TIME_MAX;
+use crate::server::{Server, ServerBuilder};
+
+const FAILED: i32 = 1;
+
+/// Serves until the parent ends, SIGTERM comes, or a client asks for the end. The result is the exit code.
+pub(super) fn serve(handed: Handed) -> i32 {
+    // Ctrl-C goes to every process of the terminal; the server ends with its parent.
+    ignore_interrupt();
+    let Some(order) = order_of(&handed) else { return FAILED };
+    let (endpoint, parent) = handed.into_parts();
+    let outcome = set_up(&order, &parent);
+    let deadline = Deadline::after(START_TIME_MAX);
+    let server = match outcome {
+        Ok((server, _termination)) => {
+            // If nobody hears it, the parent is gone, and the server ends at once.
+            let told = send(&endpoint, &Word::Serves, deadline);
+            tracing::debug!(?told, "the server serves");
+            server
+        }
+        Err(why) => {
+            let told = send(&endpoint, &Word::Failed(why), deadline);
+            tracing::debug!(?told, "the server cannot serve");
+            return FAILED;
+        }
+    };
+    drop::<Endpoint>(endpoint);
+    let path = server.address().path().to_owned();
+    let served = server.serve();
+    folder::remove_of(&path);
+    match served {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(%error, "the server ends");
+            FAILED
+        }
+    }
+}
+
+/// What the parent says, if it lives long enough to say it.
+fn order_of(handed: &Handed) -> Option<Order> {
+    let mut packet = [0; PACKET_BYTES_MAX];
+    match handed.receive(&mut packet, Deadline::after(START_TIME_MAX)) {
+        Ok(received) => word_in(&packet, received.body_len),
+        Err(error) => {
+            tracing::debug!(%error, "the server was not told what to do");
+            None
+        }
+    }
+}
+
+fn set_up(order: &Order, parent: &Parent) -> Result<(Server, Termination), String> {
+    let said = |error: OsError| error.to_string();
+    let termination = Termination::block().map_err(said)?;
+    let copy =
+        |file: std::os::fd::BorrowedFd<'_>| file.try_clone_to_owned().map_err(|error| error.to_string());
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let server = ServerBuilder::default()
+        .key(order.key.clone())
+        .memory_bytes_max(count(order.memory_bytes))
+        .clients_max(count(order.clients))
+        .ends_with(copy(parent.as_fd())?)
+        .ends_with(copy(termination.as_fd())?)
+        .bind(&order.path)
+        .map_err(|error| error.to_string())?;
+    Ok((server, termination))
+}

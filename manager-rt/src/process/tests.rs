@@ -1,0 +1,58 @@
+//! Servers in processes of their own.
+
+use super::*;
+use crate::proto::{ManagerOp, Reply};
+use crate::server::plain_client::Client;
+
+fn start() -> ServerProcess {
+    ServerProcess::start(Limits::default()).unwrap()
+}
+
+fn connect(process: &ServerProcess) -> Client {
+    Client::connect(process.address().path(), process.key()).unwrap()
+}
+
+fn folder_of(process: &ServerProcess) -> std::path::PathBuf {
+    process.address().path().parent().unwrap().to_owned()
+}
+
+#[test]
+fn a_server_serves_until_a_client_ends_it() {
+    let process = start();
+    let mut client = connect(&process);
+    client.ping();
+    assert!(Client::connect(process.address().path(), b"").is_none(), "its key is not guessed");
+    assert_eq!(folder::key_beside(process.address().path()).as_deref(), Some(process.key()));
+    assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
+    process.join();
+    assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));
+    assert!(!folder_of(&process).exists());
+}
+
+#[test]
+fn sigterm_ends_a_server_cleanly() {
+    let process = start();
+    let client = connect(&process);
+    process.child.signal(Signal::TERM.as_raw()).unwrap();
+    client.expect_end();
+    assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));
+    assert!(!folder_of(&process).exists());
+}
+
+#[test]
+fn ctrl_c_does_not_end_a_server() {
+    let process = start();
+    process.child.signal(Signal::INT.as_raw()).unwrap();
+    connect(&process).ping();
+    process.kill();
+}
+
+#[test]
+fn what_a_killed_server_leaves_is_removed() {
+    let process = start();
+    let client = connect(&process);
+    process.child.signal(Signal::KILL.as_raw()).unwrap();
+    client.expect_end();
+    process.join();
+    assert!(!folder_of(&process).exists());
+}
