@@ -7,7 +7,7 @@
 //!
 //! | step | who | what |
 //! |---|---|---|
-//! | 1 | parent | sends the [order](order) through a pair of packet sockets: which image, which function; and its own pidfd |
+//! | 1 | parent | sends an order through a pair of packet sockets: which image, which function; and its own pidfd |
 //! | 2 | parent | executes `/proc/self/exe` with the other end as stdin, and `mp: PROGRAM LABEL` as `argv[0]` |
 //! | 3 | child | an entry of `.init_array`, before `main`, sees that mark, and looks whether stdin holds an order |
 //! | 4 | child | compares the images, checks that the function lies in the program's code, calls it, and ends by `_exit` |
@@ -58,6 +58,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use self::hello::{ENDING_MAX, HelloError, Refusal, first_packet};
 pub use self::start::{Command, StartError};
+pub use self::takeover::REFUSED_EXIT_CODE;
 use crate::OsError;
 use crate::child::poll_readable;
 use crate::deadline::Deadline;

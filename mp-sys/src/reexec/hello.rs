@@ -65,7 +65,8 @@ pub enum HelloError {
     /// The child did not run its function, and ends.
     #[error("the child did not run: {0}")]
     Refused(#[source] Refusal),
-    /// The other process ended, and no packet of it is left.
+    /// The other process ended, and no packet of it is left. A child that could not even say why it runs nothing ended
+    /// with [`REFUSED_EXIT_CODE`](super::REFUSED_EXIT_CODE).
     #[error("the other process ended: {0:?}")]
     Ended(Ended),
     /// The other process closed its end of the socket; and a child still ran after [`ENDING_MAX`], or at the deadline.

@@ -45,6 +45,7 @@ pub(super) struct Image {
     bias: usize,
     /// The executable segments, by offset.
     code: Vec<Range<usize>>,
+    has_loader: bool,
 }
 
 impl Image {
@@ -64,7 +65,17 @@ impl Image {
             Some(id) => id,
             None => id_of_file(&found)?,
         };
-        Ok(Self { id, bias: found.bias, code: found.code })
+        let has_loader = found.headers.iter().any(|(kind, ..)| *kind == libc::PT_INTERP);
+        Ok(Self { id, bias: found.bias, code: found.code, has_loader })
+    }
+
+    /// Whether the program is what was executed. If it was given to the loader as an argument (`ld.so PROGRAM`), the loader
+    /// is; it would take the first of our arguments for a program.
+    pub(super) fn is_what_was_executed(&self) -> bool {
+        // SAFETY: a look at the vector that the kernel gave the process, under any number.
+        let loader = unsafe { libc::getauxval(libc::AT_BASE) };
+        // The kernel gives the address of the loader that the executed file asks for; the loader asks for none.
+        loader != 0 || !self.has_loader
     }
 
     pub(super) fn id(&self) -> &Id {

@@ -32,7 +32,8 @@ pub enum StartError {
     /// The program has rights that its user has not (set-user-id, capabilities of the file).
     #[error("a program with more rights than its user is not started again")]
     Privileged,
-    /// The program cannot be executed again: /proc is not mounted, or the system does not permit it.
+    /// The program cannot be executed again: /proc is not mounted, the system does not permit it, or the program was not
+    /// executed but given to the loader as an argument.
     #[error("the program cannot be executed again: {0}")]
     NotExecutable(#[source] OsError),
     /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
@@ -91,7 +92,8 @@ impl Command {
     /// Prepares a process that runs `entry`, an instance of a generic function as well.
     ///
     /// # Errors
-    /// [`StartError::NotInProgram`], [`StartError::Privileged`], [`StartError::Unsupported`].
+    /// [`StartError::NotInProgram`], `NotExecutable`, `Privileged`, `Unsupported`; `System` if the program cannot be looked
+    /// at.
     pub fn new(entry: Entry) -> Result<Self, StartError> {
         Self::at((entry as *const ()).expose_provenance())
     }
@@ -108,6 +110,9 @@ impl Command {
         else {
             return Err(StartError::NotInProgram);
         };
+        if !image.is_what_was_executed() {
+            return Err(Errno::NOEXEC.into());
+        }
         let order = Order { id: image.id().clone(), entry, anchor, title: String::new() };
         Ok(Self { order, label: "child".to_owned(), silent: false })
     }

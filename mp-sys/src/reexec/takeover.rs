@@ -20,8 +20,9 @@ use crate::child::run_child;
 use crate::robust::Patience;
 use crate::socket::Endpoint;
 
-/// The exit code of a child that did not run the function; why is in its packet, as far as it could send one.
-const REFUSED_EXIT_CODE: i32 = 125;
+/// The exit code of a child that did not run its function. Why is in its packet, if it could send one: without a free
+/// descriptor it cannot.
+pub const REFUSED_EXIT_CODE: i32 = 125;
 /// The highest of the descriptors with a fixed meaning.
 const STDERR: RawFd = 2;
 

@@ -107,7 +107,7 @@ fn another_build_runs_nothing_and_says_so() {
     command.order.id = image::Id::of_bytes(&id).unwrap();
     let (child, endpoint) = command.start().unwrap();
     assert_eq!(hello(&child, &endpoint), Err(HelloError::Refused(Refusal::OtherImage)));
-    assert_eq!(ended(&child), Ended::Exited(125));
+    assert_eq!(ended(&child), Ended::Exited(REFUSED_EXIT_CODE));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn what_is_no_function_of_the_program_is_not_called() {
     command.order.entry = 0;
     let (child, endpoint) = command.start().unwrap();
     assert_eq!(hello(&child, &endpoint), Err(HelloError::Refused(Refusal::NoCode)));
-    assert_eq!(ended(&child), Ended::Exited(125));
+    assert_eq!(ended(&child), Ended::Exited(REFUSED_EXIT_CODE));
 }
 
 /// Until the parent closes its end.

@@ -9,7 +9,7 @@ use mp_sys::reexec::{Command, Entry, Handed, HelloError, StartError, first_packe
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
 use mp_sys::testing::leaks::Snapshot;
-use mp_sys::testing::{PATIENCE, ended, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, ended, ignore_sigchld, spawn, succeeded, tests};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, getrlimit, kill_process,
@@ -24,6 +24,7 @@ tests! {
     no_descriptor_left_starts_no_process,
     no_process_left_starts_none,
     a_dropped_handle_is_reaped_later,
+    a_child_that_the_kernel_reaps_is_heard,
 }
 
 fn patience() -> Deadline {
@@ -177,4 +178,14 @@ fn a_dropped_handle_is_reaped_later() {
     }
     let waited = start(count_descriptors);
     assert_eq!(waited.0.wait(Deadline::after(Duration::MAX)), Ok(Some(Ended::Exited(0))));
+}
+
+fn a_child_that_the_kernel_reaps_is_heard() {
+    ignore_sigchld();
+    for _ in 0..20 {
+        let (child, endpoint) = start(count_descriptors);
+        assert_eq!(hello(&child, &endpoint), Ok(HANDED), "what was sent before the end counts");
+        assert_eq!(ended(&child), Ended::Unknown);
+        assert_eq!(hello(&child, &endpoint), Err(HelloError::Ended(Ended::Unknown)));
+    }
 }
