@@ -21,6 +21,7 @@ mod kinds;
 mod lines;
 mod lock;
 mod manager;
+mod memory;
 mod numbers;
 mod registry;
 mod sequence;

@@ -108,9 +108,9 @@ impl Client {
         self.answers = self.answers.wrapping_add(1);
     }
 
-    /// Takes the delivery of a call out.
+    /// Takes the newest delivery of a call out; a transaction may have several.
     pub(super) fn take_delivery(&mut self, call: u64) -> Option<Delivery> {
-        let index = self.deliveries.iter().position(|delivery| delivery.call == call)?;
+        let index = self.deliveries.iter().rposition(|delivery| delivery.call == call)?;
         self.deliveries.remove(index)
     }
 

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::limits::{NAME_BYTES_MAX, VALUE_BYTES_MAX, VALUE_OBJECTS_MAX, WAITING_CALLS_MAX};
+use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::frame::{Answer, Wait};
 use crate::proto::{Fault, ObjectId, Payload, Raw, Reply};
 use crate::state::clients::{ClientId, Clients};
 use crate::state::journal::{Journal, Undo};
+use crate::state::memory::Memory;
 use crate::state::registry::Registry;
 use crate::state::waiters::{Line, Timer, Waiter, WaiterId, Waiters, Want};
 use crate::state::{Answered, Caller, Limits};
@@ -26,14 +27,6 @@ impl From<Answer<Payload>> for Outcome {
     }
 }
 
-/// A container that an object no longer has, emptied little by little.
-type Retired = Box<dyn Iterator<Item = Payload> + Send>;
-
-/// What a kept value takes besides its own weight, about, in bytes: its share of the container.
-const ENTRY_BYTES: usize = 16;
-/// Values of removed containers that are let go in one step.
-const BURIED_AT_ONCE: usize = 512;
-
 /// All of a manager's state that is not inside of an object.
 pub(super) struct Core {
     pub(super) limits: Limits,
@@ -46,13 +39,12 @@ pub(super) struct Core {
     pub(super) outbox: Vec<Answered>,
     /// The moment of the newest step, in nanoseconds.
     pub(super) now: u64,
-    retired: Vec<Retired>,
-    memory_used: usize,
+    pub(super) memory: Memory,
 }
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("memory_used", &self.memory_used).finish_non_exhaustive()
+        f.debug_struct("Core").field("memory", &self.memory).finish_non_exhaustive()
     }
 }
 
@@ -67,13 +59,8 @@ impl Core {
             touched: Vec::new(),
             outbox: Vec::new(),
             now: 0,
-            retired: Vec::new(),
-            memory_used: 0,
+            memory: Memory::default(),
         }
-    }
-
-    pub(super) const fn memory_used(&self) -> usize {
-        self.memory_used
     }
 
     /// The lines of an object have to be served.
@@ -89,90 +76,6 @@ impl Core {
         if let Some(to) = self.clients.get_mut(client) {
             to.count_answer();
             self.outbox.push(Answered { client, call, answer });
-        }
-    }
-
-    /// Takes a value into the manager's memory: its references are counted, its bytes too.
-    pub(super) fn keep(&mut self, payload: Payload) -> Result<Payload, Fault> {
-        let raw = payload.raw();
-        if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
-            return Err(Fault::TooLarge { limit: VALUE_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
-        }
-        let used = self.memory_used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
-        if used > self.limits.memory_bytes {
-            return Err(Fault::NoSpace);
-        }
-        if !payload.is_plain() {
-            self.retain_inside(&payload)?;
-        }
-        self.memory_used = used;
-        Ok(payload)
-    }
-
-    /// All references inside of a value, or none.
-    fn retain_inside(&mut self, payload: &Payload) -> Result<(), Fault> {
-        for (done, object) in payload.raw().objects().enumerate() {
-            if !self.registry.retain(object, 1) {
-                payload.raw().objects().take(done).for_each(|object| self.registry.release(object, 1));
-                return Err(Fault::UnknownObject);
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets go of a value that was kept.
-    pub(super) fn let_go(&mut self, payload: Payload) {
-        self.memory_used = self.memory_used.saturating_sub(payload.weight().saturating_add(ENTRY_BYTES));
-        if !payload.is_plain() {
-            payload.raw().objects().for_each(|object| self.registry.release(object, 1));
-        }
-    }
-
-    /// A copy of a kept value for a client, who gets a reference to what is inside.
-    #[inline]
-    pub(super) fn give(&mut self, client: ClientId, payload: &Payload) -> Payload {
-        if !payload.is_plain() {
-            for object in payload.raw().objects() {
-                self.refer(client, object);
-            }
-        }
-        payload.clone()
-    }
-
-    /// A client gets a reference; `false` if there is no such object.
-    pub(super) fn refer(&mut self, client: ClientId, object: ObjectId) -> bool {
-        let Some(to) = self.clients.get_mut(client) else { return false };
-        if !self.registry.retain(object, 1) {
-            return false;
-        }
-        to.add_reference(object);
-        true
-    }
-
-    /// Lets go of many values, now or little by little.
-    pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static) {
-        self.retired.push(Box::new(values));
-    }
-
-    pub(super) fn has_retired(&self) -> bool {
-        !self.retired.is_empty()
-    }
-
-    /// Lets go of some of the retired values.
-    pub(super) fn bury(&mut self) {
-        let mut left = BURIED_AT_ONCE;
-        while let Some(mut values) = self.retired.pop() {
-            loop {
-                if left == 0 {
-                    self.retired.push(values);
-                    return;
-                }
-                left = left.saturating_sub(1);
-                match values.next() {
-                    Some(value) => self.let_go(value),
-                    None => break,
-                }
-            }
         }
     }
 
@@ -247,7 +150,7 @@ pub(super) struct Context<'s> {
     pub(super) client: ClientId,
     pub(super) now: u64,
     pub(super) target: Target,
-    call: u64,
+    pub(super) call: u64,
     frame: &'s Bytes,
 }
 
@@ -289,10 +192,17 @@ impl<'s> Context<'s> {
         self.core.let_go(payload);
     }
 
-    /// A copy of a kept value for the caller.
+    /// A copy of a kept value for the caller, who gets a reference to what is inside if its answer is no error.
     #[inline]
     pub(super) fn give(&mut self, payload: &Payload) -> Payload {
-        self.core.give(self.client, payload)
+        if !payload.is_plain() {
+            for object in payload.raw().objects() {
+                if self.core.refer(self.client, object) {
+                    self.core.journal.give(self.client, object);
+                }
+            }
+        }
+        payload.clone()
     }
 
     /// Notes how to take a change back. What the change replaced is let go of at the commit.
@@ -309,14 +219,6 @@ impl<'s> Context<'s> {
     /// The caller may hold something of this object from now on.
     pub(super) fn hold(&mut self) {
         self.core.hold(self.client, self.target.object);
-    }
-
-    /// Notes items that leave this queue with the answer to this call.
-    pub(super) fn deliver(&mut self, items: Vec<Payload>) {
-        let object = self.target.object;
-        if let Some(client) = self.core.clients.get_mut(self.client) {
-            client.deliver(self.call, object, items);
-        }
     }
 
     /// Lets the caller wait in a line, or refuses with `otherwise` if it does not want to wait.

@@ -6,6 +6,7 @@
 
 use crate::proto::ObjectId;
 use crate::proto::Payload;
+use crate::state::clients::ClientId;
 use crate::state::context::Core;
 use crate::state::kinds::{Bodies, Body};
 
@@ -18,7 +19,7 @@ pub(super) enum Undo {
 
 impl Undo {
     /// The change stays: lets go of what it replaced.
-    fn commit(self, core: &mut Core) {
+    fn commit(self, _object: ObjectId, core: &mut Core) {
         match self {
             Self::Value(old) => core.let_go(old),
         }
@@ -29,6 +30,8 @@ impl Undo {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     notes: Vec<(ObjectId, Undo)>,
+    /// References that a client gets with the values of its answer.
+    given: Vec<(ClientId, ObjectId)>,
 }
 
 impl Journal {
@@ -37,10 +40,16 @@ impl Journal {
         self.notes.push((object, undo));
     }
 
+    /// Notes a reference that a client gets with its answer, which it does not get if the answer is an error.
+    pub(super) fn give(&mut self, client: ClientId, object: ObjectId) {
+        self.given.push((client, object));
+    }
+
     /// All changes stay.
     #[inline]
     pub(super) fn commit(&mut self, core: &mut Core) {
-        self.notes.drain(..).for_each(|(_, undo)| undo.commit(core));
+        self.notes.drain(..).for_each(|(object, undo)| undo.commit(object, core));
+        self.given.clear();
     }
 
     /// All changes are taken back.
@@ -53,5 +62,6 @@ impl Journal {
                 _ => tracing::error!(%object, "a change of another object could not be taken back"),
             }
         }
+        self.given.drain(..).for_each(|(client, object)| core.take_reference(client, object));
     }
 }

@@ -96,8 +96,8 @@ impl State {
     pub(super) fn take_back(&mut self, delivery: Delivery) {
         let slot = self.core.registry.slot(delivery.queue);
         let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) else { return };
-        // They were let go of when they were delivered, so they are kept anew; what they refer to may be gone.
-        let kept: Vec<_> = delivery.items.into_iter().filter_map(|item| self.core.keep(item).ok()).collect();
+        // They were let go of when they were delivered, so they are kept anew.
+        let kept: Vec<_> = delivery.items.into_iter().map(|item| self.core.keep_again(item)).collect();
         body.take_back(kept, &mut self.core);
         self.core.touch(delivery.queue);
     }

@@ -37,8 +37,9 @@ impl State {
                 DONE
             }
             ManagerOp::Reject { call } => {
-                let client = self.core.clients.get_mut(caller.client);
-                if let Some(delivery) = client.and_then(|client| client.take_delivery(call)) {
+                while let Some(client) = self.core.clients.get_mut(caller.client)
+                    && let Some(delivery) = client.take_delivery(call)
+                {
                     self.take_back(delivery);
                 }
                 DONE

@@ -55,7 +55,26 @@ impl World {
     }
 
     fn leave(&mut self, client: ClientId) {
-        self.state.disconnect(client, u64::MAX, &mut self.effects);
+        self.leave_unread(client, u64::MAX);
+    }
+
+    /// A client goes whose answers from number `unread` on were surely not read.
+    fn leave_unread(&mut self, client: ClientId, unread: u64) {
+        self.state.disconnect(client, unread, &mut self.effects);
+    }
+
+    fn transact(&mut self, client: ClientId, steps: Vec<Step<Raw<'_>>>) -> Answer<Payload> {
+        self.calls += 1;
+        let caller = Caller { client, call: self.calls, now: self.now, frame: &Bytes::new() };
+        self.state.transaction(caller, steps, &mut self.effects);
+        self.answer(self.calls).expect("a transaction is answered at once")
+    }
+
+    /// All go; then nothing is left.
+    fn end(mut self, clients: &[ClientId]) {
+        clients.iter().for_each(|client| self.leave(*client));
+        while self.state.tidy() {}
+        assert_eq!(self.state.info(), Info::default());
     }
 }
 
@@ -115,15 +134,32 @@ fn a_transaction_is_whole_or_absent() {
     let before = world.state.info();
     let set = |object, bytes| Step { object, op: Op::Value(ValueOp::Set(Raw::plain(bytes))) };
     let wrong = Step { object: b, op: Op::Value(ValueOp::FetchAdd(crate::proto::Number::U64(1))) };
-    let frame = Bytes::new();
-    let caller = Caller { client, call: 100, now: 0, frame: &frame };
-    world.state.transaction(caller, vec![set(a, b"x"), set(a, b"y"), wrong], &mut world.effects);
-    assert_eq!(world.answer(100), Some(Err(Fault::NoNumber)));
+    assert_eq!(world.transact(client, vec![set(a, b"x"), set(a, b"y"), wrong]), Err(Fault::NoNumber));
     assert_eq!(
         world.ask(client, a, Op::Value(ValueOp::Get)),
         Ok(Reply::Value(Payload::copy(Raw::plain(b"a"))))
     );
     assert_eq!(world.state.info(), before);
+    world.end(&[client]);
+}
+
+#[test]
+fn a_transaction_that_failed_gave_no_reference() {
+    let mut world = World::new();
+    let client = world.client();
+    let inner = world.create(client, Spec::Lock);
+    let held = inner.0.to_le_bytes();
+    let value = world.create(client, Spec::Value(Raw { bytes: b"proxy", ids: &held }));
+    let detach = ManagerOp::Detach { references: vec![(inner, 1)], lingers: false };
+    world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
+    let get = Step { object: value, op: Op::Value(ValueOp::Get) };
+    let wrong = Step { object: value, op: Op::Value(ValueOp::FetchAdd(crate::proto::Number::U64(1))) };
+    assert_eq!(world.transact(client, vec![get, wrong]), Err(Fault::NoNumber));
+    world.ask(client, value, Op::Value(ValueOp::Set(Raw::plain(b"")))).unwrap();
+    let detach = ManagerOp::Detach { references: vec![(inner, 1)], lingers: false };
+    world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
+    assert_eq!(world.state.info().objects, 1, "the only reference came with the old value");
+    world.end(&[client]);
 }
 
 #[test]

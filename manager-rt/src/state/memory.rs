@@ -1,0 +1,150 @@
+//! The memory that values take, and the references inside of them.
+//!
+//! A value is counted from when it is kept until it is let go of: its bytes, and one reference to each object whose proxy is
+//! inside. What a client is given is a copy, with references of its own.
+
+use crate::limits::{VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
+use crate::proto::{Fault, ObjectId, Payload};
+use crate::state::clients::ClientId;
+use crate::state::context::Core;
+
+/// A container that an object no longer has, emptied little by little.
+type Retired = Box<dyn Iterator<Item = Payload> + Send>;
+
+/// What a kept value takes besides its own weight, about, in bytes: its share of the container.
+const ENTRY_BYTES: usize = 16;
+/// Values of removed containers that are let go in one step.
+const BURIED_AT_ONCE: usize = 512;
+
+/// What is kept.
+#[derive(Default)]
+pub(super) struct Memory {
+    retired: Vec<Retired>,
+    /// Bytes.
+    used: usize,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(super) const fn memory_used(&self) -> usize {
+        self.memory.used
+    }
+
+    /// Takes a value into the manager's memory: its references are counted, its bytes too.
+    pub(super) fn keep(&mut self, payload: Payload) -> Result<Payload, Fault> {
+        let raw = payload.raw();
+        if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
+            return Err(Fault::TooLarge { limit: VALUE_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
+        }
+        let used = self.memory.used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
+        if used > self.limits.memory_bytes {
+            return Err(Fault::NoSpace);
+        }
+        if !payload.is_plain() {
+            self.retain_inside(&payload)?;
+        }
+        self.memory.used = used;
+        Ok(payload)
+    }
+
+    /// All references inside of a value, or none.
+    fn retain_inside(&mut self, payload: &Payload) -> Result<(), Fault> {
+        for (done, object) in payload.raw().objects().enumerate() {
+            if !self.registry.retain(object, 1) {
+                payload.raw().objects().take(done).for_each(|object| self.registry.release(object, 1));
+                return Err(Fault::UnknownObject);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of a value that was kept.
+    pub(super) fn let_go(&mut self, payload: Payload) {
+        self.memory.used = self.memory.used.saturating_sub(payload.weight().saturating_add(ENTRY_BYTES));
+        if !payload.is_plain() {
+            payload.raw().objects().for_each(|object| self.registry.release(object, 1));
+        }
+    }
+
+    /// As [`keep`](Self::keep), for a value that was kept before and comes back, which is never refused. What it refers to
+    /// may be gone meanwhile; as no id is used again, releasing such a reference does nothing.
+    pub(super) fn keep_again(&mut self, payload: Payload) -> Payload {
+        self.memory.used = self.memory.used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
+        if !payload.is_plain() {
+            for object in payload.raw().objects() {
+                if !self.registry.retain(object, 1) {
+                    tracing::debug!(%object, "an item came back that refers to an object which is gone");
+                }
+            }
+        }
+        payload
+    }
+
+    /// A copy of a kept value for a client, who gets a reference to what is inside.
+    #[inline]
+    pub(super) fn give(&mut self, client: ClientId, payload: &Payload) -> Payload {
+        if !payload.is_plain() {
+            for object in payload.raw().objects() {
+                self.refer(client, object);
+            }
+        }
+        payload.clone()
+    }
+
+    /// A client gets a reference; `false` if there is no such object.
+    pub(super) fn refer(&mut self, client: ClientId, object: ObjectId) -> bool {
+        let Some(to) = self.clients.get_mut(client) else { return false };
+        if !self.registry.retain(object, 1) {
+            return false;
+        }
+        to.add_reference(object);
+        true
+    }
+
+    /// A client loses a reference that it got with an answer which is not given.
+    pub(super) fn take_reference(&mut self, client: ClientId, object: ObjectId) {
+        let Some(client) = self.clients.get_mut(client) else { return };
+        let (dropped, _) = client.drop_references(object, 1);
+        self.registry.release(object, dropped);
+    }
+
+    /// Notes items that leave a queue with the answer to a call, which is given next, and lets go of them.
+    pub(super) fn deliver(&mut self, client: ClientId, call: u64, queue: ObjectId, items: Vec<Payload>) {
+        items.iter().for_each(|item| self.let_go(item.clone()));
+        if let Some(client) = self.clients.get_mut(client) {
+            client.deliver(call, queue, items);
+        }
+    }
+
+    /// Lets go of many values, now or little by little.
+    pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static) {
+        self.memory.retired.push(Box::new(values));
+    }
+
+    pub(super) fn has_retired(&self) -> bool {
+        !self.memory.retired.is_empty()
+    }
+
+    /// Lets go of some of the retired values.
+    pub(super) fn bury(&mut self) {
+        let mut left = BURIED_AT_ONCE;
+        while let Some(mut values) = self.memory.retired.pop() {
+            loop {
+                if left == 0 {
+                    self.memory.retired.push(values);
+                    return;
+                }
+                left = left.saturating_sub(1);
+                match values.next() {
+                    Some(value) => self.let_go(value),
+                    None => break,
+                }
+            }
+        }
+    }
+}
