@@ -13,9 +13,11 @@
 //!    that it surely never read goes back to its queue.
 //! 4. **Lines are fair**: whoever waits longest is served first, and a newcomer never overtakes.
 
+mod barrier;
 mod clients;
 mod condition;
 mod context;
+mod event;
 mod journal;
 mod kinds;
 mod lines;
@@ -24,6 +26,7 @@ mod manager;
 mod memory;
 mod numbers;
 mod registry;
+mod semaphore;
 mod sequence;
 mod table;
 mod value;

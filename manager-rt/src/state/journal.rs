@@ -15,6 +15,8 @@ use crate::state::kinds::{Bodies, Body};
 pub(super) enum Undo {
     /// A value was another one.
     Value(Payload),
+    /// An event was set, or not.
+    Event(bool),
 }
 
 impl Undo {
@@ -22,6 +24,7 @@ impl Undo {
     fn commit(self, _object: ObjectId, core: &mut Core) {
         match self {
             Self::Value(old) => core.let_go(old),
+            Self::Event(_) => {}
         }
     }
 }
@@ -58,6 +61,7 @@ impl Journal {
             let body = core.registry.slot(object).and_then(|slot| bodies.get_mut(slot));
             match (body, undo) {
                 (Some(Body::Value(value)), Undo::Value(old)) => value.undo(old, core),
+                (Some(Body::Event(event)), Undo::Event(was_set)) => event.undo(was_set),
                 // Nothing else notes this, and no object ends before the end of the transaction.
                 _ => tracing::error!(%object, "a change of another object could not be taken back"),
             }

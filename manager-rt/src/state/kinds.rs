@@ -3,10 +3,13 @@
 use crate::proto::{
     ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, ObjectId, Op, Payload, QueueOp, Raw, Spec,
 };
+use crate::state::barrier::Barrier;
 use crate::state::clients::ClientId;
 use crate::state::condition::Condition;
 use crate::state::context::{Context, Core, Outcome};
+use crate::state::event::Event;
 use crate::state::lock::Lock;
+use crate::state::semaphore::Semaphore;
 use crate::state::value::Value;
 use crate::state::waiters::WaiterId;
 
@@ -14,7 +17,10 @@ use crate::state::waiters::WaiterId;
 #[derive(Debug)]
 pub(super) enum Body {
     Lock(Lock),
+    Semaphore(Semaphore),
     Condition(Condition),
+    Event(Event),
+    Barrier(Barrier),
     Value(Value),
 }
 
@@ -55,7 +61,11 @@ impl Body {
         Ok(match spec {
             Spec::Lock => Self::Lock(Lock::new(false)),
             Spec::RLock => Self::Lock(Lock::new(true)),
+            Spec::Semaphore(permits) => Self::Semaphore(Semaphore::new(permits, false)?),
+            Spec::BoundedSemaphore(permits) => Self::Semaphore(Semaphore::new(permits, true)?),
             Spec::Condition => Self::Condition(Condition::default()),
+            Spec::Event => Self::Event(Event::default()),
+            Spec::Barrier(parties) => Self::Barrier(Barrier::new(parties)?),
             Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
             _ => return Err(Fault::Unsupported),
         })
@@ -65,6 +75,9 @@ impl Body {
     pub(super) fn apply(&mut self, op: Op<Raw<'_>>, context: &mut Context<'_>) -> Outcome {
         match (self, op) {
             (Self::Lock(lock), Op::Lock(op)) => lock.apply(&op, context),
+            (Self::Semaphore(semaphore), Op::Semaphore(op)) => semaphore.apply(&op, context),
+            (Self::Event(event), Op::Event(op)) => event.apply(&op, context),
+            (Self::Barrier(barrier), Op::Barrier(op)) => barrier.apply(&op, context),
             (Self::Value(value), Op::Value(op)) => value.apply(op, context).into(),
             (body, _) => Outcome::Answer(Err(Fault::WrongKind { found: body.kind() })),
         }
@@ -74,7 +87,10 @@ impl Body {
     pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
         match self {
             Self::Lock(lock) => lock.serve(id, core),
-            Self::Condition(_) | Self::Value(_) => {}
+            Self::Semaphore(semaphore) => semaphore.serve(id, core),
+            Self::Event(event) => event.serve(core),
+            // A barrier answers all at the moment when the last party comes.
+            Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
         }
     }
 
@@ -82,22 +98,35 @@ impl Body {
     pub(super) fn release_client(&mut self, id: ObjectId, client: ClientId, core: &mut Core) {
         match self {
             Self::Lock(lock) => lock.release_client(client),
-            Self::Condition(_) | Self::Value(_) => {}
+            Self::Semaphore(semaphore) => semaphore.release_client(client),
+            Self::Barrier(barrier) => barrier.release_client(client, core),
+            Self::Condition(_) | Self::Event(_) | Self::Value(_) => {}
         }
         core.touch(id);
     }
 
     /// A client has given its last reference back, and is still there.
-    pub(super) fn client_detached(&mut self, _client: ClientId) {}
+    pub(super) fn client_detached(&mut self, client: ClientId) {
+        if let Self::Barrier(barrier) = self {
+            barrier.client_detached(client);
+        }
+    }
 
     /// Somebody who waited for the other parties of a barrier does not any more.
-    pub(super) fn party_left(&mut self, _core: &mut Core) {}
+    pub(super) fn party_left(&mut self, core: &mut Core) {
+        if let Self::Barrier(barrier) = self {
+            barrier.party_left(core);
+        }
+    }
 
     /// Takes somebody who does not wait any more out of the lines.
     pub(super) fn leave(&mut self, waiter: WaiterId) {
         match self {
             Self::Lock(lock) => lock.leave(waiter),
+            Self::Semaphore(semaphore) => semaphore.leave(waiter),
             Self::Condition(condition) => condition.leave(waiter),
+            Self::Event(event) => event.leave(waiter),
+            Self::Barrier(barrier) => barrier.leave(waiter),
             Self::Value(_) => {}
         }
     }
@@ -106,7 +135,12 @@ impl Body {
     pub(super) fn take_back(&mut self, items: Vec<Payload>, core: &mut Core) {
         match self {
             // Only queues deliver.
-            Self::Lock(_) | Self::Condition(_) | Self::Value(_) => {
+            Self::Lock(_)
+            | Self::Semaphore(_)
+            | Self::Condition(_)
+            | Self::Event(_)
+            | Self::Barrier(_)
+            | Self::Value(_) => {
                 items.into_iter().for_each(|item| core.let_go(item));
             }
         }
@@ -117,7 +151,10 @@ impl Body {
         let gone = Err(Fault::UnknownObject);
         match self {
             Self::Lock(mut lock) => core.answer_all(lock.line(), &gone),
+            Self::Semaphore(mut semaphore) => core.answer_all(semaphore.line(), &gone),
             Self::Condition(mut condition) => core.answer_all(condition.line(), &gone),
+            Self::Event(mut event) => core.answer_all(event.line(), &gone),
+            Self::Barrier(mut barrier) => core.answer_all(barrier.line(), &gone),
             Self::Value(value) => core.let_go(value.into_payload()),
         }
     }
@@ -126,7 +163,10 @@ impl Body {
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::Lock(lock) => lock.kind(),
+            Self::Semaphore(semaphore) => semaphore.kind(),
             Self::Condition(_) => Kind::Condition,
+            Self::Event(_) => Kind::Event,
+            Self::Barrier(_) => Kind::Barrier,
             Self::Value(_) => Kind::Value,
         }
     }
@@ -135,7 +175,8 @@ impl Body {
     pub(super) fn held(&self) -> u64 {
         match self {
             Self::Lock(lock) => lock.held(),
-            Self::Condition(_) | Self::Value(_) => 0,
+            Self::Semaphore(semaphore) => semaphore.held(),
+            Self::Condition(_) | Self::Event(_) | Self::Barrier(_) | Self::Value(_) => 0,
         }
     }
 }

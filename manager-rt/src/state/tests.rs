@@ -1,5 +1,11 @@
 //! The state machine under a virtual clock.
 
+mod barrier;
+mod event;
+mod model;
+mod semaphore;
+
+use super::context::DONE;
 use super::*;
 use crate::proto::{ConditionOp, LockOp, ManagerOp, ObjectId, Spec, ValueOp};
 
@@ -47,6 +53,20 @@ impl World {
             Ok(Reply::Object { id, created: true }) => id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// As [`create`](Self::create), with a name.
+    fn open(&mut self, client: ClientId, name: &str, spec: Spec<Raw<'_>>) -> ObjectId {
+        let op = Op::Manager(ManagerOp::Open { name: name.to_owned(), spec, print: PRINT });
+        match self.ask(client, ObjectId::MANAGER, op) {
+            Ok(Reply::Object { id, created: true }) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn remove(&mut self, client: ClientId, name: &str) {
+        let op = Op::Manager(ManagerOp::Remove { name: name.to_owned() });
+        self.ask(client, ObjectId::MANAGER, op).unwrap();
     }
 
     fn pass(&mut self, nanos: u64) {

@@ -1,0 +1,126 @@
+//! `Semaphore` and `BoundedSemaphore`: permits that belong to connections.
+//!
+//! Who takes a permit is in the books with it, so it comes back when the connection ends. A permit that is forgotten leaves
+//! the books: it is somewhere between two processes, and whoever has it adds it again. So the sum of free, taken and
+//! forgotten permits stays what it was, whoever dies.
+
+use std::collections::HashMap;
+
+use crate::limits::PERMITS_MAX;
+use crate::proto::frame::Answer;
+use crate::proto::{Fault, Kind, ObjectId, Payload, Reply, SemaphoreOp};
+use crate::state::clients::ClientId;
+use crate::state::context::{Context, Core, DONE, Outcome, check_range};
+use crate::state::waiters::{Line, WaiterId, Want};
+
+/// A semaphore, bounded or not.
+#[derive(Debug)]
+pub(super) struct Semaphore {
+    /// The most permits in the books, of a bounded one.
+    bound: Option<u64>,
+    free: u64,
+    /// Taken permits by connection, never 0.
+    taken: HashMap<ClientId, u64>,
+    taken_in_all: u64,
+    line: Line,
+}
+
+impl Semaphore {
+    /// A semaphore with free permits.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfRange`].
+    pub(super) fn new(permits: u64, is_bounded: bool) -> Result<Self, Fault> {
+        check_range(permits, 0, PERMITS_MAX)?;
+        let bound = is_bounded.then_some(permits);
+        Ok(Self { bound, free: permits, taken: HashMap::new(), taken_in_all: 0, line: Line::new() })
+    }
+
+    pub(super) fn apply(&mut self, op: &SemaphoreOp, context: &mut Context<'_>) -> Outcome {
+        match *op {
+            SemaphoreOp::Acquire => self.acquire(context),
+            SemaphoreOp::Release => self.release(context).into(),
+            SemaphoreOp::Forget => self.take_from(context.client).and(DONE).into(),
+            SemaphoreOp::Add(count) => self.add(count, context).into(),
+            SemaphoreOp::Available => Outcome::Answer(Ok(Reply::Count(self.free))),
+        }
+    }
+
+    fn acquire(&mut self, context: &mut Context<'_>) -> Outcome {
+        if self.free == 0 || !self.line.is_empty() {
+            return context.park(&mut self.line, Want::Permit, Fault::WouldBlock);
+        }
+        self.grant(context.client, context.target.object, context.core);
+        DONE.into()
+    }
+
+    fn grant(&mut self, client: ClientId, id: ObjectId, core: &mut Core) {
+        self.free = self.free.saturating_sub(1);
+        self.taken_in_all = self.taken_in_all.saturating_add(1);
+        let taken = self.taken.entry(client).or_insert(0);
+        *taken = taken.saturating_add(1);
+        if *taken == 1 {
+            core.hold(client, id);
+        }
+    }
+
+    /// Takes a permit out of a connection's books.
+    fn take_from(&mut self, client: ClientId) -> Result<(), Fault> {
+        let taken = self.taken.get_mut(&client).ok_or(Fault::NotOwned)?;
+        *taken = taken.saturating_sub(1);
+        if *taken == 0 {
+            self.taken.remove(&client);
+        }
+        self.taken_in_all = self.taken_in_all.saturating_sub(1);
+        Ok(())
+    }
+
+    fn release(&mut self, context: &mut Context<'_>) -> Answer<Payload> {
+        self.take_from(context.client)?;
+        self.free = self.free.saturating_add(1);
+        context.touch();
+        DONE
+    }
+
+    fn add(&mut self, count: u64, context: &mut Context<'_>) -> Answer<Payload> {
+        let booked = self.free.saturating_add(self.taken_in_all);
+        if self.bound.is_some_and(|bound| count > bound.saturating_sub(booked)) {
+            return Err(Fault::OverReleased);
+        }
+        check_range(count, 0, PERMITS_MAX.saturating_sub(booked))?;
+        self.free = self.free.saturating_add(count);
+        context.touch();
+        DONE
+    }
+
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+        while self.free > 0
+            && let Some(waiter) = core.next_of(&mut self.line)
+        {
+            self.grant(waiter.client, id, core);
+            core.answer(waiter.client, waiter.call, DONE);
+        }
+    }
+
+    pub(super) fn release_client(&mut self, client: ClientId) {
+        let taken = self.taken.remove(&client).unwrap_or_default();
+        self.taken_in_all = self.taken_in_all.saturating_sub(taken);
+        self.free = self.free.saturating_add(taken);
+    }
+
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.line.remove(&waiter);
+    }
+
+    pub(super) const fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    pub(super) const fn kind(&self) -> Kind {
+        if self.bound.is_some() { Kind::BoundedSemaphore } else { Kind::Semaphore }
+    }
+
+    pub(super) const fn held(&self) -> u64 {
+        self.taken_in_all
+    }
+}
