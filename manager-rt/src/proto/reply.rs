@@ -35,7 +35,7 @@ pub enum Reply<P> {
     Found(Option<P>),
     /// A number before something was added to it.
     Before(P),
-    /// Values; and the number of changes so far, or the place of the last one.
+    /// Values; and the number of changes so far, or the place of the last one; of failed tasks, the number behind the last.
     Values {
         /// The values.
         values: Vec<P>,

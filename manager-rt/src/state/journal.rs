@@ -9,6 +9,7 @@ use crate::proto::Payload;
 use crate::state::clients::ClientId;
 use crate::state::context::Core;
 use crate::state::kinds::{Bodies, Body};
+use crate::state::queue::QueueUndo;
 
 /// How to take one change of an object back.
 #[derive(Debug)]
@@ -17,14 +18,17 @@ pub(super) enum Undo {
     Value(Payload),
     /// An event was set, or not.
     Event(bool),
+    /// A queue had other items.
+    Queue(QueueUndo),
 }
 
 impl Undo {
     /// The change stays: lets go of what it replaced.
-    fn commit(self, _object: ObjectId, core: &mut Core) {
+    fn commit(self, object: ObjectId, core: &mut Core) {
         match self {
             Self::Value(old) => core.let_go(old),
             Self::Event(_) => {}
+            Self::Queue(undo) => undo.commit(object, core),
         }
     }
 }
@@ -62,6 +66,7 @@ impl Journal {
             match (body, undo) {
                 (Some(Body::Value(value)), Undo::Value(old)) => value.undo(old, core),
                 (Some(Body::Event(event)), Undo::Event(was_set)) => event.undo(was_set),
+                (Some(Body::Queue(queue)), Undo::Queue(undo)) => queue.undo(undo, core),
                 // Nothing else notes this, and no object ends before the end of the transaction.
                 _ => tracing::error!(%object, "a change of another object could not be taken back"),
             }

@@ -9,6 +9,7 @@ use crate::state::condition::Condition;
 use crate::state::context::{Context, Core, Outcome};
 use crate::state::event::Event;
 use crate::state::lock::Lock;
+use crate::state::queue::Queue;
 use crate::state::semaphore::Semaphore;
 use crate::state::value::Value;
 use crate::state::waiters::WaiterId;
@@ -21,6 +22,7 @@ pub(super) enum Body {
     Condition(Condition),
     Event(Event),
     Barrier(Barrier),
+    Queue(Queue),
     Value(Value),
 }
 
@@ -66,6 +68,7 @@ impl Body {
             Spec::Condition => Self::Condition(Condition::default()),
             Spec::Event => Self::Event(Event::default()),
             Spec::Barrier(parties) => Self::Barrier(Barrier::new(parties)?),
+            Spec::Queue(capacity) => Self::Queue(Queue::new(capacity)?),
             Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
             _ => return Err(Fault::Unsupported),
         })
@@ -78,6 +81,7 @@ impl Body {
             (Self::Semaphore(semaphore), Op::Semaphore(op)) => semaphore.apply(&op, context),
             (Self::Event(event), Op::Event(op)) => event.apply(&op, context),
             (Self::Barrier(barrier), Op::Barrier(op)) => barrier.apply(&op, context),
+            (Self::Queue(queue), Op::Queue(op)) => queue.apply(op, context),
             (Self::Value(value), Op::Value(op)) => value.apply(op, context).into(),
             (body, _) => Outcome::Answer(Err(Fault::WrongKind { found: body.kind() })),
         }
@@ -89,6 +93,7 @@ impl Body {
             Self::Lock(lock) => lock.serve(id, core),
             Self::Semaphore(semaphore) => semaphore.serve(id, core),
             Self::Event(event) => event.serve(core),
+            Self::Queue(queue) => queue.serve(id, core),
             // A barrier answers all at the moment when the last party comes.
             Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
         }
@@ -100,7 +105,7 @@ impl Body {
             Self::Lock(lock) => lock.release_client(client),
             Self::Semaphore(semaphore) => semaphore.release_client(client),
             Self::Barrier(barrier) => barrier.release_client(client, core),
-            Self::Condition(_) | Self::Event(_) | Self::Value(_) => {}
+            Self::Condition(_) | Self::Event(_) | Self::Queue(_) | Self::Value(_) => {}
         }
         core.touch(id);
     }
@@ -127,6 +132,7 @@ impl Body {
             Self::Condition(condition) => condition.leave(waiter),
             Self::Event(event) => event.leave(waiter),
             Self::Barrier(barrier) => barrier.leave(waiter),
+            Self::Queue(queue) => queue.leave(waiter),
             Self::Value(_) => {}
         }
     }
@@ -134,6 +140,7 @@ impl Body {
     /// Items come back that a client surely never read.
     pub(super) fn take_back(&mut self, items: Vec<Payload>, core: &mut Core) {
         match self {
+            Self::Queue(queue) => queue.take_back(items),
             // Only queues deliver.
             Self::Lock(_)
             | Self::Semaphore(_)
@@ -155,6 +162,7 @@ impl Body {
             Self::Condition(mut condition) => core.answer_all(condition.line(), &gone),
             Self::Event(mut event) => core.answer_all(event.line(), &gone),
             Self::Barrier(mut barrier) => core.answer_all(barrier.line(), &gone),
+            Self::Queue(queue) => queue.end(core),
             Self::Value(value) => core.let_go(value.into_payload()),
         }
     }
@@ -167,6 +175,7 @@ impl Body {
             Self::Condition(_) => Kind::Condition,
             Self::Event(_) => Kind::Event,
             Self::Barrier(_) => Kind::Barrier,
+            Self::Queue(_) => Kind::Queue,
             Self::Value(_) => Kind::Value,
         }
     }
@@ -176,7 +185,7 @@ impl Body {
         match self {
             Self::Lock(lock) => lock.held(),
             Self::Semaphore(semaphore) => semaphore.held(),
-            Self::Condition(_) | Self::Event(_) | Self::Barrier(_) | Self::Value(_) => 0,
+            Self::Condition(_) | Self::Event(_) | Self::Barrier(_) | Self::Queue(_) | Self::Value(_) => 0,
         }
     }
 }

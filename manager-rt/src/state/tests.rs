@@ -3,7 +3,10 @@
 mod barrier;
 mod event;
 mod model;
+mod queue;
 mod semaphore;
+
+use std::collections::HashMap;
 
 use super::context::DONE;
 use super::*;
@@ -17,11 +20,33 @@ struct World {
     now: u64,
     calls: u64,
     effects: Effects,
+    /// The calls that were answered, in their order for each client.
+    answered: HashMap<ClientId, Vec<u64>>,
 }
 
 impl World {
     fn new() -> Self {
-        Self { state: State::new(Limits::default()), now: 0, calls: 0, effects: Effects::default() }
+        Self {
+            state: State::new(Limits::default()),
+            now: 0,
+            calls: 0,
+            effects: Effects::default(),
+            answered: HashMap::new(),
+        }
+    }
+
+    /// Notes what a step led to.
+    fn note(&mut self, effects: Effects) {
+        for Answered { client, call, .. } in &effects.answers {
+            self.answered.entry(*client).or_default().push(*call);
+        }
+        self.effects.answers.extend(effects.answers);
+    }
+
+    /// The number of the answer to a call, among those of its client.
+    fn number_of(&self, client: ClientId, call: u64) -> u64 {
+        let index = self.answered[&client].iter().position(|answered| *answered == call);
+        u64::try_from(index.expect("it was answered")).unwrap()
     }
 
     fn client(&mut self) -> ClientId {
@@ -32,7 +57,9 @@ impl World {
     fn send(&mut self, client: ClientId, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> u64 {
         self.calls += 1;
         let caller = Caller { client, call: self.calls, now: self.now, frame: &Bytes::new() };
-        self.state.apply(caller, Call { object, thread: 1, wait, op }, &mut self.effects);
+        let mut effects = Effects::default();
+        self.state.apply(caller, Call { object, thread: 1, wait, op }, &mut effects);
+        self.note(effects);
         self.calls
     }
 
@@ -71,7 +98,9 @@ impl World {
 
     fn pass(&mut self, nanos: u64) {
         self.now += nanos;
-        self.state.advance(self.now, &mut self.effects);
+        let mut effects = Effects::default();
+        self.state.advance(self.now, &mut effects);
+        self.note(effects);
     }
 
     fn leave(&mut self, client: ClientId) {
@@ -80,13 +109,17 @@ impl World {
 
     /// A client goes whose answers from number `unread` on were surely not read.
     fn leave_unread(&mut self, client: ClientId, unread: u64) {
-        self.state.disconnect(client, unread, &mut self.effects);
+        let mut effects = Effects::default();
+        self.state.disconnect(client, unread, &mut effects);
+        self.note(effects);
     }
 
     fn transact(&mut self, client: ClientId, steps: Vec<Step<Raw<'_>>>) -> Answer<Payload> {
         self.calls += 1;
         let caller = Caller { client, call: self.calls, now: self.now, frame: &Bytes::new() };
-        self.state.transaction(caller, steps, &mut self.effects);
+        let mut effects = Effects::default();
+        self.state.transaction(caller, steps, &mut effects);
+        self.note(effects);
         self.answer(self.calls).expect("a transaction is answered at once")
     }
 

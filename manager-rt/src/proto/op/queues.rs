@@ -12,7 +12,8 @@ pub enum QueueOp<P> {
     PutMany(Vec<P>),
     /// Takes the oldest item, once there is one.
     Get,
-    /// Takes the oldest items, at most `max` and at least one, once there is one.
+    /// Takes the oldest items, at least one and at most as many as this and as fit in one answer, once there is one. 0 is
+    /// out of range.
     GetMany(u64),
     /// The number of items.
     Len,
@@ -32,7 +33,7 @@ pub enum JoinableQueueOp<P> {
     Put(P),
     /// Adds tasks in one step, once there is room for all.
     PutMany(Vec<P>),
-    /// Leases the oldest task, once there is one.
+    /// Leases the oldest task, once there is one. On a closed queue it waits as long as a task is leased, which may come back.
     Get,
     /// The task of a lease is done.
     Done {
@@ -52,9 +53,10 @@ pub enum JoinableQueueOp<P> {
     Capacity,
     /// The number of tasks that wait or are leased.
     Unfinished,
-    /// Tasks that failed from an index on, as many as fit in one answer.
+    /// Tasks that failed, as many as fit in one answer, and the number to go on with. They are numbered from 0 as they fail,
+    /// and keep their number when others are taken or dropped.
     Failed {
-        /// The first index.
+        /// The first number.
         at: u64,
         /// Whether they are taken away.
         take: bool,

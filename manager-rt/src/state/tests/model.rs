@@ -117,7 +117,12 @@ impl Three {
 
     /// One dies, and another one comes.
     pub(super) fn replace(&mut self, who: usize) {
-        self.world.leave(self.clients[who]);
+        self.replace_unread(who, u64::MAX);
+    }
+
+    /// As [`replace`](Self::replace); its answers from number `unread` on were surely not read.
+    pub(super) fn replace_unread(&mut self, who: usize, unread: u64) {
+        self.world.leave_unread(self.clients[who], unread);
         self.clients[who] = self.world.client();
         self.attach(who);
     }

@@ -1,0 +1,171 @@
+//! What both kinds of queues have: items in their order, room for so many, and the lines before and behind them.
+//!
+//! 1. **Nobody overtakes**: a newcomer waits if others wait, even if there were room or an item.
+//! 2. **Many at once are put whole**, so one who waits for much room holds up those behind, and is not starved by them.
+//! 3. Items that come back may exceed the room. Then nobody puts until there is room again.
+
+use std::collections::VecDeque;
+
+use crate::limits::{CAPACITY_MAX, PAGE_BYTES, PAGE_ITEMS_MAX};
+use crate::proto::{Fault, Payload, Raw};
+use crate::state::context::{Context, Core, DONE, Outcome, check_range, count_of};
+use crate::state::journal::Undo;
+use crate::state::waiters::{Line, WaiterId, Want};
+
+/// The container of the items.
+type Items<T> = VecDeque<T>;
+
+/// Items in their order, and who waits for room or for items.
+#[derive(Debug)]
+pub(super) struct Fifo<T> {
+    pub(super) items: Items<T>,
+    /// 0 is without limit.
+    capacity: u64,
+    is_closed: bool,
+    putters: Line,
+    pub(super) getters: Line,
+}
+
+impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
+    /// An empty queue with room for so many items.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfRange`].
+    pub(super) fn new(capacity: u64) -> Result<Self, Fault> {
+        check_range(capacity, 0, CAPACITY_MAX)?;
+        let (putters, getters) = (Line::new(), Line::new());
+        Ok(Self { items: Items::new(), capacity, is_closed: false, putters, getters })
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        count_of(self.items.len())
+    }
+
+    pub(super) const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn fits(&self, count: usize) -> bool {
+        self.capacity == 0 || self.len().saturating_add(count_of(count)) <= self.capacity
+    }
+
+    /// Adds an item, or lets the caller wait for room. `undo` makes the note of how many were added.
+    pub(super) fn put(
+        &mut self,
+        raw: Raw<'_>,
+        context: &mut Context<'_>,
+        undo: fn(usize) -> Undo,
+    ) -> Outcome {
+        if self.is_closed {
+            return Outcome::Answer(Err(Fault::Closed));
+        }
+        let item = match context.keep(raw) {
+            Ok(item) => item,
+            Err(fault) => return Outcome::Answer(Err(fault)),
+        };
+        if !self.putters.is_empty() || !self.fits(1) {
+            return context.park(&mut self.putters, Want::Room(vec![item]), Fault::Full);
+        }
+        self.items.push_back(item.into());
+        context.note(undo(1));
+        context.touch();
+        DONE.into()
+    }
+
+    /// Adds all items, or lets the caller wait until there is room for all.
+    pub(super) fn put_many(
+        &mut self,
+        raws: Vec<Raw<'_>>,
+        context: &mut Context<'_>,
+        undo: fn(usize) -> Undo,
+    ) -> Outcome {
+        if self.is_closed {
+            return Outcome::Answer(Err(Fault::Closed));
+        }
+        let most = if self.capacity == 0 { CAPACITY_MAX } else { self.capacity };
+        let items = match check_range(count_of(raws.len()), 0, most).and_then(|()| context.keep_all(raws)) {
+            Ok(items) => items,
+            Err(fault) => return Outcome::Answer(Err(fault)),
+        };
+        if items.is_empty() {
+            return DONE.into();
+        }
+        if !self.putters.is_empty() || !self.fits(items.len()) {
+            return context.park(&mut self.putters, Want::Room(items), Fault::Full);
+        }
+        context.note(undo(items.len()));
+        self.items.extend(items.into_iter().map(T::from));
+        context.touch();
+        DONE.into()
+    }
+
+    /// Takes back that so many were added.
+    pub(super) fn undo_put(&mut self, count: usize, core: &mut Core) {
+        let kept = self.items.len().saturating_sub(count);
+        self.items.drain(kept..).for_each(|item| core.let_go(item.into()));
+    }
+
+    /// Whether a newcomer may take an item.
+    pub(super) fn may_take(&self) -> bool {
+        self.getters.is_empty() && !self.items.is_empty()
+    }
+
+    /// Puts items in front of all others, in their order.
+    pub(super) fn put_back(&mut self, items: impl DoubleEndedIterator<Item = T>) {
+        items.rev().for_each(|item| self.items.push_front(item));
+    }
+
+    /// Adds the items of those who wait for room, as far as there is room; whether anybody was served.
+    pub(super) fn admit(&mut self, core: &mut Core) -> bool {
+        let mut has_served = false;
+        while let Some(Want::Room(items)) =
+            self.putters.first().and_then(|id| core.waiters.get(*id)).map(|waiter| &waiter.want)
+            && self.fits(items.len())
+            && let Some(waiter) = core.next_of(&mut self.putters)
+        {
+            if let Want::Room(items) = waiter.want {
+                self.items.extend(items.into_iter().map(T::from));
+            }
+            core.answer(waiter.client, waiter.call, DONE);
+            has_served = true;
+        }
+        has_served
+    }
+
+    /// No further item may be added: whoever waits for room is told.
+    pub(super) fn close(&mut self, core: &mut Core) {
+        self.is_closed = true;
+        core.answer_all(&mut self.putters, &Err(Fault::Closed));
+    }
+
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.putters.remove(&waiter);
+        self.getters.remove(&waiter);
+    }
+
+    /// The queue ends: whoever waits is told; what is in it is let go of.
+    pub(super) fn end(mut self, core: &mut Core) {
+        let gone = Err(Fault::UnknownObject);
+        core.answer_all(&mut self.putters, &gone);
+        core.answer_all(&mut self.getters, &gone);
+        core.retire(self.items.into_iter().map(T::into));
+    }
+}
+
+/// How many of these values one answer gives: as many as fit in a page, at most `max`, and the first in any case.
+pub(super) fn page_len<'p>(values: impl Iterator<Item = &'p Payload>, max: u64) -> usize {
+    let mut bytes = 0_usize;
+    values
+        .take(usize::try_from(max.min(PAGE_ITEMS_MAX)).unwrap_or(usize::MAX))
+        .take_while(|value| {
+            let raw = value.raw();
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(raw.bytes.len()).saturating_add(raw.ids.len()).saturating_add(1);
+            is_first || bytes <= PAGE_BYTES
+        })
+        .count()
+}

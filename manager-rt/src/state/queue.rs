@@ -1,0 +1,145 @@
+//! `Queue`: first in, first out.
+//!
+//! An item leaves with the answer that has it. Until the client has read that answer it is noted as a delivery, and comes
+//! back in front of all others if the client surely never read it.
+
+use crate::proto::{Fault, ObjectId, Payload, QueueOp, Raw, Reply};
+use crate::state::clients::ClientId;
+use crate::state::context::{Context, Core, DONE, Outcome};
+use crate::state::fifo::{Fifo, page_len};
+use crate::state::journal::Undo;
+use crate::state::waiters::{WaiterId, Want};
+
+/// A queue.
+#[derive(Debug)]
+pub(super) struct Queue {
+    fifo: Fifo<Payload>,
+}
+
+/// How to take a change back.
+#[derive(Debug)]
+pub(super) enum QueueUndo {
+    /// So many items were added.
+    Put(usize),
+    /// These items leave with the answer to a call.
+    Took {
+        /// Whose call.
+        client: ClientId,
+        /// Which.
+        call: u64,
+        /// In their order.
+        items: Vec<Payload>,
+    },
+}
+
+impl QueueUndo {
+    /// The change stays.
+    pub(super) fn commit(self, queue: ObjectId, core: &mut Core) {
+        match self {
+            Self::Put(_) => {}
+            Self::Took { client, call, items } => core.deliver(client, call, queue, items),
+        }
+    }
+}
+
+const fn undo_put(count: usize) -> Undo {
+    Undo::Queue(QueueUndo::Put(count))
+}
+
+impl Queue {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfRange`].
+    pub(super) fn new(capacity: u64) -> Result<Self, Fault> {
+        Ok(Self { fifo: Fifo::new(capacity)? })
+    }
+
+    pub(super) fn apply(&mut self, op: QueueOp<Raw<'_>>, context: &mut Context<'_>) -> Outcome {
+        let fifo = &mut self.fifo;
+        match op {
+            QueueOp::Put(item) => fifo.put(item, context, undo_put),
+            QueueOp::PutMany(items) => fifo.put_many(items, context, undo_put),
+            QueueOp::Get => self.get(None, context),
+            QueueOp::GetMany(0) => Outcome::Answer(Err(Fault::OutOfRange { least: 1, most: u64::MAX })),
+            QueueOp::GetMany(max) => self.get(Some(max), context),
+            QueueOp::Len => Outcome::Answer(Ok(Reply::Count(fifo.len()))),
+            QueueOp::Capacity => Outcome::Answer(Ok(Reply::Count(fifo.capacity()))),
+            QueueOp::Close => {
+                fifo.close(context.core);
+                // They wait because there is nothing, and now nothing comes.
+                context.core.answer_all(&mut fifo.getters, &Err(Fault::Closed));
+                DONE.into()
+            }
+            QueueOp::IsClosed => Outcome::Answer(Ok(Reply::Bool(fifo.is_closed()))),
+        }
+    }
+
+    fn get(&mut self, max: Option<u64>, context: &mut Context<'_>) -> Outcome {
+        if !self.fifo.may_take() {
+            if self.fifo.is_closed() {
+                return Outcome::Answer(Err(Fault::Closed));
+            }
+            return context.park(&mut self.fifo.getters, Want::Items(max), Fault::Empty);
+        }
+        let items = self.take(max);
+        let given = items.iter().map(|item| context.give(item)).collect();
+        let (client, call) = (context.client, context.call);
+        context.note(Undo::Queue(QueueUndo::Took { client, call, items }));
+        context.touch();
+        Outcome::Answer(reply(max, given).ok_or(Fault::Empty))
+    }
+
+    /// Takes one item, or as many as one answer gives.
+    fn take(&mut self, max: Option<u64>) -> Vec<Payload> {
+        let count = page_len(self.fifo.items.iter(), max.unwrap_or(1));
+        std::iter::from_fn(|| self.fifo.items.pop_front()).take(count).collect()
+    }
+
+    pub(super) fn undo(&mut self, undo: QueueUndo, core: &mut Core) {
+        match undo {
+            QueueUndo::Put(count) => self.fifo.undo_put(count, core),
+            QueueUndo::Took { items, .. } => self.fifo.put_back(items.into_iter()),
+        }
+    }
+
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+        while self.fifo.admit(core) || self.serve_getters(id, core) {}
+    }
+
+    fn serve_getters(&mut self, id: ObjectId, core: &mut Core) -> bool {
+        let mut has_served = false;
+        while !self.fifo.items.is_empty()
+            && let Some(waiter) = core.next_of(&mut self.fifo.getters)
+        {
+            let Want::Items(max) = waiter.want else { continue };
+            let items = self.take(max);
+            let given = items.iter().map(|item| core.give(waiter.client, item)).collect();
+            core.deliver(waiter.client, waiter.call, id, items);
+            core.answer(waiter.client, waiter.call, reply(max, given).ok_or(Fault::Empty));
+            has_served = true;
+        }
+        has_served
+    }
+
+    /// Items come back that a client surely never read.
+    pub(super) fn take_back(&mut self, items: Vec<Payload>) {
+        self.fifo.put_back(items.into_iter());
+    }
+
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.fifo.leave(waiter);
+    }
+
+    pub(super) fn end(self, core: &mut Core) {
+        self.fifo.end(core);
+    }
+}
+
+/// The answer with the items that were asked for: one, or several.
+fn reply(max: Option<u64>, mut given: Vec<Payload>) -> Option<Reply<Payload>> {
+    match max {
+        None => given.pop().map(Reply::Value),
+        Some(_) => Some(Reply::Values { values: given, version: 0 }),
+    }
+}
