@@ -46,7 +46,7 @@ pub enum StartError {
     /// The process ended before it served: the message says how.
     #[error("the server ended while it started: {0}")]
     Ended(String),
-    /// The process did not serve within [`START_TIME_MAX`](crate::limits::START_TIME_MAX), and was killed.
+    /// The process did not serve within [`START_TIME_MAX`], and was killed.
     #[error("the server did not come up in time")]
     TimedOut,
     /// The server could not listen at its socket.
@@ -63,20 +63,18 @@ pub enum StartError {
     System(#[from] OsError),
 }
 
-impl From<ExecError> for StartError {
-    fn from(error: ExecError) -> Self {
-        Self::Process(error.to_string())
-    }
+/// Why there is no child. A function, since the error of another crate stands in no public signature.
+fn not_started(error: &ExecError) -> StartError {
+    StartError::Process(error.to_string())
 }
 
-impl From<HelloError> for StartError {
-    fn from(error: HelloError) -> Self {
-        match error {
-            HelloError::Ended(ended) => Self::Ended(described(ended)),
-            HelloError::TimedOut => Self::TimedOut,
-            HelloError::System(error) => Self::System(error),
-            other => Self::Process(other.to_string()),
-        }
+/// Why there is no word of the child.
+fn not_heard(error: HelloError) -> StartError {
+    match error {
+        HelloError::Ended(ended) => StartError::Ended(described(ended)),
+        HelloError::TimedOut => StartError::TimedOut,
+        HelloError::System(error) => StartError::System(error),
+        other => StartError::Process(other.to_string()),
     }
 }
 
@@ -133,7 +131,9 @@ impl ServerProcess {
             memory_bytes: count(limits.memory_bytes),
             clients: count(limits.clients),
         };
-        let (child, endpoint) = Command::new(child::serve)?.label("manager").silent().start()?;
+        let command = Command::new(child::serve).map_err(|error| not_started(&error))?;
+        let started = command.label("manager").silent().start();
+        let (child, endpoint) = started.map_err(|error| not_started(&error))?;
         // From here on the process is killed, and the folder removed, if anything fails.
         let folder = Mutex::new(Some(folder));
         let process = Self { child, address, key, folder, epoch: Epoch::current() };
@@ -151,7 +151,7 @@ impl ServerProcess {
         let sent = send(endpoint, order, deadline);
         tracing::debug!(?sent, "the server was told what to do");
         let mut packet = [0; PACKET_BYTES_MAX];
-        let received = first_packet(&self.child, endpoint, &mut packet, deadline)?;
+        let received = first_packet(&self.child, endpoint, &mut packet, deadline).map_err(not_heard)?;
         match word_in(&packet, received.body_len) {
             Some(Word::Serves) => Ok(()),
             Some(Word::Failed(why)) => Err(StartError::Bind(why)),

@@ -105,7 +105,7 @@ impl ServerBuilder {
 
 /// A manager's objects, and the socket at which clients reach them.
 ///
-/// [`Manager::start`](crate::Manager::start) runs one in a process of its own; this is for programs that run it
+/// `Manager::start` runs one in a process of its own; this is for programs that run it
 /// themselves, in a process or a thread.
 ///
 /// | property | |
