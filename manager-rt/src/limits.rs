@@ -28,6 +28,9 @@ pub const PARTIES_MAX: u64 = 65_536;
 pub const DEPTH_MAX: u64 = u32::MAX as u64;
 /// Items of a queue that has a limit.
 pub const CAPACITY_MAX: u64 = u32::MAX as u64;
+/// Failed tasks that a queue keeps: when one more fails, the oldest is dropped, so that what nobody looks at does not fill
+/// the manager.
+pub const FAILED_TASKS_MAX: usize = 65_536;
 /// Deliveries of a task before it has failed, if nothing else was said.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 /// Bytes that all values of a manager may take, if nothing else was said: 1 GiB.

@@ -19,6 +19,7 @@ mod condition;
 mod context;
 mod event;
 mod fifo;
+mod joinable_queue;
 mod journal;
 mod kinds;
 mod lines;

@@ -8,6 +8,7 @@ use crate::proto::ObjectId;
 use crate::proto::Payload;
 use crate::state::clients::ClientId;
 use crate::state::context::Core;
+use crate::state::joinable_queue::TaskUndo;
 use crate::state::kinds::{Bodies, Body};
 use crate::state::queue::QueueUndo;
 
@@ -20,6 +21,8 @@ pub(super) enum Undo {
     Event(bool),
     /// A queue had other items.
     Queue(QueueUndo),
+    /// A queue of tasks had other tasks.
+    JoinableQueue(TaskUndo),
 }
 
 impl Undo {
@@ -29,6 +32,7 @@ impl Undo {
             Self::Value(old) => core.let_go(old),
             Self::Event(_) => {}
             Self::Queue(undo) => undo.commit(object, core),
+            Self::JoinableQueue(undo) => undo.commit(object, core),
         }
     }
 }
@@ -67,6 +71,7 @@ impl Journal {
                 (Some(Body::Value(value)), Undo::Value(old)) => value.undo(old, core),
                 (Some(Body::Event(event)), Undo::Event(was_set)) => event.undo(was_set),
                 (Some(Body::Queue(queue)), Undo::Queue(undo)) => queue.undo(undo, core),
+                (Some(Body::JoinableQueue(queue)), Undo::JoinableQueue(undo)) => queue.undo(undo, core),
                 // Nothing else notes this, and no object ends before the end of the transaction.
                 _ => tracing::error!(%object, "a change of another object could not be taken back"),
             }

@@ -8,6 +8,7 @@ use crate::state::clients::ClientId;
 use crate::state::condition::Condition;
 use crate::state::context::{Context, Core, Outcome};
 use crate::state::event::Event;
+use crate::state::joinable_queue::JoinableQueue;
 use crate::state::lock::Lock;
 use crate::state::queue::Queue;
 use crate::state::semaphore::Semaphore;
@@ -23,6 +24,7 @@ pub(super) enum Body {
     Event(Event),
     Barrier(Barrier),
     Queue(Queue),
+    JoinableQueue(JoinableQueue),
     Value(Value),
 }
 
@@ -69,6 +71,9 @@ impl Body {
             Spec::Event => Self::Event(Event::default()),
             Spec::Barrier(parties) => Self::Barrier(Barrier::new(parties)?),
             Spec::Queue(capacity) => Self::Queue(Queue::new(capacity)?),
+            Spec::JoinableQueue { maxsize, max_deliveries } => {
+                Self::JoinableQueue(JoinableQueue::new(maxsize, max_deliveries)?)
+            }
             Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
             _ => return Err(Fault::Unsupported),
         })
@@ -82,6 +87,7 @@ impl Body {
             (Self::Event(event), Op::Event(op)) => event.apply(&op, context),
             (Self::Barrier(barrier), Op::Barrier(op)) => barrier.apply(&op, context),
             (Self::Queue(queue), Op::Queue(op)) => queue.apply(op, context),
+            (Self::JoinableQueue(queue), Op::JoinableQueue(op)) => queue.apply(op, context),
             (Self::Value(value), Op::Value(op)) => value.apply(op, context).into(),
             (body, _) => Outcome::Answer(Err(Fault::WrongKind { found: body.kind() })),
         }
@@ -94,6 +100,7 @@ impl Body {
             Self::Semaphore(semaphore) => semaphore.serve(id, core),
             Self::Event(event) => event.serve(core),
             Self::Queue(queue) => queue.serve(id, core),
+            Self::JoinableQueue(queue) => queue.serve(id, core),
             // A barrier answers all at the moment when the last party comes.
             Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
         }
@@ -105,6 +112,7 @@ impl Body {
             Self::Lock(lock) => lock.release_client(client),
             Self::Semaphore(semaphore) => semaphore.release_client(client),
             Self::Barrier(barrier) => barrier.release_client(client, core),
+            Self::JoinableQueue(queue) => queue.release_client(client, core),
             Self::Condition(_) | Self::Event(_) | Self::Queue(_) | Self::Value(_) => {}
         }
         core.touch(id);
@@ -133,6 +141,7 @@ impl Body {
             Self::Event(event) => event.leave(waiter),
             Self::Barrier(barrier) => barrier.leave(waiter),
             Self::Queue(queue) => queue.leave(waiter),
+            Self::JoinableQueue(queue) => queue.leave(waiter),
             Self::Value(_) => {}
         }
     }
@@ -141,6 +150,7 @@ impl Body {
     pub(super) fn take_back(&mut self, items: Vec<Payload>, core: &mut Core) {
         match self {
             Self::Queue(queue) => queue.take_back(items),
+            Self::JoinableQueue(queue) => queue.take_back(items, core),
             // Only queues deliver.
             Self::Lock(_)
             | Self::Semaphore(_)
@@ -163,6 +173,7 @@ impl Body {
             Self::Event(mut event) => core.answer_all(event.line(), &gone),
             Self::Barrier(mut barrier) => core.answer_all(barrier.line(), &gone),
             Self::Queue(queue) => queue.end(core),
+            Self::JoinableQueue(queue) => queue.end(core),
             Self::Value(value) => core.let_go(value.into_payload()),
         }
     }
@@ -176,6 +187,7 @@ impl Body {
             Self::Event(_) => Kind::Event,
             Self::Barrier(_) => Kind::Barrier,
             Self::Queue(_) => Kind::Queue,
+            Self::JoinableQueue(_) => Kind::JoinableQueue,
             Self::Value(_) => Kind::Value,
         }
     }
@@ -185,6 +197,7 @@ impl Body {
         match self {
             Self::Lock(lock) => lock.held(),
             Self::Semaphore(semaphore) => semaphore.held(),
+            Self::JoinableQueue(queue) => queue.held(),
             Self::Condition(_) | Self::Event(_) | Self::Barrier(_) | Self::Queue(_) | Self::Value(_) => 0,
         }
     }

@@ -2,6 +2,7 @@
 
 mod barrier;
 mod event;
+mod joinable_queue;
 mod model;
 mod queue;
 mod semaphore;

@@ -1,0 +1,270 @@
+//! `JoinableQueue`: tasks, which are leased and have to be done.
+//!
+//! A task is in one of three places: it waits, it is leased to a connection, or it has failed. Unfinished is what waits and
+//! what is leased; that is derived, so no count can be wrong. A lease ends when its task is done, when it is given back, or
+//! with its connection; then the task waits in front of all others, unless it was delivered as often as it may be.
+//!
+//! What is leased may come back, so whoever waits for a task of a closed queue is told so only when nothing is unfinished.
+
+mod undo;
+
+use std::collections::BTreeMap;
+
+use crate::limits::FAILED_TASKS_MAX;
+use crate::proto::frame::Answer;
+use crate::proto::{Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
+use crate::state::clients::ClientId;
+use crate::state::context::{Context, Core, DONE, Outcome, check_range, count_of};
+use crate::state::fifo::{Fifo, page_len};
+pub(super) use crate::state::joinable_queue::undo::TaskUndo;
+use crate::state::journal::Undo;
+use crate::state::waiters::{Line, WaiterId, Want};
+
+/// A task, and how often it was delivered.
+#[derive(Debug)]
+struct Task {
+    payload: Payload,
+    deliveries: u32,
+}
+
+impl From<Payload> for Task {
+    fn from(payload: Payload) -> Self {
+        Self { payload, deliveries: 0 }
+    }
+}
+
+impl From<Task> for Payload {
+    fn from(task: Task) -> Self {
+        task.payload
+    }
+}
+
+/// A queue of tasks.
+#[derive(Debug)]
+pub(super) struct JoinableQueue {
+    fifo: Fifo<Task>,
+    /// By whose they are, and their numbers.
+    leases: BTreeMap<(ClientId, u64), Task>,
+    /// By the order in which they failed, from 0; at most [`FAILED_TASKS_MAX`].
+    failed: BTreeMap<u64, Payload>,
+    max_deliveries: u32,
+    newest_lease: u64,
+    next_failed: u64,
+    joiners: Line,
+}
+
+/// A task that has just failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    number: u64,
+    deliveries: u32,
+    /// What had to go for it.
+    dropped: Option<(u64, Payload)>,
+}
+
+const fn undo_put(count: usize) -> Undo {
+    Undo::JoinableQueue(TaskUndo::Put(count))
+}
+
+impl JoinableQueue {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfRange`].
+    pub(super) fn new(capacity: u64, max_deliveries: u32) -> Result<Self, Fault> {
+        check_range(max_deliveries.into(), 1, u32::MAX.into())?;
+        Ok(Self {
+            fifo: Fifo::new(capacity)?,
+            leases: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            max_deliveries,
+            newest_lease: 0,
+            next_failed: 0,
+            joiners: Line::new(),
+        })
+    }
+
+    pub(super) fn apply(&mut self, op: JoinableQueueOp<Raw<'_>>, context: &mut Context<'_>) -> Outcome {
+        let reply = match op {
+            JoinableQueueOp::Put(task) => return self.fifo.put(task, context, undo_put),
+            JoinableQueueOp::PutMany(tasks) => return self.fifo.put_many(tasks, context, undo_put),
+            JoinableQueueOp::Get => return self.get(context),
+            JoinableQueueOp::Join => return self.join(context),
+            JoinableQueueOp::Done { lease } => return self.finish(lease, context).into(),
+            JoinableQueueOp::Requeue { lease } => return self.requeue(lease, context).into(),
+            JoinableQueueOp::Failed { at, take } => self.failed_from(at, take, context),
+            JoinableQueueOp::Len => Reply::Count(self.fifo.len()),
+            JoinableQueueOp::Capacity => Reply::Count(self.fifo.capacity()),
+            JoinableQueueOp::Unfinished => Reply::Count(self.unfinished()),
+            JoinableQueueOp::Close => {
+                self.fifo.close(context.core);
+                context.touch();
+                Reply::Done
+            }
+            JoinableQueueOp::IsClosed => Reply::Bool(self.fifo.is_closed()),
+        };
+        Outcome::Answer(Ok(reply))
+    }
+
+    fn unfinished(&self) -> u64 {
+        self.fifo.len().saturating_add(self.held())
+    }
+
+    /// No task will ever be there again.
+    fn is_over(&self) -> bool {
+        self.fifo.is_closed() && self.unfinished() == 0
+    }
+
+    fn get(&mut self, context: &mut Context<'_>) -> Outcome {
+        if !self.fifo.may_take() {
+            if self.is_over() {
+                return Outcome::Answer(Err(Fault::Closed));
+            }
+            return context.park(&mut self.fifo.getters, Want::Items(None), Fault::Empty);
+        }
+        let client = context.client;
+        let Some((lease, task)) = self.lease(client) else { return Outcome::Answer(Err(Fault::Empty)) };
+        let deliveries = task.deliveries;
+        let task = context.give(&task.payload);
+        context.hold();
+        context.note(Undo::JoinableQueue(TaskUndo::Leased { client, lease }));
+        context.touch();
+        Outcome::Answer(Ok(Reply::Leased { lease, deliveries, task }))
+    }
+
+    /// The first task belongs to a client from now on.
+    fn lease(&mut self, client: ClientId) -> Option<(u64, &Task)> {
+        let mut task = self.fifo.items.pop_front()?;
+        task.deliveries = task.deliveries.saturating_add(1);
+        self.newest_lease = self.newest_lease.saturating_add(1);
+        let lease = self.newest_lease;
+        Some((lease, self.leases.entry((client, lease)).or_insert(task)))
+    }
+
+    fn join(&mut self, context: &mut Context<'_>) -> Outcome {
+        if self.unfinished() == 0 {
+            return DONE.into();
+        }
+        context.park(&mut self.joiners, Want::AllDone, Fault::TimedOut)
+    }
+
+    fn finish(&mut self, lease: u64, context: &mut Context<'_>) -> Answer<Payload> {
+        let client = context.client;
+        let task = self.leases.remove(&(client, lease)).ok_or(Fault::NotOwned)?;
+        context.note(Undo::JoinableQueue(TaskUndo::Done { client, lease, task }));
+        context.touch();
+        DONE
+    }
+
+    fn requeue(&mut self, lease: u64, context: &mut Context<'_>) -> Answer<Payload> {
+        let client = context.client;
+        let task = self.leases.remove(&(client, lease)).ok_or(Fault::NotOwned)?;
+        let failure = self.give_back(task);
+        context.note(Undo::JoinableQueue(TaskUndo::Requeued { client, lease, failure }));
+        context.touch();
+        DONE
+    }
+
+    /// A lease ends, and its task is not done.
+    fn give_back(&mut self, task: Task) -> Option<Failure> {
+        if task.deliveries < self.max_deliveries {
+            self.fifo.put_back(std::iter::once(task));
+            return None;
+        }
+        let deliveries = task.deliveries;
+        let number = self.next_failed;
+        self.next_failed = self.next_failed.saturating_add(1);
+        let dropped = self.put_aside(number, task.payload);
+        Some(Failure { number, deliveries, dropped })
+    }
+
+    /// A task has failed. If there are too many, the oldest of them is given, which nobody came for.
+    fn put_aside(&mut self, number: u64, payload: Payload) -> Option<(u64, Payload)> {
+        self.failed.insert(number, payload);
+        if self.failed.len() <= FAILED_TASKS_MAX {
+            return None;
+        }
+        tracing::warn!("a queue has too many failed tasks: the oldest is dropped");
+        self.failed.pop_first()
+    }
+
+    /// A page of failed tasks, and the number of the first one behind it.
+    fn failed_from(&mut self, at: u64, take: bool, context: &mut Context<'_>) -> Reply<Payload> {
+        let count = page_len(self.failed.range(at..).map(|(_, task)| task), u64::MAX);
+        let page = self.failed.range(at..).take(count);
+        let page: Vec<_> = page.map(|(number, task)| (*number, task.clone())).collect();
+        let version = page.last().map_or(at, |(number, _)| number.saturating_add(1));
+        let values = page.iter().map(|(_, task)| context.give(task)).collect();
+        if take {
+            for (number, _) in &page {
+                self.failed.remove(number);
+            }
+            let (client, call) = (context.client, context.call);
+            context.note(Undo::JoinableQueue(TaskUndo::TookFailed { client, call, tasks: page }));
+        }
+        Reply::Values { values, version }
+    }
+
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+        while self.fifo.admit(core) || self.serve_getters(id, core) {}
+        if self.unfinished() == 0 {
+            core.answer_all(&mut self.joiners, &DONE);
+        }
+        if self.is_over() {
+            core.answer_all(&mut self.fifo.getters, &Err(Fault::Closed));
+        }
+    }
+
+    fn serve_getters(&mut self, id: ObjectId, core: &mut Core) -> bool {
+        let mut has_served = false;
+        while !self.fifo.items.is_empty()
+            && let Some(waiter) = core.next_of(&mut self.fifo.getters)
+            && let Some((lease, task)) = self.lease(waiter.client)
+        {
+            let deliveries = task.deliveries;
+            let task = core.give(waiter.client, &task.payload);
+            core.hold(waiter.client, id);
+            core.answer(waiter.client, waiter.call, Ok(Reply::Leased { lease, deliveries, task }));
+            has_served = true;
+        }
+        has_served
+    }
+
+    /// A client is gone: its tasks are for others, in the order in which it got them.
+    pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) {
+        while let Some((key, _)) = self.leases.range((client, 0)..=(client, u64::MAX)).next_back() {
+            let key = *key;
+            let Some(task) = self.leases.remove(&key) else { return };
+            if let Some(Failure { dropped: Some((_, payload)), .. }) = self.give_back(task) {
+                core.let_go(payload);
+            }
+        }
+    }
+
+    /// Failed tasks come back that a client took and surely never read: they count as the newest.
+    pub(super) fn take_back(&mut self, tasks: Vec<Payload>, core: &mut Core) {
+        for task in tasks {
+            let number = self.next_failed;
+            self.next_failed = self.next_failed.saturating_add(1);
+            if let Some((_, payload)) = self.put_aside(number, task) {
+                core.let_go(payload);
+            }
+        }
+    }
+
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.fifo.leave(waiter);
+        self.joiners.remove(&waiter);
+    }
+
+    pub(super) fn end(mut self, core: &mut Core) {
+        core.answer_all(&mut self.joiners, &Err(Fault::UnknownObject));
+        core.retire(self.leases.into_values().map(Payload::from).chain(self.failed.into_values()));
+        self.fifo.end(core);
+    }
+
+    /// The leases.
+    pub(super) fn held(&self) -> u64 {
+        count_of(self.leases.len())
+    }
+}

@@ -1,0 +1,102 @@
+//! Taking changes of a queue of tasks back.
+
+use crate::proto::{ObjectId, Payload};
+use crate::state::clients::ClientId;
+use crate::state::context::Core;
+use crate::state::joinable_queue::{Failure, JoinableQueue, Task};
+
+/// How to take a change back.
+#[derive(Debug)]
+#[expect(private_interfaces, reason = "what is in the notes is only for the queue")]
+pub(in crate::state) enum TaskUndo {
+    /// So many tasks were added.
+    Put(usize),
+    /// A client got the first task.
+    Leased {
+        /// Which client.
+        client: ClientId,
+        /// Under which number.
+        lease: u64,
+    },
+    /// A task was done.
+    Done {
+        /// Whose it was.
+        client: ClientId,
+        /// Under which number.
+        lease: u64,
+        /// The task.
+        task: Task,
+    },
+    /// A task was given back.
+    Requeued {
+        /// Whose it was.
+        client: ClientId,
+        /// Under which number.
+        lease: u64,
+        /// It had been delivered too often.
+        failure: Option<Failure>,
+    },
+    /// Failed tasks leave with the answer to a call.
+    TookFailed {
+        /// Whose call.
+        client: ClientId,
+        /// Which.
+        call: u64,
+        /// The tasks and their numbers.
+        tasks: Vec<(u64, Payload)>,
+    },
+}
+
+impl TaskUndo {
+    /// The change stays.
+    pub(in crate::state) fn commit(self, queue: ObjectId, core: &mut Core) {
+        match self {
+            Self::Put(_) | Self::Leased { .. } => {}
+            Self::Done { task, .. } => core.let_go(task.payload),
+            Self::Requeued { failure, .. } => {
+                if let Some((_, payload)) = failure.and_then(|failure| failure.dropped) {
+                    core.let_go(payload);
+                }
+            }
+            Self::TookFailed { client, call, tasks } => {
+                let tasks = tasks.into_iter().map(|(_, task)| task).collect();
+                core.deliver(client, call, queue, tasks);
+            }
+        }
+    }
+}
+
+impl JoinableQueue {
+    pub(in crate::state) fn undo(&mut self, undo: TaskUndo, core: &mut Core) {
+        match undo {
+            TaskUndo::Put(count) => self.fifo.undo_put(count, core),
+            TaskUndo::Leased { client, lease } => {
+                if let Some(mut task) = self.leases.remove(&(client, lease)) {
+                    task.deliveries = task.deliveries.saturating_sub(1);
+                    self.newest_lease = lease.saturating_sub(1);
+                    self.fifo.put_back(std::iter::once(task));
+                }
+            }
+            TaskUndo::Done { client, lease, task } => {
+                self.leases.insert((client, lease), task);
+            }
+            TaskUndo::Requeued { client, lease, failure } => {
+                if let Some(task) = self.take_again(failure) {
+                    self.leases.insert((client, lease), task);
+                }
+            }
+            TaskUndo::TookFailed { tasks, .. } => self.failed.extend(tasks),
+        }
+    }
+
+    /// The task that was given back last, from where it came to.
+    fn take_again(&mut self, failure: Option<Failure>) -> Option<Task> {
+        let Some(Failure { number, deliveries, dropped }) = failure else {
+            return self.fifo.items.pop_front();
+        };
+        let payload = self.failed.remove(&number)?;
+        self.next_failed = number;
+        self.failed.extend(dropped);
+        Some(Task { payload, deliveries })
+    }
+}
