@@ -27,8 +27,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         Self {
-            state: State::new(Limits::default()),
+            state: State::new(limits),
             now: 0,
             calls: 0,
             effects: Effects::default(),

@@ -188,6 +188,39 @@ fn what_was_surely_not_read_comes_back_in_front() {
 }
 
 #[test]
+fn what_comes_back_is_never_refused() {
+    // Room for one short item: 24 bytes, and 16 for its place.
+    let mut world = World::with(Limits { memory_bytes: 40, ..Limits::default() });
+    let [one, two] = [world.client(), world.client()];
+    let queue = world.create(two, Spec::Queue(0));
+    assert_eq!(world.ask(two, queue, put(b"a")), DONE);
+    assert_eq!(world.ask(two, queue, put(b"b")), Err(Fault::NoSpace));
+    assert_eq!(world.ask(two, queue, put_many(&[])), DONE);
+    assert_eq!(world.ask(one, queue, GET), got(b"a"));
+    assert_eq!(world.ask(two, queue, put(b"b")), DONE);
+    world.leave_unread(one, 0);
+    assert_eq!(world.ask(two, queue, put(b"c")), Err(Fault::NoSpace));
+    assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[b"a", b"b"]));
+    world.end(&[two]);
+}
+
+#[test]
+fn an_answer_to_one_who_waited_can_be_rejected() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let queue = world.create(two, Spec::Queue(0));
+    let waiting = world.send(one, queue, Wait::Forever, GET);
+    assert_eq!(world.ask(two, queue, put(b"a")), DONE);
+    assert_eq!(world.answer(waiting), Some(got(b"a")));
+    let reject = Op::Manager(ManagerOp::Reject { call: waiting });
+    assert_eq!(world.ask(two, ObjectId::MANAGER, reject.clone()), DONE);
+    assert_eq!(world.ask(two, queue, GET), Err(Fault::Empty), "it is not theirs to reject");
+    assert_eq!(world.ask(one, ObjectId::MANAGER, reject), DONE);
+    assert_eq!(world.ask(two, queue, GET), got(b"a"));
+    world.end(&[one, two]);
+}
+
+#[test]
 fn a_rejected_answer_puts_its_items_back_with_what_is_inside() {
     let mut world = World::new();
     let client = world.client();
