@@ -124,7 +124,8 @@ impl State {
         Ok(self.core.clients.insert())
     }
 
-    /// A client has gone: what it held passes on, what it waited for is nobody's any more. Its answers from number `unread` on, counted from 0, were surely not read.
+    /// A client has gone: what it held passes on, what it waited for is nobody's any more. Its answers from number
+    /// `unread` on, counted from 0, were surely not read.
     pub fn disconnect(&mut self, client: ClientId, unread: u64, effects: &mut Effects) {
         let Some(gone) = self.core.clients.remove(client) else { return };
         for waiter in gone.waiters() {
@@ -171,6 +172,11 @@ impl State {
 
     /// A client tells something without waiting for an answer.
     pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) {
+        // What gives nothing back that somebody would have to have.
+        if !kinds::may_be_told(&call.op) {
+            tracing::debug!(object = %call.object, "an operation needs an answer that nobody waits for");
+            return;
+        }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
         self.end_transaction(!matches!(outcome, Outcome::Answer(Err(_))));
         self.core.now = caller.now;

@@ -1,7 +1,8 @@
 //! One object, of whatever kind, and what every kind can be asked.
 
 use crate::proto::{
-    ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, ObjectId, Op, Payload, QueueOp, Raw, Spec,
+    ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp,
+    Raw, SemaphoreOp, Spec,
 };
 use crate::state::barrier::Barrier;
 use crate::state::clients::ClientId;
@@ -232,5 +233,16 @@ pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
         Op::Event(op) => !matches!(op, EventOp::Wait),
         Op::Condition(op) => matches!(op, ConditionOp::Waiting),
         Op::Manager(_) | Op::Lock(_) | Op::Semaphore(_) | Op::Barrier(_) => false,
+    }
+}
+
+/// Whether an operation can be told without an answer: it gives something back or says something, and takes nothing.
+pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
+    match op {
+        Op::Manager(op) => !matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. }),
+        Op::Lock(op) => matches!(op, LockOp::Release { .. }),
+        Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire),
+        Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Done { .. } | JoinableQueueOp::Requeue { .. }),
+        _ => false,
     }
 }
