@@ -29,7 +29,8 @@ impl Value {
                     return Ok(Reply::Found(Some(context.give(&self.payload))));
                 }
                 let new = context.keep(new)?;
-                self.replace(new, context);
+                // The answer does not bring the old value along, so nothing of it is given.
+                context.note(Undo::Value(std::mem::replace(&mut self.payload, new)));
                 Ok(Reply::Bool(true))
             }
             ValueOp::FetchAdd(number) => {

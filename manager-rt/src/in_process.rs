@@ -1,0 +1,352 @@
+//! [`InProcess`]: the state machine in the memory of the process that uses it, without a server.
+//!
+//! It is for tests, and for programs that use the objects by threads only. The conformance tests of all backends take it as
+//! the measure.
+//!
+//! There is no thread. A call that has to wait sleeps on a bell of its own, until whoever does what it waits for hands it its
+//! answer. Each sleeper wakes at the next moment at which time changes something, whatever that is, and tells the state
+//! machine the time: so leases and timeouts end as long as anybody waits for them, and else with the next call. Whoever
+//! brings that moment forward rings all bells, since those who sleep know the later one only.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mp_sys::fork::Epoch;
+
+use crate::backend::{Backend, CallError, Caps};
+use crate::limits::VALUE_BYTES_MAX;
+use crate::proto::frame::{Answer, Call, Step, Wait};
+use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::references::References;
+use crate::state::{Caller, ClientId, Effects, Limits, State};
+use crate::thread;
+
+/// A client of a manager that lives in this process.
+///
+/// # Fork safety
+/// A forked child would have a copy of the objects that nobody else sees: every call there is [`CallError::Forked`].
+///
+/// # Crash
+/// The objects go with the process.
+///
+/// # Source
+/// The in-memory backends that test doubles of databases are.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+///
+/// use manager_rt::{InProcess, Manager};
+///
+/// let backend = InProcess::new()?;
+/// let other = Manager::with(Arc::new(backend.another_client()?));
+/// let manager = Manager::with(Arc::new(backend));
+/// manager.named("answer").value(&42)?;
+/// assert_eq!(other.named("answer").value(&0)?.get()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct InProcess {
+    world: Arc<World>,
+    client: ClientId,
+    home: Epoch,
+    references: References,
+}
+
+/// What all clients share.
+struct World {
+    started: Instant,
+    epoch: u128,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    state: State,
+    effects: Effects,
+    /// Answers so far, by client: each is read when it is handed out.
+    clients: HashMap<ClientId, u64>,
+    sleepers: HashMap<(ClientId, u64), Sleeper>,
+    calls: u64,
+}
+
+/// A call that waits for its answer.
+#[derive(Default)]
+struct Sleeper {
+    bell: Arc<Condvar>,
+    answer: Option<Result<Answer<Payload>, CallError>>,
+}
+
+impl InProcess {
+    /// A manager without objects, and its first client.
+    ///
+    /// # Errors
+    /// [`CallError::System`] if there are no random numbers to be had.
+    pub fn new() -> Result<Self, CallError> {
+        Self::with_limits(Limits::default())
+    }
+
+    /// As [`new`](Self::new), for a manager that may hold as much as `limits` say.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Fault::TooMany`](crate::proto::Fault::TooMany) if there may be no client at all.
+    pub fn with_limits(limits: Limits) -> Result<Self, CallError> {
+        let inner = Inner {
+            state: State::new(limits),
+            effects: Effects::default(),
+            clients: HashMap::new(),
+            sleepers: HashMap::new(),
+            calls: 0,
+        };
+        let world = World { started: Instant::now(), epoch: random()?, inner: Mutex::new(inner) };
+        Self::join(Arc::new(world))
+    }
+
+    /// One more client of the same manager. What each holds ends with it.
+    ///
+    /// # Errors
+    /// [`CallError::Forked`]; [`Fault::TooMany`](crate::proto::Fault::TooMany) if there are as many clients as there may be.
+    pub fn another_client(&self) -> Result<Self, CallError> {
+        self.check_home()?;
+        Self::join(Arc::clone(&self.world))
+    }
+
+    fn join(world: Arc<World>) -> Result<Self, CallError> {
+        let mut inner = world.lock();
+        let client = inner.state.connect()?;
+        inner.clients.insert(client, 0);
+        drop(inner);
+        Ok(Self { world, client, home: Epoch::current(), references: References::default() })
+    }
+
+    /// Ends this client as the death of its process would: what it holds passes on, and its calls are
+    /// [`CallError::ServerGone`] from now on, those that wait too.
+    pub fn disconnect(&self) {
+        if !self.home.is_current() {
+            return;
+        }
+        let client = self.client;
+        let mut inner = self.world.lock();
+        if inner.clients.remove(&client).is_none() {
+            return;
+        }
+        inner.wake(|sleeper| sleeper == client);
+        let mut effects = std::mem::take(&mut inner.effects);
+        // All that was handed out was read.
+        inner.state.disconnect(client, u64::MAX, &mut effects);
+        inner.effects = effects;
+        inner.hand_out((client, 0));
+    }
+
+    fn check_home(&self) -> Result<(), CallError> {
+        if self.home.is_current() { Ok(()) } else { Err(CallError::Forked) }
+    }
+
+    /// Lets the state machine do something for this client, and waits for the answer.
+    fn run(
+        &self,
+        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects),
+    ) -> Result<Answer<Payload>, CallError> {
+        self.check_home()?;
+        let mut inner = self.world.lock();
+        let call = inner.step(&self.world, self.client, ask)?;
+        let key = (self.client, call);
+        if let Some(answer) = inner.hand_out(key) {
+            return Ok(answer);
+        }
+        let bell = Arc::clone(&inner.sleepers.entry(key).or_default().bell);
+        loop {
+            inner = sleep(inner, &bell, self.world.until_next(&inner));
+            if inner.sleepers.get(&key).is_none_or(|sleeper| sleeper.answer.is_some()) {
+                let answer = inner.sleepers.remove(&key).and_then(|sleeper| sleeper.answer);
+                return answer.unwrap_or(Err(CallError::ServerGone));
+            }
+            let now = self.world.now();
+            inner.advance(now);
+            // It stands among the sleepers, where the answer is put.
+            inner.hand_out((self.client, 0));
+        }
+    }
+}
+
+/// Sleeps until the bell rings, or time changes something.
+fn sleep<'a>(inner: MutexGuard<'a, Inner>, bell: &Condvar, time: Option<Duration>) -> MutexGuard<'a, Inner> {
+    match time {
+        None => bell.wait(inner).unwrap_or_else(PoisonError::into_inner),
+        Some(time) => bell.wait_timeout(inner, time).unwrap_or_else(PoisonError::into_inner).0,
+    }
+}
+
+/// A number that no other manager has.
+fn random() -> Result<u128, CallError> {
+    let mut bytes = [0; size_of::<u128>()];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    filled.map_err(|error| CallError::System(std::io::Error::from(error).into()))?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nanoseconds since the manager was made.
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How long it is until time changes something.
+    fn until_next(&self, inner: &Inner) -> Option<Duration> {
+        let next = inner.state.next_deadline()?;
+        Some(Duration::from_nanos(next.saturating_sub(self.now())))
+    }
+}
+
+impl Inner {
+    /// One step of the state machine for a client; the number of the call.
+    fn step(
+        &mut self,
+        world: &World,
+        client: ClientId,
+        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects),
+    ) -> Result<u64, CallError> {
+        if self.state.has_ended() || !self.clients.contains_key(&client) {
+            return Err(CallError::ServerGone);
+        }
+        let before = self.state.next_deadline();
+        let now = world.now();
+        self.advance(now);
+        self.calls = self.calls.wrapping_add(1);
+        let call = self.calls;
+        ask(&mut self.state, Caller { client, call, now, frame: &Bytes::new() }, &mut self.effects);
+        while self.state.tidy() {}
+        if self.state.has_ended() {
+            self.wake(|_| true);
+        }
+        let after = self.state.next_deadline();
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.sleepers.values().for_each(|sleeper| sleeper.bell.notify_one());
+        }
+        Ok(call)
+    }
+
+    fn advance(&mut self, now: u64) {
+        if self.state.next_deadline().is_some_and(|next| next <= now) {
+            self.state.advance(now, &mut self.effects);
+        }
+    }
+
+    /// Tells sleepers that there will be no answer.
+    fn wake(&mut self, whose: impl Fn(ClientId) -> bool) {
+        for ((client, _), sleeper) in &mut self.sleepers {
+            if whose(*client) && sleeper.answer.is_none() {
+                sleeper.answer = Some(Err(CallError::ServerGone));
+                sleeper.bell.notify_one();
+            }
+        }
+    }
+
+    /// Hands all answers out: that to `own` is given, the others wake those who wait for them.
+    fn hand_out(&mut self, own: (ClientId, u64)) -> Option<Answer<Payload>> {
+        let mut given = None;
+        for answered in self.effects.answers.drain(..) {
+            let key = (answered.client, answered.call);
+            if let Some(answers) = self.clients.get_mut(&answered.client) {
+                *answers = answers.wrapping_add(1);
+                self.state.acknowledge(answered.client, *answers);
+            }
+            if key == own {
+                given = Some(answered.answer);
+            } else if let Some(sleeper) = self.sleepers.get_mut(&key) {
+                sleeper.answer = Some(Ok(answered.answer));
+                sleeper.bell.notify_one();
+            }
+        }
+        given
+    }
+}
+
+impl Backend for InProcess {
+    fn caps(&self) -> Caps {
+        Caps { name: "in-process", transactions: true, fair: true, value_bytes_max: VALUE_BYTES_MAX }
+    }
+
+    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
+        let call = Call { object, thread: thread::number(), wait, op };
+        Ok(self.run(|state, caller, effects| state.apply(caller, call, effects))??)
+    }
+
+    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
+        let thread = thread::number();
+        let ask = |Step { object, op }| {
+            let call = Call { object, thread, wait: Wait::No, op };
+            self.run(|state, caller, effects| state.apply(caller, call, effects))
+        };
+        steps.into_iter().map(ask).collect()
+    }
+
+    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+        match self.run(|state, caller, effects| state.transaction(caller, steps, effects))?? {
+            Reply::Transaction(replies) => Ok(replies),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    fn notice(&self, op: ManagerOp<Raw<'_>>) {
+        if !self.home.is_current() {
+            return;
+        }
+        let call = Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) };
+        let mut inner = self.world.lock();
+        let told =
+            inner.step(&self.world, self.client, |state, caller, effects| state.notice(caller, call, effects));
+        if told.is_ok() {
+            inner.hand_out((self.client, 0));
+        }
+    }
+
+    fn attach(&self, object: ObjectId) -> Result<(), CallError> {
+        self.check_home()?;
+        if !self.references.add(object) {
+            return Ok(());
+        }
+        let op = Op::Manager(ManagerOp::Attach(vec![object]));
+        self.call(ObjectId::MANAGER, op, Wait::No).map(drop).inspect_err(|_| {
+            self.references.remove(object);
+        })
+    }
+
+    fn adopt(&self, object: ObjectId) {
+        if !self.references.add(object) {
+            // This process had one already.
+            self.notice(ManagerOp::Detach { references: vec![(object, 1)], lingers: false });
+        }
+    }
+
+    fn detach(&self, object: ObjectId) {
+        if self.home.is_current() && self.references.remove(object) {
+            self.notice(ManagerOp::Detach { references: vec![(object, 1)], lingers: false });
+        }
+    }
+
+    fn epoch(&self) -> u128 {
+        self.world.epoch
+    }
+
+    fn address(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").field("client", &self.client).finish_non_exhaustive()
+    }
+}
