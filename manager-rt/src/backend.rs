@@ -28,6 +28,9 @@ pub enum CallError {
     /// The server does not accept this process: another user, or another key.
     #[error("the manager's server refused this process")]
     Unauthorised,
+    /// The objects are in the memory of a process that forked this one, which has a copy only.
+    #[error("the manager's objects are in the memory of the parent process")]
+    Forked,
     /// The server says what no server of this version says.
     #[error("the manager's server does not speak this version of the protocol")]
     Protocol,

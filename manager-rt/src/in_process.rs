@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mp_sys::fork::Epoch;
+use mp_sys::identity::thread_number;
 
 use crate::backend::{Backend, CallError, Caps};
 use crate::limits::VALUE_BYTES_MAX;
@@ -22,7 +23,6 @@ use crate::proto::frame::{Answer, Call, Step, Wait};
 use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
 use crate::references::References;
 use crate::state::{Caller, ClientId, Effects, Limits, State};
-use crate::thread;
 
 /// A client of a manager that lives in this process.
 ///
@@ -157,13 +157,13 @@ impl InProcess {
         }
         let bell = Arc::clone(&inner.sleepers.entry(key).or_default().bell);
         loop {
-            inner = sleep(inner, &bell, self.world.until_next(&inner));
             if inner.sleepers.get(&key).is_none_or(|sleeper| sleeper.answer.is_some()) {
                 let answer = inner.sleepers.remove(&key).and_then(|sleeper| sleeper.answer);
                 return answer.unwrap_or(Err(CallError::ServerGone));
             }
-            let now = self.world.now();
-            inner.advance(now);
+            let time = self.world.until_next(&inner);
+            inner = sleep(inner, &bell, time);
+            inner.advance(self.world.now());
             // It stands among the sleepers, where the answer is put.
             inner.hand_out((self.client, 0));
         }
@@ -273,12 +273,12 @@ impl Backend for InProcess {
     }
 
     fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        let call = Call { object, thread: thread::number(), wait, op };
+        let call = Call { object, thread: thread_number(), wait, op };
         Ok(self.run(|state, caller, effects| state.apply(caller, call, effects))??)
     }
 
     fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
-        let thread = thread::number();
+        let thread = thread_number();
         let ask = |Step { object, op }| {
             let call = Call { object, thread, wait: Wait::No, op };
             self.run(|state, caller, effects| state.apply(caller, call, effects))
@@ -299,8 +299,8 @@ impl Backend for InProcess {
         }
         let call = Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) };
         let mut inner = self.world.lock();
-        let told =
-            inner.step(&self.world, self.client, |state, caller, effects| state.notice(caller, call, effects));
+        let told = inner
+            .step(&self.world, self.client, |state, caller, effects| state.notice(caller, call, effects));
         if told.is_ok() {
             inner.hand_out((self.client, 0));
         }

@@ -4,18 +4,31 @@
 
 pub mod address;
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod error;
+mod in_process;
 pub mod limits;
+mod manager;
 #[cfg_attr(not(test), expect(dead_code, reason = "the manager that starts it follows"))]
 mod process;
 pub mod proto;
-#[cfg_attr(not(test), expect(dead_code, reason = "the backends that use it follow"))]
+mod proxy;
 mod references;
+mod registry;
 pub mod server;
 #[expect(dead_code, reason = "the kinds of objects that use it follow")]
 pub mod state;
 
 pub use address::{Address, AddressError};
 pub use backend::{Backend, CallError, Caps};
+pub use error::{
+    BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
+    TransactionError,
+};
+pub use in_process::InProcess;
+pub use manager::{Manager, Named};
 pub use mp_sys::OsError;
 pub use process::StartError;
+pub use proxy::{Condition, Lock, LockGuard, Numeric, RLock, RLockGuard, ReachError, Value, WaitGuard};
 pub use server::{BindError, Server, ServerBuilder, Stopper};

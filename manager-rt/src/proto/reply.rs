@@ -112,7 +112,8 @@ impl Reply<Payload> {
         long
     }
 
-    fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+    /// Visits every value of it.
+    pub(crate) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
         match self {
             Self::Value(value) | Self::Before(value) | Self::Leased { task: value, .. } => visit(value),
             Self::Option(value) | Self::Found(value) => value.iter().for_each(visit),

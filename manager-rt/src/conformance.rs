@@ -1,0 +1,67 @@
+//! What every backend must do, as tests over "give me one more client of the same manager".
+//!
+//! A backend implements [`Fixture`] and runs [`all`], each test with a manager of its own. Nothing here knows more of a
+//! backend than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) say. A test panics if the backend is wrong; it waits
+//! for nothing longer than [`PATIENCE`].
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod condition;
+mod lock;
+mod names;
+mod rlock;
+mod travel;
+mod value;
+
+use std::time::{Duration, Instant};
+
+use crate::Manager;
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must not happen.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// A manager without objects, and ways to become its client.
+pub trait Fixture: Sync {
+    /// One more client of the manager.
+    fn client(&self) -> Manager;
+
+    /// Ends a client of this fixture as the death of its process would, while calls of it may wait. What was made by it is
+    /// dropped after that.
+    fn kill(&self, client: &Manager);
+}
+
+/// A test, and its name.
+pub type Test = (&'static str, fn(&dyn Fixture));
+
+/// All tests.
+#[must_use]
+pub fn all() -> Vec<Test> {
+    [condition::TESTS, lock::TESTS, names::TESTS, rlock::TESTS, travel::TESTS, value::TESTS].concat()
+}
+
+/// Names tests by their functions.
+macro_rules! tests {
+    ($($test:ident),+ $(,)?) => {
+        pub(super) const TESTS: &[crate::conformance::Test] =
+            &[$((concat!(module_path!(), "::", stringify!($test)), $test)),+];
+    };
+}
+
+use tests;
+
+/// Waits until something holds.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until so many calls wait at the manager.
+#[track_caller]
+fn until_waiting(client: &Manager, waiters: u64) {
+    until("the wait", || client.info().unwrap().waiters == waiters);
+}

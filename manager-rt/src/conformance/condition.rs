@@ -1,0 +1,147 @@
+//! [`Condition`](crate::Condition).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until};
+use crate::proto::{Fault, Kind};
+use crate::{CallError, LockError, Manager};
+
+tests!(
+    as_many_are_notified_as_are_to_be,
+    a_wait_has_the_lock_again_however_it_ends,
+    the_depth_of_a_reentrant_lock_is_kept,
+    a_dead_waiter_takes_no_notification_along,
+    what_is_waited_for_holds_at_the_end,
+    a_condition_is_no_lock,
+);
+
+fn as_many_are_notified_as_are_to_be(fixture: &dyn Fixture) {
+    const WAITERS: usize = 4;
+    let clients: Vec<Manager> = (0..WAITERS).map(|_| fixture.client()).collect();
+    let notifier = fixture.client();
+    let condition = notifier.named("condition").condition().unwrap();
+    let woken = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                let lock = client.named("lock").lock().unwrap();
+                let condition = client.named("condition").condition().unwrap();
+                let held = lock.lock_timeout(PATIENCE).unwrap();
+                let (notified, _held) = condition.wait_timeout(held, PATIENCE).unwrap();
+                assert!(notified);
+                woken.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        until("the wait", || condition.n_waiting().unwrap() == WAITERS);
+        assert_eq!(condition.notify(1).unwrap(), 1);
+        until("the first", || woken.load(Ordering::Relaxed) == 1);
+        assert_eq!(condition.n_waiting().unwrap(), 3);
+        assert_eq!(condition.notify(0).unwrap(), 0);
+        assert_eq!(condition.notify(2).unwrap(), 2);
+        until("the next", || woken.load(Ordering::Relaxed) == 3);
+        assert_eq!(condition.notify_all().unwrap(), 1);
+    });
+    assert_eq!(condition.notify_all().unwrap(), 0);
+}
+
+fn a_wait_has_the_lock_again_however_it_ends(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let (lock, condition) = (client.lock().unwrap(), client.condition().unwrap());
+    let held = lock.lock().unwrap();
+    let first = held.token();
+    let (notified, held) = condition.wait_timeout(held, MOMENT).unwrap();
+    assert!(!notified && lock.is_locked().unwrap());
+    assert!(held.token() > first, "it was given back meanwhile");
+    let (holds, held) = condition.wait_timeout_while(held, MOMENT, |_| true).unwrap();
+    assert!(!holds);
+    let (holds, held) = condition.wait_timeout_while(held, MOMENT, |_| false).unwrap();
+    assert!(holds);
+    drop(held);
+    assert!(!lock.is_locked().unwrap());
+}
+
+fn the_depth_of_a_reentrant_lock_is_kept(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let (lock, condition) = (one.named("lock").rlock().unwrap(), one.named("condition").condition().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let condition = other.named("condition").condition().unwrap();
+            until("the wait", || condition.n_waiting().unwrap() == 1);
+            let lock = other.named("lock").rlock().unwrap();
+            let _held = lock.lock_timeout(PATIENCE).unwrap();
+            condition.notify_all().unwrap();
+        });
+        let outer = lock.lock().unwrap();
+        let inner = lock.lock().unwrap();
+        let (notified, inner) = condition.wait_timeout(inner, PATIENCE).unwrap();
+        assert!(notified);
+        assert_eq!(outer.token(), inner.token(), "all guards of the thread have the new token");
+        drop(outer);
+        assert!(lock.is_locked().unwrap());
+        drop(inner);
+        assert!(!lock.is_locked().unwrap());
+    });
+}
+
+fn a_dead_waiter_takes_no_notification_along(fixture: &dyn Fixture) {
+    let (dying, waiting, notifier) = (fixture.client(), fixture.client(), fixture.client());
+    let condition = notifier.named("condition").condition().unwrap();
+    let wait = |client: &Manager| {
+        let lock = client.named("lock").lock().unwrap();
+        let condition = client.named("condition").condition().unwrap();
+        let held = lock.lock_timeout(PATIENCE).map_err(LockError::discard)?;
+        condition.wait_timeout(held, PATIENCE).map(|(notified, _)| notified).map_err(LockError::discard)
+    };
+    std::thread::scope(|scope| {
+        let dead = scope.spawn(|| wait(&dying));
+        until("the first wait", || condition.n_waiting().unwrap() == 1);
+        let next = scope.spawn(|| wait(&waiting));
+        until("the second wait", || condition.n_waiting().unwrap() == 2);
+        fixture.kill(&dying);
+        assert!(matches!(dead.join().unwrap(), Err(LockError::Call(_))));
+        assert_eq!(condition.notify(1).unwrap(), 1);
+        assert_eq!(next.join().unwrap(), Ok(true));
+    });
+}
+
+fn what_is_waited_for_holds_at_the_end(fixture: &dyn Fixture) {
+    const ITEMS: u32 = 50;
+    let (producer, consumer) = (fixture.client(), fixture.client());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let lock = producer.named("lock").lock().unwrap();
+            let condition = producer.named("condition").condition().unwrap();
+            let stock = producer.named("stock").value(&0_u32).unwrap();
+            for _ in 0..ITEMS {
+                let _held = lock.lock_timeout(PATIENCE).unwrap();
+                stock.fetch_add(1).unwrap();
+                condition.notify(1).unwrap();
+            }
+        });
+        let lock = consumer.named("lock").lock().unwrap();
+        let condition = consumer.named("condition").condition().unwrap();
+        let stock = consumer.named("stock").value(&0_u32).unwrap();
+        for _ in 0..ITEMS {
+            let held = lock.lock_timeout(PATIENCE).unwrap();
+            let waits = |_: &mut _| stock.get().unwrap() == 0;
+            let (holds, _held) = condition.wait_timeout_while(held, PATIENCE, waits).unwrap();
+            assert!(holds);
+            stock.fetch_add(u32::MAX).unwrap();
+        }
+        assert_eq!(stock.get().unwrap(), 0);
+    });
+}
+
+fn a_condition_is_no_lock(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    client.named("lock").condition().unwrap();
+    let wrong = CallError::Fault(Fault::WrongKind { found: Kind::Condition });
+    assert_eq!(client.named("lock").lock().unwrap_err(), wrong.into());
+    // Whose lock ended while it is held has nothing to wait with.
+    let lock = client.named("other").lock().unwrap();
+    let condition = client.condition().unwrap();
+    let held = lock.lock().unwrap();
+    client.remove("other").unwrap();
+    let gone = CallError::Fault(Fault::UnknownObject);
+    assert!(matches!(condition.wait(held), Err(LockError::Call(error)) if error == gone));
+}

@@ -1,0 +1,159 @@
+//! [`Lock`](crate::Lock).
+
+use std::time::Duration;
+
+use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
+use crate::proto::Fault;
+use crate::{CallError, LockError};
+
+tests!(
+    one_holds_it_at_a_time,
+    whoever_waits_longest_is_next,
+    a_thread_does_not_wait_for_itself,
+    it_passes_on_when_its_holder_dies,
+    a_dead_waiter_is_passed_over,
+    a_lease_ends,
+    waiters_are_told_when_it_is_removed,
+);
+
+fn one_holds_it_at_a_time(fixture: &dyn Fixture) {
+    const EACH: u64 = 100;
+    let clients = [fixture.client(), fixture.client(), fixture.client()];
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(move || {
+                let lock = client.named("lock").lock().unwrap();
+                let sum = client.named("sum").value(&0_u64).unwrap();
+                let mut newest = 0;
+                for _ in 0..EACH {
+                    let held = lock.lock_timeout(PATIENCE).unwrap();
+                    assert!(held.token() > newest, "tokens grow");
+                    newest = held.token();
+                    sum.set(&sum.get().unwrap().saturating_add(1)).unwrap();
+                }
+            });
+        }
+    });
+    let [client, ..] = &clients;
+    assert_eq!(client.named("sum").value(&0_u64).unwrap().get().unwrap(), 3 * EACH);
+    assert!(!client.named("lock").lock().unwrap().is_locked().unwrap());
+}
+
+fn whoever_waits_longest_is_next(fixture: &dyn Fixture) {
+    let (holder, one, other) = (fixture.client(), fixture.client(), fixture.client());
+    if !holder.backend().caps().fair {
+        return;
+    }
+    let lock = holder.named("lock").lock().unwrap();
+    let order = std::sync::Mutex::new(Vec::new());
+    let held = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        for (place, client) in [(1, &one), (2, &other)] {
+            let order = &order;
+            scope.spawn(move || {
+                let lock = client.named("lock").lock().unwrap();
+                let _held = lock.lock_timeout(PATIENCE).unwrap();
+                order.lock().unwrap().push(place);
+            });
+            until_waiting(&holder, place);
+        }
+        drop(held);
+        // A newcomer does not overtake.
+        let _held = lock.lock_timeout(PATIENCE).unwrap();
+        order.lock().unwrap().push(3);
+    });
+    assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
+}
+
+fn a_thread_does_not_wait_for_itself(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let (lock, same) = (one.named("lock").lock().unwrap(), other.named("lock").lock().unwrap());
+    let held = lock.lock().unwrap();
+    assert!(matches!(lock.lock(), Err(LockError::Deadlock)));
+    assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)));
+    // The same thread, but another client: only a timeout ends that.
+    assert!(matches!(same.try_lock(), Err(LockError::WouldBlock)));
+    assert!(matches!(same.lock_timeout(MOMENT), Err(LockError::TimedOut)));
+    assert!(matches!(same.lock_timeout(Duration::ZERO), Err(LockError::TimedOut)));
+    assert!(same.is_locked().unwrap());
+    drop(held);
+    assert!(same.try_lock().is_ok());
+    // Another thread of the same client is somebody else.
+    let _held = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(matches!(lock.lock_timeout(MOMENT), Err(LockError::TimedOut))));
+    });
+}
+
+fn it_passes_on_when_its_holder_dies(fixture: &dyn Fixture) {
+    let (dying, waiting) = (fixture.client(), fixture.client());
+    let (lock, same) = (dying.named("lock").lock().unwrap(), waiting.named("lock").lock().unwrap());
+    let held = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| {
+            let error = same.lock_timeout(PATIENCE).unwrap_err();
+            assert!(matches!(error, LockError::OwnerDied(_)), "{error:?}");
+            let _held = error.into_guard().unwrap();
+            assert!(same.is_locked().unwrap());
+        });
+        until_waiting(&waiting, 1);
+        fixture.kill(&dying);
+        next.join().unwrap();
+    });
+    drop(held);
+    assert!(same.try_lock().is_ok(), "only the next holder is told");
+}
+
+fn a_dead_waiter_is_passed_over(fixture: &dyn Fixture) {
+    let (holder, dying, waiting) = (fixture.client(), fixture.client(), fixture.client());
+    let lock = holder.named("lock").lock().unwrap();
+    let held = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let dead = scope.spawn(|| {
+            let lock = dying.named("lock").lock().unwrap();
+            let error = lock.lock_timeout(PATIENCE).unwrap_err();
+            assert!(matches!(error, LockError::Call(_)), "{error:?}");
+        });
+        until_waiting(&holder, 1);
+        let next = scope.spawn(|| {
+            let lock = waiting.named("lock").lock().unwrap();
+            assert!(lock.lock_timeout(PATIENCE).is_ok());
+        });
+        until_waiting(&holder, 2);
+        fixture.kill(&dying);
+        dead.join().unwrap();
+        drop(held);
+        next.join().unwrap();
+    });
+}
+
+fn a_lease_ends(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let (lock, same) = (one.named("lock").lock().unwrap(), other.named("lock").lock().unwrap());
+    let frozen = lock.lock_leased(MOMENT).unwrap();
+    let next = same.lock_timeout(PATIENCE).unwrap_err().into_guard().unwrap();
+    assert!(next.token() > frozen.token());
+    // Whoever comes too late releases nothing.
+    drop(frozen);
+    assert!(lock.is_locked().unwrap());
+    drop(next);
+    // A lease that is given back in time tells nobody anything.
+    drop(lock.lock_leased(PATIENCE).unwrap());
+    assert!(same.try_lock().is_ok());
+}
+
+fn waiters_are_told_when_it_is_removed(fixture: &dyn Fixture) {
+    let (holder, waiting) = (fixture.client(), fixture.client());
+    let lock = holder.named("lock").lock().unwrap();
+    let held = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let lock = waiting.named("lock").lock().unwrap();
+            let gone = CallError::Fault(Fault::UnknownObject);
+            assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::Call(error)) if error == gone));
+        });
+        until_waiting(&holder, 1);
+        holder.remove("lock").unwrap();
+    });
+    drop(held);
+}

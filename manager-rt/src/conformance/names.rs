@@ -1,0 +1,74 @@
+//! Names, references, and what the manager says of itself.
+
+use crate::conformance::{Fixture, tests, until};
+use crate::limits::NAME_BYTES_MAX;
+use crate::proto::{Fault, Kind};
+use crate::{CallError, ObjectError};
+
+tests!(
+    a_name_is_one_object_for_all,
+    a_name_has_a_length,
+    a_named_object_ends_by_removal,
+    an_object_ends_with_its_last_proxy,
+    what_the_dead_referred_to_ends,
+);
+
+fn a_name_is_one_object_for_all(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let value = one.named("b").value(&1_u8).unwrap();
+    one.named("a").lock().unwrap();
+    assert_eq!(other.names().unwrap(), ["a", "b"]);
+    other.named("b").value(&0_u8).unwrap().set(&2).unwrap();
+    assert_eq!(value.get().unwrap(), 2);
+    let wrong = CallError::Fault(Fault::WrongKind { found: Kind::Value });
+    assert_eq!(other.named("b").lock().unwrap_err(), wrong.into());
+    assert_eq!(other.named("b").value(&0_u16).unwrap_err(), ObjectError::WrongType);
+    assert_eq!(value.get().unwrap(), 2);
+}
+
+fn a_name_has_a_length(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let longest = "n".repeat(NAME_BYTES_MAX);
+    client.named(&longest).lock().unwrap();
+    for name in ["", &*"n".repeat(NAME_BYTES_MAX + 1)] {
+        let error = client.named(name).lock().unwrap_err();
+        assert!(matches!(error, ObjectError::Call(CallError::Fault(Fault::BadName { .. }))), "{error:?}");
+    }
+    assert_eq!(client.names().unwrap(), [longest]);
+}
+
+fn a_named_object_ends_by_removal(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    drop(client.named("value").value(&1).unwrap());
+    let value = client.named("value").value(&0).unwrap();
+    assert_eq!(value.get().unwrap(), 1, "it outlives its proxies");
+    client.remove("value").unwrap();
+    let gone = CallError::Fault(Fault::UnknownObject);
+    assert_eq!(value.get().unwrap_err(), gone.into());
+    assert_eq!(client.remove("value").unwrap_err(), CallError::Fault(Fault::UnknownName));
+    assert_eq!(client.named("value").value(&7).unwrap().get().unwrap(), 7, "the name is free");
+    assert_eq!(value.set(&1).unwrap_err(), gone.into(), "and the old proxy is not that of the new object");
+}
+
+fn an_object_ends_with_its_last_proxy(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let value = client.value(&1).unwrap();
+    let clone = value.clone();
+    drop(value);
+    assert_eq!((clone.get().unwrap(), client.info().unwrap().objects), (1, 1));
+    drop(clone);
+    until("the end", || client.info().unwrap().objects == 0);
+}
+
+fn what_the_dead_referred_to_ends(fixture: &dyn Fixture) {
+    let (dying, other) = (fixture.client(), fixture.client());
+    let value = dying.value(&1).unwrap();
+    assert_eq!(other.info().unwrap().objects, 1);
+    fixture.kill(&dying);
+    until("the end", || other.info().unwrap().objects == 0);
+    assert!(value.get().is_err());
+    // A client that goes in peace leaves as little behind.
+    let leaving = fixture.client();
+    drop((leaving.value(&2).unwrap(), leaving.lock().unwrap(), leaving));
+    until("the end", || other.info().unwrap().objects == 0);
+}

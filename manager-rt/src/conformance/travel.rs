@@ -1,0 +1,109 @@
+//! Proxies inside of values, and in messages.
+
+use crate::conformance::{Fixture, tests, until};
+use crate::{Lock, Manager, ObjectError, Value};
+
+tests!(
+    a_stored_proxy_keeps_its_object,
+    a_proxy_that_is_not_looked_at_is_given_back,
+    a_stored_proxy_has_a_type,
+    a_proxy_of_another_manager_is_not_stored,
+    a_proxy_in_a_message_finds_its_object,
+    a_value_may_use_its_manager_while_it_is_encoded,
+);
+
+fn a_stored_proxy_keeps_its_object(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let holder = one.named("holder").value(&None::<Value<u32>>).unwrap();
+    let inner = one.value(&7_u32).unwrap();
+    holder.set(&Some(inner.clone())).unwrap();
+    drop(inner);
+    let found = other.named("holder").value(&None::<Value<u32>>).unwrap().get().unwrap().unwrap();
+    fixture.kill(&one);
+    assert_eq!(found.fetch_add(1).unwrap(), 7);
+    let holder = other.named("holder").value(&None::<Value<u32>>).unwrap();
+    assert_eq!(holder.get().unwrap().unwrap().get().unwrap(), 8);
+    holder.set(&None).unwrap();
+    assert_eq!((found.get().unwrap(), other.info().unwrap().objects), (8, 2), "the proxy keeps it");
+    drop(found);
+    until("the end of the inner value", || other.info().unwrap().objects == 1);
+}
+
+fn a_proxy_that_is_not_looked_at_is_given_back(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let holder = client.value(&vec![client.lock().unwrap(), client.lock().unwrap()]).unwrap();
+    assert_eq!(client.info().unwrap().objects, 3);
+    // Each of these brings the old ones along.
+    holder.set(&vec![client.lock().unwrap()]).unwrap();
+    until("the end of both", || client.info().unwrap().objects == 2);
+    holder.update(|locks| locks).unwrap();
+    drop(holder.get().unwrap());
+    assert_eq!(client.info().unwrap().objects, 2);
+    assert_eq!(holder.replace(&Vec::new()).unwrap().len(), 1);
+    until("the end of the last", || client.info().unwrap().objects == 1);
+}
+
+fn a_stored_proxy_has_a_type(fixture: &dyn Fixture) {
+    /// Equal in name to a type that is stored, and other in what is inside.
+    mod other {
+        #[derive(serde::Serialize, serde::Deserialize, Debug)]
+        pub(super) struct Holder(pub(super) crate::Value<u8>);
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize, Debug)]
+    struct Holder(Value<u16>);
+
+    let client = fixture.client();
+    client.named("holder").value(&other::Holder(client.value(&1).unwrap())).unwrap();
+    let holder = client.named("holder").value(&Holder(client.value(&2).unwrap())).unwrap();
+    let error = holder.get().unwrap_err();
+    assert!(matches!(&error, ObjectError::Decode { reason, .. } if reason.contains("type")), "{error:?}");
+    until("that the others end", || client.info().unwrap().objects == 2);
+}
+
+fn a_proxy_of_another_manager_is_not_stored(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let stranger = Manager::in_process().unwrap().lock().unwrap();
+    let holder = client.value(&None::<Lock>).unwrap();
+    assert_eq!(holder.set(&Some(stranger.clone())).unwrap_err(), ObjectError::OtherManager);
+    assert_eq!(client.value(&stranger).unwrap_err(), ObjectError::OtherManager);
+    assert!(holder.get().unwrap().is_none());
+    let own = client.lock().unwrap();
+    holder.set(&Some(own)).unwrap();
+    assert!(holder.get().unwrap().is_some());
+}
+
+fn a_proxy_in_a_message_finds_its_object(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let value = client.value(&5_u32).unwrap();
+    let message = postcard::to_stdvec(&("take this", &value)).unwrap();
+    // The sender's proxy goes before the receiver has one.
+    drop(value);
+    let (_, found): (String, Value<u32>) = postcard::from_bytes(&message).unwrap();
+    assert_eq!(found.get().unwrap(), 5);
+    assert!(postcard::from_bytes::<(String, Value<u64>)>(&message).is_err(), "it is of another type");
+    assert!(postcard::from_bytes::<(String, Lock)>(&message).is_err(), "and of another kind");
+    // A manager that nobody can reach any more.
+    let lost = postcard::to_stdvec(&Manager::in_process().unwrap().lock().unwrap()).unwrap();
+    assert!(postcard::from_bytes::<Lock>(&lost).is_err());
+}
+
+fn a_value_may_use_its_manager_while_it_is_encoded(fixture: &dyn Fixture) {
+    /// Reads another value while it is encoded, and sends a proxy elsewhere.
+    struct Curious<'a>(&'a Value<u32>);
+
+    impl serde::Serialize for Curious<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let read = self.0.get().map_err(serde::ser::Error::custom)?;
+            self.0.set(&read.wrapping_add(1)).map_err(serde::ser::Error::custom)?;
+            serde::Serialize::serialize(&(self.0, read), serializer)
+        }
+    }
+
+    let client = fixture.client();
+    let read = client.value(&1_u32).unwrap();
+    let holder = client.value(&Curious(&read)).unwrap();
+    holder.set(&Curious(&read)).unwrap();
+    assert_eq!(read.get().unwrap(), 3);
+    assert_eq!(client.info().unwrap().objects, 2);
+}

@@ -1,0 +1,92 @@
+//! What can go wrong with a lock, and what the guard inside of an error means.
+
+use std::fmt;
+
+use crate::backend::CallError;
+use crate::proto::Fault;
+
+/// The outcome of taking a lock.
+pub type LockResult<G> = Result<G, LockError<G>>;
+
+/// Why a lock was not taken, or why what it protects must not be trusted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LockError<G> {
+    /// The last holder died, or its lease ended, before it gave the lock back: what the lock protects may be half changed.
+    /// The lock is held, and its guard is inside. Only the next holder is told.
+    OwnerDied(G),
+    /// Somebody holds the lock (`try_lock` only).
+    WouldBlock,
+    /// Somebody held the lock until the timeout.
+    TimedOut,
+    /// The calling thread holds this lock already: waiting would never end. Drop the guard first, or use it.
+    Deadlock,
+    /// The call failed, and the lock is not held. After [`CallError::OutcomeUnknown`] it ends with the connection.
+    Call(CallError),
+}
+
+impl<G> LockError<G> {
+    /// The guard, if the lock is held in spite of the error.
+    pub fn into_guard(self) -> Option<G> {
+        match self {
+            Self::OwnerDied(guard) => Some(guard),
+            _ => None,
+        }
+    }
+
+    /// The error alone, so that `?` can turn it into a `Box<dyn Error>`, which must not borrow:
+    /// `let guard = lock.lock().map_err(LockError::discard)?`. A guard inside is dropped.
+    pub fn discard(self) -> LockError<()> {
+        self.map(drop)
+    }
+
+    /// The same error with another thing in hand.
+    fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
+        match self {
+            Self::OwnerDied(guard) => LockError::OwnerDied(change(guard)),
+            Self::WouldBlock => LockError::WouldBlock,
+            Self::TimedOut => LockError::TimedOut,
+            Self::Deadlock => LockError::Deadlock,
+            Self::Call(error) => LockError::Call(error),
+        }
+    }
+}
+
+impl<G> From<CallError> for LockError<G> {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Fault(Fault::WouldBlock) => Self::WouldBlock,
+            CallError::Fault(Fault::TimedOut) => Self::TimedOut,
+            CallError::Fault(Fault::Deadlock) => Self::Deadlock,
+            error => Self::Call(error),
+        }
+    }
+}
+
+impl<G> fmt::Display for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied(_) => {
+                f.write_str("the last holder died or lost its lease: check what the lock protects")
+            }
+            Self::WouldBlock => f.write_str("somebody holds the lock"),
+            Self::TimedOut => f.write_str("somebody held the lock until the timeout"),
+            Self::Deadlock => f.write_str("the calling thread holds this lock already"),
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied(_) => f.write_str("OwnerDied(..)"),
+            Self::WouldBlock => f.write_str("WouldBlock"),
+            Self::TimedOut => f.write_str("TimedOut"),
+            Self::Deadlock => f.write_str("Deadlock"),
+            Self::Call(error) => f.debug_tuple("Call").field(error).finish(),
+        }
+    }
+}
+
+impl<G> std::error::Error for LockError<G> {}

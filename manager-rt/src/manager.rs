@@ -1,0 +1,189 @@
+//! [`Manager`]: where objects are made and found.
+
+mod named;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use self::named::Named;
+use crate::backend::{Backend, CallError};
+use crate::error::ObjectError;
+use crate::in_process::InProcess;
+use crate::proto::frame::Wait;
+use crate::proto::{Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
+use crate::proxy::{Condition, Handle, Lock, Proxy, RLock, Value, Values};
+use crate::registry;
+
+/// A connection to a manager, which holds objects for any number of processes.
+///
+/// The methods named for a kind of object make one without a name: it ends with its last proxy. Those of
+/// [`named`](Self::named) make one or find it, by its name.
+///
+/// # Fork safety
+/// A forked child uses the manager that it inherited over a connection of its own; one that is
+/// [in the memory of this process](Self::in_process), not at all.
+///
+/// # Crash
+/// When a process dies, what it held passes on, and the references of its proxies end.
+///
+/// # Source
+/// Python's `multiprocessing.managers.SyncManager`.
+///
+/// # Examples
+/// ```
+/// use manager_rt::Manager;
+///
+/// let manager = Manager::in_process()?;
+/// let counter = manager.named("counter").value(&0_u64)?;
+/// counter.fetch_add(2)?;
+/// assert_eq!(manager.names()?, ["counter"]);
+/// assert_eq!(manager.named("counter").value(&0_u64)?.get()?, 2);
+/// manager.remove("counter")?;
+/// assert!(counter.get().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Manager {
+    backend: Arc<dyn Backend>,
+}
+
+impl Manager {
+    /// A manager behind any backend.
+    #[must_use]
+    pub fn with(backend: Arc<dyn Backend>) -> Self {
+        registry::register(&backend);
+        Self { backend }
+    }
+
+    /// A manager in the memory of this process: for tests, and for objects that threads share. No other process sees it.
+    ///
+    /// # Errors
+    /// As [`InProcess::new`].
+    pub fn in_process() -> Result<Self, CallError> {
+        Ok(Self::with(Arc::new(InProcess::new()?)))
+    }
+
+    /// What runs the operations.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// Where objects of this name are made or found.
+    ///
+    /// # Examples
+    /// ```
+    /// let manager = manager_rt::Manager::in_process()?;
+    /// let (one, other) = (manager.named("door").lock()?, manager.named("door").lock()?);
+    /// let _held = one.lock().unwrap();
+    /// assert!(other.is_locked()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn named<'a>(&'a self, name: &'a str) -> Named<'a> {
+        Named::new(self, name)
+    }
+
+    /// Ends the object of a name: all who have a proxy of it are told when they use it next, all who wait at once.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownName`](crate::proto::Fault::UnknownName) if there is none.
+    pub fn remove(&self, name: &str) -> Result<(), CallError> {
+        self.ask(ManagerOp::Remove { name: name.to_owned() }).map(drop)
+    }
+
+    /// The names that objects have.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn names(&self) -> Result<Vec<String>, CallError> {
+        match self.ask(ManagerOp::Names)? {
+            Reply::Names(names) => Ok(names),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// What the manager holds, for all its clients.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn info(&self) -> Result<Info, CallError> {
+        match self.ask(ManagerOp::Info)? {
+            Reply::Info(info) => Ok(info),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    fn ask(&self, op: ManagerOp<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
+        self.backend.call(ObjectId::MANAGER, Op::Manager(op), Wait::No)
+    }
+
+    fn values(&self) -> Values {
+        Values::of(self.backend.epoch())
+    }
+
+    /// Makes an object, or makes or finds that of a name.
+    fn make<P: Proxy>(&self, name: Option<&str>, spec: Spec<Raw<'_>>) -> Result<P, ObjectError> {
+        let print = P::print();
+        let op = match name {
+            None => ManagerOp::Create { spec, print },
+            Some(name) => ManagerOp::Open { name: name.to_owned(), spec, print },
+        };
+        match self.ask(op)? {
+            Reply::Object { id, .. } => Ok(P::over(Handle::adopt(&self.backend, id))),
+            _ => Err(CallError::Protocol.into()),
+        }
+    }
+
+    fn make_value<T: Serialize>(&self, name: Option<&str>, value: &T) -> Result<Value<T>, ObjectError> {
+        let mut values = self.values();
+        let number = values.add(value)?;
+        self.make(name, Spec::Value(values.raw(number)))
+    }
+}
+
+/// The methods that make objects, once for those without a name and once for those with one.
+macro_rules! makers {
+    ($self:ident => $manager:expr, $name:expr) => {
+        /// A free [`Lock`].
+        ///
+        /// # Errors
+        /// [`ObjectError`]: [`NoSpace`](crate::proto::Fault::NoSpace) if the manager has no room; for a name, also
+        /// [`WrongKind`](crate::proto::Fault::WrongKind) and [`BadName`](crate::proto::Fault::BadName).
+        pub fn lock(&$self) -> Result<Lock, ObjectError> {
+            $manager.make($name, Spec::Lock)
+        }
+
+        /// A free [`RLock`].
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock).
+        pub fn rlock(&$self) -> Result<RLock, ObjectError> {
+            $manager.make($name, Spec::RLock)
+        }
+
+        /// A [`Condition`] that nobody waits for.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock).
+        pub fn condition(&$self) -> Result<Condition, ObjectError> {
+            $manager.make($name, Spec::Condition)
+        }
+
+        /// A [`Value`], which is `value` if it is new.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock); [`ObjectError::WrongType`] if the name's value is of another type;
+        /// [`ObjectError::Encode`], [`ObjectError::OtherManager`].
+        pub fn value<T: Serialize>(&$self, value: &T) -> Result<Value<T>, ObjectError> {
+            $manager.make_value($name, value)
+        }
+    };
+}
+
+use makers;
+
+impl Manager {
+    makers!(self => self, None);
+}

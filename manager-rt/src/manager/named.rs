@@ -1,0 +1,28 @@
+//! [`Named`]: objects by name.
+
+use serde::Serialize;
+
+use crate::error::ObjectError;
+use crate::manager::{Manager, makers};
+use crate::proto::Spec;
+use crate::proxy::{Condition, Lock, RLock, Value};
+
+/// A name in a manager: [`Manager::named`].
+///
+/// Each method makes the object if there is none of this name, or finds it; it is of one kind and type for all. A named
+/// object lives until [`Manager::remove`].
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    manager: &'a Manager,
+    name: &'a str,
+}
+
+impl<'a> Named<'a> {
+    pub(super) const fn new(manager: &'a Manager, name: &'a str) -> Self {
+        Self { manager, name }
+    }
+}
+
+impl Named<'_> {
+    makers!(self => self.manager, Some(self.name));
+}

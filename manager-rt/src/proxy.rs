@@ -1,0 +1,91 @@
+//! The proxies: typed handles of objects that live in a manager.
+//!
+//! A proxy is an id and a [`Backend`](crate::Backend). Each method is one operation, which is atomic in the manager, if it
+//! does not say otherwise. Proxies are cheap to clone; an object without a name lives as long as any process has a proxy of
+//! it, or any value that is stored has one inside.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`codec`] | values between their types and their bytes |
+//! | [`travel`] | proxies inside of values and messages |
+//! | [`handle`], [`read`] | what all proxies have: an object, operations, answers |
+//! | the others | one kind of object each |
+
+mod codec;
+mod condition;
+mod handle;
+mod lock;
+mod number;
+mod read;
+mod rlock;
+pub(crate) mod travel;
+mod value;
+
+pub(crate) use self::codec::Values;
+pub use self::condition::{Condition, WaitGuard};
+pub(crate) use self::handle::Handle;
+pub use self::lock::{Lock, LockGuard};
+pub use self::number::Numeric;
+pub use self::rlock::{RLock, RLockGuard};
+pub use self::travel::ReachError;
+pub use self::value::Value;
+use crate::proto::Kind;
+
+/// What every proxy is.
+pub(crate) trait Proxy: Sized {
+    /// What its object is.
+    const KIND: Kind;
+
+    /// What its type is called between processes.
+    fn print() -> u64;
+
+    /// A proxy of the object of this handle.
+    fn over(handle: Handle) -> Self;
+}
+
+/// Makes a struct with a `handle` and, for its types, `items` a proxy: one that is cloned, shown, and travels.
+macro_rules! proxy {
+    ($name:ident $(<$($item:ident),+>)?) => {
+        impl$(<$($item),+>)? crate::proxy::Proxy for $name$(<$($item),+>)? {
+            const KIND: crate::proto::Kind = crate::proto::Kind::$name;
+
+            fn print() -> u64 {
+                crate::proxy::travel::print_of::<($($($item,)+)?)>(Self::KIND)
+            }
+
+            fn over(handle: crate::proxy::Handle) -> Self {
+                Self { handle, $(items: std::marker::PhantomData::<fn($($item),+) -> ($($item,)+)>)? }
+            }
+        }
+
+        impl$(<$($item),+>)? Clone for $name$(<$($item),+>)? {
+            fn clone(&self) -> Self {
+                crate::proxy::Proxy::over(self.handle.clone())
+            }
+        }
+
+        impl$(<$($item),+>)? std::fmt::Debug for $name$(<$($item),+>)? {
+            /// The object's id: a proxy asks nothing to be shown.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({:?})", stringify!($name), self.handle)
+            }
+        }
+
+        /// Inside of a value that goes into the same manager, which then keeps the object alive; and in any message, for
+        /// [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE): whoever decodes it by then has a proxy of the same object.
+        impl$(<$($item),+>)? serde::Serialize for $name$(<$($item),+>)? {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                crate::proxy::travel::serialize(&self.handle, <Self as crate::proxy::Proxy>::print(), serializer)
+            }
+        }
+
+        impl<'de, $($($item),+)?> serde::Deserialize<'de> for $name$(<$($item),+>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let print = <Self as crate::proxy::Proxy>::print();
+                crate::proxy::travel::deserialize(print, deserializer).map(crate::proxy::Proxy::over)
+            }
+        }
+    };
+}
+
+use proxy;

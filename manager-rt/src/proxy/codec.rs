@@ -1,0 +1,218 @@
+//! Values on their way into a manager and out of it.
+//!
+//! While a value is encoded or decoded, the thread has a [`Work`]: proxies inside of the value look there to find out that
+//! they travel within a manager, where an id is all that is needed. Outside of it they travel with an address: see
+//! [`travel`](super::travel). A work is put back when the next ends, also after a panic, so a value that uses other proxies
+//! while it is encoded disturbs nothing.
+//!
+//! The buffers belong to the thread and are used again: small values take no memory of their own on their way.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backend::{Backend, CallError};
+use crate::error::ObjectError;
+use crate::limits::VALUE_BYTES_MAX;
+use crate::proto::{Fault, ObjectId, Payload, Raw};
+
+/// A buffer above this size is not kept for the next values.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// As [`KEPT_BYTES_MAX`], for the ends of values.
+const KEPT_VALUES_MAX: usize = 1024;
+
+/// What the thread encodes or decodes.
+#[derive(Debug, Default)]
+pub(super) enum Work {
+    /// Nothing of a manager.
+    #[default]
+    None,
+    /// A value that goes into the manager of this epoch.
+    Encoding {
+        epoch: u128,
+        /// Of the proxies that were met.
+        ids: Vec<u8>,
+        /// A proxy of another manager was met.
+        refused: bool,
+    },
+    /// A value that came out of a manager, without proxies.
+    Plain,
+    /// A value that came out of a manager.
+    Decoding {
+        backend: Arc<dyn Backend>,
+        /// Of the proxies that were not met yet.
+        ids: Vec<ObjectId>,
+        /// Whether the manager counted a reference for each, or this process has one already.
+        were_counted: bool,
+        /// A proxy of another type was expected.
+        wrong_type: bool,
+    },
+}
+
+thread_local! {
+    static WORK: RefCell<Work> = const { RefCell::new(Work::None) };
+    static SPARE: Cell<Parts> = const { Cell::new(Parts::EMPTY) };
+}
+
+/// Looks at the work of this thread, and may change it.
+pub(super) fn with_work<R>(look: impl FnOnce(&mut Work) -> R) -> R {
+    WORK.with_borrow_mut(look)
+}
+
+/// Puts the outer work back.
+struct Restore(Option<Work>);
+
+impl Restore {
+    fn enter(work: Work) -> Self {
+        Self(Some(WORK.replace(work)))
+    }
+
+    /// Gives the work that ends.
+    fn leave(mut self) -> Work {
+        self.0.take().map(|outer| WORK.replace(outer)).unwrap_or_default()
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if let Some(outer) = self.0.take() {
+            drop(WORK.replace(outer));
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    bytes: Vec<u8>,
+    ids: Vec<u8>,
+    /// Where each value ends, in both.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Parts {
+    const EMPTY: Self = Self { bytes: Vec::new(), ids: Vec::new(), ends: Vec::new() };
+}
+
+/// Encoded values, one behind the other.
+#[derive(Debug)]
+pub(crate) struct Values {
+    epoch: u128,
+    parts: Parts,
+}
+
+impl Values {
+    /// No values yet, for the manager of this epoch.
+    pub(crate) fn of(epoch: u128) -> Self {
+        let mut parts = SPARE.take();
+        parts.bytes.clear();
+        parts.ids.clear();
+        parts.ends.clear();
+        Self { epoch, parts }
+    }
+
+    /// Encodes one more value; its number.
+    ///
+    /// # Errors
+    /// [`ObjectError::Encode`], [`ObjectError::OtherManager`]; [`Fault::TooLarge`].
+    pub(crate) fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<usize, ObjectError> {
+        let ids = std::mem::take(&mut self.parts.ids);
+        let restore = Restore::enter(Work::Encoding { epoch: self.epoch, ids, refused: false });
+        let start = self.parts.bytes.len();
+        let encoded = postcard::to_extend(value, std::mem::take(&mut self.parts.bytes));
+        if let Work::Encoding { ids, refused, .. } = restore.leave() {
+            self.parts.ids = ids;
+            if refused {
+                return Err(ObjectError::OtherManager);
+            }
+        }
+        self.parts.bytes = encoded.map_err(|error| ObjectError::Encode(error.to_string()))?;
+        if self.parts.bytes.len().saturating_sub(start) > VALUE_BYTES_MAX {
+            let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
+            return Err(CallError::Fault(Fault::TooLarge { limit }).into());
+        }
+        self.parts.ends.push((self.parts.bytes.len(), self.parts.ids.len()));
+        Ok(self.parts.ends.len().saturating_sub(1))
+    }
+
+    /// A value by its number; an empty one if there is none.
+    pub(crate) fn raw(&self, number: usize) -> Raw<'_> {
+        let before = number.checked_sub(1).and_then(|before| self.parts.ends.get(before));
+        let (start, ids_start) = before.copied().unwrap_or_default();
+        let Some(&(end, ids_end)) = self.parts.ends.get(number) else { return Raw::default() };
+        Raw {
+            bytes: self.parts.bytes.get(start..end).unwrap_or_default(),
+            ids: self.parts.ids.get(ids_start..ids_end).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        if parts.bytes.capacity().max(parts.ids.capacity()) <= KEPT_BYTES_MAX
+            && parts.ends.capacity() <= KEPT_VALUES_MAX
+        {
+            // The thread may be at its end, and its buffers gone.
+            drop(SPARE.try_with(|spare| spare.replace(parts)));
+        }
+    }
+}
+
+/// Decodes a value that a manager gave, and takes the references over that it counted for the proxies inside. Those of
+/// proxies that were not met are given back.
+///
+/// # Errors
+/// [`ObjectError::Decode`].
+pub(super) fn take<T: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    payload: &Payload,
+) -> Result<T, ObjectError> {
+    decode(backend, payload.raw(), true)
+}
+
+/// Decodes a value whose proxies this process keeps alive.
+///
+/// # Errors
+/// [`ObjectError::Decode`].
+pub(super) fn look<T: DeserializeOwned>(backend: &Arc<dyn Backend>, raw: Raw<'_>) -> Result<T, ObjectError> {
+    decode(backend, raw, false)
+}
+
+fn decode<T: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    raw: Raw<'_>,
+    were_counted: bool,
+) -> Result<T, ObjectError> {
+    let work = if raw.ids.is_empty() {
+        Work::Plain
+    } else {
+        let (backend, ids) = (Arc::clone(backend), raw.objects().collect());
+        Work::Decoding { backend, ids, were_counted, wrong_type: false }
+    };
+    let restore = Restore::enter(work);
+    let decoded = postcard::take_from_bytes(raw.bytes);
+    let work = restore.leave();
+    let is_wrong_type = matches!(work, Work::Decoding { wrong_type: true, .. });
+    if let Work::Decoding { ids, were_counted: true, .. } = work {
+        ids.into_iter().for_each(|id| give_back(backend, id));
+    }
+    let reason = match decoded {
+        Ok((value, [])) => return Ok(value),
+        _ if is_wrong_type => "a proxy inside is of another type".to_owned(),
+        Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
+        Err(error) => error.to_string(),
+    };
+    Err(ObjectError::Decode { reason, bytes: raw.bytes.to_vec() })
+}
+
+/// Gives back what a manager counted for the proxies in a value that nobody looks at.
+pub(super) fn discard(backend: &Arc<dyn Backend>, payload: &Payload) {
+    payload.raw().objects().for_each(|id| give_back(backend, id));
+}
+
+fn give_back(backend: &Arc<dyn Backend>, id: ObjectId) {
+    backend.adopt(id);
+    backend.detach(id);
+}

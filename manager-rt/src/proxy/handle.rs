@@ -1,0 +1,122 @@
+//! [`Handle`]: what every proxy is: an object's id, and a backend that knows it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::backend::{Backend, CallError};
+use crate::error::ObjectError;
+use crate::proto::frame::Wait;
+use crate::proto::{ObjectId, Op, Payload, Raw, Reply};
+use crate::proxy::codec::Values;
+
+/// A counted reference to an object.
+pub(crate) struct Handle {
+    backend: Arc<dyn Backend>,
+    id: ObjectId,
+    /// Not if the backend refused, as it does in a forked child: then there is nothing to give back.
+    is_counted: bool,
+}
+
+impl Handle {
+    /// Takes a reference over that the manager counted with an answer.
+    pub(crate) fn adopt(backend: &Arc<dyn Backend>, id: ObjectId) -> Self {
+        backend.adopt(id);
+        Self { backend: Arc::clone(backend), id, is_counted: true }
+    }
+
+    /// Asks for a reference.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Fault::UnknownObject`](crate::proto::Fault::UnknownObject) if the object has ended.
+    pub(crate) fn attach(backend: &Arc<dyn Backend>, id: ObjectId) -> Result<Self, CallError> {
+        backend.attach(id)?;
+        Ok(Self { backend: Arc::clone(backend), id, is_counted: true })
+    }
+
+    pub(crate) const fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    pub(crate) const fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// No values yet, for an operation of this object.
+    pub(super) fn values(&self) -> Values {
+        Values::of(self.backend.epoch())
+    }
+
+    /// Runs an operation.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(super) fn call(&self, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
+        self.backend.call(self.id, op, wait)
+    }
+
+    /// Runs an operation that does not wait, and reads its answer.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub(super) fn ask<R>(&self, op: Op<Raw<'_>>, read: Read<R>) -> Result<R, ObjectError> {
+        read(&self.backend, self.call(op, Wait::No)?)
+    }
+
+    /// As [`ask`](Self::ask), of an operation with one value.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub(super) fn ask_with<T: Serialize + ?Sized, R>(
+        &self,
+        value: &T,
+        op: impl FnOnce(Raw<'_>) -> Op<Raw<'_>>,
+        read: Read<R>,
+    ) -> Result<R, ObjectError> {
+        let mut values = self.values();
+        let number = values.add(value)?;
+        self.ask(op(values.raw(number)), read)
+    }
+}
+
+/// How an answer is read.
+pub(crate) type Read<R> = fn(&Arc<dyn Backend>, Reply<Payload>) -> Result<R, ObjectError>;
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        // This process has a reference, so one more is only counted here.
+        let is_counted = self.backend.attach(self.id).is_ok();
+        Self { backend: Arc::clone(&self.backend), id: self.id, is_counted }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.backend.detach(self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id)
+    }
+}
+
+/// How long a call may wait; `Duration::MAX`, and all that does not fit, is for ever.
+pub(super) fn within(timeout: Duration) -> Wait {
+    u64::try_from(timeout.as_nanos()).map_or(Wait::Forever, Wait::For)
+}
+
+/// A length or an index as it is told to the manager.
+pub(super) fn count_of(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// A length or an index as this machine has it.
+pub(super) fn size_of_count(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,184 @@
+//! [`Lock`]: mutual exclusion between processes of any host.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use mp_sys::fork::Epoch;
+
+use crate::backend::CallError;
+use crate::error::{LockError, LockResult, ObjectError};
+use crate::proto::frame::Wait;
+use crate::proto::{LockOp, ObjectId, Op, Reply};
+use crate::proxy::handle::within;
+use crate::proxy::{Handle, proxy, read};
+
+/// A lock that passes on when its holder dies.
+///
+/// | property | |
+/// |---|---|
+/// | belongs to | a thread of a process |
+/// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`], a `try_lock` [`LockError::WouldBlock`] |
+/// | fair | yes: who waits longest is next, and nobody overtakes |
+/// | recovers | when the connection of the holder ends; the next holder is told |
+/// | drop | gives the proxy up; the object ends with the last one |
+///
+/// # Fork safety
+/// A forked child uses the proxy that it inherited, and holds nothing that its parent holds: an inherited guard does
+/// nothing there.
+///
+/// # Crash
+/// When a process dies while it holds the lock, the next holder gets [`LockError::OwnerDied`] with the guard inside. A
+/// process that dies while it waits is simply not there any more.
+///
+/// # Source
+/// Python's `multiprocessing.Manager().Lock`, which a dead holder keeps for ever. Tokens: Kleppmann, "How to do distributed
+/// locking", 2016.
+///
+/// # Examples
+/// ```
+/// use manager_rt::Manager;
+///
+/// let lock = Manager::in_process()?.lock()?;
+/// {
+///     let held = lock.lock().unwrap();
+///     assert_eq!(held.token(), 1); // each holder has a greater one
+/// } // released here
+/// assert!(lock.try_lock().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Lock {
+    handle: Handle,
+}
+
+proxy!(Lock);
+
+impl Lock {
+    /// Takes the lock, waiting until it is free.
+    ///
+    /// # Errors
+    /// [`LockError::OwnerDied`] with the guard inside: the lock is held. [`LockError::Deadlock`], [`LockError::Call`]: it is
+    /// not.
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> LockResult<LockGuard<'_>> {
+        self.lock_with(Duration::ZERO, Wait::Forever)
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    pub fn try_lock(&self) -> LockResult<LockGuard<'_>> {
+        self.lock_with(Duration::ZERO, Wait::No)
+    }
+
+    /// Takes the lock, waiting at most `timeout` (`Duration::MAX` waits for ever).
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> LockResult<LockGuard<'_>> {
+        self.lock_with(Duration::ZERO, within(timeout))
+    }
+
+    /// Takes the lock for `lease` at most, waiting until it is free. After that it passes on, though its holder lives: so a
+    /// process that was stopped holds nobody up.
+    ///
+    /// Whoever changes something under a leased lock should send the [`token`](LockGuard::token) along, and what is changed
+    /// should refuse tokens less than the greatest that it saw.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn lock_leased(&self, lease: Duration) -> LockResult<LockGuard<'_>> {
+        // A lease of nothing would be none.
+        self.lock_with(lease.max(Duration::from_nanos(1)), Wait::Forever)
+    }
+
+    fn lock_with(&self, lease: Duration, wait: Wait) -> LockResult<LockGuard<'_>> {
+        let granted = acquire(&self.handle, lease, wait)?;
+        granted.hand_over(LockGuard::new(self, granted.token))
+    }
+
+    /// Whether somebody holds the lock at this moment.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    #[doc(alias = "locked")]
+    pub fn is_locked(&self) -> Result<bool, ObjectError> {
+        self.handle.ask(Op::Lock(LockOp::IsLocked), read::bool)
+    }
+}
+
+/// What a manager says when it grants a lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Granted {
+    pub(super) token: u64,
+    pub(super) owner_died: bool,
+    pub(super) timed_out: bool,
+}
+
+impl Granted {
+    pub(super) fn of<P>(reply: &Reply<P>) -> Result<Self, CallError> {
+        match *reply {
+            Reply::Granted { token, owner_died, timed_out } => Ok(Self { token, owner_died, timed_out }),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// The guard; inside of an error if the last holder died.
+    pub(super) fn hand_over<G>(self, guard: G) -> LockResult<G> {
+        if self.owner_died { Err(LockError::OwnerDied(guard)) } else { Ok(guard) }
+    }
+}
+
+pub(super) fn acquire(handle: &Handle, lease: Duration, wait: Wait) -> Result<Granted, CallError> {
+    let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
+    Granted::of(&handle.call(Op::Lock(LockOp::Acquire { lease }), wait)?)
+}
+
+/// Gives a lock back. If that fails, the connection ends, and the lock with it; or its lease had ended.
+pub(super) fn release(handle: &Handle, token: u64, taken_in: Epoch) {
+    if !taken_in.is_current() {
+        return;
+    }
+    if let Err(error) = handle.call(Op::Lock(LockOp::Release { token }), Wait::No) {
+        tracing::warn!(lock = %handle.id(), token, %error, "a lock was not given back");
+    }
+}
+
+/// A held [`Lock`]. Dropping it releases the lock.
+///
+/// It belongs to the thread that took it, and cannot be sent to another.
+#[derive(Debug)]
+#[doc(alias = "release")]
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct LockGuard<'a> {
+    lock: &'a Lock,
+    token: u64,
+    taken_in: Epoch,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a> LockGuard<'a> {
+    pub(super) fn new(lock: &'a Lock, token: u64) -> Self {
+        Self { lock, token, taken_in: Epoch::current(), not_send: PhantomData }
+    }
+
+    /// A number that is greater than that of every earlier holder of this lock.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    pub(super) fn object_id(&self) -> ObjectId {
+        self.lock.handle.id()
+    }
+
+    pub(super) fn set_token(&mut self, token: u64) {
+        self.token = token;
+    }
+}
+
+impl Drop for LockGuard<'_> {
+    fn drop(&mut self) {
+        release(&self.lock.handle, self.token, self.taken_in);
+    }
+}

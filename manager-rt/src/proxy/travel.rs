@@ -1,0 +1,167 @@
+//! Proxies inside of values.
+//!
+//! | where | what is encoded | what keeps the object alive |
+//! |---|---|---|
+//! | in a value that goes into the same manager | id, fingerprint | the manager counts the ids of every value that it has |
+//! | anywhere else: a pipe, a queue of another tier, a file | address, epoch, id, fingerprint | a transit reference, for [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE) |
+//!
+//! A proxy that arrives from elsewhere finds its manager among those that this process uses already, by the epoch; else it
+//! connects to the address. An epoch is one life of one manager: an id is never looked up in another.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use mp_sys::named::fingerprint;
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::backend::Backend;
+use crate::proto::{Kind, ManagerOp, ObjectId};
+use crate::proxy::codec::{Work, with_work};
+use crate::proxy::handle::Handle;
+use crate::registry;
+
+/// Why a proxy cannot be used in this process.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReachError {
+    /// The manager lives in the memory of another process.
+    #[error("the proxy's manager has no address: it lives in the memory of another process")]
+    NoAddress,
+    /// This process has no connection to the manager.
+    #[error("this process is not connected to the proxy's manager at {address}")]
+    NotConnected {
+        /// Where it is.
+        address: String,
+    },
+}
+
+/// The backend of a manager, from whose proxies it is known where it is and which life of it is meant.
+///
+/// # Errors
+/// [`ReachError`].
+pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backend>, ReachError> {
+    if let Some(backend) = registry::find(epoch) {
+        return Ok(backend);
+    }
+    Err(address
+        .map_or(ReachError::NoAddress, |address| ReachError::NotConnected { address: address.to_owned() }))
+}
+
+/// What an object's type is called between processes.
+pub(crate) fn print_of<T: ?Sized>(kind: Kind) -> u64 {
+    // Values are encoded, so it does not matter how they lie in memory.
+    fingerprint(&kind.to_string(), 0, 0, type_name::<T>())
+}
+
+/// A proxy inside of a value of its own manager.
+#[derive(Serialize, Deserialize)]
+struct Inside {
+    id: ObjectId,
+    print: u64,
+}
+
+/// A proxy elsewhere.
+#[derive(Serialize, Deserialize)]
+struct Outside {
+    address: Option<String>,
+    epoch: (u64, u64),
+    inside: Inside,
+}
+
+/// Encodes a proxy.
+pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Result<S::Ok, S::Error> {
+    let epoch = handle.backend().epoch();
+    let inside = Inside { id: handle.id(), print };
+    let goes_inside = with_work(|work| match work {
+        Work::Encoding { epoch: into, ids, .. } if *into == epoch => {
+            ids.extend_from_slice(&inside.id.0.to_le_bytes());
+            Some(true)
+        }
+        Work::Encoding { refused, .. } => {
+            *refused = true;
+            Some(false)
+        }
+        _ => None,
+    });
+    match goes_inside {
+        Some(true) => inside.serialize(to),
+        Some(false) => Err(S::Error::custom("a proxy of another manager cannot be stored in this one")),
+        None => {
+            handle.backend().notice(ManagerOp::Transit(vec![inside.id]));
+            Outside { address: handle.backend().address(), epoch: halves(epoch), inside }.serialize(to)
+        }
+    }
+}
+
+/// Decodes a proxy.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Result<Handle, D::Error> {
+    if with_work(|work| matches!(work, Work::Plain | Work::Decoding { .. })) {
+        let inside = Inside::deserialize(from)?;
+        let (backend, were_counted) =
+            with_work(|work| take(work, &inside, print)).map_err(D::Error::custom)?;
+        if were_counted {
+            return Ok(Handle::adopt(&backend, inside.id));
+        }
+        return Handle::attach(&backend, inside.id).map_err(D::Error::custom);
+    }
+    let Outside { address, epoch, inside } = Outside::deserialize(from)?;
+    if inside.print != print {
+        return Err(D::Error::custom(WRONG_TYPE));
+    }
+    let backend = reach(address.as_deref(), whole(epoch)).map_err(D::Error::custom)?;
+    Handle::attach(&backend, inside.id).map_err(D::Error::custom)
+}
+
+const WRONG_TYPE: &str = "the proxy is of another type";
+const NOT_CARRIED: &str = "the value carries no such proxy";
+
+/// Takes an id out of those that came with a value; its manager, and whether that counted a reference for it.
+fn take(work: &mut Work, inside: &Inside, print: u64) -> Result<(Arc<dyn Backend>, bool), &'static str> {
+    let Work::Decoding { backend, ids, were_counted, wrong_type } = work else {
+        return Err(NOT_CARRIED);
+    };
+    if inside.print != print {
+        *wrong_type = true;
+        return Err(WRONG_TYPE);
+    }
+    let place = ids.iter().position(|id| *id == inside.id).ok_or(NOT_CARRIED)?;
+    ids.swap_remove(place);
+    Ok((Arc::clone(backend), *were_counted))
+}
+
+/// Formats with text have no number of 128 bits.
+fn halves(epoch: u128) -> (u64, u64) {
+    let low = u64::try_from(epoch & u128::from(u64::MAX)).unwrap_or_default();
+    (u64::try_from(epoch >> 64).unwrap_or_default(), low)
+}
+
+fn whole((high, low): (u64, u64)) -> u128 {
+    (u128::from(high) << 64) | u128::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_goes_there_and_back() {
+        for epoch in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978] {
+            assert_eq!(whole(halves(epoch)), epoch);
+        }
+    }
+
+    #[test]
+    fn types_have_other_fingerprints() {
+        let prints = [
+            print_of::<u32>(Kind::List),
+            print_of::<u32>(Kind::Value),
+            print_of::<u64>(Kind::List),
+            print_of::<(u32, u32)>(Kind::Dict),
+        ];
+        for (at, print) in prints.iter().enumerate() {
+            assert!(!prints[..at].contains(print));
+        }
+    }
+}

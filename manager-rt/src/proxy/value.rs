@@ -1,0 +1,137 @@
+//! [`Value`]: one value.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{ItemError, ObjectError};
+use crate::proto::frame::Wait;
+use crate::proto::{Op, Reply, ValueOp};
+use crate::proxy::{Handle, Numeric, codec, proxy, read};
+
+/// A value that any process reads and replaces.
+///
+/// | property | |
+/// |---|---|
+/// | type | whatever serde encodes, up to [`VALUE_BYTES_MAX`](crate::limits::VALUE_BYTES_MAX); proxies inside live as long as the value |
+/// | atomic | every method: [`update`](Self::update) and [`fetch_add`](Self::fetch_add) lose nothing |
+/// | equality | of encoded bytes |
+/// | drop | gives the proxy up; the object ends with the last one |
+///
+/// # Fork safety
+/// A forked child uses the proxy that it inherited over a connection of its own.
+///
+/// # Crash
+/// A process that is killed in a method has changed the value or not.
+///
+/// # Source
+/// Python's `multiprocessing.Manager().Value`, whose `v.value += 1` loses updates.
+///
+/// # Examples
+/// ```
+/// use manager_rt::Manager;
+///
+/// let manager = Manager::in_process()?;
+/// let value = manager.value(&20_u64)?;
+/// assert_eq!(value.fetch_add(1)?, 20);
+/// assert_eq!(value.update(|n| n * 2)?, 21); // the previous one
+/// assert_eq!(value.get()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Value<T> {
+    handle: Handle,
+    items: PhantomData<fn(T) -> (T,)>,
+}
+
+proxy!(Value<T>);
+
+impl<T: DeserializeOwned> Value<T> {
+    /// The value.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn get(&self) -> Result<T, ObjectError> {
+        self.handle.ask(Op::Value(ValueOp::Get), read::value)
+    }
+}
+
+impl<T: Serialize> Value<T> {
+    /// Another value.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn set(&self, value: &T) -> Result<(), ObjectError> {
+        self.handle.ask_with(value, |raw| Op::Value(ValueOp::Set(raw)), read::done)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Value<T> {
+    /// Another value; gives the previous one.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; after [`ObjectError::Decode`] the value is replaced.
+    pub fn replace(&self, value: &T) -> Result<T, ObjectError> {
+        self.handle.ask_with(value, |raw| Op::Value(ValueOp::Set(raw)), read::value)
+    }
+
+    /// Another value if it is `expected`; else gives what it is, as the inner error.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let value = manager_rt::Manager::in_process()?.value(&1)?;
+    /// assert_eq!(value.compare_exchange(&1, &2)?, Ok(()));
+    /// assert_eq!(value.compare_exchange(&1, &3)?, Err(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compare_exchange(&self, expected: &T, new: &T) -> Result<Result<(), T>, ObjectError> {
+        let mut values = self.handle.values();
+        let (expected, new) = (values.add(expected)?, values.add(new)?);
+        let op = ValueOp::CompareExchange { expected: values.raw(expected), new: values.raw(new) };
+        match self.handle.ask(Op::Value(op), read::exchange)? {
+            Ok(()) => Ok(Ok(())),
+            Err(Some(found)) => Ok(Err(found)),
+            Err(None) => Err(crate::CallError::Protocol.into()),
+        }
+    }
+
+    /// Replaces the value by `change` of it, atomically between all processes, and gives the previous one.
+    ///
+    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn update(&self, mut change: impl FnMut(T) -> T) -> Result<T, ObjectError> {
+        let mut reply = self.handle.call(Op::Value(ValueOp::Get), Wait::No)?;
+        loop {
+            let (Reply::Value(found) | Reply::Found(Some(found))) = reply else {
+                return read::unexpected(self.handle.backend(), &reply);
+            };
+            let previous = codec::take(self.handle.backend(), &found)?;
+            // Decoded again, since not every type can be cloned. What is inside is alive by the first one.
+            let current = codec::look(self.handle.backend(), found.raw())?;
+            let mut values = self.handle.values();
+            let new = values.add(&change(current))?;
+            let op = ValueOp::CompareExchange { expected: found.raw(), new: values.raw(new) };
+            reply = self.handle.call(Op::Value(op), Wait::No)?;
+            if reply == Reply::Bool(true) {
+                return Ok(previous);
+            }
+        }
+    }
+}
+
+impl<T: Numeric + DeserializeOwned> Value<T> {
+    /// Adds to the number, in the manager, and gives the number before. Sums of integers wrap around.
+    ///
+    /// # Errors
+    /// [`ItemError::NoNumber`] if what is stored is no number of this type; [`ItemError::Object`].
+    pub fn fetch_add(&self, number: T) -> Result<T, ItemError> {
+        Ok(self.handle.ask(Op::Value(ValueOp::FetchAdd(number.as_number())), read::value)?)
+    }
+}
