@@ -4,11 +4,16 @@
 //! backend than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) say. A test panics if the backend is wrong; it waits
 //! for nothing longer than [`PATIENCE`].
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![cfg_attr(not(test), expect(clippy::arithmetic_side_effects, reason = "a test fails by a panic"))]
 
+mod barrier;
 mod condition;
+mod event;
 mod lock;
 mod names;
+mod queue;
 mod rlock;
+mod semaphore;
 mod travel;
 mod value;
 
@@ -37,7 +42,19 @@ pub type Test = (&'static str, fn(&dyn Fixture));
 /// All tests.
 #[must_use]
 pub fn all() -> Vec<Test> {
-    [condition::TESTS, lock::TESTS, names::TESTS, rlock::TESTS, travel::TESTS, value::TESTS].concat()
+    [
+        barrier::TESTS,
+        condition::TESTS,
+        event::TESTS,
+        lock::TESTS,
+        names::TESTS,
+        queue::TESTS,
+        rlock::TESTS,
+        semaphore::TESTS,
+        travel::TESTS,
+        value::TESTS,
+    ]
+    .concat()
 }
 
 /// Names tests by their functions.

@@ -30,5 +30,8 @@ pub use in_process::InProcess;
 pub use manager::{Manager, Named};
 pub use mp_sys::OsError;
 pub use process::StartError;
-pub use proxy::{Condition, Lock, LockGuard, Numeric, RLock, RLockGuard, ReachError, Value, WaitGuard};
+pub use proxy::{
+    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Numeric, Permit, Queue, RLock, RLockGuard,
+    ReachError, Semaphore, Value, WaitGuard,
+};
 pub use server::{BindError, Server, ServerBuilder, Stopper};

@@ -10,9 +10,13 @@ pub use self::named::Named;
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
 use crate::in_process::InProcess;
+use crate::limits::CAPACITY_MAX;
 use crate::proto::frame::Wait;
-use crate::proto::{Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
-use crate::proxy::{Condition, Handle, Lock, Proxy, RLock, Value, Values};
+use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
+use crate::proxy::{
+    Barrier, BoundedSemaphore, Condition, Event, Handle, Lock, Proxy, Queue, RLock, Semaphore, Value, Values,
+    count_of,
+};
 use crate::registry;
 
 /// A connection to a manager, which holds objects for any number of processes.
@@ -143,6 +147,14 @@ impl Manager {
     }
 }
 
+/// A number of items that a queue may be limited to. In the protocol, 0 stands for no limit.
+fn room(maxsize: usize) -> Result<u64, CallError> {
+    match maxsize {
+        0 => Err(CallError::Fault(Fault::OutOfRange { least: 1, most: CAPACITY_MAX })),
+        _ => Ok(count_of(maxsize)),
+    }
+}
+
 /// The methods that make objects, once for those without a name and once for those with one.
 macro_rules! makers {
     ($self:ident => $manager:expr, $name:expr) => {
@@ -169,6 +181,58 @@ macro_rules! makers {
         /// As [`lock`](Self::lock).
         pub fn condition(&$self) -> Result<Condition, ObjectError> {
             $manager.make($name, Spec::Condition)
+        }
+
+        /// A [`Semaphore`] with `permits` free permits.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock); [`OutOfRange`](crate::proto::Fault::OutOfRange) above
+        /// [`PERMITS_MAX`](crate::limits::PERMITS_MAX).
+        pub fn semaphore(&$self, permits: usize) -> Result<Semaphore, ObjectError> {
+            $manager.make($name, Spec::Semaphore(count_of(permits)))
+        }
+
+        /// A [`BoundedSemaphore`] with `permits` free permits.
+        ///
+        /// # Errors
+        /// As [`semaphore`](Self::semaphore).
+        pub fn bounded_semaphore(&$self, permits: usize) -> Result<BoundedSemaphore, ObjectError> {
+            $manager.make($name, Spec::BoundedSemaphore(count_of(permits)))
+        }
+
+        /// An [`Event`] that is not set.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock).
+        pub fn event(&$self) -> Result<Event, ObjectError> {
+            $manager.make($name, Spec::Event)
+        }
+
+        /// A [`Barrier`] for `parties` parties.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock); [`OutOfRange`](crate::proto::Fault::OutOfRange) for 0 or more than
+        /// [`PARTIES_MAX`](crate::limits::PARTIES_MAX).
+        pub fn barrier(&$self, parties: usize) -> Result<Barrier, ObjectError> {
+            $manager.make($name, Spec::Barrier(count_of(parties)))
+        }
+
+        /// A [`Queue`] without a limit.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock); [`ObjectError::WrongType`] if the name's queue has items of another type.
+        pub fn queue<T>(&$self) -> Result<Queue<T>, ObjectError> {
+            $manager.make($name, Spec::Queue(0))
+        }
+
+        /// A [`Queue`] that holds at most `maxsize` items.
+        ///
+        /// # Errors
+        /// As [`queue`](Self::queue); [`OutOfRange`](crate::proto::Fault::OutOfRange) for 0 or more than
+        /// [`CAPACITY_MAX`](crate::limits::CAPACITY_MAX).
+        #[doc(alias = "maxsize")]
+        pub fn bounded_queue<T>(&$self, maxsize: usize) -> Result<Queue<T>, ObjectError> {
+            $manager.make($name, Spec::Queue(room(maxsize)?))
         }
 
         /// A [`Value`], which is `value` if it is new.

@@ -11,22 +11,30 @@
 //! | [`handle`], [`read`] | what all proxies have: an object, operations, answers |
 //! | the others | one kind of object each |
 
+mod barrier;
 mod codec;
 mod condition;
+mod event;
 mod handle;
 mod lock;
 mod number;
+mod queue;
 mod read;
 mod rlock;
+mod semaphore;
 pub(crate) mod travel;
 mod value;
 
+pub use self::barrier::Barrier;
 pub(crate) use self::codec::Values;
 pub use self::condition::{Condition, WaitGuard};
-pub(crate) use self::handle::Handle;
+pub use self::event::Event;
+pub(crate) use self::handle::{Handle, count_of};
 pub use self::lock::{Lock, LockGuard};
 pub use self::number::Numeric;
+pub use self::queue::Queue;
 pub use self::rlock::{RLock, RLockGuard};
+pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use self::travel::ReachError;
 pub use self::value::Value;
 use crate::proto::Kind;

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::error::ObjectError;
-use crate::manager::{Manager, makers};
+use crate::manager::{Manager, makers, room};
 use crate::proto::Spec;
-use crate::proxy::{Condition, Lock, RLock, Value};
+use crate::proxy::count_of;
+use crate::proxy::{Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, RLock, Semaphore, Value};
 
 /// A name in a manager: [`Manager::named`].
 ///

@@ -146,6 +146,11 @@ impl Values {
             ids: self.parts.ids.get(ids_start..ids_end).unwrap_or_default(),
         }
     }
+
+    /// All values.
+    pub(crate) fn raws(&self) -> impl Iterator<Item = Raw<'_>> {
+        (0..self.parts.ends.len()).map(|number| self.raw(number))
+    }
 }
 
 impl Drop for Values {

@@ -112,7 +112,7 @@ pub(super) fn within(timeout: Duration) -> Wait {
 }
 
 /// A length or an index as it is told to the manager.
-pub(super) fn count_of(count: usize) -> u64 {
+pub(crate) fn count_of(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 

@@ -58,6 +58,26 @@ pub(super) fn value<T: DeserializeOwned>(
     }
 }
 
+/// All of several values, decoded in turn: an error gives the others back.
+pub(super) fn all<T: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    payloads: Vec<Payload>,
+) -> Result<Vec<T>, ObjectError> {
+    let mut values = Vec::with_capacity(payloads.len());
+    let mut failed = None;
+    for payload in payloads {
+        if failed.is_some() {
+            codec::discard(backend, &payload);
+            continue;
+        }
+        match codec::take(backend, &payload) {
+            Ok(value) => values.push(value),
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(values), Err)
+}
+
 /// What a compare and exchange says: it was done, or what there is.
 pub(super) fn exchange<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,

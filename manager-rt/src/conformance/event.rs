@@ -1,0 +1,34 @@
+//! [`Event`](crate::Event).
+
+use std::time::Duration;
+
+use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
+
+tests!(all_who_wait_go_on, a_wait_ends_by_time);
+
+fn all_who_wait_go_on(fixture: &dyn Fixture) {
+    let (setter, one, other) = (fixture.client(), fixture.client(), fixture.client());
+    let event = setter.named("event").event().unwrap();
+    std::thread::scope(|scope| {
+        for client in [&one, &other] {
+            scope.spawn(move || {
+                let event = client.named("event").event().unwrap();
+                assert!(event.wait_timeout(PATIENCE).unwrap());
+            });
+        }
+        until_waiting(&setter, 2);
+        event.set().unwrap();
+    });
+    event.wait().unwrap();
+    assert!(event.is_set().unwrap());
+    event.clear().unwrap();
+    assert!(!event.is_set().unwrap());
+}
+
+fn a_wait_ends_by_time(fixture: &dyn Fixture) {
+    let event = fixture.client().event().unwrap();
+    assert!(!event.wait_timeout(MOMENT).unwrap());
+    assert!(!event.wait_timeout(Duration::ZERO).unwrap());
+    event.set().unwrap();
+    assert!(event.wait_timeout(Duration::ZERO).unwrap());
+}
