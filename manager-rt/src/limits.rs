@@ -10,6 +10,16 @@ pub const VALUE_BYTES_MAX: usize = 64 << 20;
 pub const PAGE_BYTES: usize = 256 << 10;
 /// The most values in one answer to an operation that gives a page of many.
 pub const PAGE_ITEMS_MAX: u64 = 4_096;
+/// Values that one operation may add or replace, for each of them takes time: 65,536.
+pub const VALUES_AT_ONCE_MAX: usize = 65_536;
+/// Entries of a dict that one operation may add or replace: fewer, for each of them is looked up.
+pub const ENTRIES_AT_ONCE_MAX: usize = 4_096;
+/// Items that one search of a list looks at; one that lies in memory of its own counts as many.
+pub const SCAN_ITEMS_MAX: usize = 1 << 20;
+/// Items of a list that can be put in another order: that is done in one step.
+pub const ORDER_ITEMS_MAX: usize = 1 << 20;
+/// Attributes of a namespace: one answer names them all.
+pub const ATTRIBUTES_MAX: usize = 16_384;
 /// The longest name of an object or an attribute, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Operations in one transaction.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::op::{
     ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
-    NamespaceOp, Number, Op, Part, QueueOp, SemaphoreOp, Spec, ValueOp,
+    NamespaceOp, Number, Op, Part, QueueOp, Scan, SemaphoreOp, Spec, ValueOp,
 };
 pub use self::reply::{Fault, Info, Reply};
 pub use self::value::{INLINE_BYTES_MAX, Payload, Raw};

@@ -13,20 +13,25 @@
 //!    that it surely never read goes back to its queue.
 //! 4. **Lines are fair**: whoever waits longest is served first, and a newcomer never overtakes.
 
+mod array;
 mod barrier;
 mod clients;
 mod condition;
 mod context;
+mod dict;
 mod event;
 mod fifo;
 mod joinable_queue;
 mod journal;
 mod kinds;
 mod lines;
+mod list;
 mod lock;
 mod manager;
 mod memory;
+mod namespace;
 mod numbers;
+mod page;
 mod queue;
 mod registry;
 mod semaphore;
@@ -43,6 +48,7 @@ use bytes::Bytes;
 pub use self::clients::ClientId;
 use self::context::{Context, Core, Outcome, Target, count_of};
 use self::kinds::{Bodies, Body};
+use self::memory::BURIED_AT_ONCE;
 use self::waiters::Timer;
 use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT, TRANSACTION_OPS_MAX};
 use crate::proto::frame::{Answer, Call, Step, Wait};
@@ -239,7 +245,8 @@ impl State {
 
     /// Frees some of what removed objects held; `true` if there is more.
     pub fn tidy(&mut self) -> bool {
-        self.core.bury();
+        let mut left = BURIED_AT_ONCE;
+        self.core.bury(&mut left);
         self.drop_unreferenced();
         self.core.has_retired()
     }

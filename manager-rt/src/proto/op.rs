@@ -6,7 +6,7 @@ mod sync;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::data::{ArrayOp, DictOp, ListOp, NamespaceOp, Number, Part, ValueOp};
+pub use self::data::{ArrayOp, DictOp, ListOp, NamespaceOp, Number, Part, Scan, ValueOp};
 pub use self::queues::{JoinableQueueOp, QueueOp};
 pub use self::sync::{BarrierOp, ConditionOp, EventOp, LockOp, SemaphoreOp};
 use crate::proto::ObjectId;

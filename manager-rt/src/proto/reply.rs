@@ -27,6 +27,15 @@ pub enum Reply<P> {
         /// Changes.
         version: u64,
     },
+    /// What a search found in the part of a list that it looked at.
+    Scanned {
+        /// An index or a count, if there is one.
+        found: Option<u64>,
+        /// Where to go on; `None`: nothing is left to be looked at.
+        next: Option<u64>,
+        /// The number of changes so far.
+        version: u64,
+    },
     /// A value.
     Value(P),
     /// A value, if there is one.
@@ -164,7 +173,7 @@ pub enum Fault {
     /// The object or attribute has another type.
     #[error("the object has another type")]
     WrongType,
-    /// No object or attribute has this name.
+    /// No object has this name.
     #[error("there is nothing of this name")]
     UnknownName,
     /// The name is empty or too long.
@@ -181,7 +190,7 @@ pub enum Fault {
         /// The number of items.
         len: u64,
     },
-    /// Nothing equals this value.
+    /// Nothing equals this value, or there is no attribute of this name.
     #[error("there is no such item")]
     NotFound,
     /// The object changed since the caller looked.

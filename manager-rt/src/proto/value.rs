@@ -163,6 +163,13 @@ impl Payload {
         outside.saturating_add(size_of::<Self>())
     }
 
+    /// What comparing two values costs, about, in comparisons of values that lie in place.
+    pub(crate) fn comparison_cost(&self, other: &Self) -> usize {
+        let (Repr::Shared(blob), Repr::Shared(other)) = (&self.0, &other.0) else { return 1 };
+        let bytes = if blob.bytes.len() == other.bytes.len() { blob.bytes.len() } else { 0 };
+        SHARED_COMPARISON_COST.saturating_add(bytes / BYTES_COMPARED_AT_ONCE)
+    }
+
     /// The bytes as a shared slice, if they are many: for an answer that is written without a copy.
     pub(crate) fn long_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
@@ -174,10 +181,25 @@ impl Payload {
 
 /// What the blob, its counts and the allocator take beside the bytes.
 const BLOB_OVERHEAD_BYTES: usize = 96;
+/// A look at a value that lies elsewhere: memory that is in no cache.
+const SHARED_COMPARISON_COST: usize = 64;
+/// Bytes of two values that are compared in the time of one comparison of values that lie in place.
+const BYTES_COMPARED_AT_ONCE: usize = 16;
 
 impl PartialEq for Payload {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.raw() == other.raw()
+        match (&self.0, &other.0) {
+            // What is behind `len` is zeros, and arrays of one length are compared without a call.
+            (Repr::Inline { len, bytes }, Repr::Inline { len: other_len, bytes: other_bytes }) => {
+                len == other_len && bytes == other_bytes
+            }
+            (Repr::Shared(blob), Repr::Shared(other)) => {
+                Arc::ptr_eq(blob, other) || (blob.bytes == other.bytes && blob.ids == other.ids)
+            }
+            // A value that fits in place lies nowhere else.
+            _ => false,
+        }
     }
 }
 

@@ -6,10 +6,14 @@
 
 use crate::proto::ObjectId;
 use crate::proto::Payload;
+use crate::state::array::ArrayUndo;
 use crate::state::clients::ClientId;
 use crate::state::context::Core;
+use crate::state::dict::DictUndo;
 use crate::state::joinable_queue::TaskUndo;
 use crate::state::kinds::{Bodies, Body};
+use crate::state::list::ListUndo;
+use crate::state::namespace::NamespaceUndo;
 use crate::state::queue::QueueUndo;
 
 /// How to take one change of an object back.
@@ -23,6 +27,14 @@ pub(super) enum Undo {
     Queue(QueueUndo),
     /// A queue of tasks had other tasks.
     JoinableQueue(TaskUndo),
+    /// An array had other elements.
+    Array(ArrayUndo),
+    /// A dict had other entries.
+    Dict(DictUndo),
+    /// A list had other items.
+    List(ListUndo),
+    /// A namespace had other attributes.
+    Namespace(NamespaceUndo),
 }
 
 impl Undo {
@@ -33,6 +45,10 @@ impl Undo {
             Self::Event(_) => {}
             Self::Queue(undo) => undo.commit(object, core),
             Self::JoinableQueue(undo) => undo.commit(object, core),
+            Self::Array(undo) => undo.commit(core),
+            Self::Dict(undo) => undo.commit(core),
+            Self::List(undo) => undo.commit(core),
+            Self::Namespace(undo) => undo.commit(core),
         }
     }
 }
@@ -72,6 +88,10 @@ impl Journal {
                 (Some(Body::Event(event)), Undo::Event(was_set)) => event.undo(was_set),
                 (Some(Body::Queue(queue)), Undo::Queue(undo)) => queue.undo(undo, core),
                 (Some(Body::JoinableQueue(queue)), Undo::JoinableQueue(undo)) => queue.undo(undo, core),
+                (Some(Body::Array(array)), Undo::Array(undo)) => array.undo(undo, core),
+                (Some(Body::Dict(dict)), Undo::Dict(undo)) => dict.undo(undo, core),
+                (Some(Body::List(list)), Undo::List(undo)) => list.undo(undo, core),
+                (Some(Body::Namespace(names)), Undo::Namespace(undo)) => names.undo(undo, core),
                 // Nothing else notes this, and no object ends before the end of the transaction.
                 _ => tracing::error!(%object, "a change of another object could not be taken back"),
             }

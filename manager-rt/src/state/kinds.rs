@@ -4,13 +4,17 @@ use crate::proto::{
     ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp,
     Raw, SemaphoreOp, Spec,
 };
+use crate::state::array::Array;
 use crate::state::barrier::Barrier;
 use crate::state::clients::ClientId;
 use crate::state::condition::Condition;
 use crate::state::context::{Context, Core, Outcome};
+use crate::state::dict::Dict;
 use crate::state::event::Event;
 use crate::state::joinable_queue::JoinableQueue;
+use crate::state::list::List;
 use crate::state::lock::Lock;
+use crate::state::namespace::Namespace;
 use crate::state::queue::Queue;
 use crate::state::semaphore::Semaphore;
 use crate::state::value::Value;
@@ -26,6 +30,10 @@ pub(super) enum Body {
     Barrier(Barrier),
     Queue(Queue),
     JoinableQueue(JoinableQueue),
+    Array(Array),
+    Dict(Dict),
+    List(List),
+    Namespace(Namespace),
     Value(Value),
 }
 
@@ -76,7 +84,10 @@ impl Body {
                 Self::JoinableQueue(JoinableQueue::new(maxsize, max_deliveries)?)
             }
             Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
-            _ => return Err(Fault::Unsupported),
+            Spec::Array(elements) => Self::Array(Array::new(context.keep_all(elements)?)),
+            Spec::Dict => Self::Dict(Dict::default()),
+            Spec::List => Self::List(List::default()),
+            Spec::Namespace => Self::Namespace(Namespace::default()),
         })
     }
 
@@ -89,6 +100,10 @@ impl Body {
             (Self::Barrier(barrier), Op::Barrier(op)) => barrier.apply(&op, context),
             (Self::Queue(queue), Op::Queue(op)) => queue.apply(op, context),
             (Self::JoinableQueue(queue), Op::JoinableQueue(op)) => queue.apply(op, context),
+            (Self::Array(array), Op::Array(op)) => array.apply(op, context).into(),
+            (Self::Dict(dict), Op::Dict(op)) => dict.apply(op, context).into(),
+            (Self::List(list), Op::List(op)) => list.apply(op, context).into(),
+            (Self::Namespace(names), Op::Namespace(op)) => names.apply(op, context).into(),
             (Self::Value(value), Op::Value(op)) => value.apply(op, context).into(),
             (body, _) => Outcome::Answer(Err(Fault::WrongKind { found: body.kind() })),
         }
@@ -104,6 +119,7 @@ impl Body {
             Self::JoinableQueue(queue) => queue.serve(id, core),
             // A barrier answers all at the moment when the last party comes.
             Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
+            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => {}
         }
     }
 
@@ -115,6 +131,7 @@ impl Body {
             Self::Barrier(barrier) => barrier.release_client(client, core),
             Self::JoinableQueue(queue) => queue.release_client(client, core),
             Self::Condition(_) | Self::Event(_) | Self::Queue(_) | Self::Value(_) => {}
+            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => {}
         }
         core.touch(id);
     }
@@ -143,7 +160,7 @@ impl Body {
             Self::Barrier(barrier) => barrier.leave(waiter),
             Self::Queue(queue) => queue.leave(waiter),
             Self::JoinableQueue(queue) => queue.leave(waiter),
-            Self::Value(_) => {}
+            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) | Self::Value(_) => {}
         }
     }
 
@@ -158,6 +175,10 @@ impl Body {
             | Self::Condition(_)
             | Self::Event(_)
             | Self::Barrier(_)
+            | Self::Array(_)
+            | Self::Dict(_)
+            | Self::List(_)
+            | Self::Namespace(_)
             | Self::Value(_) => {
                 items.into_iter().for_each(|item| core.let_go(item));
             }
@@ -175,6 +196,10 @@ impl Body {
             Self::Barrier(mut barrier) => core.answer_all(barrier.line(), &gone),
             Self::Queue(queue) => queue.end(core),
             Self::JoinableQueue(queue) => queue.end(core),
+            Self::Array(array) => core.retire(array.into_values()),
+            Self::Dict(dict) => core.retire(dict.into_values()),
+            Self::List(list) => core.retire(list.into_values()),
+            Self::Namespace(names) => core.retire(names.into_values()),
             Self::Value(value) => core.let_go(value.into_payload()),
         }
     }
@@ -189,6 +214,10 @@ impl Body {
             Self::Barrier(_) => Kind::Barrier,
             Self::Queue(_) => Kind::Queue,
             Self::JoinableQueue(_) => Kind::JoinableQueue,
+            Self::Array(_) => Kind::Array,
+            Self::Dict(_) => Kind::Dict,
+            Self::List(_) => Kind::List,
+            Self::Namespace(_) => Kind::Namespace,
             Self::Value(_) => Kind::Value,
         }
     }
@@ -200,6 +229,7 @@ impl Body {
             Self::Semaphore(semaphore) => semaphore.held(),
             Self::JoinableQueue(queue) => queue.held(),
             Self::Condition(_) | Self::Event(_) | Self::Barrier(_) | Self::Queue(_) | Self::Value(_) => 0,
+            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::proto::{Fault, ObjectId};
 use crate::state::clients::Delivery;
 use crate::state::kinds::Body;
+use crate::state::memory::BURIED_AT_ONCE;
 use crate::state::waiters::{WaiterId, Want};
 use crate::state::{Effects, State};
 
@@ -15,6 +16,8 @@ impl State {
 
     /// After a commit: serves the lines of what was changed, ends what nobody refers to, hands the answers out.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
+        // One for the whole step: what ends because a value was let go of may have many values of its own.
+        let mut left = BURIED_AT_ONCE;
         loop {
             while let Some(object) = self.core.touched.pop() {
                 let slot = self.core.registry.slot(object);
@@ -23,7 +26,7 @@ impl State {
                 }
             }
             if self.core.has_retired() {
-                self.core.bury();
+                self.core.bury(&mut left);
             }
             if !self.drop_unreferenced() {
                 break;

@@ -14,7 +14,7 @@ type Retired = Box<dyn Iterator<Item = Payload> + Send>;
 /// What a kept value takes besides its own weight, about, in bytes: its share of the container.
 const ENTRY_BYTES: usize = 16;
 /// Values of removed containers that are let go in one step.
-const BURIED_AT_ONCE: usize = 512;
+pub(super) const BURIED_AT_ONCE: usize = 512;
 
 /// What is kept.
 #[derive(Default)]
@@ -130,16 +130,15 @@ impl Core {
         !self.memory.retired.is_empty()
     }
 
-    /// Lets go of some of the retired values.
-    pub(super) fn bury(&mut self) {
-        let mut left = BURIED_AT_ONCE;
+    /// Lets go of at most `left` of the retired values.
+    pub(super) fn bury(&mut self, left: &mut usize) {
         while let Some(mut values) = self.memory.retired.pop() {
             loop {
-                if left == 0 {
+                if *left == 0 {
                     self.memory.retired.push(values);
                     return;
                 }
-                left = left.saturating_sub(1);
+                *left = left.saturating_sub(1);
                 match values.next() {
                     Some(value) => self.let_go(value),
                     None => break,

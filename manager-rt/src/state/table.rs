@@ -83,11 +83,6 @@ impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize>
         self.slots.len()
     }
 
-    /// Whether it holds none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.len() == 0
-    }
-
     /// All entries, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.page(None, usize::MAX).map(|(_, key, value)| (key, value))
@@ -130,6 +125,12 @@ impl<K: Hash + Eq, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX:
     /// The value of `key`, to be changed in place.
     pub(crate) fn get_mut<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<&mut V> {
         Some(&mut self.slots.get_mut(self.find(key)?)?.value)
+    }
+
+    /// The key as it is kept, and its value, to be changed in place.
+    pub(crate) fn entry_mut<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<(&K, &mut V)> {
+        let entry = self.slots.get_mut(self.find(key)?)?;
+        Some((&entry.key, &mut entry.value))
     }
 
     /// Sets the value of `key`, and gives the one that it replaces. A new key goes to the end.

@@ -1,9 +1,14 @@
 //! The state machine under a virtual clock.
 
+mod array;
 mod barrier;
+mod containers;
+mod dict;
 mod event;
 mod joinable_queue;
+mod list;
 mod model;
+mod namespace;
 mod queue;
 mod semaphore;
 

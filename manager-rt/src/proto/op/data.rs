@@ -2,13 +2,42 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a list is searched for, and where.
+///
+/// One operation looks at about [`SCAN_ITEMS_MAX`](crate::limits::SCAN_ITEMS_MAX) items, and says where to go on. Whoever
+/// goes on names the number of changes that the first answer told, and is refused with `Fault::Changed` if there were
+/// more: then the search begins anew. A list of up to that many short items is searched in one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scan<P> {
+    /// What the item equals.
+    pub value: P,
+    /// The first index.
+    pub from: u64,
+    /// The number of changes that there must have been; `None`: any.
+    pub version: Option<u64>,
+}
+
 /// Of a list. Indices count from 0.
+///
+/// | operation | answer |
+/// |---|---|
+/// | `Push`, `Extend`, `Insert`, `Clear`, `Reverse`, `Swap`, `Reorder` | `Done` |
+/// | `Get`, `Set`, `Remove`, `Pop` | `Value`: the item, the old one, the one that was taken |
+/// | `IndexOf`, `RemoveValue` | `Scanned`: `found` is the index; without it and without `next` there is none |
+/// | `Count` | `Scanned`: `found` is how many from `from` on until `next` |
+/// | `Len` | `Len` |
+/// | `Page` | `Values`: none from the length on; `version` is the number of changes |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with what is there |
+///
+/// `Fault::Index` for an index without an item, `Fault::Empty` for `Pop`, `Fault::TooMany` for too many values at once,
+/// `Fault::Changed` where a number of changes is given. In a transaction a search that says `next` was not whole, and
+/// `RemoveValue` has done nothing then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ListOp<P> {
     /// Adds an item at the end.
     Push(P),
-    /// Adds items at the end.
+    /// Adds items at the end, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
     Extend(Vec<P>),
     /// The item at an index.
     Get(u64),
@@ -20,12 +49,12 @@ pub enum ListOp<P> {
     Remove(u64),
     /// Takes the last item.
     Pop,
-    /// Takes the first item that equals this one, and gives its index.
-    RemoveValue(P),
-    /// The index of the first item that equals this one.
-    IndexOf(P),
-    /// How many items equal this one.
-    Count(P),
+    /// Takes the first item that equals a value, and gives its index.
+    RemoveValue(Scan<P>),
+    /// The index of the first item that equals a value.
+    IndexOf(Scan<P>),
+    /// How many items equal a value.
+    Count(Scan<P>),
     /// The number of items, and of changes so far.
     Len,
     /// Takes all items.
@@ -50,7 +79,8 @@ pub enum ListOp<P> {
         /// What comes there.
         new: P,
     },
-    /// Puts the items in another order if there were this many changes so far: the item at `order[i]` comes to `i`.
+    /// Puts the items in another order if there were this many changes so far: the item at `order[i]` comes to `i`. At most
+    /// [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items; `Fault::Malformed` if `order` does not name each once.
     Reorder {
         /// The number of changes that the caller saw.
         version: u64,
@@ -59,7 +89,25 @@ pub enum ListOp<P> {
     },
 }
 
-/// Of a dict. Keys are equal if their encoded bytes are.
+/// Of a dict. Keys are equal if their encoded bytes are. A new key goes to the end of the order, one that has a value
+/// stays where it is.
+///
+/// | operation | answer |
+/// |---|---|
+/// | `Get`, `Remove` | `Option`: the value, if there is one |
+/// | `Insert` | `Option`: the old value, if there was one |
+/// | `InsertNew` | `Bool(true)`, or `Found` with the value that the key has |
+/// | `Contains` | `Bool` |
+/// | `GetOrInsert` | `Value`: the one that the key has now |
+/// | `PopItem` | `Entry`, `None` if there is none |
+/// | `Extend`, `Clear`, `FetchAddMany` | `Done` |
+/// | `Len` | `Count` |
+/// | `FetchAdd` | `Before`, an encoded 0 for a key without a value |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with what there is |
+/// | `Page` | `Values` (with the place as `version`) for keys or values, `Entries` for both; no entry: that was the end |
+///
+/// `Fault::NoNumber` for a sum with what is no number of that type, `Fault::TooMany` for too many entries at once. What
+/// fails does nothing, `Extend` and `FetchAddMany` too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DictOp<P> {
@@ -77,7 +125,7 @@ pub enum DictOp<P> {
     GetOrInsert(P, P),
     /// Takes the newest entry.
     PopItem,
-    /// Sets the values of keys.
+    /// Sets the values of keys, in this order; at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
     Extend(Vec<(P, P)>),
     /// The number of entries.
     Len,
@@ -85,7 +133,8 @@ pub enum DictOp<P> {
     Clear,
     /// Adds to the number of a key, which counts as 0 if there is none, and gives the number before.
     FetchAdd(P, Number),
-    /// Adds to the numbers of keys.
+    /// Adds to the numbers of keys, each of which counts as 0 if there is none; at most
+    /// [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
     FetchAddMany(Vec<(P, Number)>),
     /// Sets the value of a key (`None`: none) if it is `expected`; else gives what there is.
     CompareExchange {
@@ -139,6 +188,17 @@ pub enum Number {
 }
 
 /// Of a namespace. Each attribute has a type of its own.
+///
+/// | operation | answer |
+/// |---|---|
+/// | `Get` | `Value` |
+/// | `Set`, `Delete` | `Done` |
+/// | `Names` | `Names`, in the order in which they were first set |
+///
+/// `Fault::NotFound` for an attribute that was not set, `Fault::WrongType` if it was set with another type,
+/// `Fault::BadName` for a name that is empty or longer than [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX),
+/// `Fault::TooMany` beyond [`ATTRIBUTES_MAX`](crate::limits::ATTRIBUTES_MAX) attributes. A name that begins with `_` stays
+/// in the proxy, as in Python, so here it is `Fault::Unsupported`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum NamespaceOp<P> {
@@ -168,6 +228,12 @@ pub enum NamespaceOp<P> {
 }
 
 /// Of a value.
+///
+/// | operation | answer |
+/// |---|---|
+/// | `Get`, `Set` | `Value`: the value, the old one |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with what it is |
+/// | `FetchAdd` | `Before` |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ValueOp<P> {
@@ -187,6 +253,18 @@ pub enum ValueOp<P> {
 }
 
 /// Of an array. Indices count from 0.
+///
+/// | operation | answer |
+/// |---|---|
+/// | `Len` | `Count` |
+/// | `Get`, `Set` | `Value`: the element, the old one |
+/// | `Read` | `Values`: none at the length; `version` is the number of changes |
+/// | `Write` | `Done` |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with what it is |
+/// | `FetchAdd` | `Before` |
+///
+/// `Fault::Index` for an index without an element, and nothing is written then; `Fault::NoNumber` for a sum with what is no
+/// number of that type; `Fault::TooMany` for too many elements at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArrayOp<P> {
@@ -203,7 +281,7 @@ pub enum ArrayOp<P> {
         /// The most elements.
         max: u64,
     },
-    /// Other elements from an index on.
+    /// Other elements from an index on, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
     Write {
         /// The first index.
         at: u64,

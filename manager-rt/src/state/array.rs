@@ -1,0 +1,158 @@
+//! `Array`: values by index, of a number that is fixed when it is made.
+//!
+//! They lie in a `Sequence` all the same, not in one `Vec`: an array of ten million elements is let go of in steps.
+//!
+//! Each operation that changes something counts one change and makes one note, as in a list.
+
+use crate::limits::VALUES_AT_ONCE_MAX;
+use crate::proto::frame::Answer;
+use crate::proto::{ArrayOp, Fault, Payload, Raw, Reply};
+use crate::state::context::{Context, Core, DONE, count_of, index_of};
+use crate::state::journal::Undo;
+use crate::state::numbers;
+use crate::state::page::Page;
+use crate::state::sequence::Sequence;
+
+/// Values by index.
+#[derive(Debug)]
+pub(super) struct Array {
+    elements: Sequence<Payload>,
+    /// Changes so far.
+    version: u64,
+}
+
+/// How to take one change of an array back.
+#[derive(Debug)]
+pub(super) enum ArrayUndo {
+    /// Another element was at this index.
+    Replaced(usize, Payload),
+    /// Other elements were from this index on.
+    Written(usize, Vec<Payload>),
+}
+
+impl ArrayUndo {
+    /// The change stays: lets go of what it replaced.
+    pub(super) fn commit(self, core: &mut Core) {
+        match self {
+            Self::Replaced(_, old) => core.let_go(old),
+            Self::Written(_, old) => old.into_iter().for_each(|old| core.let_go(old)),
+        }
+    }
+}
+
+impl Array {
+    /// Of these elements, which were kept.
+    pub(super) fn new(elements: Vec<Payload>) -> Self {
+        Self { elements: elements.into_iter().collect(), version: 0 }
+    }
+
+    pub(super) fn apply(&mut self, op: ArrayOp<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
+        match op {
+            ArrayOp::Len => Ok(Reply::Count(count_of(self.elements.len()))),
+            ArrayOp::Get(at) => Ok(Reply::Value(context.give(self.element(at)?))),
+            ArrayOp::Set(at, new) => {
+                let old = context.give(self.element(at)?);
+                let new = context.keep(new)?;
+                self.replace(at, new, context)?;
+                Ok(Reply::Value(old))
+            }
+            ArrayOp::Read { at, max } => self.read(at, max, context),
+            ArrayOp::Write { at, elements } => self.write(at, elements, context),
+            ArrayOp::CompareExchange { at, expected, new } => {
+                let found = self.element(at)?;
+                if found.raw() != expected {
+                    return Ok(Reply::Found(Some(context.give(found))));
+                }
+                let new = context.keep(new)?;
+                self.replace(at, new, context)?;
+                Ok(Reply::Bool(true))
+            }
+            ArrayOp::FetchAdd(at, number) => {
+                let old = self.element(at)?;
+                let sum = numbers::add(old.raw(), number)?;
+                let old = context.give(old);
+                let sum = context.core.keep(sum)?;
+                self.replace(at, sum, context)?;
+                Ok(Reply::Before(old))
+            }
+        }
+    }
+
+    pub(super) fn undo(&mut self, undo: ArrayUndo, core: &mut Core) {
+        self.version = self.version.wrapping_sub(1);
+        let (at, old) = match undo {
+            ArrayUndo::Replaced(at, old) => (at, vec![old]),
+            ArrayUndo::Written(at, old) => (at, old),
+        };
+        self.exchange(at, old).into_iter().for_each(|new| core.let_go(new));
+    }
+
+    /// The elements, for letting go of them.
+    pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
+        let mut elements = self.elements;
+        std::iter::from_fn(move || elements.pop())
+    }
+
+    fn read(&self, at: u64, max: u64, context: &mut Context<'_>) -> Answer<Payload> {
+        if at > count_of(self.elements.len()) {
+            return Err(self.no_element(at));
+        }
+        let mut page = Page::new(max);
+        let elements = self.elements.range(index_of(at), usize::MAX);
+        let elements = elements.take_while(|element| page.admits([*element]));
+        let values = elements.map(|element| context.give(element)).collect();
+        Ok(Reply::Values { values, version: self.version })
+    }
+
+    fn write(&mut self, at: u64, elements: Vec<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
+        if elements.len() > VALUES_AT_ONCE_MAX {
+            return Err(Fault::TooMany { limit: count_of(VALUES_AT_ONCE_MAX) });
+        }
+        let len = count_of(self.elements.len());
+        if at.saturating_add(count_of(elements.len())) > len {
+            return Err(self.no_element(at.max(len)));
+        }
+        let new = context.keep_all(elements)?;
+        let old = self.exchange(index_of(at), new);
+        self.changed(ArrayUndo::Written(index_of(at), old), context);
+        DONE
+    }
+
+    /// Puts another element, which was kept, in the place of one.
+    fn replace(&mut self, at: u64, new: Payload, context: &mut Context<'_>) -> Result<(), Fault> {
+        match self.elements.replace(index_of(at), new) {
+            Ok(old) => {
+                self.changed(ArrayUndo::Replaced(index_of(at), old), context);
+                Ok(())
+            }
+            Err(new) => {
+                context.let_go(new);
+                Err(self.no_element(at))
+            }
+        }
+    }
+
+    /// Puts elements in the places of others from an index on, and gives those.
+    fn exchange(&mut self, at: usize, elements: Vec<Payload>) -> Vec<Payload> {
+        let places = at..;
+        let exchanged = places.zip(elements).map(|(at, element)| {
+            let (Ok(element) | Err(element)) = self.elements.replace(at, element);
+            element
+        });
+        exchanged.collect()
+    }
+
+    fn element(&self, at: u64) -> Result<&Payload, Fault> {
+        self.elements.get(index_of(at)).ok_or_else(|| self.no_element(at))
+    }
+
+    fn no_element(&self, index: u64) -> Fault {
+        Fault::Index { index, len: count_of(self.elements.len()) }
+    }
+
+    /// Counts a change, and notes how to take it back.
+    fn changed(&mut self, undo: ArrayUndo, context: &mut Context<'_>) {
+        self.version = self.version.wrapping_add(1);
+        context.note(Undo::Array(undo));
+    }
+}

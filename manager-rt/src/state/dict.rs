@@ -1,0 +1,280 @@
+//! `Dict`: values by key, in the order in which the keys were first set.
+//!
+//! Keys are compared as they are encoded, ids of proxies included. A key is kept once, when it becomes new; setting its
+//! value again replaces the value only, and the entry stays at its place.
+
+use std::iter;
+
+use hashbrown::Equivalent;
+
+use crate::limits::ENTRIES_AT_ONCE_MAX;
+use crate::proto::frame::Answer;
+use crate::proto::{DictOp, Fault, Number, Part, Payload, Raw, Reply};
+use crate::state::context::{Context, Core, DONE, count_of};
+use crate::state::journal::Undo;
+use crate::state::numbers;
+use crate::state::page::Page;
+use crate::state::table::Table;
+
+/// A key that is looked for and lies elsewhere. Its hash is that of a [`Payload`] with the same value.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(super) struct Key<'a>(pub(super) Raw<'a>);
+
+impl Equivalent<Payload> for Key<'_> {
+    fn equivalent(&self, key: &Payload) -> bool {
+        key.raw() == self.0
+    }
+}
+
+/// Values by key.
+#[derive(Debug, Default)]
+pub(super) struct Dict {
+    entries: Table<Payload, Payload>,
+}
+
+/// How to take one change of a dict back.
+#[derive(Debug)]
+pub(super) enum DictUndo {
+    /// The key had no value.
+    Inserted(Payload),
+    /// The key had another value.
+    Replaced(Payload, Payload),
+    /// An entry was taken from its place.
+    Removed(u64, Payload, Payload),
+    /// These were the entries.
+    Cleared(Box<Table<Payload, Payload>>),
+}
+
+impl DictUndo {
+    /// The change stays: lets go of what it replaced. Keys of what was inserted or replaced are copies.
+    pub(super) fn commit(self, core: &mut Core) {
+        match self {
+            Self::Inserted(_) => {}
+            Self::Replaced(_, old) => core.let_go(old),
+            Self::Removed(_, key, value) => {
+                core.let_go(key);
+                core.let_go(value);
+            }
+            Self::Cleared(entries) => core.retire(emptied(*entries)),
+        }
+    }
+}
+
+impl Dict {
+    pub(super) fn apply(&mut self, op: DictOp<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
+        match op {
+            DictOp::Get(key) => Ok(Reply::Option(self.given(key, context))),
+            DictOp::Insert(key, value) => {
+                let value = context.keep(value)?;
+                Ok(Reply::Option(self.set(key, value, context, |old, context| context.give(old))?))
+            }
+            DictOp::InsertNew(key, value) => match self.given(key, context) {
+                Some(found) => Ok(Reply::Found(Some(found))),
+                None => self.set_raw(key, value, context).map(|()| Reply::Bool(true)),
+            },
+            DictOp::Remove(key) => {
+                let old = self.given(key, context);
+                self.remove(key, context);
+                Ok(Reply::Option(old))
+            }
+            DictOp::Contains(key) => Ok(Reply::Bool(self.entries.contains(&Key(key)))),
+            DictOp::GetOrInsert(key, value) => {
+                if let Some(found) = self.given(key, context) {
+                    return Ok(Reply::Value(found));
+                }
+                let value = context.keep(value)?;
+                let given = context.give(&value);
+                self.set(key, value, context, |_, _| ())?;
+                Ok(Reply::Value(given))
+            }
+            DictOp::PopItem => Ok(Reply::Entry(self.pop_last(context))),
+            DictOp::Extend(entries) => {
+                check_count(entries.len())?;
+                entries.into_iter().try_for_each(|(key, value)| self.set_raw(key, value, context))?;
+                DONE
+            }
+            DictOp::Len => Ok(Reply::Count(count_of(self.entries.len()))),
+            DictOp::Clear => {
+                let entries = Box::new(self.entries.take());
+                context.note(Undo::Dict(DictUndo::Cleared(entries)));
+                DONE
+            }
+            DictOp::FetchAdd(key, number) => {
+                let before = self.given(key, context).unwrap_or_else(|| numbers::zero(number));
+                self.add(key, number, context)?;
+                Ok(Reply::Before(before))
+            }
+            DictOp::FetchAddMany(numbers) => {
+                check_count(numbers.len())?;
+                numbers.into_iter().try_for_each(|(key, number)| self.add(key, number, context))?;
+                DONE
+            }
+            DictOp::CompareExchange { key, expected, new } => {
+                self.compare_exchange(key, expected, new, context)
+            }
+            DictOp::Page { after, max, part } => Ok(self.page(after, max, part, context)),
+        }
+    }
+
+    pub(super) fn undo(&mut self, undo: DictUndo, core: &mut Core) {
+        match undo {
+            DictUndo::Inserted(key) => {
+                if let Some((key, value, _)) = self.entries.remove(&key) {
+                    core.let_go(key);
+                    core.let_go(value);
+                }
+            }
+            DictUndo::Replaced(key, old) => {
+                if let Some(value) = self.entries.get_mut(&key) {
+                    core.let_go(std::mem::replace(value, old));
+                }
+            }
+            DictUndo::Removed(place, key, value) => {
+                if let Err((key, value)) = self.entries.restore(place, key, value) {
+                    core.let_go(key);
+                    core.let_go(value);
+                }
+            }
+            DictUndo::Cleared(entries) => self.entries = *entries,
+        }
+    }
+
+    /// Keys and values, for letting go of them.
+    pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
+        emptied(self.entries)
+    }
+
+    /// A copy of the value of a key for the caller.
+    fn given(&self, key: Raw<'_>, context: &mut Context<'_>) -> Option<Payload> {
+        self.entries.get(&Key(key)).map(|value| context.give(value))
+    }
+
+    /// Sets the value of a key.
+    fn set_raw(&mut self, key: Raw<'_>, value: Raw<'_>, context: &mut Context<'_>) -> Result<(), Fault> {
+        let value = context.keep(value)?;
+        self.set(key, value, context, |_, _| ()).map(|_| ())
+    }
+
+    /// Sets the value of a key to one that was kept, and shows the old one, if there is one.
+    fn set<R>(
+        &mut self,
+        key: Raw<'_>,
+        value: Payload,
+        context: &mut Context<'_>,
+        show: impl FnOnce(&Payload, &mut Context<'_>) -> R,
+    ) -> Result<Option<R>, Fault> {
+        if let Some((key, place)) = self.entries.entry_mut(&Key(key)) {
+            let old = std::mem::replace(place, value);
+            let shown = show(&old, context);
+            context.note(Undo::Dict(DictUndo::Replaced(key.clone(), old)));
+            return Ok(Some(shown));
+        }
+        let key = match context.keep(key) {
+            Ok(key) => key,
+            Err(fault) => {
+                context.let_go(value);
+                return Err(fault);
+            }
+        };
+        let copy = key.clone();
+        if let Err((key, value)) = self.entries.insert(key, value) {
+            context.let_go(key);
+            context.let_go(value);
+            return Err(Fault::NoSpace);
+        }
+        context.note(Undo::Dict(DictUndo::Inserted(copy)));
+        Ok(None)
+    }
+
+    /// Takes the entry of a key, if there is one.
+    fn remove(&mut self, key: Raw<'_>, context: &mut Context<'_>) {
+        if let Some((key, value, place)) = self.entries.remove(&Key(key)) {
+            context.note(Undo::Dict(DictUndo::Removed(place, key, value)));
+        }
+    }
+
+    fn pop_last(&mut self, context: &mut Context<'_>) -> Option<(Payload, Payload)> {
+        let (key, value, place) = self.entries.pop_last()?;
+        let given = (context.give(&key), context.give(&value));
+        context.note(Undo::Dict(DictUndo::Removed(place, key, value)));
+        Some(given)
+    }
+
+    fn add(&mut self, key: Raw<'_>, number: Number, context: &mut Context<'_>) -> Result<(), Fault> {
+        let sum = match self.entries.get(&Key(key)) {
+            Some(value) => numbers::add(value.raw(), number)?,
+            None => numbers::add(numbers::zero(number).raw(), number)?,
+        };
+        let sum = context.core.keep(sum)?;
+        self.set(key, sum, context, |_, _| ()).map(|_| ())
+    }
+
+    fn compare_exchange(
+        &mut self,
+        key: Raw<'_>,
+        expected: Option<Raw<'_>>,
+        new: Option<Raw<'_>>,
+        context: &mut Context<'_>,
+    ) -> Answer<Payload> {
+        if self.entries.get(&Key(key)).map(Payload::raw) != expected {
+            return Ok(Reply::Found(self.given(key, context)));
+        }
+        match new {
+            Some(new) => self.set_raw(key, new, context)?,
+            None => self.remove(key, context),
+        }
+        Ok(Reply::Bool(true))
+    }
+
+    fn page(&self, after: Option<u64>, max: u64, part: Part, context: &mut Context<'_>) -> Reply<Payload> {
+        let (mut page, mut last) = (Page::new(max), after.unwrap_or(0));
+        let entries = self.entries.page(after, usize::MAX).take_while(|(place, key, value)| {
+            let has_room = match part {
+                Part::Keys => page.admits([*key]),
+                Part::Values => page.admits([*value]),
+                Part::Items => page.admits([*key, *value]),
+            };
+            if has_room {
+                last = *place;
+            }
+            has_room
+        });
+        match part {
+            Part::Keys => {
+                let values = entries.map(|(_, key, _)| context.give(key)).collect();
+                Reply::Values { values, version: last }
+            }
+            Part::Values => {
+                let values = entries.map(|(_, _, value)| context.give(value)).collect();
+                Reply::Values { values, version: last }
+            }
+            Part::Items => {
+                let entries = entries.map(|(_, key, value)| (context.give(key), context.give(value)));
+                let entries = entries.collect();
+                Reply::Entries { entries, place: last }
+            }
+        }
+    }
+}
+
+fn check_count(count: usize) -> Result<(), Fault> {
+    if count > ENTRIES_AT_ONCE_MAX {
+        return Err(Fault::TooMany { limit: count_of(ENTRIES_AT_ONCE_MAX) });
+    }
+    Ok(())
+}
+
+/// The keys and values of a table, one after the other, newest first.
+pub(super) fn emptied<V: Into<Payload> + Send>(
+    mut table: Table<Payload, V>,
+) -> impl Iterator<Item = Payload> + Send {
+    let mut next = None;
+    iter::from_fn(move || {
+        if let Some(value) = next.take() {
+            return Some(value);
+        }
+        let (key, value, _) = table.pop_last()?;
+        next = Some(value.into());
+        Some(key)
+    })
+}
