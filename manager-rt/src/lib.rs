@@ -17,7 +17,6 @@ mod proxy;
 mod references;
 mod registry;
 pub mod server;
-#[expect(dead_code, reason = "the kinds of objects that use it follow")]
 pub mod state;
 
 pub use address::{Address, AddressError};
@@ -31,7 +30,7 @@ pub use manager::{Manager, Named};
 pub use mp_sys::OsError;
 pub use process::StartError;
 pub use proxy::{
-    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Numeric, Permit, Queue, RLock, RLockGuard,
-    ReachError, Semaphore, Value, WaitGuard,
+    Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, List, ListIter, Lock, LockGuard,
+    Namespace, Numeric, Permit, Queue, RLock, RLockGuard, ReachError, Semaphore, Value, WaitGuard,
 };
 pub use server::{BindError, Server, ServerBuilder, Stopper};

@@ -14,8 +14,8 @@ use crate::limits::CAPACITY_MAX;
 use crate::proto::frame::Wait;
 use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
 use crate::proxy::{
-    Barrier, BoundedSemaphore, Condition, Event, Handle, Lock, Proxy, Queue, RLock, Semaphore, Value, Values,
-    count_of,
+    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, List, Lock, Namespace, Proxy, Queue,
+    RLock, Semaphore, Value, Values, count_of,
 };
 use crate::registry;
 
@@ -140,6 +140,18 @@ impl Manager {
         }
     }
 
+    fn make_array<'a, T: Serialize + 'a>(
+        &self,
+        name: Option<&str>,
+        elements: impl IntoIterator<Item = &'a T>,
+    ) -> Result<Array<T>, ObjectError> {
+        let mut values = self.values();
+        for element in elements {
+            values.add(element)?;
+        }
+        self.make(name, Spec::Array(values.raws().collect()))
+    }
+
     fn make_value<T: Serialize>(&self, name: Option<&str>, value: &T) -> Result<Value<T>, ObjectError> {
         let mut values = self.values();
         let number = values.add(value)?;
@@ -158,6 +170,41 @@ fn room(maxsize: usize) -> Result<u64, CallError> {
 /// The methods that make objects, once for those without a name and once for those with one.
 macro_rules! makers {
     ($self:ident => $manager:expr, $name:expr) => {
+        /// An empty [`List`].
+        ///
+        /// # Errors
+        /// As [`value`](Self::value).
+        pub fn list<T>(&$self) -> Result<List<T>, ObjectError> {
+            $manager.make($name, Spec::List)
+        }
+
+        /// An empty [`Dict`].
+        ///
+        /// # Errors
+        /// As [`value`](Self::value).
+        pub fn dict<K, V>(&$self) -> Result<Dict<K, V>, ObjectError> {
+            $manager.make($name, Spec::Dict)
+        }
+
+        /// A [`Namespace`] without attributes.
+        ///
+        /// # Errors
+        /// As [`lock`](Self::lock).
+        pub fn namespace(&$self) -> Result<Namespace, ObjectError> {
+            $manager.make($name, Spec::Namespace)
+        }
+
+        /// An [`Array`], which has these elements if it is new.
+        ///
+        /// # Errors
+        /// As [`value`](Self::value).
+        pub fn array<'e, T: Serialize + 'e>(
+            &$self,
+            elements: impl IntoIterator<Item = &'e T>,
+        ) -> Result<Array<T>, ObjectError> {
+            $manager.make_array($name, elements)
+        }
+
         /// A free [`Lock`].
         ///
         /// # Errors

@@ -11,12 +11,16 @@
 //! | [`handle`], [`read`] | what all proxies have: an object, operations, answers |
 //! | the others | one kind of object each |
 
+mod array;
 mod barrier;
 mod codec;
 mod condition;
+mod dict;
 mod event;
 mod handle;
+mod list;
 mod lock;
+mod namespace;
 mod number;
 mod queue;
 mod read;
@@ -25,12 +29,16 @@ mod semaphore;
 pub(crate) mod travel;
 mod value;
 
+pub use self::array::Array;
 pub use self::barrier::Barrier;
 pub(crate) use self::codec::Values;
 pub use self::condition::{Condition, WaitGuard};
+pub use self::dict::{Dict, DictIter};
 pub use self::event::Event;
 pub(crate) use self::handle::{Handle, count_of};
+pub use self::list::{List, ListIter};
 pub use self::lock::{Lock, LockGuard};
+pub use self::namespace::Namespace;
 pub use self::number::Numeric;
 pub use self::queue::Queue;
 pub use self::rlock::{RLock, RLockGuard};
@@ -38,6 +46,9 @@ pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use self::travel::ReachError;
 pub use self::value::Value;
 use crate::proto::Kind;
+
+/// How often an object that is read in pieces is read anew because it changed in between.
+pub(crate) const TRIES_MAX: usize = 64;
 
 /// What every proxy is.
 pub(crate) trait Proxy: Sized {
@@ -72,6 +83,13 @@ macro_rules! proxy {
             }
         }
 
+        crate::proxy::travels!($name $(<$($item),+>)?);
+    };
+}
+
+/// Makes a proxy one that is shown, and that travels.
+macro_rules! travels {
+    ($name:ident $(<$($item:ident),+>)?) => {
         impl$(<$($item),+>)? std::fmt::Debug for $name$(<$($item),+>)? {
             /// The object's id: a proxy asks nothing to be shown.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -96,4 +114,4 @@ macro_rules! proxy {
     };
 }
 
-use proxy;
+use {proxy, travels};

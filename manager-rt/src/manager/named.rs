@@ -6,7 +6,10 @@ use crate::error::ObjectError;
 use crate::manager::{Manager, makers, room};
 use crate::proto::Spec;
 use crate::proxy::count_of;
-use crate::proxy::{Barrier, BoundedSemaphore, Condition, Event, Lock, Queue, RLock, Semaphore, Value};
+use crate::proxy::{
+    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, List, Lock, Namespace, Queue, RLock, Semaphore,
+    Value,
+};
 
 /// A name in a manager: [`Manager::named`].
 ///

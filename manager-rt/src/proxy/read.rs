@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::{Payload, Reply};
+use crate::proto::{Fault, Payload, Reply};
 use crate::proxy::codec;
 use crate::proxy::handle::size_of_count;
 
@@ -90,4 +90,63 @@ pub(super) fn exchange<T: DeserializeOwned>(
         }
         other => unexpected(backend, &other),
     }
+}
+
+/// A value, if there is one.
+pub(super) fn option<T: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    reply: Reply<Payload>,
+) -> Result<Option<T>, ObjectError> {
+    match reply {
+        Reply::Option(payload) => payload.map(|payload| codec::take(backend, &payload)).transpose(),
+        other => unexpected(backend, &other),
+    }
+}
+
+/// Several values, and the number or place that belongs to them.
+pub(super) fn page<T: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    reply: Reply<Payload>,
+) -> Result<(Vec<T>, u64), ObjectError> {
+    match reply {
+        Reply::Values { values, version } => Ok((all(backend, values)?, version)),
+        other => unexpected(backend, &other),
+    }
+}
+
+/// An entry, if there is one.
+pub(super) fn entry<K: DeserializeOwned, V: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    reply: Reply<Payload>,
+) -> Result<Option<(K, V)>, ObjectError> {
+    match reply {
+        Reply::Entry(None) => Ok(None),
+        Reply::Entry(Some((key, value))) => both(backend, &key, &value).map(Some),
+        other => unexpected(backend, &other),
+    }
+}
+
+/// Several entries, and the place of the last one.
+pub(super) fn entries<K: DeserializeOwned, V: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    reply: Reply<Payload>,
+) -> Result<(Vec<(K, V)>, u64), ObjectError> {
+    let Reply::Entries { entries, place } = reply else { return unexpected(backend, &reply) };
+    // Each is decoded or given back, also behind one that fails.
+    let decoded: Vec<_> = entries.iter().map(|(key, value)| both(backend, key, value)).collect();
+    Ok((decoded.into_iter().collect::<Result<_, _>>()?, place))
+}
+
+fn both<K: DeserializeOwned, V: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    key: &Payload,
+    value: &Payload,
+) -> Result<(K, V), ObjectError> {
+    let (key, value) = (codec::take(backend, key), codec::take(backend, value));
+    Ok((key?, value?))
+}
+
+/// Whether an object had changed since it was looked at.
+pub(super) fn has_changed(error: &ObjectError) -> bool {
+    matches!(error, ObjectError::Call(CallError::Fault(Fault::Changed)))
 }

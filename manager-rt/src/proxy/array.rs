@@ -1,0 +1,222 @@
+//! [`Array`]: values by index, of a fixed number.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{ItemError, ObjectError};
+use crate::proto::frame::Wait;
+use crate::proto::{ArrayOp, Op, Raw, Reply};
+use crate::proxy::handle::count_of;
+use crate::proxy::{Handle, Numeric, TRIES_MAX, codec, proxy, read};
+
+/// An array that any process reads and changes: as many elements as it was made with.
+///
+/// | property | |
+/// |---|---|
+/// | elements | whatever serde encodes; proxies inside live as long as the element |
+/// | atomic | every method |
+/// | equality | of encoded bytes |
+/// | drop | gives the proxy up; the object ends with the last one |
+///
+/// Numbers that processes of one machine share by the million belong into the `Array` of shared memory.
+///
+/// # Fork safety
+/// A forked child uses the proxy that it inherited over a connection of its own.
+///
+/// # Crash
+/// A process that is killed in a method has changed the array or not.
+///
+/// # Source
+/// Python's `multiprocessing.Manager().Array`.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use manager_rt::Manager;
+///
+/// let array = Manager::in_process()?.array(&[1_i64, 2, 3])?;
+/// array.set(1, &-2)?;
+/// assert_eq!(array.fetch_add(2, 7)?, 3);
+/// assert_eq!(array.to_vec()?, [1, -2, 10]);
+/// assert!(array.get(3).is_err());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Array<T> {
+    handle: Handle,
+    items: PhantomData<fn(T) -> (T,)>,
+}
+
+proxy!(Array<T>);
+
+impl<T> Array<T> {
+    /// The number of elements.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn len(&self) -> Result<usize, ObjectError> {
+        self.handle.ask(Op::Array(ArrayOp::Len), read::count)
+    }
+
+    /// Whether it was made with no element.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn is_empty(&self) -> Result<bool, ObjectError> {
+        Ok(self.len()? == 0)
+    }
+}
+
+impl<T: Serialize> Array<T> {
+    /// Another element at an index.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::Object`].
+    #[doc(alias = "__setitem__")]
+    pub fn set(&self, index: usize, element: &T) -> Result<(), ItemError> {
+        Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::done)?)
+    }
+
+    /// Other elements from an index on, all in one step: at most
+    /// [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
+    ///
+    /// # Errors
+    /// [`ItemError::Index`] if they go beyond the end, [`ItemError::Object`]. Nothing was written then.
+    pub fn write<'a>(&self, at: usize, elements: impl IntoIterator<Item = &'a T>) -> Result<(), ItemError>
+    where
+        T: 'a,
+    {
+        let mut values = self.handle.values();
+        for element in elements {
+            values.add(element)?;
+        }
+        let op = ArrayOp::Write { at: count_of(at), elements: values.raws().collect() };
+        Ok(self.handle.ask(Op::Array(op), read::done)?)
+    }
+}
+
+impl<T: DeserializeOwned> Array<T> {
+    /// The element at an index.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::Object`].
+    #[doc(alias = "__getitem__")]
+    pub fn get(&self, index: usize) -> Result<T, ItemError> {
+        Ok(self.handle.ask(Op::Array(ArrayOp::Get(count_of(index))), read::value)?)
+    }
+
+    /// The elements of a range, as they are at one moment.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`] if it goes beyond the end; [`ObjectError::Changing`] if it is long and changed each time that it
+    /// was read.
+    #[doc(alias = "slice")]
+    pub fn read(&self, range: std::ops::Range<usize>) -> Result<Vec<T>, ItemError> {
+        let len = self.len()?;
+        if range.end > len || range.start > range.end {
+            let index = range.end.max(range.start);
+            return Err(ItemError::Index { index: count_of(index), len: count_of(len) });
+        }
+        for _ in 0..TRIES_MAX {
+            if let Some(elements) = self.try_read(&range)? {
+                return Ok(elements);
+            }
+        }
+        Err(ObjectError::Changing.into())
+    }
+
+    /// All elements, as they are at one moment.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; [`ObjectError::Changing`] as for [`read`](Self::read).
+    #[doc(alias = "_getvalue")]
+    pub fn to_vec(&self) -> Result<Vec<T>, ItemError> {
+        self.read(0..self.len()?)
+    }
+
+    /// `None` if the array changed between two pages.
+    fn try_read(&self, range: &std::ops::Range<usize>) -> Result<Option<Vec<T>>, ObjectError> {
+        let mut elements: Vec<T> = Vec::new();
+        let mut first_version = None;
+        while elements.len() < range.len() {
+            let at = range.start.saturating_add(elements.len());
+            let max = range.end.saturating_sub(at);
+            let op = ArrayOp::Read { at: count_of(at), max: count_of(max) };
+            let (page, version) = self.handle.ask(Op::Array(op), read::page)?;
+            if page.is_empty() {
+                break;
+            }
+            if first_version.replace(version).is_some_and(|first| first != version) {
+                return Ok(None);
+            }
+            elements.extend(page);
+        }
+        Ok(Some(elements))
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Array<T> {
+    /// Another element at an index; gives the previous one.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::Object`].
+    pub fn replace(&self, index: usize, element: &T) -> Result<T, ItemError> {
+        Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::value)?)
+    }
+
+    /// Puts `new` in the place of the element at an index if that equals `expected`; else gives what is there, as the inner
+    /// error.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::Object`].
+    pub fn compare_exchange(&self, index: usize, expected: &T, new: &T) -> Result<Result<(), T>, ItemError> {
+        let mut values = self.handle.values();
+        let (expected, new) = (values.add(expected)?, values.add(new)?);
+        let op = exchange(index, values.raw(expected), values.raw(new));
+        match self.handle.ask(op, read::exchange)? {
+            Ok(()) => Ok(Ok(())),
+            Err(Some(found)) => Ok(Err(found)),
+            Err(None) => Err(crate::CallError::Protocol.into()),
+        }
+    }
+
+    /// Replaces the element at an index by `change` of it, atomically between all processes, and gives the previous one.
+    ///
+    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::Object`].
+    pub fn update(&self, index: usize, mut change: impl FnMut(T) -> T) -> Result<T, ItemError> {
+        let mut reply = self.handle.call(Op::Array(ArrayOp::Get(count_of(index))), Wait::No)?;
+        loop {
+            let (Reply::Value(found) | Reply::Found(Some(found))) = reply else {
+                return Ok(read::unexpected(self.handle.backend(), &reply)?);
+            };
+            let previous = codec::take(self.handle.backend(), &found)?;
+            let current = codec::look(self.handle.backend(), found.raw())?;
+            let mut values = self.handle.values();
+            let new = values.add(&change(current))?;
+            reply = self.handle.call(exchange(index, found.raw(), values.raw(new)), Wait::No)?;
+            if reply == Reply::Bool(true) {
+                return Ok(previous);
+            }
+        }
+    }
+}
+
+impl<T: Numeric + DeserializeOwned> Array<T> {
+    /// Adds to the number at an index, in the manager, and gives the number before. Sums of integers wrap around.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::NoNumber`], [`ItemError::Object`].
+    pub fn fetch_add(&self, index: usize, number: T) -> Result<T, ItemError> {
+        let op = Op::Array(ArrayOp::FetchAdd(count_of(index), number.as_number()));
+        Ok(self.handle.ask(op, read::value)?)
+    }
+}
+
+fn exchange<'a>(index: usize, expected: Raw<'a>, new: Raw<'a>) -> Op<Raw<'a>> {
+    Op::Array(ArrayOp::CompareExchange { at: count_of(index), expected, new })
+}

@@ -1,0 +1,106 @@
+//! Many entries of a dict at once, and iteration.
+
+use std::collections::VecDeque;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::ObjectError;
+use crate::proto::{DictOp, Op, Part};
+use crate::proxy::dict::Dict;
+use crate::proxy::read;
+
+impl<K, V> Dict<K, V> {
+    fn page<R>(
+        &self,
+        after: Option<u64>,
+        part: Part,
+        read: crate::proxy::handle::Read<(Vec<R>, u64)>,
+    ) -> Result<(Vec<R>, u64), ObjectError> {
+        self.handle.ask(Op::Dict(DictOp::Page { after, max: u64::MAX, part }), read)
+    }
+
+    fn all<R>(
+        &self,
+        part: Part,
+        read: crate::proxy::handle::Read<(Vec<R>, u64)>,
+    ) -> Result<Vec<R>, ObjectError> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let (page, place) = self.page(after, part, read)?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+            after = Some(place);
+        }
+    }
+}
+
+impl<K: DeserializeOwned, V> Dict<K, V> {
+    /// The keys, in the order of insertion, asked for page by page (see [`iter`](Self::iter)).
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn keys(&self) -> Result<Vec<K>, ObjectError> {
+        self.all(Part::Keys, read::page)
+    }
+}
+
+impl<K, V: DeserializeOwned> Dict<K, V> {
+    /// The values, in the order of insertion, asked for page by page (see [`iter`](Self::iter)).
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn values(&self) -> Result<Vec<V>, ObjectError> {
+        self.all(Part::Values, read::page)
+    }
+}
+
+impl<K: DeserializeOwned, V: DeserializeOwned> Dict<K, V> {
+    /// The entries, in the order of insertion, asked for page by page (see [`iter`](Self::iter)).
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn items(&self) -> Result<Vec<(K, V)>, ObjectError> {
+        self.all(Part::Items, read::entries)
+    }
+
+    /// The entries, one after the other, asked for page by page.
+    ///
+    /// Each entry that is there from the first page to the last comes once, whatever is changed meanwhile; one that is
+    /// added or removed in between may come or not, and its value is that of the moment of its page.
+    pub fn iter(&self) -> DictIter<'_, K, V> {
+        DictIter { dict: self, page: VecDeque::new(), after: None, is_over: false }
+    }
+}
+
+/// Iterates over a dict: [`Dict::iter`].
+#[derive(Debug)]
+pub struct DictIter<'a, K, V> {
+    dict: &'a Dict<K, V>,
+    page: VecDeque<(K, V)>,
+    after: Option<u64>,
+    is_over: bool,
+}
+
+impl<K: DeserializeOwned, V: DeserializeOwned> Iterator for DictIter<'_, K, V> {
+    type Item = Result<(K, V), ObjectError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.is_empty() && !self.is_over {
+            match self.dict.page(self.after, Part::Items, read::entries) {
+                Ok((page, place)) => {
+                    self.after = Some(place);
+                    self.is_over = page.is_empty();
+                    self.page = page.into();
+                }
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.page.pop_front().map(Ok)
+    }
+}

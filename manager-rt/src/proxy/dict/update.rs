@@ -1,0 +1,131 @@
+//! Changing the value of a key by what it is.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{ItemError, ObjectError};
+use crate::proto::frame::Wait;
+use crate::proto::{DictOp, Op, Payload, Raw, Reply};
+use crate::proxy::dict::Dict;
+use crate::proxy::{Numeric, codec, read};
+
+impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
+    /// Sets the value of a key if the one that it has is `expected`, where `None` is none; else gives what it has, as the
+    /// inner error.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let dict = manager_rt::Manager::in_process()?.dict::<u8, u8>()?;
+    /// assert_eq!(dict.compare_exchange(&1, None, Some(&10))?, Ok(()));
+    /// assert_eq!(dict.compare_exchange(&1, Some(&11), None)?, Err(Some(10)));
+    /// assert_eq!(dict.compare_exchange(&1, Some(&10), None)?, Ok(()));
+    /// assert!(dict.is_empty()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compare_exchange(
+        &self,
+        key: &K,
+        expected: Option<&V>,
+        new: Option<&V>,
+    ) -> Result<Result<(), Option<V>>, ObjectError> {
+        let mut values = self.handle.values();
+        let key = values.add(key)?;
+        let expected = expected.map(|expected| values.add(expected)).transpose()?;
+        let new = new.map(|new| values.add(new)).transpose()?;
+        let op = DictOp::CompareExchange {
+            key: values.raw(key),
+            expected: expected.map(|number| values.raw(number)),
+            new: new.map(|number| values.raw(number)),
+        };
+        self.handle.ask(Op::Dict(op), read::exchange)
+    }
+
+    /// Replaces the value of a key by `change` of it, atomically between all processes, and gives the previous one. `None`
+    /// is no value, before and after.
+    ///
+    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let words = manager_rt::Manager::in_process()?.dict::<String, Vec<String>>()?;
+    /// for word in ["ant", "bee", "asp"] {
+    ///     words.update(&word[..1].to_owned(), |all| {
+    ///         let mut all = all.unwrap_or_default();
+    ///         all.push(word.to_owned());
+    ///         Some(all)
+    ///     })?;
+    /// }
+    /// assert_eq!(words.get(&"a".to_owned())?.unwrap(), ["ant", "asp"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update(
+        &self,
+        key: &K,
+        mut change: impl FnMut(Option<V>) -> Option<V>,
+    ) -> Result<Option<V>, ObjectError> {
+        let backend = self.handle.backend();
+        let mut encoded_key = self.handle.values();
+        let key = encoded_key.add(key)?;
+        let mut reply = self.handle.call(Op::Dict(DictOp::Get(encoded_key.raw(key))), Wait::No)?;
+        loop {
+            let (Reply::Option(found) | Reply::Found(found)) = reply else {
+                return read::unexpected(backend, &reply);
+            };
+            let previous = found.as_ref().map(|found| codec::take(backend, found)).transpose()?;
+            let raw = found.as_ref().map(Payload::raw);
+            // Decoded again, since not every type can be cloned. What is inside is alive by the first one.
+            let current = raw.map(|raw: Raw<'_>| codec::look(backend, raw)).transpose()?;
+            let mut values = self.handle.values();
+            let new = change(current).map(|new| values.add(&new)).transpose()?;
+            let new = new.map(|number| values.raw(number));
+            let op = DictOp::CompareExchange { key: encoded_key.raw(key), expected: raw, new };
+            reply = self.handle.call(Op::Dict(op), Wait::No)?;
+            if reply == Reply::Bool(true) {
+                return Ok(previous);
+            }
+        }
+    }
+}
+
+impl<K: Serialize, V: Numeric + DeserializeOwned> Dict<K, V> {
+    /// Adds to the number of a key, in the manager, and gives the number before; a key without one counts as 0. Sums of
+    /// integers wrap around.
+    ///
+    /// # Errors
+    /// [`ItemError::NoNumber`] if what is stored is no number of this type; [`ItemError::Object`].
+    #[doc(alias = "Counter")]
+    pub fn fetch_add(&self, key: &K, number: V) -> Result<V, ItemError> {
+        Ok(self.handle.ask_with(
+            key,
+            |key| Op::Dict(DictOp::FetchAdd(key, number.as_number())),
+            read::value,
+        )?)
+    }
+
+    /// Adds to the numbers of keys, all in one step: at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
+    ///
+    /// # Errors
+    /// As [`fetch_add`](Self::fetch_add); nothing was added then.
+    pub fn add_many<'a>(&self, entries: impl IntoIterator<Item = (&'a K, V)>) -> Result<(), ItemError>
+    where
+        K: 'a,
+    {
+        let mut values = self.handle.values();
+        let mut numbers = Vec::new();
+        for (key, number) in entries {
+            numbers.push((values.add(key)?, number.as_number()));
+        }
+        let entries = numbers.into_iter().map(|(key, number)| (values.raw(key), number)).collect();
+        Ok(self.handle.ask(Op::Dict(DictOp::FetchAddMany(entries)), read::done)?)
+    }
+}

@@ -1,0 +1,148 @@
+//! Many items of a list at once, and iteration.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::ObjectError;
+use crate::proto::{ListOp, Op};
+use crate::proxy::handle::{count_of, size_of_count};
+use crate::proxy::list::List;
+use crate::proxy::{TRIES_MAX, read};
+
+impl<T: DeserializeOwned> List<T> {
+    /// All items, as they are at one moment.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed each time that it was read.
+    #[doc(alias = "_getvalue")]
+    pub fn to_vec(&self) -> Result<Vec<T>, ObjectError> {
+        Ok(self.snapshot(0..usize::MAX)?.0)
+    }
+
+    /// The items in a range, as they are at one moment; fewer if the list ends before.
+    ///
+    /// # Errors
+    /// As [`to_vec`](Self::to_vec).
+    #[doc(alias = "slice")]
+    pub fn range(&self, range: Range<usize>) -> Result<Vec<T>, ObjectError> {
+        Ok(self.snapshot(range)?.0)
+    }
+
+    /// The items of a range, and the number of changes so far.
+    pub(super) fn snapshot(&self, range: Range<usize>) -> Result<(Vec<T>, u64), ObjectError> {
+        for _ in 0..TRIES_MAX {
+            if let Some(found) = self.try_snapshot(&range)? {
+                return Ok(found);
+            }
+        }
+        Err(ObjectError::Changing)
+    }
+
+    /// `None` if the list changed between two pages.
+    fn try_snapshot(&self, range: &Range<usize>) -> Result<Option<(Vec<T>, u64)>, ObjectError> {
+        let mut items: Vec<T> = Vec::new();
+        let mut first_version = None;
+        loop {
+            let at = range.start.saturating_add(items.len());
+            let max = range.end.saturating_sub(at);
+            let (page, version) = self.page(at, max)?;
+            if first_version.replace(version).is_some_and(|first| first != version) {
+                return Ok(None);
+            }
+            if page.is_empty() {
+                return Ok(Some((items, version)));
+            }
+            items.extend(page);
+            if items.len() >= range.len() {
+                return Ok(Some((items, version)));
+            }
+        }
+    }
+
+    fn page(&self, at: usize, max: usize) -> Result<(Vec<T>, u64), ObjectError> {
+        let op = ListOp::Page { at: count_of(at), max: count_of(max) };
+        self.handle.ask(Op::List(op), read::page)
+    }
+
+    /// The items, one after the other, asked for page by page.
+    ///
+    /// Each page is as the list is at that moment: of a list that is changed meanwhile, items may come twice or not at all.
+    /// [`to_vec`](Self::to_vec) gives all as they are at one moment.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let list = manager_rt::Manager::in_process()?.list::<u32>()?;
+    /// list.extend(&[1, 2, 3])?;
+    /// let sum: u32 = list.iter().collect::<Result<Vec<_>, _>>()?.iter().sum();
+    /// assert_eq!(sum, 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn iter(&self) -> ListIter<'_, T> {
+        ListIter { list: self, page: VecDeque::new(), next: 0, is_over: false }
+    }
+}
+
+impl<T: DeserializeOwned + Ord> List<T> {
+    /// Sorts the items by their own order, in this process: equal ones keep their order.
+    ///
+    /// # Errors
+    /// As [`sort_by`](Self::sort_by).
+    pub fn sort(&self) -> Result<(), ObjectError> {
+        self.sort_by(Ord::cmp)
+    }
+}
+
+impl<T: DeserializeOwned> List<T> {
+    /// Sorts the items, in this process: equal ones keep their order. If the list changed meanwhile it is sorted anew.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; [`ObjectError::Changing`] if it changed each time;
+    /// [`Fault::TooMany`](crate::proto::Fault::TooMany) beyond [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items.
+    pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> std::cmp::Ordering) -> Result<(), ObjectError> {
+        for _ in 0..TRIES_MAX {
+            let (items, version) = self.snapshot(0..usize::MAX)?;
+            let mut numbered: Vec<_> = items.into_iter().enumerate().collect();
+            numbered.sort_by(|(_, one), (_, other)| compare(one, other));
+            let order = numbered.into_iter().map(|(index, _)| count_of(index)).collect();
+            match self.handle.ask(Op::List(ListOp::Reorder { version, order }), read::done) {
+                Err(error) if read::has_changed(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(ObjectError::Changing)
+    }
+}
+
+/// Iterates over a list: [`List::iter`].
+#[derive(Debug)]
+pub struct ListIter<'a, T> {
+    list: &'a List<T>,
+    page: VecDeque<T>,
+    next: usize,
+    is_over: bool,
+}
+
+impl<T: DeserializeOwned> Iterator for ListIter<'_, T> {
+    type Item = Result<T, ObjectError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.is_empty() && !self.is_over {
+            match self.list.page(self.next, size_of_count(u64::MAX)) {
+                Ok((page, _)) => {
+                    self.next = self.next.saturating_add(page.len());
+                    self.is_over = page.is_empty();
+                    self.page = page.into();
+                }
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.page.pop_front().map(Ok)
+    }
+}

@@ -1,0 +1,91 @@
+//! Looking for a value in a list.
+//!
+//! The manager looks at so many items at once, and says where to go on: a long list is searched in pieces, and from the
+//! beginning again if it changed in between. So the result is that of one moment, and nobody else waits for it.
+
+use serde::Serialize;
+
+use crate::backend::CallError;
+use crate::error::ObjectError;
+use crate::proto::frame::Wait;
+use crate::proto::{Fault, ListOp, Op, Raw, Reply, Scan};
+use crate::proxy::handle::size_of_count;
+use crate::proxy::list::List;
+use crate::proxy::{TRIES_MAX, read};
+
+impl<T: Serialize> List<T> {
+    /// The index of the first item that equals this one.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed each time that it was searched.
+    #[doc(alias = "index")]
+    pub fn index_of(&self, item: &T) -> Result<Option<usize>, ObjectError> {
+        self.search(item, |scan| Op::List(ListOp::IndexOf(scan)), |_, found| Some(found))
+    }
+
+    /// Whether an item equals this one.
+    ///
+    /// # Errors
+    /// As [`index_of`](Self::index_of).
+    #[doc(alias = "__contains__")]
+    pub fn contains(&self, item: &T) -> Result<bool, ObjectError> {
+        Ok(self.index_of(item)?.is_some())
+    }
+
+    /// Takes the first item that equals this one away; the index that it had, if there was one.
+    ///
+    /// # Errors
+    /// As [`index_of`](Self::index_of).
+    pub fn remove_value(&self, item: &T) -> Result<Option<usize>, ObjectError> {
+        self.search(item, |scan| Op::List(ListOp::RemoveValue(scan)), |_, found| Some(found))
+    }
+
+    /// How many items equal this one.
+    ///
+    /// # Errors
+    /// As [`index_of`](Self::index_of).
+    pub fn count(&self, item: &T) -> Result<usize, ObjectError> {
+        let count = self.search(
+            item,
+            |scan| Op::List(ListOp::Count(scan)),
+            |sum: &mut u64, found| {
+                *sum = sum.saturating_add(found);
+                None
+            },
+        )?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Searches the whole list; `found` is told what each piece gave, and may end the search. Else the sum is the result.
+    fn search(
+        &self,
+        item: &T,
+        op: impl Fn(Scan<Raw<'_>>) -> Op<Raw<'_>>,
+        mut found_in_piece: impl FnMut(&mut u64, u64) -> Option<u64>,
+    ) -> Result<Option<usize>, ObjectError> {
+        let mut values = self.handle.values();
+        let number = values.add(item)?;
+        'anew: for _ in 0..TRIES_MAX {
+            let (mut from, mut version, mut sum, mut counts) = (0, None, 0, false);
+            loop {
+                let scan = Scan { value: values.raw(number), from, version };
+                match self.handle.call(op(scan), Wait::No) {
+                    Ok(Reply::Scanned { found, next, version: newest }) => {
+                        if let Some(found) = found {
+                            if let Some(result) = found_in_piece(&mut sum, found) {
+                                return Ok(Some(size_of_count(result)));
+                            }
+                            counts = true;
+                        }
+                        let Some(next) = next else { return Ok(counts.then(|| size_of_count(sum))) };
+                        (from, version) = (next, Some(newest));
+                    }
+                    Ok(other) => return read::unexpected(self.handle.backend(), &other),
+                    Err(CallError::Fault(Fault::Changed)) => continue 'anew,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Err(ObjectError::Changing)
+    }
+}

@@ -1,0 +1,159 @@
+//! [`Namespace`]: attributes by name, each of a type of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backend::CallError;
+use crate::error::{ItemError, ObjectError};
+use crate::proto::{Kind, NamespaceOp, ObjectId, Op, Raw, Reply};
+use crate::proxy::travel::print_of;
+use crate::proxy::{Handle, Proxy, codec, read, travels};
+
+/// Attributes that any process reads and sets, each by its name and of its own type.
+///
+/// A name that begins with `_` is private, as in Python: it stays in this process, with the proxy and its clones, and the
+/// manager never hears of it.
+///
+/// | property | |
+/// |---|---|
+/// | values | whatever serde encodes; proxies inside live as long as the attribute |
+/// | atomic | every method |
+/// | drop | gives the proxy up; the object ends with the last one |
+///
+/// # Fork safety
+/// A forked child uses the proxy that it inherited over a connection of its own; its private names are a copy.
+///
+/// # Crash
+/// A process that is killed in a method has set the attribute or not.
+///
+/// # Source
+/// Python's `multiprocessing.Manager().Namespace`.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use manager_rt::Manager;
+///
+/// let settings = Manager::in_process()?.namespace()?;
+/// settings.set("retries", &3_u32)?;
+/// settings.set("_cache", &"only here".to_owned())?;
+/// assert_eq!(settings.get::<u32>("retries")?, 3);
+/// assert!(settings.get::<String>("retries").is_err(), "it is of another type");
+/// assert_eq!(settings.names()?, ["retries"]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Namespace {
+    handle: Handle,
+    private: Arc<Mutex<HashMap<String, Private>>>,
+}
+
+/// An attribute that stays here.
+#[derive(Debug)]
+struct Private {
+    print: u64,
+    bytes: Vec<u8>,
+    ids: Vec<u8>,
+    /// Keeps the objects alive whose proxies are inside.
+    _inside: Vec<Handle>,
+}
+
+impl Proxy for Namespace {
+    const KIND: Kind = Kind::Namespace;
+
+    fn print() -> u64 {
+        print_of::<()>(Self::KIND)
+    }
+
+    fn over(handle: Handle) -> Self {
+        Self { handle, private: Arc::default() }
+    }
+}
+
+impl Clone for Namespace {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), private: Arc::clone(&self.private) }
+    }
+}
+
+travels!(Namespace);
+
+impl Namespace {
+    /// Sets an attribute, of whatever type it was.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; [`Fault::BadName`](crate::proto::Fault::BadName).
+    #[doc(alias = "__setattr__")]
+    pub fn set<T: Serialize>(&self, name: &str, value: &T) -> Result<(), ObjectError> {
+        let print = print_of::<T>(Kind::Value);
+        if !is_private(name) {
+            return self.handle.ask_with(
+                value,
+                |value| Op::Namespace(NamespaceOp::Set { name: name.to_owned(), print, value }),
+                read::done,
+            );
+        }
+        let mut values = self.handle.values();
+        let number = values.add(value)?;
+        let raw = values.raw(number);
+        let inside = raw.objects().map(|id: ObjectId| Handle::attach(self.handle.backend(), id));
+        let inside = inside.collect::<Result<Vec<_>, CallError>>()?;
+        let private = Private { print, bytes: raw.bytes.to_vec(), ids: raw.ids.to_vec(), _inside: inside };
+        self.private().insert(name.to_owned(), private);
+        Ok(())
+    }
+
+    /// The value of an attribute.
+    ///
+    /// # Errors
+    /// [`ItemError::NotFound`] if it was not set; [`ObjectError::WrongType`] if it was set with another type.
+    #[doc(alias = "__getattribute__")]
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, ItemError> {
+        let print = print_of::<T>(Kind::Value);
+        if !is_private(name) {
+            let op = Op::Namespace(NamespaceOp::Get { name: name.to_owned(), print });
+            return Ok(self.handle.ask(op, read::value)?);
+        }
+        let all = self.private();
+        let found = all.get(name).ok_or(ItemError::NotFound)?;
+        if found.print != print {
+            return Err(ObjectError::WrongType.into());
+        }
+        Ok(codec::look(self.handle.backend(), Raw { bytes: &found.bytes, ids: &found.ids })?)
+    }
+
+    /// Takes an attribute away.
+    ///
+    /// # Errors
+    /// [`ItemError::NotFound`], [`ItemError::Object`].
+    #[doc(alias = "__delattr__")]
+    pub fn delete(&self, name: &str) -> Result<(), ItemError> {
+        if is_private(name) {
+            return self.private().remove(name).map(drop).ok_or(ItemError::NotFound);
+        }
+        let op = Op::Namespace(NamespaceOp::Delete { name: name.to_owned() });
+        Ok(self.handle.ask(op, read::done)?)
+    }
+
+    /// The names of all attributes that the manager has, in the order in which they were first set; no private ones.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn names(&self) -> Result<Vec<String>, ObjectError> {
+        self.handle.ask(Op::Namespace(NamespaceOp::Names), |backend, reply| match reply {
+            Reply::Names(names) => Ok(names),
+            other => read::unexpected(backend, &other),
+        })
+    }
+
+    fn private(&self) -> MutexGuard<'_, HashMap<String, Private>> {
+        self.private.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_private(name: &str) -> bool {
+    name.starts_with('_')
+}
