@@ -9,6 +9,7 @@
 mod barrier;
 mod condition;
 mod event;
+mod joinable_queue;
 mod lock;
 mod names;
 mod queue;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Test> {
         barrier::TESTS,
         condition::TESTS,
         event::TESTS,
+        joinable_queue::TESTS,
         lock::TESTS,
         names::TESTS,
         queue::TESTS,

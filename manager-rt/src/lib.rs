@@ -30,7 +30,8 @@ pub use manager::{Manager, Named};
 pub use mp_sys::OsError;
 pub use process::StartError;
 pub use proxy::{
-    Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, List, ListIter, Lock, LockGuard,
-    Namespace, Numeric, Permit, Queue, RLock, RLockGuard, ReachError, Semaphore, Value, WaitGuard,
+    Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
+    LockGuard, Namespace, Numeric, Permit, Queue, RLock, RLockGuard, ReachError, Semaphore, Task, Value,
+    WaitGuard,
 };
 pub use server::{BindError, Server, ServerBuilder, Stopper};

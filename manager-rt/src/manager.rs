@@ -10,12 +10,12 @@ pub use self::named::Named;
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
 use crate::in_process::InProcess;
-use crate::limits::CAPACITY_MAX;
+use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
 use crate::proto::frame::Wait;
 use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
 use crate::proxy::{
-    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, List, Lock, Namespace, Proxy, Queue,
-    RLock, Semaphore, Value, Values, count_of,
+    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, JoinableQueue, List, Lock, Namespace,
+    Proxy, Queue, RLock, Semaphore, Value, Values, count_of,
 };
 use crate::registry;
 
@@ -280,6 +280,39 @@ macro_rules! makers {
         #[doc(alias = "maxsize")]
         pub fn bounded_queue<T>(&$self, maxsize: usize) -> Result<Queue<T>, ObjectError> {
             $manager.make($name, Spec::Queue(room(maxsize)?))
+        }
+
+        /// A [`JoinableQueue`] without a limit, whose tasks fail after
+        /// [`MAX_DELIVERIES_DEFAULT`](crate::limits::MAX_DELIVERIES_DEFAULT) deliveries.
+        ///
+        /// # Errors
+        /// As [`queue`](Self::queue).
+        pub fn joinable_queue<T>(&$self) -> Result<JoinableQueue<T>, ObjectError> {
+            $self.joinable_queue_with(0, MAX_DELIVERIES_DEFAULT)
+        }
+
+        /// A [`JoinableQueue`] in which at most `maxsize` tasks wait; else as [`joinable_queue`](Self::joinable_queue).
+        ///
+        /// # Errors
+        /// As [`bounded_queue`](Self::bounded_queue).
+        #[doc(alias = "maxsize")]
+        pub fn bounded_joinable_queue<T>(&$self, maxsize: usize) -> Result<JoinableQueue<T>, ObjectError> {
+            room(maxsize)?;
+            $self.joinable_queue_with(maxsize, MAX_DELIVERIES_DEFAULT)
+        }
+
+        /// A [`JoinableQueue`] in which at most `maxsize` tasks wait, 0 for no limit, and whose tasks fail after
+        /// `max_deliveries` deliveries.
+        ///
+        /// # Errors
+        /// As [`queue`](Self::queue); [`OutOfRange`](crate::proto::Fault::OutOfRange) for more tasks than
+        /// [`CAPACITY_MAX`](crate::limits::CAPACITY_MAX), or for no delivery at all.
+        pub fn joinable_queue_with<T>(
+            &$self,
+            maxsize: usize,
+            max_deliveries: u32,
+        ) -> Result<JoinableQueue<T>, ObjectError> {
+            $manager.make($name, Spec::JoinableQueue { maxsize: count_of(maxsize), max_deliveries })
         }
 
         /// A [`Value`], which is `value` if it is new.

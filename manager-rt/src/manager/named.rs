@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use crate::error::ObjectError;
+use crate::limits::MAX_DELIVERIES_DEFAULT;
 use crate::manager::{Manager, makers, room};
 use crate::proto::Spec;
 use crate::proxy::count_of;
 use crate::proxy::{
-    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, List, Lock, Namespace, Queue, RLock, Semaphore,
-    Value,
+    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, JoinableQueue, List, Lock, Namespace, Queue,
+    RLock, Semaphore, Value,
 };
 
 /// A name in a manager: [`Manager::named`].

@@ -1,0 +1,182 @@
+//! [`JoinableQueue`](crate::JoinableQueue).
+
+use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until, until_waiting};
+use crate::proto::Fault;
+use crate::{CallError, GetError, JoinableQueue, ObjectError, PutError, Value};
+
+tests!(
+    what_is_not_done_goes_back,
+    tasks_of_the_dead_go_to_others,
+    a_join_waits_for_all,
+    a_task_fails_in_the_end,
+    a_full_queue_makes_producers_wait,
+    a_closed_queue_ends_when_nothing_comes_back,
+    a_task_keeps_what_is_inside,
+    a_task_that_cannot_be_decoded_goes_back,
+);
+
+fn what_is_not_done_goes_back(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let queue = one.named("tasks").joinable_queue::<String>().unwrap();
+    queue.put_many(&["a", "b"].map(str::to_owned)).unwrap();
+    let same = other.named("tasks").joinable_queue::<String>().unwrap();
+    let (first, second) = (queue.get().unwrap(), same.get().unwrap());
+    assert_eq!((&**first, &**second, queue.len().unwrap(), queue.unfinished().unwrap()), ("a", "b", 0, 2));
+    drop(first);
+    second.requeue().unwrap();
+    queue.put(&"c".to_owned()).unwrap();
+    let mut order = Vec::new();
+    while let Ok(task) = same.try_get() {
+        order.push((task.deliveries(), task.done().unwrap()));
+    }
+    order.sort_unstable();
+    assert_eq!(order, [(1, "c".to_owned()), (2, "a".to_owned()), (2, "b".to_owned())]);
+    assert_eq!(queue.unfinished().unwrap(), 0);
+    assert_eq!(queue.try_get().unwrap_err(), GetError::Empty);
+    assert_eq!(queue.get_timeout(MOMENT).unwrap_err(), GetError::TimedOut);
+}
+
+fn tasks_of_the_dead_go_to_others(fixture: &dyn Fixture) {
+    let (dying, waiting) = (fixture.client(), fixture.client());
+    let queue = dying.named("tasks").joinable_queue::<u8>().unwrap();
+    queue.put(&1).unwrap();
+    let lost = queue.get().unwrap();
+    let same = waiting.named("tasks").joinable_queue::<u8>().unwrap();
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| same.get_timeout(PATIENCE));
+        until_waiting(&waiting, 1);
+        fixture.kill(&dying);
+        let task = next.join().unwrap().unwrap();
+        assert_eq!((*task, task.deliveries()), (1, 2));
+        assert!(lost.done().is_err());
+        task.done().unwrap();
+    });
+    assert_eq!(same.unfinished().unwrap(), 0);
+}
+
+fn a_join_waits_for_all(fixture: &dyn Fixture) {
+    const TASKS: u32 = 100;
+    let (producer, one, other) = (fixture.client(), fixture.client(), fixture.client());
+    let queue = producer.named("tasks").joinable_queue::<u32>().unwrap();
+    queue.join().unwrap();
+    queue.put_many(&(0..TASKS).collect::<Vec<_>>()).unwrap();
+    assert!(!queue.join_timeout(MOMENT).unwrap());
+    std::thread::scope(|scope| {
+        for client in [&one, &other] {
+            scope.spawn(move || {
+                let queue = client.named("tasks").joinable_queue::<u32>().unwrap();
+                let sum = client.named("sum").value(&0_u32).unwrap();
+                while let Ok(task) = queue.get_timeout(PATIENCE) {
+                    sum.fetch_add(*task).unwrap();
+                    task.done().unwrap();
+                }
+            });
+        }
+        assert!(queue.join_timeout(PATIENCE).unwrap());
+        let sum = producer.named("sum").value(&0_u32).unwrap().get().unwrap();
+        assert_eq!(sum, (0..TASKS).sum::<u32>());
+        queue.close().unwrap();
+    });
+}
+
+fn a_task_fails_in_the_end(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let queue = client.joinable_queue_with::<u8>(0, 2).unwrap();
+    queue.put_many(&[1, 2]).unwrap();
+    // What comes back is handed out before all others.
+    for expected in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        let task = queue.get().unwrap();
+        assert_eq!((*task, task.deliveries()), expected);
+    }
+    assert_eq!(queue.try_get().unwrap_err(), GetError::Empty);
+    queue.join().unwrap();
+    let failed =
+        |queue: &JoinableQueue<u8>| queue.failed().unwrap().into_iter().map(Result::unwrap).collect();
+    let mut both: Vec<u8> = failed(&queue);
+    both.sort_unstable();
+    assert_eq!(both, [1, 2]);
+    assert_eq!(queue.take_failed().unwrap().len(), 2);
+    assert_eq!(failed(&queue), Vec::<u8>::new());
+    let error = client.joinable_queue_with::<u8>(0, 0).unwrap_err();
+    assert!(matches!(error, ObjectError::Call(CallError::Fault(Fault::OutOfRange { .. }))), "{error:?}");
+}
+
+fn a_full_queue_makes_producers_wait(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let queue = one.named("tasks").bounded_joinable_queue::<u8>(1).unwrap();
+    assert_eq!((queue.capacity().unwrap(), queue.is_full().unwrap()), (Some(1), false));
+    queue.put(&1).unwrap();
+    assert!(queue.is_full().unwrap());
+    assert_eq!(queue.try_put(&2), Err(PutError::Full));
+    assert_eq!(queue.put_timeout(&2, MOMENT), Err(PutError::TimedOut));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let queue = other.named("tasks").bounded_joinable_queue::<u8>(1).unwrap();
+            queue.put_timeout(&2, PATIENCE).unwrap();
+        });
+        until_waiting(&one, 1);
+        // What was handed out takes no room.
+        assert_eq!(queue.get().unwrap().done(), Ok(1));
+    });
+    assert_eq!(queue.get().unwrap().done(), Ok(2));
+    assert!(queue.is_empty().unwrap());
+    assert_eq!(one.joinable_queue::<u8>().unwrap().capacity().unwrap(), None);
+    assert!(one.bounded_joinable_queue::<u8>(0).is_err());
+}
+
+fn a_closed_queue_ends_when_nothing_comes_back(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let queue = one.named("tasks").joinable_queue::<u8>().unwrap();
+    queue.put(&1).unwrap();
+    let task = queue.get().unwrap();
+    queue.close().unwrap();
+    assert!(queue.is_closed().unwrap());
+    assert_eq!(queue.put(&2), Err(PutError::Closed));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let queue = other.named("tasks").joinable_queue::<u8>().unwrap();
+            let again = queue.get_timeout(PATIENCE).unwrap();
+            assert_eq!(again.deliveries(), 2);
+            again.done().unwrap();
+            queue.get_timeout(PATIENCE).map(drop)
+        });
+        until_waiting(&one, 1);
+        drop(task);
+        assert_eq!(waiting.join().unwrap(), Err(GetError::Closed));
+    });
+    assert_eq!(queue.get().unwrap_err(), GetError::Closed);
+}
+
+fn a_task_keeps_what_is_inside(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let queue = client.joinable_queue::<Value<u8>>().unwrap();
+    queue.put(&client.value(&7).unwrap()).unwrap();
+    drop(queue.get().unwrap());
+    let task = queue.get().unwrap();
+    assert_eq!((task.get().unwrap(), client.info().unwrap().objects), (7, 2));
+    drop(task.done().unwrap());
+    until("the end of what was inside", || client.info().unwrap().objects == 1);
+}
+
+fn a_task_that_cannot_be_decoded_goes_back(fixture: &dyn Fixture) {
+    /// Its type has the name of a number, and it is encoded as none.
+    mod other {
+        #[derive(serde::Serialize)]
+        #[expect(non_camel_case_types, reason = "the name is the point")]
+        pub(super) struct u16(pub(super) &'static str);
+    }
+
+    let client = fixture.client();
+    let texts = client.named("tasks").joinable_queue_with::<other::u16>(0, 2).unwrap();
+    texts.put(&other::u16("text")).unwrap();
+    let queue = client.named("tasks").joinable_queue::<u16>().unwrap();
+    for _ in 0..2 {
+        let error = queue.try_get().unwrap_err();
+        assert!(
+            matches!(&error, GetError::Object(ObjectError::Decode { bytes, .. }) if bytes == b"\x04text")
+        );
+    }
+    assert_eq!(queue.try_get().unwrap_err(), GetError::Empty);
+    let failed = queue.failed().unwrap();
+    assert!(matches!(&*failed, [Err(ObjectError::Decode { .. })]), "{failed:?}");
+}
