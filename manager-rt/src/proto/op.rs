@@ -78,7 +78,7 @@ pub enum Spec<P> {
     Barrier(u64),
     /// This value.
     Value(P),
-    /// These values.
+    /// These values, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX).
     Array(Vec<P>),
 }
 

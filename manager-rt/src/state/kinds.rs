@@ -84,7 +84,7 @@ impl Body {
                 Self::JoinableQueue(JoinableQueue::new(maxsize, max_deliveries)?)
             }
             Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
-            Spec::Array(elements) => Self::Array(Array::new(context.keep_all(elements)?)),
+            Spec::Array(elements) => Self::Array(Array::new(elements, context)?),
             Spec::Dict => Self::Dict(Dict::default()),
             Spec::List => Self::List(List::default()),
             Spec::Namespace => Self::Namespace(Namespace::default()),

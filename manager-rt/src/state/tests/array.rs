@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::containers::{failing, id, payload, raw};
 use super::*;
-use crate::limits::VALUES_AT_ONCE_MAX;
+use crate::limits::{ARRAY_ELEMENTS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{ArrayOp, Number};
 
 const LEN: u64 = 5;
@@ -153,5 +153,20 @@ fn elements_keep_what_they_refer_to() {
     world.transact(client, vec![write]).unwrap();
     locks.iter().for_each(|lock| world.detach(client, *lock));
     assert_eq!(world.state.info().objects, 3, "the second lock is stored, the first one is not any more");
+    world.end(&[client]);
+}
+
+#[test]
+fn an_array_has_a_limit() {
+    let mut world = World::new();
+    let client = world.client();
+    let spec = |len| Spec::Array(vec![raw(b"x"); len]);
+    let above = Op::Manager(ManagerOp::Create { spec: spec(ARRAY_ELEMENTS_MAX + 1), print: PRINT });
+    let limit = ARRAY_ELEMENTS_MAX.try_into().unwrap();
+    assert_eq!(world.ask(client, ObjectId::MANAGER, above), Err(Fault::TooMany { limit }));
+    let array = world.create(client, spec(ARRAY_ELEMENTS_MAX));
+    assert_eq!(world.ask(client, array, Op::Array(ArrayOp::Len)), Ok(Reply::Count(limit)));
+    let last = Op::Array(ArrayOp::Read { at: limit, max: 1 });
+    assert_eq!(world.ask(client, array, last), Ok(Reply::Values { values: Vec::new(), version: 0 }));
     world.end(&[client]);
 }
