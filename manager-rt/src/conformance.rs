@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), expect(clippy::arithmetic_side_effects, reason = "a test fails by a panic"))]
 
 mod barrier;
+mod batch;
 mod condition;
 mod event;
 mod joinable_queue;
@@ -45,6 +46,7 @@ pub type Test = (&'static str, fn(&dyn Fixture));
 pub fn all() -> Vec<Test> {
     [
         barrier::TESTS,
+        batch::TESTS,
         condition::TESTS,
         event::TESTS,
         joinable_queue::TESTS,

@@ -42,8 +42,9 @@ pub enum ObjectError {
     /// The object or attribute was made with another type.
     #[error("the object was made with another type")]
     WrongType,
-    /// The value has a proxy inside whose object belongs to another manager: this one could not keep it alive.
-    #[error("a proxy of another manager cannot be stored in this one")]
+    /// A proxy inside of the value, or one that a batch uses, is of another manager: this one could not keep its object
+    /// alive, and does not know it.
+    #[error("a proxy of another manager cannot be used with this one")]
     OtherManager,
     /// The object changed each time while it was looked at, too often to go on.
     #[error("the object kept changing while it was looked at")]

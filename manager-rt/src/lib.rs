@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod backend;
+mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod state;
 
 pub use address::{Address, AddressError};
 pub use backend::{Backend, CallError, Caps};
+pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,

@@ -1,14 +1,17 @@
 //! [`Manager`]: where objects are made and found.
 
+mod makers;
 mod named;
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::makers::makers;
 pub use self::named::Named;
 use crate::backend::{Backend, CallError};
-use crate::error::ObjectError;
+use crate::batch::{self, Batch, Tickets};
+use crate::error::{ObjectError, TransactionError};
 use crate::in_process::InProcess;
 use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
 use crate::proto::frame::Wait;
@@ -119,6 +122,69 @@ impl Manager {
         }
     }
 
+    /// Does several operations as one: all of them, or, if any is refused, none. Nobody sees a part of them.
+    ///
+    /// The closure says what is to be done; what it gives back says what is wanted of that: a [`Ticket`](crate::Ticket) for
+    /// an operation, a tuple or vector of them, or nothing.
+    ///
+    /// # Errors
+    /// [`TransactionError::Refused`] with the reason of the first operation that was;
+    /// [`Fault::TooMany`] above [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations;
+    /// [`TransactionError::Object`].
+    ///
+    /// # Crash
+    /// All is done or nothing.
+    ///
+    /// # Source
+    /// `MULTI` of Redis, but that an operation that fails ends it.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = manager_rt::Manager::in_process()?;
+    /// let (from, to) = (manager.value(&10)?, manager.value(&0)?);
+    /// let (before, ()) = manager.transaction(|t| (t.on(&from).fetch_add(-3), t.on(&to).set(&3)))?;
+    /// assert_eq!((before, from.get()?, to.get()?), (10, 7, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transaction<T: Tickets>(
+        &self,
+        record: impl FnOnce(&mut Batch<'_>) -> T,
+    ) -> Result<T::All, TransactionError> {
+        batch::transaction(&self.backend, record)
+    }
+
+    /// Sends several operations together, which are done one after the other: others may come in between. Each has a result
+    /// of its own.
+    ///
+    /// # Errors
+    /// [`ObjectError`], but no fault of an operation. If a value cannot be encoded, nothing is sent.
+    ///
+    /// # Crash
+    /// Some of the first operations are done, and none of the others.
+    ///
+    /// # Source
+    /// Redis, "Pipelining".
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = manager_rt::Manager::in_process()?;
+    /// let queue = manager.queue::<u32>()?;
+    /// let put: Vec<_> = manager.pipeline(|p| (0..3).map(|n| p.on(&queue).try_put(&n)).collect::<Vec<_>>())?;
+    /// assert!(put.iter().all(Result::is_ok));
+    /// assert_eq!(queue.len()?, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pipeline<T: Tickets>(
+        &self,
+        record: impl FnOnce(&mut Batch<'_>) -> T,
+    ) -> Result<T::Each, ObjectError> {
+        batch::pipeline(&self.backend, record)
+    }
+
     fn ask(&self, op: ManagerOp<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         self.backend.call(ObjectId::MANAGER, Op::Manager(op), Wait::No)
     }
@@ -166,167 +232,6 @@ fn room(maxsize: usize) -> Result<u64, CallError> {
         _ => Ok(count_of(maxsize)),
     }
 }
-
-/// The methods that make objects, once for those without a name and once for those with one.
-macro_rules! makers {
-    ($self:ident => $manager:expr, $name:expr) => {
-        /// An empty [`List`].
-        ///
-        /// # Errors
-        /// As [`value`](Self::value).
-        pub fn list<T>(&$self) -> Result<List<T>, ObjectError> {
-            $manager.make($name, Spec::List)
-        }
-
-        /// An empty [`Dict`].
-        ///
-        /// # Errors
-        /// As [`value`](Self::value).
-        pub fn dict<K, V>(&$self) -> Result<Dict<K, V>, ObjectError> {
-            $manager.make($name, Spec::Dict)
-        }
-
-        /// A [`Namespace`] without attributes.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock).
-        pub fn namespace(&$self) -> Result<Namespace, ObjectError> {
-            $manager.make($name, Spec::Namespace)
-        }
-
-        /// An [`Array`], which has these elements if it is new.
-        ///
-        /// # Errors
-        /// As [`value`](Self::value).
-        pub fn array<'e, T: Serialize + 'e>(
-            &$self,
-            elements: impl IntoIterator<Item = &'e T>,
-        ) -> Result<Array<T>, ObjectError> {
-            $manager.make_array($name, elements)
-        }
-
-        /// A free [`Lock`].
-        ///
-        /// # Errors
-        /// [`ObjectError`]: [`NoSpace`](crate::proto::Fault::NoSpace) if the manager has no room; for a name, also
-        /// [`WrongKind`](crate::proto::Fault::WrongKind) and [`BadName`](crate::proto::Fault::BadName).
-        pub fn lock(&$self) -> Result<Lock, ObjectError> {
-            $manager.make($name, Spec::Lock)
-        }
-
-        /// A free [`RLock`].
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock).
-        pub fn rlock(&$self) -> Result<RLock, ObjectError> {
-            $manager.make($name, Spec::RLock)
-        }
-
-        /// A [`Condition`] that nobody waits for.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock).
-        pub fn condition(&$self) -> Result<Condition, ObjectError> {
-            $manager.make($name, Spec::Condition)
-        }
-
-        /// A [`Semaphore`] with `permits` free permits.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock); [`OutOfRange`](crate::proto::Fault::OutOfRange) above
-        /// [`PERMITS_MAX`](crate::limits::PERMITS_MAX).
-        pub fn semaphore(&$self, permits: usize) -> Result<Semaphore, ObjectError> {
-            $manager.make($name, Spec::Semaphore(count_of(permits)))
-        }
-
-        /// A [`BoundedSemaphore`] with `permits` free permits.
-        ///
-        /// # Errors
-        /// As [`semaphore`](Self::semaphore).
-        pub fn bounded_semaphore(&$self, permits: usize) -> Result<BoundedSemaphore, ObjectError> {
-            $manager.make($name, Spec::BoundedSemaphore(count_of(permits)))
-        }
-
-        /// An [`Event`] that is not set.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock).
-        pub fn event(&$self) -> Result<Event, ObjectError> {
-            $manager.make($name, Spec::Event)
-        }
-
-        /// A [`Barrier`] for `parties` parties.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock); [`OutOfRange`](crate::proto::Fault::OutOfRange) for 0 or more than
-        /// [`PARTIES_MAX`](crate::limits::PARTIES_MAX).
-        pub fn barrier(&$self, parties: usize) -> Result<Barrier, ObjectError> {
-            $manager.make($name, Spec::Barrier(count_of(parties)))
-        }
-
-        /// A [`Queue`] without a limit.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock); [`ObjectError::WrongType`] if the name's queue has items of another type.
-        pub fn queue<T>(&$self) -> Result<Queue<T>, ObjectError> {
-            $manager.make($name, Spec::Queue(0))
-        }
-
-        /// A [`Queue`] that holds at most `maxsize` items.
-        ///
-        /// # Errors
-        /// As [`queue`](Self::queue); [`OutOfRange`](crate::proto::Fault::OutOfRange) for 0 or more than
-        /// [`CAPACITY_MAX`](crate::limits::CAPACITY_MAX).
-        #[doc(alias = "maxsize")]
-        pub fn bounded_queue<T>(&$self, maxsize: usize) -> Result<Queue<T>, ObjectError> {
-            $manager.make($name, Spec::Queue(room(maxsize)?))
-        }
-
-        /// A [`JoinableQueue`] without a limit, whose tasks fail after
-        /// [`MAX_DELIVERIES_DEFAULT`](crate::limits::MAX_DELIVERIES_DEFAULT) deliveries.
-        ///
-        /// # Errors
-        /// As [`queue`](Self::queue).
-        pub fn joinable_queue<T>(&$self) -> Result<JoinableQueue<T>, ObjectError> {
-            $self.joinable_queue_with(0, MAX_DELIVERIES_DEFAULT)
-        }
-
-        /// A [`JoinableQueue`] in which at most `maxsize` tasks wait; else as [`joinable_queue`](Self::joinable_queue).
-        ///
-        /// # Errors
-        /// As [`bounded_queue`](Self::bounded_queue).
-        #[doc(alias = "maxsize")]
-        pub fn bounded_joinable_queue<T>(&$self, maxsize: usize) -> Result<JoinableQueue<T>, ObjectError> {
-            room(maxsize)?;
-            $self.joinable_queue_with(maxsize, MAX_DELIVERIES_DEFAULT)
-        }
-
-        /// A [`JoinableQueue`] in which at most `maxsize` tasks wait, 0 for no limit, and whose tasks fail after
-        /// `max_deliveries` deliveries.
-        ///
-        /// # Errors
-        /// As [`queue`](Self::queue); [`OutOfRange`](crate::proto::Fault::OutOfRange) for more tasks than
-        /// [`CAPACITY_MAX`](crate::limits::CAPACITY_MAX), or for no delivery at all.
-        pub fn joinable_queue_with<T>(
-            &$self,
-            maxsize: usize,
-            max_deliveries: u32,
-        ) -> Result<JoinableQueue<T>, ObjectError> {
-            $manager.make($name, Spec::JoinableQueue { maxsize: count_of(maxsize), max_deliveries })
-        }
-
-        /// A [`Value`], which is `value` if it is new.
-        ///
-        /// # Errors
-        /// As [`lock`](Self::lock); [`ObjectError::WrongType`] if the name's value is of another type;
-        /// [`ObjectError::Encode`], [`ObjectError::OtherManager`].
-        pub fn value<T: Serialize>(&$self, value: &T) -> Result<Value<T>, ObjectError> {
-            $manager.make_value($name, value)
-        }
-    };
-}
-
-use makers;
 
 impl Manager {
     makers!(self => self, None);

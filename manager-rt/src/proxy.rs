@@ -24,7 +24,7 @@ mod lock;
 mod namespace;
 mod number;
 mod queue;
-mod read;
+pub(crate) mod read;
 mod rlock;
 mod semaphore;
 pub(crate) mod travel;
@@ -36,7 +36,8 @@ pub(crate) use self::codec::Values;
 pub use self::condition::{Condition, WaitGuard};
 pub use self::dict::{Dict, DictIter};
 pub use self::event::Event;
-pub(crate) use self::handle::{Handle, count_of};
+pub(crate) use self::handle::{Handle, Read, count_of};
+pub(crate) use self::joinable_queue::Lease;
 pub use self::joinable_queue::{JoinableQueue, Task};
 pub use self::list::{List, ListIter};
 pub use self::lock::{Lock, LockGuard};
@@ -62,6 +63,9 @@ pub(crate) trait Proxy: Sized {
 
     /// A proxy of the object of this handle.
     fn over(handle: Handle) -> Self;
+
+    /// The object.
+    fn handle(&self) -> &Handle;
 }
 
 /// Makes a struct with a `handle` and, for its types, `items` a proxy: one that is cloned, shown, and travels.
@@ -76,6 +80,10 @@ macro_rules! proxy {
 
             fn over(handle: crate::proxy::Handle) -> Self {
                 Self { handle, $(items: std::marker::PhantomData::<fn($($item),+) -> ($($item,)+)>)? }
+            }
+
+            fn handle(&self) -> &crate::proxy::Handle {
+                &self.handle
             }
         }
 

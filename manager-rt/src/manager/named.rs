@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::error::ObjectError;
 use crate::limits::MAX_DELIVERIES_DEFAULT;
-use crate::manager::{Manager, makers, room};
+use crate::manager::makers::makers;
+use crate::manager::{Manager, room};
 use crate::proto::Spec;
 use crate::proxy::count_of;
 use crate::proxy::{

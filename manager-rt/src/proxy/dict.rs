@@ -170,11 +170,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     /// # Errors
     /// [`ObjectError`].
     pub fn insert_new(&self, key: &K, value: &V) -> Result<Result<(), V>, ObjectError> {
-        match self.with_both(key, value, |key, value| DictOp::InsertNew(key, value), read::exchange)? {
-            Ok(()) => Ok(Ok(())),
-            Err(Some(found)) => Ok(Err(found)),
-            Err(None) => Err(crate::CallError::Protocol.into()),
-        }
+        self.with_both(key, value, |key, value| DictOp::InsertNew(key, value), read::exchange_value)
     }
 
     /// The value of a key, which is set to `value` if there is none.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::task::Lease;
 pub use self::task::Task;
 use crate::backend::CallError;
 use crate::error::{GetError, ObjectError, PutError};
@@ -24,7 +25,7 @@ use crate::proxy::{Handle, codec, proxy, read};
 ///
 /// A task may be handed out more than once: if its worker was killed after it did the work and before it said so, somebody
 /// else does the work again. Have the work's result carry the task's number, or make doing it twice do nothing; what the
-/// manager holds itself can change in one transaction with the task.
+/// manager holds itself can change in one [transaction](crate::Manager::transaction) with the task.
 ///
 /// | property | |
 /// |---|---|

@@ -190,11 +190,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
         let mut values = self.handle.values();
         let (expected, new) = (values.add(expected)?, values.add(new)?);
         let op = exchange(index, values.raw(expected), values.raw(new));
-        match self.handle.ask(op, read::exchange)? {
-            Ok(()) => Ok(Ok(())),
-            Err(Some(found)) => Ok(Err(found)),
-            Err(None) => Err(crate::CallError::Protocol.into()),
-        }
+        Ok(self.handle.ask(op, read::exchange_value)?)
     }
 
     /// Replaces the item at an index by `change` of it, atomically between all processes, and gives the previous one.

@@ -71,6 +71,10 @@ impl Proxy for Namespace {
     fn over(handle: Handle) -> Self {
         Self { handle, private: Arc::default() }
     }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
 }
 
 impl Clone for Namespace {

@@ -14,25 +14,25 @@ use crate::proxy::codec;
 use crate::proxy::handle::size_of_count;
 
 /// Gives back what came with an answer.
-pub(super) fn discard(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) {
+pub(crate) fn discard(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) {
     reply.each_value(&mut |value| codec::discard(backend, value));
 }
 
 /// An answer that no server of this version gives.
 #[cold]
-pub(super) fn unexpected<R>(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) -> Result<R, ObjectError> {
+pub(crate) fn unexpected<R>(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) -> Result<R, ObjectError> {
     discard(backend, reply);
     Err(CallError::Protocol.into())
 }
 
 /// It is done; whatever was there before is given back.
-pub(super) fn done(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<(), ObjectError> {
+pub(crate) fn done(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<(), ObjectError> {
     discard(backend, &reply);
     Ok(())
 }
 
 /// Yes or no.
-pub(super) fn bool(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<bool, ObjectError> {
+pub(crate) fn bool(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<bool, ObjectError> {
     match reply {
         Reply::Bool(is) => Ok(is),
         other => unexpected(backend, &other),
@@ -40,7 +40,7 @@ pub(super) fn bool(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<
 }
 
 /// A count or a length.
-pub(super) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<usize, ObjectError> {
+pub(crate) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<usize, ObjectError> {
     match reply {
         Reply::Count(count) | Reply::Len { len: count, .. } => Ok(size_of_count(count)),
         other => unexpected(backend, &other),
@@ -48,7 +48,7 @@ pub(super) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result
 }
 
 /// A value.
-pub(super) fn value<T: DeserializeOwned>(
+pub(crate) fn value<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<T, ObjectError> {
@@ -59,7 +59,7 @@ pub(super) fn value<T: DeserializeOwned>(
 }
 
 /// All of several values, decoded in turn: an error gives the others back.
-pub(super) fn all<T: DeserializeOwned>(
+pub(crate) fn all<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     payloads: Vec<Payload>,
 ) -> Result<Vec<T>, ObjectError> {
@@ -79,7 +79,7 @@ pub(super) fn all<T: DeserializeOwned>(
 }
 
 /// What a compare and exchange says: it was done, or what there is.
-pub(super) fn exchange<T: DeserializeOwned>(
+pub(crate) fn exchange<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<Result<(), Option<T>>, ObjectError> {
@@ -93,7 +93,7 @@ pub(super) fn exchange<T: DeserializeOwned>(
 }
 
 /// A value, if there is one.
-pub(super) fn option<T: DeserializeOwned>(
+pub(crate) fn option<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<Option<T>, ObjectError> {
@@ -104,7 +104,7 @@ pub(super) fn option<T: DeserializeOwned>(
 }
 
 /// Several values, and the number or place that belongs to them.
-pub(super) fn page<T: DeserializeOwned>(
+pub(crate) fn page<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<(Vec<T>, u64), ObjectError> {
@@ -115,7 +115,7 @@ pub(super) fn page<T: DeserializeOwned>(
 }
 
 /// An entry, if there is one.
-pub(super) fn entry<K: DeserializeOwned, V: DeserializeOwned>(
+pub(crate) fn entry<K: DeserializeOwned, V: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<Option<(K, V)>, ObjectError> {
@@ -127,7 +127,7 @@ pub(super) fn entry<K: DeserializeOwned, V: DeserializeOwned>(
 }
 
 /// Several entries, and the place of the last one.
-pub(super) fn entries<K: DeserializeOwned, V: DeserializeOwned>(
+pub(crate) fn entries<K: DeserializeOwned, V: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<(Vec<(K, V)>, u64), ObjectError> {
@@ -147,6 +147,18 @@ fn both<K: DeserializeOwned, V: DeserializeOwned>(
 }
 
 /// Whether an object had changed since it was looked at.
-pub(super) fn has_changed(error: &ObjectError) -> bool {
+pub(crate) fn has_changed(error: &ObjectError) -> bool {
     matches!(error, ObjectError::Call(CallError::Fault(Fault::Changed)))
+}
+
+/// As [`exchange`], of something that always has a value.
+pub(crate) fn exchange_value<T: DeserializeOwned>(
+    backend: &Arc<dyn Backend>,
+    reply: Reply<Payload>,
+) -> Result<Result<(), T>, ObjectError> {
+    match exchange(backend, reply)? {
+        Ok(()) => Ok(Ok(())),
+        Err(Some(found)) => Ok(Err(found)),
+        Err(None) => Err(CallError::Protocol.into()),
+    }
 }

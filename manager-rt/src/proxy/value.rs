@@ -93,11 +93,7 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
         let mut values = self.handle.values();
         let (expected, new) = (values.add(expected)?, values.add(new)?);
         let op = ValueOp::CompareExchange { expected: values.raw(expected), new: values.raw(new) };
-        match self.handle.ask(Op::Value(op), read::exchange)? {
-            Ok(()) => Ok(Ok(())),
-            Err(Some(found)) => Ok(Err(found)),
-            Err(None) => Err(crate::CallError::Protocol.into()),
-        }
+        self.handle.ask(Op::Value(op), read::exchange_value)
     }
 
     /// Replaces the value by `change` of it, atomically between all processes, and gives the previous one.

@@ -22,7 +22,7 @@ pub struct Task<T> {
 }
 
 /// The right to finish a task. Dropping it gives the task back.
-struct Lease {
+pub(crate) struct Lease {
     handle: Handle,
     number: u64,
     taken_in: Epoch,
@@ -62,6 +62,10 @@ impl<T> Task<T> {
         self.lease.finish(|lease| JoinableQueueOp::Requeue { lease })
     }
 
+    pub(crate) fn into_parts(self) -> (Lease, T) {
+        (self.lease, self.task)
+    }
+
     /// How often the task was handed out, this time included.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
@@ -70,6 +74,19 @@ impl<T> Task<T> {
 }
 
 impl Lease {
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The task was finished by other means.
+    pub(crate) fn end(mut self) {
+        self.is_held = false;
+    }
+
     fn finish(
         &mut self,
         op: impl Fn(u64) -> JoinableQueueOp<crate::proto::Raw<'static>>,

@@ -1,0 +1,121 @@
+//! The operations of a batch, by the kind of object.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::batch::{Batch, Make, Ticket};
+use crate::proto::{JoinableQueueOp, ObjectId, Op, QueueOp, ValueOp};
+use crate::proxy::{JoinableQueue, Numeric, Queue, Read, Value, read};
+
+/// The operations on one object that can be part of a [`Batch`]: those of its proxy that do not wait, by the same names.
+#[derive(Debug)]
+#[must_use = "nothing is to be done yet"]
+pub struct On<'t, 'b, P> {
+    batch: &'t mut Batch<'b>,
+    object: ObjectId,
+    proxy: PhantomData<fn(&P)>,
+}
+
+impl<'t, 'b, P> On<'t, 'b, P> {
+    pub(super) fn new(batch: &'t mut Batch<'b>, object: ObjectId) -> Self {
+        Self { batch, object, proxy: PhantomData }
+    }
+}
+
+impl<T> On<'_, '_, Value<T>> {
+    /// As [`Value::get`].
+    pub fn get(self) -> Ticket<T>
+    where
+        T: DeserializeOwned,
+    {
+        self.batch.add(self.object, Box::new(|_| Op::Value(ValueOp::Get)), read::value)
+    }
+
+    /// As [`Value::set`].
+    pub fn set(self, value: &T) -> Ticket<()>
+    where
+        T: Serialize,
+    {
+        self.set_and(value, read::done)
+    }
+
+    /// As [`Value::replace`].
+    pub fn replace(self, value: &T) -> Ticket<T>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.set_and(value, read::value)
+    }
+
+    fn set_and<R>(self, value: &T, read: Read<R>) -> Ticket<R>
+    where
+        T: Serialize,
+    {
+        let value = self.batch.value(value);
+        self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Set(v.raw(value)))), read)
+    }
+
+    /// As [`Value::compare_exchange`]. Another value than the expected one is no reason for a transaction to fail.
+    pub fn compare_exchange(self, expected: &T, new: &T) -> Ticket<Result<(), T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let (expected, new) = (self.batch.value(expected), self.batch.value(new));
+        let make: Make = Box::new(move |v| {
+            Op::Value(ValueOp::CompareExchange { expected: v.raw(expected), new: v.raw(new) })
+        });
+        self.batch.add(self.object, make, read::exchange_value)
+    }
+
+    /// As [`Value::fetch_add`].
+    pub fn fetch_add(self, number: T) -> Ticket<T>
+    where
+        T: Numeric + DeserializeOwned,
+    {
+        let number = number.as_number();
+        self.batch.add(self.object, Box::new(move |_| Op::Value(ValueOp::FetchAdd(number))), read::value)
+    }
+}
+
+impl<T> On<'_, '_, Queue<T>> {
+    /// As [`Queue::try_put`]: a full queue makes a transaction fail.
+    pub fn try_put(self, item: &T) -> Ticket<()>
+    where
+        T: Serialize,
+    {
+        let item = self.batch.value(item);
+        self.batch.add(self.object, Box::new(move |v| Op::Queue(QueueOp::Put(v.raw(item)))), read::done)
+    }
+
+    /// As [`Queue::try_get`]: an empty queue makes a transaction fail.
+    pub fn try_get(self) -> Ticket<T>
+    where
+        T: DeserializeOwned,
+    {
+        self.batch.add(self.object, Box::new(|_| Op::Queue(QueueOp::Get)), read::value)
+    }
+
+    /// As [`Queue::len`].
+    pub fn len(self) -> Ticket<usize> {
+        self.batch.add(self.object, Box::new(|_| Op::Queue(QueueOp::Len)), read::count)
+    }
+}
+
+impl<T> On<'_, '_, JoinableQueue<T>> {
+    /// As [`JoinableQueue::try_put`]: a full queue makes a transaction fail.
+    pub fn try_put(self, task: &T) -> Ticket<()>
+    where
+        T: Serialize,
+    {
+        let task = self.batch.value(task);
+        let make: Make = Box::new(move |v| Op::JoinableQueue(JoinableQueueOp::Put(v.raw(task))));
+        self.batch.add(self.object, make, read::done)
+    }
+
+    /// As [`JoinableQueue::len`].
+    pub fn len(self) -> Ticket<usize> {
+        self.batch.add(self.object, Box::new(|_| Op::JoinableQueue(JoinableQueueOp::Len)), read::count)
+    }
+}

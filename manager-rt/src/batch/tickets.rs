@@ -1,0 +1,173 @@
+//! What the operations of a batch will give, and how that is read when the answers are there.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::backend::{Backend, CallError};
+use crate::error::ObjectError;
+use crate::proto::frame::Answer;
+use crate::proto::{Payload, Reply};
+use crate::proxy::{Read, read};
+
+/// The answers to a batch. Those that nobody reads give back what came with them.
+#[derive(Debug)]
+#[expect(unnameable_types, reason = "tickets are turned into results by this crate alone")]
+pub struct Answers {
+    backend: Arc<dyn Backend>,
+    left: Vec<Option<Answer<Payload>>>,
+}
+
+impl Answers {
+    pub(super) fn new(
+        backend: &Arc<dyn Backend>,
+        answers: impl IntoIterator<Item = Answer<Payload>>,
+    ) -> Self {
+        Self { backend: Arc::clone(backend), left: answers.into_iter().map(Some).collect() }
+    }
+
+    fn take(&mut self, at: usize) -> Result<Reply<Payload>, ObjectError> {
+        match self.left.get_mut(at).and_then(Option::take) {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(fault)) => Err(CallError::Fault(fault).into()),
+            None => Err(CallError::Protocol.into()),
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for reply in self.left.drain(..).flatten().flatten() {
+            read::discard(&self.backend, &reply);
+        }
+    }
+}
+
+/// What an operation of a batch will give.
+#[must_use = "what the operation gives is lost"]
+pub struct Ticket<R> {
+    at: usize,
+    read: Read<R>,
+}
+
+impl<R> Ticket<R> {
+    pub(super) fn new(at: usize, read: Read<R>) -> Self {
+        Self { at, read }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+}
+
+impl<R> fmt::Debug for Ticket<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({})", self.at)
+    }
+}
+
+/// A task that will be done by a batch.
+#[derive(Debug)]
+#[must_use = "the task is lost"]
+pub struct Done<T> {
+    ticket: Ticket<()>,
+    task: T,
+}
+
+impl<T> Done<T> {
+    pub(super) fn new(ticket: Ticket<()>, task: T) -> Self {
+        Self { ticket, task }
+    }
+}
+
+/// What the closure of a batch gives back: nothing, a [`Ticket`], a [`Done`], or tuples and vectors of them.
+///
+/// A transaction turns each into what its operation gave, a pipeline into a result of its own.
+pub trait Tickets {
+    /// What a transaction gives.
+    type All;
+    /// What a pipeline gives.
+    type Each;
+
+    /// What all operations gave.
+    #[doc(hidden)]
+    fn all(self, answers: &mut Answers) -> Result<Self::All, ObjectError>;
+
+    /// What each operation gave.
+    #[doc(hidden)]
+    fn each(self, answers: &mut Answers) -> Self::Each;
+}
+
+impl<R> Tickets for Ticket<R> {
+    type All = R;
+    type Each = Result<R, ObjectError>;
+
+    fn all(self, answers: &mut Answers) -> Result<R, ObjectError> {
+        let reply = answers.take(self.at)?;
+        (self.read)(&answers.backend, reply)
+    }
+
+    fn each(self, answers: &mut Answers) -> Self::Each {
+        self.all(answers)
+    }
+}
+
+impl<T> Tickets for Done<T> {
+    type All = T;
+    type Each = Result<T, ObjectError>;
+
+    fn all(self, answers: &mut Answers) -> Result<T, ObjectError> {
+        self.ticket.all(answers).map(|()| self.task)
+    }
+
+    fn each(self, answers: &mut Answers) -> Self::Each {
+        self.all(answers)
+    }
+}
+
+impl<T: Tickets> Tickets for Vec<T> {
+    type All = Vec<T::All>;
+    type Each = Vec<T::Each>;
+
+    fn all(self, answers: &mut Answers) -> Result<Self::All, ObjectError> {
+        self.into_iter().map(|ticket| ticket.all(answers)).collect()
+    }
+
+    fn each(self, answers: &mut Answers) -> Self::Each {
+        self.into_iter().map(|ticket| ticket.each(answers)).collect()
+    }
+}
+
+macro_rules! tuples {
+    ($(($($ticket:ident),*)),+ $(,)?) => {
+        $(
+            #[expect(non_snake_case, reason = "each ticket is called as its type")]
+            impl<$($ticket: Tickets),*> Tickets for ($($ticket,)*) {
+                type All = ($($ticket::All,)*);
+                type Each = ($($ticket::Each,)*);
+
+                fn all(self, answers: &mut Answers) -> Result<Self::All, ObjectError> {
+                    let ($($ticket,)*) = self;
+                    Ok(($($ticket.all(answers)?,)*))
+                }
+
+                fn each(self, answers: &mut Answers) -> Self::Each {
+                    let ($($ticket,)*) = self;
+                    ($($ticket.each(answers),)*)
+                }
+            }
+        )+
+    };
+}
+
+tuples!((A), (A, B), (A, B, C), (A, B, C, D), (A, B, C, D, E), (A, B, C, D, E, F));
+
+impl Tickets for () {
+    type All = ();
+    type Each = ();
+
+    fn all(self, _: &mut Answers) -> Result<(), ObjectError> {
+        Ok(())
+    }
+
+    fn each(self, _: &mut Answers) {}
+}
