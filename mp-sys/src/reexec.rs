@@ -48,6 +48,7 @@
 //! Source: execve(2), proc(5), the ELF specification on `DT_INIT_ARRAY`, glibc `elf/dl-init.c` (which gives constructors
 //! the arguments of `main`), getauxval(3).
 
+mod call;
 mod hello;
 mod image;
 mod order;
@@ -56,6 +57,7 @@ mod takeover;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+pub use self::call::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, Line, Run};
 pub use self::hello::{ENDING_MAX, HelloError, Refusal, first_packet};
 pub use self::start::{Command, StartError};
 pub use self::takeover::REFUSED_EXIT_CODE;

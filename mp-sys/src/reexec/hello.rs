@@ -34,6 +34,12 @@ pub enum Refusal {
     /// It has rights that its user has not.
     #[error("the child has more rights than its user")]
     Privileged,
+    /// It has no memory or no free descriptor for what its function is given.
+    #[error("the child has no memory or no free descriptor for what its function is given")]
+    NoRoom,
+    /// What came is no call of this version.
+    #[error("what came to the child is no call")]
+    Malformed,
 }
 
 impl Refusal {
@@ -42,11 +48,13 @@ impl Refusal {
             Self::OtherImage => 1,
             Self::NoCode => 2,
             Self::Privileged => 3,
+            Self::NoRoom => 4,
+            Self::Malformed => 5,
         }
     }
 
-    fn of(head: Head) -> Option<Self> {
-        let all = [Self::OtherImage, Self::NoCode, Self::Privileged];
+    pub(super) fn of(head: Head) -> Option<Self> {
+        let all = [Self::OtherImage, Self::NoCode, Self::Privileged, Self::NoRoom, Self::Malformed];
         all.into_iter().find(|refusal| head == Head { word: REFUSED, long: refusal.to_bits() })
     }
 }

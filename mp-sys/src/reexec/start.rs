@@ -45,6 +45,21 @@ pub enum StartError {
     /// There are no free descriptors for the child's handle and socket.
     #[error("no free file descriptor for the child")]
     OutOfDescriptors,
+    /// What the function is given has more bytes than [`CALL_BYTES_MAX`](super::CALL_BYTES_MAX).
+    #[error("what the function is given has {found} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Bytes that it has.
+        found: usize,
+        /// Bytes that it may have.
+        limit: usize,
+    },
+    /// What the function is given comes with more descriptors than
+    /// [`CALL_DESCRIPTORS_MAX`](super::CALL_DESCRIPTORS_MAX).
+    #[error("what the function is given comes with too many descriptors")]
+    TooManyDescriptors,
+    /// The socket to the new process has no room.
+    #[error("the socket to the new process has no room")]
+    Busy,
     /// This C library does not give constructors the arguments of the program.
     #[error("starting a process again needs glibc")]
     Unsupported,
@@ -137,7 +152,15 @@ impl Command {
     ///
     /// # Errors
     /// [`StartError`]: there is no process then.
-    pub fn start(mut self) -> Result<(ChildProcess, Endpoint), StartError> {
+    pub fn start(self) -> Result<(ChildProcess, Endpoint), StartError> {
+        self.start_after(|_| Ok(()))
+    }
+
+    /// As [`start`](Self::start), when `first` has put into the socket what the child is to find there.
+    pub(super) fn start_after(
+        mut self,
+        first: impl FnOnce(&Endpoint) -> Result<(), StartError>,
+    ) -> Result<(ChildProcess, Endpoint), StartError> {
         if self.label.len() > LABEL_BYTES_MAX || self.label.contains('\0') {
             return Err(StartError::Label);
         }
@@ -148,6 +171,7 @@ impl Command {
         let (own, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let endpoint = Endpoint::of(own).map_err(|_| StartError::from(Errno::NOTSOCK))?;
         send_order(&endpoint, &self.order)?;
+        first(&endpoint)?;
         let child = self.execute(&argument, other)?;
         // std's handle would only hold the number, and does nothing when it is dropped.
         Ok((adopt(child)?, endpoint))

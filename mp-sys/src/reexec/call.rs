@@ -1,0 +1,277 @@
+//! A call of a function with an argument, on its way to another process of the same image.
+//!
+//! [`Command`] starts an [`Entry`](super::Entry), which is handed a socket. A call says more: a worker of the type
+//! `fn(A) -> R`, and the bytes and descriptors that its argument is made of. How an `A` is made of bytes, and where the `R`
+//! goes, is the caller's business, who implements [`Run`] for it.
+//!
+//! Two offsets travel: of the worker, and of an instance of a generic function that knows the worker's type. Both are made
+//! here of typed functions, both come out of a socket that nobody but this module has written to, and each is checked to
+//! lie in the program's code before it is called. So they still belong together when they arrive.
+//!
+//! | bytes of the packet | what |
+//! |---|---|
+//! | head | [`CALL`]; flags: bit 0, the body lies in a sealed file, which is the last descriptor |
+//! | 8 | the offset of the instance of `glue` |
+//! | 8 | the offset of the worker |
+//! | rest | the body |
+//!
+//! The packet is in the socket before there is a child, so that nothing can fail between the two.
+
+use std::mem::transmute;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+use super::hello::{Refusal, refuse};
+use super::image::Image;
+use super::start::StartError;
+use super::{Command, Handed, HelloError, Parent, REFUSED_EXIT_CODE};
+use crate::child::ChildProcess;
+use crate::deadline::Deadline;
+use crate::memory::MemoryError;
+use crate::payload::{self, Payload, PayloadError};
+use crate::robust::Patience;
+use crate::socket::{DESCRIPTORS_MAX, Endpoint, Head, OVERHEAD_BYTES, Received, SendFailure};
+
+/// Descriptors that a call carries at most: what the kernel takes in one packet, but for one of a long body and one for
+/// whoever passes the call on.
+pub const CALL_DESCRIPTORS_MAX: usize = DESCRIPTORS_MAX - 2;
+/// Bytes of a call's body at most. More is better kept in shared memory, whose handle is short.
+pub const CALL_BYTES_MAX: usize = 64 << 20;
+
+/// The head of a call.
+const CALL: u32 = u32::from_be_bytes(*b"mpcl");
+const IN_FILE: u64 = 1;
+/// Bodies up to this size go in the packet itself: it finds room beside the order in a socket's smallest usual buffer.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Both offsets.
+const PLACES_BYTES: usize = 16;
+const PACKET_BYTES_MAX: usize = OVERHEAD_BYTES + PLACES_BYTES + INLINE_BYTES_MAX;
+
+/// How a worker is run in the process that a call arrives in.
+pub trait Run<A, R> {
+    /// Makes the argument of what was given, calls the worker, and leaves the result. Gives the exit code.
+    fn run(worker: fn(A) -> R, given: Given) -> i32;
+}
+
+/// What came with a call.
+#[derive(Debug)]
+pub struct Given {
+    /// The body.
+    pub body: Vec<u8>,
+    /// The descriptors, in the order in which they were given.
+    pub descriptors: Vec<OwnedFd>,
+    /// The process that made the call.
+    pub parent: Parent,
+}
+
+/// An instance of `glue` knows the type of the worker that it is given without one.
+type Glue = unsafe fn(*const (), Given) -> i32;
+
+/// Runs a worker of the type `fn(A) -> R`.
+///
+/// # Safety
+/// `worker` was made of a function of exactly that type.
+unsafe fn glue<T: Run<A, R>, A, R>(worker: *const (), given: Given) -> i32 {
+    #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
+    // SAFETY: that it is such a function is what the caller promises.
+    let worker = unsafe { transmute::<*const (), fn(A) -> R>(worker) };
+    T::run(worker, given)
+}
+
+/// A function of this program with the way to run it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    glue: u64,
+    worker: u64,
+}
+
+impl Call {
+    /// A call of `worker`, which `T` will run.
+    ///
+    /// # Errors
+    /// [`StartError::NotInProgram`] if the worker, or the instance of `T`, lies in a shared library; `System` if the program
+    /// cannot be looked at.
+    pub fn new<T: Run<A, R>, A, R>(worker: fn(A) -> R) -> Result<Self, StartError> {
+        let glue: Glue = glue::<T, A, R>;
+        Self::at((glue as *const ()).expose_provenance(), (worker as *const ()).expose_provenance())
+    }
+
+    /// Starts a process that executes this program again and runs the worker, with the body and descriptors that it is
+    /// given; `ps` shows `label`.
+    ///
+    /// # Errors
+    /// [`StartError`]: there is no process then.
+    pub fn start(
+        self,
+        label: &str,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(ChildProcess, Line), StartError> {
+        let first = |endpoint: &Endpoint| self.send(endpoint, body, descriptors);
+        let (child, endpoint) = Command::new(enter)?.label(label).start_after(first)?;
+        Ok((child, Line { endpoint }))
+    }
+
+    pub(super) fn at(glue: usize, worker: usize) -> Result<Self, StartError> {
+        let image = Image::of_main_program().map_err(StartError::System)?;
+        let places = image.offset_of(glue).zip(image.offset_of(worker));
+        places.map(|(glue, worker)| Self { glue, worker }).ok_or(StartError::NotInProgram)
+    }
+
+    /// Sends the call with what the worker is to be given; never waits.
+    pub(crate) fn send(
+        self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), StartError> {
+        if body.len() > CALL_BYTES_MAX {
+            return Err(StartError::TooLarge { found: body.len(), limit: CALL_BYTES_MAX });
+        }
+        let mut packet = vec![0; OVERHEAD_BYTES];
+        packet.extend_from_slice(&self.glue.to_le_bytes());
+        packet.extend_from_slice(&self.worker.to_le_bytes());
+        if body.len() <= INLINE_BYTES_MAX {
+            let head = Head { word: CALL, long: 0 };
+            match endpoint.send(head, &mut packet, body, descriptors, Patience::None) {
+                // Little room, or short packets: the descriptor of a file finds its place.
+                Err(SendFailure::Full | SendFailure::TooLong) => {}
+                outcome => return outcome.map_err(not_sent),
+            }
+        }
+        let file = payload::seal(&[body])?;
+        let mut descriptors = descriptors.to_vec();
+        descriptors.push(file.as_fd());
+        let head = Head { word: CALL, long: IN_FILE };
+        endpoint.send(head, &mut packet, &[], &descriptors, Patience::None).map_err(not_sent)
+    }
+}
+
+fn not_sent(failure: SendFailure) -> StartError {
+    match failure {
+        SendFailure::TooManyDescriptors => StartError::TooManyDescriptors,
+        SendFailure::DescriptorsInFlight => StartError::OutOfDescriptors,
+        SendFailure::System(error) => StartError::System(error),
+        SendFailure::Full | SendFailure::Closed | SendFailure::TooLong => StartError::Busy,
+    }
+}
+
+impl From<MemoryError> for StartError {
+    fn from(error: MemoryError) -> Self {
+        match error {
+            MemoryError::NoSpace { .. } => Self::OutOfMemory,
+            MemoryError::OutOfDescriptors => Self::OutOfDescriptors,
+            MemoryError::System(error) => Self::System(error),
+        }
+    }
+}
+
+/// A call that arrived, checked as far as it can be.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    glue: usize,
+    worker: usize,
+    body: Vec<u8>,
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+impl Arrived {
+    /// Receives a call from a socket whose other end only [`Call::send`] writes to, unless the parent ends first.
+    pub(crate) fn receive(handed: &Handed, deadline: Deadline) -> Result<Self, NoCall> {
+        let mut packet = vec![0; PACKET_BYTES_MAX];
+        let received = handed.receive(&mut packet, deadline).map_err(NoCall::Hello)?;
+        Self::of_packet(&packet, received)
+    }
+
+    fn of_packet(packet: &[u8], received: Received) -> Result<Self, NoCall> {
+        let Received { head, body_len, mut descriptors } = received;
+        let rest = packet.get(OVERHEAD_BYTES..).and_then(|rest| rest.get(..body_len));
+        let mut rest = rest.filter(|_| head.word == CALL).ok_or(NoCall::Refused(Refusal::Malformed))?;
+        let mut place = || {
+            let (number, after) = rest.split_first_chunk()?;
+            rest = after;
+            Some(u64::from_le_bytes(*number))
+        };
+        let places = place().zip(place()).ok_or(NoCall::Refused(Refusal::Malformed))?;
+        let image = Image::of_main_program().map_err(|_| NoCall::Refused(Refusal::OtherImage))?;
+        let places = image.address_of(places.0).zip(image.address_of(places.1));
+        let (glue, worker) = places.ok_or(NoCall::Refused(Refusal::NoCode))?;
+        let body = if head.long & IN_FILE == 0 { rest.to_vec() } else { read(descriptors.pop())? };
+        Ok(Self { glue, worker, body, descriptors })
+    }
+
+    /// Runs the worker, and gives the exit code.
+    pub(crate) fn run(self, parent: Parent) -> i32 {
+        let at = |address: usize| -> *const () { ptr::with_exposed_provenance(address) };
+        #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
+        // SAFETY: the offset was made in `Call::new`, of an instance of `glue`, and came here through a socket that only
+        // `Call::send` writes to, in a process of the same image; there is code.
+        let glue = unsafe { transmute::<*const (), Glue>(at(self.glue)) };
+        let given = Given { body: self.body, descriptors: self.descriptors, parent };
+        // SAFETY: the worker's offset came in the same packet. `Call::new` made both, of one pair of types.
+        unsafe { glue(at(self.worker), given) }
+    }
+}
+
+fn read(file: Option<OwnedFd>) -> Result<Vec<u8>, NoCall> {
+    let file = file.ok_or(NoCall::Refused(Refusal::Malformed))?;
+    Payload::open(file, CALL_BYTES_MAX).and_then(Payload::read).map_err(|error| match error {
+        PayloadError::Memory(_) => NoCall::Refused(Refusal::NoRoom),
+        PayloadError::NotSealed | PayloadError::TooLarge { .. } => NoCall::Refused(Refusal::Malformed),
+    })
+}
+
+/// Why no call arrived.
+#[derive(Debug)]
+pub(crate) enum NoCall {
+    /// There is no packet.
+    Hello(HelloError),
+    /// It cannot be run.
+    Refused(Refusal),
+}
+
+impl NoCall {
+    /// What the caller is told, if it is still there.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(*refusal),
+            Self::Hello(HelloError::OutOfDescriptors) => Some(Refusal::NoRoom),
+            Self::Hello(_) => None,
+        }
+    }
+}
+
+/// The parent's end of the socket of a process that was started by [`Call::start`]. Nothing can be sent into it.
+#[derive(Debug)]
+pub struct Line {
+    endpoint: Endpoint,
+}
+
+impl Line {
+    /// Why the child ran nothing, if it said so. Asked after it has ended.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let received = self.endpoint.receive(&mut [0; OVERHEAD_BYTES], Patience::None).ok()?;
+        Refusal::of(received.head)
+    }
+}
+
+/// The child's way to its worker.
+fn enter(handed: Handed) -> i32 {
+    match Arrived::receive(&handed, Deadline::NEVER) {
+        Ok(arrived) => {
+            let (endpoint, parent) = handed.into_parts();
+            drop(endpoint);
+            arrived.run(parent)
+        }
+        Err(no_call) => {
+            if let Some(refusal) = no_call.refusal() {
+                refuse(handed.endpoint(), refusal);
+            }
+            REFUSED_EXIT_CODE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
