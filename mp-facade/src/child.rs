@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mp_sys::child::{ChildError, ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
+use mp_sys::reexec::Line;
 use serde::de::DeserializeOwned;
 
 use crate::exit::ExitError;
@@ -20,7 +21,7 @@ use crate::outcome::Lease;
 /// | waits on | a pidfd, which [`AsFd`] gives: readable once the child has ended |
 /// | signals | through the pidfd: never to a stranger that got the process id |
 /// | drop | neither waits for the child nor ends it; it is reaped at the next start of a process or drop of a handle |
-/// | descriptors | one, until it is dropped |
+/// | descriptors | one, and one more if it was spawned, until it is dropped |
 ///
 /// # Fork safety
 /// A forked child inherits the handle but cannot wait: [`ChildError::NotParent`].
@@ -28,17 +29,26 @@ use crate::outcome::Lease;
 /// # Source
 /// Python's `multiprocessing.Process`; pidfd_open(2), waitid(2).
 pub struct Child<R> {
-    /// Both are taken out in `drop` only.
-    running: Option<(ChildProcess, Lease)>,
+    /// Taken out in `drop` only.
+    running: Option<Running>,
     value: PhantomData<fn() -> R>,
 }
 
+/// A process, and what it will leave.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) process: ChildProcess,
+    pub(crate) lease: Lease,
+    /// Through which a child that was executed says why it runs nothing.
+    pub(crate) line: Option<Line>,
+}
+
 impl<R: DeserializeOwned> Child<R> {
-    pub(crate) fn new(process: ChildProcess, lease: Lease) -> Self {
-        Self { running: Some((process, lease)), value: PhantomData }
+    pub(crate) fn new(running: Running) -> Self {
+        Self { running: Some(running), value: PhantomData }
     }
 
-    /// Waits until the child has ended, and gives the value that its closure returned.
+    /// Waits until the child has ended, and gives the value that its closure or worker returned.
     ///
     /// # Errors
     /// [`ExitError::Panicked`] with the message, [`ExitError::Signaled`] with the signal, [`ExitError::Exited`] if it
@@ -76,26 +86,30 @@ impl<R: DeserializeOwned> Child<R> {
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<Option<R>, ExitError> {
-        let (process, lease) = self.running();
+        let Running { process, lease, line } = self.running();
         let Some(ended) = process.wait(deadline)? else {
             return Ok(None);
+        };
+        let exited = |code| match line.as_ref().and_then(Line::refusal) {
+            Some(refusal) => ExitError::NotRun(refusal),
+            None => ExitError::Exited(code),
         };
         match ended {
             // Killed after it left its value, but before it ended: what counts is how it ended.
             Ended::Signaled(signal) => Err(ExitError::Signaled(signal)),
-            Ended::Exited(code) => lease.outcome().take().unwrap_or(Err(ExitError::Exited(code))).map(Some),
+            Ended::Exited(code) => lease.outcome().take().unwrap_or_else(|| Err(exited(code))).map(Some),
             Ended::Unknown => lease.outcome().take().unwrap_or(Err(ExitError::StatusLost)).map(Some),
         }
     }
 }
 
 impl<R> Child<R> {
-    fn running(&self) -> &(ChildProcess, Lease) {
+    fn running(&self) -> &Running {
         self.running.as_ref().expect("the child is there until the handle is dropped")
     }
 
     fn process(&self) -> &ChildProcess {
-        &self.running().0
+        &self.running().process
     }
 
     /// The child's process id. Ids are reused after a join: signal through this handle, not through the id.
@@ -145,9 +159,10 @@ impl<R> AsFd for Child<R> {
 
 impl<R> Drop for Child<R> {
     fn drop(&mut self) {
-        if let Some((process, lease)) = self.running.take()
+        if let Some(Running { process, lease, line }) = self.running.take()
             && !process.is_known_to_have_ended()
         {
+            drop(line);
             // It may still leave something: nobody else gets its stretch until it has ended.
             process.abandon_with(lease);
         }

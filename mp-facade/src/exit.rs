@@ -1,6 +1,7 @@
 //! How a child can fail to give its value.
 
 use mp_sys::child::ChildError;
+use mp_sys::reexec::Refusal;
 
 /// Why [`Child::join`](crate::Child::join) has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,13 @@ pub enum ExitError {
     /// The child ended by itself without returning from its closure (`std::process::exit`), with this code.
     #[error("the child ended with exit code {0} before its closure returned")]
     Exited(i32),
+    /// The child was executed, but did not run its worker.
+    #[error("the child did not run its worker: {0}")]
+    NotRun(#[source] Refusal),
+    /// The arguments' `Deserialize` refused in the child, or a shared object among them could not be opened there. The
+    /// worker did not run.
+    #[error("the arguments could not be deserialized in the child: {0}")]
+    Arguments(String),
     /// Somebody else reaped the child: SIGCHLD is ignored, or another part of the program waits for any child.
     #[error("the child's exit status was taken by somebody else (is SIGCHLD ignored?)")]
     StatusLost,

@@ -12,9 +12,13 @@ pub use mp_sys::OsError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
 #[cfg(any(feature = "shm", feature = "ipc"))]
 pub use mp_sys::memory::MemoryError;
+pub use mp_sys::reexec::Refusal;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
+pub use start::arguments::Arguments;
+pub use start::error::StartError;
 pub use start::fork::{fork, fork_anyway};
 pub use start::fork_with::fork_with;
+pub use start::spawn::{ARGUMENT_BYTES_MAX, ARGUMENT_DESCRIPTORS_MAX, NAME_BYTES_MAX, spawn};
 
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{

@@ -7,11 +7,12 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | kind: 0 nothing, 1 value, 2 panic, 3 too large, 4 not serializable, 5 no space |
+//! | 0 | 8 | kind: 0 nothing, 1 value, 2 panic, 3 too large, 4 not serializable, 5 no space, 6 bad arguments |
 //! | 8 | 8 | bytes that follow, or the size that was too large |
 //! | 16 | | the value in postcard's form, or UTF-8 text |
 
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use mp_sys::budget;
 use mp_sys::child::ForkError;
 use mp_sys::fork::{Epoch, PerProcess};
 use mp_sys::memory::{MemoryError, give_back, make_memfd};
+use mp_sys::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +37,7 @@ const PANIC: u64 = 2;
 const TOO_LARGE: u64 = 3;
 const NOT_SERIALIZABLE: u64 = 4;
 const NO_SPACE: u64 = 5;
+const BAD_ARGUMENTS: u64 = 6;
 
 /// Bytes from one stretch to the next: room for the largest value.
 const STRETCH_BYTES: u64 = 128 << 20;
@@ -135,19 +138,39 @@ fn new_file() -> Result<File, ForkError> {
 }
 
 impl Outcome {
+    /// The place that came with a call.
+    pub(crate) fn arrived(file: OwnedFd, stretch: u64) -> Self {
+        Self { file: Arc::new(file.into()), stretch }
+    }
+
+    /// What leads another process to the same place.
+    pub(crate) fn address(&self) -> (BorrowedFd<'_>, u64) {
+        (self.file.as_fd(), self.stretch)
+    }
+
     /// The place of a byte of this stretch in the file.
     fn at(&self, byte: u64) -> u64 {
         self.stretch.saturating_mul(STRETCH_BYTES).saturating_add(byte)
     }
 
     pub(crate) fn leave_value<R: Serialize>(&self, value: &R) {
-        match postcard::to_stdvec(value) {
+        // There is no message here that a handle could travel in: what was refused says it better than the format.
+        let (encoded, refused) = travel::alone(|| postcard::to_stdvec(value));
+        match encoded {
             Ok(bytes) if bytes.len() > RESULT_BYTES_MAX => {
                 self.commit(TOO_LARGE, bytes.len());
             }
             Ok(bytes) => self.leave(VALUE, &bytes),
-            Err(error) => self.leave(NOT_SERIALIZABLE, error.to_string().as_bytes()),
+            Err(error) => {
+                let reason = refused.map_or_else(|| error.to_string(), |refused| refused.to_string());
+                self.leave(NOT_SERIALIZABLE, reason.as_bytes());
+            }
         }
+    }
+
+    /// Why the worker was not called.
+    pub(crate) fn leave_bad_arguments(&self, reason: &str) {
+        self.leave(BAD_ARGUMENTS, reason.as_bytes());
     }
 
     pub(crate) fn leave_panic(&self, message: &str) {
@@ -208,6 +231,7 @@ impl Outcome {
             VALUE => Some(postcard::from_bytes(&bytes).map_err(|error| ExitError::Decode(error.to_string()))),
             PANIC => Some(Err(ExitError::Panicked(text()))),
             NOT_SERIALIZABLE => Some(Err(ExitError::Encode(text()))),
+            BAD_ARGUMENTS => Some(Err(ExitError::Arguments(text()))),
             _ => None,
         }
     }

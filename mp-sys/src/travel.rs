@@ -119,6 +119,13 @@ pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
     (result, Luggage { descriptors, refused })
 }
 
+/// Runs `body`, which encodes or decodes something that no message carries, and tells why a handle was refused, if one was.
+pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
+    let restore = Restore::enter(Work::None);
+    let result = body();
+    (result, restore.leave().refused)
+}
+
 /// Runs `body`, which decodes one message that carries these descriptors, and tells why a handle was refused, if one was.
 /// Descriptors that it does not take are closed.
 pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
@@ -193,6 +200,9 @@ mod tests {
         assert_eq!(pack(&file()).unwrap_err(), TravelError::NoMessage);
         assert_eq!(unpack(0).unwrap_err(), TravelError::NoMessage);
         assert_eq!(encode(1, || unpack(0).unwrap_err()).0, TravelError::NoMessage);
+        let inside = encode(1, || alone(|| pack(&file()).unwrap_err()));
+        assert_eq!(inside.0, (TravelError::NoMessage, Some(TravelError::NoMessage)));
+        assert!(inside.1.descriptors.is_empty());
         let refused = decode(vec![], || pack(&file()).unwrap_err());
         assert_eq!(refused, (TravelError::NoMessage, Some(TravelError::NoMessage)));
     }

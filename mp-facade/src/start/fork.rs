@@ -1,14 +1,12 @@
 //! `fork`: a child that begins as a copy of its parent.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use mp_sys::child::{self, ChildProcess, ForkAnyway, ForkError, PANIC_EXIT_CODE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::child::Child;
-use crate::outcome::{Lease, Outcome};
+use crate::child::{Child, Running};
+use crate::outcome::Lease;
+use crate::start::whole;
 
 /// Runs `body` in a new process that begins as a copy of this one, and gives its handle.
 ///
@@ -77,28 +75,12 @@ where
     let lease = Lease::new()?;
     let mut body = Some(body);
     let process = fork(&mut || match body.take() {
-        Some(body) => run(body, lease.outcome()),
+        // Serializing and dropping the value runs the user's code as well.
+        Some(body) => whole::run(lease.outcome(), || {
+            lease.outcome().leave_value(&body());
+            0
+        }),
         None => PANIC_EXIT_CODE,
     })?;
-    Ok(Child::new(process, lease))
-}
-
-/// The child's whole life.
-fn run<R: Serialize>(body: impl FnOnce() -> R, outcome: &Outcome) -> i32 {
-    // Serializing and dropping the value runs the user's code as well.
-    let whole = || outcome.leave_value(&body());
-    match catch_unwind(AssertUnwindSafe(whole)) {
-        Ok(()) => 0,
-        Err(payload) => {
-            outcome.leave_panic(message_of(&*payload));
-            PANIC_EXIT_CODE
-        }
-    }
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> &str {
-    if let Some(message) = payload.downcast_ref::<&str>() {
-        return message;
-    }
-    payload.downcast_ref::<String>().map_or("(a panic without a message)", String::as_str)
+    Ok(Child::new(Running { process, lease, line: None }))
 }

@@ -1,0 +1,79 @@
+//! Why a process was not started.
+
+use mp_sys::OsError;
+use mp_sys::child::ForkError;
+use mp_sys::reexec;
+
+/// Why there is no process. Nothing has happened then, and the worker has not run anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The start method is fork, and that was refused.
+    #[error(transparent)]
+    Fork(#[from] ForkError),
+    /// The worker lies in a shared library: the program alone does not bring it back. A function of the program that calls
+    /// it can be started.
+    #[error("the worker lies in a shared library: start a function of the program that calls it")]
+    NotInProgram,
+    /// The arguments have more bytes than [`ARGUMENT_BYTES_MAX`](crate::ARGUMENT_BYTES_MAX) in serialized form.
+    #[error("the arguments have {bytes} bytes, the limit is {limit}: share an Array instead")]
+    ArgumentsTooLarge {
+        /// Bytes that they have.
+        bytes: usize,
+        /// Bytes that they may have.
+        limit: usize,
+    },
+    /// The arguments bring more descriptors than [`ARGUMENT_DESCRIPTORS_MAX`](crate::ARGUMENT_DESCRIPTORS_MAX).
+    #[error("the arguments bring more than {limit} descriptors: send some through a pipe", limit = crate::ARGUMENT_DESCRIPTORS_MAX)]
+    TooManyDescriptors,
+    /// The arguments' `Serialize` refused.
+    #[error("the arguments could not be serialized: {0}")]
+    Encode(String),
+    /// The name has more than [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) bytes, or a zero among them.
+    #[error("a process's name has at most {limit} bytes, and no zero byte", limit = crate::NAME_BYTES_MAX)]
+    Name,
+    /// The program has rights that its user has not (set-user-id, capabilities of the file).
+    #[error("a program with more rights than its user is not started again: fork")]
+    Privileged,
+    /// The program cannot be executed again: /proc is not mounted, the system does not permit it, or the program was given
+    /// to the loader as an argument.
+    #[error("the program cannot be executed again: {0}")]
+    NotExecutable(#[source] OsError),
+    /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
+    #[error("the limit of processes is reached")]
+    OutOfProcesses,
+    /// There is no memory for another process, or for its arguments.
+    #[error("no memory for another process and its arguments")]
+    OutOfMemory,
+    /// There is no free descriptor for the child's handle, its socket or its result.
+    #[error("no free file descriptor for the child")]
+    OutOfDescriptors,
+    /// This C library does not give constructors the arguments of the program.
+    #[error("starting a process by executing the program again needs glibc: fork")]
+    Unsupported,
+    /// The kernel refused for another reason.
+    #[error("the kernel refuses to start a process: {0}")]
+    System(#[source] OsError),
+}
+
+impl StartError {
+    /// Says it in the words of this crate.
+    pub(crate) fn of(error: reexec::StartError) -> Self {
+        use reexec::StartError as Theirs;
+        match error {
+            Theirs::NotInProgram => Self::NotInProgram,
+            Theirs::Label => Self::Name,
+            Theirs::Privileged => Self::Privileged,
+            Theirs::NotExecutable(error) => Self::NotExecutable(error),
+            Theirs::OutOfProcesses => Self::OutOfProcesses,
+            Theirs::OutOfMemory => Self::OutOfMemory,
+            Theirs::OutOfDescriptors => Self::OutOfDescriptors,
+            Theirs::TooLarge { found, limit } => Self::ArgumentsTooLarge { bytes: found, limit },
+            Theirs::TooManyDescriptors => Self::TooManyDescriptors,
+            Theirs::Unsupported => Self::Unsupported,
+            Theirs::System(error) => Self::System(error),
+            // The enum grows with mp-sys, which is pinned to this crate's version.
+            other => Self::System(std::io::Error::other(other).into()),
+        }
+    }
+}

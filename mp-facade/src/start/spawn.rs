@@ -1,0 +1,145 @@
+//! `spawn`: a child that executes the program again, and calls one function of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use mp_sys::reexec::{
+    CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, LABEL_BYTES_MAX, REFUSED_EXIT_CODE, Run,
+};
+use mp_sys::travel::{self, Luggage, TravelError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::child::{Child, Running};
+use crate::outcome::{Lease, Outcome};
+use crate::start::arguments::Arguments;
+use crate::start::error::StartError;
+use crate::start::whole;
+
+/// The most bytes that a worker's arguments may have in serialized form. More is better kept in shared memory.
+pub const ARGUMENT_BYTES_MAX: usize = CALL_BYTES_MAX - ENVELOPE_BYTES_MAX;
+/// Descriptors that a worker's arguments may bring: the kernel takes 253 in one packet, and three are ours.
+pub const ARGUMENT_DESCRIPTORS_MAX: usize = CALL_DESCRIPTORS_MAX - 1;
+/// Bytes of a process's name.
+pub const NAME_BYTES_MAX: usize = LABEL_BYTES_MAX;
+/// Room for what goes before the arguments.
+const ENVELOPE_BYTES_MAX: usize = 256;
+
+/// Calls `worker` with `args` in a new process that executes this program again, and gives its handle.
+///
+/// The child begins afresh: it has no memory, lock, thread or open descriptor of this process, only what `args` bring. So
+/// it can be started beside threads, and while guards are held; also by a `#[test]`. `main` does not run in it.
+///
+/// `worker` is any function of the program, an instance of a generic one, or a closure that captures nothing. It travels
+/// as its place in the program's file, which the child compares. `args` travel in serialized form, and shared objects,
+/// ends of pipes, queues and descriptors among them arrive as such. A reference in the place of a value keeps it here too
+/// (see [`Arguments`]). What cannot be serialized is refused by the compiler, as guards and permits are.
+///
+/// This function does not wait until the child runs.
+///
+/// # Errors
+/// [`StartError`]: there is no child then. What goes wrong later is said by [`Child::join`]:
+/// [`ExitError::NotRun`](crate::ExitError::NotRun) if the child runs another build,
+/// [`ExitError::Arguments`](crate::ExitError::Arguments) if they cannot be deserialized there.
+///
+/// # Fork safety
+/// A forked child may spawn, and so may a spawned one.
+///
+/// # Crash
+/// If the child is killed, [`Child::join`] says by which signal. If this process is killed, the child goes on.
+///
+/// # Source
+/// Python's `multiprocessing.Process` with the start method "spawn"; posix_spawn(3). Differs: needs no
+/// `if __name__ == "__main__"`.
+///
+/// # Examples
+/// ```standalone_crate
+/// fn longest(words: Vec<String>) -> Option<String> {
+///     words.into_iter().max_by_key(String::len)
+/// }
+///
+/// let words = ["one", "three"].map(str::to_owned).to_vec();
+/// let child = mp::spawn(longest, words)?;
+/// assert_eq!(child.join()?.as_deref(), Some("three"));
+///
+/// let child = mp::spawn(|text: String| text.parse::<u32>().unwrap(), "12a".to_owned())?;
+/// assert!(matches!(child.join(), Err(mp::ExitError::Panicked(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What cannot travel does not compile:
+/// ```compile_fail
+/// fn never(_: mp::LockGuard<'_>) {}
+/// # let lock = mp::Lock::new().unwrap();
+/// mp::spawn(never, lock.lock().unwrap());
+/// ```
+#[doc(alias = "Process")]
+pub fn spawn<A, R>(worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
+where
+    A: DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+{
+    let lease = Lease::new()?;
+    let call = Call::new::<Worker, A, R>(worker).map_err(StartError::of)?;
+    let (body, luggage) = encode(&lease, &args)?;
+    let (result, _) = lease.outcome().address();
+    let descriptors: Vec<_> =
+        std::iter::once(result).chain(luggage.descriptors.iter().map(|file| file.as_fd())).collect();
+    let (process, line) = call.start("child", &body, &descriptors).map_err(StartError::of)?;
+    Ok(Child::new(Running { process, lease, line: Some(line) }))
+}
+
+/// What goes before the arguments: the stretch for the result.
+type Envelope = u64;
+
+/// The bytes of a call: its envelope, then the arguments; and what comes with them.
+fn encode<A: Serialize>(lease: &Lease, args: &A) -> Result<(Vec<u8>, Luggage), StartError> {
+    let (_, stretch) = lease.outcome().address();
+    let envelope: Envelope = stretch;
+    let envelope = postcard::to_stdvec(&envelope).map_err(|error| StartError::Encode(error.to_string()))?;
+    let before = envelope.len();
+    let (encoded, luggage) = travel::encode(ARGUMENT_DESCRIPTORS_MAX, || postcard::to_extend(args, envelope));
+    match (encoded, luggage.refused) {
+        (Ok(body), _) => {
+            let bytes = body.len().saturating_sub(before);
+            if bytes > ARGUMENT_BYTES_MAX {
+                return Err(StartError::ArgumentsTooLarge { bytes, limit: ARGUMENT_BYTES_MAX });
+            }
+            Ok((body, luggage))
+        }
+        (Err(_), Some(TravelError::TooMany)) => Err(StartError::TooManyDescriptors),
+        (Err(_), Some(refused)) => Err(StartError::Encode(refused.to_string())),
+        (Err(error), None) => Err(StartError::Encode(error.to_string())),
+    }
+}
+
+/// How the child runs a worker.
+struct Worker;
+
+impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
+    fn run(worker: fn(A) -> R, given: Given) -> i32 {
+        let Given { body, descriptors, parent: _ } = given;
+        let mut descriptors = descriptors.into_iter();
+        let Some((file, (stretch, args))) =
+            descriptors.next().zip(postcard::take_from_bytes::<Envelope>(&body).ok())
+        else {
+            return REFUSED_EXIT_CODE;
+        };
+        let outcome = Outcome::arrived(file, stretch);
+        // Deserializing, serializing and dropping run the user's code as well.
+        whole::run(&outcome, || match decode(args, descriptors.collect()) {
+            Ok(args) => {
+                outcome.leave_value(&worker(args));
+                0
+            }
+            Err(reason) => {
+                outcome.leave_bad_arguments(&reason);
+                REFUSED_EXIT_CODE
+            }
+        })
+    }
+}
+
+fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {
+    let (decoded, refused) = travel::decode(descriptors, || postcard::from_bytes(bytes));
+    decoded.map_err(|error| refused.map_or_else(|| error.to_string(), |refused| refused.to_string()))
+}
