@@ -220,7 +220,7 @@ impl Inner {
         self.calls = self.calls.wrapping_add(1);
         let call = self.calls;
         ask(&mut self.state, Caller { client, call, now, frame: &Bytes::new() }, &mut self.effects);
-        while self.state.tidy() {}
+        while self.state.tidy(&mut self.effects) {}
         if self.state.has_ended() {
             self.wake(|_| true);
         }

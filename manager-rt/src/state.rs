@@ -48,9 +48,8 @@ use bytes::Bytes;
 pub use self::clients::ClientId;
 use self::context::{Context, Core, Outcome, Target, count_of};
 use self::kinds::{Bodies, Body};
-use self::memory::BURIED_AT_ONCE;
 use self::waiters::Timer;
-use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT, TRANSACTION_OPS_MAX};
+use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT, TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
 use crate::proto::frame::{Answer, Call, Step, Wait};
 use crate::proto::{Fault, Info, Op, Payload, Raw, Reply};
 
@@ -206,13 +205,21 @@ impl State {
         if steps.len() > TRANSACTION_OPS_MAX {
             return Err(Fault::TooMany { limit: TRANSACTION_OPS_MAX.try_into().unwrap_or(u64::MAX) });
         }
-        let mut replies = Vec::with_capacity(steps.len());
+        let (mut replies, mut bytes) = (Vec::with_capacity(steps.len()), 0_usize);
         for Step { object, op } in steps {
             if !kinds::may_be_undone(&op) {
                 return Err(Fault::NotInTransaction);
             }
             match self.run(caller, Call { object, thread: 0, wait: Wait::No, op }) {
-                Outcome::Answer(answer) => replies.push(answer?),
+                Outcome::Answer(answer) => {
+                    let reply = answer?;
+                    reply.each_value(&mut |value| bytes = bytes.saturating_add(value.raw().bytes.len()));
+                    replies.push(reply);
+                    // All answers go out in one frame.
+                    if bytes > VALUE_BYTES_MAX {
+                        return Err(Fault::TooLarge { limit: count_of(VALUE_BYTES_MAX) });
+                    }
+                }
                 Outcome::Parked => return Err(Fault::NotInTransaction),
             }
         }
@@ -244,10 +251,10 @@ impl State {
     }
 
     /// Frees some of what removed objects held; `true` if there is more.
-    pub fn tidy(&mut self) -> bool {
-        let mut left = BURIED_AT_ONCE;
-        self.core.bury(&mut left);
-        self.drop_unreferenced();
+    pub fn tidy(&mut self, effects: &mut Effects) -> bool {
+        if self.core.has_retired() {
+            self.settle(effects);
+        }
         self.core.has_retired()
     }
 

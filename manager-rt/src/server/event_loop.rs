@@ -58,6 +58,8 @@ pub(super) struct EventLoop {
     peer_cpu: u8,
     /// When connections are accepted again that could not be.
     accept_at: Option<u64>,
+    /// Something is left to be freed.
+    has_untidy: bool,
     is_ending: bool,
 }
 
@@ -93,6 +95,7 @@ impl EventLoop {
             budget: Budget::new(),
             peer_cpu: 0,
             accept_at: None,
+            has_untidy: false,
             is_ending: false,
         })
     }
@@ -135,7 +138,7 @@ impl EventLoop {
 
     /// Waits for events: not at all while there is work, spinning while that pays, else in the kernel.
     fn wait(&mut self, events: &mut Events) -> Result<(), OsError> {
-        if !self.ready.is_empty() || self.state.tidy() {
+        if !self.ready.is_empty() || self.has_untidy {
             return poll_for(&mut self.poll, events, Some(Duration::ZERO));
         }
         let next = [self.state.next_deadline(), self.proving.front().map(|(at, _)| *at), self.accept_at];
@@ -256,6 +259,8 @@ impl EventLoop {
 
     /// Time passes.
     fn pass(&mut self, now: u64) {
+        self.has_untidy = self.state.tidy(&mut self.effects);
+        self.distribute();
         if self.state.next_deadline().is_some_and(|at| at <= now) {
             self.state.advance(now, &mut self.effects);
             self.distribute();

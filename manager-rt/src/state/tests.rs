@@ -136,7 +136,7 @@ impl World {
     /// All go; then nothing is left.
     fn end(mut self, clients: &[ClientId]) {
         clients.iter().for_each(|client| self.leave(*client));
-        while self.state.tidy() {}
+        while self.state.tidy(&mut self.effects) {}
         assert_eq!(self.state.info(), Info::default());
     }
 }

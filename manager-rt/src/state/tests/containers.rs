@@ -5,7 +5,7 @@ use super::*;
 impl World {
     /// Lets go of all that was let go of in steps.
     pub(super) fn tidy(&mut self) {
-        while self.state.tidy() {}
+        while self.state.tidy(&mut self.effects) {}
     }
 
     /// Gives a reference of a client back.

@@ -163,7 +163,7 @@ fn whoever_waits_is_told_of_the_end_and_many_items_go_little_by_little() {
     assert_eq!(world.answer(putter), Some(Err(Fault::UnknownObject)));
     assert_eq!(world.answer(getter), Some(Err(Fault::UnknownObject)));
     assert!(world.state.info().bytes > 0);
-    while world.state.tidy() {}
+    while world.state.tidy(&mut world.effects) {}
     assert_eq!(world.state.info(), Info { clients: 1, ..Info::default() });
     world.end(&[client]);
 }
