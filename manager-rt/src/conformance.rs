@@ -4,15 +4,22 @@
 //! backend than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) say. A test panics if the backend is wrong; it waits
 //! for nothing longer than [`PATIENCE`].
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-#![cfg_attr(not(test), expect(clippy::arithmetic_side_effects, reason = "a test fails by a panic"))]
+#![cfg_attr(
+    not(test),
+    expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test fails by a panic")
+)]
 
+mod array;
 mod barrier;
 mod batch;
 mod condition;
+mod dict;
 mod event;
 mod joinable_queue;
+mod list;
 mod lock;
 mod names;
+mod namespace;
 mod queue;
 mod rlock;
 mod semaphore;
@@ -45,13 +52,17 @@ pub type Test = (&'static str, fn(&dyn Fixture));
 #[must_use]
 pub fn all() -> Vec<Test> {
     [
+        array::TESTS,
         barrier::TESTS,
         batch::TESTS,
         condition::TESTS,
+        dict::TESTS,
         event::TESTS,
         joinable_queue::TESTS,
+        list::TESTS,
         lock::TESTS,
         names::TESTS,
+        namespace::TESTS,
         queue::TESTS,
         rlock::TESTS,
         semaphore::TESTS,

@@ -42,6 +42,7 @@ pub use self::joinable_queue::{JoinableQueue, Task};
 pub use self::list::{List, ListIter};
 pub use self::lock::{Lock, LockGuard};
 pub use self::namespace::Namespace;
+pub(crate) use self::namespace::is_private;
 pub use self::number::Numeric;
 pub use self::queue::Queue;
 pub use self::rlock::{RLock, RLockGuard};

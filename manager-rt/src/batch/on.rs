@@ -1,5 +1,7 @@
 //! The operations of a batch, by the kind of object.
 
+mod containers;
+
 use std::marker::PhantomData;
 
 use serde::Serialize;

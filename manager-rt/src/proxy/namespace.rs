@@ -158,6 +158,6 @@ impl Namespace {
     }
 }
 
-fn is_private(name: &str) -> bool {
+pub(crate) fn is_private(name: &str) -> bool {
     name.starts_with('_')
 }

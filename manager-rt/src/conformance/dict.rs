@@ -1,0 +1,179 @@
+//! [`Dict`](crate::Dict).
+
+use crate::conformance::{Fixture, tests, until};
+use crate::limits::{ENTRIES_AT_ONCE_MAX, PAGE_ITEMS_MAX};
+use crate::proto::Fault;
+use crate::{CallError, Dict, ItemError, Manager, ObjectError, TransactionError, Value};
+
+tests!(
+    keys_have_values,
+    entries_stay_in_their_order,
+    no_update_is_lost,
+    what_is_no_number_is_not_added_to,
+    many_pages_are_read,
+    entries_keep_what_is_inside,
+    a_transaction_changes_it_whole,
+    only_so_many_are_set_at_once,
+);
+
+type Counts = Dict<String, u64>;
+
+fn counts(client: &Manager) -> Counts {
+    client.named("counts").dict().unwrap()
+}
+
+fn keys_have_values(fixture: &dyn Fixture) {
+    let (dict, other) = (counts(&fixture.client()), counts(&fixture.client()));
+    let [a, b] = ["a", "b"].map(str::to_owned);
+    dict.insert(&a, &1).unwrap();
+    assert_eq!((other.get(&a).unwrap(), other.get(&b).unwrap()), (Some(1), None));
+    assert_eq!((other.replace(&a, &2).unwrap(), other.replace(&b, &3).unwrap()), (Some(1), None));
+    assert_eq!((dict.insert_new(&a, &9).unwrap(), dict.get_or_insert(&b, &9).unwrap()), (Err(2), 3));
+    assert_eq!((dict.remove(&b).unwrap(), dict.remove(&b).unwrap()), (Some(3), None));
+    assert_eq!((dict.insert_new(&b, &4).unwrap(), dict.len().unwrap()), (Ok(()), 2));
+    assert!(dict.contains_key(&b).unwrap());
+    assert_eq!(dict.compare_exchange(&b, Some(&5), None).unwrap(), Err(Some(4)));
+    assert_eq!(dict.compare_exchange(&b, None, Some(&5)).unwrap(), Err(Some(4)));
+    assert_eq!(dict.compare_exchange(&b, Some(&4), None).unwrap(), Ok(()));
+    assert_eq!(dict.compare_exchange(&b, Some(&4), Some(&6)).unwrap(), Err(None));
+    assert!(!dict.contains_key(&b).unwrap());
+    assert_eq!(dict.compare_exchange(&b, None, Some(&6)).unwrap(), Ok(()));
+    assert_eq!(dict.get_or_insert(&"c".to_owned(), &7).unwrap(), 7);
+    dict.clear().unwrap();
+    assert!(other.is_empty().unwrap());
+    assert_eq!(other.pop_item().unwrap(), None);
+}
+
+fn entries_stay_in_their_order(fixture: &dyn Fixture) {
+    let dict = counts(&fixture.client());
+    let [c, a, b] = ["c", "a", "b"].map(str::to_owned);
+    dict.extend([(&c, &1), (&a, &2), (&b, &3)]).unwrap();
+    dict.insert(&c, &4).unwrap();
+    assert_eq!(dict.keys().unwrap(), ["c", "a", "b"]);
+    assert_eq!(dict.values().unwrap(), [4, 2, 3]);
+    dict.remove(&c).unwrap();
+    dict.insert(&c, &5).unwrap();
+    let items = [(a.clone(), 2), (b, 3), (c.clone(), 5)];
+    assert_eq!(dict.items().unwrap(), items);
+    assert_eq!(dict.iter().collect::<Result<Vec<_>, _>>().unwrap(), items);
+    assert_eq!(dict.pop_item().unwrap(), Some((c, 5)), "the newest");
+    assert_eq!(dict.len().unwrap(), 2);
+}
+
+fn no_update_is_lost(fixture: &dyn Fixture) {
+    const EACH: u64 = 200;
+    let clients = [fixture.client(), fixture.client()];
+    let [added, updated, many] = ["added", "updated", "many"].map(str::to_owned);
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                let dict = counts(client);
+                for _ in 0..EACH {
+                    dict.fetch_add(&added, 1).unwrap();
+                    dict.update(&updated, |n| Some(n.unwrap_or(0) + 1)).unwrap();
+                    dict.add_many([(&many, 1), (&many, 1)]).unwrap();
+                }
+            });
+        }
+    });
+    let dict = counts(&clients[0]);
+    let counts = [&added, &updated, &many].map(|key| dict.get(key).unwrap().unwrap());
+    assert_eq!(counts, [2 * EACH, 2 * EACH, 4 * EACH]);
+    assert_eq!(dict.update(&added, |_| None).unwrap(), Some(2 * EACH));
+    assert_eq!(dict.update(&added, |none| none).unwrap(), None);
+    assert!(!dict.contains_key(&added).unwrap());
+}
+
+fn what_is_no_number_is_not_added_to(fixture: &dyn Fixture) {
+    /// Its type has the name of a number, and it is encoded as none.
+    mod other {
+        #[derive(serde::Serialize)]
+        #[expect(non_camel_case_types, reason = "the name is the point")]
+        pub(super) struct u64(pub(super) &'static str);
+    }
+
+    let client = fixture.client();
+    let dict = counts(&client);
+    let [text, number] = ["text", "number"].map(str::to_owned);
+    client.named("counts").dict::<String, other::u64>().unwrap().insert(&text, &other::u64("many")).unwrap();
+    assert_eq!(dict.fetch_add(&number, 2).unwrap(), 0);
+    assert_eq!(dict.fetch_add(&text, 1), Err(ItemError::NoNumber));
+    assert_eq!(dict.add_many([(&number, 1), (&text, 1)]), Err(ItemError::NoNumber));
+    assert_eq!(dict.get(&number).unwrap(), Some(2), "to all or to none");
+}
+
+fn many_pages_are_read(fixture: &dyn Fixture) {
+    let dict = fixture.client().dict::<u64, String>().unwrap();
+    let entries: Vec<(u64, String)> = (0..PAGE_ITEMS_MAX * 2 + 1).map(|n| (n, format!("{n:>100}"))).collect();
+    for some in entries.chunks(ENTRIES_AT_ONCE_MAX) {
+        dict.extend(some.iter().map(|(key, value)| (key, value))).unwrap();
+    }
+    assert_eq!(dict.items().unwrap(), entries);
+    assert_eq!(dict.keys().unwrap().len(), entries.len());
+    assert_eq!(dict.values().unwrap().len(), entries.len());
+    // What comes and goes meanwhile makes no other entry be missed or come twice.
+    let mut seen = Vec::new();
+    for (at, entry) in dict.iter().enumerate() {
+        let (key, _) = entry.unwrap();
+        seen.push(key);
+        if at % 1_000 == 0 {
+            dict.remove(&key).unwrap();
+        }
+    }
+    assert_eq!(seen, (0..PAGE_ITEMS_MAX * 2 + 1).collect::<Vec<_>>());
+}
+
+fn entries_keep_what_is_inside(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let dict = client.dict::<Value<u8>, Value<u8>>().unwrap();
+    let [one, two] = [1, 2].map(|n| client.value(&n).unwrap());
+    dict.insert(&one, &two).unwrap();
+    dict.insert(&two, &client.value(&3).unwrap()).unwrap();
+    drop(two);
+    assert_eq!(client.info().unwrap().objects, 4);
+    let found = dict.get(&one).unwrap().unwrap();
+    let third = dict.get(&found).unwrap().unwrap();
+    assert_eq!((found.get().unwrap(), third.get().unwrap()), (2, 3));
+    dict.update(&found, |value| value).unwrap();
+    drop((third, found, one));
+    assert_eq!(dict.items().unwrap().len(), 2);
+    let (key, value) = dict.pop_item().unwrap().unwrap();
+    assert_eq!((key.get().unwrap(), value.get().unwrap()), (2, 3));
+    drop((key, value));
+    until("the end of the third", || client.info().unwrap().objects == 3);
+    dict.clear().unwrap();
+    until("the end of all", || client.info().unwrap().objects == 1);
+}
+
+fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    if !client.backend().caps().transactions {
+        return;
+    }
+    let (dict, list) = (counts(&client), client.list::<u8>().unwrap());
+    let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
+    dict.extend([(&a, &1), (&b, &2)]).unwrap();
+    let all = client.transaction(|t| {
+        let read = (t.on(&dict).get(&a), t.on(&dict).contains_key(&c), t.on(&dict).get_or_insert(&c, &3));
+        let set = (t.on(&dict).insert(&a, &4), t.on(&dict).replace(&a, &5), t.on(&dict).insert_new(&a, &6));
+        let exchanged = t.on(&dict).compare_exchange(&b, Some(&2), Some(&7));
+        (read, set, exchanged, t.on(&dict).fetch_add(&c, 9), t.on(&dict).pop_item(), t.on(&dict).remove(&a))
+    });
+    let (read, set, exchanged, before, popped, removed) = all.unwrap();
+    assert_eq!((read, set), ((Some(1), false, 3), ((), Some(4), Err(5))));
+    assert_eq!((exchanged, before, popped, removed), (Ok(()), 3, Some((c, 12)), Some(5)));
+    let refused =
+        client.transaction(|t| (t.on(&dict).clear(), t.on(&dict).insert(&a, &1), t.on(&list).pop()));
+    assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::Empty));
+    assert_eq!(dict.items().unwrap(), [(b, 7)]);
+    assert_eq!(client.transaction(|t| t.on(&dict).len()), Ok(1));
+}
+
+fn only_so_many_are_set_at_once(fixture: &dyn Fixture) {
+    let dict = fixture.client().dict::<usize, u8>().unwrap();
+    let keys: Vec<usize> = (0..=ENTRIES_AT_ONCE_MAX).collect();
+    dict.extend(keys[1..].iter().map(|key| (key, &1))).unwrap();
+    let error = dict.extend(keys.iter().map(|key| (key, &1))).unwrap_err();
+    assert!(matches!(error, ObjectError::Call(CallError::Fault(Fault::TooMany { .. }))), "{error:?}");
+    assert_eq!(dict.len().unwrap(), ENTRIES_AT_ONCE_MAX);
+}

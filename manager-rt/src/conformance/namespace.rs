@@ -1,0 +1,91 @@
+//! [`Namespace`](crate::Namespace).
+
+use crate::conformance::{Fixture, tests, until};
+use crate::limits::NAME_BYTES_MAX;
+use crate::proto::Fault;
+use crate::{CallError, ItemError, Namespace, ObjectError, TransactionError, Value};
+
+tests!(
+    attributes_have_names_and_types,
+    a_name_has_a_length,
+    what_begins_with_an_underscore_stays_in_the_proxy,
+    attributes_keep_what_is_inside,
+    a_transaction_changes_it_whole,
+);
+
+fn attributes_have_names_and_types(fixture: &dyn Fixture) {
+    let space = fixture.client().named("space").namespace().unwrap();
+    let other = fixture.client().named("space").namespace().unwrap();
+    space.set("width", &80_u16).unwrap();
+    space.set("title", &"text".to_owned()).unwrap();
+    assert_eq!(other.get::<u16>("width"), Ok(80));
+    assert_eq!(other.get::<u32>("width"), Err(ItemError::Object(ObjectError::WrongType)));
+    assert_eq!(other.get::<u16>("height"), Err(ItemError::NotFound));
+    other.set("width", &"wide".to_owned()).unwrap();
+    assert_eq!(space.get::<String>("width").unwrap(), "wide");
+    let mut names = other.names().unwrap();
+    names.sort();
+    assert_eq!(names, ["title", "width"]);
+    other.delete("title").unwrap();
+    assert_eq!(space.delete("title"), Err(ItemError::NotFound));
+    assert_eq!(space.names().unwrap(), ["width"]);
+}
+
+fn a_name_has_a_length(fixture: &dyn Fixture) {
+    let space = fixture.client().namespace().unwrap();
+    let longest = "n".repeat(NAME_BYTES_MAX);
+    space.set(&longest, &1).unwrap();
+    assert_eq!(space.get::<i32>(&longest), Ok(1));
+    for name in ["", &*"n".repeat(NAME_BYTES_MAX + 1)] {
+        let error = space.set(name, &1).unwrap_err();
+        assert!(matches!(error, ObjectError::Call(CallError::Fault(Fault::BadName { .. }))), "{error:?}");
+    }
+}
+
+fn what_begins_with_an_underscore_stays_in_the_proxy(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let space = client.named("space").namespace().unwrap();
+    space.set("_own", &7_u8).unwrap();
+    assert_eq!(space.clone().get::<u8>("_own"), Ok(7));
+    assert_eq!(space.get::<u16>("_own"), Err(ItemError::Object(ObjectError::WrongType)));
+    assert_eq!(client.named("space").namespace().unwrap().get::<u8>("_own"), Err(ItemError::NotFound));
+    assert_eq!(space.names().unwrap(), [""; 0]);
+    let encoded = postcard::to_stdvec(&space).unwrap();
+    let travelled: Namespace = postcard::from_bytes(&encoded).unwrap();
+    assert_eq!(travelled.get::<u8>("_own"), Err(ItemError::NotFound));
+    space.delete("_own").unwrap();
+    assert_eq!(space.delete("_own"), Err(ItemError::NotFound));
+    let error = client.transaction(|t| t.on(&space).set("_own", &1)).unwrap_err();
+    assert_eq!(error, TransactionError::Refused(Fault::NotInTransaction));
+}
+
+fn attributes_keep_what_is_inside(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let space = client.namespace().unwrap();
+    for name in ["shared", "_own"] {
+        space.set(name, &client.value(&7).unwrap()).unwrap();
+        assert_eq!(client.info().unwrap().objects, 2);
+        assert_eq!(space.get::<Value<i32>>(name).unwrap().get().unwrap(), 7);
+        space.set(name, &0).unwrap();
+        until("the end of what was inside", || client.info().unwrap().objects == 1);
+        space.set(name, &client.value(&8).unwrap()).unwrap();
+        space.delete(name).unwrap();
+        until("the end of what was deleted", || client.info().unwrap().objects == 1);
+    }
+}
+
+fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    if !client.backend().caps().transactions {
+        return;
+    }
+    let space = client.namespace().unwrap();
+    let all = client.transaction(|t| {
+        let set = t.on(&space).set("a", &1_u8);
+        (set, t.on(&space).get::<u8>("a"), t.on(&space).set("b", &2_u8), t.on(&space).delete("a"))
+    });
+    assert_eq!(all.unwrap(), ((), 1, (), ()));
+    let refused = client.transaction(|t| (t.on(&space).set("b", &3_u8), t.on(&space).get::<u8>("a")));
+    assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::NotFound));
+    assert_eq!(space.get::<u8>("b"), Ok(2));
+}
