@@ -2,3 +2,4 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod conformance;
+mod private_names;

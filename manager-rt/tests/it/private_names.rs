@@ -1,0 +1,83 @@
+//! What stays in a proxy never reaches the backend, whatever is done with it.
+
+use std::sync::{Arc, Mutex};
+
+use manager_rt::proto::frame::{Answer, Step, Wait};
+use manager_rt::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use manager_rt::{Backend, CallError, Caps, InProcess, Manager};
+
+/// A backend that writes down what it is asked.
+#[derive(Debug)]
+struct Recorder {
+    backend: InProcess,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Backend for Recorder {
+    fn caps(&self) -> Caps {
+        self.backend.caps()
+    }
+
+    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
+        self.asked.lock().unwrap().push(format!("{op:?}"));
+        self.backend.call(object, op, wait)
+    }
+
+    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
+        self.asked.lock().unwrap().push(format!("{steps:?}"));
+        self.backend.pipeline(steps)
+    }
+
+    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+        self.asked.lock().unwrap().push(format!("{steps:?}"));
+        self.backend.transaction(steps)
+    }
+
+    fn notice(&self, op: ManagerOp<Raw<'_>>) {
+        self.asked.lock().unwrap().push(format!("{op:?}"));
+        self.backend.notice(op);
+    }
+
+    fn attach(&self, object: ObjectId) -> Result<(), CallError> {
+        self.backend.attach(object)
+    }
+
+    fn adopt(&self, object: ObjectId) {
+        self.backend.adopt(object);
+    }
+
+    fn detach(&self, object: ObjectId) {
+        self.backend.detach(object);
+    }
+
+    fn epoch(&self) -> u128 {
+        self.backend.epoch()
+    }
+
+    fn address(&self) -> Option<String> {
+        self.backend.address()
+    }
+}
+
+#[test]
+fn names_that_begin_with_an_underscore_are_not_sent() {
+    let backend = InProcess::new().unwrap();
+    let recorder = Arc::new(Recorder { backend, asked: Mutex::default() });
+    let manager = Manager::with(Arc::<Recorder>::clone(&recorder));
+    let space = manager.namespace().unwrap();
+    let inner = manager.value(&1).unwrap();
+    let before = recorder.asked.lock().unwrap().len();
+    space.set("_own", &inner).unwrap();
+    space.clone().set("_", &"text").unwrap();
+    assert!(space.get::<manager_rt::Value<i32>>("_own").is_ok());
+    assert!(space.get::<u8>("_").is_err());
+    assert!(manager.transaction(|t| (t.on(&space).set("_own", &2), t.on(&inner).set(&2))).is_err());
+    assert!(manager.pipeline(|p| p.on(&space).delete("_own")).is_err());
+    space.delete("_own").unwrap();
+    space.delete("_none").unwrap_err();
+    assert_eq!(recorder.asked.lock().unwrap().split_off(before), [""; 0]);
+    // The recorder sees what is sent.
+    space.set("shared", &1).unwrap();
+    let asked = recorder.asked.lock().unwrap().split_off(before);
+    assert!(matches!(&*asked, [op] if op.contains("shared")), "{asked:?}");
+}
