@@ -12,6 +12,7 @@
 //! Source: madvise(2), pthread_atfork(3).
 
 mod descriptors;
+mod generations;
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 pub use self::descriptors::{BeforeOpening, CLOSED_ON_FORK_MAX, ClosedOnFork, NotTaken, OtherProcess};
+pub use self::generations::Generations;
 
 /// The word that a fork wipes. Null until the first question; never unmapped.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());

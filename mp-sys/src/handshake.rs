@@ -224,6 +224,14 @@ impl Connecting {
         (Self { inbox: Inbox::new(), nonce, listening: None }, hello)
     }
 
+    /// How many bytes of the present step have not come: who reads no more than these leaves alone what comes after the
+    /// handshake.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        let step = if self.listening.is_none() { CHALLENGE } else { VERDICT };
+        step.saturating_sub(self.inbox.len)
+    }
+
     /// What to do now that these bytes came.
     pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
         let next = match self.listening {
