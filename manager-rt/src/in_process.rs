@@ -78,6 +78,9 @@ struct Sleeper {
     answer: Option<Result<Answer<Payload>, CallError>>,
 }
 
+/// There is one for ever, as the table of references sees it.
+const CONNECTION: u64 = 1;
+
 impl InProcess {
     /// A manager without objects, and its first client.
     ///
@@ -308,7 +311,7 @@ impl Backend for InProcess {
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {
         self.check_home()?;
-        if !self.references.add(object) {
+        if !self.references.add(object, CONNECTION) {
             return Ok(());
         }
         let op = Op::Manager(ManagerOp::Attach(vec![object]));
@@ -318,14 +321,14 @@ impl Backend for InProcess {
     }
 
     fn adopt(&self, object: ObjectId) {
-        if !self.references.add(object) {
+        if !self.references.add(object, CONNECTION) {
             // This process had one already.
             self.notice(ManagerOp::Detach { references: vec![(object, 1)], lingers: false });
         }
     }
 
     fn detach(&self, object: ObjectId) {
-        if self.home.is_current() && self.references.remove(object) {
+        if self.home.is_current() && self.references.remove(object).is_some() {
             self.notice(ManagerOp::Detach { references: vec![(object, 1)], lingers: false });
         }
     }

@@ -5,6 +5,8 @@
 pub mod address;
 pub mod backend;
 mod batch;
+#[cfg_attr(not(test), expect(dead_code, reason = "the manager that connects follows"))]
+mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -23,6 +25,7 @@ pub mod state;
 pub use address::{Address, AddressError};
 pub use backend::{Backend, CallError, Caps};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
+pub use client::ConnectError;
 pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,

@@ -1,7 +1,7 @@
 //! The server of a manager: sockets around the state machine, in one thread.
 
 mod event_loop;
-mod inbound;
+pub(crate) mod inbound;
 mod outbound;
 mod peer;
 

@@ -1,0 +1,237 @@
+//! The backend that talks to a server process: one connection for all threads of a process, and no thread of its own.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`connect`] | from an address and a key to a stream |
+//! | [`link`] | which connection this process has; a forked child, or one whose connection broke, makes a new one |
+//! | [`connection`], [`calls`] | many calls at a time over one stream; whichever caller waits reads for all |
+//! | [`encode`], [`inbox`], [`answer`] | bytes |
+//!
+//! # How long a call may take
+//! The server ends waits itself. The client waits a little longer, [`ANSWER_GRACE`]; then the server is stopped, or has too
+//! much to do, and the outcome is unknown. What an answer brings that comes after that is given back: a lock is released, a
+//! task requeued, items go back to their queue, references are dropped. A call that does not wait is given
+//! [`ANSWER_PATIENCE`], and one that waits for ever ends only with the connection.
+//!
+//! # What is known when the server goes
+//! A call whose frame was not written whole was not done: it is asked again of a new connection, once. Any other that has no
+//! answer was done or not, and is never asked again.
+
+mod answer;
+mod calls;
+mod connect;
+mod connection;
+mod encode;
+mod inbox;
+mod link;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::fork::Generations;
+use mp_sys::identity::thread_number;
+
+pub use self::connect::ConnectError;
+use self::connection::{Connection, Failure};
+use self::link::{Local, Target};
+use crate::Address;
+use crate::backend::{Backend, CallError, Caps};
+use crate::limits::VALUE_BYTES_MAX;
+use crate::proto::frame::{Answer, Call, Step, Wait};
+use crate::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+
+/// How much longer than its timeout a call waits for the server to say that it is over.
+pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
+/// How long a call that does not wait is given for its answer, which takes microseconds.
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a notice may take that needs a connection first.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A manager in another process.
+///
+/// | property | |
+/// |---|---|
+/// | threads | any; a call that waits holds up no other |
+/// | in a forked child | the first use connects anew, and asks for all that the child has proxies of |
+/// | drop | ends this process's connection: the server releases all that it held |
+pub(crate) struct Remote {
+    target: Target,
+    locals: Generations<Local>,
+}
+
+impl Remote {
+    /// Connects to the server of an address.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub(crate) fn connect(
+        address: &Address,
+        key: &[u8],
+        deadline: Deadline,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let (stream, epoch) = connect::open(address.path(), key, deadline)?;
+        let locals = Generations::new();
+        let mut connection = Some(Connection::new(stream, link::FIRST_SERIAL));
+        locals.get(|_| Local::connected(connection.take().map(Arc::new)));
+        let target = Target { address: address.clone(), key: key.into(), epoch };
+        Ok(Arc::new(Self { target, locals }))
+    }
+
+    fn local(&self) -> &Local {
+        self.locals.get(Local::inherited)
+    }
+
+    /// Runs `ask` over a connection; over a second one if the first could not send it.
+    fn ask<T>(
+        &self,
+        (wait, deadline): (Wait, Deadline),
+        ask: impl Fn(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, CallError> {
+        let local = self.local();
+        for _ in 0..2 {
+            let connection = local.connection(&self.target, deadline)?;
+            let outcome = ask(&connection);
+            if outcome.is_err() {
+                local.part_from(&connection);
+            }
+            match outcome {
+                Err(Failure::NotSent) => {}
+                other => return other.map_err(|failure| call_error(failure, wait)),
+            }
+        }
+        Err(CallError::ServerGone)
+    }
+
+    /// Asks for a reference on this connection.
+    fn ask_for(&self, connection: &Connection, object: ObjectId, deadline: Deadline) -> Result<(), Failure> {
+        let call = manager_call(ManagerOp::Attach(vec![object]));
+        match connection.call(&call, deadline)? {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(Failure::Refused(fault)),
+        }
+    }
+
+    /// The first proxy: the reference is asked for on the connection that there is, unless that one has asked already.
+    fn attach_first(&self, object: ObjectId) -> Result<(), CallError> {
+        let limit = limit_of(Wait::No);
+        let local = self.local();
+        let is_counted = std::cell::Cell::new(false);
+        let outcome = self.ask(limit, |connection| {
+            let is_new = if is_counted.replace(true) {
+                local.references.claim(object, connection.serial)
+            } else {
+                local.references.add(object, connection.serial)
+            };
+            if is_new { self.ask_for(connection, object, limit.1) } else { Ok(()) }
+        });
+        if outcome.is_err() && is_counted.get() {
+            local.references.remove(object);
+        }
+        outcome
+    }
+}
+
+impl Backend for Remote {
+    fn caps(&self) -> Caps {
+        Caps { name: "server", transactions: true, fair: true, value_bytes_max: VALUE_BYTES_MAX }
+    }
+
+    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
+        let limit = limit_of(wait);
+        let call = Call { object, thread: thread_number(), wait, op };
+        let answer = self.ask(limit, |connection| connection.call(&call, limit.1))?;
+        Ok(answer?)
+    }
+
+    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
+        let limit = limit_of(Wait::No);
+        let thread = thread_number();
+        let call = |Step { object, op }| Call { object, thread, wait: Wait::No, op };
+        let calls: Vec<_> = steps.into_iter().map(call).collect();
+        self.ask(limit, |connection| connection.pipeline(&calls, limit.1))
+    }
+
+    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+        let limit = limit_of(Wait::No);
+        match self.ask(limit, |connection| connection.transaction(&steps, limit.1))?? {
+            Reply::Transaction(replies) if replies.len() == steps.len() => Ok(replies),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    fn notice(&self, op: ManagerOp<Raw<'_>>) {
+        let local = self.local();
+        let connection = match op {
+            // About what this connection has or asked for: with it that has gone as well.
+            ManagerOp::Detach { .. } | ManagerOp::Cancel { .. } | ManagerOp::Reject { .. } => local.present(),
+            _ => local.connection(&self.target, Deadline::after(NOTICE_PATIENCE)).ok(),
+        };
+        if let Some(connection) = connection {
+            connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(op));
+        }
+    }
+
+    fn attach(&self, object: ObjectId) -> Result<(), CallError> {
+        if self.local().references.add_another(object) { Ok(()) } else { self.attach_first(object) }
+    }
+
+    fn adopt(&self, object: ObjectId) {
+        let local = self.local();
+        let connection = local.present();
+        let serial = connection.as_ref().map_or(0, |connection| connection.serial);
+        if !local.references.add(object, serial) {
+            local.give_back(connection.as_deref(), vec![object], false);
+        }
+    }
+
+    fn detach(&self, object: ObjectId) {
+        let local = self.local();
+        let Some(last) = local.references.remove(object) else { return };
+        let connection = local.present().filter(|connection| connection.serial == last.connection);
+        local.give_back(connection.as_deref(), vec![object], last.may_be_inherited);
+    }
+
+    fn epoch(&self) -> u128 {
+        self.target.epoch
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.target.address.to_string())
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key stays secret.
+        f.debug_struct("Remote").field("address", &self.target.address).finish_non_exhaustive()
+    }
+}
+
+/// Until when a call waits for its answer.
+fn limit_of(wait: Wait) -> (Wait, Deadline) {
+    let deadline = match wait {
+        Wait::No => Deadline::after(ANSWER_PATIENCE),
+        Wait::For(nanos) => Deadline::after(Duration::from_nanos(nanos).saturating_add(ANSWER_GRACE)),
+        Wait::Forever => Deadline::NEVER,
+    };
+    (wait, deadline)
+}
+
+fn call_error(failure: Failure, wait: Wait) -> CallError {
+    match failure {
+        Failure::NotBegun if matches!(wait, Wait::For(_)) => CallError::Fault(Fault::TimedOut),
+        Failure::NotSent | Failure::NotBegun => CallError::ServerGone,
+        Failure::Unknown => CallError::OutcomeUnknown,
+        Failure::Malformed => CallError::Protocol,
+        Failure::Refused(fault) => CallError::Fault(fault),
+    }
+}
+
+fn manager_call(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
+    Call { object: ObjectId::MANAGER, thread: thread_number(), wait: Wait::No, op: Op::Manager(op) }
+}

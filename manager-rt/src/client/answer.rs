@@ -1,0 +1,245 @@
+//! Answers on their way in, and how an answer that nobody waits for any more is undone.
+
+use bytes::Bytes;
+
+use crate::limits::TRANSACTION_OPS_MAX;
+use crate::proto::frame::{Answer, Call, FrameKind};
+use crate::proto::{
+    ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp,
+};
+
+/// The first byte of [`Reply::Transaction`].
+const TRANSACTION: u8 = 18;
+
+/// What came is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl From<postcard::Error> for Malformed {
+    fn from(_: postcard::Error) -> Self {
+        Self
+    }
+}
+
+/// The meaning of an answer's body; long values keep `frame` if that is where the body lies.
+///
+/// # Errors
+/// [`Malformed`].
+pub(super) fn decode(kind: FrameKind, body: &[u8], frame: &Bytes) -> Result<Answer<Payload>, Malformed> {
+    let (answer, rest) = match kind {
+        FrameKind::Fault => {
+            let (fault, rest) = postcard::take_from_bytes(body)?;
+            (Err(fault), rest)
+        }
+        FrameKind::Reply if body.first() == Some(&TRANSACTION) => {
+            let (replies, rest) = decode_transaction(body.get(1..).unwrap_or_default(), frame)?;
+            (Ok(Reply::Transaction(replies)), rest)
+        }
+        FrameKind::Reply => {
+            let (reply, rest) = decode_reply(body, frame)?;
+            (Ok(reply), rest)
+        }
+        _ => return Err(Malformed),
+    };
+    if rest.is_empty() { Ok(answer) } else { Err(Malformed) }
+}
+
+/// One by one: a list in a list in a list, which nothing but malice makes, would use the stack up.
+fn decode_transaction<'a>(
+    body: &'a [u8],
+    frame: &Bytes,
+) -> Result<(Vec<Reply<Payload>>, &'a [u8]), Malformed> {
+    let (count, mut rest): (usize, _) = postcard::take_from_bytes(body)?;
+    if count > TRANSACTION_OPS_MAX {
+        return Err(Malformed);
+    }
+    let mut replies = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (reply, behind) = decode_reply(rest, frame)?;
+        replies.push(reply);
+        rest = behind;
+    }
+    Ok((replies, rest))
+}
+
+fn decode_reply<'a>(body: &'a [u8], frame: &Bytes) -> Result<(Reply<Payload>, &'a [u8]), Malformed> {
+    if body.first() == Some(&TRANSACTION) {
+        return Err(Malformed);
+    }
+    let (reply, rest) = postcard::take_from_bytes::<Reply<Raw<'_>>>(body)?;
+    Ok((owned(reply, frame)?, rest))
+}
+
+fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Result<Reply<Payload>, Malformed> {
+    let own = |raw| Payload::of(raw, frame);
+    let both = |(key, value)| (own(key), own(value));
+    Ok(match reply {
+        Reply::Done => Reply::Done,
+        Reply::Bool(answer) => Reply::Bool(answer),
+        Reply::Count(count) => Reply::Count(count),
+        Reply::Maybe(count) => Reply::Maybe(count),
+        Reply::Len { len, version } => Reply::Len { len, version },
+        Reply::Scanned { found, next, version } => Reply::Scanned { found, next, version },
+        Reply::Value(value) => Reply::Value(own(value)),
+        Reply::Option(value) => Reply::Option(value.map(own)),
+        Reply::Found(value) => Reply::Found(value.map(own)),
+        Reply::Before(value) => Reply::Before(own(value)),
+        Reply::Values { values, version } => {
+            Reply::Values { values: values.into_iter().map(own).collect(), version }
+        }
+        Reply::Entry(entry) => Reply::Entry(entry.map(both)),
+        Reply::Entries { entries, place } => {
+            Reply::Entries { entries: entries.into_iter().map(both).collect(), place }
+        }
+        Reply::Object { id, created } => Reply::Object { id, created },
+        Reply::Granted { token, owner_died, timed_out } => Reply::Granted { token, owner_died, timed_out },
+        Reply::Leased { lease, deliveries, task } => Reply::Leased { lease, deliveries, task: own(task) },
+        Reply::Names(names) => Reply::Names(names),
+        Reply::Info(info) => Reply::Info(info),
+        // Excluded before.
+        Reply::Transaction(_) => return Err(Malformed),
+    })
+}
+
+/// What a call may have got, if its answer comes when nobody waits for it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// Nothing that could be given back, but for references.
+    Nothing,
+    /// This lock.
+    Lock(ObjectId),
+    /// A permit of this semaphore.
+    Permit(ObjectId),
+    /// A task of this queue.
+    Task(ObjectId),
+    /// Items, whose queues the server knows.
+    Items,
+    /// A reference to this object.
+    Reference(ObjectId),
+}
+
+impl Undo {
+    pub(super) fn of(call: &Call<Raw<'_>>) -> Self {
+        match &call.op {
+            Op::Lock(LockOp::Acquire { .. }) => Self::Lock(call.object),
+            Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
+            Op::Semaphore(SemaphoreOp::Acquire) => Self::Permit(call.object),
+            Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(call.object),
+            Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
+            Op::Manager(ManagerOp::Attach(objects)) => {
+                objects.first().map_or(Self::Nothing, |object| Self::Reference(*object))
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    /// What gives back what the answer to this call brought.
+    pub(super) fn notices(self, call: u64, reply: &Reply<Payload>) -> Vec<(ObjectId, Op<Raw<'static>>)> {
+        let mut notices = Vec::new();
+        let mut references = Vec::new();
+        match (self, reply) {
+            (Self::Lock(lock), Reply::Granted { token, .. }) => {
+                notices.push((lock, Op::Lock(LockOp::Release { token: *token })));
+            }
+            (Self::Permit(semaphore), _) => notices.push((semaphore, Op::Semaphore(SemaphoreOp::Release))),
+            (Self::Task(queue), Reply::Leased { lease, .. }) => {
+                notices.push((queue, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: *lease })));
+            }
+            (Self::Items, _) => notices.push((ObjectId::MANAGER, Op::Manager(ManagerOp::Reject { call }))),
+            (Self::Reference(object), _) => references.push((object, 1)),
+            (_, Reply::Object { id, .. }) => references.push((*id, 1)),
+            _ => {}
+        }
+        // With each value come references to what is inside.
+        reply.each_value(&mut |value| references.extend(value.raw().objects().map(|object| (object, 1))));
+        if !references.is_empty() {
+            let detach = ManagerOp::Detach { references, lingers: false };
+            notices.push((ObjectId::MANAGER, Op::Manager(detach)));
+        }
+        notices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Fault, Info};
+
+    fn encoded(reply: &Reply<Payload>) -> Vec<u8> {
+        postcard::to_allocvec(reply).unwrap()
+    }
+
+    #[test]
+    fn every_reply_is_read_and_nothing_behind_it() {
+        let value = || Payload::copy(Raw { bytes: b"a value of more than twenty-two bytes", ids: &[1; 8] });
+        let all = [
+            Reply::Done,
+            Reply::Bool(true),
+            Reply::Count(300),
+            Reply::Maybe(Some(1)),
+            Reply::Len { len: 1, version: 2 },
+            Reply::Scanned { found: Some(1), next: None, version: 4 },
+            Reply::Value(value()),
+            Reply::Option(Some(value())),
+            Reply::Found(None),
+            Reply::Before(value()),
+            Reply::Values { values: vec![value(), value()], version: 9 },
+            Reply::Entry(Some((value(), value()))),
+            Reply::Entries { entries: vec![(value(), value())], place: 4 },
+            Reply::Object { id: ObjectId(5), created: true },
+            Reply::Granted { token: 1, owner_died: true, timed_out: false },
+            Reply::Leased { lease: 1, deliveries: 2, task: value() },
+            Reply::Names(vec!["name".into()]),
+            Reply::Info(Info { objects: 1, ..Info::default() }),
+        ];
+        let transaction = Reply::Transaction(all.to_vec());
+        for reply in all.into_iter().chain([transaction]) {
+            let mut bytes = encoded(&reply);
+            let none = Bytes::new();
+            assert_eq!(decode(FrameKind::Reply, &bytes, &none), Ok(Ok(reply)));
+            assert_eq!(decode(FrameKind::Reply, &bytes[..bytes.len() - 1], &none), Err(Malformed));
+            bytes.push(0);
+            assert_eq!(decode(FrameKind::Reply, &bytes, &none), Err(Malformed));
+            assert_eq!(decode(FrameKind::Call, &bytes, &none), Err(Malformed));
+        }
+        let fault = postcard::to_allocvec(&Fault::Empty).unwrap();
+        assert_eq!(decode(FrameKind::Fault, &fault, &Bytes::new()), Ok(Err(Fault::Empty)));
+    }
+
+    #[test]
+    fn lists_in_lists_are_refused_and_do_not_use_the_stack_up() {
+        assert_eq!(encoded(&Reply::Transaction(Vec::new())), [TRANSACTION, 0]);
+        let nested = [TRANSACTION, 1].repeat(1 << 20);
+        assert_eq!(decode(FrameKind::Reply, &nested, &Bytes::new()), Err(Malformed));
+        let endless = [&[TRANSACTION][..], &postcard::to_allocvec(&u64::MAX).unwrap()].concat();
+        assert_eq!(decode(FrameKind::Reply, &endless, &Bytes::new()), Err(Malformed));
+    }
+
+    #[test]
+    fn a_long_value_keeps_its_frame() {
+        let bytes = vec![3; 100_000];
+        let frame = Bytes::from(encoded(&Reply::Value(Payload::copy(Raw::plain(&bytes)))));
+        let Ok(Ok(Reply::Value(value))) = decode(FrameKind::Reply, &frame, &frame) else { panic!("a value") };
+        assert_eq!(value.raw().bytes, bytes);
+        assert!(frame.as_ptr_range().contains(&value.raw().bytes.as_ptr()));
+    }
+
+    #[test]
+    fn what_a_late_answer_brought_is_given_back() {
+        let object = ObjectId(8);
+        let granted = Reply::Granted { token: 3, owner_died: false, timed_out: false };
+        let released = vec![(object, Op::Lock(LockOp::Release { token: 3 }))];
+        assert_eq!(Undo::Lock(object).notices(1, &granted), released);
+        let inside = 5_u64.to_le_bytes();
+        let value = Payload::copy(Raw { bytes: b"v", ids: &inside });
+        let detach = ManagerOp::Detach { references: vec![(ObjectId(5), 1)], lingers: false };
+        let rejected = (ObjectId::MANAGER, Op::Manager(ManagerOp::Reject { call: 1 }));
+        let both = [rejected, (ObjectId::MANAGER, Op::Manager(detach))];
+        assert_eq!(Undo::Items.notices(1, &Reply::Value(value.clone())), both);
+        assert_eq!(Undo::Nothing.notices(1, &Reply::Value(value)), both[1..]);
+        let leased = Reply::Leased { lease: 9, deliveries: 1, task: Payload::copy(Raw::plain(b"t")) };
+        let requeued = (object, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: 9 }));
+        assert_eq!(Undo::Task(object).notices(1, &leased), [requeued]);
+        assert_eq!(Undo::Nothing.notices(1, &Reply::Done), []);
+    }
+}

@@ -1,0 +1,207 @@
+//! From an address and a key to a stream whose other side has proved that it is a manager.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use interprocess::ConnectWaitMode;
+use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
+use interprocess::os::unix::uds_local_socket;
+use mp_sys::deadline::Deadline;
+use mp_sys::handoff::nonce;
+use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
+use mp_sys::stream::{
+    BeforeOpening, Interest, NotTaken, ReadFailure, Stream, WriteFailure, own_user, peer_user,
+};
+
+use crate::OsError;
+use crate::proto::Fault;
+use crate::proto::frame::{FrameKind, HEAD_BYTES, Head, VERSION};
+use crate::server::MAGIC;
+
+/// Between two tries while the server's queue of connections is full.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
+const EPOCH_BYTES: usize = 16;
+/// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and what is around them.
+const FAULT_BYTES_MAX: usize = 32;
+
+/// Why there is no connection to a manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody serves this address.
+    #[error("nobody serves this address")]
+    NotFound,
+    /// No server can have this address: it is too long, or has a NUL in it.
+    #[error("this cannot be an address")]
+    BadAddress,
+    /// The server did not accept until the timeout.
+    #[error("the server did not accept until the timeout")]
+    TimedOut,
+    /// The server has another key.
+    #[error("the server has another key")]
+    Unauthorised,
+    /// A process of another user serves this address.
+    #[error("a process of another user serves this address")]
+    OtherUser,
+    /// Whoever serves this address does not speak this version of the protocol.
+    #[error("whoever serves this address does not speak this version of the protocol")]
+    Protocol,
+    /// The server let this process in, and does not serve it: it has as many clients as it takes.
+    #[error("the server refuses: {0}")]
+    Refused(#[from] Fault),
+    /// The server closed the connection: it ends.
+    #[error("the server closed the connection")]
+    Closed,
+    /// This process has as many connections as a process can have.
+    #[error("this process has too many connections")]
+    TooMany,
+    /// The kernel refused; `EMFILE` for want of a free descriptor.
+    #[error("the kernel refuses to connect: {0}")]
+    System(#[from] OsError),
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
+            io::ErrorKind::InvalidInput => Self::BadAddress,
+            _ => Self::System(error.into()),
+        }
+    }
+}
+
+/// The connection cannot be read any more.
+const fn unread(failure: ReadFailure) -> ConnectError {
+    match failure {
+        ReadFailure::System(error) => ConnectError::System(error),
+        _ => ConnectError::Closed,
+    }
+}
+
+/// The connection cannot be written any more.
+const fn unwritten(failure: WriteFailure) -> ConnectError {
+    match failure {
+        WriteFailure::System(error) => ConnectError::System(error),
+        _ => ConnectError::Closed,
+    }
+}
+
+/// Connects, proves the key and hears the server's proof; gives the stream and the server's epoch.
+///
+/// # Errors
+/// [`ConnectError`].
+pub(super) fn open(address: &Path, key: &[u8], deadline: Deadline) -> Result<(Stream, u128), ConnectError> {
+    let stream = loop {
+        let before = BeforeOpening::now();
+        let file = reach(address, deadline)?;
+        if peer_user(file.as_fd())? != own_user() {
+            return Err(ConnectError::OtherUser);
+        }
+        match Stream::of(file, before) {
+            Ok(stream) => break stream,
+            // A child may have a copy: that connection is ended already.
+            Err(NotTaken::Forked) if deadline.has_passed() => return Err(ConnectError::TimedOut),
+            Err(NotTaken::Forked) => {}
+            Err(NotTaken::System(error)) => return Err(ConnectError::System(error)),
+            Err(_) => return Err(ConnectError::TooMany),
+        }
+    };
+    shake_hands(&stream, key, deadline)?;
+    let epoch = hear_welcome(&stream, deadline)?;
+    Ok((stream, epoch))
+}
+
+/// Opens the socket. The kernel refuses while the server's queue is full, and cannot be waited on for that.
+fn reach(address: &Path, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
+    let name = address.to_fs_name::<GenericFilePath>().map_err(|_| ConnectError::BadAddress)?;
+    let options =
+        ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
+    loop {
+        match options.connect_sync_as::<uds_local_socket::Stream>() {
+            Ok(stream) => return Ok(stream.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if deadline.has_passed() {
+                    return Err(ConnectError::TimedOut);
+                }
+                std::thread::sleep(TRY_AGAIN_AFTER.min(deadline.remaining()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<(), ConnectError> {
+    let terms = Terms { magic: MAGIC, key, sends: VERSION, receives: VERSION };
+    let (mut side, hello) = Connecting::new(terms, nonce()?);
+    say(stream, &hello)?;
+    loop {
+        let mut bytes = [0; STEP_BYTES_MAX];
+        // The welcome may come right behind the last step.
+        let Some(place) = bytes.get_mut(..side.missing()) else { return Err(ConnectError::Protocol) };
+        let len = read_some(stream, place, deadline)?;
+        match side.hear(terms, place.get(..len).unwrap_or_default()) {
+            Next::Wait => {}
+            Next::Say(bytes) => say(stream, &bytes)?,
+            Next::Agree(_) => return Ok(()),
+            Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
+            // Another version, or no manager at all.
+            Next::Refuse(..) => return Err(ConnectError::Protocol),
+        }
+    }
+}
+
+fn hear_welcome(stream: &Stream, deadline: Deadline) -> Result<u128, ConnectError> {
+    let head = Head::of(&read_all::<HEAD_BYTES>(stream, deadline)?).ok_or(ConnectError::Protocol)?;
+    match (head.kind, usize::try_from(head.body_len)) {
+        (FrameKind::Welcome, Ok(EPOCH_BYTES)) => {
+            Ok(u128::from_le_bytes(read_all::<EPOCH_BYTES>(stream, deadline)?))
+        }
+        (FrameKind::Fault, Ok(len @ ..=FAULT_BYTES_MAX)) => {
+            let mut bytes = [0; FAULT_BYTES_MAX];
+            let Some(body) = bytes.get_mut(..len) else { return Err(ConnectError::Protocol) };
+            fill(stream, body, deadline)?;
+            let fault: Fault = postcard::from_bytes(body).map_err(|_| ConnectError::Protocol)?;
+            Err(ConnectError::Refused(fault))
+        }
+        _ => Err(ConnectError::Protocol),
+    }
+}
+
+/// A step of the handshake fits into any socket that nothing was written to before.
+fn say(stream: &Stream, bytes: &[u8]) -> Result<(), ConnectError> {
+    match stream.try_write(bytes).map_err(unwritten)? {
+        written if written == bytes.len() => Ok(()),
+        _ => Err(ConnectError::Closed),
+    }
+}
+
+fn read_all<const LEN: usize>(stream: &Stream, deadline: Deadline) -> Result<[u8; LEN], ConnectError> {
+    let mut bytes = [0; LEN];
+    fill(stream, &mut bytes, deadline)?;
+    Ok(bytes)
+}
+
+fn fill(stream: &Stream, mut place: &mut [u8], deadline: Deadline) -> Result<(), ConnectError> {
+    while !place.is_empty() {
+        let len = read_some(stream, place, deadline)?;
+        place = place.get_mut(len..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn read_some(stream: &Stream, into: &mut [u8], deadline: Deadline) -> Result<usize, ConnectError> {
+    loop {
+        match stream.try_read(into) {
+            Ok(0) => return Err(ConnectError::Closed),
+            Ok(len) => return Ok(len),
+            Err(ReadFailure::Empty) if deadline.has_passed() => return Err(ConnectError::TimedOut),
+            // An error shows itself at the next read.
+            Err(ReadFailure::Empty) => drop(stream.ready(Interest::Read, deadline)),
+            Err(failure) => return Err(unread(failure)),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One connection, which all threads of a process use at the same time.
+//!
+//! A call is registered, written and waited for. Whoever waits reads for all, if nobody else does: see [`Calls`] for how that
+//! role passes on. Only one thread writes at a time; others put their frames into the outbox, which the writer empties before
+//! it leaves. Nothing is held while a thread sleeps: neither the lock, nor, but for the moment of a slice, the role of the
+//! reader.
+//!
+//! **Writing never waits for reading.** A server that cannot get rid of its answers may stop reading. So a writer that finds the socket
+//! full reads as well, or sees to it that somebody does.
+//!
+//! **Reading is adaptive**, as everywhere (see [`mp_sys::adaptive`]): each frame says on which CPU its sender ran.
+
+mod writing;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::deadline::Deadline;
+use mp_sys::stream::{Interest, ReadFailure, SLICE, Stream};
+
+use super::answer::{Malformed, Undo, decode};
+use super::calls::{Arrived, Calls, End};
+use super::encode;
+use super::inbox::{Body, Inbox};
+use crate::proto::frame::{Answer, Call, FrameKind};
+use crate::proto::{Fault, ObjectId, Op, Payload, Raw};
+
+/// Bytes that may wait to be written when a notice comes. A server that has not read that much in between is of no use.
+const OUTBOX_BYTES_MAX: usize = 256 << 20;
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The server is gone, and cannot have read the call: it was not written whole.
+    NotSent,
+    /// The time was over before the first byte could be written.
+    NotBegun,
+    /// The connection ended before the answer came, or the time was over.
+    Unknown,
+    /// What came is no answer.
+    Malformed,
+    /// It is no call that can be sent.
+    Refused(Fault),
+}
+
+impl From<End> for Failure {
+    fn from(end: End) -> Self {
+        match end {
+            End::Gone => Self::Unknown,
+            End::Malformed => Self::Malformed,
+        }
+    }
+}
+
+/// A call that is about to be sent.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    number: u64,
+    thread: u64,
+    undo: Undo,
+}
+
+/// What a look at the socket brought.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    Bytes(usize),
+    Nothing,
+    Ended,
+}
+
+/// A connection to a manager.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    /// Its number among those of this process.
+    pub(super) serial: u64,
+    calls: Mutex<Calls>,
+    next_call: AtomicU64,
+    /// Answers that were read; stored by the reader only.
+    read: AtomicU64,
+    /// Whether something can be written still.
+    is_usable: AtomicBool,
+    /// Where the newest frame came from, plus one; 0 while unknown.
+    peer_cpu: AtomicU32,
+    budget: Budget,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, serial: u64) -> Self {
+        Self {
+            stream,
+            serial,
+            calls: Mutex::new(Calls::new()),
+            next_call: AtomicU64::new(1),
+            read: AtomicU64::new(0),
+            is_usable: AtomicBool::new(true),
+            peer_cpu: AtomicU32::new(0),
+            budget: Budget::new(),
+        }
+    }
+
+    /// Whether a further call may work.
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_usable.load(Ordering::Relaxed)
+    }
+
+    /// Asks for one operation.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) fn call(&self, call: &Call<Raw<'_>>, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+        let number = self.next_call();
+        self.exchange(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))
+    }
+
+    /// Asks for several operations as one, with a body that says which.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) fn transaction(
+        &self,
+        steps: &impl serde::Serialize,
+        deadline: Deadline,
+    ) -> Result<Answer<Payload>, Failure> {
+        self.exchange(FrameKind::Transaction, self.next_call(), steps, deadline, (0, Undo::Items))
+    }
+
+    #[inline]
+    fn exchange(
+        &self,
+        kind: FrameKind,
+        number: u64,
+        body: &impl serde::Serialize,
+        deadline: Deadline,
+        (thread, undo): (u64, Undo),
+    ) -> Result<Answer<Payload>, Failure> {
+        let mut buffer = encode::buffer();
+        let encoded = encode::frame(&mut buffer, kind, (number, self.read_so_far()), body);
+        let sent = encoded
+            .map_err(Failure::Refused)
+            .and_then(|()| self.send(&buffer, &[Begun { number, thread, undo }], deadline));
+        encode::keep(buffer);
+        sent.and_then(|()| self.wait(number, deadline))
+    }
+
+    /// Asks for several operations in one write, and gives the answers in order.
+    ///
+    /// # Errors
+    /// [`Failure`] of the first call without an answer.
+    pub(super) fn pipeline(
+        &self,
+        calls: &[Call<Raw<'_>>],
+        deadline: Deadline,
+    ) -> Result<Vec<Answer<Payload>>, Failure> {
+        let mut buffer = encode::buffer();
+        let mut entries = Vec::with_capacity(calls.len());
+        for call in calls {
+            let number = self.next_call();
+            let numbers = (number, self.read_so_far());
+            if let Err(fault) = encode::frame(&mut buffer, FrameKind::Call, numbers, call) {
+                return Err(Failure::Refused(fault));
+            }
+            entries.push(Begun { number, thread: call.thread, undo: Undo::of(call) });
+        }
+        let sent = self.send(&buffer, &entries, deadline);
+        encode::keep(buffer);
+        sent?;
+        let mut answers = Vec::with_capacity(calls.len());
+        let mut numbers = entries.iter().map(|begun| begun.number);
+        while let Some(number) = numbers.next() {
+            match self.wait(number, deadline) {
+                Ok(answer) => answers.push(answer),
+                Err(failure) => {
+                    numbers.for_each(|number| self.leave(self.lock(), number));
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Tells something that has no answer. Never waits.
+    pub(super) fn notice(&self, thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
+        let numbers = (self.next_call(), self.read_so_far());
+        let mut calls = self.lock();
+        if calls.ended().is_some() {
+            return;
+        }
+        if calls.outbox.len() > OUTBOX_BYTES_MAX {
+            self.end(calls, End::Gone);
+            return;
+        }
+        calls.notice(numbers, thread, object, op);
+        drop(calls);
+        self.flush();
+    }
+
+    fn next_call(&self) -> u64 {
+        self.next_call.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn read_so_far(&self) -> u64 {
+        self.read.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, mut calls: MutexGuard<'_, Calls>, end: End) {
+        self.is_usable.store(false, Ordering::Relaxed);
+        calls.end(end);
+    }
+
+    // ---- waiting ----
+
+    /// Waits for the answer to a call, and reads for all meanwhile if nobody else does.
+    fn wait(&self, number: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+        loop {
+            let mut calls = self.lock();
+            if let Some(Arrived { kind, body }) = calls.take_answer(number) {
+                calls.hand_on();
+                drop(calls);
+                return decode(kind, &body, &body).map_err(|Malformed| self.end_malformed());
+            }
+            if let Some(end) = calls.ended() {
+                calls.forget(number);
+                return Err(end.into());
+            }
+            if deadline.has_passed() {
+                self.leave(calls, number);
+                return Err(Failure::Unknown);
+            }
+            if let Some(inbox) = calls.take_inbox() {
+                drop(calls);
+                if let Some(answer) = self.lead(number, inbox, deadline) {
+                    return Ok(answer);
+                }
+            } else {
+                calls.park(number);
+                drop(calls);
+                if deadline.is_never() {
+                    thread::park();
+                } else {
+                    thread::park_timeout(deadline.remaining());
+                }
+                self.lock().unparked(number);
+            }
+        }
+    }
+
+    /// Reads for all, until the own answer comes, the time is over or the connection ends.
+    fn lead(&self, number: u64, mut inbox: Box<Inbox>, deadline: Deadline) -> Option<Answer<Payload>> {
+        let mut own = Own { number, answer: None };
+        let ended = loop {
+            match self.receive(&mut inbox, deadline) {
+                Look::Bytes(count) => {
+                    if self.process(&mut inbox, count, Some(&mut own)).is_err() {
+                        break Some(End::Malformed);
+                    }
+                    if own.answer.is_some() {
+                        break None;
+                    }
+                }
+                Look::Nothing => {}
+                Look::Ended => break Some(End::Gone),
+            }
+            if deadline.has_passed() {
+                break None;
+            }
+        };
+        let mut calls = self.lock();
+        if own.answer.is_some() {
+            calls.forget(number);
+        }
+        calls.give_back(inbox);
+        if let Some(end) = ended {
+            self.end(calls, end);
+        }
+        own.answer
+    }
+
+    /// Gives every complete frame to its call. The caller has the inbox, so it is the only reader.
+    fn process(&self, inbox: &mut Inbox, count: usize, mut own: Option<&mut Own>) -> Result<(), Malformed> {
+        let mut is_undoing = false;
+        let outcome = inbox.took(count, |head, body| {
+            if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
+                return Err(Malformed);
+            }
+            self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
+            let read = self.read.load(Ordering::Relaxed);
+            match own.as_mut().filter(|own| own.number == head.call && own.answer.is_none()) {
+                Some(own) => {
+                    own.answer = Some(match &body {
+                        Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
+                        Body::Own(body) => decode(head.kind, body, body)?,
+                    });
+                }
+                None => is_undoing |= self.lock().deliver(head, body.into_bytes(), read)?,
+            }
+            self.read.store(read.saturating_add(1), Ordering::Release);
+            Ok(())
+        });
+        if is_undoing {
+            self.flush();
+        }
+        outcome
+    }
+
+    /// Waits for bytes, for a slice at most, and puts them into the inbox.
+    fn receive(&self, inbox: &mut Inbox, deadline: Deadline) -> Look {
+        let place = inbox.space();
+        // Beside a server on the same CPU not even one look pays: it could not have run.
+        if self.peer_cpu() != Some(current_cpu()) {
+            let mut seen = Look::Nothing;
+            let spun = self.budget.spin(
+                || {
+                    // It asks again after a yes.
+                    if matches!(seen, Look::Nothing) {
+                        seen = self.look(self.stream.try_read(place));
+                    }
+                    !matches!(seen, Look::Nothing)
+                },
+                || self.peer_cpu(),
+            );
+            if spun {
+                return seen;
+            }
+        }
+        let is_blocked = self.flush();
+        if !is_blocked && (deadline.is_never() || deadline.remaining() >= SLICE) {
+            return self.look(self.stream.read_slice(place));
+        }
+        let interest = if is_blocked { Interest::ReadOrWrite } else { Interest::Read };
+        // An error shows itself at the read.
+        let _ready = self.stream.ready(interest, deadline);
+        self.look(self.stream.try_read(place))
+    }
+
+    #[inline]
+    fn look(&self, outcome: Result<usize, ReadFailure>) -> Look {
+        match outcome {
+            Ok(0) => Look::Ended,
+            Ok(count) => Look::Bytes(count),
+            Err(ReadFailure::Empty) => Look::Nothing,
+            Err(error) => {
+                tracing::debug!(?error, "the manager's server is gone");
+                Look::Ended
+            }
+        }
+    }
+
+    fn peer_cpu(&self) -> Option<u32> {
+        self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Nobody waits for this call any more: the server is told, and its answer will be undone.
+    fn leave(&self, mut calls: MutexGuard<'_, Calls>, number: u64) {
+        calls.abandon(number, (self.next_call(), self.read_so_far()));
+        calls.hand_on();
+        let has_ended = calls.ended().is_some();
+        drop(calls);
+        if has_ended {
+            self.is_usable.store(false, Ordering::Relaxed);
+        }
+        self.flush();
+    }
+
+    fn end_malformed(&self) -> Failure {
+        self.end(self.lock(), End::Malformed);
+        Failure::Malformed
+    }
+}
+
+/// The call of the thread that reads.
+struct Own {
+    number: u64,
+    answer: Option<Answer<Payload>>,
+}

@@ -1,0 +1,125 @@
+//! Calls on their way out: into a buffer that each thread keeps.
+
+use std::cell::Cell;
+
+use mp_sys::adaptive::current_cpu;
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+use crate::limits::FRAME_BYTES_MAX;
+use crate::proto::Fault;
+use crate::proto::frame::{FrameKind, HEAD_BYTES, Head};
+
+/// A thread keeps a buffer of at most this many bytes for its next call.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// This thread's buffer, empty; a fresh one while the thread ends.
+pub(super) fn buffer() -> Vec<u8> {
+    KEPT.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Keeps a buffer for this thread's next call.
+pub(super) fn keep(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BYTES_MAX {
+        buffer.clear();
+        // While the thread ends, the buffer ends with it.
+        let _kept = KEPT.try_with(|kept| kept.set(buffer));
+    }
+}
+
+/// Appends one frame.
+///
+/// # Errors
+/// [`Fault::TooLarge`], and the buffer is as it was.
+pub(super) fn frame(
+    into: &mut Vec<u8>,
+    kind: FrameKind,
+    (call, read): (u64, u64),
+    body: &impl Serialize,
+) -> Result<(), Fault> {
+    let start = into.len();
+    let head = Head { body_len: 0, kind, cpu: cpu(), call, read };
+    into.extend_from_slice(&head.to_bytes());
+    let begin = into.len();
+    let written = postcard::serialize_with_flavor(
+        body,
+        Writer { end: begin.saturating_add(FRAME_BYTES_MAX), into: &mut *into },
+    );
+    let len = into.len().saturating_sub(begin);
+    match (written, u32::try_from(len), into.get_mut(start..begin)) {
+        (Ok(()), Ok(body_len), Some(place)) if place.len() == HEAD_BYTES => {
+            place.copy_from_slice(&Head { body_len, ..head }.to_bytes());
+            Ok(())
+        }
+        _ => {
+            into.truncate(start);
+            Err(Fault::TooLarge { limit: FRAME_BYTES_MAX.try_into().unwrap_or(u64::MAX) })
+        }
+    }
+}
+
+/// The present CPU plus one; 0 for one whose number is too great for the byte.
+fn cpu() -> u8 {
+    u8::try_from(current_cpu().saturating_add(1)).unwrap_or(0)
+}
+
+/// Where postcard writes to, as far as a frame may go.
+struct Writer<'a> {
+    into: &'a mut Vec<u8>,
+    end: usize,
+}
+
+impl Flavor for Writer<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if self.end.saturating_sub(self.into.len()) < bytes.len() {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.into.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_frame_and_one_byte_more() {
+        // The length of a slice of bytes takes four bytes here.
+        let longest = vec![0_u8; FRAME_BYTES_MAX - 4];
+        let mut buffer = vec![1];
+        frame(&mut buffer, FrameKind::Call, (7, 3), &longest).unwrap();
+        assert_eq!(buffer.len(), 1 + HEAD_BYTES + FRAME_BYTES_MAX);
+        let head = Head::of(buffer[1..].first_chunk().unwrap()).unwrap();
+        assert_eq!((head.call, head.read, usize::try_from(head.body_len)), (7, 3, Ok(FRAME_BYTES_MAX)));
+        let mut buffer = vec![1];
+        let longer = vec![0_u8; FRAME_BYTES_MAX - 3];
+        let error = frame(&mut buffer, FrameKind::Call, (7, 3), &longer).unwrap_err();
+        assert_eq!((error, &*buffer), (Fault::TooLarge { limit: FRAME_BYTES_MAX as u64 }, &[1][..]));
+    }
+
+    #[test]
+    fn a_thread_keeps_its_buffer_unless_it_is_long() {
+        keep(Vec::with_capacity(KEPT_BYTES_MAX + 1));
+        assert_eq!(buffer().capacity(), 0);
+        keep(Vec::with_capacity(KEPT_BYTES_MAX));
+        assert_eq!(buffer().capacity(), KEPT_BYTES_MAX);
+        assert_eq!(buffer().capacity(), 0, "it is in use");
+    }
+}

@@ -1,0 +1,218 @@
+//! What one process has of a manager: its connection, if there is one, and its references.
+//!
+//! A forked child has a [`Local`] of its own, with its parent's references and without a connection: the first call makes one,
+//! asks for all references, and only then is used. The same happens when a connection broke and the same server is still there.
+//! A server that was started again has another epoch: its objects are others, even if their ids are the same, so no call ever
+//! reaches it from here.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::identity::thread_number;
+
+use super::connect::{ConnectError, open};
+use super::connection::{Connection, Failure};
+use super::{call_error, manager_call};
+use crate::backend::CallError;
+use crate::limits::REFERENCES_AT_ONCE_MAX;
+use crate::proto::frame::{Call, Wait};
+use crate::proto::{ManagerOp, ObjectId, Op, Raw};
+use crate::references::References;
+use crate::{Address, OsError};
+
+/// How long it may take to connect anew.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// The number of a process's first connection.
+pub(super) const FIRST_SERIAL: u64 = 1;
+
+/// Which manager.
+pub(super) struct Target {
+    pub(super) address: Address,
+    pub(super) key: Box<[u8]>,
+    /// Which life of it the proxies belong to.
+    pub(super) epoch: u128,
+}
+
+/// What one process has of a manager.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) references: References,
+    link: Mutex<Link>,
+    /// The link is not [`State::Connecting`] any more.
+    has_settled: Condvar,
+}
+
+#[derive(Debug)]
+struct Link {
+    state: State,
+    /// The number of the newest connection.
+    serial: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Apart,
+    /// Some thread is at it.
+    Connecting,
+    Connected(Arc<Connection>),
+    /// For ever: another server has the address.
+    Restarted,
+}
+
+impl Local {
+    pub(super) fn connected(connection: Option<Arc<Connection>>) -> Self {
+        let state = connection.map_or(State::Apart, State::Connected);
+        Self::new(References::default(), Link { state, serial: FIRST_SERIAL })
+    }
+
+    /// That of a forked child.
+    pub(super) fn inherited(parents: Option<&Self>) -> Self {
+        let references =
+            parents.map_or_else(References::default, |parents| References::inherited(&parents.references));
+        Self::new(references, Link { state: State::Apart, serial: 0 })
+    }
+
+    const fn new(references: References, link: Link) -> Self {
+        Self { references, link: Mutex::new(link), has_settled: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection, if there is one.
+    pub(super) fn present(&self) -> Option<Arc<Connection>> {
+        match &self.lock().state {
+            State::Connected(connection) if connection.is_usable() => Some(Arc::clone(connection)),
+            _ => None,
+        }
+    }
+
+    /// The connection, or a new one.
+    ///
+    /// # Errors
+    /// [`CallError::ServerGone`], [`CallError::Restarted`], [`CallError::Unauthorised`], [`CallError::Protocol`].
+    #[inline]
+    pub(super) fn connection(
+        &self,
+        target: &Target,
+        deadline: Deadline,
+    ) -> Result<Arc<Connection>, CallError> {
+        match self.present() {
+            Some(connection) => Ok(connection),
+            None => self.connect_anew(target, deadline),
+        }
+    }
+
+    #[cold]
+    fn connect_anew(&self, target: &Target, deadline: Deadline) -> Result<Arc<Connection>, CallError> {
+        let mut link = self.lock();
+        loop {
+            match &link.state {
+                State::Connected(connection) if connection.is_usable() => return Ok(Arc::clone(connection)),
+                State::Restarted => return Err(CallError::Restarted),
+                State::Connecting if deadline.has_passed() => return Err(CallError::ServerGone),
+                State::Connecting => {
+                    // For ever is longer than the other thread takes.
+                    let patience = deadline.remaining().min(CONNECT_PATIENCE);
+                    let waited = self.has_settled.wait_timeout(link, patience);
+                    link = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                State::Apart | State::Connected(_) => break,
+            }
+        }
+        // The broken connection is dropped once the lock is free, and ended with its last call.
+        let broken = std::mem::replace(&mut link.state, State::Connecting);
+        link.serial = link.serial.saturating_add(1);
+        let serial = link.serial;
+        drop(link);
+        drop(broken);
+        let outcome = self.join(target, serial, deadline.min(Deadline::after(CONNECT_PATIENCE)));
+        let mut link = self.lock();
+        link.state = match &outcome {
+            Ok((connection, _)) => State::Connected(Arc::clone(connection)),
+            Err(CallError::Restarted) => State::Restarted,
+            Err(_) => State::Apart,
+        };
+        drop(link);
+        self.has_settled.notify_all();
+        let (connection, objects) = outcome?;
+        // Proxies that went meanwhile had no connection to say so.
+        let gone = self.references.missing(&objects);
+        self.give_back(Some(&connection), gone, false);
+        Ok(connection)
+    }
+
+    /// Connects, and asks for all references; gives those that it asked for.
+    fn join(
+        &self,
+        target: &Target,
+        serial: u64,
+        deadline: Deadline,
+    ) -> Result<(Arc<Connection>, Vec<ObjectId>), CallError> {
+        let (stream, epoch) = open(target.address.path(), &target.key, deadline)?;
+        if epoch != target.epoch {
+            return Err(CallError::Restarted);
+        }
+        let connection = Connection::new(stream, serial);
+        let objects = self.references.ask_for_all(serial);
+        for some in objects.chunks(REFERENCES_AT_ONCE_MAX) {
+            ask_for(&connection, some, deadline).map_err(|failure| call_error(failure, Wait::No))?;
+        }
+        Ok((Arc::new(connection), objects))
+    }
+
+    /// Forgets a connection that has ended, so that the socket is closed.
+    pub(super) fn part_from(&self, connection: &Connection) {
+        if connection.is_usable() {
+            return;
+        }
+        let mut link = self.lock();
+        let is_it = matches!(&link.state, State::Connected(present) if present.serial == connection.serial);
+        let broken = is_it.then(|| std::mem::replace(&mut link.state, State::Apart));
+        drop(link);
+        drop(broken);
+    }
+
+    /// Gives a reference to each of these back.
+    pub(super) fn give_back(&self, connection: Option<&Connection>, objects: Vec<ObjectId>, lingers: bool) {
+        if let Some(connection) = connection
+            && !objects.is_empty()
+        {
+            let references = objects.into_iter().map(|object| (object, 1)).collect();
+            let detach = ManagerOp::Detach { references, lingers };
+            connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(detach));
+        }
+    }
+}
+
+/// Asks for references. Objects that were removed have none: those who have their proxies are told at the next use.
+fn ask_for(connection: &Connection, objects: &[ObjectId], deadline: Deadline) -> Result<(), Failure> {
+    let together = connection.call(&manager_call(ManagerOp::Attach(objects.to_vec())), deadline)?;
+    if together.is_err() {
+        let one = |object: &ObjectId| manager_call(ManagerOp::Attach(vec![*object]));
+        let calls: Vec<Call<Raw<'_>>> = objects.iter().map(one).collect();
+        connection.pipeline(&calls, deadline)?;
+    }
+    Ok(())
+}
+
+impl From<ConnectError> for CallError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Unauthorised | ConnectError::OtherUser => Self::Unauthorised,
+            ConnectError::Protocol => Self::Protocol,
+            ConnectError::Refused(fault) => Self::Fault(fault),
+            ConnectError::System(error) => Self::System(error),
+            ConnectError::TooMany => Self::System(OsError::from(std::io::Error::from_raw_os_error(EMFILE))),
+            ConnectError::NotFound
+            | ConnectError::BadAddress
+            | ConnectError::TimedOut
+            | ConnectError::Closed => Self::ServerGone,
+        }
+    }
+}
+
+/// The same on every architecture of Linux.
+const EMFILE: i32 = 24;

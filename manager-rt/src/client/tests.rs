@@ -1,0 +1,171 @@
+//! The client against a server that does what each test wants: late, never, in another order, or nonsense.
+
+mod ends;
+mod many;
+mod references;
+mod server;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::handshake::{Listening, Next, Terms};
+
+use super::connection::Connection;
+use super::{Remote, connect};
+use crate::Address;
+use crate::proto::frame::{self, Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
+use crate::proto::{LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::server::MAGIC;
+
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+const EPOCH: u128 = 77;
+const KEY: &[u8] = b"a key";
+
+fn soon() -> Deadline {
+    Deadline::after(PATIENCE)
+}
+
+/// A place where tests listen.
+struct Fake {
+    listener: UnixListener,
+    address: Address,
+    _folder: tempfile::TempDir,
+}
+
+impl Fake {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fake.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        Self { listener, address: Address::local(path).unwrap(), _folder: folder }
+    }
+
+    /// Lets the next client in, as a server of this life.
+    fn accept(&self, epoch: u128) -> Peer {
+        let mut peer = self.accept_stranger();
+        assert!(peer.let_in(KEY), "the client has the key");
+        peer.say(FrameKind::Welcome, 0, &epoch.to_le_bytes());
+        peer
+    }
+
+    fn accept_stranger(&self) -> Peer {
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Peer { stream }
+    }
+
+    /// A client, and its server's end.
+    fn connected(&self) -> (Arc<Remote>, Peer) {
+        std::thread::scope(|scope| {
+            let peer = scope.spawn(|| self.accept(EPOCH));
+            let remote = Remote::connect(&self.address, KEY, soon()).unwrap();
+            (remote, peer.join().unwrap())
+        })
+    }
+
+    /// The same without what is above a connection.
+    fn plain(&self) -> (Connection, Peer) {
+        std::thread::scope(|scope| {
+            let peer = scope.spawn(|| self.accept(EPOCH));
+            let (stream, epoch) = connect::open(self.address.path(), KEY, soon()).unwrap();
+            assert_eq!(epoch, EPOCH);
+            (Connection::new(stream, 1), peer.join().unwrap())
+        })
+    }
+}
+
+/// The server's end of a connection.
+struct Peer {
+    stream: UnixStream,
+}
+
+impl Peer {
+    fn let_in(&mut self, key: &[u8]) -> bool {
+        let terms = Terms { magic: MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
+        let mut side = Listening::new([9; 32]);
+        let mut byte = [0];
+        loop {
+            self.stream.read_exact(&mut byte).unwrap();
+            match side.hear(terms, &byte) {
+                Next::Wait => {}
+                Next::Say(bytes) => self.stream.write_all(&bytes).unwrap(),
+                Next::Agree(bytes) => {
+                    self.stream.write_all(&bytes).unwrap();
+                    return true;
+                }
+                Next::Refuse(bytes, _) => {
+                    self.stream.write_all(&bytes).unwrap();
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn bytes_of(kind: FrameKind, call: u64, body: &[u8]) -> Vec<u8> {
+        let head = Head { body_len: body.len().try_into().unwrap(), kind, cpu: 0, call, read: 0 };
+        [&head.to_bytes()[..], body].concat()
+    }
+
+    fn say(&mut self, kind: FrameKind, call: u64, body: &[u8]) {
+        self.stream.write_all(&Self::bytes_of(kind, call, body)).unwrap();
+    }
+
+    fn answer(&mut self, call: u64, answer: Answer<Payload>) {
+        match answer {
+            Ok(reply) => self.say(FrameKind::Reply, call, &postcard::to_allocvec(&reply).unwrap()),
+            Err(fault) => self.say(FrameKind::Fault, call, &postcard::to_allocvec(&fault).unwrap()),
+        }
+    }
+
+    /// The next frame; `None` at the end.
+    fn frame(&mut self) -> Option<(Head, Vec<u8>)> {
+        let mut head = [0; HEAD_BYTES];
+        self.stream.read_exact(&mut head).ok()?;
+        let head = Head::of(&head).unwrap();
+        let mut body = vec![0; head.body_len.try_into().unwrap()];
+        self.stream.read_exact(&mut body).unwrap();
+        Some((head, body))
+    }
+
+    fn next_of(&mut self, kind: FrameKind) -> (Head, Call<Payload>) {
+        let (head, body) = self.frame().unwrap();
+        assert_eq!(head.kind, kind, "{:?}", postcard::from_bytes::<Call<Payload>>(&body));
+        (head, postcard::from_bytes(&body).unwrap())
+    }
+
+    fn call(&mut self) -> (u64, Op<Payload>) {
+        let (head, call) = self.next_of(FrameKind::Call);
+        (head.call, call.op)
+    }
+
+    fn notice(&mut self) -> Op<Payload> {
+        self.next_of(FrameKind::Notice).1.op
+    }
+
+    fn close(&self) {
+        self.stream.shutdown(Shutdown::Both).unwrap();
+    }
+}
+
+fn manager_op<P>(op: ManagerOp<P>) -> Op<P> {
+    Op::Manager(op)
+}
+
+fn ping() -> Call<Raw<'static>> {
+    Call { object: ObjectId::MANAGER, thread: 1, wait: Wait::No, op: Op::Manager(ManagerOp::Ping) }
+}
+
+fn acquire() -> Call<Raw<'static>> {
+    let op = Op::Lock(LockOp::Acquire { lease: 0 });
+    Call { object: ObjectId(5), thread: 3, wait: Wait::Forever, op }
+}
+
+fn granted(token: u64) -> Answer<Payload> {
+    Ok(Reply::Granted { token, owner_died: false, timed_out: false })
+}

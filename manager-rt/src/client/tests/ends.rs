@@ -1,0 +1,136 @@
+//! Connections that are refused, and connections that end.
+
+use super::*;
+use crate::backend::{Backend, CallError};
+use crate::client::ConnectError;
+use crate::client::connection::Failure;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::proto::Fault;
+
+/// What a client is told that meets this server.
+fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
+    let fake = Fake::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(fake.accept_stranger()));
+        Remote::connect(&fake.address, KEY, Deadline::after(timeout)).unwrap_err()
+    })
+}
+
+#[test]
+fn who_is_not_let_in_is_told_why() {
+    let other_key = |mut peer: Peer| assert!(!peer.let_in(b"another key"));
+    assert_eq!(told(other_key, PATIENCE), ConnectError::Unauthorised);
+    let garbage = |mut peer: Peer| peer.stream.write_all(&[0x55; 100]).unwrap();
+    assert_eq!(told(garbage, PATIENCE), ConnectError::Protocol);
+    assert_eq!(told(drop, PATIENCE), ConnectError::Closed);
+    let full = |mut peer: Peer| {
+        peer.let_in(KEY);
+        let fault = postcard::to_allocvec(&Fault::TooMany { limit: 3 }).unwrap();
+        peer.say(FrameKind::Fault, 0, &fault);
+    };
+    assert_eq!(told(full, PATIENCE), ConnectError::Refused(Fault::TooMany { limit: 3 }));
+    let silent = |mut peer: Peer| {
+        peer.let_in(KEY);
+        assert_eq!(peer.stream.read(&mut [0]).unwrap(), 0, "the client goes");
+    };
+    assert_eq!(told(silent, Duration::from_millis(50)), ConnectError::TimedOut);
+    let wrong = |mut peer: Peer| {
+        peer.let_in(KEY);
+        peer.say(FrameKind::Welcome, 0, &[0; 17]);
+    };
+    assert_eq!(told(wrong, PATIENCE), ConnectError::Protocol);
+}
+
+#[test]
+fn nobody_there() {
+    let Fake { listener, address, _folder } = Fake::new();
+    drop(listener);
+    assert_eq!(Remote::connect(&address, KEY, soon()).unwrap_err(), ConnectError::NotFound);
+    std::fs::remove_file(address.path()).unwrap();
+    assert_eq!(Remote::connect(&address, KEY, soon()).unwrap_err(), ConnectError::NotFound);
+}
+
+fn call(remote: &Remote) -> Result<Reply<Payload>, CallError> {
+    remote.call(ObjectId::MANAGER, manager_op(ManagerOp::Ping), Wait::No)
+}
+
+#[test]
+fn a_server_that_goes_in_the_middle_leaves_the_outcome_unknown() {
+    let fake = Fake::new();
+    let (remote, mut peer) = fake.connected();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| call(&remote))).collect();
+        let calls: Vec<_> = (0..4).map(|_| peer.call()).collect();
+        let number = calls[0].0;
+        // Half a frame.
+        let answer = Peer::bytes_of(FrameKind::Reply, number, &[0]);
+        peer.stream.write_all(&answer[..HEAD_BYTES]).unwrap();
+        peer.close();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap(), Err(CallError::OutcomeUnknown));
+        }
+    });
+    drop(fake);
+    assert_eq!(call(&remote), Err(CallError::ServerGone));
+    assert_eq!(call(&remote), Err(CallError::ServerGone));
+}
+
+#[test]
+fn another_server_at_the_address_is_not_asked() {
+    let fake = Fake::new();
+    let (remote, peer) = fake.connected();
+    drop(peer);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut peer = fake.accept(EPOCH + 1);
+            assert!(peer.frame().is_none(), "nothing is asked");
+        });
+        assert_eq!(call(&remote), Err(CallError::Restarted));
+    });
+    assert_eq!(call(&remote), Err(CallError::Restarted), "without another look");
+    assert_eq!(remote.epoch(), EPOCH);
+}
+
+#[test]
+fn the_same_server_is_asked_again_for_what_it_cannot_have_read() {
+    let fake = Fake::new();
+    let (remote, peer) = fake.connected();
+    drop(peer);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut peer = fake.accept(EPOCH);
+            let (call, op) = peer.call();
+            assert_eq!(op, manager_op(ManagerOp::Ping), "there is nothing to attach");
+            peer.answer(call, Ok(Reply::Done));
+        });
+        assert_eq!(call(&remote), Ok(Reply::Done));
+    });
+}
+
+/// What a call is told whose server says this.
+#[expect(clippy::panic_in_result_fn, reason = "the error is what the test is about")]
+fn said(bytes: impl FnOnce(u64) -> Vec<u8>) -> Result<Answer<Payload>, Failure> {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(|| connection.call(&ping(), soon()));
+        let (call, _) = peer.call();
+        peer.stream.write_all(&bytes(call)).unwrap();
+        let told = caller.join().unwrap();
+        assert!(!connection.is_usable());
+        assert_eq!(connection.call(&ping(), soon()), Err(Failure::NotSent));
+        told
+    })
+}
+
+#[test]
+fn nonsense_ends_the_connection() {
+    let done = postcard::to_allocvec(&Reply::<Payload>::Done).unwrap();
+    assert_eq!(said(|_| vec![0xff; 64]), Err(Failure::Malformed));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call, &[99])), Err(Failure::Malformed));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call, &[])), Err(Failure::Malformed));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Call, call, &done)), Err(Failure::Malformed));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call + 1, &done)), Err(Failure::Malformed));
+    let long = u32::try_from(FRAME_BYTES_MAX + 1).unwrap();
+    let lies = |call| Head { body_len: long, kind: FrameKind::Reply, cpu: 0, call, read: 0 };
+    assert_eq!(said(|call| lies(call).to_bytes().to_vec()), Err(Failure::Malformed));
+}

@@ -1,0 +1,80 @@
+//! When references are asked for, and when they are given back.
+
+use super::*;
+use crate::backend::{Backend, CallError};
+use crate::proto::Fault;
+
+const ONE: ObjectId = ObjectId(11);
+const OTHER: ObjectId = ObjectId(12);
+
+fn detached(object: ObjectId) -> Op<Payload> {
+    manager_op(ManagerOp::Detach { references: vec![(object, 1)], lingers: false })
+}
+
+#[test]
+fn only_the_first_asks_and_the_last_gives_back() {
+    let (remote, mut peer) = Fake::new().connected();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let (call, op) = peer.call();
+            assert_eq!(op, manager_op(ManagerOp::Attach(vec![ONE])));
+            peer.answer(call, Ok(Reply::Done));
+            // The first adopted one is the reference of this process, the second is one too many.
+            assert_eq!(peer.notice(), detached(OTHER));
+            assert_eq!(peer.notice(), detached(OTHER));
+            assert_eq!(peer.notice(), detached(ONE));
+            let (call, op) = peer.call();
+            assert_eq!(op, manager_op(ManagerOp::Attach(vec![ONE])), "again the first");
+            peer.answer(call, Err(Fault::UnknownObject));
+            let (call, _) = peer.call();
+            peer.answer(call, Ok(Reply::Done));
+        });
+        remote.attach(ONE).unwrap();
+        remote.attach(ONE).unwrap();
+        remote.adopt(OTHER);
+        remote.adopt(OTHER);
+        remote.detach(OTHER);
+        remote.detach(OTHER);
+        remote.detach(ONE);
+        remote.detach(ONE);
+        assert_eq!(remote.attach(ONE), Err(CallError::Fault(Fault::UnknownObject)));
+        remote.detach(ONE);
+        remote.call(ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_new_connection_asks_for_all_before_anything_else() {
+    let fake = Fake::new();
+    let (remote, peer) = fake.connected();
+    remote.adopt(ONE);
+    remote.adopt(OTHER);
+    drop(peer);
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut peer = fake.accept(EPOCH);
+            let (call, op) = peer.call();
+            let Op::Manager(ManagerOp::Attach(mut objects)) = op else { panic!("{op:?}") };
+            objects.sort_unstable();
+            assert_eq!(objects, [ONE, OTHER]);
+            // One of them was removed: then each by itself.
+            peer.answer(call, Err(Fault::UnknownObject));
+            for _ in 0..2 {
+                let (call, op) = peer.call();
+                let Op::Manager(ManagerOp::Attach(objects)) = op else { panic!("{op:?}") };
+                let gone = objects == [OTHER];
+                peer.answer(call, if gone { Err(Fault::UnknownObject) } else { Ok(Reply::Done) });
+            }
+            let (call, op) = peer.call();
+            assert_eq!(op, manager_op(ManagerOp::Ping));
+            peer.answer(call, Ok(Reply::Done));
+            assert_eq!(peer.notice(), detached(ONE));
+        });
+        remote.call(ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
+        remote.attach(ONE).unwrap();
+        remote.detach(ONE);
+        remote.detach(ONE);
+        server.join().unwrap();
+    });
+}
