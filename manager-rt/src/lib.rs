@@ -5,7 +5,6 @@
 pub mod address;
 pub mod backend;
 mod batch;
-#[cfg_attr(not(test), expect(dead_code, reason = "the manager that connects follows"))]
 mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -13,7 +12,6 @@ pub mod error;
 mod in_process;
 pub mod limits;
 mod manager;
-#[cfg_attr(not(test), expect(dead_code, reason = "the manager that starts it follows"))]
 mod process;
 pub mod proto;
 mod proxy;
@@ -31,12 +29,11 @@ pub use error::{
     TransactionError,
 };
 pub use in_process::InProcess;
-pub use manager::{Manager, Named};
+pub use manager::{Manager, ManagerBuilder, Named, ReachError};
 pub use mp_sys::OsError;
 pub use process::StartError;
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
-    LockGuard, Namespace, Numeric, Permit, Queue, RLock, RLockGuard, ReachError, Semaphore, Task, Value,
-    WaitGuard,
+    LockGuard, Namespace, Numeric, Permit, Queue, RLock, RLockGuard, Semaphore, Task, Value, WaitGuard,
 };
 pub use server::{BindError, Server, ServerBuilder, Stopper};

@@ -65,3 +65,5 @@ pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 pub const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a server's process that was told to end may take, before it is killed.
 pub const END_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long connecting to a manager may take, if nothing else was said.
+pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 mod makers;
 mod named;
+mod start;
 
 use std::sync::Arc;
 
@@ -9,11 +10,14 @@ use serde::Serialize;
 
 use self::makers::makers;
 pub use self::named::Named;
+pub(crate) use self::start::reach;
+pub use self::start::{ManagerBuilder, ReachError};
 use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
 use crate::error::{ObjectError, TransactionError};
 use crate::in_process::InProcess;
 use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
+use crate::process::ServerProcess;
 use crate::proto::frame::Wait;
 use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
 use crate::proxy::{
@@ -53,6 +57,8 @@ use crate::registry;
 #[derive(Debug, Clone)]
 pub struct Manager {
     backend: Arc<dyn Backend>,
+    /// The server's, if it was started here.
+    process: Option<Arc<ServerProcess>>,
 }
 
 impl Manager {
@@ -60,7 +66,7 @@ impl Manager {
     #[must_use]
     pub fn with(backend: Arc<dyn Backend>) -> Self {
         registry::register(&backend);
-        Self { backend }
+        Self { backend, process: None }
     }
 
     /// A manager in the memory of this process: for tests, and for objects that threads share. No other process sees it.

@@ -13,6 +13,7 @@ pub(crate) mod folder;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,9 +56,12 @@ pub enum StartError {
     /// There is no private folder for the socket.
     #[error("there is no folder for the server's socket: {0}")]
     Folder(#[source] OsError),
-    /// The path of the folder for temporary files is too long for a socket.
+    /// No socket can have this path.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The server was started, and cannot be reached.
+    #[error("the server cannot be reached: {0}")]
+    Connect(#[from] crate::client::ConnectError),
     /// The system refused.
     #[error(transparent)]
     System(#[from] OsError),
@@ -88,11 +92,40 @@ fn described(ended: Ended) -> String {
 
 /// What the server is told.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
+pub(crate) struct Order {
     path: String,
     key: Vec<u8>,
     memory_bytes: u64,
     clients: u64,
+    /// The folder of the socket was made for it.
+    #[serde(skip)]
+    folder: Option<Folder>,
+}
+
+impl Order {
+    /// A server at this path, or in a private folder; with this key, or a random one.
+    ///
+    /// # Errors
+    /// [`StartError::Folder`], [`StartError::Address`].
+    pub(crate) fn new(path: Option<&Path>, key: Option<Vec<u8>>, limits: Limits) -> Result<Self, StartError> {
+        let folder = match path {
+            Some(_) => None,
+            None => Some(Folder::create().map_err(StartError::Folder)?),
+        };
+        let socket = match (&folder, path) {
+            (Some(folder), _) => folder.socket(),
+            (None, path) => path.unwrap_or_else(|| Path::new("")).to_owned(),
+        };
+        let address = Address::local(socket)?;
+        let path = address.path().to_str().ok_or_else(|| AddressError::Path(address.path().to_owned()))?;
+        let key = match key {
+            Some(key) => key,
+            None => mp_sys::handoff::nonce()?.to_vec(),
+        };
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (memory_bytes, clients) = (count(limits.memory_bytes), count(limits.clients));
+        Ok(Self { path: path.to_owned(), key, memory_bytes, clients, folder })
+    }
 }
 
 /// What the server says.
@@ -118,24 +151,18 @@ impl ServerProcess {
     ///
     /// # Errors
     /// [`StartError`]: there is no process then.
-    pub(crate) fn start(limits: Limits) -> Result<Self, StartError> {
+    pub(crate) fn start(mut order: Order) -> Result<Self, StartError> {
         folder::sweep();
-        let folder = Folder::create().map_err(StartError::Folder)?;
-        let address = Address::local(folder.socket())?;
-        let key = mp_sys::handoff::nonce()?.to_vec();
-        folder.write_key(&key).map_err(StartError::Folder)?;
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let order = Order {
-            path: address.path().to_string_lossy().into_owned(),
-            key: key.clone(),
-            memory_bytes: count(limits.memory_bytes),
-            clients: count(limits.clients),
-        };
+        let folder = order.folder.take();
+        if let Some(folder) = &folder {
+            folder.write_key(&order.key).map_err(StartError::Folder)?;
+        }
+        let address = Address::local(&order.path)?;
         let command = Command::new(child::serve).map_err(|error| not_started(&error))?;
         let started = command.label("manager").silent().start();
         let (child, endpoint) = started.map_err(|error| not_started(&error))?;
         // From here on the process is killed, and the folder removed, if anything fails.
-        let folder = Mutex::new(Some(folder));
+        let (key, folder) = (order.key.clone(), Mutex::new(folder));
         let process = Self { child, address, key, folder, epoch: Epoch::current() };
         let started = process.tell(&endpoint, &order);
         if started.is_err() {
@@ -177,7 +204,8 @@ impl ServerProcess {
         self.remove_folder();
     }
 
-    fn kill(&self) {
+    /// Ends the process at once.
+    pub(crate) fn kill(&self) {
         let killed = self.child.signal(Signal::KILL.as_raw());
         let ended = self.child.wait(Deadline::after(END_TIME_MAX));
         tracing::debug!(?killed, ?ended, "the server was killed");
@@ -185,10 +213,7 @@ impl ServerProcess {
     }
 
     fn remove_folder(&self) {
-        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(folder) = folder {
-            folder.remove();
-        }
+        drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -196,9 +221,13 @@ impl Drop for ServerProcess {
     /// Neither ends the server nor waits for it: others may use it, until this process ends. The folder of one that has
     /// ended goes.
     fn drop(&mut self) {
-        if self.epoch.is_current() && matches!(self.child.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)))
+        let folder = self.folder.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let has_ended = self.epoch.is_current()
+            && matches!(self.child.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)));
+        if let Some(folder) = folder
+            && !has_ended
         {
-            self.remove_folder();
+            folder.leave();
         }
     }
 }

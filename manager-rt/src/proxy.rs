@@ -47,7 +47,6 @@ pub use self::number::Numeric;
 pub use self::queue::Queue;
 pub use self::rlock::{RLock, RLockGuard};
 pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
-pub use self::travel::ReachError;
 pub use self::value::Value;
 use crate::proto::Kind;
 

@@ -1,23 +1,44 @@
 //! The managers that this process can reach: a proxy that arrives in a message finds its manager here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use mp_sys::fork::PerProcess;
+
+use crate::address::Address;
 use crate::backend::Backend;
+use crate::process::folder::key_beside;
 
-/// By epoch. Several connections may lead to one manager; the newest is found.
-static KNOWN: Mutex<Option<HashMap<u128, Weak<dyn Backend>>>> = Mutex::new(None);
+/// A forked child begins with its parent's.
+static KNOWN: PerProcess<Known> = PerProcess::inherited();
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By epoch. Several connections may lead to one manager; the newest is found.
+    backends: HashMap<u128, Weak<dyn Backend>>,
+    /// The keys of servers that this process has connected to.
+    keys: HashMap<Address, Vec<u8>>,
+}
 
 /// Lets proxies that arrive in this process use this backend, as long as it lives.
 pub(crate) fn register(backend: &Arc<dyn Backend>) {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    known.retain(|_, backend| backend.strong_count() > 0);
-    known.insert(backend.epoch(), Arc::downgrade(backend));
+    let mut known = KNOWN.lock();
+    known.backends.retain(|_, backend| backend.strong_count() > 0);
+    known.backends.insert(backend.epoch(), Arc::downgrade(backend));
 }
 
 /// The backend of a life of a manager, if this process has one.
 pub(crate) fn find(epoch: u128) -> Option<Arc<dyn Backend>> {
-    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.as_ref()?.get(&epoch)?.upgrade()
+    KNOWN.lock().backends.get(&epoch)?.upgrade()
+}
+
+/// Remembers the key of a server.
+pub(crate) fn learn_key(address: &Address, key: &[u8]) {
+    KNOWN.lock().keys.insert(address.clone(), key.to_vec());
+}
+
+/// The key of a server: one that it was connected to with, or that lies beside its socket; else none.
+pub(crate) fn key_of(address: &Address) -> Vec<u8> {
+    let known = KNOWN.lock().keys.get(address).cloned();
+    known.or_else(|| key_beside(address.path())).unwrap_or_default()
 }

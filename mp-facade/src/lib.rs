@@ -35,6 +35,12 @@ pub use shm_core::{
     named, set_memory_limit, sync,
 };
 
+/// The objects of a server process: reached by proxies from any number of processes.
+#[cfg(feature = "manager")]
+pub mod manager {
+    pub use manager_rt::*;
+}
+
 /// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.
 ///
 /// What is kept for later otherwise: a chunk of 1 MiB for the next small objects, free slots between objects that are in

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use mp_sys::fork::Epoch;
 use mp_sys::stream::own_user;
 use rustix::process::{Pid, getpid, test_kill_process};
 
@@ -20,10 +21,12 @@ const KEY: &str = "key";
 /// Abandoned folders that one sweep removes at most.
 const SWEPT_MAX: usize = 64;
 
-/// A folder that this process made.
+/// A folder that this process made, and removes when it is dropped: not in a forked child.
 #[derive(Debug)]
 pub(super) struct Folder {
-    path: PathBuf,
+    /// `None` once it is left to others.
+    path: Option<PathBuf>,
+    epoch: Epoch,
 }
 
 impl Folder {
@@ -39,7 +42,7 @@ impl Folder {
         for parent in parents() {
             let path = parent.join(format!("{PREFIX}{own}-{random}"));
             match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => return Ok(Self { path: Some(path), epoch: Epoch::current() }),
                 Err(error) => refused = error.into(),
             }
         }
@@ -48,7 +51,7 @@ impl Folder {
 
     /// Where the socket is.
     pub(super) fn socket(&self) -> PathBuf {
-        self.path.join(SOCKET)
+        self.path().join(SOCKET)
     }
 
     /// Leaves the key for processes of this user that know the address only.
@@ -57,13 +60,25 @@ impl Folder {
     /// As the system has it.
     pub(super) fn write_key(&self, key: &[u8]) -> Result<(), OsError> {
         let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path.join(KEY))?;
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path().join(KEY))?;
         Ok(file.write_all(key)?)
     }
 
-    /// Removes it, with what is in it.
-    pub(super) fn remove(self) {
-        remove(&self.path);
+    /// Leaves it to the server, which is still there.
+    pub(super) fn leave(mut self) {
+        self.path = None;
+    }
+
+    fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take().filter(|_| self.epoch.is_current()) {
+            remove(&path);
+        }
     }
 }
 
@@ -148,12 +163,12 @@ mod tests {
         let folder = Folder::create().unwrap();
         folder.write_key(b"secret").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-        assert_eq!((mode(&folder.path), mode(&folder.path.join(KEY))), (0o700, 0o600));
+        assert_eq!((mode(folder.path()), mode(&folder.path().join(KEY))), (0o700, 0o600));
         assert_eq!(key_beside(&folder.socket()).as_deref(), Some(&b"secret"[..]));
         sweep();
-        assert!(folder.path.exists(), "its maker lives");
-        let path = folder.path.clone();
-        folder.remove();
+        assert!(folder.path().exists(), "its maker lives");
+        let path = folder.path().to_owned();
+        drop(folder);
         assert!(!path.exists());
         assert_eq!(key_beside(Path::new("/etc/passwd")), None);
     }

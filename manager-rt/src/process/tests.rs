@@ -5,7 +5,7 @@ use crate::proto::{ManagerOp, Reply};
 use crate::server::plain_client::Client;
 
 fn start() -> ServerProcess {
-    ServerProcess::start(Limits::default()).unwrap()
+    ServerProcess::start(Order::new(None, None, Limits::default()).unwrap()).unwrap()
 }
 
 fn connect(process: &ServerProcess) -> Client {

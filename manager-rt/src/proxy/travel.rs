@@ -17,37 +17,10 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::Backend;
+use crate::manager::reach;
 use crate::proto::{Kind, ManagerOp, ObjectId};
 use crate::proxy::codec::{Work, with_work};
 use crate::proxy::handle::Handle;
-use crate::registry;
-
-/// Why a proxy cannot be used in this process.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReachError {
-    /// The manager lives in the memory of another process.
-    #[error("the proxy's manager has no address: it lives in the memory of another process")]
-    NoAddress,
-    /// This process has no connection to the manager.
-    #[error("this process is not connected to the proxy's manager at {address}")]
-    NotConnected {
-        /// Where it is.
-        address: String,
-    },
-}
-
-/// The backend of a manager, from whose proxies it is known where it is and which life of it is meant.
-///
-/// # Errors
-/// [`ReachError`].
-pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backend>, ReachError> {
-    if let Some(backend) = registry::find(epoch) {
-        return Ok(backend);
-    }
-    Err(address
-        .map_or(ReachError::NoAddress, |address| ReachError::NotConnected { address: address.to_owned() }))
-}
 
 /// What an object's type is called between processes.
 pub(crate) fn print_of<T: ?Sized>(kind: Kind) -> u64 {
