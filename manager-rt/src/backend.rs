@@ -99,4 +99,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// Where other processes reach it, if they can.
     fn address(&self) -> Option<String>;
+
+    /// Ends the connection as the death of this process would: for tests of what the others see.
+    #[doc(hidden)]
+    fn sever(&self);
 }

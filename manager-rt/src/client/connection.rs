@@ -107,6 +107,14 @@ impl Connection {
         self.is_usable.load(Ordering::Relaxed)
     }
 
+    /// Ends it as the death of this process would.
+    pub(super) fn sever(&self) {
+        if let Ok(file) = self.stream.file() {
+            let ended = rustix::net::shutdown(file, rustix::net::Shutdown::Both);
+            tracing::debug!(?ended, "a connection is severed");
+        }
+    }
+
     /// Asks for one operation.
     ///
     /// # Errors

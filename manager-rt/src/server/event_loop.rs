@@ -146,9 +146,14 @@ impl EventLoop {
         if self.peer_cpu != 0 {
             let (poll, peer_cpu) = (&mut self.poll, self.peer_cpu);
             let mut failed = None;
+            let mut has_some = false;
             let look = || {
-                failed = poll_for(poll, events, Some(Duration::ZERO)).err();
-                failed.is_some() || !events.is_empty()
+                // It asks again after a yes, and an event is told once.
+                if !has_some {
+                    failed = poll_for(poll, events, Some(Duration::ZERO)).err();
+                    has_some = failed.is_some() || !events.is_empty();
+                }
+                has_some
             };
             if self.budget.spin(look, || u32::from(peer_cpu).checked_sub(1)) {
                 return failed.map_or(Ok(()), Err);

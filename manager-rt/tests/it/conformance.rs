@@ -1,38 +1,55 @@
-//! What every backend must do, done by the state machine in this process.
-
-use std::sync::{Arc, Mutex, Weak};
+//! What every backend must do, done by the state machine in this process, and by a server process.
 
 use manager_rt::conformance::{self, Fixture};
 use manager_rt::{InProcess, Manager};
 
 /// Clients of one manager in this process.
-struct Clients {
-    first: InProcess,
-    others: Mutex<Vec<Weak<InProcess>>>,
-}
+struct Here(InProcess);
 
-impl Fixture for Clients {
+impl Fixture for Here {
     fn client(&self) -> Manager {
-        let client = Arc::new(self.first.another_client().unwrap());
-        self.others.lock().unwrap().push(Arc::downgrade(&client));
-        Manager::with(client)
+        Manager::with(std::sync::Arc::new(self.0.another_client().unwrap()))
     }
 
     fn kill(&self, client: &Manager) {
-        let killed = Arc::as_ptr(client.backend()).addr();
-        let others = self.others.lock().unwrap();
-        let found = others.iter().find(|other| other.as_ptr().addr() == killed);
-        found.unwrap().upgrade().unwrap().disconnect();
+        client.backend().sever();
+    }
+}
+
+/// Connections to one server process.
+struct There(Manager);
+
+impl Fixture for There {
+    fn client(&self) -> Manager {
+        Manager::connect(&self.0.address().unwrap()).unwrap()
+    }
+
+    fn kill(&self, client: &Manager) {
+        client.backend().sever();
+    }
+}
+
+impl Drop for There {
+    fn drop(&mut self) {
+        self.0.shutdown().unwrap();
+    }
+}
+
+fn run_all(fixture: impl Fn() -> Box<dyn Fixture>) {
+    let tests = conformance::all();
+    assert!(!tests.is_empty());
+    for (name, test) in tests {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&*fixture())));
+        assert!(outcome.is_ok(), "{name} failed");
     }
 }
 
 #[test]
 fn the_state_machine_does_what_every_backend_must() {
-    let tests = conformance::all();
-    assert!(!tests.is_empty());
-    for (name, test) in tests {
-        let started = std::time::Instant::now();
-        test(&Clients { first: InProcess::new().unwrap(), others: Mutex::default() });
-        println!("{name}: {:?}", started.elapsed());
-    }
+    run_all(|| Box::new(Here(InProcess::new().unwrap())));
+}
+
+#[test]
+fn a_server_process_does_what_every_backend_must() {
+    run_all(|| Box::new(There(Manager::start().unwrap())));
 }
