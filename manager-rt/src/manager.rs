@@ -101,7 +101,7 @@ impl Manager {
     /// Ends the object of a name: all who have a proxy of it are told when they use it next, all who wait at once.
     ///
     /// # Errors
-    /// [`Fault::UnknownName`](crate::proto::Fault::UnknownName) if there is none.
+    /// [`Fault::UnknownName`] if there is none.
     pub fn remove(&self, name: &str) -> Result<(), CallError> {
         self.ask(ManagerOp::Remove { name: name.to_owned() }).map(drop)
     }

@@ -1,4 +1,4 @@
-//! [`Array`](crate::Array).
+//! `Array`.
 
 use crate::conformance::{Fixture, tests, until};
 use crate::limits::PAGE_ITEMS_MAX;

@@ -1,4 +1,4 @@
-//! [`Barrier`](crate::Barrier).
+//! `Barrier`.
 
 use std::sync::Mutex;
 

@@ -1,4 +1,4 @@
-//! [`Condition`](crate::Condition).
+//! `Condition`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

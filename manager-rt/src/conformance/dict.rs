@@ -1,4 +1,4 @@
-//! [`Dict`](crate::Dict).
+//! `Dict`.
 
 use crate::conformance::{Fixture, tests, until};
 use crate::limits::{ENTRIES_AT_ONCE_MAX, PAGE_ITEMS_MAX};

@@ -1,4 +1,4 @@
-//! [`Event`](crate::Event).
+//! `Event`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! [`JoinableQueue`](crate::JoinableQueue).
+//! `JoinableQueue`.
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until, until_waiting};
 use crate::proto::Fault;

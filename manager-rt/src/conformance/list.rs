@@ -1,4 +1,4 @@
-//! [`List`](crate::List).
+//! `List`.
 
 use crate::conformance::{Fixture, tests, until};
 use crate::limits::{PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};

@@ -1,4 +1,4 @@
-//! [`Lock`](crate::Lock).
+//! `Lock`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! [`Namespace`](crate::Namespace).
+//! `Namespace`.
 
 use crate::conformance::{Fixture, tests, until};
 use crate::limits::NAME_BYTES_MAX;

@@ -1,4 +1,4 @@
-//! [`Queue`](crate::Queue).
+//! `Queue`.
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until, until_waiting};
 use crate::limits::CAPACITY_MAX;

@@ -1,4 +1,4 @@
-//! [`RLock`](crate::RLock).
+//! `RLock`.
 
 use crate::LockError;
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};

@@ -1,4 +1,4 @@
-//! [`Semaphore`](crate::Semaphore) and [`BoundedSemaphore`](crate::BoundedSemaphore).
+//! `Semaphore` and `BoundedSemaphore`.
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
 use crate::limits::PERMITS_MAX;

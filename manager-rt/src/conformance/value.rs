@@ -1,4 +1,4 @@
-//! [`Value`](crate::Value).
+//! `Value`.
 
 use crate::conformance::{Fixture, tests};
 use crate::proto::Fault;
