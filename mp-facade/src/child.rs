@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::child::{ChildError, ChildProcess, Ended};
@@ -11,7 +12,9 @@ use mp_sys::reexec::Line;
 use serde::de::DeserializeOwned;
 
 use crate::exit::ExitError;
-use crate::outcome::Lease;
+use crate::process::Method;
+use crate::running::Running;
+use crate::signal::{SIGKILL, SIGTERM};
 
 /// A process that was started here, and the value of type `R` that it will leave.
 ///
@@ -30,21 +33,12 @@ use crate::outcome::Lease;
 /// Python's `multiprocessing.Process`; pidfd_open(2), waitid(2).
 pub struct Child<R> {
     /// Taken out in `drop` only.
-    running: Option<Running>,
+    running: Option<Arc<Running>>,
     value: PhantomData<fn() -> R>,
 }
 
-/// A process, and what it will leave.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) process: ChildProcess,
-    pub(crate) lease: Lease,
-    /// Through which a child that was executed says why it runs nothing.
-    pub(crate) line: Option<Line>,
-}
-
 impl<R: DeserializeOwned> Child<R> {
-    pub(crate) fn new(running: Running) -> Self {
+    pub(crate) fn new(running: Arc<Running>) -> Self {
         Self { running: Some(running), value: PhantomData }
     }
 
@@ -86,7 +80,7 @@ impl<R: DeserializeOwned> Child<R> {
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<Option<R>, ExitError> {
-        let Running { process, lease, line } = self.running();
+        let Running { process, lease, line, .. } = self.running();
         let Some(ended) = process.wait(deadline)? else {
             return Ok(None);
         };
@@ -118,6 +112,18 @@ impl<R> Child<R> {
         self.process().id()
     }
 
+    /// The child's name: the one that it was given, or `Process-` and its id.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.running().name()
+    }
+
+    /// How it was started.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.running().about.method
+    }
+
     /// Whether the child still runs. A child that ended but was not joined is not alive.
     ///
     /// # Errors
@@ -145,10 +151,6 @@ impl<R> Child<R> {
     }
 }
 
-/// As every Linux numbers them.
-const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
-
 impl<R> AsFd for Child<R> {
     /// The child's pidfd: readable once the child has ended. Python's `Process.sentinel`.
     #[doc(alias = "sentinel")]
@@ -159,12 +161,8 @@ impl<R> AsFd for Child<R> {
 
 impl<R> Drop for Child<R> {
     fn drop(&mut self) {
-        if let Some(Running { process, lease, line }) = self.running.take()
-            && !process.is_known_to_have_ended()
-        {
-            drop(line);
-            // It may still leave something: nobody else gets its stretch until it has ended.
-            process.abandon_with(lease);
+        if let Some(running) = self.running.take() {
+            running.abandon();
         }
     }
 }

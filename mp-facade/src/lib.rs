@@ -1,12 +1,19 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod active;
 mod child;
+mod current;
 mod exit;
 mod outcome;
+mod process;
+mod running;
+mod signal;
 mod start;
 
+pub use active::ActiveChild;
 pub use child::Child;
+pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use exit::ExitError;
 pub use mp_sys::OsError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
@@ -14,11 +21,14 @@ pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
 pub use mp_sys::memory::MemoryError;
 pub use mp_sys::reexec::Refusal;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
+pub use process::{Method, Process};
+pub use running::active_children;
+pub use start::NAME_BYTES_MAX;
 pub use start::arguments::Arguments;
 pub use start::error::StartError;
 pub use start::fork::{fork, fork_anyway};
 pub use start::fork_with::fork_with;
-pub use start::spawn::{ARGUMENT_BYTES_MAX, ARGUMENT_DESCRIPTORS_MAX, NAME_BYTES_MAX, spawn};
+pub use start::spawn::{ARGUMENT_BYTES_MAX, ARGUMENT_DESCRIPTORS_MAX, spawn};
 
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{
@@ -46,6 +56,7 @@ pub mod manager {
 /// What is kept for later otherwise: a chunk of 1 MiB for the next small objects, free slots between objects that are in
 /// use, and one file in memory for the values of children.
 pub fn release_unused_memory() {
+    running::reap_abandoned();
     outcome::release_unused();
     #[cfg(feature = "shm")]
     shm_core::release_unused_memory();

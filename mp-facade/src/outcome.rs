@@ -82,6 +82,11 @@ impl Lease {
         Ok(Self { outcome, parent: Epoch::current() })
     }
 
+    /// Whether the child is this process's, rather than one that was inherited.
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.parent.is_current()
+    }
+
     pub(crate) fn outcome(&self) -> &Outcome {
         &self.outcome
     }

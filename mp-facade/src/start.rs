@@ -6,3 +6,6 @@ pub(crate) mod fork;
 pub(crate) mod fork_with;
 pub(crate) mod spawn;
 mod whole;
+
+/// Bytes of a process's name.
+pub const NAME_BYTES_MAX: usize = mp_sys::reexec::LABEL_BYTES_MAX;

@@ -11,6 +11,7 @@
 //! Source: fork(2), pidfd_open(2), waitid(2), _exit(2).
 
 mod abandoned;
+mod lifetime;
 mod refused;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use rustix::process::{
 
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
+pub use self::lifetime::{at_exit, die_with, is_main_thread, own_pid};
 pub use self::refused::ForkError;
 use crate::OsError;
 use crate::deadline::Deadline;

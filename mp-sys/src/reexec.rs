@@ -118,6 +118,11 @@ pub struct Parent {
 }
 
 impl Parent {
+    /// A descriptor that is readable once the parent has ended.
+    pub(crate) fn of_descriptor(pidfd: OwnedFd) -> Self {
+        Self { pidfd }
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

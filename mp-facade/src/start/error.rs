@@ -32,6 +32,9 @@ pub enum StartError {
     /// The name has more than [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) bytes, or a zero among them.
     #[error("a process's name has at most {limit} bytes, and no zero byte", limit = crate::NAME_BYTES_MAX)]
     Name,
+    /// A process that dies with its parent is started by the main thread only: the kernel looks at the thread.
+    #[error("a process that dies with its parent must be started by the main thread")]
+    NotMainThread,
     /// The program has rights that its user has not (set-user-id, capabilities of the file).
     #[error("a program with more rights than its user is not started again: fork")]
     Privileged,

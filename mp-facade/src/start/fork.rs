@@ -4,8 +4,10 @@ use mp_sys::child::{self, ChildProcess, ForkAnyway, ForkError, PANIC_EXIT_CODE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::child::{Child, Running};
+use crate::child::Child;
 use crate::outcome::Lease;
+use crate::process::{Birth, Method};
+use crate::running::{Running, reap_abandoned};
 use crate::start::whole;
 
 /// Runs `body` in a new process that begins as a copy of this one, and gives its handle.
@@ -48,7 +50,7 @@ where
     F: FnOnce() -> R,
     R: Serialize + DeserializeOwned,
 {
-    start(|run| child::fork(run), body)
+    start_as(Birth::by(Method::Fork), |run| child::fork(run), body)
 }
 
 /// As [`fork`], even while other threads run or the caller holds guards: the caller takes the responsibility by
@@ -61,10 +63,11 @@ where
     F: FnOnce() -> R,
     R: Serialize + DeserializeOwned,
 {
-    start(|run| child::fork_anyway(responsible, run), body)
+    start_as(Birth::by(Method::Fork), |run| child::fork_anyway(responsible, run), body)
 }
 
-fn start<R, F>(
+pub(crate) fn start_as<R, F>(
+    birth: Birth,
     fork: impl FnOnce(&mut dyn FnMut() -> i32) -> Result<ChildProcess, ForkError>,
     body: F,
 ) -> Result<Child<R>, ForkError>
@@ -72,15 +75,16 @@ where
     F: FnOnce() -> R,
     R: Serialize + DeserializeOwned,
 {
+    reap_abandoned();
     let lease = Lease::new()?;
     let mut body = Some(body);
     let process = fork(&mut || match body.take() {
         // Serializing and dropping the value runs the user's code as well.
-        Some(body) => whole::run(lease.outcome(), || {
+        Some(body) if whole::enter_forked(&birth) => whole::run(lease.outcome(), || {
             lease.outcome().leave_value(&body());
             0
         }),
-        None => PANIC_EXIT_CODE,
+        _ => PANIC_EXIT_CODE,
     })?;
-    Ok(Child::new(Running { process, lease, line: None }))
+    Ok(Child::new(Running::add(process, lease, None, birth.about)))
 }

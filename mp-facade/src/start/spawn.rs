@@ -1,28 +1,30 @@
 //! `spawn`: a child that executes the program again, and calls one function of it.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
-use mp_sys::reexec::{
-    CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, LABEL_BYTES_MAX, REFUSED_EXIT_CODE, Run,
-};
+use mp_sys::child::die_with;
+use mp_sys::reexec::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, REFUSED_EXIT_CODE, Run};
+use mp_sys::socket::Ended;
 use mp_sys::travel::{self, Luggage, TravelError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::child::{Child, Running};
+use crate::child::Child;
+use crate::current;
 use crate::outcome::{Lease, Outcome};
+use crate::process::{Birth, Method};
+use crate::running::{Running, reap_abandoned};
 use crate::start::arguments::Arguments;
 use crate::start::error::StartError;
-use crate::start::whole;
+use crate::start::{NAME_BYTES_MAX, whole};
 
 /// The most bytes that a worker's arguments may have in serialized form. More is better kept in shared memory.
 pub const ARGUMENT_BYTES_MAX: usize = CALL_BYTES_MAX - ENVELOPE_BYTES_MAX;
 /// Descriptors that a worker's arguments may bring: the kernel takes 253 in one packet, and three are ours.
 pub const ARGUMENT_DESCRIPTORS_MAX: usize = CALL_DESCRIPTORS_MAX - 1;
-/// Bytes of a process's name.
-pub const NAME_BYTES_MAX: usize = LABEL_BYTES_MAX;
 /// Room for what goes before the arguments.
-const ENVELOPE_BYTES_MAX: usize = 256;
+const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 
 /// Calls `worker` with `args` in a new process that executes this program again, and gives its handle.
 ///
@@ -78,24 +80,81 @@ where
     A: DeserializeOwned,
     R: Serialize + DeserializeOwned,
 {
+    start(Birth::by(Method::Spawn), worker, &args)
+}
+
+/// Starts a process that executes the program again.
+pub(crate) fn start<A, R>(
+    birth: Birth,
+    worker: fn(A) -> R,
+    args: &impl Arguments<A>,
+) -> Result<Child<R>, StartError>
+where
+    A: DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+{
+    reap_abandoned();
     let lease = Lease::new()?;
     let call = Call::new::<Worker, A, R>(worker).map_err(StartError::of)?;
-    let (body, luggage) = encode(&lease, &args)?;
+    let (body, luggage) = encode(&envelope(&birth, &lease), args)?;
     let (result, _) = lease.outcome().address();
     let descriptors: Vec<_> =
         std::iter::once(result).chain(luggage.descriptors.iter().map(|file| file.as_fd())).collect();
-    let (process, line) = call.start("child", &body, &descriptors).map_err(StartError::of)?;
-    Ok(Child::new(Running { process, lease, line: Some(line) }))
+    let label = birth.about.name.as_deref().unwrap_or("child");
+    let (process, line) = call.start(label, &body, &descriptors).map_err(StartError::of)?;
+    Ok(Child::new(Running::add(process, lease, Some(line), birth.about)))
 }
 
-/// What goes before the arguments: the stretch for the result.
-type Envelope = u64;
+/// Starts a copy of this process, which finds its arguments in serialized form, and has no other end of a pipe or connection
+/// but those among them: as a process that was executed.
+pub(crate) fn start_forked<A, R>(
+    birth: Birth,
+    worker: fn(A) -> R,
+    args: &impl Arguments<A>,
+) -> Result<Child<R>, StartError>
+where
+    A: DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+{
+    reap_abandoned();
+    let lease = Lease::new()?;
+    let (body, luggage) = encode(&(), args)?;
+    let ended = Ended::new().map_err(|_| StartError::OutOfDescriptors)?;
+    let process = mp_sys::child::fork(|| {
+        let outcome = lease.outcome();
+        // As many descriptors as there were in the parent are open here: there may be no room for as many again.
+        let copies = luggage.descriptors.iter().map(|file| file.try_clone()).collect::<Result<_, _>>();
+        match copies {
+            Ok(copies) if whole::enter_forked(&birth) => {
+                // It fails for no documented reason; if it does, the child keeps ends that it does not use.
+                if let Err(error) = ended.replace_all_but(&HashSet::new()) {
+                    tracing::warn!(%error, "a child keeps ends of pipes that it was not handed");
+                }
+                work(outcome, worker, &body, copies)
+            }
+            Ok(_) => REFUSED_EXIT_CODE,
+            Err(error) => {
+                outcome.leave_bad_arguments(&error.to_string());
+                REFUSED_EXIT_CODE
+            }
+        }
+    })?;
+    Ok(Child::new(Running::add(process, lease, None, birth.about)))
+}
+
+/// What goes before the arguments: the stretch for the result, the parent's id, whether to die with it, whether this is a
+/// daemon, and the name.
+type Envelope<'a> = (u64, u32, bool, bool, Option<&'a str>);
+
+fn envelope<'a>(birth: &'a Birth, lease: &Lease) -> Envelope<'a> {
+    let (_, stretch) = lease.outcome().address();
+    let Birth { about, die_with_parent, parent_pid } = birth;
+    (stretch, *parent_pid, *die_with_parent, about.daemon, about.name.as_deref())
+}
 
 /// The bytes of a call: its envelope, then the arguments; and what comes with them.
-fn encode<A: Serialize>(lease: &Lease, args: &A) -> Result<(Vec<u8>, Luggage), StartError> {
-    let (_, stretch) = lease.outcome().address();
-    let envelope: Envelope = stretch;
-    let envelope = postcard::to_stdvec(&envelope).map_err(|error| StartError::Encode(error.to_string()))?;
+fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, Luggage), StartError> {
+    let envelope = postcard::to_stdvec(envelope).map_err(|error| StartError::Encode(error.to_string()))?;
     let before = envelope.len();
     let (encoded, luggage) = travel::encode(ARGUMENT_DESCRIPTORS_MAX, || postcard::to_extend(args, envelope));
     match (encoded, luggage.refused) {
@@ -117,26 +176,39 @@ struct Worker;
 
 impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
     fn run(worker: fn(A) -> R, given: Given) -> i32 {
-        let Given { body, descriptors, parent: _ } = given;
+        let Given { body, descriptors, parent } = given;
         let mut descriptors = descriptors.into_iter();
-        let Some((file, (stretch, args))) =
-            descriptors.next().zip(postcard::take_from_bytes::<Envelope>(&body).ok())
+        let Some((file, (envelope, args))) =
+            descriptors.next().zip(postcard::take_from_bytes::<Envelope<'_>>(&body).ok())
         else {
             return REFUSED_EXIT_CODE;
         };
-        let outcome = Outcome::arrived(file, stretch);
-        // Deserializing, serializing and dropping run the user's code as well.
-        whole::run(&outcome, || match decode(args, descriptors.collect()) {
-            Ok(args) => {
-                outcome.leave_value(&worker(args));
-                0
-            }
-            Err(reason) => {
-                outcome.leave_bad_arguments(&reason);
-                REFUSED_EXIT_CODE
-            }
-        })
+        let (stretch, parent_pid, die_with_parent, daemon, name) = envelope;
+        if die_with_parent && !die_with(parent_pid).unwrap_or(false) {
+            return REFUSED_EXIT_CODE;
+        }
+        current::enter(parent_pid, name, daemon, Some(parent));
+        work(&Outcome::arrived(file, stretch), worker, args, descriptors.collect())
     }
+}
+
+/// Calls the worker with what the bytes and descriptors are, and leaves its result.
+fn work<A, R>(outcome: &Outcome, worker: fn(A) -> R, args: &[u8], descriptors: Vec<OwnedFd>) -> i32
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    // Deserializing, serializing and dropping run the user's code as well.
+    whole::run(outcome, || match decode(args, descriptors) {
+        Ok(args) => {
+            outcome.leave_value(&worker(args));
+            0
+        }
+        Err(reason) => {
+            outcome.leave_bad_arguments(&reason);
+            REFUSED_EXIT_CODE
+        }
+    })
 }
 
 fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {

@@ -3,20 +3,35 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mp_sys::child::PANIC_EXIT_CODE;
+use mp_sys::child::{PANIC_EXIT_CODE, die_with};
 
 use crate::outcome::Outcome;
+use crate::process::Birth;
+use crate::{current, running};
+
+/// Tells a forked process who it is; `false` if it was to die with its parent, which has ended already.
+pub(super) fn enter_forked(birth: &Birth) -> bool {
+    let Birth { about, die_with_parent, parent_pid } = birth;
+    if *die_with_parent && !die_with(*parent_pid).unwrap_or(false) {
+        return false;
+    }
+    current::enter(*parent_pid, about.name.as_deref(), about.daemon, None);
+    true
+}
 
 /// Runs `body`, which leaves the result and gives the exit code; what it panics with is left instead.
 pub(super) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    let code = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(code) => code,
         // A payload that panics when it is dropped here ends the process all the same, with the same code.
         Err(payload) => {
             outcome.leave_panic(message_of(&*payload));
             PANIC_EXIT_CODE
         }
-    }
+    };
+    // What `exit` does for a main process.
+    running::finish();
+    code
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> &str {

@@ -3,13 +3,25 @@
 
 mod ends;
 mod handles;
+mod processes;
 mod results;
 mod starts;
 mod travel;
 mod waits;
 
+/// Every way to start a process.
+const METHODS: [mp::Method; 2] = [mp::Method::Fork, mp::Method::Spawn];
+
 fn main() -> std::process::ExitCode {
-    let tests =
-        [ends::TESTS, handles::TESTS, results::TESTS, starts::TESTS, travel::TESTS, waits::TESTS].concat();
+    let tests = [
+        ends::TESTS,
+        handles::TESTS,
+        processes::TESTS,
+        results::TESTS,
+        starts::TESTS,
+        travel::TESTS,
+        waits::TESTS,
+    ]
+    .concat();
     mp_sys::testing::runner::main(&tests, mp::release_unused_memory)
 }

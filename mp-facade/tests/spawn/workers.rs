@@ -106,6 +106,13 @@ fn many_threads_spawn_at_once() {
     });
 }
 
+/// A `#[test]` is never on the main thread.
+#[test]
+fn only_the_main_thread_starts_who_dies_with_it() {
+    let process = mp::Process::new().die_with_parent(true);
+    assert_eq!(process.start(twice, 1).unwrap_err(), StartError::NotMainThread);
+}
+
 #[test]
 fn errors_say_what_to_do() {
     let texts = [StartError::NotInProgram, StartError::Name].map(|error| error.to_string());

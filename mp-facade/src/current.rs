@@ -1,0 +1,160 @@
+//! Who the calling process is, and who started it.
+//!
+//! What a child is told at its start lies in two words, since a forked child pays for every page that it writes to; the
+//! rest only if there is more to say. A process that was forked by other means than this crate finds its parent's words,
+//! sees that they are not about itself, and is a main process.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use mp_sys::OsError;
+use mp_sys::child::own_pid;
+use mp_sys::deadline::Deadline;
+use mp_sys::fork::PerProcess;
+use mp_sys::reexec::Parent;
+
+use crate::running::default_name;
+
+/// The process that the others are about.
+static OWN_PID: AtomicU32 = AtomicU32::new(0);
+static PARENT_PID: AtomicU32 = AtomicU32::new(0);
+static MORE: PerProcess<More> = PerProcess::new();
+
+#[derive(Debug, Default)]
+struct More {
+    name: Option<String>,
+    daemon: bool,
+    parent: Option<Arc<Parent>>,
+}
+
+/// Notes who this process is, at its start.
+pub(crate) fn enter(parent_pid: u32, name: Option<&str>, daemon: bool, parent: Option<Parent>) {
+    OWN_PID.store(own_pid(), Ordering::Relaxed);
+    PARENT_PID.store(parent_pid, Ordering::Relaxed);
+    if name.is_some() || daemon || parent.is_some() {
+        *MORE.lock() = More { name: name.map(str::to_owned), daemon, parent: parent.map(Arc::new) };
+    }
+}
+
+fn was_started_here() -> bool {
+    OWN_PID.load(Ordering::Relaxed) == own_pid()
+}
+
+/// The calling process.
+///
+/// # Source
+/// Python's `multiprocessing.current_process`.
+///
+/// # Examples
+/// ```standalone_crate
+/// assert_eq!(mp::current_process().name(), "MainProcess");
+/// let child = mp::Process::new().name("counter").fork(|| mp::current_process().name().to_owned())?;
+/// assert_eq!(child.join()?, "counter");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn current_process() -> CurrentProcess {
+    let pid = own_pid();
+    if !was_started_here() {
+        return CurrentProcess { pid, name: "MainProcess".to_owned(), daemon: false };
+    }
+    let more = MORE.lock();
+    let name = more.name.clone().unwrap_or_else(|| default_name(pid));
+    CurrentProcess { pid, name, daemon: more.daemon }
+}
+
+/// What [`current_process`] tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentProcess {
+    pid: u32,
+    name: String,
+    daemon: bool,
+}
+
+impl CurrentProcess {
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The name that it was given; `Process-` and its id if none, and `MainProcess` if it was not started by this library.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is asked to end at the end of its parent.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+}
+
+/// The process that started the calling one; `None` if that was not by this library.
+///
+/// # Errors
+/// [`OsError`] if there is no free descriptor.
+///
+/// # Source
+/// Python's `multiprocessing.parent_process`.
+///
+/// # Examples
+/// ```standalone_crate
+/// assert!(mp::parent_process()?.is_none());
+/// let child = mp::fork(|| mp::parent_process().unwrap().map(|parent| (parent.pid(), parent.is_alive())))?;
+/// assert_eq!(child.join()?, Some((mp::current_process().pid(), true)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn parent_process() -> Result<Option<ParentProcess>, OsError> {
+    if !was_started_here() {
+        return Ok(None);
+    }
+    let pid = PARENT_PID.load(Ordering::Relaxed);
+    let mut more = MORE.lock();
+    let parent = match &more.parent {
+        Some(parent) => Arc::clone(parent),
+        None => Arc::clone(more.parent.insert(Arc::new(Parent::of_forked(pid)?))),
+    };
+    Ok(Some(ParentProcess { pid, parent }))
+}
+
+/// The process that started the calling one. Its end can be waited for, however it comes.
+#[derive(Debug, Clone)]
+pub struct ParentProcess {
+    pid: u32,
+    parent: Arc<Parent>,
+}
+
+impl ParentProcess {
+    /// Its process id at the start. Ids are reused after a process has ended.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.parent.has_ended()
+    }
+
+    /// Waits at most `timeout` until it has ended (monotonic clock; `Duration::MAX` waits for ever); `false` if it still runs
+    /// then.
+    ///
+    /// # Errors
+    /// [`OsError`] if the kernel has no memory to wait.
+    #[doc(alias = "join")]
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool, OsError> {
+        self.parent.wait(Deadline::after(timeout))
+    }
+}
+
+impl AsFd for ParentProcess {
+    /// Readable once the parent has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.parent.as_fd()
+    }
+}

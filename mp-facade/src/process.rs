@@ -1,0 +1,148 @@
+//! A process that is to be started, with all that can be said about it.
+
+use mp_sys::child::{is_main_thread, own_pid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::child::Child;
+use crate::running::About;
+use crate::start::arguments::Arguments;
+use crate::start::error::StartError;
+use crate::start::{NAME_BYTES_MAX, fork, spawn};
+
+/// How a process is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Method {
+    /// As a copy of this process: see [`fork`](crate::fork()). Fastest, refused beside other threads.
+    Fork,
+    /// Afresh, by executing the program again: see [`spawn`](crate::spawn()).
+    #[default]
+    Spawn,
+}
+
+/// A process that is to be started.
+///
+/// | setting | if nothing is said |
+/// |---|---|
+/// | [`name`](Self::name) | `Process-` and its id |
+/// | [`method`](Self::method) | [`Method::Spawn`] |
+/// | [`daemon`](Self::daemon) | no: it is waited for at the end of this process |
+/// | [`die_with_parent`](Self::die_with_parent) | no: it goes on if this process is killed |
+///
+/// # At the end of this process
+/// When it returns from `main` or calls `exit`, it asks its daemons to end, by SIGTERM, and waits for all its children, for
+/// as long as they take. So does a child that was started by this library, when its closure or worker has returned. A
+/// process that is killed, aborts or calls `_exit` does neither: its children go on, but for those that die with it.
+///
+/// # Source
+/// Python's `multiprocessing.Process`; differs: a daemon may have children.
+///
+/// # Examples
+/// ```standalone_crate
+/// use mp::{Method, Process};
+///
+/// let twice = |n: u64| 2 * n;
+/// let child = Process::new().name("doubler").method(Method::Spawn).die_with_parent(true).start(twice, 21)?;
+/// assert_eq!(child.name(), "doubler");
+/// assert_eq!(child.join()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "a process runs once it is started"]
+pub struct Process {
+    about: About,
+    die_with_parent: bool,
+}
+
+impl Process {
+    /// A process about which nothing was said.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names it, for people: at most [`NAME_BYTES_MAX`] bytes. `ps` shows the name, unless the process is forked.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.about.name = Some(name.into());
+        self
+    }
+
+    /// How [`start`](Self::start) starts it.
+    pub fn method(mut self, method: Method) -> Self {
+        self.about.method = method;
+        self
+    }
+
+    /// Whether it is asked to end, by SIGTERM, when this process ends in order, rather than only waited for.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.about.daemon = daemon;
+        self
+    }
+
+    /// Whether the kernel ends it by SIGKILL when this process ends, however that happens.
+    ///
+    /// The kernel looks at the thread that starts the process: so that must be the main thread, which lives as long as the
+    /// process does.
+    pub fn die_with_parent(mut self, die: bool) -> Self {
+        self.die_with_parent = die;
+        self
+    }
+
+    /// Starts it, to call `worker` with `args`; see [`spawn`](crate::spawn()) for what both can be. With
+    /// [`Method::Fork`] the arguments travel in serialized form as well, and the child holds no other ends of pipes, so that
+    /// a worker finds the same in each way.
+    ///
+    /// # Errors
+    /// [`StartError`]: there is no process then.
+    pub fn start<A, R>(self, worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
+    where
+        A: DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let birth = self.check()?;
+        match birth.about.method {
+            Method::Fork => spawn::start_forked(birth, worker, &args),
+            Method::Spawn => spawn::start(birth, worker, &args),
+        }
+    }
+
+    /// Starts it by fork, whatever [`method`](Self::method) says, to run `body`; see [`fork`](crate::fork()).
+    ///
+    /// # Errors
+    /// [`StartError::Fork`], [`StartError::Name`]: there is no process then.
+    pub fn fork<R, F>(mut self, body: F) -> Result<Child<R>, StartError>
+    where
+        F: FnOnce() -> R,
+        R: Serialize + DeserializeOwned,
+    {
+        self.about.method = Method::Fork;
+        Ok(fork::start_as(self.check()?, |run| mp_sys::child::fork(run), body)?)
+    }
+
+    fn check(self) -> Result<Birth, StartError> {
+        let Self { about, die_with_parent } = self;
+        if about.name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX || name.contains('\0')) {
+            return Err(StartError::Name);
+        }
+        if die_with_parent && !is_main_thread() {
+            return Err(StartError::NotMainThread);
+        }
+        Ok(Birth { about, die_with_parent, parent_pid: own_pid() })
+    }
+}
+
+/// What a process takes along on its way.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) about: About,
+    pub(crate) die_with_parent: bool,
+    pub(crate) parent_pid: u32,
+}
+
+impl Birth {
+    /// Of a process about which only the method is known.
+    pub(crate) fn by(method: Method) -> Self {
+        let about = About { method, ..About::default() };
+        Self { about, die_with_parent: false, parent_pid: own_pid() }
+    }
+}

@@ -1,0 +1,178 @@
+//! The processes that this one has started and not yet done with: for handles, for `active_children`, and for the end.
+//!
+//! The list belongs to the process: a forked child begins with none. A process is on it from its start until its handle is
+//! dropped; or, if it still runs then, until a later look finds that it has ended. So nothing is leaked, no thread is
+//! needed, and what a child may still use (its place for the result) stays as it is.
+//!
+//! At the end of the process, whoever is on the list is ended or waited for, see [`finish`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mp_sys::child::{ChildProcess, at_exit, own_pid};
+use mp_sys::deadline::Deadline;
+use mp_sys::fork::PerProcess;
+use mp_sys::reexec::Line;
+
+use crate::active::ActiveChild;
+use crate::outcome::Lease;
+use crate::process::Method;
+
+/// What is known of a process that was started here.
+pub(crate) struct Running {
+    pub(crate) process: ChildProcess,
+    pub(crate) lease: Lease,
+    /// Through which a child that was executed says why it runs nothing.
+    pub(crate) line: Option<Line>,
+    pub(crate) about: About,
+    /// No handle is left that could be joined.
+    abandoned: AtomicBool,
+}
+
+/// What its starter decided.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    pub(crate) name: Option<String>,
+    pub(crate) method: Method,
+    pub(crate) daemon: bool,
+}
+
+static LIST: PerProcess<Vec<Arc<Running>>> = PerProcess::new();
+/// How many on the list are abandoned. Looking here first touches no page that a fork would have to copy. A forked child
+/// begins with its parent's number, and puts it right at its first look.
+static ABANDONED: AtomicUsize = AtomicUsize::new(0);
+/// The process that put somebody on its list last, which a forked child is not.
+static STARTER: AtomicU32 = AtomicU32::new(0);
+static HANDLER_IS_SET: AtomicBool = AtomicBool::new(false);
+
+impl Running {
+    /// Puts a process that was just started on the list.
+    pub(crate) fn add(process: ChildProcess, lease: Lease, line: Option<Line>, about: About) -> Arc<Self> {
+        let running = Self { process, lease, line, about, abandoned: AtomicBool::new(false) };
+        let running = Arc::new(running);
+        LIST.lock().push(Arc::clone(&running));
+        STARTER.store(own_pid(), Ordering::Relaxed);
+        if !HANDLER_IS_SET.swap(true, Ordering::Relaxed) && !at_exit(finish_at_exit) {
+            tracing::warn!(
+                "children will not be waited for at the end of the program: no memory for a handler"
+            );
+        }
+        running
+    }
+
+    /// What Python calls it `Process-1`: there is one number for each process here, its id.
+    pub(crate) fn name(&self) -> String {
+        self.about.name.clone().unwrap_or_else(|| default_name(self.process.id()))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let ended = self.process.wait(Deadline::after(Duration::ZERO));
+        // Who is not the parent does not know: then it is not on its list either.
+        ended.is_ok_and(|ended| ended.is_some())
+    }
+
+    /// Called when its last handle is dropped.
+    pub(crate) fn abandon(self: Arc<Self>) {
+        if !self.lease.is_of_this_process() {
+            return;
+        }
+        if self.process.is_known_to_have_ended() {
+            let mut list = LIST.lock();
+            if let Some(at) = list.iter().rposition(|other| Arc::ptr_eq(other, &self)) {
+                let removed = list.swap_remove(at);
+                drop(list);
+                drop(removed);
+            }
+        } else {
+            self.abandoned.store(true, Ordering::Relaxed);
+            ABANDONED.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(self);
+        reap_abandoned();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("process", &self.process)
+            .field("about", &self.about)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The name of a process that was given none.
+pub(crate) fn default_name(pid: u32) -> String {
+    format!("Process-{pid}")
+}
+
+/// Reaps children whose handles were dropped, as far as they have ended.
+pub(crate) fn reap_abandoned() {
+    if ABANDONED.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let mut list = LIST.lock();
+    let is_done =
+        |running: &mut Arc<Running>| running.abandoned.load(Ordering::Relaxed) && running.has_ended();
+    let done: Vec<Arc<Running>> = list.extract_if(.., is_done).collect();
+    let left = list.iter().filter(|running| running.abandoned.load(Ordering::Relaxed)).count();
+    ABANDONED.store(left, Ordering::Relaxed);
+    drop(list);
+    drop(done);
+}
+
+/// The children of this process that still run, in no particular order.
+///
+/// Those that were started by [`fork`](crate::fork()), [`spawn`](crate::spawn()) and [`Process`](crate::Process), whether or not
+/// their handles were dropped. Children that have ended are reaped by the way; their handles can still be joined.
+///
+/// # Fork safety
+/// A forked child begins with no children.
+///
+/// # Source
+/// Python's `multiprocessing.active_children`, which joins those that have ended.
+///
+/// # Examples
+/// ```standalone_crate
+/// let child = mp::fork(|| loop { std::thread::park() })?;
+/// let active = mp::active_children();
+/// assert_eq!(active.iter().map(|child| child.pid()).collect::<Vec<_>>(), [child.pid()]);
+/// child.kill()?;
+/// assert_eq!(child.join(), Err::<(), _>(mp::ExitError::Signaled(9)));
+/// assert!(mp::active_children().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<ActiveChild> {
+    reap_abandoned();
+    if STARTER.load(Ordering::Relaxed) != own_pid() {
+        return Vec::new();
+    }
+    let all: Vec<Arc<Running>> = LIST.lock().clone();
+    all.into_iter().filter(|running| !running.has_ended()).map(ActiveChild::new).collect()
+}
+
+extern "C" fn finish_at_exit() {
+    finish();
+}
+
+/// Brings the children of this process to an end: asks daemons to end, by SIGTERM, and waits for all.
+///
+/// # Source
+/// Python's `multiprocessing.util._exit_function`.
+pub(crate) fn finish() {
+    if STARTER.load(Ordering::Relaxed) != own_pid() {
+        return;
+    }
+    let active = active_children();
+    for child in active.iter().filter(|child| child.is_daemon()) {
+        let asked = child.terminate();
+        tracing::debug!(?child, ?asked, "a daemon is asked to end with its parent");
+    }
+    for child in &active {
+        let waited = child.wait();
+        tracing::debug!(?child, ?waited, "waited for a child at the end");
+    }
+}

@@ -1,0 +1,70 @@
+//! How long a process lives beside others: with its parent, or until its own end is in order.
+//!
+//! # With its parent
+//! The kernel can send a signal when the thread that started a process ends (`PR_SET_PDEATHSIG`). That is the right moment
+//! only if that thread lives as long as its process: the main thread does, and so does the only thread of a fork server.
+//! [`is_main_thread`] tells. A helper thread that watches a pidfd would make every later fork fail, and would not run in a
+//! stopped process.
+//!
+//! Source: prctl(2) `PR_SET_PDEATHSIG`, atexit(3).
+
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::thread::gettid;
+
+use crate::OsError;
+use crate::reexec::Parent;
+
+/// The id of the calling process.
+#[must_use]
+pub fn own_pid() -> u32 {
+    getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Whether the calling thread is the one that lives as long as its process.
+#[must_use]
+pub fn is_main_thread() -> bool {
+    gettid() == getpid()
+}
+
+/// Ends this process by SIGKILL when the thread that started it ends; `false` if the process that started it, whose id is
+/// `parent`, has ended already.
+///
+/// # Errors
+/// No documented reason is left.
+pub fn die_with(parent: u32) -> Result<bool, OsError> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Asked afterwards: an end between the two is seen here.
+    Ok(is_child_of(parent))
+}
+
+/// Whether this process is still the child of that one, rather than of who adopts orphans.
+fn is_child_of(parent: u32) -> bool {
+    getppid().is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent)
+}
+
+impl Parent {
+    /// The parent of a forked process, whose id was `pid` at the fork, whether or not it has ended since.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn of_forked(pid: u32) -> Result<Self, OsError> {
+        let ended =
+            || Ok(Self::of_descriptor(rustix::event::eventfd(1, rustix::event::EventfdFlags::CLOEXEC)?));
+        let Some(raw) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+            return ended();
+        };
+        match rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()) {
+            // Still its child afterwards: so the id meant the parent when it was opened.
+            Ok(pidfd) if is_child_of(pid) => Ok(Self::of_descriptor(pidfd)),
+            Ok(_) | Err(rustix::io::Errno::SRCH) => ended(),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Runs `handler` when this process ends by returning from `main` or by `exit`; also in children that it forks, if they
+/// end that way. Handlers run in the reverse order of their registration. `false` if the C library has no memory for it.
+pub fn at_exit(handler: extern "C" fn()) -> bool {
+    // SAFETY: the handler is a plain function, for the life of the program. It cannot unwind: `extern "C"` aborts.
+    (unsafe { libc::atexit(handler) }) == 0
+}
