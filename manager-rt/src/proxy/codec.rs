@@ -10,6 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use mp_sys::travel::{self, TravelError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -127,7 +128,7 @@ impl Values {
                 return Err(ObjectError::OtherManager);
             }
         }
-        self.parts.bytes = encoded.map_err(|error| ObjectError::Encode(error.to_string()))?;
+        self.parts.bytes = encoded.map_err(|error| unencodable(self.epoch, value, &error))?;
         if self.parts.bytes.len().saturating_sub(start) > VALUE_BYTES_MAX {
             let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
             return Err(CallError::Fault(Fault::TooLarge { limit }).into());
@@ -163,6 +164,18 @@ impl Drop for Values {
             drop(SPARE.try_with(|spare| spare.replace(parts)));
         }
     }
+}
+
+/// Why a value cannot be encoded. The format forgets the text of errors, so it is looked whether a handle of a shared object
+/// or a descriptor is the reason: the message says then how these travel.
+#[cold]
+fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::Error) -> ObjectError {
+    let _restore = Restore::enter(Work::Encoding { epoch, ids: Vec::new(), refused: false });
+    let (_, luggage) = travel::encode(0, || postcard::to_allocvec(value).is_ok());
+    ObjectError::Encode(match luggage.refused {
+        Some(_) => TravelError::NoMessage.to_string(),
+        None => error.to_string(),
+    })
 }
 
 /// Decodes a value that a manager gave, and takes the references over that it counted for the proxies inside. Those of
