@@ -76,6 +76,23 @@ fn kernel_ipc_alone() {
 }
 
 #[test]
+fn manager_rt_alone() {
+    let path = workspace().join("manager-rt");
+    // The server is this very program, started once more: a crate outside the workspace needs no line for it.
+    let main = "fn main() {\n    let manager = manager_rt::Manager::start().unwrap();\n    \
+                let words = manager.dict::<String, u64>().unwrap();\n    \
+                words.fetch_add(&\"word\".to_owned(), 41).unwrap();\n    \
+                let other = manager_rt::Manager::connect(&manager.address().unwrap()).unwrap();\n    \
+                other.named(\"one\").value(&1_u64).unwrap();\n    \
+                let one = manager.named(\"one\").value(&0_u64).unwrap().get().unwrap();\n    \
+                println!(\"{}\", words.fetch_add(&\"word\".to_owned(), one).unwrap() + one);\n    \
+                manager.shutdown().unwrap();\n}\n";
+    let user = user_crate(&format!("manager-rt = {{ path = {path:?} }}"), main);
+    assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
+    assert_eq!(own_crates(user.path()), ["manager-rt", "mp-sys"]);
+}
+
+#[test]
 fn the_facade_without_tiers_starts_processes_only() {
     let path = workspace().join("mp-facade");
     let main = "fn main() {\n    println!(\"{}\", mp::fork(|| 6 * 7).unwrap().join().unwrap());\n}\n";
@@ -86,11 +103,28 @@ fn the_facade_without_tiers_starts_processes_only() {
 }
 
 #[test]
+fn the_facade_with_one_tier_compiles_that_tier_only() {
+    let path = workspace().join("mp-facade");
+    for (feature, tier) in [("shm", "shm-core"), ("ipc", "kernel-ipc"), ("manager", "manager-rt")] {
+        let dependency = format!(
+            "mp = {{ package = \"mp-facade\", path = {path:?}, default-features = false, features = [{feature:?}] }}"
+        );
+        let user = user_crate(&dependency, "fn main() {}\n");
+        let mut expected = ["mp-facade", "mp-sys", tier];
+        expected.sort_unstable();
+        assert_eq!(own_crates(user.path()), expected, "{feature}");
+    }
+}
+
+#[test]
 fn the_facade_with_its_default_features() {
     let path = workspace().join("mp-facade");
     let main = "fn main() {\n    let total = mp::RawValue::new(0_u32).unwrap();\n    \
-                mp::fork(|| total.fetch_add(42)).unwrap().join().unwrap();\n    println!(\"{}\", total.load());\n}\n";
+                mp::fork(|| total.fetch_add(42)).unwrap().join().unwrap();\n    \
+                let manager = mp::manager::Manager::in_process().unwrap();\n    \
+                let sum = manager.value(&u64::from(total.load())).unwrap();\n    \
+                println!(\"{}\", sum.get().unwrap());\n}\n";
     let user = user_crate(&format!("mp = {{ package = \"mp-facade\", path = {path:?} }}"), main);
     assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
-    assert_eq!(own_crates(user.path()), ["kernel-ipc", "mp-facade", "mp-sys", "shm-core"]);
+    assert_eq!(own_crates(user.path()), ["kernel-ipc", "manager-rt", "mp-facade", "mp-sys", "shm-core"]);
 }

@@ -1,4 +1,4 @@
-//! Tiers together: objects in shared memory that travel in messages and tasks, between real processes.
+//! Tiers together: objects in shared memory and proxies that travel in messages and tasks, between real processes.
 //!
 //! Each process gets what it uses in a message: it was forked, or started as a program, before the object was made. Each
 //! crate tests its own objects; what only all of them together can get wrong is here.
@@ -7,6 +7,7 @@
 mod every;
 mod kills;
 mod programs;
+mod proxies;
 mod tasks;
 mod together;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     if programs::is_program() {
         return ExitCode::SUCCESS;
     }
-    let tests = [every::TESTS, together::TESTS, programs::TESTS, tasks::TESTS, kills::TESTS].concat();
+    let tests =
+        [every::TESTS, together::TESTS, programs::TESTS, tasks::TESTS, proxies::TESTS, kills::TESTS].concat();
     runner::main(&tests, mp::release_unused_memory)
 }
