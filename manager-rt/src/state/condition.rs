@@ -60,6 +60,10 @@ impl State {
         lock: ObjectId,
         token: u64,
     ) -> Outcome {
+        // Whoever may not wait keeps its lock.
+        if let Err(fault) = self.core.may_wait(caller.client) {
+            return Outcome::Answer(Err(fault));
+        }
         let depth = match self.body(lock) {
             Some(Body::Lock(lock)) => lock.release_all(caller.client, token),
             Some(other) => Err(Fault::WrongKind { found: other.kind() }),

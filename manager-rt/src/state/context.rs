@@ -122,6 +122,19 @@ impl Core {
         Some(waiter)
     }
 
+    /// Whether one more call of a client may wait.
+    ///
+    /// # Errors
+    /// [`Fault::TooMany`].
+    pub(super) fn may_wait(&mut self, client: ClientId) -> Result<(), Fault> {
+        let waiting = self.clients.get_mut(client).map_or(0, |client| client.waiting());
+        if waiting < WAITING_CALLS_MAX {
+            Ok(())
+        } else {
+            Err(Fault::TooMany { limit: count_of(WAITING_CALLS_MAX) })
+        }
+    }
+
     /// A client may hold something of an object from now on.
     pub(super) fn hold(&mut self, client: ClientId, object: ObjectId) {
         if let Some(client) = self.clients.get_mut(client) {
@@ -244,10 +257,8 @@ impl<'s> Context<'s> {
             Wait::For(nanos) => Some(self.now.saturating_add(nanos)),
             Wait::Forever => None,
         };
-        let waiting = self.core.clients.get_mut(self.client).map_or(0, |client| client.waiting());
-        if waiting >= WAITING_CALLS_MAX {
-            let limit = WAITING_CALLS_MAX.try_into().unwrap_or(u64::MAX);
-            return Err((want, Fault::TooMany { limit }));
+        if let Err(fault) = self.core.may_wait(self.client) {
+            return Err((want, fault));
         }
         let caller = (self.client, self.call, self.target.thread);
         // A client that is gone asks for nothing.

@@ -270,3 +270,25 @@ fn a_lease_ends_without_its_holder() {
     assert_eq!(granted(world.answer(second)), (2, true, false));
     assert_eq!(world.ask(one, lock, Op::Lock(LockOp::Release { token })), Err(Fault::NotOwned));
 }
+
+#[test]
+fn a_wait_for_a_notification_that_is_refused_leaves_the_lock() {
+    let mut world = World::new();
+    let client = world.client();
+    let (lock, condition, event) = (
+        world.create(client, Spec::Lock),
+        world.create(client, Spec::Condition),
+        world.create(client, Spec::Event),
+    );
+    let call = world.send(client, lock, Wait::Forever, ACQUIRE);
+    let (token, ..) = granted(world.answer(call));
+    for _ in 0..crate::limits::WAITING_CALLS_MAX {
+        world.send(client, event, Wait::Forever, Op::Event(crate::proto::EventOp::Wait));
+    }
+    let wait = Op::Condition(ConditionOp::Wait { lock, token });
+    let refused = world.send(client, condition, Wait::Forever, wait);
+    assert!(matches!(world.answer(refused), Some(Err(Fault::TooMany { .. }))));
+    assert_eq!(world.ask(client, lock, Op::Lock(LockOp::IsLocked)), Ok(Reply::Bool(true)));
+    world.leave(client);
+    assert_eq!(world.state.info(), Info::default());
+}

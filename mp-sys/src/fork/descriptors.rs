@@ -181,7 +181,8 @@ pub(super) fn close_in_child() {
         if number != FREE {
             // SAFETY: a number in the table is owned by a `ClosedOnFork` of the parent and by nothing else in this
             // memory, and that owner never looks at it in this process.
-            unsafe { rustix::io::close(number) };
+            // EBADF if it was opened between the two copies; rustix would take that for a bug of its caller.
+            unsafe { libc::close(number) };
         }
     }
 }
