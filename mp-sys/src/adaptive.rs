@@ -63,6 +63,8 @@ impl Budget {
 
     /// Spins until `done` or until the budget is used up, and learns from it. `false` means: sleep now.
     ///
+    /// `done` is not asked again once it said yes.
+    ///
     /// `peer_cpu` names the CPU that the other side last ran on, where that is known; it is asked again while spinning.
     pub fn spin(&self, mut done: impl FnMut() -> bool, peer_cpu: impl Fn() -> Option<u32>) -> bool {
         if done() {
@@ -83,13 +85,15 @@ impl Budget {
         }
         let paid = loop {
             let backoff = Backoff::new();
-            for _ in 0..ROUNDS_PER_LOOK {
-                if done() {
-                    break;
+            // Not asked again once it said so: `done` may be a read, which takes what it finds.
+            let is_done = (0..ROUNDS_PER_LOOK).any(|_| {
+                let is_done = done();
+                if !is_done {
+                    backoff.spin();
                 }
-                backoff.spin();
-            }
-            if done() {
+                is_done
+            });
+            if is_done || done() {
                 break true;
             }
             if now_nanos() >= end || shares_cpu(&peer_cpu) {
@@ -197,6 +201,21 @@ mod tests {
         // The test may be moved between CPUs, so the peer follows it.
         assert!(!budget.spin(look, || Some(current_cpu())));
         assert!(looks.get() <= ROUNDS_PER_LOOK + 2, "{} looks", looks.get());
+    }
+
+    #[test]
+    fn who_said_yes_is_not_asked_again() {
+        for last in 1..300_u32 {
+            let looks = Cell::new(0_u32);
+            let look = || {
+                looks.set(looks.get() + 1);
+                looks.get() == last
+            };
+            let spun = Budget::new().spin(look, || None);
+            assert!(looks.get() <= last, "{} of {last} looks", looks.get());
+            // It may give up before, if the test does not get the CPU.
+            assert_eq!(spun, looks.get() == last, "{} of {last} looks", looks.get());
+        }
     }
 
     #[test]
