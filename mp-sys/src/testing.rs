@@ -57,6 +57,22 @@ pub fn spawn_holding(body: impl FnOnce()) -> ChildProcess {
     fork_anyway(responsible, run).expect("a test forks its child")
 }
 
+/// As [`spawn`], while other threads of the process run, and may be at anything.
+///
+/// # Panics
+/// If there is no child.
+pub fn spawn_beside_threads(body: impl FnOnce()) -> ChildProcess {
+    let run = || {
+        body();
+        0
+    };
+    // SAFETY: the caller holds no guard of shared memory, and the C library repairs its allocator. That the objects which
+    // `body` uses need no lock that another thread may have held is what such a test finds out: if one does, the child
+    // waits for it until the test's deadline.
+    let responsible = unsafe { ForkAnyway::new() };
+    fork_anyway(responsible, run).expect("a test forks its child")
+}
+
 /// Lets the kernel reap children by itself, as daemons ask for by ignoring SIGCHLD.
 pub fn ignore_sigchld() {
     // SAFETY: ignoring a signal installs no handler.

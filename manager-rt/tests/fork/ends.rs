@@ -1,0 +1,238 @@
+//! Servers that end or are killed, and parents that do: who is told, and what is left.
+
+use std::os::fd::AsFd;
+
+use manager_rt::{CallError, ItemError, LockError, Manager, ObjectError, ReachError};
+use mp_sys::testing::{PATIENCE, Random, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::process::{Signal, WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
+
+use crate::fixture::{Place, until_waiting};
+
+tests! {
+    all_who_wait_are_told_of_a_killed_server,
+    a_server_is_killed_in_the_middle_of_an_operation,
+    proxies_of_a_server_that_was_started_again_are_told,
+    sigterm_ends_a_server_and_its_folder,
+    a_shutdown_ends_the_server_for_all,
+    the_server_ends_with_its_killed_parent,
+    the_server_ends_with_a_parent_that_exits,
+    a_server_does_not_outlive_its_parent_for_others,
+    the_folder_of_a_killed_server_and_parent_is_swept,
+}
+
+/// What is called does not come any more.
+fn is_gone(error: CallError) -> bool {
+    matches!(error, CallError::ServerGone | CallError::OutcomeUnknown)
+}
+
+fn expect_gone<T>(outcome: Result<T, ObjectError>) {
+    match outcome {
+        Err(ObjectError::Call(error)) if is_gone(error) => {}
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("there was an answer"),
+    }
+}
+
+fn all_who_wait_are_told_of_a_killed_server() {
+    let manager = Manager::start().unwrap();
+    let place = Place::of(&manager);
+    let (lock, event) = (manager.lock().unwrap(), manager.event().unwrap());
+    let (queue, semaphore) = (manager.queue::<u8>().unwrap(), manager.semaphore(0).unwrap());
+    let (barrier, tasks) = (manager.barrier(2).unwrap(), manager.joinable_queue::<u8>().unwrap());
+    let _guard = lock.lock().unwrap();
+    let waiters = [
+        spawn(|| {
+            let error = lock.lock().unwrap_err();
+            assert!(matches!(error, LockError::Call(CallError::OutcomeUnknown)), "{error:?}");
+            // From now on there is nobody who could have done it.
+            assert!(matches!(lock.try_lock(), Err(LockError::Call(CallError::ServerGone))));
+        }),
+        spawn(|| expect_gone(event.wait())),
+        spawn(|| assert!(queue.get().is_err())),
+        spawn(|| assert!(semaphore.acquire().is_err())),
+        spawn(|| assert!(barrier.wait().is_err())),
+        spawn(|| assert!(tasks.get().is_err())),
+    ];
+    until_waiting(&manager, 6);
+    place.signal(Signal::KILL);
+    waiters.iter().for_each(succeeded);
+    assert_eq!(manager.info().map(drop), Err(CallError::ServerGone));
+    assert_eq!(manager.shutdown(), Err(CallError::ServerGone));
+    place.is_gone();
+}
+
+fn a_server_is_killed_in_the_middle_of_an_operation() {
+    let mut random = Random::new();
+    for _ in 0..20 {
+        let manager = Manager::start().unwrap();
+        let place = Place::of(&manager);
+        let value = manager.value(&0_u64).unwrap();
+        let started = manager.barrier(3).unwrap();
+        let clients = [(); 2].map(|()| {
+            spawn(|| {
+                started.wait_timeout(PATIENCE).unwrap();
+                let error = loop {
+                    if let Err(error) = value.fetch_add(1) {
+                        break error;
+                    }
+                };
+                let ItemError::Object(ObjectError::Call(error)) = error else { panic!("{error:?}") };
+                assert!(is_gone(error), "{error:?}");
+                // Nothing is retried in silence, and nothing is waited for.
+                let again = value.fetch_add(1).unwrap_err();
+                assert_eq!(again, ItemError::Object(ObjectError::Call(CallError::ServerGone)));
+            })
+        });
+        started.wait_timeout(PATIENCE).unwrap();
+        random.pause(2_000_000);
+        place.signal(Signal::KILL);
+        clients.iter().for_each(succeeded);
+        drop((value, started));
+        expect_gone(manager.value(&0_u64));
+        eventually("the server is dead", || manager.shutdown().is_err());
+        drop(manager);
+        place.is_gone();
+    }
+}
+
+fn proxies_of_a_server_that_was_started_again_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manager.sock");
+    let builder = || Manager::builder().path(&path).key("key");
+    let first = builder().start().unwrap();
+    let place = Place::of(&first);
+    let (stale, lock) = (first.value(&1_u64).unwrap(), first.named("lock").lock().unwrap());
+    let encoded = postcard::to_allocvec(&stale).unwrap();
+    let child = spawn(|| {
+        // It has used the first one, and is told as well.
+        assert_eq!(stale.get(), Ok(1));
+        first.event().unwrap().wait().unwrap_err();
+        eventually("there is another server", || stale.get() == Err(ObjectError::Call(CallError::Restarted)));
+    });
+    until_waiting(&first, 1);
+    place.signal(Signal::KILL);
+    eventually("the server is told to be gone", || first.info() == Err(CallError::ServerGone));
+    // The dead server's socket is in the way of nobody.
+    let second = builder().start().unwrap();
+    succeeded(&child);
+    assert_eq!(first.info().map(drop), Err(CallError::Restarted));
+    assert_eq!(stale.set(&2), Err(ObjectError::Call(CallError::Restarted)));
+    assert!(matches!(lock.try_lock(), Err(LockError::Call(CallError::Restarted))));
+    let reached = Manager::connect(&second.address().unwrap()).unwrap();
+    assert_eq!(reached.names(), Ok(vec![]), "it is another one, though it has the same address");
+    // Also a proxy that was on its way; and a process that knows the new one only does not take it for one of that.
+    let late: manager_rt::Value<u64> = postcard::from_bytes(&encoded).unwrap();
+    assert_eq!(late.get(), Err(ObjectError::Call(CallError::Restarted)));
+    drop((late, stale, lock, first));
+    assert!(postcard::from_bytes::<manager_rt::Value<u64>>(&encoded).is_err());
+    assert!(matches!(
+        Manager::builder().key("other").connect(&second.address().unwrap()),
+        Err(ReachError::Connect(_))
+    ));
+    second.shutdown().unwrap();
+}
+
+fn sigterm_ends_a_server_and_its_folder() {
+    let manager = Manager::start().unwrap();
+    let place = Place::of(&manager);
+    let event = manager.event().unwrap();
+    let waiter = spawn(|| expect_gone(event.wait()));
+    until_waiting(&manager, 1);
+    place.signal(Signal::TERM);
+    succeeded(&waiter);
+    eventually("the folder is gone", || !place.folder().exists());
+    assert_eq!(manager.shutdown(), Err(CallError::ServerGone));
+    drop(manager);
+    place.is_gone();
+}
+
+fn a_shutdown_ends_the_server_for_all() {
+    let manager = Manager::start().unwrap();
+    let place = Place::of(&manager);
+    let event = manager.event().unwrap();
+    let waiter = spawn(|| expect_gone(event.wait()));
+    until_waiting(&manager, 1);
+    // Anybody may end it, also who did not start it.
+    let other = spawn(|| {
+        // It may end before its answer is read.
+        assert!(matches!(manager.shutdown(), Ok(()) | Err(CallError::OutcomeUnknown)));
+    });
+    succeeded(&other);
+    succeeded(&waiter);
+    eventually("the folder is gone", || !place.folder().exists());
+    expect_gone(event.set());
+    assert_eq!(manager.shutdown(), Err(CallError::ServerGone));
+    drop(manager);
+    place.is_gone();
+}
+
+/// Starts a manager in a child, which then does as told, and gives where its server is.
+fn of_a_child(then: impl FnOnce()) -> (mp_sys::child::ChildProcess, Place, String) {
+    // The server becomes a child of this process when its parent ends.
+    set_child_subreaper(Some(getpid())).unwrap();
+    let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let child = spawn(|| {
+        let manager = Manager::start().unwrap();
+        manager.named("one").value(&1_u64).unwrap();
+        rustix::io::write(writing.as_fd(), manager.address().unwrap().as_bytes()).unwrap();
+        then();
+    });
+    let mut address = [0; 200];
+    let len = rustix::io::read(&reading, &mut address).unwrap();
+    let address = String::from_utf8(address[..len].to_vec()).unwrap();
+    let place = Place::at(&address);
+    (child, place, address)
+}
+
+fn ends_with_its_parent(place: &Place, address: &str) {
+    place.is_gone();
+    assert!(matches!(Manager::connect(address), Err(ReachError::Connect(_))));
+    assert!(waitid(WaitId::Pid(place.server), WaitIdOptions::EXITED).unwrap().is_some());
+}
+
+fn the_server_ends_with_its_killed_parent() {
+    let (parent, place, address) = of_a_child(|| hang());
+    let other = Manager::connect(&address).unwrap();
+    let value = other.named("one").value(&0_u64).unwrap();
+    assert_eq!(value.get(), Ok(1));
+    kill(&parent);
+    ends_with_its_parent(&place, &address);
+    expect_gone(value.get());
+}
+
+fn the_server_ends_with_a_parent_that_exits() {
+    let (parent, place, address) = of_a_child(|| {});
+    succeeded(&parent);
+    ends_with_its_parent(&place, &address);
+}
+
+/// However many others use it: a server whose parent is gone has nobody who answers for it.
+fn a_server_does_not_outlive_its_parent_for_others() {
+    let (parent, place, address) = of_a_child(|| hang());
+    let child = spawn(|| {
+        let manager = Manager::connect(&address).unwrap();
+        let event = manager.event().unwrap();
+        expect_gone(event.wait());
+    });
+    let manager = Manager::connect(&address).unwrap();
+    until_waiting(&manager, 1);
+    kill(&parent);
+    succeeded(&child);
+    ends_with_its_parent(&place, &address);
+}
+
+/// Nobody was left who could have removed it: the next one who starts a manager does.
+fn the_folder_of_a_killed_server_and_parent_is_swept() {
+    let (parent, place, _) = of_a_child(|| hang());
+    // Stopped, the server cannot see that its parent ends.
+    place.signal(Signal::STOP);
+    kill(&parent);
+    place.signal(Signal::KILL);
+    assert!(waitid(WaitId::Pid(place.server), WaitIdOptions::EXITED).unwrap().is_some());
+    assert!(place.folder().exists());
+    let manager = Manager::start().unwrap();
+    assert!(!place.folder().exists());
+    let own = Place::of(&manager);
+    manager.shutdown().unwrap();
+    own.is_gone();
+}

@@ -1,0 +1,90 @@
+//! A started manager, what can be seen of it from outside, and that nothing is left of it.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use manager_rt::Manager;
+use manager_rt::proto::Info;
+use mp_sys::deadline::Deadline;
+use mp_sys::testing::{PATIENCE, eventually};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// Runs a test with a manager, and checks that the processes of the test gave back all they had, and that neither server
+/// nor folder is left.
+pub(crate) fn with_manager(body: impl FnOnce(&Manager)) {
+    let manager = Manager::start().unwrap();
+    let place = Place::of(&manager);
+    body(&manager);
+    until(&manager, "all is given back", |info| (info.clients, info.waiters, info.held) == (1, 0, 0));
+    manager.shutdown().unwrap();
+    drop(manager);
+    place.is_gone();
+}
+
+/// Where a server is, to be looked at from outside.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) socket: PathBuf,
+    pub(crate) server: Pid,
+}
+
+impl Place {
+    pub(crate) fn of(manager: &Manager) -> Self {
+        Self::at(&manager.address().unwrap())
+    }
+
+    /// The server of an address; its socket says whose it is.
+    pub(crate) fn at(address: &str) -> Self {
+        let socket = PathBuf::from(address.strip_prefix("mp+unix:").unwrap());
+        let server = socket_peercred(UnixStream::connect(&socket).unwrap()).unwrap().pid;
+        Self { socket, server }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.socket.parent().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.server, signal).unwrap();
+    }
+
+    /// Waits until the server, its socket and its folder are gone.
+    pub(crate) fn is_gone(&self) {
+        eventually("the server has ended", || has_ended(self.server));
+        eventually("its folder is gone", || !self.folder().exists());
+    }
+}
+
+/// Whether a process is gone, or waits to be reaped.
+fn has_ended(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    test_kill_process(process).is_err()
+        || stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
+}
+
+/// Waits until what the manager says of itself is as expected.
+#[track_caller]
+pub(crate) fn until(manager: &Manager, what: &str, is_so: impl Fn(Info) -> bool) {
+    let deadline = Deadline::after(PATIENCE);
+    loop {
+        let info = manager.info().unwrap();
+        if is_so(info) {
+            return;
+        }
+        assert!(!deadline.has_passed(), "waited {PATIENCE:?} until {what}: {info:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until this many calls wait at the manager.
+#[track_caller]
+pub(crate) fn until_waiting(manager: &Manager, count: u64) {
+    until(manager, "the calls wait", |info| info.waiters == count);
+}
+
+/// Waits until this much is held.
+#[track_caller]
+pub(crate) fn until_held(manager: &Manager, count: u64) {
+    until(manager, "it is held", |info| info.held == count);
+}

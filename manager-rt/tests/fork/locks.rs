@@ -1,0 +1,178 @@
+//! Locks and permits whose holder or whose waiter is killed.
+
+use std::time::Duration;
+
+use manager_rt::{LockError, LockResult, Manager, SemaphoreError};
+use mp_sys::child::ChildProcess;
+use mp_sys::testing::{PATIENCE, hang, kill, spawn, succeeded, tests};
+
+use crate::fixture::{until_held, until_waiting, with_manager};
+
+tests! {
+    the_holder_of_a_lock_is_killed,
+    the_holder_of_an_rlock_is_killed,
+    a_waiter_for_a_lock_is_killed,
+    a_waiter_for_an_rlock_is_killed,
+    the_holder_of_a_permit_is_killed,
+    the_holder_of_a_bounded_permit_is_killed,
+    a_waiter_for_a_permit_is_killed,
+    a_waiter_for_a_bounded_permit_is_killed,
+    a_holder_of_everything_is_killed,
+    the_kill_of_a_leased_holder_is_told_once,
+}
+
+/// How long it is looked whether something that must not happen happens.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// A process that takes something, and keeps it until it is killed.
+fn holder<G>(manager: &Manager, take: impl Fn() -> G) -> ChildProcess {
+    let held = manager.info().unwrap().held;
+    let child = spawn(|| {
+        let _kept = take();
+        hang();
+    });
+    until_held(manager, held + 1);
+    child
+}
+
+/// The next in the line is told at once, and nobody after it.
+fn holder_of_a_lock<G>(manager: &Manager, lock: impl Fn() -> LockResult<G>) {
+    let victim = holder(manager, || lock().unwrap());
+    let next = spawn(|| assert!(matches!(lock(), Err(LockError::OwnerDied(_)))));
+    until_waiting(manager, 1);
+    kill(&victim);
+    succeeded(&next);
+    assert!(lock().is_ok(), "only the next one is told");
+}
+
+/// The one behind a dead waiter gets it, and nobody is told of anything.
+fn waiter<G>(manager: &Manager, take: impl Fn() -> Option<G>) {
+    let held = take().unwrap();
+    let victim = spawn(|| drop(take()));
+    until_waiting(manager, 1);
+    let next = spawn(|| assert!(take().is_some()));
+    until_waiting(manager, 2);
+    kill(&victim);
+    until_waiting(manager, 1);
+    drop(held);
+    succeeded(&next);
+    assert!(take().is_some());
+}
+
+fn the_holder_of_a_lock_is_killed() {
+    with_manager(|manager| {
+        let lock = manager.lock().unwrap();
+        holder_of_a_lock(manager, || lock.lock_timeout(PATIENCE));
+    });
+}
+
+fn the_holder_of_an_rlock_is_killed() {
+    with_manager(|manager| {
+        let lock = manager.rlock().unwrap();
+        holder_of_a_lock(manager, || lock.lock_timeout(PATIENCE));
+        // However deep it was.
+        let victim = spawn(|| {
+            let _kept = (lock.lock().unwrap(), lock.lock().unwrap());
+            hang();
+        });
+        until_held(manager, 1);
+        kill(&victim);
+        assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_))));
+        assert!(!lock.is_locked().unwrap());
+    });
+}
+
+fn a_waiter_for_a_lock_is_killed() {
+    with_manager(|manager| {
+        let lock = manager.lock().unwrap();
+        waiter(manager, || lock.lock_timeout(PATIENCE).ok());
+    });
+}
+
+fn a_waiter_for_an_rlock_is_killed() {
+    with_manager(|manager| {
+        let lock = manager.rlock().unwrap();
+        waiter(manager, || lock.lock_timeout(PATIENCE).ok());
+    });
+}
+
+/// A permit of a dead process is free again: `taken` takes the only one.
+fn holder_of_a_permit<G>(manager: &Manager, take: impl Fn() -> Result<G, SemaphoreError>) {
+    let victim = holder(manager, || take().unwrap());
+    let next = spawn(|| drop(take().unwrap()));
+    until_waiting(manager, 1);
+    kill(&victim);
+    succeeded(&next);
+    drop(take().unwrap());
+}
+
+fn the_holder_of_a_permit_is_killed() {
+    with_manager(|manager| {
+        let semaphore = manager.semaphore(1).unwrap();
+        holder_of_a_permit(manager, || semaphore.acquire_timeout(PATIENCE));
+        assert_eq!(semaphore.available(), Ok(1));
+    });
+}
+
+fn the_holder_of_a_bounded_permit_is_killed() {
+    with_manager(|manager| {
+        let semaphore = manager.bounded_semaphore(1).unwrap();
+        holder_of_a_permit(manager, || semaphore.acquire_timeout(PATIENCE));
+        assert_eq!(semaphore.available(), Ok(1));
+    });
+}
+
+fn a_waiter_for_a_permit_is_killed() {
+    with_manager(|manager| {
+        let semaphore = manager.semaphore(1).unwrap();
+        waiter(manager, || semaphore.acquire_timeout(PATIENCE).ok());
+        assert_eq!(semaphore.available(), Ok(1));
+    });
+}
+
+fn a_waiter_for_a_bounded_permit_is_killed() {
+    with_manager(|manager| {
+        let semaphore = manager.bounded_semaphore(1).unwrap();
+        waiter(manager, || semaphore.acquire_timeout(PATIENCE).ok());
+        assert_eq!(semaphore.available(), Ok(1));
+    });
+}
+
+fn a_holder_of_everything_is_killed() {
+    with_manager(|manager| {
+        let (lock, rlock) = (manager.lock().unwrap(), manager.rlock().unwrap());
+        let (semaphore, bounded) = (manager.semaphore(3).unwrap(), manager.bounded_semaphore(3).unwrap());
+        let victim = spawn(|| {
+            let _locks = (lock.lock().unwrap(), rlock.lock().unwrap(), rlock.lock().unwrap());
+            let _some = (semaphore.acquire().unwrap(), semaphore.acquire().unwrap());
+            let _other = bounded.acquire().unwrap();
+            // A permit that is forgotten is nobody's any more.
+            semaphore.acquire().unwrap().forget().unwrap();
+            drop(manager.named("held").event().unwrap());
+            hang();
+        });
+        crate::fixture::until(manager, "it has all", |info| info.objects == 5);
+        let held = manager.info().unwrap().held;
+        assert_eq!(held, 5, "two locks and three permits");
+        assert_eq!((semaphore.available(), bounded.available()), (Ok(0), Ok(2)));
+        kill(&victim);
+        until_held(manager, 0);
+        assert_eq!((semaphore.available(), bounded.available()), (Ok(2), Ok(3)));
+        assert!(matches!(lock.try_lock(), Err(LockError::OwnerDied(_))));
+        assert!(matches!(rlock.try_lock(), Err(LockError::OwnerDied(_))));
+        manager.remove("held").unwrap();
+    });
+}
+
+fn the_kill_of_a_leased_holder_is_told_once() {
+    with_manager(|manager| {
+        let lock = manager.lock().unwrap();
+        let victim = holder(manager, || lock.lock_leased(PATIENCE * 100).unwrap());
+        assert!(matches!(lock.lock_timeout(MOMENT), Err(LockError::TimedOut)), "its holder lives");
+        kill(&victim);
+        let Err(LockError::OwnerDied(guard)) = lock.lock_timeout(PATIENCE) else { panic!("nobody was told") };
+        let token = guard.token();
+        drop(guard);
+        assert!(lock.try_lock().unwrap().token() > token);
+    });
+}
