@@ -13,6 +13,7 @@ tests!(
     many_pages_are_read,
     entries_keep_what_is_inside,
     a_transaction_changes_it_whole,
+    a_claim_is_made_once,
     only_so_many_are_set_at_once,
 );
 
@@ -167,6 +168,41 @@ fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
     assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::Empty));
     assert_eq!(dict.items().unwrap(), [(b, 7)]);
     assert_eq!(client.transaction(|t| t.on(&dict).len()), Ok(1));
+}
+
+fn a_claim_is_made_once(fixture: &dyn Fixture) {
+    let clients = [fixture.client(), fixture.client()];
+    if !clients[0].backend().caps().transactions {
+        return;
+    }
+    let words = ["ant", "bee"].map(str::to_owned);
+    let count = |client: &Manager, task: u64| {
+        let (done, dict) = (client.named("done").dict::<u64, u8>().unwrap(), counts(client));
+        let adds = words.iter().map(|word| (word, task));
+        client.transaction(|t| (t.on(&done).claim(&task, &1), t.on(&dict).add_many(adds)))
+    };
+    // Both do all tasks, and each counts once.
+    let done: Vec<usize> = std::thread::scope(|scope| {
+        let threads = clients.each_ref().map(|client| {
+            scope.spawn(|| {
+                let outcomes = (1..=100).map(|task| count(client, task));
+                outcomes.filter(|outcome| *outcome != Err(TransactionError::Refused(Fault::Exists))).count()
+            })
+        });
+        threads.map(|thread| thread.join().unwrap()).into()
+    });
+    assert_eq!(done.iter().sum::<usize>(), 100);
+    let dict = counts(&clients[1]);
+    assert_eq!(dict.values().unwrap(), [5050, 5050]);
+    // What fails behind it takes the claim back.
+    let many: Vec<_> = (0..=ENTRIES_AT_ONCE_MAX).map(|n| n.to_string()).collect();
+    let free = clients[0].named("done").dict::<u64, u8>().unwrap();
+    let error = clients[0].transaction(|t| {
+        (t.on(&free).claim(&0, &1), t.on(&dict).add_many(many.iter().map(|word| (word, 1))))
+    });
+    assert!(matches!(error, Err(TransactionError::Refused(Fault::TooMany { .. }))), "{error:?}");
+    assert!(!free.contains_key(&0).unwrap());
+    count(&clients[0], 0).unwrap();
 }
 
 fn only_so_many_are_set_at_once(fixture: &dyn Fixture) {

@@ -193,6 +193,9 @@ pub enum Fault {
     /// Nothing equals this value, or there is no attribute of this name.
     #[error("there is no such item")]
     NotFound,
+    /// The key that was to be claimed has a value.
+    #[error("the key has a value already")]
+    Exists,
     /// The object changed since the caller looked.
     #[error("the object changed in between")]
     Changed,

@@ -76,6 +76,11 @@ impl Dict {
                 Some(found) => Ok(Reply::Found(Some(found))),
                 None => self.set_raw(key, value, context).map(|()| Reply::Bool(true)),
             },
+            DictOp::Claim(key, _) if self.entries.contains(&Key(key)) => Err(Fault::Exists),
+            DictOp::Claim(key, value) => {
+                self.set_raw(key, value, context)?;
+                DONE
+            }
             DictOp::Remove(key) => {
                 let old = self.given(key, context);
                 self.remove(key, context);

@@ -183,6 +183,47 @@ impl<K: Serialize, V> On<'_, '_, Dict<K, V>> {
         self.on_entry(key, value, |key, value| DictOp::InsertNew(key, value), read::exchange_value)
     }
 
+    /// As [`Dict::insert_new`], but that a key that has a value makes a transaction fail:
+    /// [`Fault::Exists`](crate::proto::Fault::Exists). So what belongs together is done once, however often it is tried.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use manager_rt::TransactionError;
+    /// use manager_rt::proto::Fault;
+    ///
+    /// let manager = manager_rt::Manager::in_process()?;
+    /// let (booked, balance) = (manager.dict::<u64, ()>()?, manager.value(&100_i64)?);
+    /// let book = |order| manager.transaction(|t| (t.on(&booked).claim(&order, &()), t.on(&balance).fetch_add(-10)));
+    /// book(7)?;
+    /// // Whoever sent it first may be dead, and its request still under way.
+    /// assert_eq!(book(7), Err(TransactionError::Refused(Fault::Exists)));
+    /// assert_eq!(balance.get()?, 90);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn claim(self, key: &K, value: &V) -> Ticket<()>
+    where
+        V: Serialize,
+    {
+        self.on_entry(key, value, |key, value| DictOp::Claim(key, value), read::done)
+    }
+
+    /// As [`Dict::add_many`].
+    pub fn add_many<'a>(self, entries: impl IntoIterator<Item = (&'a K, V)>) -> Ticket<()>
+    where
+        K: 'a,
+        V: Numeric,
+    {
+        let entries: Vec<_> =
+            entries.into_iter().map(|(key, number)| (self.batch.value(key), number.as_number())).collect();
+        let make: Make = Box::new(move |v| {
+            let entries = entries.iter().map(|(key, number)| (v.raw(*key), *number)).collect();
+            Op::Dict(DictOp::FetchAddMany(entries))
+        });
+        self.batch.add(self.object, make, read::done)
+    }
+
     /// As [`Dict::get_or_insert`].
     #[doc(alias = "setdefault")]
     pub fn get_or_insert(self, key: &K, value: &V) -> Ticket<V>

@@ -97,6 +97,7 @@ pub enum ListOp<P> {
 /// | `Get`, `Remove` | `Option`: the value, if there is one |
 /// | `Insert` | `Option`: the old value, if there was one |
 /// | `InsertNew` | `Bool(true)`, or `Found` with the value that the key has |
+/// | `Claim` | `Done` |
 /// | `Contains` | `Bool` |
 /// | `GetOrInsert` | `Value`: the one that the key has now |
 /// | `PopItem` | `Entry`, `None` if there is none |
@@ -117,6 +118,9 @@ pub enum DictOp<P> {
     Insert(P, P),
     /// Sets the value of a key that has none; else gives the value that it has.
     InsertNew(P, P),
+    /// Sets the value of a key that has none; else [`Fault::Exists`](crate::proto::Fault::Exists), so that a transaction with
+    /// it in front is done once, however often it is sent.
+    Claim(P, P),
     /// Takes the value of a key.
     Remove(P),
     /// Whether a key has a value.

@@ -21,6 +21,7 @@ fn ops() -> impl Strategy<Value = DictOp<Raw<'static>>> {
         2 => key().prop_map(DictOp::Get),
         6 => (key(), value()).prop_map(|(key, value)| DictOp::Insert(key, value)),
         2 => (key(), value()).prop_map(|(key, value)| DictOp::InsertNew(key, value)),
+        2 => (key(), value()).prop_map(|(key, value)| DictOp::Claim(key, value)),
         4 => key().prop_map(DictOp::Remove),
         1 => key().prop_map(DictOp::Contains),
         2 => (key(), value()).prop_map(|(key, value)| DictOp::GetOrInsert(key, value)),
@@ -77,6 +78,11 @@ fn run(model: &mut Model, op: &DictOp<Raw<'_>>) -> Answer<Payload> {
                 Reply::Bool(true)
             }
         },
+        DictOp::Claim(key, _) if get(model, *key).is_some() => return Err(Fault::Exists),
+        DictOp::Claim(key, value) => {
+            set(model, *key, Payload::copy(*value));
+            Reply::Done
+        }
         DictOp::Remove(key) => Reply::Option(remove(model, *key)),
         DictOp::Contains(key) => Reply::Bool(get(model, *key).is_some()),
         DictOp::GetOrInsert(key, value) => Reply::Value(get(model, *key).unwrap_or_else(|| {
@@ -264,6 +270,8 @@ fn keys_and_values_keep_what_they_refer_to() {
         DictOp::Insert(a, raw(b"")),
         DictOp::Remove(b),
         DictOp::InsertNew(c, a),
+        DictOp::Remove(c),
+        DictOp::Claim(c, a),
         DictOp::GetOrInsert(b, a),
         DictOp::PopItem,
         DictOp::Clear,
