@@ -196,6 +196,10 @@ impl ServerProcess {
 
     /// Waits until the server that was asked to end has ended; kills it after [`END_TIME_MAX`].
     pub(crate) fn join(&self) {
+        if !self.epoch.is_current() {
+            // A forked child cannot wait for it, and must not end what its parent waits for.
+            return;
+        }
         let ended = self.child.wait(Deadline::after(END_TIME_MAX));
         if !matches!(ended, Ok(Some(_))) {
             tracing::warn!(?ended, "the server did not end in time");

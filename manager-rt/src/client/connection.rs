@@ -326,10 +326,7 @@ impl Connection {
             let mut seen = Look::Nothing;
             let spun = self.budget.spin(
                 || {
-                    // It asks again after a yes.
-                    if matches!(seen, Look::Nothing) {
-                        seen = self.look(self.stream.try_read(place));
-                    }
+                    seen = self.look(self.stream.try_read(place));
                     !matches!(seen, Look::Nothing)
                 },
                 || self.peer_cpu(),

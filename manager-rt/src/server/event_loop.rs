@@ -20,7 +20,7 @@ use mp_sys::deadline::now_nanos;
 use mp_sys::handshake::Listening;
 use slab::Slab;
 
-use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES, UNSENT_BYTES_MAX};
+use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES};
 use crate::server::peer::Peer;
 use crate::server::{Acceptor, Terms};
 use crate::state::{Effects, State};
@@ -116,7 +116,7 @@ impl EventLoop {
                     Token(token) => {
                         let slot = token.saturating_sub(FIRST_PEER);
                         if event.is_writable() {
-                            self.room(slot);
+                            self.write(slot);
                         }
                         if event.is_read_closed() || event.is_error() {
                             self.hang_up(slot);
@@ -146,14 +146,9 @@ impl EventLoop {
         if self.peer_cpu != 0 {
             let (poll, peer_cpu) = (&mut self.poll, self.peer_cpu);
             let mut failed = None;
-            let mut has_some = false;
             let look = || {
-                // It asks again after a yes, and an event is told once.
-                if !has_some {
-                    failed = poll_for(poll, events, Some(Duration::ZERO)).err();
-                    has_some = failed.is_some() || !events.is_empty();
-                }
-                has_some
+                failed = poll_for(poll, events, Some(Duration::ZERO)).err();
+                failed.is_some() || !events.is_empty()
             };
             if self.budget.spin(look, || u32::from(peer_cpu).checked_sub(1)) {
                 return failed.map_or(Ok(()), Err);
@@ -172,7 +167,9 @@ impl EventLoop {
         }
     }
 
+    /// The other side has closed: what waits for it cannot be written, and what it has sent is read to its end.
     fn hang_up(&mut self, slot: usize) {
+        self.write(slot);
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.has_hung_up = true;
             self.make_ready(slot);
@@ -292,11 +289,7 @@ impl EventLoop {
         }
     }
 
-    /// The socket of a connection has room again.
-    fn room(&mut self, slot: usize) {
-        self.write(slot);
-    }
-
+    /// Writes what waits for one connection, as far as its socket has room.
     fn write(&mut self, slot: usize) {
         let Some(peer) = self.peers.get_mut(slot) else { return };
         let done = peer.flush();
@@ -311,7 +304,7 @@ impl EventLoop {
         }
         if let Some(peer) = self.peers.get(slot)
             && peer.is_paused
-            && peer.outbound.len() <= UNSENT_BYTES_MAX
+            && !peer.is_too_far_behind()
         {
             self.make_ready(slot);
         }

@@ -6,6 +6,7 @@ use mp_sys::OsError;
 use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
 
+use crate::limits::UNSENT_BYTES_MAX;
 use crate::server::inbound::Inbound;
 use crate::server::outbound::Outbound;
 use crate::state::ClientId;
@@ -86,6 +87,12 @@ impl Peer {
             Phase::Live(client) => Some(client),
             Phase::Proving(_) => None,
         }
+    }
+
+    /// Whether so much waits to be read by the client that nothing more is done for it. One that does not read any more is
+    /// read to its end.
+    pub(super) fn is_too_far_behind(&self) -> bool {
+        !self.cannot_write && self.outbound.len() > UNSENT_BYTES_MAX
     }
 
     /// Reads what is there.

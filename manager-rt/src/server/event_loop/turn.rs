@@ -4,11 +4,10 @@ use bytes::Bytes;
 use mp_sys::handshake::Next;
 
 use super::{EventLoop, own_cpu};
-use crate::limits::UNSENT_BYTES_MAX;
 use crate::proto::frame::{Call, FrameKind, Head, Step};
 use crate::proto::{Fault, Raw};
 use crate::server::inbound::{Frame, Garbage, Inbound};
-use crate::server::peer::{Phase, Read};
+use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId};
 
 const EPOCH_BYTES: u32 = 16;
@@ -49,7 +48,7 @@ impl EventLoop {
     fn read_turn(&mut self, slot: usize, now: u64, buffer: &mut [u8]) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         peer.is_ready = false;
-        if peer.outbound.len() > UNSENT_BYTES_MAX {
+        if peer.is_too_far_behind() {
             peer.is_paused = true;
             return Turn::Over;
         }
@@ -181,8 +180,7 @@ impl EventLoop {
             }
             self.distribute();
             let slot = self.slots.get(client.slot()).copied();
-            let unsent = slot.and_then(|slot| self.peers.get(slot)).map_or(0, |peer| peer.outbound.len());
-            if unsent > UNSENT_BYTES_MAX {
+            if slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind) {
                 inbound.keep(bytes);
                 return Ok(true);
             }
