@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mp_sys::child::{ChildError, ChildProcess, Ended};
+use mp_sys::child::{ChildError, Ended};
 use mp_sys::deadline::Deadline;
 use mp_sys::reexec::Line;
 use serde::de::DeserializeOwned;
 
 use crate::exit::ExitError;
+use crate::handle::Handle;
 use crate::process::Method;
 use crate::running::Running;
 use crate::signal::{SIGKILL, SIGTERM};
@@ -24,7 +25,7 @@ use crate::signal::{SIGKILL, SIGTERM};
 /// | waits on | a pidfd, which [`AsFd`] gives: readable once the child has ended |
 /// | signals | through the pidfd: never to a stranger that got the process id |
 /// | drop | neither waits for the child nor ends it; it is reaped at the next start of a process or drop of a handle |
-/// | descriptors | one, and one more if it was spawned, until it is dropped |
+/// | descriptors | one if it was forked, else two, until it is dropped |
 ///
 /// # Fork safety
 /// A forked child inherits the handle but cannot wait: [`ChildError::NotParent`].
@@ -102,7 +103,7 @@ impl<R> Child<R> {
         self.running.as_ref().expect("the child is there until the handle is dropped")
     }
 
-    fn process(&self) -> &ChildProcess {
+    fn process(&self) -> &Handle {
         &self.running().process
     }
 

@@ -5,6 +5,7 @@ mod active;
 mod child;
 mod current;
 mod exit;
+mod handle;
 mod outcome;
 mod process;
 mod running;
@@ -54,9 +55,10 @@ pub mod manager {
 /// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.
 ///
 /// What is kept for later otherwise: a chunk of 1 MiB for the next small objects, free slots between objects that are in
-/// use, and one file in memory for the values of children.
+/// use, one file in memory for the values of children, and the fork server.
 pub fn release_unused_memory() {
     running::reap_abandoned();
+    running::release_server();
     outcome::release_unused();
     #[cfg(feature = "shm")]
     shm_core::release_unused_memory();

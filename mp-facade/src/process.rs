@@ -19,6 +19,14 @@ pub enum Method {
     /// Afresh, by executing the program again: see [`spawn`](crate::spawn()).
     #[default]
     Spawn,
+    /// By a server process, which executes the program once and forks for each child: as clean as [`Spawn`](Self::Spawn),
+    /// nearly as fast as [`Fork`](Self::Fork).
+    ///
+    /// The server is started with the first child, and ends with this process; also by
+    /// [`release_unused_memory`](crate::release_unused_memory), if it has no children left. Environment, working folder and
+    /// limits of a child are those of the moment when the server was started. If the server is killed, its children go on,
+    /// and how they end is [`StatusLost`](crate::ExitError::StatusLost); the next start makes another.
+    ForkServer,
 }
 
 /// A process that is to be started.
@@ -81,8 +89,8 @@ impl Process {
 
     /// Whether the kernel ends it by SIGKILL when this process ends, however that happens.
     ///
-    /// The kernel looks at the thread that starts the process: so that must be the main thread, which lives as long as the
-    /// process does.
+    /// The kernel looks at the thread that starts the process. So that must be the main thread, which lives as long as its
+    /// process; or the start method must be [`Method::ForkServer`]: its server has one thread and ends with this process.
     pub fn die_with_parent(mut self, die: bool) -> Self {
         self.die_with_parent = die;
         self
@@ -102,7 +110,7 @@ impl Process {
         let birth = self.check()?;
         match birth.about.method {
             Method::Fork => spawn::start_forked(birth, worker, &args),
-            Method::Spawn => spawn::start(birth, worker, &args),
+            Method::Spawn | Method::ForkServer => spawn::start(birth, worker, &args),
         }
     }
 
@@ -124,7 +132,7 @@ impl Process {
         if about.name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX || name.contains('\0')) {
             return Err(StartError::Name);
         }
-        if die_with_parent && !is_main_thread() {
+        if die_with_parent && about.method != Method::ForkServer && !is_main_thread() {
             return Err(StartError::NotMainThread);
         }
         Ok(Birth { about, die_with_parent, parent_pid: own_pid() })

@@ -11,18 +11,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mp_sys::child::{ChildProcess, at_exit, own_pid};
+use mp_sys::child::{at_exit, own_pid};
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
 use mp_sys::reexec::Line;
 
 use crate::active::ActiveChild;
+use crate::handle::Handle;
 use crate::outcome::Lease;
 use crate::process::Method;
 
 /// What is known of a process that was started here.
 pub(crate) struct Running {
-    pub(crate) process: ChildProcess,
+    pub(crate) process: Handle,
     pub(crate) lease: Lease,
     /// Through which a child that was executed says why it runs nothing.
     pub(crate) line: Option<Line>,
@@ -49,7 +50,7 @@ static HANDLER_IS_SET: AtomicBool = AtomicBool::new(false);
 
 impl Running {
     /// Puts a process that was just started on the list.
-    pub(crate) fn add(process: ChildProcess, lease: Lease, line: Option<Line>, about: About) -> Arc<Self> {
+    pub(crate) fn add(process: Handle, lease: Lease, line: Option<Line>, about: About) -> Arc<Self> {
         let running = Self { process, lease, line, about, abandoned: AtomicBool::new(false) };
         let running = Arc::new(running);
         LIST.lock().push(Arc::clone(&running));
@@ -152,6 +153,18 @@ pub fn active_children() -> Vec<ActiveChild> {
     }
     let all: Vec<Arc<Running>> = LIST.lock().clone();
     all.into_iter().filter(|running| !running.has_ended()).map(ActiveChild::new).collect()
+}
+
+/// Ends the fork server unless it has children that may still run.
+pub(crate) fn release_server() {
+    if STARTER.load(Ordering::Relaxed) != own_pid() {
+        return;
+    }
+    let is_served =
+        |running: &Arc<Running>| running.about.method == Method::ForkServer && !running.has_ended();
+    if !LIST.lock().iter().any(is_served) {
+        mp_sys::forkserver::stop();
+    }
 }
 
 extern "C" fn finish_at_exit() {

@@ -30,6 +30,7 @@ use rustix::process::{
 
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
+pub(crate) use self::lifetime::parent_pid;
 pub use self::lifetime::{at_exit, die_with, is_main_thread, own_pid};
 pub use self::refused::ForkError;
 use crate::OsError;

@@ -10,6 +10,7 @@
 //! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
 //! | [`word`] | the words that protocols are made of: real ones, and those of models |
+//! | [`forkserver`] | a process that forks children for this one |
 //! | [`reexec`] | a new process that runs a function of the same program |
 //! | [`deadline`], [`futex`], [`ready`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
 //! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
@@ -54,6 +55,7 @@ pub mod dead;
 pub mod deadline;
 #[expect(unsafe_code, reason = "atfork handlers, what they close, and the page that a fork wipes")]
 pub mod fork;
+pub mod forkserver;
 pub mod futex;
 pub mod handoff;
 pub mod handshake;

@@ -74,8 +74,14 @@ impl AsFd for Termination {
     }
 }
 
-/// Ignores SIGINT in this process, and in those that it forks or executes.
-pub fn ignore_interrupt() {
+/// Ignores SIGINT in this process, and in those that it forks or executes. `true` if it was at its default before.
+pub fn ignore_interrupt() -> bool {
     // SAFETY: ignoring a signal installs no handler. It fails only for what is no signal.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    (unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) }) == libc::SIG_DFL
+}
+
+/// Lets SIGINT end this process again.
+pub fn default_interrupt() {
+    // SAFETY: the default installs no handler. It fails only for what is no signal.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
 }

@@ -32,9 +32,16 @@ pub enum StartError {
     /// The name has more than [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) bytes, or a zero among them.
     #[error("a process's name has at most {limit} bytes, and no zero byte", limit = crate::NAME_BYTES_MAX)]
     Name,
-    /// A process that dies with its parent is started by the main thread only: the kernel looks at the thread.
-    #[error("a process that dies with its parent must be started by the main thread")]
+    /// A process that dies with its parent is started by the main thread, since the kernel looks at the thread; or by the fork
+    /// server, which has only one.
+    #[error("a process that dies with its parent is started by the main thread, or with Method::ForkServer")]
     NotMainThread,
+    /// The fork server was killed twice, or is stopped.
+    #[error("the fork server ended before it had started the process")]
+    ServerLost,
+    /// The process was killed before it began, by whoever knows its id.
+    #[error("the process was killed before it began")]
+    Killed,
     /// The program has rights that its user has not (set-user-id, capabilities of the file).
     #[error("a program with more rights than its user is not started again: fork")]
     Privileged,
@@ -73,6 +80,8 @@ impl StartError {
             Theirs::OutOfDescriptors => Self::OutOfDescriptors,
             Theirs::TooLarge { found, limit } => Self::ArgumentsTooLarge { bytes: found, limit },
             Theirs::TooManyDescriptors => Self::TooManyDescriptors,
+            Theirs::ServerLost => Self::ServerLost,
+            Theirs::Killed(_) => Self::Killed,
             Theirs::Unsupported => Self::Unsupported,
             Theirs::System(error) => Self::System(error),
             // The enum grows with mp-sys, which is pinned to this crate's version.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::child::Child;
+use crate::handle::Handle;
 use crate::outcome::Lease;
 use crate::process::{Birth, Method};
 use crate::running::{Running, reap_abandoned};
@@ -86,5 +87,5 @@ where
         }),
         _ => PANIC_EXIT_CODE,
     })?;
-    Ok(Child::new(Running::add(process, lease, None, birth.about)))
+    Ok(Child::new(Running::add(Handle::Own(process), lease, None, birth.about)))
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mp_sys::child::die_with;
+use mp_sys::forkserver;
 use mp_sys::reexec::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, REFUSED_EXIT_CODE, Run};
 use mp_sys::socket::Ended;
 use mp_sys::travel::{self, Luggage, TravelError};
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::child::Child;
 use crate::current;
+use crate::handle::Handle;
 use crate::outcome::{Lease, Outcome};
 use crate::process::{Birth, Method};
 use crate::running::{Running, reap_abandoned};
@@ -83,7 +85,7 @@ where
     start(Birth::by(Method::Spawn), worker, &args)
 }
 
-/// Starts a process that executes the program again.
+/// Starts a process that executes the program again, or is forked from one that did.
 pub(crate) fn start<A, R>(
     birth: Birth,
     worker: fn(A) -> R,
@@ -100,9 +102,15 @@ where
     let (result, _) = lease.outcome().address();
     let descriptors: Vec<_> =
         std::iter::once(result).chain(luggage.descriptors.iter().map(|file| file.as_fd())).collect();
-    let label = birth.about.name.as_deref().unwrap_or("child");
-    let (process, line) = call.start(label, &body, &descriptors).map_err(StartError::of)?;
-    Ok(Child::new(Running::add(process, lease, Some(line), birth.about)))
+    let (process, line) = if birth.about.method == Method::ForkServer {
+        let process = forkserver::start(call, &body, &descriptors).map_err(StartError::of)?;
+        (Handle::Served(process), None)
+    } else {
+        let label = birth.about.name.as_deref().unwrap_or("child");
+        let (process, line) = call.start(label, &body, &descriptors).map_err(StartError::of)?;
+        (Handle::Own(process), Some(line))
+    };
+    Ok(Child::new(Running::add(process, lease, line, birth.about)))
 }
 
 /// Starts a copy of this process, which finds its arguments in serialized form, and has no other end of a pipe or connection
@@ -139,7 +147,7 @@ where
             }
         }
     })?;
-    Ok(Child::new(Running::add(process, lease, None, birth.about)))
+    Ok(Child::new(Running::add(Handle::Own(process), lease, None, birth.about)))
 }
 
 /// What goes before the arguments: the stretch for the result, the parent's id, whether to die with it, whether this is a
@@ -176,7 +184,7 @@ struct Worker;
 
 impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
     fn run(worker: fn(A) -> R, given: Given) -> i32 {
-        let Given { body, descriptors, parent } = given;
+        let Given { body, descriptors, parent, starter } = given;
         let mut descriptors = descriptors.into_iter();
         let Some((file, (envelope, args))) =
             descriptors.next().zip(postcard::take_from_bytes::<Envelope<'_>>(&body).ok())
@@ -184,7 +192,7 @@ impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
             return REFUSED_EXIT_CODE;
         };
         let (stretch, parent_pid, die_with_parent, daemon, name) = envelope;
-        if die_with_parent && !die_with(parent_pid).unwrap_or(false) {
+        if die_with_parent && (!die_with(starter).unwrap_or(false) || parent.has_ended()) {
             return REFUSED_EXIT_CODE;
         }
         current::enter(parent_pid, name, daemon, Some(parent));

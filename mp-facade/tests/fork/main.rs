@@ -1,6 +1,7 @@
 //! `mp::fork` and `mp::Child` with real processes.
 #![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a test fails by a panic")]
 
+mod crashes;
 mod ends;
 mod handles;
 mod processes;
@@ -10,10 +11,11 @@ mod travel;
 mod waits;
 
 /// Every way to start a process.
-const METHODS: [mp::Method; 2] = [mp::Method::Fork, mp::Method::Spawn];
+const METHODS: [mp::Method; 3] = [mp::Method::Fork, mp::Method::Spawn, mp::Method::ForkServer];
 
 fn main() -> std::process::ExitCode {
     let tests = [
+        crashes::TESTS,
         ends::TESTS,
         handles::TESTS,
         processes::TESTS,

@@ -115,25 +115,28 @@ fn an_inherited_list_is_nobodys() {
 }
 
 /// Ends in order, by `exit`, while its children run.
-#[expect(clippy::exit, reason = "the case")]
 fn daemons_are_ended_and_others_waited_for_at_exit() {
-    for method in METHODS {
-        let done = RawValue::new(0_u32).unwrap();
-        let (held, until) = pipe::<()>().unwrap();
-        let parent = mp::fork(|| -> () {
-            // The daemon never ends by itself, and the other one not before the daemon.
-            let daemon = Process::new().method(method).daemon(true);
-            drop(daemon.start(|_held: Sender<()>| -> () { hang() }, held).unwrap());
-            let work = |(until, done): (Receiver<()>, RawValue<u32>)| {
-                wait_for_end(until);
-                done.store(1);
-            };
-            let _worker = Process::new().method(method).start(work, (&until, &done)).unwrap();
-            std::process::exit(3)
-        });
-        assert_eq!(parent.unwrap().join(), Err(ExitError::Exited(3)), "{method:?}");
-        assert_eq!(done.load(), 1, "{method:?}: the end came after the worker's");
-    }
+    // The fork server sees that its parent has ended, and ends.
+    with_orphans(|| METHODS.into_iter().for_each(one_exits_in_order));
+}
+
+#[expect(clippy::exit, reason = "the case")]
+fn one_exits_in_order(method: Method) {
+    let done = RawValue::new(0_u32).unwrap();
+    let (held, until) = pipe::<()>().unwrap();
+    let parent = mp::fork(|| -> () {
+        // The daemon never ends by itself, and the other one not before the daemon.
+        let daemon = Process::new().method(method).daemon(true);
+        drop(daemon.start(|_held: Sender<()>| -> () { hang() }, held).unwrap());
+        let work = |(until, done): (Receiver<()>, RawValue<u32>)| {
+            wait_for_end(until);
+            done.store(1);
+        };
+        let _worker = Process::new().method(method).start(work, (&until, &done)).unwrap();
+        std::process::exit(3)
+    });
+    assert_eq!(parent.unwrap().join(), Err(ExitError::Exited(3)), "{method:?}");
+    assert_eq!(done.load(), 1, "{method:?}: the end came after the worker's");
 }
 
 fn a_child_waits_for_its_children() {
@@ -162,7 +165,7 @@ fn start_holder(process: Process, held: &Sender<u8>) -> Child<()> {
 }
 
 /// Runs a test whose children leave children behind, and waits until these have ended too.
-fn with_orphans(test: impl FnOnce()) {
+pub(crate) fn with_orphans(test: impl FnOnce()) {
     set_child_subreaper(Some(getpid())).unwrap();
     test();
     loop {

@@ -37,9 +37,14 @@ pub fn die_with(parent: u32) -> Result<bool, OsError> {
     Ok(is_child_of(parent))
 }
 
+/// The id of the process whose child this one is now; 0 if that cannot be seen from its PID namespace.
+pub(crate) fn parent_pid() -> u32 {
+    getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
+}
+
 /// Whether this process is still the child of that one, rather than of who adopts orphans.
 fn is_child_of(parent: u32) -> bool {
-    getppid().is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == parent)
+    parent_pid() == parent
 }
 
 impl Parent {

@@ -25,7 +25,7 @@ use super::hello::{Refusal, refuse};
 use super::image::Image;
 use super::start::StartError;
 use super::{Command, Handed, HelloError, Parent, REFUSED_EXIT_CODE};
-use crate::child::ChildProcess;
+use crate::child::{ChildProcess, parent_pid};
 use crate::deadline::Deadline;
 use crate::memory::MemoryError;
 use crate::payload::{self, Payload, PayloadError};
@@ -62,6 +62,8 @@ pub struct Given {
     pub descriptors: Vec<OwnedFd>,
     /// The process that made the call.
     pub parent: Parent,
+    /// The id of the process whose child this one is: of the one that made the call, or of its fork server.
+    pub starter: u32,
 }
 
 /// An instance of `glue` knows the type of the worker that it is given without one.
@@ -107,7 +109,7 @@ impl Call {
         body: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(ChildProcess, Line), StartError> {
-        let first = |endpoint: &Endpoint| self.send(endpoint, body, descriptors);
+        let first = |endpoint: &Endpoint| self.send(endpoint, body, descriptors, Patience::None);
         let (child, endpoint) = Command::new(enter)?.label(label).start_after(first)?;
         Ok((child, Line { endpoint }))
     }
@@ -118,12 +120,13 @@ impl Call {
         places.map(|(glue, worker)| Self { glue, worker }).ok_or(StartError::NotInProgram)
     }
 
-    /// Sends the call with what the worker is to be given; never waits.
+    /// Sends the call with what the worker is to be given.
     pub(crate) fn send(
         self,
         endpoint: &Endpoint,
         body: &[u8],
         descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
     ) -> Result<(), StartError> {
         if body.len() > CALL_BYTES_MAX {
             return Err(StartError::TooLarge { found: body.len(), limit: CALL_BYTES_MAX });
@@ -143,7 +146,7 @@ impl Call {
         let mut descriptors = descriptors.to_vec();
         descriptors.push(file.as_fd());
         let head = Head { word: CALL, long: IN_FILE };
-        endpoint.send(head, &mut packet, &[], &descriptors, Patience::None).map_err(not_sent)
+        endpoint.send(head, &mut packet, &[], &descriptors, patience).map_err(not_sent)
     }
 }
 
@@ -152,7 +155,8 @@ fn not_sent(failure: SendFailure) -> StartError {
         SendFailure::TooManyDescriptors => StartError::TooManyDescriptors,
         SendFailure::DescriptorsInFlight => StartError::OutOfDescriptors,
         SendFailure::System(error) => StartError::System(error),
-        SendFailure::Full | SendFailure::Closed | SendFailure::TooLong => StartError::Busy,
+        SendFailure::Closed => StartError::ServerLost,
+        SendFailure::Full | SendFailure::TooLong => StartError::Busy,
     }
 }
 
@@ -201,13 +205,13 @@ impl Arrived {
     }
 
     /// Runs the worker, and gives the exit code.
-    pub(crate) fn run(self, parent: Parent) -> i32 {
+    pub(crate) fn run(self, parent: Parent, starter: u32) -> i32 {
         let at = |address: usize| -> *const () { ptr::with_exposed_provenance(address) };
         #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
         // SAFETY: the offset was made in `Call::new`, of an instance of `glue`, and came here through a socket that only
         // `Call::send` writes to, in a process of the same image; there is code.
         let glue = unsafe { transmute::<*const (), Glue>(at(self.glue)) };
-        let given = Given { body: self.body, descriptors: self.descriptors, parent };
+        let given = Given { body: self.body, descriptors: self.descriptors, parent, starter };
         // SAFETY: the worker's offset came in the same packet. `Call::new` made both, of one pair of types.
         unsafe { glue(at(self.worker), given) }
     }
@@ -262,7 +266,8 @@ fn enter(handed: Handed) -> i32 {
         Ok(arrived) => {
             let (endpoint, parent) = handed.into_parts();
             drop(endpoint);
-            arrived.run(parent)
+            // If the parent has ended, this is another process; whoever cares asks `parent`.
+            arrived.run(parent, parent_pid())
         }
         Err(no_call) => {
             if let Some(refusal) = no_call.refusal() {

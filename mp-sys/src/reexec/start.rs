@@ -12,7 +12,7 @@ use super::image::Image;
 use super::order::{Order, names};
 use super::{Entry, LABEL_BYTES_MAX, takeover};
 use crate::OsError;
-use crate::child::{ChildProcess, adopt, reap_abandoned};
+use crate::child::{ChildProcess, Ended, adopt, reap_abandoned};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, SendFailure};
 
@@ -60,12 +60,24 @@ pub enum StartError {
     /// The socket to the new process has no room.
     #[error("the socket to the new process has no room")]
     Busy,
+    /// The fork server was killed, or is stopped.
+    #[error("the fork server ended before it had started the process")]
+    ServerLost,
+    /// The process was killed before it began.
+    #[error("the process ended before it began: {0:?}")]
+    Killed(Ended),
     /// This C library does not give constructors the arguments of the program.
     #[error("starting a process again needs glibc")]
     Unsupported,
     /// The kernel refused for another reason.
     #[error("the kernel refuses to start a process: {0}")]
     System(#[source] OsError),
+}
+
+impl StartError {
+    pub(crate) fn from_os(error: OsError) -> Self {
+        Errno::from_raw_os_error(error.raw_os_error()).into()
+    }
 }
 
 impl From<Errno> for StartError {

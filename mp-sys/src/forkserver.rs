@@ -1,0 +1,227 @@
+//! A process of its own that forks children for this one: as cheap as a fork, as clean as an exec.
+//!
+//! The server is this program, executed again (see [`crate::reexec`]), with one thread and next to no memory. A request is a
+//! [`Call`]; the server forks, and the child runs it. So the child inherits nothing of the process that asked, which may have
+//! threads and hold locks.
+//!
+//! | from | to | what, through a pair of sockets of the request's own |
+//! |---|---|---|
+//! | child | asker | hello: its id and a pidfd of it |
+//! | server | asker | why there is no child |
+//! | server | asker | how the child ended, when the server has reaped it |
+//!
+//! The hello comes from the child itself, before it runs anything: so an asker that has it has a child, and one that has
+//! given up has none, since the hello fails then. Whoever dies at whatever step closes its end: nobody waits for ever.
+//!
+//! # How long the server lives
+//! Until the process that started it ends, which it sees by a pidfd; its one thread is what the kernel looks at for children
+//! that die with their parent ([`die_with`](crate::child::die_with)). Ctrl-C does not end it: who asked for children may still
+//! want to know how they end.
+//!
+//! # If the server is killed
+//! Its children go on, but for those that die with it. How they end is not known any more. The next request starts another.
+//!
+//! Source: Python's `multiprocessing.forkserver`; unix(7), pidfd_open(2).
+
+mod served;
+mod server;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+pub use self::served::ServedProcess;
+use self::server::serve;
+use crate::child::{ChildProcess, Ended};
+use crate::deadline::Deadline;
+use crate::fork::PerProcess;
+use crate::identity::has_ended;
+use crate::reexec::{Call, Command, StartError};
+use crate::robust::Patience;
+use crate::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SLICE};
+
+/// How long an asker waits for a child's hello: only a stopped server, or one on a machine that stands still, takes long.
+pub const START_MAX: Duration = Duration::from_secs(30);
+/// How long it waits on when the server has ended, for a child that was forked just before.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+
+static SERVER: PerProcess<Option<Arc<Server>>> = PerProcess::new();
+
+#[derive(Debug)]
+struct Server {
+    process: ChildProcess,
+    endpoint: Endpoint,
+}
+
+/// What the asker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Report {
+    /// The child runs, and has this id; a pidfd comes with it.
+    Hello(u32),
+    /// There is no child: the system's number for why.
+    Failed(i32),
+    /// It ended.
+    Ended(Ended),
+}
+
+impl Report {
+    const HELLO: u32 = u32::from_be_bytes(*b"mphi");
+    const FAILED: u32 = u32::from_be_bytes(*b"mpff");
+    const EXITED: u32 = u32::from_be_bytes(*b"mpex");
+    const SIGNALED: u32 = u32::from_be_bytes(*b"mpsg");
+    const UNKNOWN: u32 = u32::from_be_bytes(*b"mpun");
+
+    fn to_head(self) -> Head {
+        let (word, number) = match self {
+            Self::Hello(pid) => (Self::HELLO, pid),
+            Self::Failed(error) => (Self::FAILED, error.cast_unsigned()),
+            Self::Ended(Ended::Exited(code)) => (Self::EXITED, code.cast_unsigned()),
+            Self::Ended(Ended::Signaled(signal)) => (Self::SIGNALED, signal.cast_unsigned()),
+            Self::Ended(Ended::Unknown) => (Self::UNKNOWN, 0),
+        };
+        Head { word, long: number.into() }
+    }
+
+    fn of(head: Head) -> Option<Self> {
+        let number = u32::try_from(head.long).ok()?;
+        match head.word {
+            Self::HELLO => Some(Self::Hello(number)),
+            Self::FAILED => Some(Self::Failed(number.cast_signed())),
+            Self::EXITED => Some(Self::Ended(Ended::Exited(number.cast_signed()))),
+            Self::SIGNALED => Some(Self::Ended(Ended::Signaled(number.cast_signed()))),
+            Self::UNKNOWN => Some(Self::Ended(Ended::Unknown)),
+            _ => None,
+        }
+    }
+
+    /// Tells the asker. If it is gone, nobody has to know.
+    fn send(self, to: &Endpoint, descriptors: &[BorrowedFd<'_>]) -> bool {
+        let sent = to.send(self.to_head(), &mut [0; OVERHEAD_BYTES], &[], descriptors, Patience::None);
+        if let Err(error) = &sent {
+            tracing::debug!(?error, report = ?self, "the asker is not told");
+        }
+        sent.is_ok()
+    }
+}
+
+/// Lets the fork server of this process, which is started if there is none, start a process that runs the call.
+///
+/// # Errors
+/// [`StartError`]: no child runs then.
+pub fn start(call: Call, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<ServedProcess, StartError> {
+    let first = running()?;
+    match ask(&first, call, body, descriptors) {
+        Err(StartError::ServerLost) => {}
+        outcome => return outcome,
+    }
+    // It was killed, before or meanwhile.
+    forget(&first);
+    let second = running()?;
+    ask(&second, call, body, descriptors)
+}
+
+/// The server of this process.
+fn running() -> Result<Arc<Server>, StartError> {
+    let mut server = SERVER.lock();
+    if let Some(server) = server.as_ref() {
+        return Ok(Arc::clone(server));
+    }
+    let (process, endpoint) = Command::new(serve)?.label("forkserver").start()?;
+    Ok(Arc::clone(server.insert(Arc::new(Server { process, endpoint }))))
+}
+
+/// Makes the next request start another server, unless another thread was first.
+fn forget(lost: &Arc<Server>) {
+    let mut server = SERVER.lock();
+    if server.as_ref().is_some_and(|server| Arc::ptr_eq(server, lost)) {
+        let forgotten = server.take();
+        drop(server);
+        drop(forgotten);
+    }
+}
+
+/// Ends the server of this process, if there is one. Its children go on, as if it was killed.
+pub fn stop() {
+    let stopped = SERVER.lock().take();
+    if let Some(server) = stopped {
+        let ended = server.process.signal(rustix::process::Signal::KILL.as_raw());
+        let waited = server.process.wait(Deadline::NEVER);
+        tracing::debug!(?ended, ?waited, "the fork server was ended");
+    }
+}
+
+/// The process id of the server, if there is one.
+#[must_use]
+pub fn server_pid() -> Option<u32> {
+    SERVER.lock().as_ref().map(|server| server.process.id())
+}
+
+fn ask(
+    server: &Server,
+    call: Call,
+    body: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<ServedProcess, StartError> {
+    let (report, theirs) = Endpoint::pair().map_err(StartError::from_os)?;
+    let all: Vec<BorrowedFd<'_>> =
+        std::iter::once(theirs.as_fd()).chain(descriptors.iter().copied()).collect();
+    let deadline = Deadline::after(START_MAX);
+    call.send(&server.endpoint, body, &all, Patience::Until(deadline))?;
+    drop(theirs);
+    let mut outcome = wait_for_report(&report, server, deadline);
+    if outcome.is_none() {
+        // From here on nobody can say hello; what was said before counts.
+        report.shut_down().map_err(StartError::System)?;
+        outcome = receive(&report, Patience::None).and_then(Result::ok);
+    }
+    let Some((told, descriptor)) = outcome else {
+        return Err(StartError::ServerLost);
+    };
+    match (told, descriptor) {
+        (Report::Hello(pid), Some(pidfd)) => ServedProcess::new(pid, pidfd, report).ok_or(StartError::Busy),
+        (Report::Hello(_), None) => Err(StartError::OutOfDescriptors),
+        (Report::Failed(error), _) => Err(Errno::from_raw_os_error(error).into()),
+        (Report::Ended(ended), _) => Err(StartError::Killed(ended)),
+    }
+}
+
+type Told = (Report, Option<OwnedFd>);
+
+/// The first report; `None` if none comes.
+fn wait_for_report(report: &Endpoint, server: &Server, deadline: Deadline) -> Option<Told> {
+    let mut deadline = deadline;
+    let mut is_served = true;
+    while !deadline.has_passed() {
+        let slice = deadline.min(Deadline::after(SLICE));
+        match receive(report, Patience::Until(slice)) {
+            // An error: nobody is left who could say anything.
+            Some(outcome) => return outcome.ok(),
+            // A child that the server forked just before its end may still say hello, or closes its end.
+            None if is_served && has_ended(server.process.as_fd()) => {
+                is_served = false;
+                deadline = deadline.min(Deadline::after(LAST_WORDS_MAX));
+            }
+            None => {}
+        }
+    }
+    None
+}
+
+/// `None` if there is nothing yet, an error if nothing will come.
+fn receive(report: &Endpoint, patience: Patience) -> Option<Result<Told, ()>> {
+    match report.receive(&mut [0; OVERHEAD_BYTES], patience) {
+        Ok(received) => {
+            let told = Report::of(received.head).map(|told| (told, received.descriptors.into_iter().next()));
+            Some(told.ok_or(()))
+        }
+        Err(ReceiveFailure::Empty) => None,
+        // The hello came, and its pidfd found no place.
+        Err(ReceiveFailure::OutOfDescriptors) => Some(Ok((Report::Hello(0), None))),
+        Err(_) => Some(Err(())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
