@@ -22,6 +22,7 @@ mod calls;
 mod connect;
 mod connection;
 mod encode;
+pub(crate) mod fuzz;
 mod inbox;
 mod link;
 

@@ -9,6 +9,8 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod in_process;
 pub mod limits;
 mod manager;

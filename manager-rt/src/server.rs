@@ -1,8 +1,9 @@
 //! The server of a manager: sockets around the state machine, in one thread.
 
+pub(crate) mod dispatch;
 mod event_loop;
 pub(crate) mod inbound;
-mod outbound;
+pub(crate) mod outbound;
 mod peer;
 
 use std::fmt;

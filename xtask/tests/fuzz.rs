@@ -10,7 +10,6 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use kernel_ipc::fuzzing::{ENTRIES, Entry};
 use mp::{ExitError, RawValue};
 use mp_sys::testing::{Mutator, Random};
 use serde_json::json;
@@ -23,6 +22,29 @@ const SECONDS_DEFAULT: u64 = 10;
 const MOMENT: Duration = Duration::from_millis(300);
 /// What makes the inputs.
 const DRIVER: &str = "seeded mutator, no coverage feedback";
+
+/// One way in, of any crate.
+#[derive(Clone, Copy)]
+struct Entry {
+    name: &'static str,
+    run: fn(&[u8]),
+    seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All ways in.
+fn entries() -> Vec<Entry> {
+    let ipc = kernel_ipc::fuzzing::ENTRIES.map(|entry| Entry {
+        name: entry.name,
+        run: entry.run,
+        seeds: entry.seeds,
+    });
+    let manager = manager_rt::fuzzing::ENTRIES.map(|entry| Entry {
+        name: entry.name,
+        run: entry.run,
+        seeds: entry.seeds,
+    });
+    ipc.into_iter().chain(manager).collect()
+}
 
 /// What an entry did.
 struct Finding {
@@ -40,7 +62,7 @@ fn main() -> ExitCode {
         if arguments.iter().any(|argument| argument == "--list") {
             return ExitCode::SUCCESS;
         }
-        return report(&ENTRIES.iter().map(|entry| run(entry, MOMENT)).collect::<Vec<_>>(), false);
+        return report(&entries().into_iter().map(|entry| run(entry, MOMENT)).collect::<Vec<_>>(), false);
     }
     let is_json = arguments.iter().any(|argument| argument == "--json");
     let seconds = arguments.iter().position(|argument| argument == "--seconds");
@@ -48,13 +70,14 @@ fn main() -> ExitCode {
     let names =
         arguments.iter().skip(1).filter(|name| !name.starts_with("--") && name.parse::<u64>().is_err());
     let names: Vec<&String> = names.collect();
-    if let Some(unknown) = names.iter().find(|name| ENTRIES.iter().all(|entry| entry.name != **name)) {
-        let known: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
+    let entries = entries();
+    if let Some(unknown) = names.iter().find(|name| entries.iter().all(|entry| entry.name != **name)) {
+        let known: Vec<_> = entries.iter().map(|entry| entry.name).collect();
         eprintln!("error: there is no entry `{unknown}`; the entries are: {}", known.join(", "));
         return ExitCode::FAILURE;
     }
     let chosen =
-        ENTRIES.iter().filter(|entry| names.is_empty() || names.iter().any(|name| *name == entry.name));
+        entries.into_iter().filter(|entry| names.is_empty() || names.iter().any(|name| *name == entry.name));
     let findings: Vec<Finding> = chosen
         .map(|entry| {
             eprintln!("{}: {seconds} s", entry.name);
@@ -65,7 +88,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs an entry in a process of its own.
-fn run(entry: &'static Entry, time: Duration) -> Finding {
+fn run(entry: Entry, time: Duration) -> Finding {
     let random = Random::new();
     let seed = random.seed();
     let inputs = RawValue::new(0_u64).unwrap();
@@ -112,7 +135,7 @@ fn report(findings: &[Finding], is_json: bool) -> ExitCode {
         println!("driver: {DRIVER}");
         for Finding { name, seed, inputs, wrong } in findings {
             let wrong = wrong.as_deref().unwrap_or("nothing found");
-            println!("{name:10} {inputs:>10} inputs  MP_SEED={seed}  {wrong}");
+            println!("{name:18} {inputs:>10} inputs  MP_SEED={seed}  {wrong}");
         }
     }
     if findings.iter().all(|finding| finding.wrong.is_none()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -60,8 +60,8 @@ impl State {
         lock: ObjectId,
         token: u64,
     ) -> Outcome {
-        // Whoever may not wait keeps its lock.
-        if let Err(fault) = self.core.may_wait(caller.client) {
+        // First of all: who may not wait keeps the lock.
+        if let Err(fault) = self.core.may_wait(caller.client, caller.call) {
             return Outcome::Answer(Err(fault));
         }
         let depth = match self.body(lock) {

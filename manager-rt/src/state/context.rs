@@ -108,6 +108,20 @@ impl Core {
         }
     }
 
+    /// Whether one more call of a client may wait.
+    ///
+    /// # Errors
+    /// [`Fault::TooMany`]; [`Fault::Malformed`] if a call of this number waits already: only one of them could be found again
+    /// when the client goes. [`Fault::Unauthorised`] for a client that is gone, which asks for nothing.
+    pub(super) fn may_wait(&mut self, client: ClientId, call: u64) -> Result<(), Fault> {
+        let client = self.clients.get_mut(client).ok_or(Fault::Unauthorised)?;
+        if client.waiting() >= WAITING_CALLS_MAX {
+            let limit = WAITING_CALLS_MAX.try_into().unwrap_or(u64::MAX);
+            return Err(Fault::TooMany { limit });
+        }
+        if client.waiter(call).is_some() { Err(Fault::Malformed) } else { Ok(()) }
+    }
+
     /// Puts a call into a line.
     pub(super) fn park(
         &mut self,
@@ -120,19 +134,6 @@ impl Core {
         let waiter = self.waiters.insert(caller, object, want, deadline);
         client.add_waiter(caller.1, waiter);
         Some(waiter)
-    }
-
-    /// Whether one more call of a client may wait.
-    ///
-    /// # Errors
-    /// [`Fault::TooMany`].
-    pub(super) fn may_wait(&mut self, client: ClientId) -> Result<(), Fault> {
-        let waiting = self.clients.get_mut(client).map_or(0, |client| client.waiting());
-        if waiting < WAITING_CALLS_MAX {
-            Ok(())
-        } else {
-            Err(Fault::TooMany { limit: count_of(WAITING_CALLS_MAX) })
-        }
     }
 
     /// A client may hold something of an object from now on.
@@ -257,11 +258,10 @@ impl<'s> Context<'s> {
             Wait::For(nanos) => Some(self.now.saturating_add(nanos)),
             Wait::Forever => None,
         };
-        if let Err(fault) = self.core.may_wait(self.client) {
+        if let Err(fault) = self.core.may_wait(self.client, self.call) {
             return Err((want, fault));
         }
         let caller = (self.client, self.call, self.target.thread);
-        // A client that is gone asks for nothing.
         match self.core.clients.get_mut(self.client) {
             Some(client) => {
                 let waiter = self.core.waiters.insert(caller, self.target.object, want, deadline);

@@ -292,3 +292,29 @@ fn a_wait_for_a_notification_that_is_refused_leaves_the_lock() {
     world.leave(client);
     assert_eq!(world.state.info(), Info::default());
 }
+
+#[test]
+fn two_calls_of_one_number_do_not_both_wait() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let (lock, event) = (world.create(one, Spec::Lock), world.create(one, Spec::Event));
+    let condition = world.create(one, Spec::Condition);
+    let held = world.send(two, lock, Wait::Forever, ACQUIRE);
+    let (token, ..) = granted(world.answer(held));
+    let wait = Op::Event(crate::proto::EventOp::Wait);
+    let first = world.send(two, event, Wait::Forever, wait.clone());
+    assert_eq!(world.answer(first), None);
+    for (object, op) in [(event, wait), (condition, Op::Condition(ConditionOp::Wait { lock, token }))] {
+        world.calls = first - 1;
+        let again = world.send(two, object, Wait::Forever, op);
+        assert_eq!((again, world.answer(again)), (first, Some(Err(Fault::Malformed))));
+    }
+    assert_eq!(
+        world.ask(one, lock, Op::Lock(LockOp::IsLocked)),
+        Ok(Reply::Bool(true)),
+        "it was not given back"
+    );
+    world.calls = first;
+    assert_eq!(world.state.info().waiters, 1);
+    world.end(&[two, one]);
+}

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use mp_sys::handshake::Next;
 
 use super::{EventLoop, own_cpu};
-use crate::proto::frame::{Call, FrameKind, Head, Step};
-use crate::proto::{Fault, Raw};
+use crate::proto::frame::{FrameKind, Head};
+use crate::server::dispatch;
 use crate::server::inbound::{Frame, Garbage, Inbound};
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId};
@@ -194,28 +194,6 @@ impl EventLoop {
         self.peer_cpu = head.cpu;
         self.state.acknowledge(client, head.read);
         let caller = Caller { client, call: head.call, now, frame };
-        match head.kind {
-            FrameKind::Call => match whole::<Call<Raw<'_>>>(body) {
-                Some(call) => self.state.apply(caller, call, &mut self.effects),
-                None => self.state.refuse(caller, Fault::Malformed, &mut self.effects),
-            },
-            FrameKind::Transaction => match whole::<Vec<Step<Raw<'_>>>>(body) {
-                Some(steps) => self.state.transaction(caller, steps, &mut self.effects),
-                None => self.state.refuse(caller, Fault::Malformed, &mut self.effects),
-            },
-            FrameKind::Notice => match whole::<Call<Raw<'_>>>(body) {
-                Some(call) => self.state.notice(caller, call, &mut self.effects),
-                None => tracing::debug!("a notice is malformed"),
-            },
-            FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault => {
-                self.state.refuse(caller, Fault::Malformed, &mut self.effects);
-            }
-        }
+        dispatch::run(&mut self.state, caller, head.kind, body, &mut self.effects);
     }
-}
-
-/// A body that is what it should be, to its last byte.
-fn whole<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    let (value, rest) = postcard::take_from_bytes(body).ok()?;
-    rest.is_empty().then_some(value)
 }

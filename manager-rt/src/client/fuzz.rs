@@ -1,0 +1,95 @@
+//! What a server may send to a client, for fuzzers: answers in any form, cut anywhere.
+
+use bytes::Bytes;
+
+use super::answer::{Malformed, Undo, decode};
+use super::calls::Calls;
+use super::inbox::{Body, Inbox};
+use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head};
+use crate::proto::{ObjectId, Payload, Raw};
+use crate::server::dispatch::whole;
+
+/// Calls that are under way.
+const CALLS: u64 = 12;
+
+/// What the body of an answer means, to its last byte.
+pub(crate) fn understand(kind: FrameKind, body: &[u8]) -> Option<Answer<Payload>> {
+    decode(kind, body, &Bytes::new()).ok()
+}
+
+/// Takes the input as the stream of answers to a few calls, of which every third was given up; the first byte says how it is
+/// cut. What an answer brought that nobody waits for must be given back in frames that a server understands.
+///
+/// # Panics
+/// If it is not: that is a finding.
+pub(crate) fn answers(input: &[u8]) {
+    let Some((piece, mut rest)) = input.split_first() else { return };
+    let piece = usize::from(*piece).max(1).saturating_mul(7);
+    let mut calls = under_way();
+    let (mut inbox, mut read) = (Inbox::default(), 0_u64);
+    while !rest.is_empty() {
+        let place = inbox.space();
+        assert!(!place.is_empty(), "there is always room for more");
+        let (now, later) = rest.split_at(piece.min(rest.len()).min(place.len()));
+        place.iter_mut().zip(now).for_each(|(place, byte)| *place = *byte);
+        rest = later;
+        let outcome = inbox.took(now.len(), |head, body| {
+            if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
+                return Err(Malformed);
+            }
+            // As the reader does it for its own call, and for those of others.
+            drop(match &body {
+                Body::Lent(body) => decode(head.kind, body, &Bytes::new()),
+                Body::Own(body) => decode(head.kind, body, body),
+            });
+            calls.deliver(head, body.into_bytes(), read)?;
+            read = read.saturating_add(1);
+            if let Some(arrived) = calls.take_answer(head.call).filter(|_| head.call % 2 == 0) {
+                drop(decode(arrived.kind, &arrived.body, &arrived.body));
+            }
+            Ok(())
+        });
+        if outcome.is_err() {
+            break;
+        }
+    }
+    for call in 0..CALLS {
+        calls.abandon(call, (call, read));
+    }
+    check_notices(&calls.outbox);
+}
+
+/// Calls of every kind that can be given up, some of which were.
+fn under_way() -> Calls {
+    let mut calls = Calls::new();
+    let object = ObjectId(1 << 24);
+    let undos = [
+        Undo::Nothing,
+        Undo::Lock(object),
+        Undo::Permit(object),
+        Undo::Task(object),
+        Undo::Items,
+        Undo::Reference(object),
+    ];
+    for (call, undo) in (0..CALLS).zip(undos.into_iter().cycle()) {
+        calls.begin(call, 1, undo);
+        if call % 3 == 2 {
+            calls.abandon(call, (call, 0));
+        }
+    }
+    calls
+}
+
+/// What goes out is whole frames of notices.
+fn check_notices(mut stream: &[u8]) {
+    while let Some((head, rest)) = stream.split_first_chunk::<HEAD_BYTES>() {
+        let head = Head::of(head).filter(|head| head.kind == FrameKind::Notice);
+        let len = head.map(|head| usize::try_from(head.body_len).unwrap_or(usize::MAX));
+        let Some((body, rest)) = len.and_then(|len| rest.split_at_checked(len)) else {
+            panic!("a notice is whole")
+        };
+        assert!(whole::<Call<Raw<'_>>>(body).is_some(), "a server understands a notice");
+        stream = rest;
+    }
+    assert!(stream.is_empty(), "a notice is whole");
+}

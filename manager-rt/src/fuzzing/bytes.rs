@@ -1,0 +1,42 @@
+//! Decisions out of bytes: what an input does not say is zero.
+
+use crate::proto::frame::Wait;
+
+/// The input, from the front.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Source<'a> {
+    pub(super) const fn new(input: &'a [u8]) -> Self {
+        Self { rest: input }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(super) fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.rest.split_first() else { return 0 };
+        self.rest = rest;
+        *first
+    }
+
+    pub(super) fn small(&mut self) -> u64 {
+        u64::from(self.byte())
+    }
+
+    /// A number below `bound`; 0 if there is none.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        usize::from(self.byte()).checked_rem(bound).unwrap_or(0)
+    }
+
+    pub(super) fn wait(&mut self) -> Wait {
+        match self.byte() {
+            0..=99 => Wait::No,
+            100..=199 => Wait::Forever,
+            nanos => Wait::For(u64::from(nanos) % 32),
+        }
+    }
+}

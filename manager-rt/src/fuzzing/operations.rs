@@ -1,0 +1,347 @@
+//! Operations of three clients on objects of every kind, with time passing, deaths and transactions, out of bytes.
+
+use crate::fuzzing::bytes::Source;
+use crate::fuzzing::world::{CLIENTS, World, specs, to_manager};
+use crate::proto::frame::{Call, FrameKind, Step};
+use crate::proto::{
+    ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
+    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, ValueOp,
+};
+
+/// Steps of one input.
+const STEPS_MAX: u32 = 400;
+/// Two values of this many bytes do not fit into the manager together.
+const LONG_BYTES: usize = 36_000;
+/// Names of objects and attributes.
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// Does what the input says.
+///
+/// # Panics
+/// If something does not hold that must: that is a finding.
+pub(super) fn operations(input: &[u8]) {
+    let Some(world) = World::new() else { return };
+    let mut run = Run { source: Source::new(input), world, calls: [0; CLIENTS] };
+    for _ in 0..STEPS_MAX {
+        if run.source.is_empty() {
+            break;
+        }
+        run.step();
+    }
+    run.world.end();
+}
+
+struct Run<'a> {
+    source: Source<'a>,
+    world: World,
+    /// The number of each client's newest call.
+    calls: [u64; CLIENTS],
+}
+
+impl Run<'_> {
+    fn step(&mut self) {
+        let who = self.source.below(CLIENTS);
+        match self.source.byte() {
+            0..=179 => {
+                let (object, op) = self.operation();
+                let (thread, wait) = (self.source.small() % 2, self.source.wait());
+                let kind = if self.source.small() % 16 == 15 { FrameKind::Notice } else { FrameKind::Call };
+                let number = self.number(who);
+                self.world.send(who, kind, number, &Call { object, thread, wait, op });
+            }
+            180..=209 => {
+                let count = self.source.below(6);
+                let steps: Vec<Step<Payload>> =
+                    (0..count).map(|_| self.operation()).map(|(object, op)| Step { object, op }).collect();
+                let number = self.number(who);
+                self.world.send(who, FrameKind::Transaction, number, &steps);
+            }
+            210..=224 => {
+                let op = self.manager();
+                let number = self.number(who);
+                self.world.call(who, number, &to_manager(op));
+            }
+            225..=234 => {
+                let unread = self.source.small() % 4;
+                self.world.acknowledge(who, unread);
+            }
+            235..=242 => {
+                let unread = self.source.small() % 4;
+                self.world.replace(who, unread);
+            }
+            _ => {
+                let nanos = self.source.small() % 40;
+                self.world.pass(nanos);
+            }
+        }
+    }
+
+    /// The number of a client's next call; at times that of an earlier one, which may wait still.
+    fn number(&mut self, who: usize) -> u64 {
+        let Some(newest) = self.calls.get_mut(who) else { return 0 };
+        if self.source.small() % 32 == 31 {
+            return newest.saturating_sub(1);
+        }
+        *newest = newest.saturating_add(1);
+        *newest
+    }
+
+    fn object(&mut self) -> (usize, ObjectId) {
+        let at = self.source.below(self.world.objects.len());
+        (at, self.world.objects.get(at).copied().unwrap_or(ObjectId::MANAGER))
+    }
+
+    /// An operation that mostly fits its object.
+    fn operation(&mut self) -> (ObjectId, Op<Payload>) {
+        let (at, object) = self.object();
+        // The first objects are one of each kind, in this order.
+        let kind = if self.source.small() % 16 == 15 { self.source.below(14) } else { at };
+        let op = match kind {
+            0 | 1 => Op::Lock(self.lock()),
+            2 => Op::Condition(self.condition()),
+            3 | 4 => Op::Semaphore(self.semaphore()),
+            5 => Op::Event(self.event()),
+            6 => Op::Barrier(self.barrier()),
+            7 => Op::Queue(self.queue()),
+            8 => Op::JoinableQueue(self.tasks()),
+            9 => Op::Value(self.value_op()),
+            10 => Op::Array(self.array()),
+            11 => Op::List(self.list()),
+            12 => Op::Dict(self.dict()),
+            13 => Op::Namespace(self.namespace()),
+            _ => self.any(),
+        };
+        (object, op)
+    }
+
+    fn any(&mut self) -> Op<Payload> {
+        match self.source.below(6) {
+            0 => Op::List(self.list()),
+            1 => Op::Dict(self.dict()),
+            2 => Op::Queue(self.queue()),
+            3 => Op::Lock(self.lock()),
+            4 => Op::JoinableQueue(self.tasks()),
+            _ => Op::Value(self.value_op()),
+        }
+    }
+
+    /// A number, bytes, many bytes, or proxies.
+    fn value(&mut self) -> Payload {
+        let kind = self.source.byte();
+        let number = self.source.byte();
+        match kind {
+            0..=150 => Payload::copy(Raw::plain(&[number % 8])),
+            151..=190 => Payload::copy(Raw::plain(&[number; 40])),
+            191..=200 => Payload::copy(Raw::plain(&vec![number; LONG_BYTES])),
+            _ => {
+                let ids: Vec<u8> = (0..number % 3).flat_map(|_| self.object().1.0.to_le_bytes()).collect();
+                Payload::copy(Raw { bytes: &[number], ids: &ids })
+            }
+        }
+    }
+
+    fn values(&mut self) -> Vec<Payload> {
+        (0..self.source.below(4)).map(|_| self.value()).collect()
+    }
+
+    fn name(&mut self) -> String {
+        NAMES.get(self.source.below(NAMES.len())).copied().unwrap_or_default().to_owned()
+    }
+
+    /// A token, a lease or an index: small ones are right most often.
+    fn little(&mut self) -> u64 {
+        self.source.small() % 6
+    }
+
+    fn number_to_add(&mut self) -> Number {
+        if self.source.small() % 4 == 3 { Number::I64(-1) } else { Number::U64(1) }
+    }
+
+    fn manager(&mut self) -> ManagerOp<Payload> {
+        let print = self.source.small() / 250;
+        let all = specs();
+        let spec = all.get(self.source.below(all.len())).cloned();
+        match (self.source.below(12), spec) {
+            (0 | 1, Some(spec)) => ManagerOp::Create { spec, print },
+            (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec, print },
+            (4, _) => ManagerOp::Remove { name: self.name() },
+            (5, _) => ManagerOp::Attach((0..self.source.below(3)).map(|_| self.object().1).collect()),
+            (6, _) => {
+                let references = vec![(self.object().1, self.little())];
+                ManagerOp::Detach { references, lingers: self.source.small().is_multiple_of(2) }
+            }
+            (7, _) => ManagerOp::Transit(vec![self.object().1]),
+            (8, _) => ManagerOp::Cancel { call: self.source.small() },
+            (9, _) => ManagerOp::Reject { call: self.source.small() },
+            (10, _) => ManagerOp::Names,
+            _ => ManagerOp::Info,
+        }
+    }
+
+    fn lock(&mut self) -> LockOp {
+        match self.source.below(5) {
+            0 => LockOp::IsLocked,
+            1 | 2 => LockOp::Release { token: self.source.small() % 12 },
+            3 => LockOp::Acquire { lease: self.source.small() % 30 },
+            _ => LockOp::Acquire { lease: 0 },
+        }
+    }
+
+    fn condition(&mut self) -> ConditionOp {
+        match self.source.below(5) {
+            0 => ConditionOp::Waiting,
+            1 => ConditionOp::Notify(self.little()),
+            _ => {
+                let lock = self.world.objects.get(self.source.below(2)).copied();
+                let token = self.source.small() % 12;
+                ConditionOp::Wait { lock: lock.unwrap_or(ObjectId::MANAGER), token }
+            }
+        }
+    }
+
+    fn semaphore(&mut self) -> SemaphoreOp {
+        match self.source.below(8) {
+            0 => SemaphoreOp::Available,
+            1 | 2 => SemaphoreOp::Release,
+            3 => SemaphoreOp::Forget,
+            4 => SemaphoreOp::Add(self.little()),
+            _ => SemaphoreOp::Acquire,
+        }
+    }
+
+    fn event(&mut self) -> EventOp {
+        match self.source.below(5) {
+            0 => EventOp::IsSet,
+            1 => EventOp::Set,
+            2 => EventOp::Clear,
+            _ => EventOp::Wait,
+        }
+    }
+
+    fn barrier(&mut self) -> BarrierOp {
+        match self.source.below(8) {
+            0 => BarrierOp::Waiting,
+            1 => BarrierOp::Abort,
+            2 | 3 => BarrierOp::Reset,
+            _ => BarrierOp::Wait,
+        }
+    }
+
+    fn queue(&mut self) -> QueueOp<Payload> {
+        match self.source.below(12) {
+            0..=2 => QueueOp::Put(self.value()),
+            3 | 4 => QueueOp::PutMany(self.values()),
+            5..=7 => QueueOp::Get,
+            8 | 9 => QueueOp::GetMany(self.little()),
+            10 => QueueOp::Len,
+            _ if self.source.small() % 8 == 7 => QueueOp::Close,
+            _ => QueueOp::IsClosed,
+        }
+    }
+
+    fn tasks(&mut self) -> JoinableQueueOp<Payload> {
+        match self.source.below(14) {
+            0..=2 => JoinableQueueOp::Put(self.value()),
+            3 => JoinableQueueOp::PutMany(self.values()),
+            4..=6 => JoinableQueueOp::Get,
+            7 | 8 => JoinableQueueOp::Done { lease: self.source.small() % 16 },
+            9 | 10 => JoinableQueueOp::Requeue { lease: self.source.small() % 16 },
+            11 => JoinableQueueOp::Join,
+            12 => JoinableQueueOp::Failed { at: self.little(), take: self.source.small().is_multiple_of(2) },
+            _ if self.source.small() % 8 == 7 => JoinableQueueOp::Close,
+            _ => JoinableQueueOp::Unfinished,
+        }
+    }
+
+    fn value_op(&mut self) -> ValueOp<Payload> {
+        match self.source.below(4) {
+            0 => ValueOp::Get,
+            1 => ValueOp::Set(self.value()),
+            2 => ValueOp::CompareExchange { expected: self.value(), new: self.value() },
+            _ => ValueOp::FetchAdd(self.number_to_add()),
+        }
+    }
+
+    fn array(&mut self) -> ArrayOp<Payload> {
+        let at = self.little();
+        match self.source.below(7) {
+            0 => ArrayOp::Len,
+            1 => ArrayOp::Get(at),
+            2 => ArrayOp::Set(at, self.value()),
+            3 => ArrayOp::Read { at, max: self.little() },
+            4 => ArrayOp::Write { at, elements: self.values() },
+            5 => ArrayOp::CompareExchange { at, expected: self.value(), new: self.value() },
+            _ => ArrayOp::FetchAdd(at, self.number_to_add()),
+        }
+    }
+
+    fn list(&mut self) -> ListOp<Payload> {
+        let at = self.little();
+        match self.source.below(19) {
+            0 | 1 => ListOp::Push(self.value()),
+            2 => ListOp::Extend(self.values()),
+            3 => ListOp::Get(at),
+            4 => ListOp::Set(at, self.value()),
+            5 => ListOp::Insert(at, self.value()),
+            6 => ListOp::Remove(at),
+            7 => ListOp::Pop,
+            8 => ListOp::RemoveValue(self.scan()),
+            9 => ListOp::IndexOf(self.scan()),
+            10 => ListOp::Count(self.scan()),
+            11 => ListOp::Len,
+            12 => ListOp::Clear,
+            13 => ListOp::Reverse,
+            14 => ListOp::Swap(at, self.little()),
+            15 => ListOp::Page { at, max: self.little() },
+            16 | 17 => ListOp::CompareExchange { at, expected: self.value(), new: self.value() },
+            _ => {
+                let order = (0..self.source.below(4)).map(|_| self.little()).collect();
+                ListOp::Reorder { version: self.source.small() % 16, order }
+            }
+        }
+    }
+
+    fn scan(&mut self) -> Scan<Payload> {
+        let version = Some(self.source.small()).filter(|version| version % 3 == 0);
+        Scan { value: self.value(), from: self.little(), version }
+    }
+
+    fn dict(&mut self) -> DictOp<Payload> {
+        let key = self.value();
+        match self.source.below(16) {
+            0 => DictOp::Get(key),
+            1 | 2 => DictOp::Insert(key, self.value()),
+            3 => DictOp::InsertNew(key, self.value()),
+            4 | 5 => DictOp::Remove(key),
+            6 => DictOp::Contains(key),
+            7 => DictOp::GetOrInsert(key, self.value()),
+            8 => DictOp::PopItem,
+            9 => DictOp::Extend(vec![(key, self.value()), (self.value(), self.value())]),
+            10 => DictOp::Len,
+            11 => DictOp::Clear,
+            12 => DictOp::FetchAdd(key, self.number_to_add()),
+            13 => {
+                let entries = vec![(key, self.number_to_add()), (self.value(), self.number_to_add())];
+                DictOp::FetchAddMany(entries)
+            }
+            14 => {
+                let mut option = || Some(self.value()).filter(|_| self.source.small().is_multiple_of(2));
+                DictOp::CompareExchange { key, expected: option(), new: option() }
+            }
+            _ => {
+                let after = Some(self.little()).filter(|after| *after > 0);
+                DictOp::Page { after, max: self.little(), part: Part::Items }
+            }
+        }
+    }
+
+    fn namespace(&mut self) -> NamespaceOp<Payload> {
+        let (name, print) = (self.name(), self.source.small() / 200);
+        match self.source.below(5) {
+            0 => NamespaceOp::Names,
+            1 => NamespaceOp::Delete { name },
+            2 => NamespaceOp::Get { name, print },
+            _ => NamespaceOp::Set { name, print, value: self.value() },
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Inputs as honest peers make them: what is almost right gets farther than noise.
+
+use serde::Serialize;
+
+use crate::proto::frame::{Answer, Call, FrameKind, Head, Step, Wait};
+use crate::proto::{
+    BarrierOp, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp, LockOp, ManagerOp,
+    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec, ValueOp,
+};
+
+/// The id of one of the objects that there are at the beginning, which are numbered as they are made.
+fn object(index: u64) -> ObjectId {
+    ObjectId(index.saturating_add(1) << 24 | index)
+}
+
+fn frame(kind: FrameKind, call: u64, body: &impl Serialize) -> Vec<u8> {
+    let body = postcard::to_allocvec(body).unwrap_or_default();
+    let body_len = u32::try_from(body.len()).unwrap_or(0);
+    [&Head { body_len, kind, cpu: 1, call, read: 0 }.to_bytes()[..], &body].concat()
+}
+
+fn call(number: u64, object: ObjectId, wait: Wait, op: Op<Payload>) -> Vec<u8> {
+    frame(FrameKind::Call, number, &Call { object, thread: 0, wait, op })
+}
+
+fn value(bytes: &[u8]) -> Payload {
+    Payload::copy(Raw::plain(bytes))
+}
+
+/// With a proxy inside.
+fn holder(inside: ObjectId) -> Payload {
+    Payload::copy(Raw { bytes: b"p", ids: &inside.0.to_le_bytes() })
+}
+
+/// The input for three clients or for one.
+fn cut(piece: u8, frames: &[Vec<u8>]) -> Vec<u8> {
+    [&[piece][..], &frames.concat()].concat()
+}
+
+pub(super) fn frames() -> Vec<Vec<u8>> {
+    let acquire = || Op::Lock(LockOp::Acquire { lease: 0 });
+    let (lock, forever) = (object(0), Wait::Forever);
+    vec![
+        cut(
+            97,
+            &[
+                call(1, lock, forever, acquire()),
+                call(2, object(2), Wait::For(5), Op::Condition(ConditionOp::Wait { lock, token: 1 })),
+                call(3, object(2), Wait::No, Op::Condition(ConditionOp::Notify(1))),
+                frame(
+                    FrameKind::Notice,
+                    4,
+                    &Call::<Payload> {
+                        object: lock,
+                        thread: 0,
+                        wait: Wait::No,
+                        op: Op::Lock(LockOp::Release { token: 2 }),
+                    },
+                ),
+            ],
+        ),
+        cut(
+            7,
+            &[
+                call(1, object(3), forever, Op::Semaphore(SemaphoreOp::Acquire)),
+                call(2, object(5), forever, Op::Event(EventOp::Wait)),
+                call(3, object(5), forever, Op::Event(EventOp::Set)),
+                call(4, object(6), Wait::For(9), Op::Barrier(BarrierOp::Wait)),
+            ],
+        ),
+        cut(
+            255,
+            &[
+                call(1, object(7), forever, Op::Queue(QueueOp::GetMany(3))),
+                call(2, object(7), forever, Op::Queue(QueueOp::PutMany(vec![value(b"a"), holder(lock)]))),
+                call(3, ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Reject { call: 1 })),
+                call(4, object(8), forever, Op::JoinableQueue(JoinableQueueOp::Put(value(&[9; 700])))),
+                call(5, object(8), forever, Op::JoinableQueue(JoinableQueueOp::Get)),
+                call(6, object(8), Wait::For(3), Op::JoinableQueue(JoinableQueueOp::Join)),
+            ],
+        ),
+        cut(
+            96,
+            &[
+                call(1, object(7), forever, Op::Queue(QueueOp::Get)),
+                call(1, object(7), forever, Op::Queue(QueueOp::Get)),
+                call(2, ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Cancel { call: 1 })),
+            ],
+        ),
+        cut(200, &[transaction(), open(), containers()]),
+    ]
+}
+
+fn transaction() -> Vec<u8> {
+    let step = |index, op| Step { object: object(index), op };
+    frame(
+        FrameKind::Transaction,
+        7,
+        &[
+            step(9, Op::Value(ValueOp::FetchAdd(Number::U8(1)))),
+            step(11, Op::List(ListOp::Push(holder(object(12))))),
+            step(12, Op::Dict(DictOp::Insert(value(b"k"), value(b"v")))),
+            step(7, Op::Queue(QueueOp::Put(value(b"q")))),
+        ],
+    )
+}
+
+fn open() -> Vec<u8> {
+    let (name, print) = ("name".to_owned(), 7);
+    let open = ManagerOp::Open { name: name.clone(), spec: Spec::Value(value(b"1")), print };
+    let manager = |number, op| call(number, ObjectId::MANAGER, Wait::No, Op::Manager(op));
+    let detach = ManagerOp::Detach { references: vec![(object(14), 1)], lingers: true };
+    [
+        manager(10, open),
+        manager(11, ManagerOp::Names),
+        manager(12, detach),
+        manager(13, ManagerOp::Remove { name }),
+    ]
+    .concat()
+}
+
+fn containers() -> Vec<u8> {
+    let page = DictOp::Page { after: None, max: 9, part: Part::Items };
+    let set = NamespaceOp::Set { name: "n".to_owned(), print: 1, value: value(b"x") };
+    [
+        call(20, object(12), Wait::No, Op::Dict(DictOp::FetchAdd(value(b"n"), Number::U64(1)))),
+        call(21, object(12), Wait::No, Op::Dict(page)),
+        call(22, object(13), Wait::No, Op::Namespace(set)),
+        call(23, object(11), Wait::No, Op::List(ListOp::Extend(vec![value(b"1"), value(b"2")]))),
+        call(24, object(11), Wait::No, Op::List(ListOp::Page { at: 0, max: 9 })),
+    ]
+    .concat()
+}
+
+/// Sequences of bytes without a meaning of their own: each is an operation or other.
+pub(super) fn operations() -> Vec<Vec<u8>> {
+    let mut seed = 1_u32;
+    let mut next = || {
+        // A linear congruence is all that is needed to spread over the operations.
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed.to_be_bytes().first().copied().unwrap_or(0)
+    };
+    let mut seeds: Vec<Vec<u8>> = (0..24).map(|_| (0..600).map(|_| next()).collect()).collect();
+    // Many operations of few objects: locks and the condition, queues, tasks.
+    for objects in [&[0, 1, 2][..], &[7, 8], &[3, 4, 6], &[9, 10, 11, 12, 13]] {
+        for _ in 0..4 {
+            let steps = objects.iter().cycle().take(90);
+            seeds.push(
+                steps.flat_map(|object| [next() % 3, next(), *object, 0, next(), next(), next()]).collect(),
+            );
+        }
+    }
+    seeds
+}
+
+pub(super) fn answers() -> Vec<Vec<u8>> {
+    let replies = [
+        Reply::Done,
+        Reply::Granted { token: 3, owner_died: false, timed_out: false },
+        Reply::Count(4),
+        Reply::Leased { lease: 5, deliveries: 1, task: value(b"task") },
+        Reply::Values { values: vec![value(b"a"), holder(object(0)), value(&[7; 40_000])], version: 3 },
+        Reply::Entries { entries: vec![(value(b"k"), holder(object(1)))], place: 2 },
+        Reply::Scanned { found: Some(1), next: None, version: 9 },
+        Reply::Names(vec!["a".to_owned(), "b".to_owned()]),
+        Reply::Info(Info::default()),
+        Reply::Transaction(vec![Reply::Done, Reply::Option(Some(value(b"x"))), Reply::Bool(true)]),
+        Reply::Object { id: object(3), created: true },
+    ];
+    let frames: Vec<Vec<u8>> =
+        (0..).zip(&replies).map(|(call, reply)| frame(FrameKind::Reply, call, reply)).collect();
+    let fault: Answer<Payload> = Err(Fault::Index { index: 1, len: 0 });
+    let fault = fault.map_err(|fault| frame(FrameKind::Fault, 11, &fault)).err().unwrap_or_default();
+    let mut seeds: Vec<Vec<u8>> = frames.iter().map(|frame| cut(5, std::slice::from_ref(frame))).collect();
+    seeds.push(cut(3, &[frames.concat(), fault]));
+    seeds
+}

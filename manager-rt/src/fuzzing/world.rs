@@ -1,0 +1,381 @@
+//! A state machine with clients who send frames, and what must hold after each of them.
+//!
+//! | what | when |
+//! |---|---|
+//! | each call is answered once, or waits | after each step |
+//! | who waits could not be served, and has not waited too long | after each step |
+//! | each answer is understood by the client's decoder | for each answer |
+//! | the values take no more than the limit, but for items that came back | after each step |
+//! | a transaction that failed changed nothing | after each of them |
+//! | nothing is left, once all are gone and the containers are empty | at the end |
+
+use bytes::Bytes;
+
+use crate::client;
+use crate::fuzzing::ledger::{Ledger, Waits, What};
+use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
+use crate::proto::{
+    ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp, LockOp,
+    ManagerOp, NamespaceOp, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec, ValueOp,
+};
+use crate::server::dispatch::{self, whole};
+use crate::server::outbound::Outbound;
+use crate::state::{Caller, ClientId, Effects, Limits, State};
+
+/// Bytes that the values may take.
+const MEMORY_BYTES: usize = 48 << 10;
+/// Fits to everything that is made here.
+const PRINT: u64 = 7;
+/// Clients besides the one that looks.
+pub(super) const CLIENTS: usize = 3;
+
+/// A client.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    id: ClientId,
+    /// So many answers it got.
+    answers: u64,
+}
+
+/// A state machine and its clients.
+#[derive(Debug)]
+pub(super) struct World {
+    state: State,
+    effects: Effects,
+    pub(super) now: u64,
+    members: Vec<Member>,
+    /// Looks at the objects, and is never in anybody's way.
+    observer: ClientId,
+    ledger: Ledger,
+    /// All objects that were made.
+    pub(super) objects: Vec<ObjectId>,
+}
+
+/// One of each kind, small enough to be full at times.
+pub(super) fn specs() -> Vec<Spec<Payload>> {
+    let value = |byte: u8| Payload::copy(Raw::plain(&[byte]));
+    vec![
+        Spec::Lock,
+        Spec::RLock,
+        Spec::Condition,
+        Spec::Semaphore(2),
+        Spec::BoundedSemaphore(2),
+        Spec::Event,
+        Spec::Barrier(2),
+        Spec::Queue(2),
+        Spec::JoinableQueue { maxsize: 2, max_deliveries: 2 },
+        Spec::Value(value(1)),
+        Spec::Array(vec![value(1), value(2), value(3)]),
+        Spec::List,
+        Spec::Dict,
+        Spec::Namespace,
+    ]
+}
+
+impl World {
+    /// Three clients, who all have one object of each kind.
+    pub(super) fn new() -> Option<Self> {
+        let mut state = State::new(Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() });
+        let observer = state.connect().ok()?;
+        let mut world = Self {
+            state,
+            effects: Effects::default(),
+            now: 1,
+            members: Vec::new(),
+            observer,
+            ledger: Ledger::default(),
+            objects: Vec::new(),
+        };
+        for _ in 0..CLIENTS {
+            let id = world.state.connect().ok()?;
+            world.members.push(Member { id, answers: 0 });
+        }
+        for spec in specs() {
+            world.call(0, 0, &to_manager(ManagerOp::Create { spec, print: PRINT }));
+        }
+        let all = world.objects.clone();
+        (1..CLIENTS).for_each(|who| world.call(who, 0, &to_manager(ManagerOp::Attach(all.clone()))));
+        Some(world)
+    }
+
+    /// A client calls.
+    pub(super) fn call(&mut self, who: usize, number: u64, call: &Call<Payload>) {
+        self.send(who, FrameKind::Call, number, call);
+    }
+
+    /// A client sends a frame.
+    pub(super) fn send(&mut self, who: usize, kind: FrameKind, number: u64, body: &impl serde::Serialize) {
+        if let Ok(body) = postcard::to_allocvec(body) {
+            let body = Bytes::from(body);
+            self.hear(who, kind, number, &body, &body);
+        }
+    }
+
+    /// A frame of a client has come; `frame` is where the body lies, if it may be kept.
+    pub(super) fn hear(&mut self, who: usize, kind: FrameKind, number: u64, body: &[u8], frame: &Bytes) {
+        let Some(client) = self.members.get(who).map(|member| member.id) else { return };
+        let before = self.state.info();
+        let seen = (kind == FrameKind::Transaction).then(|| self.snapshot());
+        let call = if kind == FrameKind::Call { whole::<Call<Raw<'_>>>(body) } else { None };
+        if kind != FrameKind::Notice {
+            self.ledger.begin(client, number);
+        }
+        let caller = Caller { client, call: number, now: self.now, frame };
+        let mut effects = std::mem::take(&mut self.effects);
+        dispatch::run(&mut self.state, caller, kind, body, &mut effects);
+        self.effects = effects;
+        let failed = self.effects.answers.iter().any(|answered| answered.answer.is_err());
+        self.collect();
+        if kind != FrameKind::Notice
+            && let Some(pending) =
+                self.ledger.newest(client, number).filter(|pending| pending.waits.is_none())
+        {
+            pending.waits = call.as_ref().and_then(|call| Waits::of(call, self.now));
+        }
+        let info = self.state.info();
+        let notice = whole::<Call<Raw<'_>>>(body).map(|call| call.op);
+        if !matches!(notice, Some(Op::Manager(ManagerOp::Reject { .. }))) {
+            let limit = u64::try_from(MEMORY_BYTES).unwrap_or(u64::MAX).max(before.bytes);
+            assert!(info.bytes <= limit, "the values take {} of {limit} bytes", info.bytes);
+        }
+        if let Some(seen) = seen.filter(|_| failed) {
+            assert_eq!(seen, self.snapshot(), "a transaction that failed has changed something");
+            assert!(info.held == before.held && info.waiters == before.waiters, "{before:?} became {info:?}");
+        }
+        self.check();
+    }
+
+    /// Takes what was answered.
+    fn collect(&mut self) {
+        for answered in std::mem::take(&mut self.effects.answers) {
+            self.ledger.answered(answered.client, answered.call);
+            check_answer(answered.call, &answered.answer);
+            for member in self.members.iter_mut().filter(|member| member.id == answered.client) {
+                member.answers = member.answers.saturating_add(1);
+            }
+            if let Ok(Reply::Object { id, created: true }) = answered.answer {
+                self.objects.push(id);
+            }
+        }
+    }
+
+    /// A client has read all of its answers but so many.
+    pub(super) fn acknowledge(&mut self, who: usize, unread: u64) {
+        if let Some(member) = self.members.get(who) {
+            self.state.acknowledge(member.id, member.answers.saturating_sub(unread));
+        }
+    }
+
+    /// A client dies with so many answers unread, and another one comes.
+    pub(super) fn replace(&mut self, who: usize, unread: u64) {
+        let Some(member) = self.members.get(who).copied() else { return };
+        self.state.disconnect(member.id, member.answers.saturating_sub(unread), &mut self.effects);
+        self.ledger.leave(member.id);
+        self.collect();
+        self.check();
+        if let (Ok(id), Some(place)) = (self.state.connect(), self.members.get_mut(who)) {
+            *place = Member { id, answers: 0 };
+        }
+        for object in self.objects.clone() {
+            self.call(who, 0, &to_manager(ManagerOp::Attach(vec![object])));
+        }
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&mut self, nanos: u64) {
+        self.now = self.now.saturating_add(nanos);
+        self.state.advance(self.now, &mut self.effects);
+        self.collect();
+        self.ledger.check_times(self.now);
+        self.check();
+    }
+
+    /// Asks as the observer, without the ledger.
+    fn ask(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {
+        let caller = Caller { client: self.observer, call: 0, now: self.now, frame: &Bytes::new() };
+        let mut effects = Effects::default();
+        let call = Call { object, thread: 0, wait: Wait::No, op };
+        self.state.apply(caller, call, &mut effects);
+        let own = effects.answers.iter().position(|answered| answered.client == self.observer);
+        let answer = own.map_or(Err(Fault::Malformed), |own| effects.answers.swap_remove(own).answer);
+        self.effects.answers.append(&mut effects.answers);
+        self.state.acknowledge(self.observer, u64::MAX);
+        answer
+    }
+
+    fn count(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> u64 {
+        match self.ask(object, op) {
+            Ok(Reply::Count(count)) => count,
+            other => panic!("{object} was asked for a count, and gave {other:?}"),
+        }
+    }
+
+    fn is(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> bool {
+        match self.ask(object, op) {
+            Ok(Reply::Bool(is)) => is,
+            other => panic!("{object} was asked for yes or no, and gave {other:?}"),
+        }
+    }
+
+    /// What must always hold.
+    fn check(&mut self) {
+        let info = self.state.info();
+        let clients = u64::try_from(self.members.len()).unwrap_or(0).saturating_add(1);
+        assert!(info.clients <= clients, "{info:?}");
+        assert_eq!(info.waiters, self.ledger.len(), "a call neither waits nor was answered");
+        for (object, what) in self.ledger.wants() {
+            assert!(self.has_to_wait(object, what), "{what:?} of {object} is waited for, and is there");
+        }
+        for ((condition, lock), count) in self.ledger.notifications() {
+            let is_free = !matches!(self.ask(lock, Op::Lock(LockOp::IsLocked)), Ok(Reply::Bool(true)));
+            if is_free {
+                let waiting = self.count(condition, Op::Condition(ConditionOp::Waiting));
+                assert!(count <= waiting, "{lock} is free, and a notified thread waits for it");
+            }
+        }
+        assert!(self.effects.answers.is_empty(), "to look changes nothing");
+    }
+
+    fn has_to_wait(&mut self, object: ObjectId, what: What) -> bool {
+        use JoinableQueueOp as Tasks;
+        let (queue, tasks) = (|op| Op::Queue(op), |op| Op::JoinableQueue(op));
+        match what {
+            What::Lock => self.is(object, Op::Lock(LockOp::IsLocked)),
+            What::Permit => self.count(object, Op::Semaphore(SemaphoreOp::Available)) == 0,
+            What::Flag => !self.is(object, Op::Event(EventOp::IsSet)),
+            What::Parties => {
+                let waiting = self.count(object, Op::Barrier(BarrierOp::Waiting));
+                waiting < self.count(object, Op::Barrier(BarrierOp::Parties))
+                    && !self.is(object, Op::Barrier(BarrierOp::IsBroken))
+            }
+            What::Item => {
+                self.count(object, queue(QueueOp::Len)) == 0 && !self.is(object, queue(QueueOp::IsClosed))
+            }
+            What::Room(count) => {
+                let len = self.count(object, queue(QueueOp::Len)).saturating_add(count);
+                len > self.count(object, queue(QueueOp::Capacity))
+                    && !self.is(object, queue(QueueOp::IsClosed))
+            }
+            What::Task => {
+                let is_over = self.is(object, tasks(Tasks::IsClosed))
+                    && self.count(object, tasks(Tasks::Unfinished)) == 0;
+                self.count(object, tasks(Tasks::Len)) == 0 && !is_over
+            }
+            What::TaskRoom(count) => {
+                let len = self.count(object, tasks(Tasks::Len)).saturating_add(count);
+                len > self.count(object, tasks(Tasks::Capacity)) && !self.is(object, tasks(Tasks::IsClosed))
+            }
+            What::AllDone => self.count(object, tasks(Tasks::Unfinished)) > 0,
+            What::Notification(_) => true,
+        }
+    }
+
+    /// What is in all objects, as far as it can be seen without taking it. Versions may be counted up.
+    fn snapshot(&mut self) -> Vec<Answer<Payload>> {
+        let looks = [
+            Op::List(ListOp::Page { at: 0, max: u64::MAX }),
+            Op::Dict(DictOp::Page { after: None, max: u64::MAX, part: Part::Items }),
+            Op::Namespace(NamespaceOp::Names),
+            Op::Value(ValueOp::Get),
+            Op::Array(ArrayOp::Read { at: 0, max: u64::MAX }),
+            Op::Queue(QueueOp::Len),
+            Op::JoinableQueue(JoinableQueueOp::Len),
+            Op::JoinableQueue(JoinableQueueOp::Failed { at: 0, take: false }),
+            Op::Event(EventOp::IsSet),
+        ];
+        let mut seen = Vec::new();
+        for object in self.objects.clone() {
+            for look in &looks {
+                let mut answer = self.ask(object, look.clone());
+                if let Ok(Reply::Values { version, .. }) = &mut answer {
+                    *version = 0;
+                }
+                self.give_back(&answer);
+                seen.push(answer);
+            }
+        }
+        seen
+    }
+
+    /// Gives the references back that came with an answer.
+    fn give_back(&mut self, answer: &Answer<Payload>) {
+        let mut references = Vec::new();
+        if let Ok(reply) = answer {
+            reply.each_value(&mut |value| references.extend(value.raw().objects().map(|object| (object, 1))));
+        }
+        if !references.is_empty() {
+            let detach = ManagerOp::Detach { references, lingers: false };
+            drop(self.ask(ObjectId::MANAGER, Op::Manager(detach)));
+        }
+    }
+
+    /// All clients leave, and the containers are emptied: nothing is left.
+    ///
+    /// # Panics
+    /// If something is: that is a finding.
+    pub(super) fn end(mut self) {
+        while let Some(member) = self.members.pop() {
+            self.state.disconnect(member.id, member.answers / 2, &mut self.effects);
+            self.ledger.leave(member.id);
+            self.collect();
+            self.check();
+        }
+        let info = self.state.info();
+        assert_eq!((info.held, info.waiters), (0, 0), "the dead hold something");
+        // Proxies that lie in each other's objects would keep each other alive.
+        self.objects.clone().into_iter().for_each(|object| self.empty(object));
+        if let Ok(Reply::Names(names)) = self.ask(ObjectId::MANAGER, Op::Manager(ManagerOp::Names)) {
+            names.into_iter().for_each(|name| {
+                drop(self.ask(ObjectId::MANAGER, Op::Manager(ManagerOp::Remove { name })));
+            });
+        }
+        self.state.advance(u64::MAX, &mut self.effects);
+        self.state.disconnect(self.observer, u64::MAX, &mut self.effects);
+        while self.state.tidy(&mut self.effects) {}
+        assert_eq!(self.state.info(), Info::default(), "something is left");
+        assert_eq!(self.state.next_deadline(), None, "a timer is left");
+    }
+
+    /// Takes all values out of an object, whatever it is.
+    fn empty(&mut self, object: ObjectId) {
+        let nothing = Raw::plain(b"");
+        drop(self.ask(object, Op::List(ListOp::Clear)));
+        drop(self.ask(object, Op::Dict(DictOp::Clear)));
+        drop(self.ask(object, Op::Value(ValueOp::Set(nothing))));
+        if let Ok(Reply::Count(len)) = self.ask(object, Op::Array(ArrayOp::Len)) {
+            (0..len).for_each(|at| drop(self.ask(object, Op::Array(ArrayOp::Set(at, nothing)))));
+        }
+        if let Ok(Reply::Names(names)) = self.ask(object, Op::Namespace(NamespaceOp::Names)) {
+            names.into_iter().for_each(|name| {
+                drop(self.ask(object, Op::Namespace(NamespaceOp::Delete { name })));
+            });
+        }
+        while self.ask(object, Op::Queue(QueueOp::Get)).is_ok() {}
+        while let Ok(Reply::Leased { lease, .. }) = self.ask(object, Op::JoinableQueue(JoinableQueueOp::Get))
+        {
+            drop(self.ask(object, Op::JoinableQueue(JoinableQueueOp::Done { lease })));
+        }
+        drop(self.ask(object, Op::JoinableQueue(JoinableQueueOp::Failed { at: 0, take: true })));
+    }
+}
+
+/// A call of the manager itself.
+pub(super) const fn to_manager(op: ManagerOp<Payload>) -> Call<Payload> {
+    Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) }
+}
+
+/// An answer goes out, and is understood.
+fn check_answer(call: u64, answer: &Answer<Payload>) {
+    let (mut out, mut stream) = (Outbound::default(), Vec::new());
+    out.answer(call, answer, 1);
+    let written = out.flush::<()>(|slices| {
+        stream.extend(slices.iter().flat_map(|slice| slice.iter().copied()));
+        Ok(Some(slices.iter().map(|slice| slice.len()).fold(0, usize::saturating_add)))
+    });
+    assert_eq!(written, Ok(true));
+    let Some((head, body)) = stream.split_first_chunk::<HEAD_BYTES>() else { panic!("an answer has a head") };
+    let Some(head) = Head::of(head) else { panic!("an answer has a good head") };
+    assert_eq!((head.call, usize::try_from(head.body_len)), (call, Ok(body.len())));
+    let understood = client::fuzz::understand(head.kind, body);
+    assert_eq!(understood.as_ref(), Some(answer), "an answer arrives as it was sent");
+}

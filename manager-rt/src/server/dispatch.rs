@@ -1,0 +1,40 @@
+//! One frame of a client: what it asks for is done by the state machine.
+
+use serde::Deserialize;
+
+use crate::proto::frame::{Call, FrameKind, Step};
+use crate::proto::{Fault, Raw};
+use crate::state::{Caller, Effects, State};
+
+/// Does what a frame asks for. What is no request is answered as malformed, and the stream goes on: its frames are whole.
+pub(crate) fn run(
+    state: &mut State,
+    caller: Caller<'_>,
+    kind: FrameKind,
+    body: &[u8],
+    effects: &mut Effects,
+) {
+    match kind {
+        FrameKind::Call => match whole::<Call<Raw<'_>>>(body) {
+            Some(call) => state.apply(caller, call, effects),
+            None => state.refuse(caller, Fault::Malformed, effects),
+        },
+        FrameKind::Transaction => match whole::<Vec<Step<Raw<'_>>>>(body) {
+            Some(steps) => state.transaction(caller, steps, effects),
+            None => state.refuse(caller, Fault::Malformed, effects),
+        },
+        FrameKind::Notice => match whole::<Call<Raw<'_>>>(body) {
+            Some(call) => state.notice(caller, call, effects),
+            None => tracing::debug!("a notice is malformed"),
+        },
+        FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault => {
+            state.refuse(caller, Fault::Malformed, effects);
+        }
+    }
+}
+
+/// A body that is what it should be, to its last byte.
+pub(crate) fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(value)
+}
