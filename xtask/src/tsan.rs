@@ -11,6 +11,8 @@
 //! - **`std`, which is not instrumented.** Where it orders something out of line (`OnceLock`, a contended `Mutex`), that
 //!   order is missing, and what relies on it looks like a race. No report is suppressed for that: the spawner settles
 //!   what is done once in a process before it starts threads, and joins each of them, and the tests run in turn.
+//!   For the same reason `manager-rt` has no such target: what its threads share is behind a contended `Mutex`, and would
+//!   look like races. Its protocols are between processes, over sockets.
 //! - **Inline assembly**: the copies by `rep movsq` in `mp-sys`. What is copied wrongly shows in the bodies' assertions.
 //! - **Fences.** The queues' doorbells use them for wake-ups only; no data is ordered by a fence alone.
 //! - **System calls that do not go through the C library**: what the kernel orders by a socket or a futex.
