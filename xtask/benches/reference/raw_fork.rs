@@ -1,4 +1,5 @@
-//! fork(2), _exit(2) and waitpid(2), without a handle, a result or a check of what the child inherits.
+//! fork(2), _exit(2) and waitpid(2), without a handle, a result or a check of what the child inherits; and the same program
+//! executed by posix_spawn(3).
 #![expect(unsafe_code, reason = "fork without anything around it")]
 
 use std::ptr;
@@ -19,4 +20,20 @@ pub(crate) fn fork_and_wait() -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// The environment variable by which a started copy of the benchmark knows that it is to end at once.
+const END_AT_ONCE: &str = "MP_BENCH_END_AT_ONCE";
+
+/// Whether this process is such a copy. Asked first in `main`.
+pub(crate) fn is_to_end_at_once() -> bool {
+    std::env::var_os(END_AT_ONCE).is_some()
+}
+
+/// Executes this program once more, to end at once, and waits for it. std uses posix_spawn(3) for that.
+pub(crate) fn spawn_and_wait() -> Result<()> {
+    let mut command = std::process::Command::new("/proc/self/exe");
+    let status = command.env(END_AT_ONCE, "1").stdin(std::process::Stdio::null()).status()?;
+    ensure!(status.success(), "the copy ended with {status}");
+    Ok(())
 }

@@ -14,6 +14,6 @@ pub(crate) mod shared_page;
 
 pub(crate) use raw_condition::RawCondition;
 pub(crate) use raw_copy::RawMapping;
-pub(crate) use raw_fork::fork_and_wait;
+pub(crate) use raw_fork::{fork_and_wait, is_to_end_at_once, spawn_and_wait};
 pub(crate) use raw_mutex::RawCounter;
 pub(crate) use shared_page::{PingPong, SharedPage};

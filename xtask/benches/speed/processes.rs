@@ -5,21 +5,31 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::placement::Placement;
-use crate::reference::fork_and_wait;
-use crate::row::{Contestant, Pick, Row, Setup, Target, Unit, per_operation};
+use crate::reference::{fork_and_wait, spawn_and_wait};
+use crate::row::{Contestant, Enter, Pick, Row, Setup, Target, Unit, per_operation};
 
 const FORKS: u64 = 400;
 
+const SPAWNS: u64 = 100;
+
 pub(crate) fn rows() -> Vec<Row> {
-    vec![Row {
-        name: "fork_join",
+    vec![
+        row("fork_join", Target::at_most_times(1.2, "raw_fork"), Box::new(forks)),
+        row("spawn_join", Target::at_most_times(1.3, "posix_spawn"), Box::new(spawns)),
+        row("forkserver_join", Target::at_most_times(1.3, "fork_join"), Box::new(served)),
+    ]
+}
+
+fn row(name: &'static str, target: Target, enter: Enter) -> Row {
+    Row {
+        name,
         placement: Placement::OneCore,
         unit: Unit::Micros,
         pick: Pick::Best,
-        target: Target::at_most_times(1.2, "raw_fork"),
+        target,
         needs_python: false,
-        enter: Box::new(forks),
-    }]
+        enter,
+    }
 }
 
 fn forks(setup: &Setup) -> Result<Vec<Contestant>> {
@@ -40,4 +50,22 @@ fn repeated(name: &'static str, times: u64, call: fn() -> Result<()>) -> Contest
 
 fn fork_and_join() -> Result<()> {
     Ok(mp::fork(|| ())?.join()?)
+}
+
+fn spawns(setup: &Setup) -> Result<Vec<Contestant>> {
+    let times = setup.scale.of(SPAWNS);
+    Ok(vec![repeated("ours", times, spawn_and_join), repeated("posix_spawn", times, spawn_and_wait)])
+}
+
+fn spawn_and_join() -> Result<()> {
+    Ok(mp::spawn(|()| (), ())?.join()?)
+}
+
+fn served(setup: &Setup) -> Result<Vec<Contestant>> {
+    let times = setup.scale.of(FORKS);
+    Ok(vec![repeated("ours", times, start_and_join), repeated("fork_join", times, fork_and_join)])
+}
+
+fn start_and_join() -> Result<()> {
+    Ok(mp::Process::new().method(mp::Method::ForkServer).start(|()| (), ())?.join()?)
 }
