@@ -248,3 +248,34 @@ impl Calls {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn abandoned_calls_at_the_limit_and_one_above() {
+        let mut calls = Calls::new();
+        for call in 0..=u64::try_from(ABANDONED_MAX).unwrap() {
+            assert_eq!(calls.ended(), None, "{call} are borne");
+            calls.begin(call, 1, Undo::Nothing);
+            calls.abandon(call, (call, 0));
+        }
+        assert_eq!(calls.ended(), Some(End::Gone));
+        assert!(calls.outbox.is_empty() && calls.slots.is_empty());
+    }
+
+    #[test]
+    fn an_answer_frees_the_place_of_an_abandoned_call() {
+        let mut calls = Calls::new();
+        let done = Bytes::from_static(&[0]);
+        for call in 0..=u64::try_from(ABANDONED_MAX).unwrap() {
+            calls.begin(call, 1, Undo::Nothing);
+            calls.abandon(call, (call, 0));
+            let head = Head { body_len: 1, kind: FrameKind::Reply, cpu: 0, call, read: 0 };
+            assert_eq!(calls.deliver(head, done.clone(), call), Ok(false));
+            assert_eq!(calls.deliver(head, done.clone(), call), Err(Malformed), "twice");
+        }
+        assert_eq!(calls.ended(), None);
+    }
+}

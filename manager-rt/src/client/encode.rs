@@ -98,18 +98,20 @@ impl Flavor for Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Raw;
 
     #[test]
     fn the_longest_frame_and_one_byte_more() {
-        // The length of a slice of bytes takes four bytes here.
-        let longest = vec![0_u8; FRAME_BYTES_MAX - 4];
+        // The length takes four bytes here, and that there are no ids one.
+        let value = vec![0_u8; FRAME_BYTES_MAX - 4];
+        let longest = Raw::plain(&value[1..]);
         let mut buffer = vec![1];
         frame(&mut buffer, FrameKind::Call, (7, 3), &longest).unwrap();
         assert_eq!(buffer.len(), 1 + HEAD_BYTES + FRAME_BYTES_MAX);
         let head = Head::of(buffer[1..].first_chunk().unwrap()).unwrap();
         assert_eq!((head.call, head.read, usize::try_from(head.body_len)), (7, 3, Ok(FRAME_BYTES_MAX)));
         let mut buffer = vec![1];
-        let longer = vec![0_u8; FRAME_BYTES_MAX - 3];
+        let longer = Raw::plain(&value);
         let error = frame(&mut buffer, FrameKind::Call, (7, 3), &longer).unwrap_err();
         assert_eq!((error, &*buffer), (Fault::TooLarge { limit: FRAME_BYTES_MAX as u64 }, &[1][..]));
     }
