@@ -150,7 +150,7 @@ impl Manager {
     ///
     /// # Crash
     /// A killed server takes its objects with it, and every client is told:
-    /// [`CallError::ServerGone`](crate::CallError::ServerGone).
+    /// [`CallError::ServerGone`].
     ///
     /// # Source
     /// Python's `multiprocessing.Manager()`.

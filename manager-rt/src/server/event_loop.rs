@@ -2,8 +2,8 @@
 //!
 //! A round: wait until something happens (see [`EventLoop::wait`]); read at most [`TURN_BYTES`] of each connection that has
 //! something, so that one that sends much does not hold up the others; let time pass in the state machine; write what was
-//! answered, all answers to a connection at once. A client that does not read gets no further turn once [`UNSENT_BYTES_MAX`]
-//! are waiting for it; its answers wait in memory and nobody waits for it.
+//! answered, all answers to a connection at once. A client that does not read gets no further turn once
+//! [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) are waiting for it; its answers wait in memory and nobody waits for it.
 
 mod turn;
 

@@ -184,7 +184,7 @@ impl<K: Serialize, V> On<'_, '_, Dict<K, V>> {
     }
 
     /// As [`Dict::insert_new`], but that a key that has a value makes a transaction fail:
-    /// [`Fault::Exists`](crate::proto::Fault::Exists). So what belongs together is done once, however often it is tried.
+    /// [`Fault::Exists`]. So what belongs together is done once, however often it is tried.
     ///
     /// # Examples
     /// ```
