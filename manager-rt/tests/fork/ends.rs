@@ -56,7 +56,8 @@ fn all_who_wait_are_told_of_a_killed_server() {
     until_waiting(&manager, 6);
     place.signal(Signal::KILL);
     waiters.iter().for_each(succeeded);
-    assert_eq!(manager.info().map(drop), Err(CallError::ServerGone));
+    // The kernel closes one connection after the other: this one may have taken one more call.
+    assert!(manager.info().is_err_and(is_gone));
     assert_eq!(manager.shutdown(), Err(CallError::ServerGone));
     place.is_gone();
 }

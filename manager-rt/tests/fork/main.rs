@@ -1,5 +1,6 @@
 //! Managers between real processes, which are killed: `Manager::start` and all that its promises are about.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::print_stdout, reason = "a test says its seed and what it measured")]
 
 mod ends;
 mod fixture;
@@ -8,7 +9,10 @@ mod in_process;
 mod inherited;
 mod locks;
 mod meeting;
+mod mixed;
+mod plain;
 mod queues;
+mod scale;
 
 fn main() -> std::process::ExitCode {
     let tests = [
@@ -18,8 +22,9 @@ fn main() -> std::process::ExitCode {
         inherited::TESTS,
         locks::TESTS,
         meeting::TESTS,
+        mixed::TESTS,
         queues::TESTS,
-    ]
-    .concat();
-    mp_sys::testing::runner::main(&tests, || {})
+        scale::TESTS,
+    ];
+    mp_sys::testing::runner::main(&tests.concat(), || {})
 }
