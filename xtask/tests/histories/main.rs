@@ -1,0 +1,14 @@
+//! Histories of objects, recorded while processes use them and are killed, and checked for linearizability: there is one
+//! order of all operations, each between its call and its return, in which a simple object would have given the same answers.
+//!
+//! An operation whose process was killed has happened at some moment after its call, or not at all.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod managers;
+mod queues;
+mod record;
+mod specs;
+
+fn main() -> std::process::ExitCode {
+    mp_sys::testing::runner::main(&[queues::TESTS, managers::TESTS].concat(), mp::release_unused_memory)
+}

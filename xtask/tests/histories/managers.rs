@@ -1,0 +1,185 @@
+//! Objects of a manager, whose clients are killed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use manager_rt::{Dict, GetError, Lock, LockError, Manager, PutError, Queue, Value};
+use mp_sys::testing::{Random, tests};
+
+use crate::record::{Log, OPERATIONS, Spec, Word, check, is_linearizable};
+use crate::specs::{
+    DictAnswer, DictOp, DictSpec, LockAnswer, LockOp, LockSpec, QueueAnswer, QueueOp, QueueSpec,
+};
+
+tests! {
+    histories_of_a_managers_dict,
+    histories_of_a_managers_value,
+    histories_of_a_managers_queue,
+    histories_of_a_managers_lock,
+    histories_of_locks_and_dicts_that_are_wrong_are_found,
+}
+
+const HISTORIES: u64 = 150;
+/// All operations of a process take about that long, in nanoseconds.
+const MOMENT_MAX: u64 = 400_000;
+
+/// With and without kills, with objects of one manager.
+fn check_all<S: Spec, O>(
+    spec: &S,
+    make: impl Fn(&Manager) -> O,
+    operate: impl Fn(&O, &Log, u64, &mut Random),
+) {
+    let manager = Manager::start().unwrap();
+    for kills in [None, Some(MOMENT_MAX)] {
+        let warm = |object: &O, log: &Log, process, random: &mut Random, begin: &dyn Fn()| {
+            // The connection is made before the first operation.
+            manager.info().unwrap();
+            begin();
+            operate(object, log, process, random);
+        };
+        check((HISTORIES, kills), spec, || make(&manager), warm);
+    }
+    manager.shutdown().unwrap();
+}
+
+/// A small number that another process may use as well.
+fn few(random: &mut Random) -> u64 {
+    random.below(3)
+}
+
+fn some(random: &mut Random) -> Option<u64> {
+    few(random).checked_sub(1)
+}
+
+fn on_dict(dict: &Dict<u64, u64>, op: DictOp) -> DictAnswer {
+    match op {
+        DictOp::Get(key) => DictAnswer::Found(dict.get(&key).unwrap()),
+        DictOp::Set(key, value) => {
+            dict.insert(&key, &value).unwrap();
+            DictAnswer::Done
+        }
+        DictOp::CompareExchange(key, expected, new) => {
+            match dict.compare_exchange(&key, expected.as_ref(), new.as_ref()).unwrap() {
+                Ok(()) => DictAnswer::Done,
+                Err(found) => DictAnswer::Found(found),
+            }
+        }
+        DictOp::Add(key) => DictAnswer::Found(Some(dict.fetch_add(&key, 1).unwrap())),
+    }
+}
+
+fn histories_of_a_managers_dict() {
+    let operate = |dict: &Dict<u64, u64>, log: &Log, process, random: &mut Random| {
+        for operation in 0..OPERATIONS {
+            let key = random.below(2);
+            let op = match random.below(4) {
+                0 => DictOp::Get(key),
+                1 => DictOp::Set(key, few(random)),
+                2 => DictOp::CompareExchange(key, some(random), some(random)),
+                _ => DictOp::Add(key),
+            };
+            log.run(process, operation, &op, || on_dict(dict, op));
+        }
+    };
+    check_all(&DictSpec::default(), |manager| manager.dict().unwrap(), operate);
+}
+
+fn on_value(value: &Value<u64>, op: DictOp) -> DictAnswer {
+    match op {
+        DictOp::Get(_) => DictAnswer::Found(Some(value.get().unwrap())),
+        DictOp::Set(_, new) => {
+            value.set(&new).unwrap();
+            DictAnswer::Done
+        }
+        DictOp::CompareExchange(_, expected, new) => {
+            match value.compare_exchange(&expected.unwrap(), &new.unwrap()).unwrap() {
+                Ok(()) => DictAnswer::Done,
+                Err(found) => DictAnswer::Found(Some(found)),
+            }
+        }
+        DictOp::Add(_) => DictAnswer::Found(Some(value.fetch_add(1).unwrap())),
+    }
+}
+
+fn histories_of_a_managers_value() {
+    let operate = |value: &Value<u64>, log: &Log, process, random: &mut Random| {
+        for operation in 0..OPERATIONS {
+            let op = match random.below(4) {
+                0 => DictOp::Get(0),
+                1 => DictOp::Set(0, few(random)),
+                2 => DictOp::CompareExchange(0, Some(few(random)), Some(few(random))),
+                _ => DictOp::Add(0),
+            };
+            log.run(process, operation, &op, || on_value(value, op));
+        }
+    };
+    let spec = DictSpec(BTreeMap::from([(0, 0)]));
+    check_all(&spec, |manager| manager.value(&0).unwrap(), operate);
+}
+
+fn histories_of_a_managers_queue() {
+    let operate = |queue: &Queue<u64>, log: &Log, process, random: &mut Random| {
+        for operation in 0..OPERATIONS {
+            let put = QueueOp::Put(process * OPERATIONS + operation);
+            let op = if random.below(2) == 0 { QueueOp::Get } else { put };
+            log.run(process, operation, &op, || match op {
+                QueueOp::Put(item) => match queue.try_put(&item) {
+                    Ok(()) => QueueAnswer::Done,
+                    Err(PutError::Full) => QueueAnswer::Full,
+                    Err(other) => panic!("{other}"),
+                },
+                QueueOp::Get => match queue.try_get() {
+                    Ok(item) => QueueAnswer::Item(item),
+                    Err(GetError::Empty) => QueueAnswer::Empty,
+                    Err(other) => panic!("{other}"),
+                },
+            });
+        }
+    };
+    let spec = QueueSpec { items: VecDeque::new(), capacity: 3 };
+    check_all(&spec, |manager| manager.bounded_queue(3).unwrap(), operate);
+}
+
+fn histories_of_a_managers_lock() {
+    let operate = |lock: &Lock, log: &Log, process, _: &mut Random| {
+        let mut held = None;
+        for operation in 0..OPERATIONS {
+            if let Some(guard) = held.take() {
+                log.run(process, operation, &LockOp::Unlock(process), || {
+                    drop(guard);
+                    LockAnswer::Done
+                });
+            } else if operation + 1 < OPERATIONS {
+                // Not with the last one: a lock that is held at the end is given back without a record.
+                log.run(process, operation, &LockOp::TryLock(process), || match lock.try_lock() {
+                    Ok(guard) => {
+                        held = Some(guard);
+                        LockAnswer::Locked
+                    }
+                    Err(LockError::OwnerDied(guard)) => {
+                        held = Some(guard);
+                        LockAnswer::OwnerDied
+                    }
+                    Err(LockError::WouldBlock) => LockAnswer::Busy,
+                    Err(other) => panic!("{other}"),
+                });
+            }
+        }
+    };
+    check_all(&LockSpec::default(), |manager| manager.lock().unwrap(), operate);
+}
+
+/// The check can fail: two that hold a lock, a death that is told to nobody or without one, and a value out of nowhere.
+fn histories_of_locks_and_dicts_that_are_wrong_are_found() {
+    let call = |process, op: LockOp| (process, false, op.to_word());
+    let got = |process, answer: LockAnswer| (process, true, answer.to_word());
+    let held = [call(0, LockOp::TryLock(0)), got(0, LockAnswer::Locked), call(1, LockOp::TryLock(1))];
+    let ends = |answer| is_linearizable(LockSpec::default(), &[&held[..], &[got(1, answer)]].concat());
+    assert!(ends(LockAnswer::Busy) && !ends(LockAnswer::Locked) && !ends(LockAnswer::OwnerDied));
+    let dead = [held[0], held[1], call(3, LockOp::Die(0)), held[2]];
+    let ends = |answer| is_linearizable(LockSpec::default(), &[&dead[..], &[got(1, answer)]].concat());
+    assert!(ends(LockAnswer::OwnerDied) && ends(LockAnswer::Busy) && !ends(LockAnswer::Locked));
+    let get = (0, false, DictOp::Get(1).to_word());
+    let found = |value| (0, true, DictAnswer::Found(value).to_word());
+    assert!(is_linearizable(DictSpec::default(), &[get, found(None)]));
+    assert!(!is_linearizable(DictSpec::default(), &[get, found(Some(0))]));
+}
