@@ -61,6 +61,12 @@ impl Budget {
         Self { first_looks: 0, ..Self::new() }
     }
 
+    /// A budget that is used up: for a waiter that knows better.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { nanos: AtomicU32::new(0), ..Self::new() }
+    }
+
     /// Spins until `done` or until the budget is used up, and learns from it. `false` means: sleep now.
     ///
     /// `done` is not asked again once it said yes.

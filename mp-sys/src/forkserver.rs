@@ -170,7 +170,10 @@ fn ask(
     let deadline = Deadline::after(START_MAX);
     call.send(&server.endpoint, body, &all, Patience::Until(deadline))?;
     drop(theirs);
+    // Nothing else is received through the server's socket: it remembers where the newest hello came from.
+    report.expect_peer_of(&server.endpoint);
     let mut outcome = wait_for_report(&report, server, deadline);
+    server.endpoint.expect_peer_of(&report);
     if outcome.is_none() {
         // From here on nobody can say hello; what was said before counts.
         report.shut_down().map_err(StartError::System)?;

@@ -297,8 +297,14 @@ impl Endpoint {
         self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
     }
 
+    /// Takes over from another end what is known about where the peer runs.
+    pub(crate) fn expect_peer_of(&self, other: &Self) {
+        self.peer_cpu.store(other.peer_cpu.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether the newest packet came from the CPU that the caller runs on.
     #[inline]
-    fn peer_shares_cpu(&self) -> bool {
+    pub(crate) fn peer_shares_cpu(&self) -> bool {
         self.peer_cpu().is_some_and(|cpu| cpu == current_cpu())
     }
 

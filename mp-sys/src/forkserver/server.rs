@@ -40,7 +40,13 @@ pub(super) fn serve(handed: Handed) -> i32 {
         let fixed = [handed.parent().as_fd(), handed.endpoint().as_fd()];
         let children = server.children.iter().map(|child| child.process.as_fd());
         let files: Vec<BorrowedFd<'_>> = fixed.into_iter().chain(children).collect();
-        if let Err(error) = readable(&files, &budget, Deadline::NEVER) {
+        // Beside an asker on the same CPU looking again would only keep it, and the child, from running.
+        let waited = if handed.endpoint().peer_shares_cpu() {
+            readable(&files, &Budget::none(), Deadline::NEVER)
+        } else {
+            readable(&files, &budget, Deadline::NEVER)
+        };
+        if let Err(error) = waited {
             tracing::error!(%error, "the fork server cannot wait");
             return 1;
         }
