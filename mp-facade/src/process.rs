@@ -20,7 +20,7 @@ pub enum Method {
     #[default]
     Spawn,
     /// By a server process, which executes the program once and forks for each child: as clean as [`Spawn`](Self::Spawn),
-    /// nearly as fast as [`Fork`](Self::Fork).
+    /// slower than [`Fork`](Self::Fork), and many times faster than [`Spawn`](Self::Spawn).
     ///
     /// The server is started with the first child, and ends with this process; also by
     /// [`release_unused_memory`](crate::release_unused_memory), if it has no children left. Environment, working folder and
