@@ -26,7 +26,7 @@ use crate::proto::frame;
 use crate::state::{Limits, State};
 
 /// What a server's handshake begins with.
-pub(crate) const MAGIC: [u8; 8] = *b"mp-mngr1";
+pub const MAGIC: [u8; 8] = *b"mp-mngr1";
 /// Only the owner may connect.
 const SOCKET_MODE: libc_mode = 0o600;
 #[expect(non_camel_case_types, reason = "as the C library calls it")]

@@ -42,9 +42,16 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    fn of(byte: u8) -> Option<Self> {
-        let all = [Self::Welcome, Self::Call, Self::Transaction, Self::Notice, Self::Reply, Self::Fault];
-        all.into_iter().find(|kind| *kind as u8 == byte)
+    const fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Welcome,
+            2 => Self::Call,
+            3 => Self::Transaction,
+            4 => Self::Notice,
+            5 => Self::Reply,
+            6 => Self::Fault,
+            _ => return None,
+        })
     }
 }
 
@@ -65,17 +72,21 @@ pub struct Head {
 
 impl Head {
     /// The head as it goes out.
+    #[inline]
     #[must_use]
     pub fn to_bytes(self) -> [u8; HEAD_BYTES] {
+        // Ranges within the array, which the compiler checks.
         let mut bytes = [0; HEAD_BYTES];
-        let (front, back) = bytes.split_at_mut(8);
-        let parts = [&self.body_len.to_le_bytes()[..], &[self.kind as u8, self.cpu, 0, 0]];
-        copy_parts(front, &parts);
-        copy_parts(back, &[&self.call.to_le_bytes(), &self.read.to_le_bytes()]);
+        bytes[..4].copy_from_slice(&self.body_len.to_le_bytes());
+        bytes[4] = self.kind as u8;
+        bytes[5] = self.cpu;
+        bytes[8..16].copy_from_slice(&self.call.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.read.to_le_bytes());
         bytes
     }
 
     /// What came in, if it is a head.
+    #[inline]
     #[must_use]
     pub fn of(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
         let (body_len, rest) = bytes.split_first_chunk()?;
@@ -89,11 +100,6 @@ impl Head {
             read: u64::from_le_bytes(*read.first_chunk()?),
         })
     }
-}
-
-fn copy_parts(place: &mut [u8], parts: &[&[u8]]) {
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
 }
 
 /// How long an operation may wait.

@@ -21,7 +21,7 @@ use mp_sys::handshake::Listening;
 use slab::Slab;
 
 use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES};
-use crate::server::peer::Peer;
+use crate::server::peer::{Peer, Read};
 use crate::server::{Acceptor, Terms};
 use crate::state::{Effects, State};
 
@@ -33,6 +33,8 @@ const END: Token = Token(2);
 const FIRST_PEER: usize = 3;
 /// Events that are taken from the system at once.
 const EVENTS_MAX: usize = 1_024;
+/// Of so many looks while spinning, one is at all connections, and the others at the newest one only.
+const LOOKS_PER_POLL: u32 = 8;
 /// When connections could not be accepted for want of descriptors, it is tried again after this time.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -54,6 +56,10 @@ pub(super) struct EventLoop {
     effects: Effects,
     buffer: Vec<u8>,
     budget: Budget,
+    /// The connection that was the only one to have a turn in its round: the next call is likely to come from there.
+    newest: Option<usize>,
+    /// Looks while spinning.
+    looks: u32,
     /// Where the newest call came from, plus one; 0 for unknown.
     peer_cpu: u8,
     /// When connections are accepted again that could not be.
@@ -93,6 +99,8 @@ impl EventLoop {
             effects: Effects::default(),
             buffer: vec![0; TURN_BYTES],
             budget: Budget::new(),
+            newest: None,
+            looks: 0,
             peer_cpu: 0,
             accept_at: None,
             has_untidy: false,
@@ -107,8 +115,12 @@ impl EventLoop {
     pub(super) fn run(&mut self) -> Result<(), OsError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_ending && !self.state.has_ended() {
-            self.wait(&mut events)?;
+            events.clear();
+            let caught = self.wait(&mut events)?;
             let now = now_nanos();
+            if let Some((slot, read)) = caught {
+                self.turn(slot, now, Some(read));
+            }
             for event in &events {
                 match event.token() {
                     WAKER | END => self.is_ending = true,
@@ -126,9 +138,11 @@ impl EventLoop {
                     }
                 }
             }
-            for _ in 0..self.ready.len() {
+            let turns = self.ready.len();
+            for _ in 0..turns {
                 let Some(slot) = self.ready.pop_front() else { break };
-                self.turn(slot, now);
+                self.turn(slot, now, None);
+                self.newest = (turns == 1).then_some(slot);
             }
             self.pass(now);
             self.flush();
@@ -136,26 +150,49 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Waits for events: not at all while there is work, spinning while that pays, else in the kernel.
-    fn wait(&mut self, events: &mut Events) -> Result<(), OsError> {
+    /// Waits for events: not at all while there is work, spinning while that pays, else in the kernel. What was read of the
+    /// newest connection while spinning is in the buffer then.
+    fn wait(&mut self, events: &mut Events) -> Result<Option<(usize, Read)>, OsError> {
         if !self.ready.is_empty() || self.has_untidy {
-            return poll_for(&mut self.poll, events, Some(Duration::ZERO));
+            poll_for(&mut self.poll, events, Some(Duration::ZERO))?;
+            return Ok(None);
+        }
+        // Beside a client on the same CPU not even one look pays: it could not have run.
+        if self.peer_cpu != 0
+            && self.peer_cpu != own_cpu()
+            && let Some(caught) = self.spin(events)
+        {
+            return caught;
         }
         let next = [self.state.next_deadline(), self.proving.front().map(|(at, _)| *at), self.accept_at];
         let next = next.into_iter().flatten().min();
-        if self.peer_cpu != 0 {
-            let (poll, peer_cpu) = (&mut self.poll, self.peer_cpu);
-            let mut failed = None;
-            let look = || {
-                failed = poll_for(poll, events, Some(Duration::ZERO)).err();
-                failed.is_some() || !events.is_empty()
-            };
-            if self.budget.spin(look, || u32::from(peer_cpu).checked_sub(1)) {
-                return failed.map_or(Ok(()), Err);
-            }
-        }
         let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now_nanos())));
-        poll_for(&mut self.poll, events, timeout)
+        poll_for(&mut self.poll, events, timeout)?;
+        Ok(None)
+    }
+
+    /// Looks again and again while that pays: most often at the newest connection, which saves asking for events.
+    fn spin(&mut self, events: &mut Events) -> Option<Result<Option<(usize, Read)>, OsError>> {
+        let Self { poll, peers, buffer, budget, looks, newest, peer_cpu, .. } = self;
+        let newest = newest.and_then(|slot| Some((slot, peers.get(slot)?)));
+        let newest = newest.filter(|(_, peer)| peer.is_between_turns());
+        let mut seen = None;
+        let look = || {
+            *looks = looks.wrapping_add(1);
+            seen = match newest {
+                Some((slot, peer)) if !looks.is_multiple_of(LOOKS_PER_POLL) => match peer.read(buffer) {
+                    Read::Nothing => None,
+                    read => Some(Ok(Some((slot, read)))),
+                },
+                _ => match poll_for(poll, events, Some(Duration::ZERO)) {
+                    Ok(()) if events.is_empty() => None,
+                    outcome => Some(outcome.map(|()| None)),
+                },
+            };
+            seen.is_some()
+        };
+        budget.spin(look, || u32::from(*peer_cpu).checked_sub(1));
+        seen
     }
 
     fn make_ready(&mut self, slot: usize) {

@@ -98,9 +98,8 @@ impl Inbound {
         }
     }
 
-    /// Whether the end of the stream would cut a frame.
-    #[cfg(test)]
-    fn is_between_frames(&self) -> bool {
+    /// Whether nothing of a frame has come yet: the end of the stream would cut none.
+    pub(crate) fn is_between_frames(&self) -> bool {
         self.rest.is_empty() && self.long.is_none()
     }
 }

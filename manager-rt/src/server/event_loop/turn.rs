@@ -29,10 +29,14 @@ enum Turn {
 }
 
 impl EventLoop {
-    /// Reads what one connection has sent, as much as belongs to one turn.
-    pub(super) fn turn(&mut self, slot: usize, now: u64) {
+    /// Reads what one connection has sent, as much as belongs to one turn; unless that was done already, into the front of the
+    /// buffer, between two turns.
+    pub(super) fn turn(&mut self, slot: usize, now: u64, caught: Option<Read>) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let outcome = self.read_turn(slot, now, &mut buffer);
+        let outcome = match caught {
+            Some(read) => self.hear_read(slot, now, &buffer, (0, read)),
+            None => self.read_turn(slot, now, &mut buffer),
+        };
         self.buffer = buffer;
         match outcome {
             Turn::Over => {}
@@ -53,11 +57,17 @@ impl EventLoop {
             return Turn::Over;
         }
         let rest = peer.inbound.restore(buffer);
+        let read = peer.read(buffer.get_mut(rest..).unwrap_or_default());
+        self.hear_read(slot, now, buffer, (rest, read))
+    }
+
+    /// What was read, behind the `rest` of what came before.
+    fn hear_read(&mut self, slot: usize, now: u64, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
+        let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         let was_paused = std::mem::take(&mut peer.is_paused);
-        let place = buffer.get_mut(rest..).unwrap_or_default();
-        let read = peer.read(place);
+        let room = buffer.len().saturating_sub(rest);
         let (len, then) = match read {
-            Read::Bytes(len) if len == place.len() || peer.has_hung_up => (len, Turn::More),
+            Read::Bytes(len) if len == room || peer.has_hung_up => (len, Turn::More),
             // Less than there was room for: nothing is left, and an event tells of what comes.
             Read::Bytes(len) => (len, Turn::Over),
             Read::Nothing => (0, Turn::Over),
