@@ -10,6 +10,7 @@ pub(crate) mod raw_fork;
 pub(crate) mod raw_futex;
 pub(crate) mod raw_mutex;
 pub(crate) mod raw_packet;
+pub(crate) mod raw_stream;
 pub(crate) mod shared_page;
 
 pub(crate) use raw_condition::RawCondition;

@@ -43,7 +43,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::GigabytesPerSecond,
         pick: Pick::Median,
         target: Target::at_least_times(0.9, "memcpy"),
-        needs_python: false,
+        needs: None,
         enter,
     };
     let both = |size: &Size| {

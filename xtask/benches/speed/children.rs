@@ -69,16 +69,28 @@ impl Crowd {
         Ok(crowd)
     }
 
+    /// Starts one process, pinned where member 1 of the row's processes belongs: a server, whose client the caller is.
+    pub(crate) fn peer(setup: &Setup, body: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let child = start(|| {
+            setup.cpus.pin(setup.placement, 1)?;
+            body()
+        })?;
+        Ok(Self(vec![child]))
+    }
+
     /// The CPU time in nanoseconds that all of them have used since they were started.
     pub(crate) fn cpu_time(&self) -> Result<u64> {
-        let nanos = |child: &Child<Outcome<()>>| {
-            // Exact to the nanosecond for who sleeps; the times in `stat` are counted in ticks.
-            let text = std::fs::read_to_string(format!("/proc/{}/schedstat", child.pid()))?;
-            let nanos = text.split_whitespace().next().context("no CPU time in schedstat")?;
-            Ok(nanos.parse::<u64>()?)
-        };
-        self.0.iter().map(nanos).sum::<Result<u64>>().context("a waiting process has no CPU time")
+        let times = self.0.iter().map(|child| cpu_time_of(&child.pid()));
+        times.sum::<Result<u64>>().context("a waiting process has no CPU time")
     }
+}
+
+/// The CPU time in nanoseconds that a process has used.
+pub(crate) fn cpu_time_of(pid: &impl std::fmt::Display) -> Result<u64> {
+    // Exact to the nanosecond for who sleeps; the times in `stat` are counted in ticks.
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    let nanos = text.split_whitespace().next().context("no CPU time in schedstat")?;
+    Ok(nanos.parse()?)
 }
 
 impl Drop for Crowd {

@@ -28,7 +28,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::Percent,
         pick: Pick::Median,
         target: Target::at_most(5.0),
-        needs_python: false,
+        needs: None,
         enter: Box::new(move |setup: &Setup| Ok(vec![watched(enter(setup)?)])),
     };
     vec![

@@ -10,7 +10,7 @@ use crate::children;
 use crate::placement::Placement;
 use crate::python;
 use crate::reference::RawCounter;
-use crate::row::{Contestant, Pick, Row, Setup, Target, Unit, per_operation};
+use crate::row::{Contestant, Pick, Row, Setup, Target, Tool, Unit, per_operation};
 
 /// Increments in one sample of one process.
 const ALONE: u64 = 2_000_000;
@@ -47,7 +47,7 @@ fn alone(names: [&'static str; 3], increment: Increment) -> [Row; 3] {
         unit: Unit::Nanos,
         pick: Pick::Best,
         target,
-        needs_python: false,
+        needs: None,
         enter,
     };
     let [raw, standard, python] = names;
@@ -65,7 +65,7 @@ fn alone(names: [&'static str; 3], increment: Increment) -> [Row; 3] {
             Box::new(move |setup: &Setup| Ok(vec![ours(setup, increment)?, std_mutex(setup)])),
         ),
         Row {
-            needs_python: true,
+            needs: Some(Tool::Python),
             ..row(
                 python,
                 Target::at_most_times(0.05, "python"),
@@ -140,7 +140,7 @@ fn contended(name: &'static str, placement: Placement, count: u64) -> Row {
         unit: Unit::Nanos,
         pick: Pick::Median,
         target: Target::at_most_times(1.1, "raw_robust"),
-        needs_python: false,
+        needs: None,
         enter: Box::new(enter),
     }
 }

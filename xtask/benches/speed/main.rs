@@ -12,6 +12,7 @@ mod arrays;
 mod children;
 mod idle;
 mod locks;
+mod managers;
 mod memory;
 mod pipes;
 mod placement;
@@ -37,7 +38,7 @@ use clap::Parser;
 
 use crate::placement::{Cpus, Placement};
 use crate::python::Python;
-use crate::row::{Finding, Row, Scale, Setup};
+use crate::row::{Finding, Row, Scale, Setup, Tool};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measure our objects against references in the same run.")]
@@ -79,14 +80,18 @@ fn run(arguments: &Arguments) -> Result<()> {
         placement: Placement::Any,
         scale: if arguments.quick { Scale::QUICK } else { Scale::FULL },
         python: Python::find(),
+        has_redis: managers::has_redis(),
     };
     if setup.python.is_none() {
         eprintln!("python3 with multiprocessing is not here: rows and ratios against it are left out");
     }
+    if !setup.has_redis {
+        eprintln!("redis-server and redis-benchmark are not here: rows and ratios against them are left out");
+    }
     let mut findings = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         if let Some(reason) = left_out(row, &setup) {
-            eprintln!("{} ({}) is left out: {reason}", row.name, row.placement);
+            eprintln!("{} ({}) is skipped: {reason}", row.name, row.placement);
             continue;
         }
         eprint!(
@@ -113,6 +118,7 @@ fn all_rows() -> Vec<Row> {
         waiting::rows(),
         pipes::rows(),
         queues::rows(),
+        managers::rows(),
         signals::rows(),
         idle::rows(),
     ]
@@ -143,8 +149,10 @@ fn chosen(rows: Vec<Row>, names: &[String]) -> Result<Vec<Row>> {
 }
 
 fn left_out(row: &Row, setup: &Setup) -> Option<&'static str> {
-    if row.needs_python && setup.python.is_none() {
-        return Some("there is no Python");
+    match row.needs {
+        Some(Tool::Python) if setup.python.is_none() => return Some("no python3"),
+        Some(Tool::Redis) if !setup.has_redis => return Some("no redis-server"),
+        _ => {}
     }
     (!setup.cpus.allow(row.placement)).then_some("this program may use one CPU only")
 }

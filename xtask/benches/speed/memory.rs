@@ -25,7 +25,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::Nanos,
         pick: Pick::Best,
         target,
-        needs_python: false,
+        needs: None,
         enter,
     };
     vec![

@@ -31,7 +31,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::Micros,
         pick: Pick::Median,
         target: Target::at_most_times(limit, "raw_seqpacket"),
-        needs_python: false,
+        needs: None,
         enter: Box::new(enter),
     };
     vec![

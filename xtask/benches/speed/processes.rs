@@ -27,7 +27,7 @@ fn row(name: &'static str, target: Target, enter: Enter) -> Row {
         unit: Unit::Micros,
         pick: Pick::Best,
         target,
-        needs_python: false,
+        needs: None,
         enter,
     }
 }

@@ -39,7 +39,7 @@ type Enter = fn(&Setup) -> Result<Vec<Contestant>>;
 
 fn row(name: &'static str, placement: Placement, target: Target, enter: Enter) -> Row {
     let (unit, pick) = (Unit::Nanos, Pick::Median);
-    Row { name, placement, unit, pick, target, needs_python: false, enter: Box::new(enter) }
+    Row { name, placement, unit, pick, target, needs: None, enter: Box::new(enter) }
 }
 
 pub(crate) fn rows() -> Vec<Row> {

@@ -15,10 +15,19 @@ pub(crate) struct Row {
     pub(crate) unit: Unit,
     pub(crate) pick: Pick,
     pub(crate) target: Target,
-    /// Without Python there is nothing to measure.
-    pub(crate) needs_python: bool,
+    /// Without this there is nothing to measure.
+    pub(crate) needs: Option<Tool>,
     /// Makes the contestants, ours first, in the process that measures.
     pub(crate) enter: Enter,
+}
+
+/// What a row is compared with and may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// `python3` with `multiprocessing`.
+    Python,
+    /// `redis-server` and `redis-benchmark`.
+    Redis,
 }
 
 /// Makes the contestants of a row.
@@ -32,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) placement: Placement,
     pub(crate) scale: Scale,
     pub(crate) python: Option<Python>,
+    /// Whether there is a Redis that can be started.
+    pub(crate) has_redis: bool,
 }
 
 /// How much is measured.
@@ -85,6 +96,11 @@ pub(crate) fn per_operation(nanos: f64, operations: u64) -> f64 {
 pub(crate) enum Unit {
     Nanos,
     Micros,
+    Millis,
+    /// 2^10 bytes.
+    Kibibytes,
+    /// 10^6 bytes.
+    Megabytes,
     /// 10^9 bytes a second: more is better.
     GigabytesPerSecond,
     /// Of the time of one CPU.
@@ -103,6 +119,9 @@ impl fmt::Display for Unit {
         f.pad(match self {
             Self::Nanos => "ns",
             Self::Micros => "us",
+            Self::Millis => "ms",
+            Self::Kibibytes => "KiB",
+            Self::Megabytes => "MB",
             Self::GigabytesPerSecond => "GB/s",
             Self::Percent => "%",
         })
@@ -116,6 +135,8 @@ pub(crate) enum Pick {
     Best,
     /// For what depends on how several processes meet: the best would be a lucky meeting.
     Median,
+    /// For what must never happen.
+    Worst,
 }
 
 impl Pick {
@@ -128,6 +149,9 @@ impl Pick {
                 samples.into_iter().reduce(|best, next| if unit.prefers(next, best) { next } else { best })
             }
             Self::Median => samples.get(samples.len() / 2).copied(),
+            Self::Worst => {
+                samples.into_iter().reduce(|worst, next| if unit.prefers(worst, next) { next } else { worst })
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::Nanos,
         pick: Pick::Best,
         target: Target::at_most(25.0),
-        needs_python: false,
+        needs: None,
         enter: Box::new(permits),
     }];
     rows.extend(round_trips(["event_round_trip", "event_round_trip_4_pairs"], "raw_futex", by_event));
@@ -72,7 +72,7 @@ fn round_trips([one, four]: [&'static str; 2], near: &'static str, enter: Enter)
         unit: Unit::Micros,
         pick: Pick::Median,
         target,
-        needs_python: false,
+        needs: None,
         enter: Box::new(move |setup: &Setup| Ok(enter(setup, pairs))),
     };
     vec![

@@ -35,7 +35,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::Micros,
         pick: Pick::Median,
         target,
-        needs_python: false,
+        needs: None,
         enter: Box::new(one_pair),
     };
     let four = |placement| Row {
@@ -44,7 +44,7 @@ pub(crate) fn rows() -> Vec<Row> {
         unit: Unit::Micros,
         pick: Pick::Median,
         target: near_futex,
-        needs_python: false,
+        needs: None,
         enter: Box::new(four_pairs),
     };
     vec![

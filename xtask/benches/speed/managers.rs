@@ -1,0 +1,109 @@
+//! Rows about managers: what an operation on an object in a server process costs.
+//!
+//! | contestant | what it is |
+//! |---|---|
+//! | ours | a proxy, and the server that [`Manager::start`] makes |
+//! | `raw_stream` | frames of the same lengths through a pair of stream sockets, both sides asleep until something comes |
+//! | `epoll_echo` | the same, with an event loop around the answering side |
+//! | `redis` | `SET` and `GET` over Redis's local socket by a client that writes the bytes itself and sleeps in `read` |
+//! | `redis_spinning` | the same client, which never sleeps |
+//! | `python` | `multiprocessing.Manager` |
+//!
+//! "Faster than Redis" means: than that client, asleep in `read` as usual clients are. Ours spins where that pays, so the
+//! spinning one stands beside it. Clients run on CPU 0 and servers on CPU 1, or all on CPU 0. Keys and values have 8 bytes.
+
+mod frames;
+mod growth;
+mod idle;
+mod latency;
+mod locks;
+mod memory;
+mod pipeline;
+mod redis;
+mod round_trips;
+
+use anyhow::{Context, Result};
+use manager_rt::Manager;
+
+pub(crate) use self::redis::has_redis;
+use crate::placement::Placement;
+use crate::row::{Contestant, Pick, Row, Setup, Target, Tool, Unit};
+
+/// What the servers of these rows let clients in with.
+const KEY: &[u8] = b"a key for measurements";
+/// Room for ten million entries of a dict.
+const MEMORY_BYTES: usize = 4 << 30;
+
+type Enter = fn(&Setup) -> Result<Vec<Contestant>>;
+
+fn row(
+    name: &'static str,
+    placement: Placement,
+    (unit, pick): (Unit, Pick),
+    target: Target,
+    enter: Enter,
+) -> Row {
+    Row { name, placement, unit, pick, target, needs: None, enter: Box::new(enter) }
+}
+
+pub(crate) fn rows() -> Vec<Row> {
+    use Placement::{Any, OneCore, TwoCores};
+    let most = Target::at_most;
+    let times = Target::at_most_times;
+    let (micros, nanos) = ((Unit::Micros, Pick::Median), (Unit::Nanos, Pick::Median));
+    let against_redis = |row: Row| Row { needs: Some(Tool::Redis), ..row };
+    let mut rows = vec![
+        row("manager_get", OneCore, micros, times(1.45, "raw_stream"), round_trips::get),
+        row("manager_set", OneCore, micros, times(1.45, "raw_stream"), round_trips::set),
+    ];
+    for (placement, limit) in [(OneCore, 1.0), (TwoCores, 0.125)] {
+        let target = times(limit, "redis");
+        let rivals = [
+            row("manager_get_vs_redis", placement, micros, target, round_trips::get_against_redis),
+            row("manager_set_vs_redis", placement, micros, target, round_trips::set_against_redis),
+        ];
+        rows.extend(rivals.map(against_redis));
+    }
+    for placement in [OneCore, TwoCores] {
+        let target = times(1.0, "redis_benchmark");
+        let rivals = [
+            row("manager_pipeline_set", placement, nanos, target, pipeline::set),
+            row("manager_pipeline_get", placement, nanos, target, pipeline::get),
+        ];
+        rows.extend(rivals.map(against_redis));
+        rows.push(row("manager_lock", placement, micros, times(1.45, "two_raw_streams"), locks::pair));
+    }
+    rows.extend([
+        row("manager_idle_client", Any, (Unit::Kibibytes, Pick::Median), most(16.0), memory::clients),
+        row("manager_list_of_million", Any, (Unit::Megabytes, Pick::Median), most(40.0), memory::list),
+    ]);
+    let stall = (Unit::Millis, Pick::Worst);
+    let pipelined = "manager_dict_set_at_10_million_pipelined";
+    rows.extend([
+        row("manager_list_push_at_10_million", OneCore, nanos, times(1.25, "at_1000"), growth::list),
+        row("manager_dict_set_at_10_million", OneCore, nanos, times(1.25, "at_1000"), growth::dict),
+        row(pipelined, OneCore, nanos, times(1.25, "at_1000"), growth::dict_pipelined),
+        row("manager_queue_put_at_10_million", OneCore, nanos, times(1.25, "at_1000"), growth::queue),
+        row("manager_list_push_slowest", Any, stall, most(10.0), growth::list_slowest),
+        row("manager_dict_set_slowest", Any, stall, most(10.0), growth::dict_slowest),
+        row("manager_queue_put_slowest", Any, stall, most(10.0), growth::queue_slowest),
+    ]);
+    for placement in [Any, OneCore] {
+        rows.push(row("manager_get_p99_beside_64m", placement, micros, most(1000.0), latency::beside_large));
+    }
+    let percent = (Unit::Percent, Pick::Median);
+    rows.extend([
+        row("manager_idle", Any, percent, most(1.0), idle::server),
+        row("manager_idle_with_500_waiters", Any, percent, most(1.0), idle::server_of_waiters),
+        row("manager_waiters_500", Any, percent, most(5.0), idle::waiters),
+    ]);
+    rows
+}
+
+/// A manager whose server runs where member 1 of the row's processes belongs. It ends with this process.
+fn started(setup: &Setup) -> Result<Manager> {
+    setup.cpus.pin(setup.placement, 1)?;
+    let manager = Manager::builder().key(KEY).memory_bytes_max(MEMORY_BYTES).start();
+    setup.cpus.pin(setup.placement, 0)?;
+    manager.context("a manager could not be started")
+}
