@@ -22,6 +22,8 @@ mod ledger;
 mod parent;
 #[path = "../examples/tally/plan.rs"]
 mod plan;
+#[path = "../examples/tally/ranking.rs"]
+mod ranking;
 #[path = "../examples/tally/read.rs"]
 mod read;
 #[path = "../examples/tally/report.rs"]
@@ -32,6 +34,8 @@ mod share;
 mod total;
 #[path = "../examples/tally/walk.rs"]
 mod walk;
+#[path = "../examples/tally/words.rs"]
+mod words;
 #[path = "../examples/tally/work.rs"]
 mod work;
 
@@ -43,9 +47,9 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use crate::command::{Report, Running, kill, program, report, run, runs, tally};
+use crate::command::{Report, Running, is_manager, kill, program, report, run, runs, tally};
 use crate::forest::{RANGE_BYTES, plant, plant_files, plant_one, publish};
-use crate::plain::Plain;
+use crate::plain::{Plain, ranking_of_folder};
 
 /// One worker and several, in peace and with kills.
 const WAYS: [&[&str]; 4] = [
@@ -57,6 +61,8 @@ const WAYS: [&[&str]; 4] = [
 
 /// The user without rights, by convention.
 const NOBODY: u32 = 65534;
+/// Runs with kills, one after the other.
+const RUNS: usize = 20;
 
 fn kills_of(way: &[&str]) -> u64 {
     if way.contains(&"--kill") { 20 } else { 0 }
@@ -105,10 +111,53 @@ fn all_kills_fall_into_the_work_even_if_that_is_one_small_file() {
 }
 
 #[test]
+fn every_word_of_a_tree_counts_the_same_whoever_is_killed() {
+    let root = plant();
+    let expected = ranking_of_folder(root.path());
+    assert!(expected.len() > 1000 && expected.iter().any(|(word, _)| word.len() > 16), "{}", expected.len());
+    for way in WAYS {
+        let report = report(&[way, &["--top", "1000000"]].concat(), &[root.path()]);
+        assert!(report.top.as_ref() == Some(&expected), "{way:?}");
+        assert_eq!(report.killed, kills_of(way), "{way:?}");
+    }
+}
+
+#[test]
+fn words_are_exact_in_every_run_with_kills() {
+    let root = plant_files(20, b"The quick brown fox jumps over the lazy dog, and THE dog sleeps.\n");
+    let expected = &ranking_of_folder(root.path())[..4];
+    let names: Vec<&str> = expected.iter().map(|(word, _)| word.as_str()).collect();
+    assert_eq!(names, ["the", "dog", "and", "brown"], "most frequent first, then by word");
+    let mut redone = 0;
+    for run in 0..RUNS {
+        let report = report(&["--workers", "3", "--kill", "30", "--top", "4"], &[root.path()]);
+        assert_eq!((report.killed, report.top.as_deref()), (30, Some(expected)), "run {run}");
+        redone += report.redone;
+    }
+    assert!(redone > 0, "tasks came again");
+}
+
+#[test]
+fn a_manager_that_somebody_kills_is_an_error_that_says_so() {
+    let root = plant_files(8, b"three words here\n");
+    let arguments = ["--json", "--workers", "2", "--kill", "10000", "--top", "1"];
+    let mut running = Running::start(&mut tally(&arguments, &[root.path()])).unwrap();
+    let mut manager = None;
+    while manager.is_none() && running.is_running() {
+        manager = running.children().into_iter().find(|child| is_manager(*child));
+    }
+    kill(manager.unwrap());
+    let output = running.finish();
+    assert_eq!((output.code, output.stdout.as_str()), (Some(1), ""), "{output:?}");
+    assert!(output.stderr.starts_with("error: the words cannot be counted: "), "{output:?}");
+}
+
+#[test]
 fn in_an_empty_tree_there_is_nothing_to_kill() {
     let root = plant_files(0, b"");
-    let report = report(&["--kill", "20"], &[root.path()]);
+    let report = report(&["--kill", "20", "--top", "5"], &[root.path()]);
     assert_eq!((report.killed, report.redone, report.plain), (0, 0, Plain::default()));
+    assert_eq!(report.top, Some(Vec::new()));
 }
 
 #[test]
@@ -239,7 +288,9 @@ fn what_is_named_on_the_command_line_counts_whatever_it_is() {
 fn bad_arguments_are_refused_before_anything_is_counted() {
     let root = plant_one(b"text");
     let absent = root.path().join("absent");
-    let cases: [(&[&str], &[&Path], &str); 5] = [
+    let cases: [(&[&str], &[&Path], &str); 7] = [
+        (&["--top", "0"], &[root.path()], "0 is not in 1..=1000000"),
+        (&["--top", "1000001"], &[root.path()], "1000001 is not in 1..=1000000"),
         (&[], &[root.path(), &absent], "absent: No such file or directory"),
         (&["--json"], &[&root.path().join("0").join("below a file")], "Not a directory"),
         (&["--workers", "0"], &[root.path()], "0 is not in 1..=256"),
@@ -256,16 +307,17 @@ fn bad_arguments_are_refused_before_anything_is_counted() {
 #[test]
 fn a_comparison_does_not_disturb_the_object() {
     let root = plant_files(5, b"some text\n");
-    let output = run(&mut tally(&["--json", "--compare", "--kill", "3"], &[root.path()]));
+    let output = run(&mut tally(&["--json", "--compare", "--kill", "3", "--top", "1"], &[root.path()]));
     let report = Report::of(&output);
     assert_eq!((report.killed, report.plain), (3, Plain::of_folder(root.path())));
-    assert!(output.stderr.contains("speed-up: "), "{output:?}");
+    assert!(output.stderr.contains("speed-up: ") && !output.stderr.contains("differ"), "{output:?}");
 }
 
 #[test]
 fn the_tables_show_the_numbers() {
     let root = plant_files(5, b"some text\n");
-    let output = run(&mut tally(&["--compare", "--workers", "2", "--kill", "7"], &[root.path()]));
+    let output =
+        run(&mut tally(&["--compare", "--workers", "2", "--kill", "7", "--top", "9"], &[root.path()]));
     assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "no bar without a terminal: {output:?}");
     let row = |name: &str| {
         let line = output.stdout.lines().find(|line| line.contains(name)).unwrap();
@@ -278,7 +330,9 @@ fn the_tables_show_the_numbers() {
         "kernel objects: 5 tasks in a queue, handed out ",
         " of these again; 0 put aside\n",
     ];
-    for part in [" files/s, ", " MB/s: 2 workers in ", "speed-up: "].into_iter().chain(tiers) {
+    let words =
+        "server process: 10 words in a dict, 2 different ones, added by 5 transactions\n 5 some\n 5 text\n";
+    for part in [" files/s, ", " MB/s: 2 workers in ", "speed-up: ", words].into_iter().chain(tiers) {
         assert!(output.stdout.contains(part), "{part} in {}", output.stdout);
     }
 }

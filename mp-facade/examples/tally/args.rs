@@ -10,6 +10,8 @@ use clap::Parser;
 pub(crate) const WORKERS_MAX: u16 = 256;
 /// The most kills: each costs a fork, and up to 100 ms until the queue hands the task out again.
 pub(crate) const KILLS_MAX: u32 = 10_000;
+/// The most words that are printed: a few hundred MB of text have no more different ones.
+pub(crate) const TOP_MAX: u32 = 1_000_000;
 
 /// Counts files, bytes, lines, words and letters of whole folders with several processes, any of which may be killed.
 ///
@@ -30,6 +32,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(..=i64::from(KILLS_MAX)))]
     pub(crate) kill: u32,
+    /// Print the K most frequent words, in small letters: they are counted in the dict of a manager then, a process of its
+    /// own. Runs of more than 64 letters are no words here. What could be read of a file that is listed as unreadable
+    /// counts.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=i64::from(TOP_MAX)))]
+    pub(crate) top: Option<u32>,
     /// Measure one worker too. All measured runs come after one that warms the file cache.
     #[arg(long)]
     pub(crate) compare: bool,

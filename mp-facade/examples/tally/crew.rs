@@ -7,7 +7,7 @@ use mp::{Child, ExitError};
 
 use crate::share::Shared;
 use crate::walk::Tree;
-use crate::work::Worker;
+use crate::work::{Failure, Worker};
 
 /// As every Linux numbers it.
 const SIGKILL: i32 = 9;
@@ -23,12 +23,14 @@ pub(crate) enum End {
     Killed,
     /// By itself, or by somebody else.
     Failed(String),
+    /// For a reason that will not go away.
+    Hopeless(String),
 }
 
 /// Processes that were started here. Dropping the crew ends those that still run.
 #[derive(Debug, Default)]
 pub(crate) struct Crew {
-    members: Vec<Child<Result<(), String>>>,
+    members: Vec<Child<Result<(), Failure>>>,
 }
 
 impl Crew {
@@ -101,10 +103,11 @@ impl Drop for Crew {
     }
 }
 
-fn end_of(left: Result<Result<(), String>, ExitError>) -> Result<End> {
+fn end_of(left: Result<Result<(), Failure>, ExitError>) -> Result<End> {
     match left {
         Ok(Ok(())) => Ok(End::Finished),
-        Ok(Err(message)) => Ok(End::Failed(message)),
+        Ok(Err(Failure { reason, is_final: true })) => Ok(End::Hopeless(reason)),
+        Ok(Err(Failure { reason, is_final: false })) => Ok(End::Failed(reason)),
         // The worker has not ended: it cannot be waited for.
         Err(ExitError::Child(error)) => Err(error.into()),
         Err(error) => Ok(End::Failed(error.to_string())),

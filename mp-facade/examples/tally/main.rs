@@ -1,7 +1,7 @@
 //! Counts a tree of real files with several processes, any of which may be killed at any instruction.
 //!
 //! ```text
-//! cargo run --release -p mp-facade --example tally -- [--workers N] [--kill N] [--compare] [--json] [PATH…]
+//! cargo run --release -p mp-facade --example tally -- [--workers N] [--kill N] [--top K] [--compare] [--json] [PATH…]
 //! ```
 //!
 //! It counts files, bytes, lines (newline bytes), words (runs of ASCII letters), and each letter in either case;
@@ -12,6 +12,9 @@
 //! - Results lie in shared memory, under the task's number. Each is committed by one step, so a worker that is killed has
 //!   committed a result or has not, and a task that comes again after its result changes nothing: the sums are exact
 //!   whoever dies (`parent`, `ledger`). `--kill 20` tries it (`plan`).
+//! - With `--top K` the words are counted in the dict of a manager, a process of its own that each worker connects to. A
+//!   worker adds those of a task in transactions that claim a key of their own, so what is sent twice counts once
+//!   (`words`, `ranking`).
 //! - `join` tells the parent when all is finished, and the summary says what each tier did (`total`).
 //!
 //! Exit code: 0, even if something could not be read (that is listed); 1 if the count failed; 2 for bad arguments.
@@ -23,11 +26,13 @@ mod crew;
 mod ledger;
 mod parent;
 mod plan;
+mod ranking;
 mod read;
 mod report;
 mod share;
 mod total;
 mod walk;
+mod words;
 mod work;
 
 use std::io::{self, Write};
@@ -39,7 +44,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Args;
-use crate::parent::Run;
+use crate::parent::{Order, Run};
 use crate::walk::Tree;
 
 /// Bad arguments, as clap has it.
@@ -74,13 +79,15 @@ fn run(args: &Args) -> Result<()> {
     bar.finish_and_clear();
     let walk = start.elapsed();
 
-    let workers = args.workers();
+    let order = Order { workers: args.workers(), kills: args.kill, top: args.top };
+    let in_peace = Order { kills: 0, ..order };
     if args.compare {
         // Else the first of the two would read from the disk what the second one finds in memory.
-        count(&tree, workers, 0, "warming up")?;
+        count(&tree, Order { top: None, ..in_peace }, "warming up")?;
     }
-    let run = count(&tree, workers, args.kill, "counting")?;
-    let single = if args.compare { Some(count(&tree, 1, 0, "one worker")?) } else { None };
+    let run = count(&tree, order, "counting")?;
+    let single =
+        if args.compare { Some(count(&tree, Order { workers: 1, ..in_peace }, "one worker")?) } else { None };
     let comparison = single.map_or_else(String::new, |single| report::comparison(&run, &single));
 
     if args.json {
@@ -92,10 +99,10 @@ fn run(args: &Args) -> Result<()> {
     print(&(report::text(&run, walk) + &comparison))
 }
 
-fn count(tree: &Tree, workers: usize, kills: u32, what: &str) -> Result<Run> {
+fn count(tree: &Tree, order: Order, what: &str) -> Result<Run> {
     let template = format!("{what} {{wide_bar}} {{bytes}} of {{total_bytes}}, {{bytes_per_sec}}");
     let bar = progress(&template, Some(tree.bytes));
-    let run = parent::count(tree, workers, kills, &bar);
+    let run = parent::count(tree, order, &bar);
     bar.finish_and_clear();
     run
 }

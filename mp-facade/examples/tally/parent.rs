@@ -1,7 +1,8 @@
 //! The parent of one run: starts workers in the place of dead ones, kills some if asked to, waits for the queue, adds up.
 //!
 //! Whatever a worker does, the parent looks only at the results and at how the worker ended. The queue hands the task of a
-//! dead worker out again, and a result that was committed before stays committed: each item is counted exactly once.
+//! dead worker out again, and a result that was committed before stays committed: each item is counted exactly once. So are
+//! its words, see [`ranking`](crate::ranking).
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -9,10 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use mp::GetError;
+use mp::manager::Manager;
 
 use crate::crew::{Crew, End};
 use crate::ledger::{Ledger, View};
 use crate::plan::{HasNewTask, KillPlan};
+use crate::ranking::{Ranked, Ranking};
 use crate::share::Shared;
 use crate::total::{Tiers, Totals};
 use crate::walk::Tree;
@@ -23,11 +26,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// workers may fail with one item before it is given up.
 const FAILURES_MAX: u32 = 10;
 
+/// What a run is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    /// Processes that work at the same time, at most.
+    pub(crate) workers: usize,
+    /// Workers to be killed.
+    pub(crate) kills: u32,
+    /// How many words are to be ranked, if any.
+    pub(crate) top: Option<u32>,
+}
+
 /// What a run found.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) totals: Totals,
     pub(crate) tiers: Tiers,
+    /// If words were ranked.
+    pub(crate) ranked: Option<Ranked>,
     /// Workers that `--kill` ended.
     pub(crate) killed: u32,
     /// Processes that worked at the same time.
@@ -36,12 +52,14 @@ pub(crate) struct Run {
 }
 
 /// Counts the whole tree.
-pub(crate) fn count(tree: &Tree, workers: usize, kills: u32, bar: &ProgressBar) -> Result<Run> {
+pub(crate) fn count(tree: &Tree, order: Order, bar: &ProgressBar) -> Result<Run> {
+    let Order { workers, kills, top } = order;
     let items = tree.items.len();
     let start = Instant::now();
     // The kills are none of the item's faults, even if all of them fall on the same one.
     let deliveries = NonZeroU32::MIN.saturating_add(kills).saturating_add(FAILURES_MAX);
-    let shared = Shared::new(items, deliveries)?;
+    let mut shared = Shared::new(items, deliveries)?;
+    shared.ranking = top.map(|_| Ranking::start(Manager::builder())).transpose()?;
     let mut parent = Parent {
         tree,
         shared: &shared,
@@ -58,7 +76,15 @@ pub(crate) fn count(tree: &Tree, workers: usize, kills: u32, bar: &ProgressBar) 
     crew.dismiss();
     shared.give_up_failed()?;
     let (totals, tiers) = (Totals::sum(tree, &shared)?, Tiers::sum(&shared)?);
-    Ok(Run { totals, tiers, killed: plan.done(), workers, elapsed })
+    let ranked = match (shared.ranking.take(), top) {
+        (Some(ranking), Some(top)) => {
+            let ranked = ranking.read(usize::try_from(top)?)?;
+            ranking.close()?;
+            Some(ranked)
+        }
+        _ => None,
+    };
+    Ok(Run { totals, tiers, ranked, killed: plan.done(), workers, elapsed })
 }
 
 struct Parent<'a> {
@@ -144,6 +170,7 @@ impl Parent<'_> {
                 self.plan.record_kill();
                 self.shared.release(self.plan.released());
             }
+            End::Hopeless(reason) => bail!("{reason}"),
             End::Failed(reason) => {
                 self.failures += 1;
                 if self.failures > FAILURES_MAX {

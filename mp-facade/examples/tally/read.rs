@@ -5,13 +5,29 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::count::{Counter, Counts};
+use crate::words::{WORD_LETTERS_MAX, Words};
 
 /// Bytes that are read at once: they stay in the second-level cache until they are counted.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 
-/// Counts `length` bytes of `file` from `offset` on, or as many as there are: the file may have become shorter since
-/// it was found.
-pub(crate) fn count_range(file: &File, offset: u64, length: u64, buffer: &mut [u8]) -> io::Result<Counts> {
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+    /// Bytes behind it that the file has, up to the end of the next range.
+    pub(crate) behind: u64,
+}
+
+/// Counts a range of `file`, or as much of it as there is: the file may have become shorter since it was found. Its words
+/// are added to `words`, if these are asked for.
+pub(crate) fn count_range(
+    file: &File,
+    range: Range,
+    buffer: &mut [u8],
+    mut words: Option<&mut Words>,
+) -> io::Result<Counts> {
+    let Range { offset, length, behind } = range;
     let before = match offset.checked_sub(1) {
         Some(before) => {
             let mut byte = [0];
@@ -20,6 +36,9 @@ pub(crate) fn count_range(file: &File, offset: u64, length: u64, buffer: &mut [u
         None => None,
     };
     let mut counter = Counter::new(before);
+    if let Some(words) = &mut words {
+        words.begin(before);
+    }
     let (mut at, end) = (offset, offset.saturating_add(length));
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
@@ -28,9 +47,31 @@ pub(crate) fn count_range(file: &File, offset: u64, length: u64, buffer: &mut [u
             break;
         }
         counter.add(&buffer[..read]);
+        if let Some(words) = &mut words {
+            words.add(&buffer[..read]);
+        }
         at += read as u64;
     }
+    if let Some(words) = words {
+        add_rest(file, end, behind, words)?;
+    }
     Ok(counter.finish())
+}
+
+/// Reads the rest of a range's last word, which may reach into the next range.
+fn add_rest(file: &File, mut at: u64, behind: u64, words: &mut Words) -> io::Result<()> {
+    let end = at.saturating_add(behind);
+    let mut rest = [0; WORD_LETTERS_MAX];
+    while words.wants() > 0 && at < end {
+        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(words.wants()).min(rest.len());
+        let read = read_at(file, &mut rest[..wanted], at)?;
+        let is_over = words.add_rest(&rest[..read]);
+        if read == 0 || is_over {
+            break;
+        }
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// One read that a signal does not disturb.
@@ -55,18 +96,50 @@ mod tests {
         file
     }
 
+    fn count(file: &File, offset: u64, length: u64, buffer: &mut [u8]) -> io::Result<Counts> {
+        count_range(file, Range { offset, length, behind: 0 }, buffer, None)
+    }
+
+    #[test]
+    fn words_of_ranges_are_those_of_the_whole() {
+        let long = "l".repeat(WORD_LETTERS_MAX);
+        let text = format!("a Longerword across\n{long} the {long}s ranges");
+        let (file, end) = (file(text.as_bytes()), text.len() as u64);
+        let of = |offset, length, behind, buffer_bytes| {
+            let mut words = Words::new();
+            let range = Range { offset, length, behind };
+            count_range(&file, range, &mut vec![0; buffer_bytes], Some(&mut words)).unwrap();
+            words.finish()
+        };
+        let whole = of(0, end, 0, 64);
+        assert_eq!(whole.len(), 6);
+        for range_bytes in (1..=end).step_by(7).chain([end - 1, end]) {
+            for buffer_bytes in [1, 3, 64] {
+                let mut sum = std::collections::BTreeMap::new();
+                for offset in (0..end).step_by(usize::try_from(range_bytes).unwrap()) {
+                    let length = range_bytes.min(end - offset);
+                    // As if the next range was the whole rest of the file.
+                    let words = of(offset, length, end - offset - length, buffer_bytes);
+                    words.into_iter().for_each(|(word, count)| *sum.entry(word).or_insert(0) += count);
+                }
+                let sum: Vec<_> = sum.into_iter().collect();
+                assert_eq!(sum, whole, "{range_bytes} bytes a range, {buffer_bytes} at once");
+            }
+        }
+    }
+
     #[test]
     fn ranges_count_like_the_whole_whatever_the_buffer() {
         let text = b"a longerword across\nthe ranges";
         let file = file(text);
-        let whole = count_range(&file, 0, text.len() as u64, &mut [0; 64]).unwrap();
+        let whole = count(&file, 0, text.len() as u64, &mut [0; 64]).unwrap();
         assert_eq!((whole.lines, whole.words), (1, 5));
         for range_bytes in 1..=text.len() as u64 {
             for buffer_bytes in [1, 3, 64] {
                 let mut sum = Counts::default();
                 for offset in (0..text.len() as u64).step_by(usize::try_from(range_bytes).unwrap()) {
                     let length = range_bytes.min(text.len() as u64 - offset);
-                    sum += count_range(&file, offset, length, &mut vec![0; buffer_bytes]).unwrap();
+                    sum += count(&file, offset, length, &mut vec![0; buffer_bytes]).unwrap();
                 }
                 assert_eq!(sum, whole, "{range_bytes} bytes a range, {buffer_bytes} at once");
             }
@@ -77,18 +150,18 @@ mod tests {
     fn a_file_that_became_shorter_counts_as_far_as_it_reaches() {
         let file = file(b"one two three");
         file.set_len(6).unwrap();
-        let counts = count_range(&file, 0, 13, &mut [0; 4]).unwrap();
+        let counts = count(&file, 0, 13, &mut [0; 4]).unwrap();
         assert_eq!((counts.bytes, counts.words), (6, 2));
-        let counts = count_range(&file, 5, 8, &mut [0; 4]).unwrap();
+        let counts = count(&file, 5, 8, &mut [0; 4]).unwrap();
         assert_eq!((counts.bytes, counts.words), (1, 0));
         // Nothing is left of this range, not even the byte before it.
-        let counts = count_range(&file, 10, 3, &mut [0; 4]).unwrap();
+        let counts = count(&file, 10, 3, &mut [0; 4]).unwrap();
         assert_eq!(counts, Counts::default());
     }
 
     #[test]
     fn a_file_that_grew_counts_up_to_the_size_that_was_asked_for() {
         let file = file(b"one two three");
-        assert_eq!(count_range(&file, 0, 7, &mut [0; 64]).unwrap().bytes, 7);
+        assert_eq!(count(&file, 0, 7, &mut [0; 64]).unwrap().bytes, 7);
     }
 }

@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::{Map, Value, json};
 
 use crate::parent::Run;
+use crate::ranking::Ranked;
 use crate::total::Tiers;
 
 /// Lines of the picture of the letters.
@@ -38,6 +39,9 @@ pub(crate) fn text(run: &Run, walk: Duration) -> String {
     let mut text = format!("{table}\n{}\n{}", picture(&totals.counts.letters), throughput(run));
     _ = writeln!(text, "; the files were found in {} before", seconds(walk));
     text.push_str(&tiers(&run.tiers));
+    if let Some(ranked) = &run.ranked {
+        text.push_str(&ranking(ranked));
+    }
     for (path, reason) in &totals.unreadable {
         _ = writeln!(text, "unreadable: {}: {reason}", printable(path));
     }
@@ -55,13 +59,25 @@ fn tiers(tiers: &Tiers) -> String {
     )
 }
 
+/// What the third tier did, and the words.
+fn ranking(ranked: &Ranked) -> String {
+    let [words, distinct, transactions] = [ranked.words, ranked.distinct, ranked.transactions].map(grouped);
+    let mut text = format!(
+        "server process: {words} words in a dict, {distinct} different ones, added by {transactions} transactions\n"
+    );
+    let counts: Vec<_> = ranked.top.iter().map(|(word, count)| (word, grouped(*count))).collect();
+    let width = counts.iter().map(|(_, count)| count.len()).max().unwrap_or(0);
+    counts.iter().for_each(|(word, count)| _ = writeln!(text, " {count:>width$} {word}"));
+    text
+}
+
 /// The same numbers for programs.
 pub(crate) fn json(run: &Run) -> String {
     let totals = &run.totals;
     let letters: Map<String, Value> =
         ('a'..='z').zip(totals.counts.letters).map(|(letter, count)| (letter.into(), count.into())).collect();
     let unreadable: Vec<_> = totals.unreadable.keys().map(|path| path.to_string_lossy()).collect();
-    let object = json!({
+    let mut object = json!({
         "files": totals.files,
         "bytes": totals.counts.bytes,
         "lines": totals.counts.lines,
@@ -71,6 +87,9 @@ pub(crate) fn json(run: &Run) -> String {
         "redone": run.tiers.redone(),
         "unreadable": unreadable,
     });
+    if let Some(ranked) = &run.ranked {
+        object["top"] = json!(ranked.top);
+    }
     format!("{object}\n")
 }
 
@@ -80,10 +99,14 @@ pub(crate) fn comparison(run: &Run, single: &Run) -> String {
     let kills = if run.killed > 0 { ", and only the first was killed into" } else { "" };
     let mut text =
         format!("{}\nspeed-up: {speed_up:.2} (both ran with a warm file cache{kills})\n", throughput(single));
-    if run.totals != single.totals {
+    if run.totals != single.totals || top_of(run) != top_of(single) {
         text.push_str("the two counts differ: the tree has changed in between\n");
     }
     text
+}
+
+fn top_of(run: &Run) -> Option<&Vec<(String, u64)>> {
+    run.ranked.as_ref().map(|ranked| &ranked.top)
 }
 
 /// How fast a run was.
@@ -164,7 +187,9 @@ mod tests {
         let totals = Totals { files: 1, counts, unreadable };
         let tiers =
             Tiers { results: 1999, result_bytes: 500_000, tasks: 2000, deliveries: 2006, put_aside: 1 };
-        Run { totals, tiers, killed: 5, workers: 2, elapsed: Duration::from_millis(500) }
+        let top = vec![("the".to_owned(), 1234), ("a".to_owned(), 5)];
+        let ranked = Some(Ranked { top, words: 2500, distinct: 1100, transactions: 7 });
+        Run { totals, tiers, ranked, killed: 5, workers: 2, elapsed: Duration::from_millis(500) }
     }
 
     #[test]
@@ -180,10 +205,13 @@ mod tests {
         let object: Map<String, Value> = serde_json::from_str(&text).unwrap();
         let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
         keys.sort_unstable();
-        let expected = ["bytes", "files", "killed", "letters", "lines", "redone", "unreadable", "words"];
+        let expected =
+            ["bytes", "files", "killed", "letters", "lines", "redone", "top", "unreadable", "words"];
         assert_eq!(keys, expected);
         assert_eq!(object["redone"], 6);
         assert_eq!(object["unreadable"], json!(["a\u{fffd}\n\""]));
+        assert_eq!(object["top"], json!([["the", 1234], ["a", 5]]));
+        assert!(!json(&Run { ranked: None, ..run() }).contains("top"));
         assert_eq!(object["letters"].as_object().unwrap().len(), 26);
         assert_eq!(object["letters"]["z"], 500);
     }
@@ -198,6 +226,7 @@ mod tests {
             "unreadable: a\u{fffd}\u{fffd}\": Is a secret\n",
             "shared memory: 1,999 results, each committed once, in 500,000 bytes\n",
             "queue, handed out 2,006 times, 6 of these again; 1 put aside\n",
+            "server process: 2,500 words in a dict, 1,100 different ones, added by 7 transactions\n 1,234 the\n     5 a\n",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
@@ -221,7 +250,7 @@ mod tests {
     #[test]
     fn nothing_counted_is_no_division_by_zero() {
         let (totals, tiers, elapsed) = (Totals::default(), Tiers::default(), Duration::ZERO);
-        let nothing = Run { totals, tiers, killed: 0, workers: 0, elapsed };
+        let nothing = Run { totals, tiers, ranked: None, killed: 0, workers: 0, elapsed };
         assert!(text(&nothing, Duration::ZERO).contains("0 files/s, 0 MB/s"));
         assert!(comparison(&nothing, &nothing).contains("speed-up: 0.00"));
     }

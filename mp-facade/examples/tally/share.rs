@@ -25,6 +25,7 @@ use anyhow::{Context, Result};
 use mp::{JoinableQueue, RangeError, RawArray, RawValue};
 
 use crate::count::{Counts, RECORD_WORDS};
+use crate::ranking::Ranking;
 
 /// What is known about an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     states: RawArray<u64>,
     deliveries: RawArray<u32>,
     records: RawArray<u64>,
+    /// If words are ranked. An item's words are there before the item is finished.
+    pub(crate) ranking: Option<Ranking>,
 }
 
 impl Shared {
@@ -85,6 +88,7 @@ impl Shared {
             states: RawArray::zeroed(items).with_context(memory)?,
             deliveries: RawArray::zeroed(items).with_context(memory)?,
             records: RawArray::zeroed(items.saturating_mul(RECORD_WORDS)).with_context(memory)?,
+            ranking: None,
         };
         shared.tasks.set_max_deliveries(deliveries);
         let numbers: Vec<u64> = (0..items as u64).collect();

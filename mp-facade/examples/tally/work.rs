@@ -1,4 +1,7 @@
 //! A worker: takes tasks, counts their items, commits the results, until all tasks of all workers are finished.
+//!
+//! The words of an item are in the manager before its result is committed. A worker that is killed in between leaves the
+//! item open, and the next one adds the words again, which changes nothing: see [`ranking`](crate::ranking).
 
 use std::fs::File;
 use std::io;
@@ -6,13 +9,16 @@ use std::os::unix::process::parent_id;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 use mp::{GetError, Task};
+use serde::{Deserialize, Serialize};
 
 use crate::count::Counts;
-use crate::read::{BUFFER_BYTES, count_range};
+use crate::ranking::RankingError;
+use crate::read::{BUFFER_BYTES, Range, count_range};
 use crate::share::{Shared, State};
-use crate::walk::{Item, Tree};
+use crate::walk::Tree;
+use crate::words::Words;
 
 /// What an error without a number is listed as.
 const EIO: u32 = 5;
@@ -21,22 +27,38 @@ const EIO: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const WAIT_MAX: Duration = Duration::from_millis(5);
 
+/// Why a worker ended before the work did: a text, since it travels to the parent.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    /// Whether every other worker would fail too.
+    pub(crate) is_final: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { reason: format!("{error:#}"), is_final: error.is::<RankingError>() }
+    }
+}
+
 /// A worker, in its own process.
 pub(crate) struct Worker<'a> {
     tree: &'a Tree,
     shared: &'a Shared,
     parent_pid: u32,
     buffer: Vec<u8>,
+    words: Option<Words>,
 }
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(tree: &'a Tree, shared: &'a Shared, parent_pid: u32) -> Self {
-        Self { tree, shared, parent_pid, buffer: vec![0; BUFFER_BYTES] }
+        let words = shared.ranking.is_some().then(Words::new);
+        Self { tree, shared, parent_pid, buffer: vec![0; BUFFER_BYTES], words }
     }
 
-    /// Works until all tasks are finished. The error is a text since it travels to the parent.
-    pub(crate) fn run(mut self) -> Result<(), String> {
-        self.work().map_err(|error| format!("{error:#}"))
+    /// Works until all tasks are finished.
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
+        Ok(self.work()?)
     }
 
     fn work(&mut self) -> Result<()> {
@@ -55,9 +77,12 @@ impl<'a> Worker<'a> {
         let item = usize::try_from(*task)?;
         self.shared.note_delivery(item, task.deliveries())?;
         if self.shared.state(item)? == State::Open {
-            let state = match self.count(self.tree.items[item]) {
+            let state = match self.count(item) {
                 Ok(counts) => {
                     self.shared.write_record(item, counts)?;
+                    if let (Some(ranking), Some(words)) = (&self.shared.ranking, &mut self.words) {
+                        ranking.add(item, &words.finish())?;
+                    }
                     State::Done
                 }
                 Err(error) => State::Unreadable(errno_of(&error)),
@@ -69,9 +94,12 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn count(&mut self, item: Item) -> io::Result<Counts> {
-        let file = File::open(&self.tree.paths[item.path])?;
-        count_range(&file, item.offset, item.length, &mut self.buffer)
+    fn count(&mut self, item: usize) -> io::Result<Counts> {
+        let (range, next) = (self.tree.items[item], self.tree.items.get(item + 1));
+        let behind = next.filter(|next| next.path == range.path).map_or(0, |next| next.length);
+        let file = File::open(&self.tree.paths[range.path])?;
+        let range = Range { offset: range.offset, length: range.length, behind };
+        count_range(&file, range, &mut self.buffer, self.words.as_mut())
     }
 
     /// Waits while the parent holds this item back for a kill. Without `--kill` this never waits.
@@ -100,8 +128,10 @@ mod tests {
     use std::num::NonZeroU32;
 
     use indicatif::ProgressBar;
+    use mp::manager::Manager;
 
     use super::*;
+    use crate::ranking::Ranking;
 
     /// Works in this very process, which needs no fork.
     fn work(tree: &Tree, shared: &Shared) {
@@ -139,6 +169,43 @@ mod tests {
     }
 
     #[test]
+    fn words_of_a_task_that_comes_again_count_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::write(folder.path().join(name), "one two two").unwrap();
+        }
+        let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
+        let mut shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        let ranking = Ranking::start(Manager::builder()).unwrap();
+        // As if a worker was killed behind its words, and before its result.
+        ranking.add(0, &[("one".to_owned(), 1), ("two".to_owned(), 2)]).unwrap();
+        shared.ranking = Some(ranking);
+        work(&tree, &shared);
+        let ranking = shared.ranking.take().unwrap();
+        let ranked = ranking.read(9).unwrap();
+        assert_eq!(ranked.top, [("two".to_owned(), 4), ("one".to_owned(), 2)]);
+        assert_eq!((ranked.words, ranked.distinct, ranked.transactions), (6, 2, 2));
+        ranking.close().unwrap();
+    }
+
+    #[test]
+    fn words_without_room_end_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let letters =
+            ('a'..='z').flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}{}\n", "x".repeat(50))));
+        fs::write(folder.path().join("many"), letters.collect::<String>()).unwrap();
+        let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
+        let mut shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        let ranking = Ranking::start(Manager::builder().memory_bytes_max(16 << 10)).unwrap();
+        shared.ranking = Some(ranking);
+        shared.release(shared.items());
+        let failure = Worker::new(&tree, &shared, parent_id()).run().unwrap_err();
+        assert!(failure.is_final && failure.reason.contains("no room in the manager"), "{failure:?}");
+        assert_eq!(shared.state(0).unwrap(), State::Open);
+        shared.ranking.take().unwrap().close().unwrap();
+    }
+
+    #[test]
     fn a_file_that_vanished_is_unreadable() {
         let folder = tempfile::tempdir().unwrap();
         let (tree, shared) = tree_of_one(folder.path().join("absent"));
@@ -152,7 +219,7 @@ mod tests {
         let (tree, shared) = tree_of_one(folder.path().join("absent"));
         // Never released, so it would wait for ever. No process has this id.
         let error = Worker::new(&tree, &shared, u32::MAX).run().unwrap_err();
-        assert_eq!(error, "the parent has ended");
+        assert_eq!(error, Failure { reason: "the parent has ended".to_owned(), is_final: false });
         assert_eq!(shared.state(0).unwrap(), State::Open);
         assert_eq!(shared.tasks.get().unwrap().deliveries(), 2);
     }

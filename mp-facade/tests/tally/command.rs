@@ -136,6 +136,8 @@ pub(crate) struct Report {
     pub(crate) killed: u64,
     pub(crate) redone: u64,
     pub(crate) unreadable: Vec<String>,
+    /// If it was asked for.
+    pub(crate) top: Option<Vec<(String, u64)>>,
 }
 
 impl Report {
@@ -150,6 +152,7 @@ impl Report {
         let Value::Object(mut object) = serde_json::from_str(line).unwrap() else {
             panic!("no object: {line}")
         };
+        let top = object.remove("top").map(|top| serde_json::from_value(top).unwrap());
         let mut take = |key: &str| object.remove(key).unwrap_or_else(|| panic!("no {key} in {line}"));
         let Value::Object(mut by_letter) = take("letters") else { panic!("no letters in {line}") };
         let mut letters = [0; 26];
@@ -162,7 +165,7 @@ impl Report {
         let [files, bytes, lines, words, killed, redone] =
             ["files", "bytes", "lines", "words", "killed", "redone"].map(|key| take(key).as_u64().unwrap());
         assert!(object.is_empty(), "{object:?}");
-        Self { plain: Plain { files, bytes, lines, words, letters }, killed, redone, unreadable }
+        Self { plain: Plain { files, bytes, lines, words, letters }, killed, redone, unreadable, top }
     }
 }
 
@@ -196,4 +199,10 @@ pub(crate) fn kill(pid: u32) {
         Command::new("sh").args(["-c", "kill -KILL \"$0\"", &pid.to_string()]).stderr(Stdio::null()).status();
     // It may have ended before.
     let _by_us: bool = killed.unwrap().success();
+}
+
+/// Whether a process is the server of a manager, by its title: see proc_pid_cmdline(5).
+pub(crate) fn is_manager(pid: u32) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    title.split(|byte| *byte == 0).next().is_some_and(|title| title.ends_with(b"manager"))
 }

@@ -2,8 +2,12 @@
 //!
 //! Words count where they end here; the example counts where they start.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+
+/// The longest word that is ranked, in letters.
+const WORD_LETTERS_MAX: usize = 64;
 
 /// What `tally` must find.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,27 +19,46 @@ pub(crate) struct Plain {
     pub(crate) letters: [u64; 26],
 }
 
+/// All words of a folder, most frequent first, ties by word.
+pub(crate) fn ranking_of_folder(folder: &Path) -> Vec<(String, u64)> {
+    let mut words = HashMap::new();
+    each_file(folder, &mut |text| {
+        for word in text.split(|byte| !byte.is_ascii_alphabetic()) {
+            if (1..=WORD_LETTERS_MAX).contains(&word.len()) {
+                *words.entry(word.to_ascii_lowercase()).or_insert(0_u64) += 1;
+            }
+        }
+    });
+    let words = words.into_iter().map(|(word, count)| (String::from_utf8(word).unwrap(), count));
+    let mut words: Vec<_> = words.collect();
+    words.sort_by(|(one, one_count), (other, other_count)| {
+        other_count.cmp(one_count).then_with(|| one.cmp(other))
+    });
+    words
+}
+
+/// Shows the text of every file that counts.
+fn each_file(folder: &Path, show: &mut impl FnMut(&[u8])) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            let name = entry.file_name();
+            if name != ".git" && name != "target" {
+                each_file(&entry.path(), show);
+            }
+        } else if kind.is_file() {
+            show(&fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
 impl Plain {
     /// Counts everything below a folder.
     pub(crate) fn of_folder(folder: &Path) -> Self {
         let mut plain = Self::default();
-        plain.add_folder(folder);
+        each_file(folder, &mut |text| plain.add_text(text));
         plain
-    }
-
-    fn add_folder(&mut self, folder: &Path) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            let kind = entry.file_type().unwrap();
-            if kind.is_dir() {
-                let name = entry.file_name();
-                if name != ".git" && name != "target" {
-                    self.add_folder(&entry.path());
-                }
-            } else if kind.is_file() {
-                self.add_text(&fs::read(entry.path()).unwrap());
-            }
-        }
     }
 
     /// Adds one file with this text.
