@@ -85,16 +85,16 @@ fn round(ms: f64) -> f64 {
 
 fn print_table(rows: &[(Cell, Option<Outcome>)]) {
     println!(
-        "{:17} {:28} {:>6} {:>6} {:>6} {:>6} {:>6}  recovery ms (median, worst)",
+        "{:25} {:28} {:>6} {:>6} {:>6} {:>6} {:>6}  recovery ms (median, worst)",
         "object", "role", "kills", "hangs", "torn", "lost", "dupl."
     );
     for (cell, outcome) in rows {
         match outcome {
-            None => println!("{:17} {:28} FAILED", cell.object, cell.role),
+            None => println!("{:25} {:28} FAILED", cell.object, cell.role),
             Some(out) => {
                 let recovery = out.recovery_ms().map(|(median, worst)| format!("{median:.3}  {worst:.3}"));
                 println!(
-                    "{:17} {:28} {:>6} {:>6} {:>6} {:>6} {:>6}  {}",
+                    "{:25} {:28} {:>6} {:>6} {:>6} {:>6} {:>6}  {}",
                     cell.object,
                     cell.role,
                     out.kills,

@@ -1,0 +1,175 @@
+//! Conditions, events and barriers of a manager.
+
+use manager_rt::{BarrierError, Condition, Event, Lock, LockError, LockGuard, Manager};
+use mp_sys::child::ChildProcess;
+use mp_sys::testing::{Random, hang, spawn};
+
+use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
+use crate::cell::{HANG, Outcome, define_cells};
+
+/// The lock, whether or not its last holder died; `None` after [`HANG`].
+fn taken(lock: &Lock) -> Option<LockGuard<'_>> {
+    match lock.lock_timeout(HANG) {
+        Ok(guard) | Err(LockError::OwnerDied(guard)) => Some(guard),
+        Err(LockError::TimedOut) => None,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// Waits for a notification, which has to come.
+fn wait_for(condition: &Condition, lock: &Lock) {
+    match condition.wait_timeout(taken(lock).unwrap(), HANG) {
+        Ok((true, guard)) | Err(LockError::OwnerDied(guard)) => drop(guard),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two wait, the victim first.
+fn two_waiters(manager: &Manager, condition: &Condition, lock: &Lock) -> (ChildProcess, ChildProcess) {
+    let victim = spawn(|| wait_for(condition, lock));
+    until_waiting(manager, 1);
+    let survivor = spawn(|| wait_for(condition, lock));
+    until_waiting(manager, 2);
+    (victim, survivor)
+}
+
+fn condition(kills: u32, act: impl Fn(&Manager, &mut Outcome, &Condition, &Lock, &mut Random)) -> Outcome {
+    with_manager(|manager, out| {
+        let (condition, lock) = (manager.condition().unwrap(), manager.lock().unwrap());
+        let mut random = Random::new();
+        for _ in 0..kills {
+            act(manager, out, &condition, &lock, &mut random);
+            out.lost += u32::from(condition.n_waiting() != Ok(0));
+        }
+    })
+}
+
+/// A waiter dies: the notification is for the one behind it.
+fn condition_waiter(kills: u32) -> Outcome {
+    condition(kills, |manager, out, condition, lock, random| {
+        let (victim, survivor) = two_waiters(manager, condition, lock);
+        random.pause(MOMENT_MAX);
+        out.recover(&victim, || until_waiting(manager, 1));
+        let guard = taken(lock);
+        out.hangs += u32::from(guard.is_none());
+        out.lost += u32::from(condition.notify(1) != Ok(1));
+        drop(guard);
+        out.expect_end(&survivor);
+    })
+}
+
+/// Both are notified, and one dies as it wakes up: the other one gets the lock.
+fn condition_just_woken(kills: u32) -> Outcome {
+    condition(kills, |manager, out, condition, lock, random| {
+        let (victim, survivor) = two_waiters(manager, condition, lock);
+        let guard = taken(lock);
+        out.hangs += u32::from(guard.is_none());
+        out.lost += u32::from(condition.notify_all() != Ok(2));
+        drop(guard);
+        random.pause(150_000);
+        out.recover(&victim, || {});
+        out.recoveries.pop();
+        out.expect_end(&survivor);
+        out.hangs += u32::from(taken(lock).is_none());
+    })
+}
+
+/// Who notified dies with the lock: the waiter gets it, and is told.
+fn condition_notifier(kills: u32) -> Outcome {
+    condition(kills, |manager, out, condition, lock, random| {
+        let waiter = spawn(|| match condition.wait_timeout(taken(lock).unwrap(), HANG) {
+            Err(LockError::OwnerDied(guard)) => drop(guard),
+            other => panic!("{other:?}"),
+        });
+        until_waiting(manager, 1);
+        let victim = spawn(|| {
+            let _guard = taken(lock).unwrap();
+            assert_eq!(condition.notify(1), Ok(1));
+            hang();
+        });
+        out.hangs += u32::from(!settles(manager, |_| condition.n_waiting() == Ok(0)));
+        until_held(manager, 1);
+        random.pause(MOMENT_MAX);
+        out.recover(&victim, || {});
+        out.recoveries.pop();
+        out.expect_end(&waiter);
+    })
+}
+
+fn event(kills: u32, act: impl Fn(&mut Random, &mut Outcome, &Event, &ChildProcess)) -> Outcome {
+    with_manager(|manager, out| {
+        let (event, mut random) = (manager.event().unwrap(), Random::new());
+        for _ in 0..kills {
+            event.clear().unwrap();
+            let wait = || assert_eq!(event.wait_timeout(HANG), Ok(true));
+            let (victim, survivor) = (spawn(wait), spawn(wait));
+            until_waiting(manager, 2);
+            act(&mut random, out, &event, &victim);
+            out.expect_end(&survivor);
+        }
+    })
+}
+
+fn event_waiter(kills: u32) -> Outcome {
+    event(kills, |random, out, event, victim| {
+        random.pause(MOMENT_MAX);
+        out.recover(victim, || event.set().unwrap());
+    })
+}
+
+fn event_just_woken(kills: u32) -> Outcome {
+    event(kills, |random, out, event, victim| {
+        event.set().unwrap();
+        random.pause(100_000);
+        out.recover(victim, || {});
+        out.recoveries.pop();
+    })
+}
+
+/// A party that waits dies: the others are told at once.
+fn barrier_waiter(kills: u32) -> Outcome {
+    with_manager(|manager, out| {
+        let (barrier, mut random) = (manager.barrier(3).unwrap(), Random::new());
+        for _ in 0..kills {
+            let victim = spawn(|| assert!(barrier.wait().is_ok()));
+            let other = spawn(|| assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken)));
+            until_waiting(manager, 2);
+            random.pause(MOMENT_MAX);
+            out.recover(&victim, || other.wait(mp_sys::deadline::Deadline::after(HANG)).unwrap());
+            out.expect_end(&other);
+            barrier.reset().unwrap();
+        }
+    })
+}
+
+/// All have come, and one dies as it wakes up: the others have passed, and the next round is broken.
+fn barrier_just_woken(kills: u32) -> Outcome {
+    with_manager(|manager, out| {
+        let (barrier, mut random) = (manager.barrier(3).unwrap(), Random::new());
+        for _ in 0..kills {
+            let victim = spawn(|| {
+                assert!(barrier.wait().is_ok());
+                hang();
+            });
+            let survivor = spawn(|| assert!(barrier.wait_timeout(HANG).is_ok()));
+            until_waiting(manager, 2);
+            out.torn += u32::from(barrier.wait_timeout(HANG).is_err());
+            random.pause(100_000);
+            let told = out.recover(&victim, || barrier.wait_timeout(HANG));
+            out.hangs += u32::from(told == Err(BarrierError::TimedOut));
+            out.torn += u32::from(told.is_ok());
+            out.expect_end(&survivor);
+            barrier.reset().unwrap();
+        }
+    })
+}
+
+define_cells! {
+    CONDITION_WAITER: "manager_condition", "waiter", condition_waiter;
+    CONDITION_NOTIFIER: "manager_condition", "notifier", condition_notifier;
+    CONDITION_JUST_WOKEN: "manager_condition", "just_woken", condition_just_woken;
+    EVENT_WAITER: "manager_event", "waiter", event_waiter;
+    EVENT_JUST_WOKEN: "manager_event", "just_woken", event_just_woken;
+    BARRIER_WAITER: "manager_barrier", "waiter", barrier_waiter;
+    BARRIER_JUST_WOKEN: "manager_barrier", "just_woken", barrier_just_woken;
+}

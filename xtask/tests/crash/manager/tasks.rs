@@ -1,0 +1,130 @@
+//! Queues of tasks of a manager: a task is done once somebody said so, and no other way.
+
+use manager_rt::{GetError, JoinableQueue, Manager};
+use mp::{RawArray, RawValue};
+use mp_sys::child::ChildProcess;
+use mp_sys::testing::{Random, eventually, hang, spawn};
+
+use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
+use crate::cell::{HANG, Outcome, define_cells};
+
+/// Tasks that a victim finds.
+const TASKS: usize = 200;
+/// How far a victim came with a task.
+const BEGUN: u64 = 1;
+const DONE: u64 = 2;
+/// No task is delivered that often here.
+const DELIVERIES: u32 = 1_000_000;
+
+fn queue_of<T>(manager: &Manager) -> JoinableQueue<T> {
+    manager.joinable_queue_with(0, DELIVERIES).unwrap()
+}
+
+/// The holder of a task dies: the next one gets it at once, as one that was delivered before.
+fn holder(kills: u32) -> Outcome {
+    with_manager(|manager, out| {
+        let (queue, mut random) = (queue_of::<u64>(manager), Random::new());
+        for _ in 0..kills {
+            queue.put(&7).unwrap();
+            let victim = spawn(|| {
+                let _task = queue.get().unwrap();
+                hang();
+            });
+            until_held(manager, 1);
+            random.pause(MOMENT_MAX);
+            match out.recover(&victim, || queue.get_timeout(HANG)) {
+                Ok(task) => {
+                    out.torn += u32::from((*task, task.deliveries()) != (7, 2));
+                    task.done().unwrap();
+                }
+                Err(GetError::TimedOut) => out.hangs += 1,
+                Err(other) => panic!("{other}"),
+            }
+            out.lost += u32::from(queue.unfinished() != Ok(0));
+        }
+    })
+}
+
+/// A worker dies anywhere: each task is done by it or is there again, and who joins goes on once all are done.
+fn mid_call(kills: u32) -> Outcome {
+    with_manager(|manager, out| {
+        let (queue, mut random) = (queue_of::<usize>(manager), Random::new());
+        for _ in 0..kills {
+            let steps = RawArray::<u64>::zeroed(TASKS).unwrap();
+            let count = RawValue::new(0_u64).unwrap();
+            queue.put_many(&(0..TASKS).collect::<Vec<_>>()).unwrap();
+            let victim = spawn(|| {
+                while let Ok(task) = queue.try_get() {
+                    let number = *task;
+                    steps.set(number, BEGUN).unwrap();
+                    task.done().unwrap();
+                    steps.set(number, DONE).unwrap();
+                    count.fetch_add(1);
+                }
+                hang();
+            });
+            eventually("the victim works", || count.load() > 0);
+            random.pause(MOMENT_MAX);
+            out.recover(&victim, || {});
+            out.recoveries.pop();
+            out.hangs += u32::from(!settles(manager, |info| info.clients == 1));
+            let mut is_left = vec![false; TASKS];
+            while let Ok(task) = queue.try_get() {
+                is_left[task.done().unwrap()] = true;
+            }
+            // One that was begun may have been done, and the victim had no time to note it.
+            for (step, is_left) in steps.to_vec().into_iter().zip(is_left) {
+                out.duplicated += u32::from(is_left && step == DONE);
+                out.lost += u32::from(!is_left && step == 0);
+            }
+            out.hangs += u32::from(queue.join_timeout(HANG) != Ok(true));
+        }
+    })
+}
+
+/// Two wait, the victim first.
+fn waiters(
+    kills: u32,
+    act: impl Fn(&Manager, &mut Outcome, &JoinableQueue<u64>, &mut Random, &ChildProcess),
+) -> Outcome {
+    with_manager(|manager, out| {
+        let (queue, mut random) = (queue_of::<u64>(manager), Random::new());
+        for _ in 0..kills {
+            let victim = spawn(|| {
+                let _task = queue.get();
+                hang();
+            });
+            until_waiting(manager, 1);
+            let survivor = spawn(|| assert_eq!(queue.get_timeout(HANG).unwrap().done(), Ok(1)));
+            until_waiting(manager, 2);
+            act(manager, out, &queue, &mut random, &victim);
+            out.expect_end(&survivor);
+            out.hangs += u32::from(queue.join_timeout(HANG) != Ok(true));
+        }
+    })
+}
+
+fn waiter(kills: u32) -> Outcome {
+    waiters(kills, |manager, out, queue, random, victim| {
+        random.pause(MOMENT_MAX);
+        out.recover(victim, || until_waiting(manager, 1));
+        queue.put(&1).unwrap();
+    })
+}
+
+/// Killed as it is served: the task is the next one's, whether or not it was read.
+fn just_woken(kills: u32) -> Outcome {
+    waiters(kills, |_, out, queue, random, victim| {
+        queue.put(&1).unwrap();
+        random.pause(100_000);
+        out.recover(victim, || {});
+        out.recoveries.pop();
+    })
+}
+
+define_cells! {
+    HOLDER: "manager_joinable_queue", "holder", holder;
+    MID_CALL: "manager_joinable_queue", "mid_call", mid_call;
+    WAITER: "manager_joinable_queue", "waiter", waiter;
+    JUST_WOKEN: "manager_joinable_queue", "just_woken", just_woken;
+}
