@@ -17,6 +17,13 @@ impl<'a> Source<'a> {
         self.rest.is_empty()
     }
 
+    /// The next bytes by themselves: so that what is decided of one thing does not move all that comes behind.
+    pub(super) fn record(&mut self, len: usize) -> Self {
+        let (record, rest) = self.rest.split_at(len.min(self.rest.len()));
+        self.rest = rest;
+        Self::new(record)
+    }
+
     pub(super) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.rest.split_first() else { return 0 };
         self.rest = rest;

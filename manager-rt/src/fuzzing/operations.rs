@@ -10,6 +10,8 @@ use crate::proto::{
 
 /// Steps of one input.
 const STEPS_MAX: u32 = 400;
+/// Bytes that decide of one operation.
+pub(super) const RECORD_BYTES: usize = 12;
 /// Two values of this many bytes do not fit into the manager together.
 const LONG_BYTES: usize = 36_000;
 /// Names of objects and attributes.
@@ -21,9 +23,9 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// If something does not hold that must: that is a finding.
 pub(super) fn operations(input: &[u8]) {
     let Some(world) = World::new() else { return };
-    let mut run = Run { source: Source::new(input), world, calls: [0; CLIENTS] };
+    let mut run = Run { input: Source::new(input), source: Source::new(&[]), world, calls: [0; CLIENTS] };
     for _ in 0..STEPS_MAX {
-        if run.source.is_empty() {
+        if run.input.is_empty() {
             break;
         }
         run.step();
@@ -32,6 +34,8 @@ pub(super) fn operations(input: &[u8]) {
 }
 
 struct Run<'a> {
+    input: Source<'a>,
+    /// The record of the present operation.
     source: Source<'a>,
     world: World,
     /// The number of each client's newest call.
@@ -40,6 +44,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn step(&mut self) {
+        self.source = self.input.record(RECORD_BYTES);
         let who = self.source.below(CLIENTS);
         match self.source.byte() {
             0..=179 => {
@@ -50,10 +55,10 @@ impl Run<'_> {
                 self.world.send(who, kind, number, &Call { object, thread, wait, op });
             }
             180..=209 => {
-                let count = self.source.below(6);
-                let steps: Vec<Step<Payload>> =
-                    (0..count).map(|_| self.operation()).map(|(object, op)| Step { object, op }).collect();
-                let number = self.number(who);
+                // Behind the bytes that would name an object.
+                let _object = (self.source.byte(), self.source.byte());
+                let (count, number) = (self.source.below(6), self.number(who));
+                let steps: Vec<Step<Payload>> = (0..count).map(|_| self.transaction_step()).collect();
                 self.world.send(who, FrameKind::Transaction, number, &steps);
             }
             210..=224 => {
@@ -76,11 +81,20 @@ impl Run<'_> {
         }
     }
 
+    fn transaction_step(&mut self) -> Step<Payload> {
+        self.source = self.input.record(RECORD_BYTES);
+        // As in a record of its own, the first two bytes say who does what.
+        let _who_and_what = (self.source.byte(), self.source.byte());
+        let (object, op) = self.operation();
+        Step { object, op }
+    }
+
     /// The number of a client's next call; at times that of an earlier one, which may wait still.
     fn number(&mut self, who: usize) -> u64 {
+        let (again, back) = (self.source.small() % 16 == 15, self.source.small() % 4);
         let Some(newest) = self.calls.get_mut(who) else { return 0 };
-        if self.source.small() % 32 == 31 {
-            return newest.saturating_sub(1);
+        if again {
+            return newest.saturating_sub(back);
         }
         *newest = newest.saturating_add(1);
         *newest

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::fuzzing::operations::RECORD_BYTES;
 use crate::proto::frame::{Answer, Call, FrameKind, Head, Step, Wait};
 use crate::proto::{
     BarrierOp, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp, LockOp, ManagerOp,
@@ -80,7 +81,7 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
             ],
         ),
         cut(
-            96,
+            95,
             &[
                 call(1, object(7), forever, Op::Queue(QueueOp::Get)),
                 call(1, object(7), forever, Op::Queue(QueueOp::Get)),
@@ -132,7 +133,7 @@ fn containers() -> Vec<u8> {
     .concat()
 }
 
-/// Sequences of bytes without a meaning of their own: each is an operation or other.
+/// Operations, one a record: what each does is decided by chance.
 pub(super) fn operations() -> Vec<Vec<u8>> {
     let mut seed = 1_u32;
     let mut next = || {
@@ -140,14 +141,20 @@ pub(super) fn operations() -> Vec<Vec<u8>> {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         seed.to_be_bytes().first().copied().unwrap_or(0)
     };
-    let mut seeds: Vec<Vec<u8>> = (0..24).map(|_| (0..600).map(|_| next()).collect()).collect();
-    // Many operations of few objects: locks and the condition, queues, tasks.
-    for objects in [&[0, 1, 2][..], &[7, 8], &[3, 4, 6], &[9, 10, 11, 12, 13]] {
-        for _ in 0..4 {
-            let steps = objects.iter().cycle().take(90);
-            seeds.push(
-                steps.flat_map(|object| [next() % 3, next(), *object, 0, next(), next(), next()]).collect(),
-            );
+    // All objects, and few of them at a time: locks and the condition, permits and the barrier, queues, containers.
+    let all: Vec<u8> = (0..14).collect();
+    let mut seeds = Vec::new();
+    for objects in [&all[..], &[0, 1, 2], &[3, 4, 6], &[7], &[8], &[9, 10, 11, 12, 13], &[7, 8, 12]] {
+        for _ in 0..6 {
+            let steps = objects.iter().cycle().take(100).map(|object| {
+                // Of four steps three are operations or transactions; the others are whatever there is.
+                let what = next();
+                let what = if next() < 192 { what % 210 } else { what };
+                let mut record = vec![next(), what, *object, 0];
+                record.resize_with(RECORD_BYTES, &mut next);
+                record
+            });
+            seeds.push(steps.collect::<Vec<_>>().concat());
         }
     }
     seeds

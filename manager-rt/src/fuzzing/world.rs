@@ -291,7 +291,9 @@ impl World {
                     *version = 0;
                 }
                 self.give_back(&answer);
-                seen.push(answer);
+                if answer.is_ok() {
+                    seen.push(answer);
+                }
             }
         }
         seen
@@ -314,6 +316,8 @@ impl World {
     /// # Panics
     /// If something is: that is a finding.
     pub(super) fn end(mut self) {
+        // The first goes first: what it leaves must be nobody's while the others still have the objects.
+        self.members.reverse();
         while let Some(member) = self.members.pop() {
             self.state.disconnect(member.id, member.answers / 2, &mut self.effects);
             self.ledger.leave(member.id);
