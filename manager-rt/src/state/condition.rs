@@ -88,21 +88,38 @@ impl State {
         }
     }
 
-    /// Moves somebody from a condition's line to that of the lock, where nothing ends the wait but the lock.
-    pub(super) fn line_up_for_lock(&mut self, waiter: WaiterId, timed_out: bool) {
-        let Some(gone) = self.core.take_waiter(waiter) else { return };
-        let Waiter { client, call, thread, want: Want::Notification { lock, depth }, .. } = gone else {
-            return;
+    /// Somebody was notified, and died before it had its lock again: the notification is for the next one.
+    pub(super) fn pass_notification_on(&mut self, condition: ObjectId) {
+        while let Some(Body::Condition(body)) = self.body(condition)
+            && let Some(next) = body.line.pop_first()
+        {
+            // Another thread of the same dead process is none that could use it.
+            if self.line_up_for_lock(next, false) {
+                break;
+            }
+        }
+    }
+
+    /// Moves somebody from a condition's line to that of the lock, where nothing ends the wait but the lock. `false` if it is
+    /// gone.
+    pub(super) fn line_up_for_lock(&mut self, waiter: WaiterId, timed_out: bool) -> bool {
+        let Some(gone) = self.core.take_waiter(waiter) else { return false };
+        let Waiter { client, call, thread, object, want: Want::Notification { lock, depth }, .. } = gone
+        else {
+            return false;
         };
         if !matches!(self.body(lock), Some(Body::Lock(_))) {
             self.core.answer(client, call, Err(Fault::UnknownObject));
-            return;
+            return true;
         }
-        let want = Want::Lock(LockWant { lease: 0, depth, timed_out });
+        let notified_by = (!timed_out).then_some(object);
+        let want = Want::Lock(LockWant { lease: 0, depth, timed_out, notified_by });
         let waiter = self.core.park((client, call, thread), lock, want, None);
-        if let (Some(waiter), Some(Body::Lock(body))) = (waiter, self.body(lock)) {
+        let Some(waiter) = waiter else { return false };
+        if let Some(Body::Lock(body)) = self.body(lock) {
             body.join_line(waiter);
         }
         self.core.touch(lock);
+        true
     }
 }

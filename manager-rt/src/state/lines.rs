@@ -72,8 +72,14 @@ impl State {
 
     /// Somebody who waited is not there any more.
     pub(super) fn withdraw(&mut self, waiter: WaiterId) {
-        if let Some(gone) = self.core.take_waiter(waiter) {
-            self.forget_waiter(waiter, gone.object, gone.want);
+        let Some(gone) = self.core.take_waiter(waiter) else { return };
+        let notified_by = match &gone.want {
+            Want::Lock(want) => want.notified_by,
+            _ => None,
+        };
+        self.forget_waiter(waiter, gone.object, gone.want);
+        if let Some(condition) = notified_by {
+            self.pass_notification_on(condition);
         }
     }
 

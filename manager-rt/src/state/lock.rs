@@ -51,7 +51,7 @@ impl Lock {
     }
 
     fn acquire(&mut self, lease: u64, context: &mut Context<'_>) -> Outcome {
-        let want = LockWant { lease, depth: 1, timed_out: false };
+        let want = LockWant { lease, depth: 1, timed_out: false, notified_by: None };
         let (client, thread) = (context.client, context.target.thread);
         match &mut self.holder {
             Some(holder) if holder.client == client && holder.thread == thread => {

@@ -318,3 +318,28 @@ fn two_calls_of_one_number_do_not_both_wait() {
     assert_eq!(world.state.info().waiters, 1);
     world.end(&[two, one]);
 }
+
+#[test]
+fn a_notification_of_one_who_dies_before_it_has_the_lock_is_passed_on() {
+    let mut world = World::new();
+    let clients = [world.client(), world.client(), world.client()];
+    let [holder, first, second] = clients;
+    let (lock, condition) = (world.create(holder, Spec::Lock), world.create(holder, Spec::Condition));
+    let mut waiting = Vec::new();
+    for client in [first, second] {
+        let call = world.send(client, lock, Wait::Forever, ACQUIRE);
+        let (token, ..) = granted(world.answer(call));
+        let wait = Op::Condition(ConditionOp::Wait { lock, token });
+        waiting.push(world.send(client, condition, Wait::Forever, wait));
+    }
+    let held = world.send(holder, lock, Wait::Forever, ACQUIRE);
+    let (token, ..) = granted(world.answer(held));
+    assert_eq!(world.ask(holder, condition, Op::Condition(ConditionOp::Notify(1))), Ok(Reply::Count(1)));
+    world.leave(first);
+    world.ask(holder, lock, Op::Lock(LockOp::Release { token })).unwrap();
+    let (_, owner_died, timed_out) = granted(world.answer(waiting[1]));
+    assert_eq!((owner_died, timed_out), (false, false));
+    world.leave(second);
+    world.leave(holder);
+    assert_eq!(world.state.info(), Info::default());
+}

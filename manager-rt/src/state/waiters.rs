@@ -49,6 +49,8 @@ pub(super) struct LockWant {
     pub(super) depth: u64,
     /// It was a wait for a notification that ended without one.
     pub(super) timed_out: bool,
+    /// The condition that notified it, and whose notification is passed on if it dies before it has the lock.
+    pub(super) notified_by: Option<ObjectId>,
 }
 
 /// A waiting call.
