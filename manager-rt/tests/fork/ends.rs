@@ -171,17 +171,21 @@ fn a_shutdown_ends_the_server_for_all() {
 fn of_a_child(then: impl FnOnce()) -> (mp_sys::child::ChildProcess, Place, String) {
     // The server becomes a child of this process when its parent ends.
     set_child_subreaper(Some(getpid())).unwrap();
-    let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let ((reading, writing), (waiting, looked_at)) = (pipe(), pipe());
     let child = spawn(|| {
         let manager = Manager::start().unwrap();
         manager.named("one").value(&1_u64).unwrap();
         rustix::io::write(writing.as_fd(), manager.address().unwrap().as_bytes()).unwrap();
+        // Not before the server was looked at: it may end with what comes now.
+        assert_eq!(rustix::io::read(&waiting, &mut [0]), Ok(1));
         then();
     });
     let mut address = [0; 200];
     let len = rustix::io::read(&reading, &mut address).unwrap();
     let address = String::from_utf8(address[..len].to_vec()).unwrap();
     let place = Place::at(&address);
+    assert_eq!(rustix::io::write(&looked_at, &[0]), Ok(1));
     (child, place, address)
 }
 
