@@ -18,6 +18,7 @@ use mp_sys::fork::Epoch;
 use mp_sys::identity::thread_number;
 
 use crate::backend::{Backend, CallError, Caps};
+use crate::count::nanos_of;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::frame::{Answer, Call, Step, Wait};
 use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
@@ -196,7 +197,7 @@ impl World {
 
     /// Nanoseconds since the manager was made.
     fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanos_of(self.started.elapsed())
     }
 
     /// How long it is until time changes something.

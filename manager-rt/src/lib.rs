@@ -8,6 +8,7 @@ mod batch;
 mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod count;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;

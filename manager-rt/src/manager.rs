@@ -14,6 +14,7 @@ pub(crate) use self::start::reach;
 pub use self::start::{ManagerBuilder, ReachError};
 use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
+use crate::count::count_of;
 use crate::error::{ObjectError, TransactionError};
 use crate::in_process::InProcess;
 use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
@@ -22,7 +23,7 @@ use crate::proto::frame::Wait;
 use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
 use crate::proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, JoinableQueue, List, Lock, Namespace,
-    Proxy, Queue, RLock, Semaphore, Value, Values, count_of,
+    Proxy, Queue, RLock, Semaphore, Value, Values,
 };
 use crate::registry;
 

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use self::folder::Folder;
 use crate::OsError;
 use crate::address::{Address, AddressError};
+use crate::count::count_of;
 use crate::limits::{END_TIME_MAX, START_TIME_MAX};
 use crate::state::Limits;
 
@@ -108,13 +109,13 @@ impl Order {
     /// # Errors
     /// [`StartError::Folder`], [`StartError::Address`].
     pub(crate) fn new(path: Option<&Path>, key: Option<Vec<u8>>, limits: Limits) -> Result<Self, StartError> {
-        let folder = match path {
-            Some(_) => None,
-            None => Some(Folder::create().map_err(StartError::Folder)?),
-        };
-        let socket = match (&folder, path) {
-            (Some(folder), _) => folder.socket(),
-            (None, path) => path.unwrap_or_else(|| Path::new("")).to_owned(),
+        let (folder, socket) = match path {
+            Some(path) => (None, path.to_owned()),
+            None => {
+                let folder = Folder::create().map_err(StartError::Folder)?;
+                let socket = folder.socket();
+                (Some(folder), socket)
+            }
         };
         let address = Address::local(socket)?;
         let path = address.path().to_str().ok_or_else(|| AddressError::Path(address.path().to_owned()))?;
@@ -122,8 +123,7 @@ impl Order {
             Some(key) => key,
             None => mp_sys::handoff::nonce()?.to_vec(),
         };
-        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let (memory_bytes, clients) = (count(limits.memory_bytes), count(limits.clients));
+        let (memory_bytes, clients) = (count_of(limits.memory_bytes), count_of(limits.clients));
         Ok(Self { path: path.to_owned(), key, memory_bytes, clients, folder })
     }
 }

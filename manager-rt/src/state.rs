@@ -46,9 +46,10 @@ mod tests;
 use bytes::Bytes;
 
 pub use self::clients::ClientId;
-use self::context::{Context, Core, Outcome, Target, count_of};
+use self::context::{Context, Core, Outcome, Target};
 use self::kinds::{Bodies, Body};
 use self::waiters::Timer;
+use crate::count::count_of;
 use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT, TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
 use crate::proto::frame::{Answer, Call, Step, Wait};
 use crate::proto::{Fault, Info, Op, Payload, Raw, Reply};

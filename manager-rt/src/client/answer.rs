@@ -2,14 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::frame::{Answer, Call, FrameKind};
 use crate::proto::{
     ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp,
 };
-
-/// The first byte of [`Reply::Transaction`].
-const TRANSACTION: u8 = 18;
 
 /// What came is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,53 +27,22 @@ pub(super) fn decode(kind: FrameKind, body: &[u8], frame: &Bytes) -> Result<Answ
             let (fault, rest) = postcard::take_from_bytes(body)?;
             (Err(fault), rest)
         }
-        FrameKind::Reply if body.first() == Some(&TRANSACTION) => {
-            let (replies, rest) = decode_transaction(body.get(1..).unwrap_or_default(), frame)?;
-            (Ok(Reply::Transaction(replies)), rest)
-        }
         FrameKind::Reply => {
-            let (reply, rest) = decode_reply(body, frame)?;
-            (Ok(reply), rest)
+            let (reply, rest) = postcard::take_from_bytes::<Reply<Raw<'_>>>(body)?;
+            (Ok(owned(reply, frame)), rest)
         }
         _ => return Err(Malformed),
     };
     if rest.is_empty() { Ok(answer) } else { Err(Malformed) }
 }
 
-/// One by one: a list in a list in a list, which nothing but malice makes, would use the stack up.
-fn decode_transaction<'a>(
-    body: &'a [u8],
-    frame: &Bytes,
-) -> Result<(Vec<Reply<Payload>>, &'a [u8]), Malformed> {
-    let (count, mut rest): (usize, _) = postcard::take_from_bytes(body)?;
-    if count > TRANSACTION_OPS_MAX {
-        return Err(Malformed);
-    }
-    let mut replies = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (reply, behind) = decode_reply(rest, frame)?;
-        replies.push(reply);
-        rest = behind;
-    }
-    Ok((replies, rest))
-}
-
-fn decode_reply<'a>(body: &'a [u8], frame: &Bytes) -> Result<(Reply<Payload>, &'a [u8]), Malformed> {
-    if body.first() == Some(&TRANSACTION) {
-        return Err(Malformed);
-    }
-    let (reply, rest) = postcard::take_from_bytes::<Reply<Raw<'_>>>(body)?;
-    Ok((owned(reply, frame)?, rest))
-}
-
-fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Result<Reply<Payload>, Malformed> {
+fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
     let own = |raw| Payload::of(raw, frame);
     let both = |(key, value)| (own(key), own(value));
-    Ok(match reply {
+    match reply {
         Reply::Done => Reply::Done,
         Reply::Bool(answer) => Reply::Bool(answer),
         Reply::Count(count) => Reply::Count(count),
-        Reply::Maybe(count) => Reply::Maybe(count),
         Reply::Len { len, version } => Reply::Len { len, version },
         Reply::Scanned { found, next, version } => Reply::Scanned { found, next, version },
         Reply::Value(value) => Reply::Value(own(value)),
@@ -96,9 +61,11 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Result<Reply<Payload>, Malform
         Reply::Leased { lease, deliveries, task } => Reply::Leased { lease, deliveries, task: own(task) },
         Reply::Names(names) => Reply::Names(names),
         Reply::Info(info) => Reply::Info(info),
-        // Excluded before.
-        Reply::Transaction(_) => return Err(Malformed),
-    })
+        // None of them is a transaction: see `Reply`.
+        Reply::Transaction(replies) => {
+            Reply::Transaction(replies.into_iter().map(|reply| owned(reply, frame)).collect())
+        }
+    }
 }
 
 /// What a call may have got, if its answer comes when nobody waits for it any more.
@@ -176,7 +143,6 @@ mod tests {
             Reply::Done,
             Reply::Bool(true),
             Reply::Count(300),
-            Reply::Maybe(Some(1)),
             Reply::Len { len: 1, version: 2 },
             Reply::Scanned { found: Some(1), next: None, version: 4 },
             Reply::Value(value()),
@@ -208,10 +174,10 @@ mod tests {
 
     #[test]
     fn lists_in_lists_are_refused_and_do_not_use_the_stack_up() {
-        assert_eq!(encoded(&Reply::Transaction(Vec::new())), [TRANSACTION, 0]);
-        let nested = [TRANSACTION, 1].repeat(1 << 20);
+        let empty = encoded(&Reply::Transaction(Vec::new()));
+        let nested = [empty[0], 1].repeat(1 << 20);
         assert_eq!(decode(FrameKind::Reply, &nested, &Bytes::new()), Err(Malformed));
-        let endless = [&[TRANSACTION][..], &postcard::to_allocvec(&u64::MAX).unwrap()].concat();
+        let endless = [&empty[..1], &postcard::to_allocvec(&u64::MAX).unwrap()].concat();
         assert_eq!(decode(FrameKind::Reply, &endless, &Bytes::new()), Err(Malformed));
     }
 

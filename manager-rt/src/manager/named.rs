@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
+use crate::count::count_of;
 use crate::error::ObjectError;
 use crate::limits::MAX_DELIVERIES_DEFAULT;
 use crate::manager::makers::makers;
 use crate::manager::{Manager, room};
 use crate::proto::Spec;
-use crate::proxy::count_of;
 use crate::proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, JoinableQueue, List, Lock, Namespace, Queue,
     RLock, Semaphore, Value,

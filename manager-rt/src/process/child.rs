@@ -9,6 +9,7 @@ use mp_sys::signals::{Termination, ignore_interrupt};
 use mp_sys::socket::Endpoint;
 
 use super::{Order, PACKET_BYTES_MAX, Word, folder, send, word_in};
+use crate::count::index_of;
 use crate::limits::START_TIME_MAX;
 use crate::server::{Server, ServerBuilder};
 
@@ -23,7 +24,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
     let outcome = set_up(&order, &parent);
     let deadline = Deadline::after(START_TIME_MAX);
     let server = match outcome {
-        Ok((server, _termination)) => {
+        Ok(server) => {
             // If nobody hears it, the parent is gone, and the server ends at once.
             let told = send(&endpoint, &Word::Serves, deadline);
             tracing::debug!(?told, "the server serves");
@@ -60,19 +61,17 @@ fn order_of(handed: &Handed) -> Option<Order> {
     }
 }
 
-fn set_up(order: &Order, parent: &Parent) -> Result<(Server, Termination), String> {
+fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
     let said = |error: OsError| error.to_string();
     let termination = Termination::block().map_err(said)?;
     let copy =
         |file: std::os::fd::BorrowedFd<'_>| file.try_clone_to_owned().map_err(|error| error.to_string());
-    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let server = ServerBuilder::default()
+    ServerBuilder::default()
         .key(order.key.clone())
-        .memory_bytes_max(count(order.memory_bytes))
-        .clients_max(count(order.clients))
+        .memory_bytes_max(index_of(order.memory_bytes))
+        .clients_max(index_of(order.clients))
         .ends_with(copy(parent.as_fd())?)
         .ends_with(copy(termination.as_fd())?)
         .bind(&order.path)
-        .map_err(|error| error.to_string())?;
-    Ok((server, termination))
+        .map_err(|error| error.to_string())
 }

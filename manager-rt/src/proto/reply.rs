@@ -1,11 +1,14 @@
 //! What is answered.
 
 use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::{Kind, ObjectId, Payload};
 
 /// The answer to an operation that worked. Which variant belongs to which operation stands there.
@@ -18,8 +21,6 @@ pub enum Reply<P> {
     Bool(bool),
     /// A count or an index.
     Count(u64),
-    /// A count or an index, if there is one.
-    Maybe(Option<u64>),
     /// The number of items, and of changes so far.
     Len {
         /// Items.
@@ -99,7 +100,8 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Decodes the answers to a transaction. They are not nested: what a peer nests deeply would use up the stack.
+/// Decodes the answers to a transaction. They are not nested: what a peer nests deeply would use up the stack. And they are
+/// no more than there can be: each takes more memory than the byte that a peer needs for it.
 fn not_nested<'de, D, P>(deserializer: D) -> Result<Vec<Reply<P>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -108,9 +110,30 @@ where
     if INSIDE.replace(true) {
         return Err(D::Error::custom("a transaction inside of a transaction"));
     }
-    let replies = Vec::deserialize(deserializer);
+    let replies = deserializer.deserialize_seq(Replies(PhantomData));
     INSIDE.set(false);
     replies
+}
+
+struct Replies<P>(PhantomData<P>);
+
+impl<'de, P: Deserialize<'de>> Visitor<'de> for Replies<P> {
+    type Value = Vec<Reply<P>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {TRANSACTION_OPS_MAX} answers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut replies = Vec::new();
+        while let Some(reply) = seq.next_element()? {
+            if replies.len() >= TRANSACTION_OPS_MAX {
+                return Err(A::Error::invalid_length(replies.len(), &self));
+            }
+            replies.push(reply);
+        }
+        Ok(replies)
+    }
 }
 
 impl Reply<Payload> {
@@ -284,5 +307,14 @@ mod tests {
         }
         let deep: Vec<u8> = [&encoded[..1], &[1]].concat().repeat(100_000);
         assert!(postcard::from_bytes::<Reply<Payload>>(&deep).is_err());
+    }
+
+    #[test]
+    fn the_answers_of_a_transaction_at_the_limit_and_one_above() {
+        for (count, is_read) in [(TRANSACTION_OPS_MAX, true), (TRANSACTION_OPS_MAX + 1, false)] {
+            let replies = Reply::<Payload>::Transaction(vec![Reply::Done; count]);
+            let encoded = postcard::to_allocvec(&replies).unwrap();
+            assert_eq!(postcard::from_bytes::<Reply<Payload>>(&encoded).is_ok(), is_read);
+        }
     }
 }

@@ -5,11 +5,10 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::count::count_of;
 use crate::error::{ItemError, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{ArrayOp, Op, Raw, Reply};
-use crate::proxy::handle::count_of;
-use crate::proxy::{Handle, Numeric, TRIES_MAX, codec, proxy, read};
+use crate::proto::{ArrayOp, Op, Raw};
+use crate::proxy::{Handle, Numeric, TRIES_MAX, proxy, read};
 
 /// An array that any process reads and changes: as many elements as it was made with.
 ///
@@ -184,21 +183,9 @@ impl<T: Serialize + DeserializeOwned> Array<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn update(&self, index: usize, mut change: impl FnMut(T) -> T) -> Result<T, ItemError> {
-        let mut reply = self.handle.call(Op::Array(ArrayOp::Get(count_of(index))), Wait::No)?;
-        loop {
-            let (Reply::Value(found) | Reply::Found(Some(found))) = reply else {
-                return Ok(read::unexpected(self.handle.backend(), &reply)?);
-            };
-            let previous = codec::take(self.handle.backend(), &found)?;
-            let current = codec::look(self.handle.backend(), found.raw())?;
-            let mut values = self.handle.values();
-            let new = values.add(&change(current))?;
-            reply = self.handle.call(exchange(index, found.raw(), values.raw(new)), Wait::No)?;
-            if reply == Reply::Bool(true) {
-                return Ok(previous);
-            }
-        }
+    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T, ItemError> {
+        let get = Op::Array(ArrayOp::Get(count_of(index)));
+        Ok(self.handle.update(get, |expected, new| exchange(index, expected, new), change)?)
     }
 }
 

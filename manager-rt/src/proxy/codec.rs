@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
+use crate::count::count_of;
 use crate::error::ObjectError;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::{Fault, ObjectId, Payload, Raw};
@@ -130,7 +131,7 @@ impl Values {
         }
         self.parts.bytes = encoded.map_err(|error| unencodable(self.epoch, value, &error))?;
         if self.parts.bytes.len().saturating_sub(start) > VALUE_BYTES_MAX {
-            let limit = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
+            let limit = count_of(VALUE_BYTES_MAX);
             return Err(CallError::Fault(Fault::TooLarge { limit }).into());
         }
         self.parts.ends.push((self.parts.bytes.len(), self.parts.ids.len()));

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
 use crate::proto::frame::Wait;
 use crate::proto::{ObjectId, Op, Payload, Raw, Reply};
-use crate::proxy::codec::Values;
+use crate::proxy::codec::{self, Values};
+use crate::proxy::read;
 
 /// A counted reference to an object.
 pub(crate) struct Handle {
@@ -79,6 +81,34 @@ impl Handle {
         let number = values.add(value)?;
         self.ask(op(values.raw(number)), read)
     }
+
+    /// Replaces a value by `change` of it, as often as somebody else was faster, and gives the previous one. `get` asks for
+    /// the value, and `exchange` puts a new one in the place of an expected one.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub(super) fn update<T: Serialize + DeserializeOwned>(
+        &self,
+        get: Op<Raw<'_>>,
+        exchange: impl for<'r> Fn(Raw<'r>, Raw<'r>) -> Op<Raw<'r>>,
+        mut change: impl FnMut(T) -> T,
+    ) -> Result<T, ObjectError> {
+        let mut reply = self.call(get, Wait::No)?;
+        loop {
+            let (Reply::Value(found) | Reply::Found(Some(found))) = reply else {
+                return read::unexpected(&self.backend, &reply);
+            };
+            let previous = codec::take(&self.backend, &found)?;
+            // Decoded again, since not every type can be cloned. What is inside is alive by the first one.
+            let current = codec::look(&self.backend, found.raw())?;
+            let mut values = self.values();
+            let new = values.add(&change(current))?;
+            reply = self.call(exchange(found.raw(), values.raw(new)), Wait::No)?;
+            if reply == Reply::Bool(true) {
+                return Ok(previous);
+            }
+        }
+    }
 }
 
 /// How an answer is read.
@@ -109,14 +139,4 @@ impl fmt::Debug for Handle {
 /// How long a call may wait; `Duration::MAX`, and all that does not fit, is for ever.
 pub(super) fn within(timeout: Duration) -> Wait {
     u64::try_from(timeout.as_nanos()).map_or(Wait::Forever, Wait::For)
-}
-
-/// A length or an index as it is told to the manager.
-pub(crate) fn count_of(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-/// A length or an index as this machine has it.
-pub(super) fn size_of_count(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -9,11 +9,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::pages::ListIter;
+use crate::count::count_of;
 use crate::error::{ItemError, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{ListOp, Op, Raw, Reply};
-use crate::proxy::handle::count_of;
-use crate::proxy::{Handle, codec, proxy, read};
+use crate::proto::{ListOp, Op, Raw};
+use crate::proxy::{Handle, proxy, read};
 
 /// A list that any process reads and changes.
 ///
@@ -199,21 +198,9 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn update(&self, index: usize, mut change: impl FnMut(T) -> T) -> Result<T, ItemError> {
-        let mut reply = self.handle.call(Op::List(ListOp::Get(count_of(index))), Wait::No)?;
-        loop {
-            let (Reply::Value(found) | Reply::Found(Some(found))) = reply else {
-                return Ok(read::unexpected(self.handle.backend(), &reply)?);
-            };
-            let previous = codec::take(self.handle.backend(), &found)?;
-            let current = codec::look(self.handle.backend(), found.raw())?;
-            let mut values = self.handle.values();
-            let new = values.add(&change(current))?;
-            reply = self.handle.call(exchange(index, found.raw(), values.raw(new)), Wait::No)?;
-            if reply == Reply::Bool(true) {
-                return Ok(previous);
-            }
-        }
+    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T, ItemError> {
+        let get = Op::List(ListOp::Get(count_of(index)));
+        Ok(self.handle.update(get, |expected, new| exchange(index, expected, new), change)?)
     }
 }
 

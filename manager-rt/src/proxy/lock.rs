@@ -6,6 +6,7 @@ use std::time::Duration;
 use mp_sys::fork::Epoch;
 
 use crate::backend::CallError;
+use crate::count::nanos_of;
 use crate::error::{LockError, LockResult, ObjectError};
 use crate::proto::frame::Wait;
 use crate::proto::{LockOp, ObjectId, Op, Reply};
@@ -130,7 +131,7 @@ impl Granted {
 }
 
 pub(super) fn acquire(handle: &Handle, lease: Duration, wait: Wait) -> Result<Granted, CallError> {
-    let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
+    let lease = nanos_of(lease);
     Granted::of(&handle.call(Op::Lock(LockOp::Acquire { lease }), wait)?)
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::count::count_of;
 use crate::error::{GetError, ObjectError, PutError};
 use crate::proto::frame::Wait;
 use crate::proto::{Op, QueueOp, Reply};
-use crate::proxy::handle::{count_of, within};
+use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 
 /// A queue: whoever has it may put and get.

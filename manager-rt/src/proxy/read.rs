@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
+use crate::count::index_of;
 use crate::error::ObjectError;
 use crate::proto::{Fault, Payload, Reply};
 use crate::proxy::codec;
-use crate::proxy::handle::size_of_count;
 
 /// Gives back what came with an answer.
 pub(crate) fn discard(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) {
@@ -42,7 +42,7 @@ pub(crate) fn bool(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<
 /// A count or a length.
 pub(crate) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<usize, ObjectError> {
     match reply {
-        Reply::Count(count) | Reply::Len { len: count, .. } => Ok(size_of_count(count)),
+        Reply::Count(count) | Reply::Len { len: count, .. } => Ok(index_of(count)),
         other => unexpected(backend, &other),
     }
 }

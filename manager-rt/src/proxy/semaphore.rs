@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use mp_sys::fork::Epoch;
 
+use crate::count::count_of;
 use crate::error::{ObjectError, SemaphoreError};
 use crate::proto::frame::Wait;
 use crate::proto::{Op, SemaphoreOp};
-use crate::proxy::handle::{count_of, within};
+use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 
 /// A number of permits, which come back when their holder dies.

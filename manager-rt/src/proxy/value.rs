@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ItemError, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{Op, Reply, ValueOp};
-use crate::proxy::{Handle, Numeric, codec, proxy, read};
+use crate::proto::{Op, ValueOp};
+use crate::proxy::{Handle, Numeric, proxy, read};
 
 /// A value that any process reads and replaces.
 ///
@@ -102,23 +101,12 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     ///
     /// # Errors
     /// [`ObjectError`].
-    pub fn update(&self, mut change: impl FnMut(T) -> T) -> Result<T, ObjectError> {
-        let mut reply = self.handle.call(Op::Value(ValueOp::Get), Wait::No)?;
-        loop {
-            let (Reply::Value(found) | Reply::Found(Some(found))) = reply else {
-                return read::unexpected(self.handle.backend(), &reply);
-            };
-            let previous = codec::take(self.handle.backend(), &found)?;
-            // Decoded again, since not every type can be cloned. What is inside is alive by the first one.
-            let current = codec::look(self.handle.backend(), found.raw())?;
-            let mut values = self.handle.values();
-            let new = values.add(&change(current))?;
-            let op = ValueOp::CompareExchange { expected: found.raw(), new: values.raw(new) };
-            reply = self.handle.call(Op::Value(op), Wait::No)?;
-            if reply == Reply::Bool(true) {
-                return Ok(previous);
-            }
-        }
+    pub fn update(&self, change: impl FnMut(T) -> T) -> Result<T, ObjectError> {
+        self.handle.update(
+            Op::Value(ValueOp::Get),
+            |expected, new| Op::Value(ValueOp::CompareExchange { expected, new }),
+            change,
+        )
     }
 }
 

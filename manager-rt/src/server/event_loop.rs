@@ -20,6 +20,7 @@ use mp_sys::deadline::now_nanos;
 use mp_sys::handshake::Listening;
 use slab::Slab;
 
+use crate::count::nanos_of;
 use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES};
 use crate::server::peer::{Peer, Read};
 use crate::server::{Acceptor, Terms};
@@ -236,7 +237,7 @@ impl EventLoop {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::warn!(%error, "connections cannot be accepted now");
-                    let again = u64::try_from(ACCEPT_AGAIN.as_nanos()).unwrap_or(u64::MAX);
+                    let again = nanos_of(ACCEPT_AGAIN);
                     self.accept_at = Some(now.saturating_add(again));
                     return;
                 }
@@ -251,7 +252,7 @@ impl EventLoop {
             self.close(slot, false);
         }
         let nonce = mp_sys::handoff::nonce()?;
-        let time = u64::try_from(HANDSHAKE_TIME_MAX.as_nanos()).unwrap_or(u64::MAX);
+        let time = nanos_of(HANDSHAKE_TIME_MAX);
         let deadline = now.saturating_add(time);
         let peer = Peer::new(file, Listening::new(nonce))?;
         let number = peer.number();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use crate::count::count_of;
 use crate::proto::Payload;
 use crate::proto::frame::{Answer, FrameKind, HEAD_BYTES, Head};
 
@@ -50,7 +51,7 @@ impl Outbound {
 
     /// The number of the first answer that was not written whole.
     pub(crate) fn first_unwritten(&self) -> u64 {
-        self.answers.saturating_sub(u64::try_from(self.ends.len()).unwrap_or(u64::MAX))
+        self.answers.saturating_sub(count_of(self.ends.len()))
     }
 
     /// Whether the last byte that was written is the last one of an answer.
@@ -103,7 +104,7 @@ impl Outbound {
     }
 
     fn count(&mut self, len: usize) {
-        self.queued = self.queued.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        self.queued = self.queued.saturating_add(count_of(len));
     }
 
     /// Adds the bytes of a long value, without a copy.
@@ -143,7 +144,7 @@ impl Outbound {
     }
 
     fn advance(&mut self, len: usize) {
-        self.written = self.written.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        self.written = self.written.saturating_add(count_of(len));
         while let Some(end) = self.ends.front().copied()
             && end <= self.written
         {

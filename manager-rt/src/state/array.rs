@@ -5,10 +5,11 @@
 //! Each operation that changes something counts one change and makes one note, as in a list. Measured: 10^6 elements
 //! are made in 19 ms, 65,536 are written in 2.2 ms.
 
+use crate::count::{count_of, index_of};
 use crate::limits::{ARRAY_ELEMENTS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::frame::Answer;
 use crate::proto::{ArrayOp, Fault, Payload, Raw, Reply};
-use crate::state::context::{Context, Core, DONE, count_of, index_of};
+use crate::state::context::{Context, Core, DONE};
 use crate::state::journal::Undo;
 use crate::state::numbers;
 use crate::state::page::Page;

@@ -4,9 +4,10 @@
 //! the lock's line; it is answered when it has the lock again. So does a timeout: however a wait ends, the caller has its
 //! lock. Whoever dies in either line is simply not there any more, and eats no notification.
 
+use crate::count::count_of;
 use crate::proto::frame::Wait;
 use crate::proto::{ConditionOp, Fault, ObjectId, Reply};
-use crate::state::context::{Context, Outcome, Target, count_of};
+use crate::state::context::{Context, Outcome, Target};
 use crate::state::kinds::Body;
 use crate::state::waiters::{Line, LockWant, Waiter, WaiterId, Want};
 use crate::state::{Caller, State};

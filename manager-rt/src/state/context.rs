@@ -292,15 +292,5 @@ pub(super) fn check_range(number: u64, least: u64, most: u64) -> Result<(), Faul
     if (least..=most).contains(&number) { Ok(()) } else { Err(Fault::OutOfRange { least, most }) }
 }
 
-/// An index as this machine has it; one that does not fit is beyond any length.
-pub(super) fn index_of(index: u64) -> usize {
-    usize::try_from(index).unwrap_or(usize::MAX)
-}
-
-/// A length or index as it is answered.
-pub(super) fn count_of(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
 /// The answer that nothing but success is told.
 pub(super) const DONE: Answer<Payload> = Ok(Reply::Done);

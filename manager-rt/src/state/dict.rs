@@ -11,10 +11,11 @@ use std::iter;
 
 use hashbrown::Equivalent;
 
+use crate::count::count_of;
 use crate::limits::ENTRIES_AT_ONCE_MAX;
 use crate::proto::frame::Answer;
 use crate::proto::{DictOp, Fault, Number, Part, Payload, Raw, Reply};
-use crate::state::context::{Context, Core, DONE, count_of};
+use crate::state::context::{Context, Core, DONE};
 use crate::state::journal::Undo;
 use crate::state::numbers;
 use crate::state::page::Page;

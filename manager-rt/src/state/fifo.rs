@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{CAPACITY_MAX, PAGE_BYTES, PAGE_ITEMS_MAX};
+use crate::count::count_of;
+use crate::limits::CAPACITY_MAX;
 use crate::proto::{Fault, Payload, Raw};
-use crate::state::context::{Context, Core, DONE, Outcome, check_range, count_of};
+use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::journal::Undo;
+use crate::state::page::Page;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// The container of the items.
@@ -158,14 +160,6 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
 /// How many of these values one answer gives: as many as fit in a page, at most `max`, and the first in any case.
 pub(super) fn page_len<'p>(values: impl Iterator<Item = &'p Payload>, max: u64) -> usize {
-    let mut bytes = 0_usize;
-    values
-        .take(usize::try_from(max.min(PAGE_ITEMS_MAX)).unwrap_or(usize::MAX))
-        .take_while(|value| {
-            let raw = value.raw();
-            let is_first = bytes == 0;
-            bytes = bytes.saturating_add(raw.bytes.len()).saturating_add(raw.ids.len()).saturating_add(1);
-            is_first || bytes <= PAGE_BYTES
-        })
-        .count()
+    let mut page = Page::new(max);
+    values.take_while(|value| page.admits([*value])).count()
 }

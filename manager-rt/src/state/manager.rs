@@ -1,9 +1,10 @@
 //! What is asked of the manager itself: objects, names, references.
 
+use crate::count::{count_of, nanos_of};
 use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
 use crate::proto::frame::{Answer, Wait};
 use crate::proto::{Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec};
-use crate::state::context::{Context, DONE, Target, check_name, count_of};
+use crate::state::context::{Context, DONE, Target, check_name};
 use crate::state::kinds::{Body, kind_of};
 use crate::state::waiters::Timer;
 use crate::state::{Caller, State};
@@ -134,7 +135,7 @@ impl State {
     /// Keeps an object alive for a while that has no other reference perhaps.
     fn hold_in_transit(&mut self, caller: Caller<'_>, object: ObjectId) {
         if self.core.registry.retain(object, 1) {
-            let grace = u64::try_from(TRANSIT_GRACE.as_nanos()).unwrap_or(u64::MAX);
+            let grace = nanos_of(TRANSIT_GRACE);
             self.core.waiters.add_timer(caller.now.saturating_add(grace), Timer::Transit(object));
         }
     }

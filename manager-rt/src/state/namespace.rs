@@ -1,9 +1,10 @@
 //! `Namespace`: attributes by name, each of a type of its own.
 
+use crate::count::count_of;
 use crate::limits::ATTRIBUTES_MAX;
 use crate::proto::frame::Answer;
 use crate::proto::{Fault, NamespaceOp, Payload, Raw, Reply};
-use crate::state::context::{Context, Core, DONE, check_name, count_of};
+use crate::state::context::{Context, Core, DONE, check_name};
 use crate::state::dict::{Key, emptied};
 use crate::state::journal::Undo;
 use crate::state::table::Table;

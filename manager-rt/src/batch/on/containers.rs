@@ -5,9 +5,10 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::CallError;
 use crate::batch::{Make, On, Ticket};
+use crate::count::count_of;
 use crate::proto::{ArrayOp, DictOp, Fault, Kind, ListOp, NamespaceOp, Op, Raw};
 use crate::proxy::travel::print_of;
-use crate::proxy::{Array, Dict, List, Namespace, Numeric, Read, count_of, is_private, read};
+use crate::proxy::{Array, Dict, List, Namespace, Numeric, Read, is_private, read};
 
 impl<P> On<'_, '_, P> {
     /// An operation without a value.

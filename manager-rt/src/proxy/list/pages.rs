@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
+use crate::count::{count_of, index_of};
 use crate::error::ObjectError;
 use crate::proto::{ListOp, Op};
-use crate::proxy::handle::{count_of, size_of_count};
 use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, read};
 
@@ -131,7 +131,7 @@ impl<T: DeserializeOwned> Iterator for ListIter<'_, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.is_empty() && !self.is_over {
-            match self.list.page(self.next, size_of_count(u64::MAX)) {
+            match self.list.page(self.next, index_of(u64::MAX)) {
                 Ok((page, _)) => {
                     self.next = self.next.saturating_add(page.len());
                     self.is_over = page.is_empty();

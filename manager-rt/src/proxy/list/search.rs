@@ -6,10 +6,10 @@
 use serde::Serialize;
 
 use crate::backend::CallError;
+use crate::count::index_of;
 use crate::error::ObjectError;
 use crate::proto::frame::Wait;
 use crate::proto::{Fault, ListOp, Op, Raw, Reply, Scan};
-use crate::proxy::handle::size_of_count;
 use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, read};
 
@@ -73,11 +73,11 @@ impl<T: Serialize> List<T> {
                     Ok(Reply::Scanned { found, next, version: newest }) => {
                         if let Some(found) = found {
                             if let Some(result) = found_in_piece(&mut sum, found) {
-                                return Ok(Some(size_of_count(result)));
+                                return Ok(Some(index_of(result)));
                             }
                             counts = true;
                         }
-                        let Some(next) = next else { return Ok(counts.then(|| size_of_count(sum))) };
+                        let Some(next) = next else { return Ok(counts.then(|| index_of(sum))) };
                         (from, version) = (next, Some(newest));
                     }
                     Ok(other) => return read::unexpected(self.handle.backend(), &other),
