@@ -72,13 +72,14 @@ pub(crate) struct Lease {
 impl Lease {
     pub(crate) fn new() -> Result<Self, ForkError> {
         // Where files may not grow large, stretches cannot lie behind one another: each child gets a file of its own.
-        let outcome = if budget::file_size_limit().is_some() {
+        let limit = budget::file_size_limit();
+        let outcome = if limit.is_some() {
             Outcome { file: Arc::new(new_file()?), stretch: 0 }
         } else {
             next_stretch()?
         };
         // What the one before left.
-        outcome.commit(0, 0);
+        outcome.commit(0, 0, limit);
         Ok(Self { outcome, parent: Epoch::current() })
     }
 
@@ -163,7 +164,7 @@ impl Outcome {
         let (encoded, refused) = travel::alone(|| postcard::to_stdvec(value));
         match encoded {
             Ok(bytes) if bytes.len() > RESULT_BYTES_MAX => {
-                self.commit(TOO_LARGE, bytes.len());
+                self.commit(TOO_LARGE, bytes.len(), budget::file_size_limit());
             }
             Ok(bytes) => self.leave(VALUE, &bytes),
             Err(error) => {
@@ -187,21 +188,22 @@ impl Outcome {
     fn leave(&self, kind: u64, bytes: &[u8]) {
         let wanted = u64::try_from(bytes.len().saturating_add(HEADER_BYTES)).unwrap_or(u64::MAX);
         let end = self.at(wanted);
-        let fits = budget::file_size_limit().is_none_or(|limit| end <= limit);
+        let limit = budget::file_size_limit();
+        let fits = limit.is_none_or(|limit| end <= limit);
         // A few pages are written without asking for memory: the question costs more than they do.
         let has_space =
             fits && (bytes.len() < SMALL_BYTES || wanted <= budget::available(end.saturating_sub(wanted)));
         if !has_space || self.file.write_all_at(bytes, self.at(HEADER_BYTES as u64)).is_err() {
-            self.commit(NO_SPACE, bytes.len());
+            self.commit(NO_SPACE, bytes.len(), limit);
             return;
         }
-        self.commit(kind, bytes.len());
+        self.commit(kind, bytes.len(), limit);
     }
 
     /// From here on the parent sees it.
-    fn commit(&self, kind: u64, length: usize) {
+    fn commit(&self, kind: u64, length: usize, file_size_limit: Option<u64>) {
         // Writing beyond the limit would raise SIGXFSZ.
-        if budget::file_size_limit().is_some_and(|limit| self.at(HEADER_BYTES as u64) > limit) {
+        if file_size_limit.is_some_and(|limit| self.at(HEADER_BYTES as u64) > limit) {
             return;
         }
         let mut header = [0_u8; HEADER_BYTES];

@@ -177,8 +177,10 @@ pub(super) fn close_in_child() {
     // Other threads that were forking are not here.
     UNDER_WAY.store(0, Ordering::SeqCst);
     for place in &NUMBERS {
-        let number = place.swap(FREE, Ordering::SeqCst);
+        // Looked at first: the child has one thread, and where nothing is written, no page has to be copied.
+        let number = place.load(Ordering::SeqCst);
         if number != FREE {
+            place.store(FREE, Ordering::SeqCst);
             // SAFETY: a number in the table is owned by a `ClosedOnFork` of the parent and by nothing else in this
             // memory, and that owner never looks at it in this process.
             // EBADF if it was opened between the two copies; rustix would take that for a bug of its caller.
