@@ -26,6 +26,7 @@ static MORE: PerProcess<More> = PerProcess::new();
 struct More {
     name: Option<String>,
     daemon: bool,
+    /// Once it was asked for.
     parent: Option<Arc<Parent>>,
 }
 
@@ -33,8 +34,9 @@ struct More {
 pub(crate) fn enter(parent_pid: u32, name: Option<&str>, daemon: bool, parent: Option<Parent>) {
     OWN_PID.store(own_pid(), Ordering::Relaxed);
     PARENT_PID.store(parent_pid, Ordering::Relaxed);
-    if name.is_some() || daemon || parent.is_some() {
-        *MORE.lock() = More { name: name.map(str::to_owned), daemon, parent: parent.map(Arc::new) };
+    Parent::keep(parent);
+    if name.is_some() || daemon {
+        *MORE.lock() = More { name: name.map(str::to_owned), daemon, parent: None };
     }
 }
 
@@ -116,7 +118,10 @@ pub fn parent_process() -> Result<Option<ParentProcess>, OsError> {
     let mut more = MORE.lock();
     let parent = match &more.parent {
         Some(parent) => Arc::clone(parent),
-        None => Arc::clone(more.parent.insert(Arc::new(Parent::of_forked(pid)?))),
+        None => {
+            let parent = Parent::kept()?.map_or_else(|| Parent::of_forked(pid), Ok)?;
+            Arc::clone(more.parent.insert(Arc::new(parent)))
+        }
     };
     Ok(Some(ParentProcess { pid, parent }))
 }

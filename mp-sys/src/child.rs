@@ -66,6 +66,11 @@ impl ForkAnyway {
 /// # Errors
 /// [`ForkError`]; `body` has not run anywhere then.
 pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
+    refuse_what_is_unsafe()?;
+    fork_process(body, 0)
+}
+
+fn refuse_what_is_unsafe() -> Result<(), ForkError> {
     let held = robust::held_count();
     if held > 0 {
         return Err(ForkError::GuardHeld(held));
@@ -74,7 +79,7 @@ pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
     if others > 0 {
         return Err(ForkError::OtherThreads(others));
     }
-    fork_process(body, others)
+    Ok(())
 }
 
 /// As [`fork`], whatever threads run and whatever the caller holds.
@@ -86,12 +91,25 @@ pub fn fork_anyway(responsible: ForkAnyway, body: impl FnOnce() -> i32) -> Resul
     fork_process(body, other_threads(Deadline::after(Duration::ZERO))?)
 }
 
+/// As [`fork`], for a process that reaps all its children itself and writes nothing to stdout: gives the id alone, which
+/// stays the child's until it is reaped.
+pub(crate) fn fork_unhandled(body: impl FnOnce() -> i32) -> Result<Pid, ForkError> {
+    refuse_what_is_unsafe()?;
+    let child = duplicate(body, 0, ())?;
+    Pid::from_raw(child).ok_or_else(|| Errno::SRCH.into())
+}
+
 /// The caller has seen to it that the child can run `body`.
 fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProcess, ForkError> {
     reap_abandoned();
     flush_output();
     // A descriptor of the kind that the child's handle needs: if none is free, fail before there is a child.
     let reserved = reserve_descriptor()?;
+    Ok(adopt(duplicate(body, others, reserved)?)?)
+}
+
+/// Forks, and gives `reserved` back in both processes. The id of the child, in the parent.
+fn duplicate<T>(body: impl FnOnce() -> i32, others: usize, reserved: T) -> Result<i32, ForkError> {
     // SAFETY: there is no other thread and no held guard, or a `ForkAnyway` vouches for the child's side; the parent's
     // side has no conditions.
     let forked = unsafe { libc::fork() };
@@ -103,7 +121,7 @@ fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProces
         -1 => Err(last_errno().into()),
         child => {
             drop(reserved);
-            Ok(adopt(child)?)
+            Ok(child)
         }
     }
 }
@@ -150,7 +168,7 @@ pub(crate) fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
 }
 
 /// Writes out what is buffered: before a fork, else both processes would print it; in a child, since `_exit` does not.
-fn flush_output() {
+pub(crate) fn flush_output() {
     // A closed stdout loses its output with or without a fork.
     if let Err(error) = std::io::stdout().flush() {
         tracing::debug!(%error, "stdout could not be flushed");

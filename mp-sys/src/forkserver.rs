@@ -197,7 +197,8 @@ fn wait_for_report(report: &Endpoint, server: &Server, deadline: Deadline) -> Op
     let mut deadline = deadline;
     let mut is_served = true;
     while !deadline.has_passed() {
-        let slice = deadline.min(Deadline::after(SLICE));
+        // More than one slice: so the first is one system call.
+        let slice = deadline.min(Deadline::after(SLICE.saturating_mul(2)));
         match receive(report, Patience::Until(slice)) {
             // An error: nobody is left who could say anything.
             Some(outcome) => return outcome.ok(),

@@ -57,7 +57,7 @@ mod takeover;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(crate) use self::call::{Arrived, NoCall};
+pub(crate) use self::call::{Arrived, NoCall, Packet};
 pub use self::call::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, Line, Run};
 pub use self::hello::{ENDING_MAX, HelloError, Refusal, first_packet};
 pub use self::start::{Command, StartError};
@@ -115,7 +115,7 @@ impl Handed {
 /// never means anybody else.
 #[derive(Debug)]
 pub struct Parent {
-    pidfd: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
 }
 
 impl Parent {

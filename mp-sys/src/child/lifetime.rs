@@ -8,6 +8,9 @@
 //!
 //! Source: prctl(2) `PR_SET_PDEATHSIG`, atexit(3).
 
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::gettid;
 
@@ -47,7 +50,36 @@ fn is_child_of(parent: u32) -> bool {
     parent_pid() == parent
 }
 
+/// The descriptor of [`Parent::keep`].
+static KEPT: AtomicI32 = AtomicI32::new(NONE);
+const NONE: RawFd = -1;
+
 impl Parent {
+    /// Keeps what this process was given of its parent until it ends; or notes that it was given nothing, where a process
+    /// that was forked from it would find its parent's. One word, since a child pays for each page that it writes to.
+    pub fn keep(given: Option<Self>) {
+        match given {
+            Some(given) => KEPT.store(given.pidfd.into_raw_fd(), Ordering::Relaxed),
+            None if KEPT.load(Ordering::Relaxed) != NONE => KEPT.store(NONE, Ordering::Relaxed),
+            None => {}
+        }
+    }
+
+    /// What [`keep`](Self::keep) noted.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn kept() -> Result<Option<Self>, OsError> {
+        let number = KEPT.load(Ordering::Relaxed);
+        if number == NONE {
+            return Ok(None);
+        }
+        // SAFETY: the number comes from `into_raw_fd` above. Nobody owns the descriptor any more, so that it stays open, in
+        // forked children as well.
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        Ok(Some(Self::of_descriptor(file.try_clone_to_owned()?)))
+    }
+
     /// The parent of a forked process, whose id was `pid` at the fork, whether or not it has ended since.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::fork::Epoch;
 use crate::identity::has_ended;
 use crate::robust::Patience;
-use crate::socket::Endpoint;
+use crate::socket::{Endpoint, SLICE};
 
 /// How long the server may take to say how a child ended, once it has.
 const STATUS_MAX: Duration = Duration::from_secs(1);
@@ -24,16 +24,17 @@ const STATUS_MAX: Duration = Duration::from_secs(1);
 pub struct ServedProcess {
     pid: u32,
     pidfd: OwnedFd,
+    report: Endpoint,
     /// One thread at a time takes the report out.
-    report: Mutex<Endpoint>,
+    taking: Mutex<()>,
     asker: Epoch,
     ended: OnceLock<Ended>,
 }
 
 impl ServedProcess {
     pub(super) fn new(pid: u32, pidfd: OwnedFd, report: Endpoint) -> Option<Self> {
-        let report = Mutex::new(report);
-        (pid > 0).then(|| Self { pid, pidfd, report, asker: Epoch::current(), ended: OnceLock::new() })
+        let (taking, asker, ended) = (Mutex::new(()), Epoch::current(), OnceLock::new());
+        (pid > 0).then_some(Self { pid, pidfd, report, taking, asker, ended })
     }
 
     /// The process id.
@@ -54,18 +55,33 @@ impl ServedProcess {
         if !self.asker.is_current() {
             return Err(ChildError::NotParent);
         }
+        // A child that ends soon: its server's word wakes this thread once, and its own end would wake it a first time.
+        if !poll_readable(self.report.as_fd(), deadline.min(Deadline::after(SLICE)))?
+            && !poll_readable(self.pidfd.as_fd(), deadline)?
+        {
+            return Ok(None);
+        }
+        if let Some(ended) = self.take_report(Patience::None) {
+            return Ok(Some(ended));
+        }
+        // The server was killed, which does not mean that the child has ended; or it is slow.
         if !poll_readable(self.pidfd.as_fd(), deadline)? {
             return Ok(None);
         }
-        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = *self.ended.get_or_init(|| {
-            match receive(&report, Patience::Until(Deadline::after(STATUS_MAX))) {
-                Some(Ok((Report::Ended(ended), _))) => ended,
-                // The server was killed, or is stopped.
-                _ => Ended::Unknown,
-            }
-        });
-        Ok(Some(ended))
+        let told = self.take_report(Patience::Until(Deadline::after(STATUS_MAX)));
+        Ok(Some(told.unwrap_or_else(|| *self.ended.get_or_init(|| Ended::Unknown))))
+    }
+
+    /// What the server said, now or to another thread.
+    fn take_report(&self, patience: Patience) -> Option<Ended> {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ended) = self.ended.get() {
+            return Some(*ended);
+        }
+        match receive(&self.report, patience) {
+            Some(Ok((Report::Ended(ended), _))) => Some(*self.ended.get_or_init(|| ended)),
+            _ => None,
+        }
     }
 
     /// Sends a signal by number; `false` if the process has ended already.

@@ -1,71 +1,103 @@
 //! The server: one thread that forks, reaps and reports.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, getpid, pidfd_open, wait};
 
 use super::Report;
+use crate::OsError;
 use crate::adaptive::Budget;
-use crate::child::{ChildProcess, ForkError, fork, own_pid};
+use crate::child::{Ended, ForkError, flush_output, fork_unhandled, own_pid};
 use crate::deadline::Deadline;
 use crate::ready::readable;
-use crate::reexec::{Arrived, Handed, HelloError, NoCall, Parent, REFUSED_EXIT_CODE};
-use crate::signals::{default_interrupt, ignore_interrupt};
+use crate::reexec::{Arrived, Handed, HelloError, NoCall, Packet, Parent, REFUSED_EXIT_CODE};
+use crate::signals::ChildEnds;
 use crate::socket::Endpoint;
 
 /// A child, and whom to tell how it ends.
 #[derive(Debug)]
 struct Served {
-    process: ChildProcess,
+    child: Pid,
     report: Endpoint,
 }
 
-/// What the server has. A forked child gives it up.
+/// What a forked child gives up.
+#[derive(Debug)]
+struct Inherited {
+    handed: Handed,
+    child_ends: ChildEnds,
+}
+
 #[derive(Debug)]
 struct Server {
-    handed: Option<Handed>,
+    /// `None` in a forked child.
+    inherited: Option<Inherited>,
     children: Vec<Served>,
-    /// Whether children are to have SIGINT as it was.
-    interruptible: bool,
 }
 
 /// The server's whole life.
 pub(super) fn serve(handed: Handed) -> i32 {
-    let interruptible = ignore_interrupt();
-    let mut server = Server { handed: Some(handed), children: Vec::new(), interruptible };
-    let budget = Budget::new();
-    while let Some(handed) = &server.handed {
-        let fixed = [handed.parent().as_fd(), handed.endpoint().as_fd()];
-        let children = server.children.iter().map(|child| child.process.as_fd());
-        let files: Vec<BorrowedFd<'_>> = fixed.into_iter().chain(children).collect();
-        // Beside an asker on the same CPU looking again would only keep it, and the child, from running.
-        let waited = if handed.endpoint().peer_shares_cpu() {
-            readable(&files, &Budget::none(), Deadline::NEVER)
-        } else {
-            readable(&files, &budget, Deadline::NEVER)
-        };
-        if let Err(error) = waited {
-            tracing::error!(%error, "the fork server cannot wait");
+    let child_ends = match ChildEnds::block() {
+        Ok(child_ends) => child_ends,
+        Err(error) => {
+            tracing::error!(%error, "the fork server cannot wait for children");
             return 1;
         }
-        if handed.parent().has_ended() {
-            return 0;
+    };
+    // The server prints nothing, but each child would have to make what it prints into.
+    flush_output();
+    let inherited = Some(Inherited { handed, child_ends });
+    let mut server = Server { inherited, children: Vec::new() };
+    match server.run() {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(%error, "the fork server cannot wait");
+            1
         }
-        match Arrived::receive(handed, Deadline::after(Duration::ZERO)) {
-            Ok(arrived) => server.start(arrived),
-            Err(NoCall::Hello(HelloError::TimedOut)) => {}
-            Err(NoCall::Hello(HelloError::Ended(_) | HelloError::Closed)) => return 0,
+    }
+}
+
+/// In the order in which they are polled.
+const PARENT: usize = 0;
+const REQUEST: usize = 1;
+const CHILDREN: usize = 2;
+
+impl Server {
+    /// Serves until the parent has ended. How much there is to look at does not grow with the children.
+    fn run(&mut self) -> Result<(), OsError> {
+        let (budget, mut packet) = (Budget::new(), Packet::new());
+        while let Some(Inherited { handed, child_ends }) = &self.inherited {
+            let files = [handed.parent().as_fd(), handed.endpoint().as_fd(), child_ends.as_fd()];
+            let ready = wait_for(files, handed.endpoint(), &budget)?;
+            if ready.contains(&PARENT) {
+                return Ok(());
+            }
+            if ready.contains(&CHILDREN) && child_ends.arrived() {
+                self.reap();
+            }
+            if ready.contains(&REQUEST) && !self.serve_one(&mut packet) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves the request that has come; `false` if no more will come.
+    fn serve_one(&mut self, packet: &mut Packet) -> bool {
+        let Some(Inherited { handed, .. }) = &self.inherited else {
+            return false;
+        };
+        match Arrived::take(handed.endpoint(), packet) {
+            Ok(Some(arrived)) => self.start(arrived),
+            Ok(None) => {}
+            Err(NoCall::Hello(HelloError::Closed)) => return false,
             // What came with it is closed, so that the asker is told.
             Err(no_call) => tracing::debug!(?no_call, "a request cannot be served"),
         }
-        server.reap();
+        true
     }
-    0
-}
 
-impl Server {
     fn start(&mut self, mut arrived: Arrived) {
         let Some(report) = take_report(&mut arrived) else {
             return;
@@ -73,7 +105,7 @@ impl Server {
         let mut report = Some(report);
         let own = own_pid();
         let mut arrived = Some(arrived);
-        let child = fork(|| {
+        let child = fork_unhandled(|| {
             let parent = self.give_up().filter(|_| report.take().is_some_and(say_hello));
             match arrived.take().zip(parent) {
                 Some((arrived, parent)) => arrived.run(parent, own),
@@ -84,7 +116,7 @@ impl Server {
             return;
         };
         match child {
-            Ok(process) => self.children.push(Served { process, report }),
+            Ok(child) => self.children.push(Served { child, report }),
             Err(error) => {
                 Report::Failed(number_of(error)).send(&report, &[]);
             }
@@ -94,28 +126,40 @@ impl Server {
     /// What a child does with what it inherited: it keeps only who asked for it.
     fn give_up(&mut self) -> Option<Parent> {
         self.children.clear();
-        if self.interruptible {
-            default_interrupt();
-        }
-        let (endpoint, parent) = self.handed.take()?.into_parts();
+        let Inherited { handed, child_ends } = self.inherited.take()?;
+        child_ends.restore();
+        let (endpoint, parent) = handed.into_parts();
         drop(endpoint);
         Some(parent)
     }
 
     /// Tells of the children that have ended.
     fn reap(&mut self) {
-        let ended = |child: &mut Served| match child.process.wait(Deadline::after(Duration::ZERO)) {
-            Ok(Some(ended)) => {
-                Report::Ended(ended).send(&child.report, &[]);
-                true
+        // An error: there are no children left.
+        while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
+            // Else it is a child of code that ran before the server.
+            if let Some(at) = self.children.iter().position(|served| served.child == child) {
+                Report::Ended(ended_by(status)).send(&self.children.swap_remove(at).report, &[]);
             }
-            Ok(None) => false,
-            Err(error) => {
-                tracing::error!(%error, "a child of the fork server cannot be waited for");
-                true
-            }
-        };
-        drop(self.children.extract_if(.., ended).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Waits until something is readable.
+fn wait_for(files: [BorrowedFd<'_>; 3], endpoint: &Endpoint, budget: &Budget) -> Result<Vec<usize>, OsError> {
+    // Beside an asker on the same CPU looking again would only keep it, and the child, from running.
+    if endpoint.peer_shares_cpu() {
+        readable(&files, &Budget::none(), Deadline::NEVER)
+    } else {
+        readable(&files, budget, Deadline::NEVER)
+    }
+}
+
+fn ended_by(status: WaitStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code),
+        (_, Some(signal)) => Ended::Signaled(signal),
+        _ => Ended::Unknown,
     }
 }
 

@@ -21,7 +21,7 @@ use std::mem::transmute;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use super::hello::{Refusal, refuse};
+use super::hello::{self, Refusal, refuse};
 use super::image::Image;
 use super::start::StartError;
 use super::{Command, Handed, HelloError, Parent, REFUSED_EXIT_CODE};
@@ -170,6 +170,16 @@ impl From<MemoryError> for StartError {
     }
 }
 
+/// Room for the longest call. Whoever receives many keeps it: the pages that no call needs are never written to.
+#[derive(Debug)]
+pub(crate) struct Packet(Vec<u8>);
+
+impl Packet {
+    pub(crate) fn new() -> Self {
+        Self(vec![0; PACKET_BYTES_MAX])
+    }
+}
+
 /// A call that arrived, checked as far as it can be.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -182,9 +192,17 @@ pub(crate) struct Arrived {
 impl Arrived {
     /// Receives a call from a socket whose other end only [`Call::send`] writes to, unless the parent ends first.
     pub(crate) fn receive(handed: &Handed, deadline: Deadline) -> Result<Self, NoCall> {
-        let mut packet = vec![0; PACKET_BYTES_MAX];
-        let received = handed.receive(&mut packet, deadline).map_err(NoCall::Hello)?;
-        Self::of_packet(&packet, received)
+        let mut packet = Packet::new();
+        let received = handed.receive(&mut packet.0, deadline).map_err(NoCall::Hello)?;
+        Self::of_packet(&packet.0, received)
+    }
+
+    /// Takes a call that is there, if one is.
+    pub(crate) fn take(endpoint: &Endpoint, packet: &mut Packet) -> Result<Option<Self>, NoCall> {
+        match hello::take(endpoint, &mut packet.0).map_err(NoCall::Hello)? {
+            Some(received) => Self::of_packet(&packet.0, received).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn of_packet(packet: &[u8], received: Received) -> Result<Self, NoCall> {

@@ -133,20 +133,27 @@ pub(super) fn receive_or_end(
     loop {
         // Looked at first: what a process sent before its end is there once it has ended.
         let ended = has_ended(pidfd);
-        match endpoint.receive(packet, Patience::None) {
-            Err(ReceiveFailure::Empty | ReceiveFailure::Closed) if ended => {
-                return Err(HelloError::Ended(Ended::Unknown));
-            }
-            Err(ReceiveFailure::Empty) => {}
-            Err(ReceiveFailure::Closed) => return Err(HelloError::Closed),
-            Err(ReceiveFailure::Malformed(why)) => return Err(HelloError::Malformed(why)),
-            Err(ReceiveFailure::OutOfDescriptors) => return Err(HelloError::OutOfDescriptors),
-            Err(ReceiveFailure::System(error)) => return Err(HelloError::System(error)),
-            Ok(received) => return Ok(received),
+        match take(endpoint, packet) {
+            Ok(None) | Err(HelloError::Closed) if ended => return Err(HelloError::Ended(Ended::Unknown)),
+            Ok(None) => {}
+            Ok(Some(received)) => return Ok(received),
+            Err(other) => return Err(other),
         }
         if deadline.has_passed() {
             return Err(HelloError::TimedOut);
         }
         readable(&[endpoint.as_fd(), pidfd], &budget, deadline).map_err(HelloError::System)?;
+    }
+}
+
+/// Receives the packet that is there, if one is.
+pub(super) fn take(endpoint: &Endpoint, packet: &mut [u8]) -> Result<Option<Received>, HelloError> {
+    match endpoint.receive(packet, Patience::None) {
+        Ok(received) => Ok(Some(received)),
+        Err(ReceiveFailure::Empty) => Ok(None),
+        Err(ReceiveFailure::Closed) => Err(HelloError::Closed),
+        Err(ReceiveFailure::Malformed(why)) => Err(HelloError::Malformed(why)),
+        Err(ReceiveFailure::OutOfDescriptors) => Err(HelloError::OutOfDescriptors),
+        Err(ReceiveFailure::System(error)) => Err(HelloError::System(error)),
     }
 }

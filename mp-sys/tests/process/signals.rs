@@ -7,20 +7,21 @@ use mp_sys::child::Ended;
 use mp_sys::deadline::Deadline;
 use mp_sys::identity::thread_number;
 use mp_sys::ready::readable;
-use mp_sys::signals::{Termination, ignore_interrupt};
-use mp_sys::testing::{PATIENCE, ended, hang, spawn, succeeded, tests};
+use mp_sys::signals::{ChildEnds, Termination, ignore_interrupt};
+use mp_sys::testing::{PATIENCE, ended, hang, ignore_sigchld, spawn, succeeded, tests};
 use rustix::io::{read, write};
 use rustix::pipe::pipe;
 
 tests! {
     termination_is_readable_and_kills_nobody,
     an_interrupt_is_ignored,
+    ends_of_children_are_readable_though_they_were_ignored,
     a_child_keeps_its_thread_number_and_gives_out_new_ones,
 }
 
-fn wait_for(termination: &Termination) {
-    let ready = readable(&[termination.as_fd()], &Budget::new(), Deadline::after(PATIENCE));
-    assert_eq!(ready, Ok(vec![0]), "SIGTERM came");
+fn wait_for(signal: &impl AsFd) {
+    let ready = readable(&[signal.as_fd()], &Budget::new(), Deadline::after(PATIENCE));
+    assert_eq!(ready, Ok(vec![0]), "the signal came");
 }
 
 fn termination_is_readable_and_kills_nobody() {
@@ -75,4 +76,39 @@ fn a_child_keeps_its_thread_number_and_gives_out_new_ones() {
     }));
     assert_eq!(thread_number(), own);
     assert!(others() > first, "nor are those of threads that ended");
+}
+
+fn ends_of_children_are_readable_though_they_were_ignored() {
+    let (told, tell) = pipe().unwrap();
+    let (is_sent, send) = pipe().unwrap();
+    let wait_on = |pipe| assert_eq!(read(pipe, &mut [0; 1]), Ok(1));
+    let server = spawn(|| {
+        ignore_sigchld();
+        let ends = ChildEnds::block().unwrap();
+        assert!(!ends.arrived());
+        let child = spawn(|| std::process::abort());
+        wait_for(&ends);
+        assert!(ends.arrived() && !ends.arrived(), "it is told once");
+        assert_eq!(ended(&child), Ended::Signaled(6), "it stayed until it was waited for");
+        write(&tell, b"1").unwrap();
+        // An interrupt, which ends nobody.
+        wait_on(&is_sent);
+        let restored = spawn(|| {
+            ends.restore();
+            let child = spawn(|| ());
+            assert_eq!(ended(&child), Ended::Unknown, "ignored again");
+            write(&tell, b"2").unwrap();
+            hang();
+        });
+        wait_on(&is_sent);
+        assert!(restored.signal(2).unwrap());
+        assert_eq!(ended(&restored), Ended::Signaled(2));
+    });
+    wait_on(&told);
+    assert!(server.signal(2).unwrap());
+    write(&send, b"1").unwrap();
+    // From the child that treats signals as before.
+    wait_on(&told);
+    write(&send, b"2").unwrap();
+    succeeded(&server);
 }
