@@ -17,6 +17,7 @@
 //! A call whose frame was not written whole was not done: it is asked again of a new connection, once. Any other that has no
 //! answer was done or not, and is never asked again.
 
+mod alarm;
 mod answer;
 mod calls;
 mod connect;

@@ -83,6 +83,8 @@ pub(super) struct Calls {
     pub(super) is_writing: bool,
     /// What is to be written before anything else.
     pub(super) outbox: Vec<u8>,
+    /// Whoever reads sleeps until something arrives, or until it is rung for.
+    pub(super) is_asleep: bool,
 }
 
 impl Calls {
@@ -95,6 +97,7 @@ impl Calls {
             ended: None,
             is_writing: false,
             outbox: Vec::new(),
+            is_asleep: false,
         }
     }
 

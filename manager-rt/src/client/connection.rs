@@ -2,29 +2,29 @@
 //!
 //! A call is registered, written and waited for. Whoever waits reads for all, if nobody else does: see [`Calls`] for how that
 //! role passes on. Only one thread writes at a time; others put their frames into the outbox, which the writer empties before
-//! it leaves. Nothing is held while a thread sleeps: neither the lock, nor, but for the moment of a slice, the role of the
-//! reader.
+//! it leaves. The lock is not held while a thread sleeps. The reader sleeps for a slice, and after that until something arrives
+//! or somebody leaves a rest that the socket did not take: see [`Alarm`].
 //!
 //! **Writing never waits for reading.** A server that cannot get rid of its answers may stop reading. So a writer that finds the socket
 //! full reads as well, or sees to it that somebody does.
 //!
 //! **Reading is adaptive**, as everywhere (see [`mp_sys::adaptive`]): each frame says on which CPU its sender ran.
 
+mod reading;
 mod writing;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use bytes::Bytes;
-use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
-use mp_sys::stream::{Interest, ReadFailure, SLICE, Stream};
+use mp_sys::stream::Stream;
 
+use super::alarm::Alarm;
 use super::answer::{Malformed, Undo, decode};
 use super::calls::{Arrived, Calls, End};
 use super::encode;
-use super::inbox::{Body, Inbox};
 use crate::proto::frame::{Answer, Call, FrameKind};
 use crate::proto::{Fault, ObjectId, Op, Payload, Raw};
 
@@ -63,14 +63,6 @@ struct Begun {
     undo: Undo,
 }
 
-/// What a look at the socket brought.
-#[derive(Debug, Clone, Copy)]
-enum Look {
-    Bytes(usize),
-    Nothing,
-    Ended,
-}
-
 /// A connection to a manager.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -86,6 +78,7 @@ pub(super) struct Connection {
     /// Where the newest frame came from, plus one; 0 while unknown.
     peer_cpu: AtomicU32,
     budget: Budget,
+    alarm: Alarm,
 }
 
 impl Connection {
@@ -99,6 +92,7 @@ impl Connection {
             is_usable: AtomicBool::new(true),
             peer_cpu: AtomicU32::new(0),
             budget: Budget::new(),
+            alarm: Alarm::default(),
         }
     }
 
@@ -206,6 +200,12 @@ impl Connection {
         self.flush();
     }
 
+    /// Whether its reader sleeps until something arrives.
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.lock().is_asleep
+    }
+
     fn next_call(&self) -> u64 {
         self.next_call.fetch_add(1, Ordering::Relaxed)
     }
@@ -221,6 +221,9 @@ impl Connection {
     fn end(&self, mut calls: MutexGuard<'_, Calls>, end: End) {
         self.is_usable.store(false, Ordering::Relaxed);
         calls.end(end);
+        drop(calls);
+        // A reader that sleeps finds the end.
+        self.sever();
     }
 
     // ---- waiting ----
@@ -260,108 +263,6 @@ impl Connection {
         }
     }
 
-    /// Reads for all, until the own answer comes, the time is over or the connection ends.
-    fn lead(&self, number: u64, mut inbox: Box<Inbox>, deadline: Deadline) -> Option<Answer<Payload>> {
-        let mut own = Own { number, answer: None };
-        let ended = loop {
-            match self.receive(&mut inbox, deadline) {
-                Look::Bytes(count) => {
-                    if self.process(&mut inbox, count, Some(&mut own)).is_err() {
-                        break Some(End::Malformed);
-                    }
-                    if own.answer.is_some() {
-                        break None;
-                    }
-                }
-                Look::Nothing => {}
-                Look::Ended => break Some(End::Gone),
-            }
-            if deadline.has_passed() {
-                break None;
-            }
-        };
-        let mut calls = self.lock();
-        if own.answer.is_some() {
-            calls.forget(number);
-        }
-        calls.give_back(inbox);
-        if let Some(end) = ended {
-            self.end(calls, end);
-        }
-        own.answer
-    }
-
-    /// Gives every complete frame to its call. The caller has the inbox, so it is the only reader.
-    fn process(&self, inbox: &mut Inbox, count: usize, mut own: Option<&mut Own>) -> Result<(), Malformed> {
-        let mut is_undoing = false;
-        let outcome = inbox.took(count, |head, body| {
-            if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
-                return Err(Malformed);
-            }
-            self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
-            let read = self.read.load(Ordering::Relaxed);
-            match own.as_mut().filter(|own| own.number == head.call && own.answer.is_none()) {
-                Some(own) => {
-                    own.answer = Some(match &body {
-                        Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
-                        Body::Own(body) => decode(head.kind, body, body)?,
-                    });
-                }
-                None => is_undoing |= self.lock().deliver(head, body.into_bytes(), read)?,
-            }
-            self.read.store(read.saturating_add(1), Ordering::Release);
-            Ok(())
-        });
-        if is_undoing {
-            self.flush();
-        }
-        outcome
-    }
-
-    /// Waits for bytes, for a slice at most, and puts them into the inbox.
-    fn receive(&self, inbox: &mut Inbox, deadline: Deadline) -> Look {
-        let place = inbox.space();
-        // Beside a server on the same CPU not even one look pays: it could not have run.
-        if self.peer_cpu() != Some(current_cpu()) {
-            let mut seen = Look::Nothing;
-            let spun = self.budget.spin(
-                || {
-                    seen = self.look(self.stream.try_read(place));
-                    !matches!(seen, Look::Nothing)
-                },
-                || self.peer_cpu(),
-            );
-            if spun {
-                return seen;
-            }
-        }
-        let is_blocked = self.flush();
-        if !is_blocked && (deadline.is_never() || deadline.remaining() >= SLICE) {
-            return self.look(self.stream.read_slice(place));
-        }
-        let interest = if is_blocked { Interest::ReadOrWrite } else { Interest::Read };
-        // An error shows itself at the read.
-        let _ready = self.stream.ready(interest, deadline);
-        self.look(self.stream.try_read(place))
-    }
-
-    #[inline]
-    fn look(&self, outcome: Result<usize, ReadFailure>) -> Look {
-        match outcome {
-            Ok(0) => Look::Ended,
-            Ok(count) => Look::Bytes(count),
-            Err(ReadFailure::Empty) => Look::Nothing,
-            Err(error) => {
-                tracing::debug!(?error, "the manager's server is gone");
-                Look::Ended
-            }
-        }
-    }
-
-    fn peer_cpu(&self) -> Option<u32> {
-        self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
-    }
-
     /// Nobody waits for this call any more: the server is told, and its answer will be undone.
     fn leave(&self, mut calls: MutexGuard<'_, Calls>, number: u64) {
         calls.abandon(number, (self.next_call(), self.read_so_far()));
@@ -370,6 +271,7 @@ impl Connection {
         drop(calls);
         if has_ended {
             self.is_usable.store(false, Ordering::Relaxed);
+            self.sever();
         }
         self.flush();
     }
@@ -378,10 +280,4 @@ impl Connection {
         self.end(self.lock(), End::Malformed);
         Failure::Malformed
     }
-}
-
-/// The call of the thread that reads.
-struct Own {
-    number: u64,
-    answer: Option<Answer<Payload>>,
 }

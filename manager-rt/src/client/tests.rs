@@ -1,5 +1,6 @@
 //! The client against a server that does what each test wants: late, never, in another order, or nonsense.
 
+mod asleep;
 mod ends;
 mod many;
 mod references;

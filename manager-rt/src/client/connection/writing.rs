@@ -2,12 +2,13 @@
 //!
 //! Who finds `is_writing` false sets it, and writes without the lock; everybody else appends to the outbox. Whoever stops
 //! writing empties the outbox first, as far as the socket takes it. What is left then is written by the next one who writes,
-//! or by the reader, who looks before it sleeps.
+//! or by the reader, who looks before it sleeps, and is rung for if it sleeps already.
 
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::{Interest, WriteFailure};
 
-use super::{Begun, Connection, Failure, Look};
+use super::reading::Look;
+use super::{Begun, Connection, Failure};
 use crate::client::calls::End;
 
 impl Connection {
@@ -89,6 +90,9 @@ impl Connection {
                 bytes.append(&mut calls.outbox);
                 calls.outbox = bytes;
                 calls.is_writing = false;
+                if calls.is_asleep {
+                    self.alarm.ring();
+                }
                 return true;
             }
         }

@@ -1,0 +1,171 @@
+//! How answers get out of the socket, to whoever waits for them.
+//!
+//! One thread reads for all. It waits for a slice, in one system call; and if nothing came, until something arrives or somebody
+//! leaves a rest that the socket did not take (see [`super::super::alarm`]).
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::deadline::Deadline;
+use mp_sys::ready::readable;
+use mp_sys::stream::{Interest, ReadFailure, SLICE};
+
+use super::Connection;
+use crate::client::answer::{Malformed, decode};
+use crate::client::calls::End;
+use crate::client::inbox::{Body, Inbox};
+use crate::proto::Payload;
+use crate::proto::frame::{Answer, FrameKind};
+
+/// What a look at the socket brought.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Look {
+    Bytes(usize),
+    Nothing,
+    Ended,
+}
+
+/// The call of the thread that reads.
+pub(super) struct Own {
+    number: u64,
+    answer: Option<Answer<Payload>>,
+}
+
+impl Connection {
+    /// Reads for all, until the own answer comes, the time is over or the connection ends.
+    pub(super) fn lead(
+        &self,
+        number: u64,
+        mut inbox: Box<Inbox>,
+        deadline: Deadline,
+    ) -> Option<Answer<Payload>> {
+        let mut own = Own { number, answer: None };
+        let mut is_quiet = false;
+        let ended = loop {
+            match self.receive(&mut inbox, deadline, is_quiet) {
+                Look::Bytes(count) => {
+                    if self.process(&mut inbox, count, Some(&mut own)).is_err() {
+                        break Some(End::Malformed);
+                    }
+                    if own.answer.is_some() {
+                        break None;
+                    }
+                }
+                Look::Nothing => is_quiet = true,
+                Look::Ended => break Some(End::Gone),
+            }
+            if deadline.has_passed() {
+                break None;
+            }
+        };
+        let mut calls = self.lock();
+        if own.answer.is_some() {
+            calls.forget(number);
+        }
+        calls.give_back(inbox);
+        if let Some(end) = ended {
+            self.end(calls, end);
+        }
+        own.answer
+    }
+
+    /// Gives every complete frame to its call. The caller has the inbox, so it is the only reader.
+    pub(super) fn process(
+        &self,
+        inbox: &mut Inbox,
+        count: usize,
+        mut own: Option<&mut Own>,
+    ) -> Result<(), Malformed> {
+        let mut is_undoing = false;
+        let outcome = inbox.took(count, |head, body| {
+            if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
+                return Err(Malformed);
+            }
+            self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
+            let read = self.read.load(Ordering::Relaxed);
+            match own.as_mut().filter(|own| own.number == head.call && own.answer.is_none()) {
+                Some(own) => {
+                    own.answer = Some(match &body {
+                        Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
+                        Body::Own(body) => decode(head.kind, body, body)?,
+                    });
+                }
+                None => is_undoing |= self.lock().deliver(head, body.into_bytes(), read)?,
+            }
+            self.read.store(read.saturating_add(1), Ordering::Release);
+            Ok(())
+        });
+        if is_undoing {
+            self.flush();
+        }
+        outcome
+    }
+
+    /// Waits for bytes, and puts them into the inbox: for a slice at most, or, where it `is_quiet`, until there is something
+    /// to do.
+    pub(super) fn receive(&self, inbox: &mut Inbox, deadline: Deadline, is_quiet: bool) -> Look {
+        let place = inbox.space();
+        // Beside a server on the same CPU not even one look pays: it could not have run.
+        if self.peer_cpu() != Some(current_cpu()) {
+            let mut seen = Look::Nothing;
+            let spun = self.budget.spin(
+                || {
+                    seen = self.look(self.stream.try_read(place));
+                    !matches!(seen, Look::Nothing)
+                },
+                || self.peer_cpu(),
+            );
+            if spun {
+                return seen;
+            }
+        }
+        let is_blocked = self.flush();
+        if !is_blocked && is_quiet && self.sleep(deadline) {
+            return self.look(self.stream.try_read(place));
+        }
+        if !is_blocked && (deadline.is_never() || deadline.remaining() >= SLICE) {
+            return self.look(self.stream.read_slice(place));
+        }
+        let interest = if is_blocked { Interest::ReadOrWrite } else { Interest::Read };
+        // An error shows itself at the read.
+        let _ready = self.stream.ready(interest, deadline);
+        self.look(self.stream.try_read(place))
+    }
+
+    /// Sleeps until something arrives, or until there is something to write for which there was no room; `false` if that is so
+    /// already, or if there is nothing to be woken by.
+    fn sleep(&self, deadline: Deadline) -> bool {
+        let Some((bell, stream)) = self.alarm.bell().zip(self.stream.file().ok()) else {
+            return false;
+        };
+        let mut calls = self.lock();
+        // Who is writing now will see the mark when it stops.
+        if !calls.outbox.is_empty() && !calls.is_writing {
+            return false;
+        }
+        calls.is_asleep = true;
+        drop(calls);
+        let woken = readable(&[stream, bell], &Budget::none(), deadline);
+        self.lock().is_asleep = false;
+        self.alarm.silence();
+        woken.is_ok()
+    }
+
+    #[inline]
+    pub(super) fn look(&self, outcome: Result<usize, ReadFailure>) -> Look {
+        match outcome {
+            Ok(0) => Look::Ended,
+            Ok(count) => Look::Bytes(count),
+            Err(ReadFailure::Empty) => Look::Nothing,
+            Err(error) => {
+                tracing::debug!(?error, "the manager's server is gone");
+                Look::Ended
+            }
+        }
+    }
+
+    fn peer_cpu(&self) -> Option<u32> {
+        self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
+    }
+}

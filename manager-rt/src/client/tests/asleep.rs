@@ -1,0 +1,78 @@
+//! A reader that sleeps until something arrives: what else must wake it.
+
+use super::*;
+use crate::client::connection::Failure;
+
+/// More than the socket takes.
+const NOTICES: u64 = 100_000;
+
+/// Waits, in another thread than the reader's, until that sleeps.
+fn wait_for_sleep(connection: &Connection) {
+    let deadline = soon();
+    while !connection.is_asleep() {
+        assert!(!deadline.has_passed(), "nothing comes, so the reader sleeps");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_the_socket_did_not_take_is_written_though_nobody_calls() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| connection.call(&acquire(), soon()));
+        let (waiting, _) = peer.call();
+        wait_for_sleep(&connection);
+        for token in 0..NOTICES {
+            connection.notice(3, ObjectId(5), Op::Lock(LockOp::Release { token }));
+        }
+        for token in 0..NOTICES {
+            assert_eq!(peer.notice(), Op::Lock(LockOp::Release { token }));
+        }
+        wait_for_sleep(&connection);
+        peer.answer(waiting, granted(1));
+        assert_eq!(reader.join().unwrap(), Ok(granted(1)));
+    });
+}
+
+#[test]
+fn an_answer_wakes_it_and_so_do_the_end_and_its_own_deadline() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| connection.call(&acquire(), Deadline::after(Duration::from_millis(200))));
+        let (late, _) = peer.call();
+        wait_for_sleep(&connection);
+        assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
+        assert_eq!(peer.notice(), manager_op(ManagerOp::Cancel { call: late }));
+        let reader = scope.spawn(|| connection.call(&acquire(), soon()));
+        let (waiting, _) = peer.call();
+        wait_for_sleep(&connection);
+        peer.answer(waiting, granted(1));
+        assert_eq!(reader.join().unwrap(), Ok(granted(1)));
+        let reader = scope.spawn(|| connection.call(&acquire(), soon()));
+        peer.call();
+        wait_for_sleep(&connection);
+        peer.close();
+        assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
+    });
+}
+
+/// A client that gives its connection up ends it for the thread that reads as well.
+#[test]
+fn a_connection_that_is_given_up_wakes_it() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| connection.call(&acquire(), soon()));
+        peer.call();
+        wait_for_sleep(&connection);
+        // It reads, and answers nothing.
+        scope.spawn(move || while peer.frame().is_some() {});
+        // Those for which there is no room do not count.
+        let deadline = soon();
+        let call = || connection.call(&acquire(), Deadline::after(Duration::ZERO));
+        let given_up = std::iter::repeat_with(call)
+            .take_while(|_| !deadline.has_passed())
+            .any(|called| called == Err(Failure::NotSent));
+        assert!(given_up, "the server answers none of them");
+        assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
+    });
+}
