@@ -21,8 +21,7 @@ pub fn readable(
     budget: &Budget,
     deadline: Deadline,
 ) -> Result<Vec<usize>, OsError> {
-    let mut polled: Vec<PollFd<'_>> =
-        files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)).collect();
+    let mut polled = to_poll(files);
     // Where the peers run is not known: the budget learns whether looking again pays.
     let mut outcome = Ok(0);
     let now = Deadline::after(std::time::Duration::ZERO);
@@ -35,8 +34,31 @@ pub fn readable(
     } else {
         budget.spin(look, || None);
     }
+    ready_of(&mut polled, outcome, deadline)
+}
+
+/// As [`readable`], for a caller that knows that looking first does not pay: it sleeps at once.
+///
+/// # Errors
+/// As [`readable`].
+pub fn readable_later(files: &[BorrowedFd<'_>], deadline: Deadline) -> Result<Vec<usize>, OsError> {
+    let mut polled = to_poll(files);
+    let outcome = poll(&mut polled, deadline.remaining_timespec().as_ref());
+    ready_of(&mut polled, outcome, deadline)
+}
+
+fn to_poll<'a>(files: &[BorrowedFd<'a>]) -> Vec<PollFd<'a>> {
+    files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)).collect()
+}
+
+/// Sleeps until the deadline if nothing is ready yet.
+fn ready_of(
+    polled: &mut [PollFd<'_>],
+    mut outcome: Result<usize, Errno>,
+    deadline: Deadline,
+) -> Result<Vec<usize>, OsError> {
     while matches!(outcome, Ok(0) | Err(Errno::INTR)) && !deadline.has_passed() {
-        outcome = poll(&mut polled, deadline.remaining_timespec().as_ref());
+        outcome = poll(polled, deadline.remaining_timespec().as_ref());
     }
     match outcome {
         Ok(_) | Err(Errno::INTR) => {}

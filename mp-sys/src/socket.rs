@@ -139,6 +139,12 @@ impl Endpoint {
         }
     }
 
+    /// Takes a descriptor that [`pair`](Self::pair) made in another process: it is known to be a packet socket, and what was
+    /// set belongs to the socket.
+    pub(crate) fn of_pair(file: OwnedFd) -> Self {
+        Self::registered(file)
+    }
+
     /// A further descriptor of the same end, independent of this one.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::OsError;
 use crate::adaptive::Budget;
 use crate::child::{Ended, ForkError, flush_output, fork_unhandled, own_pid};
 use crate::deadline::Deadline;
-use crate::ready::readable;
+use crate::ready::{readable, readable_later};
 use crate::reexec::{Arrived, Handed, HelloError, NoCall, Packet, Parent, REFUSED_EXIT_CODE};
 use crate::signals::ChildEnds;
 use crate::socket::Endpoint;
@@ -149,7 +149,7 @@ impl Server {
 fn wait_for(files: [BorrowedFd<'_>; 3], endpoint: &Endpoint, budget: &Budget) -> Result<Vec<usize>, OsError> {
     // Beside an asker on the same CPU looking again would only keep it, and the child, from running.
     if endpoint.peer_shares_cpu() {
-        readable(&files, &Budget::none(), Deadline::NEVER)
+        readable_later(&files, Deadline::NEVER)
     } else {
         readable(&files, budget, Deadline::NEVER)
     }
@@ -166,7 +166,7 @@ fn ended_by(status: WaitStatus) -> Ended {
 /// The first descriptor of a request is for its reports.
 fn take_report(arrived: &mut Arrived) -> Option<Endpoint> {
     let mut descriptors = std::mem::take(&mut arrived.descriptors).into_iter();
-    let report = descriptors.next().and_then(|file: OwnedFd| Endpoint::of(file).ok());
+    let report = descriptors.next().map(|file: OwnedFd| Endpoint::of_pair(file));
     arrived.descriptors = descriptors.collect();
     report
 }

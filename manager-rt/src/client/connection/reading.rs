@@ -6,9 +6,9 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use mp_sys::adaptive::{Budget, current_cpu};
+use mp_sys::adaptive::current_cpu;
 use mp_sys::deadline::Deadline;
-use mp_sys::ready::readable;
+use mp_sys::ready::readable_later;
 use mp_sys::stream::{Interest, ReadFailure, SLICE};
 
 use super::Connection;
@@ -146,7 +146,7 @@ impl Connection {
         }
         calls.is_asleep = true;
         drop(calls);
-        let woken = readable(&[stream, bell], &Budget::none(), deadline);
+        let woken = readable_later(&[stream, bell], deadline);
         self.lock().is_asleep = false;
         self.alarm.silence();
         woken.is_ok()
