@@ -268,10 +268,10 @@ where
     let (index, prints) = <(u32, [u64; PRINTS])>::deserialize(deserializer)?;
     let descriptor = travel::unpack(index).map_err(D::Error::custom)?;
     if prints != wanted {
-        return Err(D::Error::custom(format_args!("a {kind} of other types arrived")));
+        return Err(D::Error::custom(travel::refuse(format_args!("a {kind} of other types arrived"))));
     }
     Endpoint::of(descriptor)
-        .map_err(|_| D::Error::custom(format_args!("a descriptor that arrived is no {kind}")))
+        .map_err(|_| D::Error::custom(travel::refuse(format_args!("a descriptor that arrived is no {kind}"))))
 }
 
 /// Waits for ever.

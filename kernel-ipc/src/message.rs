@@ -112,7 +112,7 @@ pub(crate) fn send_value<T: Serialize>(
     let limited = Limited { packet: outgoing(), beyond: 0 };
     let (encoded, luggage) =
         travel::encode(DESCRIPTORS_MAX, || postcard::serialize_with_flavor(value, limited));
-    let mut encoded = match (encoded, luggage.refused) {
+    let mut encoded = match (encoded, &luggage.refused) {
         (Ok(encoded), _) => encoded,
         (Err(_), Some(TravelError::TooMany)) => return Err(SendError::TooManyDescriptors),
         (Err(_), Some(refused)) => return Err(SendError::Encode(refused.to_string())),

@@ -29,7 +29,10 @@ pub enum CallError {
     #[error("the manager's server refused this process")]
     Unauthorised,
     /// The objects are in the memory of a process that forked this one, which has a copy only.
-    #[error("the manager's objects are in the memory of the parent process")]
+    #[error(
+        "the manager's objects are in the memory of the parent process: objects for several processes need a manager that \
+         was started (Manager::start)"
+    )]
     Forked,
     /// The server says what no server of this version says.
     #[error("the manager's server does not speak this version of the protocol")]

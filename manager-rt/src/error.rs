@@ -43,8 +43,12 @@ pub enum ObjectError {
     #[error("the object was made with another type")]
     WrongType,
     /// A proxy inside of the value, or one that a batch uses, is of another manager: this one could not keep its object
-    /// alive, and does not know it.
-    #[error("a proxy of another manager cannot be used with this one")]
+    /// alive, and does not know it. It travels in messages of pipes and queues of shared memory; what this manager can keep is
+    /// the other one's address, and a name.
+    #[error(
+        "a proxy of another manager cannot be used with this one: send it through a pipe or queue, or store that \
+         manager's address and the object's name"
+    )]
     OtherManager,
     /// The object changed each time while it was looked at, too often to go on.
     #[error("the object kept changing while it was looked at")]

@@ -20,7 +20,7 @@ use mp_sys::budget;
 use mp_sys::child::ForkError;
 use mp_sys::fork::{Epoch, PerProcess};
 use mp_sys::memory::{MemoryError, give_back, make_memfd};
-use mp_sys::travel;
+use mp_sys::travel::{self, TravelError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -167,10 +167,7 @@ impl Outcome {
                 self.commit(TOO_LARGE, bytes.len(), budget::file_size_limit());
             }
             Ok(bytes) => self.leave(VALUE, &bytes),
-            Err(error) => {
-                let reason = refused.map_or_else(|| error.to_string(), |refused| refused.to_string());
-                self.leave(NOT_SERIALIZABLE, reason.as_bytes());
-            }
+            Err(error) => self.leave(NOT_SERIALIZABLE, reason(&error, refused).as_bytes()),
         }
     }
 
@@ -235,13 +232,21 @@ impl Outcome {
         self.file.read_exact_at(&mut bytes, self.at(HEADER_BYTES as u64)).ok()?;
         let text = || String::from_utf8_lossy(&bytes).into_owned();
         match kind {
-            VALUE => Some(postcard::from_bytes(&bytes).map_err(|error| ExitError::Decode(error.to_string()))),
+            VALUE => {
+                let (decoded, refused) = travel::alone(|| postcard::from_bytes(&bytes));
+                Some(decoded.map_err(|error| ExitError::Decode(reason(&error, refused))))
+            }
             PANIC => Some(Err(ExitError::Panicked(text()))),
             NOT_SERIALIZABLE => Some(Err(ExitError::Encode(text()))),
             BAD_ARGUMENTS => Some(Err(ExitError::Arguments(text()))),
             _ => None,
         }
     }
+}
+
+/// What a handle that was refused says is more than what the format does.
+fn reason(error: &postcard::Error, refused: Option<TravelError>) -> String {
+    refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
 }
 
 /// Results below this are written without asking for the memory budget.

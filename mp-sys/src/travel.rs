@@ -6,12 +6,16 @@
 //! after a panic, so a value that sends or receives while it is encoded itself disturbs nothing. Whoever encodes a handle
 //! elsewhere, for a file or for a ring in shared memory, is told so: bytes alone cannot carry it.
 //!
+//! Formats forget the text of errors. So a handle that is refused leaves its reason here too ([`refuse`]), where whoever
+//! encodes or decodes the message finds it.
+//!
 //! Indices come from peers. Each is checked against the list; a descriptor that belongs to one value is given out once;
 //! what nobody took is closed.
 
 mod parcel;
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,12 +24,13 @@ pub use self::parcel::{Parcel, pack_object, unpack_object};
 use crate::memory::{Mapping, MemoryError};
 
 /// Why a handle is not encoded or decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TravelError {
     /// There is no message that could carry it.
     #[error(
-        "a shared object or descriptor travels inside a message of a pipe or connection only: bytes cannot carry it"
+        "bytes alone carry no shared object, queue, end of a pipe or descriptor: send it through a pipe or connection, \
+         or give it to a process as an argument; of an object with a name, the name is enough"
     )]
     NoMessage,
     /// The message has as many descriptors as it may have.
@@ -43,6 +48,9 @@ pub enum TravelError {
     /// The shared memory in the message cannot be mapped.
     #[error(transparent)]
     Memory(MemoryError),
+    /// The handle's own crate refuses, for this reason.
+    #[error("{0}")]
+    Other(String),
 }
 
 /// What the thread encodes or decodes at the moment.
@@ -143,6 +151,13 @@ pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Opt
     (result, restore.leave().refused)
 }
 
+/// Notes why a handle is refused that this thread encodes or decodes, and gives the text for the format's error.
+pub fn refuse(reason: impl Display) -> String {
+    let reason = reason.to_string();
+    CONTEXT.with_borrow_mut(|context| context.refused = Some(TravelError::Other(reason.clone())));
+    reason
+}
+
 /// Adds a descriptor to the message that this thread encodes, and gives its index.
 ///
 /// # Errors
@@ -185,7 +200,9 @@ pub fn unpack(index: u32) -> Result<OwnedFd, TravelError> {
 fn with_work<R>(step: impl FnOnce(&mut Work) -> Result<R, TravelError>) -> Result<R, TravelError> {
     CONTEXT.with_borrow_mut(|context| {
         let outcome = step(&mut context.work);
-        context.refused = outcome.as_ref().err().copied().or(context.refused);
+        if let Err(error) = &outcome {
+            context.refused = Some(error.clone());
+        }
         outcome
     })
 }
@@ -214,6 +231,18 @@ mod tests {
         assert!(inside.1.descriptors.is_empty());
         let refused = decode(vec![], || pack(&file()).unwrap_err());
         assert_eq!(refused, (TravelError::NoMessage, Some(TravelError::NoMessage)));
+    }
+
+    #[test]
+    fn what_a_crate_says_of_its_handle_is_found() {
+        assert_eq!(alone(|| refuse(7)), ("7".to_owned(), Some(TravelError::Other("7".to_owned()))));
+        let (_, refused) = decode(vec![], || {
+            drop(refuse("the first"));
+            alone(|| refuse("one of another message"));
+            refuse("the newest")
+        });
+        assert_eq!(refused.unwrap().to_string(), "the newest");
+        assert_eq!(alone(|| ()).1, None, "each begins with nothing");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! A handle is encoded as the place of the object in shared memory, whose descriptor goes with the message; whoever
 //! decodes it has a handle of the same object. An object with a name goes by its name, and its file goes along, so that
 //! the name stays in use while the message is on its way; it arrives with processes of the same user only. Outside of a
-//! message there is nothing that could carry the descriptor, and encoding is an error that says so.
+//! message there is nothing that could carry the descriptor, and encoding is an error that says so, and what to do.
+
+use std::fmt::Display;
 
 use mp_sys::named::{ExistingSpan, Placed, Segment};
 use mp_sys::travel::{self, Parcel};
@@ -49,7 +51,9 @@ pub(crate) fn serialize<T: Travels, S: Serializer>(handle: &T, serializer: S) ->
             (parcel.map_err(ser::Error::custom)?, "")
         }
         Some(segment) => {
-            let file = segment.file().ok_or_else(|| ser::Error::custom("the object is being dropped"))?;
+            let file = segment
+                .file()
+                .ok_or_else(|| ser::Error::custom(travel::refuse("the object is being dropped")))?;
             let index = travel::pack(file).map_err(ser::Error::custom)?;
             ([u64::from(index), 0, 0, 0, 0], segment.name())
         }
@@ -58,19 +62,20 @@ pub(crate) fn serialize<T: Travels, S: Serializer>(handle: &T, serializer: S) ->
 }
 
 pub(crate) fn deserialize<'de, T: Travels, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let refused = |reason: &dyn Display| D::Error::custom(travel::refuse(reason));
     let (parcel, name) = <(Parcel, String)>::deserialize(deserializer)?;
     if name.is_empty() {
         let (object, count) = travel::unpack_object(parcel, T::fingerprint()).map_err(D::Error::custom)?;
         let count = usize::try_from(count).map_err(D::Error::custom)?;
-        return T::arrive(object, count).ok_or_else(|| D::Error::custom("the object is too small"));
+        return T::arrive(object, count).ok_or_else(|| refused(&"the object is too small"));
     }
     let [index, ..] = parcel;
     let index = u32::try_from(index).map_err(D::Error::custom)?;
     // It holds the name until the object is open, and then it is closed.
     let file = travel::unpack(index).map_err(D::Error::custom)?;
-    let handle = T::open_named(&name).map_err(D::Error::custom)?;
+    let handle = T::open_named(&name).map_err(|error| refused(&error))?;
     if !handle.parts().segment.is_some_and(|segment| segment.is_in(&file)) {
-        return Err(D::Error::custom("another object has the name by now"));
+        return Err(refused(&"another object has the name by now"));
     }
     Ok(handle)
 }
@@ -79,7 +84,8 @@ pub(crate) fn deserialize<'de, T: Travels, D: Deserializer<'de>>(deserializer: D
 macro_rules! travels {
     ($type:ident $(<$param:ident: $bound:ident>)?) => {
         impl$(<$param: $bound>)? serde::Serialize for $type$(<$param>)? {
-            /// Inside a message of a pipe or connection only: the descriptor of its memory travels along.
+            /// Inside a message of a pipe or connection, or among the arguments of a process: the descriptor of its memory
+            /// travels along.
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 $crate::travel::serialize(self, serializer)
             }

@@ -2,7 +2,7 @@
 
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::Patience;
-use mp_sys::travel::{self, TravelError};
+use mp_sys::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -33,11 +33,8 @@ pub(super) fn encoded<T: Serialize + ?Sized, R>(
 /// Why an item cannot be encoded. The format forgets the text of errors, so it is looked whether a handle is the reason.
 #[cold]
 pub(super) fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutError {
-    let (_, luggage) = travel::encode(0, || postcard::to_stdvec(item).is_ok());
-    match luggage.refused {
-        Some(_) => PutError::Encode(TravelError::NoMessage.to_string()),
-        None => PutError::Encode(error.to_string()),
-    }
+    let (_, refused) = travel::alone(|| postcard::to_stdvec(item).is_ok());
+    PutError::Encode(refused.map_or_else(|| error.to_string(), |refused| refused.to_string()))
 }
 
 /// An item's bytes, copied out of the ring.
@@ -96,8 +93,15 @@ pub(super) fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> 
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(undecodable(bytes, format!("{} bytes are left over", rest.len()))),
-        Err(error) => Err(undecodable(bytes, error.to_string())),
+        Err(error) => Err(undecodable(bytes, why_not::<T>(bytes, &error))),
     }
+}
+
+/// Why an item cannot be decoded: once more, as for [`unencodable`], since a handle's own words say more.
+#[cold]
+fn why_not<T: DeserializeOwned>(bytes: &[u8], error: &postcard::Error) -> String {
+    let (_, refused) = travel::alone(|| postcard::take_from_bytes::<T>(bytes).is_ok());
+    refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
 }
 
 #[cold]

@@ -71,7 +71,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     let refused = |error: TravelError| serde::de::Error::custom(error.to_string());
     let region = travel::unpack(ticket.region).map_err(refused)?;
     let event = travel::unpack(ticket.event).map_err(refused)?;
-    attach(region, event, fingerprint).map_err(serde::de::Error::custom)
+    attach(region, event, fingerprint).map_err(|reason| serde::de::Error::custom(travel::refuse(reason)))
 }
 
 fn attach(region: OwnedFd, event: OwnedFd, fingerprint: u64) -> Result<Arc<Core>, String> {

@@ -29,8 +29,11 @@ pub struct ManagerBuilder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReachError {
-    /// The manager lives in the memory of another process.
-    #[error("the proxy's manager has no address: it lives in the memory of another process")]
+    /// The manager lives in the memory of another process: it was made by [`Manager::in_process`].
+    #[error(
+        "the manager has no address, since it lives in the memory of the process that made it: objects for several \
+         processes need one that was started (Manager::start)"
+    )]
     NoAddress,
     /// The address is none.
     #[error(transparent)]
@@ -38,6 +41,12 @@ pub enum ReachError {
     /// The server cannot be connected to.
     #[error("the manager cannot be reached: {0}")]
     Connect(#[from] ConnectError),
+    /// The server has a key of its own, which this process does not know: no proxy brings it along.
+    #[error(
+        "the manager has a key that this process does not know: connect with it (Manager::builder().key) before proxies \
+         arrive"
+    )]
+    NeedsKey,
     /// Another server has the address now: the objects of the earlier one are gone.
     #[error("the manager was started again: its objects are gone")]
     Restarted,
@@ -227,7 +236,10 @@ pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backen
     if let Some(backend) = registry::find(epoch) {
         return Ok(backend);
     }
-    let manager = Manager::connect(address.ok_or(ReachError::NoAddress)?)?;
+    let manager = Manager::connect(address.ok_or(ReachError::NoAddress)?).map_err(|error| match error {
+        ReachError::Connect(ConnectError::Unauthorised) => ReachError::NeedsKey,
+        error => error,
+    })?;
     if manager.backend().epoch() == epoch {
         Ok(Arc::clone(manager.backend()))
     } else {

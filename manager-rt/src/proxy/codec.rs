@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use mp_sys::travel::{self, TravelError};
+use mp_sys::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -172,11 +172,8 @@ impl Drop for Values {
 #[cold]
 fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::Error) -> ObjectError {
     let _restore = Restore::enter(Work::Encoding { epoch, ids: Vec::new(), refused: false });
-    let (_, luggage) = travel::encode(0, || postcard::to_allocvec(value).is_ok());
-    ObjectError::Encode(match luggage.refused {
-        Some(_) => TravelError::NoMessage.to_string(),
-        None => error.to_string(),
-    })
+    let (_, refused) = travel::alone(|| postcard::to_allocvec(value).is_ok());
+    ObjectError::Encode(refused.map_or_else(|| error.to_string(), |refused| refused.to_string()))
 }
 
 /// Decodes a value that a manager gave, and takes the references over that it counted for the proxies inside. Those of
@@ -211,7 +208,7 @@ fn decode<T: DeserializeOwned>(
         Work::Decoding { backend, ids, were_counted, wrong_type: false }
     };
     let restore = Restore::enter(work);
-    let decoded = postcard::take_from_bytes(raw.bytes);
+    let (decoded, refused) = travel::alone(|| postcard::take_from_bytes(raw.bytes));
     let work = restore.leave();
     let is_wrong_type = matches!(work, Work::Decoding { wrong_type: true, .. });
     if let Work::Decoding { ids, were_counted: true, .. } = work {
@@ -221,7 +218,7 @@ fn decode<T: DeserializeOwned>(
         Ok((value, [])) => return Ok(value),
         _ if is_wrong_type => "a proxy inside is of another type".to_owned(),
         Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
-        Err(error) => error.to_string(),
+        Err(error) => refused.map_or_else(|| error.to_string(), |refused| refused.to_string()),
     };
     Err(ObjectError::Decode { reason, bytes: raw.bytes.to_vec() })
 }

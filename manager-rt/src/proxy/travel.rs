@@ -9,14 +9,17 @@
 //! connects to the address. An epoch is one life of one manager: an id is never looked up in another.
 
 use std::any::type_name;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use mp_sys::named::fingerprint;
+use mp_sys::travel;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::Backend;
+use crate::error::ObjectError;
 use crate::manager::reach;
 use crate::proto::{Kind, ManagerOp, ObjectId};
 use crate::proxy::codec::{Work, with_work};
@@ -60,7 +63,7 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
     });
     match goes_inside {
         Some(true) => inside.serialize(to),
-        Some(false) => Err(S::Error::custom("a proxy of another manager cannot be stored in this one")),
+        Some(false) => Err(S::Error::custom(ObjectError::OtherManager)),
         None => {
             handle.backend().notice(ManagerOp::Transit(vec![inside.id]));
             Outside { address: handle.backend().address(), epoch: halves(epoch), inside }.serialize(to)
@@ -70,21 +73,22 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
 
 /// Decodes a proxy.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Result<Handle, D::Error> {
+    let refused = |reason: &dyn Display| D::Error::custom(travel::refuse(reason));
     if with_work(|work| matches!(work, Work::Plain | Work::Decoding { .. })) {
         let inside = Inside::deserialize(from)?;
         let (backend, were_counted) =
-            with_work(|work| take(work, &inside, print)).map_err(D::Error::custom)?;
+            with_work(|work| take(work, &inside, print)).map_err(|error| refused(&error))?;
         if were_counted {
             return Ok(Handle::adopt(&backend, inside.id));
         }
-        return Handle::attach(&backend, inside.id).map_err(D::Error::custom);
+        return Handle::attach(&backend, inside.id).map_err(|error| refused(&error));
     }
     let Outside { address, epoch, inside } = Outside::deserialize(from)?;
     if inside.print != print {
-        return Err(D::Error::custom(WRONG_TYPE));
+        return Err(refused(&WRONG_TYPE));
     }
-    let backend = reach(address.as_deref(), whole(epoch)).map_err(D::Error::custom)?;
-    Handle::attach(&backend, inside.id).map_err(D::Error::custom)
+    let backend = reach(address.as_deref(), whole(epoch)).map_err(|error| refused(&error))?;
+    Handle::attach(&backend, inside.id).map_err(|error| refused(&error))
 }
 
 const WRONG_TYPE: &str = "the proxy is of another type";

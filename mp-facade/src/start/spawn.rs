@@ -165,7 +165,7 @@ fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, 
     let envelope = postcard::to_stdvec(envelope).map_err(|error| StartError::Encode(error.to_string()))?;
     let before = envelope.len();
     let (encoded, luggage) = travel::encode(ARGUMENT_DESCRIPTORS_MAX, || postcard::to_extend(args, envelope));
-    match (encoded, luggage.refused) {
+    match (encoded, &luggage.refused) {
         (Ok(body), _) => {
             let bytes = body.len().saturating_sub(before);
             if bytes > ARGUMENT_BYTES_MAX {

@@ -73,7 +73,8 @@ fn a_shared_object_in_a_result_is_told_the_way() {
     let error = mp::spawn(|n: u32| Value::new(n).unwrap(), 1).unwrap().join().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the child's value could not be serialized: a shared object or descriptor travels inside a message of a pipe or \
-         connection only: bytes cannot carry it"
+        "the child's value could not be serialized: bytes alone carry no shared object, queue, end of a pipe or \
+         descriptor: send it through a pipe or connection, or give it to a process as an argument; of an object with a \
+         name, the name is enough"
     );
 }

@@ -148,9 +148,9 @@ fn an_object_in_shared_memory_is_not_stored_in_a_manager() {
     let list = manager.list::<Value<u64>>().unwrap();
     let value = Value::new(1_u64).unwrap();
     let ObjectError::Encode(reason) = list.push(&value).unwrap_err() else { panic!("another error") };
-    assert!(reason.contains("travels inside a message of a pipe or connection only"), "{reason}");
+    assert!(reason.contains("send it through a pipe or connection"), "{reason}");
     let error = manager.value(&Queue::<u8>::new().unwrap()).unwrap_err();
-    assert!(matches!(&error, ObjectError::Encode(reason) if reason.contains("of a pipe")), "{error}");
+    assert!(matches!(&error, ObjectError::Encode(reason) if reason.contains("through a pipe")), "{error}");
     assert!(list.is_empty().unwrap(), "nothing was stored");
     // What does go into a manager, and leads to the same object: a name.
     let name = format!("mp-test-{}", rustix::process::getpid().as_raw_nonzero());
