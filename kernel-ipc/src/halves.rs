@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
+use mp_sys::named::fingerprint;
 use mp_sys::robust::Patience;
 use mp_sys::socket::Endpoint;
 use mp_sys::travel;
@@ -235,7 +236,7 @@ macro_rules! is_an_end {
             /// Inside a message only: see [`pipe`](crate::pipe()). The sender keeps its own handle.
             fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 let index = travel::pack(self.endpoint.file()).map_err(serde::ser::Error::custom)?;
-                (index, [$(self.$print),+]).serialize(serializer)
+                (index, [$(self.$print),+].map(|print| $crate::halves::print_of_end($kind, print))).serialize(serializer)
             }
         }
 
@@ -256,6 +257,11 @@ macro_rules! is_an_end {
 
 pub(crate) use {is_an_end, receives, sends};
 
+/// What an end is called in a message: an end that sends is none that receives the same type.
+pub(crate) fn print_of_end(kind: &str, print: u64) -> u64 {
+    print ^ fingerprint(kind, 0, 0, "")
+}
+
 /// Takes an end out of the message that is decoded, if it is of the kind and of the types that are wanted.
 pub(crate) fn unpack_end<'de, D: Deserializer<'de>, const PRINTS: usize>(
     deserializer: D,
@@ -267,8 +273,9 @@ where
 {
     let (index, prints) = <(u32, [u64; PRINTS])>::deserialize(deserializer)?;
     let descriptor = travel::unpack(index).map_err(D::Error::custom)?;
-    if prints != wanted {
-        return Err(D::Error::custom(travel::refuse(format_args!("a {kind} of other types arrived"))));
+    if prints != wanted.map(|print| print_of_end(kind, print)) {
+        let reason = format_args!("another kind of end arrived, or a {kind} of other types");
+        return Err(D::Error::custom(travel::refuse(reason)));
     }
     Endpoint::of(descriptor)
         .map_err(|_| D::Error::custom(travel::refuse(format_args!("a descriptor that arrived is no {kind}"))))

@@ -49,6 +49,23 @@ fn an_end_of_other_types_is_refused() {
 }
 
 #[test]
+fn an_end_that_sends_arrives_as_no_receiver() {
+    mod old {
+        #[derive(serde::Serialize)]
+        pub(super) struct Carrier(pub(super) kernel_ipc::Sender<u8>);
+    }
+    mod new {
+        #[derive(Debug, serde::Deserialize)]
+        pub(super) struct Carrier(#[expect(dead_code, reason = "never decoded")] kernel_ipc::Receiver<u8>);
+    }
+    let (tx, rx) = pipe::<old::Carrier>().unwrap();
+    tx.send(&old::Carrier(pipe().unwrap().0)).unwrap();
+    let refused = as_other::<_, new::Carrier>(&rx).recv().unwrap_err();
+    let RecvError::Decode { reason, .. } = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("another kind of end"), "{reason}");
+}
+
+#[test]
 fn a_descriptor_is_the_same_open_file() {
     let (tx, rx) = pipe::<Vec<Descriptor>>().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
