@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use mp_sys::travel;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+
 use crate::limits::ADDRESS_BYTES_MAX;
 
 /// The name that a listener has, and optionally a key.
@@ -9,6 +12,9 @@ use crate::limits::ADDRESS_BYTES_MAX;
 /// Names are those of local sockets, in the kernel's namespace and not in the file system: a name ends with its listener,
 /// however that ends, and nothing is left behind. Processes of other users are refused, and so are listeners of other
 /// users. The key, if there is one, is proved by both sides and never sent.
+///
+/// An address travels in messages, queues and the arguments of processes, if it has no key: an address that has one is refused,
+/// lest the key comes to lie where it does not belong. Whoever needs both is told the name, and has the key from elsewhere.
 ///
 /// # Examples
 /// ```
@@ -62,9 +68,41 @@ impl From<String> for Address {
     }
 }
 
+impl Serialize for Address {
+    /// The name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.key.is_empty() {
+            return self.name.serialize(serializer);
+        }
+        let reason = "an address with a key does not travel: send its name, and add the key where it arrives";
+        Err(ser::Error::custom(travel::refuse(reason)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
 impl fmt::Debug for Address {
     /// Shows whether there is a key, and not which.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Address").field("name", &self.name).field("key", &!self.key.is_empty()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_travels_and_a_key_does_not() {
+        let open = Address::new("jobs");
+        let bytes = postcard::to_stdvec(&open).unwrap();
+        assert_eq!(postcard::from_bytes::<Address>(&bytes).unwrap(), open);
+        let (refused, reason) = travel::alone(|| postcard::to_stdvec(&open.key("secret")));
+        assert!(refused.is_err());
+        assert!(reason.unwrap().to_string().contains("send its name"));
     }
 }

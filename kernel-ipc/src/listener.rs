@@ -48,6 +48,7 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 /// | who may connect | processes of the same user; with a key, those that have it |
 /// | waiting connections | kept by the kernel until `accept`, up to its own limit |
 /// | drop | the name is free again, also when the process is killed; connections that were accepted stay |
+/// | travels | no: accept, and send the connection; or fork |
 ///
 /// # Fork safety
 /// A forked child has the listener too, and may accept; it does not go on with handshakes that its parent has half done.
@@ -77,6 +78,21 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 ///     Ok::<(), Box<dyn std::error::Error>>(())
 /// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It cannot be sent:
+/// ```compile_fail
+/// fn send(listener: kernel_ipc::Listener<u8, u8>) {
+///     let (tx, _rx) = kernel_ipc::pipe().unwrap();
+///     tx.send(&listener);
+/// }
+/// ```
+/// What it accepts can:
+/// ```
+/// fn send(listener: kernel_ipc::Listener<u8, u8>) {
+///     let (tx, _rx) = kernel_ipc::pipe().unwrap();
+///     tx.send(&listener.accept().unwrap());
+/// }
 /// ```
 pub struct Listener<S, R> {
     socket: Socket,
