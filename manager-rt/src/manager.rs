@@ -3,6 +3,7 @@
 mod makers;
 mod named;
 mod start;
+mod travel;
 
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ use crate::registry;
 ///
 /// The methods named for a kind of object make one without a name: it ends with its last proxy. Those of
 /// [`named`](Self::named) make one or find it, by its name.
+///
+/// A manager is cloned, and travels in messages, values and arguments of processes: what arrives is connected to the same one,
+/// and makes and finds objects there. It keeps the server no longer alive.
 ///
 /// # Fork safety
 /// A forked child uses the manager that it inherited over a connection of its own; one that is

@@ -109,12 +109,12 @@ fn take(work: &mut Work, inside: &Inside, print: u64) -> Result<(Arc<dyn Backend
 }
 
 /// Formats with text have no number of 128 bits.
-fn halves(epoch: u128) -> (u64, u64) {
+pub(crate) fn halves(epoch: u128) -> (u64, u64) {
     let low = u64::try_from(epoch & u128::from(u64::MAX)).unwrap_or_default();
     (u64::try_from(epoch >> 64).unwrap_or_default(), low)
 }
 
-fn whole((high, low): (u64, u64)) -> u128 {
+pub(crate) fn whole((high, low): (u64, u64)) -> u128 {
     (u128::from(high) << 64) | u128::from(low)
 }
 

@@ -1,0 +1,57 @@
+//! A [`Manager`] inside of a message: its address, and which life of it is meant.
+//!
+//! Whoever receives it makes and finds objects there too. It keeps nothing alive: the server ends with the process that
+//! started it, as ever.
+
+use mp_sys::travel;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::manager::{Manager, reach};
+use crate::proxy::travel::{halves, whole};
+
+/// The address, and the epoch.
+type Form = (Option<String>, (u64, u64));
+
+/// In any message, and in any value: what travels is the address.
+impl Serialize for Manager {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.address(), halves(self.backend().epoch())).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Manager {
+    /// Connects to the manager, if this process is not connected to it yet.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (address, epoch) = Form::deserialize(deserializer)?;
+        let backend = reach(address.as_deref(), whole(epoch));
+        let backend = backend.map_err(|error| D::Error::custom(travel::refuse(error)))?;
+        Ok(Self { backend, process: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_manager_arrives_as_the_same_one() {
+        let manager = Manager::in_process().unwrap();
+        let message = postcard::to_stdvec(&manager).unwrap();
+        let arrived: Manager = postcard::from_bytes(&message).unwrap();
+        arrived.named("n").value(&5_u8).unwrap();
+        assert_eq!(manager.named("n").value(&0_u8).unwrap().get().unwrap(), 5);
+        assert!(Arc::ptr_eq(manager.backend(), arrived.backend()));
+    }
+
+    #[test]
+    fn a_manager_that_is_gone_is_not_found() {
+        let message = postcard::to_stdvec(&Manager::in_process().unwrap()).unwrap();
+        let (gone, refused) = travel::alone(|| postcard::from_bytes::<Manager>(&message));
+        assert!(gone.is_err());
+        let reason = refused.unwrap().to_string();
+        assert!(reason.contains("Manager::start"), "{reason}");
+    }
+}
