@@ -26,6 +26,7 @@ use crate::signal::{SIGKILL, SIGTERM};
 /// | signals | through the pidfd: never to a stranger that got the process id |
 /// | drop | neither waits for the child nor ends it; it is reaped at the next start of a process or drop of a handle |
 /// | descriptors | one if it was forked, else two, until it is dropped |
+/// | travels | no, since only the parent can wait; a copy of its descriptor does, as a `Descriptor`, and tells of the end |
 ///
 /// # Fork safety
 /// A forked child inherits the handle but cannot wait: [`ChildError::NotParent`].

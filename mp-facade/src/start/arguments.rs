@@ -26,7 +26,7 @@ use serde::Serialize;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no argument for a worker that takes `{A}`",
     note = "give the argument itself, a reference to it, or a tuple of references to its parts; all must implement \
-            serde's `Serialize` and `DeserializeOwned`, which guards and permits do not"
+            serde's `Serialize` and `DeserializeOwned`, which guards, permits, tasks, `Child` and `Listener` do not"
 )]
 pub trait Arguments<A>: Serialize {}
 

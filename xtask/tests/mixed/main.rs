@@ -10,6 +10,7 @@ mod programs;
 mod proxies;
 mod tasks;
 mod together;
+mod travel;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,9 @@ fn main() -> ExitCode {
     if programs::is_program() {
         return ExitCode::SUCCESS;
     }
+    let travel = travel::tests();
     let tests =
-        [every::TESTS, together::TESTS, programs::TESTS, tasks::TESTS, proxies::TESTS, kills::TESTS].concat();
+        [every::TESTS, together::TESTS, programs::TESTS, tasks::TESTS, proxies::TESTS, kills::TESTS, &travel]
+            .concat();
     runner::main(&tests, mp::release_unused_memory)
 }

@@ -1,0 +1,175 @@
+//! Objects in shared memory, with and without a name.
+
+use mp::{
+    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawArray, RawValue,
+    Semaphore, Value,
+};
+use mp_sys::testing::PATIENCE;
+use serde::{Deserialize, Serialize};
+
+use crate::travel::{Kit, private_name};
+
+/// One of each.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Everything {
+    pub(crate) value: Value<[u64; 3]>,
+    array: Array<u32>,
+    raw_value: RawValue<i64>,
+    /// Too large for a chunk: it has a mapping of its own.
+    raw_array: RawArray<u64>,
+    lock: Lock,
+    rlock: RLock,
+    semaphore: Semaphore,
+    bounded: BoundedSemaphore,
+    event: Event,
+    condition: Condition,
+    barrier: Barrier,
+}
+
+const LARGE: usize = 100_000;
+
+impl Everything {
+    pub(crate) fn new() -> Self {
+        Self {
+            value: Value::new([1, 2, 3]).unwrap(),
+            array: Array::from_slice(&[1, 2, 3]).unwrap(),
+            raw_value: RawValue::new(40).unwrap(),
+            raw_array: RawArray::zeroed(LARGE).unwrap(),
+            lock: Lock::new().unwrap(),
+            rlock: RLock::new().unwrap(),
+            semaphore: Semaphore::new(3).unwrap(),
+            bounded: BoundedSemaphore::new(2).unwrap(),
+            event: Event::new().unwrap(),
+            condition: Condition::new().unwrap(),
+            barrier: Barrier::new(2).unwrap(),
+        }
+    }
+
+    /// Each with a name of its own.
+    fn named() -> Self {
+        let name = || private_name();
+        let array = Array::create(&name(), 3).unwrap();
+        array.write_all(&[1, 2, 3]).unwrap();
+        Self {
+            value: Value::create(&name(), [1, 2, 3]).unwrap(),
+            array,
+            raw_value: RawValue::create(&name(), 40).unwrap(),
+            raw_array: RawArray::create(&name(), LARGE).unwrap(),
+            lock: Lock::create(&name()).unwrap(),
+            rlock: RLock::create(&name()).unwrap(),
+            semaphore: Semaphore::create(&name(), 3).unwrap(),
+            bounded: BoundedSemaphore::create(&name(), 2).unwrap(),
+            event: Event::create(&name()).unwrap(),
+            condition: Condition::create(&name()).unwrap(),
+            barrier: Barrier::create(&name(), 2).unwrap(),
+        }
+    }
+
+    /// What one process does with each, while another one looks.
+    fn use_each(&self) {
+        assert_eq!(self.value.update(|[a, b, c]| [a + 1, b + 1, c + 1]), Ok([1, 2, 3]));
+        self.array.write_all(&[4, 5, 6]).unwrap();
+        self.raw_value.fetch_add(2);
+        self.raw_array.set(LARGE - 1, 7).unwrap();
+        let held = (self.lock.lock().unwrap(), self.rlock.lock().unwrap(), self.rlock.lock().unwrap());
+        let permits = (self.semaphore.acquire(), self.bounded.acquire());
+        self.event.set();
+        // The other one looks here.
+        self.barrier.wait_timeout(PATIENCE).unwrap();
+        self.barrier.wait_timeout(PATIENCE).unwrap();
+        permits.0.forget();
+        drop((permits.1, held));
+        self.value.update(|[a, ..]| [a, 0, 0]).unwrap();
+        // Unless the waiter is there already, it finds the value changed.
+        self.condition.notify_all();
+    }
+
+    pub(crate) fn look_at_each(&self) {
+        assert!(self.event.wait_timeout(PATIENCE));
+        self.barrier.wait_timeout(PATIENCE).unwrap();
+        assert_eq!(self.value.get(), Ok([2, 3, 4]));
+        assert_eq!(self.array.to_vec().unwrap(), [4, 5, 6]);
+        assert_eq!((self.raw_value.load(), self.raw_array.get(LARGE - 1)), (42, Ok(7)));
+        assert!(matches!(self.lock.try_lock(), Err(LockError::WouldBlock)));
+        assert!(matches!(self.rlock.try_lock(), Err(LockError::WouldBlock)));
+        assert_eq!((self.semaphore.available(), self.bounded.available()), (2, 1));
+        self.barrier.wait_timeout(PATIENCE).unwrap();
+        let guard = self.value.lock_timeout(PATIENCE).unwrap();
+        let waited = self.condition.wait_timeout_while(guard, PATIENCE, |value| value[1] != 0);
+        drop(waited.unwrap());
+        drop((self.lock.lock_timeout(PATIENCE).unwrap(), self.rlock.lock_timeout(PATIENCE).unwrap()));
+    }
+
+    pub(crate) fn look_at_what_is_left(&self) {
+        assert_eq!(self.value.get(), Ok([2, 0, 0]));
+        assert_eq!((self.semaphore.available(), self.bounded.available()), (2, 2), "one was forgotten");
+        assert!(!self.lock.is_poisoned() && !self.rlock.is_poisoned());
+        assert_eq!(self.barrier.is_broken(), Ok(false));
+    }
+}
+
+/// Without names.
+#[derive(Debug)]
+pub(crate) struct Memory(Everything);
+
+impl Kit for Memory {
+    type Sent = Everything;
+
+    fn new() -> Self {
+        Self(Everything::new())
+    }
+
+    fn sent(&self) -> &Everything {
+        &self.0
+    }
+
+    fn there(sent: &Everything) {
+        sent.use_each();
+    }
+
+    fn here(&self) {
+        self.0.look_at_each();
+    }
+
+    fn end(self) {
+        self.0.look_at_what_is_left();
+    }
+}
+
+/// With names, which go with the last holder.
+#[derive(Debug)]
+pub(super) struct NamedMemory(Everything);
+
+impl Kit for NamedMemory {
+    type Sent = Everything;
+
+    fn new() -> Self {
+        Self(Everything::named())
+    }
+
+    fn sent(&self) -> &Everything {
+        &self.0
+    }
+
+    fn there(sent: &Everything) {
+        sent.use_each();
+    }
+
+    fn here(&self) {
+        self.0.look_at_each();
+    }
+
+    fn end(self) {
+        self.0.look_at_what_is_left();
+        let own = |names: Vec<String>| names.iter().filter(|name| name.starts_with(&own_prefix())).count();
+        assert_eq!(own(mp::named::names()), 11);
+        drop(self);
+        assert_eq!(own(mp::named::names()), 0, "the names went with their objects");
+    }
+}
+
+/// What the names that this process gives begin with.
+fn own_prefix() -> String {
+    let name = private_name();
+    name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
+}
