@@ -85,7 +85,7 @@ enum Slot {
 
 thread_local! {
     // Without a destructor, which a forked child would have to register, at the price of 15 page faults: what is entered is
-    // always taken out again, and the outermost context owns nothing.
+    // always taken out again, and the outermost context owns one text of a refusal at most.
     static CONTEXT: RefCell<ManuallyDrop<Context>> =
         const { RefCell::new(ManuallyDrop::new(Context { work: Work::None, refused: None })) };
 }
