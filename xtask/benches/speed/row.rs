@@ -211,9 +211,10 @@ impl Finding {
         self.target.text(self.unit)
     }
 
-    /// Ours divided by each reference.
+    /// Ours divided by each reference, but for one of nothing (a server that does not run at all).
     pub(crate) fn ratios(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.references.iter().map(|(name, figure)| (name.as_str(), self.ours / figure))
+        let positive = self.references.iter().filter(|(_, figure)| *figure > 0.0);
+        positive.map(|(name, figure)| (name.as_str(), self.ours / figure))
     }
 
     /// The figure that the target limits: a ratio, or ours. `None` if the reference was not measured.
