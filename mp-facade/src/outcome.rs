@@ -16,11 +16,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use mp_sys::budget;
 use mp_sys::child::ForkError;
 use mp_sys::fork::{Epoch, PerProcess};
 use mp_sys::memory::{MemoryError, give_back, make_memfd};
 use mp_sys::travel::{self, TravelError};
+use mp_sys::{budget, crash};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -160,8 +160,10 @@ impl Outcome {
     }
 
     pub(crate) fn leave_value<R: Serialize>(&self, value: &R) {
+        crash::point();
         // There is no message here that a handle could travel in: what was refused says it better than the format.
         let (encoded, refused) = travel::alone(|| postcard::to_stdvec(value));
+        crash::point();
         match encoded {
             Ok(bytes) if bytes.len() > RESULT_BYTES_MAX => {
                 self.commit(TOO_LARGE, bytes.len(), budget::file_size_limit());
@@ -194,6 +196,7 @@ impl Outcome {
             self.commit(NO_SPACE, bytes.len(), limit);
             return;
         }
+        crash::point();
         self.commit(kind, bytes.len(), limit);
     }
 
@@ -211,6 +214,7 @@ impl Outcome {
             // The parent will find nothing and say so.
             tracing::error!(%error, "the result of a child could not be left");
         }
+        crash::point();
     }
 
     /// What the child left: `None` if it ended without leaving anything.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mp_sys::child::{at_exit, own_pid};
+use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
 use mp_sys::reexec::Line;
@@ -54,12 +55,14 @@ impl Running {
         let running = Self { process, lease, line, about, abandoned: AtomicBool::new(false) };
         let running = Arc::new(running);
         LIST.lock().push(Arc::clone(&running));
+        crash::point();
         STARTER.store(own_pid(), Ordering::Relaxed);
         if !HANDLER_IS_SET.swap(true, Ordering::Relaxed) && !at_exit(finish_at_exit) {
             tracing::warn!(
                 "children will not be waited for at the end of the program: no memory for a handler"
             );
         }
+        crash::point();
         running
     }
 

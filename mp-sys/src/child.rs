@@ -34,6 +34,7 @@ pub(crate) use self::lifetime::parent_pid;
 pub use self::lifetime::{at_exit, die_with, is_main_thread, own_pid};
 pub use self::refused::ForkError;
 use crate::OsError;
+use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::Epoch;
 use crate::identity::has_ended;
@@ -105,6 +106,7 @@ fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProces
     flush_output();
     // A descriptor of the kind that the child's handle needs: if none is free, fail before there is a child.
     let reserved = reserve_descriptor()?;
+    crash::point();
     Ok(adopt(duplicate(body, others, reserved)?)?)
 }
 
@@ -115,11 +117,15 @@ fn duplicate<T>(body: impl FnOnce() -> i32, others: usize, reserved: T) -> Resul
     let forked = unsafe { libc::fork() };
     match forked {
         0 => {
+            crash::begin_forked();
+            crash::point();
             drop(reserved);
             run_child(body, others == 0)
         }
         -1 => Err(last_errno().into()),
         child => {
+            crash::has_forked();
+            crash::point();
             drop(reserved);
             Ok(child)
         }
@@ -161,8 +167,10 @@ pub(crate) fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
         std::mem::forget(payload);
         PANIC_EXIT_CODE
     });
+    crash::point();
     let flushed = !may_flush || catch_unwind(flush_output).map_err(std::mem::forget).is_ok();
     let code = if flushed { code } else { PANIC_EXIT_CODE };
+    crash::point();
     // SAFETY: _exit(2) ends the process and has no conditions.
     unsafe { libc::_exit(code) }
 }

@@ -35,6 +35,7 @@ use rustix::io::Errno;
 pub use self::served::ServedProcess;
 use self::server::serve;
 use crate::child::{ChildProcess, Ended};
+use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::PerProcess;
 use crate::identity::has_ended;
@@ -118,6 +119,7 @@ pub fn start(call: Call, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<
     }
     // It was killed, before or meanwhile.
     forget(&first);
+    crash::point();
     let second = running()?;
     ask(&second, call, body, descriptors)
 }
@@ -129,6 +131,7 @@ fn running() -> Result<Arc<Server>, StartError> {
         return Ok(Arc::clone(server));
     }
     let (process, endpoint) = Command::new(serve)?.label("forkserver").start()?;
+    crash::point();
     Ok(Arc::clone(server.insert(Arc::new(Server { process, endpoint }))))
 }
 
@@ -167,13 +170,17 @@ fn ask(
     let (report, theirs) = Endpoint::pair().map_err(StartError::from_os)?;
     let all: Vec<BorrowedFd<'_>> =
         std::iter::once(theirs.as_fd()).chain(descriptors.iter().copied()).collect();
+    crash::point();
     let deadline = Deadline::after(START_MAX);
     call.send(&server.endpoint, body, &all, Patience::Until(deadline))?;
+    crash::point();
     drop(theirs);
+    crash::point();
     // Nothing else is received through the server's socket: it remembers where the newest hello came from.
     report.expect_peer_of(&server.endpoint);
     let mut outcome = wait_for_report(&report, server, deadline);
     server.endpoint.expect_peer_of(&report);
+    crash::point();
     if outcome.is_none() {
         // From here on nobody can say hello; what was said before counts.
         report.shut_down().map_err(StartError::System)?;

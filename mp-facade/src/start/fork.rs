@@ -1,6 +1,7 @@
 //! `fork`: a child that begins as a copy of its parent.
 
 use mp_sys::child::{self, ChildProcess, ForkAnyway, ForkError, PANIC_EXIT_CODE};
+use mp_sys::crash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -78,6 +79,7 @@ where
 {
     reap_abandoned();
     let lease = Lease::new()?;
+    crash::point();
     let mut body = Some(body);
     let process = fork(&mut || match body.take() {
         // Serializing and dropping the value runs the user's code as well.
@@ -87,5 +89,6 @@ where
         }),
         _ => PANIC_EXIT_CODE,
     })?;
+    crash::point();
     Ok(Child::new(Running::add(Handle::Own(process), lease, None, birth.about)))
 }

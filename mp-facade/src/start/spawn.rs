@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mp_sys::child::die_with;
-use mp_sys::forkserver;
 use mp_sys::reexec::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, REFUSED_EXIT_CODE, Run};
 use mp_sys::socket::Ended;
 use mp_sys::travel::{self, Luggage, TravelError};
+use mp_sys::{crash, forkserver};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -97,8 +97,10 @@ where
 {
     reap_abandoned();
     let lease = Lease::new()?;
+    crash::point();
     let call = Call::new::<Worker, A, R>(worker).map_err(StartError::of)?;
     let (body, luggage) = encode(&envelope(&birth, &lease), args)?;
+    crash::point();
     let (result, _) = lease.outcome().address();
     let descriptors: Vec<_> =
         std::iter::once(result).chain(luggage.descriptors.iter().map(|file| file.as_fd())).collect();
@@ -110,6 +112,7 @@ where
         let (process, line) = call.start(label, &body, &descriptors).map_err(StartError::of)?;
         (Handle::Own(process), Some(line))
     };
+    crash::point();
     Ok(Child::new(Running::add(process, lease, line, birth.about)))
 }
 
@@ -126,18 +129,22 @@ where
 {
     reap_abandoned();
     let lease = Lease::new()?;
+    crash::point();
     let (body, luggage) = encode(&(), args)?;
+    crash::point();
     let ended = Ended::new().map_err(|_| StartError::OutOfDescriptors)?;
     let process = mp_sys::child::fork(|| {
         let outcome = lease.outcome();
         // As many descriptors as there were in the parent are open here: there may be no room for as many again.
         let copies = luggage.descriptors.iter().map(|file| file.try_clone()).collect::<Result<_, _>>();
+        crash::point();
         match copies {
             Ok(copies) if whole::enter_forked(&birth) => {
                 // It fails for no documented reason; if it does, the child keeps ends that it does not use.
                 if let Err(error) = ended.replace_all_but(&HashSet::new()) {
                     tracing::warn!(%error, "a child keeps ends of pipes that it was not handed");
                 }
+                crash::point();
                 work(outcome, worker, &body, copies)
             }
             Ok(_) => REFUSED_EXIT_CODE,
@@ -147,6 +154,7 @@ where
             }
         }
     })?;
+    crash::point();
     Ok(Child::new(Running::add(Handle::Own(process), lease, None, birth.about)))
 }
 
@@ -192,10 +200,13 @@ impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
             return REFUSED_EXIT_CODE;
         };
         let (stretch, parent_pid, die_with_parent, daemon, name) = envelope;
+        crash::point();
         if die_with_parent && (!die_with(starter).unwrap_or(false) || parent.has_ended()) {
             return REFUSED_EXIT_CODE;
         }
+        crash::point();
         current::enter(parent_pid, name, daemon, Some(parent));
+        crash::point();
         work(&Outcome::arrived(file, stretch), worker, args, descriptors.collect())
     }
 }
@@ -209,6 +220,7 @@ where
     // Deserializing, serializing and dropping run the user's code as well.
     whole::run(outcome, || match decode(args, descriptors) {
         Ok(args) => {
+            crash::point();
             outcome.leave_value(&worker(args));
             0
         }

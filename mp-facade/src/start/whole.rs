@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mp_sys::child::{PANIC_EXIT_CODE, die_with};
+use mp_sys::crash;
 
 use crate::outcome::Outcome;
 use crate::process::Birth;
@@ -15,7 +16,9 @@ pub(super) fn enter_forked(birth: &Birth) -> bool {
     if *die_with_parent && !die_with(*parent_pid).unwrap_or(false) {
         return false;
     }
+    crash::point();
     current::enter(*parent_pid, about.name.as_deref(), about.daemon, None);
+    crash::point();
     true
 }
 
@@ -29,8 +32,10 @@ pub(super) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
             PANIC_EXIT_CODE
         }
     };
+    crash::point();
     // What `exit` does for a main process.
     running::finish();
+    crash::point();
     code
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{Report, receive};
 use crate::child::{ChildError, Ended, poll_readable};
+use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::Epoch;
 use crate::identity::has_ended;
@@ -61,14 +62,18 @@ impl ServedProcess {
         {
             return Ok(None);
         }
+        crash::point();
         if let Some(ended) = self.take_report(Patience::None) {
+            crash::point();
             return Ok(Some(ended));
         }
         // The server was killed, which does not mean that the child has ended; or it is slow.
         if !poll_readable(self.pidfd.as_fd(), deadline)? {
             return Ok(None);
         }
+        crash::point();
         let told = self.take_report(Patience::Until(Deadline::after(STATUS_MAX)));
+        crash::point();
         Ok(Some(told.unwrap_or_else(|| *self.ended.get_or_init(|| Ended::Unknown))))
     }
 

@@ -45,6 +45,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
             return 1;
         }
     };
+    crate::crash::point();
     // The server prints nothing, but each child would have to make what it prints into.
     flush_output();
     let inherited = Some(Inherited { handed, child_ends });
@@ -70,6 +71,7 @@ impl Server {
         while let Some(Inherited { handed, child_ends }) = &self.inherited {
             let files = [handed.parent().as_fd(), handed.endpoint().as_fd(), child_ends.as_fd()];
             let ready = wait_for(files, handed.endpoint(), &budget)?;
+            crate::crash::point();
             if ready.contains(&PARENT) {
                 return Ok(());
             }
@@ -102,6 +104,7 @@ impl Server {
         let Some(report) = take_report(&mut arrived) else {
             return;
         };
+        crate::crash::point();
         let mut report = Some(report);
         let own = own_pid();
         let mut arrived = Some(arrived);
@@ -112,6 +115,7 @@ impl Server {
                 None => REFUSED_EXIT_CODE,
             }
         });
+        crate::crash::point();
         let Some(report) = report else {
             return;
         };
@@ -121,6 +125,7 @@ impl Server {
                 Report::Failed(number_of(error)).send(&report, &[]);
             }
         }
+        crate::crash::point();
     }
 
     /// What a child does with what it inherited: it keeps only who asked for it.
@@ -130,6 +135,7 @@ impl Server {
         child_ends.restore();
         let (endpoint, parent) = handed.into_parts();
         drop(endpoint);
+        crate::crash::point();
         Some(parent)
     }
 
@@ -137,9 +143,11 @@ impl Server {
     fn reap(&mut self) {
         // An error: there are no children left.
         while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
+            crate::crash::point();
             // Else it is a child of code that ran before the server.
             if let Some(at) = self.children.iter().position(|served| served.child == child) {
                 Report::Ended(ended_by(status)).send(&self.children.swap_remove(at).report, &[]);
+                crate::crash::point();
             }
         }
     }
@@ -180,7 +188,9 @@ fn say_hello(report: Endpoint) -> bool {
             false
         }
     };
+    crate::crash::point();
     drop(report);
+    crate::crash::point();
     said
 }
 

@@ -26,6 +26,7 @@ use super::image::Image;
 use super::start::StartError;
 use super::{Command, Handed, HelloError, Parent, REFUSED_EXIT_CODE};
 use crate::child::{ChildProcess, parent_pid};
+use crate::crash;
 use crate::deadline::Deadline;
 use crate::memory::MemoryError;
 use crate::payload::{self, Payload, PayloadError};
@@ -143,6 +144,7 @@ impl Call {
             }
         }
         let file = payload::seal(&[body])?;
+        crash::point();
         let mut descriptors = descriptors.to_vec();
         descriptors.push(file.as_fd());
         let head = Head { word: CALL, long: IN_FILE };
@@ -206,6 +208,7 @@ impl Arrived {
     }
 
     fn of_packet(packet: &[u8], received: Received) -> Result<Self, NoCall> {
+        crash::point();
         let Received { head, body_len, mut descriptors } = received;
         let rest = packet.get(OVERHEAD_BYTES..).and_then(|rest| rest.get(..body_len));
         let mut rest = rest.filter(|_| head.word == CALL).ok_or(NoCall::Refused(Refusal::Malformed))?;
@@ -282,8 +285,10 @@ impl Line {
 fn enter(handed: Handed) -> i32 {
     match Arrived::receive(&handed, Deadline::NEVER) {
         Ok(arrived) => {
+            crash::point();
             let (endpoint, parent) = handed.into_parts();
             drop(endpoint);
+            crash::point();
             // If the parent has ended, this is another process; whoever cares asks `parent`.
             arrived.run(parent, parent_pid())
         }

@@ -182,9 +182,13 @@ impl Command {
         let flags = SocketFlags::CLOEXEC;
         let (own, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let endpoint = Endpoint::of(own).map_err(|_| StartError::from(Errno::NOTSOCK))?;
+        crate::crash::point();
         send_order(&endpoint, &self.order)?;
+        crate::crash::point();
         first(&endpoint)?;
+        crate::crash::point();
         let child = self.execute(&argument, other)?;
+        crate::crash::point();
         // std's handle would only hold the number, and does nothing when it is dropped.
         Ok((adopt(child)?, endpoint))
     }
@@ -197,6 +201,7 @@ impl Command {
         if self.silent {
             command.stdout(Stdio::null());
         }
+        crate::crash::hand_on(&mut command);
         let child = command
             .spawn()
             .map_err(|error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))?;
