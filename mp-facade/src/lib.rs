@@ -59,6 +59,8 @@ pub mod manager {
 pub fn release_unused_memory() {
     running::reap_abandoned();
     running::release_server();
+    // Among others a fork server that was killed.
+    mp_sys::child::reap_abandoned();
     outcome::release_unused();
     #[cfg(feature = "shm")]
     shm_core::release_unused_memory();

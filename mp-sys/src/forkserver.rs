@@ -34,7 +34,7 @@ use rustix::io::Errno;
 
 pub use self::served::ServedProcess;
 use self::server::serve;
-use crate::child::{ChildProcess, Ended};
+use crate::child::{ChildProcess, Ended, reap_abandoned};
 use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::PerProcess;
@@ -112,6 +112,8 @@ impl Report {
 /// # Errors
 /// [`StartError`]: no child runs then.
 pub fn start(call: Call, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<ServedProcess, StartError> {
+    // Among others a server that was killed: it had not ended yet when it was given up.
+    reap_abandoned();
     let first = running()?;
     match ask(&first, call, body, descriptors) {
         Err(StartError::ServerLost) => {}
