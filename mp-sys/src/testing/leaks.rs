@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 
+use crate::child::own_pid;
+
 /// Counts taken at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -25,7 +27,7 @@ impl Snapshot {
                 .lines()
                 .filter(|line| line.contains("/memfd:mp") || line.contains("/dev/shm/mp"))
                 .count(),
-            children: children(),
+            children: children_of(own_pid()).len(),
             names: entries("/dev/shm").into_iter().filter(|name| name.starts_with("mp")).collect(),
         }
     }
@@ -46,9 +48,11 @@ impl Snapshot {
     }
 }
 
-/// Tests call their objects `test-PID-…`. /dev/shm is everybody's: other tests may run at the same time.
+/// Tests call their objects `test-PID-…`, and a guide one `guide-PID`. /dev/shm is everybody's: other tests may run at the
+/// same time.
 fn is_anothers(name: &str) -> bool {
-    let rest = name.split_once("test-").map_or("", |(_, rest)| rest);
+    let rest =
+        ["test-", "guide-"].iter().find_map(|prefix| Some(name.split_once(prefix)?.1)).unwrap_or_default();
     let pid = rest.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
     let own = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
     pid.is_some_and(|pid| pid != own)
@@ -80,17 +84,14 @@ fn entries(folder: &str) -> Vec<String> {
     entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Children of this process, zombies included.
-fn children() -> usize {
-    let own = rustix::process::getpid().as_raw_nonzero().to_string();
-    let is_child = |pid: &String| {
+/// The children of a process, zombies included.
+#[must_use]
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let parent = pid.to_string();
+    let is_child = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // Field 4, behind the command name in parentheses.
-        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)) == Some(&*own)
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)) == Some(&*parent)
     };
-    entries("/proc")
-        .iter()
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(|pid| is_child(pid))
-        .count()
+    entries("/proc").iter().filter_map(|name| name.parse().ok()).filter(is_child).collect()
 }

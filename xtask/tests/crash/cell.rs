@@ -14,7 +14,7 @@ pub(crate) fn is_asleep(id: u32) -> bool {
     is_in_state(id, 'S')
 }
 
-/// Whether a process sleeps (`S`) or is stopped (`T`).
+/// Whether a process sleeps (`S`), is stopped (`T`) or a zombie (`Z`).
 pub(crate) fn is_in_state(id: u32, state: char) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(state))

@@ -1,0 +1,144 @@
+//! Killed at random moments: the one who starts, the one who is started, and the fork server between them.
+
+use mp::{ExitError, Method, Receiver, pipe};
+use mp_sys::child::Ended;
+use mp_sys::forkserver::server_pid;
+use mp_sys::testing::leaks::Snapshot;
+use mp_sys::testing::{Random, spawn, succeeded};
+
+use super::{
+    Case, LONG, Round, SHORT, alone, end, expect_all_ended, expect_end, expect_no_leaks, expect_value_or,
+    start, start_another, start_in_time,
+};
+use crate::cell::{Outcome, define_cells};
+
+/// The longest that a starter works before it is killed, in nanoseconds: a few starts.
+fn longest(method: Method) -> u64 {
+    if method == Method::Fork { 3_000_000 } else { 12_000_000 }
+}
+
+fn case(method: Method, len: usize, dies: bool) -> Case {
+    Case { method, len, dies, is_closure: false }
+}
+
+/// Starts processes one after the other, until it is killed; half of them wait, and are to die with it.
+fn start_for_ever(method: Method, until: Receiver<()>) {
+    let (waits, returns) = (case(method, LONG, true), case(method, SHORT, false));
+    let (waiting, returning) = ((waits.value(), None, Some(until)), (returns.value(), None, None));
+    loop {
+        let waiting = start(waits, &waiting).unwrap();
+        let child = start(returns, &returning).unwrap();
+        assert_eq!(child.join(), Ok(returns.value()));
+        waiting.kill().unwrap();
+        assert_eq!(waiting.join(), Err(ExitError::Signaled(9)));
+    }
+}
+
+/// The starter dies while it starts processes. The recovery is the time until somebody else has the value of one.
+fn mid_start(method: Method, kills: u32) -> Outcome {
+    alone(method, |out| {
+        let mut random = Random::new();
+        for _ in 0..kills {
+            let before = Snapshot::take();
+            let (hold, until) = pipe::<()>().unwrap();
+            let victim = spawn(|| start_for_ever(method, until));
+            random.pause(longest(method));
+            let mut seen = Outcome::default();
+            out.recover(&victim, || start_another(method, &mut seen));
+            out.hangs += seen.hangs;
+            out.torn += seen.torn + u32::from(expect_end(&victim, &mut seen) != Some(Ended::Signaled(9)));
+            drop(victim);
+            expect_all_ended(out);
+            drop(hold);
+            expect_no_leaks(&before, out);
+        }
+    })
+}
+
+/// The process that was started dies, most often while it works or leaves its value: that is whole, or there is none.
+fn mid_result(method: Method, kills: u32) -> Outcome {
+    alone(method, |out| {
+        let mut random = Random::new();
+        // Half after each kill that was too late.
+        let mut pause = longest(method);
+        for _ in 0..kills {
+            let case = case(method, LONG, false);
+            let (round, args) = Round::new(case);
+            let child = start(case, &args).unwrap();
+            drop(args);
+            random.pause(pause);
+            child.kill().unwrap();
+            out.kills += 1;
+            let has_value = expect_value_or(&[ExitError::Signaled(9)], case, &child, out);
+            pause = if has_value { pause / 2 } else { pause.saturating_mul(2).clamp(1, longest(method)) };
+            drop(child);
+            round.finish(u32::from(has_value)..=1, out);
+        }
+    })
+}
+
+/// The fork server dies while it is asked for a process.
+fn server_mid_start(kills: u32) -> Outcome {
+    alone(Method::ForkServer, |out| {
+        let mut random = Random::new();
+        for _ in 0..kills {
+            let case = case(Method::ForkServer, LONG, false);
+            let (round, args) = Round::new(case);
+            start_another(Method::ForkServer, out);
+            let server = server_pid().unwrap();
+            let moment = random.below(2_000_000);
+            let killer = spawn(|| {
+                Random::seeded(moment).pause(moment);
+                end(server);
+            });
+            let started = start_in_time(case, args, out);
+            let has_value = match started {
+                Ok(child) => expect_value_or(&[ExitError::StatusLost], case, &child, out),
+                Err(error) => {
+                    eprintln!("not started: {error:?}");
+                    out.torn += 1;
+                    false
+                }
+            };
+            succeeded(&killer);
+            drop(killer);
+            out.kills += 1;
+            start_another(Method::ForkServer, out);
+            round.finish(u32::from(has_value)..=1, out);
+        }
+    })
+}
+
+fn fork_mid_start(kills: u32) -> Outcome {
+    mid_start(Method::Fork, kills)
+}
+
+fn spawn_mid_start(kills: u32) -> Outcome {
+    mid_start(Method::Spawn, kills)
+}
+
+fn forkserver_mid_start(kills: u32) -> Outcome {
+    mid_start(Method::ForkServer, kills)
+}
+
+fn fork_mid_result(kills: u32) -> Outcome {
+    mid_result(Method::Fork, kills)
+}
+
+fn spawn_mid_result(kills: u32) -> Outcome {
+    mid_result(Method::Spawn, kills)
+}
+
+fn forkserver_mid_result(kills: u32) -> Outcome {
+    mid_result(Method::ForkServer, kills)
+}
+
+define_cells! {
+    FORK_MID_START: "fork", "mid_start", fork_mid_start;
+    SPAWN_MID_START: "spawn", "mid_start", spawn_mid_start;
+    FORKSERVER_MID_START: "forkserver", "mid_start", forkserver_mid_start;
+    FORKSERVER_SERVER_MID_START: "forkserver", "server_mid_start", server_mid_start;
+    FORK_MID_RESULT: "fork", "mid_result", fork_mid_result;
+    SPAWN_MID_RESULT: "spawn", "mid_result", spawn_mid_result;
+    FORKSERVER_MID_RESULT: "forkserver", "mid_result", forkserver_mid_result;
+}
