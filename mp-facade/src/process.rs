@@ -25,7 +25,8 @@ pub enum Method {
     /// The server is started with the first child, and ends with this process; also by
     /// [`release_unused_memory`](crate::release_unused_memory), if it has no children left. Environment, working folder and
     /// limits of a child are those of the moment when the server was started. If the server is killed, its children go on,
-    /// and how they end is [`StatusLost`](crate::ExitError::StatusLost); the next start makes another.
+    /// and how they end is [`StatusLost`](crate::ExitError::StatusLost); the next start makes another. If it is stopped, a
+    /// start is [`ServerSilent`](StartError::ServerSilent).
     ForkServer,
 }
 

@@ -313,6 +313,13 @@ impl ChildProcess {
         Ok(Some(ended))
     }
 
+    /// Whether the child is stopped, by SIGSTOP or Ctrl-Z. One that a debugger holds is not known to be.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        matches!(waitid(WaitId::PidFd(self.as_fd()), options), Ok(Some(_)))
+    }
+
     /// Sends a signal by number; `false` if the child has ended already.
     ///
     /// # Errors

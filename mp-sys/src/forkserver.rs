@@ -21,6 +21,11 @@
 //! # If the server is killed
 //! Its children go on, but for those that die with it. How they end is not known any more. The next request starts another.
 //!
+//! # If the server is stopped
+//! Somebody did that on purpose (SIGSTOP), so it is not replaced: its children would lose who knows how they end. After
+//! [`LAST_WORDS_MAX`] the asker is told which process it waits for, and what it asked for is not run when that goes on. Time
+//! is counted in slices of sleep: Ctrl-Z stops the asker as well, and when both are continued it has lost nothing.
+//!
 //! Source: Python's `multiprocessing.forkserver`; unix(7), pidfd_open(2).
 
 mod served;
@@ -34,7 +39,7 @@ use rustix::io::Errno;
 
 pub use self::served::ServedProcess;
 use self::server::serve;
-use crate::child::{ChildProcess, Ended, reap_abandoned};
+use crate::child::{ChildProcess, Ended, poll_readable, reap_abandoned};
 use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::PerProcess;
@@ -43,10 +48,12 @@ use crate::reexec::{Call, Command, StartError};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SLICE};
 
-/// How long an asker waits for a child's hello: only a stopped server, or one on a machine that stands still, takes long.
+/// How long an asker waits for a child's hello: only a server in a debugger, or one on a machine that stands still, takes
+/// long.
 pub const START_MAX: Duration = Duration::from_secs(30);
-/// How long it waits on when the server has ended, for a child that was forked just before.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+/// How long it waits for a server that is stopped, to be continued; or that has ended, for a child that was forked just
+/// before.
+pub const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 static SERVER: PerProcess<Option<Arc<Server>>> = PerProcess::new();
 
@@ -54,6 +61,59 @@ static SERVER: PerProcess<Option<Arc<Server>>> = PerProcess::new();
 struct Server {
     process: ChildProcess,
     endpoint: Endpoint,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Runs,
+    Stopped,
+    Ended,
+}
+
+impl Server {
+    fn state(&self) -> State {
+        if has_ended(self.process.as_fd()) {
+            State::Ended
+        } else if self.process.is_stopped() {
+            State::Stopped
+        } else {
+            State::Runs
+        }
+    }
+
+    /// Whether it ends: its descriptors are closed a moment before it has ended.
+    fn ends(&self) -> Result<bool, Errno> {
+        poll_readable(self.process.as_fd(), Deadline::after(LAST_WORDS_MAX))
+    }
+
+    /// Why there is no answer.
+    fn is_silent(&self) -> StartError {
+        match self.state() {
+            State::Ended => StartError::ServerLost,
+            State::Runs | State::Stopped => StartError::ServerSilent { pid: self.process.id() },
+        }
+    }
+}
+
+/// What is left of an asker's patience, in slices of sleep.
+#[derive(Debug)]
+struct Left(u128);
+
+impl Left {
+    /// All of [`START_MAX`].
+    const ALL: u128 = START_MAX.as_millis() / SLICE.as_millis();
+    /// What a slice counts for while there is less to hope for: [`LAST_WORDS_MAX`] is all then.
+    const HURRIED: u128 = START_MAX.as_millis() / LAST_WORDS_MAX.as_millis();
+
+    /// Counts a slice; `false` if that was the last one.
+    fn after_a_slice(&mut self, server: State) -> bool {
+        let cost = match server {
+            State::Runs => 1,
+            State::Stopped | State::Ended => Self::HURRIED,
+        };
+        self.0 = self.0.saturating_sub(cost);
+        self.0 > 0
+    }
 }
 
 /// What the asker is told.
@@ -173,26 +233,38 @@ fn ask(
     let all: Vec<BorrowedFd<'_>> =
         std::iter::once(theirs.as_fd()).chain(descriptors.iter().copied()).collect();
     crash::point();
-    let deadline = Deadline::after(START_MAX);
-    call.send(&server.endpoint, body, &all, Patience::Until(deadline))?;
+    let mut left = Left(Left::ALL);
+    while let Err(error) = call.send(&server.endpoint, body, &all, slice()) {
+        // There is no room: more was asked for than the server had time to receive.
+        if error != StartError::Busy || !left.after_a_slice(server.state()) {
+            return Err(if error == StartError::Busy { server.is_silent() } else { error });
+        }
+    }
     crash::point();
     drop(theirs);
     crash::point();
     // Nothing else is received through the server's socket: it remembers where the newest hello came from.
     report.expect_peer_of(&server.endpoint);
-    let mut outcome = wait_for_report(&report, server, deadline);
+    let outcome = wait_for_report(&report, server, left);
     server.endpoint.expect_peer_of(&report);
     crash::point();
-    if outcome.is_none() {
-        // From here on nobody can say hello; what was said before counts.
-        report.shut_down().map_err(StartError::System)?;
-        outcome = receive(&report, Patience::None).and_then(Result::ok);
-    }
-    let Some((told, descriptor)) = outcome else {
-        return Err(StartError::ServerLost);
+    let (told, descriptor) = match outcome {
+        Some(Ok(told)) => told,
+        // Nobody is left who could say anything. The server ends, or had no room for what came.
+        Some(Err(())) => {
+            return Err(if server.ends()? { StartError::ServerLost } else { StartError::OutOfDescriptors });
+        }
+        None => {
+            // From here on nobody can say hello; what was said before counts.
+            report.shut_down().map_err(StartError::System)?;
+            let said = receive(&report, Patience::None).and_then(Result::ok);
+            said.ok_or_else(|| server.is_silent())?
+        }
     };
     match (told, descriptor) {
-        (Report::Hello(pid), Some(pidfd)) => ServedProcess::new(pid, pidfd, report).ok_or(StartError::Busy),
+        (Report::Hello(pid), Some(pidfd)) => {
+            ServedProcess::new(pid, pidfd, report).ok_or_else(|| Errno::PROTO.into())
+        }
         (Report::Hello(_), None) => Err(StartError::OutOfDescriptors),
         (Report::Failed(error), _) => Err(Errno::from_raw_os_error(error).into()),
         (Report::Ended(ended), _) => Err(StartError::Killed(ended)),
@@ -201,25 +273,19 @@ fn ask(
 
 type Told = (Report, Option<OwnedFd>);
 
-/// The first report; `None` if none comes.
-fn wait_for_report(report: &Endpoint, server: &Server, deadline: Deadline) -> Option<Told> {
-    let mut deadline = deadline;
-    let mut is_served = true;
-    while !deadline.has_passed() {
-        // More than one slice: so the first is one system call.
-        let slice = deadline.min(Deadline::after(SLICE.saturating_mul(2)));
-        match receive(report, Patience::Until(slice)) {
-            // An error: nobody is left who could say anything.
-            Some(outcome) => return outcome.ok(),
-            // A child that the server forked just before its end may still say hello, or closes its end.
-            None if is_served && has_ended(server.process.as_fd()) => {
-                is_served = false;
-                deadline = deadline.min(Deadline::after(LAST_WORDS_MAX));
-            }
-            None => {}
+/// The first report; `None` if none comes in time.
+fn wait_for_report(report: &Endpoint, server: &Server, mut left: Left) -> Option<Result<Told, ()>> {
+    loop {
+        let outcome = receive(report, slice());
+        if outcome.is_some() || !left.after_a_slice(server.state()) {
+            return outcome;
         }
     }
-    None
+}
+
+/// A sleep of one [`SLICE`], and a moment more, so that it takes one system call.
+fn slice() -> Patience {
+    Patience::Until(Deadline::after(SLICE.saturating_add(Duration::from_millis(1))))
 }
 
 /// `None` if there is nothing yet, an error if nothing will come.

@@ -36,9 +36,16 @@ pub enum StartError {
     /// server, which has only one.
     #[error("a process that dies with its parent is started by the main thread, or with Method::ForkServer")]
     NotMainThread,
-    /// The fork server was killed twice, or is stopped.
+    /// The fork server was killed, and so was the one that was started in its place.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
+    /// The fork server is stopped (SIGSTOP): a start waits a second for it to be continued. Or it stands still for 30 seconds,
+    /// as in a debugger. SIGCONT makes it go on; if it is killed, the next start makes another.
+    #[error("the fork server, process {pid}, does not answer: continue it if it is stopped, or kill it")]
+    ServerSilent {
+        /// The server's process id.
+        pid: u32,
+    },
     /// The process was killed before it began, by whoever knows its id.
     #[error("the process was killed before it began")]
     Killed,
@@ -55,8 +62,11 @@ pub enum StartError {
     /// There is no memory for another process, or for its arguments.
     #[error("no memory for another process and its arguments")]
     OutOfMemory,
-    /// There is no free descriptor for the child's handle, its socket or its result.
-    #[error("no free file descriptor for the child")]
+    /// There is no free descriptor for the child's handle, its socket or its result; or, in the fork server, for what the
+    /// child is given.
+    #[error(
+        "no free file descriptor for the child, here or in the fork server: drop children, or raise RLIMIT_NOFILE"
+    )]
     OutOfDescriptors,
     /// This C library does not give constructors the arguments of the program.
     #[error("starting a process by executing the program again needs glibc: fork")]
@@ -81,6 +91,7 @@ impl StartError {
             Theirs::TooLarge { found, limit } => Self::ArgumentsTooLarge { bytes: found, limit },
             Theirs::TooManyDescriptors => Self::TooManyDescriptors,
             Theirs::ServerLost => Self::ServerLost,
+            Theirs::ServerSilent { pid } => Self::ServerSilent { pid },
             Theirs::Killed(_) => Self::Killed,
             Theirs::Unsupported => Self::Unsupported,
             Theirs::System(error) => Self::System(error),

@@ -6,7 +6,9 @@ mod ends;
 mod handles;
 mod processes;
 mod results;
+mod shortages;
 mod starts;
+mod stopped;
 mod travel;
 mod waits;
 
@@ -20,7 +22,9 @@ fn main() -> std::process::ExitCode {
         handles::TESTS,
         processes::TESTS,
         results::TESTS,
+        shortages::TESTS,
         starts::TESTS,
+        stopped::TESTS,
         travel::TESTS,
         waits::TESTS,
     ]

@@ -1,4 +1,4 @@
-//! What askers are told.
+//! What askers are told, and how long they wait.
 
 use super::*;
 
@@ -19,4 +19,22 @@ fn reports_come_back_and_others_are_refused() {
         assert_eq!(Report::of(Head { long: head.long | 1 << 32, ..head }), None);
     }
     assert_eq!(Report::of(Head { word: 0, long: 0 }), None);
+}
+
+/// Slices until patience ends, with a server in these states, the last of them for ever.
+fn slices(states: &[(State, u128)], last: State) -> u128 {
+    let mut left = Left(Left::ALL);
+    let before = states.iter().flat_map(|(state, count)| (0..*count).map(|_| *state));
+    let all = before.chain(std::iter::repeat(last));
+    1 + all.map(|state| left.after_a_slice(state)).take_while(|goes_on| *goes_on).map(|_| 1).sum::<u128>()
+}
+
+#[test]
+fn a_stopped_server_is_waited_for_a_second_and_one_that_runs_for_thirty() {
+    let one_second = 1_000 / SLICE.as_millis();
+    assert_eq!(slices(&[], State::Runs), 30 * one_second);
+    assert_eq!(slices(&[], State::Stopped), one_second);
+    assert_eq!(slices(&[], State::Ended), one_second);
+    // One that was stopped and continued has lost little.
+    assert_eq!(slices(&[(State::Stopped, 1)], State::Runs), 30 * one_second - 30 + 1);
 }

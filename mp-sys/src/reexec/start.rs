@@ -57,12 +57,19 @@ pub enum StartError {
     /// [`CALL_DESCRIPTORS_MAX`](super::CALL_DESCRIPTORS_MAX).
     #[error("what the function is given comes with too many descriptors")]
     TooManyDescriptors,
-    /// The socket to the new process has no room.
-    #[error("the socket to the new process has no room")]
+    /// The socket has no room for now. A new process's socket has: its order and a call, in a file if that is long, fit into
+    /// the smallest buffer that the kernel gives.
+    #[error("the socket to the other process has no room")]
     Busy,
-    /// The fork server was killed, or is stopped.
+    /// The fork server was killed.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
+    /// The fork server is stopped, or stands still.
+    #[error("the fork server, process {pid}, does not answer")]
+    ServerSilent {
+        /// The server's process id.
+        pid: u32,
+    },
     /// The process was killed before it began.
     #[error("the process ended before it began: {0:?}")]
     Killed(Ended),
