@@ -14,6 +14,7 @@ tests! {
     no_process_left_in_a_running_fork_server,
     no_memory_for_a_process,
     no_memory_for_the_arguments,
+    no_memory_in_a_running_fork_server,
     no_descriptor_left_in_a_running_fork_server,
 }
 
@@ -129,6 +130,20 @@ fn no_memory_for_the_arguments() {
     assert!(matches!(mp::Array::<u8>::zeroed(2 << 20), Err(MemoryError::NoSpace { .. })));
     mp::release_unused_memory();
     assert!(before.leaked_since().is_none(), "{:?}", before.leaked_since());
+}
+
+/// The child finds no room for its arguments. The server, which passes them on, needs none.
+fn no_memory_in_a_running_fork_server() {
+    works(Method::ForkServer, 1);
+    let server = server();
+    let limit = size_of(&server.as_raw_nonzero().to_string()) + (2 << 20);
+    under(Some(server), Resource::As, limit, || {
+        assert_eq!(start(Method::ForkServer, 16 << 20).unwrap_err(), StartError::OutOfMemory);
+        works(Method::ForkServer, 1);
+    });
+    works(Method::ForkServer, 16 << 20);
+    assert_eq!(self::server(), server, "it is the same one");
+    mp::release_unused_memory();
 }
 
 /// Each start gives a child, or says what is missing; and how older children end stays known.

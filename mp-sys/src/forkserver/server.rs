@@ -9,6 +9,7 @@ use super::Report;
 use crate::OsError;
 use crate::adaptive::Budget;
 use crate::child::{Ended, ForkError, flush_output, fork_unhandled, own_pid};
+use crate::crash;
 use crate::deadline::Deadline;
 use crate::ready::{readable, readable_later};
 use crate::reexec::{Arrived, Handed, HelloError, NoCall, Packet, Parent, REFUSED_EXIT_CODE};
@@ -45,7 +46,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
             return 1;
         }
     };
-    crate::crash::point();
+    crash::point();
     // The server prints nothing, but each child would have to make what it prints into.
     flush_output();
     let inherited = Some(Inherited { handed, child_ends });
@@ -71,7 +72,7 @@ impl Server {
         while let Some(Inherited { handed, child_ends }) = &self.inherited {
             let files = [handed.parent().as_fd(), handed.endpoint().as_fd(), child_ends.as_fd()];
             let ready = wait_for(files, handed.endpoint(), &budget)?;
-            crate::crash::point();
+            crash::point();
             if ready.contains(&PARENT) {
                 return Ok(());
             }
@@ -104,18 +105,18 @@ impl Server {
         let Some(report) = take_report(&mut arrived) else {
             return;
         };
-        crate::crash::point();
+        crash::point();
         let mut report = Some(report);
         let own = own_pid();
         let mut arrived = Some(arrived);
         let child = fork_unhandled(|| {
-            let parent = self.give_up().filter(|_| report.take().is_some_and(say_hello));
-            match arrived.take().zip(parent) {
-                Some((arrived, parent)) => arrived.run(parent, own),
+            let parent = self.give_up();
+            match arrived.take().zip(report.take()).zip(parent) {
+                Some(((arrived, report), parent)) => run_child(arrived, report, parent, own),
                 None => REFUSED_EXIT_CODE,
             }
         });
-        crate::crash::point();
+        crash::point();
         let Some(report) = report else {
             return;
         };
@@ -125,7 +126,7 @@ impl Server {
                 Report::Failed(number_of(error)).send(&report, &[]);
             }
         }
-        crate::crash::point();
+        crash::point();
     }
 
     /// What a child does with what it inherited: it keeps only who asked for it.
@@ -135,7 +136,7 @@ impl Server {
         child_ends.restore();
         let (endpoint, parent) = handed.into_parts();
         drop(endpoint);
-        crate::crash::point();
+        crash::point();
         Some(parent)
     }
 
@@ -143,11 +144,11 @@ impl Server {
     fn reap(&mut self) {
         // An error: there are no children left.
         while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
-            crate::crash::point();
+            crash::point();
             // Else it is a child of code that ran before the server.
             if let Some(at) = self.children.iter().position(|served| served.child == child) {
                 Report::Ended(ended_by(status)).send(&self.children.swap_remove(at).report, &[]);
-                crate::crash::point();
+                crash::point();
             }
         }
     }
@@ -179,19 +180,33 @@ fn take_report(arrived: &mut Arrived) -> Option<Endpoint> {
     report
 }
 
+/// What a child does, once it has only what is its own.
+fn run_child(arrived: Arrived, report: Endpoint, parent: Parent, starter: u32) -> i32 {
+    match arrived.complete() {
+        Ok(arrived) if say_hello(&report) => {
+            crash::point();
+            drop(report);
+            crash::point();
+            arrived.run(parent, starter)
+        }
+        Ok(_) => REFUSED_EXIT_CODE,
+        Err(no_call) => {
+            tracing::debug!(?no_call, "there is no room for what the child is given");
+            Report::Failed(Errno::NOMEM.raw_os_error()).send(&report, &[]);
+            REFUSED_EXIT_CODE
+        }
+    }
+}
+
 /// Tells the asker that there is a child; `false` if nobody wants to know, so that it must not run.
-fn say_hello(report: Endpoint) -> bool {
-    let said = match pidfd_open(getpid(), PidfdFlags::empty()) {
-        Ok(own) => Report::Hello(own_pid()).send(&report, &[own.as_fd()]),
+fn say_hello(report: &Endpoint) -> bool {
+    match pidfd_open(getpid(), PidfdFlags::empty()) {
+        Ok(own) => Report::Hello(own_pid()).send(report, &[own.as_fd()]),
         Err(error) => {
-            Report::Failed(error.raw_os_error()).send(&report, &[]);
+            Report::Failed(error.raw_os_error()).send(report, &[]);
             false
         }
-    };
-    crate::crash::point();
-    drop(report);
-    crate::crash::point();
-    said
+    }
 }
 
 fn number_of(error: ForkError) -> i32 {

@@ -188,11 +188,14 @@ pub(crate) struct Arrived {
     glue: usize,
     worker: usize,
     body: Vec<u8>,
+    /// Where the body is until it is read.
+    file: Option<OwnedFd>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Arrived {
-    /// Receives a call from a socket whose other end only [`Call::send`] writes to, unless the parent ends first.
+    /// Receives a call from a socket whose other end only [`Call::send`] writes to, unless the parent ends first. It has its
+    /// body once it is [`complete`](Self::complete).
     pub(crate) fn receive(handed: &Handed, deadline: Deadline) -> Result<Self, NoCall> {
         let mut packet = Packet::new();
         let received = handed.receive(&mut packet.0, deadline).map_err(NoCall::Hello)?;
@@ -221,8 +224,19 @@ impl Arrived {
         let image = Image::of_main_program().map_err(|_| NoCall::Refused(Refusal::OtherImage))?;
         let places = image.address_of(places.0).zip(image.address_of(places.1));
         let (glue, worker) = places.ok_or(NoCall::Refused(Refusal::NoCode))?;
-        let body = if head.long & IN_FILE == 0 { rest.to_vec() } else { read(descriptors.pop())? };
-        Ok(Self { glue, worker, body, descriptors })
+        if head.long & IN_FILE == 0 {
+            return Ok(Self { glue, worker, body: rest.to_vec(), file: None, descriptors });
+        }
+        let file = Some(descriptors.pop().ok_or(NoCall::Refused(Refusal::Malformed))?);
+        Ok(Self { glue, worker, body: Vec::new(), file, descriptors })
+    }
+
+    /// Reads a long body, in the process that runs the worker: it takes memory and time.
+    pub(crate) fn complete(mut self) -> Result<Self, NoCall> {
+        if let Some(file) = self.file.take() {
+            self.body = read(file)?;
+        }
+        Ok(self)
     }
 
     /// Runs the worker, and gives the exit code.
@@ -238,8 +252,7 @@ impl Arrived {
     }
 }
 
-fn read(file: Option<OwnedFd>) -> Result<Vec<u8>, NoCall> {
-    let file = file.ok_or(NoCall::Refused(Refusal::Malformed))?;
+fn read(file: OwnedFd) -> Result<Vec<u8>, NoCall> {
     Payload::open(file, CALL_BYTES_MAX).and_then(Payload::read).map_err(|error| match error {
         PayloadError::Memory(_) => NoCall::Refused(Refusal::NoRoom),
         PayloadError::NotSealed | PayloadError::TooLarge { .. } => NoCall::Refused(Refusal::Malformed),
@@ -283,7 +296,7 @@ impl Line {
 
 /// The child's way to its worker.
 fn enter(handed: Handed) -> i32 {
-    match Arrived::receive(&handed, Deadline::NEVER) {
+    match Arrived::receive(&handed, Deadline::NEVER).and_then(Arrived::complete) {
         Ok(arrived) => {
             crash::point();
             let (endpoint, parent) = handed.into_parts();
