@@ -20,6 +20,7 @@
 use std::mem::transmute;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use super::hello::{self, Refusal, refuse};
 use super::image::Image;
@@ -112,7 +113,7 @@ impl Call {
     ) -> Result<(ChildProcess, Line), StartError> {
         let first = |endpoint: &Endpoint| self.send(endpoint, body, descriptors, Patience::None);
         let (child, endpoint) = Command::new(enter)?.label(label).start_after(first)?;
-        Ok((child, Line { endpoint }))
+        Ok((child, Line::new(endpoint)))
     }
 
     pub(super) fn at(glue: usize, worker: usize) -> Result<Self, StartError> {
@@ -283,15 +284,25 @@ impl NoCall {
 #[derive(Debug)]
 pub struct Line {
     endpoint: Endpoint,
+    refusal: OnceLock<Option<Refusal>>,
 }
 
 impl Line {
-    /// Why the child ran nothing, if it said so. Asked after it has ended.
+    fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, refusal: OnceLock::new() }
+    }
+
+    /// Why the process ran nothing, if it said so. Asked after it has ended, any number of times.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
-        let received = self.endpoint.receive(&mut [0; OVERHEAD_BYTES], Patience::None).ok()?;
-        Refusal::of(received.head)
+        *self.refusal.get_or_init(|| refusal_in(&self.endpoint))
     }
+}
+
+/// Takes the refusal out of the socket of a process that has ended.
+pub(crate) fn refusal_in(endpoint: &Endpoint) -> Option<Refusal> {
+    let received = endpoint.receive(&mut [0; OVERHEAD_BYTES], Patience::None).ok()?;
+    Refusal::of(received.head)
 }
 
 /// The child's way to its worker.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::child::Ended;
+use crate::reexec::order;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,7 +32,10 @@ fn start(body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(ChildProcess, L
 }
 
 fn ended((child, line): &(ChildProcess, Line)) -> (Ended, Option<Refusal>) {
-    (child.wait(Deadline::after(PATIENCE)).unwrap().unwrap(), line.refusal())
+    let ended = child.wait(Deadline::after(PATIENCE)).unwrap().unwrap();
+    // The same each time.
+    assert_eq!(line.refusal(), line.refusal());
+    (ended, line.refusal())
 }
 
 #[test]
@@ -84,5 +88,25 @@ fn a_child_without_its_call_ends() {
     let (child, endpoint) = Command::new(enter).unwrap().start().unwrap();
     let head = Head { word: 1, long: 0 };
     endpoint.send(head, &mut [0; OVERHEAD_BYTES + PLACES_BYTES], &[], &[], Patience::None).unwrap();
-    assert_eq!(self::ended(&(child, Line { endpoint })).1, Some(Refusal::Malformed));
+    assert_eq!(self::ended(&(child, Line::new(endpoint))).1, Some(Refusal::Malformed));
+}
+
+/// So `Busy` is for a fork server only.
+#[test]
+fn an_order_and_a_call_fit_into_the_smallest_buffer() {
+    let (own, _other) = Endpoint::pair().unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&own, 1).unwrap();
+    own.send(Head { word: 0, long: 0 }, &mut [0; order::PACKET_BYTES_MAX], &[], &[], Patience::None).unwrap();
+    let call = Call::new::<Bytes, u64, i32>(below_100).unwrap();
+    let (_reads, writes) = std::io::pipe().unwrap();
+    let many = vec![writes.as_fd(); CALL_DESCRIPTORS_MAX];
+    call.send(&own, &vec![1; INLINE_BYTES_MAX + 1], &many, Patience::None).unwrap();
+    // And one that would go inline if there was room.
+    let (own, _other) = Endpoint::pair().unwrap();
+    rustix::net::sockopt::set_socket_send_buffer_size(&own, 1).unwrap();
+    own.send(Head { word: 0, long: 0 }, &mut [0; order::PACKET_BYTES_MAX], &[], &[], Patience::None).unwrap();
+    call.send(&own, &vec![1; INLINE_BYTES_MAX], &many, Patience::None).unwrap();
+    // Beside it there is no room for a third.
+    let full = std::iter::repeat_with(|| call.send(&own, &[], &[], Patience::None)).take(100);
+    assert_eq!(full.filter_map(Result::err).next(), Some(StartError::Busy));
 }
