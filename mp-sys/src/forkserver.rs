@@ -32,7 +32,7 @@ mod served;
 mod server;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -44,7 +44,7 @@ use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::PerProcess;
 use crate::identity::has_ended;
-use crate::reexec::{Call, Command, StartError};
+use crate::reexec::{Call, Command, Refusal, StartError, refusal_in};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SLICE};
 
@@ -61,6 +61,8 @@ static SERVER: PerProcess<Option<Arc<Server>>> = PerProcess::new();
 struct Server {
     process: ChildProcess,
     endpoint: Endpoint,
+    /// Why it never served anybody, once it has ended.
+    refusal: OnceLock<Option<Refusal>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +88,17 @@ impl Server {
         poll_readable(self.process.as_fd(), Deadline::after(LAST_WORDS_MAX))
     }
 
+    /// Why there is no answer, of one that has ended.
+    fn is_lost(&self) -> StartError {
+        self.refusal
+            .get_or_init(|| refusal_in(&self.endpoint))
+            .map_or(StartError::ServerLost, StartError::ServerRefused)
+    }
+
     /// Why there is no answer.
     fn is_silent(&self) -> StartError {
         match self.state() {
-            State::Ended => StartError::ServerLost,
+            State::Ended => self.is_lost(),
             State::Runs | State::Stopped => StartError::ServerSilent { pid: self.process.id() },
         }
     }
@@ -176,10 +185,10 @@ pub fn start(call: Call, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<
     reap_abandoned();
     let first = running()?;
     match ask(&first, call, body, descriptors) {
-        Err(StartError::ServerLost) => {}
+        Err(StartError::ServerLost | StartError::ServerRefused(_)) => {}
         outcome => return outcome,
     }
-    // It was killed, before or meanwhile.
+    // It ended, before or meanwhile.
     forget(&first);
     crash::point();
     let second = running()?;
@@ -194,7 +203,8 @@ fn running() -> Result<Arc<Server>, StartError> {
     }
     let (process, endpoint) = Command::new(serve)?.label("forkserver").start()?;
     crash::point();
-    Ok(Arc::clone(server.insert(Arc::new(Server { process, endpoint }))))
+    let started = Server { process, endpoint, refusal: OnceLock::new() };
+    Ok(Arc::clone(server.insert(Arc::new(started))))
 }
 
 /// Makes the next request start another server, unless another thread was first.
@@ -235,9 +245,12 @@ fn ask(
     crash::point();
     let mut left = Left(Left::ALL);
     while let Err(error) = call.send(&server.endpoint, body, &all, slice()) {
-        // There is no room: more was asked for than the server had time to receive.
-        if error != StartError::Busy || !left.after_a_slice(server.state()) {
-            return Err(if error == StartError::Busy { server.is_silent() } else { error });
+        match error {
+            // There is no room: more was asked for than the server had time to receive.
+            StartError::Busy if left.after_a_slice(server.state()) => {}
+            StartError::Busy => return Err(server.is_silent()),
+            StartError::ServerLost => return Err(server.is_lost()),
+            other => return Err(other),
         }
     }
     crash::point();
@@ -252,7 +265,7 @@ fn ask(
         Some(Ok(told)) => told,
         // Nobody is left who could say anything. The server ends, or had no room for what came.
         Some(Err(())) => {
-            return Err(if server.ends()? { StartError::ServerLost } else { StartError::OutOfDescriptors });
+            return Err(if server.ends()? { server.is_lost() } else { StartError::OutOfDescriptors });
         }
         None => {
             // From here on nobody can say hello; what was said before counts.

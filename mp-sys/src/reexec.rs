@@ -57,7 +57,7 @@ mod takeover;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub(crate) use self::call::{Arrived, NoCall, Packet};
+pub(crate) use self::call::{Arrived, NoCall, Packet, refusal_in};
 pub use self::call::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, Line, Run};
 pub use self::hello::{ENDING_MAX, HelloError, Refusal, first_packet};
 pub use self::start::{Command, StartError};

@@ -15,15 +15,18 @@ use crate::child::{ChildProcess, Ended, ForkAnyway, fork, fork_anyway};
 use crate::deadline::{Deadline, now_nanos};
 
 pub mod leaks;
+pub mod mounts;
 mod mutator;
 mod namespace;
 pub mod plain;
 pub mod runner;
+mod seccomp;
 pub mod spawner;
 
 pub use self::mutator::Mutator;
 pub use self::namespace::spawn_in_new_pid_namespace;
 pub use self::runner::skip;
+pub use self::seccomp::forbid_exec;
 pub use crate::{bodies, tests};
 
 /// The longest that a test waits for anything.

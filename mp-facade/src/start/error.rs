@@ -2,7 +2,7 @@
 
 use mp_sys::OsError;
 use mp_sys::child::ForkError;
-use mp_sys::reexec;
+use mp_sys::reexec::{self, Refusal};
 
 /// Why there is no process. Nothing has happened then, and the worker has not run anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum StartError {
     /// The fork server was killed, and so was the one that was started in its place.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
+    /// The fork server was executed, and did not begin to serve: what `/proc/self/exe` leads to is another build.
+    #[error("the fork server did not run: {0}")]
+    ServerRefused(#[source] Refusal),
     /// The fork server is stopped (SIGSTOP): a start waits a second for it to be continued. Or it stands still for 30 seconds,
     /// as in a debugger. SIGCONT makes it go on; if it is killed, the next start makes another.
     #[error("the fork server, process {pid}, does not answer: continue it if it is stopped, or kill it")]
@@ -91,6 +94,7 @@ impl StartError {
             Theirs::TooLarge { found, limit } => Self::ArgumentsTooLarge { bytes: found, limit },
             Theirs::TooManyDescriptors => Self::TooManyDescriptors,
             Theirs::ServerLost => Self::ServerLost,
+            Theirs::ServerRefused(refusal) => Self::ServerRefused(refusal),
             Theirs::ServerSilent { pid } => Self::ServerSilent { pid },
             Theirs::Killed(_) => Self::Killed,
             Theirs::Unsupported => Self::Unsupported,

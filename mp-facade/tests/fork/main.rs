@@ -3,6 +3,7 @@
 
 mod crashes;
 mod ends;
+mod executing;
 mod handles;
 mod processes;
 mod results;
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         crashes::TESTS,
         ends::TESTS,
+        executing::TESTS,
         handles::TESTS,
         processes::TESTS,
         results::TESTS,

@@ -10,7 +10,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use super::image::Image;
 use super::order::{Order, names};
-use super::{Entry, LABEL_BYTES_MAX, takeover};
+use super::{Entry, LABEL_BYTES_MAX, Refusal, takeover};
 use crate::OsError;
 use crate::child::{ChildProcess, Ended, adopt, reap_abandoned};
 use crate::robust::Patience;
@@ -64,6 +64,9 @@ pub enum StartError {
     /// The fork server was killed.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
+    /// The fork server was executed, and did not begin to serve.
+    #[error("the fork server did not run: {0}")]
+    ServerRefused(#[source] Refusal),
     /// The fork server is stopped, or stands still.
     #[error("the fork server, process {pid}, does not answer")]
     ServerSilent {

@@ -27,7 +27,8 @@ pub fn spawn_in_new_pid_namespace(body: impl FnOnce()) -> Result<ChildProcess, S
     Ok(spawn(body))
 }
 
-fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+/// Gives the calling thread namespaces of its own.
+pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: descriptors stay shared (no FILES flag), which is what the call asks for.
     unsafe { unshare_unsafe(flags) }
 }

@@ -1,0 +1,78 @@
+//! File systems of a test's own, in a mount namespace that nobody else sees: programs that may not be executed, and a /proc
+//! that is missing or leads elsewhere.
+//!
+//! Whoever is not privileged makes a user namespace as well, in which he is.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
+};
+use rustix::thread::UnshareFlags;
+
+use crate::testing::namespace::unshare;
+
+/// Gives the calling process, which has one thread, mounts of its own. What it mounts from then on is gone with it and its
+/// children.
+///
+/// # Errors
+/// In words, if the system does not permit it.
+pub fn enter_new_namespace() -> Result<(), String> {
+    let refused = |errno| format!("no new mount namespace: {errno}");
+    match unshare(UnshareFlags::NEWNS) {
+        Err(Errno::PERM) => {
+            let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+            unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(refused)?;
+            let files = [
+                ("setgroups", "deny".to_owned()),
+                ("uid_map", format!("0 {user} 1")),
+                ("gid_map", format!("0 {group} 1")),
+            ];
+            for (file, text) in files {
+                std::fs::write(format!("/proc/self/{file}"), text)
+                    .map_err(|error| format!("{file}: {error}"))?;
+            }
+        }
+        other => other.map_err(refused)?,
+    }
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(|errno| format!("mounts are not private: {errno}"))
+}
+
+/// Mounts an empty file system in memory over a folder.
+///
+/// # Errors
+/// As mount(2) has it.
+pub fn cover(folder: &Path) -> Result<(), Errno> {
+    mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(c"size=256m"))
+}
+
+/// Takes away what [`cover`] mounted.
+///
+/// # Errors
+/// As umount(2) has it.
+pub fn uncover(folder: &Path) -> Result<(), Errno> {
+    unmount(folder, UnmountFlags::DETACH)
+}
+
+/// Says whether programs in a file system that [`cover`] mounted may be executed.
+///
+/// # Errors
+/// As mount(2) has it.
+pub fn permit_exec(folder: &Path, permit: Exec) -> Result<(), Errno> {
+    let flags = match permit {
+        Exec::Permitted => MountFlags::BIND,
+        Exec::Forbidden => MountFlags::BIND | MountFlags::NOEXEC,
+    };
+    mount_remount(folder, flags, "")
+}
+
+/// What [`permit_exec`] sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exec {
+    /// As usual.
+    Permitted,
+    /// `noexec`.
+    Forbidden,
+}
