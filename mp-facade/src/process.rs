@@ -57,6 +57,18 @@ pub enum Method {
 /// assert_eq!(child.join()?, 42);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// What cannot travel does not compile, whatever the method: neither as an argument
+/// ```compile_fail,E0277
+/// fn never(_: std::sync::mpsc::Receiver<u8>) {}
+/// # let process = mp::Process::new().method(mp::Method::Fork);
+/// process.start(never, std::sync::mpsc::channel().1);
+/// ```
+/// nor as a result.
+/// ```compile_fail,E0277
+/// # let process = mp::Process::new().method(mp::Method::ForkServer);
+/// process.start(|()| std::sync::mpsc::channel::<u8>(), ());
+/// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "a process runs once it is started"]
 pub struct Process {

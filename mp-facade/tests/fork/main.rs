@@ -5,6 +5,7 @@ mod crashes;
 mod ends;
 mod executing;
 mod handles;
+mod limits;
 mod processes;
 mod results;
 mod shortages;
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
         ends::TESTS,
         executing::TESTS,
         handles::TESTS,
+        limits::TESTS,
         processes::TESTS,
         results::TESTS,
         shortages::TESTS,
