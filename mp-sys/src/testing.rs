@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use crate::child::{ChildProcess, Ended, ForkAnyway, fork, fork_anyway};
 use crate::deadline::{Deadline, now_nanos};
 
+mod interrupts;
 pub mod leaks;
 pub mod mounts;
 mod mutator;
@@ -23,6 +24,7 @@ pub mod runner;
 mod seccomp;
 pub mod spawner;
 
+pub use self::interrupts::{handle_interrupts, interrupts};
 pub use self::mutator::Mutator;
 pub use self::namespace::spawn_in_new_pid_namespace;
 pub use self::runner::skip;

@@ -11,6 +11,7 @@ mod results;
 mod shortages;
 mod starts;
 mod stopped;
+mod terminal;
 mod travel;
 mod waits;
 
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
         shortages::TESTS,
         starts::TESTS,
         stopped::TESTS,
+        terminal::TESTS,
         travel::TESTS,
         waits::TESTS,
     ]
