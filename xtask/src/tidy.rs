@@ -10,6 +10,7 @@ mod imports;
 mod layout;
 mod manifests;
 mod markdown;
+mod rows;
 mod safety;
 mod signatures;
 
@@ -124,6 +125,20 @@ fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
     }
     for file in &tree.markdown {
         findings.extend(markdown::check(file, |path| tree.has(path)));
+    }
+    findings.extend(tables(workspace, tree)?);
+    Ok(findings)
+}
+
+/// Tables that are to be complete.
+fn tables(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
+    let page = |path: &str| read(&workspace.root().join(path), path.to_owned());
+    let mut findings = rows::of_python(&page(rows::NAMES)?, &page(rows::FROM_PYTHON)?);
+    let on_forks = page(rows::ON_FORKS)?;
+    for (path, is_of_managers) in rows::CRATES {
+        let krate = tree.rust.iter().find(|file| file.path == path);
+        let krate = krate.with_context(|| format!("there is no {path}"))?;
+        findings.extend(rows::of_forks(krate, is_of_managers, &on_forks));
     }
     Ok(findings)
 }
