@@ -78,6 +78,15 @@ pub fn spawn_beside_threads(body: impl FnOnce()) -> ChildProcess {
     fork_anyway(responsible, run).expect("a test forks its child")
 }
 
+/// Treats signals as a program finds them that was started from a terminal: whoever starts tests in the background ignores
+/// some, and an exec passes that on.
+pub(crate) fn default_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD] {
+        // SAFETY: the default installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Lets the kernel reap children by itself, as daemons ask for by ignoring SIGCHLD.
 pub fn ignore_sigchld() {
     // SAFETY: ignoring a signal installs no handler.

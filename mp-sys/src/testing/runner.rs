@@ -108,6 +108,7 @@ pub fn main(tests: &[Test], release: fn()) -> ExitCode {
         wanted.iter().for_each(|test| println!("{}: test", test.name));
         return ExitCode::SUCCESS;
     }
+    super::default_signals();
     println!("\nrunning {} tests", wanted.len());
     let started = Instant::now();
     let before = Snapshot::take();
