@@ -108,15 +108,18 @@ impl Everything {
     }
 }
 
-/// Without names.
+/// With names, which go with the last holder, or without.
 #[derive(Debug)]
-pub(crate) struct Memory(Everything);
+pub(crate) struct Objects<const NAMED: bool>(Everything);
 
-impl Kit for Memory {
+pub(crate) type Memory = Objects<false>;
+pub(super) type NamedMemory = Objects<true>;
+
+impl<const NAMED: bool> Kit for Objects<NAMED> {
     type Sent = Everything;
 
     fn new() -> Self {
-        Self(Everything::new())
+        Self(if NAMED { Everything::named() } else { Everything::new() })
     }
 
     fn sent(&self) -> &Everything {
@@ -133,38 +136,10 @@ impl Kit for Memory {
 
     fn end(self) {
         self.0.look_at_what_is_left();
-    }
-}
-
-/// With names, which go with the last holder.
-#[derive(Debug)]
-pub(super) struct NamedMemory(Everything);
-
-impl Kit for NamedMemory {
-    type Sent = Everything;
-
-    fn new() -> Self {
-        Self(Everything::named())
-    }
-
-    fn sent(&self) -> &Everything {
-        &self.0
-    }
-
-    fn there(sent: &Everything) {
-        sent.use_each();
-    }
-
-    fn here(&self) {
-        self.0.look_at_each();
-    }
-
-    fn end(self) {
-        self.0.look_at_what_is_left();
-        let own = |names: Vec<String>| names.iter().filter(|name| name.starts_with(&own_prefix())).count();
-        assert_eq!(own(mp::named::names()), 11);
+        let names = || mp::named::names().into_iter().filter(|name| name.starts_with(&own_prefix())).count();
+        assert_eq!(names(), if NAMED { 11 } else { 0 });
         drop(self);
-        assert_eq!(own(mp::named::names()), 0, "the names went with their objects");
+        assert_eq!(names(), 0, "the names went with their objects");
     }
 }
 
