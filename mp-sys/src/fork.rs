@@ -14,8 +14,9 @@
 mod descriptors;
 mod generations;
 
+use std::os::fd::RawFd;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
@@ -27,9 +28,24 @@ pub use self::generations::Generations;
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 /// The newest epoch in this process's line of ancestors: a fork copies it, so a child's epoch is always greater.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
-/// Twice the forks that this process and its ancestors made since the handlers were installed.
-static FORKS: AtomicU64 = AtomicU64::new(0);
+/// What every child writes to when it begins, on one page: it pays for each page that it writes to first.
+pub(crate) static WORDS: Words =
+    Words { forks: AtomicU64::new(0), under_way: AtomicU32::new(0), kept_parent: AtomicI32::new(NO_PARENT) };
+/// [`Words::kept_parent`] where nothing is kept.
+pub(crate) const NO_PARENT: RawFd = -1;
 static HANDLERS: Once = Once::new();
+
+/// See [`WORDS`].
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Words {
+    /// Twice the forks that this process and its ancestors made since the handlers were installed.
+    forks: AtomicU64,
+    /// Forks of this process that have begun and not ended.
+    under_way: AtomicU32,
+    /// The descriptor of [`Parent::keep`](crate::reexec::Parent::keep).
+    pub(crate) kept_parent: AtomicI32,
+}
 
 /// Distinguishes a process from its ancestors. Siblings may share one: memory never passes between siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +132,7 @@ fn map_wiped_page() -> *mut AtomicU64 {
 #[must_use]
 pub fn forks() -> u64 {
     // Sequentially consistent for `BeforeOpening`, which argues with it; for a load that costs nothing on x86-64.
-    FORKS.load(Ordering::SeqCst)
+    WORDS.forks.load(Ordering::SeqCst)
 }
 
 /// Installs the atfork handlers once; what counts forks calls it before it relies on the count.
@@ -151,7 +167,7 @@ extern "C" fn in_child() {
 
 /// Before and after the fork: what is made in between, by a handler or another thread, is then known to have been copied.
 fn count_fork() {
-    FORKS.fetch_add(1, Ordering::SeqCst);
+    WORDS.forks.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Process-wide state behind a lock, which starts afresh in a forked child.

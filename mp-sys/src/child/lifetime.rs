@@ -8,13 +8,14 @@
 //!
 //! Source: prctl(2) `PR_SET_PDEATHSIG`, atexit(3).
 
-use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::os::fd::{BorrowedFd, IntoRawFd};
+use std::sync::atomic::Ordering;
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::gettid;
 
 use crate::OsError;
+use crate::fork::{NO_PARENT, WORDS};
 use crate::reexec::Parent;
 
 /// The id of the calling process.
@@ -50,17 +51,15 @@ fn is_child_of(parent: u32) -> bool {
     parent_pid() == parent
 }
 
-/// The descriptor of [`Parent::keep`].
-static KEPT: AtomicI32 = AtomicI32::new(NONE);
-const NONE: RawFd = -1;
-
 impl Parent {
     /// Keeps what this process was given of its parent until it ends; or notes that it was given nothing, where a process
     /// that was forked from it would find its parent's. One word, since a child pays for each page that it writes to.
     pub fn keep(given: Option<Self>) {
         match given {
-            Some(given) => KEPT.store(given.pidfd.into_raw_fd(), Ordering::Relaxed),
-            None if KEPT.load(Ordering::Relaxed) != NONE => KEPT.store(NONE, Ordering::Relaxed),
+            Some(given) => WORDS.kept_parent.store(given.pidfd.into_raw_fd(), Ordering::Relaxed),
+            None if WORDS.kept_parent.load(Ordering::Relaxed) != NO_PARENT => {
+                WORDS.kept_parent.store(NO_PARENT, Ordering::Relaxed);
+            }
             None => {}
         }
     }
@@ -70,8 +69,8 @@ impl Parent {
     /// # Errors
     /// `EMFILE`.
     pub fn kept() -> Result<Option<Self>, OsError> {
-        let number = KEPT.load(Ordering::Relaxed);
-        if number == NONE {
+        let number = WORDS.kept_parent.load(Ordering::Relaxed);
+        if number == NO_PARENT {
             return Ok(None);
         }
         // SAFETY: the number comes from `into_raw_fd` above. Nobody owns the descriptor any more, so that it stays open, in

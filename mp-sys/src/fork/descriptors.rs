@@ -40,12 +40,12 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{Shutdown, shutdown};
 
-use super::{Epoch, forks, install_handlers};
+use super::{Epoch, WORDS, forks, install_handlers};
 use crate::OsError;
 
 /// Descriptors that one process may have here at a time: a connection for each of as many threads.
@@ -55,8 +55,6 @@ pub const CLOSED_ON_FORK_MAX: usize = 256;
 const FREE: i32 = -1;
 
 static NUMBERS: [AtomicI32; CLOSED_ON_FORK_MAX] = [const { AtomicI32::new(FREE) }; CLOSED_ON_FORK_MAX];
-/// Forks of this process that have begun and not ended.
-static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
 
 /// The object belongs to another process: the one that this process was forked from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +93,7 @@ impl BeforeOpening {
         // In this order: a fork counts itself as under way first. One that is seen in the count and not as under way has
         // made its copies already.
         let forks = forks();
-        Self { forks, is_quiet: UNDER_WAY.load(Ordering::SeqCst) == 0, epoch }
+        Self { forks, is_quiet: WORDS.under_way.load(Ordering::SeqCst) == 0, epoch }
     }
 
     /// Whether no fork can have copied a descriptor that was opened since.
@@ -164,18 +162,18 @@ impl Drop for ClosedOnFork {
 
 /// Before a fork, and before that fork is counted.
 pub(super) fn fork_begins() {
-    UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+    WORDS.under_way.fetch_add(1, Ordering::SeqCst);
 }
 
 /// In the parent, after the fork, and after it was counted again.
 pub(super) fn fork_ended() {
-    UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+    WORDS.under_way.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// In the child: closes what it must not have.
 pub(super) fn close_in_child() {
     // Other threads that were forking are not here.
-    UNDER_WAY.store(0, Ordering::SeqCst);
+    WORDS.under_way.store(0, Ordering::SeqCst);
     for place in &NUMBERS {
         // Looked at first: the child has one thread, and where nothing is written, no page has to be copied.
         let number = place.load(Ordering::SeqCst);
