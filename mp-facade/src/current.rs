@@ -6,20 +6,16 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mp_sys::OsError;
-use mp_sys::child::own_pid;
+use mp_sys::child::{note_start, own_pid, started_by};
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
 use mp_sys::reexec::Parent;
 
 use crate::running::default_name;
 
-/// The process that the others are about.
-static OWN_PID: AtomicU32 = AtomicU32::new(0);
-static PARENT_PID: AtomicU32 = AtomicU32::new(0);
 static MORE: PerProcess<More> = PerProcess::new();
 
 #[derive(Debug, Default)]
@@ -31,17 +27,13 @@ struct More {
 }
 
 /// Notes who this process is, at its start.
+#[inline]
 pub(crate) fn enter(parent_pid: u32, name: Option<&str>, daemon: bool, parent: Option<Parent>) {
-    OWN_PID.store(own_pid(), Ordering::Relaxed);
-    PARENT_PID.store(parent_pid, Ordering::Relaxed);
+    note_start(parent_pid);
     Parent::keep(parent);
     if name.is_some() || daemon {
         *MORE.lock() = More { name: name.map(str::to_owned), daemon, parent: None };
     }
-}
-
-fn was_started_here() -> bool {
-    OWN_PID.load(Ordering::Relaxed) == own_pid()
 }
 
 /// The calling process.
@@ -59,7 +51,7 @@ fn was_started_here() -> bool {
 #[must_use]
 pub fn current_process() -> CurrentProcess {
     let pid = own_pid();
-    if !was_started_here() {
+    if started_by().is_none() {
         return CurrentProcess { pid, name: "MainProcess".to_owned(), daemon: false };
     }
     let more = MORE.lock();
@@ -111,10 +103,9 @@ impl CurrentProcess {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn parent_process() -> Result<Option<ParentProcess>, OsError> {
-    if !was_started_here() {
+    let Some(pid) = started_by() else {
         return Ok(None);
-    }
-    let pid = PARENT_PID.load(Ordering::Relaxed);
+    };
     let mut more = MORE.lock();
     let parent = match &more.parent {
         Some(parent) => Arc::clone(parent),

@@ -8,10 +8,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mp_sys::child::{at_exit, own_pid};
+use mp_sys::child::{at_exit, has_children_noted, note_child};
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
@@ -45,8 +45,6 @@ static LIST: PerProcess<Vec<Arc<Running>>> = PerProcess::new();
 /// How many on the list are abandoned. Looking here first touches no page that a fork would have to copy. A forked child
 /// begins with its parent's number, and puts it right at its first look.
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
-/// The process that put somebody on its list last, which a forked child is not.
-static STARTER: AtomicU32 = AtomicU32::new(0);
 static HANDLER_IS_SET: AtomicBool = AtomicBool::new(false);
 
 impl Running {
@@ -56,7 +54,7 @@ impl Running {
         let running = Arc::new(running);
         LIST.lock().push(Arc::clone(&running));
         crash::point();
-        STARTER.store(own_pid(), Ordering::Relaxed);
+        note_child();
         if !HANDLER_IS_SET.swap(true, Ordering::Relaxed) && !at_exit(finish_at_exit) {
             tracing::warn!(
                 "children will not be waited for at the end of the program: no memory for a handler"
@@ -151,7 +149,7 @@ pub(crate) fn reap_abandoned() {
 #[must_use]
 pub fn active_children() -> Vec<ActiveChild> {
     reap_abandoned();
-    if STARTER.load(Ordering::Relaxed) != own_pid() {
+    if !has_children_noted() {
         return Vec::new();
     }
     let all: Vec<Arc<Running>> = LIST.lock().clone();
@@ -160,7 +158,7 @@ pub fn active_children() -> Vec<ActiveChild> {
 
 /// Ends the fork server unless it has children that may still run.
 pub(crate) fn release_server() {
-    if STARTER.load(Ordering::Relaxed) != own_pid() {
+    if !has_children_noted() {
         return;
     }
     let is_served =
@@ -179,7 +177,7 @@ extern "C" fn finish_at_exit() {
 /// # Source
 /// Python's `multiprocessing.util._exit_function`.
 pub(crate) fn finish() {
-    if STARTER.load(Ordering::Relaxed) != own_pid() {
+    if !has_children_noted() {
         return;
     }
     let active = active_children();

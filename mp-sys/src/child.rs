@@ -31,7 +31,9 @@ use rustix::process::{
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
 pub(crate) use self::lifetime::parent_pid;
-pub use self::lifetime::{at_exit, die_with, is_main_thread, own_pid};
+pub use self::lifetime::{
+    at_exit, die_with, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
+};
 pub use self::refused::ForkError;
 use crate::OsError;
 use crate::crash;
@@ -176,6 +178,7 @@ pub(crate) fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
 }
 
 /// Writes out what is buffered: before a fork, else both processes would print it; in a child, since `_exit` does not.
+#[inline]
 pub(crate) fn flush_output() {
     // A closed stdout loses its output with or without a fork.
     if let Err(error) = std::io::stdout().flush() {

@@ -28,9 +28,16 @@ pub use self::generations::Generations;
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 /// The newest epoch in this process's line of ancestors: a fork copies it, so a child's epoch is always greater.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
-/// What every child writes to when it begins, on one page: it pays for each page that it writes to first.
-pub(crate) static WORDS: Words =
-    Words { forks: AtomicU64::new(0), under_way: AtomicU32::new(0), kept_parent: AtomicI32::new(NO_PARENT) };
+/// What a process writes to when it begins or starts another one, on one page: it pays for each page that it writes to first
+/// after a fork.
+pub(crate) static WORDS: Words = Words {
+    forks: AtomicU64::new(0),
+    under_way: AtomicU32::new(0),
+    kept_parent: AtomicI32::new(NO_PARENT),
+    started: AtomicU32::new(0),
+    parent: AtomicU32::new(0),
+    starter: AtomicU32::new(0),
+};
 /// [`Words::kept_parent`] where nothing is kept.
 pub(crate) const NO_PARENT: RawFd = -1;
 static HANDLERS: Once = Once::new();
@@ -45,6 +52,11 @@ pub(crate) struct Words {
     under_way: AtomicU32,
     /// The descriptor of [`Parent::keep`](crate::reexec::Parent::keep).
     pub(crate) kept_parent: AtomicI32,
+    /// The process that was told its parent, which a forked child is not, and that parent.
+    pub(crate) started: AtomicU32,
+    pub(crate) parent: AtomicU32,
+    /// The process that started another one last, which a forked child is not.
+    pub(crate) starter: AtomicU32,
 }
 
 /// Distinguishes a process from its ancestors. Siblings may share one: memory never passes between siblings.

@@ -14,7 +14,7 @@
 
 mod parcel;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
@@ -90,30 +90,44 @@ thread_local! {
         const { RefCell::new(ManuallyDrop::new(Context { work: Work::None, refused: None })) };
 }
 
+thread_local! {
+    /// Whether the current context has anything to say. [`alone`] asks this first: where nothing is written, a process that
+    /// was forked or has forked does not pay for the page.
+    static IS_IN_USE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Makes `context` the current one, and gives the one before.
 fn replace(context: Context) -> Context {
     ManuallyDrop::into_inner(CONTEXT.replace(ManuallyDrop::new(context)))
 }
 
 /// Puts the outer context back.
-struct Restore(Option<Context>);
+struct Restore {
+    outer: Option<Context>,
+    was_in_use: bool,
+}
 
 impl Restore {
     fn enter(work: Work) -> Self {
-        Self(Some(replace(Context { work, refused: None })))
+        let was_in_use = IS_IN_USE.replace(true);
+        Self { outer: Some(replace(Context { work, refused: None })), was_in_use }
     }
 
     /// Gives the context that ends.
     fn leave(mut self) -> Context {
-        self.0.take().map(replace).unwrap_or_default()
+        self.restore().unwrap_or_default()
+    }
+
+    fn restore(&mut self) -> Option<Context> {
+        let ended = self.outer.take().map(replace)?;
+        IS_IN_USE.set(self.was_in_use);
+        Some(ended)
     }
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        if let Some(outer) = self.0.take() {
-            drop(replace(outer));
-        }
+        drop(self.restore());
     }
 }
 
@@ -138,6 +152,15 @@ pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
 
 /// Runs `body`, which encodes or decodes something that no message carries, and tells why a handle was refused, if one was.
 pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
+    if !IS_IN_USE.get() {
+        // The outermost context is as good as a new one, and is used only if something is refused.
+        let result = body();
+        let refused = IS_IN_USE.get().then(|| replace(Context::default()).refused).flatten();
+        if refused.is_some() {
+            IS_IN_USE.set(false);
+        }
+        return (result, refused);
+    }
     let restore = Restore::enter(Work::None);
     let result = body();
     (result, restore.leave().refused)
@@ -155,6 +178,7 @@ pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Opt
 pub fn refuse(reason: impl Display) -> String {
     let reason = reason.to_string();
     CONTEXT.with_borrow_mut(|context| context.refused = Some(TravelError::Other(reason.clone())));
+    IS_IN_USE.set(true);
     reason
 }
 
@@ -202,6 +226,7 @@ fn with_work<R>(step: impl FnOnce(&mut Work) -> Result<R, TravelError>) -> Resul
         let outcome = step(&mut context.work);
         if let Err(error) = &outcome {
             context.refused = Some(error.clone());
+            IS_IN_USE.set(true);
         }
         outcome
     })
@@ -243,6 +268,26 @@ mod tests {
         });
         assert_eq!(refused.unwrap().to_string(), "the newest");
         assert_eq!(alone(|| ()).1, None, "each begins with nothing");
+    }
+
+    #[test]
+    fn alone_tells_its_own_refusals_only() {
+        assert_eq!(alone(|| ()).1, None);
+        assert_eq!(alone(|| refuse("one")).1, Some(TravelError::Other("one".to_owned())));
+        assert_eq!(alone(|| ()).1, None, "it was told");
+        let (inner, outer) = alone(|| {
+            let inner = alone(|| refuse("inner")).1;
+            assert_eq!(encode(1, || pack(&file()).unwrap()).1.refused, None);
+            inner
+        });
+        assert_eq!((inner, outer), (Some(TravelError::Other("inner".to_owned())), None));
+        // Told to nobody: it does not come up later.
+        assert_eq!(pack(&file()).unwrap_err(), TravelError::NoMessage);
+        assert_eq!(alone(|| ()).1, None);
+        assert_eq!(alone(|| refuse("two")).1, Some(TravelError::Other("two".to_owned())));
+        let panicked = catch_unwind(|| alone(|| panic!("{}", refuse("three"))).0);
+        assert!(panicked.is_err());
+        assert_eq!(alone(|| ()).1, None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::process::Birth;
 use crate::{current, running};
 
 /// Tells a forked process who it is; `false` if it was to die with its parent, which has ended already.
+#[inline]
 pub(super) fn enter_forked(birth: &Birth) -> bool {
     let Birth { about, die_with_parent, parent_pid } = birth;
     if *die_with_parent && !die_with(*parent_pid).unwrap_or(false) {
@@ -23,6 +24,7 @@ pub(super) fn enter_forked(birth: &Birth) -> bool {
 }
 
 /// Runs `body`, which leaves the result and gives the exit code; what it panics with is left instead.
+#[inline]
 pub(super) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
     let code = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(code) => code,

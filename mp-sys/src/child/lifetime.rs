@@ -24,6 +24,32 @@ pub fn own_pid() -> u32 {
     getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
+/// Tells this process which one started it. A process that is forked by other means than this library is not told.
+#[inline]
+pub fn note_start(parent: u32) {
+    WORDS.started.store(own_pid(), Ordering::Relaxed);
+    WORDS.parent.store(parent, Ordering::Relaxed);
+}
+
+/// The id of the process that started this one, if it was told.
+#[must_use]
+pub fn started_by() -> Option<u32> {
+    let is_about_this = WORDS.started.load(Ordering::Relaxed) == own_pid();
+    is_about_this.then(|| WORDS.parent.load(Ordering::Relaxed))
+}
+
+/// Notes that this process has started another one.
+#[inline]
+pub fn note_child() {
+    WORDS.starter.store(own_pid(), Ordering::Relaxed);
+}
+
+/// Whether it has: a forked child has not.
+#[must_use]
+pub fn has_children_noted() -> bool {
+    WORDS.starter.load(Ordering::Relaxed) == own_pid()
+}
+
 /// Whether the calling thread is the one that lives as long as its process.
 #[must_use]
 pub fn is_main_thread() -> bool {
