@@ -1,4 +1,4 @@
-//! A process of its own that forks children for this one: as cheap as a fork, as clean as an exec.
+//! A process of its own that forks children for this one: nearly as cheap as a fork, as clean as an exec.
 //!
 //! The server is this program, executed again (see [`crate::reexec`]), with one thread and next to no memory. A request is a
 //! [`Call`]; the server forks, and the child runs it. So the child inherits nothing of the process that asked, which may have
