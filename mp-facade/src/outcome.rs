@@ -19,8 +19,7 @@ use std::sync::Arc;
 use mp_sys::child::ForkError;
 use mp_sys::fork::{Epoch, PerProcess};
 use mp_sys::memory::{MemoryError, give_back, make_memfd};
-use mp_sys::travel::{self, TravelError};
-use mp_sys::{budget, crash};
+use mp_sys::{budget, crash, travel};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -169,7 +168,7 @@ impl Outcome {
                 self.commit(TOO_LARGE, bytes.len(), budget::file_size_limit());
             }
             Ok(bytes) => self.leave(VALUE, &bytes),
-            Err(error) => self.leave(NOT_SERIALIZABLE, reason(&error, refused).as_bytes()),
+            Err(error) => self.leave(NOT_SERIALIZABLE, travel::reason(&error, refused).as_bytes()),
         }
     }
 
@@ -238,7 +237,7 @@ impl Outcome {
         match kind {
             VALUE => {
                 let (decoded, refused) = travel::alone(|| postcard::from_bytes(&bytes));
-                Some(decoded.map_err(|error| ExitError::Decode(reason(&error, refused))))
+                Some(decoded.map_err(|error| ExitError::Decode(travel::reason(&error, refused))))
             }
             PANIC => Some(Err(ExitError::Panicked(text()))),
             NOT_SERIALIZABLE => Some(Err(ExitError::Encode(text()))),
@@ -246,11 +245,6 @@ impl Outcome {
             _ => None,
         }
     }
-}
-
-/// What a handle that was refused says is more than what the format does.
-fn reason(error: &postcard::Error, refused: Option<TravelError>) -> String {
-    refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
 }
 
 /// Results below this are written without asking for the memory budget.

@@ -11,6 +11,7 @@
 //! Source: fork(2), pidfd_open(2), waitid(2), _exit(2).
 
 mod abandoned;
+mod ended;
 mod lifetime;
 mod refused;
 
@@ -24,12 +25,12 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, getpid, pidfd_open, pidfd_send_signal,
-    waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
 };
 
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
+pub use self::ended::Ended;
 pub(crate) use self::lifetime::parent_pid;
 pub use self::lifetime::{
     at_exit, die_with, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
@@ -230,27 +231,6 @@ fn last_errno() -> Errno {
     std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// By itself, with this code.
-    Exited(i32),
-    /// By this signal.
-    Signaled(i32),
-    /// Unknown: somebody else reaped it (SIGCHLD is ignored, or a `wait` for any child).
-    Unknown,
-}
-
-impl From<WaitIdStatus> for Ended {
-    fn from(status: WaitIdStatus) -> Self {
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Self::Exited(code),
-            (_, Some(signal)) => Self::Signaled(signal),
-            _ => Self::Unknown,
-        }
-    }
-}
-
 /// Why a child could not be waited for or signalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -328,16 +308,25 @@ impl ChildProcess {
     /// # Errors
     /// [`ChildError::System`], for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
-        let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
-        // A child that ended and was not waited for takes signals without an error.
-        if self.is_known_to_have_ended() || has_ended(self.as_fd()) {
-            return Ok(false);
-        }
-        match pidfd_send_signal(self.as_fd(), signal) {
-            Ok(()) => Ok(true),
-            Err(Errno::SRCH) => Ok(false),
-            Err(other) => Err(other.into()),
-        }
+        send_signal(self.as_fd(), self.is_known_to_have_ended(), signal)
+    }
+}
+
+/// Sends a signal by number through a pidfd; `false` if the process has ended already.
+pub(crate) fn send_signal(
+    pidfd: BorrowedFd<'_>,
+    is_known_to_have_ended: bool,
+    signal: i32,
+) -> Result<bool, ChildError> {
+    let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
+    // One that ended and was not waited for takes signals without an error.
+    if is_known_to_have_ended || has_ended(pidfd) {
+        return Ok(false);
+    }
+    match pidfd_send_signal(pidfd, signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(other) => Err(other.into()),
     }
 }
 

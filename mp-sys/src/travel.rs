@@ -155,11 +155,11 @@ pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     if !IS_IN_USE.get() {
         // The outermost context is as good as a new one, and is used only if something is refused.
         let result = body();
-        let refused = IS_IN_USE.get().then(|| replace(Context::default()).refused).flatten();
-        if refused.is_some() {
-            IS_IN_USE.set(false);
+        if !IS_IN_USE.get() {
+            return (result, None);
         }
-        return (result, refused);
+        IS_IN_USE.set(false);
+        return (result, replace(Context::default()).refused);
     }
     let restore = Restore::enter(Work::None);
     let result = body();
@@ -180,6 +180,11 @@ pub fn refuse(reason: impl Display) -> String {
     CONTEXT.with_borrow_mut(|context| context.refused = Some(TravelError::Other(reason.clone())));
     IS_IN_USE.set(true);
     reason
+}
+
+/// Why a value cannot be encoded or decoded: what a handle that was refused says is more than what the format's error does.
+pub fn reason(error: &impl Display, refused: Option<TravelError>) -> String {
+    refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
 }
 
 /// Adds a descriptor to the message that this thread encodes, and gives its index.

@@ -34,7 +34,7 @@ pub(super) fn encoded<T: Serialize + ?Sized, R>(
 #[cold]
 pub(super) fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutError {
     let (_, refused) = travel::alone(|| postcard::to_stdvec(item).is_ok());
-    PutError::Encode(refused.map_or_else(|| error.to_string(), |refused| refused.to_string()))
+    PutError::Encode(travel::reason(error, refused))
 }
 
 /// An item's bytes, copied out of the ring.
@@ -101,7 +101,7 @@ pub(super) fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> 
 #[cold]
 fn why_not<T: DeserializeOwned>(bytes: &[u8], error: &postcard::Error) -> String {
     let (_, refused) = travel::alone(|| postcard::take_from_bytes::<T>(bytes).is_ok());
-    refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
+    travel::reason(error, refused)
 }
 
 #[cold]

@@ -173,7 +173,7 @@ impl Drop for Values {
 fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::Error) -> ObjectError {
     let _restore = Restore::enter(Work::Encoding { epoch, ids: Vec::new(), refused: false });
     let (_, refused) = travel::alone(|| postcard::to_allocvec(value).is_ok());
-    ObjectError::Encode(refused.map_or_else(|| error.to_string(), |refused| refused.to_string()))
+    ObjectError::Encode(travel::reason(error, refused))
 }
 
 /// Decodes a value that a manager gave, and takes the references over that it counted for the proxies inside. Those of
@@ -218,7 +218,7 @@ fn decode<T: DeserializeOwned>(
         Ok((value, [])) => return Ok(value),
         _ if is_wrong_type => "a proxy inside is of another type".to_owned(),
         Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
-        Err(error) => refused.map_or_else(|| error.to_string(), |refused| refused.to_string()),
+        Err(error) => travel::reason(&error, refused),
     };
     Err(ObjectError::Decode { reason, bytes: raw.bytes.to_vec() })
 }

@@ -233,5 +233,5 @@ where
 
 fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {
     let (decoded, refused) = travel::decode(descriptors, || postcard::from_bytes(bytes));
-    decoded.map_err(|error| refused.map_or_else(|| error.to_string(), |refused| refused.to_string()))
+    decoded.map_err(|error| travel::reason(&error, refused))
 }

@@ -4,15 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{Signal, pidfd_send_signal};
-
 use super::{Report, receive};
-use crate::child::{ChildError, Ended, poll_readable};
+use crate::child::{ChildError, Ended, poll_readable, send_signal};
 use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::Epoch;
-use crate::identity::has_ended;
 use crate::robust::Patience;
 use crate::socket::{Endpoint, SLICE};
 
@@ -94,15 +90,7 @@ impl ServedProcess {
     /// # Errors
     /// [`ChildError::System`], for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
-        let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
-        if self.is_known_to_have_ended() || has_ended(self.as_fd()) {
-            return Ok(false);
-        }
-        match pidfd_send_signal(self.as_fd(), signal) {
-            Ok(()) => Ok(true),
-            Err(Errno::SRCH) => Ok(false),
-            Err(other) => Err(other.into()),
-        }
+        send_signal(self.as_fd(), self.is_known_to_have_ended(), signal)
     }
 
     /// Whether the process is known to have ended, without asking the kernel.

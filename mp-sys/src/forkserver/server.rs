@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, getpid, pidfd_open, wait};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
 
 use super::Report;
 use crate::OsError;
 use crate::adaptive::Budget;
-use crate::child::{Ended, ForkError, flush_output, fork_unhandled, own_pid};
+use crate::child::{ForkError, flush_output, fork_unhandled, own_pid};
 use crate::crash;
 use crate::deadline::Deadline;
 use crate::ready::{readable, readable_later};
@@ -147,7 +147,7 @@ impl Server {
             crash::point();
             // Else it is a child of code that ran before the server.
             if let Some(at) = self.children.iter().position(|served| served.child == child) {
-                Report::Ended(ended_by(status)).send(&self.children.swap_remove(at).report, &[]);
+                Report::Ended(status.into()).send(&self.children.swap_remove(at).report, &[]);
                 crash::point();
             }
         }
@@ -161,14 +161,6 @@ fn wait_for(files: [BorrowedFd<'_>; 3], endpoint: &Endpoint, budget: &Budget) ->
         readable_later(&files, Deadline::NEVER)
     } else {
         readable(&files, budget, Deadline::NEVER)
-    }
-}
-
-fn ended_by(status: WaitStatus) -> Ended {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Ended::Exited(code),
-        (_, Some(signal)) => Ended::Signaled(signal),
-        _ => Ended::Unknown,
     }
 }
 

@@ -13,6 +13,7 @@ use super::order::{Order, names};
 use super::{Entry, LABEL_BYTES_MAX, Refusal, takeover};
 use crate::OsError;
 use crate::child::{ChildProcess, Ended, adopt, reap_abandoned};
+use crate::crash;
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, SendFailure};
 
@@ -192,13 +193,13 @@ impl Command {
         let flags = SocketFlags::CLOEXEC;
         let (own, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let endpoint = Endpoint::of(own).map_err(|_| StartError::from(Errno::NOTSOCK))?;
-        crate::crash::point();
+        crash::point();
         send_order(&endpoint, &self.order)?;
-        crate::crash::point();
+        crash::point();
         first(&endpoint)?;
-        crate::crash::point();
+        crash::point();
         let child = self.execute(&argument, other)?;
-        crate::crash::point();
+        crash::point();
         // std's handle would only hold the number, and does nothing when it is dropped.
         Ok((adopt(child)?, endpoint))
     }
@@ -211,7 +212,7 @@ impl Command {
         if self.silent {
             command.stdout(Stdio::null());
         }
-        crate::crash::hand_on(&mut command);
+        crash::hand_on(&mut command);
         let child = command
             .spawn()
             .map_err(|error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error))?;

@@ -17,6 +17,7 @@ use super::image::Image;
 use super::order::{MARK, Order, PACKET_BYTES_MAX, program_of};
 use super::{Entry, Handed, Parent};
 use crate::child::run_child;
+use crate::crash;
 use crate::robust::Patience;
 use crate::socket::Endpoint;
 
@@ -77,7 +78,7 @@ fn take_over(argument: *mut c_char, argument_len: usize) {
         }
     }
     let title = (order.title.len() == argument_len).then_some(argument);
-    crate::crash::begin_executed();
+    crash::begin_executed();
     run_child(|| run(&order, image.ok().as_ref(), title), true)
 }
 
@@ -100,7 +101,7 @@ fn run(order: &Order, image: Option<&Image>, title: Option<*mut c_char>) -> i32 
     let Ok(handed) = take_channel() else {
         return REFUSED_EXIT_CODE;
     };
-    crate::crash::point();
+    crash::point();
     let entry = match check(order, image) {
         Ok(address) => address,
         Err(refusal) => {
@@ -109,11 +110,11 @@ fn run(order: &Order, image: Option<&Image>, title: Option<*mut c_char>) -> i32 
         }
     };
     close_what_came_along();
-    crate::crash::point();
+    crash::point();
     introduce(&order.title, title);
     // SAFETY: ignoring a signal installs no handler. `std` does it before `main`.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    crate::crash::point();
+    crash::point();
     let entry: *const () = ptr::with_exposed_provenance(entry);
     #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
     // SAFETY: the parent, which runs the same image, made the offset of a function of this type; there is code.
@@ -138,14 +139,14 @@ pub(super) fn is_privileged() -> bool {
 
 /// Takes the socket out of stdin's place, which becomes /dev/null, and the order out of the socket.
 fn take_channel() -> Result<Handed, Errno> {
-    crate::crash::point();
+    crash::point();
     let null = open_null()?;
     // SAFETY: 0 is open, and was made for this module, so nobody else owns it.
     let mut stdin = unsafe { OwnedFd::from_raw_fd(0) };
     let socket = fcntl_dupfd_cloexec(&stdin, STDERR.saturating_add(1))?;
     dup3(&null, &mut stdin, DupFlags::empty())?;
     let _stays_open = stdin.into_raw_fd();
-    crate::crash::point();
+    crash::point();
     let endpoint = Endpoint::of(socket).map_err(|_| Errno::NOTSOCK)?;
     let mut packet = [0; PACKET_BYTES_MAX];
     let received = endpoint.receive(&mut packet, Patience::None).map_err(|_| Errno::BADMSG)?;

@@ -109,36 +109,12 @@ fn server_mid_start(kills: u32) -> Outcome {
     })
 }
 
-fn fork_mid_start(kills: u32) -> Outcome {
-    mid_start(Method::Fork, kills)
-}
-
-fn spawn_mid_start(kills: u32) -> Outcome {
-    mid_start(Method::Spawn, kills)
-}
-
-fn forkserver_mid_start(kills: u32) -> Outcome {
-    mid_start(Method::ForkServer, kills)
-}
-
-fn fork_mid_result(kills: u32) -> Outcome {
-    mid_result(Method::Fork, kills)
-}
-
-fn spawn_mid_result(kills: u32) -> Outcome {
-    mid_result(Method::Spawn, kills)
-}
-
-fn forkserver_mid_result(kills: u32) -> Outcome {
-    mid_result(Method::ForkServer, kills)
-}
-
 define_cells! {
-    FORK_MID_START: "fork", "mid_start", fork_mid_start;
-    SPAWN_MID_START: "spawn", "mid_start", spawn_mid_start;
-    FORKSERVER_MID_START: "forkserver", "mid_start", forkserver_mid_start;
+    FORK_MID_START: "fork", "mid_start", |kills| mid_start(Method::Fork, kills);
+    SPAWN_MID_START: "spawn", "mid_start", |kills| mid_start(Method::Spawn, kills);
+    FORKSERVER_MID_START: "forkserver", "mid_start", |kills| mid_start(Method::ForkServer, kills);
     FORKSERVER_SERVER_MID_START: "forkserver", "server_mid_start", server_mid_start;
-    FORK_MID_RESULT: "fork", "mid_result", fork_mid_result;
-    SPAWN_MID_RESULT: "spawn", "mid_result", spawn_mid_result;
-    FORKSERVER_MID_RESULT: "forkserver", "mid_result", forkserver_mid_result;
+    FORK_MID_RESULT: "fork", "mid_result", |kills| mid_result(Method::Fork, kills);
+    SPAWN_MID_RESULT: "spawn", "mid_result", |kills| mid_result(Method::Spawn, kills);
+    FORKSERVER_MID_RESULT: "forkserver", "mid_result", |kills| mid_result(Method::ForkServer, kills);
 }

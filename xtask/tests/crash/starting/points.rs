@@ -200,45 +200,13 @@ fn is_settled(child: &Child<Vec<u8>>) -> bool {
     false
 }
 
-fn fork_starter(_: u32) -> Outcome {
-    at_every_point(Method::Fork, starter_dies)
-}
-
-fn fork_child(_: u32) -> Outcome {
-    at_every_point(Method::Fork, started_dies)
-}
-
-fn spawn_starter(_: u32) -> Outcome {
-    at_every_point(Method::Spawn, starter_dies)
-}
-
-fn spawn_child(_: u32) -> Outcome {
-    at_every_point(Method::Spawn, started_dies)
-}
-
-fn forkserver_starter(_: u32) -> Outcome {
-    at_every_point(Method::ForkServer, starter_dies)
-}
-
-fn forkserver_server(_: u32) -> Outcome {
-    at_every_point(Method::ForkServer, server_dies)
-}
-
-fn forkserver_unwatched(_: u32) -> Outcome {
-    at_every_point(Method::ForkServer, unwatched_dies)
-}
-
-fn forkserver_child(_: u32) -> Outcome {
-    at_every_point(Method::ForkServer, started_dies)
-}
-
 define_cells! {
-    FORK_PARENT: "fork", "every_point_of_parent", fork_starter;
-    FORK_CHILD: "fork", "every_point_of_child", fork_child;
-    SPAWN_PARENT: "spawn", "every_point_of_parent", spawn_starter;
-    SPAWN_CHILD: "spawn", "every_point_of_child", spawn_child;
-    FORKSERVER_ASKER: "forkserver", "every_point_of_asker", forkserver_starter;
-    FORKSERVER_SERVER: "forkserver", "every_point_of_server", forkserver_server;
-    FORKSERVER_CHILD: "forkserver", "every_point_of_child", forkserver_child;
-    FORKSERVER_UNWATCHED: "forkserver", "every_point_while_unwatched", forkserver_unwatched;
+    FORK_PARENT: "fork", "every_point_of_parent", |_| at_every_point(Method::Fork, starter_dies);
+    FORK_CHILD: "fork", "every_point_of_child", |_| at_every_point(Method::Fork, started_dies);
+    SPAWN_PARENT: "spawn", "every_point_of_parent", |_| at_every_point(Method::Spawn, starter_dies);
+    SPAWN_CHILD: "spawn", "every_point_of_child", |_| at_every_point(Method::Spawn, started_dies);
+    FORKSERVER_ASKER: "forkserver", "every_point_of_asker", |_| at_every_point(Method::ForkServer, starter_dies);
+    FORKSERVER_SERVER: "forkserver", "every_point_of_server", |_| at_every_point(Method::ForkServer, server_dies);
+    FORKSERVER_CHILD: "forkserver", "every_point_of_child", |_| at_every_point(Method::ForkServer, started_dies);
+    FORKSERVER_UNWATCHED: "forkserver", "every_point_while_unwatched", |_| at_every_point(Method::ForkServer, unwatched_dies);
 }
