@@ -63,8 +63,8 @@ pub trait Word32: Debug + Default {
 
     /// Sleeps while the word holds `expected`, for `slice` at most: see [`futex::wait_slice`].
     fn sleep(&self, expected: u32, slice: Duration, deadline: Deadline) -> Slept;
-    /// Wakes at most `count` sleepers.
-    fn wake(&self, count: u32);
+    /// Wakes at most `count` sleepers; returns how many there were.
+    fn wake(&self, count: u32) -> usize;
 }
 
 /// A word of 64 bits.
@@ -130,8 +130,8 @@ impl Word32 for AtomicU32 {
     }
 
     #[inline]
-    fn wake(&self, count: u32) {
-        futex::wake(self, count);
+    fn wake(&self, count: u32) -> usize {
+        futex::wake(self, count)
     }
 }
 

@@ -97,13 +97,14 @@ impl Word32 for ModelledWord32 {
         Slept::Woken
     }
 
-    fn wake(&self, count: u32) {
-        let Ok(mut sleepers) = self.sleepers.lock() else { return };
+    fn wake(&self, count: u32) -> usize {
+        let Ok(mut sleepers) = self.sleepers.lock() else { return 0 };
         let woken = count.min(*sleepers);
         *sleepers = sleepers.saturating_sub(woken);
         for _ in 0..woken {
             self.woken.notify_one();
         }
+        usize::try_from(woken).unwrap_or(usize::MAX)
     }
 }
 
