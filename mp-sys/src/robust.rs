@@ -20,6 +20,10 @@
 //! Source: pthread_mutexattr_setrobust(3), Documentation/locking/robust-futexes.rst.
 
 mod held;
+#[cfg(all(loom, test, feature = "testing"))]
+mod models;
+#[expect(dead_code, reason = "the lock itself follows")]
+mod protocol;
 mod spin;
 
 use std::cell::UnsafeCell;

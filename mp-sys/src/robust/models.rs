@@ -1,0 +1,186 @@
+//! Models of the lock's word: nobody sleeps beside a free lock, whoever dies and when, in any order of accesses.
+//!
+//! The kernel's part, [`death`], is what the documentation says of it. A sleeper that nobody wakes is a deadlock, which
+//! `loom` reports. Each section reads and writes a word without any order of its own, so that a lock that lets two in, or
+//! does not publish what was written under it, loses an increment.
+#![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use loom::thread::{JoinHandle, spawn};
+
+use super::protocol::{self, OWNER, OWNER_DIED, Rules, WAITERS};
+use super::{AcquireError, Acquired, Patience};
+use crate::crash;
+use crate::deadline::Deadline;
+use crate::word::{ModelledWord32, Word32};
+
+const RULES: Rules = Rules { slice: Duration::MAX, forgets: false };
+const WAIT: Patience = Patience::Until(Deadline::NEVER);
+/// More points than any of the threads meets.
+const POINTS: u64 = 24;
+
+#[derive(Debug, Default)]
+struct Lock {
+    word: ModelledWord32,
+    /// What the lock protects.
+    sections: ModelledWord32,
+}
+
+type Model = Arc<Lock>;
+
+impl Lock {
+    /// One thread's whole section, with the kernel's id `own`; whether the owner before died.
+    fn section(&self, own: u32, patience: Patience) -> Result<Acquired, AcquireError> {
+        let acquired = match protocol::try_take(&self.word, own) {
+            Ok(()) => Acquired::Clean,
+            Err(_) => protocol::take(&self.word, own, RULES, patience, || {})?,
+        };
+        crash::point();
+        let sections = self.sections.load(Ordering::Relaxed);
+        self.sections.store(sections + 1, Ordering::Relaxed);
+        crash::point();
+        if protocol::try_give_up(&self.word, own).is_err() {
+            protocol::give_up(&self.word, own, RULES);
+        }
+        Ok(acquired)
+    }
+
+    /// What the kernel does when thread `own` dies, whose pending operation is on this lock.
+    fn death(&self, own: u32) {
+        loop {
+            let found = self.word.load(Ordering::SeqCst);
+            if found & OWNER == 0 {
+                self.word.wake(1);
+                return;
+            }
+            if found & OWNER != own {
+                return;
+            }
+            if self.word.exchange(found, found & WAITERS | OWNER_DIED).is_ok() {
+                if found & WAITERS != 0 {
+                    self.word.wake(1);
+                }
+                return;
+            }
+        }
+    }
+
+    /// A section in a process that dies at its `n`-th point; whether it survived.
+    fn mortal_section(&self, own: u32, n: u64, patience: Patience) -> bool {
+        let outcome = crash::until(n, || self.section(own, patience));
+        if outcome.is_none() {
+            self.death(own);
+        }
+        outcome.is_some()
+    }
+}
+
+fn locker(lock: &Model, own: u32) -> JoinHandle<()> {
+    let lock = Arc::clone(lock);
+    spawn(move || drop(lock.section(own, WAIT).unwrap()))
+}
+
+fn is_free(lock: &Lock) {
+    assert_eq!(lock.word.load(Ordering::SeqCst) & OWNER, 0, "everybody has left");
+}
+
+/// Three threads, one of which comes twice, and overtakes: each section is alone, and nobody is left asleep.
+#[test]
+fn sections_are_alone_and_nobody_is_left_asleep() {
+    loom::model(|| {
+        let lock = Model::default();
+        let others = [locker(&lock, 2), locker(&lock, 3)];
+        lock.section(1, WAIT).unwrap();
+        lock.section(1, WAIT).unwrap();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(lock.sections.load(Ordering::SeqCst), 4);
+        is_free(&lock);
+    });
+}
+
+/// Four threads: an unlocker that woke nobody looks once more while another owner comes and goes, and two others fall asleep.
+#[test]
+fn who_asks_for_sleepers_forgets_none() {
+    loom::model(|| {
+        let lock = Model::default();
+        let others = [locker(&lock, 2), locker(&lock, 3), locker(&lock, 4)];
+        lock.section(1, WAIT).unwrap();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(lock.sections.load(Ordering::SeqCst), 4);
+        is_free(&lock);
+    });
+}
+
+/// A waiter that is woken, overtaken by the one who woke it, and then dies, or dies at any other point: the next goes on.
+#[test]
+fn a_waiter_that_dies_takes_no_wake_up_along() {
+    for n in 1..=POINTS {
+        loom::model(move || {
+            let lock = Model::default();
+            let victim = {
+                let lock = Arc::clone(&lock);
+                spawn(move || lock.mortal_section(2, n, WAIT))
+            };
+            let other = locker(&lock, 3);
+            lock.section(1, WAIT).unwrap();
+            lock.section(1, WAIT).unwrap();
+            victim.join().unwrap();
+            other.join().unwrap();
+            is_free(&lock);
+        });
+    }
+}
+
+/// An owner that dies at any point of two sections: exactly the next owner hears of a death inside of a section.
+#[test]
+fn an_owner_that_dies_passes_the_lock_on() {
+    for n in 1..=POINTS {
+        loom::model(move || {
+            let lock = Model::default();
+            let other = {
+                let lock = Arc::clone(&lock);
+                spawn(move || lock.section(2, WAIT).unwrap())
+            };
+            let first = lock.mortal_section(1, n, WAIT);
+            let heard = [other.join().unwrap(), lock.section(3, WAIT).unwrap()];
+            let deaths = heard.iter().filter(|acquired| **acquired == Acquired::OwnerDied).count();
+            assert!(deaths <= usize::from(!first), "{deaths} deaths were heard of");
+            is_free(&lock);
+        });
+    }
+}
+
+/// A waiter whose time is up, beside one that waits on: the wake-up that reaches the first is not lost for the second.
+#[test]
+fn who_gives_up_leaves_the_wake_up_to_others() {
+    loom::model(|| {
+        let lock = Model::default();
+        let passed = Patience::Until(Deadline::after(Duration::ZERO));
+        let hurried = {
+            let lock = Arc::clone(&lock);
+            spawn(move || lock.section(2, passed).map(drop))
+        };
+        let other = locker(&lock, 3);
+        lock.section(1, WAIT).unwrap();
+        let outcome = hurried.join().unwrap();
+        assert!(matches!(outcome, Ok(()) | Err(AcquireError::TimedOut)));
+        other.join().unwrap();
+        is_free(&lock);
+    });
+}
+
+/// Once nobody waits, the mark of waiters is gone, and the next lock and unlock need no system call.
+#[test]
+fn the_mark_of_waiters_goes_away() {
+    loom::model(|| {
+        let lock = Model::default();
+        let other = locker(&lock, 2);
+        lock.section(1, WAIT).unwrap();
+        other.join().unwrap();
+        lock.section(1, WAIT).unwrap();
+        assert_eq!(lock.word.load(Ordering::SeqCst), 0);
+    });
+}
