@@ -20,6 +20,8 @@
 //! Source: pthread_mutexattr_setrobust(3), Documentation/locking/robust-futexes.rst.
 
 mod held;
+#[expect(dead_code, reason = "the lock itself follows")]
+mod list;
 #[cfg(all(loom, test, feature = "testing"))]
 mod models;
 #[expect(dead_code, reason = "the lock itself follows")]
