@@ -13,6 +13,7 @@
 //! | [`CONTROL_BYTES`] | data |
 
 mod access;
+mod brief;
 mod guard;
 mod signalled;
 mod taken;
@@ -22,6 +23,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
+pub use self::brief::Brief;
 pub use self::guard::Guard;
 pub use self::signalled::SignalledLock;
 use self::taken::Taken;
@@ -138,10 +140,29 @@ impl Locked {
         if acquired == Acquired::Clean { Ok(Held::new(self)) } else { Ok(self.take_over(repair)) }
     }
 
+    /// As [`acquire`](Self::acquire), for a section in which this thread takes no other lock and runs no code of a user.
+    ///
+    /// # Errors
+    /// [`AcquireError`]; the lock is not held then.
+    #[inline(always)]
+    pub fn acquire_briefly(
+        &self,
+        patience: Patience,
+        repair: impl FnOnce(&mut Held<'_>),
+    ) -> Result<Brief<'_>, AcquireError> {
+        let acquired = self.control().mutex.acquire_briefly(patience)?;
+        let mut brief = Brief::new(Held::new(self));
+        if acquired == Acquired::OwnerDied {
+            brief.repair(repair);
+        }
+        Ok(brief)
+    }
+
     #[cold]
     fn take_over(&self, repair: impl FnOnce(&mut Held<'_>)) -> Held<'_> {
         let mut held = Held::new(self);
-        held.repair(repair);
+        repair(&mut held);
+        crash::point();
         held
     }
 
@@ -234,23 +255,6 @@ impl<'a> Held<'a> {
     #[must_use]
     pub fn is_held_here(&self) -> bool {
         self.taken.generation() == Generation::current() && self.locked.is_held_here()
-    }
-
-    /// The newest owner died: repair, then let the lock go on. The order matters (invariant 3 of [`crate::robust`]).
-    fn repair(&mut self, repair: impl FnOnce(&mut Self)) {
-        struct Consistent<'a, 'b>(&'b mut Held<'a>);
-        impl Drop for Consistent<'_, '_> {
-            fn drop(&mut self) {
-                // SAFETY: this thread got the mutex from an owner that died and has not marked it since. This also
-                // runs when `repair` panics: an unmarked mutex would be lost for everybody at the release.
-                unsafe { self.0.locked.control().mutex.make_consistent() };
-            }
-        }
-        let consistent = Consistent(self);
-        repair(consistent.0);
-        crash::point();
-        drop(consistent);
-        crash::point();
     }
 
     /// The control words.

@@ -1,42 +1,55 @@
-//! The lock that survives its owner: a pthread mutex, process-shared, robust, of type NORMAL.
+//! The lock that survives its owner: a word of this crate's own on the kernel's list of robust locks.
 //!
-//! The kernel keeps a list of the robust mutexes that a thread holds. When the thread dies, it marks each of them and
-//! wakes one waiter; the next locker is told `EOWNERDEAD` and has the lock. A waiter that dies right after it was woken
-//! passes the baton the same way. An own futex word and `sem_t` lose that wake-up (measured, 5 of 5).
+//! The kernel keeps a list of the robust locks that a thread holds. When the thread dies, it marks each of them and wakes
+//! one waiter; the next locker learns of the death and has the lock. A robust pthread mutex does the same, and loses a
+//! wake-up: its unlock forgets that others wait, so if the woken waiter is overtaken and then killed, the next one sleeps on
+//! a free lock (10 of 10). [`protocol`] keeps the mark of waiters until nobody sleeps, and costs less.
 //!
-//! Not of type RECURSIVE or ERRORCHECK: two PID namespaces may hold equal thread ids, and then a recursive mutex lets
-//! two owners in. So this module keeps a list of its own, per thread, of what the thread holds: it answers "do I hold
-//! this one already?" exactly (the slow path asks), counts against [`HELD_MAX`], tells `fork` that a guard is alive, and
-//! makes dropping a guard that a forked child inherited do nothing.
+//! The lock is laid out as the C library's mutex, so that both share the one list of a thread: see [`list`]. Where the layout
+//! is another, the C library's mutex itself is used, with sleeps in slices: see [`mode`].
+//!
+//! Recursion, identity and poison are not the kernel's business: two PID namespaces may hold equal thread ids. So this
+//! module keeps a list of its own, per thread, of what the thread holds: it answers "do I hold this one already?" exactly (the
+//! slow path asks), counts against [`HELD_MAX`], tells `fork` that a guard is alive, and makes dropping a guard that a
+//! forked child inherited do nothing.
+//!
+//! Locks are not for signal handlers: a handler that interrupts a lock operation of its thread and takes another lock
+//! overwrites the pending operation.
 //!
 //! # Invariants
-//! 1. A mutex lies in a mapping that never moves and stays mapped while any thread of this process holds it.
-//! 2. An address is in a thread's list exactly while that thread holds the mutex there.
-//! 3. Whoever gets `EOWNERDEAD` repairs what the mutex protects, and only then marks it consistent: dying in between
-//!    gives the next locker `EOWNERDEAD` again.
-//! 4. A thread that holds a mutex does not end: the kernel would pass the lock on while a forgotten guard may still lend
+//! 1. A lock lies in a mapping that never moves and stays mapped while any thread of this process holds it.
+//! 2. An address is in a thread's own list exactly while that thread holds the lock there, but for the moments that the
+//!    pending operation covers.
+//! 3. Whoever gets [`Acquired::OwnerDied`] repairs what the lock protects before the unlock. Dying in between gives the next
+//!    locker the same again, since the kernel marks the lock once more.
+//! 4. A thread that holds a lock does not end: the kernel would pass the lock on while a forgotten guard may still lend
 //!    what it protects. The process aborts instead.
 //!
-//! Source: pthread_mutexattr_setrobust(3), Documentation/locking/robust-futexes.rst.
+//! Source: Documentation/locking/robust-futexes.rst.
 
 mod held;
-#[expect(dead_code, reason = "the lock itself follows")]
 mod list;
+mod mode;
 #[cfg(all(loom, test, feature = "testing"))]
 mod models;
-#[expect(dead_code, reason = "the lock itself follows")]
 mod protocol;
+mod pthread;
 mod spin;
 
-use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use self::held::HELD;
 pub use self::held::held_count;
 pub(crate) use self::held::{Filling, Generation, forget_held};
+use self::held::{Held, Thread};
+use self::list::Links;
+pub use self::mode::Mode;
+#[cfg(feature = "testing")]
+pub use self::mode::force_mode;
+use self::protocol::Rules;
 use self::spin::Tries;
+use crate::crash;
 use crate::deadline::Deadline;
+use crate::futex::SLICE;
 
 /// The most locks of this workspace that one thread may hold at the same time. The kernel recovers the newest 2,048
 /// robust locks of a dead thread (measured); the rest of that room belongs to other libraries.
@@ -58,11 +71,13 @@ pub enum AcquireError {
     /// The thread holds [`HELD_MAX`] locks.
     #[error("the calling thread holds {HELD_MAX} locks, the most that are recovered if it dies")]
     TooManyHeld,
-    /// The thread could not be watched (all thread-specific keys of the C library are taken, or no memory).
+    /// The thread could not be watched (all thread-specific keys of the C library are taken, or no memory; `ESRCH` for a
+    /// thread that the C library does not know).
     #[error("the thread cannot be watched for locks that it would leave held (error {0})")]
     Unwatched(i32),
-    /// The lock's words make no sense to the C library: somebody wrote into them.
-    #[error("the lock's memory was overwritten (error {0})")]
+    /// The lock's words make no sense to the C library: somebody wrote into them. `ENOTSUP`: the lock was made by a process
+    /// whose C library lays locks out in another way.
+    #[error("the lock's memory was overwritten, or the lock is of another build (error {0})")]
     Corrupt(i32),
 }
 
@@ -80,150 +95,229 @@ pub enum Patience {
 pub(crate) enum Acquired {
     /// It released the lock.
     Clean,
-    /// It died. The lock is held, but not yet consistent.
+    /// It died. The lock is held, and what it protects is to be repaired.
     OwnerDied,
 }
 
-/// A robust process-shared mutex in shared memory.
-#[repr(transparent)]
-pub(crate) struct RobustMutex(UnsafeCell<libc::pthread_mutex_t>);
-
-// SAFETY: a process-shared pthread mutex is made to be used from any thread through a shared pointer.
-unsafe impl Sync for RobustMutex {}
-// SAFETY: the object is never moved while in use (invariant 1); a reference may be used from any thread.
-unsafe impl Send for RobustMutex {}
-
-// libc lacks it: the timed lock on a clock of choice, glibc 2.30.
-unsafe extern "C" {
-    fn pthread_mutex_clocklock(
-        mutex: *mut libc::pthread_mutex_t,
-        clock: libc::clockid_t,
-        until: *const libc::timespec,
-    ) -> libc::c_int;
+/// Who made a lock. The value lies where the C library keeps a mutex's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// This crate: see [`protocol`].
+    Own,
+    /// The C library, in a process of [`Mode::Pthread`].
+    Pthread,
 }
 
-/// The bits of a robust futex word that name its owner, include/uapi/linux/futex.h.
-const TID_MASK: u32 = 0x3fff_ffff;
-/// Where the C library keeps the futex word inside `pthread_mutex_t`, in bytes.
-#[cfg(target_env = "gnu")]
-const WORD_OFFSET: usize = 0;
-/// musl keeps the type first.
-#[cfg(target_env = "musl")]
-const WORD_OFFSET: usize = 4;
+/// Stands for [`Kind::Own`]. No type of the C library has these bits.
+const OWN_KIND: u32 = u32::from_ne_bytes(*b"mp-1");
+
+/// A robust lock in shared memory, laid out as the C library's mutex.
+#[repr(C)]
+pub(crate) struct RobustMutex {
+    word: AtomicU32,
+    /// The C library's counters.
+    counters: [AtomicU32; 3],
+    kind: AtomicU32,
+    spins: AtomicU32,
+    links: Links,
+    rest: [AtomicU32; REST_WORDS],
+}
+
+/// Words of the C library's mutex behind what both use.
+const REST_WORDS: usize = size_of::<libc::pthread_mutex_t>().saturating_sub(40) / 4;
+
+const _: () = assert!(size_of::<RobustMutex>() >= size_of::<libc::pthread_mutex_t>());
+const _: () = assert!(align_of::<RobustMutex>() >= align_of::<libc::pthread_mutex_t>());
 
 impl RobustMutex {
-    /// Makes a free mutex at `place`.
+    /// Makes a free lock at `place`.
     ///
     /// # Safety
     /// - `place` is valid for writes, aligned, in shared memory.
-    /// - Nobody uses a mutex at `place`.
+    /// - Nobody uses a lock at `place`.
     pub(crate) unsafe fn init(place: *mut Self) {
-        let mut attributes = MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
-        let attributes = attributes.as_mut_ptr();
-        // SAFETY: `attributes` points to room for one attribute object.
-        check(unsafe { libc::pthread_mutexattr_init(attributes) });
-        // SAFETY: initialised above.
-        check(unsafe { libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED) });
-        // SAFETY: initialised above.
-        check(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) });
-        // SAFETY: initialised above.
-        check(unsafe { libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_NORMAL) });
-        // SAFETY: the caller gives a writable, aligned, unused place; the attributes are initialised.
-        check(unsafe { libc::pthread_mutex_init(place.cast(), attributes) });
-        // SAFETY: initialised above and not used afterwards.
-        check(unsafe { libc::pthread_mutexattr_destroy(attributes) });
+        let zero = || AtomicU32::new(0);
+        let free = Self {
+            word: zero(),
+            counters: [zero(), zero(), zero()],
+            kind: AtomicU32::new(OWN_KIND),
+            spins: zero(),
+            links: Links::new(),
+            rest: std::array::from_fn(|_| zero()),
+        };
+        // SAFETY: the caller's place is writable and aligned, and nobody uses it.
+        unsafe { place.write(free) };
+        if Mode::current() == Mode::Pthread {
+            // SAFETY: as above; the place has room for the C library's mutex (asserted).
+            unsafe { pthread::init(place.cast()) };
+        }
     }
 
-    /// Takes the mutex. After [`Acquired::OwnerDied`] the caller must repair and call `make_consistent`.
+    /// Takes the lock. After [`Acquired::OwnerDied`] the caller must repair.
     #[inline(always)]
     pub(crate) fn acquire(&self, patience: Patience) -> Result<Acquired, AcquireError> {
-        HELD.with(|held| {
-            // The place in the list comes first: a mutex that cannot be listed is not taken.
-            let place = held.next_place()?;
-            // SAFETY: `self` is an initialised mutex; taking it through a shared pointer is its purpose.
-            let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
-            let acquired = if code == 0 { Acquired::Clean } else { self.acquire_slowly(code, patience)? };
-            // Nothing of this thread used the list in between.
+        let held = held::of_this_thread();
+        // The place in the list comes first: a lock that cannot be listed is not taken.
+        let place = held.next_place()?;
+        let Some(thread) = held.thread() else {
+            let acquired = self.acquire_pthread(patience)?;
             held.push(place, self.address());
-            Ok(acquired)
-        })
+            return Ok(acquired);
+        };
+        let acquired = self.take(thread, patience)?;
+        // SAFETY: this thread took the lock just now, so it is in no list; it stays mapped while it is held (invariant 1).
+        unsafe { thread.head.link(&self.links) };
+        crash::point();
+        held.push(place, self.address());
+        thread.head.end();
+        Ok(acquired)
+    }
+
+    /// Takes the lock for a section in which this thread takes no other lock and runs no code of a user: the pending
+    /// operation alone covers it, and it is in no list.
+    #[inline(always)]
+    pub(crate) fn acquire_briefly(&self, patience: Patience) -> Result<Acquired, AcquireError> {
+        let held = held::of_this_thread();
+        let place = held.next_place()?;
+        let Some(thread) = held.thread() else {
+            let acquired = self.acquire_pthread(patience)?;
+            held.push(place, self.address());
+            return Ok(acquired);
+        };
+        self.take(thread, patience)
+    }
+
+    /// Names the lock as pending, and takes it.
+    #[inline(always)]
+    fn take(&self, thread: Thread, patience: Patience) -> Result<Acquired, AcquireError> {
+        thread.head.begin(&self.links);
+        crash::point();
+        let acquired = match protocol::try_take(&self.word, thread.id) {
+            Ok(()) => Acquired::Clean,
+            Err(_) => self.acquire_slowly(thread, patience)?,
+        };
+        crash::point();
+        Ok(acquired)
     }
 
     #[cold]
-    fn acquire_slowly(&self, code: i32, patience: Patience) -> Result<Acquired, AcquireError> {
-        if code != libc::EBUSY {
-            return outcome(code);
+    #[inline(never)]
+    fn acquire_slowly(&self, thread: Thread, patience: Patience) -> Result<Acquired, AcquireError> {
+        let acquired = self.contend(thread, patience);
+        if acquired.is_err() {
+            thread.head.end();
         }
-        let Patience::Until(deadline) = patience else {
-            return Err(AcquireError::WouldBlock);
+        acquired
+    }
+
+    fn contend(&self, thread: Thread, patience: Patience) -> Result<Acquired, AcquireError> {
+        let patience = match patience {
+            // The thread's id in the word is a hint only: see the module's text.
+            Patience::Until(_) if self.owner() == thread.id && self.held_here() => {
+                return Err(AcquireError::Deadlock);
+            }
+            other => other,
         };
-        if self.held_here() {
+        let spin = || TRIES.with(|tries| tries.until(|| self.owner() == 0));
+        protocol::take(&self.word, thread.id, self.rules(), patience, spin)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_pthread(&self, patience: Patience) -> Result<Acquired, AcquireError> {
+        if self.kind() == Kind::Own {
+            return Err(AcquireError::Corrupt(libc::ENOTSUP));
+        }
+        if matches!(patience, Patience::Until(_)) && self.held_here() {
             return Err(AcquireError::Deadlock);
         }
-        let attempt = || {
-            // A look first: a failed exchange takes the line from the holder.
-            if self.owner() != 0 {
-                return None;
-            }
-            // SAFETY: as in `acquire`.
-            let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
-            (code != libc::EBUSY).then_some(code)
-        };
-        match TRIES.with(|tries| tries.until_some(attempt)) {
-            Some(code) => outcome(code),
-            None => self.block(deadline),
-        }
+        // SAFETY: the kind says that a process like this one made the C library's mutex here.
+        unsafe { pthread::acquire(self.as_pthread(), patience) }
     }
 
-    fn block(&self, deadline: Deadline) -> Result<Acquired, AcquireError> {
-        let Some(until) = deadline.absolute_timespec() else {
-            // SAFETY: as in `acquire`.
-            return outcome(unsafe { libc::pthread_mutex_lock(self.0.get()) });
-        };
-        let until = libc::timespec { tv_sec: until.tv_sec, tv_nsec: until.tv_nsec };
-        // SAFETY: as in `acquire`; `until` lives across the call.
-        outcome(unsafe { pthread_mutex_clocklock(self.0.get(), libc::CLOCK_MONOTONIC, &raw const until) })
-    }
-
-    /// Marks the mutex consistent after the repair.
-    ///
-    /// # Safety
-    /// - The calling thread holds it through [`Acquired::OwnerDied`].
-    #[cold]
-    pub(crate) unsafe fn make_consistent(&self) {
-        // SAFETY: the caller holds the mutex in the inconsistent state, which is all the call asks for.
-        check(unsafe { libc::pthread_mutex_consistent(self.0.get()) });
-    }
-
-    /// Runs `last` and releases the mutex, if the calling thread took it in this process: a guard that a forked child
+    /// Runs `last` and releases the lock, if the calling thread took it in this process: a guard that a forked child
     /// inherited holds nothing, whatever the child has taken itself since.
     #[inline(always)]
     pub(crate) fn release(&self, taken: Generation, last: impl FnOnce()) {
-        HELD.with(|held| {
-            if held.remove(self.address(), taken) {
-                last();
-                // SAFETY: the list said that this thread holds the mutex (invariant 2).
-                unsafe { libc::pthread_mutex_unlock(self.0.get()) };
-            }
-        });
+        let held = held::of_this_thread();
+        if !held.has(self.address(), taken) {
+            return;
+        }
+        last();
+        let Some(thread) = held.thread() else {
+            return self.release_pthread(held);
+        };
+        thread.head.begin(&self.links);
+        crash::point();
+        // SAFETY: this thread's list said that it holds the lock (invariant 2), so it is linked there.
+        unsafe { thread.head.unlink(&self.links) };
+        crash::point();
+        held.remove(self.address());
+        self.give_up(thread);
+    }
+
+    /// Releases a lock that [`acquire_briefly`](Self::acquire_briefly) took.
+    #[inline(always)]
+    pub(crate) fn release_briefly(&self) {
+        let held = held::of_this_thread();
+        match held.thread() {
+            Some(thread) => self.give_up(thread),
+            None => self.release_pthread(held),
+        }
+    }
+
+    /// Frees the word, which is pending, and ends that.
+    #[inline(always)]
+    fn give_up(&self, thread: Thread) {
+        if protocol::try_give_up(&self.word, thread.id).is_err() {
+            self.give_up_slowly(thread);
+        }
+        crash::point();
+        thread.head.end();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_up_slowly(&self, thread: Thread) {
+        protocol::give_up(&self.word, thread.id, self.rules());
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_pthread(&self, held: &Held) {
+        held.remove(self.address());
+        // SAFETY: `acquire_pthread` took the mutex in this thread, and the caller releases it once.
+        unsafe { pthread::release(self.as_pthread()) };
     }
 
     /// Whether the calling thread holds it.
     pub(crate) fn held_here(&self) -> bool {
-        HELD.with(|held| held.contains(self.address()))
+        held::of_this_thread().contains(self.address())
     }
 
-    /// The kernel's id of the thread that holds the mutex, 0 if nobody does.
+    /// The kernel's id of the thread that holds the lock, 0 if nobody does.
     pub(crate) fn owner(&self) -> u32 {
-        let word: *const AtomicU32 = self.0.get().wrapping_byte_add(WORD_OFFSET).cast();
-        // SAFETY: both C libraries keep the futex word there, aligned, and change it by atomic operations only.
-        let word = unsafe { &*word };
-        word.load(Ordering::Relaxed) & TID_MASK
+        self.word.load(Ordering::Relaxed) & protocol::OWNER
+    }
+
+    fn kind(&self) -> Kind {
+        if self.kind.load(Ordering::Relaxed) == OWN_KIND { Kind::Own } else { Kind::Pthread }
+    }
+
+    fn rules(&self) -> Rules {
+        match self.kind() {
+            Kind::Own => Rules { slice: Mode::current().slice(), forgets: false },
+            Kind::Pthread => Rules { slice: SLICE, forgets: true },
+        }
+    }
+
+    fn as_pthread(&self) -> *mut libc::pthread_mutex_t {
+        (&raw const *self).cast_mut().cast()
     }
 
     #[inline]
     fn address(&self) -> usize {
-        self.0.get().addr()
+        (&raw const *self).addr()
     }
 }
 
@@ -235,19 +329,4 @@ impl std::fmt::Debug for RobustMutex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RobustMutex").field("owner", &self.owner()).finish()
     }
-}
-
-fn outcome(code: i32) -> Result<Acquired, AcquireError> {
-    match code {
-        0 => Ok(Acquired::Clean),
-        libc::EOWNERDEAD => Ok(Acquired::OwnerDied),
-        libc::EBUSY => Err(AcquireError::WouldBlock),
-        libc::ETIMEDOUT => Err(AcquireError::TimedOut),
-        other => Err(AcquireError::Corrupt(other)),
-    }
-}
-
-/// The set-up calls fail for invalid arguments only, and theirs are constants.
-fn check(code: i32) {
-    assert_eq!(code, 0, "a pthread call with constant arguments succeeds");
 }

@@ -13,14 +13,26 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use crate::robust::{AcquireError, HELD_MAX};
+use crate::identity::current_thread;
+use crate::robust::list::{self, Head};
+use crate::robust::{AcquireError, HELD_MAX, Mode};
 
 /// Stands for the number of held locks until the thread takes its first one.
 const UNUSED: usize = usize::MAX;
 
-/// The mutexes that a thread holds, oldest first.
+/// What a thread needs to take a lock with a word of this crate's own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thread {
+    /// The kernel's id of the thread.
+    pub(super) id: u32,
+    pub(super) head: &'static Head,
+}
+
+/// The locks that a thread holds, oldest first.
 pub(super) struct Held {
     count: Cell<usize>,
+    /// `None` until the thread takes its first lock, and where the C library's mutexes are used.
+    thread: Cell<Option<Thread>>,
     addresses: [Cell<usize>; HELD_MAX],
     /// Raised in a forked child: what was taken before is its parent's.
     generation: Cell<u32>,
@@ -33,11 +45,22 @@ thread_local! {
     pub(super) static HELD: Held = const {
         Held {
             count: Cell::new(UNUSED),
+            thread: Cell::new(None),
             addresses: [const { Cell::new(0) }; HELD_MAX],
             generation: Cell::new(0),
             filling: Cell::new(0),
         }
     };
+}
+
+/// The calling thread's.
+///
+/// The reference must not leave the thread; that `Held` is not `Sync` sees to that.
+#[inline(always)]
+pub(super) fn of_this_thread<'a>() -> &'a Held {
+    let held = HELD.with(std::ptr::from_ref);
+    // SAFETY: a thread-local without a destructor is there as long as its thread runs, and the callers are on that thread.
+    unsafe { &*held }
 }
 
 /// When a lock was taken, as far as forks go.
@@ -48,7 +71,7 @@ impl Generation {
     /// The calling thread's.
     #[inline]
     pub(crate) fn current() -> Self {
-        HELD.with(|held| Self(held.generation.get()))
+        Self(of_this_thread().generation.get())
     }
 }
 
@@ -70,8 +93,31 @@ impl Held {
             return Err(AcquireError::TooManyHeld);
         }
         watch_this_thread()?;
+        self.thread.set(match Mode::current() {
+            Mode::Pthread => None,
+            // A thread that the C library did not start may have no list.
+            Mode::Own | Mode::OwnInSlices => Some(Thread {
+                id: current_thread(),
+                head: list::own_head().ok_or(AcquireError::Unwatched(libc::ESRCH))?,
+            }),
+        });
         self.count.set(0);
         Ok(Place(0))
+    }
+
+    #[inline(always)]
+    pub(super) fn thread(&self) -> Option<Thread> {
+        self.thread.get()
+    }
+
+    /// In a forked child, and for tests: the next lock is the first one.
+    pub(super) fn begin_afresh(&self) {
+        if let Some(thread) = self.thread.take() {
+            thread.head.begin_afresh();
+        }
+        self.count.set(UNUSED);
+        self.generation.set(self.generation.get().wrapping_add(1));
+        self.filling.set(0);
     }
 
     #[inline(always)]
@@ -83,25 +129,34 @@ impl Held {
         }
     }
 
-    /// Takes an address out, if it was put in by this process.
+    /// Whether this thread put an address in, in this process.
     #[inline(always)]
-    pub(super) fn remove(&self, address: usize, taken: Generation) -> bool {
+    pub(super) fn has(&self, address: usize, taken: Generation) -> bool {
+        taken.0 == self.generation.get() && (self.is_newest(address) || self.contains(address))
+    }
+
+    #[inline(always)]
+    fn is_newest(&self, address: usize) -> bool {
         let last = self.count.get().wrapping_sub(1);
-        match self.addresses.get(last) {
-            Some(slot) if slot.get() == address && taken.0 == self.generation.get() => {
-                self.count.set(last);
-                true
-            }
-            _ => taken.0 == self.generation.get() && self.remove_older(address),
+        self.addresses.get(last).is_some_and(|slot| slot.get() == address)
+    }
+
+    /// Takes an address out.
+    #[inline(always)]
+    pub(super) fn remove(&self, address: usize) {
+        if self.is_newest(address) {
+            self.count.set(self.count.get().wrapping_sub(1));
+        } else {
+            self.remove_older(address);
         }
     }
 
     /// Guards dropped out of order.
     #[cold]
-    fn remove_older(&self, address: usize) -> bool {
+    fn remove_older(&self, address: usize) {
         let live = self.live();
         let Some(at) = live.iter().rposition(|slot| slot.get() == address) else {
-            return false;
+            return;
         };
         for pair in live.get(at..).unwrap_or_default().windows(2) {
             if let [older, newer] = pair {
@@ -109,9 +164,9 @@ impl Held {
             }
         }
         self.count.set(live.len().wrapping_sub(1));
-        true
     }
 
+    #[cold]
     pub(super) fn contains(&self, address: usize) -> bool {
         self.live().iter().any(|slot| slot.get() == address)
     }
@@ -128,15 +183,9 @@ pub fn held_count() -> usize {
     HELD.with(|held| held.live().len().saturating_add(held.filling.get()))
 }
 
-/// In a forked child: the locks are the parent's.
+/// In a forked child: the locks are the parent's, and the thread has another id.
 pub(crate) fn forget_held() {
-    HELD.with(|held| {
-        if held.count.get() != UNUSED {
-            held.count.set(0);
-        }
-        held.generation.set(held.generation.get().wrapping_add(1));
-        held.filling.set(0);
-    });
+    HELD.with(Held::begin_afresh);
 }
 
 /// Counts as a held lock while it lives: the thread writes an object that has no lock yet, and must not fork.

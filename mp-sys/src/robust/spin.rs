@@ -34,20 +34,19 @@ impl Tries {
         Self { allowed: Cell::new(TRIES_FIRST), idle: Cell::new(0) }
     }
 
-    /// Tries until `attempt` gives something, or as often as is allowed, and learns from it.
+    /// Looks until `is_free` says yes, or as often as is allowed, and learns from it.
     #[inline]
-    pub(super) fn until_some<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
+    pub(super) fn until(&self, is_free: impl Fn() -> bool) {
         let allowed = self.now_allowed();
         if allowed == 0 || !spinning_helps() {
-            return None;
+            return;
         }
         let backoff = Backoff::new();
-        let found = (0..allowed).find_map(|_| {
+        let paid = (0..allowed).any(|_| {
             backoff.spin();
-            attempt()
+            is_free()
         });
-        self.learn(found.is_some());
-        found
+        self.learn(paid);
     }
 
     fn now_allowed(&self) -> u32 {
@@ -73,11 +72,10 @@ mod tests {
 
     fn tries_of(tries: &Tries) -> u32 {
         let count = Cell::new(0_u32);
-        let none = tries.until_some(|| {
+        tries.until(|| {
             count.set(count.get() + 1);
-            None::<()>
+            false
         });
-        assert!(none.is_none());
         count.get()
     }
 
@@ -87,7 +85,7 @@ mod tests {
             return;
         }
         let tries = Tries::new();
-        assert_eq!(tries.until_some(|| Some(7)), Some(7));
+        tries.until(|| true);
         assert_eq!(tries_of(&tries), TRIES_MAX);
         assert_eq!(tries_of(&tries), TRIES_MAX / 4);
         let until_probe = (1..=PROBE_EVERY).position(|_| tries_of(&tries) > 0);
