@@ -9,6 +9,8 @@ mod children;
 mod endpoints;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod fork_awareness;
+#[expect(unsafe_code, reason = "mutexes of the C library")]
+mod lock_modes;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod locks;
 mod reexec;
@@ -22,6 +24,7 @@ fn main() -> std::process::ExitCode {
         children::TESTS,
         endpoints::TESTS,
         fork_awareness::TESTS,
+        lock_modes::TESTS,
         locks::TESTS,
         signals::TESTS,
         streams::TESTS,
