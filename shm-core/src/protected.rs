@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
-use mp_sys::locked::{CONTROL_WORDS, Held, Locked};
+use mp_sys::locked::{Brief, CONTROL_WORDS, Held, Locked};
 use mp_sys::memory::MemoryError;
 use mp_sys::named::Segment;
 use mp_sys::robust::{AcquireError, Patience};
@@ -104,6 +104,12 @@ impl Protected {
     #[inline(always)]
     pub(crate) fn quiet(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {
         self.locked.acquire(patience, |held| take_over(held, self.redo))
+    }
+
+    /// As [`quiet`](Self::quiet), for a section in which no code of a user runs.
+    #[inline(always)]
+    pub(crate) fn brief(&self, patience: Patience) -> Result<Brief<'_>, AcquireError> {
+        self.locked.acquire_briefly(patience, |held| take_over(held, self.redo))
     }
 
     /// Takes the lock and opens the section: dying or panicking under it poisons.

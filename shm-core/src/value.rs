@@ -141,7 +141,7 @@ impl<T: Element> Value<T> {
     #[doc(alias = "value")]
     #[inline]
     pub fn set(&self, value: T) -> Result<(), LockError<T>> {
-        let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
+        let mut held = self.protected.brief(FOR_EVER).map_err(LockError::refused)?;
         let value = self.protected.unless_poisoned(value)?;
         Self::commit(&mut held, value);
         Ok(())
