@@ -40,6 +40,8 @@ pub trait Word32: Debug + Default {
     /// As `std`'s.
     fn fetch_sub(&self, value: u32, order: Ordering) -> u32;
     /// As `std`'s, sequentially consistent.
+    fn swap(&self, value: u32) -> u32;
+    /// As `std`'s, sequentially consistent.
     ///
     /// # Errors
     /// What the word holds, if that is not `from`.
@@ -117,6 +119,11 @@ impl Word32 for AtomicU32 {
     #[inline]
     fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
         Self::fetch_sub(self, value, order)
+    }
+
+    #[inline]
+    fn swap(&self, value: u32) -> u32 {
+        Self::swap(self, value, Ordering::SeqCst)
     }
 
     #[inline]

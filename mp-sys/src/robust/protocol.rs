@@ -113,9 +113,8 @@ pub(super) fn take<W: Word32>(
 /// Gives a word up that others may wait for.
 #[cold]
 pub(super) fn give_up<W: Word32>(word: &W, own: u32, rules: Rules) {
-    // Only `own` takes its own name out, so this is the word's last state with it. A word that somebody else overwrote
-    // becomes free all the same.
-    word.store(if rules.forgets { 0 } else { WAITERS }, Ordering::SeqCst);
+    // Whatever sleepers have done to it meanwhile.
+    word.swap(if rules.forgets { 0 } else { WAITERS });
     crash::point();
     let woken = word.wake(1);
     crash::point();
@@ -139,7 +138,7 @@ fn ask_for_sleepers<W: Word32>(word: &W, own: u32) {
         return;
     }
     // Somebody sleeps, or was woken while the word was taken, and sleeps again.
-    word.store(WAITERS, Ordering::SeqCst);
+    word.swap(WAITERS);
     crash::point();
     word.wake(1);
     crash::point();

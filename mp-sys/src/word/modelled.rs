@@ -78,6 +78,10 @@ impl Word32 for ModelledWord32 {
         self.value.fetch_sub(value, order)
     }
 
+    fn swap(&self, value: u32) -> u32 {
+        self.value.swap(value, Ordering::SeqCst)
+    }
+
     fn exchange(&self, from: u32, to: u32) -> Result<u32, u32> {
         self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst)
     }
