@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
@@ -41,6 +41,7 @@ use crate::crash;
 use crate::deadline::Deadline;
 use crate::fork::Epoch;
 use crate::identity::has_ended;
+use crate::ready;
 use crate::robust;
 
 /// The exit code of a child whose closure panicked, as Rust programs have it.
@@ -348,15 +349,7 @@ impl AsFd for ChildProcess {
 
 /// Waits until a descriptor is readable; `false` at the deadline.
 pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool, Errno> {
-    loop {
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-        match poll(&mut fds, deadline.remaining_timespec().as_ref()) {
-            Ok(0) if deadline.has_passed() => return Ok(false),
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(other) => return Err(other),
-        }
-    }
+    Ok(ready::sleep(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], deadline)? > 0)
 }
 
 impl ChildProcess {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// A point in time on `CLOCK_MONOTONIC`, or never.
@@ -54,6 +55,21 @@ impl Deadline {
         (!self.is_never()).then(|| timespec(self.nanos.saturating_sub(now_nanos())))
     }
 
+    /// Makes a system call that may sleep, and makes it again whenever a signal interrupts it, each time with the time that is
+    /// left then: a signal never makes a sleep begin anew. `None` if the point passes meanwhile.
+    pub(crate) fn uninterrupted<T>(
+        self,
+        mut call: impl FnMut(Option<&Timespec>) -> Result<T, Errno>,
+    ) -> Result<Option<T>, Errno> {
+        loop {
+            match call(self.remaining_timespec().as_ref()) {
+                Err(Errno::INTR) if self.has_passed() => return Ok(None),
+                Err(Errno::INTR) => {}
+                outcome => return outcome.map(Some),
+            }
+        }
+    }
+
     /// The point itself as the kernel takes it, `None` if the deadline never passes.
     pub(crate) fn absolute_timespec(self) -> Option<Timespec> {
         (!self.is_never()).then(|| timespec(self.nanos))
@@ -93,6 +109,21 @@ mod tests {
         let deadline = Deadline::after(Duration::ZERO);
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_call_that_is_interrupted_again_and_again_ends_with_its_deadline() {
+        let deadline = Deadline::after(Duration::from_millis(2));
+        let mut left = Vec::new();
+        let outcome = deadline.uninterrupted(|timeout| {
+            left.push(timeout.map(|timeout| (timeout.tv_sec, timeout.tv_nsec)));
+            Err::<(), _>(Errno::INTR)
+        });
+        assert_eq!(outcome, Ok(None));
+        assert!(deadline.has_passed());
+        assert!(left.is_sorted_by(|earlier, later| earlier >= later), "it never begins anew: {left:?}");
+        assert_eq!(Deadline::NEVER.uninterrupted(|_| Err::<(), _>(Errno::NOMEM)), Err(Errno::NOMEM));
+        assert_eq!(deadline.uninterrupted(|_| Ok(7)), Ok(Some(7)), "one look, even if it is late");
     }
 
     #[test]

@@ -44,12 +44,23 @@ pub fn count_late_wait() {
 /// How a sleep ended. None of them says what the word holds now: look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slept {
-    /// Somebody called [`wake`], or a signal came.
+    /// Somebody called [`wake`].
     Woken,
     /// The word did not hold the expected value any more: there was no sleep.
     Changed,
     /// A slice passed, or the deadline did.
     SliceEnded,
+    /// A signal came. The slice counts as ended, since how much of it is left is not known without a clock: else a timer that
+    /// ticks faster than slices would keep the sleeper from looking after others for ever.
+    Interrupted,
+}
+
+impl Slept {
+    /// Whether the sleep ended without a wake-up: the time to look after others.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::SliceEnded | Self::Interrupted)
+    }
 }
 
 /// Sleeps while `word` holds `expected`, for one slice at most and not past `deadline`.
@@ -66,7 +77,8 @@ pub(crate) fn wait_for(word: &AtomicU32, expected: u32, slice: Duration, deadlin
         tv_nsec: timeout.subsec_nanos().into(),
     };
     match futex::wait(word, Flags::empty(), expected, Some(&timeout)) {
-        Ok(()) | Err(Errno::INTR) => Slept::Woken,
+        Ok(()) => Slept::Woken,
+        Err(Errno::INTR) => Slept::Interrupted,
         Err(Errno::AGAIN) => Slept::Changed,
         // TIMEDOUT; anything else (a kernel without futexes) must not become a busy loop that never checks its deadline.
         Err(_) => Slept::SliceEnded,

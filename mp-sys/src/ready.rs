@@ -29,12 +29,12 @@ pub fn readable(
         outcome = poll(&mut polled, now.remaining_timespec().as_ref());
         !matches!(outcome, Ok(0) | Err(Errno::INTR))
     };
-    if deadline.has_passed() {
-        outcome = poll(&mut polled, now.remaining_timespec().as_ref());
+    if !deadline.has_passed() && budget.spin(look, || None) {
+        outcome?;
     } else {
-        budget.spin(look, || None);
+        sleep(&mut polled, deadline)?;
     }
-    ready_of(&mut polled, outcome, deadline)
+    Ok(ready_of(&polled))
 }
 
 /// As [`readable`], for a caller that knows that looking first does not pay: it sleeps at once.
@@ -43,27 +43,25 @@ pub fn readable(
 /// As [`readable`].
 pub fn readable_later(files: &[BorrowedFd<'_>], deadline: Deadline) -> Result<Vec<usize>, OsError> {
     let mut polled = to_poll(files);
-    let outcome = poll(&mut polled, deadline.remaining_timespec().as_ref());
-    ready_of(&mut polled, outcome, deadline)
+    sleep(&mut polled, deadline)?;
+    Ok(ready_of(&polled))
+}
+
+/// Sleeps until at least one is ready, or until `deadline`, whatever signals come meanwhile; gives how many are.
+pub(crate) fn sleep(polled: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize, Errno> {
+    loop {
+        let ready = deadline.uninterrupted(|left| poll(polled, left))?.unwrap_or(0);
+        if ready > 0 || deadline.has_passed() {
+            return Ok(ready);
+        }
+    }
 }
 
 fn to_poll<'a>(files: &[BorrowedFd<'a>]) -> Vec<PollFd<'a>> {
     files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)).collect()
 }
 
-/// Sleeps until the deadline if nothing is ready yet.
-fn ready_of(
-    polled: &mut [PollFd<'_>],
-    mut outcome: Result<usize, Errno>,
-    deadline: Deadline,
-) -> Result<Vec<usize>, OsError> {
-    while matches!(outcome, Ok(0) | Err(Errno::INTR)) && !deadline.has_passed() {
-        outcome = poll(polled, deadline.remaining_timespec().as_ref());
-    }
-    match outcome {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(error) => return Err(error.into()),
-    }
+fn ready_of(polled: &[PollFd<'_>]) -> Vec<usize> {
     let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
-    Ok(polled.iter().enumerate().filter(|(_, polled)| is_ready(polled)).map(|(index, _)| index).collect())
+    polled.iter().enumerate().filter(|(_, polled)| is_ready(polled)).map(|(index, _)| index).collect()
 }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 
@@ -37,6 +37,7 @@ pub use self::registry::Ended;
 use crate::OsError;
 use crate::adaptive::{Budget, current_cpu};
 use crate::deadline::Deadline;
+use crate::ready;
 use crate::robust::Patience;
 
 /// Bytes before a packet's body: those of this module, and the tier's.
@@ -206,7 +207,8 @@ impl Endpoint {
         self.send_later(packet, rest, descriptors, deadline)
     }
 
-    /// Sends when there is room. The first slice ended; or somebody made the descriptor non-blocking, so not that way again.
+    /// Sends when there is room. The first slice ended, or a signal ended it; or somebody made the descriptor non-blocking, so
+    /// not that way again.
     #[cold]
     fn send_later(
         &self,
@@ -273,8 +275,8 @@ impl Endpoint {
         seen
     }
 
-    /// Receives when there is something. The first slice ended; or somebody made the descriptor non-blocking, so not that
-    /// way again.
+    /// Receives when there is something. The first slice ended, or a signal ended it; or somebody made the descriptor
+    /// non-blocking, so not that way again.
     #[cold]
     fn receive_later(&self, packet: &mut [u8], deadline: Deadline) -> Result<Received, ReceiveFailure> {
         loop {
@@ -335,14 +337,8 @@ impl Endpoint {
 
     /// Waits for one slice at most.
     fn ready(&self, flags: PollFlags, deadline: Deadline) -> Result<bool, OsError> {
-        let slice = deadline.remaining().min(SLICE);
-        // Both parts of at most 40 ms fit.
-        let slice = Timespec { tv_sec: 0, tv_nsec: slice.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&*self.file, flags)], Some(&slice)) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(other) => Err(other.into()),
-        }
+        let slice = deadline.min(Deadline::after(SLICE));
+        Ok(ready::sleep(&mut [PollFd::new(&*self.file, flags)], slice)? > 0)
     }
 
     /// Ends the stream in both directions, for everybody who has either end. What was sent can still be received.

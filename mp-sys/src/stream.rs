@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType, recv, send, sendmsg, sockopt,
@@ -30,6 +30,7 @@ use crate::OsError;
 use crate::deadline::Deadline;
 use crate::fork::ClosedOnFork;
 pub use crate::fork::{BeforeOpening, NotTaken, OtherProcess};
+use crate::ready;
 pub use crate::socket::SLICE;
 
 /// Slices that one write takes (`IOV_MAX`); it leaves further ones for the next.
@@ -241,7 +242,7 @@ impl Stream {
         }
     }
 
-    /// Waits for a [`SLICE`], and not beyond `deadline`, and says what can be done. A signal may end that early.
+    /// Waits for a [`SLICE`], and not beyond `deadline`, and says what can be done.
     ///
     /// # Errors
     /// [`AskFailure`].
@@ -251,15 +252,9 @@ impl Stream {
             Interest::Write => PollFlags::OUT,
             Interest::ReadOrWrite => PollFlags::IN | PollFlags::OUT,
         };
-        let slice = deadline.remaining().min(SLICE);
-        // Both parts of at most 40 ms fit.
-        let slice = Timespec { tv_sec: 0, tv_nsec: slice.subsec_nanos().into() };
+        let slice = deadline.min(Deadline::after(SLICE));
         let mut polled = [PollFd::from_borrowed_fd(self.file()?, flags)];
-        match poll(&mut polled, Some(&slice)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(Ready { read: false, write: false }),
-            Err(other) => return Err(AskFailure::System(other.into())),
-        }
+        ready::sleep(&mut polled, slice).map_err(|error| AskFailure::System(error.into()))?;
         let seen = polled.first().map_or(PollFlags::empty(), PollFd::revents);
         let is_over = seen.intersects(PollFlags::HUP | PollFlags::ERR);
         let may = |flag: PollFlags| flags.contains(flag) && (is_over || seen.contains(flag));

@@ -24,7 +24,7 @@ pub mod runner;
 mod seccomp;
 pub mod spawner;
 
-pub use self::interrupts::{handle_interrupts, interrupts};
+pub use self::interrupts::{handle_interrupts, interrupts, tick};
 pub use self::mutator::Mutator;
 pub use self::namespace::spawn_in_new_pid_namespace;
 pub use self::runner::skip;

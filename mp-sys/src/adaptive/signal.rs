@@ -124,8 +124,8 @@ impl<W: Words> Signal<W> {
         }
     }
 
-    /// As [`wait_while`](Self::wait_while), and also returns `None` when the sleeper's slice has ended: for those who look
-    /// after others then.
+    /// As [`wait_while`](Self::wait_while), and also returns `None` when the sleeper's slice has ended, which a signal does
+    /// early: for those who look after others then.
     pub fn wait_slice(
         &self,
         value: u32,
@@ -155,7 +155,8 @@ impl<W: Words> Signal<W> {
             if now != value {
                 return Some(now);
             }
-            if self.value.sleep(value, sleeper.next_slice(), deadline) != Slept::SliceEnded {
+            let slept = self.value.sleep(value, sleeper.next_slice(), deadline);
+            if !slept.is_over() {
                 // Woken, or called to watch: look, and sleep on.
                 continue;
             }
@@ -163,6 +164,9 @@ impl<W: Words> Signal<W> {
             let now = self.get();
             if now == value {
                 return None;
+            }
+            if slept == Slept::Interrupted {
+                return Some(now);
             }
             futex::count_late_wait();
             // Whoever stored it died before it woke anybody, or who was woken died. The others may be at rest.

@@ -14,7 +14,8 @@ use rustix::net::{
 use super::{DESCRIPTORS_MAX, Head, MAGIC, OVERHEAD_BYTES, ReceiveFailure, Received, SendFailure, VERSION};
 use crate::adaptive::current_cpu;
 
-/// Whether the call may sleep, for a slice.
+/// Whether the call may sleep, for a slice. A signal ends the slice: a further one would be a whole slice again, and the kernel
+/// does not restart a call with a timeout by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Try,
@@ -23,7 +24,8 @@ pub(super) enum Mode {
 
 const RIGHTS_BYTES: usize = cmsg_space!(ScmRights(DESCRIPTORS_MAX));
 
-/// Sends a packet of two parts, whose prologue is written here. `Full` also means that the slice ended.
+/// Sends a packet of two parts, whose prologue is written here. `Full` also means that the slice ended, or
+/// that a signal ended it.
 #[inline]
 pub(super) fn send_once(
     file: &OwnedFd,
@@ -53,8 +55,8 @@ pub(super) fn send_once(
         };
         return match outcome {
             Ok(_) => Ok(()),
-            Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN) => Err(SendFailure::Full),
+            Err(Errno::INTR) if mode == Mode::Try => continue,
+            Err(Errno::AGAIN | Errno::INTR) => Err(SendFailure::Full),
             Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(SendFailure::Closed),
             Err(Errno::MSGSIZE) => Err(SendFailure::TooLong),
             Err(Errno::TOOMANYREFS) => Err(SendFailure::DescriptorsInFlight),
@@ -95,10 +97,10 @@ pub(super) fn receive_once(
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let outcome = match recvmsg(file, &mut [IoSliceMut::new(packet)], &mut control, flags) {
             Ok(outcome) => outcome,
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR) if mode == Mode::Try => continue,
             // The other end was closed with packets unread there: told once, before what can still be received here.
             Err(Errno::CONNRESET) => continue,
-            Err(Errno::AGAIN) => return Err(ReceiveFailure::Empty),
+            Err(Errno::AGAIN | Errno::INTR) => return Err(ReceiveFailure::Empty),
             Err(Errno::NOTCONN) => return Err(ReceiveFailure::Closed),
             Err(other) => return Err(ReceiveFailure::System(other.into())),
         };

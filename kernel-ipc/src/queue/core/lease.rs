@@ -272,7 +272,7 @@ impl Core {
                 return Err(Refused::TimedOut);
             }
             let is_finished = || self.all_is_finished(leases).unwrap_or(true);
-            if doorbell::sleep(bell, is_finished, deadline) == mp_sys::futex::Slept::SliceEnded {
+            if doorbell::sleep(bell, is_finished, deadline).is_over() {
                 self.look_for_the_dead();
             }
         }

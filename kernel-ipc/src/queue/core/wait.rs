@@ -7,7 +7,6 @@ use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
 
 use mp_sys::adaptive::{Budget, current_cpu};
-use mp_sys::futex::Slept;
 use mp_sys::robust::Patience;
 
 use crate::queue::config::Config;
@@ -96,7 +95,7 @@ impl Core {
             return Err(Refused::TimedOut);
         }
         self.half_word(own_cpu).store(current_cpu().wrapping_add(1), Ordering::Relaxed);
-        if doorbell::sleep(bell, goes_on, deadline) == Slept::SliceEnded {
+        if doorbell::sleep(bell, goes_on, deadline).is_over() {
             // Nobody does anything here: the time to give back what a peak has left.
             self.trim();
             self.look_for_the_dead();
