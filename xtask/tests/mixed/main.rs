@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod every;
+mod interrupted;
 mod kills;
 mod programs;
 mod proxies;
@@ -22,8 +23,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let travel = travel::tests();
-    let tests =
-        [every::TESTS, together::TESTS, programs::TESTS, tasks::TESTS, proxies::TESTS, kills::TESTS, &travel]
-            .concat();
+    let tests = [
+        every::TESTS,
+        together::TESTS,
+        programs::TESTS,
+        tasks::TESTS,
+        proxies::TESTS,
+        kills::TESTS,
+        interrupted::TESTS,
+        &travel,
+    ]
+    .concat();
     runner::main(&tests, mp::release_unused_memory)
 }
