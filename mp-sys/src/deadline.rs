@@ -4,10 +4,14 @@
 //! steps never waits longer than was asked for. Python's `multiprocessing` waits on the wall clock, and waits too long
 //! or too short when somebody sets it.
 
+mod shared;
+
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+pub use self::shared::SharedTime;
 
 /// A point in time on `CLOCK_MONOTONIC`, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -186,7 +186,7 @@ impl Leases {
         self.annex.saturating_add(FINISHED_BELL)
     }
 
-    /// When somebody last looked for the dead.
+    /// When somebody last looked for the dead, as `SharedTime` has it.
     pub(super) fn last_look<'a>(&self, ring: &'a Ring) -> Option<&'a AtomicU64> {
         self.shared(ring, LAST_LOOK)
     }

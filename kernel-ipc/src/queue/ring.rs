@@ -64,7 +64,7 @@ pub(super) const SIGNALLED: usize = 24;
 pub(super) const SEGMENTS_END: usize = 32;
 /// The first segment that is not in the ring, 0 if there is none.
 pub(super) const FREE: usize = 40;
-/// When the queue last reserved memory, in nanoseconds of the monotonic clock.
+/// When the queue last reserved memory, as `SharedTime` has it.
 pub(super) const GREW_AT: usize = 48;
 
 /// The ring of one queue.

@@ -17,9 +17,10 @@
 //! next holder of the lock finds it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use mp_sys::crash;
-use mp_sys::deadline::now_nanos;
+use mp_sys::deadline::SharedTime;
 use mp_sys::locked::Held;
 use mp_sys::memory::MemoryError;
 
@@ -39,11 +40,11 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 20;
 const RECORDS_MIN: u64 = 4;
 /// Bytes of segments without records that a queue keeps.
 pub(super) const KEPT_BYTES: u64 = 2 << 20;
-/// The same for a queue that grew within [`BREATH_NANOS`]: one that fills and empties with each time slice of its processes
+/// The same for a queue that grew within [`BREATH`]: one that fills and empties with each time slice of its processes
 /// would else ask the kernel for the same memory again and again.
 const KEPT_BYTES_WHILE_BREATHING: u64 = 32 << 20;
-/// One second.
-const BREATH_NANOS: u64 = 1_000_000_000;
+/// How long a queue that grew counts as one that breathes.
+const BREATH: Duration = Duration::from_secs(1);
 /// Segments that one operation gives back at most: an operation must not take long.
 const GIVEN_BACK_AT_ONCE: usize = 8;
 /// Free segments that are looked at for one that is large enough.
@@ -254,7 +255,7 @@ impl Producer<'_> {
     fn reserve(&self, segment: Segment) -> Result<(), NoRoom> {
         self.ring.region.reserve(segment.start, segment.size()).map_err(NoRoom::Memory)?;
         self.ring.count_reserved(RING_RESERVED, |bytes| bytes.saturating_add(segment.size()));
-        self.held.store_word(GREW_AT, now_nanos());
+        self.held.store_word(GREW_AT, SharedTime::now().to_bits());
         Ok(())
     }
 
@@ -277,7 +278,7 @@ impl Producer<'_> {
     fn give_back_behind(&mut self, last: Segment) -> Result<(), Corrupt> {
         let head = self.ring.head().offset;
         let tail = self.ring.tail().offset;
-        let is_breathing = now_nanos().saturating_sub(self.held.load_word(GREW_AT)) < BREATH_NANOS;
+        let is_breathing = SharedTime::from_bits(self.held.load_word(GREW_AT)).age() < BREATH;
         let keep = if is_breathing { KEPT_BYTES_WHILE_BREATHING } else { KEPT_BYTES };
         let (mut kept, mut link) = (0, last);
         let mut given_back = 0;

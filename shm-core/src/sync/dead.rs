@@ -14,7 +14,7 @@ const _: () = assert!(PAUSE_OF_MANY.as_nanos() < SLICE.as_nanos());
 
 /// What a protocol asks about the processes around it. In a model, the model says who died.
 pub(super) trait Witness<W: Words> {
-    /// Whether it is the caller's turn to look for the dead. `last` is the shared time of the newest look: many waiters
+    /// Whether it is the caller's turn to look for the dead. `last` holds the `SharedTime` of the newest look: many waiters
     /// together do not look more often than one, and not before `pause` has passed.
     fn is_turn_to_look(&self, last: &W::Word64, pause: Duration) -> bool;
 
