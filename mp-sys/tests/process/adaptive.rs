@@ -12,7 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 tests! {
     ping_pong_on_one_cpu, ping_pong_on_two_cpus, a_killed_sleeper_costs_nothing_but_a_wake, wait_times_out_beside_a_peer,
-    two_of_many_watch_and_the_dead_are_replaced
+    two_of_many_watch_and_the_dead_are_replaced, those_who_watch_do_not_die_together,
 }
 
 const ROUNDS: u32 = 2_000;
@@ -106,6 +106,30 @@ fn two_of_many_watch_and_the_dead_are_replaced() {
     eventually("the promises of the dead have ended", || now_nanos() > promised);
     eventually("two of the others watch", || word.watch().watchers() == 2);
     // A store without a wake, as of a poster that dies in between: whoever watches finds it, and wakes who rests.
+    word.reset(7);
+    others.iter().for_each(succeeded);
+}
+
+fn those_who_watch_do_not_die_together() {
+    let mut chunk = Chunk::new(4096).unwrap();
+    let word = signal(&mut chunk);
+    // Without a deadline: who gave up would make room for others.
+    let wait = || assert_eq!(word.wait_while(0, &Budget::new(), Deadline::NEVER), Some(7));
+    let threads = |count| {
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..count).map(|_| scope.spawn(wait)).collect();
+            all.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    };
+    // Threads of one process come first, and so both who watch are among them.
+    let first = spawn(|| threads(4));
+    eventually("two threads watch", || word.watch().watchers() == 2);
+    assert_eq!(word.watch().watching_processes(), 1);
+    let others: Vec<_> = (0..2).map(|_| spawn(|| threads(3))).collect();
+    eventually("a thread of another process watches", || word.watch().watching_processes() == 2);
+    kill(&first);
+    eventually("nobody watches for a dead one", || word.watch().watching_processes() == 2);
+    // A store without a wake: whoever watches finds it, and wakes who rests.
     word.reset(7);
     others.iter().for_each(succeeded);
 }

@@ -275,15 +275,30 @@ impl<W: Words> Crowd for Others<'_, W> {
         u32::try_from(self.places.used().len()).unwrap_or(u32::MAX)
     }
 
-    /// Calls the two who came first: the first may be the one who watches already, or frozen.
+    /// Those of other processes first.
     fn call(&self) {
+        self.call_two(|_| true);
+    }
+
+    fn call_another_process(&self) {
+        self.call_two(|is_own| !is_own);
+    }
+}
+
+impl<W: Words> Others<'_, W> {
+    /// Calls the two who came first: the first may be the one who watches already, or frozen.
+    fn call_two(&self, may_come: impl Fn(bool) -> bool) {
+        let own = self.own.owner.load(Ordering::SeqCst);
         let others = self.places.used().iter().filter(|place| !ptr::eq(*place, self.own));
         let mut waiting: Vec<_> = others
             .filter(|place| state(place.signal.get()) == WAITING)
-            .map(|place| (place.ticket.load(Ordering::SeqCst), place))
+            .map(|place| {
+                (place.owner.load(Ordering::SeqCst) == own, place.ticket.load(Ordering::SeqCst), place)
+            })
+            .filter(|(is_own, ..)| may_come(*is_own))
             .collect();
-        waiting.sort_unstable_by_key(|(ticket, _)| *ticket);
-        for (_, place) in waiting.iter().take(2) {
+        waiting.sort_unstable_by_key(|(is_own, ticket, _)| (*is_own, *ticket));
+        for (_, _, place) in waiting.iter().take(2) {
             place.signal.nudge();
         }
     }
