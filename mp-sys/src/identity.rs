@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0-21 | process id (Linux allows at most 2^22) |
 //! | 22-47 | low bits of the inode of its pidfd, which is unique since boot (Linux 6.9); its start time before that; 0 if unknown |
-//! | 48-63 | its PID namespace: from the inode of that, 0 if unknown |
+//! | 48-63 | its PID namespace: from the inode of that, 0 if unknown; before Linux 6.9 its time namespace as well |
 //!
 //! So a process that got the id of a dead one is not taken for it. `kill(pid, 0)` would call a zombie alive and a byte
 //! lock falls off when any descriptor of its file is closed; a pidfd does neither: it turns readable at the death.
@@ -17,17 +17,24 @@
 //! time have the same 16 bits while there are fewer than 65,530 of them. A number that is used again does no harm: all
 //! processes of the older namespace are dead, and none has the birth of a living one.
 //!
+//! # Other time namespaces
+//! Before Linux 6.9, a process is told from an earlier one of the same id by its start time, and that the kernel tells by the
+//! clock of whoever asks: a process with another boot-time clock reads another number. So there the namespace in a stamp is that of
+//! processes *and* of time, and a process with another clock counts as alive as well.
+//!
 //! # Without a free descriptor
 //! A process whose first stamp is made then has no birth, and is known by its id alone. And who asks then is told of a
 //! death when the dead process has been reaped, or is the asker's own child.
 //!
-//! Source: pidfd_open(2), proc_pid_stat(5), pid_namespaces(7), fs/proc/generic.c `proc_alloc_inum`.
+//! Source: pidfd_open(2), proc_pid_stat(5), pid_namespaces(7), time_namespaces(7), fs/proc/generic.c `proc_alloc_inum`.
 
 use std::cell::Cell;
 use std::fs;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
+#[cfg(feature = "testing")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -80,8 +87,11 @@ impl Stamp {
             let pid = getpid();
             // A process can always be opened by itself, but for lack of a free descriptor: then the birth stays
             // unknown, since two stamps of one process would be two owners.
-            let birth = pidfd_open(pid, PidfdFlags::empty()).ok().and_then(|fd| birth(pid, fd.as_fd()));
-            Self::new(pid, birth.unwrap_or(0), own_namespace())
+            let opened = pidfd_open(pid, PidfdFlags::empty()).ok();
+            let found = opened.as_ref().and_then(|fd| birth(pid, fd.as_fd()));
+            let is_unique = opened.is_none_or(|fd| inodes_are_unique(fd.as_fd()));
+            let time = if is_unique { 0 } else { own_time_namespace() };
+            Self::new(pid, found.unwrap_or(0), with_time(own_namespace(), time))
         });
         OWN_BITS.store(stamp.to_bits(), Ordering::Relaxed);
         OWN_EPOCH.store(epoch.to_bits(), Ordering::Release);
@@ -210,11 +220,44 @@ fn is_gone(pid: Pid) -> bool {
     }
 }
 
+/// The inode of the caller's time namespace, 0 on a kernel without them.
+fn own_time_namespace() -> u64 {
+    stat("/proc/self/ns/time").map_or(0, |namespace| namespace.st_ino)
+}
+
+/// The number of a PID namespace together with a time namespace, if there is one.
+fn with_time(namespace: u64, time: u64) -> u64 {
+    let Some(number) = namespace.checked_sub(1).filter(|_| time != 0) else {
+        return namespace;
+    };
+    // Inodes of both kinds are dense, so they are spread: two pairs must not add up to the same.
+    let spread = time.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> NAMESPACE_SHIFT;
+    number.wrapping_add(spread).checked_rem(NAMESPACE_MAX).map_or(0, |number| number.wrapping_add(1))
+}
+
+/// Whether the kernel gives each pidfd an inode that no other process has had since boot.
+fn inodes_are_unique(pidfd: BorrowedFd<'_>) -> bool {
+    static ARE_UNIQUE: OnceLock<bool> = OnceLock::new();
+    #[cfg(feature = "testing")]
+    if BY_START_TIME.load(Ordering::Relaxed) {
+        return false;
+    }
+    *ARE_UNIQUE.get_or_init(|| fstatfs(pidfd).is_ok_and(|fs| fs.f_type == PID_FS_MAGIC))
+}
+
+/// A test treats this kernel as one before Linux 6.9.
+#[cfg(feature = "testing")]
+static BY_START_TIME: AtomicBool = AtomicBool::new(false);
+
+/// See [`crate::testing::identify_by_start_time`].
+#[cfg(feature = "testing")]
+pub(crate) fn identify_by_start_time() {
+    BY_START_TIME.store(true, Ordering::Relaxed);
+}
+
 /// What distinguishes this process from others of the same id: the inode of its pidfd, or its start time.
 fn birth(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<u64> {
-    static INODES_ARE_UNIQUE: OnceLock<bool> = OnceLock::new();
-    let unique = *INODES_ARE_UNIQUE.get_or_init(|| fstatfs(pidfd).is_ok_and(|fs| fs.f_type == PID_FS_MAGIC));
-    if unique {
+    if inodes_are_unique(pidfd) {
         return Some(fstat(pidfd).ok()?.st_ino);
     }
     start_time(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
@@ -284,6 +327,16 @@ mod tests {
             assert!(!Stamp::new(thread, 0, Stamp::current().namespace()).is_alive());
             drop(end);
         });
+    }
+
+    #[test]
+    fn a_time_namespace_makes_another_number() {
+        let (first, second) = (with_time(7, 4_026_531_834), with_time(7, 4_026_532_300));
+        assert!((1..=NAMESPACE_MAX).contains(&first) && (1..=NAMESPACE_MAX).contains(&second));
+        assert_ne!(first, second);
+        assert_ne!(first, with_time(8, 4_026_531_834));
+        assert_eq!(with_time(7, 0), 7, "on a kernel without them");
+        assert_eq!(with_time(0, 4_026_531_834), 0, "unknown stays unknown");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub mod spawner;
 
 pub use self::interrupts::{handle_interrupts, interrupts, tick};
 pub use self::mutator::Mutator;
-pub use self::namespace::spawn_in_new_pid_namespace;
+pub use self::namespace::{spawn_in_new_pid_namespace, spawn_with_clocks_ahead};
 pub use self::runner::skip;
 pub use self::seccomp::{forbid_exec, forbid_robust_list};
 pub use crate::{bodies, tests};
@@ -85,6 +85,12 @@ pub(crate) fn default_signals() {
         // SAFETY: the default installs no handler.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Identifies processes by their start time from now on, as on a kernel before Linux 6.9, in this process and its children. A test
+/// calls it first: the caller's own stamp is of that kind only if nobody has asked for it before.
+pub fn identify_by_start_time() {
+    crate::identity::identify_by_start_time();
 }
 
 /// Lets the kernel reap children by itself, as daemons ask for by ignoring SIGCHLD.

@@ -3,6 +3,7 @@
 
 mod between;
 mod bodies;
+mod dead;
 mod joinable;
 mod limits;
 mod model;
@@ -13,6 +14,7 @@ mod travel;
 fn main() -> std::process::ExitCode {
     let tests = [
         joinable::TESTS,
+        dead::TESTS,
         single::TESTS,
         limits::TESTS,
         model::TESTS,

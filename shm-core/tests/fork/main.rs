@@ -24,6 +24,7 @@ fn main() -> std::process::ExitCode {
         limits::TESTS,
         named::TESTS,
         named_waiting::TESTS,
+        odd::clocks::TESTS,
         odd::descriptors::TESTS,
         odd::exec::TESTS,
         odd::frozen::TESTS,

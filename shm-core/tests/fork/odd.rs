@@ -1,8 +1,9 @@
-//! Odd circumstances: other PID namespaces, exec, no free descriptor, frozen processes.
+//! Odd circumstances: other PID namespaces, other clocks, exec, no free descriptor, frozen processes.
 //!
 //! Each of them is a state in which a process cannot be asked, or cannot answer, and in which it must neither be taken
 //! for dead nor be waited for.
 
+pub(crate) mod clocks;
 pub(crate) mod descriptors;
 pub(crate) mod exec;
 pub(crate) mod frozen;
