@@ -26,6 +26,16 @@ pub const SLICE: Duration = Duration::from_millis(40);
 /// lost, or one that came at the very moment at which the slice ended: its giver was stopped between the change and the call.
 static LATE_WAITS: AtomicU64 = AtomicU64::new(0);
 
+/// Sleeps of this process that ended with a slice, or at a deadline.
+static ENDED_SLICES: AtomicU64 = AtomicU64::new(0);
+
+/// How many sleeps on words ended in this process because their slice did, or at their deadline: what a wait needed that found
+/// what it waited for only by looking after others.
+#[must_use]
+pub fn ended_slices() -> u64 {
+    ENDED_SLICES.load(Ordering::Relaxed)
+}
+
 /// How many waits of this process ended by a slice although what they waited for had happened. Slices hide bugs; a run in
 /// which nobody is killed must not need them.
 ///
@@ -81,7 +91,10 @@ pub(crate) fn wait_for(word: &AtomicU32, expected: u32, slice: Duration, deadlin
         Err(Errno::INTR) => Slept::Interrupted,
         Err(Errno::AGAIN) => Slept::Changed,
         // TIMEDOUT; anything else (a kernel without futexes) must not become a busy loop that never checks its deadline.
-        Err(_) => Slept::SliceEnded,
+        Err(_) => {
+            ENDED_SLICES.fetch_add(1, Ordering::Relaxed);
+            Slept::SliceEnded
+        }
     }
 }
 

@@ -210,6 +210,11 @@ impl Leases {
         }
     }
 
+    /// How many cells were ever used.
+    pub(super) fn used(&self, ring: &Ring) -> u64 {
+        self.tables.iter().map(|table| table.used(ring)).fold(0, u64::saturating_add)
+    }
+
     /// All cells that were ever used.
     pub(super) fn cells<'a>(&'a self, ring: &'a Ring) -> impl Iterator<Item = Cell> + 'a {
         let of_table = move |table: &'a Table| (0..table.used(ring)).map(move |index| table.cell(index));

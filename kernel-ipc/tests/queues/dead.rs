@@ -1,13 +1,18 @@
 //! When the tasks of the dead are noticed.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use kernel_ipc::{GetError, JoinableQueue, pipe};
 use mp_sys::child::ChildProcess;
+use mp_sys::futex::ended_slices;
 use mp_sys::testing::{PATIENCE, hang, kill, skip, spawn, spawn_with_clocks_ahead, succeeded, tests};
 
 tests! {
     a_look_by_a_clock_that_is_ahead_keeps_no_task_back,
+    a_task_of_the_dead_needs_no_slice,
+    a_worker_that_lives_shorter_than_a_slice_has_the_task_of_the_dead,
+    who_joins_finds_the_dead_first,
 }
 
 /// A worker that has the only task.
@@ -42,4 +47,36 @@ fn a_look_by_a_clock_that_is_ahead_keeps_no_task_back() {
     let task = queue.get_timeout(PATIENCE).unwrap();
     assert_eq!(task.deliveries(), 2);
     task.done();
+}
+
+fn a_task_of_the_dead_needs_no_slice() {
+    let queue = JoinableQueue::new().unwrap();
+    kill(&worker(&queue));
+    let before = ended_slices();
+    let task = queue.get().unwrap();
+    assert_eq!(ended_slices() - before, 0, "slices that had to end");
+    assert_eq!((*task, task.deliveries()), (7, 2));
+    task.done();
+}
+
+fn a_worker_that_lives_shorter_than_a_slice_has_the_task_of_the_dead() {
+    let queue = JoinableQueue::new().unwrap();
+    kill(&worker(&queue));
+    let short_lived = spawn(|| {
+        let task = queue.get_timeout(Duration::from_millis(1)).unwrap();
+        assert_eq!(task.done(), 7);
+    });
+    succeeded(&short_lived);
+    queue.join().unwrap();
+}
+
+/// A task that was handed out too often is finished by its worker's death.
+fn who_joins_finds_the_dead_first() {
+    let queue = JoinableQueue::new().unwrap();
+    queue.set_max_deliveries(NonZeroU32::MIN);
+    kill(&worker(&queue));
+    let before = ended_slices();
+    queue.join().unwrap();
+    assert_eq!(ended_slices() - before, 0, "slices that had to end");
+    assert_eq!(queue.failed().unwrap().len(), 1);
 }

@@ -133,10 +133,26 @@ impl<W: Words> Signal<W> {
         deadline: Deadline,
         sleeper: &mut Sleeper<'_, impl Crowd, W>,
     ) -> Option<u32> {
+        self.look_and_wait_slice(value, budget, deadline, sleeper, || ())
+    }
+
+    /// As [`wait_slice`](Self::wait_slice), and calls `look` before the first sleep of all, if spinning did not pay: what it
+    /// finds may change the word, and then nobody sleeps.
+    pub fn look_and_wait_slice(
+        &self,
+        value: u32,
+        budget: &Budget,
+        deadline: Deadline,
+        sleeper: &mut Sleeper<'_, impl Crowd, W>,
+        look: impl FnOnce(),
+    ) -> Option<u32> {
         // Who has slept for a slice waits for what takes longer than any spin.
         let spins = W::SPINS && sleeper.is_fresh();
         if spins && budget.spin(|| self.get() != value, || self.writers.peer_cpu()) {
             return Some(self.get());
+        }
+        if sleeper.is_to_look() {
+            look();
         }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let outcome = self.sleep_slice(value, deadline, sleeper);
@@ -201,6 +217,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn who_is_about_to_sleep_looks_once() {
+        let signal: Signal = Signal::default();
+        let (budget, mut sleeper) = (Budget::none(), signal.sleeper());
+        let mut looks = 0;
+        let mut wait = |value| {
+            let deadline = Deadline::after(Duration::from_millis(1));
+            signal.look_and_wait_slice(value, &budget, deadline, &mut sleeper, || looks += 1)
+        };
+        assert_eq!(wait(1), Some(0), "it spun, and had nothing to wait for");
+        assert_eq!([wait(0), wait(0)], [None, None]);
+        assert_eq!(looks, 1);
+        let seen = signal.look_and_wait_slice(0, &budget, Deadline::NEVER, &mut signal.sleeper(), || {
+            signal.post(3);
+        });
+        assert_eq!(seen, Some(3), "what the look changed is seen");
+    }
 
     #[test]
     fn a_wait_ends_with_its_deadline() {

@@ -70,6 +70,8 @@ pub struct Sleeper<'a, C: Crowd, W: Words = Shared> {
     role: Role,
     /// Its newest sleep ended with its slice.
     has_slept_through: bool,
+    /// It has looked around before it slept.
+    has_looked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,12 +140,17 @@ impl<W: Words> Watch<W> {
 impl<'a, C: Crowd, W: Words> Sleeper<'a, C, W> {
     /// A waiter that begins to wait, one of a crowd under this watch.
     pub fn new(watch: &'a Watch<W>, crowd: C) -> Self {
-        Self { watch, crowd, role: Role::Fresh, has_slept_through: false }
+        Self { watch, crowd, role: Role::Fresh, has_slept_through: false, has_looked: false }
     }
 
     /// Whether it has not slept for a whole slice yet.
     pub(super) fn is_fresh(&self) -> bool {
         self.role == Role::Fresh
+    }
+
+    /// Whether it has to look around before it sleeps: the first time.
+    pub(super) fn is_to_look(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_looked, true)
     }
 
     /// How long it may sleep now.

@@ -37,7 +37,7 @@ pub const PARTIES_MAX: usize = 4096;
 /// |---|---|
 /// | size | 136 bytes of shared memory and 32 for each party, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | recovers | the death of a party is noticed within 100 ms, mostly 40, by those who wait |
+/// | recovers | the death of a party is noticed within 100 ms, mostly 40, by those who wait; mostly at once by who comes later |
 /// | drop | gives this process's handle up; the barrier lives as long as any process has it |
 ///
 /// # Fork safety

@@ -37,7 +37,7 @@ pub const PERMITS_SPARE: usize = 1024;
 /// | size | 8 bytes of shared memory for each permit that there may be: those at the beginning and [`PERMITS_SPARE`] |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | fair | no |
-/// | recovers | permits of a dead process come back within 100 ms, mostly 40, when somebody waits, or at the next `try_acquire` |
+/// | recovers | permits of a dead process come back within 100 ms, mostly 40, when somebody waits; mostly at once for who comes later |
 /// | drop | gives this process's handle up; the semaphore lives as long as any process has it |
 ///
 /// # Fork safety

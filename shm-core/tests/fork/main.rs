@@ -6,6 +6,7 @@ mod arena;
 mod barrier;
 mod bodies;
 mod condition;
+mod first_look;
 mod kills;
 mod limits;
 mod named;
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
         barrier::TESTS,
         &bodies::tests(),
         condition::TESTS,
+        first_look::TESTS,
         kills::TESTS,
         limits::TESTS,
         named::TESTS,

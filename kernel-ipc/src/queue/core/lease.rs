@@ -1,5 +1,7 @@
 //! Getting tasks instead of items, and what becomes of them.
 
+use std::time::Duration;
+
 use mp_sys::crash;
 use mp_sys::dead;
 use mp_sys::deadline::Deadline;
@@ -14,6 +16,10 @@ use crate::queue::item;
 use crate::queue::layout::FILLED_BELL;
 use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, is_stamp};
 use crate::queue::ring::FILLING;
+
+/// How much longer the pause before a look is for each cell, if it comes before a sleep: so such looks take a hundredth of one
+/// worker's time at most.
+const PAUSE_EACH: Duration = Duration::from_micros(1);
 
 /// A task that was handed out: its cell, its bytes, and how often it was handed out so far.
 #[derive(Debug)]
@@ -200,13 +206,26 @@ impl Core {
 
     /// Looks for tasks of dead processes, and gives them back; no more often than once in half a slice, whoever asks.
     pub(in crate::queue) fn look_for_the_dead(&self) {
-        let Some(leases) = &self.leases else {
-            return;
-        };
-        if !leases.last_look(&self.ring).is_some_and(|last| dead::is_turn_to_look(last, dead::PAUSE)) {
+        if let Some(leases) = &self.leases {
+            self.look_at(leases, dead::PAUSE, Deadline::NEVER);
+        }
+    }
+
+    /// The same for one that has not slept yet: with many tasks less often, since who waits for a moment only comes by here too.
+    pub(in crate::queue) fn look_before_sleep(&self, deadline: Deadline) {
+        if let Some(leases) = &self.leases {
+            let many = u32::try_from(leases.used(&self.ring)).unwrap_or(u32::MAX);
+            let pause = dead::PAUSE.saturating_add(PAUSE_EACH.saturating_mul(many));
+            self.look_at(leases, pause, deadline);
+        }
+    }
+
+    fn look_at(&self, leases: &Leases, pause: Duration, deadline: Deadline) {
+        if !leases.last_look(&self.ring).is_some_and(|last| dead::is_turn_to_look(last, pause)) {
             return;
         }
-        let Ok(consumer) = self.consume(Patience::Until(Deadline::after(SLICE))) else {
+        // Longer than a slice only if its holder was stopped.
+        let Ok(consumer) = self.consume(Patience::Until(deadline.min(Deadline::after(SLICE)))) else {
             return;
         };
         self.settle(&consumer, leases);
@@ -271,6 +290,7 @@ impl Core {
             if deadline.has_passed() {
                 return Err(Refused::TimedOut);
             }
+            self.look_before_sleep(deadline);
             let is_finished = || self.all_is_finished(leases).unwrap_or(true);
             if doorbell::sleep(bell, is_finished, deadline).is_over() {
                 self.look_for_the_dead();

@@ -82,6 +82,7 @@ impl Core {
         patience: Patience,
     ) -> Result<Option<Woken<'a>>, Refused> {
         let bell = self.half_word(woken.bell);
+        let woken_by_items = woken.bell == FILLED_BELL;
         // Nobody depends on it before it has slept.
         let not_yet = ManuallyDrop::new(woken);
         let Patience::Until(deadline) = patience else {
@@ -91,8 +92,11 @@ impl Core {
         if budget.spin(&goes_on, peer) {
             return Ok(None);
         }
+        if woken_by_items {
+            self.look_before_sleep(deadline);
+        }
         if deadline.has_passed() {
-            return Err(Refused::TimedOut);
+            return if goes_on() { Ok(None) } else { Err(Refused::TimedOut) };
         }
         self.half_word(own_cpu).store(current_cpu().wrapping_add(1), Ordering::Relaxed);
         if doorbell::sleep(bell, goes_on, deadline).is_over() {

@@ -11,7 +11,7 @@
 //!
 //! How many have arrived is counted from the parties' words, and the barrier is passed by one store of the round: there is
 //! no count that a dead process could leave wrong. A reset that its process did not finish is finished by the next one who
-//! takes the lock. A waiter that has waited for a slice, and whose turn it is, looks whether a party has died.
+//! takes the lock. A waiter that is about to sleep, or has waited for a slice, and whose turn it is, looks whether a party has died.
 //!
 //! # Why no wake-up is lost
 //! A waiter reads the signal while it holds the lock, and sleeps while the signal is what it read. Whoever ends a round or
@@ -23,7 +23,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::word::{Shared, Words};
 
 use crate::error::BarrierError;
-use crate::sync::dead::{PAUSE_OF_MANY, Witness};
+use crate::sync::dead::{PAUSE_OF_MANY, Witness, pause_before_sleep};
 
 const ROUND: usize = 0;
 const BROKEN: usize = 8;
@@ -142,7 +142,9 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         drop(held);
         let mut sleeper = self.signal.sleeper();
         loop {
-            let slept_through = self.signal.wait_slice(seen, budget, deadline, &mut sleeper).is_none();
+            let first = || self.look_before_sleep(round, witness);
+            let slept_through =
+                self.signal.look_and_wait_slice(seen, budget, deadline, &mut sleeper, first).is_none();
             // Everybody's turn would be a time of the lock, and a question for each party.
             let is_turn =
                 slept_through && witness.is_turn_to_look(&self.signal.watch().last_look, PAUSE_OF_MANY);
@@ -153,6 +155,21 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
                 Some(now) => seen = now,
                 None => return Ok(index),
             }
+        }
+    }
+
+    /// Breaks the barrier if a party has died, if nobody has looked for a while. What is wrong beside that is told later.
+    fn look_before_sleep(&self, round: u64, witness: &impl Witness<W>) {
+        let pause = pause_before_sleep(PAUSE_OF_MANY, self.parties);
+        if !witness.is_turn_to_look(&self.signal.watch().last_look, pause) {
+            return;
+        }
+        if let Ok(held) = self.table.lock()
+            && held.load(ROUND) == round
+            && is_whole(&held).is_ok()
+            && self.some_died(&held, witness)
+        {
+            self.break_it(held);
         }
     }
 

@@ -9,8 +9,8 @@
 //! | a process's stamp | a permit that this process has | the process when it takes it |
 //!
 //! Taking, giving back, forgetting and adding are one compare-and-exchange each, so a process that dies has done it or not,
-//! and there is no count that could be wrong: what is available is what is free. A waiter that has waited for a slice looks
-//! for stamps of dead processes and frees their permits; the time of the newest such look is shared, so that many waiters
+//! and there is no count that could be wrong: what is available is what is free. A waiter looks for stamps of dead processes before
+//! its first sleep, and when it has waited for a slice, and frees their permits; the time of the newest such look is shared, so that many waiters
 //! do not look more often than one, and of many waiters two have short slices ([`mp_sys::adaptive::Watch`]).
 //!
 //! # Why no wake-up is lost
@@ -24,7 +24,7 @@ use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::word::{Shared, Word64, Words};
 
-use crate::sync::dead::{PAUSE, Witness};
+use crate::sync::dead::{PAUSE, Witness, pause_before_sleep};
 
 /// No permit. Zero, so that fresh memory has none.
 const NONE: u64 = 0;
@@ -82,10 +82,14 @@ impl<W: Words> Permits<'_, W> {
             if let Some(at) = self.claim(own, hint) {
                 return Some(at);
             }
-            if self.signal.wait_slice(seen, budget, deadline, &mut sleeper).is_none() {
-                if witness.is_turn_to_look(&self.signal.watch().last_look, PAUSE) {
+            let look = |pause| {
+                if witness.is_turn_to_look(&self.signal.watch().last_look, pause) {
                     self.free_those_of_the_dead(witness);
                 }
+            };
+            let first = || look(pause_before_sleep(PAUSE, self.slots.len()));
+            if self.signal.look_and_wait_slice(seen, budget, deadline, &mut sleeper, first).is_none() {
+                look(PAUSE);
                 if deadline.has_passed() {
                     return self.claim(own, hint);
                 }
