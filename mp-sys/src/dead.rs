@@ -16,6 +16,10 @@ const _: () = assert!(PAUSE.as_nanos() * 2 == SLICE.as_nanos());
 /// look more often than one, and not before `pause` has passed.
 pub fn is_turn_to_look(last: &AtomicU64, pause: Duration) -> bool {
     let then = last.load(Ordering::Relaxed);
+    // Who waits for a moment comes by again and again.
+    if SharedTime::from_bits(then).is_surely_younger_than(pause) {
+        return false;
+    }
     is_turn_at(last, then, SharedTime::now(), pause)
 }
 

@@ -83,7 +83,19 @@ impl Deadline {
 /// The monotonic clock in nanoseconds since boot.
 #[must_use]
 pub fn now_nanos() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
+    nanos_of(ClockId::Monotonic)
+}
+
+/// The same as of the newest tick of the kernel: for a quarter of the price, and up to [`TICK_MAX`] late.
+fn tick_nanos() -> u64 {
+    nanos_of(ClockId::MonotonicCoarse)
+}
+
+/// The kernel's slowest setting, `CONFIG_HZ=100`.
+const TICK_MAX: Duration = Duration::from_millis(10);
+
+fn nanos_of(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let secs = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
     secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos)

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::now_nanos;
+use super::{TICK_MAX, now_nanos, tick_nanos};
 
 /// A moment of the past, as it stands in a shared word: never an end to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +44,19 @@ impl SharedTime {
         }
     }
 
+    /// Whether it has certainly been less than `age`, as far as the kernel's ticks tell: a cheap answer for who asks often. A
+    /// clock that is ahead by less than a tick makes no difference.
+    #[must_use]
+    pub fn is_surely_younger_than(self, age: Duration) -> bool {
+        self.is_younger_at_tick(tick_nanos(), age)
+    }
+
+    fn is_younger_at_tick(self, tick: u64, age: Duration) -> bool {
+        let latest = Duration::from_nanos(tick).saturating_add(TICK_MAX);
+        let since = latest.checked_sub(Duration::from_nanos(self.0));
+        self.0 != 0 && since.is_some_and(|since| since < age)
+    }
+
     /// How long it has been.
     #[must_use]
     pub fn age(self) -> Duration {
@@ -63,5 +76,19 @@ mod tests {
         assert_eq!(SharedTime::from_bits(1_001).age_at(now), Duration::MAX, "a clock that is ahead");
         assert_eq!(SharedTime::from_bits(u64::MAX).age_at(now), Duration::MAX);
         assert_eq!(SharedTime::default().age_at(now), Duration::MAX, "none");
+    }
+
+    #[test]
+    fn ticks_never_say_younger_of_what_is_not() {
+        let (tick, age) = (1_000_000_000, Duration::from_millis(20));
+        let younger = |nanos| SharedTime::from_bits(nanos).is_younger_at_tick(tick, age);
+        assert!(younger(tick) && younger(tick - 9_999_999));
+        assert!(!younger(tick - 10_000_000), "the next tick may be due");
+        assert!(younger(tick + 10_000_000), "since the tick");
+        assert!(!younger(tick + 10_000_001), "a clock that is ahead");
+        assert!(!younger(0) && !younger(u64::MAX));
+        let now = SharedTime::now();
+        assert!(now.is_surely_younger_than(Duration::MAX));
+        assert!(!now.is_surely_younger_than(Duration::ZERO));
     }
 }
