@@ -263,7 +263,7 @@ impl<T> Queue<T> {
         Ok(Batch::new(bytes, lens))
     }
 
-    fn put_all<B: AsRef<[u8]>>(&self, items: &[B], patience: Patience) -> Result<(), PutManyError> {
+    fn put_all(&self, items: &[&[u8]], patience: Patience) -> Result<(), PutManyError> {
         let mut put = 0_usize;
         while let Some(rest) = items.get(put..).filter(|rest| !rest.is_empty()) {
             let some = self.core.put_some(rest, patience);

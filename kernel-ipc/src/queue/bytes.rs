@@ -7,6 +7,9 @@ use crate::queue::error::{GetError, PutError, PutManyError};
 use crate::queue::ring::Corrupt;
 use crate::queue::{FOR_EVER, Queue, item};
 
+/// Items of a batch up to which it needs no memory of its own.
+const FEW_ITEMS: usize = 32;
+
 impl<T> Queue<T> {
     /// Puts `item` as it is, not encoded: for whoever gets it by [`get_bytes_into`](Self::get_bytes_into). Waits while the
     /// queue is full.
@@ -30,7 +33,16 @@ impl<T> Queue<T> {
     /// # Errors
     /// As [`put_many`](Self::put_many), but for `Encode`.
     pub fn put_many_bytes<B: AsRef<[u8]>>(&self, items: &[B]) -> Result<(), PutManyError> {
-        self.put_all(items, FOR_EVER)
+        // The caller's code runs here, once for each item, and not under the queue's lock.
+        let mut few = [&[][..]; FEW_ITEMS];
+        if let Some(few) = few.get_mut(..items.len()) {
+            for (place, item) in few.iter_mut().zip(items) {
+                *place = item.as_ref();
+            }
+            return self.put_all(few, FOR_EVER);
+        }
+        let many: Vec<&[u8]> = items.iter().map(AsRef::as_ref).collect();
+        self.put_all(&many, FOR_EVER)
     }
 
     /// Takes the next item into the beginning of `buffer` as it is, not decoded, and gives its length. Waits while the queue

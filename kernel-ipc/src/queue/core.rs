@@ -189,14 +189,14 @@ impl Core {
     }
 
     /// Puts as many of the items as there is room for, at once; gives how many.
-    pub(super) fn put_some<I: AsRef<[u8]>>(&self, items: &[I], patience: Patience) -> Result<usize, Refused> {
+    pub(super) fn put_some(&self, items: &[&[u8]], patience: Patience) -> Result<usize, Refused> {
         let Some(first) = items.first() else {
             return Ok(0);
         };
         for item in items {
-            self.fits(item.as_ref().len())?;
+            self.fits(item.len())?;
         }
-        let first = record_bytes(first.as_ref().len());
+        let first = record_bytes(first.len());
         let mut others = None;
         loop {
             let mut producer = self.produce(patience)?;
@@ -214,8 +214,8 @@ impl Core {
     }
 
     /// Writes items into one segment, and commits them together.
-    fn write_some<I: AsRef<[u8]>>(&self, producer: &mut Producer<'_>, items: &[I]) -> Result<usize, Refused> {
-        let Some(first) = items.first().map(|item| item.as_ref().len()) else {
+    fn write_some(&self, producer: &mut Producer<'_>, items: &[&[u8]]) -> Result<usize, Refused> {
+        let Some(first) = items.first().map(|item| item.len()) else {
             return Ok(0);
         };
         let Config { max_items, max_bytes, .. } = self.config;
@@ -230,7 +230,6 @@ impl Core {
         let end_max = place.segment.end.min(place.at.saturating_add(bytes_left));
         let (mut count, mut at) = (0_u32, place.at);
         for item in items.iter().take(room) {
-            let item = item.as_ref();
             let end = at.saturating_add(record_bytes(item.len()));
             if end > end_max {
                 break;

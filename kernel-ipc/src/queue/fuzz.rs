@@ -41,7 +41,7 @@ pub(crate) fn ring(input: &[u8]) {
 fn use_queue(queue: &Queue<()>, round: usize) {
     let len = if round.is_multiple_of(7) { 70_000 } else { round % 100 };
     let _put = queue.try_put_bytes(&vec![7; len]);
-    let _put = queue.core.put_some(&[[1; 9], [2; 9]], Patience::None);
+    let _put = queue.core.put_some(&[&[1; 9], &[2; 9]], Patience::None);
     let mut small = [0; 64];
     let _got = queue.core.get(Patience::None, |ring, record| {
         let fits = small.get_mut(..record.len).is_none_or(|into| ring.region.read(record.item(), into));

@@ -19,6 +19,7 @@ tests! {
     batches_keep_order_and_items,
     a_batch_is_put_as_far_as_there_is_room,
     items_of_all_sizes,
+    code_of_the_user_runs_under_no_lock,
 }
 
 fn items_come_out_in_order() {
@@ -188,4 +189,73 @@ fn items_of_all_sizes() {
             assert_eq!(queue.get().unwrap(), vec![round; size]);
         }
     }
+}
+
+/// Bytes whose `as_ref`, and a value whose `Serialize`, uses the queue that it is put in.
+struct Nosy(Queue<Self>);
+
+impl AsRef<[u8]> for Nosy {
+    fn as_ref(&self) -> &[u8] {
+        self.use_queue();
+        b"as bytes"
+    }
+}
+
+impl serde::Serialize for Nosy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.use_queue();
+        serializer.serialize_u8(9)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Nosy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let queue = OWN.with_borrow(|own| own.clone().unwrap());
+        u8::deserialize(deserializer)?;
+        let nosy = Self(queue);
+        nosy.use_queue();
+        Ok(nosy)
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.use_queue();
+    }
+}
+
+impl Nosy {
+    fn use_queue(&self) {
+        self.0.try_put_bytes(b"inner").unwrap();
+        assert_eq!(self.0.try_get_bytes().unwrap(), b"inner");
+    }
+}
+
+thread_local! {
+    static OWN: std::cell::RefCell<Option<Queue<Nosy>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// The queue is empty whenever code of the user runs, so that it finds what it put itself.
+fn code_of_the_user_runs_under_no_lock() {
+    let queue = Queue::<Nosy>::new().unwrap();
+    OWN.set(Some(queue.clone()));
+    for count in [1, 2, 32, 33, 100] {
+        let items: Vec<Nosy> = (0..count).map(|_| Nosy(queue.clone())).collect();
+        queue.put_many_bytes(&items).unwrap();
+        assert_eq!(queue.len(), count);
+        for _ in 0..count {
+            assert_eq!(queue.get_bytes().unwrap(), b"as bytes");
+        }
+        queue.put_many(&items).unwrap();
+        for _ in 0..count {
+            assert_eq!(queue.get_bytes().unwrap(), [9]);
+        }
+    }
+    let item = Nosy(queue.clone());
+    queue.put(&item).unwrap();
+    drop(queue.get().unwrap());
+    queue.put(&item).unwrap();
+    assert_eq!(queue.get_many(9).unwrap().map(|item| drop(item.unwrap())).count(), 1);
+    drop(item);
+    OWN.take();
 }
