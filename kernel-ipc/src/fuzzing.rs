@@ -25,11 +25,12 @@ pub struct Entry {
 }
 
 /// All ways in.
-pub const ENTRIES: [Entry; 4] = [
+pub const ENTRIES: [Entry; 5] = [
     Entry { name: "frames", run: frames, seeds: seeds::frames },
     Entry { name: "value", run: value, seeds: seeds::value },
     Entry { name: "handshake", run: handshake, seeds: seeds::handshake },
     Entry { name: "ring", run: ring, seeds: seeds::ring },
+    Entry { name: "forged", run: forged, seeds: seeds::forged },
 ];
 
 /// Plain data.
@@ -101,4 +102,12 @@ pub fn handshake(input: &[u8]) {
 /// As the operations must not: that is a finding.
 pub fn ring(input: &[u8]) {
     crate::queue::fuzz::ring(input);
+}
+
+/// Receives queues whose memory is an honest queue's but for what the input writes there, and uses them.
+///
+/// # Panics
+/// As the operations must not: that is a finding.
+pub fn forged(input: &[u8]) {
+    crate::queue::fuzz::forged(input);
 }

@@ -18,6 +18,10 @@ pub const DESCRIPTORS_MAX: usize = mp_sys::socket::DESCRIPTORS_MAX;
 /// Bytes of the longest encoded item of a queue: as of a message.
 pub const ITEM_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
+/// Bytes of the items that one call of [`Queue::get_many`](crate::Queue::get_many) takes at most, with what each takes
+/// beside them, unless the first one alone has more. Else a peer could have a process take all its memory at once.
+pub const BATCH_BYTES_MAX: usize = ITEM_BYTES_MAX;
+
 /// Items that a bounded queue may be made for: they are counted in 32 bits.
 pub const CAPACITY_MAX: usize = (1 << 32) - 1;
 

@@ -9,6 +9,7 @@
 //! | [`ring`], [`segments`] | records under two locks, and the memory that they lie in |
 //! | [`doorbell`] | how waiting processes are woken |
 //! | [`core`] | a queue of bytes: rings, waits, and the descriptor to poll |
+//! | [`flag`] | that descriptor |
 //! | [`item`], [`batch`] | items between their bytes and their types |
 //! | [`travel`] | queues inside messages |
 
@@ -19,6 +20,7 @@ mod consumer;
 mod core;
 mod doorbell;
 mod error;
+mod flag;
 pub(crate) mod fuzz;
 mod handle;
 mod item;
@@ -220,7 +222,8 @@ impl<T> Queue<T> {
         self.core.is_closed()
     }
 
-    /// Takes the items that are there, up to `max`, together. Waits while the queue is empty; 0 takes none and does not wait.
+    /// Takes the items that are there, up to `max`, together; fewer if they have more than
+    /// [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX) bytes. Waits while the queue is empty; 0 takes none and does not wait.
     ///
     /// # Errors
     /// As [`get`](Self::get); an item that cannot be decoded is an error in the [`Batch`].

@@ -55,3 +55,11 @@ pub(super) fn ring() -> Vec<Vec<u8>> {
         |first: u8| (first..=255).step_by(64).zip(values).flat_map(|(place, value)| write(place, value));
     (0..64).map(|first| places(first).collect()).collect()
 }
+
+/// One word of each kind of place, for each kind of queue; what is fixed is changed to something else that could be.
+pub(super) fn forged() -> Vec<Vec<u8>> {
+    let write = |kind: u8, place: u8, value: u64| [&[kind, place][..], &value.to_le_bytes()].concat();
+    let values = [0, 1, 8, 1 << 26, 1 << 35, 1 << 36, u64::MAX];
+    let kinds = [0, 1, 2].into_iter().flat_map(|kind| (0..64).map(move |place| (kind, place)));
+    kinds.zip(values.into_iter().cycle()).map(|((kind, place), value)| write(kind, place, value)).collect()
+}

@@ -7,7 +7,8 @@ use mp_sys::locked::Locked;
 use mp_sys::memory::MemoryError;
 use mp_sys::region::{LOCKS, Region};
 
-use crate::queue::layout::{CONFIG, CONFIG_WORDS, OFFSETS_END};
+use crate::limits::CAPACITY_MAX;
+use crate::queue::layout::{CONFIG, CONFIG_WORDS, OFFSETS_END, RECORD_HEADER_BYTES};
 use crate::queue::leases::{self, Leases};
 use crate::queue::ring::Ring;
 
@@ -71,27 +72,42 @@ impl Config {
         if self.leases.is_some() { leases::annex_bytes(space) } else { 0 }
     }
 
-    /// Finds what another process fixed; `None` if the region is no queue, or one of another kind or type.
+    /// Finds what another process fixed. From here on nobody looks at those words again, so what is found to make sense
+    /// goes on doing so.
+    ///
+    /// # Errors
+    /// In words, if the region is no queue, is one of another kind or type, or says of itself what no queue says.
     pub(super) fn attach(
         region: Region,
         locks: [Locked; LOCKS],
         fingerprint: u64,
-    ) -> Option<(Self, Ring, Option<Leases>)> {
+        is_joinable: bool,
+    ) -> Result<(Self, Ring, Option<Leases>), &'static str> {
         let mut words = [0; CONFIG_WORDS];
         for (at, word) in (CONFIG..).step_by(8).zip(&mut words) {
-            *word = region.word(at)?.load(Ordering::Acquire);
+            *word = region.word(at).map_or(0, |word| word.load(Ordering::Acquire));
         }
         let [magic, version, found, max_items, max_bytes, space, has_leases] = words;
-        let is_one = magic == MAGIC && version == LAYOUT_VERSION && found == fingerprint;
+        if magic != MAGIC || version != LAYOUT_VERSION || found != fingerprint {
+            return Err("the message carries a queue of another kind or type");
+        }
         // How often a task is handed out is read where it lies.
         let config = Self { fingerprint, max_items, max_bytes, leases: (has_leases != 0).then_some(0) };
-        // A space without limit overflows, and is refused.
-        let fits = space <= OFFSETS_END
-            && space.checked_add(config.annex(space)).is_some_and(|end| end <= region.len());
-        if !is_one || !fits {
-            return None;
+        let has_limits =
+            is_limit(max_items, CAPACITY_MAX) && max_bytes >= RECORD_HEADER_BYTES && max_items > 0;
+        // As `make_ring` halves it.
+        let has_space = space.is_power_of_two() && (SPACE_MIN..=OFFSETS_END).contains(&space);
+        let has_kind = has_leases == u64::from(is_joinable);
+        if !has_limits || !has_space || !has_kind || region.len() != space.saturating_add(config.annex(space))
+        {
+            return Err("the message carries a damaged queue: its fixed words make no sense");
         }
         let leases = config.leases.map(|_| Leases::new(space, space));
-        Some((config, Ring::attach(region, locks, space), leases))
+        Ok((config, Ring::attach(region, locks, space), leases))
     }
+}
+
+/// Whether this is a limit up to `most`, or none.
+fn is_limit(limit: u64, most: usize) -> bool {
+    limit == u64::MAX || usize::try_from(limit).is_ok_and(|limit| limit <= most)
 }

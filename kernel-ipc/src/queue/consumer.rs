@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use mp_sys::crash;
 use mp_sys::locked::Held;
 
+use crate::limits::ITEM_BYTES_MAX;
 use crate::queue::layout::{HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, item_of, record_bytes};
 use crate::queue::ring::{Corrupt, Ring, SEEN, SEGMENT, SEGMENT_END};
 use crate::queue::segments::{BASE, Segment};
@@ -62,7 +63,8 @@ impl Consumer<'_> {
     /// Where the consumers are.
     #[inline]
     pub(super) fn cursor(&self) -> Cursor {
-        let segment = Segment::noted(self.held.load_word(SEGMENT), self.held.load_word(SEGMENT_END));
+        let segment =
+            Segment::noted(self.ring, self.held.load_word(SEGMENT), self.held.load_word(SEGMENT_END));
         Cursor { position: self.ring.head(), segment }
     }
 
@@ -130,6 +132,9 @@ impl Consumer<'_> {
 #[inline]
 fn checked(at: u64, segment: Segment, len: u64) -> Result<Record, Corrupt> {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if len > ITEM_BYTES_MAX {
+        return Err(Corrupt("an item is longer than an item may be"));
+    }
     match at.checked_add(record_bytes(len)) {
         Some(end) if end <= segment.end => Ok(Record { at, segment, len }),
         _ => Err(Corrupt("an item is longer than its segment")),

@@ -19,12 +19,12 @@ use mp_sys::deadline::Deadline;
 use mp_sys::futex::SLICE;
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::{AcquireError, Patience};
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::limits::ITEM_BYTES_MAX;
 use crate::queue::config::Config;
 use crate::queue::consumer::{Consumer, Cursor, Record};
 use crate::queue::doorbell;
+use crate::queue::flag::Flag;
 use crate::queue::layout::{CLOSED, CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PRODUCER_CPU, record_bytes};
 use crate::queue::leases::Leases;
 use crate::queue::lull::Lull;
@@ -32,6 +32,8 @@ use crate::queue::producer::{Place, Producer};
 use crate::queue::ring::{Corrupt, NoRoom, Ring};
 use crate::queue::travel::{self, Key};
 
+/// [`limits::BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX), as offsets are counted.
+const BATCH_BYTES_MAX: u64 = crate::limits::BATCH_BYTES_MAX as u64;
 /// How often a side says on which CPU it runs: once in so many operations.
 const SAY_CPU_EVERY: u32 = 16;
 
@@ -87,7 +89,7 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) key: Option<Key>,
     leases: Option<Leases>,
-    event: Arc<OwnedFd>,
+    event: Flag,
     put_budget: Budget,
     get_budget: Budget,
     lull: Lull,
@@ -95,21 +97,21 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(config: Config) -> Result<Self, MemoryError> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let event = Flag::new()?;
         let (ring, leases) = config.make_ring()?;
         Ok(Self::over(config, ring, leases, event))
     }
 
     /// A queue that is there.
-    pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: OwnedFd) -> Self {
+    pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: Flag) -> Self {
         let key = travel::key_of(&ring.region);
         let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
-        Self { ring, config, key, leases, event: Arc::new(event), put_budget, get_budget, lull }
+        Self { ring, config, key, leases, event, put_budget, get_budget, lull }
     }
 
     /// The event descriptor, to be sent.
     pub(super) fn event_file(&self) -> &Arc<OwnedFd> {
-        &self.event
+        self.event.file()
     }
 
     #[inline]
@@ -292,7 +294,15 @@ impl Core {
     ) -> Result<usize, Refused> {
         let (mut to, mut count, mut bytes) = (from, 0_usize, 0_u64);
         loop {
-            let record = consumer.record(&to)?;
+            let record = match consumer.record(&to) {
+                Err(corrupt) if count == 0 => return Err(corrupt.into()),
+                Err(_) => break,
+                Ok(record) => record,
+            };
+            let with_this = bytes.saturating_add(record_bytes(record.len));
+            if count > 0 && with_this > BATCH_BYTES_MAX {
+                break;
+            }
             match take(&self.ring, &record) {
                 Err(refused) if count == 0 => return Err(refused),
                 Err(_) => break,
@@ -300,7 +310,7 @@ impl Core {
             }
             to = consumer.after(&to, &record);
             count = count.saturating_add(1);
-            bytes = bytes.saturating_add(record_bytes(record.len));
+            bytes = with_this;
             if count >= max || !consumer.has_item(&to) {
                 break;
             }

@@ -1,15 +1,23 @@
 //! What a peer may write into a queue's memory, for fuzzers: every operation ends, with an error at worst.
 
+use std::fs::File;
+use std::io;
+use std::marker::PhantomData;
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mp_sys::locked::Held;
+use mp_sys::memory::make_memfd;
 use mp_sys::region::{DATA_START, LOCK_DATA_BYTES};
 use mp_sys::robust::Patience;
+use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
 
 use crate::queue::core::Core;
 use crate::queue::layout::{CONFIG, RING_START};
-use crate::queue::{JoinableQueue, Queue};
+use crate::queue::{JoinableQueue, Queue, travel};
 
 /// Words that may be written in the header, and at the start of a segment.
 const NEAR_WORDS: u64 = 48;
@@ -36,6 +44,66 @@ pub(crate) fn ring(input: &[u8]) {
             held_tasks.clear();
         }
     }
+}
+
+/// Takes a queue for one that arrived, whose memory is an honest queue's but for what the input writes there: its first byte
+/// says what kind of queue and with which descriptor, then come nine bytes a word.
+///
+/// # Panics
+/// As [`ring`].
+pub(crate) fn forged(input: &[u8]) {
+    let Some((kind, writes)) = input.split_first() else { return };
+    let is_joinable = kind & 1 != 0;
+    let made = if is_joinable {
+        JoinableQueue::<Vec<u8>>::bounded(8).map(|tasks| (tasks.queue.core, "JoinableQueue"))
+    } else {
+        Queue::<Vec<u8>>::bounded_bytes(1 << 20).map(|queue| (queue.core, "Queue"))
+    };
+    let Ok((core, name)) = made else { return };
+    let _put = core.put(&[5; 100], Patience::None);
+    let Ok(region) = copy_with(&core, writes) else { return };
+    let event = if kind & 2 == 0 { core.event_file().try_clone() } else { region.try_clone() };
+    let Ok(event) = event else { return };
+    let print = Queue::<Vec<u8>>::fingerprint(name);
+    let Ok(core) = travel::attach(region, event, (print, is_joinable)) else { return };
+    let queue = Queue::<()> { core: Arc::clone(&core), items: PhantomData };
+    let tasks = JoinableQueue { queue: Queue::<Vec<u8>> { core, items: PhantomData } };
+    let _polled = queue.core.event();
+    for round in 0..4 {
+        use_queue(&queue, round);
+        if is_joinable {
+            drop(use_tasks(&tasks, round));
+        }
+    }
+    let _closed = queue.close();
+    drop(tasks.try_get());
+}
+
+/// The memory of a queue in a file of its own, with words changed.
+fn copy_with(core: &Core, writes: &[u8]) -> io::Result<OwnedFd> {
+    let honest = File::from(core.ring.region.file().try_clone()?);
+    let copy = make_memfd().map_err(io::Error::other)?;
+    ftruncate(&copy, core.ring.region.len())?;
+    fcntl_add_seals(&copy, SealFlags::SHRINK | SealFlags::GROW)?;
+    let copy = File::from(copy);
+    let mut page = [0; 8192];
+    for at in [0, core.ring.end()] {
+        let read = honest.read_at(&mut page, at)?;
+        copy.write_all_at(page.get(..read).unwrap_or_default(), at)?;
+    }
+    for write in writes.chunks_exact(9) {
+        let (place, value) = write.split_at(1);
+        let near = u64::from(place.first().map_or(0, |place| place >> 2)) << 3;
+        let at = match place.first().map_or(0, |place| place & 3) {
+            // Not the lock words themselves, which are trusted.
+            0 => CONFIG.saturating_add(near % 64),
+            1 => DATA_START.saturating_add(near % 256),
+            2 => RING_START.saturating_add(near % 512),
+            _ => core.ring.end().saturating_add(near % 1024),
+        };
+        copy.write_all_at(value, at)?;
+    }
+    Ok(copy.into())
 }
 
 fn use_queue(queue: &Queue<()>, round: usize) {
@@ -96,5 +164,74 @@ fn note(core: &Core, near: u64, value: u64) {
         }
     } else if let Ok(consumer) = core.ring.consume(Patience::None) {
         store(&consumer.held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::BATCH_BYTES_MAX;
+    use crate::queue::core::Refused;
+    use crate::queue::layout::{HEAD, Position, SEGMENT_HEADER_BYTES, TAIL, record_bytes};
+    use crate::queue::ring::SEGMENT_END;
+
+    const FIRST: u64 = RING_START + SEGMENT_HEADER_BYTES;
+
+    /// A queue in whose memory a peer wrote that there are items of these lengths.
+    fn with_items(lens: &[usize]) -> Queue<()> {
+        let queue = Queue::<()>::new().unwrap();
+        let ring = &queue.core.ring;
+        let mut at = FIRST;
+        for len in lens {
+            assert!(ring.region.commit(at, u64::try_from(*len).unwrap()));
+            at = at.saturating_add(record_bytes(*len)).min(ring.end());
+        }
+        let number = u32::try_from(lens.len()).unwrap();
+        assert!(ring.region.commit(TAIL, Position { number, offset: at }.to_bits()));
+        ring.consume(Patience::None).unwrap().held.store_word(SEGMENT_END, ring.end());
+        queue
+    }
+
+    #[test]
+    fn a_batch_ends_at_its_limit() {
+        let half = BATCH_BYTES_MAX / 2 - 64;
+        for (lens, expected) in [
+            (vec![half, half, 0], 2),
+            (vec![half, half + 8, 0], 1),
+            (vec![BATCH_BYTES_MAX, 0], 1),
+            (vec![0; 9], 9),
+        ] {
+            let queue = with_items(&lens);
+            let taken = queue.core.get_some(usize::MAX, Patience::None, |_, _| Ok(()));
+            assert_eq!(taken.unwrap(), expected, "{lens:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_ends_before_what_makes_no_sense() {
+        let queue = with_items(&[1, 2, usize::MAX - 1]);
+        let take = || queue.core.get_some(usize::MAX, Patience::None, |_, _| Ok(()));
+        assert_eq!(take().unwrap(), 2);
+        assert!(matches!(take(), Err(Refused::Corrupt(_))));
+    }
+
+    #[test]
+    fn no_record_lies_outside_of_where_segments_lie() {
+        let queue = with_items(&[8]);
+        let ring = &queue.core.ring;
+        for offset in [DATA_START, HEAD, CONFIG, ring.end(), ring.end() - 8] {
+            assert!(ring.region.commit(HEAD, Position { number: 0, offset }.to_bits()));
+            assert!(ring.region.commit(TAIL, Position { number: 1, offset }.to_bits()));
+            for note in [0, u64::MAX] {
+                ring.consume(Patience::None).unwrap().held.store_word(SEGMENT_END, note);
+                let _small = queue.core.get(Patience::None, |_, record| {
+                    assert!(record.item() >= FIRST && record.item() <= ring.end(), "{offset}");
+                    Err::<(), _>(Refused::Closed)
+                });
+                let _put = queue.try_put_bytes(&[7; 64]);
+                let magic = ring.region.word(CONFIG).unwrap().load(Ordering::Relaxed);
+                assert_eq!(magic, u64::from_ne_bytes(*b"mp-queue"), "the fixed words are as they were");
+            }
+        }
     }
 }

@@ -302,7 +302,7 @@ impl<T> Serialize for JoinableQueue<T> {
 
 impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let core = travel::deserialize(Queue::<T>::fingerprint("JoinableQueue"), deserializer)?;
+        let core = travel::deserialize(Queue::<T>::fingerprint("JoinableQueue"), true, deserializer)?;
         Ok(Self { queue: Queue { core, items: PhantomData } })
     }
 }

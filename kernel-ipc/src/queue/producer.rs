@@ -52,7 +52,8 @@ impl Producer<'_> {
     pub(super) fn place(&mut self, bytes: usize) -> Result<Place, NoRoom> {
         let record = record_bytes(bytes);
         let at = self.ring.tail().offset;
-        let segment = Segment::noted(self.held.load_word(SEGMENT), self.held.load_word(SEGMENT_END));
+        let segment =
+            Segment::noted(self.ring, self.held.load_word(SEGMENT), self.held.load_word(SEGMENT_END));
         if at >= segment.records() && at.saturating_add(record) <= segment.end {
             return Ok(Place { at, segment, is_new_segment: false });
         }

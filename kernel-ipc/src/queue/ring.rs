@@ -120,6 +120,7 @@ impl Ring {
     }
 
     /// Where segments must end.
+    #[inline]
     pub(super) fn end(&self) -> u64 {
         self.end
     }

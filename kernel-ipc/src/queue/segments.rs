@@ -49,8 +49,9 @@ const BREATH: Duration = Duration::from_secs(1);
 const GIVEN_BACK_AT_ONCE: usize = 8;
 /// Free segments that are looked at for one that is large enough.
 const LOOKED_AT: usize = 64;
-/// More segments than this do not fit: a walk that is longer goes round in circles.
-const SEGMENTS_MAX: usize = 1 << 23;
+/// More segments than this do not fit, since only the first and the last one may be smaller: a walk that is longer goes
+/// round in circles.
+const SEGMENTS_MAX: usize = 1 << 17;
 
 /// Offsets inside a segment's header; the link to the next segment is at 0.
 pub(super) const SIZE: u64 = 8;
@@ -65,10 +66,10 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// As a lock's holder noted it. Accesses to it are checked again.
+    /// As a lock's holder noted it: wherever that is, only what segments lie in is used.
     #[inline]
-    pub(super) fn noted(start: u64, end: u64) -> Self {
-        Self { start, end }
+    pub(super) fn noted(ring: &Ring, start: u64, end: u64) -> Self {
+        Self { start: start.max(RING_START), end: end.min(ring.end()) }
     }
 
     /// The segment at `start`, if there can be one.
@@ -125,12 +126,15 @@ impl Producer<'_> {
     #[cold]
     pub(super) fn next_segment(&mut self, record: u64) -> Result<Place, NoRoom> {
         let current = Segment::at(self.ring, self.held.load_word(SEGMENT))?;
+        let at = self.ring.tail().offset;
+        if !current.holds(at) {
+            return Err(Corrupt("the producers are in no segment").into());
+        }
         let needed = record.saturating_add(SEGMENT_HEADER_BYTES);
         let segment = match self.empty_behind(current, needed)? {
             Some(segment) => segment,
             None => self.link_another(current, needed)?,
         };
-        let at = self.ring.tail().offset;
         if at.saturating_add(RECORD_HEADER_BYTES) <= current.end {
             self.ring.store(at, SKIP)?;
         }
@@ -243,6 +247,9 @@ impl Producer<'_> {
         let size = self.growth(needed).min(left & !(SEGMENT_ALIGN - 1));
         if size < needed {
             return Err(NoRoom::Memory(MemoryError::NoSpace { wanted: needed, available: left }));
+        }
+        if start <= RING_START || !start.is_multiple_of(SEGMENT_ALIGN) {
+            return Err(Corrupt("the segments have an impossible end").into());
         }
         let segment = Segment { start, end: start.saturating_add(size) };
         self.reserve(segment)?;

@@ -33,3 +33,8 @@ fn handshakes() {
 fn rings() {
     run("ring", 1_000);
 }
+
+#[test]
+fn forged_queues() {
+    run("forged", 1_000);
+}

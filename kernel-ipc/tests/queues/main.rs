@@ -4,6 +4,7 @@
 mod between;
 mod bodies;
 mod dead;
+mod forged;
 mod joinable;
 mod limits;
 mod model;
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
         between::TESTS,
         &bodies::tests(),
         travel::TESTS,
+        forged::TESTS,
     ]
     .concat();
     mp_sys::testing::runner::main(&tests, || {})

@@ -25,7 +25,7 @@ impl Core {
     #[inline]
     pub(super) fn signal(&self, producer: &Producer<'_>) {
         if !self.is_unarmed() && producer.held.load_word(SIGNALLED) == 0 {
-            self.make_readable();
+            self.event.raise();
             crash::point();
             producer.held.store_word(SIGNALLED, 1);
             crash::point();
@@ -44,16 +44,8 @@ impl Core {
         if self.ring.len() == 0 && !self.may_have_returned() && !self.is_closed() {
             producer.held.store_word(SIGNALLED, 0);
             crash::point();
-            let mut count = [0; 8];
-            // EAGAIN: it was not readable.
-            let _read = rustix::io::read(self.event.as_fd(), &mut count);
+            self.event.lower();
         }
-    }
-
-    #[cold]
-    fn make_readable(&self) {
-        // EAGAIN: the count is at its largest, so it is readable.
-        let _written = rustix::io::write(self.event.as_fd(), &1_u64.to_ne_bytes());
     }
 
     /// The descriptor to poll; armed from now on, for all processes.
@@ -61,7 +53,7 @@ impl Core {
         if self.half_word(ARMED).swap(1, Ordering::SeqCst) == 0 {
             // A producer may be about to commit without having seen that: so it starts readable, and whoever finds the
             // queue empty makes it unreadable after that producer.
-            self.make_readable();
+            self.event.raise();
         }
         self.event.as_fd()
     }

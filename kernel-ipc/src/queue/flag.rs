@@ -1,0 +1,135 @@
+//! A descriptor that is readable or not, as the processes that share it say: a datagram socket that is connected to itself.
+//!
+//! Raising it sends a packet, lowering it receives what is there. Both are done under a queue's lock with a descriptor that
+//! may have come from a peer, so neither may block: `MSG_DONTWAIT` belongs to the call. `O_NONBLOCK`, which an eventfd
+//! would rest on, belongs to all who have the descriptor, and a peer can take it away between a look and the call.
+//!
+//! Nobody else can send to a socket that is connected to itself, whatever name it has.
+//!
+//! Source: unix(7), "Autobind feature"; send(2).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+
+use mp_sys::memory::MemoryError;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, sockopt};
+
+/// Packets that one lowering takes at most. An honest socket holds two: that of the first poller, and that of a producer
+/// who did not know of the poller yet.
+const TAKEN_AT_ONCE: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Flag {
+    file: Arc<OwnedFd>,
+}
+
+impl Flag {
+    /// Makes one that is not readable.
+    pub(super) fn new() -> Result<Self, MemoryError> {
+        let make = || -> std::io::Result<UnixDatagram> {
+            // An empty path: the kernel finds a name that nobody has.
+            let socket = UnixDatagram::bind("")?;
+            socket.connect_addr(&socket.local_addr()?)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = make().map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+            Some(errno) => MemoryError::from(errno),
+            None => MemoryError::System(error.into()),
+        })?;
+        Ok(Self { file: Arc::new(socket.into()) })
+    }
+
+    /// Takes a descriptor that a peer sent; `None` if it is no datagram socket. One that is connected elsewhere is useless
+    /// to those who poll, and harmless.
+    pub(super) fn of(file: OwnedFd) -> Option<Self> {
+        let is_local = sockopt::socket_domain(&file) == Ok(AddressFamily::UNIX);
+        let is_one = is_local && sockopt::socket_type(&file) == Ok(SocketType::DGRAM);
+        is_one.then(|| Self { file: Arc::new(file) })
+    }
+
+    /// The descriptor, to be sent.
+    pub(super) fn file(&self) -> &Arc<OwnedFd> {
+        &self.file
+    }
+
+    #[cold]
+    pub(super) fn raise(&self) {
+        // EAGAIN: it is full, so it is readable.
+        let _sent = send(&*self.file, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+
+    pub(super) fn lower(&self) {
+        let mut packet = [0; 1];
+        // An error ends it as well: EAGAIN once nothing is left.
+        for _ in 0..TAKEN_AT_ONCE {
+            if recv(&*self.file, &mut packet, RecvFlags::DONTWAIT).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+impl AsFd for Flag {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn is_readable(flag: &Flag) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(flag, PollFlags::IN)], Some(&now)).unwrap() == 1
+    }
+
+    #[test]
+    fn it_is_readable_while_it_is_raised() {
+        let flag = Flag::new().unwrap();
+        assert!(!is_readable(&flag));
+        flag.lower();
+        flag.raise();
+        flag.raise();
+        assert!(is_readable(&flag));
+        flag.lower();
+        assert!(!is_readable(&flag));
+    }
+
+    #[test]
+    fn it_never_blocks_though_a_peer_wants_it_to() {
+        let flag = Flag::new().unwrap();
+        let peers = UnixDatagram::from(flag.as_fd().try_clone_to_owned().unwrap());
+        peers.set_nonblocking(false).unwrap();
+        flag.lower();
+        for _ in 0..10_000 {
+            flag.raise();
+        }
+        assert!(is_readable(&flag), "full");
+    }
+
+    #[test]
+    fn strangers_cannot_send_to_it() {
+        let flag = Flag::new().unwrap();
+        let same = UnixDatagram::from(flag.as_fd().try_clone_to_owned().unwrap());
+        let name = same.local_addr().unwrap();
+        assert!(UnixDatagram::unbound().unwrap().send_to_addr(b"x", &name).is_err());
+        assert!(!is_readable(&flag));
+    }
+
+    #[test]
+    fn other_descriptors_are_refused() {
+        let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (read, _write) = rustix::pipe::pipe().unwrap();
+        let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let internet = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for file in [stream.into(), read, event, internet.into()] {
+            assert!(Flag::of(file).is_none());
+        }
+    }
+}
