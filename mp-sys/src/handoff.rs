@@ -18,6 +18,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::OsError;
 use crate::stream::{own_user, peer_user};
+use crate::transient::again;
 
 /// Descriptors that are taken from one read; a peer that sends more loses them.
 const DESCRIPTORS_MAX: usize = 1;
@@ -74,7 +75,7 @@ pub fn say(stream: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) 
         return Err(Errno::INVAL.into());
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    let sent = sendmsg(stream, &[IoSlice::new(bytes)], &mut control, flags)?;
+    let sent = again(|| sendmsg(&stream, &[IoSlice::new(bytes)], &mut control, flags))?;
     if sent == bytes.len() { Ok(()) } else { Err(Errno::AGAIN.into()) }
 }
 

@@ -86,6 +86,7 @@ pub mod stream;
 #[cfg(feature = "testing")]
 #[expect(unsafe_code, reason = "what tests do to their own process")]
 pub mod testing;
+mod transient;
 pub mod travel;
 pub mod word;
 

@@ -18,12 +18,16 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::span::directory::Directory;
+use crate::transient::again;
 use crate::{OsError, budget, copy};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
 /// Bytes reserved in one step; before each, the budget is asked again.
 pub const RESERVE_STEP_BYTES: usize = 64 << 20;
+/// Bytes of the shortest step. A signal that comes during one undoes it whole, so steps become shorter while signals come:
+/// a program with a timer would else begin the same one for ever.
+const RESERVE_STEP_BYTES_MIN: u64 = 64 << 10;
 /// Mappings from this size on are left out of core dumps.
 const DONT_DUMP_FROM_BYTES: usize = 16 << 20;
 
@@ -134,7 +138,7 @@ impl Mapping {
             return Err(refused);
         }
         let file = make_memfd()?;
-        ftruncate(&file, length)?;
+        again(|| ftruncate(&file, length))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
         reserve_piece(file.as_fd(), 0, reserved)?;
         let mapping = Self::of_file(file, usize::try_from(length).map_err(|_| refused)?)?;
@@ -236,7 +240,7 @@ fn round_to_pages(bytes: usize) -> Result<usize, MemoryError> {
 /// [`MemoryError::System`].
 pub fn give_back(file: impl AsFd, at: u64, bytes: u64) -> Result<(), MemoryError> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    Ok(fallocate(file, flags, at, bytes)?)
+    Ok(again(|| fallocate(&file, flags, at, bytes))?)
 }
 
 /// Makes an empty anonymous file in memory, closed on exec. Writing to it takes memory: ask [`budget::available`] first.
@@ -267,9 +271,9 @@ pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Resul
     if wanted > available {
         return Err(MemoryError::NoSpace { wanted, available });
     }
-    let mut reserved = 0_u64;
+    let (mut reserved, mut longest) = (0_u64, length_u64(RESERVE_STEP_BYTES));
     while reserved < wanted {
-        let step = wanted.saturating_sub(reserved).min(length_u64(RESERVE_STEP_BYTES));
+        let step = wanted.saturating_sub(reserved).min(longest);
         let here = at.saturating_add(reserved);
         if reserved > 0 {
             let available = budget::available(here);
@@ -279,7 +283,7 @@ pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Resul
         }
         match fallocate(file, FallocateFlags::empty(), here, step) {
             Ok(()) => reserved = reserved.saturating_add(step),
-            Err(Errno::INTR) => {}
+            Err(Errno::INTR) => longest = (step / 2).max(RESERVE_STEP_BYTES_MIN),
             Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
                 return Err(MemoryError::NoSpace { wanted, available: reserved });
             }

@@ -1,10 +1,14 @@
 //! Bytes that are too many for a packet: a file in memory, sealed, whose descriptor travels instead.
 //!
-//! The sender fills it, seals it against every change, and sends it. So a message stays whole or absent whoever is killed,
-//! and a slow reader does not hold the sender up. The receiver checks the seals before it believes the length: else a peer
-//! could cut the file while it is being read.
+//! The sender fills it, seals it, and sends it. So a message stays whole or absent whoever is killed, and a slow reader does
+//! not hold the sender up. The receiver checks that the file cannot be cut before it believes the length, and copies the
+//! bytes once, by read(2), before anybody looks at them: what a peer changes meanwhile it could as well have sent.
 //!
-//! Source: memfd_create(2), fcntl(2) F_ADD_SEALS.
+//! So the file need not be sealed against writing by all means, and must not be by `F_SEAL_WRITE`: the kernel refuses that
+//! with `EBUSY` while it holds one of the pages itself (one in some thousand long messages, after much memory was freed).
+//! `F_SEAL_FUTURE_WRITE` asks no page. No seal that is set here is refused for a moment only.
+//!
+//! Source: memfd_create(2), fcntl(2) F_ADD_SEALS; mm/memfd.c, `memfd_wait_for_pins`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::io::Errno;
 
 use crate::memory::{MemoryError, make_memfd, reserve};
 use crate::{OsError, budget};
@@ -20,7 +25,7 @@ use crate::{OsError, budget};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// The descriptor is no sealed file in memory.
+    /// The descriptor is no file in memory that is sealed against being cut.
     NotSealed,
     /// It has more bytes than the caller takes.
     TooLarge {
@@ -31,7 +36,8 @@ pub enum PayloadError {
     Memory(MemoryError),
 }
 
-/// Puts bytes, given in parts, into a file in memory that nobody can change any more.
+/// Puts bytes, given in parts, into a file in memory that nobody can cut, lengthen or write any more (before Linux 5.1, who
+/// has it can write).
 ///
 /// # Errors
 /// [`MemoryError`]; nothing is left.
@@ -42,7 +48,12 @@ pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     for part in parts {
         file.write_all(part).map_err(|error| MemoryError::System(error.into()))?;
     }
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    let needed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    match fcntl_add_seals(&file, needed | SealFlags::FUTURE_WRITE) {
+        // Unknown before Linux 5.1.
+        Err(Errno::INVAL) => fcntl_add_seals(&file, needed)?,
+        result => result?,
+    }
     Ok(file.into())
 }
 
@@ -59,9 +70,9 @@ impl Payload {
     /// # Errors
     /// [`PayloadError::NotSealed`]; [`PayloadError::TooLarge`] for more than `limit` bytes.
     pub fn open(file: OwnedFd, limit: usize) -> Result<Self, PayloadError> {
-        // Not a file in memory: EINVAL. Not to be cut, and not to be written: nothing changes while it is read.
+        // Not a file in memory: EINVAL. Reading one never blocks.
         let seals = fcntl_get_seals(&file).map_err(|_| PayloadError::NotSealed)?;
-        if !seals.contains(SealFlags::SHRINK | SealFlags::WRITE) {
+        if !seals.contains(SealFlags::SHRINK) {
             return Err(PayloadError::NotSealed);
         }
         let stat = fstat(&file).map_err(|_| PayloadError::NotSealed)?;
@@ -134,15 +145,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_could_still_change_is_refused() {
-        let half_sealed = || {
-            let file = make_memfd().unwrap();
-            fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
-            file
-        };
-        assert_eq!(Payload::open(half_sealed(), 9).unwrap_err(), PayloadError::NotSealed);
+    fn what_a_peer_could_still_cut_is_refused() {
+        let file = make_memfd().unwrap();
+        fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+        assert_eq!(Payload::open(file, 9).unwrap_err(), PayloadError::NotSealed);
         assert_eq!(Payload::open(make_memfd().unwrap(), 9).unwrap_err(), PayloadError::NotSealed);
         let (pipe, _other) = rustix::pipe::pipe().unwrap();
         assert_eq!(Payload::open(pipe, 9).unwrap_err(), PayloadError::NotSealed);
+    }
+
+    #[test]
+    fn what_a_peer_writes_meanwhile_changes_no_length() {
+        let file = make_memfd().unwrap();
+        fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+        let peers = File::from(file.try_clone().unwrap());
+        peers.write_all_at(b"four", 0).unwrap();
+        let payload = Payload::open(file, 4).unwrap();
+        peers.write_all_at(b"longer", 0).unwrap();
+        assert_eq!(payload.len(), 4);
+        assert_eq!(payload.read().unwrap(), b"long");
     }
 }

@@ -1,7 +1,8 @@
 //! Out of descriptors, and out of what may be under way.
 
 use kernel_ipc::{Descriptor, RecvError, SendError, pipe};
-use mp_sys::testing::tests;
+use mp_sys::testing::{Argument, FCNTL, SENDTO, refuse, skip, tests};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
@@ -9,6 +10,8 @@ tests! {
     no_descriptor_left_to_receive_one,
     no_descriptor_left_for_a_pipe_or_a_long_message,
     too_many_descriptors_under_way,
+    a_page_that_the_kernel_holds_keeps_no_message_back,
+    no_memory_for_a_long_packet_at_once,
 }
 
 fn limit_descriptors(to: u64) {
@@ -91,4 +94,40 @@ fn too_many_descriptors_under_way() {
 fn drop_privileges() {
     use rustix::thread::{Uid, set_thread_uid};
     set_thread_uid(Uid::from_raw(65_534)).unwrap();
+}
+
+/// The numbers of fcntl(2) that a filter sees.
+const F_ADD_SEALS: u32 = 1033;
+const F_SEAL_WRITE: u32 = 8;
+
+fn sends_and_receives(bytes: usize) {
+    let (tx, rx) = pipe::<Vec<u8>>().unwrap();
+    let long: Vec<u8> = (0..=255).cycle().take(bytes).collect();
+    tx.try_send(&long).unwrap();
+    assert_eq!(rx.try_recv().unwrap(), long);
+    tx.try_send_bytes(&long).unwrap();
+    assert_eq!(rx.try_recv_bytes().unwrap(), long);
+}
+
+/// While it does, it refuses to seal the file against writing. Here it always holds one.
+fn a_page_that_the_kernel_holds_keeps_no_message_back() {
+    let arguments = [Argument::Is(1, F_ADD_SEALS), Argument::Has(2, F_SEAL_WRITE)];
+    refuse(FCNTL, &arguments, Errno::BUSY.raw_os_error()).unwrap_or_else(|why| skip(why));
+    sends_and_receives(300_000);
+    sends_and_receives(4 << 20);
+}
+
+fn no_memory_for_a_long_packet_at_once() {
+    for refusal in [Errno::NOBUFS, Errno::NOMEM] {
+        let child = mp_sys::testing::spawn(|| {
+            let (tx, rx) = pipe::<Vec<u8>>().unwrap();
+            refuse(SENDTO, &[], refusal.raw_os_error()).unwrap_or_else(|why| skip(why));
+            let long = vec![7; 100_000];
+            tx.try_send(&long).unwrap();
+            assert_eq!(rx.try_recv().unwrap(), long);
+            // It stays away: that is told, and not for ever tried again.
+            assert!(matches!(tx.send(&vec![7]), Err(SendError::System(_))));
+        });
+        mp_sys::testing::succeeded(&child);
+    }
 }

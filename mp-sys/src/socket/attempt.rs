@@ -13,6 +13,7 @@ use rustix::net::{
 
 use super::{DESCRIPTORS_MAX, Head, MAGIC, OVERHEAD_BYTES, ReceiveFailure, Received, SendFailure, VERSION};
 use crate::adaptive::current_cpu;
+use crate::transient::again;
 
 /// Whether the call may sleep, for a slice. A signal ends the slice: a further one would be a whole slice again, and the kernel
 /// does not restart a call with a timeout by itself.
@@ -22,10 +23,14 @@ pub(super) enum Mode {
     Sleep,
 }
 
+/// Bytes of a packet that the kernel always finds memory for, sooner or later. For a longer one it may want many pages side
+/// by side; the tier has another way for those.
+const SHORT_BYTES_MAX: usize = 4096;
+
 const RIGHTS_BYTES: usize = cmsg_space!(ScmRights(DESCRIPTORS_MAX));
 
-/// Sends a packet of two parts, whose prologue is written here. `Full` also means that the slice ended, or
-/// that a signal ended it.
+/// Sends a packet of two parts, whose prologue is written here. `Full` also means that the slice ended, or that a signal
+/// ended it, and `TooLong` that there is no memory for a packet of this length now.
 #[inline]
 pub(super) fn send_once(
     file: &OwnedFd,
@@ -46,22 +51,25 @@ pub(super) fn send_once(
         Mode::Try => SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
         Mode::Sleep => SendFlags::NOSIGNAL,
     };
-    loop {
-        // The short call is 50 ns shorter, which counts where two processes pass small messages on one core.
-        let outcome = if rest.is_empty() && descriptors.is_empty() {
+    let is_short = packet.len().saturating_add(rest.len()) <= SHORT_BYTES_MAX;
+    // The short call is 50 ns shorter, which counts where two processes pass small messages on one core.
+    let outcome = again(|| {
+        let sent = if rest.is_empty() && descriptors.is_empty() {
             send(file, packet, flags)
         } else {
             send_parts(file, packet, rest, descriptors, flags)
         };
-        return match outcome {
-            Ok(_) => Ok(()),
-            Err(Errno::INTR) if mode == Mode::Try => continue,
-            Err(Errno::AGAIN | Errno::INTR) => Err(SendFailure::Full),
-            Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(SendFailure::Closed),
-            Err(Errno::MSGSIZE) => Err(SendFailure::TooLong),
-            Err(Errno::TOOMANYREFS) => Err(SendFailure::DescriptorsInFlight),
-            Err(other) => Err(SendFailure::System(other.into())),
-        };
+        // A signal ends a sleep for good.
+        sent.map_err(|errno| if errno == Errno::INTR && mode == Mode::Sleep { Errno::AGAIN } else { errno })
+    });
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(Errno::AGAIN) => Err(SendFailure::Full),
+        Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => Err(SendFailure::Closed),
+        Err(Errno::MSGSIZE) => Err(SendFailure::TooLong),
+        Err(Errno::NOBUFS | Errno::NOMEM) if !is_short => Err(SendFailure::TooLong),
+        Err(Errno::TOOMANYREFS) => Err(SendFailure::DescriptorsInFlight),
+        Err(other) => Err(SendFailure::System(other.into())),
     }
 }
 

@@ -13,6 +13,7 @@ mod fork_awareness;
 mod lock_modes;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod locks;
+mod memory;
 mod reexec;
 mod signals;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
         fork_awareness::TESTS,
         lock_modes::TESTS,
         locks::TESTS,
+        memory::TESTS,
         signals::TESTS,
         streams::TESTS,
         reexec::TESTS,
