@@ -9,10 +9,10 @@
 //! The last descriptor of a message in a file is that file; the others are those of handles inside the value.
 //!
 //! Buffers are kept for each thread. A value that sends or receives while it is encoded or decoded itself finds them in use,
-//! and takes a fresh one.
+//! and takes a fresh one; so does who sends or receives while the thread ends and they are gone.
 
 use std::any::type_name;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::mem::{align_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ const COPIED_BYTES_MAX: usize = 240;
 
 thread_local! {
     static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    static INCOMING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What a type is called between processes: 0 is no type's.
@@ -146,7 +146,7 @@ pub(crate) fn send_bytes(endpoint: &Endpoint, bytes: &[u8], patience: Patience) 
 
 /// The thread's buffer, with the place for a packet's head.
 fn outgoing() -> Vec<u8> {
-    let mut packet = OUTGOING.take();
+    let mut packet = OUTGOING.try_with(Cell::take).unwrap_or_default();
     packet.clear();
     packet.extend_from_slice(&[0; OVERHEAD_BYTES]);
     packet
@@ -273,16 +273,14 @@ fn recv<R>(
     patience: Patience,
     finish: impl FnOnce(Form, Bytes<'_>, Vec<OwnedFd>) -> Result<R, RecvError>,
 ) -> Result<R, RecvError> {
-    INCOMING.with(|buffer| match buffer.try_borrow_mut() {
-        Ok(mut buffer) => {
-            // Zeroed pages of the kernel's: only those that are used take memory.
-            if buffer.is_empty() {
-                *buffer = vec![0; KEPT_BYTES_MAX];
-            }
-            recv_with(&mut buffer, endpoint, patience, finish)
-        }
-        Err(_) => recv_with(&mut vec![0; KEPT_BYTES_MAX], endpoint, patience, finish),
-    })
+    let mut buffer = INCOMING.try_with(Cell::take).unwrap_or_default();
+    if buffer.is_empty() {
+        // Zeroed pages of the kernel's: only those that are used take memory.
+        buffer = vec![0; KEPT_BYTES_MAX];
+    }
+    let outcome = recv_with(&mut buffer, endpoint, patience, finish);
+    let _kept = INCOMING.try_with(|kept| kept.set(buffer));
+    outcome
 }
 
 #[inline]
@@ -330,7 +328,8 @@ fn not_read(error: PayloadError) -> RecvError {
 /// Keeps a buffer for the thread's next message.
 fn keep(buffer: Vec<u8>) {
     if buffer.capacity() <= KEPT_BYTES_MAX {
-        OUTGOING.set(buffer);
+        // Else the thread ends.
+        let _kept = OUTGOING.try_with(|kept| kept.set(buffer));
     }
 }
 

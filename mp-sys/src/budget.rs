@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::process::{Resource, getrlimit};
 
 use crate::cgroup;
+use crate::quiet::{Note, tell};
 
 /// The environment variable that limits the shared memory of a process: bytes, or with the suffix K, M, G or T.
 pub const LIMIT_VARIABLE: &str = "MP_SHM_MAX";
@@ -109,10 +110,15 @@ fn limit_from_environment() -> u64 {
     match text.to_str().and_then(parse_bytes) {
         Some(limit) => limit.min(UNREAD.wrapping_sub(1)),
         None => {
-            tracing::warn!(variable = LIMIT_VARIABLE, value = ?text, "not a number of bytes: no limit is set");
+            tell(Note::Event(no_number));
             UNLIMITED
         }
     }
+}
+
+fn no_number() {
+    let value = std::env::var_os(LIMIT_VARIABLE);
+    tracing::warn!(variable = LIMIT_VARIABLE, ?value, "not a number of bytes: no limit is set");
 }
 
 /// "4096", "64K", "512M", "2G", "1T".

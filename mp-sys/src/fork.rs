@@ -14,12 +14,15 @@
 mod descriptors;
 mod generations;
 
+use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+
+use crate::quiet::Quiet;
 
 pub use self::descriptors::{BeforeOpening, CLOSED_ON_FORK_MAX, ClosedOnFork, NotTaken, OtherProcess};
 pub use self::generations::Generations;
@@ -200,6 +203,37 @@ struct Generation<T> {
     state: Mutex<T>,
 }
 
+/// This process's state, locked.
+#[derive(Debug)]
+pub struct State<T: 'static> {
+    state: MutexGuard<'static, T>,
+    /// Behind the guard: it ends when the lock is released.
+    _quiet: Quiet,
+}
+
+impl<T> State<T> {
+    #[inline]
+    fn new(generation: &'static Generation<T>, quiet: Quiet) -> Self {
+        Self { state: generation.state.lock().unwrap_or_else(PoisonError::into_inner), _quiet: quiet }
+    }
+}
+
+impl<T> Deref for State<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.state
+    }
+}
+
+impl<T> DerefMut for State<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.state
+    }
+}
+
 impl<T: Default + Send + 'static> PerProcess<T> {
     /// State that is made by `T::default()` at the first use in each process.
     #[must_use]
@@ -215,16 +249,19 @@ impl<T: Default + Send + 'static> PerProcess<T> {
     }
 
     /// Locks this process's state.
-    pub fn lock(&'static self) -> MutexGuard<'static, T> {
+    ///
+    /// What happens under the lock is told to subscribers of `tracing` afterwards, by [`quiet::tell`](crate::quiet::tell).
+    pub fn lock(&'static self) -> State<T> {
+        let quiet = Quiet::begin();
         let current = self.current.load(Ordering::Acquire);
         if !current.is_null() {
             // SAFETY: a non-null pointer comes from `Box::into_raw` in `renew`, and generations are never freed.
             let generation: &'static Generation<T> = unsafe { &*current };
             if generation.epoch.is_current() {
-                return generation.state.lock().unwrap_or_else(PoisonError::into_inner);
+                return State::new(generation, quiet);
             }
         }
-        self.renew(current).state.lock().unwrap_or_else(PoisonError::into_inner)
+        State::new(self.renew(current), quiet)
     }
 
     #[cold]

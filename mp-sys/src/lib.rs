@@ -67,6 +67,7 @@ pub mod memory;
 pub mod named;
 mod os_error;
 pub mod payload;
+pub mod quiet;
 pub mod ready;
 pub mod reentrant;
 #[expect(unsafe_code, reason = "a constructor before `main`, and the call of a function by its place")]

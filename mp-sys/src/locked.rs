@@ -31,6 +31,7 @@ use crate::cells::{self, Element};
 use crate::crash;
 use crate::identity::is_thread_of_this_process;
 use crate::named::{ExistingSpan, Placed};
+use crate::quiet::{Note, tell};
 use crate::robust::{AcquireError, Acquired, Filling, Generation, Patience, RobustMutex};
 use crate::span::{SPAN_ALIGN, Span};
 
@@ -210,10 +211,14 @@ impl Drop for Locked {
         // A forgotten guard. An unmapped lock that is held is lost for every process. If the lock has a name, this process
         // may have it through another handle, which then keeps the mapping.
         if !self.span.has_other_handle() && self.is_held_by_this_process() {
-            tracing::warn!("a lock was dropped while this process holds it: its memory stays mapped");
+            tell(Note::Event(stays_mapped));
             self.span.leak();
         }
     }
+}
+
+fn stays_mapped() {
+    tracing::warn!("a lock was dropped while this process holds it: its memory stays mapped");
 }
 
 impl std::fmt::Debug for Locked {

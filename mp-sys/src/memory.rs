@@ -17,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::quiet::{Note, tell};
 use crate::span::directory::Directory;
 use crate::transient::again;
 use crate::{OsError, budget, copy};
@@ -85,7 +86,7 @@ impl Mapping {
         let length = Self::reserve(&file, bytes)?;
         // EPERM would mean a kernel without sealing: the file is private to those who are handed it, so go on.
         if let Err(error) = fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW) {
-            tracing::debug!(%error, "shared memory is not sealed against resizing");
+            tell(Note::Refused(not_sealed, error.into()));
         }
         Self::of_file(file, length)
     }
@@ -117,7 +118,7 @@ impl Mapping {
         if length >= DONT_DUMP_FROM_BYTES {
             // Advice only: a dump may become large without it.
             if let Err(error) = raw.advise(memmap2::Advice::DontDump) {
-                tracing::debug!(%error, "large shared memory stays in core dumps");
+                tell(Note::Refused(in_core_dumps, error.into()));
             }
         }
         let counted = AtomicU64::new(length_u64(length));
@@ -218,6 +219,14 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         budget::count_unmapped(*self.counted.get_mut());
     }
+}
+
+pub(crate) fn not_sealed(error: OsError) {
+    tracing::debug!(%error, "shared memory is not sealed against resizing");
+}
+
+fn in_core_dumps(error: OsError) {
+    tracing::debug!(%error, "large shared memory stays in core dumps");
 }
 
 fn length_u64(length: usize) -> u64 {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub use self::parcel::{Parcel, pack_object, unpack_object};
 use crate::memory::{Mapping, MemoryError};
+use crate::quiet::Quiet;
 
 /// Why a handle is not encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -227,6 +228,8 @@ pub fn unpack(index: u32) -> Result<OwnedFd, TravelError> {
 }
 
 fn with_work<R>(step: impl FnOnce(&mut Work) -> Result<R, TravelError>) -> Result<R, TravelError> {
+    // A subscriber may send a message: not while the list is borrowed.
+    let _quiet = Quiet::begin();
     CONTEXT.with_borrow_mut(|context| {
         let outcome = step(&mut context.work);
         if let Err(error) = &outcome {

@@ -7,7 +7,7 @@ use mp_sys::locked::Held;
 
 use crate::limits::ITEM_BYTES_MAX;
 use crate::queue::layout::{HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, item_of, record_bytes};
-use crate::queue::ring::{Corrupt, Ring, SEEN, SEGMENT, SEGMENT_END};
+use crate::queue::ring::{Corrupt, Later, Ring, SEEN, SEGMENT, SEGMENT_END};
 use crate::queue::segments::{BASE, Segment};
 
 /// The held lock of the consumers.
@@ -15,6 +15,8 @@ use crate::queue::segments::{BASE, Segment};
 pub(super) struct Consumer<'a> {
     pub(super) ring: &'a Ring,
     pub(super) held: Held<'a>,
+    /// Behind the lock, so that it is dropped after it.
+    pub(super) later: Later,
 }
 
 /// Where a consumer is: a position, and the segment that it lies in.
@@ -43,7 +45,7 @@ impl Record {
 
 impl Consumer<'_> {
     #[cold]
-    pub(super) fn repair(ring: &Ring, held: &Held<'_>) {
+    pub(super) fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
         let head = ring.head();
         let found = Segment::around(ring, head.offset).and_then(|segment| {
             let base = ring.load(segment.start.saturating_add(BASE))?;
@@ -55,8 +57,8 @@ impl Consumer<'_> {
             let taken = base.wrapping_add(head.offset.saturating_sub(segment.records()));
             ring.store(TAKEN_BYTES, taken)
         });
-        if let Err(Corrupt(what)) = found {
-            tracing::error!(what, "a queue's memory was overwritten");
+        if let Err(corrupt) = found {
+            later.overwritten(corrupt);
         }
     }
 

@@ -324,6 +324,7 @@ impl Core {
     #[inline]
     fn taken(&self, consumer: Consumer<'_>, to: &Cursor, left_segment: bool) {
         if left_segment {
+            consumer.later.begin();
             self.trim();
         }
         let is_last = !self.is_unarmed() && !consumer.has_item(to);

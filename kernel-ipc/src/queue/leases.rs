@@ -33,7 +33,7 @@ pub(super) use self::cell::{Cell, FAILED, FREE, RETURNED, is_stamp};
 use crate::limits::TASKS_MAX;
 use crate::queue::core::Refused;
 use crate::queue::layout::CELLS_RESERVED;
-use crate::queue::ring::Ring;
+use crate::queue::ring::{Ring, tell_kept};
 
 /// Bytes of a cell without the task's own.
 const CELL_BYTES: u64 = 64;
@@ -287,7 +287,7 @@ impl Leases {
             cell.note_memory(ring, false);
             match ring.region.give_back(cell.bytes, cell.size) {
                 Ok(()) => ring.count_reserved(CELLS_RESERVED, |bytes| bytes.saturating_sub(cell.size)),
-                Err(error) => tracing::debug!(%error, "a queue keeps memory that it does not need"),
+                Err(error) => tell_kept(error),
             }
         }
     }

@@ -6,7 +6,7 @@ use mp_sys::crash;
 use mp_sys::locked::Held;
 
 use crate::queue::layout::{PUT_BYTES, Position, SKIP, TAIL, item_of, record_bytes};
-use crate::queue::ring::{Corrupt, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END};
+use crate::queue::ring::{Corrupt, Later, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END};
 use crate::queue::segments::{self, Segment};
 
 /// The held lock of the producers.
@@ -14,6 +14,8 @@ use crate::queue::segments::{self, Segment};
 pub(super) struct Producer<'a> {
     pub(super) ring: &'a Ring,
     pub(super) held: Held<'a>,
+    /// Behind the lock, so that it is dropped after it.
+    pub(super) later: Later,
 }
 
 /// Where the next record goes.
@@ -27,9 +29,9 @@ pub(super) struct Place {
 impl Producer<'_> {
     /// The newest holder died: its notes may be older than its position.
     #[cold]
-    pub(super) fn repair(ring: &Ring, held: &Held<'_>) {
-        if let Err(Corrupt(what)) = segments::find_again(ring, held) {
-            tracing::error!(what, "a queue's memory was overwritten");
+    pub(super) fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
+        if let Err(corrupt) = segments::find_again(ring, held) {
+            later.overwritten(corrupt);
         }
     }
 

@@ -19,11 +19,14 @@
 //! 2. Records between `HEAD` and `TAIL` are complete, and nobody writes to them.
 //! 3. A consumer follows a link only out of a segment that the producers have left.
 
+use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 
+use mp_sys::OsError;
 use mp_sys::crash;
 use mp_sys::locked::Locked;
 use mp_sys::memory::MemoryError;
+use mp_sys::quiet::{Note, Quiet, tell};
 use mp_sys::region::Region;
 use mp_sys::robust::{AcquireError, Patience};
 
@@ -38,6 +41,39 @@ use crate::queue::segments::{FIRST_SEGMENT_BYTES, SIZE};
 /// Somebody wrote what makes no sense into the queue's memory; says what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Corrupt(pub(super) &'static str);
+
+/// What is told to subscribers of `tracing` when the lock is released. It costs nothing until something is told.
+#[derive(Debug, Default)]
+pub(super) struct Later(OnceCell<Quiet>);
+
+impl Later {
+    /// To be called before what may tell something, or take and release another lock.
+    #[cold]
+    pub(super) fn begin(&self) {
+        self.0.get_or_init(Quiet::begin);
+    }
+
+    #[cold]
+    pub(super) fn overwritten(&self, Corrupt(what): Corrupt) {
+        self.begin();
+        tell(Note::Words(say_overwritten, what));
+    }
+}
+
+fn say_overwritten(what: &'static str) {
+    tracing::error!(what, "a queue's memory was overwritten");
+}
+
+/// Memory could not be given back. The caller sees to it that this is a quiet time.
+pub(super) fn tell_kept(error: MemoryError) {
+    if let MemoryError::System(error) = error {
+        tell(Note::Refused(say_kept, error));
+    }
+}
+
+fn say_kept(error: OsError) {
+    tracing::debug!(%error, "a queue keeps memory that it does not need");
+}
 
 /// Why nothing was put.
 #[derive(Debug)]
@@ -186,15 +222,17 @@ impl Ring {
     /// Takes the producers' lock.
     #[inline]
     pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
-        let held = self.producers.acquire(patience, |held| Producer::repair(self, held))?;
-        Ok(Producer { ring: self, held })
+        let later = Later::default();
+        let held = self.producers.acquire(patience, |held| Producer::repair(self, held, &later))?;
+        Ok(Producer { ring: self, held, later })
     }
 
     /// Takes the consumers' lock.
     #[inline]
     pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
-        let held = self.consumers.acquire(patience, |held| Consumer::repair(self, held))?;
-        Ok(Consumer { ring: self, held })
+        let later = Later::default();
+        let held = self.consumers.acquire(patience, |held| Consumer::repair(self, held, &later))?;
+        Ok(Consumer { ring: self, held, later })
     }
 
     pub(super) fn load(&self, at: u64) -> Result<u64, Corrupt> {

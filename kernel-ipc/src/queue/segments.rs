@@ -28,7 +28,9 @@ use crate::queue::layout::{
     PUT_BYTES, RECORD_HEADER_BYTES, RING_RESERVED, RING_START, SEGMENT_ALIGN, SEGMENT_HEADER_BYTES, SKIP,
 };
 use crate::queue::producer::{Place, Producer};
-use crate::queue::ring::{Corrupt, FREE, GREW_AT, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END};
+use crate::queue::ring::{
+    Corrupt, FREE, GREW_AT, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END, tell_kept,
+};
 
 /// Bytes of the segment that a queue is born with.
 pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
@@ -230,6 +232,7 @@ impl Producer<'_> {
         if segment.size() < size.saturating_add(SEGMENT_BYTES_MIN) {
             return Ok(segment);
         }
+        self.later.begin();
         self.ring.region.reserve(rest.start, SEGMENT_ALIGN).map_err(NoRoom::Memory)?;
         let free_next = self.ring.load(segment.start.saturating_add(FREE_NEXT))?;
         self.ring.store(rest.start.saturating_add(FREE_NEXT), free_next)?;
@@ -260,6 +263,7 @@ impl Producer<'_> {
     }
 
     fn reserve(&self, segment: Segment) -> Result<(), NoRoom> {
+        self.later.begin();
         self.ring.region.reserve(segment.start, segment.size()).map_err(NoRoom::Memory)?;
         self.ring.count_reserved(RING_RESERVED, |bytes| bytes.saturating_add(segment.size()));
         self.held.store_word(GREW_AT, SharedTime::now().to_bits());
@@ -269,8 +273,8 @@ impl Producer<'_> {
     /// Takes segments that hold nothing out of the circle, but for some. They come behind the tail's segment, or behind
     /// `last`, which the tail is about to enter.
     fn give_surplus_back(&mut self, last: Segment) {
-        if let Err(Corrupt(what)) = self.give_back_behind(last) {
-            tracing::error!(what, "a queue's memory was overwritten");
+        if let Err(corrupt) = self.give_back_behind(last) {
+            self.later.overwritten(corrupt);
         }
     }
 
@@ -318,7 +322,10 @@ impl Producer<'_> {
             Ok(()) => {
                 self.ring.count_reserved(RING_RESERVED, |bytes| bytes.saturating_sub(segment.size()));
             }
-            Err(error) => tracing::debug!(%error, "a queue keeps memory that it does not need"),
+            Err(error) => {
+                self.later.begin();
+                tell_kept(error);
+            }
         }
         Ok(())
     }

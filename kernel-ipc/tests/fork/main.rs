@@ -6,8 +6,9 @@ mod ends;
 mod kills;
 mod names;
 mod shortage;
+mod telling;
 
 fn main() -> std::process::ExitCode {
-    let tests = [ends::TESTS, kills::TESTS, names::TESTS, shortage::TESTS].concat();
+    let tests = [ends::TESTS, kills::TESTS, names::TESTS, shortage::TESTS, telling::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }

@@ -12,8 +12,10 @@ use std::sync::{Arc, Weak};
 use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::OsError;
 use crate::fork::PerProcess;
-use crate::memory::{MAPPING_BYTES_MAX, Mapping, MemoryError, make_memfd};
+use crate::memory::{MAPPING_BYTES_MAX, Mapping, MemoryError, make_memfd, not_sealed};
+use crate::quiet::{Note, tell};
 use crate::span::SPAN_ALIGN;
 use crate::span::directory::Directory;
 
@@ -37,7 +39,7 @@ pub(crate) fn make(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, M
     let mut mapping = Mapping::reserve_in(file, bytes)?;
     // A kernel without sealing: the file is private to those who are handed it, but nobody will take it from a message.
     if let Err(error) = fcntl_add_seals(mapping.as_fd(), SealFlags::SHRINK | SealFlags::GROW) {
-        tracing::debug!(%error, "shared memory is not sealed against resizing");
+        tell(Note::Refused(not_sealed, error.into()));
     }
     if let Some(mapping) = Arc::get_mut(&mut mapping) {
         mapping.directory = Some(directory);
@@ -92,11 +94,15 @@ fn id_in(file: &OwnedFd) -> Option<[u64; 2]> {
     (read == wanted).then_some(id)
 }
 
+fn no_random_id(error: OsError) {
+    tracing::debug!(%error, "a chunk has no random id");
+}
+
 fn random_id() -> [u64; 2] {
     let mut id = [0_u64; 2];
     // Early in a boot there may be no randomness yet: the numbers of the file are what tells chunks apart then.
     if let Err(error) = getrandom(bytemuck::cast_slice_mut::<u64, u8>(&mut id), GetRandomFlags::NONBLOCK) {
-        tracing::debug!(%error, "a chunk has no random id");
+        tell(Note::Refused(no_random_id, error.into()));
     }
     id
 }

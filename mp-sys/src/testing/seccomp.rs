@@ -6,6 +6,8 @@ use rustix::io::Errno;
 pub const FCNTL: libc::c_long = libc::SYS_fcntl;
 /// The number of fallocate(2).
 pub const FALLOCATE: libc::c_long = libc::SYS_fallocate;
+/// The number of madvise(2).
+pub const MADVISE: libc::c_long = libc::SYS_madvise;
 /// The number of sendto(2), which send(3) is.
 pub const SENDTO: libc::c_long = libc::SYS_sendto;
 

@@ -14,6 +14,7 @@ mod named_waiting;
 mod odd;
 mod sharing;
 mod sync;
+mod telling;
 
 fn main() -> std::process::ExitCode {
     let tests = [
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         odd::namespaces::TESTS,
         sharing::TESTS,
         sync::TESTS,
+        telling::TESTS,
     ]
     .concat();
     mp_sys::testing::runner::main(&tests, shm_core::release_unused_memory)

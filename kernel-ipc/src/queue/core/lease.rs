@@ -7,6 +7,7 @@ use mp_sys::dead;
 use mp_sys::deadline::Deadline;
 use mp_sys::futex::SLICE;
 use mp_sys::identity::{Stamp, current_thread};
+use mp_sys::quiet::Quiet;
 use mp_sys::robust::Patience;
 
 use crate::queue::consumer::Consumer;
@@ -37,6 +38,8 @@ impl Core {
         let leases = self.leases()?;
         let mut others = None;
         loop {
+            // Cells need memory, and give it back: what that tells is told behind the lock.
+            let quiet = Quiet::begin();
             let consumer = self.consume(patience)?;
             self.settle(&consumer, leases);
             if let Some(leased) = self.lease_returned(leases)? {
@@ -48,6 +51,7 @@ impl Core {
             }
             leases.give_surplus_back(&self.ring);
             drop(consumer);
+            drop(quiet);
             others = self.wait_for_item(cursor.position, patience)?.or(others);
         }
     }
@@ -224,6 +228,7 @@ impl Core {
         if !leases.last_look(&self.ring).is_some_and(|last| dead::is_turn_to_look(last, pause)) {
             return;
         }
+        let quiet = Quiet::begin();
         // Longer than a slice only if its holder was stopped.
         let Ok(consumer) = self.consume(Patience::Until(deadline.min(Deadline::after(SLICE)))) else {
             return;
@@ -241,6 +246,7 @@ impl Core {
             }
         }
         drop(consumer);
+        drop(quiet);
         if !left.is_empty() {
             tracing::debug!(count = left.len(), "tasks of dead processes go back");
         }
