@@ -158,7 +158,12 @@ fn left_out(row: &Row, setup: &Setup) -> Option<&'static str> {
 }
 
 fn print(arguments: &Arguments, findings: &[Finding]) -> Result<()> {
-    let text = if arguments.json { report::json(findings)? } else { report::table(findings) };
+    let processor = placement::processor();
+    let text = if arguments.json {
+        report::json(findings, &processor)?
+    } else {
+        report::table(findings, &processor)
+    };
     std::io::stdout().write_all(text.as_bytes()).context("the report cannot be printed")?;
     if let Some(path) = &arguments.svg {
         std::fs::write(from_root(path), svg::picture(findings)).context("the picture cannot be written")?;

@@ -81,3 +81,10 @@ fn only(cpu: usize) -> CpuSet {
     set.set(cpu);
     set
 }
+
+/// What the processor calls itself: the same build has other ratios on other ones.
+pub(crate) fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    named.map_or_else(|| format!("an unnamed {}", std::env::consts::ARCH), |(_, name)| name.trim().to_owned())
+}

@@ -6,6 +6,7 @@
 //! | `raw_seqpacket` | a packet socket of the kernel, which holds a few hundred items |
 //! | `ipc_channel` | the crate `ipc-channel`, one producer and one consumer |
 //! | `python` | `multiprocessing.Queue`, `put` and `get` |
+//! | `ping_pong` | a word that two processes pass to and fro, between the same CPUs: a round trip, measured around each repeat |
 //! | `two_copies` | one process copies the item into a ring of 1 MiB and out again, and nothing else |
 //!
 //! Producers run on CPU 0 and consumers on CPU 1, or all on CPU 0. Items of 64 KiB go through queues that hold 1 MiB: a
@@ -24,7 +25,7 @@ use crate::placement::Placement;
 use crate::python;
 use crate::reference::RawMapping;
 use crate::reference::raw_packet::{pair, recv_packet, send_packet};
-use crate::row::{Contestant, Pick, Row, Setup, Target, Unit, per_operation};
+use crate::row::{Contestant, PING_PONG, Pick, Row, Setup, Target, Unit, per_operation};
 
 const ITEMS: u64 = 400_000;
 const ITEMS_OF_PYTHON: u64 = 20_000;
@@ -48,21 +49,21 @@ pub(crate) fn rows() -> Vec<Row> {
     let times = Target::at_most_times;
     vec![
         row("queue_bytes_64", OneCore, most(300.0), small),
-        row("queue_bytes_64", TwoCores, most(120.0), small),
+        row("queue_bytes_64", TwoCores, times(0.6, PING_PONG), small),
         row("queue_bytes_64_vs_ipc_channel", TwoCores, times(0.2, "ipc_channel"), against_ipc_channel),
         row("queue_value_64", OneCore, most(390.0), values),
-        row("queue_value_64", TwoCores, most(210.0), values),
+        row("queue_value_64", TwoCores, times(1.05, PING_PONG), values),
         row("queue_bytes_64_4x4", OneCore, most(250.0), four_by_four),
-        row("queue_bytes_64_4x4", TwoCores, most(250.0), four_by_four),
+        row("queue_bytes_64_4x4", TwoCores, times(1.25, PING_PONG), four_by_four),
         row("queue_many_32", OneCore, most(25.0), batches),
-        row("queue_many_32", TwoCores, most(25.0), batches),
+        row("queue_many_32", TwoCores, times(0.125, PING_PONG), batches),
         row("queue_many_32_4x4", OneCore, most(25.0), batches_four_by_four),
-        row("queue_many_32_4x4", TwoCores, most(25.0), batches_four_by_four),
+        row("queue_many_32_4x4", TwoCores, times(0.125, PING_PONG), batches_four_by_four),
         row("queue_64k", OneCore, times(1.25, "two_copies"), large),
         row("queue_64k", TwoCores, times(1.25, "two_copies"), large),
         row("queue_64k_4x4", OneCore, times(1.25, "two_copies"), large_four_by_four),
         row("queue_64k_4x4", TwoCores, times(1.25, "two_copies"), large_four_by_four),
-        row("queue_wake_up", TwoCores, most(2000.0), wake_ups),
+        row("queue_wake_up", TwoCores, times(10.0, PING_PONG), wake_ups),
         row("queue_put_at_10_million", OneCore, times(1.25, "at_1000"), growth),
         row("joinable_queue_task", TwoCores, times(6.0, "queue"), tasks),
     ]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::row::Finding;
+use crate::row::{Finding, PingPong};
 
 /// Characters of a bar that uses exactly what its target allows.
 const BAR_AT_TARGET: usize = 20;
@@ -24,13 +24,24 @@ struct JsonRow<'a> {
     ratio: BTreeMap<&'a str, f64>,
     target: String,
     met: bool,
+    /// For two cores: what a bare ping-pong between them took, in nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ping_pong_ns: Option<JsonPingPong>,
+}
+
+#[derive(Serialize)]
+struct JsonPingPong {
+    before: f64,
+    after: f64,
+    median: f64,
 }
 
 /// The stable form, one row a line.
-pub(crate) fn json(findings: &[Finding]) -> Result<String> {
+pub(crate) fn json(findings: &[Finding], processor: &str) -> Result<String> {
     let rows = findings.iter().map(|finding| serde_json::to_string(&json_row(finding)));
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(format!("{{\"rows\":[\n{}\n]}}\n", rows.join(",\n")))
+    let processor = serde_json::to_string(processor)?;
+    Ok(format!("{{\"processor\":{processor},\"rows\":[\n{}\n]}}\n", rows.join(",\n")))
 }
 
 fn json_row(finding: &Finding) -> JsonRow<'_> {
@@ -47,6 +58,11 @@ fn json_row(finding: &Finding) -> JsonRow<'_> {
         ratio: finding.ratios().map(|(name, ratio)| (name, rounded(ratio))).collect(),
         target: finding.target_text(),
         met: finding.is_met(),
+        ping_pong_ns: finding.ping_pong.map(|PingPong { before, after, median }| JsonPingPong {
+            before: rounded(before),
+            after: rounded(after),
+            median: rounded(median),
+        }),
     }
 }
 
@@ -56,20 +72,20 @@ fn rounded(figure: f64) -> f64 {
 }
 
 /// A table; the bar shows how much of what the target allows is used, up to `|`.
-pub(crate) fn table(findings: &[Finding]) -> String {
-    let cells: Vec<[String; 6]> = findings.iter().map(cells).collect();
-    let heads = ["row", "placement", "ours", "ratios", "target", ""].map(str::to_owned);
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+pub(crate) fn table(findings: &[Finding], processor: &str) -> String {
+    let cells: Vec<[String; 7]> = findings.iter().map(cells).collect();
+    let heads = ["row", "placement", "ours", "ping-pong", "ratios", "target", ""].map(str::to_owned);
+    let widths: [usize; 7] = std::array::from_fn(|column| {
         let column = cells.iter().chain([&heads]).map(|line| line[column].chars().count());
         column.max().unwrap_or(0)
     });
-    let mut table = String::new();
+    let mut table = format!("on {processor}; ping-pong: a bare one between the two CPUs, before and after\n");
     for (line, finding) in [(&heads, None)].into_iter().chain(cells.iter().zip(findings.iter().map(Some))) {
         let bar = finding.map_or_else(|| "used of the target".to_owned(), bar);
         for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
             // Figures are aligned by their units.
             let _infallible = match column {
-                2 => write!(table, "{cell:>width$}  "),
+                2 | 3 => write!(table, "{cell:>width$}  "),
                 _ => write!(table, "{cell:width$}  "),
             };
         }
@@ -81,12 +97,15 @@ pub(crate) fn table(findings: &[Finding]) -> String {
     table
 }
 
-fn cells(finding: &Finding) -> [String; 6] {
+fn cells(finding: &Finding) -> [String; 7] {
     let ratios: Vec<_> = finding.ratios().map(|(name, ratio)| format!("{} x {name}", short(ratio))).collect();
     [
         finding.name.to_owned(),
         finding.placement.to_string(),
         figure(finding),
+        finding.ping_pong.map_or_else(String::new, |PingPong { before, after, .. }| {
+            format!("{}, {} ns", short(before), short(after))
+        }),
         ratios.join(", "),
         finding.target_text(),
         if finding.is_met() { "met".to_owned() } else { "MISSED".to_owned() },

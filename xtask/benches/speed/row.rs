@@ -114,6 +114,18 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// A time in this unit, if it is one of times.
+    pub(crate) fn of_nanos(self, nanos: f64) -> Option<f64> {
+        match self {
+            Self::Nanos => Some(nanos),
+            Self::Micros => Some(nanos / 1e3),
+            Self::Millis => Some(nanos / 1e6),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -153,6 +165,26 @@ impl Pick {
                 samples.into_iter().reduce(|worst, next| if unit.prefers(worst, next) { next } else { worst })
             }
         }
+    }
+}
+
+/// What a bare ping-pong is called between the CPUs of a row for two cores, where it is the reference.
+pub(crate) const PING_PONG: &str = "ping_pong";
+
+/// A bare ping-pong between the CPUs of a row, in nanoseconds, measured around each repeat: the host may move the CPUs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PingPong {
+    /// Right before the first repeat.
+    pub(crate) before: f64,
+    /// Right after the last one.
+    pub(crate) after: f64,
+    pub(crate) median: f64,
+}
+
+impl PingPong {
+    pub(crate) fn of(samples: &[f64]) -> Option<Self> {
+        let median = Pick::Median.of(samples, Unit::Nanos)?;
+        Some(Self { before: *samples.first()?, after: *samples.last()?, median })
     }
 }
 
@@ -204,6 +236,8 @@ pub(crate) struct Finding {
     pub(crate) ours: f64,
     pub(crate) references: Vec<(String, f64)>,
     pub(crate) target: Target,
+    /// For two cores.
+    pub(crate) ping_pong: Option<PingPong>,
 }
 
 impl Finding {

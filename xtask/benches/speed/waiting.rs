@@ -17,7 +17,7 @@ use crate::placement::Placement;
 use crate::reference::raw_futex::{post, post_silently, spin_while, wait_while};
 use crate::reference::shared_page::Shared;
 use crate::reference::{PingPong, SharedPage};
-use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
+use crate::row::{Contestant, PING_PONG, Pick, Row, Setup, Target, Unit};
 
 /// Round trips of one pair in one sample.
 pub(crate) const ROUND_TRIPS: u32 = 20_000;
@@ -28,7 +28,9 @@ const PAIRS_MAX: usize = 4;
 
 pub(crate) fn rows() -> Vec<Row> {
     let near_futex = Target::at_most_times(1.15, "raw_futex");
-    let short = Target::at_most(1.0);
+    // A figure of two CPUs means nothing without what a word takes from one to the other.
+    let short = Target::at_most_times(5.0, PING_PONG);
+    let short_anywhere = Target::at_most(1.0);
     let one = |placement, target| Row {
         name: "adaptive_round_trip",
         placement,
@@ -50,7 +52,7 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![
         one(Placement::OneCore, near_futex),
         one(Placement::TwoCores, short),
-        one(Placement::Any, short),
+        one(Placement::Any, short_anywhere),
         four(Placement::TwoCores),
         four(Placement::Any),
     ]
@@ -72,6 +74,12 @@ fn four_pairs(setup: &Setup) -> Result<Vec<Contestant>> {
         pairs::<Adaptive>(setup, 4, ROUND_TRIPS_OF_MANY),
         pairs::<RawFutex>(setup, 4, ROUND_TRIPS_OF_MANY),
     ])
+}
+
+/// What a word takes from one of the row's two CPUs to the other and back, in nanoseconds, with nothing around it.
+pub(crate) fn bare_ping_pong(setup: &Setup) -> Contestant {
+    let mut pair = pairs::<Spinning>(setup, 1, ROUND_TRIPS);
+    Contestant::new(PING_PONG, move || Ok((pair.sample)()? * 1e3))
 }
 
 /// `count` pairs of processes at the same moment: microseconds until each pair has done one more round trip.
