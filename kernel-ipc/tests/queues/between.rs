@@ -18,6 +18,7 @@ tests! {
     a_stopped_holder_does_not_stop_those_who_only_try,
     every_waiter_gets_its_turn,
     a_child_forked_between_put_and_get,
+    two_on_one_cpu_switch_seldom,
 }
 
 const PRODUCERS: u64 = 4;
@@ -219,4 +220,45 @@ fn a_child_forked_between_put_and_get() {
     succeeded(&child);
     assert_eq!(queue.get(), Ok(2));
     assert!(queue.is_empty());
+}
+
+/// How often this process went to sleep.
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// Items of 64 KiB that go through a queue of 1 MiB, on one CPU; gives how often their consumer slept.
+fn sleeps_of_a_consumer(items: u64) -> u64 {
+    let queue = Queue::<()>::bounded_bytes(1 << 20).unwrap();
+    let slept = Queue::<u64>::new().unwrap();
+    let consumer = spawn(|| {
+        let mut item = vec![0; 64 << 10];
+        let before = sleeps();
+        for _ in 0..items {
+            queue.get_bytes_into(&mut item).unwrap();
+        }
+        slept.put(&(sleeps() - before)).unwrap();
+    });
+    let item = vec![7; 64 << 10];
+    for _ in 0..items {
+        queue.put_bytes(&item).unwrap();
+    }
+    let slept = slept.get().unwrap();
+    succeeded(&consumer);
+    slept
+}
+
+/// Where a producer is interrupted for its consumer after each few items, that is a sleep for each 3 to 12 of them. Beside
+/// other work on the same CPU it may be so: one of several runs has to go without.
+fn two_on_one_cpu_switch_seldom() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    const ITEMS: u64 = 4_000;
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap());
+    sched_setaffinity(None, &one).unwrap();
+    let runs: Vec<u64> = (0..20).map(|_| sleeps_of_a_consumer(ITEMS)).collect();
+    assert!(runs.iter().any(|slept| *slept < ITEMS / 20), "slept {runs:?} times");
 }

@@ -1,7 +1,7 @@
 //! Waiting for an item, and for room.
 //!
-//! Who waits holds no lock. It looks for a while, if the other side runs on another CPU, and then sleeps; whoever sleeps
-//! may be woken instead of another one, and passes that on when it is done.
+//! Who waits holds no lock. It looks for a while, if the other side runs on another CPU, or lets it run, if it does on its
+//! own, and then sleeps; whoever sleeps may be woken instead of another one, and passes that on when it is done.
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
@@ -97,6 +97,9 @@ impl Core {
         }
         if deadline.has_passed() {
             return if goes_on() { Ok(None) } else { Err(Refused::TimedOut) };
+        }
+        if peer() == Some(current_cpu()) && self.lull.give_a_turn(&goes_on) {
+            return Ok(None);
         }
         self.half_word(own_cpu).store(current_cpu().wrapping_add(1), Ordering::Relaxed);
         if doorbell::sleep(bell, goes_on, deadline).is_over() {
