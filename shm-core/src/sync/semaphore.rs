@@ -22,7 +22,7 @@ use crate::arena;
 use crate::error::{SemaphoreError, TOO_LARGE};
 use crate::named::{self, NameError};
 use crate::sync::dead::Kernel;
-use crate::sync::semaphore::permits::{FREE, Permits};
+use crate::sync::semaphore::permits::{FREE, Permits, Taken};
 use crate::travel::{Parts, Travels, travels};
 
 /// The most permits that a semaphore may have, taken or not.
@@ -197,7 +197,7 @@ impl Semaphore {
         if self.hint() != at {
             self.hint.store(at, Ordering::Relaxed);
         }
-        Permit { semaphore: self, at, stamp: own, taken_in: Epoch::current() }
+        Permit { semaphore: self, taken: Taken::new(at, own), taken_in: Epoch::current() }
     }
 
     /// Adds `count` free permits: what was forgotten, and as many more as there is room for.
@@ -265,19 +265,17 @@ impl RefUnwindSafe for Semaphore {}
 #[must_use = "the permit is given back when it is dropped"]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
-    at: usize,
-    stamp: u64,
+    taken: Taken,
     taken_in: Epoch,
 }
 
 impl Permit<'_> {
     /// Gives the permit up without giving it back: there is one less, until somebody adds one by
     /// [`Semaphore::add_permits`]. So one process can take it and another one give it back, as in Python.
-    pub fn forget(self) {
+    pub fn forget(mut self) {
         if self.taken_in.is_current() {
-            self.semaphore.permits().forget(self.at, self.stamp);
+            self.taken.forget(&self.semaphore.permits());
         }
-        // The drop that follows finds that it is not this process's any more.
     }
 }
 
@@ -286,7 +284,7 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         // A forked child has only a copy.
         if self.taken_in.is_current() {
-            self.semaphore.permits().give_back(self.at, self.stamp);
+            self.taken.give_back(&self.semaphore.permits());
         }
     }
 }

@@ -14,7 +14,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::word::{Modelled, ModelledWord64, Word64};
 
 use crate::sync::dead::modelled::{Mortal, at_every_point};
-use crate::sync::semaphore::permits::{FREE, Permits};
+use crate::sync::semaphore::permits::{FREE, Permits, Taken};
 
 /// Stamps. The processes of a model are threads of one.
 const FIRST: u64 = 11;
@@ -135,6 +135,27 @@ fn an_add_that_fails_adds_nothing() {
         assert_eq!(other.join().unwrap(), None);
         assert_eq!(model.permits().available(), 0);
         assert!(model.permits().add(1, DEAD), "the room is there again");
+    });
+}
+
+/// A permit is forgotten and dropped while another thread of the same process, which has the same stamp, adds it again and
+/// takes it: it has one holder.
+#[test]
+fn the_drop_of_a_forgotten_permit_gives_nothing_back() {
+    loom::model(|| {
+        let model = Model::with([FIRST, SECOND]);
+        let other = {
+            let model = Arc::clone(&model);
+            spawn(move || model.permits().add(1, FIRST) && model.permits().claim(FIRST, 0).is_some())
+        };
+        let mut forgotten = Taken::new(0, FIRST);
+        forgotten.forget(&model.permits());
+        // Here the other one may do all of it: `loom` does not try that by itself.
+        loom::thread::yield_now();
+        forgotten.give_back(&model.permits());
+        let is_held = other.join().unwrap();
+        assert_eq!(model.permits().available(), 0);
+        assert_eq!(model.slots[0].load(Ordering::Relaxed), if is_held { FIRST } else { 0 });
     });
 }
 

@@ -31,6 +31,38 @@ const NONE: u64 = 0;
 /// A permit that nobody has. No stamp has all bits set: process ids end at 2^22 - 2.
 pub(super) const FREE: u64 = u64::MAX;
 
+/// A permit that this process has. All threads of a process have the same stamp, so the word does not tell whether a permit
+/// is still the one that was taken: what was given up once must not be given up again.
+#[derive(Debug)]
+pub(super) struct Taken {
+    at: usize,
+    stamp: u64,
+    is_held: bool,
+}
+
+impl Taken {
+    /// The permit that `claim` took for `stamp`.
+    #[inline]
+    pub(super) fn new(at: usize, stamp: u64) -> Self {
+        Self { at, stamp, is_held: true }
+    }
+
+    /// Gives the permit back, unless it was given up before.
+    #[inline]
+    pub(super) fn give_back<W: Words>(&mut self, permits: &Permits<'_, W>) {
+        if std::mem::take(&mut self.is_held) {
+            permits.give_back(self.at, self.stamp);
+        }
+    }
+
+    /// Takes the permit out of the semaphore, unless it was given up before.
+    pub(super) fn forget<W: Words>(&mut self, permits: &Permits<'_, W>) {
+        if std::mem::take(&mut self.is_held) {
+            permits.forget(self.at, self.stamp);
+        }
+    }
+}
+
 /// The words of a semaphore.
 #[derive(Debug)]
 pub(super) struct Permits<'a, W: Words = Shared> {
@@ -147,8 +179,9 @@ impl<W: Words> Permits<'_, W> {
             }
         }
         if freed > 0 {
-            tracing::debug!(freed, "permits of dead processes came back");
+            // First: a subscriber is code of the user, and may panic.
             self.announce(freed);
+            tracing::debug!(freed, "permits of dead processes came back");
         }
     }
 
