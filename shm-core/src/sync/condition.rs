@@ -9,6 +9,7 @@
 #[cfg(all(loom, test))]
 mod models;
 mod places;
+mod stay;
 mod travel;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -23,9 +24,10 @@ use mp_sys::memory::MemoryError;
 use mp_sys::named::Segment;
 
 use crate::arena;
-use crate::error::{TOO_LARGE, WaitError};
+use crate::error::{LockError, TOO_LARGE, WaitError};
 use crate::named::{self, NameError};
 use crate::sync::condition::places::{Places, Woken};
+use crate::sync::condition::stay::Stay;
 use crate::sync::dead::Kernel;
 use crate::sync::wait_guard::WaitGuard;
 
@@ -143,7 +145,8 @@ impl Condition {
         self.wait_until(guard, Deadline::after(timeout))
     }
 
-    /// Waits while `condition` holds of the guard.
+    /// Waits while `condition` holds of the guard. If `condition` panics, the caller waits no more, and a notification that it
+    /// was given goes to another waiter.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -157,7 +160,7 @@ impl Condition {
         Ok(guard)
     }
 
-    /// Waits while `condition` holds of the guard, for at most `timeout`; tells whether it does not hold any more.
+    /// As [`wait_while`](Self::wait_while), for at most `timeout`; tells whether `condition` does not hold any more.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -176,32 +179,37 @@ impl Condition {
         mut condition: impl FnMut(&mut G) -> bool,
         deadline: Deadline,
     ) -> Result<(bool, G), WaitError<G>> {
-        while condition(&mut guard) {
-            let (notified, again) = self.wait_once(guard, Some(&mut condition), deadline)?;
+        if !condition(&mut guard) {
+            return Ok((true, guard));
+        }
+        loop {
+            let (woken, waits, again) = self.wait_once(guard, Some(&mut condition), deadline)?;
             guard = again;
-            if !notified {
-                let holds = condition(&mut guard);
-                return Ok((!holds, guard));
+            if !waits || woken == Woken::TimedOut {
+                return Ok((!waits, guard));
             }
         }
-        Ok((true, guard))
     }
 
     fn wait_until<G: WaitGuard>(&self, guard: G, deadline: Deadline) -> Result<(bool, G), WaitError<G>> {
-        self.wait_once(guard, None, deadline)
+        let (woken, _, guard) = self.wait_once(guard, None, deadline)?;
+        Ok((woken != Woken::TimedOut, guard))
     }
 
-    /// Waits for one notification, or until `waits` does not hold any more; `false` at the deadline.
+    /// Waits for one notification, until the deadline, or until `waits` does not hold any more; tells which, and whether it
+    /// holds still.
     fn wait_once<G: WaitGuard>(
         &self,
         mut guard: G,
         mut waits: Option<&mut dyn FnMut(&mut G) -> bool>,
         deadline: Deadline,
-    ) -> Result<(bool, G), WaitError<G>> {
+    ) -> Result<(Woken, bool, G), WaitError<G>> {
         let (places, own) = (self.places(), Stamp::current().to_bits());
         let Some((at, place)) = places.take(own, self.hint.load(Ordering::Relaxed), &Kernel) else {
             return Err(WaitError::TooManyWaiters(guard));
         };
+        // The place is left with the lock in hand: whoever dies or panics before has not used its notification.
+        let stay = Stay::at(place, self.places());
         self.hint.store(at, Ordering::Relaxed);
         let mut sleeper = places.sleeper(place);
         loop {
@@ -213,20 +221,23 @@ impl Condition {
                 (&self.budget, deadline),
                 &Kernel,
             );
-            // The place is left with the lock in hand: whoever dies before has not used its notification.
             match G::take_again(lock) {
                 Ok(again) => guard = again,
                 Err(error) => {
-                    places.leave(place, woken);
+                    // Who has no lock cannot use a notification.
+                    if matches!(error, LockError::Poisoned(_)) {
+                        stay.leave(woken);
+                    }
                     return Err(WaitError::Lock(error));
                 }
             }
-            // Somebody may have died with what this waiter waits for.
-            if woken == Woken::Looked && waits.as_mut().is_some_and(|waits| waits(&mut guard)) {
+            let holds = waits.as_mut().is_some_and(|waits| waits(&mut guard));
+            // Somebody may have died with what this waiter waits for: it has looked, and waits on.
+            if woken == Woken::Looked && holds {
                 continue;
             }
-            places.leave(place, woken);
-            return Ok((woken != Woken::TimedOut, guard));
+            stay.leave(woken);
+            return Ok((woken, holds, guard));
         }
     }
 
@@ -237,11 +248,19 @@ impl Condition {
     /// Wakes at most `count` waiters, those who came first, and tells how many it chose. Does not wait for them.
     ///
     /// Hold the lock while changing what is waited for; whether it is still held here does not matter.
+    ///
+    /// # Crash
+    /// A waiter that was killed is not counted, and another one is chosen instead. That is asked for a `count` of 2 or more:
+    /// `notify(1)` asks nobody, and may choose a dead waiter that nobody has found yet. That notification goes to another
+    /// waiter within 100 ms, if there is one.
     pub fn notify(&self, count: usize) -> usize {
-        self.places().notify(count)
+        if count == 1 {
+            return self.places().notify(1);
+        }
+        self.places().notify_living(count, Stamp::current().to_bits(), &Kernel)
     }
 
-    /// Wakes all who wait, and tells how many.
+    /// Wakes all who wait, and tells how many: those who were alive.
     pub fn notify_all(&self) -> usize {
         self.notify(usize::MAX)
     }

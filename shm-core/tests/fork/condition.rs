@@ -20,6 +20,9 @@ tests! {
     places_of_the_dead_are_used_again,
     poison_reaches_a_waiter,
     random_deaths_of_waiters,
+    only_the_living_are_counted,
+    a_panic_between_two_looks_leaves_no_waiter_behind,
+    a_panic_after_a_notification_passes_it_on,
 }
 
 fn has_ended(child: &ChildProcess) -> bool {
@@ -255,4 +258,82 @@ fn random_deaths_of_waiters() {
         std::thread::yield_now();
     }
     consumers.iter().for_each(kill);
+}
+
+fn only_the_living_are_counted() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let woken = RawValue::new(0_u32).unwrap();
+    for (count, chosen) in [(usize::MAX, 3), (2, 2), (3, 3)] {
+        woken.store(0);
+        let waiters: Vec<ChildProcess> = (1..=5)
+            .map(|n| {
+                let child = spawn(|| {
+                    drop(condition.wait(lock.lock().unwrap()).unwrap());
+                    woken.fetch_add(1);
+                });
+                eventually("it waits", || condition.n_waiting() == n);
+                child
+            })
+            .collect();
+        let (dead, alive): (Vec<_>, Vec<_>) = waiters.iter().enumerate().partition(|(n, _)| n % 3 == 0);
+        dead.iter().for_each(|(_, child)| kill(child));
+        assert_eq!(condition.notify(count), chosen, "of three that live and two that are dead");
+        eventually("the chosen ones go on", || woken.load() == u32::try_from(chosen).unwrap());
+        assert_eq!(condition.notify_all(), 3 - chosen);
+        alive.iter().for_each(|(_, child)| succeeded(child));
+        assert_eq!((condition.notify_all(), condition.n_waiting()), (0, 0));
+    }
+}
+
+/// Runs `body`, which panics on purpose and quietly.
+fn panics<R>(body: impl FnOnce() -> R) {
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    drop(std::panic::take_hook());
+    assert!(outcome.is_err(), "it panicked");
+}
+
+fn a_panic_between_two_looks_leaves_no_waiter_behind() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let mut asked = 0;
+    panics(|| {
+        condition.wait_while(lock.lock().unwrap(), |_| {
+            asked += 1;
+            assert!(asked < 3, "on purpose");
+            true
+        })
+    });
+    lock.clear_poison();
+    assert_eq!(condition.n_waiting(), 0);
+    let waiter = spawn(|| drop(condition.wait(lock.lock().unwrap()).unwrap()));
+    eventually("another one waits", || condition.n_waiting() == 1);
+    assert_eq!(condition.notify(1), 1);
+    succeeded(&waiter);
+}
+
+fn a_panic_after_a_notification_passes_it_on() {
+    let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let is_there = RawValue::new(false).unwrap();
+    let first = spawn(|| {
+        panics(|| {
+            condition.wait_while(lock.lock().unwrap(), |_| {
+                assert!(!is_there.load(), "on purpose");
+                true
+            })
+        });
+    });
+    eventually("the first one waits", || condition.n_waiting() == 1);
+    // It looks at nothing by itself: it goes on by a notification only.
+    let second = spawn(|| {
+        let told = condition.wait(lock.lock().unwrap());
+        assert!(matches!(told, Err(WaitError::Lock(shm_core::LockError::Poisoned(_)))));
+    });
+    eventually("the second one waits", || condition.n_waiting() == 2);
+    {
+        let _held = lock.lock().unwrap();
+        is_there.store(true);
+        assert_eq!(condition.notify(1), 1);
+    }
+    succeeded(&first);
+    succeeded(&second);
 }

@@ -3,6 +3,8 @@
 //! A waiter that sleeps for ever is a deadlock, which `loom` reports: nothing sleeps in slices here.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
+mod leaving;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

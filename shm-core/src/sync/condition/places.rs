@@ -73,6 +73,14 @@ pub(super) enum Woken {
     TimedOut,
 }
 
+/// A waiter that a notifier chose.
+#[derive(Debug)]
+struct Chosen<'a, W: Words> {
+    ticket: u64,
+    owner: u64,
+    place: &'a WaiterPlace<W>,
+}
+
 /// The words of a condition.
 #[derive(Debug)]
 pub(super) struct Places<'a, W: Words = Shared> {
@@ -150,10 +158,39 @@ impl<'a, W: Words> Places<'a, W> {
         }
     }
 
-    /// Chooses at most `count` waiters, those who came first, and tells how many it chose.
+    /// Chooses at most `count` waiters, those who came first, and tells how many it chose. The dead are among them, if nobody
+    /// has found them yet.
     pub(super) fn notify(&self, count: usize) -> usize {
         let newest = self.head.tickets.load(Ordering::SeqCst);
         self.notify_until(count, newest)
+    }
+
+    /// As [`notify`](Self::notify), but asks about each that it chose: another one is chosen instead of a dead one, and who
+    /// is counted was alive. (But for a dead one whose place somebody else has begun to clear: that is a looker's by now.)
+    pub(super) fn notify_living(&self, count: usize, own: u64, witness: &impl Witness<W>) -> usize {
+        let newest = self.head.tickets.load(Ordering::SeqCst);
+        let (mut wanted, mut living) = (count, 0_usize);
+        let mut is_dead = witness.look();
+        // Ends: each turn chooses some of those who wait, and nobody who came later.
+        while wanted > 0 {
+            let chosen = self.choose_oldest(wanted, newest);
+            if chosen.is_empty() {
+                break;
+            }
+            for Chosen { ticket, owner, place } in chosen {
+                let has_gone_on = place.ticket.load(Ordering::SeqCst) != ticket;
+                if has_gone_on || owner == own || !is_dead(owner) {
+                    (living, wanted) = (living.saturating_add(1), wanted.saturating_sub(1));
+                } else if place.owner.step(owner, own) {
+                    crash::point();
+                    self.vacate(place);
+                } else {
+                    // Somebody else has found it, and passes its notification on.
+                    wanted = wanted.saturating_sub(1);
+                }
+            }
+        }
+        living
     }
 
     /// Chooses among those who have a ticket up to `newest`.
@@ -161,12 +198,21 @@ impl<'a, W: Words> Places<'a, W> {
         if count == 1 {
             return usize::from(self.notify_oldest(newest));
         }
+        self.choose_oldest(count, newest).len()
+    }
+
+    /// Chooses those who came first.
+    fn choose_oldest(&self, count: usize, newest: u64) -> Vec<Chosen<'a, W>> {
         let mut found: Vec<(u64, &WaiterPlace<W>)> = self.waiting_until(newest).collect();
         if found.len() > count {
             found.sort_unstable_by_key(|(ticket, _)| *ticket);
         }
-        let choose = |(ticket, place): &&(u64, &WaiterPlace<W>)| Self::choose(place, *ticket, newest);
-        found.iter().filter(choose).inspect(|_| crash::point()).take(count).count()
+        let choose = |(ticket, place): (u64, &'a WaiterPlace<W>)| {
+            // Before: whoever finds it dead takes the place over.
+            let owner = place.owner.load(Ordering::SeqCst);
+            Self::choose(place, ticket, newest).then_some(Chosen { ticket, owner, place })
+        };
+        found.into_iter().filter_map(choose).inspect(|_| crash::point()).take(count).collect()
     }
 
     /// The common case, without a list.
@@ -226,9 +272,7 @@ impl<'a, W: Words> Places<'a, W> {
                 continue;
             }
             crash::point();
-            self.withdraw(place);
-            crash::point();
-            self.vacate(place);
+            self.abandon(place);
         }
     }
 
@@ -249,6 +293,13 @@ impl<'a, W: Words> Places<'a, W> {
         if woken == Woken::Looked {
             self.withdraw(place);
         }
+        self.vacate(place);
+    }
+
+    /// Leaves the caller's place in the middle of a wait: a notification that it was given is for another one.
+    pub(super) fn abandon(&self, place: &WaiterPlace<W>) {
+        self.withdraw(place);
+        crash::point();
         self.vacate(place);
     }
 
