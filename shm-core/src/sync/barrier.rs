@@ -14,7 +14,7 @@ use std::time::Duration;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
-use mp_sys::identity::{Stamp, current_thread, is_thread_of_this_process};
+use mp_sys::identity::{Stamp, current_thread, is_thread_of_this_process, thread_number};
 use mp_sys::locked::{Held, SignalledLock};
 use mp_sys::named::{ExistingSpan, Segment};
 
@@ -35,7 +35,7 @@ pub const PARTIES_MAX: usize = 4096;
 ///
 /// | property | |
 /// |---|---|
-/// | size | 136 bytes of shared memory and 32 for each party, rounded up |
+/// | size | 136 bytes of shared memory and 40 for each party, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | recovers | the death of a party is noticed within 100 ms, mostly 40, by those who wait; mostly at once by who comes later |
 /// | drop | gives this process's handle up; the barrier lives as long as any process has it |
@@ -153,8 +153,9 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::TooManyParties`] if all places are taken; [`BarrierError::Broken`].
     pub fn party(&self) -> Result<Party<'_>, BarrierError> {
-        let place = self.rounds().party(caller())?;
-        Ok(Party { barrier: self, place, registered_in: Epoch::current() })
+        let caller = caller();
+        let place = self.rounds().party(caller)?;
+        Ok(Party { barrier: self, place, caller, registered_in: Epoch::current() })
     }
 
     /// Waits until all parties wait, and gives the order in which this one came: 0 for the first.
@@ -231,29 +232,44 @@ fn bytes_for(parties: usize) -> Result<usize, BarrierError> {
     Ok(SignalledLock::bytes_for(rounds::bytes_for(parties)).ok_or(TOO_LARGE)?)
 }
 
-/// The calling thread.
+/// Bits of the kernel's number of a thread: at most 2^22, as for processes.
+const TID_BITS: u32 = 22;
+
+/// The calling thread: by a number that is never used again, and by the kernel's, which can be asked about.
 fn caller() -> Caller {
-    Caller {
-        stamp: Stamp::current().to_bits(),
-        thread: u64::from(current_thread()),
-        has_thread: is_thread_of_this_process,
+    let thread = thread_number() << TID_BITS | u64::from(current_thread());
+    Caller { stamp: Stamp::current().to_bits(), thread, has_thread }
+}
+
+/// Whether a thread of this process still runs.
+fn has_thread(thread: u64) -> bool {
+    let tid = thread & ((1 << TID_BITS) - 1);
+    if tid == u64::from(current_thread()) {
+        // Its number is the caller's now, if it was another thread.
+        return thread >> TID_BITS == thread_number();
     }
+    is_thread_of_this_process(tid)
 }
 
 // As std's barrier.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 
-/// A party that registered in advance. Dropping it gives its place to another one.
+/// A party that registered in advance. Dropping it gives its place to another one, unless its thread waits there just now,
+/// or has registered more than once.
+///
+/// It stands for the thread that registered, whichever thread drops it. After that thread has ended, its place may be given to
+/// another thread of the process, and dropping the `Party` does nothing then.
 #[derive(Debug)]
 pub struct Party<'a> {
     barrier: &'a Barrier,
     place: Place,
+    caller: Caller,
     registered_in: Epoch,
 }
 
 impl Party<'_> {
-    /// As [`Barrier::wait`].
+    /// As [`Barrier::wait`], by the calling thread.
     ///
     /// # Errors
     /// As [`Barrier::wait`].
@@ -276,7 +292,7 @@ impl Drop for Party<'_> {
         if !self.registered_in.is_current() {
             return;
         }
-        if let Err(error) = self.barrier.rounds().leave(self.place) {
+        if let Err(error) = self.barrier.rounds().leave(self.place, self.caller) {
             tracing::debug!(%error, "a party stays registered");
         }
     }

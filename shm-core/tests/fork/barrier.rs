@@ -18,6 +18,9 @@ tests! {
     parties_at_the_limit_and_one_above,
     a_party_that_leaves_makes_room,
     threads_that_come_and_go_share_the_places_of_their_process,
+    a_party_that_outlived_its_thread_takes_no_place_from_another,
+    a_party_that_is_dropped_beside_a_wait_takes_no_place_from_it,
+    a_thread_that_registers_twice_leaves_twice,
 }
 
 fn pass(barrier: &Barrier) -> usize {
@@ -163,4 +166,52 @@ fn threads_that_come_and_go_share_the_places_of_their_process() {
         // Their places are free once they have left /proc, a moment after they were joined.
         eventually("the threads are gone", || std::fs::read_dir("/proc/self/task").unwrap().count() == 1);
     }
+}
+
+fn a_party_that_outlived_its_thread_takes_no_place_from_another() {
+    let barrier = Barrier::new(2).unwrap();
+    std::thread::scope(|scope| {
+        let register = || scope.spawn(|| barrier.party().unwrap()).join().unwrap();
+        let outlived = [register(), register()];
+        // Two threads, and two registrations of threads that have ended.
+        eventually("the threads are gone", || std::fs::read_dir("/proc/self/task").unwrap().count() == 1);
+        let first = scope.spawn(|| pass(&barrier));
+        eventually("it waits", || barrier.n_waiting() == Ok(1));
+        drop(outlived);
+        assert_eq!(barrier.n_waiting(), Ok(1), "it waits still");
+        assert_eq!(pass(&barrier) + first.join().unwrap(), 1);
+    });
+}
+
+fn a_party_that_is_dropped_beside_a_wait_takes_no_place_from_it() {
+    let barrier = Barrier::new(2).unwrap();
+    std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let barrier = &barrier;
+        let first = scope.spawn(move || {
+            sender.send(barrier.party().unwrap()).unwrap();
+            pass(barrier)
+        });
+        let party = receiver.recv().unwrap();
+        eventually("it waits", || barrier.n_waiting() == Ok(1));
+        drop(party);
+        assert_eq!(barrier.n_waiting(), Ok(1), "it waits still");
+        assert_eq!(pass(barrier) + first.join().unwrap(), 1);
+    });
+}
+
+fn a_thread_that_registers_twice_leaves_twice() {
+    let barrier = Barrier::new(1).unwrap();
+    let is_taken = || succeeded(&spawn(|| assert!(barrier.party().is_err())));
+    let (first, second) = (barrier.party().unwrap(), barrier.party().unwrap());
+    drop(first);
+    is_taken();
+    drop(second);
+    // Registered by its wait, and left by what it registers for after that.
+    succeeded(&spawn(|| assert_eq!(pass(&barrier), 0)));
+    barrier.reset().unwrap();
+    assert_eq!(pass(&barrier), 0);
+    is_taken();
+    drop(barrier.party().unwrap());
+    succeeded(&spawn(|| drop(barrier.party().unwrap())));
 }

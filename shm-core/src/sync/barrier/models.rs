@@ -24,7 +24,7 @@ const SECOND: u64 = 12;
 const DEAD: u64 = 13;
 
 const PARTIES: usize = 2;
-type Bytes = [Cell<u64>; 16];
+type Bytes = [Cell<u64>; 13];
 
 #[derive(Debug, Default)]
 struct Model {
@@ -183,5 +183,18 @@ fn the_death_of_a_party_is_told() {
         let second = party(&model, SECOND, Deadline::NEVER);
         assert!(model.wait_until(FIRST, Deadline::NEVER).is_ok());
         assert!(second.join().unwrap().is_ok());
+    });
+}
+
+/// A registration is taken back by another thread while its thread comes and waits: the round is passed by both all the same.
+#[test]
+fn a_registration_that_is_taken_back_takes_nothing_from_who_waits() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let place = model.rounds().party(caller(FIRST)).unwrap();
+        let first = party(&model, FIRST, Deadline::NEVER);
+        let second = party(&model, SECOND, Deadline::NEVER);
+        model.rounds().leave(place, caller(FIRST)).unwrap();
+        assert_eq!(first.join().unwrap().unwrap() + second.join().unwrap().unwrap(), 1);
     });
 }

@@ -7,11 +7,15 @@
 //! | 0 | the round: how often the barrier was passed or reset |
 //! | 1 | whether it is broken |
 //! | 2 | the round that is being reset plus one, 0 if none is |
-//! | 3 on | four words a party: its process's stamp, its thread, the round that it arrived in plus one, the round that was broken under it plus one |
+//! | 3 on | five words a party: its process's stamp, its thread, the round that it arrived in plus one, the round that was broken under it plus one, how often it is in use |
 //!
 //! How many have arrived is counted from the parties' words, and the barrier is passed by one store of the round: there is
 //! no count that a dead process could leave wrong. A reset that its process did not finish is finished by the next one who
 //! takes the lock. A waiter that is about to sleep, or has waited for a slice, and whose turn it is, looks whether a party has died.
+//!
+//! A place is in use by each registration in advance that was not taken back, and by its thread while that waits. It becomes
+//! free when a registration is taken back and nothing else uses it; so one that another thread takes back, or that outlived
+//! its thread, takes nothing from who waits there. Only the process whose stamp it has counts that word.
 //!
 //! # Why no wake-up is lost
 //! A waiter reads the signal while it holds the lock, and sleeps while the signal is what it read. Whoever ends a round or
@@ -29,7 +33,7 @@ const ROUND: usize = 0;
 const BROKEN: usize = 8;
 const RESETTING: usize = 16;
 const FIRST_PARTY: usize = 24;
-const PARTY_BYTES: usize = 32;
+const PARTY_BYTES: usize = 40;
 /// Everybody.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
@@ -56,8 +60,9 @@ pub(super) trait TableLock {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub(super) stamp: u64,
+    /// Its number, which no other thread of its process has, had, or will have.
     pub(super) thread: u64,
-    /// Whether the caller's process has a thread of this number.
+    /// Whether the thread of this number, of the caller's process, still runs.
     pub(super) has_thread: fn(u64) -> bool,
 }
 
@@ -86,6 +91,29 @@ impl Place {
     fn broken(self) -> usize {
         self.0.wrapping_add(24)
     }
+
+    fn uses(self) -> usize {
+        self.0.wrapping_add(32)
+    }
+
+    fn begin_use(self, held: &impl Table) {
+        held.store(self.uses(), held.load(self.uses()).saturating_add(1));
+    }
+
+    /// Tells whether nothing else uses the place.
+    fn end_use(self, held: &impl Table) -> bool {
+        let others = held.load(self.uses()).saturating_sub(1);
+        held.store(self.uses(), others);
+        others == 0
+    }
+}
+
+/// How a wait ends.
+enum Ending {
+    Passed,
+    WasBroken,
+    /// The caller breaks the barrier.
+    Breaks(BarrierError),
 }
 
 /// Bytes of words for so many parties.
@@ -107,12 +135,18 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
     pub(super) fn party(&self, caller: Caller) -> Result<Place, BarrierError> {
         let held = self.table.lock()?;
         is_whole(&held)?;
-        self.register(&held, caller)
+        let place = self.register(&held, caller)?;
+        place.begin_use(&held);
+        Ok(place)
     }
 
-    /// Gives a party's place to another one.
-    pub(super) fn leave(&self, place: Place) -> Result<(), BarrierError> {
-        self.table.lock()?.store(place.stamp(), 0);
+    /// Takes back what [`party`](Self::party) gave to `caller`. The place goes to another one, unless its thread waits there,
+    /// or has registered again. If the thread has ended, the place may be another one's already.
+    pub(super) fn leave(&self, place: Place, caller: Caller) -> Result<(), BarrierError> {
+        let held = self.table.lock()?;
+        if is_place_of(&held, place, caller) && place.end_use(&held) {
+            held.store(place.stamp(), 0);
+        }
         Ok(())
     }
 
@@ -138,6 +172,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
             self.announce();
             return Ok(index);
         }
+        place.begin_use(&held);
         let mut seen = self.signal.get();
         drop(held);
         let mut sleeper = self.signal.sleeper();
@@ -173,7 +208,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         }
     }
 
-    /// Looks whether the round is over: `None`. Else gives the signal to wait for.
+    /// Looks whether the round is over: `None`. Else gives the signal to wait for. Unless it does, the caller waits no more.
     fn look(
         &self,
         place: Place,
@@ -183,18 +218,41 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         witness: &impl Witness<W>,
     ) -> Result<Option<u32>, BarrierError> {
         let held = self.table.lock()?;
+        let ended = self.ending(&held, (place, round), is_turn, deadline, witness);
+        let Some(ending) = ended else {
+            return Ok(Some(self.signal.get()));
+        };
+        place.end_use(&held);
+        match ending {
+            Ending::Passed => Ok(None),
+            Ending::WasBroken => Err(BarrierError::Broken),
+            Ending::Breaks(error) => {
+                self.break_it(held);
+                Err(error)
+            }
+        }
+    }
+
+    /// How the wait of who has arrived ends now, if it does.
+    fn ending(
+        &self,
+        held: &L::Held<'_>,
+        (place, round): (Place, u64),
+        is_turn: bool,
+        deadline: Deadline,
+        witness: &impl Witness<W>,
+    ) -> Option<Ending> {
         if held.load(ROUND) != round {
             let was_broken = held.load(place.broken()) == round.wrapping_add(1);
-            return if was_broken { Err(BarrierError::Broken) } else { Ok(None) };
+            return Some(if was_broken { Ending::WasBroken } else { Ending::Passed });
         }
-        is_whole(&held)?;
-        let party_died = is_turn && self.some_died(&held, witness);
-        let gives_up = !party_died && deadline.has_passed();
-        if party_died || gives_up {
-            self.break_it(held);
-            return Err(if gives_up { BarrierError::TimedOut } else { BarrierError::Broken });
+        if is_whole(held).is_err() {
+            return Some(Ending::WasBroken);
         }
-        Ok(Some(self.signal.get()))
+        if is_turn && self.some_died(held, witness) {
+            return Some(Ending::Breaks(BarrierError::Broken));
+        }
+        deadline.has_passed().then_some(Ending::Breaks(BarrierError::TimedOut))
     }
 
     /// Breaks the barrier.
@@ -259,8 +317,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
     /// The caller's place, a new one if it has none.
     fn register(&self, held: &impl Table, caller: Caller) -> Result<Place, BarrierError> {
         let Caller { stamp, thread, has_thread } = caller;
-        let is_own = |party: &Place| held.load(party.stamp()) == stamp && held.load(party.thread()) == thread;
-        if let Some(place) = self.places().find(is_own) {
+        if let Some(place) = self.places().find(|party| is_place_of(held, *party, caller)) {
             return Ok(place);
         }
         let is_free = |party: &Place| held.load(party.stamp()) == 0;
@@ -269,7 +326,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
             |party: &Place| held.load(party.stamp()) == stamp && !has_thread(held.load(party.thread()));
         let place = self.places().find(is_free).or_else(|| self.places().find(is_left));
         let place = place.ok_or(BarrierError::TooManyParties { parties: self.parties })?;
-        for word in [place.arrived(), place.broken()] {
+        for word in [place.arrived(), place.broken(), place.uses()] {
             held.store(word, 0);
         }
         held.store(place.thread(), thread);
@@ -282,6 +339,10 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
 
 fn is_whole(held: &impl Table) -> Result<(), BarrierError> {
     if held.load(BROKEN) != 0 { Err(BarrierError::Broken) } else { Ok(()) }
+}
+
+fn is_place_of(held: &impl Table, party: Place, caller: Caller) -> bool {
+    held.load(party.stamp()) == caller.stamp && held.load(party.thread()) == caller.thread
 }
 
 fn has_arrived(held: &impl Table, party: Place, round: u64) -> bool {
