@@ -217,6 +217,12 @@ fn other_threads(deadline: Deadline) -> Result<usize, ForkError> {
     }
 }
 
+/// Whether the caller is the only thread of this process. `false` if that cannot be found out: never rest safety on it.
+#[must_use]
+pub fn is_only_thread() -> bool {
+    other_threads(Deadline::after(Duration::ZERO)).is_ok_and(|others| others == 0)
+}
+
 fn count_threads() -> Result<usize, ForkError> {
     const TASKS: &str = "/proc/self/task";
     // A folder has two links and one for each folder inside, where the file system counts them.

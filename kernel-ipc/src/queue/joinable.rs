@@ -244,8 +244,10 @@ impl<T: Serialize> JoinableQueue<T> {
 impl<T: DeserializeOwned> JoinableQueue<T> {
     /// Takes a task on lease: one that came back, or else the oldest. Waits while there is none.
     ///
-    /// On a closed queue it waits as long as somebody else has a task, which may come back; who holds tasks and asks for
-    /// more should [`try_get`](Self::try_get).
+    /// On a closed queue it waits as long as somebody else has a task, which may come back: another process, or any thread of
+    /// this one, since a task can be handed to another thread. So a thread that holds the last tasks itself, beside other
+    /// threads, waits for itself: who holds tasks and asks for more should [`try_get`](Self::try_get). A process with one
+    /// thread is told.
     ///
     /// # Errors
     /// [`GetError::Closed`]; [`GetError::Decode`] with the task's bytes, which are put aside as well;
@@ -260,7 +262,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// Takes a task on lease, if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; else as [`get`](Self::get).
+    /// [`GetError::Empty`], also if the queue is closed and a task may come back; else as [`get`](Self::get).
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<Task<T>, GetError> {
         self.get_until(Patience::None)

@@ -9,8 +9,7 @@
 //! | 1, number | the number that the item had in the ring | the holder of the consumers' lock, before the owner |
 //! | 2, deliveries | how often it was handed out | as above |
 //! | 3, length | bytes of the task | as above |
-//! | 4, thread | the thread that got it | as above |
-//! | 5, memory | whether the cell's bytes have memory | the holder of the consumers' lock |
+//! | 4, memory | whether the cell's bytes have memory | the holder of the consumers' lock |
 //!
 //! | from | to | by |
 //! |---|---|---|

@@ -20,6 +20,7 @@ tests! {
     a_slow_task_does_not_keep_memory,
     a_closed_queue_waits_for_what_may_come_back,
     who_holds_the_only_tasks_is_told_that_it_is_closed,
+    who_hands_tasks_to_threads_waits_for_what_may_come_back,
     an_inherited_task_is_its_parents,
     tasks_travel,
     tasks_of_all_sizes,
@@ -258,6 +259,25 @@ fn who_holds_the_only_tasks_is_told_that_it_is_closed() {
     assert_eq!(queue.get().unwrap().done(), 0);
     other.done();
     queue.join().unwrap();
+}
+
+/// One thread gets all tasks, and hands each to a thread of its own.
+fn who_hands_tasks_to_threads_waits_for_what_may_come_back() {
+    let queue = queue_of(1);
+    queue.close().unwrap();
+    std::thread::scope(|scope| {
+        let (queue, first) = (&queue, queue.get().unwrap());
+        scope.spawn(move || {
+            assert_eq!(queue.try_get().unwrap_err(), GetError::Empty, "a thread has a task");
+            drop(first);
+        });
+        let again = queue.get_timeout(PATIENCE).unwrap();
+        assert_eq!((*again, again.deliveries()), (0, 2), "it came back");
+        // Done by another thread: nothing can come back any more.
+        scope.spawn(move || again.done());
+        assert_eq!(queue.get_timeout(PATIENCE).unwrap_err(), GetError::Closed);
+    });
+    queue.join_timeout(PATIENCE).unwrap();
 }
 
 fn an_inherited_task_is_its_parents() {

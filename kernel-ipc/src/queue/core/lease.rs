@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use mp_sys::child::is_only_thread;
 use mp_sys::crash;
 use mp_sys::dead;
 use mp_sys::deadline::Deadline;
 use mp_sys::futex::SLICE;
-use mp_sys::identity::{Stamp, current_thread};
+use mp_sys::identity::Stamp;
 use mp_sys::quiet::Quiet;
 use mp_sys::robust::Patience;
 
@@ -104,7 +105,7 @@ impl Core {
             leases.say_returned(ring);
         }
         let bytes = oldest.read(ring)?;
-        oldest.deliver_again(ring, u64::from(current_thread()));
+        oldest.deliver_again(ring);
         let owner = Stamp::current().to_bits();
         oldest.exchange_owner(ring, RETURNED, owner);
         Ok(Some(Leased { cell: oldest, bytes, deliveries: oldest.deliveries(ring), owner }))
@@ -117,7 +118,7 @@ impl Core {
         let mut bytes = Vec::new();
         item::append(&self.ring, &record, &mut bytes)?;
         let cell = leases.free_cell(&self.ring, record.len)?;
-        cell.fill(&self.ring, cursor.position.number, &bytes, u64::from(current_thread()))?;
+        cell.fill(&self.ring, cursor.position.number, &bytes)?;
         consumer.held.store_word(FILLING, leases.name_of(&cell));
         crash::point();
         let owner = Stamp::current().to_bits();
@@ -196,16 +197,22 @@ impl Core {
         self.leases.as_ref().is_some_and(|leases| leases.may_have_returned(&self.ring))
     }
 
-    /// Whether somebody else has a task, which may come back.
+    /// Whether a task may come back while the caller waits: somebody else has it. Of this process that may be any thread,
+    /// since who gets a task may hand it to another one; if there is no other, nobody would ever give it back.
     pub(super) fn others_have_tasks(&self) -> bool {
         let Some(leases) = &self.leases else {
             return false;
         };
-        let (own, thread) = (Stamp::current().to_bits(), u64::from(current_thread()));
-        leases.cells(&self.ring).any(|cell| match cell.owner(&self.ring) {
-            FREE | FAILED => false,
-            owner => owner != own || cell.thread(&self.ring) != thread,
-        })
+        let own = Stamp::current().to_bits();
+        let mut owners = leases
+            .cells(&self.ring)
+            .map(|cell| cell.owner(&self.ring))
+            .filter(|owner| !matches!(*owner, FREE | FAILED));
+        match owners.next() {
+            None => false,
+            Some(owner) if owner != own => true,
+            Some(_) => owners.any(|owner| owner != own) || !is_only_thread(),
+        }
     }
 
     /// Looks for tasks of dead processes, and gives them back; no more often than once in half a slice, whoever asks.

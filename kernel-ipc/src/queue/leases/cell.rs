@@ -19,8 +19,7 @@ const OWNER: u64 = 0;
 const NUMBER: u64 = 8;
 const DELIVERIES: u64 = 16;
 const LEN: u64 = 24;
-const THREAD: u64 = 32;
-const MEMORY: u64 = 40;
+const MEMORY: u64 = 32;
 
 /// A cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +71,6 @@ impl Cell {
         u32::try_from(self.word(ring, DELIVERIES).load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    pub(in crate::queue) fn thread(&self, ring: &Ring) -> u64 {
-        self.word(ring, THREAD).load(Ordering::Relaxed)
-    }
-
     /// Copies the task out.
     pub(in crate::queue) fn read(&self, ring: &Ring) -> Result<Vec<u8>, Refused> {
         let len = self.word(ring, LEN).load(Ordering::Relaxed);
@@ -90,26 +85,18 @@ impl Cell {
     }
 
     /// Fills a free cell, all but its owner.
-    pub(in crate::queue) fn fill(
-        &self,
-        ring: &Ring,
-        number: u32,
-        task: &[u8],
-        thread: u64,
-    ) -> Result<(), Corrupt> {
+    pub(in crate::queue) fn fill(&self, ring: &Ring, number: u32, task: &[u8]) -> Result<(), Corrupt> {
         if !ring.region.write(self.bytes, task) {
             return Err(Corrupt("a cell lies outside of the queue"));
         }
         self.store(ring, NUMBER, u64::from(number));
         self.store(ring, DELIVERIES, 1);
         self.store(ring, LEN, u64::try_from(task.len()).unwrap_or(u64::MAX));
-        self.store(ring, THREAD, thread);
         Ok(())
     }
 
     /// Counts another delivery, before the task has its next owner.
-    pub(in crate::queue) fn deliver_again(&self, ring: &Ring, thread: u64) {
-        self.store(ring, THREAD, thread);
+    pub(in crate::queue) fn deliver_again(&self, ring: &Ring) {
         let deliveries = self.word(ring, DELIVERIES);
         deliveries.store(deliveries.load(Ordering::Relaxed).saturating_add(1), Ordering::Release);
         crash::point();
