@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use crate::child::{ChildProcess, Ended, ForkAnyway, fork, fork_anyway};
 use crate::deadline::{Deadline, now_nanos};
 
+mod element;
 mod interrupts;
 pub mod leaks;
 pub mod mounts;
@@ -24,6 +25,7 @@ pub mod runner;
 mod seccomp;
 pub mod spawner;
 
+pub use self::element::Checked;
 pub use self::interrupts::{handle_interrupts, interrupts, tick};
 pub use self::mutator::Mutator;
 pub use self::namespace::{spawn_in_new_pid_namespace, spawn_with_clocks_ahead};

@@ -67,6 +67,17 @@ pub struct Leaks {
     names: Vec<String>,
 }
 
+impl Leaks {
+    /// How much it is, all kinds together.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let Self { descriptors, mappings, children, names } = self;
+        [*descriptors, *mappings, *children, names.len()]
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
 impl fmt::Display for Leaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { descriptors, mappings, children, names } = self;

@@ -1,0 +1,37 @@
+//! An element whose type looks at its bits by code that may panic.
+//!
+//! `CheckedBitPattern` is an `unsafe` trait, so a test cannot implement it; but a user's crate can, and the library calls it.
+
+use std::cell::Cell;
+
+use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
+
+thread_local! {
+    static HOOK: Cell<fn()> = const { Cell::new(|| ()) };
+}
+
+/// A number, each of whose bit patterns is valid; to find that out, the calling thread's hook is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Checked(pub u64);
+
+impl Checked {
+    /// Has this thread call `hook` at each look at the bits of one.
+    pub fn on_look(hook: fn()) {
+        HOOK.set(hook);
+    }
+}
+
+// SAFETY: zero is a valid `u64`, which is all that it consists of.
+unsafe impl Zeroable for Checked {}
+// SAFETY: as `u64`, whose layout it has: no padding, nothing uninitialized, no pointers.
+unsafe impl NoUninit for Checked {}
+// SAFETY: `Bits` has the layout of `Checked`, and every pattern is valid: the answer is never wrongly yes.
+unsafe impl CheckedBitPattern for Checked {
+    type Bits = u64;
+
+    fn is_valid_bit_pattern(_: &u64) -> bool {
+        HOOK.get()();
+        true
+    }
+}
