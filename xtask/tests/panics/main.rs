@@ -1,0 +1,65 @@
+//! The panic matrix: every place where the library calls code of the user, and what a panic there leaves behind.
+//!
+//! Two tables:
+//!
+//! - *entries*: each function that calls a closure or a trait of the user. It panics there again and again, while a process and
+//!   a thread contend for everything involved. What is counted must be 0: `hangs` (nobody else went on), `held` (locks that
+//!   the thread has afterwards), `broken` (the object does not work, is poisoned where it must not be, or is not where it
+//!   must be), `leaked` (descriptors, mappings, children).
+//! - *pairs*: each object, and two threads that each own a handle of it and hold, drop, forget or fork at the same moment.
+//!
+//! `cargo test` runs each entry as a test; `--matrix` prints the tables.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
+
+mod cell;
+mod locks;
+mod managers;
+mod pairs;
+mod queues;
+mod report;
+mod starting;
+mod trap;
+
+use std::process::ExitCode;
+
+use mp_sys::testing::runner::{self, Test};
+
+/// The tables, in the order of the report.
+const TABLES: [&[cell::Cell]; 4] = [locks::CELLS, queues::CELLS, starting::CELLS, managers::CELLS];
+
+fn entries_of_locks() {
+    report::assert_clean(locks::CELLS);
+}
+
+fn entries_of_queues_and_pipes() {
+    report::assert_clean(queues::CELLS);
+}
+
+fn entries_of_starting() {
+    report::assert_clean(starting::CELLS);
+}
+
+fn entries_of_managers() {
+    report::assert_clean(managers::CELLS);
+}
+
+fn pairs_of_threads() {
+    pairs::assert_clean();
+}
+
+mp_sys::testing::tests! {
+    entries_of_locks,
+    entries_of_queues_and_pipes,
+    entries_of_starting,
+    entries_of_managers,
+    pairs_of_threads,
+}
+
+fn main() -> ExitCode {
+    let tests: &[Test] = TESTS;
+    if std::env::args().nth(1).as_deref() == Some("--matrix") {
+        return report::main(&TABLES);
+    }
+    runner::main(tests, mp::release_unused_memory)
+}

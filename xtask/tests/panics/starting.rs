@@ -1,0 +1,107 @@
+//! Starting processes: what a child runs, what travels to it and from it, and what is dropped on the way.
+//!
+//! `fork` refuses beside threads, so a process alone contends: it starts children as well.
+
+use mp::{Child, ExitError, Method, Process};
+
+use crate::cell::{Beside, HANG, Outcome, contended, define_cells};
+use crate::trap::{Item, Trap, is_caught, spring};
+
+define_cells! {
+    "fork", "(f)", || starts(Trap::Closure, || ends_by_panic(&mp::fork(sprung).unwrap()));
+    "fork", "(f), its result: Serialize", || starts(Trap::Serialize, || ends_by_panic(&mp::fork(|| Item(1)).unwrap()));
+    "fork", "(f), its result: Drop", || starts(Trap::Drop, || drops_result(&mp::fork(|| Item(1)).unwrap()));
+    "fork", "(f), what f owns: Drop", || starts(Trap::Drop, drops_owned);
+    "fork", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || joins(&mp::fork(|| Item(1)).unwrap()));
+    "fork_with", "(handles: Serialize)", || starts(Trap::Serialize, fork_with);
+    "fork_with", "(f)", || starts(Trap::Closure, fork_with_closure);
+    "spawn", "(worker)", || starts(Trap::Closure, || ends_by_panic(&mp::spawn(panicking_worker, 7_u8).unwrap()));
+    "spawn", "(args: Serialize)", || starts(Trap::Serialize, || spawns(Method::Spawn));
+    "spawn", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || spawns(Method::Spawn));
+    "forkserver", "(args: Serialize)", || starts(Trap::Serialize, || spawns(Method::ForkServer));
+    "forkserver", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || spawns(Method::ForkServer));
+    "Process", "name(Into<String>)", || starts(Trap::AsRef, name);
+}
+
+fn starts(trap: Trap, entry: impl Fn()) -> Outcome {
+    contended(
+        Beside::Process,
+        || (),
+        |()| mp::fork(|| 7).is_ok_and(|child| child.join() == Ok(7)),
+        trap,
+        |()| entry(),
+        |()| mp::active_children().is_empty() && mp::fork(|| 8).is_ok_and(|child| child.join() == Ok(8)),
+    )
+}
+
+/// The child inherits the trap.
+fn sprung() {
+    (0..4).for_each(|_| spring(Trap::Closure));
+}
+
+/// What panicked in the child is told here; panics as well, so that it counts.
+fn ends_by_panic<R: serde::Serialize + serde::de::DeserializeOwned>(child: &Child<R>) {
+    match child.join_timeout(HANG) {
+        Err(ExitError::Panicked(_)) => panic!("on purpose"),
+        Ok(Some(_)) => {}
+        other => panic!("{:?}", other.map(|ended| ended.is_some())),
+    }
+}
+
+/// The value was left before it was dropped, so it may be there: the child ends, one way or the other.
+fn drops_result(child: &Child<Item>) {
+    match child.join_timeout(HANG) {
+        Err(ExitError::Panicked(_)) => panic!("on purpose"),
+        Ok(Some(item)) => drop(item),
+        other => panic!("{:?}", other.map(|ended| ended.is_some())),
+    }
+}
+
+fn drops_owned() {
+    let owned = Item(1);
+    let child = mp::fork(move || owned.0).unwrap();
+    ends_by_panic(&child);
+}
+
+fn joins(child: &Child<Item>) {
+    drop(child.join_timeout(HANG).unwrap().unwrap());
+}
+
+fn fork_with() {
+    let child = mp::fork_with(Item(1), |item| item.0).unwrap();
+    assert_eq!(child.join_timeout(HANG).unwrap(), Some(1));
+}
+
+fn fork_with_closure() {
+    ends_by_panic(&mp::fork_with(1_u8, |_| sprung()).unwrap());
+}
+
+fn panicking_worker(_: u8) {
+    std::panic::set_hook(Box::new(|_| {}));
+    panic!("on purpose");
+}
+
+fn worker(item: Item) -> Item {
+    item
+}
+
+fn spawns(method: Method) {
+    let child = Process::new().method(method).start(worker, Item(1)).unwrap();
+    drop(child.join_timeout(HANG).unwrap().unwrap());
+}
+
+/// A name that panics when it is made.
+struct Name;
+
+impl From<Name> for String {
+    fn from(_: Name) -> Self {
+        spring(Trap::AsRef);
+        Self::from("named")
+    }
+}
+
+fn name() {
+    let child = Process::new().name(Name).fork(|| 1).unwrap();
+    assert_eq!(child.join_timeout(HANG).unwrap(), Some(1));
+    assert!(!is_caught(Trap::AsRef, 0, || ()), "nothing runs here");
+}
