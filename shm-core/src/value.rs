@@ -296,8 +296,9 @@ impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
     /// Shows the value if the lock is free, and does not wait.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Value");
-        match self.protected.quiet(Patience::None) {
-            Ok(held) => out.field("value", &Self::current(&held)),
+        // Copied out first: the value's own `Debug` runs without the lock.
+        match self.protected.quiet(Patience::None).map(|held| Self::current(&held)) {
+            Ok(value) => out.field("value", &value),
             Err(_) => out.field("value", &format_args!("<locked>")),
         };
         out.field("poisoned", &self.is_poisoned()).finish()

@@ -1,6 +1,8 @@
 //! `Value`: operations, poison, and what a thread may not do.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use shm_core::{LockError, Value};
@@ -127,4 +129,26 @@ fn errors_travel_as_boxed_errors() {
     touch(&value).unwrap();
     let _guard = value.lock();
     assert_eq!(touch(&value).unwrap_err().to_string(), "the calling thread holds the lock already");
+}
+
+/// A number whose `Debug` looks whether the value that it came from is locked.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+struct Asks(u32);
+
+static ASKED: OnceLock<Value<Asks>> = OnceLock::new();
+
+impl fmt::Debug for Asks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_free = ASKED.get().is_some_and(|value| value.try_lock().is_ok());
+        write!(f, "{} is {}", self.0, if is_free { "free" } else { "locked" })
+    }
+}
+
+#[test]
+fn debug_of_the_value_runs_without_the_lock() {
+    let value = ASKED.get_or_init(|| Value::new(Asks(7)).unwrap());
+    assert!(format!("{value:?}").contains("7 is free"), "{value:?}");
+    let _guard = value.lock().unwrap();
+    assert!(format!("{value:?}").contains("<locked>"), "{value:?}");
 }
