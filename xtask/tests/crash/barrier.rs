@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use mp::{Barrier, BarrierError, RawValue};
 use mp_sys::child::{ChildProcess, Ended};
-use mp_sys::testing::{Random, ended, eventually, hang, spawn};
+use mp_sys::testing::{Random, ended, eventually, hang};
 
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 use crate::points::at_every_point;
 
 /// A party that waits dies: the others are told.

@@ -4,10 +4,25 @@ use std::time::Duration;
 
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::{Deadline, now_nanos};
-use mp_sys::testing::kill;
+use mp_sys::testing::{self, kill};
 
 /// Whoever does not go on within this time after a kill hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
+
+/// Threads of each process of a cell besides the one that does something: a death is that of all of them, and what is known
+/// of a process with one thread only must not be what carries a promise.
+const IDLE_THREADS: usize = 2;
+
+/// A process that runs `body` beside idle threads.
+pub(crate) fn spawn(body: impl FnOnce()) -> ChildProcess {
+    testing::spawn(|| {
+        for _ in 0..IDLE_THREADS {
+            // They end with the process.
+            drop(std::thread::Builder::new().stack_size(64 << 10).spawn(|| testing::hang()).unwrap());
+        }
+        body();
+    })
+}
 
 /// Whether a process waits in the kernel.
 pub(crate) fn is_asleep(id: u32) -> bool {

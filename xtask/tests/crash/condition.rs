@@ -5,9 +5,9 @@ use std::time::Duration;
 use mp::{Condition, Lock, LockError, RawValue, Value, ValueGuard, WaitError};
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
-use mp_sys::testing::{Random, ended, eventually, hang, kill, spawn};
+use mp_sys::testing::{Random, ended, eventually, hang, kill};
 
-use crate::cell::{HANG, Outcome, define_cells, is_in_state};
+use crate::cell::{HANG, Outcome, define_cells, is_in_state, spawn};
 use crate::points::at_every_point;
 
 /// Several slices: whoever waits has looked for the dead.

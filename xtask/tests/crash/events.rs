@@ -1,9 +1,9 @@
 //! Events: killed while waiting, and right after being woken. Nobody holds one, and `set` and `clear` are one store each.
 
 use mp::{Event, RawValue};
-use mp_sys::testing::{Random, eventually, kill, spawn};
+use mp_sys::testing::{Random, eventually, kill};
 
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// A waiter dies: `set` does not wait for it, and the others go on.
 fn waiter(kills: u32) -> Outcome {

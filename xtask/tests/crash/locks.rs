@@ -3,9 +3,9 @@
 use mp::{Array, Lock, LockError, RLock, RawValue, Value};
 use mp_sys::child::Ended;
 use mp_sys::crash;
-use mp_sys::testing::{Random, ended, eventually, hang, kill, spawn};
+use mp_sys::testing::{Random, ended, eventually, hang, kill};
 
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 use crate::points::at_every_point;
 
 /// What the three objects with a lock have in common.

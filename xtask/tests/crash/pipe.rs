@@ -2,9 +2,9 @@
 
 use mp::{RawValue, Receiver, RecvError, Sender, pipe};
 use mp_sys::deadline::now_nanos;
-use mp_sys::testing::{Random, eventually, hang, kill, spawn};
+use mp_sys::testing::{Random, eventually, hang, kill};
 
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// A number, and as many bytes as it says, so that a message that was cut or mixed is noticed.
 type Message = (u64, Vec<u8>);

@@ -3,9 +3,9 @@
 use mp::{Array, LockError, LockResult, RawValue, Value};
 use mp_sys::child::Ended;
 use mp_sys::crash;
-use mp_sys::testing::{ended, eventually, hang, kill, spawn};
+use mp_sys::testing::{ended, eventually, hang, kill};
 
-use crate::cell::{Outcome, define_cells};
+use crate::cell::{Outcome, define_cells, spawn};
 
 /// No operation has this many points: a test that never gets through has lost its way.
 const POINTS_MAX: u64 = 500;

@@ -2,9 +2,9 @@
 
 use mp::{GetError, JoinableQueue, Queue, RawArray, RawValue};
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{Random, eventually, hang, kill, spawn};
+use mp_sys::testing::{Random, eventually, hang, kill};
 
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// The longest that a victim works before it is killed, in nanoseconds.
 const MOMENT_MAX: u64 = 200_000;

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 use mp::{GetError, JoinableQueue, Queue, Task};
 use mp_sys::child::Ended;
 use mp_sys::crash;
-use mp_sys::testing::{ended, eventually, spawn};
+use mp_sys::testing::{ended, eventually};
 
-use crate::cell::{Outcome, define_cells};
+use crate::cell::{Outcome, define_cells, spawn};
 use crate::points::at_every_point;
 
 /// Bytes of an item of which few go into a segment.

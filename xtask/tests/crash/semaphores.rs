@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mp::{BoundedSemaphore, Permit, RawValue, Semaphore, SemaphoreError};
 use mp_sys::child::Ended;
-use mp_sys::testing::{Random, ended, eventually, hang, spawn};
+use mp_sys::testing::{Random, ended, eventually, hang};
 
-use crate::cell::{HANG, Outcome, define_cells, is_asleep};
+use crate::cell::{HANG, Outcome, define_cells, is_asleep, spawn};
 use crate::points::{at_every_point, at_every_point_with};
 
 /// What both kinds of semaphores have in common.

@@ -1,9 +1,9 @@
 //! Killed in the middle of storing: the old value or the new one, and every acknowledged update.
 
 use mp::{Array, LockError, RawArray, RawValue, Value};
-use mp_sys::testing::{Random, eventually, spawn};
+use mp_sys::testing::{Random, eventually};
 
-use crate::cell::{Outcome, define_cells};
+use crate::cell::{Outcome, define_cells, spawn};
 
 /// The longest that a victim works before it is killed, in nanoseconds.
 const MOMENT_MAX: u64 = 200_000;

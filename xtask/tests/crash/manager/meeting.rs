@@ -2,10 +2,10 @@
 
 use manager_rt::{BarrierError, Condition, Event, Lock, LockError, LockGuard, Manager};
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{Random, hang, spawn};
+use mp_sys::testing::{Random, hang};
 
 use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// The lock, whether or not its last holder died; `None` after [`HANG`].
 fn taken(lock: &Lock) -> Option<LockGuard<'_>> {

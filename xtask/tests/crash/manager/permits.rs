@@ -2,10 +2,10 @@
 
 use manager_rt::{BoundedSemaphore, Manager, Semaphore};
 use mp::RawValue;
-use mp_sys::testing::{Random, eventually, hang, spawn};
+use mp_sys::testing::{Random, eventually, hang};
 
 use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// What both kinds have in common.
 trait Permits {

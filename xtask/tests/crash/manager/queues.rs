@@ -3,10 +3,10 @@
 use manager_rt::{GetError, Manager, Queue};
 use mp::RawValue;
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{Random, eventually, spawn};
+use mp_sys::testing::{Random, eventually};
 
 use super::{MOMENT_MAX, settles, until_waiting, with_manager};
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// Items that a victim finds.
 const ITEMS: u64 = 500;

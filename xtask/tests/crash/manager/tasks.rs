@@ -3,10 +3,10 @@
 use manager_rt::{GetError, JoinableQueue, Manager};
 use mp::{RawArray, RawValue};
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{Random, eventually, hang, spawn};
+use mp_sys::testing::{Random, eventually, hang};
 
 use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
-use crate::cell::{HANG, Outcome, define_cells};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// Tasks that a victim finds.
 const TASKS: usize = 200;

@@ -2,10 +2,10 @@
 
 use manager_rt::Manager;
 use mp::RawValue;
-use mp_sys::testing::{Random, eventually, spawn};
+use mp_sys::testing::{Random, eventually};
 
 use super::{MOMENT_MAX, settles, with_manager};
-use crate::cell::{Outcome, define_cells};
+use crate::cell::{Outcome, define_cells, spawn};
 
 /// Runs `work` with 1, 2, 3, … until it is killed, and `check` with what was acknowledged once nothing of it is left.
 fn mid_call(
