@@ -22,11 +22,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
-};
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_send_signal, waitid};
 
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
@@ -39,6 +37,7 @@ pub use self::refused::ForkError;
 use crate::OsError;
 use crate::crash;
 use crate::deadline::Deadline;
+use crate::descriptors::{self, eventfd, pidfd_open};
 use crate::fork::Epoch;
 use crate::identity::has_ended;
 use crate::ready;
@@ -138,7 +137,7 @@ fn duplicate<T>(body: impl FnOnce() -> i32, others: usize, reserved: T) -> Resul
 
 /// Occupies a descriptor: a copy of stdin, which costs a tenth of a pidfd, or a pidfd if stdin is closed.
 fn reserve_descriptor() -> Result<OwnedFd, Errno> {
-    match fcntl_dupfd_cloexec(std::io::stdin(), 0) {
+    match descriptors::duplicate(std::io::stdin()) {
         Err(Errno::BADF) => pidfd_open(getpid(), PidfdFlags::empty()),
         outcome => outcome,
     }

@@ -17,6 +17,7 @@ use rustix::net::{
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::OsError;
+use crate::descriptors::above_standard;
 use crate::stream::{own_user, peer_user};
 use crate::transient::again;
 
@@ -51,7 +52,7 @@ pub fn hear(stream: impl AsFd, into: &mut [u8]) -> Result<Heard, OsError> {
     let mut descriptor = None;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(arrived) = message {
-            descriptor = arrived.last().or(descriptor);
+            descriptor = arrived.last().map(above_standard).transpose()?.or(descriptor);
         }
     }
     if outcome.bytes == 0 {

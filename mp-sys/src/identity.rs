@@ -40,10 +40,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs, stat};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, test_kill_process, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, test_kill_process, waitid};
 
+use crate::descriptors::pidfd_open;
 use crate::fork::{Epoch, PerProcess};
 
 const PID_BITS: u32 = 22;

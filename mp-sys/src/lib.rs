@@ -20,6 +20,7 @@
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
 //! | [`socket`] | packets between processes, with descriptors inside |
 //! | [`stream`] | one end of a connected stream, which no forked child has |
+//! | [`descriptors`] | the ways to make a descriptor, none of which gives 0, 1 or 2 |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
 //! | [`handshake`] | how two strangers prove to each other that they have one key |
@@ -53,6 +54,7 @@ mod cpu;
 pub mod crash;
 pub mod dead;
 pub mod deadline;
+pub mod descriptors;
 #[expect(unsafe_code, reason = "atfork handlers, what they close, and the page that a fork wipes")]
 pub mod fork;
 pub mod forkserver;

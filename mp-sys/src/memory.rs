@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate,
-    memfd_create,
 };
 use rustix::io::Errno;
 
+use crate::descriptors::memfd_create;
 use crate::quiet::{Note, tell};
 use crate::span::directory::Directory;
 use crate::transient::again;

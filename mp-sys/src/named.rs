@@ -26,12 +26,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock, fstat, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock, fstat};
 use rustix::io::Errno;
 
 use self::file::{FOLDER, open_held, path_of, publish, remove_if_unheld, same_file};
 pub use self::file::{NAME_BYTES_MAX, list, sweep, unlink_name};
 use crate::OsError;
+use crate::descriptors::open;
 use crate::fork::PerProcess;
 use crate::memory::{Mapping, MemoryError};
 use crate::span::Span;

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::OsError;
+use crate::descriptors::above_standard;
 
 /// A blocked signal as a descriptor to wait for.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ impl Blocked {
             return Err(std::io::Error::last_os_error().into());
         }
         // SAFETY: signalfd just made the descriptor, and nobody else knows it.
-        Ok(Self { file: unsafe { OwnedFd::from_raw_fd(number) } })
+        let file = unsafe { OwnedFd::from_raw_fd(number) };
+        Ok(Self { file: above_standard(file)? })
     }
 
     /// Whether it came since the last time that this was asked; several that came in between are one.

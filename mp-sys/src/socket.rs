@@ -30,13 +30,14 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
 
 use self::attempt::{receive_once, send_once};
 pub use self::registry::Ended;
 use crate::OsError;
 use crate::adaptive::{Budget, current_cpu};
 use crate::deadline::Deadline;
+use crate::descriptors::packet_socketpair;
 use crate::ready;
 use crate::robust::Patience;
 
@@ -120,8 +121,7 @@ impl Endpoint {
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn pair() -> Result<(Self, Self), OsError> {
-        let flags = SocketFlags::CLOEXEC;
-        let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let (one, other) = packet_socketpair()?;
         Ok((Self::adopt(one)?, Self::adopt(other)?))
     }
 

@@ -97,6 +97,14 @@ pub fn identify_by_start_time() {
     crate::identity::identify_by_start_time();
 }
 
+/// Closes stdin, stdout and stderr, as old daemons do. What the process prints from now on is lost.
+pub fn close_standard() {
+    for number in 0..crate::descriptors::FIRST {
+        // SAFETY: nobody owns the three: `std`'s handles of them are numbers, which may be closed.
+        unsafe { libc::close(number) };
+    }
+}
+
 /// Lets the kernel reap children by itself, as daemons ask for by ignoring SIGCHLD.
 pub fn ignore_sigchld() {
     // SAFETY: ignoring a signal installs no handler.

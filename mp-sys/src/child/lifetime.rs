@@ -15,6 +15,7 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::gettid;
 
 use crate::OsError;
+use crate::descriptors::{eventfd, pidfd_open};
 use crate::fork::{NO_PARENT, WORDS};
 use crate::reexec::Parent;
 
@@ -110,12 +111,11 @@ impl Parent {
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn of_forked(pid: u32) -> Result<Self, OsError> {
-        let ended =
-            || Ok(Self::of_descriptor(rustix::event::eventfd(1, rustix::event::EventfdFlags::CLOEXEC)?));
+        let ended = || Ok(Self::of_descriptor(eventfd(1, rustix::event::EventfdFlags::CLOEXEC)?));
         let Some(raw) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
             return ended();
         };
-        match rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()) {
+        match pidfd_open(raw, rustix::process::PidfdFlags::empty()) {
             // Still its child afterwards: so the id meant the parent when it was opened.
             Ok(pidfd) if is_child_of(pid) => Ok(Self::of_descriptor(pidfd)),
             Ok(_) | Err(rustix::io::Errno::SRCH) => ended(),

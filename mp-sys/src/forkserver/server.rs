@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, wait};
 
 use super::Report;
 use crate::OsError;
@@ -11,6 +11,7 @@ use crate::adaptive::Budget;
 use crate::child::{ForkError, flush_output, fork_unhandled, own_pid};
 use crate::crash;
 use crate::deadline::Deadline;
+use crate::descriptors::pidfd_open;
 use crate::ready::{readable, readable_later};
 use crate::reexec::{Arrived, Handed, HelloError, NoCall, Packet, Parent, REFUSED_EXIT_CODE};
 use crate::signals::ChildEnds;

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::process::{PidfdFlags, getpid};
 
 use super::image::Image;
 use super::order::{Order, names};
@@ -14,6 +14,7 @@ use super::{Entry, LABEL_BYTES_MAX, Refusal, takeover};
 use crate::OsError;
 use crate::child::{ChildProcess, Ended, adopt, reap_abandoned};
 use crate::crash;
+use crate::descriptors::{open, packet_socketpair, pidfd_open};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, SendFailure};
 
@@ -190,8 +191,7 @@ impl Command {
         reap_abandoned();
         let (argument, title) = names(&own_name(), &self.label);
         self.order.title = title;
-        let flags = SocketFlags::CLOEXEC;
-        let (own, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let (own, other) = packet_socketpair()?;
         let endpoint = Endpoint::of(own).map_err(|_| StartError::from(Errno::NOTSOCK))?;
         crash::point();
         send_order(&endpoint, &self.order)?;
@@ -210,7 +210,9 @@ impl Command {
         let mut command = std::process::Command::new(OWN_PROGRAM);
         command.arg0(argument).args(std::env::args_os().skip(1)).stdin(Stdio::from(socket));
         if self.silent {
-            command.stdout(Stdio::null());
+            // std's own may be opened at 0, where the child's socket goes first.
+            let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+            command.stdout(Stdio::from(null));
         }
         crash::hand_on(&mut command);
         let child = command

@@ -13,6 +13,7 @@ use rustix::net::{
 
 use super::{DESCRIPTORS_MAX, Head, MAGIC, OVERHEAD_BYTES, ReceiveFailure, Received, SendFailure, VERSION};
 use crate::adaptive::current_cpu;
+use crate::descriptors::above_standard;
 use crate::transient::again;
 
 /// Whether the call may sleep, for a slice. A signal ends the slice: a further one would be a whole slice again, and the kernel
@@ -115,20 +116,23 @@ pub(super) fn receive_once(
         if outcome.bytes == 0 {
             return Err(ReceiveFailure::Closed);
         }
-        return parse(packet, outcome.bytes, outcome.flags, descriptors_in(&mut control));
+        let descriptors = descriptors_in(&mut control);
+        return parse(packet, outcome.bytes, outcome.flags, descriptors);
     }
 }
 
-/// Takes no memory unless there are some.
+/// Takes no memory unless there are some. An error if one cannot be moved to where it may stay.
 #[inline]
-fn descriptors_in(control: &mut RecvAncillaryBuffer<'_>) -> Vec<OwnedFd> {
+fn descriptors_in(control: &mut RecvAncillaryBuffer<'_>) -> Result<Vec<OwnedFd>, Errno> {
     let mut descriptors = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(arrived) = message {
-            descriptors.extend(arrived);
+            for file in arrived {
+                descriptors.push(above_standard(file)?);
+            }
         }
     }
-    descriptors
+    Ok(descriptors)
 }
 
 /// Looks at what arrived; a peer may have sent anything.
@@ -137,7 +141,7 @@ fn parse(
     packet: &[u8],
     bytes: usize,
     flags: ReturnFlags,
-    descriptors: Vec<OwnedFd>,
+    descriptors: Result<Vec<OwnedFd>, Errno>,
 ) -> Result<(Received, u8), ReceiveFailure> {
     // What a short packet did not write is what the buffer held before: its length is looked at below.
     let Some(&[magic, version, cpu, count, a, b, c, d, ref long @ ..]) =
@@ -156,6 +160,9 @@ fn parse(
         return Err(ReceiveFailure::Malformed("it is of another version"));
     }
     // There is room for as many as the kernel takes: what it cut off, this process had no free descriptor for.
+    let Ok(descriptors) = descriptors else {
+        return Err(ReceiveFailure::OutOfDescriptors);
+    };
     if flags.contains(ReturnFlags::CTRUNC) {
         return Err(ReceiveFailure::OutOfDescriptors);
     }

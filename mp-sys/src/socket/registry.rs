@@ -13,9 +13,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
 
 use rustix::io::{DupFlags, dup3};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::OsError;
+use crate::descriptors::packet_socketpair;
 use crate::fork::PerProcess;
 
 /// A child begins with its parent's: it has them all.
@@ -55,8 +55,7 @@ impl Ended {
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn new() -> Result<Self, OsError> {
-        let flags = SocketFlags::CLOEXEC;
-        let (file, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let (file, other) = packet_socketpair()?;
         drop(other);
         Ok(Self { file })
     }

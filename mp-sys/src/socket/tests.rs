@@ -137,8 +137,13 @@ fn descriptors_up_to_the_limit() {
 #[test]
 fn only_a_packet_socket_is_an_endpoint() {
     assert!(Endpoint::of(rustix::pipe::pipe().unwrap().0).is_err());
-    let (stream, _other) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let (stream, _other) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
     assert!(Endpoint::of(stream).is_err());
     let (packet, other) = Endpoint::pair().unwrap();
     let again = Endpoint::of(packet.as_fd().try_clone_to_owned().unwrap()).unwrap();
