@@ -22,9 +22,11 @@ use interprocess::local_socket::traits::Listener as _;
 use interprocess::local_socket::{
     GenericNamespaced, ListenerNonblockingMode, ListenerOptions, Name, ToNsName,
 };
-use interprocess::os::unix::uds_local_socket::Listener as Socket;
+use interprocess::os::unix::uds_local_socket::{Listener as Socket, Stream};
+use mp_sys::OsError;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
+use mp_sys::descriptors::{above_standard, beside_standard};
 use mp_sys::fork::Epoch;
 use mp_sys::handshake::Terms;
 use mp_sys::ready;
@@ -119,7 +121,7 @@ impl<S, R> Listener<S, R> {
         let address = address.into();
         let name = name_of(&address).ok_or(ListenError::BadName)?;
         let options = ListenerOptions::new().name(name).nonblocking(ListenerNonblockingMode::Both);
-        let socket = options.create_sync_as()?;
+        let socket = beside_standard(|| options.create_sync_as())?;
         let handshakes = Mutex::new(Handshakes { half_done: Vec::new(), epoch: Epoch::current() });
         Ok(Self { socket, address, handshakes, budget: Budget::new(), values: PhantomData })
     }
@@ -192,6 +194,7 @@ impl<S, R> Listener<S, R> {
         loop {
             match self.socket.accept() {
                 Ok(stream) => {
+                    let stream = Stream::from(above_standard(stream.into()).map_err(OsError::from)?);
                     if half_done.len() >= HANDSHAKES_MAX {
                         drop(half_done.remove(0));
                     }

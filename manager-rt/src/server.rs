@@ -18,6 +18,7 @@ use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket::Listener;
 use mio::Waker;
 use mp_sys::OsError;
+use mp_sys::descriptors::{above_standard, beside_standard};
 use mp_sys::handoff::is_same_user;
 
 use self::event_loop::EventLoop;
@@ -96,8 +97,8 @@ impl ServerBuilder {
         let acceptor = Acceptor::bind(&address)?;
         let epoch = mp_sys::handoff::nonce()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-        let poll = mio::Poll::new()?;
-        let waker = Arc::new(event_loop::waker(&poll)?);
+        let poll = beside_standard(mio::Poll::new)?;
+        let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
         let terms = Terms { key: self.key, epoch };
         let work = EventLoop::new(poll, State::new(self.limits), acceptor, terms, &self.ends)?;
         Ok(Server { work, waker, address, _ends: self.ends })
@@ -246,7 +247,8 @@ impl Acceptor {
     fn try_bind(address: &Address) -> io::Result<Self> {
         let name = address.path().to_fs_name::<GenericFilePath>()?;
         let options = ListenerOptions::new().name(name).mode(SOCKET_MODE);
-        let listener = options.nonblocking(ListenerNonblockingMode::Both).create_sync_as()?;
+        let options = options.nonblocking(ListenerNonblockingMode::Both);
+        let listener = beside_standard(|| options.create_sync_as())?;
         Ok(Self { listener })
     }
 
@@ -258,7 +260,9 @@ impl Acceptor {
     fn accept(&self) -> io::Result<Option<OwnedFd>> {
         loop {
             match self.listener.accept() {
-                Ok(stream) if is_same_user(stream.as_fd()) => return Ok(Some(stream.into())),
+                Ok(stream) if is_same_user(stream.as_fd()) => {
+                    return Ok(Some(above_standard(stream.into())?));
+                }
                 Ok(_) => tracing::debug!("a process of another user tried to connect"),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -273,7 +277,7 @@ fn is_abandoned(address: &Address) -> bool {
     use interprocess::local_socket::ConnectOptions;
 
     let Ok(name) = address.path().to_fs_name::<GenericFilePath>() else { return false };
-    let attempt = ConnectOptions::new().name(name).connect_sync();
+    let attempt = beside_standard(|| ConnectOptions::new().name(name).connect_sync());
     matches!(attempt, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
 }
 

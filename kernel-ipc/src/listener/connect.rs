@@ -7,8 +7,10 @@ use std::time::Duration;
 use interprocess::ConnectWaitMode;
 use interprocess::local_socket::ConnectOptions;
 use interprocess::os::unix::uds_local_socket::Stream;
+use mp_sys::OsError;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
+use mp_sys::descriptors::above_standard;
 use mp_sys::handoff::{Heard, hear, is_same_user, nonce, say};
 use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
 use mp_sys::ready;
@@ -103,8 +105,8 @@ fn reach(address: &Address, deadline: Deadline) -> Result<Stream, ConnectError> 
     let options =
         ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
     loop {
-        match options.connect_sync_as() {
-            Ok(stream) => return Ok(stream),
+        match options.connect_sync_as::<Stream>() {
+            Ok(stream) => return Ok(above_standard(stream.into()).map_err(OsError::from)?.into()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if deadline.has_passed() {
                     return Err(ConnectError::TimedOut);

@@ -35,7 +35,7 @@ impl Flag {
             socket.set_nonblocking(true)?;
             Ok(socket)
         };
-        let socket = make().map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+        let socket = mp_sys::descriptors::beside_standard(make).map_err(|error| match rustix::io::Errno::from_io_error(&error) {
             Some(errno) => MemoryError::from(errno),
             None => MemoryError::System(error.into()),
         })?;

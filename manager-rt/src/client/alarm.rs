@@ -8,7 +8,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::event::{EventfdFlags, eventfd};
+use mp_sys::descriptors::eventfd;
+use rustix::event::EventfdFlags;
 use rustix::io::{read, write};
 
 /// Wakes the reader of one connection.

@@ -9,6 +9,7 @@ use interprocess::ConnectWaitMode;
 use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
 use interprocess::os::unix::uds_local_socket;
 use mp_sys::deadline::Deadline;
+use mp_sys::descriptors::above_standard;
 use mp_sys::handoff::nonce;
 use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
 use mp_sys::stream::{
@@ -121,7 +122,7 @@ fn reach(address: &Path, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
         ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
     loop {
         match options.connect_sync_as::<uds_local_socket::Stream>() {
-            Ok(stream) => return Ok(stream.into()),
+            Ok(stream) => return Ok(above_standard(stream.into()).map_err(OsError::from)?),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if deadline.has_passed() {
                     return Err(ConnectError::TimedOut);

@@ -5,12 +5,14 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use mp_sys::descriptors::{beside_standard, open};
 use mp_sys::fork::Epoch;
 use mp_sys::stream::own_user;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, getpid, test_kill_process};
 
 use crate::OsError;
@@ -59,9 +61,9 @@ impl Folder {
     /// # Errors
     /// As the system has it.
     pub(super) fn write_key(&self, key: &[u8]) -> Result<(), OsError> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path().join(KEY))?;
-        Ok(file.write_all(key)?)
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = open(self.path().join(KEY), flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(fs::File::from(file).write_all(key)?)
     }
 
     /// Leaves it to the server, which is still there.
@@ -130,7 +132,7 @@ fn is_abandoned(path: &Path) -> bool {
     if test_kill_process(maker) != Err(rustix::io::Errno::SRCH) {
         return false;
     }
-    match UnixStream::connect(path.join(SOCKET)) {
+    match beside_standard(|| UnixStream::connect(path.join(SOCKET))) {
         Ok(_) => false,
         Err(error) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound),
     }

@@ -9,6 +9,7 @@ mod limits;
 mod processes;
 mod results;
 mod shortages;
+mod standard;
 mod starts;
 mod stopped;
 mod terminal;
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
         processes::TESTS,
         results::TESTS,
         shortages::TESTS,
+        standard::TESTS,
         starts::TESTS,
         stopped::TESTS,
         terminal::TESTS,
