@@ -6,6 +6,7 @@
 
 mod arrows;
 mod census;
+mod descriptors;
 mod imports;
 mod layout;
 mod manifests;
@@ -116,6 +117,7 @@ fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
     for file in &tree.rust {
         findings.extend(safety::check_comments(file));
         findings.extend(layout::check(file));
+        findings.extend(descriptors::check(file));
     }
     findings.extend(layout::check_exemptions(&tree.rust));
     for krate in signatures::CRATES {
