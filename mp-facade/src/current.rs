@@ -117,6 +117,34 @@ pub fn parent_process() -> Result<Option<ParentProcess>, OsError> {
     Ok(Some(ParentProcess { pid, parent }))
 }
 
+/// Ties the calling process to its parent again, if it was started with
+/// [`die_with_parent`](crate::Process::die_with_parent); `false` if it was not.
+///
+/// Needed after it has changed its user as root of a user namespace, or to a user who may not be signalled by the one before:
+/// the kernel compares the two. It does no harm elsewhere. If the parent has ended in between, this process ends by SIGKILL
+/// now, as it would have.
+///
+/// # Errors
+/// [`OsError`] if the kernel refuses.
+///
+/// # Fork safety
+/// A forked child is not tied to what its parent is tied to: `false`.
+///
+/// # Examples
+/// ```standalone_crate
+/// assert!(!mp::renew_die_with_parent()?);
+/// let process = mp::Process::new().die_with_parent(true);
+/// let child = process.fork(|| {
+///     // ... setgid, setuid ...
+///     mp::renew_die_with_parent().unwrap()
+/// })?;
+/// assert!(child.join()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn renew_die_with_parent() -> Result<bool, OsError> {
+    mp_sys::child::renew()
+}
+
 /// The process that started the calling one. Its end can be waited for, however it comes.
 #[derive(Debug, Clone)]
 pub struct ParentProcess {

@@ -14,7 +14,7 @@ mod start;
 
 pub use active::ActiveChild;
 pub use child::Child;
-pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
+pub use current::{CurrentProcess, ParentProcess, current_process, parent_process, renew_die_with_parent};
 pub use exit::ExitError;
 pub use mp_sys::OsError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
@@ -55,12 +55,13 @@ pub mod manager {
 /// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.
 ///
 /// What is kept for later otherwise: a chunk of 1 MiB for the next small objects, free slots between objects that are in
-/// use, one file in memory for the values of children, and the fork server.
+/// use, one file in memory for the values of children, one descriptor for those that die with this process, and the fork server.
 pub fn release_unused_memory() {
     running::reap_abandoned();
     running::release_server();
     // Among others a fork server that was killed.
     mp_sys::child::reap_abandoned();
+    mp_sys::child::release_lifelines();
     outcome::release_unused();
     #[cfg(feature = "shm")]
     shm_core::release_unused_memory();

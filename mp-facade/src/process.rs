@@ -1,6 +1,6 @@
 //! A process that is to be started, with all that can be said about it.
 
-use mp_sys::child::{is_main_thread, own_pid};
+use mp_sys::child::{Lifeline, is_main_thread, own_pid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -100,10 +100,11 @@ impl Process {
         self
     }
 
-    /// Whether the kernel ends it by SIGKILL when this process ends, however that happens.
+    /// Whether the kernel ends it by SIGKILL when this process ends, however that happens, or executes another program.
     ///
-    /// The kernel looks at the thread that starts the process. So that must be the main thread, which lives as long as its
-    /// process; or the start method must be [`Method::ForkServer`]: its server has one thread and ends with this process.
+    /// Any thread may start it, and may end before it. It may change its user; one that does so as root of a user namespace,
+    /// as in a container without privileges, calls [`renew_die_with_parent`](crate::renew_die_with_parent) afterwards. One
+    /// that executes another program is held on only if the main thread started it, or the fork server.
     pub fn die_with_parent(mut self, die: bool) -> Self {
         self.die_with_parent = die;
         self
@@ -145,18 +146,30 @@ impl Process {
         if about.name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX || name.contains('\0')) {
             return Err(StartError::Name);
         }
-        if die_with_parent && about.method != Method::ForkServer && !is_main_thread() {
-            return Err(StartError::NotMainThread);
-        }
-        Ok(Birth { about, die_with_parent, parent_pid: own_pid() })
+        let tie = if die_with_parent {
+            let line = Lifeline::new().map_err(StartError::of_os)?;
+            Some(Tie { line, lives: about.method == Method::ForkServer || is_main_thread() })
+        } else {
+            None
+        };
+        Ok(Birth { about, tie, parent_pid: own_pid() })
     }
 }
 
-/// What a process takes along on its way.
+/// What ends a process with its parent.
+#[derive(Debug)]
+pub(crate) struct Tie {
+    pub(crate) line: Lifeline,
+    /// Whether the thread that starts it lives as long as its process.
+    pub(crate) lives: bool,
+}
+
+/// What a process begins with.
 #[derive(Debug)]
 pub(crate) struct Birth {
     pub(crate) about: About,
-    pub(crate) die_with_parent: bool,
+    /// If it dies with its parent.
+    pub(crate) tie: Option<Tie>,
     pub(crate) parent_pid: u32,
 }
 
@@ -164,6 +177,6 @@ impl Birth {
     /// Of a process about which only the method is known.
     pub(crate) fn by(method: Method) -> Self {
         let about = About { method, ..About::default() };
-        Self { about, die_with_parent: false, parent_pid: own_pid() }
+        Self { about, tie: None, parent_pid: own_pid() }
     }
 }

@@ -12,6 +12,7 @@
 
 mod abandoned;
 mod ended;
+mod lifeline;
 mod lifetime;
 mod refused;
 
@@ -29,9 +30,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pi
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
 pub use self::ended::Ended;
+pub use self::lifeline::{Lifeline, release_lifelines, renew};
 pub(crate) use self::lifetime::parent_pid;
 pub use self::lifetime::{
-    at_exit, die_with, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
+    at_exit, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
 };
 pub use self::refused::ForkError;
 use crate::OsError;

@@ -18,6 +18,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::path::Arg;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 /// The first number without a meaning of its own.
@@ -94,6 +95,14 @@ pub fn open(path: impl Arg, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno>
 /// `ESRCH`; `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn pidfd_open(pid: Pid, flags: PidfdFlags) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(pid, flags).and_then(above_standard)
+}
+
+/// As pipe2(2): the end to read from, and the end to write to.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`.
+pub(crate) fn pipe(flags: PipeFlags) -> Result<(OwnedFd, OwnedFd), Errno> {
+    rustix::pipe::pipe_with(flags).and_then(both)
 }
 
 /// As socketpair(2), of local packet sockets that are closed on exec.

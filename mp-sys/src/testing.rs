@@ -28,7 +28,7 @@ pub mod spawner;
 pub use self::element::Checked;
 pub use self::interrupts::{handle_interrupts, interrupts, tick};
 pub use self::mutator::Mutator;
-pub use self::namespace::{spawn_in_new_pid_namespace, spawn_with_clocks_ahead};
+pub use self::namespace::{enter_user_namespace, spawn_in_new_pid_namespace, spawn_with_clocks_ahead};
 pub use self::runner::skip;
 pub use self::seccomp::{
     Argument, FALLOCATE, FCNTL, MADVISE, SENDTO, forbid_exec, forbid_robust_list, refuse,

@@ -32,10 +32,6 @@ pub enum StartError {
     /// The name has more than [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) bytes, or a zero among them.
     #[error("a process's name has at most {limit} bytes, and no zero byte", limit = crate::NAME_BYTES_MAX)]
     Name,
-    /// A process that dies with its parent is started by the main thread, since the kernel looks at the thread; or by the fork
-    /// server, which has only one.
-    #[error("a process that dies with its parent is started by the main thread, or with Method::ForkServer")]
-    NotMainThread,
     /// The fork server was killed, and so was the one that was started in its place.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
@@ -80,6 +76,11 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What the system said.
+    pub(crate) fn of_os(error: OsError) -> Self {
+        Self::of(reexec::StartError::from(error))
+    }
+
     /// Says it in the words of this crate.
     pub(crate) fn of(error: reexec::StartError) -> Self {
         use reexec::StartError as Theirs;

@@ -69,7 +69,7 @@ where
 }
 
 pub(crate) fn start_as<R, F>(
-    birth: Birth,
+    mut birth: Birth,
     fork: impl FnOnce(&mut dyn FnMut() -> i32) -> Result<ChildProcess, ForkError>,
     body: F,
 ) -> Result<Child<R>, ForkError>
@@ -83,7 +83,7 @@ where
     let mut body = Some(body);
     let process = fork(&mut || match body.take() {
         // Serializing and dropping the value runs the user's code as well.
-        Some(body) if whole::enter_forked(&birth) => whole::run(lease.outcome(), || {
+        Some(body) if whole::enter_forked(&mut birth) => whole::run(lease.outcome(), || {
             lease.outcome().leave_value(&body());
             0
         }),

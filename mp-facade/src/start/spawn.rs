@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
-use mp_sys::child::die_with;
+use mp_sys::child::Lifeline;
 use mp_sys::reexec::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, REFUSED_EXIT_CODE, Run};
 use mp_sys::socket::Ended;
 use mp_sys::travel::{self, Luggage, TravelError};
@@ -23,8 +23,8 @@ use crate::start::{NAME_BYTES_MAX, whole};
 
 /// The most bytes that a worker's arguments may have in serialized form. More is better kept in shared memory.
 pub const ARGUMENT_BYTES_MAX: usize = CALL_BYTES_MAX - ENVELOPE_BYTES_MAX;
-/// Descriptors that a worker's arguments may bring: the kernel takes 253 in one packet, and three are ours.
-pub const ARGUMENT_DESCRIPTORS_MAX: usize = CALL_DESCRIPTORS_MAX - 1;
+/// Descriptors that a worker's arguments may bring: the kernel takes 253 in one packet, and four are ours.
+pub const ARGUMENT_DESCRIPTORS_MAX: usize = CALL_DESCRIPTORS_MAX - 2;
 /// Room for what goes before the arguments.
 const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 
@@ -102,8 +102,11 @@ where
     let (body, luggage) = encode(&envelope(&birth, &lease), args)?;
     crash::point();
     let (result, _) = lease.outcome().address();
-    let descriptors: Vec<_> =
-        std::iter::once(result).chain(luggage.descriptors.iter().map(|file| file.as_fd())).collect();
+    let line = birth.tie.as_ref().map(|tie| tie.line.as_fd());
+    let descriptors: Vec<_> = std::iter::once(result)
+        .chain(line)
+        .chain(luggage.descriptors.iter().map(|file| file.as_fd()))
+        .collect();
     let (process, line) = if birth.about.method == Method::ForkServer {
         let process = forkserver::start(call, &body, &descriptors).map_err(StartError::of)?;
         (Handle::Served(process), None)
@@ -119,7 +122,7 @@ where
 /// Starts a copy of this process, which finds its arguments in serialized form, and has no other end of a pipe or connection
 /// but those among them: as a process that was executed.
 pub(crate) fn start_forked<A, R>(
-    birth: Birth,
+    mut birth: Birth,
     worker: fn(A) -> R,
     args: &impl Arguments<A>,
 ) -> Result<Child<R>, StartError>
@@ -139,7 +142,7 @@ where
         let copies = luggage.descriptors.iter().map(|file| file.try_clone()).collect::<Result<_, _>>();
         crash::point();
         match copies {
-            Ok(copies) if whole::enter_forked(&birth) => {
+            Ok(copies) if whole::enter_forked(&mut birth) => {
                 // It fails for no documented reason; if it does, the child keeps ends that it does not use.
                 if let Err(error) = ended.replace_all_but(&HashSet::new()) {
                     tracing::warn!(%error, "a child keeps ends of pipes that it was not handed");
@@ -158,14 +161,14 @@ where
     Ok(Child::new(Running::add(Handle::Own(process), lease, None, birth.about)))
 }
 
-/// What goes before the arguments: the stretch for the result, the parent's id, whether to die with it, whether this is a
-/// daemon, and the name.
-type Envelope<'a> = (u64, u32, bool, bool, Option<&'a str>);
+/// What goes before the arguments: the stretch for the result, the parent's id; if it dies with that, for which its line comes
+/// along, whether the thread that starts it lives as long as its process; whether this is a daemon, and the name.
+type Envelope<'a> = (u64, u32, Option<bool>, bool, Option<&'a str>);
 
 fn envelope<'a>(birth: &'a Birth, lease: &Lease) -> Envelope<'a> {
     let (_, stretch) = lease.outcome().address();
-    let Birth { about, die_with_parent, parent_pid } = birth;
-    (stretch, *parent_pid, *die_with_parent, about.daemon, about.name.as_deref())
+    let Birth { about, tie, parent_pid } = birth;
+    (stretch, *parent_pid, tie.as_ref().map(|tie| tie.lives), about.daemon, about.name.as_deref())
 }
 
 /// The bytes of a call: its envelope, then the arguments; and what comes with them.
@@ -199,10 +202,14 @@ impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
         else {
             return REFUSED_EXIT_CODE;
         };
-        let (stretch, parent_pid, die_with_parent, daemon, name) = envelope;
+        let (stretch, parent_pid, tied, daemon, name) = envelope;
         crash::point();
-        if die_with_parent && (!die_with(starter).unwrap_or(false) || parent.has_ended()) {
-            return REFUSED_EXIT_CODE;
+        if let Some(lives) = tied {
+            let line = descriptors.next().map(Lifeline::of_descriptor);
+            let holds = line.is_some_and(|line| line.hold(lives.then_some(starter)).unwrap_or(false));
+            if !holds {
+                return REFUSED_EXIT_CODE;
+            }
         }
         crash::point();
         current::enter(parent_pid, name, daemon, Some(parent));

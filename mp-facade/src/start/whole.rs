@@ -3,18 +3,20 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mp_sys::child::{PANIC_EXIT_CODE, die_with};
+use mp_sys::child::PANIC_EXIT_CODE;
 use mp_sys::crash;
 
 use crate::outcome::Outcome;
-use crate::process::Birth;
+use crate::process::{Birth, Tie};
 use crate::{current, running};
 
 /// Tells a forked process who it is; `false` if it was to die with its parent, which has ended already.
 #[inline]
-pub(super) fn enter_forked(birth: &Birth) -> bool {
-    let Birth { about, die_with_parent, parent_pid } = birth;
-    if *die_with_parent && !die_with(*parent_pid).unwrap_or(false) {
+pub(super) fn enter_forked(birth: &mut Birth) -> bool {
+    let Birth { about, tie, parent_pid } = birth;
+    if let Some(Tie { line, lives }) = tie.take()
+        && !line.hold(lives.then_some(*parent_pid)).unwrap_or(false)
+    {
         return false;
     }
     crash::point();

@@ -13,6 +13,7 @@ mod standard;
 mod starts;
 mod stopped;
 mod terminal;
+mod ties;
 mod travel;
 mod waits;
 
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         starts::TESTS,
         stopped::TESTS,
         terminal::TESTS,
+        ties::TESTS,
         travel::TESTS,
         waits::TESTS,
     ]

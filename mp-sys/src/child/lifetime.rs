@@ -1,10 +1,9 @@
 //! How long a process lives beside others: with its parent, or until its own end is in order.
 //!
 //! # With its parent
-//! The kernel can send a signal when the thread that started a process ends (`PR_SET_PDEATHSIG`). That is the right moment
-//! only if that thread lives as long as its process: the main thread does, and so does the only thread of a fork server.
-//! [`is_main_thread`] tells. A helper thread that watches a pidfd would make every later fork fail, and would not run in a
-//! stopped process.
+//! What is needed is a [`Lifeline`](super::Lifeline). Beside it, the kernel can send a signal when the thread that started a
+//! process ends (`PR_SET_PDEATHSIG`), which an exec does not undo. That is the right moment only if that thread lives as long
+//! as its process: the main thread does, and so does the only thread of a fork server. [`is_main_thread`] tells.
 //!
 //! Source: prctl(2) `PR_SET_PDEATHSIG`, atexit(3).
 
@@ -62,7 +61,7 @@ pub fn is_main_thread() -> bool {
 ///
 /// # Errors
 /// No documented reason is left.
-pub fn die_with(parent: u32) -> Result<bool, OsError> {
+pub(super) fn die_with(parent: u32) -> Result<bool, OsError> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Asked afterwards: an end between the two is seen here.
     Ok(is_child_of(parent))

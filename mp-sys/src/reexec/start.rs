@@ -92,6 +92,12 @@ impl StartError {
     }
 }
 
+impl From<OsError> for StartError {
+    fn from(error: OsError) -> Self {
+        Self::from_os(error)
+    }
+}
+
 impl From<Errno> for StartError {
     fn from(errno: Errno) -> Self {
         match errno {

@@ -51,6 +51,14 @@ pub fn spawn_with_clocks_ahead(ahead: Duration, body: impl FnOnce()) -> Result<C
     Ok(spawn(body))
 }
 
+/// Gives the calling process, which has one thread, a user namespace of its own. Somebody outside maps its users.
+///
+/// # Errors
+/// In words, if the system does not permit it.
+pub fn enter_user_namespace() -> Result<(), String> {
+    unshare(UnshareFlags::NEWUSER).map_err(|errno| format!("no new user namespace: {errno}"))
+}
+
 /// Gives the calling thread namespaces of its own.
 pub(super) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: descriptors stay shared (no FILES flag), which is what the call asks for.
