@@ -33,13 +33,14 @@
 //!
 //! # What the child is like
 //! - The function runs on the main thread, with what an exec keeps: environment, working folder, `argv[1..]`, limits,
-//!   signal mask, ignored signals. SIGPIPE is ignored, as in every Rust program.
+//!   ignored signals. SIGPIPE is ignored, as in every Rust program. No signal is blocked, whatever its parent has blocked: a
+//!   child that can be asked to end, does.
 //! - `std::env::args()` gives `PROGRAM: mp LABEL`, and then the parent's arguments; `ps` shows the same, and the name of
 //!   the process is the program's.
 //! - It ends as a forked child does (see [`crate::child`]): with the function's result, or
 //!   [`PANIC_EXIT_CODE`](crate::child::PANIC_EXIT_CODE); stdout is flushed; there are no exit handlers. `main` never runs.
-//! - Constructors of libraries have run, and those of the program that come before ours: those with a priority, `std`'s
-//!   among them. Constructors of the program without a priority may or may not have run.
+//! - All constructors have run, of libraries and of the program; those that come after ours in the program when everything
+//!   above was done.
 //! - `std`'s runtime for `main` has not run: a stack overflow is a plain SIGSEGV, and panics call the thread unnamed.
 //!
 //! The entry is linked into a program that uses [`Command`], which refers to it. In a program that was not started by
@@ -49,6 +50,7 @@
 //! the arguments of `main`), getauxval(3).
 
 mod call;
+mod constructors;
 mod hello;
 mod image;
 mod order;

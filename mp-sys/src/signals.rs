@@ -75,6 +75,11 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> Result<libc::sigset_t, OsError
     Ok(unsafe { before.assume_init() })
 }
 
+/// Lets every signal through, in a process that this library has executed: what its parent blocked is no business of it.
+pub(crate) fn unblock_all() -> Result<(), OsError> {
+    change_mask(libc::SIG_SETMASK, &set_of(&[])).map(drop)
+}
+
 /// SIGTERM as something to wait for.
 ///
 /// | property | |

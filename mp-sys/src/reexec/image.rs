@@ -15,6 +15,7 @@ use std::{ptr, slice};
 use rustix::fs::stat;
 use rustix::io::Errno;
 
+use super::constructors;
 use crate::OsError;
 
 /// The type of the note with the build id, in notes of the owner `GNU`.
@@ -46,6 +47,8 @@ pub(super) struct Image {
     /// The executable segments, by offset.
     code: Vec<Range<usize>>,
     has_loader: bool,
+    /// Where the constructors stand, by offset, and how many there are.
+    constructors: Option<(usize, usize)>,
 }
 
 impl Image {
@@ -66,7 +69,8 @@ impl Image {
             None => id_of_file(&found)?,
         };
         let has_loader = found.headers.iter().any(|(kind, ..)| *kind == libc::PT_INTERP);
-        Ok(Self { id, bias: found.bias, code: found.code, has_loader })
+        let constructors = constructors::place_in(&found.dynamic);
+        Ok(Self { id, bias: found.bias, code: found.code, has_loader, constructors })
     }
 
     /// Whether the program is what was executed. If it was given to the loader as an argument (`ld.so PROGRAM`), the loader
@@ -80,6 +84,11 @@ impl Image {
 
     pub(super) fn id(&self) -> &Id {
         &self.id
+    }
+
+    /// The address of the constructors, and how many there are; `None` for a program that was linked for no loader.
+    pub(super) fn constructors(&self) -> Option<(usize, usize)> {
+        self.constructors.map(|(offset, count)| (offset.wrapping_add(self.bias), count))
     }
 
     /// The offset of an address in the main program's code; `None` for any other address.
@@ -107,6 +116,8 @@ struct Found {
     build_id: Option<Vec<u8>>,
     /// Type, flags, offset and size of all segments.
     headers: Vec<(u32, u32, usize, usize)>,
+    /// Tags and values of the dynamic section.
+    dynamic: Vec<[usize; 2]>,
 }
 
 /// Called for the main program first; ends the iteration there.
@@ -128,6 +139,15 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: libc::size_t, da
         found.headers.push((header.p_type, header.p_flags, start, len));
         if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
             found.code.push(start..start.saturating_add(len));
+        }
+        if header.p_type == libc::PT_DYNAMIC {
+            let entries = ptr::with_exposed_provenance::<[usize; 2]>(start.wrapping_add(found.bias));
+            // SAFETY: the section that a program header names is part of a loaded segment, aligned, of pairs of words. The
+            // loader has written to it before, and nobody does now.
+            let entries = unsafe {
+                slice::from_raw_parts(entries, len.checked_div(size_of::<[usize; 2]>()).unwrap_or(0))
+            };
+            found.dynamic = entries.to_vec();
         }
         if header.p_type == libc::PT_NOTE && found.build_id.is_none() {
             let notes = ptr::with_exposed_provenance::<u8>(start.wrapping_add(found.bias));

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, sockopt};
 
+use super::constructors::{self, Constructor};
 use super::hello::{Refusal, refuse};
 use super::image::Image;
 use super::order::{MARK, Order, PACKET_BYTES_MAX, program_of};
@@ -19,6 +20,7 @@ use super::{Entry, Handed, Parent};
 use crate::child::run_child;
 use crate::crash;
 use crate::robust::Patience;
+use crate::signals::unblock_all;
 use crate::socket::Endpoint;
 
 /// The exit code of a child that did not run its function. Why is in its packet, if it could send one: without a free
@@ -26,9 +28,6 @@ use crate::socket::Endpoint;
 pub const REFUSED_EXIT_CODE: i32 = 125;
 /// The highest of the descriptors with a fixed meaning.
 const STDERR: RawFd = 2;
-
-/// A constructor, as glibc calls it.
-type Constructor = unsafe extern "C" fn(c_int, *mut *mut c_char);
 
 /// Without a priority, so that it runs after `std`'s, which takes note of the arguments.
 #[used]
@@ -47,7 +46,7 @@ pub(super) fn anchor() -> usize {
 }
 
 /// Called before `main`, in every program that this module is linked into.
-unsafe extern "C" fn at_start(count: c_int, arguments: *mut *mut c_char) {
+unsafe extern "C" fn at_start(count: c_int, arguments: *mut *mut c_char, environment: *mut *mut c_char) {
     if count < 1 || arguments.is_null() {
         return;
     }
@@ -59,13 +58,13 @@ unsafe extern "C" fn at_start(count: c_int, arguments: *mut *mut c_char) {
     // SAFETY: an argument is a string that ends in a zero.
     let name = unsafe { CStr::from_ptr(first) }.to_bytes();
     if name.starts_with(MARK) {
-        take_over(first, name.len());
+        take_over(first, name.len(), constructors::Arguments { count, arguments, environment });
     }
 }
 
 /// Comes back if this process was not started for this copy of the module.
 #[cold]
-fn take_over(argument: *mut c_char, argument_len: usize) {
+fn take_over(argument: *mut c_char, argument_len: usize, given: constructors::Arguments) {
     let Some(order) = look_for_order() else {
         return;
     };
@@ -79,7 +78,7 @@ fn take_over(argument: *mut c_char, argument_len: usize) {
     }
     let title = (order.title.len() == argument_len).then_some(argument);
     crash::begin_executed();
-    run_child(|| run(&order, image.ok().as_ref(), title), true)
+    run_child(|| run(&order, image.ok().as_ref(), title, given), true)
 }
 
 /// Reads the order without taking it.
@@ -97,7 +96,12 @@ fn look_for_order() -> Option<Order> {
 }
 
 /// Runs what was ordered, and gives the exit code.
-fn run(order: &Order, image: Option<&Image>, title: Option<*mut c_char>) -> i32 {
+fn run(
+    order: &Order,
+    image: Option<&Image>,
+    title: Option<*mut c_char>,
+    given: constructors::Arguments,
+) -> i32 {
     let Ok(handed) = take_channel() else {
         return REFUSED_EXIT_CODE;
     };
@@ -114,6 +118,14 @@ fn run(order: &Order, image: Option<&Image>, title: Option<*mut c_char>) -> i32 
     introduce(&order.title, title);
     // SAFETY: ignoring a signal installs no handler. `std` does it before `main`.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    if let Err(error) = unblock_all() {
+        tracing::debug!(%error, "signals that the parent has blocked stay blocked");
+    }
+    crash::point();
+    if let Some(place) = image.and_then(Image::constructors) {
+        // SAFETY: this runs within `at_start`, which was called with these arguments, and which never returns from here.
+        unsafe { constructors::run_after(AT_START, place, given) };
+    }
     crash::point();
     let entry: *const () = ptr::with_exposed_provenance(entry);
     #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -178,4 +179,33 @@ fn an_end_is_seen_by_the_other_side() {
     assert!(endpoint.as_fd().as_raw_fd() > 2);
     drop(endpoint);
     assert_eq!(ended(&child), Ended::Exited(0));
+}
+
+/// The constructors of this crate's tests that have run, a bit for each. There are several, so that some are linked before
+/// ours and some after it.
+static CONSTRUCTED: AtomicU8 = AtomicU8::new(0);
+
+macro_rules! constructors {
+    ($($name:ident: $bit:literal),*) => {$(
+        mod $name {
+            extern "C" fn run() {
+                super::CONSTRUCTED.fetch_or(1 << $bit, std::sync::atomic::Ordering::Relaxed);
+            }
+
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static AT_START: extern "C" fn() = run;
+        }
+    )*};
+}
+constructors!(first: 0, second: 1, third: 2, fourth: 3, fifth: 4, sixth: 5, seventh: 6, eighth: 7);
+
+fn constructed(_: Handed) -> i32 {
+    CONSTRUCTED.load(Ordering::Relaxed).into()
+}
+
+#[test]
+fn all_constructors_have_run_before_the_function() {
+    let (child, _endpoint) = start(constructed);
+    assert_eq!(ended(&child), Ended::Exited(0xff));
 }
