@@ -74,7 +74,11 @@ impl ActiveChild {
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool, ChildError> {
-        Ok(self.running.process.wait(Deadline::after(timeout))?.is_some())
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    pub(crate) fn wait_until(&self, deadline: Deadline) -> Result<bool, ChildError> {
+        Ok(self.running.process.wait(deadline)?.is_some())
     }
 
     /// Asks it to end, by SIGTERM; `false` if it has ended already.

@@ -23,7 +23,7 @@ pub use mp_sys::memory::MemoryError;
 pub use mp_sys::reexec::Refusal;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 pub use process::{Method, Process};
-pub use running::active_children;
+pub use running::{DAEMON_ENDING_MAX, active_children};
 pub use start::NAME_BYTES_MAX;
 pub use start::arguments::Arguments;
 pub use start::error::StartError;

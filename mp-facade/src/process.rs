@@ -41,11 +41,12 @@ pub enum Method {
 ///
 /// # At the end of this process
 /// When it returns from `main` or calls `exit`, it asks its daemons to end, by SIGTERM, and waits for all its children, for
-/// as long as they take. So does a child that was started by this library, when its closure or worker has returned. A
+/// as long as they take; but a daemon that has not ended after [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX), because it
+/// blocks SIGTERM or is stopped, is killed. So does a child that was started by this library, when its closure or worker has returned. A
 /// process that is killed, aborts or calls `_exit` does neither: its children go on, but for those that die with it.
 ///
 /// # Source
-/// Python's `multiprocessing.Process`; differs: a daemon may have children.
+/// Python's `multiprocessing.Process`; differs: a daemon may have children, and is killed if it does not end.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -94,7 +95,8 @@ impl Process {
         self
     }
 
-    /// Whether it is asked to end, by SIGTERM, when this process ends in order, rather than only waited for.
+    /// Whether it is asked to end, by SIGTERM, when this process ends in order, rather than only waited for; and killed if it
+    /// does not.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.about.daemon = daemon;
         self

@@ -41,6 +41,9 @@ pub(crate) struct About {
     pub(crate) daemon: bool,
 }
 
+/// How long a daemon may take to end, once it is asked to at the end of its parent; then it is killed.
+pub const DAEMON_ENDING_MAX: Duration = Duration::from_secs(5);
+
 static LIST: PerProcess<Vec<Arc<Running>>> = PerProcess::new();
 /// How many on the list are abandoned. Looking here first touches no page that a fork would have to copy. A forked child
 /// begins with its parent's number, and puts it right at its first look.
@@ -172,10 +175,10 @@ extern "C" fn finish_at_exit() {
     finish();
 }
 
-/// Brings the children of this process to an end: asks daemons to end, by SIGTERM, and waits for all.
+/// Brings the children of this process to an end: asks daemons to end, by SIGTERM, kills those that do not, and waits for all.
 ///
 /// # Source
-/// Python's `multiprocessing.util._exit_function`.
+/// Python's `multiprocessing.util._exit_function`, which waits for ever for a daemon that blocks SIGTERM.
 pub(crate) fn finish() {
     if !has_children_noted() {
         return;
@@ -184,6 +187,13 @@ pub(crate) fn finish() {
     for child in active.iter().filter(|child| child.is_daemon()) {
         let asked = child.terminate();
         tracing::debug!(?child, ?asked, "a daemon is asked to end with its parent");
+    }
+    let deadline = Deadline::after(DAEMON_ENDING_MAX);
+    for daemon in active.iter().filter(|child| child.is_daemon()) {
+        if daemon.wait_until(deadline) == Ok(false) {
+            let killed = daemon.kill();
+            tracing::debug!(?daemon, ?killed, "a daemon that did not end when it was asked to is killed");
+        }
     }
     for child in &active {
         let waited = child.wait();

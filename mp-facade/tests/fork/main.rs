@@ -9,6 +9,7 @@ mod limits;
 mod processes;
 mod results;
 mod shortages;
+mod signals;
 mod standard;
 mod starts;
 mod stopped;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         processes::TESTS,
         results::TESTS,
         shortages::TESTS,
+        signals::TESTS,
         standard::TESTS,
         starts::TESTS,
         stopped::TESTS,
