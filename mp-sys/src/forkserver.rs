@@ -19,7 +19,8 @@
 //! want to know how they end.
 //!
 //! # If the server is killed
-//! Its children go on, but for those that die with it. How they end is not known any more. The next request starts another.
+//! Its children go on, but for those that die with it. How they end is not known any more, unless the asker adopts orphans, as
+//! process 1 or a subreaper: then they are its children from then on, and it reaps them. The next request starts another.
 //!
 //! # If the server is stopped
 //! Somebody did that on purpose (SIGSTOP), so it is not replaced: its children would lose who knows how they end. After
@@ -213,6 +214,9 @@ fn forget(lost: &Arc<Server>) {
     if server.as_ref().is_some_and(|server| Arc::ptr_eq(server, lost)) {
         let forgotten = server.take();
         drop(server);
+        // Its children's handles keep it. Reaps it.
+        let ended = lost.process.wait(Deadline::after(Duration::ZERO));
+        tracing::debug!(?ended, "another fork server is started");
         drop(forgotten);
     }
 }
@@ -234,7 +238,7 @@ pub fn server_pid() -> Option<u32> {
 }
 
 fn ask(
-    server: &Server,
+    server: &Arc<Server>,
     call: Call,
     body: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -276,7 +280,7 @@ fn ask(
     };
     match (told, descriptor) {
         (Report::Hello(pid), Some(pidfd)) => {
-            ServedProcess::new(pid, pidfd, report).ok_or_else(|| Errno::PROTO.into())
+            ServedProcess::new(pid, pidfd, report, Arc::clone(server)).ok_or_else(|| Errno::PROTO.into())
         }
         (Report::Hello(_), None) => Err(StartError::OutOfDescriptors),
         (Report::Failed(error), _) => Err(Errno::from_raw_os_error(error).into()),

@@ -2,11 +2,15 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use mp::{Child, ExitError, Method, Process, StartError, pipe};
+use mp::{Child, ExitError, Method, Process, StartError, active_children, pipe};
 use mp_sys::forkserver::server_pid;
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{PATIENCE, Random, hang, tests};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, getrlimit, kill_process,
+    set_child_subreaper, setrlimit, waitid,
+};
 
 use crate::METHODS;
 use crate::processes::with_orphans;
@@ -16,6 +20,8 @@ tests! {
     a_parent_is_killed_at_every_moment,
     the_fork_server_is_killed_at_every_moment,
     a_killed_fork_server_takes_nobody_along,
+    who_adopts_orphans_has_no_zombies_of_the_fork_server,
+    how_a_child_of_a_killed_fork_server_ended,
     who_dies_with_its_parent_dies_with_the_fork_server,
     the_fork_server_ends_when_nobody_needs_it,
     a_forked_child_has_a_fork_server_of_its_own,
@@ -134,9 +140,40 @@ fn a_killed_fork_server_takes_nobody_along() {
         drop(finish);
         assert_eq!(good.join(), Ok(true), "the value is there, though nobody saw the end");
         lost.kill().unwrap();
-        assert_eq!(lost.join(), Err(ExitError::StatusLost));
+        assert_eq!(lost.join(), Err(ExitError::Signaled(9)), "adopted, and reaped here");
         assert_eq!(start(Method::ForkServer, 2).unwrap().join(), Ok(vec![3; 2]), "by another server");
         mp::release_unused_memory();
+    });
+}
+
+/// As process 1, or a subreaper: what a killed server leaves behind are this process's children.
+fn who_adopts_orphans_has_no_zombies_of_the_fork_server() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let (finish, until) = pipe::<()>().unwrap();
+    let process = Process::new().method(Method::ForkServer);
+    let wait = |until: mp::Receiver<()>| until.recv().is_err();
+    let [joined, dropped] = [(); 2].map(|()| process.clone().start(wait, &until).unwrap());
+    drop(until);
+    kill_server();
+    drop((dropped, finish));
+    assert_eq!(joined.join(), Ok(true));
+    drop(joined);
+    active_children().iter().for_each(|child| assert_eq!(child.wait_timeout(PATIENCE), Ok(true)));
+    mp::release_unused_memory();
+    assert_eq!(waitid(WaitId::All, WaitIdOptions::EXITED).unwrap_err(), Errno::CHILD, "nobody is left");
+}
+
+/// Somebody else adopts them.
+fn how_a_child_of_a_killed_fork_server_ended() {
+    with_orphans(|| {
+        let program = mp::fork(|| {
+            let process = Process::new().method(Method::ForkServer);
+            let child = process.start(|()| -> () { hang() }, ()).unwrap();
+            kill_server();
+            child.kill().unwrap();
+            child.join() == Err(ExitError::StatusLost)
+        });
+        assert_eq!(program.unwrap().join(), Ok(true));
     });
 }
 
@@ -145,7 +182,7 @@ fn who_dies_with_its_parent_dies_with_the_fork_server() {
         let process = Process::new().method(Method::ForkServer).die_with_parent(true);
         let child = process.start(|()| -> () { hang() }, ()).unwrap();
         kill_server();
-        assert_eq!(child.join_timeout(PATIENCE), Err(ExitError::StatusLost));
+        assert_eq!(child.join_timeout(PATIENCE), Err(ExitError::Signaled(9)));
         mp::release_unused_memory();
     });
 }

@@ -1,10 +1,12 @@
 //! The handle of a process that the fork server has started.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::{Report, receive};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::{Report, Server, receive};
 use crate::child::{ChildError, Ended, poll_readable, send_signal};
 use crate::crash;
 use crate::deadline::Deadline;
@@ -22,6 +24,7 @@ pub struct ServedProcess {
     pid: u32,
     pidfd: OwnedFd,
     report: Endpoint,
+    server: Arc<Server>,
     /// One thread at a time takes the report out.
     taking: Mutex<()>,
     asker: Epoch,
@@ -29,9 +32,9 @@ pub struct ServedProcess {
 }
 
 impl ServedProcess {
-    pub(super) fn new(pid: u32, pidfd: OwnedFd, report: Endpoint) -> Option<Self> {
+    pub(super) fn new(pid: u32, pidfd: OwnedFd, report: Endpoint, server: Arc<Server>) -> Option<Self> {
         let (taking, asker, ended) = (Mutex::new(()), Epoch::current(), OnceLock::new());
-        (pid > 0).then_some(Self { pid, pidfd, report, taking, asker, ended })
+        (pid > 0).then_some(Self { pid, pidfd, report, server, taking, asker, ended })
     }
 
     /// The process id.
@@ -41,7 +44,7 @@ impl ServedProcess {
     }
 
     /// Waits until the process has ended, `None` if it still runs at `deadline`. Then the server says how: it is given a
-    /// second at most, else that is not known.
+    /// second at most, else that is not known. If the server was killed and this process adopts orphans, it reaps it.
     ///
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child that inherited the handle.
@@ -59,7 +62,7 @@ impl ServedProcess {
             return Ok(None);
         }
         crash::point();
-        if let Some(ended) = self.take_report(Patience::None) {
+        if let Told::Ended(ended) = self.take_report(Patience::None) {
             crash::point();
             return Ok(Some(ended));
         }
@@ -70,19 +73,36 @@ impl ServedProcess {
         crash::point();
         let told = self.take_report(Patience::Until(Deadline::after(STATUS_MAX)));
         crash::point();
-        Ok(Some(told.unwrap_or_else(|| *self.ended.get_or_init(|| Ended::Unknown))))
+        let ended = match told {
+            Told::Ended(ended) => ended,
+            Told::NoMore => self.reap_adopted().unwrap_or(Ended::Unknown),
+            Told::Nothing => Ended::Unknown,
+        };
+        Ok(Some(*self.ended.get_or_init(|| ended)))
     }
 
     /// What the server said, now or to another thread.
-    fn take_report(&self, patience: Patience) -> Option<Ended> {
+    fn take_report(&self, patience: Patience) -> Told {
         let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ended) = self.ended.get() {
-            return Some(*ended);
+            return Told::Ended(*ended);
         }
         match receive(&self.report, patience) {
-            Some(Ok((Report::Ended(ended), _))) => Some(*self.ended.get_or_init(|| ended)),
-            _ => None,
+            Some(Ok((Report::Ended(ended), _))) => Told::Ended(*self.ended.get_or_init(|| ended)),
+            Some(Err(())) => Told::NoMore,
+            _ => Told::Nothing,
         }
+    }
+
+    /// Reaps the process, which has ended, if it is a child of this one by now: its server was killed, and this is process 1
+    /// or a subreaper. Nobody else would reap it.
+    fn reap_adopted(&self) -> Option<Ended> {
+        // The kernel gives the server's children to others before it says that the server has ended.
+        if !self.server.ends().ok()? {
+            return None;
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        waitid(WaitId::PidFd(self.as_fd()), options).ok().flatten().map(Ended::from)
     }
 
     /// Sends a signal by number; `false` if the process has ended already.
@@ -98,6 +118,15 @@ impl ServedProcess {
     pub fn is_known_to_have_ended(&self) -> bool {
         self.ended.get().is_some()
     }
+}
+
+/// What the server says of a process.
+enum Told {
+    Ended(Ended),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and it ends.
+    NoMore,
 }
 
 impl AsFd for ServedProcess {
