@@ -4,6 +4,7 @@
 //! in a forked child. So everything cached carries the [`Epoch`] of the process that cached it. The epoch is one word in
 //! a page with `MADV_WIPEONFORK`: in any child, however it was made, the kernel shows zeros there, and the first look
 //! gives the child an epoch of its own. That costs two loads, and also catches a raw `clone`, which atfork handlers miss.
+//! Where a sandbox refuses such a page, the word lies elsewhere, and the atfork handler of the child clears it.
 //!
 //! Three pthread_atfork handlers do what must happen at the moment of the fork: the parent counts it (see [`forks`]), and
 //! the child forgets the locks that its parent's thread holds, and closes the descriptors that it must not have (see
@@ -20,6 +21,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
 use crate::quiet::Quiet;
@@ -27,7 +29,7 @@ use crate::quiet::Quiet;
 pub use self::descriptors::{BeforeOpening, CLOSED_ON_FORK_MAX, ClosedOnFork, NotTaken, OtherProcess};
 pub use self::generations::Generations;
 
-/// The word that a fork wipes. Null until the first question; never unmapped.
+/// The word that a fork wipes, in a page of its own or [`Words::epoch`]. Null until the first question; never unmapped.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 /// The newest epoch in this process's line of ancestors: a fork copies it, so a child's epoch is always greater.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
@@ -40,6 +42,7 @@ pub(crate) static WORDS: Words = Words {
     started: AtomicU32::new(0),
     parent: AtomicU32::new(0),
     starter: AtomicU32::new(0),
+    epoch: AtomicU64::new(0),
 };
 /// [`Words::kept_parent`] where nothing is kept.
 pub(crate) const NO_PARENT: RawFd = -1;
@@ -60,6 +63,8 @@ pub(crate) struct Words {
     pub(crate) parent: AtomicU32,
     /// The process that started another one last, which a forked child is not.
     pub(crate) starter: AtomicU32,
+    /// The epoch, if there is no page that the kernel wipes; else 0.
+    epoch: AtomicU64,
 }
 
 /// Distinguishes a process from its ancestors. Siblings may share one: memory never passes between siblings.
@@ -73,7 +78,7 @@ impl Epoch {
     pub fn current() -> Self {
         let page = PAGE.load(Ordering::Acquire);
         if !page.is_null() {
-            // SAFETY: a non-null PAGE points to the one mapping made in `first_look`, aligned and never unmapped.
+            // SAFETY: a non-null PAGE points to a static, or to the one mapping made in `first_look`, aligned and never unmapped.
             let epoch = unsafe { &*page }.load(Ordering::Relaxed);
             if epoch != 0 {
                 return Self(epoch);
@@ -111,12 +116,15 @@ fn first_look() -> Epoch {
 fn page() -> &'static AtomicU64 {
     let existing = PAGE.load(Ordering::Acquire);
     if !existing.is_null() {
-        // SAFETY: a non-null PAGE points to the one mapping made below, aligned and never unmapped.
+        // SAFETY: a non-null PAGE points to a static, or to the one mapping made below, aligned and never unmapped.
         return unsafe { &*existing };
     }
-    let made = map_wiped_page();
+    let made = map_wiped_page().unwrap_or_else(|error| {
+        tracing::debug!(%error, "no page that a fork wipes: the atfork handler does it");
+        ptr::from_ref(&WORDS.epoch).cast_mut()
+    });
     match PAGE.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
-        // SAFETY: `made` is a fresh private mapping of one page, aligned, zeroed and never unmapped.
+        // SAFETY: `made` is a static, or a fresh private mapping of one page, aligned, zeroed and never unmapped.
         Ok(_) => unsafe { &*made },
         // A second thread was first. The spare page (4 KiB, at most one a thread, once) stays: unmapping it would be
         // one more unsafe operation for nothing.
@@ -125,18 +133,17 @@ fn page() -> &'static AtomicU64 {
     }
 }
 
-fn map_wiped_page() -> *mut AtomicU64 {
+fn map_wiped_page() -> Result<*mut AtomicU64, Errno> {
     let length = rustix::param::page_size();
     // SAFETY: a null hint without MAP_FIXED lets the kernel choose; no existing mapping is touched.
     let mapped = unsafe {
         mmap_anonymous(ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     };
-    // One page of memory: without it nothing else of this process works either.
-    let page = mapped.expect("the kernel maps one page");
+    let page = mapped?;
     // SAFETY: the range is exactly the mapping made above; WIPEONFORK changes only what a child sees.
     let advised = unsafe { madvise(page, length, Advice::LinuxWipeOnFork) };
-    advised.expect("MADV_WIPEONFORK works on private anonymous memory since Linux 4.14");
-    page.cast()
+    // It works since Linux 4.14; a sandbox may refuse it, and the page stays unused then.
+    advised.map(|()| page.cast())
 }
 
 /// A number that every fork changes, in the parent and in the child.
@@ -176,6 +183,10 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     count_fork();
+    // Looked at first, so that no page has to be copied where the kernel does it.
+    if WORDS.epoch.load(Ordering::Relaxed) != 0 {
+        WORDS.epoch.store(0, Ordering::Relaxed);
+    }
     descriptors::close_in_child();
     crate::robust::forget_held();
 }

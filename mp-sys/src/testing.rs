@@ -31,7 +31,8 @@ pub use self::mutator::Mutator;
 pub use self::namespace::{enter_user_namespace, spawn_in_new_pid_namespace, spawn_with_clocks_ahead};
 pub use self::runner::skip;
 pub use self::seccomp::{
-    Argument, FALLOCATE, FCNTL, MADVISE, SENDTO, forbid_exec, forbid_robust_list, refuse,
+    Argument, FALLOCATE, FCNTL, MADVISE, SENDTO, forbid_exec, forbid_linking_descriptors, forbid_robust_list,
+    forbid_wiping, refuse,
 };
 pub use crate::{bodies, tests};
 

@@ -8,9 +8,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mp::{Child, ExitError, Method, Process, Receiver, RecvError, Refusal, Sender, StartError, pipe};
+use mp::{
+    Child, ChildError, ExitError, Lock, Method, Process, Receiver, RecvError, Refusal, Semaphore, Sender,
+    StartError, pipe,
+};
 use mp_sys::testing::mounts::{Exec, cover, enter_new_namespace, permit_exec, uncover};
-use mp_sys::testing::{PATIENCE, forbid_exec, skip, tests};
+use mp_sys::testing::{PATIENCE, forbid_exec, forbid_wiping, skip, tests};
 
 use crate::METHODS;
 use crate::processes::with_orphans;
@@ -23,6 +26,7 @@ tests! {
     a_file_system_without_programs,
     a_system_without_proc,
     a_sandbox_without_exec,
+    a_sandbox_without_pages_that_a_fork_wipes,
 }
 
 /// The methods that execute the program.
@@ -246,4 +250,36 @@ fn a_sandbox_without_exec() {
     }
     METHODS.into_iter().for_each(works);
     mp::release_unused_memory();
+}
+
+/// What must not be believed in a forked child, in a process whose first look at it finds no such page.
+fn knows_its_forks(lock: Lock) -> bool {
+    let permits = Semaphore::new(1).unwrap();
+    let _permit = permits.acquire();
+    let sibling = mp::fork(|| 1).unwrap();
+    let child = mp::fork(|| {
+        // Neither its parent's permit nor its parent's child is its own.
+        let is_taken = permits.try_acquire().is_err();
+        let grandchild = mp::fork(|| sibling.join() == Err::<i32, _>(ChildError::NotParent.into())).unwrap();
+        let _held = lock.lock().unwrap();
+        is_taken && sibling.join() == Err(ChildError::NotParent.into()) && grandchild.join().unwrap()
+    });
+    child.unwrap().join().unwrap() && sibling.join() == Ok(1) && lock.lock().is_ok()
+}
+
+fn a_sandbox_without_pages_that_a_fork_wipes() {
+    let child = mp::fork(|| {
+        forbid_wiping()?;
+        let lock = Lock::new().unwrap();
+        // This process has looked already; what it executes looks for the first time.
+        for method in EXECUTING {
+            let worker = Process::new().method(method).start(knows_its_forks, &lock).unwrap();
+            assert_eq!(worker.join(), Ok(true), "{method:?}");
+        }
+        with_orphans(mp::release_unused_memory);
+        Ok::<(), String>(())
+    });
+    if let Err(why) = child.unwrap().join().unwrap() {
+        skip(why);
+    }
 }

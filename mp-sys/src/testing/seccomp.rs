@@ -60,6 +60,24 @@ pub fn forbid_robust_list() -> Result<(), String> {
     refuse(libc::SYS_get_robust_list, &[], Errno::PERM.raw_os_error())
 }
 
+/// Lets `MADV_WIPEONFORK` fail with `EPERM`, as [`refuse`].
+///
+/// # Errors
+/// As [`refuse`].
+pub fn forbid_wiping() -> Result<(), String> {
+    let advice = Argument::Is(2, libc::MADV_WIPEONFORK.unsigned_abs());
+    refuse(MADVISE, &[advice], Errno::PERM.raw_os_error())
+}
+
+/// Lets linkat(2) with `AT_EMPTY_PATH` fail with `ENOENT`, as for a user without privileges before Linux 6.10, as [`refuse`].
+///
+/// # Errors
+/// As [`refuse`].
+pub fn forbid_linking_descriptors() -> Result<(), String> {
+    let flags = Argument::Is(4, libc::AT_EMPTY_PATH.unsigned_abs());
+    refuse(libc::SYS_linkat, &[flags], Errno::NOENT.raw_os_error())
+}
+
 /// Where the number of the call lies in what a filter is given, and where its arguments begin, eight bytes each.
 const CALL: u32 = 0;
 const ARGUMENTS: u32 = 16;
