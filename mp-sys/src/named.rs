@@ -70,6 +70,12 @@ pub enum NameError {
     /// The segment belongs to somebody else, or others may change it.
     #[error("no permission for this name")]
     PermissionDenied,
+    /// There is no `/dev/shm`, where objects with names are.
+    #[error("there is no /dev/shm for objects with names")]
+    NoFolder,
+    /// An object gets its name through /proc, which is not mounted. (From Linux 6.10 on, and for root, it is not needed.)
+    #[error("/proc is not mounted: an object gets its name through it")]
+    NoProc,
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -172,7 +178,10 @@ impl Segment {
         let path = path_of(name)?;
         sweep();
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = open(FOLDER, flags, Mode::RUSR | Mode::WUSR)?;
+        let file = open(FOLDER, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR => NameError::NoFolder,
+            other => other.into(),
+        })?;
         flock(&file, FlockOperation::NonBlockingLockShared)?;
         let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
         let length = bytes.checked_add(HEADER_BYTES).ok_or(too_large)?;
