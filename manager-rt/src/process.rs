@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use mp_sys::budget::file_size_limit;
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
@@ -57,6 +58,12 @@ pub enum StartError {
     /// There is no private folder for the socket.
     #[error("there is no folder for the server's socket: {0}")]
     Folder(#[source] OsError),
+    /// A file of this process may not be as long as the key, which is left beside the socket (`RLIMIT_FSIZE`).
+    #[error("the limit of {limit} bytes for files (RLIMIT_FSIZE) leaves no room for the server's key")]
+    FileSizeLimit {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// No socket can have this path.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -155,6 +162,10 @@ impl ServerProcess {
         folder::sweep();
         let folder = order.folder.take();
         if let Some(folder) = &folder {
+            // Writing beyond it would raise SIGXFSZ, which kills.
+            if let Some(limit) = file_size_limit().filter(|limit| *limit < count_of(order.key.len())) {
+                return Err(StartError::FileSizeLimit { limit });
+            }
             folder.write_key(&order.key).map_err(StartError::Folder)?;
         }
         let address = Address::local(&order.path)?;

@@ -36,8 +36,8 @@ pub enum ExitError {
         /// Bytes that it may have.
         limit: usize,
     },
-    /// There was no memory for the value.
-    #[error("no space for the child's value of {bytes} bytes")]
+    /// There was no memory for the value, or a file of the child may not be so long (`RLIMIT_FSIZE`).
+    #[error("no space for the child's value of {bytes} bytes, in memory or under RLIMIT_FSIZE")]
     NoSpaceForResult {
         /// Bytes that it has.
         bytes: usize,

@@ -72,6 +72,10 @@ impl Lease {
     pub(crate) fn new() -> Result<Self, ForkError> {
         // Where files may not grow large, stretches cannot lie behind one another: each child gets a file of its own.
         let limit = budget::file_size_limit();
+        // Nothing could be left, not even that there was no room.
+        if let Some(limit) = limit.filter(|limit| *limit < HEADER_BYTES as u64) {
+            return Err(ForkError::FileSizeLimit { limit });
+        }
         let outcome = if limit.is_some() {
             Outcome { file: Arc::new(new_file()?), stretch: 0 }
         } else {

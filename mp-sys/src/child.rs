@@ -227,7 +227,11 @@ pub fn is_only_thread() -> bool {
 fn count_threads() -> Result<usize, ForkError> {
     const TASKS: &str = "/proc/self/task";
     // A folder has two links and one for each folder inside, where the file system counts them.
-    let links = usize::try_from(rustix::fs::stat(TASKS)?.st_nlink).unwrap_or(usize::MAX);
+    let tasks = rustix::fs::stat(TASKS).map_err(|error| match error {
+        Errno::NOENT => ForkError::NoProc,
+        other => other.into(),
+    })?;
+    let links = usize::try_from(tasks.st_nlink).unwrap_or(usize::MAX);
     if links > 2 {
         return Ok(links.saturating_sub(2));
     }

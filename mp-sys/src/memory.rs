@@ -36,14 +36,25 @@ const DONT_DUMP_FROM_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// Less memory is available than was asked for, counting the machine, the control group, the file-size limit and
-    /// `MP_SHM_MAX`. Nothing was written.
+    /// Less memory is available than was asked for, counting the machine, the control group and `MP_SHM_MAX`. Nothing was
+    /// written.
     #[error("no space for {wanted} bytes of shared memory: {available} bytes are available")]
     NoSpace {
         /// Bytes asked for.
         wanted: u64,
         /// Bytes that could have been had.
         available: u64,
+    },
+    /// A file of this process may not be so long: `RLIMIT_FSIZE`. Writing beyond it would raise SIGXFSZ, which kills, so
+    /// nothing was written.
+    #[error(
+        "shared memory is a file, and one of {wanted} bytes is beyond the limit of {limit} bytes (RLIMIT_FSIZE)"
+    )]
+    FileSizeLimit {
+        /// Bytes of the file.
+        wanted: u64,
+        /// The limit in bytes.
+        limit: u64,
     },
     /// The process or the machine has no free descriptor.
     #[error("no free file descriptor for shared memory")]
@@ -132,12 +143,11 @@ impl Mapping {
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available, or if a file may not be
     /// that long.
     pub(crate) fn sparse(length: u64, reserved: u64) -> Result<Arc<Self>, MemoryError> {
-        let available = budget::file_size_limit().unwrap_or(u64::MAX).min(length_u64(MAPPING_BYTES_MAX));
-        let refused = MemoryError::NoSpace { wanted: length, available };
-        // A longer file would raise SIGXFSZ, which kills.
-        if length > available {
+        let refused = MemoryError::NoSpace { wanted: length, available: length_u64(MAPPING_BYTES_MAX) };
+        if length > length_u64(MAPPING_BYTES_MAX) {
             return Err(refused);
         }
+        may_be_as_long(length)?;
         let file = make_memfd()?;
         again(|| ftruncate(&file, length))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
@@ -265,6 +275,17 @@ pub fn make_memfd() -> Result<OwnedFd, MemoryError> {
     }
 }
 
+/// Whether a file of this process may have so many bytes. A longer one would raise SIGXFSZ, which kills.
+///
+/// # Errors
+/// [`MemoryError::FileSizeLimit`].
+pub(crate) fn may_be_as_long(wanted: u64) -> Result<(), MemoryError> {
+    match budget::file_size_limit() {
+        Some(limit) if wanted > limit => Err(MemoryError::FileSizeLimit { wanted, limit }),
+        _ => Ok(()),
+    }
+}
+
 /// Reserves `length` bytes step by step. A file that could not be reserved whole is dropped by the caller, which gives
 /// everything back.
 pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryError> {
@@ -276,6 +297,7 @@ pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryE
 /// # Errors
 /// [`MemoryError::NoSpace`].
 pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<(), MemoryError> {
+    may_be_as_long(at.saturating_add(wanted))?;
     let available = budget::available(at);
     if wanted > available {
         return Err(MemoryError::NoSpace { wanted, available });
@@ -293,7 +315,9 @@ pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Resul
         match fallocate(file, FallocateFlags::empty(), here, step) {
             Ok(()) => reserved = reserved.saturating_add(step),
             Err(Errno::INTR) => longest = (step / 2).max(RESERVE_STEP_BYTES_MIN),
-            Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
+            // The limit became lower meanwhile.
+            Err(Errno::FBIG) => may_be_as_long(u64::MAX)?,
+            Err(Errno::NOSPC | Errno::NOMEM) => {
                 return Err(MemoryError::NoSpace { wanted, available: reserved });
             }
             Err(other) => return Err(other.into()),

@@ -23,6 +23,14 @@ pub enum StartError {
         /// Bytes that they may have.
         limit: usize,
     },
+    /// Arguments of more than 200 KiB go in a file, and one so long is beyond the limit of this process (`RLIMIT_FSIZE`).
+    #[error("the arguments need a file of {wanted} bytes, and the limit is {limit} (RLIMIT_FSIZE)")]
+    FileSizeLimit {
+        /// Bytes of the file.
+        wanted: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The arguments bring more descriptors than [`ARGUMENT_DESCRIPTORS_MAX`](crate::ARGUMENT_DESCRIPTORS_MAX).
     #[error("the arguments bring more than {limit} descriptors: send some through a pipe", limit = crate::ARGUMENT_DESCRIPTORS_MAX)]
     TooManyDescriptors,
@@ -93,6 +101,7 @@ impl StartError {
             Theirs::OutOfMemory => Self::OutOfMemory,
             Theirs::OutOfDescriptors => Self::OutOfDescriptors,
             Theirs::TooLarge { found, limit } => Self::ArgumentsTooLarge { bytes: found, limit },
+            Theirs::FileSizeLimit { wanted, limit } => Self::FileSizeLimit { wanted, limit },
             Theirs::TooManyDescriptors => Self::TooManyDescriptors,
             Theirs::ServerLost => Self::ServerLost,
             Theirs::ServerRefused(refusal) => Self::ServerRefused(refusal),

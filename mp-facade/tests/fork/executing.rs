@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mp::{
-    Child, ChildError, ExitError, Lock, Method, Process, Receiver, RecvError, Refusal, Semaphore, Sender,
-    StartError, pipe,
+    Child, ChildError, ExitError, Lock, Method, NameError, Process, Receiver, RecvError, Refusal, Semaphore,
+    Sender, StartError, Value, pipe,
 };
 use mp_sys::testing::mounts::{Exec, cover, enter_new_namespace, permit_exec, uncover};
-use mp_sys::testing::{PATIENCE, forbid_exec, forbid_wiping, skip, tests};
+use mp_sys::testing::{PATIENCE, forbid_exec, forbid_linking_descriptors, forbid_wiping, skip, tests};
 
 use crate::METHODS;
 use crate::processes::with_orphans;
@@ -25,6 +25,7 @@ tests! {
     a_file_that_is_no_program,
     a_file_system_without_programs,
     a_system_without_proc,
+    names_without_proc_or_without_their_folder,
     a_sandbox_without_exec,
     a_sandbox_without_pages_that_a_fork_wipes,
 }
@@ -225,10 +226,33 @@ fn a_system_without_proc() {
         EXECUTING.into_iter().for_each(is_not_executable);
         // Threads cannot be counted.
         let (refused, told) = start(Method::Fork);
-        assert!(matches!(refused, Err(StartError::Fork(mp::ForkError::System(_)))), "{refused:?}");
+        assert_eq!(refused.unwrap_err(), StartError::Fork(mp::ForkError::NoProc));
         was_not_run(&told);
         uncover(proc).unwrap();
         METHODS.into_iter().for_each(works);
+    });
+}
+
+fn names_without_proc_or_without_their_folder() {
+    with_own_mounts(|| {
+        let name = format!("without-proc-{}", mp::current_process().pid());
+        let create = || Value::create(&name, 7).map(drop);
+        cover(Path::new("/proc")).unwrap();
+        // The kernel may give the name without it.
+        let named = Value::create(&name, 7);
+        match &named {
+            Ok(value) => assert_eq!(Value::<i32>::open(&name).unwrap().get(), value.get()),
+            Err(error) => assert_eq!(*error, NameError::NoProc),
+        }
+        drop(named);
+        forbid_linking_descriptors().unwrap();
+        assert_eq!(create(), Err(NameError::NoProc));
+        uncover(Path::new("/proc")).unwrap();
+        assert_eq!(create(), Ok(()));
+        cover(Path::new("/dev")).unwrap();
+        assert_eq!(create(), Err(NameError::NoFolder));
+        uncover(Path::new("/dev")).unwrap();
+        assert_eq!(create(), Ok(()));
     });
 }
 

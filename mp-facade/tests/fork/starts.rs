@@ -2,9 +2,12 @@
 
 use std::io::{Read, Seek, Write};
 
-use mp::{ForkError, Lock, Value};
+use mp::{ForkError, Lock, Process, Value};
 use mp_sys::memory::make_memfd;
 use mp_sys::testing::tests;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::METHODS;
 
 tests! {
     refused_beside_another_thread,
@@ -13,6 +16,7 @@ tests! {
     no_descriptor_left,
     many_children_at_once,
     a_file_size_limit_kills_nobody,
+    a_file_size_limit_is_named_by_everything,
     no_descriptor_is_inherited_by_accident,
     a_payload_that_panics_again,
 }
@@ -60,7 +64,6 @@ fn output_is_printed_once_and_not_lost() {
 }
 
 fn no_descriptor_left() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: limit.maximum }).unwrap();
     let refused = mp::fork(|| ()).map(|child| child.pid());
@@ -78,7 +81,6 @@ fn many_children_at_once() {
 
 /// Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: nobody writes beyond it.
 fn a_file_size_limit_kills_nobody() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), maximum: limit.maximum }).unwrap();
     let children: Vec<mp::Child<u32>> = (0..10).map(|n| mp::fork(|| n).unwrap()).collect();
@@ -91,6 +93,59 @@ fn a_file_size_limit_kills_nobody() {
     assert_eq!(fits.join().map(|text| text.len()), Ok(1 << 19));
     setrlimit(Resource::Fsize, limit).unwrap();
     assert_eq!(mp::fork(|| 5).unwrap().join(), Ok(5));
+}
+
+/// Whatever needs a file says which limit it has met, at every limit from none on.
+fn a_file_size_limit_is_named_by_everything() {
+    use mp::{Array, Queue, manager::Manager, named, pipe};
+    let unlimited = getrlimit(Resource::Fsize);
+    let long = vec![1_u8; 1 << 20];
+    let length = |bytes: Vec<u8>| bytes.len();
+    // What a small message or argument takes is no file.
+    for limit in [0, 8, 15, 16, 4095] {
+        setrlimit(Resource::Fsize, Rlimit { current: Some(limit), maximum: unlimited.maximum }).unwrap();
+        let (tx, rx) = pipe::<Vec<u8>>().unwrap();
+        let mut said = vec![
+            Value::new(1).map(drop).unwrap_err().to_string(),
+            Array::<u8>::zeroed(4 << 20).map(drop).unwrap_err().to_string(),
+            Queue::<u8>::new().map(drop).unwrap_err().to_string(),
+            Value::create("fsize", 1_u8).map(drop).unwrap_err().to_string(),
+            tx.send(&long).unwrap_err().to_string(),
+            Process::new().start(length, &long).unwrap_err().to_string(),
+        ];
+        match Manager::start() {
+            Err(error) => said.push(error.to_string()),
+            // Long values come and go through a stream.
+            Ok(manager) => {
+                let values = manager.dict::<u8, Vec<u8>>().unwrap();
+                values.insert(&1, &long).unwrap();
+                assert_eq!(values.get(&1).as_ref(), Ok(&Some(long.clone())), "{limit}");
+                drop(values);
+                manager.shutdown().unwrap();
+            }
+        }
+        for method in METHODS {
+            let small = Process::new().method(method).start(length, vec![1; 3]);
+            match small {
+                Err(error) if limit < 16 => said.push(error.to_string()),
+                // It has room for a header, and for no value.
+                other => said.push(
+                    other
+                        .unwrap()
+                        .join()
+                        .map_or_else(|error| error.to_string(), |len| format!("{len} RLIMIT_FSIZE")),
+                ),
+            }
+        }
+        setrlimit(Resource::Fsize, unlimited).unwrap();
+        for text in said {
+            assert!(text.contains("RLIMIT_FSIZE"), "{limit}: {text}");
+        }
+        tx.send(&vec![1]).unwrap();
+        assert_eq!(rx.recv(), Ok(vec![1]));
+        assert!(named::names().iter().all(|name| name != "fsize"));
+    }
+    mp::release_unused_memory();
 }
 
 /// Each generation has as many descriptors as the one before, and the handle of its child.

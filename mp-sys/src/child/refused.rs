@@ -31,6 +31,15 @@ pub enum ForkError {
     /// The handles for the child cannot be listed: a value among them refuses to be encoded.
     #[error("a value among the handles refuses to be encoded")]
     Handles,
+    /// /proc is not mounted, or shows no processes of this namespace: whether there are other threads cannot be told.
+    #[error("/proc is not mounted: other threads cannot be counted")]
+    NoProc,
+    /// A file of this process may not be as long as the shortest result of a child: `RLIMIT_FSIZE`.
+    #[error("the limit of {limit} bytes for files (RLIMIT_FSIZE) leaves no room for the result of a child")]
+    FileSizeLimit {
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The kernel refused for another reason.
     #[error("the kernel refuses to fork: {0}")]
     System(#[source] OsError),

@@ -167,6 +167,7 @@ impl From<MemoryError> for StartError {
     fn from(error: MemoryError) -> Self {
         match error {
             MemoryError::NoSpace { .. } => Self::OutOfMemory,
+            MemoryError::FileSizeLimit { wanted, limit } => Self::FileSizeLimit { wanted, limit },
             MemoryError::OutOfDescriptors => Self::OutOfDescriptors,
             MemoryError::System(error) => Self::System(error),
         }

@@ -55,6 +55,16 @@ pub enum StartError {
         /// Bytes that it may have.
         limit: usize,
     },
+    /// What the function is given goes in a file, and one so long is beyond the limit of this process (`RLIMIT_FSIZE`).
+    #[error(
+        "what the function is given needs a file of {wanted} bytes, and the limit is {limit} (RLIMIT_FSIZE)"
+    )]
+    FileSizeLimit {
+        /// Bytes of the file.
+        wanted: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// What the function is given comes with more descriptors than
     /// [`CALL_DESCRIPTORS_MAX`](super::CALL_DESCRIPTORS_MAX).
     #[error("what the function is given comes with too many descriptors")]

@@ -46,7 +46,8 @@ fn the_memory_limit_and_one_byte_above() {
 fn a_file_size_limit_is_no_signal() {
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(2 << 20), maximum: limit.maximum }).unwrap();
-    assert!(is_no_space(&RawArray::<u8>::zeroed(2 * MIB - PAGE + 1)));
+    let refused = RawArray::<u8>::zeroed(2 * MIB - PAGE + 1).map(drop);
+    assert!(matches!(refused, Err(MemoryError::FileSizeLimit { limit: 0x20_0000, .. })), "{refused:?}");
     let len = 2 * MIB - PAGE;
     assert_eq!(RawArray::<u8>::zeroed(len).map(|array| array.len()), Ok(len));
 }
