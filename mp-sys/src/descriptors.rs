@@ -30,7 +30,7 @@ pub const FIRST: RawFd = 3;
 /// `EMFILE`: the descriptor is closed.
 #[inline]
 pub fn above_standard(file: OwnedFd) -> Result<OwnedFd, Errno> {
-    if file.as_raw_fd() >= FIRST { Ok(file) } else { fcntl_dupfd_cloexec(&file, FIRST) }
+    if file.as_raw_fd() >= FIRST { Ok(file) } else { duplicate(&file) }
 }
 
 /// Both of a pair.
@@ -62,7 +62,8 @@ pub fn beside_standard<T>(make: impl FnOnce() -> io::Result<T>) -> io::Result<T>
 /// # Errors
 /// `EMFILE`; `EBADF` for a standard one that is closed.
 pub fn duplicate(file: impl AsFd) -> Result<OwnedFd, Errno> {
-    fcntl_dupfd_cloexec(file, FIRST)
+    // EINVAL: `RLIMIT_NOFILE` permits none so high.
+    fcntl_dupfd_cloexec(file, FIRST).map_err(|error| if error == Errno::INVAL { Errno::MFILE } else { error })
 }
 
 /// As eventfd(2).
