@@ -15,6 +15,7 @@ mod ended;
 mod lifeline;
 mod lifetime;
 mod refused;
+mod threads;
 
 use std::fmt;
 use std::io::Write;
@@ -36,6 +37,8 @@ pub use self::lifetime::{
     at_exit, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
 };
 pub use self::refused::ForkError;
+pub use self::threads::is_only_thread;
+use self::threads::other_threads;
 use crate::OsError;
 use crate::crash;
 use crate::deadline::Deadline;
@@ -47,7 +50,7 @@ use crate::robust;
 
 /// The exit code of a child whose closure panicked, as Rust programs have it.
 pub const PANIC_EXIT_CODE: i32 = 101;
-/// How long `fork` looks again at threads that were joined already but still show in /proc.
+/// How long `fork` looks again at threads that were joined already but are still there.
 const ENDING_THREADS: Duration = Duration::from_millis(5);
 
 /// Proof that the caller answers for a fork that [`fork`] would refuse.
@@ -202,41 +205,6 @@ pub(crate) fn flush_output() {
 unsafe extern "C" {
     static stdout: *mut libc::FILE;
     fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
-}
-
-/// Threads of this process besides the caller.
-///
-/// A thread that was joined may show for a moment longer: its end wakes the joiner before it leaves /proc. So more than
-/// none is looked at again until `deadline`.
-fn other_threads(deadline: Deadline) -> Result<usize, ForkError> {
-    loop {
-        let others = count_threads()?.saturating_sub(1);
-        if others == 0 || deadline.has_passed() {
-            return Ok(others);
-        }
-        std::thread::yield_now();
-    }
-}
-
-/// Whether the caller is the only thread of this process. `false` if that cannot be found out: never rest safety on it.
-#[must_use]
-pub fn is_only_thread() -> bool {
-    other_threads(Deadline::after(Duration::ZERO)).is_ok_and(|others| others == 0)
-}
-
-fn count_threads() -> Result<usize, ForkError> {
-    const TASKS: &str = "/proc/self/task";
-    // A folder has two links and one for each folder inside, where the file system counts them.
-    let tasks = rustix::fs::stat(TASKS).map_err(|error| match error {
-        Errno::NOENT => ForkError::NoProc,
-        other => other.into(),
-    })?;
-    let links = usize::try_from(tasks.st_nlink).unwrap_or(usize::MAX);
-    if links > 2 {
-        return Ok(links.saturating_sub(2));
-    }
-    let tasks = std::fs::read_dir(TASKS).map_err(|error| ForkError::System(error.into()))?;
-    Ok(tasks.count())
 }
 
 fn last_errno() -> Errno {

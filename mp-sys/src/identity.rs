@@ -22,11 +22,20 @@
 //! clock of whoever asks: a process with another boot-time clock reads another number. So there the namespace in a stamp is that of
 //! processes *and* of time, and a process with another clock counts as alive as well.
 //!
+//! # Without /proc, or with that of others
+//! Nothing that matters is found out there where the kernel can be asked otherwise: in a chroot it is missing, and in a
+//! container it may show another namespace. Before Linux 6.11 the namespace's number comes from `/proc/self`, which never
+//! leads to another process; without it the number is 0, and this process takes all others for alive, and they take it for
+//! alive. Before Linux 6.9 start times come from /proc, and are compared only if that shows the caller's own namespace.
+//!
 //! # Without a free descriptor
 //! A process whose first stamp is made then has no birth, and is known by its id alone. And who asks then is told of a
 //! death when the dead process has been reaped, or is the asker's own child.
 //!
-//! Source: pidfd_open(2), proc_pid_stat(5), pid_namespaces(7), time_namespaces(7), fs/proc/generic.c `proc_alloc_inum`.
+//! Source: pidfd_open(2), proc_pid_stat(5), pid_namespaces(7), time_namespaces(7), fs/proc/generic.c `proc_alloc_inum`, and
+//! fs/pidfs.c for `PIDFD_GET_PID_NAMESPACE`.
+
+mod own;
 
 use std::cell::Cell;
 use std::fs;
@@ -42,6 +51,8 @@ use rustix::fs::{fstat, fstatfs, stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, test_kill_process, waitid};
 
+pub use self::own::is_thread_of_this_process;
+use self::own::own_namespace;
 use crate::descriptors::pidfd_open;
 use crate::fork::{Epoch, PerProcess};
 
@@ -87,10 +98,10 @@ impl Stamp {
             // A process can always be opened by itself, but for lack of a free descriptor: then the birth stays
             // unknown, since two stamps of one process would be two owners.
             let opened = pidfd_open(pid, PidfdFlags::empty()).ok();
-            let found = opened.as_ref().and_then(|fd| birth(pid, fd.as_fd()));
-            let is_unique = opened.is_none_or(|fd| inodes_are_unique(fd.as_fd()));
-            let time = if is_unique { 0 } else { own_time_namespace() };
-            Self::new(pid, found.unwrap_or(0), with_time(own_namespace(), time))
+            let own = opened.as_ref().map(AsFd::as_fd);
+            let found = own.and_then(|own| birth(pid, own));
+            let time = if own.is_none_or(inodes_are_unique) { 0 } else { own_time_namespace() };
+            Self::new(pid, found.unwrap_or(0), with_time(own_namespace(own), time))
         });
         OWN_BITS.store(stamp.to_bits(), Ordering::Relaxed);
         OWN_EPOCH.store(epoch.to_bits(), Ordering::Release);
@@ -187,25 +198,11 @@ pub fn thread_number() -> u64 {
     })
 }
 
-/// Whether this process has a thread of this number. Yes if /proc cannot be asked.
-#[must_use]
-pub fn is_thread_of_this_process(thread: u64) -> bool {
-    fs::exists(format!("/proc/self/task/{thread}")).unwrap_or(true)
-}
-
 /// Whether the process behind a pidfd has ended (a zombie has).
 pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&now)), Ok(1))
-}
-
-/// The number of the caller's PID namespace, 0 if /proc does not tell. It takes no descriptor.
-fn own_namespace() -> u64 {
-    // The kernel's numbers are dense, so this keeps them apart, and none of them becomes 0.
-    stat("/proc/self/ns/pid").map_or(0, |namespace| {
-        namespace.st_ino.checked_rem(NAMESPACE_MAX).map_or(0, |number| number.wrapping_add(1))
-    })
 }
 
 /// Whether there is no process of this id, or it is a child of the caller that has ended: what can be found out without a
@@ -254,10 +251,14 @@ pub(crate) fn identify_by_start_time() {
     BY_START_TIME.store(true, Ordering::Relaxed);
 }
 
-/// What distinguishes this process from others of the same id: the inode of its pidfd, or its start time.
+/// What distinguishes this process from others of the same id: the inode of its pidfd, or its start time. `None` if that
+/// is not certain.
 fn birth(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<u64> {
     if inodes_are_unique(pidfd) {
         return Some(fstat(pidfd).ok()?.st_ino);
+    }
+    if !own::proc_is_of_own_namespace() {
+        return None;
     }
     start_time(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
 }

@@ -61,6 +61,7 @@ pub mod forkserver;
 pub mod futex;
 pub mod handoff;
 pub mod handshake;
+#[expect(unsafe_code, reason = "tgkill, and the descriptor of a namespace")]
 pub mod identity;
 #[expect(unsafe_code, reason = "references into memory that a held lock protects")]
 pub mod locked;

@@ -16,6 +16,9 @@ pub enum ForkError {
         "fork with {0} other thread(s) running: fork before starting threads (a #[test] always has one: use `harness = false`)"
     )]
     OtherThreads(usize),
+    /// Whether other threads run cannot be found out: a sandbox permits no unshare(2), and there is no /proc.
+    #[error("the threads of this process cannot be counted (neither unshare(2) nor /proc): {0}")]
+    ThreadsUnknown(#[source] OsError),
     /// The calling thread holds locks of this library: drop the guards first.
     #[error("fork while the calling thread holds {0} lock(s): drop the guards first")]
     GuardHeld(usize),
@@ -31,9 +34,6 @@ pub enum ForkError {
     /// The handles for the child cannot be listed: a value among them refuses to be encoded.
     #[error("a value among the handles refuses to be encoded")]
     Handles,
-    /// /proc is not mounted, or shows no processes of this namespace: whether there are other threads cannot be told.
-    #[error("/proc is not mounted: other threads cannot be counted")]
-    NoProc,
     /// A file of this process may not be as long as the shortest result of a child: `RLIMIT_FSIZE`.
     #[error("the limit of {limit} bytes for files (RLIMIT_FSIZE) leaves no room for the result of a child")]
     FileSizeLimit {

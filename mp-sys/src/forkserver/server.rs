@@ -209,9 +209,8 @@ fn number_of(error: ForkError) -> i32 {
         ForkError::OutOfDescriptors => Errno::MFILE,
         // The server has one thread and holds nothing.
         ForkError::OtherThreads(_) | ForkError::GuardHeld(_) | ForkError::Handles => Errno::DEADLK,
-        ForkError::NoProc => Errno::NOENT,
         ForkError::FileSizeLimit { .. } => Errno::FBIG,
-        ForkError::System(error) => return error.raw_os_error(),
+        ForkError::ThreadsUnknown(error) | ForkError::System(error) => return error.raw_os_error(),
     };
     errno.raw_os_error()
 }

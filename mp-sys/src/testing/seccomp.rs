@@ -60,6 +60,14 @@ pub fn forbid_robust_list() -> Result<(), String> {
     refuse(libc::SYS_get_robust_list, &[], Errno::PERM.raw_os_error())
 }
 
+/// Lets unshare(2) fail with `EPERM`, as [`refuse`].
+///
+/// # Errors
+/// As [`refuse`].
+pub fn forbid_unshare() -> Result<(), String> {
+    refuse(libc::SYS_unshare, &[], Errno::PERM.raw_os_error())
+}
+
 /// Lets `MADV_WIPEONFORK` fail with `EPERM`, as [`refuse`].
 ///
 /// # Errors

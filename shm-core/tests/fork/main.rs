@@ -32,6 +32,7 @@ fn main() -> std::process::ExitCode {
         odd::exec::TESTS,
         odd::frozen::TESTS,
         odd::namespaces::TESTS,
+        odd::no_proc::TESTS,
         sharing::TESTS,
         sync::TESTS,
         telling::TESTS,

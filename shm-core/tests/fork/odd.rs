@@ -1,4 +1,4 @@
-//! Odd circumstances: other PID namespaces, other clocks, exec, no free descriptor, frozen processes.
+//! Odd circumstances: other PID namespaces, no /proc, other clocks, exec, no free descriptor, frozen processes.
 //!
 //! Each of them is a state in which a process cannot be asked, or cannot answer, and in which it must neither be taken
 //! for dead nor be waited for.
@@ -8,6 +8,7 @@ pub(crate) mod descriptors;
 pub(crate) mod exec;
 pub(crate) mod frozen;
 pub(crate) mod namespaces;
+pub(crate) mod no_proc;
 
 use std::time::Duration;
 
