@@ -7,8 +7,8 @@
 //! Source: memfd_create(2), fallocate(2), fcntl(2) F_ADD_SEALS.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{
@@ -17,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::descriptors::memfd_create;
+use crate::named::FileName;
 use crate::quiet::{Note, tell};
 use crate::span::directory::Directory;
 use crate::transient::again;
@@ -83,6 +84,8 @@ pub struct Mapping {
     file: Arc<OwnedFd>,
     /// What lies where, if the mapping is a chunk whose objects can be sent.
     pub(crate) directory: Option<Directory>,
+    /// Removes the file's name. Fields are dropped in order, so the file is closed by then.
+    name: OnceLock<FileName>,
 }
 
 // MmapRaw is Send and Sync: it is an address and a length.
@@ -134,7 +137,7 @@ impl Mapping {
         }
         let counted = AtomicU64::new(length_u64(length));
         budget::count_mapped(length_u64(length));
-        Ok(Arc::new(Self { raw, file: Arc::new(file), counted, directory: None }))
+        Ok(Arc::new(Self { raw, file: Arc::new(file), counted, directory: None, name: OnceLock::new() }))
     }
 
     /// Makes a mapping of `length` bytes, of which the first `reserved` have memory; the others have an address only.
@@ -184,6 +187,14 @@ impl Mapping {
     /// The file, for a message that it is to travel in.
     pub(crate) fn file(&self) -> &Arc<OwnedFd> {
         &self.file
+    }
+
+    /// Has the file's name removed with the last holder.
+    pub(crate) fn set_name(&self, name: FileName) {
+        // A second handle of the same object has the same name.
+        if let Err(mut second) = self.name.set(name) {
+            second.forget();
+        }
     }
 
     /// Bytes of the mapping: whole pages.

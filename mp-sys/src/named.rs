@@ -19,17 +19,16 @@
 mod file;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::mem::size_of;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock, fstat};
 use rustix::io::Errno;
 
-use self::file::{FOLDER, open_held, path_of, publish, remove_if_unheld, same_file};
+pub(crate) use self::file::FileName;
+use self::file::{FOLDER, open_held, path_of, publish, same_file};
 pub use self::file::{NAME_BYTES_MAX, list, sweep, unlink_name};
 use crate::OsError;
 use crate::descriptors::open;
@@ -154,9 +153,8 @@ impl<O> ExistingSpan<O> {
 /// A segment with a name, mapped here.
 #[derive(Debug)]
 pub struct Segment {
-    /// `None` only while it is dropped.
-    mapping: Option<Arc<Mapping>>,
-    path: PathBuf,
+    mapping: Arc<Mapping>,
+    name: String,
     description: Description,
 }
 
@@ -192,10 +190,11 @@ impl Segment {
         let object = fill(Span::over(&mapping, HEADER_BYTES)).map_err(|_| too_large)?;
         crate::crash::point();
         // Another thread may open it as soon as it has its name, and must find this mapping.
-        remember(&mapping)?;
+        find_again(&mapping)?;
         publish(&mapping, &path)?;
+        mapping.set_name(FileName::of(path, &mapping)?);
         crate::crash::point();
-        Ok((Self { mapping: Some(mapping), path, description }, object))
+        Ok((Self { mapping, name: name.to_owned(), description }, object))
     }
 
     /// Opens the segment of this name, and lets `attach` look at the object in it.
@@ -211,6 +210,8 @@ impl Segment {
         let path = path_of(name)?;
         let file = open_held(&path)?;
         let mapping = map_once(file)?;
+        // Before anything can fail: whoever drops it last removes the name.
+        mapping.set_name(FileName::of(path, &mapping)?);
         let mut header = Header::default();
         mapping.read_at(0, bytemuck::cast_slice_mut(&mut header));
         let [magic, its_version, its_fingerprint, len] = header;
@@ -223,44 +224,32 @@ impl Segment {
         let description = Description { fingerprint, len };
         let existing = ExistingSpan::of(Span::over(&mapping, HEADER_BYTES));
         let object = attach(description, existing).ok_or(NameError::WrongVersion)?;
-        Ok((Self { mapping: Some(mapping), path, description }, object))
+        Ok((Self { mapping, name: name.to_owned(), description }, object))
     }
 
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.path.file_name().and_then(OsStr::to_str).map_or("", file::name_of)
+        &self.name
     }
 
     /// The file, for a message that it is to travel in. While it is on its way, the name is in use.
     #[must_use]
-    pub fn file(&self) -> Option<&Arc<OwnedFd>> {
-        self.mapping.as_ref().map(|mapping| mapping.file())
+    pub fn file(&self) -> &Arc<OwnedFd> {
+        self.mapping.file()
     }
 
     /// Whether this is the segment in `file`.
     #[must_use]
     pub fn is_in(&self, file: impl AsFd) -> bool {
-        let own = self.mapping.as_ref().map(|mapping| fstat(mapping.as_fd()));
-        matches!((own, fstat(file)), (Some(Ok(own)), Ok(other)) if same_file(&own, &other))
+        let own = fstat(self.mapping.as_fd());
+        matches!((own, fstat(file)), (Ok(own), Ok(other)) if same_file(&own, &other))
     }
 
     /// What the object is.
     #[must_use]
     pub fn description(&self) -> Description {
         self.description
-    }
-}
-
-impl Drop for Segment {
-    /// Removes the name if nobody else holds the segment, here or elsewhere.
-    fn drop(&mut self) {
-        let Some(mapping) = self.mapping.take() else { return };
-        let Ok(own) = fstat(mapping.as_fd()) else { return };
-        // Other handles and spans of this process share the mapping: the last of them closes the file.
-        let Some(mapping) = Arc::into_inner(mapping) else { return };
-        drop(mapping);
-        remove_if_unheld(&self.path, |found| same_file(found, &own));
     }
 }
 
@@ -278,11 +267,12 @@ fn abi() -> u32 {
     library | word << 8 | mutex << 16 | order << 31
 }
 
-fn key_of(stat: &Stat) -> (u64, u64) {
+pub(super) fn key_of(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-fn remember(mapping: &Arc<Mapping>) -> Result<(), NameError> {
+/// Notes a mapping, so that this process maps the file once.
+pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
     let key = key_of(&fstat(mapping.as_fd())?);
     let mut open = OPEN.lock();
     open.retain(|_, mapping| mapping.strong_count() > 0);

@@ -51,10 +51,7 @@ pub(crate) fn serialize<T: Travels, S: Serializer>(handle: &T, serializer: S) ->
             (parcel.map_err(ser::Error::custom)?, "")
         }
         Some(segment) => {
-            let file = segment
-                .file()
-                .ok_or_else(|| ser::Error::custom(travel::refuse("the object is being dropped")))?;
-            let index = travel::pack(file).map_err(ser::Error::custom)?;
+            let index = travel::pack(segment.file()).map_err(ser::Error::custom)?;
             ([u64::from(index), 0, 0, 0, 0], segment.name())
         }
     };

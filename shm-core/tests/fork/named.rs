@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
+use std::sync::Barrier;
+use std::thread::Builder;
 
 use mp_sys::testing::{Random, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,6 +12,7 @@ use shm_core::{Array, Lock, LockError, NameError, RawArray, RawValue, Value, nam
 tests! {
     every_object_is_found_by_its_name,
     the_name_goes_with_the_last_holder,
+    the_name_goes_with_a_holder_of_a_moment,
     a_forked_child_keeps_the_name,
     what_a_killed_process_left_is_not_found,
     the_wrong_type_is_an_error,
@@ -315,4 +318,29 @@ fn kills_while_creating_leave_nothing_half_made() {
         assert_eq!(Value::create(&name, [8_u64; 100]).unwrap().get(), Ok([8; 100]));
     }
     assert!(!file(&name).exists());
+}
+
+/// Who opens a name as another type has the file for a moment, and may be the last one who does.
+fn the_name_goes_with_a_holder_of_a_moment() {
+    /// Two threads have to meet in a few instructions.
+    const ROUNDS: usize = 300;
+    let name = name("last");
+    for _ in 0..ROUNDS {
+        let value = Value::create(&name, 1_u64).unwrap();
+        let go = Barrier::new(2);
+        let last_holder = || {
+            go.wait();
+            drop(value);
+        };
+        let holder_of_a_moment = || {
+            go.wait();
+            let error = Value::<f64>::open(&name).unwrap_err();
+            assert!(matches!(error, NameError::WrongType | NameError::NotFound), "{error}");
+        };
+        std::thread::scope(|scope| {
+            Builder::new().spawn_scoped(scope, last_holder).unwrap();
+            Builder::new().spawn_scoped(scope, holder_of_a_moment).unwrap();
+        });
+        assert!(!file(&name).exists(), "nobody holds it any more");
+    }
 }
