@@ -16,6 +16,7 @@ mod access;
 mod brief;
 mod guard;
 mod signalled;
+pub(crate) mod suspects;
 mod taken;
 
 use std::marker::PhantomData;
@@ -29,9 +30,7 @@ pub use self::signalled::SignalledLock;
 use self::taken::Taken;
 use crate::cells::{self, Element};
 use crate::crash;
-use crate::identity::is_thread_of_this_process;
 use crate::named::{ExistingSpan, Placed};
-use crate::quiet::{Note, tell};
 use crate::robust::{AcquireError, Acquired, Filling, Generation, Patience, RobustMutex};
 use crate::span::{SPAN_ALIGN, Span};
 
@@ -178,13 +177,6 @@ impl Locked {
         self.control().mutex.held_here()
     }
 
-    /// The lock word names a thread, and this process has it. Equal ids in another PID namespace look the same: then
-    /// the mapping is kept for nothing, which is harmless.
-    fn is_held_by_this_process(&self) -> bool {
-        let owner = self.control().mutex.owner();
-        owner != 0 && is_thread_of_this_process(u64::from(owner))
-    }
-
     /// The address of `bytes` bytes of data from `at` on.
     ///
     /// # Panics
@@ -208,17 +200,12 @@ impl Placed for Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // A forgotten guard. An unmapped lock that is held is lost for every process. If the lock has a name, this process
-        // may have it through another handle, which then keeps the mapping.
-        if !self.span.has_other_handle() && self.is_held_by_this_process() {
-            tell(Note::Event(stays_mapped));
-            self.span.leak();
+        // By a guard of another handle, or by one that was forgotten. Which one is known when the last handle has gone.
+        if suspects::is_held_by_this_process(self.control()) {
+            suspects::note(self);
+            self.span.never_go_home();
         }
     }
-}
-
-fn stays_mapped() {
-    tracing::warn!("a lock was dropped while this process holds it: its memory stays mapped");
 }
 
 impl std::fmt::Debug for Locked {

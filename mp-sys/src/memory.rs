@@ -7,7 +7,8 @@
 //! Source: memfd_create(2), fallocate(2), fcntl(2) F_ADD_SEALS.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -17,11 +18,13 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::descriptors::memfd_create;
+use crate::locked::suspects;
 use crate::named::FileName;
 use crate::quiet::{Note, tell};
+use crate::span::chunks;
 use crate::span::directory::Directory;
 use crate::transient::again;
-use crate::{OsError, budget, copy};
+use crate::{OsError, budget, copy, named};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
@@ -74,16 +77,22 @@ impl From<Errno> for MemoryError {
     }
 }
 
-/// An anonymous file in memory, mapped for reading and writing.
+/// A file in memory, mapped for reading and writing.
+///
+/// It is unmapped when its last `Arc` is dropped, unless a thread of this process still holds a lock in it: see
+/// [`suspects`].
 #[derive(Debug)]
 pub struct Mapping {
-    raw: MmapRaw,
+    /// `None` only in `drop`.
+    raw: Option<MmapRaw>,
     /// Bytes that the budget counts for it.
     counted: AtomicU64,
     /// Shared, so that it can travel in a message.
     file: Arc<OwnedFd>,
     /// What lies where, if the mapping is a chunk whose objects can be sent.
     pub(crate) directory: Option<Directory>,
+    /// Whether [`suspects`] has locks of it.
+    suspected: AtomicBool,
     /// Removes the file's name. Fields are dropped in order, so the file is closed by then.
     name: OnceLock<FileName>,
 }
@@ -137,7 +146,14 @@ impl Mapping {
         }
         let counted = AtomicU64::new(length_u64(length));
         budget::count_mapped(length_u64(length));
-        Ok(Arc::new(Self { raw, file: Arc::new(file), counted, directory: None, name: OnceLock::new() }))
+        Ok(Arc::new(Self {
+            raw: Some(raw),
+            counted,
+            file: Arc::new(file),
+            directory: None,
+            suspected: AtomicBool::new(false),
+            name: OnceLock::new(),
+        }))
     }
 
     /// Makes a mapping of `length` bytes, of which the first `reserved` have memory; the others have an address only.
@@ -197,10 +213,15 @@ impl Mapping {
         }
     }
 
+    /// Has [`suspects`] asked before it is unmapped.
+    pub(crate) fn suspect(&self) {
+        self.suspected.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes of the mapping: whole pages.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.raw.len()
+        self.raw.as_ref().map_or(0, MmapRaw::len)
     }
 
     /// Never: a mapping has at least one page.
@@ -226,7 +247,31 @@ impl Mapping {
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
-        self.raw.as_mut_ptr()
+        self.raw.as_ref().map_or(ptr::null_mut(), MmapRaw::as_mut_ptr)
+    }
+
+    /// Moves what is mapped into an owner that is never dropped, and that this process finds again by the file.
+    #[cold]
+    #[expect(clippy::mem_forget, reason = "the leak is the purpose: a lock in the mapping is still held")]
+    fn keep(&mut self) {
+        tell(Note::Event(stays_mapped));
+        let kept = Arc::new(Self {
+            raw: self.raw.take(),
+            counted: AtomicU64::new(*self.counted.get_mut()),
+            file: Arc::clone(&self.file),
+            directory: self.directory,
+            suspected: AtomicBool::new(false),
+            name: std::mem::take(&mut self.name),
+        });
+        let found_again = match (kept.directory, kept.name.get()) {
+            (Some(_), _) => chunks::find_again(&kept),
+            (None, Some(_)) => named::find_again(&kept),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = found_again {
+            tracing::debug!(%error, "memory that stays mapped is not found again by its file");
+        }
+        std::mem::forget(kept);
     }
 }
 
@@ -236,8 +281,17 @@ impl AsFd for Mapping {
     }
 }
 
+fn stays_mapped() {
+    tracing::warn!("a lock is still held by a guard that was forgotten: its memory stays mapped");
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // Nobody has a guard any more, which borrows a handle, which has an `Arc`: only forgotten ones are left.
+        if *self.suspected.get_mut() && suspects::take(self).iter().any(|lock| lock.is_held_in(self)) {
+            self.keep();
+            return;
+        }
         budget::count_unmapped(*self.counted.get_mut());
     }
 }

@@ -86,7 +86,6 @@ impl Chunk {
             mapping: ManuallyDrop::new(Arc::clone(&self.mapping)),
             forks: fork::forks(),
             home: None,
-            has_twins: false,
             sent: AtomicBool::new(false),
         })
     }
@@ -111,8 +110,6 @@ pub struct Span {
     /// How many forks there had been when the span was handed out.
     forks: u64,
     home: Option<fn(Self)>,
-    /// Other spans of this process may lie over the same bytes: an object with a name, opened more than once.
-    has_twins: bool,
     /// The object was put into a message: another process may know it, or this one by another span.
     sent: AtomicBool,
 }
@@ -126,9 +123,7 @@ impl Span {
     /// The bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as a span that another one may overlap: the
     /// caller sees to it that both are used as the same kind of object.
     pub(crate) fn over(mapping: &Arc<Mapping>, at: usize) -> Self {
-        let mut span = Self::piece(mapping, at, mapping.len().saturating_sub(at));
-        span.has_twins = true;
-        span
+        Self::piece(mapping, at, mapping.len().saturating_sub(at))
     }
 
     /// `length` bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as far as there are as many: the caller
@@ -143,7 +138,6 @@ impl Span {
             mapping: ManuallyDrop::new(Arc::clone(mapping)),
             forks: fork::forks(),
             home: None,
-            has_twins: false,
             sent: AtomicBool::new(false),
         }
     }
@@ -160,8 +154,6 @@ impl Span {
             mapping: ManuallyDrop::new(mapping),
             forks: fork::forks(),
             home: None,
-            // Which span is the last over these bytes is not known: one whose lock is held keeps them for good.
-            has_twins: false,
             sent: AtomicBool::new(true),
         })
     }
@@ -205,10 +197,9 @@ impl Span {
         Arc::strong_count(&self.mapping)
     }
 
-    /// Whether another handle of the same object keeps the mapping: each handle of one with a name has a span and a
-    /// segment, which both do.
-    pub(crate) fn has_other_handle(&self) -> bool {
-        self.has_twins && self.mapping_users() > 2
+    /// What it keeps mapped.
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
     }
 
     /// Hands the span out: from now on, dropping it gives it to `home`, if no process was forked in between.
@@ -235,11 +226,9 @@ impl Span {
         self.start
     }
 
-    /// Keeps the span and its mapping for the rest of this process's life.
-    #[expect(clippy::mem_forget, reason = "the leak is the purpose: a lock in the mapping is still held")]
-    pub(crate) fn leak(&mut self) {
+    /// Has the bytes never used for another object: a lock in them is held.
+    pub(crate) fn never_go_home(&mut self) {
         self.home = None;
-        std::mem::forget(Arc::clone(&self.mapping));
     }
 }
 
@@ -256,7 +245,6 @@ impl Drop for Span {
                 mapping: ManuallyDrop::new(mapping),
                 forks: self.forks,
                 home: None,
-                has_twins: self.has_twins,
                 sent: AtomicBool::new(false),
             });
         }

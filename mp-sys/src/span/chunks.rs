@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::OsError;
@@ -69,6 +70,8 @@ pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
     let known = chunks.get(&key).and_then(|(id, mapping)| Some((*id, mapping.upgrade()?)));
     let mut mapping = match known {
         Some((id, mapping)) => {
+            // Unlocked first: if it is dropped here, and stays mapped for a lock, it is noted again.
+            drop(chunks);
             return if id_in(&file) == Some(id) { Ok(mapping) } else { Err(NoChunk::Foreign) };
         }
         None => Mapping::of_file(file, length).map_err(NoChunk::Memory)?,
@@ -79,6 +82,14 @@ pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
     }
     remember(&mut chunks, key, id, &mapping);
     Ok(mapping)
+}
+
+/// Notes a mapping that stays for good, after the one that it was moved from has gone.
+pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
+    let stat = fstat(mapping.as_fd())?;
+    let (_, id) = Directory::read(mapping).ok_or(Errno::INVAL)?;
+    remember(&mut CHUNKS.lock(), (stat.st_dev, stat.st_ino), id, mapping);
+    Ok(())
 }
 
 fn remember(chunks: &mut Chunks, key: (u64, u64), id: [u64; 2], mapping: &Arc<Mapping>) {

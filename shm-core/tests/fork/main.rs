@@ -33,6 +33,7 @@ fn main() -> std::process::ExitCode {
         odd::frozen::TESTS,
         odd::namespaces::TESTS,
         odd::no_proc::TESTS,
+        odd::unmapping::TESTS,
         sharing::TESTS,
         sync::TESTS,
         telling::TESTS,

@@ -1,4 +1,5 @@
-//! Odd circumstances: other PID namespaces, no /proc, other clocks, exec, no free descriptor, frozen processes.
+//! Odd circumstances: other PID namespaces, no /proc, other clocks, exec, no free descriptor, frozen processes, handles
+//! that are dropped while their lock is held.
 //!
 //! Each of them is a state in which a process cannot be asked, or cannot answer, and in which it must neither be taken
 //! for dead nor be waited for.
@@ -9,6 +10,7 @@ pub(crate) mod exec;
 pub(crate) mod frozen;
 pub(crate) mod namespaces;
 pub(crate) mod no_proc;
+pub(crate) mod unmapping;
 
 use std::time::Duration;
 
