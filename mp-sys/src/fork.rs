@@ -7,11 +7,12 @@
 //! Where a sandbox refuses such a page, the word lies elsewhere, and the atfork handler of the child clears it.
 //!
 //! Three pthread_atfork handlers do what must happen at the moment of the fork: the parent counts it (see [`forks`]), and
-//! the child forgets the locks that its parent's thread holds, and closes the descriptors that it must not have (see
+//! the child notes its depth, forgets the locks that its parent's thread holds, and closes the descriptors that it must not have (see
 //! [`ClosedOnFork`]).
 //!
 //! Source: madvise(2), pthread_atfork(3).
 
+mod depth;
 mod descriptors;
 mod generations;
 
@@ -24,10 +25,10 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 
-use crate::quiet::Quiet;
-
+pub(crate) use self::depth::depth;
 pub use self::descriptors::{BeforeOpening, CLOSED_ON_FORK_MAX, ClosedOnFork, NotTaken, OtherProcess};
 pub use self::generations::Generations;
+use crate::quiet::Quiet;
 
 /// The word that a fork wipes, in a page of its own or [`Words::epoch`]. Null until the first question; never unmapped.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
@@ -187,6 +188,7 @@ extern "C" fn in_child() {
     if WORDS.epoch.load(Ordering::Relaxed) != 0 {
         WORDS.epoch.store(0, Ordering::Relaxed);
     }
+    depth::deepen();
     descriptors::close_in_child();
     crate::robust::forget_held();
 }

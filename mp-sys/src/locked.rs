@@ -249,6 +249,18 @@ impl<'a> Held<'a> {
         self.taken.generation() == Generation::current() && self.locked.is_held_here()
     }
 
+    /// Goes on after code that may have forked, as a closure of the user's: a child that it left by returning does not hold
+    /// the lock.
+    ///
+    /// # Panics
+    /// In such a child.
+    #[inline]
+    pub fn refuse_inherited(&self) {
+        if self.taken.generation() != Generation::current() {
+            guard::inherited();
+        }
+    }
+
     /// The control words.
     #[inline]
     #[must_use]
@@ -278,7 +290,8 @@ impl<'a> Held<'a> {
         let place = self.aligned_place::<T>(at, size_of::<T>());
         // SAFETY: checked to lie in the data, initialised (memory is born zeroed); the lock is held.
         unsafe { cells::repair(place.as_ptr(), 1) };
-        Guard { data: place, held: self }
+        // SAFETY: a valid `T` by now, in the data, aligned.
+        unsafe { Guard::new(place, self) }
     }
 
     /// Lends `len` values in place.
@@ -292,7 +305,8 @@ impl<'a> Held<'a> {
         let place = self.aligned_place::<T>(at, bytes);
         // SAFETY: checked to lie in the data, initialised (memory is born zeroed); the lock is held.
         unsafe { cells::repair(place.as_ptr(), len) };
-        Guard { data: NonNull::slice_from_raw_parts(place, len), held: self }
+        // SAFETY: `len` valid values by now, in the data, aligned.
+        unsafe { Guard::new(NonNull::slice_from_raw_parts(place, len), self) }
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::child::{ChildProcess, Ended, ForkAnyway, fork, fork_anyway};
+use crate::child::{ChildProcess, Ended, ForkAnyway, adopt, fork, fork_anyway, run_child};
 use crate::deadline::{Deadline, now_nanos};
 
 mod element;
@@ -81,6 +81,26 @@ pub fn spawn_beside_threads(body: impl FnOnce()) -> ChildProcess {
     // waits for it until the test's deadline.
     let responsible = unsafe { ForkAnyway::new() };
     fork_anyway(responsible, run).expect("a test forks its child")
+}
+
+/// Forks as other crates do, by the bare fork(2), which returns in both processes: the child, or `None` in it. There the
+/// caller ends by [`leave`].
+///
+/// # Panics
+/// If there is no child, or if the test has other threads.
+#[must_use]
+pub fn bare_fork() -> Option<ChildProcess> {
+    assert_eq!(std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count), 1, "one thread");
+    // SAFETY: there is one thread. What it holds is not held by the child, which the test is about.
+    match unsafe { libc::fork() } {
+        0 => None,
+        child => Some(adopt(child).expect("a test forks its child")),
+    }
+}
+
+/// Ends a child of [`bare_fork`], by 0 if `is_well`.
+pub fn leave(is_well: bool) -> ! {
+    run_child(|| i32::from(!is_well), false)
 }
 
 /// Treats signals as a program finds them that was started from a terminal: whoever starts tests in the background ignores

@@ -164,13 +164,18 @@ impl<T: Element> Value<T> {
     ///
     /// The lock is held while `change` runs. If it panics, or the process dies in it, nothing has changed.
     ///
+    /// # Panics
+    /// In a child that `change` forked, by a fork that did not refuse: the parent holds the lock.
+    ///
     /// # Errors
     /// [`LockError::Poisoned`] with the value inside, and `change` did not run; else as [`get`](Self::get).
     #[inline]
     pub fn update(&self, change: impl FnOnce(T) -> T) -> LockResult<T> {
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         let previous = self.protected.unless_poisoned(Self::current(&held))?;
-        Self::commit(&mut held, change(previous));
+        let changed = change(previous);
+        held.refuse_inherited();
+        Self::commit(&mut held, changed);
         Ok(previous)
     }
 
@@ -308,6 +313,10 @@ impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
 /// A [`Value`] lent in place. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
+///
+/// # Panics
+/// Reading or writing through a guard that a forked child inherited, by whatever fork: the parent holds the lock. `mp::fork`
+/// refuses while the caller holds a guard.
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ValueGuard<'a, T: Element> {

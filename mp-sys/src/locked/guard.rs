@@ -3,16 +3,39 @@
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use crate::fork;
 use crate::locked::Held;
 
 /// A held lock that lends its data in place. Dropping it releases the lock.
+///
+/// # Panics
+/// Using one that a forked child inherited, by whatever fork: its parent has the lock, and the data.
 #[derive(Debug)]
 pub struct Guard<'a, T: ?Sized> {
-    pub(super) data: NonNull<T>,
-    pub(super) held: Held<'a>,
+    data: NonNull<T>,
+    held: Held<'a>,
+    /// [`fork::depth`] of the process that took the lock. What `held` knows is the taking thread's, and threads may share a
+    /// guard.
+    depth: u32,
 }
 
-impl<T: ?Sized> Guard<'_, T> {
+impl<'a, T: ?Sized> Guard<'a, T> {
+    /// Lends `data`, which `held` protects.
+    ///
+    /// # Safety
+    /// - `data` is a valid `T` in the data of `held`'s lock, aligned.
+    #[inline(always)]
+    pub(super) unsafe fn new(data: NonNull<T>, held: Held<'a>) -> Self {
+        Self { data, held, depth: fork::depth() }
+    }
+
+    #[inline(always)]
+    fn refuse_inherited(&self) {
+        if self.depth != fork::depth() {
+            inherited();
+        }
+    }
+
     /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
     #[inline]
     #[must_use]
@@ -26,7 +49,9 @@ impl<T: ?Sized> Deref for Guard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: made by `Held::into_guard`: valid, aligned, in memory that stays mapped, and under the held lock.
+        self.refuse_inherited();
+        // SAFETY: made by `Held::into_guard`: valid, aligned, in memory that stays mapped, and under the held lock, which
+        // this process took.
         unsafe { self.data.as_ref() }
     }
 }
@@ -34,6 +59,7 @@ impl<T: ?Sized> Deref for Guard<'_, T> {
 impl<T: ?Sized> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
+        self.refuse_inherited();
         // SAFETY: as in `deref`, and `self` is exclusive.
         unsafe { self.data.as_mut() }
     }
@@ -41,3 +67,9 @@ impl<T: ?Sized> DerefMut for Guard<'_, T> {
 
 // SAFETY: sharing a guard shares `&T` only, and `Element` types are Sync.
 unsafe impl<T: ?Sized + Sync> Sync for Guard<'_, T> {}
+
+#[cold]
+#[inline(never)]
+pub(super) fn inherited() -> ! {
+    panic!("a forked child uses a guard that it inherited: its parent holds the lock")
+}

@@ -11,6 +11,10 @@ use crate::protected::PanicWatch;
 /// An [`Array`] lent in place, as a slice. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
+///
+/// # Panics
+/// Reading or writing through a guard that a forked child inherited, by whatever fork: the parent holds the lock. `mp::fork`
+/// refuses while the caller holds a guard.
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T: Element> {

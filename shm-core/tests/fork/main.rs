@@ -7,6 +7,7 @@ mod barrier;
 mod bodies;
 mod condition;
 mod first_look;
+mod inherited;
 mod kills;
 mod limits;
 mod named;
@@ -23,6 +24,7 @@ fn main() -> std::process::ExitCode {
         &bodies::tests(),
         condition::TESTS,
         first_look::TESTS,
+        inherited::TESTS,
         kills::TESTS,
         limits::TESTS,
         named::TESTS,
