@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -23,16 +23,20 @@ fn user_crate(dependency: &str, main: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Runs cargo in the folder and gives what it printed on stdout.
-fn cargo(folder: &Path, arguments: &[&str]) -> String {
+fn run_cargo(folder: &Path, arguments: &[&str]) -> Output {
     let target = workspace().join("target/downstream");
-    let output = Command::new(env!("CARGO"))
+    Command::new(env!("CARGO"))
         .args(arguments)
         .arg("--offline")
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", target)
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs cargo in the folder and gives what it printed on stdout.
+fn cargo(folder: &Path, arguments: &[&str]) -> String {
+    let output = run_cargo(folder, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo {arguments:?}:\n{stderr}");
     String::from_utf8(output.stdout).unwrap()
@@ -127,4 +131,42 @@ fn the_facade_with_its_default_features() {
     let user = user_crate(&format!("mp = {{ package = \"mp-facade\", path = {path:?} }}"), main);
     assert_eq!(cargo(user.path(), &["run", "--quiet"]), "42\n");
     assert_eq!(own_crates(user.path()), ["kernel-ipc", "manager-rt", "mp-facade", "mp-sys", "shm-core"]);
+}
+
+/// A copy of `mp-sys`, as another version of it.
+fn other_mp_sys(folder: &Path) -> PathBuf {
+    let manifest = fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    let (before, rest) = manifest.split_once("members = [").unwrap();
+    let (_, after) = rest.split_once(']').unwrap();
+    let alone = format!("{before}members = [\"mp-sys\"]{after}");
+    let version = alone.lines().find(|line| line.starts_with("version = ")).unwrap();
+    fs::write(folder.join("Cargo.toml"), alone.replacen(version, "version = \"0.0.7\"", 1)).unwrap();
+    let copy = folder.join("mp-sys");
+    fs::create_dir_all(copy.join("src")).unwrap();
+    for file in ["Cargo.toml", "build.rs", "src/lib.rs"] {
+        fs::copy(workspace().join("mp-sys").join(file), copy.join(file)).unwrap();
+    }
+    // A test target that a manifest names has to be there.
+    fs::create_dir_all(copy.join("tests/process")).unwrap();
+    fs::write(copy.join("tests/process/main.rs"), "fn main() {}\n").unwrap();
+    copy
+}
+
+/// Each would know of its own guards only, and permit a fork that copies the other's.
+#[test]
+fn two_versions_in_one_program_do_not_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = other_mp_sys(folder.path());
+    let (shm, own) = (workspace().join("shm-core"), workspace().join("mp-sys"));
+    let alone =
+        user_crate(&format!("other = {{ package = \"mp-sys\", path = {other:?} }}"), "fn main() {}\n");
+    cargo(alone.path(), &["tree"]);
+    for ours in [format!("shm-core = {{ path = {shm:?} }}"), format!("mp-sys = {{ path = {own:?} }}")] {
+        let both = format!("{ours}\nother = {{ package = \"mp-sys\", path = {other:?} }}");
+        let user = user_crate(&both, "fn main() {}\n");
+        let refused = run_cargo(user.path(), &["tree"]);
+        let message = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success());
+        assert!(message.contains("links"), "{message}");
+    }
 }
