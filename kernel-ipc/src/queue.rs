@@ -46,7 +46,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::batch::Batch;
-use self::config::Config;
+use self::config::{Config, Wanted};
 use self::core::Core;
 pub use self::error::{CreateError, GetError, LockRefused, PutError, PutManyError};
 pub use self::iter::Iter;
@@ -159,12 +159,12 @@ impl<T> Queue<T> {
         if max_bytes < layout::RECORD_HEADER_BYTES {
             return Err(CreateError::NoCapacity);
         }
-        let fingerprint = Self::fingerprint("Queue");
+        let fingerprint = Self::fingerprint();
         Self::with(Config { fingerprint, max_items, max_bytes, leases: None })
     }
 
     fn with_leases(max_items: u64, max_deliveries: u32) -> Result<Self, CreateError> {
-        let fingerprint = Self::fingerprint("JoinableQueue");
+        let fingerprint = Self::fingerprint();
         Self::with(Config { fingerprint, max_items, max_bytes: u64::MAX, leases: Some(max_deliveries) })
     }
 
@@ -172,8 +172,12 @@ impl<T> Queue<T> {
         Ok(Self { core: travel::register(Core::new(config)?), items: PhantomData })
     }
 
-    fn fingerprint(kind: &str) -> u64 {
-        fingerprint(kind, 0, 0, std::any::type_name::<T>())
+    fn fingerprint() -> u64 {
+        fingerprint("item", 0, 0, std::any::type_name::<T>())
+    }
+
+    fn wanted(has_leases: bool) -> Wanted {
+        Wanted { fingerprint: Self::fingerprint(), has_leases }
     }
 
     /// Items in the queue, exactly, at one moment during the call.

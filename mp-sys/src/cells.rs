@@ -233,7 +233,7 @@ impl<T: Element> SharedSlice<T> {
 }
 
 impl<T> Placed for SharedSlice<T> {
-    const CLASS: u64 = 0x534c_4943;
+    const CLASS: u8 = 4;
 
     fn span(&self) -> &Span {
         &self.span
@@ -295,7 +295,7 @@ impl<T: Element> SharedCell<T> {
 }
 
 impl<T> Placed for SharedCell<T> {
-    const CLASS: u64 = 0x4345_4c4c;
+    const CLASS: u8 = 5;
 
     fn span(&self) -> &Span {
         &self.0.span

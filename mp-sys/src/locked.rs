@@ -191,7 +191,7 @@ impl Locked {
 }
 
 impl Placed for Locked {
-    const CLASS: u64 = 0x4c4f_434b;
+    const CLASS: u8 = 1;
 
     fn span(&self) -> &Span {
         &self.span

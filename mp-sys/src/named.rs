@@ -9,7 +9,7 @@
 //! - **A name that a killed process left is not found.** Whoever creates, opens or lists tries the exclusive lock on what
 //!   is there first; if it works, the name is removed.
 //! - **The wrong type is an error.** The header tells the layout version, the C library and word size (a mutex is laid
-//!   out by those), and a fingerprint of the object and its element type.
+//!   out by those), the class and kind of the object, and a fingerprint of its element type.
 //!
 //! Whoever owns the file can truncate it, which makes every access end in SIGBUS; the file has mode 0600, so only the
 //! same user can. `systemd` removes a user's files in /dev/shm at logout if `RemoveIPC` is set.
@@ -17,6 +17,7 @@
 //! Source: shm_overview(7), open(2) `O_TMPFILE`, linkat(2), flock(2).
 
 mod file;
+mod what;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -30,6 +31,8 @@ use rustix::io::Errno;
 pub(crate) use self::file::FileName;
 use self::file::{FOLDER, open_held, path_of, publish, same_file};
 pub use self::file::{NAME_BYTES_MAX, list, sweep, unlink_name};
+pub(crate) use self::what::first_word;
+pub use self::what::{Kind, What, fingerprint};
 use crate::OsError;
 use crate::descriptors::open;
 use crate::fork::PerProcess;
@@ -41,11 +44,12 @@ pub const HEADER_BYTES: usize = 4096;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-named");
 /// Changes with every change of a layout in shared memory.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// What stands at the start of a segment, a page is reserved for it: the magic number; the layout version and, in the
-/// upper half, the ABI (a mutex means something else to another C library); the fingerprint; the number of elements.
-type Header = [u64; 4];
+/// upper half, the ABI (a mutex means something else to another C library); class and kind; the print of the element type;
+/// the number of elements.
+type Header = [u64; 5];
 
 /// Why there is no segment under this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,37 +100,17 @@ impl From<Errno> for NameError {
 /// What an object is, so that two programs can agree: what it must hold to be opened, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
-    /// Of the object's kind and element type: see [`fingerprint`].
-    pub fingerprint: u64,
+    /// Kind and element type.
+    pub what: What,
     /// Elements.
     pub len: u64,
 }
 
-/// A hash of what an object is: its kind, its element's size and alignment, and its element's name without module paths.
-///
-/// FNV-1a, 64 bits: it must be the same in every build.
-#[must_use]
-pub fn fingerprint(kind: &str, size: usize, align: usize, type_name: &str) -> u64 {
-    // A path segment is followed by "::"; what follows the last one of each path is the name.
-    let bare: String = type_name
-        .split_inclusive(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
-        .map(last_segment)
-        .collect();
-    let text = format!("{kind}|{size}|{align}|{bare}");
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-fn last_segment(path: &str) -> &str {
-    path.rsplit_once("::").map_or(path, |(_, last)| last)
-}
-
-/// An object that can lie in a segment. What it is made of goes into the fingerprint, so that the same bytes are never
-/// used as a lock by one and as plain elements by another.
+/// An object that can lie in a segment. What it is made of stands beside it, so that the same bytes are never used as a
+/// lock by one and as plain elements by another.
 pub trait Placed {
-    /// A number of each kind of object.
-    const CLASS: u64;
+    /// A number for each type that implements this, not 0.
+    const CLASS: u8;
 
     /// Where it lies.
     fn span(&self) -> &Span;
@@ -184,7 +168,8 @@ impl Segment {
         let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
         let length = bytes.checked_add(HEADER_BYTES).ok_or(too_large)?;
         let mapping = Mapping::reserve_in(file, length)?;
-        let header: Header = [MAGIC, version(), description.fingerprint ^ O::CLASS, description.len];
+        let Description { what, len } = description;
+        let header: Header = [MAGIC, version(), what.class_and_kind(O::CLASS), what.print, len];
         mapping.write_at(0, bytemuck::cast_slice(&header));
         // Never too small: the segment has as many bytes as were asked for.
         let object = fill(Span::over(&mapping, HEADER_BYTES)).map_err(|_| too_large)?;
@@ -200,11 +185,11 @@ impl Segment {
     /// Opens the segment of this name, and lets `attach` look at the object in it.
     ///
     /// # Errors
-    /// [`NameError::NotFound`] also for a name that killed processes left; [`NameError::WrongType`] if the fingerprint is
-    /// another one; [`NameError::WrongVersion`]; [`NameError::PermissionDenied`] for a file that others can change.
+    /// [`NameError::NotFound`] also for a name that killed processes left; [`NameError::WrongType`] for another class,
+    /// kind or element type; [`NameError::WrongVersion`]; [`NameError::PermissionDenied`] for a file that others can change.
     pub fn open<O: Placed>(
         name: &str,
-        fingerprint: u64,
+        what: What,
         attach: impl FnOnce(Description, ExistingSpan<O>) -> Option<O>,
     ) -> Result<(Self, O), NameError> {
         let path = path_of(name)?;
@@ -214,14 +199,14 @@ impl Segment {
         mapping.set_name(FileName::of(path, &mapping)?);
         let mut header = Header::default();
         mapping.read_at(0, bytemuck::cast_slice_mut(&mut header));
-        let [magic, its_version, its_fingerprint, len] = header;
+        let [magic, its_version, its_class_and_kind, its_print, len] = header;
         if magic != MAGIC || its_version != version() {
             return Err(NameError::WrongVersion);
         }
-        if its_fingerprint != fingerprint ^ O::CLASS {
+        if its_class_and_kind != what.class_and_kind(O::CLASS) || its_print != what.print {
             return Err(NameError::WrongType);
         }
-        let description = Description { fingerprint, len };
+        let description = Description { what, len };
         let existing = ExistingSpan::of(Span::over(&mapping, HEADER_BYTES));
         let object = attach(description, existing).ok_or(NameError::WrongVersion)?;
         Ok((Self { mapping, name: name.to_owned(), description }, object))
@@ -300,16 +285,61 @@ fn map_once(file: OwnedFd) -> Result<Arc<Mapping>, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cells::SharedCell;
+    use crate::locked::Locked;
+    use crate::span::Chunk;
+    use crate::travel::{self, TravelError};
+
+    fn what(kind: u8, print: u64) -> What {
+        What { kind: Kind::new(kind), print }
+    }
+
+    /// Their classes stood in the hash of the type, by xor: whoever chose that hash chose the class.
+    const CLASSES_BEFORE: [u64; 2] = [0x4345_4c4c, 0x4c4f_434b];
 
     #[test]
-    fn fingerprints_forget_module_paths_and_nothing_else() {
-        let of = |name| fingerprint("Value", 8, 4, name);
-        assert_eq!(of("my::module::Point"), of("other::Point"));
-        assert_eq!(of("[a::Point; 3]"), of("[b::c::Point; 3]"));
-        assert_eq!(of("a::Pair<b::X, c::Y>"), of("Pair<X, Y>"));
-        assert_ne!(of("a::Point"), of("a::Pixel"));
-        assert_ne!(of("[a::Point; 3]"), of("[a::Point; 4]"));
-        assert_ne!(fingerprint("Value", 8, 4, "u64"), fingerprint("Array", 8, 4, "u64"));
-        assert_ne!(fingerprint("Value", 8, 4, "u64"), fingerprint("Value", 8, 8, "u64"));
+    fn a_name_is_opened_as_its_own_class_kind_and_type_only() {
+        let name = format!("unit-what-{}", crate::deadline::now_nanos());
+        let description = Description { what: what(3, 77), len: 1 };
+        let make = |span| SharedCell::<u64>::new(span);
+        let made = Segment::create(&name, 64, description, make).unwrap();
+        let as_lock = |what| Segment::open(&name, what, |_, span| Locked::attach(span).ok()).map(drop);
+        let as_cell =
+            |what| Segment::open(&name, what, |_, span| SharedCell::<u64>::attach(span).ok()).map(drop);
+        assert_eq!(as_cell(what(3, 77)), Ok(()));
+        assert_eq!(as_cell(what(4, 77)), Err(NameError::WrongType), "another kind");
+        assert_eq!(as_cell(what(3, 78)), Err(NameError::WrongType), "another type");
+        assert_eq!(as_lock(what(3, 77)), Err(NameError::WrongType), "another class");
+        let [cell, lock] = CLASSES_BEFORE;
+        assert_eq!(as_lock(what(3, 77 ^ cell ^ lock)), Err(NameError::WrongType), "by a chosen hash");
+        drop(made);
+    }
+
+    #[test]
+    fn an_object_arrives_as_its_own_class_kind_and_type_only() {
+        let span = Chunk::new(4096).unwrap().cut(64).unwrap();
+        let cell = SharedCell::<u64>::new(span).unwrap();
+        let (parcel, luggage) = travel::encode(9, || travel::pack_object(&cell, what(3, 77), 1).unwrap());
+        let files = || luggage.descriptors.iter().map(|file| file.try_clone().unwrap()).collect();
+        // What a forged message says of the object is what the receiver expects of it.
+        let arrive = |class: u64, what: What, length: u64| {
+            let [index, at, ..] = parcel;
+            let forged = [index, at, length, class << 8 | what.class_and_kind(0), what.print, 1];
+            let is_cell = class == u64::from(SharedCell::<u64>::CLASS);
+            travel::decode(files(), || match is_cell {
+                true => travel::unpack_object::<SharedCell<u64>>(forged, what).map(drop),
+                false => travel::unpack_object::<Locked>(forged, what).map(drop),
+            })
+            .0
+        };
+        let (cell, lock) = (u64::from(SharedCell::<u64>::CLASS), u64::from(Locked::CLASS));
+        assert_eq!(arrive(cell, what(3, 77), 64), Ok(()));
+        assert_eq!(arrive(lock, what(3, 77), 64), Err(TravelError::OtherObject), "another class");
+        assert_eq!(arrive(cell, what(4, 77), 64), Err(TravelError::OtherObject), "another kind");
+        assert_eq!(arrive(cell, what(3, 78), 64), Err(TravelError::OtherObject), "another type");
+        assert_eq!(arrive(cell, what(3, 77), 128), Err(TravelError::OtherObject), "another length");
+        let [was_cell, was_lock] = CLASSES_BEFORE;
+        let chosen = what(3, 77 ^ was_cell ^ was_lock);
+        assert_eq!(arrive(lock, chosen, 64), Err(TravelError::OtherObject), "by a chosen hash");
     }
 }

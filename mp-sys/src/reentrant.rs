@@ -28,7 +28,7 @@ pub struct Reentrant {
 }
 
 impl Placed for Reentrant {
-    const CLASS: u64 = 0x524c_4f43;
+    const CLASS: u8 = 3;
 
     fn span(&self) -> &Span {
         self.locked.span()

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::memory::{Mapping, MemoryError};
-use crate::span::directory::{Directory, Mark, WORD};
+use crate::span::directory::{Directory, MARK_BYTES, Mark};
 use crate::{copy, fork};
 
 /// Every span starts at a multiple of this: a cache line, so that two objects never share one.
@@ -42,13 +42,12 @@ impl Chunk {
         Self::with(Directory::for_places(bytes.div_ceil(SPAN_ALIGN).max(1)), bytes)
     }
 
-    /// Makes a chunk that takes `bytes` bytes in all: a ninth of it says what lies where.
+    /// Makes a chunk that takes `bytes` bytes in all: a fifth of it says what lies where.
     ///
     /// # Errors
     /// As [`Mapping::new`].
     pub fn within(bytes: usize) -> Result<Self, MemoryError> {
-        // A place of 64 bytes has a word of 8.
-        let places = bytes.saturating_sub(SPAN_ALIGN) / const { SPAN_ALIGN + WORD };
+        let places = bytes.saturating_sub(SPAN_ALIGN) / const { SPAN_ALIGN + MARK_BYTES };
         let directory = Directory::for_places(places);
         Self::with(directory, bytes.saturating_sub(directory.first()))
     }

@@ -34,6 +34,7 @@ use mp_sys::span::SPAN_ALIGN;
 pub use self::guard::ArrayGuard;
 use crate::element::Element;
 use crate::error::{ArrayError, LockError, LockResult, RangeError, TOO_LARGE};
+use crate::kind;
 use crate::named::NameError;
 use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 
@@ -128,7 +129,8 @@ impl<T: Element> Array<T> {
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
         let bytes = Self::data_bytes(len).ok_or(TOO_LARGE)?;
-        let (protected, segment) = Protected::create::<T>((name, "Array", len), bytes, Self::redo, |_| {})?;
+        let (protected, segment) =
+            Protected::create::<T>((name, kind::ARRAY, len), bytes, Self::redo, |_| {})?;
         Ok(Self { protected, len, elements: PhantomData, segment: Some(segment) })
     }
 
@@ -139,7 +141,7 @@ impl<T: Element> Array<T> {
     /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, len, segment) =
-            Protected::open_named::<T>(name, "Array", Self::data_bytes, Self::redo)?;
+            Protected::open_named::<T>(name, kind::ARRAY, Self::data_bytes, Self::redo)?;
         Ok(Self { protected, len, elements: PhantomData, segment: Some(segment) })
     }
 

@@ -6,6 +6,7 @@ mod arena;
 pub mod array;
 pub mod element;
 pub mod error;
+mod kind;
 pub mod named;
 mod protected;
 pub mod raw_array;

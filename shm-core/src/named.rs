@@ -28,7 +28,7 @@
 use std::any::type_name;
 use std::mem::{align_of, size_of};
 
-use mp_sys::named::{Description, ExistingSpan, Placed, Segment, fingerprint};
+use mp_sys::named::{Description, ExistingSpan, Kind, Placed, Segment, What, fingerprint};
 pub use mp_sys::named::{NAME_BYTES_MAX, NameError};
 use mp_sys::span::Span;
 
@@ -49,12 +49,12 @@ pub fn unlink(name: &str) -> Result<(), NameError> {
 /// Makes `bytes` bytes under a name; `fill` makes the object of `len` elements of type `T` in them.
 pub(crate) fn create<T, O: Placed>(
     name: &str,
-    kind: &str,
+    kind: Kind,
     len: usize,
     bytes: usize,
     fill: impl FnOnce(Span) -> Result<O, Span>,
 ) -> Result<(O, Segment), NameError> {
-    let description = Description { fingerprint: of::<T>(kind), len: u64::try_from(len).unwrap_or(u64::MAX) };
+    let description = Description { what: of::<T>(kind), len: u64::try_from(len).unwrap_or(u64::MAX) };
     let (segment, object) = Segment::create(name, bytes, description, fill)?;
     Ok((object, segment))
 }
@@ -62,7 +62,7 @@ pub(crate) fn create<T, O: Placed>(
 /// Finds the object of type `T` that has this name; `attach` is given its number of elements.
 pub(crate) fn open<T, O: Placed>(
     name: &str,
-    kind: &str,
+    kind: Kind,
     attach: impl FnOnce(usize, ExistingSpan<O>) -> Option<O>,
 ) -> Result<(O, Segment), NameError> {
     let attach = |description: Description, span| attach(len_of(description)?, span);
@@ -75,7 +75,7 @@ pub(crate) fn len_of(description: Description) -> Option<usize> {
     usize::try_from(description.len).ok()
 }
 
-/// What an object of this kind and of elements of type `T` is called between programs.
-pub(crate) fn of<T>(kind: &str) -> u64 {
-    fingerprint(kind, size_of::<T>(), align_of::<T>(), type_name::<T>())
+/// What an object of this kind and of elements of type `T` is between programs.
+pub(crate) fn of<T>(kind: Kind) -> What {
+    What { kind, print: fingerprint("element", size_of::<T>(), align_of::<T>(), type_name::<T>()) }
 }

@@ -15,7 +15,7 @@ use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::locked::{Brief, CONTROL_WORDS, Held, Locked};
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{Kind, Segment};
 use mp_sys::robust::{AcquireError, Patience};
 use mp_sys::span::Span;
 
@@ -61,7 +61,7 @@ impl Protected {
 
     /// As [`new`](Self::new), under a name: an object of `len` elements of type `T`.
     pub(crate) fn create<T>(
-        (name, kind, len): (&str, &str, usize),
+        (name, kind, len): (&str, Kind, usize),
         data_len: usize,
         redo: Redo,
         fill: impl FnOnce(&mut Held<'_>),
@@ -76,7 +76,7 @@ impl Protected {
     /// data that many need.
     pub(crate) fn open_named<T>(
         name: &str,
-        kind: &str,
+        kind: Kind,
         data_len_of: impl FnOnce(usize) -> Option<usize>,
         redo: Redo,
     ) -> Result<(Self, usize, Segment), NameError> {

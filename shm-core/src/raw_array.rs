@@ -6,11 +6,12 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedSlice;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 
 use crate::arena;
 use crate::element::{Element, Number};
 use crate::error::{RangeError, TOO_LARGE};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::travel::{Parts, Travels, travels};
 
@@ -71,7 +72,7 @@ impl<T: Element> RawArray<T> {
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
         let bytes = SharedSlice::<T>::bytes_for(len).ok_or(TOO_LARGE)?;
         let fill = |span| SharedSlice::new(span, len);
-        let (elements, segment) = named::create::<T, _>(name, "RawArray", len, bytes, fill)?;
+        let (elements, segment) = named::create::<T, _>(name, kind::RAW_ARRAY, len, bytes, fill)?;
         Ok(Self { elements, segment: Some(segment) })
     }
 
@@ -82,7 +83,7 @@ impl<T: Element> RawArray<T> {
     /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |len, span| SharedSlice::attach(span, len).ok();
-        let (elements, segment) = named::open::<T, _>(name, "RawArray", attach)?;
+        let (elements, segment) = named::open::<T, _>(name, kind::RAW_ARRAY, attach)?;
         Ok(Self { elements, segment: Some(segment) })
     }
 
@@ -268,8 +269,8 @@ impl<T: Number> RawArray<T> {
 impl<T: Element> Travels for RawArray<T> {
     type Object = SharedSlice<T>;
 
-    fn fingerprint() -> u64 {
-        named::of::<T>("RawArray")
+    fn what() -> What {
+        named::of::<T>(kind::RAW_ARRAY)
     }
 
     fn parts(&self) -> Parts<'_, SharedSlice<T>> {

@@ -5,11 +5,12 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedCell;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 
 use crate::arena;
 use crate::element::{Element, Number};
 use crate::error::TOO_LARGE;
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::travel::{Parts, Travels, travels};
 
@@ -67,7 +68,7 @@ impl<T: Element> RawValue<T> {
     pub fn create(name: &str, value: T) -> Result<Self, NameError> {
         let bytes = SharedCell::<T>::bytes().ok_or(TOO_LARGE)?;
         let fill = |span| SharedCell::new(span).inspect(|cell| cell.store(value));
-        let (cell, segment) = named::create::<T, _>(name, "RawValue", 1, bytes, fill)?;
+        let (cell, segment) = named::create::<T, _>(name, kind::RAW_VALUE, 1, bytes, fill)?;
         Ok(Self { cell, segment: Some(segment) })
     }
 
@@ -77,7 +78,8 @@ impl<T: Element> RawValue<T> {
     /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
     /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
-        let (cell, segment) = named::open::<T, _>(name, "RawValue", |_, span| SharedCell::attach(span).ok())?;
+        let (cell, segment) =
+            named::open::<T, _>(name, kind::RAW_VALUE, |_, span| SharedCell::attach(span).ok())?;
         Ok(Self { cell, segment: Some(segment) })
     }
 
@@ -100,8 +102,8 @@ impl<T: Element> RawValue<T> {
 impl<T: Element> Travels for RawValue<T> {
     type Object = SharedCell<T>;
 
-    fn fingerprint() -> u64 {
-        named::of::<T>("RawValue")
+    fn what() -> What {
+        named::of::<T>(kind::RAW_VALUE)
     }
 
     fn parts(&self) -> Parts<'_, SharedCell<T>> {

@@ -7,7 +7,7 @@
 
 use std::fmt::Display;
 
-use mp_sys::named::{ExistingSpan, Placed, Segment};
+use mp_sys::named::{ExistingSpan, Placed, Segment, What};
 use mp_sys::travel::{self, Parcel};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
@@ -28,8 +28,8 @@ pub(crate) struct Parts<'a, O> {
 pub(crate) trait Travels: Sized {
     type Object: Placed;
 
-    /// What the object is called between programs.
-    fn fingerprint() -> u64;
+    /// What the object is between programs.
+    fn what() -> What;
 
     fn parts(&self) -> Parts<'_, Self::Object>;
 
@@ -47,12 +47,12 @@ pub(crate) fn serialize<T: Travels, S: Serializer>(handle: &T, serializer: S) ->
     let form: Form<'_> = match parts.segment {
         None => {
             let count = u64::try_from(parts.count).unwrap_or(u64::MAX);
-            let parcel = travel::pack_object(parts.object, T::fingerprint(), count);
+            let parcel = travel::pack_object(parts.object, T::what(), count);
             (parcel.map_err(ser::Error::custom)?, "")
         }
         Some(segment) => {
             let index = travel::pack(segment.file()).map_err(ser::Error::custom)?;
-            ([u64::from(index), 0, 0, 0, 0], segment.name())
+            ([u64::from(index), 0, 0, 0, 0, 0], segment.name())
         }
     };
     form.serialize(serializer)
@@ -62,7 +62,7 @@ pub(crate) fn deserialize<'de, T: Travels, D: Deserializer<'de>>(deserializer: D
     let refused = |reason: &dyn Display| D::Error::custom(travel::refuse(reason));
     let (parcel, name) = <(Parcel, String)>::deserialize(deserializer)?;
     if name.is_empty() {
-        let (object, count) = travel::unpack_object(parcel, T::fingerprint()).map_err(D::Error::custom)?;
+        let (object, count) = travel::unpack_object(parcel, T::what()).map_err(D::Error::custom)?;
         let count = usize::try_from(count).map_err(D::Error::custom)?;
         return T::arrive(object, count).ok_or_else(|| refused(&"the object is too small"));
     }

@@ -20,12 +20,13 @@ use std::time::Duration;
 use mp_sys::crash;
 use mp_sys::locked::{CONTROL_BYTES, Guard, Held, Locked};
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 use mp_sys::robust::Patience;
 use mp_sys::span::SPAN_ALIGN;
 
 use crate::element::Element;
 use crate::error::{LockError, LockResult};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 use crate::travel::{Parts, Travels, travels};
@@ -107,7 +108,7 @@ impl<T: Element> Value<T> {
     pub fn create(name: &str, value: T) -> Result<Self, NameError> {
         let fill = |held: &mut Held<'_>| Self::commit(held, value);
         let (protected, segment) =
-            Protected::create::<T>((name, "Value", 1), Self::DATA_BYTES, no_journal, fill)?;
+            Protected::create::<T>((name, kind::VALUE, 1), Self::DATA_BYTES, no_journal, fill)?;
         Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
@@ -118,7 +119,7 @@ impl<T: Element> Value<T> {
     /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, _, segment) =
-            Protected::open_named::<T>(name, "Value", |_| Some(Self::DATA_BYTES), no_journal)?;
+            Protected::open_named::<T>(name, kind::VALUE, |_| Some(Self::DATA_BYTES), no_journal)?;
         Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
@@ -272,8 +273,8 @@ fn word_of<T: Element>(value: T) -> u64 {
 impl<T: Element> Travels for Value<T> {
     type Object = Locked;
 
-    fn fingerprint() -> u64 {
-        named::of::<T>("Value")
+    fn what() -> What {
+        named::of::<T>(kind::VALUE)
     }
 
     fn parts(&self) -> Parts<'_, Locked> {

@@ -15,14 +15,14 @@ use crate::queue::ring::Ring;
 /// Says that a region is a queue.
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-queue");
 /// Raised whenever the layout changes.
-const LAYOUT_VERSION: u64 = 1;
+const LAYOUT_VERSION: u64 = 2;
 /// The least address space that a queue is content with.
 const SPACE_MIN: u64 = 64 << 20;
 
 /// What is fixed when a queue is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Config {
-    /// Names the kind of queue and the type of its items.
+    /// A hash of the type of its items. Its kind is whether it has leases.
     pub(super) fingerprint: u64,
     /// Items that the queue holds at most; `u64::MAX` without a limit.
     pub(super) max_items: u64,
@@ -32,7 +32,21 @@ pub(super) struct Config {
     pub(super) leases: Option<u32>,
 }
 
+/// What somebody expects of a queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// See [`Config`].
+    pub(super) fingerprint: u64,
+    /// Whether it is a queue of tasks.
+    pub(super) has_leases: bool,
+}
+
 impl Config {
+    /// Whether it is a queue of this kind and of this type of items.
+    pub(super) fn is(&self, wanted: Wanted) -> bool {
+        self.fingerprint == wanted.fingerprint && self.leases.is_some() == wanted.has_leases
+    }
+
     /// Whether producers may have to wait.
     #[inline]
     pub(super) fn is_bounded(&self) -> bool {
@@ -80,24 +94,23 @@ impl Config {
     pub(super) fn attach(
         region: Region,
         locks: [Locked; LOCKS],
-        fingerprint: u64,
-        is_joinable: bool,
+        wanted: Wanted,
     ) -> Result<(Self, Ring, Option<Leases>), &'static str> {
         let mut words = [0; CONFIG_WORDS];
         for (at, word) in (CONFIG..).step_by(8).zip(&mut words) {
             *word = region.word(at).map_or(0, |word| word.load(Ordering::Acquire));
         }
-        let [magic, version, found, max_items, max_bytes, space, has_leases] = words;
-        if magic != MAGIC || version != LAYOUT_VERSION || found != fingerprint {
-            return Err("the message carries a queue of another kind or type");
-        }
+        let [magic, version, fingerprint, max_items, max_bytes, space, has_leases] = words;
         // How often a task is handed out is read where it lies.
         let config = Self { fingerprint, max_items, max_bytes, leases: (has_leases != 0).then_some(0) };
+        if magic != MAGIC || version != LAYOUT_VERSION || !config.is(wanted) {
+            return Err("the message carries a queue of another kind or type");
+        }
         let has_limits =
             is_limit(max_items, CAPACITY_MAX) && max_bytes >= RECORD_HEADER_BYTES && max_items > 0;
         // As `make_ring` halves it.
         let has_space = space.is_power_of_two() && (SPACE_MIN..=OFFSETS_END).contains(&space);
-        let has_kind = has_leases == u64::from(is_joinable);
+        let has_kind = has_leases <= 1;
         if !has_limits || !has_space || !has_kind || region.len() != space.saturating_add(config.annex(space))
         {
             return Err("the message carries a damaged queue: its fixed words make no sense");

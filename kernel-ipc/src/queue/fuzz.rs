@@ -55,17 +55,17 @@ pub(crate) fn forged(input: &[u8]) {
     let Some((kind, writes)) = input.split_first() else { return };
     let is_joinable = kind & 1 != 0;
     let made = if is_joinable {
-        JoinableQueue::<Vec<u8>>::bounded(8).map(|tasks| (tasks.queue.core, "JoinableQueue"))
+        JoinableQueue::<Vec<u8>>::bounded(8).map(|tasks| tasks.queue.core)
     } else {
-        Queue::<Vec<u8>>::bounded_bytes(1 << 20).map(|queue| (queue.core, "Queue"))
+        Queue::<Vec<u8>>::bounded_bytes(1 << 20).map(|queue| queue.core)
     };
-    let Ok((core, name)) = made else { return };
+    let Ok(core) = made else { return };
     let _put = core.put(&[5; 100], Patience::None);
     let Ok(region) = copy_with(&core, writes) else { return };
     let event = if kind & 2 == 0 { core.event_file().try_clone() } else { region.try_clone() };
     let Ok(event) = event else { return };
-    let print = Queue::<Vec<u8>>::fingerprint(name);
-    let Ok(core) = travel::attach(region, event, (print, is_joinable)) else { return };
+    let wanted = Queue::<Vec<u8>>::wanted(is_joinable);
+    let Ok(core) = travel::attach(region, event, wanted) else { return };
     let queue = Queue::<()> { core: Arc::clone(&core), items: PhantomData };
     let tasks = JoinableQueue { queue: Queue::<Vec<u8>> { core, items: PhantomData } };
     let _polled = queue.core.event();

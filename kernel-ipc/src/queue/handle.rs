@@ -34,7 +34,7 @@ impl<T> Serialize for Queue<T> {
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let core = travel::deserialize(Self::fingerprint("Queue"), false, deserializer)?;
+        let core = travel::deserialize(Self::wanted(false), deserializer)?;
         Ok(Self { core, items: PhantomData })
     }
 }

@@ -304,7 +304,7 @@ impl<T> Serialize for JoinableQueue<T> {
 
 impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let core = travel::deserialize(Queue::<T>::fingerprint("JoinableQueue"), true, deserializer)?;
+        let core = travel::deserialize(Queue::<T>::wanted(true), deserializer)?;
         Ok(Self { queue: Queue { core, items: PhantomData } })
     }
 }

@@ -14,7 +14,7 @@ use mp_sys::travel::{self, TravelError};
 use rustix::fs::fstat;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::queue::config::Config;
+use crate::queue::config::{Config, Wanted};
 use crate::queue::core::Core;
 use crate::queue::flag::Flag;
 
@@ -65,27 +65,21 @@ pub(super) fn serialize<S: Serializer>(core: &Core, serializer: S) -> Result<S::
 
 /// Decodes a handle of a queue of this kind and type.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-    fingerprint: u64,
-    is_joinable: bool,
+    wanted: Wanted,
     deserializer: D,
 ) -> Result<Arc<Core>, D::Error> {
     let ticket = Ticket::deserialize(deserializer)?;
     let refused = |error: TravelError| serde::de::Error::custom(error.to_string());
     let region = travel::unpack(ticket.region).map_err(refused)?;
     let event = travel::unpack(ticket.event).map_err(refused)?;
-    attach(region, event, (fingerprint, is_joinable))
-        .map_err(|reason| serde::de::Error::custom(travel::refuse(reason)))
+    attach(region, event, wanted).map_err(|reason| serde::de::Error::custom(travel::refuse(reason)))
 }
 
 /// A handle of the queue in these descriptors.
 ///
 /// # Errors
 /// In words, if they are no queue of this kind and type.
-pub(super) fn attach(
-    region: OwnedFd,
-    event: OwnedFd,
-    (fingerprint, is_joinable): (u64, bool),
-) -> Result<Arc<Core>, String> {
+pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<Arc<Core>, String> {
     let event =
         Flag::of(event).ok_or("the message carries a damaged queue: nobody can poll its descriptor")?;
     let key = key_of(&region).ok_or("the message carries no queue")?;
@@ -95,13 +89,13 @@ pub(super) fn attach(
     if let Some(core) = known {
         // It may be the last handle by now, whose end takes the lock.
         drop(open);
-        let is_same = core.config.fingerprint == fingerprint;
+        let is_same = core.config.is(wanted);
         return is_same
             .then_some(core)
             .ok_or_else(|| "the message carries a queue of another kind or type".into());
     }
     let (region, locks) = Region::attach(region).map_err(|error| error.to_string())?;
-    let (config, ring, leases) = Config::attach(region, locks, fingerprint, is_joinable)?;
+    let (config, ring, leases) = Config::attach(region, locks, wanted)?;
     let core = Arc::new(Core::over(config, ring, leases, event));
     open.insert(key, Arc::downgrade(&core));
     Ok(core)

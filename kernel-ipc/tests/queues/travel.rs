@@ -1,12 +1,17 @@
 //! Queues that travel in messages.
 
-use kernel_ipc::{PutError, Queue, RecvError, pipe};
+use std::marker::PhantomData;
+
+use kernel_ipc::{JoinableQueue, PutError, Queue, RecvError, pipe};
 use mp_sys::testing::{spawn, succeeded, tests};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 tests! {
     a_queue_arrives_as_the_same_queue,
     a_queue_arrives_in_a_process_that_did_not_inherit_it,
     a_queue_of_another_type_is_refused,
+    a_queue_of_another_kind_is_refused,
     a_queue_does_not_travel_in_a_queue,
     a_queue_is_mapped_once,
 }
@@ -50,22 +55,42 @@ fn a_queue_of_another_type_is_refused() {
     sender.send(&vec![queue.clone(), queue]).unwrap();
     assert_eq!(receiver.recv().unwrap().len(), 2, "one queue may travel twice in a message");
     // An untyped tool in between sends the same bytes under another type.
-    let impostor = Impostor(Queue::new().unwrap());
-    let (out, back) = pipe::<Impostor>().unwrap();
-    out.send(&impostor).unwrap();
-    let refused = back.recv().unwrap_err();
-    assert!(matches!(refused, RecvError::Decode { .. }), "{refused:?}");
+    is_refused::<Queue<u32>, Queue<i32>>(Queue::new().unwrap());
+}
+
+fn a_queue_of_another_kind_is_refused() {
+    is_refused::<Queue<u32>, JoinableQueue<u32>>(Queue::new().unwrap());
+    is_refused::<JoinableQueue<u32>, Queue<u32>>(JoinableQueue::new().unwrap());
+}
+
+/// Whether `queue` is no `B`, neither while it is open here, nor in a process that has not mapped it.
+fn is_refused<A: Serialize + DeserializeOwned, B: DeserializeOwned>(queue: A) {
+    let (out, back) = pipe::<Impostor<A, B>>().unwrap();
+    let refused = || {
+        let refused = back.recv().map(drop).unwrap_err();
+        assert!(matches!(refused, RecvError::Decode { .. }), "{refused:?}");
+    };
+    let impostor = Impostor(Some(queue), PhantomData);
+    for _ in 0..2 {
+        out.send(&impostor).unwrap();
+    }
+    refused();
+    drop(impostor);
+    refused();
 }
 
 /// Encoded as one type of queue, decoded as another.
-#[derive(Debug, serde::Serialize)]
-struct Impostor(Queue<u32>);
+struct Impostor<A, B>(Option<A>, PhantomData<B>);
 
-impl<'de> serde::Deserialize<'de> for Impostor {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Queue::<i32>::deserialize(deserializer)?;
-        // Accepted: the test fails, since it expects an error.
-        Ok(Self(Queue::new().map_err(serde::de::Error::custom)?))
+impl<A: Serialize, B> Serialize for Impostor<A, B> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().ok_or_else(|| serde::ser::Error::custom("nothing"))?.serialize(serializer)
+    }
+}
+
+impl<'de, A, B: Deserialize<'de>> Deserialize<'de> for Impostor<A, B> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        B::deserialize(deserializer).map(|_| Self(None, PhantomData))
     }
 }
 

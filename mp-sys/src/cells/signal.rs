@@ -43,7 +43,7 @@ impl SharedSignal {
 }
 
 impl Placed for SharedSignal {
-    const CLASS: u64 = 0x5749_4c44;
+    const CLASS: u8 = 6;
 
     fn span(&self) -> &Span {
         &self.span
@@ -74,7 +74,7 @@ unsafe impl Send for SignalledWords {}
 unsafe impl Sync for SignalledWords {}
 
 impl Placed for SignalledWords {
-    const CLASS: u64 = 0x5349_474e;
+    const CLASS: u8 = 7;
 
     fn span(&self) -> &Span {
         &self.span

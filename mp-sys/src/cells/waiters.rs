@@ -51,7 +51,7 @@ unsafe impl Send for Waiters {}
 unsafe impl Sync for Waiters {}
 
 impl Placed for Waiters {
-    const CLASS: u64 = 0x5741_4954;
+    const CLASS: u8 = 8;
 
     fn span(&self) -> &Span {
         &self.span

@@ -63,7 +63,7 @@ impl SignalledLock {
 }
 
 impl Placed for SignalledLock {
-    const CLASS: u64 = 0x5349_4c4b;
+    const CLASS: u8 = 2;
 
     fn span(&self) -> &Span {
         self.locked.span()

@@ -1,7 +1,7 @@
 //! What lies where in a chunk, for those who are sent an object of it.
 //!
 //! A message names an object by its place in a chunk, and a message may say anything. So the chunk itself says what was
-//! sent from where: each place has a word, 0 until an object that begins there is put into a message, and then the
+//! sent from where: each place has two words, 0 until an object that begins there is put into a message, and then the
 //! [`Mark`] of that object for ever. Whoever receives a message compares the mark with the type that is expected.
 //!
 //! | offset | what |
@@ -10,7 +10,10 @@
 //! | 8 | the layout version and the ABI, as in [`crate::named`] |
 //! | 16 | the chunk's random id, 16 bytes |
 //! | 32 | the number of places |
-//! | 64 | a word for each place, one place for each 64 bytes from [`first`](Directory::first) on |
+//! | 64 | two words for each place, one place for each 64 bytes from [`first`](Directory::first) on |
+//!
+//! The second word of a mark is stored first: who dies in between leaves a mark that matches nothing, and that the next one
+//! who sends the object completes.
 //!
 //! # Invariants
 //! 1. A mark is never replaced: a span that was sent is never handed out again, so one place has one kind of object as long
@@ -19,31 +22,42 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::memory::Mapping;
-use crate::named::version;
+use crate::crash;
+use crate::memory::{MAPPING_BYTES_MAX, Mapping};
+use crate::named::{What, first_word, version};
 use crate::span::SPAN_ALIGN;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-chunk");
-/// Bytes of the word of a place.
-pub(crate) const WORD: usize = 8;
+/// Bytes of the words of a place.
+pub(crate) const MARK_BYTES: usize = 16;
 /// Where the words begin.
 const WORDS_AT: usize = 64;
 
 /// What stands at the start of a chunk.
 type Header = [u64; 5];
 
-/// What an object is: its kind, its element's type, its number of elements and its bytes, in one word that is not 0.
+/// Bits of the length in a mark.
+const LENGTH_BITS: u32 = 48;
+const _: () = assert!(MAPPING_BYTES_MAX < 1 << LENGTH_BITS);
+
+/// What an object is: two words that are not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark(u64);
+pub(crate) struct Mark {
+    /// Its class, kind and bytes, as they are: what decides which bytes are used, and as what.
+    exact: u64,
+    /// A hash of its element type and its number of elements.
+    print: u64,
+}
 
 impl Mark {
-    /// FNV-1a over the words: it must be the same in every build.
-    pub(crate) fn of(fingerprint: u64, count: u64, length: u64) -> Self {
-        let bytes = [fingerprint, count, length].map(u64::to_ne_bytes);
-        let hash = bytes.iter().flatten().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Self(hash.max(1))
+    /// `None` for a length that no mapping has.
+    pub(crate) fn of(what: What, class: u8, count: u64, length: u64) -> Option<Self> {
+        if length >= 1 << LENGTH_BITS {
+            return None;
+        }
+        let exact = what.class_and_kind(class) << LENGTH_BITS | length;
+        let both = [what.print, count].map(u64::to_le_bytes);
+        Some(Self { exact, print: first_word(both.as_flattened()).max(1) })
     }
 }
 
@@ -60,7 +74,7 @@ impl Directory {
         if places <= 1 {
             return Self::for_one_place();
         }
-        let words = places.saturating_mul(WORD).saturating_add(WORDS_AT);
+        let words = places.saturating_mul(MARK_BYTES).saturating_add(WORDS_AT);
         Self { places, first: words.checked_next_multiple_of(SPAN_ALIGN).unwrap_or(usize::MAX) }
     }
 
@@ -103,30 +117,81 @@ impl Directory {
 
     /// Puts a mark where an object begins; `false` if another one is there.
     pub(crate) fn put(&self, mapping: &Mapping, at: usize, mark: Mark) -> bool {
-        let Some(word) = self.word(mapping, at) else { return false };
-        match word.compare_exchange(0, mark.0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => true,
-            Err(found) => found == mark.0,
-        }
+        let Some([exact, print]) = self.words(mapping, at) else { return false };
+        let enter = |word: &AtomicU64, value| {
+            let entered = word.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire);
+            crash::point();
+            entered.is_ok() || entered == Err(value)
+        };
+        enter(print, mark.print) && enter(exact, mark.exact)
     }
 
     /// Whether this mark is where an object begins.
     pub(crate) fn has(&self, mapping: &Mapping, at: usize, mark: Mark) -> bool {
-        self.word(mapping, at).is_some_and(|word| word.load(Ordering::Acquire) == mark.0)
+        self.words(mapping, at).is_some_and(|[exact, print]| {
+            exact.load(Ordering::Acquire) == mark.exact && print.load(Ordering::Acquire) == mark.print
+        })
     }
 
     #[expect(
         clippy::cast_ptr_alignment,
         reason = "a mapping starts at a page, and words at multiples of 8 in it"
     )]
-    fn word<'mapping>(&self, mapping: &'mapping Mapping, at: usize) -> Option<&'mapping AtomicU64> {
-        let word = self.place_of(at)?.checked_mul(WORD)?.checked_add(WORDS_AT)?;
-        if word.checked_add(WORD)? > self.first.min(mapping.len()) {
+    fn words<'mapping>(&self, mapping: &'mapping Mapping, at: usize) -> Option<&'mapping [AtomicU64; 2]> {
+        let words = self.place_of(at)?.checked_mul(MARK_BYTES)?.checked_add(WORDS_AT)?;
+        if words.checked_add(MARK_BYTES)? > self.first.min(mapping.len()) {
             return None;
         }
-        let place = mapping.base().wrapping_add(word).cast::<AtomicU64>();
-        // SAFETY: the word lies in the mapping, as was just found, at a multiple of 8 from its page-aligned base; no span
-        // begins before `first`, so it is accessed here only, as an atomic; the mapping lives as long as the reference.
+        let place = mapping.base().wrapping_add(words).cast::<[AtomicU64; 2]>();
+        // SAFETY: both lie in the mapping, as was just found, at a multiple of 8 from its page-aligned base; no span begins
+        // before `first`, so they are accessed here only, as atomics; the mapping lives as long as the reference.
         Some(unsafe { &*place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::named::Kind;
+    use crate::span::Chunk;
+
+    fn what(kind: u8, print: u64) -> What {
+        What { kind: Kind::new(kind), print }
+    }
+
+    #[test]
+    fn class_kind_and_length_stand_in_a_mark_as_they_are() {
+        let mark = Mark::of(what(2, 77), 3, 5, 64).unwrap();
+        assert_eq!(mark.exact, 3 << 56 | 2 << 48 | 64);
+        let others = [
+            Mark::of(what(3, 77), 3, 5, 64),
+            Mark::of(what(2, 77), 4, 5, 64),
+            Mark::of(what(2, 77), 3, 5, 65),
+            Mark::of(what(2, 78), 3, 5, 64),
+            Mark::of(what(2, 77), 3, 6, 64),
+        ];
+        assert!(others.into_iter().all(|other| other.unwrap() != mark));
+        assert!(Mark::of(what(2, 77), 3, 5, (1 << 48) - 1).is_some());
+        assert_eq!(Mark::of(what(2, 77), 3, 5, 1 << 48), None);
+    }
+
+    #[test]
+    fn half_a_mark_is_none_and_is_completed() {
+        let span = Chunk::new(4096).unwrap().cut(64).unwrap();
+        let mapping = span.mapping();
+        let (directory, at) = (mapping.directory.unwrap(), 128 * 8);
+        let at = (at..mapping.len()).find(|at| directory.place_of(*at) == Some(1)).unwrap();
+        let mark = Mark::of(what(2, 77), 3, 5, 64).unwrap();
+        // Who died after the first store.
+        let [exact, print] = directory.words(mapping, at).unwrap();
+        print.store(mark.print, Ordering::Relaxed);
+        assert!(!directory.has(mapping, at, mark));
+        let another = Mark::of(what(2, 78), 3, 5, 64).unwrap();
+        assert!(!directory.put(mapping, at, another));
+        assert!(directory.put(mapping, at, mark));
+        assert!(directory.has(mapping, at, mark));
+        assert!(directory.put(mapping, at, mark), "again");
+        assert!(!directory.put(mapping, at, Mark::of(what(9, 77), 3, 5, 64).unwrap()));
+        assert_eq!(exact.load(Ordering::Relaxed), mark.exact);
     }
 }

@@ -9,23 +9,24 @@
 
 use std::sync::Arc;
 
-use crate::named::{ExistingSpan, Placed};
+use crate::named::{ExistingSpan, Placed, What};
 use crate::span::Span;
 use crate::span::chunks::{self, NoChunk};
 use crate::span::directory::Mark;
 use crate::travel::{Slot, TravelError, Work, with_work};
 
-/// What stands in the message: the index of the chunk's file, offset, length, fingerprint, and number of elements.
-pub type Parcel = [u64; 5];
+/// What stands in the message: the index of the chunk's file, offset, length, class and kind, print of the element type,
+/// and number of elements.
+pub type Parcel = [u64; 6];
 
 /// Adds an object to the message that this thread encodes.
 ///
 /// # Errors
 /// [`TravelError`].
-pub fn pack_object<O: Placed>(object: &O, fingerprint: u64, count: u64) -> Result<Parcel, TravelError> {
+pub fn pack_object<O: Placed>(object: &O, what: What, count: u64) -> Result<Parcel, TravelError> {
     let span = object.span();
     let length = u64::try_from(span.len()).unwrap_or(u64::MAX);
-    let fingerprint = fingerprint ^ O::CLASS;
+    let mark = Mark::of(what, O::CLASS, count, length);
     with_work(|work| {
         let Work::Encoding { descriptors, limit } = work else {
             return Err(TravelError::NoMessage);
@@ -36,13 +37,13 @@ pub fn pack_object<O: Placed>(object: &O, fingerprint: u64, count: u64) -> Resul
         if index.is_none() && descriptors.len() >= *limit {
             return Err(TravelError::TooMany);
         }
-        let (file, at) = span.send(Mark::of(fingerprint, count, length)).ok_or(TravelError::OtherObject)?;
+        let (file, at) = mark.and_then(|mark| span.send(mark)).ok_or(TravelError::OtherObject)?;
         let index = index.unwrap_or_else(|| {
             descriptors.push(Arc::clone(file));
             descriptors.len().saturating_sub(1)
         });
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        Ok([number(index), number(at), length, fingerprint, count])
+        Ok([number(index), number(at), length, what.class_and_kind(O::CLASS), what.print, count])
     })
 }
 
@@ -50,13 +51,9 @@ pub fn pack_object<O: Placed>(object: &O, fingerprint: u64, count: u64) -> Resul
 ///
 /// # Errors
 /// [`TravelError`].
-pub fn unpack_object<O: Placed>(
-    parcel: Parcel,
-    fingerprint: u64,
-) -> Result<(ExistingSpan<O>, u64), TravelError> {
-    let [index, at, length, its_fingerprint, count] = parcel;
-    let fingerprint = fingerprint ^ O::CLASS;
-    if its_fingerprint != fingerprint {
+pub fn unpack_object<O: Placed>(parcel: Parcel, what: What) -> Result<(ExistingSpan<O>, u64), TravelError> {
+    let [index, at, length, its_class_and_kind, its_print, count] = parcel;
+    if its_class_and_kind != what.class_and_kind(O::CLASS) || its_print != what.print {
         with_work(|_| Err::<(), _>(TravelError::OtherObject))?;
     }
     with_work(|work| {
@@ -75,7 +72,7 @@ pub fn unpack_object<O: Placed>(
         };
         // The next object of the same chunk finds it mapped.
         *slot = Slot::Chunk(Arc::clone(&mapping));
-        let mark = Mark::of(fingerprint, count, length);
+        let mark = Mark::of(what, O::CLASS, count, length).ok_or(TravelError::OtherObject)?;
         let (at, length) =
             usize::try_from(at).ok().zip(usize::try_from(length).ok()).ok_or(TravelError::NotCarried)?;
         let span = Span::arrived(mapping, at, length, mark).ok_or(TravelError::OtherObject)?;

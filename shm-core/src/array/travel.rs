@@ -3,10 +3,11 @@
 use std::marker::PhantomData;
 
 use mp_sys::locked::Locked;
-use mp_sys::named::ExistingSpan;
+use mp_sys::named::{ExistingSpan, What};
 
 use crate::array::Array;
 use crate::element::Element;
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::Protected;
 use crate::travel::{Parts, Travels, travels};
@@ -14,8 +15,8 @@ use crate::travel::{Parts, Travels, travels};
 impl<T: Element> Travels for Array<T> {
     type Object = Locked;
 
-    fn fingerprint() -> u64 {
-        named::of::<T>("Array")
+    fn what() -> What {
+        named::of::<T>(kind::ARRAY)
     }
 
     fn parts(&self) -> Parts<'_, Locked> {

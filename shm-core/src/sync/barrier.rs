@@ -16,10 +16,11 @@ use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use mp_sys::identity::{Stamp, current_thread, is_thread_of_this_process, thread_number};
 use mp_sys::locked::{Held, SignalledLock};
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Kind, Segment};
 
 use crate::arena;
 use crate::error::{BarrierError, LockError, TOO_LARGE};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::FOR_EVER;
 use crate::sync::barrier::rounds::{Caller, Place, Rounds, Table, TableLock, finish_reset};
@@ -95,7 +96,7 @@ impl TableLock for SignalledTable {
     }
 }
 
-const KIND: &str = "Barrier";
+const KIND: Kind = kind::BARRIER;
 
 /// A lock that is there, if it has room for as many parties.
 fn attach(parties: usize, object: ExistingSpan<SignalledLock>) -> Option<SignalledLock> {

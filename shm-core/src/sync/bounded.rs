@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mp_sys::cells::SignalledWords;
-use mp_sys::named::ExistingSpan;
+use mp_sys::named::{ExistingSpan, Kind, What};
 
 use crate::error::SemaphoreError;
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::sync::semaphore::{Permit, Semaphore};
 use crate::travel::{Parts, Travels, travels};
@@ -32,7 +33,7 @@ pub struct BoundedSemaphore {
     inner: Semaphore,
 }
 
-const KIND: &str = "BoundedSemaphore";
+const KIND: Kind = kind::BOUNDED_SEMAPHORE;
 
 impl BoundedSemaphore {
     /// Makes a semaphore with `permits` free permits.
@@ -103,7 +104,7 @@ impl BoundedSemaphore {
 impl Travels for BoundedSemaphore {
     type Object = SignalledWords;
 
-    fn fingerprint() -> u64 {
+    fn what() -> What {
         named::of::<()>(KIND)
     }
 

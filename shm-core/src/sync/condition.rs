@@ -21,10 +21,11 @@ use mp_sys::cells::Waiters;
 use mp_sys::deadline::Deadline;
 use mp_sys::identity::Stamp;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::Segment;
+use mp_sys::named::{Kind, Segment};
 
 use crate::arena;
 use crate::error::{LockError, TOO_LARGE, WaitError};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::sync::condition::places::{Places, Woken};
 use crate::sync::condition::stay::Stay;
@@ -82,7 +83,7 @@ pub struct Condition {
     segment: Option<Segment>,
 }
 
-const KIND: &str = "Condition";
+const KIND: Kind = kind::CONDITION;
 
 impl Condition {
     /// Makes a condition that nobody waits on.

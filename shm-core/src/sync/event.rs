@@ -13,10 +13,11 @@ use mp_sys::adaptive::{Budget, Signal};
 use mp_sys::cells::SharedSignal;
 use mp_sys::deadline::Deadline;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 
 use crate::arena;
 use crate::error::TOO_LARGE;
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::sync::event::flag::Flag;
 use crate::travel::{Parts, Travels, travels};
@@ -77,7 +78,7 @@ impl Event {
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let bytes = size_of::<Signal>();
-        let (signal, segment) = named::create::<(), _>(name, "Event", 0, bytes, SharedSignal::new)?;
+        let (signal, segment) = named::create::<(), _>(name, kind::EVENT, 0, bytes, SharedSignal::new)?;
         Ok(Self { signal, budget: Budget::new(), segment: Some(segment) })
     }
 
@@ -88,7 +89,7 @@ impl Event {
     /// [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |_, span| SharedSignal::attach(span).ok();
-        let (signal, segment) = named::open::<(), _>(name, "Event", attach)?;
+        let (signal, segment) = named::open::<(), _>(name, kind::EVENT, attach)?;
         Ok(Self { signal, budget: Budget::new(), segment: Some(segment) })
     }
 
@@ -133,8 +134,8 @@ impl Event {
 impl Travels for Event {
     type Object = SharedSignal;
 
-    fn fingerprint() -> u64 {
-        named::of::<()>("Event")
+    fn what() -> What {
+        named::of::<()>(kind::EVENT)
     }
 
     fn parts(&self) -> Parts<'_, SharedSignal> {

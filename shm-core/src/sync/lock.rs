@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use mp_sys::locked::{Held, Locked};
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 use mp_sys::robust::Patience;
 
 use crate::error::{LockError, LockResult};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
 use crate::travel::{Parts, Travels, travels};
@@ -71,7 +72,7 @@ impl Lock {
     /// # Errors
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str) -> Result<Self, NameError> {
-        let (protected, segment) = Protected::create::<()>((name, "Lock", 0), 0, no_journal, |_| {})?;
+        let (protected, segment) = Protected::create::<()>((name, kind::LOCK, 0), 0, no_journal, |_| {})?;
         Ok(Self { protected, segment: Some(segment) })
     }
 
@@ -80,7 +81,7 @@ impl Lock {
     /// # Errors
     /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
-        let (protected, _, segment) = Protected::open_named::<()>(name, "Lock", |_| Some(0), no_journal)?;
+        let (protected, _, segment) = Protected::open_named::<()>(name, kind::LOCK, |_| Some(0), no_journal)?;
         Ok(Self { protected, segment: Some(segment) })
     }
 
@@ -132,8 +133,8 @@ impl Lock {
 impl Travels for Lock {
     type Object = Locked;
 
-    fn fingerprint() -> u64 {
-        named::of::<()>("Lock")
+    fn what() -> What {
+        named::of::<()>(kind::LOCK)
     }
 
     fn parts(&self) -> Parts<'_, Locked> {

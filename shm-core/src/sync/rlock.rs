@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mp_sys::locked::CONTROL_BYTES;
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 pub use mp_sys::reentrant::DEPTH_MAX;
 use mp_sys::reentrant::{DEPTH_BYTES, Entered, Reentrant};
 use mp_sys::robust::Patience;
 
 use crate::arena;
 use crate::error::{LockError, LockResult, TOO_LARGE};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::{
     FOR_EVER, OPEN, PanicWatch, clear_poison, is_poisoned, no_journal, poison, take_over, within,
@@ -75,7 +76,7 @@ impl RLock {
     /// # Errors
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str) -> Result<Self, NameError> {
-        let (entry, segment) = named::create::<(), _>(name, "RLock", 0, BYTES, Reentrant::new)?;
+        let (entry, segment) = named::create::<(), _>(name, kind::RLOCK, 0, BYTES, Reentrant::new)?;
         Ok(Self { entry, segment: Some(segment) })
     }
 
@@ -86,7 +87,7 @@ impl RLock {
     /// [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |_, span| Reentrant::attach(span).ok();
-        let (entry, segment) = named::open::<(), _>(name, "RLock", attach)?;
+        let (entry, segment) = named::open::<(), _>(name, kind::RLOCK, attach)?;
         Ok(Self { entry, segment: Some(segment) })
     }
 
@@ -141,8 +142,8 @@ impl RLock {
 impl Travels for RLock {
     type Object = Reentrant;
 
-    fn fingerprint() -> u64 {
-        named::of::<()>("RLock")
+    fn what() -> What {
+        named::of::<()>(kind::RLOCK)
     }
 
     fn parts(&self) -> Parts<'_, Reentrant> {

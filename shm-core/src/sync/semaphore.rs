@@ -16,10 +16,11 @@ use mp_sys::cells::SignalledWords;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use mp_sys::identity::Stamp;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Kind, Segment, What};
 
 use crate::arena;
 use crate::error::{SemaphoreError, TOO_LARGE};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::sync::dead::Kernel;
 use crate::sync::semaphore::permits::{FREE, Permits, Taken};
@@ -95,12 +96,12 @@ impl Semaphore {
     /// # Errors
     /// As [`new`](Self::new); [`SemaphoreError::Name`] if a living process uses the name, or for a bad one.
     pub fn create(name: &str, permits: usize) -> Result<Self, SemaphoreError> {
-        Self::create_with_room(name, "Semaphore", permits, PERMITS_SPARE)
+        Self::create_with_room(name, kind::SEMAPHORE, permits, PERMITS_SPARE)
     }
 
     pub(super) fn create_with_room(
         name: &str,
-        kind: &str,
+        kind: Kind,
         permits: usize,
         spare: usize,
     ) -> Result<Self, SemaphoreError> {
@@ -117,10 +118,10 @@ impl Semaphore {
     /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
     /// [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
-        Self::open_kind(name, "Semaphore")
+        Self::open_kind(name, kind::SEMAPHORE)
     }
 
-    pub(super) fn open_kind(name: &str, kind: &str) -> Result<Self, NameError> {
+    pub(super) fn open_kind(name: &str, kind: Kind) -> Result<Self, NameError> {
         let attach = |words, span| SignalledWords::attach(span, words).ok();
         let (found, segment) = named::open::<(), _>(name, kind, attach)?;
         Ok(Self::over(found, Some(segment)))
@@ -235,8 +236,8 @@ fn fill(made: SignalledWords, permits: usize) -> SignalledWords {
 impl Travels for Semaphore {
     type Object = SignalledWords;
 
-    fn fingerprint() -> u64 {
-        named::of::<()>("Semaphore")
+    fn what() -> What {
+        named::of::<()>(kind::SEMAPHORE)
     }
 
     fn parts(&self) -> Parts<'_, SignalledWords> {

@@ -127,10 +127,10 @@ fn no_bytes_get_two_types() {
 }
 
 /// A handle as it stands in a message.
-type Form = ([u64; 5], String);
+type Form = ([u64; 6], String);
 
 /// The message with what stands in it changed.
-fn forged(message: Message, change: impl FnOnce(&mut [u64; 5])) -> Message {
+fn forged(message: Message, change: impl FnOnce(&mut [u64; 6])) -> Message {
     let mut form: Form = postcard::from_bytes(&message.bytes).unwrap();
     change(&mut form.0);
     Message { bytes: postcard::to_stdvec(&form).unwrap(), files: message.files }
@@ -141,27 +141,31 @@ fn a_forged_message_reaches_no_other_bytes() {
     let array = RawArray::from_slice(&[0_u64; 64]).unwrap();
     let never_sent = RawArray::from_slice(&[0_u64; 64]).unwrap();
     let fields = postcard::from_bytes::<Form>(&send(&array).bytes).unwrap().0;
-    let [_, at, length, fingerprint, count] = fields;
-    let try_with = |[index, at, length, fingerprint, count]: [u64; 5]| {
-        let message = forged(send(&array), |form| *form = [index, at, length, fingerprint, count]);
+    let [_, at, length, what, print, count] = fields;
+    let try_with = |fields: [u64; 6]| {
+        let message = forged(send(&array), |form| *form = fields);
         arrive::<RawArray<u64>>(message).map(drop)
     };
     assert_eq!(try_with(fields), Ok(()));
     for index in [1, 2, u64::MAX] {
-        assert_eq!(try_with([index, at, length, fingerprint, count]), Err(TravelError::NotCarried));
+        assert_eq!(try_with([index, at, length, what, print, count]), Err(TravelError::NotCarried));
     }
     // Its neighbours, of which one is `never_sent`; the middle of it; what is no place; beyond the end.
     for other in [at + 512, at.wrapping_sub(512), at + 64, at + 8, 0, 64, 1 << 20, 1 << 40, u64::MAX] {
-        let outcome = try_with([0, other, length, fingerprint, count]);
+        let outcome = try_with([0, other, length, what, print, count]);
         assert_eq!(outcome, Err(TravelError::OtherObject), "at {other}");
     }
-    for other in [length - 1, length + 64, 0, u64::MAX] {
-        assert_eq!(try_with([0, at, other, fingerprint, count]), Err(TravelError::OtherObject));
+    for other in [length - 1, length + 64, length + (1 << 48), 0, u64::MAX] {
+        assert_eq!(try_with([0, at, other, what, print, count]), Err(TravelError::OtherObject));
     }
     for other in [count + 1, 0, u64::MAX] {
-        assert_eq!(try_with([0, at, length, fingerprint, other]), Err(TravelError::OtherObject));
+        assert_eq!(try_with([0, at, length, what, print, other]), Err(TravelError::OtherObject));
     }
-    assert_eq!(try_with([0, at, length, fingerprint ^ 1, count]), Err(TravelError::OtherObject));
+    assert_eq!(try_with([0, at, length, what, print ^ 1, count]), Err(TravelError::OtherObject));
+    // Another kind, another class, and neither.
+    for other in [what ^ 1, what ^ 0x100, what + 0x1_0000, 0, u64::MAX] {
+        assert_eq!(try_with([0, at, length, other, print, count]), Err(TravelError::OtherObject));
+    }
     drop(never_sent);
 }
 
@@ -221,7 +225,7 @@ fn outside_of_a_message_nothing_travels() {
     let value = Value::new(1_u8).unwrap();
     let error = serde_json::to_string(&value).unwrap_err().to_string();
     assert!(error.contains("through a pipe or connection"), "{error}");
-    let error = serde_json::from_str::<Value<u8>>(r#"[[0,0,0,0,0],""]"#).unwrap_err().to_string();
+    let error = serde_json::from_str::<Value<u8>>(r#"[[0,0,0,0,0,0],""]"#).unwrap_err().to_string();
     assert!(error.contains("another kind") || error.contains("through a pipe"), "{error}");
 }
 

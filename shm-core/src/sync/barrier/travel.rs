@@ -1,7 +1,7 @@
 //! A barrier inside a message.
 
 use mp_sys::locked::SignalledLock;
-use mp_sys::named::ExistingSpan;
+use mp_sys::named::{ExistingSpan, What};
 
 use crate::named::{self, NameError};
 use crate::sync::barrier::{Barrier, KIND, attach};
@@ -10,7 +10,7 @@ use crate::travel::{Parts, Travels, travels};
 impl Travels for Barrier {
     type Object = SignalledLock;
 
-    fn fingerprint() -> u64 {
+    fn what() -> What {
         named::of::<()>(KIND)
     }
 

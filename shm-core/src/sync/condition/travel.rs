@@ -1,7 +1,7 @@
 //! A condition inside a message.
 
 use mp_sys::cells::Waiters;
-use mp_sys::named::ExistingSpan;
+use mp_sys::named::{ExistingSpan, What};
 
 use crate::named::{self, NameError};
 use crate::sync::condition::{Condition, KIND, WAITERS_MAX};
@@ -10,7 +10,7 @@ use crate::travel::{Parts, Travels, travels};
 impl Travels for Condition {
     type Object = Waiters;
 
-    fn fingerprint() -> u64 {
+    fn what() -> What {
         named::of::<()>(KIND)
     }
 

@@ -1,0 +1,40 @@
+//! The kinds of objects, as they stand in shared memory and in messages: numbers that never change their meaning.
+
+use mp_sys::named::Kind;
+
+pub(crate) const VALUE: Kind = Kind::new(1);
+pub(crate) const ARRAY: Kind = Kind::new(2);
+pub(crate) const RAW_VALUE: Kind = Kind::new(3);
+pub(crate) const RAW_ARRAY: Kind = Kind::new(4);
+pub(crate) const LOCK: Kind = Kind::new(5);
+pub(crate) const RLOCK: Kind = Kind::new(6);
+pub(crate) const SEMAPHORE: Kind = Kind::new(7);
+pub(crate) const BOUNDED_SEMAPHORE: Kind = Kind::new(8);
+pub(crate) const EVENT: Kind = Kind::new(9);
+pub(crate) const CONDITION: Kind = Kind::new(10);
+pub(crate) const BARRIER: Kind = Kind::new(11);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_number_of_its_own() {
+        let kinds = [
+            VALUE,
+            ARRAY,
+            RAW_VALUE,
+            RAW_ARRAY,
+            LOCK,
+            RLOCK,
+            SEMAPHORE,
+            BOUNDED_SEMAPHORE,
+            EVENT,
+            CONDITION,
+            BARRIER,
+        ];
+        for (at, kind) in kinds.iter().enumerate() {
+            assert!(!kinds[..at].contains(kind), "{kind:?}");
+        }
+    }
+}
