@@ -315,6 +315,20 @@ mod tests {
         drop(made);
     }
 
+    /// A gap, see docs/SAFETY.md.
+    #[test]
+    fn a_closure_that_makes_its_object_elsewhere_is_believed() {
+        let name = format!("unit-elsewhere-{}", crate::deadline::now_nanos());
+        let description = Description { what: what(3, 77), len: 1 };
+        let elsewhere = Chunk::new(4096).unwrap().cut(64).unwrap();
+        let make = |_: Span| SharedCell::<u64>::new(elsewhere);
+        let (_segment, made) = Segment::create(&name, 64, description, make).unwrap();
+        made.store(5);
+        let attach = |_, span| SharedCell::<u64>::attach(span).ok();
+        let (_segment, found) = Segment::open(&name, what(3, 77), attach).unwrap();
+        assert_eq!(found.load(), 0, "another object, of the same type");
+    }
+
     #[test]
     fn an_object_arrives_as_its_own_class_kind_and_type_only() {
         let span = Chunk::new(4096).unwrap().cut(64).unwrap();

@@ -98,7 +98,25 @@ pub fn bare_fork() -> Option<ChildProcess> {
     }
 }
 
-/// Ends a child of [`bare_fork`], by 0 if `is_well`.
+/// As [`bare_fork`], by the bare clone(2): the C library does not know of it, and runs no handlers.
+///
+/// # Panics
+/// As [`bare_fork`].
+#[must_use]
+pub fn bare_clone() -> Option<ChildProcess> {
+    assert_eq!(std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count), 1, "one thread");
+    // SAFETY: without flags, the child shares nothing with the caller, and goes on with a copy of its stack. It is for tests
+    // of what goes wrong there.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        0 => None,
+        child => {
+            let child = i32::try_from(child).expect("a process id");
+            Some(adopt(child).expect("a test forks its child"))
+        }
+    }
+}
+
+/// Ends a child of [`bare_fork`] or [`bare_clone`], by 0 if `is_well`.
 pub fn leave(is_well: bool) -> ! {
     run_child(|| i32::from(!is_well), false)
 }

@@ -9,6 +9,8 @@ use mp_sys::fork::{BeforeOpening, CLOSED_ON_FORK_MAX, NotTaken, OtherProcess};
 use mp_sys::stream::{AskFailure, Interest, ReadFailure, Stream, WriteFailure};
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::fs::fstat;
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::process::{WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
 
@@ -18,6 +20,7 @@ tests! {
     a_child_has_places_of_its_own,
     at_the_limit_and_one_above,
     a_fork_in_between_is_noticed,
+    a_number_that_is_carried_into_a_child_is_closed_there,
     forks_beside_threads_that_open_and_close,
 }
 
@@ -73,7 +76,7 @@ fn the_peer_sees_the_end_though_a_child_lives_on() {
     kill(&parent);
     assert_eq!(read(&mut into), Ok(0), "the end");
     let nothing = rustix::net::recv(&grandchild_lives, &mut into, rustix::net::RecvFlags::DONTWAIT);
-    assert_eq!(nothing.map(|(_, count)| count), Err(rustix::io::Errno::AGAIN), "the grandchild still runs");
+    assert_eq!(nothing.map(|(_, count)| count), Err(Errno::AGAIN), "the grandchild still runs");
     rustix::net::shutdown(&grandchild_lives, rustix::net::Shutdown::Both).unwrap();
     let ended = waitid(WaitId::All, WaitIdOptions::EXITED).unwrap().unwrap();
     assert_eq!(ended.exit_status(), Some(0));
@@ -94,7 +97,7 @@ fn a_child_is_refused_and_closes_nothing() {
         let files: Vec<OwnedFd> = (0..8).map(|_| pair().0).collect();
         let same = files.iter().find(|file| file.as_raw_fd() == number).unwrap();
         drop(one);
-        assert!(rustix::fs::fstat(same).is_ok(), "it is still open");
+        assert!(fstat(same).is_ok(), "it is still open");
     });
     succeeded(&child);
     // The closure with the stream is gone in the parent as well.
@@ -196,4 +199,12 @@ fn forks_beside_threads_that_open_and_close() {
         kill(child);
     }
     eventually("the threads are gone", || std::fs::read_dir("/proc/self/task").unwrap().count() == 1);
+}
+
+/// A gap, see docs/SAFETY.md.
+fn a_number_that_is_carried_into_a_child_is_closed_there() {
+    let (stream, _peer) = stream();
+    let borrowed = stream.file().unwrap();
+    assert!(fstat(borrowed).is_ok());
+    succeeded(&spawn(|| assert_eq!(fstat(borrowed).map(drop), Err(Errno::BADF))));
 }

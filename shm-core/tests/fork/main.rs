@@ -7,6 +7,7 @@ mod barrier;
 mod bodies;
 mod condition;
 mod first_look;
+mod gaps;
 mod inherited;
 mod kills;
 mod limits;
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
         &bodies::tests(),
         condition::TESTS,
         first_look::TESTS,
+        gaps::TESTS,
         inherited::TESTS,
         kills::TESTS,
         limits::TESTS,

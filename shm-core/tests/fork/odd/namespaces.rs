@@ -1,5 +1,6 @@
 //! Two PID namespaces whose processes and threads have equal ids.
 
+use std::cell::Cell;
 use std::fs;
 
 use mp_sys::child::ChildProcess;
@@ -19,6 +20,7 @@ tests! {
     a_permit_of_another_namespace_is_not_taken_away,
     a_place_of_another_namespace_is_not_taken_away,
     a_party_of_another_namespace_is_not_taken_for_dead,
+    a_lock_that_an_equal_id_holds_keeps_memory_for_nothing,
 }
 
 /// Runs `test` in a process with id 1. What it starts by [`peer`] is another one.
@@ -218,4 +220,22 @@ fn a_party_of_another_namespace_is_not_taken_for_dead() {
         succeeded(&peer);
     });
     succeeded(&last);
+}
+
+/// A gap, see docs/SAFETY.md.
+fn a_lock_that_an_equal_id_holds_keeps_memory_for_nothing() {
+    let array = Array::<u8>::zeroed(1 << 20).unwrap();
+    let (is_ready, array) = (Event::new().unwrap(), Cell::new(Some(array)));
+    with_id_1(|| {
+        let array = array.take().unwrap();
+        let holder = peer(&is_ready, |ready| {
+            let _held = array.lock().unwrap();
+            ready();
+            hang();
+        });
+        let before = shm_core::memory_mapped();
+        drop(array);
+        assert_eq!(shm_core::memory_mapped(), before, "the holder has an id of this process");
+        kill(&holder);
+    });
 }
