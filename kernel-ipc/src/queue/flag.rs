@@ -35,10 +35,13 @@ impl Flag {
             socket.set_nonblocking(true)?;
             Ok(socket)
         };
-        let socket = mp_sys::descriptors::beside_standard(make).map_err(|error| match rustix::io::Errno::from_io_error(&error) {
-            Some(errno) => MemoryError::from(errno),
-            None => MemoryError::System(error.into()),
-        })?;
+        let socket =
+            mp_sys::descriptors::beside_standard(make).map_err(
+                |error| match rustix::io::Errno::from_io_error(&error) {
+                    Some(errno) => MemoryError::from(errno),
+                    None => MemoryError::System(error.into()),
+                },
+            )?;
         Ok(Self { file: Arc::new(socket.into()) })
     }
 
