@@ -7,7 +7,9 @@
 //! |---|---|---|
 //! | 1, 2, 4, 8 | its own size | one atomic access |
 //! | 3, 5, 6, 7 | the next power of two | one atomic access |
-//! | more than 8 | its own size | several accesses: an element may be seen half written |
+//! | more than 8 | its own size | several accesses of one size: an element may be seen half written |
+//!
+//! All accesses to the elements of one type have the same size, single ones and bulk copies: see [`copy`].
 //!
 //! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
 
@@ -26,7 +28,7 @@ use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
 pub use self::signal::{SharedSignal, SignalledWords};
 pub use self::waiters::{WaiterPlace, Waiters, WaitersHead};
-use crate::copy;
+use crate::copy::{self, Unit};
 use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
 
@@ -304,24 +306,25 @@ impl<T> Placed for SharedCell<T> {
 
 /// # Safety
 /// - `place` has room for one stride of `T`, at a multiple of it (of `T`'s alignment above 8 bytes), mapped.
-/// - All other accesses to it are atomic accesses of that size or copies by [`copy`].
+/// - All other accesses to it that nothing orders are atomics of that size, or of [`copy::unit_of`] above 8 bytes, or copies
+///   by [`copy`] in such units.
 #[inline]
 unsafe fn load_element<T: Element>(place: *mut u8) -> T {
     let mut bits = MaybeUninit::<T::Bits>::uninit();
     let private = bits.as_mut_ptr().cast::<u8>();
     macro_rules! whole {
-        ($atomic:ty) => {{
+        ($unit:ty) => {{
             // SAFETY: the caller's place is one stride, aligned and shared atomically.
-            let word = unsafe { <$atomic>::from_ptr(place.cast()) }.load(Ordering::Acquire).to_ne_bytes();
+            let word = unsafe { <$unit>::load(place.cast(), Ordering::Acquire) }.to_ne_bytes();
             // SAFETY: the element's size is at most the word's.
             unsafe { private.copy_from_nonoverlapping(word.as_ptr(), size_of::<T>()) };
         }};
     }
     match stride_of::<T>() {
-        1 => whole!(AtomicU8),
-        2 => whole!(AtomicU16),
-        4 => whole!(AtomicU32),
-        8 => whole!(AtomicU64),
+        1 => whole!(u8),
+        2 => whole!(u16),
+        4 => whole!(u32),
+        8 => whole!(u64),
         // SAFETY: `bits` has the element's size; the place is a multiple of the unit of that size.
         size => unsafe { copy::load(private, place, size, copy::unit_of(size)) },
     }
@@ -335,21 +338,20 @@ unsafe fn load_element<T: Element>(place: *mut u8) -> T {
 pub(crate) unsafe fn store_element<T: Element>(place: *mut u8, value: T) {
     let bytes = bytemuck::bytes_of(&value);
     macro_rules! whole {
-        ($atomic:ty) => {{
-            let mut word = [0; size_of::<$atomic>()];
+        ($unit:ty) => {{
+            let mut word = [0; size_of::<$unit>()];
             for (slot, byte) in word.iter_mut().zip(bytes) {
                 *slot = *byte;
             }
-            let value = bytemuck::cast(word);
             // SAFETY: the caller's place is one stride, aligned and shared atomically.
-            unsafe { <$atomic>::from_ptr(place.cast()) }.store(value, Ordering::Release);
+            unsafe { <$unit>::store(place.cast(), bytemuck::cast(word), Ordering::Release) };
         }};
     }
     match stride_of::<T>() {
-        1 => whole!(AtomicU8),
-        2 => whole!(AtomicU16),
-        4 => whole!(AtomicU32),
-        8 => whole!(AtomicU64),
+        1 => whole!(u8),
+        2 => whole!(u16),
+        4 => whole!(u32),
+        8 => whole!(u64),
         // SAFETY: `bytes` has the element's size; the place is a multiple of the unit of that size.
         size => unsafe { copy::store(place, bytes.as_ptr(), size, copy::unit_of(size)) },
     }

@@ -1,6 +1,7 @@
 //! Every size of element, and the edges of a slice.
 
 use super::*;
+use crate::copy::recorded;
 use crate::span::Chunk;
 
 fn slice<T: Element>(len: usize) -> SharedSlice<T> {
@@ -43,6 +44,41 @@ fn every_size_of_element() {
     round_trip::<[u8; 13]>(&[[7; 13]; 4]);
     round_trip::<bool>(&[true, false, true]);
     round_trip::<char>(&['a', 'é', '\u{10ffff}']);
+}
+
+/// Whatever is done to the elements of one type, each access of theirs has one size.
+fn check_sizes<T: Element + PartialEq + std::fmt::Debug>(value: T, size: usize) {
+    const COUNT: usize = 100;
+    let shared = slice::<T>(COUNT + 2);
+    let values = [value; COUNT];
+    let mut back = [T::zeroed(); COUNT];
+    for count in [1, 2, 3, 7, COUNT] {
+        for at in 0..3 {
+            let sizes = recorded::sizes(|| {
+                assert!(shared.store(at, value));
+                assert_eq!(shared.load(at), Some(value));
+                assert!(shared.copy_in(at, &values[..count]));
+                assert!(shared.copy_out(at, &mut back[..count]));
+            });
+            // Words of 8 bytes are moved by assembly only.
+            assert!(sizes == [size] || (size == 8 && sizes.is_empty()), "{count} at {at}: {sizes:?}");
+        }
+    }
+}
+
+#[test]
+fn an_element_type_has_one_size_of_access() {
+    check_sizes(7_u8, 1);
+    check_sizes(true, 1);
+    check_sizes(7_i16, 2);
+    check_sizes([7_u8; 3], 4);
+    check_sizes('x', 4);
+    check_sizes([7_u16; 3], 8);
+    check_sizes(7_u64, 8);
+    check_sizes([7_u32; 3], 4);
+    check_sizes([7_u8; 13], 1);
+    check_sizes([7_u16; 5], 2);
+    check_sizes(7_u128, 8);
 }
 
 #[test]
