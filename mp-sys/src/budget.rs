@@ -3,12 +3,19 @@
 //! Reserving more memory than there is does not fail on Linux: `fallocate` of a memfd calls the OOM killer, which ends
 //! other processes first (measured). So every reservation asks here before it writes anything: the smallest of what the
 //! machine, the control groups, the file-size limit and the configured limit leave, less a reserve.
+//!
+//! Threads ask at the same moment. So bytes are taken from the configured limit by a [`Claim`] before anything is reserved,
+//! in one step with the look at the limit, and what others are about to reserve is taken from what the machine has left.
+
+mod claim;
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
+pub use self::claim::Claim;
+pub(crate) use self::claim::{UnderWay, count_anyway, forget_other_threads, give_up};
 use crate::cgroup;
 use crate::quiet::{Note, tell};
 
@@ -18,8 +25,6 @@ pub const LIMIT_VARIABLE: &str = "MP_SHM_MAX";
 /// available.
 pub const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
-/// Bytes that this process has mapped, its own and inherited.
-static MAPPED: AtomicU64 = AtomicU64::new(0);
 /// The configured limit in bytes; `UNREAD` until the environment was looked at.
 static LIMIT: AtomicU64 = AtomicU64::new(UNREAD);
 const UNREAD: u64 = u64::MAX - 1;
@@ -46,18 +51,13 @@ pub fn set_limit(limit: Option<u64>) {
     LIMIT.store(limit.map_or(UNLIMITED, |limit| limit.min(UNREAD.wrapping_sub(1))), Ordering::Relaxed);
 }
 
-/// Bytes of shared memory that this process has mapped, its own and inherited.
+/// Bytes of shared memory that this process has: what it made, inherited, was sent, and opened by name.
+///
+/// What counts is the memory that is reserved, and not address space. What other processes reserve in a queue counts when
+/// this process next reserves or gives back something there.
 #[must_use]
 pub fn mapped() -> u64 {
-    MAPPED.load(Ordering::Relaxed)
-}
-
-pub(crate) fn count_mapped(bytes: u64) {
-    MAPPED.fetch_add(bytes, Ordering::Relaxed);
-}
-
-pub(crate) fn count_unmapped(bytes: u64) {
-    MAPPED.fetch_sub(bytes, Ordering::Relaxed);
+    claim::claimed()
 }
 
 /// The most bytes that a file of this process may have, `None` without a limit. Writing beyond it would raise SIGXFSZ,
@@ -70,13 +70,14 @@ pub fn file_size_limit() -> Option<u64> {
 /// Bytes that may be reserved now for a file that is `file_size` bytes long already.
 #[must_use]
 pub fn available(file_size: u64) -> u64 {
-    let sources = Sources {
-        machine: fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text)),
-        groups: cgroup::memory_left(),
-        configured: limit().map(|limit| limit.saturating_sub(mapped())),
-        file: file_size_limit().map(|limit| limit.saturating_sub(file_size)),
-    };
-    sources.available()
+    let configured = limit().map(|limit| limit.saturating_sub(mapped()));
+    Sources { configured, ..Sources::now(file_size, 0) }.available()
+}
+
+/// As [`available`], for bytes that are claimed from the configured limit already, while others are about to reserve
+/// `by_others` bytes.
+pub(crate) fn available_to_claimed(file_size: u64, by_others: u64) -> u64 {
+    Sources::now(file_size, by_others).available()
 }
 
 /// What each side leaves, in bytes; `None` is no limit.
@@ -89,6 +90,18 @@ struct Sources {
 }
 
 impl Sources {
+    /// All but the configured limit.
+    fn now(file_size: u64, by_others: u64) -> Self {
+        let left = |bytes: u64| bytes.saturating_sub(by_others);
+        let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
+        Self {
+            machine: machine.map(left),
+            groups: cgroup::memory_left().map(left),
+            configured: None,
+            file: file_size_limit().map(|limit| limit.saturating_sub(file_size)),
+        }
+    }
+
     fn available(&self) -> u64 {
         // The reserve is for memory that others need. The configured limit and the file size are exact.
         let shared = [self.machine, self.groups].into_iter().flatten().min();

@@ -191,6 +191,7 @@ extern "C" fn in_child() {
     depth::deepen();
     descriptors::close_in_child();
     crate::robust::forget_held();
+    crate::budget::forget_other_threads();
 }
 
 /// Before and after the fork: what is made in between, by a handler or another thread, is then known to have been copied.

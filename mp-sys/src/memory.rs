@@ -17,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::budget::{self, Claim, UnderWay};
 use crate::descriptors::memfd_create;
 use crate::locked::suspects;
 use crate::named::FileName;
@@ -24,7 +25,7 @@ use crate::quiet::{Note, tell};
 use crate::span::chunks;
 use crate::span::directory::Directory;
 use crate::transient::again;
-use crate::{OsError, budget, copy, named};
+use crate::{OsError, copy, named};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
@@ -106,12 +107,12 @@ impl Mapping {
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
     pub fn new(bytes: usize) -> Result<Arc<Self>, MemoryError> {
         let file = make_memfd()?;
-        let length = Self::reserve(&file, bytes)?;
+        let (length, claim) = Self::reserve(&file, bytes)?;
         // EPERM would mean a kernel without sealing: the file is private to those who are handed it, so go on.
         if let Err(error) = fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW) {
             tell(Note::Refused(not_sealed, error.into()));
         }
-        Self::of_file(file, length)
+        Self::of_file(file, length, claim)
     }
 
     /// Makes a mapping in an empty file that is in memory. It is not sealed.
@@ -119,21 +120,29 @@ impl Mapping {
     /// # Errors
     /// As [`new`](Self::new).
     pub(crate) fn reserve_in(file: OwnedFd, bytes: usize) -> Result<Arc<Self>, MemoryError> {
-        let length = Self::reserve(&file, bytes)?;
-        Self::of_file(file, length)
+        let (length, claim) = Self::reserve(&file, bytes)?;
+        Self::of_file(file, length, claim)
     }
 
-    fn reserve(file: &OwnedFd, bytes: usize) -> Result<usize, MemoryError> {
+    fn reserve(file: &OwnedFd, bytes: usize) -> Result<(usize, Claim), MemoryError> {
         let length = round_to_pages(bytes)?;
-        reserve(file.as_fd(), length)?;
-        Ok(length)
+        Ok((length, reserve(file.as_fd(), length)?))
     }
 
-    /// Maps `length` bytes of a file whose pages are reserved.
+    /// Maps `length` bytes of a file that somebody else made and reserved, which count as this process's from now on.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`] if they are more than the configured limit leaves; [`MemoryError::System`].
+    pub(crate) fn of_others(file: OwnedFd, length: usize) -> Result<Arc<Self>, MemoryError> {
+        let claim = Claim::of(length_u64(length))?;
+        Self::of_file(file, length, claim)
+    }
+
+    /// Maps `length` bytes of a file, of which as many are reserved as are claimed.
     ///
     /// # Errors
     /// [`MemoryError::System`].
-    pub(crate) fn of_file(file: OwnedFd, length: usize) -> Result<Arc<Self>, MemoryError> {
+    fn of_file(file: OwnedFd, length: usize, claim: Claim) -> Result<Arc<Self>, MemoryError> {
         let raw = MmapOptions::new().len(length).map_raw(&file).map_err(|error| {
             // mmap fails for want of address space or of mappings (vm.max_map_count).
             MemoryError::System(error.into())
@@ -144,11 +153,9 @@ impl Mapping {
                 tell(Note::Refused(in_core_dumps, error.into()));
             }
         }
-        let counted = AtomicU64::new(length_u64(length));
-        budget::count_mapped(length_u64(length));
         Ok(Arc::new(Self {
             raw: Some(raw),
-            counted,
+            counted: AtomicU64::new(claim.into_bytes()),
             file: Arc::new(file),
             directory: None,
             suspected: AtomicBool::new(false),
@@ -170,10 +177,8 @@ impl Mapping {
         let file = make_memfd()?;
         again(|| ftruncate(&file, length))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
-        reserve_piece(file.as_fd(), 0, reserved)?;
-        let mapping = Self::of_file(file, usize::try_from(length).map_err(|_| refused)?)?;
-        mapping.count(reserved);
-        Ok(mapping)
+        let claim = reserve_piece(file.as_fd(), 0, reserved)?;
+        Self::of_file(file, usize::try_from(length).map_err(|_| refused)?, claim)
     }
 
     /// Maps a sparse file that somebody else made and that has at least `at_least` bytes. Its reserved bytes are counted
@@ -188,16 +193,23 @@ impl Mapping {
         if !seals.contains(SealFlags::SHRINK) || length < at_least || length > length_u64(MAPPING_BYTES_MAX) {
             return Err(Errno::INVAL.into());
         }
-        let mapping = Self::of_file(file, usize::try_from(length).map_err(|_| Errno::INVAL)?)?;
-        mapping.count(0);
-        Ok(mapping)
+        Self::of_file(file, usize::try_from(length).map_err(|_| Errno::INVAL)?, Claim::default())
     }
 
-    /// Has the budget count `bytes` bytes for this mapping.
+    /// Has the budget count `bytes` bytes for this mapping, whatever the limit: they are reserved already.
     pub(crate) fn count(&self, bytes: u64) {
         let before = self.counted.swap(bytes, Ordering::Relaxed);
-        budget::count_mapped(bytes);
-        budget::count_unmapped(before);
+        budget::count_anyway(before, bytes);
+    }
+
+    /// As [`count`](Self::count), for a mapping that somebody else made and reserved, and that nobody uses here yet.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`] if it is more than the configured limit leaves.
+    pub(crate) fn claim(&self, bytes: u64) -> Result<(), MemoryError> {
+        let claim = Claim::of(bytes.saturating_sub(self.counted.load(Ordering::Relaxed)))?;
+        self.counted.fetch_add(claim.into_bytes(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// The file, for a message that it is to travel in.
@@ -292,7 +304,7 @@ impl Drop for Mapping {
             self.keep();
             return;
         }
-        budget::count_unmapped(*self.counted.get_mut());
+        budget::give_up(*self.counted.get_mut());
     }
 }
 
@@ -351,34 +363,41 @@ pub(crate) fn may_be_as_long(wanted: u64) -> Result<(), MemoryError> {
     }
 }
 
-/// Reserves `length` bytes step by step. A file that could not be reserved whole is dropped by the caller, which gives
-/// everything back.
-pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<(), MemoryError> {
+/// Reserves `length` bytes step by step, and claims them. A file that could not be reserved whole is dropped by the caller,
+/// which gives everything back.
+pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<Claim, MemoryError> {
     reserve_piece(file, 0, length_u64(length))
 }
 
-/// Reserves a piece of a file step by step. A piece that could not be reserved whole may have some of its memory.
+/// Reserves a piece of a file step by step, and claims it. A piece that could not be reserved whole may have some of its
+/// memory.
 ///
 /// # Errors
 /// [`MemoryError::NoSpace`].
-pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<(), MemoryError> {
+pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<Claim, MemoryError> {
     may_be_as_long(at.saturating_add(wanted))?;
-    let available = budget::available(at);
-    if wanted > available {
-        return Err(MemoryError::NoSpace { wanted, available });
-    }
+    let claim = Claim::of(wanted).map_err(|error| match error {
+        MemoryError::NoSpace { wanted, available } => {
+            MemoryError::NoSpace { wanted, available: available.min(budget::available(at)) }
+        }
+        other => other,
+    })?;
+    let mut under_way = UnderWay::begin(wanted);
     let (mut reserved, mut longest) = (0_u64, length_u64(RESERVE_STEP_BYTES));
     while reserved < wanted {
         let step = wanted.saturating_sub(reserved).min(longest);
         let here = at.saturating_add(reserved);
-        if reserved > 0 {
-            let available = budget::available(here);
-            if step > available {
-                return Err(MemoryError::NoSpace { wanted, available });
-            }
+        let available = budget::available_to_claimed(here, under_way.by_others());
+        // Before the first step, all of it must be there.
+        let needed = if reserved == 0 { wanted } else { step };
+        if needed > available {
+            return Err(MemoryError::NoSpace { wanted, available });
         }
         match fallocate(file, FallocateFlags::empty(), here, step) {
-            Ok(()) => reserved = reserved.saturating_add(step),
+            Ok(()) => {
+                reserved = reserved.saturating_add(step);
+                under_way.done(step);
+            }
             Err(Errno::INTR) => longest = (step / 2).max(RESERVE_STEP_BYTES_MIN),
             // The limit became lower meanwhile.
             Err(Errno::FBIG) => may_be_as_long(u64::MAX)?,
@@ -388,7 +407,7 @@ pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Resul
             Err(other) => return Err(other.into()),
         }
     }
-    Ok(())
+    Ok(claim)
 }
 
 #[cfg(test)]

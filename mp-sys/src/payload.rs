@@ -43,7 +43,8 @@ pub enum PayloadError {
 /// [`MemoryError`]; nothing is left.
 pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     let file = make_memfd()?;
-    reserve(file.as_fd(), parts.iter().map(|part| part.len()).sum())?;
+    // Counted while it is filled. Then the bytes are the message's, whoever it belongs to.
+    let _claim = reserve(file.as_fd(), parts.iter().map(|part| part.len()).sum())?;
     let mut file = File::from(file);
     for part in parts {
         file.write_all(part).map_err(|error| MemoryError::System(error.into()))?;

@@ -20,6 +20,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 
+use crate::budget::Claim;
 use crate::locked::{CONTROL_BYTES, Locked};
 use crate::memory::{self, Mapping, MemoryError};
 use crate::span::Span;
@@ -103,11 +104,12 @@ impl Region {
         self.len == 0
     }
 
-    /// Reserves the memory of a piece: from then on, stores into it cannot fail.
+    /// Reserves the memory of a piece: from then on, stores into it cannot fail. The claim counts it until
+    /// [`count_reserved`](Self::count_reserved) does.
     ///
     /// # Errors
     /// [`MemoryError::NoSpace`]; some of the piece may have its memory then, which the next attempt uses.
-    pub fn reserve(&self, at: u64, bytes: u64) -> Result<(), MemoryError> {
+    pub fn reserve(&self, at: u64, bytes: u64) -> Result<Claim, MemoryError> {
         if !self.covers(at, bytes) {
             return Err(MemoryError::NoSpace { wanted: bytes, available: self.len.saturating_sub(at) });
         }
@@ -128,6 +130,14 @@ impl Region {
     /// Tells the budget how many bytes of the region have memory now.
     pub fn count_reserved(&self, bytes: u64) {
         self.mapping.count(bytes);
+    }
+
+    /// As [`count_reserved`](Self::count_reserved), for a region that arrived and that nobody uses here yet.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`] if they are more than the configured limit leaves.
+    pub fn claim_reserved(&self, bytes: u64) -> Result<(), MemoryError> {
+        self.mapping.claim(bytes)
     }
 
     #[inline]
@@ -279,7 +289,7 @@ mod tests {
     #[test]
     fn bytes_come_back_as_they_were_written() {
         let region = region();
-        region.reserve(LEN - 4096, 4096).unwrap();
+        let _claim = region.reserve(LEN - 4096, 4096).unwrap();
         let bytes: Vec<u8> = (0..=255).collect();
         assert!(region.write(LEN - 256, &bytes));
         let mut read = [0; 256];

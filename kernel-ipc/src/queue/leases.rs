@@ -159,7 +159,7 @@ impl Leases {
 
     /// Gives the page that the tables share its memory, and sets how often a task is handed out.
     pub(super) fn lay(&self, ring: &Ring, max_deliveries: u32) -> Result<(), MemoryError> {
-        ring.region.reserve(self.annex, PAGE)?;
+        let _until_counted = ring.region.reserve(self.annex, PAGE)?;
         ring.count_reserved(CELLS_RESERVED, |_| PAGE);
         self.set_max_deliveries(ring, max_deliveries);
         Ok(())
@@ -237,7 +237,7 @@ impl Leases {
             None => return Err(Refused::TooManyTasks),
         };
         if cell.size >= PAGE && !cell.has_memory(ring) {
-            ring.region.reserve(cell.bytes, cell.size).map_err(Refused::Memory)?;
+            let _until_counted = ring.region.reserve(cell.bytes, cell.size).map_err(Refused::Memory)?;
             cell.note_memory(ring, true);
             ring.count_reserved(CELLS_RESERVED, |bytes| bytes.saturating_add(cell.size));
         }
@@ -313,7 +313,7 @@ fn reserve_step(ring: &Ring, (start, end): (u64, u64), offset: u64) -> Result<()
     let place = start.saturating_add(offset);
     let bytes = STEP_BYTES.min(end.saturating_sub(place));
     if offset.is_multiple_of(STEP_BYTES) && bytes > 0 {
-        ring.region.reserve(place, bytes).map_err(Refused::Memory)?;
+        let _until_counted = ring.region.reserve(place, bytes).map_err(Refused::Memory)?;
         ring.count_reserved(CELLS_RESERVED, |reserved| reserved.saturating_add(bytes));
     }
     Ok(())

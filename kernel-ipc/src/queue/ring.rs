@@ -213,10 +213,20 @@ impl Ring {
             word.store(change(word.load(Ordering::Relaxed)), Ordering::Relaxed);
             crash::point();
         }
+        self.region.count_reserved(self.reserved());
+    }
+
+    /// Has the budget count what has memory, in a process that the queue arrived in.
+    pub(super) fn claim_reserved(&self) -> Result<(), MemoryError> {
+        self.region.claim_reserved(self.reserved())
+    }
+
+    /// Bytes that have memory.
+    fn reserved(&self) -> u64 {
         let sum = [RING_RESERVED, CELLS_RESERVED].iter().filter_map(|at| self.region.word(*at));
         let sum = sum.fold(RING_START, |sum, word| sum.saturating_add(word.load(Ordering::Relaxed)));
         // A peer may have written anything: there is never more than the region.
-        self.region.count_reserved(sum.min(self.region.len()));
+        sum.min(self.region.len())
     }
 
     /// Takes the producers' lock.

@@ -233,7 +233,8 @@ impl Producer<'_> {
             return Ok(segment);
         }
         self.later.begin();
-        self.ring.region.reserve(rest.start, SEGMENT_ALIGN).map_err(NoRoom::Memory)?;
+        // One page, which the count of free segments leaves out.
+        drop(self.ring.region.reserve(rest.start, SEGMENT_ALIGN).map_err(NoRoom::Memory)?);
         let free_next = self.ring.load(segment.start.saturating_add(FREE_NEXT))?;
         self.ring.store(rest.start.saturating_add(FREE_NEXT), free_next)?;
         self.ring.store(rest.start.saturating_add(SIZE), rest.size())?;
@@ -264,7 +265,8 @@ impl Producer<'_> {
 
     fn reserve(&self, segment: Segment) -> Result<(), NoRoom> {
         self.later.begin();
-        self.ring.region.reserve(segment.start, segment.size()).map_err(NoRoom::Memory)?;
+        let _until_counted =
+            self.ring.region.reserve(segment.start, segment.size()).map_err(NoRoom::Memory)?;
         self.ring.count_reserved(RING_RESERVED, |bytes| bytes.saturating_add(segment.size()));
         self.held.store_word(GREW_AT, SharedTime::now().to_bits());
         Ok(())

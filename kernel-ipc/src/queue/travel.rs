@@ -96,6 +96,7 @@ pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<
     }
     let (region, locks) = Region::attach(region).map_err(|error| error.to_string())?;
     let (config, ring, leases) = Config::attach(region, locks, wanted)?;
+    ring.claim_reserved().map_err(|error| error.to_string())?;
     let core = Arc::new(Core::over(config, ring, leases, event));
     open.insert(key, Arc::downgrade(&core));
     Ok(core)

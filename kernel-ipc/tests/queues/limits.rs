@@ -1,9 +1,9 @@
 //! Memory: how much a queue takes, gives back, and does when there is none.
 
 use kernel_ipc::limits::ITEM_BYTES_MAX;
-use kernel_ipc::{CreateError, MemoryError, PutError, Queue};
+use kernel_ipc::{CreateError, MemoryError, PutError, Queue, RecvError, pipe};
 use mp_sys::budget;
-use mp_sys::testing::tests;
+use mp_sys::testing::{spawn, succeeded, tests};
 
 tests! {
     memory_is_given_back_after_a_peak,
@@ -12,6 +12,8 @@ tests! {
     tasks_that_are_handed_out_count,
     the_longest_item,
     descriptors_run_out,
+    a_queue_that_arrives_counts,
+    address_space_does_not_count_for_a_moment,
 }
 
 const MIB: u64 = 1 << 20;
@@ -126,4 +128,56 @@ fn descriptors_run_out() {
     assert_eq!(queue.get(), Ok(1));
     setrlimit(Resource::Nofile, before).unwrap();
     assert_eq!(refused, CreateError::Memory(MemoryError::OutOfDescriptors));
+}
+
+fn a_queue_that_arrives_counts() {
+    let (sender, receiver) = pipe::<Queue<()>>().unwrap();
+    let sender_of_two = sender;
+    let maker = spawn(|| {
+        let queue = Queue::<()>::new().unwrap();
+        for _ in 0..64 {
+            queue.put_bytes(&[1; 64 << 10]).unwrap();
+        }
+        sender_of_two.send(&queue).unwrap();
+        sender_of_two.send(&queue).unwrap();
+    });
+    drop(sender_of_two);
+    let before = budget::mapped();
+    // Less than its items take.
+    budget::set_limit(Some(before + 4 * MIB));
+    let refused = receiver.recv().unwrap_err();
+    let RecvError::Decode { reason, .. } = &refused else { panic!("{refused:?}") };
+    assert!(reason.to_string().contains("no space"), "{reason}");
+    assert_eq!(budget::mapped(), before);
+    budget::set_limit(Some(before + 8 * MIB));
+    let queue = receiver.recv().unwrap();
+    let counted = budget::mapped() - before;
+    assert!((4 * MIB..=8 * MIB).contains(&counted), "{counted} bytes");
+    assert_eq!(queue.len(), 64);
+    drop(queue);
+    assert_eq!(budget::mapped(), before, "everything was given back");
+    succeeded(&maker);
+}
+
+/// While one thread makes queues, another one never sees more than they have.
+fn address_space_does_not_count_for_a_moment() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let before = budget::mapped();
+    let is_done = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut most = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                most = most.max(budget::mapped());
+            }
+            most
+        });
+        for _ in 0..3_000 {
+            drop(Queue::<()>::new().unwrap());
+        }
+        is_done.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    assert!(most - before <= MIB, "{} bytes for a moment", most - before);
+    assert_eq!(budget::mapped(), before);
 }

@@ -11,6 +11,7 @@ tests! {
     a_lock_in_a_message_passes_on_when_its_holder_dies,
     an_object_comes_back_as_itself,
     many_objects_in_and_out_keep_memory_bounded,
+    an_array_that_arrives_counts,
 }
 
 type Everything = (Value<u64>, Array<u32>, RawArray<f32>, Event, Semaphore, Lock, Condition, Barrier);
@@ -119,4 +120,31 @@ fn many_objects_in_and_out_keep_memory_bounded() {
     // Places that were sent are not used again: the chunks went instead.
     assert!(mp::memory_mapped() <= 3 << 20, "{} bytes mapped", mp::memory_mapped());
     assert_eq!(alive.get(), Ok(0));
+}
+
+fn an_array_that_arrives_counts() {
+    const MIB: u64 = 1 << 20;
+    let (tx, rx) = pipe::<RawArray<u8>>().unwrap();
+    let maker = mp::fork(|| {
+        for _ in 0..3 {
+            // With one page before it, exactly 1 MiB.
+            tx.send(&RawArray::zeroed((1 << 20) - 4096).unwrap()).unwrap();
+        }
+    })
+    .unwrap();
+    maker.join().unwrap();
+    let before = mp::memory_mapped();
+    mp::set_memory_limit(Some(before + MIB - 1));
+    let refused = rx.recv_timeout(PATIENCE).unwrap_err();
+    let RecvError::Decode { reason, .. } = &refused else { panic!("{refused:?}") };
+    assert!(reason.to_string().contains("no space for 1048576 bytes"), "{reason}");
+    assert_eq!(mp::memory_mapped(), before);
+    mp::set_memory_limit(Some(before + MIB));
+    let array = rx.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(mp::memory_mapped(), before + MIB);
+    let refused = rx.recv_timeout(PATIENCE).unwrap_err();
+    assert!(matches!(refused, RecvError::Decode { .. }), "{refused:?}");
+    assert_eq!(array.get(0), Ok(0), "usable afterwards");
+    drop(array);
+    assert_eq!(mp::memory_mapped(), before);
 }

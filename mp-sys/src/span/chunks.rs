@@ -74,7 +74,7 @@ pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
             drop(chunks);
             return if id_in(&file) == Some(id) { Ok(mapping) } else { Err(NoChunk::Foreign) };
         }
-        None => Mapping::of_file(file, length).map_err(NoChunk::Memory)?,
+        None => Mapping::of_others(file, length).map_err(NoChunk::Memory)?,
     };
     let (directory, id) = Directory::read(&mapping).ok_or(NoChunk::Foreign)?;
     if let Some(mapping) = Arc::get_mut(&mut mapping) {

@@ -1,9 +1,13 @@
 //! Shortage, by limits that the test sets: never real exhaustion.
 
+use std::sync::Barrier;
+
 use mp_sys::testing::leaks::Snapshot;
-use mp_sys::testing::tests;
+use mp_sys::testing::{spawn, succeeded, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use shm_core::{Array, MemoryError, RawArray, Value, memory_limit, memory_mapped, set_memory_limit};
+use shm_core::{
+    Array, MemoryError, NameError, RawArray, RawValue, Value, memory_limit, memory_mapped, set_memory_limit,
+};
 
 tests! {
     the_memory_limit_and_one_byte_above,
@@ -11,6 +15,8 @@ tests! {
     no_free_descriptor,
     lengths_that_overflow,
     the_limit_counts_what_is_mapped,
+    threads_that_reserve_at_once_stay_within_the_limit,
+    what_is_opened_by_name_counts,
 }
 
 const MIB: usize = 1 << 20;
@@ -80,4 +86,59 @@ fn the_limit_counts_what_is_mapped() {
     assert_eq!(first.get(3 * MIB - 1), Ok(0));
     set_memory_limit(None);
     assert_eq!(RawArray::<u8>::zeroed(MIB).map(|array| array.len()), Ok(MIB));
+}
+
+/// Each of them alone would fit.
+fn threads_that_reserve_at_once_stay_within_the_limit() {
+    const THREADS: usize = 16;
+    const FIT: usize = 5;
+    let one = u64::try_from(MIB).unwrap();
+    for spare in [0, one - 1] {
+        set_memory_limit(Some(one * u64::try_from(FIT).unwrap() + spare));
+        let start = Barrier::new(THREADS);
+        let make = || {
+            start.wait();
+            RawArray::<u8>::zeroed(MIB - PAGE)
+        };
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(make)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), FIT);
+        assert_eq!(made.iter().filter(|made| is_no_space(made)).count(), THREADS - FIT);
+        assert_eq!(memory_mapped(), one * u64::try_from(FIT).unwrap());
+        drop(made);
+        assert_eq!(memory_mapped(), 0, "everything was given back");
+    }
+}
+
+fn what_is_opened_by_name_counts() {
+    let name = format!("test-{}-counts", rustix::process::getpid().as_raw_nonzero());
+    let made = RawValue::new(0_u8).unwrap();
+    let opened = RawValue::new(false).unwrap();
+    // Made by somebody else: this process has no mapping of it yet.
+    let maker = spawn(|| {
+        let array = RawArray::<u8>::create(&name, MIB - PAGE).unwrap();
+        made.store(1);
+        mp_sys::testing::eventually("it was opened", || opened.load());
+        drop(array);
+    });
+    mp_sys::testing::eventually("it was made", || made.load() == 1);
+    let before = memory_mapped();
+    let one = u64::try_from(MIB).unwrap();
+    set_memory_limit(Some(before + one - 1));
+    let refused = RawArray::<u8>::open(&name).map(drop);
+    let expected = MemoryError::NoSpace { wanted: one, available: one - 1 };
+    assert_eq!(refused, Err(NameError::Memory(expected)));
+    assert_eq!(memory_mapped(), before);
+    set_memory_limit(Some(before + one));
+    let array = RawArray::<u8>::open(&name).unwrap();
+    assert_eq!(memory_mapped(), before + one);
+    let again = RawArray::<u8>::open(&name).unwrap();
+    assert_eq!(memory_mapped(), before + one, "mapped once, counted once");
+    assert!(is_no_space(&RawArray::<u8>::zeroed(MIB)));
+    drop((array, again));
+    assert_eq!(memory_mapped(), before);
+    opened.store(true);
+    succeeded(&maker);
 }
