@@ -129,12 +129,13 @@ impl Mapping {
         Ok((length, reserve(file.as_fd(), length)?))
     }
 
-    /// Maps `length` bytes of a file that somebody else made and reserved, which count as this process's from now on.
+    /// Maps `length` bytes of a file that somebody else made, of which as many as are `reserved` count as this process's from
+    /// now on.
     ///
     /// # Errors
     /// [`MemoryError::NoSpace`] if they are more than the configured limit leaves; [`MemoryError::System`].
-    pub(crate) fn of_others(file: OwnedFd, length: usize) -> Result<Arc<Self>, MemoryError> {
-        let claim = Claim::of(length_u64(length))?;
+    pub(crate) fn of_others(file: OwnedFd, length: usize, reserved: u64) -> Result<Arc<Self>, MemoryError> {
+        let claim = Claim::of(reserved)?;
         Self::of_file(file, length, claim)
     }
 
@@ -194,6 +195,38 @@ impl Mapping {
             return Err(Errno::INVAL.into());
         }
         Self::of_file(file, usize::try_from(length).map_err(|_| Errno::INVAL)?, Claim::default())
+    }
+
+    /// Reserves a piece of a sparse mapping, whole pages, whose memory was asked for when it was made.
+    ///
+    /// # Errors
+    /// [`MemoryError::NoSpace`]; nothing more counts then.
+    pub(crate) fn extend(&self, at: usize, bytes: usize) -> Result<(), MemoryError> {
+        let wanted = length_u64(bytes);
+        let claim = Claim::of(wanted)?;
+        loop {
+            match fallocate(self, FallocateFlags::empty(), length_u64(at), wanted) {
+                Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
+                    return Err(MemoryError::NoSpace { wanted, available: 0 });
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        self.counted.fetch_add(claim.into_bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives the memory of a piece of a sparse mapping back, whole pages; `false` if it stays.
+    pub(crate) fn shrink(&self, at: usize, bytes: usize) -> bool {
+        let bytes = length_u64(bytes);
+        let is_given_back = give_back(self, length_u64(at), bytes).is_ok();
+        if is_given_back {
+            self.counted.fetch_sub(bytes, Ordering::Relaxed);
+            budget::give_up(bytes);
+        }
+        is_given_back
     }
 
     /// Has the budget count `bytes` bytes for this mapping, whatever the limit: they are reserved already.
@@ -271,11 +304,11 @@ impl Mapping {
             raw: self.raw.take(),
             counted: AtomicU64::new(*self.counted.get_mut()),
             file: Arc::clone(&self.file),
-            directory: self.directory,
+            directory: self.directory.take(),
             suspected: AtomicBool::new(false),
             name: std::mem::take(&mut self.name),
         });
-        let found_again = match (kept.directory, kept.name.get()) {
+        let found_again = match (&kept.directory, kept.name.get()) {
             (Some(_), _) => chunks::find_again(&kept),
             (None, Some(_)) => named::find_again(&kept),
             (None, None) => Ok(()),
@@ -316,7 +349,7 @@ fn in_core_dumps(error: OsError) {
     tracing::debug!(%error, "large shared memory stays in core dumps");
 }
 
-fn length_u64(length: usize) -> u64 {
+pub(crate) fn length_u64(length: usize) -> u64 {
     // usize has at most 64 bits on every Linux.
     u64::try_from(length).unwrap_or(u64::MAX)
 }

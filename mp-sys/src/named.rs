@@ -276,7 +276,7 @@ fn map_once(file: OwnedFd) -> Result<Arc<Mapping>, NameError> {
     if length < HEADER_BYTES {
         return Err(NameError::WrongVersion);
     }
-    let mapping = Mapping::of_others(file, length)?;
+    let mapping = Mapping::of_others(file, length, found.st_size.unsigned_abs())?;
     open.retain(|_, mapping| mapping.strong_count() > 0);
     open.insert(key_of(&found), Arc::downgrade(&mapping));
     Ok(mapping)

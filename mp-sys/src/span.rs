@@ -12,6 +12,7 @@
 
 pub(crate) mod chunks;
 pub(crate) mod directory;
+mod pages;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
@@ -19,12 +20,16 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::pages::whole_pages;
 use crate::fork;
 use crate::memory::{Mapping, MemoryError};
 use crate::span::directory::{Directory, MARK_BYTES, Mark};
 
 /// Every span starts at a multiple of this: a cache line, so that two objects never share one.
 pub const SPAN_ALIGN: usize = 64;
+
+/// The most bytes of a chunk that takes memory as it needs it.
+pub const SPARSE_BYTES_MAX: usize = 2 << 20;
 
 /// A mapping that spans are cut from, front to back.
 #[derive(Debug)]
@@ -42,14 +47,22 @@ impl Chunk {
         Self::with(Directory::for_places(bytes.div_ceil(SPAN_ALIGN).max(1)), bytes)
     }
 
-    /// Makes a chunk that takes `bytes` bytes in all: a fifth of it says what lies where.
+    /// Makes a chunk of at most [`SPARSE_BYTES_MAX`] bytes in all, of which a fifth says what lies where, and gives the rest
+    /// of it as one span. It has no memory yet: see [`Span::reserve`].
     ///
     /// # Errors
-    /// As [`Mapping::new`].
-    pub fn within(bytes: usize) -> Result<Self, MemoryError> {
-        let places = bytes.saturating_sub(SPAN_ALIGN) / const { SPAN_ALIGN + MARK_BYTES };
+    /// [`MemoryError::NoSpace`], if there is no memory for all of it.
+    pub fn sparse(bytes: usize) -> Result<Span, MemoryError> {
+        fork::install_handlers();
+        let bytes = bytes.min(SPARSE_BYTES_MAX);
+        // A place of 64 bytes has two words of 8; both begin at a page.
+        let rounding = rustix::param::page_size().saturating_mul(2);
+        let places = bytes.saturating_sub(rounding) / const { SPAN_ALIGN + MARK_BYTES };
         let directory = Directory::for_places(places);
-        Self::with(directory, bytes.saturating_sub(directory.first()))
+        let first = directory.first();
+        let mapping = chunks::make_sparse(directory, bytes)?;
+        let end = first.saturating_add(places.saturating_mul(SPAN_ALIGN)).min(mapping.len());
+        Ok(Span::piece(&mapping, first, pages::page_of(end).saturating_sub(first)))
     }
 
     /// Makes a chunk with room for one span of `bytes` bytes, which starts at a page.

@@ -1,21 +1,33 @@
 //! Where small objects get their memory: chunks of 1 MiB, cut from front to back, with free lists behind them.
 //!
-//! Making a mapping costs 0.3-0.5 ms, cutting a span a few nanoseconds. A span that comes back (its object was dropped, and
-//! no process was forked since it was made) is used again at once; one that a forked process may know is not used again
-//! while its chunk lives, and the kernel takes the chunk back when the last process has unmapped it. A chunk whose spans are
-//! all free is given back whole, except the newest.
+//! Making a mapping costs tens of microseconds, cutting a span a few nanoseconds. A span that comes back (its object was
+//! dropped, and no process was forked since it was made) is used again at once; one that a forked process may know is not
+//! used again while its chunk lives, and the kernel takes the chunk back when the last process has unmapped it. A chunk whose
+//! spans are all free is given back whole, except the newest.
+//!
+//! A few objects that stay must not keep the memory of many that went:
+//!
+//! - A chunk takes memory as it is cut, some pages at a time: an object in a chunk of its own takes 2 pages, not 1 MiB.
+//! - Objects below a page and those above lie in chunks of two kinds: what a small one keeps are small ones.
+//! - When too much is free (see [`FreeSpans::sweep`]), neighbours are joined, and their pages go back to the kernel. What is
+//!   left of the chunk there is cut again later, for objects of any size.
 //!
 //! The arena belongs to one process: a forked child starts with a chunk of its own, else both would cut the same bytes.
 //!
 //! # Invariants
 //! 1. Every span in a free list is zeroed on its way out, never on its way in: a dropped object costs nothing.
-//! 2. `free_count` of a mapping is the number of its spans in the free lists.
+//! 2. `held` of a mapping is the number of its spans in the arena; holes have no memory, all other spans have theirs.
+
+mod spans;
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use mp_sys::fork::PerProcess;
 use mp_sys::memory::MemoryError;
 use mp_sys::span::{Chunk, SPAN_ALIGN, Span};
+
+use self::spans::{AddressHasher, FreeSpans};
 
 /// Bytes of a chunk that small objects share.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
@@ -23,30 +35,60 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) const SMALL_BYTES_MAX: usize = CHUNK_BYTES / 4;
 /// Size classes: 64 bytes, 128 bytes, … up to [`SMALL_BYTES_MAX`].
 const CLASSES: usize = 13;
+/// Objects of this size or more lie in chunks of their own kind.
+const LARGE_FROM_BYTES: usize = 4096;
+const KINDS: usize = 2;
+/// A chunk takes this much memory at first, then twice as much each time, …
+const FIRST_STEP_BYTES: usize = 2048;
+/// … and this much in the end.
+const STEP_BYTES_MAX: usize = 32 << 10;
+/// Free memory that is kept for the next objects.
+const IDLE_BYTES_KEPT: usize = CHUNK_BYTES;
+/// Mappings, and holes of each, that are looked at for a place before there is a new chunk.
+const LOOKS: usize = 8;
 
 static ARENA: PerProcess<Arena> = PerProcess::new();
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Arena {
-    newest: Option<Chunk>,
+    kinds: [Kind; KINDS],
     /// Free spans by mapping.
-    free: HashMap<usize, FreeSpans>,
+    free: HashMap<usize, FreeSpans, BuildHasherDefault<AddressHasher>>,
     /// For each class, mappings that had a free span of it; entries may be out of date.
     candidates: [Vec<usize>; CLASSES],
+    /// Bytes of the free spans that have memory.
+    idle: usize,
+    /// How much of that is too much.
+    idle_max: usize,
 }
 
-#[derive(Debug, Default)]
-struct FreeSpans {
-    by_class: [Vec<Span>; CLASSES],
-    free_count: usize,
+/// What chunks of a kind are cut by.
+#[derive(Debug)]
+struct Kind {
+    /// What is cut next: it has memory, and is zeroed.
+    front: Option<Span>,
+    /// The mapping that stays when all is free in it.
+    newest: usize,
+    step: usize,
+    /// Mappings that had a hole; entries may be out of date.
+    with_holes: Vec<usize>,
 }
 
-impl FreeSpans {
-    /// What keeps the mapping: spans in use, free spans, and its chunk. `None` if there is no free span.
-    fn users(&self) -> Option<usize> {
-        self.by_class.iter().flatten().next().map(Span::mapping_users)
+impl Default for Arena {
+    fn default() -> Self {
+        let kind = || Kind { front: None, newest: 0, step: FIRST_STEP_BYTES, with_holes: Vec::new() };
+        Self {
+            kinds: std::array::from_fn(|_| kind()),
+            free: HashMap::default(),
+            candidates: std::array::from_fn(|_| Vec::new()),
+            idle: 0,
+            idle_max: IDLE_BYTES_KEPT,
+        }
     }
 }
+
+/// What the arena gives back: dropped outside of its lock, since that may unmap.
+type Unused = Vec<(Option<Span>, FreeSpans)>;
 
 /// A zeroed span of at least `bytes` bytes that comes back here when it is dropped.
 pub(crate) fn allocate(bytes: usize) -> Result<Span, MemoryError> {
@@ -70,7 +112,8 @@ fn give_back(span: Span) {
 
 /// Gives the memory of this process back that no object uses, like `malloc_trim(3)` does for private memory.
 ///
-/// What is kept for the next objects otherwise is one chunk of 1 MiB, and free slots between objects that are in use.
+/// What is kept for the next objects otherwise is some 1 MiB between objects that are in use. What
+/// stays in any case are pages in which an object lies.
 pub fn release_unused_memory() {
     let unused = ARENA.lock().trim();
     drop(unused);
@@ -93,30 +136,28 @@ fn class_bytes(class: usize) -> usize {
     SPAN_ALIGN << class
 }
 
+fn kind_of(class: usize) -> usize {
+    usize::from(class_bytes(class) >= LARGE_FROM_BYTES)
+}
+
 impl Arena {
     /// A span of a class, and whether it was used before.
     fn take(&mut self, class: usize) -> Result<(bool, Span), MemoryError> {
         if let Some(span) = self.take_free(class) {
+            self.idle = self.idle.saturating_sub(class_bytes(class));
             return Ok((true, span));
         }
-        if let Some(span) = self.newest.as_mut().and_then(|chunk| chunk.cut(class_bytes(class))) {
-            return Ok((false, span));
+        let front = self.kinds.get_mut(kind_of(class)).and_then(|kind| kind.front.as_mut());
+        match front.and_then(|front| front.cut_front(class_bytes(class))) {
+            Some(span) => Ok((false, span)),
+            None => self.take_from_hole(class),
         }
-        let mut chunk = Chunk::within(CHUNK_BYTES)?;
-        let span = chunk.cut(class_bytes(class)).ok_or_else(|| no_space(class_bytes(class)))?;
-        self.newest = Some(chunk);
-        Ok((false, span))
     }
 
     fn take_free(&mut self, class: usize) -> Option<Span> {
         let candidates = self.candidates.get_mut(class)?;
         while let Some(mapping) = candidates.last() {
-            let spans = self.free.get_mut(mapping);
-            if let Some((spans, span)) = spans.and_then(|spans| {
-                let span = spans.by_class.get_mut(class)?.pop()?;
-                Some((spans, span))
-            }) {
-                spans.free_count = spans.free_count.saturating_sub(1);
+            if let Some(span) = self.free.get_mut(mapping).and_then(|spans| spans.take(class)) {
                 return Some(span);
             }
             candidates.pop();
@@ -124,73 +165,213 @@ impl Arena {
         None
     }
 
-    /// What no object uses: the rest of the newest chunk, and every mapping whose spans are all free.
-    fn trim(&mut self) -> (Option<Chunk>, Vec<FreeSpans>) {
-        let newest_key = self.newest.as_ref().map(Chunk::mapping_key);
-        let newest = self.newest.take();
-        let all_free = |mapping: &usize, spans: &mut FreeSpans| {
-            // The newest chunk itself, which is about to go, counts as a user.
-            let chunks = usize::from(Some(*mapping) == newest_key);
-            spans.users() == Some(spans.free_count.saturating_add(chunks))
+    /// Gives memory to a part of a hole, or of a new chunk, which is the next one to be cut; and cuts a span from it.
+    #[cold]
+    fn take_from_hole(&mut self, class: usize) -> Result<(bool, Span), MemoryError> {
+        let (bytes, kind) = (class_bytes(class), kind_of(class));
+        let refused = || no_space(bytes);
+        let found = self.find_hole(kind, bytes);
+        let is_new = found.is_none();
+        let mut rest = match found {
+            Some(hole) => hole,
+            None => {
+                self.remove_all_free(&mut Unused::new());
+                new_hole(kind)?
+            }
         };
-        let unused = self.free.extract_if(all_free).map(|(_, spans)| spans).collect();
-        (newest, unused)
+        let mapping = rest.mapping_key();
+        let step = self.kinds.get(kind).map_or(bytes, |kind| kind.step);
+        match reserve_front(&mut rest, bytes, step).and_then(|front| front.ok_or_else(refused)) {
+            Ok(mut front) => {
+                let span = front.cut_front(bytes).ok_or_else(refused)?;
+                self.add_hole(kind, rest);
+                let at = self.kinds.get_mut(kind).ok_or_else(refused)?;
+                at.step = step.saturating_mul(2).min(STEP_BYTES_MAX);
+                if is_new {
+                    at.newest = mapping;
+                }
+                let surplus = at.front.replace(front);
+                self.scatter(kind, surplus);
+                Ok((false, span))
+            }
+            Err(error) => {
+                // A new chunk goes: nothing was made.
+                if !is_new {
+                    self.add_hole(kind, rest);
+                }
+                Err(error)
+            }
+        }
     }
 
-    /// Puts a span into the free lists. Returns what is not needed any more: every span of a mapping that is all free.
-    fn put(&mut self, span: Span) -> Option<FreeSpans> {
+    /// Takes out a hole of at least `bytes` bytes.
+    fn find_hole(&mut self, kind: usize, bytes: usize) -> Option<Span> {
+        let with_holes = &mut self.kinds.get_mut(kind)?.with_holes;
+        while let Some(mapping) = with_holes.last() {
+            if self.free.get(mapping).is_some_and(FreeSpans::has_holes) {
+                break;
+            }
+            with_holes.pop();
+        }
+        let mut looks = with_holes.iter().rev().take(LOOKS);
+        looks.find_map(|mapping| self.free.get_mut(mapping)?.take_hole(bytes))
+    }
+
+    fn add_hole(&mut self, kind: usize, hole: Span) {
+        if hole.is_empty() {
+            return;
+        }
+        let mapping = hole.mapping_key();
+        if self.free.entry(mapping).or_insert_with(|| FreeSpans::new(kind)).put_hole(hole)
+            && let Some(kind) = self.kinds.get_mut(kind)
+        {
+            kind.with_holes.push(mapping);
+        }
+    }
+
+    /// Puts what has memory, but is not cut on, into the free lists.
+    fn scatter(&mut self, kind: usize, surplus: Option<Span>) {
+        let Some(span) = surplus.filter(|span| !span.is_empty()) else { return };
         let mapping = span.mapping_key();
-        let is_newest = self.newest.as_ref().is_some_and(|chunk| chunk.mapping_key() == mapping);
+        self.idle = self.idle.saturating_add(span.len());
+        let spans = self.free.entry(mapping).or_insert_with(|| FreeSpans::new(kind));
+        let first_ones = spans.scatter(span);
+        for (class, candidates) in self.candidates.iter_mut().enumerate() {
+            if first_ones >> class & 1 == 1 {
+                candidates.push(mapping);
+            }
+        }
+    }
+
+    /// Whether nothing but the arena keeps the mapping.
+    fn is_all_free(&self, mapping: usize) -> bool {
+        let fronts = self.kinds.iter().filter_map(|kind| kind.front.as_ref());
+        let fronts = fronts.filter(|front| front.mapping_key() == mapping).count();
+        let spans = self.free.get(&mapping);
+        spans.is_some_and(|spans| spans.users() == Some(spans.held().saturating_add(fronts)))
+    }
+
+    fn is_newest(&self, mapping: usize) -> bool {
+        self.kinds.iter().any(|kind| kind.newest == mapping)
+    }
+
+    /// Takes a mapping that is all free out.
+    fn remove(&mut self, mapping: usize, unused: &mut Unused) {
+        let Some(spans) = self.free.remove(&mapping) else { return };
+        self.idle = self.idle.saturating_sub(spans.idle());
+        let is_there = |front: &mut Span| front.mapping_key() == mapping;
+        let front = self.kinds.iter_mut().find_map(|kind| kind.front.take_if(is_there));
+        unused.push((front, spans));
+    }
+
+    /// Puts a span into the free lists. Returns what is not needed any more.
+    fn put(&mut self, span: Span) -> Unused {
+        let mut unused = Unused::new();
+        let mapping = span.mapping_key();
+        let Some(class) = class_of(span.len()) else { return unused };
         let users = span.mapping_users();
-        let class = class_of(span.len())?;
-        let spans = self.free.entry(mapping).or_default();
-        let list = spans.by_class.get_mut(class)?;
-        if list.is_empty() {
-            self.candidates.get_mut(class)?.push(mapping);
+        self.idle = self.idle.saturating_add(class_bytes(class));
+        let spans = self.free.entry(mapping).or_insert_with(|| FreeSpans::new(kind_of(class)));
+        if spans.put(class, span)
+            && let Some(candidates) = self.candidates.get_mut(class)
+        {
+            candidates.push(mapping);
         }
-        list.push(span);
-        spans.free_count = spans.free_count.saturating_add(1);
-        if !is_newest && spans.free_count == users {
-            return self.free.remove(&mapping);
+        let may_be_all_free = spans.held().saturating_add(KINDS) >= users;
+        if may_be_all_free && !self.is_newest(mapping) && self.is_all_free(mapping) {
+            self.remove(mapping, &mut unused);
+        } else if self.idle > self.idle_max {
+            self.sweep(&mut unused);
         }
-        None
+        unused
+    }
+
+    /// Takes out the mappings in which no object lies. Where a forked process may know an object, its end is not told here.
+    fn remove_all_free(&mut self, unused: &mut Unused) {
+        let mappings: Vec<usize> = self.free.keys().copied().collect();
+        for mapping in mappings {
+            if !self.is_newest(mapping) && self.is_all_free(mapping) {
+                self.remove(mapping, unused);
+            }
+        }
+    }
+
+    /// Gives the pages back in which nothing lies, and the mappings.
+    #[cold]
+    fn sweep(&mut self, unused: &mut Unused) {
+        self.remove_all_free(unused);
+        self.candidates.iter_mut().for_each(Vec::clear);
+        self.kinds.iter_mut().for_each(|kind| kind.with_holes.clear());
+        self.idle = 0;
+        for (mapping, spans) in &mut self.free {
+            spans.sweep();
+            self.idle = self.idle.saturating_add(spans.idle());
+            for (class, candidates) in self.candidates.iter_mut().enumerate() {
+                if spans.has(class) {
+                    candidates.push(*mapping);
+                }
+            }
+            if let Some(kind) = self.kinds.get_mut(spans.kind()).filter(|_| spans.has_holes()) {
+                kind.with_holes.push(*mapping);
+            }
+        }
+        // What is left lies in one page with objects: another look is worth it when there is much more.
+        self.idle_max = self.idle.saturating_add(self.idle / 2).saturating_add(IDLE_BYTES_KEPT);
+    }
+
+    /// All that no object uses.
+    fn trim(&mut self) -> Unused {
+        for kind in 0..KINDS {
+            let front = self.kinds.get_mut(kind).and_then(|at| {
+                (at.newest, at.step) = (0, FIRST_STEP_BYTES);
+                at.front.take()
+            });
+            self.scatter(kind, front);
+        }
+        let mut unused = Unused::new();
+        self.sweep(&mut unused);
+        unused
+    }
+}
+
+/// A chunk that is one hole.
+fn new_hole(kind: usize) -> Result<Span, MemoryError> {
+    let mut hole = Chunk::sparse(CHUNK_BYTES)?;
+    if kind > 0 {
+        // Spans of whole pages lie in whole pages.
+        drop(hole.cut_to_page());
+    }
+    Ok(hole)
+}
+
+/// Cuts a front of `step` bytes or what there is, at least `bytes`, off a hole and gives it memory; less if the limit is near.
+fn reserve_front(rest: &mut Span, bytes: usize, step: usize) -> Result<Option<Span>, MemoryError> {
+    let step = step.clamp(bytes, rest.len().max(bytes));
+    let Some(mut front) = rest.cut_pages(step) else { return Ok(None) };
+    let mut outcome = front.reserve();
+    if outcome.is_err()
+        && let Some(least) = front.cut_pages(bytes)
+    {
+        put_before(rest, std::mem::replace(&mut front, least));
+        outcome = front.reserve();
+    }
+    match outcome {
+        Ok(()) => Ok(Some(front)),
+        Err(error) => {
+            put_before(rest, front);
+            Err(error)
+        }
+    }
+}
+
+/// Puts what was cut off `rest` back.
+fn put_before(rest: &mut Span, mut front: Span) {
+    if let Some(behind) = rest.cut_front(rest.len()) {
+        // Neighbours always join.
+        let _joined = front.join(behind);
+        *rest = front;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes() {
-        assert_eq!(class_of(0), Some(0));
-        assert_eq!(class_of(64), Some(0));
-        assert_eq!(class_of(65), Some(1));
-        assert_eq!(class_of(SMALL_BYTES_MAX), Some(CLASSES - 1));
-        assert_eq!(class_of(SMALL_BYTES_MAX + 1), None);
-        assert_eq!(class_bytes(CLASSES - 1), SMALL_BYTES_MAX);
-    }
-
-    #[test]
-    fn a_span_is_reused_and_a_chunk_that_is_all_free_goes() {
-        let mut arena = Arena::default();
-        // What lies where takes a part of the chunk.
-        let per_chunk = CHUNK_BYTES / SMALL_BYTES_MAX - 1;
-        let take = |arena: &mut Arena| arena.take(CLASSES - 1).unwrap().1;
-        let first: Vec<Span> = (0..per_chunk).map(|_| take(&mut arena)).collect();
-        let second = take(&mut arena);
-        let key = first[0].mapping_key();
-        assert_ne!(key, second.mapping_key(), "the first chunk is full");
-        let mut gone = None;
-        for span in first {
-            assert!(gone.is_none(), "no chunk goes while a span is in use");
-            gone = arena.put(span);
-        }
-        assert_eq!(gone.unwrap().free_count, per_chunk);
-        let key = second.mapping_key();
-        assert!(arena.put(second).is_none(), "the newest chunk stays");
-        let (reused, again) = arena.take(CLASSES - 1).unwrap();
-        assert!(reused);
-        assert_eq!(again.mapping_key(), key);
-    }
-}
+mod tests;

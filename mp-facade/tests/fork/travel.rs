@@ -12,6 +12,7 @@ tests! {
     an_object_comes_back_as_itself,
     many_objects_in_and_out_keep_memory_bounded,
     an_array_that_arrives_counts,
+    values_that_arrive_and_stay_take_two_pages,
 }
 
 type Everything = (Value<u64>, Array<u32>, RawArray<f32>, Event, Semaphore, Lock, Condition, Barrier);
@@ -146,5 +147,24 @@ fn an_array_that_arrives_counts() {
     assert!(matches!(refused, RecvError::Decode { .. }), "{refused:?}");
     assert_eq!(array.get(0), Ok(0), "usable afterwards");
     drop(array);
+    assert_eq!(mp::memory_mapped(), before);
+}
+
+/// Each of them lies in a chunk of its maker's.
+fn values_that_arrive_and_stay_take_two_pages() {
+    const MAKERS: u64 = 100;
+    let (tx, rx) = pipe::<Value<u64>>().unwrap();
+    let before = mp::memory_mapped();
+    let values: Vec<Value<u64>> = (0..MAKERS)
+        .map(|n| {
+            let maker = mp::fork(|| tx.send(&Value::new(n).unwrap()).unwrap()).unwrap();
+            maker.join().unwrap();
+            rx.recv_timeout(PATIENCE).unwrap()
+        })
+        .collect();
+    let taken = mp::memory_mapped() - before;
+    assert!(taken <= MAKERS * 2 * 4096, "{taken} bytes for {MAKERS} values");
+    assert!((0..).zip(&values).all(|(n, value)| value.get() == Ok(n)));
+    drop(values);
     assert_eq!(mp::memory_mapped(), before);
 }

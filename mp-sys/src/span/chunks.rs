@@ -7,16 +7,17 @@
 use std::collections::HashMap;
 use std::mem::size_of;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
+use rustix::fs::{SealFlags, Stat, fcntl_add_seals, fcntl_get_seals, fstat};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::OsError;
 use crate::fork::PerProcess;
-use crate::memory::{MAPPING_BYTES_MAX, Mapping, MemoryError, make_memfd, not_sealed};
+use crate::memory::{MAPPING_BYTES_MAX, Mapping, MemoryError, length_u64, make_memfd, not_sealed};
 use crate::quiet::{Note, tell};
+use crate::{OsError, budget};
 use crate::span::SPAN_ALIGN;
 use crate::span::directory::Directory;
 
@@ -37,16 +38,33 @@ pub(crate) enum NoChunk {
 /// Makes the mapping of a chunk of `bytes` bytes in all, and writes its header.
 pub(crate) fn make(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
     let file = make_memfd()?;
-    let mut mapping = Mapping::reserve_in(file, bytes)?;
+    finish(directory, Mapping::reserve_in(file, bytes)?)
+}
+
+/// As [`make`], with memory for the first page only: see [`pages`](super::pages).
+pub(crate) fn make_sparse(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
+    let wanted = length_u64(bytes);
+    // What is taken piece by piece is asked for here, all at once: asking costs as much as making a thousand objects.
+    let available = budget::available_to_claimed(0, 0);
+    if wanted > available {
+        return Err(MemoryError::NoSpace { wanted, available });
+    }
+    directory.words.store(1, Ordering::Relaxed);
+    let mapping = Mapping::sparse(wanted, 0)?;
+    mapping.extend(0, rustix::param::page_size())?;
+    finish(directory, mapping)
+}
+
+fn finish(directory: Directory, mut mapping: Arc<Mapping>) -> Result<Arc<Mapping>, MemoryError> {
     // A kernel without sealing: the file is private to those who are handed it, but nobody will take it from a message.
     if let Err(error) = fcntl_add_seals(mapping.as_fd(), SealFlags::SHRINK | SealFlags::GROW) {
         tell(Note::Refused(not_sealed, error.into()));
     }
+    let id = random_id();
+    directory.write(&mapping, id);
     if let Some(mapping) = Arc::get_mut(&mut mapping) {
         mapping.directory = Some(directory);
     }
-    let id = random_id();
-    directory.write(&mapping, id);
     let stat = fstat(mapping.as_fd())?;
     remember(&mut CHUNKS.lock(), (stat.st_dev, stat.st_ino), id, &mapping);
     Ok(mapping)
@@ -74,7 +92,8 @@ pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
             drop(chunks);
             return if id_in(&file) == Some(id) { Ok(mapping) } else { Err(NoChunk::Foreign) };
         }
-        None => Mapping::of_others(file, length).map_err(NoChunk::Memory)?,
+        None => Mapping::of_others(file, length, allocated(&stat).min(length_u64(length)))
+            .map_err(NoChunk::Memory)?,
     };
     let (directory, id) = Directory::read(&mapping).ok_or(NoChunk::Foreign)?;
     if let Some(mapping) = Arc::get_mut(&mut mapping) {
@@ -90,6 +109,12 @@ pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
     let (_, id) = Directory::read(mapping).ok_or(Errno::INVAL)?;
     remember(&mut CHUNKS.lock(), (stat.st_dev, stat.st_ino), id, mapping);
     Ok(())
+}
+
+/// Bytes of a file that have memory.
+fn allocated(stat: &Stat) -> u64 {
+    // In units of 512 bytes, whatever the size of a block.
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
 fn remember(chunks: &mut Chunks, key: (u64, u64), id: [u64; 2], mapping: &Arc<Mapping>) {

@@ -15,6 +15,9 @@
 //! The second word of a mark is stored first: who dies in between leaves a mark that matches nothing, and that the next one
 //! who sends the object completes.
 //!
+//! The words in one page and the places that they are for are a [`Block`]: a chunk that takes memory as it needs it takes it
+//! for the words of a block at once. The first place lies as far behind a page as the first word, so blocks begin at pages.
+//!
 //! # Invariants
 //! 1. A mark is never replaced: a span that was sent is never handed out again, so one place has one kind of object as long
 //!    as any process has the chunk.
@@ -32,6 +35,10 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"mp-chunk");
 pub(crate) const MARK_BYTES: usize = 16;
 /// Where the words begin.
 const WORDS_AT: usize = 64;
+/// Where the first place begins in its page.
+const FIRST_IN_PAGE: usize = WORDS_AT / MARK_BYTES * SPAN_ALIGN;
+/// Blocks of a chunk that takes memory as it needs it.
+pub(super) const BLOCKS_MAX: usize = 64;
 
 /// What stands at the start of a chunk.
 type Header = [u64; 5];
@@ -62,10 +69,22 @@ impl Mark {
 }
 
 /// The part of a chunk that says what was sent from where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Directory {
     places: usize,
     first: usize,
+    /// A bit for each block whose words have memory. This process's own, and used where it cut the chunk.
+    pub(super) words: AtomicU64,
+}
+
+/// The words of a page, and the places that they are for, as offsets in the chunk.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// Its bit in [`Directory::words`].
+    pub(super) bit: u64,
+    pub(super) words_at: usize,
+    pub(super) places_at: usize,
+    pub(super) places_end: usize,
 }
 
 impl Directory {
@@ -75,12 +94,13 @@ impl Directory {
             return Self::for_one_place();
         }
         let words = places.saturating_mul(MARK_BYTES).saturating_add(WORDS_AT);
-        Self { places, first: words.checked_next_multiple_of(SPAN_ALIGN).unwrap_or(usize::MAX) }
+        let pages = words.checked_next_multiple_of(rustix::param::page_size()).unwrap_or(usize::MAX);
+        Self { places, first: pages.saturating_add(FIRST_IN_PAGE), words: AtomicU64::new(u64::MAX) }
     }
 
     /// For one object, which starts at a page.
     pub(crate) fn for_one_place() -> Self {
-        Self { places: 1, first: rustix::param::page_size() }
+        Self { places: 1, first: rustix::param::page_size(), words: AtomicU64::new(u64::MAX) }
     }
 
     /// Where the first place begins.
@@ -93,6 +113,24 @@ impl Directory {
         let from_first = at.checked_sub(self.first)?;
         let place = from_first / SPAN_ALIGN;
         (from_first.is_multiple_of(SPAN_ALIGN) && place < self.places).then_some(place)
+    }
+
+    /// The blocks that have places in this range of the chunk; as far as there are bits for them.
+    pub(super) fn blocks(&self, start: usize, end: usize) -> impl Iterator<Item = Block> + use<> {
+        let page = rustix::param::page_size();
+        let bytes = (page / MARK_BYTES).saturating_mul(SPAN_ALIGN);
+        let base = self.first.saturating_sub(FIRST_IN_PAGE);
+        let index = move |at: usize| at.saturating_sub(base).checked_div(bytes).unwrap_or(0);
+        let last = index(end.saturating_sub(1)).min(BLOCKS_MAX.saturating_sub(1));
+        (index(start)..=last).map(move |index| {
+            let places_at = base.saturating_add(index.saturating_mul(bytes));
+            Block {
+                bit: 1 << index,
+                words_at: index.saturating_mul(page),
+                places_at,
+                places_end: places_at.saturating_add(bytes),
+            }
+        })
     }
 
     /// Writes the header of a chunk that nobody else knows yet.
@@ -179,7 +217,7 @@ mod tests {
     fn half_a_mark_is_none_and_is_completed() {
         let span = Chunk::new(4096).unwrap().cut(64).unwrap();
         let mapping = span.mapping();
-        let (directory, at) = (mapping.directory.unwrap(), 128 * 8);
+        let (directory, at) = (mapping.directory.as_ref().unwrap(), 128 * 8);
         let at = (at..mapping.len()).find(|at| directory.place_of(*at) == Some(1)).unwrap();
         let mark = Mark::of(what(2, 77), 3, 5, 64).unwrap();
         // Who died after the first store.
