@@ -64,7 +64,8 @@ pub fn mapped() -> u64 {
 /// which kills.
 #[must_use]
 pub fn file_size_limit() -> Option<u64> {
-    getrlimit(Resource::Fsize).current
+    // Miri has no limits, and cannot be asked.
+    if cfg!(miri) { None } else { getrlimit(Resource::Fsize).current }
 }
 
 /// Bytes that may be reserved now for a file that is `file_size` bytes long already.
@@ -92,6 +93,10 @@ struct Sources {
 impl Sources {
     /// All but the configured limit.
     fn now(file_size: u64, by_others: u64) -> Self {
+        // Miri has no /proc of its own.
+        if cfg!(miri) {
+            return Self { machine: None, groups: None, configured: None, file: None };
+        }
         let left = |bytes: u64| bytes.saturating_sub(by_others);
         let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
         Self {

@@ -141,6 +141,10 @@ fn map_wiped_page() -> Result<*mut AtomicU64, Errno> {
         mmap_anonymous(ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     };
     let page = mapped?;
+    // Miri has no fork.
+    if cfg!(miri) {
+        return Ok(page.cast());
+    }
     // SAFETY: the range is exactly the mapping made above; WIPEONFORK changes only what a child sees.
     let advised = unsafe { madvise(page, length, Advice::LinuxWipeOnFork) };
     // It works since Linux 4.14; a sandbox may refuse it, and the page stays unused then.
@@ -164,6 +168,10 @@ pub fn forks() -> u64 {
 /// If the C library has no memory for one more entry.
 pub fn install_handlers() {
     HANDLERS.call_once(|| {
+        // Miri has no fork.
+        if cfg!(miri) {
+            return;
+        }
         // SAFETY: the handlers are plain functions for the life of the program, and only touch atomics and
         // thread-locals without destructors.
         let failed = unsafe { libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };

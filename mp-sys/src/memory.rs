@@ -6,18 +6,22 @@
 //!
 //! Source: memfd_create(2), fallocate(2), fcntl(2) F_ADD_SEALS.
 
+#[cfg(miri)]
+mod stand_in;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate,
-};
+use memmap2::MmapRaw;
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fcntl_get_seals, fstat};
+#[cfg(not(miri))]
+use rustix::fs::{fallocate, ftruncate};
 use rustix::io::Errno;
 
 use crate::budget::{self, Claim, UnderWay};
+#[cfg(not(miri))]
 use crate::descriptors::memfd_create;
 use crate::locked::suspects;
 use crate::named::FileName;
@@ -26,6 +30,14 @@ use crate::span::chunks;
 use crate::span::directory::Directory;
 use crate::transient::again;
 use crate::{OsError, copy, named};
+
+#[cfg(not(miri))]
+pub(crate) use rustix::fs::fcntl_add_seals;
+
+#[cfg(miri)]
+pub(crate) use self::stand_in::fcntl_add_seals;
+#[cfg(miri)]
+use self::stand_in::{fallocate, ftruncate, map, memfd_create};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
@@ -144,7 +156,7 @@ impl Mapping {
     /// # Errors
     /// [`MemoryError::System`].
     fn of_file(file: OwnedFd, length: usize, claim: Claim) -> Result<Arc<Self>, MemoryError> {
-        let raw = MmapOptions::new().len(length).map_raw(&file).map_err(|error| {
+        let raw = map(&file, length).map_err(|error| {
             // mmap fails for want of address space or of mappings (vm.max_map_count).
             MemoryError::System(error.into())
         })?;
@@ -347,6 +359,11 @@ pub(crate) fn not_sealed(error: OsError) {
 
 fn in_core_dumps(error: OsError) {
     tracing::debug!(%error, "large shared memory stays in core dumps");
+}
+
+#[cfg(not(miri))]
+fn map(file: &OwnedFd, length: usize) -> std::io::Result<MmapRaw> {
+    memmap2::MmapOptions::new().len(length).map_raw(file)
 }
 
 pub(crate) fn length_u64(length: usize) -> u64 {

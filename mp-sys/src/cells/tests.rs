@@ -67,6 +67,7 @@ fn check_sizes<T: Element + PartialEq + std::fmt::Debug>(value: T, size: usize) 
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn an_element_type_has_one_size_of_access() {
     check_sizes(7_u8, 1);
     check_sizes(true, 1);
@@ -123,4 +124,36 @@ fn a_panicking_check_leaves_zeros() {
     let copy = std::panic::AssertUnwindSafe(|| shared.copy_out(0, &mut back));
     std::panic::catch_unwind(copy).unwrap_err();
     assert_eq!(back, [Picky(0); 4]);
+}
+
+/// Single elements and bulk copies of one slice by several threads, without an order: each element is whole, and under Miri
+/// each access has one size.
+#[test]
+fn single_elements_and_bulk_copies_race() {
+    fn race<T: Element + PartialEq + std::fmt::Debug>(one: T, other: T) {
+        const COUNT: usize = 9;
+        const ROUNDS: usize = if cfg!(miri) { 3 } else { 1000 };
+        let shared = slice::<T>(COUNT + 1);
+        let is_one_of = |value: T| value == T::zeroed() || value == one || value == other;
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..ROUNDS).for_each(|_| assert!(shared.copy_in(1, &[one; COUNT]))));
+            scope.spawn(|| {
+                for index in (0..ROUNDS).map(|round| round % COUNT) {
+                    assert!(shared.store(index, other));
+                    assert!(shared.load(index + 1).is_some_and(is_one_of));
+                }
+            });
+            let mut back = [T::zeroed(); COUNT];
+            for _ in 0..ROUNDS {
+                assert!(shared.copy_out(0, &mut back));
+                assert!(back.iter().all(|value| is_one_of(*value)), "{back:?}");
+            }
+        });
+    }
+    race(1_u8, 2);
+    race(0x0101_u16, 0x0202);
+    race([1_u8; 3], [2; 3]);
+    race(0x0101_0101_u32, 0x0202_0202);
+    race(u64::MAX, 0x0202_0202_0202_0202);
+    race('a', 'b');
 }

@@ -11,6 +11,7 @@ const _: () = assert!(STRING_COPY_FROM_BYTES == words::STRING_COPY_FROM_BYTES);
 
 /// Every combination of length, shared alignment and private alignment, against a plain copy.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn copies_are_exact_at_every_length_and_alignment() {
     let source: Vec<u8> = (0..1200_u32).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect();
     for unit in [1, 2, 4, 8] {
@@ -46,6 +47,7 @@ fn units() {
 
 /// Accesses of two sizes to one place are undefined: whatever the length, what the compiler sees has the unit's size.
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn every_access_has_the_size_of_the_unit() {
     let mut words = vec![0_u64; 100];
     let mut private = vec![0_u8; 600];

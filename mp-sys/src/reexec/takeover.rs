@@ -31,12 +31,12 @@ const STDERR: RawFd = 2;
 
 /// Without a priority, so that it runs after `std`'s, which takes note of the arguments.
 #[used]
-#[cfg(target_env = "gnu")]
+#[cfg(all(target_env = "gnu", not(miri)))]
 #[unsafe(link_section = ".init_array")]
 static AT_START: Constructor = at_start;
 
-/// Other C libraries call constructors without arguments: there it is none, and `Command` refuses.
-#[cfg(not(target_env = "gnu"))]
+/// Other C libraries, and Miri, call constructors without arguments: there it is none, and `Command` refuses.
+#[cfg(any(not(target_env = "gnu"), miri))]
 static AT_START: Constructor = at_start;
 
 /// Where this copy of the module lies. Whoever asks has the constructor linked in.
