@@ -6,6 +6,7 @@
 //!
 //! Source: memfd_create(2), fallocate(2), fcntl(2) F_ADD_SEALS.
 
+mod reserve;
 #[cfg(miri)]
 mod stand_in;
 
@@ -15,14 +16,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use memmap2::MmapRaw;
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fcntl_get_seals, fstat};
 #[cfg(not(miri))]
-use rustix::fs::{fallocate, ftruncate};
+use rustix::fs::ftruncate;
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use rustix::io::Errno;
 
-use crate::budget::{self, Claim, UnderWay};
-#[cfg(not(miri))]
-use crate::descriptors::memfd_create;
+pub use self::reserve::{RESERVE_STEP_BYTES, give_back, make_memfd};
+pub(crate) use self::reserve::{may_be_as_long, reserve, reserve_piece};
+use crate::budget::{self, Claim};
 use crate::locked::suspects;
 use crate::named::FileName;
 use crate::quiet::{Note, tell};
@@ -37,15 +38,10 @@ pub(crate) use rustix::fs::fcntl_add_seals;
 #[cfg(miri)]
 pub(crate) use self::stand_in::fcntl_add_seals;
 #[cfg(miri)]
-use self::stand_in::{fallocate, ftruncate, map, memfd_create};
+use self::stand_in::{ftruncate, map};
 
 /// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
-/// Bytes reserved in one step; before each, the budget is asked again.
-pub const RESERVE_STEP_BYTES: usize = 64 << 20;
-/// Bytes of the shortest step. A signal that comes during one undoes it whole, so steps become shorter while signals come:
-/// a program with a timer would else begin the same one for ever.
-const RESERVE_STEP_BYTES_MIN: u64 = 64 << 10;
 /// Mappings from this size on are left out of core dumps.
 const DONT_DUMP_FROM_BYTES: usize = 16 << 20;
 
@@ -216,16 +212,7 @@ impl Mapping {
     pub(crate) fn extend(&self, at: usize, bytes: usize) -> Result<(), MemoryError> {
         let wanted = length_u64(bytes);
         let claim = Claim::of(wanted)?;
-        loop {
-            match fallocate(self, FallocateFlags::empty(), length_u64(at), wanted) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => {
-                    return Err(MemoryError::NoSpace { wanted, available: 0 });
-                }
-                Err(other) => return Err(other.into()),
-            }
-        }
+        reserve::allocate(self, length_u64(at), wanted)?;
         self.counted.fetch_add(claim.into_bytes(), Ordering::Relaxed);
         Ok(())
     }
@@ -378,86 +365,6 @@ fn round_to_pages(bytes: usize) -> Result<usize, MemoryError> {
         return Err(refused);
     }
     bytes.max(1).checked_next_multiple_of(rustix::param::page_size()).ok_or(refused)
-}
-
-/// Gives back the memory of a part of a file in memory; it reads as zeros then.
-///
-/// # Errors
-/// [`MemoryError::System`].
-pub fn give_back(file: impl AsFd, at: u64, bytes: u64) -> Result<(), MemoryError> {
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    Ok(again(|| fallocate(&file, flags, at, bytes))?)
-}
-
-/// Makes an empty anonymous file in memory, closed on exec. Writing to it takes memory: ask [`budget::available`] first.
-///
-/// # Errors
-/// [`MemoryError::OutOfDescriptors`].
-pub fn make_memfd() -> Result<OwnedFd, MemoryError> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match memfd_create("mp", flags | MemfdFlags::NOEXEC_SEAL) {
-        // NOEXEC_SEAL is unknown before Linux 6.3.
-        Err(Errno::INVAL) => Ok(memfd_create("mp", flags)?),
-        result => Ok(result?),
-    }
-}
-
-/// Whether a file of this process may have so many bytes. A longer one would raise SIGXFSZ, which kills.
-///
-/// # Errors
-/// [`MemoryError::FileSizeLimit`].
-pub(crate) fn may_be_as_long(wanted: u64) -> Result<(), MemoryError> {
-    match budget::file_size_limit() {
-        Some(limit) if wanted > limit => Err(MemoryError::FileSizeLimit { wanted, limit }),
-        _ => Ok(()),
-    }
-}
-
-/// Reserves `length` bytes step by step, and claims them. A file that could not be reserved whole is dropped by the caller,
-/// which gives everything back.
-pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<Claim, MemoryError> {
-    reserve_piece(file, 0, length_u64(length))
-}
-
-/// Reserves a piece of a file step by step, and claims it. A piece that could not be reserved whole may have some of its
-/// memory.
-///
-/// # Errors
-/// [`MemoryError::NoSpace`].
-pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<Claim, MemoryError> {
-    may_be_as_long(at.saturating_add(wanted))?;
-    let claim = Claim::of(wanted).map_err(|error| match error {
-        MemoryError::NoSpace { wanted, available } => {
-            MemoryError::NoSpace { wanted, available: available.min(budget::available(at)) }
-        }
-        other => other,
-    })?;
-    let mut under_way = UnderWay::begin(wanted);
-    let (mut reserved, mut longest) = (0_u64, length_u64(RESERVE_STEP_BYTES));
-    while reserved < wanted {
-        let step = wanted.saturating_sub(reserved).min(longest);
-        let here = at.saturating_add(reserved);
-        let available = budget::available_to_claimed(here, under_way.by_others());
-        // Before the first step, all of it must be there.
-        let needed = if reserved == 0 { wanted } else { step };
-        if needed > available {
-            return Err(MemoryError::NoSpace { wanted, available });
-        }
-        match fallocate(file, FallocateFlags::empty(), here, step) {
-            Ok(()) => {
-                reserved = reserved.saturating_add(step);
-                under_way.done(step);
-            }
-            Err(Errno::INTR) => longest = (step / 2).max(RESERVE_STEP_BYTES_MIN),
-            // The limit became lower meanwhile.
-            Err(Errno::FBIG) => may_be_as_long(u64::MAX)?,
-            Err(Errno::NOSPC | Errno::NOMEM) => {
-                return Err(MemoryError::NoSpace { wanted, available: reserved });
-            }
-            Err(other) => return Err(other.into()),
-        }
-    }
-    Ok(claim)
 }
 
 #[cfg(test)]

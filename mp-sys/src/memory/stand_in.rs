@@ -5,9 +5,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::EventfdFlags;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
+
+use crate::descriptors::eventfd;
 
 type Result<T> = std::result::Result<T, Errno>;
 

@@ -19,9 +19,9 @@ use crate::memory::{
     MAPPING_BYTES_MAX, Mapping, MemoryError, fcntl_add_seals, length_u64, make_memfd, not_sealed,
 };
 use crate::quiet::{Note, tell};
-use crate::{OsError, budget};
 use crate::span::SPAN_ALIGN;
 use crate::span::directory::Directory;
+use crate::{OsError, budget};
 
 /// By device and inode, with the id. A child begins with its parent's: it has them all.
 static CHUNKS: PerProcess<Chunks> = PerProcess::inherited();
