@@ -6,43 +6,51 @@
 //! this process lies there), because the lock is (across processes as well), and because the types take whatever bits are
 //! there: what is no valid `T` (a `char` half written by a process that died) is zeroed before it is lent.
 //!
+//! Without the lock there are copies only: [`Locked::glimpse`] copies the data and throws the copy away if the version says
+//! that somebody may have changed the data meanwhile.
+//!
 //! | offset | what |
 //! |---|---|
 //! | 0 | the mutex (40 bytes with glibc on 64-bit systems) |
-//! | [`CONTROL_BYTES`] - 8 | two control words, 4 bytes each, whose meaning is the tier's |
+//! | [`CONTROL_BYTES`] - 16 | the [`Version`], 8 bytes |
+//! | [`CONTROL_BYTES`] - 8 | a flag of 4 bytes, whose meaning is the tier's; 4 bytes that are not used |
 //! | [`CONTROL_BYTES`] | data |
 
 mod access;
 mod brief;
+mod glimpse;
 mod guard;
 mod signalled;
 pub(crate) mod suspects;
 mod taken;
+mod version;
 
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use self::brief::Brief;
 pub use self::guard::Guard;
 pub use self::signalled::SignalledLock;
 use self::taken::Taken;
+pub use self::version::{Seen, Version};
 use crate::cells::{self, Element};
 use crate::crash;
 use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Acquired, Filling, Generation, Patience, RobustMutex};
 use crate::span::{SPAN_ALIGN, Span};
+use crate::word::Shared;
 
 /// Bytes before the data.
 pub const CONTROL_BYTES: usize = size_of::<Control>();
-/// Control words of a lock.
-pub const CONTROL_WORDS: usize = 2;
 
 #[repr(C)]
 struct Control {
     mutex: RobustMutex,
-    words: [AtomicU32; CONTROL_WORDS],
+    version: Version,
+    flag: AtomicU32,
+    unused: AtomicU32,
 }
 
 /// A lock in shared memory, and the data that it protects.
@@ -58,7 +66,7 @@ unsafe impl Send for Locked {}
 unsafe impl Sync for Locked {}
 
 impl Locked {
-    /// Makes a free lock in `span`, over the data that is there; the control words become 0. `fill` may write the data
+    /// Makes a free lock in `span`, over the data that is there; version and flag become 0. `fill` may write the data
     /// first: nobody else knows the lock yet, so it is not taken for that.
     ///
     /// # Errors
@@ -73,9 +81,10 @@ impl Locked {
         // SAFETY: the span is exclusively owned, has room for a lock there, and is aligned to a cache line; the mutex is
         // the first field.
         unsafe { RobustMutex::init(locked.control.cast().as_ptr()) };
-        for word in locked.words() {
-            word.store(0, Ordering::Relaxed);
-        }
+        let control = locked.control();
+        control.version.reset();
+        control.flag.store(0, Ordering::Relaxed);
+        control.unused.store(0, Ordering::Relaxed);
         let filling = Filling::start();
         // Dropping this releases nothing: the thread's list does not have the mutex.
         fill(&mut Held::new(&locked));
@@ -111,11 +120,18 @@ impl Locked {
         unsafe { self.control.as_ref() }
     }
 
-    /// The control words. Anybody may look; who may store is the tier's rule.
+    /// A word whose meaning is the tier's. Anybody may look; who may store is the tier's rule.
     #[inline]
     #[must_use]
-    pub fn words(&self) -> &[AtomicU32; CONTROL_WORDS] {
-        &self.control().words
+    pub fn flag(&self) -> &AtomicU32 {
+        &self.control().flag
+    }
+
+    /// The version of the data. Anybody may look.
+    #[inline]
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.control().version
     }
 
     /// Bytes of data.
@@ -210,7 +226,10 @@ impl Drop for Locked {
 
 impl std::fmt::Debug for Locked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Locked").field("mutex", &self.control().mutex).field("words", self.words()).finish()
+        f.debug_struct("Locked")
+            .field("mutex", &self.control().mutex)
+            .field("version", self.version())
+            .finish()
     }
 }
 
@@ -220,8 +239,8 @@ impl std::fmt::Debug for Locked {
 #[derive(Debug)]
 pub struct Held<'a> {
     locked: &'a Locked,
-    /// When the lock was taken: in a forked child, an inherited `Held` is of an older generation. And whether control word
-    /// 0 becomes 0 at the release. One word for both: a pair of words is passed in registers, which saves 10 ns.
+    /// When the lock was taken: in a forked child, an inherited `Held` is of an older generation. And whether the version
+    /// is closed at the release. One word for both: a pair of words is passed in registers, which saves 10 ns.
     taken: Taken,
     /// A robust mutex belongs to its thread.
     not_send: PhantomData<*const ()>,
@@ -261,23 +280,59 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// The control words.
+    /// The flag.
     #[inline]
     #[must_use]
-    pub fn words(&self) -> &'a [AtomicU32; CONTROL_WORDS] {
-        self.locked.words()
+    pub fn flag(&self) -> &'a AtomicU32 {
+        self.locked.flag()
     }
 
-    /// Stores `mark` into control word 0, which becomes 0 again right before the lock is released: whoever finds it there
-    /// after an owner's death knows how far it came. (A guard that a forked child inherited stores nothing.)
+    /// The version.
+    #[inline]
+    #[must_use]
+    pub fn version(&self) -> &'a Version {
+        self.locked.version()
+    }
+
+    /// Marks the data as lent until the lock is released: nobody copies it meanwhile, and whoever takes over from a dead
+    /// owner finds the mark. (A guard that a forked child inherited stores nothing.)
     #[inline(always)]
     #[must_use]
-    pub fn open_section(mut self, mark: u32) -> Self {
-        self.words()[0].store(mark, Ordering::Relaxed);
-        // A kill falls between two instructions, so the order of the instructions is all that counts.
-        compiler_fence(Ordering::SeqCst);
+    pub fn open_section(mut self) -> Self {
+        self.version().lend();
         self.taken = self.taken.closing_section();
         self
+    }
+
+    /// Marks the data as being written: nobody copies it until [`end_write`](Self::end_write), or until whoever takes over
+    /// from a dead owner has closed the version.
+    #[inline(always)]
+    pub fn begin_write(&mut self) {
+        self.version().begin_write();
+        crash::point();
+    }
+
+    /// The data lies in the other of the tier's two slots from now on, which was written while nobody read it.
+    #[inline(always)]
+    pub fn flip(&mut self) {
+        self.version().flip();
+        crash::point();
+    }
+
+    /// Which of the tier's two slots the data does not lie in, for the caller to write it. Some reader may still copy it,
+    /// but finds then that the data lies elsewhere.
+    #[inline(always)]
+    #[must_use]
+    pub fn unused_slot(&mut self) -> usize {
+        version::before_any_change::<Shared>();
+        self.version().slot() ^ 1
+    }
+
+    /// The data is whole.
+    #[inline(always)]
+    pub fn end_write(&mut self) {
+        self.version().close();
+        crash::point();
     }
 
     /// Lends one value in place.
@@ -324,7 +379,7 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.locked.control().mutex.release(self.taken.generation(), || {
             if self.taken.closes_section() {
-                self.locked.words()[0].store(0, Ordering::Release);
+                self.locked.version().close();
                 crash::point();
             }
         });

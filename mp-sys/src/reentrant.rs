@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::AtomicU32;
 
 use crate::crash;
-use crate::locked::{CONTROL_WORDS, Held, Locked};
+use crate::locked::{Held, Locked};
 use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Generation, Patience};
 use crate::span::Span;
@@ -52,21 +52,20 @@ impl Reentrant {
         Ok(Self { locked: Locked::over(existing.into_span())? })
     }
 
-    /// The control words of the lock.
+    /// The flag of the lock.
     #[must_use]
-    pub fn words(&self) -> &[AtomicU32; CONTROL_WORDS] {
-        self.locked.words()
+    pub fn flag(&self) -> &AtomicU32 {
+        self.locked.flag()
     }
 
-    /// Enters: takes the lock, or goes one deeper if the calling thread has it. Control word 0 holds `mark` while anybody
-    /// is inside.
+    /// Enters: takes the lock, or goes one deeper if the calling thread has it. What the lock protects counts as lent while
+    /// anybody is inside.
     ///
     /// # Errors
     /// [`AcquireError`]; [`AcquireError::TooManyHeld`] also beyond [`DEPTH_MAX`].
     pub fn enter(
         &self,
         patience: Patience,
-        mark: u32,
         repair: impl FnOnce(&mut Held<'_>),
     ) -> Result<Entered<'_>, AcquireError> {
         if let Some(held) = self.locked.held_here() {
@@ -79,7 +78,7 @@ impl Reentrant {
             crash::point();
             held.stay_held();
         } else {
-            let held = self.locked.acquire(patience, repair)?.open_section(mark);
+            let held = self.locked.acquire(patience, repair)?.open_section();
             crash::point();
             held.store_word(DEPTH, 1);
             crash::point();

@@ -11,7 +11,7 @@
 mod modelled;
 
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{self, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 #[cfg(loom)]
@@ -27,6 +27,9 @@ pub trait Words: Debug + Default + 'static {
     type Word64: Word64;
     /// Whether waiters may spin, say where they run, and sleep in slices. A model has neither clocks nor CPUs.
     const SPINS: bool;
+
+    /// As `std`'s.
+    fn fence(order: Ordering);
 }
 
 /// A word of 32 bits that can be slept on.
@@ -98,6 +101,11 @@ impl Words for Shared {
     type Word32 = AtomicU32;
     type Word64 = AtomicU64;
     const SPINS: bool = true;
+
+    #[inline]
+    fn fence(order: Ordering) {
+        atomic::fence(order);
+    }
 }
 
 impl Word32 for AtomicU32 {

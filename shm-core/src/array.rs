@@ -12,7 +12,13 @@
 //! The new element is written into the journal, then the word is stored (from here on the element *is* replaced), then the
 //! element is copied to its place, then the word is cleared. Whoever takes the lock from a process that died in between
 //! copies again, which is harmless to repeat.
+//!
+//! # How elements are read without the lock
+//! By a copy at a [version](mp_sys::locked::Version) that is the same behind it. Every `set` changes the version: a range is
+//! a copy of one moment, and sees all of the changes up to then. From before the journal's word until it is cleared, the
+//! version says that somebody writes: nobody reads the old element once the new one counts.
 
+mod bytes;
 mod guard;
 mod travel;
 
@@ -46,10 +52,12 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | no: using the array while this thread holds its guard is [`LockError::Deadlock`], for `try_lock` [`LockError::WouldBlock`] |
 /// | fair | no |
+/// | reading | `get`, `read`, `read_into` and `to_vec` take no lock, unless others keep changing the array at that moment |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
 /// | drop | gives this process's handle up; the array lives as long as any process has it |
 ///
-/// A range takes the lock once. For many single elements, take [`lock`](Self::lock) once and use the slice that it lends.
+/// A range is written under one lock, and read as of one moment. For many single elements, take [`lock`](Self::lock) once
+/// and use the slice that it lends.
 ///
 /// # Fork safety
 /// A forked child shares the array. It never holds what its parent holds: an inherited guard does nothing there.
@@ -163,14 +171,25 @@ impl<T: Element> Array<T> {
 
     /// Element `index`.
     ///
+    /// It takes no lock, and makes nobody wait, unless others change the array at that moment.
+    ///
     /// # Errors
     /// [`RangeError::OutOfRange`]; [`LockError::Poisoned`] with the element inside; [`LockError::Deadlock`] while this
     /// thread holds the guard.
     #[inline]
     pub fn get(&self, index: usize) -> Result<T, ArrayError<T>> {
         RangeError::check(index, 1, self.len)?;
+        match self.protected.glimpse(|_| Self::place(index)) {
+            Some(outcome) => Ok(outcome?),
+            None => Ok(self.get_locked(index)?),
+        }
+    }
+
+    /// Somebody changes the array, or died while changing it.
+    #[cold]
+    fn get_locked(&self, index: usize) -> LockResult<T> {
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        Ok(self.protected.unless_poisoned(held.read(Self::place(index)))?)
+        self.protected.unless_poisoned(held.read(Self::place(index)))
     }
 
     /// Replaces element `index`.
@@ -194,21 +213,35 @@ impl<T: Element> Array<T> {
         let Range { start, end } = range;
         let count = end.checked_sub(start).ok_or(RangeError::OutOfRange { start, end, len: self.len })?;
         RangeError::check(start, count, self.len)?;
-        let mut into = vec![T::zeroed(); count];
-        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        held.read_slice(Self::place(start), &mut into);
-        Ok(self.protected.unless_poisoned(into)?)
+        Ok(self.copied(start, count)?)
     }
 
     /// Copies the elements from `at` on into `into`, at one moment.
     ///
     /// # Errors
-    /// As [`get`](Self::get); `into` is filled when the array is poisoned, too.
+    /// As [`get`](Self::get); `into` is filled when the array is poisoned, too. After another [`LockError`] it holds
+    /// anything.
     pub fn read_into(&self, at: usize, into: &mut [T]) -> Result<(), ArrayError<()>> {
         RangeError::check(at, into.len(), self.len)?;
+        Ok(self.copy_into(at, into)?)
+    }
+
+    /// Copies elements that are there.
+    fn copy_into(&self, at: usize, into: &mut [T]) -> LockResult<()> {
+        if let Some(outcome) = self.protected.glimpse_slice(Self::place(at), into) {
+            return outcome;
+        }
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         held.read_slice(Self::place(at), into);
-        Ok(self.protected.unless_poisoned(())?)
+        self.protected.unless_poisoned(())
+    }
+
+    fn copied(&self, at: usize, count: usize) -> LockResult<Vec<T>> {
+        let mut into = vec![T::zeroed(); count];
+        match self.copy_into(at, &mut into) {
+            Ok(()) => Ok(into),
+            Err(error) => Err(error.map(|()| into)),
+        }
     }
 
     /// Copies `values` over the elements from `at` on, under one lock.
@@ -249,10 +282,7 @@ impl<T: Element> Array<T> {
     /// # Errors
     /// As [`read`](Self::read), but never `Range`.
     pub fn to_vec(&self) -> LockResult<Vec<T>> {
-        let mut into = vec![T::zeroed(); self.len];
-        let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
-        held.read_slice(Self::FIRST, &mut into);
-        self.protected.unless_poisoned(into)
+        self.copied(0, self.len)
     }
 
     /// Takes the lock, waiting until it is free, and lends the elements in place.
@@ -317,15 +347,18 @@ impl<T: Element> Array<T> {
     #[inline]
     fn commit(held: &mut Held<'_>, index: usize, value: T) {
         if is_whole::<T>() {
+            held.begin_write();
             held.write_whole(Self::place(index), value);
+            crash::point();
         } else {
             held.write(JOURNAL, value);
             crash::point();
+            held.begin_write();
             held.store_word(0, u64::try_from(index).unwrap_or(u64::MAX).saturating_add(1));
             crash::point();
             Self::redo(held);
         }
-        crash::point();
+        held.end_write();
     }
 
     /// Finishes the replacement that the journal tells of, if there is one.
@@ -339,39 +372,7 @@ impl<T: Element> Array<T> {
         held.copy_within(JOURNAL, Self::place(usize::try_from(index).unwrap_or(usize::MAX)), size_of::<T>());
         crash::point();
         held.store_word(0, 0);
-    }
-}
-
-/// Byte strings, as C keeps them: up to the first NUL.
-impl Array<u8> {
-    /// The bytes before the first NUL; all of them if there is none. Python's `.value` of a character array.
-    ///
-    /// # Errors
-    /// As [`to_vec`](Self::to_vec).
-    #[doc(alias = "value")]
-    pub fn to_c_bytes(&self) -> LockResult<Vec<u8>> {
-        let until_nul = |mut bytes: Vec<u8>| {
-            bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
-            bytes
-        };
-        self.to_vec().map(until_nul).map_err(|error| error.map(until_nul))
-    }
-
-    /// Stores `bytes` from the start on, and a NUL behind them if there is room. What follows stays.
-    ///
-    /// # Errors
-    /// [`RangeError::OutOfRange`] if there are more bytes than elements; else as [`write`](Self::write).
-    #[doc(alias = "value")]
-    pub fn set_c_bytes(&self, bytes: &[u8]) -> Result<(), ArrayError<()>> {
-        RangeError::check(0, bytes.len(), self.len)?;
-        let mut held = self.open_to_write().map_err(|error| error.map(drop))?;
-        held.write_slice(Self::FIRST, bytes);
         crash::point();
-        if bytes.len() < self.len {
-            held.write_whole(Self::place(bytes.len()), 0_u8);
-        }
-        crash::point();
-        Ok(())
     }
 }
 

@@ -1,33 +1,33 @@
 //! A lock with poison, under every object that has a lock.
 //!
-//! | control word | values | who stores |
+//! | control word | meaning | who stores |
 //! |---|---|---|
-//! | 0, section | [`QUIET`]: the holder keeps the data whole at every instruction; [`OPEN`]: it has lent the data out | the holder |
-//! | 1, poison | 0, [`POISONED`] | set by the holder or by the one who takes over from a dead holder; cleared by anybody |
+//! | the [version](mp_sys::locked::Version) | whether the data is lent, or written under a journal; how often it has changed | the holder |
+//! | the flag: poison | 0, [`POISONED`] | set by the holder or by the one who takes over from a dead holder; cleared by anybody |
 //!
-//! When a holder died, the next one looks at the section: [`OPEN`] means that the data may be half changed, so the poison is
-//! stored, and then the section is closed, and then the kernel is told that the lock is consistent. Dying between any two
-//! of these steps leaves a state in which the next one does the same.
+//! When a holder died, the next one looks at the version: if the data was lent it may be half changed, so the poison is
+//! stored. Then a journal is finished, then the version is closed, and then the kernel is told that the lock is consistent.
+//! Dying between any two of these steps leaves a state in which the next one does the same.
+//!
+//! Who reads without the lock gets a copy, and the poison, of one version that is closed. The poison of a moment later would
+//! not do: somebody may have put the data right by then, and cleared it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
-use mp_sys::locked::{Brief, CONTROL_WORDS, Held, Locked};
+use mp_sys::locked::{Brief, Held, Locked, Seen};
 use mp_sys::memory::MemoryError;
 use mp_sys::named::{Kind, Segment};
 use mp_sys::robust::{AcquireError, Patience};
 use mp_sys::span::Span;
 
 use crate::arena;
+use crate::element::Element;
 use crate::error::{LockError, LockResult};
 use crate::named::{self, NameError};
 
-/// Nothing is lent: a holder that dies leaves the data whole.
-const QUIET: u32 = 0;
-/// The data is lent or half written: a holder that dies leaves it poisoned.
-pub(crate) const OPEN: u32 = 1;
-/// A holder died or panicked while the section was open.
+/// A holder died or panicked while the data was lent.
 const POISONED: u32 = 1;
 
 /// Puts right what a dead holder left half done, if the object keeps a journal. Must be repeatable.
@@ -118,19 +118,32 @@ impl Protected {
         Ok(open_section(self.quiet(patience)?))
     }
 
+    /// A copy of a value, taken without the lock; `None` if somebody keeps changing the data, or died while changing it: then
+    /// the caller takes the lock. `place` says where the value lies at this version.
+    #[inline]
+    pub(crate) fn glimpse<T: Element>(&self, place: impl Fn(Seen) -> usize) -> Option<LockResult<T>> {
+        let mut flag = 0;
+        self.locked.glimpse(place, &mut flag).map(|copied| poisoned_if(flag, copied))
+    }
+
+    /// As [`glimpse`](Self::glimpse), for values that lie side by side from `at` on.
+    pub(crate) fn glimpse_slice<T: Element>(&self, at: usize, into: &mut [T]) -> Option<LockResult<()>> {
+        self.locked.glimpse_slice(at, into).map(|flag| poisoned_if(flag, ()))
+    }
+
     #[inline]
     pub(crate) fn is_poisoned(&self) -> bool {
-        is_poisoned(self.locked.words())
+        is_poisoned(self.locked.flag())
     }
 
     pub(crate) fn clear_poison(&self) {
-        clear_poison(self.locked.words());
+        clear_poison(self.locked.flag());
     }
 
     /// What a guard does that is dropped by a panic, while it holds the lock.
     #[cold]
     pub(crate) fn poison(&self) {
-        poison(self.locked.words());
+        poison(self.locked.flag());
     }
 
     /// What an operation gives: itself, or inside the error.
@@ -144,27 +157,29 @@ impl Protected {
     }
 }
 
-/// The control words of a lock with poison.
-type Words = [AtomicU32; CONTROL_WORDS];
-
 #[inline]
-pub(crate) fn is_poisoned([_, poison]: &Words) -> bool {
-    poison.load(Ordering::Relaxed) != 0
+fn poisoned_if<G>(flag: u32, given: G) -> LockResult<G> {
+    if flag == 0 { Ok(given) } else { Err(LockError::Poisoned(given)) }
 }
 
-pub(crate) fn clear_poison([_, poison]: &Words) {
-    poison.store(0, Ordering::Release);
+#[inline]
+pub(crate) fn is_poisoned(flag: &AtomicU32) -> bool {
+    flag.load(Ordering::Relaxed) != 0
+}
+
+pub(crate) fn clear_poison(flag: &AtomicU32) {
+    flag.store(0, Ordering::Release);
 }
 
 #[cold]
-pub(crate) fn poison([_, poison]: &Words) {
-    poison.store(POISONED, Ordering::Release);
+pub(crate) fn poison(flag: &AtomicU32) {
+    flag.store(POISONED, Ordering::Release);
 }
 
 /// From here on, the data may be half changed; the section closes with the release of the lock.
 #[inline(always)]
 pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
-    let held = held.open_section(OPEN);
+    let held = held.open_section();
     crash::point();
     held
 }
@@ -172,14 +187,13 @@ pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
 /// The newest holder died.
 #[cold]
 pub(crate) fn take_over(held: &mut Held<'_>, redo: Redo) {
-    let [section, _] = held.words();
-    if section.load(Ordering::Relaxed) == OPEN {
-        poison(held.words());
-        crash::point();
-        section.store(QUIET, Ordering::Release);
+    if held.version().is_lent() {
+        poison(held.flag());
         crash::point();
     }
     redo(held);
+    // Whatever the dead one was at, the data is whole or poisoned now.
+    held.end_write();
 }
 
 /// A guard's own part of the poison rule: as in `std::sync`, a panic that started while the guard was alive poisons.

@@ -1,14 +1,19 @@
 //! `Value<T>`: one value in shared memory, behind a lock of its own.
 //!
 //! # How a value is never half written
-//! A value of at most 8 bytes is kept in one word, and `set` is one store. A larger one has two slots: `set` writes the one
-//! that is not in use, then stores the selector. Either way a process that dies in `set`, `replace` or `update` has stored
-//! all of the new value or nothing, so these never poison. [`Value::lock`] lends the value in place, and poisons.
+//! A value of at most 8 bytes is kept in one word, and `set` is one store. A larger one has two slots, of which the version
+//! of the lock names one: `set` writes the other one, then the version. Either way a process that dies in `set`, `replace`
+//! or `update` has stored all of the new value or nothing, so these never poison. [`Value::lock`] lends the value in place,
+//! and poisons.
 //!
-//! | offset | at most 8 bytes | larger |
+//! | offset, aligned | at most 8 bytes | larger |
 //! |---|---|---|
-//! | 0 | the value | the selector: 0 or 1 |
-//! | then, aligned | | slot 0, slot 1 |
+//! | 0 | the value | slot 0, slot 1 |
+//!
+//! # How a value is read without its lock
+//! By a copy at a version that says that nobody changes the value in place, and that is the same behind the copy. One store
+//! of a small value needs no new version: the copy is one load. A larger value is copied from the slot that the version
+//! names, and by the time that somebody writes that slot again there is another version.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -42,6 +47,7 @@ const WORD: usize = 8;
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | no: using the value while this thread holds its guard is [`LockError::Deadlock`], for `try_lock` [`LockError::WouldBlock`] |
 /// | fair | no |
+/// | reading | [`get`](Self::get) takes no lock, unless somebody changes the value at that moment |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
 /// | drop | gives this process's handle up; the value lives as long as any process has it |
 ///
@@ -84,8 +90,8 @@ impl<T: Element> Value<T> {
         assert!(align_of::<T>() <= SPAN_ALIGN, "a value is aligned to at most 64 bytes");
         if align_of::<T>() > WORD { align_of::<T>() } else { WORD }
     };
-    /// Where slot 0 lies in the data, behind the selector.
-    const FIRST: usize = (CONTROL_BYTES + WORD).next_multiple_of(Self::ALIGN) - CONTROL_BYTES;
+    /// Where the value, or slot 0, lies in the data.
+    const FIRST: usize = CONTROL_BYTES.next_multiple_of(Self::ALIGN) - CONTROL_BYTES;
     /// Bytes from slot 0 to slot 1.
     const SLOT: usize = size_of::<T>().next_multiple_of(Self::ALIGN);
     const SECOND: usize = Self::FIRST + Self::SLOT;
@@ -123,7 +129,10 @@ impl<T: Element> Value<T> {
         Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
-    /// The value.
+    /// The value: what the newest `set`, `replace` or `update` stored, or what the newest guard left.
+    ///
+    /// It takes no lock, and makes nobody wait: any number of threads and processes read at the same time. While a guard
+    /// lends the value out, it waits for the guard, as [`lock`](Self::lock) does.
     ///
     /// # Errors
     /// [`LockError::Poisoned`] with the value inside, which may be half changed. [`LockError::Deadlock`] while this
@@ -131,6 +140,15 @@ impl<T: Element> Value<T> {
     #[doc(alias = "value")]
     #[inline]
     pub fn get(&self) -> LockResult<T> {
+        match self.protected.glimpse(|seen| Self::slot(seen.slot())) {
+            Some(outcome) => outcome,
+            None => self.get_locked(),
+        }
+    }
+
+    /// Somebody changes the value, or died while changing it.
+    #[cold]
+    fn get_locked(&self) -> LockResult<T> {
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
         self.protected.unless_poisoned(Self::current(&held))
     }
@@ -231,13 +249,13 @@ impl<T: Element> Value<T> {
     }
 
     #[inline]
-    fn slot(selector: u64) -> usize {
-        if selector & 1 == 0 { Self::FIRST } else { Self::SECOND }
+    fn slot(slot: usize) -> usize {
+        if Self::IS_SMALL || slot == 0 { Self::FIRST } else { Self::SECOND }
     }
 
     #[inline]
     fn current_place(held: &Held<'_>) -> usize {
-        if Self::IS_SMALL { 0 } else { Self::slot(held.load_word(0)) }
+        Self::slot(held.version().slot())
     }
 
     #[inline]
@@ -249,14 +267,14 @@ impl<T: Element> Value<T> {
     #[inline]
     fn commit(held: &mut Held<'_>, value: T) {
         if Self::IS_SMALL {
-            held.store_word(0, word_of(value));
+            held.store_word(Self::FIRST, word_of(value));
+            crash::point();
         } else {
-            let unused = held.load_word(0) & 1 ^ 1;
+            let unused = held.unused_slot();
             held.write(Self::slot(unused), value);
             crash::point();
-            held.store_word(0, unused);
+            held.flip();
         }
-        crash::point();
     }
 }
 

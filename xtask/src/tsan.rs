@@ -13,7 +13,8 @@
 //!   what is done once in a process before it starts threads, and joins each of them, and the tests run in turn.
 //!   For the same reason `manager-rt` has no such target: what its threads share is behind a contended `Mutex`, and would
 //!   look like races. Its protocols are between processes, over sockets.
-//! - **Inline assembly**: the copies by `rep movsq` in `mp-sys`. What is copied wrongly shows in the bodies' assertions.
+//! - **Inline assembly**: the copies by `rep movsq` in `mp-sys`, and those that are made without the lock. What is copied
+//!   wrongly shows in the bodies' assertions. What such a copy acquires, `mp-sys` says to the sanitizer under `cfg(mp_tsan)`.
 //! - **Fences.** The queues' doorbells use them for wake-ups only; no data is ordered by a fence alone.
 //! - **System calls that do not go through the C library**: what the kernel orders by a socket or a futex.
 //!
@@ -29,7 +30,7 @@ use crate::workspace::{Cargo, Output, Workspace};
 /// Stable compilers have the sanitizer behind this variable. Since they know the second flag, they refuse to link what
 /// is instrumented to what is not without it; `std` comes ready-made.
 const BOOTSTRAP: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
-const FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer";
+const FLAGS: &str = "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg=mp_tsan";
 /// The packages that have a test target `threads`.
 const PACKAGES: [&str; 2] = ["shm-core", "kernel-ipc"];
 /// The race on purpose: an ignored test of `mp-sys`.
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn instrumented_programs_are_built_apart() {
         let expected = "RUSTC_BOOTSTRAP=\"1\" RUSTFLAGS=\"-Zsanitizer=thread \
-                        -Cunsafe-allow-abi-mismatch=sanitizer\" cargo test --release --locked --target host \
+                        -Cunsafe-allow-abi-mismatch=sanitizer --cfg=mp_tsan\" cargo test --release --locked --target host \
                         --target-dir built/tsan --no-fail-fast --test threads --package shm-core --package kernel-ipc";
         assert_eq!(threads("host", Path::new("built")).to_string(), expected);
         assert!(race("host", Path::new("built")).to_string().ends_with(&format!("--ignored --exact {RACE}")));

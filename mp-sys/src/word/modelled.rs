@@ -32,6 +32,10 @@ impl Words for Modelled {
     type Word32 = ModelledWord32;
     type Word64 = ModelledWord64;
     const SPINS: bool = false;
+
+    fn fence(order: Ordering) {
+        fence(order);
+    }
 }
 
 /// A word of 32 bits that can be slept on.

@@ -36,7 +36,7 @@ pub const PARTIES_MAX: usize = 4096;
 ///
 /// | property | |
 /// |---|---|
-/// | size | 136 bytes of shared memory and 40 for each party, rounded up |
+/// | size | 144 bytes of shared memory and 40 for each party, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | recovers | the death of a party is noticed within 100 ms, mostly 40, by those who wait; mostly at once by who comes later |
 /// | drop | gives this process's handle up; the barrier lives as long as any process has it |

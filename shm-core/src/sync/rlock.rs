@@ -15,7 +15,7 @@ use crate::error::{LockError, LockResult, TOO_LARGE};
 use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::{
-    FOR_EVER, OPEN, PanicWatch, clear_poison, is_poisoned, no_journal, poison, take_over, within,
+    FOR_EVER, PanicWatch, clear_poison, is_poisoned, no_journal, poison, take_over, within,
 };
 use crate::travel::{Parts, Travels, travels};
 
@@ -118,7 +118,7 @@ impl RLock {
     }
 
     fn lock_with(&self, patience: Patience) -> LockResult<RLockGuard<'_>> {
-        let entered = self.entry.enter(patience, OPEN, |held| take_over(held, no_journal));
+        let entered = self.entry.enter(patience, |held| take_over(held, no_journal));
         let entered = entered.map_err(LockError::refused)?;
         let guard = RLockGuard { lock: self, watch: PanicWatch::start(), entered };
         if self.is_poisoned() {
@@ -130,12 +130,12 @@ impl RLock {
     /// Whether a holder died or panicked, and nobody cleared that.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        is_poisoned(self.entry.words())
+        is_poisoned(self.entry.flag())
     }
 
     /// Says that what the lock protects is in order again.
     pub fn clear_poison(&self) {
-        clear_poison(self.entry.words());
+        clear_poison(self.entry.flag());
     }
 }
 
@@ -181,7 +181,7 @@ impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         // An inherited guard, in a forked child, holds nothing.
         if self.watch.panicked() && self.entered.is_held_here() {
-            poison(self.lock.entry.words());
+            poison(self.lock.entry.flag());
         }
     }
 }

@@ -11,6 +11,9 @@ bodies! {
     no_change_under_the_guard_of_an_array_is_lost,
     ranges_of_an_array_are_whole,
     single_elements_beside_each_other,
+    reads_beside_guards_are_whole,
+    reads_never_go_back,
+    a_read_shows_what_was_written_before,
     atomics_lose_nothing,
     a_store_shows_what_was_written_before,
     elements_without_a_lock_are_whole,
@@ -103,6 +106,99 @@ fn single_elements_beside_each_other<S: Spawner>() {
         }
     });
     assert_eq!(large.to_vec(), Ok(vec![[ROUNDS; 3]; WORKERS]));
+}
+
+/// Holders of guards leave equal halves, and break them while they change them in place.
+fn reads_beside_guards_are_whole<S: Spawner>() {
+    let small = Value::new(0_u64).unwrap();
+    let bytes = Value::new([0_u8; 6]).unwrap();
+    let large = Value::new([0_u64; 5]).unwrap();
+    let array = Array::<[u16; 3]>::zeroed(LONG).unwrap();
+    let whole = |word: u64| word >> 32 == word & u64::from(u32::MAX);
+    S::all(WORKERS, |worker| {
+        for round in 0..ROUNDS {
+            if worker == 0 {
+                let mut guard = small.lock().unwrap();
+                *guard ^= 1;
+                *guard ^= 1 << 32;
+                drop(guard);
+                bytes.lock().unwrap().iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+                large.lock().unwrap().iter_mut().for_each(|word| *word += 1);
+                array.lock().unwrap().as_flattened_mut().iter_mut().for_each(|word| *word ^= 1);
+                array.fill([u16::try_from(round).unwrap(); 3]).unwrap();
+            } else {
+                assert!(whole(small.get().unwrap()));
+                let bytes = bytes.get().unwrap();
+                assert_eq!(bytes, [bytes[0]; 6]);
+                let large = large.get().unwrap();
+                assert_eq!(large, [large[0]; 5]);
+                let element = array.get(LONG - 1).unwrap();
+                assert_eq!(element, [element[0]; 3]);
+                let range = array.read(1..LONG - 1).unwrap();
+                assert!(range.as_flattened().iter().all(|&word| word == range[0][0]), "{range:?}");
+            }
+        }
+    });
+}
+
+/// Elements that are counted up one after the other: a range never shows a later one ahead of an earlier one, and no read is
+/// older than the one before.
+fn reads_never_go_back<S: Spawner>() {
+    let (small, large) = (Value::new(0_u64).unwrap(), Value::new([0_u64; 9]).unwrap());
+    let (whole, odd) = (Array::<u32>::zeroed(8).unwrap(), Array::<[u32; 3]>::zeroed(8).unwrap());
+    S::all(WORKERS, |worker| {
+        let mut before = [0; 4];
+        for round in 1..=ROUNDS {
+            if worker == 0 {
+                let count = u32::try_from(round).unwrap();
+                small.update(|count| count + 1).unwrap();
+                large.set([round; 9]).unwrap();
+                (0..8).for_each(|index| whole.set(index, count).unwrap());
+                (0..8).for_each(|index| odd.set(index, [count; 3]).unwrap());
+                continue;
+            }
+            let large = large.get().unwrap();
+            assert_eq!(large, [large[0]; 9]);
+            let whole = whole.to_vec().unwrap();
+            assert!(whole.is_sorted_by(|first, second| first >= second), "{whole:?}");
+            let odd = odd.to_vec().unwrap();
+            assert!(odd.is_sorted_by(|first, second| first >= second), "{odd:?}");
+            assert!(odd.iter().all(|element| *element == [element[0]; 3]), "{odd:?}");
+            let now = [small.get().unwrap(), large[0], whole[7].into(), odd[7][0].into()];
+            assert!(before.iter().zip(now).all(|(before, now)| *before <= now), "{now:?} after {before:?}");
+            before = now;
+        }
+    });
+    assert_eq!(small.get(), Ok(ROUNDS));
+}
+
+/// What was written before a value was stored is there for who reads that value, however it is kept.
+fn a_read_shows_what_was_written_before<S: Spawner>() {
+    let (small, large) = (Value::new(0_u32).unwrap(), Value::new([0_u64; 2]).unwrap());
+    let guarded = Value::new(0_u64).unwrap();
+    let array = Array::<u32>::zeroed(2).unwrap();
+    let words = [Plain::new(), Plain::new(), Plain::new(), Plain::new()];
+    S::all(2, |worker| {
+        if worker == 0 {
+            words[0].set(1);
+            small.set(1).unwrap();
+            words[1].set(2);
+            large.set([1; 2]).unwrap();
+            words[2].set(3);
+            *guarded.lock().unwrap() = 1;
+            words[3].set(4);
+            array.set(1, 1).unwrap();
+        } else {
+            eventually("the small value is stored", || small.get() == Ok(1));
+            assert_eq!(words[0].get(), 1);
+            eventually("the large value is stored", || large.get() == Ok([1; 2]));
+            assert_eq!(words[1].get(), 2);
+            eventually("the value is changed in place", || guarded.get() == Ok(1));
+            assert_eq!(words[2].get(), 3);
+            eventually("the element is stored", || array.get(1) == Ok(1));
+            assert_eq!(words[3].get(), 4);
+        }
+    });
 }
 
 fn atomics_lose_nothing<S: Spawner>() {

@@ -90,6 +90,23 @@ fn a_panic_in_update_changes_nothing() {
 }
 
 #[test]
+fn reading_inside_an_update_gives_the_previous_value() {
+    let (small, large) = (Value::new(1_u8).unwrap(), Value::new([1_u64; 3]).unwrap());
+    let read = |found| {
+        assert_eq!(small.get(), Ok(1));
+        found + 1
+    };
+    assert_eq!(small.update(read), Ok(1));
+    let read = |found: [u64; 3]| {
+        assert_eq!(large.get(), Ok([1; 3]));
+        assert_eq!(large.set([9; 3]), Err(LockError::Deadlock), "the lock is held");
+        found.map(|word| word + 1)
+    };
+    assert_eq!(large.update(read), Ok([1; 3]));
+    assert_eq!((small.get(), large.get()), (Ok(2), Ok([2; 3])));
+}
+
+#[test]
 fn using_the_value_beside_its_guard_is_told() {
     let value = Value::new(1_u8).unwrap();
     let guard = value.lock().unwrap();

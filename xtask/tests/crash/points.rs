@@ -138,7 +138,7 @@ fn array_take_over(_: u32) -> Outcome {
         || {
             array.set(1, [1; 3]).unwrap();
             let setter = spawn(|| {
-                crash::die_at(2);
+                crash::die_at(3);
                 array.set(1, [2; 3]).unwrap();
             });
             assert_eq!(ended(&setter), Ended::Signaled(9));

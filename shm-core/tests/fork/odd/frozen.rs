@@ -2,7 +2,7 @@
 
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
-use mp_sys::testing::{PATIENCE, ended, eventually, kill, spawn, spawn_holding, succeeded, tests};
+use mp_sys::testing::{PATIENCE, ended, eventually, hang, kill, spawn, spawn_holding, succeeded, tests};
 use shm_core::{
     Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawValue,
     Semaphore, Value,
@@ -14,6 +14,7 @@ tests! {
     a_frozen_waiter_for_a_lock,
     a_frozen_waiter_for_an_rlock,
     a_frozen_waiter_for_a_value_or_an_array,
+    a_frozen_writer_holds_no_reader_up,
     a_frozen_waiter_for_a_permit,
     a_frozen_waiter_for_an_event,
     a_frozen_waiter_for_a_notification,
@@ -42,6 +43,31 @@ fn frozen(wait: impl FnOnce()) -> ChildProcess {
     process.signal(SIGSTOP).unwrap();
     in_state(&process, 'T');
     process
+}
+
+/// A writer that is stopped while it has the lock, and has lent nothing out: values are read as they were.
+fn a_frozen_writer_holds_no_reader_up() {
+    let (small, large) = (Value::new(1_u64).unwrap(), Value::new([1_u64; 40]).unwrap());
+    let holds = RawValue::new(0_u32).unwrap();
+    let inside = || -> ! {
+        holds.fetch_add(1);
+        hang()
+    };
+    let writers = [spawn(|| _ = small.update(|_| inside())), spawn(|| _ = large.update(|_| inside()))];
+    eventually("both have the lock", || holds.load() == 2);
+    for writer in &writers {
+        writer.signal(SIGSTOP).unwrap();
+        in_state(writer, 'T');
+    }
+    succeeded(&spawn(|| {
+        assert!(matches!(small.try_lock(), Err(LockError::WouldBlock)));
+        assert_eq!(small.get(), Ok(1));
+        assert!(matches!(large.try_lock(), Err(LockError::WouldBlock)));
+        assert_eq!(large.get(), Ok([1; 40]));
+    }));
+    writers.iter().for_each(kill);
+    assert_eq!((small.replace(2), large.replace([2; 40])), (Ok(1), Ok([1; 40])));
+    assert_eq!((small.get(), large.get()), (Ok(2), Ok([2; 40])));
 }
 
 /// `hold` holds what `wait` waits for: others get it while a waiter is frozen, and after that one was killed.
