@@ -20,6 +20,7 @@ mod processes;
 mod python;
 mod queues;
 mod race;
+mod reads;
 #[path = "../reference/reference.rs"] // a folder of its own: the only one here where `unsafe` may stand
 mod reference;
 mod report;
@@ -112,6 +113,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn all_rows() -> Vec<Row> {
     [
         locks::rows(),
+        reads::rows(),
         memory::rows(),
         arrays::rows(),
         processes::rows(),

@@ -23,6 +23,7 @@ mod pipe;
 mod points;
 mod queue;
 mod queue_points;
+mod readers;
 mod report;
 mod semaphores;
 mod starting;
@@ -118,6 +119,9 @@ cells! {
     value_mid_update: stores::VALUE_MID_UPDATE;
     array_mid_set: stores::ARRAY_MID_SET;
     array_mid_write: stores::ARRAY_MID_WRITE;
+    value_readers_of_a_word: readers::SMALL;
+    value_readers: readers::LARGE;
+    array_readers: readers::ARRAY;
     raw_value_mid_store: stores::RAW_VALUE_MID_STORE;
     raw_array_mid_write: stores::RAW_ARRAY_MID_WRITE;
     arena_mid_create: creation::ARENA_MID_CREATE;

@@ -1,0 +1,85 @@
+//! Rows about reading: a `Value` without its lock, by one reader and by two at the same time.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Result, ensure};
+use shm_core::Value;
+
+use crate::children;
+use crate::placement::Placement;
+use crate::row::{Contestant, Enter, Pick, Row, Setup, Target, Unit, per_operation};
+
+/// Reads in one sample of one process.
+const READS: u64 = 4_000_000;
+
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        // What `get` was while it took the lock, and the least that a read can be.
+        row("value_get", Placement::OneCore, Target::at_most_times(0.35, "by_lock"), Box::new(alone)),
+        // Two readers do 1.8 times the work of one.
+        row(
+            "value_get_2p",
+            Placement::TwoCores,
+            Target::at_most_times(1.0 / 1.8, "one_reader"),
+            Box::new(together),
+        ),
+    ]
+}
+
+fn row(name: &'static str, placement: Placement, target: Target, enter: Enter) -> Row {
+    let pick = if placement == Placement::OneCore { Pick::Best } else { Pick::Median };
+    Row { name, placement, unit: Unit::Nanos, pick, target, needs: None, enter }
+}
+
+fn alone(setup: &Setup) -> Result<Vec<Contestant>> {
+    let times = setup.scale.of(READS);
+    let (value, locked, atomic) = (Value::new(7_u64)?, Value::new(7_u64)?, AtomicU64::new(7));
+    Ok(vec![
+        Contestant::timed("ours", times, move |times| get(&value, times)),
+        Contestant::timed("by_lock", times, move |times| by_lock(&locked, times)),
+        Contestant::timed("atomic_u64", times, move |times| by_load(&atomic, times)),
+    ])
+}
+
+/// The time of a read, all readers together.
+fn together(setup: &Setup) -> Result<Vec<Contestant>> {
+    Ok(vec![readers(setup, "ours", 2)?, readers(setup, "one_reader", 1)?])
+}
+
+fn readers(setup: &Setup, name: &'static str, count: u64) -> Result<Contestant> {
+    let value = Value::new(7_u64)?;
+    let setup = setup.clone();
+    let each = setup.scale.of(READS);
+    Ok(Contestant::new(name, move || {
+        let nanos = children::together(&setup, count, |_| {
+            get(&value, each);
+            Ok(())
+        })?;
+        ensure!(value.get()? == 7, "nobody has written");
+        Ok(per_operation(nanos, each * count))
+    }))
+}
+
+#[inline(never)]
+#[expect(clippy::unwrap_used, reason = "what is measured is what users write")]
+fn get(value: &Value<u64>, times: u64) {
+    for _ in 0..times {
+        black_box(black_box(value).get().unwrap());
+    }
+}
+
+#[inline(never)]
+#[expect(clippy::unwrap_used, reason = "what is measured is what users write")]
+fn by_lock(value: &Value<u64>, times: u64) {
+    for _ in 0..times {
+        black_box(*black_box(value).lock().unwrap());
+    }
+}
+
+#[inline(never)]
+fn by_load(atomic: &AtomicU64, times: u64) {
+    for _ in 0..times {
+        black_box(black_box(atomic).load(Ordering::Acquire));
+    }
+}
