@@ -20,6 +20,9 @@ mod access;
 mod brief;
 mod glimpse;
 mod guard;
+mod readers;
+mod reads;
+mod shared;
 mod signalled;
 pub(crate) mod suspects;
 mod taken;
@@ -32,6 +35,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use self::brief::Brief;
 pub use self::guard::Guard;
+pub use self::readers::READERS_MAX;
+pub use self::reads::READS_MAX;
+pub use self::shared::{ReadError, ReadGuard, SharedLock};
 pub use self::signalled::SignalledLock;
 use self::taken::Taken;
 pub use self::version::{Seen, Version};
@@ -366,11 +372,18 @@ impl<'a> Held<'a> {
 
     #[inline]
     fn aligned_place<T>(&self, at: usize, bytes: usize) -> NonNull<T> {
+        self.locked.aligned_place(at, bytes)
+    }
+}
+
+impl Locked {
+    #[inline]
+    fn aligned_place<T>(&self, at: usize, bytes: usize) -> NonNull<T> {
         const { assert!(align_of::<T>() <= SPAN_ALIGN, "a span starts at a multiple of 64") };
         let from_start = CONTROL_BYTES.wrapping_add(at);
         // `at` is a constant where this is inlined, and so is the answer.
         assert!(from_start.is_multiple_of(align_of::<T>()), "an access is aligned");
-        self.locked.place(at, bytes).cast()
+        self.place(at, bytes).cast()
     }
 }
 

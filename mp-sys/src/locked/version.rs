@@ -106,6 +106,12 @@ impl<W: Words> Version<W> {
         Seen(self.now()).slot()
     }
 
+    /// Whether nobody lends or writes the data, in the one order of all sequentially consistent accesses.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.0.load(Ordering::SeqCst) & BUSY == 0
+    }
+
     /// Whether the data is lent, or was when its holder died.
     #[inline]
     #[must_use]
