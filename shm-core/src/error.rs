@@ -15,6 +15,7 @@
 use std::fmt;
 
 pub use mp_sys::OsError;
+use mp_sys::locked::ReadError;
 pub use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
@@ -43,6 +44,9 @@ pub enum LockError<G> {
     Deadlock,
     /// The calling thread holds [`HELD_MAX`](crate::sync::HELD_MAX) locks, the most that are recovered if it dies.
     TooManyHeld,
+    /// A [`RwLock`](crate::RwLock) has [`READERS_MAX`](crate::sync::READERS_MAX) readers, or the calling thread has
+    /// [`READS_MAX`](crate::sync::READS_MAX) guards of readers.
+    TooManyReaders,
     /// The calling thread cannot take locks: all thread-specific keys of the C library are taken by others.
     Unwatched(i32),
     /// The lock's memory was overwritten by something that is no lock operation.
@@ -86,6 +90,7 @@ impl<G> LockError<G> {
             Self::TimedOut => LockError::TimedOut,
             Self::Deadlock => LockError::Deadlock,
             Self::TooManyHeld => LockError::TooManyHeld,
+            Self::TooManyReaders => LockError::TooManyReaders,
             Self::Unwatched(code) => LockError::Unwatched(code),
             Self::Corrupt(code) => LockError::Corrupt(code),
         }
@@ -102,6 +107,7 @@ impl<G> fmt::Display for LockError<G> {
             Self::TimedOut => AcquireError::TimedOut.fmt(f),
             Self::Deadlock => AcquireError::Deadlock.fmt(f),
             Self::TooManyHeld => AcquireError::TooManyHeld.fmt(f),
+            Self::TooManyReaders => ReadError::TooManyReaders.fmt(f),
             Self::Unwatched(code) => AcquireError::Unwatched(*code).fmt(f),
             Self::Corrupt(code) => AcquireError::Corrupt(*code).fmt(f),
         }
@@ -116,6 +122,7 @@ impl<G> fmt::Debug for LockError<G> {
             Self::TimedOut => "TimedOut",
             Self::Deadlock => "Deadlock",
             Self::TooManyHeld => "TooManyHeld",
+            Self::TooManyReaders => "TooManyReaders",
             Self::Unwatched(code) => return f.debug_tuple("Unwatched").field(code).finish(),
             Self::Corrupt(code) => return f.debug_tuple("Corrupt").field(code).finish(),
         };

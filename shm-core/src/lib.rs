@@ -27,6 +27,7 @@ pub use named::NameError;
 pub use raw_array::RawArray;
 pub use raw_value::RawValue;
 pub use sync::{
-    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Party, Permit, RLock, RLockGuard, Semaphore,
+    Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Party, Permit, RLock, RLockGuard, RwLock,
+    RwLockReadGuard, RwLockWriteGuard, Semaphore,
 };
 pub use value::{Value, ValueGuard};

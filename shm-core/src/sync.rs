@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Lock`] | one holder at a time |
 //! | [`RLock`] | the same, and the holder may take it again |
+//! | [`RwLock`] | a value, for many who read or one who writes |
 //! | [`Semaphore`] | a number of permits |
 //! | [`BoundedSemaphore`] | the same, never more than at the beginning |
 //! | [`Event`] | a flag to wait for |
@@ -17,6 +18,7 @@ mod dead;
 mod event;
 mod lock;
 mod rlock;
+mod rwlock;
 mod semaphore;
 mod wait_guard;
 
@@ -28,5 +30,6 @@ pub use self::condition::{Condition, WAITERS_MAX};
 pub use self::event::Event;
 pub use self::lock::{Lock, LockGuard};
 pub use self::rlock::{DEPTH_MAX, RLock, RLockGuard};
+pub use self::rwlock::{READERS_MAX, READS_MAX, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use self::semaphore::{PERMITS_MAX, PERMITS_SPARE, Permit, Semaphore};
 pub use self::wait_guard::WaitGuard;

@@ -3,11 +3,12 @@
 use mp_sys::testing::plain::Plain;
 use mp_sys::testing::spawner::Spawner;
 use mp_sys::testing::{PATIENCE, bodies};
-use shm_core::{BoundedSemaphore, Lock, LockError, LockGuard, RLock, RawValue, Semaphore};
+use shm_core::{BoundedSemaphore, Lock, LockError, LockGuard, RLock, RawValue, RwLock, Semaphore};
 
 bodies! {
     a_lock_lets_one_in,
     an_rlock_lets_one_in,
+    an_rwlock_lets_many_read_or_one_write,
     a_semaphore_of_one_lets_one_in,
     a_bounded_semaphore_lets_as_many_in_as_it_has,
     permits_hand_over_what_was_written_before,
@@ -59,6 +60,29 @@ fn an_rlock_lets_one_in<S: Spawner>() {
         }
     });
     assert_eq!(count.get(), 3 * 4 * ROUNDS);
+}
+
+/// Two who write a word beside the lock and the value under it, and two who read both.
+fn an_rwlock_lets_many_read_or_one_write<S: Spawner>() {
+    let lock = RwLock::new([0_u64; 9]).unwrap();
+    let count = Plain::new();
+    S::all(WORKERS, |worker| {
+        for round in 0..ROUNDS {
+            if worker < 2 {
+                let mut value = lock.write_timeout(PATIENCE).unwrap();
+                value.iter_mut().for_each(|word| *word += 1);
+                count.add(1);
+            } else if round % 2 == 0 {
+                let value = lock.read().unwrap();
+                assert_eq!(*value, [count.get(); 9]);
+                let again = lock.read_timeout(PATIENCE).unwrap();
+                assert_eq!(*again, *value);
+            } else if let Ok(value) = lock.try_read() {
+                assert_eq!(*value, [count.get(); 9]);
+            }
+        }
+    });
+    assert_eq!(count.get(), 2 * ROUNDS);
 }
 
 fn a_semaphore_of_one_lets_one_in<S: Spawner>() {

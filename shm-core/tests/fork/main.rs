@@ -14,6 +14,7 @@ mod limits;
 mod named;
 mod named_waiting;
 mod odd;
+mod rwlock;
 mod sharing;
 mod sync;
 mod telling;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
         odd::namespaces::TESTS,
         odd::no_proc::TESTS,
         odd::unmapping::TESTS,
+        rwlock::TESTS,
         sharing::TESTS,
         sync::TESTS,
         telling::TESTS,

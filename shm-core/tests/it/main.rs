@@ -6,6 +6,7 @@ mod collisions;
 mod elements;
 mod lock;
 mod raw;
+mod rwlock;
 mod sync;
 mod travel;
 mod value;

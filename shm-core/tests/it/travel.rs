@@ -6,8 +6,8 @@ use mp_sys::travel::{self, TravelError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shm_core::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, RawArray, RawValue, Semaphore, Value,
-    named,
+    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, RawArray, RawValue, RwLock, Semaphore,
+    Value, named,
 };
 
 /// A message on its way.
@@ -62,6 +62,10 @@ fn every_object_arrives_as_itself() {
     let outer = rlock.lock().unwrap();
     let inner = twin.lock().unwrap();
     drop((outer, inner));
+
+    let rwlock = RwLock::new([1_u8; 5]).unwrap();
+    through(&rwlock).write().unwrap()[4] = 2;
+    assert_eq!(*rwlock.read().unwrap(), [1, 1, 1, 1, 2]);
 
     let semaphore = Semaphore::new(2).unwrap();
     let twin = through(&semaphore);
@@ -120,6 +124,7 @@ fn no_bytes_get_two_types() {
     assert!(refused(arrive::<Lock>(send(&value)).map(drop)));
     let lock = Lock::new().unwrap();
     assert!(refused(arrive::<RLock>(send(&lock)).map(drop)));
+    assert!(refused(arrive::<RwLock<u64>>(send(&value)).map(drop)));
     let event = Event::new().unwrap();
     assert!(refused(arrive::<RawValue<u32>>(send(&event)).map(drop)));
     let semaphore = BoundedSemaphore::new(1).unwrap();
