@@ -1,10 +1,12 @@
-//! Rows about reading: a `Value` without its lock, by one reader and by two at the same time.
+//! Rows about reading: a `Value` without its lock, and under an `RwLock`, by one reader and by two at the same time.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock as StdRwLock};
+use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use shm_core::Value;
+use anyhow::{Context, Result, ensure};
+use shm_core::{RwLock, Value};
 
 use crate::children;
 use crate::placement::Placement;
@@ -23,6 +25,19 @@ pub(crate) fn rows() -> Vec<Row> {
             Placement::TwoCores,
             Target::at_most_times(1.0 / 1.8, "one_reader"),
             Box::new(together),
+        ),
+        row(
+            "rwlock_read",
+            Placement::OneCore,
+            Target::at_most_times(2.0, "std_rwlock"),
+            Box::new(read_alone),
+        ),
+        // Threads of one process, since the other one knows no processes.
+        row(
+            "rwlock_read_2_threads",
+            Placement::TwoCores,
+            Target::at_most_times(1.0, "std_rwlock"),
+            Box::new(read_together),
         ),
     ]
 }
@@ -81,5 +96,67 @@ fn by_lock(value: &Value<u64>, times: u64) {
 fn by_load(atomic: &AtomicU64, times: u64) {
     for _ in 0..times {
         black_box(black_box(atomic).load(Ordering::Acquire));
+    }
+}
+
+fn read_alone(setup: &Setup) -> Result<Vec<Contestant>> {
+    let times = setup.scale.of(READS);
+    let (ours, standard) = (RwLock::new(7_u64)?, StdRwLock::new(7_u64));
+    Ok(vec![
+        Contestant::timed("ours", times, move |times| read(&ours, times)),
+        Contestant::timed("std_rwlock", times, move |times| read_std(&standard, times)),
+    ])
+}
+
+fn read_together(setup: &Setup) -> Result<Vec<Contestant>> {
+    Ok(vec![
+        threads(setup, "ours", RwLock::new(7_u64)?, read),
+        threads(setup, "std_rwlock", StdRwLock::new(7_u64), read_std),
+    ])
+}
+
+/// The time of a read, both threads together.
+fn threads<L: Send + Sync + 'static>(
+    setup: &Setup,
+    name: &'static str,
+    lock: L,
+    read: fn(&L, u64),
+) -> Contestant {
+    let (setup, lock) = (setup.clone(), Arc::new(lock));
+    let each = setup.scale.of(READS);
+    Contestant::new(name, move || {
+        let start = std::sync::Barrier::new(2);
+        let work = |index: u64| -> Result<(Instant, Instant)> {
+            setup.cpus.pin(setup.placement, index)?;
+            start.wait();
+            let started = Instant::now();
+            read(&lock, each);
+            Ok((started, Instant::now()))
+        };
+        let both = std::thread::scope(|scope| -> Result<_> {
+            let other = std::thread::Builder::new().spawn_scoped(scope, || work(1))?;
+            let mine = work(0)?;
+            let other = other.join().ok().context("a reader panicked")??;
+            Ok([mine, other])
+        })?;
+        let first = both.iter().map(|(started, _)| *started).min().context("there are two")?;
+        let last = both.iter().map(|(_, ended)| *ended).max().context("there are two")?;
+        Ok(per_operation(last.duration_since(first).as_secs_f64() * 1e9, each * 2))
+    })
+}
+
+#[inline(never)]
+#[expect(clippy::unwrap_used, reason = "what is measured is what users write")]
+fn read(lock: &RwLock<u64>, times: u64) {
+    for _ in 0..times {
+        black_box(*black_box(lock).read().unwrap());
+    }
+}
+
+#[inline(never)]
+#[expect(clippy::unwrap_used, reason = "what is measured is what users write")]
+fn read_std(lock: &StdRwLock<u64>, times: u64) {
+    for _ in 0..times {
+        black_box(*black_box(lock).read().unwrap());
     }
 }

@@ -1,7 +1,7 @@
 //! Objects in shared memory, with and without a name.
 
 use mp::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawArray, RawValue,
+    Array, Barrier, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawArray, RawValue, RwLock,
     Semaphore, Value,
 };
 use mp_sys::testing::PATIENCE;
@@ -19,6 +19,7 @@ pub(crate) struct Everything {
     raw_array: RawArray<u64>,
     lock: Lock,
     rlock: RLock,
+    rwlock: RwLock<[u16; 3]>,
     semaphore: Semaphore,
     bounded: BoundedSemaphore,
     event: Event,
@@ -37,6 +38,7 @@ impl Everything {
             raw_array: RawArray::zeroed(LARGE).unwrap(),
             lock: Lock::new().unwrap(),
             rlock: RLock::new().unwrap(),
+            rwlock: RwLock::new([1, 2, 3]).unwrap(),
             semaphore: Semaphore::new(3).unwrap(),
             bounded: BoundedSemaphore::new(2).unwrap(),
             event: Event::new().unwrap(),
@@ -57,6 +59,7 @@ impl Everything {
             raw_array: RawArray::create(&name(), LARGE).unwrap(),
             lock: Lock::create(&name()).unwrap(),
             rlock: RLock::create(&name()).unwrap(),
+            rwlock: RwLock::create(&name(), [1, 2, 3]).unwrap(),
             semaphore: Semaphore::create(&name(), 3).unwrap(),
             bounded: BoundedSemaphore::create(&name(), 2).unwrap(),
             event: Event::create(&name()).unwrap(),
@@ -72,13 +75,15 @@ impl Everything {
         self.raw_value.fetch_add(2);
         self.raw_array.set(LARGE - 1, 7).unwrap();
         let held = (self.lock.lock().unwrap(), self.rlock.lock().unwrap(), self.rlock.lock().unwrap());
+        self.rwlock.write().unwrap()[0] = 9;
+        let read = self.rwlock.read().unwrap();
         let permits = (self.semaphore.acquire(), self.bounded.acquire());
         self.event.set();
         // The other one looks here.
         self.barrier.wait_timeout(PATIENCE).unwrap();
         self.barrier.wait_timeout(PATIENCE).unwrap();
         permits.0.forget();
-        drop((permits.1, held));
+        drop((permits.1, held, read));
         self.value.update(|[a, ..]| [a, 0, 0]).unwrap();
         // Unless the waiter is there already, it finds the value changed.
         self.condition.notify_all();
@@ -92,18 +97,21 @@ impl Everything {
         assert_eq!((self.raw_value.load(), self.raw_array.get(LARGE - 1)), (42, Ok(7)));
         assert!(matches!(self.lock.try_lock(), Err(LockError::WouldBlock)));
         assert!(matches!(self.rlock.try_lock(), Err(LockError::WouldBlock)));
+        assert_eq!(*self.rwlock.read().unwrap(), [9, 2, 3]);
+        assert!(matches!(self.rwlock.try_write(), Err(LockError::WouldBlock)));
         assert_eq!((self.semaphore.available(), self.bounded.available()), (2, 1));
         self.barrier.wait_timeout(PATIENCE).unwrap();
         let guard = self.value.lock_timeout(PATIENCE).unwrap();
         let waited = self.condition.wait_timeout_while(guard, PATIENCE, |value| value[1] != 0);
         drop(waited.unwrap());
+        drop(self.rwlock.write_timeout(PATIENCE).unwrap());
         drop((self.lock.lock_timeout(PATIENCE).unwrap(), self.rlock.lock_timeout(PATIENCE).unwrap()));
     }
 
     pub(crate) fn look_at_what_is_left(&self) {
         assert_eq!(self.value.get(), Ok([2, 0, 0]));
         assert_eq!((self.semaphore.available(), self.bounded.available()), (2, 2), "one was forgotten");
-        assert!(!self.lock.is_poisoned() && !self.rlock.is_poisoned());
+        assert!(!self.lock.is_poisoned() && !self.rlock.is_poisoned() && !self.rwlock.is_poisoned());
         assert_eq!(self.barrier.is_broken(), Ok(false));
     }
 }
@@ -137,7 +145,7 @@ impl<const NAMED: bool> Kit for Objects<NAMED> {
     fn end(self) {
         self.0.look_at_what_is_left();
         let names = || mp::named::names().into_iter().filter(|name| name.starts_with(&own_prefix())).count();
-        assert_eq!(names(), if NAMED { 11 } else { 0 });
+        assert_eq!(names(), if NAMED { 12 } else { 0 });
         drop(self);
         assert_eq!(names(), 0, "the names went with their objects");
     }

@@ -10,7 +10,7 @@ use mp::manager::Manager;
 use mp::{
     Address, Array, Barrier, BoundedSemaphore, Condition, Connection, Descriptor, Event, ExitError, GetError,
     JoinableQueue, Listener, Lock, Method, Process, Queue, RLock, RawArray, RawValue, Receiver, RecvError,
-    Semaphore, SimpleQueue, Value, duplex, pipe,
+    RwLock, Semaphore, SimpleQueue, Value, duplex, pipe,
 };
 use mp_sys::testing::{PATIENCE, hang, tests};
 use serde::Serialize;
@@ -84,6 +84,7 @@ fn memory_where_only_bytes_go() {
     only_bytes(&manager, || RawArray::<u64>::zeroed(100_000).unwrap());
     only_bytes(&manager, || Lock::new().unwrap());
     only_bytes(&manager, || RLock::new().unwrap());
+    only_bytes(&manager, || RwLock::new(1_u8).unwrap());
     only_bytes(&manager, || Semaphore::new(1).unwrap());
     only_bytes(&manager, || BoundedSemaphore::new(1).unwrap());
     only_bytes(&manager, || Event::new().unwrap());
@@ -102,6 +103,7 @@ fn named_memory_where_only_bytes_go() {
     only_bytes(&manager, || RawArray::<u8>::create(&private_name(), 1).unwrap());
     only_bytes(&manager, || Lock::create(&private_name()).unwrap());
     only_bytes(&manager, || RLock::create(&private_name()).unwrap());
+    only_bytes(&manager, || RwLock::create(&private_name(), 1_u8).unwrap());
     only_bytes(&manager, || Semaphore::create(&private_name(), 1).unwrap());
     only_bytes(&manager, || BoundedSemaphore::create(&private_name(), 1).unwrap());
     only_bytes(&manager, || Event::create(&private_name()).unwrap());
@@ -345,6 +347,8 @@ fn what_never_travels() {
         Manager: true,
         mp::LockGuard<'_>: false,
         mp::RLockGuard<'_>: false,
+        mp::RwLockReadGuard<'_, u8>: false,
+        mp::RwLockWriteGuard<'_, u8>: false,
         mp::ValueGuard<'_, u8>: false,
         mp::ArrayGuard<'_, u8>: false,
         mp::Permit<'_>: false,
