@@ -138,6 +138,7 @@ impl<W: Words> Readers<'_, W> {
 
     /// Waits until no reader is registered. The caller holds the lock, and has marked the version.
     pub(super) fn drain(&self, patience: Patience, budget: &Budget, witness: &impl Witness<W>) -> bool {
+        // Between the mark and the first look: no reader misses the one if the other misses it.
         W::fence(Ordering::SeqCst);
         if self.is_empty() {
             return true;
@@ -163,13 +164,13 @@ impl<W: Words> Readers<'_, W> {
 
     /// Slots in lines that ever had a reader.
     fn used_slots(&self) -> impl Iterator<Item = &W::Word64> {
-        let used = self.used.load(Ordering::SeqCst);
+        let used = self.used.load(Ordering::Acquire);
         let lines = self.slots.chunks(LINE).zip(0_u32..);
         lines.filter(move |(_, line)| used.wrapping_shr(*line) & 1 != 0).flat_map(|(slots, _)| slots)
     }
 
     fn is_empty(&self) -> bool {
-        self.used_slots().all(|slot| slot.load(Ordering::SeqCst) == NOBODY)
+        self.used_slots().all(|slot| slot.load(Ordering::Acquire) == NOBODY)
     }
 
     fn free_those_of_the_dead(&self, witness: &impl Witness<W>) {

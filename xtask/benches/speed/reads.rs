@@ -23,7 +23,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row(
             "value_get_2p",
             Placement::TwoCores,
-            Target::at_most_times(1.0 / 1.8, "one_reader"),
+            Target::at_most_times(0.55, "one_reader"),
             Box::new(together),
         ),
         row(

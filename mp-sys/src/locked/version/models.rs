@@ -242,15 +242,14 @@ fn a_reader_beside_one_who_clears_the_poison() {
         let model = Arc::new(Model::default());
         model.version.lend();
         model.slot(0)[0].store(9, Ordering::Relaxed);
-        let next = {
+        let reader = {
             let model = Arc::clone(&model);
-            spawn(move || {
-                let _held = model.take_over();
-                model.put_right(1);
-            })
+            spawn(move || model.get())
         };
-        assert!(matches!(model.get(), Got::Poisoned | Got::Whole(1)));
-        next.join().unwrap();
+        let held = model.take_over();
+        model.put_right(1);
+        drop(held);
+        assert!(matches!(reader.join().unwrap(), Got::Poisoned | Got::Whole(1)));
         assert_eq!(model.get(), Got::Whole(1));
     });
 }
