@@ -13,6 +13,7 @@ pub(crate) const BOUNDED_SEMAPHORE: Kind = Kind::new(8);
 pub(crate) const EVENT: Kind = Kind::new(9);
 pub(crate) const CONDITION: Kind = Kind::new(10);
 pub(crate) const BARRIER: Kind = Kind::new(11);
+pub(crate) const RW_LOCK: Kind = Kind::new(12);
 
 #[cfg(test)]
 mod tests {
@@ -32,6 +33,7 @@ mod tests {
             EVENT,
             CONDITION,
             BARRIER,
+            RW_LOCK,
         ];
         for (at, kind) in kinds.iter().enumerate() {
             assert!(!kinds[..at].contains(kind), "{kind:?}");

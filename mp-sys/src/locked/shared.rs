@@ -240,7 +240,7 @@ fn current_line() -> usize {
 }
 
 impl Placed for SharedLock {
-    const CLASS: u64 = 0x5348_4c4b;
+    const CLASS: u8 = 9;
 
     fn span(&self) -> &Span {
         self.locked.span()

@@ -14,18 +14,17 @@ use std::time::Duration;
 use mp_sys::locked::{self, CONTROL_BYTES, Held, ReadError, SharedLock};
 pub use mp_sys::locked::{READERS_MAX, READS_MAX};
 use mp_sys::memory::MemoryError;
-use mp_sys::named::{ExistingSpan, Segment};
+use mp_sys::named::{ExistingSpan, Segment, What};
 use mp_sys::robust::Patience;
 use mp_sys::span::SPAN_ALIGN;
 
 use crate::arena;
 use crate::element::Element;
 use crate::error::{LockError, LockResult, TOO_LARGE};
+use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, clear_poison, is_poisoned, poison, within};
 use crate::travel::{Parts, Travels, travels};
-
-const KIND: &str = "RwLock";
 
 /// One value that many processes read in place at the same time, or one changes.
 ///
@@ -98,7 +97,7 @@ impl<T: Element> RwLock<T> {
     pub fn create(name: &str, value: T) -> Result<Self, NameError> {
         let bytes = SharedLock::bytes_for(Self::DATA_BYTES).ok_or(TOO_LARGE)?;
         let make = |span| SharedLock::new(span, Self::fill(value));
-        let (shared, segment) = named::create::<T, _>(name, KIND, 1, bytes, make)?;
+        let (shared, segment) = named::create::<T, _>(name, kind::RW_LOCK, 1, bytes, make)?;
         Ok(Self { shared, value: PhantomData, segment: Some(segment) })
     }
 
@@ -108,7 +107,7 @@ impl<T: Element> RwLock<T> {
     /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
     /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
-        let (shared, segment) = named::open::<T, _>(name, KIND, |_, span| Self::attach(span))?;
+        let (shared, segment) = named::open::<T, _>(name, kind::RW_LOCK, |_, span| Self::attach(span))?;
         Ok(Self { shared, value: PhantomData, segment: Some(segment) })
     }
 
@@ -212,8 +211,8 @@ fn refused<G>(error: ReadError) -> LockError<G> {
 impl<T: Element> Travels for RwLock<T> {
     type Object = SharedLock;
 
-    fn fingerprint() -> u64 {
-        named::of::<T>(KIND)
+    fn what() -> What {
+        named::of::<T>(kind::RW_LOCK)
     }
 
     fn parts(&self) -> Parts<'_, SharedLock> {
