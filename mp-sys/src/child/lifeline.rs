@@ -103,6 +103,10 @@ impl Lifeline {
         let line = ClosedOnFork::of(self.end, BeforeOpening::now()).map_err(|_| Errno::MFILE)?;
         let holds = take_hold(&line, starter)?;
         *TIED.lock() = Some(Tied { line, starter });
+        if !holds {
+            // As the kernel does if it breaks a moment later.
+            kill_process(getpid(), Signal::KILL)?;
+        }
         Ok(holds)
     }
 }
