@@ -1,17 +1,15 @@
 //! Data in shared memory that only the holder of its lock can reach.
 //!
-//! A [`Locked`] owns a span: a robust mutex, two control words, and data. The control words may be looked at by anybody;
-//! the data is reached through [`Held`], which exists only while this thread holds the mutex, or through a [`Guard`] made
-//! from it, which lends the data in place as `&mut T`. That reference is exclusive because the span is (no other object of
-//! this process lies there), because the lock is (across processes as well), and because the types take whatever bits are
-//! there: what is no valid `T` (a `char` half written by a process that died) is zeroed before it is lent.
+//! A [`Locked`] owns a span: a robust lock, control words, and data. The control words may be looked at by anybody; the data
+//! is reached through [`Held`], which exists only while this thread holds the lock, or through a [`Guard`] made from it, which
+//! lends the data in place as `&mut T`. That reference is exclusive because the span is (no other object of this process lies
+//! there), because the lock is (across processes as well), and because the types take whatever bits are there.
 //!
-//! Without the lock there are copies only: [`Locked::glimpse`] copies the data and throws the copy away if the version says
-//! that somebody may have changed the data meanwhile.
+//! Without the lock there are copies only, that are thrown away if the version says that they may be a mixture.
 //!
 //! | offset | what |
 //! |---|---|
-//! | 0 | the mutex (40 bytes with glibc on 64-bit systems) |
+//! | 0 | the lock (40 bytes with glibc on x86-64) |
 //! | [`CONTROL_BYTES`] - 16 | the [`Version`], 8 bytes |
 //! | [`CONTROL_BYTES`] - 8 | a flag of 4 bytes, whose meaning is the tier's; 4 bytes that are not used |
 //! | [`CONTROL_BYTES`] | data |
@@ -162,10 +160,10 @@ impl Locked {
         if acquired == Acquired::Clean { Ok(Held::new(self)) } else { Ok(self.take_over(repair)) }
     }
 
-    /// As [`acquire`](Self::acquire), for a section in which this thread takes no other lock and runs no code of a user.
+    /// As [`acquire`](Self::acquire), for a section as [`Brief`] describes it.
     ///
     /// # Errors
-    /// [`AcquireError`]; the lock is not held then.
+    /// As [`acquire`](Self::acquire).
     #[inline(always)]
     pub fn acquire_briefly(
         &self,

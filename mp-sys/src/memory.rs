@@ -185,7 +185,10 @@ impl Mapping {
         may_be_as_long(length)?;
         let file = make_memfd()?;
         again(|| ftruncate(&file, length))?;
-        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
+        // As in `new`.
+        if let Err(error) = fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW) {
+            tell(Note::Refused(not_sealed, error.into()));
+        }
         let claim = reserve_piece(file.as_fd(), 0, reserved)?;
         Self::of_file(file, usize::try_from(length).map_err(|_| refused)?, claim)
     }

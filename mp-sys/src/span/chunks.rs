@@ -16,7 +16,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::fork::PerProcess;
 use crate::memory::{
-    MAPPING_BYTES_MAX, Mapping, MemoryError, fcntl_add_seals, length_u64, make_memfd, not_sealed,
+    MAPPING_BYTES_MAX, Mapping, MemoryError, fcntl_add_seals, length_u64, make_memfd, may_be_as_long,
+    not_sealed,
 };
 use crate::quiet::{Note, tell};
 use crate::span::SPAN_ALIGN;
@@ -46,6 +47,7 @@ pub(crate) fn make(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, M
 /// As [`make`], with memory for the first page only: see [`pages`](super::pages).
 pub(crate) fn make_sparse(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
     let wanted = length_u64(bytes);
+    may_be_as_long(wanted)?;
     // What is taken piece by piece is asked for here, all at once: asking costs as much as making a thousand objects.
     let available = budget::available_to_claimed(0, 0);
     if wanted > available {
