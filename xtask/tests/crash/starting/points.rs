@@ -14,7 +14,7 @@ use super::{
 use crate::cell::{HANG, Outcome, define_cells, is_asleep, is_in_state};
 
 /// No start has this many points: a cell that never gets through has lost its way.
-const POINTS_MAX: u64 = 100;
+const POINTS_MAX: u64 = 400;
 
 /// Lets one process die at its first point, then at its second, … until one survives, in every case of a method.
 fn at_every_point(method: Method, round: impl Fn(Case, u64, &mut Outcome) -> bool) -> Outcome {
@@ -90,7 +90,7 @@ fn started_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
 }
 
 /// The fork server dies. There is a child all the same, which another server has started if need be. Its value is there, or
-/// nobody knows how it ended; it is not there if it was to die with the server. Gives whether the server survived.
+/// nobody knows how it ended; one that was to die with the server was killed. Returns whether the server survived.
 fn server_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     let (mut round, args) = Round::new(case);
     crash::descendant_dies_at(1, point);
@@ -102,7 +102,9 @@ fn server_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
                 out.lost += 1;
             }
             round.let_go();
-            let has_value = expect_value_or(&[ExitError::StatusLost], case, &child, out);
+            // This process adopts it, and may see how it ended.
+            let told = [ExitError::StatusLost, ExitError::Signaled(9)];
+            let has_value = expect_value_or(if case.dies { &told } else { &told[..1] }, case, &child, out);
             u32::from(has_value)..=1
         }
         Err(error) => {
@@ -138,8 +140,8 @@ fn unwatched_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     let (survived, expected) = match started {
         Ok(child) => {
             let told = [ExitError::StatusLost, ExitError::Signaled(9)];
-            let has_value = expect_value_or(&told, case, &child, out);
             let survived = is_returned_by(child.pid());
+            let has_value = expect_value_or(&told, case, &child, out);
             out.lost += u32::from(survived && !has_value);
             (survived, u32::from(has_value)..=1)
         }
@@ -168,10 +170,11 @@ fn becomes(pid: u32, state: char) -> bool {
     true
 }
 
-/// Whether a process, which became a child of this one, ended by itself. If its server has reaped it, it was killed.
+/// Whether a process, which became a child of this one, ends by itself. If its server has reaped it, it was killed. Its status
+/// stays for who joins it.
 fn is_returned_by(pid: u32) -> bool {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-    let status = waitid(WaitId::Pid(pid.unwrap()), WaitIdOptions::EXITED);
+    let status = waitid(WaitId::Pid(pid.unwrap()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     status.is_ok_and(|status| status.is_some_and(|status| status.exit_status() == Some(0)))
 }
 

@@ -4,8 +4,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use mp::{
-    Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, Semaphore,
-    SemaphoreError, Value,
+    Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RwLock,
+    Semaphore, SemaphoreError, Value,
 };
 use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded};
 
@@ -17,6 +17,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "shm-core/src/array.rs", method: "lock_timeout", run: array },
         Case { file: "shm-core/src/sync/lock.rs", method: "lock_timeout", run: lock },
         Case { file: "shm-core/src/sync/rlock.rs", method: "lock_timeout", run: rlock },
+        Case { file: "shm-core/src/sync/rwlock.rs", method: "read_timeout", run: rwlock_read },
+        Case { file: "shm-core/src/sync/rwlock.rs", method: "write_timeout", run: rwlock_write },
         Case { file: "shm-core/src/sync/bounded.rs", method: "acquire_timeout", run: bounded },
         Case { file: "shm-core/src/sync/semaphore.rs", method: "acquire_timeout", run: semaphore },
         Case { file: "shm-core/src/sync/event.rs", method: "wait_timeout", run: event },
@@ -67,6 +69,18 @@ fn rlock(storm: Storm) {
     let lock = RLock::new().unwrap();
     let wait = || storm.outlasts(|timeout| matches!(lock.lock_timeout(timeout), Err(LockError::TimedOut)));
     while_held(|| lock.lock().unwrap(), wait);
+}
+
+fn rwlock_read(storm: Storm) {
+    let lock = RwLock::new(1_u64).unwrap();
+    let wait = || storm.outlasts(|timeout| matches!(lock.read_timeout(timeout), Err(LockError::TimedOut)));
+    while_held(|| lock.write().unwrap(), wait);
+}
+
+fn rwlock_write(storm: Storm) {
+    let lock = RwLock::new(1_u64).unwrap();
+    let wait = || storm.outlasts(|timeout| matches!(lock.write_timeout(timeout), Err(LockError::TimedOut)));
+    while_held(|| lock.read().unwrap(), wait);
 }
 
 fn bounded(storm: Storm) {
