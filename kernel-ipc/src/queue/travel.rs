@@ -99,5 +99,7 @@ pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<
     ring.claim_reserved().map_err(|error| error.to_string())?;
     let core = Arc::new(Core::over(config, ring, leases, event));
     open.insert(key, Arc::downgrade(&core));
+    // Here, and not while the value is returned: a subscriber that is told now may panic, and Rust leaks the value then.
+    drop(open);
     Ok(core)
 }
