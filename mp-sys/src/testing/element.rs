@@ -1,24 +1,38 @@
-//! An element whose type looks at its bits by code that may panic.
+//! An element whose type looks at its bits, and shows itself, by code that may panic.
 //!
 //! `CheckedBitPattern` is an `unsafe` trait, so a test cannot implement it; but a user's crate can, and the library calls it.
 
 use std::cell::Cell;
+use std::fmt;
 
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
 thread_local! {
-    static HOOK: Cell<fn()> = const { Cell::new(|| ()) };
+    static LOOK: Cell<fn()> = const { Cell::new(|| ()) };
+    static SHOW: Cell<fn()> = const { Cell::new(|| ()) };
 }
 
 /// A number, each of whose bit patterns is valid; to find that out, the calling thread's hook is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Checked(pub u64);
 
 impl Checked {
     /// Has this thread call `hook` at each look at the bits of one.
     pub fn on_look(hook: fn()) {
-        HOOK.set(hook);
+        LOOK.set(hook);
+    }
+
+    /// Has this thread call `hook` each time that one is shown by `Debug`.
+    pub fn on_show(hook: fn()) {
+        SHOW.set(hook);
+    }
+}
+
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SHOW.get()();
+        f.debug_tuple("Checked").field(&self.0).finish()
     }
 }
 
@@ -31,7 +45,7 @@ unsafe impl CheckedBitPattern for Checked {
     type Bits = u64;
 
     fn is_valid_bit_pattern(_: &u64) -> bool {
-        HOOK.get()();
+        LOOK.get()();
         true
     }
 }

@@ -38,7 +38,7 @@ define_cells! {
 }
 
 /// A panic that poisons. Whoever is told says that it is in order again.
-fn taken<G>(outcome: LockResult<G>, clear: impl FnOnce()) -> bool {
+pub(crate) fn taken<G>(outcome: LockResult<G>, clear: impl FnOnce()) -> bool {
     match outcome {
         Ok(_) => true,
         Err(LockError::Poisoned(_)) => {
@@ -50,7 +50,11 @@ fn taken<G>(outcome: LockResult<G>, clear: impl FnOnce()) -> bool {
 }
 
 /// Whether the panic of a thread that nobody disturbs is told to the next one, until it is cleared.
-fn tells(poisons: impl FnOnce() + Send, is_poisoned: impl Fn() -> bool, clear: impl FnOnce()) -> bool {
+pub(crate) fn tells(
+    poisons: impl FnOnce() + Send,
+    is_poisoned: impl Fn() -> bool,
+    clear: impl FnOnce(),
+) -> bool {
     let panicked = thread::scope(|scope| scope.spawn(poisons).join().is_err());
     let told = is_poisoned();
     clear();

@@ -13,12 +13,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
 
 mod cell;
+mod elements;
 mod locks;
 mod managers;
 mod pairs;
 mod queues;
 mod report;
+mod rwlock;
 mod starting;
+mod telling;
 mod trap;
 
 use std::process::ExitCode;
@@ -26,10 +29,26 @@ use std::process::ExitCode;
 use mp_sys::testing::runner::{self, Test};
 
 /// The tables, in the order of the report.
-const TABLES: [&[cell::Cell]; 4] = [locks::CELLS, queues::CELLS, starting::CELLS, managers::CELLS];
+const TABLES: [&[cell::Cell]; 7] = [
+    locks::CELLS,
+    rwlock::CELLS,
+    elements::CELLS,
+    queues::CELLS,
+    starting::CELLS,
+    managers::CELLS,
+    telling::CELLS,
+];
 
 fn entries_of_locks() {
     report::assert_clean(locks::CELLS);
+}
+
+fn entries_of_rwlocks() {
+    report::assert_clean(rwlock::CELLS);
+}
+
+fn entries_of_elements() {
+    report::assert_clean(elements::CELLS);
 }
 
 fn entries_of_queues_and_pipes() {
@@ -44,15 +63,22 @@ fn entries_of_managers() {
     report::assert_clean(managers::CELLS);
 }
 
+fn subscribers() {
+    report::assert_clean(telling::CELLS);
+}
+
 fn pairs_of_threads() {
     pairs::assert_clean();
 }
 
 mp_sys::testing::tests! {
     entries_of_locks,
+    entries_of_rwlocks,
+    entries_of_elements,
     entries_of_queues_and_pipes,
     entries_of_starting,
     entries_of_managers,
+    subscribers,
     pairs_of_threads,
 }
 

@@ -2,7 +2,9 @@
 
 use mp_sys::deadline::Deadline;
 
-use mp::manager::{Array, Condition, Dict, JoinableQueue, List, Lock, Manager, Queue, Semaphore, Value};
+use mp::manager::{
+    Array, Condition, Dict, JoinableQueue, List, Lock, Manager, Namespace, Queue, Semaphore, Value,
+};
 
 use crate::cell::{Beside, HANG, Outcome, contended, define_cells};
 use crate::trap::{Item, Trap, iterated, spring};
@@ -21,6 +23,9 @@ define_cells! {
     "manager Dict", "insert(V: Serialize)", || all(Trap::Serialize, |all| all.dict.insert(&1, &Item(1)).unwrap());
     "manager Dict", "get(V: Deserialize)", || all(Trap::Deserialize, |all| drop(all.dict.get(&1).unwrap()));
     "manager Dict", "extend(Iterator)", || all(Trap::Next, |all| all.dict.extend(iterated(&[Item(1), Item(2)]).map(|item| (&2, item))).unwrap());
+    "manager Dict", "add_many(Iterator)", || all(Trap::Closure, |all| all.counts.add_many([(&1, 1), (&2, 1)].into_iter().inspect(|_| sprung(()))).unwrap());
+    "manager Namespace", "set(T: Serialize)", || all(Trap::Serialize, |all| all.names.set("one", &Item(1)).unwrap());
+    "manager Namespace", "get(T: Deserialize)", || all(Trap::Deserialize, |all| drop(all.names.get::<Item>("one").unwrap()));
     "manager Array", "write(Iterator)", || all(Trap::Closure, |all| all.array.write(0, [1, 2].iter().inspect(|_| sprung(()))).unwrap());
     "manager Queue", "put_many(Iterator)", || all(Trap::Next, through_queue_at_once);
     "manager JoinableQueue", "put_many(Iterator)", || all(Trap::Next, |all| all.tasks.put_many(iterated(&[Item(1), Item(2)])).unwrap());
@@ -42,6 +47,8 @@ struct All {
     array: Array<u64>,
     list: List<Item>,
     dict: Dict<u64, Item>,
+    counts: Dict<u64, u64>,
+    names: Namespace,
     queue: Queue<Item>,
     tasks: JoinableQueue<Item>,
     lock: Lock,
@@ -54,6 +61,8 @@ impl All {
         let manager = Manager::start().unwrap();
         let dict = manager.dict().unwrap();
         dict.insert(&1, &Item(0)).unwrap();
+        let names = manager.namespace().unwrap();
+        names.set("one", &Item(0)).unwrap();
         let list = manager.list().unwrap();
         list.extend(&[Item(3), Item(2), Item(1)]).unwrap();
         let tasks = manager.joinable_queue_with(0, 1_000).unwrap();
@@ -63,6 +72,8 @@ impl All {
             array: manager.array(&[0, 0]).unwrap(),
             list,
             dict,
+            counts: manager.dict().unwrap(),
+            names,
             queue: manager.queue().unwrap(),
             tasks,
             lock: manager.lock().unwrap(),
@@ -77,6 +88,8 @@ impl All {
         let values = self.value.update(|number| number + 1).is_ok()
             && self.array.update(0, |number| number + 1).is_ok()
             && self.list.update(0, |item| Item(item.0 + 1)).is_ok()
+            && self.counts.fetch_add(&1, 1).is_ok()
+            && self.names.set("one", &Item(2)).is_ok()
             && self.dict.update(&1, |item| Some(Item(item.map_or(0, |item| item.0) + 1))).is_ok();
         let queues = self.queue.put(&Item(1)).is_ok()
             && self.queue.get_timeout(HANG).is_ok()

@@ -15,10 +15,12 @@ define_cells! {
     "fork", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || joins(&mp::fork(|| Item(1)).unwrap()));
     "fork_with", "(handles: Serialize)", || starts(Trap::Serialize, fork_with);
     "fork_with", "(f)", || starts(Trap::Closure, fork_with_closure);
-    "spawn", "(worker)", || starts(Trap::Closure, || ends_by_panic(&mp::spawn(panicking_worker, 7_u8).unwrap()));
+    "spawn", "(worker)", || starts(Trap::Closure, || ends_by_panic(&mp::spawn(panicking_worker::<()>, 7_u8).unwrap()));
     "spawn", "(args: Serialize)", || starts(Trap::Serialize, || spawns(Method::Spawn));
+    "spawn", "(args: Deserialize), in the child", || starts(Trap::Closure, || arrives(Method::Spawn));
     "spawn", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || spawns(Method::Spawn));
     "forkserver", "(args: Serialize)", || starts(Trap::Serialize, || spawns(Method::ForkServer));
+    "forkserver", "(args: Deserialize), in the child", || starts(Trap::Closure, || arrives(Method::ForkServer));
     "forkserver", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || spawns(Method::ForkServer));
     "Process", "name(Into<String>)", || starts(Trap::AsRef, name);
 }
@@ -76,7 +78,7 @@ fn fork_with_closure() {
     ends_by_panic(&mp::fork_with(1_u8, |_| sprung()).unwrap());
 }
 
-fn panicking_worker(_: u8) {
+fn panicking_worker<T>(_: u8) -> T {
     std::panic::set_hook(Box::new(|_| {}));
     panic!("on purpose");
 }
@@ -88,6 +90,20 @@ fn worker(item: Item) -> Item {
 fn spawns(method: Method) {
     let child = Process::new().method(method).start(worker, Item(1)).unwrap();
     drop(child.join_timeout(HANG).unwrap().unwrap());
+}
+
+/// An argument that panics when it arrives.
+#[derive(serde::Serialize)]
+struct Unwelcome;
+
+impl<'de> serde::Deserialize<'de> for Unwelcome {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panicking_worker(0)
+    }
+}
+
+fn arrives(method: Method) {
+    ends_by_panic(&Process::new().method(method).start(|_: Unwelcome| (), Unwelcome).unwrap());
 }
 
 /// A name that panics when it is made.

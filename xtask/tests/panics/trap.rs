@@ -22,6 +22,8 @@ pub(crate) enum Trap {
     Compare,
     /// `CheckedBitPattern::is_valid_bit_pattern` of an element.
     Look,
+    /// A subscriber of `tracing`.
+    Event,
 }
 
 thread_local! {

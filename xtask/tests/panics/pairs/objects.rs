@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mp::{
     Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, Queue, RLock, RawArray,
-    RawValue, Semaphore, SimpleQueue, Value,
+    RawValue, RwLock, Semaphore, SimpleQueue, Value,
 };
 
 use mp_sys::identity::Stamp;
@@ -55,6 +55,16 @@ pub(super) const OBJECTS: &[Row] = rows! {
     "RLock", named!(RLock,),
         |lock, meanwhile| { let _guards = [lock.lock_timeout(HANG).unwrap(), lock.lock().unwrap()]; meanwhile() },
         |lock| drop(lock.lock_timeout(HANG).unwrap());
+    "RwLock", named!(RwLock<u64>, 0),
+        |lock, meanwhile| {
+            drop(lock.write_timeout(HANG).unwrap());
+            let _guards = [lock.read_timeout(HANG).unwrap(), lock.read().unwrap()];
+            meanwhile();
+        },
+        |lock| drop((lock.read_timeout(HANG).unwrap(), lock.read().unwrap()));
+    "RwLock, written", named!(RwLock<u64>, 0),
+        |lock, meanwhile| { let _guard = lock.write_timeout(HANG).unwrap(); meanwhile() },
+        |lock| drop(lock.write_timeout(HANG).unwrap());
     "RawValue", named!(RawValue<u64>, 0),
         |value, meanwhile| { value.fetch_add(1); meanwhile(); assert!(value.load() > 0) },
         |value| { value.fetch_add(1); };
@@ -102,6 +112,12 @@ pub(super) const OBJECTS: &[Row] = rows! {
     "Connection", |_| { let (one, other) = mp::duplex::<u32, u32>().unwrap(); [one, other] },
         |end, meanwhile| { drop(end.send(&1)); meanwhile(); drop(end.try_recv()) },
         |end| drop(end.send(&1));
+    "Array, received", |_| received(Array::<u8>::zeroed(1 << 20).unwrap()),
+        |array, meanwhile| { let _guard = array.lock_timeout(HANG).unwrap(); meanwhile() },
+        |array| drop(array.lock_timeout(HANG).unwrap());
+    "RwLock, received", |_| received(RwLock::new(0_u64).unwrap()),
+        |lock, meanwhile| { let _guard = lock.write_timeout(HANG).unwrap(); meanwhile() },
+        |lock| drop(lock.read_timeout(HANG).unwrap());
     "JoinableQueue, received", |_| received(JoinableQueue::<u32>::new().unwrap()),
         |queue, meanwhile| {
             queue.put(&1).unwrap();
