@@ -372,6 +372,17 @@ pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
         }
     }
     let unless_finished = Zero(first, count);
+    // SAFETY: the caller's contract is the same.
+    unsafe { repair_in_place(first, count) };
+    std::mem::forget(unless_finished);
+}
+
+/// As [`repair`], for elements that are repaired once more before anybody looks at them as `T`: if a user's
+/// `is_valid_bit_pattern` panics, they stay as they are.
+///
+/// # Safety
+/// As [`repair`], and after a panic nobody looks at them as `T`.
+pub(crate) unsafe fn repair_in_place<T: Element>(first: *mut T, count: usize) {
     for index in 0..count {
         let element = first.wrapping_add(index);
         // SAFETY: the element is initialised, and `Bits` allows any pattern and has T's layout.
@@ -381,7 +392,6 @@ pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
             unsafe { element.write(T::zeroed()) };
         }
     }
-    std::mem::forget(unless_finished);
 }
 
 #[cfg(test)]

@@ -347,8 +347,8 @@ impl<'a> Held<'a> {
     #[must_use]
     pub fn into_guard<T: Element>(self, at: usize) -> Guard<'a, T> {
         let place = self.aligned_place::<T>(at, size_of::<T>());
-        // SAFETY: checked to lie in the data, initialised (memory is born zeroed); the lock is held.
-        unsafe { cells::repair(place.as_ptr(), 1) };
+        // SAFETY: checked to lie in the data, initialised; the lock is held. After a panic there is no guard.
+        unsafe { cells::repair_in_place(place.as_ptr(), 1) };
         // SAFETY: a valid `T` by now, in the data, aligned.
         unsafe { Guard::new(place, self) }
     }
@@ -362,8 +362,8 @@ impl<'a> Held<'a> {
     pub fn into_slice_guard<T: Element>(self, at: usize, len: usize) -> Guard<'a, [T]> {
         let bytes = len.checked_mul(size_of::<T>()).expect("an access lies inside the locked data");
         let place = self.aligned_place::<T>(at, bytes);
-        // SAFETY: checked to lie in the data, initialised (memory is born zeroed); the lock is held.
-        unsafe { cells::repair(place.as_ptr(), len) };
+        // SAFETY: as in `into_guard`.
+        unsafe { cells::repair_in_place(place.as_ptr(), len) };
         // SAFETY: `len` valid values by now, in the data, aligned.
         unsafe { Guard::new(NonNull::slice_from_raw_parts(place, len), self) }
     }

@@ -20,6 +20,7 @@ define_cells! {
     "Value", "get() (T: CheckedBitPattern)", || looked(|(value, _)| assert!(value.get().is_ok()));
     "Value", "replace() (T: CheckedBitPattern)", || looked(|(value, _)| assert!(value.replace(Checked(1)).is_ok()));
     "Value", "update(f) (T: CheckedBitPattern)", || looked(|(value, _)| assert!(value.update(|seen| seen).is_ok()));
+    "Value", "lock() (T: CheckedBitPattern)", value_looked;
     "Value", "Debug (T: CheckedBitPattern)", || looked(|(value, _)| drop(format!("{value:?}")));
     "Array", "get() (T: CheckedBitPattern)", || looked(|(_, array)| assert!(array.get(0).is_ok()));
     "Array", "read() (T: CheckedBitPattern)", || looked(|(_, array)| assert!(array.read(0..3).is_ok()));
@@ -106,7 +107,7 @@ fn looked(entry: impl Fn(&(Value<Checked>, Array<Checked>))) -> Outcome {
     Checked::on_look(|| spring(Trap::Look));
     contended(
         BESIDE,
-        || (Value::new(Checked(0)).unwrap(), Array::zeroed(3).unwrap()),
+        || (Value::new(Checked(0)).unwrap(), Array::from_slice(&[Checked(5); 3]).unwrap()),
         |(value, array)| {
             value.update(|number| Checked(number.0 + 1)).is_ok()
                 && array.set(1, Checked(1)).is_ok()
@@ -118,8 +119,21 @@ fn looked(entry: impl Fn(&(Value<Checked>, Array<Checked>))) -> Outcome {
             !value.is_poisoned()
                 && !array.is_poisoned()
                 && value.get().unwrap().0 > 0
-                && array.get(1) == Ok(Checked(1))
+                && array.to_vec() == Ok(vec![Checked(5), Checked(1), Checked(5)])
         },
+    )
+}
+
+/// Nobody changes the value: a panic that takes its bits for nothing would.
+fn value_looked() -> Outcome {
+    Checked::on_look(|| spring(Trap::Look));
+    contended(
+        BESIDE,
+        || Value::new(Checked(5)).unwrap(),
+        |value| value.lock_timeout(HANG).is_ok(),
+        Trap::Look,
+        |value| drop(value.lock()),
+        |value| !value.is_poisoned() && value.get() == Ok(Checked(5)),
     )
 }
 
