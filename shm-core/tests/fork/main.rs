@@ -38,6 +38,7 @@ fn main() -> std::process::ExitCode {
         odd::frozen::TESTS,
         odd::namespaces::TESTS,
         odd::no_proc::TESTS,
+        odd::rwlock::TESTS,
         odd::unmapping::TESTS,
         rwlock::TESTS,
         sharing::TESTS,

@@ -10,6 +10,7 @@ pub(crate) mod exec;
 pub(crate) mod frozen;
 pub(crate) mod namespaces;
 pub(crate) mod no_proc;
+pub(crate) mod rwlock;
 pub(crate) mod unmapping;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests}
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shm_core::{
     Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, MemoryError, RLock, RawArray,
-    RawValue, Semaphore, SemaphoreError, Value,
+    RawValue, RwLock, Semaphore, SemaphoreError, Value,
 };
 
 use super::LOOKS;
@@ -36,6 +36,7 @@ fn every_operation_goes_on() {
     const ROUNDS: u32 = 300;
     let (lock, rlock) = (Lock::new().unwrap(), RLock::new().unwrap());
     let (value, array) = (Value::new(0_u32).unwrap(), Array::<u32>::zeroed(2).unwrap());
+    let table = RwLock::new(0_u32).unwrap();
     let (semaphore, bounded) = (Semaphore::new(1).unwrap(), BoundedSemaphore::new(1).unwrap());
     let (event, barrier) = (Event::new().unwrap(), Barrier::new(2).unwrap());
     let (turn, changed) = (Value::new(0_u32).unwrap(), Condition::new().unwrap());
@@ -48,6 +49,8 @@ fn every_operation_goes_on() {
             drop((semaphore.acquire(), bounded.acquire_timeout(PATIENCE).unwrap()));
             value.update(|n| n + 1).unwrap();
             array.lock().unwrap()[0] += 1;
+            *table.write().unwrap() += 1;
+            assert!(*table.read().unwrap() > round);
             let others_turn = |turn: &mut shm_core::ValueGuard<'_, u32>| **turn != 2 * round + me;
             let waited = changed.wait_timeout_while(turn.lock().unwrap(), PATIENCE, others_turn).unwrap();
             let (is_own_turn, mut guard) = waited;
@@ -64,6 +67,7 @@ fn every_operation_goes_on() {
     let both = [0, 1].map(|me| spawn(move || work(me)));
     both.iter().for_each(succeeded);
     assert_eq!((value.get(), array.get(0)), (Ok(2 * ROUNDS), Ok(2 * ROUNDS)));
+    assert_eq!(*table.read().unwrap(), 2 * ROUNDS);
     assert_eq!((semaphore.available(), bounded.available()), (1, 1));
 }
 
@@ -74,6 +78,7 @@ fn new_objects_are_refused() {
     assert_eq!(RLock::new().map(drop), Err(refused));
     assert_eq!(Event::new().map(drop), Err(refused));
     assert_eq!(Condition::new().map(drop), Err(refused));
+    assert_eq!(RwLock::new(1).map(drop), Err(refused));
     assert_eq!(Value::new(1).map(drop), Err(refused));
     assert_eq!(RawValue::new(1).map(drop), Err(refused));
     assert_eq!(Array::<u8>::zeroed(1).map(drop), Err(refused));

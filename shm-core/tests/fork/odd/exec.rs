@@ -18,13 +18,13 @@ tests! {
 }
 
 /// Becomes a program that waits to be killed.
-fn become_another_program() {
+pub(super) fn become_another_program() {
     let failed = Command::new("sleep").arg("1000").exec();
     panic!("no sleep(1): {failed}");
 }
 
 /// Waits until a child has become another program.
-fn has_become_another_program(child: &ChildProcess) {
+pub(super) fn has_become_another_program(child: &ChildProcess) {
     let name = || std::fs::read_to_string(format!("/proc/{}/comm", child.id()));
     eventually("the child is another program", || name().is_ok_and(|name| name == "sleep\n"));
 }

@@ -31,7 +31,7 @@ fn in_state(process: &ChildProcess, state: char) {
 }
 
 /// A process that waits in `wait`, and is stopped there.
-fn frozen(wait: impl FnOnce()) -> ChildProcess {
+pub(super) fn frozen(wait: impl FnOnce()) -> ChildProcess {
     let begins = RawValue::new(false).unwrap();
     // Not to use a guard that the caller holds is what the processes here keep to.
     let process = spawn_holding(|| {
@@ -71,7 +71,7 @@ fn a_frozen_writer_holds_no_reader_up() {
 }
 
 /// `hold` holds what `wait` waits for: others get it while a waiter is frozen, and after that one was killed.
-fn others_go_on<G>(hold: impl Fn() -> Option<G>) {
+pub(super) fn others_go_on<G>(hold: impl Fn() -> Option<G>) {
     let first = hold().unwrap();
     let waiter = frozen(|| drop(hold().unwrap()));
     let next = spawn_holding(|| drop(hold().unwrap()));
@@ -88,7 +88,7 @@ fn others_go_on<G>(hold: impl Fn() -> Option<G>) {
 }
 
 /// Not poisoned: nobody died who held it.
-fn clean<G>(taken: Result<G, LockError<G>>) -> Option<G> {
+pub(super) fn clean<G>(taken: Result<G, LockError<G>>) -> Option<G> {
     taken.ok()
 }
 

@@ -24,7 +24,7 @@ tests! {
 }
 
 /// Runs `test` in a process with id 1. What it starts by [`peer`] is another one.
-fn with_id_1(test: impl FnOnce()) {
+pub(super) fn with_id_1(test: impl FnOnce()) {
     let outside = RawValue::new(0_u64).unwrap();
     let run = || {
         assert_eq!((Stamp::current().pid(), current_thread()), (1, 1));
@@ -40,7 +40,7 @@ fn with_id_1(test: impl FnOnce()) {
 }
 
 /// The other process with id 1, which has told that it is ready.
-fn peer(is_ready: &Event, body: impl FnOnce(&dyn Fn())) -> ChildProcess {
+pub(super) fn peer(is_ready: &Event, body: impl FnOnce(&dyn Fn())) -> ChildProcess {
     let peer = spawn_in_new_pid_namespace(|| {
         assert_eq!((Stamp::current().pid(), current_thread()), (1, 1));
         body(&|| is_ready.set());
