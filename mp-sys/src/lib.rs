@@ -77,7 +77,7 @@ pub mod reentrant;
 pub mod reexec;
 #[expect(unsafe_code, reason = "atomics and copies at checked offsets of a mapping")]
 pub mod region;
-#[expect(unsafe_code, reason = "pthread robust mutexes")]
+#[expect(unsafe_code, reason = "locks on the kernel's list, and those of the C library")]
 pub mod robust;
 #[expect(unsafe_code, reason = "sigsets, and the disposition of a signal")]
 pub mod signals;

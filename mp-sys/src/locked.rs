@@ -90,7 +90,7 @@ impl Locked {
         control.flag.store(0, Ordering::Relaxed);
         control.unused.store(0, Ordering::Relaxed);
         let filling = Filling::start();
-        // Dropping this releases nothing: the thread's list does not have the mutex.
+        // Dropping this releases nothing: the thread's list does not have the lock.
         fill(&mut Held::new(&locked));
         drop(filling);
         Ok(locked)
@@ -246,7 +246,7 @@ pub struct Held<'a> {
     /// When the lock was taken: in a forked child, an inherited `Held` is of an older generation. And whether the version
     /// is closed at the release. One word for both: a pair of words is passed in registers, which saves 10 ns.
     taken: Taken,
-    /// A robust mutex belongs to its thread.
+    /// A robust lock belongs to its thread.
     not_send: PhantomData<*const ()>,
 }
 

@@ -1,6 +1,6 @@
 //! A lock that its holder may take again.
 //!
-//! It stands on [`Locked`]: whether the calling thread holds the mutex is known exactly from its list (see
+//! It stands on [`Locked`]: whether the calling thread holds the lock is known exactly from its list (see
 //! [`crate::robust`]), so neither a thread id nor an owner word is compared. (A pthread mutex of type RECURSIVE lets two
 //! owners in, if two PID namespaces hold equal thread ids.) The depth stands in the data, which only the holder reaches.
 //!
@@ -94,7 +94,7 @@ pub struct Entered<'a> {
     reentrant: &'a Reentrant,
     /// In a forked child, an inherited entry is of an older generation.
     taken: Generation,
-    /// A robust mutex belongs to its thread.
+    /// A robust lock belongs to its thread.
     not_send: PhantomData<*const ()>,
 }
 

@@ -25,7 +25,7 @@ use crate::travel::{Parts, Travels, travels};
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`], a `try_lock` [`LockError::WouldBlock`] |
 /// | fair | no |
-/// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter is told |
+/// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter gets an error |
 /// | drop | gives this process's handle up; the lock lives as long as any process has it |
 ///
 /// # Fork safety
@@ -37,7 +37,7 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Source
 /// Python's `multiprocessing.Lock`, which any process may release and which a dead holder keeps for ever;
-/// pthread_mutexattr_setrobust(3).
+/// Documentation/locking/robust-futexes.rst.
 ///
 /// # Examples
 /// ```

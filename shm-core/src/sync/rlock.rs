@@ -30,7 +30,7 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | reentrant | yes: by the thread that holds it, up to [`DEPTH_MAX`] deep; released with the last guard, in any order |
 /// | fair | no |
-/// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter is told |
+/// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter gets an error |
 /// | drop | gives this process's handle up; the lock lives as long as any process has it |
 ///
 /// # Fork safety
