@@ -12,7 +12,6 @@ mod signal;
 mod watch;
 mod writers;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ pub use self::watch::{Crowd, REST_MAX, Sleeper, Watch};
 use crate::cgroup;
 pub use crate::cpu::current_cpu;
 use crate::deadline::now_nanos;
+use crate::known::Known;
 
 /// The longest single spin.
 pub const SPIN_MAX: Duration = Duration::from_micros(50);
@@ -147,13 +147,19 @@ fn shares_cpu(peer_cpu: &impl Fn() -> Option<u32>) -> bool {
     peer_cpu().is_some_and(|cpu| cpu == current_cpu())
 }
 
+static SPINNING_HELPS: Known = Known::new();
+
 /// Whether this machine and this process's quota allow two processes to run at the same moment.
 pub(crate) fn spinning_helps() -> bool {
-    static HELPS: OnceLock<bool> = OnceLock::new();
-    *HELPS.get_or_init(|| {
+    SPINNING_HELPS.or_find_out(|| {
         let quota_allows = cgroup::cpu_quota().is_none_or(|cpus| cpus >= 2.0);
         quota_allows && online_cpus() > 1
     })
+}
+
+/// Whether [`spinning_helps`] reads no files any more.
+pub(crate) fn spinning_is_known() -> bool {
+    SPINNING_HELPS.get().is_some()
 }
 
 /// CPUs of the machine, not of this process's affinity: a process pinned to one CPU has peers on the others.

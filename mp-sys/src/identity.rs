@@ -41,7 +41,6 @@ use std::cell::Cell;
 use std::fs;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
 #[cfg(feature = "testing")]
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +54,7 @@ pub use self::own::is_thread_of_this_process;
 use self::own::own_namespace;
 use crate::descriptors::pidfd_open;
 use crate::fork::{Epoch, PerProcess};
+use crate::known::Known;
 
 const PID_BITS: u32 = 22;
 const BIRTH_BITS: u32 = 26;
@@ -233,12 +233,12 @@ fn with_time(namespace: u64, time: u64) -> u64 {
 
 /// Whether the kernel gives each pidfd an inode that no other process has had since boot.
 fn inodes_are_unique(pidfd: BorrowedFd<'_>) -> bool {
-    static ARE_UNIQUE: OnceLock<bool> = OnceLock::new();
+    static ARE_UNIQUE: Known = Known::new();
     #[cfg(feature = "testing")]
     if BY_START_TIME.load(Ordering::Relaxed) {
         return false;
     }
-    *ARE_UNIQUE.get_or_init(|| fstatfs(pidfd).is_ok_and(|fs| fs.f_type == PID_FS_MAGIC))
+    ARE_UNIQUE.or_find_out(|| fstatfs(pidfd).is_ok_and(|fs| fs.f_type == PID_FS_MAGIC))
 }
 
 /// A test treats this kernel as one before Linux 6.9.

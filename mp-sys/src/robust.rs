@@ -47,6 +47,7 @@ pub use self::mode::Mode;
 pub use self::mode::force_mode;
 use self::protocol::Rules;
 use self::spin::Tries;
+use crate::adaptive::{spinning_helps, spinning_is_known};
 use crate::crash;
 use crate::deadline::Deadline;
 use crate::futex::SLICE;
@@ -203,6 +204,13 @@ impl RobustMutex {
     #[cold]
     #[inline(never)]
     fn acquire_slowly(&self, thread: Thread, patience: Patience) -> Result<Acquired, AcquireError> {
+        if !spinning_is_known() {
+            // Once: it reads files, and so allocates, and an allocator of the user's may take a robust lock, which would end
+            // this pending operation. Nothing is held yet.
+            thread.head.end();
+            spinning_helps();
+            thread.head.begin(&self.links);
+        }
         let acquired = self.contend(thread, patience);
         if acquired.is_err() {
             thread.head.end();

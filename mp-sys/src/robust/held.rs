@@ -11,7 +11,7 @@
 //! which is what the kernel does for a process that dies. The end of the whole process runs no such destructor.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::identity::current_thread;
 use crate::robust::list::{self, Head};
@@ -207,17 +207,7 @@ impl Drop for Filling {
 
 /// Has the C library call [`at_thread_end`] when the calling thread ends.
 fn watch_this_thread() -> Result<(), AcquireError> {
-    static KEY: OnceLock<Result<libc::pthread_key_t, i32>> = OnceLock::new();
-    let key = KEY.get_or_init(|| {
-        let mut key = 0;
-        // SAFETY: `key` is writable, and the destructor is a plain function for the life of the program.
-        match unsafe { libc::pthread_key_create(&raw mut key, Some(at_thread_end)) } {
-            0 => Ok(key),
-            code => Err(code),
-        }
-    });
-    // EAGAIN: other libraries took all of the 1,024 keys.
-    let key = (*key).map_err(AcquireError::Unwatched)?;
+    let key = key()?;
     // Destructors run for values that are not null.
     let marker = std::ptr::dangling::<u8>().cast();
     // SAFETY: the key was created above and is never deleted; the value is never dereferenced.
@@ -226,6 +216,36 @@ fn watch_this_thread() -> Result<(), AcquireError> {
         code => Err(AcquireError::Unwatched(code)),
     }
 }
+
+/// The key whose destructor is [`at_thread_end`].
+///
+/// Several threads may make one, and all but one give theirs up: nobody waits for the first, which a forked child may not
+/// have.
+fn key() -> Result<libc::pthread_key_t, AcquireError> {
+    static KEY: AtomicU32 = AtomicU32::new(NO_KEY);
+    let known = KEY.load(Ordering::Relaxed);
+    if known != NO_KEY {
+        return Ok(known);
+    }
+    let mut key = 0;
+    // SAFETY: `key` is writable, and the destructor is a plain function for the life of the program.
+    match unsafe { libc::pthread_key_create(&raw mut key, Some(at_thread_end)) } {
+        0 => {}
+        // EAGAIN: other libraries took all of the 1,024 keys.
+        code => return Err(AcquireError::Unwatched(code)),
+    }
+    match KEY.compare_exchange(NO_KEY, key, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => Ok(key),
+        Err(earlier) => {
+            // SAFETY: the key was made above, and no thread has a value for it.
+            unsafe { libc::pthread_key_delete(key) };
+            Ok(earlier)
+        }
+    }
+}
+
+/// No key: the C library's are small numbers.
+const NO_KEY: u32 = u32::MAX;
 
 extern "C" fn at_thread_end(_: *mut libc::c_void) {
     HELD.with(|held| {
