@@ -1,9 +1,10 @@
-//! Sleeping until a shared word changes, in bounded slices.
+//! Sleeping until a shared word changes, mostly in bounded slices.
 //!
 //! Every futex here is shared (never `FUTEX_PRIVATE_FLAG`: a private wait never meets a wake from another process), and
 //! no single sleep is longer than [`SLICE`], but for those of waiters that rest while others watch
-//! ([`Watch`](crate::adaptive::Watch)). A process that is killed between being woken and doing what it was woken
-//! for takes the wake-up with it; whoever else waits then notices at the end of a slice instead of never.
+//! ([`Watch`](crate::adaptive::Watch)), and of waiters for a lock, where the kernel passes a wake-up on ([`crate::robust`]).
+//! A process that is killed between being woken and doing what it was woken for takes the wake-up with it; whoever else
+//! waits then notices at the end of a slice instead of never.
 //!
 //! Why a wait cannot miss a change: the kernel compares the word with the expected value under its bucket lock, so a
 //! change before the comparison is seen there, and a change after it is followed by a wake that finds the sleeper.

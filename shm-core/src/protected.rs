@@ -6,7 +6,7 @@
 //! | the flag: poison | 0, [`POISONED`] | set by the holder or by the one who takes over from a dead holder; cleared by anybody |
 //!
 //! When a holder died, the next one looks at the version: if the data was lent it may be half changed, so the poison is
-//! stored. Then a journal is finished, then the version is closed, and then the kernel is told that the lock is consistent.
+//! stored. Then a journal is finished, and then the version is closed.
 //! Dying between any two of these steps leaves a state in which the next one does the same.
 //!
 //! Who reads without the lock gets a copy, and the poison, of one version that is closed. The poison of a moment later would
