@@ -5,6 +5,8 @@
 //! - *every point, random moments*: a victim and two others go through the same lock as fast as they can, on one CPU and on
 //!   all. The victim dies at its first counted point, at its second, …, or at any moment; the others must go on.
 
+pub(crate) mod operations;
+
 use mp::{Array, Condition, Lock, LockError, Queue, RLock, RawArray, RawValue, Value};
 use mp_sys::child::ChildProcess;
 use mp_sys::crash;

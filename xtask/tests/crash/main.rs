@@ -93,6 +93,16 @@ cells! {
     rwlock_every_point_of_write: rwlock::EVERY_POINT_OF_WRITE;
     rwlock_every_point_of_leaving: rwlock::EVERY_POINT_OF_LEAVING;
     rwlock_every_point_of_taking_over: rwlock::EVERY_POINT_OF_TAKING_OVER;
+    rlock_every_point_of_nesting_in_a_crowd: contended::operations::RLOCK_NESTED_POINTS;
+    value_every_point_of_set_in_a_crowd: contended::operations::VALUE_SET_POINTS;
+    condition_every_point_of_wait_in_a_crowd: contended::operations::CONDITION_WAIT_POINTS;
+    queue_every_point_of_many_in_a_crowd: contended::operations::QUEUE_MANY_POINTS;
+    joinable_queue_every_point_in_a_crowd: contended::operations::JOINABLE_POINTS;
+    rlock_nested_in_a_crowd: contended::operations::RLOCK_NESTED_MOMENTS;
+    value_set_in_a_crowd: contended::operations::VALUE_SET_MOMENTS;
+    condition_wait_in_a_crowd: contended::operations::CONDITION_WAIT_MOMENTS;
+    queue_many_in_a_crowd: contended::operations::QUEUE_MANY_MOMENTS;
+    joinable_queue_in_a_crowd: contended::operations::JOINABLE_MOMENTS;
     semaphore_holder: semaphores::HOLDER;
     semaphore_waiter: semaphores::WAITER;
     semaphore_just_woken: semaphores::JUST_WOKEN;
