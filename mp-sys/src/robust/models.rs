@@ -5,6 +5,7 @@
 //! does not publish what was written under it, loses an increment.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,14 +32,34 @@ struct Lock {
 
 type Model = Arc<Lock>;
 
+/// How a process ended that was to die at some point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Survived,
+    DiedInside,
+    DiedOutside,
+}
+
 impl Lock {
     /// One thread's whole section, with the kernel's id `own`; whether the owner before died.
     fn section(&self, own: u32, patience: Patience) -> Result<Acquired, AcquireError> {
+        self.noted_section(own, patience, &Cell::new(false))
+    }
+
+    /// The same, where `inside` says whether the thread is in the section.
+    fn noted_section(
+        &self,
+        own: u32,
+        patience: Patience,
+        inside: &Cell<bool>,
+    ) -> Result<Acquired, AcquireError> {
         self.pass(own, patience, || {
+            inside.set(true);
             crash::point();
             let sections = self.sections.load(Ordering::Relaxed);
             self.sections.store(sections + 1, Ordering::Relaxed);
             crash::point();
+            inside.set(false);
         })
     }
 
@@ -74,19 +95,23 @@ impl Lock {
         }
     }
 
-    /// A section in a process that dies at its `n`-th point; whether it survived.
-    fn mortal_section(&self, own: u32, n: u64, patience: Patience) -> bool {
-        let outcome = crash::until(n, || self.section(own, patience));
-        if outcome.is_none() {
-            self.death(own);
+    /// A section in a process that dies at its `n`-th point; how it ended.
+    fn mortal_section(&self, own: u32, n: u64, patience: Patience) -> End {
+        let inside = Cell::new(false);
+        let outcome = crash::until(n, || self.noted_section(own, patience, &inside));
+        if outcome.is_some() {
+            return End::Survived;
         }
-        outcome.is_some()
+        self.death(own);
+        if inside.get() { End::DiedInside } else { End::DiedOutside }
     }
 }
 
 fn locker(lock: &Model, own: u32) -> JoinHandle<()> {
     let lock = Arc::clone(lock);
-    spawn(move || drop(lock.section(own, WAIT).unwrap()))
+    spawn(move || {
+        lock.section(own, WAIT).unwrap();
+    })
 }
 
 fn is_free(lock: &Lock) {
@@ -107,23 +132,30 @@ fn sections_are_alone_and_nobody_is_left_asleep() {
     });
 }
 
-/// Four threads: an unlocker wakes nobody, since the waiter that left its mark has given up. Before it asks once more, another
-/// owner comes and goes, and two others fall asleep.
+/// Five threads: an unlocker woke nobody, since the waiter that left its mark has given up. Before it asks once more, another
+/// owner has come, goes now, and three others sleep or come.
 #[test]
 fn who_asks_for_sleepers_forgets_none() {
     let mut model = loom::model::Builder::new();
-    // The unlocker, the other owner, and one who comes: two are not enough to lose a sleeper.
-    model.preemption_bound = Some(3);
+    // More would take minutes.
+    model.preemption_bound = Some(2);
     model.check(|| {
         let lock = Model::default();
-        lock.word.store(1 | WAITERS, Ordering::SeqCst);
-        let others = [2, 3, 4].map(|own| {
+        // The other owner has it.
+        lock.word.store(2 | WAITERS, Ordering::SeqCst);
+        let others = [3, 4, 5].map(|own| {
             let lock = Arc::clone(&lock);
-            // Nothing inside: this is about who sleeps, and three preemptions of four threads are many orders.
-            spawn(move || lock.pass(own, WAIT, || {}).map(drop))
+            // Nothing inside: this is about who sleeps.
+            spawn(move || {
+                lock.pass(own, WAIT, || {}).unwrap();
+            })
         });
-        protocol::give_up(&lock.word, 1, RULES);
-        others.into_iter().for_each(|other| other.join().unwrap().unwrap());
+        let asker = {
+            let lock = Arc::clone(&lock);
+            spawn(move || protocol::ask_for_sleepers(&lock.word, 1))
+        };
+        protocol::give_up(&lock.word, 2, RULES);
+        others.into_iter().chain([asker]).for_each(|other| other.join().unwrap());
         is_free(&lock);
     });
 }
@@ -148,7 +180,7 @@ fn a_waiter_that_dies_takes_no_wake_up_along() {
     }
 }
 
-/// An owner that dies at any point of two sections: exactly the next owner hears of a death inside of a section.
+/// An owner that dies at any point of a section: exactly one, the next owner, hears of a death inside of it.
 #[test]
 fn an_owner_that_dies_passes_the_lock_on() {
     for n in 1..=POINTS {
@@ -161,7 +193,12 @@ fn an_owner_that_dies_passes_the_lock_on() {
             let first = lock.mortal_section(1, n, WAIT);
             let heard = [other.join().unwrap(), lock.section(3, WAIT).unwrap()];
             let deaths = heard.iter().filter(|acquired| **acquired == Acquired::OwnerDied).count();
-            assert!(deaths <= usize::from(!first), "{deaths} deaths were heard of");
+            match first {
+                End::Survived => assert_eq!(deaths, 0),
+                End::DiedInside => assert_eq!(deaths, 1),
+                // Between the taking of the word and the section, or after it.
+                End::DiedOutside => assert!(deaths <= 1),
+            }
             is_free(&lock);
         });
     }

@@ -124,7 +124,7 @@ pub(super) fn give_up<W: Word32>(word: &W, own: u32, rules: Rules) {
 }
 
 /// Takes `WAITERS` out of a free word if nobody sleeps.
-fn ask_for_sleepers<W: Word32>(word: &W, own: u32) {
+pub(super) fn ask_for_sleepers<W: Word32>(word: &W, own: u32) {
     let asking = own | WAITERS | ASKING;
     if word.exchange(WAITERS, asking).is_err() {
         // Somebody took it, and will ask.
