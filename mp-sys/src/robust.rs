@@ -76,10 +76,15 @@ pub enum AcquireError {
     /// thread that the C library does not know).
     #[error("the thread cannot be watched for locks that it would leave held (error {0})")]
     Unwatched(i32),
-    /// The lock's words make no sense to the C library: somebody wrote into them. `ENOTSUP`: the lock was made by a process
-    /// whose C library lays locks out in another way.
-    #[error("the lock's memory was overwritten, or the lock is of another build (error {0})")]
+    /// The lock's words make no sense to the C library: somebody wrote into them.
+    #[error("the lock's memory was overwritten (error {0})")]
     Corrupt(i32),
+    /// The lock was made by a process that sees its thread's list of robust locks, and this one does not: another C library,
+    /// or a sandbox that refuses get_robust_list(2).
+    #[error(
+        "this process cannot use the lock: it does not see its threads' lists of robust locks (get_robust_list), as the lock's maker does"
+    )]
+    OtherMode,
 }
 
 /// How long a caller is willing to wait.
@@ -234,7 +239,7 @@ impl RobustMutex {
     #[inline(never)]
     fn acquire_pthread(&self, patience: Patience) -> Result<Acquired, AcquireError> {
         if self.kind() == Kind::Own {
-            return Err(AcquireError::Corrupt(libc::ENOTSUP));
+            return Err(AcquireError::OtherMode);
         }
         if matches!(patience, Patience::Until(_)) && self.held_here() {
             return Err(AcquireError::Deadlock);

@@ -51,6 +51,9 @@ pub enum LockError<G> {
     Unwatched(i32),
     /// The lock's memory was overwritten by something that is no lock operation.
     Corrupt(i32),
+    /// The lock was made by a process that sees its threads' lists of robust locks, and this one does not, in a sandbox that
+    /// refuses get_robust_list(2).
+    OtherMode,
 }
 
 impl<G> LockError<G> {
@@ -77,6 +80,7 @@ impl<G> LockError<G> {
             AcquireError::TooManyHeld => Self::TooManyHeld,
             AcquireError::Unwatched(code) => Self::Unwatched(code),
             AcquireError::Corrupt(code) => Self::Corrupt(code),
+            AcquireError::OtherMode => Self::OtherMode,
             // The enum grows with mp-sys, which is pinned to this crate's version.
             _ => Self::Corrupt(0),
         }
@@ -93,6 +97,7 @@ impl<G> LockError<G> {
             Self::TooManyReaders => LockError::TooManyReaders,
             Self::Unwatched(code) => LockError::Unwatched(code),
             Self::Corrupt(code) => LockError::Corrupt(code),
+            Self::OtherMode => LockError::OtherMode,
         }
     }
 }
@@ -110,6 +115,7 @@ impl<G> fmt::Display for LockError<G> {
             Self::TooManyReaders => ReadError::TooManyReaders.fmt(f),
             Self::Unwatched(code) => AcquireError::Unwatched(*code).fmt(f),
             Self::Corrupt(code) => AcquireError::Corrupt(*code).fmt(f),
+            Self::OtherMode => AcquireError::OtherMode.fmt(f),
         }
     }
 }
@@ -125,6 +131,7 @@ impl<G> fmt::Debug for LockError<G> {
             Self::TooManyReaders => "TooManyReaders",
             Self::Unwatched(code) => return f.debug_tuple("Unwatched").field(code).finish(),
             Self::Corrupt(code) => return f.debug_tuple("Corrupt").field(code).finish(),
+            Self::OtherMode => "OtherMode",
         };
         f.write_str(name)
     }
