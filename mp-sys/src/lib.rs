@@ -35,6 +35,9 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("mp-sys runs on Linux only for now: the other systems follow behind the same functions");
+// Another C library keeps a mutex's owner elsewhere, and whether a lock may be unmapped is asked of that word.
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+compile_error!("mp-sys needs glibc: it knows no other C library's locks");
 
 pub mod adaptive;
 pub mod budget;
