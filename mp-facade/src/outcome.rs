@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use mp_sys::child::ForkError;
+use mp_sys::child::{ForkError, write_at};
 use mp_sys::fork::{Epoch, PerProcess};
 use mp_sys::memory::{MemoryError, give_back, make_memfd};
 use mp_sys::{budget, crash, travel};
@@ -97,7 +97,12 @@ impl Lease {
 }
 
 fn next_stretch() -> Result<Outcome, ForkError> {
-    let mut stretches = STRETCHES.lock();
+    let mut stretches = STRETCHES.lock_briefly();
+    if stretches.file.is_none() {
+        // To make one may be worth telling.
+        drop(stretches);
+        stretches = STRETCHES.lock();
+    }
     let file = match &stretches.file {
         Some(file) => Arc::clone(file),
         None => Arc::clone(stretches.file.insert(Arc::new(new_file()?))),
@@ -123,7 +128,7 @@ impl Drop for Lease {
         {
             tracing::debug!(%error, "the memory of a result stays until the next child uses it");
         }
-        let mut stretches = STRETCHES.lock();
+        let mut stretches = STRETCHES.lock_briefly();
         if stretches.file.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, file)) {
             stretches.free.push(*stretch);
         }
@@ -187,6 +192,7 @@ impl Outcome {
         self.leave(PANIC, bytes.get(..PANIC_MESSAGE_BYTES_MAX).unwrap_or(bytes));
     }
 
+    #[inline]
     fn leave(&self, kind: u64, bytes: &[u8]) {
         let wanted = u64::try_from(bytes.len().saturating_add(HEADER_BYTES)).unwrap_or(u64::MAX);
         let end = self.at(wanted);
@@ -195,7 +201,7 @@ impl Outcome {
         // A few pages are written without asking for memory: the question costs more than they do.
         let has_space =
             fits && (bytes.len() < SMALL_BYTES || wanted <= budget::available(end.saturating_sub(wanted)));
-        if !has_space || self.file.write_all_at(bytes, self.at(HEADER_BYTES as u64)).is_err() {
+        if !has_space || write_at(&*self.file, bytes, self.at(HEADER_BYTES as u64)).is_err() {
             self.commit(NO_SPACE, bytes.len(), limit);
             return;
         }
@@ -204,6 +210,7 @@ impl Outcome {
     }
 
     /// From here on the parent sees it.
+    #[inline]
     fn commit(&self, kind: u64, length: usize, file_size_limit: Option<u64>) {
         // Writing beyond the limit would raise SIGXFSZ.
         if file_size_limit.is_some_and(|limit| self.at(HEADER_BYTES as u64) > limit) {
@@ -213,7 +220,7 @@ impl Outcome {
         let (first, second) = header.split_at_mut(8);
         first.copy_from_slice(&kind.to_ne_bytes());
         second.copy_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_ne_bytes());
-        if let Err(error) = self.file.write_all_at(&header, self.at(0)) {
+        if let Err(error) = write_at(&*self.file, &header, self.at(0)) {
             // The parent will find nothing and say so.
             tracing::error!(%error, "the result of a child could not be left");
         }

@@ -55,10 +55,12 @@ impl Running {
     pub(crate) fn add(process: Handle, lease: Lease, line: Option<Line>, about: About) -> Arc<Self> {
         let running = Self { process, lease, line, about, abandoned: AtomicBool::new(false) };
         let running = Arc::new(running);
-        LIST.lock().push(Arc::clone(&running));
+        LIST.lock_briefly().push(Arc::clone(&running));
         crash::point();
         note_child();
-        if !HANDLER_IS_SET.swap(true, Ordering::Relaxed) && !at_exit(finish_at_exit) {
+        // Looked at first, so that no page has to be copied.
+        let is_set = HANDLER_IS_SET.load(Ordering::Relaxed) || HANDLER_IS_SET.swap(true, Ordering::Relaxed);
+        if !is_set && !at_exit(finish_at_exit) {
             tracing::warn!(
                 "children will not be waited for at the end of the program: no memory for a handler"
             );
@@ -84,7 +86,7 @@ impl Running {
             return;
         }
         if self.process.is_known_to_have_ended() {
-            let mut list = LIST.lock();
+            let mut list = LIST.lock_briefly();
             if let Some(at) = list.iter().rposition(|other| Arc::ptr_eq(other, &self)) {
                 let removed = list.swap_remove(at);
                 drop(list);
@@ -179,10 +181,15 @@ extern "C" fn finish_at_exit() {
 ///
 /// # Source
 /// Python's `multiprocessing.util._exit_function`, which waits for ever for a daemon that blocks SIGTERM.
+#[inline]
 pub(crate) fn finish() {
-    if !has_children_noted() {
-        return;
+    if has_children_noted() {
+        finish_children();
     }
+}
+
+#[cold]
+fn finish_children() {
     let active = active_children();
     for child in active.iter().filter(|child| child.is_daemon()) {
         let asked = child.terminate();

@@ -12,13 +12,14 @@
 
 mod abandoned;
 mod ended;
+mod in_place;
 mod lifeline;
 mod lifetime;
+mod output;
 mod refused;
 mod threads;
 
 use std::fmt;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -31,11 +32,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pi
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
 pub use self::ended::Ended;
+pub use self::in_place::write_at;
 pub use self::lifeline::{Lifeline, release_lifelines, renew};
 pub(crate) use self::lifetime::parent_pid;
 pub use self::lifetime::{
     at_exit, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
 };
+pub(crate) use self::output::flush_output;
 pub use self::refused::ForkError;
 pub use self::threads::is_only_thread;
 use self::threads::other_threads;
@@ -104,7 +107,7 @@ pub fn fork_anyway(responsible: ForkAnyway, body: impl FnOnce() -> i32) -> Resul
 /// stays the child's until it is reaped.
 pub(crate) fn fork_unhandled(body: impl FnOnce() -> i32) -> Result<Pid, ForkError> {
     refuse_what_is_unsafe()?;
-    let child = duplicate(body, 0, ())?;
+    let child = duplicate(body, 0, None)?;
     Pid::from_raw(child).ok_or_else(|| Errno::SRCH.into())
 }
 
@@ -115,11 +118,14 @@ fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProces
     // A descriptor of the kind that the child's handle needs: if none is free, fail before there is a child.
     let reserved = reserve_descriptor()?;
     crash::point();
-    Ok(adopt(duplicate(body, others, reserved)?)?)
+    Ok(adopt(duplicate(body, others, Some(reserved))?)?)
 }
 
 /// Forks, and gives `reserved` back in both processes. The id of the child, in the parent.
-fn duplicate<T>(body: impl FnOnce() -> i32, others: usize, reserved: T) -> Result<i32, ForkError> {
+// Beside what else a child runs: see `in_place`.
+#[unsafe(link_section = "mp_fork")]
+#[inline(never)]
+fn duplicate(body: impl FnOnce() -> i32, others: usize, reserved: Option<OwnedFd>) -> Result<i32, ForkError> {
     // SAFETY: there is no other thread and no held guard, or a `ForkAnyway` vouches for the child's side; the parent's
     // side has no conditions.
     let forked = unsafe { libc::fork() };
@@ -127,7 +133,7 @@ fn duplicate<T>(body: impl FnOnce() -> i32, others: usize, reserved: T) -> Resul
         0 => {
             crash::begin_forked();
             crash::point();
-            drop(reserved);
+            reserved.into_iter().for_each(in_place::close);
             run_child(body, others == 0)
         }
         -1 => Err(last_errno().into()),
@@ -169,6 +175,9 @@ pub(crate) fn adopt(child: i32) -> Result<ChildProcess, Errno> {
 /// The child's side. Never returns into the parent's frames.
 ///
 /// Its output is flushed unless the parent had other threads: one of them may have held stdout's lock for ever.
+// Beside what else a child runs: see `in_place`.
+#[unsafe(link_section = "mp_fork")]
+#[inline(never)]
 #[expect(clippy::mem_forget, reason = "dropping the payload of a panic may panic, and then again")]
 pub(crate) fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
     let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
@@ -181,30 +190,6 @@ pub(crate) fn run_child(body: impl FnOnce() -> i32, may_flush: bool) -> ! {
     crash::point();
     // SAFETY: _exit(2) ends the process and has no conditions.
     unsafe { libc::_exit(code) }
-}
-
-/// Writes out what is buffered: before a fork, else both processes would print it; in a child, since `_exit` does not.
-#[inline]
-pub(crate) fn flush_output() {
-    // A closed stdout loses its output with or without a fork.
-    if let Err(error) = std::io::stdout().flush() {
-        tracing::debug!(%error, "stdout could not be flushed");
-    }
-    // Native code's stdout. Flushing every stream of the C library (a null pointer) costs 6 us in faults of copied pages;
-    // looking whether anything is there costs nothing.
-    // SAFETY: `stdout` is set by the C library before `main`, and is read only.
-    let stream = unsafe { stdout };
-    // SAFETY: the stream is open for the life of the process, or closed by native code that knows what it does.
-    if unsafe { __fpending(stream) } > 0 {
-        // SAFETY: as above.
-        unsafe { libc::fflush(stream) };
-    }
-}
-
-// libc lacks both; glibc and musl have them.
-unsafe extern "C" {
-    static stdout: *mut libc::FILE;
-    fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
 }
 
 fn last_errno() -> Errno {

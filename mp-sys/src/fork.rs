@@ -44,6 +44,7 @@ pub(crate) static WORDS: Words = Words {
     parent: AtomicU32::new(0),
     starter: AtomicU32::new(0),
     epoch: AtomicU64::new(0),
+    depth: depth::Depth::new(),
 };
 /// [`Words::kept_parent`] where nothing is kept.
 pub(crate) const NO_PARENT: RawFd = -1;
@@ -66,6 +67,8 @@ pub(crate) struct Words {
     pub(crate) starter: AtomicU32,
     /// The epoch, if there is no page that the kernel wipes; else 0.
     epoch: AtomicU64,
+    /// See [`depth()`].
+    depth: depth::Depth,
 }
 
 /// Distinguishes a process from its ancestors. Siblings may share one: memory never passes between siblings.
@@ -190,6 +193,8 @@ extern "C" fn in_parent() {
     descriptors::fork_ended();
 }
 
+// Beside what else a child runs: see `child/in_place.rs`.
+#[unsafe(link_section = "mp_fork")]
 extern "C" fn in_child() {
     count_fork();
     // Looked at first, so that no page has to be copied where the kernel does it.
@@ -230,12 +235,12 @@ struct Generation<T> {
 pub struct State<T: 'static> {
     state: MutexGuard<'static, T>,
     /// Behind the guard: it ends when the lock is released.
-    _quiet: Quiet,
+    _quiet: Option<Quiet>,
 }
 
 impl<T> State<T> {
     #[inline]
-    fn new(generation: &'static Generation<T>, quiet: Quiet) -> Self {
+    fn new(generation: &'static Generation<T>, quiet: Option<Quiet>) -> Self {
         Self { state: generation.state.lock().unwrap_or_else(PoisonError::into_inner), _quiet: quiet }
     }
 }
@@ -274,7 +279,17 @@ impl<T: Default + Send + 'static> PerProcess<T> {
     ///
     /// What happens under the lock is told to subscribers of `tracing` afterwards, by [`quiet::tell`](crate::quiet::tell).
     pub fn lock(&'static self) -> State<T> {
-        let quiet = Quiet::begin();
+        self.lock_with(Some(Quiet::begin()))
+    }
+
+    /// As [`lock`](Self::lock), for a few lines that call nothing which could tell something: a thread that forked a moment ago
+    /// has one page less to copy.
+    pub fn lock_briefly(&'static self) -> State<T> {
+        self.lock_with(None)
+    }
+
+    #[inline]
+    fn lock_with(&'static self, quiet: Option<Quiet>) -> State<T> {
         let current = self.current.load(Ordering::Acquire);
         if !current.is_null() {
             // SAFETY: a non-null pointer comes from `Box::into_raw` in `renew`, and generations are never freed.

@@ -2,13 +2,20 @@
 
 use std::cell::UnsafeCell;
 
+use super::WORDS;
+
 /// Written by the atfork handler of a child, before anything else runs there.
-struct Depth(UnsafeCell<u32>);
+#[derive(Debug)]
+pub(super) struct Depth(UnsafeCell<u32>);
 
 // SAFETY: `deepen` is the only writer, and runs in a child that has one thread.
 unsafe impl Sync for Depth {}
 
-static DEPTH: Depth = Depth(UnsafeCell::new(0));
+impl Depth {
+    pub(super) const fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+}
 
 /// The depth of the process that asks: what was made at another one was inherited.
 ///
@@ -17,12 +24,12 @@ static DEPTH: Depth = Depth(UnsafeCell::new(0));
 #[inline(always)]
 pub(crate) fn depth() -> u32 {
     // SAFETY: nobody writes while there are several threads, and no reference is made.
-    unsafe { *DEPTH.0.get() }
+    unsafe { *WORDS.depth.0.get() }
 }
 
 /// In a forked child.
 pub(super) fn deepen() {
     let depth = depth().wrapping_add(1);
     // SAFETY: the child of a fork has one thread, which runs this.
-    unsafe { *DEPTH.0.get() = depth };
+    unsafe { *WORDS.depth.0.get() = depth };
 }

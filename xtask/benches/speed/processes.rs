@@ -14,7 +14,7 @@ const SPAWNS: u64 = 100;
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
-        row("fork_join", Target::at_most_times(1.2, "raw_fork"), Box::new(forks)),
+        row("fork_join", Target::at_most_times(1.25, "raw_fork"), Box::new(forks)),
         row("spawn_join", Target::at_most_times(1.3, "posix_spawn"), Box::new(spawns)),
         row("forkserver_join", Target::at_most_times(1.3, "fork_join"), Box::new(served)),
     ]
