@@ -167,6 +167,7 @@ impl Outcome {
         self.stretch.saturating_mul(STRETCH_BYTES).saturating_add(byte)
     }
 
+    #[inline(always)]
     pub(crate) fn leave_value<R: Serialize>(&self, value: &R) {
         crash::point();
         // There is no message here that a handle could travel in: what was refused says it better than the format.

@@ -152,6 +152,7 @@ pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
 }
 
 /// Runs `body`, which encodes or decodes something that no message carries, and tells why a handle was refused, if one was.
+#[inline(always)]
 pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     if !IS_IN_USE.get() {
         // The outermost context is as good as a new one, and is used only if something is refused.
@@ -162,6 +163,12 @@ pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
         IS_IN_USE.set(false);
         return (result, replace(Context::default()).refused);
     }
+    alone_inside(body)
+}
+
+/// Inside another message.
+#[cold]
+fn alone_inside<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     let restore = Restore::enter(Work::None);
     let result = body();
     (result, restore.leave().refused)

@@ -5,7 +5,9 @@ use std::io::Write;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 /// Writes out what is buffered: before a fork, else both processes would print it; in a child, since `_exit` does not.
-#[inline]
+// Beside what else a child runs: see `in_place`.
+#[unsafe(link_section = "mp_fork")]
+#[inline(never)]
 pub(crate) fn flush_output() {
     // A closed stdout loses its output with or without a fork.
     if let Err(error) = std::io::stdout().flush() {
@@ -46,7 +48,7 @@ struct Stream {
 
 /// Looks at the words themselves where their place is known: the function that looks would be one more stretch of code to
 /// map, for each child.
-#[inline]
+#[inline(always)]
 fn has_pending(stream: *mut libc::FILE) -> bool {
     #[cfg(all(target_env = "gnu", target_pointer_width = "64"))]
     {
