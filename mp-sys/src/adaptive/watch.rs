@@ -5,8 +5,8 @@
 //! look are as good: the others may rest.
 //!
 //! A waiter's first slice is a short one, and most waits end in it: they pay nothing for what follows. After it, two of the
-//! waiters *watch*: they go on in short slices, and promise to be back by a [`Promise`] in shared memory. The others *rest* for
-//! [`REST_MAX`] at most. Who watches looks whether the other one keeps its promise, and calls a resting waiter if it does not;
+//! waiters *watch*: they go on in short slices, and promise to be back by a [`Promise`] in shared memory. The others *rest*:
+//! about [`DEPUTIES`] of them for [`DEPUTY_REST_MAX`] at most, the rest of a larger crowd for [`REST_MAX`]. Who watches looks whether the other one keeps its promise, and calls a resting waiter if it does not;
 //! who leaves while nobody watches calls one as well. A waiter that is called takes the free place, or rests on.
 //!
 //! The two are of different processes if they can be, since threads of one process die together: whoever finds both places
@@ -17,8 +17,11 @@
 //! |---|---|
 //! | any process, for which somebody must look | one slice, by who watches |
 //! | one who watches | two slices and a half, by the other one, which has looked after everything else all the time |
-//! | both who watch within that time | the rest of those who rest: 20 ms for each that there are, at most [`REST_MAX`] |
+//! | both who watch within that time | the rest of a deputy: 20 ms for each waiter, at most [`DEPUTY_REST_MAX`] |
 //! | one with all who watch, before somebody of another process took a place | as above |
+//! | both who watch and all deputies within that time | [`REST_MAX`] |
+//!
+//! Who is a deputy is drawn by lot, so that nobody else need know it, and anew when the crowd has another size.
 //!
 //! # Invariants
 //! 1. A waiter rests only after it has seen two promises that were kept so far.
@@ -34,10 +37,14 @@ use crate::deadline::SharedTime;
 use crate::futex::SLICE;
 use crate::word::{Shared, Word64, Words};
 
-/// The longest sleep of a waiter that does not watch.
-pub const REST_MAX: Duration = Duration::from_millis(400);
+/// The longest sleep of a waiter that neither watches nor is a deputy.
+pub const REST_MAX: Duration = Duration::from_secs(4);
+/// About how many of those who rest wake up more often: so much of a crowd may be killed without a delay.
+const DEPUTIES: u32 = 20;
 /// How long each waiter adds to the rest of all: so somebody wakes up that often even if nobody watches.
 const REST_EACH: Duration = Duration::from_millis(20);
+/// The longest sleep of a deputy.
+const DEPUTY_REST_MAX: Duration = REST_EACH.saturating_mul(DEPUTIES);
 
 /// The promises of the two who watch; 0 if nobody promised.
 #[derive(Debug, Default)]
@@ -158,14 +165,17 @@ impl<'a, C: Crowd, W: Words> Sleeper<'a, C, W> {
         if self.is_fresh() {
             return SLICE;
         }
-        self.next_slice_at(SharedTime::now(), Mark::current())
+        let own = Mark::current();
+        // Threads of one process have different addresses here, and forked processes different marks.
+        let lot = own.lot(std::ptr::from_ref(self).addr());
+        self.next_slice_at(SharedTime::now(), own, lot)
     }
 
-    fn next_slice_at(&mut self, now: SharedTime, own: Mark) -> Duration {
+    fn next_slice_at(&mut self, now: SharedTime, own: Mark, lot: u32) -> Duration {
         let has_slept_through = std::mem::take(&mut self.has_slept_through);
         self.role = self.watch.next_role(self.role, now, own);
         let Role::Watches(word, _) = self.role else {
-            return rest(self.crowd.count());
+            return rest(self.crowd.count(), lot);
         };
         let [one, other] = self.watch.kept(now);
         match if word == 0 { other } else { one } {
@@ -203,8 +213,12 @@ impl<C: Crowd, W: Words> Drop for Sleeper<'_, C, W> {
     }
 }
 
-fn rest(crowd: u32) -> Duration {
-    REST_EACH.saturating_mul(crowd).clamp(SLICE, REST_MAX)
+/// How long one of a crowd rests that has drawn this lot.
+fn rest(crowd: u32, lot: u32) -> Duration {
+    // Equally likely to be any number below `crowd`.
+    let rank = u64::from(lot).wrapping_mul(u64::from(crowd)) >> u32::BITS;
+    let limit = if rank < u64::from(DEPUTIES) { DEPUTY_REST_MAX } else { REST_MAX };
+    REST_EACH.saturating_mul(crowd).clamp(SLICE, limit)
 }
 
 #[cfg(test)]

@@ -267,7 +267,7 @@ impl Condition {
     }
 
     /// How many wait at this moment. A process that was killed while it waited is counted until somebody who waits has looked:
-    /// within 40 ms, in a crowd of 500 within a third of a second.
+    /// within 40 ms, in a crowd of 500 within two thirds of a second.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
         self.places().n_waiting()

@@ -16,8 +16,8 @@ use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
 
 /// Processes that wait.
 const WAITERS: u64 = 500;
-/// How long one sample looks at them.
-const SPAN: Duration = Duration::from_millis(500);
+/// How long one sample looks at them: longer than any of them rests (`REST_MAX` of `mp_sys::adaptive`).
+const SPAN: Duration = Duration::from_secs(5);
 /// Until all wait: 500 processes that start on two CPUs, the last of them a second after the first.
 const START: Duration = Duration::from_secs(2);
 
@@ -27,7 +27,7 @@ pub(crate) fn rows() -> Vec<Row> {
         placement: Placement::Any,
         unit: Unit::Percent,
         pick: Pick::Median,
-        target: Target::at_most(5.0),
+        target: Target::at_most(0.5),
         needs: None,
         enter: Box::new(move |setup: &Setup| Ok(vec![watched(enter(setup)?)])),
     };

@@ -33,6 +33,13 @@ impl Mark {
         let mixed = stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - MARK_BITS);
         Self(mixed.max(1))
     }
+
+    /// A number for one of the process's waiters, as good as random.
+    pub(super) fn lot(self, waiter: usize) -> u32 {
+        let mixed = (self.0 << 44 ^ waiter as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The upper bits of a product depend on all bits of its factor; folded, since addresses differ in the middle.
+        ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> u32::BITS) as u32
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

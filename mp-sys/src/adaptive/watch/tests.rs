@@ -17,6 +17,9 @@ impl Crowd for Others<'_> {
     }
 }
 
+/// The lot of one that rests as long as it may.
+const NO_DEPUTY: u32 = u32::MAX;
+
 /// A process for itself, unless a test says otherwise.
 fn process(number: u64) -> Mark {
     Mark::of(number)
@@ -38,7 +41,7 @@ fn slept<'a>(watch: &'a Watch, calls: &'a Cell<u32>) -> Sleeper<'a, Others<'a>> 
 fn slices(waiters: &mut [Sleeper<'_, Others<'_>>], millis: u64, processes: &[u64]) -> Vec<Duration> {
     let next = |(waiter, number): (&mut Sleeper<'_, _>, &u64)| {
         waiter.slept_through();
-        waiter.next_slice_at(at(millis), process(*number))
+        waiter.next_slice_at(at(millis), process(*number), NO_DEPUTY)
     };
     waiters.iter_mut().zip(processes).map(next).collect()
 }
@@ -129,7 +132,7 @@ fn threads_of_one_process_call_others_once_a_slice() {
     slices(&mut waiters, 40, &[7, 7, 7]);
     assert_eq!(calls.get(), 2, "each of the two calls one");
     // One that was called is of the same process: it does not call in turn.
-    waiters.iter_mut().for_each(|waiter| _ = waiter.next_slice_at(at(41), process(7)));
+    waiters.iter_mut().for_each(|waiter| _ = waiter.next_slice_at(at(41), process(7), NO_DEPUTY));
     assert_eq!(calls.get(), 2);
     slices(&mut waiters[..2], 80, &[7, 8]);
     assert_eq!(calls.get(), 3, "beside another process nobody is called");
@@ -137,8 +140,41 @@ fn threads_of_one_process_call_others_once_a_slice() {
 
 #[test]
 fn the_rest_has_limits() {
-    assert_eq!(rest(0), SLICE);
-    assert_eq!(rest(10), Duration::from_millis(200));
-    assert_eq!(rest(20), REST_MAX);
-    assert_eq!(rest(u32::MAX), REST_MAX);
+    for lot in [0, NO_DEPUTY] {
+        assert_eq!(rest(0, lot), SLICE);
+        assert_eq!(rest(10, lot), Duration::from_millis(200));
+        assert_eq!(rest(20, lot), DEPUTY_REST_MAX);
+    }
+    assert_eq!(rest(21, NO_DEPUTY), Duration::from_millis(420));
+    assert_eq!(rest(200, NO_DEPUTY), REST_MAX);
+    assert_eq!(rest(u32::MAX, NO_DEPUTY), REST_MAX);
+    assert_eq!(rest(21, 0), DEPUTY_REST_MAX);
+    assert_eq!(rest(u32::MAX, 0), DEPUTY_REST_MAX);
+}
+
+#[test]
+fn about_as_many_as_there_should_be_are_deputies() {
+    // Forked processes, whose waiters have one address; threads of one process, a stack apart; both.
+    let drawn: [fn(u32) -> u32; 3] = [
+        |number| process(u64::from(number)).lot(0x7ffd_1234_5678),
+        |number| process(7).lot(0x7f00_0000_0000 + number as usize * 0x20_1000),
+        |number| process(u64::from(number / 10)).lot(0x7f00_0000_0000 + number as usize % 10 * 0x80_4000),
+    ];
+    for lots in drawn {
+        for crowd in [40, 500, 5_000] {
+            let deputies = (0..crowd).filter(|number| rest(crowd, lots(*number)) == DEPUTY_REST_MAX).count();
+            assert!((8..=36).contains(&deputies), "{deputies} of {crowd}");
+        }
+    }
+}
+
+/// Everybody who watched is killed at one moment, and so are most of the others: until somebody of the rest wakes up.
+#[test]
+fn a_crowd_without_its_watchers_is_looked_after_by_its_deputies() {
+    let crowd = 500;
+    let wakes = |number: u32| rest(crowd, process(u64::from(number)).lot(0x7ffd_1234_5678));
+    for survivors in [(0, 250), (250, 500), (400, 500)] {
+        let first = (survivors.0..survivors.1).map(wakes).min().unwrap();
+        assert_eq!(first, DEPUTY_REST_MAX, "of {survivors:?}");
+    }
 }

@@ -44,7 +44,7 @@ const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 const NOBODY: u64 = 0;
 
 /// How many of those who wait are asked about at one look.
-const ASKED_AT_ONCE: usize = 64;
+const ASKED_AT_ONCE: usize = 32;
 
 /// The word of who waits with this ticket.
 fn waiting(ticket: u64) -> u32 {
