@@ -9,7 +9,7 @@
 //! | 3, 5, 6, 7 | the next power of two | one atomic access |
 //! | more than 8 | its own size | several accesses of one size: an element may be seen half written |
 //!
-//! All accesses to the elements of one type have the same size, single ones and bulk copies: see [`copy`].
+//! All accesses to the elements of one type have the same size, single ones and bulk copies: see `copy`.
 //!
 //! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
 

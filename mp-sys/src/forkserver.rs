@@ -15,7 +15,7 @@
 //!
 //! # How long the server lives
 //! Until the process that started it ends, which it sees by a pidfd; its one thread is what the kernel looks at for children
-//! that die with their parent ([`die_with`](crate::child::die_with)). Ctrl-C does not end it: who asked for children may still
+//! that die with their parent ([`Lifeline`](crate::child::Lifeline)). Ctrl-C does not end it: who asked for children may still
 //! want to know how they end.
 //!
 //! # If the server is killed

@@ -89,7 +89,7 @@ impl From<Errno> for MemoryError {
 /// A file in memory, mapped for reading and writing.
 ///
 /// It is unmapped when its last `Arc` is dropped, unless a thread of this process still holds a lock in it: see
-/// [`suspects`].
+/// `suspects`.
 #[derive(Debug)]
 pub struct Mapping {
     /// `None` only in `drop`.

@@ -3,10 +3,10 @@
 //! The kernel keeps a list of the robust locks that a thread holds. When the thread dies, it marks each of them and wakes
 //! one waiter; the next locker learns of the death and has the lock. A robust pthread mutex does the same, and loses a
 //! wake-up: its unlock forgets that others wait, so if the woken waiter is overtaken and then killed, the next one sleeps on
-//! a free lock (10 of 10). [`protocol`] keeps the mark of waiters until nobody sleeps, and costs less.
+//! a free lock (10 of 10). `protocol` keeps the mark of waiters until nobody sleeps, and costs less.
 //!
-//! The lock is laid out as the C library's mutex, so that both share the one list of a thread: see [`list`]. Where the layout
-//! is another, the C library's mutex itself is used, with sleeps in slices: see [`mode`].
+//! The lock is laid out as the C library's mutex, so that both share the one list of a thread: see `list`. Where the layout
+//! is another, the C library's mutex itself is used, with sleeps in slices: see `mode`.
 //!
 //! Recursion, identity and poison are not the kernel's business: two PID namespaces may hold equal thread ids. So this
 //! module keeps a list of its own, per thread, of what the thread holds: it answers "do I hold this one already?" exactly (the
@@ -20,7 +20,7 @@
 //! 1. A lock lies in a mapping that never moves and stays mapped while any thread of this process holds it.
 //! 2. An address is in a thread's own list exactly while that thread holds the lock there, but for the moments that the
 //!    pending operation covers.
-//! 3. Whoever gets [`Acquired::OwnerDied`] repairs what the lock protects before the unlock. Dying in between gives the next
+//! 3. Whoever gets `Acquired::OwnerDied` repairs what the lock protects before the unlock. Dying in between gives the next
 //!    locker the same again, since the kernel marks the lock once more.
 //! 4. A thread that holds a lock does not end: the kernel would pass the lock on while a forgotten guard may still lend
 //!    what it protects. The process aborts instead.
