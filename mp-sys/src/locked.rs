@@ -267,6 +267,8 @@ impl<'a> Held<'a> {
     }
 
     /// Whether the calling thread really holds the lock: not so for one that a forked child inherited.
+    // Inlined, so that a guard has no address, and stays in registers.
+    #[inline(always)]
     #[must_use]
     pub fn is_held_here(&self) -> bool {
         self.taken.generation() == Generation::current() && self.locked.is_held_here()

@@ -37,7 +37,7 @@ impl<'a, T: ?Sized> Guard<'a, T> {
     }
 
     /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn is_held_here(&self) -> bool {
         self.held.is_held_here()
