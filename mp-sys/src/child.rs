@@ -51,6 +51,9 @@ use crate::identity::has_ended;
 use crate::ready;
 use crate::robust;
 
+/// How long to sleep before looking again at a child that has ended, and that somebody else traces.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// The exit code of a child whose closure panicked, as Rust programs have it.
 pub const PANIC_EXIT_CODE: i32 = 101;
 /// How long `fork` looks again at threads that were joined already but are still there.
@@ -244,11 +247,16 @@ impl ChildProcess {
         if !deadline.is_never() && !poll_readable(self.as_fd(), deadline)? {
             return Ok(None);
         }
+        // The status first, then the reaping: of several threads that wait, each gets it.
+        let mut options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        options.set(WaitIdOptions::NOHANG, !deadline.is_never());
         let ended = loop {
-            // The status first, then the reaping: of several threads that wait, each gets it.
-            match waitid(WaitId::PidFd(self.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            match waitid(WaitId::PidFd(self.as_fd()), options) {
                 Ok(Some(status)) => break status.into(),
-                Ok(None) | Err(Errno::INTR) => {}
+                // A tracer holds it: its descriptor is readable, and it has no status until the tracer lets it go.
+                Ok(None) if deadline.has_passed() => return Ok(None),
+                Ok(None) => _ = ready::sleep(&mut [], deadline.min(Deadline::after(LOOK_AGAIN)))?,
+                Err(Errno::INTR) => {}
                 // Reaped: by another thread that had noted the status before, or by somebody else.
                 Err(Errno::CHILD) => break Ended::Unknown,
                 Err(other) => return Err(other.into()),

@@ -18,6 +18,7 @@ tests! {
     only_the_parent_waits,
     two_threads_wait_for_one_child,
     a_timeout_ends_the_wait_and_not_the_child,
+    a_tracer_holds_nobody_up_beyond_the_deadline,
     dropped_handles_are_reaped_later,
     no_descriptor_left_is_an_error_and_no_child,
     no_process_left_is_an_error,
@@ -87,6 +88,37 @@ fn a_timeout_ends_the_wait_and_not_the_child() {
     assert_eq!(child.wait(Deadline::after(Duration::from_millis(5))), Ok(None));
     assert_eq!(child.wait(Deadline::after(Duration::ZERO)), Ok(None));
     kill(&child);
+    assert_eq!(ended(&child), Ended::Signaled(9));
+}
+
+/// A child that was killed, and that a process traces which does not look: the kernel calls it ended, and has no status.
+fn a_tracer_holds_nobody_up_beyond_the_deadline() {
+    let child = spawn(|| hang());
+    let (told, tell) = rustix::pipe::pipe().unwrap();
+    let traced = i32::try_from(child.id()).unwrap();
+    let tracer = spawn(|| {
+        // SAFETY: three numbers, and a null pointer that the request does not look at.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, traced, 0, 0) } == 0;
+        rustix::io::write(&tell, &[u8::from(seized)]).unwrap();
+        hang();
+    });
+    let mut answer = [0];
+    rustix::io::read(&told, &mut answer).unwrap();
+    if answer == [0] {
+        kill(&tracer);
+        kill(&child);
+        mp_sys::testing::skip("nobody may trace");
+    }
+    child.signal(9).unwrap();
+    let mut files = [PollFd::from_borrowed_fd(child.as_fd(), PollFlags::IN)];
+    let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
+    assert_eq!(poll(&mut files, Some(&patience)), Ok(1), "it has ended");
+    for timeout in [Duration::ZERO, Duration::from_millis(30)] {
+        let deadline = Deadline::after(timeout);
+        assert_eq!(child.wait(deadline).unwrap(), None);
+        assert!(deadline.has_passed());
+    }
+    kill(&tracer);
     assert_eq!(ended(&child), Ended::Signaled(9));
 }
 
