@@ -70,9 +70,12 @@ pub(crate) fn forged(input: &[u8]) {
     let tasks = JoinableQueue { queue: Queue::<Vec<u8>> { core, items: PhantomData } };
     let _polled = queue.core.event();
     for round in 0..4 {
-        use_queue(&queue, round);
+        put(&queue, round);
+        // Items of a queue of tasks are taken as tasks only.
         if is_joinable {
             drop(use_tasks(&tasks, round));
+        } else {
+            get(&queue);
         }
     }
     let _closed = queue.close();
@@ -107,9 +110,17 @@ fn copy_with(core: &Core, writes: &[u8]) -> io::Result<OwnedFd> {
 }
 
 fn use_queue(queue: &Queue<()>, round: usize) {
+    put(queue, round);
+    get(queue);
+}
+
+fn put(queue: &Queue<()>, round: usize) {
     let len = if round.is_multiple_of(7) { 70_000 } else { round % 100 };
     let _put = queue.try_put_bytes(&vec![7; len]);
     let _put = queue.core.put_some(&[&[1; 9], &[2; 9]], Patience::None);
+}
+
+fn get(queue: &Queue<()>) {
     let mut small = [0; 64];
     let _got = queue.core.get(Patience::None, |ring, record| {
         let fits = small.get_mut(..record.len).is_none_or(|into| ring.region.read(record.item(), into));
