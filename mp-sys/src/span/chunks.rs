@@ -41,7 +41,12 @@ pub(crate) enum NoChunk {
 /// Makes the mapping of a chunk of `bytes` bytes in all, and writes its header.
 pub(crate) fn make(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
     let file = make_memfd()?;
-    finish(directory, Mapping::reserve_in(file, bytes)?)
+    let mapping = Mapping::reserve_in(file, bytes)?;
+    // A kernel without sealing: the file is private to those who are handed it, but nobody will take it from a message.
+    if let Err(error) = fcntl_add_seals(mapping.as_fd(), SealFlags::SHRINK | SealFlags::GROW) {
+        tell(Note::Refused(not_sealed, error.into()));
+    }
+    finish(directory, mapping)
 }
 
 /// As [`make`], with memory for the first page only: see [`pages`](super::pages).
@@ -60,10 +65,6 @@ pub(crate) fn make_sparse(directory: Directory, bytes: usize) -> Result<Arc<Mapp
 }
 
 fn finish(directory: Directory, mut mapping: Arc<Mapping>) -> Result<Arc<Mapping>, MemoryError> {
-    // A kernel without sealing: the file is private to those who are handed it, but nobody will take it from a message.
-    if let Err(error) = fcntl_add_seals(mapping.as_fd(), SealFlags::SHRINK | SealFlags::GROW) {
-        tell(Note::Refused(not_sealed, error.into()));
-    }
     let id = random_id();
     directory.write(&mapping, id);
     if let Some(mapping) = Arc::get_mut(&mut mapping) {
