@@ -148,9 +148,9 @@ impl InProcess {
     }
 
     /// Lets the state machine do something for this client, and waits for the answer.
-    fn run(
+    fn run<R>(
         &self,
-        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects),
+        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects) -> R,
     ) -> Result<Answer<Payload>, CallError> {
         self.check_home()?;
         let mut inner = self.world.lock();
@@ -209,11 +209,11 @@ impl World {
 
 impl Inner {
     /// One step of the state machine for a client; the number of the call.
-    fn step(
+    fn step<R>(
         &mut self,
         world: &World,
         client: ClientId,
-        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects),
+        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects) -> R,
     ) -> Result<u64, CallError> {
         if self.state.has_ended() || !self.clients.contains_key(&client) {
             return Err(CallError::ServerGone);
@@ -223,7 +223,8 @@ impl Inner {
         self.advance(now);
         self.calls = self.calls.wrapping_add(1);
         let call = self.calls;
-        ask(&mut self.state, Caller { client, call, now, frame: &Bytes::new() }, &mut self.effects);
+        let caller = Caller { client, call, now, frame: &Bytes::new(), is_settled: true };
+        ask(&mut self.state, caller, &mut self.effects);
         while self.state.tidy(&mut self.effects) {}
         if self.state.has_ended() {
             self.wake(|_| true);

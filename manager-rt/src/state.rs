@@ -99,6 +99,18 @@ pub struct Caller<'a> {
     pub now: u64,
     /// The memory that the operation's values lie in, if a long one may keep it.
     pub frame: &'a Bytes,
+    /// Everything that had arrived before this call is done, the ends of clients included.
+    pub is_settled: bool,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was answered, or waits.
+    Done,
+    /// Nothing happened. Its answer depends on what other clients hold, so ask again, settled, once everything that has
+    /// arrived is done: a process that has seen another one end must not find what that one held.
+    Unsettled,
 }
 
 /// The objects of a manager.
@@ -158,8 +170,15 @@ impl State {
     }
 
     /// A client asks for one operation.
-    pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) {
+    pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
+        if !caller.is_settled && kinds::tells_of_others(&call.op) {
+            return Heard::Unsettled;
+        }
         match self.run(caller, call) {
+            Outcome::Answer(Err(fault)) if !caller.is_settled && is_refusal_of_a_try(&fault) => {
+                self.end_transaction(false);
+                return Heard::Unsettled;
+            }
             Outcome::Answer(answer) => {
                 self.end_transaction(answer.is_ok());
                 self.core.answer(caller.client, caller.call, answer);
@@ -168,6 +187,7 @@ impl State {
         }
         self.core.now = caller.now;
         self.settle(effects);
+        Heard::Done
     }
 
     /// A client asked for something that is no operation.
@@ -190,12 +210,24 @@ impl State {
     }
 
     /// A client asks for several operations as one.
-    pub fn transaction(&mut self, caller: Caller<'_>, steps: Vec<Step<Raw<'_>>>, effects: &mut Effects) {
+    pub fn transaction(
+        &mut self,
+        caller: Caller<'_>,
+        steps: Vec<Step<Raw<'_>>>,
+        effects: &mut Effects,
+    ) -> Heard {
+        if !caller.is_settled && steps.iter().any(|step| kinds::tells_of_others(&step.op)) {
+            return Heard::Unsettled;
+        }
         let answer = self.run_all(caller, steps);
         self.end_transaction(answer.is_ok());
+        if !caller.is_settled && answer.as_ref().is_err_and(is_refusal_of_a_try) {
+            return Heard::Unsettled;
+        }
         self.core.answer(caller.client, caller.call, answer.map(Reply::Transaction));
         self.core.now = caller.now;
         self.settle(effects);
+        Heard::Done
     }
 
     fn run_all(
@@ -307,4 +339,9 @@ impl State {
         }
         self.core.journal = journal;
     }
+}
+
+/// Whether a call that may not wait was refused for what others hold or have not done yet.
+const fn is_refusal_of_a_try(fault: &Fault) -> bool {
+    matches!(fault, Fault::WouldBlock | Fault::Empty | Fault::Full | Fault::TimedOut)
 }

@@ -120,7 +120,7 @@ impl World {
         if kind != FrameKind::Notice {
             self.ledger.begin(client, number);
         }
-        let caller = Caller { client, call: number, now: self.now, frame };
+        let caller = Caller { client, call: number, now: self.now, frame, is_settled: true };
         let mut effects = std::mem::take(&mut self.effects);
         dispatch::run(&mut self.state, caller, kind, body, &mut effects);
         self.effects = effects;
@@ -192,7 +192,8 @@ impl World {
 
     /// Asks as the observer, without the ledger.
     fn ask(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {
-        let caller = Caller { client: self.observer, call: 0, now: self.now, frame: &Bytes::new() };
+        let (client, frame) = (self.observer, &Bytes::new());
+        let caller = Caller { client, call: 0, now: self.now, frame, is_settled: true };
         let mut effects = Effects::default();
         let call = Call { object, thread: 0, wait: Wait::No, op };
         self.state.apply(caller, call, &mut effects);

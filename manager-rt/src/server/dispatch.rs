@@ -4,23 +4,24 @@ use serde::Deserialize;
 
 use crate::proto::frame::{Call, FrameKind, Step};
 use crate::proto::{Fault, Raw};
-use crate::state::{Caller, Effects, State};
+use crate::state::{Caller, Effects, Heard, State};
 
-/// Does what a frame asks for. What is no request is answered as malformed, and the stream goes on: its frames are whole.
+/// Does what a frame asks for, unless it has to be asked again. What is no request is answered as malformed, and the stream
+/// goes on: its frames are whole.
 pub(crate) fn run(
     state: &mut State,
     caller: Caller<'_>,
     kind: FrameKind,
     body: &[u8],
     effects: &mut Effects,
-) {
+) -> Heard {
     match kind {
         FrameKind::Call => match whole::<Call<Raw<'_>>>(body) {
-            Some(call) => state.apply(caller, call, effects),
+            Some(call) => return state.apply(caller, call, effects),
             None => state.refuse(caller, Fault::Malformed, effects),
         },
         FrameKind::Transaction => match whole::<Vec<Step<Raw<'_>>>>(body) {
-            Some(steps) => state.transaction(caller, steps, effects),
+            Some(steps) => return state.transaction(caller, steps, effects),
             None => state.refuse(caller, Fault::Malformed, effects),
         },
         FrameKind::Notice => match whole::<Call<Raw<'_>>>(body) {
@@ -31,6 +32,7 @@ pub(crate) fn run(
             state.refuse(caller, Fault::Malformed, effects);
         }
     }
+    Heard::Done
 }
 
 /// A body that is what it should be, to its last byte.

@@ -52,6 +52,9 @@ pub(super) struct EventLoop {
     proving: VecDeque<(u64, usize)>,
     /// Connections that may have more to be read.
     ready: VecDeque<usize>,
+    /// Connections with a call that depends on what other clients hold: it is run once everything that had arrived by the
+    /// next look at the sockets is done.
+    unsettled: Vec<usize>,
     /// Connections that have something to be written.
     dirty: Vec<usize>,
     effects: Effects,
@@ -96,6 +99,7 @@ impl EventLoop {
             slots: Vec::new(),
             proving: VecDeque::new(),
             ready: VecDeque::new(),
+            unsettled: Vec::new(),
             dirty: Vec::new(),
             effects: Effects::default(),
             buffer: vec![0; TURN_BYTES],
@@ -118,6 +122,7 @@ impl EventLoop {
         while !self.is_ending && !self.state.has_ended() {
             events.clear();
             let caught = self.wait(&mut events)?;
+            let unsettled = std::mem::take(&mut self.unsettled);
             let now = now_nanos();
             if let Some((slot, read)) = caught {
                 self.turn(slot, now, Some(read));
@@ -145,6 +150,7 @@ impl EventLoop {
                 self.turn(slot, now, None);
                 self.newest = (turns == 1).then_some(slot);
             }
+            self.resume(unsettled, now);
             self.pass(now);
             self.flush();
         }
@@ -154,7 +160,7 @@ impl EventLoop {
     /// Waits for events: not at all while there is work, spinning while that pays, else in the kernel. What was read of the
     /// newest connection while spinning is in the buffer then.
     fn wait(&mut self, events: &mut Events) -> Result<Option<(usize, Read)>, OsError> {
-        if !self.ready.is_empty() || self.has_untidy {
+        if !self.ready.is_empty() || !self.unsettled.is_empty() || self.has_untidy {
             poll_for(&mut self.poll, events, Some(Duration::ZERO))?;
             return Ok(None);
         }

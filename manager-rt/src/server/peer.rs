@@ -49,6 +49,8 @@ pub(super) struct Peer {
     pub(super) awaits_room: bool,
     /// Frames were left alone because too many answers are unread.
     pub(super) is_paused: bool,
+    /// A call waits until everything that has arrived is done. Nothing is read before.
+    pub(super) is_unsettled: bool,
     /// The other side does not read any more.
     pub(super) cannot_write: bool,
     /// The other side has closed: the end comes behind what is there, and no further event tells of it.
@@ -72,6 +74,7 @@ impl Peer {
             is_ready: false,
             awaits_room: false,
             is_paused: false,
+            is_unsettled: false,
             cannot_write: false,
             has_hung_up: false,
         })
@@ -115,6 +118,7 @@ impl Peer {
         matches!(self.phase, Phase::Live(_))
             && !self.is_ready
             && !self.is_paused
+            && !self.is_unsettled
             && !self.has_hung_up
             && self.inbound.is_between_frames()
             && self.outbound.len() <= UNSENT_BYTES_MAX

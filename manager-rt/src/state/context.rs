@@ -170,7 +170,7 @@ pub(super) struct Context<'s> {
 
 impl<'s> Context<'s> {
     pub(super) fn new(core: &'s mut Core, caller: Caller<'s>, target: Target) -> Self {
-        let Caller { client, call, now, frame } = caller;
+        let Caller { client, call, now, frame, .. } = caller;
         Self { core, client, now, target, call, frame }
     }
 

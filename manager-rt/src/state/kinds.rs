@@ -1,8 +1,8 @@
 //! One object, of whatever kind, and what every kind can be asked.
 
 use crate::proto::{
-    ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp,
-    Raw, SemaphoreOp, Spec,
+    BarrierOp, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, ManagerOp, ObjectId, Op, Payload,
+    QueueOp, Raw, SemaphoreOp, Spec,
 };
 use crate::state::array::Array;
 use crate::state::barrier::Barrier;
@@ -273,6 +273,21 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
         Op::Lock(op) => matches!(op, LockOp::Release { .. }),
         Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire),
         Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Done { .. } | JoinableQueueOp::Requeue { .. }),
+        _ => false,
+    }
+}
+
+/// Whether the answer tells what other clients hold, or how many of them there are.
+pub(super) const fn tells_of_others(op: &Op<Raw<'_>>) -> bool {
+    match op {
+        Op::Manager(op) => matches!(op, ManagerOp::Info),
+        Op::Lock(op) => matches!(op, LockOp::IsLocked),
+        Op::Semaphore(op) => matches!(op, SemaphoreOp::Available),
+        Op::Condition(op) => matches!(op, ConditionOp::Waiting),
+        Op::Queue(op) => matches!(op, QueueOp::Len),
+        Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Len | JoinableQueueOp::Unfinished),
+        // The death of a party that is noticed later breaks the next round.
+        Op::Barrier(op) => !matches!(op, BarrierOp::Parties),
         _ => false,
     }
 }

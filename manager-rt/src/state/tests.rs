@@ -66,7 +66,8 @@ impl World {
     /// Asks, and gives the number of the call.
     fn send(&mut self, client: ClientId, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> u64 {
         self.calls += 1;
-        let caller = Caller { client, call: self.calls, now: self.now, frame: &Bytes::new() };
+        let (call, now, frame) = (self.calls, self.now, &Bytes::new());
+        let caller = Caller { client, call, now, frame, is_settled: true };
         let mut effects = Effects::default();
         self.state.apply(caller, Call { object, thread: 1, wait, op }, &mut effects);
         self.note(effects);
@@ -126,7 +127,8 @@ impl World {
 
     fn transact(&mut self, client: ClientId, steps: Vec<Step<Raw<'_>>>) -> Answer<Payload> {
         self.calls += 1;
-        let caller = Caller { client, call: self.calls, now: self.now, frame: &Bytes::new() };
+        let (call, now, frame) = (self.calls, self.now, &Bytes::new());
+        let caller = Caller { client, call, now, frame, is_settled: true };
         let mut effects = Effects::default();
         self.state.transaction(caller, steps, &mut effects);
         self.note(effects);

@@ -10,6 +10,7 @@ mod inherited;
 mod locks;
 mod meeting;
 mod mixed;
+mod order;
 mod plain;
 mod queues;
 mod scale;
@@ -22,6 +23,7 @@ fn main() -> std::process::ExitCode {
         inherited::TESTS,
         locks::TESTS,
         meeting::TESTS,
+        order::TESTS,
         mixed::TESTS,
         queues::TESTS,
         scale::TESTS,

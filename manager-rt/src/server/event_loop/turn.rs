@@ -8,7 +8,7 @@ use crate::proto::frame::{FrameKind, Head};
 use crate::server::dispatch;
 use crate::server::inbound::{Frame, Garbage, Inbound};
 use crate::server::peer::{Peer, Phase, Read};
-use crate::state::{Caller, ClientId};
+use crate::state::{Caller, ClientId, Heard};
 
 const EPOCH_BYTES: u32 = 16;
 
@@ -26,6 +26,26 @@ enum Turn {
     },
     /// What comes cannot be understood.
     Garbage(Garbage),
+    /// A call cannot be answered before everything that has arrived is done.
+    Unsettled,
+}
+
+/// What was left alone of the bytes that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing but the beginning of a frame.
+    Nothing,
+    /// Frames, since too many answers wait.
+    Paused,
+    /// Frames, since the first of them depends on what else has arrived.
+    Unsettled,
+}
+
+/// When a turn happens.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: u64,
+    is_settled: bool,
 }
 
 impl EventLoop {
@@ -34,13 +54,51 @@ impl EventLoop {
     pub(super) fn turn(&mut self, slot: usize, now: u64, caught: Option<Read>) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = match caught {
-            Some(read) => self.hear_read(slot, now, &buffer, (0, read)),
+            Some(read) => {
+                let moment = Moment { now, is_settled: false };
+                self.hear_read(slot, moment, &buffer, (0, read))
+            }
             None => self.read_turn(slot, now, &mut buffer),
         };
         self.buffer = buffer;
+        self.end_turn(slot, outcome);
+    }
+
+    /// Runs the calls that waited until everything that had arrived was done. The end of a client that has hung up has arrived
+    /// too, behind all that it has sent.
+    pub(super) fn resume(&mut self, unsettled: Vec<usize>, now: u64) {
+        let ends = self.ready.iter().any(|slot| self.peers.get(*slot).is_some_and(|peer| peer.has_hung_up));
+        for slot in unsettled {
+            let Some(peer) = self.peers.get_mut(slot) else { continue };
+            // Another connection may have come to the slot.
+            if !peer.is_unsettled {
+                continue;
+            }
+            if ends && !peer.has_hung_up {
+                self.unsettled.push(slot);
+                continue;
+            }
+            peer.is_unsettled = false;
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let rest = peer.inbound.restore(&mut buffer);
+            let bytes = buffer.get(..rest).unwrap_or_default();
+            let outcome = self.hear(slot, Moment { now, is_settled: true }, bytes, buffer.len());
+            self.buffer = buffer;
+            // Nothing was read since, and no event tells of it again.
+            self.end_turn(slot, outcome.err().unwrap_or(Turn::More));
+        }
+    }
+
+    fn end_turn(&mut self, slot: usize, outcome: Turn) {
         match outcome {
             Turn::Over => {}
             Turn::More => self.make_ready(slot),
+            Turn::Unsettled => {
+                if let Some(peer) = self.peers.get_mut(slot) {
+                    peer.is_unsettled = true;
+                    self.unsettled.push(slot);
+                }
+            }
             Turn::Gone { was_reset } => self.close(slot, was_reset),
             Turn::Garbage(garbage) => {
                 tracing::warn!(?garbage, "a client does not speak the protocol: its connection is closed");
@@ -56,13 +114,16 @@ impl EventLoop {
             peer.is_paused = true;
             return Turn::Over;
         }
+        if peer.is_unsettled {
+            return Turn::Over;
+        }
         let rest = peer.inbound.restore(buffer);
         let read = peer.read(buffer.get_mut(rest..).unwrap_or_default());
-        self.hear_read(slot, now, buffer, (rest, read))
+        self.hear_read(slot, Moment { now, is_settled: false }, buffer, (rest, read))
     }
 
     /// What was read, behind the `rest` of what came before.
-    fn hear_read(&mut self, slot: usize, now: u64, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
+    fn hear_read(&mut self, slot: usize, moment: Moment, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         let was_paused = std::mem::take(&mut peer.is_paused);
         let room = buffer.len().saturating_sub(rest);
@@ -79,14 +140,14 @@ impl EventLoop {
             return then;
         }
         let bytes = buffer.get(..rest.saturating_add(len)).unwrap_or_default();
-        match self.hear(slot, now, bytes, buffer.len()) {
+        match self.hear(slot, moment, bytes, buffer.len()) {
             Ok(()) => then,
             Err(turn) => turn,
         }
     }
 
     /// Bytes of a connection.
-    fn hear(&mut self, slot: usize, now: u64, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
+    fn hear(&mut self, slot: usize, moment: Moment, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
         let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
         match &mut peer.phase {
             Phase::Proving(side) => {
@@ -95,7 +156,7 @@ impl EventLoop {
             }
             Phase::Live(client) => {
                 let client = *client;
-                self.hear_frames(slot, client, now, bytes, buffer_len)
+                self.hear_frames(slot, client, moment, bytes, buffer_len)
             }
         }
     }
@@ -156,7 +217,7 @@ impl EventLoop {
         &mut self,
         slot: usize,
         client: ClientId,
-        now: u64,
+        moment: Moment,
         bytes: &[u8],
         buffer_len: usize,
     ) -> Result<(), Turn> {
@@ -164,46 +225,67 @@ impl EventLoop {
             Some(peer) => std::mem::take(&mut peer.inbound),
             None => return Ok(()),
         };
-        let outcome = self.hear_all(&mut inbound, client, now, bytes, buffer_len);
+        let outcome = self.hear_all(&mut inbound, client, moment, bytes, buffer_len);
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.inbound = inbound;
-            peer.is_paused |= outcome == Ok(true);
+            peer.is_paused |= outcome == Ok(Left::Paused);
         }
-        outcome.map(|_| ()).map_err(Turn::Garbage)
+        match outcome {
+            Ok(Left::Unsettled) => Err(Turn::Unsettled),
+            Ok(Left::Nothing | Left::Paused) => Ok(()),
+            Err(garbage) => Err(Turn::Garbage(garbage)),
+        }
     }
 
-    /// `true` if frames were left because too many answers wait.
+    /// Runs the frames that came, until one of them has to wait.
     fn hear_all(
         &mut self,
         inbound: &mut Inbound,
         client: ClientId,
-        now: u64,
+        moment: Moment,
         bytes: &[u8],
         buffer_len: usize,
-    ) -> Result<bool, Garbage> {
+    ) -> Result<Left, Garbage> {
         let mut bytes = bytes;
         let no_frame = Bytes::new();
+        let mut from_here = bytes;
         while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
-            match frame {
-                Frame::Short(head, body) => self.run_frame(client, now, head, body, &no_frame),
-                Frame::Long(head, body) => self.run_frame(client, now, head, &body, &body),
+            let heard = match frame {
+                Frame::Short(head, body) => self.run_frame(client, moment, head, body, &no_frame),
+                // It brings a value, and no such call is refused for what a death would change.
+                Frame::Long(head, body) => {
+                    self.run_frame(client, Moment { is_settled: true, ..moment }, head, &body, &body)
+                }
+            };
+            if heard == Heard::Unsettled {
+                inbound.keep(from_here);
+                return Ok(Left::Unsettled);
             }
+            from_here = bytes;
             self.distribute();
             let slot = self.slots.get(client.slot()).copied();
             if slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind) {
                 inbound.keep(bytes);
-                return Ok(true);
+                return Ok(Left::Paused);
             }
         }
         inbound.keep(bytes);
-        Ok(false)
+        Ok(Left::Nothing)
     }
 
     /// One frame of a client.
-    fn run_frame(&mut self, client: ClientId, now: u64, head: Head, body: &[u8], frame: &Bytes) {
+    fn run_frame(
+        &mut self,
+        client: ClientId,
+        moment: Moment,
+        head: Head,
+        body: &[u8],
+        frame: &Bytes,
+    ) -> Heard {
         self.peer_cpu = head.cpu;
         self.state.acknowledge(client, head.read);
-        let caller = Caller { client, call: head.call, now, frame };
-        dispatch::run(&mut self.state, caller, head.kind, body, &mut self.effects);
+        let Moment { now, is_settled } = moment;
+        let caller = Caller { client, call: head.call, now, frame, is_settled };
+        dispatch::run(&mut self.state, caller, head.kind, body, &mut self.effects)
     }
 }

@@ -1,0 +1,106 @@
+//! What happened before a call was sent has happened for the call too, whichever socket the server reads first.
+//!
+//! The server looks at the socket of its newest client far more often than at all others. So it is stopped while it looks, a
+//! client ends, and the newest client asks for what the other one held.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use manager_rt::{Barrier, JoinableQueue, Lock, Manager, Semaphore, Value};
+use mp_sys::child::ChildProcess;
+use mp_sys::testing::{eventually, hang, kill, spawn, tests};
+use rustix::process::Signal;
+use rustix::thread::gettid;
+
+use crate::fixture::{Place, until, until_held, with_manager};
+
+tests! {
+    what_a_killed_client_held_is_free_for_whoever_reaped_it,
+}
+
+/// Each round asks one question first.
+const ROUNDS: usize = 70;
+/// Calls right before the server is stopped: it looks for the next one then.
+const CALLS: usize = 20;
+
+struct Objects {
+    lock: Lock,
+    semaphore: Semaphore,
+    tasks: JoinableQueue<u64>,
+    barrier: Barrier,
+    value: Value<u64>,
+}
+
+impl Objects {
+    fn new(manager: &Manager) -> Self {
+        let tasks = manager.joinable_queue().unwrap();
+        tasks.put(&1).unwrap();
+        Self {
+            lock: manager.lock().unwrap(),
+            semaphore: manager.semaphore(1).unwrap(),
+            tasks,
+            barrier: manager.barrier(1).unwrap(),
+            value: manager.value(&0).unwrap(),
+        }
+    }
+
+    /// Takes all of it, for good.
+    fn hold(&self) {
+        self.barrier.wait().unwrap();
+        let _held = (self.lock.lock().unwrap(), self.semaphore.acquire().unwrap(), self.tasks.get().unwrap());
+        hang();
+    }
+
+    /// Nobody holds anything any more.
+    fn ask(&self, question: usize) {
+        match question % 7 {
+            0 => drop(self.lock.try_lock().inspect_err(|error| {
+                assert!(matches!(error, manager_rt::LockError::OwnerDied(_)), "{error}");
+            })),
+            1 => assert_eq!(self.lock.is_locked(), Ok(false)),
+            2 => drop(self.semaphore.try_acquire().unwrap()),
+            3 => assert_eq!(self.semaphore.available(), Ok(1)),
+            4 => drop(self.tasks.try_get().unwrap()),
+            5 => assert_eq!(self.tasks.len(), Ok(1)),
+            _ => {
+                self.barrier.reset().unwrap();
+                assert_eq!(self.barrier.wait(), Ok(0), "an end that came before breaks nothing");
+            }
+        }
+    }
+
+    /// Kills and reaps the victim, and sends the question, while the server is stopped.
+    fn ask_after_the_end(&self, victim: &ChildProcess, server: &Place, question: usize) {
+        for _ in 0..CALLS {
+            self.value.get().unwrap();
+        }
+        server.signal(Signal::STOP);
+        kill(victim);
+        let thread = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                thread.store(gettid().as_raw_pid().unsigned_abs(), SeqCst);
+                self.ask(question);
+            });
+            eventually("the question is sent", || is_asleep(thread.load(SeqCst)));
+            server.signal(Signal::CONT);
+        });
+    }
+}
+
+fn is_asleep(thread: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
+}
+
+fn what_a_killed_client_held_is_free_for_whoever_reaped_it() {
+    with_manager(|manager| {
+        let server = Place::of(manager);
+        for question in 0..ROUNDS {
+            let objects = Objects::new(manager);
+            let victim = spawn(|| objects.hold());
+            until_held(manager, 3);
+            until(manager, "the two are connected", |info| info.clients == 2);
+            objects.ask_after_the_end(&victim, &server, question);
+        }
+    });
+}
