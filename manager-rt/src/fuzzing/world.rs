@@ -20,7 +20,7 @@ use crate::proto::{
 };
 use crate::server::dispatch::{self, whole};
 use crate::server::outbound::Outbound;
-use crate::state::{Caller, ClientId, Effects, Limits, State};
+use crate::state::{Caller, ClientId, Effects, Heard, Limits, State};
 
 /// Bytes that the values may take.
 const MEMORY_BYTES: usize = 48 << 10;
@@ -120,9 +120,14 @@ impl World {
         if kind != FrameKind::Notice {
             self.ledger.begin(client, number);
         }
-        let caller = Caller { client, call: number, now: self.now, frame, is_settled: true };
+        let caller = Caller { client, call: number, now: self.now, frame, is_settled: false };
         let mut effects = std::mem::take(&mut self.effects);
-        dispatch::run(&mut self.state, caller, kind, body, &mut effects);
+        if dispatch::run(&mut self.state, caller, kind, body, &mut effects) == Heard::Unsettled {
+            assert!(effects.answers.is_empty(), "a call that is to be asked again was answered");
+            assert_eq!(self.state.info(), before, "a call that is to be asked again has changed something");
+            let caller = Caller { is_settled: true, ..caller };
+            assert_eq!(dispatch::run(&mut self.state, caller, kind, body, &mut effects), Heard::Done);
+        }
         self.effects = effects;
         let failed = self.effects.answers.iter().any(|answered| answered.answer.is_err());
         self.collect();
