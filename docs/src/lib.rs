@@ -35,6 +35,8 @@ page!(pipes, "../guide/pipes.md");
 #[cfg(doctest)]
 page!(queues, "../guide/queues.md");
 #[cfg(doctest)]
+page!(exactly_once, "../guide/exactly-once.md");
+#[cfg(doctest)]
 page!(managers, "../guide/managers.md");
 #[cfg(doctest)]
 page!(crashes, "../guide/crashes.md");
