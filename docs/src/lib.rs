@@ -37,6 +37,8 @@ page!(queues, "../guide/queues.md");
 #[cfg(doctest)]
 page!(exactly_once, "../guide/exactly-once.md");
 #[cfg(doctest)]
+page!(async_programs, "../guide/async.md");
+#[cfg(doctest)]
 page!(managers, "../guide/managers.md");
 #[cfg(doctest)]
 page!(crashes, "../guide/crashes.md");
