@@ -39,6 +39,10 @@ page!(exactly_once, "../guide/exactly-once.md");
 #[cfg(doctest)]
 page!(async_programs, "../guide/async.md");
 #[cfg(doctest)]
+page!(supervising, "../guide/supervising.md");
+#[cfg(doctest)]
+page!(signals, "../guide/signals.md");
+#[cfg(doctest)]
 page!(managers, "../guide/managers.md");
 #[cfg(doctest)]
 page!(crashes, "../guide/crashes.md");
