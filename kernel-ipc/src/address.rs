@@ -18,7 +18,8 @@ use crate::limits::ADDRESS_BYTES_MAX;
 ///
 /// # Examples
 /// ```
-/// use kernel_ipc::Address;
+/// # extern crate kernel_ipc as mp;
+/// use mp::Address;
 ///
 /// let open = Address::from("jobs");
 /// let secret = Address::new("jobs").key("correct horse battery staple");

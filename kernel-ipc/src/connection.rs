@@ -25,7 +25,8 @@ use crate::message;
 ///
 /// # Examples
 /// ```
-/// let (asks, answers) = kernel_ipc::duplex::<String, usize>()?;
+/// # extern crate kernel_ipc as mp;
+/// let (asks, answers) = mp::duplex::<String, usize>()?;
 /// asks.send(&"how long?".to_owned())?;
 /// answers.send(&answers.recv()?.len())?;
 /// assert_eq!(asks.recv()?, 9);

@@ -20,10 +20,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 ///
 /// # Examples
 /// ```
+/// # extern crate kernel_ipc as mp;
 /// use std::io::{Read, Seek, Write};
-/// use kernel_ipc::Descriptor;
+/// use mp::Descriptor;
 ///
-/// let (tx, rx) = kernel_ipc::pipe::<(String, Descriptor)>()?;
+/// let (tx, rx) = mp::pipe::<(String, Descriptor)>()?;
 /// let mut file = tempfile::tempfile()?;
 /// file.write_all(b"written by one")?;
 /// tx.send(&("report".to_owned(), file.into()))?;

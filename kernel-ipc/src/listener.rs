@@ -63,7 +63,8 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 ///
 /// # Examples
 /// ```
-/// use kernel_ipc::{Address, Listener, connect};
+/// # extern crate kernel_ipc as mp;
+/// use mp::{Address, Listener, connect};
 ///
 /// # let name = format!("doc-{}", mp_sys::deadline::now_nanos());
 /// let address = Address::new(name).key("a secret");
@@ -84,15 +85,17 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 ///
 /// It cannot be sent:
 /// ```compile_fail
-/// fn send(listener: kernel_ipc::Listener<u8, u8>) {
-///     let (tx, _rx) = kernel_ipc::pipe().unwrap();
+/// # extern crate kernel_ipc as mp;
+/// fn send(listener: mp::Listener<u8, u8>) {
+///     let (tx, _rx) = mp::pipe().unwrap();
 ///     tx.send(&listener);
 /// }
 /// ```
 /// What it accepts can:
 /// ```
-/// fn send(listener: kernel_ipc::Listener<u8, u8>) {
-///     let (tx, _rx) = kernel_ipc::pipe().unwrap();
+/// # extern crate kernel_ipc as mp;
+/// fn send(listener: mp::Listener<u8, u8>) {
+///     let (tx, _rx) = mp::pipe().unwrap();
 ///     tx.send(&listener.accept().unwrap());
 /// }
 /// ```

@@ -37,11 +37,12 @@ use crate::message;
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = kernel_ipc::pipe::<(u32, String)>()?;
+/// # extern crate kernel_ipc as mp;
+/// let (tx, rx) = mp::pipe::<(u32, String)>()?;
 /// tx.send(&(7, "seven".to_owned()))?;
 /// tx.close();
 /// assert_eq!(rx.recv()?, (7, "seven".to_owned()));
-/// assert_eq!(rx.recv(), Err(kernel_ipc::RecvError::Closed));
+/// assert_eq!(rx.recv(), Err(mp::RecvError::Closed));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Pipe")]
@@ -94,7 +95,8 @@ is_an_end!(Sender<T>, "sender", [print = T]);
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = kernel_ipc::pipe::<u32>()?;
+/// # extern crate kernel_ipc as mp;
+/// let (tx, rx) = mp::pipe::<u32>()?;
 /// for n in 0..3 {
 ///     tx.send(&n)?;
 /// }

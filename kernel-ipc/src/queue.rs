@@ -100,8 +100,9 @@ fn within(timeout: Duration) -> Patience {
 ///
 /// # Examples
 /// ```
+/// # extern crate kernel_ipc as mp;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use kernel_ipc::{GetError, Queue};
+/// use mp::{GetError, Queue};
 ///
 /// let queue = Queue::<(u32, String)>::new()?;
 /// queue.put(&(1, "one".to_owned()))?;
@@ -292,8 +293,9 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Examples
     /// ```
+    /// # extern crate kernel_ipc as mp;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use kernel_ipc::{PutError, Queue};
+    /// use mp::{PutError, Queue};
     ///
     /// let queue = Queue::<u8>::bounded(1)?;
     /// queue.put(&1)?;

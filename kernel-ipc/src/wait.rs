@@ -32,15 +32,16 @@ thread_local! {
 ///
 /// # Examples
 /// ```
+/// # extern crate kernel_ipc as mp;
 /// use std::time::Duration;
 ///
-/// let (quiet, from_quiet) = kernel_ipc::pipe::<u32>()?;
-/// let (busy, from_busy) = kernel_ipc::pipe::<String>()?;
-/// assert!(kernel_ipc::wait(&[&from_quiet, &from_busy], Duration::ZERO)?.is_empty());
+/// let (quiet, from_quiet) = mp::pipe::<u32>()?;
+/// let (busy, from_busy) = mp::pipe::<String>()?;
+/// assert!(mp::wait(&[&from_quiet, &from_busy], Duration::ZERO)?.is_empty());
 /// busy.send(&"here".to_owned())?;
-/// assert_eq!(kernel_ipc::wait(&[&from_quiet, &from_busy], Duration::MAX)?, [1]);
+/// assert_eq!(mp::wait(&[&from_quiet, &from_busy], Duration::MAX)?, [1]);
 /// drop(quiet); // the end is something to receive
-/// assert_eq!(kernel_ipc::wait(&[&from_quiet, &from_busy], Duration::MAX)?, [0, 1]);
+/// assert_eq!(mp::wait(&[&from_quiet, &from_busy], Duration::MAX)?, [0, 1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn wait(sources: &[&dyn AsFd], timeout: Duration) -> Result<Vec<usize>, OsError> {

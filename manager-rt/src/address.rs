@@ -24,7 +24,8 @@ pub enum AddressError {
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Address;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Address;
 ///
 /// let address: Address = "mp+unix:/run/app/manager.sock".parse()?;
 /// assert_eq!(address.path(), "/run/app/manager.sock");

@@ -51,8 +51,9 @@ impl<'b> Batch<'b> {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = manager_rt::Manager::in_process()?;
+    /// let manager = mp::manager::Manager::in_process()?;
     /// let (queue, sum) = (manager.joinable_queue::<u64>()?, manager.value(&0_u64)?);
     /// queue.put(&5)?;
     /// let task = queue.get()?;

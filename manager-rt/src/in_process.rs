@@ -38,9 +38,10 @@ use crate::state::{Caller, ClientId, Effects, Limits, State};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// use std::sync::Arc;
 ///
-/// use manager_rt::{InProcess, Manager};
+/// use mp::manager::{InProcess, Manager};
 ///
 /// let backend = InProcess::new()?;
 /// let other = Manager::with(Arc::new(backend.another_client()?));

@@ -48,7 +48,8 @@ use crate::registry;
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Manager;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Manager;
 ///
 /// let manager = Manager::in_process()?;
 /// let counter = manager.named("counter").value(&0_u64)?;
@@ -92,7 +93,8 @@ impl Manager {
     ///
     /// # Examples
     /// ```
-    /// let manager = manager_rt::Manager::in_process()?;
+    /// # mod mp { pub use manager_rt as manager; }
+    /// let manager = mp::manager::Manager::in_process()?;
     /// let (one, other) = (manager.named("door").lock()?, manager.named("door").lock()?);
     /// let _held = one.lock().unwrap();
     /// assert!(other.is_locked()?);
@@ -151,8 +153,9 @@ impl Manager {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = manager_rt::Manager::in_process()?;
+    /// let manager = mp::manager::Manager::in_process()?;
     /// let (from, to) = (manager.value(&10)?, manager.value(&0)?);
     /// let (before, ()) = manager.transaction(|t| (t.on(&from).fetch_add(-3), t.on(&to).set(&3)))?;
     /// assert_eq!((before, from.get()?, to.get()?), (10, 7, 3));
@@ -180,8 +183,9 @@ impl Manager {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let manager = manager_rt::Manager::in_process()?;
+    /// let manager = mp::manager::Manager::in_process()?;
     /// let queue = manager.queue::<u32>()?;
     /// let put: Vec<_> = manager.pipeline(|p| (0..3).map(|n| p.on(&queue).try_put(&n)).collect::<Vec<_>>())?;
     /// assert!(put.iter().all(Result::is_ok));

@@ -128,7 +128,8 @@ impl ServerBuilder {
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Server;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Server;
 ///
 /// let folder = tempfile::tempdir()?;
 /// let server = Server::bind(folder.path().join("manager.sock"))?;

@@ -73,7 +73,8 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 ///
 /// # Examples
 /// ```
-/// use shm_core::{Array, ArrayError, RangeError};
+/// # extern crate shm_core as mp;
+/// use mp::{Array, ArrayError, RangeError};
 ///
 /// let scores = Array::from_slice(&[3_i32, 1, 2])?;
 /// scores.set(1, 10)?;

@@ -29,7 +29,8 @@
 //! valid. Pointers, references, `String` and `Vec` are not: their contents are private memory.
 //!
 //! ```compile_fail
-//! shm_core::Value::new(String::from("no"));
+//! # extern crate shm_core as mp;
+//! mp::Value::new(String::from("no"));
 //! ```
 
 use std::sync::atomic::Ordering::SeqCst;

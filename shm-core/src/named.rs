@@ -11,7 +11,8 @@
 //! Unlike Python's `SharedMemory(name=…)` there is no tracker process that guesses who still needs a name.
 //!
 //! ```
-//! use shm_core::{NameError, Value, named};
+//! # extern crate shm_core as mp;
+//! use mp::{NameError, Value, named};
 //!
 //! # let name = format!("example-{:p}", &());
 //! let made = Value::create(&name, 5_u32)?;

@@ -38,7 +38,8 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Examples
 /// ```
-/// use shm_core::RawArray;
+/// # extern crate shm_core as mp;
+/// use mp::RawArray;
 ///
 /// let samples = RawArray::<f64>::zeroed(1000)?;
 /// samples.write(10, &[1.5, 2.5])?;

@@ -35,7 +35,8 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Examples
 /// ```
-/// use shm_core::RawValue;
+/// # extern crate shm_core as mp;
+/// use mp::RawValue;
 ///
 /// let done = RawValue::new(0_u64)?;
 /// assert_eq!(done.fetch_add(2), 0);

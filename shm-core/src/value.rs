@@ -65,7 +65,8 @@ const WORD: usize = 8;
 ///
 /// # Examples
 /// ```
-/// use shm_core::Value;
+/// # extern crate shm_core as mp;
+/// use mp::Value;
 ///
 /// let hits = Value::new(0_u64)?;
 /// hits.update(|n| n + 1)?; // atomic between processes

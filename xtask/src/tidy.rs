@@ -7,6 +7,7 @@
 mod arrows;
 mod census;
 mod descriptors;
+mod examples;
 mod imports;
 mod layout;
 mod manifests;
@@ -118,6 +119,7 @@ fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
         findings.extend(safety::check_comments(file));
         findings.extend(layout::check(file));
         findings.extend(descriptors::check(file));
+        findings.extend(examples::check(file));
     }
     findings.extend(layout::check_exemptions(&tree.rust));
     for krate in signatures::CRATES {

@@ -39,8 +39,9 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 ///
 /// # Examples
 /// ```
-/// let error = kernel_ipc::connect::<u32, u32>("a name that nobody has").unwrap_err();
-/// assert_eq!(error, kernel_ipc::ConnectError::NotFound);
+/// # extern crate kernel_ipc as mp;
+/// let error = mp::connect::<u32, u32>("a name that nobody has").unwrap_err();
+/// assert_eq!(error, mp::ConnectError::NotFound);
 /// ```
 #[doc(alias = "Client")]
 pub fn connect<S, R>(address: impl Into<Address>) -> Result<Connection<S, R>, ConnectError> {

@@ -49,8 +49,9 @@ pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 ///
 /// # Examples
 /// ```
+/// # extern crate kernel_ipc as mp;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use kernel_ipc::JoinableQueue;
+/// use mp::JoinableQueue;
 ///
 /// let queue = JoinableQueue::<String>::new()?;
 /// queue.put(&"work".to_owned())?;

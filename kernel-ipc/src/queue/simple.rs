@@ -18,8 +18,9 @@ use crate::queue::{CreateError, GetError, PutError, Queue};
 ///
 /// # Examples
 /// ```
+/// # extern crate kernel_ipc as mp;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let queue = kernel_ipc::SimpleQueue::<u8>::new()?;
+/// let queue = mp::SimpleQueue::<u8>::new()?;
 /// queue.put(&1)?;
 /// assert_eq!(queue.get()?, 1);
 /// assert!(queue.is_empty());

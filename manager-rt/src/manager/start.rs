@@ -166,7 +166,8 @@ impl Manager {
     ///
     /// # Examples
     /// ```
-    /// use manager_rt::Manager;
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::Manager;
     ///
     /// let manager = Manager::start()?;
     /// let words = manager.dict::<String, u64>()?;
@@ -192,7 +193,8 @@ impl Manager {
     ///
     /// # Examples
     /// ```
-    /// use manager_rt::Manager;
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::Manager;
     ///
     /// let manager = Manager::start()?;
     /// let other = Manager::connect(&manager.address().unwrap())?; // usually in another program

@@ -32,8 +32,9 @@ use crate::proxy::{Handle, Numeric, TRIES_MAX, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::Manager;
+/// use mp::manager::Manager;
 ///
 /// let array = Manager::in_process()?.array(&[1_i64, 2, 3])?;
 /// array.set(1, &-2)?;

@@ -28,7 +28,8 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Manager;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Manager;
 ///
 /// let barrier = Manager::in_process()?.barrier(2)?;
 /// std::thread::scope(|scope| {

@@ -73,7 +73,8 @@ wait_guard!(LockGuard, RLockGuard);
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Manager;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Manager;
 ///
 /// let manager = Manager::in_process()?;
 /// let (lock, delivered, stock) = (manager.lock()?, manager.condition()?, manager.value(&0)?);

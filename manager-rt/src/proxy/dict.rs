@@ -35,8 +35,9 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::Manager;
+/// use mp::manager::Manager;
 ///
 /// let ages = Manager::in_process()?.dict::<String, u32>()?;
 /// ages.insert(&"ada".to_owned(), &36)?;

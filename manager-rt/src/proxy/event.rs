@@ -27,9 +27,10 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// use std::time::Duration;
 ///
-/// use manager_rt::Manager;
+/// use mp::manager::Manager;
 ///
 /// let ready = Manager::in_process()?.event()?;
 /// assert!(!ready.wait_timeout(Duration::from_millis(1))?);

@@ -48,8 +48,9 @@ use crate::proxy::{Handle, codec, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::Manager;
+/// use mp::manager::Manager;
 ///
 /// let queue = Manager::in_process()?.joinable_queue::<String>()?;
 /// queue.put(&"work".to_owned())?;

@@ -34,8 +34,9 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::{ItemError, Manager};
+/// use mp::manager::{ItemError, Manager};
 ///
 /// let list = Manager::in_process()?.list::<u32>()?;
 /// list.extend(&[3, 1, 2])?;

@@ -37,7 +37,8 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Manager;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Manager;
 ///
 /// let lock = Manager::in_process()?.lock()?;
 /// {

@@ -34,8 +34,9 @@ use crate::proxy::{Handle, Proxy, codec, read, travels};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::Manager;
+/// use mp::manager::Manager;
 ///
 /// let settings = Manager::in_process()?.namespace()?;
 /// settings.set("retries", &3_u32)?;

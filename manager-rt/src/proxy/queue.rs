@@ -37,8 +37,9 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::{GetError, Manager};
+/// use mp::manager::{GetError, Manager};
 ///
 /// let queue = Manager::in_process()?.queue::<(u32, String)>()?;
 /// queue.put(&(1, "one".to_owned()))?;

@@ -33,8 +33,9 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::{Manager, SemaphoreError};
+/// use mp::manager::{Manager, SemaphoreError};
 ///
 /// let connections = Manager::in_process()?.semaphore(2)?;
 /// let first = connections.acquire()?;
@@ -67,8 +68,9 @@ proxy!(Semaphore);
 ///
 /// # Examples
 /// ```
+/// # mod mp { pub use manager_rt as manager; }
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use manager_rt::{Manager, SemaphoreError};
+/// use mp::manager::{Manager, SemaphoreError};
 ///
 /// let seats = Manager::in_process()?.bounded_semaphore(1)?;
 /// assert_eq!(seats.add_permits(1), Err(SemaphoreError::OverRelease));

@@ -29,7 +29,8 @@ use crate::proxy::{Handle, Numeric, proxy, read};
 ///
 /// # Examples
 /// ```
-/// use manager_rt::Manager;
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Manager;
 ///
 /// let manager = Manager::in_process()?;
 /// let value = manager.value(&20_u64)?;
@@ -81,8 +82,9 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let value = manager_rt::Manager::in_process()?.value(&1)?;
+    /// let value = mp::manager::Manager::in_process()?.value(&1)?;
     /// assert_eq!(value.compare_exchange(&1, &2)?, Ok(()));
     /// assert_eq!(value.compare_exchange(&1, &3)?, Err(2));
     /// # Ok(())

@@ -52,7 +52,8 @@ pub const PARTIES_MAX: usize = 4096;
 ///
 /// # Examples
 /// ```
-/// use shm_core::Barrier;
+/// # extern crate shm_core as mp;
+/// use mp::Barrier;
 ///
 /// let barrier = Barrier::new(2)?;
 /// std::thread::scope(|scope| {

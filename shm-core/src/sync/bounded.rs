@@ -20,7 +20,8 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Examples
 /// ```
-/// use shm_core::{BoundedSemaphore, SemaphoreError};
+/// # extern crate shm_core as mp;
+/// use mp::{BoundedSemaphore, SemaphoreError};
 ///
 /// let seats = BoundedSemaphore::new(1)?;
 /// seats.acquire().forget();

@@ -59,7 +59,8 @@ pub const WAITERS_MAX: usize = 1024;
 ///
 /// # Examples
 /// ```
-/// use shm_core::{Condition, Value};
+/// # extern crate shm_core as mp;
+/// use mp::{Condition, Value};
 ///
 /// let stock = Value::new(0_u32)?;
 /// let delivered = Condition::new()?;

@@ -45,8 +45,9 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Examples
 /// ```
+/// # extern crate shm_core as mp;
 /// use std::time::Duration;
-/// use shm_core::Event;
+/// use mp::Event;
 ///
 /// let ready = Event::new()?;
 /// assert!(!ready.wait_timeout(Duration::from_millis(1)));

@@ -41,7 +41,8 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Examples
 /// ```
-/// use shm_core::Lock;
+/// # extern crate shm_core as mp;
+/// use mp::Lock;
 ///
 /// let terminal = Lock::new()?;
 /// {

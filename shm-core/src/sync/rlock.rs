@@ -45,7 +45,8 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 ///
 /// # Examples
 /// ```
-/// use shm_core::RLock;
+/// # extern crate shm_core as mp;
+/// use mp::RLock;
 ///
 /// let lock = RLock::new()?;
 /// let outer = lock.lock().unwrap();

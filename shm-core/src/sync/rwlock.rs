@@ -54,7 +54,8 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Examples
 /// ```
-/// use shm_core::{LockError, RwLock};
+/// # extern crate shm_core as mp;
+/// use mp::{LockError, RwLock};
 ///
 /// let prices = RwLock::new([0_u32; 100])?;
 /// prices.write().unwrap()[7] = 12;

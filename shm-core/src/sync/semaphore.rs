@@ -54,7 +54,8 @@ pub const PERMITS_SPARE: usize = 1024;
 ///
 /// # Examples
 /// ```
-/// use shm_core::{Semaphore, SemaphoreError};
+/// # extern crate shm_core as mp;
+/// use mp::{Semaphore, SemaphoreError};
 ///
 /// let connections = Semaphore::new(2)?;
 /// let first = connections.acquire();

@@ -189,11 +189,12 @@ impl<K: Serialize, V> On<'_, '_, Dict<K, V>> {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use manager_rt::TransactionError;
-    /// use manager_rt::proto::Fault;
+    /// use mp::manager::TransactionError;
+    /// use mp::manager::proto::Fault;
     ///
-    /// let manager = manager_rt::Manager::in_process()?;
+    /// let manager = mp::manager::Manager::in_process()?;
     /// let (booked, balance) = (manager.dict::<u64, ()>()?, manager.value(&100_i64)?);
     /// let book = |order| manager.transaction(|t| (t.on(&booked).claim(&order, &()), t.on(&balance).fetch_add(-10)));
     /// book(7)?;

@@ -18,8 +18,9 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let dict = manager_rt::Manager::in_process()?.dict::<u8, u8>()?;
+    /// let dict = mp::manager::Manager::in_process()?.dict::<u8, u8>()?;
     /// assert_eq!(dict.compare_exchange(&1, None, Some(&10))?, Ok(()));
     /// assert_eq!(dict.compare_exchange(&1, Some(&11), None)?, Err(Some(10)));
     /// assert_eq!(dict.compare_exchange(&1, Some(&10), None)?, Ok(()));
@@ -55,8 +56,9 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let words = manager_rt::Manager::in_process()?.dict::<String, Vec<String>>()?;
+    /// let words = mp::manager::Manager::in_process()?.dict::<String, Vec<String>>()?;
     /// for word in ["ant", "bee", "asp"] {
     ///     words.update(&word[..1].to_owned(), |all| {
     ///         let mut all = all.unwrap_or_default();

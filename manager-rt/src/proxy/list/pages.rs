@@ -73,8 +73,9 @@ impl<T: DeserializeOwned> List<T> {
     ///
     /// # Examples
     /// ```
+    /// # mod mp { pub use manager_rt as manager; }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let list = manager_rt::Manager::in_process()?.list::<u32>()?;
+    /// let list = mp::manager::Manager::in_process()?.list::<u32>()?;
     /// list.extend(&[1, 2, 3])?;
     /// let sum: u32 = list.iter().collect::<Result<Vec<_>, _>>()?.iter().sum();
     /// assert_eq!(sum, 6);
