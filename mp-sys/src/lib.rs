@@ -23,7 +23,7 @@
 //! | [`descriptors`] | the ways to make a descriptor, none of which gives 0, 1 or 2 |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
-//! | [`handshake`] | how two strangers prove to each other that they have one key |
+//! | `handshake` | how two strangers prove to each other that they have one key (feature `handshake`) |
 //! | [`signals`] | what a server process does about SIGTERM and SIGINT |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
@@ -63,6 +63,7 @@ pub mod fork;
 pub mod forkserver;
 pub mod futex;
 pub mod handoff;
+#[cfg(feature = "handshake")]
 pub mod handshake;
 #[expect(unsafe_code, reason = "tgkill, and the descriptor of a namespace")]
 pub mod identity;
