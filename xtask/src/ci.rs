@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::bench::{BenchOptions, CrashOptions, FuzzOptions};
+use crate::downstream;
 use crate::models::{self, ModelsOptions};
 use crate::step::{self, AfterFailure, Step, Work};
 use crate::tidy;
@@ -69,6 +70,7 @@ fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
             Cargo::new("doc --workspace --no-deps --document-private-items --locked")
                 .variable("RUSTDOCFLAGS", "-D warnings"),
         ),
+        Step { name: "downstream", work: Work::Here("cargo xtask downstream", downstream::passes) },
         Step {
             name: "models",
             work: Work::Cargo(vec![models::clippy(target), ModelsOptions::default().command(target)]),
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_name() {
-        assert_eq!(names(&Options::default()).unwrap().len(), 11);
+        assert_eq!(names(&Options::default()).unwrap().len(), 12);
         let from = Options { from: Some("bench".to_owned()), ..Options::default() };
         assert_eq!(names(&from).unwrap(), ["bench", "test"]);
         let only = Options { only: Some("tidy".to_owned()), ..Options::default() };

@@ -11,6 +11,7 @@
 
 mod bench;
 mod ci;
+mod downstream;
 mod models;
 mod step;
 mod test;
@@ -40,6 +41,8 @@ enum Command {
     Ci(ci::Options),
     /// Check what compilers do not: arrows between crates, where `unsafe` stands, public signatures, layout, links.
     Tidy(tidy::Options),
+    /// Use the packages of the libraries as strangers do, with every set of features.
+    Downstream,
     /// Run the models of the protocols between processes, in every order of their steps.
     Models(models::ModelsOptions),
     /// Run the locks and queues in threads, under ThreadSanitizer.
@@ -67,6 +70,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Ci(options) => ci::run(&workspace, &options),
         Command::Tidy(options) => tidy::run(&workspace, &options),
         Command::Models(options) => options.command(workspace.target()).pass_through(&workspace),
+        Command::Downstream => downstream::run(&workspace),
         Command::Tsan => tsan::run(&workspace),
         Command::Bench(options) => options.command().pass_through(&workspace),
         Command::Crash(options) => options.command().pass_through(&workspace),

@@ -1,0 +1,12 @@
+//! A program that depends on `manager-rt`: a server process keeps a dict for two clients.
+
+use manager_rt::Manager;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let manager = Manager::start()?;
+    manager.named("words").dict::<String, u64>()?.fetch_add(&"hello".to_owned(), 1)?;
+    let other = Manager::connect(&manager.address().ok_or("the server has no address")?)?;
+    assert_eq!(other.named("words").dict::<String, u64>()?.get(&"hello".to_owned())?, Some(1));
+    manager.shutdown()?;
+    Ok(())
+}
