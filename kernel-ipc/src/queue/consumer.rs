@@ -16,7 +16,7 @@ pub(super) struct Consumer<'a> {
     pub(super) ring: &'a Ring,
     pub(super) held: Held<'a>,
     /// Behind the lock, so that it is dropped after it.
-    pub(super) later: Later,
+    _later: Later,
 }
 
 /// Where a consumer is: a position, and the segment that it lies in.
@@ -43,7 +43,12 @@ impl Record {
     }
 }
 
-impl Consumer<'_> {
+impl<'a> Consumer<'a> {
+    #[inline(always)]
+    pub(super) const fn new(ring: &'a Ring, held: Held<'a>, later: Later) -> Self {
+        Self { ring, held, _later: later }
+    }
+
     #[cold]
     pub(super) fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
         let head = ring.head();

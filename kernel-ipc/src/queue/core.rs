@@ -5,6 +5,7 @@
 
 mod event;
 mod lease;
+mod locks;
 mod wait;
 
 pub(super) use self::lease::Leased;
@@ -15,9 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use mp_sys::adaptive::{Budget, current_cpu};
 use mp_sys::crash;
-use mp_sys::deadline::Deadline;
-use mp_sys::futex::SLICE;
 use mp_sys::memory::MemoryError;
+use mp_sys::quiet::Quiet;
 use mp_sys::robust::{AcquireError, Patience};
 
 use crate::limits::ITEM_BYTES_MAX;
@@ -122,29 +122,6 @@ impl Core {
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
         self.half_word(CLOSED).load(Ordering::Acquire) != 0
-    }
-
-    /// Takes the producers' lock, which others hold for one copy: even who does not want to wait waits for that, but not
-    /// longer than one slice, in case its holder was stopped.
-    #[inline]
-    pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
-        match self.ring.produce(patience) {
-            Err(AcquireError::WouldBlock) => {
-                self.ring.produce(Patience::Until(Deadline::after(SLICE))).map_err(would_block)
-            }
-            result => result,
-        }
-    }
-
-    /// Takes the consumers' lock, as [`produce`](Self::produce).
-    #[inline]
-    pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
-        match self.ring.consume(patience) {
-            Err(AcquireError::WouldBlock) => {
-                self.ring.consume(Patience::Until(Deadline::after(SLICE))).map_err(would_block)
-            }
-            result => result,
-        }
     }
 
     /// Puts one item.
@@ -324,9 +301,23 @@ impl Core {
     #[inline]
     fn taken(&self, consumer: Consumer<'_>, to: &Cursor, left_segment: bool) {
         if left_segment {
-            consumer.later.begin();
-            self.trim();
+            return self.taken_to_the_end(consumer, to);
         }
+        self.taken_between(consumer, to);
+    }
+
+    /// As [`taken`](Self::taken), with a segment that may be surplus now.
+    #[cold]
+    fn taken_to_the_end(&self, consumer: Consumer<'_>, to: &Cursor) {
+        // Until both locks are released.
+        let quiet = Quiet::begin();
+        self.trim();
+        self.taken_between(consumer, to);
+        drop(quiet);
+    }
+
+    #[inline]
+    fn taken_between(&self, consumer: Consumer<'_>, to: &Cursor) {
         let is_last = !self.is_unarmed() && !consumer.has_item(to);
         drop(consumer);
         if self.config.is_bounded() {
@@ -384,11 +375,6 @@ impl Core {
         }
         Ok(())
     }
-}
-
-/// The caller did not want to wait: that the lock was held is all there is to say.
-fn would_block(error: AcquireError) -> AcquireError {
-    if error == AcquireError::TimedOut { AcquireError::WouldBlock } else { error }
 }
 
 impl Drop for Core {

@@ -19,14 +19,13 @@
 //! 2. Records between `HEAD` and `TAIL` are complete, and nobody writes to them.
 //! 3. A consumer follows a link only out of a segment that the producers have left.
 
-use std::cell::OnceCell;
 use std::sync::atomic::Ordering;
 
 use mp_sys::OsError;
 use mp_sys::crash;
 use mp_sys::locked::Locked;
 use mp_sys::memory::MemoryError;
-use mp_sys::quiet::{Note, Quiet, tell};
+use mp_sys::quiet::{LateQuiet, Note, tell};
 use mp_sys::region::Region;
 use mp_sys::robust::{AcquireError, Patience};
 
@@ -44,13 +43,13 @@ pub(super) struct Corrupt(pub(super) &'static str);
 
 /// What is told to subscribers of `tracing` when the lock is released. It costs nothing until something is told.
 #[derive(Debug, Default)]
-pub(super) struct Later(OnceCell<Quiet>);
+pub(super) struct Later(LateQuiet);
 
 impl Later {
-    /// To be called before what may tell something, or take and release another lock.
+    /// To be called before what may tell something.
     #[cold]
     pub(super) fn begin(&self) {
-        self.0.get_or_init(Quiet::begin);
+        self.0.begin();
     }
 
     #[cold]
@@ -230,7 +229,7 @@ impl Ring {
     }
 
     /// Takes the producers' lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
         let later = Later::default();
         let held = self.producers.acquire(patience, |held| Producer::repair(self, held, &later))?;
@@ -238,11 +237,11 @@ impl Ring {
     }
 
     /// Takes the consumers' lock.
-    #[inline]
+    #[inline(always)]
     pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
         let later = Later::default();
         let held = self.consumers.acquire(patience, |held| Consumer::repair(self, held, &later))?;
-        Ok(Consumer { ring: self, held, later })
+        Ok(Consumer::new(self, held, later))
     }
 
     pub(super) fn load(&self, at: u64) -> Result<u64, Corrupt> {
