@@ -42,8 +42,8 @@ pub use kernel_ipc::{
 pub use shm_core::{
     Array, ArrayError, ArrayGuard, Barrier, BarrierError, BoundedSemaphore, Condition, Element, Event, Lock,
     LockError, LockGuard, LockResult, NameError, Number, Party, Permit, RLock, RLockGuard, RangeError,
-    RawArray, RawValue, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphoreError, Value,
-    ValueGuard, WaitError, memory_limit, memory_mapped, named, set_memory_limit, sync,
+    RawArray, RawValue, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphoreError, SharedMemory,
+    Value, ValueGuard, WaitError, memory_limit, memory_mapped, named, set_memory_limit, sync,
 };
 
 /// The objects of a server process: reached by proxies from any number of processes.

@@ -14,6 +14,7 @@ pub(crate) const EVENT: Kind = Kind::new(9);
 pub(crate) const CONDITION: Kind = Kind::new(10);
 pub(crate) const BARRIER: Kind = Kind::new(11);
 pub(crate) const RW_LOCK: Kind = Kind::new(12);
+pub(crate) const SHARED_MEMORY: Kind = Kind::new(13);
 
 #[cfg(test)]
 mod tests {
@@ -34,6 +35,7 @@ mod tests {
             CONDITION,
             BARRIER,
             RW_LOCK,
+            SHARED_MEMORY,
         ];
         for (at, kind) in kinds.iter().enumerate() {
             assert!(!kinds[..at].contains(kind), "{kind:?}");

@@ -11,6 +11,7 @@ pub mod named;
 mod protected;
 pub mod raw_array;
 pub mod raw_value;
+pub mod shared_memory;
 pub mod sync;
 mod travel;
 pub mod value;
@@ -26,6 +27,7 @@ pub use mp_sys::budget::{limit as memory_limit, mapped as memory_mapped, set_lim
 pub use named::NameError;
 pub use raw_array::RawArray;
 pub use raw_value::RawValue;
+pub use shared_memory::SharedMemory;
 pub use sync::{
     Barrier, BoundedSemaphore, Condition, Event, Lock, LockGuard, Party, Permit, RLock, RLockGuard, RwLock,
     RwLockReadGuard, RwLockWriteGuard, Semaphore,

@@ -7,7 +7,9 @@ use std::thread::Builder;
 
 use mp_sys::testing::{Random, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use shm_core::{Array, Lock, LockError, NameError, RawArray, RawValue, Value, named, set_memory_limit};
+use shm_core::{
+    Array, Lock, LockError, NameError, RawArray, RawValue, SharedMemory, Value, named, set_memory_limit,
+};
 
 tests! {
     every_object_is_found_by_its_name,
@@ -43,10 +45,10 @@ fn stranger(body: impl FnOnce()) {
 }
 
 fn every_object_is_found_by_its_name() {
-    let names = ["value", "large", "raw", "array", "raw-array", "lock"].map(name);
+    let names = ["value", "large", "raw", "array", "raw-array", "lock", "memory"].map(name);
     let made = RawValue::new(0_u8).unwrap();
     let maker = spawn(|| {
-        let [value, large, raw, array, raw_array, lock] = &names;
+        let [value, large, raw, array, raw_array, lock, memory] = &names;
         let objects = (
             Value::create(value, 7_u32).unwrap(),
             Value::create(large, [7_u64; 50]).unwrap(),
@@ -54,15 +56,17 @@ fn every_object_is_found_by_its_name() {
             Array::<f64>::create(array, 100).unwrap(),
             RawArray::<[u8; 3]>::create(raw_array, 5).unwrap(),
             Lock::create(lock).unwrap(),
+            SharedMemory::create(memory, 10_000).unwrap(),
         );
         objects.3.set(99, 0.5).unwrap();
         objects.4.set(4, [1, 2, 3]).unwrap();
+        objects.6.write_at(9_997, b"end").unwrap();
         made.store(1);
         eventually("the strangers have looked", || made.load() == 2);
         assert_eq!(objects.0.get(), Ok(8));
     });
     eventually("the objects are made", || made.load() == 1);
-    let [value, large, raw, array, raw_array, lock] = &names;
+    let [value, large, raw, array, raw_array, lock, memory] = &names;
     assert_eq!(Value::<u32>::open(value).unwrap().update(|n| n + 1), Ok(7));
     assert_eq!(Value::<[u64; 50]>::open(large).unwrap().get(), Ok([7; 50]));
     assert_eq!(RawValue::<char>::open(raw).unwrap().load(), 'ß');
@@ -70,6 +74,8 @@ fn every_object_is_found_by_its_name() {
     assert_eq!((array.len(), array.get(99)), (100, Ok(0.5)));
     assert_eq!(RawArray::<[u8; 3]>::open(raw_array).unwrap().to_vec()[4], [1, 2, 3]);
     drop(Lock::open(lock).unwrap().lock().unwrap());
+    let memory = SharedMemory::open(memory).unwrap();
+    assert_eq!((memory.len(), memory.read(9_996..10_000).unwrap()), (10_000, b"\0end".to_vec()));
     let known = named::names();
     assert!(names.iter().all(|name| known.contains(name)));
     made.store(2);

@@ -7,6 +7,7 @@ mod elements;
 mod lock;
 mod raw;
 mod rwlock;
+mod shared_memory;
 mod sync;
 mod travel;
 mod value;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shm_core::{
     Array, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, RawArray, RawValue, RwLock, Semaphore,
-    Value, named,
+    SharedMemory, Value, named,
 };
 
 /// A message on its way.
@@ -49,6 +49,11 @@ fn every_object_arrives_as_itself() {
     let raw_array = RawArray::<f64>::zeroed(100_000).unwrap();
     through(&raw_array).set(99_999, 0.5).unwrap();
     assert_eq!(raw_array.get(99_999), Ok(0.5));
+
+    let memory = SharedMemory::new(100_001).unwrap();
+    let twin = through(&memory);
+    twin.write_at(100_000, b"!").unwrap();
+    assert_eq!((twin.len(), memory.read(99_999..100_001).unwrap()), (100_001, vec![0, b'!']));
 
     let lock = Lock::new().unwrap();
     let twin = through(&lock);

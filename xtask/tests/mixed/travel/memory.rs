@@ -2,7 +2,7 @@
 
 use mp::{
     Array, Barrier, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawArray, RawValue, RwLock,
-    Semaphore, Value,
+    Semaphore, SharedMemory, Value,
 };
 use mp_sys::testing::PATIENCE;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ pub(crate) struct Everything {
     raw_value: RawValue<i64>,
     /// Too large for a chunk: it has a mapping of its own.
     raw_array: RawArray<u64>,
+    shared_memory: SharedMemory,
     lock: Lock,
     rlock: RLock,
     rwlock: RwLock<[u16; 3]>,
@@ -36,6 +37,7 @@ impl Everything {
             array: Array::from_slice(&[1, 2, 3]).unwrap(),
             raw_value: RawValue::new(40).unwrap(),
             raw_array: RawArray::zeroed(LARGE).unwrap(),
+            shared_memory: SharedMemory::new(LARGE).unwrap(),
             lock: Lock::new().unwrap(),
             rlock: RLock::new().unwrap(),
             rwlock: RwLock::new([1, 2, 3]).unwrap(),
@@ -57,6 +59,7 @@ impl Everything {
             array,
             raw_value: RawValue::create(&name(), 40).unwrap(),
             raw_array: RawArray::create(&name(), LARGE).unwrap(),
+            shared_memory: SharedMemory::create(&name(), LARGE).unwrap(),
             lock: Lock::create(&name()).unwrap(),
             rlock: RLock::create(&name()).unwrap(),
             rwlock: RwLock::create(&name(), [1, 2, 3]).unwrap(),
@@ -74,6 +77,7 @@ impl Everything {
         self.array.write_all(&[4, 5, 6]).unwrap();
         self.raw_value.fetch_add(2);
         self.raw_array.set(LARGE - 1, 7).unwrap();
+        self.shared_memory.write_at(LARGE - 2, b"ok").unwrap();
         let held = (self.lock.lock().unwrap(), self.rlock.lock().unwrap(), self.rlock.lock().unwrap());
         self.rwlock.write().unwrap()[0] = 9;
         let read = self.rwlock.read().unwrap();
@@ -95,6 +99,7 @@ impl Everything {
         assert_eq!(self.value.get(), Ok([2, 3, 4]));
         assert_eq!(self.array.to_vec().unwrap(), [4, 5, 6]);
         assert_eq!((self.raw_value.load(), self.raw_array.get(LARGE - 1)), (42, Ok(7)));
+        assert_eq!(self.shared_memory.read(LARGE - 3..LARGE).unwrap(), b"\0ok");
         assert!(matches!(self.lock.try_lock(), Err(LockError::WouldBlock)));
         assert!(matches!(self.rlock.try_lock(), Err(LockError::WouldBlock)));
         assert_eq!(*self.rwlock.read().unwrap(), [9, 2, 3]);
@@ -145,7 +150,7 @@ impl<const NAMED: bool> Kit for Objects<NAMED> {
     fn end(self) {
         self.0.look_at_what_is_left();
         let names = || mp::named::names().into_iter().filter(|name| name.starts_with(&own_prefix())).count();
-        assert_eq!(names(), if NAMED { 12 } else { 0 });
+        assert_eq!(names(), if NAMED { 13 } else { 0 });
         drop(self);
         assert_eq!(names(), 0, "the names went with their objects");
     }

@@ -10,7 +10,7 @@ use mp::manager::Manager;
 use mp::{
     Address, Array, Barrier, BoundedSemaphore, Condition, Connection, Descriptor, Event, ExitError, GetError,
     JoinableQueue, Listener, Lock, Method, Process, Queue, RLock, RawArray, RawValue, Receiver, RecvError,
-    RwLock, Semaphore, SimpleQueue, Value, duplex, pipe,
+    RwLock, Semaphore, SharedMemory, SimpleQueue, Value, duplex, pipe,
 };
 use mp_sys::testing::{PATIENCE, hang, tests};
 use serde::Serialize;
@@ -82,6 +82,7 @@ fn memory_where_only_bytes_go() {
     only_bytes(&manager, || Array::from_slice(&[1_u8]).unwrap());
     only_bytes(&manager, || RawValue::new(1_u8).unwrap());
     only_bytes(&manager, || RawArray::<u64>::zeroed(100_000).unwrap());
+    only_bytes(&manager, || SharedMemory::new(100_000).unwrap());
     only_bytes(&manager, || Lock::new().unwrap());
     only_bytes(&manager, || RLock::new().unwrap());
     only_bytes(&manager, || RwLock::new(1_u8).unwrap());
@@ -101,6 +102,7 @@ fn named_memory_where_only_bytes_go() {
     only_bytes(&manager, || Array::<u8>::create(&private_name(), 1).unwrap());
     only_bytes(&manager, || RawValue::create(&private_name(), 1_u8).unwrap());
     only_bytes(&manager, || RawArray::<u8>::create(&private_name(), 1).unwrap());
+    only_bytes(&manager, || SharedMemory::create(&private_name(), 1).unwrap());
     only_bytes(&manager, || Lock::create(&private_name()).unwrap());
     only_bytes(&manager, || RLock::create(&private_name()).unwrap());
     only_bytes(&manager, || RwLock::create(&private_name(), 1_u8).unwrap());

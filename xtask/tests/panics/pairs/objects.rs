@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mp::{
     Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Lock, Queue, RLock, RawArray,
-    RawValue, RwLock, Semaphore, SimpleQueue, Value,
+    RawValue, RwLock, Semaphore, SharedMemory, SimpleQueue, Value,
 };
 
 use mp_sys::identity::Stamp;
@@ -71,6 +71,9 @@ pub(super) const OBJECTS: &[Row] = rows! {
     "RawArray", named!(RawArray<u8>, 5000),
         |array, meanwhile| { array.fill(1); meanwhile(); drop(array.to_vec()) },
         |array| array.fill(2);
+    "SharedMemory", named!(SharedMemory, 5000),
+        |memory, meanwhile| { memory.fill(1); meanwhile(); drop(memory.to_vec()) },
+        |memory| memory.fill(2);
     "Condition", named!(Condition,),
         |condition, meanwhile| {
             let lock = Lock::new().unwrap();
