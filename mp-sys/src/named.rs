@@ -3,9 +3,10 @@
 //! A segment is a file in /dev/shm: a page of header, and one object behind it. What makes names safe to use:
 //!
 //! - **Nobody sees half a segment.** It is made without a name (`O_TMPFILE`), filled, and then linked in one step.
-//! - **A name goes with its last holder.** Every holder keeps a shared `flock`. Who drops a handle closes it, opens the
-//!   file afresh and tries an exclusive lock: if that works, nobody else is there, and the name is removed. (Converting
-//!   one's own lock would succeed wrongly while a forked child still holds it.)
+//! - **A name goes with its last holder**, unless somebody had it [stay](Segment::persist). Every holder keeps a shared
+//!   `flock`. Whoever drops a handle closes it, opens the file afresh and tries an exclusive lock: if that works, nobody
+//!   else is there, and the name is removed. (Converting one's own lock would succeed wrongly while a forked child still
+//!   holds it.) The mark that a name stays is made under a shared lock and read under the exclusive one.
 //! - **A name that a killed process left is not found.** Whoever creates, opens or lists tries the exclusive lock on what
 //!   is there first; if it works, the name is removed.
 //! - **The wrong type is an error.** The header tells the layout version, the C library and word size (a mutex is laid
@@ -17,6 +18,8 @@
 //! Source: shm_overview(7), open(2) `O_TMPFILE`, linkat(2), flock(2).
 
 mod file;
+mod header;
+mod listed;
 mod what;
 
 use std::collections::HashMap;
@@ -29,8 +32,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock, fstat};
 use rustix::io::Errno;
 
 pub(crate) use self::file::FileName;
-use self::file::{FOLDER, open_held, path_of, publish, same_file};
-pub use self::file::{NAME_BYTES_MAX, list, sweep, unlink_name};
+use self::file::{FOLDER, open_held, path_of, publish, remove_name_of, same_file};
+pub use self::file::{NAME_BYTES_MAX, names, sweep, unlink_name};
+pub use self::header::{HEADER_BYTES, TYPE_NAME_BYTES_MAX};
+pub use self::listed::{Listed, list};
 pub(crate) use self::what::first_word;
 pub use self::what::{Kind, What, fingerprint};
 use crate::OsError;
@@ -39,17 +44,9 @@ use crate::fork::PerProcess;
 use crate::memory::{Mapping, MemoryError};
 use crate::span::Span;
 
-/// Bytes before the object.
-pub const HEADER_BYTES: usize = 4096;
-
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-named");
 /// Changes with every change of a layout in shared memory.
-const LAYOUT_VERSION: u32 = 2;
-
-/// What stands at the start of a segment, a page is reserved for it: the magic number; the layout version and, in the
-/// upper half, the ABI (a mutex means something else to another C library); class and kind; the print of the element type;
-/// the number of elements.
-type Header = [u64; 5];
+const LAYOUT_VERSION: u32 = 3;
 
 /// Why there is no segment under this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,9 +64,15 @@ pub enum NameError {
     /// Another kind of object, or another element type, has this name.
     #[error("another type has this name")]
     WrongType,
+    /// The object of this name has another number of bytes or parties than was asked for.
+    #[error("the object of this name has another size")]
+    OtherSize,
     /// The segment was made by an incompatible build: another layout version, word size or C library; or it is no segment.
     #[error("the segment was made by an incompatible build")]
     WrongVersion,
+    /// The object has no name.
+    #[error("the object has no name")]
+    Unnamed,
     /// The segment belongs to somebody else, or others may change it.
     #[error("no permission for this name")]
     PermissionDenied,
@@ -147,7 +150,7 @@ static OPEN: PerProcess<HashMap<(u64, u64), Weak<Mapping>>> = PerProcess::inheri
 
 impl Segment {
     /// Makes a segment with `bytes` zeroed bytes behind its header, lets `fill` make the object in them, and then gives it
-    /// its name.
+    /// its name. Lists show `type_name`, without modules.
     ///
     /// # Errors
     /// [`NameError::Exists`] if a living process has a segment of this name; [`NameError::BadName`]; and shortage.
@@ -155,6 +158,7 @@ impl Segment {
         name: &str,
         bytes: usize,
         description: Description,
+        type_name: &str,
         fill: impl FnOnce(Span) -> Result<O, Span>,
     ) -> Result<(Self, O), NameError> {
         let path = path_of(name)?;
@@ -168,15 +172,14 @@ impl Segment {
         let too_large = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
         let length = bytes.checked_add(HEADER_BYTES).ok_or(too_large)?;
         let mapping = Mapping::reserve_in(file, length)?;
-        let Description { what, len } = description;
-        let header: Header = [MAGIC, version(), what.class_and_kind(O::CLASS), what.print, len];
-        mapping.write_at(0, bytemuck::cast_slice(&header));
+        header::write::<O>(&mapping, description, type_name);
         // Never too small: the segment has as many bytes as were asked for.
         let object = fill(Span::over(&mapping, HEADER_BYTES)).map_err(|_| too_large)?;
         crate::crash::point();
         // Another thread may open it as soon as it has its name, and must find this mapping.
         find_again(&mapping)?;
         publish(&mapping, &path)?;
+        crate::crash::point();
         mapping.set_name(FileName::of(path, &mapping)?);
         crate::crash::point();
         Ok((Self { mapping, name: name.to_owned(), description }, object))
@@ -197,16 +200,7 @@ impl Segment {
         let mapping = map_once(file)?;
         // Before anything can fail: whoever drops it last removes the name.
         mapping.set_name(FileName::of(path, &mapping)?);
-        let mut header = Header::default();
-        mapping.read_at(0, bytemuck::cast_slice_mut(&mut header));
-        let [magic, its_version, its_class_and_kind, its_print, len] = header;
-        if magic != MAGIC || its_version != version() {
-            return Err(NameError::WrongVersion);
-        }
-        if its_class_and_kind != what.class_and_kind(O::CLASS) || its_print != what.print {
-            return Err(NameError::WrongType);
-        }
-        let description = Description { what, len };
+        let description = header::check::<O>(&mapping, what)?;
         let existing = ExistingSpan::of(Span::over(&mapping, HEADER_BYTES));
         let object = attach(description, existing).ok_or(NameError::WrongVersion)?;
         Ok((Self { mapping, name: name.to_owned(), description }, object))
@@ -216,6 +210,27 @@ impl Segment {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Has the name stay when nobody holds the object any more, until it is unlinked or the machine restarts.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`] if the name was unlinked, and perhaps given to another object.
+    pub fn persist(&self) -> Result<(), NameError> {
+        if !file::is_named(&path_of(&self.name)?, self.mapping.as_fd()) {
+            return Err(NameError::NotFound);
+        }
+        header::set_persistent(&self.mapping);
+        crate::crash::point();
+        Ok(())
+    }
+
+    /// Removes the name of this object. Whoever holds the object keeps it.
+    ///
+    /// # Errors
+    /// [`NameError::NotFound`] if the name was unlinked, and perhaps given to another object.
+    pub fn unlink(&self) -> Result<(), NameError> {
+        remove_name_of(&path_of(&self.name)?, self.mapping.as_fd())
     }
 
     /// The file, for a message that it is to travel in. While it is on its way, the name is in use.
@@ -302,7 +317,7 @@ mod tests {
         let name = format!("unit-what-{}", crate::deadline::now_nanos());
         let description = Description { what: what(3, 77), len: 1 };
         let make = |span| SharedCell::<u64>::new(span);
-        let made = Segment::create(&name, 64, description, make).unwrap();
+        let made = Segment::create(&name, 64, description, "u64", make).unwrap();
         let as_lock = |what| Segment::open(&name, what, |_, span| Locked::attach(span).ok()).map(drop);
         let as_cell =
             |what| Segment::open(&name, what, |_, span| SharedCell::<u64>::attach(span).ok()).map(drop);
@@ -322,7 +337,7 @@ mod tests {
         let description = Description { what: what(3, 77), len: 1 };
         let elsewhere = Chunk::new(4096).unwrap().cut(64).unwrap();
         let make = |_: Span| SharedCell::<u64>::new(elsewhere);
-        let (_segment, made) = Segment::create(&name, 64, description, make).unwrap();
+        let (_segment, made) = Segment::create(&name, 64, description, "u64", make).unwrap();
         made.store(5);
         let attach = |_, span| SharedCell::<u64>::attach(span).ok();
         let (_segment, found) = Segment::open(&name, what(3, 77), attach).unwrap();

@@ -137,9 +137,20 @@ impl<T: Element> Array<T> {
     /// # Errors
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
+        Self::make_named(name, len, |_| {})
+    }
+
+    /// Makes an array with a copy of `values` under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_from(name: &str, values: &[T]) -> Result<Self, NameError> {
+        Self::make_named(name, values.len(), |held| held.write_slice(Self::FIRST, values))
+    }
+
+    fn make_named(name: &str, len: usize, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, NameError> {
         let bytes = Self::data_bytes(len).ok_or(TOO_LARGE)?;
-        let (protected, segment) =
-            Protected::create::<T>((name, kind::ARRAY, len), bytes, Self::redo, |_| {})?;
+        let (protected, segment) = Protected::create::<T>((name, kind::ARRAY, len), bytes, Self::redo, fill)?;
         Ok(Self { protected, len, elements: PhantomData, segment: Some(segment) })
     }
 

@@ -16,6 +16,26 @@ pub(crate) const BARRIER: Kind = Kind::new(11);
 pub(crate) const RW_LOCK: Kind = Kind::new(12);
 pub(crate) const SHARED_MEMORY: Kind = Kind::new(13);
 
+/// What people call the kind of this number.
+pub(crate) fn name_of(number: u8) -> &'static str {
+    match number {
+        1 => "Value",
+        2 => "Array",
+        3 => "RawValue",
+        4 => "RawArray",
+        5 => "Lock",
+        6 => "RLock",
+        7 => "Semaphore",
+        8 => "BoundedSemaphore",
+        9 => "Event",
+        10 => "Condition",
+        11 => "Barrier",
+        12 => "RwLock",
+        13 => "SharedMemory",
+        _ => "unknown",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,8 +71,23 @@ impl<T: Element> RawArray<T> {
     /// # Errors
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
+        Self::make_named(name, len, |_| {})
+    }
+
+    /// Makes an array with a copy of `values` under a name, which other programs of this user can open.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_from(name: &str, values: &[T]) -> Result<Self, NameError> {
+        Self::make_named(name, values.len(), |elements| {
+            // Always true: the array was made for as many.
+            let _fits: bool = elements.copy_in(0, values);
+        })
+    }
+
+    fn make_named(name: &str, len: usize, fill: impl FnOnce(&SharedSlice<T>)) -> Result<Self, NameError> {
         let bytes = SharedSlice::<T>::bytes_for(len).ok_or(TOO_LARGE)?;
-        let fill = |span| SharedSlice::new(span, len);
+        let fill = |span| SharedSlice::new(span, len).inspect(fill);
         let (elements, segment) = named::create::<T, _>(name, kind::RAW_ARRAY, len, bytes, fill)?;
         Ok(Self { elements, segment: Some(segment) })
     }

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 use crate::deadline::Deadline;
 use crate::descriptors::open;
 use crate::memory::Mapping;
-use crate::named::{MAGIC, NameError, key_of};
+use crate::named::{MAGIC, NameError, header, key_of};
 
 /// The most bytes that a name may have: a file name has at most 255, and 3 are ours.
 pub const NAME_BYTES_MAX: usize = 252;
@@ -95,7 +95,7 @@ fn link(file: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
 
 /// Opens a file that only this user can have made and changed. Anybody may make files in /dev/shm: a mutex of somebody
 /// else's making could lead the C library anywhere.
-fn open_own(path: &Path) -> Result<File, NameError> {
+pub(super) fn open_own(path: &Path) -> Result<File, NameError> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty())?;
     let found = fstat(&file)?;
@@ -120,14 +120,19 @@ pub(super) fn open_held(path: &Path) -> Result<OwnedFd, NameError> {
     let deadline = Deadline::after(SWEEPER_TIME_MAX);
     loop {
         let file = open_own(path)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        crate::crash::point();
+        let is_unheld = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        crate::crash::point();
+        if is_unheld && !header::is_persistent(&file) {
             // Nobody holds it: killed processes left it, or its creator is about to hold it (never: it is born held).
             unlink_same(path, &file);
+            crate::crash::point();
             return Err(NameError::NotFound);
         }
+        // Also in place of the exclusive lock on a name that stays: somebody may come in between, as before.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             // Between opening and holding, the last holder may have removed it, and somebody may have made another one.
-            Ok(()) if is_at(path, &file) => return Ok(file.into()),
+            Ok(()) if is_named(path, file.as_fd()) => return Ok(file.into()),
             Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) if !deadline.has_passed() => {
                 std::thread::yield_now();
             }
@@ -142,45 +147,51 @@ pub(super) fn same_file(one: &Stat, other: &Stat) -> bool {
 }
 
 /// Whether the name still leads to this file.
-fn is_at(path: &Path, file: &File) -> bool {
+pub(super) fn is_named(path: &Path, file: BorrowedFd<'_>) -> bool {
     matches!((stat(path), fstat(file)), (Ok(named), Ok(own)) if same_file(&named, &own) && own.st_nlink > 0)
 }
 
 /// Removes the name if it leads to this file, which the caller holds exclusively.
 fn unlink_same(path: &Path, file: &File) {
-    if is_at(path, file)
+    if is_named(path, file.as_fd())
         && let Err(error) = unlink(path)
     {
         tracing::debug!(%error, ?path, "a name that nobody uses stays");
     }
 }
 
-/// Removes a name that nobody holds, if it leads to the file that the caller means.
+/// Removes the name of a file that the caller holds.
+pub(super) fn remove_name_of(path: &Path, file: BorrowedFd<'_>) -> Result<(), NameError> {
+    if !is_named(path, file) {
+        return Err(NameError::NotFound);
+    }
+    Ok(unlink(path)?)
+}
+
+/// Removes a name that nobody holds and that does not stay, if it leads to the file that the caller means.
 pub(super) fn remove_if_unheld(path: &Path, means: impl Fn(&Stat) -> bool) {
     let Ok(file) = open_own(path) else {
         return;
     };
     let meant = fstat(&file).is_ok_and(|found| means(&found));
-    if meant && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+    let is_unheld = meant && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    crate::crash::point();
+    // Whoever has it stay holds it meanwhile.
+    if is_unheld && !header::is_persistent(&file) {
         unlink_same(path, &file);
     }
 }
 
-/// Removes every name that nobody holds: what killed processes left.
+/// Removes every name that nobody holds and that does not stay: what killed processes left.
 pub fn sweep() {
     for name in names() {
         remove_if_unheld(&Path::new(FOLDER).join(format!("{PREFIX}{name}")), |_| true);
     }
 }
 
-/// The names that somebody holds, after a [`sweep`], in no particular order.
+/// The names that somebody has given, held by a process or not.
 #[must_use]
-pub fn list() -> Vec<String> {
-    sweep();
-    names()
-}
-
-fn names() -> Vec<String> {
+pub fn names() -> Vec<String> {
     let Ok(entries) = fs::read_dir(FOLDER) else {
         return Vec::new();
     };

@@ -45,12 +45,17 @@ impl What {
 /// The first 8 bytes of SHA-256: it is the same in every build, and nobody finds two names of one hash by chance.
 #[must_use]
 pub fn fingerprint(usage: &str, size: usize, align: usize, type_name: &str) -> u64 {
+    let bare = bare_name(type_name);
+    first_word(format!("{usage}|{size}|{align}|{bare}").as_bytes())
+}
+
+/// The name of a type without the modules in it.
+pub(super) fn bare_name(type_name: &str) -> String {
     // A path segment is followed by "::"; what follows the last one of each path is the name.
-    let bare: String = type_name
+    type_name
         .split_inclusive(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
         .map(last_segment)
-        .collect();
-    first_word(format!("{usage}|{size}|{align}|{bare}").as_bytes())
+        .collect()
 }
 
 /// The first 8 bytes of the hash of `bytes`.

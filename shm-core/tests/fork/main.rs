@@ -12,6 +12,9 @@ mod inherited;
 mod kills;
 mod limits;
 mod named;
+mod named_listed;
+mod named_staying;
+mod named_together;
 mod named_waiting;
 mod odd;
 mod rwlock;
@@ -31,6 +34,9 @@ fn main() -> std::process::ExitCode {
         kills::TESTS,
         limits::TESTS,
         named::TESTS,
+        named_listed::TESTS,
+        named_staying::TESTS,
+        named_together::TESTS,
         named_waiting::TESTS,
         odd::clocks::TESTS,
         odd::descriptors::TESTS,

@@ -19,6 +19,7 @@ mod creation;
 mod events;
 mod locks;
 mod manager;
+mod names;
 mod pipe;
 mod points;
 mod queue;
@@ -147,6 +148,10 @@ cells! {
     raw_array_mid_write: stores::RAW_ARRAY_MID_WRITE;
     arena_mid_create: creation::ARENA_MID_CREATE;
     child_mid_result: creation::CHILD_MID_RESULT;
+    name_every_point_of_creating: names::FIRST;
+    name_every_point_of_following_the_dead: names::AFTER_THE_DEAD;
+    name_every_point_of_opening_what_stays: names::PERSISTENT;
+    name_every_point_of_persist: names::PERSIST;
     pipe_mid_send: pipe::MID_SEND;
     pipe_waiter_for_room: pipe::FULL;
     pipe_mid_recv: pipe::MID_RECV;

@@ -16,6 +16,7 @@ mod cell;
 mod elements;
 mod locks;
 mod managers;
+mod names;
 mod pairs;
 mod queues;
 mod report;
@@ -29,10 +30,11 @@ use std::process::ExitCode;
 use mp_sys::testing::runner::{self, Test};
 
 /// The tables, in the order of the report.
-const TABLES: [&[cell::Cell]; 7] = [
+const TABLES: [&[cell::Cell]; 8] = [
     locks::CELLS,
     rwlock::CELLS,
     elements::CELLS,
+    names::CELLS,
     queues::CELLS,
     starting::CELLS,
     managers::CELLS,
@@ -49,6 +51,10 @@ fn entries_of_rwlocks() {
 
 fn entries_of_elements() {
     report::assert_clean(elements::CELLS);
+}
+
+fn entries_of_names() {
+    report::assert_clean(names::CELLS);
 }
 
 fn entries_of_queues_and_pipes() {
@@ -75,6 +81,7 @@ mp_sys::testing::tests! {
     entries_of_locks,
     entries_of_rwlocks,
     entries_of_elements,
+    entries_of_names,
     entries_of_queues_and_pipes,
     entries_of_starting,
     entries_of_managers,

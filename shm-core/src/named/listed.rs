@@ -1,0 +1,57 @@
+//! The list of what has a name.
+
+use std::fmt;
+use std::time::Duration;
+
+use mp_sys::named::Listed;
+
+use crate::kind;
+
+/// An object that has a name, as [`list`](super::list) found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedObject {
+    /// The name.
+    pub name: String,
+    /// What it is: `"Value"`, `"Lock"`, …; `"unknown"` for a kind that this build does not have.
+    pub kind: &'static str,
+    /// The name of its element type without modules; `None` for an object without elements.
+    pub element: Option<String>,
+    /// Bytes of its file in /dev/shm: whole pages.
+    pub bytes: u64,
+    /// How long ago it was made; `None` if a process with another clock made it, in another time namespace.
+    pub age: Option<Duration>,
+    /// Whether the name stays without holders: see `persist` of each object.
+    pub is_persistent: bool,
+    /// The ids of the processes that hold it, ascending. It is empty for a persistent object that nobody holds, and for one
+    /// that only a message on its way keeps. Processes that `/proc` hides from this one, those of another PID namespace for
+    /// example, are missing.
+    pub holders: Vec<u32>,
+}
+
+impl NamedObject {
+    pub(super) fn of(listed: Listed) -> Self {
+        let Listed { name, kind, type_name, bytes, age, is_persistent, holders, .. } = listed;
+        let element = (type_name != "()").then_some(type_name);
+        Self { name, kind: kind::name_of(kind), element, bytes, age, is_persistent, holders }
+    }
+}
+
+/// One line: `jobs: Value<u32>, 8192 bytes, made 2.5s ago, held by 4711 4712`.
+impl fmt::Display for NamedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.kind)?;
+        if let Some(element) = &self.element {
+            write!(f, "<{element}>")?;
+        }
+        write!(f, ", {} bytes", self.bytes)?;
+        if let Some(age) = self.age {
+            write!(f, ", made {age:.1?} ago")?;
+        }
+        if self.is_persistent {
+            f.write_str(", persistent")?;
+        }
+        f.write_str(if self.holders.is_empty() { ", no holder found" } else { ", held by" })?;
+        self.holders.iter().try_for_each(|pid| write!(f, " {pid}"))
+    }
+}
