@@ -68,6 +68,7 @@ pub mod handshake;
 #[expect(unsafe_code, reason = "tgkill, and the descriptor of a namespace")]
 pub mod identity;
 mod known;
+pub mod line;
 #[expect(unsafe_code, reason = "references into memory that a held lock protects")]
 pub mod locked;
 #[expect(unsafe_code, reason = "reading and writing a mapping's bytes")]

@@ -18,6 +18,7 @@ mod access;
 mod brief;
 mod glimpse;
 mod guard;
+mod holder;
 mod readers;
 mod reads;
 mod shared;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use self::brief::Brief;
 pub use self::guard::Guard;
+pub use self::holder::Holder;
 pub use self::readers::READERS_MAX;
 pub use self::reads::READS_MAX;
 pub use self::shared::{ReadError, ReadGuard, SharedLock};
@@ -225,15 +227,6 @@ impl Drop for Locked {
             suspects::note(self);
             self.span.never_go_home();
         }
-    }
-}
-
-impl std::fmt::Debug for Locked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Locked")
-            .field("mutex", &self.control().mutex)
-            .field("version", self.version())
-            .finish()
     }
 }
 

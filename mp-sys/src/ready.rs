@@ -37,6 +37,15 @@ pub fn readable(
     Ok(ready_of(&polled))
 }
 
+/// Whether a descriptor is readable, at its end, or in error, at this moment. It never waits; `false` if the kernel does not
+/// say.
+#[must_use]
+pub fn is_readable(file: BorrowedFd<'_>) -> bool {
+    let mut polled = to_poll(&[file]);
+    let now = Deadline::after(std::time::Duration::ZERO);
+    matches!(poll(&mut polled, now.remaining_timespec().as_ref()), Ok(1..))
+}
+
 /// As [`readable`], for a caller that knows that looking first does not pay: it sleeps at once.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::AtomicU32;
 
 use crate::crash;
-use crate::locked::{Held, Locked};
+use crate::locked::{Held, Holder, Locked};
 use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Generation, Patience};
 use crate::span::Span;
@@ -56,6 +56,12 @@ impl Reentrant {
     #[must_use]
     pub fn flag(&self) -> &AtomicU32 {
         self.locked.flag()
+    }
+
+    /// Who is inside.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        self.locked.holder()
     }
 
     /// Enters: takes the lock, or goes one deeper if the calling thread has it. What the lock protects counts as lent while

@@ -313,6 +313,12 @@ impl RobustMutex {
         self.word.load(Ordering::Relaxed) & protocol::OWNER
     }
 
+    /// Whether the newest owner died, and nobody has taken the lock since.
+    pub(crate) fn has_dead_owner(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        word & protocol::OWNER == 0 && word & protocol::OWNER_DIED != 0
+    }
+
     fn kind(&self) -> Kind {
         if self.kind.load(Ordering::Relaxed) == OWN_KIND { Kind::Own } else { Kind::Pthread }
     }

@@ -59,6 +59,20 @@ impl Locked {
     }
 }
 
+impl Locked {
+    /// A word of the data as it is at the moment, whoever changes it: for people, who look at one number. `None` if there is
+    /// none at this place.
+    #[must_use]
+    pub fn peek_word(&self, at: usize) -> Option<u64> {
+        let is_inside = at.is_multiple_of(WORD) && at.checked_add(WORD)? <= self.data_len();
+        let from = is_inside.then(|| self.place(at, WORD).as_ptr())?;
+        let mut word = 0_u64;
+        // SAFETY: `place` checked that the word lies in the data, which stays mapped; `word` is private and as long.
+        unsafe { copy((&raw mut word).cast(), from, WORD) };
+        Some(word)
+    }
+}
+
 /// Tells the sanitizer, which does not look into assembly, that the load from this place has acquired what was released by a
 /// store to it. (A word that is stored by one store is stored at an unchanged version.)
 #[inline(always)]

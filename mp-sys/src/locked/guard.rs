@@ -36,6 +36,12 @@ impl<'a, T: ?Sized> Guard<'a, T> {
         }
     }
 
+    /// Whether a forked child has it from its parent, so that using it would panic.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.depth != fork::depth()
+    }
+
     /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
     #[inline(always)]
     #[must_use]

@@ -124,6 +124,11 @@ impl<W: Words> Readers<'_, W> {
         }
     }
 
+    /// How many slots are taken.
+    pub(super) fn count(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.load(Ordering::Relaxed) != NOBODY).count()
+    }
+
     /// Ends a registration.
     #[inline]
     pub(super) fn leave(&self, at: usize) {

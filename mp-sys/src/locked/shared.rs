@@ -16,7 +16,7 @@ use crate::crash;
 use crate::identity::Stamp;
 use crate::locked::readers::{Kept, Kernel, READERS_MAX, Readers};
 use crate::locked::reads::{self, READS_MAX};
-use crate::locked::{CONTROL_BYTES, Guard, Held, Locked};
+use crate::locked::{CONTROL_BYTES, Guard, Held, Holder, Locked};
 use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Filling, Generation, Patience};
 use crate::span::Span;
@@ -226,6 +226,28 @@ impl SharedLock {
             }
             held.end_write();
         })
+    }
+
+    /// A copy of the value at `at`, made without a lock; `None` while a writer changes it.
+    ///
+    /// # Panics
+    /// If the value does not lie in the data.
+    #[must_use]
+    pub fn glimpse<T: Element>(&self, at: usize) -> Option<T> {
+        let mut flag = 0;
+        self.locked.glimpse(|_| at, &mut flag)
+    }
+
+    /// Who has the lock alone, or waits for readers with it.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        self.locked.holder()
+    }
+
+    /// How many read at the moment, those among them that died.
+    #[must_use]
+    pub fn reader_count(&self) -> usize {
+        self.readers().count()
     }
 
     fn address(&self) -> usize {
