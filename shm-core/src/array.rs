@@ -22,7 +22,6 @@ mod bytes;
 mod guard;
 mod travel;
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{align_of, size_of};
 use std::ops::Range;
@@ -391,10 +390,3 @@ impl<T: Element> Array<T> {
 // As std's locks and atomics: poison tells of what a panic left.
 impl<T: Element> UnwindSafe for Array<T> {}
 impl<T: Element> RefUnwindSafe for Array<T> {}
-
-impl<T: Element> fmt::Debug for Array<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("Array");
-        out.field("len", &self.len).field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
-    }
-}

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
-use mp_sys::locked::{Brief, Held, Locked, Seen};
+use mp_sys::locked::{Brief, Held, Holder, Locked, Seen};
 use mp_sys::memory::MemoryError;
 use mp_sys::named::{Kind, Segment};
 use mp_sys::robust::{AcquireError, Patience};
@@ -131,6 +131,11 @@ impl Protected {
         self.locked.glimpse_slice(at, into).map(|flag| poisoned_if(flag, ()))
     }
 
+    /// Who has the lock.
+    pub(crate) fn holder(&self) -> Holder {
+        self.locked.holder()
+    }
+
     #[inline]
     pub(crate) fn is_poisoned(&self) -> bool {
         is_poisoned(self.locked.flag())
@@ -160,6 +165,11 @@ impl Protected {
 #[inline]
 fn poisoned_if<G>(flag: u32, given: G) -> LockResult<G> {
     if flag == 0 { Ok(given) } else { Err(LockError::Poisoned(given)) }
+}
+
+/// What `Debug` says of poison, behind a lock's holder or its value.
+pub(crate) fn poison_text(is_poisoned: bool) -> &'static str {
+    if is_poisoned { ", poisoned" } else { "" }
 }
 
 #[inline]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedSlice;
+use mp_sys::line::Count;
 use mp_sys::memory::MemoryError;
 use mp_sys::named::{ExistingSpan, Segment, What};
 
@@ -310,6 +311,6 @@ impl<T: Element> RefUnwindSafe for RawArray<T> {}
 
 impl<T: Element> fmt::Debug for RawArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawArray").field("len", &self.len()).finish_non_exhaustive()
+        write!(f, "RawArray({})", Count(self.len(), "element"))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedCell;
+use mp_sys::line::Short;
 use mp_sys::memory::MemoryError;
 use mp_sys::named::{ExistingSpan, Segment, What};
 
@@ -169,6 +170,6 @@ impl<T: Element> RefUnwindSafe for RawValue<T> {}
 
 impl<T: Element + fmt::Debug> fmt::Debug for RawValue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RawValue").field(&self.load()).finish()
+        write!(f, "RawValue({})", Short(&self.load()))
     }
 }

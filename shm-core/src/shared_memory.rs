@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use mp_sys::cells::SharedSlice;
+use mp_sys::line::Count;
 use mp_sys::memory::MemoryError;
 use mp_sys::named::{ExistingSpan, Segment, What};
 
@@ -200,6 +201,6 @@ impl RefUnwindSafe for SharedMemory {}
 
 impl fmt::Debug for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SharedMemory({} bytes)", self.len())
+        write!(f, "SharedMemory({})", Count(self.len(), "byte"))
     }
 }

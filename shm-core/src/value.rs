@@ -23,6 +23,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use mp_sys::crash;
+use mp_sys::line::Short;
 use mp_sys::locked::{CONTROL_BYTES, Guard, Held, Locked};
 use mp_sys::memory::MemoryError;
 use mp_sys::named::{ExistingSpan, Segment, What};
@@ -33,7 +34,7 @@ use crate::element::Element;
 use crate::error::{LockError, LockResult};
 use crate::kind;
 use crate::named::{self, NameError};
-use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
+use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, poison_text, within};
 use crate::travel::{Parts, Travels, travels};
 
 /// Bytes of a word.
@@ -318,15 +319,16 @@ impl<T: Element> UnwindSafe for Value<T> {}
 impl<T: Element> RefUnwindSafe for Value<T> {}
 
 impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
-    /// Shows the value if the lock is free, and does not wait.
+    /// Shows the value, or who has it while it is lent. It takes no lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("Value");
-        // Copied out first: the value's own `Debug` runs without the lock.
-        match self.protected.quiet(Patience::None).map(|held| Self::current(&held)) {
-            Ok(value) => out.field("value", &value),
-            Err(_) => out.field("value", &format_args!("<locked>")),
-        };
-        out.field("poisoned", &self.is_poisoned()).finish()
+        let poison = poison_text(self.is_poisoned());
+        // Copied out first: the value's own `Debug` may take its time.
+        match self.protected.glimpse(|seen| Self::slot(seen.slot())) {
+            Some(Ok(value) | Err(LockError::Poisoned(value))) => {
+                write!(f, "Value({}{poison})", Short::<T>(&value))
+            }
+            _ => write!(f, "Value({}{poison})", self.protected.holder()),
+        }
     }
 }
 
@@ -337,7 +339,6 @@ impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
 /// # Panics
 /// Reading or writing through a guard that a forked child inherited, by whatever fork: the parent holds the lock. `mp::fork`
 /// refuses while the caller holds a guard.
-#[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ValueGuard<'a, T: Element> {
     owner: &'a Value<T>,
@@ -374,5 +375,14 @@ impl<T: Element> Drop for ValueGuard<'_, T> {
         if self.watch.panicked() && self.data.is_held_here() {
             self.owner.protected.poison();
         }
+    }
+}
+
+impl<T: Element + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.data.is_inherited() {
+            return f.write_str("ValueGuard(its parent's)");
+        }
+        write!(f, "ValueGuard({})", Short(&*self.data))
     }
 }

@@ -1,12 +1,14 @@
 //! `ArrayGuard`: the slice that [`Array::lock`](crate::Array::lock) lends.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use mp_sys::line::Count;
 use mp_sys::locked::Guard;
 
 use crate::array::Array;
 use crate::element::Element;
-use crate::protected::PanicWatch;
+use crate::protected::{PanicWatch, poison_text};
 
 /// An [`Array`] lent in place, as a slice. Dropping it releases the lock.
 ///
@@ -15,7 +17,6 @@ use crate::protected::PanicWatch;
 /// # Panics
 /// Reading or writing through a guard that a forked child inherited, by whatever fork: the parent holds the lock. `mp::fork`
 /// refuses while the caller holds a guard.
-#[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T: Element> {
     pub(super) owner: &'a Array<T>,
@@ -49,5 +50,21 @@ impl<T: Element> Drop for ArrayGuard<'_, T> {
         if self.watch.panicked() && self.data.is_held_here() {
             self.owner.protected.poison();
         }
+    }
+}
+
+impl<T: Element> fmt::Debug for ArrayGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.data.is_inherited() {
+            return f.write_str("ArrayGuard(its parent's)");
+        }
+        write!(f, "ArrayGuard({})", Count(self.owner.len, "element"))
+    }
+}
+
+impl<T: Element> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (holder, poison) = (self.protected.holder(), poison_text(self.is_poisoned()));
+        write!(f, "Array({}, {holder}{poison})", Count(self.len, "element"))
     }
 }

@@ -6,6 +6,7 @@
 #[cfg(all(loom, test))]
 mod models;
 mod rounds;
+mod show;
 mod travel;
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -63,7 +64,6 @@ pub const PARTIES_MAX: usize = 4096;
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Barrier {
     shared: SignalledTable,
     budget: Budget,
@@ -262,7 +262,6 @@ impl RefUnwindSafe for Barrier {}
 ///
 /// It stands for the thread that registered, whichever thread drops it. After that thread has ended, its place may be given to
 /// another thread of the process, and dropping the `Party` does nothing then.
-#[derive(Debug)]
 pub struct Party<'a> {
     barrier: &'a Barrier,
     place: Place,

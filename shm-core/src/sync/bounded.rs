@@ -1,5 +1,6 @@
 //! `BoundedSemaphore`: a semaphore that never has more permits than at its beginning.
 
+use std::fmt;
 use std::time::Duration;
 
 use mp_sys::cells::SignalledWords;
@@ -29,7 +30,6 @@ use crate::travel::{Parts, Travels, travels};
 /// assert_eq!(seats.add_permits(1), Err(SemaphoreError::OverRelease));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct BoundedSemaphore {
     inner: Semaphore,
 }
@@ -123,3 +123,9 @@ impl Travels for BoundedSemaphore {
 }
 
 travels!(BoundedSemaphore);
+
+impl fmt::Debug for BoundedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.show("BoundedSemaphore", f)
+    }
+}

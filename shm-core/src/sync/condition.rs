@@ -12,6 +12,7 @@ mod places;
 mod stay;
 mod travel;
 
+use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -75,7 +76,6 @@ pub const WAITERS_MAX: usize = 1024;
 /// assert_eq!(stock.get()?, 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Condition {
     waiters: Waiters,
     budget: Budget,
@@ -278,3 +278,9 @@ impl Condition {
 // As std's condition variable.
 impl UnwindSafe for Condition {}
 impl RefUnwindSafe for Condition {}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Condition({} waiting)", self.n_waiting())
+    }
+}

@@ -3,6 +3,7 @@
 //! Prefer [`Value`](crate::Value) or [`Array`](crate::Array), which keep their data behind their own lock. A `Lock` is for
 //! what lies elsewhere: a file, a terminal, several [`RawArray`](crate::RawArray)s at once.
 
+use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use mp_sys::robust::Patience;
 use crate::error::{LockError, LockResult};
 use crate::kind;
 use crate::named::{self, NameError};
-use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, within};
+use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, poison_text, within};
 use crate::travel::{Parts, Travels, travels};
 
 /// A lock that processes share, and that passes on when its holder dies.
@@ -52,7 +53,6 @@ use crate::travel::{Parts, Travels, travels};
 /// assert!(terminal.try_lock().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Lock {
     protected: Protected,
     /// Dropped after the lock, which lies in it.
@@ -158,10 +158,15 @@ travels!(Lock);
 impl UnwindSafe for Lock {}
 impl RefUnwindSafe for Lock {}
 
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lock({}{})", self.protected.holder(), poison_text(self.is_poisoned()))
+    }
+}
+
 /// A held [`Lock`]. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
-#[derive(Debug)]
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<'a> {
@@ -182,5 +187,11 @@ impl Drop for LockGuard<'_> {
         if self.watch.panicked() && self.held.is_held_here() {
             self.lock.protected.poison();
         }
+    }
+}
+
+impl fmt::Debug for LockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.held.is_held_here() { "LockGuard(held)" } else { "LockGuard(another thread's)" })
     }
 }

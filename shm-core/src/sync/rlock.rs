@@ -1,5 +1,6 @@
 //! `RLock`: a lock that its holder may take again.
 
+use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::error::{LockError, LockResult, TOO_LARGE};
 use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::{
-    FOR_EVER, PanicWatch, clear_poison, is_poisoned, no_journal, poison, take_over, within,
+    FOR_EVER, PanicWatch, clear_poison, is_poisoned, no_journal, poison, poison_text, take_over, within,
 };
 use crate::travel::{Parts, Travels, travels};
 
@@ -55,7 +56,6 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 /// drop(inner); // released here
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct RLock {
     entry: Reentrant,
     /// Dropped after the lock, which lies in it.
@@ -169,7 +169,6 @@ impl RefUnwindSafe for RLock {}
 /// A held [`RLock`]. Dropping the last one of a thread releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
-#[derive(Debug)]
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RLockGuard<'a> {
@@ -184,5 +183,21 @@ impl Drop for RLockGuard<'_> {
         if self.watch.panicked() && self.entered.is_held_here() {
             poison(self.lock.entry.flag());
         }
+    }
+}
+
+impl fmt::Debug for RLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RLock({}{})", self.entry.holder(), poison_text(self.is_poisoned()))
+    }
+}
+
+impl fmt::Debug for RLockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.entered.is_held_here() {
+            "RLockGuard(held)"
+        } else {
+            "RLockGuard(another thread's)"
+        })
     }
 }

@@ -11,6 +11,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use mp_sys::line::{Count, Short};
 use mp_sys::locked::{self, CONTROL_BYTES, Held, ReadError, SharedLock};
 pub use mp_sys::locked::{READERS_MAX, READS_MAX};
 use mp_sys::memory::MemoryError;
@@ -23,7 +24,7 @@ use crate::element::Element;
 use crate::error::{LockError, LockResult, TOO_LARGE};
 use crate::kind;
 use crate::named::{self, NameError};
-use crate::protected::{FOR_EVER, PanicWatch, clear_poison, is_poisoned, poison, within};
+use crate::protected::{FOR_EVER, PanicWatch, clear_poison, is_poisoned, poison, poison_text, within};
 use crate::travel::{Parts, Travels, travels};
 
 /// One value that many processes read in place at the same time, or one changes.
@@ -236,21 +237,22 @@ impl<T: Element> UnwindSafe for RwLock<T> {}
 impl<T: Element> RefUnwindSafe for RwLock<T> {}
 
 impl<T: Element + fmt::Debug> fmt::Debug for RwLock<T> {
-    /// Shows the value if nobody writes, and does not wait.
+    /// Shows the value and how many read it, or who writes. It takes no lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("RwLock");
-        match self.try_read() {
-            Ok(value) | Err(LockError::Poisoned(value)) => out.field("value", &*value),
-            Err(_) => out.field("value", &format_args!("<locked>")),
-        };
-        out.field("poisoned", &self.is_poisoned()).finish()
+        let poison = poison_text(self.is_poisoned());
+        match self.shared.glimpse::<T>(Self::PLACE) {
+            Some(value) => {
+                let readers = Count(self.shared.reader_count(), "reader");
+                write!(f, "RwLock({}, {readers}{poison})", Short(&value))
+            }
+            None => write!(f, "RwLock({}{poison})", self.shared.holder()),
+        }
     }
 }
 
 /// A [`RwLock`]'s value lent to be read, beside other readers. Dropping it ends that.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another. Used in a forked child that inherited it, it panics.
-#[derive(Debug)]
 #[must_use = "the reading ends when the guard is dropped"]
 pub struct RwLockReadGuard<'a, T: Element> {
     data: locked::ReadGuard<'a, T>,
@@ -268,7 +270,6 @@ impl<T: Element> Deref for RwLockReadGuard<'_, T> {
 /// A [`RwLock`]'s value lent to be changed. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
-#[derive(Debug)]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: Element> {
     flag: &'a AtomicU32,
@@ -298,5 +299,23 @@ impl<T: Element> Drop for RwLockWriteGuard<'_, T> {
         if self.watch.panicked() && self.data.is_held_here() {
             poison(self.flag);
         }
+    }
+}
+
+impl<T: Element + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.data.is_held_here() {
+            return f.write_str("RwLockReadGuard(its parent's)");
+        }
+        write!(f, "RwLockReadGuard({})", Short(&*self.data))
+    }
+}
+
+impl<T: Element + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.data.is_inherited() {
+            return f.write_str("RwLockWriteGuard(its parent's)");
+        }
+        write!(f, "RwLockWriteGuard({})", Short(&*self.data))
     }
 }

@@ -7,6 +7,7 @@
 mod models;
 mod permits;
 
+use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use mp_sys::cells::SignalledWords;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use mp_sys::identity::Stamp;
+use mp_sys::line::Count;
 use mp_sys::named::{ExistingSpan, Kind, Segment, What};
 
 use crate::arena;
@@ -67,7 +69,6 @@ pub const PERMITS_SPARE: usize = 1024;
 /// connections.add_permits(1)?; // by any process
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Semaphore {
     words: SignalledWords,
     budget: Budget,
@@ -218,6 +219,13 @@ impl Semaphore {
     }
 }
 
+impl Semaphore {
+    pub(super) fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (free, held) = (self.available(), self.permits().held());
+        write!(f, "{name}({} free, {held} held)", Count(free, "permit"))
+    }
+}
+
 /// Words of a semaphore with `permits` permits and room for `spare` more.
 fn words_for(permits: usize, spare: usize) -> Result<usize, SemaphoreError> {
     if permits > PERMITS_MAX {
@@ -260,10 +268,15 @@ travels!(Semaphore);
 impl UnwindSafe for Semaphore {}
 impl RefUnwindSafe for Semaphore {}
 
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show("Semaphore", f)
+    }
+}
+
 /// A permit of a [`Semaphore`] or [`BoundedSemaphore`](crate::BoundedSemaphore). Dropping it gives it back.
 ///
 /// It belongs to the process, and may be sent to and dropped by any of its threads.
-#[derive(Debug)]
 #[must_use = "the permit is given back when it is dropped"]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
@@ -288,5 +301,11 @@ impl Drop for Permit<'_> {
         if self.taken_in.is_current() {
             self.taken.give_back(&self.semaphore.permits());
         }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.taken_in.is_current() { "Permit(held)" } else { "Permit(its parent's)" })
     }
 }

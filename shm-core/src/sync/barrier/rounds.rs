@@ -291,10 +291,12 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
 
     pub(super) fn n_waiting(&self) -> Result<usize, BarrierError> {
         let held = self.table.lock()?;
-        if held.load(BROKEN) != 0 {
-            return Ok(0);
-        }
-        Ok(self.count_arrived(&held, held.load(ROUND)))
+        Ok(self.waiting_in(&held).unwrap_or(0))
+    }
+
+    /// How many wait, by these words; `None` if the barrier is broken.
+    pub(super) fn waiting_in(&self, table: &impl Table) -> Option<usize> {
+        (table.load(BROKEN) == 0).then(|| self.count_arrived(table, table.load(ROUND)))
     }
 
     fn announce(&self) {

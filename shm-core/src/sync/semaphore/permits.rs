@@ -129,6 +129,12 @@ impl<W: Words> Permits<'_, W> {
         }
     }
 
+    /// Permits that somebody has at this moment, the dead among them.
+    pub(super) fn held(&self) -> usize {
+        let is_held = |bits: u64| bits != NONE && bits != FREE;
+        self.slots.iter().filter(|slot| is_held(slot.load(Ordering::Relaxed))).count()
+    }
+
     /// Gives a permit back, if it is the caller's.
     #[inline]
     pub(super) fn give_back(&self, at: usize, own: u64) {

@@ -1,0 +1,36 @@
+//! What `Debug` of a barrier and of a party shows.
+
+use std::fmt;
+
+use mp_sys::locked::Locked;
+
+use super::rounds::Table;
+use super::{Barrier, Party};
+
+impl fmt::Debug for Barrier {
+    /// It takes no lock: a round that ends meanwhile may be shown half ended.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parties, peek) = (self.parties(), Peek(self.shared.lock.locked()));
+        match self.rounds().waiting_in(&peek) {
+            Some(waiting) => write!(f, "Barrier({waiting} of {parties} waiting)"),
+            None => write!(f, "Barrier(broken, for {parties})"),
+        }
+    }
+}
+
+/// The words, for who only shows them.
+struct Peek<'a>(&'a Locked);
+
+impl Table for Peek<'_> {
+    fn load(&self, at: usize) -> u64 {
+        self.0.peek_word(at).unwrap_or(0)
+    }
+
+    fn store(&self, _: usize, _: u64) {}
+}
+
+impl fmt::Debug for Party<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.registered_in.is_current() { "Party(registered)" } else { "Party(its parent's)" })
+    }
+}
