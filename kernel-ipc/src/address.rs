@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mp_sys::line::Short;
 use mp_sys::travel;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
@@ -23,7 +24,7 @@ use crate::limits::ADDRESS_BYTES_MAX;
 ///
 /// let open = Address::from("jobs");
 /// let secret = Address::new("jobs").key("correct horse battery staple");
-/// assert_eq!(format!("{secret:?}"), r#"Address { name: "jobs", key: true }"#);
+/// assert_eq!(format!("{secret:?}"), r#"Address("jobs", with a key)"#);
 /// # drop(open);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -89,7 +90,8 @@ impl<'de> Deserialize<'de> for Address {
 impl fmt::Debug for Address {
     /// Shows whether there is a key, and not which.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Address").field("name", &self.name).field("key", &!self.key.is_empty()).finish()
+        let key = if self.key.is_empty() { "" } else { ", with a key" };
+        write!(f, "Address({}{key})", Short(&self.name))
     }
 }
 

@@ -1,7 +1,8 @@
 //! A descriptor that travels inside a message.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use mp_sys::travel;
@@ -38,7 +39,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "DupFd")]
-#[derive(Debug)]
 pub struct Descriptor {
     file: Arc<OwnedFd>,
 }
@@ -75,5 +75,11 @@ impl<'de> Deserialize<'de> for Descriptor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let index = u32::deserialize(deserializer)?;
         Ok(travel::unpack(index).map_err(D::Error::custom)?.into())
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Descriptor(fd {})", self.file.as_raw_fd())
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Each is stamped on its type as inherent methods, so that users need no trait in scope, and every type's page lists them.
 
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::named::fingerprint;
+use mp_sys::ready;
 use mp_sys::robust::Patience;
 use mp_sys::socket::Endpoint;
 use mp_sys::travel;
@@ -249,13 +252,19 @@ macro_rules! is_an_end {
 
         impl<$($param),+> std::fmt::Debug for $type<$($param),+> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($type)).field("fd", &self.as_fd()).finish_non_exhaustive()
+                crate::halves::show(stringify!($type), self.as_fd(), f)
             }
         }
     };
 }
 
 pub(crate) use {is_an_end, receives, sends};
+
+/// Which descriptor an end has, and whether a receiver would wait.
+pub(crate) fn show(name: &str, end: BorrowedFd<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let state = if ready::is_readable(end) { "something to receive" } else { "nothing to receive" };
+    write!(f, "{name}(fd {}, {state})", end.as_raw_fd())
+}
 
 /// What an end is called in a message: an end that sends is none that receives the same type.
 pub(crate) fn print_of_end(kind: &str, print: u64) -> u64 {

@@ -1,7 +1,9 @@
 //! Several items that were taken together.
 
+use std::fmt;
 use std::marker::PhantomData;
 
+use mp_sys::line::Count;
 use serde::de::DeserializeOwned;
 
 use crate::queue::error::GetError;
@@ -13,7 +15,6 @@ use crate::queue::item;
 ///
 /// # Fork safety
 /// It is private memory: a forked child has a copy.
-#[derive(Debug)]
 #[must_use = "the items are not in the queue any more"]
 pub struct Batch<T> {
     /// All items, one after the other.
@@ -51,3 +52,9 @@ impl<T: DeserializeOwned> Iterator for Batch<T> {
 }
 
 impl<T: DeserializeOwned> ExactSizeIterator for Batch<T> {}
+
+impl<T> fmt::Debug for Batch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({} left)", Count(self.lens.len(), "item"))
+    }
+}

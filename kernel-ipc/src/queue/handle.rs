@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use mp_sys::line::Count;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::queue::{Queue, travel};
@@ -41,9 +42,22 @@ impl<'de, T> Deserialize<'de> for Queue<T> {
 
 impl<T> std::fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue")
-            .field("len", &self.len())
-            .field("is_closed", &self.is_closed())
-            .finish_non_exhaustive()
+        self.show("Queue", "item", f)
+    }
+}
+
+impl<T> Queue<T> {
+    /// How many items there are, of how many, and whether the queue is closed. It takes no lock.
+    pub(super) fn show(
+        &self,
+        name: &str,
+        item: &'static str,
+        f: &mut std::fmt::Formatter<'_>,
+    ) -> std::fmt::Result {
+        write!(f, "{name}({}", Count(self.len(), item))?;
+        if let Some(capacity) = self.capacity() {
+            write!(f, " of {capacity}")?;
+        }
+        f.write_str(if self.is_closed() { ", closed)" } else { ")" })
     }
 }

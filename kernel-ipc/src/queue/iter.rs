@@ -1,12 +1,13 @@
 //! The items of a queue, as an iterator.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 
 use crate::queue::Queue;
 use crate::queue::error::GetError;
 
 /// The items of a queue as they come. Made by [`Queue::iter`].
-#[derive(Debug)]
 pub struct Iter<'a, T> {
     pub(super) queue: &'a Queue<T>,
 }
@@ -28,5 +29,11 @@ impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
 
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
+    }
+}
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Iter({:?})", self.queue)
     }
 }

@@ -312,9 +312,6 @@ impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
 
 impl<T> std::fmt::Debug for JoinableQueue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JoinableQueue")
-            .field("len", &self.len())
-            .field("is_closed", &self.is_closed())
-            .finish_non_exhaustive()
+        self.queue.show("JoinableQueue", "task", f)
     }
 }

@@ -27,7 +27,6 @@ use crate::queue::{CreateError, GetError, PutError, Queue};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct SimpleQueue<T>(Queue<T>);
 
 impl<T> SimpleQueue<T> {
@@ -94,5 +93,11 @@ impl<T> Serialize for SimpleQueue<T> {
 impl<'de, T> Deserialize<'de> for SimpleQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Queue::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<T> std::fmt::Debug for SimpleQueue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.show("SimpleQueue", "item", f)
     }
 }

@@ -1,9 +1,11 @@
 //! [`Task`]: what a process works on.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use mp_sys::fork::Epoch;
+use mp_sys::line::{Count, Short};
 use serde::de::DeserializeOwned;
 
 use crate::queue::GetError;
@@ -18,7 +20,6 @@ use crate::queue::item;
 ///
 /// # Crash
 /// If its process dies, the task goes to somebody else.
-#[derive(Debug)]
 #[must_use = "a task that is dropped goes back to the queue"]
 pub struct Task<T> {
     /// Taken out by `done` only.
@@ -98,7 +99,7 @@ impl<T> Deref for Task<T> {
 }
 
 /// A task that was put aside. Made by [`JoinableQueue::failed`](crate::JoinableQueue::failed).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FailedTask {
     /// The encoded task.
     pub bytes: Vec<u8>,
@@ -113,5 +114,20 @@ impl FailedTask {
     /// [`GetError::Decode`].
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, GetError> {
         item::decoded(&self.bytes)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "Task({}, delivery {})", Short(value), self.deliveries()),
+            None => f.write_str("Task(done)"),
+        }
+    }
+}
+
+impl fmt::Debug for FailedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FailedTask({}, delivery {})", Count(self.bytes.len(), "byte"), self.deliveries)
     }
 }
