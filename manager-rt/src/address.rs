@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use mp_sys::line::Short;
+
 /// The longest path of a socket, in bytes: what the kernel's address has room for.
 pub const PATH_BYTES_MAX: usize = 107;
 const SCHEME: &str = "mp+unix:";
@@ -32,7 +34,7 @@ pub enum AddressError {
 /// assert!("redis://host".parse::<Address>().is_err());
 /// # Ok::<(), manager_rt::AddressError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     path: PathBuf,
 }
@@ -70,6 +72,12 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}", self.path.display())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", Short(&format_args!("{self}")))
     }
 }
 

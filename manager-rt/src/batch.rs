@@ -11,6 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::on::On;
+use mp_sys::line::Count;
+
 use self::tickets::Answers;
 pub use self::tickets::{Done, Ticket, Tickets};
 use crate::backend::Backend;
@@ -146,6 +148,6 @@ pub(crate) fn pipeline<T: Tickets>(
 
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("steps", &self.steps.len()).finish_non_exhaustive()
+        write!(f, "Batch({})", Count(self.steps.len(), "step"))
     }
 }

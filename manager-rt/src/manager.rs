@@ -5,8 +5,10 @@ mod named;
 mod start;
 mod travel;
 
+use std::fmt;
 use std::sync::Arc;
 
+use mp_sys::line::Short;
 use serde::Serialize;
 
 use self::makers::makers;
@@ -60,7 +62,7 @@ use crate::registry;
 /// assert!(counter.get().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Manager {
     backend: Arc<dyn Backend>,
     /// The server's, if it was started here.
@@ -250,4 +252,15 @@ fn room(maxsize: usize) -> Result<u64, CallError> {
 
 impl Manager {
     makers!(self => self, None);
+}
+
+impl fmt::Debug for Manager {
+    /// Where it is, and whether this process started its server. Nothing is asked.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.backend.address() {
+            Some(address) => write!(f, "Manager({}", Short(&format_args!("{address}")))?,
+            None => f.write_str("Manager(in this process")?,
+        }
+        f.write_str(if self.process.is_some() { ", started here)" } else { ")" })
+    }
 }

@@ -20,6 +20,7 @@ use mio::Waker;
 use mp_sys::OsError;
 use mp_sys::descriptors::{above_standard, beside_standard};
 use mp_sys::handoff::is_same_user;
+use mp_sys::line::Count;
 
 use self::event_loop::EventLoop;
 use crate::address::{Address, AddressError};
@@ -49,7 +50,7 @@ pub enum BindError {
 }
 
 /// How a server is set up.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ServerBuilder {
     key: Vec<u8>,
     limits: Limits,
@@ -188,12 +189,25 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        write!(f, "Server({:?})", self.address)
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.key.is_empty() { "without a key" } else { "with a key" };
+        write!(f, "ServerBuilder({key}, at most {})", Count(self.limits.memory_bytes, "byte"))
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stopper")
     }
 }
 
 /// Ends a server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Stopper {
     waker: Arc<Waker>,
 }

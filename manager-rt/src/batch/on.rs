@@ -2,6 +2,7 @@
 
 mod containers;
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Serialize;
@@ -12,7 +13,6 @@ use crate::proto::{JoinableQueueOp, ObjectId, Op, QueueOp, ValueOp};
 use crate::proxy::{JoinableQueue, Numeric, Queue, Read, Value, read};
 
 /// The operations on one object that can be part of a [`Batch`]: those of its proxy that do not wait, by the same names.
-#[derive(Debug)]
 #[must_use = "nothing is to be done yet"]
 pub struct On<'t, 'b, P> {
     batch: &'t mut Batch<'b>,
@@ -119,5 +119,11 @@ impl<T> On<'_, '_, JoinableQueue<T>> {
     /// As [`JoinableQueue::len`].
     pub fn len(self) -> Ticket<usize> {
         self.batch.add(self.object, Box::new(|_| Op::JoinableQueue(JoinableQueueOp::Len)), read::count)
+    }
+}
+
+impl<P> fmt::Debug for On<'_, '_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "On({}, {:?})", self.object, self.batch)
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mp_sys::line::Short;
+
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
 use crate::proto::frame::Answer;
@@ -66,7 +68,6 @@ impl<R> fmt::Debug for Ticket<R> {
 }
 
 /// A task that will be done by a batch.
-#[derive(Debug)]
 #[must_use = "the task is lost"]
 pub struct Done<T> {
     ticket: Ticket<()>,
@@ -170,4 +171,10 @@ impl Tickets for () {
     }
 
     fn each(self, _: &mut Answers) {}
+}
+
+impl<T: fmt::Debug> fmt::Debug for Done<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Done({}, {:?})", Short(&self.task), self.ticket)
+    }
 }

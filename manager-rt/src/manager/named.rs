@@ -1,5 +1,8 @@
 //! [`Named`]: objects by name.
 
+use std::fmt;
+
+use mp_sys::line::Short;
 use serde::Serialize;
 
 use crate::count::count_of;
@@ -17,7 +20,7 @@ use crate::proxy::{
 ///
 /// Each method makes the object if there is none of this name, or finds it; it is of one kind and type for all. A named
 /// object lives until [`Manager::remove`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Named<'a> {
     manager: &'a Manager,
     name: &'a str,
@@ -31,4 +34,10 @@ impl<'a> Named<'a> {
 
 impl Named<'_> {
     makers!(self => self.manager, Some(self.name));
+}
+
+impl fmt::Debug for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Named({})", Short(self.name))
+    }
 }

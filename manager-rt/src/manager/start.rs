@@ -1,10 +1,12 @@
 //! Managers behind a server process: started here, or reached by their address.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
+use mp_sys::line::Short;
 
 use crate::address::{Address, AddressError};
 use crate::backend::{Backend, CallError};
@@ -17,7 +19,7 @@ use crate::registry;
 use crate::state::Limits;
 
 /// How a manager is started or reached: [`Manager::builder`].
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ManagerBuilder {
     key: Option<Vec<u8>>,
     path: Option<PathBuf>,
@@ -246,5 +248,16 @@ pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backen
         Ok(Arc::clone(manager.backend()))
     } else {
         Err(ReachError::Restarted)
+    }
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.key.is_some() { "with a key" } else { "without a key" };
+        write!(f, "ManagerBuilder({key}")?;
+        if let Some(path) = &self.path {
+            write!(f, ", {}", Short(path))?;
+        }
+        f.write_str(")")
     }
 }

@@ -1,5 +1,6 @@
 //! [`Lock`]: mutual exclusion between processes of any host.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -149,7 +150,6 @@ pub(super) fn release(handle: &Handle, token: u64, taken_in: Epoch) {
 /// A held [`Lock`]. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
-#[derive(Debug)]
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<'a> {
@@ -182,5 +182,11 @@ impl<'a> LockGuard<'a> {
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         release(&self.lock.handle, self.token, self.taken_in);
+    }
+}
+
+impl fmt::Debug for LockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockGuard({:?}, token {})", self.lock.handle, self.token())
     }
 }

@@ -1,6 +1,7 @@
 //! [`RLock`]: a lock that its holder may take again.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -127,7 +128,6 @@ fn shared_token(handle: &Handle, token: u64) -> Rc<Cell<u64>> {
 /// A held [`RLock`]. Dropping the last one of a thread releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
-#[derive(Debug)]
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RLockGuard<'a> {
@@ -159,5 +159,11 @@ impl<'a> RLockGuard<'a> {
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         release(&self.lock.handle, self.token.get(), self.taken_in);
+    }
+}
+
+impl fmt::Debug for RLockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RLockGuard({:?}, token {})", self.lock.handle, self.token())
     }
 }

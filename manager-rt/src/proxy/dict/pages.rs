@@ -1,6 +1,7 @@
 //! Many entries of a dict at once, and iteration.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 
@@ -76,7 +77,6 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Dict<K, V> {
 }
 
 /// Iterates over a dict: [`Dict::iter`].
-#[derive(Debug)]
 pub struct DictIter<'a, K, V> {
     dict: &'a Dict<K, V>,
     page: VecDeque<(K, V)>,
@@ -102,5 +102,11 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Iterator for DictIter<'_, K, V> {
             }
         }
         self.page.pop_front().map(Ok)
+    }
+}
+
+impl<K, V> fmt::Debug for DictIter<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DictIter({:?}{})", self.dict, if self.is_over { ", over" } else { "" })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use mp_sys::fork::Epoch;
+use mp_sys::line::Short;
 use serde::de::DeserializeOwned;
 
 use crate::error::ObjectError;
@@ -122,6 +123,6 @@ impl<T> Deref for Task<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("task", &self.task).field("deliveries", &self.deliveries).finish()
+        write!(f, "Task({}, delivery {})", Short(&self.task), self.deliveries)
     }
 }

@@ -1,6 +1,7 @@
 //! Many items of a list at once, and iteration.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -119,7 +120,6 @@ impl<T: DeserializeOwned> List<T> {
 }
 
 /// Iterates over a list: [`List::iter`].
-#[derive(Debug)]
 pub struct ListIter<'a, T> {
     list: &'a List<T>,
     page: VecDeque<T>,
@@ -145,5 +145,12 @@ impl<T: DeserializeOwned> Iterator for ListIter<'_, T> {
             }
         }
         self.page.pop_front().map(Ok)
+    }
+}
+
+impl<T> fmt::Debug for ListIter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.next.saturating_sub(self.page.len());
+        write!(f, "ListIter({:?} at {at}{})", self.list, if self.is_over { ", over" } else { "" })
     }
 }
