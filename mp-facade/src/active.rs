@@ -107,9 +107,6 @@ impl AsFd for ActiveChild {
 
 impl fmt::Debug for ActiveChild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ActiveChild")
-            .field("pid", &self.pid())
-            .field("name", &self.name())
-            .finish_non_exhaustive()
+        self.running.show("ActiveChild", f)
     }
 }

@@ -171,6 +171,6 @@ impl<R> Drop for Child<R> {
 
 impl<R> fmt::Debug for Child<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child").field("pid", &self.pid()).finish_non_exhaustive()
+        self.running().show("Child", f)
     }
 }

@@ -4,6 +4,7 @@
 //! rest only if there is more to say. A process that was forked by other means than this crate finds its parent's words,
 //! sees that they are not about itself, and is a main process.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use mp_sys::OsError;
 use mp_sys::child::{note_start, own_pid, started_by};
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
+use mp_sys::line::Short;
+use mp_sys::ready;
 use mp_sys::reexec::Parent;
 
 use crate::running::default_name;
@@ -60,7 +63,7 @@ pub fn current_process() -> CurrentProcess {
 }
 
 /// What [`current_process`] tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CurrentProcess {
     pid: u32,
     name: String,
@@ -146,7 +149,7 @@ pub fn renew_die_with_parent() -> Result<bool, OsError> {
 }
 
 /// The process that started the calling one. Its end can be waited for, however it comes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ParentProcess {
     pid: u32,
     parent: Arc<Parent>,
@@ -180,5 +183,19 @@ impl AsFd for ParentProcess {
     /// Readable once the parent has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.parent.as_fd()
+    }
+}
+
+impl fmt::Debug for CurrentProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let daemon = if self.daemon { ", daemon" } else { "" };
+        write!(f, "CurrentProcess({} {}{daemon})", self.pid, Short(&self.name))
+    }
+}
+
+impl fmt::Debug for ParentProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if ready::is_readable(self.as_fd()) { "ended" } else { "running" };
+        write!(f, "ParentProcess({}, {state})", self.pid)
     }
 }

@@ -1,6 +1,9 @@
 //! A process that is to be started, with all that can be said about it.
 
+use std::fmt;
+
 use mp_sys::child::{Lifeline, is_main_thread, own_pid};
+use mp_sys::line::Short;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -70,7 +73,7 @@ pub enum Method {
 /// # let process = mp::Process::new().method(mp::Method::ForkServer);
 /// process.start(|()| std::sync::mpsc::channel::<u8>(), ());
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 #[must_use = "a process runs once it is started"]
 pub struct Process {
     about: About,
@@ -180,5 +183,16 @@ impl Birth {
     pub(crate) fn by(method: Method) -> Self {
         let about = About { method, ..About::default() };
         Self { about, tie: None, parent_pid: own_pid() }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({:?}", self.about.method)?;
+        if let Some(name) = &self.about.name {
+            write!(f, ", {}", Short(name))?;
+        }
+        f.write_str(if self.about.daemon { ", daemon" } else { "" })?;
+        f.write_str(if self.die_with_parent { ", dies with its parent)" } else { ")" })
     }
 }

@@ -7,6 +7,7 @@
 //! At the end of the process, whoever is on the list is ended or waited for, see [`finish`].
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use mp_sys::child::{at_exit, has_children_noted, note_child};
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
+use mp_sys::line::Short;
+use mp_sys::ready;
 use mp_sys::reexec::Line;
 
 use crate::active::ActiveChild;
@@ -72,6 +75,16 @@ impl Running {
     /// What Python calls it `Process-1`: there is one number for each process here, its id.
     pub(crate) fn name(&self) -> String {
         self.about.name.clone().unwrap_or_else(|| default_name(self.process.id()))
+    }
+
+    /// The child's id, its name if it was given one, and whether it still runs. It does not wait, and does not reap.
+    pub(crate) fn show(&self, handle: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{handle}(process {}", self.process.id())?;
+        if let Some(name) = &self.about.name {
+            write!(f, " {}", Short(name))?;
+        }
+        let has_ended = self.process.is_known_to_have_ended() || ready::is_readable(self.process.as_fd());
+        f.write_str(if has_ended { ", ended)" } else { ", running)" })
     }
 
     pub(crate) fn has_ended(&self) -> bool {
