@@ -9,6 +9,7 @@ mod interrupted;
 mod kills;
 mod programs;
 mod proxies;
+mod shown;
 mod tasks;
 mod together;
 mod travel;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         proxies::TESTS,
         kills::TESTS,
         interrupted::TESTS,
+        shown::TESTS,
         &travel,
     ]
     .concat();

@@ -1,0 +1,103 @@
+//! Managers and proxies. A proxy shows which object it is of: what that is at, only its server knows.
+
+use std::sync::Arc;
+
+use mp::manager::{InProcess, Manager, Server};
+
+use super::Seen;
+
+pub(super) fn states(seen: &mut Seen) {
+    let manager = Manager::start().unwrap();
+    seen.look_for(&manager, "Manager", &["mp+unix:/", ", started here"]);
+    proxies(seen, &manager);
+    held(seen, &manager);
+    batches(seen, &manager);
+    seen.look(&manager.named(&"n".repeat(200)), "Named", &format!("\"{}…", "n".repeat(34)));
+    manager.shutdown().unwrap();
+    around(seen);
+}
+
+fn proxies(seen: &mut Seen, manager: &Manager) {
+    let list = manager.list::<String>().unwrap();
+    list.extend(["a".to_owned(), "b".to_owned()].iter()).unwrap();
+    seen.look_for(&list, "List", &["#"]);
+    let mut iter = list.iter();
+    seen.look_for(&iter, "ListIter", &["List(#", " at 0"]);
+    iter.next().unwrap().unwrap();
+    seen.look_for(&iter, "ListIter", &["List(#", " at 1"]);
+    let dict = manager.dict::<String, u8>().unwrap();
+    seen.look_for(&dict, "Dict", &["#"]);
+    seen.look_for(&dict.iter(), "DictIter", &["Dict(#"]);
+    seen.look_for(&manager.namespace().unwrap(), "Namespace", &["#"]);
+    seen.look_for(&manager.value(&7_u8).unwrap(), "Value", &["#"]);
+    seen.look_for(&manager.array([7_u8].iter()).unwrap(), "Array", &["#"]);
+    seen.look_for(&manager.queue::<u8>().unwrap(), "Queue", &["#"]);
+    seen.look_for(&manager.condition().unwrap(), "Condition", &["#"]);
+    seen.look_for(&manager.event().unwrap(), "Event", &["#"]);
+    seen.look_for(&manager.barrier(2).unwrap(), "Barrier", &["#"]);
+}
+
+fn held(seen: &mut Seen, manager: &Manager) {
+    let (lock, rlock) = (manager.lock().unwrap(), manager.rlock().unwrap());
+    seen.look_for(&lock, "Lock", &["#"]);
+    seen.look_for(&rlock, "RLock", &["#"]);
+    seen.look_for(&lock.lock().unwrap(), "LockGuard", &["#", ", token "]);
+    seen.look_for(&rlock.lock().unwrap(), "RLockGuard", &["#", ", token "]);
+    let (semaphore, bounded) = (manager.semaphore(1).unwrap(), manager.bounded_semaphore(1).unwrap());
+    seen.look_for(&semaphore, "Semaphore", &["#"]);
+    seen.look_for(&bounded, "BoundedSemaphore", &["#"]);
+    seen.look_for(&semaphore.acquire().unwrap(), "Permit", &["#"]);
+    let tasks = manager.joinable_queue::<String>().unwrap();
+    seen.look_for(&tasks, "JoinableQueue", &["#"]);
+    tasks.put(&"line\n".repeat(100)).unwrap();
+    let task = tasks.get().unwrap();
+    seen.look_for(&task, "Task", &["line", "…", "delivery 1"]);
+    task.done().unwrap();
+}
+
+fn batches(seen: &mut Seen, manager: &Manager) {
+    let value = manager.value(&7_u8).unwrap();
+    let tasks = manager.joinable_queue::<u8>().unwrap();
+    tasks.put(&9).unwrap();
+    let task = tasks.get().unwrap();
+    let shown = manager.transaction(|batch| {
+        seen.look(batch, "Batch", "0 steps");
+        seen.look_for(&batch.on(&value), "On", &["#", "Batch(0 steps)"]);
+        let ticket = batch.on(&value).get();
+        seen.look(&ticket, "Ticket", "0");
+        let done = batch.done(task);
+        seen.look(&done, "Done", "9, Ticket(1)");
+        (ticket, done)
+    });
+    assert_eq!(shown.unwrap().0, 7);
+}
+
+/// What a program starts and serves managers with.
+fn around(seen: &mut Seen) {
+    const KEY: &str = "correct horse battery staple";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("n".repeat(40));
+    let builder = Manager::builder().key(KEY).path(&path);
+    seen.look_for(&builder, "ManagerBuilder", &["with a key", "…"]);
+    seen.look(&Manager::builder(), "ManagerBuilder", "without a key");
+    seen.look_for(&Server::builder().key(KEY), "ServerBuilder", &["with a key, at most "]);
+    let server = Server::builder().key(KEY).bind(&path).unwrap();
+    seen.look_for(&server, "Server", &["Address(mp+unix:/", "…"]);
+    seen.look(&server.stopper(), "Stopper", "");
+    seen.look_for(server.address(), "Address", &["mp+unix:/", "…"]);
+    let backend = Arc::new(InProcess::new().unwrap());
+    seen.look(&*backend, "InProcess", "its own");
+    seen.look(&Manager::with(backend), "Manager", "in this process");
+}
+
+pub(super) fn without_a_server(seen: &mut Seen) {
+    let manager = Manager::start().unwrap();
+    let (list, lock) = (manager.list::<u8>().unwrap(), manager.lock().unwrap());
+    let guard = lock.lock().unwrap();
+    manager.shutdown().unwrap();
+    seen.look_for(&manager, "Manager", &["started here"]);
+    seen.look_for(&list, "List", &["#"]);
+    seen.look_for(&lock, "Lock", &["#"]);
+    seen.look_for(&guard, "LockGuard", &["#", ", token "]);
+    drop(guard);
+}

@@ -1,0 +1,37 @@
+//! Processes, as their parents, their children and they themselves show them.
+
+use mp::{Method, Process, active_children, current_process, parent_process};
+use mp_sys::testing::{eventually, hang};
+
+use super::Seen;
+
+pub(super) fn states(seen: &mut Seen) {
+    let long = "n".repeat(mp::NAME_BYTES_MAX);
+    seen.look(&Process::new(), "Process", "Spawn");
+    let process = Process::new().method(Method::ForkServer).daemon(true).die_with_parent(true).name(&*long);
+    seen.look_for(&process, "Process", &["ForkServer", "nnn…", ", daemon", ", dies with its parent"]);
+
+    let child = Process::new().name("worker").fork(|| hang()).map(|child: mp::Child<()>| child).unwrap();
+    let pid = child.pid();
+    seen.look(&child, "Child", &format!("process {pid} \"worker\", running"));
+    let active = active_children();
+    let [same] = &*active else { panic!("one child: {active:?}") };
+    seen.look(same, "ActiveChild", &format!("process {pid} \"worker\", running"));
+    child.kill().unwrap();
+    let ended = format!("Child(process {pid} \"worker\", ended)");
+    eventually("it has ended", || format!("{child:?}") == ended);
+    seen.look(same, "ActiveChild", &format!("process {pid} \"worker\", ended"));
+    // To show it has not reaped it.
+    assert!(child.join().is_err());
+    seen.look(&child, "Child", &format!("process {pid} \"worker\", ended"));
+
+    let me = current_process();
+    seen.look_for(&me, "CurrentProcess", &[&me.pid().to_string()]);
+    let parent = mp::fork(|| {
+        let parent = parent_process().unwrap().unwrap();
+        Seen::default().look(&parent, "ParentProcess", &format!("{}, running", parent.pid()));
+        Seen::default().look_for(&current_process(), "CurrentProcess", &["\"Process-"]);
+    });
+    parent.unwrap().join().unwrap();
+    seen.0.insert("ParentProcess".to_owned());
+}
