@@ -171,7 +171,7 @@ impl State {
 
     /// A client asks for one operation.
     pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
-        if !caller.is_settled && kinds::tells_of_others(&call.op) {
+        if !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call)) {
             return Heard::Unsettled;
         }
         match self.run(caller, call) {
@@ -197,16 +197,20 @@ impl State {
     }
 
     /// A client tells something without waiting for an answer.
-    pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) {
+    pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
         // What gives nothing back that somebody would have to have.
         if !kinds::may_be_told(&call.op) {
             tracing::debug!(object = %call.object, "an operation needs an answer that nobody waits for");
-            return;
+            return Heard::Done;
+        }
+        if !caller.is_settled && self.hands_over(&call) {
+            return Heard::Unsettled;
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
         self.end_transaction(!matches!(outcome, Outcome::Answer(Err(_))));
         self.core.now = caller.now;
         self.settle(effects);
+        Heard::Done
     }
 
     /// A client asks for several operations as one.

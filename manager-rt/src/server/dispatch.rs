@@ -25,7 +25,7 @@ pub(crate) fn run(
             None => state.refuse(caller, Fault::Malformed, effects),
         },
         FrameKind::Notice => match whole::<Call<Raw<'_>>>(body) {
-            Some(call) => state.notice(caller, call, effects),
+            Some(call) => return state.notice(caller, call, effects),
             None => tracing::debug!("a notice is malformed"),
         },
         FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault => {

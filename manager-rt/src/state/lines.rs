@@ -1,6 +1,7 @@
 //! Lines: serving them after a commit, and leaving them by timeout, cancellation or death.
 
-use crate::proto::{Fault, ObjectId};
+use crate::proto::frame::Call;
+use crate::proto::{ConditionOp, Fault, LockOp, ObjectId, Op, Raw};
 use crate::state::clients::Delivery;
 use crate::state::kinds::Body;
 use crate::state::memory::BURIED_AT_ONCE;
@@ -12,6 +13,21 @@ impl State {
     pub(super) fn body(&mut self, id: ObjectId) -> Option<&mut Body> {
         let slot = self.core.registry.slot(id)?;
         self.bodies.get_mut(slot)
+    }
+
+    /// Whether the call may let a waiter go on, which must not be one that has ended already: a dead one would use a
+    /// notification up, and leave a lock as one that died with it.
+    pub(super) fn hands_over(&mut self, call: &Call<Raw<'_>>) -> bool {
+        let waited_for = match call.op {
+            Op::Lock(LockOp::Release { .. }) | Op::Condition(ConditionOp::Notify(_)) => call.object,
+            Op::Condition(ConditionOp::Wait { lock, .. }) => lock,
+            _ => return false,
+        };
+        match self.body(waited_for) {
+            Some(Body::Lock(lock)) => !lock.line().is_empty(),
+            Some(Body::Condition(condition)) => !condition.line().is_empty(),
+            _ => false,
+        }
     }
 
     /// After a commit: serves the lines of what was changed, ends what nobody refers to, hands the answers out.

@@ -3,18 +3,19 @@
 //! The server looks at the socket of its newest client far more often than at all others. So it is stopped while it looks, a
 //! client ends, and the newest client asks for what the other one held.
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use manager_rt::{Barrier, JoinableQueue, Lock, Manager, Semaphore, Value};
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{eventually, hang, kill, spawn, tests};
-use rustix::process::Signal;
+use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::process::{Pid, Signal};
 use rustix::thread::gettid;
 
-use crate::fixture::{Place, until, until_held, with_manager};
+use crate::fixture::{Place, until, until_held, until_waiting, with_manager};
 
 tests! {
     what_a_killed_client_held_is_free_for_whoever_reaped_it,
+    a_killed_waiter_gets_nothing_from_whoever_reaped_it,
 }
 
 /// Each round asks one question first.
@@ -67,28 +68,29 @@ impl Objects {
             }
         }
     }
-
-    /// Kills and reaps the victim, and sends the question, while the server is stopped.
-    fn ask_after_the_end(&self, victim: &ChildProcess, server: &Place, question: usize) {
-        for _ in 0..CALLS {
-            self.value.get().unwrap();
-        }
-        server.signal(Signal::STOP);
-        kill(victim);
-        let thread = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                thread.store(gettid().as_raw_pid().unsigned_abs(), SeqCst);
-                self.ask(question);
-            });
-            eventually("the question is sent", || is_asleep(thread.load(SeqCst)));
-            server.signal(Signal::CONT);
-        });
-    }
 }
 
-fn is_asleep(thread: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+/// Kills and reaps the victim, and asks the question, while the server is stopped.
+fn ask_after_the_end(victim: &ChildProcess, value: &Value<u64>, server: &Place, ask: impl FnOnce()) {
+    for _ in 0..CALLS {
+        value.get().unwrap();
+    }
+    server.signal(Signal::STOP);
+    kill(victim);
+    let (asking, asks) = (gettid(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("the question is sent", || asks.load(SeqCst) && is_asleep(asking));
+            server.signal(Signal::CONT);
+        });
+        asks.store(true, SeqCst);
+        ask();
+    });
+}
+
+fn is_asleep(thread: Pid) -> bool {
+    let stat =
+        std::fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_pid())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
 }
 
@@ -100,7 +102,45 @@ fn what_a_killed_client_held_is_free_for_whoever_reaped_it() {
             let victim = spawn(|| objects.hold());
             until_held(manager, 3);
             until(manager, "the two are connected", |info| info.clients == 2);
-            objects.ask_after_the_end(&victim, &server, question);
+            ask_after_the_end(&victim, &objects.value, &server, || objects.ask(question));
+        }
+    });
+}
+
+fn a_killed_waiter_gets_nothing_from_whoever_reaped_it() {
+    with_manager(|manager| {
+        let server = Place::of(manager);
+        let (lock, condition) = (manager.lock().unwrap(), manager.condition().unwrap());
+        let value = manager.value(&0).unwrap();
+        for question in 0..ROUNDS {
+            let wait_for_the_lock = || drop(lock.lock_timeout(PATIENCE).unwrap());
+            let wait_to_be_notified = || {
+                let guard = lock.lock().unwrap();
+                let (is_notified, _guard) = condition.wait_timeout(guard, PATIENCE).unwrap();
+                assert!(is_notified);
+            };
+            if question % 2 == 0 {
+                let guard = lock.lock().unwrap();
+                let victim = spawn(wait_for_the_lock);
+                until_waiting(manager, 1);
+                let next = spawn(wait_for_the_lock);
+                until_waiting(manager, 2);
+                ask_after_the_end(&victim, &value, &server, || {
+                    drop(guard);
+                    // Sent behind the release.
+                    value.get().unwrap();
+                });
+                succeeded(&next);
+            } else {
+                let victim = spawn(wait_to_be_notified);
+                until_waiting(manager, 1);
+                let next = spawn(wait_to_be_notified);
+                until_waiting(manager, 2);
+                ask_after_the_end(&victim, &value, &server, || {
+                    assert_eq!(condition.notify(1), Ok(1));
+                });
+                succeeded(&next);
+            }
         }
     });
 }
