@@ -170,14 +170,14 @@ pub enum SemaphoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// A party died or timed out, or somebody called `abort` or `reset`.
+    /// A party died or timed out, its action failed, or somebody called `abort` or `reset`.
     #[error("the barrier is broken")]
     Broken,
     /// The others did not come before the timeout. The barrier is broken now.
     #[error("the other parties did not come before the timeout: the barrier is broken")]
     TimedOut,
     /// All places are taken by other parties.
-    #[error("the barrier has {parties} parties, and all of them are others")]
+    #[error("other parties have registered all {parties} places of the barrier")]
     TooManyParties {
         /// The number of parties.
         parties: usize,

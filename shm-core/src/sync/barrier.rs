@@ -1,21 +1,24 @@
 //! `Barrier`: a number of parties that wait for each other.
 //!
-//! What the words under its lock mean, and why no wake-up is lost, is in [`rounds`]. This is the object over them: where the
-//! words lie, who calls, and the party that gives its place back.
+//! Whose death breaks it, and why no wake-up is lost, is in [`rounds`]; what the words under its lock mean, in [`places`]. This
+//! is the object over them: where the words lie, who calls, the action, and the party that gives its place back.
 
 #[cfg(all(loom, test))]
 mod models;
+mod party;
+mod places;
 mod rounds;
 mod show;
 mod travel;
 
+use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
-use mp_sys::fork::Epoch;
-use mp_sys::identity::{Stamp, current_thread, is_thread_of_this_process, thread_number};
+use mp_sys::identity::Stamp;
 use mp_sys::locked::{Held, SignalledLock};
 use mp_sys::named::{ExistingSpan, Kind, Segment};
 
@@ -24,7 +27,9 @@ use crate::error::{BarrierError, LockError, TOO_LARGE};
 use crate::kind;
 use crate::named::{self, NameError};
 use crate::protected::FOR_EVER;
-use crate::sync::barrier::rounds::{Caller, Place, Rounds, Table, TableLock, finish_reset};
+pub use crate::sync::barrier::party::Party;
+use crate::sync::barrier::places::{Place, Table, finish_reset};
+use crate::sync::barrier::rounds::{Comer, Rounds, TableLock};
 use crate::sync::dead::Kernel;
 
 /// The most parties that a barrier may have.
@@ -32,24 +37,39 @@ pub const PARTIES_MAX: usize = 4096;
 
 /// A number of parties that wait for each other.
 ///
-/// A party is a thread of a process. It registers by [`party`](Self::party), or by its first [`wait`](Self::wait); from then
-/// on its process's death breaks the barrier, whether it waits or not.
+/// A process takes a place when one of its threads calls [`wait`](Self::wait), and gives it back when the round ends. So one
+/// barrier serves any number of sets of processes, one after another, and a process that has passed may end at any time. A
+/// process that registers by [`party`](Self::party) keeps its place until it drops the [`Party`].
+///
+/// A round needs the processes that have a place. If one of them dies, the barrier breaks, and nobody waits for it in vain:
+///
+/// | a process is killed | then |
+/// |---|---|
+/// | while it waits | the barrier breaks |
+/// | while it has a [`Party`] | the barrier breaks, whether the process waits or not; so does ending without dropping the `Party` |
+/// | while it runs the [action](Self::with_action) | the barrier breaks |
+/// | after it has passed, without a `Party` | nothing: its place is free for another process |
+///
+/// Register if the others must learn that a process died on its way to the next round. Otherwise they wait for another process
+/// to come in its place, as they would in Python.
 ///
 /// | property | |
 /// |---|---|
-/// | size | 144 bytes of shared memory and 40 for each party, rounded up |
+/// | size | 152 bytes of shared memory and 16 for each party, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | recovers | the death of a party is noticed within 100 ms, mostly 40, by those who wait; mostly at once by who comes later |
-/// | drop | gives this process's handle up; the barrier lives as long as any process has it |
+/// | recovers | waiters notice a death within 100 ms, mostly 40; callers that come later mostly at once |
+/// | drop | gives up this process's handle; the barrier lives as long as any process has one |
 ///
 /// # Fork safety
-/// A forked child shares the barrier, and is a party of its own. A [`Party`] that it inherits does nothing there.
+/// A forked child shares the barrier, and takes a place of its own. A [`Party`] that it inherits does nothing there.
 ///
 /// # Crash
-/// All who wait get [`BarrierError::Broken`], and so does everybody until [`reset`](Self::reset).
+/// The table above says which deaths break the barrier. All waiters get [`BarrierError::Broken`] then, and so does every later
+/// caller until [`reset`](Self::reset). If a party that died while it waited was the only one there, a party that comes less
+/// than 100 ms later may still meet it.
 ///
 /// # Source
-/// Python's `multiprocessing.Barrier`, at which everybody waits for ever for a party that was killed.
+/// Python's `multiprocessing.Barrier`, where everybody waits for ever for a party that was killed.
 ///
 /// # Examples
 /// ```
@@ -68,6 +88,18 @@ pub struct Barrier {
     shared: SignalledTable,
     budget: Budget,
     segment: Option<Segment>,
+    action: Option<Action>,
+    timeout: Option<Duration>,
+}
+
+/// What the last party does.
+#[derive(Clone)]
+struct Action(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Action")
+    }
 }
 
 /// The lock with the words, and what changes when there is something to look at.
@@ -102,7 +134,7 @@ const KIND: Kind = kind::BARRIER;
 /// A lock that is there, if it has room for as many parties.
 fn attach(parties: usize, object: ExistingSpan<SignalledLock>) -> Option<SignalledLock> {
     let lock = SignalledLock::attach(object).ok()?;
-    let fits = is_allowed(parties) && rounds::bytes_for(parties) <= lock.locked().data_len();
+    let fits = is_allowed(parties) && places::bytes_for(parties) <= lock.locked().data_len();
     fits.then_some(lock)
 }
 
@@ -142,7 +174,60 @@ impl Barrier {
     }
 
     fn over(lock: SignalledLock, parties: usize, segment: Option<Segment>) -> Self {
-        Self { shared: SignalledTable { lock, parties }, budget: Budget::before_a_lock(), segment }
+        let (shared, budget) = (SignalledTable { lock, parties }, Budget::before_a_lock());
+        Self { shared, budget, segment, action: None, timeout: None }
+    }
+
+    /// Sets what one party does in each round before the others go on: the last one to come runs `action`.
+    ///
+    /// The action belongs to this handle, and to those that children inherit by `fork`. It does not travel in messages or by
+    /// name: set it at the handle of every party, since any of them may be the last.
+    ///
+    /// The others wait for as long as the action runs. If it panics, or its process dies, the barrier breaks, and the panic goes
+    /// on in the party that ran it. Nothing stops the action if the barrier breaks meanwhile, and its party gets
+    /// [`BarrierError::Broken`] then. The action may use the barrier, but if it waits there, it waits for itself.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate shm_core as mp;
+    /// use std::sync::Arc;
+    ///
+    /// use mp::{Barrier, RawValue};
+    ///
+    /// let rounds = Arc::new(RawValue::new(0_u32)?);
+    /// let counted = Arc::clone(&rounds);
+    /// let barrier = Barrier::new(2)?.with_action(move || {
+    ///     counted.fetch_add(1);
+    /// });
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| barrier.wait().unwrap());
+    ///     barrier.wait().unwrap();
+    /// });
+    /// assert_eq!(rounds.load(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_action(self, action: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { action: Some(Action(Arc::new(action))), ..self }
+    }
+
+    /// Sets how long [`wait`](Self::wait) waits by default, by this handle and those that children inherit by `fork`.
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate shm_core as mp;
+    /// use std::time::Duration;
+    ///
+    /// use mp::{Barrier, BarrierError};
+    ///
+    /// let barrier = Barrier::new(2)?.with_timeout(Duration::from_millis(10));
+    /// assert_eq!(barrier.wait(), Err(BarrierError::TimedOut));
+    /// assert_eq!(barrier.wait(), Err(BarrierError::Broken), "a party that gives up breaks it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
     }
 
     fn rounds(&self) -> Rounds<'_, SignalledTable> {
@@ -150,35 +235,51 @@ impl Barrier {
         Rounds { table: shared, signal: shared.lock.signal(), parties: shared.parties }
     }
 
-    /// Registers the calling thread as a party in advance: if its process dies before it waits, the barrier breaks.
+    /// Registers this process as a party in advance: it keeps its place from round to round, and its death breaks the barrier
+    /// even while it does not wait.
     ///
     /// # Errors
     /// [`BarrierError::TooManyParties`] if all places are taken; [`BarrierError::Broken`].
     pub fn party(&self) -> Result<Party<'_>, BarrierError> {
-        let caller = caller();
-        let place = self.rounds().party(caller)?;
-        Ok(Party { barrier: self, place, caller, registered_in: Epoch::current() })
+        let stamp = Stamp::current().to_bits();
+        let place = self.rounds().party(stamp, &Kernel)?;
+        Ok(Party::new(self, place, stamp))
     }
 
-    /// Waits until all parties wait, and gives the order in which this one came: 0 for the first.
+    /// Waits until all parties wait, and returns the order in which this one came: 0 for the first. The wait ends with the
+    /// [default timeout](Self::with_timeout), if there is one.
     ///
     /// # Errors
-    /// [`BarrierError::Broken`] if a party died or timed out, or somebody called `abort` or `reset`;
-    /// [`BarrierError::TooManyParties`] for more threads than there are parties.
+    /// [`BarrierError::Broken`] if a party died or timed out, the action failed, or somebody called `abort` or `reset`;
+    /// [`BarrierError::TooManyParties`] if other processes have registered all places; [`BarrierError::TimedOut`].
+    ///
+    /// # Panics
+    /// If the [action](Self::with_action) does.
     pub fn wait(&self) -> Result<usize, BarrierError> {
-        self.wait_until(Deadline::NEVER)
+        self.wait_until(None, self.default_deadline())
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout` (monotonic clock). A party that gives up breaks the barrier.
+    /// As [`wait`](Self::wait), for at most `timeout` (monotonic clock). A party that gives up breaks the barrier. A caller that
+    /// comes while the action runs is a party of the next round: if it gives up before that begins, it breaks nothing.
     ///
     /// # Errors
-    /// [`BarrierError::TimedOut`]; else as [`wait`](Self::wait).
+    /// [`BarrierError::TimedOut`]; otherwise as [`wait`](Self::wait).
+    ///
+    /// # Panics
+    /// If the [action](Self::with_action) does.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
-        self.wait_until(Deadline::after(timeout))
+        self.wait_until(None, Deadline::after(timeout))
     }
 
-    fn wait_until(&self, deadline: Deadline) -> Result<usize, BarrierError> {
-        self.rounds().wait_until(caller(), &self.budget, deadline, &Kernel)
+    fn default_deadline(&self) -> Deadline {
+        self.timeout.map_or(Deadline::NEVER, Deadline::after)
+    }
+
+    fn wait_until(&self, place: Option<Place>, deadline: Deadline) -> Result<usize, BarrierError> {
+        let action = self.action.as_ref().map(|action| &*action.0 as &dyn Fn());
+        let comer =
+            Comer { stamp: Stamp::current().to_bits(), place, action, budget: &self.budget, deadline };
+        self.rounds().wait(comer, &Kernel)
     }
 
     /// Breaks the barrier: everybody who waits, or will, gets [`BarrierError::Broken`], until [`reset`](Self::reset).
@@ -189,8 +290,8 @@ impl Barrier {
         self.rounds().abort()
     }
 
-    /// Makes the barrier as good as new: whoever waits gets [`BarrierError::Broken`], dead parties are forgotten, and the
-    /// next round begins.
+    /// Makes the barrier as good as new: all waiters get [`BarrierError::Broken`], dead parties are forgotten, and the next
+    /// round begins.
     ///
     /// # Errors
     /// [`BarrierError::Lock`].
@@ -213,7 +314,7 @@ impl Barrier {
         self.shared.parties
     }
 
-    /// How many wait at this moment.
+    /// How many wait at this moment. A party that runs the action does not wait.
     ///
     /// # Errors
     /// [`BarrierError::Lock`].
@@ -231,70 +332,9 @@ fn bytes_for(parties: usize) -> Result<usize, BarrierError> {
     if !is_allowed(parties) {
         return Err(BarrierError::Parties { limit: PARTIES_MAX });
     }
-    Ok(SignalledLock::bytes_for(rounds::bytes_for(parties)).ok_or(TOO_LARGE)?)
-}
-
-/// Bits of the kernel's number of a thread: at most 2^22, as for processes.
-const TID_BITS: u32 = 22;
-
-/// The calling thread: by a number that is never used again, and by the kernel's, which can be asked about.
-fn caller() -> Caller {
-    let thread = thread_number() << TID_BITS | u64::from(current_thread());
-    Caller { stamp: Stamp::current().to_bits(), thread, has_thread }
-}
-
-/// Whether a thread of this process still runs.
-fn has_thread(thread: u64) -> bool {
-    let tid = thread & ((1 << TID_BITS) - 1);
-    if tid == u64::from(current_thread()) {
-        // Its number is the caller's now, if it was another thread.
-        return thread >> TID_BITS == thread_number();
-    }
-    is_thread_of_this_process(tid)
+    Ok(SignalledLock::bytes_for(places::bytes_for(parties)).ok_or(TOO_LARGE)?)
 }
 
 // As std's barrier.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
-
-/// A party that registered in advance. Dropping it gives its place to another one, unless its thread waits there just now,
-/// or has registered more than once.
-///
-/// It stands for the thread that registered, whichever thread drops it. After that thread has ended, its place may be given to
-/// another thread of the process, and dropping the `Party` does nothing then.
-pub struct Party<'a> {
-    barrier: &'a Barrier,
-    place: Place,
-    caller: Caller,
-    registered_in: Epoch,
-}
-
-impl Party<'_> {
-    /// As [`Barrier::wait`], by the calling thread.
-    ///
-    /// # Errors
-    /// As [`Barrier::wait`].
-    pub fn wait(&self) -> Result<usize, BarrierError> {
-        self.barrier.wait()
-    }
-
-    /// As [`Barrier::wait_timeout`].
-    ///
-    /// # Errors
-    /// As [`Barrier::wait_timeout`].
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
-        self.barrier.wait_timeout(timeout)
-    }
-}
-
-impl Drop for Party<'_> {
-    fn drop(&mut self) {
-        // In a forked child, the place is its parent's.
-        if !self.registered_in.is_current() {
-            return;
-        }
-        if let Err(error) = self.barrier.rounds().leave(self.place, self.caller) {
-            tracing::debug!(%error, "a party stays registered");
-        }
-    }
-}

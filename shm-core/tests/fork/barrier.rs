@@ -1,6 +1,6 @@
 //! `Barrier` between real processes: rounds, timeouts, resets, and the death of parties.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mp_sys::testing::{PATIENCE, assert_woken, eventually, hang, kill, spawn, succeeded, tests};
 use shm_core::sync::PARTIES_MAX;
@@ -15,15 +15,21 @@ tests! {
     the_death_of_a_registered_party_breaks_the_barrier,
     an_inherited_party_does_nothing,
     more_threads_than_parties,
+    one_set_of_processes_after_another_meets,
+    a_process_that_is_killed_between_two_rounds_breaks_nothing,
+    the_death_of_a_registered_party_between_two_rounds_breaks_the_barrier,
+    whoever_finds_no_place_learns_of_a_death,
+    a_party_that_died_alone_is_not_met,
+    a_waiter_that_wakes_up_after_many_resets,
     parties_at_the_limit_and_one_above,
     a_party_that_leaves_makes_room,
-    threads_that_come_and_go_share_the_places_of_their_process,
-    a_party_that_outlived_its_thread_takes_no_place_from_another,
+    threads_that_come_and_go_need_no_places,
+    a_party_outlives_its_thread,
     a_party_that_is_dropped_beside_a_wait_takes_no_place_from_it,
-    a_thread_that_registers_twice_leaves_twice,
+    each_registration_is_a_place,
 }
 
-fn pass(barrier: &Barrier) -> usize {
+pub(crate) fn pass(barrier: &Barrier) -> usize {
     barrier.wait_timeout(PATIENCE).unwrap()
 }
 
@@ -135,9 +141,116 @@ fn more_threads_than_parties() {
     let barrier = Barrier::new(1).unwrap();
     assert_eq!(barrier.wait(), Ok(0));
     assert_eq!(barrier.wait(), Ok(0), "again, by the same party");
+    succeeded(&spawn(|| assert_eq!(barrier.wait(), Ok(0), "it is the party of its round")));
+    let party = barrier.party().unwrap();
     succeeded(&spawn(|| {
         assert_eq!(barrier.wait(), Err(BarrierError::TooManyParties { parties: 1 }));
     }));
+    assert_eq!(party.wait(), Ok(0));
+}
+
+fn one_set_of_processes_after_another_meets() {
+    let barrier = Barrier::new(3).unwrap();
+    for _ in 0..5 {
+        let set = [(); 3].map(|()| spawn(|| assert!(pass(&barrier) < 3)));
+        set.iter().for_each(succeeded);
+        assert_eq!((barrier.is_broken(), barrier.n_waiting()), (Ok(false), Ok(0)));
+    }
+    // The next set may come before the former one has ended.
+    let set = [(); 9].map(|()| spawn(|| assert!(pass(&barrier) < 3)));
+    set.iter().for_each(succeeded);
+}
+
+fn a_process_that_is_killed_between_two_rounds_breaks_nothing() {
+    let barrier = Barrier::new(2).unwrap();
+    let dead = spawn(|| {
+        pass(&barrier);
+        hang();
+    });
+    pass(&barrier);
+    kill(&dead);
+    let other = spawn(|| assert_eq!(pass(&barrier), 0));
+    eventually("the other one waits", || barrier.n_waiting() == Ok(1));
+    assert_eq!(pass(&barrier), 1, "in the place of the dead");
+    succeeded(&other);
+}
+
+fn the_death_of_a_registered_party_between_two_rounds_breaks_the_barrier() {
+    for is_killed in [true, false] {
+        let barrier = Barrier::new(2).unwrap();
+        let dead = spawn(|| {
+            let party = barrier.party().unwrap();
+            party.wait_timeout(PATIENCE).unwrap();
+            if is_killed {
+                hang();
+            }
+            // As `std::process::exit` does, it ends with the party in hand.
+            let _kept = std::mem::ManuallyDrop::new(party);
+        });
+        pass(&barrier);
+        if is_killed {
+            kill(&dead);
+        } else {
+            succeeded(&dead);
+        }
+        assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
+        barrier.reset().unwrap();
+        let left = spawn(|| {
+            let party = barrier.party().unwrap();
+            assert!(party.wait_timeout(PATIENCE).unwrap() < 2);
+        });
+        pass(&barrier);
+        succeeded(&left);
+        succeeded(&spawn(|| assert_eq!(barrier.wait_timeout(Duration::ZERO), Err(BarrierError::TimedOut))));
+    }
+}
+
+fn whoever_finds_no_place_learns_of_a_death() {
+    let barrier = Barrier::new(1).unwrap();
+    for waits in [true, false] {
+        let registered = RawValue::new(false).unwrap();
+        let dead = spawn(|| {
+            let _party = barrier.party().unwrap();
+            registered.store(true);
+            hang();
+        });
+        eventually("it registered", || registered.load());
+        kill(&dead);
+        let told = if waits { barrier.wait().map(drop) } else { barrier.party().map(drop) };
+        assert_eq!(told, Err(BarrierError::Broken));
+        barrier.reset().unwrap();
+    }
+}
+
+fn a_party_that_died_alone_is_not_met() {
+    let barrier = Barrier::new(2).unwrap();
+    let dead = spawn(|| assert!(barrier.wait().is_ok()));
+    eventually("it waits", || barrier.n_waiting() == Ok(1));
+    kill(&dead);
+    // Nobody looked for as long as waiters are promised to learn of a death.
+    let killed = Instant::now();
+    eventually("some time has passed", || killed.elapsed() > Duration::from_millis(150));
+    assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
+}
+
+/// The same on all architectures but three old ones.
+const SIGSTOP: i32 = 19;
+const SIGCONT: i32 = 18;
+/// Rounds that are kept for waiters that have not woken up yet.
+const RESETS_KEPT: usize = 6;
+
+fn a_waiter_that_wakes_up_after_many_resets() {
+    let barrier = Barrier::new(2).unwrap();
+    for (resets, expected) in [(RESETS_KEPT - 1, Ok(())), (RESETS_KEPT, Err(BarrierError::Broken))] {
+        let waiter = spawn(|| assert_eq!(barrier.wait_timeout(PATIENCE).map(drop), expected));
+        eventually("it waits", || barrier.n_waiting() == Ok(1));
+        waiter.signal(SIGSTOP).unwrap();
+        eventually("it is stopped", || waiter.is_stopped());
+        pass(&barrier);
+        (0..resets).for_each(|_| barrier.reset().unwrap());
+        waiter.signal(SIGCONT).unwrap();
+        succeeded(&waiter);
+    }
 }
 
 fn parties_at_the_limit_and_one_above() {
@@ -155,7 +268,7 @@ fn a_party_that_leaves_makes_room() {
     succeeded(&spawn(|| drop(barrier.party().unwrap())));
 }
 
-fn threads_that_come_and_go_share_the_places_of_their_process() {
+fn threads_that_come_and_go_need_no_places() {
     let barrier = Barrier::new(2).unwrap();
     for _ in 0..5 {
         std::thread::scope(|scope| {
@@ -163,23 +276,20 @@ fn threads_that_come_and_go_share_the_places_of_their_process() {
                 std::thread::Builder::new().spawn_scoped(scope, || pass(&barrier)).unwrap();
             }
         });
-        // Their places are free once they have left /proc, a moment after they were joined.
-        eventually("the threads are gone", || std::fs::read_dir("/proc/self/task").unwrap().count() == 1);
     }
 }
 
-fn a_party_that_outlived_its_thread_takes_no_place_from_another() {
+fn a_party_outlives_its_thread() {
     let barrier = Barrier::new(2).unwrap();
     std::thread::scope(|scope| {
         let register = || scope.spawn(|| barrier.party().unwrap()).join().unwrap();
-        let outlived = [register(), register()];
-        // Two threads, and two registrations of threads that have ended.
-        eventually("the threads are gone", || std::fs::read_dir("/proc/self/task").unwrap().count() == 1);
-        let first = scope.spawn(|| pass(&barrier));
+        let (first, second) = (register(), register());
+        assert!(matches!(barrier.party(), Err(BarrierError::TooManyParties { parties: 2 })));
+        let waiter = scope.spawn(|| pass(&barrier));
         eventually("it waits", || barrier.n_waiting() == Ok(1));
-        drop(outlived);
+        drop(first);
         assert_eq!(barrier.n_waiting(), Ok(1), "it waits still");
-        assert_eq!(pass(&barrier) + first.join().unwrap(), 1);
+        assert_eq!(second.wait_timeout(PATIENCE).unwrap() + waiter.join().unwrap(), 1);
     });
 }
 
@@ -200,18 +310,19 @@ fn a_party_that_is_dropped_beside_a_wait_takes_no_place_from_it() {
     });
 }
 
-fn a_thread_that_registers_twice_leaves_twice() {
-    let barrier = Barrier::new(1).unwrap();
-    let is_taken = || succeeded(&spawn(|| assert!(barrier.party().is_err())));
+fn each_registration_is_a_place() {
+    let barrier = Barrier::new(2).unwrap();
+    let is_refused = || succeeded(&spawn(|| assert!(barrier.party().is_err())));
     let (first, second) = (barrier.party().unwrap(), barrier.party().unwrap());
+    is_refused();
     drop(first);
-    is_taken();
-    drop(second);
-    // Registered by its wait, and left by what it registers for after that.
-    succeeded(&spawn(|| assert_eq!(pass(&barrier), 0)));
-    barrier.reset().unwrap();
-    assert_eq!(pass(&barrier), 0);
-    is_taken();
-    drop(barrier.party().unwrap());
-    succeeded(&spawn(|| drop(barrier.party().unwrap())));
+    let third = barrier.party().unwrap();
+    is_refused();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| second.wait_timeout(PATIENCE).unwrap());
+        assert_eq!(third.wait_timeout(PATIENCE).unwrap() + waiter.join().unwrap(), 1);
+    });
+    is_refused();
+    drop((second, third));
+    succeeded(&spawn(|| drop((barrier.party().unwrap(), barrier.party().unwrap()))));
 }

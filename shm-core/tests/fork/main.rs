@@ -4,6 +4,7 @@
 
 mod arena;
 mod barrier;
+mod barrier_action;
 mod bodies;
 mod condition;
 mod first_look;
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
     let tests = [
         arena::TESTS,
         barrier::TESTS,
+        barrier_action::TESTS,
         &bodies::tests(),
         condition::TESTS,
         first_look::TESTS,

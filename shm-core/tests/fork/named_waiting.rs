@@ -9,7 +9,7 @@ tests! {
     the_notification_of_a_dead_stranger_is_passed_on,
     strangers_meet_at_a_barrier,
     a_dead_stranger_breaks_the_barrier,
-    a_party_is_a_thread_and_not_a_handle,
+    a_party_is_a_process_and_not_a_handle,
     the_wrong_kind_is_an_error,
     the_number_of_parties_is_that_of_the_creator,
     names_of_conditions_and_barriers_go_with_the_last_holder,
@@ -111,9 +111,10 @@ fn a_dead_stranger_breaks_the_barrier() {
     others.iter().for_each(succeeded);
 }
 
-fn a_party_is_a_thread_and_not_a_handle() {
+fn a_party_is_a_process_and_not_a_handle() {
     let name = name("barrier");
     let (made, found) = (Barrier::create(&name, 1).unwrap(), Barrier::open(&name).unwrap());
+    let _party = made.party().unwrap();
     assert_eq!(made.wait(), Ok(0));
     assert_eq!(found.wait(), Ok(0), "the same party");
     succeeded(&spawn(|| {

@@ -1,5 +1,6 @@
-//! Barriers: a party dies while it waits, before it waits, and at every point of waiting and resetting.
+//! Barriers: a party dies while it waits, while it acts, between two rounds, and at every point of all that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mp::{Barrier, BarrierError, RawValue};
@@ -7,7 +8,7 @@ use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::testing::{Random, ended, eventually, hang};
 
 use crate::cell::{HANG, Outcome, define_cells, spawn};
-use crate::points::at_every_point;
+use crate::points::{at_every_point, at_every_point_with};
 
 /// A party that waits dies: the others are told.
 fn waiter(kills: u32) -> Outcome {
@@ -26,13 +27,23 @@ fn waiter(kills: u32) -> Outcome {
     out
 }
 
-/// All have come, and one of them dies as it wakes up: the others have passed, and the next round is broken.
+/// All have come, and one of them dies as it wakes up: the others have passed, and so has the next set of processes.
 fn just_woken(kills: u32) -> Outcome {
+    killed_as_it_wakes_up(kills, false)
+}
+
+/// The same of a party that is registered: the next round needs it, and breaks.
+fn just_woken_and_registered(kills: u32) -> Outcome {
+    killed_as_it_wakes_up(kills, true)
+}
+
+fn killed_as_it_wakes_up(kills: u32, is_registered: bool) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
     let barrier = Barrier::new(3).unwrap();
     for _ in 0..kills {
         let victim = spawn(|| {
+            let _party = is_registered.then(|| barrier.party().unwrap());
             assert!(barrier.wait().is_ok());
             hang();
         });
@@ -41,10 +52,40 @@ fn just_woken(kills: u32) -> Outcome {
         random.pause(100_000);
         out.torn += u32::from(barrier.wait_timeout(HANG).is_err());
         random.pause(20_000);
-        let told = out.recover(&victim, || barrier.wait_timeout(HANG));
-        out.hangs += u32::from(told == Err(BarrierError::TimedOut));
-        out.torn += u32::from(told.is_ok());
+        if is_registered {
+            let told = out.recover(&victim, || barrier.wait_timeout(HANG));
+            out.hangs += u32::from(told == Err(BarrierError::TimedOut));
+            out.torn += u32::from(told.is_ok());
+            barrier.reset().unwrap();
+        } else {
+            let next = [(); 2].map(|()| spawn(|| assert!(barrier.wait_timeout(HANG).is_ok())));
+            let passed = out.recover(&victim, || barrier.wait_timeout(HANG));
+            out.torn += u32::from(passed.is_err());
+            next.iter().for_each(|next| out.expect_end(next));
+        }
         out.expect_end(&survivor);
+    }
+    out
+}
+
+/// A party dies while it runs the action: the others are told.
+fn acting(kills: u32) -> Outcome {
+    let mut out = Outcome::default();
+    let mut random = Random::new();
+    let acts = Arc::new(RawValue::new(false).unwrap());
+    let told = Arc::clone(&acts);
+    let barrier = Barrier::new(2).unwrap().with_action(move || {
+        told.store(true);
+        hang();
+    });
+    for _ in 0..kills {
+        acts.store(false);
+        let other = waits_in_vain(&barrier);
+        let victim = spawn(|| assert!(barrier.wait().is_err(), "it never goes on"));
+        eventually("the victim acts", || acts.load());
+        random.pause(100_000);
+        out.recover(&victim, || other.wait(mp_sys::deadline::Deadline::after(HANG)).unwrap());
+        out.expect_end(&other);
         barrier.reset().unwrap();
     }
     out
@@ -95,6 +136,65 @@ fn every_point_of_wait(_: u32) -> Outcome {
                         | BarrierError::TimedOut
                         | BarrierError::TooManyParties { .. })
             );
+            is_known && ended(&other.take().unwrap()) == Ended::Exited(0)
+        },
+    )
+}
+
+/// Whoever dies at any point of registering is registered, and the next round breaks; or it has no place, which is free.
+fn every_point_of_party(_: u32) -> Outcome {
+    let barrier = Barrier::new(1).unwrap();
+    at_every_point(
+        || barrier.reset().unwrap(),
+        || {
+            let _kept = std::mem::ManuallyDrop::new(barrier.party().unwrap());
+        },
+        |survived| match barrier.wait_timeout(HANG) {
+            Err(BarrierError::Broken) => true,
+            Ok(0) => !survived,
+            _ => false,
+        },
+    )
+}
+
+/// Whoever dies at any point of taking a registration back is registered, or has left.
+fn every_point_of_leaving(_: u32) -> Outcome {
+    let barrier = Barrier::new(1).unwrap();
+    at_every_point_with(
+        || barrier.reset().unwrap(),
+        || barrier.party().unwrap(),
+        drop,
+        |survived| match barrier.wait_timeout(HANG) {
+            Err(BarrierError::Broken) => !survived,
+            Ok(0) => true,
+            _ => false,
+        },
+    )
+}
+
+/// Whoever dies at any point of coming last with an action leaves a barrier that is broken, or that was passed after the action.
+fn every_point_of_acting(_: u32) -> Outcome {
+    let runs = Arc::new(RawValue::new(0_u32).unwrap());
+    let counted = Arc::clone(&runs);
+    let barrier = Barrier::new(2).unwrap().with_action(move || {
+        counted.fetch_add(1);
+    });
+    let other = std::cell::Cell::new(None);
+    at_every_point(
+        || {
+            barrier.reset().unwrap();
+            runs.store(0);
+            other.set(Some(spawn(|| match barrier.wait_timeout(HANG) {
+                Ok(_) => assert!(runs.load() > 0, "nobody goes on before the action has run"),
+                Err(error) => assert_eq!(error, BarrierError::Broken),
+            })));
+            eventually("the other one waits", || barrier.n_waiting() == Ok(1));
+        },
+        || assert!(barrier.wait_timeout(HANG).is_ok()),
+        |_| {
+            // One who died before it had a place is missed by nobody: then this one comes in its place.
+            let outcome = barrier.wait_timeout(Duration::from_millis(200));
+            let is_known = matches!(outcome, Ok(_) | Err(BarrierError::Broken | BarrierError::TimedOut));
             is_known && ended(&other.take().unwrap()) == Ended::Exited(0)
         },
     )
@@ -166,6 +266,11 @@ fn every_point_of_reset(_: u32) -> Outcome {
 define_cells! {
     WAITER: "barrier", "waiter", waiter;
     JUST_WOKEN: "barrier", "just_woken", just_woken;
+    JUST_WOKEN_AND_REGISTERED: "barrier", "just_woken_and_registered", just_woken_and_registered;
+    ACTING: "barrier", "acting", acting;
+    EVERY_POINT_OF_PARTY: "barrier", "every_point_of_party", every_point_of_party;
+    EVERY_POINT_OF_LEAVING: "barrier", "every_point_of_leaving", every_point_of_leaving;
+    EVERY_POINT_OF_ACTING: "barrier", "every_point_of_acting", every_point_of_acting;
     EVERY_POINT_OF_GIVING_UP: "barrier", "every_point_of_giving_up", every_point_of_giving_up;
     EVERY_POINT_OF_ABORT: "barrier", "every_point_of_abort", every_point_of_abort;
     REGISTERED: "barrier", "registered", registered;

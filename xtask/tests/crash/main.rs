@@ -119,8 +119,13 @@ cells! {
     event_just_woken: events::JUST_WOKEN;
     barrier_waiter: barrier::WAITER;
     barrier_just_woken: barrier::JUST_WOKEN;
+    barrier_just_woken_and_registered: barrier::JUST_WOKEN_AND_REGISTERED;
     barrier_registered: barrier::REGISTERED;
+    barrier_acting: barrier::ACTING;
+    barrier_every_point_of_party: barrier::EVERY_POINT_OF_PARTY;
+    barrier_every_point_of_leaving: barrier::EVERY_POINT_OF_LEAVING;
     barrier_every_point_of_wait: barrier::EVERY_POINT_OF_WAIT;
+    barrier_every_point_of_acting: barrier::EVERY_POINT_OF_ACTING;
     barrier_every_point_of_giving_up: barrier::EVERY_POINT_OF_GIVING_UP;
     barrier_every_point_of_abort: barrier::EVERY_POINT_OF_ABORT;
     barrier_every_point_of_reset: barrier::EVERY_POINT_OF_RESET;

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loom::sync::{Mutex, MutexGuard};
@@ -15,7 +16,8 @@ use mp_sys::deadline::Deadline;
 use mp_sys::word::Modelled;
 
 use crate::error::BarrierError;
-use crate::sync::barrier::rounds::{Caller, Rounds, Table, TableLock, finish_reset};
+use crate::sync::barrier::places::{Table, bytes_for, finish_reset};
+use crate::sync::barrier::rounds::{Comer, Rounds, TableLock};
 use crate::sync::dead::modelled::Mortal;
 
 /// Stamps. The processes of a model are threads of one.
@@ -56,17 +58,23 @@ impl TableLock for Locked {
     }
 }
 
-fn caller(stamp: u64) -> Caller {
-    Caller { stamp, thread: 1, has_thread: |_| true }
-}
-
 impl Model {
     fn rounds(&self) -> Rounds<'_, Locked, Modelled> {
         Rounds { table: &self.table, signal: &self.signal, parties: PARTIES }
     }
 
     fn wait_until(&self, own: u64, deadline: Deadline) -> Result<usize, BarrierError> {
-        self.rounds().wait_until(caller(own), &Budget::new(), deadline, &self.witness)
+        self.wait_with(own, deadline, None)
+    }
+
+    fn wait_with(
+        &self,
+        stamp: u64,
+        deadline: Deadline,
+        action: Option<&dyn Fn()>,
+    ) -> Result<usize, BarrierError> {
+        let comer = Comer { stamp, place: None, action, budget: &Budget::new(), deadline };
+        self.rounds().wait(comer, &self.witness)
     }
 }
 
@@ -173,7 +181,7 @@ fn a_reset_reaches_a_waiter() {
 fn the_death_of_a_party_is_told() {
     loom::model(|| {
         let model = Arc::new(Model::default());
-        model.rounds().party(caller(DEAD)).unwrap();
+        model.rounds().party(DEAD, &model.witness).unwrap();
         model.witness.die(DEAD);
         // A sleep with a deadline stands for a slice that ends.
         let looker = party(&model, FIRST, passed());
@@ -191,10 +199,87 @@ fn the_death_of_a_party_is_told() {
 fn a_registration_that_is_taken_back_takes_nothing_from_who_waits() {
     loom::model(|| {
         let model = Arc::new(Model::default());
-        let place = model.rounds().party(caller(FIRST)).unwrap();
+        let place = model.rounds().party(FIRST, &model.witness).unwrap();
         let first = party(&model, FIRST, Deadline::NEVER);
         let second = party(&model, SECOND, Deadline::NEVER);
-        model.rounds().leave(place, caller(FIRST)).unwrap();
+        model.rounds().leave(place, FIRST).unwrap();
         assert_eq!(first.join().unwrap().unwrap() + second.join().unwrap().unwrap(), 1);
     });
+}
+
+/// Two sets of parties, one after another: whoever of the second set takes the places before the first set has woken up, each
+/// set passes.
+#[test]
+fn one_set_passes_after_another() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let first = party(&model, FIRST, Deadline::NEVER);
+        model.wait_until(SECOND, Deadline::NEVER).unwrap();
+        let second = party(&model, DEAD, Deadline::NEVER);
+        model.wait_until(SECOND, Deadline::NEVER).unwrap();
+        second.join().unwrap().unwrap();
+        assert_eq!(first.join().unwrap().map(|index| index < PARTIES), Ok(true));
+    });
+}
+
+/// A process that died after it had passed is missed by nobody.
+#[test]
+fn a_death_between_rounds_breaks_nothing() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let first = party(&model, FIRST, Deadline::NEVER);
+        model.wait_until(DEAD, Deadline::NEVER).unwrap();
+        model.witness.die(DEAD);
+        assert!(first.join().unwrap().is_ok());
+        let first = party(&model, FIRST, Deadline::NEVER);
+        assert!(model.wait_until(SECOND, Deadline::NEVER).is_ok());
+        assert!(first.join().unwrap().is_ok());
+    });
+}
+
+/// The action runs once, and nobody goes on before it has.
+#[test]
+fn nobody_goes_on_before_the_action_has_run() {
+    loom::model(|| {
+        let (model, runs) = (Arc::new(Model::default()), Arc::new(AtomicUsize::new(0)));
+        let pass = |model: &Model, runs: &AtomicUsize, stamp| {
+            let action = || assert_eq!(runs.fetch_add(1, Ordering::Relaxed), 0);
+            model.wait_with(stamp, Deadline::NEVER, Some(&action)).unwrap();
+            assert_eq!(runs.load(Ordering::Relaxed), 1);
+        };
+        let other = {
+            let (model, runs) = (Arc::clone(&model), Arc::clone(&runs));
+            spawn(move || pass(&model, &runs, FIRST))
+        };
+        pass(&model, &runs, SECOND);
+        other.join().unwrap();
+    });
+}
+
+/// A caller that comes while the action runs waits for the next round, and passes there.
+#[test]
+fn a_caller_that_comes_while_the_action_runs_is_a_party_of_the_next_round() {
+    loom::model(|| {
+        let model = Arc::new(Model::default());
+        let first = party(&model, FIRST, Deadline::NEVER);
+        while model.rounds().n_waiting() != Ok(1) {
+            loom::thread::yield_now();
+        }
+        let early = Cell::new(None);
+        model
+            .wait_with(
+                SECOND,
+                Deadline::NEVER,
+                Some(&|| early.set(Some(party(&model, DEAD, Deadline::NEVER)))),
+            )
+            .unwrap();
+        model.wait_until(SECOND, Deadline::NEVER).unwrap();
+        first.join().unwrap().unwrap();
+        early.take().unwrap().join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn the_words_of_a_model_have_room() {
+    assert_eq!(bytes_for(PARTIES), size_of::<Bytes>());
 }

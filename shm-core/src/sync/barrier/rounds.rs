@@ -1,21 +1,27 @@
-//! The protocol of rounds, over any words and any lock.
+//! The protocol of rounds, over any words and any lock. What the words mean is in [`places`](super::places).
 //!
-//! All state is under a robust lock, in words:
+//! The number of arrived parties is counted from their places, and one store of the round passes the barrier: no count exists
+//! that a dead process could leave wrong. Whoever takes the lock next finishes a reset whose process died.
 //!
-//! | word | meaning |
-//! |---|---|
-//! | 0 | the round: how often the barrier was passed or reset |
-//! | 1 | whether it is broken |
-//! | 2 | the round that is being reset plus one, 0 if none is |
-//! | 3 on | five words a party: its process's stamp, its thread, the round that it arrived in plus one, the round that was broken under it plus one, how often it is in use |
+//! # Whose death breaks the barrier
+//! A process has a place while one of its threads waits in the current round, and while it is registered in advance. One word
+//! says both, so one store takes a place, and the end of a round frees the places of all who did not register. A round needs
+//! the processes that have a place, and no others: the death of one of them breaks the barrier, and everybody else may end as
+//! it likes, at any time. A process that is killed while it is registered cannot be told from one that ends and has not taken
+//! its registration back, so both break the barrier.
 //!
-//! How many have arrived is counted from the parties' words, and the barrier is passed by one store of the round: there is
-//! no count that a dead process could leave wrong. A reset that its process did not finish is finished by the next one who
-//! takes the lock. A waiter that is about to sleep, or has waited for a slice, and whose turn it is, looks whether a party has died.
+//! A waiter looks for deaths before it sleeps and after a slice of sleep, when it is its turn. The last party looks before it
+//! passes, when somebody has to: otherwise it might meet one that arrived and died while nobody else waited. Whoever finds no
+//! place looks as well, since a dead process may have it.
 //!
-//! A place is in use by each registration in advance that was not taken back, and by its thread while that waits. It becomes
-//! free when a registration is taken back and nothing else uses it; so one that another thread takes back, or that outlived
-//! its thread, takes nothing from who waits there. Only the process whose stamp it has counts that word.
+//! # The end of a round
+//! A waiter that wakes up needs nothing from its place, which may belong to another process by then. It compares the round
+//! with its own, and looks among the newest resets. While it slept there may have been more resets than are kept: then it
+//! cannot know how its round ended, and takes it for reset.
+//!
+//! # The action
+//! The last party runs it while everybody is marked as arrived and the round has not ended, so its death or its panic breaks
+//! the barrier as that of any party. Whoever comes meanwhile belongs to the next round, and waits for it to begin.
 //!
 //! # Why no wake-up is lost
 //! A waiter reads the signal while it holds the lock, and sleeps while the signal is what it read. Whoever ends a round or
@@ -24,30 +30,19 @@
 use mp_sys::adaptive::{Budget, Signal};
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
+use mp_sys::fork::Epoch;
 use mp_sys::word::{Shared, Words};
 
 use crate::error::BarrierError;
+use crate::sync::barrier::places::{BROKEN, Place, RESETTING, ROUND, Table, finish_reset, was_reset};
 use crate::sync::dead::{PAUSE_OF_MANY, Witness, pause_before_sleep};
 
-const ROUND: usize = 0;
-const BROKEN: usize = 8;
-const RESETTING: usize = 16;
-const FIRST_PARTY: usize = 24;
-const PARTY_BYTES: usize = 40;
 /// Everybody.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
-/// The words, for who holds the lock.
-pub(super) trait Table {
-    /// The word at this offset.
-    fn load(&self, at: usize) -> u64;
-    /// Stores a word; a kill falls before or after it.
-    fn store(&self, at: usize, value: u64);
-}
-
 /// The lock over the words.
 pub(super) trait TableLock {
-    /// Who holds it; dropping it releases the lock.
+    /// The words, for its holder; dropping it releases the lock.
     type Held<'a>: Table
     where
         Self: 'a;
@@ -56,69 +51,45 @@ pub(super) trait TableLock {
     fn lock(&self) -> Result<Self::Held<'_>, BarrierError>;
 }
 
-/// Who calls.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Caller {
+/// A thread that comes to wait.
+#[derive(Clone, Copy)]
+pub(super) struct Comer<'a> {
+    /// Its process.
     pub(super) stamp: u64,
-    /// Its number, which no other thread of its process has, had, or will have.
-    pub(super) thread: u64,
-    /// Whether the thread of this number, of the caller's process, still runs.
-    pub(super) has_thread: fn(u64) -> bool,
+    /// The place that it registered in advance.
+    pub(super) place: Option<Place>,
+    /// What it does before the others go on, if it is the last.
+    pub(super) action: Option<&'a dyn Fn()>,
+    pub(super) budget: &'a Budget,
+    pub(super) deadline: Deadline,
 }
 
-/// Where a party's words lie.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place(usize);
-
-impl Place {
-    fn nth(party: usize) -> Self {
-        // At most PARTIES_MAX: far from overflowing.
-        Self(FIRST_PARTY.wrapping_add(party.wrapping_mul(PARTY_BYTES)))
-    }
-
-    fn stamp(self) -> usize {
-        self.0
-    }
-
-    fn thread(self) -> usize {
-        self.0.wrapping_add(8)
-    }
-
-    fn arrived(self) -> usize {
-        self.0.wrapping_add(16)
-    }
-
-    fn broken(self) -> usize {
-        self.0.wrapping_add(24)
-    }
-
-    fn uses(self) -> usize {
-        self.0.wrapping_add(32)
-    }
-
-    fn begin_use(self, held: &impl Table) {
-        held.store(self.uses(), held.load(self.uses()).saturating_add(1));
-    }
-
-    /// Tells whether nothing else uses the place.
-    fn end_use(self, held: &impl Table) -> bool {
-        let others = held.load(self.uses()).saturating_sub(1);
-        held.store(self.uses(), others);
-        others == 0
-    }
+/// What came of coming.
+enum Arrival {
+    /// It waits for the others. The order in which it came, and the signal to wait for.
+    Waits { index: usize, seen: u32 },
+    /// It was the last, and the round is over unless there is an action.
+    IsLast { index: usize },
+    /// All have arrived, and one of them runs the action. The signal to wait for.
+    IsEarly { seen: u32 },
 }
 
-/// How a wait ends.
+/// Who waits for the end of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A party of it, which breaks the barrier if it gives up.
+    Party,
+    /// A caller that found no place in it.
+    Early,
+}
+
+/// Why a round goes on no longer.
 enum Ending {
     Passed,
+    WasReset,
     WasBroken,
-    /// The caller breaks the barrier.
-    Breaks(BarrierError),
-}
-
-/// Bytes of words for so many parties.
-pub(super) fn bytes_for(parties: usize) -> usize {
-    Place::nth(parties).0
+    /// And nobody has broken the barrier yet.
+    PartyDied,
 }
 
 /// A barrier's words.
@@ -131,50 +102,101 @@ pub(super) struct Rounds<'a, L, W: Words = Shared> {
 }
 
 impl<L: TableLock, W: Words> Rounds<'_, L, W> {
-    /// Registers the caller in advance.
-    pub(super) fn party(&self, caller: Caller) -> Result<Place, BarrierError> {
+    /// Registers a process in advance.
+    pub(super) fn party(&self, stamp: u64, witness: &impl Witness<W>) -> Result<Place, BarrierError> {
         let held = self.table.lock()?;
         is_whole(&held)?;
-        let place = self.register(&held, caller)?;
-        place.begin_use(&held);
-        Ok(place)
+        match self.free_place(&held) {
+            Some(place) => {
+                place.register(&held, stamp);
+                Ok(place)
+            }
+            None => Err(self.refuse(held, witness)),
+        }
     }
 
-    /// Takes back what [`party`](Self::party) gave to `caller`. The place goes to another one, unless its thread waits there,
-    /// or has registered again. If the thread has ended, the place may be another one's already.
-    pub(super) fn leave(&self, place: Place, caller: Caller) -> Result<(), BarrierError> {
+    /// Takes back what [`party`](Self::party) gave to the process.
+    pub(super) fn leave(&self, place: Place, stamp: u64) -> Result<(), BarrierError> {
         let held = self.table.lock()?;
-        if is_place_of(&held, place, caller) && place.end_use(&held) {
-            held.store(place.stamp(), 0);
+        if place.is_registered_to(&held, stamp) {
+            place.leave(&held);
         }
         Ok(())
     }
 
-    /// Arrives, and waits for the others until `deadline`; tells the order in which the caller came.
-    pub(super) fn wait_until(
-        &self,
-        caller: Caller,
-        budget: &Budget,
-        deadline: Deadline,
-        witness: &impl Witness<W>,
-    ) -> Result<usize, BarrierError> {
+    /// Arrives, and waits for the others until the deadline; returns the order in which the caller came.
+    pub(super) fn wait(&self, comer: Comer<'_>, witness: &impl Witness<W>) -> Result<usize, BarrierError> {
+        loop {
+            let (round, arrival) = self.come(comer, witness)?;
+            match arrival {
+                Arrival::Waits { index, seen } => {
+                    self.wait_for_end((round, seen), comer, witness, Role::Party)?;
+                    return Ok(index);
+                }
+                Arrival::IsLast { index } => {
+                    if let Some(action) = comer.action {
+                        self.act(round, action)?;
+                    }
+                    self.announce();
+                    return Ok(index);
+                }
+                Arrival::IsEarly { seen } => self.wait_for_end((round, seen), comer, witness, Role::Early)?,
+            }
+        }
+    }
+
+    /// Takes a place for the caller.
+    fn come(&self, comer: Comer<'_>, witness: &impl Witness<W>) -> Result<(u64, Arrival), BarrierError> {
         let held = self.table.lock()?;
         is_whole(&held)?;
-        let place = self.register(&held, caller)?;
         let round = held.load(ROUND);
         let index = self.count_arrived(&held, round);
-        held.store(place.arrived(), round.wrapping_add(1));
-        crash::point();
-        if self.count_arrived(&held, round) == self.parties {
+        let Some(place) = self.place_for(&held, comer, round) else {
+            if index == self.parties {
+                return Ok((round, Arrival::IsEarly { seen: self.signal.get() }));
+            }
+            return Err(self.refuse(held, witness));
+        };
+        place.arrive(&held, comer.stamp, round);
+        if index.wrapping_add(1) < self.parties {
+            return Ok((round, Arrival::Waits { index, seen: self.signal.get() }));
+        }
+        if self.parties > 1 && self.is_turn_before_sleep(witness) && self.some_died(&held, witness) {
+            self.break_it(held);
+            return Err(BarrierError::Broken);
+        }
+        if comer.action.is_none() {
             held.store(ROUND, round.wrapping_add(1));
             crash::point();
-            drop(held);
-            self.announce();
-            return Ok(index);
         }
-        place.begin_use(&held);
-        let mut seen = self.signal.get();
-        drop(held);
+        Ok((round, Arrival::IsLast { index }))
+    }
+
+    /// Runs the action, and ends the round if the barrier is still whole.
+    fn act(&self, round: u64, action: &dyn Fn()) -> Result<(), BarrierError> {
+        let mut acting = Acting { rounds: self, started_in: Epoch::current(), has_returned: false };
+        action();
+        acting.has_returned = true;
+        let held = self.table.lock()?;
+        is_whole(&held)?;
+        // Somebody may have reset the barrier; and a child that the action forked is no party.
+        if held.load(ROUND) != round || !acting.started_in.is_current() {
+            return Err(BarrierError::Broken);
+        }
+        held.store(ROUND, round.wrapping_add(1));
+        crash::point();
+        Ok(())
+    }
+
+    /// Waits for the end of the round, for a caller that has arrived in it or that comes too early for the next one.
+    fn wait_for_end(
+        &self,
+        (round, mut seen): (u64, u32),
+        comer: Comer<'_>,
+        witness: &impl Witness<W>,
+        role: Role,
+    ) -> Result<(), BarrierError> {
+        let Comer { budget, deadline, .. } = comer;
         let mut sleeper = self.signal.sleeper();
         loop {
             let first = || self.look_before_sleep(round, witness);
@@ -186,17 +208,49 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
             if slept_through && !is_turn && !deadline.has_passed() {
                 continue;
             }
-            match self.look(place, round, is_turn, deadline, witness)? {
-                Some(now) => seen = now,
-                None => return Ok(index),
+            let held = self.table.lock()?;
+            match self.ending(&held, round, is_turn, witness) {
+                Some(Ending::Passed) => return Ok(()),
+                // To a caller that has not arrived it does not matter how the round ended.
+                Some(Ending::WasReset) if role == Role::Early => return Ok(()),
+                Some(Ending::WasReset | Ending::WasBroken) => return Err(BarrierError::Broken),
+                Some(Ending::PartyDied) => {
+                    self.break_it(held);
+                    return Err(BarrierError::Broken);
+                }
+                None if !deadline.has_passed() => seen = self.signal.get(),
+                None => {
+                    // The round goes on without a caller that has not arrived.
+                    if role == Role::Party {
+                        self.break_it(held);
+                    }
+                    return Err(BarrierError::TimedOut);
+                }
             }
         }
     }
 
+    /// How the round ended, if it did.
+    fn ending(
+        &self,
+        held: &L::Held<'_>,
+        round: u64,
+        is_turn: bool,
+        witness: &impl Witness<W>,
+    ) -> Option<Ending> {
+        if held.load(ROUND) != round {
+            let was_reset = was_reset(held, self.parties, round);
+            return Some(if was_reset { Ending::WasReset } else { Ending::Passed });
+        }
+        if is_whole(held).is_err() {
+            return Some(Ending::WasBroken);
+        }
+        (is_turn && self.some_died(held, witness)).then_some(Ending::PartyDied)
+    }
+
     /// Breaks the barrier if a party has died, if nobody has looked for a while. What is wrong beside that is told later.
     fn look_before_sleep(&self, round: u64, witness: &impl Witness<W>) {
-        let pause = pause_before_sleep(PAUSE_OF_MANY, self.parties);
-        if !witness.is_turn_to_look(&self.signal.watch().last_look, pause) {
+        if !self.is_turn_before_sleep(witness) {
             return;
         }
         if let Ok(held) = self.table.lock()
@@ -208,51 +262,9 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         }
     }
 
-    /// Looks whether the round is over: `None`. Else gives the signal to wait for. Unless it does, the caller waits no more.
-    fn look(
-        &self,
-        place: Place,
-        round: u64,
-        is_turn: bool,
-        deadline: Deadline,
-        witness: &impl Witness<W>,
-    ) -> Result<Option<u32>, BarrierError> {
-        let held = self.table.lock()?;
-        let ended = self.ending(&held, (place, round), is_turn, deadline, witness);
-        let Some(ending) = ended else {
-            return Ok(Some(self.signal.get()));
-        };
-        place.end_use(&held);
-        match ending {
-            Ending::Passed => Ok(None),
-            Ending::WasBroken => Err(BarrierError::Broken),
-            Ending::Breaks(error) => {
-                self.break_it(held);
-                Err(error)
-            }
-        }
-    }
-
-    /// How the wait of who has arrived ends now, if it does.
-    fn ending(
-        &self,
-        held: &L::Held<'_>,
-        (place, round): (Place, u64),
-        is_turn: bool,
-        deadline: Deadline,
-        witness: &impl Witness<W>,
-    ) -> Option<Ending> {
-        if held.load(ROUND) != round {
-            let was_broken = held.load(place.broken()) == round.wrapping_add(1);
-            return Some(if was_broken { Ending::WasBroken } else { Ending::Passed });
-        }
-        if is_whole(held).is_err() {
-            return Some(Ending::WasBroken);
-        }
-        if is_turn && self.some_died(held, witness) {
-            return Some(Ending::Breaks(BarrierError::Broken));
-        }
-        deadline.has_passed().then_some(Ending::Breaks(BarrierError::TimedOut))
+    fn is_turn_before_sleep(&self, witness: &impl Witness<W>) -> bool {
+        let pause = pause_before_sleep(PAUSE_OF_MANY, self.parties);
+        witness.is_turn_to_look(&self.signal.watch().last_look, pause)
     }
 
     /// Breaks the barrier.
@@ -269,15 +281,25 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         self.announce();
     }
 
+    /// The error of a caller for whom there is no place. If a dead process has one, the barrier breaks.
+    fn refuse(&self, held: L::Held<'_>, witness: &impl Witness<W>) -> BarrierError {
+        if self.some_died(&held, witness) {
+            self.break_it(held);
+            return BarrierError::Broken;
+        }
+        BarrierError::TooManyParties { parties: self.parties }
+    }
+
     /// Makes the barrier as good as new.
     pub(super) fn reset(&self, witness: &impl Witness<W>) -> Result<(), BarrierError> {
         let held = self.table.lock()?;
-        let mut is_dead = witness.look();
-        for party in self.places().filter(|party| is_dead(held.load(party.stamp()))) {
-            held.store(party.stamp(), 0);
-            crash::point();
+        let (round, mut is_dead) = (held.load(ROUND), witness.look());
+        for place in Place::all(self.parties) {
+            if place.state(&held).is_needed(round) && is_dead(place.stamp(&held)) {
+                place.clear(&held);
+            }
         }
-        held.store(RESETTING, held.load(ROUND).wrapping_add(1));
+        held.store(RESETTING, round.wrapping_add(1));
         crash::point();
         finish_reset(&held, self.parties);
         drop(held);
@@ -296,46 +318,34 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
 
     /// How many wait, by these words; `None` if the barrier is broken.
     pub(super) fn waiting_in(&self, table: &impl Table) -> Option<usize> {
-        (table.load(BROKEN) == 0).then(|| self.count_arrived(table, table.load(ROUND)))
+        // The last party does not wait: it runs the action.
+        let most = self.parties.saturating_sub(1);
+        (table.load(BROKEN) == 0).then(|| self.count_arrived(table, table.load(ROUND)).min(most))
     }
 
     fn announce(&self) {
         self.signal.advance(ALL);
     }
 
-    fn places(&self) -> impl Iterator<Item = Place> {
-        (0..self.parties).map(Place::nth)
-    }
-
     fn count_arrived(&self, held: &impl Table, round: u64) -> usize {
-        self.places().filter(|party| has_arrived(held, *party, round)).count()
+        Place::all(self.parties).filter(|place| place.state(held).has_arrived(round)).count()
     }
 
     fn some_died(&self, held: &impl Table, witness: &impl Witness<W>) -> bool {
-        let mut is_dead = witness.look();
-        self.places().any(|party| is_dead(held.load(party.stamp())))
+        let (round, mut is_dead) = (held.load(ROUND), witness.look());
+        Place::all(self.parties).any(|place| place.state(held).is_needed(round) && is_dead(place.stamp(held)))
     }
 
-    /// The caller's place, a new one if it has none.
-    fn register(&self, held: &impl Table, caller: Caller) -> Result<Place, BarrierError> {
-        let Caller { stamp, thread, has_thread } = caller;
-        if let Some(place) = self.places().find(|party| is_place_of(held, *party, caller)) {
-            return Ok(place);
-        }
-        let is_free = |party: &Place| held.load(party.stamp()) == 0;
-        // A thread of this process that has ended without a death needs its place no more.
-        let is_left =
-            |party: &Place| held.load(party.stamp()) == stamp && !has_thread(held.load(party.thread()));
-        let place = self.places().find(is_free).or_else(|| self.places().find(is_left));
-        let place = place.ok_or(BarrierError::TooManyParties { parties: self.parties })?;
-        for word in [place.arrived(), place.broken(), place.uses()] {
-            held.store(word, 0);
-        }
-        held.store(place.thread(), thread);
-        crash::point();
-        held.store(place.stamp(), stamp);
-        crash::point();
-        Ok(place)
+    fn free_place(&self, held: &impl Table) -> Option<Place> {
+        let round = held.load(ROUND);
+        Place::all(self.parties).find(|place| !place.state(held).is_needed(round))
+    }
+
+    /// A place for a process that arrives: the one that it was told, another one that it registered, or a free one.
+    fn place_for(&self, held: &impl Table, comer: Comer<'_>, round: u64) -> Option<Place> {
+        let is_expected = |place: &Place| place.expects(held, comer.stamp, round);
+        let told = comer.place.filter(is_expected);
+        told.or_else(|| Place::all(self.parties).find(is_expected)).or_else(|| self.free_place(held))
     }
 }
 
@@ -343,32 +353,21 @@ fn is_whole(held: &impl Table) -> Result<(), BarrierError> {
     if held.load(BROKEN) != 0 { Err(BarrierError::Broken) } else { Ok(()) }
 }
 
-fn is_place_of(held: &impl Table, party: Place, caller: Caller) -> bool {
-    held.load(party.stamp()) == caller.stamp && held.load(party.thread()) == caller.thread
+/// A party that runs the action. A panic breaks the barrier.
+struct Acting<'a, 'b, L: TableLock, W: Words> {
+    rounds: &'a Rounds<'b, L, W>,
+    started_in: Epoch,
+    has_returned: bool,
 }
 
-fn has_arrived(held: &impl Table, party: Place, round: u64) -> bool {
-    held.load(party.stamp()) != 0 && held.load(party.arrived()) == round.wrapping_add(1)
-}
-
-/// Finishes a reset that was begun: by the one who began, or by the next one if that process died.
-pub(super) fn finish_reset(held: &impl Table, parties: usize) {
-    let Some(round) = held.load(RESETTING).checked_sub(1) else {
-        return;
-    };
-    // Before the round was ended, those who wait are told; after it, they have their word already.
-    if held.load(ROUND) == round {
-        for party in (0..parties).map(Place::nth) {
-            if has_arrived(held, party, round) {
-                held.store(party.broken(), round.wrapping_add(1));
-                crash::point();
-            }
+impl<L: TableLock, W: Words> Drop for Acting<'_, '_, L, W> {
+    fn drop(&mut self) {
+        // In a child that the action forked, the round is its parent's.
+        if self.has_returned || !self.started_in.is_current() {
+            return;
         }
-        held.store(ROUND, round.wrapping_add(1));
-        crash::point();
+        if let Err(error) = self.rounds.abort() {
+            tracing::warn!(%error, "a barrier whose action panicked was not broken");
+        }
     }
-    held.store(BROKEN, 0);
-    crash::point();
-    held.store(RESETTING, 0);
-    crash::point();
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use mp_sys::locked::Locked;
 
-use super::rounds::Table;
+use super::places::Table;
 use super::{Barrier, Party};
 
 impl fmt::Debug for Barrier {

@@ -157,13 +157,13 @@ fn a_frozen_waiter_for_a_notification() {
     succeeded(&fourth);
 }
 
-/// One that has come is passed with the others; one that is expected holds them up until it is dead, and they are told.
+/// One that has come is passed with the others. One that is registered is expected for the next round, and holds the others up
+/// until it is dead and they learn of it.
 fn a_frozen_party() {
     let barrier = Barrier::new(2).unwrap();
-    let waiter = frozen(|| assert!(barrier.wait_timeout(PATIENCE).is_ok()));
+    let waiter = frozen(|| assert!(barrier.party().unwrap().wait_timeout(PATIENCE).is_ok()));
     assert_eq!(barrier.wait_timeout(PATIENCE), Ok(1));
     let waits = || assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
-    // This process is the other party, so a thread of it waits.
     let soon = barrier.wait_timeout(LOOKS);
     assert_eq!(soon, Err(BarrierError::TimedOut), "a frozen party is alive");
     barrier.reset().unwrap();
