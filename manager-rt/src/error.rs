@@ -227,10 +227,10 @@ impl From<ObjectError> for SemaphoreError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// A party died or timed out, or somebody called `abort` or `reset`.
+    /// A party died or timed out, its action failed, or somebody called `abort` or `reset`.
     #[error("the barrier is broken")]
     Broken,
-    /// The others did not come before the timeout. The barrier is broken now.
+    /// The others did not come before the timeout. The barrier is broken now, unless the caller came while an action ran.
     #[error("the other parties did not come before the timeout: the barrier is broken")]
     TimedOut,
     /// As with every operation; [`Fault::OutOfRange`] for a number of parties that no barrier has.

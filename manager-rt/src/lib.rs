@@ -37,6 +37,7 @@ pub use mp_sys::OsError;
 pub use process::StartError;
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
-    LockGuard, Namespace, Numeric, Permit, Queue, RLock, RLockGuard, Semaphore, Task, Value, WaitGuard,
+    LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Task, Value,
+    WaitGuard,
 };
 pub use server::{BindError, Server, ServerBuilder, Stopper};

@@ -31,7 +31,7 @@ pub(crate) mod travel;
 mod value;
 
 pub use self::array::Array;
-pub use self::barrier::Barrier;
+pub use self::barrier::{Barrier, Party};
 pub(crate) use self::codec::Values;
 pub use self::condition::{Condition, WaitGuard};
 pub use self::dict::{Dict, DictIter};

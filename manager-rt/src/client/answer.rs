@@ -61,6 +61,7 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
         Reply::Leased { lease, deliveries, task } => Reply::Leased { lease, deliveries, task: own(task) },
         Reply::Names(names) => Reply::Names(names),
         Reply::Info(info) => Reply::Info(info),
+        Reply::Acts { index, round } => Reply::Acts { index, round },
         // None of them is a transaction: see `Reply`.
         Reply::Transaction(replies) => {
             Reply::Transaction(replies.into_iter().map(|reply| owned(reply, frame)).collect())

@@ -1,6 +1,8 @@
 //! `Barrier`.
 
-use std::sync::Mutex;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until};
 use crate::limits::PARTIES_MAX;
@@ -13,6 +15,12 @@ tests!(
     a_party_that_gives_up_breaks_it,
     it_is_broken_and_mended,
     there_are_only_so_many_parties,
+    one_set_of_clients_after_another_meets,
+    threads_that_come_and_go_need_no_places,
+    the_death_of_a_party_between_two_rounds_breaks_it_if_that_is_registered,
+    one_party_acts_before_the_others_go_on,
+    an_action_that_panics_breaks_it,
+    a_wait_ends_with_the_default_timeout,
 );
 
 const PARTIES: usize = 3;
@@ -82,6 +90,119 @@ fn it_is_broken_and_mended(fixture: &dyn Fixture) {
         assert_eq!(watch.is_broken().unwrap(), is_aborted);
         watch.reset().unwrap();
     }
+}
+
+/// All parties pass one round, each by a thread of its own.
+fn meet(parties: [&Barrier; PARTIES]) {
+    std::thread::scope(|scope| {
+        for barrier in parties {
+            scope.spawn(|| assert!(barrier.wait_timeout(PATIENCE).unwrap() < PARTIES));
+        }
+    });
+}
+
+fn one_set_of_clients_after_another_meets(fixture: &dyn Fixture) {
+    let keeper = fixture.client();
+    let watch = barrier(&keeper);
+    for is_killed in [false, true, false] {
+        let clients = [(); PARTIES].map(|()| fixture.client());
+        let barriers = [0, 1, 2].map(|n: usize| barrier(&clients[n]));
+        meet(barriers.each_ref());
+        if is_killed {
+            clients.iter().for_each(|client| fixture.kill(client));
+        }
+    }
+    assert!(!watch.is_broken().unwrap());
+    meet([&watch; PARTIES]);
+}
+
+fn threads_that_come_and_go_need_no_places(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let barrier = barrier(&client);
+    for _ in 0..5 {
+        meet([&barrier; PARTIES]);
+    }
+}
+
+fn the_death_of_a_party_between_two_rounds_breaks_it_if_that_is_registered(fixture: &dyn Fixture) {
+    let other = fixture.client();
+    let watch = barrier(&other);
+    for is_registered in [false, true] {
+        let dying = fixture.client();
+        let barrier = barrier(&dying);
+        let party = is_registered.then(|| barrier.party().unwrap());
+        meet([&barrier, &watch, &watch]);
+        let clients = other.info().unwrap().clients;
+        fixture.kill(&dying);
+        // The server may hear of the end a moment later.
+        if is_registered {
+            until("the end of the client", || watch.is_broken().unwrap());
+        } else {
+            until("the end of the client", || other.info().unwrap().clients < clients);
+        }
+        assert_eq!(watch.is_broken().unwrap(), is_registered);
+        drop(party);
+        watch.reset().unwrap();
+        meet([&watch; PARTIES]);
+    }
+    let party = watch.party().unwrap();
+    meet([&watch; PARTIES]);
+    drop(party);
+    let parties = [(); PARTIES].map(|()| watch.party().unwrap());
+    let error = watch.party().unwrap_err();
+    let full = Fault::TooMany { limit: PARTIES as u64 };
+    assert_eq!(error, BarrierError::Object(ObjectError::Call(CallError::Fault(full))));
+    drop(parties);
+}
+
+fn one_party_acts_before_the_others_go_on(fixture: &dyn Fixture) {
+    const ROUNDS: usize = 10;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let clients = [(); PARTIES].map(|()| fixture.client());
+    std::thread::scope(|scope| {
+        for client in &clients {
+            let (runs, counted) = (Arc::clone(&runs), Arc::clone(&runs));
+            let barrier = barrier(client).with_action(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            });
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    // Every other time by a clone, which has the same action.
+                    let party = if round % 2 == 0 { barrier.clone() } else { barrier.clone().clone() };
+                    party.wait_timeout(PATIENCE).unwrap();
+                    let runs = runs.load(Ordering::Relaxed);
+                    assert!(runs == round + 1 || runs == round + 2, "{runs} runs in round {round}");
+                }
+            });
+        }
+    });
+    assert_eq!(runs.load(Ordering::Relaxed), ROUNDS);
+}
+
+fn an_action_that_panics_breaks_it(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let watch = barrier(&other);
+    std::thread::scope(|scope| {
+        let waiting = [(); PARTIES - 1].map(|()| scope.spawn(|| barrier(&one).wait_timeout(PATIENCE)));
+        until("the wait", || watch.n_waiting().unwrap() == PARTIES - 1);
+        let panics = watch.clone().with_action(|| std::panic::resume_unwind(Box::new("on purpose")));
+        assert!(catch_unwind(AssertUnwindSafe(|| panics.wait_timeout(PATIENCE))).is_err());
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap(), Err(BarrierError::Broken));
+        }
+    });
+    assert!(watch.is_broken().unwrap());
+    watch.reset().unwrap();
+    meet([&watch; PARTIES]);
+}
+
+fn a_wait_ends_with_the_default_timeout(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let barrier = barrier(&client).with_timeout(MOMENT);
+    assert_eq!(barrier.clone().wait(), Err(BarrierError::TimedOut));
+    barrier.reset().unwrap();
+    assert_eq!(barrier.party().unwrap().wait(), Err(BarrierError::TimedOut));
+    assert_eq!(barrier.wait(), Err(BarrierError::Broken));
 }
 
 fn there_are_only_so_many_parties(fixture: &dyn Fixture) {

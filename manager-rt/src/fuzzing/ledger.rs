@@ -60,7 +60,7 @@ impl Waits {
             Op::Lock(LockOp::Acquire { .. }) => What::Lock,
             Op::Semaphore(SemaphoreOp::Acquire) => What::Permit,
             Op::Event(EventOp::Wait) => What::Flag,
-            Op::Barrier(BarrierOp::Wait) => What::Parties,
+            Op::Barrier(BarrierOp::Wait { .. }) => What::Parties,
             Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => What::Item,
             Op::Queue(QueueOp::Put(_)) => What::Room(1),
             Op::Queue(QueueOp::PutMany(items)) => What::Room(count(items)),

@@ -233,11 +233,15 @@ impl Run<'_> {
     }
 
     fn barrier(&mut self) -> BarrierOp {
-        match self.source.below(8) {
+        match self.source.below(12) {
             0 => BarrierOp::Waiting,
             1 => BarrierOp::Abort,
             2 | 3 => BarrierOp::Reset,
-            _ => BarrierOp::Wait,
+            4 => BarrierOp::Register,
+            5 => BarrierOp::Unregister,
+            6 => BarrierOp::EndRound { round: self.little() },
+            7 => BarrierOp::Wait { acts: true },
+            _ => BarrierOp::Wait { acts: false },
         }
     }
 

@@ -66,7 +66,7 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
                 call(1, object(3), forever, Op::Semaphore(SemaphoreOp::Acquire)),
                 call(2, object(5), forever, Op::Event(EventOp::Wait)),
                 call(3, object(5), forever, Op::Event(EventOp::Set)),
-                call(4, object(6), Wait::For(9), Op::Barrier(BarrierOp::Wait)),
+                call(4, object(6), Wait::For(9), Op::Barrier(BarrierOp::Wait { acts: false })),
             ],
         ),
         cut(

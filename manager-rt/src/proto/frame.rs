@@ -21,7 +21,7 @@ use crate::proto::{Fault, ObjectId, Op, Reply};
 /// Bytes before the body.
 pub const HEAD_BYTES: usize = 24;
 /// The version of the protocol: both sides prove it in the handshake.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

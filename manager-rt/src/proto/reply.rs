@@ -90,6 +90,13 @@ pub enum Reply<P> {
     Names(Vec<String>),
     /// What the manager holds.
     Info(Info),
+    /// All parties of a barrier have come. The caller was the last of them, runs its action, and ends the round then.
+    Acts {
+        /// The order in which the caller came.
+        index: u64,
+        /// The round to end.
+        round: u64,
+    },
     /// The answers to the operations of a transaction, of which none is a transaction.
     #[serde(deserialize_with = "not_nested")]
     Transaction(Vec<Self>),

@@ -1,30 +1,55 @@
 //! [`Barrier`]: a meeting point.
 
+mod party;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use mp_sys::fork::Epoch;
+
+pub use self::party::Party;
+use crate::count::index_of;
 use crate::error::{BarrierError, ObjectError};
 use crate::proto::frame::Wait;
-use crate::proto::{BarrierOp, Op};
+use crate::proto::{BarrierOp, Kind, Op, Reply};
 use crate::proxy::handle::within;
-use crate::proxy::{Handle, proxy, read};
+use crate::proxy::{Handle, Proxy, read, travel, travels};
 
 /// A point at which a number of parties wait for each other.
 ///
+/// A process takes a place for each of its threads that calls [`wait`](Self::wait), and gives it back when the round ends. So
+/// one barrier serves any number of sets of processes, one after another, and a process that has passed may end at any time. A
+/// process that registers by [`party`](Self::party) keeps its place until it drops the [`Party`].
+///
+/// A round needs the processes that have a place. If one of them dies, the barrier breaks, and nobody waits for it in vain:
+///
+/// | a process is killed | then |
+/// |---|---|
+/// | while it waits | the barrier breaks |
+/// | while it has a [`Party`] | the barrier breaks, whether the process waits or not; so does ending without dropping the `Party` |
+/// | while it runs the [action](Self::with_action) | the barrier breaks |
+/// | after it has passed, without a `Party` | nothing: its place is free for another process |
+///
+/// Register if the others must learn that a process died on its way to the next round. Otherwise they wait for another process
+/// to come in its place, as they would in Python.
+///
 /// | property | |
 /// |---|---|
-/// | a party is | a thread of a process; it registers by its first wait |
 /// | again | the next round begins when all have met |
-/// | recovers | the death of a registered party, waiting or not, breaks the barrier at once |
-/// | drop | gives the proxy up: a process that gives up its last one comes no more, and breaks nothing |
+/// | recovers | at once: the server sees the end of a connection |
+/// | drop | gives up the proxy; the barrier lives as long as any process has one |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited, and is a party of its own.
+/// A forked child uses the proxy that it inherited, and takes a place of its own. A [`Party`] that it inherits does nothing
+/// there.
 ///
 /// # Crash
-/// All who wait get [`BarrierError::Broken`], and so does everybody until [`reset`](Self::reset).
+/// The table above says which deaths break the barrier. All waiters get [`BarrierError::Broken`] then, and so does every later
+/// caller until [`reset`](Self::reset).
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().Barrier`, at which everybody waits for ever for a party that was killed.
+/// Python's `multiprocessing.Manager().Barrier`, where everybody waits for ever for a party that was killed, and where the
+/// action runs in the server.
 ///
 /// # Examples
 /// ```
@@ -41,32 +66,150 @@ use crate::proxy::{Handle, proxy, read};
 /// ```
 pub struct Barrier {
     handle: Handle,
+    action: Option<Arc<dyn Fn() + Send + Sync>>,
+    timeout: Option<Duration>,
 }
 
-proxy!(Barrier);
+impl Proxy for Barrier {
+    const KIND: Kind = Kind::Barrier;
+
+    fn print() -> u64 {
+        travel::print_of::<()>(Self::KIND)
+    }
+
+    fn over(handle: Handle) -> Self {
+        Self { handle, action: None, timeout: None }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Clone for Barrier {
+    /// A second proxy, with the same action and the same default timeout.
+    fn clone(&self) -> Self {
+        let (handle, action) = (self.handle.clone(), self.action.clone());
+        Self { handle, action, timeout: self.timeout }
+    }
+}
+
+travels!(Barrier);
 
 impl Barrier {
-    /// Waits until all parties wait, and gives the order in which this one came: 0 for the first.
+    /// Sets what one party does in each round before the others go on: the last one to come runs `action`, in its own process.
+    ///
+    /// The action belongs to this proxy and its clones. It does not travel, and the server does not know it: set it at the proxy
+    /// of every party, since any of them may be the last.
+    ///
+    /// The others wait for as long as the action runs. If it panics, or its process dies, the barrier breaks, and the panic goes
+    /// on in the party that ran it. Nothing stops the action if the barrier breaks meanwhile, and its party gets
+    /// [`BarrierError::Broken`] then. The action may use the barrier, but if it waits there, it waits for itself.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// use mp::manager::Manager;
+    ///
+    /// let rounds = Arc::new(AtomicU32::new(0));
+    /// let counted = Arc::clone(&rounds);
+    /// let barrier = Manager::in_process()?.barrier(2)?.with_action(move || {
+    ///     counted.fetch_add(1, Ordering::Relaxed);
+    /// });
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| barrier.wait().unwrap());
+    ///     barrier.wait().unwrap();
+    /// });
+    /// assert_eq!(rounds.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_action(mut self, action: impl Fn() + Send + Sync + 'static) -> Self {
+        self.action = Some(Arc::new(action));
+        self
+    }
+
+    /// Sets how long [`wait`](Self::wait) waits by default, by this proxy and its clones.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use std::time::Duration;
+    ///
+    /// use mp::manager::{BarrierError, Manager};
+    ///
+    /// let barrier = Manager::in_process()?.barrier(2)?.with_timeout(Duration::from_millis(10));
+    /// assert_eq!(barrier.wait(), Err(BarrierError::TimedOut));
+    /// assert_eq!(barrier.wait(), Err(BarrierError::Broken), "a party that gives up breaks it");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Registers a place for this process in advance: it keeps the place from round to round, and its death breaks the barrier
+    /// even while it does not wait.
     ///
     /// # Errors
-    /// [`BarrierError::Broken`] if a party died or timed out, or somebody called `abort` or `reset`;
-    /// [`Fault::TooMany`](crate::proto::Fault::TooMany) for more threads than there are parties.
+    /// [`BarrierError::Broken`]; [`Fault::TooMany`](crate::proto::Fault::TooMany) if all places are taken.
+    pub fn party(&self) -> Result<Party<'_>, BarrierError> {
+        self.handle.ask(Op::Barrier(BarrierOp::Register), read::done)?;
+        Ok(Party::new(self))
+    }
+
+    /// Waits until all parties wait, and returns the order in which this one came: 0 for the first. The wait ends with the
+    /// [default timeout](Self::with_timeout), if there is one.
+    ///
+    /// # Errors
+    /// [`BarrierError::Broken`] if a party died or timed out, the action failed, or somebody called `abort` or `reset`;
+    /// [`Fault::TooMany`](crate::proto::Fault::TooMany) if other processes have registered all places;
+    /// [`BarrierError::TimedOut`].
+    ///
+    /// # Panics
+    /// If the [action](Self::with_action) does.
     pub fn wait(&self) -> Result<usize, BarrierError> {
-        self.wait_for(Wait::Forever)
+        self.wait_for(self.timeout.map_or(Wait::Forever, within))
     }
 
     /// As [`wait`](Self::wait), for at most `timeout` (`Duration::MAX` waits for ever). A party that gives up breaks the
-    /// barrier.
+    /// barrier. A caller that comes while the action runs is a party of the next round: if it gives up before that begins, it
+    /// breaks nothing.
     ///
     /// # Errors
-    /// [`BarrierError::TimedOut`]; else as [`wait`](Self::wait).
+    /// [`BarrierError::TimedOut`]; otherwise as [`wait`](Self::wait).
+    ///
+    /// # Panics
+    /// If the [action](Self::with_action) does.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
         self.wait_for(within(timeout))
     }
 
     fn wait_for(&self, wait: Wait) -> Result<usize, BarrierError> {
-        let reply = self.handle.call(Op::Barrier(BarrierOp::Wait), wait)?;
-        Ok(read::count(self.handle.backend(), reply)?)
+        let acts = self.action.is_some();
+        match (self.handle.call(Op::Barrier(BarrierOp::Wait { acts }), wait)?, &self.action) {
+            (Reply::Acts { index, round }, Some(action)) => {
+                self.act(&**action, round)?;
+                Ok(index_of(index))
+            }
+            (reply, _) => Ok(read::count(self.handle.backend(), reply)?),
+        }
+    }
+
+    /// Runs the action, and lets the others go on.
+    fn act(&self, action: &dyn Fn(), round: u64) -> Result<(), BarrierError> {
+        let mut acting = Acting { barrier: self, started_in: Epoch::current(), has_returned: false };
+        action();
+        acting.has_returned = true;
+        // A child that the action forked is no party.
+        if !acting.started_in.is_current() {
+            return Err(BarrierError::Broken);
+        }
+        Ok(self.handle.ask(Op::Barrier(BarrierOp::EndRound { round }), read::done)?)
     }
 
     /// Breaks the barrier: everybody who waits, or will, gets [`BarrierError::Broken`], until [`reset`](Self::reset).
@@ -77,7 +220,7 @@ impl Barrier {
         self.handle.ask(Op::Barrier(BarrierOp::Abort), read::done)
     }
 
-    /// Makes the barrier as good as new: whoever waits gets [`BarrierError::Broken`], and the next round begins.
+    /// Makes the barrier as good as new: all waiters get [`BarrierError::Broken`], and the next round begins.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -102,11 +245,31 @@ impl Barrier {
         self.handle.ask(Op::Barrier(BarrierOp::Parties), read::count)
     }
 
-    /// How many wait at this moment.
+    /// How many wait at this moment. A party that runs the action does not wait.
     ///
     /// # Errors
     /// [`ObjectError`].
     pub fn n_waiting(&self) -> Result<usize, ObjectError> {
         self.handle.ask(Op::Barrier(BarrierOp::Waiting), read::count)
+    }
+}
+
+/// A party that runs the action. A panic breaks the barrier.
+struct Acting<'a> {
+    barrier: &'a Barrier,
+    started_in: Epoch,
+    has_returned: bool,
+}
+
+impl Drop for Acting<'_> {
+    fn drop(&mut self) {
+        // In a child that the action forked, the round is its parent's.
+        if self.has_returned || !self.started_in.is_current() {
+            return;
+        }
+        if let Err(error) = self.barrier.abort() {
+            let barrier = self.barrier.handle.id();
+            tracing::warn!(%barrier, %error, "a barrier whose action panicked was not broken");
+        }
     }
 }

@@ -1,10 +1,17 @@
 //! `Barrier`: a number of parties that wait for each other.
 //!
-//! A party is a thread of a connection, and registers by its first wait. From then on the end of its connection breaks the
-//! barrier, whether it waits or not: the others would wait for it in vain. A client that gives its last reference to the
-//! barrier back says that it comes no more, and breaks nothing. Whoever stops waiting, for whatever reason, breaks it too.
+//! A client has a place for each of its calls that waits, until the round ends, and for each place that it registered in
+//! advance, until it takes the registration back. So one barrier serves any number of sets of clients, one after another.
 //!
-//! The round is counted up whenever all who wait are answered, so a party waits if it arrived in this round.
+//! # Which deaths break it
+//! A round needs the clients that have a place. If one of them goes, the others would wait for it in vain, and the barrier
+//! breaks. Any other client may go at any time. A client that gives back its last reference to the barrier says that it comes
+//! no more: its registrations end and nothing breaks. A call that stops waiting, for whatever reason, breaks the barrier too.
+//!
+//! # The action
+//! The server runs no code of its users. If the call that completes the round brings an action, its client is told to run it
+//! and to end the round then, while the others go on waiting. Calls that come meanwhile belong to the next round, and stand in
+//! a line of their own.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +28,97 @@ use crate::state::waiters::{Line, WaiterId, Want};
 pub(super) struct Barrier {
     parties: u64,
     is_broken: bool,
+    /// How often a round has ended.
     round: u64,
-    /// Who registered, and in which round it arrived last.
-    registered: BTreeMap<(ClientId, u64), u64>,
+    places: Places,
+    /// Calls that have arrived in this round.
     line: Line,
+    /// The client that runs the action. All have arrived then, and its call was answered.
+    acting: Option<ClientId>,
+    /// Calls that came while the action runs.
+    early: Line,
+    /// The call that left last was one of those.
+    was_early: bool,
+}
+
+/// Who has how many places.
+#[derive(Debug, Default)]
+struct Places {
+    registered: BTreeMap<ClientId, Registered>,
+    /// Places that are taken until the round ends.
+    passing: u64,
+    /// All places that are taken.
+    taken: u64,
+}
+
+/// What a client registered in advance.
+#[derive(Debug, Default, Clone, Copy)]
+struct Registered {
+    places: u64,
+    /// How many of them its calls have arrived at.
+    arrived: u64,
+}
+
+impl Places {
+    fn take_free(&mut self, parties: u64) -> Result<(), Fault> {
+        if self.taken >= parties {
+            return Err(Fault::TooMany { limit: parties });
+        }
+        self.taken = self.taken.saturating_add(1);
+        Ok(())
+    }
+
+    fn register(&mut self, client: ClientId, parties: u64) -> Result<(), Fault> {
+        self.take_free(parties)?;
+        let registered = self.registered.entry(client).or_default();
+        registered.places = registered.places.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes a registration back. A call that waits keeps its place until the round ends.
+    fn unregister(&mut self, client: ClientId) -> Result<(), Fault> {
+        let registered = self.registered.get_mut(&client).ok_or(Fault::NotOwned)?;
+        registered.places = registered.places.saturating_sub(1);
+        if registered.arrived > registered.places {
+            registered.arrived = registered.places;
+            self.passing = self.passing.saturating_add(1);
+        } else {
+            self.taken = self.taken.saturating_sub(1);
+        }
+        if registered.places == 0 {
+            self.registered.remove(&client);
+        }
+        Ok(())
+    }
+
+    /// Takes a place for a call: one that its client registered, or a free one.
+    fn arrive(&mut self, client: ClientId, parties: u64) -> Result<(), Fault> {
+        match self.registered.get_mut(&client) {
+            Some(registered) if registered.arrived < registered.places => {
+                registered.arrived = registered.arrived.saturating_add(1);
+            }
+            _ => {
+                self.take_free(parties)?;
+                self.passing = self.passing.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn end_round(&mut self) {
+        self.taken = self.taken.saturating_sub(self.passing);
+        self.passing = 0;
+        self.registered.values_mut().for_each(|registered| registered.arrived = 0);
+    }
+
+    /// Forgets what a client registered; whether it was anything.
+    fn forget(&mut self, client: ClientId) -> bool {
+        let mut had_any = false;
+        while self.unregister(client).is_ok() {
+            had_any = true;
+        }
+        had_any
+    }
 }
 
 impl Barrier {
@@ -34,20 +128,22 @@ impl Barrier {
     /// [`Fault::OutOfRange`].
     pub(super) fn new(parties: u64) -> Result<Self, Fault> {
         check_range(parties, 1, PARTIES_MAX)?;
-        let (registered, line) = (BTreeMap::new(), Line::new());
-        Ok(Self { parties, is_broken: false, round: 1, registered, line })
+        let (line, early, places) = (Line::new(), Line::new(), Places::default());
+        Ok(Self { parties, is_broken: false, round: 0, places, line, acting: None, early, was_early: false })
     }
 
     pub(super) fn apply(&mut self, op: &BarrierOp, context: &mut Context<'_>) -> Outcome {
-        match op {
-            BarrierOp::Wait => self.arrive(context),
+        match *op {
+            BarrierOp::Wait { acts } => self.arrive(acts, context),
+            BarrierOp::EndRound { round } => self.end_action(round, context).into(),
+            BarrierOp::Register => self.register(context).into(),
+            BarrierOp::Unregister => self.places.unregister(context.client).and(DONE).into(),
             BarrierOp::Abort => {
                 self.break_up(context.core);
                 DONE.into()
             }
             BarrierOp::Reset => {
-                self.break_up(context.core);
-                self.is_broken = false;
+                self.reset(context.core);
                 DONE.into()
             }
             BarrierOp::Parties => Outcome::Answer(Ok(Reply::Count(self.parties))),
@@ -56,55 +152,109 @@ impl Barrier {
         }
     }
 
-    fn arrive(&mut self, context: &mut Context<'_>) -> Outcome {
-        if let Err(fault) = self.check_arrival((context.client, context.target.thread)) {
-            return Outcome::Answer(Err(fault));
-        }
-        let arrived = count_of(self.line.len());
-        if arrived.saturating_add(1) == self.parties {
-            self.register(context);
-            self.pass(context.core);
-            return Outcome::Answer(Ok(Reply::Count(arrived)));
-        }
-        if context.target.wait == Wait::No {
-            // A party that comes and does not stay is one that gives up.
-            self.register(context);
-            self.break_up(context.core);
-            return Outcome::Answer(Err(Fault::TimedOut));
-        }
-        let outcome = context.park(&mut self.line, Want::Parties, Fault::TimedOut);
-        if matches!(outcome, Outcome::Parked) {
-            self.register(context);
-        }
-        outcome
-    }
-
-    fn check_arrival(&self, party: (ClientId, u64)) -> Result<(), Fault> {
+    fn register(&mut self, context: &mut Context<'_>) -> Answer<Payload> {
         if self.is_broken {
             return Err(Fault::Broken);
         }
-        match self.registered.get(&party) {
-            // One thread cannot wait twice.
-            Some(round) if *round == self.round => Err(Fault::TooMany { limit: 1 }),
-            None if count_of(self.registered.len()) >= self.parties => {
-                Err(Fault::TooMany { limit: self.parties })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn register(&mut self, context: &mut Context<'_>) {
-        self.registered.insert((context.client, context.target.thread), self.round);
+        self.places.register(context.client, self.parties)?;
         context.hold();
+        DONE
     }
 
-    /// All have come: each is told the order in which it came.
+    fn arrive(&mut self, acts: bool, context: &mut Context<'_>) -> Outcome {
+        let want = Want::Parties { acts };
+        if self.is_broken {
+            return Outcome::Answer(Err(Fault::Broken));
+        }
+        if self.acting.is_some() {
+            return context.park(&mut self.early, want, Fault::TimedOut);
+        }
+        let is_last = self.is_last();
+        let may_come = if is_last || context.target.wait == Wait::No {
+            Ok(())
+        } else {
+            context.core.may_wait(context.client, context.call)
+        };
+        if let Err(fault) = may_come.and_then(|()| self.places.arrive(context.client, self.parties)) {
+            return Outcome::Answer(Err(fault));
+        }
+        if is_last {
+            let answer = self.complete(context.client, acts, context.core);
+            if acts {
+                context.hold();
+            }
+            return Outcome::Answer(Ok(answer));
+        }
+        if context.target.wait == Wait::No {
+            // A party that comes and does not stay is one that gives up.
+            self.break_up(context.core);
+        }
+        context.park(&mut self.line, want, Fault::TimedOut)
+    }
+
+    /// Whether the next call that arrives is the last of the round.
+    fn is_last(&self) -> bool {
+        count_of(self.line.len()).saturating_add(1) == self.parties
+    }
+
+    /// The last call of a round has come: what it is answered.
+    fn complete(&mut self, client: ClientId, acts: bool, core: &mut Core) -> Reply<Payload> {
+        let index = count_of(self.line.len());
+        if acts {
+            self.acting = Some(client);
+            return Reply::Acts { index, round: self.round };
+        }
+        self.pass(core);
+        Reply::Count(index)
+    }
+
+    fn end_action(&mut self, round: u64, context: &mut Context<'_>) -> Answer<Payload> {
+        if self.acting != Some(context.client) || round != self.round {
+            return Err(Fault::Broken);
+        }
+        self.pass(context.core);
+        self.let_early_in(context.core);
+        DONE
+    }
+
+    /// All who wait are told the order in which they came.
     fn pass(&mut self, core: &mut Core) {
         let mut index = 0_u64;
         while let Some(waiter) = core.next_of(&mut self.line) {
             core.answer(waiter.client, waiter.call, Ok(Reply::Count(index)));
             index = index.saturating_add(1);
         }
+        self.end_round();
+    }
+
+    /// Those who came too early are parties of the round that begins, and of the next ones.
+    fn let_early_in(&mut self, core: &mut Core) {
+        while self.acting.is_none()
+            && let Some(id) = self.early.pop_first()
+        {
+            let Some(waiter) = core.waiters.get(id) else { continue };
+            let (client, object) = (waiter.client, waiter.object);
+            let acts = matches!(waiter.want, Want::Parties { acts: true });
+            let answer = match self.places.arrive(client, self.parties) {
+                Ok(()) if !self.is_last() => {
+                    self.line.insert(id);
+                    continue;
+                }
+                Ok(()) => Ok(self.complete(client, acts, core)),
+                Err(fault) => Err(fault),
+            };
+            if self.acting == Some(client) {
+                core.hold(client, object);
+            }
+            if let Some(waiter) = core.take_waiter(id) {
+                core.answer(client, waiter.call, answer);
+            }
+        }
+    }
+
+    fn end_round(&mut self) {
+        self.acting = None;
+        self.places.end_round();
         self.round = self.round.wrapping_add(1);
     }
 
@@ -112,44 +262,49 @@ impl Barrier {
     fn break_up(&mut self, core: &mut Core) {
         let broken: Answer<Payload> = Err(Fault::Broken);
         core.answer_all(&mut self.line, &broken);
+        core.answer_all(&mut self.early, &broken);
         self.is_broken = true;
-        self.round = self.round.wrapping_add(1);
+        self.end_round();
+    }
+
+    /// Those who wait are told that it broke, and the next round begins.
+    fn reset(&mut self, core: &mut Core) {
+        let mut early = std::mem::take(&mut self.early);
+        self.break_up(core);
+        self.is_broken = false;
+        self.early.append(&mut early);
+        self.let_early_in(core);
     }
 
     /// Somebody does not wait any more, and the others would wait for it in vain.
     pub(super) fn party_left(&mut self, core: &mut Core) {
-        self.break_up(core);
-    }
-
-    fn parties_of(&self, client: ClientId) -> Vec<((ClientId, u64), u64)> {
-        let range = (client, 0)..=(client, u64::MAX);
-        self.registered.range(range).map(|(party, round)| (*party, *round)).collect()
-    }
-
-    pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) {
-        let parties = self.parties_of(client);
-        for (party, _) in &parties {
-            self.registered.remove(party);
-        }
-        if !parties.is_empty() {
+        // A call that had not arrived is missed by nobody.
+        if !std::mem::take(&mut self.was_early) {
             self.break_up(core);
         }
     }
 
-    /// A client that still waits has not really gone: those parties stay.
-    pub(super) fn client_detached(&mut self, client: ClientId) {
-        for (party, round) in self.parties_of(client) {
-            if round != self.round {
-                self.registered.remove(&party);
-            }
+    /// A client is gone. Its calls have left before.
+    pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) {
+        let was_registered = self.places.forget(client);
+        if was_registered || self.acting == Some(client) {
+            self.break_up(core);
         }
     }
 
+    /// A client comes no more. Its calls that wait still do.
+    pub(super) fn client_detached(&mut self, client: ClientId) {
+        self.places.forget(client);
+    }
+
     pub(super) fn leave(&mut self, waiter: WaiterId) {
+        self.was_early = self.early.remove(&waiter);
         self.line.remove(&waiter);
     }
 
-    pub(super) const fn line(&mut self) -> &mut Line {
-        &mut self.line
+    /// The barrier ends: whoever waits is told.
+    pub(super) fn end(mut self, core: &mut Core, answer: &Answer<Payload>) {
+        core.answer_all(&mut self.line, answer);
+        core.answer_all(&mut self.early, answer);
     }
 }

@@ -193,7 +193,7 @@ impl Body {
             Self::Semaphore(mut semaphore) => core.answer_all(semaphore.line(), &gone),
             Self::Condition(mut condition) => core.answer_all(condition.line(), &gone),
             Self::Event(mut event) => core.answer_all(event.line(), &gone),
-            Self::Barrier(mut barrier) => core.answer_all(barrier.line(), &gone),
+            Self::Barrier(barrier) => barrier.end(core, &gone),
             Self::Queue(queue) => queue.end(core),
             Self::JoinableQueue(queue) => queue.end(core),
             Self::Array(array) => core.retire(array.into_values()),

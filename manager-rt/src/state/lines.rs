@@ -105,7 +105,7 @@ impl State {
         }
         match want {
             Want::Room(items) => items.into_iter().for_each(|item| self.core.let_go(item)),
-            Want::Parties => {
+            Want::Parties { .. } => {
                 let slot = self.core.registry.slot(object);
                 if let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) {
                     body.party_left(&mut self.core);

@@ -38,7 +38,10 @@ pub(super) enum Want {
     /// That all tasks are done.
     AllDone,
     /// The other parties of a barrier.
-    Parties,
+    Parties {
+        /// The caller runs an action if it is the last to come.
+        acts: bool,
+    },
 }
 
 /// How a lock is to be taken.

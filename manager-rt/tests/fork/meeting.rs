@@ -12,6 +12,8 @@ tests! {
     a_notifier_is_killed_with_the_lock,
     a_party_is_killed_while_it_waits,
     a_party_is_killed_after_all_have_come,
+    one_set_of_children_after_another_meets,
+    a_party_is_killed_while_it_acts,
 }
 
 fn a_waiter_for_an_event_is_killed() {
@@ -107,17 +109,56 @@ fn a_party_is_killed_while_it_waits() {
 fn a_party_is_killed_after_all_have_come() {
     with_manager(|manager| {
         let barrier = manager.barrier(2).unwrap();
-        let victim = spawn(|| {
+        for is_registered in [false, true] {
+            let victim = spawn(|| {
+                let _party = is_registered.then(|| barrier.party().unwrap());
+                barrier.wait_timeout(PATIENCE).unwrap();
+                hang();
+            });
             barrier.wait_timeout(PATIENCE).unwrap();
+            kill(&victim);
+            if is_registered {
+                // The next round needs it, and it will not come: whoever comes first learns of that.
+                assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
+                until(manager, "the victim is gone", |info| info.clients == 1);
+                barrier.reset().unwrap();
+            }
+            let next = spawn(|| assert!(barrier.wait_timeout(PATIENCE).is_ok()));
+            assert!(barrier.wait_timeout(PATIENCE).is_ok(), "its place is free");
+            succeeded(&next);
+        }
+    });
+}
+
+fn one_set_of_children_after_another_meets() {
+    with_manager(|manager| {
+        let barrier = manager.barrier(3).unwrap();
+        for _ in 0..4 {
+            let set = [(); 3].map(|()| spawn(|| assert!(barrier.wait_timeout(PATIENCE).is_ok())));
+            set.iter().for_each(succeeded);
+            assert_eq!(barrier.is_broken(), Ok(false));
+        }
+        // The next set may come before the former one has ended.
+        let set = [(); 9].map(|()| spawn(|| assert!(barrier.wait_timeout(PATIENCE).is_ok())));
+        set.iter().for_each(succeeded);
+    });
+}
+
+fn a_party_is_killed_while_it_acts() {
+    with_manager(|manager| {
+        let barrier = manager.barrier(2).unwrap();
+        let event = manager.event().unwrap();
+        let acts = event.clone();
+        let acting = barrier.clone().with_action(move || {
+            acts.set().unwrap();
             hang();
         });
-        barrier.wait_timeout(PATIENCE).unwrap();
+        let other = spawn(|| assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken)));
+        until_waiting(manager, 1);
+        let victim = spawn(|| drop(acting.wait_timeout(PATIENCE)));
+        assert_eq!(event.wait_timeout(PATIENCE), Ok(true));
+        assert_eq!(barrier.n_waiting(), Ok(1), "nobody goes on");
         kill(&victim);
-        // It is expected for the next round, and will not come: that is told at once, whoever comes first.
-        assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
-        barrier.reset().unwrap();
-        let next = spawn(|| assert!(barrier.wait_timeout(PATIENCE).is_ok()));
-        assert!(barrier.wait_timeout(PATIENCE).is_ok());
-        succeeded(&next);
+        succeeded(&other);
     });
 }

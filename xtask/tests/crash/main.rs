@@ -229,6 +229,8 @@ cells! {
     manager_event_just_woken: manager::meeting::EVENT_JUST_WOKEN;
     manager_barrier_waiter: manager::meeting::BARRIER_WAITER;
     manager_barrier_just_woken: manager::meeting::BARRIER_JUST_WOKEN;
+    manager_barrier_registered: manager::meeting::BARRIER_REGISTERED;
+    manager_barrier_acting: manager::meeting::BARRIER_ACTING;
     manager_queue_mid_put: manager::queues::MID_PUT;
     manager_queue_mid_get: manager::queues::MID_GET;
     manager_queue_waiter: manager::queues::WAITER;

@@ -73,8 +73,21 @@ pub enum EventOp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum BarrierOp {
-    /// Waits until all parties wait.
-    Wait,
+    /// Waits until all parties wait. The last to come is answered with [`Reply::Acts`](crate::proto::Reply::Acts) if it acts, and
+    /// everybody else with [`Reply::Count`](crate::proto::Reply::Count): the order in which it came.
+    Wait {
+        /// The caller has an action to run before the others go on, if it is the last to come.
+        acts: bool,
+    },
+    /// The action has run: the others go on.
+    EndRound {
+        /// What the answer to [`Wait`](Self::Wait) said.
+        round: u64,
+    },
+    /// Registers a place in advance, which belongs to the connection from round to round.
+    Register,
+    /// Takes a registration of this connection back.
+    Unregister,
     /// Breaks it.
     Abort,
     /// Mends it; whoever waits is told that it broke.

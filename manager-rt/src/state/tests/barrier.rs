@@ -1,15 +1,15 @@
 //! Barriers under the virtual clock.
 
-use std::collections::BTreeMap;
+mod model;
 
-use proptest::prelude::*;
-
-use super::model::{Answers, ModelLine, Three, wait, who};
 use super::*;
 use crate::limits::PARTIES_MAX;
 use crate::proto::BarrierOp;
 
-const WAIT: Op<Raw<'static>> = Op::Barrier(BarrierOp::Wait);
+const WAIT: Op<Raw<'static>> = Op::Barrier(BarrierOp::Wait { acts: false });
+const ACT: Op<Raw<'static>> = Op::Barrier(BarrierOp::Wait { acts: true });
+const REGISTER: Op<Raw<'static>> = Op::Barrier(BarrierOp::Register);
+const UNREGISTER: Op<Raw<'static>> = Op::Barrier(BarrierOp::Unregister);
 const RESET: Op<Raw<'static>> = Op::Barrier(BarrierOp::Reset);
 const ABORT: Op<Raw<'static>> = Op::Barrier(BarrierOp::Abort);
 const IS_BROKEN: Op<Raw<'static>> = Op::Barrier(BarrierOp::IsBroken);
@@ -17,6 +17,10 @@ const BROKEN: Option<Answer<Payload>> = Some(Err(Fault::Broken));
 
 fn passed(index: u64) -> Option<Answer<Payload>> {
     Some(Ok(Reply::Count(index)))
+}
+
+fn end_round(round: u64) -> Op<Raw<'static>> {
+    Op::Barrier(BarrierOp::EndRound { round })
 }
 
 fn wait_for_all(world: &mut World, client: ClientId, barrier: ObjectId) -> u64 {
@@ -37,30 +41,144 @@ fn all_pass_in_the_order_in_which_they_came_round_after_round() {
 }
 
 #[test]
-fn the_death_of_a_party_breaks_it_whether_it_waits_or_not() {
-    for dies_waiting in [true, false] {
+fn one_set_of_clients_after_another_meets() {
+    let mut world = World::new();
+    let keeper = world.client();
+    let barrier = world.open(keeper, "meeting", Spec::Barrier(2));
+    for _ in 0..3 {
+        let set = [world.client(), world.client()];
+        let calls = set.map(|client| {
+            world.ask(client, ObjectId::MANAGER, Op::Manager(ManagerOp::Attach(vec![barrier]))).unwrap();
+            wait_for_all(&mut world, client, barrier)
+        });
+        assert_eq!(calls.map(|call| world.answer(call)), [passed(0), passed(1)]);
+        set.iter().for_each(|client| world.leave(*client));
+        assert_eq!(world.ask(keeper, barrier, IS_BROKEN), Ok(Reply::Bool(false)));
+    }
+    world.remove(keeper, "meeting");
+    world.end(&[keeper]);
+}
+
+#[test]
+fn the_death_of_a_party_breaks_it_if_the_round_needs_it() {
+    for (waits, registers) in [(true, false), (false, true), (true, true), (false, false)] {
         let mut world = World::new();
         let clients = [world.client(), world.client(), world.client()];
         let [one, two, three] = clients;
-        let barrier = world.create(three, Spec::Barrier(2));
-        let other = if dies_waiting { world.create(three, Spec::Barrier(3)) } else { barrier };
-        let calls = [one, two].map(|client| wait_for_all(&mut world, client, other));
-        if dies_waiting {
-            world.leave(two);
-            assert_eq!(world.answer(calls[0]), BROKEN);
-        } else {
-            assert_eq!(calls.map(|call| world.answer(call)), [passed(0), passed(1)]);
-            let waiting = wait_for_all(&mut world, one, barrier);
-            world.leave(two);
-            assert_eq!(world.answer(waiting), BROKEN, "the other one will not come");
+        let barrier = world.create(three, Spec::Barrier(3));
+        let calls = [one, two, three].map(|client| wait_for_all(&mut world, client, barrier));
+        assert_eq!(calls.map(|call| world.answer(call)), [passed(0), passed(1), passed(2)]);
+        let waiting = wait_for_all(&mut world, one, barrier);
+        if registers {
+            assert_eq!(world.ask(two, barrier, REGISTER), DONE);
         }
-        assert_eq!(world.ask(one, other, WAIT), Err(Fault::Broken));
-        assert_eq!(world.ask(one, other, IS_BROKEN), Ok(Reply::Bool(true)));
-        assert_eq!(world.ask(one, other, RESET), DONE);
-        let calls = [wait_for_all(&mut world, one, barrier), wait_for_all(&mut world, three, barrier)];
-        assert_eq!(calls.map(|call| world.answer(call)), [passed(0), passed(1)], "its place is free");
-        world.end(&clients);
+        if waits {
+            wait_for_all(&mut world, two, barrier);
+        }
+        world.leave(two);
+        let is_needed = waits || registers;
+        assert_eq!(world.answer(waiting), if is_needed { BROKEN } else { None });
+        assert_eq!(world.ask(one, barrier, IS_BROKEN), Ok(Reply::Bool(is_needed)));
+        assert_eq!(world.ask(one, barrier, RESET), DONE);
+        let calls = [one, three, three].map(|client| wait_for_all(&mut world, client, barrier));
+        assert_eq!(
+            calls.map(|call| world.answer(call)),
+            [passed(0), passed(1), passed(2)],
+            "its place is free"
+        );
+        world.end(&[one, three]);
     }
+}
+
+#[test]
+fn a_registered_place_belongs_to_its_client_until_it_is_given_back() {
+    let mut world = World::new();
+    let clients = [world.client(), world.client()];
+    let [one, two] = clients;
+    let barrier = world.create(one, Spec::Barrier(2));
+    world.ask(two, ObjectId::MANAGER, Op::Manager(ManagerOp::Attach(vec![barrier]))).unwrap();
+    let full = Err(Fault::TooMany { limit: 2 });
+    assert_eq!(world.ask(one, barrier, UNREGISTER), Err(Fault::NotOwned));
+    assert_eq!([REGISTER, REGISTER].map(|op| world.ask(one, barrier, op)), [DONE, DONE]);
+    for op in [REGISTER, WAIT] {
+        assert_eq!(world.ask(two, barrier, op), full);
+    }
+    let first = wait_for_all(&mut world, one, barrier);
+    // Given back while a call waits there: the place stays taken until the round ends.
+    assert_eq!([UNREGISTER, UNREGISTER].map(|op| world.ask(one, barrier, op)), [DONE, DONE]);
+    assert_eq!(world.ask(two, barrier, REGISTER), DONE);
+    assert_eq!(world.ask(two, barrier, REGISTER), full);
+    let second = wait_for_all(&mut world, two, barrier);
+    assert_eq!([first, second].map(|call| world.answer(call)), [passed(0), passed(1)]);
+    assert_eq!(world.ask(one, barrier, REGISTER), DONE, "the round is over");
+    let detach = ManagerOp::Detach { references: vec![(barrier, 1)], lingers: false };
+    world.ask(two, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
+    assert_eq!(world.ask(one, barrier, REGISTER), DONE, "it comes no more");
+    assert_eq!(world.ask(one, barrier, ABORT), DONE);
+    assert_eq!(world.ask(one, barrier, REGISTER), Err(Fault::Broken));
+    world.end(&clients);
+}
+
+/// A barrier of two at which one waits and the other one runs the action, which came in the first round.
+fn acting(world: &mut World) -> ([ClientId; 3], ObjectId, u64) {
+    let clients = [world.client(), world.client(), world.client()];
+    let barrier = world.create(clients[2], Spec::Barrier(2));
+    let waiting = wait_for_all(world, clients[0], barrier);
+    let acts = world.send(clients[1], barrier, Wait::Forever, ACT);
+    assert_eq!(world.answer(acts), Some(Ok(Reply::Acts { index: 1, round: 0 })));
+    assert_eq!(world.answer(waiting), None);
+    (clients, barrier, waiting)
+}
+
+#[test]
+fn nobody_goes_on_before_the_action_has_run() {
+    let mut world = World::new();
+    let ([one, two, three], barrier, waiting) = acting(&mut world);
+    assert_eq!(world.ask(one, barrier, end_round(0)), Err(Fault::Broken), "it does not act");
+    assert_eq!(world.ask(two, barrier, end_round(1)), Err(Fault::Broken), "another round");
+    let late = world.send(three, barrier, Wait::For(5), WAIT);
+    world.pass(5);
+    assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));
+    assert_eq!(world.ask(three, barrier, WAIT), Err(Fault::TimedOut));
+    assert_eq!(world.ask(three, barrier, IS_BROKEN), Ok(Reply::Bool(false)), "they were no parties yet");
+    let early = [three; 3].map(|client| world.send(client, barrier, Wait::Forever, ACT));
+    assert_eq!(world.ask(two, barrier, end_round(0)), DONE);
+    assert_eq!(world.answer(waiting), passed(0));
+    let acts = Some(Ok(Reply::Acts { index: 1, round: 1 }));
+    assert_eq!(early.map(|call| world.answer(call)), [None, acts, None], "two make the next round");
+    assert_eq!(world.ask(three, barrier, end_round(1)), DONE);
+    assert_eq!(world.answer(early[0]), passed(0));
+    let last = wait_for_all(&mut world, one, barrier);
+    assert_eq!([early[2], last].map(|call| world.answer(call)), [passed(0), passed(1)]);
+    world.end(&[one, two, three]);
+}
+
+#[test]
+fn an_action_that_fails_breaks_it() {
+    for (n, op) in [None, Some(ABORT), Some(RESET)].into_iter().enumerate() {
+        let mut world = World::new();
+        let ([one, two, three], barrier, waiting) = acting(&mut world);
+        let early = wait_for_all(&mut world, three, barrier);
+        match op {
+            None => world.leave(two),
+            Some(ref op) => assert_eq!(world.ask(two, barrier, op.clone()), DONE),
+        }
+        assert_eq!(world.answer(waiting), BROKEN);
+        let is_reset = n == 2;
+        assert_eq!(world.answer(early), if is_reset { None } else { BROKEN }, "it is of the next round");
+        assert_eq!(world.ask(three, barrier, IS_BROKEN), Ok(Reply::Bool(!is_reset)));
+        if op.is_some() {
+            assert_eq!(world.ask(two, barrier, end_round(0)), Err(Fault::Broken));
+            world.end(&[one, two, three]);
+        } else {
+            world.end(&[one, three]);
+        }
+    }
+    let mut world = World::new();
+    let ([one, two, three], barrier, _) = acting(&mut world);
+    world.leave(one);
+    assert_eq!(world.ask(two, barrier, end_round(0)), Err(Fault::Broken), "who waited is dead");
+    world.end(&[two, three]);
 }
 
 #[test]
@@ -107,10 +225,10 @@ fn there_are_no_more_parties_than_it_was_made_for() {
         assert_eq!(world.ask(clients[0], ObjectId::MANAGER, op), Err(fault));
     }
     let widest = world.create(clients[0], Spec::Barrier(PARTIES_MAX));
-    let waiting = wait_for_all(&mut world, clients[0], widest);
-    assert_eq!(world.ask(clients[0], widest, WAIT), Err(Fault::TooMany { limit: 1 }), "one thread, twice");
-    assert_eq!(world.answer(waiting), None);
+    let waiting = [(); 2].map(|()| wait_for_all(&mut world, clients[0], widest));
+    assert_eq!(waiting.map(|call| world.answer(call)), [None, None]);
     let barrier = world.create(clients[0], Spec::Barrier(1));
+    assert_eq!(world.ask(clients[0], barrier, REGISTER), DONE);
     assert_eq!(world.ask(clients[0], barrier, WAIT), Ok(Reply::Count(0)));
     assert_eq!(world.ask(clients[1], barrier, WAIT), Err(Fault::TooMany { limit: 1 }));
     assert_eq!(
@@ -118,123 +236,4 @@ fn there_are_no_more_parties_than_it_was_made_for() {
         Err(Fault::NotInTransaction)
     );
     world.end(&clients);
-}
-
-#[derive(Debug, Clone)]
-enum Act {
-    Wait(usize, Wait),
-    Abort(usize),
-    Reset(usize),
-    Detach(usize),
-    Die(usize),
-    Pass(u64),
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    prop_oneof![
-        8 => (who(), wait()).prop_map(|(who, wait)| Act::Wait(who, wait)),
-        1 => who().prop_map(Act::Abort),
-        4 => who().prop_map(Act::Reset),
-        1 => who().prop_map(Act::Detach),
-        1 => who().prop_map(Act::Die),
-        1 => (0_u64..10).prop_map(Act::Pass),
-    ]
-}
-
-#[derive(Debug, Default)]
-struct Model {
-    parties: usize,
-    is_broken: bool,
-    /// Who registered.
-    registered: BTreeMap<usize, ()>,
-    line: ModelLine<()>,
-}
-
-impl Model {
-    fn break_up(&mut self, answers: &mut Answers) {
-        self.is_broken = true;
-        answers.extend(self.line.0.drain(..).map(|waits| (waits.call, Err(Fault::Broken))));
-    }
-
-    fn arrive(&mut self, (who, call): (usize, u64), (now, wait): (u64, Wait), answers: &mut Answers) {
-        let limit = self.parties as u64;
-        if self.is_broken {
-            answers.insert(call, Err(Fault::Broken));
-        } else if self.line.0.iter().any(|waits| waits.client == who) {
-            answers.insert(call, Err(Fault::TooMany { limit: 1 }));
-        } else if !self.registered.contains_key(&who) && self.registered.len() == self.parties {
-            answers.insert(call, Err(Fault::TooMany { limit }));
-        } else {
-            self.registered.insert(who, ());
-            if self.line.0.len() + 1 == self.parties {
-                let calls = self.line.0.drain(..).map(|waits| waits.call).chain([call]);
-                answers.extend(calls.zip(0..).map(|(call, index)| (call, Ok(Reply::Count(index)))));
-                return;
-            }
-            self.line.join((who, call), (now, wait), (), Fault::TimedOut, answers);
-            if wait == Wait::No {
-                self.break_up(answers);
-            }
-        }
-    }
-
-    fn step(&mut self, act: &Act, call: u64, now: u64) -> Answers {
-        let mut answers = Answers::new();
-        match *act {
-            Act::Wait(who, wait) => self.arrive((who, call), (now, wait), &mut answers),
-            Act::Abort(_) => {
-                self.break_up(&mut answers);
-                answers.insert(call, DONE);
-            }
-            Act::Reset(_) => {
-                self.break_up(&mut answers);
-                self.is_broken = false;
-                answers.insert(call, DONE);
-            }
-            Act::Detach(who) => {
-                if !self.line.0.iter().any(|waits| waits.client == who) {
-                    self.registered.remove(&who);
-                }
-            }
-            Act::Die(who) => {
-                self.line.leave(who);
-                if self.registered.remove(&who).is_some() {
-                    self.break_up(&mut answers);
-                }
-            }
-            Act::Pass(_) => {
-                if let Some((_, late)) = self.line.next_late(now) {
-                    self.line.remove(late);
-                    answers.insert(late, Err(Fault::TimedOut));
-                    self.break_up(&mut answers);
-                }
-            }
-        }
-        answers
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_barrier_is_as_its_model(parties in 1_usize..4, acts in proptest::collection::vec(act(), 1..80)) {
-        let mut three = Three::new(Spec::Barrier(parties as u64));
-        let mut model = Model { parties, ..Model::default() };
-        for act in acts {
-            let call = three.next_call();
-            match act {
-                Act::Wait(who, wait) => three.send(who, wait, WAIT),
-                Act::Abort(who) => three.send(who, Wait::No, ABORT),
-                Act::Reset(who) => three.send(who, Wait::No, RESET),
-                Act::Detach(who) => three.detach_and_attach(who),
-                Act::Die(who) => three.replace(who),
-                Act::Pass(nanos) => three.world.pass(nanos),
-            }
-            let expected = model.step(&act, call, three.world.now);
-            prop_assert_eq!(three.answers(), expected, "{:?}", act);
-            prop_assert_eq!(three.world.state.info().waiters, model.line.0.len() as u64);
-            let (client, object) = (three.clients[0], three.object);
-            prop_assert_eq!(three.world.ask(client, object, IS_BROKEN), Ok(Reply::Bool(model.is_broken)));
-        }
-        three.end();
-    }
 }

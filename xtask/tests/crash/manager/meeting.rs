@@ -142,12 +142,22 @@ fn barrier_waiter(kills: u32) -> Outcome {
     })
 }
 
-/// All have come, and one dies as it wakes up: the others have passed, and the next round is broken.
+/// All have come, and one dies as it wakes up: the others have passed, and so has the next set of processes.
 fn barrier_just_woken(kills: u32) -> Outcome {
+    killed_as_it_wakes_up(kills, false)
+}
+
+/// The same of a party that is registered: the next round needs it, and breaks.
+fn barrier_registered(kills: u32) -> Outcome {
+    killed_as_it_wakes_up(kills, true)
+}
+
+fn killed_as_it_wakes_up(kills: u32, is_registered: bool) -> Outcome {
     with_manager(|manager, out| {
         let (barrier, mut random) = (manager.barrier(3).unwrap(), Random::new());
         for _ in 0..kills {
             let victim = spawn(|| {
+                let _party = is_registered.then(|| barrier.party().unwrap());
                 assert!(barrier.wait().is_ok());
                 hang();
             });
@@ -155,10 +165,41 @@ fn barrier_just_woken(kills: u32) -> Outcome {
             until_waiting(manager, 2);
             out.torn += u32::from(barrier.wait_timeout(HANG).is_err());
             random.pause(100_000);
-            let told = out.recover(&victim, || barrier.wait_timeout(HANG));
-            out.hangs += u32::from(told == Err(BarrierError::TimedOut));
-            out.torn += u32::from(told.is_ok());
+            if is_registered {
+                let told = out.recover(&victim, || barrier.wait_timeout(HANG));
+                out.hangs += u32::from(told == Err(BarrierError::TimedOut));
+                out.torn += u32::from(told.is_ok());
+                barrier.reset().unwrap();
+            } else {
+                let next = [(); 2].map(|()| spawn(|| assert!(barrier.wait_timeout(HANG).is_ok())));
+                let passed = out.recover(&victim, || barrier.wait_timeout(HANG));
+                out.torn += u32::from(passed.is_err());
+                next.iter().for_each(|next| out.expect_end(next));
+            }
             out.expect_end(&survivor);
+        }
+    })
+}
+
+/// A party dies while it runs the action: the others are told at once.
+fn barrier_acting(kills: u32) -> Outcome {
+    with_manager(|manager, out| {
+        let (barrier, event, mut random) =
+            (manager.barrier(2).unwrap(), manager.event().unwrap(), Random::new());
+        let acts = event.clone();
+        let acting = barrier.clone().with_action(move || {
+            acts.set().unwrap();
+            hang();
+        });
+        for _ in 0..kills {
+            event.clear().unwrap();
+            let other = spawn(|| assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken)));
+            until_waiting(manager, 1);
+            let victim = spawn(|| drop(acting.wait()));
+            out.hangs += u32::from(event.wait_timeout(HANG) != Ok(true));
+            random.pause(MOMENT_MAX);
+            out.recover(&victim, || other.wait(mp_sys::deadline::Deadline::after(HANG)).unwrap());
+            out.expect_end(&other);
             barrier.reset().unwrap();
         }
     })
@@ -172,4 +213,6 @@ define_cells! {
     EVENT_JUST_WOKEN: "manager_event", "just_woken", event_just_woken;
     BARRIER_WAITER: "manager_barrier", "waiter", barrier_waiter;
     BARRIER_JUST_WOKEN: "manager_barrier", "just_woken", barrier_just_woken;
+    BARRIER_REGISTERED: "manager_barrier", "registered", barrier_registered;
+    BARRIER_ACTING: "manager_barrier", "acting", barrier_acting;
 }

@@ -1,0 +1,75 @@
+//! [`Party`]: a place that a process keeps from round to round.
+
+use std::fmt;
+use std::time::Duration;
+
+use mp_sys::fork::Epoch;
+
+use crate::error::BarrierError;
+use crate::proto::frame::Wait;
+use crate::proto::{BarrierOp, Op};
+use crate::proxy::barrier::Barrier;
+
+/// A place that this process registered in advance. Dropping it gives the place back; a thread that waits there just now goes
+/// on waiting.
+///
+/// It belongs to the process: any thread may wait with it or drop it, and a wait of the process by [`Barrier::wait`] uses it as
+/// well.
+///
+/// # Fork safety
+/// It does nothing in a forked child, where [`wait`](Self::wait) takes a place of the child's own.
+///
+/// # Crash
+/// The barrier breaks if the process ends without dropping this, and if it loses its connection to the manager.
+pub struct Party<'a> {
+    barrier: &'a Barrier,
+    registered_in: Epoch,
+}
+
+impl<'a> Party<'a> {
+    /// A place that this process has just registered.
+    pub(super) fn new(barrier: &'a Barrier) -> Self {
+        Self { barrier, registered_in: Epoch::current() }
+    }
+
+    /// As [`Barrier::wait`].
+    ///
+    /// # Errors
+    /// As [`Barrier::wait`].
+    ///
+    /// # Panics
+    /// As [`Barrier::wait`].
+    pub fn wait(&self) -> Result<usize, BarrierError> {
+        self.barrier.wait()
+    }
+
+    /// As [`Barrier::wait_timeout`].
+    ///
+    /// # Errors
+    /// As [`Barrier::wait_timeout`].
+    ///
+    /// # Panics
+    /// As [`Barrier::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
+        self.barrier.wait_timeout(timeout)
+    }
+}
+
+impl Drop for Party<'_> {
+    fn drop(&mut self) {
+        // In a forked child, the place is its parent's.
+        if !self.registered_in.is_current() {
+            return;
+        }
+        let handle = &self.barrier.handle;
+        if let Err(error) = handle.call(Op::Barrier(BarrierOp::Unregister), Wait::No) {
+            tracing::warn!(barrier = %handle.id(), %error, "a party stays registered");
+        }
+    }
+}
+
+impl fmt::Debug for Party<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Party({:?})", self.barrier)
+    }
+}
