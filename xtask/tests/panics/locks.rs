@@ -3,10 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use mp::{
-    Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, LockError, LockResult, RLock,
-    Semaphore, Value,
-};
+use mp::{Array, BoundedSemaphore, Condition, Event, Lock, LockError, LockResult, RLock, Semaphore, Value};
 use mp_sys::testing::Checked;
 
 use crate::cell::{Beside, HANG, Outcome, contended, define_cells};
@@ -34,7 +31,6 @@ define_cells! {
     "Condition", "wait_while(f), a Value", wait_while_value;
     "Semaphore", "acquire(), a permit in hand", semaphore_permit;
     "BoundedSemaphore", "acquire(), a permit in hand", bounded_permit;
-    "Barrier", "party(), a party in hand", barrier_party;
     "Event", "set(), a flag in hand", event;
 }
 
@@ -335,28 +331,6 @@ fn bounded_permit() -> Outcome {
             (0..4).for_each(|_| spring(Trap::Closure));
         },
         |semaphore| semaphore.available() == 1 && semaphore.add_permits(1).is_err(),
-    )
-}
-
-/// Three places, so that there is one for each of those who contend.
-fn barrier_party() -> Outcome {
-    contended(
-        BESIDE,
-        || Barrier::new(3).unwrap(),
-        |barrier| matches!(barrier.party(), Ok(_) | Err(BarrierError::TooManyParties { .. })),
-        Trap::Closure,
-        |barrier| {
-            let _first = barrier.party().unwrap();
-            let _second = barrier.party().unwrap();
-            (0..4).for_each(|_| spring(Trap::Closure));
-        },
-        |barrier| {
-            // All three places are free: three threads pass.
-            thread::scope(|scope| {
-                let threads = [(); 3].map(|()| scope.spawn(|| barrier.wait_timeout(HANG).is_ok()));
-                threads.into_iter().all(|thread| thread.join().unwrap())
-            })
-        },
     )
 }
 

@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
 
+mod barriers;
 mod cell;
 mod elements;
 mod locks;
@@ -32,6 +33,7 @@ use mp_sys::testing::runner::{self, Test};
 /// The tables, in the order of the report.
 const TABLES: [&[cell::Cell]; 8] = [
     locks::CELLS,
+    barriers::CELLS,
     rwlock::CELLS,
     elements::CELLS,
     names::CELLS,
@@ -43,6 +45,10 @@ const TABLES: [&[cell::Cell]; 8] = [
 
 fn entries_of_locks() {
     report::assert_clean(locks::CELLS);
+}
+
+fn entries_of_barriers() {
+    report::assert_clean(barriers::CELLS);
 }
 
 fn entries_of_rwlocks() {
@@ -79,6 +85,7 @@ fn pairs_of_threads() {
 
 mp_sys::testing::tests! {
     entries_of_locks,
+    entries_of_barriers,
     entries_of_rwlocks,
     entries_of_elements,
     entries_of_names,
