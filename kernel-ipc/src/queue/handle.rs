@@ -11,7 +11,8 @@ use crate::queue::{Queue, travel};
 
 impl<T> AsFd for Queue<T> {
     /// A descriptor that is readable while there is an item in the queue, or the queue is closed: for `poll` and `epoll`.
-    /// It may be readable for nothing; [`try_get`](Self::try_get) then makes it unreadable. Do not read from it.
+    /// It may be readable for nothing, since another process may be faster; [`try_get`](Self::try_get) then makes it unreadable.
+    /// Do not read from it.
     ///
     /// From the first call on, in any process, each change from empty to filled and back costs a system call.
     fn as_fd(&self) -> BorrowedFd<'_> {

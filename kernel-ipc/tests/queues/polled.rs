@@ -3,11 +3,13 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use kernel_ipc::{GetError, Queue};
+use kernel_ipc::{GetError, JoinableQueue, Queue};
 use mp_sys::testing::{PATIENCE, kill, spawn, succeeded, tests};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 tests! {
+    an_empty_queue_is_not_ready_at_the_first_look,
+    an_item_that_is_put_beside_the_first_look_is_seen,
     the_descriptor_says_whether_there_is_an_item,
     a_poller_in_another_process_is_woken,
     a_closed_queue_is_readable,
@@ -24,6 +26,44 @@ fn is_readable(queue: &Queue<u32>, timeout: Duration) -> bool {
 fn is_readable_after_emptying(queue: &Queue<u32>) -> bool {
     while queue.try_get().is_ok() {}
     is_readable(queue, Duration::ZERO)
+}
+
+fn an_empty_queue_is_not_ready_at_the_first_look() {
+    let (queue, tasks) = (Queue::<u32>::new().unwrap(), JoinableQueue::<u32>::new().unwrap());
+    for _ in 0..2 {
+        assert_eq!(kernel_ipc::wait(&[&queue, &tasks], Duration::ZERO).unwrap(), [0_usize; 0]);
+    }
+    tasks.put(&1).unwrap();
+    assert_eq!(kernel_ipc::wait(&[&queue, &tasks], PATIENCE).unwrap(), [1]);
+    queue.put(&1).unwrap();
+    assert_eq!(kernel_ipc::wait(&[&queue, &tasks], PATIENCE).unwrap(), [0, 1]);
+    // A queue that was used before anybody polled it, and one that was closed.
+    let (used, closed) = (Queue::<u32>::new().unwrap(), Queue::<u32>::new().unwrap());
+    used.put(&1).unwrap();
+    used.get().unwrap();
+    assert!(!is_readable(&used, Duration::ZERO));
+    closed.close().unwrap();
+    assert!(is_readable(&closed, Duration::ZERO));
+    // A task that another process had, and that came back.
+    let returned = JoinableQueue::<u32>::new().unwrap();
+    returned.put(&1).unwrap();
+    drop(returned.get().unwrap());
+    assert_eq!(kernel_ipc::wait(&[&returned], Duration::ZERO).unwrap(), [0]);
+}
+
+fn an_item_that_is_put_beside_the_first_look_is_seen() {
+    for _ in 0..300 {
+        let queue = Queue::<u32>::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.put(&1).unwrap());
+            // Two pollers look for the first time at the same moment.
+            for _ in 0..2 {
+                scope.spawn(|| assert!(is_readable(&queue, PATIENCE)));
+            }
+        });
+        assert_eq!(queue.try_get(), Ok(1));
+        assert!(!is_readable(&queue, Duration::ZERO));
+    }
 }
 
 fn the_descriptor_says_whether_there_is_an_item() {

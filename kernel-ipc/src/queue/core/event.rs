@@ -50,10 +50,15 @@ impl Core {
 
     /// The descriptor to poll; armed from now on, for all processes.
     pub(in crate::queue) fn event(&self) -> BorrowedFd<'_> {
-        if self.half_word(ARMED).swap(1, Ordering::SeqCst) == 0 {
-            // A producer may be about to commit without having seen that: so it starts readable, and whoever finds the
-            // queue empty makes it unreadable after that producer.
+        if self.is_unarmed() {
+            // Readable first: whoever dies in here leaves it readable for nothing, and nobody asleep beside an item.
             self.event.raise();
+            crash::point();
+            self.half_word(ARMED).store(1, Ordering::SeqCst);
+            crash::point();
+            // A producer that has not seen that has its lock: it has committed when the lock is free, and then the queue is not
+            // empty.
+            self.unsignal();
         }
         self.event.as_fd()
     }
