@@ -30,14 +30,14 @@ use crate::travel::{Parts, Travels, travels};
 
 /// The most permits that a semaphore may have, taken or not.
 pub const PERMITS_MAX: usize = 65_536;
-/// Permits that can be added to a [`Semaphore`] beyond those that it was made with.
+/// Permits that can be added to a [`Semaphore`] beyond those that it was made with, if [`Semaphore::new`] made it.
 pub const PERMITS_SPARE: usize = 1024;
 
 /// A number of permits that processes take and give back.
 ///
 /// | property | |
 /// |---|---|
-/// | size | 8 bytes of shared memory for each permit that there may be: those at the beginning and [`PERMITS_SPARE`] |
+/// | size | 8 bytes of shared memory for each permit that there may be: those at the beginning and the spare ones |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | fair | no |
 /// | recovers | permits of a dead process come back within 100 ms, mostly 40, when somebody waits; mostly at once for who comes later |
@@ -78,12 +78,34 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    /// Makes a semaphore with `permits` free permits.
+    /// Makes a semaphore with `permits` free permits, to which [`PERMITS_SPARE`] more can be added: 1,024. If it is to count
+    /// higher than that, use [`with_spare`](Self::with_spare).
     ///
     /// # Errors
     /// [`SemaphoreError::TooManyPermits`] above [`PERMITS_MAX`]; [`SemaphoreError::Memory`].
     pub fn new(permits: usize) -> Result<Self, SemaphoreError> {
         Self::with_room(permits, PERMITS_SPARE)
+    }
+
+    /// Makes a semaphore with `permits` free permits, to which `spare` more can be added: one that counts. Each permit that there
+    /// may be takes 8 bytes, and a process that finds none free looks at all of them.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::TooManyPermits`] if there may be more than [`PERMITS_MAX`]; [`SemaphoreError::Memory`].
+    ///
+    /// # Examples
+    /// ```
+    /// # extern crate shm_core as mp;
+    /// use mp::Semaphore;
+    ///
+    /// let finished = Semaphore::with_spare(0, 10_000)?;
+    /// finished.add_permits(10_000)?;
+    /// assert_eq!(finished.available(), 10_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_spare(permits: usize, spare: usize) -> Result<Self, SemaphoreError> {
+        check_room(permits, spare)?;
+        Self::with_room(permits, spare)
     }
 
     pub(super) fn with_room(permits: usize, spare: usize) -> Result<Self, SemaphoreError> {
@@ -99,6 +121,15 @@ impl Semaphore {
     /// As [`new`](Self::new); [`SemaphoreError::Name`] if a living process uses the name, or for a bad one.
     pub fn create(name: &str, permits: usize) -> Result<Self, SemaphoreError> {
         Self::create_with_room(name, kind::SEMAPHORE, permits, PERMITS_SPARE)
+    }
+
+    /// As [`with_spare`](Self::with_spare), under a name.
+    ///
+    /// # Errors
+    /// As [`with_spare`](Self::with_spare) and [`create`](Self::create).
+    pub fn create_with_spare(name: &str, permits: usize, spare: usize) -> Result<Self, SemaphoreError> {
+        check_room(permits, spare)?;
+        Self::create_with_room(name, kind::SEMAPHORE, permits, spare)
     }
 
     pub(super) fn create_with_room(
@@ -203,7 +234,8 @@ impl Semaphore {
         Permit { semaphore: self, taken: Taken::new(at, own), taken_in: Epoch::current() }
     }
 
-    /// Adds `count` free permits: what was forgotten, and as many more as there is room for.
+    /// Adds `count` free permits: what was forgotten, and as many more as there is room for, which is [`PERMITS_SPARE`] unless
+    /// [`with_spare`](Self::with_spare) said otherwise.
     ///
     /// A process that dies in here has added some of them.
     ///
@@ -224,6 +256,14 @@ impl Semaphore {
         let (free, held) = (self.available(), self.permits().held());
         write!(f, "{name}({} free, {held} held)", Count(free, "permit"))
     }
+}
+
+/// Whether there may be as many permits as somebody asked for.
+fn check_room(permits: usize, spare: usize) -> Result<(), SemaphoreError> {
+    if permits.saturating_add(spare) > PERMITS_MAX {
+        return Err(SemaphoreError::TooManyPermits { limit: PERMITS_MAX });
+    }
+    Ok(())
 }
 
 /// Words of a semaphore with `permits` permits and room for `spare` more.

@@ -104,6 +104,17 @@ fn permits_at_the_limit_and_one_above() {
     semaphore.acquire().forget();
     assert_eq!(semaphore.add_permits(2), Err(full), "all or none");
     assert_eq!(semaphore.available(), 9 + PERMITS_SPARE);
+    let counts = Semaphore::with_spare(1, PERMITS_MAX - 1).unwrap();
+    counts.add_permits(PERMITS_MAX - 1).unwrap();
+    assert_eq!(counts.available(), PERMITS_MAX);
+    let too_many = SemaphoreError::TooManyPermits { limit: PERMITS_MAX };
+    assert_eq!(counts.add_permits(1), Err(too_many));
+    assert_eq!(Semaphore::with_spare(1, PERMITS_MAX).map(drop), Err(too_many));
+    let name = format!("shm-core-counts-{:x}", mp_sys::identity::Stamp::current().to_bits());
+    assert_eq!(Semaphore::create_with_spare(&name, 2, PERMITS_MAX - 1).map(drop), Err(too_many));
+    let counts = Semaphore::create_with_spare(&name, 2, 3).unwrap();
+    assert_eq!(Semaphore::open(&name).unwrap().add_permits(3), Ok(()));
+    assert_eq!(counts.add_permits(1), Err(SemaphoreError::TooManyPermits { limit: 5 }));
     let large = Semaphore::new(PERMITS_MAX).unwrap();
     assert_eq!(large.available(), PERMITS_MAX);
     assert_eq!(large.add_permits(1), Err(SemaphoreError::TooManyPermits { limit: PERMITS_MAX }));
