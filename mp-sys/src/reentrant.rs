@@ -90,7 +90,29 @@ impl Reentrant {
             crash::point();
             held.stay_held();
         }
-        Ok(Entered { reentrant: self, taken: Generation::current(), not_send: PhantomData })
+        Ok(self.entered())
+    }
+
+    /// Takes the lock, as deep as [`Entered::leave_for_a_while`] left it.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn enter_again(
+        &self,
+        depth: u64,
+        patience: Patience,
+        repair: impl FnOnce(&mut Held<'_>),
+    ) -> Result<Entered<'_>, AcquireError> {
+        let held = self.locked.acquire(patience, repair)?.open_section();
+        crash::point();
+        held.store_word(DEPTH, depth.max(1));
+        crash::point();
+        held.stay_held();
+        Ok(self.entered())
+    }
+
+    fn entered(&self) -> Entered<'_> {
+        Entered { reentrant: self, taken: Generation::current(), not_send: PhantomData }
     }
 }
 
@@ -109,6 +131,21 @@ impl Entered<'_> {
     #[must_use]
     pub fn is_held_here(&self) -> bool {
         self.taken == Generation::current() && self.reentrant.locked.is_held_here()
+    }
+
+    /// Releases the lock however deep it is held, and returns the depth, 0 if this thread does not hold it. Until it is taken
+    /// again, dropping an entry does nothing.
+    pub fn leave_for_a_while(&self) -> u64 {
+        if self.taken != Generation::current() {
+            return 0;
+        }
+        let Some(held) = self.reentrant.locked.held_here() else {
+            return 0;
+        };
+        let depth = held.load_word(DEPTH);
+        held.store_word(DEPTH, 0);
+        crash::point();
+        depth
     }
 }
 

@@ -38,8 +38,9 @@ pub const WAITERS_MAX: usize = 1024;
 
 /// Waiting for a change of what a lock protects.
 ///
-/// It is used with the guard of a [`Lock`](crate::Lock), [`Value`](crate::Value) or [`Array`](crate::Array), like
-/// `std::sync::Condvar` with that of a mutex; several conditions may belong to one lock.
+/// It is used with the guard of a [`Lock`](crate::Lock), [`RLock`](crate::RLock), [`Value`](crate::Value) or
+/// [`Array`](crate::Array), like `std::sync::Condvar` with that of a mutex; several conditions may belong to one lock. An
+/// `RLock` is released however many guards the thread has, and taken again as deep.
 ///
 /// | property | |
 /// |---|---|
@@ -70,7 +71,7 @@ pub const WAITERS_MAX: usize = 1024;
 ///         *stock.lock().unwrap() += 5;
 ///         delivered.notify(1);
 ///     });
-///     let mut guard = delivered.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap();
+///     let mut guard = delivered.wait_while(stock.lock().unwrap(), |stock| *stock == 0).unwrap();
 ///     *guard -= 1;
 /// });
 /// assert_eq!(stock.get()?, 4);
@@ -147,7 +148,8 @@ impl Condition {
         self.wait_until(guard, Deadline::after(timeout))
     }
 
-    /// Waits while `condition` holds of the guard. If `condition` panics, the caller waits no more, and a notification that it
+    /// Waits while `condition` holds of what the lock protects, which is lent as `&mut T` of a [`Value`](crate::Value), `&mut [T]`
+    /// of an [`Array`](crate::Array), and `&mut ()` of a lock without data. If `condition` panics, the caller waits no more, and a notification that it
     /// was given goes to another waiter.
     ///
     /// # Errors
@@ -156,7 +158,7 @@ impl Condition {
     pub fn wait_while<G: WaitGuard>(
         &self,
         guard: G,
-        condition: impl FnMut(&mut G) -> bool,
+        condition: impl FnMut(&mut G::Lent) -> bool,
     ) -> Result<G, WaitError<G>> {
         let (_, guard) = self.wait_while_until(guard, condition, Deadline::NEVER)?;
         Ok(guard)
@@ -170,7 +172,7 @@ impl Condition {
         &self,
         guard: G,
         timeout: Duration,
-        condition: impl FnMut(&mut G) -> bool,
+        condition: impl FnMut(&mut G::Lent) -> bool,
     ) -> Result<(bool, G), WaitError<G>> {
         self.wait_while_until(guard, condition, Deadline::after(timeout))
     }
@@ -178,9 +180,10 @@ impl Condition {
     fn wait_while_until<G: WaitGuard>(
         &self,
         mut guard: G,
-        mut condition: impl FnMut(&mut G) -> bool,
+        mut condition: impl FnMut(&mut G::Lent) -> bool,
         deadline: Deadline,
     ) -> Result<(bool, G), WaitError<G>> {
+        let mut condition = |guard: &mut G| guard.lend(&mut condition);
         if !condition(&mut guard) {
             return Ok((true, guard));
         }

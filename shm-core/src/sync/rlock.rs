@@ -9,7 +9,7 @@ use mp_sys::memory::MemoryError;
 use mp_sys::named::{ExistingSpan, Segment, What};
 pub use mp_sys::reentrant::DEPTH_MAX;
 use mp_sys::reentrant::{DEPTH_BYTES, Entered, Reentrant};
-use mp_sys::robust::Patience;
+use mp_sys::robust::{AcquireError, Patience};
 
 use crate::arena;
 use crate::error::{LockError, LockResult, TOO_LARGE};
@@ -119,7 +119,15 @@ impl RLock {
     }
 
     fn lock_with(&self, patience: Patience) -> LockResult<RLockGuard<'_>> {
-        let entered = self.entry.enter(patience, |held| take_over(held, no_journal));
+        self.guard(self.entry.enter(patience, |held| take_over(held, no_journal)))
+    }
+
+    /// Takes the lock as deep as [`RLockGuard::release_all`] found it.
+    pub(super) fn lock_again(&self, depth: u64) -> LockResult<RLockGuard<'_>> {
+        self.guard(self.entry.enter_again(depth, FOR_EVER, |held| take_over(held, no_journal)))
+    }
+
+    fn guard<'a>(&'a self, entered: Result<Entered<'a>, AcquireError>) -> LockResult<RLockGuard<'a>> {
         let entered = entered.map_err(LockError::refused)?;
         let guard = RLockGuard { lock: self, watch: PanicWatch::start(), entered };
         if self.is_poisoned() {
@@ -175,6 +183,13 @@ pub struct RLockGuard<'a> {
     lock: &'a RLock,
     watch: PanicWatch,
     entered: Entered<'a>,
+}
+
+impl<'a> RLockGuard<'a> {
+    /// Releases the lock, however many guards this thread has; returns how many.
+    pub(super) fn release_all(self) -> (&'a RLock, u64) {
+        (self.lock, self.entered.leave_for_a_while())
+    }
 }
 
 impl Drop for RLockGuard<'_> {

@@ -4,13 +4,19 @@ use crate::array::{Array, ArrayGuard};
 use crate::element::Element;
 use crate::error::LockResult;
 use crate::sync::lock::{Lock, LockGuard};
+use crate::sync::rlock::{RLock, RLockGuard};
 use crate::value::{Value, ValueGuard};
 
-/// A guard whose lock a [`Condition`](crate::Condition) can release and take again: that of a [`Lock`], [`Value`] or
-/// [`Array`]. Not that of an `RLock`, which may be held several times.
+/// A guard whose lock a [`Condition`](crate::Condition) can release and take again: that of a [`Lock`], [`RLock`], [`Value`]
+/// or [`Array`]. An `RLock` is released however many guards the thread has, and taken again as deep.
 pub trait WaitGuard: Sized + sealed::Sealed {
     /// What has the lock.
     type Owner;
+    /// What the lock protects, as the guard lends it: `()` for a [`Lock`] or [`RLock`].
+    type Lent: ?Sized;
+
+    /// Lends what the lock protects.
+    fn lend<R>(&mut self, look: impl FnOnce(&mut Self::Lent) -> R) -> R;
 
     /// Releases the lock.
     fn release(self) -> Self::Owner;
@@ -31,6 +37,11 @@ impl sealed::Sealed for LockGuard<'_> {}
 
 impl<'a> WaitGuard for LockGuard<'a> {
     type Owner = &'a Lock;
+    type Lent = ();
+
+    fn lend<R>(&mut self, look: impl FnOnce(&mut ()) -> R) -> R {
+        look(&mut ())
+    }
 
     fn release(self) -> &'a Lock {
         self.owner()
@@ -41,10 +52,35 @@ impl<'a> WaitGuard for LockGuard<'a> {
     }
 }
 
+impl sealed::Sealed for RLockGuard<'_> {}
+
+impl<'a> WaitGuard for RLockGuard<'a> {
+    /// The lock, and how many guards the thread has.
+    type Owner = (&'a RLock, u64);
+    type Lent = ();
+
+    fn lend<R>(&mut self, look: impl FnOnce(&mut ()) -> R) -> R {
+        look(&mut ())
+    }
+
+    fn release(self) -> Self::Owner {
+        self.release_all()
+    }
+
+    fn take_again((lock, depth): Self::Owner) -> LockResult<Self> {
+        lock.lock_again(depth)
+    }
+}
+
 impl<T: Element> sealed::Sealed for ValueGuard<'_, T> {}
 
 impl<'a, T: Element> WaitGuard for ValueGuard<'a, T> {
     type Owner = &'a Value<T>;
+    type Lent = T;
+
+    fn lend<R>(&mut self, look: impl FnOnce(&mut T) -> R) -> R {
+        look(self)
+    }
 
     fn release(self) -> &'a Value<T> {
         self.owner()
@@ -59,6 +95,11 @@ impl<T: Element> sealed::Sealed for ArrayGuard<'_, T> {}
 
 impl<'a, T: Element> WaitGuard for ArrayGuard<'a, T> {
     type Owner = &'a Array<T>;
+    type Lent = [T];
+
+    fn lend<R>(&mut self, look: impl FnOnce(&mut [T]) -> R) -> R {
+        look(self)
+    }
 
     fn release(self) -> &'a Array<T> {
         self.owner()

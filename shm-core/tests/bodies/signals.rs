@@ -84,12 +84,12 @@ fn a_condition_over_a_value_hands_items_over<S: Spawner>() {
         for item in 1..=ROUNDS {
             let guard = place.lock().unwrap();
             if worker < 2 {
-                let mut guard = emptied.wait_while(guard, |place| **place != 0).unwrap();
+                let mut guard = emptied.wait_while(guard, |place| *place != 0).unwrap();
                 *guard = item;
                 filled.notify(1);
             } else {
                 let (full, mut guard) =
-                    filled.wait_timeout_while(guard, PATIENCE, |place| **place == 0).unwrap();
+                    filled.wait_timeout_while(guard, PATIENCE, |place| *place == 0).unwrap();
                 assert!(full);
                 let item = std::mem::take(&mut *guard);
                 emptied.notify(1);

@@ -75,7 +75,7 @@ fn a_queue_of_one_between_producers_and_consumers() {
     let sum = RawValue::new(0_u64).unwrap();
     let produce = || {
         for item in 1..=ITEMS {
-            let mut guard = emptied.wait_while(slot.lock().unwrap(), |slot| **slot != 0).unwrap();
+            let mut guard = emptied.wait_while(slot.lock().unwrap(), |slot| *slot != 0).unwrap();
             *guard = item;
             filled.notify(1);
         }
@@ -83,7 +83,7 @@ fn a_queue_of_one_between_producers_and_consumers() {
     };
     let consume = || {
         for _ in 1..=ITEMS {
-            let mut guard = filled.wait_while(slot.lock().unwrap(), |slot| **slot == 0).unwrap();
+            let mut guard = filled.wait_while(slot.lock().unwrap(), |slot| *slot == 0).unwrap();
             sum.fetch_add(std::mem::take(&mut *guard));
             emptied.notify(1);
         }
@@ -218,7 +218,7 @@ fn random_deaths_of_waiters() {
         // One who meets the poison of another ends by its `unwrap`.
         std::panic::set_hook(Box::new(|_| {}));
         loop {
-            let mut guard = delivered.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap();
+            let mut guard = delivered.wait_while(stock.lock().unwrap(), |stock| *stock == 0).unwrap();
             *guard -= 1;
         }
     };

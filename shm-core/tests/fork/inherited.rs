@@ -95,12 +95,12 @@ fn an_inherited_guard_waits_for_nothing() {
     let held = Cell::new(Some(value.lock().unwrap()));
     succeeded(&spawn_holding(|| {
         let held = held.take().unwrap();
-        assert!(is_refused(|| drop(condition.wait_while(held, |it| **it == 1))));
+        assert!(is_refused(|| drop(condition.wait_while(held, |it| *it == 1))));
         assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)), "the parent has it");
     }));
     // The parent's guard waits as ever.
     let held = held.take().unwrap();
-    let outcome = condition.wait_timeout_while(held, Duration::ZERO, |it| **it == 1);
+    let outcome = condition.wait_timeout_while(held, Duration::ZERO, |it| *it == 1);
     let (is_there, held) = outcome.map_err(|_: WaitError<_>| "no place").unwrap();
     assert!(!is_there);
     assert_eq!(*held, 1);

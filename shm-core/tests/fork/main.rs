@@ -7,6 +7,7 @@ mod barrier;
 mod barrier_action;
 mod bodies;
 mod condition;
+mod condition_guards;
 mod first_look;
 mod gaps;
 mod inherited;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         barrier_action::TESTS,
         &bodies::tests(),
         condition::TESTS,
+        condition_guards::TESTS,
         first_look::TESTS,
         gaps::TESTS,
         inherited::TESTS,

@@ -27,7 +27,7 @@ fn exists(name: &str) -> bool {
 fn consume([stock, condition]: &[String; 2]) {
     let stock = Value::<u32>::open(stock).unwrap();
     let condition = Condition::open(condition).unwrap();
-    let mut guard = condition.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap();
+    let mut guard = condition.wait_while(stock.lock().unwrap(), |stock| *stock == 0).unwrap();
     *guard -= 1;
     drop(guard);
     assert_woken();

@@ -63,7 +63,7 @@ fn at_event(setup: &Setup) -> Result<Crowd> {
 fn at_condition(setup: &Setup) -> Result<Crowd> {
     let (stock, delivered) = (Value::new(0_u32)?, Condition::new()?);
     Crowd::start(setup, WAITERS, |_| {
-        drop(delivered.wait_while(stock.lock().unwrap(), |stock| **stock == 0).unwrap());
+        drop(delivered.wait_while(stock.lock().unwrap(), |stock| *stock == 0).unwrap());
         Ok(())
     })
 }

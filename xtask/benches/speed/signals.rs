@@ -199,7 +199,7 @@ impl Turns for Turn {
     #[inline]
     #[expect(clippy::unwrap_used, reason = "what is measured is what users write")]
     fn wait_for(&self, side: u32) -> Result<()> {
-        drop(self.passed.wait_while(self.side.lock().unwrap(), |turn| **turn != side).unwrap());
+        drop(self.passed.wait_while(self.side.lock().unwrap(), |turn| *turn != side).unwrap());
         Ok(())
     }
 }

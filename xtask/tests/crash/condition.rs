@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mp::{Condition, Lock, LockError, RawValue, Value, ValueGuard, WaitError};
+use mp::{Condition, Lock, LockError, RawValue, Value, WaitError};
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
 use mp_sys::testing::{Random, ended, eventually, hang, kill};
@@ -76,7 +76,7 @@ fn just_woken(kills: u32) -> Outcome {
         let delivered = Condition::new().unwrap();
         let taken = RawValue::new(0_u32).unwrap();
         let consume = || {
-            let waits = |stock: &mut ValueGuard<'_, u32>| **stock == 0;
+            let waits = |stock: &mut u32| *stock == 0;
             let woken = delivered.wait_timeout_while(stock.lock().unwrap(), HANG, waits);
             let (is_there, mut guard) = match woken {
                 Ok(woken) => woken,

@@ -72,7 +72,7 @@ fn three_processes_take_turns() {
     let children = crew(PROCESSES, &receiver, |own, (changed, turn)| {
         for _ in 0..ROUNDS {
             let guard = turn.lock_timeout(PATIENCE).unwrap();
-            let is_not_mine = |turn: &mut mp::ValueGuard<'_, u64>| **turn % PROCESSES != own;
+            let is_not_mine = |turn: &mut u64| *turn % PROCESSES != own;
             let (in_time, mut guard) = changed.wait_timeout_while(guard, PATIENCE, is_not_mine).unwrap();
             assert!(in_time, "process {own} waited too long");
             *guard += 1;

@@ -249,7 +249,7 @@ fn unpoisoned(lock: &Lock) -> mp::LockGuard<'_> {
 
 fn wait_while() -> Outcome {
     wait_while_with(|(lock, condition)| {
-        let waits = |_: &mut mp::LockGuard<'_>| {
+        let waits = |_: &mut ()| {
             spring(Trap::Closure);
             true
         };
@@ -262,7 +262,7 @@ fn wait_while() -> Outcome {
 
 fn wait_timeout_while() -> Outcome {
     wait_while_with(|(lock, condition)| {
-        let waits = |_: &mut mp::LockGuard<'_>| {
+        let waits = |_: &mut ()| {
             spring(Trap::Closure);
             true
         };
@@ -276,7 +276,7 @@ fn wait_while_value() -> Outcome {
     let entry = |(value, condition): &(Value<u64>, Condition)| {
         loop {
             let guard = value.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
-            let waits = |_: &mut mp::ValueGuard<'_, u64>| {
+            let waits = |_: &mut u64| {
                 spring(Trap::Closure);
                 true
             };

@@ -51,7 +51,7 @@ fn every_operation_goes_on() {
             array.lock().unwrap()[0] += 1;
             *table.write().unwrap() += 1;
             assert!(*table.read().unwrap() > round);
-            let others_turn = |turn: &mut shm_core::ValueGuard<'_, u32>| **turn != 2 * round + me;
+            let others_turn = |turn: &mut u32| *turn != 2 * round + me;
             let waited = changed.wait_timeout_while(turn.lock().unwrap(), PATIENCE, others_turn).unwrap();
             let (is_own_turn, mut guard) = waited;
             assert!(is_own_turn);
