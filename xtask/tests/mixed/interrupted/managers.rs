@@ -24,6 +24,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "manager-rt/src/proxy/semaphore.rs", method: "acquire_timeout", run: bounded },
         Case { file: "manager-rt/src/proxy/event.rs", method: "wait_timeout", run: event },
         Case { file: "manager-rt/src/proxy/barrier.rs", method: "wait_timeout", run: barrier },
+        Case { file: "manager-rt/src/proxy/barrier.rs", method: "with_timeout", run: default_timeout },
+        Case { file: "manager-rt/src/proxy/barrier/party.rs", method: "wait_timeout", run: party },
         Case { file: "manager-rt/src/proxy/queue.rs", method: "get_timeout", run: get },
         Case { file: "manager-rt/src/proxy/queue.rs", method: "get_many_timeout", run: get_many },
         Case { file: "manager-rt/src/proxy/queue.rs", method: "put_timeout", run: put },
@@ -104,6 +106,21 @@ fn barrier(storm: Storm) {
     with_manager(|manager| {
         let barrier = manager.barrier(2).unwrap();
         storm.outlasts(|timeout| barrier.wait_timeout(timeout) == Err(BarrierError::TimedOut));
+    });
+}
+
+fn default_timeout(storm: Storm) {
+    with_manager(|manager| {
+        let barrier = manager.barrier(2).unwrap();
+        storm.outlasts(|timeout| barrier.with_timeout(timeout).wait() == Err(BarrierError::TimedOut));
+    });
+}
+
+fn party(storm: Storm) {
+    with_manager(|manager| {
+        let barrier = manager.barrier(2).unwrap();
+        let party = barrier.party().unwrap();
+        storm.outlasts(|timeout| party.wait_timeout(timeout) == Err(BarrierError::TimedOut));
     });
 }
 

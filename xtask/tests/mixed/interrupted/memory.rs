@@ -23,7 +23,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "shm-core/src/sync/semaphore.rs", method: "acquire_timeout", run: semaphore },
         Case { file: "shm-core/src/sync/event.rs", method: "wait_timeout", run: event },
         Case { file: "shm-core/src/sync/barrier.rs", method: "wait_timeout", run: barrier },
-        Case { file: "shm-core/src/sync/barrier.rs", method: "wait_timeout", run: party },
+        Case { file: "shm-core/src/sync/barrier.rs", method: "with_timeout", run: default_timeout },
+        Case { file: "shm-core/src/sync/barrier/party.rs", method: "wait_timeout", run: party },
         Case { file: "shm-core/src/sync/condition.rs", method: "wait_timeout", run: condition },
         Case { file: "shm-core/src/sync/condition.rs", method: "wait_timeout_while", run: condition_while },
     ]
@@ -102,6 +103,11 @@ fn event(storm: Storm) {
 fn barrier(storm: Storm) {
     let barrier = Barrier::new(2).unwrap();
     storm.outlasts(|timeout| matches!(barrier.wait_timeout(timeout), Err(BarrierError::TimedOut)));
+}
+
+fn default_timeout(storm: Storm) {
+    let barrier = Barrier::new(2).unwrap();
+    storm.outlasts(|timeout| matches!(barrier.with_timeout(timeout).wait(), Err(BarrierError::TimedOut)));
 }
 
 fn party(storm: Storm) {
