@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use mp_sys::testing::runner::{self, Test};
 
 /// The tables, in the order of the report.
-const TABLES: [&[cell::Cell]; 8] = [
+const TABLES: [&[cell::Cell]; 9] = [
     locks::CELLS,
     barriers::CELLS,
     rwlock::CELLS,
