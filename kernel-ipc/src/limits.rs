@@ -32,7 +32,8 @@ pub const TASKS_MAX: usize = 1 << 16;
 /// Bytes of a listener's name: a socket's address has 108, and a few are ours.
 pub const ADDRESS_BYTES_MAX: usize = 100;
 
-/// The longest that a handshake may take, from the moment when the listener sees it: nobody honest needs more.
+/// The longest that a handshake may take: for a listener from the moment when it sees a peer, and for a peer from the
+/// listener's first byte on. Nobody honest needs more.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Handshakes that one listener has half done. One more ends the oldest, so that silent peers keep nobody out.

@@ -10,7 +10,8 @@
 //! Both sides prove that they have the key, neither sends it, and a proof is good for these two nonces and this direction
 //! only. Without a key both prove the empty one. The connecting side goes first, so that a stranger who connects learns
 //! nothing that depends on the key. A step has a fixed length: there is no length to lie about, and a peer that says more
-//! than its step, or anything else, is refused.
+//! than its step, or anything else, is refused. A step that begins with another magic number is refused at its first wrong
+//! byte: the rest may never come.
 //!
 //! Source: the challenge of Python's `multiprocessing.connection`, whose two sides may use MD5.
 
@@ -111,6 +112,20 @@ impl Inbox {
         self.len = 0;
         Ok(self.bytes.first_chunk().copied())
     }
+
+    /// As [`take`](Self::take), for a step that begins with the magic number.
+    fn take_first<const STEP: usize>(
+        &mut self,
+        magic: [u8; 8],
+        more: &[u8],
+    ) -> Result<Option<[u8; STEP]>, Refusal> {
+        let step = self.take(more)?;
+        let begun = self.bytes.iter().take(if step.is_some() { STEP } else { self.len });
+        if begun.zip(magic).any(|(byte, expected)| *byte != expected) {
+            return Err(Refusal::Malformed);
+        }
+        Ok(step)
+    }
 }
 
 /// What a side does next.
@@ -151,12 +166,12 @@ impl Listening {
     }
 
     fn hear_hello(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
-        let hello: [u8; HELLO] = match self.inbox.take(bytes) {
+        let hello: [u8; HELLO] = match self.inbox.take_first(terms.magic, bytes) {
             Ok(Some(hello)) => hello,
             Ok(None) => return Next::Wait,
             Err(refusal) => return self.challenge(terms.magic, Some(refusal)),
         };
-        let Some((nonce, sends, receives)) = parse_hello(terms.magic, &hello) else {
+        let Some((nonce, sends, receives)) = parse_hello(&hello) else {
             return self.challenge(terms.magic, Some(Refusal::Malformed));
         };
         if (sends, receives) != (terms.receives, terms.sends) {
@@ -197,13 +212,16 @@ impl Listening {
     }
 }
 
-fn parse_hello(expected: [u8; 8], hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
-    let (magic, rest) = hello.split_first_chunk()?;
+/// What is behind the magic number.
+fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
+    let (_, rest) = hello.split_first_chunk::<8>()?;
     let (nonce, rest) = rest.split_first_chunk()?;
     let (sends, rest) = rest.split_first_chunk()?;
     let (receives, zeros) = rest.split_first_chunk()?;
-    let is_hello = *magic == expected && zeros.iter().all(|byte| *byte == 0);
-    is_hello.then(|| (*nonce, u64::from_le_bytes(*sends), u64::from_le_bytes(*receives)))
+    zeros
+        .iter()
+        .all(|byte| *byte == 0)
+        .then(|| (*nonce, u64::from_le_bytes(*sends), u64::from_le_bytes(*receives)))
 }
 
 /// The connecting side.
@@ -242,13 +260,11 @@ impl Connecting {
     }
 
     fn hear_challenge(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Result<Next, Refusal> {
-        let Some(challenge) = self.inbox.take::<CHALLENGE>(bytes)? else { return Ok(Next::Wait) };
-        let (magic, rest) = challenge.split_first_chunk().ok_or(Refusal::Malformed)?;
+        let step = self.inbox.take_first::<CHALLENGE>(terms.magic, bytes)?;
+        let Some(challenge) = step else { return Ok(Next::Wait) };
+        let (_, rest) = challenge.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
         let (verdict, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
         let nonce = rest.first_chunk().ok_or(Refusal::Malformed)?;
-        if *magic != terms.magic {
-            return Err(Refusal::Malformed);
-        }
         Refusal::from_byte(verdict[0])?;
         let proof = terms.mac(b"connecting", &self.nonce, nonce).ok_or(Refusal::Malformed)?;
         self.listening = Some(*nonce);

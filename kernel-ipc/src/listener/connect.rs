@@ -20,6 +20,7 @@ use super::{PROTOCOL, name_of};
 use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::ConnectError;
+use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::message::print_of;
 
 /// Between two tries while the listener's queue is full.
@@ -27,9 +28,13 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 /// Connects to the listener of this address, waiting until it accepts.
 ///
+/// A listener that has begun to answer must finish within
+/// [`HANDSHAKE_TIME_MAX`], however its bytes trickle in.
+///
 /// # Errors
 /// [`ConnectError::NotFound`] if nobody listens under this name; [`ConnectError::Unauthorised`] for another key,
-/// [`ConnectError::WrongType`] for other types.
+/// [`ConnectError::WrongType`] for other types; [`ConnectError::TimedOut`] if the listener begins to answer and does not
+/// finish.
 ///
 /// # Fork safety
 /// A forked child has the connection too.
@@ -51,7 +56,7 @@ pub fn connect<S, R>(address: impl Into<Address>) -> Result<Connection<S, R>, Co
 /// As [`connect`], waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
 ///
 /// # Errors
-/// [`ConnectError::TimedOut`] if the listener did not accept until then; else as [`connect`].
+/// [`ConnectError::TimedOut`] if the listener has not accepted by then; otherwise as [`connect`].
 pub fn connect_timeout<S, R>(
     address: impl Into<Address>,
     timeout: Duration,
@@ -59,7 +64,7 @@ pub fn connect_timeout<S, R>(
     connect_until(&address.into(), Deadline::after(timeout))
 }
 
-fn connect_until<S, R>(address: &Address, deadline: Deadline) -> Result<Connection<S, R>, ConnectError> {
+fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Connection<S, R>, ConnectError> {
     let stream = reach(address, deadline)?;
     if !is_same_user(stream.as_fd()) {
         return Err(ConnectError::OtherUser);
@@ -71,10 +76,16 @@ fn connect_until<S, R>(address: &Address, deadline: Deadline) -> Result<Connecti
     say(stream.as_fd(), &hello, None)?;
     let budget = Budget::new();
     let mut descriptor: Option<OwnedFd> = None;
+    let mut has_begun = false;
     loop {
         let mut bytes = [0; STEP_BYTES_MAX];
         let next = match hear(stream.as_fd(), &mut bytes)? {
             Heard::Bytes(len, arrived) => {
+                if !has_begun {
+                    // It may accept late, but whoever answers does so at once.
+                    deadline = deadline.min(Deadline::after(HANDSHAKE_TIME_MAX));
+                    has_begun = true;
+                }
                 descriptor = arrived.or(descriptor);
                 side.hear(terms, bytes.get(..len).unwrap_or_default())
             }

@@ -1,6 +1,6 @@
 //! Connections by name within one process.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -178,6 +178,52 @@ fn a_name_that_somebody_else_has() {
         });
         assert_eq!(connect_timeout::<u8, u8>(&*name, LONG).unwrap_err(), ConnectError::Malformed);
         assert_eq!(connect_timeout::<u8, u8>(&*name, LONG).unwrap_err(), ConnectError::Closed);
+    });
+}
+
+/// Writes one byte after the other, slowly, until all are written or the other side is gone; how many that were.
+fn trickle(stream: &mut UnixStream, bytes: &[u8]) -> usize {
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut is_taken = |byte: u8| {
+        let is_open = stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        is_open && stream.write_all(&[byte]).is_ok()
+    };
+    bytes.iter().take_while(|byte| is_taken(**byte)).count()
+}
+
+#[test]
+fn a_listener_that_begins_to_answer_and_does_not_finish() {
+    let name = name();
+    let address = SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
+    let other = UnixListener::bind_addr(&address).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut bogus, _) = other.accept().unwrap();
+            bogus.write_all(b"something bogus").unwrap();
+            drop(bogus.read(&mut [0; 64]));
+            assert_eq!(bogus.read(&mut [0]).unwrap_or(0), 0, "the other side goes");
+            let (mut slow, _) = other.accept().unwrap();
+            slow.read_exact(&mut [0; 64]).unwrap();
+            slow.write_all(b"mp-conn1").unwrap();
+            assert!(trickle(&mut slow, &[0; 39]) < 39, "the other side goes");
+        });
+        // Neither has a timeout of its own.
+        assert_eq!(connect::<u8, u8>(&*name).unwrap_err(), ConnectError::Malformed);
+        assert_eq!(connect::<u8, u8>(&*name).unwrap_err(), ConnectError::TimedOut);
+    });
+}
+
+#[test]
+fn a_peer_that_never_finishes_is_ended() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    std::thread::scope(|scope| {
+        let accepting = scope.spawn(|| listener.accept_timeout(LONG).map(drop));
+        let mut slow = stranger(&name);
+        slow.write_all(b"mp-conn1").unwrap();
+        assert!(trickle(&mut slow, &[0; 55]) < 55, "the listener ends it");
+        connect_timeout::<u8, u8>(&*name, LONG).unwrap();
+        accepting.join().unwrap().unwrap();
     });
 }
 

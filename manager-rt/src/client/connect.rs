@@ -17,6 +17,7 @@ use mp_sys::stream::{
 };
 
 use crate::OsError;
+use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::proto::Fault;
 use crate::proto::frame::{FrameKind, HEAD_BYTES, Head, VERSION};
 use crate::server::MAGIC;
@@ -110,7 +111,7 @@ pub(super) fn open(address: &Path, key: &[u8], deadline: Deadline) -> Result<(St
             Err(_) => return Err(ConnectError::TooMany),
         }
     };
-    shake_hands(&stream, key, deadline)?;
+    let deadline = shake_hands(&stream, key, deadline)?;
     let epoch = hear_welcome(&stream, deadline)?;
     Ok((stream, epoch))
 }
@@ -135,19 +136,22 @@ fn reach(address: &Path, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
     }
 }
 
-fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<(), ConnectError> {
+/// Gives the deadline for the rest: a server that has begun to answer is given no more than [`HANDSHAKE_TIME_MAX`].
+fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadline, ConnectError> {
     let terms = Terms { magic: MAGIC, key, sends: VERSION, receives: VERSION };
     let (mut side, hello) = Connecting::new(terms, nonce()?);
     say(stream, &hello)?;
+    let mut begun: Option<Deadline> = None;
     loop {
         let mut bytes = [0; STEP_BYTES_MAX];
         // The welcome may come right behind the last step.
         let Some(place) = bytes.get_mut(..side.missing()) else { return Err(ConnectError::Protocol) };
-        let len = read_some(stream, place, deadline)?;
+        let len = read_some(stream, place, begun.unwrap_or(deadline))?;
+        let until = *begun.get_or_insert_with(|| deadline.min(Deadline::after(HANDSHAKE_TIME_MAX)));
         match side.hear(terms, place.get(..len).unwrap_or_default()) {
             Next::Wait => {}
             Next::Say(bytes) => say(stream, &bytes)?,
-            Next::Agree(_) => return Ok(()),
+            Next::Agree(_) => return Ok(until),
             Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
             // Another version, or no manager at all.
             Next::Refuse(..) => return Err(ConnectError::Protocol),

@@ -69,6 +69,23 @@ fn another_protocol_is_no_peer() {
 }
 
 #[test]
+fn a_wrong_beginning_is_refused_at_its_first_wrong_byte() {
+    for wrong in 0..TERMS.magic.len() {
+        let mut said = TERMS.magic[..=wrong].to_vec();
+        said[wrong] ^= 1;
+        let mut listening = Listening::new([7; NONCE]);
+        assert!(matches!(listening.hear(TERMS, &said), Next::Refuse(_, Refusal::Malformed)));
+        let (mut connecting, _) = Connecting::new(TERMS, [9; NONCE]);
+        assert_eq!(connecting.hear(TERMS, &said), Next::Refuse(Vec::new(), Refusal::Malformed));
+        // The same byte by byte.
+        let mut listening = Listening::new([7; NONCE]);
+        let (last, first) = said.split_last().unwrap();
+        assert!(first.iter().all(|byte| listening.hear(TERMS, &[*byte]) == Next::Wait));
+        assert!(matches!(listening.hear(TERMS, &[*last]), Next::Refuse(_, Refusal::Malformed)));
+    }
+}
+
+#[test]
 fn no_changed_bit_gets_through() {
     for step in 0..4 {
         for bit in 0..STEP_BYTES_MAX * 8 {

@@ -42,6 +42,24 @@ fn who_is_not_let_in_is_told_why() {
 }
 
 #[test]
+fn a_server_that_begins_to_answer_and_does_not_finish_is_given_up() {
+    let slow = |mut peer: Peer| {
+        peer.stream.read_exact(&mut [0; 64]).unwrap();
+        peer.stream.write_all(&MAGIC).unwrap();
+        peer.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut is_taken = || peer.stream.read(&mut [0]).is_err() && peer.stream.write_all(&[0]).is_ok();
+        assert!((0..39).any(|_| !is_taken()), "the client goes");
+    };
+    assert_eq!(told(slow, Duration::MAX), ConnectError::TimedOut);
+    let bogus = |mut peer: Peer| {
+        peer.stream.write_all(b"something bogus").unwrap();
+        drop(peer.stream.read(&mut [0; 64]));
+        assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0, "the client goes");
+    };
+    assert_eq!(told(bogus, Duration::MAX), ConnectError::Protocol);
+}
+
+#[test]
 fn nobody_there() {
     let Fake { listener, address, _folder } = Fake::new();
     drop(listener);
