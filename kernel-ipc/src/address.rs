@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use mp_sys::key::Key;
 use mp_sys::line::Short;
 use mp_sys::travel;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
@@ -30,21 +31,21 @@ use crate::limits::ADDRESS_BYTES_MAX;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     name: String,
-    key: Vec<u8>,
+    key: Key,
 }
 
 impl Address {
     /// The address of this name, without a key.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), key: Vec::new() }
+        Self { name: name.into(), key: Key::default() }
     }
 
     /// The same name with a key, which the other side must have as well. An empty key is none.
     #[doc(alias = "authkey")]
     #[must_use]
-    pub fn key(self, key: impl AsRef<[u8]>) -> Self {
-        Self { key: key.as_ref().to_vec(), ..self }
+    pub fn key(self, key: impl Into<Key>) -> Self {
+        Self { key: key.into(), ..self }
     }
 
     /// The name, if it can be one.
@@ -54,7 +55,7 @@ impl Address {
     }
 
     pub(crate) fn key_bytes(&self) -> &[u8] {
-        &self.key
+        self.key.as_bytes()
     }
 }
 
@@ -73,7 +74,7 @@ impl From<String> for Address {
 impl Serialize for Address {
     /// The name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.key.is_empty() {
+        if self.key.is_none() {
             return self.name.serialize(serializer);
         }
         let reason = "an address with a key does not travel: send its name, and add the key where it arrives";
@@ -90,7 +91,7 @@ impl<'de> Deserialize<'de> for Address {
 impl fmt::Debug for Address {
     /// Shows whether there is a key, and not which.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = if self.key.is_empty() { "" } else { ", with a key" };
+        let key = if self.key.is_none() { "" } else { ", with a key" };
         write!(f, "Address({}{key})", Short(&self.name))
     }
 }

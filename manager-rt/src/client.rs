@@ -37,6 +37,7 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Generations;
 use mp_sys::identity::thread_number;
+use mp_sys::key::Key;
 
 pub use self::connect::ConnectError;
 use self::connection::{Connection, Failure};
@@ -73,14 +74,14 @@ impl Remote {
     /// [`ConnectError`].
     pub(crate) fn connect(
         address: &Address,
-        key: &[u8],
+        key: &Key,
         deadline: Deadline,
     ) -> Result<Arc<Self>, ConnectError> {
-        let (stream, epoch) = connect::open(address.path(), key, deadline)?;
+        let (stream, epoch) = connect::open(address.path(), key.as_bytes(), deadline)?;
         let locals = Generations::new();
         let mut connection = Some(Connection::new(stream, link::FIRST_SERIAL));
         locals.get(|_| Local::connected(connection.take().map(Arc::new)));
-        let target = Target { address: address.clone(), key: key.into(), epoch };
+        let target = Target { address: address.clone(), key: key.clone(), epoch };
         Ok(Arc::new(Self { target, locals }))
     }
 

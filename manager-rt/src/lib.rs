@@ -13,6 +13,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod in_process;
+mod key;
 pub mod limits;
 mod manager;
 mod process;
@@ -34,6 +35,7 @@ pub use error::{
 pub use in_process::InProcess;
 pub use manager::{Manager, ManagerBuilder, Named, ReachError};
 pub use mp_sys::OsError;
+pub use mp_sys::key::Key;
 pub use process::StartError;
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,

@@ -53,6 +53,8 @@ pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 pub const OBJECTS_MAX: usize = 1 << 24;
 /// Objects that one call may add or drop references of.
 pub const REFERENCES_AT_ONCE_MAX: usize = 65_536;
+/// Bytes of the key of a server that is started: it is sent to the server's process in one short packet.
+pub const KEY_BYTES_MAX: usize = 2_048;
 /// How long a peer may take to prove itself.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Peers that have not proved themselves yet; beyond, the oldest of them has to go.

@@ -21,6 +21,7 @@ use mp_sys::budget::file_size_limit;
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
+use mp_sys::key::{Key, wipe};
 use mp_sys::reexec::{Command, HelloError, StartError as ExecError, first_packet};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
@@ -31,7 +32,7 @@ use self::folder::Folder;
 use crate::OsError;
 use crate::address::{Address, AddressError};
 use crate::count::count_of;
-use crate::limits::{END_TIME_MAX, START_TIME_MAX};
+use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, START_TIME_MAX};
 use crate::state::Limits;
 
 /// The longest packet between the two while the server starts, in bytes.
@@ -63,6 +64,12 @@ pub enum StartError {
     FileSizeLimit {
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The key has more bytes than [`KEY_BYTES_MAX`].
+    #[error("the key has {bytes} bytes, the limit is {limit}", limit = KEY_BYTES_MAX)]
+    KeyTooLong {
+        /// Bytes that it has.
+        bytes: usize,
     },
     /// No socket can have this path.
     #[error(transparent)]
@@ -102,7 +109,8 @@ fn described(ended: Ended) -> String {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     path: String,
-    key: Vec<u8>,
+    #[serde(with = "crate::key")]
+    key: Key,
     memory_bytes: u64,
     clients: u64,
     /// The folder of the socket was made for it.
@@ -114,8 +122,11 @@ impl Order {
     /// A server at this path, or in a private folder; with this key, or a random one.
     ///
     /// # Errors
-    /// [`StartError::Folder`], [`StartError::Address`].
-    pub(crate) fn new(path: Option<&Path>, key: Option<Vec<u8>>, limits: Limits) -> Result<Self, StartError> {
+    /// [`StartError::Folder`], [`StartError::Address`], [`StartError::KeyTooLong`].
+    pub(crate) fn new(path: Option<&Path>, key: Option<Key>, limits: Limits) -> Result<Self, StartError> {
+        if let Some(bytes) = key.as_ref().map(|key| key.as_bytes().len()).filter(|len| *len > KEY_BYTES_MAX) {
+            return Err(StartError::KeyTooLong { bytes });
+        }
         let (folder, socket) = match path {
             Some(path) => (None, path.to_owned()),
             None => {
@@ -128,7 +139,7 @@ impl Order {
         let path = address.path().to_str().ok_or_else(|| AddressError::Path(address.path().to_owned()))?;
         let key = match key {
             Some(key) => key,
-            None => mp_sys::handoff::nonce()?.to_vec(),
+            None => Key::random()?,
         };
         let (memory_bytes, clients) = (count_of(limits.memory_bytes), count_of(limits.clients));
         Ok(Self { path: path.to_owned(), key, memory_bytes, clients, folder })
@@ -147,7 +158,7 @@ enum Word {
 pub(crate) struct ServerProcess {
     child: ChildProcess,
     address: Address,
-    key: Vec<u8>,
+    key: Key,
     folder: Mutex<Option<Folder>>,
     /// Who started it.
     epoch: Epoch,
@@ -163,7 +174,9 @@ impl ServerProcess {
         let folder = order.folder.take();
         if let Some(folder) = &folder {
             // Writing beyond it would raise SIGXFSZ, which kills.
-            if let Some(limit) = file_size_limit().filter(|limit| *limit < count_of(order.key.len())) {
+            if let Some(limit) =
+                file_size_limit().filter(|limit| *limit < count_of(order.key.as_bytes().len()))
+            {
                 return Err(StartError::FileSizeLimit { limit });
             }
             folder.write_key(&order.key).map_err(StartError::Folder)?;
@@ -201,7 +214,7 @@ impl ServerProcess {
         &self.address
     }
 
-    pub(crate) fn key(&self) -> &[u8] {
+    pub(crate) const fn key(&self) -> &Key {
         &self.key
     }
 
@@ -249,10 +262,17 @@ impl Drop for ServerProcess {
 
 /// Sends one thing in one packet.
 fn send(endpoint: &Endpoint, word: &impl Serialize, deadline: Deadline) -> Result<(), String> {
-    let body = postcard::to_allocvec(word).map_err(|error| error.to_string())?;
-    let mut packet = vec![0; OVERHEAD_BYTES];
-    let sent = endpoint.send(HEAD, &mut packet, &body, &[], Patience::Until(deadline));
-    sent.map_err(|error| format!("{error:?}"))
+    // There may be a key in it, of which nothing is to stay.
+    let mut body = [0; PACKET_BYTES_MAX - OVERHEAD_BYTES];
+    let sent = match postcard::to_slice(word, &mut body) {
+        Ok(body) => {
+            let sent = endpoint.send(HEAD, &mut [0; OVERHEAD_BYTES], body, &[], Patience::Until(deadline));
+            sent.map_err(|error| format!("{error:?}"))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    wipe(&mut body);
+    sent
 }
 
 /// What a packet says.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use mp_sys::fork::PerProcess;
+use mp_sys::key::Key;
 
 use crate::address::Address;
 use crate::backend::Backend;
@@ -17,7 +18,7 @@ struct Known {
     /// By epoch. Several connections may lead to one manager; the newest is found.
     backends: HashMap<u128, Weak<dyn Backend>>,
     /// The keys of servers that this process has connected to.
-    keys: HashMap<Address, Vec<u8>>,
+    keys: HashMap<Address, Key>,
 }
 
 /// Lets proxies that arrive in this process use this backend, as long as it lives.
@@ -33,12 +34,12 @@ pub(crate) fn find(epoch: u128) -> Option<Arc<dyn Backend>> {
 }
 
 /// Remembers the key of a server.
-pub(crate) fn learn_key(address: &Address, key: &[u8]) {
-    KNOWN.lock().keys.insert(address.clone(), key.to_vec());
+pub(crate) fn learn_key(address: &Address, key: &Key) {
+    KNOWN.lock().keys.insert(address.clone(), key.clone());
 }
 
 /// The key of a server: one that it was connected to with, or that lies beside its socket; else none.
-pub(crate) fn key_of(address: &Address) -> Vec<u8> {
+pub(crate) fn key_of(address: &Address) -> Key {
     let known = KNOWN.lock().keys.get(address).cloned();
     known.or_else(|| key_beside(address.path())).unwrap_or_default()
 }

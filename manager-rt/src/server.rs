@@ -20,6 +20,7 @@ use mio::Waker;
 use mp_sys::OsError;
 use mp_sys::descriptors::{above_standard, beside_standard};
 use mp_sys::handoff::is_same_user;
+use mp_sys::key::Key;
 use mp_sys::line::Count;
 
 use self::event_loop::EventLoop;
@@ -52,7 +53,7 @@ pub enum BindError {
 /// How a server is set up.
 #[derive(Default)]
 pub struct ServerBuilder {
-    key: Vec<u8>,
+    key: Key,
     limits: Limits,
     ends: Vec<OwnedFd>,
 }
@@ -61,7 +62,7 @@ impl ServerBuilder {
     /// The key that clients must prove to have; without one, being of the same user is enough.
     #[doc(alias = "authkey")]
     #[must_use]
-    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+    pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.key = key.into();
         self
     }
@@ -195,7 +196,7 @@ impl fmt::Debug for Server {
 
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = if self.key.is_empty() { "without a key" } else { "with a key" };
+        let key = if self.key.is_none() { "without a key" } else { "with a key" };
         write!(f, "ServerBuilder({key}, at most {})", Count(self.limits.memory_bytes, "byte"))
     }
 }
@@ -224,7 +225,7 @@ impl Stopper {
 /// What a server and its clients agree on.
 #[derive(Debug)]
 struct Terms {
-    key: Vec<u8>,
+    key: Key,
     epoch: u128,
 }
 
@@ -232,7 +233,7 @@ impl Terms {
     fn lent(&self) -> mp_sys::handshake::Terms<'_> {
         mp_sys::handshake::Terms {
             magic: MAGIC,
-            key: &self.key,
+            key: self.key.as_bytes(),
             sends: frame::VERSION,
             receives: frame::VERSION,
         }

@@ -18,6 +18,8 @@ pub use current::{CurrentProcess, ParentProcess, current_process, parent_process
 pub use exit::ExitError;
 pub use mp_sys::OsError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
+#[cfg(any(feature = "ipc", feature = "manager"))]
+pub use mp_sys::key::Key;
 #[cfg(any(feature = "shm", feature = "ipc"))]
 pub use mp_sys::memory::MemoryError;
 pub use mp_sys::reexec::Refusal;

@@ -15,6 +15,8 @@
 //!
 //! Source: the challenge of Python's `multiprocessing.connection`, whose two sides may use MD5.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -58,7 +60,7 @@ impl Refusal {
 }
 
 /// What both sides must agree on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Terms<'a> {
     /// The magic number: which protocol comes after the handshake, and in which form. Listeners of two protocols never
     /// take each other for a peer. It is compared, and no part of a proof: that the number of a stranger's protocol was
@@ -70,6 +72,18 @@ pub struct Terms<'a> {
     pub sends: u64,
     /// What the listening side receives, likewise.
     pub receives: u64,
+}
+
+impl fmt::Debug for Terms<'_> {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { magic, key: _, sends, receives } = self;
+        f.debug_struct("Terms")
+            .field("magic", magic)
+            .field("sends", sends)
+            .field("receives", receives)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Terms<'_> {

@@ -67,6 +67,8 @@ pub mod handoff;
 pub mod handshake;
 #[expect(unsafe_code, reason = "tgkill, and the descriptor of a namespace")]
 pub mod identity;
+#[cfg(feature = "handshake")]
+pub mod key;
 mod known;
 pub mod line;
 #[expect(unsafe_code, reason = "references into memory that a held lock protects")]

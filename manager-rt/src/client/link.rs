@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::identity::thread_number;
+use mp_sys::key::Key;
 
 use super::connect::{ConnectError, open};
 use super::connection::{Connection, Failure};
@@ -29,7 +30,7 @@ pub(super) const FIRST_SERIAL: u64 = 1;
 /// Which manager.
 pub(super) struct Target {
     pub(super) address: Address,
-    pub(super) key: Box<[u8]>,
+    pub(super) key: Key,
     /// Which life of it the proxies belong to.
     pub(super) epoch: u128,
 }
@@ -151,7 +152,7 @@ impl Local {
         serial: u64,
         deadline: Deadline,
     ) -> Result<(Arc<Connection>, Vec<ObjectId>), CallError> {
-        let (stream, epoch) = open(target.address.path(), &target.key, deadline)?;
+        let (stream, epoch) = open(target.address.path(), target.key.as_bytes(), deadline)?;
         if epoch != target.epoch {
             return Err(CallError::Restarted);
         }

@@ -65,7 +65,7 @@ impl Fake {
     fn connected(&self) -> (Arc<Remote>, Peer) {
         std::thread::scope(|scope| {
             let peer = scope.spawn(|| self.accept(EPOCH));
-            let remote = Remote::connect(&self.address, KEY, soon()).unwrap();
+            let remote = Remote::connect(&self.address, &KEY.into(), soon()).unwrap();
             (remote, peer.join().unwrap())
         })
     }

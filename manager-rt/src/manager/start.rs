@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
+use mp_sys::key::Key;
 use mp_sys::line::Short;
 
 use crate::address::{Address, AddressError};
@@ -21,7 +22,7 @@ use crate::state::Limits;
 /// How a manager is started or reached: [`Manager::builder`].
 #[derive(Clone, Default)]
 pub struct ManagerBuilder {
-    key: Option<Vec<u8>>,
+    key: Option<Key>,
     path: Option<PathBuf>,
     limits: Limits,
     timeout: Option<Duration>,
@@ -62,7 +63,7 @@ impl ManagerBuilder {
     /// and the processes of this user that are sent a proxy find by themselves.
     #[doc(alias = "authkey")]
     #[must_use]
-    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+    pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.key = Some(key.into());
         self
     }

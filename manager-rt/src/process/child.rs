@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use mp_sys::OsError;
 use mp_sys::deadline::Deadline;
+use mp_sys::key::wipe;
 use mp_sys::reexec::{Handed, Parent};
 use mp_sys::signals::{Termination, ignore_interrupt};
 use mp_sys::socket::Endpoint;
@@ -52,13 +53,16 @@ pub(super) fn serve(handed: Handed) -> i32 {
 /// What the parent says, if it lives long enough to say it.
 fn order_of(handed: &Handed) -> Option<Order> {
     let mut packet = [0; PACKET_BYTES_MAX];
-    match handed.receive(&mut packet, Deadline::after(START_TIME_MAX)) {
+    let order = match handed.receive(&mut packet, Deadline::after(START_TIME_MAX)) {
         Ok(received) => word_in(&packet, received.body_len),
         Err(error) => {
             tracing::debug!(%error, "the server was not told what to do");
             None
         }
-    }
+    };
+    // The key was in it.
+    wipe(&mut packet);
+    order
 }
 
 fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {

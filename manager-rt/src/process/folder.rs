@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use mp_sys::descriptors::{beside_standard, open};
 use mp_sys::fork::Epoch;
+use mp_sys::key::Key;
 use mp_sys::stream::own_user;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, getpid, test_kill_process};
@@ -60,10 +61,10 @@ impl Folder {
     ///
     /// # Errors
     /// As the system has it.
-    pub(super) fn write_key(&self, key: &[u8]) -> Result<(), OsError> {
+    pub(super) fn write_key(&self, key: &Key) -> Result<(), OsError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = open(self.path().join(KEY), flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(fs::File::from(file).write_all(key)?)
+        Ok(fs::File::from(file).write_all(key.as_bytes())?)
     }
 
     /// Leaves it to the server, which is still there.
@@ -92,10 +93,10 @@ pub(super) fn remove_of(socket: &Path) {
 }
 
 /// The key of the server at a socket that [`Folder::write_key`] left there.
-pub(crate) fn key_beside(socket: &Path) -> Option<Vec<u8>> {
+pub(crate) fn key_beside(socket: &Path) -> Option<Key> {
     let folder = socket.parent().filter(|path| is_folder_name(path))?;
     let is_own = fs::metadata(folder).is_ok_and(|folder| folder.uid() == own_user());
-    if is_own { fs::read(folder.join(KEY)).ok() } else { None }
+    if is_own { fs::read(folder.join(KEY)).ok().map(Key::from) } else { None }
 }
 
 /// Removes folders that killed processes left.
@@ -163,10 +164,10 @@ mod tests {
     #[test]
     fn a_folder_is_private_and_goes_with_what_is_in_it() {
         let folder = Folder::create().unwrap();
-        folder.write_key(b"secret").unwrap();
+        folder.write_key(&"secret".into()).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(folder.path()), mode(&folder.path().join(KEY))), (0o700, 0o600));
-        assert_eq!(key_beside(&folder.socket()).as_deref(), Some(&b"secret"[..]));
+        assert_eq!(key_beside(&folder.socket()), Some("secret".into()));
         sweep();
         assert!(folder.path().exists(), "its maker lives");
         let path = folder.path().to_owned();

@@ -9,7 +9,7 @@ fn start() -> ServerProcess {
 }
 
 fn connect(process: &ServerProcess) -> Client {
-    Client::connect(process.address().path(), process.key()).unwrap()
+    Client::connect(process.address().path(), process.key().as_bytes()).unwrap()
 }
 
 fn folder_of(process: &ServerProcess) -> std::path::PathBuf {
@@ -22,7 +22,7 @@ fn a_server_serves_until_a_client_ends_it() {
     let mut client = connect(&process);
     client.ping();
     assert!(Client::connect(process.address().path(), b"").is_none(), "its key is not guessed");
-    assert_eq!(folder::key_beside(process.address().path()).as_deref(), Some(process.key()));
+    assert_eq!(folder::key_beside(process.address().path()).as_ref(), Some(process.key()));
     assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
     process.join();
     assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));

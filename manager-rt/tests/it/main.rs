@@ -1,5 +1,6 @@
-//! The public behaviour of the objects of a manager that lives in the same process.
+//! The public behaviour of managers and their objects.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod conformance;
+mod keys;
 mod private_names;

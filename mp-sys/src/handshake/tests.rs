@@ -69,6 +69,12 @@ fn another_protocol_is_no_peer() {
 }
 
 #[test]
+fn the_terms_do_not_show_their_key() {
+    let shown = format!("{:?} {:?}", Terms { key: b"hunter2", ..TERMS }, Listening::new([7; NONCE]));
+    assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
+}
+
+#[test]
 fn a_wrong_beginning_is_refused_at_its_first_wrong_byte() {
     for wrong in 0..TERMS.magic.len() {
         let mut said = TERMS.magic[..=wrong].to_vec();

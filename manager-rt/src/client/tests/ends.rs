@@ -12,7 +12,7 @@ fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
     let fake = Fake::new();
     std::thread::scope(|scope| {
         scope.spawn(|| serve(fake.accept_stranger()));
-        Remote::connect(&fake.address, KEY, Deadline::after(timeout)).unwrap_err()
+        Remote::connect(&fake.address, &KEY.into(), Deadline::after(timeout)).unwrap_err()
     })
 }
 
@@ -63,9 +63,9 @@ fn a_server_that_begins_to_answer_and_does_not_finish_is_given_up() {
 fn nobody_there() {
     let Fake { listener, address, _folder } = Fake::new();
     drop(listener);
-    assert_eq!(Remote::connect(&address, KEY, soon()).unwrap_err(), ConnectError::NotFound);
+    assert_eq!(Remote::connect(&address, &KEY.into(), soon()).unwrap_err(), ConnectError::NotFound);
     std::fs::remove_file(address.path()).unwrap();
-    assert_eq!(Remote::connect(&address, KEY, soon()).unwrap_err(), ConnectError::NotFound);
+    assert_eq!(Remote::connect(&address, &KEY.into(), soon()).unwrap_err(), ConnectError::NotFound);
 }
 
 fn call(remote: &Remote) -> Result<Reply<Payload>, CallError> {

@@ -23,7 +23,7 @@ fn with_server(body: impl FnOnce(&Address, Arc<Remote>)) {
         scope.spawn(|| server.serve().unwrap());
         // Also after a panic, else the scope waits for the server.
         let _stops = Stops(stopper);
-        body(&address, Remote::connect(&address, KEY, soon()).unwrap());
+        body(&address, Remote::connect(&address, &KEY.into(), soon()).unwrap());
     });
 }
 
@@ -85,7 +85,7 @@ fn threads_of_one_connection_take_turns_at_a_lock() {
 fn the_server_ends_waits_and_the_client_its_references() {
     with_server(|address, remote| {
         let lock = create(&remote, Spec::Lock);
-        let other = Remote::connect(address, KEY, soon()).unwrap();
+        let other = Remote::connect(address, &KEY.into(), soon()).unwrap();
         let acquire = || Op::Lock(LockOp::Acquire { lease: 0 });
         remote.adopt(lock);
         other.attach(lock).unwrap();

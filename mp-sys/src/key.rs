@@ -1,0 +1,164 @@
+//! The secret that both sides of a handshake prove.
+//!
+//! It never shows itself in `Debug`, and its bytes are overwritten when it is dropped. Whatever holds a key of a program
+//! holds this type. The copies that leave it are those of a handshake, which are wiped as well, and of a message to a
+//! process's own server or child, whose buffers [`wipe`] clears.
+//!
+//! Source: the crates `zeroize`, `hmac` and `sha2`.
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// The secret that both sides of a connection prove to have: bytes of any number, and none for no key.
+///
+/// | property | |
+/// |---|---|
+/// | `Debug` | shows whether there is a key, and never which |
+/// | drop | overwrites the bytes |
+/// | comparison | takes a time that does not depend on the bytes |
+///
+/// # Fork safety
+/// A forked child has a copy.
+///
+/// # Source
+/// Python's `multiprocessing.process.AuthenticationString`, which shows itself.
+///
+/// # Examples
+/// ```
+/// use mp_sys::key::Key;
+///
+/// let key = Key::from("correct horse battery staple");
+/// assert_eq!(format!("{key:?}"), "Key(..)");
+/// assert!(key == Key::from(b"correct horse battery staple"));
+/// assert_eq!(format!("{:?}", Key::default()), "Key(none)");
+/// ```
+#[doc(alias = "authkey")]
+#[derive(Clone, Default)]
+pub struct Key(Zeroizing<Vec<u8>>);
+
+impl Key {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A random one, which nobody can guess.
+    ///
+    /// # Errors
+    /// `EAGAIN` early in a boot.
+    #[doc(hidden)]
+    pub fn random() -> Result<Self, crate::OsError> {
+        crate::handoff::nonce().map(Self::from)
+    }
+}
+
+/// Overwrites bytes that a key was copied to.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.zeroize();
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_none() { "Key(none)" } else { "Key(..)" })
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let differing = self.0.iter().zip(other.0.iter()).fold(0, |bits, (one, other)| bits | (one ^ other));
+        // Not decided before all bytes were compared.
+        self.0.len() == other.0.len() && std::hint::black_box(differing) == 0
+    }
+}
+
+impl Eq for Key {}
+
+impl From<Vec<u8>> for Key {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl From<&[u8]> for Key {
+    fn from(bytes: &[u8]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<&String> for Key {
+    fn from(text: &String) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<&Vec<u8>> for Key {
+    fn from(bytes: &Vec<u8>) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl<const LEN: usize> From<&[u8; LEN]> for Key {
+    fn from(bytes: &[u8; LEN]) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl<const LEN: usize> From<[u8; LEN]> for Key {
+    fn from(mut bytes: [u8; LEN]) -> Self {
+        let key = bytes.as_slice().into();
+        wipe(&mut bytes);
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_does_not_show_itself() {
+        let key = Key::from("secret");
+        assert_eq!(format!("{key:?} {key:#?}"), "Key(..) Key(..)");
+        assert_eq!(format!("{:?}", Key::from("")), "Key(none)");
+    }
+
+    #[test]
+    fn keys_are_equal_if_their_bytes_are() {
+        let all = [Key::default(), "a".into(), "ab".into(), "ac".into(), vec![b'a', b'b', 0].into()];
+        for (at, one) in all.iter().enumerate() {
+            for (other_at, other) in all.iter().enumerate() {
+                assert_eq!(one == other, at == other_at);
+            }
+            assert_eq!(one, &one.clone());
+        }
+        assert_eq!(Key::from([1, 2]), Key::from(vec![1, 2]));
+        assert_eq!(Key::from("ab".to_owned()).as_bytes(), b"ab");
+    }
+
+    #[test]
+    fn what_is_wiped_is_gone() {
+        let mut bytes = *b"secret";
+        wipe(&mut bytes);
+        assert_eq!(bytes, [0; 6]);
+    }
+}
