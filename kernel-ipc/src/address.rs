@@ -5,7 +5,7 @@ use std::fmt;
 use mp_sys::key::Key;
 use mp_sys::line::Short;
 use mp_sys::travel;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::limits::ADDRESS_BYTES_MAX;
 
@@ -15,8 +15,9 @@ use crate::limits::ADDRESS_BYTES_MAX;
 /// however that ends, and nothing is left behind. Processes of other users are refused, and so are listeners of other
 /// users. The key, if there is one, is proved by both sides and never sent.
 ///
-/// An address travels in messages, queues and the arguments of processes, if it has no key: an address that has one is refused,
-/// lest the key comes to lie where it does not belong. Whoever needs both is told the name, and has the key from elsewhere.
+/// An address without a key travels in messages, queues and the arguments of processes. One with a key travels in the arguments
+/// of a child, and is refused elsewhere, so that no key is left where it does not belong: send the name, and add the key where
+/// it arrives.
 ///
 /// # Examples
 /// ```
@@ -71,20 +72,30 @@ impl From<String> for Address {
     }
 }
 
+/// The name; and a key, in the arguments of a child only.
+type Form<N, K> = (N, Option<K>);
+
 impl Serialize for Address {
-    /// The name.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.key.is_none() {
-            return self.name.serialize(serializer);
+        let key = (!self.key.is_none()).then(|| self.key.as_bytes());
+        if key.is_some() && !travel::is_argument() {
+            let reason = "an address with a key travels to a child alone: send its name, and add the key where it arrives";
+            return Err(ser::Error::custom(travel::refuse(reason)));
         }
-        let reason = "an address with a key does not travel: send its name, and add the key where it arrives";
-        Err(ser::Error::custom(travel::refuse(reason)))
+        let form: Form<&str, &[u8]> = (&self.name, key);
+        form.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::new)
+        let (name, key) = Form::<String, Vec<u8>>::deserialize(deserializer)?;
+        match key {
+            None => Ok(Self::new(name)),
+            Some(key) if travel::is_argument() => Ok(Self::new(name).key(key)),
+            // Nobody sends one.
+            Some(_) => Err(de::Error::custom(travel::refuse("a key came in a message"))),
+        }
     }
 }
 
@@ -108,5 +119,12 @@ mod tests {
         let (refused, reason) = travel::alone(|| postcard::to_stdvec(&open.key("secret")));
         assert!(refused.is_err());
         assert!(reason.unwrap().to_string().contains("send its name"));
+        let secret = Address::new("jobs").key("secret");
+        let (bytes, _) = travel::encode_arguments(0, || postcard::to_stdvec(&secret).unwrap());
+        let decode = || postcard::from_bytes::<Address>(&bytes);
+        assert_eq!(travel::decode_arguments(vec![], decode).0.unwrap(), secret);
+        let (refused, reason) = travel::decode(vec![], decode);
+        assert!(refused.is_err());
+        assert_eq!(reason.unwrap().to_string(), "a key came in a message");
     }
 }

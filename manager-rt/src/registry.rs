@@ -38,8 +38,12 @@ pub(crate) fn learn_key(address: &Address, key: &Key) {
     KNOWN.lock().keys.insert(address.clone(), key.clone());
 }
 
+/// The key of a server that this process knows, for the arguments of a child and for nobody else.
+pub(crate) fn known_key(address: &Address) -> Option<Key> {
+    KNOWN.lock().keys.get(address).cloned()
+}
+
 /// The key of a server: one that it was connected to with, or that lies beside its socket; else none.
 pub(crate) fn key_of(address: &Address) -> Key {
-    let known = KNOWN.lock().keys.get(address).cloned();
-    known.or_else(|| key_beside(address.path())).unwrap_or_default()
+    known_key(address).or_else(|| key_beside(address.path())).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! The secret that both sides of a handshake prove.
 //!
 //! It never shows itself in `Debug`, and its bytes are overwritten when it is dropped. Whatever holds a key of a program
-//! holds this type. The copies that leave it are those of a handshake, which are wiped as well, and of a message to a
-//! process's own server or child, whose buffers [`wipe`] clears.
+//! holds this type. A key leaves it in three ways: into the hash of a handshake, which is wiped as well; into the packet that
+//! starts a server, which [`wipe`] clears; and into the arguments of a child, which then has the key like its parent.
 //!
 //! Source: the crates `zeroize`, `hmac` and `sha2`.
 

@@ -60,6 +60,8 @@ struct Context {
     work: Work,
     /// The newest handle that could not be encoded or decoded, and why: a format may forget the text of its errors.
     refused: Option<TravelError>,
+    /// See [`is_argument`].
+    is_argument: bool,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +90,7 @@ thread_local! {
     // Without a destructor, which a forked child would have to register, at the price of 15 page faults: what is entered is
     // always taken out again, and the outermost context owns one text of a refusal at most.
     static CONTEXT: RefCell<ManuallyDrop<Context>> =
-        const { RefCell::new(ManuallyDrop::new(Context { work: Work::None, refused: None })) };
+        const { RefCell::new(ManuallyDrop::new(Context { work: Work::None, refused: None, is_argument: false })) };
 }
 
 thread_local! {
@@ -109,9 +111,9 @@ struct Restore {
 }
 
 impl Restore {
-    fn enter(work: Work) -> Self {
+    fn enter(work: Work, is_argument: bool) -> Self {
         let was_in_use = IS_IN_USE.replace(true);
-        Self { outer: Some(replace(Context { work, refused: None })), was_in_use }
+        Self { outer: Some(replace(Context { work, refused: None, is_argument })), was_in_use }
     }
 
     /// Gives the context that ends.
@@ -143,10 +145,19 @@ pub struct Luggage {
 
 /// Runs `body`, which encodes one message, and gives what the message carries: at most `limit` descriptors.
 pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
+    encode_as(limit, false, body)
+}
+
+/// As [`encode`], for the arguments of a child.
+pub fn encode_arguments<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
+    encode_as(limit, true, body)
+}
+
+fn encode_as<R>(limit: usize, is_argument: bool, body: impl FnOnce() -> R) -> (R, Luggage) {
     // An empty Vec takes no memory: most messages carry nothing.
-    let restore = Restore::enter(Work::Encoding { descriptors: Vec::new(), limit });
+    let restore = Restore::enter(Work::Encoding { descriptors: Vec::new(), limit }, is_argument);
     let result = body();
-    let Context { work, refused } = restore.leave();
+    let Context { work, refused, .. } = restore.leave();
     let descriptors = if let Work::Encoding { descriptors, .. } = work { descriptors } else { Vec::new() };
     (result, Luggage { descriptors, refused })
 }
@@ -169,7 +180,7 @@ pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
 /// Inside another message.
 #[cold]
 fn alone_inside<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
-    let restore = Restore::enter(Work::None);
+    let restore = Restore::enter(Work::None, false);
     let result = body();
     (result, restore.leave().refused)
 }
@@ -177,9 +188,30 @@ fn alone_inside<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
 /// Runs `body`, which decodes one message that carries these descriptors, and tells why a handle was refused, if one was.
 /// Descriptors that it does not take are closed.
 pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
-    let restore = Restore::enter(Work::Decoding(descriptors.into_iter().map(Slot::Arrived).collect()));
+    decode_as(descriptors, false, body)
+}
+
+/// As [`decode`], for arguments that the parent of this process has encoded.
+pub fn decode_arguments<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
+    decode_as(descriptors, true, body)
+}
+
+fn decode_as<R>(
+    descriptors: Vec<OwnedFd>,
+    is_argument: bool,
+    body: impl FnOnce() -> R,
+) -> (R, Option<TravelError>) {
+    let slots = descriptors.into_iter().map(Slot::Arrived).collect();
+    let restore = Restore::enter(Work::Decoding(slots), is_argument);
     let result = body();
     (result, restore.leave().refused)
+}
+
+/// Whether what this thread encodes or decodes are the arguments of a child. They go from a process to its own child and
+/// nobody else, so secrets may travel in them: the child would have them if it were forked.
+#[must_use]
+pub fn is_argument() -> bool {
+    CONTEXT.with_borrow(|context| context.is_argument)
 }
 
 /// Notes why a handle is refused that this thread encodes or decodes, and gives the text for the format's error.
@@ -303,6 +335,22 @@ mod tests {
         let panicked = catch_unwind(|| alone(|| panic!("{}", refuse("three"))).0);
         assert!(panicked.is_err());
         assert_eq!(alone(|| ()).1, None);
+    }
+
+    #[test]
+    fn only_arguments_are_arguments() {
+        assert!(!is_argument());
+        let ((), _) = encode_arguments(1, || {
+            assert!(is_argument());
+            assert!(!encode(1, is_argument).0, "a message inside of them");
+            assert!(!alone(is_argument).0);
+            assert!(is_argument());
+        });
+        assert!(decode_arguments(vec![], is_argument).0);
+        assert!(!decode(vec![], is_argument).0);
+        let panicked = catch_unwind(|| encode_arguments(1, || panic!("in a Serialize")).0);
+        assert!(panicked.is_err());
+        assert!(!is_argument());
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub enum ReachError {
     /// The server cannot be connected to.
     #[error("the manager cannot be reached: {0}")]
     Connect(#[from] ConnectError),
-    /// The server has a key of its own, which this process does not know: no proxy brings it along.
+    /// The server has a key of its own, which this process does not know: a proxy brings it along in the arguments of a
+    /// child, and in no other message.
     #[error(
         "the manager has a key that this process does not know: connect with it (Manager::builder().key) before proxies \
          arrive"
@@ -59,8 +60,11 @@ pub enum ReachError {
 }
 
 impl ManagerBuilder {
-    /// The key that clients must prove to have. A server that is started without one has a random key, which its children
-    /// and the processes of this user that are sent a proxy find by themselves.
+    /// The key that clients must prove to have. A server that is started without one has a random key.
+    ///
+    /// Children of this process have the key, whichever way they were started and whichever key it is: it comes with the
+    /// manager, or a proxy, among their arguments. A random key of a server without a [`path`](Self::path) also lies beside
+    /// its socket, where the processes of this user find it that are sent a proxy.
     #[doc(alias = "authkey")]
     #[must_use]
     pub fn key(mut self, key: impl Into<Key>) -> Self {

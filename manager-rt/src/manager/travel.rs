@@ -7,24 +7,25 @@ use mp_sys::travel;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::key::Place;
 use crate::manager::{Manager, reach};
 use crate::proxy::travel::{halves, whole};
 
-/// The address, and the epoch.
-type Form = (Option<String>, (u64, u64));
+/// Where it is, and the epoch.
+type Form = (Place, (u64, u64));
 
 /// In any message, and in any value: what travels is the address.
 impl Serialize for Manager {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.address(), halves(self.backend().epoch())).serialize(serializer)
+        (Place::new(self.address()), halves(self.backend().epoch())).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Manager {
     /// Connects to the manager, if this process is not connected to it yet.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (address, epoch) = Form::deserialize(deserializer)?;
-        let backend = reach(address.as_deref(), whole(epoch));
+        let (place, epoch) = Form::deserialize(deserializer)?;
+        let backend = reach(place.arrive().as_deref(), whole(epoch));
         let backend = backend.map_err(|error| D::Error::custom(travel::refuse(error)))?;
         Ok(Self { backend, process: None })
     }

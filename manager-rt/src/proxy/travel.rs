@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::Backend;
 use crate::error::ObjectError;
+use crate::key::Place;
 use crate::manager::reach;
 use crate::proto::{Kind, ManagerOp, ObjectId};
 use crate::proxy::codec::{Work, with_work};
@@ -41,7 +42,7 @@ struct Inside {
 /// A proxy elsewhere.
 #[derive(Serialize, Deserialize)]
 struct Outside {
-    address: Option<String>,
+    place: Place,
     epoch: (u64, u64),
     inside: Inside,
 }
@@ -66,7 +67,8 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
         Some(false) => Err(S::Error::custom(ObjectError::OtherManager)),
         None => {
             handle.backend().notice(ManagerOp::Transit(vec![inside.id]));
-            Outside { address: handle.backend().address(), epoch: halves(epoch), inside }.serialize(to)
+            Outside { place: Place::new(handle.backend().address()), epoch: halves(epoch), inside }
+                .serialize(to)
         }
     }
 }
@@ -83,11 +85,11 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Res
         }
         return Handle::attach(&backend, inside.id).map_err(|error| refused(&error));
     }
-    let Outside { address, epoch, inside } = Outside::deserialize(from)?;
+    let Outside { place, epoch, inside } = Outside::deserialize(from)?;
     if inside.print != print {
         return Err(refused(&WRONG_TYPE));
     }
-    let backend = reach(address.as_deref(), whole(epoch)).map_err(|error| refused(&error))?;
+    let backend = reach(place.arrive().as_deref(), whole(epoch)).map_err(|error| refused(&error))?;
     Handle::attach(&backend, inside.id).map_err(|error| refused(&error))
 }
 

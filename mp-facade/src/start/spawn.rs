@@ -175,7 +175,8 @@ fn envelope<'a>(birth: &'a Birth, lease: &Lease) -> Envelope<'a> {
 fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, Luggage), StartError> {
     let envelope = postcard::to_stdvec(envelope).map_err(|error| StartError::Encode(error.to_string()))?;
     let before = envelope.len();
-    let (encoded, luggage) = travel::encode(ARGUMENT_DESCRIPTORS_MAX, || postcard::to_extend(args, envelope));
+    let (encoded, luggage) =
+        travel::encode_arguments(ARGUMENT_DESCRIPTORS_MAX, || postcard::to_extend(args, envelope));
     match (encoded, &luggage.refused) {
         (Ok(body), _) => {
             let bytes = body.len().saturating_sub(before);
@@ -239,6 +240,6 @@ where
 }
 
 fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {
-    let (decoded, refused) = travel::decode(descriptors, || postcard::from_bytes(bytes));
+    let (decoded, refused) = travel::decode_arguments(descriptors, || postcard::from_bytes(bytes));
     decoded.map_err(|error| travel::reason(&error, refused))
 }

@@ -4,6 +4,7 @@
 //! sends, the other one sees it. A way is a function that brings a kit's objects to another process. The matrix is each kit
 //! on each way that it can take; what it cannot take is an error that says the right way, in [`refused`].
 
+mod keys;
 mod memory;
 mod messages;
 mod proxies;
@@ -25,7 +26,7 @@ use self::messages::Messages;
 use self::proxies::Proxies;
 
 pub(crate) fn tests() -> Vec<Test> {
-    [TESTS, stored::TESTS, refused::TESTS].concat()
+    [TESTS, keys::TESTS, stored::TESTS, refused::TESTS].concat()
 }
 
 /// Objects that go to another process, and what is done with them there and here.

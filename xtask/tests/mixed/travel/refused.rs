@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use mp::manager::Manager;
 use mp::{
-    Address, Array, Barrier, BoundedSemaphore, Condition, Connection, Descriptor, Event, ExitError, GetError,
+    Array, Barrier, BoundedSemaphore, Condition, Connection, Descriptor, Event, ExitError, GetError,
     JoinableQueue, Listener, Lock, Method, Process, Queue, RLock, RawArray, RawValue, Receiver, RecvError,
     RwLock, Semaphore, SharedMemory, SimpleQueue, Value, duplex, pipe,
 };
@@ -22,11 +22,9 @@ tests! {
     memory_where_only_bytes_go,
     named_memory_where_only_bytes_go,
     queues_and_ends_where_only_bytes_go,
-    an_address_with_a_key_and_one_without,
     proxies_of_a_manager_in_memory,
     proxies_of_another_manager,
     proxies_of_a_manager_that_has_ended,
-    proxies_of_a_manager_with_a_key,
     a_name_that_another_object_has_by_now,
     ends_and_queues_of_other_types,
     what_never_travels,
@@ -126,30 +124,6 @@ fn queues_and_ends_where_only_bytes_go() {
     manager.shutdown().unwrap();
 }
 
-fn an_address_with_a_key_and_one_without() {
-    let address = Address::new("name").key("secret");
-    let (sender, _receiver) = pipe().unwrap();
-    let errors = [
-        sender.send(&address).unwrap_err().to_string(),
-        Queue::new().unwrap().put(&address).unwrap_err().to_string(),
-        mp::spawn(|_: Address| (), &address).unwrap_err().to_string(),
-        mp::fork(|| address.clone()).unwrap().join().unwrap_err().to_string(),
-    ];
-    for error in errors {
-        assert!(error.contains("send its name, and add the key where it arrives"), "{error}");
-    }
-    // Without the key it is no more than a name, which goes everywhere.
-    let name = Address::new("name");
-    let (queue, manager) = (Queue::new().unwrap(), Manager::in_process().unwrap());
-    queue.put(&name).unwrap();
-    let arrived = [
-        queue.get().unwrap(),
-        manager.value(&name).unwrap().get().unwrap(),
-        mp::spawn(give_back::<Address>, &name).unwrap().join().unwrap(),
-    ];
-    assert_eq!(arrived, [&name; 3].map(Clone::clone));
-}
-
 /// What is said where these proxies arrive: in a message, in a ring, as an argument, as a result.
 fn arriving<T: Debug + Serialize + DeserializeOwned>(lost: T, expected: &str) {
     let says = |reason: String| assert!(reason.contains(expected), "{reason}");
@@ -240,36 +214,6 @@ fn proxies_of_a_manager_that_has_ended() {
         Err(other) => panic!("{other:?}"),
     };
     assert_eq!(error, mp::manager::proto::Fault::UnknownObject.to_string());
-    manager.shutdown().unwrap();
-}
-
-fn proxies_of_a_manager_with_a_key() {
-    fn use_it(list: mp::manager::List<u8>) {
-        list.push(&1).unwrap();
-    }
-    fn connect_first((address, receiver): (String, Receiver<mp::manager::List<u8>>)) {
-        let _manager = Manager::builder().key("a secret of ours").connect(&address).unwrap();
-        use_it(receiver.recv_timeout(PATIENCE).unwrap());
-    }
-    // Where the manager has no folder of its own, its key lies nowhere.
-    let folder = tempfile::tempdir().unwrap();
-    let manager =
-        Manager::builder().key("a secret of ours").path(folder.path().join("socket")).start().unwrap();
-    let list = manager.list::<u8>().unwrap();
-    match mp::spawn(use_it, &list).unwrap().join().unwrap_err() {
-        ExitError::Arguments(reason) => {
-            assert!(reason.contains("connect with it (Manager::builder().key) before proxies"), "{reason}");
-        }
-        other => panic!("{other:?}"),
-    }
-    // What it says is right; and a forked child has the key.
-    let (sender, receiver) = pipe().unwrap();
-    let child = mp::spawn(connect_first, (manager.address().unwrap(), receiver)).unwrap();
-    sender.send(&list).unwrap();
-    child.join().unwrap();
-    Process::new().method(Method::Fork).start(use_it, &list).unwrap().join().unwrap();
-    assert_eq!(list.to_vec().unwrap(), [1, 1]);
-    drop(list);
     manager.shutdown().unwrap();
 }
 
