@@ -4,7 +4,7 @@
 //! of this process do not matter. It is sent what it needs in one packet, binds a socket in a private folder, and says so in
 //! one packet; then it serves. Both sides wait for each other's word or death, never for a word alone.
 //!
-//! The server ends when its parent ends, on SIGTERM, and when a client asks it to; it removes its folder then. A server that
+//! The server ends when its parent ends, and when a client asks it to; it removes its folder then. A server that
 //! is killed leaves the folder: whoever started it removes that when it lets go of the process, and the next start of any
 //! server sweeps what is left of others.
 

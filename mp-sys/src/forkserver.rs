@@ -15,8 +15,8 @@
 //!
 //! # How long the server lives
 //! Until the process that started it ends, which it sees by a pidfd; its one thread is what the kernel looks at for children
-//! that die with their parent ([`Lifeline`](crate::child::Lifeline)). Ctrl-C does not end it: who asked for children may still
-//! want to know how they end.
+//! that die with their parent ([`Lifeline`](crate::child::Lifeline)). Neither Ctrl-C nor SIGTERM ends it: who asked for children may
+//! still want to know how they end.
 //!
 //! # If the server is killed
 //! Its children go on, but for those that die with it. How they end is not known any more, unless the asker adopts orphans, as

@@ -23,8 +23,8 @@
 //! | [`descriptors`] | the ways to make a descriptor, none of which gives 0, 1 or 2 |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
-//! | `handshake` | how two strangers prove to each other that they have one key (feature `handshake`) |
-//! | [`signals`] | what a server process does about SIGTERM and SIGINT |
+//! | `handshake`, `key` | how two strangers prove to each other that they have one key, and the key (feature `handshake`) |
+//! | [`signals`] | what a server process does about SIGTERM, SIGINT and the like |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!

@@ -1,13 +1,18 @@
 //! Signals, for a server process of this workspace and for nothing else.
 //!
-//! A library has no business with the signals of a program. The server of a manager is a process that the library itself
-//! starts: it is to end in order when it is asked to, and to live through the Ctrl-C that the terminal sends to the whole
-//! process group, since its clients may still want to put things away.
+//! A library has no business with the signals of a program. The server of a manager, and a fork server, are processes that
+//! the library itself starts. What asks a whole program to end goes to them as well: Ctrl-C to the terminal's foreground
+//! group, SIGTERM from a service manager to every process of a service. The program may want to put things away first, and
+//! needs its servers for that; so they ignore these signals, and end with the program, which they watch.
 //!
-//! SIGTERM becomes a descriptor for the event loop: no handler runs, so there is nothing that a handler must not do. The fork
-//! server learns of the ends of its children in the same way.
+//! A server cannot tell whether a SIGTERM was sent to it alone. Ignoring that one too costs little: a client ends a manager by
+//! a call, and SIGKILL ends any server.
 //!
-//! Source: signalfd(2), pthread_sigmask(3), signal(7); Python's `multiprocessing.managers`, whose server ignores SIGINT.
+//! The fork server learns of the ends of its children by a descriptor: no handler runs, so there is nothing that a handler must
+//! not do.
+//!
+//! Source: signalfd(2), pthread_sigmask(3), signal(7), systemd.kill(5); Python's `multiprocessing.managers`, whose server ignores
+//! SIGINT, and its resource tracker, which ignores SIGTERM too.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -17,6 +22,11 @@ use rustix::io::Errno;
 
 use crate::OsError;
 use crate::descriptors::above_standard;
+
+/// What asks a whole program to end: a terminal that is closed, Ctrl-C, Ctrl-\ and a service manager.
+const SHUTDOWN: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+const SHUTDOWN_AND_CHILD: [i32; 5] =
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD];
 
 /// A blocked signal as a descriptor to wait for.
 #[derive(Debug)]
@@ -75,47 +85,20 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> Result<libc::sigset_t, OsError
     Ok(unsafe { before.assume_init() })
 }
 
+/// Blocks a signal for the calling thread, as programs do that have another one for signals.
+#[cfg(feature = "testing")]
+pub(crate) fn block(signal: i32) -> Result<(), OsError> {
+    change_mask(libc::SIG_BLOCK, &set_of(&[signal])).map(drop)
+}
+
 /// Lets every signal through, in a process that this library has executed: what its parent blocked is no business of it.
 pub(crate) fn unblock_all() -> Result<(), OsError> {
     change_mask(libc::SIG_SETMASK, &set_of(&[])).map(drop)
 }
 
-/// SIGTERM as something to wait for.
-///
-/// | property | |
-/// |---|---|
-/// | in a forked child | blocked there too, and the descriptor tells of the signals of whoever reads it |
-/// | drop | closes the descriptor; SIGTERM stays blocked |
-#[derive(Debug)]
-pub struct Termination(Blocked);
-
-impl Termination {
-    /// Blocks SIGTERM for the calling thread, and for those that it starts from now on: so it is called before there are
-    /// any others. One that was sent before and is pending arrives.
-    ///
-    /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOMEM`; SIGTERM is blocked then.
-    pub fn block() -> Result<Self, OsError> {
-        change_mask(libc::SIG_BLOCK, &set_of(&[libc::SIGTERM]))?;
-        Blocked::open(libc::SIGTERM).map(Self)
-    }
-
-    /// Whether SIGTERM came since the last time that this was asked; several that came in between are one.
-    #[must_use]
-    pub fn arrived(&self) -> bool {
-        self.0.arrived()
-    }
-}
-
-impl AsFd for Termination {
-    /// Readable when SIGTERM came.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file.as_fd()
-    }
-}
-
 /// The ends of children as something to wait for, whatever the program does about SIGCHLD: it is blocked, and not ignored,
-/// so that children that ended stay until they are waited for. SIGINT is blocked as well, and so ends nobody.
+/// so that children that ended stay until they are waited for. What asks a whole program to end is blocked as well, and so ends
+/// nobody.
 ///
 /// | property | |
 /// |---|---|
@@ -133,7 +116,7 @@ impl ChildEnds {
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`; the signals are blocked then.
     pub fn block() -> Result<Self, OsError> {
-        let mask_before = change_mask(libc::SIG_BLOCK, &set_of(&[libc::SIGCHLD, libc::SIGINT]))?;
+        let mask_before = change_mask(libc::SIG_BLOCK, &set_of(&SHUTDOWN_AND_CHILD))?;
         let blocked = Blocked::open(libc::SIGCHLD)?;
         // SAFETY: the default installs no handler. It fails only for what is no signal.
         let was_ignored = (unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) }) == libc::SIG_IGN;
@@ -146,7 +129,7 @@ impl ChildEnds {
         self.blocked.arrived()
     }
 
-    /// Treats the signals as before, in a forked child. A SIGINT that came since the fork arrives now.
+    /// Treats the signals as before, in a forked child. One that came since the fork arrives now.
     pub fn restore(self) {
         if self.was_ignored {
             // SAFETY: ignoring a signal installs no handler. It fails only for what is no signal.
@@ -170,8 +153,10 @@ impl AsFd for ChildEnds {
     }
 }
 
-/// Ignores SIGINT in this process, and in those that it forks or executes.
-pub fn ignore_interrupt() {
-    // SAFETY: ignoring a signal installs no handler. It fails only for what is no signal.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+/// Ignores what asks a whole program to end, in this process, and in those that it forks or executes.
+pub fn ignore_shutdown() {
+    for signal in SHUTDOWN {
+        // SAFETY: ignoring a signal installs no handler. It fails only for what is no signal.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }

@@ -144,6 +144,20 @@ pub fn close_standard() {
     }
 }
 
+/// Blocks SIGTERM for the calling thread, as programs do that have another one for signals.
+///
+/// # Panics
+/// Never: the number is that of a signal.
+pub fn block_termination() {
+    crate::signals::block(libc::SIGTERM).expect("SIGTERM can be blocked");
+}
+
+/// Ignores SIGINT, as programs do that are started in the background.
+pub fn ignore_interrupt() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}
+
 /// Lets the kernel reap children by itself, as daemons ask for by ignoring SIGCHLD.
 pub fn ignore_sigchld() {
     // SAFETY: ignoring a signal installs no handler.

@@ -2,11 +2,10 @@
 
 use std::os::fd::AsFd;
 
-use mp_sys::OsError;
 use mp_sys::deadline::Deadline;
 use mp_sys::key::wipe;
 use mp_sys::reexec::{Handed, Parent};
-use mp_sys::signals::{Termination, ignore_interrupt};
+use mp_sys::signals::ignore_shutdown;
 use mp_sys::socket::Endpoint;
 
 use super::{Order, PACKET_BYTES_MAX, Word, folder, send, word_in};
@@ -16,10 +15,10 @@ use crate::server::{Server, ServerBuilder};
 
 const FAILED: i32 = 1;
 
-/// Serves until the parent ends, SIGTERM comes, or a client asks for the end. The result is the exit code.
+/// Serves until the parent ends, or a client asks for the end. The result is the exit code.
 pub(super) fn serve(handed: Handed) -> i32 {
-    // Ctrl-C goes to every process of the terminal; the server ends with its parent.
-    ignore_interrupt();
+    // Ctrl-C, and a service manager, ask every process of the program; the server ends with its parent.
+    ignore_shutdown();
     let Some(order) = order_of(&handed) else { return FAILED };
     let (endpoint, parent) = handed.into_parts();
     let outcome = set_up(&order, &parent);
@@ -66,16 +65,12 @@ fn order_of(handed: &Handed) -> Option<Order> {
 }
 
 fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
-    let said = |error: OsError| error.to_string();
-    let termination = Termination::block().map_err(said)?;
-    let copy =
-        |file: std::os::fd::BorrowedFd<'_>| file.try_clone_to_owned().map_err(|error| error.to_string());
+    let parent = parent.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
     ServerBuilder::default()
         .key(order.key.clone())
         .memory_bytes_max(index_of(order.memory_bytes))
         .clients_max(index_of(order.clients))
-        .ends_with(copy(parent.as_fd())?)
-        .ends_with(copy(termination.as_fd())?)
+        .ends_with(parent)
         .bind(&order.path)
         .map_err(|error| error.to_string())
 }

@@ -30,20 +30,12 @@ fn a_server_serves_until_a_client_ends_it() {
 }
 
 #[test]
-fn sigterm_ends_a_server_cleanly() {
+fn what_asks_a_whole_program_to_end_does_not_end_a_server() {
     let process = start();
-    let client = connect(&process);
-    process.child.signal(Signal::TERM.as_raw()).unwrap();
-    client.expect_end();
-    assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));
-    assert!(!folder_of(&process).exists());
-}
-
-#[test]
-fn ctrl_c_does_not_end_a_server() {
-    let process = start();
-    process.child.signal(Signal::INT.as_raw()).unwrap();
-    connect(&process).ping();
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        process.child.signal(signal.as_raw()).unwrap();
+        connect(&process).ping();
+    }
     process.kill();
 }
 

@@ -12,7 +12,7 @@ tests! {
     all_who_wait_are_told_of_a_killed_server,
     a_server_is_killed_in_the_middle_of_an_operation,
     proxies_of_a_server_that_was_started_again_are_told,
-    sigterm_ends_a_server_and_its_folder,
+    a_server_outlives_sigterm_and_ends_with_its_program,
     a_shutdown_ends_the_server_for_all,
     the_server_ends_with_its_killed_parent,
     the_server_ends_with_a_parent_that_exits,
@@ -137,18 +137,15 @@ fn proxies_of_a_server_that_was_started_again_are_told() {
     second.shutdown().unwrap();
 }
 
-fn sigterm_ends_a_server_and_its_folder() {
-    let manager = Manager::start().unwrap();
-    let place = Place::of(&manager);
-    let event = manager.event().unwrap();
-    let waiter = spawn(|| expect_gone(event.wait()));
-    until_waiting(&manager, 1);
+/// As a service manager sends it to every process of a service: the program is still to put things away.
+fn a_server_outlives_sigterm_and_ends_with_its_program() {
+    let (parent, place, address) = of_a_child(|| hang());
+    let manager = Manager::connect(&address).unwrap();
     place.signal(Signal::TERM);
-    succeeded(&waiter);
-    eventually("the folder is gone", || !place.folder().exists());
-    assert_eq!(manager.shutdown(), Err(CallError::ServerGone));
-    drop(manager);
-    place.is_gone();
+    assert_eq!(manager.named("one").value(&0_u64).unwrap().get(), Ok(1));
+    kill(&parent);
+    ends_with_its_parent(&place, &address);
+    assert!(!place.folder().exists());
 }
 
 fn a_shutdown_ends_the_server_for_all() {

@@ -1,8 +1,10 @@
 //! Children of a process that has blocked signals, as programs with a thread for signals do.
 
+use mp::manager::Manager;
 use mp::{Child, ExitError, Method, Process, RecvError, Sender, pipe};
-use mp_sys::signals::Termination;
-use mp_sys::testing::{PATIENCE, hang, tests};
+use mp_sys::testing::{PATIENCE, block_termination, hang, tests};
+
+use rustix::process::{Pid, Signal, getpgrp, kill_process_group, setpgid};
 
 use crate::METHODS;
 use crate::processes::with_orphans;
@@ -11,6 +13,7 @@ tests! {
     a_child_that_is_executed_can_be_asked_to_end,
     a_forked_child_blocks_what_its_parent_blocks,
     a_daemon_that_blocks_the_signal_is_killed_in_the_end,
+    servers_outlive_a_termination_of_the_whole_group,
 }
 
 const SIGKILL: i32 = 9;
@@ -28,7 +31,7 @@ fn blocked(_: ()) -> u64 {
 }
 
 fn a_child_that_is_executed_can_be_asked_to_end() {
-    let _blocked = Termination::block().unwrap();
+    block_termination();
     for method in [Method::Spawn, Method::ForkServer] {
         let child = Process::new().method(method).start(blocked, ()).unwrap();
         assert_eq!(child.join(), Ok(0), "{method:?}");
@@ -40,7 +43,7 @@ fn a_child_that_is_executed_can_be_asked_to_end() {
 }
 
 fn a_forked_child_blocks_what_its_parent_blocks() {
-    let _blocked = Termination::block().unwrap();
+    block_termination();
     let child = Process::new().method(Method::Fork).start(blocked, ()).unwrap();
     assert_eq!(child.join(), Ok(blocked(())));
     let child = start(Method::Fork);
@@ -58,7 +61,7 @@ fn a_daemon_that_blocks_the_signal_is_killed_in_the_end() {
             let parent = mp::fork_with(held, |held| -> () {
                 let (ready, is_ready) = pipe::<u8>().unwrap();
                 let block = |(_held, ready): (Sender<u8>, Sender<u8>)| -> () {
-                    let _blocked = Termination::block().unwrap();
+                    block_termination();
                     ready.send(&1).unwrap();
                     hang()
                 };
@@ -73,5 +76,35 @@ fn a_daemon_that_blocks_the_signal_is_killed_in_the_end() {
             assert_eq!(ends.recv_timeout(PATIENCE), Err(RecvError::Closed), "{method:?}");
             assert_eq!(parent.join_timeout(PATIENCE), Err(ExitError::Exited(3)), "{method:?}");
         }
+    });
+}
+
+/// As a service manager does it: the program is asked to end, and all that belongs to it. It still needs its servers.
+fn servers_outlive_a_termination_of_the_whole_group() {
+    with_orphans(|| {
+        let (here, there) = mp::duplex::<u8, u8>().unwrap();
+        let program = mp::fork_with(there, |there| {
+            setpgid(None, None).unwrap();
+            // In the place of a handler.
+            block_termination();
+            let manager = Manager::start().unwrap();
+            let value = manager.value(&1_u8).unwrap();
+            let served = start(Method::ForkServer);
+            there.send(&1).unwrap();
+            assert_eq!(there.recv_timeout(PATIENCE), Ok(2), "the group was asked to end");
+            // Children are asked as well. How it ended is told by its server.
+            assert_eq!(served.join_timeout(PATIENCE), Err(ExitError::Signaled(SIGTERM)));
+            assert_eq!(value.get(), Ok(1));
+            let later = Process::new().method(Method::ForkServer).start(blocked, ()).unwrap();
+            assert_eq!(later.join_timeout(PATIENCE), Ok(Some(0)));
+            manager.shutdown().unwrap();
+        });
+        let program = program.unwrap();
+        assert_eq!(here.recv_timeout(PATIENCE), Ok(1));
+        let group = Pid::from_raw(i32::try_from(program.pid()).unwrap()).unwrap();
+        assert_ne!(group, getpgrp());
+        kill_process_group(group, Signal::TERM).unwrap();
+        here.send(&2).unwrap();
+        assert_eq!(program.join_timeout(PATIENCE), Ok(Some(())));
     });
 }

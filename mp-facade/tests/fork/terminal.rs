@@ -7,8 +7,7 @@ use std::os::fd::OwnedFd;
 
 use mp::manager::Manager;
 use mp::{Child, ExitError, Method, Process, Receiver, RecvError, Sender, pipe};
-use mp_sys::signals::ignore_interrupt;
-use mp_sys::testing::{PATIENCE, eventually, handle_interrupts, hang, interrupts, tests};
+use mp_sys::testing::{PATIENCE, eventually, handle_interrupts, hang, ignore_interrupt, interrupts, tests};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, getpid, ioctl_tiocsctty, setpgid, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -7,14 +7,13 @@ use mp_sys::child::Ended;
 use mp_sys::deadline::Deadline;
 use mp_sys::identity::thread_number;
 use mp_sys::ready::readable;
-use mp_sys::signals::{ChildEnds, Termination, ignore_interrupt};
+use mp_sys::signals::{ChildEnds, ignore_shutdown};
 use mp_sys::testing::{PATIENCE, ended, hang, ignore_sigchld, spawn, succeeded, tests};
 use rustix::io::{read, write};
 use rustix::pipe::pipe;
 
 tests! {
-    termination_is_readable_and_kills_nobody,
-    an_interrupt_is_ignored,
+    what_asks_a_program_to_end_is_ignored,
     ends_of_children_are_readable_though_they_were_ignored,
     a_child_keeps_its_thread_number_and_gives_out_new_ones,
 }
@@ -24,44 +23,23 @@ fn wait_for(signal: &impl AsFd) {
     assert_eq!(ready, Ok(vec![0]), "the signal came");
 }
 
-fn termination_is_readable_and_kills_nobody() {
-    let (told, tell) = pipe().unwrap();
-    let server = spawn(|| {
-        let termination = Termination::block().unwrap();
-        assert!(!termination.arrived());
-        write(&tell, b"1").unwrap();
-        wait_for(&termination);
-        assert!(termination.arrived());
-        assert!(!termination.arrived(), "it is told once");
-        write(&tell, b"2").unwrap();
-        wait_for(&termination);
-        assert!(termination.arrived());
-    });
-    drop(tell);
-    for _ in 0..2 {
-        assert_eq!(read(&told, &mut [0; 1]), Ok(1));
-        assert!(server.signal(15).unwrap());
-    }
-    succeeded(&server);
-    let other = spawn(|| {
-        hang();
-    });
-    assert!(other.signal(15).unwrap());
-    assert_eq!(ended(&other), Ended::Signaled(15), "it is blocked there only");
-}
+/// Hangup, interrupt, quit and termination.
+const SHUTDOWN: [i32; 4] = [1, 2, 3, 15];
 
-fn an_interrupt_is_ignored() {
+fn what_asks_a_program_to_end_is_ignored() {
     let (told, tell) = pipe().unwrap();
+    let (is_sent, send) = pipe().unwrap();
     let server = spawn(|| {
-        ignore_interrupt();
-        let termination = Termination::block().unwrap();
+        ignore_shutdown();
         write(&tell, b"1").unwrap();
-        wait_for(&termination);
+        assert_eq!(read(&is_sent, &mut [0; 1]), Ok(1));
     });
     drop(tell);
     assert_eq!(read(&told, &mut [0; 1]), Ok(1));
-    assert!(server.signal(2).unwrap());
-    assert!(server.signal(15).unwrap());
+    for signal in SHUTDOWN {
+        assert!(server.signal(signal).unwrap());
+    }
+    write(&send, b"1").unwrap();
     succeeded(&server);
 }
 
@@ -91,7 +69,7 @@ fn ends_of_children_are_readable_though_they_were_ignored() {
         assert!(ends.arrived() && !ends.arrived(), "it is told once");
         assert_eq!(ended(&child), Ended::Signaled(6), "it stayed until it was waited for");
         write(&tell, b"1").unwrap();
-        // An interrupt, which ends nobody.
+        // What ends nobody.
         wait_on(&is_sent);
         let restored = spawn(|| {
             ends.restore();
@@ -101,11 +79,13 @@ fn ends_of_children_are_readable_though_they_were_ignored() {
             hang();
         });
         wait_on(&is_sent);
-        assert!(restored.signal(2).unwrap());
-        assert_eq!(ended(&restored), Ended::Signaled(2));
+        assert!(restored.signal(15).unwrap());
+        assert_eq!(ended(&restored), Ended::Signaled(15));
     });
     wait_on(&told);
-    assert!(server.signal(2).unwrap());
+    for signal in SHUTDOWN {
+        assert!(server.signal(signal).unwrap());
+    }
     write(&send, b"1").unwrap();
     // From the child that treats signals as before.
     wait_on(&told);
