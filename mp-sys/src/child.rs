@@ -2,7 +2,8 @@
 //!
 //! A forked child has a copy of one thread only. What other threads were doing (holding the allocator's lock, say) stays
 //! half done in it for ever, so [`fork`] refuses while there are other threads; and while the caller holds a lock of this
-//! workspace, since two processes would then believe to hold it. [`ForkAnyway`] is the override, `unsafe` to make.
+//! workspace, since two processes would then believe to hold it; and while the process has an event loop, which the child would
+//! share. [`ForkAnyway`] is the override, `unsafe` to make.
 //!
 //! The child runs a closure and ends by `_exit`: it never returns into the caller's stack frames, and runs no exit
 //! handlers of the parent. Everything about a child goes through its pidfd, so a signal can never reach a stranger that
@@ -12,6 +13,7 @@
 
 mod abandoned;
 mod ended;
+mod event_loops;
 mod in_place;
 mod lifeline;
 mod lifetime;
@@ -70,6 +72,7 @@ impl ForkAnyway {
     /// - Until it ends or execs, the child calls nothing that takes a lock which another thread of the parent may have
     ///   held: of the allocator only what the C library repairs, no stdio, no logging, no thread-locals of libraries.
     /// - The child does not use data that a guard held by the parent lends.
+    /// - The child does not use, and does not drop, what belongs to an event loop of the parent: the loop, its sockets and timers.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
@@ -82,6 +85,9 @@ impl ForkAnyway {
 /// [`ForkError`]; `body` has not run anywhere then.
 pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
     refuse_what_is_unsafe()?;
+    if let Some(descriptor) = event_loops::find() {
+        return Err(ForkError::EventLoop { descriptor });
+    }
     fork_process(body, 0)
 }
 
@@ -100,7 +106,7 @@ fn refuse_what_is_unsafe() -> Result<(), ForkError> {
 /// As [`fork`], whatever threads run and whatever the caller holds.
 ///
 /// # Errors
-/// [`ForkError`], except `OtherThreads` and `GuardHeld`.
+/// [`ForkError`], except `OtherThreads`, `GuardHeld` and `EventLoop`.
 pub fn fork_anyway(responsible: ForkAnyway, body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
     let ForkAnyway(()) = responsible;
     fork_process(body, other_threads(Deadline::after(Duration::ZERO))?)

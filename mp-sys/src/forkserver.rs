@@ -133,6 +133,8 @@ enum Report {
     Hello(u32),
     /// There is no child: the system's number for why.
     Failed(i32),
+    /// There is no child: the server has so many other threads, which a constructor started.
+    Threads(u32),
     /// It ended.
     Ended(Ended),
 }
@@ -140,6 +142,7 @@ enum Report {
 impl Report {
     const HELLO: u32 = u32::from_be_bytes(*b"mphi");
     const FAILED: u32 = u32::from_be_bytes(*b"mpff");
+    const THREADS: u32 = u32::from_be_bytes(*b"mpth");
     const EXITED: u32 = u32::from_be_bytes(*b"mpex");
     const SIGNALED: u32 = u32::from_be_bytes(*b"mpsg");
     const UNKNOWN: u32 = u32::from_be_bytes(*b"mpun");
@@ -148,6 +151,7 @@ impl Report {
         let (word, number) = match self {
             Self::Hello(pid) => (Self::HELLO, pid),
             Self::Failed(error) => (Self::FAILED, error.cast_unsigned()),
+            Self::Threads(count) => (Self::THREADS, count),
             Self::Ended(Ended::Exited(code)) => (Self::EXITED, code.cast_unsigned()),
             Self::Ended(Ended::Signaled(signal)) => (Self::SIGNALED, signal.cast_unsigned()),
             Self::Ended(Ended::Unknown) => (Self::UNKNOWN, 0),
@@ -160,6 +164,7 @@ impl Report {
         match head.word {
             Self::HELLO => Some(Self::Hello(number)),
             Self::FAILED => Some(Self::Failed(number.cast_signed())),
+            Self::THREADS => Some(Self::Threads(number)),
             Self::EXITED => Some(Self::Ended(Ended::Exited(number.cast_signed()))),
             Self::SIGNALED => Some(Self::Ended(Ended::Signaled(number.cast_signed()))),
             Self::UNKNOWN => Some(Self::Ended(Ended::Unknown)),
@@ -284,6 +289,7 @@ fn ask(
         }
         (Report::Hello(_), None) => Err(StartError::OutOfDescriptors),
         (Report::Failed(error), _) => Err(Errno::from_raw_os_error(error).into()),
+        (Report::Threads(threads), _) => Err(StartError::ServerThreads { threads }),
         (Report::Ended(ended), _) => Err(StartError::Killed(ended)),
     }
 }

@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use crate::child::{ChildProcess, Ended, ForkAnyway, adopt, fork, fork_anyway, run_child};
 use crate::deadline::{Deadline, now_nanos};
 
+mod early_thread;
 mod element;
 mod interrupts;
 pub mod leaks;
@@ -25,6 +26,7 @@ pub mod runner;
 mod seccomp;
 pub mod spawner;
 
+pub use self::early_thread::thread_before_main_from_now_on;
 pub use self::element::Checked;
 pub use self::interrupts::{handle_interrupts, interrupts, tick};
 pub use self::mutator::Mutator;

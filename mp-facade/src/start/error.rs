@@ -53,6 +53,16 @@ pub enum StartError {
         /// The server's process id.
         pid: u32,
     },
+    /// The fork server has other threads, so it cannot fork: a constructor, of the program or of a library that it is linked
+    /// with, starts them before `main`. [`spawn`](crate::spawn()) starts processes all the same.
+    #[error(
+        "the fork server cannot fork: it has {threads} other thread(s), which a constructor started before `main`: use \
+         `spawn`"
+    )]
+    ServerThreads {
+        /// Threads besides the server's own.
+        threads: u32,
+    },
     /// The process was killed before it began, by whoever knows its id.
     #[error("the process was killed before it began")]
     Killed,
@@ -106,6 +116,7 @@ impl StartError {
             Theirs::ServerLost => Self::ServerLost,
             Theirs::ServerRefused(refusal) => Self::ServerRefused(refusal),
             Theirs::ServerSilent { pid } => Self::ServerSilent { pid },
+            Theirs::ServerThreads { threads } => Self::ServerThreads { threads },
             Theirs::Killed(_) => Self::Killed,
             Theirs::Unsupported => Self::Unsupported,
             Theirs::System(error) => Self::System(error),

@@ -19,11 +19,12 @@ use crate::start::whole;
 /// not. `body` may borrow local variables; what it captures by value is dropped in both processes.
 ///
 /// stdout is flushed before the fork and at the end of `body`; then the child ends by `_exit`, without running exit
-/// handlers.
+/// handlers. Threads that it started and did not join end with it, as at the end of `main`.
 ///
 /// # Errors
 /// [`ForkError::OtherThreads`] while other threads run and [`ForkError::GuardHeld`] while the caller holds a guard: both
-/// would leave the child with what nobody can release. [`ForkError::OutOfProcesses`], [`ForkError::OutOfMemory`],
+/// would leave the child with what nobody can release. [`ForkError::EventLoop`] while the process has an event loop, as of a
+/// tokio runtime with one thread, which the child would share. [`ForkError::OutOfProcesses`], [`ForkError::OutOfMemory`],
 /// [`ForkError::OutOfDescriptors`] at the system's limits. `body` has not run then.
 ///
 /// # Fork safety
@@ -55,11 +56,11 @@ where
     start_as(Birth::by(Method::Fork), |run| child::fork(run), body)
 }
 
-/// As [`fork`], even while other threads run or the caller holds guards: the caller takes the responsibility by
+/// As [`fork`], even while other threads run, the caller holds guards or the process has an event loop: the caller takes the responsibility by
 /// [`ForkAnyway::new`], which is unsafe to call.
 ///
 /// # Errors
-/// As [`fork`], but never `OtherThreads` and `GuardHeld`.
+/// As [`fork`], but never `OtherThreads`, `GuardHeld` and `EventLoop`.
 pub fn fork_anyway<R, F>(responsible: ForkAnyway, body: F) -> Result<Child<R>, ForkError>
 where
     F: FnOnce() -> R,

@@ -38,7 +38,8 @@ const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 /// ends of pipes, queues and descriptors among them arrive as such. A reference in the place of a value keeps it here too
 /// (see [`Arguments`]). What cannot be serialized is refused by the compiler, as guards and permits are.
 ///
-/// This function does not wait until the child runs.
+/// This function does not wait until the child runs. Threads that the child starts and does not join end with it when `worker`
+/// has returned, as at the end of `main`.
 ///
 /// # Errors
 /// [`StartError`]: there is no child then. What goes wrong later is said by [`Child::join`]:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mp::{ChildError, ExitError, RawValue};
 use mp_sys::testing::leaks::Snapshot;
-use mp_sys::testing::{Random, eventually, hang, ignore_sigchld, tests};
+use mp_sys::testing::{PATIENCE, Random, eventually, hang, ignore_sigchld, tests};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 tests! {
@@ -17,6 +17,7 @@ tests! {
     killed_at_every_moment_of_its_life,
     dropped_handles_are_reaped_later,
     an_abort_is_a_signal,
+    threads_of_a_child_end_with_it,
 }
 
 fn signals_and_exit_codes() {
@@ -116,4 +117,17 @@ fn an_abort_is_a_signal() {
     let aborted = mp::fork(|| -> () { std::process::abort() }).unwrap().join();
     assert_eq!(aborted, Err(ExitError::Signaled(6)));
     assert_eq!(aborted.unwrap_err().to_string(), "the child was ended by signal 6 (SIGABRT)");
+}
+
+/// As those of a program end when `main` returns.
+fn threads_of_a_child_end_with_it() {
+    let work = |()| {
+        std::thread::Builder::new().spawn(|| hang()).unwrap();
+        let joined = std::thread::Builder::new().spawn(|| 2).unwrap();
+        3 + joined.join().unwrap()
+    };
+    for method in crate::METHODS {
+        let child = mp::Process::new().method(method).start(work, ()).unwrap();
+        assert_eq!(child.join_timeout(PATIENCE), Ok(Some(5)), "{method:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod executing;
 mod handles;
 mod limits;
 mod processes;
+mod refusals;
 mod results;
 mod shortages;
 mod signals;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
         handles::TESTS,
         limits::TESTS,
         processes::TESTS,
+        refusals::TESTS,
         results::TESTS,
         shortages::TESTS,
         signals::TESTS,

@@ -10,12 +10,25 @@ use crate::OsError;
 pub enum ForkError {
     /// Other threads run in this process: a child would inherit what they hold, without the threads that release it.
     ///
-    /// Inside `#[test]` there is always a second thread: declare the test binary with `harness = false`, and call
-    /// `fork` from its `main`. In a program, fork before threads are started.
+    /// `spawn` and the fork server start processes beside threads. To fork, do so before threads are started. Inside `#[test]`
+    /// there is always a second thread: declare the test binary with `harness = false`, and call `fork` from its `main`.
     #[error(
-        "fork with {0} other thread(s) running: fork before starting threads (a #[test] always has one: use `harness = false`)"
+        "fork with {0} other thread(s) running: use `spawn` or the fork server, which start processes beside threads, or \
+         fork before starting threads (a #[test] always has one: use `harness = false`)"
     )]
     OtherThreads(usize),
+    /// The process has an event loop, as of a tokio runtime with one thread: a child would share it, and take events away
+    /// from the parent.
+    ///
+    /// `spawn` and the fork server start processes beside it. To fork, do so before the loop is made.
+    #[error(
+        "fork with an event loop open (epoll, descriptor {descriptor}), which the child would share: use `spawn` or the \
+         fork server, or fork before the runtime or loop is made"
+    )]
+    EventLoop {
+        /// The number of its descriptor.
+        descriptor: i32,
+    },
     /// Whether other threads run cannot be found out: a sandbox permits no unshare(2), and there is no /proc.
     #[error("the threads of this process cannot be counted (neither unshare(2) nor /proc): {0}")]
     ThreadsUnknown(#[source] OsError),

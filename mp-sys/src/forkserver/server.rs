@@ -124,7 +124,7 @@ impl Server {
         match child {
             Ok(child) => self.children.push(Served { child, report }),
             Err(error) => {
-                Report::Failed(number_of(error)).send(&report, &[]);
+                report_of(error).send(&report, &[]);
             }
         }
         crash::point();
@@ -202,15 +202,18 @@ fn say_hello(report: &Endpoint) -> bool {
     }
 }
 
-fn number_of(error: ForkError) -> i32 {
+fn report_of(error: ForkError) -> Report {
     let errno = match error {
+        ForkError::OtherThreads(count) => return Report::Threads(u32::try_from(count).unwrap_or(u32::MAX)),
         ForkError::OutOfProcesses => Errno::AGAIN,
         ForkError::OutOfMemory => Errno::NOMEM,
         ForkError::OutOfDescriptors => Errno::MFILE,
-        // The server has one thread and holds nothing.
-        ForkError::OtherThreads(_) | ForkError::GuardHeld(_) | ForkError::Handles => Errno::DEADLK,
+        // The server holds nothing, and whether a constructor has made an event loop is not asked: the server runs none.
+        ForkError::GuardHeld(_) | ForkError::EventLoop { .. } | ForkError::Handles => Errno::DEADLK,
         ForkError::FileSizeLimit { .. } => Errno::FBIG,
-        ForkError::ThreadsUnknown(error) | ForkError::System(error) => return error.raw_os_error(),
+        ForkError::ThreadsUnknown(error) | ForkError::System(error) => {
+            return Report::Failed(error.raw_os_error());
+        }
     };
-    errno.raw_os_error()
+    Report::Failed(errno.raw_os_error())
 }

@@ -8,6 +8,7 @@ fn reports_come_back_and_others_are_refused() {
         Report::Hello(1),
         Report::Hello(u32::MAX),
         Report::Failed(11),
+        Report::Threads(1),
         Report::Ended(Ended::Exited(0)),
         Report::Ended(Ended::Exited(-1)),
         Report::Ended(Ended::Signaled(9)),

@@ -85,6 +85,12 @@ pub enum StartError {
         /// The server's process id.
         pid: u32,
     },
+    /// The fork server has other threads: a constructor starts them before `main`.
+    #[error("the fork server has {threads} other thread(s), started before `main`")]
+    ServerThreads {
+        /// Threads besides the server's own.
+        threads: u32,
+    },
     /// The process was killed before it began.
     #[error("the process ended before it began: {0:?}")]
     Killed(Ended),
