@@ -15,8 +15,12 @@ pub enum ExitError {
     /// A signal ended the child.
     #[error("the child was ended by signal {0}{name}", name = signal_name(*.0))]
     Signaled(i32),
-    /// The child ended by itself without returning from its closure (`std::process::exit`), with this code.
-    #[error("the child ended with exit code {0} before its closure returned")]
+    /// The child ended by itself with this code, and left no value. Either it called `std::process::exit` before its closure or
+    /// worker returned; or its value could not be written, since the child had closed the library's descriptors, or lowered
+    /// `RLIMIT_FSIZE` so far that not even the reason has room.
+    #[error(
+        "the child ended with exit code {0} and left no value: it called `exit`, or the value could not be written"
+    )]
     Exited(i32),
     /// The child was executed, but did not run its worker.
     #[error("the child did not run its worker: {0}")]

@@ -7,10 +7,12 @@ use mp::{ChildError, ExitError, RawValue};
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{PATIENCE, Random, eventually, hang, ignore_sigchld, tests};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 tests! {
     signals_and_exit_codes,
     a_child_that_exits_by_itself_left_no_value,
+    a_value_that_cannot_be_written_is_told_as_that,
     the_descriptor_is_readable_at_the_end,
     only_the_parent_joins,
     somebody_else_reaped_the_child,
@@ -39,6 +41,18 @@ fn a_child_that_exits_by_itself_left_no_value() {
     let exits = |code: i32| mp::fork(|| -> u32 { std::process::exit(code) }).unwrap().join();
     assert_eq!(exits(0), Err(ExitError::Exited(0)));
     assert_eq!(exits(7), Err(ExitError::Exited(7)));
+}
+
+/// The closure returned, and not even the reason could be left.
+fn a_value_that_cannot_be_written_is_told_as_that() {
+    let child = mp::fork(|| {
+        setrlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+        5
+    });
+    let error = child.unwrap().join().unwrap_err();
+    assert_eq!(error, ExitError::Exited(0));
+    let expected = "exit code 0 and left no value: it called `exit`, or the value could not be written";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 fn the_descriptor_is_readable_at_the_end() {
