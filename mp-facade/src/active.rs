@@ -47,6 +47,12 @@ impl ActiveChild {
         self.running.about.daemon
     }
 
+    /// Whether the kernel ends it with this process, so that it is not waited for then.
+    #[must_use]
+    pub fn dies_with_parent(&self) -> bool {
+        self.running.about.dies_with_parent
+    }
+
     /// How it was started.
     #[must_use]
     pub fn method(&self) -> Method {

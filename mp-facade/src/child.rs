@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use mp_sys::child::{ChildError, Ended};
 use mp_sys::deadline::Deadline;
-use mp_sys::reexec::Line;
 use serde::de::DeserializeOwned;
 
 use crate::exit::ExitError;
@@ -82,24 +81,29 @@ impl<R: DeserializeOwned> Child<R> {
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<Option<R>, ExitError> {
-        let Running { process, lease, line, .. } = self.running();
+        let running = self.running();
+        let Running { process, lease, .. } = running;
         let Some(ended) = process.wait(deadline)? else {
             return Ok(None);
         };
-        let exited = |code| match line.as_ref().and_then(Line::refusal) {
-            Some(refusal) => ExitError::NotRun(refusal),
-            None => ExitError::Exited(code),
-        };
+        running.note_known();
         match ended {
             // Killed after it left its value, but before it ended: what counts is how it ended.
             Ended::Signaled(signal) => Err(ExitError::Signaled(signal)),
-            Ended::Exited(code) => lease.outcome().take().unwrap_or_else(|| Err(exited(code))).map(Some),
+            Ended::Exited(code) => {
+                lease.outcome().take().unwrap_or_else(|| Err(running.exited(code))).map(Some)
+            }
             Ended::Unknown => lease.outcome().take().unwrap_or(Err(ExitError::StatusLost)).map(Some),
         }
     }
 }
 
 impl<R> Child<R> {
+    /// For a scope, which waits for it.
+    pub(crate) fn share(&self) -> Option<Arc<Running>> {
+        self.running.clone()
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("the child is there until the handle is dropped")
     }

@@ -230,33 +230,57 @@ impl Outcome {
 
     /// What the child left: `None` if it ended without leaving anything.
     pub(crate) fn take<R: DeserializeOwned>(&self) -> Option<Result<R, ExitError>> {
+        match self.look()? {
+            Left::Value(length) => {
+                let bytes = self.read(length)?;
+                let (decoded, refused) = travel::alone(|| postcard::from_bytes(&bytes));
+                Some(decoded.map_err(|error| ExitError::Decode(travel::reason(&error, refused))))
+            }
+            Left::Failure(failure) => Some(Err(failure)),
+        }
+    }
+
+    /// The same without the value: `Some(None)` if there is one.
+    #[expect(clippy::option_option, reason = "nothing was left; a value was; why there is none")]
+    pub(crate) fn failure(&self) -> Option<Option<ExitError>> {
+        match self.look()? {
+            Left::Value(_) => Some(None),
+            Left::Failure(failure) => Some(Some(failure)),
+        }
+    }
+
+    fn look(&self) -> Option<Left> {
         let mut header = [0_u8; HEADER_BYTES];
         self.file.read_exact_at(&mut header, self.at(0)).ok()?;
         let (first, second) = header.split_at(8);
         let kind = u64::from_ne_bytes(first.try_into().ok()?);
         let length = usize::try_from(u64::from_ne_bytes(second.try_into().ok()?)).unwrap_or(usize::MAX);
-        match kind {
-            TOO_LARGE => {
-                return Some(Err(ExitError::ResultTooLarge { bytes: length, limit: RESULT_BYTES_MAX }));
-            }
-            NO_SPACE => return Some(Err(ExitError::NoSpaceForResult { bytes: length })),
-            _ => {}
-        }
-        // The child is trusted no more than any other.
+        let text = || Some(String::from_utf8_lossy(&self.read(length)?).into_owned());
+        let failure = match kind {
+            VALUE => return Some(Left::Value(length)),
+            TOO_LARGE => ExitError::ResultTooLarge { bytes: length, limit: RESULT_BYTES_MAX },
+            NO_SPACE => ExitError::NoSpaceForResult { bytes: length },
+            PANIC => ExitError::Panicked(text()?),
+            NOT_SERIALIZABLE => ExitError::Encode(text()?),
+            BAD_ARGUMENTS => ExitError::Arguments(text()?),
+            _ => return None,
+        };
+        Some(Left::Failure(failure))
+    }
+
+    /// What follows the header. The child is trusted no more than any other.
+    fn read(&self, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length.min(RESULT_BYTES_MAX)];
         self.file.read_exact_at(&mut bytes, self.at(HEADER_BYTES as u64)).ok()?;
-        let text = || String::from_utf8_lossy(&bytes).into_owned();
-        match kind {
-            VALUE => {
-                let (decoded, refused) = travel::alone(|| postcard::from_bytes(&bytes));
-                Some(decoded.map_err(|error| ExitError::Decode(travel::reason(&error, refused))))
-            }
-            PANIC => Some(Err(ExitError::Panicked(text()))),
-            NOT_SERIALIZABLE => Some(Err(ExitError::Encode(text()))),
-            BAD_ARGUMENTS => Some(Err(ExitError::Arguments(text()))),
-            _ => None,
-        }
+        Some(bytes)
     }
+}
+
+/// What a child has left.
+enum Left {
+    /// A value of so many bytes.
+    Value(usize),
+    Failure(ExitError),
 }
 
 /// Results below this are written without asking for the memory budget.

@@ -43,10 +43,13 @@ pub enum Method {
 /// | [`die_with_parent`](Self::die_with_parent) | no: it goes on if this process is killed |
 ///
 /// # At the end of this process
-/// When it returns from `main` or calls `exit`, it asks its daemons to end, by SIGTERM, and waits for all its children, for
+/// When it returns from `main` or calls `exit`, it asks its daemons to end, by SIGTERM, and waits for its children, for
 /// as long as they take; but a daemon that has not ended after [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX), because it
-/// blocks SIGTERM or is stopped, is killed. So does a child that was started by this library, when its closure or worker has returned. A
-/// process that is killed, aborts or calls `_exit` does neither: its children go on, but for those that die with it.
+/// blocks SIGTERM or is stopped, is killed. Children that die with it are not waited for: they end right afterwards. If it has to
+/// wait, it says so: by an event of `tracing`, and after a second by a line on stderr that names the children. So does a child
+/// that was started by this library, when its closure or worker has returned. A process that is killed, aborts or calls `_exit`
+/// does neither: its children go on, but for those that die with it. See [`scope`](crate::scope()) for children that are not to
+/// outlive a function.
 ///
 /// # Source
 /// Python's `multiprocessing.Process`; differs: a daemon may have children, and is killed if it does not end.
@@ -105,7 +108,8 @@ impl Process {
         self
     }
 
-    /// Whether the kernel ends it by SIGKILL when this process ends, however that happens, or executes another program.
+    /// Whether the kernel ends it by SIGKILL when this process ends, however that happens, or executes another program. It is
+    /// not waited for then.
     ///
     /// Any thread may start it, and may end before it. It may change its user; one that does so as root of a user namespace,
     /// as in a container without privileges, calls [`renew_die_with_parent`](crate::renew_die_with_parent) afterwards. One
@@ -151,6 +155,7 @@ impl Process {
         if about.name.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX || name.contains('\0')) {
             return Err(StartError::Name);
         }
+        let about = About { dies_with_parent: die_with_parent, ..about };
         let tie = if die_with_parent {
             let line = Lifeline::new().map_err(StartError::of_os)?;
             Some(Tie { line, lives: about.method == Method::ForkServer || is_main_thread() })

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mp_sys::child::{at_exit, has_children_noted, note_child};
+use mp_sys::child::{Ended, at_exit, has_children_noted, note_child};
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::PerProcess;
@@ -21,6 +21,8 @@ use mp_sys::ready;
 use mp_sys::reexec::Line;
 
 use crate::active::ActiveChild;
+use crate::ending;
+use crate::exit::ExitError;
 use crate::handle::Handle;
 use crate::outcome::Lease;
 use crate::process::Method;
@@ -34,6 +36,8 @@ pub(crate) struct Running {
     pub(crate) about: About,
     /// No handle is left that could be joined.
     abandoned: AtomicBool,
+    /// Its starter knows how it ended: a join said so.
+    is_known: AtomicBool,
 }
 
 /// What its starter decided.
@@ -42,10 +46,9 @@ pub(crate) struct About {
     pub(crate) name: Option<String>,
     pub(crate) method: Method,
     pub(crate) daemon: bool,
+    /// The kernel ends it with this process, so that nobody waits for it then.
+    pub(crate) dies_with_parent: bool,
 }
-
-/// How long a daemon may take to end, once it is asked to at the end of its parent; then it is killed.
-pub const DAEMON_ENDING_MAX: Duration = Duration::from_secs(5);
 
 static LIST: PerProcess<Vec<Arc<Running>>> = PerProcess::new();
 /// How many on the list are abandoned. Looking here first touches no page that a fork would have to copy. A forked child
@@ -56,7 +59,14 @@ static HANDLER_IS_SET: AtomicBool = AtomicBool::new(false);
 impl Running {
     /// Puts a process that was just started on the list.
     pub(crate) fn add(process: Handle, lease: Lease, line: Option<Line>, about: About) -> Arc<Self> {
-        let running = Self { process, lease, line, about, abandoned: AtomicBool::new(false) };
+        let running = Self {
+            process,
+            lease,
+            line,
+            about,
+            abandoned: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+        };
         let running = Arc::new(running);
         LIST.lock_briefly().push(Arc::clone(&running));
         crash::point();
@@ -85,6 +95,37 @@ impl Running {
         }
         let has_ended = self.process.is_known_to_have_ended() || ready::is_readable(self.process.as_fd());
         f.write_str(if has_ended { ", ended)" } else { ", running)" })
+    }
+
+    /// Notes that a join has said how it ended.
+    pub(crate) fn note_known(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
+    /// How it ended, whatever its value is; waits for it.
+    pub(crate) fn failure(&self) -> Option<ExitError> {
+        match self.process.wait(Deadline::NEVER) {
+            Ok(ended) => self.failure_of(ended?),
+            Err(error) => Some(error.into()),
+        }
+    }
+
+    fn failure_of(&self, ended: Ended) -> Option<ExitError> {
+        let left = || self.lease.outcome().failure();
+        match ended {
+            Ended::Signaled(signal) => Some(ExitError::Signaled(signal)),
+            Ended::Exited(code) => left().unwrap_or_else(|| Some(self.exited(code))),
+            Ended::Unknown => left().unwrap_or(Some(ExitError::StatusLost)),
+        }
+    }
+
+    /// Why one that ended by itself left nothing.
+    pub(crate) fn exited(&self, code: i32) -> ExitError {
+        self.line.as_ref().and_then(Line::refusal).map_or(ExitError::Exited(code), ExitError::NotRun)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -190,7 +231,8 @@ extern "C" fn finish_at_exit() {
     finish();
 }
 
-/// Brings the children of this process to an end: asks daemons to end, by SIGTERM, kills those that do not, and waits for all.
+/// Brings the children of this process to an end: asks daemons to end, by SIGTERM, kills those that do not, and waits for all but
+/// those that die with this process.
 ///
 /// # Source
 /// Python's `multiprocessing.util._exit_function`, which waits for ever for a daemon that blocks SIGTERM.
@@ -204,19 +246,6 @@ pub(crate) fn finish() {
 #[cold]
 fn finish_children() {
     let active = active_children();
-    for child in active.iter().filter(|child| child.is_daemon()) {
-        let asked = child.terminate();
-        tracing::debug!(?child, ?asked, "a daemon is asked to end with its parent");
-    }
-    let deadline = Deadline::after(DAEMON_ENDING_MAX);
-    for daemon in active.iter().filter(|child| child.is_daemon()) {
-        if daemon.wait_until(deadline) == Ok(false) {
-            let killed = daemon.kill();
-            tracing::debug!(?daemon, ?killed, "a daemon that did not end when it was asked to is killed");
-        }
-    }
-    for child in &active {
-        let waited = child.wait();
-        tracing::debug!(?child, ?waited, "waited for a child at the end");
-    }
+    let waited_for: Vec<_> = active.into_iter().filter(|child| !child.dies_with_parent()).collect();
+    ending::finish(&waited_for);
 }

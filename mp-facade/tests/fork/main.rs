@@ -9,6 +9,7 @@ mod limits;
 mod processes;
 mod refusals;
 mod results;
+mod scopes;
 mod shortages;
 mod signals;
 mod standard;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
         processes::TESTS,
         refusals::TESTS,
         results::TESTS,
+        scopes::TESTS,
         shortages::TESTS,
         signals::TESTS,
         standard::TESTS,

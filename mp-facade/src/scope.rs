@@ -1,0 +1,180 @@
+//! `scope`: processes that have ended when a function returns, whichever way it does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mp_sys::child::ForkError;
+use mp_sys::fork::Epoch;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::active::ActiveChild;
+use crate::child::Child;
+use crate::ending;
+use crate::exit::ExitError;
+use crate::running::Running;
+use crate::start::arguments::Arguments;
+use crate::start::error::StartError;
+use crate::start::fork::fork;
+use crate::start::fork_with::fork_with;
+use crate::start::spawn::spawn;
+
+/// Runs `body`, which starts processes in the scope that it is given, and returns when all of them have ended.
+///
+/// | `body` | the children that still run | `scope` returns |
+/// |---|---|---|
+/// | returns `Ok` | are waited for, for as long as they take | the same; or how a child failed that nobody joined |
+/// | returns `Err`, as by `?` | are ended | the same |
+/// | panics | are ended | does not: the panic goes on |
+///
+/// A child is ended by SIGTERM, and by SIGKILL if it still runs after [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX). So a
+/// program that fails does not wait for a child that waits for the program.
+///
+/// Handles may be kept, joined in the scope or later, or dropped.
+///
+/// # Errors
+/// Those of `body`; and the first [`ExitError`] of a child that did not return and that nobody joined.
+///
+/// # Fork safety
+/// The scope is that of the process that entered it. What a child starts in a scope that it inherited is waited for at the end
+/// of the child.
+///
+/// # Crash
+/// If this process is killed, the children go on, but for those that
+/// [die with their parent](crate::Process::die_with_parent).
+///
+/// # Source
+/// `std::thread::scope`, where a thread that nobody joined and that panicked panics the caller; Python's `asyncio.TaskGroup`,
+/// for what happens on an error.
+///
+/// # Examples
+/// ```standalone_crate
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let queue = mp::Queue::<u32>::new()?;
+/// let failed = mp::scope(|s| {
+///     // It would wait for ever.
+///     s.fork(|| queue.get().is_ok())?;
+///     let number: u32 = "12a".parse()?;
+///     queue.put(&number)?;
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// });
+/// assert_eq!(failed.unwrap_err().to_string(), "invalid digit found in string");
+/// assert!(mp::active_children().is_empty());
+///
+/// // All have ended behind the scope.
+/// let sum = mp::RawValue::new(0_u32)?;
+/// mp::scope(|s| {
+///     for n in 1..=3 {
+///         let sum = &sum;
+///         s.fork(move || sum.fetch_add(n))?;
+///     }
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// })?;
+/// assert_eq!(sum.load(), 6);
+/// # Ok(())
+/// # }
+/// ```
+pub fn scope<T, E>(body: impl FnOnce(&Scope) -> Result<T, E>) -> Result<T, E>
+where
+    E: From<ExitError>,
+{
+    let scope = Scope { children: Mutex::default(), owner: Epoch::current() };
+    // If it returns an error or panics, dropping the scope ends the children.
+    let value = body(&scope)?;
+    match scope.join() {
+        None => Ok(value),
+        Some(failure) => Err(failure.into()),
+    }
+}
+
+/// Where processes are started that have ended when the call of [`scope`] returns.
+///
+/// | property | |
+/// |---|---|
+/// | shared between threads | yes |
+/// | drop | ends the children that still run, and waits for them; [`scope`] drops it |
+///
+/// # Fork safety
+/// It stays its parent's: dropping the inherited one does nothing.
+#[derive(Debug)]
+pub struct Scope {
+    children: Mutex<Vec<Arc<Running>>>,
+    owner: Epoch,
+}
+
+impl Scope {
+    /// As [`fork`](crate::fork()), in this scope.
+    ///
+    /// # Errors
+    /// As [`fork`](crate::fork()).
+    pub fn fork<R, F>(&self, body: F) -> Result<Child<R>, ForkError>
+    where
+        F: FnOnce() -> R,
+        R: Serialize + DeserializeOwned,
+    {
+        fork(body).map(|child| self.adopt(child))
+    }
+
+    /// As [`fork_with`](crate::fork_with()), in this scope.
+    ///
+    /// # Errors
+    /// As [`fork_with`](crate::fork_with()).
+    pub fn fork_with<H, R, F>(&self, handles: H, body: F) -> Result<Child<R>, ForkError>
+    where
+        H: Serialize,
+        F: FnOnce(H) -> R,
+        R: Serialize + DeserializeOwned,
+    {
+        fork_with(handles, body).map(|child| self.adopt(child))
+    }
+
+    /// As [`spawn`](crate::spawn()), in this scope.
+    ///
+    /// # Errors
+    /// As [`spawn`](crate::spawn()).
+    pub fn spawn<A, R>(&self, worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
+    where
+        A: DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        spawn(worker, args).map(|child| self.adopt(child))
+    }
+
+    /// Takes a child into this scope that was started otherwise, as by [`Process`](crate::Process), and returns its handle.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use mp::{Method, Process};
+    ///
+    /// let twice = mp::scope(|s| {
+    ///     let child = Process::new().method(Method::ForkServer).start(|n: u32| 2 * n, 21)?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(s.adopt(child).join()?)
+    /// })?;
+    /// assert_eq!(twice, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn adopt<R: DeserializeOwned>(&self, child: Child<R>) -> Child<R> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).extend(child.share());
+        child
+    }
+
+    /// Waits for all, and says how the first one failed that nobody has joined.
+    fn join(&self) -> Option<ExitError> {
+        let failure_of = |child: Arc<Running>| if child.is_known() { None } else { child.failure() };
+        // Not only until the first one: all have ended afterwards.
+        self.take().into_iter().filter_map(failure_of).reduce(|first, _| first)
+    }
+
+    fn take(&self) -> Vec<Arc<Running>> {
+        std::mem::take(&mut self.children.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if !self.owner.is_current() {
+            return;
+        }
+        let children: Vec<_> = self.take().into_iter().map(ActiveChild::new).collect();
+        ending::end(&children);
+    }
+}
