@@ -15,6 +15,7 @@ define_cells! {
     "fork", "Child::join (R: Deserialize)", || starts(Trap::Deserialize, || joins(&mp::fork(|| Item(1)).unwrap()));
     "fork_with", "(handles: Serialize)", || starts(Trap::Serialize, fork_with);
     "fork_with", "(f)", || starts(Trap::Closure, fork_with_closure);
+    "scope", "(f)", || starts(Trap::Closure, scope);
     "spawn", "(worker)", || starts(Trap::Closure, || ends_by_panic(&mp::spawn(panicking_worker::<()>, 7_u8).unwrap()));
     "spawn", "(args: Serialize)", || starts(Trap::Serialize, || spawns(Method::Spawn));
     "spawn", "(args: Deserialize), in the child", || starts(Trap::Closure, || arrives(Method::Spawn));
@@ -76,6 +77,16 @@ fn fork_with() {
 
 fn fork_with_closure() {
     ends_by_panic(&mp::fork_with(1_u8, |_| sprung()).unwrap());
+}
+
+/// With a child in it, which has ended when the panic goes on.
+fn scope() {
+    let left = mp::scope(|s| {
+        let child = s.fork(|| 1_u8).unwrap();
+        sprung();
+        child.join()
+    });
+    assert_eq!(left, Ok(1));
 }
 
 fn panicking_worker<T>(_: u8) -> T {
