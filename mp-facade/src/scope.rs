@@ -1,5 +1,6 @@
 //! `scope`: processes that have ended when a function returns, whichever way it does.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mp_sys::child::ForkError;
@@ -95,10 +96,19 @@ where
 ///
 /// # Fork safety
 /// It stays its parent's: dropping the inherited one does nothing.
-#[derive(Debug)]
 pub struct Scope {
     children: Mutex<Vec<Arc<Running>>>,
     owner: Epoch,
+}
+
+impl fmt::Debug for Scope {
+    /// The number of children that were started in it. It does not wait.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.children.try_lock() {
+            Ok(children) => write!(f, "Scope({} started)", children.len()),
+            Err(_) => f.write_str("Scope(in use)"),
+        }
+    }
 }
 
 impl Scope {

@@ -1,6 +1,6 @@
 //! Processes, as their parents, their children and they themselves show them.
 
-use mp::{Method, Process, active_children, current_process, parent_process};
+use mp::{Key, Method, Process, active_children, current_process, parent_process};
 use mp_sys::testing::{eventually, hang};
 
 use super::Seen;
@@ -34,4 +34,14 @@ pub(super) fn states(seen: &mut Seen) {
     });
     parent.unwrap().join().unwrap();
     seen.0.insert("ParentProcess".to_owned());
+
+    let started = mp::scope(|scope| -> Result<(), mp::ExitError> {
+        seen.look(scope, "Scope", "0 started");
+        let child = scope.fork(|| ()).unwrap();
+        seen.look(scope, "Scope", "1 started");
+        child.join()
+    });
+    started.unwrap();
+    seen.look(&Key::default(), "Key", "none");
+    seen.look(&Key::from("secret"), "Key", "..");
 }
