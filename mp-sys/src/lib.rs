@@ -25,6 +25,7 @@
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
 //! | `handshake`, `key` | how two strangers prove to each other that they have one key, and the key (feature `handshake`) |
 //! | [`signals`] | what a server process does about SIGTERM, SIGINT and the like |
+//! | `wire` | why a value does not travel, in words (feature `wire`) |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
@@ -100,6 +101,8 @@ pub mod stream;
 pub mod testing;
 mod transient;
 pub mod travel;
+#[cfg(feature = "wire")]
+pub mod wire;
 pub mod word;
 
 pub use os_error::OsError;
