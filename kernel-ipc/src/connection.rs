@@ -7,10 +7,11 @@ use std::time::Duration;
 use mp_sys::robust::Patience;
 use mp_sys::socket::Endpoint;
 use mp_sys::travel;
+use serde::de::DeserializeOwned;
 
 use crate::error::{NoPipe, OsError, RecvError, SendError};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
-use crate::message;
+use crate::message::{self, Type};
 
 /// Makes two connected ends: each receives what the other sends.
 ///
@@ -34,9 +35,10 @@ use crate::message;
 /// ```
 #[doc(alias = "Pipe")]
 #[expect(clippy::type_complexity, reason = "both ends, and which sends what, are the point")]
-pub fn duplex<S, R>() -> Result<(Connection<S, R>, Connection<R, S>), OsError> {
+pub fn duplex<S: DeserializeOwned, R: DeserializeOwned>()
+-> Result<(Connection<S, R>, Connection<R, S>), OsError> {
     let (one, other) = Endpoint::pair()?;
-    Ok((Connection::over(one), Connection::over(other)))
+    Ok((Connection::made(one), Connection::made(other)))
 }
 
 /// An end that sends values of type `S` and receives values of type `R`.
@@ -53,11 +55,11 @@ pub fn duplex<S, R>() -> Result<(Connection<S, R>, Connection<R, S>), OsError> {
 /// Python's `multiprocessing.connection.Connection`; unix(7) `SOCK_SEQPACKET`.
 pub struct Connection<S, R> {
     endpoint: Endpoint,
-    sends: u64,
-    receives: u64,
+    sends: Type,
+    receives: Type,
     values: PhantomData<fn(S) -> R>,
 }
 
 sends!(Connection<S, R>, S, sends);
 receives!(Connection<S, R>, R, receives);
-is_an_end!(Connection<S, R>, "connection", [sends = S, receives = R]);
+is_an_end!(Connection<S, R>, "connection", [sends = S, receives = R], sends [sends = S]);

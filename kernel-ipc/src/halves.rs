@@ -89,7 +89,7 @@ macro_rules! receives {
             /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream. After any other error the next
             /// message can be received.
             pub fn recv(&self) -> Result<$value, RecvError> {
-                message::recv_value(&self.endpoint, self.$print, FOR_EVER)
+                message::recv_value(&self.endpoint, self.$print.print, FOR_EVER)
             }
 
             /// Receives a value if there is one.
@@ -97,7 +97,7 @@ macro_rules! receives {
             /// # Errors
             /// [`RecvError::Empty`](crate::RecvError::Empty) if there is none; else as [`recv`](Self::recv).
             pub fn try_recv(&self) -> Result<$value, RecvError> {
-                message::recv_value(&self.endpoint, self.$print, Patience::None)
+                message::recv_value(&self.endpoint, self.$print.print, Patience::None)
             }
 
             /// Receives a value, waiting at most `timeout` for one (monotonic clock; `Duration::MAX` waits for ever).
@@ -105,7 +105,7 @@ macro_rules! receives {
             /// # Errors
             /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv`](Self::recv).
             pub fn recv_timeout(&self, timeout: Duration) -> Result<$value, RecvError> {
-                message::recv_value(&self.endpoint, self.$print, within(timeout))
+                message::recv_value(&self.endpoint, self.$print.print, within(timeout))
             }
 
             /// Receives values until the end of the stream, waiting for each. A message that cannot be received is an error
@@ -186,12 +186,25 @@ macro_rules! receives {
     };
 }
 
-/// What every end has in common; the last argument makes one from an endpoint.
+/// What every end has in common: the types of its values, and which of them it sends.
 macro_rules! is_an_end {
-    ($type:ident<$($param:ident),+>, $kind:literal, [$($print:ident = $of:ident),+]) => {
+    (
+        $type:ident<$($param:ident),+>, $kind:literal,
+        [$($print:ident = $of:ident),+], sends [$($sends:ident = $sent:ident),*]
+    ) => {
+        impl<$($param),+> $type<$($param),+>
+        where
+            $($sent: serde::de::DeserializeOwned,)*
+        {
+            /// An end whose values this program can decode.
+            pub(crate) fn made(endpoint: Endpoint) -> Self {
+                Self { $($sends: Type::sent::<$sent>(),)* ..Self::over(endpoint) }
+            }
+        }
+
         impl<$($param),+> $type<$($param),+> {
             pub(crate) fn over(endpoint: Endpoint) -> Self {
-                Self { endpoint, $($print: message::print_of::<$of>(),)+ values: PhantomData }
+                Self { endpoint, $($print: Type::of::<$of>(),)+ values: PhantomData }
             }
 
             /// Takes a descriptor that is an end of a pipe: one that a child inherited by its number, for example.
@@ -239,14 +252,17 @@ macro_rules! is_an_end {
             /// Inside a message only: see [`pipe`](crate::pipe()). The sender keeps its own handle.
             fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 let index = travel::pack(self.endpoint.file()).map_err(serde::ser::Error::custom)?;
-                (index, [$(self.$print),+].map(|print| $crate::halves::print_of_end($kind, print))).serialize(serializer)
+                (index, [$(self.$print.print),+].map(|print| $crate::halves::print_of_end($kind, print))).serialize(serializer)
             }
         }
 
-        impl<'de, $($param),+> serde::Deserialize<'de> for $type<$($param),+> {
+        impl<'de, $($param),+> serde::Deserialize<'de> for $type<$($param),+>
+        where
+            $($sent: serde::de::DeserializeOwned,)*
+        {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let wanted = [$(message::print_of::<$of>()),+];
-                unpack_end(deserializer, wanted, $kind).map(Self::over)
+                unpack_end(deserializer, wanted, $kind).map(Self::made)
             }
         }
 

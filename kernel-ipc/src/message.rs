@@ -22,6 +22,7 @@ use mp_sys::payload::{self, Payload, PayloadError};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::travel::{self, TravelError};
+use mp_sys::wire::{self, Decodes};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +45,26 @@ thread_local! {
 /// What a type is called between processes: 0 is no type's.
 pub(crate) fn print_of<T>() -> u64 {
     fingerprint("message", size_of::<T>(), align_of::<T>(), type_name::<T>()).max(1)
+}
+
+/// The type of an end's values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Type {
+    pub(crate) print: u64,
+    /// What decodes a value that is sent, where this side has a type that can.
+    decodes: Option<Decodes>,
+}
+
+impl Type {
+    /// A type that this side receives, or knows nothing more about.
+    pub(crate) fn of<T>() -> Self {
+        Self { print: print_of::<T>(), decodes: None }
+    }
+
+    /// A type that this side sends, and could decode.
+    pub(crate) fn sent<T: DeserializeOwned>() -> Self {
+        Self { print: print_of::<T>(), decodes: Some(wire::decodes::<T>()) }
+    }
 }
 
 /// Where a message's bytes are, and what they are.
@@ -101,11 +122,11 @@ impl Flavor for Limited {
     }
 }
 
-/// Sends a value of the type that `print` stands for.
+/// Sends a value of this type.
 #[inline]
 pub(crate) fn send_value<T: Serialize>(
     endpoint: &Endpoint,
-    print: u64,
+    sent: Type,
     value: &T,
     patience: Patience,
 ) -> Result<(), SendError> {
@@ -116,13 +137,17 @@ pub(crate) fn send_value<T: Serialize>(
         (Ok(encoded), _) => encoded,
         (Err(_), Some(TravelError::TooMany)) => return Err(SendError::TooManyDescriptors),
         (Err(_), Some(refused)) => return Err(SendError::Encode(refused.to_string())),
-        (Err(error), None) => return Err(SendError::Encode(error.to_string())),
+        (Err(error), None) => return Err(SendError::Encode(wire::unencodable(value, &error))),
     };
     let length = encoded.packet.len().saturating_sub(OVERHEAD_BYTES);
     let outcome = if encoded.beyond > 0 {
         Err(SendError::TooLarge { found: length.saturating_add(encoded.beyond) })
     } else {
-        send(endpoint, print, (&mut encoded.packet, &[]), &luggage.descriptors, patience)
+        let body = encoded.packet.get(OVERHEAD_BYTES..).unwrap_or_default();
+        match wire::check(value, body, sent.decodes) {
+            Ok(()) => send(endpoint, sent.print, (&mut encoded.packet, &[]), &luggage.descriptors, patience),
+            Err(reason) => Err(SendError::Encode(reason)),
+        }
     };
     keep(encoded.packet);
     outcome
@@ -209,7 +234,7 @@ pub(crate) fn recv_value<T: DeserializeOwned>(
             (Ok((value, [])), _) => return Ok(value),
             (Ok(_), _) => "bytes are left behind the value".to_owned(),
             (Err(_), Some(refused)) => refused.to_string(),
-            (Err(error), None) => error.to_string(),
+            (Err(error), None) => wire::undecodable::<T>(bytes.as_slice(), &error),
         };
         Err(RecvError::Decode { reason, bytes: bytes.into_vec() })
     })

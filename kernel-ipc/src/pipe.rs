@@ -19,10 +19,11 @@ use std::time::Duration;
 use mp_sys::robust::Patience;
 use mp_sys::socket::Endpoint;
 use mp_sys::travel;
+use serde::de::DeserializeOwned;
 
 use crate::error::{NoPipe, OsError, RecvError, SendError};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
-use crate::message;
+use crate::message::{self, Type};
 
 /// Makes a pipe: what the first end sends, the second receives.
 ///
@@ -46,9 +47,9 @@ use crate::message;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Pipe")]
-pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>), OsError> {
+pub fn pipe<T: DeserializeOwned>() -> Result<(Sender<T>, Receiver<T>), OsError> {
     let (one, other) = Endpoint::pair()?;
-    Ok((Sender::over(one), Receiver::over(other)))
+    Ok((Sender::made(one), Receiver::made(other)))
 }
 
 /// The end of a pipe that sends.
@@ -70,12 +71,12 @@ pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>), OsError> {
 #[doc(alias = "Connection")]
 pub struct Sender<T> {
     endpoint: Endpoint,
-    print: u64,
+    print: Type,
     values: PhantomData<fn(T)>,
 }
 
 sends!(Sender<T>, T, print);
-is_an_end!(Sender<T>, "sender", [print = T]);
+is_an_end!(Sender<T>, "sender", [print = T], sends[print = T]);
 
 /// The end of a pipe that receives.
 ///
@@ -108,9 +109,9 @@ is_an_end!(Sender<T>, "sender", [print = T]);
 #[doc(alias = "Connection")]
 pub struct Receiver<T> {
     endpoint: Endpoint,
-    print: u64,
+    print: Type,
     values: PhantomData<fn() -> T>,
 }
 
 receives!(Receiver<T>, T, print);
-is_an_end!(Receiver<T>, "receiver", [print = T]);
+is_an_end!(Receiver<T>, "receiver", [print = T], sends []);

@@ -40,13 +40,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
-use mp_sys::named::fingerprint;
 use mp_sys::robust::Patience;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::batch::Batch;
-use self::config::{Config, Wanted};
+use self::config::Config;
 use self::core::Core;
 pub use self::error::{CreateError, GetError, LockRefused, PutError, PutManyError};
 pub use self::iter::Iter;
@@ -119,7 +118,7 @@ pub struct Queue<T> {
     items: PhantomData<fn(T) -> T>,
 }
 
-impl<T> Queue<T> {
+impl<T: DeserializeOwned> Queue<T> {
     /// Makes a queue without a limit: it grows as long as there is memory.
     ///
     /// # Errors
@@ -170,17 +169,11 @@ impl<T> Queue<T> {
     }
 
     fn with(config: Config) -> Result<Self, CreateError> {
-        Ok(Self { core: travel::register(Core::new(config)?), items: PhantomData })
+        Ok(Self::over(travel::register(Core::new(config)?)))
     }
+}
 
-    fn fingerprint() -> u64 {
-        fingerprint("item", 0, 0, std::any::type_name::<T>())
-    }
-
-    fn wanted(has_leases: bool) -> Wanted {
-        Wanted { fingerprint: Self::fingerprint(), has_leases }
-    }
-
+impl<T> Queue<T> {
     /// Items in the queue, exactly, at one moment during the call.
     #[doc(alias = "qsize")]
     #[must_use]
@@ -327,7 +320,7 @@ impl<T: Serialize> Queue<T> {
 
     #[inline]
     fn put_until(&self, item: &T, patience: Patience) -> Result<(), PutError> {
-        item::encoded(item, |bytes| Ok(self.core.put(bytes, patience)?))
+        item::encoded(item, &self.core, |bytes| Ok(self.core.put(bytes, patience)?))
     }
 
     /// Puts all of `items` at the end, in their order, as many at a time as there is room for; what is put at a time is
@@ -346,8 +339,8 @@ impl<T: Serialize> Queue<T> {
     {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for item in items {
-            bytes = postcard::to_extend(item, bytes)
-                .map_err(|error| PutManyError { put: 0, error: item::unencodable(item, &error) })?;
+            let encoded = item::append_encoded(item, &self.core, bytes);
+            bytes = encoded.map_err(|error| PutManyError { put: 0, error })?;
             ends.push(bytes.len());
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());

@@ -6,19 +6,22 @@
 mod event;
 mod lease;
 mod locks;
+mod refused;
 mod wait;
 
 pub(super) use self::lease::Leased;
+pub(super) use self::refused::Refused;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
 use mp_sys::adaptive::{Budget, current_cpu};
 use mp_sys::crash;
 use mp_sys::memory::MemoryError;
 use mp_sys::quiet::Quiet;
 use mp_sys::robust::{AcquireError, Patience};
+use mp_sys::wire::Decodes;
 
 use crate::limits::ITEM_BYTES_MAX;
 use crate::queue::config::Config;
@@ -29,58 +32,13 @@ use crate::queue::layout::{CLOSED, CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PROD
 use crate::queue::leases::Leases;
 use crate::queue::lull::Lull;
 use crate::queue::producer::{Place, Producer};
-use crate::queue::ring::{Corrupt, NoRoom, Ring};
+use crate::queue::ring::Ring;
 use crate::queue::travel::{self, Key};
 
 /// [`limits::BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX), as offsets are counted.
 const BATCH_BYTES_MAX: u64 = crate::limits::BATCH_BYTES_MAX as u64;
 /// How often a side says on which CPU it runs: once in so many operations.
 const SAY_CPU_EVERY: u32 = 16;
-
-/// Why an operation on bytes did not happen.
-#[derive(Debug)]
-pub(super) enum Refused {
-    /// Full or empty, and the caller did not want to wait.
-    NotNow,
-    /// Full or empty until the deadline.
-    TimedOut,
-    /// The queue is closed.
-    Closed,
-    /// More bytes than an item, the queue, or the caller's buffer may have.
-    TooLarge {
-        found: usize,
-        limit: usize,
-    },
-    /// All cells for tasks of this size are in use.
-    TooManyTasks,
-    Memory(MemoryError),
-    Lock(AcquireError),
-    Corrupt(Corrupt),
-}
-
-impl From<Corrupt> for Refused {
-    fn from(corrupt: Corrupt) -> Self {
-        Self::Corrupt(corrupt)
-    }
-}
-
-impl From<NoRoom> for Refused {
-    fn from(error: NoRoom) -> Self {
-        match error {
-            NoRoom::Memory(error) => Self::Memory(error),
-            NoRoom::Corrupt(corrupt) => Self::Corrupt(corrupt),
-        }
-    }
-}
-
-impl From<AcquireError> for Refused {
-    fn from(error: AcquireError) -> Self {
-        match error {
-            AcquireError::TimedOut => Self::TimedOut,
-            other => Self::Lock(other),
-        }
-    }
-}
 
 /// A queue of bytes.
 #[derive(Debug)]
@@ -93,6 +51,8 @@ pub(super) struct Core {
     put_budget: Budget,
     get_budget: Budget,
     lull: Lull,
+    /// What decodes an item, where a handle of this process has a type that can.
+    pub(super) decodes: OnceLock<Decodes>,
 }
 
 impl Core {
@@ -106,7 +66,7 @@ impl Core {
     pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: Flag) -> Self {
         let key = travel::key_of(&ring.region);
         let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
-        Self { ring, config, key, leases, event, put_budget, get_budget, lull }
+        Self { ring, config, key, leases, event, put_budget, get_budget, lull, decodes: OnceLock::new() }
     }
 
     /// The event descriptor, to be sent.

@@ -1,13 +1,38 @@
 //! What every handle of a queue can do besides putting and getting: be polled, cloned, sent, shown.
 
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use mp_sys::line::Count;
+use mp_sys::named::fingerprint;
+use mp_sys::wire;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::queue::config::Wanted;
+use crate::queue::core::Core;
 use crate::queue::{Queue, travel};
+
+impl<T: DeserializeOwned> Queue<T> {
+    /// A handle that knows what decodes the items that it puts.
+    pub(super) fn over(core: Arc<Core>) -> Self {
+        let _known = core.decodes.set(wire::decodes::<T>());
+        Self { core, items: PhantomData }
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn fingerprint() -> u64 {
+        // Items are encoded, so it does not matter how they lie in memory.
+        fingerprint("item", 0, 0, type_name::<T>())
+    }
+
+    pub(super) fn wanted(has_leases: bool) -> Wanted {
+        Wanted { fingerprint: Self::fingerprint(), has_leases }
+    }
+}
 
 impl<T> AsFd for Queue<T> {
     /// A descriptor that is readable while there is an item in the queue, or the queue is closed: for `poll` and `epoll`.
@@ -34,10 +59,9 @@ impl<T> Serialize for Queue<T> {
     }
 }
 
-impl<'de, T> Deserialize<'de> for Queue<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let core = travel::deserialize(Self::wanted(false), deserializer)?;
-        Ok(Self { core, items: PhantomData })
+        travel::deserialize(Self::wanted(false), deserializer).map(Self::over)
     }
 }
 

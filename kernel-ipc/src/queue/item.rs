@@ -3,6 +3,7 @@
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::Patience;
 use mp_sys::travel;
+use mp_sys::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,23 +19,43 @@ pub(super) const SMALL_BYTES: usize = 256;
 #[inline]
 pub(super) fn encoded<T: Serialize + ?Sized, R>(
     item: &T,
+    core: &Core,
     put: impl FnOnce(&[u8]) -> Result<R, PutError>,
 ) -> Result<R, PutError> {
     let mut small = [0; SMALL_BYTES];
     match postcard::to_slice(item, &mut small) {
-        Ok(bytes) => put(bytes),
-        Err(postcard::Error::SerializeBufferFull) => {
-            put(&postcard::to_stdvec(item).map_err(|error| unencodable(item, &error))?)
+        Ok(bytes) => {
+            check(item, core, bytes)?;
+            put(bytes)
         }
+        Err(postcard::Error::SerializeBufferFull) => put(&append_encoded(item, core, Vec::new())?),
         Err(error) => Err(unencodable(item, &error)),
     }
 }
 
-/// Why an item cannot be encoded. The format forgets the text of errors, so it is looked whether a handle is the reason.
+/// Encodes `item` behind `bytes`.
+pub(super) fn append_encoded<T: Serialize + ?Sized>(
+    item: &T,
+    core: &Core,
+    bytes: Vec<u8>,
+) -> Result<Vec<u8>, PutError> {
+    let start = bytes.len();
+    let bytes = postcard::to_extend(item, bytes).map_err(|error| unencodable(item, &error))?;
+    check(item, core, bytes.get(start..).unwrap_or_default())?;
+    Ok(bytes)
+}
+
+/// Whether the item can be decoded again, where that is looked at.
+#[inline]
+fn check<T: Serialize + ?Sized>(item: &T, core: &Core, bytes: &[u8]) -> Result<(), PutError> {
+    wire::check(item, bytes, core.decodes.get().copied()).map_err(PutError::Encode)
+}
+
+/// Why an item cannot be encoded: it is looked first whether a handle is the reason, which says how it travels.
 #[cold]
-pub(super) fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutError {
+fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutError {
     let (_, refused) = travel::alone(|| postcard::to_stdvec(item).is_ok());
-    PutError::Encode(travel::reason(error, refused))
+    PutError::Encode(refused.map_or_else(|| wire::unencodable(item, error), |refused| refused.to_string()))
 }
 
 /// An item's bytes, copied out of the ring.
@@ -101,7 +122,7 @@ pub(super) fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> 
 #[cold]
 fn why_not<T: DeserializeOwned>(bytes: &[u8], error: &postcard::Error) -> String {
     let (_, refused) = travel::alone(|| postcard::take_from_bytes::<T>(bytes).is_ok());
-    travel::reason(error, refused)
+    refused.map_or_else(|| wire::undecodable::<T>(bytes, error), |refused| refused.to_string())
 }
 
 #[cold]

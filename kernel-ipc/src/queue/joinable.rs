@@ -2,7 +2,6 @@
 
 mod task;
 
-use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -69,7 +68,7 @@ pub struct JoinableQueue<T> {
     pub(super) queue: Queue<T>,
 }
 
-impl<T> JoinableQueue<T> {
+impl<T: DeserializeOwned> JoinableQueue<T> {
     /// Makes a queue without a limit.
     ///
     /// # Errors
@@ -92,7 +91,9 @@ impl<T> JoinableQueue<T> {
     pub fn bounded(maxsize: usize) -> Result<Self, CreateError> {
         Ok(Self { queue: Queue::with_leases(capacity(maxsize)?, MAX_DELIVERIES_DEFAULT)? })
     }
+}
 
+impl<T> JoinableQueue<T> {
     /// How often a task is handed out at most, before it is put aside.
     #[must_use]
     pub fn max_deliveries(&self) -> u32 {
@@ -303,10 +304,10 @@ impl<T> Serialize for JoinableQueue<T> {
     }
 }
 
-impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for JoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let core = travel::deserialize(Queue::<T>::wanted(true), deserializer)?;
-        Ok(Self { queue: Queue { core, items: PhantomData } })
+        Ok(Self { queue: Queue::over(core) })
     }
 }
 

@@ -29,7 +29,7 @@ use crate::queue::{CreateError, GetError, PutError, Queue};
 /// ```
 pub struct SimpleQueue<T>(Queue<T>);
 
-impl<T> SimpleQueue<T> {
+impl<T: DeserializeOwned> SimpleQueue<T> {
     /// Makes an empty queue.
     ///
     /// # Errors
@@ -40,7 +40,9 @@ impl<T> SimpleQueue<T> {
     pub fn new() -> Result<Self, CreateError> {
         Queue::new().map(Self)
     }
+}
 
+impl<T> SimpleQueue<T> {
     /// Whether there is no item in the queue.
     #[doc(alias = "empty")]
     #[must_use]
@@ -90,7 +92,7 @@ impl<T> Serialize for SimpleQueue<T> {
     }
 }
 
-impl<'de, T> Deserialize<'de> for SimpleQueue<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for SimpleQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Queue::deserialize(deserializer).map(Self)
     }

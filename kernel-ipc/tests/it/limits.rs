@@ -47,6 +47,7 @@ fn a_message_of_the_longest_kind_and_one_byte_more() {
 
 #[test]
 fn a_value_whose_encoding_is_too_long_is_counted_and_refused() {
+    #[derive(serde::Deserialize)]
     struct Plain(Vec<u8>);
     impl serde::Serialize for Plain {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

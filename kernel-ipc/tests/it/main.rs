@@ -11,3 +11,4 @@ mod model;
 mod pipes;
 mod travel;
 mod waits;
+mod words;

@@ -33,7 +33,7 @@ fn as_other<T, U>(rx: &Receiver<T>) -> Receiver<U> {
 #[test]
 fn an_end_of_other_types_is_refused() {
     mod old {
-        #[derive(serde::Serialize)]
+        #[derive(serde::Serialize, serde::Deserialize)]
         pub(super) struct Carrier(pub(super) kernel_ipc::Sender<u8>);
     }
     mod new {
@@ -51,7 +51,7 @@ fn an_end_of_other_types_is_refused() {
 #[test]
 fn an_end_that_sends_arrives_as_no_receiver() {
     mod old {
-        #[derive(serde::Serialize)]
+        #[derive(serde::Serialize, serde::Deserialize)]
         pub(super) struct Carrier(pub(super) kernel_ipc::Sender<u8>);
     }
     mod new {
@@ -94,13 +94,15 @@ fn bytes_alone_carry_no_handle() {
 #[test]
 fn a_message_that_names_a_descriptor_twice_is_refused() {
     mod forged {
+        #[derive(serde::Deserialize)]
         pub(super) struct Handles(pub(super) Vec<kernel_ipc::Descriptor>);
 
         impl serde::Serialize for Handles {
             /// The first one, and its index twice.
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let copy = std::os::fd::AsFd::as_fd(&self.0[0]).try_clone_to_owned().unwrap();
-                let index = mp_sys::travel::pack(&std::sync::Arc::new(copy)).unwrap();
+                let index = mp_sys::travel::pack(&std::sync::Arc::new(copy));
+                let index = index.map_err(serde::ser::Error::custom)?;
                 vec![index, index].serialize(serializer)
             }
         }

@@ -19,16 +19,24 @@ thread_local! {
 }
 
 fn note(words: impl FnOnce() -> String) {
-    let first = NOTE.take().unwrap_or_else(words);
-    NOTE.set(Some(first));
+    swap_note(Some(take_note().unwrap_or_else(words)));
+}
+
+fn take_note() -> Option<String> {
+    swap_note(None)
+}
+
+/// A value may be decoded while the thread ends and its notes are gone.
+fn swap_note(new: Option<String>) -> Option<String> {
+    NOTE.try_with(|note| note.replace(new)).unwrap_or_default()
 }
 
 /// Decodes a value and drops it: the number of bytes left over, or the words of the first error, if it had some.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<usize, Option<String>> {
-    NOTE.set(None);
+    take_note();
     let mut decoder = postcard::Deserializer::from_bytes(bytes);
     let decoded = T::deserialize(Noting(&mut decoder));
-    let words = NOTE.take();
+    let words = take_note();
     match decoded {
         Ok(_value) => Ok(decoder.finalize().map_or(0, <[u8]>::len)),
         Err(Noted(error)) => Err(words.or_else(|| Some(error.to_string()))),

@@ -1,0 +1,51 @@
+//! Why an operation on bytes did not happen, and what turns into that.
+
+use mp_sys::memory::MemoryError;
+use mp_sys::robust::AcquireError;
+
+use crate::queue::ring::{Corrupt, NoRoom};
+
+/// Why an operation on bytes did not happen.
+#[derive(Debug)]
+pub(in crate::queue) enum Refused {
+    /// Full or empty, and the caller did not want to wait.
+    NotNow,
+    /// Full or empty until the deadline.
+    TimedOut,
+    /// The queue is closed.
+    Closed,
+    /// More bytes than an item, the queue, or the caller's buffer may have.
+    TooLarge {
+        found: usize,
+        limit: usize,
+    },
+    /// All cells for tasks of this size are in use.
+    TooManyTasks,
+    Memory(MemoryError),
+    Lock(AcquireError),
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for Refused {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl From<NoRoom> for Refused {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Memory(error) => Self::Memory(error),
+            NoRoom::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
+    }
+}
+
+impl From<AcquireError> for Refused {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::TimedOut => Self::TimedOut,
+            other => Self::Lock(other),
+        }
+    }
+}
