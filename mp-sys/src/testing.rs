@@ -140,10 +140,18 @@ pub fn identify_by_start_time() {
 
 /// Closes stdin, stdout and stderr, as old daemons do. What the process prints from now on is lost.
 pub fn close_standard() {
-    for number in 0..crate::descriptors::FIRST {
-        // SAFETY: nobody owns the three: `std`'s handles of them are numbers, which may be closed.
-        unsafe { libc::close(number) };
-    }
+    (0..crate::descriptors::FIRST).for_each(close_one_of_standard);
+}
+
+/// Closes stdout alone. What the process prints from now on is lost.
+pub fn close_stdout() {
+    close_one_of_standard(libc::STDOUT_FILENO);
+}
+
+fn close_one_of_standard(number: i32) {
+    assert!((0..crate::descriptors::FIRST).contains(&number));
+    // SAFETY: nobody owns the three: `std`'s handles of them are numbers, which may be closed.
+    unsafe { libc::close(number) };
 }
 
 /// Blocks SIGTERM for the calling thread, as programs do that have another one for signals.

@@ -11,7 +11,7 @@ use mp::{
     Sender, SimpleQueue, Value, connect, duplex, parent_process, pipe,
 };
 use mp_sys::descriptors::above_standard;
-use mp_sys::testing::{PATIENCE, close_standard, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, close_standard, close_stdout, spawn, succeeded, tests};
 
 use crate::METHODS;
 
@@ -20,6 +20,7 @@ tests! {
     no_socket_takes_a_standard_number,
     no_child_takes_a_standard_number,
     no_manager_takes_a_standard_number,
+    what_is_printed_into_a_closed_stdout_changes_nothing,
 }
 
 /// What goes wrong is told through a pipe: there is no stderr.
@@ -177,4 +178,31 @@ fn no_manager_takes_a_standard_number() {
         drop(numbers);
         manager.shutdown().unwrap();
     });
+}
+
+fn what_is_printed_into_a_closed_stdout_changes_nothing() {
+    let child = spawn(|| {
+        close_stdout();
+        let small = Value::new([1_u64; 4]).unwrap();
+        let large = Array::<u64>::zeroed(1 << 18).unwrap();
+        let (tx, rx) = pipe::<u32>().unwrap();
+        let queue = Queue::<u32>::new().unwrap();
+        let manager = Manager::start().unwrap();
+        let list = manager.list::<u32>().unwrap();
+        print_much();
+        let forked = mp::fork(|| {
+            print_much();
+            small.update(|numbers| numbers.map(|n| n + 1)).unwrap();
+            (tx.send(&1).is_ok(), queue.put(&2).is_ok(), list.push(&3).is_ok())
+        });
+        assert_eq!(forked.unwrap().join_timeout(PATIENCE), Ok(Some((true, true, true))));
+        print_much();
+        assert_eq!((small.get(), rx.try_recv(), queue.try_get()), (Ok([2; 4]), Ok(1), Ok(2)));
+        assert!(large.to_vec().unwrap().iter().all(|element| *element == 0));
+        assert_eq!(list.to_vec(), Ok(vec![3]));
+        let name = std::fs::read_link("/proc/self/fd/1");
+        assert!(name.is_err(), "{name:?} has the number of stdout");
+        manager.shutdown().unwrap();
+    });
+    succeeded(&child);
 }
