@@ -19,7 +19,7 @@ use std::sync::Arc;
 use mp_sys::child::{ForkError, write_at};
 use mp_sys::fork::{Epoch, PerProcess};
 use mp_sys::memory::{MemoryError, give_back, make_memfd};
-use mp_sys::{budget, crash, travel};
+use mp_sys::{budget, crash, travel, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -177,8 +177,15 @@ impl Outcome {
             Ok(bytes) if bytes.len() > RESULT_BYTES_MAX => {
                 self.commit(TOO_LARGE, bytes.len(), budget::file_size_limit());
             }
-            Ok(bytes) => self.leave(VALUE, &bytes),
-            Err(error) => self.leave(NOT_SERIALIZABLE, travel::reason(&error, refused).as_bytes()),
+            Ok(bytes) => match wire::check(value, &bytes, None) {
+                Ok(()) => self.leave(VALUE, &bytes),
+                Err(why) => self.leave(NOT_SERIALIZABLE, why.as_bytes()),
+            },
+            Err(error) => {
+                let why =
+                    refused.map_or_else(|| wire::unencodable(value, &error), |refused| refused.to_string());
+                self.leave(NOT_SERIALIZABLE, why.as_bytes());
+            }
         }
     }
 
@@ -234,7 +241,10 @@ impl Outcome {
             Left::Value(length) => {
                 let bytes = self.read(length)?;
                 let (decoded, refused) = travel::alone(|| postcard::from_bytes(&bytes));
-                Some(decoded.map_err(|error| ExitError::Decode(travel::reason(&error, refused))))
+                Some(decoded.map_err(|error| {
+                    let why = refused.map(|refused| refused.to_string());
+                    ExitError::Decode(why.unwrap_or_else(|| wire::undecodable::<R>(&bytes, &error)))
+                }))
             }
             Left::Failure(failure) => Some(Err(failure)),
         }

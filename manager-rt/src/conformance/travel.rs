@@ -104,6 +104,8 @@ fn a_value_may_use_its_manager_while_it_is_encoded(fixture: &dyn Fixture) {
     let read = client.value(&1_u32).unwrap();
     let holder = client.value(&Curious(&read)).unwrap();
     holder.set(&Curious(&read)).unwrap();
-    assert_eq!(read.get().unwrap(), 3);
+    // Builds with debug assertions look at each value once more.
+    let times = if cfg!(debug_assertions) { 2 } else { 1 };
+    assert_eq!(read.get().unwrap(), 1 + 2 * times);
     assert_eq!(client.info().unwrap().objects, 2);
 }

@@ -4,6 +4,7 @@
 //! started it, as ever.
 
 use mp_sys::travel;
+use mp_sys::wire;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -25,6 +26,10 @@ impl<'de> Deserialize<'de> for Manager {
     /// Connects to the manager, if this process is not connected to it yet.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (place, epoch) = Form::deserialize(deserializer)?;
+        if wire::is_probing() {
+            // Nobody connects to find out whether a value can be decoded.
+            return Err(D::Error::custom(travel::refuse("the manager is not on its way anywhere")));
+        }
         let backend = reach(place.arrive().as_deref(), whole(epoch));
         let backend = backend.map_err(|error| D::Error::custom(travel::refuse(error)))?;
         Ok(Self { backend, process: None })

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use mp_sys::travel;
+use mp_sys::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -130,6 +131,8 @@ impl Values {
             }
         }
         self.parts.bytes = encoded.map_err(|error| unencodable(self.epoch, value, &error))?;
+        wire::check(value, self.parts.bytes.get(start..).unwrap_or_default(), None)
+            .map_err(ObjectError::Encode)?;
         if self.parts.bytes.len().saturating_sub(start) > VALUE_BYTES_MAX {
             let limit = count_of(VALUE_BYTES_MAX);
             return Err(CallError::Fault(Fault::TooLarge { limit }).into());
@@ -167,13 +170,15 @@ impl Drop for Values {
     }
 }
 
-/// Why a value cannot be encoded. The format forgets the text of errors, so it is looked whether a handle of a shared object
-/// or a descriptor is the reason: the message says then how these travel.
+/// Why a value cannot be encoded: it is looked first whether a handle of a shared object or a descriptor is the reason,
+/// which says how these travel.
 #[cold]
 fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::Error) -> ObjectError {
     let _restore = Restore::enter(Work::Encoding { epoch, ids: Vec::new(), refused: false });
     let (_, refused) = travel::alone(|| postcard::to_allocvec(value).is_ok());
-    ObjectError::Encode(travel::reason(error, refused))
+    ObjectError::Encode(
+        refused.map_or_else(|| wire::unencodable(value, error), |refused| refused.to_string()),
+    )
 }
 
 /// Decodes a value that a manager gave, and takes the references over that it counted for the proxies inside. Those of
@@ -218,7 +223,9 @@ fn decode<T: DeserializeOwned>(
         Ok((value, [])) => return Ok(value),
         _ if is_wrong_type => "a proxy inside is of another type".to_owned(),
         Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
-        Err(error) => travel::reason(&error, refused),
+        Err(error) => {
+            refused.map_or_else(|| wire::undecodable::<T>(raw.bytes, &error), |refused| refused.to_string())
+        }
     };
     Err(ObjectError::Decode { reason, bytes: raw.bytes.to_vec() })
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use mp_sys::named::fingerprint;
 use mp_sys::travel;
+use mp_sys::wire;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -65,6 +66,7 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
     match goes_inside {
         Some(true) => inside.serialize(to),
         Some(false) => Err(S::Error::custom(ObjectError::OtherManager)),
+        None if wire::is_probing() => Err(S::Error::custom(travel::refuse(NOT_SENT))),
         None => {
             handle.backend().notice(ManagerOp::Transit(vec![inside.id]));
             Outside { place: Place::new(handle.backend().address()), epoch: halves(epoch), inside }
@@ -76,6 +78,10 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
 /// Decodes a proxy.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Result<Handle, D::Error> {
     let refused = |reason: &dyn Display| D::Error::custom(travel::refuse(reason));
+    if wire::is_probing() {
+        // The value is decoded for its errors only: no manager is to count a reference for that.
+        return Err(refused(&NOT_SENT));
+    }
     if with_work(|work| matches!(work, Work::Plain | Work::Decoding { .. })) {
         let inside = Inside::deserialize(from)?;
         let (backend, were_counted) =
@@ -94,6 +100,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Res
 }
 
 const WRONG_TYPE: &str = "the proxy is of another type";
+const NOT_SENT: &str = "the proxy is not on its way anywhere";
 const NOT_CARRIED: &str = "the value carries no such proxy";
 
 /// Takes an id out of those that came with a value; its manager, and whether that counted a reference for it.

@@ -7,7 +7,7 @@ use mp_sys::child::Lifeline;
 use mp_sys::reexec::{CALL_BYTES_MAX, CALL_DESCRIPTORS_MAX, Call, Given, REFUSED_EXIT_CODE, Run};
 use mp_sys::socket::Ended;
 use mp_sys::travel::{self, Luggage, TravelError};
-use mp_sys::{crash, forkserver};
+use mp_sys::{crash, forkserver, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -184,11 +184,12 @@ fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, 
             if bytes > ARGUMENT_BYTES_MAX {
                 return Err(StartError::ArgumentsTooLarge { bytes, limit: ARGUMENT_BYTES_MAX });
             }
+            wire::check(args, body.get(before..).unwrap_or_default(), None).map_err(StartError::Encode)?;
             Ok((body, luggage))
         }
         (Err(_), Some(TravelError::TooMany)) => Err(StartError::TooManyDescriptors),
         (Err(_), Some(refused)) => Err(StartError::Encode(refused.to_string())),
-        (Err(error), None) => Err(StartError::Encode(error.to_string())),
+        (Err(error), None) => Err(StartError::Encode(wire::unencodable(args, &error))),
     }
 }
 
@@ -242,5 +243,7 @@ where
 
 fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {
     let (decoded, refused) = travel::decode_arguments(descriptors, || postcard::from_bytes(bytes));
-    decoded.map_err(|error| travel::reason(&error, refused))
+    decoded.map_err(|error| {
+        refused.map_or_else(|| wire::undecodable::<A>(bytes, &error), |refused| refused.to_string())
+    })
 }

@@ -16,6 +16,7 @@ tests! {
     a_result_at_the_limit_and_one_above,
     no_space_for_the_result,
     values_that_do_not_serialize,
+    results_that_nobody_can_decode,
     borrowed_locals_and_shared_objects,
     a_result_never_reaches_another_child,
     large_results_give_their_memory_back,
@@ -113,9 +114,33 @@ impl<'de> Deserialize<'de> for Stubborn {
 fn values_that_do_not_serialize() {
     quiet();
     let error = |when| joined(|| Stubborn { when }).map(|_| ()).unwrap_err();
-    assert!(matches!(error("serialize"), ExitError::Encode(_)));
-    assert!(matches!(error("deserialize"), ExitError::Decode(_)));
+    assert_eq!(error("serialize"), ExitError::Encode("no".to_owned()));
+    assert_eq!(error("deserialize"), ExitError::Decode("not this one".to_owned()));
     assert_eq!(error("panic"), ExitError::Panicked("while serializing".to_owned()));
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u32),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sparse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<u8>,
+    number: u32,
+}
+
+fn results_that_nobody_can_decode() {
+    let untagged = joined(|| Untagged::Number(1)).map(|Untagged::Number(number)| number);
+    let Err(ExitError::Decode(reason)) = untagged else { panic!("{untagged:?}") };
+    assert!(reason.contains("enums do that are `untagged`"), "{reason}");
+    let sparse = joined(|| Sparse { note: None, number: 1 }).map(|sparse| (sparse.note, sparse.number));
+    if cfg!(debug_assertions) {
+        let Err(ExitError::Encode(reason)) = sparse else { panic!("{sparse:?}") };
+        assert!(reason.contains("the field `note` of `Sparse`"), "{reason}");
+    }
 }
 
 fn borrowed_locals_and_shared_objects() {
