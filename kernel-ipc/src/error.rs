@@ -93,8 +93,12 @@ pub enum RecvError {
         bytes: Vec<u8>,
     },
     /// The message is of another type than this end expects. It was taken out of the pipe, and its bytes are here.
-    #[error("the message is of another type than this end receives")]
+    #[error("this end receives {expected}, and the message is {found}")]
     WrongType {
+        /// What this end receives: the name of the type and its fingerprint, or plain bytes.
+        expected: String,
+        /// What the message is: a type, of which only the fingerprint is known here, or plain bytes.
+        found: String,
         /// The bytes of the message.
         bytes: Vec<u8>,
     },
@@ -235,7 +239,12 @@ impl fmt::Debug for RecvError {
             Self::BufferTooShort { bytes } => {
                 f.debug_struct("BufferTooShort").field("bytes", &length(bytes)).finish()
             }
-            Self::WrongType { bytes } => f.debug_struct("WrongType").field("bytes", &length(bytes)).finish(),
+            Self::WrongType { expected, found, bytes } => f
+                .debug_struct("WrongType")
+                .field("expected", expected)
+                .field("found", found)
+                .field("bytes", &length(bytes))
+                .finish(),
             Self::Malformed(what) => f.debug_tuple("Malformed").field(what).finish(),
             Self::OutOfDescriptors => f.write_str("OutOfDescriptors"),
             Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),

@@ -89,7 +89,7 @@ macro_rules! receives {
             /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream. After any other error the next
             /// message can be received.
             pub fn recv(&self) -> Result<$value, RecvError> {
-                message::recv_value(&self.endpoint, self.$print.print, FOR_EVER)
+                message::recv_value(&self.endpoint, self.$print, FOR_EVER)
             }
 
             /// Receives a value if there is one.
@@ -97,7 +97,7 @@ macro_rules! receives {
             /// # Errors
             /// [`RecvError::Empty`](crate::RecvError::Empty) if there is none; else as [`recv`](Self::recv).
             pub fn try_recv(&self) -> Result<$value, RecvError> {
-                message::recv_value(&self.endpoint, self.$print.print, Patience::None)
+                message::recv_value(&self.endpoint, self.$print, Patience::None)
             }
 
             /// Receives a value, waiting at most `timeout` for one (monotonic clock; `Duration::MAX` waits for ever).
@@ -105,7 +105,7 @@ macro_rules! receives {
             /// # Errors
             /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv`](Self::recv).
             pub fn recv_timeout(&self, timeout: Duration) -> Result<$value, RecvError> {
-                message::recv_value(&self.endpoint, self.$print.print, within(timeout))
+                message::recv_value(&self.endpoint, self.$print, within(timeout))
             }
 
             /// Receives values until the end of the stream, waiting for each. A message that cannot be received is an error

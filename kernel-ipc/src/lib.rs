@@ -22,6 +22,7 @@ pub use descriptor::Descriptor;
 pub use error::{AcceptError, ConnectError, ListenError, MemoryError, NoPipe, OsError, RecvError, SendError};
 pub use listener::{Listener, connect, connect_timeout};
 pub use mp_sys::key::Key;
+pub use mp_sys::wire::Versioned;
 pub use pipe::{Receiver, Sender, pipe};
 pub use queue::{
     Batch, CreateError, FailedTask, GetError, Iter, JoinableQueue, LockRefused, MAX_DELIVERIES_DEFAULT,

@@ -11,22 +11,22 @@
 //! Buffers are kept for each thread. A value that sends or receives while it is encoded or decoded itself finds them in use,
 //! and takes a fresh one; so does who sends or receives while the thread ends and they are gone.
 
-use std::any::type_name;
+mod types;
+
 use std::cell::Cell;
-use std::mem::{align_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use mp_sys::named::fingerprint;
 use mp_sys::payload::{self, Payload, PayloadError};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::travel::{self, TravelError};
-use mp_sys::wire::{self, Decodes};
+use mp_sys::wire;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::types::{Type, print_of};
 use crate::error::{RecvError, SendError};
 use crate::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 
@@ -40,31 +40,6 @@ const COPIED_BYTES_MAX: usize = 240;
 thread_local! {
     static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// What a type is called between processes: 0 is no type's.
-pub(crate) fn print_of<T>() -> u64 {
-    fingerprint("message", size_of::<T>(), align_of::<T>(), type_name::<T>()).max(1)
-}
-
-/// The type of an end's values.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Type {
-    pub(crate) print: u64,
-    /// What decodes a value that is sent, where this side has a type that can.
-    decodes: Option<Decodes>,
-}
-
-impl Type {
-    /// A type that this side receives, or knows nothing more about.
-    pub(crate) fn of<T>() -> Self {
-        Self { print: print_of::<T>(), decodes: None }
-    }
-
-    /// A type that this side sends, and could decode.
-    pub(crate) fn sent<T: DeserializeOwned>() -> Self {
-        Self { print: print_of::<T>(), decodes: Some(wire::decodes::<T>()) }
-    }
 }
 
 /// Where a message's bytes are, and what they are.
@@ -219,15 +194,15 @@ fn not_sent(failure: SendFailure, patience: Patience) -> SendError {
     }
 }
 
-/// Receives a value of the type that `print` stands for.
+/// Receives a value of this type.
 pub(crate) fn recv_value<T: DeserializeOwned>(
     endpoint: &Endpoint,
-    print: u64,
+    wanted: Type,
     patience: Patience,
 ) -> Result<T, RecvError> {
     recv(endpoint, patience, |form, bytes, descriptors| {
-        if form.print != print {
-            return Err(RecvError::WrongType { bytes: bytes.into_vec() });
+        if form.print != wanted.print {
+            return Err(wrong_type(wanted.to_string(), form, bytes));
         }
         let (decoded, refused) = travel::decode(descriptors, || postcard::take_from_bytes(bytes.as_slice()));
         let reason = match (decoded, refused) {
@@ -240,12 +215,27 @@ pub(crate) fn recv_value<T: DeserializeOwned>(
     })
 }
 
+const PLAIN_BYTES: &str = "plain bytes";
+
+#[cold]
+fn wrong_type(expected: String, found: Form, bytes: Bytes<'_>) -> RecvError {
+    let found = match found.print {
+        0 => PLAIN_BYTES.to_owned(),
+        print => format!("a type of fingerprint {print:016x}"),
+    };
+    RecvError::WrongType { expected, found, bytes: bytes.into_vec() }
+}
+
 /// Receives plain bytes.
 #[inline]
 pub(crate) fn recv_bytes(endpoint: &Endpoint, patience: Patience) -> Result<Vec<u8>, RecvError> {
     recv(endpoint, patience, |form, bytes, _| {
         let bytes = bytes.into_vec();
-        if form.print == 0 { Ok(bytes) } else { Err(RecvError::WrongType { bytes }) }
+        if form.print == 0 {
+            Ok(bytes)
+        } else {
+            Err(wrong_type(PLAIN_BYTES.to_owned(), form, Bytes::Own(bytes)))
+        }
     })
 }
 
@@ -258,7 +248,7 @@ pub(crate) fn recv_bytes_into(
 ) -> Result<usize, RecvError> {
     recv(endpoint, patience, |form, bytes, _| {
         if form.print != 0 {
-            return Err(RecvError::WrongType { bytes: bytes.into_vec() });
+            return Err(wrong_type(PLAIN_BYTES.to_owned(), form, bytes));
         }
         let found = bytes.as_slice();
         let Some(into) = into.get_mut(..found.len()) else {

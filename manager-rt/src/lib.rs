@@ -36,6 +36,7 @@ pub use in_process::InProcess;
 pub use manager::{Manager, ManagerBuilder, Named, ReachError};
 pub use mp_sys::OsError;
 pub use mp_sys::key::Key;
+pub use mp_sys::wire::Versioned;
 pub use process::StartError;
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,

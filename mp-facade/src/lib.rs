@@ -26,6 +26,7 @@ pub use mp_sys::key::Key;
 #[cfg(any(feature = "shm", feature = "ipc"))]
 pub use mp_sys::memory::MemoryError;
 pub use mp_sys::reexec::Refusal;
+pub use mp_sys::wire::Versioned;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 pub use process::{Method, Process};
 pub use running::active_children;

@@ -12,6 +12,7 @@
 //! there is no message to put them in, and what they say is no reason.
 
 mod reading;
+mod versioned;
 mod writing;
 
 use std::cell::Cell;
@@ -19,6 +20,7 @@ use std::cell::Cell;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::versioned::Versioned;
 use crate::travel;
 
 /// A longer value is not checked again: it would cost a debug build too much time.

@@ -20,7 +20,7 @@ use mp_sys::adaptive::{Budget, current_cpu};
 use mp_sys::crash;
 use mp_sys::memory::MemoryError;
 use mp_sys::quiet::Quiet;
-use mp_sys::robust::{AcquireError, Patience};
+use mp_sys::robust::Patience;
 use mp_sys::wire::Decodes;
 
 use crate::limits::ITEM_BYTES_MAX;

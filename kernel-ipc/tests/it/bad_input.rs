@@ -36,12 +36,48 @@ fn next_arrives(tx: &Sender<u32>, rx: &Receiver<u32>) {
 fn another_type_is_found_by_its_name() {
     let (tx, rx) = pipe::<u32>().unwrap();
     as_other::<_, i32>(&tx).send(&5).unwrap();
-    assert_eq!(rx.recv(), Err(RecvError::WrongType { bytes: vec![10] }));
+    let print = |name| format!("{:016x}", mp_sys::named::fingerprint("message", 4, 4, name));
+    let is_told = |error: RecvError, (expected, found): (&str, &str), bytes: &[u8]| {
+        let told = RecvError::WrongType {
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+            bytes: bytes.to_owned(),
+        };
+        assert_eq!(error, told);
+        assert_eq!(error.to_string(), format!("this end receives {expected}, and the message is {found}"));
+    };
+    let unsigned = format!("`u32` of fingerprint {}", print("u32"));
+    let found = |name| format!("a type of fingerprint {}", print(name));
+    is_told(rx.recv().unwrap_err(), (&unsigned, &found("i32")), &[10]);
     tx.send_bytes(b"raw").unwrap();
-    assert_eq!(rx.recv(), Err(RecvError::WrongType { bytes: b"raw".to_vec() }));
+    is_told(rx.recv().unwrap_err(), (&unsigned, "plain bytes"), b"raw");
     tx.send(&3).unwrap();
-    assert_eq!(rx.recv_bytes(), Err(RecvError::WrongType { bytes: vec![3] }));
+    is_told(rx.recv_bytes().unwrap_err(), ("plain bytes", &found("u32")), &[3]);
     next_arrives(&tx, &rx);
+}
+
+#[test]
+fn another_version_of_a_type_is_another_type() {
+    use kernel_ipc::Versioned;
+
+    let (tx, rx) = pipe::<Versioned<2, i16>>().unwrap();
+    let old: Sender<Versioned<1, i16>> = Sender::from_fd(tx.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    old.send(&Versioned::new(5)).unwrap();
+    let Err(RecvError::WrongType { expected, bytes, .. }) = rx.recv() else {
+        panic!("version 1 was received")
+    };
+    assert!(expected.contains("Versioned<2, i16>"), "{expected}");
+    assert_eq!(bytes, [10], "encoded as the value alone");
+    tx.send(&5.into()).unwrap();
+    assert_eq!(*rx.recv().unwrap(), 5);
+
+    // Of a queue that arrives, the version is compared too.
+    let (carry, carried) = pipe::<kernel_ipc::Queue<Versioned<2, i16>>>().unwrap();
+    let carried = Receiver::<kernel_ipc::Queue<Versioned<1, i16>>>::from_fd(
+        carried.as_fd().try_clone_to_owned().unwrap(),
+    );
+    carry.send(&kernel_ipc::Queue::new().unwrap()).unwrap();
+    assert!(matches!(carried.unwrap().recv(), Err(RecvError::WrongType { .. })));
 }
 
 #[test]

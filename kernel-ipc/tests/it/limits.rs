@@ -60,7 +60,7 @@ fn a_value_whose_encoding_is_too_long_is_counted_and_refused() {
     assert_eq!(tx.send(&value), Err(SendError::TooLarge { found: MESSAGE_BYTES_MAX + 1 }));
     assert!(value.0.pop().is_some());
     tx.send(&value).unwrap();
-    let Err(RecvError::WrongType { bytes }) = rx.recv_bytes() else { panic!("it is a value") };
+    let Err(RecvError::WrongType { bytes, .. }) = rx.recv_bytes() else { panic!("it is a value") };
     assert_eq!(bytes.len(), MESSAGE_BYTES_MAX);
 }
 

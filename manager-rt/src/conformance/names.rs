@@ -23,6 +23,11 @@ fn a_name_is_one_object_for_all(fixture: &dyn Fixture) {
     let wrong = CallError::Fault(Fault::WrongKind { found: Kind::Value });
     assert_eq!(other.named("b").lock().unwrap_err(), wrong.into());
     assert_eq!(other.named("b").value(&0_u16).unwrap_err(), ObjectError::WrongType);
+    let versioned = crate::Versioned::<1, u8>::new(0);
+    other.named("versioned").value(&versioned).unwrap();
+    let newer = crate::Versioned::<2, u8>::new(0);
+    assert_eq!(other.named("versioned").value(&newer).unwrap_err(), ObjectError::WrongType);
+    other.remove("versioned").unwrap();
     assert_eq!(value.get().unwrap(), 2);
 }
 

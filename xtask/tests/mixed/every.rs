@@ -93,7 +93,7 @@ fn another_type_of_message_is_refused() {
 
 /// Two programs with a type of the same name.
 mod sends {
-    #[derive(Debug, serde::Serialize)]
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
     pub(super) struct Job(pub(super) mp::Value<u32>);
 }
 

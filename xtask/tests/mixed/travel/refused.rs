@@ -239,7 +239,7 @@ fn a_name_that_another_object_has_by_now() {
 macro_rules! of_another_type {
     ($object:expr, $sent:ty, $expected:ty, $says:literal) => {{
         mod sends {
-            #[derive(serde::Serialize)]
+            #[derive(serde::Serialize, serde::Deserialize)]
             pub(super) struct It(pub(super) $sent);
         }
         mod expects {
