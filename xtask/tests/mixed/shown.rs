@@ -36,8 +36,10 @@ const NO_OBJECTS: &[&str] = &[
     "NoPipe",
     "Number",
     "Refusal",
+    "Versioned",
 ];
-const NO_OBJECTS_OF_MANAGERS: &[&str] = &["Backend", "Caps", "LockResult", "Numeric", "Tickets", "WaitGuard"];
+const NO_OBJECTS_OF_MANAGERS: &[&str] =
+    &["Backend", "Caps", "LockResult", "Numeric", "Tickets", "Versioned", "WaitGuard"];
 
 /// The types that were shown.
 #[derive(Default)]

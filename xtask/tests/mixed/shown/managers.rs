@@ -34,7 +34,9 @@ fn proxies(seen: &mut Seen, manager: &Manager) {
     seen.look_for(&manager.queue::<u8>().unwrap(), "Queue", &["#"]);
     seen.look_for(&manager.condition().unwrap(), "Condition", &["#"]);
     seen.look_for(&manager.event().unwrap(), "Event", &["#"]);
-    seen.look_for(&manager.barrier(2).unwrap(), "Barrier", &["#"]);
+    let barrier = manager.barrier(2).unwrap();
+    seen.look_for(&barrier, "Barrier", &["#"]);
+    seen.look_for(&barrier.party().unwrap(), "Party", &["Barrier", "#"]);
 }
 
 fn held(seen: &mut Seen, manager: &Manager) {
