@@ -18,15 +18,17 @@ use serde::{Deserialize, Deserializer};
 /// Methods of `$type`, whose field `$print` names the type of the values that it sends.
 macro_rules! sends {
     ($type:ident<$($param:ident),+>, $value:ident, $print:ident) => {
-        impl<$($param),+> $type<$($param),+>
-        where
-            $value: serde::Serialize,
-        {
-            /// Sends a value, waiting while the pipe is full.
+        impl<$($param),+> $type<$($param),+> {
+            /// Sends a value, waiting while the pipe is full. What borrows from the value will do: `&str` for a `String`, for
+            /// example. [`SameBytes`] lists such types.
             ///
             /// # Errors
             /// [`SendError`](crate::SendError): nothing of the value is in the pipe then.
-            pub fn send(&self, value: &$value) -> Result<(), SendError> {
+            pub fn send<Q>(&self, value: &Q) -> Result<(), SendError>
+            where
+                Q: serde::Serialize + ?Sized,
+                Wire: SameBytes<Q, $value>,
+            {
                 message::send_value(&self.endpoint, self.$print, value, FOR_EVER)
             }
 
@@ -34,7 +36,11 @@ macro_rules! sends {
             ///
             /// # Errors
             /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`send`](Self::send).
-            pub fn try_send(&self, value: &$value) -> Result<(), SendError> {
+            pub fn try_send<Q>(&self, value: &Q) -> Result<(), SendError>
+            where
+                Q: serde::Serialize + ?Sized,
+                Wire: SameBytes<Q, $value>,
+            {
                 message::send_value(&self.endpoint, self.$print, value, Patience::None)
             }
 
@@ -43,12 +49,14 @@ macro_rules! sends {
             ///
             /// # Errors
             /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`send`](Self::send).
-            pub fn send_timeout(&self, value: &$value, timeout: Duration) -> Result<(), SendError> {
+            pub fn send_timeout<Q>(&self, value: &Q, timeout: Duration) -> Result<(), SendError>
+            where
+                Q: serde::Serialize + ?Sized,
+                Wire: SameBytes<Q, $value>,
+            {
                 message::send_value(&self.endpoint, self.$print, value, within(timeout))
             }
-        }
 
-        impl<$($param),+> $type<$($param),+> {
             /// Sends bytes as they are, waiting while the pipe is full. They are received by `recv_bytes`.
             ///
             /// # Errors

@@ -21,6 +21,7 @@ pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
 pub use error::{AcceptError, ConnectError, ListenError, MemoryError, NoPipe, OsError, RecvError, SendError};
 pub use listener::{Listener, connect, connect_timeout};
+pub use mp_sys::alike::{SameBytes, Wire};
 pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;
 pub use pipe::{Receiver, Sender, pipe};

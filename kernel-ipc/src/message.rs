@@ -99,7 +99,7 @@ impl Flavor for Limited {
 
 /// Sends a value of this type.
 #[inline]
-pub(crate) fn send_value<T: Serialize>(
+pub(crate) fn send_value<T: Serialize + ?Sized>(
     endpoint: &Endpoint,
     sent: Type,
     value: &T,

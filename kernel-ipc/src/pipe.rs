@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use mp_sys::alike::{SameBytes, Wire};
 use mp_sys::robust::Patience;
 use mp_sys::socket::Endpoint;
 use mp_sys::travel;

@@ -10,7 +10,7 @@
 //! | [`doorbell`] | how waiting processes are woken |
 //! | [`core`] | a queue of bytes: rings, waits, and the descriptor to poll |
 //! | [`flag`] | that descriptor |
-//! | [`item`], [`batch`] | items between their bytes and their types |
+//! | [`item`], [`put`], [`batch`] | items between their types and their bytes |
 //! | [`travel`] | queues inside messages |
 
 mod batch;
@@ -30,6 +30,7 @@ mod layout;
 mod leases;
 mod lull;
 mod producer;
+mod put;
 mod ring;
 mod segments;
 mod simple;
@@ -41,7 +42,6 @@ use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::robust::Patience;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::batch::Batch;
@@ -271,82 +271,6 @@ impl<T> Queue<T> {
             put = put.saturating_add(some.map_err(|refused| PutManyError { put, error: refused.into() })?);
         }
         Ok(())
-    }
-}
-
-impl<T: Serialize> Queue<T> {
-    /// Puts one item at the end. Waits while the queue is full.
-    ///
-    /// # Errors
-    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Memory`], [`PutError::Lock`],
-    /// [`PutError::Corrupt`]; the item is not in the queue then.
-    ///
-    /// # Crash
-    /// The item is in the queue or it is not.
-    ///
-    /// # Examples
-    /// ```
-    /// # extern crate kernel_ipc as mp;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use mp::{PutError, Queue};
-    ///
-    /// let queue = Queue::<u8>::bounded(1)?;
-    /// queue.put(&1)?;
-    /// assert_eq!(queue.try_put(&2), Err(PutError::Full));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn put(&self, item: &T) -> Result<(), PutError> {
-        self.put_until(item, FOR_EVER)
-    }
-
-    /// Puts one item at the end, if there is room now.
-    ///
-    /// # Errors
-    /// [`PutError::Full`]; [`PutError::Lock`] if a process that holds the queue's lock was stopped; else as
-    /// [`put`](Self::put).
-    #[doc(alias = "put_nowait")]
-    pub fn try_put(&self, item: &T) -> Result<(), PutError> {
-        self.put_until(item, Patience::None)
-    }
-
-    /// Puts one item at the end. Waits for `timeout` at most while the queue is full.
-    ///
-    /// # Errors
-    /// [`PutError::TimedOut`]; else as [`put`](Self::put).
-    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<(), PutError> {
-        self.put_until(item, within(timeout))
-    }
-
-    #[inline]
-    fn put_until(&self, item: &T, patience: Patience) -> Result<(), PutError> {
-        item::encoded(item, &self.core, |bytes| Ok(self.core.put(bytes, patience)?))
-    }
-
-    /// Puts all of `items` at the end, in their order, as many at a time as there is room for; what is put at a time is
-    /// side by side in the queue. Waits while the queue is full.
-    ///
-    /// All are encoded first: if one cannot be, none is put.
-    ///
-    /// # Errors
-    /// [`PutManyError`], which says how many were put.
-    ///
-    /// # Crash
-    /// Some of the first items are in the queue, and none of the others.
-    pub fn put_many<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
-    where
-        T: 'a,
-    {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        for item in items {
-            let encoded = item::append_encoded(item, &self.core, bytes);
-            bytes = encoded.map_err(|error| PutManyError { put: 0, error })?;
-            ends.push(bytes.len());
-        }
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let encoded: Vec<&[u8]> =
-            starts.zip(&ends).filter_map(|(start, end)| bytes.get(start..*end)).collect();
-        self.put_all(&encoded, FOR_EVER)
     }
 }
 

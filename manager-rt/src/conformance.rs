@@ -12,6 +12,7 @@
 mod array;
 mod barrier;
 mod batch;
+mod borrowed;
 mod condition;
 mod dict;
 mod event;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Test> {
         array::TESTS,
         barrier::TESTS,
         batch::TESTS,
+        borrowed::TESTS,
         condition::TESTS,
         dict::TESTS,
         event::TESTS,

@@ -35,12 +35,13 @@ pub use error::{
 pub use in_process::InProcess;
 pub use manager::{Manager, ManagerBuilder, Named, ReachError};
 pub use mp_sys::OsError;
+pub use mp_sys::alike::{SameBytes, Wire};
 pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;
 pub use process::StartError;
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
-    LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Task, Value,
+    LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Storable, Task, Value,
     WaitGuard,
 };
 pub use server::{BindError, Server, ServerBuilder, Stopper};

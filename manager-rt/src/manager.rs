@@ -26,7 +26,7 @@ use crate::proto::frame::Wait;
 use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
 use crate::proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, JoinableQueue, List, Lock, Namespace,
-    Proxy, Queue, RLock, Semaphore, Value, Values,
+    Proxy, Queue, RLock, Semaphore, Storable, Value, Values,
 };
 use crate::registry;
 
@@ -223,11 +223,11 @@ impl Manager {
         }
     }
 
-    fn make_array<'a, T: Serialize + 'a>(
+    fn make_array<'a, T: Storable + Serialize + ?Sized + 'a>(
         &self,
         name: Option<&str>,
         elements: impl IntoIterator<Item = &'a T>,
-    ) -> Result<Array<T>, ObjectError> {
+    ) -> Result<Array<T::Owned>, ObjectError> {
         let mut values = self.values();
         for element in elements {
             values.add(element)?;
@@ -235,7 +235,11 @@ impl Manager {
         self.make(name, Spec::Array(values.raws().collect()))
     }
 
-    fn make_value<T: Serialize>(&self, name: Option<&str>, value: &T) -> Result<Value<T>, ObjectError> {
+    fn make_value<T: Storable + Serialize + ?Sized>(
+        &self,
+        name: Option<&str>,
+        value: &T,
+    ) -> Result<Value<T::Owned>, ObjectError> {
         let mut values = self.values();
         let number = values.add(value)?;
         self.make(name, Spec::Value(values.raw(number)))

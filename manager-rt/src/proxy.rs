@@ -27,6 +27,7 @@ mod queue;
 pub(crate) mod read;
 mod rlock;
 mod semaphore;
+mod storable;
 pub(crate) mod travel;
 mod value;
 
@@ -47,6 +48,7 @@ pub use self::number::Numeric;
 pub use self::queue::Queue;
 pub use self::rlock::{RLock, RLockGuard};
 pub use self::semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use self::storable::Storable;
 pub use self::value::Value;
 use crate::proto::Kind;
 

@@ -22,6 +22,7 @@
 //! | [`stream`] | one end of a connected stream, which no forked child has |
 //! | [`descriptors`] | the ways to make a descriptor, none of which gives 0, 1 or 2 |
 //! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
+//! | [`alike`] | which types are encoded alike |
 //! | [`handoff`] | an end handed over through a stream that two strangers have |
 //! | `handshake`, `key` | how two strangers prove to each other that they have one key, and the key (feature `handshake`) |
 //! | [`signals`] | what a server process does about SIGTERM, SIGINT and the like |
@@ -41,6 +42,7 @@ compile_error!("mp-sys runs on Linux only for now: the other systems follow behi
 compile_error!("mp-sys needs glibc: it knows no other C library's locks");
 
 pub mod adaptive;
+pub mod alike;
 pub mod budget;
 #[expect(unsafe_code, reason = "typed atomics and copies over memory that peers write")]
 pub mod cells;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mp_sys::alike::{SameBytes, Wire};
 use mp_sys::deadline::Deadline;
 use mp_sys::robust::Patience;
 use serde::de::DeserializeOwned;
@@ -202,7 +203,7 @@ impl<T> JoinableQueue<T> {
     }
 }
 
-impl<T: Serialize> JoinableQueue<T> {
+impl<T> JoinableQueue<T> {
     /// Puts a task at the end. Waits while the queue is full.
     ///
     /// # Errors
@@ -210,7 +211,11 @@ impl<T: Serialize> JoinableQueue<T> {
     ///
     /// # Crash
     /// The task is in the queue or it is not.
-    pub fn put(&self, task: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, task: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.queue.put(task)
     }
 
@@ -219,7 +224,11 @@ impl<T: Serialize> JoinableQueue<T> {
     /// # Errors
     /// As [`Queue::try_put`].
     #[doc(alias = "put_nowait")]
-    pub fn try_put(&self, task: &T) -> Result<(), PutError> {
+    pub fn try_put<Q>(&self, task: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.queue.try_put(task)
     }
 
@@ -227,7 +236,11 @@ impl<T: Serialize> JoinableQueue<T> {
     ///
     /// # Errors
     /// As [`Queue::put_timeout`].
-    pub fn put_timeout(&self, task: &T, timeout: Duration) -> Result<(), PutError> {
+    pub fn put_timeout<Q>(&self, task: &Q, timeout: Duration) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.queue.put_timeout(task, timeout)
     }
 
@@ -235,9 +248,10 @@ impl<T: Serialize> JoinableQueue<T> {
     ///
     /// # Errors
     /// As [`Queue::put_many`].
-    pub fn put_many<'a>(&self, tasks: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
+    pub fn put_many<'a, Q>(&self, tasks: impl IntoIterator<Item = &'a Q>) -> Result<(), PutManyError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, T>,
     {
         self.queue.put_many(tasks)
     }

@@ -1,5 +1,6 @@
 //! [`SimpleQueue`]: a queue with as little as possible.
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -59,12 +60,16 @@ impl<T> SimpleQueue<T> {
     }
 }
 
-impl<T: Serialize> SimpleQueue<T> {
+impl<T> SimpleQueue<T> {
     /// Puts one item at the end.
     ///
     /// # Errors
     /// As [`Queue::put`].
-    pub fn put(&self, item: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, item: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.0.put(item)
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test says its seed")]
 
 mod bad_input;
+mod borrowed;
 mod errors;
 mod fuzz;
 mod limits;

@@ -165,7 +165,8 @@ fn batches_keep_order_and_items() {
     }
     assert_eq!(got, items);
     assert_eq!(queue.get_many(0).unwrap().len(), 0);
-    queue.put_many(&[]).unwrap();
+    let none: [String; 0] = [];
+    queue.put_many(&none).unwrap();
     assert!(queue.is_empty());
 }
 

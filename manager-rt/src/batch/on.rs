@@ -1,10 +1,12 @@
 //! The operations of a batch, by the kind of object.
 
 mod containers;
+mod dict;
 
 use std::fmt;
 use std::marker::PhantomData;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,33 +38,37 @@ impl<T> On<'_, '_, Value<T>> {
     }
 
     /// As [`Value::set`].
-    pub fn set(self, value: &T) -> Ticket<()>
+    pub fn set<Q>(self, value: &Q) -> Ticket<()>
     where
-        T: Serialize,
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
     {
         self.set_and(value, read::done)
     }
 
     /// As [`Value::replace`].
-    pub fn replace(self, value: &T) -> Ticket<T>
+    pub fn replace<Q>(self, value: &Q) -> Ticket<T>
     where
-        T: Serialize + DeserializeOwned,
+        T: DeserializeOwned,
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
     {
         self.set_and(value, read::value)
     }
 
-    fn set_and<R>(self, value: &T, read: Read<R>) -> Ticket<R>
-    where
-        T: Serialize,
-    {
+    fn set_and<Q: Serialize + ?Sized, R>(self, value: &Q, read: Read<R>) -> Ticket<R> {
         let value = self.batch.value(value);
         self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Set(v.raw(value)))), read)
     }
 
     /// As [`Value::compare_exchange`]. Another value than the expected one is no reason for a transaction to fail.
-    pub fn compare_exchange(self, expected: &T, new: &T) -> Ticket<Result<(), T>>
+    pub fn compare_exchange<E, N>(self, expected: &E, new: &N) -> Ticket<Result<(), T>>
     where
-        T: Serialize + DeserializeOwned,
+        T: DeserializeOwned,
+        E: Serialize + ?Sized,
+        Wire: SameBytes<E, T>,
+        N: Serialize + ?Sized,
+        Wire: SameBytes<N, T>,
     {
         let (expected, new) = (self.batch.value(expected), self.batch.value(new));
         let make: Make = Box::new(move |v| {
@@ -83,9 +89,10 @@ impl<T> On<'_, '_, Value<T>> {
 
 impl<T> On<'_, '_, Queue<T>> {
     /// As [`Queue::try_put`]: a full queue makes a transaction fail.
-    pub fn try_put(self, item: &T) -> Ticket<()>
+    pub fn try_put<Q>(self, item: &Q) -> Ticket<()>
     where
-        T: Serialize,
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
     {
         let item = self.batch.value(item);
         self.batch.add(self.object, Box::new(move |v| Op::Queue(QueueOp::Put(v.raw(item)))), read::done)
@@ -107,9 +114,10 @@ impl<T> On<'_, '_, Queue<T>> {
 
 impl<T> On<'_, '_, JoinableQueue<T>> {
     /// As [`JoinableQueue::try_put`]: a full queue makes a transaction fail.
-    pub fn try_put(self, task: &T) -> Ticket<()>
+    pub fn try_put<Q>(self, task: &Q) -> Ticket<()>
     where
-        T: Serialize,
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
     {
         let task = self.batch.value(task);
         let make: Make = Box::new(move |v| Op::JoinableQueue(JoinableQueueOp::Put(v.raw(task))));

@@ -16,7 +16,7 @@ tests!(
 
 fn elements_are_read_and_replaced(fixture: &dyn Fixture) {
     let array = fixture.client().named("array").array(&[1, 2, 3, 4]).unwrap();
-    let other: Array<i32> = fixture.client().named("array").array(&[]).unwrap();
+    let other: Array<i32> = fixture.client().named("array").array::<i32>(&[]).unwrap();
     other.set(0, &10).unwrap();
     assert_eq!((array.replace(0, &11).unwrap(), other.get(0).unwrap(), other.len().unwrap()), (10, 11, 4));
     other.write(1, &[20, 30]).unwrap();

@@ -80,7 +80,8 @@ fn many_are_put_in_one_step(fixture: &dyn Fixture) {
     assert!(matches!(&error, PutError::Object(ObjectError::Call(CallError::Fault(_)))), "{error:?}");
     assert!(queue.is_empty().unwrap());
     queue.put_many(&items[1..]).unwrap();
-    queue.put_many(&[]).unwrap();
+    let none: [String; 0] = [];
+    queue.put_many(&none).unwrap();
     assert_eq!(queue.len().unwrap(), 3);
     assert_eq!(queue.get_many(2).unwrap(), ["b", "c"]);
     assert_eq!(queue.get().unwrap(), "d");

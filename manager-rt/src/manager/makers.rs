@@ -27,14 +27,14 @@ macro_rules! makers {
             $manager.make($name, Spec::Namespace)
         }
 
-        /// An [`Array`], which has these elements if it is new.
+        /// An [`Array`], which has these elements if it is new: of `&str`s, an `Array<String>` (see [`Storable`]).
         ///
         /// # Errors
         /// As [`value`](Self::value).
-        pub fn array<'e, T: Serialize + 'e>(
+        pub fn array<'e, T: Storable + Serialize + ?Sized + 'e>(
             &$self,
             elements: impl IntoIterator<Item = &'e T>,
-        ) -> Result<Array<T>, ObjectError> {
+        ) -> Result<Array<T::Owned>, ObjectError> {
             $manager.make_array($name, elements)
         }
 
@@ -148,12 +148,15 @@ macro_rules! makers {
             $manager.make($name, Spec::JoinableQueue { maxsize: count_of(maxsize), max_deliveries })
         }
 
-        /// A [`Value`], which is `value` if it is new.
+        /// A [`Value`], which is `value` if it is new: of a `&str`, a `Value<String>` (see [`Storable`]).
         ///
         /// # Errors
         /// As [`lock`](Self::lock); [`ObjectError::WrongType`] if the name's value is of another type;
         /// [`ObjectError::Encode`], [`ObjectError::OtherManager`].
-        pub fn value<T: Serialize>(&$self, value: &T) -> Result<Value<T>, ObjectError> {
+        pub fn value<T: Storable + Serialize + ?Sized>(
+            &$self,
+            value: &T,
+        ) -> Result<Value<T::Owned>, ObjectError> {
             $manager.make_value($name, value)
         }
     };

@@ -13,7 +13,7 @@ use crate::manager::{Manager, room};
 use crate::proto::Spec;
 use crate::proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, JoinableQueue, List, Lock, Namespace, Queue,
-    RLock, Semaphore, Value,
+    RLock, Semaphore, Storable, Value,
 };
 
 /// A name in a manager: [`Manager::named`].

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -69,13 +70,17 @@ impl<T> Array<T> {
     }
 }
 
-impl<T: Serialize> Array<T> {
+impl<T> Array<T> {
     /// Another element at an index.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
     #[doc(alias = "__setitem__")]
-    pub fn set(&self, index: usize, element: &T) -> Result<(), ItemError> {
+    pub fn set<Q>(&self, index: usize, element: &Q) -> Result<(), ItemError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::done)?)
     }
 
@@ -84,9 +89,10 @@ impl<T: Serialize> Array<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`] if they go beyond the end, [`ItemError::Object`]. Nothing was written then.
-    pub fn write<'a>(&self, at: usize, elements: impl IntoIterator<Item = &'a T>) -> Result<(), ItemError>
+    pub fn write<'a, Q>(&self, at: usize, elements: impl IntoIterator<Item = &'a Q>) -> Result<(), ItemError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, T>,
     {
         let mut values = self.handle.values();
         for element in elements {
@@ -157,12 +163,16 @@ impl<T: DeserializeOwned> Array<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Array<T> {
+impl<T: DeserializeOwned> Array<T> {
     /// Another element at an index; gives the previous one.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn replace(&self, index: usize, element: &T) -> Result<T, ItemError> {
+    pub fn replace<Q>(&self, index: usize, element: &Q) -> Result<T, ItemError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::value)?)
     }
 
@@ -171,7 +181,18 @@ impl<T: Serialize + DeserializeOwned> Array<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn compare_exchange(&self, index: usize, expected: &T, new: &T) -> Result<Result<(), T>, ItemError> {
+    pub fn compare_exchange<E, N>(
+        &self,
+        index: usize,
+        expected: &E,
+        new: &N,
+    ) -> Result<Result<(), T>, ItemError>
+    where
+        E: Serialize + ?Sized,
+        Wire: SameBytes<E, T>,
+        N: Serialize + ?Sized,
+        Wire: SameBytes<N, T>,
+    {
         let mut values = self.handle.values();
         let (expected, new) = (values.add(expected)?, values.add(new)?);
         let op = exchange(index, values.raw(expected), values.raw(new));
@@ -184,7 +205,10 @@ impl<T: Serialize + DeserializeOwned> Array<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T, ItemError> {
+    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T, ItemError>
+    where
+        T: Serialize,
+    {
         let get = Op::Array(ArrayOp::Get(count_of(index)));
         Ok(self.handle.update(get, |expected, new| exchange(index, expected, new), change)?)
     }

@@ -5,6 +5,7 @@ mod update;
 
 use std::marker::PhantomData;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -82,24 +83,32 @@ impl<K, V> Dict<K, V> {
     }
 }
 
-impl<K: Serialize, V> Dict<K, V> {
+impl<K, V> Dict<K, V> {
     /// Whether a key has a value.
     ///
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "__contains__")]
-    pub fn contains_key(&self, key: &K) -> Result<bool, ObjectError> {
+    pub fn contains_key<Q>(&self, key: &Q) -> Result<bool, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
         self.handle.ask_with(key, |key| Op::Dict(DictOp::Contains(key)), read::bool)
     }
 }
 
-impl<K: Serialize, V: DeserializeOwned> Dict<K, V> {
+impl<K, V: DeserializeOwned> Dict<K, V> {
     /// The value of a key.
     ///
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "__getitem__")]
-    pub fn get(&self, key: &K) -> Result<Option<V>, ObjectError> {
+    pub fn get<Q>(&self, key: &Q) -> Result<Option<V>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
         self.handle.ask_with(key, |key| Op::Dict(DictOp::Get(key)), read::option)
     }
 
@@ -109,18 +118,28 @@ impl<K: Serialize, V: DeserializeOwned> Dict<K, V> {
     /// [`ObjectError`].
     #[doc(alias = "pop")]
     #[doc(alias = "__delitem__")]
-    pub fn remove(&self, key: &K) -> Result<Option<V>, ObjectError> {
+    pub fn remove<Q>(&self, key: &Q) -> Result<Option<V>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
         self.handle.ask_with(key, |key| Op::Dict(DictOp::Remove(key)), read::option)
     }
 }
 
-impl<K: Serialize, V: Serialize> Dict<K, V> {
+impl<K, V> Dict<K, V> {
     /// Sets the value of a key.
     ///
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "__setitem__")]
-    pub fn insert(&self, key: &K, value: &V) -> Result<(), ObjectError> {
+    pub fn insert<Q, W>(&self, key: &Q, value: &W) -> Result<(), ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+        W: Serialize + ?Sized,
+        Wire: SameBytes<W, V>,
+    {
         self.with_both(key, value, |key, value| DictOp::Insert(key, value), read::done)
     }
 
@@ -129,10 +148,15 @@ impl<K: Serialize, V: Serialize> Dict<K, V> {
     /// # Errors
     /// [`ObjectError`]; [`Fault::TooMany`](crate::proto::Fault::TooMany). Nothing was set then.
     #[doc(alias = "update")]
-    pub fn extend<'a>(&self, entries: impl IntoIterator<Item = (&'a K, &'a V)>) -> Result<(), ObjectError>
+    pub fn extend<'a, Q, W>(
+        &self,
+        entries: impl IntoIterator<Item = (&'a Q, &'a W)>,
+    ) -> Result<(), ObjectError>
     where
-        K: 'a,
-        V: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, K>,
+        W: Serialize + ?Sized + 'a,
+        Wire: SameBytes<W, V>,
     {
         let mut values = self.handle.values();
         let mut numbers = Vec::new();
@@ -144,10 +168,10 @@ impl<K: Serialize, V: Serialize> Dict<K, V> {
     }
 
     /// Runs an operation with a key and a value.
-    fn with_both<R>(
+    fn with_both<Q: Serialize + ?Sized, W: Serialize + ?Sized, R>(
         &self,
-        key: &K,
-        value: &V,
+        key: &Q,
+        value: &W,
         op: impl for<'r> FnOnce(Raw<'r>, Raw<'r>) -> DictOp<Raw<'r>>,
         read: crate::proxy::handle::Read<R>,
     ) -> Result<R, ObjectError> {
@@ -157,12 +181,18 @@ impl<K: Serialize, V: Serialize> Dict<K, V> {
     }
 }
 
-impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
+impl<K, V: DeserializeOwned> Dict<K, V> {
     /// Sets the value of a key, and gives the previous one.
     ///
     /// # Errors
     /// [`ObjectError`].
-    pub fn replace(&self, key: &K, value: &V) -> Result<Option<V>, ObjectError> {
+    pub fn replace<Q, W>(&self, key: &Q, value: &W) -> Result<Option<V>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+        W: Serialize + ?Sized,
+        Wire: SameBytes<W, V>,
+    {
         self.with_both(key, value, |key, value| DictOp::Insert(key, value), read::option)
     }
 
@@ -170,7 +200,13 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     ///
     /// # Errors
     /// [`ObjectError`].
-    pub fn insert_new(&self, key: &K, value: &V) -> Result<Result<(), V>, ObjectError> {
+    pub fn insert_new<Q, W>(&self, key: &Q, value: &W) -> Result<Result<(), V>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+        W: Serialize + ?Sized,
+        Wire: SameBytes<W, V>,
+    {
         self.with_both(key, value, |key, value| DictOp::InsertNew(key, value), read::exchange_value)
     }
 
@@ -179,7 +215,13 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "setdefault")]
-    pub fn get_or_insert(&self, key: &K, value: &V) -> Result<V, ObjectError> {
+    pub fn get_or_insert<Q, W>(&self, key: &Q, value: &W) -> Result<V, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+        W: Serialize + ?Sized,
+        Wire: SameBytes<W, V>,
+    {
         self.with_both(key, value, |key, value| DictOp::GetOrInsert(key, value), read::value)
     }
 }

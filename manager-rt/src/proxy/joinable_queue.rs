@@ -5,6 +5,7 @@ mod task;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -163,12 +164,16 @@ impl<T> JoinableQueue<T> {
     }
 }
 
-impl<T: Serialize> JoinableQueue<T> {
+impl<T> JoinableQueue<T> {
     /// Puts a task at the end. Waits while the queue is full.
     ///
     /// # Errors
     /// [`PutError::Closed`]; [`PutError::Object`].
-    pub fn put(&self, task: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, task: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.put_for(task, Wait::Forever)
     }
 
@@ -177,7 +182,11 @@ impl<T: Serialize> JoinableQueue<T> {
     /// # Errors
     /// [`PutError::Full`]; else as [`put`](Self::put).
     #[doc(alias = "put_nowait")]
-    pub fn try_put(&self, task: &T) -> Result<(), PutError> {
+    pub fn try_put<Q>(&self, task: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.put_for(task, Wait::No)
     }
 
@@ -185,11 +194,15 @@ impl<T: Serialize> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`]; else as [`put`](Self::put).
-    pub fn put_timeout(&self, task: &T, timeout: Duration) -> Result<(), PutError> {
+    pub fn put_timeout<Q>(&self, task: &Q, timeout: Duration) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.put_for(task, within(timeout))
     }
 
-    fn put_for(&self, task: &T, wait: Wait) -> Result<(), PutError> {
+    fn put_for<Q: Serialize + ?Sized>(&self, task: &Q, wait: Wait) -> Result<(), PutError> {
         let mut values = self.handle.values();
         let number = values.add(task)?;
         self.handle.call(Op::JoinableQueue(JoinableQueueOp::Put(values.raw(number))), wait)?;
@@ -200,9 +213,10 @@ impl<T: Serialize> JoinableQueue<T> {
     ///
     /// # Errors
     /// As [`Queue::put_many`](crate::Queue::put_many).
-    pub fn put_many<'a>(&self, tasks: impl IntoIterator<Item = &'a T>) -> Result<(), PutError>
+    pub fn put_many<'a, Q>(&self, tasks: impl IntoIterator<Item = &'a Q>) -> Result<(), PutError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, T>,
     {
         let mut values = self.handle.values();
         for task in tasks {

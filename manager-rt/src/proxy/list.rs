@@ -5,6 +5,7 @@ mod search;
 
 use std::marker::PhantomData;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -97,13 +98,17 @@ impl<T> List<T> {
     }
 }
 
-impl<T: Serialize> List<T> {
+impl<T> List<T> {
     /// Adds an item at the end.
     ///
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "append")]
-    pub fn push(&self, item: &T) -> Result<(), ObjectError> {
+    pub fn push<Q>(&self, item: &Q) -> Result<(), ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.handle.ask_with(item, |raw| Op::List(ListOp::Push(raw)), read::done)
     }
 
@@ -111,9 +116,10 @@ impl<T: Serialize> List<T> {
     ///
     /// # Errors
     /// [`ObjectError`]; [`Fault::TooMany`](crate::proto::Fault::TooMany). No item was added then.
-    pub fn extend<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<(), ObjectError>
+    pub fn extend<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), ObjectError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, T>,
     {
         let mut values = self.handle.values();
         for item in items {
@@ -127,7 +133,11 @@ impl<T: Serialize> List<T> {
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
     #[doc(alias = "__setitem__")]
-    pub fn set(&self, index: usize, item: &T) -> Result<(), ItemError> {
+    pub fn set<Q>(&self, index: usize, item: &Q) -> Result<(), ItemError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Set(count_of(index), raw)), read::done)?)
     }
 
@@ -135,7 +145,11 @@ impl<T: Serialize> List<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn insert(&self, index: usize, item: &T) -> Result<(), ItemError> {
+    pub fn insert<Q>(&self, index: usize, item: &Q) -> Result<(), ItemError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Insert(count_of(index), raw)), read::done)?)
     }
 }
@@ -172,12 +186,16 @@ impl<T: DeserializeOwned> List<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> List<T> {
+impl<T: DeserializeOwned> List<T> {
     /// Puts another item in the place of one, and gives the previous one.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn replace(&self, index: usize, item: &T) -> Result<T, ItemError> {
+    pub fn replace<Q>(&self, index: usize, item: &Q) -> Result<T, ItemError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Set(count_of(index), raw)), read::value)?)
     }
 
@@ -186,7 +204,18 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn compare_exchange(&self, index: usize, expected: &T, new: &T) -> Result<Result<(), T>, ItemError> {
+    pub fn compare_exchange<E, N>(
+        &self,
+        index: usize,
+        expected: &E,
+        new: &N,
+    ) -> Result<Result<(), T>, ItemError>
+    where
+        E: Serialize + ?Sized,
+        Wire: SameBytes<E, T>,
+        N: Serialize + ?Sized,
+        Wire: SameBytes<N, T>,
+    {
         let mut values = self.handle.values();
         let (expected, new) = (values.add(expected)?, values.add(new)?);
         let op = exchange(index, values.raw(expected), values.raw(new));
@@ -199,7 +228,10 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T, ItemError> {
+    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T, ItemError>
+    where
+        T: Serialize,
+    {
         let get = Op::List(ListOp::Get(count_of(index)));
         Ok(self.handle.update(get, |expected, new| exchange(index, expected, new), change)?)
     }

@@ -10,7 +10,7 @@ use crate::backend::CallError;
 use crate::error::{ItemError, ObjectError};
 use crate::proto::{Kind, NamespaceOp, ObjectId, Op, Raw, Reply};
 use crate::proxy::travel::print_of;
-use crate::proxy::{Handle, Proxy, codec, read, travels};
+use crate::proxy::{Handle, Proxy, Storable, codec, read, travels};
 
 /// Attributes that any process reads and sets, each by its name and of its own type.
 ///
@@ -40,7 +40,7 @@ use crate::proxy::{Handle, Proxy, codec, read, travels};
 ///
 /// let settings = Manager::in_process()?.namespace()?;
 /// settings.set("retries", &3_u32)?;
-/// settings.set("_cache", &"only here".to_owned())?;
+/// settings.set("_cache", "only here")?;
 /// assert_eq!(settings.get::<u32>("retries")?, 3);
 /// assert!(settings.get::<String>("retries").is_err(), "it is of another type");
 /// assert_eq!(settings.names()?, ["retries"]);
@@ -87,13 +87,13 @@ impl Clone for Namespace {
 travels!(Namespace);
 
 impl Namespace {
-    /// Sets an attribute, of whatever type it was.
+    /// Sets an attribute, of whatever type it was. A `&str` is stored as a `String` (see [`Storable`]).
     ///
     /// # Errors
     /// [`ObjectError`]; [`Fault::BadName`](crate::proto::Fault::BadName).
     #[doc(alias = "__setattr__")]
-    pub fn set<T: Serialize>(&self, name: &str, value: &T) -> Result<(), ObjectError> {
-        let print = print_of::<T>(Kind::Value);
+    pub fn set<T: Storable + Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), ObjectError> {
+        let print = print_of::<T::Owned>(Kind::Value);
         if !is_private(name) {
             return self.handle.ask_with(
                 value,

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -119,12 +120,16 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T: Serialize> Queue<T> {
+impl<T> Queue<T> {
     /// Puts one item at the end. Waits while the queue is full.
     ///
     /// # Errors
     /// [`PutError::Closed`]; [`PutError::Object`].
-    pub fn put(&self, item: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, item: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.put_for(item, Wait::Forever)
     }
 
@@ -133,7 +138,11 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// [`PutError::Full`]; else as [`put`](Self::put).
     #[doc(alias = "put_nowait")]
-    pub fn try_put(&self, item: &T) -> Result<(), PutError> {
+    pub fn try_put<Q>(&self, item: &Q) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.put_for(item, Wait::No)
     }
 
@@ -141,11 +150,15 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`]; else as [`put`](Self::put).
-    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<(), PutError> {
+    pub fn put_timeout<Q>(&self, item: &Q, timeout: Duration) -> Result<(), PutError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.put_for(item, within(timeout))
     }
 
-    fn put_for(&self, item: &T, wait: Wait) -> Result<(), PutError> {
+    fn put_for<Q: Serialize + ?Sized>(&self, item: &Q, wait: Wait) -> Result<(), PutError> {
         let mut values = self.handle.values();
         let number = values.add(item)?;
         self.handle.call(Op::Queue(QueueOp::Put(values.raw(number))), wait)?;
@@ -157,9 +170,10 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put), and none was put; [`Fault::OutOfRange`](crate::proto::Fault::OutOfRange) for more items than
     /// the queue ever has room for.
-    pub fn put_many<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<(), PutError>
+    pub fn put_many<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), PutError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, T>,
     {
         let mut values = self.handle.values();
         for item in items {

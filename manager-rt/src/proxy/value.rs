@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -56,22 +57,30 @@ impl<T: DeserializeOwned> Value<T> {
     }
 }
 
-impl<T: Serialize> Value<T> {
+impl<T> Value<T> {
     /// Another value.
     ///
     /// # Errors
     /// [`ObjectError`].
-    pub fn set(&self, value: &T) -> Result<(), ObjectError> {
+    pub fn set<Q>(&self, value: &Q) -> Result<(), ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.handle.ask_with(value, |raw| Op::Value(ValueOp::Set(raw)), read::done)
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Value<T> {
+impl<T: DeserializeOwned> Value<T> {
     /// Another value; gives the previous one.
     ///
     /// # Errors
     /// [`ObjectError`]; after [`ObjectError::Decode`] the value is replaced.
-    pub fn replace(&self, value: &T) -> Result<T, ObjectError> {
+    pub fn replace<Q>(&self, value: &Q) -> Result<T, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.handle.ask_with(value, |raw| Op::Value(ValueOp::Set(raw)), read::value)
     }
 
@@ -90,7 +99,13 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compare_exchange(&self, expected: &T, new: &T) -> Result<Result<(), T>, ObjectError> {
+    pub fn compare_exchange<E, N>(&self, expected: &E, new: &N) -> Result<Result<(), T>, ObjectError>
+    where
+        E: Serialize + ?Sized,
+        Wire: SameBytes<E, T>,
+        N: Serialize + ?Sized,
+        Wire: SameBytes<N, T>,
+    {
         let mut values = self.handle.values();
         let (expected, new) = (values.add(expected)?, values.add(new)?);
         let op = ValueOp::CompareExchange { expected: values.raw(expected), new: values.raw(new) };
@@ -103,7 +118,10 @@ impl<T: Serialize + DeserializeOwned> Value<T> {
     ///
     /// # Errors
     /// [`ObjectError`].
-    pub fn update(&self, change: impl FnMut(T) -> T) -> Result<T, ObjectError> {
+    pub fn update(&self, change: impl FnMut(T) -> T) -> Result<T, ObjectError>
+    where
+        T: Serialize,
+    {
         self.handle.update(
             Op::Value(ValueOp::Get),
             |expected, new| Op::Value(ValueOp::CompareExchange { expected, new }),

@@ -2,7 +2,14 @@
 
 use serde::Serialize;
 
-/// What can be given to a worker that takes an `A`: an `A`, a reference to one, or for a tuple a tuple of references.
+/// What can be given to a worker that takes an `A`.
+///
+/// | where the worker takes | it can be given |
+/// |---|---|
+/// | any `A` | an `A`, or a `&A` |
+/// | a `String` | also a `&str` |
+/// | a `Vec<T>` | also a `&[T]` |
+/// | a tuple of up to 12 | a tuple with any of these in each place |
 ///
 /// A type of your own that has the same serialized form may implement this as well: if it has not, the worker is not called,
 /// and `join` says why.
@@ -13,40 +20,61 @@ use serde::Serialize;
 /// ```standalone_crate
 /// use mp::{Array, Value};
 ///
-/// fn work((sum, numbers): (Value<u64>, Array<u64>)) {
+/// fn work((sum, numbers, extra): (Value<u64>, Array<u64>, u64)) {
 ///     let more: u64 = numbers.to_vec().unwrap().iter().sum();
-///     sum.update(|sum| sum + more).unwrap();
+///     sum.update(|sum| sum + more + extra).unwrap();
 /// }
 ///
 /// let (sum, numbers) = (Value::new(1)?, Array::from_slice(&[2, 3])?);
-/// mp::spawn(work, (&sum, &numbers))?.join()?;
-/// assert_eq!(sum.get(), Ok(6));
+/// mp::spawn(work, (&sum, &numbers, 1))?.join()?;
+/// assert_eq!(sum.get(), Ok(7));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no argument for a worker that takes `{A}`",
-    note = "give the argument itself, a reference to it, or a tuple of references to its parts; all must implement \
+    note = "give the argument itself or a reference to it, or in a tuple either for each part; all must implement \
             serde's `Serialize` and `DeserializeOwned`, which guards, permits, tasks, `Child` and `Listener` do not"
 )]
 pub trait Arguments<A>: Serialize {}
 
 impl<A: Serialize> Arguments<A> for A {}
 impl<A: Serialize> Arguments<A> for &A {}
+impl Arguments<String> for &str {}
+impl<T: Serialize> Arguments<Vec<T>> for &[T] {}
 
-macro_rules! tuples {
-    ($($types:ident)*) => {
-        impl<$($types: Serialize),*> Arguments<($($types,)*)> for ($(&$types,)*) {}
+// Tuples with at least one reference: one of values only is an `A` already. No tuple may have two implementations, so each is
+// for one place of the first reference, with values in front of it and anything behind it.
+
+/// The implementations for each place in a list of type parameters, each with that of what is passed for it.
+macro_rules! places {
+    ([$($value:ident)*]) => {};
+    ([$($value:ident)*] $first:ident $any:ident $($rest:ident $others:ident)*) => {
+        impl<$($value: Serialize,)* $first: Serialize, $($rest, $others: Arguments<$rest>),*>
+            Arguments<($($value,)* $first, $($rest,)*)> for ($($value,)* &$first, $($others,)*)
+        {
+        }
+
+        impl<$($value: Serialize,)* $($rest, $others: Arguments<$rest>),*>
+            Arguments<($($value,)* String, $($rest,)*)> for ($($value,)* &str, $($others,)*)
+        {
+        }
+
+        impl<$($value: Serialize,)* $first: Serialize, $($rest, $others: Arguments<$rest>),*>
+            Arguments<($($value,)* Vec<$first>, $($rest,)*)> for ($($value,)* &[$first], $($others,)*)
+        {
+        }
+
+        places!([$($value)* $first] $($rest $others)*);
     };
 }
-tuples!(A);
-tuples!(A B);
-tuples!(A B C);
-tuples!(A B C D);
-tuples!(A B C D E);
-tuples!(A B C D E F);
-tuples!(A B C D E F G);
-tuples!(A B C D E F G H);
-tuples!(A B C D E F G H I);
-tuples!(A B C D E F G H I J);
-tuples!(A B C D E F G H I J K);
-tuples!(A B C D E F G H I J K L);
+
+/// [`places!`] for each number of parameters.
+macro_rules! tuples {
+    ([$($all:ident)*]) => {};
+    ([$($all:ident)*] $next:ident $any:ident $($rest:ident)*) => {
+        places!([] $($all)* $next $any);
+        tuples!([$($all)* $next $any] $($rest)*);
+    };
+}
+
+tuples!([] A A1 B B1 C C1 D D1 E E1 F F1 G G1 H H1 I I1 J J1 K K1 L L1);

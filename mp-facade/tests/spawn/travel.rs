@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mp::{
     Array, Barrier, BoundedSemaphore, Condition, Connection, Descriptor, Event, JoinableQueue, Lock,
-    LockError, Queue, RLock, RawArray, RawValue, Receiver, Semaphore, Sender, SimpleQueue, Value,
+    LockError, Method, Process, Queue, RLock, RawArray, RawValue, Receiver, Semaphore, Sender, SimpleQueue,
+    Value,
 };
 use mp_sys::testing::{PATIENCE, hang};
 
@@ -119,4 +120,30 @@ fn a_lock_passes_on_when_a_spawned_holder_dies() {
     let Err(LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else { panic!("nobody told") };
     assert_eq!(*guard, 5);
     assert!(child.join().is_err());
+}
+
+type Mixed = (Queue<u64>, String, u64, Vec<u64>, Value<u64>);
+
+fn add_up((queue, name, first, rest, sum): Mixed) -> String {
+    sum.set(first + rest.iter().sum::<u64>()).unwrap();
+    queue.put(&sum.get().unwrap()).unwrap();
+    name + "!"
+}
+
+/// Values, references and borrowed forms in one tuple: the worker takes what they stand for.
+#[test]
+fn arguments_mix_values_and_references() {
+    let (queue, sum) = (Queue::<u64>::new().unwrap(), Value::new(0_u64).unwrap());
+    let numbers = [2, 3];
+    for method in [Method::Spawn, Method::ForkServer] {
+        let start = || Process::new().method(method);
+        let named = start().start(add_up, (&queue, "all", 1, &numbers[..], &sum)).unwrap();
+        assert_eq!((named.join().unwrap().as_str(), queue.get().unwrap(), sum.get()), ("all!", 6, Ok(6)));
+        let by_value = start().start(add_up, (queue.clone(), &"x".to_owned(), 2, vec![], &sum)).unwrap();
+        assert_eq!((by_value.join().unwrap().as_str(), queue.get().unwrap(), sum.get()), ("x!", 2, Ok(2)));
+    }
+    let length = |text: String| text.len();
+    assert_eq!(mp::spawn(length, "seven").unwrap().join(), Ok(5));
+    let nested = |(_, (name, more)): (u8, (String, Vec<u64>))| name.len() + more.len();
+    assert_eq!(mp::spawn(nested, (&1, ("two", &numbers[..]))).unwrap().join(), Ok(5));
 }

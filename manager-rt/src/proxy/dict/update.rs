@@ -1,5 +1,6 @@
 //! Changing the value of a key by what it is.
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -9,7 +10,7 @@ use crate::proto::{DictOp, Op, Payload, Raw, Reply};
 use crate::proxy::dict::Dict;
 use crate::proxy::{Numeric, codec, read};
 
-impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
+impl<K, V: DeserializeOwned> Dict<K, V> {
     /// Sets the value of a key if the one that it has is `expected`, where `None` is none; else gives what it has, as the
     /// inner error.
     ///
@@ -28,12 +29,18 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn compare_exchange(
+    pub fn compare_exchange<Q, W>(
         &self,
-        key: &K,
-        expected: Option<&V>,
-        new: Option<&V>,
-    ) -> Result<Result<(), Option<V>>, ObjectError> {
+        key: &Q,
+        expected: Option<&W>,
+        new: Option<&W>,
+    ) -> Result<Result<(), Option<V>>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+        W: Serialize + ?Sized,
+        Wire: SameBytes<W, V>,
+    {
         let mut values = self.handle.values();
         let key = values.add(key)?;
         let expected = expected.map(|expected| values.add(expected)).transpose()?;
@@ -70,11 +77,16 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn update(
+    pub fn update<Q>(
         &self,
-        key: &K,
+        key: &Q,
         mut change: impl FnMut(Option<V>) -> Option<V>,
-    ) -> Result<Option<V>, ObjectError> {
+    ) -> Result<Option<V>, ObjectError>
+    where
+        V: Serialize,
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
         let backend = self.handle.backend();
         let mut encoded_key = self.handle.values();
         let key = encoded_key.add(key)?;
@@ -99,14 +111,18 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Dict<K, V> {
     }
 }
 
-impl<K: Serialize, V: Numeric + DeserializeOwned> Dict<K, V> {
+impl<K, V: Numeric + DeserializeOwned> Dict<K, V> {
     /// Adds to the number of a key, in the manager, and gives the number before; a key without one counts as 0. Sums of
     /// integers wrap around.
     ///
     /// # Errors
     /// [`ItemError::NoNumber`] if what is stored is no number of this type; [`ItemError::Object`].
     #[doc(alias = "Counter")]
-    pub fn fetch_add(&self, key: &K, number: V) -> Result<V, ItemError> {
+    pub fn fetch_add<Q>(&self, key: &Q, number: V) -> Result<V, ItemError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
         Ok(self.handle.ask_with(
             key,
             |key| Op::Dict(DictOp::FetchAdd(key, number.as_number())),
@@ -118,9 +134,10 @@ impl<K: Serialize, V: Numeric + DeserializeOwned> Dict<K, V> {
     ///
     /// # Errors
     /// As [`fetch_add`](Self::fetch_add); nothing was added then.
-    pub fn add_many<'a>(&self, entries: impl IntoIterator<Item = (&'a K, V)>) -> Result<(), ItemError>
+    pub fn add_many<'a, Q>(&self, entries: impl IntoIterator<Item = (&'a Q, V)>) -> Result<(), ItemError>
     where
-        K: 'a,
+        Q: Serialize + ?Sized + 'a,
+        Wire: SameBytes<Q, K>,
     {
         let mut values = self.handle.values();
         let mut numbers = Vec::new();

@@ -3,6 +3,7 @@
 //! The manager looks at so many items at once, and says where to go on: a long list is searched in pieces, and from the
 //! beginning again if it changed in between. So the result is that of one moment, and nobody else waits for it.
 
+use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 
 use crate::backend::CallError;
@@ -13,13 +14,17 @@ use crate::proto::{Fault, ListOp, Op, Raw, Reply, Scan};
 use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, read};
 
-impl<T: Serialize> List<T> {
+impl<T> List<T> {
     /// The index of the first item that equals this one.
     ///
     /// # Errors
     /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed each time that it was searched.
     #[doc(alias = "index")]
-    pub fn index_of(&self, item: &T) -> Result<Option<usize>, ObjectError> {
+    pub fn index_of<Q>(&self, item: &Q) -> Result<Option<usize>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.search(item, |scan| Op::List(ListOp::IndexOf(scan)), |_, found| Some(found))
     }
 
@@ -28,7 +33,11 @@ impl<T: Serialize> List<T> {
     /// # Errors
     /// As [`index_of`](Self::index_of).
     #[doc(alias = "__contains__")]
-    pub fn contains(&self, item: &T) -> Result<bool, ObjectError> {
+    pub fn contains<Q>(&self, item: &Q) -> Result<bool, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         Ok(self.index_of(item)?.is_some())
     }
 
@@ -36,7 +45,11 @@ impl<T: Serialize> List<T> {
     ///
     /// # Errors
     /// As [`index_of`](Self::index_of).
-    pub fn remove_value(&self, item: &T) -> Result<Option<usize>, ObjectError> {
+    pub fn remove_value<Q>(&self, item: &Q) -> Result<Option<usize>, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         self.search(item, |scan| Op::List(ListOp::RemoveValue(scan)), |_, found| Some(found))
     }
 
@@ -44,7 +57,11 @@ impl<T: Serialize> List<T> {
     ///
     /// # Errors
     /// As [`index_of`](Self::index_of).
-    pub fn count(&self, item: &T) -> Result<usize, ObjectError> {
+    pub fn count<Q>(&self, item: &Q) -> Result<usize, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, T>,
+    {
         let count = self.search(
             item,
             |scan| Op::List(ListOp::Count(scan)),
@@ -57,9 +74,9 @@ impl<T: Serialize> List<T> {
     }
 
     /// Searches the whole list; `found` is told what each piece gave, and may end the search. Else the sum is the result.
-    fn search(
+    fn search<Q: Serialize + ?Sized>(
         &self,
-        item: &T,
+        item: &Q,
         op: impl Fn(Scan<Raw<'_>>) -> Op<Raw<'_>>,
         mut found_in_piece: impl FnMut(&mut u64, u64) -> Option<u64>,
     ) -> Result<Option<usize>, ObjectError> {
