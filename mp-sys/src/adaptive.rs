@@ -47,6 +47,14 @@ pub struct Budget {
     first_looks: u32,
 }
 
+impl Clone for Budget {
+    /// One for a waiter of its own, who begins with what this one has learnt.
+    fn clone(&self) -> Self {
+        let nanos = AtomicU32::new(self.nanos.load(Ordering::Relaxed));
+        Self { nanos, idle: AtomicU32::new(0), first_looks: self.first_looks }
+    }
+}
+
 impl Budget {
     /// A budget that starts by trying.
     #[must_use]

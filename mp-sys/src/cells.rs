@@ -14,6 +14,7 @@
 //! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
 
 mod signal;
+mod twins;
 mod waiters;
 
 use std::marker::PhantomData;

@@ -137,8 +137,8 @@ impl<O> ExistingSpan<O> {
     }
 }
 
-/// A segment with a name, mapped here.
-#[derive(Debug)]
+/// A segment with a name, mapped here. A clone is one more holder of it in this process.
+#[derive(Debug, Clone)]
 pub struct Segment {
     mapping: Arc<Mapping>,
     name: String,

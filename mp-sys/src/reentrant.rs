@@ -22,7 +22,7 @@ pub const DEPTH_BYTES: usize = 8;
 const DEPTH: usize = 0;
 
 /// A lock that its holder may take again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reentrant {
     locked: Locked,
 }

@@ -5,7 +5,7 @@
 //!
 //! An object in a chunk can be sent to another process, or to this one. Then several spans lie over the same bytes; the
 //! chunk's directory sees to it that all of them are used as the same kind of object. A span that was sent is never
-//! handed out again.
+//! handed out again. So do the spans of several handles of one object in this process: [`Span::twin`].
 //!
 //! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk
 //! that it inherited: see `shm-core`'s arena.
@@ -13,6 +13,7 @@
 pub(crate) mod chunks;
 pub(crate) mod directory;
 mod pages;
+mod twins;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
@@ -24,6 +25,7 @@ pub use self::pages::whole_pages;
 use crate::fork;
 use crate::memory::{Mapping, MemoryError};
 use crate::span::directory::{Directory, MARK_BYTES, Mark};
+use crate::span::twins::Twins;
 
 /// Every span starts at a multiple of this: a cache line, so that two objects never share one.
 pub const SPAN_ALIGN: usize = 64;
@@ -99,6 +101,7 @@ impl Chunk {
             forks: fork::forks(),
             home: None,
             sent: AtomicBool::new(false),
+            twins: Twins::none(),
         })
     }
 
@@ -124,6 +127,8 @@ pub struct Span {
     home: Option<fn(Self)>,
     /// The object was put into a message: another process may know it, or this one by another span.
     sent: AtomicBool,
+    /// The spans of other handles of the object, in this process.
+    twins: Twins,
 }
 
 // SAFETY: a span is an address range and shared ownership of its mapping, both usable from any thread.
@@ -151,6 +156,7 @@ impl Span {
             forks: fork::forks(),
             home: None,
             sent: AtomicBool::new(false),
+            twins: Twins::none(),
         }
     }
 
@@ -167,6 +173,7 @@ impl Span {
             forks: fork::forks(),
             home: None,
             sent: AtomicBool::new(true),
+            twins: Twins::none(),
         })
     }
 
@@ -249,8 +256,10 @@ impl Drop for Span {
     fn drop(&mut self) {
         // SAFETY: this is the only place that takes the mapping out, and nothing uses it afterwards.
         let mapping = unsafe { ManuallyDrop::take(&mut self.mapping) };
-        if let Some(home) = self.home
-            && !self.is_exported()
+        let may_go = self.home.is_some() && !self.is_exported();
+        // Only the last of several spans of one object, and only if all of them may.
+        if self.twins.leave(may_go)
+            && let Some(home) = self.home
         {
             home(Self {
                 start: self.start,
@@ -259,6 +268,7 @@ impl Drop for Span {
                 forks: self.forks,
                 home: None,
                 sent: AtomicBool::new(false),
+                twins: Twins::none(),
             });
         }
     }

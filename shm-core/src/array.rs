@@ -84,6 +84,7 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "SynchronizedArray")]
+#[derive(Clone)]
 pub struct Array<T: Element> {
     protected: Protected,
     len: usize,

@@ -37,7 +37,7 @@ pub(crate) type Redo = fn(&mut Held<'_>);
 pub(crate) fn no_journal(_: &mut Held<'_>) {}
 
 /// The lock and the data of an object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Protected {
     locked: Locked,
     redo: Redo,

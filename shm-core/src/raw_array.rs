@@ -51,6 +51,7 @@ use crate::travel::{Parts, Travels, travels};
 /// assert_eq!(claimed.compare_exchange(3, 0, 42)?, Ok(0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct RawArray<T: Element> {
     elements: SharedSlice<T>,
     segment: Option<Segment>,

@@ -46,6 +46,7 @@ use crate::travel::{Parts, Travels, travels};
 /// assert_eq!(done.load(), 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct RawValue<T: Element> {
     cell: SharedCell<T>,
     segment: Option<Segment>,

@@ -76,6 +76,7 @@ const WORD: usize = 8;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Synchronized")]
+#[derive(Clone)]
 pub struct Value<T: Element> {
     protected: Protected,
     value: PhantomData<T>,

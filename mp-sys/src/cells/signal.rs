@@ -42,6 +42,13 @@ impl SharedSignal {
     }
 }
 
+impl Clone for SharedSignal {
+    /// A further handle of the same signal.
+    fn clone(&self) -> Self {
+        Self { place: self.place, span: self.span.twin() }
+    }
+}
+
 impl Placed for SharedSignal {
     const CLASS: u8 = 6;
 
@@ -72,6 +79,13 @@ pub struct SignalledWords {
 unsafe impl Send for SignalledWords {}
 // SAFETY: as above.
 unsafe impl Sync for SignalledWords {}
+
+impl Clone for SignalledWords {
+    /// A further handle of the same words.
+    fn clone(&self) -> Self {
+        Self { signal: self.signal, words: self.words, count: self.count, span: self.span.twin() }
+    }
+}
 
 impl Placed for SignalledWords {
     const CLASS: u8 = 7;

@@ -50,6 +50,13 @@ unsafe impl Send for Waiters {}
 // SAFETY: as above.
 unsafe impl Sync for Waiters {}
 
+impl Clone for Waiters {
+    /// A further handle of the same places.
+    fn clone(&self) -> Self {
+        Self { head: self.head, places: self.places, count: self.count, span: self.span.twin() }
+    }
+}
+
 impl Placed for Waiters {
     const CLASS: u8 = 8;
 

@@ -4,7 +4,7 @@ use std::mem::size_of;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use crate::cells::{self, Element};
-use crate::locked::Held;
+use crate::locked::{Held, Locked};
 
 impl Held<'_> {
     /// Loads 8 bytes of data.
@@ -108,5 +108,12 @@ impl Held<'_> {
         let (from, to) = (self.locked.place(from, bytes), self.locked.place(to, bytes));
         // SAFETY: both lie in the data and do not overlap; the lock is held and `self` is exclusive.
         unsafe { to.copy_from_nonoverlapping(from, bytes) };
+    }
+}
+
+impl Clone for Locked {
+    /// A further handle of the same lock: what a guard of the one holds is locked for the other.
+    fn clone(&self) -> Self {
+        Self { control: self.control, data_len: self.data_len, span: self.span.twin() }
     }
 }

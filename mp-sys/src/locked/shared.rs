@@ -261,6 +261,13 @@ fn current_line() -> usize {
     usize::try_from(current_cpu()).unwrap_or(0)
 }
 
+impl Clone for SharedLock {
+    /// A further handle of the same lock.
+    fn clone(&self) -> Self {
+        Self { head: self.head, budget: Budget::before_a_lock(), locked: self.locked.clone() }
+    }
+}
+
 impl Placed for SharedLock {
     const CLASS: u8 = 9;
 

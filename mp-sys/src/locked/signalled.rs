@@ -9,7 +9,7 @@ use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
 
 /// A [`Locked`], and a [`Signal`] on a cache line of its own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SignalledLock {
     signal: NonNull<Signal>,
     /// Keeps the span.

@@ -25,7 +25,7 @@ pub(super) fn page_of(at: usize) -> usize {
 impl Span {
     /// Whether it is only this owner's: no object was sent from here, and dropping it tells nobody.
     fn is_plain(&self) -> bool {
-        self.home.is_none() && !self.sent.load(Ordering::Acquire)
+        self.home.is_none() && !self.sent.load(Ordering::Acquire) && !self.twins.are_there()
     }
 
     /// A part of it, of which the same processes may know.

@@ -84,6 +84,7 @@ pub const PARTIES_MAX: usize = 4096;
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Barrier {
     shared: SignalledTable,
     budget: Budget,
@@ -103,7 +104,7 @@ impl fmt::Debug for Action {
 }
 
 /// The lock with the words, and what changes when there is something to look at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct SignalledTable {
     lock: SignalledLock,
     parties: usize,

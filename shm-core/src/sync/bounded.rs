@@ -30,6 +30,7 @@ use crate::travel::{Parts, Travels, travels};
 /// assert_eq!(seats.add_permits(1), Err(SemaphoreError::OverRelease));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct BoundedSemaphore {
     inner: Semaphore,
 }

@@ -57,6 +57,7 @@ use crate::travel::{Parts, Travels, travels};
 /// assert!(ready.is_set());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Event {
     signal: SharedSignal,
     budget: Budget,

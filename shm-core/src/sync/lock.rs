@@ -53,6 +53,7 @@ use crate::travel::{Parts, Travels, travels};
 /// assert!(terminal.try_lock().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Lock {
     protected: Protected,
     /// Dropped after the lock, which lies in it.

@@ -56,6 +56,7 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 /// drop(inner); // released here
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct RLock {
     entry: Reentrant,
     /// Dropped after the lock, which lies in it.

@@ -65,6 +65,7 @@ use crate::travel::{Parts, Travels, travels};
 /// assert!(matches!(prices.try_write(), Err(LockError::WouldBlock)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct RwLock<T: Element> {
     shared: SharedLock,
     value: PhantomData<T>,

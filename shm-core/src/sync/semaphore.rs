@@ -282,6 +282,12 @@ fn fill(made: SignalledWords, permits: usize) -> SignalledWords {
     made
 }
 
+impl Clone for Semaphore {
+    fn clone(&self) -> Self {
+        Self::over(self.words.clone(), self.segment.clone())
+    }
+}
+
 impl Travels for Semaphore {
     type Object = SignalledWords;
 

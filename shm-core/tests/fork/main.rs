@@ -6,6 +6,7 @@ mod arena;
 mod barrier;
 mod barrier_action;
 mod bodies;
+mod clones;
 mod condition;
 mod condition_guards;
 mod first_look;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         barrier::TESTS,
         barrier_action::TESTS,
         &bodies::tests(),
+        clones::TESTS,
         condition::TESTS,
         condition_guards::TESTS,
         first_look::TESTS,

@@ -1,4 +1,4 @@
-//! A condition inside a message.
+//! Further handles of a condition: in this process, and by a message.
 
 use mp_sys::cells::Waiters;
 use mp_sys::named::{ExistingSpan, What};
@@ -30,3 +30,9 @@ impl Travels for Condition {
 }
 
 travels!(Condition);
+
+impl Clone for Condition {
+    fn clone(&self) -> Self {
+        Self::over(self.waiters.clone(), self.segment.clone())
+    }
+}
