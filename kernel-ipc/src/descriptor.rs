@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 /// An open file, socket or other descriptor that can stand in a message.
 ///
-/// The receiver gets a descriptor of its own for the same open file; the sender keeps this one. It is closed on exec.
+/// The receiver gets a descriptor of its own for the same open file; the sender keeps this one. It is closed on exec. A clone
+/// shares the descriptor, which is closed with the last of them.
 ///
 /// # Fork safety
 /// A forked child has a copy.
@@ -39,6 +40,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "DupFd")]
+#[derive(Clone)]
 pub struct Descriptor {
     file: Arc<OwnedFd>,
 }
@@ -47,7 +49,8 @@ impl Descriptor {
     /// The descriptor itself.
     ///
     /// # Errors
-    /// `EMFILE`, only while a message that it is in is being sent by another thread: it is duplicated then.
+    /// `EMFILE`, only if a clone of it is left, or while another thread sends a message that it is in: it is duplicated
+    /// then.
     pub fn try_into_fd(self) -> io::Result<OwnedFd> {
         Arc::try_unwrap(self.file).or_else(|shared| shared.try_clone())
     }

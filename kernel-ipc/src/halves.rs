@@ -228,6 +228,8 @@ macro_rules! is_an_end {
 
             /// A further handle of the same end, with a descriptor of its own. The end is closed when all are.
             ///
+            /// `clone` does the same, and shares the descriptor if there is no free one.
+            ///
             /// # Errors
             /// `EMFILE`: this process has no free descriptor.
             pub fn try_clone(&self) -> Result<Self, OsError> {
@@ -246,6 +248,17 @@ macro_rules! is_an_end {
             /// As the kernel has it.
             pub fn shutdown(&self) -> Result<(), OsError> {
                 self.endpoint.shut_down()
+            }
+        }
+
+        impl<$($param),+> Clone for $type<$($param),+> {
+            /// A further handle of the same end: see [`try_clone`](Self::try_clone).
+            ///
+            /// If this process has no free descriptor, both handles share one. Then a child of `fork_with` that is handed one
+            /// of them keeps the end open until the child has ended.
+            fn clone(&self) -> Self {
+                let endpoint = self.endpoint.duplicate().unwrap_or_else(|_| self.endpoint.share());
+                Self { endpoint, $($print: self.$print,)+ values: PhantomData }
             }
         }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use interprocess::local_socket::traits::Listener as _;
@@ -49,6 +49,7 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 /// |---|---|
 /// | who may connect | processes of the same user; with a key, those that have it |
 /// | waiting connections | kept by the kernel until `accept`, up to its own limit |
+/// | a clone | the same listener: it accepts as well, and the name is free when all have gone |
 /// | drop | the name is free again, also when the process is killed; connections that were accepted stay |
 /// | travels | no: accept, and send the connection; or fork |
 ///
@@ -100,9 +101,9 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 /// }
 /// ```
 pub struct Listener<S, R> {
-    socket: Socket,
+    socket: Arc<Socket>,
     address: Address,
-    handshakes: Mutex<Handshakes>,
+    handshakes: Arc<Mutex<Handshakes>>,
     budget: Budget,
     values: PhantomData<fn(S) -> R>,
 }
@@ -124,8 +125,9 @@ impl<S, R> Listener<S, R> {
         let address = address.into();
         let name = name_of(&address).ok_or(ListenError::BadName)?;
         let options = ListenerOptions::new().name(name).nonblocking(ListenerNonblockingMode::Both);
-        let socket = beside_standard(|| options.create_sync_as())?;
-        let handshakes = Mutex::new(Handshakes { half_done: Vec::new(), epoch: Epoch::current() });
+        let socket = Arc::new(beside_standard(|| options.create_sync_as())?);
+        let handshakes = Handshakes { half_done: Vec::new(), epoch: Epoch::current() };
+        let handshakes = Arc::new(Mutex::new(handshakes));
         Ok(Self { socket, address, handshakes, budget: Budget::new(), values: PhantomData })
     }
 
@@ -236,6 +238,19 @@ impl<S, R> Listener<S, R> {
 /// The name of the local socket.
 fn name_of(address: &Address) -> Option<Name<'static>> {
     format!("mp.{}", address.checked_name()?).to_ns_name::<GenericNamespaced>().ok()
+}
+
+impl<S, R> Clone for Listener<S, R> {
+    fn clone(&self) -> Self {
+        let (socket, handshakes) = (Arc::clone(&self.socket), Arc::clone(&self.handshakes));
+        Self {
+            socket,
+            address: self.address.clone(),
+            handshakes,
+            budget: self.budget.clone(),
+            values: PhantomData,
+        }
+    }
 }
 
 impl<S, R> AsFd for Listener<S, R> {

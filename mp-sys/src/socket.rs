@@ -157,6 +157,13 @@ impl Endpoint {
         Ok(copy)
     }
 
+    /// A further owner of the same descriptor.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        let peer_cpu = AtomicU32::new(self.peer_cpu.load(Ordering::Relaxed));
+        Self { file: Arc::clone(&self.file), budget: self.budget.clone(), peer_cpu }
+    }
+
     fn adopt(file: OwnedFd) -> Result<Self, OsError> {
         set_slices(&file)?;
         Ok(Self::registered(file))

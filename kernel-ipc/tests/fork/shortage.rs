@@ -57,6 +57,9 @@ fn no_descriptor_left_for_a_pipe_or_a_long_message() {
     let taken = take_all();
     assert!(pipe::<u8>().is_err());
     assert!(tx.try_clone().is_err());
+    let shares = tx.clone();
+    drop(tx);
+    let tx = shares; // as good as the first one
     assert_eq!(tx.send_bytes(&long), Err(SendError::Memory(kernel_ipc::MemoryError::OutOfDescriptors)));
     tx.send_bytes(b"short").unwrap();
     assert_eq!(rx.recv_bytes().unwrap(), b"short", "nothing of the long one is in the pipe");

@@ -1,9 +1,10 @@
 //! Sending and receiving, values and bytes, in every form.
 
-use std::os::fd::AsFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use kernel_ipc::{Receiver, RecvError, SendError, Sender, duplex, pipe};
+use kernel_ipc::{Descriptor, Receiver, RecvError, SendError, Sender, duplex, pipe};
 use serde::{Deserialize, Serialize};
 
 const SHORT: Duration = Duration::from_millis(3);
@@ -132,6 +133,37 @@ fn the_end_comes_with_the_last_handle() {
     more.close();
     assert_eq!(tx.send(&2), Err(SendError::Closed));
     assert_eq!(tx.send(&3), Err(SendError::Closed), "after the reset as well");
+}
+
+#[test]
+fn a_clone_is_a_handle_with_a_descriptor_of_its_own() {
+    let (tx, rx) = pipe::<u8>().unwrap();
+    let (more, last) = (tx.clone(), rx.clone());
+    assert_ne!(more.as_fd().as_raw_fd(), tx.as_fd().as_raw_fd());
+    drop((tx, rx));
+    more.send(&1).unwrap();
+    assert_eq!(last.recv(), Ok(1));
+    drop(more);
+    assert_eq!(last.recv(), Err(RecvError::Closed));
+
+    let (one, other) = duplex::<u8, String>().unwrap();
+    other.clone().send("text").unwrap();
+    assert_eq!(one.clone().recv().unwrap(), "text");
+    drop(one);
+    assert_eq!(other.recv(), Err(RecvError::Closed));
+}
+
+#[test]
+fn a_clone_of_a_descriptor_is_the_same_file() {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let descriptor = Descriptor::from(writer);
+    let clone = descriptor.clone();
+    for it in [descriptor, clone] {
+        std::fs::File::from(it.try_into_fd().unwrap()).write_all(b"x").unwrap();
+    }
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "xx", "and the stream ends: both are closed");
 }
 
 #[test]

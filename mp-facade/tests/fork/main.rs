@@ -1,6 +1,7 @@
 //! `mp::fork` and `mp::Child` with real processes.
 #![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a test fails by a panic")]
 
+mod clones;
 mod crashes;
 mod ends;
 mod executing;
@@ -25,6 +26,7 @@ const METHODS: [mp::Method; 3] = [mp::Method::Fork, mp::Method::Spawn, mp::Metho
 
 fn main() -> std::process::ExitCode {
     let tests = [
+        clones::TESTS,
         crashes::TESTS,
         ends::TESTS,
         executing::TESTS,

@@ -1,0 +1,48 @@
+//! Every object is `Clone`: a second handle, also for what a child keeps.
+
+use mp::{RecvError, fork_with, manager, pipe};
+use mp_sys::testing::{PATIENCE, tests};
+
+tests! {
+    every_object_is_clone,
+    a_clone_holds_no_end_back_that_a_child_was_not_handed,
+}
+
+/// Compiles for what is `Clone`, without being called.
+fn cloned<T: Clone>() {}
+
+fn every_object_is_clone() {
+    cloned::<(mp::Value<u8>, mp::Array<u8>, mp::RawValue<u8>, mp::RawArray<u8>, mp::RwLock<u8>)>();
+    cloned::<(mp::Lock, mp::RLock, mp::Condition, mp::Event, mp::Semaphore, mp::BoundedSemaphore, mp::Barrier)>(
+    );
+    cloned::<(mp::Sender<Never>, mp::Receiver<Never>, mp::Connection<Never, Never>, mp::Descriptor)>();
+    cloned::<(mp::Queue<Never>, mp::JoinableQueue<Never>, mp::SimpleQueue<Never>)>();
+    cloned::<(mp::Listener<Never, Never>, mp::Address)>();
+    cloned::<(manager::List<Never>, manager::Dict<Never, Never>, manager::Array<Never>, manager::Value<Never>)>(
+    );
+    cloned::<(manager::Queue<Never>, manager::JoinableQueue<Never>, manager::Namespace, manager::Event)>();
+    cloned::<(manager::Lock, manager::RLock, manager::Condition, manager::Barrier, manager::Manager)>();
+    cloned::<(manager::Semaphore, manager::BoundedSemaphore)>();
+}
+
+/// What lies in an object need not be `Clone`.
+struct Never;
+
+/// The parent's other handle of the end is memory of the child, which nobody drops there.
+fn a_clone_holds_no_end_back_that_a_child_was_not_handed() {
+    let (tx, rx) = pipe::<u8>().unwrap();
+    let (go, gone) = pipe::<()>().unwrap();
+    let kept = tx.clone();
+    let child = fork_with((tx, gone), |(tx, gone)| {
+        tx.send(&1).unwrap();
+        drop(tx);
+        // The child lives on without the end.
+        gone.recv_timeout(PATIENCE).unwrap();
+    })
+    .unwrap();
+    drop(kept);
+    assert_eq!(rx.recv_timeout(PATIENCE), Ok(1));
+    assert_eq!(rx.recv_timeout(PATIENCE), Err(RecvError::Closed));
+    go.send(&()).unwrap();
+    child.join().unwrap();
+}
