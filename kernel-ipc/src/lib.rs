@@ -29,4 +29,4 @@ pub use queue::{
     Batch, CreateError, FailedTask, GetError, Iter, JoinableQueue, LockRefused, MAX_DELIVERIES_DEFAULT,
     PutError, PutManyError, Queue, SimpleQueue, Task,
 };
-pub use wait::wait;
+pub use wait::{Source, wait};

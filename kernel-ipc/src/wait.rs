@@ -14,12 +14,70 @@ thread_local! {
     static BUDGET: Budget = const { Budget::new() };
 }
 
-/// Waits at most `timeout` until at least one of `sources` is ready, and gives the indices of all that are, in order; none
+/// Something to [`wait`] for: a source alone, or a key and a source.
+///
+/// | source | its key |
+/// |---|---|
+/// | `(key, source)`, where the source has a descriptor | `key` |
+/// | `&source`, or a `BorrowedFd` | its position, from 0 |
+pub trait Source {
+    /// What a source that is ready is called.
+    type Key;
+
+    /// The descriptor to wait for.
+    #[doc(hidden)]
+    fn file(&self) -> BorrowedFd<'_>;
+
+    /// The key of the source at this position.
+    #[doc(hidden)]
+    fn into_key(self, position: usize) -> Self::Key;
+}
+
+impl<K, S: AsFd> Source for (K, S) {
+    type Key = K;
+
+    fn file(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+
+    fn into_key(self, _: usize) -> K {
+        self.0
+    }
+}
+
+impl<S: AsFd + ?Sized> Source for &S {
+    type Key = usize;
+
+    fn file(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn into_key(self, position: usize) -> usize {
+        position
+    }
+}
+
+impl Source for BorrowedFd<'_> {
+    type Key = usize;
+
+    fn file(&self) -> BorrowedFd<'_> {
+        *self
+    }
+
+    fn into_key(self, position: usize) -> usize {
+        position
+    }
+}
+
+/// Waits at most `timeout` until at least one of `sources` is ready, and returns the keys of all that are, in order; none
 /// if the time is over (monotonic clock; `Duration::MAX` waits for ever).
 ///
+/// The sources come as pairs of a key and a source, from any iterator: a `&HashMap` of connections by name, for example. A
+/// source without a key goes by its position. Sources of several types are written as `&dyn AsFd`.
+///
 /// A source is whatever has a descriptor. Connections and receivers are ready when there is a message or the end of the
-/// stream, listeners when there is something to accept, children when they have ended, files and sockets when they can be
-/// read. Another thread or process may be faster: use the `try_` methods on what is ready.
+/// stream, queues when there is an item, listeners when there is something to accept, children when they have ended, files
+/// and sockets when they can be read. Another thread or process may be faster: use the `try_` methods on what is ready.
 ///
 /// # Errors
 /// `EINVAL` for more sources than the process may have descriptors.
@@ -33,18 +91,34 @@ thread_local! {
 /// # Examples
 /// ```
 /// # extern crate kernel_ipc as mp;
+/// use std::os::fd::AsFd;
 /// use std::time::Duration;
 ///
 /// let (quiet, from_quiet) = mp::pipe::<u32>()?;
 /// let (busy, from_busy) = mp::pipe::<String>()?;
-/// assert!(mp::wait(&[&from_quiet, &from_busy], Duration::ZERO)?.is_empty());
-/// busy.send(&"here".to_owned())?;
-/// assert_eq!(mp::wait(&[&from_quiet, &from_busy], Duration::MAX)?, [1]);
+/// let ready = |timeout| mp::wait([("quiet", &from_quiet as &dyn AsFd), ("busy", &from_busy)], timeout);
+/// assert!(ready(Duration::ZERO)?.is_empty());
+/// busy.send("here")?;
+/// assert_eq!(ready(Duration::MAX)?, ["busy"]);
 /// drop(quiet); // the end is something to receive
-/// assert_eq!(mp::wait(&[&from_quiet, &from_busy], Duration::MAX)?, [0, 1]);
+/// assert_eq!(ready(Duration::MAX)?, ["quiet", "busy"]);
+/// // Without keys, positions are returned.
+/// assert_eq!(mp::wait([&from_quiet], Duration::MAX)?, [0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn wait(sources: &[&dyn AsFd], timeout: Duration) -> Result<Vec<usize>, OsError> {
-    let files: Vec<BorrowedFd<'_>> = sources.iter().map(|source| source.as_fd()).collect();
-    BUDGET.with(|budget| ready::readable(&files, budget, Deadline::after(timeout)))
+pub fn wait<I>(sources: I, timeout: Duration) -> Result<Vec<<I::Item as Source>::Key>, OsError>
+where
+    I: IntoIterator,
+    I::Item: Source,
+{
+    let sources: Vec<I::Item> = sources.into_iter().collect();
+    let ready = {
+        let files: Vec<BorrowedFd<'_>> = sources.iter().map(Source::file).collect();
+        BUDGET.with(|budget| ready::readable(&files, budget, Deadline::after(timeout)))?
+    };
+    let mut ready = ready.into_iter().peekable();
+    let keys = sources.into_iter().enumerate().filter_map(|(position, source)| {
+        ready.next_if_eq(&position).map(|position| source.into_key(position))
+    });
+    Ok(keys.collect())
 }

@@ -1,9 +1,10 @@
 //! Waiting for several sources.
 
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use kernel_ipc::{Receiver, duplex, pipe, wait};
+use kernel_ipc::{Queue, Receiver, duplex, pipe, wait};
 
 const SHORT: Duration = Duration::from_millis(3);
 
@@ -34,7 +35,8 @@ fn kinds_are_mixed() {
 
 #[test]
 fn nothing_to_wait_for_waits_as_long_as_it_is_told() {
-    assert!(wait(&[], SHORT).unwrap().is_empty());
+    let none: [(char, &Receiver<u8>); 0] = [];
+    assert!(wait(none, SHORT).unwrap().is_empty());
 }
 
 #[test]
@@ -49,4 +51,32 @@ fn a_source_that_becomes_ready_wakes_the_waiter() {
         go.send(&1).unwrap();
         assert_eq!(wait(&[&rx], Duration::from_secs(30)).unwrap(), [0]);
     });
+}
+
+#[test]
+fn sources_are_told_by_their_keys() {
+    let names = ["one", "two", "three"];
+    let pipes: HashMap<&str, _> = names.into_iter().map(|name| (name, pipe::<u8>().unwrap())).collect();
+    let receivers: BTreeMap<&str, _> = pipes.iter().map(|(name, (_, rx))| (*name, rx)).collect();
+    assert!(wait(&receivers, SHORT).unwrap().is_empty());
+    for name in ["two", "one"] {
+        pipes[name].0.send(&1).unwrap();
+    }
+    // In the order of the sources, which is that of the map here.
+    assert_eq!(wait(&receivers, Duration::MAX).unwrap(), [&"one", &"two"]);
+    pipes["one"].1.recv().unwrap();
+    assert_eq!(wait(receivers, Duration::ZERO).unwrap(), ["two"]);
+
+    // Keys of any type are handed back, and sources may be of several types, or owned.
+    let (_tx, quiet) = pipe::<()>().unwrap();
+    let queue = Queue::<u8>::new().unwrap();
+    let keyed = || [(String::from("quiet"), &quiet as &dyn AsFd), (String::from("queue"), &queue)];
+    queue.as_fd();
+    drop(wait(keyed(), Duration::ZERO).unwrap());
+    while queue.try_get().is_ok() {}
+    assert!(wait(keyed(), SHORT).unwrap().is_empty());
+    queue.put(&5).unwrap();
+    assert_eq!(wait(keyed(), Duration::MAX).unwrap(), ["queue"]);
+    let owned = pipes.into_iter().map(|(name, (_, rx))| (name, rx));
+    assert_eq!(wait(owned, Duration::MAX).unwrap().len(), 3, "their senders are gone");
 }

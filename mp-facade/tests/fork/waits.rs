@@ -1,5 +1,6 @@
 //! Waiting for children and messages at once.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mp::{fork_with, pipe, wait};
@@ -16,12 +17,13 @@ fn children_and_messages_together() {
         gone.recv_timeout(PATIENCE).unwrap();
     })
     .unwrap();
-    assert!(wait(&[&rx, &child], Duration::from_millis(5)).unwrap().is_empty());
+    let both = |timeout| wait([("message", &rx as &dyn AsFd), ("child", &child)], timeout).unwrap();
+    assert!(both(Duration::from_millis(5)).is_empty());
     go.send(&()).unwrap();
-    assert_eq!(wait(&[&rx, &child], PATIENCE).unwrap(), [0]);
+    assert_eq!(both(PATIENCE), ["message"]);
     rx.recv().unwrap();
     go.send(&()).unwrap();
     assert_eq!(wait(&[&child], PATIENCE).unwrap(), [0], "it has ended");
-    assert_eq!(wait(&[&rx, &child], PATIENCE).unwrap(), [0, 1], "and so has the stream");
+    assert_eq!(both(PATIENCE), ["message", "child"], "and so has the stream");
     child.join().unwrap();
 }
