@@ -27,6 +27,6 @@ pub use mp_sys::wire::Versioned;
 pub use pipe::{Receiver, Sender, pipe};
 pub use queue::{
     Batch, CreateError, FailedTask, GetError, Iter, JoinableQueue, LockRefused, MAX_DELIVERIES_DEFAULT,
-    PutError, PutManyError, Queue, SimpleQueue, Task,
+    NoDeliveries, PutError, PutManyError, Queue, SimpleQueue, Task,
 };
 pub use wait::{Source, wait};

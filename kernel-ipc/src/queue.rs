@@ -47,7 +47,7 @@ use serde::de::DeserializeOwned;
 pub use self::batch::Batch;
 use self::config::Config;
 use self::core::Core;
-pub use self::error::{CreateError, GetError, LockRefused, PutError, PutManyError};
+pub use self::error::{CreateError, GetError, LockRefused, NoDeliveries, PutError, PutManyError};
 pub use self::iter::Iter;
 pub use self::joinable::{FailedTask, JoinableQueue, MAX_DELIVERIES_DEFAULT, Task};
 pub use self::simple::SimpleQueue;

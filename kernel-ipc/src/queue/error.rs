@@ -26,6 +26,11 @@ pub enum CreateError {
     Memory(#[from] MemoryError),
 }
 
+/// A task is handed out at least once: 0 is no number of deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a task is handed out at least once, and 0 deliveries were allowed")]
+pub struct NoDeliveries;
+
 /// Why an item was not put. The queue is as it was, and the item is still the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -135,7 +134,7 @@ fn get(queue: &Queue<()>) {
 
 fn use_tasks(tasks: &JoinableQueue<Vec<u8>>, round: usize) -> Option<crate::queue::Task<Vec<u8>>> {
     let _put = tasks.try_put(&vec![3; round % 200]);
-    tasks.set_max_deliveries(NonZeroU32::MIN);
+    let _is_set = tasks.set_max_deliveries(1);
     let task = tasks.try_get().ok();
     let _counts = (tasks.unfinished(), tasks.failed().map(|failed| failed.len()));
     let _joined = tasks.join_timeout(std::time::Duration::ZERO);

@@ -2,7 +2,6 @@
 
 mod task;
 
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::task::{FailedTask, Task};
-use crate::queue::{CreateError, GetError, PutError, PutManyError, Queue, capacity, travel};
+use crate::queue::core::Refused;
+use crate::queue::{CreateError, GetError, NoDeliveries, PutError, PutManyError, Queue, capacity, travel};
 
 /// How often a task is handed out at most, unless told otherwise: one that kills whoever works on it ends somewhere.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
@@ -102,8 +102,15 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Sets how often a task is handed out at most, for all processes, from now on.
-    pub fn set_max_deliveries(&self, count: NonZeroU32) {
-        self.queue.core.set_max_deliveries(count.get());
+    ///
+    /// # Errors
+    /// [`NoDeliveries`] for 0.
+    pub fn set_max_deliveries(&self, count: u32) -> Result<(), NoDeliveries> {
+        if count == 0 {
+            return Err(NoDeliveries);
+        }
+        self.queue.core.set_max_deliveries(count);
+        Ok(())
     }
 
     /// Tasks in the queue that nobody has, without those that came back.
@@ -166,12 +173,17 @@ impl<T> JoinableQueue<T> {
         Ok(self.queue.core.join(Deadline::NEVER)?)
     }
 
-    /// As [`join`](Self::join), for `timeout` at most.
+    /// As [`join`](Self::join), for `timeout` at most (`Duration::MAX` waits for ever); `false` if some tasks are still
+    /// unfinished then.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`]; [`GetError::Lock`].
-    pub fn join_timeout(&self, timeout: Duration) -> Result<(), GetError> {
-        Ok(self.queue.core.join(Deadline::after(timeout))?)
+    /// [`GetError::Lock`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool, GetError> {
+        match self.queue.core.join(Deadline::after(timeout)) {
+            Ok(()) => Ok(true),
+            Err(Refused::TimedOut) => Ok(false),
+            Err(refused) => Err(refused.into()),
+        }
     }
 
     /// The tasks that were put aside: handed out too often, or no values of the expected type. They stay.

@@ -23,7 +23,7 @@ fn join_shows_what_was_written_before_done<S: Spawner>() {
             let tasks: Vec<u64> = (1..=TASKS).collect();
             for round in 1..=ROUNDS {
                 queue.put_many(&tasks).unwrap();
-                queue.join_timeout(PATIENCE).unwrap();
+                assert!(queue.join_timeout(PATIENCE).unwrap());
                 assert_eq!(queue.unfinished(), Ok(0));
                 assert_eq!(sum(), round * TASKS * (TASKS + 1) / 2);
             }
@@ -47,7 +47,7 @@ fn tasks_that_are_given_back_are_done_in_the_end<S: Spawner>() {
     S::all(WORKERS + 1, |worker| {
         if worker == WORKERS {
             (0..TASKS).for_each(|number| queue.put_timeout(&number, PATIENCE).unwrap());
-            queue.join_timeout(PATIENCE).unwrap();
+            assert!(queue.join_timeout(PATIENCE).unwrap());
             assert!(tries.iter().all(|tries| tries.get() == u64::from(TRIES)));
             queue.close().unwrap();
         }

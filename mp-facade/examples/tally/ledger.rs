@@ -82,7 +82,6 @@ impl<'a> Ledger<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
     use std::path::PathBuf;
 
     use mp::Task;
@@ -106,7 +105,7 @@ mod tests {
     fn finished_items_and_deliveries_are_counted() {
         let mut tree = Tree::default();
         (0..4).for_each(|file| tree.add_file(PathBuf::from(file.to_string()), 10));
-        let shared = Shared::new(4, NonZeroU32::MAX).unwrap();
+        let shared = Shared::new(4, u32::MAX).unwrap();
         let mut ledger = Ledger::new(&tree, &shared);
         assert_eq!(seen(&mut ledger), (0, 0, 0, false));
         let tasks = [(); 3].map(|()| get(&shared));

@@ -3,13 +3,10 @@
 //! Whatever a worker does, the parent looks only at the results and at how the worker ended. The queue hands the task of a
 //! dead worker out again, and a result that was committed before stays committed: each item is counted exactly once. So are
 //! its words, see [`ranking`](crate::ranking).
-
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use mp::GetError;
 use mp::manager::Manager;
 
 use crate::crew::{Crew, End};
@@ -57,7 +54,7 @@ pub(crate) fn count(tree: &Tree, order: Order, bar: &ProgressBar) -> Result<Run>
     let items = tree.items.len();
     let start = Instant::now();
     // The kills are none of the item's faults, even if all of them fall on the same one.
-    let deliveries = NonZeroU32::MIN.saturating_add(kills).saturating_add(FAILURES_MAX);
+    let deliveries = 1_u32.saturating_add(kills).saturating_add(FAILURES_MAX);
     let mut shared = Shared::new(items, deliveries)?;
     shared.ranking = top.map(|_| Ranking::start(Manager::builder())).transpose()?;
     let mut parent = Parent {
@@ -132,11 +129,7 @@ impl Parent<'_> {
 
     /// Waits for all tasks, and tells whether they are finished. That also has the queue look for tasks of the dead.
     fn join(&self, timeout: Duration) -> Result<bool> {
-        match self.shared.tasks.join_timeout(timeout) {
-            Ok(()) => Ok(true),
-            Err(GetError::TimedOut) => Ok(false),
-            Err(error) => Err(error).context("the queue of the work fails"),
-        }
+        self.shared.tasks.join_timeout(timeout).context("the queue of the work fails")
     }
 
     /// Starts as many workers as are missing and have something to do.

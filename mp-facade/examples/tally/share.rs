@@ -19,8 +19,6 @@
 //!    or has left no trace of it; a half written record is nobody's, and a result that comes twice counts once.
 //! 3. The step to a state releases and the load acquires, so whoever sees "done" sees the whole record.
 
-use std::num::NonZeroU32;
-
 use anyhow::{Context, Result};
 use mp::{JoinableQueue, RangeError, RawArray, RawValue};
 
@@ -80,7 +78,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// For `items` open items of which none is released, each of which is handed out `deliveries` times at most.
-    pub(crate) fn new(items: usize, deliveries: NonZeroU32) -> Result<Self> {
+    pub(crate) fn new(items: usize, deliveries: u32) -> Result<Self> {
         let memory = || format!("no shared memory for {items} items");
         let shared = Self {
             tasks: JoinableQueue::new().context("no queue for the work")?,
@@ -90,7 +88,7 @@ impl Shared {
             records: RawArray::zeroed(items.saturating_mul(RECORD_WORDS)).with_context(memory)?,
             ranking: None,
         };
-        shared.tasks.set_max_deliveries(deliveries);
+        shared.tasks.set_max_deliveries(deliveries)?;
         let numbers: Vec<u64> = (0..items as u64).collect();
         shared.tasks.put_many(&numbers).with_context(|| format!("no room in the queue for {items} items"))?;
         shared.tasks.close()?;
@@ -170,7 +168,7 @@ mod tests {
     use super::*;
 
     fn shared(items: usize, deliveries: u32) -> Shared {
-        Shared::new(items, NonZeroU32::new(deliveries).unwrap()).unwrap()
+        Shared::new(items, deliveries).unwrap()
     }
 
     #[test]

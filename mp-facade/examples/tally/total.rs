@@ -91,7 +91,6 @@ impl Tiers {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
 
     use super::*;
     use crate::walk::RANGE_BYTES;
@@ -104,7 +103,7 @@ mod tests {
         tree.add_file(PathBuf::from("first"), 1);
         tree.add_file(PathBuf::from("large"), 2 * RANGE_BYTES + 1);
         tree.add_file(PathBuf::from("last"), 0);
-        let shared = Shared::new(tree.items.len(), NonZeroU32::MIN).unwrap();
+        let shared = Shared::new(tree.items.len(), 1).unwrap();
         for item in (0..shared.items()).filter(|item| !open.contains(item)) {
             shared.note_delivery(item, 1).unwrap();
             shared.write_record(item, ONE).unwrap();

@@ -125,7 +125,6 @@ fn errno_of(error: &io::Error) -> u32 {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::num::NonZeroU32;
 
     use indicatif::ProgressBar;
     use mp::manager::Manager;
@@ -142,7 +141,7 @@ mod tests {
     fn tree_of_one(path: std::path::PathBuf) -> (Tree, Shared) {
         let mut tree = Tree::default();
         tree.add_file(path, 3);
-        let shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        let shared = Shared::new(tree.items.len(), u32::MAX).unwrap();
         (tree, shared)
     }
 
@@ -153,7 +152,7 @@ mod tests {
             fs::write(folder.path().join(name), name).unwrap();
         }
         let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
-        let shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        let shared = Shared::new(tree.items.len(), u32::MAX).unwrap();
         // One worker ended before the result, another one after it.
         drop(shared.tasks.get().unwrap());
         let tasks = [(); 2].map(|()| shared.tasks.get().unwrap());
@@ -175,7 +174,7 @@ mod tests {
             fs::write(folder.path().join(name), "one two two").unwrap();
         }
         let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
-        let mut shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        let mut shared = Shared::new(tree.items.len(), u32::MAX).unwrap();
         let ranking = Ranking::start(Manager::builder()).unwrap();
         // As if a worker was killed behind its words, and before its result.
         ranking.add(0, &[("one".to_owned(), 1), ("two".to_owned(), 2)]).unwrap();
@@ -195,7 +194,7 @@ mod tests {
             ('a'..='z').flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}{}\n", "x".repeat(50))));
         fs::write(folder.path().join("many"), letters.collect::<String>()).unwrap();
         let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
-        let mut shared = Shared::new(tree.items.len(), NonZeroU32::MAX).unwrap();
+        let mut shared = Shared::new(tree.items.len(), u32::MAX).unwrap();
         let ranking = Ranking::start(Manager::builder().memory_bytes_max(16 << 10)).unwrap();
         shared.ranking = Some(ranking);
         shared.release(shared.items());

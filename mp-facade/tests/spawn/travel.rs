@@ -100,7 +100,7 @@ fn queues() {
     simple.put(&2).unwrap();
     tasks.put(&3).unwrap();
     mp::spawn(use_queues, (&queue, &simple, &tasks)).unwrap().join().unwrap();
-    tasks.join_timeout(Duration::ZERO).unwrap();
+    assert!(tasks.join_timeout(Duration::ZERO).unwrap());
     assert_eq!((queue.get().unwrap(), simple.get().unwrap()), (2, 5));
 }
 

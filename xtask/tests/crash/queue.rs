@@ -318,7 +318,7 @@ fn joinable_worker(kills: u32) -> Outcome {
     let mut random = Random::new();
     let tasks = kills * 20;
     let (queue, done) = (JoinableQueue::new().unwrap(), Queue::new().unwrap());
-    queue.set_max_deliveries(std::num::NonZeroU32::MAX);
+    queue.set_max_deliveries(u32::MAX).unwrap();
     queue.put_many(&(0..tasks).collect::<Vec<_>>()).unwrap();
     let mut victim = worker(&queue, &done);
     for round in 0..kills {
@@ -329,7 +329,7 @@ fn joinable_worker(kills: u32) -> Outcome {
         out.recoveries.pop();
         victim = worker(&queue, &done);
     }
-    if queue.join_timeout(HANG * 4).is_err() {
+    if queue.join_timeout(HANG * 4) != Ok(true) {
         out.hangs += 1;
     }
     queue.close().unwrap();

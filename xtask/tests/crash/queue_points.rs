@@ -264,7 +264,7 @@ impl Tasks {
             }
             queue.unfinished() == Ok(0)
         });
-        queue.join_timeout(crate::cell::HANG).ok()?;
+        queue.join_timeout(crate::cell::HANG).ok().filter(|is_done| *is_done)?;
         let mut done = done.into_inner();
         done.sort_unstable();
         Some(done)

@@ -134,7 +134,7 @@ fn a_program_receives_a_queue() {
     work.words.close().unwrap();
     assert_eq!(lengths.iter().collect::<Result<Vec<_>, _>>(), Ok(vec![1, 2, 300_000, 0]));
     work.tasks.put_many(&(1..=100).collect::<Vec<_>>()).unwrap();
-    work.tasks.join_timeout(PATIENCE).unwrap();
+    assert!(work.tasks.join_timeout(PATIENCE).unwrap());
     assert_eq!(work.sum.get(), Ok(5050));
     work.tasks.close().unwrap();
     program.succeeded();
@@ -151,7 +151,7 @@ fn a_program_that_is_killed_gives_its_task_back() {
     connection.send(&work).unwrap();
     work.words.close().unwrap();
     drop(first);
-    work.tasks.join_timeout(PATIENCE).unwrap();
+    assert!(work.tasks.join_timeout(PATIENCE).unwrap());
     assert_eq!(work.sum.get(), Ok(7));
     work.tasks.close().unwrap();
     second.succeeded();

@@ -63,7 +63,7 @@ fn tasks_name_arrays_by_their_index() {
     let workers: Vec<ChildProcess> = (0..3).map(|_| spawn(work)).collect();
     let shop = Shop::new();
     workers.iter().for_each(|_| sender.send(&shop).unwrap());
-    shop.tasks.join_timeout(PATIENCE).unwrap();
+    assert!(shop.tasks.join_timeout(PATIENCE).unwrap());
     shop.assert_sorted();
     shop.tasks.close().unwrap();
     workers.iter().for_each(succeeded);
@@ -83,7 +83,7 @@ fn join_ends_when_another_one_takes_over() {
     let second = spawn(|| receiver.recv_timeout(PATIENCE).unwrap().0.work());
     sender.send(&message).unwrap();
     let shop = message.0;
-    let joiner = spawn(|| shop.tasks.join_timeout(PATIENCE).unwrap());
+    let joiner = spawn(|| assert!(shop.tasks.join_timeout(PATIENCE).unwrap()));
     kill(&first);
     succeeded(&joiner);
     shop.assert_sorted();
@@ -140,7 +140,7 @@ fn results_are_exact_whoever_is_killed() {
         workers[victim] = start();
         sender.send(&board).unwrap();
     }
-    board.tasks.join_timeout(PATIENCE).unwrap();
+    assert!(board.tasks.join_timeout(PATIENCE).unwrap());
     board.tasks.close().unwrap();
     workers.iter().for_each(succeeded);
     assert!(board.results.to_vec().into_iter().eq((0..TASKS as u64).map(|task| task * 3)));

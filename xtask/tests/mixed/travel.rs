@@ -164,7 +164,7 @@ fn ring_of_tasks<K: Kit>() {
     })
     .unwrap();
     to_one_that_is_older::<K>(&child, |sent| tasks.put(sent).unwrap());
-    tasks.join_timeout(PATIENCE).unwrap();
+    assert!(tasks.join_timeout(PATIENCE).unwrap());
 }
 
 /// A name that no other test has.

@@ -137,7 +137,7 @@ fn put_task(storm: Storm) {
 fn join_timeout(storm: Storm) {
     let queue = JoinableQueue::<u32>::new().unwrap();
     queue.put(&1).unwrap();
-    storm.outlasts(|timeout| queue.join_timeout(timeout) == Err(GetError::TimedOut));
+    storm.outlasts(|timeout| queue.join_timeout(timeout) == Ok(false));
 }
 
 fn join(storm: Storm) {

@@ -89,7 +89,7 @@ impl Kit for Messages {
         self.ends.queue.put_timeout(&"seven".to_owned(), PATIENCE).unwrap();
         assert_eq!(self.ends.simple.get(), Ok(5));
         self.ends.tasks.put(&7).unwrap();
-        self.ends.tasks.join_timeout(PATIENCE).unwrap();
+        assert!(self.ends.tasks.join_timeout(PATIENCE).unwrap());
         let mut bytes = [0; 4];
         (&self.file).read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"file");
