@@ -11,6 +11,7 @@ use mp_sys::travel;
 use serde::de::DeserializeOwned;
 
 use crate::error::{NoPipe, OsError, RecvError, SendError};
+use crate::forward::{self, Message};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
 use crate::message::{self, Type};
 

@@ -80,6 +80,31 @@ macro_rules! sends {
             pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
                 message::send_bytes(&self.endpoint, bytes, within(timeout))
             }
+
+            /// Sends a message on that `recv_message` returned, waiting while the pipe is full. It may be of any type; it is
+            /// received as what it was first sent as, with all that travels inside.
+            ///
+            /// # Errors
+            /// [`SendError`](crate::SendError): nothing is in the pipe then.
+            pub fn forward(&self, message: &Message) -> Result<(), SendError> {
+                forward::send(&self.endpoint, message, FOR_EVER)
+            }
+
+            /// Sends a message on if the pipe has room.
+            ///
+            /// # Errors
+            /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`forward`](Self::forward).
+            pub fn try_forward(&self, message: &Message) -> Result<(), SendError> {
+                forward::send(&self.endpoint, message, Patience::None)
+            }
+
+            /// Sends a message on, waiting at most `timeout` while the pipe is full (monotonic clock).
+            ///
+            /// # Errors
+            /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`forward`](Self::forward).
+            pub fn forward_timeout(&self, message: &Message, timeout: Duration) -> Result<(), SendError> {
+                forward::send(&self.endpoint, message, within(timeout))
+            }
         }
     };
 }
@@ -135,6 +160,31 @@ macro_rules! receives {
             /// [`RecvError::System`](crate::RecvError::System).
             pub fn poll(&self, timeout: Duration) -> Result<bool, RecvError> {
                 self.endpoint.wait_readable(within(timeout)).map_err(RecvError::System)
+            }
+
+            /// Receives a message of any type as it is, waiting until there is one: to forward it, for example.
+            ///
+            /// # Errors
+            /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream. After any other error the next
+            /// message can be received.
+            pub fn recv_message(&self) -> Result<Message, RecvError> {
+                forward::recv(&self.endpoint, FOR_EVER)
+            }
+
+            /// Receives a message as it is, if there is one.
+            ///
+            /// # Errors
+            /// [`RecvError::Empty`](crate::RecvError::Empty); else as [`recv_message`](Self::recv_message).
+            pub fn try_recv_message(&self) -> Result<Message, RecvError> {
+                forward::recv(&self.endpoint, Patience::None)
+            }
+
+            /// Receives a message as it is, waiting at most `timeout` for one (monotonic clock).
+            ///
+            /// # Errors
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv_message`](Self::recv_message).
+            pub fn recv_message_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
+                forward::recv(&self.endpoint, within(timeout))
             }
 
             /// Receives bytes, waiting until there are some.

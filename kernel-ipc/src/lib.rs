@@ -6,6 +6,7 @@ pub mod address;
 pub mod connection;
 mod descriptor;
 pub mod error;
+mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod halves;
@@ -20,6 +21,7 @@ pub use address::Address;
 pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
 pub use error::{AcceptError, ConnectError, ListenError, MemoryError, NoPipe, OsError, RecvError, SendError};
+pub use forward::Message;
 pub use listener::{Listener, connect, connect_timeout};
 pub use mp_sys::alike::{SameBytes, Wire};
 pub use mp_sys::key::Key;

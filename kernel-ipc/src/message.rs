@@ -44,10 +44,10 @@ thread_local! {
 
 /// Where a message's bytes are, and what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Form {
-    in_file: bool,
+pub(crate) struct Form {
+    pub(crate) in_file: bool,
     /// 0 for plain bytes.
-    print: u64,
+    pub(crate) print: u64,
 }
 
 impl Form {
@@ -55,7 +55,7 @@ impl Form {
     const IS_VALUE: u32 = 2;
 
     #[inline]
-    fn to_head(self) -> Head {
+    pub(crate) fn to_head(self) -> Head {
         let in_file = if self.in_file { Self::IN_FILE } else { 0 };
         let is_value = if self.print == 0 { 0 } else { Self::IS_VALUE };
         Head { word: in_file | is_value, long: self.print }
@@ -181,7 +181,7 @@ fn send(
     outcome.map_err(|failure| not_sent(failure, patience))
 }
 
-fn not_sent(failure: SendFailure, patience: Patience) -> SendError {
+pub(crate) fn not_sent(failure: SendFailure, patience: Patience) -> SendError {
     match failure {
         SendFailure::Closed => SendError::Closed,
         SendFailure::Full if patience == Patience::None => SendError::Full,
@@ -204,21 +204,29 @@ pub(crate) fn recv_value<T: DeserializeOwned>(
         if form.print != wanted.print {
             return Err(wrong_type(wanted.to_string(), form, bytes));
         }
-        let (decoded, refused) = travel::decode(descriptors, || postcard::take_from_bytes(bytes.as_slice()));
-        let reason = match (decoded, refused) {
-            (Ok((value, [])), _) => return Ok(value),
-            (Ok(_), _) => "bytes are left behind the value".to_owned(),
-            (Err(_), Some(refused)) => refused.to_string(),
-            (Err(error), None) => wire::undecodable::<T>(bytes.as_slice(), &error),
-        };
-        Err(RecvError::Decode { reason, bytes: bytes.into_vec() })
+        decode(bytes, descriptors)
     })
+}
+
+/// Decodes a value, and the handles in it.
+pub(crate) fn decode<T: DeserializeOwned>(
+    bytes: Bytes<'_>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<T, RecvError> {
+    let (decoded, refused) = travel::decode(descriptors, || postcard::take_from_bytes(bytes.as_slice()));
+    let reason = match (decoded, refused) {
+        (Ok((value, [])), _) => return Ok(value),
+        (Ok(_), _) => "bytes are left behind the value".to_owned(),
+        (Err(_), Some(refused)) => refused.to_string(),
+        (Err(error), None) => wire::undecodable::<T>(bytes.as_slice(), &error),
+    };
+    Err(RecvError::Decode { reason, bytes: bytes.into_vec() })
 }
 
 const PLAIN_BYTES: &str = "plain bytes";
 
 #[cold]
-fn wrong_type(expected: String, found: Form, bytes: Bytes<'_>) -> RecvError {
+pub(crate) fn wrong_type(expected: String, found: Form, bytes: Bytes<'_>) -> RecvError {
     let found = match found.print {
         0 => PLAIN_BYTES.to_owned(),
         print => format!("a type of fingerprint {print:016x}"),
@@ -260,7 +268,7 @@ pub(crate) fn recv_bytes_into(
 }
 
 /// The bytes of a message that arrived: in the thread's buffer, or their own.
-enum Bytes<'a> {
+pub(crate) enum Bytes<'a> {
     Borrowed(&'a [u8]),
     Own(Vec<u8>),
 }
@@ -273,7 +281,7 @@ impl Bytes<'_> {
         }
     }
 
-    fn into_vec(self) -> Vec<u8> {
+    pub(crate) fn into_vec(self) -> Vec<u8> {
         match self {
             Self::Borrowed(bytes) => bytes.to_vec(),
             Self::Own(bytes) => bytes,
@@ -281,12 +289,32 @@ impl Bytes<'_> {
     }
 }
 
-/// Receives a message and lets `finish` look at it.
+/// Receives a message and lets `finish` look at its bytes.
 #[inline]
 fn recv<R>(
     endpoint: &Endpoint,
     patience: Patience,
     finish: impl FnOnce(Form, Bytes<'_>, Vec<OwnedFd>) -> Result<R, RecvError>,
+) -> Result<R, RecvError> {
+    recv_packet(endpoint, patience, |form, body, mut descriptors| {
+        if !form.in_file {
+            return finish(form, Bytes::Borrowed(body), descriptors);
+        }
+        let file = descriptors.pop().filter(|_| body.is_empty()).ok_or(NO_FILE)?;
+        let bytes = Payload::open(file, MESSAGE_BYTES_MAX).and_then(Payload::read).map_err(not_read)?;
+        finish(form, Bytes::Own(bytes), descriptors)
+    })
+}
+
+/// What a message in a file is that has none.
+pub(crate) const NO_FILE: RecvError = RecvError::Malformed("it has no file, or a body beside its file");
+
+/// Receives a message and lets `finish` look at its packet: the bytes there, and all descriptors.
+#[inline]
+pub(crate) fn recv_packet<R>(
+    endpoint: &Endpoint,
+    patience: Patience,
+    finish: impl FnOnce(Form, &[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
 ) -> Result<R, RecvError> {
     let mut buffer = INCOMING.try_with(Cell::take).unwrap_or_default();
     if buffer.is_empty() {
@@ -303,20 +331,13 @@ fn recv_with<R>(
     buffer: &mut [u8],
     endpoint: &Endpoint,
     patience: Patience,
-    finish: impl FnOnce(Form, Bytes<'_>, Vec<OwnedFd>) -> Result<R, RecvError>,
+    finish: impl FnOnce(Form, &[u8], Vec<OwnedFd>) -> Result<R, RecvError>,
 ) -> Result<R, RecvError> {
     let received = endpoint.receive(buffer, patience).map_err(|failure| not_received(failure, patience))?;
     let form = Form::from_head(received.head).ok_or(RecvError::Malformed("its form is unknown"))?;
-    let mut descriptors = received.descriptors;
-    if !form.in_file {
-        let body = buffer.get(OVERHEAD_BYTES..).and_then(|buffer| buffer.get(..received.body_len));
-        let body = body.ok_or(RecvError::Malformed("it is too long a packet"))?;
-        return finish(form, Bytes::Borrowed(body), descriptors);
-    }
-    let file = descriptors.pop().filter(|_| received.body_len == 0);
-    let file = file.ok_or(RecvError::Malformed("it has no file, or a body beside its file"))?;
-    let bytes = Payload::open(file, MESSAGE_BYTES_MAX).and_then(Payload::read).map_err(not_read)?;
-    finish(form, Bytes::Own(bytes), descriptors)
+    let body = buffer.get(OVERHEAD_BYTES..).and_then(|buffer| buffer.get(..received.body_len));
+    let body = body.ok_or(RecvError::Malformed("it is too long a packet"))?;
+    finish(form, body, received.descriptors)
 }
 
 fn not_received(failure: ReceiveFailure, patience: Patience) -> RecvError {
@@ -332,7 +353,7 @@ fn not_received(failure: ReceiveFailure, patience: Patience) -> RecvError {
     }
 }
 
-fn not_read(error: PayloadError) -> RecvError {
+pub(crate) fn not_read(error: PayloadError) -> RecvError {
     match error {
         PayloadError::TooLarge { found } => RecvError::TooLarge { found },
         PayloadError::Memory(error) => RecvError::Memory(error),

@@ -41,7 +41,7 @@ pub use start::spawn::{ARGUMENT_BYTES_MAX, ARGUMENT_DESCRIPTORS_MAX, spawn};
 #[cfg(feature = "ipc")]
 pub use kernel_ipc::{
     AcceptError, Address, Batch, ConnectError, Connection, CreateError, Descriptor, FailedTask, GetError,
-    Iter as QueueIter, JoinableQueue, ListenError, Listener, LockRefused, MAX_DELIVERIES_DEFAULT,
+    Iter as QueueIter, JoinableQueue, ListenError, Listener, LockRefused, MAX_DELIVERIES_DEFAULT, Message,
     NoDeliveries, NoPipe, PutError, PutManyError, Queue, Receiver, RecvError, SameBytes, SendError, Sender,
     SimpleQueue, Source, Task, Wire, connect, connect_timeout, duplex, limits, pipe, wait,
 };

@@ -11,12 +11,13 @@
 //! Source: memfd_create(2), fcntl(2) F_ADD_SEALS; mm/memfd.c, `memfd_wait_for_pins`.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread};
 
 use crate::memory::{MemoryError, make_memfd, reserve};
 use crate::{OsError, budget};
@@ -58,6 +59,24 @@ pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     Ok(file.into())
 }
 
+/// The bytes in a file that a peer sent as those of a message.
+///
+/// # Errors
+/// As [`Payload::open`].
+pub fn check(file: BorrowedFd<'_>, limit: usize) -> Result<u64, PayloadError> {
+    // Not a file in memory: EINVAL. Reading one never blocks.
+    let seals = fcntl_get_seals(file).map_err(|_| PayloadError::NotSealed)?;
+    if !seals.contains(SealFlags::SHRINK) {
+        return Err(PayloadError::NotSealed);
+    }
+    let stat = fstat(file).map_err(|_| PayloadError::NotSealed)?;
+    let len = u64::try_from(stat.st_size).unwrap_or(0);
+    if usize::try_from(len).is_ok_and(|len| len <= limit) {
+        return Ok(len);
+    }
+    Err(PayloadError::TooLarge { found: len })
+}
+
 /// A sealed file that arrived.
 #[derive(Debug)]
 pub struct Payload {
@@ -71,17 +90,8 @@ impl Payload {
     /// # Errors
     /// [`PayloadError::NotSealed`]; [`PayloadError::TooLarge`] for more than `limit` bytes.
     pub fn open(file: OwnedFd, limit: usize) -> Result<Self, PayloadError> {
-        // Not a file in memory: EINVAL. Reading one never blocks.
-        let seals = fcntl_get_seals(&file).map_err(|_| PayloadError::NotSealed)?;
-        if !seals.contains(SealFlags::SHRINK) {
-            return Err(PayloadError::NotSealed);
-        }
-        let stat = fstat(&file).map_err(|_| PayloadError::NotSealed)?;
-        let len = u64::try_from(stat.st_size).unwrap_or(0);
-        if usize::try_from(len).is_ok_and(|len| len <= limit) {
-            return Ok(Self { file: file.into(), len });
-        }
-        Err(PayloadError::TooLarge { found: len })
+        let len = check(file.as_fd(), limit)?;
+        Ok(Self { file: file.into(), len })
     }
 
     /// Bytes in the payload.
@@ -101,14 +111,21 @@ impl Payload {
     ///
     /// # Errors
     /// [`PayloadError::Memory`] if this process cannot have that much memory.
-    pub fn read(mut self) -> Result<Vec<u8>, PayloadError> {
+    pub fn read(self) -> Result<Vec<u8>, PayloadError> {
         let mut bytes = Vec::new();
         let no_space = |_| MemoryError::NoSpace { wanted: self.len, available: budget::available(0) };
         bytes.try_reserve_exact(self.len()).map_err(no_space).map_err(PayloadError::Memory)?;
-        // The sender wrote through the same description, so its position is at the end.
-        io::Seek::rewind(&mut self.file).map_err(system)?;
-        let mut all = (&self.file).take(self.len);
-        all.read_to_end(&mut bytes).map_err(system)?;
+        // Not through the position: the sender left that at the end, and others to whom the message was forwarded share it.
+        while bytes.len() < self.len() {
+            let at = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            match pread(&self.file, spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(system(error.into())),
+            }
+        }
+        // A file that is not sealed against growing may have grown.
+        bytes.truncate(self.len());
         Ok(bytes)
     }
 

@@ -106,6 +106,23 @@ pub struct Received {
     pub descriptors: Vec<OwnedFd>,
 }
 
+/// Keeps a descriptor of a message that is held and not decoded. If it is an end of a pipe, a child to which it is not handed
+/// gives it up, as it does those of this process.
+#[must_use]
+pub fn hold(file: OwnedFd) -> Arc<OwnedFd> {
+    let is_end = is_packet_socket(&file);
+    let file = Arc::new(file);
+    if is_end {
+        registry::register(&file);
+    }
+    file
+}
+
+fn is_packet_socket(file: &OwnedFd) -> bool {
+    sockopt::socket_domain(file) == Ok(AddressFamily::UNIX)
+        && sockopt::socket_type(file) == Ok(SocketType::SEQPACKET)
+}
+
 /// One end of a pair of packet sockets.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -130,8 +147,7 @@ impl Endpoint {
     /// # Errors
     /// The descriptor, if it is no local packet socket.
     pub fn of(file: OwnedFd) -> Result<Self, OwnedFd> {
-        let is_local = sockopt::socket_domain(&file) == Ok(AddressFamily::UNIX);
-        if !is_local || sockopt::socket_type(&file) != Ok(SocketType::SEQPACKET) {
+        if !is_packet_socket(&file) {
             return Err(file);
         }
         match set_slices(&file) {

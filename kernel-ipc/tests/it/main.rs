@@ -5,6 +5,7 @@
 mod bad_input;
 mod borrowed;
 mod errors;
+mod forward;
 mod fuzz;
 mod limits;
 mod listeners;

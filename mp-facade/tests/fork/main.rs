@@ -5,6 +5,7 @@ mod clones;
 mod crashes;
 mod ends;
 mod executing;
+mod forwards;
 mod handles;
 mod limits;
 mod processes;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         crashes::TESTS,
         ends::TESTS,
         executing::TESTS,
+        forwards::TESTS,
         handles::TESTS,
         limits::TESTS,
         processes::TESTS,

@@ -15,6 +15,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "kernel-ipc/src/halves.rs", method: "recv_timeout", run: recv_of_a_connection },
         Case { file: "kernel-ipc/src/halves.rs", method: "recv_bytes_timeout", run: recv_bytes },
         Case { file: "kernel-ipc/src/halves.rs", method: "recv_bytes_into_timeout", run: recv_bytes_into },
+        Case { file: "kernel-ipc/src/halves.rs", method: "recv_message_timeout", run: recv_message },
+        Case { file: "kernel-ipc/src/halves.rs", method: "forward_timeout", run: forward },
         Case { file: "kernel-ipc/src/halves.rs", method: "poll", run: poll },
         Case { file: "kernel-ipc/src/halves.rs", method: "send_timeout", run: send },
         Case { file: "kernel-ipc/src/halves.rs", method: "send_timeout", run: send_much },
@@ -24,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "kernel-ipc/src/listener/connect.rs", method: "connect_timeout", run: connect },
         Case { file: "kernel-ipc/src/queue.rs", method: "get_timeout", run: get },
         Case { file: "kernel-ipc/src/queue.rs", method: "get_many_timeout", run: get_many },
-        Case { file: "kernel-ipc/src/queue.rs", method: "put_timeout", run: put },
+        Case { file: "kernel-ipc/src/queue/put.rs", method: "put_timeout", run: put },
         Case { file: "kernel-ipc/src/queue/joinable.rs", method: "get_timeout", run: get_task },
         Case { file: "kernel-ipc/src/queue/joinable.rs", method: "put_timeout", run: put_task },
         Case { file: "kernel-ipc/src/queue/joinable.rs", method: "join_timeout", run: join_timeout },
@@ -53,6 +55,18 @@ fn recv_bytes_into(storm: Storm) {
     storm.outlasts(|timeout| {
         receiver.recv_bytes_into_timeout(&mut bytes, timeout) == Err(RecvError::TimedOut)
     });
+}
+
+fn recv_message(storm: Storm) {
+    let (_sender, receiver) = pipe::<u32>().unwrap();
+    storm.outlasts(|timeout| matches!(receiver.recv_message_timeout(timeout), Err(RecvError::TimedOut)));
+}
+
+fn forward(storm: Storm) {
+    let (sender, receiver) = full();
+    let message = receiver.recv_message().unwrap();
+    while sender.try_forward(&message).is_ok() {}
+    storm.outlasts(|timeout| sender.forward_timeout(&message, timeout) == Err(SendError::TimedOut));
 }
 
 fn poll(storm: Storm) {
