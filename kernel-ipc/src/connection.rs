@@ -30,7 +30,7 @@ use crate::message::{self, Type};
 /// ```
 /// # extern crate kernel_ipc as mp;
 /// let (asks, answers) = mp::duplex::<String, usize>()?;
-/// asks.send(&"how long?".to_owned())?;
+/// asks.send("how long?")?;
 /// answers.send(&answers.recv()?.len())?;
 /// assert_eq!(asks.recv()?, 9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -38,7 +38,8 @@ use crate::message::{self, Bytes, Form, Type};
 ///
 /// # Examples
 /// ```
-/// use kernel_ipc::{Receiver, Sender, pipe};
+/// # extern crate kernel_ipc as mp;
+/// use mp::{Receiver, Sender, pipe};
 ///
 /// /// Knows nothing of what it passes on.
 /// fn route<T>(from: &Receiver<T>, to: &[&Sender<T>]) -> Result<(), Box<dyn std::error::Error>> {

@@ -39,7 +39,8 @@ pub enum Wire {}
 /// A type that serde encodes as a `str`, for example by `#[serde(transparent)]`, may say so:
 ///
 /// ```
-/// use mp_sys::alike::{SameBytes, Wire};
+/// # mod mp { pub use mp_sys::alike::{SameBytes, Wire}; }
+/// use mp::{SameBytes, Wire};
 ///
 /// struct Word(String); // with #[derive(Serialize, Deserialize)]
 ///

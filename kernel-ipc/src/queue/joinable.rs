@@ -54,7 +54,7 @@ pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 /// use mp::JoinableQueue;
 ///
 /// let queue = JoinableQueue::<String>::new()?;
-/// queue.put(&"work".to_owned())?;
+/// queue.put("work")?;
 /// let task = queue.get()?;
 /// assert_eq!((task.as_str(), task.deliveries(), queue.unfinished()?), ("work", 1, 1));
 /// drop(task); // Not done: it goes back.

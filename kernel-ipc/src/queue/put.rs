@@ -32,7 +32,7 @@ impl<T> Queue<T> {
     ///
     /// let words = Queue::<String>::new()?;
     /// words.put("one")?;
-    /// words.put(&"two".to_owned())?;
+    /// words.put(&String::from("two"))?;
     /// # Ok(())
     /// # }
     /// ```

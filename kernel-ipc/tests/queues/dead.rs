@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kernel_ipc::{GetError, JoinableQueue, pipe};
+use kernel_ipc::{GetError, JoinableQueue, NoDeliveries, pipe};
 use mp_sys::child::ChildProcess;
 use mp_sys::futex::ended_slices;
 use mp_sys::testing::{PATIENCE, hang, kill, skip, spawn, spawn_with_clocks_ahead, succeeded, tests};
@@ -72,6 +72,7 @@ fn a_worker_that_lives_shorter_than_a_slice_has_the_task_of_the_dead() {
 /// A task that was handed out too often is finished by its worker's death.
 fn who_joins_finds_the_dead_first() {
     let queue = JoinableQueue::new().unwrap();
+    assert_eq!(queue.set_max_deliveries(0), Err(NoDeliveries));
     queue.set_max_deliveries(1).unwrap();
     kill(&worker(&queue));
     let before = ended_slices();

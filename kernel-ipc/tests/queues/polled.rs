@@ -31,12 +31,12 @@ fn is_readable_after_emptying(queue: &Queue<u32>) -> bool {
 fn an_empty_queue_is_not_ready_at_the_first_look() {
     let (queue, tasks) = (Queue::<u32>::new().unwrap(), JoinableQueue::<u32>::new().unwrap());
     for _ in 0..2 {
-        assert_eq!(kernel_ipc::wait(&[&queue, &tasks], Duration::ZERO).unwrap(), [0_usize; 0]);
+        assert_eq!(kernel_ipc::wait(&[&queue as &dyn AsFd, &tasks], Duration::ZERO).unwrap(), [0_usize; 0]);
     }
     tasks.put(&1).unwrap();
-    assert_eq!(kernel_ipc::wait(&[&queue, &tasks], PATIENCE).unwrap(), [1]);
+    assert_eq!(kernel_ipc::wait(&[&queue as &dyn AsFd, &tasks], PATIENCE).unwrap(), [1]);
     queue.put(&1).unwrap();
-    assert_eq!(kernel_ipc::wait(&[&queue, &tasks], PATIENCE).unwrap(), [0, 1]);
+    assert_eq!(kernel_ipc::wait(&[&queue as &dyn AsFd, &tasks], PATIENCE).unwrap(), [0, 1]);
     // A queue that was used before anybody polled it, and one that was closed.
     let (used, closed) = (Queue::<u32>::new().unwrap(), Queue::<u32>::new().unwrap());
     used.put(&1).unwrap();

@@ -178,8 +178,8 @@ impl Manager {
     ///
     /// let manager = Manager::start()?;
     /// let words = manager.dict::<String, u64>()?;
-    /// words.fetch_add(&"hello".to_owned(), 1)?;
-    /// assert_eq!(words.get(&"hello".to_owned())?, Some(1));
+    /// words.fetch_add("hello", 1)?;
+    /// assert_eq!(words.get("hello")?, Some(1));
     /// manager.shutdown()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

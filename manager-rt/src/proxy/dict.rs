@@ -41,10 +41,10 @@ use crate::proxy::{Handle, proxy, read};
 /// use mp::manager::Manager;
 ///
 /// let ages = Manager::in_process()?.dict::<String, u32>()?;
-/// ages.insert(&"ada".to_owned(), &36)?;
-/// assert_eq!(ages.fetch_add(&"ada".to_owned(), 1)?, 36);
-/// assert_eq!(ages.get(&"ada".to_owned())?, Some(37));
-/// assert_eq!(ages.get(&"bob".to_owned())?, None);
+/// ages.insert("ada", &36)?;
+/// assert_eq!(ages.fetch_add("ada", 1)?, 36);
+/// assert_eq!(ages.get("ada")?, Some(37));
+/// assert_eq!(ages.get("bob")?, None);
 /// assert_eq!(ages.items()?, [("ada".to_owned(), 37)]);
 /// # Ok(())
 /// # }

@@ -54,7 +54,7 @@ use crate::proxy::{Handle, codec, proxy, read};
 /// use mp::manager::Manager;
 ///
 /// let queue = Manager::in_process()?.joinable_queue::<String>()?;
-/// queue.put(&"work".to_owned())?;
+/// queue.put("work")?;
 /// let task = queue.get()?;
 /// assert_eq!((task.as_str(), task.deliveries(), queue.unfinished()?), ("work", 1, 1));
 /// drop(task); // Not done: it goes back.

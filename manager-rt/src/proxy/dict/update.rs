@@ -73,7 +73,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
     ///         Some(all)
     ///     })?;
     /// }
-    /// assert_eq!(words.get(&"a".to_owned())?.unwrap(), ["ant", "asp"]);
+    /// assert_eq!(words.get("a")?.unwrap(), ["ant", "asp"]);
     /// # Ok(())
     /// # }
     /// ```
