@@ -5,7 +5,7 @@
 //!
 //! An object in a chunk can be sent to another process, or to this one. Then several spans lie over the same bytes; the
 //! chunk's directory sees to it that all of them are used as the same kind of object. A span that was sent is never
-//! handed out again. So do the spans of several handles of one object in this process: [`Span::twin`].
+//! handed out again. So do the spans of several handles of one object in this process, which are twins.
 //!
 //! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk
 //! that it inherited: see `shm-core`'s arena.

@@ -36,6 +36,7 @@ define_cells! {
     "pipe", "send(T: Serialize)", || pipe(Trap::Serialize);
     "pipe", "recv(T: Deserialize)", || pipe(Trap::Deserialize);
     "pipe", "recv(T: Drop)", || pipe(Trap::Drop);
+    "pipe", "Message::decode (T: Deserialize)", || pipe_with(Trap::Deserialize, decode_message);
     "wait", "(AsFd)", wait;
 }
 
@@ -191,15 +192,28 @@ fn failed() -> Outcome {
 
 /// Each turn sends one and receives one, and so does the entry. What is dropped is what was received.
 fn pipe(trap: Trap) -> Outcome {
-    let through = |(sender, receiver): &(Sender<Item>, Receiver<Item>)| {
-        sender.send_timeout(&ManuallyDrop::new(Item(1)), HANG).is_ok() && receiver.recv_timeout(HANG).is_ok()
-    };
+    pipe_with(trap, |ends| assert!(through(ends)))
+}
+
+type Ends = (Sender<Item>, Receiver<Item>);
+
+fn through((sender, receiver): &Ends) -> bool {
+    sender.send_timeout(&ManuallyDrop::new(Item(1)), HANG).is_ok() && receiver.recv_timeout(HANG).is_ok()
+}
+
+/// A message as it arrived is looked at; it is gone after a panic, as any message.
+fn decode_message((sender, receiver): &Ends) {
+    sender.send(&ManuallyDrop::new(Item(1))).unwrap();
+    drop(receiver.recv_message_timeout(HANG).unwrap().decode::<Item>().unwrap());
+}
+
+fn pipe_with(trap: Trap, entry: fn(&Ends)) -> Outcome {
     contended(
         BESIDE,
         || mp::pipe::<Item>().unwrap(),
         through,
         trap,
-        |ends| assert!(through(ends)),
+        entry,
         |(sender, receiver)| {
             sender.send(&Item(7)).is_ok()
                 && receiver.recv_timeout(HANG).is_ok_and(|item| item.0 == 7)
