@@ -14,7 +14,7 @@ tests! {
     a_child_has_every_clone_of_its_parent,
     the_lock_of_a_dead_clone_passes_on,
     the_memory_of_clones_is_used_again,
-    a_clone_keeps_the_object_while_a_guard_of_it_lives,
+    a_clone_keeps_the_object_when_the_first_handle_goes,
     a_name_lives_as_long_as_a_clone,
 }
 
@@ -136,12 +136,12 @@ fn the_memory_of_clones_is_used_again() {
     assert_eq!(alive.get(), Ok(1));
 }
 
-fn a_clone_keeps_the_object_while_a_guard_of_it_lives() {
+fn a_clone_keeps_the_object_when_the_first_handle_goes() {
     let value = Value::new(5_u64).unwrap();
     let clone = value.clone();
-    let mut held = clone.lock().unwrap();
     drop(value);
     let others: Vec<_> = (0..1000).map(|_| Value::new(9_u64).unwrap()).collect();
+    let mut held = clone.lock().unwrap();
     assert_eq!(*held, 5);
     *held = 6;
     drop(held);
