@@ -60,7 +60,7 @@ use crate::message::{self, Bytes, Form, Type};
 /// assert_eq!((question.as_str(), answers.recv()?), ("how long?", 9));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Message {
     form: Form,
     /// Empty if the bytes are in a file, which is the last descriptor then.
@@ -130,6 +130,13 @@ impl Message {
 
     fn copies(&self) -> Result<Vec<OwnedFd>, RecvError> {
         self.descriptors.iter().map(copy).collect()
+    }
+}
+
+impl std::fmt::Debug for Message {
+    /// How much it carries, and not the bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Message({} bytes, {} descriptors)", self.len, self.descriptors.len())
     }
 }
 
