@@ -1,52 +1,47 @@
-//! The guide's code, compiled and run.
-//!
-//! Every Markdown file that a user reads is included below, so that `cargo test --package mp-docs --doc` runs its code
-//! blocks as doctests. A block that forks is marked `standalone_crate`: it becomes a program of its own with one thread,
-//! where merged doctests share a process with two, and `mp::fork` refuses there.
-//!
-//! The modules exist for doctests only: links between the files are made for readers of the repository.
+//! The guide of `mp`: its pages for rustdoc, and its code blocks as documentation tests.
+#![cfg_attr(all(doc, not(doctest)), doc = include_str!(concat!(env!("OUT_DIR"), "/guide.md")))]
 #![forbid(unsafe_code)]
 
-/// Includes a Markdown file for its code blocks.
-#[cfg(doctest)]
+// `cargo test --package mp-docs --doc` runs the code blocks of every Markdown file that a user reads. A block that forks is marked
+// `standalone_crate`: it becomes a program of its own with one thread, while merged doctests share a process with two threads, where
+// `mp::fork` refuses.
+//
+// `cargo doc` makes a page of each file, beside those of the crates. Links between files do not lead anywhere there, so `build.rs`
+// rewrites them.
+
+/// Includes a Markdown file: the original for its code blocks, or the copy with links for rustdoc.
 macro_rules! page {
     ($name:ident, $path:literal) => {
+        #[cfg(doctest)]
         #[doc = include_str!($path)]
+        pub mod $name {}
+        #[cfg(all(doc, not(doctest)))]
+        #[doc = include_str!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".md"))]
         pub mod $name {}
     };
 }
 
+/// The front pages, whose code blocks are run.
 #[cfg(doctest)]
-page!(readme, "../../README.md");
-#[cfg(doctest)]
+mod readmes {
+    #[doc = include_str!("../../README.md")]
+    pub mod readme {}
+    #[doc = include_str!("../guide/README.md")]
+    pub mod guide {}
+}
+
 page!(fork, "../FORK.md");
-#[cfg(doctest)]
-page!(guide, "../guide/README.md");
-#[cfg(doctest)]
 page!(getting_started, "../guide/getting-started.md");
-#[cfg(doctest)]
 page!(objects, "../guide/objects.md");
-#[cfg(doctest)]
 page!(processes, "../guide/processes.md");
-#[cfg(doctest)]
 page!(inherit, "../guide/inherit.md");
-#[cfg(doctest)]
 page!(pipes, "../guide/pipes.md");
-#[cfg(doctest)]
 page!(queues, "../guide/queues.md");
-#[cfg(doctest)]
 page!(exactly_once, "../guide/exactly-once.md");
-#[cfg(doctest)]
 page!(async_programs, "../guide/async.md");
-#[cfg(doctest)]
 page!(supervising, "../guide/supervising.md");
-#[cfg(doctest)]
 page!(signals, "../guide/signals.md");
-#[cfg(doctest)]
 page!(managers, "../guide/managers.md");
-#[cfg(doctest)]
 page!(crashes, "../guide/crashes.md");
-#[cfg(doctest)]
 page!(limits, "../guide/limits.md");
-#[cfg(doctest)]
 page!(coming_from_python, "../guide/coming-from-python.md");

@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![doc = include_str!("front/processes.md")]
+#![cfg_attr(feature = "shm", doc = include_str!("front/shm.md"))]
+#![cfg_attr(feature = "ipc", doc = include_str!("front/ipc.md"))]
+#![cfg_attr(feature = "manager", doc = include_str!("front/manager.md"))]
 #![forbid(unsafe_code)]
 
 mod active;
@@ -53,16 +57,16 @@ pub use shm_core::{
     Value, ValueGuard, WaitError, memory_limit, memory_mapped, named, set_memory_limit, sync,
 };
 
-/// The objects of a server process: reached by proxies from any number of processes.
+/// Containers, queues and locks in a server process, used by any number of processes through proxies.
 #[cfg(feature = "manager")]
 pub mod manager {
     pub use manager_rt::*;
 }
 
-/// Gives the memory and descriptors of this process back that nothing uses, like `malloc_trim(3)` does for private memory.
+/// Frees the memory and descriptors that this process keeps for later, as `malloc_trim(3)` does for private memory.
 ///
-/// What is kept for later otherwise: a chunk of 1 MiB for the next small objects, free slots between objects that are in
-/// use, one file in memory for the values of children, one descriptor for those that die with this process, and the fork server.
+/// By default the library keeps a chunk of 1 MiB for the next small objects, free slots between objects in use, one memory file for the
+/// values of children, one descriptor for children that die with this process, and the fork server.
 pub fn release_unused_memory() {
     running::reap_abandoned();
     running::release_server();

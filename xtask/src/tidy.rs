@@ -8,6 +8,7 @@ mod arrows;
 mod census;
 mod descriptors;
 mod examples;
+mod front;
 mod imports;
 mod layout;
 mod manifests;
@@ -131,6 +132,21 @@ fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
         findings.extend(markdown::check(file, |path| tree.has(path)));
     }
     findings.extend(tables(workspace, tree)?);
+    findings.extend(front_page(tree)?);
+    Ok(findings)
+}
+
+/// Findings about the front page of `mp`.
+fn front_page(tree: &Tree) -> Result<Vec<Finding>> {
+    let markdown = |path: &str| {
+        let found = tree.markdown.iter().find(|file| file.path == path);
+        found.with_context(|| format!("there is no {path}"))
+    };
+    let facade = tree.rust.iter().find(|file| file.path == front::FACADE);
+    let facade = facade.with_context(|| format!("there is no {}", front::FACADE))?;
+    let pages: Vec<_> = tree.markdown.iter().filter(|file| file.path.starts_with(front::FOLDER)).collect();
+    let mut findings = front::names_all(facade, &pages);
+    findings.extend(front::same_table(markdown(front::READMES.0)?, markdown(front::READMES.1)?));
     Ok(findings)
 }
 

@@ -107,7 +107,7 @@ pub(super) fn of_forks(krate: &RustFile, is_of_managers: bool, page: &TextFile) 
 }
 
 /// What a `pub use` brings that is written like a type or trait.
-fn types_of(tree: &UseTree, types: &mut Vec<syn::Ident>) {
+pub(super) fn types_of(tree: &UseTree, types: &mut Vec<syn::Ident>) {
     match tree {
         UseTree::Path(path) => types_of(&path.tree, types),
         UseTree::Group(group) => group.items.iter().for_each(|tree| types_of(tree, types)),
