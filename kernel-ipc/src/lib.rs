@@ -2,17 +2,22 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+#[doc(hidden)]
 pub mod address;
+#[doc(hidden)]
 pub mod connection;
 mod descriptor;
+#[doc(hidden)]
 pub mod error;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod halves;
 pub mod limits;
+#[doc(hidden)]
 pub mod listener;
 mod message;
+#[doc(hidden)]
 pub mod pipe;
 mod queue;
 mod wait;

@@ -2,13 +2,17 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+#[doc(hidden)]
 pub mod address;
+#[doc(hidden)]
 pub mod backend;
 mod batch;
 mod client;
 #[cfg(feature = "conformance")]
+#[doc(hidden)]
 pub mod conformance;
 mod count;
+#[doc(hidden)]
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -17,11 +21,14 @@ mod key;
 pub mod limits;
 mod manager;
 mod process;
+#[doc(hidden)]
 pub mod proto;
 mod proxy;
 mod references;
 mod registry;
+#[doc(hidden)]
 pub mod server;
+#[doc(hidden)]
 pub mod state;
 
 pub use address::{Address, AddressError};
@@ -39,6 +46,7 @@ pub use mp_sys::alike::{SameBytes, Wire};
 pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;
 pub use process::StartError;
+pub use proto::{Fault, Info};
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
     LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Storable, Task, Value,
