@@ -35,6 +35,7 @@ use crate::message::{self, Type};
 /// assert_eq!(asks.recv()?, 9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "socketpair")]
 #[doc(alias = "Pipe")]
 #[expect(clippy::type_complexity, reason = "both ends, and which sends what, are the point")]
 pub fn duplex<S: DeserializeOwned, R: DeserializeOwned>()

@@ -39,6 +39,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 /// assert_eq!(text, "written by one");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "SCM_RIGHTS")]
 #[doc(alias = "DupFd")]
 #[derive(Clone)]
 pub struct Descriptor {

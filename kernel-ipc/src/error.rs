@@ -57,6 +57,7 @@ pub enum SendError {
 }
 
 /// Why there is no message.
+#[doc(alias = "EOFError")]
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {

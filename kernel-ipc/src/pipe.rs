@@ -48,6 +48,8 @@ use crate::message::{self, Type};
 /// assert_eq!(rx.recv(), Err(mp::RecvError::Closed));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "mpsc")]
+#[doc(alias = "channel")]
 #[doc(alias = "Pipe")]
 pub fn pipe<T: DeserializeOwned>() -> Result<(Sender<T>, Receiver<T>), OsError> {
     let (one, other) = Endpoint::pair()?;

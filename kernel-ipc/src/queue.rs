@@ -113,6 +113,8 @@ fn within(timeout: Duration) -> Patience {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "mpmc")]
+#[doc(alias = "channel")]
 pub struct Queue<T> {
     core: Arc<Core>,
     items: PhantomData<fn(T) -> T>,

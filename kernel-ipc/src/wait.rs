@@ -106,6 +106,9 @@ impl Source for BorrowedFd<'_> {
 /// assert_eq!(mp::wait([&from_quiet], Duration::MAX)?, [0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "epoll")]
+#[doc(alias = "poll")]
+#[doc(alias = "select")]
 pub fn wait<I>(sources: I, timeout: Duration) -> Result<Vec<<I::Item as Source>::Key>, OsError>
 where
     I: IntoIterator,

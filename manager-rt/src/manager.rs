@@ -62,6 +62,7 @@ use crate::registry;
 /// assert!(counter.get().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "SyncManager")]
 #[derive(Clone)]
 pub struct Manager {
     backend: Arc<dyn Backend>,

@@ -56,6 +56,8 @@ impl<R: DeserializeOwned> Child<R> {
     /// assert_eq!(child.join(), Err::<(), _>(mp::ExitError::Signaled(9)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "exitcode")]
+    #[doc(alias = "waitpid")]
     pub fn join(&self) -> Result<R, ExitError> {
         loop {
             if let Some(value) = self.join_until(Deadline::NEVER)? {

@@ -4,6 +4,7 @@ use mp_sys::child::ChildError;
 use mp_sys::reexec::Refusal;
 
 /// Why [`Child::join`](crate::Child::join) has no value.
+#[doc(alias = "exitcode")]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExitError {

@@ -14,6 +14,7 @@ use crate::start::error::StartError;
 use crate::start::{NAME_BYTES_MAX, fork, spawn};
 
 /// How a process is started.
+#[doc(alias = "set_start_method")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Method {

@@ -30,6 +30,7 @@ pub type LockResult<G> = Result<G, LockError<G>>;
 /// Why a lock was not taken, or why its data must not be trusted.
 ///
 /// `G` is what the operation would have given: the guard of `lock`, the value of `get`; for `set`, the value not stored.
+#[doc(alias = "PoisonError")]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LockError<G> {
@@ -167,6 +168,7 @@ pub enum SemaphoreError {
 }
 
 /// What can go wrong at a barrier.
+#[doc(alias = "BrokenBarrierError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {

@@ -80,6 +80,7 @@ pub fn list() -> Vec<NamedObject> {
 ///
 /// # Errors
 /// [`NameError::NotFound`], [`NameError::BadName`], [`NameError::PermissionDenied`].
+#[doc(alias = "shm_unlink")]
 pub fn unlink(name: &str) -> Result<(), NameError> {
     mp_sys::named::unlink_name(name)
 }

@@ -52,6 +52,8 @@ use crate::travel::{Parts, Travels, travels};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "mmap")]
+#[doc(alias = "SharedMemory")]
 pub struct RawArray<T: Element> {
     elements: SharedSlice<T>,
     segment: Option<Segment>,

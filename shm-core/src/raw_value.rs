@@ -47,6 +47,8 @@ use crate::travel::{Parts, Travels, travels};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "AtomicU64")]
+#[doc(alias = "Atomic")]
 pub struct RawValue<T: Element> {
     cell: SharedCell<T>,
     segment: Option<Segment>,

@@ -75,6 +75,7 @@ const WORD: usize = 8;
 /// assert_eq!(hits.get()?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "Mutex")]
 #[doc(alias = "Synchronized")]
 #[derive(Clone)]
 pub struct Value<T: Element> {

@@ -4,6 +4,7 @@
 //! reading any file, so that their tests show them both what they must find and what they must leave alone. Reading
 //! the tree happens here. A finding is printed as `path:line: message` and fails the command.
 
+mod aliases;
 mod arrows;
 mod census;
 mod descriptors;
@@ -123,6 +124,7 @@ fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
         findings.extend(examples::check(file));
     }
     findings.extend(layout::check_exemptions(&tree.rust));
+    findings.extend(aliases::check(&tree.rust));
     for krate in signatures::CRATES {
         let source = format!("{krate}/src/");
         let files: Vec<_> = tree.rust.iter().filter(|file| file.path.starts_with(&source)).collect();

@@ -65,6 +65,8 @@ pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "ProcessPoolExecutor")]
+#[doc(alias = "Pool")]
 pub struct JoinableQueue<T> {
     pub(super) queue: Queue<T>,
 }
@@ -105,6 +107,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`NoDeliveries`] for 0.
+    #[doc(alias = "retry")]
     pub fn set_max_deliveries(&self, count: u32) -> Result<(), NoDeliveries> {
         if count == 0 {
             return Err(NoDeliveries);

@@ -90,6 +90,7 @@ wait_guard!(LockGuard, RLockGuard);
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "Condvar")]
 pub struct Condition {
     handle: Handle,
 }
@@ -175,6 +176,7 @@ impl Condition {
     ///
     /// # Errors
     /// [`ObjectError`].
+    #[doc(alias = "notify_one")]
     pub fn notify(&self, count: usize) -> Result<usize, ObjectError> {
         self.handle.ask(Op::Condition(ConditionOp::Notify(count_of(count))), read::count)
     }

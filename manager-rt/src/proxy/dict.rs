@@ -49,6 +49,7 @@ use crate::proxy::{Handle, proxy, read};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "HashMap")]
 pub struct Dict<K, V> {
     handle: Handle,
     #[expect(clippy::type_complexity, reason = "the two types, as arguments and as results")]

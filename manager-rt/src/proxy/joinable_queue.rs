@@ -65,6 +65,7 @@ use crate::proxy::{Handle, codec, proxy, read};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "Pool")]
 pub struct JoinableQueue<T> {
     handle: Handle,
     items: PhantomData<fn(T) -> (T,)>,

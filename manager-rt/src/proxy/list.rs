@@ -49,6 +49,7 @@ use crate::proxy::{Handle, proxy, read};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "Vec")]
 pub struct List<T> {
     handle: Handle,
     items: PhantomData<fn(T) -> (T,)>,

@@ -49,6 +49,7 @@ use crate::proxy::{Handle, proxy, read};
 /// assert!(lock.try_lock().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "Mutex")]
 pub struct Lock {
     handle: Handle,
 }

@@ -77,6 +77,7 @@ const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 /// # let lock = mp::Lock::new().unwrap();
 /// mp::spawn(never, lock.lock().unwrap());
 /// ```
+#[doc(alias = "freeze_support")]
 #[doc(alias = "Process")]
 pub fn spawn<A, R>(worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
 where

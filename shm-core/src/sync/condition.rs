@@ -77,6 +77,7 @@ pub const WAITERS_MAX: usize = 1024;
 /// assert_eq!(stock.get()?, 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "Condvar")]
 pub struct Condition {
     waiters: Waiters,
     budget: Budget,
@@ -258,6 +259,7 @@ impl Condition {
     /// A waiter that was killed is not counted, and another one is chosen instead. That is asked for a `count` of 2 or more:
     /// `notify(1)` asks nobody, and may choose a dead waiter that nobody has found yet. That notification goes to another
     /// waiter within 100 ms, if there is one.
+    #[doc(alias = "notify_one")]
     pub fn notify(&self, count: usize) -> usize {
         if count == 1 {
             return self.places().notify(1);

@@ -54,6 +54,7 @@ use crate::travel::{Parts, Travels, travels};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "Mutex")]
 pub struct Lock {
     protected: Protected,
     /// Dropped after the lock, which lies in it.

@@ -57,6 +57,7 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "ReentrantMutex")]
 pub struct RLock {
     entry: Reentrant,
     /// Dropped after the lock, which lies in it.
