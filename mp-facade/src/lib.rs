@@ -40,6 +40,7 @@ pub use start::arguments::Arguments;
 pub use start::error::StartError;
 pub use start::fork::{fork, fork_anyway};
 pub use start::fork_with::fork_with;
+pub use start::return_value::ReturnValue;
 pub use start::spawn::{ARGUMENT_BYTES_MAX, ARGUMENT_DESCRIPTORS_MAX, spawn};
 
 #[cfg(feature = "ipc")]

@@ -4,13 +4,13 @@ use std::fmt;
 
 use mp_sys::child::{Lifeline, is_main_thread, own_pid};
 use mp_sys::line::Short;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::child::Child;
 use crate::running::About;
 use crate::start::arguments::Arguments;
 use crate::start::error::StartError;
+use crate::start::return_value::ReturnValue;
 use crate::start::{NAME_BYTES_MAX, fork, spawn};
 
 /// How a process is started.
@@ -129,7 +129,7 @@ impl Process {
     pub fn start<A, R>(self, worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
     where
         A: DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: ReturnValue,
     {
         let birth = self.check()?;
         match birth.about.method {
@@ -145,7 +145,7 @@ impl Process {
     pub fn fork<R, F>(mut self, body: F) -> Result<Child<R>, StartError>
     where
         F: FnOnce() -> R,
-        R: Serialize + DeserializeOwned,
+        R: ReturnValue,
     {
         self.about.method = Method::Fork;
         Ok(fork::start_as(self.check()?, |run| mp_sys::child::fork(run), body)?)

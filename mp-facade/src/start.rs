@@ -4,6 +4,7 @@ pub(crate) mod arguments;
 pub(crate) mod error;
 pub(crate) mod fork;
 pub(crate) mod fork_with;
+pub(crate) mod return_value;
 pub(crate) mod spawn;
 mod whole;
 

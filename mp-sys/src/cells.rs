@@ -13,6 +13,7 @@
 //!
 //! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
 
+mod element;
 mod signal;
 mod twins;
 mod waiters;
@@ -25,22 +26,12 @@ use std::sync::atomic::{
     AtomicUsize, Ordering,
 };
 
-use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
-
+pub use self::element::Element;
 pub use self::signal::{SharedSignal, SignalledWords};
 pub use self::waiters::{WaiterPlace, Waiters, WaitersHead};
 use crate::copy::{self, Unit};
 use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
-
-/// A type that may live in memory that several processes share.
-///
-/// It holds for every [`bytemuck::Pod`] type (integers, floats, arrays of them, derived structs), for `bool` and `char`,
-/// and for enums that derive bytemuck's traits: no padding, no pointers, and zero is a valid value. Implemented for all
-/// of them; there is nothing to implement by hand.
-pub trait Element: CheckedBitPattern + NoUninit + Zeroable + Send + Sync + 'static {}
-
-impl<T: CheckedBitPattern + NoUninit + Zeroable + Send + Sync + 'static> Element for T {}
 
 /// A number that has an atomic of its size; the tiers build read-modify-write operations on it.
 ///

@@ -29,7 +29,21 @@ pub type LockResult<G> = Result<G, LockError<G>>;
 
 /// Why a lock was not taken, or why its data must not be trusted.
 ///
-/// `G` is what the operation would have given: the guard of `lock`, the value of `get`; for `set`, the value not stored.
+/// `G` is what the operation would have returned: the guard of `lock` or the value of `get`. For `set`, it is the value that was not stored.
+///
+/// # With `?`
+/// In a function that returns `Box<dyn Error>` or the like, `lock()?` does not compile: "lifetime may not live long enough". The guard inside
+/// the error borrows the object, and the function would return it. [`discard`](Self::discard) drops the guard:
+/// ```
+/// # extern crate shm_core as mp;
+/// use mp::{LockError, Value};
+///
+/// fn double(value: &Value<u32>) -> Result<u32, Box<dyn std::error::Error>> {
+///     Ok(*value.lock().map_err(LockError::discard)? * 2)
+/// }
+/// # assert_eq!(double(&Value::new(21)?)?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "PoisonError")]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,6 +9,9 @@ use crate::proto::Fault;
 pub type LockResult<G> = Result<G, LockError<G>>;
 
 /// Why a lock was not taken, or why what it protects must not be trusted.
+///
+/// `lock()?` does not compile in a function that returns `Box<dyn Error>`, because the guard inside the error borrows the lock. Drop the guard
+/// by `.map_err(LockError::discard)?`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LockError<G> {

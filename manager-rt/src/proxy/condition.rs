@@ -24,6 +24,10 @@ mod sealed {
 use self::sealed::Holds;
 
 /// A guard that a condition can wait with: that of a [`Lock`](crate::Lock) or [`RLock`](crate::RLock).
+#[diagnostic::on_unimplemented(
+    message = "a manager's condition cannot wait with `{Self}`",
+    note = "pass the guard of a lock of the same manager, without its `Result`: the condition releases the lock and takes it again"
+)]
 pub trait WaitGuard: Holds {}
 
 macro_rules! wait_guard {

@@ -31,8 +31,8 @@ use serde::Serialize;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no argument for a worker that takes `{A}`",
-    note = "give the argument itself or a reference to it, or in a tuple either for each part; all must implement \
+    message = "`{Self}` cannot be passed to a worker that takes `{A}`",
+    note = "pass the argument itself or a reference to it, or in a tuple either for each part; all must implement \
             serde's `Serialize` and `DeserializeOwned`, which guards, permits, tasks, `Child` and `Listener` do not"
 )]
 pub trait Arguments<A>: Serialize {}

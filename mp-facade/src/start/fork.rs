@@ -2,14 +2,13 @@
 
 use mp_sys::child::{self, ChildProcess, ForkAnyway, ForkError, PANIC_EXIT_CODE};
 use mp_sys::crash;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::child::Child;
 use crate::handle::Handle;
 use crate::outcome::Lease;
 use crate::process::{Birth, Method};
 use crate::running::{Running, reap_abandoned};
+use crate::start::return_value::ReturnValue;
 use crate::start::whole;
 
 /// Runs `body` in a new process that begins as a copy of this one, and gives its handle.
@@ -51,7 +50,7 @@ use crate::start::whole;
 pub fn fork<R, F>(body: F) -> Result<Child<R>, ForkError>
 where
     F: FnOnce() -> R,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     start_as(Birth::by(Method::Fork), |run| child::fork(run), body)
 }
@@ -64,7 +63,7 @@ where
 pub fn fork_anyway<R, F>(responsible: ForkAnyway, body: F) -> Result<Child<R>, ForkError>
 where
     F: FnOnce() -> R,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     start_as(Birth::by(Method::Fork), |run| child::fork_anyway(responsible, run), body)
 }
@@ -76,7 +75,7 @@ pub(crate) fn start_as<R, F>(
 ) -> Result<Child<R>, ForkError>
 where
     F: FnOnce() -> R,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     reap_abandoned();
     let lease = Lease::new()?;

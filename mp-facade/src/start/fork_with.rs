@@ -7,10 +7,10 @@ use mp_sys::child::ForkError;
 use mp_sys::socket::Ended;
 use mp_sys::travel;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::child::Child;
 use crate::start::fork::fork;
+use crate::start::return_value::ReturnValue;
 
 /// Runs `body` in a new process that has `handles`, and no other end of a pipe or connection.
 ///
@@ -52,7 +52,7 @@ pub fn fork_with<H, R, F>(handles: H, body: F) -> Result<Child<R>, ForkError>
 where
     H: Serialize,
     F: FnOnce(H) -> R,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     let keep = numbers_of(&handles)?;
     let ended = Ended::new().map_err(|_| ForkError::OutOfDescriptors)?;

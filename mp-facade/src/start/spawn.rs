@@ -19,6 +19,7 @@ use crate::process::{Birth, Method};
 use crate::running::{Running, reap_abandoned};
 use crate::start::arguments::Arguments;
 use crate::start::error::StartError;
+use crate::start::return_value::ReturnValue;
 use crate::start::{NAME_BYTES_MAX, whole};
 
 /// The most bytes that a worker's arguments may have in serialized form. More is better kept in shared memory.
@@ -82,7 +83,7 @@ const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 pub fn spawn<A, R>(worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
 where
     A: DeserializeOwned,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     start(Birth::by(Method::Spawn), worker, &args)
 }
@@ -95,7 +96,7 @@ pub(crate) fn start<A, R>(
 ) -> Result<Child<R>, StartError>
 where
     A: DeserializeOwned,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     reap_abandoned();
     let lease = Lease::new()?;
@@ -130,7 +131,7 @@ pub(crate) fn start_forked<A, R>(
 ) -> Result<Child<R>, StartError>
 where
     A: DeserializeOwned,
-    R: Serialize + DeserializeOwned,
+    R: ReturnValue,
 {
     reap_abandoned();
     let lease = Lease::new()?;

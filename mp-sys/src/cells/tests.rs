@@ -1,5 +1,7 @@
 //! Every size of element, and the edges of a slice.
 
+use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
+
 use super::*;
 use crate::copy::recorded;
 use crate::span::Chunk;

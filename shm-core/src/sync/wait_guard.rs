@@ -9,6 +9,10 @@ use crate::value::{Value, ValueGuard};
 
 /// A guard whose lock a [`Condition`](crate::Condition) can release and take again: that of a [`Lock`], [`RLock`], [`Value`]
 /// or [`Array`]. An `RLock` is released however many guards the thread has, and taken again as deep.
+#[diagnostic::on_unimplemented(
+    message = "a condition cannot wait with `{Self}`",
+    note = "pass the guard that `lock` returned, without its `Result`: a condition releases the lock and takes it again"
+)]
 pub trait WaitGuard: Sized + sealed::Sealed {
     /// What has the lock.
     type Owner;
