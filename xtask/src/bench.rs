@@ -20,6 +20,9 @@ pub(crate) struct BenchOptions {
     /// Draw the ratios into this file as well.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<String>,
+    /// Draw what common operations cost beside other libraries into this file: the picture in the README. Measures only these.
+    #[arg(long, value_name = "FILE", conflicts_with = "rows")]
+    pub(crate) peers: Option<String>,
     /// The rows to measure; all without.
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
@@ -59,6 +62,7 @@ impl BenchOptions {
             .arguments(self.quick.then_some("--quick"))
             .arguments(self.json.then_some("--json"))
             .arguments(self.svg.iter().flat_map(|file| ["--svg", file]))
+            .arguments(self.peers.iter().flat_map(|file| ["--peers", file]))
             .arguments(&self.rows)
     }
 }
@@ -92,15 +96,34 @@ mod tests {
             quick: true,
             json: true,
             svg: Some("ratios.svg".to_owned()),
+            peers: Some("peers.svg".to_owned()),
             rows: vec!["value_lock_increment".to_owned()],
         };
         let expected = "cargo bench --package xtask --bench speed --locked -- --quick --json --svg ratios.svg \
-                        value_lock_increment";
+                        --peers peers.svg value_lock_increment";
         assert_eq!(bench.command().to_string(), expected);
         let crash = CrashOptions { long: true, json: false, cells: vec!["value:mid_set".to_owned()] };
         let fuzz = FuzzOptions { seconds: Some(3), json: true, entries: vec!["ring".to_owned()] };
         assert!(fuzz.command().to_string().ends_with("--test fuzz -- --run --seconds 3 --json ring"));
         assert!(crash.command().to_string().ends_with("--test crash -- --matrix --long value:mid_set"));
+    }
+
+    /// The picture, its table and the recorded run belong together.
+    #[test]
+    fn the_picture_in_the_readme_is_of_the_recorded_run() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).expect(path);
+        let picture = read("docs/benchmarks/peers.svg");
+        let run: serde_json::Value = serde_json::from_str(&read("docs/benchmarks/peers.json")).expect("JSON");
+        assert!(read("README.md").contains("(docs/benchmarks/peers.svg)"));
+        assert!(picture.contains(run["processor"].as_str().expect("a processor")));
+        let rows = run["rows"].as_array().expect("rows");
+        assert_eq!(rows.len(), 7); // two of them are one operation
+        for (row, who, unit) in [(0, "ours", "ns"), (2, "ours", "µs"), (6, "ours", "µs")] {
+            let figure = rows[row][who].as_f64().expect("a figure");
+            let shown = if figure < 10.0 { format!("{figure:.1}") } else { format!("{figure:.0}") };
+            assert!(picture.contains(&format!("mp: {shown} {unit}<")), "{shown}");
+        }
     }
 
     #[test]

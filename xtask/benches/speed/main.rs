@@ -14,6 +14,7 @@ mod idle;
 mod locks;
 mod managers;
 mod memory;
+mod peers;
 mod pipes;
 mod placement;
 mod processes;
@@ -53,6 +54,9 @@ struct Arguments {
     /// Also draw the table into this file; a relative path starts at the root of the workspace.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Also draw what common operations cost beside other libraries into this file, from the rows that it needs.
+    #[arg(long, value_name = "FILE", conflicts_with = "rows")]
+    peers: Option<PathBuf>,
     /// The rows to measure, by name or by a part of their names; all without.
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
@@ -75,7 +79,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let rows = chosen(all_rows(), &arguments.rows)?;
+    let mut rows = chosen(all_rows(), &arguments.rows)?;
+    if arguments.peers.is_some() {
+        rows.retain(|row| peers::wants(row.name, &row.placement.to_string()));
+    }
     let setup = Setup {
         cpus: Cpus::of_this_program()?,
         placement: Placement::Any,
@@ -169,6 +176,10 @@ fn print(arguments: &Arguments, findings: &[Finding]) -> Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("the report cannot be printed")?;
     if let Some(path) = &arguments.svg {
         std::fs::write(from_root(path), svg::picture(findings)).context("the picture cannot be written")?;
+    }
+    if let Some(path) = &arguments.peers {
+        let picture = peers::picture(findings, &processor);
+        std::fs::write(from_root(path), picture).context("the picture cannot be written")?;
     }
     Ok(())
 }
