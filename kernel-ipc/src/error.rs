@@ -30,7 +30,7 @@ pub enum SendError {
     #[error("the pipe is full")]
     Full,
     /// The pipe had no room until the timeout.
-    #[error("the pipe was full until the timeout")]
+    #[error("the pipe was still full at the timeout")]
     TimedOut,
     /// The encoded message is longer than a message may be.
     #[error("a message of {found} bytes is over the limit of {MESSAGE_BYTES_MAX} bytes")]
@@ -42,11 +42,11 @@ pub enum SendError {
     #[error("the value cannot be encoded: {0}")]
     Encode(String),
     /// The value holds more descriptors and shared objects than one message carries.
-    #[error("a message carries at most {DESCRIPTORS_MAX} descriptors")]
+    #[error("a message can carry at most {DESCRIPTORS_MAX} descriptors")]
     TooManyDescriptors,
     /// This user has as many descriptors under way in sockets as the limit of open files allows; they are free again
     /// when somebody receives them.
-    #[error("too many descriptors are under way")]
+    #[error("this user has too many descriptors in unread messages")]
     DescriptorsInFlight,
     /// There is no shared memory for a message that is too long for one packet.
     #[error(transparent)]
@@ -69,7 +69,7 @@ pub enum RecvError {
     #[error("there is no message")]
     Empty,
     /// There was no message until the timeout.
-    #[error("there was no message until the timeout")]
+    #[error("no message arrived before the timeout")]
     TimedOut,
     /// The message is longer than a message may be. It was taken out of the pipe, and no memory was taken for it.
     #[error("a message of {found} bytes is over the limit of {MESSAGE_BYTES_MAX} bytes")]
@@ -104,10 +104,10 @@ pub enum RecvError {
         bytes: Vec<u8>,
     },
     /// What arrived is no message of this library. It was taken out of the pipe.
-    #[error("what arrived is no message: {0}")]
+    #[error("a packet arrived that is not a message of this library: {0}")]
     Malformed(&'static str),
     /// This process has no free descriptors for those in the message, which is lost.
-    #[error("no free file descriptor for those in the message")]
+    #[error("no free file descriptor to receive those in the message, which is lost")]
     OutOfDescriptors,
     /// There is no memory for the message, which is lost.
     #[error(transparent)]
@@ -122,10 +122,10 @@ pub enum RecvError {
 #[non_exhaustive]
 pub enum ListenError {
     /// The name is empty, longer than [`ADDRESS_BYTES_MAX`] bytes, or has a NUL in it.
-    #[error("a name has 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
+    #[error("a listener's name must have 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
     BadName,
     /// Somebody listens under this name.
-    #[error("somebody listens under this name")]
+    #[error("another process already listens under this name")]
     Exists,
     /// The kernel refused for another reason.
     #[error("the kernel refuses to listen: {0}")]
@@ -146,7 +146,7 @@ pub enum AcceptError {
     #[error("nobody has connected")]
     Empty,
     /// Nobody had connected until the timeout.
-    #[error("nobody had connected until the timeout")]
+    #[error("nobody connected before the timeout")]
     TimedOut,
     /// The kernel refused; `EMFILE` for want of a free descriptor.
     #[error("the kernel refuses to accept: {0}")]
@@ -170,7 +170,7 @@ impl From<OsError> for AcceptError {
 #[non_exhaustive]
 pub enum ConnectError {
     /// As [`ListenError::BadName`].
-    #[error("a name has 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
+    #[error("a listener's name must have 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
     BadName,
     /// Nobody listens under this name.
     #[error("nobody listens under this name")]
@@ -219,7 +219,7 @@ const EPIPE: i32 = 32;
 
 /// A descriptor that is no end of a pipe.
 #[derive(Debug, thiserror::Error)]
-#[error("the descriptor is no end of a pipe")]
+#[error("the descriptor is not an end of a pipe")]
 pub struct NoPipe {
     /// The descriptor.
     pub descriptor: OwnedFd,

@@ -20,10 +20,10 @@ pub enum CallError {
     #[error("the manager's server is gone")]
     ServerGone,
     /// The server went, or did not answer in time, while the operation was under way: it was done or not.
-    #[error("the manager's server did not answer: whether the operation was done is unknown")]
+    #[error("the manager's server did not answer: the operation may or may not have happened")]
     OutcomeUnknown,
     /// The server is another one than that which had the object: it was started again.
-    #[error("the manager's server was started again: its objects are gone")]
+    #[error("the manager's server was restarted: its objects are gone")]
     Restarted,
     /// The server does not accept this process: another user, or another key.
     #[error("the manager's server refused this process")]

@@ -51,7 +51,7 @@ pub enum ObjectError {
     )]
     OtherManager,
     /// The object changed each time while it was looked at, too often to go on.
-    #[error("the object kept changing while it was looked at")]
+    #[error("other processes kept changing the object during the operation")]
     Changing,
 }
 
@@ -118,7 +118,7 @@ pub enum ItemError {
     #[error("there is no such item")]
     NotFound,
     /// What is stored is no number of this type.
-    #[error("what is stored is no number of this type")]
+    #[error("the stored value is not a number of this type")]
     NoNumber,
     /// As with every operation.
     #[error(transparent)]
@@ -147,7 +147,7 @@ pub enum PutError {
     #[error("the queue is full")]
     Full,
     /// The queue had no room until the timeout.
-    #[error("the queue was full until the timeout")]
+    #[error("the queue was still full at the timeout")]
     TimedOut,
     /// As with every operation. After [`CallError::OutcomeUnknown`] the item may be in the queue.
     #[error(transparent)]
@@ -176,7 +176,7 @@ pub enum GetError {
     #[error("the queue is empty")]
     Empty,
     /// The queue had no item until the timeout.
-    #[error("the queue was empty until the timeout")]
+    #[error("the queue was still empty at the timeout")]
     TimedOut,
     /// As with every operation. [`ObjectError::Decode`] has the bytes of the item, which was taken out of the queue.
     #[error(transparent)]

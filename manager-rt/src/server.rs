@@ -43,7 +43,7 @@ pub enum BindError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A server listens there.
-    #[error("a server listens there already")]
+    #[error("a server already listens at this path")]
     Exists,
     /// The system refused.
     #[error(transparent)]

@@ -31,7 +31,7 @@ pub enum ExitError {
     #[error("the arguments could not be deserialized in the child: {0}")]
     Arguments(String),
     /// Somebody else reaped the child: SIGCHLD is ignored, or another part of the program waits for any child.
-    #[error("the child's exit status was taken by somebody else (is SIGCHLD ignored?)")]
+    #[error("another part of the program took the child's exit status (is SIGCHLD ignored?)")]
     StatusLost,
     /// The value is larger than [`RESULT_BYTES_MAX`](crate::RESULT_BYTES_MAX) in serialized form.
     #[error("the child's value has {bytes} bytes, the limit is {limit}: share an Array instead")]

@@ -60,9 +60,7 @@ pub enum MemoryError {
     },
     /// A file of this process may not be so long: `RLIMIT_FSIZE`. Writing beyond it would raise SIGXFSZ, which kills, so
     /// nothing was written.
-    #[error(
-        "shared memory is a file, and one of {wanted} bytes is beyond the limit of {limit} bytes (RLIMIT_FSIZE)"
-    )]
+    #[error("shared memory needs a file of {wanted} bytes, and the limit is {limit} bytes (RLIMIT_FSIZE)")]
     FileSizeLimit {
         /// Bytes of the file.
         wanted: u64,
@@ -73,7 +71,7 @@ pub enum MemoryError {
     #[error("no free file descriptor for shared memory")]
     OutOfDescriptors,
     /// The kernel refused for another reason.
-    #[error("the kernel refuses shared memory: {0}")]
+    #[error("the kernel refused to make shared memory: {0}")]
     System(#[source] OsError),
 }
 

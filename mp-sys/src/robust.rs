@@ -64,7 +64,7 @@ pub enum AcquireError {
     #[error("the lock is held")]
     WouldBlock,
     /// Somebody held it until the deadline.
-    #[error("the lock was held until the timeout")]
+    #[error("the lock was still held at the timeout")]
     TimedOut,
     /// The calling thread holds it: waiting would never end.
     #[error("the calling thread holds the lock already")]
@@ -82,7 +82,7 @@ pub enum AcquireError {
     /// The lock was made by a process that sees its thread's list of robust locks, and this one does not: another C library,
     /// or a sandbox that refuses get_robust_list(2).
     #[error(
-        "this process cannot use the lock: it does not see its threads' lists of robust locks (get_robust_list), as the lock's maker does"
+        "this process cannot use the lock: it cannot read its threads' lists of robust locks (get_robust_list), unlike the process that made the lock"
     )]
     OtherMode,
 }

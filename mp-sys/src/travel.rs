@@ -30,8 +30,8 @@ use crate::quiet::Quiet;
 pub enum TravelError {
     /// There is no message that could carry it.
     #[error(
-        "bytes alone carry no shared object, queue, end of a pipe or descriptor: send it through a pipe or connection, \
-         or give it to a process as an argument; of an object with a name, the name is enough"
+        "bytes alone cannot carry a shared object, queue, end of a pipe or descriptor: send it through a pipe or connection, \
+         or pass it to a process as an argument; for an object with a name, send the name"
     )]
     NoMessage,
     /// The message has as many descriptors as it may have.

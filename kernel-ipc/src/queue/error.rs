@@ -42,7 +42,7 @@ pub enum PutError {
     #[error("the queue is full")]
     Full,
     /// The queue had no room until the timeout.
-    #[error("the queue was full until the timeout")]
+    #[error("the queue was still full at the timeout")]
     TimedOut,
     /// The encoded item is longer than an item, or than all items of this queue together, may be.
     #[error("an item of {found} bytes is over the limit of {limit} bytes")]
@@ -60,7 +60,7 @@ pub enum PutError {
     #[error(transparent)]
     Memory(MemoryError),
     /// The queue's lock was not to be had: a process that holds it was stopped, or the calling thread holds too many locks.
-    #[error("the queue's lock is not to be had: {0}")]
+    #[error("the queue's lock is not available: {0}")]
     Lock(LockRefused),
     /// Somebody wrote what makes no sense into the queue's memory.
     #[error("the queue's memory was overwritten: {0}")]
@@ -78,7 +78,7 @@ pub enum GetError {
     #[error("the queue is empty")]
     Empty,
     /// The queue had no item until the timeout.
-    #[error("the queue was empty until the timeout")]
+    #[error("the queue was still empty at the timeout")]
     TimedOut,
     /// The item is longer than the buffer that it was to be put in. It is still in the queue.
     #[error("an item of {found} bytes does not fit into {limit} bytes")]
@@ -104,7 +104,7 @@ pub enum GetError {
     #[error(transparent)]
     Memory(MemoryError),
     /// The queue's lock was not to be had: a process that holds it was stopped, or the calling thread holds too many locks.
-    #[error("the queue's lock is not to be had: {0}")]
+    #[error("the queue's lock is not available: {0}")]
     Lock(LockRefused),
     /// Somebody wrote what makes no sense into the queue's memory.
     #[error("the queue's memory was overwritten: {0}")]

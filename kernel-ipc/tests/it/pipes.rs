@@ -187,7 +187,7 @@ fn an_end_is_taken_from_its_descriptor() {
     assert_eq!(rx.recv(), Ok(5));
     let file = std::fs::File::open("/dev/null").unwrap();
     let refused = Receiver::<u8>::from_fd(file.into()).unwrap_err();
-    assert_eq!(refused.to_string(), "the descriptor is no end of a pipe");
+    assert_eq!(refused.to_string(), "the descriptor is not an end of a pipe");
 }
 
 #[test]

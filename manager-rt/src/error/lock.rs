@@ -72,8 +72,8 @@ impl<G> fmt::Display for LockError<G> {
             Self::OwnerDied(_) => {
                 f.write_str("the last holder died or lost its lease: check what the lock protects")
             }
-            Self::WouldBlock => f.write_str("somebody holds the lock"),
-            Self::TimedOut => f.write_str("somebody held the lock until the timeout"),
+            Self::WouldBlock => f.write_str("another holder has the lock"),
+            Self::TimedOut => f.write_str("the lock was still held at the timeout"),
             Self::Deadlock => f.write_str("the calling thread holds this lock already"),
             Self::Call(error) => error.fmt(f),
         }

@@ -192,7 +192,7 @@ pub struct Info {
 #[non_exhaustive]
 pub enum Fault {
     /// There is no such object: it was removed, or its last reference went.
-    #[error("the object does not exist any more")]
+    #[error("the object no longer exists")]
     UnknownObject,
     /// The object is of another kind.
     #[error("the object is a {found}")]
@@ -204,7 +204,7 @@ pub enum Fault {
     #[error("the object has another type")]
     WrongType,
     /// No object has this name.
-    #[error("there is nothing of this name")]
+    #[error("no object has this name")]
     UnknownName,
     /// The name is empty or too long.
     #[error("a name has 1 to {limit} bytes")]
@@ -230,19 +230,19 @@ pub enum Fault {
     #[error("the object changed in between")]
     Changed,
     /// What is stored is no number of this type.
-    #[error("the stored value is no number of this type")]
+    #[error("the stored value is not a number of this type")]
     NoNumber,
     /// There is nothing to take now.
-    #[error("there is nothing to take")]
+    #[error("the list or queue is empty")]
     Empty,
     /// There is no room now.
-    #[error("there is no room")]
+    #[error("the queue is full")]
     Full,
     /// The lock or permit is not free now.
-    #[error("it is held by somebody else")]
+    #[error("another holder has the lock or permit")]
     WouldBlock,
     /// What was waited for did not happen before the timeout.
-    #[error("it did not happen before the timeout")]
+    #[error("the call timed out")]
     TimedOut,
     /// The caller ended the wait.
     #[error("the wait was cancelled")]
@@ -251,10 +251,10 @@ pub enum Fault {
     #[error("the calling thread holds this lock already")]
     Deadlock,
     /// The caller does not hold it, or no more: its lease ended.
-    #[error("the caller does not hold it")]
+    #[error("the caller does not hold this lock, permit or task")]
     NotOwned,
     /// More was given back than taken.
-    #[error("more was given back than was taken")]
+    #[error("more permits were returned than were taken")]
     OverReleased,
     /// The queue is closed.
     #[error("the queue is closed")]
@@ -280,7 +280,7 @@ pub enum Fault {
     #[error("the manager has reached its memory limit")]
     NoSpace,
     /// The caller has too many of something at the same time.
-    #[error("more than {limit} at the same time")]
+    #[error("the operation is limited to {limit}")]
     TooMany {
         /// The most.
         limit: u64,
@@ -289,13 +289,13 @@ pub enum Fault {
     #[error("this operation cannot be part of a transaction")]
     NotInTransaction,
     /// The caller has no key that fits, or may not do this.
-    #[error("not allowed")]
+    #[error("the server refused this client")]
     Unauthorised,
     /// The frame is no operation.
     #[error("the operation is malformed")]
     Malformed,
     /// This engine cannot do it.
-    #[error("this backend does not support it")]
+    #[error("this backend does not support the operation")]
     Unsupported,
 }
 

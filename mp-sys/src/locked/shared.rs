@@ -30,7 +30,7 @@ pub enum ReadError {
     Refused(#[from] AcquireError),
     /// The lock has [`READERS_MAX`] readers, or the calling thread has [`READS_MAX`] guards of readers.
     #[error(
-        "the lock has {READERS_MAX} readers, or the calling thread reads {READS_MAX} times: there may be no more"
+        "too many readers: a lock can have {READERS_MAX}, and one thread can hold {READS_MAX} read guards"
     )]
     TooManyReaders,
 }
