@@ -53,7 +53,6 @@ use crate::travel::{Parts, Travels, travels};
 /// ```
 #[derive(Clone)]
 #[doc(alias = "mmap")]
-#[doc(alias = "SharedMemory")]
 pub struct RawArray<T: Element> {
     elements: SharedSlice<T>,
     segment: Option<Segment>,

@@ -8,7 +8,7 @@ use syn::{Attribute, Ident};
 use crate::tidy::{Finding, RustFile};
 
 /// A word, and the item that it has to lead to.
-const WANTED: [(&str, &str); 27] = [
+const WANTED: [(&str, &str); 26] = [
     ("Atomic", "RawValue"),
     ("BrokenBarrierError", "BarrierError"),
     ("Client", "connect"),
@@ -24,7 +24,6 @@ const WANTED: [(&str, &str); 27] = [
     ("Process", "fork"),
     ("ProcessPoolExecutor", "JoinableQueue"),
     ("SCM_RIGHTS", "Descriptor"),
-    ("SharedMemory", "RawArray"),
     ("SyncManager", "Manager"),
     ("Vec", "List"),
     ("channel", "pipe"),
