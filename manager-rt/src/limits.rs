@@ -43,11 +43,11 @@ pub const CAPACITY_MAX: u64 = u32::MAX as u64;
 /// Failed tasks that a queue keeps: when one more fails, the oldest is dropped, so that what nobody looks at does not fill
 /// the manager.
 pub const FAILED_TASKS_MAX: usize = 65_536;
-/// Deliveries of a task before it has failed, if nothing else was said.
+/// Deliveries of a task before it has failed by default.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
-/// Bytes that all values of a manager may take, if nothing else was said: 1 GiB.
+/// Bytes that all values of a manager may take by default: 1 GiB.
 pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
-/// Connections of a manager, if nothing else was said.
+/// Connections of a manager by default.
 pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 /// Objects of a manager: their slots have 24 bits.
 pub const OBJECTS_MAX: usize = 1 << 24;
@@ -67,5 +67,5 @@ pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 pub const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a server's process that was told to end may take, before it is killed.
 pub const END_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long connecting to a manager may take, if nothing else was said.
+/// How long connecting to a manager may take by default.
 pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);

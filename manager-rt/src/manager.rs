@@ -36,7 +36,7 @@ use crate::registry;
 /// [`named`](Self::named) make one or find it, by its name.
 ///
 /// A manager is cloned, and travels in messages, values and arguments of processes: what arrives is connected to the same one,
-/// and makes and finds objects there. It keeps the server no longer alive.
+/// and makes and finds objects there. It does not keep the server alive.
 ///
 /// # Fork safety
 /// A forked child uses the manager that it inherited over a connection of its own; one that is

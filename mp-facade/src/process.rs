@@ -36,7 +36,7 @@ pub enum Method {
 
 /// A process that is to be started.
 ///
-/// | setting | if nothing is said |
+/// | setting | default |
 /// |---|---|
 /// | [`name`](Self::name) | `Process-` and its id |
 /// | [`method`](Self::method) | [`Method::Spawn`] |
@@ -85,7 +85,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process about which nothing was said.
+    /// A process with default settings.
     pub fn new() -> Self {
         Self::default()
     }

@@ -203,7 +203,7 @@ impl<T> JoinableQueue<T> {
     /// As [`failed`](Self::failed).
     ///
     /// # Crash
-    /// A process that is killed here may take them along.
+    /// If the process is killed here, they can be lost.
     pub fn take_failed(&self) -> Result<Vec<FailedTask>, GetError> {
         self.look_at_failed(true)
     }

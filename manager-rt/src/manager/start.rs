@@ -106,7 +106,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// How long connecting may take; [`CONNECT_TIME_DEFAULT`] if nothing is said.
+    /// How long connecting may take; [`CONNECT_TIME_DEFAULT`] by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -155,7 +155,7 @@ impl Manager {
     /// Starts a manager: a server process with a private socket, and a connection to it.
     ///
     /// No line in `main` is needed; threads do not matter; it works in tests. The server ends when this process ends,
-    /// however that ends, or by [`shutdown`](Self::shutdown). Its log goes nowhere unless the server is embedded:
+    /// however that ends, or by [`shutdown`](Self::shutdown). It discards its log; to see the log, embed the server:
     /// [`Server`](crate::Server).
     ///
     /// # Errors

@@ -282,7 +282,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// [`ObjectError`].
     ///
     /// # Crash
-    /// A process that is killed here may take them along.
+    /// If the process is killed here, they can be lost.
     pub fn take_failed(&self) -> Result<Vec<Result<T, ObjectError>>, ObjectError> {
         self.look_at_failed(true)
     }

@@ -178,7 +178,7 @@ impl Command {
         Ok(Self { order, label: "child".to_owned(), silent: false })
     }
 
-    /// What the process is called, `child` if nothing else is said: `ps` shows `PROGRAM: mp LABEL`.
+    /// What the process is called, `child` by default: `ps` shows `PROGRAM: mp LABEL`.
     #[must_use]
     pub fn label(mut self, label: &str) -> Self {
         label.clone_into(&mut self.label);
