@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use mp_sys::line::Count;
 use mp_sys::payload::{self, Payload};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, OVERHEAD_BYTES, hold};
@@ -136,7 +137,7 @@ impl Message {
 impl std::fmt::Debug for Message {
     /// How much it carries, and not the bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Message({} bytes, {} descriptors)", self.len, self.descriptors.len())
+        write!(f, "Message({}, {})", Count(self.len, "byte"), Count(self.descriptors.len(), "descriptor"))
     }
 }
 

@@ -33,13 +33,30 @@ const NO_OBJECTS: &[&str] = &[
     "LockRefused",
     "LockResult",
     "Method",
+    "NoDeliveries",
     "NoPipe",
     "Number",
     "Refusal",
+    "ReturnValue",
+    "SameBytes",
+    "Source",
     "Versioned",
+    "Wire",
 ];
-const NO_OBJECTS_OF_MANAGERS: &[&str] =
-    &["Backend", "Caps", "LockResult", "Numeric", "Tickets", "Versioned", "WaitGuard"];
+const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
+    "Backend",
+    "Caps",
+    "Fault",
+    "Info",
+    "LockResult",
+    "Numeric",
+    "SameBytes",
+    "Storable",
+    "Tickets",
+    "Versioned",
+    "WaitGuard",
+    "Wire",
+];
 
 /// The types that were shown.
 #[derive(Default)]

@@ -21,6 +21,8 @@ fn ends(seen: &mut Seen) {
     seen.look(&receiver, "Receiver", &format!("fd {fd}, nothing to receive"));
     sender.send(&1).unwrap();
     seen.look(&receiver, "Receiver", &format!("fd {fd}, something to receive"));
+    let message = receiver.recv_message().unwrap();
+    seen.look(&message, "Message", "1 byte, 0 descriptors");
     let (one, other) = duplex::<u8, u8>().unwrap();
     seen.look_for(&one, "Connection", &["fd ", "nothing to receive"]);
     drop(other);

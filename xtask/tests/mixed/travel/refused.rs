@@ -32,7 +32,7 @@ tests! {
 }
 
 /// What the error says to whoever tried a way that carries bytes only.
-const RIGHT_WAY: &str = "send it through a pipe or connection, or give it to a process as an argument; of an object with a name, the name";
+const RIGHT_WAY: &str = "send it through a pipe or connection, or pass it to a process as an argument; for an object with a name, send the name";
 
 fn give_back<T>(object: T) -> T {
     object
