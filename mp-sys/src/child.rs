@@ -34,6 +34,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pi
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
 pub use self::ended::Ended;
+pub use self::event_loops::EVENT_LOOPS_LOOKED_AT_BEYOND;
 pub use self::in_place::write_at;
 pub use self::lifeline::{Lifeline, release_lifelines, renew};
 pub(crate) use self::lifetime::parent_pid;

@@ -4,31 +4,54 @@
 //! loop run, registers a socket there or drops one, takes events away from its parent, whose sockets then stand still. A
 //! runtime of tokio with one thread is such a loop; one with several is refused for its threads.
 //!
-//! There is no list of the epoll instances of a process, so each number is asked: to forget a descriptor that it never knew. One
-//! that is no epoll instance refuses that for another reason. Nothing is changed.
+//! There is no list of the epoll instances of a process, so each open number is asked to forget a descriptor that it never knew.
+//! A number that is no epoll instance refuses that for another reason. Nothing changes.
 //!
 //! Source: epoll(7) "Questions and answers"; `do_epoll_ctl` in fs/eventpoll.c.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use rustix::event::{EventfdFlags, epoll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 
 use crate::descriptors::eventfd;
 
 /// Numbers that are looked at above the lowest free one: a hole among the numbers hides nothing close behind it.
-pub(super) const LOOKED_AT_BEYOND: RawFd = 64;
+pub const EVENT_LOOPS_LOOKED_AT_BEYOND: usize = 64;
 
-/// The lowest number of an epoll instance of this process; `None` if none is found.
+/// Returns the lowest number of an epoll instance of this process, or `None` if none is found.
 pub(super) fn find() -> Option<RawFd> {
-    // Without a free descriptor there is no fork either, which says so.
+    // Without a free descriptor, a fork fails as well, and says so.
     let unknown = eventfd(0, EventfdFlags::CLOEXEC).ok()?;
-    let last = unknown.as_raw_fd().saturating_add(LOOKED_AT_BEYOND);
-    (0..=last).find(|number| {
-        // SAFETY: a number that is not -1; if it is not open, the call fails, and it changes nothing.
-        let file = unsafe { BorrowedFd::borrow_raw(*number) };
-        epoll::delete(file, &unknown) == Err(Errno::NOENT)
-    })
+    let lowest_free = unknown.as_raw_fd();
+    // SAFETY: see `borrow`.
+    let is_loop = |number: &RawFd| epoll::delete(unsafe { borrow(*number) }, &unknown) == Err(Errno::NOENT);
+    (0..lowest_free).find(is_loop).or_else(|| open_behind(lowest_free).find(is_loop))
+}
+
+/// The numbers behind `number` that are open: one question about all of them costs a tenth of one question about each, 0.4 us
+/// instead of 4.8.
+fn open_behind(number: RawFd) -> impl Iterator<Item = RawFd> {
+    let mut asked: [PollFd<'static>; EVENT_LOOPS_LOOKED_AT_BEYOND] = std::array::from_fn(|index| {
+        let behind = number.saturating_add(1).saturating_add(RawFd::try_from(index).unwrap_or(RawFd::MAX));
+        // SAFETY: see `borrow`.
+        PollFd::from_borrowed_fd(unsafe { borrow(behind) }, PollFlags::empty())
+    });
+    // It waits for nothing. If it fails, all of them are asked.
+    let _ready = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    asked
+        .into_iter()
+        .filter(|one| !one.revents().contains(PollFlags::NVAL))
+        .map(|one| one.as_fd().as_raw_fd())
+}
+
+/// A number as a descriptor, for calls that fail if it is not open, and change nothing otherwise.
+///
+/// # Safety
+/// The number is not -1, and nothing else is done with it.
+unsafe fn borrow(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: not -1, as the caller has seen to; it is only asked about.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 #[cfg(test)]

@@ -5,16 +5,20 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use mp_sys::child::{ChildError, Ended, ForkAnyway, ForkError, fork, fork_anyway, reap_abandoned};
+use mp_sys::child::{
+    ChildError, EVENT_LOOPS_LOOKED_AT_BEYOND, Ended, ForkAnyway, ForkError, fork, fork_anyway, reap_abandoned,
+};
 use mp_sys::deadline::Deadline;
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
     exit_codes_panics_and_signals,
     a_second_thread_is_refused_until_it_is_joined,
+    an_epoll_instance_is_found_up_to_the_limit,
     only_the_parent_waits,
     two_threads_wait_for_one_child,
     a_timeout_ends_the_wait_and_not_the_child,
@@ -58,6 +62,26 @@ fn a_second_thread_is_refused_until_it_is_joined() {
         std::thread::Builder::new().spawn(|| {}).unwrap().join().unwrap();
         succeeded(&fork(|| 0).unwrap());
     }
+}
+
+fn an_epoll_instance_is_found_up_to_the_limit() {
+    // The next descriptor has the lowest free number, as has the one that `fork` makes to ask with.
+    let lowest_free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    let limit = lowest_free + i32::try_from(EVENT_LOOPS_LOOKED_AT_BEYOND).unwrap();
+    let at = |number| {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let moved = fcntl_dupfd_cloexec(&epoll, number).unwrap();
+        assert_eq!(moved.as_raw_fd(), number);
+        moved
+    };
+    for number in [lowest_free + 1, limit] {
+        let epoll = at(number);
+        assert_eq!(fork(|| 0).unwrap_err(), ForkError::EventLoop { descriptor: number });
+        drop(epoll);
+    }
+    let beyond = at(limit + 1);
+    succeeded(&fork(|| 0).unwrap());
+    drop(beyond);
 }
 
 fn only_the_parent_waits() {
