@@ -117,12 +117,13 @@ fn a_result_that_cannot_be_sent() {
 
 #[test]
 fn arguments_that_do_not_fit() {
-    let source = "fn worker(_: String) {}\nfn main() { let _ = mp::spawn(worker, \"no\"); }";
+    let source = "fn worker(_: String) {}\nfn main() { let _ = mp::spawn(worker, b'x'); }";
     let notes = [
-        "`&str` cannot be passed to a worker that takes `String`",
-        "pass the argument itself, a reference to it, or a tuple of references to its parts",
+        "`u8` cannot be passed to a worker that takes `String`",
+        "pass the argument itself or a reference to it, or in a tuple either for each part",
     ];
     refused(source, &notes);
+    compiles("fn worker(_: String) {}\nfn main() { let _ = mp::spawn(worker, \"a borrowed form\"); }");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -12,8 +13,12 @@ fn workspace() -> PathBuf {
 /// Makes a crate with one dependency and a `main`, in a folder of its own.
 fn user_crate(dependency: &str, main: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    // All share one target folder, where cargo knows a program by its name.
+    let mut hasher = DefaultHasher::new();
+    (dependency, main).hash(&mut hasher);
+    let name = format!("downstream-{:x}", hasher.finish());
     let manifest = format!(
-        "[package]\nname = \"downstream\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{dependency}\n"
+        "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{dependency}\n"
     );
     fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
     fs::create_dir(folder.path().join("src")).unwrap();
