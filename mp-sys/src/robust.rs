@@ -1,27 +1,28 @@
-//! The lock that survives its owner: a word of this crate's own on the kernel's list of robust locks.
+//! A lock that survives the death of its owner: a word of this crate on the kernel's list of robust locks.
 //!
-//! The kernel keeps a list of the robust locks that a thread holds. When the thread dies, it marks each of them and wakes
-//! one waiter; the next locker learns of the death and has the lock. A robust pthread mutex does the same, and loses a
-//! wake-up: its unlock forgets that others wait, so if the woken waiter is overtaken and then killed, the next one sleeps on
-//! a free lock (10 of 10). `protocol` keeps the mark of waiters until nobody sleeps, and costs less.
+//! The kernel keeps a list of the robust locks that a thread holds. When the thread dies, the kernel marks each of them
+//! and wakes one waiter; the next locker sees the mark and holds the lock. A robust pthread mutex works the same way,
+//! but it can lose a wake-up: its unlock forgets that others wait. If the woken waiter is overtaken and then killed,
+//! the next waiter sleeps on a free lock (10 of 10). `protocol` keeps the mark of waiters until nobody sleeps, and
+//! costs less.
 //!
-//! The lock is laid out as the C library's mutex, so that both share the one list of a thread: see `list`. Where the layout
-//! is another, the C library's mutex itself is used, with sleeps in slices: see `mode`.
+//! The lock has the layout of the C library's mutex, so that both share the thread's one list: see `list`. If the
+//! layout is not the expected one, the C library's mutex itself is used, with sleeps in slices: see `mode`.
 //!
-//! Recursion, identity and poison are not the kernel's business: two PID namespaces may hold equal thread ids. So this
-//! module keeps a list of its own, per thread, of what the thread holds: it answers "do I hold this one already?" exactly (the
-//! slow path asks), counts against [`HELD_MAX`], tells `fork` that a guard is alive, and makes dropping a guard that a
-//! forked child inherited do nothing.
+//! The kernel's list cannot decide recursion, identity or poison, because two PID namespaces may hold equal thread ids.
+//! So this module keeps its own list, per thread, of what the thread holds. The list answers "do I already hold this
+//! lock?" exactly (the slow path asks), counts against [`HELD_MAX`], shows `fork` that a guard is alive, and turns the
+//! drop of a guard that a forked child inherited into a no-op.
 //!
-//! Locks are not for signal handlers: a handler that interrupts a lock operation of its thread and takes another lock
-//! overwrites the pending operation.
+//! Locks must not be used in signal handlers: a handler that interrupts a lock operation of its thread and takes
+//! another lock overwrites the pending operation.
 //!
 //! # Invariants
 //! 1. A lock lies in a mapping that never moves and stays mapped while any thread of this process holds it.
-//! 2. An address is in a thread's own list exactly while that thread holds the lock there, but for the moments that the
-//!    pending operation covers.
-//! 3. Whoever gets `Acquired::OwnerDied` repairs what the lock protects before the unlock. Dying in between gives the next
-//!    locker the same again, since the kernel marks the lock once more.
+//! 2. An address is in a thread's own list exactly while that thread holds the lock there, except for the moments that
+//!    the pending operation covers.
+//! 3. The locker that gets `Acquired::OwnerDied` repairs what the lock protects before it unlocks. If it dies before
+//!    that, the kernel marks the lock again, and the next locker gets the same result.
 //! 4. A thread that holds a lock does not end: the kernel would pass the lock on while a forgotten guard may still lend
 //!    what it protects. The process aborts instead.
 //!
@@ -53,36 +54,36 @@ use crate::deadline::Deadline;
 use crate::futex::SLICE;
 
 /// The most locks of this workspace that one thread may hold at the same time. The kernel recovers the newest 2,048
-/// robust locks of a dead thread (measured); the rest of that room belongs to other libraries.
+/// robust locks of a dead thread (measured); the rest of that room is left to other libraries.
 pub const HELD_MAX: usize = 1024;
 
-/// Why a lock was not taken. Nothing has changed then.
+/// Why a lock was not taken. The lock is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Somebody holds it, and the caller did not want to wait.
+    /// Another thread holds it, and the caller did not want to wait.
     #[error("the lock is held")]
     WouldBlock,
-    /// Somebody held it until the deadline.
+    /// Another thread held it until the deadline.
     #[error("the lock was still held at the timeout")]
     TimedOut,
-    /// The calling thread holds it: waiting would never end.
-    #[error("the calling thread holds the lock already")]
+    /// The calling thread holds it, so that waiting would never end.
+    #[error("the calling thread already holds the lock")]
     Deadlock,
     /// The thread holds [`HELD_MAX`] locks.
     #[error("the calling thread holds {HELD_MAX} locks, the most that are recovered if it dies")]
     TooManyHeld,
-    /// The thread could not be watched (all thread-specific keys of the C library are taken, or no memory; `ESRCH` for a
-    /// thread that the C library does not know).
+    /// The thread could not be watched: all thread-specific keys of the C library are taken, or there is no memory.
+    /// `ESRCH` stands for a thread that the C library does not know.
     #[error("the thread cannot be watched for locks that it would leave held (error {0})")]
     Unwatched(i32),
-    /// The lock's words make no sense to the C library: somebody wrote into them.
+    /// The C library cannot make sense of the lock's words: another program wrote into them.
     #[error("the lock's memory was overwritten (error {0})")]
     Corrupt(i32),
-    /// The lock was made by a process that sees its thread's list of robust locks, and this one does not: another C library,
-    /// or a sandbox that refuses get_robust_list(2).
+    /// The lock was made by a process that sees its thread's list of robust locks, and this process does not see its
+    /// own: it has another C library, or a sandbox refuses get_robust_list(2).
     #[error(
-        "this process cannot use the lock: it cannot read its threads' lists of robust locks (get_robust_list), unlike the process that made the lock"
+        "this process cannot use the lock: unlike the process that made it, it cannot read its threads' lists of robust locks (get_robust_list)"
     )]
     OtherMode,
 }
@@ -92,20 +93,20 @@ pub enum AcquireError {
 pub enum Patience {
     /// Not at all.
     None,
-    /// Until then.
+    /// Until this moment.
     Until(Deadline),
 }
 
-/// What the newest owner left.
+/// What the newest owner left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acquired {
     /// It released the lock.
     Clean,
-    /// It died. The lock is held, and what it protects is to be repaired.
+    /// It died. The caller holds the lock and must repair what it protects.
     OwnerDied,
 }
 
-/// Who made a lock. The value lies where the C library keeps a mutex's type.
+/// What made a lock. The value lies where the C library keeps a mutex's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// This crate: see [`protocol`].
@@ -129,7 +130,7 @@ pub(crate) struct RobustMutex {
     rest: [AtomicU32; REST_WORDS],
 }
 
-/// Words of the C library's mutex behind what both use.
+/// Words of the C library's mutex beyond those that both kinds use.
 const REST_WORDS: usize = size_of::<libc::pthread_mutex_t>().saturating_sub(40) / 4;
 
 const _: () = assert!(size_of::<RobustMutex>() >= size_of::<libc::pthread_mutex_t>());
@@ -163,7 +164,7 @@ impl RobustMutex {
     #[inline(always)]
     pub(crate) fn acquire(&self, patience: Patience) -> Result<Acquired, AcquireError> {
         let held = held::of_this_thread();
-        // The place in the list comes first: a lock that cannot be listed is not taken.
+        // The place in the list comes first: a lock that cannot be listed must not be taken.
         let place = held.next_place()?;
         let Some(thread) = held.thread() else {
             let acquired = self.acquire_pthread(patience)?;
@@ -179,7 +180,7 @@ impl RobustMutex {
         Ok(acquired)
     }
 
-    /// Takes the lock for a section in which this thread takes no other lock and runs no code of a user: the pending
+    /// Takes the lock for a section in which this thread takes no other lock and runs no user code: the pending
     /// operation alone covers it, and it is in no list.
     #[inline(always)]
     pub(crate) fn acquire_briefly(&self, patience: Patience) -> Result<Acquired, AcquireError> {
@@ -210,8 +211,8 @@ impl RobustMutex {
     #[inline(never)]
     fn acquire_slowly(&self, thread: Thread, patience: Patience) -> Result<Acquired, AcquireError> {
         if !spinning_is_known() {
-            // Once: it reads files, and so allocates, and an allocator of the user's may take a robust lock, which would end
-            // this pending operation. Nothing is held yet.
+            // The first call in a process reads files and so allocates. A user's allocator may take a robust lock,
+            // which would end this pending operation. Nothing is held yet.
             thread.head.end();
             spinning_helps();
             thread.head.begin(&self.links);
@@ -225,7 +226,7 @@ impl RobustMutex {
 
     fn contend(&self, thread: Thread, patience: Patience) -> Result<Acquired, AcquireError> {
         let patience = match patience {
-            // The thread's id in the word is a hint only: see the module's text.
+            // The thread's id in the word is only a hint: see the module documentation.
             Patience::Until(_) if self.owner() == thread.id && self.held_here() => {
                 return Err(AcquireError::Deadlock);
             }
@@ -244,12 +245,12 @@ impl RobustMutex {
         if matches!(patience, Patience::Until(_)) && self.held_here() {
             return Err(AcquireError::Deadlock);
         }
-        // SAFETY: the kind says that a process like this one made the C library's mutex here.
+        // SAFETY: the kind shows that a process in the same mode made the C library's mutex here.
         unsafe { pthread::acquire(self.as_pthread(), patience) }
     }
 
-    /// Runs `last` and releases the lock, if the calling thread took it in this process: a guard that a forked child
-    /// inherited holds nothing, whatever the child has taken itself since.
+    /// Runs `last` and releases the lock, if the calling thread took it in this process. A guard that a forked child
+    /// inherited holds nothing, whatever the child itself has taken since.
     #[inline(always)]
     pub(crate) fn release(&self, taken: Generation, last: impl FnOnce()) {
         let held = held::of_this_thread();
@@ -279,7 +280,7 @@ impl RobustMutex {
         }
     }
 
-    /// Frees the word, which is pending, and ends that.
+    /// Frees the word of the pending operation, and ends that operation.
     #[inline(always)]
     fn give_up(&self, thread: Thread) {
         if protocol::try_give_up(&self.word, thread.id).is_err() {
@@ -303,12 +304,12 @@ impl RobustMutex {
         unsafe { pthread::release(self.as_pthread()) };
     }
 
-    /// Whether the calling thread holds it.
+    /// Whether the calling thread holds the lock.
     pub(crate) fn held_here(&self) -> bool {
         held::of_this_thread().contains(self.address())
     }
 
-    /// The kernel's id of the thread that holds the lock, 0 if nobody does.
+    /// The kernel's id of the thread that holds the lock, or 0 if no thread holds it.
     pub(crate) fn owner(&self) -> u32 {
         self.word.load(Ordering::Relaxed) & protocol::OWNER
     }

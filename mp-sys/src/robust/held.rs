@@ -4,11 +4,11 @@
 //! handlers and in other thread-locals' destructors.
 //!
 //! # A thread must not end while it holds a lock
-//! The kernel releases a robust mutex when its thread ends, and the next locker gets it. But safe code can forget a guard,
-//! or leak it and send the `&'static mut T` that it lends to another thread: then two references to the same data would
-//! be lent at once. So a thread's first lock installs a pthread destructor, which runs after Rust's own thread-local
-//! destructors and aborts the process if the list is not empty. Every process that shares the lock is then told by poison,
-//! which is what the kernel does for a process that dies. The end of the whole process runs no such destructor.
+//! The kernel releases a robust mutex when its thread ends, and the next locker gets it. But safe code can forget a
+//! guard, or leak it and send the `&'static mut T` that it lends to another thread. Two references to the same data
+//! would then exist at once. So a thread's first lock installs a pthread destructor, which runs after Rust's own
+//! thread-local destructors and aborts the process if the list is not empty. The lock is then poisoned for every
+//! process that shares it, as it is after any death of a process. No such destructor runs when the whole process ends.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use crate::identity::current_thread;
 use crate::robust::list::{self, Head};
 use crate::robust::{AcquireError, HELD_MAX, Mode};
 
-/// Stands for the number of held locks until the thread takes its first one.
+/// Replaces the number of held locks until the thread takes its first one.
 const UNUSED: usize = usize::MAX;
 
 /// What a thread needs to take a lock with a word of this crate's own.
@@ -34,9 +34,9 @@ pub(super) struct Held {
     /// `None` until the thread takes its first lock, and where the C library's mutexes are used.
     thread: Cell<Option<Thread>>,
     addresses: [Cell<usize>; HELD_MAX],
-    /// Raised in a forked child: what was taken before is its parent's.
+    /// Raised in a forked child: locks of an earlier generation belong to the parent.
     generation: Cell<u32>,
-    /// Objects that are being made by this thread: see [`Filling`].
+    /// Objects that this thread is making: see [`Filling`].
     filling: Cell<usize>,
 }
 
@@ -53,22 +53,23 @@ thread_local! {
     };
 }
 
-/// The calling thread's.
+/// The list of the calling thread.
 ///
-/// The reference must not leave the thread; that `Held` is not `Sync` sees to that.
+/// The reference must not leave the thread. `Held` is not `Sync`, which ensures that.
 #[inline(always)]
 pub(super) fn of_this_thread<'a>() -> &'a Held {
     let held = HELD.with(std::ptr::from_ref);
-    // SAFETY: a thread-local without a destructor is there as long as its thread runs, and the callers are on that thread.
+    // SAFETY: a thread-local without a destructor exists as long as its thread runs, and the callers are on that
+    // thread.
     unsafe { &*held }
 }
 
-/// When a lock was taken, as far as forks go.
+/// When a lock was taken, counted in forks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) u32);
 
 impl Generation {
-    /// The calling thread's.
+    /// The generation of the calling thread.
     #[inline]
     pub(crate) fn current() -> Self {
         Self(of_this_thread().generation.get())
@@ -79,14 +80,14 @@ impl Generation {
 pub(super) struct Place(usize);
 
 impl Held {
-    /// Where the next address goes.
+    /// The place of the next address.
     #[inline(always)]
     pub(super) fn next_place(&self) -> Result<Place, AcquireError> {
         let count = self.count.get();
         if count < HELD_MAX { Ok(Place(count)) } else { self.first_place() }
     }
 
-    /// The list is full, or was not used yet.
+    /// The list is full, or has not been used yet.
     #[cold]
     fn first_place(&self) -> Result<Place, AcquireError> {
         if self.count.get() != UNUSED {
@@ -110,7 +111,7 @@ impl Held {
         self.thread.get()
     }
 
-    /// In a forked child, and for tests: the next lock is the first one.
+    /// The next lock counts as the thread's first one. For a forked child, and for tests.
     pub(super) fn begin_afresh(&self) {
         if let Some(thread) = self.thread.take() {
             thread.head.begin_afresh();
@@ -122,14 +123,14 @@ impl Held {
 
     #[inline(always)]
     pub(super) fn push(&self, Place(place): Place, address: usize) {
-        // Always there: `next_place` looked.
+        // The place exists: `next_place` checked it.
         if let Some(slot) = self.addresses.get(place) {
             slot.set(address);
             self.count.set(place.wrapping_add(1));
         }
     }
 
-    /// Whether this thread put an address in, in this process.
+    /// Whether this thread added the address in this process.
     #[inline(always)]
     pub(super) fn has(&self, address: usize, taken: Generation) -> bool {
         taken.0 == self.generation.get() && (self.is_newest(address) || self.contains(address))
@@ -141,7 +142,7 @@ impl Held {
         self.addresses.get(last).is_some_and(|slot| slot.get() == address)
     }
 
-    /// Takes an address out.
+    /// Removes an address.
     #[inline(always)]
     pub(super) fn remove(&self, address: usize) {
         if self.is_newest(address) {
@@ -151,7 +152,7 @@ impl Held {
         }
     }
 
-    /// Guards dropped out of order.
+    /// Removes an address that is not the newest: guards were dropped out of order.
     #[cold]
     fn remove_older(&self, address: usize) {
         let live = self.live();
@@ -172,23 +173,23 @@ impl Held {
     }
 
     fn live(&self) -> &[Cell<usize>] {
-        // Empty while the count stands for "unused".
+        // Empty while the count is [`UNUSED`].
         self.addresses.get(..self.count.get()).unwrap_or_default()
     }
 }
 
-/// How many locks of this workspace the calling thread holds, and objects it is just making.
+/// How many locks of this workspace the calling thread holds, plus the objects that it is making.
 #[must_use]
 pub fn held_count() -> usize {
     HELD.with(|held| held.live().len().saturating_add(held.filling.get()))
 }
 
-/// In a forked child: the locks are the parent's, and the thread has another id.
+/// Starts a forked child's list: the locks are the parent's, and the thread has another id.
 pub(crate) fn forget_held() {
     HELD.with(Held::begin_afresh);
 }
 
-/// Counts as a held lock while it lives: the thread writes an object that has no lock yet, and must not fork.
+/// Counts as a held lock while it lives: the thread is writing an object that has no lock yet, and must not fork.
 #[derive(Debug)]
 pub(crate) struct Filling(());
 
@@ -205,10 +206,10 @@ impl Drop for Filling {
     }
 }
 
-/// Has the C library call [`at_thread_end`] when the calling thread ends.
+/// Makes the C library call [`at_thread_end`] when the calling thread ends.
 fn watch_this_thread() -> Result<(), AcquireError> {
     let key = key()?;
-    // Destructors run for values that are not null.
+    // The C library runs destructors only for values that are not null.
     let marker = std::ptr::dangling::<u8>().cast();
     // SAFETY: the key was created above and is never deleted; the value is never dereferenced.
     match unsafe { libc::pthread_setspecific(key, marker) } {
@@ -219,8 +220,8 @@ fn watch_this_thread() -> Result<(), AcquireError> {
 
 /// The key whose destructor is [`at_thread_end`].
 ///
-/// Several threads may make one, and all but one give theirs up: nobody waits for the first, which a forked child may not
-/// have.
+/// Several threads may create one at once, and all but one delete theirs. No thread waits for the first, because a
+/// forked child may not have that thread.
 fn key() -> Result<libc::pthread_key_t, AcquireError> {
     static KEY: AtomicU32 = AtomicU32::new(NO_KEY);
     let known = KEY.load(Ordering::Relaxed);
@@ -231,7 +232,7 @@ fn key() -> Result<libc::pthread_key_t, AcquireError> {
     // SAFETY: `key` is writable, and the destructor is a plain function for the life of the program.
     match unsafe { libc::pthread_key_create(&raw mut key, Some(at_thread_end)) } {
         0 => {}
-        // EAGAIN: other libraries took all of the 1,024 keys.
+        // EAGAIN: other libraries have taken all of the 1,024 keys.
         code => return Err(AcquireError::Unwatched(code)),
     }
     match KEY.compare_exchange(NO_KEY, key, Ordering::Relaxed, Ordering::Relaxed) {
@@ -244,17 +245,20 @@ fn key() -> Result<libc::pthread_key_t, AcquireError> {
     }
 }
 
-/// No key: the C library's are small numbers.
+/// Means that there is no key yet: the C library's keys are small numbers.
 const NO_KEY: u32 = u32::MAX;
 
 extern "C" fn at_thread_end(_: *mut libc::c_void) {
     HELD.with(|held| {
         let count = held.live().len();
         if count > 0 {
-            tracing::error!(count, "a thread ends while it holds locks: a guard was forgotten; aborting");
+            tracing::error!(
+                count,
+                "a thread ended while it held locks (a guard was forgotten); aborting the process"
+            );
             std::process::abort();
         }
-        // A lock taken by a later destructor starts the watch again.
+        // If a later destructor takes a lock, the watch starts again.
         held.count.set(UNUSED);
     });
 }

@@ -1,15 +1,15 @@
 //! The list of robust locks that a thread holds, as the kernel walks it when the thread dies.
 //!
-//! The C library registers one list for each thread and links its own robust mutexes there. A thread has no second list, so
-//! locks of this crate are linked into the same one, and are laid out as the C library's: the kernel finds the word of an
-//! entry at one distance for all of them ([`WORD_DISTANCE`]), and an unlink of either kind writes into its neighbours, which
-//! may be of the other kind.
+//! The C library registers one list for each thread and links its own robust mutexes there. A thread cannot have a
+//! second list. So locks of this crate are linked into the same list, and have the layout of the C library's mutexes:
+//! the kernel finds the word of each entry at the same distance ([`WORD_DISTANCE`]), and unlinking a lock of either
+//! kind writes into its neighbours, which may be of the other kind.
 //!
-//! `pending` names the lock that the thread is just taking or giving up: the kernel looks at it as well, after the list.
-//! It covers the moments in which the word says one thing and the list another.
+//! `pending` names the lock that the thread is taking or giving up at the moment. The kernel looks at it as well, after
+//! the list. It covers the moments in which the word and the list disagree.
 //!
-//! Only the thread itself writes to its head and to what is linked there, and the kernel reads them after the thread's last
-//! instruction. So the order of the stores in the program is all that counts: compiler fences keep it.
+//! Only the thread itself writes to its head and to what is linked there, and the kernel reads them after the thread's
+//! last instruction. So only the order of the stores in the program matters: compiler fences keep it.
 //!
 //! Source: Documentation/locking/robust-futex-ABI.rst, get_robust_list(2).
 
@@ -20,19 +20,19 @@ use std::sync::atomic::{AtomicIsize, AtomicPtr, Ordering, compiler_fence};
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Head {
-    /// The entry of the lock that was linked last, or this field.
+    /// The entry of the lock that was linked last, or the address of this field.
     first: Next,
     /// Bytes from an entry to its word.
     word_distance: AtomicIsize,
-    /// The entry of the lock that is just taken or given up, or null.
+    /// The entry of the lock that is being taken or given up, or null.
     pending: Next,
 }
 
-/// What an entry consists of: the address of the next entry. Bit 0 says that the next one is a lock with priority
-/// inheritance, which only the C library has.
+/// What an entry consists of: the address of the next entry. Bit 0 marks the next one as a lock with priority
+/// inheritance, which only the C library uses.
 type Next = AtomicPtr<usize>;
 
-/// The part of a lock that is linked. An entry's address is that of `next`.
+/// The part of a lock that is linked. The address of an entry is that of `next`.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Links {
@@ -60,7 +60,7 @@ fn bare(entry: *mut usize) -> *mut usize {
     entry.map_addr(|address| address & !1)
 }
 
-/// The head of the calling thread's list; `None` if it has none, or if its locks are laid out in another way.
+/// Returns the head of the calling thread's list, or `None` if it has none or its locks have another layout.
 pub(super) fn own_head() -> Option<&'static Head> {
     let mut head: *const Head = ptr::null();
     let mut length = 0_usize;
@@ -69,21 +69,21 @@ pub(super) fn own_head() -> Option<&'static Head> {
     if failed != 0 || head.is_null() || length != size_of::<Head>() {
         return None;
     }
-    // SAFETY: the C library registered the head of this thread's list there, and keeps it as long as the thread lives; the
-    // reference stays in this thread's thread-local storage.
+    // SAFETY: the C library registered the head of this thread's list there, and keeps it as long as the thread lives;
+    // the reference stays in this thread's thread-local storage.
     let head = unsafe { &*head };
     (head.word_distance.load(Ordering::Relaxed) == WORD_DISTANCE).then_some(head)
 }
 
 impl Head {
-    /// Says which lock is taken or given up from here on.
+    /// Marks `links` as the lock that is taken or given up from here on.
     #[inline(always)]
     pub(super) fn begin(&self, links: &Links) {
         self.pending.store(links.entry(), Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Says that this is done.
+    /// Marks the pending operation as finished.
     #[inline(always)]
     pub(super) fn end(&self) {
         compiler_fence(Ordering::SeqCst);
@@ -104,12 +104,12 @@ impl Head {
             // SAFETY: what is linked is a lock that this thread holds, which stays mapped.
             unsafe { set_prev(bare(first), links.entry()) };
         }
-        // The kernel goes from `first` to `next`.
+        // The kernel walks from `first` to `next`.
         compiler_fence(Ordering::SeqCst);
         self.first.store(links.entry(), Ordering::Relaxed);
     }
 
-    /// Unlinks a lock, wherever in the list it is.
+    /// Unlinks a lock from any place in the list.
     ///
     /// # Safety
     /// - `links` is in this thread's list, and everything in that list stays mapped while it is there.
@@ -129,8 +129,8 @@ impl Head {
         compiler_fence(Ordering::SeqCst);
     }
 
-    /// Forgets what a forked child's thread was doing in the parent at the moment of the fork. The C library has emptied
-    /// the list.
+    /// Forgets what the thread of a forked child was doing in the parent at the moment of the fork. The C library has
+    /// already emptied the list.
     pub(super) fn begin_afresh(&self) {
         self.pending.store(ptr::null_mut(), Ordering::Relaxed);
     }

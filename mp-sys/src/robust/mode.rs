@@ -1,13 +1,13 @@
-//! How the locks of this process work: by this crate's own word where the C library and the kernel are as expected.
+//! How the locks of this process work: by this crate's own word if the C library and the kernel are as expected.
 //!
 //! | mode | when | sleeps |
 //! |---|---|---|
 //! | [`Mode::Own`] | the C library links its robust mutexes where this crate expects it; Linux 6.2 or later | until woken |
 //! | [`Mode::OwnInSlices`] | the same on an older kernel, which forgets sleepers in one case of a death | in slices |
-//! | [`Mode::Pthread`] | another layout, or the kernel does not tell where the list is | in slices |
+//! | [`Mode::Pthread`] | another layout, or the kernel does not show where the list is | in slices |
 //!
-//! Which one it is, is found out once in each process, and no look into a file is needed for it. A lock remembers which
-//! kind it is: see [`Kind`](super::Kind).
+//! Each process determines its mode once, without reading a file. A lock records its own kind: see
+//! [`Kind`](super::Kind).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -19,22 +19,22 @@ use crate::futex::SLICE;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// An own word, and sleeps that end by a wake-up.
+    /// This crate's own word, and sleeps that end by a wake-up.
     Own = 1,
-    /// An own word, and sleeps in slices.
+    /// This crate's own word, and sleeps in slices.
     OwnInSlices = 2,
     /// The C library's robust mutex, and sleeps in slices.
     Pthread = 3,
 }
 
-/// Not known yet.
+/// The mode has not been determined yet.
 const UNKNOWN: u8 = 0;
 static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// Whether this crate knows how the C library of this target lays its mutexes out.
+/// Whether this crate knows the layout of mutexes in the C library of this target.
 const KNOWS_LAYOUT: bool = cfg!(all(target_env = "gnu", target_pointer_width = "64"));
-/// The first kernel that wakes the next sleeper if the one that was woken dies while a bit is left in the free word:
-/// commit 90d758896787, "futex: Resend potentially swallowed owner death notification".
+/// The first kernel that wakes the next sleeper if the woken one dies while a bit is left in the free word: commit
+/// 90d758896787, "futex: Resend potentially swallowed owner death notification".
 const WAKES_FOR_BITS: (u32, u32) = (6, 2);
 
 impl Mode {
@@ -72,7 +72,7 @@ impl Mode {
     }
 }
 
-/// Makes this process work in `mode` from now on, whatever the machine is. For tests, before the process's first lock.
+/// Puts this process into `mode`, whatever the machine supports. For tests, before the process takes its first lock.
 #[cfg(feature = "testing")]
 pub fn force_mode(mode: Mode) {
     MODE.store(mode as u8, Ordering::Relaxed);
@@ -101,6 +101,6 @@ mod tests {
         assert_eq!(parse_version("six"), None);
         assert!(parse_version("6.10") > Some(WAKES_FOR_BITS));
         assert!(parse_version("6.1.55") < Some(WAKES_FOR_BITS));
-        assert!(None < Some(WAKES_FOR_BITS), "an unknown kernel is taken for an old one");
+        assert!(None < Some(WAKES_FOR_BITS), "an unknown kernel counts as an old one");
     }
 }

@@ -1,8 +1,8 @@
-//! Models of the lock's word: nobody sleeps beside a free lock, whoever dies and when, in any order of accesses.
+//! Models of the lock's word: nobody sleeps beside a free lock, in any order of accesses and wherever a process dies.
 //!
-//! The kernel's part, [`death`], is what the documentation says of it. A sleeper that nobody wakes is a deadlock, which
-//! `loom` reports. Each section reads and writes a word without any order of its own, so that a lock that lets two in, or
-//! does not publish what was written under it, loses an increment.
+//! [`death`] plays the kernel's part as the documentation describes it. A sleeper that nobody wakes is a deadlock,
+//! which `loom` reports. Each section reads and writes a word without any ordering of its own. So a lock that lets two
+//! in, or does not publish what was written under it, loses an increment.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use crate::word::{ModelledWord32, Word32};
 
 const RULES: Rules = Rules { slice: Duration::MAX, forgets: false };
 const WAIT: Patience = Patience::Until(Deadline::NEVER);
-/// More points than any of the threads meets.
+/// More points than any of the threads reaches.
 const POINTS: u64 = 24;
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Lock {
 
 type Model = Arc<Lock>;
 
-/// How a process ended that was to die at some point.
+/// How a process ended that was meant to die at some point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Survived,
@@ -41,12 +41,12 @@ enum End {
 }
 
 impl Lock {
-    /// One thread's whole section, with the kernel's id `own`; whether the owner before died.
+    /// Runs one whole section of the thread whose kernel id is `own`; returns whether the owner before died.
     fn section(&self, own: u32, patience: Patience) -> Result<Acquired, AcquireError> {
         self.noted_section(own, patience, &Cell::new(false))
     }
 
-    /// The same, where `inside` says whether the thread is in the section.
+    /// Does the same, and sets `inside` while the thread is in the section.
     fn noted_section(
         &self,
         own: u32,
@@ -75,7 +75,7 @@ impl Lock {
         Ok(acquired)
     }
 
-    /// What the kernel does when thread `own` dies, whose pending operation is on this lock.
+    /// Does what the kernel does when thread `own` dies during a pending operation on this lock.
     fn death(&self, own: u32) {
         loop {
             let found = self.word.load(Ordering::SeqCst);
@@ -95,7 +95,7 @@ impl Lock {
         }
     }
 
-    /// A section in a process that dies at its `n`-th point; how it ended.
+    /// Runs a section in a process that dies at its `n`-th point; returns how the process ended.
     fn mortal_section(&self, own: u32, n: u64, patience: Patience) -> End {
         let inside = Cell::new(false);
         let outcome = crash::until(n, || self.noted_section(own, patience, &inside));
@@ -118,7 +118,7 @@ fn is_free(lock: &Lock) {
     assert_eq!(lock.word.load(Ordering::SeqCst) & OWNER, 0, "everybody has left");
 }
 
-/// Three threads, one of which comes twice, and overtakes: each section is alone, and nobody is left asleep.
+/// Three threads, one of which comes twice and overtakes the others: each section is alone, and nobody is left asleep.
 #[test]
 fn sections_are_alone_and_nobody_is_left_asleep() {
     loom::model(|| {
@@ -132,20 +132,20 @@ fn sections_are_alone_and_nobody_is_left_asleep() {
     });
 }
 
-/// Five threads: an unlocker woke nobody, since the waiter that left its mark has given up. Before it asks once more, another
-/// owner has come, goes now, and three others sleep or come.
+/// Five threads: an unlocker woke nobody, because the waiter that left its mark has given up. Before the unlocker asks
+/// again, another owner has come. That owner now leaves, and three more threads sleep or arrive.
 #[test]
-fn who_asks_for_sleepers_forgets_none() {
+fn asking_for_sleepers_forgets_none() {
     let mut model = loom::model::Builder::new();
-    // More would take minutes.
+    // A higher bound would take minutes.
     model.preemption_bound = Some(2);
     model.check(|| {
         let lock = Model::default();
-        // The other owner has it.
+        // The other owner holds the lock.
         lock.word.store(2 | WAITERS, Ordering::SeqCst);
         let others = [3, 4, 5].map(|own| {
             let lock = Arc::clone(&lock);
-            // Nothing inside: this is about who sleeps.
+            // The section is empty: this model is about who sleeps.
             spawn(move || {
                 lock.pass(own, WAIT, || {}).unwrap();
             })
@@ -160,9 +160,10 @@ fn who_asks_for_sleepers_forgets_none() {
     });
 }
 
-/// A waiter that is woken, overtaken by the one who woke it, and then dies, or dies at any other point: the next goes on.
+/// A waiter that is woken, overtaken by the thread that woke it, and then dies, or that dies at any other point: the
+/// next waiter goes on.
 #[test]
-fn a_waiter_that_dies_takes_no_wake_up_along() {
+fn the_death_of_a_waiter_loses_no_wake_up() {
     for n in 1..=POINTS {
         loom::model(move || {
             let lock = Model::default();
@@ -180,7 +181,7 @@ fn a_waiter_that_dies_takes_no_wake_up_along() {
     }
 }
 
-/// An owner that dies at any point of a section: exactly one, the next owner, hears of a death inside of it.
+/// An owner that dies at any point of a section: exactly one process, the next owner, hears of a death inside it.
 #[test]
 fn an_owner_that_dies_passes_the_lock_on() {
     for n in 1..=POINTS {
@@ -196,7 +197,7 @@ fn an_owner_that_dies_passes_the_lock_on() {
             match first {
                 End::Survived => assert_eq!(deaths, 0),
                 End::DiedInside => assert_eq!(deaths, 1),
-                // Between the taking of the word and the section, or after it.
+                // It died between taking the word and entering the section, or after the section.
                 End::DiedOutside => assert!(deaths <= 1),
             }
             is_free(&lock);
@@ -204,9 +205,9 @@ fn an_owner_that_dies_passes_the_lock_on() {
     }
 }
 
-/// A waiter whose time is up, beside one that waits on: the wake-up that reaches the first is not lost for the second.
+/// One waiter times out while another goes on waiting: the wake-up that reaches the first is not lost for the second.
 #[test]
-fn who_gives_up_leaves_the_wake_up_to_others() {
+fn a_waiter_that_gives_up_leaves_the_wake_up_to_others() {
     loom::model(|| {
         let lock = Model::default();
         let passed = Patience::Until(Deadline::after(Duration::ZERO));

@@ -1,29 +1,30 @@
 //! The word of a lock: what lockers, unlockers and the kernel do with it, over any words.
 //!
-//! | bits of the word | meaning | who stores |
+//! | bits of the word | meaning | who stores it |
 //! |---|---|---|
-//! | 0-29, [`OWNER`] | the kernel's id of the thread that has the lock; 0: nobody has it | who takes it, who gives it up; the kernel when the owner dies |
+//! | 0-29, [`OWNER`] | the kernel's id of the thread that holds the lock; 0: free | lockers and unlockers; the kernel when the owner dies |
 //! | 30, [`OWNER_DIED`], without an owner | the newest owner died | the kernel |
-//! | 30, [`ASKING`], with an owner | the owner asks whether anybody sleeps | the owner; a sleeper that comes clears it |
-//! | 31, [`WAITERS`] | there may be sleepers | who is about to sleep; the kernel keeps it |
+//! | 30, [`ASKING`], with an owner | the owner asks whether anybody sleeps | the owner; a new sleeper clears it |
+//! | 31, [`WAITERS`] | there may be sleepers | a thread that is about to sleep; the kernel keeps it |
 //!
 //! # Why nobody sleeps beside a free lock
-//! Whoever sleeps has seen to it that `WAITERS` is set, and the kernel compares the word once more before the sleep. While
-//! anybody sleeps, the bit stays set: whoever takes the word keeps it, so does the kernel when an owner dies, and an
-//! unlocker leaves it in the free word. So each owner's unlock wakes the next sleeper, even if the one that was woken before
-//! was overtaken by this owner and then killed. If the woken one is killed before anybody took the word, the kernel finds its
-//! pending operation with a word that has no owner, and wakes the next (Linux 6.2; older ones ask for a word of 0, and
-//! sleepers sleep in slices there).
+//! Each sleeper makes sure that `WAITERS` is set, and the kernel compares the word once more before the sleep. While
+//! anybody sleeps, the bit stays set: a locker keeps it, the kernel keeps it when an owner dies, and an unlocker leaves
+//! it in the free word. So each owner's unlock wakes the next sleeper, even if this owner overtook the thread that was
+//! woken before, and that thread was then killed. If the woken thread is killed before anybody has taken the word, the
+//! kernel finds its pending operation and a word without an owner, and wakes the next sleeper. (Linux 6.2 does so;
+//! older kernels do so only for a word of 0, and sleepers sleep in slices there.)
 //!
 //! # How the bit goes away
-//! An unlocker that woke nobody takes the free word once more, as [`ASKING`], and tries to wake somebody again. A sleeper that
-//! comes meanwhile clears `ASKING` before it sleeps. If nobody was woken and `ASKING` is still there, nobody sleeps, and the
-//! word becomes 0 in the same step. To clear the bit of a *free* word after a wake-up of nobody is not enough: in between,
-//! another owner may have come and gone, two others fallen asleep, and only one of them been woken.
+//! An unlocker that woke nobody takes the free word once more, as [`ASKING`], and tries again to wake somebody. A new
+//! sleeper clears `ASKING` before it sleeps. If nobody was woken and `ASKING` is still there, nobody sleeps, and the
+//! word becomes 0 in the same step. It is not enough to clear the bit of a *free* word after waking nobody: in between,
+//! another owner may have come and gone, two others may have fallen asleep, and only one of them may have been woken.
 //!
 //! # What the kernel does when a thread dies
-//! It goes through the thread's list, and then to the pending lock. Where the word names the thread, it stores `OWNER_DIED`,
-//! keeps `WAITERS`, and wakes one sleeper if that was set. If the pending word has no owner, it wakes one.
+//! It walks the thread's list, and then looks at the pending lock. If a word names the thread, the kernel stores
+//! `OWNER_DIED`, keeps `WAITERS`, and wakes one sleeper if `WAITERS` was set. If the pending word has no owner, it
+//! wakes one sleeper.
 //!
 //! Source: kernel/futex/core.c `handle_futex_death`, futex(2).
 
@@ -38,9 +39,9 @@ use crate::word::Word32;
 pub(super) const OWNER: u32 = libc::FUTEX_TID_MASK;
 /// There may be sleepers.
 pub(super) const WAITERS: u32 = libc::FUTEX_WAITERS;
-/// Without an owner: the newest one died.
+/// Without an owner: the newest owner died.
 pub(super) const OWNER_DIED: u32 = libc::FUTEX_OWNER_DIED;
-/// With an owner: it asks whether anybody sleeps.
+/// With an owner: the owner asks whether anybody sleeps.
 pub(super) const ASKING: u32 = OWNER_DIED;
 
 /// How a lock's waiters and unlockers behave.
@@ -52,13 +53,13 @@ pub(super) struct Rules {
     pub(super) forgets: bool,
 }
 
-/// Takes a word that nobody has and nobody waits for; what it holds otherwise.
+/// Takes a word that is free and has no waiters; otherwise returns what the word holds.
 #[inline(always)]
 pub(super) fn try_take<W: Word32>(word: &W, own: u32) -> Result<(), u32> {
     word.exchange(0, own).map(drop)
 }
 
-/// Gives a word up that nobody waits for; what it holds otherwise.
+/// Releases a word that nobody waits for; otherwise returns what the word holds.
 #[inline(always)]
 pub(super) fn try_give_up<W: Word32>(word: &W, own: u32) -> Result<(), u32> {
     word.exchange(own, 0).map(drop)
@@ -73,7 +74,7 @@ pub(super) fn take<W: Word32>(
     spin: impl Fn(),
 ) -> Result<Acquired, AcquireError> {
     let mut has_spun = false;
-    // Where unlockers forget the others, who has slept assumes that there are some.
+    // If unlockers forget the other waiters, a thread that has slept assumes that there are some.
     let mut kept = 0;
     loop {
         let found = word.load(Ordering::Relaxed);
@@ -94,7 +95,7 @@ pub(super) fn take<W: Word32>(
             continue;
         }
         if deadline.has_passed() {
-            // Whoever has the word has its bit as well: the next sleeper is that owner's to wake.
+            // The current owner of the word also has its bit: that owner will wake the next sleeper.
             return Err(AcquireError::TimedOut);
         }
         let asleep = (found | WAITERS) & !ASKING;
@@ -110,10 +111,10 @@ pub(super) fn take<W: Word32>(
     }
 }
 
-/// Gives a word up that others may wait for.
+/// Releases a word that others may wait for.
 #[cold]
 pub(super) fn give_up<W: Word32>(word: &W, own: u32, rules: Rules) {
-    // Whatever sleepers have done to it meanwhile.
+    // Overwrites whatever sleepers have done to it meanwhile.
     word.swap(if rules.forgets { 0 } else { WAITERS });
     crash::point();
     let woken = word.wake(1);
@@ -127,7 +128,7 @@ pub(super) fn give_up<W: Word32>(word: &W, own: u32, rules: Rules) {
 pub(super) fn ask_for_sleepers<W: Word32>(word: &W, own: u32) {
     let asking = own | WAITERS | ASKING;
     if word.exchange(WAITERS, asking).is_err() {
-        // Somebody took it, and will ask.
+        // Another thread took it, and will ask.
         return;
     }
     crash::point();
@@ -137,7 +138,7 @@ pub(super) fn ask_for_sleepers<W: Word32>(word: &W, own: u32) {
         crash::point();
         return;
     }
-    // Somebody sleeps, or was woken while the word was taken, and sleeps again.
+    // Some thread sleeps, or was woken while the word was taken and sleeps again.
     word.swap(WAITERS);
     crash::point();
     word.wake(1);

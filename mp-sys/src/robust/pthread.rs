@@ -1,10 +1,11 @@
 //! The C library's robust mutex: process-shared, of type NORMAL, with sleeps in slices.
 //!
-//! It stands in where the layout of the C library's locks is not the expected one. Its unlock forgets that others wait, so a
-//! waiter that is woken, overtaken and killed takes the wake-up of the next one with it: that one looks again after a slice.
+//! It is used where the layout of the C library's locks is not the expected one. Its unlock forgets that others wait.
+//! So if a waiter is woken, overtaken and killed, the next waiter's wake-up is lost, and that waiter looks again after
+//! a slice.
 //!
-//! Not of type RECURSIVE or ERRORCHECK: two PID namespaces may hold equal thread ids, and then a recursive mutex lets two
-//! owners in.
+//! The type is not RECURSIVE or ERRORCHECK: two PID namespaces may hold equal thread ids, and a recursive mutex then
+//! lets two owners in.
 //!
 //! Source: pthread_mutexattr_setrobust(3).
 
@@ -14,7 +15,7 @@ use super::{AcquireError, Acquired, Patience};
 use crate::deadline::Deadline;
 use crate::futex::SLICE;
 
-// libc lacks it: the timed lock on a clock of choice, glibc 2.30.
+// The timed lock on a clock of choice, glibc 2.30. The `libc` crate lacks it.
 unsafe extern "C" {
     fn pthread_mutex_clocklock(
         mutex: *mut libc::pthread_mutex_t,
@@ -39,7 +40,7 @@ pub(super) unsafe fn init(place: *mut libc::pthread_mutex_t) {
     check(unsafe { libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST) });
     // SAFETY: initialised above.
     check(unsafe { libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_NORMAL) });
-    // SAFETY: the caller gives a writable, aligned, unused place; the attributes are initialised.
+    // SAFETY: the caller passes a writable, aligned, unused place; the attributes are initialised.
     check(unsafe { libc::pthread_mutex_init(place, attributes) });
     // SAFETY: initialised above and not used afterwards.
     check(unsafe { libc::pthread_mutexattr_destroy(attributes) });
@@ -61,7 +62,8 @@ pub(super) unsafe fn acquire(
         match (code, patience) {
             (0, _) => return Ok(Acquired::Clean),
             (libc::EOWNERDEAD, _) => {
-                // At once: if this process dies before it has repaired what the mutex protects, the kernel marks it again.
+                // Right away: if this process dies before it has repaired what the mutex protects, the kernel marks it
+                // again.
                 // SAFETY: this thread just got the mutex from an owner that died, which is all that the call asks for.
                 check(unsafe { libc::pthread_mutex_consistent(mutex) });
                 return Ok(Acquired::OwnerDied);
@@ -97,7 +99,7 @@ pub(super) unsafe fn release(mutex: *mut libc::pthread_mutex_t) {
     unsafe { libc::pthread_mutex_unlock(mutex) };
 }
 
-/// The set-up calls fail for invalid arguments only, and theirs are constants.
+/// Asserts that a set-up call succeeded. These calls fail only for invalid arguments, and theirs are constants.
 fn check(code: i32) {
     assert_eq!(code, 0, "a pthread call with constant arguments succeeds");
 }

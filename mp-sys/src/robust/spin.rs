@@ -1,11 +1,12 @@
-//! Trying again for a moment before sleeping for a lock.
+//! Retries for a moment before a locker sleeps.
 //!
-//! Who holds a short section on another CPU is gone before a sleeper would be asleep, so a locker tries again, with pauses
-//! that grow. How often depends on what it got from it: twice as often after it paid, a quarter as often after it did not,
-//! not at all soon after (a long section, more processes than CPUs, a holder on the same CPU), with a probe now and then.
+//! The holder of a short section on another CPU has left before a sleeper would be asleep, so a locker tries again,
+//! with growing pauses. The number of tries follows their success: twice as many after they paid off, a quarter as many
+//! after they did not, and soon none at all (a long section, more processes than CPUs, a holder on the same CPU), with
+//! a probe now and then.
 //!
-//! Tries are counted and not timed: a look at the clock costs as much as a lock. What was tried and measured is in
-//! `docs/design/waiting.md`.
+//! Tries are counted, not timed: reading the clock costs as much as a lock. `docs/design/waiting.md` describes what was
+//! tried and measured.
 
 use std::cell::Cell;
 
@@ -18,14 +19,14 @@ use crate::adaptive::{PROBE_EVERY, spinning_helps};
 const TRIES_FIRST: u32 = 12;
 /// The most tries: 959 pauses, 9 us and at most 50 us, which is [`SPIN_MAX`](crate::adaptive::SPIN_MAX).
 const TRIES_MAX: u32 = 20;
-/// Fewer than this are none.
+/// A smaller number counts as none.
 const TRIES_MIN: u32 = 3;
 
 /// How often a thread tries again.
 #[derive(Debug)]
 pub(super) struct Tries {
     allowed: Cell<u32>,
-    /// Waits since trying was given up.
+    /// Waits since the thread gave up trying.
     idle: Cell<u32>,
 }
 
@@ -34,7 +35,7 @@ impl Tries {
         Self { allowed: Cell::new(TRIES_FIRST), idle: Cell::new(0) }
     }
 
-    /// Looks until `is_free` says yes, or as often as is allowed, and learns from it.
+    /// Tries until `is_free` returns true, or as often as is allowed, and learns from the result.
     #[inline]
     pub(super) fn until(&self, is_free: impl Fn() -> bool) {
         let allowed = self.now_allowed();
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_end_when_they_do_not_pay_and_are_probed_again() {
+    fn tries_end_when_they_do_not_pay_off_and_are_probed_again() {
         if !spinning_helps() {
             return;
         }

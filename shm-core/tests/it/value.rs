@@ -145,7 +145,7 @@ fn errors_travel_as_boxed_errors() {
     let value = Value::new(1).unwrap();
     touch(&value).unwrap();
     let _guard = value.lock();
-    assert_eq!(touch(&value).unwrap_err().to_string(), "the calling thread holds the lock already");
+    assert_eq!(touch(&value).unwrap_err().to_string(), "the calling thread already holds the lock");
 }
 
 /// A number whose `Debug` looks whether the value that it came from is locked.
