@@ -1,17 +1,17 @@
 //! Data in shared memory that only the holder of its lock can reach.
 //!
-//! A [`Locked`] owns a span: a robust lock, control words, and data. The control words may be looked at by anybody; the data
-//! is reached through [`Held`], which exists only while this thread holds the lock, or through a [`Guard`] made from it, which
-//! lends the data in place as `&mut T`. That reference is exclusive because the span is (no other object of this process lies
-//! there), because the lock is (across processes as well), and because the types take whatever bits are there.
+//! A [`Locked`] owns a span: a robust lock, control words, and data. Anybody may read the control words. Only [`Held`],
+//! which exists while this thread holds the lock, reaches the data, or a [`Guard`] made from it, which lends the data
+//! in place as `&mut T`. That is exclusive because the span is (no other object of this process lies there) and the
+//! lock is (across processes as well), and valid because the types accept any bits.
 //!
-//! Without the lock there are copies only, that are thrown away if the version says that they may be a mixture.
+//! Without the lock, data can only be copied. A copy is thrown away if the version shows that it may be a mixture.
 //!
 //! | offset | what |
 //! |---|---|
 //! | 0 | the lock (40 bytes with glibc on x86-64) |
 //! | [`CONTROL_BYTES`] - 16 | the [`Version`], 8 bytes |
-//! | [`CONTROL_BYTES`] - 8 | a flag of 4 bytes, whose meaning is the tier's; 4 bytes that are not used |
+//! | [`CONTROL_BYTES`] - 8 | a flag of 4 bytes, whose meaning the tier defines; 4 unused bytes |
 //! | [`CONTROL_BYTES`] | data |
 
 mod access;
@@ -73,15 +73,15 @@ unsafe impl Sync for Locked {}
 
 impl Locked {
     /// Makes a free lock in `span`, over the data that is there; version and flag become 0. `fill` may write the data
-    /// first: nobody else knows the lock yet, so it is not taken for that.
+    /// first. It takes no lock for that: nobody knows it yet.
     ///
     /// # Errors
-    /// The span, if it has fewer than [`CONTROL_BYTES`] bytes.
+    /// Returns the span if it has fewer than [`CONTROL_BYTES`] bytes.
     pub fn new(span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
         Self::new_behind(0, span, fill)
     }
 
-    /// As [`new`](Self::new), leaving `lead` bytes, whole cache lines, in front.
+    /// Does the same, and leaves `lead` bytes, whole cache lines, in front.
     fn new_behind(lead: usize, span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
         let locked = Self::over_behind(lead, span)?;
         // SAFETY: the span is exclusively owned, has room for a lock there, and is aligned to a cache line; the mutex is
@@ -92,16 +92,16 @@ impl Locked {
         control.flag.store(0, Ordering::Relaxed);
         control.unused.store(0, Ordering::Relaxed);
         let filling = Filling::start();
-        // Dropping this releases nothing: the thread's list does not have the lock.
+        // Dropping this releases nothing: the lock is not in the thread's list.
         fill(&mut Held::new(&locked));
         drop(filling);
         Ok(locked)
     }
 
-    /// A handle of a lock that was made before, by this process or by another one.
+    /// Returns a handle of a lock that this process or another one made before.
     ///
     /// # Errors
-    /// Gives the span back if it has fewer than [`CONTROL_BYTES`] bytes.
+    /// Returns the span if it has fewer than [`CONTROL_BYTES`] bytes.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
         Self::over(existing.into_span())
     }
@@ -115,7 +115,7 @@ impl Locked {
         else {
             return Err(span);
         };
-        // SAFETY: the span has `lead` bytes and room for the control part behind them, as was just found.
+        // SAFETY: the check above found that the span has `lead` bytes and room for the control part behind them.
         let control = unsafe { span.start().add(lead) }.cast();
         Ok(Self { control, data_len, span })
     }
@@ -126,14 +126,14 @@ impl Locked {
         unsafe { self.control.as_ref() }
     }
 
-    /// A word whose meaning is the tier's. Anybody may look; who may store is the tier's rule.
+    /// A word whose meaning the tier defines. Any process may read it; the tier decides who may store to it.
     #[inline]
     #[must_use]
     pub fn flag(&self) -> &AtomicU32 {
         &self.control().flag
     }
 
-    /// The version of the data. Anybody may look.
+    /// The version of the data. Any process may read it.
     #[inline]
     #[must_use]
     pub fn version(&self) -> &Version {
@@ -146,11 +146,11 @@ impl Locked {
         self.data_len
     }
 
-    /// Takes the lock. If its newest owner died, `repair` runs before anybody else can get it; a process that dies in
-    /// `repair` leaves the repair to the next one.
+    /// Takes the lock. If its newest owner died, `repair` runs before any other process can get the lock. A process
+    /// that dies in `repair` leaves the repair to the next locker.
     ///
     /// # Errors
-    /// [`AcquireError`]; the lock is not held then.
+    /// [`AcquireError`]; the lock is then not held.
     #[inline(always)]
     pub fn acquire(
         &self,
@@ -162,7 +162,7 @@ impl Locked {
         if acquired == Acquired::Clean { Ok(Held::new(self)) } else { Ok(self.take_over(repair)) }
     }
 
-    /// As [`acquire`](Self::acquire), for a section as [`Brief`] describes it.
+    /// Takes the lock as [`acquire`](Self::acquire) does, for a section as [`Brief`] describes it.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -188,7 +188,7 @@ impl Locked {
         held
     }
 
-    /// The lock as its holder has it, if that is the calling thread. For locks that lend no data only: there may be others.
+    /// The lock as held, if the calling thread holds it. Only for locks that lend no data: another `Held` may exist.
     pub(crate) fn held_here(&self) -> Option<Held<'_>> {
         self.is_held_here().then(|| Held::closing_section(self))
     }
@@ -222,7 +222,7 @@ impl Placed for Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // By a guard of another handle, or by one that was forgotten. Which one is known when the last handle has gone.
+        // By a guard of another handle, or by a forgotten one. The drop of the last handle shows which.
         if suspects::is_held_by_this_process(self.control()) {
             suspects::note(self);
             self.span.never_go_home();
@@ -236,7 +236,7 @@ impl Drop for Locked {
 #[derive(Debug)]
 pub struct Held<'a> {
     locked: &'a Locked,
-    /// When the lock was taken, and whether the version is closed at the release: one word for both, which saves 10 ns.
+    /// When the lock was taken, and whether the release closes the version: one word for both, which saves 10 ns.
     taken: Taken,
     /// A robust lock belongs to its thread.
     not_send: PhantomData<*const ()>,
@@ -252,21 +252,21 @@ impl<'a> Held<'a> {
         Self { locked, taken: Taken::now().closing_section(), not_send: PhantomData }
     }
 
-    /// Ends this value's life without releasing the lock.
+    /// Consumes this value without releasing the lock.
     #[expect(clippy::mem_forget, reason = "the lock stays held, and is released through another value")]
     pub(crate) fn stay_held(self) {
         std::mem::forget(self);
     }
 
-    /// Whether the calling thread really holds the lock: not so for one that a forked child inherited.
+    /// Whether the calling thread really holds the lock. It does not if a forked child inherited this value.
     #[inline(always)]
     #[must_use]
     pub fn is_held_here(&self) -> bool {
         self.taken.generation() == Generation::current() && self.locked.is_held_here()
     }
 
-    /// Goes on after code that may have forked, as a closure of the user's: a child that it left by returning does not hold
-    /// the lock.
+    /// Continues after code that may have forked, such as a user's closure. A child that returned from it holds no
+    /// lock.
     ///
     /// # Panics
     /// In such a child.
@@ -291,8 +291,8 @@ impl<'a> Held<'a> {
         self.locked.version()
     }
 
-    /// Marks the data as lent until the lock is released: nobody copies it meanwhile, and whoever takes over from a dead
-    /// owner finds the mark. (A guard that a forked child inherited stores nothing.)
+    /// Marks the data as lent until the lock is released: nobody copies it meanwhile, and the process that takes over
+    /// from a dead owner finds the mark. (A guard that a forked child inherited stores nothing.)
     #[inline(always)]
     #[must_use]
     pub fn open_section(mut self) -> Self {
@@ -301,23 +301,23 @@ impl<'a> Held<'a> {
         self
     }
 
-    /// Marks the data as being written: nobody copies it until [`end_write`](Self::end_write), or until whoever takes over
-    /// from a dead owner has closed the version.
+    /// Marks the data as being written. Nobody copies it until [`end_write`](Self::end_write), or until the process
+    /// that takes over from a dead owner has closed the version.
     #[inline(always)]
     pub fn begin_write(&mut self) {
         self.version().begin_write();
         crash::point();
     }
 
-    /// The data lies in the other of the tier's two slots from now on, which was written while nobody read it.
+    /// Moves the data to the tier's other slot, which was written while nobody read it.
     #[inline(always)]
     pub fn flip(&mut self) {
         self.version().flip();
         crash::point();
     }
 
-    /// Which of the tier's two slots the data does not lie in, for the caller to write it. Some reader may still copy it,
-    /// but finds then that the data lies elsewhere.
+    /// Returns the tier's slot that does not hold the data, for the caller to write. A reader may still be copying it,
+    /// but then finds that the data has moved.
     #[inline(always)]
     #[must_use]
     pub fn unused_slot(&mut self) -> usize {
@@ -325,7 +325,7 @@ impl<'a> Held<'a> {
         self.version().slot() ^ 1
     }
 
-    /// The data is whole.
+    /// Marks the data as whole.
     #[inline(always)]
     pub fn end_write(&mut self) {
         self.version().close();
@@ -340,7 +340,7 @@ impl<'a> Held<'a> {
     #[must_use]
     pub fn into_guard<T: Element>(self, at: usize) -> Guard<'a, T> {
         let place = self.aligned_place::<T>(at, size_of::<T>());
-        // SAFETY: checked to lie in the data, initialised; the lock is held. After a panic there is no guard.
+        // SAFETY: checked to lie in the data, initialised; the lock is held. If this panics, no guard exists.
         unsafe { cells::repair_in_place(place.as_ptr(), 1) };
         // SAFETY: a valid `T` by now, in the data, aligned.
         unsafe { Guard::new(place, self) }
@@ -372,7 +372,7 @@ impl Locked {
     fn aligned_place<T>(&self, at: usize, bytes: usize) -> NonNull<T> {
         const { assert!(align_of::<T>() <= SPAN_ALIGN, "a span starts at a multiple of 64") };
         let from_start = CONTROL_BYTES.wrapping_add(at);
-        // `at` is a constant where this is inlined, and so is the answer.
+        // `at` is a constant where this is inlined, and so is the result.
         assert!(from_start.is_multiple_of(align_of::<T>()), "an access is aligned");
         self.place(at, bytes).cast()
     }

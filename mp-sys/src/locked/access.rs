@@ -7,26 +7,27 @@ use crate::cells::{self, Element};
 use crate::locked::{Held, Locked};
 
 impl Held<'_> {
-    /// Loads 8 bytes of data.
+    /// Loads a word of 8 bytes of the data.
     ///
     /// # Panics
-    /// If `at` is no multiple of 8 inside the data.
+    /// If `at` is not a multiple of 8 inside the data.
     #[inline]
     #[must_use]
     pub fn load_word(&self, at: usize) -> u64 {
         self.word(at).load(Ordering::Relaxed)
     }
 
-    /// Stores 8 bytes of data by one store: a process that dies has stored all of them or none.
+    /// Stores a word of 8 bytes of the data with one store: a process that dies has stored all of it or none.
     ///
     /// The store is ordered after all earlier ones and before all later ones.
     ///
     /// # Panics
+    /// If `at` is not a multiple of 8 inside the data.
     /// If `at` is no multiple of 8 inside the data.
     #[inline]
     pub fn store_word(&self, at: usize, value: u64) {
         self.word(at).store(value, Ordering::Release);
-        // Nor may a later store come earlier: a kill falls between two instructions, so their order is all that counts.
+        // A later store must not move up either: a kill falls between two instructions, so only their order matters.
         compiler_fence(Ordering::SeqCst);
     }
 
@@ -35,7 +36,7 @@ impl Held<'_> {
         assert!(at.is_multiple_of(8), "a word lies at a multiple of 8");
         let place = self.locked.place(at, size_of::<u64>());
         // SAFETY: checked to lie in the data, which starts at a multiple of 8 (`CONTROL_BYTES` is asserted below);
-        // while the lock is held nobody accesses the data but through this `Held`, whose references end with it.
+        // while the lock is held nobody accesses the data except through this `Held`, whose references end with it.
         unsafe { AtomicU64::from_ptr(place.cast().as_ptr()) }
     }
 
@@ -51,7 +52,7 @@ impl Held<'_> {
         cells::checked(unsafe { place.cast::<T::Bits>().read_unaligned() })
     }
 
-    /// Writes a value of 1, 2, 4 or 8 bytes by one store: a process that dies has stored all of it or nothing.
+    /// Writes a value of 1, 2, 4 or 8 bytes with one store: a process that dies has stored all of it or nothing.
     ///
     /// # Panics
     /// If it does not lie in the data at a multiple of its size, or has another size.
@@ -66,7 +67,7 @@ impl Held<'_> {
         unsafe { cells::store_element(place.as_ptr(), value) };
     }
 
-    /// Writes a value. A process that dies here may have written a part.
+    /// Writes a value. A process that dies here may have written a part of it.
     ///
     /// # Panics
     /// If it does not lie in the data.
@@ -89,7 +90,7 @@ impl Held<'_> {
         unsafe { cells::repair(into.as_mut_ptr(), into.len()) };
     }
 
-    /// Writes `from` side by side. A process that dies here may have written a part.
+    /// Writes the values of `from` side by side. A process that dies here may have written some of them.
     ///
     /// # Panics
     /// If it does not lie in the data.

@@ -6,14 +6,14 @@ use std::ops::{Deref, DerefMut};
 use crate::crash;
 use crate::locked::Held;
 
-/// A lock that is held for a section in which its thread takes no other lock and runs no code of a user. Dropping it
+/// A lock that is held for a section in which its thread takes no other lock and runs no user code. Dropping it
 /// releases the lock.
 ///
-/// It costs less than a [`Held`], and lends nothing in place: that would be code of a user. It is not counted as held: no
-/// `fork` falls into such a section.
+/// It costs less than a [`Held`]. It lends nothing in place, since that would be user code. It does not count as held,
+/// because no `fork` can happen in such a section.
 #[derive(Debug)]
 pub struct Brief<'a> {
-    /// Never dropped: it would look for the lock in the thread's list.
+    /// Never dropped, because its drop would look for the lock in the thread's list.
     held: ManuallyDrop<Held<'a>>,
 }
 

@@ -1,11 +1,13 @@
 //! Copies of locked data that are made without the lock.
 //!
-//! The holder of the lock changes the data by plain stores, through `&mut T`, while the copy is made. For the compiler such a
-//! copy must be no access of this program's at all: on `x86_64` it is inline assembly, which the compiler cannot look into,
-//! so that it is as if another process read the memory. (Other processes do read it, at any moment.) What was copied is
-//! bytes, and becomes a `T` only once the version has shown that nobody changed them meanwhile.
+//! The holder of the lock changes the data by plain stores, through `&mut T`, while the copy is made. The compiler must
+//! not see such a copy as an access of this program. So on `x86_64` it is inline assembly, which the compiler cannot
+//! look into: the effect is the same as if another process read the memory. (Other processes do read it, at any
+//! moment.) The copy consists of bytes, and becomes a `T` only once the version has shown that nobody changed them
+//! meanwhile.
 //!
-//! On other processors, and under Miri, the copy is made of relaxed atomic loads: the same instructions.
+//! On other processors, and under Miri, the copy consists of relaxed atomic loads, which compile to the same
+//! instructions.
 
 use std::mem::{MaybeUninit, size_of};
 use std::sync::atomic::Ordering;
@@ -13,15 +15,15 @@ use std::sync::atomic::Ordering;
 use crate::cells::{self, Element};
 use crate::locked::{Locked, Seen};
 
-/// Bytes in the word that runs are moved by.
+/// Bytes in the word by which runs are moved.
 const WORD: usize = 8;
 
 impl Locked {
-    /// A copy of a value, taken without the lock; `None` if somebody changes the data, again and again. `place` says where
-    /// the value lies at this version. `flag` becomes the flag of the same moment.
+    /// Copies a value without the lock; returns `None` if somebody keeps changing the data. `place` returns the place
+    /// of the value at this version. `flag` becomes the flag of the same moment.
     ///
     /// # Panics
-    /// If it does not lie in the data.
+    /// If the value does not lie in the data.
     #[inline]
     #[must_use]
     pub fn glimpse<T: Element>(&self, place: impl Fn(Seen) -> usize, flag: &mut u32) -> Option<T> {
@@ -38,7 +40,8 @@ impl Locked {
         Some(cells::checked(unsafe { bits.assume_init() }))
     }
 
-    /// As [`glimpse`](Self::glimpse), for values that lie side by side from `at` on; gives the flag. After `None`, `into` holds anything.
+    /// Copies values that lie side by side from `at` on, as [`glimpse`](Self::glimpse) does; returns the flag. After
+    /// `None`, the content of `into` is unspecified.
     ///
     /// # Panics
     /// If they do not lie in the data.
@@ -53,15 +56,15 @@ impl Locked {
             unsafe { copy(to.cast(), from, bytes) };
             self.flag().load(Ordering::Relaxed)
         });
-        // SAFETY: `into` is exclusively borrowed, and initialised: what was copied over it are bytes of shared memory.
+        // SAFETY: `into` is exclusively borrowed, and initialised: the copy overwrote it with bytes of shared memory.
         unsafe { cells::repair(to, into.len()) };
         copied
     }
 }
 
 impl Locked {
-    /// A word of the data as it is at the moment, whoever changes it: for people, who look at one number. `None` if there is
-    /// none at this place.
+    /// Returns one word of the data as it is now, even while another thread changes it: for showing one number to a person.
+    /// Returns `None` if there is no word at this place.
     #[must_use]
     pub fn peek_word(&self, at: usize) -> Option<u64> {
         let is_inside = at.is_multiple_of(WORD) && at.checked_add(WORD)? <= self.data_len();
@@ -73,8 +76,8 @@ impl Locked {
     }
 }
 
-/// Tells the sanitizer, which does not look into assembly, that the load from this place has acquired what was released by a
-/// store to it. (A word that is stored by one store is stored at an unchanged version.)
+/// Reports to the sanitizer, which does not look into assembly, that the load from this place acquired what a store to
+/// it had released. (A word that is stored by one store is stored at an unchanged version.)
 #[inline(always)]
 fn acquired(place: *mut u8) {
     #[cfg(mp_tsan)]
@@ -89,7 +92,7 @@ fn acquired(place: *mut u8) {
     let _ = place;
 }
 
-/// Copies `bytes` bytes that somebody may be changing.
+/// Copies `bytes` bytes that another process may be changing.
 ///
 /// # Safety
 /// - `shared` is readable and `private` writable for `bytes` bytes; they do not overlap; nobody else uses `private`.
@@ -108,11 +111,11 @@ unsafe fn copy(private: *mut u8, shared: *const u8, bytes: usize) {
 }
 
 /// # Safety
-/// As [`copy`], and `bytes` is a multiple of 8, and not 0.
+/// The contract of [`copy`]. In addition, `bytes` is a multiple of 8, and not 0.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 unsafe fn copy_words(private: *mut u8, shared: *const u8, bytes: usize) {
-    /// Shorter runs are copied in a loop: `rep movsq` takes some 30 cycles to start.
+    /// Shorter runs are copied in a loop: `rep movsq` takes about 30 cycles to start.
     const STRING_COPY_FROM_BYTES: usize = 256;
     if bytes == WORD {
         // SAFETY: one word of the caller's ranges.
@@ -127,7 +130,7 @@ unsafe fn copy_words(private: *mut u8, shared: *const u8, bytes: usize) {
             );
         }
     } else if bytes < STRING_COPY_FROM_BYTES {
-        // SAFETY: `at` goes from 0 to `bytes`, which is no end of it before the first word, in steps of a word.
+        // SAFETY: `at` goes from 0 to `bytes`, which is not 0, in steps of a word.
         unsafe {
             std::arch::asm!(
                 "2:",
@@ -159,13 +162,13 @@ unsafe fn copy_words(private: *mut u8, shared: *const u8, bytes: usize) {
 }
 
 /// # Safety
-/// As [`copy`], and `bytes` is from 1 to 7.
+/// The contract of [`copy`]. In addition, `bytes` is from 1 to 7.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 unsafe fn copy_tail(private: *mut u8, shared: *const u8, bytes: usize) {
     macro_rules! whole {
         ($register:literal, $size:literal) => {
-            // SAFETY: so many bytes of the caller's ranges.
+            // SAFETY: this many bytes of the caller's ranges.
             unsafe {
                 std::arch::asm!(
                     concat!("mov {part", $register, "}, ", $size, " ptr [{from}]"),
@@ -202,12 +205,12 @@ unsafe fn copy_tail(private: *mut u8, shared: *const u8, bytes: usize) {
 }
 
 /// # Safety
-/// As [`copy`], and `bytes` is a multiple of 8.
+/// The contract of [`copy`]. In addition, `bytes` is a multiple of 8.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 unsafe fn copy_words(private: *mut u8, shared: *const u8, bytes: usize) {
     use std::sync::atomic::AtomicU64;
     if !shared.addr().is_multiple_of(WORD) {
-        // SAFETY: as here.
+        // SAFETY: the caller's contract covers the whole call.
         return unsafe { copy_tail(private, shared, bytes) };
     }
     for index in 0..bytes / WORD {
@@ -220,7 +223,7 @@ unsafe fn copy_words(private: *mut u8, shared: *const u8, bytes: usize) {
 }
 
 /// # Safety
-/// As [`copy`].
+/// The contract of [`copy`].
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 unsafe fn copy_tail(private: *mut u8, shared: *const u8, bytes: usize) {
     use std::sync::atomic::AtomicU8;

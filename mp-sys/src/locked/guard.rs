@@ -1,4 +1,4 @@
-//! `Guard`: data that a held lock protects, lent in place.
+//! `Guard`: lends the data of a held lock in place.
 
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -9,13 +9,13 @@ use crate::locked::Held;
 /// A held lock that lends its data in place. Dropping it releases the lock.
 ///
 /// # Panics
-/// Using one that a forked child inherited, by whatever fork: its parent has the lock, and the data.
+/// If a forked child uses a guard that it inherited, by any kind of fork: the parent still holds the lock and the data.
 #[derive(Debug)]
 pub struct Guard<'a, T: ?Sized> {
     data: NonNull<T>,
     held: Held<'a>,
-    /// [`fork::depth`] of the process that took the lock. What `held` knows is the taking thread's, and threads may share a
-    /// guard.
+    /// [`fork::depth`] of the process that took the lock. `held` cannot replace it: `held` knows only about the thread
+    /// that took the lock, and threads may share a guard.
     depth: u32,
 }
 
@@ -36,13 +36,13 @@ impl<'a, T: ?Sized> Guard<'a, T> {
         }
     }
 
-    /// Whether a forked child has it from its parent, so that using it would panic.
+    /// Whether a forked child inherited this guard from its parent, so that using it would panic.
     #[must_use]
     pub fn is_inherited(&self) -> bool {
         self.depth != fork::depth()
     }
 
-    /// Whether the calling thread really holds the lock: not so for a guard that a forked child inherited.
+    /// Whether the calling thread really holds the lock. It does not if a forked child inherited this guard.
     #[inline(always)]
     #[must_use]
     pub fn is_held_here(&self) -> bool {
@@ -77,5 +77,5 @@ unsafe impl<T: ?Sized + Sync> Sync for Guard<'_, T> {}
 #[cold]
 #[inline(never)]
 pub(super) fn inherited() -> ! {
-    panic!("a forked child uses a guard that it inherited: its parent holds the lock")
+    panic!("a forked child used a guard that it inherited: its parent holds the lock")
 }

@@ -1,25 +1,28 @@
-//! The protocol of readers beside a lock, over any words: many who read, or one who writes.
+//! The protocol of readers beside a lock, over any words: many readers, or one writer.
 //!
-//! The lock itself is the writers'. A reader does not take it: it registers.
+//! The lock itself belongs to the writers. A reader does not take it: it registers.
 //!
-//! | word | meaning | who stores |
+//! | word | meaning | who stores it |
 //! |---|---|---|
-//! | a slot | 0, or the stamp of a process that reads | the reader; who finds its process dead makes it 0 |
-//! | used | a bit for each line of slots that ever had a reader | readers, before they use a line; bits stay |
-//! | the [version](super::Version) | quiet; *writing*: a writer waits until the readers have left; *lent*: it is in | the holder of the lock |
-//! | the signal | changes when a reader leaves beside a writer that waits | readers |
+//! | a slot | 0, or the stamp of a process that reads | the reader; a process that finds the reader's process dead sets it to 0 |
+//! | used | one bit for each line of slots that ever had a reader | readers, before they use a line; bits stay |
+//! | the [version](super::Version) | quiet; *writing*: a writer waits until the readers have left; *lent*: the writer is in | the holder of the lock |
+//! | the signal | changes when a reader leaves while a writer waits | readers |
 //!
-//! A reader registers, then looks at the version; a writer marks the version, then looks at the slots. All of that is
-//! sequentially consistent, so that at least one sees the other. A reader that sees a writer leaves again, and takes the lock
-//! as a writer does, only to register under it. So a writer that has the lock goes before all readers that come later.
+//! A reader registers and then looks at the version. A writer marks the version and then looks at the slots. All of
+//! these accesses are sequentially consistent, so at least one of the two sees the other. A reader that sees a writer
+//! leaves again, and takes the lock as a writer does, but only to register under it. So a writer that has the lock goes
+//! before all readers that arrive later.
 //!
 //! # Deaths
-//! A dead reader's slot has its stamp: a writer that waits looks for the dead, once before it sleeps and then in slices. A
-//! dead writer's lock passes on, and who gets it finds in the version how far the writer came: *writing* has changed nothing.
+//! The slot of a dead reader still holds its stamp. A waiting writer looks for dead readers, once before it sleeps and
+//! then in slices. The lock of a dead writer passes on, and its next owner sees in the version how far the writer came:
+//! a writer in the state *writing* has changed nothing.
 //!
 //! # Why no wake-up is lost
-//! A writer reads the signal, looks at the slots, and sleeps while the signal is what it read. A reader empties its slot, and
-//! then changes the signal if it finds the version marked: a slot that was emptied after the look changes the signal.
+//! A writer reads the signal, looks at the slots, and sleeps while the signal is what it read. A reader empties its
+//! slot, and then changes the signal if it finds the version marked. So a slot that is emptied after the writer's look
+//! changes the signal.
 
 #[cfg(all(loom, test, feature = "testing"))]
 mod models;
@@ -34,20 +37,20 @@ use crate::locked::Version;
 use crate::robust::Patience;
 use crate::word::{Shared, Word64, Words};
 
-/// The most readers at the same time, counting each guard.
+/// The most readers at the same time; each guard counts.
 pub const READERS_MAX: usize = 512;
-/// Slots in a cache line. Readers begin in the line of their CPU, so that they do not share one.
+/// Slots in a cache line. A reader starts in the line of its CPU, so that CPUs do not share a line.
 pub(super) const LINE: usize = 8;
 
-/// A slot that nobody has.
+/// The value of a free slot.
 const NOBODY: u64 = 0;
 
-/// What the protocol asks about the processes around it. In a model, the model says who died.
+/// What the protocol asks about the processes around it. In a model, the model decides who has died.
 pub(super) trait Witness<W: Words> {
     /// Whether it is the caller's turn to look for the dead.
     fn is_turn_to_look(&self, last: &W::Word64, pause: Duration) -> bool;
 
-    /// One look: it answers whether the process whose stamp has these bits has died.
+    /// Starts one look. The closure returns whether the process whose stamp has these bits has died.
     fn look(&self) -> impl FnMut(u64) -> bool;
 }
 
@@ -65,7 +68,7 @@ impl Witness<Shared> for Kernel {
     }
 }
 
-/// Why a reader is not in.
+/// Why a reader was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     /// A writer waits or is in.
@@ -79,13 +82,13 @@ pub(super) enum Kept {
 pub(super) struct Readers<'a, W: Words = Shared> {
     pub(super) signal: &'a Signal<W>,
     pub(super) used: &'a W::Word64,
-    /// Whole lines, 64 at most.
+    /// Whole lines, at most 64.
     pub(super) slots: &'a [W::Word64],
     pub(super) version: &'a Version<W>,
 }
 
 impl<W: Words> Readers<'_, W> {
-    /// Registers the caller, if no writer waits or is in; tells the slot. The search begins in line `first`.
+    /// Registers the caller if no writer waits or is in; returns its slot. The search begins in line `first`.
     #[inline]
     pub(super) fn enter(&self, own: u64, first: usize) -> Result<usize, Kept> {
         let at = self.register(own, first).ok_or(Kept::Full)?;
@@ -96,7 +99,7 @@ impl<W: Words> Readers<'_, W> {
         Err(Kept::Out)
     }
 
-    /// Registers the caller, who knows that no writer is in: it holds the lock, or is registered already.
+    /// Registers a caller that knows that no writer is in: it holds the lock, or is registered already.
     #[inline]
     pub(super) fn register(&self, own: u64, first: usize) -> Option<usize> {
         let lines = self.slots.len() / LINE;
@@ -143,7 +146,7 @@ impl<W: Words> Readers<'_, W> {
 
     /// Waits until no reader is registered. The caller holds the lock, and has marked the version.
     pub(super) fn drain(&self, patience: Patience, budget: &Budget, witness: &impl Witness<W>) -> bool {
-        // Between the mark and the first look: no reader misses the one if the other misses it.
+        // Between the mark and the first look: if a reader misses the mark, this look does not miss the reader.
         W::fence(Ordering::SeqCst);
         if self.is_empty() {
             return true;

@@ -1,24 +1,25 @@
-//! What the calling thread reads: so that it never waits for itself.
+//! What the calling thread reads, so that it never waits for itself.
 //!
-//! The list is thread-local without a destructor, as that of held locks. A guard that was forgotten stays in it, as its
-//! registration stays. After a fork the list is the parent's, and starts afresh.
+//! The list is thread-local without a destructor, like that of held locks. A forgotten guard stays in it, just as its
+//! registration stays. After a fork the list describes the parent, so it starts afresh.
 //!
 //! # A thread must not end while it reads
-//! Safe code can leak a guard, and send the `&'static T` that it lends to another thread. The thread that leaked it refuses to
-//! fork; once it has ended, nobody would, and a child could use the reference while nothing keeps writers out. So the process
-//! aborts then, as it does for held locks. (A guard inside another thread-local counts as leaked, unless that one was first
-//! used after the thread's first guard was taken.)
+//! Safe code can leak a guard, and send the `&'static T` that it lends to another thread. The thread that leaked it
+//! refuses to fork. Once that thread has ended, nothing would refuse, and a child could use the reference although
+//! nothing keeps writers out. So the process aborts when the thread ends, as it does for held locks. (A guard inside
+//! another thread-local counts as leaked, unless that thread-local was first used after the thread took its first
+//! guard.)
 
 use std::cell::Cell;
 
 use crate::locked::ReadError;
 use crate::robust::{AcquireError, Generation};
 
-/// The most guards of readers that one thread may have at the same time.
+/// The most guards of readers that one thread may hold at the same time.
 pub const READS_MAX: usize = 64;
 
 struct Reads {
-    /// The generation of what stands here.
+    /// The generation of the entries.
     generation: Cell<u32>,
     count: Cell<usize>,
     addresses: [Cell<usize>; READS_MAX],
@@ -34,13 +35,15 @@ thread_local! {
     };
 }
 
-/// Looks at the list when the thread ends.
+/// Checks the list when the thread ends.
 struct AtEnd;
 
 impl Drop for AtEnd {
     fn drop(&mut self) {
         if READS.with(|reads| !reads.live().is_empty()) {
-            tracing::error!("a thread ends while it reads under a lock: a guard was forgotten; aborting");
+            tracing::error!(
+                "a thread ended while it read under a lock (a guard was forgotten); aborting the process"
+            );
             std::process::abort();
         }
     }
@@ -61,11 +64,11 @@ impl Reads {
     }
 }
 
-/// A place in the thread's list. Dropping it gives it up.
+/// A place in the thread's list. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Listed {
     address: usize,
-    /// Whether the thread reads under the same lock already.
+    /// Whether the thread already reads under the same lock.
     pub(super) again: bool,
 }
 
@@ -75,7 +78,7 @@ pub(super) fn list(address: usize) -> Result<Listed, ReadError> {
     READS.with(|reads| {
         let live = reads.live();
         if live.is_empty() {
-            // Refused only while the thread ends.
+            // The access fails only while the thread ends.
             AT_END.try_with(|_| ()).map_err(|_| AcquireError::Unwatched(0))?;
         }
         let again = live.iter().any(|listed| listed.get() == address);
@@ -98,7 +101,7 @@ impl Drop for Listed {
         READS.with(|reads| {
             let live = reads.live();
             let Some((last, _)) = live.split_last() else { return };
-            // The order says nothing: the last one takes the place.
+            // The order has no meaning: the last entry moves into the free place.
             if let Some(mine) = live.iter().rfind(|listed| listed.get() == self.address) {
                 mine.set(last.get());
                 reads.count.set(live.len().wrapping_sub(1));

@@ -1,7 +1,7 @@
-//! A lock that many may read under at the same time, with the data that it protects.
+//! A lock that many may read under at the same time, together with the data that it protects.
 //!
-//! It stands on [`Locked`], which writers take; readers register beside it ([`super::readers`]). Nobody gets at the data in
-//! another way: the lock inside is not shown, since whoever takes it alone has not waited for the readers.
+//! It is built on [`Locked`], which writers take; readers register beside it ([`super::readers`]). There is no other
+//! way to the data: the lock inside is not exposed, because taking it alone does not wait for the readers.
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, size_of};
@@ -21,7 +21,7 @@ use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Filling, Generation, Patience};
 use crate::span::Span;
 
-/// Why a reader is not in. Nothing has changed then.
+/// Why a reader was not admitted. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -35,7 +35,7 @@ pub enum ReadError {
     TooManyReaders,
 }
 
-/// What lies in front of the lock. All zero is a valid start.
+/// What lies in front of the lock. All zeros are a valid start.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Head {
@@ -52,9 +52,9 @@ struct Line<T>(T);
 #[derive(Debug)]
 pub struct SharedLock {
     head: NonNull<Head>,
-    /// Of this process's writers, while they wait for readers.
+    /// The budget of this process's writers while they wait for readers.
     budget: Budget,
-    /// Keeps the span.
+    /// Keeps the span alive.
     locked: Locked,
 }
 
@@ -64,7 +64,7 @@ unsafe impl Send for SharedLock {}
 unsafe impl Sync for SharedLock {}
 
 impl SharedLock {
-    /// Bytes that a span for a lock and `data_len` bytes of data needs; `None` if that overflows.
+    /// Bytes of a span for a lock and `data_len` bytes of data, or `None` if that overflows.
     #[must_use]
     pub fn bytes_for(data_len: usize) -> Option<usize> {
         data_len.checked_add(CONTROL_BYTES)?.checked_add(size_of::<Head>())
@@ -73,17 +73,17 @@ impl SharedLock {
     /// Makes a free lock in a span of zeros; see [`Locked::new`].
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes_for`]`(0)` bytes.
+    /// Returns the span if it has fewer than [`Self::bytes_for`]`(0)` bytes.
     pub fn new(span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
         let head = span.start().cast();
         let locked = Locked::new_behind(size_of::<Head>(), span, fill)?;
         Ok(Self { head, budget: Budget::before_a_lock(), locked })
     }
 
-    /// A handle of what was made before, by this process or by another one.
+    /// Returns a handle of a lock that this process or another one made before.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
         let span = existing.into_span();
         let head = span.start().cast();
@@ -94,7 +94,7 @@ impl SharedLock {
     #[inline]
     fn readers(&self) -> Readers<'_> {
         // SAFETY: the lock was made behind a head at the aligned start of its span, which it keeps mapped; any bits are
-        // atomics, and the lock's data does not reach there.
+        // valid atomics, and the lock's data does not reach there.
         let head = unsafe { self.head.as_ref() };
         let version = self.locked.version();
         Readers { signal: &head.signal.0, used: &head.used.0, slots: &head.slots, version }
@@ -106,14 +106,14 @@ impl SharedLock {
         self.locked.data_len()
     }
 
-    /// A word whose meaning is the tier's.
+    /// A word whose meaning the tier defines.
     #[inline]
     #[must_use]
     pub fn flag(&self) -> &AtomicU32 {
         self.locked.flag()
     }
 
-    /// Lends the value at `at` to be read. `told` is called if a writer died while it had the value.
+    /// Lends the value at `at` for reading. `told` runs if a writer died while the value was lent to it.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -131,7 +131,7 @@ impl SharedLock {
         let listed = reads::list(self.address())?;
         let (readers, own, first) = (self.readers(), Stamp::current().to_bits(), current_line());
         let slot = if listed.again {
-            // A writer waits for this thread as it is.
+            // A waiting writer already waits for this thread.
             readers.register(own, first).ok_or(Kept::Full)
         } else {
             readers.enter(own, first)
@@ -151,13 +151,13 @@ impl SharedLock {
         };
         // SAFETY: aligned, in the data, and initialised; no writer is in while the guard is registered.
         if !T::is_valid_bit_pattern(unsafe { data.cast::<T::Bits>().as_ref() }) {
-            // Whoever takes over from a dead writer repairs it: this was written by something that is no lock operation.
+            // After the death of a writer the value is repaired. So something other than a lock operation wrote this.
             return Err(AcquireError::Corrupt(libc::EINVAL).into());
         }
         Ok(guard)
     }
 
-    /// A writer waits or is in: registers under the lock.
+    /// Registers under the lock: a writer waits or is in.
     #[cold]
     fn register_locked<T: Element>(
         &self,
@@ -172,8 +172,8 @@ impl SharedLock {
         slot.ok_or(ReadError::TooManyReaders)
     }
 
-    /// Lends the value at `at` to be changed, when all readers have left. `told` is called if a writer before died while it
-    /// had the value.
+    /// Lends the value at `at` for changing, once all readers have left. `told` runs if an earlier writer died while
+    /// the value was lent to it.
     ///
     /// # Errors
     /// [`AcquireError`]; [`AcquireError::Deadlock`] also while the calling thread reads.
@@ -209,7 +209,7 @@ impl SharedLock {
         Ok(held.into_guard(at))
     }
 
-    /// Takes the lock alone. A dead writer that had the value has told everybody by the version; then no reader is in.
+    /// Takes the lock alone. A writer that died with the value has left its mark in the version; no reader is in then.
     fn acquire<T: Element>(
         &self,
         at: usize,
@@ -276,23 +276,23 @@ impl Placed for SharedLock {
     }
 }
 
-/// A value lent to be read, beside other readers. Dropping it ends that.
+/// A value lent for reading, beside other readers. Dropping the guard ends that.
 ///
-/// It belongs to the thread that took it: that thread refuses to fork meanwhile, and knows that it waits for itself if it
-/// wants to write.
+/// The guard belongs to the thread that took it. Until the drop, that thread refuses to fork, and an attempt to write
+/// tells it that it would wait for itself.
 #[derive(Debug)]
 pub struct ReadGuard<'a, T> {
     data: NonNull<T>,
     lock: &'a SharedLock,
     slot: usize,
-    /// In a forked child, an inherited guard is of an older generation, and nothing of it is the child's.
+    /// In a forked child, an inherited guard is of an older generation, and gives the child no rights.
     taken: Generation,
     listed: ManuallyDrop<(reads::Listed, Filling)>,
     not_send: PhantomData<*const ()>,
 }
 
 impl<T> ReadGuard<'_, T> {
-    /// Whether this process really reads: not so for a guard that a forked child inherited.
+    /// Whether this process really reads. It does not if a forked child inherited this guard.
     #[inline]
     #[must_use]
     pub fn is_held_here(&self) -> bool {

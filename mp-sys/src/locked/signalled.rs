@@ -1,4 +1,4 @@
-//! A lock with a signal in front of it, in one span: for objects whose waiters look at locked data.
+//! A lock with a signal in front of it, in one span, for objects whose waiters look at locked data.
 
 use std::mem::size_of;
 use std::ptr::NonNull;
@@ -12,7 +12,7 @@ use crate::span::{SPAN_ALIGN, Span};
 #[derive(Debug, Clone)]
 pub struct SignalledLock {
     signal: NonNull<Signal>,
-    /// Keeps the span.
+    /// Keeps the span alive.
     locked: Locked,
 }
 
@@ -22,36 +22,37 @@ unsafe impl Send for SignalledLock {}
 unsafe impl Sync for SignalledLock {}
 
 impl SignalledLock {
-    /// Bytes that a span for them and `data_len` bytes of data needs; `None` if that overflows.
+    /// Bytes of a span for both and `data_len` bytes of data, or `None` if that overflows.
     #[must_use]
     pub fn bytes_for(data_len: usize) -> Option<usize> {
         data_len.checked_add(CONTROL_BYTES)?.checked_add(SPAN_ALIGN)
     }
 
-    /// Makes a free lock in `span` behind a signal, which is as it is there (zero is a valid start); see [`Locked::new`].
+    /// Makes a free lock in `span` behind a signal, whose words stay as they are (zero is a valid start); see
+    /// [`Locked::new`].
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes_for`]`(0)` bytes.
+    /// Returns the span if it has fewer than [`Self::bytes_for`]`(0)` bytes.
     pub fn new(span: Span, fill: impl FnOnce(&mut Held<'_>)) -> Result<Self, Span> {
         let signal = span.start().cast();
         Ok(Self { signal, locked: Locked::new_behind(SPAN_ALIGN, span, fill)? })
     }
 
-    /// A handle of what was made before, by this process or by another one.
+    /// Returns a handle of a lock that this process or another one made before.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
         let span = existing.into_span();
         let signal = span.start().cast();
         Ok(Self { signal, locked: Locked::over_behind(SPAN_ALIGN, span)? })
     }
 
-    /// The signal. Anybody may use it, whoever holds the lock.
+    /// The signal. Any process may use it, whether or not the lock is held.
     #[must_use]
     pub fn signal(&self) -> &Signal {
-        // SAFETY: the lock was made behind a line at the aligned start of its span, which it keeps mapped; any bits are a
-        // signal, and the lock's data does not reach there.
+        // SAFETY: the lock was made behind a line at the aligned start of its span, which it keeps mapped; any bits are
+        // a valid signal, and the lock's data does not reach there.
         unsafe { self.signal.as_ref() }
     }
 

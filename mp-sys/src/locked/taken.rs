@@ -1,4 +1,4 @@
-//! What a held lock knows of itself, in one word: a pair of words is passed in registers.
+//! What a held lock knows about itself, in one word, because a pair of words is passed in registers.
 
 use crate::robust::Generation;
 

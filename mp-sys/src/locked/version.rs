@@ -1,26 +1,26 @@
-//! The version of locked data, by which it is read without the lock: a seqlock that survives its writers.
+//! The version of locked data, which makes reading without the lock possible: a seqlock that survives its writers.
 //!
 //! One word beside the lock, which only the holder of the lock stores:
 //!
 //! | bits | meaning |
 //! |---|---|
-//! | 0, [`LENT`] | the data is lent: whoever dies now leaves it half changed |
-//! | 1, [`WRITING`] | the holder writes, and keeps a journal of it: whoever dies now leaves it to be put right |
-//! | 2, the slot | which of two places the data lies in, where the tier has two |
-//! | 3 on | how often the data has changed; it never comes back to what it was |
+//! | 0, [`LENT`] | the data is lent: a holder that dies now leaves it half changed |
+//! | 1, [`WRITING`] | the holder writes and keeps a journal: a holder that dies now leaves a change that can be repaired |
+//! | 2, the slot | which of two places the data lies in, if the tier has two |
+//! | 3 on | how often the data has changed; a value never comes back |
 //!
-//! A reader loads the word, copies the data, and loads the word again. If neither bit was set, and the word is the same, then
-//! nobody has changed the data in between, and the copy is whole. Else the copy is thrown away, and after a few tries the
-//! reader takes the lock, as everybody does who writes.
+//! A reader loads the word, copies the data, and loads the word again. If neither bit was set and the word is the same,
+//! nobody changed the data in between, and the copy is whole. Otherwise the reader throws the copy away, and after a
+//! few tries takes the lock, as every writer does.
 //!
 //! # Deaths
-//! A holder that dies leaves the word as it is. If a bit is set, every reader goes for the lock, where the first one is told
-//! of the death; the tier puts the data right or poisons it, and only then [closes](Version::close) the word.
+//! A holder that dies leaves the word as it is. If a bit is set, every reader goes for the lock, and the first one
+//! learns of the death there. The tier repairs the data or poisons it, and only then [closes](Version::close) the word.
 //!
 //! # Why a reader sees no half of a change
-//! The holder stores the word, then a release fence, then changes the data. The reader copies the data, then an acquire
-//! fence, then loads the word: if it copied any byte of a change, it finds the word that was stored before that change. And
-//! who finds the word that ends a change has acquired all of it.
+//! The holder stores the word, executes a release fence, and then changes the data. The reader copies the data,
+//! executes an acquire fence, and then loads the word. If it copied any byte of a change, it finds the word that was
+//! stored before that change. A reader that finds the word that ends a change has acquired all of it.
 
 #[cfg(all(loom, test, feature = "testing"))]
 mod models;
@@ -31,14 +31,14 @@ use crate::word::{Shared, Word64, Words};
 
 /// The data is lent.
 const LENT: u64 = 1;
-/// The holder writes what it can put right.
+/// The holder writes something that can be repaired.
 const WRITING: u64 = 2;
-/// Either: a copy is worth nothing.
+/// Either of the two: a copy is worthless.
 const BUSY: u64 = LENT | WRITING;
-/// Which of two slots.
+/// Which of two slots holds the data.
 const SLOT: u64 = 4;
-/// One change that stays in its slot. A word that counts these, and two changes of the slot as one, lasts for more than a
-/// thousand years.
+/// One change that stays in its slot. A word that counts these (and counts two changes of the slot as one) lasts for
+/// more than a thousand years.
 const STEP: u64 = 8;
 
 /// Copies that a reader tries before it takes the lock. In a model one try is as good as several.
@@ -65,7 +65,8 @@ impl Seen {
 }
 
 impl<W: Words> Version<W> {
-    /// Copies the data without the lock: gives what `copy` gave while nobody changed anything. `None` after a few tries.
+    /// Copies the data without the lock: returns what `copy` returned while nobody changed anything, or `None` after a
+    /// few tries.
     #[inline]
     pub fn glimpse<R>(&self, mut copy: impl FnMut(Seen) -> R) -> Option<R> {
         for _ in 0..tries::<W>() {
@@ -80,19 +81,19 @@ impl<W: Words> Version<W> {
         None
     }
 
-    /// Makes a version of data that nobody knows yet.
+    /// Resets the version of data that no other process knows yet.
     pub(super) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// The version now; `None` while the data is changed.
+    /// The current version, or `None` while the data is being changed.
     #[inline]
     fn seen(&self) -> Option<Seen> {
         let now = self.0.load(Ordering::Acquire);
         (now & BUSY == 0).then_some(Seen(now))
     }
 
-    /// Whether nobody has begun to change the data since.
+    /// Whether nobody has begun to change the data since `seen`.
     #[inline]
     fn is_still(&self, seen: Seen) -> bool {
         W::fence(Ordering::Acquire);
@@ -112,7 +113,7 @@ impl<W: Words> Version<W> {
         self.0.load(Ordering::SeqCst) & BUSY == 0
     }
 
-    /// Whether the data is lent, or was when its holder died.
+    /// Whether the data is lent, or was lent when its holder died.
     #[inline]
     #[must_use]
     pub fn is_lent(&self) -> bool {
@@ -124,13 +125,13 @@ impl<W: Words> Version<W> {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The holder lends the data: from here on, a death leaves it half changed.
+    /// Marks the data as lent: from now on, a death leaves it half changed.
     #[inline(always)]
     pub(super) fn lend(&self) {
         self.open(LENT);
     }
 
-    /// The holder writes what can be put right after its death.
+    /// Marks the start of a write that can be repaired after a death.
     #[inline(always)]
     pub(super) fn begin_write(&self) {
         self.open(WRITING);
@@ -142,24 +143,25 @@ impl<W: Words> Version<W> {
         before_any_change::<W>();
     }
 
-    /// The data is whole again, where it was.
+    /// Marks the data as whole again, in the same place.
     #[inline(always)]
     pub(super) fn close(&self) {
         self.0.store((self.now() & !BUSY).wrapping_add(STEP), Ordering::Release);
     }
 
-    /// The data lies in the other slot from now on.
+    /// Moves the data to the other slot.
     #[inline(always)]
     pub(super) fn flip(&self) {
         self.0.store((self.now() & !BUSY).wrapping_add(SLOT), Ordering::Release);
     }
 }
 
-/// Whoever sees a later store of the caller finds what the word holds now. It stands in front of every change: behind the
-/// store that announces it, and behind the lock for a slot that nobody should be reading.
+/// Orders the word before later stores: any process that sees a later store of the caller also finds what the word
+/// holds now. It comes before every change: after the store that announces the change, and after the lock is taken for
+/// a slot that nobody should be reading.
 #[inline(always)]
 pub(super) fn before_any_change<W: Words>() {
     W::fence(Ordering::Release);
-    // A kill falls between two instructions: the order of the instructions counts as well.
+    // A kill falls between two instructions, so the order of the instructions matters as well.
     compiler_fence(Ordering::SeqCst);
 }

@@ -1,4 +1,5 @@
-//! Models of [`Readers`]: nobody reads beside a writer, no writer sleeps when all readers have left, whoever dies where.
+//! Models of [`Readers`]: nobody reads beside a writer, and no writer sleeps once all readers have left, wherever a
+//! process dies.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ struct Model {
     used: ModelledWord64,
     slots: [ModelledWord64; LINE],
     version: Version<Modelled>,
-    /// Two halves that are equal unless somebody writes.
+    /// Two halves that are equal except during a write.
     halves: [ModelledWord64; 2],
     poison: ModelledWord64,
     dead: ModelledWord64,
@@ -51,7 +52,7 @@ impl Model {
         Readers { signal: &self.signal, used: &self.used, slots: &self.slots, version: &self.version }
     }
 
-    /// As `SharedLock::read`.
+    /// Reads as `SharedLock::read` does.
     fn read(&self, own: u64) -> u64 {
         let at = match self.readers().enter(own, 0) {
             Ok(at) => at,
@@ -70,7 +71,7 @@ impl Model {
         first
     }
 
-    /// As `SharedLock::write`.
+    /// Writes as `SharedLock::write` does.
     fn write(&self, value: u64, patience: Patience) -> bool {
         let _held = self.lock.lock().unwrap();
         self.repair();
@@ -94,7 +95,7 @@ impl Model {
         is_alone
     }
 
-    /// What the next one does after a death.
+    /// Does what the next owner does after a death.
     fn repair(&self) {
         if self.version.is_quiet() {
             return;
@@ -139,7 +140,7 @@ fn two_readers_and_a_writer() {
     });
 }
 
-/// A writer that only tries is in, or has left everything as it was.
+/// A writer that only tries either gets in, or leaves everything as it was.
 #[test]
 fn a_writer_that_gives_up_beside_a_reader() {
     loom::model(|| {
@@ -154,7 +155,7 @@ fn a_writer_that_gives_up_beside_a_reader() {
     });
 }
 
-/// Runs a model with a process that dies at its first point, then with one that dies at the second, … until it survives.
+/// Runs a model with a process that dies at its first point, then at its second, and so on until it survives.
 fn at_every_point(model: fn(u64) -> bool) {
     for n in 1.. {
         let died = Arc::new(AtomicBool::new(false));
@@ -171,7 +172,7 @@ fn at_every_point(model: fn(u64) -> bool) {
     }
 }
 
-/// A reader that dies after any of its steps: a writer that comes then gets in.
+/// A reader that dies after any of its steps: a writer that comes later gets in.
 #[test]
 fn a_reader_that_dies_keeps_no_writer_out() {
     at_every_point(|n| {
@@ -194,7 +195,7 @@ fn a_reader_that_dies_keeps_no_writer_out() {
     });
 }
 
-/// A writer that dies after any of its steps, beside a reader: poison if it was in, and nothing if it waited.
+/// A writer that dies after any of its steps, beside a reader: it leaves poison if it was in, and nothing if it waited.
 #[test]
 fn a_writer_that_dies_lets_the_others_go_on() {
     at_every_point(|n| {

@@ -1,6 +1,6 @@
-//! Models of [`Version`]: a copy that is kept is whole, and shows what was written before, whoever dies where.
+//! Models of [`Version`]: a copy that is kept is whole, and shows what was written before it, wherever a process dies.
 //!
-//! The data is two words that are always equal when nobody changes them, in each of two slots. The lock is a mutex of
+//! The data is two words, in each of two slots, that are equal whenever nobody changes them. The lock is a mutex of
 //! `loom`: when a writer dies, it passes on.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
@@ -22,10 +22,10 @@ struct Model {
     lock: Mutex<()>,
     version: Version<Modelled>,
     slots: [Halves; 2],
-    /// The number of a new value plus one while the first slot is overwritten with it, else 0.
+    /// The number of a new value plus one while the first slot is overwritten with it, otherwise 0.
     journal: ModelledWord64,
     poison: ModelledWord32,
-    /// Written before a value, without any order of its own.
+    /// Written before a value, without any ordering of its own.
     beside: ModelledWord64,
 }
 
@@ -52,7 +52,7 @@ impl Model {
         }
     }
 
-    /// As `Value::set` of a large value, under the lock.
+    /// Sets a large value as `Value::set` does, under the lock.
     fn set(&self, value: u64) {
         before_any_change::<Modelled>();
         self.store(self.version.slot() ^ 1, value);
@@ -60,7 +60,7 @@ impl Model {
         crash::point();
     }
 
-    /// As a change through a guard.
+    /// Changes the value as a guard does.
     fn change(&self, value: u64) {
         self.version.lend();
         crash::point();
@@ -69,7 +69,7 @@ impl Model {
         crash::point();
     }
 
-    /// As a holder that finds the data poisoned, and puts it right.
+    /// Does what a holder does that finds the data poisoned and repairs it.
     fn put_right(&self, value: u64) {
         self.version.lend();
         self.store(self.version.slot(), value);
@@ -77,7 +77,7 @@ impl Model {
         self.version.close();
     }
 
-    /// As `Array::set` of an element that needs a journal.
+    /// Sets an element that needs a journal, as `Array::set` does.
     fn replace(&self, value: u64) {
         self.version.begin_write();
         crash::point();
@@ -96,7 +96,7 @@ impl Model {
         }
     }
 
-    /// Takes the lock, and does what the next one does after a death.
+    /// Takes the lock, and does what the next owner does after a death.
     fn take_over(&self) -> MutexGuard<'_, ()> {
         let held = self.lock.lock().unwrap();
         if self.version.seen().is_none() {
@@ -115,14 +115,14 @@ impl Model {
         crash::point();
     }
 
-    /// Takes the lock and dies at the `n`-th point of what it does with it; tells whether it died.
+    /// Takes the lock and dies at the `n`-th point of `process`; returns whether it died.
     fn dies(&self, n: u64, process: impl FnOnce(&Self)) -> bool {
-        // The lock passes on, as the kernel sees to it.
+        // The lock passes on, as the kernel ensures.
         let _held = self.lock.lock().unwrap();
         crash::until(n, || process(self)).is_none()
     }
 
-    /// As `Value::get`.
+    /// Reads as `Value::get` does.
     fn get(&self) -> Got {
         if let Some(copied) = self.version.glimpse(|seen| self.copied(seen.slot())) {
             return Self::judge(copied);
@@ -144,7 +144,7 @@ impl Model {
     }
 }
 
-/// A writer beside a reader that reads twice: what it gets is whole, and never older than what it got before.
+/// A writer beside a reader that reads twice: each result is whole, and never older than the one before.
 fn a_reader_beside(write: fn(&Model, u64)) {
     loom::model(move || {
         let model = Arc::new(Model::default());
@@ -169,7 +169,7 @@ fn a_reader_beside(write: fn(&Model, u64)) {
 }
 
 #[test]
-fn a_reader_beside_one_who_sets() {
+fn a_reader_beside_a_set() {
     a_reader_beside(Model::set);
 }
 
@@ -179,13 +179,13 @@ fn a_reader_beside_a_guard() {
 }
 
 #[test]
-fn a_reader_beside_one_who_replaces() {
+fn a_reader_beside_a_replacement() {
     a_reader_beside(Model::replace);
 }
 
-/// Two writers, one of which has the slot that the reader copies when the other one is done.
+/// Two writers: when the first one has finished, the second one changes the slot that the reader is copying.
 #[test]
-fn a_reader_that_is_overtaken_twice() {
+fn a_reader_that_two_writers_overtake() {
     loom::model(|| {
         let model = Arc::new(Model::default());
         let others = [1, 2].map(|value| {
@@ -201,7 +201,7 @@ fn a_reader_that_is_overtaken_twice() {
     });
 }
 
-/// Who gets a value sees what its writer wrote before.
+/// A reader that gets a value sees what its writer wrote before.
 fn publishes(write: fn(&Model, u64)) {
     loom::model(move || {
         let model = Arc::new(Model::default());
@@ -235,9 +235,10 @@ fn a_replaced_value_shows_what_was_written_before() {
     publishes(Model::replace);
 }
 
-/// The data is half changed, and its holder dead; one takes over, puts it right and clears the poison, beside a reader.
+/// The data is half changed and its holder dead. Another process takes over, repairs the data and clears the poison,
+/// beside a reader.
 #[test]
-fn a_reader_beside_one_who_clears_the_poison() {
+fn a_reader_beside_the_clearing_of_poison() {
     loom::model(|| {
         let model = Arc::new(Model::default());
         model.version.lend();
@@ -254,7 +255,7 @@ fn a_reader_beside_one_who_clears_the_poison() {
     });
 }
 
-/// Runs a model with a process that dies at its first point, then with one that dies at the second, … until it survives.
+/// Runs a model with a process that dies at its first point, then at its second, and so on until it survives.
 fn at_every_point(model: fn(u64) -> bool) {
     for n in 1.. {
         let died = Arc::new(AtomicBool::new(false));
@@ -271,7 +272,7 @@ fn at_every_point(model: fn(u64) -> bool) {
     }
 }
 
-/// A process that dies at the `n`-th point, beside a reader and before another one.
+/// A process that dies at the `n`-th point, beside one reader and before another.
 fn beside_a_reader(model: &Arc<Model>, n: u64, process: fn(&Model)) -> (bool, Got, Got) {
     let dying = {
         let model = Arc::clone(model);
@@ -286,7 +287,7 @@ fn beside_a_reader(model: &Arc<Model>, n: u64, process: fn(&Model)) -> (bool, Go
 }
 
 #[test]
-fn who_dies_in_set_has_set_or_not() {
+fn a_death_in_set_leaves_the_old_or_the_new_value() {
     at_every_point(|n| {
         let model = Arc::new(Model::default());
         let (died, early, late) = beside_a_reader(&model, n, |model| model.set(1));
@@ -296,7 +297,7 @@ fn who_dies_in_set_has_set_or_not() {
 }
 
 #[test]
-fn who_dies_under_the_guard_poisons_or_not() {
+fn a_death_under_the_guard_poisons_or_leaves_the_new_value() {
     at_every_point(|n| {
         let model = Arc::new(Model::default());
         let (died, _, late) = beside_a_reader(&model, n, |model| model.change(1));
@@ -306,7 +307,7 @@ fn who_dies_under_the_guard_poisons_or_not() {
 }
 
 #[test]
-fn who_dies_in_replace_has_replaced_or_not() {
+fn a_death_in_replace_leaves_the_old_or_the_new_value() {
     at_every_point(|n| {
         let model = Arc::new(Model::default());
         let (died, early, late) = beside_a_reader(&model, n, |model| model.replace(1));
@@ -315,9 +316,9 @@ fn who_dies_in_replace_has_replaced_or_not() {
     });
 }
 
-/// Who takes over from a dead holder of the guard dies as well.
+/// The process that takes over from a dead holder of the guard dies as well.
 #[test]
-fn who_dies_while_it_poisons_leaves_that_to_the_next() {
+fn a_death_while_poisoning_leaves_the_poisoning_to_the_next() {
     at_every_point(|n| {
         let model = Arc::new(Model::default());
         model.version.lend();
@@ -328,9 +329,9 @@ fn who_dies_while_it_poisons_leaves_that_to_the_next() {
     });
 }
 
-/// The same with a value in the journal: it is there for everybody who comes afterwards.
+/// The same with a value in the journal: every process that comes later finds it there.
 #[test]
-fn who_dies_while_it_redoes_leaves_that_to_the_next() {
+fn a_death_while_redoing_leaves_the_redo_to_the_next() {
     at_every_point(|n| {
         let model = Arc::new(Model::default());
         model.version.begin_write();
