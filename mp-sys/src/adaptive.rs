@@ -1,12 +1,13 @@
-//! Waiting that is right whether peers share a CPU or not.
+//! A wait that works well whether or not the peers share a CPU.
 //!
-//! Waking an idle core takes 25-40 us on a virtual machine, a spinning peer answers in a third of one; but with both on
-//! one CPU, spinning only keeps the peer from running. So a waiter spins while the one it waits for last ran on another
-//! CPU, and sleeps at once if that is its own. Each side leaves the number of its CPU beside the word before it waits.
+//! Waking an idle core takes 25-40 us on a virtual machine; a spinning peer answers in a third of a microsecond. But if
+//! both run on one CPU, spinning only keeps the peer from running. So a waiter spins while the peer that it waits for
+//! last ran on another CPU, and sleeps at once if the peer last ran on its own. Each side stores the number of its CPU
+//! beside the word before it waits.
 //!
-//! The budget of a spin grows while spinning pays, up to [`SPIN_MAX`], and falls to zero when it does not (more runnable
-//! processes than CPUs); at zero, one wait in [`PROBE_EVERY`] tries again. There is no spinning at all on a machine with
-//! one CPU, nor under a cgroup quota below two CPUs, where a spin burns the time that the peer needs.
+//! The budget of a spin grows while spinning pays off, up to [`SPIN_MAX`], and falls to zero when it does not (more
+//! runnable processes than CPUs). At zero, one wait in [`PROBE_EVERY`] tries again. There is no spinning at all on a
+//! machine with one CPU, nor under a cgroup quota below two CPUs, where a spin burns the time that the peer needs.
 
 mod signal;
 mod watch;
@@ -26,24 +27,24 @@ use crate::known::Known;
 
 /// The longest single spin.
 pub const SPIN_MAX: Duration = Duration::from_micros(50);
-/// The spin that a fresh [`Budget`] allows, and the one that a probe tries.
+/// The spin that a fresh [`Budget`] allows, and that a probe tries.
 pub const SPIN_FIRST: Duration = Duration::from_micros(10);
-/// Waits without spinning between two probes, once spinning did not pay.
+/// Waits without spinning between two probes, after spinning did not pay off.
 pub const PROBE_EVERY: u32 = 64;
-/// A budget below this is zero: shorter than the two looks at the clock that it needs.
+/// A budget below this counts as zero: it is shorter than the two clock readings that a spin needs.
 const SPIN_MIN_NANOS: u32 = 500;
 const SPIN_MAX_NANOS: u32 = 50_000;
 const SPIN_FIRST_NANOS: u32 = 10_000;
 
-/// How long the next spin may be. One per waiting place and process, or per thread: never shared between processes.
+/// How long the next spin may be. There is one per waiting place and process, or per thread; processes never share one.
 ///
-/// Threads that share one may overwrite what another learnt; it is a guess in any case.
+/// Threads that share one may overwrite what another thread learnt. The budget is only a guess in any case.
 #[derive(Debug)]
 pub struct Budget {
     nanos: AtomicU32,
-    /// Waits since spinning was given up.
+    /// Waits since the owner gave up spinning.
     idle: AtomicU32,
-    /// Looks with the shortest pauses, before the pauses grow.
+    /// Looks with the shortest pauses, before the pauses start to grow.
     first_looks: u32,
 }
 
@@ -56,30 +57,31 @@ impl Clone for Budget {
 }
 
 impl Budget {
-    /// A budget that starts by trying.
+    /// Makes a budget that starts by trying.
     #[must_use]
     pub const fn new() -> Self {
         Self { nanos: AtomicU32::new(SPIN_FIRST_NANOS), idle: AtomicU32::new(0), first_looks: FIRST_LOOKS }
     }
 
-    /// The same for a waiter that needs a lock as soon as it goes on: its pauses grow from the beginning, so that whoever
-    /// lets it go on is done with that lock.
+    /// Makes a budget for a waiter that needs a lock as soon as it goes on. Its pauses grow from the beginning, so that
+    /// the process that lets it go on has released that lock by then.
     #[must_use]
     pub const fn before_a_lock() -> Self {
         Self { first_looks: 0, ..Self::new() }
     }
 
-    /// A budget that is used up: for a waiter that knows better.
+    /// Makes a budget that is used up, for a waiter that already knows that spinning does not help.
     #[must_use]
     pub const fn none() -> Self {
         Self { nanos: AtomicU32::new(0), ..Self::new() }
     }
 
-    /// Spins until `done` or until the budget is used up, and learns from it. `false` means: sleep now.
+    /// Spins until `done` returns true or until the budget is used up, and learns from the result. Returns `false` if
+    /// the caller should sleep now.
     ///
-    /// `done` is not asked again once it said yes.
+    /// `done` is not called again after it has returned true.
     ///
-    /// `peer_cpu` names the CPU that the other side last ran on, where that is known; it is asked again while spinning.
+    /// `peer_cpu` returns the CPU that the other side last ran on, if that is known; it is called again while spinning.
     pub fn spin(&self, mut done: impl FnMut() -> bool, peer_cpu: impl Fn() -> Option<u32>) -> bool {
         if done() {
             return true;
@@ -89,7 +91,7 @@ impl Budget {
             return false;
         }
         let end = now_nanos().saturating_add(u64::from(allowed));
-        // A peer that is already at it answers in a fraction of a microsecond: the pauses grow only after that.
+        // A peer that is already working on it answers in a fraction of a microsecond. The pauses grow only after that.
         if (0..self.first_looks).any(|_| {
             std::hint::spin_loop();
             done()
@@ -99,7 +101,7 @@ impl Budget {
         }
         let paid = loop {
             let backoff = Backoff::new();
-            // Not asked again once it said so: `done` may be a read, which takes what it finds.
+            // `done` is not called again after it has returned true: it may be a read, which takes what it finds.
             let is_done = (0..ROUNDS_PER_LOOK).any(|_| {
                 let is_done = done();
                 if !is_done {
@@ -146,9 +148,9 @@ impl Default for Budget {
     }
 }
 
-/// Looks at the word between two looks at the clock and the CPUs: 191 pauses, 1.8 us where a pause takes 9 ns.
+/// Looks at the word between two readings of the clock and the CPUs: 191 pauses, 1.8 us where a pause takes 9 ns.
 const ROUNDS_PER_LOOK: u32 = 8;
-/// Looks at the word before the first pause that is longer than one.
+/// Looks at the word before the first pause that is longer than one step.
 const FIRST_LOOKS: u32 = 16;
 
 fn shares_cpu(peer_cpu: &impl Fn() -> Option<u32>) -> bool {
@@ -157,7 +159,7 @@ fn shares_cpu(peer_cpu: &impl Fn() -> Option<u32>) -> bool {
 
 static SPINNING_HELPS: Known = Known::new();
 
-/// Whether this machine and this process's quota allow two processes to run at the same moment.
+/// Whether this machine and this process's quota allow two processes to run at the same time.
 pub(crate) fn spinning_helps() -> bool {
     SPINNING_HELPS.or_find_out(|| {
         let quota_allows = cgroup::cpu_quota().is_none_or(|cpus| cpus >= 2.0);
@@ -165,18 +167,19 @@ pub(crate) fn spinning_helps() -> bool {
     })
 }
 
-/// Whether [`spinning_helps`] reads no files any more.
+/// Whether [`spinning_helps`] no longer needs to read files.
 pub(crate) fn spinning_is_known() -> bool {
     SPINNING_HELPS.get().is_some()
 }
 
-/// CPUs of the machine, not of this process's affinity: a process pinned to one CPU has peers on the others.
+/// CPUs of the machine. The affinity of this process does not count: a process pinned to one CPU has peers on the
+/// others.
 fn online_cpus() -> usize {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     count_cpus(&text).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Counts a list as the kernel writes it: "0-3,8".
+/// Counts the entries of a list in the kernel's format: "0-3,8".
 fn count_cpus(list: &str) -> Option<usize> {
     list.trim().split(',').try_fold(0_usize, |sum, range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -218,13 +221,13 @@ mod tests {
             looks.set(looks.get() + 1);
             false
         };
-        // The test may be moved between CPUs, so the peer follows it.
+        // The kernel may move the test between CPUs, so the peer follows it.
         assert!(!budget.spin(look, || Some(current_cpu())));
         assert!(looks.get() <= ROUNDS_PER_LOOK + 2, "{} looks", looks.get());
     }
 
     #[test]
-    fn who_said_yes_is_not_asked_again() {
+    fn done_is_not_called_again_after_it_returned_true() {
         for last in 1..300_u32 {
             let looks = Cell::new(0_u32);
             let look = || {
@@ -233,13 +236,13 @@ mod tests {
             };
             let spun = Budget::new().spin(look, || None);
             assert!(looks.get() <= last, "{} of {last} looks", looks.get());
-            // It may give up before, if the test does not get the CPU.
+            // It may give up earlier if the test does not get the CPU.
             assert_eq!(spun, looks.get() == last, "{} of {last} looks", looks.get());
         }
     }
 
     #[test]
-    fn cpu_lists() {
+    fn cpu_lists_are_counted() {
         assert_eq!(count_cpus("0-1\n"), Some(2));
         assert_eq!(count_cpus("0,2-3,8"), Some(4));
         assert_eq!(count_cpus("none"), None);

@@ -1,8 +1,8 @@
 //! Points in time on the monotonic clock, as every wait of the workspace uses them.
 //!
-//! The public interfaces take a [`Duration`]; inside, it becomes a [`Deadline`] once, so that a wait made of several
-//! steps never waits longer than was asked for. Python's `multiprocessing` waits on the wall clock, and waits too long
-//! or too short when somebody sets it.
+//! The public interfaces take a [`Duration`]. Inside, it becomes a [`Deadline`] once, so that a wait of several steps
+//! never lasts longer than the caller asked for. Python's `multiprocessing` waits on the wall clock, and waits too long
+//! or too short if somebody sets that clock.
 
 mod shared;
 
@@ -26,7 +26,7 @@ impl Deadline {
     /// The deadline that never passes.
     pub const NEVER: Self = Self { nanos: u64::MAX };
 
-    /// The point in time that lies `timeout` from now; never if that overflows (`Duration::MAX`).
+    /// Returns the moment that lies `timeout` from now, or never if that overflows (`Duration::MAX`).
     #[must_use]
     pub fn after(timeout: Duration) -> Self {
         let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -39,13 +39,13 @@ impl Deadline {
         self.nanos == u64::MAX
     }
 
-    /// Whether the point has passed.
+    /// Whether the deadline has passed.
     #[must_use]
     pub fn has_passed(self) -> bool {
         !self.is_never() && now_nanos() >= self.nanos
     }
 
-    /// The time left, zero if it has passed, `Duration::MAX` if it never does.
+    /// The time left: zero if the deadline has passed, `Duration::MAX` if it never does.
     #[must_use]
     pub fn remaining(self) -> Duration {
         if self.is_never() {
@@ -54,13 +54,13 @@ impl Deadline {
         Duration::from_nanos(self.nanos.saturating_sub(now_nanos()))
     }
 
-    /// The time left as the kernel takes it, `None` if the deadline never passes.
+    /// The time left in the kernel's format, or `None` if the deadline never passes.
     pub(crate) fn remaining_timespec(self) -> Option<Timespec> {
         (!self.is_never()).then(|| timespec(self.nanos.saturating_sub(now_nanos())))
     }
 
-    /// Makes a system call that may sleep, and makes it again whenever a signal interrupts it, each time with the time that is
-    /// left then: a signal never makes a sleep begin anew. `None` if the point passes meanwhile.
+    /// Makes a system call that may sleep, and repeats it whenever a signal interrupts it, each time with the time that
+    /// is left: a signal never restarts a sleep with its full length. Returns `None` if the deadline passes meanwhile.
     pub(crate) fn uninterrupted<T>(
         self,
         mut call: impl FnMut(Option<&Timespec>) -> Result<T, Errno>,
@@ -74,7 +74,7 @@ impl Deadline {
         }
     }
 
-    /// The point itself as the kernel takes it, `None` if the deadline never passes.
+    /// The deadline in the kernel's format, or `None` if it never passes.
     pub(crate) fn absolute_timespec(self) -> Option<Timespec> {
         (!self.is_never()).then(|| timespec(self.nanos))
     }
@@ -86,12 +86,12 @@ pub fn now_nanos() -> u64 {
     nanos_of(ClockId::Monotonic)
 }
 
-/// The same as of the newest tick of the kernel: for a quarter of the price, and up to [`TICK_MAX`] late.
+/// The monotonic clock at the newest tick of the kernel: a quarter of the cost, and up to [`TICK_MAX`] late.
 fn tick_nanos() -> u64 {
     nanos_of(ClockId::MonotonicCoarse)
 }
 
-/// The kernel's slowest setting, `CONFIG_HZ=100`.
+/// The slowest setting of the kernel, `CONFIG_HZ=100`.
 const TICK_MAX: Duration = Duration::from_millis(10);
 
 fn nanos_of(clock: ClockId) -> u64 {
@@ -102,7 +102,7 @@ fn nanos_of(clock: ClockId) -> u64 {
 }
 
 fn timespec(nanos: u64) -> Timespec {
-    // Both quotients fit: u64::MAX nanoseconds are 1.8e10 seconds.
+    // Both quotients fit: `u64::MAX` nanoseconds are 1.8e10 seconds.
     let tv_sec = i64::try_from(nanos / NANOS_PER_SEC).unwrap_or(i64::MAX);
     let tv_nsec = i64::try_from(nanos % NANOS_PER_SEC).unwrap_or(0);
     Timespec { tv_sec, tv_nsec }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_has_passed_at_once() {
+    fn a_timeout_of_zero_has_passed_at_once() {
         let deadline = Deadline::after(Duration::ZERO);
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Duration::ZERO);
@@ -137,7 +137,10 @@ mod tests {
         });
         assert_eq!(outcome, Ok(None));
         assert!(deadline.has_passed());
-        assert!(left.is_sorted_by(|earlier, later| earlier >= later), "it never begins anew: {left:?}");
+        assert!(
+            left.is_sorted_by(|earlier, later| earlier >= later),
+            "the call never starts again with the full time: {left:?}"
+        );
         assert_eq!(Deadline::NEVER.uninterrupted(|_| Err::<(), _>(Errno::NOMEM)), Err(Errno::NOMEM));
         assert_eq!(deadline.uninterrupted(|_| Ok(7)), Ok(Some(7)), "one look, even if it is late");
     }

@@ -1,12 +1,12 @@
 //! Sleeping until a shared word changes, mostly in bounded slices.
 //!
-//! Every futex here is shared (never `FUTEX_PRIVATE_FLAG`: a private wait never meets a wake from another process), and
-//! no single sleep is longer than [`SLICE`], but for those of waiters that rest while others watch
-//! ([`Watch`](crate::adaptive::Watch)), and of waiters for a lock, where the kernel passes a wake-up on ([`crate::robust`]).
-//! A process that is killed between being woken and doing what it was woken for takes the wake-up with it; whoever else
-//! waits then notices at the end of a slice instead of never.
+//! Every futex here is shared. (`FUTEX_PRIVATE_FLAG` is never set, because a private wait never meets a wake from
+//! another process.) No single sleep is longer than [`SLICE`], with two exceptions: waiters that rest while others
+//! watch ([`Watch`](crate::adaptive::Watch)), and waiters for a lock, where the kernel passes a wake-up on
+//! ([`crate::robust`]). If a process is killed between being woken and doing what it was woken for, its wake-up is
+//! lost. Another waiter then notices at the end of a slice instead of never.
 //!
-//! Why a wait cannot miss a change: the kernel compares the word with the expected value under its bucket lock, so a
+//! A wait cannot miss a change, because the kernel compares the word with the expected value under its bucket lock. A
 //! change before the comparison is seen there, and a change after it is followed by a wake that finds the sleeper.
 //!
 //! Source: futex(2).
@@ -20,68 +20,68 @@ use rustix::time::Timespec;
 
 use crate::deadline::Deadline;
 
-/// The longest single sleep. A lost wake-up costs one slice at most.
+/// The longest single sleep. A lost wake-up costs at most one slice.
 pub const SLICE: Duration = Duration::from_millis(40);
 
-/// Waits of this process that ended with a slice although what they waited for had happened: each is a wake-up that was
-/// lost, or one that came at the very moment at which the slice ended: its giver was stopped between the change and the call.
+/// Waits of this process that ended with a slice although what they waited for had happened. Either a wake-up was lost,
+/// or it came at the very moment at which the slice ended: its sender was stopped between the change and the call.
 static LATE_WAITS: AtomicU64 = AtomicU64::new(0);
 
 /// Sleeps of this process that ended with a slice, or at a deadline.
 static ENDED_SLICES: AtomicU64 = AtomicU64::new(0);
 
-/// How many sleeps on words ended in this process because their slice did, or at their deadline: what a wait needed that found
-/// what it waited for only by looking after others.
+/// How many sleeps on words in this process ended because their slice did, or at their deadline. A wait that found what
+/// it waited for only by looking after others needed such a sleep.
 #[must_use]
 pub fn ended_slices() -> u64 {
     ENDED_SLICES.load(Ordering::Relaxed)
 }
 
-/// How many waits of this process ended by a slice although what they waited for had happened. Slices hide bugs; a run in
-/// which nobody is killed must not need them.
+/// How many waits of this process ended by a slice although what they waited for had happened. Slices hide bugs; a run
+/// in which nobody is killed must not need them.
 ///
-/// Exact where a change wakes all who wait for it. At a semaphore, where it wakes as many as there are permits, a waiter that
-/// was not to be woken counts if its slice ends meanwhile.
+/// The count is exact if a change wakes all that wait for it. A semaphore wakes as many waiters as there are permits;
+/// there, a waiter that was not due to be woken counts if its slice ends meanwhile.
 #[must_use]
 pub fn late_waits() -> u64 {
     LATE_WAITS.load(Ordering::Relaxed)
 }
 
-/// Counts one of them; for waits that this module does not see.
+/// Counts one late wait, for waits that this module does not see.
 pub fn count_late_wait() {
     LATE_WAITS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How a sleep ended. None of them says what the word holds now: look again.
+/// How a sleep ended. None of the variants shows what the word holds now: look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slept {
-    /// Somebody called [`wake`].
+    /// Another thread called [`wake`].
     Woken,
-    /// The word did not hold the expected value any more: there was no sleep.
+    /// The word no longer held the expected value: there was no sleep.
     Changed,
     /// A slice passed, or the deadline did.
     SliceEnded,
-    /// A signal came. The slice counts as ended, since how much of it is left is not known without a clock: else a timer that
-    /// ticks faster than slices would keep the sleeper from looking after others for ever.
+    /// A signal arrived. The slice counts as ended, because without a clock the rest of it is unknown. Otherwise, a
+    /// timer that ticks faster than slices would keep the sleeper from looking after others for ever.
     Interrupted,
 }
 
 impl Slept {
-    /// Whether the sleep ended without a wake-up: the time to look after others.
+    /// Whether the sleep ended without a wake-up, so that it is time to look after others.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::SliceEnded | Self::Interrupted)
     }
 }
 
-/// Sleeps while `word` holds `expected`, for one slice at most and not past `deadline`.
+/// Sleeps while `word` holds `expected`, at most for one slice and not past `deadline`.
 pub fn wait_slice(word: &AtomicU32, expected: u32, deadline: Deadline) -> Slept {
     wait_for(word, expected, SLICE, deadline)
 }
 
-/// Sleeps while `word` holds `expected`, for `slice` at most and not past `deadline`.
+/// Sleeps while `word` holds `expected`, at most for `slice` and not past `deadline`.
 pub(crate) fn wait_for(word: &AtomicU32, expected: u32, slice: Duration, deadline: Deadline) -> Slept {
-    // Without a deadline, which is the common case, the clock is not asked.
+    // Without a deadline, which is the common case, the clock is not read.
     let timeout = if deadline.is_never() { slice } else { slice.min(deadline.remaining()) };
     let timeout = Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
@@ -91,7 +91,8 @@ pub(crate) fn wait_for(word: &AtomicU32, expected: u32, slice: Duration, deadlin
         Ok(()) => Slept::Woken,
         Err(Errno::INTR) => Slept::Interrupted,
         Err(Errno::AGAIN) => Slept::Changed,
-        // TIMEDOUT; anything else (a kernel without futexes) must not become a busy loop that never checks its deadline.
+        // TIMEDOUT. Any other error (a kernel without futexes) must not become a busy loop that never checks its
+        // deadline.
         Err(_) => {
             ENDED_SLICES.fetch_add(1, Ordering::Relaxed);
             Slept::SliceEnded
@@ -101,7 +102,7 @@ pub(crate) fn wait_for(word: &AtomicU32, expected: u32, slice: Duration, deadlin
 
 /// Wakes at most `count` sleepers of `word`; returns how many there were.
 pub fn wake(word: &AtomicU32, count: u32) -> usize {
-    // The call fails for an unmapped word only, and `word` is a reference.
+    // The call fails only for an unmapped word, and `word` is a reference.
     futex::wake(word, Flags::empty(), count).unwrap_or(0)
 }
 

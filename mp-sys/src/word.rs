@@ -1,11 +1,12 @@
-//! The words that protocols between processes are made of, so that a protocol can be written once and checked by a model.
+//! The words that protocols between processes consist of, so that a protocol can be written once and checked by a
+//! model.
 //!
 //! A protocol is generic over a family of words. In programs the family is [`Shared`]: `std`'s atomics, the kernel's
-//! futexes, sleeps in slices. Under `cfg(loom)` there is `Modelled`: every order of accesses that the memory model allows is
-//! tried, and nothing sleeps in slices, so that a wake-up that is lost is a deadlock, which `loom` reports. What the models
-//! show, and what they cannot, is in `docs/design/models.md`.
+//! futexes, sleeps in slices. Under `cfg(loom)` there is also `Modelled`, for which `loom` tries every order of
+//! accesses that the memory model allows. Nothing sleeps in slices there, so a lost wake-up is a deadlock, which `loom`
+//! reports. `docs/design/models.md` describes what the models show, and what they cannot show.
 //!
-//! Every default is `Shared`, every call of it is inlined: a program pays nothing for the second family.
+//! Every default is `Shared`, and all its calls are inlined: a program pays nothing for the second family.
 
 #[cfg(loom)]
 mod modelled;
@@ -28,32 +29,32 @@ pub trait Words: Debug + Default + 'static {
     /// Whether waiters may spin, say where they run, and sleep in slices. A model has neither clocks nor CPUs.
     const SPINS: bool;
 
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn fence(order: Ordering);
 }
 
 /// A word of 32 bits that can be slept on.
 pub trait Word32: Debug + Default {
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn load(&self, order: Ordering) -> u32;
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn store(&self, value: u32, order: Ordering);
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn fetch_add(&self, value: u32, order: Ordering) -> u32;
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn fetch_sub(&self, value: u32, order: Ordering) -> u32;
-    /// As `std`'s, sequentially consistent.
+    /// Does what `std`'s does, sequentially consistent.
     fn swap(&self, value: u32) -> u32;
-    /// As `std`'s, sequentially consistent.
+    /// Does what `std`'s does, sequentially consistent.
     ///
     /// # Errors
-    /// What the word holds, if that is not `from`.
+    /// Returns what the word holds, if that is not `from`.
     fn exchange(&self, from: u32, to: u32) -> Result<u32, u32>;
 
-    /// Replaces the value by `change` of it, sequentially consistent.
+    /// Replaces the value by what `change` returns for it, sequentially consistent.
     ///
     /// # Errors
-    /// What the word holds, if `change` of that is `None`.
+    /// Returns what the word holds, if `change` returned `None` for it.
     #[inline]
     fn update(&self, change: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
         let mut found = self.load(Ordering::SeqCst);
@@ -74,21 +75,21 @@ pub trait Word32: Debug + Default {
 
 /// A word of 64 bits.
 pub trait Word64: Debug + Default {
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn load(&self, order: Ordering) -> u64;
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn store(&self, value: u64, order: Ordering);
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn fetch_add(&self, value: u64, order: Ordering) -> u64;
-    /// As `std`'s.
+    /// Does what `std`'s does.
     fn fetch_max(&self, value: u64, order: Ordering) -> u64;
-    /// As `std`'s, sequentially consistent; `false` if the word does not hold `from`.
+    /// Does what `std`'s does, sequentially consistent; returns `false` if the word does not hold `from`.
     fn exchange(&self, from: u64, to: u64) -> bool;
 
-    /// Makes one step of a word's life, if it is where the caller thinks.
+    /// Makes one step in the life of a word, if the word holds what the caller expects.
     #[inline]
     fn step(&self, from: u64, to: u64) -> bool {
-        // A look first: a failed exchange takes the cache line from others as a successful one does.
+        // It looks first: a failed exchange takes the cache line from others just as a successful one does.
         self.load(Ordering::Relaxed) == from && self.exchange(from, to)
     }
 }

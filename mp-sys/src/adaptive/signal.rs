@@ -1,9 +1,10 @@
 //! A word that several processes wait on.
 //!
 //! # Why no wake-up is lost
-//! The poster stores the word, then looks for sleepers; the sleeper announces itself, then looks at the word (the kernel
-//! does, atomically with going to sleep). All four are sequentially consistent, so at least one sees the other. A sleeper
-//! that is killed leaves its announcement for ever: that costs later posts a needless system call, never a wake-up.
+//! The poster stores the word and then looks for sleepers. The sleeper announces itself and then looks at the word (the
+//! kernel does, atomically with going to sleep). All four accesses are sequentially consistent, so at least one side
+//! sees the other. A sleeper that is killed leaves its announcement for ever. That costs later posts a needless system
+//! call, but never a wake-up.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -17,27 +18,27 @@ use crate::deadline::Deadline;
 use crate::futex::{self, Slept};
 use crate::word::{Shared, Word32, Words};
 
-/// A shared word with what its waiters need to know: who sleeps on it, and where its writer last ran.
+/// A shared word, together with what its waiters need to know: who sleeps on it, and where its writers last ran.
 ///
 /// | word | meaning |
 /// |---|---|
-/// | `value` | what is waited for |
-/// | `sleepers` | processes in the kernel, or about to be; a hint that may be too high for ever |
-/// | `writers` | where those last ran who are expected to store `value` |
-/// | `watch` | who of its sleepers wakes up often |
+/// | `value` | what waiters wait for |
+/// | `sleepers` | processes that sleep or are about to; a hint that may stay too high for ever |
+/// | `writers` | where the processes that are expected to store `value` last ran |
+/// | `watch` | which of its sleepers wake up often |
 ///
-/// All zero is a valid start.
+/// All zeros are a valid start.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Signal<W: Words = Shared> {
     value: W::Word32,
     sleepers: W::Word32,
-    /// Hints, and no part of the protocol: the same for all words.
+    /// These are hints, and not part of the protocol: they are the same for all words.
     writers: Writers,
     watch: Watch<W>,
 }
 
-/// Everybody.
+/// All sleepers.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
 impl<W: Words> Signal<W> {
@@ -47,7 +48,7 @@ impl<W: Words> Signal<W> {
         self.value.load(Ordering::Acquire)
     }
 
-    /// Says that the caller, who runs here, is the one who will store the next value.
+    /// Announces that the caller, on its current CPU, will store the next value.
     pub fn announce_writer(&self) {
         if W::SPINS {
             self.writers.announce();
@@ -63,9 +64,9 @@ impl<W: Words> Signal<W> {
         }
     }
 
-    /// Replaces the value by `change` of it, atomically, and wakes at most `wake` sleepers; leaves it if `change` gives
-    /// `None`. Gives the value that was there. With `wake` 0, nobody waits for this value, and it does not tell from where the
-    /// next one will come.
+    /// Replaces the value by what `change` returns for it, atomically, and wakes at most `wake` sleepers; leaves it if
+    /// `change` returns `None`. Returns the value that was there. With `wake` 0, nobody waits for this value, and the
+    /// call does not record where the next value will come from.
     pub fn update(&self, wake: u32, change: impl Fn(u32) -> Option<u32>) -> u32 {
         match self.value.update(change) {
             Ok(previous) => {
@@ -91,29 +92,29 @@ impl<W: Words> Signal<W> {
         }
     }
 
-    /// Stores a value that nobody waits for, and that says nothing of where the next one will come from.
+    /// Stores a value that nobody waits for, without recording where the next value will come from.
     pub fn reset(&self, value: u32) {
         self.value.store(value, Ordering::SeqCst);
     }
 
-    /// Replaces `from` by `to`, for a waiter that gives up; `false` if the word held something else.
+    /// Replaces `from` by `to`, for a waiter that gives up; returns `false` if the word held something else.
     pub fn give_up(&self, from: u32, to: u32) -> bool {
         self.value.exchange(from, to).is_ok()
     }
 
-    /// Who of the sleepers wakes up often, and when somebody last looked for the dead.
+    /// Which of the sleepers wake up often, and when a process last looked for the dead.
     #[inline]
     pub fn watch(&self) -> &Watch<W> {
         &self.watch
     }
 
-    /// A waiter that begins to wait for this word, in slices.
+    /// Returns a sleeper that begins to wait for this word, in slices.
     #[inline]
     pub fn sleeper(&self) -> Sleeper<'_, &Self, W> {
         Sleeper::new(&self.watch, self)
     }
 
-    /// Waits while the word holds `value`. Returns what it holds then, `None` once `deadline` has passed.
+    /// Waits while the word holds `value`. Returns what it holds then, or `None` once `deadline` has passed.
     pub fn wait_while(&self, value: u32, budget: &Budget, deadline: Deadline) -> Option<u32> {
         let mut sleeper = self.sleeper();
         loop {
@@ -124,8 +125,8 @@ impl<W: Words> Signal<W> {
         }
     }
 
-    /// As [`wait_while`](Self::wait_while), and also returns `None` when the sleeper's slice has ended, which a signal does
-    /// early: for those who look after others then.
+    /// Waits as [`wait_while`](Self::wait_while) does, but also returns `None` when the sleeper's slice has ended (a
+    /// signal ends it early). For callers that look after others at that time.
     pub fn wait_slice(
         &self,
         value: u32,
@@ -136,8 +137,8 @@ impl<W: Words> Signal<W> {
         self.look_and_wait_slice(value, budget, deadline, sleeper, || ())
     }
 
-    /// As [`wait_slice`](Self::wait_slice), and calls `look` before the first sleep of all, if spinning did not pay: what it
-    /// finds may change the word, and then nobody sleeps.
+    /// Waits as [`wait_slice`](Self::wait_slice) does, and calls `look` before the first sleep, if spinning did not pay
+    /// off. What `look` finds may change the word, and then nobody sleeps.
     pub fn look_and_wait_slice(
         &self,
         value: u32,
@@ -146,7 +147,7 @@ impl<W: Words> Signal<W> {
         sleeper: &mut Sleeper<'_, impl Crowd, W>,
         look: impl FnOnce(),
     ) -> Option<u32> {
-        // Who has slept for a slice waits for what takes longer than any spin.
+        // A waiter that has slept for a slice waits for something that takes longer than any spin.
         let spins = W::SPINS && sleeper.is_fresh();
         if spins && budget.spin(|| self.get() != value, || self.writers.peer_cpu()) {
             return Some(self.get());
@@ -173,7 +174,7 @@ impl<W: Words> Signal<W> {
             }
             let slept = self.value.sleep(value, sleeper.next_slice(), deadline);
             if !slept.is_over() {
-                // Woken, or called to watch: look, and sleep on.
+                // The waiter was woken, or called to watch: it looks, and sleeps on.
                 continue;
             }
             sleeper.slept_through();
@@ -185,7 +186,8 @@ impl<W: Words> Signal<W> {
                 return Some(now);
             }
             futex::count_late_wait();
-            // Whoever stored it died before it woke anybody, or who was woken died. The others may be at rest.
+            // The process that stored the value died before it woke anybody, or the woken process died. The others may
+            // be at rest.
             if self.sleepers.load(Ordering::SeqCst) > 1 {
                 self.value.wake(ALL);
             }
@@ -193,7 +195,7 @@ impl<W: Words> Signal<W> {
         }
     }
 
-    /// Wakes one who sleeps, so that it looks whether it has to watch.
+    /// Wakes one sleeper, so that it checks whether it has to watch.
     pub fn nudge(&self) {
         if self.sleepers.load(Ordering::Relaxed) != 0 {
             self.value.wake(1);
@@ -201,7 +203,7 @@ impl<W: Words> Signal<W> {
     }
 }
 
-/// Those who sleep on the same word.
+/// The processes that sleep on the same word.
 impl<W: Words> Crowd for &Signal<W> {
     fn count(&self) -> u32 {
         self.sleepers.load(Ordering::Relaxed)
@@ -219,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_about_to_sleep_looks_once() {
+    fn a_waiter_looks_once_before_it_sleeps() {
         let signal: Signal = Signal::default();
         let (budget, mut sleeper) = (Budget::none(), signal.sleeper());
         let mut looks = 0;

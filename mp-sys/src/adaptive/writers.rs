@@ -1,18 +1,18 @@
 //! Where the writers of a word last ran.
 //!
-//! Whoever waits for a word wants to know where somebody *else* runs. Two peers that pass a turn to and fro may write the
-//! same word in turn, so the last to have written it is often the one who waits now: the newest two are kept, and a waiter
-//! takes the one that it is not itself.
+//! A process that waits for a word needs to know where *another* process runs. Two peers that take turns may write the
+//! same word in turn, so the last writer is often the process that waits now. So the newest two writers are kept, and a
+//! waiter takes the one that is not itself.
 //!
-//! Hints, read and written without any order: a wrong one costs time only.
+//! These are hints, read and written without any ordering: a wrong one only costs time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::adaptive::current_cpu;
 use crate::identity::Stamp;
 
-/// The newest two writers, the newest first: number of a CPU plus one in the lower bits, 0 while unknown, above it what
-/// tells the writers apart.
+/// The newest two writers, the newest first. The lower bits hold the number of a CPU plus one, or 0 while it is
+/// unknown; the upper bits distinguish the writers.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Writers([AtomicU32; 2]);
@@ -21,13 +21,13 @@ const CPU_BITS: u32 = 12;
 const CPU_MASK: u32 = (1 << CPU_BITS) - 1;
 
 impl Writers {
-    /// The calling thread, which runs here, is a writer.
+    /// Records the calling thread, and the CPU it runs on, as a writer.
     #[inline]
     pub(super) fn announce(&self) {
         let [newest, other] = &self.0;
         let known = newest.load(Ordering::Relaxed);
         let own = own_mark() | cpu_bits(current_cpu());
-        // Mostly nothing has changed, and the line stays where it is.
+        // In most cases nothing has changed, and the cache line stays where it is.
         if known == own {
             return;
         }
@@ -37,7 +37,7 @@ impl Writers {
         newest.store(own, Ordering::Relaxed);
     }
 
-    /// The CPU on which somebody else last ran who wrote the word.
+    /// The CPU on which another writer of the word last ran.
     #[inline]
     pub(super) fn peer_cpu(&self) -> Option<u32> {
         let own = own_mark();
@@ -46,22 +46,23 @@ impl Writers {
     }
 }
 
-/// 0 for a CPU whose number is too large: then it is not known.
+/// Returns 0 for a CPU whose number is too large: the CPU then counts as unknown.
 fn cpu_bits(cpu: u32) -> u32 {
     if cpu < CPU_MASK { cpu.wrapping_add(1) } else { 0 }
 }
 
-/// What tells the calling thread from others, as well as 20 bits can: in the upper bits, and the lower ones are 0.
+/// What distinguishes the calling thread from others, as far as 20 bits can: it is in the upper bits, and the lower
+/// ones are 0.
 #[inline]
 fn own_mark() -> u32 {
     thread_local! {
-        // Its address tells the threads of a process apart; forked processes have it in common.
+        // Its address distinguishes the threads of a process. Forked processes share it.
         static HERE: u8 = const { 0 };
     }
     let thread = HERE.with(|here| std::ptr::from_ref(here).addr());
     let thread = u64::try_from(thread >> 4).unwrap_or_default();
     let mixed = (thread ^ u64::from(Stamp::current().pid()) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    // The upper 20 of the upper 32 bits: they fit.
+    // The upper 20 of the upper 32 bits, which fit.
     u32::try_from(mixed >> 32).unwrap_or_default() & !CPU_MASK
 }
 

@@ -1,10 +1,10 @@
 //! Moments that processes leave for each other in shared memory.
 //!
-//! Their clocks need not agree: a time namespace has a monotonic clock of its own, years ahead or behind, and a process that was
-//! restored from a checkpoint may have another one than its peers. So a moment that was read is a claim. One that lies in the
-//! future was made by another clock, and counts as long ago: whoever reads it acts, at once, instead of waiting for that clock.
-//! One that lies too far in the past does so anyway. Two processes whose clocks differ leave each other moments that both think
-//! to be long ago: each of them acts as if it was alone.
+//! Their clocks need not agree. A time namespace has a monotonic clock of its own, years ahead or behind, and a process
+//! that was restored from a checkpoint may have another clock than its peers. So a moment that was read is only a
+//! claim. A moment in the future was made by another clock, and counts as long ago: a process that reads it acts at
+//! once, instead of waiting for that clock. A moment too far in the past makes it act anyway. If the clocks of two
+//! processes differ, both consider the other's moments to be long ago, and each acts as if it were alone.
 //!
 //! Source: time_namespaces(7).
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{TICK_MAX, now_nanos, tick_nanos};
 
-/// A moment of the past, as it stands in a shared word: never an end to wait for.
+/// A moment of the past, as it stands in a shared word. It is never an end to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SharedTime(u64);
 
@@ -23,19 +23,20 @@ impl SharedTime {
         Self(now_nanos())
     }
 
-    /// The moment that a shared word holds; 0 for none, which was long ago.
+    /// Returns the moment that a shared word holds; 0 stands for none, which counts as long ago.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// What is stored in a shared word.
+    /// The bits to store in a shared word.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// How long it has been at `now`, by this process's clock; `Duration::MAX` for a moment of another clock, or none.
+    /// The time from this moment to `now`, by this process's clock; `Duration::MAX` for a moment of another clock, or
+    /// none.
     #[must_use]
     pub const fn age_at(self, now: Self) -> Duration {
         match now.0.checked_sub(self.0) {
@@ -44,8 +45,8 @@ impl SharedTime {
         }
     }
 
-    /// Whether it has certainly been less than `age`, as far as the kernel's ticks tell: a cheap answer for who asks often. A
-    /// clock that is ahead by less than a tick makes no difference.
+    /// Whether the moment is certainly younger than `age`, as far as the kernel's ticks show: a cheap answer for
+    /// callers that ask often. A clock that is ahead by less than a tick makes no difference.
     #[must_use]
     pub fn is_surely_younger_than(self, age: Duration) -> bool {
         self.is_younger_at_tick(tick_nanos(), age)
@@ -57,7 +58,7 @@ impl SharedTime {
         self.0 != 0 && since.is_some_and(|since| since < age)
     }
 
-    /// How long it has been.
+    /// The time since this moment.
     #[must_use]
     pub fn age(self) -> Duration {
         self.age_at(Self::now())
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_of_another_clock_was_long_ago() {
+    fn a_moment_of_another_clock_counts_as_long_ago() {
         let now = SharedTime::from_bits(1_000);
         assert_eq!(SharedTime::from_bits(1_000).age_at(now), Duration::ZERO);
         assert_eq!(SharedTime::from_bits(400).age_at(now), Duration::from_nanos(600));
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_never_say_younger_of_what_is_not() {
+    fn ticks_never_make_a_moment_younger() {
         let (tick, age) = (1_000_000_000, Duration::from_millis(20));
         let younger = |nanos| SharedTime::from_bits(nanos).is_younger_at_tick(tick, age);
         assert!(younger(tick) && younger(tick - 9_999_999));

@@ -3,16 +3,17 @@
 //! | operation | in the model |
 //! |---|---|
 //! | a sequentially consistent load | a fence, then the load |
-//! | every other access | `loom`'s, which takes sequentially consistent for acquire and release |
+//! | every other access | `loom`'s, which treats sequentially consistent as acquire and release |
 //! | sleep | under a lock: a fence, a comparison, and a wait on a condition variable, as the kernel does under its bucket lock |
 //! | wake | under the same lock: notifies that condition variable |
-//! | a sleep with a deadline | ends at once: whatever may happen during the sleep is tried before it as well |
+//! | a sleep with a deadline | ends at once: everything that may happen during the sleep is also tried before it |
 //!
-//! The fence before a load stands for the one order of all sequentially consistent accesses, which `loom` does not know:
-//! "I store here and look there, you store there and look here, so one of us sees the other". A load that is weakened loses
-//! its fence, and the model fails. The kernel has a full barrier between a sleeper's entry and its comparison.
+//! The fence before a load stands for the single order of all sequentially consistent accesses, which `loom` does not
+//! know: "I store here and look there, you store there and look here, so one of us sees the other". A load that is
+//! weakened loses its fence, and the model fails. The kernel has a full barrier between the entry of a sleeper and its
+//! comparison.
 //!
-//! Sleepers are woken in the order in which they came, as the kernel does for equal priorities.
+//! Sleepers are woken in the order in which they arrived, as the kernel does for equal priorities.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Default for ModelledWord32 {
 #[derive(Debug, Default)]
 pub struct ModelledWord64(AtomicU64);
 
-/// A place in the one order of sequentially consistent accesses.
+/// Marks a place in the single order of sequentially consistent accesses.
 fn in_order(order: Ordering) {
     if order == Ordering::SeqCst {
         fence(Ordering::SeqCst);
@@ -91,7 +92,7 @@ impl Word32 for ModelledWord32 {
     }
 
     fn sleep(&self, expected: u32, _: Duration, deadline: Deadline) -> Slept {
-        // The lock of a model is not poisoned: a panic ends the model.
+        // The lock of a model is never poisoned: a panic ends the model.
         let Ok(mut sleepers) = self.sleepers.lock() else { return Slept::Changed };
         fence(Ordering::SeqCst);
         if self.value.load(Ordering::Acquire) != expected {

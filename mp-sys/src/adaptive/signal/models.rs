@@ -21,7 +21,7 @@ fn nobody_sleeps(signal: &Model) {
     assert_eq!(signal.sleepers.load(Ordering::SeqCst), 0, "every announcement was taken back");
 }
 
-/// A post reaches both of two waiters, whether they sleep, are about to, or come later.
+/// A post reaches both waiters, whether they sleep, are about to sleep, or come later.
 #[test]
 fn a_post_reaches_two_waiters() {
     loom::model(|| {
@@ -33,7 +33,8 @@ fn a_post_reaches_two_waiters() {
     });
 }
 
-/// Two updates that wake one sleeper each let both of two waiters go on: none is spent on one who was woken already.
+/// Two updates that each wake one sleeper let both waiters go on: no wake-up is spent on a waiter that was already
+/// woken.
 #[test]
 fn two_updates_of_one_reach_two_waiters() {
     loom::model(|| {
@@ -46,7 +47,7 @@ fn two_updates_of_one_reach_two_waiters() {
     });
 }
 
-/// Two posters, one waiter for the second value: it does not sleep through it.
+/// Two posters, and a waiter for the second value: it does not sleep through that value.
 #[test]
 fn the_last_of_two_posters_is_seen() {
     loom::model(|| {
@@ -71,7 +72,7 @@ fn the_last_of_two_posters_is_seen() {
     });
 }
 
-/// A waiter whose time is up either leaves, or was chosen: never both, never neither.
+/// A waiter that times out either leaves or was chosen: never both, never neither.
 #[test]
 fn giving_up_races_with_being_chosen() {
     const WAITING: u32 = 1;
