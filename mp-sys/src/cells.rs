@@ -1,7 +1,7 @@
 //! Data that several processes use without a lock: one value, or a slice of them.
 //!
-//! Nothing here hands out a reference to an element: a peer may write it at any moment. Elements are loaded and stored,
-//! and elements of up to 8 bytes always as a whole:
+//! Nothing here hands out a reference to an element, because a peer may write it at any moment. Elements are loaded and
+//! stored, and elements of up to 8 bytes always as a whole:
 //!
 //! | size of the element | kept in | a load or store is |
 //! |---|---|---|
@@ -9,9 +9,9 @@
 //! | 3, 5, 6, 7 | the next power of two | one atomic access |
 //! | more than 8 | its own size | several accesses of one size: an element may be seen half written |
 //!
-//! All accesses to the elements of one type have the same size, single ones and bulk copies: see `copy`.
+//! All accesses to the elements of one type have the same size, both single accesses and bulk copies: see `copy`.
 //!
-//! Bits that no `T` has (only a peer that writes through another type can leave them) are read as `T`'s zero.
+//! Bits that are not a valid `T` (only a peer that writes through another type can leave them) are read as `T`'s zero.
 
 mod element;
 mod signal;
@@ -33,7 +33,7 @@ use crate::copy::{self, Unit};
 use crate::named::{ExistingSpan, Placed};
 use crate::span::{SPAN_ALIGN, Span};
 
-/// A number that has an atomic of its size; the tiers build read-modify-write operations on it.
+/// A number that has an atomic of its size. The tiers build read-modify-write operations on it.
 ///
 /// # Safety
 /// - `Atomic` is an atomic integer of exactly the number's size.
@@ -71,7 +71,7 @@ pub const fn is_whole<T>() -> bool {
     matches!(size_of::<T>(), 1 | 2 | 4 | 8)
 }
 
-/// The value that `bits` are, or `T`'s zero if no `T` has these bits.
+/// Returns the value of `bits`, or `T`'s zero if they are not a valid `T`.
 pub(crate) fn checked<T: Element>(bits: T::Bits) -> T {
     if !T::is_valid_bit_pattern(&bits) {
         return T::zeroed();
@@ -80,37 +80,37 @@ pub(crate) fn checked<T: Element>(bits: T::Bits) -> T {
     unsafe { (&raw const bits).cast::<T>().read() }
 }
 
-/// `len` elements in a span, each loaded and stored by itself.
+/// `len` elements in a span, each loaded and stored on its own.
 #[derive(Debug)]
 pub struct SharedSlice<T> {
     start: NonNull<u8>,
     len: usize,
-    /// Keeps the memory.
+    /// Keeps the memory alive.
     span: Span,
     elements: PhantomData<fn() -> T>,
 }
 
-// SAFETY: every access is atomic or an untorn copy, and T may be used from any thread (`Element` asks for it).
+// SAFETY: every access is atomic or an untorn copy, and T may be used from any thread (`Element` requires it).
 unsafe impl<T: Element> Send for SharedSlice<T> {}
 // SAFETY: as above.
 unsafe impl<T: Element> Sync for SharedSlice<T> {}
 
 impl<T: Element> SharedSlice<T> {
-    /// Bytes that a span for `len` elements needs; `None` if that overflows. Never 0.
+    /// Bytes of a span for `len` elements, or `None` if that overflows. Never 0.
     #[must_use]
     pub fn bytes_for(len: usize) -> Option<usize> {
         const {
             assert!(size_of::<T>() > 0, "an element has at least one byte");
             assert!(align_of::<T>() <= SPAN_ALIGN, "an element is aligned to at most 64 bytes");
         };
-        // Whole words: the last element of an odd size is accessed as one.
+        // Whole words: the last element of an odd size is accessed as one word.
         len.checked_mul(stride_of::<T>())?.max(1).checked_next_multiple_of(8)
     }
 
-    /// Lays `len` elements into `span`, as they are there; gives the span back if it is too small.
+    /// Makes `len` elements of the bytes in `span`, as they are.
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes_for`]`(len)` bytes.
+    /// Returns the span if it has fewer than [`Self::bytes_for`]`(len)` bytes.
     pub fn new(span: Span, len: usize) -> Result<Self, Span> {
         match Self::bytes_for(len) {
             Some(bytes) if bytes <= span.len() => {
@@ -120,10 +120,10 @@ impl<T: Element> SharedSlice<T> {
         }
     }
 
-    /// A handle of `len` elements that were made before, by this process or by another one.
+    /// Returns a handle of `len` elements that this process or another one made before.
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes_for`]`(len)` bytes.
+    /// Returns the span if it has fewer than [`Self::bytes_for`]`(len)` bytes.
     pub fn attach(existing: ExistingSpan<Self>, len: usize) -> Result<Self, Span> {
         Self::new(existing.into_span(), len)
     }
@@ -140,13 +140,13 @@ impl<T: Element> SharedSlice<T> {
         self.len == 0
     }
 
-    /// Where element `index` lies, `None` beyond the end.
+    /// The address of element `index`, or `None` beyond the end.
     #[inline]
     fn place(&self, index: usize) -> Option<*mut u8> {
         (index < self.len).then(|| self.start.as_ptr().wrapping_add(index.wrapping_mul(stride_of::<T>())))
     }
 
-    /// Loads element `index` (acquire); `None` beyond the end.
+    /// Loads element `index` (acquire); returns `None` beyond the end.
     #[inline]
     #[must_use]
     pub fn load(&self, index: usize) -> Option<T> {
@@ -155,7 +155,7 @@ impl<T: Element> SharedSlice<T> {
         Some(unsafe { load_element::<T>(place) })
     }
 
-    /// Stores element `index` (release); `false` beyond the end.
+    /// Stores element `index` (release); returns `false` beyond the end.
     #[inline]
     #[must_use]
     pub fn store(&self, index: usize, value: T) -> bool {
@@ -167,7 +167,7 @@ impl<T: Element> SharedSlice<T> {
         true
     }
 
-    /// The atomic of element `index`; `None` beyond the end.
+    /// The atomic of element `index`, or `None` beyond the end.
     #[inline]
     #[must_use]
     pub fn atomic(&self, index: usize) -> Option<&T::Atomic>
@@ -175,12 +175,12 @@ impl<T: Element> SharedSlice<T> {
         T: AtomicRepr,
     {
         let place = self.place(index)?;
-        // SAFETY: the element lies in the span, has the atomic's size, is a multiple of it away from a cache line's
-        // start, and is accessed atomically only. The span lives as long as `self`.
+        // SAFETY: the element lies in the span, has the atomic's size, is a multiple of it away from the start of a
+        // cache line, and is accessed atomically only. The span lives as long as `self`.
         Some(unsafe { &*place.cast::<T::Atomic>() })
     }
 
-    /// Copies the elements from `at` on into `into`; `false` (and nothing copied) if they are not all there.
+    /// Copies the elements from `at` on into `into`; returns `false` (and copies nothing) if they are not all there.
     #[must_use]
     pub fn copy_out(&self, at: usize, into: &mut [T]) -> bool {
         if !self.covers(at, into.len()) {
@@ -197,15 +197,15 @@ impl<T: Element> SharedSlice<T> {
         }
         let shared = self.start.as_ptr().wrapping_add(at.wrapping_mul(size_of::<T>()));
         let unit = copy::unit_of(size_of::<T>());
-        // SAFETY: the range was checked; both sides are multiples of the unit; `into` is exclusively borrowed. Bits that
-        // no T has are repaired below before anybody can look at them as a T.
+        // SAFETY: the range was checked; both sides are multiples of the unit; `into` is exclusively borrowed. Bits
+        // that are not a valid T are repaired below before anybody can look at them as a T.
         unsafe { copy::load(into.as_mut_ptr().cast(), shared, size_of_val(into), unit) };
         // SAFETY: `into` was just filled.
         unsafe { repair(into.as_mut_ptr(), into.len()) };
         true
     }
 
-    /// Copies `from` over the elements from `at` on; `false` (and nothing copied) if they do not all fit.
+    /// Copies `from` over the elements from `at` on; returns `false` (and copies nothing) if they do not all fit.
     #[must_use]
     pub fn copy_in(&self, at: usize, from: &[T]) -> bool {
         if !self.covers(at, from.len()) {
@@ -239,24 +239,24 @@ impl<T> Placed for SharedSlice<T> {
 pub struct SharedCell<T>(SharedSlice<T>);
 
 impl<T: Element> SharedCell<T> {
-    /// Bytes that a span for the value needs; `None` if that overflows.
+    /// Bytes of a span for the value, or `None` if that overflows.
     #[must_use]
     pub fn bytes() -> Option<usize> {
         SharedSlice::<T>::bytes_for(1)
     }
 
-    /// Lays a value into `span`, as it is there; gives the span back if it is too small.
+    /// Makes a value of the bytes in `span`, as they are.
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes`] bytes.
+    /// Returns the span if it has fewer than [`Self::bytes`] bytes.
     pub fn new(span: Span) -> Result<Self, Span> {
         SharedSlice::new(span, 1).map(Self)
     }
 
-    /// A handle of a value that was made before, by this process or by another one.
+    /// Returns a handle of a value that this process or another one made before.
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes`] bytes.
+    /// Returns the span if it has fewer than [`Self::bytes`] bytes.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
         SharedSlice::new(existing.into_span(), 1).map(Self)
     }
@@ -349,17 +349,18 @@ pub(crate) unsafe fn store_element<T: Element>(place: *mut u8, value: T) {
     }
 }
 
-/// Replaces what is no `T` by `T`'s zero. For `Pod` types the check is constant and the loop compiles to nothing.
+/// Replaces elements that are not a valid `T` by `T`'s zero. For `Pod` types the check is constant and the loop
+/// compiles to nothing.
 ///
 /// # Safety
 /// - `first` points to `count` initialised elements' worth of bytes, exclusively borrowed.
 #[expect(clippy::mem_forget, reason = "the guard is for unwinding only")]
 pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
-    /// Zeroes everything if a user's `is_valid_bit_pattern` panics: what was not looked at yet may be no `T`.
+    /// Zeroes everything if a user's `is_valid_bit_pattern` panics: the elements that were not checked may be invalid.
     struct Zero<T>(*mut T, usize);
     impl<T> Drop for Zero<T> {
         fn drop(&mut self) {
-            // SAFETY: the caller of `repair` lends as many elements for writing, and zero is a valid `T` (`Element`).
+            // SAFETY: the caller of `repair` lends this many elements for writing, and zero is a valid `T` (`Element`).
             unsafe { self.0.write_bytes(0, self.1) };
         }
     }
@@ -369,11 +370,11 @@ pub(crate) unsafe fn repair<T: Element>(first: *mut T, count: usize) {
     std::mem::forget(unless_finished);
 }
 
-/// As [`repair`], for elements that are repaired once more before anybody looks at them as `T`: if a user's
+/// Repairs as [`repair`] does, for elements that are repaired again before anybody looks at them as `T`: if a user's
 /// `is_valid_bit_pattern` panics, they stay as they are.
 ///
 /// # Safety
-/// As [`repair`], and after a panic nobody looks at them as `T`.
+/// The contract of [`repair`]. In addition, nobody looks at them as `T` after a panic.
 pub(crate) unsafe fn repair_in_place<T: Element>(first: *mut T, count: usize) {
     for index in 0..count {
         let element = first.wrapping_add(index);

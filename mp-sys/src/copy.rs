@@ -1,27 +1,27 @@
 //! Copies between private memory and memory that other processes write at the same moment.
 //!
-//! A plain `memcpy` of memory that somebody else writes is a data race, and the compiler may split, repeat or merge its
-//! accesses. Here a copy is a row of relaxed atomic accesses, one for each unit (1, 2, 4 or 8 bytes) of the shared side:
-//! an element of that size is never torn.
+//! A plain `memcpy` of memory that another process writes is a data race, and the compiler may split, repeat or merge
+//! its accesses. Here a copy is a series of relaxed atomic accesses, one for each unit (1, 2, 4 or 8 bytes) of the
+//! shared side. An element of that size is never torn.
 //!
 //! # One size for each place
-//! Rust's model leaves atomic accesses of two sizes to one place undefined if nothing orders them. So each element type has
-//! one unit, and everybody accesses its elements by that unit only, here and in [`cells`](crate::cells).
+//! Rust's model leaves atomic accesses of two sizes to one place undefined if nothing orders them. So each element type
+//! has one unit, and all code accesses its elements by that unit only, here and in [`cells`](crate::cells).
 //!
-//! A loop over units is slow, so [`words`] moves whole words in inline assembly. The compiler cannot look into it. In the
-//! language, such a block **stands for the loop over units**: a processor that moves an aligned word at once moves all units
-//! in it, and nobody can tell that from units that happened to be moved together. On other processors, and under Miri, the
-//! loop itself runs.
+//! A loop over units is slow, so [`words`] moves whole words in inline assembly. The compiler cannot look into it. In
+//! terms of the language, such a block **stands for the loop over units**: a processor that moves an aligned word at
+//! once moves all units in it, and no observer can distinguish that from units that happened to be moved together. On
+//! other processors, and under Miri, the loop itself runs.
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod words;
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// Bytes in the word that long runs are moved by.
+/// Bytes in the word by which long runs are moved.
 const WORD: usize = 8;
 
-/// The largest unit, up to 8 bytes, that elements of `size` bytes are made of.
+/// The largest unit, up to 8 bytes, that divides elements of `size` bytes.
 pub(crate) const fn unit_of(size: usize) -> usize {
     let power = size.trailing_zeros();
     if power >= 3 { WORD } else { 1 << power }
@@ -83,7 +83,7 @@ impl Plan {
 }
 
 /// # Safety
-/// As [`load`], and `shared` and `bytes` are multiples of 8.
+/// The contract of [`load`]. In addition, `shared` and `bytes` are multiples of 8.
 unsafe fn load_words(private: *mut u8, shared: *const u8, bytes: usize, unit: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: the caller's ranges are whole words and do not overlap.
@@ -98,7 +98,7 @@ unsafe fn load_words(private: *mut u8, shared: *const u8, bytes: usize, unit: us
 }
 
 /// # Safety
-/// As [`store`], and `shared` and `bytes` are multiples of 8.
+/// The contract of [`store`]. In addition, `shared` and `bytes` are multiples of 8.
 unsafe fn store_words(shared: *mut u8, private: *const u8, bytes: usize, unit: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: the caller's ranges are whole words and do not overlap.
@@ -112,7 +112,7 @@ unsafe fn store_words(shared: *mut u8, private: *const u8, bytes: usize, unit: u
     }
 }
 
-/// A unit of up to 8 bytes: an integer that is loaded and stored by its atomic.
+/// A unit of up to 8 bytes: an integer that is loaded and stored through its atomic.
 pub(crate) trait Unit: Copy {
     /// # Safety
     /// - `shared` is valid and aligned for the unit, and all other accesses to it that nothing orders are atomics of this size.
@@ -129,7 +129,7 @@ macro_rules! unit {
             unsafe fn load(shared: *mut Self, ordering: Ordering) -> Self {
                 #[cfg(test)]
                 recorded::note(shared.cast(), size_of::<Self>());
-                // SAFETY: the caller gives a valid, aligned, atomically shared place.
+                // SAFETY: the caller passes a valid, aligned, atomically shared place.
                 unsafe { <$atomic>::from_ptr(shared) }.load(ordering)
             }
 
@@ -137,7 +137,7 @@ macro_rules! unit {
             unsafe fn store(shared: *mut Self, value: Self, ordering: Ordering) {
                 #[cfg(test)]
                 recorded::note(shared.cast(), size_of::<Self>());
-                // SAFETY: the caller gives a valid, aligned, atomically shared place.
+                // SAFETY: the caller passes a valid, aligned, atomically shared place.
                 unsafe { <$atomic>::from_ptr(shared) }.store(value, ordering);
             }
         }

@@ -1,4 +1,4 @@
-//! A word that several processes wait on, in a span; alone, or with other words behind it.
+//! A word that several processes wait on, in a span: alone, or with other words behind it.
 
 use std::mem::size_of;
 use std::ops::Deref;
@@ -22,10 +22,10 @@ unsafe impl Send for SharedSignal {}
 unsafe impl Sync for SharedSignal {}
 
 impl SharedSignal {
-    /// Lays a signal into `span`, as it is there (zero is a valid start); gives the span back if it is too small.
+    /// Makes a signal of the bytes in `span`, as they are (zero is a valid start).
     ///
     /// # Errors
-    /// The span, if it is too small.
+    /// Returns the span if it is too small.
     pub fn new(span: Span) -> Result<Self, Span> {
         if span.len() < size_of::<Signal>() {
             return Err(span);
@@ -33,10 +33,10 @@ impl SharedSignal {
         Ok(Self { place: span.start().cast(), span })
     }
 
-    /// A handle of a signal that was made before, by this process or by another one.
+    /// Returns a handle of a signal that this process or another one made before.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
         Self::new(existing.into_span())
     }
@@ -61,7 +61,8 @@ impl Deref for SharedSignal {
     type Target = Signal;
 
     fn deref(&self) -> &Signal {
-        // SAFETY: `new` found room for a signal at the aligned start of a span that nothing else uses; any bits are one.
+        // SAFETY: `new` found room for a signal at the aligned start of a span that nothing else uses; any bits are a
+        // valid signal.
         unsafe { self.place.as_ref() }
     }
 }
@@ -96,30 +97,30 @@ impl Placed for SignalledWords {
 }
 
 impl SignalledWords {
-    /// Bytes that a span for `count` words needs; `None` if that overflows.
+    /// Bytes of a span for `count` words, or `None` if that overflows.
     #[must_use]
     pub fn bytes_for(count: usize) -> Option<usize> {
         count.checked_mul(size_of::<AtomicU64>())?.checked_add(SPAN_ALIGN)
     }
 
-    /// Lays them into `span`, as they are there (zero is a valid start); gives the span back if it is too small.
+    /// Makes a signal and words of the bytes in `span`, as they are (zero is a valid start).
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes_for`]`(count)` bytes.
+    /// Returns the span if it has fewer than [`Self::bytes_for`]`(count)` bytes.
     pub fn new(span: Span, count: usize) -> Result<Self, Span> {
         if Self::bytes_for(count).is_none_or(|bytes| bytes > span.len()) {
             return Err(span);
         }
         let signal = span.start().cast();
-        // SAFETY: the span has a line for the signal and `count` words behind it, as was just found.
+        // SAFETY: the check above found that the span has a line for the signal and `count` words behind it.
         let words = unsafe { span.start().add(SPAN_ALIGN) }.cast();
         Ok(Self { signal, words, count, span })
     }
 
-    /// A handle of what was made before, by this process or by another one.
+    /// Returns a handle of a signal and words that this process or another one made before.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn attach(existing: ExistingSpan<Self>, count: usize) -> Result<Self, Span> {
         Self::new(existing.into_span(), count)
     }
@@ -128,7 +129,7 @@ impl SignalledWords {
     #[inline]
     #[must_use]
     pub fn signal(&self) -> &Signal {
-        // SAFETY: at the aligned start of a span that `self` keeps; any bits are a signal.
+        // SAFETY: at the aligned start of a span that `self` keeps; any bits are a valid signal.
         unsafe { self.signal.as_ref() }
     }
 

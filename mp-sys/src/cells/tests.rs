@@ -1,4 +1,4 @@
-//! Every size of element, and the edges of a slice.
+//! Tests of every size of element, and of the ends of a slice.
 
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
@@ -48,7 +48,7 @@ fn every_size_of_element() {
     round_trip::<char>(&['a', 'é', '\u{10ffff}']);
 }
 
-/// Whatever is done to the elements of one type, each access of theirs has one size.
+/// Checks that every access to the elements of one type has the same size, whatever the operation.
 fn check_sizes<T: Element + PartialEq + std::fmt::Debug>(value: T, size: usize) {
     const COUNT: usize = 100;
     let shared = slice::<T>(COUNT + 2);
@@ -62,7 +62,7 @@ fn check_sizes<T: Element + PartialEq + std::fmt::Debug>(value: T, size: usize) 
                 assert!(shared.copy_in(at, &values[..count]));
                 assert!(shared.copy_out(at, &mut back[..count]));
             });
-            // Words of 8 bytes are moved by assembly only.
+            // Only assembly moves words of 8 bytes.
             assert!(sizes == [size] || (size == 8 && sizes.is_empty()), "{count} at {at}: {sizes:?}");
         }
     }
@@ -85,7 +85,7 @@ fn an_element_type_has_one_size_of_access() {
 }
 
 #[test]
-fn bits_that_no_char_has_read_as_zero() {
+fn bits_that_are_no_char_read_as_zero() {
     let shared = slice::<char>(2);
     let word: *mut u32 = shared.start.as_ptr().cast();
     // SAFETY: the span holds two aligned words, used only here.
@@ -105,7 +105,7 @@ fn a_span_that_is_too_small_comes_back() {
     assert_eq!(SharedSlice::<u64>::bytes_for(0), Some(8));
 }
 
-/// A type whose check panics leaves nothing that is no value behind.
+/// A type whose check panics leaves no invalid value behind.
 #[test]
 fn a_panicking_check_leaves_zeros() {
     #[derive(Clone, Copy, Debug, PartialEq, Zeroable, NoUninit)]
@@ -128,8 +128,8 @@ fn a_panicking_check_leaves_zeros() {
     assert_eq!(back, [Picky(0); 4]);
 }
 
-/// Single elements and bulk copies of one slice by several threads, without an order: each element is whole, and under Miri
-/// each access has one size.
+/// Several threads access single elements and bulk copies of one slice, without any ordering: each element is whole,
+/// and under Miri each access has one size.
 #[test]
 fn single_elements_and_bulk_copies_race() {
     fn race<T: Element + PartialEq + std::fmt::Debug>(one: T, other: T) {

@@ -1,4 +1,4 @@
-//! Places for waiting processes, in a span: each has a signal of its own.
+//! Places for waiting processes, in a span. Each place has its own signal.
 
 use std::mem::size_of;
 use std::ptr::NonNull;
@@ -12,13 +12,13 @@ use crate::word::{Shared, Words};
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct WaitersHead<W: Words = Shared> {
-    /// The newest ticket that was given out.
+    /// The newest ticket that was handed out.
     pub tickets: W::Word64,
-    /// One more than the highest place that was ever taken: nobody has to look beyond.
+    /// One more than the highest place that was ever taken: nobody has to look beyond it.
     pub used: W::Word64,
-    /// Who of the waiters wakes up often, and when somebody last looked for the dead.
+    /// Which of the waiters wake up often, and when a process last looked for the dead.
     pub watch: Watch<W>,
-    /// How often somebody looked.
+    /// How often processes have looked.
     pub looks: W::Word64,
 }
 
@@ -26,17 +26,17 @@ pub struct WaitersHead<W: Words = Shared> {
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct WaiterPlace<W: Words = Shared> {
-    /// The stamp of the process that has the place, 0 if nobody has.
+    /// The stamp of the process that has the place, or 0 if the place is free.
     pub owner: W::Word64,
-    /// Its turn: smaller tickets came earlier. 0 while the place is being taken or left.
+    /// The turn of the waiter: smaller tickets came earlier. 0 while the place is being taken or left.
     pub ticket: W::Word64,
-    /// The newest ticket there was when this waiter was notified.
+    /// The newest ticket at the time when this waiter was notified.
     pub notified_at: W::Word64,
-    /// What it waits on.
+    /// What the waiter waits on.
     pub signal: Signal<W>,
 }
 
-/// Places for waiting processes. All zero is a valid start: nobody waits.
+/// Places for waiting processes. All zeros are a valid start: nobody waits.
 #[derive(Debug)]
 pub struct Waiters {
     head: NonNull<WaitersHead>,
@@ -66,30 +66,30 @@ impl Placed for Waiters {
 }
 
 impl Waiters {
-    /// Bytes that a span for `count` places needs; `None` if that overflows.
+    /// Bytes of a span for `count` places, or `None` if that overflows.
     #[must_use]
     pub fn bytes_for(count: usize) -> Option<usize> {
         count.checked_mul(size_of::<WaiterPlace>())?.checked_add(size_of::<WaitersHead>())
     }
 
-    /// Lays `count` places into `span`, as they are there; gives the span back if it is too small.
+    /// Makes `count` places of the bytes in `span`, as they are.
     ///
     /// # Errors
-    /// The span, if it has fewer than [`Self::bytes_for`]`(count)` bytes.
+    /// Returns the span if it has fewer than [`Self::bytes_for`]`(count)` bytes.
     pub fn new(span: Span, count: usize) -> Result<Self, Span> {
         if Self::bytes_for(count).is_none_or(|bytes| bytes > span.len()) {
             return Err(span);
         }
         let head = span.start().cast();
-        // SAFETY: the span has room for the head and `count` places behind it, as was just found.
+        // SAFETY: the check above found that the span has room for the head and `count` places behind it.
         let places = unsafe { span.start().add(size_of::<WaitersHead>()) }.cast();
         Ok(Self { head, places, count, span })
     }
 
-    /// A handle of places that were made before, by this process or by another one.
+    /// Returns a handle of places that this process or another one made before.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub fn attach(existing: ExistingSpan<Self>, count: usize) -> Result<Self, Span> {
         Self::new(existing.into_span(), count)
     }

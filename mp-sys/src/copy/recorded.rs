@@ -1,4 +1,5 @@
-//! What this thread accessed of shared memory, and in which sizes: assembly apart, whose story is the caller's.
+//! Which places of shared memory this thread accessed, and in which sizes. It does not see assembly; the caller
+//! accounts for that.
 
 use std::cell::RefCell;
 
@@ -6,12 +7,12 @@ thread_local! {
     static ACCESSES: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes an access to shared memory.
+/// Records an access to shared memory.
 pub(super) fn note(place: *const u8, size: usize) {
     ACCESSES.with_borrow_mut(|accesses| accesses.push((place.addr(), size)));
 }
 
-/// Runs `body`, and returns the sizes of its accesses, each once and in order.
+/// Runs `body`, and returns the sizes of its accesses, each size once and in order.
 pub(crate) fn sizes(body: impl FnOnce()) -> Vec<usize> {
     drop(ACCESSES.take());
     body();
@@ -21,7 +22,7 @@ pub(crate) fn sizes(body: impl FnOnce()) -> Vec<usize> {
     sizes
 }
 
-/// Runs `body`, and returns how many bytes its accesses made up, all of them aligned.
+/// Runs `body`, and returns how many bytes it accessed, and checks that every access was aligned.
 pub(super) fn bytes(body: impl FnOnce()) -> usize {
     drop(ACCESSES.take());
     body();

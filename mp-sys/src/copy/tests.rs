@@ -1,15 +1,15 @@
-//! Every length and alignment, and the size of every access.
+//! Tests of every length and alignment, and of the size of every access.
 
 use super::*;
 
 const MOVES_WORDS: bool = cfg!(all(target_arch = "x86_64", not(miri)));
-/// From here on, runs are moved in another way.
+/// From this length on, runs are moved in another way.
 const STRING_COPY_FROM_BYTES: usize = if cfg!(miri) { 32 } else { 256 };
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 const _: () = assert!(STRING_COPY_FROM_BYTES == words::STRING_COPY_FROM_BYTES);
 
-/// Every combination of length, shared alignment and private alignment, against a plain copy.
+/// Checks every combination of length, shared alignment and private alignment against a plain copy.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes there")]
 fn copies_are_exact_at_every_length_and_alignment() {
@@ -41,11 +41,12 @@ fn check_round_trip(source: &[u8], shared_at: usize, bytes: usize, unit: usize) 
 }
 
 #[test]
-fn units() {
+fn the_unit_is_the_largest_that_divides_the_size() {
     assert_eq!([1, 2, 3, 4, 6, 8, 12, 16, 24, 40].map(unit_of), [1, 2, 1, 4, 2, 8, 4, 8, 8, 8]);
 }
 
-/// Accesses of two sizes to one place are undefined: whatever the length, what the compiler sees has the unit's size.
+/// Accesses of two sizes to one place are undefined: for every length, the compiler sees only accesses of the unit's
+/// size.
 #[test]
 #[cfg_attr(miri, ignore = "takes minutes there")]
 fn every_access_has_the_size_of_the_unit() {

@@ -1,8 +1,9 @@
-//! Whole words moved by inline assembly: what stands for a loop over units on x86-64.
+//! Moves whole words by inline assembly, which stands for a loop over units on x86-64.
 //!
-//! `rep movsq` is as fast as `memcpy` (relaxed atomic loops reach 0.6-0.8 of it, measured), and takes some 30 cycles to start:
-//! short runs are moved word by word. That the microcode moves whole units is known for sides that are both aligned to the
-//! unit. If the private side is not (a `Vec<[u8; 8]>` at an odd address), long runs are moved word by word as well.
+//! `rep movsq` is as fast as `memcpy` (relaxed atomic loops reach 0.6-0.8 of it, measured), but takes about 30 cycles
+//! to start, so short runs are moved word by word. It is known that the microcode moves whole units if both sides are
+//! aligned to the unit. If the private side is not (a `Vec<[u8; 8]>` at an odd address), long runs are moved word by
+//! word as well.
 
 use std::arch::asm;
 
@@ -12,16 +13,16 @@ use super::WORD;
 pub(super) const STRING_COPY_FROM_BYTES: usize = 256;
 
 /// # Safety
-/// - `to` is writable, `from` readable for `bytes` bytes, a multiple of 8; they do not overlap.
-/// - The side that is shared starts at a multiple of 8. Nobody else uses the other one.
+/// - `to` is writable and `from` readable for `bytes` bytes, a multiple of 8; they do not overlap.
+/// - The shared side starts at a multiple of 8. Nobody else uses the other side.
 /// - `both_aligned`: the private side starts at a multiple of the unit.
 #[inline]
 pub(super) unsafe fn copy(to: *mut u8, from: *const u8, bytes: usize, both_aligned: bool) {
     if bytes >= STRING_COPY_FROM_BYTES && both_aligned {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller's contract is the same.
         unsafe { string(to, from, bytes) };
     } else if bytes > 0 {
-        // SAFETY: as the caller says; there is a word.
+        // SAFETY: the caller's contract is the same; there is at least one word.
         unsafe { word_by_word(to, from, bytes) };
     }
 }
@@ -42,7 +43,7 @@ unsafe fn string(to: *mut u8, from: *const u8, bytes: usize) {
 }
 
 /// # Safety
-/// As [`copy`], and `bytes` is not 0.
+/// The contract of [`copy`]. In addition, `bytes` is not 0.
 #[inline]
 unsafe fn word_by_word(to: *mut u8, from: *const u8, bytes: usize) {
     // SAFETY: the loop reads and writes the words at 0, 8, … up to `bytes` of both ranges; its jump is local.
