@@ -1,7 +1,7 @@
 //! What this process's control groups allow: memory and CPU time, in both cgroup versions.
 //!
-//! A limit of an ancestor group binds as well, so every level up to the mount point is read. Containers usually see
-//! their own group as the root; a file that cannot be read is no limit.
+//! The limit of an ancestor group applies as well, so every level up to the mount point is read. Containers usually see
+//! their own group as the root. A file that cannot be read counts as no limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 const V2_ROOT: &str = "/sys/fs/cgroup";
 const V1_MEMORY_ROOT: &str = "/sys/fs/cgroup/memory";
 const V1_CPU_ROOT: &str = "/sys/fs/cgroup/cpu";
-/// Levels read above a group; deeper nesting than this has not been seen anywhere.
+/// Levels read above a group; no deeper nesting is known anywhere.
 const DEPTH_MAX: usize = 32;
 
-/// The groups that this process is in, as /proc/self/cgroup tells.
+/// The groups of this process, as listed in /proc/self/cgroup.
 #[derive(Debug, Default)]
 struct Groups {
     v2: Option<String>,
@@ -41,7 +41,7 @@ fn parse_groups(text: &str) -> Groups {
     groups
 }
 
-/// The folder of `group` under `root` and of every ancestor up to `root` itself.
+/// The folders of `group` and of all its ancestors under `root`, including `root` itself.
 fn levels(root: &str, group: &str) -> Vec<PathBuf> {
     let root = Path::new(root);
     let full = root.join(group.trim_start_matches('/'));
@@ -65,10 +65,10 @@ fn read_stat(path: &Path, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Bytes of memory that this process's groups still allow, `None` without a limit.
+/// Bytes of memory that this process's groups still allow, or `None` without a limit.
 ///
-/// File pages that the kernel can drop at once (`inactive_file`) do not count as used, as every container runtime
-/// counts them.
+/// File pages that the kernel can drop at once (`inactive_file`) do not count as used; container runtimes count the
+/// same way.
 pub(crate) fn memory_left() -> Option<u64> {
     let groups = own_groups();
     let v2 = groups.v2.iter().flat_map(|group| levels(V2_ROOT, group)).filter_map(|level| {
@@ -86,7 +86,7 @@ pub(crate) fn memory_left() -> Option<u64> {
     v2.chain(v1).min()
 }
 
-/// CPUs' worth of time that this process's groups allow, `None` without a quota.
+/// CPUs' worth of time that this process's groups allow, or `None` without a quota.
 pub(crate) fn cpu_quota() -> Option<f64> {
     let groups = own_groups();
     let v2 = groups
@@ -95,13 +95,13 @@ pub(crate) fn cpu_quota() -> Option<f64> {
         .flat_map(|group| levels(V2_ROOT, group))
         .filter_map(|level| parse_cpu_max(&fs::read_to_string(level.join("cpu.max")).ok()?));
     let v1 = groups.v1_cpu.iter().flat_map(|group| levels(V1_CPU_ROOT, group)).filter_map(|level| {
-        // A negative quota means none, and does not parse as u64.
+        // A negative quota means that there is none, and does not parse as `u64`.
         quota(read_number(&level.join("cpu.cfs_quota_us"))?, read_number(&level.join("cpu.cfs_period_us"))?)
     });
     v2.chain(v1).reduce(f64::min)
 }
 
-/// `cpu.max` is "quota period" in microseconds, or "max period".
+/// Parses `cpu.max`, which is "quota period" in microseconds, or "max period".
 fn parse_cpu_max(text: &str) -> Option<f64> {
     let mut numbers = text.split_whitespace();
     quota(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?)
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_versions_are_found() {
+    fn groups_of_both_versions_are_found() {
         let groups = parse_groups("9:name=systemd:/\n4:memory:/a/b\n2:cpu,cpuacct:/c\n0::/d e\nbroken\n");
         assert_eq!(groups.v1_memory.as_deref(), Some("/a/b"));
         assert_eq!(groups.v1_cpu.as_deref(), Some("/c"));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_max_with_and_without_a_quota() {
+    fn cpu_max_is_parsed_with_and_without_a_quota() {
         assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
         assert_eq!(parse_cpu_max("max 100000\n"), None);
         assert_eq!(parse_cpu_max(""), None);

@@ -1,7 +1,8 @@
-//! On which CPU the caller runs.
+//! The CPU that the caller runs on.
 //!
-//! A file of its own because it is asked with every change of a word that somebody may wait for: rustix asks the kernel's
-//! page of functions, the C library (glibc 2.35) reads a word that the kernel keeps up to date for each thread.
+//! This is called with every change of a word that a process may wait for, so it must be cheap. So it uses the C library
+//! (glibc 2.35), which reads a word that the kernel keeps up to date for each thread; rustix would call into the kernel's
+//! page of functions.
 //!
 //! Source: sched_getcpu(3), rseq(2).
 
@@ -11,6 +12,6 @@
 pub fn current_cpu() -> u32 {
     // SAFETY: sched_getcpu(3) takes nothing and has no conditions.
     let cpu = unsafe { libc::sched_getcpu() };
-    // -1 on a system that cannot tell.
+    // -1 on a system that cannot say.
     u32::try_from(cpu).unwrap_or(u32::MAX)
 }

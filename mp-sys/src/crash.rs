@@ -1,17 +1,17 @@
 //! Crash points: counted places between two steps of a protocol where a test kills the process.
 //!
-//! A protocol that promises to survive SIGKILL at any instruction calls [`point`] after each of its stores, and so does the
-//! way to start a process after each of its steps. Without the feature `crash-points` the call is nothing at all. With it, a
-//! test forks a child, arms it with `die_at(n)`, runs the operation, and the child dies at the n-th point that it meets;
-//! with n = 1, 2, 3, … until the child survives, every point has been tried.
+//! A protocol that promises to survive SIGKILL at any instruction calls [`point`] after each of its stores. The code
+//! that starts a process calls it after each of its steps. Without the feature `crash-points`, the call compiles to
+//! nothing. With it, a test forks a child, arms it with `die_at(n)`, and runs the operation; the child dies at the n-th
+//! point that it reaches. With n = 1, 2, 3, … until the child survives, the test tries every point.
 //!
-//! One process is armed, and what it starts is not: a test arms itself, or arms in advance a process that will be started, by
-//! `descendant_dies_at`. A forked process finds in its copy of the memory that it is meant; a process that is executed is
-//! told by an environment variable, which is read once, when it is taken over (see [`crate::reexec`]). Those that are not
-//! meant are started without that variable.
+//! Only one process is armed; the processes that it starts are not. A test arms itself, or uses `descendant_dies_at` to
+//! arm a process in advance that will be started later. A forked process sees in its copy of the memory that it is
+//! armed. An executed process learns it from an environment variable, which it reads once, when it is taken over (see
+//! [`crate::reexec`]). Other processes are started without that variable.
 //!
-//! Under `cfg(loom)`, with the feature `testing`, the same points end a thread of a model, in every order of what the others
-//! do meanwhile. Without the feature somebody else's models are run, and the points are nothing to them.
+//! Under `cfg(loom)`, with the feature `testing`, the same points end a thread of a model, in every order of what the
+//! other threads do meanwhile. Without that feature, models of another crate are running, and the points do nothing.
 
 #[cfg(all(feature = "crash-points", not(all(loom, feature = "testing"))))]
 mod counted;

@@ -1,11 +1,11 @@
-//! An answer that a process finds out once, without anybody who waits for it.
+//! An answer that a process finds out once, without making any thread wait for it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Yes or no, or not known yet.
+/// Yes, no, or not known yet.
 ///
-/// Not a `OnceLock`: a child that was forked while another thread was finding out would wait for that thread for ever. Here
-/// two threads may both find out, and find the same.
+/// This is not a `OnceLock`: a child that was forked while another thread was finding out would wait for that thread
+/// for ever. Here two threads may both find out, and find the same answer.
 #[derive(Debug)]
 pub(crate) struct Known(AtomicU8);
 

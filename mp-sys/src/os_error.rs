@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-/// What the kernel answered, for the cases that have no variant of their own.
+/// The error number of the kernel, for errors without a variant of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OsError(i32);
 
@@ -23,7 +23,7 @@ impl From<Errno> for OsError {
 }
 
 impl From<std::io::Error> for OsError {
-    /// An error that does not come from the kernel has no number, and becomes `EIO`.
+    /// Converts an error; one that does not come from the kernel has no number, and becomes `EIO`.
     fn from(error: std::io::Error) -> Self {
         Self(error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()))
     }

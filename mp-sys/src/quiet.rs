@@ -1,28 +1,29 @@
-//! No subscriber of `tracing` runs under a lock of ours.
+//! Keeps subscribers of `tracing` from running under a lock of this library.
 //!
-//! A subscriber is code of the user. One that writes events into a queue, or counts them in a value, would wait for the very
-//! lock under which it was told of the event. So whoever takes a lock of this process's own state begins a [`Quiet`] time,
-//! which ends after the lock is released, and what happens under the lock is [told](tell) at its end.
+//! A subscriber is user code. If it writes events into a queue, or counts them in a value, it would wait for the very
+//! lock under which the event happened. So code that takes a lock of this process's own state begins a [`Quiet`] time,
+//! which ends after the lock is released. Events under the lock are [reported](tell) at its end.
 //!
-//! Notes are kept for each thread, without a destructor, so that this works while a thread ends. There is room for a few:
-//! what happens under a lock and is worth telling is rare, and later notes of the same moment say little more.
+//! Notes are kept for each thread, without a destructor, so that this works while a thread ends. There is room for only
+//! a few: events under a lock that deserve a report are rare, and later notes of the same moment add little.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 
 use crate::OsError;
 
-/// Notes that a thread keeps at most.
+/// The most notes that a thread keeps.
 const NOTES_MAX: usize = 4;
 
-/// What is told, and by which function: one for each event, since `tracing` wants to know the place.
+/// An event, with the function that reports it: one function for each event, because `tracing` records the place in the
+/// code.
 #[derive(Debug, Clone, Copy)]
 pub enum Note {
-    /// What the kernel refused.
+    /// An error that the kernel returned.
     Refused(fn(OsError), OsError),
-    /// In words.
+    /// An event with a text.
     Words(fn(&'static str), &'static str),
-    /// Nothing but that it happened.
+    /// An event without details.
     Event(fn()),
 }
 
@@ -42,13 +43,13 @@ thread_local! {
     static NOTES: [Cell<Option<Note>>; NOTES_MAX] = const { [const { Cell::new(None) }; NOTES_MAX] };
 }
 
-/// While it lives, this thread tells nothing.
+/// While this value lives, its thread reports nothing.
 #[derive(Debug)]
 #[must_use = "it ends when it is dropped"]
 pub struct Quiet(PhantomData<*const ()>);
 
 impl Quiet {
-    /// Begins a quiet time, perhaps inside another one.
+    /// Begins a quiet time; another one may be running.
     #[inline]
     pub fn begin() -> Self {
         DEPTH.set(DEPTH.get().wrapping_add(1));
@@ -117,14 +118,14 @@ fn end_late() {
 #[inline]
 fn say_all() {
     NOTES.with(|notes| {
-        // From the first place on: nothing is behind an empty one.
+        // From the first place on: nothing is behind an empty place.
         for note in notes.iter().map_while(Cell::take) {
             note.say();
         }
     });
 }
 
-/// Tells what happened: now, or at the end of the quiet time.
+/// Reports an event: now, or at the end of the quiet time.
 pub fn tell(note: Note) {
     if DEPTH.get() == 0 {
         return note.say();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_in_a_quiet_time_is_told_at_its_end() {
+    fn events_of_a_quiet_time_are_reported_at_its_end() {
         tell(Note::Event(count));
         assert_eq!(SAID.take(), 1);
         let outer = Quiet::begin();
@@ -206,6 +207,6 @@ mod tests {
         drop(quiet);
         assert_eq!(SAID.take(), u32::try_from(NOTES_MAX).unwrap());
         drop(Quiet::begin());
-        assert_eq!(SAID.take(), 0, "each is told once");
+        assert_eq!(SAID.take(), 0, "each is reported once");
     }
 }

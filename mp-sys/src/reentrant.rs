@@ -1,10 +1,11 @@
 //! A lock that its holder may take again.
 //!
-//! It stands on [`Locked`]: whether the calling thread holds the lock is known exactly from its list (see
-//! [`crate::robust`]), so neither a thread id nor an owner word is compared. (A pthread mutex of type RECURSIVE lets two
-//! owners in, if two PID namespaces hold equal thread ids.) The depth stands in the data, which only the holder reaches.
+//! It is built on [`Locked`]. The calling thread's list shows exactly whether it holds the lock (see
+//! [`crate::robust`]), so the code compares neither a thread id nor an owner word. (A pthread mutex of type RECURSIVE
+//! lets two owners in if two PID namespaces hold equal thread ids.) The depth is stored in the data, which only the
+//! holder reaches.
 //!
-//! It lends no data: several entries exist at a time.
+//! It lends no data, because several entries exist at a time.
 
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU32;
@@ -15,9 +16,9 @@ use crate::named::{ExistingSpan, Placed};
 use crate::robust::{AcquireError, Generation, Patience};
 use crate::span::Span;
 
-/// The most times that a thread may enter, before it leaves.
+/// The most times that a thread may enter before it leaves.
 pub const DEPTH_MAX: u64 = 65_536;
-/// Bytes of data before what the tier keeps.
+/// Bytes of data before those that the tier uses.
 pub const DEPTH_BYTES: usize = 8;
 const DEPTH: usize = 0;
 
@@ -39,15 +40,15 @@ impl Reentrant {
     /// Makes a free lock in `span`.
     ///
     /// # Errors
-    /// The span, if it is too small.
+    /// Returns the span if it is too small.
     pub fn new(span: Span) -> Result<Self, Span> {
         Ok(Self { locked: Locked::new(span, |_| {})? })
     }
 
-    /// A handle of a lock that was made before, by this process or by another one.
+    /// Returns a handle of a lock that this process or another one made before.
     ///
     /// # Errors
-    /// The span, if it is too small.
+    /// Returns the span if it is too small.
     pub fn attach(existing: ExistingSpan<Self>) -> Result<Self, Span> {
         Ok(Self { locked: Locked::over(existing.into_span())? })
     }
@@ -58,14 +59,14 @@ impl Reentrant {
         self.locked.flag()
     }
 
-    /// Who is inside.
+    /// The thread that is inside.
     #[must_use]
     pub fn holder(&self) -> Holder {
         self.locked.holder()
     }
 
-    /// Enters: takes the lock, or goes one deeper if the calling thread has it. What the lock protects counts as lent while
-    /// anybody is inside.
+    /// Enters: takes the lock, or goes one level deeper if the calling thread holds it already. What the lock protects
+    /// counts as lent while any entry exists.
     ///
     /// # Errors
     /// [`AcquireError`]; [`AcquireError::TooManyHeld`] also beyond [`DEPTH_MAX`].
@@ -116,7 +117,7 @@ impl Reentrant {
     }
 }
 
-/// An entry. Dropping it leaves; the last one to be dropped releases the lock.
+/// An entry. Dropping it leaves; the last drop releases the lock.
 #[derive(Debug)]
 pub struct Entered<'a> {
     reentrant: &'a Reentrant,
@@ -127,7 +128,7 @@ pub struct Entered<'a> {
 }
 
 impl Entered<'_> {
-    /// Whether the calling thread really holds the lock: not so for an entry that a forked child inherited.
+    /// Whether the calling thread really holds the lock. It does not if a forked child inherited this entry.
     #[must_use]
     pub fn is_held_here(&self) -> bool {
         self.taken == Generation::current() && self.reentrant.locked.is_held_here()

@@ -1,12 +1,12 @@
-//! Signals, for a server process of this workspace and for nothing else.
+//! Signals, only for the server processes of this workspace.
 //!
-//! A library has no business with the signals of a program. The server of a manager, and a fork server, are processes that
-//! the library itself starts. What asks a whole program to end goes to them as well: Ctrl-C to the terminal's foreground
-//! group, SIGTERM from a service manager to every process of a service. The program may want to put things away first, and
-//! needs its servers for that; so they ignore these signals, and end with the program, which they watch.
+//! A library must not touch the signals of a program. But the server of a manager, and a fork server, are processes that
+//! the library itself starts. A signal that asks a whole program to end reaches them as well: Ctrl-C goes to the terminal's
+//! foreground group, and a service manager sends SIGTERM to every process of a service. The program may still need its
+//! servers to clean up. So they ignore these signals, and end with the program, which they watch.
 //!
-//! A server cannot tell whether a SIGTERM was sent to it alone. Ignoring that one too costs little: a client ends a manager by
-//! a call, and SIGKILL ends any server.
+//! A server cannot tell whether a SIGTERM was sent to it alone. To ignore that one too costs little: a client ends a
+//! manager by a call, and SIGKILL ends any server.
 //!
 //! The fork server learns of the ends of its children by a descriptor: no handler runs, so there is nothing that a handler must
 //! not do.
@@ -35,7 +35,7 @@ struct Blocked {
 }
 
 impl Blocked {
-    /// For a signal that is blocked already.
+    /// Opens a signal that is blocked already.
     fn open(signal: i32) -> Result<Self, OsError> {
         let set = set_of(&[signal]);
         // SAFETY: the set is initialised; -1 asks for a new descriptor.
@@ -43,12 +43,12 @@ impl Blocked {
         if number < 0 {
             return Err(std::io::Error::last_os_error().into());
         }
-        // SAFETY: signalfd just made the descriptor, and nobody else knows it.
+        // SAFETY: signalfd just made the descriptor, and nothing else owns it.
         let file = unsafe { OwnedFd::from_raw_fd(number) };
         Ok(Self { file: above_standard(file)? })
     }
 
-    /// Whether it came since the last time that this was asked; several that came in between are one.
+    /// Whether the signal arrived since the last call; several arrivals in between count as one.
     fn arrived(&self) -> bool {
         let mut told = [0_u8; size_of::<libc::signalfd_siginfo>()];
         loop {
@@ -62,18 +62,18 @@ impl Blocked {
 
 fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is writable; it is made empty, whatever it was.
+    // SAFETY: the set is writable; the call makes it empty, whatever it was.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: sigemptyset has initialised the set: it has no way to fail.
+    // SAFETY: sigemptyset, which cannot fail, has initialised the set.
     let mut set = unsafe { set.assume_init() };
     for signal in signals {
-        // SAFETY: the set is initialised, and callers name signals.
+        // SAFETY: the set is initialised, and callers pass valid signals.
         unsafe { libc::sigaddset(&raw mut set, *signal) };
     }
     set
 }
 
-/// Changes which signals the calling thread takes, and gives the mask before.
+/// Changes which signals the calling thread accepts, and returns the mask before.
 fn change_mask(how: i32, set: &libc::sigset_t) -> Result<libc::sigset_t, OsError> {
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the set is initialised, and there is room for the old one.
@@ -81,28 +81,28 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> Result<libc::sigset_t, OsError
     if failed != 0 {
         return Err(Errno::from_raw_os_error(failed).into());
     }
-    // SAFETY: the call that succeeded has written it.
+    // SAFETY: the successful call has written it.
     Ok(unsafe { before.assume_init() })
 }
 
-/// Blocks a signal for the calling thread, as programs do that have another one for signals.
+/// Blocks a signal for the calling thread, as programs do that handle signals in another thread.
 #[cfg(feature = "testing")]
 pub(crate) fn block(signal: i32) -> Result<(), OsError> {
     change_mask(libc::SIG_BLOCK, &set_of(&[signal])).map(drop)
 }
 
-/// Lets every signal through, in a process that this library has executed: what its parent blocked is no business of it.
+/// Unblocks every signal, in a process that this library has executed: what its parent blocked must not affect it.
 pub(crate) fn unblock_all() -> Result<(), OsError> {
     change_mask(libc::SIG_SETMASK, &set_of(&[])).map(drop)
 }
 
-/// The ends of children as something to wait for, whatever the program does about SIGCHLD: it is blocked, and not ignored,
-/// so that children that ended stay until they are waited for. What asks a whole program to end is blocked as well, and so ends
-/// nobody.
+/// The ends of children as an event to wait for, however the program handles SIGCHLD. SIGCHLD is blocked and not
+/// ignored, so that ended children stay until they are waited for. The signals that ask a whole program to end are blocked
+/// as well, so they end no process.
 ///
 /// | property | |
 /// |---|---|
-/// | in a forked child | [`restore`](Self::restore) gives it what the program had |
+/// | in a forked child | [`restore`](Self::restore) brings back the program's own settings |
 /// | drop | closes the descriptor; the signals stay blocked |
 pub struct ChildEnds {
     blocked: Blocked,
@@ -111,32 +111,32 @@ pub struct ChildEnds {
 }
 
 impl ChildEnds {
-    /// For a process with one thread.
+    /// Blocks the signals, in a process with one thread.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`; the signals are blocked then.
     pub fn block() -> Result<Self, OsError> {
         let mask_before = change_mask(libc::SIG_BLOCK, &set_of(&SHUTDOWN_AND_CHILD))?;
         let blocked = Blocked::open(libc::SIGCHLD)?;
-        // SAFETY: the default installs no handler. It fails only for what is no signal.
+        // SAFETY: the default installs no handler. The call fails only for an invalid signal.
         let was_ignored = (unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) }) == libc::SIG_IGN;
         Ok(Self { blocked, mask_before, was_ignored })
     }
 
-    /// Whether a child ended since the last time that this was asked; several that did are one.
+    /// Whether a child ended since the last call; several ends in between count as one.
     #[must_use]
     pub fn arrived(&self) -> bool {
         self.blocked.arrived()
     }
 
-    /// Treats the signals as before, in a forked child. One that came since the fork arrives now.
+    /// Handles the signals as before, in a forked child. A signal that arrived since the fork is delivered now.
     pub fn restore(self) {
         if self.was_ignored {
-            // SAFETY: ignoring a signal installs no handler. It fails only for what is no signal.
+            // SAFETY: ignoring a signal installs no handler. The call fails only for an invalid signal.
             unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
         }
         let restored = change_mask(libc::SIG_SETMASK, &self.mask_before);
-        tracing::trace!(restored = restored.is_ok(), "signals arrive as before");
+        tracing::trace!(restored = restored.is_ok(), "signals are handled as before");
     }
 }
 
@@ -147,16 +147,16 @@ impl fmt::Debug for ChildEnds {
 }
 
 impl AsFd for ChildEnds {
-    /// Readable when a child ended.
+    /// Readable when a child has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.blocked.file.as_fd()
     }
 }
 
-/// Ignores what asks a whole program to end, in this process, and in those that it forks or executes.
+/// Ignores the signals that ask a whole program to end, in this process, and in those that it forks or executes.
 pub fn ignore_shutdown() {
     for signal in SHUTDOWN {
-        // SAFETY: ignoring a signal installs no handler. It fails only for what is no signal.
+        // SAFETY: ignoring a signal installs no handler. The call fails only for an invalid signal.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }

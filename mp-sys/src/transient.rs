@@ -1,16 +1,16 @@
-//! Refusals that pass by themselves: the same call succeeds a moment later, so no caller is told of them.
+//! Errors that pass by themselves: the same call succeeds a moment later, so no caller sees them.
 //!
-//! | refusal | why |
+//! | error | why |
 //! |---|---|
-//! | `EINTR` | a signal came |
-//! | `ENOBUFS`, `ENOMEM` | the kernel found no memory for a packet at once; a short one needs so little that it finds it soon |
+//! | `EINTR` | a signal arrived |
+//! | `ENOBUFS`, `ENOMEM` | the kernel had no memory for a packet at that moment; a short packet needs so little that the kernel finds it soon |
 
 use rustix::io::Errno;
 
-/// Calls in all that are made while the kernel has no memory. That is no moment any more then.
+/// The most calls while the kernel has no memory. After so many, the lack is no longer momentary.
 const CALLS_MAX: u32 = 64;
 
-/// Makes a call, and makes it again while it is refused for a moment only.
+/// Makes a call, and repeats it while its error is only momentary.
 #[inline]
 pub(crate) fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     let mut calls = 1_u32;
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_not_told_and_what_stays_is() {
+    fn passing_errors_are_retried_and_lasting_ones_are_returned() {
         let refused = |with: Errno, times: u32| {
             let mut calls = 0;
             let outcome = again(|| {

@@ -1,4 +1,4 @@
-//! Death in a model: the thread that stands for a process does nothing more.
+//! Death in a model: the thread that stands for a process stops.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,7 +11,7 @@ loom::thread_local! {
 /// What unwinds the thread. Protocols have no destructors that store anything, so nothing happens after it.
 struct Died;
 
-/// Dies here if the model armed this point.
+/// Ends the thread here if the model armed this point.
 pub fn point() {
     let left = LEFT.with(|left| left.replace(left.get().saturating_sub(1)));
     if left == 1 {
@@ -19,7 +19,7 @@ pub fn point() {
     }
 }
 
-/// Runs what a process does, which dies at the `n`-th point; `None` if it died.
+/// Runs `process`, which dies at the `n`-th point; returns `None` if it died.
 pub fn until<R>(n: u64, process: impl FnOnce() -> R) -> Option<R> {
     LEFT.with(|left| left.set(n));
     let outcome = catch_unwind(AssertUnwindSafe(process));

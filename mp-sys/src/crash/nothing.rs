@@ -1,6 +1,6 @@
-//! What is left of the points where no test counts them: nothing at all.
+//! Crash points in a build that does not count them: every function is empty.
 
-/// Nothing: the crate was built without the feature `crash-points`.
+/// Does nothing: the crate was built without the feature `crash-points`.
 #[cfg(not(any(feature = "crash-points", all(loom, feature = "testing"))))]
 #[inline(always)]
 pub fn point() {}
