@@ -1,11 +1,13 @@
 //! How much shared memory may still be reserved.
 //!
-//! Reserving more memory than there is does not fail on Linux: `fallocate` of a memfd calls the OOM killer, which ends
-//! other processes first (measured). So every reservation asks here before it writes anything: the smallest of what the
-//! machine, the control groups, the file-size limit and the configured limit leave, less a reserve.
+//! On Linux, reserving more memory than there is does not fail: `fallocate` of a memfd calls the OOM killer, which ends
+//! other processes first (measured). So every reservation asks here before it writes anything. The answer is the
+//! smallest of what the machine, the control groups, the file-size limit and the configured limit leave, less a
+//! reserve.
 //!
-//! Threads ask at the same moment. So bytes are taken from the configured limit by a [`Claim`] before anything is reserved,
-//! in one step with the look at the limit, and what others are about to reserve is taken from what the machine has left.
+//! Several threads may ask at the same time. So a [`Claim`] takes bytes from the configured limit before anything is
+//! reserved, in one step with the check of the limit. What other threads are about to reserve is subtracted from what
+//! the machine has left.
 
 mod claim;
 
@@ -19,18 +21,19 @@ pub(crate) use self::claim::{UnderWay, count_anyway, forget_other_threads, give_
 use crate::cgroup;
 use crate::quiet::{Note, tell};
 
-/// The environment variable that limits the shared memory of a process: bytes, or with the suffix K, M, G or T.
+/// The environment variable that limits the shared memory of a process: a number of bytes, or with the suffix K, M, G
+/// or T.
 pub const LIMIT_VARIABLE: &str = "MP_SHM_MAX";
-/// The most memory, in bytes, that stays untouched for the rest of the machine; never more than an eighth of what is
-/// available.
+/// The most memory, in bytes, that is left untouched for the rest of the machine. It is never more than an eighth of
+/// the available memory.
 pub const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
-/// The configured limit in bytes; `UNREAD` until the environment was looked at.
+/// The configured limit in bytes; `UNREAD` until the environment has been read.
 static LIMIT: AtomicU64 = AtomicU64::new(UNREAD);
 const UNREAD: u64 = u64::MAX - 1;
 const UNLIMITED: u64 = u64::MAX;
 
-/// The most bytes of shared memory that this process may map, `None` without a limit.
+/// The most bytes of shared memory that this process may map, or `None` without a limit.
 ///
 /// It starts as `MP_SHM_MAX` from the environment; a forked child inherits it.
 #[must_use]
@@ -43,45 +46,46 @@ pub fn limit() -> Option<u64> {
     (limit != UNLIMITED).then_some(limit)
 }
 
-/// Sets the most bytes of shared memory that this process may map, `None` for no limit.
+/// Sets the most bytes of shared memory that this process may map; `None` means no limit.
 ///
-/// What is mapped already stays. Children forked from now on inherit the limit.
+/// Existing mappings stay. Children that are forked from now on inherit the limit.
 pub fn set_limit(limit: Option<u64>) {
-    // The largest number but two stands for itself, and is as good as the largest.
+    // The largest numbers have a special meaning, so a limit that large becomes the largest ordinary number, which is
+    // as good.
     LIMIT.store(limit.map_or(UNLIMITED, |limit| limit.min(UNREAD.wrapping_sub(1))), Ordering::Relaxed);
 }
 
-/// Bytes of shared memory that this process has: what it made, inherited, was sent, and opened by name.
+/// The number of bytes of shared memory of this process: what it made, inherited, received, or opened by name.
 ///
-/// What counts is the memory that is reserved, and not address space. What other processes reserve in a queue counts when
-/// this process next reserves or gives back something there.
+/// Reserved memory counts, address space does not. What other processes reserve in a queue counts when this process
+/// next reserves or frees something there.
 #[must_use]
 pub fn mapped() -> u64 {
     claim::claimed()
 }
 
-/// The most bytes that a file of this process may have, `None` without a limit. Writing beyond it would raise SIGXFSZ,
-/// which kills.
+/// The most bytes of a file of this process, or `None` without a limit. Writing beyond it would raise SIGXFSZ, which
+/// kills the process.
 #[must_use]
 pub fn file_size_limit() -> Option<u64> {
-    // Miri has no limits, and cannot be asked.
+    // Miri has no limits, and cannot be asked for them.
     if cfg!(miri) { None } else { getrlimit(Resource::Fsize).current }
 }
 
-/// Bytes that may be reserved now for a file that is `file_size` bytes long already.
+/// The number of bytes that may be reserved now for a file that already has `file_size` bytes.
 #[must_use]
 pub fn available(file_size: u64) -> u64 {
     let configured = limit().map(|limit| limit.saturating_sub(mapped()));
     Sources { configured, ..Sources::now(file_size, 0) }.available()
 }
 
-/// As [`available`], for bytes that are claimed from the configured limit already, while others are about to reserve
-/// `by_others` bytes.
+/// The same as [`available`], for bytes that are already claimed from the configured limit, while other threads are
+/// about to reserve `by_others` bytes.
 pub(crate) fn available_to_claimed(file_size: u64, by_others: u64) -> u64 {
     Sources::now(file_size, by_others).available()
 }
 
-/// What each side leaves, in bytes; `None` is no limit.
+/// What each source leaves, in bytes; `None` means no limit.
 #[derive(Debug)]
 struct Sources {
     machine: Option<u64>,
@@ -91,7 +95,7 @@ struct Sources {
 }
 
 impl Sources {
-    /// All but the configured limit.
+    /// All sources except the configured limit.
     fn now(file_size: u64, by_others: u64) -> Self {
         // Miri has no /proc of its own.
         if cfg!(miri) {
@@ -108,7 +112,7 @@ impl Sources {
     }
 
     fn available(&self) -> u64 {
-        // The reserve is for memory that others need. The configured limit and the file size are exact.
+        // The reserve is for memory that other programs need. The configured limit and the file size are exact.
         let shared = [self.machine, self.groups].into_iter().flatten().min();
         let shared = shared.map(|bytes| bytes.saturating_sub((bytes / 8).min(RESERVE_BYTES_MAX)));
         [shared, self.configured, self.file].into_iter().flatten().min().unwrap_or(u64::MAX)
@@ -136,10 +140,10 @@ fn limit_from_environment() -> u64 {
 
 fn no_number() {
     let value = std::env::var_os(LIMIT_VARIABLE);
-    tracing::warn!(variable = LIMIT_VARIABLE, ?value, "not a number of bytes: no limit is set");
+    tracing::warn!(variable = LIMIT_VARIABLE, ?value, "not a number of bytes, so no limit is set");
 }
 
-/// "4096", "64K", "512M", "2G", "1T".
+/// Parses sizes such as "4096", "64K", "512M", "2G" and "1T".
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let (digits, shift) = match text.as_bytes().last()?.to_ascii_uppercase() {
@@ -186,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_with_suffixes() {
+    fn sizes_may_have_suffixes() {
         assert_eq!(parse_bytes("4096"), Some(4096));
         assert_eq!(parse_bytes(" 64k "), Some(64 << 10));
         assert_eq!(parse_bytes("2G"), Some(2 << 30));

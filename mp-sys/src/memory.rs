@@ -1,8 +1,8 @@
 //! Shared memory: mappings that are reserved before they are used.
 //!
-//! A [`Mapping`] is an anonymous file that lives in memory and is mapped once. Its pages are reserved at birth (a store
-//! into it can never end in SIGBUS), it can never shrink, it is closed on exec, and it goes when the last process unmaps
-//! it. What lies in it is handed out by [`span`](crate::span).
+//! A [`Mapping`] is an anonymous file that lives in memory and is mapped once. Its pages are reserved when it is made,
+//! so that a store into it can never end in SIGBUS. It can never shrink, it is closed on exec, and it disappears when
+//! the last process unmaps it. [`span`](crate::span) hands out its bytes.
 //!
 //! Source: memfd_create(2), fallocate(2), fcntl(2) F_ADD_SEALS.
 
@@ -40,7 +40,7 @@ pub(crate) use self::stand_in::fcntl_add_seals;
 #[cfg(miri)]
 use self::stand_in::{ftruncate, map};
 
-/// The most bytes that one mapping may have: 16 TiB, far above any machine, far below where offsets overflow.
+/// The most bytes of one mapping: 16 TiB, which is far above any machine and far below where offsets overflow.
 pub const MAPPING_BYTES_MAX: usize = 1 << 44;
 /// Mappings from this size on are left out of core dumps.
 const DONT_DUMP_FROM_BYTES: usize = 16 << 20;
@@ -49,17 +49,17 @@ const DONT_DUMP_FROM_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// Less memory is available than was asked for, counting the machine, the control group and `MP_SHM_MAX`. Nothing was
+    /// Less memory is available than requested. The machine, the control group and `MP_SHM_MAX` all count. Nothing was
     /// written.
     #[error("no space for {wanted} bytes of shared memory: {available} bytes are available")]
     NoSpace {
-        /// Bytes asked for.
+        /// The requested number of bytes.
         wanted: u64,
-        /// Bytes that could have been had.
+        /// The number of bytes that were available.
         available: u64,
     },
-    /// A file of this process may not be so long: `RLIMIT_FSIZE`. Writing beyond it would raise SIGXFSZ, which kills, so
-    /// nothing was written.
+    /// The file would exceed this process's limit for the length of a file: `RLIMIT_FSIZE`. Writing beyond it would
+    /// raise SIGXFSZ, which kills the process, so nothing was written.
     #[error("shared memory needs a file of {wanted} bytes, and the limit is {limit} bytes (RLIMIT_FSIZE)")]
     FileSizeLimit {
         /// Bytes of the file.
@@ -70,7 +70,7 @@ pub enum MemoryError {
     /// The process or the machine has no free descriptor.
     #[error("no free file descriptor for shared memory")]
     OutOfDescriptors,
-    /// The kernel refused for another reason.
+    /// The kernel returned another error.
     #[error("the kernel refused to make shared memory: {0}")]
     System(#[source] OsError),
 }
@@ -85,7 +85,6 @@ impl From<Errno> for MemoryError {
 }
 
 /// A file in memory, mapped for reading and writing.
-///
 /// It is unmapped when its last `Arc` is dropped, unless a thread of this process still holds a lock in it: see
 /// `suspects`.
 #[derive(Debug)]
@@ -94,11 +93,11 @@ pub struct Mapping {
     raw: Option<MmapRaw>,
     /// Bytes that the budget counts for it.
     counted: AtomicU64,
-    /// Shared, so that it can travel in a message.
+    /// Shared, so that a message can carry it.
     file: Arc<OwnedFd>,
-    /// What lies where, if the mapping is a chunk whose objects can be sent.
+    /// The directory, if the mapping is a chunk whose objects can be sent.
     pub(crate) directory: Option<Directory>,
-    /// Whether [`suspects`] has locks of it.
+    /// Whether [`suspects`] has noted locks of this mapping.
     suspected: AtomicBool,
     /// Removes the file's name. Fields are dropped in order, so the file is closed by then.
     name: OnceLock<FileName>,
@@ -114,17 +113,18 @@ impl Mapping {
     pub fn new(bytes: usize) -> Result<Arc<Self>, MemoryError> {
         let file = make_memfd()?;
         let (length, claim) = Self::reserve(&file, bytes)?;
-        // EPERM would mean a kernel without sealing: the file is private to those who are handed it, so go on.
+        // EPERM would mean a kernel without sealing. Only processes that receive the file can reach it, so the code
+        // goes on.
         if let Err(error) = fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW) {
             tell(Note::Refused(not_sealed, error.into()));
         }
         Self::of_file(file, length, claim)
     }
 
-    /// Makes a mapping in an empty file that is in memory. It is not sealed.
+    /// Makes a mapping in an empty file that is in memory. The file is not sealed.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Fails as [`new`](Self::new) does.
     pub(crate) fn reserve_in(file: OwnedFd, bytes: usize) -> Result<Arc<Self>, MemoryError> {
         let (length, claim) = Self::reserve(&file, bytes)?;
         Self::of_file(file, length, claim)
@@ -135,27 +135,27 @@ impl Mapping {
         Ok((length, reserve(file.as_fd(), length)?))
     }
 
-    /// Maps `length` bytes of a file that somebody else made, of which as many as are `reserved` count as this process's from
+    /// Maps `length` bytes of a file that another process made. The `reserved` bytes of it count as this process's from
     /// now on.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`] if they are more than the configured limit leaves; [`MemoryError::System`].
+    /// [`MemoryError::NoSpace`] if the configured limit leaves fewer bytes; [`MemoryError::System`].
     pub(crate) fn of_others(file: OwnedFd, length: usize, reserved: u64) -> Result<Arc<Self>, MemoryError> {
         let claim = Claim::of(reserved)?;
         Self::of_file(file, length, claim)
     }
 
-    /// Maps `length` bytes of a file, of which as many are reserved as are claimed.
+    /// Maps `length` bytes of a file, of which the claimed bytes are reserved.
     ///
     /// # Errors
     /// [`MemoryError::System`].
     fn of_file(file: OwnedFd, length: usize, claim: Claim) -> Result<Arc<Self>, MemoryError> {
         let raw = map(&file, length).map_err(|error| {
-            // mmap fails for want of address space or of mappings (vm.max_map_count).
+            // mmap fails if there is no address space left, or too many mappings (vm.max_map_count).
             MemoryError::System(error.into())
         })?;
         if length >= DONT_DUMP_FROM_BYTES {
-            // Advice only: a dump may become large without it.
+            // This is advice only: without it, a core dump may become large.
             if let Err(error) = raw.advise(memmap2::Advice::DontDump) {
                 tell(Note::Refused(in_core_dumps, error.into()));
             }
@@ -170,11 +170,11 @@ impl Mapping {
         }))
     }
 
-    /// Makes a mapping of `length` bytes, of which the first `reserved` have memory; the others have an address only.
+    /// Makes a mapping of `length` bytes, of which the first `reserved` have memory; the others only have addresses.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available, or if a file may not be
-    /// that long.
+    /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available;
+    /// [`MemoryError::FileSizeLimit`] if a file may not be that long.
     pub(crate) fn sparse(length: u64, reserved: u64) -> Result<Arc<Self>, MemoryError> {
         let refused = MemoryError::NoSpace { wanted: length, available: length_u64(MAPPING_BYTES_MAX) };
         if length > length_u64(MAPPING_BYTES_MAX) {
@@ -191,13 +191,13 @@ impl Mapping {
         Self::of_file(file, usize::try_from(length).map_err(|_| refused)?, claim)
     }
 
-    /// Maps a sparse file that somebody else made and that has at least `at_least` bytes. Its reserved bytes are counted
-    /// once somebody knows them.
+    /// Maps a sparse file of at least `at_least` bytes that another process made. Its reserved bytes count once their
+    /// number is known.
     ///
     /// # Errors
     /// [`MemoryError::System`] with `EINVAL` if the file is too short, or not sealed against shrinking.
     pub(crate) fn attach(file: OwnedFd, at_least: u64) -> Result<Arc<Self>, MemoryError> {
-        // Only files in memory have seals: others give EINVAL here.
+        // Only files in memory have seals: for others, the call returns EINVAL.
         let seals = fcntl_get_seals(&file)?;
         let length = u64::try_from(fstat(&file)?.st_size).unwrap_or(0);
         if !seals.contains(SealFlags::SHRINK) || length < at_least || length > length_u64(MAPPING_BYTES_MAX) {
@@ -206,10 +206,10 @@ impl Mapping {
         Self::of_file(file, usize::try_from(length).map_err(|_| Errno::INVAL)?, Claim::default())
     }
 
-    /// Reserves a piece of a sparse mapping, whole pages, whose memory was asked for when it was made.
+    /// Reserves whole pages of a sparse mapping whose memory was requested when the mapping was made.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`]; nothing more counts then.
+    /// [`MemoryError::NoSpace`]; the budget then counts nothing more.
     pub(crate) fn extend(&self, at: usize, bytes: usize) -> Result<(), MemoryError> {
         let wanted = length_u64(bytes);
         let claim = Claim::of(wanted)?;
@@ -218,7 +218,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// Gives the memory of a piece of a sparse mapping back, whole pages; `false` if it stays.
+    /// Returns the memory of whole pages of a sparse mapping to the system; returns `false` if the memory stays.
     pub(crate) fn shrink(&self, at: usize, bytes: usize) -> bool {
         let bytes = length_u64(bytes);
         let is_given_back = give_back(self, length_u64(at), bytes).is_ok();
@@ -229,28 +229,29 @@ impl Mapping {
         is_given_back
     }
 
-    /// Has the budget count `bytes` bytes for this mapping, whatever the limit: they are reserved already.
+    /// Makes the budget count `bytes` bytes for this mapping, whatever the limit: they are already reserved.
     pub(crate) fn count(&self, bytes: u64) {
         let before = self.counted.swap(bytes, Ordering::Relaxed);
         budget::count_anyway(before, bytes);
     }
 
-    /// As [`count`](Self::count), for a mapping that somebody else made and reserved, and that nobody uses here yet.
+    /// Counts as [`count`](Self::count) does, for a mapping that another process made and reserved, and that this
+    /// process does not use yet.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`] if it is more than the configured limit leaves.
+    /// [`MemoryError::NoSpace`] if the configured limit leaves fewer bytes.
     pub(crate) fn claim(&self, bytes: u64) -> Result<(), MemoryError> {
         let claim = Claim::of(bytes.saturating_sub(self.counted.load(Ordering::Relaxed)))?;
         self.counted.fetch_add(claim.into_bytes(), Ordering::Relaxed);
         Ok(())
     }
 
-    /// The file, for a message that it is to travel in.
+    /// The file, for a message that carries it.
     pub(crate) fn file(&self) -> &Arc<OwnedFd> {
         &self.file
     }
 
-    /// Has the file's name removed with the last holder.
+    /// Makes the last holder's drop remove the file's name.
     pub(crate) fn set_name(&self, name: FileName) {
         // A second handle of the same object has the same name.
         if let Err(mut second) = self.name.set(name) {
@@ -258,24 +259,24 @@ impl Mapping {
         }
     }
 
-    /// Has [`suspects`] asked before it is unmapped.
+    /// Makes the drop ask [`suspects`] before it unmaps the memory.
     pub(crate) fn suspect(&self) {
         self.suspected.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes of the mapping: whole pages.
+    /// Bytes of the mapping, in whole pages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.raw.as_ref().map_or(0, MmapRaw::len)
     }
 
-    /// Never: a mapping has at least one page.
+    /// Always `false`: a mapping has at least one page.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Copies `from` into the mapping, as far as it has room.
+    /// Copies `from` into the mapping, as far as it fits.
     pub(crate) fn write_at(&self, at: usize, from: &[u8]) {
         if at.checked_add(from.len()).is_some_and(|end| end <= self.len()) {
             // SAFETY: the range lies in the mapping; single bytes have no alignment; `from` is private.
@@ -283,7 +284,7 @@ impl Mapping {
         }
     }
 
-    /// Copies bytes of the mapping out, as far as there are as many.
+    /// Fills `into` from the mapping, as far as there are bytes.
     pub(crate) fn read_at(&self, at: usize, into: &mut [u8]) {
         if at.checked_add(into.len()).is_some_and(|end| end <= self.len()) {
             // SAFETY: the range lies in the mapping; single bytes have no alignment; `into` is exclusively borrowed.
@@ -295,7 +296,7 @@ impl Mapping {
         self.raw.as_ref().map_or(ptr::null_mut(), MmapRaw::as_mut_ptr)
     }
 
-    /// Moves what is mapped into an owner that is never dropped, and that this process finds again by the file.
+    /// Moves the mapping into an owner that is never dropped. This process finds the mapping again by its file.
     #[cold]
     #[expect(clippy::mem_forget, reason = "the leak is the purpose: a lock in the mapping is still held")]
     fn keep(&mut self) {
@@ -314,7 +315,7 @@ impl Mapping {
             (None, None) => Ok(()),
         };
         if let Err(error) = found_again {
-            tracing::debug!(%error, "memory that stays mapped is not found again by its file");
+            tracing::debug!(%error, "memory stays mapped, but cannot be found again by its file");
         }
         std::mem::forget(kept);
     }
@@ -327,12 +328,12 @@ impl AsFd for Mapping {
 }
 
 fn stays_mapped() {
-    tracing::warn!("a lock is still held by a guard that was forgotten: its memory stays mapped");
+    tracing::warn!("a forgotten guard still holds a lock: its memory stays mapped");
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // Nobody has a guard any more, which borrows a handle, which has an `Arc`: only forgotten ones are left.
+        // No live guard is left, because a guard borrows a handle, which has an `Arc`. Only forgotten guards remain.
         if *self.suspected.get_mut() && suspects::take(self).iter().any(|lock| lock.is_held_in(self)) {
             self.keep();
             return;
@@ -355,7 +356,7 @@ fn map(file: &OwnedFd, length: usize) -> std::io::Result<MmapRaw> {
 }
 
 pub(crate) fn length_u64(length: usize) -> u64 {
-    // usize has at most 64 bits on every Linux.
+    // `usize` has at most 64 bits on every Linux.
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 

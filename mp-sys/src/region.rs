@@ -1,9 +1,9 @@
 //! Regions: memory that grows inside one mapping that never moves.
 //!
-//! A region is a sparse file in memory, mapped whole at birth: address space is plenty, and offsets mean the same in every
-//! process. Its memory is reserved piece by piece, and given back the same way. It begins with [`LOCKS`] locks, which
-//! only [`Locked`] reaches; everything behind [`DATA_START`] is read and written by offset, and every offset is checked,
-//! since it may come from a peer. What the bytes mean is the business of the crate above.
+//! A region is a sparse file in memory, mapped whole when it is made: there is plenty of address space, and offsets
+//! mean the same in every process. Its memory is reserved piece by piece, and returned in the same way. It begins with
+//! [`LOCKS`] locks, which only [`Locked`] reaches. Everything from [`DATA_START`] on is read and written by offset.
+//! Every offset is checked, because it may come from a peer. The crate above defines the meaning of the bytes.
 //!
 //! | offset | what |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | [`DATA_START`] | data |
 //!
 //! # Invariants
-//! 1. Nothing but the locks' own handles touches the bytes before `DATA_START`: lock words are trusted memory.
+//! 1. Only the locks' own handles touch the bytes before `DATA_START`: lock words are trusted memory.
 //! 2. A process maps a region once, so that each lock has one address in it.
 //! 3. The file never changes its size. A piece that is not reserved reads as zeros; reading it may take memory.
 
@@ -28,7 +28,7 @@ use crate::{copy, fork};
 
 /// Locks at the start of a region.
 pub const LOCKS: usize = 2;
-/// Bytes of each lock with its data: two cache lines, since processors fetch lines in pairs.
+/// Bytes of each lock with its data: two cache lines, because processors fetch lines in pairs.
 pub const LOCK_BYTES: usize = 128;
 /// Where data begins.
 pub const DATA_START: u64 = 256;
@@ -65,7 +65,7 @@ impl Region {
     /// Maps a region that another process made. Its lock words are trusted; everything else is not.
     ///
     /// # Errors
-    /// [`MemoryError::System`] with `EINVAL` if `file` is no region: too short, or not sealed against shrinking.
+    /// [`MemoryError::System`] with `EINVAL` if `file` is not a region: too short, or not sealed against shrinking.
     pub fn attach(file: OwnedFd) -> Result<(Self, [Locked; LOCKS]), MemoryError> {
         fork::install_handlers();
         let region = Self::over(Mapping::attach(file, DATA_START)?);
@@ -86,7 +86,7 @@ impl Region {
         })
     }
 
-    /// The file, for a message that it is to travel in.
+    /// The file, for a message that carries it.
     #[must_use]
     pub fn file(&self) -> &Arc<OwnedFd> {
         self.mapping.file()
@@ -98,7 +98,7 @@ impl Region {
         self.len
     }
 
-    /// Never: the locks are there.
+    /// Always `false`: a region contains its locks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -108,7 +108,7 @@ impl Region {
     /// [`count_reserved`](Self::count_reserved) does.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`]; some of the piece may have its memory then, which the next attempt uses.
+    /// [`MemoryError::NoSpace`]; some of the piece may then have memory, which the next attempt uses.
     pub fn reserve(&self, at: u64, bytes: u64) -> Result<Claim, MemoryError> {
         if !self.covers(at, bytes) {
             return Err(MemoryError::NoSpace { wanted: bytes, available: self.len.saturating_sub(at) });
@@ -116,7 +116,7 @@ impl Region {
         memory::reserve_piece(self.mapping.as_fd(), at, bytes)
     }
 
-    /// Gives the memory of a piece back: whole pages inside of it read as zeros from then on.
+    /// Returns the memory of a piece to the system: whole pages inside it read as zeros from then on.
     ///
     /// # Errors
     /// [`MemoryError::System`].
@@ -127,15 +127,16 @@ impl Region {
         memory::give_back(&self.mapping, at, bytes)
     }
 
-    /// Tells the budget how many bytes of the region have memory now.
+    /// Makes the budget count this many bytes of the region as reserved.
     pub fn count_reserved(&self, bytes: u64) {
         self.mapping.count(bytes);
     }
 
-    /// As [`count_reserved`](Self::count_reserved), for a region that arrived and that nobody uses here yet.
+    /// Counts as [`count_reserved`](Self::count_reserved) does, for a region that arrived and that this process does
+    /// not use yet.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`] if they are more than the configured limit leaves.
+    /// [`MemoryError::NoSpace`] if the configured limit leaves fewer bytes.
     pub fn claim_reserved(&self, bytes: u64) -> Result<(), MemoryError> {
         self.mapping.claim(bytes)
     }
@@ -152,13 +153,13 @@ impl Region {
         if !self.covers(at, bytes) {
             return None;
         }
-        // Fits: `at` is less than the length of a mapping.
+        // It fits: `at` is less than the length of a mapping.
         let at = usize::try_from(at).ok()?;
-        // SAFETY: `at` lies in the mapping, as was just found.
+        // SAFETY: the check above found that `at` lies in the mapping.
         Some(unsafe { self.start.add(at) })
     }
 
-    /// The word at `at`; `None` if that is no multiple of 8 in the data.
+    /// The word at `at`, or `None` if `at` is not a multiple of 8 in the data.
     #[inline]
     #[must_use]
     pub fn word(&self, at: u64) -> Option<&AtomicU64> {
@@ -166,11 +167,11 @@ impl Region {
         if !at.is_multiple_of(8) {
             return None;
         }
-        // SAFETY: in the mapping, which `self` keeps, aligned, and accessed by atomics and untorn copies only.
+        // SAFETY: in the mapping, which `self` keeps, aligned, and accessed only by atomics and untorn copies.
         Some(unsafe { AtomicU64::from_ptr(place.cast().as_ptr()) })
     }
 
-    /// The half word at `at`; `None` if that is no multiple of 4 in the data.
+    /// The half word at `at`, or `None` if `at` is not a multiple of 4 in the data.
     #[inline]
     #[must_use]
     pub fn half_word(&self, at: u64) -> Option<&AtomicU32> {
@@ -178,13 +179,13 @@ impl Region {
         if !at.is_multiple_of(4) {
             return None;
         }
-        // SAFETY: in the mapping, which `self` keeps, aligned, and accessed by atomics and untorn copies only.
+        // SAFETY: in the mapping, which `self` keeps, aligned, and accessed only by atomics and untorn copies.
         Some(unsafe { AtomicU32::from_ptr(place.cast().as_ptr()) })
     }
 
     /// Stores a word, after all earlier stores and before all later ones: a kill falls before or after it.
     ///
-    /// `false`, and nothing is stored, if `at` is no multiple of 8 in the data.
+    /// Returns `false` and stores nothing if `at` is not a multiple of 8 in the data.
     #[inline]
     #[must_use]
     pub fn commit(&self, at: u64, value: u64) -> bool {
@@ -196,8 +197,8 @@ impl Region {
         true
     }
 
-    /// As [`commit`](Self::commit), ordered before all later loads as well: one of two processes that each commit and then
-    /// look at what the other one committed sees it.
+    /// Stores as [`commit`](Self::commit) does, and orders the store before all later loads as well: if two processes
+    /// each commit and then look at what the other committed, at least one of them sees it.
     #[inline]
     #[must_use]
     pub fn commit_before_looking(&self, at: u64, value: u64) -> bool {
@@ -208,7 +209,7 @@ impl Region {
         true
     }
 
-    /// Copies `from` into the region; `false`, and nothing is copied, if it does not fit there.
+    /// Copies `from` into the region; returns `false` and copies nothing if it does not fit there.
     #[inline]
     #[must_use]
     pub fn write(&self, at: u64, from: &[u8]) -> bool {
@@ -220,7 +221,7 @@ impl Region {
         true
     }
 
-    /// Fills `into` from the region; `false`, and nothing is copied, if there are not as many bytes.
+    /// Fills `into` from the region; returns `false` and copies nothing if there are not enough bytes.
     #[inline]
     #[must_use]
     pub fn read(&self, at: u64, into: &mut [u8]) -> bool {
@@ -232,8 +233,8 @@ impl Region {
         true
     }
 
-    /// Appends `bytes` bytes of the region to `into`, without zeroing them first; `false` if there are not as many, or no
-    /// memory for them.
+    /// Appends `bytes` bytes of the region to `into`, without zeroing them first; returns `false` if there are not
+    /// enough, or no memory for them.
     #[must_use]
     pub fn append_to(&self, at: u64, bytes: usize, into: &mut Vec<u8>) -> bool {
         let Some(place) = self.place(at, bytes) else {
@@ -243,7 +244,7 @@ impl Region {
             return false;
         }
         let spare = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        // SAFETY: the range lies in the mapping; `try_reserve` made room for as many bytes behind the vector's last.
+        // SAFETY: the range lies in the mapping; `try_reserve` made room for this many bytes behind the vector's last.
         unsafe { copy::load(spare, place.as_ptr(), bytes, 1) };
         let length = into.len().saturating_add(bytes);
         // SAFETY: there is room, and all bytes up to `length` are initialised.
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_region_is_refused() {
+    fn a_file_that_is_not_a_region_is_refused() {
         let unsealed = memory::make_memfd().unwrap();
         rustix::fs::ftruncate(&unsealed, 1 << 20).unwrap();
         assert!(matches!(Region::attach(unsealed), Err(MemoryError::System(_))));

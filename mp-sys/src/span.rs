@@ -1,14 +1,14 @@
-//! Spans: pieces of a mapping that are handed out once.
+//! Spans: pieces of a mapping, each of which is handed out once.
 //!
-//! A [`Chunk`] hands out [`Span`]s of a mapping, each byte at most once: so whoever owns a span knows that nothing else in
-//! this process uses those bytes, which is what lets the modules above hand out references.
+//! A [`Chunk`] hands out [`Span`]s of a mapping, each byte at most once. So the owner of a span knows that nothing else
+//! in this process uses those bytes. That is why the modules above can hand out references.
 //!
-//! An object in a chunk can be sent to another process, or to this one. Then several spans lie over the same bytes; the
-//! chunk's directory sees to it that all of them are used as the same kind of object. A span that was sent is never
-//! handed out again. So do the spans of several handles of one object in this process, which are twins.
+//! An object in a chunk can be sent to another process, or to this one. Then several spans cover the same bytes, and
+//! the chunk's directory ensures that all of them are used as the same kind of object. A span that was sent is never
+//! handed out again. Several handles of one object in this process share bytes in the same way: their spans are twins.
 //!
-//! In a forked child the same bytes belong to the same objects; that is the sharing. A child never cuts spans from a chunk
-//! that it inherited: see `shm-core`'s arena.
+//! In a forked child the same bytes belong to the same objects, which is what sharing means. A child never cuts spans
+//! from a chunk that it inherited: see `shm-core`'s arena.
 
 pub(crate) mod chunks;
 pub(crate) mod directory;
@@ -27,13 +27,13 @@ use crate::memory::{Mapping, MemoryError};
 use crate::span::directory::{Directory, MARK_BYTES, Mark};
 use crate::span::twins::Twins;
 
-/// Every span starts at a multiple of this: a cache line, so that two objects never share one.
+/// The alignment of every span: a cache line, so that two objects never share one.
 pub const SPAN_ALIGN: usize = 64;
 
-/// The most bytes of a chunk that takes memory as it needs it.
+/// The most bytes of a chunk that takes memory on demand.
 pub const SPARSE_BYTES_MAX: usize = 2 << 20;
 
-/// A mapping that spans are cut from, front to back.
+/// A mapping from which spans are cut, front to back.
 #[derive(Debug)]
 pub struct Chunk {
     mapping: Arc<Mapping>,
@@ -44,20 +44,20 @@ impl Chunk {
     /// Makes a chunk with room for at least `bytes` bytes of spans.
     ///
     /// # Errors
-    /// As [`Mapping::new`].
+    /// Fails as [`Mapping::new`] does.
     pub fn new(bytes: usize) -> Result<Self, MemoryError> {
         Self::with(Directory::for_places(bytes.div_ceil(SPAN_ALIGN).max(1)), bytes)
     }
 
-    /// Makes a chunk of at most [`SPARSE_BYTES_MAX`] bytes in all, of which a fifth says what lies where, and gives the rest
-    /// of it as one span. It has no memory yet: see [`Span::reserve`].
+    /// Makes a chunk of at most [`SPARSE_BYTES_MAX`] bytes in total, and returns it as one span. A fifth of it is the
+    /// directory. It has no memory yet: see [`Span::reserve`].
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`], if there is no memory for all of it.
+    /// [`MemoryError::NoSpace`] if there is no memory for all of it.
     pub fn sparse(bytes: usize) -> Result<Span, MemoryError> {
         fork::install_handlers();
         let bytes = bytes.min(SPARSE_BYTES_MAX);
-        // A place of 64 bytes has two words of 8; both begin at a page.
+        // A place of 64 bytes has two words of 8 bytes; both begin at a page.
         let rounding = rustix::param::page_size().saturating_mul(2);
         let places = bytes.saturating_sub(rounding) / const { SPAN_ALIGN + MARK_BYTES };
         let directory = Directory::for_places(places);
@@ -70,7 +70,7 @@ impl Chunk {
     /// Makes a chunk with room for one span of `bytes` bytes, which starts at a page.
     ///
     /// # Errors
-    /// As [`Mapping::new`].
+    /// Fails as [`Mapping::new`] does.
     pub fn for_one(bytes: usize) -> Result<Self, MemoryError> {
         Self::with(Directory::for_one_place(), bytes)
     }
@@ -82,7 +82,8 @@ impl Chunk {
         Ok(Self { mapping, used })
     }
 
-    /// Cuts a span of `bytes` zeroed bytes at a multiple of [`SPAN_ALIGN`]; `None` if the chunk has no room left.
+    /// Cuts a span of `bytes` zeroed bytes at a multiple of [`SPAN_ALIGN`]; returns `None` if the chunk has no room
+    /// left.
     pub fn cut(&mut self, bytes: usize) -> Option<Span> {
         let start = self.used.checked_next_multiple_of(SPAN_ALIGN)?;
         let end = start.checked_add(bytes)?;
@@ -105,7 +106,7 @@ impl Chunk {
         })
     }
 
-    /// Names the mapping, as [`Span::mapping_key`] does.
+    /// The key of the mapping, as in [`Span::mapping_key`].
     #[must_use]
     pub fn mapping_key(&self) -> usize {
         self.mapping.base().addr()
@@ -114,18 +115,18 @@ impl Chunk {
 
 /// Bytes of a mapping that nothing else in this process uses, and that stay mapped while the span lives.
 ///
-/// When it is dropped, it goes back to the [`home`](Span::send_home_on_drop) that handed it out, unless a forked process
-/// may know what lies in it.
+/// When the span is dropped, it returns to the [`home`](Span::send_home_on_drop) that handed it out, unless a forked
+/// process may know what it contains.
 #[derive(Debug)]
 pub struct Span {
     start: NonNull<u8>,
     length: usize,
-    /// Taken out in `drop` only.
+    /// Taken out only in `drop`.
     mapping: ManuallyDrop<Arc<Mapping>>,
-    /// How many forks there had been when the span was handed out.
+    /// The number of forks before the span was handed out.
     forks: u64,
     home: Option<fn(Self)>,
-    /// The object was put into a message: another process may know it, or this one by another span.
+    /// Whether the object was put into a message: another process may know it, or this one through another span.
     sent: AtomicBool,
     /// The spans of other handles of the object, in this process.
     twins: Twins,
@@ -133,18 +134,18 @@ pub struct Span {
 
 // SAFETY: a span is an address range and shared ownership of its mapping, both usable from any thread.
 unsafe impl Send for Span {}
-// SAFETY: a shared span gives out its address and length only.
+// SAFETY: a shared span exposes only its address and length.
 unsafe impl Sync for Span {}
 
 impl Span {
-    /// The bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as a span that another one may overlap: the
-    /// caller sees to it that both are used as the same kind of object.
+    /// Returns the bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as a span that another one may
+    /// overlap. The caller ensures that both are used as the same kind of object.
     pub(crate) fn over(mapping: &Arc<Mapping>, at: usize) -> Self {
         Self::piece(mapping, at, mapping.len().saturating_sub(at))
     }
 
-    /// `length` bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], as far as there are as many: the caller
-    /// sees to it that nothing else uses them.
+    /// Returns `length` bytes of a mapping from `at` on, a multiple of [`SPAN_ALIGN`], or as many as there are. The
+    /// caller ensures that nothing else uses them.
     pub(crate) fn piece(mapping: &Arc<Mapping>, at: usize, length: usize) -> Self {
         let at = at.min(mapping.len());
         let start =
@@ -160,7 +161,7 @@ impl Span {
         }
     }
 
-    /// The span that an object of a chunk arrived in: the bytes from `at` on, where the directory has its mark.
+    /// Returns the span of an object that arrived: the bytes from `at` on, if the directory has its mark there.
     pub(crate) fn arrived(mapping: Arc<Mapping>, at: usize, length: usize, mark: Mark) -> Option<Self> {
         let inside = at.checked_add(length).is_some_and(|end| end <= mapping.len());
         if !inside || !mapping.directory.as_ref()?.has(&mapping, at, mark) {
@@ -177,17 +178,17 @@ impl Span {
         })
     }
 
-    /// The file that it lies in.
+    /// The file that the span lies in.
     pub(crate) fn file(&self) -> &Arc<OwnedFd> {
         self.mapping.file()
     }
 
-    /// Marks the object in the directory of its chunk, so that it can arrive somewhere; gives where it lies. `None` if the
-    /// span is in no chunk, or another kind of object was sent from here.
+    /// Marks the object in the directory of its chunk, so that it can arrive elsewhere; returns its place. Returns
+    /// `None` if the span is not in a chunk, or if another kind of object was sent from here.
     pub(crate) fn send(&self, mark: Mark) -> Option<(&Arc<OwnedFd>, usize)> {
         let at = self.start.addr().get().checked_sub(self.mapping.base().addr())?;
         let directory = self.mapping.directory.as_ref()?;
-        // Before the mark is there: from then on the bytes are not only this span's.
+        // Before the mark is stored: from then on, the bytes no longer belong to this span alone.
         self.sent.store(true, Ordering::Release);
         directory.put(&self.mapping, at, mark).then(|| (self.mapping.file(), at))
     }
@@ -204,24 +205,24 @@ impl Span {
         self.length == 0
     }
 
-    /// Names the mapping that the span lies in, while the span lives.
+    /// Identifies the mapping that the span lies in, while the span lives.
     #[must_use]
     pub fn mapping_key(&self) -> usize {
         self.mapping.base().addr()
     }
 
-    /// Spans and chunks that keep the mapping, this one included.
+    /// The number of spans and chunks that keep the mapping, including this one.
     #[must_use]
     pub fn mapping_users(&self) -> usize {
         Arc::strong_count(&self.mapping)
     }
 
-    /// What it keeps mapped.
+    /// The mapping that the span keeps.
     pub(crate) fn mapping(&self) -> &Mapping {
         &self.mapping
     }
 
-    /// Hands the span out: from now on, dropping it gives it to `home`, if no process was forked in between.
+    /// Hands the span out: from now on, dropping it returns it to `home`, unless a process was forked in between.
     #[must_use]
     pub fn send_home_on_drop(mut self, home: fn(Self)) -> Self {
         self.forks = fork::forks();
@@ -229,15 +230,16 @@ impl Span {
         self
     }
 
-    /// Whether somebody else may know what lies in it: a process forked since it was handed out, or whoever was sent it.
+    /// Whether another process may know what the span contains: one that was forked since it was handed out, or that
+    /// received it in a message.
     fn is_exported(&self) -> bool {
         self.forks != fork::forks() || self.sent.load(Ordering::Acquire)
     }
 
-    /// Zeroes the bytes of a span that came home.
+    /// Zeroes the bytes of a span that returned to its home.
     pub fn zero(&mut self) {
-        // SAFETY: the bytes are mapped, and the span is borrowed exclusively. It holds no object: one that others may know is
-        // never lent with its span. So nobody accesses the bytes meanwhile, and plain stores will do.
+        // SAFETY: the bytes are mapped, and the span is borrowed exclusively. It holds no object: one that others may
+        // know is never lent with its span. So nobody accesses the bytes meanwhile, and plain stores suffice.
         unsafe { self.start.as_ptr().write_bytes(0, self.length) };
     }
 
@@ -246,7 +248,7 @@ impl Span {
         self.start
     }
 
-    /// Has the bytes never used for another object: a lock in them is held.
+    /// Prevents the bytes from being used for another object: a lock in them is held.
     pub(crate) fn never_go_home(&mut self) {
         self.home = None;
     }
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_goes_home_once_and_can_be_zeroed() {
+    fn a_span_returns_to_its_home_once_and_can_be_zeroed() {
         static HOME: Mutex<Vec<Span>> = Mutex::new(Vec::new());
         let span = Chunk::new(4096).unwrap().cut(100).unwrap();
         // SAFETY: the span has 100 bytes and is not shared yet.

@@ -1,4 +1,4 @@
-//! Bytes that are taken from the configured limit, and bytes that are about to be taken from the machine.
+//! Bytes that are taken from the configured limit, and bytes that will soon be taken from the machine.
 //!
 //! Every process has its own two counts; a fork copies them, and what is inherited stays counted.
 
@@ -9,12 +9,12 @@ use crate::memory::MemoryError;
 
 /// Bytes that this process has or is about to have.
 static CLAIMED: AtomicU64 = AtomicU64::new(0);
-/// Those of them that are about to be reserved: the machine still calls them available.
+/// The part of them that is about to be reserved: the machine still counts it as available.
 static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
 
-/// Bytes of the configured limit that belong to whoever holds this, and go back when it is dropped.
+/// Bytes of the configured limit that belong to the holder of this value, and return to the limit when it is dropped.
 #[derive(Debug, Default)]
-#[must_use = "what is dropped does not count any more"]
+#[must_use = "the bytes of a dropped claim no longer count"]
 pub struct Claim {
     bytes: u64,
 }
@@ -26,7 +26,8 @@ impl Claim {
     /// [`MemoryError::NoSpace`]; nothing is taken then.
     pub(crate) fn of(bytes: u64) -> Result<Self, MemoryError> {
         let limit = limit().unwrap_or(u64::MAX);
-        // What is there already may be more than a limit that was set later: nothing more is taken then, but 0 bytes are.
+        // More may be claimed already than a limit that was set later allows. Then nothing more is taken, but 0 bytes
+        // are.
         let claim = |claimed: u64| claimed.checked_add(bytes).filter(|after| bytes == 0 || *after <= limit);
         match CLAIMED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim) {
             Ok(_) => Ok(Self { bytes }),
@@ -36,7 +37,7 @@ impl Claim {
         }
     }
 
-    /// Leaves it to the caller to [`give_up`] the bytes.
+    /// Passes to the caller the duty to [`give_up`] the bytes.
     pub(crate) fn into_bytes(mut self) -> u64 {
         std::mem::take(&mut self.bytes)
     }
@@ -48,12 +49,12 @@ impl Drop for Claim {
     }
 }
 
-/// Bytes that are claimed.
+/// The number of claimed bytes.
 pub(super) fn claimed() -> u64 {
     CLAIMED.load(Ordering::Relaxed)
 }
 
-/// Gives bytes of a claim back.
+/// Returns bytes of a claim to the limit.
 pub(crate) fn give_up(bytes: u64) {
     if bytes > 0 {
         CLAIMED.fetch_sub(bytes, Ordering::Relaxed);
@@ -62,7 +63,7 @@ pub(crate) fn give_up(bytes: u64) {
 
 /// Replaces `before` bytes of a claim by `after`, whatever the limit.
 pub(crate) fn count_anyway(before: u64, after: u64) {
-    // One step: nobody sees both, or neither.
+    // In one step, so that no thread counts both or neither.
     CLAIMED.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn count_anyway(before: u64, after: u64) {
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     bytes: u64,
-    /// What others were about to reserve when this thread came: who was first has precedence.
+    /// What others were about to reserve when this thread arrived: the first to arrive has precedence.
     before: u64,
 }
 
@@ -79,12 +80,12 @@ impl UnderWay {
         Self { bytes, before: UNDER_WAY.fetch_add(bytes, Ordering::Relaxed) }
     }
 
-    /// Bytes that others, who came first, are still about to reserve: at most.
+    /// The most bytes that others, who arrived first, are still about to reserve.
     pub(crate) fn by_others(&self) -> u64 {
         UNDER_WAY.load(Ordering::Relaxed).saturating_sub(self.bytes).min(self.before)
     }
 
-    /// Some are reserved: the machine knows now.
+    /// Records that some bytes are reserved: the machine counts them now.
     pub(crate) fn done(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -98,9 +99,10 @@ impl Drop for UnderWay {
     }
 }
 
-/// In a forked child: what other threads were about to reserve, which it does not have, is not its own.
+/// Clears, in a forked child, the bytes that other threads were about to reserve: the child does not have those
+/// threads.
 pub(crate) fn forget_other_threads() {
-    // The page is copied only if there is something to forget.
+    // The page is copied only if there is something to clear.
     if UNDER_WAY.load(Ordering::Relaxed) > 0 {
         give_up(UNDER_WAY.swap(0, Ordering::Relaxed));
     }
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_came_first_have_precedence() {
+    fn the_first_thread_to_ask_has_precedence() {
         let mut first = UnderWay::begin(1 << 40);
         let second = UnderWay::begin(1 << 30);
         assert!(first.by_others() < 1 << 30);

@@ -1,4 +1,4 @@
-//! Files in memory, and how they get and lose their memory: in steps, each of which the budget allows.
+//! Files in memory, and how they get and lose their memory: in steps, each of which the budget must allow.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,13 +15,13 @@ use crate::budget::{self, Claim, UnderWay};
 use crate::descriptors::memfd_create;
 use crate::transient::again;
 
-/// Bytes reserved in one step; before each, the budget is asked again.
+/// Bytes reserved in one step. The budget is checked again before each step.
 pub const RESERVE_STEP_BYTES: usize = 64 << 20;
-/// Bytes of the shortest step. A signal that comes during one undoes it whole, so steps become shorter while signals come:
-/// a program with a timer would else begin the same one for ever.
+/// Bytes of the shortest step. A signal that arrives during a step undoes all of it, so steps become shorter while
+/// signals arrive. Otherwise, a program with a timer would start the same step over and over.
 const RESERVE_STEP_BYTES_MIN: u64 = 64 << 10;
 
-/// Gives back the memory of a part of a file in memory; it reads as zeros then.
+/// Returns the memory of a part of a file in memory to the system; that part then reads as zeros.
 ///
 /// # Errors
 /// [`MemoryError::System`].
@@ -30,20 +30,22 @@ pub fn give_back(file: impl AsFd, at: u64, bytes: u64) -> Result<(), MemoryError
     Ok(again(|| fallocate(&file, flags, at, bytes))?)
 }
 
-/// Makes an empty anonymous file in memory, closed on exec. Writing to it takes memory: ask [`budget::available`] first.
+/// Makes an empty anonymous file in memory, closed on exec. Writing to it takes memory: check [`budget::available`]
+/// first.
 ///
 /// # Errors
 /// [`MemoryError::OutOfDescriptors`].
 pub fn make_memfd() -> Result<OwnedFd, MemoryError> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match memfd_create("mp", flags | MemfdFlags::NOEXEC_SEAL) {
-        // NOEXEC_SEAL is unknown before Linux 6.3.
+        // Before Linux 6.3, NOEXEC_SEAL is unknown.
         Err(Errno::INVAL) => Ok(memfd_create("mp", flags)?),
         result => Ok(result?),
     }
 }
 
-/// Whether a file of this process may have so many bytes. A longer one would raise SIGXFSZ, which kills.
+/// Checks that a file of this process may have this many bytes. A longer one would raise SIGXFSZ, which kills the
+/// process.
 ///
 /// # Errors
 /// [`MemoryError::FileSizeLimit`].
@@ -54,7 +56,7 @@ pub(crate) fn may_be_as_long(wanted: u64) -> Result<(), MemoryError> {
     }
 }
 
-/// Has the kernel give memory to a piece of a file that has been asked for and claimed.
+/// Makes the kernel allocate memory for a piece of a file, after it was requested and claimed.
 pub(super) fn allocate(file: impl AsFd, at: u64, wanted: u64) -> Result<(), MemoryError> {
     match again(|| fallocate(&file, FallocateFlags::empty(), at, wanted)) {
         Err(Errno::NOSPC | Errno::NOMEM | Errno::FBIG) => Err(MemoryError::NoSpace { wanted, available: 0 }),
@@ -62,14 +64,14 @@ pub(super) fn allocate(file: impl AsFd, at: u64, wanted: u64) -> Result<(), Memo
     }
 }
 
-/// Reserves `length` bytes step by step, and claims them. A file that could not be reserved whole is dropped by the caller,
-/// which gives everything back.
+/// Reserves `length` bytes step by step, and claims them. If the file could not be reserved as a whole, the caller
+/// drops it, which frees everything.
 pub(crate) fn reserve(file: BorrowedFd<'_>, length: usize) -> Result<Claim, MemoryError> {
     reserve_piece(file, 0, length_u64(length))
 }
 
-/// Reserves a piece of a file step by step, and claims it. A piece that could not be reserved whole may have some of its
-/// memory.
+/// Reserves a piece of a file step by step, and claims it. If the piece could not be reserved as a whole, a part of it
+/// may have memory.
 ///
 /// # Errors
 /// [`MemoryError::NoSpace`].
@@ -87,7 +89,7 @@ pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Resul
         let step = wanted.saturating_sub(reserved).min(longest);
         let here = at.saturating_add(reserved);
         let available = budget::available_to_claimed(here, under_way.by_others());
-        // Before the first step, all of it must be there.
+        // Before the first step, memory for all steps must be available.
         let needed = if reserved == 0 { wanted } else { step };
         if needed > available {
             return Err(MemoryError::NoSpace { wanted, available });
@@ -98,7 +100,7 @@ pub(crate) fn reserve_piece(file: BorrowedFd<'_>, at: u64, wanted: u64) -> Resul
                 under_way.done(step);
             }
             Err(Errno::INTR) => longest = (step / 2).max(RESERVE_STEP_BYTES_MIN),
-            // The limit became lower meanwhile.
+            // The limit was lowered meanwhile.
             Err(Errno::FBIG) => may_be_as_long(u64::MAX)?,
             Err(Errno::NOSPC | Errno::NOMEM) => {
                 return Err(MemoryError::NoSpace { wanted, available: reserved });

@@ -1,6 +1,6 @@
-//! What stands in for files in memory under Miri, which has none: anonymous memory, and a descriptor that means nothing.
+//! Replaces files in memory under Miri, which has none: anonymous memory, and a descriptor without a meaning.
 //!
-//! So a file is mapped once there, and has all its memory from the start.
+//! So a file is mapped only once there, and has all its memory from the start.
 
 use std::os::fd::{AsFd, OwnedFd};
 

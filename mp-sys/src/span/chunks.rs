@@ -1,8 +1,9 @@
 //! The chunks that this process has mapped, by their files.
 //!
-//! A lock must be used through one address in a process. So a chunk is mapped once, however often it arrives, whoever made
-//! it, and whether it was inherited. Which file a descriptor means is asked of the kernel, not of the message; the random
-//! id in the chunk tells two files apart whose numbers are equal by an accident of the kernel's counter.
+//! A lock must be used through one address in a process. So a chunk is mapped once, however often it arrives, whichever
+//! process made it, and even if it was inherited. The kernel, and not the message, decides which file a descriptor
+//! refers to. The random id in the chunk distinguishes two files whose numbers are equal by an accident of the kernel's
+//! counter.
 
 use std::collections::HashMap;
 use std::mem::size_of;
@@ -24,36 +25,38 @@ use crate::span::SPAN_ALIGN;
 use crate::span::directory::Directory;
 use crate::{OsError, budget};
 
-/// By device and inode, with the id. A child begins with its parent's: it has them all.
+/// The chunks by device and inode, with the id. A child starts with its parent's, because it has all of those mappings.
 static CHUNKS: PerProcess<Chunks> = PerProcess::inherited();
 
 type Chunks = HashMap<(u64, u64), ([u64; 2], Weak<Mapping>)>;
 
-/// Why a descriptor is not taken for a chunk.
+/// Why a descriptor is not accepted as a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoChunk {
-    /// It is no sealed file in memory with the header of a chunk of this build.
+    /// It is not a sealed file in memory with the header of a chunk of this build.
     Foreign,
     /// It cannot be mapped.
     Memory(MemoryError),
 }
 
-/// Makes the mapping of a chunk of `bytes` bytes in all, and writes its header.
+/// Makes the mapping of a chunk of `bytes` bytes in total, and writes its header.
 pub(crate) fn make(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
     let file = make_memfd()?;
     let mapping = Mapping::reserve_in(file, bytes)?;
-    // A kernel without sealing: the file is private to those who are handed it, but nobody will take it from a message.
+    // The kernel has no sealing. Only processes that receive the file can reach it, but none will accept it from a
+    // message.
     if let Err(error) = fcntl_add_seals(mapping.as_fd(), SealFlags::SHRINK | SealFlags::GROW) {
         tell(Note::Refused(not_sealed, error.into()));
     }
     finish(directory, mapping)
 }
 
-/// As [`make`], with memory for the first page only: see [`pages`](super::pages).
+/// Makes a mapping as [`make`] does, with memory for the first page only: see [`pages`](super::pages).
 pub(crate) fn make_sparse(directory: Directory, bytes: usize) -> Result<Arc<Mapping>, MemoryError> {
     let wanted = length_u64(bytes);
     may_be_as_long(wanted)?;
-    // What is taken piece by piece is asked for here, all at once: asking costs as much as making a thousand objects.
+    // The memory that is taken piece by piece is requested here, all at once: a request costs as much as making a
+    // thousand objects.
     let available = budget::available_to_claimed(0, 0);
     if wanted > available {
         return Err(MemoryError::NoSpace { wanted, available });
@@ -70,7 +73,7 @@ fn finish(directory: Directory, mut mapping: Arc<Mapping>) -> Result<Arc<Mapping
     if let Some(mapping) = Arc::get_mut(&mut mapping) {
         mapping.directory = Some(directory);
     }
-    // Nothing arrives under Miri.
+    // Under Miri nothing arrives.
     if cfg!(miri) {
         return Ok(mapping);
     }
@@ -79,9 +82,9 @@ fn finish(directory: Directory, mut mapping: Arc<Mapping>) -> Result<Arc<Mapping
     Ok(mapping)
 }
 
-/// The mapping of a chunk that arrived: the one that is there, or a new one.
+/// Returns the mapping of a chunk that arrived: the existing one, or a new one.
 pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
-    // Without the seal, whoever has the file could cut it, and the next access would end in SIGBUS.
+    // Without the seal, any process that has the file could truncate it, and the next access would end in SIGBUS.
     let seals = fcntl_get_seals(&file).map_err(|_| NoChunk::Foreign)?;
     if !seals.contains(SealFlags::SHRINK) {
         return Err(NoChunk::Foreign);
@@ -92,12 +95,12 @@ pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
         return Err(NoChunk::Foreign);
     }
     let key = (stat.st_dev, stat.st_ino);
-    // Locked until the new one is in: two threads may receive the same chunk at the same moment.
+    // The lock is held until the new chunk is in the map: two threads may receive the same chunk at the same time.
     let mut chunks = CHUNKS.lock();
     let known = chunks.get(&key).and_then(|(id, mapping)| Some((*id, mapping.upgrade()?)));
     let mut mapping = match known {
         Some((id, mapping)) => {
-            // Unlocked first: if it is dropped here, and stays mapped for a lock, it is noted again.
+            // Unlocked first: if the mapping is dropped here, and stays mapped for a lock, it is noted again.
             drop(chunks);
             return if id_in(&file) == Some(id) { Ok(mapping) } else { Err(NoChunk::Foreign) };
         }
@@ -112,7 +115,7 @@ pub(crate) fn adopt(file: OwnedFd) -> Result<Arc<Mapping>, NoChunk> {
     Ok(mapping)
 }
 
-/// Notes a mapping that stays for good, after the one that it was moved from has gone.
+/// Records a mapping that stays for ever, after the one that it was moved from is gone.
 pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
     let stat = fstat(mapping.as_fd())?;
     let (_, id) = Directory::read(mapping).ok_or(Errno::INVAL)?;
@@ -120,9 +123,9 @@ pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Bytes of a file that have memory.
+/// The number of bytes of a file that have memory.
 fn allocated(stat: &Stat) -> u64 {
-    // In units of 512 bytes, whatever the size of a block.
+    // In units of 512 bytes, whatever the block size.
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
@@ -131,7 +134,7 @@ fn remember(chunks: &mut Chunks, key: (u64, u64), id: [u64; 2], mapping: &Arc<Ma
     chunks.insert(key, (id, Arc::downgrade(mapping)));
 }
 
-/// The id in a file, without mapping it.
+/// Reads the id in a file, without mapping the file.
 fn id_in(file: &OwnedFd) -> Option<[u64; 2]> {
     let mut id = [0_u64; 2];
     let wanted = size_of::<[u64; 2]>();
@@ -145,7 +148,7 @@ fn no_random_id(error: OsError) {
 
 fn random_id() -> [u64; 2] {
     let mut id = [0_u64; 2];
-    // Early in a boot there may be no randomness yet: the numbers of the file are what tells chunks apart then.
+    // Early in a boot there may be no randomness yet. Then only the file's numbers distinguish chunks.
     if let Err(error) = getrandom(bytemuck::cast_slice_mut::<u64, u8>(&mut id), GetRandomFlags::NONBLOCK) {
         tell(Note::Refused(no_random_id, error.into()));
     }

@@ -1,8 +1,9 @@
-//! What lies where in a chunk, for those who are sent an object of it.
+//! The directory of a chunk: what lies where, for processes that receive an object of the chunk.
 //!
-//! A message names an object by its place in a chunk, and a message may say anything. So the chunk itself says what was
-//! sent from where: each place has two words, 0 until an object that begins there is put into a message, and then the
-//! [`Mark`] of that object for ever. Whoever receives a message compares the mark with the type that is expected.
+//! A message names an object by its place in a chunk, and a message may claim anything. So the chunk itself records
+//! what was sent from which place. Each place has two words, which are 0 until an object that begins there is put into
+//! a message, and then hold the [`Mark`] of that object for ever. The receiver of a message compares the mark with the
+//! type that it expects.
 //!
 //! | offset | what |
 //! |---|---|
@@ -12,16 +13,15 @@
 //! | 32 | the number of places |
 //! | 64 | two words for each place, one place for each 64 bytes from [`first`](Directory::first) on |
 //!
-//! The second word of a mark is stored first: who dies in between leaves a mark that matches nothing, and that the next one
-//! who sends the object completes.
+//! The second word of a mark is stored first. A process that dies in between leaves a mark that matches nothing; the
+//! next process that sends the object completes it.
 //!
-//! The words in one page and the places that they are for are a [`Block`]: a chunk that takes memory as it needs it takes it
-//! for the words of a block at once. The first place lies as far behind a page as the first word, so blocks begin at pages.
-//!
+//! The words in one page, together with their places, are a [`Block`]: a chunk that takes memory on demand takes it for
+//! all words of a block at once. The first place lies as far behind a page as the first word, so blocks begin at pages.
 //! # Invariants
-//! 1. A mark is never replaced: a span that was sent is never handed out again, so one place has one kind of object as long
-//!    as any process has the chunk.
-//! 2. The number of places that is used is this process's own copy, checked against the mapping once.
+//! 1. A mark is never replaced: a span that was sent is never handed out again, so one place has one kind of object as
+//!    long as any process has the chunk.
+//! 2. The number of places in use is this process's own copy, checked against the mapping once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,33 +31,33 @@ use crate::named::{What, first_word, version};
 use crate::span::SPAN_ALIGN;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-chunk");
-/// Bytes of the words of a place.
+/// Bytes of the words of one place.
 pub(crate) const MARK_BYTES: usize = 16;
 /// Where the words begin.
 const WORDS_AT: usize = 64;
 /// Where the first place begins in its page.
 const FIRST_IN_PAGE: usize = WORDS_AT / MARK_BYTES * SPAN_ALIGN;
-/// Blocks of a chunk that takes memory as it needs it.
+/// The most blocks of a chunk that takes memory on demand.
 pub(super) const BLOCKS_MAX: usize = 64;
 
-/// What stands at the start of a chunk.
+/// The start of a chunk.
 type Header = [u64; 5];
 
 /// Bits of the length in a mark.
 const LENGTH_BITS: u32 = 48;
 const _: () = assert!(MAPPING_BYTES_MAX < 1 << LENGTH_BITS);
 
-/// What an object is: two words that are not 0.
+/// What an object is, in two words that are not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Its class, kind and bytes, as they are: what decides which bytes are used, and as what.
+    /// Its class, kind and bytes, unhashed: these decide which bytes are used, and as what.
     exact: u64,
     /// A hash of its element type and its number of elements.
     print: u64,
 }
 
 impl Mark {
-    /// `None` for a length that no mapping has.
+    /// Returns `None` for a length that no mapping has.
     pub(crate) fn of(what: What, class: u8, count: u64, length: u64) -> Option<Self> {
         if length >= 1 << LENGTH_BITS {
             return None;
@@ -68,16 +68,17 @@ impl Mark {
     }
 }
 
-/// The part of a chunk that says what was sent from where.
+/// The part of a chunk that records what was sent from where.
 #[derive(Debug)]
 pub(crate) struct Directory {
     places: usize,
     first: usize,
-    /// A bit for each block whose words have memory. This process's own, and used where it cut the chunk.
+    /// One bit for each block whose words have memory. It belongs to this process alone, and is used only in chunks
+    /// that it cut.
     pub(super) words: AtomicU64,
 }
 
-/// The words of a page, and the places that they are for, as offsets in the chunk.
+/// The words of a page and their places, as offsets in the chunk.
 #[derive(Debug)]
 pub(crate) struct Block {
     /// Its bit in [`Directory::words`].
@@ -88,7 +89,7 @@ pub(crate) struct Block {
 }
 
 impl Directory {
-    /// For this many places of [`SPAN_ALIGN`] bytes.
+    /// Makes a directory for this many places of [`SPAN_ALIGN`] bytes.
     pub(crate) fn for_places(places: usize) -> Self {
         if places <= 1 {
             return Self::for_one_place();
@@ -98,7 +99,7 @@ impl Directory {
         Self { places, first: pages.saturating_add(FIRST_IN_PAGE), words: AtomicU64::new(u64::MAX) }
     }
 
-    /// For one object, which starts at a page.
+    /// Makes a directory for one object, which starts at a page.
     pub(crate) fn for_one_place() -> Self {
         Self { places: 1, first: rustix::param::page_size(), words: AtomicU64::new(u64::MAX) }
     }
@@ -108,14 +109,14 @@ impl Directory {
         self.first
     }
 
-    /// The place that begins at this offset of the chunk.
+    /// The number of the place that begins at this offset of the chunk.
     pub(crate) fn place_of(&self, at: usize) -> Option<usize> {
         let from_first = at.checked_sub(self.first)?;
         let place = from_first / SPAN_ALIGN;
         (from_first.is_multiple_of(SPAN_ALIGN) && place < self.places).then_some(place)
     }
 
-    /// The blocks that have places in this range of the chunk; as far as there are bits for them.
+    /// The blocks that have places in this range of the chunk, as far as there are bits for them.
     pub(super) fn blocks(&self, start: usize, end: usize) -> impl Iterator<Item = Block> + use<> {
         let page = rustix::param::page_size();
         let bytes = (page / MARK_BYTES).saturating_mul(SPAN_ALIGN);
@@ -133,7 +134,7 @@ impl Directory {
         })
     }
 
-    /// Writes the header of a chunk that nobody else knows yet.
+    /// Writes the header of a chunk that no other process knows yet.
     pub(crate) fn write(&self, mapping: &Mapping, id: [u64; 2]) {
         let [high, low] = id;
         let places = u64::try_from(self.places).unwrap_or(u64::MAX);
@@ -141,7 +142,7 @@ impl Directory {
         mapping.write_at(0, bytemuck::cast_slice(&header));
     }
 
-    /// Reads the header of a chunk that arrived, and its id; `None` if it is no chunk of this build.
+    /// Reads the header of a chunk that arrived, and its id; returns `None` if it is not a chunk of this build.
     pub(crate) fn read(mapping: &Mapping) -> Option<(Self, [u64; 2])> {
         let mut header = Header::default();
         mapping.read_at(0, bytemuck::cast_slice_mut(&mut header));
@@ -153,7 +154,7 @@ impl Directory {
         (directory.first <= mapping.len()).then_some((directory, [high, low]))
     }
 
-    /// Puts a mark where an object begins; `false` if another one is there.
+    /// Puts a mark where an object begins; returns `false` if another mark is there.
     pub(crate) fn put(&self, mapping: &Mapping, at: usize, mark: Mark) -> bool {
         let Some([exact, print]) = self.words(mapping, at) else { return false };
         let enter = |word: &AtomicU64, value| {
@@ -164,7 +165,7 @@ impl Directory {
         enter(print, mark.print) && enter(exact, mark.exact)
     }
 
-    /// Whether this mark is where an object begins.
+    /// Whether the place where an object begins has this mark.
     pub(crate) fn has(&self, mapping: &Mapping, at: usize, mark: Mark) -> bool {
         self.words(mapping, at).is_some_and(|[exact, print]| {
             exact.load(Ordering::Acquire) == mark.exact && print.load(Ordering::Acquire) == mark.print
@@ -181,8 +182,9 @@ impl Directory {
             return None;
         }
         let place = mapping.base().wrapping_add(words).cast::<[AtomicU64; 2]>();
-        // SAFETY: both lie in the mapping, as was just found, at a multiple of 8 from its page-aligned base; no span begins
-        // before `first`, so they are accessed here only, as atomics; the mapping lives as long as the reference.
+        // SAFETY: the check above found that both lie in the mapping, at a multiple of 8 from its page-aligned base; no
+        // span begins before `first`, so they are accessed here only, as atomics; the mapping lives as long as the
+        // reference.
         Some(unsafe { &*place })
     }
 }
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn class_kind_and_length_stand_in_a_mark_as_they_are() {
+    fn a_mark_holds_class_kind_and_length_unhashed() {
         let mark = Mark::of(what(2, 77), 3, 5, 64).unwrap();
         assert_eq!(mark.exact, 3 << 56 | 2 << 48 | 64);
         let others = [
@@ -214,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn half_a_mark_is_none_and_is_completed() {
+    fn half_a_mark_matches_nothing_and_can_be_completed() {
         let span = Chunk::new(4096).unwrap().cut(64).unwrap();
         let mapping = span.mapping();
         let (directory, at) = (mapping.directory.as_ref().unwrap(), 128 * 8);
         let at = (at..mapping.len()).find(|at| directory.place_of(*at) == Some(1)).unwrap();
         let mark = Mark::of(what(2, 77), 3, 5, 64).unwrap();
-        // Who died after the first store.
+        // A process died after the first store.
         let [exact, print] = directory.words(mapping, at).unwrap();
         print.store(mark.print, Ordering::Relaxed);
         assert!(!directory.has(mapping, at, mark));

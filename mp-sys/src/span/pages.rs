@@ -1,7 +1,7 @@
-//! Spans of a sparse chunk: cut and joined, and given memory or relieved of it, in whole pages.
+//! Cuts and joins the spans of a sparse chunk, and gives and takes their memory, in whole pages.
 //!
-//! For these spans the words of their places are part of what they take: see [`Block`](super::directory::Block). The words of
-//! a block get their memory with its first span, and lose it when one span covers the whole block.
+//! For these spans, the words of their places are part of their size: see [`Block`](super::directory::Block). The words
+//! of a block get their memory with the block's first span, and lose it when one span covers the whole block.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,62 +17,62 @@ pub fn whole_pages(start: usize, end: usize) -> (usize, usize) {
     (start, page_of(end).max(start))
 }
 
-/// Where the page begins in which this place lies.
+/// The start of the page that contains this place.
 pub(super) fn page_of(at: usize) -> usize {
     at.saturating_sub(at.checked_rem(rustix::param::page_size()).unwrap_or(0))
 }
 
 impl Span {
-    /// Whether it is only this owner's: no object was sent from here, and dropping it tells nobody.
+    /// Whether the span belongs to its owner alone: no object was sent from here, and dropping it runs no `home`.
     fn is_plain(&self) -> bool {
         self.home.is_none() && !self.sent.load(Ordering::Acquire) && !self.twins.are_there()
     }
 
-    /// A part of it, of which the same processes may know.
+    /// A part of the span, known to the same processes.
     fn part(&self, at: usize, bytes: usize) -> Self {
         let mut part = Self::piece(&self.mapping, at, bytes);
         part.forks = self.forks;
         part
     }
 
-    /// Where it begins in its mapping.
+    /// Where the span begins in its mapping.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.start.addr().get().saturating_sub(self.mapping.base().addr())
     }
 
-    /// Where it ends in its mapping.
+    /// Where the span ends in its mapping.
     #[must_use]
     pub fn end(&self) -> usize {
         self.offset().saturating_add(self.length)
     }
 
-    /// How many bytes of it are whole pages.
+    /// How many bytes of the span are whole pages.
     #[must_use]
     pub fn page_bytes(&self) -> usize {
         let (start, end) = whole_pages(self.offset(), self.end());
         end.saturating_sub(start)
     }
 
-    /// Cuts the first `bytes` bytes off; `None` if there are fewer, or somebody else may know the span. What is left begins
-    /// at a multiple of [`SPAN_ALIGN`].
+    /// Cuts off the first `bytes` bytes; returns `None` if there are fewer, or if another process may know the span.
+    /// The rest begins at a multiple of [`SPAN_ALIGN`].
     pub fn cut_front(&mut self, bytes: usize) -> Option<Self> {
         let bytes = bytes.checked_next_multiple_of(SPAN_ALIGN)?;
         let left = self.length.checked_sub(bytes).filter(|_| self.is_plain())?;
         let front = self.part(self.offset(), bytes);
-        // Inside of the mapping, or one past its end.
+        // The address lies inside the mapping, or one past its end.
         self.start = NonNull::new(self.start.as_ptr().wrapping_add(bytes))?;
         self.length = left;
         Some(front)
     }
 
-    /// Cuts off what lies before the first page that is whole.
+    /// Cuts off what lies before the first whole page.
     pub fn cut_to_page(&mut self) -> Option<Self> {
         let (start, _) = whole_pages(self.offset(), self.end());
         self.cut_front(start.saturating_sub(self.offset()))
     }
 
-    /// Cuts off at least `bytes` bytes, up to the end of a page; `None` if there are fewer.
+    /// Cuts off at least `bytes` bytes, up to the end of a page; returns `None` if there are fewer.
     pub fn cut_pages(&mut self, bytes: usize) -> Option<Self> {
         let end = self.offset().checked_add(bytes)?.checked_next_multiple_of(rustix::param::page_size())?;
         if bytes > self.length {
@@ -81,10 +81,10 @@ impl Span {
         self.cut_front(end.min(self.end()).saturating_sub(self.offset()))
     }
 
-    /// Adds the span that begins where this one ends, of which nobody else knows either; gives it back if it does not.
+    /// Appends the span that begins where this one ends, if no other process knows it either.
     ///
     /// # Errors
-    /// The other span.
+    /// Returns the other span if it cannot be appended.
     pub fn join(&mut self, next: Self) -> Result<(), Self> {
         let is_next = Arc::ptr_eq(&self.mapping, &next.mapping) && self.end() == next.offset();
         if !is_next || !self.is_plain() || !next.is_plain() {
@@ -95,11 +95,11 @@ impl Span {
         Ok(())
     }
 
-    /// Reserves the memory of a span that has none: all its pages, which nothing else has a part in, and the words of its
-    /// places. From then on stores cannot fail.
+    /// Reserves the memory of a span that has none: all its pages, which it shares with nothing else, and the words of
+    /// its places. From then on stores cannot fail.
     ///
     /// # Errors
-    /// [`MemoryError::NoSpace`]; it has no memory then.
+    /// [`MemoryError::NoSpace`]; the span then has no memory.
     pub fn reserve(&mut self) -> Result<(), MemoryError> {
         let page = rustix::param::page_size();
         let (start, end) = (self.offset(), self.end());
@@ -115,8 +115,8 @@ impl Span {
         self.mapping.extend(start, end.saturating_sub(start))
     }
 
-    /// Gives the memory of its whole pages back, and of the words whose places are all in it; `false` if it stays, as it does
-    /// if somebody else may know the span.
+    /// Returns the memory of its whole pages to the system, and that of the words whose places all lie in it. Returns
+    /// `false` if the memory stays, as it does if another process may know the span.
     pub fn give_memory_back(&mut self) -> bool {
         let (start, end) = whole_pages(self.offset(), self.end());
         if !self.is_plain() || start == end || !self.mapping.shrink(start, end.saturating_sub(start)) {
@@ -124,7 +124,7 @@ impl Span {
         }
         let Some(directory) = &self.mapping.directory else { return true };
         for block in directory.blocks(self.offset(), self.end()) {
-            // The first page has the header too.
+            // The first page also contains the header.
             let is_covered = block.places_at >= self.offset() && block.places_end <= self.end();
             if is_covered
                 && block.words_at > 0
