@@ -1,14 +1,14 @@
-//! Every descriptor that the libraries make or receive, above the three that have a meaning.
+//! Makes or moves every descriptor of the libraries above the three standard ones.
 //!
-//! The kernel gives out the lowest free number. In a process that has closed its stdout, as daemons do, that would be 1:
-//! shared memory lands there, and whatever prints next overwrites it; or a socket does, and its peer receives the text. So
-//! what is made here is moved to [`FIRST`] or above. Only these functions make descriptors: `cargo xtask tidy` looks for
-//! others.
+//! The kernel assigns the lowest free number. In a process that has closed its stdout, as daemons do, that would be 1:
+//! shared memory lands there, and the next print overwrites it; or a socket lands there, and its peer receives the
+//! text. So every descriptor that is made here is moved to [`FIRST`] or above. Only these functions make descriptors:
+//! `cargo xtask tidy` looks for others.
 //!
-//! Between making and moving, another thread that prints may still hit it. A program that closes one of the three and
-//! has threads opens `/dev/null` in its place.
+//! Between making and moving a descriptor, another thread that prints may still hit it. A program with threads that
+//! closes one of the three should open `/dev/null` in its place.
 //!
-//! Source: open(2) and fcntl(2) `F_DUPFD_CLOEXEC`; the same rule in `std`'s `try_clone`, which needs no help.
+//! Source: open(2) and fcntl(2) `F_DUPFD_CLOEXEC`. `std`'s `try_clone` follows the same rule by itself.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -21,10 +21,11 @@ use rustix::path::Arg;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
-/// The first number without a meaning of its own.
+/// The first number that is not a standard descriptor.
 pub const FIRST: RawFd = 3;
 
-/// Moves a descriptor that was just made or received, if it has one of the first three numbers. It is closed on exec then.
+/// Moves a descriptor that was just made or received, if it has one of the first three numbers. A moved descriptor is
+/// closed on exec.
 ///
 /// # Errors
 /// `EMFILE`: the descriptor is closed.
@@ -33,16 +34,16 @@ pub fn above_standard(file: OwnedFd) -> Result<OwnedFd, Errno> {
     if file.as_raw_fd() >= FIRST { Ok(file) } else { duplicate(&file) }
 }
 
-/// Both of a pair.
+/// Moves both descriptors of a pair.
 fn both((one, other): (OwnedFd, OwnedFd)) -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((above_standard(one)?, above_standard(other)?))
 }
 
-/// Runs `make` while none of the first three numbers is free: for other libraries' functions that make descriptors and keep
-/// them. What takes the places cannot be read or written, as if they were closed.
+/// Runs `make` while none of the first three numbers is free, for functions of other libraries that make descriptors
+/// and keep them. Placeholders that cannot be read or written, like closed descriptors, take those numbers.
 ///
 /// # Errors
-/// `EMFILE`, `ENFILE`, when `make` did not run; and its own.
+/// `EMFILE` or `ENFILE`, in which case `make` did not run; and the errors of `make`.
 pub fn beside_standard<T>(make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let mut taken = Vec::new();
     loop {
@@ -57,16 +58,16 @@ pub fn beside_standard<T>(make: impl FnOnce() -> io::Result<T>) -> io::Result<T>
     made
 }
 
-/// A further descriptor of the same file.
+/// Makes another descriptor of the same file.
 ///
 /// # Errors
 /// `EMFILE`; `EBADF` for a standard one that is closed.
 pub fn duplicate(file: impl AsFd) -> Result<OwnedFd, Errno> {
-    // EINVAL: `RLIMIT_NOFILE` permits none so high.
+    // EINVAL: `RLIMIT_NOFILE` does not permit a number that high.
     fcntl_dupfd_cloexec(file, FIRST).map_err(|error| if error == Errno::INVAL { Errno::MFILE } else { error })
 }
 
-/// As eventfd(2).
+/// Calls eventfd(2).
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -74,7 +75,7 @@ pub fn eventfd(value: u32, flags: EventfdFlags) -> Result<OwnedFd, Errno> {
     rustix::event::eventfd(value, flags).and_then(above_standard)
 }
 
-/// As memfd_create(2).
+/// Calls memfd_create(2).
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`; `EINVAL` for a flag that the kernel does not know.
@@ -82,15 +83,15 @@ pub(crate) fn memfd_create(name: &str, flags: MemfdFlags) -> Result<OwnedFd, Err
     rustix::fs::memfd_create(name, flags).and_then(above_standard)
 }
 
-/// As open(2).
+/// Calls open(2).
 ///
 /// # Errors
-/// As the kernel has it.
+/// Those of open(2).
 pub fn open(path: impl Arg, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, flags, mode).and_then(above_standard)
 }
 
-/// As pidfd_open(2).
+/// Calls pidfd_open(2).
 ///
 /// # Errors
 /// `ESRCH`; `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -98,7 +99,7 @@ pub fn pidfd_open(pid: Pid, flags: PidfdFlags) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(pid, flags).and_then(above_standard)
 }
 
-/// As pipe2(2): the end to read from, and the end to write to.
+/// Calls pipe2(2); returns the end to read from and the end to write to.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`.
@@ -106,7 +107,7 @@ pub(crate) fn pipe(flags: PipeFlags) -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::pipe::pipe_with(flags).and_then(both)
 }
 
-/// As socketpair(2), of local packet sockets that are closed on exec.
+/// Calls socketpair(2), for local packet sockets that are closed on exec.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.

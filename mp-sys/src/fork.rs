@@ -1,14 +1,14 @@
-//! A process that knows that it was forked.
+//! Lets a process find out that it was forked.
 //!
-//! Whatever is cached about a process (its identity, the chunk it allocates from, the children it may wait for) is wrong
-//! in a forked child. So everything cached carries the [`Epoch`] of the process that cached it. The epoch is one word in
-//! a page with `MADV_WIPEONFORK`: in any child, however it was made, the kernel shows zeros there, and the first look
-//! gives the child an epoch of its own. That costs two loads, and also catches a raw `clone`, which atfork handlers miss.
-//! Where a sandbox refuses such a page, the word lies elsewhere, and the atfork handler of the child clears it.
+//! Everything that is cached about a process (its identity, the chunk from which it allocates, the children that it may
+//! wait for) is wrong in a forked child. So everything cached carries the [`Epoch`] of the process that cached it. The
+//! epoch is one word in a page with `MADV_WIPEONFORK`. In any child, however it was made, the kernel shows zeros there,
+//! and the first look assigns the child a new epoch. That costs two loads, and also catches a raw `clone`, which atfork
+//! handlers miss. If a sandbox refuses such a page, the word lies elsewhere, and the child's atfork handler clears it.
 //!
-//! Three pthread_atfork handlers do what must happen at the moment of the fork: the parent counts it (see [`forks`]), and
-//! the child notes its depth, forgets the locks that its parent's thread holds, and closes the descriptors that it must not have (see
-//! [`ClosedOnFork`]).
+//! Three pthread_atfork handlers do what must happen at the moment of the fork. In the parent, they count the fork (see
+//! [`forks`]). In the child, they record its depth, forget the locks that the parent's thread holds, and close the
+//! descriptors that the child must not have (see [`ClosedOnFork`]).
 //!
 //! Source: madvise(2), pthread_atfork(3).
 
@@ -30,12 +30,12 @@ pub use self::descriptors::{BeforeOpening, CLOSED_ON_FORK_MAX, ClosedOnFork, Not
 pub use self::generations::Generations;
 use crate::quiet::Quiet;
 
-/// The word that a fork wipes, in a page of its own or [`Words::epoch`]. Null until the first question; never unmapped.
+/// The word that a fork wipes: in a page of its own, or [`Words::epoch`]. Null until the first look; never unmapped.
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
-/// The newest epoch in this process's line of ancestors: a fork copies it, so a child's epoch is always greater.
+/// The newest epoch among this process and its ancestors. A fork copies it, so a child's epoch is always greater.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
-/// What a process writes to when it begins or starts another one, on one page: it pays for each page that it writes to first
-/// after a fork.
+/// The words that a process writes when it begins or starts another one, on one page: after a fork, the first write to
+/// each page is expensive.
 pub(crate) static WORDS: Words = Words {
     forks: AtomicU64::new(0),
     under_way: AtomicU32::new(0),
@@ -46,7 +46,7 @@ pub(crate) static WORDS: Words = Words {
     epoch: AtomicU64::new(0),
     depth: depth::Depth::new(),
 };
-/// [`Words::kept_parent`] where nothing is kept.
+/// The value of [`Words::kept_parent`] if nothing is kept.
 pub(crate) const NO_PARENT: RawFd = -1;
 static HANDLERS: Once = Once::new();
 
@@ -56,27 +56,29 @@ static HANDLERS: Once = Once::new();
 pub(crate) struct Words {
     /// Twice the forks that this process and its ancestors made since the handlers were installed.
     forks: AtomicU64,
-    /// Forks of this process that have begun and not ended.
+    /// Forks of this process that have begun and not yet ended.
     under_way: AtomicU32,
     /// The descriptor of [`Parent::keep`](crate::reexec::Parent::keep).
     pub(crate) kept_parent: AtomicI32,
-    /// The process that was told its parent, which a forked child is not, and that parent.
+    /// The process that knows which process started it, and that starter. A forked child does not count as such a
+    /// process.
     pub(crate) started: AtomicU32,
     pub(crate) parent: AtomicU32,
-    /// The process that started another one last, which a forked child is not.
+    /// The process that last started another one. A forked child does not count as that process.
     pub(crate) starter: AtomicU32,
-    /// The epoch, if there is no page that the kernel wipes; else 0.
+    /// The epoch, if there is no page that the kernel wipes; otherwise 0.
     epoch: AtomicU64,
     /// See [`depth()`].
     depth: depth::Depth,
 }
 
-/// Distinguishes a process from its ancestors. Siblings may share one: memory never passes between siblings.
+/// Distinguishes a process from its ancestors. Siblings may share an epoch, because memory never passes between
+/// siblings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// The epoch of the process that asks.
+    /// The epoch of the calling process.
     #[inline]
     #[must_use]
     pub fn current() -> Self {
@@ -97,7 +99,7 @@ impl Epoch {
         self.0
     }
 
-    /// Whether the process that asks is the one that this epoch was taken in.
+    /// Whether the calling process is the one in which this epoch was taken.
     #[inline]
     #[must_use]
     pub fn is_current(self) -> bool {
@@ -105,7 +107,7 @@ impl Epoch {
     }
 }
 
-/// The first question in this process: make the page if there is none, and enter a fresh epoch into it.
+/// Handles the first look in this process: makes the page if there is none, and stores a new epoch in it.
 #[cold]
 fn first_look() -> Epoch {
     install_handlers();
@@ -124,14 +126,14 @@ fn page() -> &'static AtomicU64 {
         return unsafe { &*existing };
     }
     let made = map_wiped_page().unwrap_or_else(|error| {
-        tracing::debug!(%error, "no page that a fork wipes: the atfork handler does it");
+        tracing::debug!(%error, "the kernel wipes no page at a fork: the atfork handler clears the word instead");
         ptr::from_ref(&WORDS.epoch).cast_mut()
     });
     match PAGE.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: `made` is a static, or a fresh private mapping of one page, aligned, zeroed and never unmapped.
         Ok(_) => unsafe { &*made },
-        // A second thread was first. The spare page (4 KiB, at most one a thread, once) stays: unmapping it would be
-        // one more unsafe operation for nothing.
+        // A second thread was first. The spare page (4 KiB, at most one per thread, once) stays: unmapping it would
+        // need one more unsafe operation for no benefit.
         // SAFETY: as above for the mapping that the other thread published.
         Err(other) => unsafe { &*other },
     }
@@ -150,22 +152,23 @@ fn map_wiped_page() -> Result<*mut AtomicU64, Errno> {
     }
     // SAFETY: the range is exactly the mapping made above; WIPEONFORK changes only what a child sees.
     let advised = unsafe { madvise(page, length, Advice::LinuxWipeOnFork) };
-    // It works since Linux 4.14; a sandbox may refuse it, and the page stays unused then.
+    // This works since Linux 4.14. A sandbox may refuse it; the page then stays unused.
     advised.map(|()| page.cast())
 }
 
 /// A number that every fork changes, in the parent and in the child.
 ///
-/// An object that was made after the last fork cannot be known to another process by inheritance. A raw `clone` runs no
-/// handlers and is not noticed here: it leaves the C library's own thread data stale as well.
+/// Another process cannot have inherited an object that was made after the last fork. A raw `clone` runs no handlers,
+/// so this number misses it; it leaves the C library's own thread data stale as well.
 #[inline]
 #[must_use]
 pub fn forks() -> u64 {
-    // Sequentially consistent for `BeforeOpening`, which argues with it; for a load that costs nothing on x86-64.
+    // Sequentially consistent because the argument of `BeforeOpening` needs it; for a load that costs nothing on
+    // x86-64.
     WORDS.forks.load(Ordering::SeqCst)
 }
 
-/// Installs the atfork handlers once; what counts forks calls it before it relies on the count.
+/// Installs the atfork handlers once. Code that relies on the count of forks calls it first.
 ///
 /// # Panics
 /// If the C library has no memory for one more entry.
@@ -193,11 +196,11 @@ extern "C" fn in_parent() {
     descriptors::fork_ended();
 }
 
-// Beside what else a child runs: see `child/in_place.rs`.
+// A child runs other steps as well: see `child/in_place.rs`.
 #[unsafe(link_section = "mp_fork")]
 extern "C" fn in_child() {
     count_fork();
-    // Looked at first, so that no page has to be copied where the kernel does it.
+    // Read first, so that no page has to be copied if the kernel has wiped the word.
     if WORDS.epoch.load(Ordering::Relaxed) != 0 {
         WORDS.epoch.store(0, Ordering::Relaxed);
     }
@@ -207,7 +210,8 @@ extern "C" fn in_child() {
     crate::budget::forget_other_threads();
 }
 
-/// Before and after the fork: what is made in between, by a handler or another thread, is then known to have been copied.
+/// Runs before and after the fork, so that anything made in between, by a handler or another thread, is known to have
+/// been copied.
 fn count_fork() {
     WORDS.forks.fetch_add(1, Ordering::SeqCst);
 }
@@ -215,12 +219,12 @@ fn count_fork() {
 /// Process-wide state behind a lock, which starts afresh in a forked child.
 ///
 /// A child of a process with several threads may find a lock held by a thread that it does not have. So the state and
-/// its lock belong to an epoch: the first use in a child makes new ones. What the parent's state held is dropped in the
-/// child if nobody held the lock at the moment of the fork, else it is leaked there.
+/// its lock belong to an epoch: the first use in a child makes new ones. The child drops the contents of the parent's
+/// state if no thread held the lock at the moment of the fork; otherwise it leaks them.
 #[derive(Debug)]
 pub struct PerProcess<T> {
     current: AtomicPtr<Generation<T>>,
-    /// Whether a child begins with its parent's state, if nobody was using it at the fork.
+    /// Whether a child starts with its parent's state, if no thread was using it at the fork.
     inherited: bool,
 }
 
@@ -234,7 +238,7 @@ struct Generation<T> {
 #[derive(Debug)]
 pub struct State<T: 'static> {
     state: MutexGuard<'static, T>,
-    /// Behind the guard: it ends when the lock is released.
+    /// Declared after the guard, so it ends when the lock is released.
     _quiet: Option<Quiet>,
 }
 
@@ -262,14 +266,14 @@ impl<T> DerefMut for State<T> {
 }
 
 impl<T: Default + Send + 'static> PerProcess<T> {
-    /// State that is made by `T::default()` at the first use in each process.
+    /// Makes a state that `T::default()` creates at the first use in each process.
     #[must_use]
     pub const fn new() -> Self {
         Self { current: AtomicPtr::new(ptr::null_mut()), inherited: false }
     }
 
-    /// As [`new`](Self::new), but a child begins with its parent's state, unless another thread was using it at the
-    /// moment of the fork.
+    /// Makes a state as [`new`](Self::new) does, but a child starts with its parent's state, unless another thread was
+    /// using it at the moment of the fork.
     #[must_use]
     pub const fn inherited() -> Self {
         Self { current: AtomicPtr::new(ptr::null_mut()), inherited: true }
@@ -277,13 +281,14 @@ impl<T: Default + Send + 'static> PerProcess<T> {
 
     /// Locks this process's state.
     ///
-    /// What happens under the lock is told to subscribers of `tracing` afterwards, by [`quiet::tell`](crate::quiet::tell).
+    /// Events under the lock are reported to subscribers of `tracing` afterwards, through
+    /// [`quiet::tell`](crate::quiet::tell).
     pub fn lock(&'static self) -> State<T> {
         self.lock_with(Some(Quiet::begin()))
     }
 
-    /// As [`lock`](Self::lock), for a few lines that call nothing which could tell something: a thread that forked a moment ago
-    /// has one page less to copy.
+    /// Locks as [`lock`](Self::lock) does, for a few lines that call nothing that could report an event. A thread that
+    /// has just forked then has one page less to copy.
     pub fn lock_briefly(&'static self) -> State<T> {
         self.lock_with(None)
     }
@@ -330,7 +335,7 @@ impl<T: Default + Send + 'static> Default for PerProcess<T> {
     }
 }
 
-/// Takes out what the parent's state held, unless a thread that this process does not have was using it.
+/// Takes the contents of the parent's state, unless a thread that this process does not have was using it.
 fn take<T: Default>(stale: &Generation<T>) -> Option<T> {
     stale.state.try_lock().ok().map(|mut state| std::mem::take(&mut *state))
 }

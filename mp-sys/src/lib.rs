@@ -1,45 +1,45 @@
 //! The operating-system floor of the `mp` crates: the only library crate that may contain `unsafe`.
 //!
-//! `shm-core`, `kernel-ipc`, `manager-rt` and `mp-facade` are `#![forbid(unsafe_code)]`; what they need from the
-//! kernel, from pthreads or from raw memory is here, behind functions that check what they are given. It is pinned
-//! with `=` and promises no stability: use the crates above it.
+//! `shm-core`, `kernel-ipc`, `manager-rt` and `mp-facade` are `#![forbid(unsafe_code)]`. What they need from the
+//! kernel, from pthreads or from raw memory is here, behind functions that check their arguments. Those crates pin this
+//! one with `=`, and it promises no stability: use the crates above it.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`identity`], [`dead`] | who am I, is that other one still alive, and whose turn it is to look |
-//! | [`fork`] | a process that knows that it was forked; state that starts afresh in a child |
+//! | [`identity`], [`dead`] | which process this is, whether another one is still alive, and which waiter checks that |
+//! | [`fork`] | how a process finds out that it was forked; state that starts afresh in a child |
 //! | [`child`] | `fork` as a safe function, and the handle to wait for and signal a child |
-//! | [`word`] | the words that protocols are made of: real ones, and those of models |
+//! | [`word`] | the words that protocols consist of: real ones, and those of models |
 //! | [`forkserver`] | a process that forks children for this one |
 //! | [`reexec`] | a new process that runs a function of the same program |
-//! | [`deadline`], [`futex`], [`ready`], [`adaptive`] | waiting: until when, on what, and whether to spin or to sleep |
-//! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces of them that are handed out |
+//! | [`deadline`], [`futex`], [`ready`], [`adaptive`] | waiting: until when, on what, and whether to spin or sleep |
+//! | [`budget`], [`memory`], [`span`] | how much memory may be reserved; mappings, and the pieces that they hand out |
 //! | [`named`] | segments with a name, for programs that are not each other's children |
-//! | [`robust`], [`locked`], [`reentrant`] | the lock that survives its owner, and data that only its holder can reach |
+//! | [`robust`], [`locked`], [`reentrant`] | the lock that survives the death of its owner, and data that only its holder can reach |
 //! | [`region`] | memory that grows inside one mapping, read and written by checked offsets |
 //! | [`cells`] | data that several processes use without a lock, without ever tearing an element |
-//! | [`socket`] | packets between processes, with descriptors inside |
-//! | [`stream`] | one end of a connected stream, which no forked child has |
-//! | [`descriptors`] | the ways to make a descriptor, none of which gives 0, 1 or 2 |
-//! | [`travel`], [`payload`] | what a message carries besides its bytes; and bytes that are too many for a packet |
-//! | [`alike`] | which types are encoded alike |
-//! | [`handoff`] | an end handed over through a stream that two strangers have |
-//! | `handshake`, `key` | how two strangers prove to each other that they have one key, and the key (feature `handshake`) |
-//! | [`signals`] | what a server process does about SIGTERM, SIGINT and the like |
+//! | [`socket`] | packets between processes, which can carry descriptors |
+//! | [`stream`] | one end of a connected stream, which no forked child keeps |
+//! | [`descriptors`] | the ways to make a descriptor, none of which returns 0, 1 or 2 |
+//! | [`travel`], [`payload`] | what a message carries besides its bytes, and bytes that do not fit into a packet |
+//! | [`alike`] | which types have the same encoding |
+//! | [`handoff`] | an end that is handed over through a stream between two unrelated processes |
+//! | `handshake`, `key` | how two unrelated processes prove to each other that they have the same key, and the key (feature `handshake`) |
+//! | [`signals`] | how a server process handles SIGTERM, SIGINT and the like |
 //! | `wire` | why a value does not travel, in words (feature `wire`) |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
 //! | `testing` | the runner for tests that fork, and leak counts (feature `testing`) |
 //!
-//! `docs/SAFETY.md` in the repository gives the argument for every module that contains `unsafe`.
+//! `docs/SAFETY.md` in the repository contains the argument for every module with `unsafe`.
 
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("mp-sys runs on Linux only for now: the other systems follow behind the same functions");
-// Another C library keeps a mutex's owner elsewhere, and whether a lock may be unmapped is asked of that word.
+compile_error!("mp-sys runs only on Linux for now; other systems will follow behind the same functions");
+// Another C library stores a mutex's owner elsewhere, and that word decides whether a lock may be unmapped.
 #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
-compile_error!("mp-sys needs glibc: it knows no other C library's locks");
+compile_error!("mp-sys needs glibc: it does not know the locks of any other C library");
 
 pub mod adaptive;
 pub mod alike;

@@ -1,10 +1,10 @@
-//! How many forks lie between a process and the first one: what a guard is asked at each use, so it costs a plain load.
+//! How many forks lie between a process and the first one. A guard checks it at each use, so it costs a plain load.
 
 use std::cell::UnsafeCell;
 
 use super::WORDS;
 
-/// Written by the atfork handler of a child, before anything else runs there.
+/// Written only by a child's atfork handler, before anything else runs there.
 #[derive(Debug)]
 pub(super) struct Depth(UnsafeCell<u32>);
 
@@ -17,17 +17,17 @@ impl Depth {
     }
 }
 
-/// The depth of the process that asks: what was made at another one was inherited.
+/// The depth of the calling process: an object that was made at another depth was inherited.
 ///
-/// Not an atomic, so that the compiler may ask once for a loop that calls nothing. It does not move the question past the
-/// call of a function that it does not see into, as fork(2) is.
+/// It is not an atomic, so the compiler may read it once for a loop that calls nothing. The compiler does not move the
+/// read past a call of a function that it cannot see into, and fork(2) is one.
 #[inline(always)]
 pub(crate) fn depth() -> u32 {
     // SAFETY: nobody writes while there are several threads, and no reference is made.
     unsafe { *WORDS.depth.0.get() }
 }
 
-/// In a forked child.
+/// Increases the depth in a forked child.
 pub(super) fn deepen() {
     let depth = depth().wrapping_add(1);
     // SAFETY: the child of a fork has one thread, which runs this.

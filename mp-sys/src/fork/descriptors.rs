@@ -1,40 +1,41 @@
-//! Descriptors that a forked child never has.
+//! Descriptors that no forked child has.
 //!
-//! The other side of a connection learns of a process's death by the end of the stream, and the kernel reports that when
-//! the last copy of the descriptor is closed. A fork copies it. So a child that lives on, and does not even know of the
-//! connection, would keep its killed parent alive in the eyes of the other side: what the parent had locked would stay
-//! locked. `CLOEXEC` does not help, since nothing is executed.
+//! The other side of a connection learns of a process's death by the end of the stream. The kernel reports that end
+//! when the last copy of the descriptor is closed, and a fork copies the descriptor. So a child that lives on, and does
+//! not even know of the connection, would keep its killed parent alive in the eyes of the other side: what the parent
+//! had locked would stay locked. `CLOEXEC` does not help, because nothing is executed.
 //!
-//! So the numbers of such descriptors stand in a table of a fixed size, and the atfork handler of the child closes
-//! whatever stands there: it reads atomics and calls close(2), which is all that a child of a process with threads may do.
-//! The owner that the child inherited knows by its [`Epoch`] that it is not of this process. It refuses every use and
-//! closes nothing: by then the number may mean another file.
+//! So a table of fixed size holds the numbers of such descriptors, and the child's atfork handler closes every
+//! descriptor in it. The handler only reads atomics and calls close(2), which is all that a child of a process with
+//! threads may do. The inherited owner sees from its [`Epoch`] that it belongs to another process. It refuses every use
+//! and closes nothing, because the number may refer to another file by then.
 //!
 //! # Other threads at the moment of the fork
-//! A fork copies twice: first the table of descriptors, a moment later the memory. Other threads run before, between and
-//! after. The memory decides who owns a number in the child, and this holds in it, whenever it is copied:
+//! A fork makes two copies: first of the table of descriptors, a moment later of the memory. Other threads run before,
+//! between and after them. The memory decides who owns a number in the child, and the following holds in the memory at
+//! whatever moment it is copied:
 //!
-//! **A number stands in the table only while an owner in this memory has it.** It is entered after the descriptor was
-//! opened, and taken out before it is closed. So the handler never closes what something else in the child's memory
-//! believes to own. (If the descriptor was opened between the two copies, the child has no such descriptor, or still has
-//! an older one of that number whose owner is gone from the memory: closing that is right as well.)
+//! **A number is in the table only while an owner in this memory has it.** It is entered after the descriptor was
+//! opened, and removed before it is closed. So the handler never closes a descriptor that something else in the child's
+//! memory owns. (If the descriptor was opened between the two copies, the child either has no such descriptor, or still
+//! has an older one with that number, whose owner is gone from the memory. Closing that one is right as well.)
 //!
-//! What is left are descriptors that the child has and its table has not:
+//! That leaves descriptors that the child has but its table lacks:
 //!
 //! 1. *Opened before the fork, and entered after it.* The thread that enters it finds out: it takes a [`BeforeOpening`]
-//!    first, and looks at it again after the number was entered. A fork that copied the descriptor without its entry began
-//!    after the first look, and then it has changed the count of forks (the handler counts before the copy, the entry
-//!    comes after it, the second look after that, all of them sequentially consistent); or it was under way at the first
-//!    look, which is noted there. In both cases the descriptor is not taken: its connection is ended, and the caller
-//!    opens another one.
-//! 2. *Taken out before the fork, and closed after it, or after the first copy.* The owner ends the connection by
-//!    shutdown(2) before it takes the number out. So the child has a descriptor that nothing uses and that ties nobody
-//!    down: a number is lost there, and nothing else.
+//!    first, and checks it again after the number was entered. Consider a fork that copied the descriptor without its
+//!    entry. Either it began after the first check, and then it has changed the count of forks: the handler counts
+//!    before the copy, the entry comes after the copy, the second check after the entry, and all of them are
+//!    sequentially consistent. Or it was under way at the first check, which records that. In both cases the descriptor
+//!    is not taken: its connection is ended, and the caller opens another one.
+//! 2. *Removed before the fork, and closed after it, or after the first copy.* The owner ends the connection by
+//!    shutdown(2) before it removes the number. So the child has a descriptor that nothing uses and that keeps no peer
+//!    waiting. All that is lost is a number in the child.
 //!
 //! # What is not covered
-//! A raw `clone` runs no handlers. Its child keeps the descriptors, and only the refusal works. And a fork that is under
-//! way, in another thread, while this process installs the handlers (see [`install_handlers`]) runs none of them: a program
-//! that forks beside threads calls that first.
+//! A raw `clone` runs no handlers. Its child keeps the descriptors, and only the refusal works. A fork in another
+//! thread that is under way while this process installs the handlers (see [`install_handlers`]) runs none of them
+//! either. So a program that forks beside other threads calls that function first.
 //!
 //! Source: fork(2), pthread_atfork(3), signal-safety(7), shutdown(2); `copy_process` in kernel/fork.c for the order.
 
@@ -48,10 +49,10 @@ use rustix::net::{Shutdown, shutdown};
 use super::{Epoch, WORDS, forks, install_handlers};
 use crate::OsError;
 
-/// Descriptors that one process may have here at a time: a connection for each of as many threads.
+/// The most descriptors of this kind that one process may have at a time: one connection for each of as many threads.
 pub const CLOSED_ON_FORK_MAX: usize = 256;
 
-/// Stands for a free place.
+/// Marks a free place.
 const FREE: i32 = -1;
 
 static NUMBERS: [AtomicI32; CLOSED_ON_FORK_MAX] = [const { AtomicI32::new(FREE) }; CLOSED_ON_FORK_MAX];
@@ -61,22 +62,24 @@ static NUMBERS: [AtomicI32; CLOSED_ON_FORK_MAX] = [const { AtomicI32::new(FREE) 
 #[error("it belongs to the process that this one was forked from")]
 pub struct OtherProcess;
 
-/// Why a descriptor was not taken. It is closed, and its connection ended.
+/// Why a descriptor was not taken. It is closed, and its connection has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotTaken {
-    /// This process has [`CLOSED_ON_FORK_MAX`] of them.
-    #[error("this process has {CLOSED_ON_FORK_MAX} connections that a fork closes")]
+    /// This process already has [`CLOSED_ON_FORK_MAX`] of them.
+    #[error(
+        "this process already has {CLOSED_ON_FORK_MAX} connections that a fork closes, the most that it may have"
+    )]
     TooMany,
-    /// This process was forked while the descriptor was opened, and the child may have a copy: open another one.
+    /// This process was forked while the descriptor was being opened, and the child may have a copy: open another one.
     #[error("this process was forked while it opened the connection")]
     Forked,
-    /// The kernel refused.
+    /// The kernel returned an error.
     #[error(transparent)]
     System(#[from] OsError),
 }
 
-/// The moment before a descriptor is opened that [`ClosedOnFork`] is to own.
+/// The moment before the opening of a descriptor that [`ClosedOnFork`] will own.
 #[derive(Debug, Clone, Copy)]
 pub struct BeforeOpening {
     forks: u64,
@@ -85,42 +88,42 @@ pub struct BeforeOpening {
 }
 
 impl BeforeOpening {
-    /// Now.
+    /// Takes the present moment.
     #[must_use]
     pub fn now() -> Self {
         install_handlers();
         let epoch = Epoch::current();
-        // In this order: a fork counts itself as under way first. One that is seen in the count and not as under way has
-        // made its copies already.
+        // In this order, because a fork first counts itself as under way. A fork that is already counted, and is no
+        // longer under way, has made its copies.
         let forks = forks();
         Self { forks, is_quiet: WORDS.under_way.load(Ordering::SeqCst) == 0, epoch }
     }
 
-    /// Whether no fork can have copied a descriptor that was opened since.
+    /// Whether no fork can have copied a descriptor that was opened since this moment.
     fn holds(self) -> bool {
         self.is_quiet && self.forks == forks() && self.epoch.is_current()
     }
 }
 
-/// A descriptor that is closed in every forked child, and that refuses every use there.
+/// A descriptor that is closed in every forked child, and refuses every use there.
 ///
 /// | property | |
 /// |---|---|
-/// | drop | ends the connection for everybody (shutdown(2)), then closes; in a forked child nothing |
+/// | drop | ends the connection for all processes (shutdown(2)), then closes the descriptor; does nothing in a forked child |
 /// | limit | [`CLOSED_ON_FORK_MAX`] in a process |
 #[derive(Debug)]
 pub struct ClosedOnFork {
-    /// Open in the process of `epoch`; in any other it is a number that may mean anything, and is not looked at.
+    /// Open in the process of `epoch`. In any other process it is a number that may mean anything, and is not used.
     file: ManuallyDrop<OwnedFd>,
     place: &'static AtomicI32,
     epoch: Epoch,
 }
 
 impl ClosedOnFork {
-    /// Takes a descriptor that this process opened after `before`, and that it has no copy of.
+    /// Takes a descriptor that this process opened after `before`, and of which it has no copy.
     ///
     /// # Errors
-    /// [`NotTaken`]: the descriptor is closed.
+    /// [`NotTaken`]; the descriptor is closed.
     pub fn of(file: OwnedFd, before: BeforeOpening) -> Result<Self, NotTaken> {
         fcntl_setfd(&file, FdFlags::CLOEXEC).map_err(OsError::from)?;
         let number = file.as_raw_fd();
@@ -128,16 +131,16 @@ impl ClosedOnFork {
             place.compare_exchange(FREE, number, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         };
         let Some(place) = NUMBERS.iter().find(enter) else {
-            // A fork may have copied it: a close alone would not end the connection.
+            // A fork may have copied it: closing it would not end the connection.
             let _ended = shutdown(&file, Shutdown::Both);
             return Err(NotTaken::TooMany);
         };
         let taken = Self { file: ManuallyDrop::new(file), place, epoch: before.epoch };
-        // Its drop ends the connection, of which a child may have a copy.
+        // Dropping `taken` ends the connection, of which a child may have a copy.
         if before.holds() { Ok(taken) } else { Err(NotTaken::Forked) }
     }
 
-    /// The descriptor, for a call that ends before the process is forked again.
+    /// The descriptor, for a call that ends before the process forks again.
     ///
     /// # Errors
     /// [`OtherProcess`] in a forked child.
@@ -152,7 +155,7 @@ impl Drop for ClosedOnFork {
         if !self.epoch.is_current() {
             return;
         }
-        // Not a socket, or not connected any more: then there is no connection to end.
+        // If it is not a socket, or no longer connected, there is no connection to end.
         let _ended = shutdown(&*self.file, Shutdown::Both);
         self.place.store(FREE, Ordering::SeqCst);
         // SAFETY: this process opened the descriptor, as its epoch says, and nobody else closes it; a drop happens once.
@@ -160,28 +163,29 @@ impl Drop for ClosedOnFork {
     }
 }
 
-/// Before a fork, and before that fork is counted.
+/// Runs before a fork, and before that fork is counted.
 pub(super) fn fork_begins() {
     WORDS.under_way.fetch_add(1, Ordering::SeqCst);
 }
 
-/// In the parent, after the fork, and after it was counted again.
+/// Runs in the parent after the fork, and after the fork was counted again.
 pub(super) fn fork_ended() {
     WORDS.under_way.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// In the child: closes what it must not have.
+/// Closes, in the child, the descriptors that it must not have.
 pub(super) fn close_in_child() {
-    // Other threads that were forking are not here.
+    // The child does not have the other threads that were forking.
     WORDS.under_way.store(0, Ordering::SeqCst);
     for place in &NUMBERS {
-        // Looked at first: the child has one thread, and where nothing is written, no page has to be copied.
+        // Read first: the child has one thread, and if nothing is written, no page has to be copied.
         let number = place.load(Ordering::SeqCst);
         if number != FREE {
             place.store(FREE, Ordering::SeqCst);
             // SAFETY: a number in the table is owned by a `ClosedOnFork` of the parent and by nothing else in this
             // memory, and that owner never looks at it in this process.
-            // EBADF if it was opened between the two copies; rustix would take that for a bug of its caller.
+            // It is EBADF if the descriptor was opened between the two copies. rustix would treat that as a bug of its
+            // caller.
             unsafe { libc::close(number) };
         }
     }

@@ -1,8 +1,8 @@
-//! State of one object, of which every process has its own.
+//! State of one object, of which every process has its own instance.
 //!
-//! As [`PerProcess`](super::PerProcess), for an object that ends: a proxy's connection, say. There is no lock around the
-//! state, and a child never waits for anything that its parent's other threads were doing at the moment of the fork: it
-//! makes a state of its own, and may look at its parent's for that.
+//! It works as [`PerProcess`](super::PerProcess) does, for an object that ends, such as a proxy's connection. There is
+//! no lock around the state, and a child never waits for anything that its parent's other threads were doing at the
+//! moment of the fork. The child makes its own state, and may look at its parent's for that.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use super::Epoch;
 ///
 /// | property | |
 /// |---|---|
-/// | in a forked child | a new state; the parent's is never changed there, and never dropped: its memory is lost |
+/// | in a forked child | a new state; the child never changes the parent's state and never drops it: its memory is lost |
 /// | drop | drops the state of the process that drops it |
 pub struct Generations<T> {
     /// Null until the first use; published once by each process.
@@ -29,14 +29,15 @@ struct Generation<T> {
 }
 
 impl<T: Send + Sync> Generations<T> {
-    /// No state yet.
+    /// Makes a value without a state.
     #[must_use]
     pub const fn new() -> Self {
         Self { current: AtomicPtr::new(ptr::null_mut()), _owned: PhantomData }
     }
 
-    /// This process's state. `make` makes it at the first use, and is given the state that the parent had at the fork, if
-    /// it had one. That is as if all other threads that use it had stopped for ever: a lock may be tried, never waited for.
+    /// Returns this process's state. `make` makes it at the first use, and receives the state that the parent had at
+    /// the fork, if it had one. For that state, all other threads that use it have stopped for ever: `make` may try a
+    /// lock in it, but must not wait for one.
     #[inline]
     pub fn get(&self, make: impl FnOnce(Option<&T>) -> T) -> &T {
         let current = self.current.load(Ordering::Acquire);
@@ -50,7 +51,7 @@ impl<T: Send + Sync> Generations<T> {
         self.renew(current, make)
     }
 
-    /// This process's state, if it has used it.
+    /// This process's state, if it has been used here.
     #[must_use]
     pub fn existing(&self) -> Option<&T> {
         let current = self.current.load(Ordering::Acquire);
@@ -91,7 +92,8 @@ impl<T> Drop for Generations<T> {
         // SAFETY: as in `get`; nobody else has this object any more.
         let is_own = unsafe { current.as_ref() }.is_some_and(|generation| generation.epoch.is_current());
         if is_own {
-            // SAFETY: it came from `Box::into_raw`, this process published it, and `&mut self` says that no reference is left.
+            // SAFETY: it came from `Box::into_raw`, this process published it, and `&mut self` shows that no reference
+            // is left.
             drop(unsafe { Box::from_raw(current) });
         }
     }
