@@ -1,6 +1,6 @@
-//! Handing a descriptor over through a stream socket, between two processes that only share a name.
+//! Passes a descriptor through a stream socket, between two processes that share only a name.
 //!
-//! Everything here returns at once: who has several such streams polls them.
+//! Every function here returns at once. A process with several such streams polls them.
 //!
 //! Source: unix(7) `SCM_RIGHTS`; getrandom(2).
 
@@ -21,13 +21,13 @@ use crate::descriptors::above_standard;
 use crate::stream::{own_user, peer_user};
 use crate::transient::again;
 
-/// Descriptors that are taken from one read; a peer that sends more loses them.
+/// The most descriptors that are taken from one read; a peer that sends more loses them.
 const DESCRIPTORS_MAX: usize = 1;
 
-/// What a read gave.
+/// What a read returned.
 #[derive(Debug)]
 pub enum Heard {
-    /// This many bytes, at least one, and a descriptor if there was one.
+    /// This many bytes, at least one, and the descriptor that came with them, if any.
     Bytes(usize, Option<OwnedFd>),
     /// There is nothing to read now.
     Nothing,
@@ -38,7 +38,7 @@ pub enum Heard {
 /// Reads what is there.
 ///
 /// # Errors
-/// As the kernel has it; `EMFILE` if there was a descriptor that this process has no room for.
+/// Those of recvmsg(2); `EMFILE` if a descriptor arrived that this process has no room for.
 pub fn hear(stream: impl AsFd, into: &mut [u8]) -> Result<Heard, OsError> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -67,7 +67,7 @@ pub fn hear(stream: impl AsFd, into: &mut [u8]) -> Result<Heard, OsError> {
 /// Writes a few bytes, with a descriptor if there is one. A fresh stream has room for them.
 ///
 /// # Errors
-/// As the kernel has it; `EPIPE` if the other side is gone.
+/// Those of sendmsg(2); `EPIPE` if the other side is gone.
 pub fn say(stream: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<(), OsError> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -80,19 +80,19 @@ pub fn say(stream: impl AsFd, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) 
     if sent == bytes.len() { Ok(()) } else { Err(Errno::AGAIN.into()) }
 }
 
-/// Whether the process at the other side had the same user when it connected or listened.
+/// Whether the process at the other side belonged to the same user when it connected or listened.
 #[must_use]
 pub fn is_same_user(stream: impl AsFd) -> bool {
     peer_user(stream) == Ok(own_user())
 }
 
-/// 32 random bytes that nobody can guess.
+/// Returns 32 random bytes that cannot be guessed.
 ///
 /// # Errors
 /// `EAGAIN` early in a boot.
 pub fn nonce() -> Result<[u8; 32], OsError> {
     let mut nonce = [0; 32];
     let filled = getrandom(&mut nonce, GetRandomFlags::NONBLOCK)?;
-    // Up to 256 bytes are never given in part.
+    // The kernel never returns up to 256 bytes in part.
     if filled == nonce.len() { Ok(nonce) } else { Err(Errno::AGAIN.into()) }
 }

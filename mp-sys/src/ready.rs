@@ -1,6 +1,6 @@
-//! Which of several descriptors is ready.
+//! Finds which of several descriptors are ready.
 //!
-//! poll(2) wakes everybody who polls a descriptor, so nobody's death swallows a wake-up here, and no slices are needed.
+//! poll(2) wakes every process that polls a descriptor, so no death swallows a wake-up here, and no slices are needed.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,8 +11,8 @@ use crate::OsError;
 use crate::adaptive::Budget;
 use crate::deadline::Deadline;
 
-/// Waits until at least one of `files` is readable, at its end, or in error; gives the indices of those that are, none if
-/// `deadline` has passed.
+/// Waits until at least one of `files` is readable, at its end, or in error. Returns the indices of those that are, or
+/// none if `deadline` has passed.
 ///
 /// # Errors
 /// `EINVAL` for more descriptors than the process may have open; `ENOMEM`.
@@ -22,7 +22,7 @@ pub fn readable(
     deadline: Deadline,
 ) -> Result<Vec<usize>, OsError> {
     let mut polled = to_poll(files);
-    // Where the peers run is not known: the budget learns whether looking again pays.
+    // The CPUs of the peers are unknown: the budget learns whether looking again pays off.
     let mut outcome = Ok(0);
     let now = Deadline::after(std::time::Duration::ZERO);
     let look = || {
@@ -37,8 +37,8 @@ pub fn readable(
     Ok(ready_of(&polled))
 }
 
-/// Whether a descriptor is readable, at its end, or in error, at this moment. It never waits; `false` if the kernel does not
-/// say.
+/// Whether a descriptor is readable, at its end, or in error, at this moment. It never waits. It returns `false` if the
+/// kernel returns an error.
 #[must_use]
 pub fn is_readable(file: BorrowedFd<'_>) -> bool {
     let mut polled = to_poll(&[file]);
@@ -46,17 +46,18 @@ pub fn is_readable(file: BorrowedFd<'_>) -> bool {
     matches!(poll(&mut polled, now.remaining_timespec().as_ref()), Ok(1..))
 }
 
-/// As [`readable`], for a caller that knows that looking first does not pay: it sleeps at once.
+/// Waits as [`readable`] does, for a caller that knows that looking first does not pay off: it sleeps at once.
 ///
 /// # Errors
-/// As [`readable`].
+/// Fails as [`readable`] does.
 pub fn readable_later(files: &[BorrowedFd<'_>], deadline: Deadline) -> Result<Vec<usize>, OsError> {
     let mut polled = to_poll(files);
     sleep(&mut polled, deadline)?;
     Ok(ready_of(&polled))
 }
 
-/// Sleeps until at least one is ready, or until `deadline`, whatever signals come meanwhile; gives how many are.
+/// Sleeps until at least one is ready, or until `deadline`, whatever signals arrive meanwhile. Returns how many are
+/// ready.
 pub(crate) fn sleep(polled: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize, Errno> {
     loop {
         let ready = deadline.uninterrupted(|left| poll(polled, left))?.unwrap_or(0);

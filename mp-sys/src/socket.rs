@@ -1,21 +1,23 @@
-//! One end of a pair of sockets that carries whole packets, with descriptors inside them.
+//! One end of a pair of sockets that carries whole packets, which can contain descriptors.
 //!
-//! A packet of a SEQPACKET socket arrives whole or not at all, whoever is killed, and several processes may send to and
-//! receive from one end without ever mixing packets. What is added here:
+//! A packet of a SEQPACKET socket arrives whole or not at all, whichever process is killed. Several processes may send
+//! to and receive from one end without ever mixing packets. This module adds the following:
 //!
-//! - **A packet is never empty**, since the kernel reports the end of the stream as one: each begins with four bytes.
+//! - **A packet is never empty**, because the kernel reports the end of the stream as an empty packet. Each begins with
+//!   four bytes.
 //!
 //!   | byte | what |
 //!   |---|---|
 //!   | 0 | the magic number |
-//!   | 1 | the version of the form |
+//!   | 1 | the version of the format |
 //!   | 2 | the CPU that the sender ran on, plus one; 0 for unknown |
 //!   | 3 | the number of descriptors in the packet |
 //!
 //!   Then come the two numbers of the tier's [`Head`], and the body.
-//! - **Waiting is adaptive** (see [`crate::adaptive`]): a receiver spins while the newest packet came from another CPU, and
-//!   sleeps in the kernel at once when it came from its own. It sleeps in slices of [`SLICE`]: the kernel wakes one of
-//!   several receivers, and if that one is killed before it looks, the others would sleep beside a packet.
+//! - **Waiting is adaptive** (see [`crate::adaptive`]): a receiver spins while the newest packet came from another CPU,
+//!   and sleeps in the kernel at once if it came from the receiver's own CPU. It sleeps in slices of [`SLICE`]: the
+//!   kernel wakes one of several receivers, and if that one is killed before it looks, the others would sleep beside a
+//!   packet.
 //! - **Descriptors that do not arrive are noticed** (`MSG_CTRUNC`, and the count in byte 3).
 //!
 //! Source: unix(7), recvmsg(2), cmsg(3).
@@ -41,11 +43,11 @@ use crate::descriptors::packet_socketpair;
 use crate::ready;
 use crate::robust::Patience;
 
-/// Bytes before a packet's body: those of this module, and the tier's.
+/// Bytes before a packet's body: those of this module and those of the tier.
 pub const OVERHEAD_BYTES: usize = PROLOGUE_BYTES + size_of::<u32>() + size_of::<u64>();
-/// Descriptors that the kernel takes in one packet (`SCM_MAX_FD`).
+/// The most descriptors that the kernel accepts in one packet (`SCM_MAX_FD`).
 pub const DESCRIPTORS_MAX: usize = 253;
-/// The longest that a sleeper goes without looking itself.
+/// The longest that a sleeper goes without looking by itself.
 pub const SLICE: Duration = Duration::from_millis(40);
 
 const PROLOGUE_BYTES: usize = 4;
@@ -56,17 +58,17 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendFailure {
-    /// Nobody can receive it.
+    /// No process can receive it.
     Closed,
-    /// There was no room, for as long as the caller was willing to wait.
+    /// There was no room for as long as the caller was willing to wait.
     Full,
-    /// The packet is too long for this socket, whatever there is room for.
+    /// The packet is too long for this socket, however much room there is.
     TooLong,
-    /// More than [`DESCRIPTORS_MAX`] descriptors.
+    /// The packet has more than [`DESCRIPTORS_MAX`] descriptors.
     TooManyDescriptors,
-    /// This user has too many descriptors under way in sockets.
+    /// This user has too many descriptors in transit in sockets.
     DescriptorsInFlight,
-    /// The kernel refused for another reason.
+    /// The kernel returned another error.
     System(OsError),
 }
 
@@ -74,28 +76,28 @@ pub enum SendFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveFailure {
-    /// Nobody can send any more, and all that was sent was received.
+    /// No process can send any more, and all that was sent has been received.
     Closed,
-    /// There was none, for as long as the caller was willing to wait.
+    /// There was none for as long as the caller was willing to wait.
     Empty,
-    /// A packet came that is not of this form; it is gone.
+    /// A packet arrived that does not have this format. It is lost.
     Malformed(&'static str),
-    /// A packet came whose descriptors this process has no room for; it is gone.
+    /// A packet arrived with descriptors that this process has no room for. It is lost.
     OutOfDescriptors,
-    /// The kernel refused for another reason.
+    /// The kernel returned another error.
     System(OsError),
 }
 
-/// What the tier says of a packet: two numbers, since arrays would be put together and taken apart on every way.
+/// The tier's part of the head: two numbers, because arrays would be assembled and taken apart at every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// The first four bytes, little-endian.
     pub word: u32,
-    /// The other eight.
+    /// The other eight bytes.
     pub long: u64,
 }
 
-/// A packet that arrived. Its body lies in the buffer that the caller gave, from [`OVERHEAD_BYTES`] on.
+/// A packet that arrived. Its body lies in the caller's buffer, from [`OVERHEAD_BYTES`] on.
 #[derive(Debug)]
 pub struct Received {
     /// The tier's part of the head.
@@ -128,12 +130,12 @@ fn is_packet_socket(file: &OwnedFd) -> bool {
 pub struct Endpoint {
     file: Arc<OwnedFd>,
     budget: Budget,
-    /// Where the newest packet came from, plus one; 0 while unknown.
+    /// The CPU that the newest packet came from, plus one; 0 while unknown.
     peer_cpu: AtomicU32,
 }
 
 impl Endpoint {
-    /// Makes two ends that are connected.
+    /// Makes two connected ends.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -142,10 +144,10 @@ impl Endpoint {
         Ok((Self::adopt(one)?, Self::adopt(other)?))
     }
 
-    /// Takes a descriptor that somebody else made.
+    /// Takes a descriptor that was made elsewhere.
     ///
     /// # Errors
-    /// The descriptor, if it is no local packet socket.
+    /// Returns the descriptor if it is not a local packet socket.
     pub fn of(file: OwnedFd) -> Result<Self, OwnedFd> {
         if !is_packet_socket(&file) {
             return Err(file);
@@ -156,13 +158,13 @@ impl Endpoint {
         }
     }
 
-    /// Takes a descriptor that [`pair`](Self::pair) made in another process: it is known to be a packet socket, and what was
-    /// set belongs to the socket.
+    /// Takes a descriptor that [`pair`](Self::pair) made in another process. It is known to be a packet socket, and its
+    /// settings belong to the socket.
     pub(crate) fn of_pair(file: OwnedFd) -> Self {
         Self::registered(file)
     }
 
-    /// A further descriptor of the same end, independent of this one.
+    /// Makes another descriptor of the same end, independent of this one.
     ///
     /// # Errors
     /// `EMFILE`.
@@ -191,17 +193,17 @@ impl Endpoint {
         Self { file, budget: Budget::new(), peer_cpu: AtomicU32::new(0) }
     }
 
-    /// The descriptor, for a message that it is to travel in.
+    /// The descriptor, for a message that carries it.
     #[must_use]
     pub fn file(&self) -> &Arc<OwnedFd> {
         &self.file
     }
 
-    /// Sends one packet, whole or not at all. `packet` has [`OVERHEAD_BYTES`] bytes, which are written here, and then the
-    /// body, or its beginning: `rest` is what follows.
+    /// Sends one packet, whole or not at all. `packet` begins with [`OVERHEAD_BYTES`] bytes, which are written here.
+    /// The body follows, or its beginning, if the rest of it is in `rest`.
     ///
     /// # Errors
-    /// [`SendFailure`]: nothing was sent.
+    /// [`SendFailure`]; nothing was sent.
     #[inline]
     pub fn send(
         &self,
@@ -230,8 +232,8 @@ impl Endpoint {
         self.send_later(packet, rest, descriptors, deadline)
     }
 
-    /// Sends when there is room. The first slice ended, or a signal ended it; or somebody made the descriptor non-blocking, so
-    /// not that way again.
+    /// Sends when there is room. The first slice has ended, or a signal ended it, or another process made the
+    /// descriptor non-blocking. So the blocking call is not used again.
     #[cold]
     fn send_later(
         &self,
@@ -259,8 +261,8 @@ impl Endpoint {
         send_once(&self.file, packet, rest, descriptors, attempt::Mode::Try)
     }
 
-    /// Receives one packet into `packet`, as far as that has room: [`OVERHEAD_BYTES`] bytes, which it must have, and then
-    /// the body.
+    /// Receives one packet into `packet`, as far as it fits: [`OVERHEAD_BYTES`] bytes, for which there must be room,
+    /// and then the body.
     ///
     /// # Errors
     /// [`ReceiveFailure`].
@@ -269,7 +271,7 @@ impl Endpoint {
         let Patience::Until(deadline) = patience else {
             return self.try_receive(packet);
         };
-        // Beside a peer on the same CPU not even one look pays: it could not have run.
+        // If the peer shares this CPU, even one look is wasted: the peer could not have run.
         if !self.peer_shares_cpu()
             && let Some(outcome) = self.spin(packet)
         {
@@ -284,7 +286,7 @@ impl Endpoint {
         self.receive_later(packet, deadline)
     }
 
-    /// Looks again and again while that may pay.
+    /// Looks repeatedly while that may pay off.
     #[inline(never)]
     fn spin(&self, packet: &mut [u8]) -> Option<Result<Received, ReceiveFailure>> {
         let mut seen = None;
@@ -298,8 +300,8 @@ impl Endpoint {
         seen
     }
 
-    /// Receives when there is something. The first slice ended, or a signal ended it; or somebody made the descriptor
-    /// non-blocking, so not that way again.
+    /// Receives when there is something. The first slice has ended, or a signal ended it, or another process made the
+    /// descriptor non-blocking. So the blocking call is not used again.
     #[cold]
     fn receive_later(&self, packet: &mut [u8], deadline: Deadline) -> Result<Received, ReceiveFailure> {
         loop {
@@ -315,7 +317,7 @@ impl Endpoint {
         self.note(receive_once(&self.file, packet, attempt::Mode::Try))
     }
 
-    /// Remembers where a packet came from.
+    /// Records where a packet came from.
     #[inline]
     fn note(&self, outcome: Result<(Received, u8), ReceiveFailure>) -> Result<Received, ReceiveFailure> {
         let (received, cpu) = outcome?;
@@ -328,21 +330,21 @@ impl Endpoint {
         self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// Takes over from another end what is known about where the peer runs.
+    /// Copies from another end what is known about the peer's CPU.
     pub(crate) fn expect_peer_of(&self, other: &Self) {
         self.peer_cpu.store(other.peer_cpu.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Whether the newest packet came from the CPU that the caller runs on.
+    /// Whether the newest packet came from the caller's CPU.
     #[inline]
     pub(crate) fn peer_shares_cpu(&self) -> bool {
         self.peer_cpu().is_some_and(|cpu| cpu == current_cpu())
     }
 
-    /// Waits until there is something to receive: a packet, or the end. `false` once `patience` has ended.
+    /// Waits until there is something to receive: a packet, or the end. Returns `false` once `patience` has ended.
     ///
     /// # Errors
-    /// As the kernel has it.
+    /// Those of poll(2).
     pub fn wait_readable(&self, patience: Patience) -> Result<bool, OsError> {
         let deadline = match patience {
             Patience::None => Deadline::after(Duration::ZERO),
@@ -358,19 +360,19 @@ impl Endpoint {
         }
     }
 
-    /// Waits for one slice at most.
+    /// Waits for at most one slice.
     fn ready(&self, flags: PollFlags, deadline: Deadline) -> Result<bool, OsError> {
         let slice = deadline.min(Deadline::after(SLICE));
         Ok(ready::sleep(&mut [PollFd::new(&*self.file, flags)], slice)? > 0)
     }
 
-    /// Ends the stream in both directions, for everybody who has either end. What was sent can still be received.
+    /// Ends the stream in both directions, for every process that has either end. What was sent can still be received.
     ///
     /// # Errors
-    /// As the kernel has it.
+    /// Those of shutdown(2).
     pub fn shut_down(&self) -> Result<(), OsError> {
         match rustix::net::shutdown(&*self.file, Shutdown::Both) {
-            // The other end is gone: nothing is left to end.
+            // The other end is gone, so there is nothing left to end.
             Ok(()) | Err(Errno::NOTCONN) => Ok(()),
             Err(other) => Err(other.into()),
         }
@@ -387,7 +389,8 @@ fn is_empty(outcome: &Result<Received, ReceiveFailure>) -> bool {
     matches!(outcome, Err(ReceiveFailure::Empty))
 }
 
-/// Blocking calls return after a slice. The setting belongs to the socket, so to all descriptors of this end.
+/// Makes blocking calls return after a slice. The setting belongs to the socket, so it applies to all descriptors of
+/// this end.
 fn set_slices(file: &OwnedFd) -> Result<(), OsError> {
     sockopt::set_socket_timeout(file, sockopt::Timeout::Recv, Some(SLICE))?;
     sockopt::set_socket_timeout(file, sockopt::Timeout::Send, Some(SLICE))?;

@@ -1,18 +1,18 @@
-//! One end of a connected stream between two processes, as a client and a server use it.
+//! One end of a connected stream between two processes, such as a client and a server.
 //!
 //! The descriptor stays blocking, and each call says whether it may sleep: [`Stream::try_read`] and
-//! [`Stream::try_write`] never do, [`Stream::read_slice`] sleeps for one [`SLICE`] at most, so that a caller can look at
-//! its deadline, and at whatever else may end its wait. What is added to the system calls:
+//! [`Stream::try_write`] never do; [`Stream::read_slice`] sleeps for at most one [`SLICE`], so that a caller can check
+//! its deadline, and anything else that may end its wait. The module adds the following to the system calls:
 //!
-//! - **A forked child does not have it** (see [`ClosedOnFork`]): the other side sees the end of the stream when the process
-//!   that made it has died, whoever was forked from that. In the child every use is refused.
-//! - **A peer that died in the middle is told apart** from one that has read all and closed: the kernel says `ECONNRESET`
-//!   if the peer had bytes of ours that it did not read. It says so once, perhaps to a write, after which a read would find
-//!   an ordinary end. Here it is remembered: the stream never ends ordinarily after that.
-//! - **Whether all was read** can be asked ([`Stream::unread`]): a request that the peer has not begun to read was not
-//!   carried out.
+//! - **A forked child does not have the stream** (see [`ClosedOnFork`]): the other side sees the end of the stream when
+//!   the process that made it has died, even if that process has forked children. In the child every use is refused.
+//! - **A peer that died in the middle is distinguished** from one that has read everything and closed: the kernel
+//!   reports `ECONNRESET` if the peer left bytes from this side unread. It does so once, perhaps to a write, after
+//!   which a read would find an ordinary end. This module remembers it: the stream never ends ordinarily after that.
+//! - **The caller can ask whether all was read** ([`Stream::unread`]): a peer cannot have carried out a request that it
+//!   has not begun to read.
 //!
-//! Descriptors that a peer sends along are closed by the kernel, since nobody asks for them.
+//! The kernel closes descriptors that a peer sends, because nothing here asks for them.
 //!
 //! Source: recv(2), send(2), socket(7) `SO_RCVTIMEO`, unix(7) `SO_PEERCRED`; `unix_release_sock`, `unix_outq_len` in net/unix/af_unix.c.
 
@@ -33,20 +33,20 @@ pub use crate::fork::{BeforeOpening, NotTaken, OtherProcess};
 use crate::ready;
 pub use crate::socket::SLICE;
 
-/// Slices that one write takes (`IOV_MAX`); it leaves further ones for the next.
+/// The most slices that one write accepts (`IOV_MAX`); it leaves the others to the next write.
 pub const WRITE_SLICES_MAX: usize = 1024;
 
 /// Why nothing was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadFailure {
-    /// There is nothing now, or there was nothing for a slice.
+    /// There is nothing now, or nothing arrived for a slice.
     Empty,
-    /// The peer is gone, and has not read all that was written here. What it had sent was read before.
+    /// The peer is gone, and has not read all that was written here. What it had sent has been read.
     Reset,
     /// The stream belongs to the process that this one was forked from.
     OtherProcess,
-    /// The kernel refused for another reason; `EINVAL` for a buffer without room.
+    /// The kernel returned another error; `EINVAL` for a buffer without room.
     System(OsError),
 }
 
@@ -60,17 +60,17 @@ pub enum WriteFailure {
     Closed,
     /// The stream belongs to the process that this one was forked from.
     OtherProcess,
-    /// The kernel refused for another reason.
+    /// The kernel returned another error.
     System(OsError),
 }
 
-/// Why a stream cannot be asked.
+/// Why the state of a stream cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AskFailure {
     /// The stream belongs to the process that this one was forked from.
     OtherProcess,
-    /// The kernel refused.
+    /// The kernel returned an error.
     System(OsError),
 }
 
@@ -103,12 +103,12 @@ pub enum Interest {
     ReadOrWrite,
 }
 
-/// What can be done without waiting; an end or an error can be "read" and "written", which tells of it.
+/// What can be done without waiting. An end or an error counts as "read" and "written", because those calls report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready {
-    /// A read gives something.
+    /// A read returns something.
     pub read: bool,
-    /// A write takes something.
+    /// A write accepts something.
     pub write: bool,
 }
 
@@ -116,48 +116,48 @@ pub struct Ready {
 ///
 /// | property | |
 /// |---|---|
-/// | shared between threads | yes; whoever writes or reads more than one call's worth needs a lock of its own |
+/// | shared between threads | yes; a caller that needs several calls for one message needs its own lock |
 /// | in a forked child | closed, and every use is refused, unless it was taken by [`Stream::inherited`] |
 /// | drop | ends the stream for both sides; what was sent can still be read |
 #[derive(Debug)]
 pub struct Stream {
     file: Owner,
-    /// The peer died with bytes of ours unread: the kernel has said so.
+    /// Whether the kernel has reported that the peer died with bytes of this side unread.
     was_reset: AtomicBool,
 }
 
-/// Who has the descriptor.
+/// Which processes have the descriptor.
 #[derive(Debug)]
 enum Owner {
     /// This process alone.
     ClosedOnFork(ClosedOnFork),
-    /// Forked children too.
+    /// Forked children have it too.
     Inherited(OwnedFd),
 }
 
 impl Stream {
-    /// Takes a local stream that this process connected after `before`, and that it has no copy of.
+    /// Takes a local stream that this process connected after `before`, and of which it has no copy.
     ///
     /// # Errors
-    /// [`NotTaken`], and the descriptor is closed: after [`NotTaken::Forked`] the caller connects again.
-    /// `EPROTOTYPE` if it is no local stream.
+    /// [`NotTaken`], and the descriptor is closed. After [`NotTaken::Forked`] the caller connects again. `EPROTOTYPE`
+    /// if it is not a local stream.
     pub fn of(file: OwnedFd, before: BeforeOpening) -> Result<Self, NotTaken> {
         let file = ClosedOnFork::of(file, before)?;
         set_up(file.file().map_err(|_| NotTaken::Forked)?)?;
         Ok(Self { file: Owner::ClosedOnFork(file), was_reset: AtomicBool::new(false) })
     }
 
-    /// Takes a local stream that forked children inherit: for a server, whose streams are more than a process can have
-    /// closed on fork, and which has no children.
+    /// Takes a local stream that forked children inherit. It is for a server, which has more streams than a process can
+    /// have closed on fork, and which has no children.
     ///
     /// # Errors
-    /// As [`of`](Self::of), but never [`NotTaken::Forked`].
+    /// Fails as [`of`](Self::of) does, but never with [`NotTaken::Forked`].
     pub fn inherited(file: OwnedFd) -> Result<Self, OsError> {
         set_up(file.as_fd())?;
         Ok(Self { file: Owner::Inherited(file), was_reset: AtomicBool::new(false) })
     }
 
-    /// The descriptor, for a call that ends before the process is forked again.
+    /// The descriptor, for a call that ends before the process forks again.
     ///
     /// # Errors
     /// [`OtherProcess`] in a forked child, if it is closed there.
@@ -169,7 +169,7 @@ impl Stream {
         }
     }
 
-    /// Reads what is there, at most as much as `into` has room for; 0 is the end.
+    /// Reads what is there, at most as much as fits into `into`; 0 means the end.
     ///
     /// # Errors
     /// [`ReadFailure`].
@@ -178,7 +178,8 @@ impl Stream {
         self.read(into, RecvFlags::DONTWAIT)
     }
 
-    /// As [`try_read`](Self::try_read), but waits for something for a [`SLICE`]. A signal may end that early.
+    /// Reads as [`try_read`](Self::try_read) does, but waits up to a [`SLICE`] for something. A signal may end the wait
+    /// early.
     ///
     /// # Errors
     /// [`ReadFailure`].
@@ -190,7 +191,7 @@ impl Stream {
     #[inline]
     fn read(&self, into: &mut [u8], flags: RecvFlags) -> Result<usize, ReadFailure> {
         let file = self.file()?;
-        // The kernel would answer with 0, the sign of the end.
+        // The kernel would return 0, which means the end.
         if into.is_empty() {
             return Err(ReadFailure::System(Errno::INVAL.into()));
         }
@@ -209,17 +210,18 @@ impl Stream {
     /// Writes as much of `bytes` as there is room for.
     ///
     /// # Errors
-    /// [`WriteFailure`]: nothing was written.
+    /// [`WriteFailure`]; nothing was written.
     #[inline]
     pub fn try_write(&self, bytes: &[u8]) -> Result<usize, WriteFailure> {
         let outcome = send(self.file()?, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         outcome.map_err(|errno| self.write_failure(errno))
     }
 
-    /// As [`try_write`](Self::try_write), for bytes that lie in several places; of those at most [`WRITE_SLICES_MAX`].
+    /// Writes as [`try_write`](Self::try_write) does, for bytes in several places; it uses at most [`WRITE_SLICES_MAX`]
+    /// of them.
     ///
     /// # Errors
-    /// [`WriteFailure`]: nothing was written.
+    /// [`WriteFailure`]; nothing was written.
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> Result<usize, WriteFailure> {
         let slices = slices.get(..WRITE_SLICES_MAX).unwrap_or(slices);
         let mut nothing = SendAncillaryBuffer::new(&mut []);
@@ -231,7 +233,7 @@ impl Stream {
     #[cold]
     fn write_failure(&self, errno: Errno) -> WriteFailure {
         match errno {
-            // A call that does not sleep is interrupted before it began: to try again is the caller's loop anyway.
+            // A call that does not sleep was interrupted before it began. The caller's loop tries again anyway.
             Errno::AGAIN | Errno::INTR => WriteFailure::Full,
             Errno::CONNRESET => {
                 self.was_reset.store(true, Ordering::Relaxed);
@@ -242,7 +244,7 @@ impl Stream {
         }
     }
 
-    /// Waits for a [`SLICE`], and not beyond `deadline`, and says what can be done.
+    /// Waits up to a [`SLICE`], and not beyond `deadline`; returns what can be done.
     ///
     /// # Errors
     /// [`AskFailure`].
@@ -261,9 +263,9 @@ impl Stream {
         Ok(Ready { read: may(PollFlags::IN), write: may(PollFlags::OUT) })
     }
 
-    /// How much of what was written here the peer has not read: 0 once it has read all. The unit is the kernel's memory for
-    /// it, which is more than the bytes, and is given back one write at a time. What a dead peer left unread is 0 as well:
-    /// that is told by [`ReadFailure::Reset`].
+    /// How much of what was written here the peer has not read: 0 once it has read everything. The unit is the kernel's
+    /// memory for it, which is more than the bytes, and is freed one write at a time. What a dead peer left unread
+    /// counts as 0 as well: [`ReadFailure::Reset`] reports that.
     ///
     /// # Errors
     /// [`AskFailure`].
@@ -284,15 +286,15 @@ fn set_up(file: BorrowedFd<'_>) -> Result<(), OsError> {
     if !is_local || sockopt::socket_type(file)? != SocketType::STREAM {
         return Err(Errno::PROTOTYPE.into());
     }
-    // Each call says whether it may sleep.
+    // Each call itself says whether it may sleep.
     ioctl_fionbio(file, false)?;
     Ok(sockopt::set_socket_timeout(file, sockopt::Timeout::Recv, Some(SLICE))?)
 }
 
-/// The user that the process at the other side had when it connected or listened.
+/// The user of the process at the other side when it connected or listened.
 ///
 /// # Errors
-/// As the kernel has it, for a descriptor that is no connected local socket.
+/// Those of getsockopt(2), for a descriptor that is not a connected local socket.
 pub fn peer_user(stream: impl AsFd) -> Result<u32, OsError> {
     Ok(sockopt::socket_peercred(stream)?.uid.as_raw())
 }

@@ -1,4 +1,4 @@
-//! One system call: a packet out, or a packet in.
+//! One system call that sends or receives a packet.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,22 +16,22 @@ use crate::adaptive::current_cpu;
 use crate::descriptors::above_standard;
 use crate::transient::again;
 
-/// Whether the call may sleep, for a slice. A signal ends the slice: a further one would be a whole slice again, and the kernel
-/// does not restart a call with a timeout by itself.
+/// Whether the call may sleep, for one slice. A signal ends the slice: another slice would have its full length again,
+/// and the kernel does not restart a call with a timeout by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Try,
     Sleep,
 }
 
-/// Bytes of a packet that the kernel always finds memory for, sooner or later. For a longer one it may want many pages side
-/// by side; the tier has another way for those.
+/// The length of a packet for which the kernel always finds memory sooner or later. For a longer packet it may need
+/// many adjacent pages; the tier has another way for those.
 const SHORT_BYTES_MAX: usize = 4096;
 
 const RIGHTS_BYTES: usize = cmsg_space!(ScmRights(DESCRIPTORS_MAX));
 
-/// Sends a packet of two parts, whose prologue is written here. `Full` also means that the slice ended, or that a signal
-/// ended it, and `TooLong` that there is no memory for a packet of this length now.
+/// Sends a packet of two parts, and writes the prologue. `Full` also means that the slice ended, or that a signal ended
+/// it. `TooLong` also means that there is no memory for a packet of this length now.
 #[inline]
 pub(super) fn send_once(
     file: &OwnedFd,
@@ -53,14 +53,14 @@ pub(super) fn send_once(
         Mode::Sleep => SendFlags::NOSIGNAL,
     };
     let is_short = packet.len().saturating_add(rest.len()) <= SHORT_BYTES_MAX;
-    // The short call is 50 ns shorter, which counts where two processes pass small messages on one core.
+    // The short call is 50 ns faster, which matters where two processes pass small messages on one core.
     let outcome = again(|| {
         let sent = if rest.is_empty() && descriptors.is_empty() {
             send(file, packet, flags)
         } else {
             send_parts(file, packet, rest, descriptors, flags)
         };
-        // A signal ends a sleep for good.
+        // A signal ends a sleep, which is not repeated.
         sent.map_err(|errno| if errno == Errno::INTR && mode == Mode::Sleep { Errno::AGAIN } else { errno })
     });
     match outcome {
@@ -84,14 +84,14 @@ fn send_parts(
 ) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); RIGHTS_BYTES];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    // There is room for as many as may be sent, which the caller checked.
+    // There is room for the most descriptors that may be sent, which the caller checked.
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Errno::INVAL);
     }
     sendmsg(file, &[IoSlice::new(packet), IoSlice::new(rest)], &mut control, flags)
 }
 
-/// Receives a packet, and tells the CPU byte of its sender. `Empty` also means that the slice ended.
+/// Receives a packet; returns it with the CPU byte of its sender. `Empty` also means that the slice ended.
 #[inline]
 pub(super) fn receive_once(
     file: &OwnedFd,
@@ -99,7 +99,7 @@ pub(super) fn receive_once(
     mode: Mode,
 ) -> Result<(Received, u8), ReceiveFailure> {
     let mut space = [MaybeUninit::uninit(); RIGHTS_BYTES];
-    // TRUNC asks for the real length of a packet that does not fit.
+    // With TRUNC, the kernel reports the real length of a packet that does not fit.
     let mut flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::TRUNC;
     flags.set(RecvFlags::DONTWAIT, mode == Mode::Try);
     loop {
@@ -107,7 +107,8 @@ pub(super) fn receive_once(
         let outcome = match recvmsg(file, &mut [IoSliceMut::new(packet)], &mut control, flags) {
             Ok(outcome) => outcome,
             Err(Errno::INTR) if mode == Mode::Try => continue,
-            // The other end was closed with packets unread there: told once, before what can still be received here.
+            // The other end was closed with packets unread there. The kernel reports that once, before what can still
+            // be received here.
             Err(Errno::CONNRESET) => continue,
             Err(Errno::AGAIN | Errno::INTR) => return Err(ReceiveFailure::Empty),
             Err(Errno::NOTCONN) => return Err(ReceiveFailure::Closed),
@@ -121,7 +122,8 @@ pub(super) fn receive_once(
     }
 }
 
-/// Takes no memory unless there are some. An error if one cannot be moved to where it may stay.
+/// Collects the descriptors, and allocates nothing if there are none. Fails if one of them cannot be moved above the
+/// standard ones.
 #[inline]
 fn descriptors_in(control: &mut RecvAncillaryBuffer<'_>) -> Result<Vec<OwnedFd>, Errno> {
     let mut descriptors = Vec::new();
@@ -135,7 +137,7 @@ fn descriptors_in(control: &mut RecvAncillaryBuffer<'_>) -> Result<Vec<OwnedFd>,
     Ok(descriptors)
 }
 
-/// Looks at what arrived; a peer may have sent anything.
+/// Checks what arrived: a peer may have sent anything.
 #[inline]
 fn parse(
     packet: &[u8],
@@ -143,7 +145,7 @@ fn parse(
     flags: ReturnFlags,
     descriptors: Result<Vec<OwnedFd>, Errno>,
 ) -> Result<(Received, u8), ReceiveFailure> {
-    // What a short packet did not write is what the buffer held before: its length is looked at below.
+    // Where a short packet wrote nothing, the buffer still holds its old bytes. The length is checked below.
     let Some(&[magic, version, cpu, count, a, b, c, d, ref long @ ..]) =
         packet.first_chunk::<OVERHEAD_BYTES>()
     else {
@@ -151,15 +153,16 @@ fn parse(
     };
     let head = Head { word: u32::from_le_bytes([a, b, c, d]), long: u64::from_ne_bytes(*long) };
     let Some(body_len) = bytes.checked_sub(OVERHEAD_BYTES) else {
-        return Err(ReceiveFailure::Malformed("it ends in its head"));
+        return Err(ReceiveFailure::Malformed("it ends inside its head"));
     };
     if magic != MAGIC {
-        return Err(ReceiveFailure::Malformed("it does not begin like a message"));
+        return Err(ReceiveFailure::Malformed("it does not begin as a message does"));
     }
     if version != VERSION {
         return Err(ReceiveFailure::Malformed("it is of another version"));
     }
-    // There is room for as many as the kernel takes: what it cut off, this process had no free descriptor for.
+    // There is room for the most descriptors that the kernel accepts. If the kernel cut some off, this process had no
+    // free descriptor for them.
     let Ok(descriptors) = descriptors else {
         return Err(ReceiveFailure::OutOfDescriptors);
     };
@@ -167,7 +170,7 @@ fn parse(
         return Err(ReceiveFailure::OutOfDescriptors);
     }
     if descriptors.len() != usize::from(count) {
-        return Err(ReceiveFailure::Malformed("its descriptors are not as many as it says"));
+        return Err(ReceiveFailure::Malformed("it does not carry as many descriptors as it says"));
     }
     Ok((Received { head, body_len, descriptors }, cpu))
 }

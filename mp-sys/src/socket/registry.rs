@@ -1,11 +1,11 @@
-//! The endpoints that this process has, so that a forked child can give up those that it was not handed.
+//! The endpoints of this process, so that a forked child can give up those that were not passed to it.
 //!
-//! The kernel reports the end of a stream when the last copy of the other end is closed, and a fork copies them all. A
-//! child that does not use an endpoint must not hold the end of the stream back.
+//! The kernel reports the end of a stream when the last copy of the other end is closed, and a fork copies all ends. A
+//! child that does not use an endpoint must not delay the end of the stream.
 //!
-//! An endpoint cannot simply be closed: some inherited value still owns the number, would use it, and close it again when
-//! it is dropped. So its number is made to mean something harmless, an end of a pair whose other end is closed: whoever
-//! uses it is told that the stream has ended.
+//! An endpoint cannot simply be closed: some inherited value still owns the number, would use it, and would close it
+//! again when it is dropped. So the number is redirected to something harmless: one end of a pair whose other end is
+//! closed. Any use of it then reports that the stream has ended.
 
 use std::collections::HashSet;
 use std::mem::ManuallyDrop;
@@ -18,39 +18,39 @@ use crate::OsError;
 use crate::descriptors::packet_socketpair;
 use crate::fork::PerProcess;
 
-/// A child begins with its parent's: it has them all.
+/// A child starts with its parent's endpoints, because it has all of them.
 static ENDPOINTS: PerProcess<Endpoints> = PerProcess::inherited();
 
 #[derive(Debug, Default)]
 struct Endpoints {
     files: Vec<Weak<OwnedFd>>,
-    /// At this many entries, those of closed endpoints are removed.
+    /// When there are this many entries, those of closed endpoints are removed.
     clean_at: usize,
 }
 
-/// Entries below which cleaning does not pay.
+/// The number of entries below which cleaning does not pay off.
 const CLEAN_AT_MIN: usize = 64;
 
 pub(super) fn register(file: &Arc<OwnedFd>) {
     let mut endpoints = ENDPOINTS.lock();
     if endpoints.files.len() >= endpoints.clean_at {
         endpoints.files.retain(|file| file.strong_count() > 0);
-        // Twice what is left, so that each entry is looked at a bounded number of times.
+        // Twice the number that is left, so that each entry is checked a bounded number of times.
         endpoints.clean_at = endpoints.files.len().saturating_mul(2).max(CLEAN_AT_MIN);
     }
     endpoints.files.push(Arc::downgrade(file));
 }
 
-/// What an endpoint becomes that a process gives up: an end of a pair whose other end is closed.
+/// What replaces an endpoint that a process gives up: an end of a pair whose other end is closed.
 ///
-/// It is made before the fork, so that a lack of descriptors is told to the parent.
+/// It is made before the fork, so that the parent sees an error if descriptors run out.
 #[derive(Debug)]
 pub struct Ended {
     file: OwnedFd,
 }
 
 impl Ended {
-    /// Makes one.
+    /// Makes such an end.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -60,10 +60,11 @@ impl Ended {
         Ok(Self { file })
     }
 
-    /// Gives up every endpoint of this process but those whose numbers are in `keep`: they are at their end from now on.
+    /// Gives up every endpoint of this process except those whose numbers are in `keep`: from now on, they report the
+    /// end of their stream.
     ///
     /// # Errors
-    /// As the kernel has it; no documented reason is left here.
+    /// Those of dup3(2); none of its documented errors can occur here.
     pub fn replace_all_but(&self, keep: &HashSet<RawFd>) -> Result<(), OsError> {
         let given_up: Vec<Arc<OwnedFd>> = {
             let endpoints = ENDPOINTS.lock();
@@ -79,6 +80,6 @@ fn replace(file: &Arc<OwnedFd>, with: &OwnedFd) -> Result<(), OsError> {
     // SAFETY: `file` owns an open descriptor of this number and stays alive; the second owner is never dropped.
     let number = unsafe { OwnedFd::from_raw_fd(file.as_raw_fd()) };
     let mut number = ManuallyDrop::new(number);
-    // dup3 closes what the number meant and gives it its new meaning in one step.
+    // dup3 closes the old file of the number and assigns the new one in one step.
     Ok(dup3(with, &mut number, DupFlags::CLOEXEC)?)
 }

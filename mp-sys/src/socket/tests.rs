@@ -1,4 +1,4 @@
-//! Packets within one process.
+//! Tests of packets within one process.
 
 use std::io::IoSlice;
 
@@ -13,7 +13,7 @@ fn within_a_second() -> Patience {
     Patience::Until(Deadline::after(Duration::from_secs(1)))
 }
 
-/// As the tier sends, but with the body given by itself.
+/// Sends as the tier does, with the body as a separate argument.
 fn send(
     endpoint: &Endpoint,
     body: &[u8],
@@ -21,7 +21,7 @@ fn send(
     patience: Patience,
 ) -> Result<(), SendFailure> {
     let mut packet = vec![0; OVERHEAD_BYTES];
-    // Both parts of a packet, so that either way of sending is taken.
+    // Both parts of a packet, so that the tests cover both ways of sending.
     let (first, rest) = body.split_at(body.len() / 2 * usize::from(body.len().is_multiple_of(2)));
     packet.extend_from_slice(first);
     endpoint.send(HEAD, &mut packet, rest, descriptors, patience)
@@ -52,7 +52,7 @@ fn a_packet_arrives_whole_with_its_descriptors() {
 }
 
 #[test]
-fn the_real_length_of_a_packet_that_does_not_fit_is_told() {
+fn the_real_length_of_a_packet_that_does_not_fit_is_reported() {
     let (one, other) = Endpoint::pair().unwrap();
     send(&one, &[1; 100], &[], NOW).unwrap();
     let mut small = [0; OVERHEAD_BYTES + 10];
@@ -65,7 +65,7 @@ fn the_end_comes_after_what_was_sent() {
     let (one, other) = Endpoint::pair().unwrap();
     let copy = one.duplicate().unwrap();
     send(&one, b"last", &[], NOW).unwrap();
-    // What `one` has not read would turn the end into a reset.
+    // If `one` did not read it, the end would become a reset.
     send(&other, b"unread", &[], NOW).unwrap();
     drop(one);
     assert_eq!(receive(&other).unwrap().1, b"last");
@@ -88,7 +88,7 @@ fn a_reset_does_not_hide_what_was_sent_before() {
 }
 
 #[test]
-fn waits_end_with_their_deadline_also_on_a_descriptor_that_does_not_block() {
+fn waits_on_a_non_blocking_descriptor_also_end_with_their_deadline() {
     let (one, other) = Endpoint::pair().unwrap();
     let soon = || Patience::Until(Deadline::after(Duration::from_millis(5)));
     let later = || Patience::Until(Deadline::after(SLICE + Duration::from_millis(5)));
@@ -102,7 +102,7 @@ fn waits_end_with_their_deadline_also_on_a_descriptor_that_does_not_block() {
 }
 
 #[test]
-fn what_is_no_packet_is_told_and_gone() {
+fn malformed_packets_are_reported_and_lost() {
     let (one, other) = Endpoint::pair().unwrap();
     let raw = |bytes: &[u8]| {
         let mut none = SendAncillaryBuffer::default();
@@ -124,7 +124,7 @@ fn what_is_no_packet_is_told_and_gone() {
 }
 
 #[test]
-fn descriptors_up_to_the_limit() {
+fn a_packet_carries_descriptors_up_to_the_limit() {
     let (one, other) = Endpoint::pair().unwrap();
     let copies = |count: usize| vec![one.as_fd(); count];
     send(&one, b"", &copies(DESCRIPTORS_MAX), NOW).unwrap();

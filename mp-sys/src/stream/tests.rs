@@ -1,4 +1,4 @@
-//! Streams within one process; those between processes are in tests/process/streams.rs.
+//! Tests of streams within one process; those between processes are in tests/process/streams.rs.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn fill(stream: &Stream) -> usize {
 }
 
 #[test]
-fn bytes_come_as_they_were_written_and_then_the_end() {
+fn bytes_arrive_as_they_were_written_and_then_the_end() {
     let (one, other) = pair();
     let mut into = [0; 16];
     assert_eq!(other.try_read(&mut into), Err(ReadFailure::Empty));
@@ -48,7 +48,7 @@ fn bytes_come_as_they_were_written_and_then_the_end() {
 }
 
 #[test]
-fn a_peer_that_left_bytes_unread_is_no_ordinary_end() {
+fn a_peer_that_left_bytes_unread_is_not_an_ordinary_end() {
     let (one, other) = pair();
     let mut into = [0; 16];
     assert_eq!(one.try_write(b"answer"), Ok(6));
@@ -73,14 +73,14 @@ fn unread_is_zero_exactly_when_all_was_read() {
     let mut left: usize = written.iter().map(Vec::len).sum();
     while left > 0 {
         assert!(one.unread().unwrap() > 0, "{left} bytes are left");
-        assert_eq!(other.unread(), Ok(0), "of the other direction");
+        assert_eq!(other.unread(), Ok(0), "the other direction has none");
         left -= other.try_read(&mut [0; 7]).unwrap();
     }
     assert_eq!(one.unread(), Ok(0));
 }
 
 #[test]
-fn a_full_stream_takes_no_more_and_is_ready_again_when_it_was_read() {
+fn a_full_stream_takes_no_more_and_is_ready_again_after_a_read() {
     let (one, other) = pair();
     let now = Deadline::after(Duration::ZERO);
     assert_eq!(one.ready(Interest::ReadOrWrite, now), Ok(Ready { read: false, write: true }));
@@ -100,7 +100,7 @@ fn a_full_stream_takes_no_more_and_is_ready_again_when_it_was_read() {
 }
 
 #[test]
-fn one_write_takes_as_many_slices_as_the_kernel() {
+fn one_write_takes_as_many_slices_as_the_kernel_does() {
     let (one, other) = pair();
     let slices = vec![IoSlice::new(b"x"); WRITE_SLICES_MAX + 1];
     assert_eq!(one.try_write_vectored(&slices[1..]), Ok(WRITE_SLICES_MAX));
@@ -109,7 +109,7 @@ fn one_write_takes_as_many_slices_as_the_kernel() {
 }
 
 #[test]
-fn only_local_streams_and_never_non_blocking() {
+fn only_local_streams_are_taken_and_made_blocking() {
     let before = BeforeOpening::now();
     let (packets, _other) = pair_of(SocketType::SEQPACKET);
     assert_eq!(Stream::of(packets, before).unwrap_err(), NotTaken::System(Errno::PROTOTYPE.into()));
@@ -124,7 +124,7 @@ fn only_local_streams_and_never_non_blocking() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_ends_for_copies_of_it_too() {
+fn dropping_a_stream_ends_it_for_its_copies_too() {
     let (one, other) = pair();
     let copy = one.file().unwrap().try_clone_to_owned().unwrap();
     drop(one);
