@@ -1,11 +1,13 @@
-//! What tests of processes need (feature `testing`): a runner for tests that fork, children with deadlines, leak counts.
+//! Helpers for tests of processes (feature `testing`): a runner for tests that fork, children with deadlines, leak
+//! counts.
 //!
 //! libtest runs every test on a second thread, and `fork` refuses while there is one. So a test binary that forks is
-//! declared with `harness = false`; each module lists its tests by [`tests!`], and `main` gives the lists to
-//! [`runner::main`]. That runs each test in a process of its own, with a deadline, and fails it if it leaves descriptors, mappings, children or names behind.
+//! declared with `harness = false`. Each of its modules lists its tests with [`tests!`], and `main` passes the lists to
+//! [`runner::main`]. The runner gives each test a process of its own and a deadline, and fails it if it leaves
+//! descriptors, mappings, children or names behind.
 //!
-//! Nothing here sleeps to synchronise: waits end by an event, or by their deadline with a panic that says what was waited
-//! for.
+//! Nothing here sleeps to synchronise: a wait ends by an event, or by its deadline with a panic that names what the
+//! test waited for.
 
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ pub use self::seccomp::{
 };
 pub use crate::{bodies, tests};
 
-/// The longest that a test waits for anything.
+/// The longest that a test waits for any event.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs `body` in a forked child that exits with 0, or with 101 if `body` panics.
@@ -53,7 +55,7 @@ pub fn spawn(body: impl FnOnce()) -> ChildProcess {
     fork(run).expect("a test forks its child")
 }
 
-/// As [`spawn`], while the caller holds guards, which the child may drop but not use.
+/// Forks as [`spawn`] does while the caller holds guards, which the child may drop but not use.
 ///
 /// # Panics
 /// If there is no child, or if the test has other threads.
@@ -64,12 +66,13 @@ pub fn spawn_holding(body: impl FnOnce()) -> ChildProcess {
     };
     let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     assert_eq!(threads, 1, "only a test with one thread forks");
-    // SAFETY: there is one thread; not to use an inherited guard is the rule above, for tests of just that.
+    // SAFETY: there is one thread; the rule above forbids the use of an inherited guard, except in tests of that very
+    // case.
     let responsible = unsafe { ForkAnyway::new() };
     fork_anyway(responsible, run).expect("a test forks its child")
 }
 
-/// As [`spawn`], while other threads of the process run, and may be at anything.
+/// Forks as [`spawn`] does while other threads of the process run, whatever they are doing.
 ///
 /// # Panics
 /// If there is no child.
@@ -78,37 +81,37 @@ pub fn spawn_beside_threads(body: impl FnOnce()) -> ChildProcess {
         body();
         0
     };
-    // SAFETY: the caller holds no guard of shared memory, and the C library repairs its allocator. That the objects which
-    // `body` uses need no lock that another thread may have held is what such a test finds out: if one does, the child
+    // SAFETY: the caller holds no guard of shared memory, and the C library repairs its allocator. Such a test finds
+    // out whether the objects that `body` uses need a lock that another thread may have held: if one does, the child
     // waits for it until the test's deadline.
     let responsible = unsafe { ForkAnyway::new() };
     fork_anyway(responsible, run).expect("a test forks its child")
 }
 
-/// Forks as other crates do, by the bare fork(2), which returns in both processes: the child, or `None` in it. There the
-/// caller ends by [`leave`].
+/// Forks as other crates do, by the bare fork(2), which returns in both processes: it returns the child, or `None` in
+/// the child, where the caller must end with [`leave`].
 ///
 /// # Panics
 /// If there is no child, or if the test has other threads.
 #[must_use]
 pub fn bare_fork() -> Option<ChildProcess> {
     assert_eq!(std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count), 1, "one thread");
-    // SAFETY: there is one thread. What it holds is not held by the child, which the test is about.
+    // SAFETY: there is one thread. The child holds none of the thread's locks, which is what the test is about.
     match unsafe { libc::fork() } {
         0 => None,
         child => Some(adopt(child).expect("a test forks its child")),
     }
 }
 
-/// As [`bare_fork`], by the bare clone(2): the C library does not know of it, and runs no handlers.
+/// Forks as [`bare_fork`] does, but by the bare clone(2): the C library does not notice it, and runs no handlers.
 ///
 /// # Panics
-/// As [`bare_fork`].
+/// As [`bare_fork`] does.
 #[must_use]
 pub fn bare_clone() -> Option<ChildProcess> {
     assert_eq!(std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count), 1, "one thread");
-    // SAFETY: without flags, the child shares nothing with the caller, and goes on with a copy of its stack. It is for tests
-    // of what goes wrong there.
+    // SAFETY: without flags, the child shares nothing with the caller, and goes on with a copy of its stack. It is for
+    // tests of what goes wrong there.
     match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
         0 => None,
         child => {
@@ -118,13 +121,13 @@ pub fn bare_clone() -> Option<ChildProcess> {
     }
 }
 
-/// Ends a child of [`bare_fork`] or [`bare_clone`], by 0 if `is_well`.
+/// Ends a child of [`bare_fork`] or [`bare_clone`], with code 0 if `is_well`.
 pub fn leave(is_well: bool) -> ! {
     run_child(|| i32::from(!is_well), false)
 }
 
-/// Treats signals as a program finds them that was started from a terminal: whoever starts tests in the background ignores
-/// some, and an exec passes that on.
+/// Handles signals as in a program that was started from a terminal. A shell that starts tests in the background
+/// ignores some signals, and an exec passes that on.
 pub(crate) fn default_signals() {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD] {
         // SAFETY: the default installs no handler.
@@ -132,29 +135,29 @@ pub(crate) fn default_signals() {
     }
 }
 
-/// Identifies processes by their start time from now on, as on a kernel before Linux 6.9, in this process and its children. A test
-/// calls it first: the caller's own stamp is of that kind only if nobody has asked for it before.
+/// Identifies processes by their start time from now on, as on a kernel before Linux 6.9, in this process and its
+/// children. A test calls it first: the caller's own stamp is of that kind only if nothing has asked for it before.
 pub fn identify_by_start_time() {
     crate::identity::identify_by_start_time();
 }
 
-/// Closes stdin, stdout and stderr, as old daemons do. What the process prints from now on is lost.
+/// Closes stdin, stdout and stderr, as old daemons do. What the process prints after that is lost.
 pub fn close_standard() {
     (0..crate::descriptors::FIRST).for_each(close_one_of_standard);
 }
 
-/// Closes stdout alone. What the process prints from now on is lost.
+/// Closes stdout alone. Everything that the process prints from now on is lost.
 pub fn close_stdout() {
     close_one_of_standard(libc::STDOUT_FILENO);
 }
 
 fn close_one_of_standard(number: i32) {
     assert!((0..crate::descriptors::FIRST).contains(&number));
-    // SAFETY: nobody owns the three: `std`'s handles of them are numbers, which may be closed.
+    // SAFETY: nothing owns the three: `std`'s handles of them are numbers, which may be closed.
     unsafe { libc::close(number) };
 }
 
-/// Blocks SIGTERM for the calling thread, as programs do that have another one for signals.
+/// Blocks SIGTERM for the calling thread, as programs do that handle signals in another thread.
 ///
 /// # Panics
 /// Never: the number is that of a signal.
@@ -181,7 +184,7 @@ pub fn hang() -> ! {
     }
 }
 
-/// Waits until a child has ended, and says how.
+/// Waits until a child has ended; returns how.
 ///
 /// # Panics
 /// If it still runs after [`PATIENCE`]: it is killed first.
@@ -204,13 +207,13 @@ pub fn succeeded(child: &ChildProcess) {
 /// Kills a child by SIGKILL and waits until it is gone.
 ///
 /// # Panics
-/// If the kernel refuses.
+/// If the kernel returns an error.
 pub fn kill(child: &ChildProcess) {
     child.signal(Signal::KILL.as_raw()).expect("a test signals its own child");
     child.wait(Deadline::after(PATIENCE)).expect("a test waits for its own child");
 }
 
-/// Waits until `condition` holds, looking again and again.
+/// Waits until `condition` holds, and checks it again and again.
 ///
 /// # Panics
 /// If it does not hold within [`PATIENCE`].
@@ -222,39 +225,39 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Late waits that a process may have by chance: whoever was to wake it was stopped between its change and the wake-up, on
-/// a machine with more to do than CPUs, and the slice ended just then.
+/// Late waits that may happen to a process by chance: on a machine with more runnable threads than CPUs, the process
+/// that should wake it was stopped between its change and the wake-up, and the slice ended just then.
 const LATE_BY_CHANCE: u64 = 3;
 
-/// Checks that the waits of this process ended because somebody woke it, and not because a slice ended.
+/// Checks that the waits of this process ended because another process woke it, and not because a slice ended.
 ///
 /// # Panics
-/// If more waits were late than can be by chance; a protocol that loses wake-ups has many.
+/// If more waits were late than chance explains; a protocol that loses wake-ups has many.
 pub fn assert_woken() {
     let late = crate::futex::late_waits();
     assert!(late <= LATE_BY_CHANCE, "{late} waits ended by their slice though the condition held");
 }
 
-/// A small generator of moments and choices. `MP_SEED` repeats a run.
+/// A small generator of random moments and choices. `MP_SEED` repeats a run.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Seeded by `MP_SEED`, else by the clock.
+    /// Makes one with the seed in `MP_SEED`, or with one from the clock.
     #[must_use]
     pub fn new() -> Self {
         let seed = std::env::var("MP_SEED").ok().and_then(|text| text.parse().ok());
         Self::seeded(seed.unwrap_or_else(now_nanos))
     }
 
-    /// With this seed.
+    /// Makes one with this seed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        // Xorshift stays at 0 for ever.
+        // Xorshift stays at 0 for ever once it is there.
         Self(seed.max(1))
     }
 
-    /// What repeats the run from here on.
+    /// The seed that repeats the run from here on.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0
@@ -268,7 +271,7 @@ impl Random {
         self.0.checked_rem(bound).unwrap_or(0)
     }
 
-    /// Lets up to `bound` nanoseconds pass, busy.
+    /// Lets up to `bound` nanoseconds pass in a busy loop.
     pub fn pause(&mut self, bound: u64) {
         let end = now_nanos().saturating_add(self.below(bound));
         while now_nanos() < end {

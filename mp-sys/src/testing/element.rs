@@ -1,6 +1,7 @@
-//! An element whose type looks at its bits, and shows itself, by code that may panic.
+//! An element whose type checks its bits, and prints itself, by code that may panic.
 //!
-//! `CheckedBitPattern` is an `unsafe` trait, so a test cannot implement it; but a user's crate can, and the library calls it.
+//! `CheckedBitPattern` is an `unsafe` trait, so a test cannot implement it. But a user's crate can, and the library
+//! calls it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,18 +13,18 @@ thread_local! {
     static SHOW: Cell<fn()> = const { Cell::new(|| ()) };
 }
 
-/// A number, each of whose bit patterns is valid; to find that out, the calling thread's hook is called.
+/// A number for which every bit pattern is valid. The check of a pattern calls the calling thread's hook.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Checked(pub u64);
 
 impl Checked {
-    /// Has this thread call `hook` at each look at the bits of one.
+    /// Makes this thread call `hook` at each check of an element's bits.
     pub fn on_look(hook: fn()) {
         LOOK.set(hook);
     }
 
-    /// Has this thread call `hook` each time that one is shown by `Debug`.
+    /// Makes this thread call `hook` each time `Debug` shows an element.
     pub fn on_show(hook: fn()) {
         SHOW.set(hook);
     }
@@ -40,7 +41,7 @@ impl fmt::Debug for Checked {
 unsafe impl Zeroable for Checked {}
 // SAFETY: as `u64`, whose layout it has: no padding, nothing uninitialized, no pointers.
 unsafe impl NoUninit for Checked {}
-// SAFETY: `Bits` has the layout of `Checked`, and every pattern is valid: the answer is never wrongly yes.
+// SAFETY: `Bits` has the layout of `Checked`, and every pattern is valid: the check is never wrong when it accepts one.
 unsafe impl CheckedBitPattern for Checked {
     type Bits = u64;
 

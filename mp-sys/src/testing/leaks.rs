@@ -21,7 +21,7 @@ impl Snapshot {
     pub fn take() -> Self {
         let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
         Self {
-            // The folder is open while it is read: counted both times.
+            // The folder is open while it is read, so it counts both times.
             descriptors: entries("/proc/self/fd").len(),
             mappings: maps
                 .lines()
@@ -32,7 +32,7 @@ impl Snapshot {
         }
     }
 
-    /// What is there now and was not before; `None` if nothing is. Fewer than before is no leak.
+    /// What is there now and was not there before; `None` if there is nothing. Fewer than before is not a leak.
     #[must_use]
     pub fn leaked_since(&self) -> Option<Leaks> {
         let now = Self::take();
@@ -48,8 +48,8 @@ impl Snapshot {
     }
 }
 
-/// Tests call their objects `test-PID-…`, and a guide one `guide-PID`. /dev/shm is everybody's: other tests may run at the
-/// same time.
+/// Whether another test owns the name. Tests call their objects `test-PID-…`, and a guide `guide-PID`. All processes
+/// share /dev/shm, so other tests may run at the same time.
 fn is_anothers(name: &str) -> bool {
     let rest =
         ["test-", "guide-"].iter().find_map(|prefix| Some(name.split_once(prefix)?.1)).unwrap_or_default();
@@ -68,7 +68,7 @@ pub struct Leaks {
 }
 
 impl Leaks {
-    /// How much it is, all kinds together.
+    /// The number of things left behind, of all kinds together.
     #[must_use]
     pub fn count(&self) -> usize {
         let Self { descriptors, mappings, children, names } = self;
@@ -101,7 +101,7 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     let parent = pid.to_string();
     let is_child = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // Field 4, behind the command name in parentheses.
+        // It is field 4, behind the command name in parentheses.
         stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)) == Some(&*parent)
     };
     entries("/proc").iter().filter_map(|name| name.parse().ok()).filter(is_child).collect()

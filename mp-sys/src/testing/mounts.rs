@@ -1,7 +1,7 @@
-//! File systems of a test's own, in a mount namespace that nobody else sees: programs that may not be executed, and a /proc
-//! that is missing or leads elsewhere.
+//! File systems for one test, in a mount namespace that no other process sees: with programs that may not be executed,
+//! or with a /proc that is missing or leads elsewhere.
 //!
-//! Whoever is not privileged makes a user namespace as well, in which he is.
+//! An unprivileged process also makes a user namespace, in which it is privileged.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use rustix::thread::UnshareFlags;
 
 use crate::testing::namespace::unshare;
 
-/// Gives the calling process, which has one thread, mounts of its own. What it mounts from then on is gone with it and its
-/// children.
+/// Gives the calling process, which has one thread, its own mounts. What it mounts after that disappears together with
+/// it and its children.
 ///
 /// # Errors
-/// In words, if the system does not permit it.
+/// A text, if the system does not permit it.
 pub fn enter_new_namespace() -> Result<(), String> {
     let refused = |errno| format!("no new mount namespace: {errno}");
     match unshare(UnshareFlags::NEWNS) {
@@ -43,23 +43,23 @@ pub fn enter_new_namespace() -> Result<(), String> {
 /// Mounts an empty file system in memory over a folder.
 ///
 /// # Errors
-/// As mount(2) has it.
+/// Those of mount(2).
 pub fn cover(folder: &Path) -> Result<(), Errno> {
     mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(c"size=256m"))
 }
 
-/// Takes away what [`cover`] mounted.
+/// Removes what [`cover`] mounted.
 ///
 /// # Errors
-/// As umount(2) has it.
+/// Those of umount(2).
 pub fn uncover(folder: &Path) -> Result<(), Errno> {
     unmount(folder, UnmountFlags::DETACH)
 }
 
-/// Says whether programs in a file system that [`cover`] mounted may be executed.
+/// Sets whether programs in a file system that [`cover`] mounted may be executed.
 ///
 /// # Errors
-/// As mount(2) has it.
+/// Those of mount(2).
 pub fn permit_exec(folder: &Path, permit: Exec) -> Result<(), Errno> {
     let flags = match permit {
         Exec::Permitted => MountFlags::BIND,

@@ -2,12 +2,12 @@
 
 use crate::testing::Random;
 
-/// Bytes of an input at most.
+/// The most bytes of an input.
 const INPUT_BYTES_MAX: usize = 64 << 10;
-/// Bytes that a doubling adds at most.
+/// The most bytes that a doubling adds.
 const DOUBLED_BYTES_MAX: u64 = 200;
 
-/// Makes inputs out of right ones: changes, cuts, doubles, inserts and joins.
+/// Makes inputs from valid ones: it changes, cuts, doubles, inserts and joins.
 #[derive(Debug)]
 pub struct Mutator {
     random: Random,
@@ -15,19 +15,19 @@ pub struct Mutator {
 }
 
 impl Mutator {
-    /// Begins with these inputs; the same `random` gives the same inputs again.
+    /// Starts with these inputs; the same `random` produces the same inputs again.
     #[must_use]
     pub fn new(random: Random, seeds: Vec<Vec<u8>>) -> Self {
         Self { random, seeds }
     }
 
-    /// The inputs that it began with.
+    /// The inputs that it started with.
     #[must_use]
     pub fn seeds(&self) -> &[Vec<u8>] {
         &self.seeds
     }
 
-    /// The next input.
+    /// Makes the next input.
     pub fn next_input(&mut self) -> Vec<u8> {
         let mut input = self.seed();
         for _ in 0..=self.random.below(4) {

@@ -1,13 +1,13 @@
-//! A word in shared memory that is read and written as an ordinary variable is: what a lock is there to protect.
+//! A word in shared memory that is read and written as an ordinary variable is: the kind of data that a lock protects.
 //!
-//! An atomic would not do as the witness of a lock: it is never a race, so `ThreadSanitizer` has nothing to say about it.
-//! Here a missing lock is a race, which the sanitizer reports, and increments are lost between processes.
+//! An atomic could not witness a lock: it never races, so `ThreadSanitizer` has nothing to report about it. Here a
+//! missing lock is a race that the sanitizer reports, and increments are lost between processes.
 
 use std::ptr::NonNull;
 
 use crate::span::{Chunk, Span};
 
-/// A shared word without any synchronisation of its own; 0 at first.
+/// A shared word without any synchronisation of its own; it starts at 0.
 #[derive(Debug)]
 pub struct Plain {
     place: NonNull<u64>,
@@ -15,14 +15,14 @@ pub struct Plain {
     _span: Span,
 }
 
-// SAFETY: the word lies in a mapping that lives as long as the span; which thread may use it when is what the test that
-// has it finds out.
+// SAFETY: the word lies in a mapping that lives as long as the span. The test that uses it finds out whether its
+// threads use it one at a time.
 unsafe impl Send for Plain {}
 // SAFETY: as above.
 unsafe impl Sync for Plain {}
 
 impl Plain {
-    /// Makes a word, in memory of its own.
+    /// Makes a word in memory of its own.
     ///
     /// # Panics
     /// If there is no memory.
@@ -33,11 +33,11 @@ impl Plain {
         Self { place: span.start().cast(), _span: span }
     }
 
-    /// What the word holds.
+    /// The value of the word.
     #[must_use]
     pub fn get(&self) -> u64 {
-        // SAFETY: an aligned word in a span that nothing else uses; volatile, so that a race which the test is there to
-        // find is one load of whatever bits are there, on which the compiler builds nothing.
+        // SAFETY: an aligned word in a span that nothing else uses. The access is volatile, so that a race that the
+        // test should find is one load of whatever bits are there, on which the compiler bases nothing.
         unsafe { self.place.read_volatile() }
     }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::testing::spawner::{Spawner, Threads};
 
-    /// What `cargo xtask tsan` begins with: a sanitizer that does not report this reports nothing.
+    /// `cargo xtask tsan` begins with this test: a sanitizer that does not report this race reports nothing.
     #[test]
     #[ignore = "a race on purpose, for the sanitizer to see"]
     fn an_increment_without_a_lock_is_a_race() {

@@ -1,10 +1,11 @@
 //! The test runner for binaries with `harness = false`.
 //!
-//! It speaks libtest's command line as far as `cargo test` and `cargo nextest` use it: `--list --format terse`, name
-//! filters, `--exact`, `--skip`. Each test runs in a process of its own, which leads a process group, so that whatever a
-//! test forked can be ended with it.
+//! It understands libtest's command line as far as `cargo test` and `cargo nextest` use it: `--list --format terse`,
+//! name filters, `--exact`, `--skip`. Each test runs in a process of its own, which leads a process group. So the
+//! runner can end everything that a test forked.
 //!
-//! A test that cannot run here says so by [`skip`], aloud: it is neither passed nor failed, and stands in the summary.
+//! A test that cannot run here calls [`skip`], which prints the reason. It counts as neither passed nor failed, and the
+//! summary lists it.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -19,35 +20,35 @@ use crate::child::{Ended, fork};
 use crate::deadline::Deadline;
 use crate::testing::leaks::Snapshot;
 
-/// The longest that one test may take, in all.
+/// The longest that one test may take in total.
 pub const TEST_TIME_MAX: Duration = Duration::from_secs(240);
 
 /// A test of a binary with `harness = false`.
 #[derive(Debug, Clone, Copy)]
 pub struct Test {
-    /// What it is called.
+    /// The name of the test.
     pub name: &'static str,
-    /// What it does; it fails by a panic.
+    /// The body of the test, which fails by a panic.
     pub run: fn(),
 }
 
 /// Why a test did not run.
 struct Skipped(String);
 
-/// Ends the test that calls it as skipped, and prints why. Only in the test's own process, not in its children.
+/// Ends the calling test as skipped, and prints why. Only for the test's own process, not for its children.
 pub fn skip(why: impl Into<String>) -> ! {
-    // Not `panic!`: the hook would print a message and a backtrace.
+    // This is not `panic!`, because the hook would print a message and a backtrace.
     resume_unwind(Box::new(Skipped(why.into())))
 }
 
 /// How a test ended, if it did not fail.
 enum Verdict {
     Passed,
-    /// The test printed why.
+    /// The test has printed why.
     Skipped,
 }
 
-/// Lists the named functions as the constant `TESTS`, for [`main`].
+/// Lists the named functions in the constant `TESTS`, for [`main`].
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -58,7 +59,7 @@ macro_rules! tests {
     };
 }
 
-/// What the command line asks for.
+/// What the command line requests.
 #[derive(Debug, Default)]
 struct Request {
     list: bool,
@@ -78,7 +79,7 @@ impl Request {
                 "--exact" => request.exact = true,
                 "--ignored" => request.ignored_only = true,
                 "--skip" => request.skips.extend(arguments.next()),
-                // Options with a value, which change nothing here.
+                // Options with a value that change nothing here.
                 "--format" | "--color" | "--test-threads" | "--logfile" | "-Z" => drop(arguments.next()),
                 option if option.starts_with('-') => {}
                 filter => request.filters.push(filter.to_owned()),
@@ -90,15 +91,15 @@ impl Request {
     fn wants(&self, name: &str) -> bool {
         let matches =
             |pattern: &String| if self.exact { name == pattern } else { name.contains(pattern.as_str()) };
-        // No test is marked as ignored, so a run of ignored tests has none.
+        // No test is marked as ignored, so a run of ignored tests is empty.
         !self.ignored_only
             && (self.filters.is_empty() || self.filters.iter().any(matches))
             && !self.skips.iter().any(matches)
     }
 }
 
-/// Runs the tests that the command line asks for. `release` gives back what a library keeps for later, after each test
-/// and before its leaks are counted.
+/// Runs the tests that the command line requests. After each test, and before its leaks are counted, `release` frees
+/// what a library keeps for later.
 #[expect(clippy::print_stdout, reason = "a test runner's output")]
 #[must_use]
 pub fn main(tests: &[Test], release: fn()) -> ExitCode {
@@ -115,7 +116,7 @@ pub fn main(tests: &[Test], release: fn()) -> ExitCode {
     let (mut failed, mut skipped): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for test in &wanted {
         print!("test {} ... ", test.name);
-        // An unwritable stdout loses the report, not the verdict.
+        // If stdout cannot be written, the report is lost, but not the verdict.
         drop(std::io::stdout().flush());
         match run_alone(test, release) {
             Ok(Verdict::Passed) => println!("ok"),
@@ -150,10 +151,10 @@ pub fn main(tests: &[Test], release: fn()) -> ExitCode {
 
 /// Runs one test in a child, and ends whatever it leaves running.
 fn run_alone(test: &Test, release: fn()) -> Result<Verdict, String> {
-    // Orphans of the test become children of this process, so that they can be found.
+    // Orphans of the test become children of this process, so that it can find them.
     set_child_subreaper(Some(getpid())).map_err(|error| format!("no subreaper: {error}"))?;
     let child = fork(|| {
-        // Fails only if the parent was first.
+        // This fails only if the parent was faster.
         let _group = setpgid(None, None);
         let before = Snapshot::take();
         let outcome = catch_unwind(test.run);
@@ -169,7 +170,7 @@ fn run_alone(test: &Test, release: fn()) -> Result<Verdict, String> {
     })
     .map_err(|error| error.to_string())?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process group")?;
-    // Whoever is first, parent or child: the group exists before anybody could have to end it.
+    // Parent and child both try, so that the group exists before anything could have to end it.
     let _group = setpgid(Some(group), None);
     let ended = child.wait(Deadline::after(TEST_TIME_MAX)).map_err(|error| error.to_string())?;
     let left = end_group(group);
@@ -184,9 +185,9 @@ fn run_alone(test: &Test, release: fn()) -> Result<Verdict, String> {
     }
 }
 
-/// Exit code of a test that passed but left something behind.
+/// The exit code of a test that passed but left something behind.
 const LEAKED: i32 = 102;
-/// Exit code of a test that did not run.
+/// The exit code of a test that did not run.
 const SKIPPED: i32 = 103;
 
 #[expect(clippy::print_stdout, reason = "a test runner's output")]

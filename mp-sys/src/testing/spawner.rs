@@ -1,9 +1,10 @@
 //! Test bodies that are written once and run twice: by threads over one mapping, and by processes.
 //!
-//! `ThreadSanitizer` sees threads and no processes: two forked processes that race on a shared page are not reported
-//! (tried). The objects of this workspace do not care which of the two they serve, so a body that takes a [`Spawner`]
-//! shows both: as [`Threads`], under the sanitizer, that everything is ordered; as [`Processes`], that nobody waits for
-//! ever. A module lists its bodies by [`bodies!`](crate::bodies), and each binary stamps that list with its spawner.
+//! `ThreadSanitizer` sees threads but not processes: it does not report two forked processes that race on a shared page
+//! (tried). The objects of this workspace work the same way for both, so a body that takes a [`Spawner`] shows two
+//! things. As [`Threads`], under the sanitizer, it shows that everything is ordered. As [`Processes`], it shows that
+//! nobody waits for ever. A module lists its bodies with [`bodies!`](crate::bodies), and each binary instantiates that
+//! list with its spawner.
 
 use std::thread;
 
@@ -37,7 +38,7 @@ impl Spawner for Threads {
                 named.spawn_scoped(scope, move || body(number)).expect("a test starts its thread")
             };
             let threads: Vec<_> = (0..count).map(start).collect();
-            // The scope would wait by itself, through atomics of `std` that the sanitizer does not see.
+            // The scope itself would wait through atomics of `std`, which the sanitizer does not see.
             let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
             assert_eq!(panicked, 0, "threads that panicked");
         });
@@ -55,14 +56,14 @@ impl Spawner for Processes {
     }
 }
 
-/// Does what each process does once, in `OnceLock`s, before there are threads: their slow path lies in `std`, which the
-/// sanitizer does not see, so that a thread that finds the result of another one looks like a race.
+/// Runs the code that each process runs once, in `OnceLock`s, before there are threads. The slow path of a `OnceLock`
+/// lies in `std`, which the sanitizer does not see, so a thread that finds the result of another one looks like a race.
 fn settle_std() {
     Budget::new().spin(|| false, || None);
     let mut chunk = Chunk::for_one(CONTROL_BYTES).expect("a test has memory");
     let lock = chunk.cut(CONTROL_BYTES).and_then(|span| Locked::new(span, |_| {}).ok());
     let lock = lock.expect("the chunk is for one lock");
-    drop(lock.acquire(Patience::None, |_| {}).expect("nobody else knows the lock"));
+    drop(lock.acquire(Patience::None, |_| {}).expect("no other process knows the lock"));
 }
 
 /// Lists the named bodies as the function `tests`, generic over the [`Spawner`] that runs them.
