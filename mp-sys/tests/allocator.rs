@@ -1,5 +1,5 @@
-//! A thread that finds a lock held for the first time, beside an allocator that looks: what is asked of the machine then
-//! is asked in good time, and by nobody who waits for another thread.
+//! A thread that finds a lock held for the first time, beside an allocator that checks when it is called: the lock
+//! reads the limits of the machine at a safe moment, and no thread waits for another one that does so.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(unsafe_code, reason = "an allocator, and the head of the thread's robust list")]
 
@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
     mp_sys::testing::runner::main(TESTS, || {})
 }
 
-/// Stands for an allocator of the user's, which may take robust locks of its own.
+/// Plays a user's allocator, which may take robust locks of its own.
 struct Looking;
 
 #[global_allocator]
@@ -34,15 +34,15 @@ static ALLOCATOR: Looking = Looking;
 thread_local! {
     static LOOKS: Cell<bool> = const { Cell::new(false) };
 }
-/// Allocations of threads that look, and how many of them fell between the beginning and the end of a lock operation.
+/// The number of allocations by threads that look, and how many of them fell inside a lock operation.
 static SEEN: AtomicU32 = AtomicU32::new(0);
 static PENDING: AtomicU32 = AtomicU32::new(0);
-/// What becomes of an allocation of a thread that looks: 0 nothing; [`STOPS`]; [`STOPPED`].
+/// What happens to an allocation of a thread that looks: nothing if 0; otherwise [`STOPS`] or [`STOPPED`].
 static STATE: AtomicU32 = AtomicU32::new(0);
 const STOPS: u32 = 1;
 const STOPPED: u32 = 2;
 
-// SAFETY: it hands everything on to the system's.
+// SAFETY: it passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Looking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if LOOKS.get() {
@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Looking {
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: `alloc` had it from there.
+        // SAFETY: `alloc` got it from there.
         unsafe { System.dealloc(place, layout) };
     }
 }
@@ -95,15 +95,15 @@ fn wait_in_vain(locked: &Locked) {
     assert_eq!(locked.acquire(soon, |_| {}).map(drop), Err(AcquireError::TimedOut));
 }
 
-/// In a process of its own: the first wait of each process is what these tests are about.
+/// Runs in a process of its own, because these tests are about the first wait of a process.
 fn nothing_is_allocated_while_a_lock_is_pending() {
     let (locked, holder) = held_elsewhere();
     succeeded(&spawn(|| {
         LOOKS.set(true);
         wait_in_vain(&locked);
         LOOKS.set(false);
-        assert!(SEEN.load(Ordering::Relaxed) > 0, "the first wait asks what the machine allows");
-        assert_eq!(PENDING.load(Ordering::Relaxed), 0, "allocations in the middle of a lock operation");
+        assert!(SEEN.load(Ordering::Relaxed) > 0, "the first wait reads the limits of the machine");
+        assert_eq!(PENDING.load(Ordering::Relaxed), 0, "allocations inside a lock operation");
     }));
     kill(&holder);
 }
@@ -118,14 +118,14 @@ fn a_child_forked_while_a_thread_first_waits_does_not_wait_for_it() {
                 wait_in_vain(&locked);
                 LOOKS.set(false);
             });
-            eventually("the thread asks", || STATE.load(Ordering::SeqCst) == STOPPED);
+            eventually("the thread reads the limits", || STATE.load(Ordering::SeqCst) == STOPPED);
             let child = spawn_beside_threads(|| wait_in_vain(&locked));
             let ended = child.wait(Deadline::after(PATIENCE / 2)).unwrap();
             STATE.store(0, Ordering::SeqCst);
             if ended.is_none() {
                 kill(&child);
             }
-            assert!(ended.is_some(), "a child waits for a thread that it does not have");
+            assert!(ended.is_some(), "the child waited for a thread that it does not have");
         });
     }));
     kill(&holder);

@@ -11,8 +11,8 @@ use mp_sys::testing::{PATIENCE, eventually, kill, spawn, succeeded, tests};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 tests! {
-    ping_pong_on_one_cpu, ping_pong_on_two_cpus, a_killed_sleeper_costs_nothing_but_a_wake, wait_times_out_beside_a_peer,
-    two_of_many_watch_and_the_dead_are_replaced, those_who_watch_do_not_die_together,
+    ping_pong_on_one_cpu, ping_pong_on_two_cpus, a_killed_sleeper_costs_only_a_needless_wake, a_wait_times_out_beside_a_peer,
+    two_of_many_watch_and_the_dead_are_replaced, watchers_do_not_die_together,
 }
 
 const ROUNDS: u32 = 2_000;
@@ -24,7 +24,7 @@ fn signal(chunk: &mut Chunk) -> SharedSignal {
 fn pin(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);
-    // A machine with one CPU runs both there: the test still proves that nobody hangs.
+    // A machine with one CPU runs both there: the test still shows that nothing hangs.
     if sched_setaffinity(None, &set).is_err() {
         println!("CPU {cpu} does not exist here: not pinned");
     }
@@ -66,7 +66,7 @@ fn ping_pong_on_two_cpus() {
     ping_pong([0, 1]);
 }
 
-fn a_killed_sleeper_costs_nothing_but_a_wake() {
+fn a_killed_sleeper_costs_only_a_needless_wake() {
     let mut chunk = Chunk::new(4096).unwrap();
     let (word, ready) = (signal(&mut chunk), signal(&mut chunk));
     let sleeper = spawn(|| {
@@ -84,7 +84,7 @@ fn a_killed_sleeper_costs_nothing_but_a_wake() {
     succeeded(&other);
 }
 
-fn wait_times_out_beside_a_peer() {
+fn a_wait_times_out_beside_a_peer() {
     let mut chunk = Chunk::new(4096).unwrap();
     let word = signal(&mut chunk);
     let deadline = Deadline::after(Duration::from_millis(60));
@@ -101,19 +101,20 @@ fn two_of_many_watch_and_the_dead_are_replaced() {
     eventually("two watch", || word.watch().watchers() == 2);
     let (killed, others) = sleepers.split_at(3);
     killed.iter().for_each(kill);
-    // Those who slept first watch, so mostly both of them are dead now; their promises end soon, and are taken over.
+    // The first sleepers watch, so in most runs both watchers are dead now. Their promises end soon, and others take
+    // over.
     let promised = now_nanos() + 2 * u64::try_from(SLICE.as_nanos()).unwrap();
     eventually("the promises of the dead have ended", || now_nanos() > promised);
     eventually("two of the others watch", || word.watch().watchers() == 2);
-    // A store without a wake, as of a poster that dies in between: whoever watches finds it, and wakes who rests.
+    // A store without a wake, as by a poster that dies in between: a watcher finds it, and wakes the resting waiters.
     word.reset(7);
     others.iter().for_each(succeeded);
 }
 
-fn those_who_watch_do_not_die_together() {
+fn watchers_do_not_die_together() {
     let mut chunk = Chunk::new(4096).unwrap();
     let word = signal(&mut chunk);
-    // Without a deadline: who gave up would make room for others.
+    // Without a deadline, because a waiter that gave up would make room for others.
     let wait = || assert_eq!(word.wait_while(0, &Budget::new(), Deadline::NEVER), Some(7));
     let threads = |count| {
         std::thread::scope(|scope| {
@@ -121,15 +122,15 @@ fn those_who_watch_do_not_die_together() {
             all.into_iter().for_each(|thread| thread.join().unwrap());
         });
     };
-    // Threads of one process come first, and so both who watch are among them.
+    // Threads of one process come first, so both watchers are among them.
     let first = spawn(|| threads(4));
     eventually("two threads watch", || word.watch().watchers() == 2);
     assert_eq!(word.watch().watching_processes(), 1);
     let others: Vec<_> = (0..2).map(|_| spawn(|| threads(3))).collect();
     eventually("a thread of another process watches", || word.watch().watching_processes() == 2);
     kill(&first);
-    eventually("nobody watches for a dead one", || word.watch().watching_processes() == 2);
-    // A store without a wake: whoever watches finds it, and wakes who rests.
+    eventually("no watcher is dead", || word.watch().watching_processes() == 2);
+    // A store without a wake: a watcher finds it, and wakes the resting waiters.
     word.reset(7);
     others.iter().for_each(succeeded);
 }

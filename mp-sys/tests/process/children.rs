@@ -1,4 +1,4 @@
-//! Forking: what is refused, how children end, who may wait, and that nothing stays behind.
+//! Forking: what is refused, how children end, which process may wait, and that nothing is left behind.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,22 +16,22 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
-    exit_codes_panics_and_signals,
+    children_report_exit_codes_panics_and_signals,
     a_second_thread_is_refused_until_it_is_joined,
     an_epoll_instance_is_found_up_to_the_limit,
     only_the_parent_waits,
     two_threads_wait_for_one_child,
     a_timeout_ends_the_wait_and_not_the_child,
-    a_tracer_holds_nobody_up_beyond_the_deadline,
+    a_tracer_delays_no_wait_beyond_its_deadline,
     dropped_handles_are_reaped_later,
-    no_descriptor_left_is_an_error_and_no_child,
-    no_process_left_is_an_error,
+    a_lack_of_descriptors_is_an_error_and_leaves_no_child,
+    a_lack_of_processes_is_an_error,
     captures_are_dropped_in_both_processes,
     a_child_does_not_wait_for_stdout_of_a_lost_thread,
     a_zombie_takes_no_signal,
 }
 
-fn exit_codes_panics_and_signals() {
+fn children_report_exit_codes_panics_and_signals() {
     assert_eq!(ended(&fork(|| 0).unwrap()), Ended::Exited(0));
     assert_eq!(ended(&fork(|| 42).unwrap()), Ended::Exited(42));
     let quiet_panic = || {
@@ -44,7 +44,7 @@ fn exit_codes_panics_and_signals() {
     });
     assert!(looping.signal(15).unwrap());
     assert_eq!(ended(&looping), Ended::Signaled(15));
-    assert_eq!(ended(&looping), Ended::Signaled(15), "the status can be asked for again");
+    assert_eq!(ended(&looping), Ended::Signaled(15), "the status can be read again");
     assert_eq!(looping.signal(15), Ok(false), "a reaped child gets no signal");
     assert!(matches!(looping.signal(1000), Err(ChildError::System(_))));
 }
@@ -57,7 +57,7 @@ fn a_second_thread_is_refused_until_it_is_joined() {
     assert!(refused.to_string().contains("harness = false"), "{refused}");
     drop(hold);
     thread.join().unwrap().unwrap_err();
-    // The joined thread may show in /proc for a moment: fork waits for it.
+    // The joined thread may still show in /proc for a moment: fork waits for it.
     for _ in 0..100 {
         std::thread::Builder::new().spawn(|| {}).unwrap().join().unwrap();
         succeeded(&fork(|| 0).unwrap());
@@ -115,8 +115,9 @@ fn a_timeout_ends_the_wait_and_not_the_child() {
     assert_eq!(ended(&child), Ended::Signaled(9));
 }
 
-/// A child that was killed, and that a process traces which does not look: the kernel calls it ended, and has no status.
-fn a_tracer_holds_nobody_up_beyond_the_deadline() {
+/// The child was killed while another process traces it and does not look: the kernel says that it has ended, but has
+/// no status for it.
+fn a_tracer_delays_no_wait_beyond_its_deadline() {
     let child = spawn(|| hang());
     let (told, tell) = rustix::pipe::pipe().unwrap();
     let traced = i32::try_from(child.id()).unwrap();
@@ -131,7 +132,7 @@ fn a_tracer_holds_nobody_up_beyond_the_deadline() {
     if answer == [0] {
         kill(&tracer);
         kill(&child);
-        mp_sys::testing::skip("nobody may trace");
+        mp_sys::testing::skip("this process may not trace");
     }
     child.signal(9).unwrap();
     let mut files = [PollFd::from_borrowed_fd(child.as_fd(), PollFlags::IN)];
@@ -157,7 +158,7 @@ fn dropped_handles_are_reaped_later() {
     });
 }
 
-fn no_descriptor_left_is_an_error_and_no_child() {
+fn a_lack_of_descriptors_is_an_error_and_leaves_no_child() {
     let before = Snapshot::take();
     // The lowest free number becomes the limit.
     let free = std::io::stdout().as_fd().try_clone_to_owned().unwrap().as_raw_fd();
@@ -174,15 +175,15 @@ fn no_descriptor_left_is_an_error_and_no_child() {
     succeeded(&fork(|| 0).unwrap());
 }
 
-fn no_process_left_is_an_error() {
-    // The limit binds ordinary users only: a child becomes one.
+fn a_lack_of_processes_is_an_error() {
+    // The limit applies only to ordinary users, so a child becomes one.
     let child = spawn(|| {
         if rustix::process::geteuid().is_root() {
             let nobody = rustix::process::Uid::from_raw(65_534);
             rustix::thread::set_thread_uid(nobody).unwrap();
         }
         setrlimit(Resource::Nproc, Rlimit { current: Some(1), maximum: Some(1) }).unwrap();
-        // This process is the one that is allowed, unless the user has others: either way none is left.
+        // This process is the one that the limit allows, unless the user has others: in either case no process is left.
         assert_eq!(fork(|| 0).map(|child| child.id()), Err(ForkError::OutOfProcesses));
     });
     succeeded(&child);
@@ -201,11 +202,12 @@ fn captures_are_dropped_in_both_processes() {
         drop(counted);
         i32::try_from(drops.get()).unwrap()
     });
-    assert_eq!(drops.get(), 1, "in the parent, with the closure");
-    assert_eq!(ended(&child.unwrap()), Ended::Exited(1), "in the child, by the closure");
+    assert_eq!(drops.get(), 1, "dropped in the parent, with the closure");
+    assert_eq!(ended(&child.unwrap()), Ended::Exited(1), "dropped in the child, by the closure");
 }
 
-/// Another thread held stdout's lock at the fork: it is not there in the child to release it.
+/// Another thread held stdout's lock at the fork. That thread does not exist in the child, so it cannot release the
+/// lock.
 fn a_child_does_not_wait_for_stdout_of_a_lost_thread() {
     let (release, released) = channel::<()>();
     let (holds, held) = channel::<()>();
@@ -215,7 +217,8 @@ fn a_child_does_not_wait_for_stdout_of_a_lost_thread() {
         released.recv()
     });
     held.recv().unwrap();
-    // The parent flushes before it forks, and would wait for the other thread: let it go at that moment.
+    // The parent flushes before it forks, and would wait for the other thread, so that thread is released at that
+    // moment.
     let forked = std::thread::scope(|scope| {
         let fork = std::thread::Builder::new().spawn_scoped(scope, || {
             // SAFETY: the child does nothing.

@@ -1,4 +1,4 @@
-//! What a child keeps of the endpoints that it inherited.
+//! Which of its inherited endpoints a child keeps.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, AsRawFd};
@@ -20,14 +20,14 @@ fn patience() -> Patience {
     Patience::Until(Deadline::after(PATIENCE))
 }
 
-fn a_child_keeps_what_it_was_handed_and_holds_no_end_back() {
+fn a_child_keeps_only_its_own_endpoints_and_delays_no_end() {
     let (kept, kept_peer) = Endpoint::pair().unwrap();
     let (given_up, given_up_peer) = Endpoint::pair().unwrap();
     let child = spawn(|| {
         Ended::new().unwrap().replace_all_but(&HashSet::from([kept.as_fd().as_raw_fd()])).unwrap();
         assert_eq!(receive(&given_up, patience()).unwrap_err(), ReceiveFailure::Closed);
         assert_eq!(send(&given_up, patience()), Err(SendFailure::Closed));
-        // The last copy of the other end goes while the child still runs.
+        // The last copy of the other end disappears while the child still runs.
         assert!(receive(&kept, patience()).is_ok());
     });
     drop(given_up);
@@ -41,7 +41,7 @@ fn a_descriptor_that_was_given_up_is_closed_once() {
     let child = spawn(|| {
         Ended::new().unwrap().replace_all_but(&HashSet::new()).unwrap();
         drop(one);
-        // Its number is free now, and the next descriptors get it: nothing else may close those.
+        // The number is free now, and the next descriptors get it: nothing else may close those.
         let next: Vec<_> = (0..8).map(|_| Endpoint::pair().unwrap()).collect();
         drop(other);
         for (one, other) in &next {
@@ -53,6 +53,6 @@ fn a_descriptor_that_was_given_up_is_closed_once() {
 }
 
 mp_sys::tests![
-    a_child_keeps_what_it_was_handed_and_holds_no_end_back,
+    a_child_keeps_only_its_own_endpoints_and_delays_no_end,
     a_descriptor_that_was_given_up_is_closed_once,
 ];

@@ -10,10 +10,10 @@ use mp_sys::{cells::SharedCell, child::Ended, span::Chunk};
 
 tests! {
     a_child_has_an_epoch_of_its_own,
-    stamps_tell_the_living_from_the_dead,
+    stamps_distinguish_the_living_from_the_dead,
     a_zombie_is_dead,
     state_starts_afresh_in_a_child,
-    state_that_another_thread_holds_at_the_fork,
+    state_held_by_another_thread_at_the_fork_starts_afresh,
 }
 
 fn a_child_has_an_epoch_of_its_own() {
@@ -32,7 +32,7 @@ fn a_child_has_an_epoch_of_its_own() {
     assert_ne!(forks(), count);
 }
 
-fn stamps_tell_the_living_from_the_dead() {
+fn stamps_distinguish_the_living_from_the_dead() {
     let own = Stamp::current();
     let mut chunk = Chunk::new(4096).unwrap();
     let (theirs, go) = (word(&mut chunk), word(&mut chunk));
@@ -49,7 +49,7 @@ fn stamps_tell_the_living_from_the_dead() {
     go.store(1);
     succeeded(&child);
     assert!(!stamp.is_alive());
-    assert_eq!(Stamp::current(), own, "the parent is who it was");
+    assert_eq!(Stamp::current(), own, "the parent keeps its stamp");
 }
 
 fn word(chunk: &mut Chunk) -> SharedCell<u64> {
@@ -66,7 +66,7 @@ fn a_zombie_is_dead() {
     eventually("the child wrote its stamp", || theirs.load() != 0);
     let stamp = Stamp::from_bits(theirs.load()).unwrap();
     child.signal(9).unwrap();
-    // Not reaped yet, so the process id still exists.
+    // It is not reaped yet, so the process id still exists.
     eventually("the killed child is seen as dead", || !stamp.is_alive());
     assert!(std::fs::exists(format!("/proc/{}", child.id())).unwrap());
     kill(&child);
@@ -85,7 +85,7 @@ fn state_starts_afresh_in_a_child() {
     assert_eq!(*STATE.lock(), [1]);
 }
 
-fn state_that_another_thread_holds_at_the_fork() {
+fn state_held_by_another_thread_at_the_fork_starts_afresh() {
     let (release, released) = channel::<()>();
     let (holds, held) = channel::<()>();
     let thread = std::thread::Builder::new().spawn(move || {

@@ -1,4 +1,4 @@
-//! The lock in each of its modes, locks of both kinds in one process, and beside the C library's own robust mutexes.
+//! The lock in each of its modes: locks of both kinds in one process, and beside the C library's own robust mutexes.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -17,7 +17,7 @@ tests! {
     a_lock_does_the_same_in_every_mode,
     processes_of_two_modes_share_a_mutex,
     a_process_without_the_layout_refuses_the_own_kind,
-    without_the_kernels_list_the_c_library_stands_in,
+    without_the_kernels_list_the_c_librarys_mutex_is_used,
     locks_and_mutexes_of_the_c_library_share_the_list,
 }
 
@@ -28,7 +28,7 @@ fn lock(chunk: &mut Chunk) -> Locked {
     Locked::new(chunk.cut(CONTROL_BYTES + 8).unwrap(), |_| {}).unwrap()
 }
 
-/// Takes the lock, waiting at most for a test's patience; whether its owner before died.
+/// Takes the lock, waiting at most as long as a test is patient; returns whether its owner before died.
 fn take(locked: &Locked) -> (Held<'_>, bool) {
     let mut died = false;
     let held = locked.acquire(Patience::Until(Deadline::after(PATIENCE)), |_| died = true).unwrap();
@@ -39,14 +39,14 @@ fn a_lock_does_the_same_in_every_mode() {
     for mode in MODES {
         succeeded(&spawn(|| {
             force_mode(mode);
-            deaths_are_told();
-            timeouts_deadlocks_and_limits();
+            deaths_are_reported();
+            timeouts_deadlocks_and_limits_are_reported();
             sections_are_alone();
         }));
     }
 }
 
-fn deaths_are_told() {
+fn deaths_are_reported() {
     let mut chunk = Chunk::new(4096).unwrap();
     let locked = lock(&mut chunk);
     let ready = SharedCell::<u32>::new(chunk.cut(8).unwrap()).unwrap();
@@ -61,11 +61,11 @@ fn deaths_are_told() {
         let waiter = spawn(|| assert!(take(&locked).1, "the waiter learns of the death"));
         kill(&holder);
         succeeded(&waiter);
-        assert!(!take(&locked).1, "and nobody after it");
+        assert!(!take(&locked).1, "and no later locker does");
     }
 }
 
-fn timeouts_deadlocks_and_limits() {
+fn timeouts_deadlocks_and_limits_are_reported() {
     let mut chunk = Chunk::new((HELD_MAX + 2) * 64).unwrap();
     let all: Vec<Locked> = (0..=HELD_MAX).map(|_| lock(&mut chunk)).collect();
     let held: Vec<Held<'_>> = all[1..].iter().map(|locked| take(locked).0).collect();
@@ -103,7 +103,7 @@ fn sections_are_alone() {
     assert_eq!(take(&locked).0.load_word(0), 3 * INCREMENTS);
 }
 
-/// A mutex that a process of the C library's mode made: processes of all modes take turns, and learn of deaths.
+/// A process in the C library's mode made the mutex. Processes in all modes take turns with it, and learn of deaths.
 fn processes_of_two_modes_share_a_mutex() {
     let mut chunk = Chunk::new(4096).unwrap();
     force_mode(Mode::Pthread);
@@ -145,22 +145,22 @@ fn a_process_without_the_layout_refuses_the_own_kind() {
         assert_eq!(refused, Err(AcquireError::OtherMode));
         assert_eq!(held_count(), 0);
     }));
-    drop(locked.acquire(Patience::None, |_| panic!("nothing happened")).unwrap());
+    drop(locked.acquire(Patience::None, |_| panic!("nobody died")).unwrap());
 }
 
-fn without_the_kernels_list_the_c_library_stands_in() {
+fn without_the_kernels_list_the_c_librarys_mutex_is_used() {
     if let Err(reason) = forbid_robust_list() {
         skip(&reason);
     }
     assert_eq!(Mode::current(), Mode::Pthread);
-    deaths_are_told();
+    deaths_are_reported();
     sections_are_alone();
 }
 
-/// A robust mutex of the C library, beside the lock of this crate that has the same number.
+/// A robust mutex of the C library, beside the lock of this crate with the same number.
 struct Mutex(&'static UnsafeCell<libc::pthread_mutex_t>);
 
-/// Robust mutexes in a test, and locks of this crate.
+/// The number of robust mutexes in a test, and of locks of this crate.
 const EACH: usize = 8;
 
 impl Mutex {
@@ -181,7 +181,7 @@ impl Mutex {
         assert_ne!(page, libc::MAP_FAILED);
         // SAFETY: a fresh page, aligned and zeroed, and never unmapped.
         let mutex: &UnsafeCell<libc::pthread_mutex_t> = unsafe { &*page.cast() };
-        // SAFETY: nobody uses the place yet; the attributes are initialised.
+        // SAFETY: no thread uses the place yet; the attributes are initialised.
         unsafe { libc::pthread_mutex_init(mutex.get(), attributes) };
         Self(mutex)
     }
@@ -196,11 +196,11 @@ impl Mutex {
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
     }
 
-    /// Takes it for good; whether its owner before died.
+    /// Takes it and never releases it; returns whether its owner before died.
     fn died(&self) -> bool {
         let code = self.lock();
         if code == libc::EOWNERDEAD {
-            // SAFETY: taken just now from an owner that died.
+            // SAFETY: the call above took it from an owner that died.
             unsafe { libc::pthread_mutex_consistent(self.0.get()) };
         }
         self.unlock();

@@ -14,13 +14,13 @@ use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests}
 use rustix::process::{Signal, getpid, kill_process};
 
 tests! {
-    the_next_locker_is_told_of_a_death,
+    the_next_locker_learns_of_a_death,
     a_waiter_is_woken_by_a_death,
     a_killed_repair_is_left_to_the_next,
     a_panicking_repair_loses_nothing,
     more_than_the_limit_is_an_error,
     two_threads_at_the_limit_are_recovered,
-    timeouts_and_deadlocks,
+    timeouts_and_deadlocks_are_reported,
     fork_is_refused_while_a_guard_is_held,
     a_child_holds_nothing_of_its_parent,
     a_forgotten_guard_keeps_the_mapping,
@@ -50,7 +50,7 @@ fn die_holding(locked: &Locked) {
     kill(&child);
 }
 
-fn the_next_locker_is_told_of_a_death() {
+fn the_next_locker_learns_of_a_death() {
     let locked = lock(&mut Chunk::new(4096).unwrap());
     die_holding(&locked);
     let mut told = 0;
@@ -92,7 +92,7 @@ fn a_killed_repair_is_left_to_the_next() {
     mp_sys::testing::ended(&killed);
     let mut told = false;
     drop(locked.acquire(WAIT, |_| told = true).unwrap());
-    assert!(told, "the second death is told as well");
+    assert!(told, "the second death is reported as well");
 }
 
 fn a_panicking_repair_loses_nothing() {
@@ -127,7 +127,7 @@ fn more_than_the_limit_is_an_error() {
     assert_eq!(held_count(), 0);
 }
 
-/// 2,048 held locks in one process, 1,024 by each of two threads: all come back when it is killed.
+/// One process holds 2,048 locks, 1,024 in each of two threads: all of them are recovered when it is killed.
 fn two_threads_at_the_limit_are_recovered() {
     let all = locks(2 * HELD_MAX);
     let mut chunk = Chunk::new(64).unwrap();
@@ -156,7 +156,7 @@ fn two_threads_at_the_limit_are_recovered() {
     assert_eq!(told, 2 * HELD_MAX);
 }
 
-fn timeouts_and_deadlocks() {
+fn timeouts_and_deadlocks_are_reported() {
     let locked = lock(&mut Chunk::new(4096).unwrap());
     let held = locked.acquire(Patience::None, nothing_to_repair).unwrap();
     assert_eq!(locked.acquire(Patience::None, nothing_to_repair).map(drop), Err(AcquireError::WouldBlock));
@@ -196,7 +196,7 @@ fn a_child_holds_nothing_of_its_parent() {
         drop(held.take());
         assert!(locked.version().is_lent(), "an inherited guard stores nothing");
         let outcome = locked.acquire(Patience::None, nothing_to_repair).map(drop);
-        assert_eq!(outcome, Err(AcquireError::WouldBlock), "and releases nothing");
+        assert_eq!(outcome, Err(AcquireError::WouldBlock), "the child releases nothing");
         0
     });
     succeeded(&child.unwrap());

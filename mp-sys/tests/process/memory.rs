@@ -1,4 +1,4 @@
-//! Shared memory in a process to which other things happen.
+//! Reserving shared memory in a process that receives signals.
 
 use mp_sys::memory::{Mapping, RESERVE_STEP_BYTES};
 use mp_sys::testing::{Argument, FALLOCATE, refuse, skip, spawn, succeeded, tests};
@@ -8,8 +8,8 @@ tests! {
     signals_do_not_keep_memory_from_being_reserved,
 }
 
-/// Many kernels give up what a signal interrupts, and take back what they had done of it: a long step never ends in a
-/// program with a timer. Here each long step is interrupted, and the next shorter ones too.
+/// Many kernels abandon what a signal interrupts, and undo what they had done of it. So a long step would never end in
+/// a program with a timer. Here each long step is interrupted, and the next, shorter ones are too.
 fn signals_do_not_keep_memory_from_being_reserved() {
     let child = spawn(|| {
         for step in [RESERVE_STEP_BYTES, RESERVE_STEP_BYTES / 2, RESERVE_STEP_BYTES / 4] {

@@ -1,4 +1,4 @@
-//! Processes that execute the program again: deaths on both sides, limits, and what descriptors they have.
+//! Processes that execute the program again: deaths on both sides, limits, and the descriptors that they have.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -20,9 +20,9 @@ tests! {
     a_parent_that_is_killed_after_the_start_is_noticed,
     a_death_is_seen_although_a_grandchild_holds_the_socket,
     children_of_many_threads_have_their_own_descriptors_only,
-    what_is_open_across_the_exec_is_closed,
-    no_descriptor_left_starts_no_process,
-    no_process_left_starts_none,
+    descriptors_open_across_the_exec_are_closed,
+    a_lack_of_descriptors_starts_no_process,
+    a_lack_of_processes_starts_none,
     a_dropped_handle_is_reaped_later,
     a_child_that_the_kernel_reaps_is_heard,
 }
@@ -54,7 +54,7 @@ fn outlive_parent(handed: Handed) -> i32 {
 }
 
 fn a_parent_that_is_killed_after_the_start_is_noticed() {
-    // What becomes an orphan becomes a child of the test.
+    // An orphan becomes a child of the test.
     set_child_subreaper(Some(getpid())).unwrap();
     let (runs, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let middle = spawn(|| {
@@ -65,17 +65,17 @@ fn a_parent_that_is_killed_after_the_start_is_noticed() {
     });
     assert_eq!(ended(&middle), Ended::Signaled(9));
     drop(held);
-    // The end of the pipe comes when the orphan has ended, or never had time to receive its packet.
+    // The end of the pipe arrives when the orphan has ended, or if it never had time to receive its packet.
     let mut polled = [rustix::event::PollFd::new(&runs, rustix::event::PollFlags::IN)];
     let timeout = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)), Ok(1));
     drop(middle);
-    // It is the only child that is left, and ends by itself.
+    // It is the only child left, and ends by itself.
     let status = waitid(WaitId::All, WaitIdOptions::EXITED).unwrap().unwrap();
     assert_eq!(status.exit_status(), Some(0));
 }
 
-/// Ends, and leaves a child of its own that has the socket.
+/// Ends, and leaves behind a child of its own that has the socket.
 fn leave_a_grandchild(handed: Handed) -> i32 {
     let grandchild = fork(|| {
         let outcome = handed.endpoint().receive(&mut [0; OVERHEAD_BYTES], Patience::Until(patience()));
@@ -94,7 +94,7 @@ fn a_death_is_seen_although_a_grandchild_holds_the_socket() {
     assert_eq!(status.exit_status(), Some(0));
 }
 
-/// Says how many descriptors this process has besides the first three and the folder.
+/// Reports how many descriptors this process has besides the first three and the folder.
 fn count_descriptors(handed: Handed) -> i32 {
     let count = std::fs::read_dir("/proc/self/fd").unwrap().count() - 4;
     send(handed.endpoint(), u32::try_from(count).unwrap(), &[]);
@@ -119,7 +119,7 @@ fn children_of_many_threads_have_their_own_descriptors_only() {
     });
 }
 
-fn what_is_open_across_the_exec_is_closed() {
+fn descriptors_open_across_the_exec_are_closed() {
     let (read, write) = rustix::pipe::pipe().unwrap();
     let high = rustix::io::fcntl_dupfd_cloexec(&read, 900).unwrap();
     fcntl_setfd(&high, FdFlags::empty()).unwrap();
@@ -129,19 +129,19 @@ fn what_is_open_across_the_exec_is_closed() {
     drop((read, write));
 }
 
-fn no_descriptor_left_starts_no_process() {
+fn a_lack_of_descriptors_starts_no_process() {
     let before = Snapshot::take();
     let free = std::io::stdout().as_fd().try_clone_to_owned().unwrap().as_raw_fd();
     let limit = getrlimit(Resource::Nofile);
     let mut outcomes = Vec::new();
-    // One more is free each time. Two are for the socket, then one is for the pidfd of the parent.
+    // Each time, one more number is free. The socket needs two, and then the parent's pidfd needs one.
     for more in 0..8 {
         let current = u64::try_from(free + more).unwrap();
         setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum }).unwrap();
         let outcome = Command::new(count_descriptors).and_then(Command::start);
         setrlimit(Resource::Nofile, limit).unwrap();
         outcomes.push(outcome.map(|(child, endpoint)| {
-            // The child has the same limit, which may be too low for it to run: it ends, and that is seen.
+            // The child has the same limit, which may be too low for it to run. Then it ends, and the parent sees that.
             let said = hello(&child, &endpoint);
             println!("with {more} free descriptors: {said:?}, {:?}", ended(&child));
         }));
@@ -151,8 +151,8 @@ fn no_descriptor_left_starts_no_process() {
     assert!(before.leaked_since().is_none());
 }
 
-fn no_process_left_starts_none() {
-    // The limit binds ordinary users only: a child becomes one.
+fn a_lack_of_processes_starts_none() {
+    // The limit applies only to ordinary users, so a child becomes one.
     let child = spawn(|| {
         if rustix::process::geteuid().is_root() {
             rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
@@ -184,7 +184,7 @@ fn a_child_that_the_kernel_reaps_is_heard() {
     ignore_sigchld();
     for _ in 0..20 {
         let (child, endpoint) = start(count_descriptors);
-        assert_eq!(hello(&child, &endpoint), Ok(HANDED), "what was sent before the end counts");
+        assert_eq!(hello(&child, &endpoint), Ok(HANDED), "what the child sent before its end counts");
         assert_eq!(ended(&child), Ended::Unknown);
         assert_eq!(hello(&child, &endpoint), Err(HelloError::Ended(Ended::Unknown)));
     }

@@ -1,4 +1,4 @@
-//! What a server process does about signals.
+//! How a server process handles signals.
 
 use std::os::fd::AsFd;
 
@@ -13,9 +13,9 @@ use rustix::io::{read, write};
 use rustix::pipe::pipe;
 
 tests! {
-    what_asks_a_program_to_end_is_ignored,
-    ends_of_children_are_readable_though_they_were_ignored,
-    a_child_keeps_its_thread_number_and_gives_out_new_ones,
+    signals_that_ask_a_program_to_end_are_ignored,
+    ends_of_children_are_readable_even_if_they_were_ignored,
+    a_child_keeps_its_thread_number_and_assigns_new_ones,
 }
 
 fn wait_for(signal: &impl AsFd) {
@@ -26,7 +26,7 @@ fn wait_for(signal: &impl AsFd) {
 /// Hangup, interrupt, quit and termination.
 const SHUTDOWN: [i32; 4] = [1, 2, 3, 15];
 
-fn what_asks_a_program_to_end_is_ignored() {
+fn signals_that_ask_a_program_to_end_are_ignored() {
     let (told, tell) = pipe().unwrap();
     let (is_sent, send) = pipe().unwrap();
     let server = spawn(|| {
@@ -43,20 +43,20 @@ fn what_asks_a_program_to_end_is_ignored() {
     succeeded(&server);
 }
 
-fn a_child_keeps_its_thread_number_and_gives_out_new_ones() {
+fn a_child_keeps_its_thread_number_and_assigns_new_ones() {
     let own = thread_number();
     let others = || std::thread::scope(|scope| scope.spawn(thread_number).join().unwrap());
     let first = others();
     assert_ne!(first, own);
     succeeded(&spawn(|| {
         assert_eq!(thread_number(), own);
-        assert!(others() > first, "numbers of the parent's threads are not given out again");
+        assert!(others() > first, "numbers of the parent's threads are not reused");
     }));
     assert_eq!(thread_number(), own);
     assert!(others() > first, "nor are those of threads that ended");
 }
 
-fn ends_of_children_are_readable_though_they_were_ignored() {
+fn ends_of_children_are_readable_even_if_they_were_ignored() {
     let (told, tell) = pipe().unwrap();
     let (is_sent, send) = pipe().unwrap();
     let wait_on = |pipe| assert_eq!(read(pipe, &mut [0; 1]), Ok(1));
@@ -66,15 +66,15 @@ fn ends_of_children_are_readable_though_they_were_ignored() {
         assert!(!ends.arrived());
         let child = spawn(|| std::process::abort());
         wait_for(&ends);
-        assert!(ends.arrived() && !ends.arrived(), "it is told once");
+        assert!(ends.arrived() && !ends.arrived(), "it is reported once");
         assert_eq!(ended(&child), Ended::Signaled(6), "it stayed until it was waited for");
         write(&tell, b"1").unwrap();
-        // What ends nobody.
+        // Sends signals that end no process.
         wait_on(&is_sent);
         let restored = spawn(|| {
             ends.restore();
             let child = spawn(|| ());
-            assert_eq!(ended(&child), Ended::Unknown, "ignored again");
+            assert_eq!(ended(&child), Ended::Unknown, "SIGCHLD is ignored again");
             write(&tell, b"2").unwrap();
             hang();
         });
@@ -87,7 +87,7 @@ fn ends_of_children_are_readable_though_they_were_ignored() {
         assert!(server.signal(signal).unwrap());
     }
     write(&send, b"1").unwrap();
-    // From the child that treats signals as before.
+    // Reports from the child, which handles signals as before.
     wait_on(&told);
     write(&send, b"2").unwrap();
     succeeded(&server);

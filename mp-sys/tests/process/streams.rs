@@ -1,4 +1,4 @@
-//! Streams and forks: a child never has its parent's.
+//! Streams and forks: a child never has its parent's stream.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,16 +18,16 @@ tests! {
     the_peer_sees_the_end_though_a_child_lives_on,
     a_child_is_refused_and_closes_nothing,
     a_child_has_places_of_its_own,
-    at_the_limit_and_one_above,
+    streams_up_to_the_limit_are_taken_and_one_above_is_refused,
     a_fork_in_between_is_noticed,
-    a_number_that_is_carried_into_a_child_is_closed_there,
-    forks_beside_threads_that_open_and_close,
+    a_number_that_was_carried_into_a_child_is_closed_there,
+    forks_beside_threads_that_open_and_close_streams_delay_no_end,
 }
 
 fn pair() -> (OwnedFd, OwnedFd) {
     let (one, other) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    // No read waits for ever.
+    // So no read waits for ever.
     for end in [&one, &other] {
         sockopt::set_socket_timeout(end, sockopt::Timeout::Recv, Some(PATIENCE)).unwrap();
     }
@@ -41,9 +41,9 @@ fn stream() -> (Stream, OwnedFd) {
     (Stream::of(one, before).unwrap(), other)
 }
 
-/// The parent is killed while its child lives on, and shows by a stream of its own that it does.
+/// The parent is killed while its child lives on; the child shows through a stream of its own that it does.
 fn the_peer_sees_the_end_though_a_child_lives_on() {
-    // The grandchild is to be this process's in the end.
+    // The grandchild becomes a child of this process in the end.
     set_child_subreaper(Some(getpid())).unwrap();
     let (ours, theirs) = stream();
     let (grandchild_lives, its_end) = pair();
@@ -53,7 +53,7 @@ fn the_peer_sees_the_end_though_a_child_lives_on() {
         let child = spawn(|| {
             assert_eq!(own.try_write(b"x"), Err(WriteFailure::OtherProcess));
             rustix::io::write(&its_end, b"1").unwrap();
-            // Until the test ends this stream.
+            // It lives until the test ends this stream.
             assert_eq!(rustix::io::read(&its_end, &mut [0; 8]), Ok(0));
         });
         assert_eq!(own.try_write(b"parent"), Ok(6));
@@ -93,7 +93,7 @@ fn a_child_is_refused_and_closes_nothing() {
         assert_eq!(one.try_write_vectored(&[]), Err(WriteFailure::OtherProcess));
         assert_eq!(one.unread(), Err(AskFailure::OtherProcess));
         assert_eq!(one.ready(Interest::Read, Deadline::NEVER), Err(AskFailure::OtherProcess));
-        // The number is free, and something else gets it.
+        // The number is free, and another file gets it.
         let files: Vec<OwnedFd> = (0..8).map(|_| pair().0).collect();
         let same = files.iter().find(|file| file.as_raw_fd() == number).unwrap();
         drop(one);
@@ -109,7 +109,7 @@ fn a_child_has_places_of_its_own() {
     let child = spawn(|| {
         let own: Vec<_> = (0..3).map(|_| stream()).collect();
         drop(one);
-        // The dropped stream had the first place, which is that of the child's first one now.
+        // The dropped stream had the first place, which is now that of the child's first stream.
         succeeded(&spawn(|| {
             for (stream, _) in &own {
                 assert_eq!(stream.try_write(b"x"), Err(WriteFailure::OtherProcess));
@@ -122,14 +122,14 @@ fn a_child_has_places_of_its_own() {
     succeeded(&child);
 }
 
-fn at_the_limit_and_one_above() {
+fn streams_up_to_the_limit_are_taken_and_one_above_is_refused() {
     let before = Snapshot::take();
     let mut streams: Vec<_> = (0..CLOSED_ON_FORK_MAX).map(|_| stream()).collect();
     let mark = BeforeOpening::now();
     let (one, other) = pair();
     let copy = one.try_clone().unwrap();
     assert_eq!(Stream::of(one, mark).unwrap_err(), NotTaken::TooMany);
-    assert_eq!(rustix::io::read(&other, &mut [0; 8]), Ok(0), "it is ended, for copies too");
+    assert_eq!(rustix::io::read(&other, &mut [0; 8]), Ok(0), "it has ended, for copies too");
     drop(copy);
     drop(other);
     let (last, _) = streams.pop().unwrap();
@@ -152,18 +152,18 @@ fn a_fork_in_between_is_noticed() {
         hang();
     });
     assert_eq!(Stream::of(one, before).unwrap_err(), NotTaken::Forked);
-    assert_eq!(rustix::io::read(&other, &mut [0; 8]), Ok(0), "the child's copy does not hold the end back");
+    assert_eq!(rustix::io::read(&other, &mut [0; 8]), Ok(0), "the child's copy does not delay the end");
     let mark = BeforeOpening::now();
     succeeded(&spawn(|| {
         let (one, _other) = pair();
-        assert_eq!(Stream::of(one, mark).unwrap_err(), NotTaken::Forked, "it is the parent's");
+        assert_eq!(Stream::of(one, mark).unwrap_err(), NotTaken::Forked, "it belongs to the parent");
     }));
     kill(&child);
     drop(stream());
 }
 
-/// Whatever a thread was doing at a fork: the peer sees the end, though every child still lives.
-fn forks_beside_threads_that_open_and_close() {
+/// The peer sees the end, whatever a thread was doing at a fork, and although every child still lives.
+fn forks_beside_threads_that_open_and_close_streams_delay_no_end() {
     const FORKS: usize = 100;
     let (is_over, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut children = Vec::new();
@@ -184,12 +184,12 @@ fn forks_beside_threads_that_open_and_close() {
         };
         let threads = [(); 2].map(|()| scope.spawn(open_and_close));
         for _ in 0..FORKS {
-            // So that streams are taken between the forks as well.
+            // So streams are also taken between the forks.
             let before = taken.load(Ordering::Relaxed);
             eventually("a thread has taken a stream", || {
                 taken.load(Ordering::Relaxed) > before || threads.iter().any(|thread| thread.is_finished())
             });
-            // SAFETY: the child does nothing but wait to be killed.
+            // SAFETY: the child only waits to be killed.
             let responsible = unsafe { ForkAnyway::new() };
             children.push(fork_anyway(responsible, || hang()).unwrap());
         }
@@ -201,8 +201,8 @@ fn forks_beside_threads_that_open_and_close() {
     eventually("the threads are gone", || std::fs::read_dir("/proc/self/task").unwrap().count() == 1);
 }
 
-/// A gap, see docs/SAFETY.md.
-fn a_number_that_is_carried_into_a_child_is_closed_there() {
+/// This shows a gap that docs/SAFETY.md describes.
+fn a_number_that_was_carried_into_a_child_is_closed_there() {
     let (stream, _peer) = stream();
     let borrowed = stream.file().unwrap();
     assert!(fstat(borrowed).is_ok());
