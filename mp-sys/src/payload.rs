@@ -1,12 +1,13 @@
-//! Bytes that are too many for a packet: a file in memory, sealed, whose descriptor travels instead.
+//! Bytes that do not fit into a packet: a sealed file in memory, whose descriptor travels instead.
 //!
-//! The sender fills it, seals it, and sends it. So a message stays whole or absent whoever is killed, and a slow reader does
-//! not hold the sender up. The receiver checks that the file cannot be cut before it believes the length, and copies the
-//! bytes once, by read(2), before anybody looks at them: what a peer changes meanwhile it could as well have sent.
+//! The sender fills the file, seals it, and sends it. So a message stays whole or absent whichever process is killed,
+//! and a slow reader does not delay the sender. The receiver checks that the file cannot be truncated before it trusts
+//! the length. It copies the bytes once, by read(2), before anything looks at them: if a peer changes bytes meanwhile,
+//! it could as well have sent the changed ones.
 //!
-//! So the file need not be sealed against writing by all means, and must not be by `F_SEAL_WRITE`: the kernel refuses that
-//! with `EBUSY` while it holds one of the pages itself (one in some thousand long messages, after much memory was freed).
-//! `F_SEAL_FUTURE_WRITE` asks no page. No seal that is set here is refused for a moment only.
+//! So the file need not be sealed against every write. `F_SEAL_WRITE` must not be used: the kernel refuses it with
+//! `EBUSY` while it holds one of the pages itself (one in some thousand long messages, after much memory was freed).
+//! `F_SEAL_FUTURE_WRITE` needs no page. None of the seals that are set here can be refused momentarily.
 //!
 //! Source: memfd_create(2), fcntl(2) F_ADD_SEALS; mm/memfd.c, `memfd_wait_for_pins`.
 
@@ -22,13 +23,13 @@ use rustix::io::{Errno, pread};
 use crate::memory::{MemoryError, make_memfd, reserve};
 use crate::{OsError, budget};
 
-/// Why the bytes of a payload cannot be had.
+/// Why the bytes of a payload cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// The descriptor is no file in memory that is sealed against being cut.
+    /// The descriptor is not a file in memory that is sealed against truncation.
     NotSealed,
-    /// It has more bytes than the caller takes.
+    /// It has more bytes than the caller accepts.
     TooLarge {
         /// Bytes in the file.
         found: u64,
@@ -37,14 +38,15 @@ pub enum PayloadError {
     Memory(MemoryError),
 }
 
-/// Puts bytes, given in parts, into a file in memory that nobody can cut, lengthen or write any more (before Linux 5.1, who
-/// has it can write).
+/// Writes the bytes of all parts into a file in memory that no process can truncate, lengthen or write any more.
+/// (Before Linux 5.1, a process that has it can write.)
 ///
 /// # Errors
+/// [`MemoryError`]; nothing is left behind.
 /// [`MemoryError`]; nothing is left.
 pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     let file = make_memfd()?;
-    // Counted while it is filled. Then the bytes are the message's, whoever it belongs to.
+    // The bytes count while the file is filled. After that they belong to the message, whichever process has it.
     let _claim = reserve(file.as_fd(), parts.iter().map(|part| part.len()).sum())?;
     let mut file = File::from(file);
     for part in parts {
@@ -52,7 +54,7 @@ pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     }
     let needed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     match fcntl_add_seals(&file, needed | SealFlags::FUTURE_WRITE) {
-        // Unknown before Linux 5.1.
+        // The seal is unknown before Linux 5.1.
         Err(Errno::INVAL) => fcntl_add_seals(&file, needed)?,
         result => result?,
     }
@@ -85,7 +87,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Looks at a descriptor that a peer sent as the bytes of a message.
+    /// Checks a descriptor that a peer sent as the bytes of a message.
     ///
     /// # Errors
     /// [`PayloadError::NotSealed`]; [`PayloadError::TooLarge`] for more than `limit` bytes.
@@ -94,20 +96,20 @@ impl Payload {
         Ok(Self { file: file.into(), len })
     }
 
-    /// Bytes in the payload.
+    /// The number of bytes in the payload.
     #[must_use]
     pub fn len(&self) -> usize {
-        // Checked against a usize by `open`.
+        // `open` checked it against a `usize`.
         usize::try_from(self.len).unwrap_or(usize::MAX)
     }
 
-    /// Whether there are none.
+    /// Whether the payload has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All bytes.
+    /// Reads all bytes.
     ///
     /// # Errors
     /// [`PayloadError::Memory`] if this process cannot have that much memory.
@@ -115,7 +117,7 @@ impl Payload {
         let mut bytes = Vec::new();
         let no_space = |_| MemoryError::NoSpace { wanted: self.len, available: budget::available(0) };
         bytes.try_reserve_exact(self.len()).map_err(no_space).map_err(PayloadError::Memory)?;
-        // Not through the position: the sender left that at the end, and others to whom the message was forwarded share it.
+        // Reads without the position: the sender left the position at the end, and all receivers of a forwarded message share it.
         while bytes.len() < self.len() {
             let at = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             match pread(&self.file, spare_capacity(&mut bytes), at) {
@@ -129,10 +131,10 @@ impl Payload {
         Ok(bytes)
     }
 
-    /// Copies all bytes to the start of `into`, as far as it has room.
+    /// Copies all bytes to the start of `into`, as far as they fit.
     ///
     /// # Errors
-    /// As the kernel has it.
+    /// Those of pread(2).
     pub fn read_into(&self, into: &mut [u8]) -> Result<(), PayloadError> {
         let room = into.len().min(self.len());
         let Some(into) = into.get_mut(..room) else { return Ok(()) };
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_could_still_cut_is_refused() {
+    fn a_file_that_a_peer_could_still_truncate_is_refused() {
         let file = make_memfd().unwrap();
         fcntl_add_seals(&file, SealFlags::GROW).unwrap();
         assert_eq!(Payload::open(file, 9).unwrap_err(), PayloadError::NotSealed);
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_writes_meanwhile_changes_no_length() {
+    fn a_peers_writes_do_not_change_the_length() {
         let file = make_memfd().unwrap();
         fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
         let peers = File::from(file.try_clone().unwrap());

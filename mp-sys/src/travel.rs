@@ -1,16 +1,16 @@
-//! What a message carries besides its bytes: a list of descriptors, filled while the message is encoded, and emptied while
-//! it is decoded.
+//! What a message carries besides its bytes: a list of descriptors, which is filled while the message is encoded, and
+//! emptied while it is decoded.
 //!
-//! A handle of a shared object is encoded as a few numbers, of which one is an index into that list. The list belongs to
-//! the thread and to one message: [`encode`] and [`decode`] begin with one of their own and put the outer one back, also
-//! after a panic, so a value that sends or receives while it is encoded itself disturbs nothing. Whoever encodes a handle
-//! elsewhere, for a file or for a ring in shared memory, is told so: bytes alone cannot carry it.
+//! A handle of a shared object is encoded as a few numbers, one of which is an index into that list. The list belongs
+//! to the thread and to one message. [`encode`] and [`decode`] begin with a list of their own and restore the outer
+//! one, also after a panic. So a value that sends or receives while it is itself being encoded disturbs nothing.
+//! Encoding a handle elsewhere, for a file or for a ring in shared memory, is an error: bytes alone cannot carry it.
 //!
-//! Formats forget the text of errors. So a handle that is refused leaves its reason here too ([`refuse`]), where whoever
+//! Formats drop the text of errors. So a refused handle also leaves its reason here ([`refuse`]), where the code that
 //! encodes or decodes the message finds it.
 //!
-//! Indices come from peers. Each is checked against the list; a descriptor that belongs to one value is given out once;
-//! what nobody took is closed.
+//! Indices come from peers. Each is checked against the list. A descriptor that belongs to one value is handed out
+//! once. A descriptor that no value took is closed.
 
 mod parcel;
 
@@ -34,31 +34,31 @@ pub enum TravelError {
          or pass it to a process as an argument; for an object with a name, send the name"
     )]
     NoMessage,
-    /// The message has as many descriptors as it may have.
+    /// The message already has the most descriptors that it may have.
     #[error("the message carries too many descriptors")]
     TooMany,
     /// The message names a descriptor that it does not carry, or names one twice.
     #[error("the message does not carry this descriptor")]
     NotCarried,
-    /// What is named in the message is not the object that is expected, or was never sent.
+    /// The message names an object that is not of the expected kind, or was never sent.
     #[error("the message names another kind of object")]
     OtherObject,
-    /// A descriptor in the message is no shared memory of a compatible build.
+    /// A descriptor in the message is not shared memory of a compatible build.
     #[error("the message carries no shared memory of a compatible build")]
     NoChunk,
     /// The shared memory in the message cannot be mapped.
     #[error(transparent)]
     Memory(MemoryError),
-    /// The handle's own crate refuses, for this reason.
+    /// The handle's own crate refused, for this reason.
     #[error("{0}")]
     Other(String),
 }
 
-/// What the thread encodes or decodes at the moment.
+/// What the thread is encoding or decoding.
 #[derive(Debug, Default)]
 struct Context {
     work: Work,
-    /// The newest handle that could not be encoded or decoded, and why: a format may forget the text of its errors.
+    /// The newest handle that could not be encoded or decoded, and why: a format may drop the text of its errors.
     refused: Option<TravelError>,
     /// See [`is_argument`].
     is_argument: bool,
@@ -81,30 +81,30 @@ enum Slot {
     Arrived(OwnedFd),
     /// A chunk, which several objects may lie in.
     Chunk(Arc<Mapping>),
-    /// It belongs to a value now.
+    /// It already belongs to a value.
     #[default]
     Taken,
 }
 
 thread_local! {
-    // Without a destructor, which a forked child would have to register, at the price of 15 page faults: what is entered is
-    // always taken out again, and the outermost context owns one text of a refusal at most.
+    // Without a destructor, which a forked child would have to register, at the cost of 15 page faults. What is entered
+    // is always taken out again, and the outermost context owns at most one text of a refusal.
     static CONTEXT: RefCell<ManuallyDrop<Context>> =
         const { RefCell::new(ManuallyDrop::new(Context { work: Work::None, refused: None, is_argument: false })) };
 }
 
 thread_local! {
-    /// Whether the current context has anything to say. [`alone`] asks this first: where nothing is written, a process that
+    /// Whether the current context contains anything. [`alone`] reads this first: if nothing is written, a process that
     /// was forked or has forked does not pay for the page.
     static IS_IN_USE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes `context` the current one, and gives the one before.
+/// Makes `context` the current one, and returns the previous one.
 fn replace(context: Context) -> Context {
     ManuallyDrop::into_inner(CONTEXT.replace(ManuallyDrop::new(context)))
 }
 
-/// Puts the outer context back.
+/// Restores the outer context.
 struct Restore {
     outer: Option<Context>,
     was_in_use: bool,
@@ -116,7 +116,7 @@ impl Restore {
         Self { outer: Some(replace(Context { work, refused: None, is_argument })), was_in_use }
     }
 
-    /// Gives the context that ends.
+    /// Returns the context that ends.
     fn leave(mut self) -> Context {
         self.restore().unwrap_or_default()
     }
@@ -143,18 +143,18 @@ pub struct Luggage {
     pub refused: Option<TravelError>,
 }
 
-/// Runs `body`, which encodes one message, and gives what the message carries: at most `limit` descriptors.
+/// Runs `body`, which encodes one message; returns what the message carries: at most `limit` descriptors.
 pub fn encode<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
     encode_as(limit, false, body)
 }
 
-/// As [`encode`], for the arguments of a child.
+/// Works as [`encode`] does, for the arguments of a child.
 pub fn encode_arguments<R>(limit: usize, body: impl FnOnce() -> R) -> (R, Luggage) {
     encode_as(limit, true, body)
 }
 
 fn encode_as<R>(limit: usize, is_argument: bool, body: impl FnOnce() -> R) -> (R, Luggage) {
-    // An empty Vec takes no memory: most messages carry nothing.
+    // An empty `Vec` takes no memory, and most messages carry nothing.
     let restore = Restore::enter(Work::Encoding { descriptors: Vec::new(), limit }, is_argument);
     let result = body();
     let Context { work, refused, .. } = restore.leave();
@@ -162,7 +162,8 @@ fn encode_as<R>(limit: usize, is_argument: bool, body: impl FnOnce() -> R) -> (R
     (result, Luggage { descriptors, refused })
 }
 
-/// Runs `body`, which encodes or decodes something that no message carries, and tells why a handle was refused, if one was.
+/// Runs `body`, which encodes or decodes something that no message carries; also returns why a handle was refused, if
+/// one was.
 #[inline(always)]
 pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     if !IS_IN_USE.get() {
@@ -177,7 +178,7 @@ pub fn alone<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     alone_inside(body)
 }
 
-/// Inside another message.
+/// Does the same inside another message.
 #[cold]
 fn alone_inside<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     let restore = Restore::enter(Work::None, false);
@@ -185,8 +186,8 @@ fn alone_inside<R>(body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     (result, restore.leave().refused)
 }
 
-/// Runs `body`, which decodes one message that carries these descriptors, and tells why a handle was refused, if one was.
-/// Descriptors that it does not take are closed.
+/// Runs `body`, which decodes one message with these descriptors; also returns why a handle was refused, if one was.
+/// Descriptors that `body` does not take are closed.
 pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     decode_as(descriptors, false, body)
 }
@@ -207,14 +208,14 @@ fn decode_as<R>(
     (result, restore.leave().refused)
 }
 
-/// Whether what this thread encodes or decodes are the arguments of a child. They go from a process to its own child and
-/// nobody else, so secrets may travel in them: the child would have them if it were forked.
+/// Whether this thread encodes or decodes the arguments of a child. Arguments go from a process to its own child and to
+/// no other process, so they may contain secrets: a forked child would have the secrets as well.
 #[must_use]
 pub fn is_argument() -> bool {
     CONTEXT.with_borrow(|context| context.is_argument)
 }
 
-/// Notes why a handle is refused that this thread encodes or decodes, and gives the text for the format's error.
+/// Records why a handle that this thread encodes or decodes is refused; returns the text for the format's error.
 pub fn refuse(reason: impl Display) -> String {
     let reason = reason.to_string();
     CONTEXT.with_borrow_mut(|context| context.refused = Some(TravelError::Other(reason.clone())));
@@ -222,12 +223,12 @@ pub fn refuse(reason: impl Display) -> String {
     reason
 }
 
-/// Why a value cannot be encoded or decoded: what a handle that was refused says is more than what the format's error does.
+/// Why a value cannot be encoded or decoded. The reason of a refused handle says more than the format's error.
 pub fn reason(error: &impl Display, refused: Option<TravelError>) -> String {
     refused.map_or_else(|| error.to_string(), |refused| refused.to_string())
 }
 
-/// Adds a descriptor to the message that this thread encodes, and gives its index.
+/// Adds a descriptor to the message that this thread is encoding; returns its index.
 ///
 /// # Errors
 /// [`TravelError::NoMessage`], [`TravelError::TooMany`].
@@ -245,7 +246,7 @@ pub fn pack(file: &Arc<OwnedFd>) -> Result<u32, TravelError> {
     })
 }
 
-/// Takes a descriptor out of the message that this thread decodes.
+/// Takes a descriptor out of the message that this thread is decoding.
 ///
 /// # Errors
 /// [`TravelError::NoMessage`], [`TravelError::NotCarried`].
@@ -267,7 +268,7 @@ pub fn unpack(index: u32) -> Result<OwnedFd, TravelError> {
 }
 
 fn with_work<R>(step: impl FnOnce(&mut Work) -> Result<R, TravelError>) -> Result<R, TravelError> {
-    // A subscriber may send a message: not while the list is borrowed.
+    // A subscriber may send a message, so it must not run while the list is borrowed.
     let _quiet = Quiet::begin();
     CONTEXT.with_borrow_mut(|context| {
         let outcome = step(&mut context.work);
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn no_handle_is_encoded_or_decoded_outside_of_a_message() {
+    fn no_handle_is_encoded_or_decoded_outside_a_message() {
         assert_eq!(pack(&file()).unwrap_err(), TravelError::NoMessage);
         assert_eq!(unpack(0).unwrap_err(), TravelError::NoMessage);
         assert_eq!(encode(1, || unpack(0).unwrap_err()).0, TravelError::NoMessage);
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crate_says_of_its_handle_is_found() {
+    fn the_reason_of_a_refused_handle_is_found() {
         assert_eq!(alone(|| refuse(7)), ("7".to_owned(), Some(TravelError::Other("7".to_owned()))));
         let (_, refused) = decode(vec![], || {
             drop(refuse("the first"));
@@ -314,21 +315,21 @@ mod tests {
             refuse("the newest")
         });
         assert_eq!(refused.unwrap().to_string(), "the newest");
-        assert_eq!(alone(|| ()).1, None, "each begins with nothing");
+        assert_eq!(alone(|| ()).1, None, "each context starts empty");
     }
 
     #[test]
-    fn alone_tells_its_own_refusals_only() {
+    fn alone_returns_only_its_own_refusals() {
         assert_eq!(alone(|| ()).1, None);
         assert_eq!(alone(|| refuse("one")).1, Some(TravelError::Other("one".to_owned())));
-        assert_eq!(alone(|| ()).1, None, "it was told");
+        assert_eq!(alone(|| ()).1, None, "it was already returned");
         let (inner, outer) = alone(|| {
             let inner = alone(|| refuse("inner")).1;
             assert_eq!(encode(1, || pack(&file()).unwrap()).1.refused, None);
             inner
         });
         assert_eq!((inner, outer), (Some(TravelError::Other("inner".to_owned())), None));
-        // Told to nobody: it does not come up later.
+        // Nothing reads this refusal, and it does not come up later.
         assert_eq!(pack(&file()).unwrap_err(), TravelError::NoMessage);
         assert_eq!(alone(|| ()).1, None);
         assert_eq!(alone(|| refuse("two")).1, Some(TravelError::Other("two".to_owned())));
@@ -360,7 +361,7 @@ mod tests {
         assert_eq!(indices, [Ok(0), Ok(1), Err(TravelError::TooMany)]);
         assert_eq!(luggage.refused, Some(TravelError::TooMany));
         assert_eq!(luggage.descriptors.len(), 2);
-        assert_eq!(encode(2, || pack(&file)).1.refused, None, "each message begins with nothing");
+        assert_eq!(encode(2, || pack(&file)).1.refused, None, "each message starts empty");
     }
 
     #[test]
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_inside_of_a_message_disturbs_nothing() {
+    fn a_message_inside_a_message_disturbs_nothing() {
         let file = file();
         let (_, outer) = encode(9, || {
             pack(&file).unwrap();

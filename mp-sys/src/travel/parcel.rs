@@ -1,11 +1,11 @@
-//! An object in shared memory, as a message names it: the chunk that it lies in, and where.
+//! How a message names an object in shared memory: by the chunk that it lies in, and its place there.
 //!
 //! # Why no bytes get two types
 //! A handle is made from a message only if the [`directory`](crate::span::directory) of the chunk has, at exactly that
-//! place, the mark of exactly that kind of object, element type, number of elements and length. The mark was put there by
-//! somebody who had a handle of that kind, when it was sent; it is never replaced, and the bytes are never handed out
-//! again. So all handles of the bytes, here and elsewhere, are of one kind. A message that names a place from which nothing
-//! was sent, or the middle of an object, finds no mark.
+//! place, the mark of exactly that kind of object, element type, number of elements and length. A process that had a
+//! handle of that kind put the mark there when it sent the object. The mark is never replaced, and the bytes are never
+//! handed out again. So all handles of the bytes, here and elsewhere, are of one kind. A message that names a place
+//! from which nothing was sent, or the middle of an object, finds no mark.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::span::chunks::{self, NoChunk};
 use crate::span::directory::Mark;
 use crate::travel::{Slot, TravelError, Work, with_work};
 
-/// What stands in the message: the index of the chunk's file, offset, length, class and kind, print of the element type,
-/// and number of elements.
+/// The numbers in the message: the index of the chunk's file, offset, length, class and kind, print of the element
+/// type, and number of elements.
 pub type Parcel = [u64; 6];
 
-/// Adds an object to the message that this thread encodes.
+/// Adds an object to the message that this thread is encoding.
 ///
 /// # Errors
 /// [`TravelError`].
@@ -31,7 +31,7 @@ pub fn pack_object<O: Placed>(object: &O, what: What, count: u64) -> Result<Parc
         let Work::Encoding { descriptors, limit } = work else {
             return Err(TravelError::NoMessage);
         };
-        // Asked before the object is marked: one that is not sent can be handed out again.
+        // Checked before the object is marked: one that is not sent can be handed out again.
         let there = |file| descriptors.iter().position(|other| Arc::ptr_eq(other, file));
         let index = there(span.file());
         if index.is_none() && descriptors.len() >= *limit {
@@ -47,7 +47,7 @@ pub fn pack_object<O: Placed>(object: &O, what: What, count: u64) -> Result<Parc
     })
 }
 
-/// Takes an object out of the message that this thread decodes, and its number of elements.
+/// Takes an object out of the message that this thread is decoding; returns it with its number of elements.
 ///
 /// # Errors
 /// [`TravelError`].
@@ -70,7 +70,7 @@ pub fn unpack_object<O: Placed>(parcel: Parcel, what: What) -> Result<(ExistingS
             Slot::Chunk(mapping) => mapping,
             Slot::Taken => return Err(TravelError::NotCarried),
         };
-        // The next object of the same chunk finds it mapped.
+        // So the next object of the same chunk finds it mapped.
         *slot = Slot::Chunk(Arc::clone(&mapping));
         let mark = Mark::of(what, O::CLASS, count, length).ok_or(TravelError::OtherObject)?;
         let (at, length) =

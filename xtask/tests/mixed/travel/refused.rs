@@ -1,4 +1,4 @@
-//! The wrong ways: each is an error that names the right one, where the mistake is made if that can be known there.
+//! The wrong ways: each is an error that names the right one, at the place of the mistake if it can be detected there.
 
 use std::any::type_name;
 use std::fmt::{Debug, Display};
@@ -25,20 +25,20 @@ tests! {
     proxies_of_a_manager_in_memory,
     proxies_of_another_manager,
     proxies_of_a_manager_that_has_ended,
-    a_name_that_another_object_has_by_now,
+    a_reused_name_is_refused,
     ends_and_queues_of_other_types,
-    what_never_travels,
+    guards_permits_tasks_and_children_never_travel,
     a_childs_descriptor_travels_in_its_place,
 }
 
-/// What the error says to whoever tried a way that carries bytes only.
+/// What the error says after an attempt to use a way that carries only bytes.
 const RIGHT_WAY: &str = "send it through a pipe or connection, or pass it to a process as an argument; for an object with a name, send the name";
 
 fn give_back<T>(object: T) -> T {
     object
 }
 
-/// Tries to bring an object to where only bytes go.
+/// Tries to bring an object to places that only bytes can reach.
 fn only_bytes<T: Debug + Serialize + DeserializeOwned>(manager: &Manager, make: impl Fn() -> T) {
     let object = make();
     let says = |way: &str, error: &dyn Display| {
@@ -89,7 +89,7 @@ fn memory_where_only_bytes_go() {
     only_bytes(&manager, || Event::new().unwrap());
     only_bytes(&manager, || Condition::new().unwrap());
     only_bytes(&manager, || Barrier::new(1).unwrap());
-    // Inside of other values as well.
+    // The same inside other values.
     only_bytes(&manager, || vec![("it".to_owned(), Some(Value::new(1_u8).unwrap()))]);
     manager.shutdown().unwrap();
 }
@@ -124,7 +124,7 @@ fn queues_and_ends_where_only_bytes_go() {
     manager.shutdown().unwrap();
 }
 
-/// What is said where these proxies arrive: in a message, in a ring, as an argument, as a result.
+/// Checks the error where these proxies arrive: in a message, in a ring, as an argument, as a result.
 fn arriving<T: Debug + Serialize + DeserializeOwned>(lost: T, expected: &str) {
     let says = |reason: String| assert!(reason.contains(expected), "{reason}");
     let (sender, receiver) = pipe::<T>().unwrap();
@@ -135,7 +135,7 @@ fn arriving<T: Debug + Serialize + DeserializeOwned>(lost: T, expected: &str) {
         ExitError::Arguments(reason) => says(reason),
         other => panic!("{other:?}"),
     }
-    // What this process knows of the manager goes.
+    // This process forgets what it knows of the manager.
     drop(lost);
     match receiver.recv_timeout(PATIENCE).unwrap_err() {
         RecvError::Decode { reason, .. } => says(reason),
@@ -176,7 +176,7 @@ fn proxies_of_another_manager() {
     says(&one.value(&stranger).unwrap_err());
     says(&one.queue().unwrap().put(&stranger).unwrap_err());
     says(&one.transaction(|batch| batch.on(&stranger).push(&1)).unwrap_err());
-    // What it says is right.
+    // The way that the error names works.
     let (sender, receiver) = pipe().unwrap();
     sender.send(&stranger).unwrap();
     receiver.recv_timeout(PATIENCE).unwrap().push(&1).unwrap();
@@ -186,7 +186,7 @@ fn proxies_of_another_manager() {
     let (address, name) = places.get(0).unwrap();
     Manager::connect(&address).unwrap().named(&name).list::<u8>().unwrap().push(&2).unwrap();
     assert_eq!((stranger.to_vec().unwrap(), named.to_vec().unwrap()), (vec![1], vec![2]));
-    // And the manager itself is no object of another one.
+    // The manager itself cannot be stored in another manager either.
     let managers = one.list().unwrap();
     managers.push(&other).unwrap();
     assert_eq!(managers.get(0).unwrap().names().unwrap(), ["numbers"]);
@@ -201,7 +201,7 @@ fn proxies_of_a_manager_that_has_ended() {
     manager.shutdown().unwrap();
     drop(manager);
     arriving(lock, "the manager cannot be reached: nobody serves this address");
-    // An object that has ended is told when it is used, or when it arrives.
+    // The end of an object is reported when it is used, or when it arrives.
     let manager = Manager::start().unwrap();
     let (sender, receiver) = pipe().unwrap();
     let named = manager.named("it").value(&1_u8).unwrap();
@@ -217,7 +217,7 @@ fn proxies_of_a_manager_that_has_ended() {
     manager.shutdown().unwrap();
 }
 
-fn a_name_that_another_object_has_by_now() {
+fn a_reused_name_is_refused() {
     let name = private_name();
     let (sender, receiver) = pipe().unwrap();
     let value = Value::create(&name, 1_u8).unwrap();
@@ -235,7 +235,7 @@ fn a_name_that_another_object_has_by_now() {
     says("another object has the name by now");
 }
 
-/// Sends an object in a struct to a program in which the struct of this name has another one inside.
+/// Sends an object in a struct to a program whose struct of this name contains another object.
 macro_rules! of_another_type {
     ($object:expr, $sent:ty, $expected:ty, $says:literal) => {{
         mod sends {
@@ -266,7 +266,7 @@ fn ends_and_queues_of_other_types() {
     of_another_type!(list, mp::manager::List<u8>, mp::manager::List<i8>, "the proxy is of another type");
 }
 
-/// Whether a type can be encoded: the constant of the type itself goes before that of a trait.
+/// Whether a type can be encoded: the constant of the type itself takes precedence over that of a trait.
 struct Is<T>(PhantomData<T>);
 
 trait CannotTravel {
@@ -279,9 +279,9 @@ impl<T: Serialize> Is<T> {
     const TRAVELS: bool = true;
 }
 
-/// Guards and permits belong to a thread, tasks and handles of children to a process: there is nothing that could arrive. So
-/// to send them does not compile.
-fn what_never_travels() {
+/// Guards and permits belong to a thread; tasks and handles of children belong to a process. Nothing could arrive, so
+/// sending them does not compile.
+fn guards_permits_tasks_and_children_never_travel() {
     macro_rules! table {
         ($($type:ty: $travels:literal,)*) => {
             $(assert_eq!(Is::<$type>::TRAVELS, $travels, "{}", stringify!($type));)*
