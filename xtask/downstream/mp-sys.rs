@@ -1,4 +1,4 @@
-//! A program that depends on `mp-sys`: another process runs, and two strangers prove their key.
+//! A program that depends on `mp-sys`: another process runs, and two unrelated ends prove their key to each other.
 
 use mp_sys::child::{Ended, fork};
 use mp_sys::deadline::Deadline;

@@ -1,57 +1,58 @@
-//! `cargo xtask bench`, `crash` and `fuzz`: fronts for three targets of this package.
+//! `cargo xtask bench`, `crash` and `fuzz`, which build and run three targets of this package.
 //!
-//! A binary cannot use dev-dependencies, and only as dev-dependencies may this package reach the library crates. So the
-//! measuring is done by `benches/speed`, `tests/crash` and `tests/fuzz.rs`, each with a `main` of its own, and these
-//! commands build and run them. With `--json` nothing else may stand on stdout; cargo reports on stderr, and we print nothing.
+//! A binary cannot use dev-dependencies, and this package may depend on the library crates only as dev-dependencies. So
+//! `benches/speed`, `tests/crash` and `tests/fuzz.rs`, each with its own `main`, do the work, and these commands build
+//! and run them. With `--json`, nothing else may appear on stdout; cargo reports on stderr, and this code prints
+//! nothing.
 
 use clap::Args;
 
 use crate::workspace::Cargo;
 
-/// What `cargo xtask bench` takes, and passes on.
+/// The options of `cargo xtask bench`, which it passes on.
 #[derive(Args, Default)]
 pub(crate) struct BenchOptions {
-    /// Few and short repeats: shows that everything runs, not how fast it is.
+    /// Make few and short runs: they show that everything works, not how fast it is.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Print JSON instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Draw the ratios into this file as well.
+    /// Also draw the ratios into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<String>,
-    /// Draw what common operations cost beside other libraries into this file: the picture in the README. Measures only these.
+    /// Measure only the common operations that the README compares with other libraries, and draw the picture into this file.
     #[arg(long, value_name = "FILE", conflicts_with = "rows")]
     pub(crate) peers: Option<String>,
-    /// The rows to measure; all without.
+    /// The rows to measure (default: all).
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
 }
 
-/// What `cargo xtask crash` takes, and passes on.
+/// The options of `cargo xtask crash`, which it passes on.
 #[derive(Args, Default)]
 pub(crate) struct CrashOptions {
-    /// Many kills in each cell instead of a few.
+    /// Kill many times in each cell instead of a few times.
     #[arg(long)]
     pub(crate) long: bool,
     /// Print JSON instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
-    /// The cells to run; all without.
+    /// The cells to run (default: all).
     #[arg(value_name = "CELL")]
     pub(crate) cells: Vec<String>,
 }
 
-/// What `cargo xtask fuzz` takes, and passes on.
+/// The options of `cargo xtask fuzz`, which it passes on.
 #[derive(Args, Default)]
 pub(crate) struct FuzzOptions {
-    /// Time for each entry.
+    /// The time for each entry, in seconds.
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<u64>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
-    /// The entries to run; all without.
+    /// The entries to run (default: all).
     #[arg(value_name = "ENTRY")]
     pub(crate) entries: Vec<String>,
 }
@@ -69,7 +70,7 @@ impl BenchOptions {
 
 impl CrashOptions {
     pub(crate) fn command(&self) -> Cargo {
-        // Without `--matrix` the same binary answers `cargo test`, as a list of short tests.
+        // Without `--matrix`, the same binary serves `cargo test` with a list of short tests.
         Cargo::new("test --package xtask --release --locked --features crash-points --test crash -- --matrix")
             .arguments(self.long.then_some("--long"))
             .arguments(self.json.then_some("--json"))
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_passed_on_unasked() {
+    fn only_given_options_are_passed_on() {
         assert!(BenchOptions::default().command().to_string().ends_with("--locked --"));
         assert!(CrashOptions::default().command().to_string().ends_with("-- --matrix"));
         assert!(FuzzOptions::default().command().to_string().ends_with("-- --run"));

@@ -1,8 +1,8 @@
-//! `cargo xtask ci`: everything that must pass, cheapest first, stopping at the first failure.
+//! `cargo xtask ci`: runs everything that must pass, cheapest first, and stops at the first failure.
 //!
-//! The tests stand in one place only, the last: CI has to end with the command that the README gives to users, and that
-//! command runs the unit, integration, fork, crash and documentation tests, each once. A test step of CI's own before
-//! it would run the same binaries a second time.
+//! The tests run in only one place, the last step: CI must end with the command that the README recommends to users,
+//! and that command runs the unit, integration, fork, crash and documentation tests, each once. A separate test step
+//! before it would run the same binaries twice.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,19 +18,19 @@ use crate::tidy;
 use crate::tsan;
 use crate::workspace::{Cargo, Workspace};
 
-/// Time for each entry that is fuzzed.
+/// The time for each fuzzed entry.
 const FUZZ_SECONDS: u64 = 10;
 
-/// What `cargo xtask ci` takes.
+/// The options of `cargo xtask ci`.
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// Leave out the steps before STEP.
     #[arg(long, value_name = "STEP", conflicts_with = "only")]
     from: Option<String>,
-    /// Run STEP alone.
+    /// Run only STEP.
     #[arg(long, value_name = "STEP")]
     only: Option<String>,
-    /// Print the names of the steps and run none.
+    /// Print the names of the steps without running them.
     #[arg(long)]
     list: bool,
 }
@@ -49,11 +49,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All steps; `libraries` are the packages that are published, `target` the folder that cargo builds into.
+/// All steps. `libraries` are the published packages, `target` is the folder that cargo builds into.
 fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
     let cargo = |name, call| Step { name, work: Work::Cargo(vec![call]) };
-    // A workspace build unites the features of all its members, so that a library may lack one and compile all the
-    // same. Each is compiled by itself too, with its default features and without tests, as a user's build does.
+    // A workspace build unites the features of all its members, so a library may lack a feature and still compile. So
+    // each library is also compiled by itself, with its default features and without tests, as in a user's build.
     let alone = libraries.iter().map(|library| {
         Cargo::new("clippy --locked").arguments(["--package", library]).arguments(["--", "-D", "warnings"])
     });

@@ -1,19 +1,20 @@
-//! `cargo xtask downstream`: the libraries build and work for others.
+//! `cargo xtask downstream`: checks that the libraries build and work for others.
 //!
-//! A build of the workspace hides faults that users run into: it unites the features of all members, it has a lock file, and
-//! it reads files that no package holds. So here strangers use the libraries:
+//! A build of the workspace hides faults that users run into: it unites the features of all members, it has a lock
+//! file, and it reads files that no package contains. So here the libraries are used as by outside users:
 //!
 //! 1. `cargo package` packs each library, and the packages are unpacked beside each other.
 //! 2. A workspace of small programs depends on the unpacked packages, by name and version. The programs are those under
 //!    `xtask/downstream`. Each is built and run with every set of features ([`sets`]), in a call of cargo of its own, which
 //!    unites no features of other programs.
 //! 3. All of that happens twice: once with the newest version of each dependency, as for a user without a lock file, and
-//!    once with the lowest version that each library says it is content with.
+//! 3. All of that happens twice: once with the newest version of each dependency, as for a user without a lock file,
+//!    and once with the lowest version that each library accepts.
 //! 4. The compiler of the declared `rust-version` checks the libraries, if there is one ([`msrv`]).
 //!
-//! Lowering versions needs an option of cargo that is not stable. It only writes the lock file; the build itself uses
-//! nothing unstable. The packages are not on a registry that could be asked for them, which is why a table of patches
-//! points at them; the step fails if the lock file names any other source.
+//! Lowering versions needs an unstable option of cargo. The option only writes the lock file; the build itself uses
+//! nothing unstable. No registry has the packages, so a table of patches points at them; the step fails if the lock
+//! file names any other source.
 
 mod consumers;
 mod msrv;
@@ -38,11 +39,11 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("manager-rt", include_str!("../downstream/manager-rt.rs")),
     ("mp-facade", include_str!("../downstream/mp-facade.rs")),
 ];
-/// What cargo says when a registry does not answer, as opposed to versions that do not fit.
+/// What cargo prints if a registry does not answer, in contrast to versions that do not fit.
 const NO_REGISTRY: [&str; 4] =
     ["network error", "failed to download", "unable to update", "you may need to run with network"];
 
-/// Which versions of the dependencies a build takes.
+/// Which versions of the dependencies a build uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Versions {
     Newest,
@@ -62,7 +63,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     Ok(if passes(workspace)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether all programs build and work.
+/// Returns whether all programs build and work.
 pub(crate) fn passes(workspace: &Workspace) -> Result<bool> {
     let consumers = consumers(workspace)?;
     let folder = workspace.target().join("downstream");
@@ -78,7 +79,7 @@ pub(crate) fn passes(workspace: &Workspace) -> Result<bool> {
     msrv::passes(workspace, &libraries, &folder.join("msrv"))
 }
 
-/// Each published library with its program. A library without one is an error, so that none is forgotten.
+/// Each published library with its program. A library without a program is an error, so that none is forgotten.
 fn consumers(workspace: &Workspace) -> Result<Vec<Consumer<'_>>> {
     let libraries = workspace.packages().iter().filter(|package| package.publish.is_none());
     let with_program = libraries.map(|library| {
@@ -103,14 +104,14 @@ fn pack(workspace: &Workspace, consumers: &[Consumer<'_>], folder: &Path) -> Res
         return Ok(false);
     }
     let packages = folder.join("packages");
-    // A file that the package lost must not be found here from the last time.
+    // A file that the package has lost must not remain here from the last run.
     if packages.exists() {
         fs::remove_dir_all(&packages).with_context(|| format!("cannot empty {}", packages.display()))?;
     }
     fs::create_dir_all(&packages).with_context(|| format!("cannot make {}", packages.display()))?;
     for Consumer { library, .. } in consumers {
         let archive = folder.join("package").join(format!("{}-{}.crate", library.name, library.version));
-        // All packages carry the same old time, by which cargo would not see that a file changed: `--touch`.
+        // All packages carry the same old time, so cargo would not see that a file changed: hence `--touch`.
         let mut tar = Command::new("tar");
         tar.args(["--extract", "--gzip", "--touch", "--file"])
             .arg(&archive)
@@ -168,7 +169,7 @@ fn works(
     folder: &Path,
     versions: Versions,
 ) -> Result<bool> {
-    // Both versions build into one folder: what they have in common is built once.
+    // Both versions build into one folder, so what they share is built once.
     let target = folder.join("target");
     let build = build(consumer, set, &folder.join(versions.name()), &target);
     println!("==> downstream: {}: {build}", versions.name());
@@ -205,7 +206,7 @@ fn manifest(place: &Path) -> String {
 enum Locked {
     Yes,
     No,
-    /// No registry answers, and what is on this machine does not do.
+    /// No registry answers, and what is on this machine is not enough.
     Unreachable(String),
 }
 
@@ -228,7 +229,7 @@ fn lock(workspace: &Workspace, place: &Path, versions: Versions) -> Result<Locke
     if !NO_REGISTRY.iter().any(|words| output.text.contains(words)) {
         return Ok(Locked::No);
     }
-    // The newest of what was downloaded before is a good second. For the lowest there is none.
+    // The newest versions that were downloaded before are a good substitute. For the lowest versions there is none.
     if versions == Versions::Newest && plain().arguments(["--offline"]).output(workspace)?.success {
         println!("downstream: newest: no registry answers: these are the newest versions on this machine");
         return Ok(Locked::Yes);
@@ -236,7 +237,7 @@ fn lock(workspace: &Workspace, place: &Path, versions: Versions) -> Result<Locke
     Ok(Locked::Unreachable("no registry answers".to_owned()))
 }
 
-/// Whether a lock file has one package of this name, and has it from a path.
+/// Whether a lock file has exactly one package of this name, and has it from a path.
 fn is_ours_alone(lock: &str, name: &str) -> bool {
     let line = format!("name = \"{name}\"");
     let mut found = lock.split("[[package]]").filter(|package| package.lines().any(|other| other == line));

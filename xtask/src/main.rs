@@ -1,8 +1,8 @@
 //! `cargo xtask …`: the workspace's own commands.
 //!
-//! One binary instead of a folder of shell scripts, so that a machine with cargo and a C linker can run everything that
-//! CI runs. `cargo xtask --help` lists the commands. The benchmarks and the crash tests are targets of this package
-//! too, but not part of this binary: only they may depend on the library crates (`tidy` checks it).
+//! There is one binary instead of a folder of shell scripts, so that a machine with cargo and a C linker can run
+//! everything that CI runs. `cargo xtask --help` lists the commands. The benchmarks and the crash tests are targets of
+//! this package too, but not part of this binary: only they may depend on the library crates (`tidy` checks it).
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -37,27 +37,28 @@ struct Arguments {
 enum Command {
     /// Run every test: unit, integration, fork, crash and documentation tests.
     Test,
-    /// Run all of CI, in order, with the time of each step.
+    /// Run all steps of CI in order, and print the time of each step.
     Ci(ci::Options),
-    /// Check what compilers do not: arrows between crates, where `unsafe` stands, public signatures, layout, links.
+    /// Check what compilers do not: dependencies between crates, the places of `unsafe`, public signatures, layout,
+    /// links.
     Tidy(tidy::Options),
-    /// Use the packages of the libraries as strangers do, with every set of features.
+    /// Build and use the packages of the libraries as outside users do, with every set of features.
     Downstream,
     /// Run the models of the protocols between processes, in every order of their steps.
     Models(models::ModelsOptions),
-    /// Run the locks and queues in threads, under ThreadSanitizer.
+    /// Run the locks and queues in threads under ThreadSanitizer.
     Tsan,
-    /// Measure our objects against references in the same run.
+    /// Measure the library's objects against references in the same run.
     Bench(bench::BenchOptions),
-    /// Kill processes at every step of every protocol, and count what survived.
+    /// Kill processes at every step of every protocol, and check what survives.
     Crash(bench::CrashOptions),
-    /// Give every function that takes bytes from peers inputs that are almost right.
+    /// Pass almost valid inputs to every function that takes bytes from peers.
     Fuzz(bench::FuzzOptions),
 }
 
 fn main() -> ExitCode {
     run(Arguments::parse()).unwrap_or_else(|error| {
-        // One line: a wrong argument needs no backtrace, whatever the environment asks for.
+        // One line: a wrong argument needs no backtrace, whatever the environment says.
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

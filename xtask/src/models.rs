@@ -1,10 +1,10 @@
-//! `cargo xtask models`: the protocols between processes, in every order of their steps.
+//! `cargo xtask models`: runs the protocols between processes in every order of their steps.
 //!
-//! `loom` runs a model once for each order that the memory model allows, with at most so many preemptions: switches away
-//! from a thread that could go on. The models lie beside the protocols, as modules `models` under `cfg(loom)`; what they
-//! show is in `docs/design/models.md`.
+//! `loom` runs a model once for each order that the memory model allows, with a limited number of preemptions. (A
+//! preemption is a switch away from a thread that could go on.) The models are modules named `models` beside the
+//! protocols, under `cfg(loom)`; `docs/design/models.md` describes what they show.
 //!
-//! They are built into a folder of their own: another `RUSTFLAGS` would throw away what every other command has built.
+//! They are built into a separate folder: a different `RUSTFLAGS` would discard what every other command has built.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use crate::workspace::Cargo;
 
 /// The packages that have models.
 const PACKAGES: [&str; 3] = ["mp-sys", "shm-core", "kernel-ipc"];
-/// Enough for every mistake that was made on purpose, and for those that were not.
+/// Enough to find every mistake that was made on purpose, and those that were not.
 const PREEMPTIONS: u8 = 2;
 
-/// What `cargo xtask models` takes.
+/// The options of `cargo xtask models`.
 #[derive(Args)]
 pub(crate) struct ModelsOptions {
-    /// The most switches away from a thread that could go on. Each one more takes several times as long.
+    /// The most switches away from a thread that could go on; each additional one takes several times as long.
     #[arg(long, value_name = "N", default_value_t = PREEMPTIONS)]
     preemptions: u8,
-    /// The models to run, by name or by a part of their names; all without.
+    /// The models to run, by name or by a part of their names (default: all).
     #[arg(value_name = "MODEL", default_value = "models::")]
     model: String,
 }
@@ -35,7 +35,7 @@ impl Default for ModelsOptions {
 }
 
 impl ModelsOptions {
-    /// `target` is the folder that cargo builds into.
+    /// The call of cargo. `target` is the folder that cargo builds into.
     pub(crate) fn command(&self, target: &Path) -> Cargo {
         call("test --release --lib --locked", target)
             .arguments([&self.model])
@@ -43,7 +43,7 @@ impl ModelsOptions {
     }
 }
 
-/// A lint sees only the code that is compiled: here, the models and what they stand on.
+/// Lints the models and the code below them: a lint sees only the code that is compiled.
 pub(crate) fn clippy(target: &Path) -> Cargo {
     call("clippy --all-targets --all-features --locked", target).arguments(["--", "-D", "warnings"])
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_are_built_apart() {
+    fn models_are_built_into_a_separate_folder() {
         let options = ModelsOptions { preemptions: 4, model: "condition::models".to_owned() };
         let expected = "RUSTFLAGS=\"--cfg loom\" LOOM_MAX_PREEMPTIONS=\"4\" cargo test --release --lib --locked \
                         --package mp-sys --package shm-core --package kernel-ipc --target-dir \

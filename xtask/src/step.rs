@@ -1,4 +1,4 @@
-//! Steps of a long command: each is announced, timed, and listed in a table at the end.
+//! Steps of a long command: each is announced and timed, and a table at the end lists them.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,10 @@ use crate::workspace::{Cargo, Workspace};
 
 /// What a step does.
 pub(crate) enum Work {
-    /// Calls of cargo, until one fails.
+    /// Calls of cargo, which stop at the first failure.
     Cargo(Vec<Cargo>),
-    /// A check inside this process, true when it found nothing; the text says which command does the same.
+    /// A check inside this process, which returns true if it found nothing. The text names the command that does the
+    /// same.
     Here(&'static str, fn(&Workspace) -> Result<bool>),
 }
 
@@ -20,22 +21,22 @@ pub(crate) struct Step {
     pub(crate) work: Work,
 }
 
-/// What happens to the steps behind one that failed.
+/// What happens to the steps after one that failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AfterFailure {
     /// They are not run.
     Stop,
-    /// They are run all the same.
+    /// They are run anyway.
     GoOn,
 }
 
 struct Outcome {
     name: &'static str,
-    /// How long it ran, and whether it passed; `None` when it was not run.
+    /// How long the step ran, and whether it passed; `None` if it was not run.
     run: Option<(Duration, bool)>,
 }
 
-/// Runs `steps` in order, prints their times and the table, and tells whether all passed.
+/// Runs `steps` in order, and prints their times and the table; returns whether all passed.
 pub(crate) fn run(workspace: &Workspace, steps: &[Step], after_failure: AfterFailure) -> Result<bool> {
     let mut outcomes = Vec::new();
     let mut all_passed = true;

@@ -1,12 +1,12 @@
-//! `cargo xtask test`: every test that a user's machine can run.
+//! `cargo xtask test`: runs every test that a user's machine can run.
 //!
-//! Plain `cargo test`, although nextest is pleasant to use: it needs no installation, runs the documentation tests in
-//! the same call, and runs one test binary after the other, so that deadlines are not measured against a crowd of
-//! foreign processes. `cargo nextest run` works all the same.
+//! It uses plain `cargo test`, although nextest is pleasant to use. `cargo test` needs no installation, runs the
+//! documentation tests in the same call, and runs one test binary after the other, so that other processes do not crowd
+//! a test that has deadlines. `cargo nextest run` works as well.
 //!
-//! A test target with `required-features` is left out by cargo without a word when a feature is missing. So the
-//! features come from the manifests: whatever a test target asks for is switched on, except crash points, which change
-//! the code under test and get a step of their own.
+//! Cargo silently leaves out a test target with `required-features` if a feature is missing. So the features come from
+//! the manifests: every feature that a test target requires is enabled. Crash points are the exception: they change the
+//! code under test and get their own step.
 
 mod left_behind;
 
@@ -26,7 +26,7 @@ const CRASH_POINTS: &str = "crash-points";
 struct Tested {
     package: String,
     has_crash_points: bool,
-    /// The name of each test target, and the features it asks for.
+    /// The name of each test target, and the features that it requires.
     targets: Vec<(String, Vec<String>)>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 }
 
 fn steps(packages: &[Tested]) -> Vec<Step> {
-    // `--no-fail-fast`: whoever runs this once wants to see everything that is wrong.
+    // `--no-fail-fast`, because one run should show everything that is wrong.
     let tests = Cargo::new("test --workspace --locked --no-fail-fast").arguments(plain_features(packages));
     let mut steps = vec![Step { name: "tests", work: Work::Cargo(vec![tests]) }];
     let crash_points: Vec<_> = packages.iter().filter_map(crash_point_tests).collect();
@@ -65,7 +65,7 @@ fn steps(packages: &[Tested]) -> Vec<Step> {
     steps
 }
 
-/// `--features …` for all test targets that run without crash points; nothing when none asks for a feature.
+/// `--features …` for all test targets that run without crash points; nothing if no target requires a feature.
 fn plain_features(packages: &[Tested]) -> Vec<String> {
     let mut features = BTreeSet::new();
     for tested in packages {
@@ -98,7 +98,7 @@ fn crash_point_tests(tested: &Tested) -> Option<Cargo> {
     if !targets.is_empty() {
         return Some(call.arguments(targets.iter().flat_map(|(name, _)| ["--test", name])));
     }
-    // This package has the feature for its tests only, so they may also ask for it inside, by `cfg`.
+    // This package has the feature only for its tests, so a test may also check for it inside, by `cfg`.
     (tested.package == env!("CARGO_PKG_NAME") && !tested.targets.is_empty())
         .then(|| call.arguments(["--tests"]))
 }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn without_features_it_is_one_plain_call() {
+    fn without_features_there_is_one_plain_call() {
         let packages = [package("mp-sys", true, &[("it", &[])]), package("xtask", false, &[])];
         assert_eq!(lines(&packages), ["cargo test --workspace --locked --no-fail-fast"]);
     }

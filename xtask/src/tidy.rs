@@ -1,8 +1,8 @@
-//! `cargo xtask tidy`: the rules of this workspace that no compiler or linter checks.
+//! `cargo xtask tidy`: checks the rules of this workspace that no compiler or linter checks.
 //!
-//! Each file under `tidy/` is one family of rules: functions from text (or from cargo's metadata) to findings, without
-//! reading any file, so that their tests show them both what they must find and what they must leave alone. Reading
-//! the tree happens here. A finding is printed as `path:line: message` and fails the command.
+//! Each file under `tidy/` is one family of rules: functions from text (or from cargo's metadata) to findings. They
+//! read no file, so their tests can show both what they must find and what they must ignore. This file reads the tree.
+//! A finding is printed as `path:line: message` and fails the command.
 
 mod aliases;
 mod arrows;
@@ -27,10 +27,10 @@ use clap::Args;
 
 use crate::workspace::Workspace;
 
-/// What `cargo xtask tidy` takes.
+/// The options of `cargo xtask tidy`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Print where `unsafe` stands, file by file, instead of checking.
+    /// Print where `unsafe` appears, file by file, instead of checking.
     #[arg(long)]
     census: bool,
 }
@@ -49,7 +49,7 @@ impl Finding {
     }
 }
 
-/// A file of the workspace; its path starts at the root and is separated by `/`.
+/// A file of the workspace. Its path starts at the root and is separated by `/`.
 struct TextFile {
     path: String,
     text: String,
@@ -62,7 +62,7 @@ struct RustFile {
     syntax: syn::File,
 }
 
-/// Every file that a rule looks at.
+/// Every file that a rule checks.
 #[derive(Default)]
 struct Tree {
     rust: Vec<RustFile>,
@@ -82,7 +82,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(if passes(workspace)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints all findings, and tells whether there are none.
+/// Prints all findings; returns whether there are none.
 pub(crate) fn passes(workspace: &Workspace) -> Result<bool> {
     let tree = Tree::read(workspace)?;
     let mut findings = check(workspace, &tree)?;
@@ -152,7 +152,7 @@ fn front_page(tree: &Tree) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Tables that are to be complete.
+/// Checks the tables that must be complete.
 fn tables(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
     let page = |path: &str| read(&workspace.root().join(path), path.to_owned());
     let mut findings = rows::of_python(&page(rows::NAMES)?, &page(rows::FROM_PYTHON)?);
@@ -178,7 +178,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Adds what is in `folder`; symbolic links, hidden files and build products are not ours.
+    /// Adds what is in `folder`, except symbolic links, hidden files and build products.
     fn walk(&mut self, workspace: &Workspace, folder: &Path) -> Result<()> {
         let entries =
             fs::read_dir(folder).with_context(|| format!("cannot list {}", workspace.relative(folder)))?;
@@ -231,10 +231,10 @@ mod fixture {
         TextFile { path: path.to_owned(), text: text.to_owned() }
     }
 
-    /// What `lines` gives for no findings.
+    /// What `lines` returns if there are no findings.
     pub(super) const NOWHERE: [usize; 0] = [];
 
-    /// The lines of the findings, in their order.
+    /// The lines of the findings, in order.
     pub(super) fn lines(findings: &[Finding]) -> Vec<usize> {
         findings.iter().map(|finding| finding.line).collect()
     }

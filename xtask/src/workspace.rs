@@ -1,4 +1,4 @@
-//! Where the workspace is, what is in it, and how cargo is called.
+//! The place and the contents of the workspace, and calls of cargo.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use cargo_metadata::{MetadataCommand, Package};
 
-/// The workspace as `cargo metadata` tells it, without the crates from outside.
+/// The workspace as `cargo metadata` describes it, without external crates.
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
@@ -18,10 +18,10 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Asks cargo for the workspace that this binary was started from.
+    /// Asks cargo about the workspace that this binary was started from.
     pub(crate) fn load() -> Result<Self> {
-        // Cargo sets the variable at run time too. The compiled-in value would be wrong when two checkouts share a
-        // target folder.
+        // Cargo sets the variable at run time too. The compiled-in value would be wrong if two checkouts share a target
+        // folder.
         let package =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
         let metadata = MetadataCommand::new()
@@ -49,7 +49,7 @@ impl Workspace {
         &self.packages
     }
 
-    /// `path` as findings show it: from the root of the workspace, with `/` on every platform.
+    /// `path` as findings show it: relative to the root of the workspace, with `/` on every platform.
     pub(crate) fn relative(&self, path: &Path) -> String {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
@@ -57,10 +57,10 @@ impl Workspace {
     }
 }
 
-/// What a program said, and how it ended.
+/// The output of a program, and whether it succeeded.
 pub(crate) struct Output {
     pub(crate) success: bool,
-    /// Its standard output, and its standard error behind it.
+    /// Its standard output, followed by its standard error.
     pub(crate) text: String,
 }
 
@@ -74,7 +74,7 @@ impl Output {
     }
 }
 
-/// One call of cargo in the root of the workspace; its `Display` can be pasted into a shell there.
+/// One call of cargo in the root of the workspace. Its `Display` can be pasted into a shell there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cargo {
     arguments: Vec<String>,
@@ -82,7 +82,7 @@ pub(crate) struct Cargo {
 }
 
 impl Cargo {
-    /// A call with the arguments in `line`, which are separated by spaces.
+    /// Makes a call with the arguments in `line`, which are separated by spaces.
     pub(crate) fn new(line: &str) -> Self {
         Self { arguments: line.split_whitespace().map(str::to_owned).collect(), variables: Vec::new() }
     }
@@ -98,28 +98,29 @@ impl Cargo {
     }
 
     fn command(&self, workspace: &Workspace) -> Command {
-        // The cargo that runs us, not the one a `PATH` may find: a toolchain override must hold for every step.
+        // The cargo that runs this binary, not the one that `PATH` may find: a toolchain override must hold for every
+        // step.
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
         let variables = self.variables.iter().map(|(name, value)| (name, value));
         command.current_dir(workspace.root()).args(&self.arguments).envs(variables);
         command
     }
 
-    /// Runs it with our standard streams. `Ok(false)` when it ran and failed.
+    /// Runs it with this process's standard streams. Returns `Ok(false)` if it ran and failed.
     pub(crate) fn succeeds(&self, workspace: &Workspace) -> Result<bool> {
         let status = self.command(workspace).status().with_context(|| format!("`{self}` did not start"))?;
         Ok(status.success())
     }
 
-    /// Runs it to its end, and gives what it said instead of printing it.
+    /// Runs it to its end, and returns its output instead of printing it.
     pub(crate) fn output(&self, workspace: &Workspace) -> Result<Output> {
         Output::of(&mut self.command(workspace)).with_context(|| format!("`{self}` did not start"))
     }
 
-    /// Runs it with our standard streams and takes over its exit code. Nothing of ours is printed.
+    /// Runs it with this process's standard streams, and returns its exit code. Prints nothing itself.
     pub(crate) fn pass_through(&self, workspace: &Workspace) -> Result<ExitCode> {
         let status = self.command(workspace).status().with_context(|| format!("`{self}` did not start"))?;
-        // No code means death by a signal.
+        // No code means that a signal ended it.
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
     }
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_shown_as_a_shell_takes_it() {
+    fn a_call_is_shown_as_a_shell_accepts_it() {
         let cargo = Cargo::new("doc --no-deps").arguments(["a b"]).variable("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(cargo.to_string(), "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps \"a b\"");
     }

@@ -1,9 +1,10 @@
-//! A workspace of programs that use the libraries as strangers do: from the packages, by name and version.
+//! A workspace of programs that use the libraries as outside users do: from the packages, by name and version.
 //!
-//! Each library gets one program. The program's own features pass on to those of the library, so that one manifest
-//! serves every set, and cargo unites the features of one program only: each is built in a call of its own.
+//! Each library gets one program. The program's own features pass on to those of the library, so one manifest serves
+//! every set. Each set is built in its own call of cargo, which unites the features of that program only.
 //!
-//! The programs have no dependency of their own. One on serde would switch on features that a library forgot to ask for.
+//! The programs have no dependencies of their own. A dependency on serde would enable features that a library forgot to
+//! require.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Package};
 
-/// The member that only bounds what is resolved, and is never built.
+/// The member that only limits the versions that cargo selects, and is never built.
 const MINIMUMS: &str = "minimums";
 
 /// A library, and the program that uses it.
@@ -42,12 +43,12 @@ impl Consumer<'_> {
     }
 }
 
-/// What the programs call a library's feature: one named `default` would be switched on by itself.
+/// The name of a library's feature in the programs: a feature named `default` would be enabled by itself.
 fn own_feature(feature: &str) -> &str {
     if feature == "default" { "by-default" } else { feature }
 }
 
-/// The value of `--features` that switches on this set of a library's features.
+/// The value of `--features` that enables this set of a library's features.
 pub(super) fn own_features(set: &[String]) -> String {
     set.iter().map(|feature| own_feature(feature)).collect::<Vec<_>>().join(",")
 }
@@ -70,7 +71,7 @@ pub(super) fn write(
         members.push(MINIMUMS.to_owned());
     }
     let mut text = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n");
-    // Without debug information, which nobody looks at here, the programs are linked in half the time.
+    // Without debug information, which nobody reads here, the programs are linked in half the time.
     text.push_str("[profile.dev]\ndebug = false\nincremental = false\n\n[patch.crates-io]\n");
     for Consumer { library, .. } in consumers {
         let path = packages.join(format!("{}-{}", library.name, library.version));
@@ -83,7 +84,7 @@ fn package(name: &str) -> String {
     format!("[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\n\n")
 }
 
-/// What the libraries require of others, as requirements of one package: cargo lowers direct dependencies only.
+/// What the libraries require of other crates, as requirements of one package: cargo lowers only direct dependencies.
 fn requirements(libraries: &[&Package]) -> String {
     let is_ours = |name: &str| libraries.iter().any(|library| library.name.as_str() == name);
     let all = libraries.iter().flat_map(|library| &library.dependencies);
@@ -107,7 +108,7 @@ fn member(folder: &Path, name: &str, manifest: &str, program: &str) -> Result<()
 fn write_file(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().context("a file has a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Cargo builds again what was written again.
+    // Cargo rebuilds a file that was written again.
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(());
     }

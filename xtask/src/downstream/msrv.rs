@@ -1,9 +1,10 @@
-//! The oldest compiler that the manifests promise.
+//! Checks the oldest compiler that the manifests promise.
 //!
 //! A compiler of that version checks the libraries, if the machine has one: from rustup, or as `cargo-1.88` and
-//! `rustc-1.88`, as some distributions call theirs. None is installed for this. Without one, the step says so aloud, and two
-//! weaker checks remain: no dependency of the lock file may ask for a newer compiler, which is checked here, and no code
-//! may use a newer function of the standard library, for which clippy has a lint (`incompatible_msrv`).
+//! `rustc-1.88`, as some distributions name theirs. This step installs none. Without one, it prints that it was
+//! skipped, and two weaker checks remain: no dependency in the lock file may require a newer compiler, which is checked
+//! here, and no code may use a newer function of the standard library, for which clippy has a lint
+//! (`incompatible_msrv`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -27,15 +28,15 @@ pub(super) fn passes(workspace: &Workspace, libraries: &[&Package], target: &Pat
         .context("`cargo metadata` does not understand the workspace")?;
     let newer = newer(&metadata, libraries, promised);
     for package in &newer {
-        println!("downstream: msrv: {package}, and {promised} is promised");
+        println!("downstream: msrv: {package}, but the manifests promise {promised}");
     }
     if !newer.is_empty() {
         return Ok(false);
     }
     let Some(mut cargo) = cargo_of(promised) else {
         println!(
-            "downstream: msrv: skipped: this machine has no compiler of version {promised}; only what the dependencies \
-             say of themselves was compared"
+            "downstream: msrv: skipped: this machine has no compiler of version {promised}; only the versions that the \
+             dependencies declare were compared"
         );
         return Ok(true);
     };
@@ -45,7 +46,7 @@ pub(super) fn passes(workspace: &Workspace, libraries: &[&Package], target: &Pat
     Ok(cargo.status().context("an older cargo did not start")?.success())
 }
 
-/// What the libraries depend on, outside of tests, that asks for a newer compiler than `promised`.
+/// The dependencies of the libraries, except for tests, that require a newer compiler than `promised`.
 fn newer(metadata: &Metadata, libraries: &[&Package], promised: &Version) -> Vec<String> {
     let packages: HashMap<&PackageId, &Package> =
         metadata.packages.iter().map(|package| (&package.id, package)).collect();
@@ -60,7 +61,7 @@ fn newer(metadata: &Metadata, libraries: &[&Package], promised: &Version) -> Vec
         let dependencies = nodes.get(id).into_iter().flat_map(|node| &node.deps);
         let shipped = dependencies.filter(|dependency| {
             let mut kinds = dependency.dep_kinds.iter();
-            // The models' dependencies are for nobody else.
+            // Dependencies of the models are not for users.
             kinds.any(|kind| {
                 kind.kind != DependencyKind::Development
                     && kind.target.as_ref().is_none_or(|target| !target.to_string().contains("loom"))
@@ -71,12 +72,12 @@ fn newer(metadata: &Metadata, libraries: &[&Package], promised: &Version) -> Vec
     let asks = seen.into_iter().filter_map(|id| packages.get(id));
     let too_much = asks.filter_map(|package| {
         let asked = package.rust_version.as_ref().filter(|asked| *asked > promised)?;
-        Some(format!("{} {} asks for {asked}", package.name, package.version))
+        Some(format!("{} {} requires {asked}", package.name, package.version))
     });
     too_much.collect()
 }
 
-/// A call of the cargo of this version.
+/// A call of cargo of this version.
 fn cargo_of(version: &Version) -> Option<Command> {
     let short = format!("{}.{}", version.major, version.minor);
     let listed = Output::of(Command::new("rustup").args(["toolchain", "list"])).ok();
@@ -95,7 +96,7 @@ fn cargo_of(version: &Version) -> Option<Command> {
     })
 }
 
-/// The toolchain of a version like `1.88` in rustup's list.
+/// The toolchain in rustup's list of a version like `1.88`.
 fn toolchain<'list>(list: &'list str, short: &str) -> Option<&'list str> {
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
     let is_it = |name: &&str| name.strip_prefix(short).is_some_and(|rest| rest.starts_with(['.', '-']));

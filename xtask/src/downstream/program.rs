@@ -1,4 +1,4 @@
-//! Running a built program, with a deadline.
+//! Runs a built program, with a deadline.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Each program takes a fraction of a second; one that waits for what never comes must not hold up everything.
+/// Each program takes a fraction of a second. One that waits for ever must not block everything.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often somebody looks whether a program has ended.
+/// The pause between two checks whether a program has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Runs the program; the inner error says why it did not work.
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_works_if_it_ends_in_time_and_says_so() {
+    fn a_program_works_if_it_ends_in_time_and_succeeds() {
         assert_eq!(shell("exit 0", TIMEOUT), Ok(()));
         assert_eq!(shell("exit 3", TIMEOUT), Err("exit status: 3".to_owned()));
         let endless = shell("exec sleep 600", Duration::from_millis(20));

@@ -1,21 +1,21 @@
-//! Which sets of features a library is built with.
+//! The sets of features that a library is built with.
 //!
-//! A user may switch on any set of the features that are meant for users, so each is built. Features for tests come on
-//! top of all others, once: they are no part of what is promised, and each would double the number of builds.
+//! A user may enable any set of the features that are meant for users, so each set is built. Features for tests are
+//! added to all others, once: they are not part of what the crate promises, and each would double the number of builds.
 
 use std::collections::BTreeSet;
 
-/// Features that only tests of the workspace switch on.
+/// Features that only tests of the workspace enable.
 const FOR_TESTS: [&str; 3] = ["conformance", "crash-points", "testing"];
-/// The feature that cargo switches on by itself.
+/// The feature that cargo enables by itself.
 const DEFAULT: &str = "default";
-/// More sets than this would take CI too long: think about which of them differ.
+/// The most features for users. More sets would take CI too long: think about which of them really differ.
 const FOR_USERS_MAX: usize = 4;
 
-/// The features to switch on, without the default ones.
+/// The features to enable, without the default ones.
 pub(super) type Features = Vec<String>;
 
-/// The sets of a library with these `features`, or too many features to try all their sets.
+/// Returns the sets of a library with these `features`, or their number if there are too many to try all their sets.
 pub(super) fn of(features: &[&str]) -> Result<Vec<Features>, usize> {
     let is_plain = |feature: &&str| *feature != DEFAULT && !FOR_TESTS.contains(feature);
     let for_users: BTreeSet<&str> = features.iter().copied().filter(is_plain).collect();

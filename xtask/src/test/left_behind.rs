@@ -1,13 +1,13 @@
 //! What the tests leave on the machine: names in /dev/shm, and processes of test binaries.
 //!
-//! The tests that fork count their own descriptors, mappings and children; this looks at the whole run from outside, for
-//! the test binaries that libtest drives and for children that outlived their parents.
+//! The tests that fork count their own descriptors, mappings and children. This module looks at the whole run from
+//! outside, for the test binaries that libtest drives and for children that outlived their parents.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// What a run of tests must not add to.
+/// Names and processes, of which a run of tests must not leave more behind.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     names: BTreeSet<String>,
@@ -15,12 +15,12 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at the machine. `target` is the folder of the binaries.
+    /// Reads the state of the machine. `target` is the folder of the binaries.
     pub(crate) fn take(target: &Path) -> Self {
         Self { names: names(), processes: processes(target) }
     }
 
-    /// What is there now and was not before, in words; empty if nothing is.
+    /// Describes what is there now and was not there before; empty if there is nothing.
     pub(crate) fn added(&self, now: &Self) -> Vec<String> {
         let names = now.names.difference(&self.names).map(|name| format!("/dev/shm/{name}"));
         let processes = now.processes.difference(&self.processes).map(|process| format!("process {process}"));
@@ -64,13 +64,13 @@ mod tests {
     fn only_what_was_added_counts() {
         let before = snapshot(&["mp.theirs"], &["1 debug/deps/other"]);
         assert!(before.added(&before).is_empty());
-        assert!(before.added(&snapshot(&[], &[])).is_empty(), "what went is no leak");
+        assert!(before.added(&snapshot(&[], &[])).is_empty(), "what disappeared is not a leak");
         let after = snapshot(&["mp.theirs", "mp.ours"], &["1 debug/deps/other", "2 debug/deps/it"]);
         assert_eq!(before.added(&after), ["/dev/shm/mp.ours", "process 2 debug/deps/it"]);
     }
 
     #[test]
-    fn this_test_is_a_running_test_binary() {
+    fn this_test_is_found_as_a_running_test_binary() {
         let program = std::env::current_exe().unwrap();
         let target = program.ancestors().nth(3).unwrap();
         let found = processes(target);
