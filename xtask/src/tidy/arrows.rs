@@ -1,15 +1,15 @@
 //! Which crate of the workspace may depend on which.
 //!
 //! `mp-sys <- {shm-core, kernel-ipc, manager-rt} <- mp-facade`. The tiers never depend on each other: not behind a
-//! feature, not on one platform, not for tests, because whoever wants one tier compiles that one and `mp-sys` only.
-//! Cargo's metadata lists a dependency whatever its feature, platform and kind, so all of them are seen here. Direct
-//! dependencies suffice: each end of a chain is checked by itself.
+//! feature, not on one platform, not for tests, because a user of one tier should compile only that tier and `mp-sys`.
+//! Cargo's metadata lists every dependency whatever its feature, platform and kind, so this check sees all of them. It
+//! checks direct dependencies only, which suffices because it checks every link of a chain.
 
 use cargo_metadata::{DependencyKind, Package};
 
 use crate::tidy::{Finding, TextFile};
 
-/// The crate without stability; every requirement on it is exact.
+/// The crate without stability. Every requirement on it is exact.
 const FLOOR: &str = "mp-sys";
 const TIERS: [&str; 3] = ["shm-core", "kernel-ipc", "manager-rt"];
 const FACADE: &str = "mp-facade";
@@ -30,7 +30,7 @@ struct Arrow {
 }
 
 impl Crate {
-    /// Dependencies by path are those inside the workspace.
+    /// The dependencies by path, which are those inside the workspace.
     pub(super) fn from_package(package: &Package) -> Self {
         let inside = package.dependencies.iter().filter(|dependency| dependency.path.is_some());
         let arrows = inside.map(|dependency| Arrow {
@@ -42,13 +42,13 @@ impl Crate {
     }
 }
 
-/// Findings about one crate; `manifest` is its Cargo.toml.
+/// Returns the findings about one crate; `manifest` is its Cargo.toml.
 pub(super) fn check(krate: &Crate, manifest: &TextFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     for arrow in &krate.arrows {
         let line = line_of(&arrow.to, &manifest.text);
         let mut report = |message: String| findings.push(Finding::new(&manifest.path, line, message));
-        // A package may name itself for its tests, to switch on its own features.
+        // For its tests, a package may depend on itself, to enable its own features.
         let own_tests = arrow.to == krate.name && arrow.kind == DependencyKind::Development;
         if own_tests {
             continue;
@@ -64,10 +64,8 @@ pub(super) fn check(krate: &Crate, manifest: &TextFile) -> Vec<Finding> {
         }
     }
     if !is_known(&krate.name) {
-        let message = format!(
-            "`{}` has no place among the arrows: give it one in xtask/src/tidy/arrows.rs",
-            krate.name
-        );
+        let message =
+            format!("the rules for arrows do not know `{}`: add it in xtask/src/tidy/arrows.rs", krate.name);
         findings.push(Finding::new(&manifest.path, 1, message));
     }
     findings
@@ -77,22 +75,22 @@ fn is_known(name: &str) -> bool {
     TIERS.contains(&name) || [FLOOR, FACADE, GUIDE, COMMANDS].contains(&name)
 }
 
-/// The rule that an arrow breaks.
+/// Returns the rule that an arrow breaks.
 fn broken_rule(from: &str, arrow: &Arrow) -> Option<&'static str> {
     let to_floor = arrow.to == FLOOR;
     let to_tier = TIERS.contains(&arrow.to.as_str());
     match from {
-        FLOOR => Some("it stands on no crate of the workspace"),
-        _ if TIERS.contains(&from) => (!to_floor).then_some("a tier stands on mp-sys alone"),
-        FACADE => (!to_floor && !to_tier).then_some("the facade stands on the tiers and mp-sys"),
-        GUIDE => (!to_tier && arrow.to != FACADE).then_some("the guide shows the facade and the tiers"),
+        FLOOR => Some("mp-sys depends on no crate of the workspace"),
+        _ if TIERS.contains(&from) => (!to_floor).then_some("a tier depends only on mp-sys"),
+        FACADE => (!to_floor && !to_tier).then_some("the facade depends on the tiers and mp-sys"),
+        GUIDE => (!to_tier && arrow.to != FACADE).then_some("the guide depends on the facade and the tiers"),
         COMMANDS => (arrow.kind != DependencyKind::Development)
-            .then_some("xtask reaches the library crates as dev-dependencies only"),
+            .then_some("xtask depends on the library crates only as dev-dependencies"),
         _ => None,
     }
 }
 
-/// The first line of the manifest that names the dependency; 1 when it is written in an unusual way.
+/// The first line of the manifest that names the dependency, or 1 if it is written in an unusual way.
 fn line_of(dependency: &str, manifest: &str) -> usize {
     let names_it = |line: &str| {
         let line = line.trim_start().trim_start_matches('[');
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_place_is_found() {
+    fn a_crate_that_the_rules_do_not_know_is_found() {
         assert_eq!(findings("extra", &[]).len(), 1);
     }
 

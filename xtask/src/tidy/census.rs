@@ -1,9 +1,9 @@
-//! Where `unsafe` stands, and how much of it.
+//! Counts `unsafe`: where it appears, and how often.
 //!
-//! It may stand in `mp-sys`, in the raw primitives that benchmarks compare with, and in fuzz entry points, nowhere
-//! else; the crates above forbid it in their `lib.rs`. The lint of the same name would do for what the compiler sees;
-//! this census also sees code for other platforms and features, and the insides of macros. It counts syntax: code in
-//! documentation comments is not seen.
+//! `unsafe` may appear only in `mp-sys`, in the raw primitives that benchmarks compare with, and in fuzz entry points.
+//! The crates above forbid it in their `lib.rs`. The lint of the same name would be enough for what the compiler sees.
+//! This census also sees code for other platforms and features, and the insides of macros. It counts syntax: it does
+//! not see code in documentation comments.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
@@ -13,7 +13,7 @@ use crate::tidy::{Finding, RustFile};
 /// Crates whose `lib.rs` opens with `#![forbid(unsafe_code)]`.
 const SAFE_CRATES: [&str; 4] = ["shm-core", "kernel-ipc", "manager-rt", "mp-facade"];
 
-/// How often `unsafe` occurs in one file, by what it is for.
+/// How often `unsafe` occurs in one file, by purpose.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Count {
     /// `unsafe { … }`
@@ -28,9 +28,9 @@ pub(super) struct Count {
     pub(super) externs: usize,
     /// `#[unsafe(no_mangle)]` and the like.
     pub(super) attributes: usize,
-    /// The word inside macros, called or defined here: what it opens there is not known.
+    /// The word inside macros that are called or defined here; what it introduces there is unknown.
     pub(super) in_macros: usize,
-    /// The line of the first one.
+    /// The line of the first occurrence.
     pub(super) first_line: usize,
 }
 
@@ -50,7 +50,7 @@ impl Count {
     }
 }
 
-/// Findings about `unsafe` in the wrong place, and about crates that do not forbid it.
+/// Returns the findings about `unsafe` in the wrong place, and about crates that do not forbid it.
 pub(super) fn check(files: &[RustFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files {
@@ -160,7 +160,7 @@ impl<'ast> Visit<'ast> for Counter {
     }
 
     fn visit_item_foreign_mod(&mut self, item: &'ast syn::ItemForeignMod) {
-        // What is declared inside is counted once, as the block that it is in.
+        // What is declared inside counts once, as the block that contains it.
         self.0.externs += 1;
         self.at(item.abi.extern_token.span.start().line);
     }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_is_found_where_it_may_not_stand() {
+    fn unsafe_in_the_wrong_place_is_found() {
         let text = "//! x\n\nfn f() { unsafe { g() } }";
         for path in
             ["shm-core/src/value.rs", "shm-core/tests/it/main.rs", "xtask/benches/speed.rs", "fuzz/src/x.rs"]

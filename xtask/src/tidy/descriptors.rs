@@ -1,7 +1,8 @@
-//! Descriptors are made by `mp_sys::descriptors` only, which keeps them off 0, 1 and 2.
+//! Only `mp_sys::descriptors` makes descriptors, and keeps them off 0, 1 and 2.
 //!
-//! The rule knows the functions that the libraries could use, by the last two segments of their paths. What reads a file and
-//! closes it at once, as `fs::read_to_string` does, is left alone: nothing that is printed meanwhile can harm it.
+//! The rule knows the functions that the libraries could use, by the last two segments of their paths. It ignores
+//! functions that read a file and close it at once, such as `fs::read_to_string`, because nothing that is printed
+//! meanwhile can harm them.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -9,14 +10,14 @@ use syn::visit::{self, Visit};
 use crate::tidy::imports::imports;
 use crate::tidy::{Finding, RustFile};
 
-/// Where the functions are that others use.
+/// The file with the functions that all other code uses.
 const HOME: &str = "mp-sys/src/descriptors.rs";
 
-/// Crates whose sources are looked at.
+/// The crates whose sources are checked.
 const CRATES: [&str; 5] =
     ["mp-sys/src/", "shm-core/src/", "kernel-ipc/src/", "manager-rt/src/", "mp-facade/src/"];
 
-/// What makes or receives a descriptor: module or type, and function.
+/// The functions that make or receive a descriptor: module or type, and function.
 const MAKERS: [(&str, &str); 25] = [
     ("event", "eventfd"),
     ("epoll", "create"),
@@ -45,21 +46,21 @@ const MAKERS: [(&str, &str); 25] = [
     ("UnixListener", "bind"),
 ];
 
-/// Files that may use one of the functions: what it made is not at 0, 1 or 2 all the same.
+/// Files that may use one of the functions, because its descriptor still does not end up at 0, 1 or 2.
 const EXEMPTIONS: [(&str, &str); 7] = [
     // They move what they have received or made.
     ("mp-sys/src/handoff.rs", "recvmsg"),
     ("mp-sys/src/socket/attempt.rs", "recvmsg"),
     ("mp-sys/src/signals.rs", "signalfd"),
-    // It fills the three places, and takes the socket out of one.
+    // It fills the three places, and takes the socket out of one of them.
     ("mp-sys/src/reexec/takeover.rs", "open"),
     ("mp-sys/src/reexec/takeover.rs", "fcntl_dupfd_cloexec"),
-    // `beside_standard`.
+    // They use `beside_standard`.
     ("manager-rt/src/server.rs", "new"),
     ("manager-rt/src/process/folder.rs", "connect"),
 ];
 
-/// Findings about one file.
+/// Returns the findings about one file.
 pub(super) fn check(file: &RustFile) -> Vec<Finding> {
     let is_library = CRATES.iter().any(|krate| file.path.starts_with(krate));
     let is_test = ["/testing/", "/tests/", "/fuzzing/"].iter().any(|folder| file.path.contains(folder))
@@ -81,11 +82,11 @@ impl Finder<'_> {
     fn look(&mut self, segments: &[String], line: usize) {
         let [.., module, function] = segments else { return };
         let is_maker = MAKERS.contains(&(module.as_str(), function.as_str()));
-        // Our own functions have the same names.
+        // The functions of the workspace have the same names.
         let is_ours = segments.iter().any(|segment| segment == "descriptors") || segments == ["pipe", "pipe"];
         if is_maker && !is_ours && !EXEMPTIONS.contains(&(self.path, function.as_str())) {
             let message = format!(
-                "`{module}::{function}` may give 0, 1 or 2, where a print harms it: use `mp_sys::descriptors`"
+                "`{module}::{function}` may return 0, 1 or 2, where a print harms the file: use `mp_sys::descriptors`"
             );
             self.findings.push(Finding::new(self.path, line, message));
         }
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_and_tests_are_left_alone() {
+    fn functions_of_the_workspace_and_tests_are_left_alone() {
         let text = "use mp_sys::descriptors::eventfd;\n\
                     fn f() { descriptors::open(); std::fs::read_to_string(\"x\"); Self::open(); }\n\
                     #[cfg(test)] mod tests { use rustix::event::eventfd; }";

@@ -1,20 +1,21 @@
-//! Examples of re-exported items say `mp::`, in whichever crate they stand.
+//! Checks that examples of re-exported items say `mp::`, in any crate.
 //!
-//! Users depend on the facade and read its pages. An example that names an inner crate does not compile for them. So an example in an
-//! inner crate renames the crate in a hidden line (`# extern crate shm_core as mp;`), and shows only `mp::`.
+//! Users depend on the facade and read its pages, and an example that names an inner crate does not compile for them.
+//! So an example in an inner crate renames the crate in a hidden line (`# extern crate shm_core as mp;`), and shows
+//! only `mp::`.
 //!
 //! Only documentation in the sources is checked: the README of an inner crate is its own page, and names the crate.
 
 use crate::tidy::{Finding, RustFile};
 
-/// Crates whose items `mp` re-exports: where their sources are, their name, and the hidden line.
+/// The crates whose items `mp` re-exports: the folder of their sources, their name, and the hidden line.
 const INNER: [(&str, &str, &str); 3] = [
     ("shm-core/src/", "shm_core", "# extern crate shm_core as mp;"),
     ("kernel-ipc/src/", "kernel_ipc", "# extern crate kernel_ipc as mp;"),
     ("manager-rt/src/", "manager_rt", "# mod mp { pub use manager_rt as manager; }"),
 ];
 
-/// Lines of examples that users see and that name an inner crate.
+/// Returns the lines of examples that users see and that name an inner crate.
 pub(super) fn check(file: &RustFile) -> Vec<Finding> {
     let Some((_, name, hidden)) = INNER.iter().find(|(folder, ..)| file.path.starts_with(folder)) else {
         return Vec::new();
@@ -44,7 +45,7 @@ fn is_hidden(text: &str) -> bool {
     text == "#" || text.starts_with("# ")
 }
 
-/// Whether a crate's name stands in the line as a path.
+/// Whether the line contains the name of the crate as a path.
 fn names(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| text[at + name.len()..].starts_with("::"))
 }

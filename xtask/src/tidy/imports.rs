@@ -1,31 +1,31 @@
-//! Which names in a module stand for something in `mp-sys`.
+//! Finds which names in a module stand for something in `mp-sys`.
 //!
-//! Names are followed through `use`, through renames, through private type aliases, and through `pub(crate) use` in
-//! another module of the same crate. That is less than the compiler knows, and enough for honest code.
+//! It follows names through `use`, through renames, through private type aliases, and through `pub(crate) use` in
+//! another module of the same crate. The compiler knows more, but this is enough for honest code.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{Item, UseTree, Visibility};
 
-/// The crate whose names are looked for, as it is written in paths.
+/// The crate whose names this module looks for, as written in paths.
 pub(super) const FLOOR: &str = "mp_sys";
 
-/// A path from `mp_sys` on, segment by segment.
+/// A path that starts at `mp_sys`, segment by segment.
 pub(super) type FullPath = Vec<String>;
 
 /// Names in scope, and what they stand for.
 pub(super) type Names = BTreeMap<String, FullPath>;
 
-/// What the whole crate says about names, whichever file it stands in.
+/// What the whole crate says about names, in any of its files.
 #[derive(Default)]
 pub(super) struct Surface {
     /// Paths that `pub use` makes the crate's own.
     pub(super) reexported: BTreeSet<FullPath>,
-    /// Names that `pub(crate) use` and its like make known to other modules.
+    /// Names that `pub(crate) use` and the like make known to other modules.
     shared: Names,
     /// Types and traits that are `pub` somewhere.
     visible: BTreeSet<String>,
-    /// Types and traits that are not.
+    /// Types and traits that are not `pub` anywhere.
     hidden: BTreeSet<String>,
 }
 
@@ -82,10 +82,10 @@ impl Surface {
         self.hidden.contains(name) && !self.visible.contains(name)
     }
 
-    /// Whether the crate re-exports what `path` stands for, or something that it belongs to.
+    /// Whether the crate re-exports what `path` stands for, or something that contains it.
     ///
-    /// `mp-sys` may offer a type under two paths, so that a type's own name suffices. A module's name does not: modules
-    /// and the functions in them share names.
+    /// `mp-sys` may offer a type under two paths, so the name of a type is enough. The name of a module is not, because
+    /// modules and the functions in them share names.
     pub(super) fn reexports(&self, path: &[String]) -> bool {
         let is_type = |name: &str| name.starts_with(|c: char| c.is_uppercase());
         (2..=path.len()).any(|length| {
@@ -95,7 +95,7 @@ impl Surface {
         })
     }
 
-    /// What a path in a module with these names stands for, if that is in `mp-sys`.
+    /// Returns what a path in a module with these names stands for, if that is in `mp-sys`.
     pub(super) fn resolve(&self, names: &Names, path: &syn::Path) -> Option<FullPath> {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.resolve_segments(names, &segments)
@@ -112,7 +112,7 @@ impl Surface {
         names.get(first).map(|path| path.iter().chain(rest).cloned().collect())
     }
 
-    /// The names that stand for something in `mp-sys` within `items`, besides those `outer` ones.
+    /// The names within `items` that stand for something in `mp-sys`, in addition to the `outer` names.
     pub(super) fn names(&self, items: &[Item], outer: &Names) -> Names {
         let mut names = outer.clone();
         for item in items {
@@ -125,7 +125,7 @@ impl Surface {
             }
         }
         for item in items {
-            // A private alias is expanded in a public signature.
+            // In a public signature, a private alias is expanded.
             if let Item::Type(alias) = item
                 && !is_public(&alias.vis)
                 && let syn::Type::Path(target) = &*alias.ty
@@ -142,7 +142,7 @@ pub(super) fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// One name that a `use` brings into scope. A glob brings `*`.
+/// One name that a `use` brings into scope. For a glob it is `*`.
 pub(super) struct Import {
     pub(super) name: String,
     pub(super) path: FullPath,

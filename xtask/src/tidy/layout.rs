@@ -1,27 +1,27 @@
-//! How a Rust file looks from outside: it opens with its documentation, and it is not a drawer.
+//! The outer form of a Rust file: it opens with its documentation, and it is not a drawer for everything.
 
 use crate::tidy::{Finding, RustFile};
 
-/// Above this many lines a file holds more than one idea, or says why it does not.
+/// A file with more lines than this holds more than one idea, or must say why it does not.
 const LINES_MAX: usize = 400;
-/// No reason is good enough beyond this.
+/// No reason is good enough for more lines than this.
 const LINES_HARD_MAX: usize = 700;
 
 /// A file that may be longer than `LINES_MAX`.
 struct Exemption {
     path: &'static str,
     lines_max: usize,
-    /// Why cutting it would make it worse.
+    /// Why splitting the file would make it worse.
     reason: &'static str,
 }
 
-/// The files that may be longer, and why. An entry that is not needed any more is a finding too.
+/// The files that may be longer, and why. An entry that is no longer needed is a finding too.
 const LONG_FILES: &[Exemption] = &[];
 
-/// Folders in a package whose files open with `//!`; a build script or a fuzz target need not.
+/// The folders of a package whose files open with `//!`. A build script or a fuzz target need not.
 const DOCUMENTED_FOLDERS: [&str; 4] = ["src", "tests", "examples", "benches"];
 
-/// Findings about one file.
+/// Returns the findings about one file.
 pub(super) fn check(file: &RustFile) -> Vec<Finding> {
     check_with(file, LONG_FILES)
 }
@@ -29,7 +29,7 @@ pub(super) fn check(file: &RustFile) -> Vec<Finding> {
 fn check_with(file: &RustFile, exemptions: &[Exemption]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let documented = file.path.split('/').any(|part| DOCUMENTED_FOLDERS.contains(&part));
-    // A crate's page may be its README.
+    // A crate may use its README as its page.
     let is_readme = file.path.ends_with("src/lib.rs") && file.text.starts_with("#![doc = include_str!(");
     if documented && !file.text.starts_with("//!") && !is_readme {
         let message =
@@ -46,7 +46,7 @@ fn check_with(file: &RustFile, exemptions: &[Exemption]) -> Vec<Finding> {
     findings
 }
 
-/// Findings about exemptions that are not needed, not explained, or too generous.
+/// Returns the findings about exemptions that are not needed, not explained, or too generous.
 pub(super) fn check_exemptions(files: &[RustFile]) -> Vec<Finding> {
     check_exemptions_with(files, LONG_FILES)
 }
@@ -58,9 +58,9 @@ fn check_exemptions_with(files: &[RustFile], exemptions: &[Exemption]) -> Vec<Fi
             findings.push(Finding::new(path, 1, format!("its exemption {message}")));
         };
         match files.iter().find(|file| file.path == *path) {
-            None => report("is for a file that is not there"),
+            None => report("is for a file that does not exist"),
             Some(file) if file.text.lines().count() <= LINES_MAX => {
-                report("is not needed any more");
+                report("is no longer needed");
             }
             Some(_) => {}
         }

@@ -1,10 +1,10 @@
-//! What the manifests must say: the lints of the workspace, a crate page, and why each dependency is there.
+//! What the manifests must contain: the lints of the workspace, a crate page, and a reason for each dependency.
 //!
-//! They are read as lines, not as TOML: two of the rules are about comments, which a TOML parser drops.
+//! They are read as lines, not as TOML: two of the rules concern comments, which a TOML parser drops.
 
 use crate::tidy::{Finding, TextFile};
 
-/// A package without `[lints] workspace = true` is linted by nothing.
+/// Checks that a package has `[lints] workspace = true`: without it, nothing lints the package.
 pub(super) fn inherits_lints(manifest: &TextFile) -> Vec<Finding> {
     let in_section = section(&manifest.text, "lints").any(|(_, line)| is_true(line, "workspace"));
     let dotted = manifest.text.lines().any(|line| is_true(line, "lints.workspace"));
@@ -14,7 +14,7 @@ pub(super) fn inherits_lints(manifest: &TextFile) -> Vec<Finding> {
     vec![Finding::new(&manifest.path, 1, "`[lints] workspace = true` is missing")]
 }
 
-/// A crate that is published has a page.
+/// Checks that a published crate has a page.
 pub(super) fn has_readme(manifest: &str, there: bool) -> Vec<Finding> {
     if there {
         Vec::new()
@@ -23,7 +23,7 @@ pub(super) fn has_readme(manifest: &str, there: bool) -> Vec<Finding> {
     }
 }
 
-/// Each line of `[workspace.dependencies]` says why it is there, at its end or in a comment of its own above it.
+/// Checks that each line of `[workspace.dependencies]` says why it is there, in a comment at its end or above it.
 ///
 /// The crates of the workspace are exempt.
 pub(super) fn dependencies_say_why(manifest: &TextFile) -> Vec<Finding> {
@@ -34,7 +34,7 @@ pub(super) fn dependencies_say_why(manifest: &TextFile) -> Vec<Finding> {
             let ours = value.contains("path =") || value.contains("path=");
             let says_why = comment(value).is_some() || above.starts_with('#');
             if !ours && !says_why {
-                let message = format!("no comment says why `{}` is there", name.trim());
+                let message = format!("no comment says why `{}` is needed", name.trim());
                 findings.push(Finding::new(&manifest.path, number, message));
             }
         }
@@ -43,7 +43,7 @@ pub(super) fn dependencies_say_why(manifest: &TextFile) -> Vec<Finding> {
     findings
 }
 
-/// The lines of one section with their numbers, without its head.
+/// The lines of one section with their numbers, without its header.
 fn section<'text>(text: &'text str, name: &str) -> impl Iterator<Item = (usize, &'text str)> {
     let head = format!("[{name}]");
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
@@ -51,7 +51,7 @@ fn section<'text>(text: &'text str, name: &str) -> impl Iterator<Item = (usize, 
     inside.take_while(|(_, line)| !line.starts_with('['))
 }
 
-/// An entry starts at the margin; the lines of a long array are indented or close it.
+/// Whether an entry starts here: it starts at the margin, while the lines of a long array are indented or close it.
 fn starts_entry(line: &str) -> bool {
     line.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '"')
 }
@@ -66,7 +66,8 @@ fn comment_free(line: &str) -> &str {
     comment(line).map_or(line, |comment| &line[..line.len() - comment.len()]).trim()
 }
 
-/// The comment at the end of a line, from its `#`; a `#` in quotes starts none, and an empty comment is none.
+/// The comment at the end of a line, from its `#`. A `#` in quotes starts no comment, and an empty comment does not
+/// count.
 fn comment(line: &str) -> Option<&str> {
     let mut quote = None;
     let start = line.char_indices().find_map(|(at, c)| {

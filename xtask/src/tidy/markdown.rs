@@ -1,11 +1,11 @@
-//! Markdown text: no blanks at the end of a line, and no link to a file that is not there.
+//! Checks Markdown text: no blanks at the end of a line, and no link to a file that does not exist.
 //!
-//! Links to other sites are not followed: a build must not depend on them. Rust paths as targets (`mp::Value`) are
-//! rustdoc's business.
+//! Links to other sites are not followed, because a build must not depend on them. rustdoc checks Rust paths as targets
+//! (`mp::Value`).
 
 use crate::tidy::{Finding, TextFile};
 
-/// Findings about one document; `exists` knows the files and folders of the workspace.
+/// Returns the findings about one document; `exists` knows the files and folders of the workspace.
 pub(super) fn check(file: &TextFile, exists: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let folder: Vec<&str> =
@@ -26,7 +26,7 @@ pub(super) fn check(file: &TextFile, exists: impl Fn(&str) -> bool) -> Vec<Findi
                     let found =
                         target.is_empty() || resolve(&folder, target).is_some_and(|path| exists(&path));
                     if !found {
-                        report(format!("the link to `{target}` leads nowhere"));
+                        report(format!("the link to `{target}` leads to no file"));
                     }
                 }
             }
@@ -36,7 +36,7 @@ pub(super) fn check(file: &TextFile, exists: impl Fn(&str) -> bool) -> Vec<Findi
     findings
 }
 
-/// Targets of links in this line that name a file, without their fragments.
+/// The targets of links in this line that name a file, without their fragments.
 fn targets(line: &str) -> Vec<&str> {
     let prose: Vec<(usize, usize)> = outside_code(line);
     let mut targets = Vec::new();
@@ -48,7 +48,7 @@ fn targets(line: &str) -> Vec<&str> {
         let end = rest.find(')').unwrap_or(rest.len());
         targets.push(&rest[..end]);
     }
-    // `[name]: target`, a definition that other lines refer to.
+    // A definition `[name]: target`, which other lines refer to.
     if let Some((name, target)) = line.trim_start().split_once("]: ")
         && name.starts_with('[')
         && !name.starts_with("[^")
@@ -58,7 +58,7 @@ fn targets(line: &str) -> Vec<&str> {
     targets.into_iter().filter_map(file_of).collect()
 }
 
-/// The file that a target names; `None` for other sites, for places in the same document and for Rust paths.
+/// The file that a target names, or `None` for other sites, places in the same document and Rust paths.
 fn file_of(target: &str) -> Option<&str> {
     // A title may follow the target.
     let target = target.split_whitespace().next()?.trim_matches(['<', '>']);
@@ -87,7 +87,7 @@ fn outside_code(line: &str) -> Vec<(usize, usize)> {
     ranges
 }
 
-/// `target` seen from `folder`, as a path from the root; `None` when it leaves the workspace.
+/// Resolves `target`, as seen from `folder`, to a path from the root; returns `None` if it leaves the workspace.
 fn resolve(folder: &[&str], target: &str) -> Option<String> {
     let mut parts: Vec<&str> = if target.starts_with('/') { Vec::new() } else { folder.to_vec() };
     for part in target.split('/') {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_at_the_end_are_found_everywhere() {
+    fn blanks_at_the_end_of_a_line_are_found_everywhere() {
         assert_eq!(found("README.md", "a \nb\n```\nc\t\n```\nd"), [1, 4]);
     }
 

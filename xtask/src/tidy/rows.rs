@@ -1,21 +1,23 @@
-//! Tables that are to be complete: a row for each name of Python, and one for each public type in the page on forks.
+//! Checks tables that must be complete: a row for each name of Python, and a row for each public type in the page on
+//! forks.
 //!
-//! Both pages promise it in words, and a new type or a forgotten name would break that without anybody seeing it. Names are
-//! looked for in the first cells only, as words in backticks: a row that mentions a name by the way is not about it.
+//! Both pages promise completeness, and without this check a new type or a forgotten name would break the promise
+//! unnoticed. Names count only in first cells, as words in backticks: a row that mentions a name in passing is not
+//! about it.
 
 use syn::{Item, UseTree};
 
 use crate::tidy::imports::is_public;
 use crate::tidy::{Finding, RustFile, TextFile};
 
-/// Where the names of Python are listed.
+/// The list of Python's names.
 pub(super) const NAMES: &str = "docs/python-names.txt";
-/// The page that has a row for each.
+/// The page with a row for each of them.
 pub(super) const FROM_PYTHON: &str = "docs/guide/coming-from-python.md";
 /// The page with a row for each public type.
 pub(super) const ON_FORKS: &str = "docs/FORK.md";
-/// The crates whose public types these are, by their `lib.rs`; and whether their rows say that they are of managers, whose
-/// types have the names of others.
+/// The crates of those public types, by their `lib.rs`. The flag says whether their rows say that they belong to
+/// managers, whose types share names with other crates.
 pub(super) const CRATES: [(&str, bool); 4] = [
     ("shm-core/src/lib.rs", false),
     ("kernel-ipc/src/lib.rs", false),
@@ -25,16 +27,16 @@ pub(super) const CRATES: [(&str, bool); 4] = [
 
 /// The first cell of a row.
 struct Row<'a> {
-    /// Words in backticks before a colon, or all.
+    /// The words in backticks before a colon, or all words in backticks.
     about: Vec<&'a str>,
-    /// Words in backticks behind it: what it says of these.
+    /// The words in backticks behind the colon: the members that the row covers.
     members: Vec<&'a str>,
 }
 
 impl<'a> Row<'a> {
     fn of(line: &'a str) -> Option<Self> {
         let cells = line.strip_prefix('|')?;
-        // A bar in a cell is escaped.
+        // A bar inside a cell is escaped.
         let end = cells.match_indices('|').map(|(at, _)| at).find(|at| !cells[..*at].ends_with('\\'))?;
         let cell = &cells[..end];
         let (about, members) = cell.split_once("`: `").map_or((cell, ""), |(about, _)| {
@@ -45,7 +47,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The words inside of backticks.
+/// The words inside backticks.
 fn words(text: &str) -> Vec<&str> {
     let code = text.split('`').skip(1).step_by(2);
     code.flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'))
@@ -57,7 +59,7 @@ fn rows(page: &TextFile) -> Vec<Row<'_>> {
     page.text.lines().filter_map(Row::of).collect()
 }
 
-/// Names of the list that have no row.
+/// Returns the names of the list that have no row.
 pub(super) fn of_python(names: &TextFile, page: &TextFile) -> Vec<Finding> {
     let rows = rows(page);
     let mut findings = Vec::new();
@@ -82,7 +84,7 @@ pub(super) fn of_python(names: &TextFile, page: &TextFile) -> Vec<Finding> {
     findings
 }
 
-/// Public types of a crate's root that have no row.
+/// Returns the public types of a crate's root that have no row.
 pub(super) fn of_forks(krate: &RustFile, is_of_managers: bool, page: &TextFile) -> Vec<Finding> {
     let rows: Vec<Vec<&str>> = rows(page).into_iter().map(|row| [row.about, row.members].concat()).collect();
     let is_in_page = |name: &str| {

@@ -1,8 +1,9 @@
-//! What must be written about `unsafe`: a comment at each block and impl, and a place in `docs/SAFETY.md` for each file.
+//! What the project must say about `unsafe`: a comment at each block and impl, and a place in `docs/SAFETY.md` for each
+//! file.
 //!
-//! Clippy asks for the comments too, but it sees one platform and one set of features at a time; code for another
-//! platform would go without. This check is the more lenient one: it accepts a comment anywhere between the lines
-//! above the enclosing statement and the block.
+//! Clippy requires the comments too, but it sees one platform and one set of features at a time, so it would miss code
+//! for another platform. This check is the more lenient one: it accepts a comment anywhere between the lines above the
+//! enclosing statement and the block.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -10,22 +11,22 @@ use syn::visit::{self, Visit};
 use crate::tidy::census::Count;
 use crate::tidy::{Finding, RustFile, TextFile};
 
-/// The document with the argument for every file that holds `unsafe`.
+/// The document with the argument for every file that contains `unsafe`.
 pub(super) const NOTE: &str = "docs/SAFETY.md";
 
-/// Findings about files that the document leaves out, and about files that it names and that are not there.
+/// Returns the findings about files that the document omits, and about files that it names but that do not exist.
 pub(super) fn check_note(files: &[RustFile], note: Option<&TextFile>) -> Vec<Finding> {
     let counts = files.iter().map(|file| (file.path.as_str(), Count::of(file)));
     let with_unsafe: Vec<_> = counts.filter(|(_, count)| count.total() > 0).collect();
     let Some(note) = note else {
-        let message = format!("the file is missing, and {} files hold `unsafe`", with_unsafe.len());
+        let message = format!("the file is missing, and {} files contain `unsafe`", with_unsafe.len());
         return if with_unsafe.is_empty() { Vec::new() } else { vec![Finding::new(NOTE, 1, message)] };
     };
     let named: Vec<_> = named_files(&note.text).collect();
     let mut findings = Vec::new();
     for (path, count) in with_unsafe {
         if !named.iter().any(|(_, name)| *name == path) {
-            let message = format!("{NOTE} does not name `{path}`, which holds `unsafe`");
+            let message = format!("{NOTE} does not name `{path}`, which contains `unsafe`");
             findings.push(Finding::new(path, count.first_line, message));
         }
     }
@@ -37,18 +38,18 @@ pub(super) fn check_note(files: &[RustFile], note: Option<&TextFile>) -> Vec<Fin
     findings
 }
 
-/// Everything in the text that looks like the path of a Rust file, with its line.
+/// Every word in the text that looks like the path of a Rust file, with its line.
 fn named_files(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let of_path = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
     text.lines().enumerate().flat_map(move |(index, line)| {
-        // `../` is how a link reaches them, and a full stop may end the sentence.
+        // Links begin with `../`, and a full stop may end the sentence.
         let words =
             line.split(move |c| !of_path(c)).map(|word| word.trim_start_matches("../").trim_end_matches('.'));
         words.filter(|word| word.contains('/') && word.ends_with(".rs")).map(move |word| (index + 1, word))
     })
 }
 
-/// Findings about blocks and impls that no comment speaks for.
+/// Returns the findings about blocks and impls without a comment.
 pub(super) fn check_comments(file: &RustFile) -> Vec<Finding> {
     let mut sites = Sites::default();
     sites.visit_file(&file.syntax);
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_the_note_leaves_out_are_found() {
+    fn files_that_the_note_omits_are_found() {
         let files = [
             fixture::rust("mp-sys/src/a.rs", "fn f() { unsafe { g() } }"),
             fixture::rust("mp-sys/src/c.rs", "fn f() { unsafe { g() } }"),

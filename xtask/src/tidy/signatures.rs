@@ -1,12 +1,12 @@
-//! Types of `mp-sys` in the public signatures of the crates above it.
+//! Finds types of `mp-sys` in the public signatures of the crates above it.
 //!
-//! `mp-sys` promises no stability, so that a type of its own in another crate's signature would make that crate
-//! unstable too, and users would have to name a crate they were told to leave alone. What is needed outside is
-//! re-exported with `pub use`: then its name, and the promise, are the re-exporting crate's.
+//! `mp-sys` promises no stability. If another crate's signature used one of its types, that crate would be unstable
+//! too, and users would have to name a crate that the documentation advises against. A type that is needed outside is
+//! re-exported with `pub use`: then its name, and the promise, belong to the re-exporting crate.
 //!
-//! The check reads syntax. `pub` is taken at its word, whether or not the path to the item is public as well (the lint
-//! `unreachable_pub` keeps these two together); macros are not expanded; types that are only inferred, as behind
-//! `impl Trait`, are not seen.
+//! The check reads syntax. It treats an item as public if it is `pub`, whether or not the path to the item is public as
+//! well (the lint `unreachable_pub` keeps the two together). It does not expand macros, and does not see types that are
+//! only inferred, as behind `impl Trait`.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -18,7 +18,7 @@ use crate::tidy::{Finding, RustFile};
 /// The crates whose signatures are checked, by folder.
 pub(super) const CRATES: [&str; 4] = ["shm-core", "kernel-ipc", "manager-rt", "mp-facade"];
 
-/// Findings about one crate; `files` are all its sources.
+/// Returns the findings about one crate; `files` are all its sources.
 pub(super) fn check(files: &[&RustFile]) -> Vec<Finding> {
     let surface = Surface::of(files.iter().map(|file| &file.syntax));
     let mut findings = Vec::new();
@@ -46,8 +46,8 @@ impl Checker<'_> {
     fn item(&mut self, item: &Item, names: &Names) {
         match item {
             Item::Mod(item) if !is_for_tests(&item.attrs) => {
-                // A module sees the names around it through `use super::…` only; a false alarm would need a second type
-                // of the same name.
+                // A module sees the names around it only through `use super::…`. A false alarm would need a second type
+                // with the same name.
                 if let Some((_, items)) = &item.content {
                     self.items(items, names);
                 }
@@ -93,7 +93,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Everything in a public trait is public.
+    /// Checks a public trait: everything in it is public.
     fn contract(&mut self, item: &syn::ItemTrait, names: &Names) {
         let mut look = self.look(names, &format!("trait {}", item.ident));
         look.visit_generics(&item.generics);
@@ -121,7 +121,7 @@ impl Checker<'_> {
             look.visit_path(path);
             look.visit_type(&item.self_ty);
             for member in &item.items {
-                // Signatures of methods are the trait's, and repeat what its own parameters say.
+                // The trait owns the signatures of methods, which repeat what its own parameters say.
                 match member {
                     ImplItem::Type(member) => look.visit_type(&member.ty),
                     ImplItem::Const(member) => look.visit_type(&member.ty),
@@ -150,11 +150,11 @@ impl Checker<'_> {
         }
     }
 
-    /// `pub use mp_sys::…::*` promises whatever is there, and a private glob hides names from this check.
+    /// Finds globs: `pub use mp_sys::…::*` promises whatever is there, and a private glob hides names from this check.
     fn globs(&mut self, item: &syn::ItemUse) {
         let mut imports = imports::imports(item).into_iter();
         if !is_for_tests(&item.attrs) && imports.any(|import| import.name == "*" && import.path[0] == FLOOR) {
-            let message = format!("a glob of `{FLOOR}`: name what is meant");
+            let message = format!("a glob of `{FLOOR}`: list the names that are needed");
             self.findings.push(Finding::new(self.path, item.span().start().line, message));
         }
     }
@@ -195,7 +195,7 @@ fn last(path: &syn::Path) -> String {
     path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default()
 }
 
-/// The name of a type without its parameters; `_` for what has no name.
+/// The name of a type without its parameters; `_` for a type without a name.
 fn name_of(ty: &syn::Type) -> String {
     match ty {
         syn::Type::Path(ty) => last(&ty.path),

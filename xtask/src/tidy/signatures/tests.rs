@@ -1,20 +1,20 @@
-//! What the signature check must find, and what it must leave alone.
+//! What the signature check must find, and what it must ignore.
 
 use super::*;
 use crate::tidy::fixture;
 
-/// Findings in a crate of one file, as lines.
+/// The lines of the findings in a crate of one file.
 fn found(text: &str) -> Vec<usize> {
     fixture::lines(&check(&[&fixture::rust("shm-core/src/x.rs", text)]))
 }
 
-/// Findings in one item behind two imports.
+/// The number of findings in one item below two imports.
 fn found_in(item: &str) -> usize {
     found(&format!("use mp_sys::robust::{{self, Guard}};\n{item}")).len()
 }
 
 #[test]
-fn every_kind_of_public_item_is_looked_at() {
+fn every_kind_of_public_item_is_checked() {
     let leaks = [
         "pub fn f(guard: Guard) {}",
         "pub fn f() -> Option<mp_sys::robust::Guard> { None }",
@@ -50,7 +50,7 @@ fn every_kind_of_public_item_is_looked_at() {
 }
 
 #[test]
-fn what_is_not_public_is_left_alone() {
+fn items_that_are_not_public_are_left_alone() {
     let allowed = [
         "fn f(guard: Guard) {}",
         "pub(crate) fn f(guard: Guard) {}",
@@ -75,7 +75,7 @@ fn what_is_not_public_is_left_alone() {
 }
 
 #[test]
-fn a_finding_tells_where_and_what() {
+fn a_finding_names_the_place_and_the_type() {
     let text = "use mp_sys::robust::Guard;\n\nimpl S {\n    pub fn lock(\n        &self,\n    ) -> Guard {\n    }\n}\n";
     let findings = check(&[&fixture::rust("shm-core/src/lock.rs", text)]);
     let message = "the public `fn lock` names `mp_sys::robust::Guard`, which this crate does not re-export";
@@ -83,7 +83,7 @@ fn a_finding_tells_where_and_what() {
 }
 
 #[test]
-fn a_reexport_in_any_file_makes_a_type_the_crates_own() {
+fn a_reexport_in_any_file_makes_a_type_belong_to_the_crate() {
     let user = fixture::rust(
         "shm-core/src/lock.rs",
         "use mp_sys::{deadline::Deadline, robust::{Guard, Owner}};\npub fn f(g: Guard, d: Deadline, o: Owner) {}",
@@ -95,7 +95,7 @@ fn a_reexport_in_any_file_makes_a_type_the_crates_own() {
 }
 
 #[test]
-fn a_private_use_is_no_reexport() {
+fn a_private_use_is_not_a_reexport() {
     assert_eq!(
         found("use mp_sys::Guard;\npub(crate) use mp_sys::Guard as G;\npub fn f(guard: Guard) {}"),
         [3]
@@ -103,7 +103,7 @@ fn a_private_use_is_no_reexport() {
 }
 
 #[test]
-fn detours_are_followed() {
+fn aliases_and_renames_are_followed() {
     assert_eq!(found("type Own = mp_sys::Guard;\npub fn f(guard: Own) {}"), [2]);
     assert_eq!(found("use mp_sys as floor;\npub fn f(guard: floor::Guard) {}"), [2]);
     let sys = fixture::rust("shm-core/src/sys.rs", "pub(crate) use mp_sys::Guard;");
