@@ -1,7 +1,8 @@
-//! A turn that processes pass on by a condition variable, as a careful C program has it: a futex word beside a robust mutex.
+//! A turn that processes pass on through a condition variable, as a careful C program implements it: a futex word
+//! beside a robust mutex.
 //!
-//! `pthread_cond_t` is no reference: it hangs when a waiter is killed. Nor is this one complete: it forgets a notification
-//! that a process takes with it when it dies, and pays nothing for that.
+//! `pthread_cond_t` cannot be the reference, because it hangs when a waiter is killed. This one is not complete either:
+//! it loses a notification when the notified process dies, and saves the cost of preventing that.
 #![expect(unsafe_code, reason = "pthread calls, and a turn in shared memory")]
 
 use std::cell::UnsafeCell;
@@ -13,7 +14,7 @@ use crate::reference::raw_futex;
 use crate::reference::raw_mutex::init;
 use crate::reference::shared_page::{Shared, SharedPage};
 
-/// The mutex, what it protects, and the word that changes with each notification.
+/// The mutex, the data that it protects, and the word that changes with each notification.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Turn {
@@ -22,9 +23,9 @@ pub(crate) struct Turn {
     notified: AtomicU32,
 }
 
-// SAFETY: `turn` is accessed under the mutex only, which is made for use by several processes.
+// SAFETY: `turn` is accessed only under the mutex, which is made for use by several processes.
 unsafe impl Sync for Turn {}
-// SAFETY: `RawCondition::new` initialises the mutex before anybody uses it; 0 is a valid turn and a valid word.
+// SAFETY: `RawCondition::new` initialises the mutex before any process uses it; 0 is a valid turn and a valid word.
 unsafe impl Shared for Turn {}
 
 /// A [`Turn`] in shared memory.
@@ -32,14 +33,14 @@ unsafe impl Shared for Turn {}
 pub(crate) struct RawCondition(SharedPage<Turn>);
 
 impl RawCondition {
-    /// Makes a turn that is side 0's, and that forked processes share.
+    /// Makes a turn that belongs to side 0, and that forked processes share.
     pub(crate) fn new() -> Result<Self> {
         let page = SharedPage::<Turn>::new()?;
         init(&page.mutex)?;
         Ok(Self(page))
     }
 
-    /// Gives the turn to `side`.
+    /// Passes the turn to `side`.
     pub(crate) fn give(&self, side: u32) {
         self.lock();
         // SAFETY: the lock is held, so nobody else uses the turn.
@@ -51,7 +52,7 @@ impl RawCondition {
     /// Waits until it is the turn of `side`.
     pub(crate) fn wait_for(&self, side: u32) {
         self.lock();
-        // SAFETY: the lock is held whenever the condition is looked at.
+        // SAFETY: the lock is held whenever the condition is checked.
         while unsafe { self.0.turn.get().read() } != side {
             let seen = raw_futex::current(&self.0.notified);
             self.unlock();
@@ -67,7 +68,7 @@ impl RawCondition {
     }
 
     fn unlock(&self) {
-        // SAFETY: taken before by this thread: both callers pair it with `lock`.
+        // SAFETY: this thread took it before: both callers pair it with `lock`.
         unsafe { libc::pthread_mutex_unlock(self.0.mutex.get()) };
     }
 }

@@ -1,4 +1,4 @@
-//! `memcpy` to and from a mapping of its own, of the kind that our arrays lie in: a reserved memfd.
+//! `memcpy` to and from a separate mapping of the kind that the library's arrays lie in: a reserved memfd.
 #![expect(unsafe_code, reason = "a mapping, and memcpy into it")]
 
 use std::ptr::{self, NonNull};
@@ -27,7 +27,7 @@ impl RawMapping {
         Ok(Self { start, len })
     }
 
-    /// Copies all numbers out. Nobody else has the mapping, so that plain `memcpy` is enough.
+    /// Copies all numbers out. No other process has the mapping, so plain `memcpy` is enough.
     pub(crate) fn read_into(&self, into: &mut [f64]) -> Result<()> {
         ensure!(into.len() == self.len, "the reference copies whole mappings");
         // SAFETY: both sides have `len` numbers; `into` is private memory, so they do not overlap.

@@ -1,6 +1,6 @@
-//! Waiting for a word in the two plain ways: always asleep in the kernel, or never.
+//! Waiting for a word in the two plain ways: always asleep in the kernel, or always spinning.
 //!
-//! The system call is rustix's, which `mp-sys` uses too, so that a ratio shows the waiting policy and nothing else.
+//! The system call is rustix's, which `mp-sys` uses too, so that a ratio shows only the waiting policy.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,14 +8,14 @@ use anyhow::{Result, bail};
 use mp_sys::deadline::Deadline;
 use rustix::thread::futex::{self, Flags};
 
-/// Looks at a word between two looks at the clock.
+/// Looks at a word between two readings of the clock.
 const LOOKS: u32 = 4096;
 
-/// Stores a value and wakes whoever sleeps for it, without asking whether anybody does.
+/// Stores a value and wakes one sleeper, without checking whether there is one.
 #[inline]
 pub(crate) fn post(word: &AtomicU32, value: u32) {
     word.store(value, Ordering::Release);
-    // Fails for an unmapped word only.
+    // The call fails only for an unmapped word.
     let _woken = futex::wake(word, Flags::empty(), 1);
 }
 
@@ -28,13 +28,13 @@ pub(crate) fn wait_while(word: &AtomicU32, value: u32) {
     }
 }
 
-/// What the word holds.
+/// The value of the word.
 #[inline]
 pub(crate) fn current(word: &AtomicU32) -> u32 {
     word.load(Ordering::Acquire)
 }
 
-/// Adds one and wakes whoever sleeps for it, without asking whether anybody does.
+/// Adds one and wakes one sleeper, without checking whether there is one.
 #[inline]
 pub(crate) fn advance(word: &AtomicU32) {
     word.fetch_add(1, Ordering::AcqRel);
@@ -42,7 +42,7 @@ pub(crate) fn advance(word: &AtomicU32) {
     let _woken = futex::wake(word, Flags::empty(), 1);
 }
 
-/// Waits at a barrier for two, made of how many have arrived and of the round.
+/// Waits at a barrier for two processes, which consists of the number of arrivals and of the round.
 #[inline]
 pub(crate) fn meet(arrived: &AtomicU32, round: &AtomicU32) {
     let seen = round.load(Ordering::Acquire);
@@ -60,7 +60,7 @@ pub(crate) fn post_silently(word: &AtomicU32, value: u32) {
     word.store(value, Ordering::Release);
 }
 
-/// Looks at the word until it does not hold `value` any more.
+/// Looks at the word until it no longer holds `value`.
 #[inline]
 pub(crate) fn spin_while(word: &AtomicU32, value: u32, deadline: Deadline) -> Result<()> {
     loop {

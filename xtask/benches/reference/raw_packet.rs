@@ -1,11 +1,11 @@
-//! A SEQPACKET socket pair, used as send(2) and recv(2) alone: always asleep in the kernel while there is nothing.
+//! A SEQPACKET socket pair, used only through send(2) and recv(2), which sleep in the kernel while there is nothing.
 
 use std::os::fd::OwnedFd;
 
 use anyhow::{Result, ensure};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
-/// Two connected ends.
+/// Makes two connected ends.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }

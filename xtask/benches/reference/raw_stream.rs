@@ -1,5 +1,5 @@
-//! A pair of stream sockets, used as send(2) and recv(2) alone, and the smallest server of an event loop: epoll_wait(2), recv(2),
-//! send(2). Both sleep in the kernel while there is nothing.
+//! A pair of stream sockets, used only through send(2) and recv(2), and the smallest server with an event loop:
+//! epoll_wait(2), recv(2), send(2). Both sleep in the kernel while there is nothing.
 
 use std::os::fd::OwnedFd;
 
@@ -8,7 +8,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
-/// Two connected ends.
+/// Makes two connected ends.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
@@ -31,7 +31,7 @@ pub(crate) fn serve(end: &OwnedFd, request_len: usize, answer: &[u8]) -> Result<
     Ok(())
 }
 
-/// As [`serve`], by an event loop.
+/// Does the same with an event loop.
 pub(crate) fn serve_events(end: &OwnedFd, request_len: usize, answer: &[u8]) -> Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, end, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;

@@ -1,8 +1,8 @@
-//! The raw primitives that our objects are measured against.
+//! The raw primitives that the library's objects are measured against.
 //!
-//! Each is what a careful C program would use in its place, called without anything around it. This folder is the only
-//! place outside `mp-sys` where `unsafe` may stand (`cargo xtask tidy` checks it): a raw reference behind a safe library
-//! would be measured together with that library.
+//! Each is what a careful C program would use instead, called without anything around it. This folder is the only place
+//! outside `mp-sys` where `unsafe` may appear (`cargo xtask tidy` checks it): if a raw reference were behind a safe
+//! library, the benchmark would measure that library as well.
 
 pub(crate) mod raw_condition;
 pub(crate) mod raw_copy;

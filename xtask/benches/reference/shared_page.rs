@@ -1,7 +1,7 @@
-//! A page that forked processes share: where the raw words lie that we compare with.
+//! A page that forked processes share, for the raw words that the benchmarks compare with.
 //!
-//! `Signal` lies there too when it is measured: it is mechanism of `mp-sys` without an object around it, and both sides of
-//! a ratio must use equal memory.
+//! A `Signal` that is measured lies there too: it is a mechanism of `mp-sys` without an object around it, and both
+//! sides of a ratio must use the same kind of memory.
 #![expect(unsafe_code, reason = "references into an anonymous shared mapping")]
 
 use std::ffi::c_void;
@@ -15,25 +15,26 @@ use mp_sys::CachePadded;
 use mp_sys::adaptive::Signal;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// What may lie in a page that several processes use.
+/// A type that may lie in a page that several processes use.
 ///
 /// # Safety
 /// - All bytes zero is a valid value.
-/// - It is used through shared references only, and may then be used by several processes at the same moment.
+/// - It is used only through shared references, and several processes may then use it at the same time.
 pub(crate) unsafe trait Shared: Sync {}
 
 // SAFETY: an atomic integer; 0 is one.
 unsafe impl Shared for AtomicU32 {}
 // SAFETY: an atomic integer; 0 is one.
 unsafe impl Shared for AtomicU64 {}
-// SAFETY: made of atomic integers for this purpose; its documentation calls all zero a valid start.
+// SAFETY: made of atomic integers for this purpose; its documentation says that all zeros are a valid start.
 unsafe impl Shared for Signal {}
 // SAFETY: its only fields are two that may be shared, and padding.
 unsafe impl<T: Shared> Shared for PingPong<T> {}
 // SAFETY: an array has no bytes besides its elements.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
-/// Two words that do not disturb each other: one process stores `ping` and waits for `pong`, its peer the other way.
+/// Two words that do not disturb each other: one process stores `ping` and waits for `pong`, and its peer does the
+/// reverse.
 #[derive(Debug)]
 pub(crate) struct PingPong<T> {
     pub(crate) ping: CachePadded<T>,
@@ -53,7 +54,7 @@ impl<T: Shared> SharedPage<T> {
         size_of::<T>()
     };
 
-    /// Maps it, all bytes zero.
+    /// Maps the page, with all bytes zero.
     pub(crate) fn new() -> Result<Self> {
         let (readable_writable, shared) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a null hint without MAP_FIXED lets the kernel choose; no existing mapping is touched.
@@ -69,8 +70,8 @@ impl<T: Shared> Deref for SharedPage<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: `new` mapped room for a `T` at a page's start, zeroed, which `Shared` calls valid; it is unmapped in
-        // `drop` only.
+        // SAFETY: `new` mapped room for a `T` at a page's start, zeroed, which `Shared` calls valid; it is unmapped
+        // only in `drop`.
         unsafe { self.start.as_ref() }
     }
 }
