@@ -1,7 +1,7 @@
 //! Rows about bulk copies: `RawArray<f64>` against `memcpy`.
 //!
-//! Both copy between the same private buffer and a shared memfd mapping of their own, whole and warm. How fast that is
-//! depends by some 30 % on which physical pages the kernel gives, so each sample goes over several mappings, and the median
+//! Both copy between the same private buffer and their own shared memfd mapping, whole and warm. The speed varies by
+//! about 30 % with the physical pages that the kernel assigns. So each sample covers several mappings, and the median
 //! counts.
 
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-/// Shared mappings in one sample, one after the other.
+/// The shared mappings of one sample, one after the other.
 const SIDES: u64 = 5;
 /// Bytes copied to or from each of them.
 const BYTES_PER_SIDE: usize = 128 * MIB;
@@ -72,7 +72,7 @@ fn writing(setup: &Setup, bytes: usize) -> Result<Vec<Contestant>> {
     Ok(vec![ours, memcpy])
 }
 
-/// The private side of all copies of a row.
+/// The private side of all copies in a row.
 type Buffer = Rc<RefCell<Vec<f64>>>;
 
 fn private(bytes: usize) -> Buffer {
@@ -83,7 +83,8 @@ fn array(len: usize) -> Result<RawArray<f64>> {
     Ok(RawArray::zeroed(len)?)
 }
 
-/// 10^9 bytes a second of copies between the whole buffer and a shared side, which is made anew several times a sample.
+/// Measures copies between the whole buffer and a shared side in 10^9 bytes per second; each sample makes several
+/// shared sides.
 fn bandwidth<S: 'static>(
     name: &'static str,
     setup: &Setup,
@@ -103,14 +104,14 @@ fn bandwidth<S: 'static>(
                 kept.clear();
             }
             let shared = make(buffer.len())?;
-            // Warms both sides up.
+            // This warms up both sides.
             copy(&shared, buffer)?;
             let started = Instant::now();
             for _ in 0..copies {
                 copy(black_box(&shared), black_box(buffer))?;
             }
             seconds += started.elapsed().as_secs_f64();
-            // A small one that is still there is not simply handed out again.
+            // A small mapping stays alive, so that it is not simply handed out again.
             kept.push(shared);
         }
         Ok((SIDES * copies) as f64 * bytes as f64 / seconds / 1e9)

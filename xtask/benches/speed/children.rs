@@ -15,12 +15,12 @@ use crate::row::Setup;
 /// How long the processes of one sample may take; the longest takes two seconds on a busy machine.
 pub(crate) const SAMPLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a child leaves: its result, or its error as text.
+/// What a child returns: its result, or its error as text.
 type Outcome<R> = Result<R, String>;
 
-/// Runs `body` in a process of its own, at most for `timeout`.
+/// Runs `body` in a process of its own, for at most `timeout`.
 ///
-/// What it made is freed with it, and whatever hangs or crashes there cannot spoil what is measured next.
+/// What `body` made is freed with the process. If it hangs or crashes, it cannot spoil the next measurement.
 pub(crate) fn apart<R>(timeout: Duration, body: impl FnOnce() -> Result<R>) -> Result<R>
 where
     R: Serialize + DeserializeOwned,
@@ -29,9 +29,9 @@ where
     finish(&child, Deadline::after(timeout))
 }
 
-/// The nanoseconds from the first start to the last end of `count` processes that begin `body` together.
+/// Returns the nanoseconds from the first start to the last end of `count` processes that begin `body` together.
 ///
-/// Each is given its index and pinned where that belongs. The caller sleeps meanwhile.
+/// Each process gets its index, and is pinned to its CPU. The caller sleeps meanwhile.
 pub(crate) fn together(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<()>) -> Result<f64> {
     let deadline = Deadline::after(SAMPLE_TIMEOUT);
     let arrived = RawValue::new(0_u64)?;
@@ -45,7 +45,7 @@ pub(crate) fn together(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<(
             Ok((started, now_nanos()))
         })?);
     }
-    // All are waited for, so that none runs on into the next sample when one fails.
+    // It waits for all of them, so that none runs on into the next sample if one fails.
     let spans: Vec<_> = children.iter().map(|child| finish(child, deadline)).collect();
     let spans = spans.into_iter().collect::<Result<Vec<_>>>()?;
     let first = spans.iter().map(|(started, _)| *started).min().unwrap_or(0);
@@ -57,7 +57,7 @@ pub(crate) fn together(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<(
 pub(crate) struct Crowd(Vec<Child<Outcome<()>>>);
 
 impl Crowd {
-    /// Starts `count` processes. Each is given its index, and is pinned where that belongs.
+    /// Starts `count` processes. Each gets its index, and is pinned to its CPU.
     pub(crate) fn start(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<()>) -> Result<Self> {
         let mut crowd = Self(Vec::new());
         for index in 0..count {
@@ -69,7 +69,7 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Starts one process, pinned where member 1 of the row's processes belongs: a server, whose client the caller is.
+    /// Starts one process, pinned to the CPU of member 1 of the row's processes: a server, whose client is the caller.
     pub(crate) fn peer(setup: &Setup, body: impl FnOnce() -> Result<()>) -> Result<Self> {
         let child = start(|| {
             setup.cpus.pin(setup.placement, 1)?;
@@ -78,7 +78,7 @@ impl Crowd {
         Ok(Self(vec![child]))
     }
 
-    /// The CPU time in nanoseconds that all of them have used since they were started.
+    /// The CPU time in nanoseconds that all of them have used since they started.
     pub(crate) fn cpu_time(&self) -> Result<u64> {
         let times = self.0.iter().map(|child| cpu_time_of(&child.pid()));
         times.sum::<Result<u64>>().context("a waiting process has no CPU time")
@@ -87,7 +87,7 @@ impl Crowd {
 
 /// The CPU time in nanoseconds that a process has used.
 pub(crate) fn cpu_time_of(pid: &impl std::fmt::Display) -> Result<u64> {
-    // Exact to the nanosecond for who sleeps; the times in `stat` are counted in ticks.
+    // This is exact to the nanosecond for a sleeping process; the times in `stat` count in ticks.
     let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
     let nanos = text.split_whitespace().next().context("no CPU time in schedstat")?;
     Ok(nanos.parse()?)
@@ -110,7 +110,7 @@ fn wait_for_all(arrived: &RawValue<u64>, count: u64, deadline: Deadline) -> Resu
         if deadline.has_passed() {
             bail!("not all processes of a sample have started");
         }
-        // There may be more processes than CPUs, so whoever waits lets the others start.
+        // There may be more processes than CPUs, so a waiting process lets the others start.
         std::thread::yield_now();
     }
     Ok(())

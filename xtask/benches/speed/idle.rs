@@ -1,8 +1,8 @@
-//! Rows about waiting for nothing: the CPU time of 500 processes for which nothing happens.
+//! Rows about waiting for nothing: the CPU time of 500 processes to which nothing happens.
 //!
-//! Nobody sleeps for ever in one go, since a wake-up may be lost with the process that should have given it (`Lock` is the
-//! exception: the kernel tells). The time that this takes is exact, as the kernel counts it for each process; it is that of
-//! the processes themselves, without the interrupts of the timers.
+//! No process sleeps for ever in one go, because a wake-up may be lost when the process that should send it dies.
+//! (`Lock` is the exception: the kernel reports the death.) The figure is exact, because the kernel counts it for each
+//! process. It is the time of the processes themselves, without the interrupts of the timers.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ use crate::children::Crowd;
 use crate::placement::Placement;
 use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
 
-/// Processes that wait.
+/// The number of waiting processes.
 const WAITERS: u64 = 500;
-/// How long one sample looks at them: longer than any of them rests (`REST_MAX` of `mp_sys::adaptive`).
+/// The length of one sample: longer than any process rests (`REST_MAX` of `mp_sys::adaptive`).
 const SPAN: Duration = Duration::from_secs(5);
-/// Until all wait: 500 processes that start on two CPUs, the last of them a second after the first.
+/// The time until all processes wait: 500 processes start on two CPUs, the last of them a second after the first.
 const START: Duration = Duration::from_secs(2);
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -40,7 +40,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// The CPU time of all of them, as a share of the time that passes.
+/// Measures the CPU time of all processes as a share of the time that passes.
 fn watched(crowd: Crowd) -> Contestant {
     sleep(START);
     Contestant::new("ours", move || {
@@ -68,7 +68,7 @@ fn at_condition(setup: &Setup) -> Result<Crowd> {
     })
 }
 
-/// The permit has a holder who lives: whoever looks for the dead has somebody to ask about.
+/// A living process holds the permit, so that a look for the dead has somebody to ask about.
 fn at_semaphore(setup: &Setup) -> Result<Crowd> {
     let semaphore = Semaphore::new(1)?;
     Crowd::start(setup, WAITERS + 1, |_| {
@@ -77,7 +77,7 @@ fn at_semaphore(setup: &Setup) -> Result<Crowd> {
     })
 }
 
-/// One party never comes.
+/// One party never arrives.
 fn at_barrier(setup: &Setup) -> Result<Crowd> {
     let parties = usize::try_from(WAITERS)? + 1;
     let barrier = Barrier::new(parties)?;
@@ -95,7 +95,7 @@ fn at_lock(setup: &Setup) -> Result<Crowd> {
     })
 }
 
-/// Keeps what the caller has until the process is killed.
+/// Keeps what the caller holds until the process is killed.
 fn park() -> Result<()> {
     loop {
         std::thread::park();

@@ -1,4 +1,4 @@
-//! Rows about `Value`'s lock: alone, and with 2 and 8 processes that want it all the time.
+//! Rows about `Value`'s lock: with one process, and with 2 and 8 processes that want it all the time.
 
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -12,14 +12,14 @@ use crate::python;
 use crate::reference::RawCounter;
 use crate::row::{Contestant, Pick, Row, Setup, Target, Tool, Unit, per_operation};
 
-/// Increments in one sample of one process.
+/// Increments of one process in one sample.
 const ALONE: u64 = 2_000_000;
-/// Increments in one sample of all processes together.
+/// Increments of all processes together in one sample.
 const CONTENDED: u64 = 1_600_000;
-/// As Python is so much slower.
+/// Fewer, because Python is so much slower.
 const PYTHON: u64 = 100_000;
 
-/// An increment of ours, as often as it is told.
+/// Increments the library's value this many times.
 type Increment = fn(&Value<u64>, u64);
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -43,7 +43,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// One process, against the raw mutex, std's and Python's.
+/// One process, compared with the raw mutex, std's and Python's.
 fn alone(names: [&'static str; 3], times_raw: f64, increment: Increment) -> [Row; 3] {
     let row = |name, target, enter| Row {
         name,
@@ -113,7 +113,7 @@ fn by_update(value: &Value<u64>, times: u64) {
     }
 }
 
-/// A store in the place of an increment: the reference adds, and loses little time by that.
+/// A store in place of an increment. The reference adds, which costs it little.
 #[inline(never)]
 #[expect(clippy::unwrap_used, reason = "what is measured is what users write")]
 fn by_set(value: &Value<u64>, times: u64) {
@@ -137,7 +137,7 @@ fn in_std(mutex: &Mutex<u64>, times: u64) {
     }
 }
 
-/// `count` processes that do nothing but lock, increment and unlock: time per increment of all together.
+/// `count` processes that only lock, increment and unlock: time per increment, counting those of all processes.
 fn contended(name: &'static str, placement: Placement, count: u64) -> Row {
     let enter = move |setup: &Setup| {
         let value = Value::new(0_u64)?;
@@ -158,7 +158,7 @@ fn contended(name: &'static str, placement: Placement, count: u64) -> Row {
     }
 }
 
-/// `count` processes that increment the same thing, which is checked to have lost nothing.
+/// `count` processes that increment the same thing, which is checked for lost increments.
 fn crowd<T: 'static>(
     setup: &Setup,
     name: &'static str,

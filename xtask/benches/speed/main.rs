@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: our objects against references in the same run.
+//! `cargo xtask bench`: measures the library's objects against references in the same run.
 //!
-//! A harness of our own, since those for benchmarks time one function in one process: here a figure is a ratio between two
-//! things that are measured in turn, often takes several processes, and means nothing without saying on which CPUs they ran.
-//! How a row is measured stands in `race`, the rows stand in one file for each family, and what they are compared with in
-//! `benches/reference/`.
+//! It does not use a benchmark harness, because those time one function in one process. Here a figure is a ratio
+//! between two things that are measured in turn. It often takes several processes, and means nothing without the CPUs
+//! on which they ran. `race` measures a row, each family of rows has a file, and `benches/reference/` contains what the
+//! rows are compared with.
 //!
-//! Missing a target is no failure of the command: the machine may be busy. Whoever wants to fail reads the JSON.
+//! Missing a target does not make the command fail, because the machine may be busy. If you need a failure, read the
+//! JSON.
 #![expect(clippy::print_stderr, reason = "progress and errors are part of this command's product")]
 
 mod arrays;
@@ -22,7 +23,7 @@ mod python;
 mod queues;
 mod race;
 mod reads;
-#[path = "../reference/reference.rs"] // a folder of its own: the only one here where `unsafe` may stand
+#[path = "../reference/reference.rs"] // a separate folder: the only one here where `unsafe` may appear
 mod reference;
 mod report;
 mod row;
@@ -43,9 +44,12 @@ use crate::python::Python;
 use crate::row::{Finding, Row, Scale, Setup, Tool};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", about = "Measure our objects against references in the same run.")]
+#[command(
+    name = "cargo xtask bench",
+    about = "Measure the library's objects against references in the same run."
+)]
 struct Arguments {
-    /// Few and short repeats: shows that everything runs, not how fast it is.
+    /// Make few and short runs: they show that everything works, not how fast it is.
     #[arg(long)]
     quick: bool,
     /// Print JSON instead of a table.
@@ -54,13 +58,13 @@ struct Arguments {
     /// Also draw the table into this file; a relative path starts at the root of the workspace.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Also draw what common operations cost beside other libraries into this file, from the rows that it needs.
+    /// Measure the common operations that the README compares with other libraries, and draw the picture into this file.
     #[arg(long, value_name = "FILE", conflicts_with = "rows")]
     peers: Option<PathBuf>,
-    /// The rows to measure, by name or by a part of their names; all without.
+    /// The rows to measure, by name or by a part of their names (default: all).
     #[arg(value_name = "ROW")]
     rows: Vec<String>,
-    /// Given by `cargo bench`.
+    /// `cargo bench` passes this.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -91,19 +95,23 @@ fn run(arguments: &Arguments) -> Result<()> {
         has_redis: managers::has_redis(),
     };
     if setup.python.is_none() {
-        eprintln!("python3 with multiprocessing is not here: rows and ratios against it are left out");
+        eprintln!(
+            "python3 with multiprocessing was not found: rows and ratios that compare with it are left out"
+        );
     }
     if !setup.has_redis {
-        eprintln!("redis-server and redis-benchmark are not here: rows and ratios against them are left out");
+        eprintln!(
+            "redis-server and redis-benchmark were not found: rows and ratios that compare with them are left out"
+        );
     }
     let mut findings = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         if let Some(reason) = left_out(row, &setup) {
-            eprintln!("{} ({}) is skipped: {reason}", row.name, row.placement);
+            eprintln!("{} ({}) skipped: {reason}", row.name, row.placement);
             continue;
         }
         eprint!(
-            "[{}/{}] {} ({}), of {} repeats:",
+            "[{}/{}] {} ({}), {} repeats:",
             index + 1,
             rows.len(),
             row.name,
@@ -136,13 +144,13 @@ fn all_rows() -> Vec<Row> {
     .collect()
 }
 
-/// The rows that a name stands for: its own if there is one, else all that contain it.
+/// The rows that a name selects: the row with that name, or otherwise all rows whose names contain it.
 fn chosen(rows: Vec<Row>, names: &[String]) -> Result<Vec<Row>> {
     let exact = |name: &str| rows.iter().any(|row| row.name == name);
     let means = |name: &str, row: &Row| if exact(name) { row.name == name } else { row.name.contains(name) };
     for name in names {
         if !rows.iter().any(|row| means(name, row)) {
-            // A row with several placements is named once.
+            // A row with several placements is listed once.
             let mut known: Vec<&str> = Vec::new();
             for row in &rows {
                 if !known.contains(&row.name) {
@@ -163,7 +171,7 @@ fn left_out(row: &Row, setup: &Setup) -> Option<&'static str> {
         Some(Tool::Redis) if !setup.has_redis => return Some("no redis-server"),
         _ => {}
     }
-    (!setup.cpus.allow(row.placement)).then_some("this program may use one CPU only")
+    (!setup.cpus.allow(row.placement)).then_some("this program may use only one CPU")
 }
 
 fn print(arguments: &Arguments, findings: &[Finding]) -> Result<()> {
@@ -184,7 +192,7 @@ fn print(arguments: &Arguments, findings: &[Finding]) -> Result<()> {
     Ok(())
 }
 
-/// Cargo runs this in the package's folder, whatever folder the user is in.
+/// Cargo runs this in the package's folder, whatever the user's current folder.
 fn from_root(path: &Path) -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
     Path::new(&package).parent().map_or_else(|| path.to_owned(), |root| root.join(path))

@@ -1,16 +1,17 @@
-//! Rows about managers: what an operation on an object in a server process costs.
+//! Rows about managers: the cost of an operation on an object in a server process.
 //!
 //! | contestant | what it is |
 //! |---|---|
 //! | ours | a proxy, and the server that [`Manager::start`] makes |
-//! | `raw_stream` | frames of the same lengths through a pair of stream sockets, both sides asleep until something comes |
+//! | `raw_stream` | frames of the same lengths through a pair of stream sockets, both sides asleep until something arrives |
 //! | `epoll_echo` | the same, with an event loop around the answering side |
 //! | `redis` | `SET` and `GET` over Redis's local socket by a client that writes the bytes itself and sleeps in `read` |
 //! | `redis_spinning` | the same client, which never sleeps |
 //! | `python` | `multiprocessing.Manager` |
 //!
-//! "Faster than Redis" means: than that client, asleep in `read` as usual clients are. Ours spins where that pays, so the
-//! spinning one stands beside it. Clients run on CPU 0 and servers on CPU 1, or all on CPU 0. Keys and values have 8 bytes.
+//! "Faster than Redis" means faster than that client, which sleeps in `read` as usual clients do. The library's client
+//! spins where that pays off, so the row shows the spinning client as well. Clients run on CPU 0 and servers on CPU 1,
+//! or all on CPU 0. Keys and values have 8 bytes.
 
 mod frames;
 mod growth;
@@ -29,7 +30,7 @@ pub(crate) use self::redis::has_redis;
 use crate::placement::Placement;
 use crate::row::{Contestant, Pick, Row, Setup, Target, Tool, Unit};
 
-/// What the servers of these rows let clients in with.
+/// The key that clients need for the servers of these rows.
 const KEY: &[u8] = b"a key for measurements";
 /// Room for ten million entries of a dict.
 const MEMORY_BYTES: usize = 4 << 30;
@@ -100,7 +101,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-/// A manager whose server runs where member 1 of the row's processes belongs. It ends with this process.
+/// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.
 fn started(setup: &Setup) -> Result<Manager> {
     setup.cpus.pin(setup.placement, 1)?;
     let manager = Manager::builder().key(KEY).memory_bytes_max(MEMORY_BYTES).start();

@@ -1,4 +1,4 @@
-//! Rows about single values: an atomic in shared memory, and how dear it is to make a value.
+//! Rows about single values: an atomic in shared memory, and the cost of making a value.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,9 @@ use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
 
 const ADDITIONS: u64 = 5_000_000;
 const MADE_ONE_BY_ONE: u64 = 500_000;
-/// Enough for seven chunks of shared memory, so that making chunks counts too.
+/// Enough for seven chunks of shared memory, so that the cost of making chunks counts too.
 const MADE_TOGETHER: u64 = 100_000;
-/// As Python is so much slower.
+/// Fewer, because Python is so much slower.
 const MADE_BY_PYTHON: u64 = 1_000;
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -53,7 +53,7 @@ fn additions(setup: &Setup) -> Result<Vec<Contestant>> {
     ])
 }
 
-// The results are used, so that a compiler cannot take a cheaper instruction without one.
+// The results are used, so that the compiler cannot choose a cheaper instruction without a result.
 
 #[inline(never)]
 fn add(value: &RawValue<u64>, times: u64) {
@@ -73,7 +73,7 @@ fn made(setup: &Setup, make: fn(u64), operations: u64) -> Result<Vec<Contestant>
     Ok([ours].into_iter().chain(python).collect())
 }
 
-/// Each is dropped before the next is made, beside one that lives on.
+/// Each value is dropped before the next one is made, beside one that lives on.
 #[inline(never)]
 fn one_by_one(times: u64) {
     let beside = Value::new(0_u64);
@@ -83,7 +83,7 @@ fn one_by_one(times: u64) {
     drop(black_box(beside));
 }
 
-/// All live at the same moment.
+/// All values live at the same time.
 #[inline(never)]
 fn all_together(times: u64) {
     let all: Vec<_> = (0..times).map(Value::new).collect();

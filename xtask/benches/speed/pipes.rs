@@ -1,10 +1,10 @@
-//! Rows about pipes: 64 bytes that two processes send to and fro.
+//! Rows about pipes: 64 bytes that two processes send back and forth.
 //!
 //! | contestant | how it waits |
 //! |---|---|
-//! | ours | spins towards another CPU, sleeps beside its peer |
-//! | `raw_seqpacket` | the same kind of socket, asleep in the kernel, always |
-//! | `ipc_channel` | the crate `ipc-channel`, which forked processes use as they inherited it |
+//! | ours | spins if the peer is on another CPU, otherwise sleeps |
+//! | `raw_seqpacket` | the same kind of socket, always asleep in the kernel |
+//! | `ipc_channel` | the crate `ipc-channel`, whose channels forked processes inherit |
 //! | `python` | `multiprocessing.Pipe`, `send_bytes` and `recv_bytes` |
 
 use anyhow::{Result, ensure};
@@ -18,7 +18,7 @@ use crate::reference::raw_packet::{pair, recv_packet, send_packet};
 use crate::row::{Contestant, Pick, Row, Setup, Target, Unit};
 
 const ROUND_TRIPS: u64 = 20_000;
-/// Python takes several times as long.
+/// Fewer, because Python takes several times as long.
 const ROUND_TRIPS_OF_PYTHON: u64 = 8_000;
 const BYTES: usize = 64;
 type Packet = [u8; BYTES];
@@ -79,13 +79,13 @@ os.sched_setaffinity(0, [CPU_A])
 Process(target=answer, daemon=True).start()";
 const PYTHON_BODY: &str = "here.send_bytes(message); here.recv_bytes()";
 
-/// An end that passes packets.
+/// An end that sends and receives packets.
 trait End: Sized + 'static {
     fn put(&self, packet: &Packet) -> Result<()>;
     fn take(&self, packet: &mut Packet) -> Result<()>;
 }
 
-/// Two processes, an end each: microseconds a round trip.
+/// Two processes with one end each: microseconds per round trip.
 fn between<E: End>(name: &'static str, setup: &Setup, make: fn() -> Result<(E, E)>) -> Contestant {
     let setup = setup.clone();
     Contestant::new(name, move || {
@@ -137,7 +137,7 @@ impl End for Connection<(), ()> {
     }
 }
 
-/// The same bytes as a value: eight numbers.
+/// The same bytes as a value of eight numbers.
 struct Values(Connection<[u64; 8], [u64; 8]>);
 
 impl End for Values {
@@ -171,7 +171,7 @@ impl End for std::os::fd::OwnedFd {
     }
 }
 
-/// One end of two of that crate's channels, which go one way each.
+/// One end of two `ipc-channel` channels, one for each direction.
 struct Channel {
     sender: IpcBytesSender,
     receiver: IpcBytesReceiver,

@@ -1,7 +1,7 @@
-//! On which CPUs the processes of a measurement run.
+//! The CPUs on which the processes of a measurement run.
 //!
-//! Every figure between processes depends on it by up to a factor of a hundred, so that a figure without its placement says
-//! nothing. "CPU 0" and "CPU 1" are the first two CPUs that this program was started on.
+//! Every figure between processes depends on them by up to a factor of a hundred, so a figure without its placement
+//! means nothing. "CPU 0" and "CPU 1" are the first two CPUs of those that this program may use.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 pub(crate) enum Placement {
     /// Everything on CPU 0.
     OneCore,
-    /// Peers on CPU 0 and CPU 1 in turn.
+    /// Peers alternate between CPU 0 and CPU 1.
     TwoCores,
-    /// Left to the scheduler.
+    /// The scheduler decides.
     Any,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
-    /// Asks the kernel; to be called before anything is pinned.
+    /// Asks the kernel. Call it before anything is pinned.
     pub(crate) fn of_this_program() -> Result<Self> {
         let all = sched_getaffinity(None).context("the CPUs of this program are unknown")?;
         let mut members = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu));
@@ -47,12 +47,12 @@ impl Cpus {
         Ok(Self { all, first, second })
     }
 
-    /// Whether the machine can do it.
+    /// Whether the machine allows this placement.
     pub(crate) fn allow(&self, placement: Placement) -> bool {
         placement != Placement::TwoCores || self.second.is_some()
     }
 
-    /// The CPUs where member `index` of a row's processes belongs, as in "0, 1".
+    /// The CPUs of member `index` of a row's processes, as in "0, 1".
     pub(crate) fn list(&self, placement: Placement, index: u64) -> String {
         let set = self.set(placement, index);
         let members: Vec<String> =
@@ -70,7 +70,7 @@ impl Cpus {
         }
     }
 
-    /// Puts the calling process where member `index` of a row's processes belongs.
+    /// Pins the calling process to the CPU of member `index` of a row's processes.
     pub(crate) fn pin(&self, placement: Placement, index: u64) -> Result<()> {
         sched_setaffinity(None, &self.set(placement, index)).context("a process cannot be pinned to its CPU")
     }
@@ -82,7 +82,7 @@ fn only(cpu: usize) -> CpuSet {
     set
 }
 
-/// What the processor calls itself: the same build has other ratios on other ones.
+/// The name of the processor: the same build has other ratios on other processors.
 pub(crate) fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let named = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

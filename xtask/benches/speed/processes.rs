@@ -37,7 +37,7 @@ fn forks(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![repeated("ours", times, fork_and_join), repeated("raw_fork", times, fork_and_wait)])
 }
 
-/// Microseconds per call.
+/// Measures microseconds per call.
 fn repeated(name: &'static str, times: u64, call: fn() -> Result<()>) -> Contestant {
     Contestant::new(name, move || {
         let started = Instant::now();

@@ -9,10 +9,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::row::{Contestant, Setup};
 
-/// How long one script may run.
+/// The longest that one script may run.
 const TIMEOUT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
-/// What the scripts share: `n` operations by `run`, after as many warm ones as are needed to warm up.
+/// The frame of all scripts: `run` performs `n` operations, after a tenth as many to warm up.
 const FRAME: &str = "\
 import sys, time
 from multiprocessing import Value
@@ -30,13 +30,13 @@ print((time.perf_counter_ns() - t) / n)
 
 /// Lock, increment, unlock: the idiom of Python's documentation.
 pub(crate) const INCREMENT: &str = "with v.get_lock(): v.value += 1";
-/// A value of the same kind, made and dropped.
+/// Makes and drops a value of the same kind.
 pub(crate) const MAKE: &str = "Value('Q', 0)";
 
-/// A Python that can be run.
+/// A Python that can run the scripts.
 #[derive(Debug, Clone)]
 pub(crate) struct Python {
-    /// The interpreter itself: `python3` may be a slow script that looks for it.
+    /// The interpreter itself: `python3` may be a slow wrapper script that locates it.
     executable: String,
 }
 
@@ -49,7 +49,7 @@ impl Python {
         output.status.success().then(|| Self { executable: text.trim().to_owned() })
     }
 
-    /// Nanoseconds per operation, as the script measured it.
+    /// Returns nanoseconds per operation, as measured by the script.
     fn run(&self, prepare: &str, body: &str, operations: u64) -> Result<f64> {
         let script = FRAME.replace("PREPARE", prepare).replace("BODY", body);
         let mut child = Command::new(&self.executable)
@@ -70,14 +70,14 @@ impl Python {
     }
 }
 
-/// Python doing `body`, if there is a Python; it inherits where this process is pinned.
+/// Python running `body`, if there is a Python. It inherits the CPU to which this process is pinned.
 pub(crate) fn contestant(setup: &Setup, body: &'static str, operations: u64) -> Option<Contestant> {
     let python = setup.python.clone()?;
     let operations = setup.scale.of(operations);
     Some(Contestant::new("python", move || python.run("", body, operations)))
 }
 
-/// Python doing `body` after `prepare`, which places its processes itself: microseconds per operation.
+/// Python running `body` after `prepare`, which places its processes itself: microseconds per operation.
 pub(crate) fn contestant_in_micros(
     setup: &Setup,
     prepare: String,

@@ -1,4 +1,4 @@
-//! Rows about queues: what one item costs on its way from one process to another.
+//! Rows about queues: the cost of one item on its way from one process to another.
 //!
 //! | contestant | what it is |
 //! |---|---|
@@ -6,12 +6,12 @@
 //! | `raw_seqpacket` | a packet socket of the kernel, which holds a few hundred items |
 //! | `ipc_channel` | the crate `ipc-channel`, one producer and one consumer |
 //! | `python` | `multiprocessing.Queue`, `put` and `get` |
-//! | `ping_pong` | a word that two processes pass to and fro, between the same CPUs: a round trip, measured around each repeat |
-//! | `two_copies` | one process copies the item into a ring of 1 MiB and out again, and nothing else |
+//! | `ping_pong` | a word that two processes pass back and forth between the same CPUs: a round trip, measured around each repeat |
+//! | `two_copies` | one process only copies the item into a ring of 1 MiB and out again |
 //!
-//! Producers run on CPU 0 and consumers on CPU 1, or all on CPU 0. Items of 64 KiB go through queues that hold 1 MiB: a
-//! producer beside its consumer on one CPU would else fill megabytes before the consumer runs, and the row would measure
-//! how fast the kernel gives pages.
+//! Producers run on CPU 0 and consumers on CPU 1, or all on CPU 0. Items of 64 KiB go through queues that hold 1 MiB.
+//! Otherwise, a producer beside its consumer on one CPU would fill megabytes before the consumer runs, and the row
+//! would measure how fast the kernel allocates pages.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -69,7 +69,8 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// Producers put `each` items with `put`, consumers take as many with `take`: time per item of all together.
+/// Producers put `each` items with `put`, and consumers take as many with `take`: time per item, counting those of all
+/// processes.
 fn crowd<Q: 'static>(
     name: &'static str,
     setup: &Setup,
@@ -171,7 +172,7 @@ fn python(setup: &Setup) -> Option<Contestant> {
     Some(Contestant::new("python", move || Ok((in_micros.sample)()? * 1e3)))
 }
 
-/// The same bytes as a value: eight numbers.
+/// The same bytes as a value of eight numbers.
 fn values(setup: &Setup) -> Result<Vec<Contestant>> {
     type Values = Queue<[u64; 8]>;
     let put = |queue: &Values, times: u64| -> Result<()> {
@@ -226,7 +227,7 @@ fn large_four_by_four(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![ours_large(setup, 4), two_copies(setup)?])
 }
 
-/// Into one place of a ring and out of it again, then the next place, in one process.
+/// Copies into one place of a ring and out of it again, then into the next place, in one process.
 fn two_copies(setup: &Setup) -> Result<Contestant> {
     let places = (0..RING_BYTES / LARGE_BYTES).map(|_| RawMapping::new(LARGE_BYTES / 8));
     let ring = places.collect::<Result<Vec<_>>>()?;
@@ -263,7 +264,8 @@ fn wake_ups(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![Contestant::new("ours", sample)])
 }
 
-/// A queue that nobody takes from: the cost of a `put` when it holds ten million items, and when it holds a thousand.
+/// A queue from which nothing is taken: the cost of a `put` when it holds ten million items, and when it holds a
+/// thousand.
 fn growth(setup: &Setup) -> Result<Vec<Contestant>> {
     let full = setup.scale.of(10_000_000);
     let filled_to = |name, count: u64| {
@@ -285,7 +287,7 @@ fn growth(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![filled_to("ours", full), filled_to("at_1000", 1000)])
 }
 
-/// A task that is put, got on lease, and done, against an item.
+/// A task that is put, taken on lease, and done, compared with an item.
 fn tasks(setup: &Setup) -> Result<Vec<Contestant>> {
     type Tasks = JoinableQueue<[u64; 8]>;
     let put = |queue: &Tasks, times: u64| -> Result<()> {

@@ -1,7 +1,8 @@
-//! How a row is measured: all contestants in turn, again and again, in a process of their own.
+//! Measures a row: all contestants in turn, repeatedly, in a separate process.
 //!
-//! A machine that is shared with others is slow for a second and fast for the next. Measured one after the other, ours and
-//! a reference would meet different seconds; interleaved, they meet the same ones, and a disturbed repeat is outvoted.
+//! A machine that is shared with others is slow in one second and fast in the next. If the library and a reference were
+//! measured one after the other, they would meet different seconds. Interleaved, they meet the same ones, and a
+//! disturbed repeat is outvoted.
 
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::placement::Placement;
 use crate::row::{Contestant, Finding, PING_PONG, PingPong, Row, Setup};
 use crate::waiting;
 
-/// How long a row may take; the longest takes fifteen seconds on a busy machine.
+/// The longest that a row may take; the longest row takes fifteen seconds on a busy machine.
 const ROW_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Samples by contestant, and those of the ping-pong.
+/// The samples of each contestant, and those of the ping-pong.
 type Measured = (Vec<(&'static str, Vec<f64>)>, Vec<f64>);
 
-/// Measures a row in a process of its own. `progress` is told before each repeat, there.
+/// Measures a row in a separate process, which calls `progress` before each repeat.
 pub(crate) fn run(row: &Row, setup: &Setup, progress: impl Fn(usize)) -> Result<Finding> {
     let setup = &Setup { placement: row.placement, ..setup.clone() };
     let (figures, around) = children::apart(ROW_TIMEOUT, || {
@@ -43,7 +44,7 @@ pub(crate) fn run(row: &Row, setup: &Setup, progress: impl Fn(usize)) -> Result<
     Ok(Finding { name, placement, unit, ours, references, target, ping_pong })
 }
 
-/// The samples of each contestant, and those of the ping-pong: right before each repeat, and after the last one.
+/// The samples of each contestant, and those of the ping-pong: one right before each repeat, and one after the last.
 fn measure(
     mut contestants: Vec<Contestant>,
     mut ping_pong: Option<Contestant>,
@@ -52,7 +53,7 @@ fn measure(
 ) -> Result<Measured> {
     let mut samples: Vec<(&str, Vec<f64>)> =
         contestants.iter().map(|contestant| (contestant.name, Vec::with_capacity(repeats))).collect();
-    ensure!(!samples.is_empty(), "nobody competes");
+    ensure!(!samples.is_empty(), "the row has no contestants");
     let mut around = Vec::new();
     let mut look_around = || -> Result<()> {
         if let Some(ping_pong) = &mut ping_pong {
@@ -63,7 +64,7 @@ fn measure(
     look_around()?;
     for repeat in 0..repeats {
         progress(repeat + 1);
-        // Each starts as often as the others, so that nobody always runs in another one's wake.
+        // Each contestant starts as often as the others, so that none always follows the same one.
         for turn in 0..contestants.len() {
             let index = (repeat + turn) % contestants.len();
             let contestant = &mut contestants[index];

@@ -1,4 +1,5 @@
-//! Rows about reading: a `Value` without its lock, and under an `RwLock`, by one reader and by two at the same time.
+//! Rows about reading: a `Value` without its lock, and under an `RwLock`, with one reader and with two at the same
+//! time.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +13,12 @@ use crate::children;
 use crate::placement::Placement;
 use crate::row::{Contestant, Enter, Pick, Row, Setup, Target, Unit, per_operation};
 
-/// Reads in one sample of one process.
+/// Reads of one process in one sample.
 const READS: u64 = 4_000_000;
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
-        // What `get` was while it took the lock, and the least that a read can be.
+        // The references are what `get` was while it took the lock, and the least that a read can cost.
         row("value_get", Placement::OneCore, Target::at_most_times(0.35, "by_lock"), Box::new(alone)),
         // Two readers do 1.8 times the work of one.
         row(
@@ -32,7 +33,7 @@ pub(crate) fn rows() -> Vec<Row> {
             Target::at_most_times(2.0, "std_rwlock"),
             Box::new(read_alone),
         ),
-        // Threads of one process, since the other one knows no processes.
+        // Threads of one process, because `std`'s lock does not work between processes.
         row(
             "rwlock_read_2_threads",
             Placement::TwoCores,
@@ -57,7 +58,7 @@ fn alone(setup: &Setup) -> Result<Vec<Contestant>> {
     ])
 }
 
-/// The time of a read, all readers together.
+/// The time of a read, counting those of all readers.
 fn together(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![readers(setup, "ours", 2)?, readers(setup, "one_reader", 1)?])
 }
@@ -115,7 +116,7 @@ fn read_together(setup: &Setup) -> Result<Vec<Contestant>> {
     ])
 }
 
-/// The time of a read, both threads together.
+/// The time of a read, counting those of both threads.
 fn threads<L: Send + Sync + 'static>(
     setup: &Setup,
     name: &'static str,

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::row::{Finding, PingPong};
 
-/// Characters of a bar that uses exactly what its target allows.
+/// Characters in a bar of a row that uses exactly what its target allows.
 const BAR_AT_TARGET: usize = 20;
-/// No bar is longer.
+/// The most characters in a bar.
 const BAR_MAX: usize = 30;
 
-/// One row of the stable form; `docs/benchmarks/` keeps a run in it.
+/// One row of the stable format; `docs/benchmarks/` keeps a run in it.
 #[derive(Serialize)]
 struct JsonRow<'a> {
     name: &'a str,
@@ -24,7 +24,7 @@ struct JsonRow<'a> {
     ratio: BTreeMap<&'a str, f64>,
     target: String,
     met: bool,
-    /// For two cores: what a bare ping-pong between them took, in nanoseconds.
+    /// For two cores: the time of a bare ping-pong between them, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     ping_pong_ns: Option<JsonPingPong>,
 }
@@ -36,7 +36,7 @@ struct JsonPingPong {
     median: f64,
 }
 
-/// The stable form, one row a line.
+/// The report in the stable format, one row per line.
 pub(crate) fn json(findings: &[Finding], processor: &str) -> Result<String> {
     let rows = findings.iter().map(|finding| serde_json::to_string(&json_row(finding)));
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -66,12 +66,12 @@ fn json_row(finding: &Finding) -> JsonRow<'_> {
     }
 }
 
-/// Three digits after the point: more would be noise.
+/// Three digits after the point; more would be noise.
 fn rounded(figure: f64) -> f64 {
     (figure * 1000.0).round() / 1000.0
 }
 
-/// A table; the bar shows how much of what the target allows is used, up to `|`.
+/// The report as a table. The bar shows how much of the target's allowance is used, up to `|`.
 pub(crate) fn table(findings: &[Finding], processor: &str) -> String {
     let cells: Vec<[String; 7]> = findings.iter().map(cells).collect();
     let heads = ["row", "placement", "ours", "ping-pong", "ratios", "target", ""].map(str::to_owned);
@@ -79,11 +79,12 @@ pub(crate) fn table(findings: &[Finding], processor: &str) -> String {
         let column = cells.iter().chain([&heads]).map(|line| line[column].chars().count());
         column.max().unwrap_or(0)
     });
-    let mut table = format!("on {processor}; ping-pong: a bare one between the two CPUs, before and after\n");
+    let mut table =
+        format!("on {processor}; ping-pong: a bare ping-pong between the two CPUs, before and after\n");
     for (line, finding) in [(&heads, None)].into_iter().chain(cells.iter().zip(findings.iter().map(Some))) {
-        let bar = finding.map_or_else(|| "used of the target".to_owned(), bar);
+        let bar = finding.map_or_else(|| "share of the target".to_owned(), bar);
         for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-            // Figures are aligned by their units.
+            // Figures are aligned at their units.
             let _infallible = match column {
                 2 | 3 => write!(table, "{cell:>width$}  "),
                 _ => write!(table, "{cell:width$}  "),
@@ -112,12 +113,12 @@ fn cells(finding: &Finding) -> [String; 7] {
     ]
 }
 
-/// Ours with its unit.
+/// The library's figure with its unit.
 pub(crate) fn figure(finding: &Finding) -> String {
     format!("{} {}", short(finding.ours), finding.unit)
 }
 
-/// Three significant digits.
+/// Rounds to three significant digits.
 pub(crate) fn short(figure: f64) -> String {
     match figure {
         100.0.. => format!("{figure:.0}"),

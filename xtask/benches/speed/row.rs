@@ -1,4 +1,4 @@
-//! What a row is: a name, a placement, who competes, and what must be reached.
+//! A row: its name, its placement, its contestants, and its target.
 
 use std::fmt;
 use std::time::Instant;
@@ -15,13 +15,13 @@ pub(crate) struct Row {
     pub(crate) unit: Unit,
     pub(crate) pick: Pick,
     pub(crate) target: Target,
-    /// Without this there is nothing to measure.
+    /// Without this tool there is nothing to measure.
     pub(crate) needs: Option<Tool>,
-    /// Makes the contestants, ours first, in the process that measures.
+    /// Makes the contestants, the library's first, in the process that measures.
     pub(crate) enter: Enter,
 }
 
-/// What a row is compared with and may be missing.
+/// A tool that a row is compared with and that may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     /// `python3` with `multiprocessing`.
@@ -33,11 +33,11 @@ pub(crate) enum Tool {
 /// Makes the contestants of a row.
 pub(crate) type Enter = Box<dyn Fn(&Setup) -> Result<Vec<Contestant>>>;
 
-/// What every measurement is given.
+/// What every measurement receives.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) cpus: Cpus,
-    /// The row's.
+    /// The placement of the row.
     pub(crate) placement: Placement,
     pub(crate) scale: Scale,
     pub(crate) python: Option<Python>,
@@ -50,22 +50,22 @@ pub(crate) struct Setup {
 pub(crate) struct Scale {
     /// Samples of each contestant.
     pub(crate) repeats: usize,
-    /// What the full number of iterations is divided by.
+    /// The divisor of the full number of iterations.
     pub(crate) divisor: u64,
 }
 
 impl Scale {
     pub(crate) const FULL: Self = Self { repeats: 11, divisor: 1 };
-    /// Enough to see that everything runs.
+    /// Enough to see that everything works.
     pub(crate) const QUICK: Self = Self { repeats: 5, divisor: 8 };
 
-    /// The number of iterations when a full run has `full` of them.
+    /// The number of iterations if a full run has `full` of them.
     pub(crate) fn of(self, full: u64) -> u64 {
         (full / self.divisor).max(1)
     }
 }
 
-/// Ours or a reference: `sample` gives one measurement in the row's unit.
+/// The library or a reference: `sample` returns one measurement in the row's unit.
 pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     pub(crate) sample: Box<dyn FnMut() -> Result<f64>>,
@@ -76,7 +76,7 @@ impl Contestant {
         Self { name, sample: Box::new(sample) }
     }
 
-    /// Measures nanoseconds per call of an operation that `run` performs as often as it is told, on this thread.
+    /// Measures nanoseconds per call of an operation that `run` performs a given number of times, on this thread.
     pub(crate) fn timed(name: &'static str, times: u64, mut run: impl FnMut(u64) + 'static) -> Self {
         Self::new(name, move || {
             let started = Instant::now();
@@ -91,7 +91,7 @@ pub(crate) fn per_operation(nanos: f64, operations: u64) -> f64 {
     nanos / operations as f64
 }
 
-/// What the figures of a row are counted in.
+/// The unit of a row's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Nanos,
@@ -101,21 +101,21 @@ pub(crate) enum Unit {
     Kibibytes,
     /// 10^6 bytes.
     Megabytes,
-    /// 10^9 bytes a second: more is better.
+    /// 10^9 bytes per second: more is better.
     GigabytesPerSecond,
-    /// Of the time of one CPU.
+    /// A share of the time of one CPU.
     Percent,
 }
 
 impl Unit {
-    /// Of two figures, whether `a` is the better one.
+    /// Whether `a` is the better of two figures.
     fn prefers(self, a: f64, b: f64) -> bool {
         if self == Self::GigabytesPerSecond { a > b } else { a < b }
     }
 }
 
 impl Unit {
-    /// A time in this unit, if it is one of times.
+    /// Converts a time to this unit, if it is a unit of time.
     pub(crate) fn of_nanos(self, nanos: f64) -> Option<f64> {
         match self {
             Self::Nanos => Some(nanos),
@@ -140,19 +140,19 @@ impl fmt::Display for Unit {
     }
 }
 
-/// Which of the samples stands for all.
+/// Which of the samples represents all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pick {
-    /// For what runs undisturbed: everything else is noise of the machine.
+    /// For a measurement that runs undisturbed: everything else is noise of the machine.
     Best,
-    /// For what depends on how several processes meet: the best would be a lucky meeting.
+    /// For a measurement that depends on how several processes meet: the best one would be a lucky meeting.
     Median,
-    /// For what must never happen.
+    /// For something that must never happen.
     Worst,
 }
 
 impl Pick {
-    /// The figure that stands for `samples`; `None` if there are none.
+    /// The figure that represents `samples`, or `None` if there are none.
     pub(crate) fn of(self, samples: &[f64], unit: Unit) -> Option<f64> {
         let mut samples = samples.to_vec();
         samples.sort_by(f64::total_cmp);
@@ -168,7 +168,7 @@ impl Pick {
     }
 }
 
-/// What a bare ping-pong is called between the CPUs of a row for two cores, where it is the reference.
+/// The name of a bare ping-pong between the CPUs of a row for two cores, if it is the reference.
 pub(crate) const PING_PONG: &str = "ping_pong";
 
 /// A bare ping-pong between the CPUs of a row, in nanoseconds, measured around each repeat: the host may move the CPUs.
@@ -188,12 +188,12 @@ impl PingPong {
     }
 }
 
-/// What must be reached.
+/// The target of a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     limit: f64,
     is_upper: bool,
-    /// The reference that `limit` is a multiple of; `None` if it is a figure in the row's unit.
+    /// The reference that `limit` is a multiple of; `None` if `limit` is a figure in the row's unit.
     against: Option<&'static str>,
 }
 
@@ -213,7 +213,7 @@ impl Target {
         Self { limit, is_upper: true, against: None }
     }
 
-    /// The reference that it is a multiple of, if it is one.
+    /// The reference of which the target is a multiple, if it is one.
     pub(crate) fn reference(&self) -> Option<&'static str> {
         self.against
     }
@@ -227,7 +227,7 @@ impl Target {
     }
 }
 
-/// What a row came to.
+/// The result of a row.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) name: &'static str,
@@ -236,7 +236,7 @@ pub(crate) struct Finding {
     pub(crate) ours: f64,
     pub(crate) references: Vec<(String, f64)>,
     pub(crate) target: Target,
-    /// For two cores.
+    /// Only for two cores.
     pub(crate) ping_pong: Option<PingPong>,
 }
 
@@ -245,13 +245,13 @@ impl Finding {
         self.target.text(self.unit)
     }
 
-    /// Ours divided by each reference, but for one of nothing (a server that does not run at all).
+    /// The library's figure divided by each reference, except for references of 0 (a server that does not run at all).
     pub(crate) fn ratios(&self) -> impl Iterator<Item = (&str, f64)> {
         let positive = self.references.iter().filter(|(_, figure)| *figure > 0.0);
         positive.map(|(name, figure)| (name.as_str(), self.ours / figure))
     }
 
-    /// The figure that the target limits: a ratio, or ours. `None` if the reference was not measured.
+    /// The figure that the target limits: a ratio, or the library's figure. `None` if the reference was not measured.
     pub(crate) fn judged(&self) -> Option<f64> {
         match self.target.against {
             None => Some(self.ours),
@@ -259,7 +259,7 @@ impl Finding {
         }
     }
 
-    /// How much of what the target allows is used: at most 1 when it is met.
+    /// The share of the target that is used: at most 1 if the target is met.
     pub(crate) fn used(&self) -> Option<f64> {
         let judged = self.judged()?;
         Some(if self.target.is_upper { judged / self.target.limit } else { self.target.limit / judged })

@@ -1,13 +1,13 @@
-//! Rows about what processes wait for: a turn that two of them pass to and fro by each kind of object.
+//! Rows about what processes wait for: a turn that two of them pass back and forth through each kind of object.
 //!
 //! | object | how the turn is passed | reference besides `raw_futex` |
 //! |---|---|---|
-//! | `Event` | two events: set the other's, wait for one's own and clear it | |
-//! | `Condition` | a `Value` that says whose turn it is | `raw_condition`: a futex beside a robust mutex |
+//! | `Event` | two events: a side sets the other's, then waits for its own and clears it | |
+//! | `Condition` | a `Value` that holds whose turn it is | `raw_condition`: a futex beside a robust mutex |
 //! | `Barrier` | two rounds of a barrier for two: as many wake-ups | `raw_barrier`: two futex words |
 //!
-//! `raw_futex` is the ping-pong of the rows about waiting, which has nothing but the word. A barrier is held against the raw
-//! barrier: on one core each of them switches oftener than the ping-pong.
+//! `raw_futex` is the ping-pong of the rows about waiting, which consists of nothing but the word. A barrier is
+//! compared with the raw barrier, because on one core each of them switches more often than the ping-pong.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicU32;
@@ -22,9 +22,9 @@ use crate::reference::{PingPong, RawCondition, SharedPage};
 use crate::row::{Contestant, PING_PONG, Pick, Row, Setup, Target, Unit};
 use crate::waiting::{self, ROUND_TRIPS, ROUND_TRIPS_OF_MANY, RawFutex};
 
-/// Permits taken and given back in one sample.
+/// Permits taken and released in one sample.
 const PERMITS: u64 = 2_000_000;
-/// Pairs where there are more processes than CPUs.
+/// Pairs in the rows with more processes than CPUs.
 const PAIRS: u32 = 4;
 
 /// The two sides of a pair.
@@ -61,7 +61,7 @@ fn permits(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![Contestant::timed("ours", setup.scale.of(PERMITS), take)])
 }
 
-/// Makes the contestants for so many pairs.
+/// Makes the contestants for this many pairs.
 type Enter = fn(&Setup, u32) -> Vec<Contestant>;
 
 fn round_trips([one, four]: [&'static str; 2], near: &'static str, enter: Enter) -> Vec<Row> {
@@ -104,9 +104,9 @@ fn times_of(pairs: u32) -> u32 {
     if pairs == 1 { ROUND_TRIPS } else { ROUND_TRIPS_OF_MANY }
 }
 
-/// `count` pairs of processes at the same moment: microseconds until each pair has done one more round trip.
+/// `count` pairs of processes at the same time: microseconds until each pair has done one more round trip.
 ///
-/// Nothing here has a timeout, as users write it; a sample that hangs is killed.
+/// As in a user's program, nothing here has a timeout; a sample that hangs is killed.
 fn pairs<T: Turns + 'static>(setup: &Setup, count: u32) -> Contestant {
     let setup = setup.clone();
     Contestant::new(T::NAME, move || {
@@ -135,16 +135,16 @@ fn play<T: Turns>(turn: &T, side: u32, round_trips: u32) -> Result<()> {
     Ok(())
 }
 
-/// A turn that is side 0's at first.
+/// A turn that belongs to side 0 at first.
 trait Turns: Sized {
     const NAME: &'static str = "ours";
 
     fn new() -> Result<Self>;
 
-    /// Gives the turn to `side`.
+    /// Passes the turn to `side`.
     fn give(&self, side: u32) -> Result<()>;
 
-    /// Waits until it is the turn of `side`, which takes it.
+    /// Waits until it is the turn of `side`, and takes it.
     fn wait_for(&self, side: u32) -> Result<()>;
 }
 
@@ -177,7 +177,7 @@ impl Turns for Events {
     }
 }
 
-/// Whose turn it is, and who waits for it.
+/// Whose turn it is, and a condition to wait for it.
 struct Turn {
     side: Value<u32>,
     passed: Condition,
@@ -243,7 +243,7 @@ impl Turns for Barrier {
     }
 }
 
-/// The round, and how many have arrived in it.
+/// The round, and the number of arrivals in it.
 struct RawBarrier(SharedPage<PingPong<AtomicU32>>);
 
 impl Turns for RawBarrier {

@@ -1,7 +1,7 @@
-//! The report as a picture: one bar a row, as long as what it uses of its target.
+//! The report as a picture: one bar per row, whose length is the used share of its target.
 //!
-//! The thick line is the target: a bar that ends left of it meets it. Colours carry nothing that the text at the bar's end
-//! does not say.
+//! The thick line is the target: a bar that ends left of it meets the target. The colours only repeat what the text at
+//! the end of the bar says.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ const TOP: usize = 64;
 const LABELS: f64 = 330.0;
 const BARS: f64 = 430.0;
 const NOTES: f64 = 340.0;
-/// The end of the scale, as a share of the target; longer bars are cut there.
+/// The end of the scale, as a share of the target. Longer bars are cut off there.
 const MOST: f64 = 1.6;
 const MARKS: [(f64, &str); 4] = [(0.0, "0"), (0.5, "50 %"), (1.0, "target"), (1.5, "150 %")];
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.head{font-size:17px;font-weight:600}\
@@ -28,7 +28,7 @@ pub(crate) fn picture(findings: &[Finding]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\">\n<title>Speed against targets</title>\n<style>{STYLE}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text class=\"head\" x=\"16\" y=\"28\">Speed: how much of what the target allows is used (shorter is better)</text>\n"
+         <text class=\"head\" x=\"16\" y=\"28\">Speed: the used share of each target (shorter is better)</text>\n"
     );
     for (share, label) in MARKS {
         mark(&mut svg, share, label, height);
@@ -36,7 +36,7 @@ pub(crate) fn picture(findings: &[Finding]) -> String {
     for (index, finding) in findings.iter().enumerate() {
         line(&mut svg, TOP + index * LINE, finding);
     }
-    // Drawn last, so that it lies on the bars.
+    // It is drawn last, so that it lies on top of the bars.
     let target = place(1.0);
     let _infallible = writeln!(
         svg,
@@ -82,7 +82,7 @@ fn line(svg: &mut String, y: usize, finding: &Finding) {
     );
 }
 
-/// Where a share of the target lies on the scale.
+/// The position of a share of the target on the scale.
 fn place(share: f64) -> f64 {
     LABELS + BARS * share.clamp(0.0, MOST) / MOST
 }

@@ -1,10 +1,10 @@
-//! Rows about waiting: a word that two processes pass to and fro.
+//! Rows about waiting: a word that two processes pass back and forth.
 //!
 //! | contestant | how it waits |
 //! |---|---|
-//! | ours | [`Signal`]: spins towards another CPU, sleeps beside its peer |
-//! | `raw_futex` | asleep in the kernel, always |
-//! | `spinning` | never asleep; only where each process has a CPU of its own |
+//! | ours | [`Signal`]: spins if the peer is on another CPU, otherwise sleeps |
+//! | `raw_futex` | always asleep in the kernel |
+//! | `spinning` | never asleep; only if each process has its own CPU |
 
 use std::sync::atomic::AtomicU32;
 
@@ -21,14 +21,14 @@ use crate::row::{Contestant, PING_PONG, Pick, Row, Setup, Target, Unit};
 
 /// Round trips of one pair in one sample.
 pub(crate) const ROUND_TRIPS: u32 = 20_000;
-/// The same for each of several pairs.
+/// Round trips of each of several pairs.
 pub(crate) const ROUND_TRIPS_OF_MANY: u32 = 5_000;
 /// The most pairs of a row.
 const PAIRS_MAX: usize = 4;
 
 pub(crate) fn rows() -> Vec<Row> {
     let near_futex = Target::at_most_times(1.15, "raw_futex");
-    // A figure of two CPUs means nothing without what a word takes from one to the other.
+    // A figure between two CPUs means nothing without the time that a word takes from one to the other.
     let short = Target::at_most_times(5.0, PING_PONG);
     let short_anywhere = Target::at_most(1.0);
     let one = |placement, target| Row {
@@ -61,14 +61,14 @@ pub(crate) fn rows() -> Vec<Row> {
 fn one_pair(setup: &Setup) -> Result<Vec<Contestant>> {
     let mut contestants =
         vec![pairs::<Adaptive>(setup, 1, ROUND_TRIPS), pairs::<RawFutex>(setup, 1, ROUND_TRIPS)];
-    // Left to the scheduler, both may meet on one CPU, where each round trip would take two time slices.
+    // If the scheduler decides, both may meet on one CPU, where each round trip would take two time slices.
     if setup.placement == Placement::TwoCores {
         contestants.push(pairs::<Spinning>(setup, 1, ROUND_TRIPS));
     }
     Ok(contestants)
 }
 
-/// More processes than CPUs: whoever spins keeps somebody from running.
+/// There are more processes than CPUs, so a spinning process keeps another one from running.
 fn four_pairs(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![
         pairs::<Adaptive>(setup, 4, ROUND_TRIPS_OF_MANY),
@@ -76,13 +76,14 @@ fn four_pairs(setup: &Setup) -> Result<Vec<Contestant>> {
     ])
 }
 
-/// What a word takes from one of the row's two CPUs to the other and back, in nanoseconds, with nothing around it.
+/// The time that a word takes from one of the row's two CPUs to the other and back, in nanoseconds, with nothing around
+/// it.
 pub(crate) fn bare_ping_pong(setup: &Setup) -> Contestant {
     let mut pair = pairs::<Spinning>(setup, 1, ROUND_TRIPS);
     Contestant::new(PING_PONG, move || Ok((pair.sample)()? * 1e3))
 }
 
-/// `count` pairs of processes at the same moment: microseconds until each pair has done one more round trip.
+/// `count` pairs of processes at the same time: microseconds until each pair has done one more round trip.
 pub(crate) fn pairs<W: Waiting>(setup: &Setup, count: u32, round_trips: u32) -> Contestant {
     let setup = setup.clone();
     Contestant::new(W::NAME, move || {

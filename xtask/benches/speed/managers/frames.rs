@@ -1,4 +1,4 @@
-//! A client that writes and reads frames itself: for what a proxy does not do, and for the lengths of frames.
+//! A client that writes and reads frames itself: for what a proxy does not do, and to find the lengths of frames.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,16 +13,16 @@ use mp_sys::handshake::{Connecting, Next, Terms};
 
 use super::KEY;
 
-/// A server that says nothing for so long has failed.
+/// A server that sends nothing for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One connection, which asks one thing after the other.
+/// One connection, which makes one request after the other.
 pub(super) struct Wire {
     pub(super) stream: UnixStream,
     calls: u64,
-    /// Answers that were read.
+    /// The number of answers read.
     read: u64,
-    /// Frames that wait to be written.
+    /// Frames that are waiting to be written.
     outbox: Vec<u8>,
     inbox: Vec<u8>,
 }
@@ -41,12 +41,12 @@ impl Wire {
         Ok(wire)
     }
 
-    /// The process that serves.
+    /// The id of the server process.
     pub(super) fn server(&self) -> Result<i32> {
         Ok(rustix::net::sockopt::socket_peercred(&self.stream)?.pid.as_raw_pid())
     }
 
-    /// Appends a call to what is to be written.
+    /// Appends a call to the frames to be written.
     pub(super) fn queue(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> Result<()> {
         self.calls += 1;
         append(&mut self.outbox, (self.calls, self.read), &Call { object, thread: 1, wait, op })
@@ -58,7 +58,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads one frame; its body is in the inbox then.
+    /// Reads one frame; its body is then in the inbox.
     fn frame(&mut self) -> Result<Head> {
         let mut head = [0; HEAD_BYTES];
         self.stream.read_exact(&mut head)?;
@@ -103,12 +103,12 @@ pub(super) fn append(into: &mut Vec<u8>, (call, read): (u64, u64), body: &Call<R
     Ok(())
 }
 
-/// The bytes of an answer.
+/// The length of an answer in bytes.
 pub(super) fn answer_len(reply: &Reply<Payload>) -> Result<usize> {
     Ok(HEAD_BYTES + postcard::to_allocvec(reply)?.len())
 }
 
-/// As the head of a frame has it.
+/// The caller's CPU as a frame's head encodes it.
 fn own_cpu() -> u8 {
     u8::try_from(mp_sys::adaptive::current_cpu() + 1).unwrap_or(0)
 }

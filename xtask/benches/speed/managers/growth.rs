@@ -1,8 +1,8 @@
-//! What one more item costs when there are many already.
+//! The cost of one more item when there are many already.
 //!
-//! Operations are sent one after the other, as a proxy does; those of the rows `…_pipelined` sixteen at a time, where the round
-//! trip hides less. The slowest operation is looked for among all that make an object grow: what is told is the slowest
-//! sixteen, which no single one exceeds.
+//! Operations are sent one after the other, as a proxy does. In the rows `…_pipelined` sixteen are sent at a time, so
+//! that the round trip hides less. The slowest operation is sought among all those that make an object grow. The figure
+//! is the time of the slowest sixteen, which no single operation exceeds.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use super::round_trips::VALUE;
 use super::started;
 use crate::row::{Contestant, Setup, per_operation};
 
-/// Operations on their way at the same time.
+/// Operations in transit at the same time.
 const PIPELINED: u64 = 16;
 const FULL: u64 = 10_000_000;
 /// Items that one sample of the slowest operation adds: eleven samples make the object as large as [`FULL`].
@@ -28,9 +28,9 @@ const OPERATIONS: u64 = 48_000;
 #[derive(Clone, Copy)]
 struct Growing {
     spec: fn() -> Spec<Raw<'static>>,
-    /// Adds one item.
+    /// Makes the operation that adds one item.
     one: for<'a> fn(&'a [u8; 8]) -> Op<Raw<'a>>,
-    /// Adds many.
+    /// Makes the operation that adds many items.
     many: for<'a> fn(&'a [[u8; 8]]) -> Op<Raw<'a>>,
 }
 
@@ -53,7 +53,7 @@ const QUEUE: Growing = Growing {
     many: |numbers| Op::Queue(QueueOp::PutMany(numbers.iter().map(|number| Raw::plain(number)).collect())),
 };
 
-/// One object.
+/// One growing object.
 struct Object {
     kind: Growing,
     id: ObjectId,
@@ -75,7 +75,7 @@ impl Object {
         Ok(())
     }
 
-    /// Adds items one by one; the nanoseconds of all, and of the slowest few.
+    /// Adds items one by one; returns the nanoseconds of all, and of the slowest few.
     fn add(&mut self, wire: &mut Wire, count: u64, at_once: u64) -> Result<(f64, f64)> {
         let (mut all, mut slowest) = (0.0, 0.0_f64);
         for _ in 0..count / at_once {
@@ -100,7 +100,7 @@ fn server(setup: &Setup) -> Result<(Manager, Wire)> {
     Ok((manager, wire))
 }
 
-/// At ten million items, at a hundred thousand, and at a thousand: nanoseconds per operation.
+/// Measures nanoseconds per operation at ten million items, at a hundred thousand, and at a thousand.
 fn growing(setup: &Setup, kind: Growing, at_once: u64) -> Result<Vec<Contestant>> {
     let times = setup.scale.of(OPERATIONS);
     let (manager, mut wire) = server(setup)?;
@@ -113,7 +113,7 @@ fn growing(setup: &Setup, kind: Growing, at_once: u64) -> Result<Vec<Contestant>
     let at = |name, len, each| {
         let setup = setup.clone();
         Contestant::new(name, move || {
-            // A server that is not busy with what ended before.
+            // A fresh server, which is not busy cleaning up what ended before.
             let (manager, mut wire) = server(&setup)?;
             let mut nanos = 0.0;
             for _ in 0..times / each {
@@ -128,7 +128,7 @@ fn growing(setup: &Setup, kind: Growing, at_once: u64) -> Result<Vec<Contestant>
     Ok(vec![ours, at("at_100000", 100_000, times), at("at_1000", 1_000, 1_200)])
 }
 
-/// The slowest operation while the object grows, in milliseconds.
+/// Measures the slowest operation while the object grows, in milliseconds.
 fn slowest(setup: &Setup, kind: Growing) -> Result<Vec<Contestant>> {
     let count = setup.scale.of(ADDED);
     let (manager, mut wire) = server(setup)?;

@@ -11,14 +11,14 @@ use super::started;
 use crate::children::{Crowd, cpu_time_of};
 use crate::row::{Contestant, Setup};
 
-/// Processes that wait, over a connection each.
+/// The number of waiting processes, each with its own connection.
 const WAITERS: u64 = 500;
-/// How long one sample looks.
+/// The length of one sample.
 const SPAN: Duration = Duration::from_millis(500);
-/// Until all wait.
+/// The time until all processes wait.
 const START: Duration = Duration::from_secs(2);
 
-/// The share of a CPU that is used, as `time` has it.
+/// The share of a CPU that is used, according to `time`.
 fn share(time: impl Fn() -> Result<u64>) -> Result<f64> {
     let (before, started) = (time()?, Instant::now());
     sleep(SPAN);
@@ -37,7 +37,7 @@ pub(super) fn server(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![Contestant::new("ours", sample)])
 }
 
-/// The server's time, and that of the processes that wait.
+/// Measures the server's time, and that of the waiting processes.
 fn waiting(setup: &Setup) -> Result<(Contestant, Contestant)> {
     let manager = started(setup)?;
     let pid = Wire::connect(&manager)?.server()?;

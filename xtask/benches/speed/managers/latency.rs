@@ -15,10 +15,11 @@ use crate::children::Crowd;
 use crate::row::{Contestant, Setup};
 
 const GETS: u64 = 20_000;
-/// Values that one sample moves, there and back, at least.
+/// The fewest values that one sample moves, there and back.
 const VALUES_MIN: u64 = 3;
 
-/// The 99th percentile of a get, in microseconds, while values of 64 MiB are set and got in turn, without a pause.
+/// Measures the 99th percentile of a get, in microseconds, while values of 64 MiB are set and read in turn, without a
+/// pause.
 pub(super) fn beside_large(setup: &Setup) -> Result<Vec<Contestant>> {
     let times = usize::try_from(setup.scale.of(GETS))?;
     let manager = started(setup)?;
@@ -39,14 +40,14 @@ pub(super) fn beside_large(setup: &Setup) -> Result<Vec<Contestant>> {
         let _kept = (&manager, &mover);
         let before = moved.load();
         let mut micros = Vec::with_capacity(times);
-        // A value takes tens of milliseconds: until some have been moved.
+        // A value takes tens of milliseconds, so the loop runs until some have been moved.
         while micros.len() < times || moved.load() < before + VALUES_MIN {
             let started = Instant::now();
             entries.get(&KEY)?;
             micros.push(started.elapsed().as_secs_f64() * 1e6);
         }
         micros.sort_by(f64::total_cmp);
-        ensure!(!micros.is_empty(), "nothing was got");
+        ensure!(!micros.is_empty(), "nothing was read");
         Ok(micros[micros.len() * 99 / 100])
     };
     Ok(vec![Contestant::new("ours", sample)])

@@ -1,4 +1,4 @@
-//! A lock that is taken and given back, by one client.
+//! A lock that one client takes and releases.
 
 use anyhow::{Result, anyhow};
 use manager_rt::proto::{LockOp, Op, Reply};

@@ -1,4 +1,4 @@
-//! Memory of the server: what the kernel counts as resident. What the kernel needs for a socket is not in it.
+//! Memory of the server that the kernel counts as resident. That excludes what the kernel needs for a socket.
 
 use anyhow::{Context, Result};
 use manager_rt::proto::{DictOp, ListOp, Op, Raw, Spec};
@@ -12,14 +12,14 @@ const CLIENTS: usize = 500;
 const ITEMS: u64 = 1_000_000;
 const BATCH: u64 = 1_000;
 
-/// Bytes of a process that are in memory.
+/// The resident bytes of a process.
 fn resident(pid: i32) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: u64 = text.split_whitespace().nth(1).context("no pages in statm")?.parse()?;
     Ok(pages * u64::try_from(rustix::param::page_size())?)
 }
 
-/// A connection that was used, and waits.
+/// Measures a connection that was used, and now waits.
 pub(super) fn clients(setup: &Setup) -> Result<Vec<Contestant>> {
     let setup = setup.clone();
     let sample = move || {
@@ -42,7 +42,7 @@ pub(super) fn clients(setup: &Setup) -> Result<Vec<Contestant>> {
     Ok(vec![Contestant::new("ours", sample)])
 }
 
-/// A list of numbers.
+/// Measures a list of numbers.
 pub(super) fn list(setup: &Setup) -> Result<Vec<Contestant>> {
     let setup = setup.clone();
     let sample = move || {

@@ -1,7 +1,8 @@
-//! Fifty connections of one process, each with sixteen operations under way: what `redis-benchmark` does.
+//! Fifty connections of one process, each with sixteen operations in transit, as in `redis-benchmark`.
 //!
-//! Like that, the generator is one thread around epoll, writes all operations of a connection at once, and looks at each
-//! answer before it writes the next ones. It speaks the protocol itself: a process has one connection to a manager.
+//! Like `redis-benchmark`, the generator is one thread around epoll. It writes all operations of a connection at once,
+//! and checks each answer before it writes the next ones. It speaks the protocol itself, because a process has only one
+//! connection to a manager.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -23,7 +24,7 @@ use crate::row::{Contestant, Setup, per_operation};
 const CONNECTIONS: u64 = 50;
 const AT_ONCE: u64 = 16;
 const OPERATIONS: u64 = 800_000;
-/// More than all answers that can be there.
+/// More than all answers that can arrive at once.
 const BUFFER_BYTES: usize = 4096;
 
 pub(super) fn set(setup: &Setup) -> Result<Vec<Contestant>> {
@@ -62,7 +63,7 @@ struct Connection {
     /// All operations that are written at once.
     request: Vec<u8>,
     calls: u64,
-    /// Answers of which were read.
+    /// The number of answers read.
     answers: u64,
     buffer: Vec<u8>,
     filled: usize,
@@ -87,7 +88,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what is there; `true` once all answers came.
+    /// Reads what is there; returns `true` once all answers have arrived.
     fn read(&mut self) -> Result<bool> {
         let count = match recv(&self.file, &mut self.buffer[self.filled..], RecvFlags::DONTWAIT) {
             Ok((_, count)) => count,
@@ -125,7 +126,7 @@ impl Generator {
         Ok(Self { epoll, connections })
     }
 
-    /// Nanoseconds per operation.
+    /// Measures nanoseconds per operation.
     fn run(&mut self, operations: u64) -> Result<f64> {
         let mut events = Vec::with_capacity(self.connections.len());
         let (mut begun, mut done) = (0, 0);

@@ -1,4 +1,4 @@
-//! A Redis of our own on a local socket, without anything on disk; the smallest client; and `redis-benchmark`.
+//! A separate Redis on a local socket, without anything on disk; the smallest client; and `redis-benchmark`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -20,7 +20,7 @@ const SET_ANSWER: &[u8] = b"+OK\r\n";
 const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$8\r\nkey:0001\r\n";
 const GET_ANSWER: &[u8] = b"$8\r\nvalue001\r\n";
 
-/// Whether there is one.
+/// Whether Redis is installed.
 pub(crate) fn has_redis() -> bool {
     let runs = |program: &str| {
         let status =
@@ -30,10 +30,10 @@ pub(crate) fn has_redis() -> bool {
     runs("redis-server") && runs("redis-benchmark")
 }
 
-/// A server, which runs where member 1 of the row's processes belongs.
+/// A server, which runs on the CPU of member 1 of the row's processes.
 pub(super) struct Redis {
     socket: PathBuf,
-    // Ended before its folder goes.
+    // It ends before its folder is removed.
     _server: Crowd,
     _folder: TempDir,
 }
@@ -57,7 +57,7 @@ impl Redis {
         Ok(Self { socket, _server: server, _folder: folder })
     }
 
-    /// A client, with a value at the key that it asks for.
+    /// Makes a client, and sets a value at the key that it reads.
     pub(super) fn client(&self, spins: bool) -> Result<RedisClient> {
         let stream = UnixStream::connect(&self.socket)?;
         stream.set_nonblocking(spins)?;
@@ -66,7 +66,8 @@ impl Redis {
         Ok(client)
     }
 
-    /// Nanoseconds per operation of `redis-benchmark` with 50 connections, 16 operations at a time, and values of 8 bytes.
+    /// Runs `redis-benchmark` with 50 connections, 16 operations at a time, and values of 8 bytes; returns nanoseconds
+    /// per operation.
     pub(super) fn benchmark(&self, test: &str, operations: u64) -> Result<f64> {
         let mut command = Command::new("redis-benchmark");
         command.args(["-c", "50", "-P", "16", "-d", "8", "-t", test, "--csv", "-s"]).arg(&self.socket);

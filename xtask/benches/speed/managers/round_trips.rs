@@ -21,12 +21,12 @@ const ROUND_TRIPS: u64 = 40_000;
 const ROUND_TRIPS_OF_PYTHON: u64 = 8_000;
 pub(super) const KEY: [u8; 8] = *b"key:0001";
 pub(super) const VALUE: [u8; 8] = *b"value001";
-/// An object's id as the wire has it: a serial number above 24 bits.
+/// An object's id as it appears in frames: a serial number above 24 bits.
 const OBJECT: ObjectId = ObjectId(3 << 24 | 2);
 
 type Entries = Dict<[u8; 8], [u8; 8]>;
 
-/// Microseconds per call.
+/// Measures microseconds per call.
 pub(super) fn repeated(
     name: &'static str,
     times: u64,
@@ -41,7 +41,7 @@ pub(super) fn repeated(
     })
 }
 
-/// The number of repetitions for who sleeps: on two CPUs each of them takes twenty times as long.
+/// The number of repetitions for a contestant that sleeps: on two CPUs each of them takes twenty times as long.
 pub(super) fn for_sleepers(setup: &Setup, full: u64) -> u64 {
     let share = if setup.placement == Placement::TwoCores { 10 } else { 1 };
     setup.scale.of(full / share)
@@ -62,13 +62,13 @@ fn get_lens() -> Result<(usize, usize)> {
     lens(Op::Dict(DictOp::Get(Raw::plain(&KEY))), &Reply::Option(Some(value())))
 }
 
-/// The answer has the old value.
+/// The answer contains the old value.
 fn set_lens() -> Result<(usize, usize)> {
     let op = DictOp::Insert(Raw::plain(&KEY), Raw::plain(&VALUE));
     lens(Op::Dict(op), &Reply::Option(Some(value())))
 }
 
-/// Something that answers raw frames, and the caller's end.
+/// A process that answers raw frames, and the caller's end.
 pub(super) struct Echo {
     end: OwnedFd,
     request: Vec<u8>,
@@ -108,11 +108,11 @@ fn ours(setup: &Setup, mut call: impl FnMut(&Entries) -> Result<()> + 'static) -
     let entries: Entries = manager.dict()?;
     entries.insert(&KEY, &VALUE)?;
     let ours = repeated("ours", setup.scale.of(ROUND_TRIPS), move || call(&entries));
-    // The server ends with the connection's process, not before the last sample.
+    // The server ends with the connection's process, but not before the last sample.
     Ok(Contestant { sample: keeping(manager, ours.sample), ..ours })
 }
 
-/// Keeps something for as long as samples are taken.
+/// Keeps a value alive for as long as samples are taken.
 fn keeping<K: 'static>(
     kept: K,
     mut sample: Box<dyn FnMut() -> Result<f64>>,
@@ -143,7 +143,7 @@ os.sched_setaffinity(0, [CPU_A])
 d = manager.dict()
 d['key:0001'] = 'value001'";
 
-/// Python's manager, where that is.
+/// Python's manager, if there is a Python.
 pub(super) fn of_python(setup: &Setup, prepare: &str, body: &'static str) -> Option<Contestant> {
     let prepare = format!("{PYTHON}\n{prepare}").replace("CPU_A", &setup.cpus.list(setup.placement, 0));
     let prepare = prepare.replace("CPU_B", &setup.cpus.list(setup.placement, 1));
