@@ -1,4 +1,4 @@
-//! Objects of shared memory through pipes: many of them, through many hands, and of the wrong type.
+//! Objects in shared memory through pipes: many of them, through many hands, and of the wrong type.
 
 use std::os::fd::AsFd;
 
@@ -9,7 +9,7 @@ use crate::travel::{Everything, Kit, Memory};
 
 tests! {
     every_object_comes_back_from_a_child_and_outlives_it,
-    many_objects_in_one_message,
+    many_objects_fit_into_one_message,
     an_object_goes_through_many_hands,
     another_type_of_message_is_refused,
     another_type_of_object_is_refused,
@@ -18,11 +18,11 @@ tests! {
 fn every_object_comes_back_from_a_child_and_outlives_it() {
     let (here, there) = duplex::<Everything, Everything>().unwrap();
     let child = spawn(|| {
-        // Its own objects, in memory that the parent never had.
+        // The child's own objects, in memory that the parent never had.
         let own = Everything::new();
         there.send(&own).unwrap();
         Memory::there(&own);
-        // And the same ones again, from the other direction.
+        // The same objects again, in the other direction.
         there.recv_timeout(PATIENCE).unwrap().look_at_what_is_left();
     });
     let all = here.recv_timeout(PATIENCE).unwrap();
@@ -33,14 +33,14 @@ fn every_object_comes_back_from_a_child_and_outlives_it() {
     assert_eq!(all.value.replace([9; 3]), Ok([2, 0, 0]));
 }
 
-fn many_objects_in_one_message() {
+fn many_objects_fit_into_one_message() {
     const MANY: usize = 5000;
     let (sender, receiver) = pipe::<Vec<RawValue<u64>>>().unwrap();
     let child = spawn(|| {
         let values = receiver.recv_timeout(PATIENCE).unwrap();
         values.iter().zip(0..).for_each(|(value, n)| assert_eq!(value.fetch_add(1), n));
     });
-    // All of one chunk take one descriptor, so there may be more of them than a message has descriptors.
+    // All objects of one chunk need one descriptor, so a message may contain more objects than it may have descriptors.
     let values: Vec<_> = (0..MANY as u64).map(|n| RawValue::new(n).unwrap()).collect();
     sender.send(&values).unwrap();
     succeeded(&child);
@@ -64,13 +64,13 @@ fn an_object_goes_through_many_hands() {
     let value = Value::new(10_u64).unwrap();
     links[0].0.send(&value).unwrap();
     let arrived = links[HANDS].1.recv_timeout(PATIENCE).unwrap();
-    // Those in between have dropped theirs.
+    // The processes in between have dropped their handles.
     children.iter().for_each(succeeded);
     arrived.update(|n| n * 2).unwrap();
     assert_eq!(value.get(), Ok(30));
 }
 
-/// The same end, in a program that expects something else.
+/// Returns the same end, as in a program that expects another type.
 fn as_other<T, U>(receiver: &Receiver<T>) -> Receiver<U> {
     Receiver::from_fd(receiver.as_fd().try_clone_to_owned().unwrap()).unwrap()
 }
@@ -82,7 +82,7 @@ fn another_type_of_message_is_refused() {
         let refused = other.recv_timeout(PATIENCE).unwrap_err();
         assert!(matches!(refused, RecvError::WrongType { .. }), "{refused:?}");
         assert!(refused.to_string().contains("type"), "{refused}");
-        // The stream goes on.
+        // The stream can still be used.
         assert_eq!(receiver.recv_timeout(PATIENCE).unwrap().get(), Ok(6));
     });
     for n in [5, 6] {
@@ -91,7 +91,7 @@ fn another_type_of_message_is_refused() {
     succeeded(&child);
 }
 
-/// Two programs with a type of the same name.
+/// Two programs with different types of the same name.
 mod sends {
     #[derive(Debug, serde::Serialize, serde::Deserialize)]
     pub(super) struct Job(pub(super) mp::Value<u32>);

@@ -1,9 +1,9 @@
-//! Waits that signals interrupt: each wait of every tier ends with its timeout, not before and not never.
+//! Waits that signals interrupt: each wait of every tier ends with its timeout, neither earlier nor never.
 //!
-//! A sleep that a signal interrupts must go on with what is left of it. One that begins anew never ends under a timer that ticks
-//! faster than it is long, which is what a profiler is. So *every* method with a timeout runs under such a timer, with and
-//! without `SA_RESTART`, and while the process is stopped and continued in turns; and a method that is new and not here fails
-//! [`every_timeout_is_here`].
+//! A sleep that a signal interrupts must go on with the time that is left. A sleep that starts again with its full
+//! length never ends under a timer that ticks faster than the sleep is long, such as a profiler's. So *every* method
+//! with a timeout runs under such a timer, with and without `SA_RESTART`, and while the process is stopped and
+//! continued in turn. A new method that is missing here fails [`every_method_with_a_timeout_has_a_case`].
 
 mod kernel;
 mod managers;
@@ -20,42 +20,42 @@ use mp_sys::deadline::{Deadline, now_nanos};
 use mp_sys::testing::{PATIENCE, eventually, kill, spawn, tests, tick};
 
 tests! {
-    every_timeout_is_here,
+    every_method_with_a_timeout_has_a_case,
     waits_end_under_a_timer,
     waits_end_under_a_timer_that_lets_calls_restart,
     waits_end_while_the_process_is_stopped_and_continued,
-    the_dead_are_found_under_a_timer,
+    waiters_find_the_dead_under_a_timer,
 }
 
 /// Longer than a slice, and than several ticks.
 const TIMEOUT: Duration = Duration::from_millis(90);
 /// Shorter than a slice.
 const TICK: Duration = Duration::from_millis(5);
-/// SIGSTOP and SIGCONT, the same on all architectures but three old ones.
+/// SIGSTOP and SIGCONT have the same numbers on all architectures except three old ones.
 const STOP: i32 = 19;
 const CONTINUE: i32 = 18;
 
-/// One method with a timeout, and a wait of it.
+/// One method with a timeout, and a wait with it.
 struct Case {
-    /// The source file where the method is written.
+    /// The source file that contains the method.
     file: &'static str,
     method: &'static str,
-    /// Runs in a process of its own.
+    /// Runs in its own process.
     run: fn(Storm),
 }
 
-/// All of them.
+/// Lists all cases.
 fn cases() -> Vec<Case> {
     [memory::cases(), kernel::cases(), processes::cases(), managers::cases()].into_iter().flatten().collect()
 }
 
-/// The signals that a case has to endure.
+/// The signals that a case must endure.
 #[derive(Clone, Copy)]
 enum Storm {
     Timer {
         restarts: bool,
     },
-    /// They come from outside.
+    /// These come from outside.
     Stops,
 }
 
@@ -66,7 +66,7 @@ impl Storm {
         }
     }
 
-    /// Checks that `wait` says that its time was over, once it was.
+    /// Checks that `wait` reports a timeout, and not before the time is over.
     fn outlasts(self, wait: impl FnOnce(Duration) -> bool) {
         self.begin();
         let started = now_nanos();
@@ -75,7 +75,7 @@ impl Storm {
         assert!(waited >= TIMEOUT, "not before: {waited:?}");
     }
 
-    /// Checks that `wait` ends as it should.
+    /// Checks that `wait` ends as it does without signals.
     fn ends(self, wait: impl FnOnce() -> bool) {
         self.begin();
         assert!(wait(), "it ends as without signals");
@@ -97,7 +97,7 @@ fn waits_end_while_the_process_is_stopped_and_continued() {
     });
 }
 
-/// Runs each case in a process of its own, all at the same time.
+/// Runs each case in its own process, all at the same time.
 fn all_end(storm: Storm, disturb: impl Fn(&ChildProcess, u32)) {
     let cases = cases();
     let mut running: Vec<(&Case, ChildProcess)> =
@@ -106,7 +106,7 @@ fn all_end(storm: Storm, disturb: impl Fn(&ChildProcess, u32)) {
     let deadline = Deadline::after(PATIENCE);
     for turn in 0.. {
         let Some((_, first)) = running.first() else { break };
-        // What paces the turns.
+        // This wait sets the pace of the turns.
         first.wait(Deadline::after(TICK)).unwrap();
         running.retain(|(case, child)| {
             let ended = child.wait(Deadline::after(Duration::ZERO)).unwrap();
@@ -128,7 +128,7 @@ fn all_end(storm: Storm, disturb: impl Fn(&ChildProcess, u32)) {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// Starts a process that runs `body` under a timer, and returns when that sleeps.
+/// Starts a process that runs `body` under a timer; returns once that process sleeps.
 fn asleep_under_a_timer(body: impl FnOnce()) -> ChildProcess {
     let ready = Event::new().unwrap();
     let child = spawn(|| {
@@ -146,7 +146,7 @@ fn asleep_under_a_timer(body: impl FnOnce()) -> ChildProcess {
 /// The crates whose public methods have timeouts.
 const CRATES: [&str; 4] = ["shm-core", "kernel-ipc", "mp-facade", "manager-rt"];
 
-fn every_timeout_is_here() {
+fn every_method_with_a_timeout_has_a_case() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut written = BTreeSet::new();
     for name in CRATES {
@@ -154,14 +154,14 @@ fn every_timeout_is_here() {
     }
     let here: BTreeSet<_> =
         cases().iter().map(|case| (case.file.to_owned(), case.method.to_owned())).collect();
-    assert!(written.len() > 40, "they were found: {written:?}");
+    assert!(written.len() > 40, "too few were found: {written:?}");
     let missing: Vec<_> = written.difference(&here).collect();
     assert!(missing.is_empty(), "each needs a case: {missing:#?}");
     let stale: Vec<_> = here.difference(&written).collect();
-    assert!(stale.is_empty(), "not in the sources any more: {stale:#?}");
+    assert!(stale.is_empty(), "no longer in the sources: {stale:#?}");
 }
 
-/// Finds the methods of all files under `folder`.
+/// Collects the methods in all files under `folder`.
 fn collect(root: &Path, folder: &Path, found: &mut BTreeSet<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -175,7 +175,7 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeSet<(String, String)>) {
     }
 }
 
-/// The public functions that take a timeout, or are a `join`; in macros too.
+/// Returns the public functions that take a timeout, and each `join`, including those in macros.
 fn timeouts_in(text: &str) -> impl Iterator<Item = &str> {
     text.split("pub fn ").skip(1).filter_map(|from| {
         let signature = from.split(['{', ';']).next()?;
@@ -184,8 +184,8 @@ fn timeouts_in(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whoever waits looks for the dead when a slice ends; slices end though signals cut them short.
-fn the_dead_are_found_under_a_timer() {
+/// A waiting process looks for the dead when a slice ends. Slices end although signals cut them short.
+fn waiters_find_the_dead_under_a_timer() {
     memory::a_holder_dies();
     memory::a_party_dies();
     memory::a_notified_waiter_dies();

@@ -1,17 +1,17 @@
-//! Processes that are killed while objects are under way.
+//! Processes are killed while objects are in transit.
 
 use mp::{Connection, Queue, Receiver, RecvError, Sender, Value, duplex, pipe};
 use mp_sys::testing::{PATIENCE, Random, eventually, kill, spawn, succeeded, tests};
 
 tests! {
-    senders_of_values_are_killed,
-    receivers_of_values_are_killed,
+    values_survive_the_kills_of_their_senders,
+    values_survive_the_kills_of_their_receivers,
     an_object_lives_in_a_message_whose_sender_is_dead,
 }
 
 const ROUNDS: u32 = 100;
 
-fn senders_of_values_are_killed() {
+fn values_survive_the_kills_of_their_senders() {
     let mut random = Random::new();
     let mut sent = 0_u64;
     for round in 0..ROUNDS {
@@ -31,7 +31,7 @@ fn senders_of_values_are_killed() {
             match receiver.recv_timeout(PATIENCE) {
                 Ok((n, value)) => {
                     assert_eq!((n, value.get()), (next, Ok([n; 4])), "seed {}", random.seed());
-                    // It can be used, by whoever is left.
+                    // Any process that is left can use it.
                     assert_eq!(value.update(|[a, ..]| [a, 0, 0, 1]), Ok([n; 4]));
                     next += 1;
                 }
@@ -42,10 +42,10 @@ fn senders_of_values_are_killed() {
         assert!(child.join().is_err());
         sent += next;
     }
-    assert!(sent > u64::from(ROUNDS), "some were killed later than in their first message: {sent} sent");
+    assert!(sent > u64::from(ROUNDS), "some were killed after their first message: {sent} sent");
 }
 
-fn receivers_of_values_are_killed() {
+fn values_survive_the_kills_of_their_receivers() {
     let mut random = Random::new();
     let (sender, receiver) = pipe::<(u64, Value<u64>, Queue<u64>)>().unwrap();
     let seen = Queue::<u64>::new().unwrap();
@@ -73,7 +73,7 @@ fn receivers_of_values_are_killed() {
     let last = start();
     let end = (next, Value::new(next).unwrap(), seen.clone());
     sender.send(&end).unwrap();
-    // A killed receiver takes the message in its hand along, and no other one.
+    // A killed receiver loses the message that it was taking, and no other.
     let mut got = Vec::new();
     eventually("the last message is seen", || !seen.is_empty() && end.1.get() == Ok(next + 1));
     sender.shutdown().unwrap();
@@ -101,7 +101,7 @@ fn an_object_lives_in_a_message_whose_sender_is_dead() {
     })
     .unwrap();
     child.join().unwrap();
-    // The message is in the socket, and nobody has any handle.
+    // The message is in the socket, and no process has a handle.
     let (value, queue, sender, receiver) = here.recv_timeout(PATIENCE).unwrap();
     assert_eq!((value.get(), queue.get().as_deref()), (Ok(5), Ok("still here")));
     sender.send(&10).unwrap();

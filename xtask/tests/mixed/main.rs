@@ -1,7 +1,7 @@
-//! Tiers together: objects in shared memory and proxies that travel in messages and tasks, between real processes.
+//! The tiers together: objects in shared memory and proxies that travel in messages and tasks, between real processes.
 //!
-//! Each process gets what it uses in a message: it was forked, or started as a program, before the object was made. Each
-//! crate tests its own objects; what only all of them together can get wrong is here.
+//! Each process receives what it uses in a message: it was forked, or started as a program, before the object was made.
+//! Each crate tests its own objects; these tests find what only all of them together can get wrong.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod every;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use mp_sys::testing::runner;
 
 fn main() -> ExitCode {
-    // Before the runner, which runs each test in a process of its own: a program is killed as it is.
+    // This comes before the runner, which runs each test in its own process: a program must be killed as it is.
     if programs::is_program() {
         return ExitCode::SUCCESS;
     }

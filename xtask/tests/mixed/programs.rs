@@ -1,5 +1,5 @@
-//! Programs that are started by `std::process::Command`, and inherit one descriptor: an end of a pipe, through which they
-//! get all else.
+//! Programs that `std::process::Command` starts. They inherit one descriptor, an end of a pipe, and receive everything
+//! else through it.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Command};
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 tests! {
     a_program_receives_a_queue,
-    a_program_that_is_killed_gives_its_task_back,
+    the_task_of_a_killed_program_is_requeued,
 }
 
-/// Which descriptor a program is handed.
+/// The variable with the number of the descriptor that a program inherits.
 const NUMBER: &str = "MP_TEST_DESCRIPTOR";
 
-/// What a program is sent.
+/// What a program receives.
 #[derive(Debug, Serialize, Deserialize)]
 struct Work {
     words: Queue<String>,
@@ -37,10 +37,10 @@ impl Work {
     }
 }
 
-/// What it sends back: a queue of its own.
+/// What it sends back: a queue that it made.
 type Answers = Queue<usize>;
 
-/// Whether this process was started as a program: then it has done its work.
+/// Whether this process was started as a program, and has now done its work.
 pub(crate) fn is_program() -> bool {
     let Ok(number) = std::env::var(NUMBER) else {
         return false;
@@ -54,7 +54,7 @@ pub(crate) fn is_program() -> bool {
     true
 }
 
-/// Says how long each word is, in a queue of its own, and adds up the tasks.
+/// Puts the length of each word into its own queue, and adds up the tasks.
 fn measure(connection: &Connection<Answers, Work>) {
     let work = connection.recv_timeout(PATIENCE).unwrap();
     let lengths = Queue::bounded(2).unwrap();
@@ -69,7 +69,7 @@ fn measure(connection: &Connection<Answers, Work>) {
     }
 }
 
-/// Takes a task, says so, and keeps it.
+/// Takes a task, reports that, and keeps it.
 fn hang_with_a_task(connection: &Connection<Answers, Work>) {
     let work = connection.recv_timeout(PATIENCE).unwrap();
     let _task = work.tasks.get_timeout(PATIENCE).unwrap();
@@ -77,16 +77,16 @@ fn hang_with_a_task(connection: &Connection<Answers, Work>) {
     hang();
 }
 
-/// An own descriptor for what was inherited under a number, without `unsafe`: by the pidfd of this process.
+/// Makes an own descriptor from an inherited number, without `unsafe`: through the pidfd of this process.
 fn inherited(number: i32) -> OwnedFd {
     let itself = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     pidfd_getfd(itself.as_fd(), number, PidfdGetfdFlags::empty()).unwrap()
 }
 
-/// Starts this binary once more, as a program that shares nothing but the one descriptor.
+/// Starts this binary again, as a program that shares only the one descriptor.
 fn start(program: &str) -> (Program, Connection<Work, Answers>) {
     let (here, there) = duplex::<Work, Answers>().unwrap();
-    // The copy without CLOEXEC is what the program inherits.
+    // The program inherits the copy without CLOEXEC.
     let handed = rustix::io::dup(&there).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .arg(program)
@@ -116,7 +116,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Fails if it has ended, which is as good.
+        // This fails if the program has already ended, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -140,7 +140,7 @@ fn a_program_receives_a_queue() {
     program.succeeded();
 }
 
-fn a_program_that_is_killed_gives_its_task_back() {
+fn the_task_of_a_killed_program_is_requeued() {
     let work = Work::new();
     let (first, connection) = start("hang");
     connection.send(&work).unwrap();

@@ -1,6 +1,6 @@
 //! Proxies of a manager in the messages of the other tiers, and objects of the other tiers in a manager.
 //!
-//! A proxy is an address and a number: no descriptor has to travel, so it also goes where bytes alone do.
+//! A proxy is an address and a number. It needs no descriptor, so it can also go where only bytes go.
 
 use mp::manager::{Dict, Manager};
 use mp::{Event, Queue, Value, pipe};
@@ -8,11 +8,11 @@ use mp_sys::testing::{PATIENCE, hang, kill, spawn, succeeded, tests};
 use serde::{Deserialize, Serialize};
 
 tests! {
-    a_dict_goes_through_a_pipe_to_a_child_that_is_older,
+    a_dict_goes_through_a_pipe_to_an_older_child,
     a_dict_goes_through_a_ring,
     a_proxy_that_its_sender_drops_at_once_arrives,
-    a_proxy_inside_of_a_value_reaches_another_process,
-    objects_of_all_tiers_in_one_message,
+    a_proxy_inside_a_value_reaches_another_process,
+    objects_of_all_tiers_travel_in_one_message,
     the_name_of_an_object_in_shared_memory_is_stored_in_a_manager,
     a_child_that_received_a_lock_and_dies_passes_it_on,
 }
@@ -23,7 +23,7 @@ fn ada() -> String {
     "ada".to_owned()
 }
 
-fn a_dict_goes_through_a_pipe_to_a_child_that_is_older() {
+fn a_dict_goes_through_a_pipe_to_an_older_child() {
     let (sender, receiver) = pipe::<Ages>().unwrap();
     let children = [1, 2].map(|n| {
         spawn(|| {
@@ -47,7 +47,7 @@ fn a_dict_goes_through_a_pipe_to_a_child_that_is_older() {
 fn a_dict_goes_through_a_ring() {
     let queue = Queue::<(u64, Ages)>::new().unwrap();
     let child = spawn(|| {
-        // Twice the same manager: it is connected to once.
+        // The same manager twice: the process connects to it only once.
         for _ in 0..2 {
             let (n, ages) = queue.get_timeout(PATIENCE).unwrap();
             ages.fetch_add(&ada(), n).unwrap();
@@ -80,14 +80,14 @@ fn a_proxy_that_its_sender_drops_at_once_arrives() {
     };
     sender.send(&make()).unwrap();
     ring.put(&make()).unwrap();
-    // An answer: what was told before, the manager knows.
+    // The manager answers, so it has processed everything that it received before.
     assert_eq!(manager.info().unwrap().objects, 2, "only the messages keep them");
     is_dropped.set();
     succeeded(&child);
     manager.shutdown().unwrap();
 }
 
-fn a_proxy_inside_of_a_value_reaches_another_process() {
+fn a_proxy_inside_a_value_reaches_another_process() {
     let (sender, receiver) = pipe::<mp::manager::Value<Vec<Ages>>>().unwrap();
     let child = spawn(|| {
         let all = receiver.recv_timeout(PATIENCE).unwrap().get().unwrap();
@@ -107,7 +107,7 @@ fn a_proxy_inside_of_a_value_reaches_another_process() {
     manager.shutdown().unwrap();
 }
 
-/// One of each tier.
+/// One object of each tier.
 #[derive(Debug, Serialize, Deserialize)]
 struct Tiers {
     sum: Value<u64>,
@@ -115,7 +115,7 @@ struct Tiers {
     seen: Dict<u64, String>,
 }
 
-fn objects_of_all_tiers_in_one_message() {
+fn objects_of_all_tiers_travel_in_one_message() {
     let (sender, receiver) = pipe::<Tiers>().unwrap();
     let children = ["first", "second"].map(|name| {
         spawn(|| {
@@ -143,7 +143,7 @@ fn objects_of_all_tiers_in_one_message() {
     manager.shutdown().unwrap();
 }
 
-/// The object itself is refused, and the error says so: `travel::refused`.
+/// An object itself is refused, with an error that says so: see `travel::refused`.
 fn the_name_of_an_object_in_shared_memory_is_stored_in_a_manager() {
     let manager = Manager::start().unwrap();
     let name = crate::travel::private_name();
@@ -178,7 +178,7 @@ fn a_child_that_received_a_lock_and_dies_passes_it_on() {
     kill(&child);
     match lock.lock_timeout(PATIENCE) {
         Err(mp::manager::LockError::OwnerDied(guard)) => drop(guard),
-        other => panic!("nobody was told: {other:?}"),
+        other => panic!("the death was not reported: {other:?}"),
     }
     drop(lock);
     manager.shutdown().unwrap();

@@ -1,8 +1,8 @@
 //! Tasks of a `JoinableQueue` that name objects in shared memory.
 //!
-//! A queue's items carry no handles, so the objects travel once, in a message, and tasks say which one by its index. A task
-//! that is handed out again finds what the one before it left, and results are committed under the task's number: it changes
-//! nothing.
+//! A queue's items carry no handles. So the objects travel once, in a message, and a task names one by its index. A
+//! task that is delivered again finds what the earlier delivery left, and results are committed under the task's
+//! number, so a second delivery changes nothing.
 
 use mp::{Array, Event, GetError, JoinableQueue, PutError, Queue, RawArray, RawValue, Value, pipe};
 use mp_sys::child::ChildProcess;
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 tests! {
     tasks_name_arrays_by_their_index,
-    join_ends_when_another_one_takes_over,
-    results_are_exact_whoever_is_killed,
-    a_handle_is_no_item,
+    join_ends_when_another_worker_takes_over,
+    results_are_exact_whichever_worker_is_killed,
+    a_handle_is_refused_as_an_item,
 }
 
 const ARRAYS: usize = 12;
 const LEN: usize = 5000;
 
-/// What workers are sent, once each.
+/// What each worker receives once.
 #[derive(Debug, Serialize, Deserialize)]
 struct Shop {
     arrays: Vec<Array<u64>>,
@@ -27,7 +27,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// Arrays that count down, to be sorted.
+    /// Makes arrays that count down, to be sorted.
     fn new() -> Self {
         let numbers: Vec<u64> = (0..LEN as u64).rev().collect();
         let arrays = (0..ARRAYS).map(|_| Array::from_slice(&numbers).unwrap()).collect();
@@ -40,7 +40,7 @@ impl Shop {
         loop {
             match self.tasks.get_timeout(PATIENCE) {
                 Ok(task) => {
-                    // Sorting what is sorted changes nothing.
+                    // Sorting a sorted array changes nothing.
                     self.arrays[*task].lock_timeout(PATIENCE).unwrap().sort_unstable();
                     task.done();
                 }
@@ -69,7 +69,7 @@ fn tasks_name_arrays_by_their_index() {
     workers.iter().for_each(succeeded);
 }
 
-fn join_ends_when_another_one_takes_over() {
+fn join_ends_when_another_worker_takes_over() {
     let (sender, receiver) = pipe::<(Shop, Event)>().unwrap();
     let first = spawn(|| {
         let (shop, has_tasks) = receiver.recv_timeout(PATIENCE).unwrap();
@@ -92,18 +92,18 @@ fn join_ends_when_another_one_takes_over() {
     succeeded(&second);
 }
 
-/// Where results go: one word says whether a task has one, and by one step it has.
+/// Where results go: one word shows whether a task has a result, and it changes in one step.
 #[derive(Debug, Serialize, Deserialize)]
 struct Board {
     tasks: JoinableQueue<usize>,
     is_done: RawArray<u64>,
     results: RawArray<u64>,
-    /// How often a result was committed.
+    /// The number of committed results.
     commits: RawValue<u64>,
     started: Value<u64>,
 }
 
-fn results_are_exact_whoever_is_killed() {
+fn results_are_exact_whichever_worker_is_killed() {
     const TASKS: usize = 3000;
     const KILLS: u32 = 30;
     let (sender, receiver) = pipe::<Board>().unwrap();
@@ -151,13 +151,13 @@ fn results_are_exact_whoever_is_killed() {
     assert_eq!(board.tasks.failed(), Ok(vec![]), "seed {}", random.seed());
 }
 
-fn a_handle_is_no_item() {
+fn a_handle_is_refused_as_an_item() {
     let value = Value::new(1_u64).unwrap();
     let queue = Queue::<Value<u64>>::new().unwrap();
     let tasks = JoinableQueue::<Value<u64>>::new().unwrap();
     for refused in [queue.put(&value), tasks.put(&value)] {
         let Err(PutError::Encode(reason)) = refused else { panic!("{refused:?}") };
-        assert!(reason.contains("pipe"), "the error says what does carry it: {reason}");
+        assert!(reason.contains("pipe"), "the error names what can carry it: {reason}");
     }
     assert_eq!((queue.len(), tasks.unfinished()), (0, Ok(0)));
 }

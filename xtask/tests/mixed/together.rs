@@ -6,19 +6,19 @@ use mp_sys::testing::{PATIENCE, hang, kill, spawn, succeeded, tests};
 use serde::de::DeserializeOwned;
 
 tests! {
-    a_value_and_a_queue_in_one_message,
+    a_value_and_a_queue_travel_in_one_message,
     a_queue_says_which_part_of_an_array_is_ready,
     three_processes_take_turns,
     a_lock_that_travelled_outlives_its_holder,
     a_value_that_a_child_made_outlives_it,
 }
 
-/// Children that each receive one message and work with it.
+/// Starts children that each receive one message and work with it.
 fn crew<M: DeserializeOwned>(count: u64, receiver: &Receiver<M>, work: impl Fn(u64, M)) -> Vec<ChildProcess> {
     (0..count).map(|n| spawn(|| work(n, receiver.recv_timeout(PATIENCE).unwrap()))).collect()
 }
 
-fn a_value_and_a_queue_in_one_message() {
+fn a_value_and_a_queue_travel_in_one_message() {
     type Message = (Value<u64>, Queue<u64>);
     let (sender, receiver) = pipe::<Message>().unwrap();
     let children = crew(3, &receiver, |_, (sum, numbers)| {
@@ -49,7 +49,7 @@ fn a_queue_says_which_part_of_an_array_is_ready() {
         for part in &ready {
             let (part, expected) = part.unwrap();
             let found = array.read(part * PART..(part + 1) * PART).unwrap();
-            // What was written before the put is seen after the get.
+            // What was written before the put is visible after the get.
             assert!(found.iter().all(|n| *n == expected), "part {part}");
         }
     });
@@ -100,7 +100,7 @@ fn a_lock_that_travelled_outlives_its_holder() {
     sender.send(&message).unwrap();
     assert!(message.1.wait_timeout(PATIENCE));
     let waiters = crew(2, &receiver, |_, (lock, _)| match lock.lock_timeout(PATIENCE) {
-        // Both are told, one after the other: nobody says that all is good.
+        // Both learn of it, one after the other, because neither clears the poison.
         Err(LockError::Poisoned(guard)) => drop(guard),
         other => panic!("{other:?}"),
     });
@@ -128,8 +128,10 @@ fn a_value_that_a_child_made_outlives_it() {
     let (value, has_it) = receiver.recv_timeout(PATIENCE).unwrap();
     assert!(has_it.wait_timeout(PATIENCE));
     kill(&child);
-    let Err(LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else { panic!("nobody was told") };
-    assert_eq!(*guard, [2, 1], "as far as it came");
+    let Err(LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else {
+        panic!("the poison was not reported")
+    };
+    assert_eq!(*guard, [2, 1], "the value as far as it was changed");
     value.clear_poison();
     drop(guard);
     assert_eq!(value.replace([3, 3]), Ok([2, 1]));

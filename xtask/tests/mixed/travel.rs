@@ -1,8 +1,9 @@
-//! How objects travel: every object, on every way, and used by both processes at once.
+//! How objects travel: every object, in every way, and used by both processes at once.
 //!
-//! A [`Kit`] has one of each object of a tier, and what two processes do with them at the same time: one changes, takes and
-//! sends, the other one sees it. A way is a function that brings a kit's objects to another process. The matrix is each kit
-//! on each way that it can take; what it cannot take is an error that says the right way, in [`refused`].
+//! A [`Kit`] has one of each object of a tier, and what two processes do with them at the same time: one changes, takes
+//! and sends, and the other sees it. A way is a function that brings a kit's objects to another process. The matrix is
+//! each kit in each way that it can take. A way that it cannot take is an error that names the right way, in
+//! [`refused`].
 
 mod keys;
 mod memory;
@@ -44,21 +45,21 @@ pub(crate) trait Kit: Sized {
     /// What this process sees of it.
     fn here(&self);
 
-    /// What is left when the other process has done all.
+    /// Checks what is left when the other process has finished.
     fn end(self);
 }
 
-/// A worker that is given the objects.
+/// A worker that gets the objects as its argument.
 fn there<K: Kit>(sent: K::Sent) {
     K::there(&sent);
 }
 
-/// A worker that receives them.
+/// A worker that receives the objects.
 fn receive<K: Kit>(receiver: Receiver<K::Sent>) {
     K::there(&receiver.recv_timeout(PATIENCE).unwrap());
 }
 
-/// As [`receive`], over a connection by name.
+/// Does the same over a connection by name.
 fn receive_by_name<K: Kit>(address: Address) {
     let connection = connect_timeout::<(), K::Sent>(address, PATIENCE).unwrap();
     K::there(&connection.recv_timeout(PATIENCE).unwrap());
@@ -92,7 +93,7 @@ fn argument_of_the_fork_server<K: Kit>() {
     argument::<K>(Method::ForkServer);
 }
 
-/// Brings the objects of a new kit to a process that was there before, by `send`.
+/// Brings the objects of a new kit, through `send`, to a process that was started before.
 fn to_one_that_is_older<K: Kit>(child: &mp::Child<()>, send: impl FnOnce(&K::Sent)) {
     let kit = K::new();
     send(kit.sent());
@@ -121,7 +122,7 @@ fn connection_by_name<K: Kit>() {
     to_one_that_is_older::<K>(&child, |sent| connection.send(sent).unwrap());
 }
 
-/// The child has the kit, and this process is the other one.
+/// The child makes the kit, and this process is the other one.
 fn pipe_from_a_child<K: Kit>() {
     let (here, there) = duplex::<(), K::Sent>().unwrap();
     let child = mp::fork_with(there, |there| {
@@ -139,7 +140,7 @@ fn pipe_from_a_child<K: Kit>() {
     child.join().unwrap();
 }
 
-/// Proxies only: a ring carries bytes.
+/// For proxies only, because a ring carries bytes.
 fn ring<K: Kit>() {
     let queue = Queue::<K::Sent>::new().unwrap();
     let child = mp::fork(|| K::there(&queue.get_timeout(PATIENCE).unwrap())).unwrap();
@@ -155,7 +156,7 @@ fn ring_of_a_simple_queue<K: Kit>() {
 fn ring_of_tasks<K: Kit>() {
     let tasks = JoinableQueue::<K::Sent>::new().unwrap();
     let child = mp::fork(|| {
-        // One that gives the task back has no more than looked at it.
+        // A worker that returns the task has only looked at it.
         drop(tasks.get_timeout(PATIENCE).unwrap());
         let task = tasks.get_timeout(PATIENCE).unwrap();
         assert_eq!(task.deliveries(), 2);
@@ -167,7 +168,7 @@ fn ring_of_tasks<K: Kit>() {
     assert!(tasks.join_timeout(PATIENCE).unwrap());
 }
 
-/// A name that no other test has.
+/// Returns a name that no other test has.
 pub(crate) fn private_name() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static MADE: AtomicU32 = AtomicU32::new(0);
@@ -175,7 +176,7 @@ pub(crate) fn private_name() -> String {
     format!("mp-test-{}-{number}", rustix::process::getpid().as_raw_nonzero())
 }
 
-/// Makes a test of each way and kit.
+/// Makes a test of each way with each kit.
 macro_rules! matrix {
     ($($way:ident: $($kit:ty as $test:ident),+;)*) => {
         $($(fn $test() {

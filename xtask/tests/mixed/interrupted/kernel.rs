@@ -102,7 +102,7 @@ fn wait(storm: Storm) {
     storm.outlasts(|timeout| mp::wait(&[&receiver], timeout) == Ok(Vec::new()));
 }
 
-/// A name that no other process has.
+/// Returns a name that no other process has.
 fn name() -> String {
     format!("interrupted-{}", Stamp::current().to_bits())
 }
@@ -114,7 +114,7 @@ fn accept(storm: Storm) {
 
 fn connect(storm: Storm) {
     let name = name();
-    // It takes nobody in.
+    // The listener accepts no connection.
     let _listener = Listener::<u32, u32>::bind(name.as_str()).unwrap();
     storm.outlasts(|timeout| {
         matches!(connect_timeout::<u32, u32>(name.as_str(), timeout), Err(ConnectError::TimedOut))

@@ -37,7 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Runs `case` with a server that nobody else has.
+/// Runs `case` with a server that no other process uses.
 fn with_manager(case: impl FnOnce(&Manager)) {
     let manager = Manager::start().unwrap();
     case(&manager);
@@ -183,7 +183,7 @@ fn join(storm: Storm) {
     });
 }
 
-/// To one who listens, and takes nobody in.
+/// Connects to a listener that accepts no connection.
 fn connect(storm: Storm) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");

@@ -30,12 +30,12 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Runs `wait` while another thread has what `take` gives.
+/// Runs `wait` while another thread holds what `take` returns.
 pub(super) fn while_held<G>(take: impl FnOnce() -> G + Send, wait: impl FnOnce()) {
     let (tell, told) = channel();
     let (end, until) = channel::<()>();
     thread::scope(|scope| {
-        // Ends the other thread, by a panic as well.
+        // Dropping it ends the other thread, also after a panic.
         let end = end;
         scope.spawn(move || {
             let _held = take();
@@ -162,7 +162,7 @@ pub(super) fn a_notified_waiter_dies() {
     eventually("the first one waits", || condition.n_waiting() == 1);
     let second = asleep_under_a_timer(wait);
     eventually("both wait", || condition.n_waiting() == 2);
-    // Stopped, so that it takes the notification along.
+    // It is stopped, so that its notification is lost when it is killed.
     first.signal(STOP).unwrap();
     eventually("it is stopped", || first.is_stopped());
     assert_eq!(condition.notify(1), 1);

@@ -58,10 +58,10 @@ fn served_join(storm: Storm) {
     mp::release_unused_memory();
 }
 
-/// Continues the server, and ends it when it has nobody left to reap.
+/// Continues the server, and ends it once it has no children left to reap.
 fn go_on() {
     signal_server(Signal::CONT);
-    // It serves in order: what was asked for before is done.
+    // The server works in order, so the earlier requests are done.
     served().start(worker, true).unwrap().join().unwrap();
     let server = mp_sys::forkserver::server_pid().unwrap();
     let children = format!("/proc/{server}/task/{server}/children");
@@ -74,7 +74,7 @@ fn signal_server(signal: Signal) {
     kill_process(server.unwrap(), signal).unwrap();
 }
 
-/// Nobody says how the child ended, and it is waited for a second at most.
+/// No process reports how the child ended; the wait for it lasts at most a second.
 fn join_beside_a_stopped_server(storm: Storm) {
     let child = served().start(worker, true).unwrap();
     signal_server(Signal::STOP);
@@ -82,7 +82,7 @@ fn join_beside_a_stopped_server(storm: Storm) {
     go_on();
 }
 
-/// There is no answer, and it is waited for a second at most.
+/// There is no answer; the wait for it lasts at most a second.
 fn start_by_a_stopped_server(storm: Storm) {
     let child = served().start(worker, true).unwrap();
     child.join().unwrap();

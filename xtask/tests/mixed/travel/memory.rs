@@ -15,7 +15,7 @@ pub(crate) struct Everything {
     pub(crate) value: Value<[u64; 3]>,
     array: Array<u32>,
     raw_value: RawValue<i64>,
-    /// Too large for a chunk: it has a mapping of its own.
+    /// Too large for a chunk, so it has its own mapping.
     raw_array: RawArray<u64>,
     shared_memory: SharedMemory,
     lock: Lock,
@@ -49,7 +49,7 @@ impl Everything {
         }
     }
 
-    /// Each with a name of its own.
+    /// Makes each object with its own name.
     fn named() -> Self {
         let name = || private_name();
         let array = Array::create(&name(), 3).unwrap();
@@ -71,7 +71,7 @@ impl Everything {
         }
     }
 
-    /// What one process does with each, while another one looks.
+    /// Does with each object what one process does while another one looks.
     fn use_each(&self) {
         assert_eq!(self.value.update(|[a, b, c]| [a + 1, b + 1, c + 1]), Ok([1, 2, 3]));
         self.array.write_all(&[4, 5, 6]).unwrap();
@@ -83,13 +83,13 @@ impl Everything {
         let read = self.rwlock.read().unwrap();
         let permits = (self.semaphore.acquire(), self.bounded.acquire());
         self.event.set();
-        // The other one looks here.
+        // The other process looks here.
         self.barrier.wait_timeout(PATIENCE).unwrap();
         self.barrier.wait_timeout(PATIENCE).unwrap();
         permits.0.forget();
         drop((permits.1, held, read));
         self.value.update(|[a, ..]| [a, 0, 0]).unwrap();
-        // Unless the waiter is there already, it finds the value changed.
+        // If the waiter is not there yet, it finds the value changed.
         self.condition.notify_all();
     }
 
@@ -115,13 +115,17 @@ impl Everything {
 
     pub(crate) fn look_at_what_is_left(&self) {
         assert_eq!(self.value.get(), Ok([2, 0, 0]));
-        assert_eq!((self.semaphore.available(), self.bounded.available()), (2, 2), "one was forgotten");
+        assert_eq!(
+            (self.semaphore.available(), self.bounded.available()),
+            (2, 2),
+            "one permit was forgotten"
+        );
         assert!(!self.lock.is_poisoned() && !self.rlock.is_poisoned() && !self.rwlock.is_poisoned());
         assert_eq!(self.barrier.is_broken(), Ok(false));
     }
 }
 
-/// With names, which go with the last holder, or without.
+/// Objects with names, which disappear with their last holder, or without names.
 #[derive(Debug)]
 pub(crate) struct Objects<const NAMED: bool>(Everything);
 
@@ -152,11 +156,11 @@ impl<const NAMED: bool> Kit for Objects<NAMED> {
         let names = || mp::named::names().into_iter().filter(|name| name.starts_with(&own_prefix())).count();
         assert_eq!(names(), if NAMED { 13 } else { 0 });
         drop(self);
-        assert_eq!(names(), 0, "the names went with their objects");
+        assert_eq!(names(), 0, "the names disappeared with their objects");
     }
 }
 
-/// What the names that this process gives begin with.
+/// The prefix of the names that this process makes.
 fn own_prefix() -> String {
     let name = private_name();
     name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()

@@ -70,7 +70,7 @@ impl Kit for Messages {
         let text = ends.connection.recv_timeout(PATIENCE).unwrap();
         ends.connection.send(&text.len()).unwrap();
         ends.simple.put(&ends.queue.get_timeout(PATIENCE).unwrap().len()).unwrap();
-        // A task that is dropped goes back, and one that is done does not.
+        // A task that is dropped is requeued; one that is done is not.
         drop(ends.tasks.get_timeout(PATIENCE).unwrap());
         let task = ends.tasks.get_timeout(PATIENCE).unwrap();
         assert_eq!((*task, task.deliveries()), (7, 2));
@@ -101,7 +101,7 @@ impl Kit for Messages {
     fn end(self) {
         assert!(self.ends.queue.is_empty() && self.ends.simple.is_empty());
         assert_eq!(self.ends.tasks.unfinished(), Ok(0));
-        // No handle is left on the way: when those of this process are gone, nobody has the other ends.
+        // No handle is left in transit: when those of this process are gone, no process has the other ends.
         drop(self.ends);
         assert_eq!(self.from_there.recv_timeout(PATIENCE), Err(mp::RecvError::Closed));
         assert_eq!(self.connection.recv_timeout(PATIENCE), Err(mp::RecvError::Closed));

@@ -1,4 +1,4 @@
-//! A manager, and the proxies of one of each object in it.
+//! A manager with one object of each kind, and their proxies.
 
 use mp::manager::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, JoinableQueue, List, Lock, LockError, Manager,
@@ -29,7 +29,7 @@ pub(super) struct Objects {
     manager: Manager,
 }
 
-/// How many objects that is.
+/// The number of those objects.
 pub(super) const COUNT: u64 = 14;
 
 impl Objects {
@@ -53,7 +53,7 @@ impl Objects {
         }
     }
 
-    /// What one process does with each, while another one looks.
+    /// Does with each object what one process does while another one looks.
     pub(super) fn use_each(&self) {
         self.list.push(&2).unwrap();
         self.dict.fetch_add(&"n".to_owned(), 40).unwrap();
@@ -68,7 +68,7 @@ impl Objects {
         let held = (self.lock.lock().unwrap(), self.rlock.lock().unwrap(), self.rlock.lock().unwrap());
         let permits = (self.semaphore.acquire().unwrap(), self.bounded.acquire().unwrap());
         self.event.set().unwrap();
-        // The other one looks here.
+        // The other process looks here.
         self.barrier.wait_timeout(PATIENCE).unwrap();
         self.barrier.wait_timeout(PATIENCE).unwrap();
         permits.0.forget().unwrap();
@@ -108,7 +108,7 @@ impl Objects {
     }
 }
 
-/// A manager that is started, and one of each in it.
+/// A started manager, with one object of each kind.
 #[derive(Debug)]
 pub(super) struct Proxies {
     objects: Objects,

@@ -19,14 +19,14 @@ tests! {
     proxies_in_results,
 }
 
-/// What a manager stores values in.
+/// An object of a manager that stores values.
 trait Store: Sized {
-    /// The one of this name; an empty one at first.
+    /// Returns the store with this name, which is empty at first.
     fn of(manager: &Manager) -> Self;
 
     fn put(&self, objects: &Objects);
 
-    /// Does something with the objects inside.
+    /// Calls `look` with the objects inside.
     fn with(&self, look: fn(&Objects));
 }
 
@@ -126,7 +126,7 @@ impl Store for JoinableQueue<Objects> {
     }
 
     fn with(&self, look: fn(&Objects)) {
-        // A task that goes back keeps what is in it.
+        // A task that is requeued keeps what is in it.
         drop(self.get_timeout(PATIENCE).unwrap());
         let task = self.get_timeout(PATIENCE).unwrap();
         assert_eq!(task.deliveries(), 2);
@@ -135,12 +135,12 @@ impl Store for JoinableQueue<Objects> {
     }
 }
 
-/// A worker that knows where the manager is, and a name.
+/// A worker that knows the address of the manager, and a name.
 fn take_out<S: Store>(address: String) {
     S::of(&Manager::connect(&address).unwrap()).with(Objects::use_each);
 }
 
-/// What is in the store is used by another process and here; when nobody has it any more, it ends.
+/// Another process and this one use what is in the store. When no process has it any more, it ends.
 fn in_a<S: Store>() {
     let manager = Manager::start().unwrap();
     let objects = Objects::new(&manager);
@@ -157,7 +157,7 @@ fn in_a<S: Store>() {
     manager.shutdown().unwrap();
 }
 
-/// Waits until the manager has as many objects: what a process had that has ended goes a moment later.
+/// Waits until the manager has this many objects: those of an ended process disappear a moment later.
 fn ends_with(manager: &Manager, objects: u64) {
     let deadline = Deadline::after(PATIENCE);
     while manager.info().unwrap().objects != objects {
@@ -214,7 +214,7 @@ fn proxies_in_results() {
         let manager = Manager::start().unwrap();
         let make = |manager: Manager| Objects::new(&manager);
         let maker = Process::new().method(method).start(make, &manager).unwrap();
-        // The child has ended: its result is all that there is of them.
+        // The child has ended, so only its result still holds them.
         let objects = maker.join().unwrap();
         assert_eq!(manager.info().unwrap().objects, COUNT);
         let child = mp::fork(|| objects.use_each()).unwrap();
