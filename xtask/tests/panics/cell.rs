@@ -1,4 +1,4 @@
-//! One cell of the matrix: a panic in one entry of one object, while a process and a thread contend.
+//! One cell of the matrix: a panic in one entry of one object, while a process and a thread contend for it.
 
 use std::thread;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use mp_sys::testing::{kill, spawn};
 
 use crate::trap::{Trap, is_caught};
 
-/// Whoever does not go on within this time after a panic hangs.
+/// A contender that makes no turns within this time after a panic hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(10);
-/// Panics of a cell. The trap lets none, one, two … calls pass, in turn.
+/// The number of panics in a cell. The trap lets none, one, two … calls pass, in turn.
 const PANICS: u32 = 16;
-/// How many calls a trap lets pass at most.
+/// The most calls that a trap lets pass.
 const PASSES: u32 = 4;
 
-/// A place where the library calls code of the user.
+/// A place where the library calls user code.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell {
     pub(crate) object: &'static str,
-    /// The function, and the code of the user that it calls.
+    /// The function, and the user code that it calls.
     pub(crate) entry: &'static str,
     pub(crate) run: fn() -> Outcome,
 }
 
-/// What a cell found. Everything but the panics must be 0.
+/// What a cell found. Everything except the panics must be 0.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Outcome {
     pub(crate) panics: u32,
-    /// Nobody else went on.
+    /// No other contender went on.
     pub(crate) hangs: u32,
-    /// Locks that the thread holds after the panic.
+    /// Locks that the thread still holds after the panic.
     pub(crate) held: u32,
-    /// The object does not work afterwards, is poisoned where it must not be, or is not where it must be.
+    /// The object does not work afterwards, is poisoned where it must not be, or is not poisoned where it must be.
     pub(crate) broken: u32,
-    /// Descriptors, mappings, children and names, and registrations that stayed.
+    /// Descriptors, mappings, children, names and registrations that were left behind.
     pub(crate) leaked: u32,
 }
 
@@ -53,7 +53,7 @@ impl Outcome {
     }
 }
 
-/// What contends, and how far it has come.
+/// A contender, and the number of its turns.
 struct Contender<'a> {
     turns: &'a RawValue<u64>,
     stop: &'a RawValue<bool>,
@@ -62,7 +62,7 @@ struct Contender<'a> {
 impl Contender<'_> {
     fn run<O>(&self, object: &O, turn: impl Fn(&O) -> bool) {
         while !self.stop.load() {
-            assert!(turn(object), "who contends sees nothing of the panic");
+            assert!(turn(object), "a contender sees nothing of the panic");
             self.turns.fetch_add(1);
             thread::yield_now();
         }
@@ -81,16 +81,16 @@ impl Contender<'_> {
     }
 }
 
-/// Who contends beside the thread that panics.
+/// What contends beside the panicking thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beside {
     ProcessAndThread,
-    /// For what refuses to run beside threads.
+    /// For functions that refuse to run beside threads.
     Process,
 }
 
-/// Panics in `entry` again and again while others take `turn` after turn; then `works` says whether the object does, and
-/// whether nothing is registered in it any more.
+/// Panics in `entry` again and again while others take `turn` after turn. Then `works` checks that the object works and
+/// that nothing is still registered in it.
 pub(crate) fn contended<O: Sync>(
     beside: Beside,
     make: impl FnOnce() -> O,
@@ -142,7 +142,7 @@ pub(crate) fn contended<O: Sync>(
 #[expect(clippy::exit, reason = "the thread would be joined for ever")]
 fn give_up(process: &ChildProcess) -> ! {
     kill(process);
-    eprintln!("nobody goes on within {HANG:?} after a panic");
+    eprintln!("no contender went on within {HANG:?} after a panic");
     std::process::exit(1)
 }
 
@@ -154,7 +154,7 @@ fn has_succeeded(process: &ChildProcess) -> bool {
     ended == Some(mp_sys::child::Ended::Exited(0))
 }
 
-/// Names cells: object, entry, and the function that runs them.
+/// Lists cells: object, entry, and the function that runs the cell.
 macro_rules! define_cells {
     ($($object:literal, $entry:literal, $run:expr;)*) => {
         pub(crate) const CELLS: &[$crate::cell::Cell] =

@@ -1,4 +1,5 @@
-//! Elements whose `CheckedBitPattern` or `Debug` panics: in objects without a lock, and where a dead holder's lock is taken over.
+//! Elements whose `CheckedBitPattern` or `Debug` panics: in objects without a lock, and while the lock of a dead holder
+//! is taken over.
 
 use mp::{Array, LockResult, RawArray, RawValue, RwLock, Value};
 use mp_sys::child::Ended;
@@ -50,16 +51,16 @@ fn value_shown() -> Outcome {
         || Value::new(Checked(0)).unwrap(),
         |value| value.update(|number| Checked(number.0 + 1)).is_ok(),
         Trap::Debug,
-        // While somebody has the lock there is nothing to be shown.
+        // While another contender has the lock, `Debug` shows no element.
         |value| (0..8).for_each(|_| drop(format!("{value:?}"))),
         |value| !value.is_poisoned() && value.get().unwrap().0 > 0,
     )
 }
 
-/// A process dies with what `take` takes in hand.
+/// Lets a process die while it holds what `take` returns.
 fn leave<G>(take: impl FnOnce() -> LockResult<G>) {
     let child = spawn_beside_threads(|| {
-        // The trap is for who comes after it.
+        // The trap is for the process that takes over.
         Checked::on_look(|| ());
         let _held = take();
         kill_process(getpid(), Signal::KILL).unwrap();
@@ -67,7 +68,7 @@ fn leave<G>(take: impl FnOnce() -> LockResult<G>) {
     assert_eq!(ended(&child), Ended::Signaled(9));
 }
 
-/// Each time, somebody takes over from a dead holder: the entry, or who contends and comes first.
+/// Each time, a process or thread takes over from a dead holder: the entry, or a contender that comes first.
 fn of_the_dead<O: Sync>(
     make: impl FnOnce() -> O,
     turn: impl Fn(&O) -> bool + Sync,

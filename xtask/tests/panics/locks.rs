@@ -34,7 +34,7 @@ define_cells! {
     "Event", "set(), a flag in hand", event;
 }
 
-/// A panic that poisons. Whoever is told says that it is in order again.
+/// Handles a panic that poisons: a locker that sees the poison clears it.
 pub(crate) fn taken<G>(outcome: LockResult<G>, clear: impl FnOnce()) -> bool {
     match outcome {
         Ok(_) => true,
@@ -46,7 +46,7 @@ pub(crate) fn taken<G>(outcome: LockResult<G>, clear: impl FnOnce()) -> bool {
     }
 }
 
-/// Whether the panic of a thread that nobody disturbs is told to the next one, until it is cleared.
+/// Whether the panic of an undisturbed thread is reported to the next locker, until the poison is cleared.
 pub(crate) fn tells(
     poisons: impl FnOnce() + Send,
     is_poisoned: impl Fn() -> bool,
@@ -98,7 +98,7 @@ fn value_guard() -> Outcome {
     )
 }
 
-/// Reads that look at the bits of each element. They change nothing, and so nothing is poisoned.
+/// Reads that check the bits of each element. They change nothing, so nothing is poisoned.
 fn looked(entry: impl Fn(&(Value<Checked>, Array<Checked>))) -> Outcome {
     Checked::on_look(|| spring(Trap::Look));
     contended(
@@ -120,7 +120,7 @@ fn looked(entry: impl Fn(&(Value<Checked>, Array<Checked>))) -> Outcome {
     )
 }
 
-/// Nobody changes the value: a panic that takes its bits for nothing would.
+/// Nothing changes the value: a panic that treats its bits as invalid would change it.
 fn value_looked() -> Outcome {
     Checked::on_look(|| spring(Trap::Look));
     contended(
@@ -199,7 +199,7 @@ fn rlock_guards() -> Outcome {
     )
 }
 
-/// Waits a little, and notifies all who wait, as others do.
+/// Waits a little, and notifies all waiters, as the other contenders do.
 fn meet((lock, condition): &(Lock, Condition)) -> bool {
     let waited = match lock.lock_timeout(HANG) {
         Ok(guard) => condition.wait_timeout(guard, Duration::from_millis(1)).is_ok(),
@@ -223,7 +223,7 @@ fn wait_while_with(entry: impl Fn(&(Lock, Condition))) -> Outcome {
         |object| {
             let (lock, condition) = object;
             lock.clear_poison();
-            // At the second look, after a slice: the one who panics is registered, and nobody notifies it.
+            // At the second check, after a slice: the panicking thread is registered, and nothing notifies it.
             let is_alone = is_caught(Trap::Closure, 1, || entry(object));
             lock.clear_poison();
             is_alone && condition.n_waiting() == 0 && one_notification_reaches_one(lock, condition)
@@ -231,7 +231,7 @@ fn wait_while_with(entry: impl Fn(&(Lock, Condition))) -> Outcome {
     )
 }
 
-/// A waiter that nobody knows would take the notification.
+/// A registered waiter that no longer exists would take the notification.
 fn one_notification_reaches_one(lock: &Lock, condition: &Condition) -> bool {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| condition.wait_timeout(lock.lock().unwrap(), HANG).unwrap().0);
@@ -253,7 +253,7 @@ fn wait_while() -> Outcome {
             spring(Trap::Closure);
             true
         };
-        // Poison of the one before ends the wait: that is no panic.
+        // Poison from the previous panic ends the wait; that is not a panic.
         while condition.wait_while(unpoisoned(lock), waits).is_err() {
             lock.clear_poison();
         }

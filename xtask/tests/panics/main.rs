@@ -1,12 +1,13 @@
-//! The panic matrix: every place where the library calls code of the user, and what a panic there leaves behind.
+//! The panic matrix: every place where the library calls user code, and what a panic there leaves behind.
 //!
 //! Two tables:
 //!
-//! - *entries*: each function that calls a closure or a trait of the user. It panics there again and again, while a process and
-//!   a thread contend for everything involved. What is counted must be 0: `hangs` (nobody else went on), `held` (locks that
-//!   the thread has afterwards), `broken` (the object does not work, is poisoned where it must not be, or is not where it
-//!   must be), `leaked` (descriptors, mappings, children).
-//! - *pairs*: each object, and two threads that each own a handle of it and hold, drop, forget or fork at the same moment.
+//! - *entries*: each function that calls a user's closure or trait. It panics there again and again, while a process
+//!   and a thread contend for everything involved. These counts must be 0: `hangs` (no other contender went on), `held`
+//!   (locks that the thread still holds), `broken` (the object does not work, is poisoned where it must not be, or is
+//!   not poisoned where it must be), `leaked` (descriptors, mappings, children).
+//! - *pairs*: each object, and two threads that each own a handle of it and hold, drop, forget or fork at the same
+//!   time.
 //!
 //! `cargo test` runs each entry as a test; `--matrix` prints the tables.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]

@@ -40,7 +40,7 @@ define_cells! {
     "manager", "transaction(f)", || all(Trap::Closure, |all| _ = all.manager.transaction(|batch| sprung(batch.on(&all.value).get())).unwrap());
 }
 
-/// One object of each kind, in a server of its own.
+/// One object of each kind, in its own server.
 struct All {
     manager: Manager,
     value: Value<u64>,
@@ -83,7 +83,7 @@ impl All {
         }
     }
 
-    /// What each of those who contend does in a turn.
+    /// What each contender does in a turn.
     fn turn(&self) -> bool {
         let values = self.value.update(|number| number + 1).is_ok()
             && self.array.update(0, |number| number + 1).is_ok()
@@ -101,7 +101,7 @@ impl All {
         values && queues && locks
     }
 
-    /// Everything works, nobody waits, and nothing is held: what a panic dropped has been given back.
+    /// Checks that everything works, nobody waits, and nothing is held: what a panic dropped has been released.
     fn works(&self) -> bool {
         while let Ok(task) = self.tasks.try_get() {
             drop(task.done());
@@ -125,7 +125,7 @@ fn all(trap: Trap, entry: impl Fn(&All)) -> Outcome {
     contended(Beside::ProcessAndThread, All::make, All::turn, trap, entry, All::works)
 }
 
-/// `value`, after calls of the user's code.
+/// Returns `value` after calling user code.
 fn sprung<T>(value: T) -> T {
     (0..4).for_each(|_| spring(Trap::Closure));
     value

@@ -1,14 +1,14 @@
-//! Two threads of a process that each own a handle of one object, and do something with it at the same moment.
+//! Two threads of a process each own a handle of one object, and do something with it at the same time.
 //!
 //! | action | what a thread does with its handle |
 //! |---|---|
 //! | hold | takes what the object hands out (a guard, a permit, a task, a party), holds it for a moment, and drops both |
 //! | drop | drops it at once |
-//! | forget | forgets it: its memory stays for as long as the process runs |
-//! | fork | forks a child that uses the handle that it inherits, waits for that, and drops it |
+//! | forget | forgets it: its memory stays as long as the process runs |
+//! | fork | forks a child that uses the inherited handle, waits for the child, and drops the handle |
 //!
-//! Each pair runs in a process of its own, many times. Afterwards nothing is left, but for what was forgotten: the memory,
-//! descriptor and name of at most one object for each time.
+//! Each pair runs in its own process, many times. Afterwards nothing is left except what was forgotten: the memory,
+//! descriptor and name of at most one object for each round.
 
 mod objects;
 mod proxies;
@@ -22,7 +22,7 @@ use mp_sys::testing::{spawn_beside_threads, succeeded};
 
 use crate::report::run;
 
-/// How often each pair meets.
+/// The number of rounds of each pair.
 const ROUNDS: u32 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,22 +35,22 @@ pub(crate) enum Action {
 
 const ACTIONS: [Action; 4] = [Action::Hold, Action::Drop, Action::Forget, Action::Fork];
 
-/// The pairs, in any order of the two.
+/// The pairs, without regard to their order.
 fn pairs() -> impl Iterator<Item = (Action, Action)> {
     ACTIONS.iter().enumerate().flat_map(|(n, one)| ACTIONS.iter().skip(n).map(|other| (*one, *other)))
 }
 
-/// An object, and how two threads meet at it.
+/// An object, and how two threads use it at the same time.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) object: &'static str,
     pub(crate) meet: fn((Action, Action)) -> usize,
 }
 
-/// Has two threads meet again and again, and returns how much is left.
+/// Lets two threads meet again and again; returns how much is left.
 ///
-/// `make` makes two handles of the object with this number, `hold` holds what one hands out and calls its second argument
-/// meanwhile, and `used` uses one in a child.
+/// `make` makes two handles of the object with this number, `hold` holds what a handle hands out and calls its second
+/// argument meanwhile, and `used` uses a handle in a child.
 pub(crate) fn meet<H: Send>(
     (one, other): (Action, Action),
     make: impl Fn(u32) -> [H; 2],
@@ -85,7 +85,7 @@ pub(crate) fn meet<H: Send>(
             }
         });
     };
-    // What a process does once: its stamp, its first chunk.
+    // This covers what a process does only once: its stamp, its first chunk.
     round(ROUNDS);
     mp::release_unused_memory();
     let before = Snapshot::take();
@@ -104,7 +104,7 @@ fn allowed((one, other): (Action, Action)) -> usize {
     forgotten * usize::try_from(ROUNDS).unwrap() * 6
 }
 
-/// What a pair left, by a process of its own; `None` if that did not end well.
+/// Runs a pair in its own process; returns what it left, or `None` if the process failed.
 fn outcome_of(row: Row, pair: (Action, Action)) -> Option<usize> {
     run(&format!("{} {pair:?}", row.object), || (row.meet)(pair))
 }
@@ -127,7 +127,7 @@ pub(crate) fn assert_clean() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// Prints what each pair left; says whether all are clean.
+/// Prints what each pair left; returns whether all are clean.
 pub(crate) fn print() -> bool {
     let mut clean = true;
     print!("{:22}", "object");

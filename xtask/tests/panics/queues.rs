@@ -1,4 +1,4 @@
-//! Tier 2: what is put and got, sent and received, by types whose traits panic.
+//! Tier 2: items and messages whose traits panic while they are put and taken, sent and received.
 
 use std::mem::ManuallyDrop;
 
@@ -44,12 +44,12 @@ fn three() -> [Item; 3] {
     [Item(1), Item(2), Item(3)]
 }
 
-/// Each turn puts one and gets one; the entry takes only what it has put.
+/// Each turn puts one item and takes one; the entry takes only as many as it has put.
 fn turn(queue: &Queue<Item>) -> bool {
     queue.put(&Item(1)).is_ok() && queue.get_timeout(HANG).is_ok()
 }
 
-/// What is left can be taken, and what is put then is got.
+/// Checks that the remaining items can be taken, and that a new item arrives.
 fn queue_works(queue: &Queue<Item>) -> bool {
     while queue.try_get_bytes().is_ok() {}
     let is_empty = queue.is_empty() && matches!(queue.try_get(), Err(GetError::Empty));
@@ -70,7 +70,7 @@ fn get(queue: &Queue<Item>) {
 
 fn try_get(queue: &Queue<Item>) {
     queue.put_bytes(&[1]).unwrap();
-    // Another one may have it, and puts its own back soon.
+    // Another contender may have the item, and soon puts its own back.
     while matches!(queue.try_get(), Err(GetError::Empty)) {
         std::thread::yield_now();
     }
@@ -80,7 +80,7 @@ fn get_many(queue: &Queue<Item>) {
     let bytes = [[1_u8]; 3];
     queue.put_many_bytes(&bytes).unwrap();
     let mut got = 0;
-    // As many as it put, in all.
+    // Takes as many items as it put, in total.
     while got < 3 {
         for item in queue.get_many_timeout(3 - got, HANG).unwrap() {
             got += 1;
@@ -98,7 +98,8 @@ fn bounded_turn(queue: &Queue<Item>) -> bool {
     queue.put_timeout(&Item(1), HANG).is_ok() && queue.get_timeout(HANG).is_ok()
 }
 
-/// Room for as many as all together have in it: who contends waits for room now and then, and never for ever.
+/// The queue has room for as many items as all contenders together have in it: a contender sometimes waits for room,
+/// but never for ever.
 fn bounded_put() -> Outcome {
     let make = || Queue::bounded(4).unwrap();
     let entry = |queue: &Queue<Item>| {
@@ -131,7 +132,7 @@ fn simple(trap: Trap) -> Outcome {
     )
 }
 
-/// Those who contend do a task in each turn; a task that came back is done by one of them.
+/// Each contender does a task in each turn; one of them does a task that was requeued.
 fn tasks(trap: Trap, entry: impl Fn(&JoinableQueue<Item>)) -> Outcome {
     contended(
         BESIDE,
@@ -157,7 +158,7 @@ fn tasks(trap: Trap, entry: impl Fn(&JoinableQueue<Item>)) -> Outcome {
     )
 }
 
-/// Done before it is dropped: so it puts another one first, without a drop of its own.
+/// The task is done before it is dropped, so this first puts another one, without a drop of its own.
 fn done(tasks: &JoinableQueue<Item>) {
     tasks.put(&ManuallyDrop::new(Item(1))).unwrap();
     drop(tasks.get().unwrap().done());
@@ -190,7 +191,7 @@ fn failed() -> Outcome {
     )
 }
 
-/// Each turn sends one and receives one, and so does the entry. What is dropped is what was received.
+/// Each turn sends one message and receives one, and so does the entry. The dropped value is one that was received.
 fn pipe(trap: Trap) -> Outcome {
     pipe_with(trap, |ends| assert!(through(ends)))
 }

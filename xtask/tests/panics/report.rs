@@ -11,7 +11,7 @@ use crate::pairs;
 /// The longest that one cell may take.
 const CELL_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Runs a cell in a process of its own; `None` if it failed.
+/// Runs a cell in its own process; returns `None` if it failed.
 pub(crate) fn run<R>(name: &str, work: impl FnOnce() -> R) -> Option<R>
 where
     R: serde::Serialize + serde::de::DeserializeOwned,

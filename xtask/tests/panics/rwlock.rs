@@ -1,4 +1,4 @@
-//! `RwLock`: guards in hand, and elements whose traits panic. What a writer's panic leaves is told; a reader changes nothing.
+//! `RwLock`: guards in hand, and elements whose traits panic. A writer's panic poisons; a reader changes nothing.
 
 use mp::{LockError, LockResult, RwLock};
 use mp_sys::testing::Checked;
@@ -18,12 +18,12 @@ define_cells! {
     "RwLock", "Debug of a guard (T: Debug)", || shown(|lock| drop(format!("{:?}", *lock.read().unwrap())));
 }
 
-/// What is taken was not poisoned.
+/// Returns a guard that was not poisoned.
 fn taken_whole<G>(outcome: LockResult<G>) -> G {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Reads, and changes a little, as each of those who contend does in a turn; both without an end of patience.
+/// Reads, and changes a little, as each contender does in a turn; both wait without a timeout.
 fn turn(lock: &RwLock<u64>) -> bool {
     let clear = || lock.clear_poison();
     taken(lock.read_timeout(HANG), clear) && taken(lock.write_timeout(HANG), clear)
@@ -97,6 +97,6 @@ fn looked(entry: impl Fn(&RwLock<Checked>)) -> Outcome {
 
 fn shown(entry: impl Fn(&RwLock<Checked>)) -> Outcome {
     Checked::on_show(|| spring(Trap::Debug));
-    // While somebody writes there is nothing to be shown.
+    // While a thread writes, `Debug` shows no element.
     elements(Trap::Debug, |lock| (0..4).for_each(|_| entry(lock)))
 }

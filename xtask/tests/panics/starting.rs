@@ -1,6 +1,6 @@
-//! Starting processes: what a child runs, what travels to it and from it, and what is dropped on the way.
+//! Starting processes: what a child runs, what travels to it and back, and what is dropped on the way.
 //!
-//! `fork` refuses beside threads, so a process alone contends: it starts children as well.
+//! `fork` refuses to run beside threads, so only a process contends: it starts children as well.
 
 use mp::{Child, ExitError, Method, Process};
 
@@ -42,7 +42,7 @@ fn sprung() {
     (0..4).for_each(|_| spring(Trap::Closure));
 }
 
-/// What panicked in the child is told here; panics as well, so that it counts.
+/// A panic in the child is reported here; this panics as well, so that it counts.
 fn ends_by_panic<R: serde::Serialize + serde::de::DeserializeOwned>(child: &Child<R>) {
     match child.join_timeout(HANG) {
         Err(ExitError::Panicked(_)) => panic!("on purpose"),
@@ -51,7 +51,7 @@ fn ends_by_panic<R: serde::Serialize + serde::de::DeserializeOwned>(child: &Chil
     }
 }
 
-/// The value was left before it was dropped, so it may be there: the child ends, one way or the other.
+/// The child stores the value before it drops it, so the value may be there. The child ends in either case.
 fn drops_result(child: &Child<Item>) {
     match child.join_timeout(HANG) {
         Err(ExitError::Panicked(_)) => panic!("on purpose"),

@@ -1,6 +1,6 @@
-//! Subscribers of `tracing` that panic: what happens under a lock of the library is told when that is free again.
+//! Subscribers of `tracing` that panic: an event under a lock of the library is reported once the lock is free again.
 //!
-//! A filter of system calls brings about what is told. It stays for the cell's process and its children.
+//! A filter of system calls causes the events. It stays for the cell's process and its children.
 
 use mp::{Array, Queue, Value};
 use mp_sys::testing::{Argument, FALLOCATE, FCNTL, MADVISE, refuse};
@@ -21,7 +21,7 @@ const PUNCH_HOLE: u32 = 2;
 const DONT_DUMP: u32 = 16;
 const EPERM: i32 = 1;
 
-/// More than a chunk that is shared with others holds, so that each has one of its own.
+/// More than a shared chunk holds, so each object has its own chunk.
 const LARGE: usize = 1 << 20;
 
 struct Panics;
@@ -60,7 +60,7 @@ fn told<O: Sync>(
     contended(Beside::ProcessAndThread, make, &turn, Trap::Event, entry, &turn)
 }
 
-/// A chunk that cannot be sealed is told of, and chunks are made under the arena's lock.
+/// A chunk that cannot be sealed causes an event, and chunks are made under the arena's lock.
 fn object() -> Outcome {
     let makes = |value: &Value<u64>| {
         value.update(|number| number + 1).is_ok()
@@ -70,11 +70,11 @@ fn object() -> Outcome {
     told(FCNTL, Argument::Is(1, F_ADD_SEALS), || Value::new(0).unwrap(), makes, entry)
 }
 
-/// Whoever maps a queue tells if its memory stays in core dumps, while the list of all queues is locked.
+/// A process that maps a queue reports it if the memory stays in core dumps, while the list of all queues is locked.
 fn travelling() -> Outcome {
     let send = |_: &()| {
         let (sender, receiver) = mp::pipe::<Queue<u32>>().unwrap();
-        // Its maker's handle is gone when it arrives, so it is mapped anew.
+        // The handle of its maker is gone when the queue arrives, so it is mapped again.
         sender.send(&Queue::new().unwrap()).is_ok()
             && receiver.recv_timeout(HANG).is_ok_and(|queue| queue.put(&7).is_ok() && queue.get() == Ok(7))
     };
@@ -82,7 +82,7 @@ fn travelling() -> Outcome {
     told(MADVISE, Argument::Is(2, DONT_DUMP), || (), send, entry)
 }
 
-/// It finds out under its locks that memory cannot be given back.
+/// Under its locks, the queue finds out that memory cannot be returned.
 fn queue() -> Outcome {
     let item = vec![7_u8; LARGE];
     let turn = |queue: &Queue<u8>| queue.put_bytes(&[1]).is_ok() && queue.get_bytes().is_ok();

@@ -1,6 +1,6 @@
-//! Code of the user that panics when it is told to.
+//! User code that panics on request.
 //!
-//! A trap is set for one thread, so that who contends runs the same code and is not concerned.
+//! A trap is set for one thread, so the contenders run the same code without being affected.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Which code of the user.
+/// Which user code panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trap {
     Closure,
@@ -31,11 +31,11 @@ thread_local! {
     static SET: Cell<Option<(Trap, u32)>> = const { Cell::new(None) };
 }
 
-/// To be called by the code that `trap` names.
+/// The code that `trap` names calls this.
 pub(crate) fn spring(trap: Trap) {
     match SET.get() {
         Some((set, 0)) if set == trap => {
-            // Once: what is dropped while it unwinds must not panic again.
+            // It panics only once: what is dropped during the unwinding must not panic again.
             SET.set(None);
             panic!("on purpose");
         }
@@ -44,7 +44,7 @@ pub(crate) fn spring(trap: Trap) {
     }
 }
 
-/// Runs `body` with a trap that lets some calls pass; tells whether it panicked.
+/// Runs `body` with a trap that lets some calls pass; returns whether it panicked.
 pub(crate) fn is_caught(trap: Trap, passes: u32, body: impl FnOnce()) -> bool {
     SET.set(Some((trap, passes)));
     let outcome = catch_unwind(AssertUnwindSafe(body));
@@ -111,7 +111,7 @@ impl Ord for Item {
     }
 }
 
-/// Items by an iterator that may panic.
+/// Returns an iterator over items that may panic.
 pub(crate) fn iterated(items: &[Item]) -> impl Iterator<Item = &Item> {
     items.iter().inspect(|_| spring(Trap::Next))
 }

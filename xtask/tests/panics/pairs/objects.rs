@@ -16,12 +16,12 @@ use crate::cell::HANG;
 
 const SOON: Duration = Duration::from_millis(1);
 
-/// A name that the runner knows as this process's.
+/// Returns a name that the runner recognises as this process's.
 fn name(number: u32) -> String {
     format!("test-{}-{number}", Stamp::current().pid())
 }
 
-/// Two handles of an object with a name.
+/// Makes two handles of an object with a name.
 macro_rules! named {
     ($type:ty, $($argument:expr),*) => {
         |number| {
@@ -131,7 +131,7 @@ pub(super) const OBJECTS: &[Row] = rows! {
         |queue| { queue.put(&1).unwrap(); queue.get_timeout(HANG).unwrap().done(); };
 };
 
-/// Two handles that came in messages.
+/// Returns two handles that arrived in messages.
 fn received<T: Serialize + DeserializeOwned>(object: T) -> [T; 2] {
     let (sender, receiver) = mp::pipe::<T>().unwrap();
     [(); 2].map(|()| {

@@ -5,7 +5,7 @@ use mp::manager::{JoinableQueue, Lock, Manager, Semaphore, Value};
 use super::{Action, Row, meet};
 use crate::cell::HANG;
 
-/// Proxies of a server, which is started for each pair.
+/// The proxies of a server that is started for each pair.
 pub(super) const PROXIES: &[Row] = &[
     Row { object: "manager Value", meet: values },
     Row { object: "manager Lock", meet: locks },
