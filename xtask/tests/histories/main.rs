@@ -1,7 +1,8 @@
-//! Histories of objects, recorded while processes use them and are killed, and checked for linearizability: there is one
-//! order of all operations, each between its call and its return, in which a simple object would have given the same answers.
+//! Histories of objects, recorded while processes use them and are killed, and checked for linearizability: there must
+//! be one order of all operations, each between its call and its return, in which a simple object would have returned
+//! the same answers.
 //!
-//! An operation whose process was killed has happened at some moment after its call, or not at all.
+//! The operation of a killed process happened at some moment after its call, or not at all.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod managers;

@@ -11,20 +11,20 @@ use crate::specs::{
 };
 
 tests! {
-    histories_of_a_managers_dict,
-    histories_of_a_managers_value,
-    histories_of_a_managers_queue,
-    histories_of_a_managers_lock,
-    histories_of_locks_and_dicts_that_are_wrong_are_found,
+    histories_of_a_managers_dict_are_linearizable,
+    histories_of_a_managers_value_are_linearizable,
+    histories_of_a_managers_queue_are_linearizable,
+    histories_of_a_managers_lock_are_linearizable,
+    wrong_histories_of_locks_and_dicts_are_found,
 }
 
 const HISTORIES: u64 = 150;
-/// All operations of a process take about that long, in nanoseconds.
+/// About the time that all operations of a process take, in nanoseconds.
 const MOMENT_MAX: u64 = 400_000;
 
 const WITH_AND_WITHOUT_KILLS: &[Option<u64>] = &[None, Some(MOMENT_MAX)];
 
-/// With objects of one manager.
+/// Checks histories of several objects in one manager.
 fn check_all<S: Spec, O>(
     all_kills: &[Option<u64>],
     spec: &S,
@@ -44,7 +44,7 @@ fn check_all<S: Spec, O>(
     manager.shutdown().unwrap();
 }
 
-/// A small number that another process may use as well.
+/// Returns a small number that another process may use as well.
 fn few(random: &mut Random) -> u64 {
     random.below(3)
 }
@@ -70,7 +70,7 @@ fn on_dict(dict: &Dict<u64, u64>, op: DictOp) -> DictAnswer {
     }
 }
 
-fn histories_of_a_managers_dict() {
+fn histories_of_a_managers_dict_are_linearizable() {
     let operate = |dict: &Dict<u64, u64>, log: &Log, process, random: &mut Random| {
         for operation in 0..OPERATIONS {
             let key = random.below(2);
@@ -103,7 +103,7 @@ fn on_value(value: &Value<u64>, op: DictOp) -> DictAnswer {
     }
 }
 
-fn histories_of_a_managers_value() {
+fn histories_of_a_managers_value_are_linearizable() {
     let operate = |value: &Value<u64>, log: &Log, process, random: &mut Random| {
         for operation in 0..OPERATIONS {
             let op = match random.below(4) {
@@ -119,7 +119,7 @@ fn histories_of_a_managers_value() {
     check_all(WITH_AND_WITHOUT_KILLS, &spec, |manager| manager.value(&0).unwrap(), operate);
 }
 
-fn histories_of_a_managers_queue() {
+fn histories_of_a_managers_queue_are_linearizable() {
     let operate = |queue: &Queue<u64>, log: &Log, process, random: &mut Random| {
         for operation in 0..OPERATIONS {
             let put = QueueOp::Put(process * OPERATIONS + operation);
@@ -139,12 +139,12 @@ fn histories_of_a_managers_queue() {
         }
     };
     let spec = QueueSpec { items: VecDeque::new(), capacity: 3 };
-    // A killed process takes an item and gives it back later, if it surely never read the answer: that is no one
-    // operation of a queue. The crash cells of the queue look at its kills.
+    // A killed process takes an item, and gives it back later if it cannot have read the answer: that is not a single
+    // operation of a queue. The crash cells of the queue test its kills.
     check_all(&[None], &spec, |manager| manager.bounded_queue(3).unwrap(), operate);
 }
 
-fn histories_of_a_managers_lock() {
+fn histories_of_a_managers_lock_are_linearizable() {
     let operate = |lock: &Lock, log: &Log, process, _: &mut Random| {
         let mut held = None;
         for operation in 0..OPERATIONS {
@@ -154,7 +154,7 @@ fn histories_of_a_managers_lock() {
                     LockAnswer::Done
                 });
             } else if operation + 1 < OPERATIONS {
-                // Not with the last one: a lock that is held at the end is given back without a record.
+                // The last operation takes no lock: a lock that is held at the end would be released without a record.
                 log.run(process, operation, &LockOp::TryLock(process), || match lock.try_lock() {
                     Ok(guard) => {
                         held = Some(guard);
@@ -173,8 +173,9 @@ fn histories_of_a_managers_lock() {
     check_all(WITH_AND_WITHOUT_KILLS, &LockSpec::default(), |manager| manager.lock().unwrap(), operate);
 }
 
-/// The check can fail: two that hold a lock, a death that is told to nobody or without one, and a value out of nowhere.
-fn histories_of_locks_and_dicts_that_are_wrong_are_found() {
+/// The check can fail: two processes hold a lock, a death is reported to no process or without a death, and a value
+/// comes from nowhere.
+fn wrong_histories_of_locks_and_dicts_are_found() {
     let call = |process, op: LockOp| (process, false, op.to_word());
     let got = |process, answer: LockAnswer| (process, true, answer.to_word());
     let held = [call(0, LockOp::TryLock(0)), got(0, LockAnswer::Locked), call(1, LockOp::TryLock(1))];

@@ -9,14 +9,14 @@ use crate::record::{Log, OPERATIONS, Word, check, is_linearizable};
 use crate::specs::{QueueAnswer as Answer, QueueOp as Op, QueueSpec};
 
 tests! {
-    histories_of_a_queue,
-    histories_of_a_bounded_queue,
-    histories_with_kills,
+    histories_of_a_queue_are_linearizable,
+    histories_of_a_bounded_queue_are_linearizable,
+    histories_with_kills_are_linearizable,
     a_history_that_is_not_linearizable_is_found,
 }
 
 const HISTORIES: u64 = 500;
-/// All operations of a process take about that long, in nanoseconds.
+/// About the time that all operations of a process take, in nanoseconds.
 const MOMENT_MAX: u64 = 15_000;
 
 fn spec(capacity: usize) -> QueueSpec {
@@ -42,19 +42,19 @@ fn operate(queue: &Queue<u64>, log: &Log, process: u64, random: &mut Random, beg
     }
 }
 
-fn histories_of_a_queue() {
+fn histories_of_a_queue_are_linearizable() {
     check((HISTORIES, None), &spec(usize::MAX), || Queue::new().unwrap(), operate);
 }
 
-fn histories_of_a_bounded_queue() {
+fn histories_of_a_bounded_queue_are_linearizable() {
     check((HISTORIES, None), &spec(2), || Queue::bounded(2).unwrap(), operate);
 }
 
-fn histories_with_kills() {
+fn histories_with_kills_are_linearizable() {
     check((HISTORIES, Some(MOMENT_MAX)), &spec(3), || Queue::bounded(3).unwrap(), operate);
 }
 
-/// The check can fail: an item that comes out before it was put, and one that overtakes another.
+/// The check can fail: an item comes out before it was put, and one item overtakes another.
 fn a_history_that_is_not_linearizable_is_found() {
     let (put, get) = (|item| Op::Put(item).to_word(), Op::Get.to_word());
     let (done, item) = (Answer::Done.to_word(), |item| Answer::Item(item).to_word());

@@ -1,4 +1,4 @@
-//! The recorder: operations with their times in shared memory, and the check of what was recorded.
+//! The recorder: it stores operations with their times in shared memory, and checks what was recorded.
 
 use std::fmt::Debug;
 
@@ -8,42 +8,42 @@ use shm_core::{RawArray, RawValue};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 
 pub(crate) const PROCESSES: u64 = 3;
-/// Operations of each process in one history: how long a check takes grows with all of them, and fast.
+/// Operations of each process in one history. The time of a check grows fast with their total number.
 pub(crate) const OPERATIONS: u64 = 6;
 
-/// What fits into one word of a record: an operation or an answer.
+/// A value that fits into one word of a record: an operation or an answer.
 pub(crate) trait Word: Sized {
     fn to_word(&self) -> u64;
     fn from_word(word: u64) -> Self;
 }
 
-/// What an object is supposed to be, with operations and answers that can be recorded.
+/// The specification of an object, with operations and answers that can be recorded.
 pub(crate) trait Spec:
     SequentialSpec<Op: Word + Clone + Debug, Ret: Word + Clone + Debug + PartialEq> + Clone
 {
-    /// What the death of a process does by itself, if it does anything.
+    /// The operation that the death of a process performs by itself, if any.
     fn death(process: u64) -> Option<Self::Op>;
 }
 
-/// When, and what was called or returned: process, whether it is a return, the word.
+/// The time, and what was called or returned: process, whether it is a return, the word.
 pub(crate) type Event = (u64, bool, u64);
 
-/// Words of a record: when, and what. A time is stored last, so a record with a time is whole.
+/// Words of a record: the time, and the event. The time is stored last, so a record with a time is whole.
 const RECORD: usize = 2;
-/// What has no answer yet.
+/// The time of an operation without an answer.
 const OPEN: u64 = 0;
 
-/// What happened, in shared memory: two records an operation, its call and its return.
+/// What happened, in shared memory: each operation has two records, its call and its return.
 pub(crate) struct Log(RawArray<u64>);
 
 impl Log {
     fn new() -> Self {
-        // Behind the processes are their deaths.
+        // The deaths of the processes follow behind the processes.
         let operations = usize::try_from(2 * PROCESSES * OPERATIONS).unwrap();
         Self(RawArray::zeroed(operations * RECORD * 2).unwrap())
     }
 
-    /// Runs one operation of a process, and notes its call and its answer.
+    /// Runs one operation of a process, and records its call and its answer.
     pub(crate) fn run<O: Word, A: Word>(
         &self,
         process: u64,
@@ -60,11 +60,11 @@ impl Log {
         let at =
             usize::try_from((process * OPERATIONS + operation) * 2 + u64::from(is_return)).unwrap() * RECORD;
         self.0.set(at + 1, what).unwrap();
-        // Of a return: taken after the operation.
+        // For a return, the time is taken after the operation.
         self.0.set(at, now_nanos()).unwrap();
     }
 
-    /// All that was noted, by time.
+    /// Returns everything that was recorded, in order of time.
     fn events(&self) -> Vec<Event> {
         let words = self.0.to_vec();
         let mut events = Vec::new();
@@ -74,7 +74,7 @@ impl Log {
                 events.push((record[0], process, index % 2 == 1, record[1]));
             }
         }
-        // A call at the same moment as a return counts as before it: that allows more orders, never fewer.
+        // A call at the same time as a return counts as earlier: that allows more orders, never fewer.
         events.sort_by_key(|(time, _, is_return, _)| (*time, *is_return));
         events.into_iter().map(|(_, process, is_return, what)| (process, is_return, what)).collect()
     }
@@ -93,8 +93,8 @@ pub(crate) fn is_linearizable<S: Spec>(spec: S, events: &[Event]) -> bool {
     tester.is_consistent()
 }
 
-/// Records histories of processes that all do `operate` with an object that `make` makes, and checks each of them.
-/// With kills, one of them dies within so many nanoseconds.
+/// Records histories of processes that all run `operate` with an object that `make` makes, and checks each history.
+/// With kills, one of the processes dies within the given number of nanoseconds.
 pub(crate) fn check<S: Spec, O>(
     (histories, kills): (u64, Option<u64>),
     spec: &S,
@@ -113,7 +113,7 @@ pub(crate) fn check<S: Spec, O>(
             .zip(&seeds)
             .map(|(process, seed)| {
                 spawn(|| {
-                    // All begin together, or there would be nothing to order.
+                    // All processes begin together; otherwise there would be nothing to order.
                     let begin = || {
                         arrived.fetch_add(1);
                         all_are_here();
@@ -127,7 +127,7 @@ pub(crate) fn check<S: Spec, O>(
             random.pause(moment_max);
             let victim = random.below(PROCESSES);
             if let Some(death) = S::death(victim) {
-                // It happens at some moment from now on.
+                // The death happens at some moment from now on.
                 log.note(PROCESSES + victim, 0, false, death.to_word());
             }
             children[usize::try_from(victim).unwrap()].signal(9).unwrap();
@@ -140,7 +140,7 @@ pub(crate) fn check<S: Spec, O>(
         let readable: Vec<String> = events.iter().map(said::<S>).collect();
         assert!(is_linearizable(spec.clone(), &events), "MP_SEED={seed}: {readable:#?}");
     }
-    // Histories in which nothing overlaps say little; how many do depends on how many CPUs this machine really has now.
+    // Histories without overlaps show little. How many overlap depends on how many CPUs this machine really has now.
     assert!(overlapping > 0, "none of {histories} overlaps");
 }
 

@@ -1,4 +1,4 @@
-//! What objects are supposed to be, and how their operations and answers are written as words.
+//! The specifications of the objects, and how their operations and answers are written as words.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,7 +6,7 @@ use stateright::semantics::SequentialSpec;
 
 use crate::record::{Spec, Word};
 
-/// The places of small numbers in a word; each is below this.
+/// The base of the small numbers in a word; each number is smaller.
 const BASE: u64 = 256;
 
 fn pack(numbers: [u64; 4]) -> u64 {
@@ -100,7 +100,7 @@ impl Word for QueueAnswer {
     }
 }
 
-/// Operations of a dict, and of a value, which is one key of it.
+/// Operations of a dict, and of a value, which counts as one key of a dict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum DictOp {
     Get(u64),
@@ -195,7 +195,7 @@ impl Word for DictAnswer {
     }
 }
 
-/// Operations on a lock, each with its process.
+/// Operations on a lock, each with the process that performs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum LockOp {
     TryLock(u64),
@@ -230,7 +230,7 @@ impl SequentialSpec for LockSpec {
                 if std::mem::take(&mut self.owner_died) { LockAnswer::OwnerDied } else { LockAnswer::Locked }
             }
             LockOp::Unlock(process) => {
-                // A process that was killed may have asked, and be dead before it was done.
+                // A killed process may have asked for the lock, and may be dead before the operation is done.
                 if self.holder == Some(process) {
                     self.holder = None;
                 }
