@@ -23,7 +23,7 @@ pub(crate) struct ModelsOptions {
     /// The most switches away from a thread that could go on; each additional one takes several times as long.
     #[arg(long, value_name = "N", default_value_t = PREEMPTIONS)]
     preemptions: u8,
-    /// The models to run, by name or by a part of their names (default: all).
+    /// The models to run, by name or by a part of their names; `models::` runs all.
     #[arg(value_name = "MODEL", default_value = "models::")]
     model: String,
 }

@@ -1,4 +1,4 @@
-//! A user's crate outside the workspace: it names one tier, and compiles that tier and `mp-sys` only.
+//! A user's crate outside the workspace: it depends on one tier, and compiles only that tier and `mp-sys`.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
@@ -10,7 +10,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// Makes a crate with one dependency and a `main`, in a folder of its own.
+/// Makes a crate with one dependency and a `main`, in its own folder.
 fn user_crate(dependency: &str, main: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     // All share one target folder, where cargo knows a program by its name.
@@ -23,7 +23,7 @@ fn user_crate(dependency: &str, main: &str) -> tempfile::TempDir {
     fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
     fs::create_dir(folder.path().join("src")).unwrap();
     fs::write(folder.path().join("src/main.rs"), main).unwrap();
-    // The same versions as here, so that nothing has to be fetched.
+    // The same versions as in the workspace, so that nothing has to be downloaded.
     fs::copy(workspace().join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
     folder
 }
@@ -39,7 +39,7 @@ fn run_cargo(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs cargo in the folder and gives what it printed on stdout.
+/// Runs cargo in the folder; returns what it printed on stdout.
 fn cargo(folder: &Path, arguments: &[&str]) -> String {
     let output = run_cargo(folder, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -47,7 +47,7 @@ fn cargo(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The workspace's crates that the user's crate compiles.
+/// Returns the workspace's crates that the user's crate compiles.
 fn own_crates(folder: &Path) -> Vec<String> {
     let tree = cargo(folder, &["tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
     let ours = ["mp-sys", "shm-core", "kernel-ipc", "manager-rt", "mp-facade"];
@@ -87,7 +87,7 @@ fn kernel_ipc_alone() {
 #[test]
 fn manager_rt_alone() {
     let path = workspace().join("manager-rt");
-    // The server is this very program, started once more: a crate outside the workspace needs no line for it.
+    // The server is this same program, started again: a crate outside the workspace needs no extra line for it.
     let main = "fn main() {\n    let manager = manager_rt::Manager::start().unwrap();\n    \
                 let words = manager.dict::<String, u64>().unwrap();\n    \
                 words.fetch_add(&\"word\".to_owned(), 41).unwrap();\n    \
@@ -138,7 +138,7 @@ fn the_facade_with_its_default_features() {
     assert_eq!(own_crates(user.path()), ["kernel-ipc", "manager-rt", "mp-facade", "mp-sys", "shm-core"]);
 }
 
-/// A copy of `mp-sys`, as another version of it.
+/// Makes a copy of `mp-sys` that counts as another version.
 fn other_mp_sys(folder: &Path) -> PathBuf {
     let manifest = fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
     let (before, rest) = manifest.split_once("members = [").unwrap();
@@ -151,13 +151,13 @@ fn other_mp_sys(folder: &Path) -> PathBuf {
     for file in ["Cargo.toml", "build.rs", "src/lib.rs"] {
         fs::copy(workspace().join("mp-sys").join(file), copy.join(file)).unwrap();
     }
-    // A test target that a manifest names has to be there.
+    // A test target that a manifest names must exist.
     fs::create_dir_all(copy.join("tests/process")).unwrap();
     fs::write(copy.join("tests/process/main.rs"), "fn main() {}\n").unwrap();
     copy
 }
 
-/// Each would know of its own guards only, and permit a fork that copies the other's.
+/// Each copy would know only its own guards, and would permit a fork that copies a guard of the other.
 #[test]
 fn two_versions_in_one_program_do_not_build() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
-//! Inputs that are almost right, by the thousand, into every function that takes bytes from peers.
+//! Passes thousands of almost valid inputs to every function that takes bytes from peers.
 //!
-//! `cargo xtask fuzz` runs it as a report (`--run [--seconds N] [--json] [ENTRY…]`); `cargo test` gives each entry a moment.
-//! Each entry runs in a process of its own, so that whatever it does is seen: a panic, a signal, an input that does not end.
-//! The seed and the number of the input repeat it. Inputs are made by a seeded mutator, without feedback of coverage:
-//! libFuzzer wants a compiler that this workspace does not ask for. The report says so.
+//! `cargo xtask fuzz` runs it as a report (`--run [--seconds N] [--json] [ENTRY…]`); `cargo test` runs each entry for a
+//! moment. Each entry runs in its own process, so that every failure is seen: a panic, a signal, an input that does not
+//! end. The seed and the number of the input repeat it. A seeded mutator makes the inputs, without coverage feedback:
+//! libFuzzer needs a compiler that this workspace does not require. The report says so.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
 
@@ -14,16 +14,16 @@ use mp::{ExitError, RawValue};
 use mp_sys::testing::{Mutator, Random};
 use serde_json::json;
 
-/// An input that takes longer hangs.
+/// An input that takes longer counts as a hang.
 const HANG: Duration = Duration::from_secs(20);
-/// Time for each entry, unless told otherwise.
+/// The default time for each entry.
 const SECONDS_DEFAULT: u64 = 10;
-/// Time for each entry when it runs as a test.
+/// The time for each entry that runs as a test.
 const MOMENT: Duration = Duration::from_millis(300);
-/// What makes the inputs.
+/// The name of what makes the inputs.
 const DRIVER: &str = "seeded mutator, no coverage feedback";
 
-/// One way in, of any crate.
+/// One entry point of a crate.
 #[derive(Clone, Copy)]
 struct Entry {
     name: &'static str,
@@ -31,7 +31,7 @@ struct Entry {
     seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All ways in.
+/// Lists all entry points.
 fn entries() -> Vec<Entry> {
     let ipc = kernel_ipc::fuzzing::ENTRIES.map(|entry| Entry {
         name: entry.name,
@@ -46,19 +46,19 @@ fn entries() -> Vec<Entry> {
     ipc.into_iter().chain(manager).collect()
 }
 
-/// What an entry did.
+/// The result of an entry.
 struct Finding {
     name: &'static str,
     seed: u64,
     inputs: u64,
-    /// What went wrong at the newest input, if anything did.
+    /// What went wrong with the newest input, if anything did.
     wrong: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().map(String::as_str) != Some("--run") {
-        // As `cargo test` calls it. nextest asks for a list first.
+        // This is how `cargo test` calls it. nextest asks for a list first.
         if arguments.iter().any(|argument| argument == "--list") {
             return ExitCode::SUCCESS;
         }
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     report(&findings, is_json)
 }
 
-/// Runs an entry in a process of its own.
+/// Runs an entry in its own process.
 fn run(entry: Entry, time: Duration) -> Finding {
     let random = Random::new();
     let seed = random.seed();

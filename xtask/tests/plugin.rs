@@ -1,14 +1,14 @@
-//! A shared library that has this library inside, as a plugin does: what it starts, and what is started of it.
+//! A shared library that contains this library, as a plugin may: what it starts, and how its functions are started.
 //!
-//! The program of a user outside the workspace is made of a folder with a `main` and a library beside it, which `main` loads
-//! by dlopen(3). So the functions of the library lie in no program, and their code is not where a child would look for it.
+//! The user's program is a folder outside the workspace with a `main` and a library beside it, which `main` loads by
+//! dlopen(3). So the functions of the library are in no program, and their code is not where a child would look for it.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Both have the same way to say what came of a start.
+/// Both describe the result of a start in the same way.
 const SAY: &str = r#"
 fn say<R: std::fmt::Debug>(started: Result<mp::Child<R>, mp::StartError>) -> String
 where
@@ -67,7 +67,7 @@ fn of_the_program(n: u32) -> u32 {
     n + 1
 }
 
-/// What the error says to do: a function of the program, which loads the library and calls it.
+/// Does what the error recommends: a function of the program loads the library and calls it.
 fn through_the_program(n: u32) -> u32 {
     let worker: extern "C" fn() -> fn(u32) -> u32 = unsafe { std::mem::transmute(symbol(c"worker")) };
     worker()(n)
@@ -112,7 +112,7 @@ fn manifest(name: &str, rest: &str) -> String {
 }
 
 #[test]
-fn a_worker_of_a_shared_library_is_refused_and_one_of_the_program_runs() {
+fn a_worker_in_a_shared_library_is_refused_and_one_in_the_program_runs() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -125,7 +125,7 @@ fn a_worker_of_a_shared_library_is_refused_and_one_of_the_program_runs() {
     write("src/main.rs", &format!("{MAIN}{SAY}"));
     write("plugin/Cargo.toml", &manifest("plugin", "[lib]\ncrate-type = [\"cdylib\"]\n"));
     write("plugin/src/lib.rs", &format!("{LIBRARY}{SAY}"));
-    // The same versions as here, so that nothing has to be fetched.
+    // The same versions as in the workspace, so that nothing has to be downloaded.
     fs::copy(workspace.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
     let cargo = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO"))
