@@ -1,4 +1,4 @@
-//! Killed while making objects, and while handing over a result.
+//! Processes are killed while they make objects, and while they pass on a result.
 
 use mp::{ExitError, RawArray, RawValue, Value};
 use mp_sys::testing::{PATIENCE, Random, eventually, spawn};
@@ -8,7 +8,8 @@ use crate::cell::{Cell, Outcome};
 pub(crate) const ARENA_MID_CREATE: Cell = Cell { object: "arena", role: "mid_create", run: arena_mid_create };
 pub(crate) const CHILD_MID_RESULT: Cell = Cell { object: "child", role: "mid_result", run: child_mid_result };
 
-/// A child dies while it makes and drops objects of many sizes: what its parent has and makes is its own.
+/// A child dies while it makes and drops objects of many sizes. Its parent's objects, old and new, belong to the parent
+/// alone.
 fn arena_mid_create(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -27,13 +28,13 @@ fn arena_mid_create(kills: u32) -> Outcome {
         random.pause(300_000);
         let next = out.recover(&victim, || Value::new(7_u64).unwrap());
         out.torn += u32::from(next.get() != Ok(7) || kept.get() != Ok(5));
-        // What the victim had mapped is gone with it; this process has its own chunk, and at most one older one.
+        // The victim's mappings are gone with it. This process has its own chunk, and at most one older one.
         out.lost += u32::from(mp::memory_mapped() > 2 << 20);
     }
     out
 }
 
-/// A child dies around the moment at which it leaves its value: the value is whole, or there is none.
+/// A child dies around the moment at which it stores its value: the value is whole, or there is none.
 fn child_mid_result(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();

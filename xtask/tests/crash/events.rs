@@ -1,4 +1,5 @@
-//! Events: killed while waiting, and right after being woken. Nobody holds one, and `set` and `clear` are one store each.
+//! Events: processes are killed while they wait, and right after they were woken. No process holds an event, and `set`
+//! and `clear` are one store each.
 
 use mp::{Event, RawValue};
 use mp_sys::testing::{Random, eventually, kill};

@@ -1,4 +1,5 @@
-//! Pipes: killed while it sends, while it waits for room, while it receives, and right after being woken.
+//! Pipes: processes are killed while they send, while they wait for room, while they receive, and right after they were
+//! woken.
 
 use mp::{RawValue, Receiver, RecvError, Sender, pipe};
 use mp_sys::deadline::now_nanos;
@@ -6,11 +7,11 @@ use mp_sys::testing::{Random, eventually, hang, kill};
 
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 
-/// A number, and as many bytes as it says, so that a message that was cut or mixed is noticed.
+/// A number, and that many bytes, so that a message that was cut or mixed is noticed.
 type Message = (u64, Vec<u8>);
 
 fn message(number: u64) -> Message {
-    // Every 32nd is too long for a packet.
+    // Every 32nd message is too long for a packet.
     let length = if number % 32 == 31 { 210_000 } else { number % 1500 };
     (number, vec![number.to_le_bytes()[0]; usize::try_from(length).unwrap()])
 }
@@ -25,7 +26,7 @@ fn mid_send(kills: u32) -> Outcome {
         let victim = spawn(|| send_on(&tx, &sent));
         drop(tx);
         eventually("the victim sends", || sent.load() > 0);
-        // Some are received meanwhile, so that the victim is not always waiting for room.
+        // Some messages are received meanwhile, so that the victim does not always wait for room.
         let mut found = 0;
         let mut receive = |out: &mut Outcome| match rx.recv_timeout(HANG) {
             Ok(received) => {
@@ -82,7 +83,7 @@ fn full(kills: u32) -> Outcome {
         random.pause(20_000);
         kill(&victim);
         out.kills += 1;
-        // The room was the victim's, if it was fast; then this is the survivor's.
+        // If the victim was fast, the room was for the victim. Then this room is for the survivor.
         let mut received: u32 = 1;
         received += u32::from(rx.recv_timeout(HANG).is_ok());
         out.expect_end(&survivor);
@@ -95,7 +96,7 @@ fn full(kills: u32) -> Outcome {
     out
 }
 
-/// A receiver dies at any moment: the one message in its hand may be lost, and the others go on.
+/// A receiver dies at any moment: the one message that it was taking may be lost, and the others go on.
 fn mid_recv(kills: u32) -> Outcome {
     const MESSAGES: u64 = 100;
     let mut out = Outcome::default();
@@ -104,7 +105,7 @@ fn mid_recv(kills: u32) -> Outcome {
         let (tx, rx) = pipe::<Message>().unwrap();
         let (by_victim, by_survivor) = (RawValue::new(0_u64).unwrap(), RawValue::new(0_u64).unwrap());
         let victim = spawn(|| receive_all(&rx, &by_victim));
-        // Without the sending end, so that it is told of the end.
+        // The survivor has no copy of the sending end, so it sees the end.
         let survivor = mp::fork_with(&rx, |rx| receive_all(rx, &by_survivor)).unwrap();
         drop(rx);
         let moment = random.below(MESSAGES);
@@ -145,7 +146,8 @@ fn receive_all(rx: &Receiver<Message>, count: &RawValue<u64>) {
     }
 }
 
-/// Two wait, a message comes, and one of them is killed as it wakes up: the other one gets the next, at the latest.
+/// Two processes wait, a message arrives, and one of them is killed as it wakes up: the other one gets the next message
+/// at the latest.
 fn just_woken(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();

@@ -8,10 +8,10 @@ use crate::cell::{HANG, Outcome, define_cells, spawn};
 
 /// The longest that a victim works before it is killed, in nanoseconds.
 const MOMENT_MAX: u64 = 200_000;
-/// Items that a victim finds.
+/// The number of items that a victim finds.
 const ITEMS: u64 = 5_000;
 
-/// Takes all items, which count up from `first`, and gives the number behind the last.
+/// Takes all items, which count up from `first`; returns the number after the last one.
 fn drain(out: &mut Outcome, queue: &Queue<u64>, first: u64) -> u64 {
     let mut next = first;
     loop {
@@ -31,7 +31,7 @@ fn drain(out: &mut Outcome, queue: &Queue<u64>, first: u64) -> u64 {
     }
 }
 
-/// Another process puts and gets.
+/// Checks that another process can put and take.
 fn is_live(out: &mut Outcome, queue: &Queue<u64>) {
     let other = spawn(|| {
         queue.put_timeout(&u64::MAX, HANG).unwrap();
@@ -40,7 +40,8 @@ fn is_live(out: &mut Outcome, queue: &Queue<u64>) {
     out.expect_end(&other);
 }
 
-/// Puts 1, 2, 3, … with `put` until it is killed: what was acknowledged is there, in order, and one more at most.
+/// A process puts 1, 2, 3, … with `put` until it is killed: what was acknowledged is there, in order, and at most one
+/// more item.
 fn killed_while_putting(kills: u32, make: fn() -> Queue<u64>, put: impl Fn(&Queue<u64>, u64)) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -61,7 +62,7 @@ fn killed_while_putting(kills: u32, make: fn() -> Queue<u64>, put: impl Fn(&Queu
         while let Ok(item) = queue.try_get() {
             items.push(item);
         }
-        // The survivor's item came after all of the victim's.
+        // The survivor's item came after all of the victim's items.
         out.lost += u32::from(items.pop() != Some(0));
         out.torn += u32::from(!items.iter().copied().eq(1..=u64::try_from(items.len()).unwrap()));
         out.check_count(u64::try_from(items.len()).unwrap(), acknowledged.load());
@@ -93,7 +94,7 @@ fn mid_put_many(kills: u32) -> Outcome {
             *counts.entry(batch).or_default() += 1;
         }
         let newest = counts.pop_last().unwrap();
-        // All whole but the newest, which may have been cut by the end of a segment.
+        // All batches are whole except the newest, which the end of a segment may have cut.
         out.torn += u32::from(counts.values().any(|&count| count != 32) || newest.1 > 32);
         out.check_count(newest.0, acknowledged.load());
         is_live(&mut out, &queue);
@@ -103,11 +104,11 @@ fn mid_put_many(kills: u32) -> Outcome {
 
 fn is_there(queue: &Queue<u64>) {
     assert!(queue.get_timeout(HANG).is_ok());
-    // It was the first of the first batch.
+    // The item was the first one of the first batch.
     queue.put(&1).unwrap();
 }
 
-/// Items of 100 KB: the queue grows with every second one.
+/// Items of 100 KB: the queue grows with every second item.
 fn mid_grow(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -142,7 +143,7 @@ fn mid_grow(kills: u32) -> Outcome {
     out
 }
 
-/// Takes items until it is killed: the one in its hand may be gone, no other one.
+/// A process takes items until it is killed: the one that it was taking may be lost, but no other.
 fn mid_get(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -173,7 +174,7 @@ fn mid_get(kills: u32) -> Outcome {
     out
 }
 
-/// Items that one producer puts at most.
+/// The most items that one producer puts.
 const EACH_MAX: u64 = 400;
 
 /// What all producers and consumers of a queue have acknowledged.
@@ -205,8 +206,8 @@ impl Books {
     }
 }
 
-/// Two producers and two consumers, any of which dies at any moment and is replaced: every item that was acknowledged is
-/// taken once, but for at most one in the hand of each killed consumer.
+/// Two producers and two consumers, any of which dies at any moment and is replaced: every acknowledged item is taken
+/// once, except for at most one item that each killed consumer was taking.
 fn both_sides(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -240,14 +241,14 @@ fn both_sides(kills: u32) -> Outcome {
         let acknowledged = usize::try_from(*put).unwrap();
         missing += u32::try_from(taken[..acknowledged].iter().filter(|&&times| times == 0).count()).unwrap();
         out.duplicated += u32::from(taken.iter().any(|&times| times > 1));
-        // One more than was acknowledged may have been put.
+        // One more item than was acknowledged may have been put.
         out.torn += u32::from(taken.iter().skip(acknowledged + 1).any(|&times| times > 0));
     }
     out.lost += missing.saturating_sub(killed_consumers);
     out
 }
 
-/// One of two waiting consumers dies, after `early` items came: the last item, 2, reaches the other one.
+/// One of two waiting consumers dies after the `early` items arrived: the last item, 2, reaches the other one.
 fn one_of_two_waiters(kills: u32, early: &[u64]) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -273,12 +274,13 @@ fn waiter(kills: u32) -> Outcome {
     one_of_two_waiters(kills, &[])
 }
 
-/// Killed right after an item came: whether it took it or not, the next one reaches the other waiter.
+/// A consumer is killed right after an item arrived: whether or not it took the item, the next one reaches the other
+/// waiter.
 fn just_woken(kills: u32) -> Outcome {
     one_of_two_waiters(kills, &[1])
 }
 
-/// A producer that waits for room dies: the next room is another one's.
+/// A producer that waits for room dies: another one gets the next room.
 fn full_waiter(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -302,7 +304,7 @@ fn full_waiter(kills: u32) -> Outcome {
     out
 }
 
-/// A worker of a queue of tasks: takes, works, says that it is done.
+/// Starts a worker of a task queue: it takes a task, works, and reports it as done.
 fn worker(queue: &JoinableQueue<u32>, done: &Queue<u32>) -> ChildProcess {
     spawn(|| {
         while let Ok(task) = queue.get() {
@@ -312,7 +314,7 @@ fn worker(queue: &JoinableQueue<u32>, done: &Queue<u32>) -> ChildProcess {
     })
 }
 
-/// Workers die at any moment: every task is done by somebody, and each death repeats one at most.
+/// Workers die at any moment: every task is done by one of them, and each death repeats at most one task.
 fn joinable_worker(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -344,7 +346,7 @@ fn joinable_worker(kills: u32) -> Outcome {
     out
 }
 
-/// Who has a task dies: somebody who waits gets it.
+/// The holder of a task dies: a waiting worker gets the task.
 fn joinable_holder(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     for _ in 0..kills {

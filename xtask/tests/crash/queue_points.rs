@@ -1,4 +1,4 @@
-//! Queues: killed after every single store of an operation.
+//! Queues: processes are killed after every single store of an operation.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -12,16 +12,16 @@ use mp_sys::testing::{ended, eventually};
 use crate::cell::{Outcome, define_cells, spawn};
 use crate::points::at_every_point;
 
-/// Bytes of an item of which few go into a segment.
+/// The bytes of an item of which few fit into a segment.
 const LARGE: usize = 60_000;
 
-/// A queue that is made afresh for each point.
+/// A queue that is made again for each point.
 struct Subject {
     queue: RefCell<Queue<()>>,
     make: fn() -> Queue<()>,
 }
 
-/// An item that says which one it is, first and last.
+/// An item whose first and last bytes are its number.
 fn item(number: u8, len: usize) -> Vec<u8> {
     vec![number; len]
 }
@@ -35,8 +35,8 @@ impl Subject {
         *self.queue.borrow_mut() = (self.make)();
     }
 
-    /// The numbers of all items in the queue, `None` if something makes no sense. Afterwards the queue is empty, and has
-    /// been shown to grow, to shrink, and to serve another process.
+    /// Returns the numbers of all items in the queue, or `None` if something makes no sense. Afterwards the queue is
+    /// empty, and has been shown to grow, to shrink, and to serve another process.
     fn numbers(&self) -> Option<Vec<u8>> {
         let queue = self.queue.borrow();
         let mut numbers = Vec::new();
@@ -59,7 +59,7 @@ impl Subject {
         (numbers.len() == expected && queue.is_empty() && is_live).then_some(numbers)
     }
 
-    /// Runs `operation` at every point; the queue then holds `before`, or else `after`, which it must if nobody died.
+    /// Runs `operation` at every point. The queue then holds `before` or `after`; it must be `after` if nobody died.
     fn run(&self, operation: impl Fn(&Queue<()>), before: &[u8], after: &[u8]) -> Outcome {
         at_every_point(
             || self.renew(),
@@ -91,13 +91,13 @@ fn put_many(_: u32) -> Outcome {
     subject.run(|queue| queue.put_many_bytes(&[[2; 5], [3; 5]]).unwrap(), &[1], &[1, 2, 3])
 }
 
-/// The first segment is full: another one is cut and linked.
+/// The first segment is full, so another one is cut and linked.
 fn grow(_: u32) -> Outcome {
     let subject = Subject::new(|| with_items(&[1], LARGE));
     subject.run(|queue| queue.put_bytes(&item(2, LARGE)).unwrap(), &[1], &[1, 2])
 }
 
-/// The next segment holds nothing: it is entered.
+/// The next segment is empty, and is entered.
 fn go_on(_: u32) -> Outcome {
     let subject = Subject::new(|| {
         let queue = with_items(&[1, 2, 3, 4, 5, 6], LARGE);
@@ -135,11 +135,11 @@ fn get_many(_: u32) -> Outcome {
     )
 }
 
-/// The consumer leaves a segment after a peak: memory is given back.
+/// The consumer leaves a segment after a peak, and its memory is freed.
 fn shrink(_: u32) -> Outcome {
     let subject = Subject::new(|| {
         let queue = Queue::new().unwrap();
-        // More than what is kept, in segments of up to 4 MiB.
+        // More than the queue keeps, in segments of up to 4 MiB.
         for _ in 0..800 {
             queue.put_bytes(&item(1, LARGE)).unwrap();
         }
@@ -148,7 +148,7 @@ fn shrink(_: u32) -> Outcome {
         }
         queue
     });
-    // A segment of 4 MiB holds 69 of them: one is left on the way.
+    // A segment of 4 MiB holds 69 items, so the consumer leaves one segment on the way.
     at_every_point(
         || subject.renew(),
         || {
@@ -163,7 +163,7 @@ fn shrink(_: u32) -> Outcome {
     )
 }
 
-/// Somebody polls: the descriptor is made readable before the item is there, and unreadable after it is gone.
+/// A process polls: the descriptor becomes readable before the item is there, and unreadable after it is gone.
 fn polled(_: u32) -> Outcome {
     let subject = Subject::new(|| {
         let queue = with_items(&[], 0);
@@ -208,7 +208,8 @@ fn close(_: u32) -> Outcome {
     )
 }
 
-/// A producer dies at each point of growing, and whoever takes over dies at each point of finding it all again.
+/// A producer dies at each point of growing, and the process that takes over dies at each point of finding everything
+/// again.
 fn take_over(_: u32) -> Outcome {
     let mut sum = Outcome::default();
     for first in 1.. {
@@ -240,7 +241,7 @@ fn take_over(_: u32) -> Outcome {
     sum
 }
 
-/// A queue of tasks with one task, afresh for each point.
+/// A task queue with one task, made again for each point.
 struct Tasks(RefCell<JoinableQueue<u8>>);
 
 impl Tasks {
@@ -254,7 +255,7 @@ impl Tasks {
         *self.0.borrow_mut() = queue;
     }
 
-    /// Does all tasks that are there or come back, and gives them; `None` if that does not end.
+    /// Does all tasks that are there or come back, and returns them; `None` if that does not end.
     fn finish(&self) -> Option<Vec<u8>> {
         let queue = self.0.borrow();
         let done = RefCell::new(Vec::new());
@@ -276,7 +277,7 @@ fn keep(task: Task<u8>) {
     let _kept = ManuallyDrop::new(task);
 }
 
-/// Who gets a task dies: it is there for others, once.
+/// A worker that takes a task dies: the task is there for others, once.
 fn lease(_: u32) -> Outcome {
     let tasks = Tasks::new();
     at_every_point(
@@ -286,7 +287,7 @@ fn lease(_: u32) -> Outcome {
     )
 }
 
-/// Who is done with a task dies: it is done, or it is there for others.
+/// A worker that reports a task as done dies: the task is done, or it is there for others.
 fn done(_: u32) -> Outcome {
     let tasks = Tasks::new();
     at_every_point(
@@ -314,7 +315,7 @@ fn requeue(_: u32) -> Outcome {
     )
 }
 
-/// A worker died with its task; whoever looks for the dead dies as well.
+/// A worker died with its task, and the process that looks for the dead dies as well.
 fn look(_: u32) -> Outcome {
     let tasks = Tasks::new();
     at_every_point(

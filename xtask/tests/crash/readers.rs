@@ -15,13 +15,13 @@ const READERS: usize = 2;
 /// An object whose elements are all equal whenever nobody changes it.
 trait Readable {
     fn make() -> Self;
-    /// Reads it, a single element now and then; `None` if it is poisoned.
+    /// Reads it, sometimes only a single element; returns `None` if it is poisoned.
     fn read(&self, round: u64) -> Option<Vec<u64>>;
-    /// Changes it in one of its ways, and puts it right first if it is poisoned.
+    /// Changes it in one of its ways, and repairs it first if it is poisoned.
     fn change(&self, round: u64);
 }
 
-/// What a writer finds that comes after a dead one: the guard, and everything in order behind it.
+/// What a writer does after a dead one: it returns the guard, with everything behind it in order.
 fn repaired<G: Deref>(taken: LockResult<G>, repair: impl FnOnce(&mut G)) -> G {
     match taken {
         Ok(guard) => guard,
@@ -55,7 +55,7 @@ impl Readable for Value<Large> {
 
     fn change(&self, round: u64) {
         if round.is_multiple_of(2) {
-            // Refused while it is poisoned.
+            // Refused while the value is poisoned.
             _ = self.set([round; 40]);
             return;
         }
@@ -81,7 +81,7 @@ impl Readable for Value<u64> {
     fn change(&self, round: u64) {
         if round.is_multiple_of(2) {
             let half = round & 0xffff;
-            // Refused while it is poisoned.
+            // Refused while the value is poisoned.
             _ = self.set(half << 32 | half);
             return;
         }
@@ -94,7 +94,7 @@ impl Readable for Value<u64> {
     }
 }
 
-/// Elements that go through the journal, each of them set alone.
+/// Elements that go through the journal, each of which is set alone.
 impl Readable for Array<[u64; 3]> {
     fn make() -> Self {
         Self::zeroed(30).unwrap()
@@ -102,7 +102,7 @@ impl Readable for Array<[u64; 3]> {
 
     fn read(&self, round: u64) -> Option<Vec<u64>> {
         if round.is_multiple_of(2) {
-            // Of one element, the others say nothing.
+            // For one element; the others say nothing about it.
             return self.get(29).ok().map(Vec::from);
         }
         unless_poisoned(self.to_vec()).map(|elements| elements.as_flattened().to_vec())
@@ -110,7 +110,7 @@ impl Readable for Array<[u64; 3]> {
 
     fn change(&self, round: u64) {
         if round.is_multiple_of(2) {
-            // The same element again and again: as it is, or refused.
+            // The same element again and again: unchanged, or refused.
             if let Ok(found) = self.get(7) {
                 _ = self.set(7, found);
             }
@@ -124,7 +124,7 @@ impl Readable for Array<[u64; 3]> {
     }
 }
 
-/// Reads for ever. Ends by a panic if it sees a mixture without being told.
+/// Reads for ever, and panics if it sees a mixture that is not reported.
 fn keep_reading<R: Readable>(object: &R, counts: &RawArray<u64>, number: usize) {
     for round in 0_u64.. {
         if let Some(found) = object.read(round) {
@@ -154,11 +154,11 @@ fn beside_dying_writers<R: Readable>(kills: u32) -> Outcome {
         let before = counts.to_vec();
         let moved = || counts.to_vec().iter().zip(&before).all(|(now, before)| now > before);
         out.recover(&victim, || eventually("all readers go on", moved));
-        // Time of the scheduler, not of the object.
+        // This is the time of the scheduler, not of the object.
         out.recoveries.pop();
     }
     for reader in &readers {
-        // Whoever ended before saw something torn.
+        // A process that ended earlier saw something torn.
         reader.signal(9).unwrap();
         out.torn += u32::from(ended(reader) != Ended::Signaled(9));
     }

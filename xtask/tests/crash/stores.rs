@@ -1,4 +1,4 @@
-//! Killed in the middle of storing: the old value or the new one, and every acknowledged update.
+//! Processes are killed in the middle of a store: the old value or the new one is there, and every acknowledged update.
 
 use mp::{Array, LockError, RawArray, RawValue, Value};
 use mp_sys::testing::{Random, eventually};
@@ -8,8 +8,8 @@ use crate::cell::{Outcome, define_cells, spawn};
 /// The longest that a victim works before it is killed, in nanoseconds.
 const MOMENT_MAX: u64 = 200_000;
 
-/// Kills a child that runs `step` with 1, 2, 3, … at a random moment; `check` looks at what it left and at the number of
-/// the last step that returned.
+/// Kills a child that runs `step` with 1, 2, 3, … at a random moment; `check` gets what it left and the number of the
+/// last step that returned.
 fn killed_in_a_loop(kills: u32, step: impl Fn(u64), check: impl Fn(&mut Outcome, u64)) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -69,7 +69,7 @@ fn array_mid_set(kills: u32) -> Outcome {
     )
 }
 
-/// A range may be half written, but then everybody is told.
+/// A range may be half written, but then the poison reports it.
 fn array_mid_write(kills: u32) -> Outcome {
     let array = Array::<u64>::zeroed(1000).unwrap();
     killed_in_a_loop(
@@ -103,7 +103,7 @@ fn raw_value_mid_store(kills: u32) -> Outcome {
 /// A bulk copy stores some of its elements, each of them whole.
 fn raw_array_mid_write(kills: u32) -> Outcome {
     let array = RawArray::<u32>::zeroed(20_000).unwrap();
-    // Two halves of an element that must be equal.
+    // Two halves of an element, which must be equal.
     let element = |n: u64| u32::from(u16::from_le_bytes([n.to_le_bytes()[0], 0])) * 0x1_0001;
     killed_in_a_loop(
         kills,
