@@ -1,11 +1,11 @@
-//! Starting a process: whoever takes part is killed between any two steps, or at random moments.
+//! Starting a process: each process that takes part is killed between any two steps, or at random moments.
 //!
-//! Each round looks at all that can be left. The starter, if it lives, has an error or a child, and the child's end in time;
-//! a worker has run once if its value is there, never if there was an error, and at most once else. Somebody else starts a
-//! process at once. Then nothing runs any more (orphans become children of the cell's process, which finds them), and nobody
-//! has a descriptor or a zombie too many, a fork server neither.
+//! Each round checks everything that may be left. The starter, if it lives, has an error, or a child that ends in time.
+//! A worker has run once if its value is there, never if there was an error, and otherwise at most once. Another
+//! process can start a process at once. Then nothing runs any more (orphans become children of the cell's process,
+//! which finds them), and no process has a descriptor or a zombie too many, including the fork server.
 //!
-//! A process, a descriptor or a zombie that is left counts as lost; a worker that ran twice, as duplicated.
+//! A process, a descriptor or a zombie that is left counts as lost. A worker that ran twice counts as duplicated.
 
 mod moments;
 mod points;
@@ -28,25 +28,25 @@ pub(crate) use self::moments::*;
 pub(crate) use self::points::*;
 use crate::cell::{HANG, Outcome, is_asleep};
 
-/// Travels in the packet of a call, and in a few bytes of a result.
+/// The length of an argument that travels in the packet of a call, and of a result of a few bytes.
 const SHORT: usize = 100;
-/// Travels in a file of its own, and is a result for which the budget is asked.
+/// The length of an argument that travels in its own file, and of a result that needs the budget.
 const LONG: usize = 300_000;
 
 /// A way to start a process.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     method: Method,
-    /// Bytes of argument and of result.
+    /// The bytes of the argument and of the result.
     len: usize,
-    /// Whether the process dies with its parent. Then its worker waits until the cell lets it go.
+    /// Whether the process dies with its parent. If so, its worker waits until the cell releases it.
     dies: bool,
-    /// Forked with a closure, rather than with a worker and arguments.
+    /// Whether it is forked with a closure, instead of a worker and arguments.
     is_closure: bool,
 }
 
 impl Case {
-    /// What there is of a method.
+    /// All cases of a method.
     fn all(method: Method) -> Vec<Self> {
         let with = |len, dies, is_closure| Self { method, len, dies, is_closure };
         let mut all = vec![with(SHORT, false, false), with(LONG, false, false), with(SHORT, true, false)];
@@ -61,8 +61,8 @@ impl Case {
     }
 }
 
-/// What a worker is given: bytes to give back, an end to say that it runs if somebody listens, and one to wait for before it
-/// returns.
+/// The arguments of a worker: the bytes to return, an end that reports that it runs if a process listens, and an end to
+/// wait for before it returns.
 type Args = (Vec<u8>, Option<Sender<()>>, Option<Receiver<()>>);
 
 fn work(args: Args) -> Vec<u8> {
@@ -95,12 +95,12 @@ fn start_in_time(case: Case, args: Args, out: &mut Outcome) -> Result<Child<Vec<
     started
 }
 
-/// One process that is started, and what the cell sees of it.
+/// One started process, and what the cell sees of it.
 struct Round {
     before: Snapshot,
-    /// One message for each time that the worker has run.
+    /// One message for each run of the worker.
     runs: Receiver<()>,
-    /// Lets a worker that waits go, when it is dropped.
+    /// Releases a waiting worker when it is dropped.
     hold: Option<Sender<()>>,
 }
 
@@ -115,12 +115,12 @@ impl Round {
         (Self { before, runs, hold: Some(hold) }, args)
     }
 
-    /// Lets a worker that waits go.
+    /// Releases a waiting worker.
     fn let_go(&mut self) {
         self.hold = None;
     }
 
-    /// Looks at what is left when somebody was killed, and at how often the worker has run.
+    /// Checks what is left after a kill, and how often the worker ran.
     fn finish(mut self, expected: RangeInclusive<u32>, out: &mut Outcome) {
         expect_all_ended(out);
         self.let_go();
@@ -132,7 +132,7 @@ impl Round {
             }
         };
         if end != RecvError::Closed {
-            eprintln!("somebody still has an argument: {end}");
+            eprintln!("a process still has an argument: {end}");
             out.lost += 1;
         }
         if !expected.contains(&count) {
@@ -149,14 +149,14 @@ impl Round {
 fn alone(method: Method, run: impl FnOnce(&mut Outcome)) -> Outcome {
     set_child_subreaper(Some(getpid())).unwrap();
     let mut out = Outcome::default();
-    // What is made once is there.
+    // This makes what is made only once.
     start_another(method, &mut out);
     mp::release_unused_memory();
     run(&mut out);
     out
 }
 
-/// Somebody who saw a process die starts another one, which must not be hindered.
+/// A process that saw another one die starts a new one, and nothing must hinder it.
 fn start_another(method: Method, out: &mut Outcome) {
     let started = Process::new().method(method).start(|n: u64| n + 1, 1_u64);
     match started.map(|child| (child.join_timeout(HANG), child)) {
@@ -173,8 +173,8 @@ fn start_another(method: Method, out: &mut Outcome) {
     }
 }
 
-/// Gives up what is kept for the next start, the fork server with it, and waits until no process is left of those that were
-/// started, by whomever.
+/// Drops what is kept for the next start, including the fork server, and waits until no started process is left,
+/// whichever process started it.
 fn expect_all_ended(out: &mut Outcome) {
     mp::release_unused_memory();
     let mut deadline = Deadline::after(HANG);
@@ -186,7 +186,7 @@ fn expect_all_ended(out: &mut Outcome) {
                 eprintln!("still running: {left:?}");
                 out.lost += u32::try_from(left.len()).unwrap();
                 left.into_iter().for_each(end);
-                // What they had started becomes this process's in turn.
+                // Their own children become children of this process in turn.
                 deadline = Deadline::after(HANG);
             }
             Ok(None) => std::thread::yield_now(),
@@ -196,7 +196,7 @@ fn expect_all_ended(out: &mut Outcome) {
             }
         }
     }
-    // A server that was still dying the first time.
+    // This drops a server that was still dying the first time.
     mp::release_unused_memory();
 }
 
@@ -215,8 +215,8 @@ fn end(pid: u32) {
     }
 }
 
-/// Whether this process's fork server comes to rest without a zombie, and with the descriptors that a fresh one has: the
-/// first three, its socket, its parent's pidfd, and one that tells of its children's ends.
+/// Whether this process's fork server comes to rest without a zombie, and with the descriptors of a fresh one: the
+/// first three, its socket, its parent's pidfd, and one that reports the ends of its children.
 fn is_server_idle() -> bool {
     const DESCRIPTORS: usize = 6;
     let Some(server) = server_pid() else {
@@ -234,7 +234,7 @@ fn is_server_idle() -> bool {
     true
 }
 
-/// Waits for a victim's end, and counts a hang if that does not come.
+/// Waits for a victim's end, and counts a hang if it does not end.
 fn expect_end(victim: &ChildProcess, out: &mut Outcome) -> Option<Ended> {
     let ended = victim.wait(Deadline::after(HANG)).unwrap();
     if ended.is_none() {
@@ -245,7 +245,7 @@ fn expect_end(victim: &ChildProcess, out: &mut Outcome) -> Option<Ended> {
     ended
 }
 
-/// What the starter is told of a process that may be killed; `true` with its value.
+/// Checks the starter's result for a process that may be killed; returns `true` if it got the value.
 fn expect_value_or(told: &[ExitError], case: Case, child: &Child<Vec<u8>>, out: &mut Outcome) -> bool {
     match child.join_timeout(HANG) {
         Ok(Some(value)) => {
@@ -259,7 +259,7 @@ fn expect_value_or(told: &[ExitError], case: Case, child: &Child<Vec<u8>>, out: 
         }
         Err(error) if told.contains(&error) => {}
         Err(error) => {
-            eprintln!("{case:?}: told {error:?}");
+            eprintln!("{case:?}: the error is {error:?}");
             out.torn += 1;
         }
     }

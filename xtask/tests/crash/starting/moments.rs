@@ -1,4 +1,4 @@
-//! Killed at random moments: the one who starts, the one who is started, and the fork server between them.
+//! Processes are killed at random moments: the starter, the started process, and the fork server between them.
 
 use mp::{ExitError, Method, Receiver, pipe};
 use mp_sys::child::Ended;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cell::{Outcome, define_cells};
 
-/// The longest that a starter works before it is killed, in nanoseconds: a few starts.
+/// The longest that a starter works before it is killed, in nanoseconds: the time of a few starts.
 fn longest(method: Method) -> u64 {
     if method == Method::Fork { 3_000_000 } else { 12_000_000 }
 }
@@ -21,7 +21,7 @@ fn case(method: Method, len: usize, dies: bool) -> Case {
     Case { method, len, dies, is_closure: false }
 }
 
-/// Starts processes one after the other, until it is killed; half of them wait, and are to die with it.
+/// Starts processes one after the other, until it is killed. Half of them wait, and must die with it.
 fn start_for_ever(method: Method, until: Receiver<()>) {
     let (waits, returns) = (case(method, LONG, true), case(method, SHORT, false));
     let (waiting, returning) = ((waits.value(), None, Some(until)), (returns.value(), None, None));
@@ -34,7 +34,7 @@ fn start_for_ever(method: Method, until: Receiver<()>) {
     }
 }
 
-/// The starter dies while it starts processes. The recovery is the time until somebody else has the value of one.
+/// The starter dies while it starts processes. The recovery is the time until another process has the value of a child.
 fn mid_start(method: Method, kills: u32) -> Outcome {
     alone(method, |out| {
         let mut random = Random::new();
@@ -55,11 +55,11 @@ fn mid_start(method: Method, kills: u32) -> Outcome {
     })
 }
 
-/// The process that was started dies, most often while it works or leaves its value: that is whole, or there is none.
+/// The started process dies, in most rounds while it works or stores its value: the value is whole, or there is none.
 fn mid_result(method: Method, kills: u32) -> Outcome {
     alone(method, |out| {
         let mut random = Random::new();
-        // Half after each kill that was too late.
+        // The pause is halved after each kill that was too late.
         let mut pause = longest(method);
         for _ in 0..kills {
             let case = case(method, LONG, false);
@@ -77,7 +77,7 @@ fn mid_result(method: Method, kills: u32) -> Outcome {
     })
 }
 
-/// The fork server dies while it is asked for a process.
+/// The fork server dies during a request for a process.
 fn server_mid_start(kills: u32) -> Outcome {
     alone(Method::ForkServer, |out| {
         let mut random = Random::new();

@@ -1,4 +1,5 @@
-//! Killed at every counted point on the way: the one who starts, the one who is started, and the fork server between them.
+//! Processes are killed at every counted point on the way: the starter, the started process, and the fork server
+//! between them.
 
 use mp::{Child, ExitError, Method, StartError, pipe};
 use mp_sys::child::Ended;
@@ -13,10 +14,11 @@ use super::{
 };
 use crate::cell::{HANG, Outcome, define_cells, is_asleep, is_in_state};
 
-/// No start has this many points: a cell that never gets through has lost its way.
+/// No start has this many points. A cell that reaches this number would never end.
 const POINTS_MAX: u64 = 400;
 
-/// Lets one process die at its first point, then at its second, … until one survives, in every case of a method.
+/// Lets one process die at its first point, then at its second, and so on until one survives, in every case of a
+/// method.
 fn at_every_point(method: Method, round: impl Fn(Case, u64, &mut Outcome) -> bool) -> Outcome {
     alone(method, |out| {
         for case in Case::all(method) {
@@ -27,8 +29,8 @@ fn at_every_point(method: Method, round: impl Fn(Case, u64, &mut Outcome) -> boo
     })
 }
 
-/// The starter dies. Of what it had begun to start nothing is left, or a process that runs to its end; nothing is left of
-/// one that was to die with it. Gives whether it survived.
+/// The starter dies. Nothing is left of what it had begun to start, or a process that runs to its end. Nothing is left
+/// of a process that must die with it. Returns whether the starter survived.
 fn starter_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     let (round, args) = Round::new(case);
     let starter = spawn(|| {
@@ -57,7 +59,8 @@ fn starter_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     survived
 }
 
-/// The process that is started dies. Whoever started it is told, and can start another one at once.
+/// The started process dies. Its starter learns of it, and can start another process at once. Returns whether the
+/// process survived.
 fn started_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     let is_served = case.method == Method::ForkServer;
     let (mut round, args) = Round::new(case);
@@ -69,7 +72,7 @@ fn started_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
             let has_value = expect_value_or(&[ExitError::Signaled(9)], case, &child, out);
             (has_value, u32::from(has_value)..=1)
         }
-        // Before its hello.
+        // It died before its hello.
         Err(StartError::Killed) if is_served => (false, 0..=0),
         Err(error) => {
             eprintln!("{case:?}: not started: {error:?}");
@@ -78,7 +81,7 @@ fn started_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
         }
     };
     if is_served && armed_server().is_none() {
-        eprintln!("{case:?}: the server was lost, though nobody killed it");
+        eprintln!("{case:?}: the server was lost, although nobody killed it");
         out.torn += 1;
     }
     start_another(case.method, out);
@@ -89,8 +92,8 @@ fn started_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     survived
 }
 
-/// The fork server dies. There is a child all the same, which another server has started if need be. Its value is there, or
-/// nobody knows how it ended; one that was to die with the server was killed. Returns whether the server survived.
+/// The fork server dies. There is still a child, which another server starts if necessary. Its value is there, or its
+/// end is unknown; a child that must die with the server was killed. Returns whether the server survived.
 fn server_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     let (mut round, args) = Round::new(case);
     crash::descendant_dies_at(1, point);
@@ -102,7 +105,7 @@ fn server_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
                 out.lost += 1;
             }
             round.let_go();
-            // This process adopts it, and may see how it ended.
+            // This process adopts the child, and may see how it ended.
             let told = [ExitError::StatusLost, ExitError::Signaled(9)];
             let has_value = expect_value_or(if case.dies { &told } else { &told[..1] }, case, &child, out);
             u32::from(has_value)..=1
@@ -114,17 +117,17 @@ fn server_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
         }
     };
     start_another(case.method, out);
-    // The first server has done all for one process, and all that it does for the second one was tried before.
+    // The first server has done everything for one process, and all its steps for a second process were tried before.
     let survived = armed_server().is_some();
     round.finish(runs, out);
     survived
 }
 
-/// The process dies, and the fork server before it: so nobody sees how it ends. Its value is whole, or not there. Gives
-/// whether it survived.
+/// The fork server dies, and then the process, so that no process sees how the latter ends. Its value is whole, or not
+/// there. Returns whether the process survived.
 fn unwatched_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     if case.dies {
-        // The kernel kills it when the server is killed.
+        // The kernel kills the process when the server is killed.
         return true;
     }
     let (mut round, (bytes, runs, _)) = Round::new(case);
@@ -133,9 +136,9 @@ fn unwatched_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     let started = start_in_time(case, (bytes, runs, Some(until)), out);
     let server = server_pid().unwrap();
     end(server);
-    // A zombie has given its children away.
+    // A zombie has already lost its children to another parent.
     out.hangs += u32::from(!becomes(server, 'Z'));
-    // Its worker goes on only now, unless it was killed before.
+    // The worker goes on only now, unless it was killed before.
     drop(hold);
     let (survived, expected) = match started {
         Ok(child) => {
@@ -158,7 +161,7 @@ fn unwatched_dies(case: Case, point: u64, out: &mut Outcome) -> bool {
     survived
 }
 
-/// Waits until a process is in this state; `false` if it does not come to that.
+/// Waits until a process is in this state; returns `false` if it does not reach it.
 fn becomes(pid: u32, state: char) -> bool {
     let deadline = Deadline::after(HANG);
     while !is_in_state(pid, state) {
@@ -170,23 +173,23 @@ fn becomes(pid: u32, state: char) -> bool {
     true
 }
 
-/// Whether a process, which became a child of this one, ends by itself. If its server has reaped it, it was killed. Its status
-/// stays for who joins it.
+/// Whether a process, which became a child of this one, ends by itself. If its server has reaped it, it was killed. Its
+/// status stays for the process that joins it.
 fn is_returned_by(pid: u32) -> bool {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap());
     let status = waitid(WaitId::Pid(pid.unwrap()), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     status.is_ok_and(|status| status.is_some_and(|status| status.exit_status() == Some(0)))
 }
 
-/// The fork server, if it is the one that was to die and it lives.
+/// The fork server, if it is the one that was meant to die and it lives.
 fn armed_server() -> Option<u32> {
     let environment = |pid| std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let is_armed = |variable: &[u8]| variable.starts_with(crash::VARIABLE.as_bytes());
     server_pid().filter(|pid| environment(*pid).split(|byte| *byte == 0).any(is_armed))
 }
 
-/// Waits until a child that dies with its server has died with it, or the server waits for the next request; `false` if
-/// neither comes.
+/// Waits until a child that dies with its server has died with it, or until the server waits for the next request;
+/// returns `false` if neither happens.
 fn is_settled(child: &Child<Vec<u8>>) -> bool {
     let deadline = Deadline::after(HANG);
     while !deadline.has_passed() {
@@ -194,7 +197,7 @@ fn is_settled(child: &Child<Vec<u8>>) -> bool {
         if has_ended || armed_server().is_some_and(is_asleep) {
             return true;
         }
-        // A server that was not to die: the first one was killed before there was a child.
+        // A server that was not meant to die: the first one was killed before there was a child.
         if armed_server().is_none() && server_pid().is_some_and(is_asleep) {
             return true;
         }
