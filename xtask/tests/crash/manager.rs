@@ -1,7 +1,9 @@
-//! Objects of a manager: clients of its server killed while they hold something, wait, were just served, or are in a call.
+//! Objects of a manager: its clients are killed while they hold something, while they wait, right after they were
+//! served, or in a call.
 //!
-//! Nobody looks for the dead here: the kernel closes a dead client's socket, and the server does the rest. So what must not
-//! be left is at the server: at the end of a cell nothing is held, nothing waits, and the only client is this process.
+//! No process looks for the dead here: the kernel closes a dead client's socket, and the server does the rest. So the
+//! server must have nothing left: at the end of a cell nothing is held, nothing waits, and the only client is this
+//! process.
 
 pub(crate) mod locks;
 pub(crate) mod meeting;
@@ -19,21 +21,21 @@ use crate::cell::{HANG, Outcome};
 /// The longest that a victim works before it is killed, in nanoseconds.
 const MOMENT_MAX: u64 = 400_000;
 
-/// Runs a cell with a manager of its own.
+/// Runs a cell with its own manager.
 fn with_manager(run: impl FnOnce(&Manager, &mut Outcome)) -> Outcome {
     let manager = Manager::start().unwrap();
     let mut out = Outcome::default();
     run(&manager, &mut out);
     let is_idle = settles(&manager, |info| (info.clients, info.waiters, info.held) == (1, 0, 0));
     if !is_idle {
-        eprintln!("the dead are not forgotten: {:?}", manager.info());
+        eprintln!("the manager still keeps something of the dead: {:?}", manager.info());
         out.hangs += 1;
     }
     manager.shutdown().unwrap();
     out
 }
 
-/// Waits until the manager says this of itself; `false` if it does not.
+/// Waits until the manager's state is so; returns `false` if it does not become so.
 fn settles(manager: &Manager, is_so: impl Fn(Info) -> bool) -> bool {
     let deadline = Deadline::after(HANG);
     while !is_so(manager.info().unwrap()) {
@@ -45,12 +47,12 @@ fn settles(manager: &Manager, is_so: impl Fn(Info) -> bool) -> bool {
     true
 }
 
-/// Waits until so many calls wait.
+/// Waits until this many calls wait.
 fn until_waiting(manager: &Manager, count: u64) {
     assert!(settles(manager, |info| info.waiters == count), "{count} wait: {:?}", manager.info());
 }
 
-/// Waits until so much is held.
+/// Waits until this much is held.
 fn until_held(manager: &Manager, count: u64) {
     assert!(settles(manager, |info| info.held == count), "{count} are held: {:?}", manager.info());
 }

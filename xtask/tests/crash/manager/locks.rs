@@ -7,10 +7,10 @@ use mp_sys::testing::{Random, eventually, hang};
 use super::{MOMENT_MAX, until_held, until_waiting, with_manager};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 
-/// What both kinds have in common.
+/// The common operations of both kinds.
 trait Lockable {
     fn make(manager: &Manager) -> Self;
-    /// Takes the lock, runs the body under it, and says whether the last holder died; `None` after [`HANG`].
+    /// Takes the lock and runs the body under it; returns whether the last holder died, or `None` after [`HANG`].
     fn under_lock(&self, body: impl FnOnce()) -> Option<bool>;
 }
 
@@ -41,7 +41,7 @@ impl Lockable for RLock {
         manager.rlock().unwrap()
     }
 
-    /// Held twice.
+    /// The lock is held twice.
     fn under_lock(&self, body: impl FnOnce()) -> Option<bool> {
         outcome(self.lock_timeout(HANG), || {
             let _inner = self.lock().unwrap();
@@ -50,7 +50,7 @@ impl Lockable for RLock {
     }
 }
 
-/// The holder dies: the next one gets the lock at once, and is told.
+/// The holder dies: the next locker gets the lock at once, and learns of the death.
 fn holder<L: Lockable>(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (lock, mut random) = (L::make(manager), Random::new());
@@ -67,7 +67,7 @@ fn holder<L: Lockable>(kills: u32) -> Outcome {
     })
 }
 
-/// A waiter dies: the one behind it gets the lock, and nobody is told anything.
+/// A waiter dies: the next one gets the lock, and no death is reported.
 fn waiter<L: Lockable>(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (lock, mut random) = (L::make(manager), Random::new());
@@ -88,7 +88,7 @@ fn waiter<L: Lockable>(kills: u32) -> Outcome {
     })
 }
 
-/// Two wait; the lock is released, and the first one is killed as it gets it: the other one gets the lock.
+/// Two clients wait. The lock is released, and the first one is killed as it gets it: the other one gets the lock.
 fn just_woken<L: Lockable>(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (lock, mut random) = (L::make(manager), Random::new());
@@ -110,7 +110,7 @@ fn just_woken<L: Lockable>(kills: u32) -> Outcome {
     })
 }
 
-/// Dies anywhere between two calls or in one: what it left half done is told to the next one.
+/// A client dies anywhere between two calls or in one: the next locker learns of what was left half done.
 fn mid_call<L: Lockable>(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (lock, mut random) = (L::make(manager), Random::new());

@@ -7,11 +7,11 @@ use mp_sys::testing::{Random, eventually, hang};
 use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 
-/// What both kinds have in common.
+/// The common operations of both kinds.
 trait Permits {
-    /// With one permit.
+    /// Makes a semaphore with one permit.
     fn make(manager: &Manager) -> Self;
-    /// Takes a permit, runs the body with it; `false` after [`HANG`].
+    /// Takes a permit and runs the body with it; returns `false` after [`HANG`].
     fn with_permit(&self, body: impl FnOnce()) -> bool;
     fn free(&self) -> usize;
 }
@@ -42,7 +42,7 @@ permits! {
     BoundedSemaphore: bounded_semaphore;
 }
 
-/// Counts a permit that is missing or one too many, once all that the dead held is given back.
+/// Counts a missing or surplus permit, once everything that the dead held has been released.
 fn check_permits(out: &mut Outcome, manager: &Manager, semaphore: &impl Permits) {
     out.hangs += u32::from(!settles(manager, |info| info.clients == 1 && info.held == 0));
     out.lost += u32::from(semaphore.free() < 1);

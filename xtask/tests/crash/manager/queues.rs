@@ -8,7 +8,7 @@ use mp_sys::testing::{Random, eventually};
 use super::{MOMENT_MAX, settles, until_waiting, with_manager};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 
-/// Items that a victim finds.
+/// The number of items that a victim finds.
 const ITEMS: u64 = 500;
 
 /// Waits until nothing of the dead is left, and takes all items.
@@ -21,7 +21,7 @@ fn rest(out: &mut Outcome, manager: &Manager, queue: &Queue<u64>) -> Vec<u64> {
     }
 }
 
-/// Puts 1, 2, 3, … until it is killed: what was acknowledged is there, in order, and one more at most.
+/// A client puts 1, 2, 3, … until it is killed: what was acknowledged is there, in order, and at most one more item.
 fn mid_put(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (queue, mut random) = (manager.queue::<u64>().unwrap(), Random::new());
@@ -45,7 +45,7 @@ fn mid_put(kills: u32) -> Outcome {
     })
 }
 
-/// Gets until it is killed: what it had not read is in the queue again, in its place.
+/// A client takes items until it is killed: an item that it had not read is in the queue again, in its place.
 fn mid_get(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (queue, mut random) = (manager.queue::<u64>().unwrap(), Random::new());
@@ -64,14 +64,14 @@ fn mid_get(kills: u32) -> Outcome {
             let items = rest(out, manager, &queue);
             let taken = ITEMS - u64::try_from(items.len()).unwrap();
             out.torn += u32::from(!items.into_iter().eq(taken + 1..=ITEMS));
-            // It may have read one that it had no time to note; none that it noted comes again.
+            // It may have read an item that it had no time to note. No item that it noted comes again.
             out.duplicated += u32::from(taken < noted.load());
             out.lost += u32::from(taken > noted.load() + 1);
         }
     })
 }
 
-/// Two wait, the victim first; `act` kills it and puts one item for each who is left.
+/// Two clients wait, the victim first. `act` kills it and puts one item for each remaining client.
 fn waiters(
     kills: u32,
     act: impl Fn(&Manager, &mut Outcome, &Queue<u64>, &mut Random, &ChildProcess),
@@ -89,7 +89,7 @@ fn waiters(
     })
 }
 
-/// A dead waiter never eats an item.
+/// A dead waiter never takes an item with it.
 fn waiter(kills: u32) -> Outcome {
     waiters(kills, |manager, out, queue, random, victim| {
         random.pause(MOMENT_MAX);
@@ -98,7 +98,7 @@ fn waiter(kills: u32) -> Outcome {
     })
 }
 
-/// Nor does one that is killed as it is served: it read its item, or that is there for the next one.
+/// Neither does one that is killed as it is served: it has read its item, or the next client gets the item.
 fn just_woken(kills: u32) -> Outcome {
     waiters(kills, |manager, out, queue, random, victim| {
         queue.put(&1).unwrap();
@@ -106,7 +106,7 @@ fn just_woken(kills: u32) -> Outcome {
         out.recover(victim, || {});
         out.recoveries.pop();
         out.hangs += u32::from(!settles(manager, |info| info.clients <= 2));
-        // Either the item came back, and the survivor has it, or this one is for that.
+        // Either the item came back and the survivor has it, or this item is for the survivor.
         queue.put(&2).unwrap();
         out.hangs += u32::from(!settles(manager, |info| info.clients == 1));
         let left = rest(out, manager, queue);
@@ -115,7 +115,7 @@ fn just_woken(kills: u32) -> Outcome {
     })
 }
 
-/// A waiter for room dies: its item never appears, and the room is the next one's.
+/// A client that waits for room dies: its item never appears, and the next client gets the room.
 fn waiter_for_room(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (queue, mut random) = (manager.bounded_queue::<u64>(1).unwrap(), Random::new());

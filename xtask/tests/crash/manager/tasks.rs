@@ -1,4 +1,4 @@
-//! Queues of tasks of a manager: a task is done once somebody said so, and no other way.
+//! Task queues of a manager: a task is done once a worker has reported it, and in no other way.
 
 use manager_rt::{GetError, JoinableQueue, Manager};
 use mp::{RawArray, RawValue};
@@ -8,19 +8,19 @@ use mp_sys::testing::{Random, eventually, hang};
 use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 
-/// Tasks that a victim finds.
+/// The number of tasks that a victim finds.
 const TASKS: usize = 200;
 /// How far a victim came with a task.
 const BEGUN: u64 = 1;
 const DONE: u64 = 2;
-/// No task is delivered that often here.
+/// No task is delivered this often here.
 const DELIVERIES: u32 = 1_000_000;
 
 fn queue_of<T>(manager: &Manager) -> JoinableQueue<T> {
     manager.joinable_queue_with(0, DELIVERIES).unwrap()
 }
 
-/// The holder of a task dies: the next one gets it at once, as one that was delivered before.
+/// The holder of a task dies: the next worker gets it at once, marked as delivered before.
 fn holder(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (queue, mut random) = (queue_of::<u64>(manager), Random::new());
@@ -45,7 +45,7 @@ fn holder(kills: u32) -> Outcome {
     })
 }
 
-/// A worker dies anywhere: each task is done by it or is there again, and who joins goes on once all are done.
+/// A worker dies anywhere: it has done each task, or the task is there again, and `join` returns once all are done.
 fn mid_call(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (queue, mut random) = (queue_of::<usize>(manager), Random::new());
@@ -72,7 +72,7 @@ fn mid_call(kills: u32) -> Outcome {
             while let Ok(task) = queue.try_get() {
                 is_left[task.done().unwrap()] = true;
             }
-            // One that was begun may have been done, and the victim had no time to note it.
+            // A task that was begun may have been done without time for the victim to note it.
             for (step, is_left) in steps.to_vec().into_iter().zip(is_left) {
                 out.duplicated += u32::from(is_left && step == DONE);
                 out.lost += u32::from(!is_left && step == 0);
@@ -82,7 +82,7 @@ fn mid_call(kills: u32) -> Outcome {
     })
 }
 
-/// Two wait, the victim first.
+/// Two workers wait, the victim first.
 fn waiters(
     kills: u32,
     act: impl Fn(&Manager, &mut Outcome, &JoinableQueue<u64>, &mut Random, &ChildProcess),
@@ -112,7 +112,7 @@ fn waiter(kills: u32) -> Outcome {
     })
 }
 
-/// Killed as it is served: the task is the next one's, whether or not it was read.
+/// The victim is killed as it is served: the next worker gets the task, whether or not the victim read it.
 fn just_woken(kills: u32) -> Outcome {
     waiters(kills, |_, out, queue, random, victim| {
         queue.put(&1).unwrap();

@@ -1,4 +1,4 @@
-//! Dicts, values and whole objects of a manager, whose users die in a call.
+//! Dicts, values and whole objects of a manager, whose clients die in a call.
 
 use manager_rt::Manager;
 use mp::RawValue;
@@ -7,7 +7,8 @@ use mp_sys::testing::{Random, eventually};
 use super::{MOMENT_MAX, settles, with_manager};
 use crate::cell::{Outcome, define_cells, spawn};
 
-/// Runs `work` with 1, 2, 3, … until it is killed, and `check` with what was acknowledged once nothing of it is left.
+/// Runs `work` with 1, 2, 3, … until it is killed, and `check` with what was acknowledged, once nothing of the victim
+/// is left.
 fn mid_call(
     kills: u32,
     (manager, out): (&Manager, &mut Outcome),
@@ -32,7 +33,7 @@ fn mid_call(
     }
 }
 
-/// Adds to a number and puts a long value under another key.
+/// Adds to a number, and puts a long value under another key.
 fn dict(kills: u32) -> Outcome {
     const LEN: usize = 10_000;
     with_manager(|manager, out| {
@@ -56,7 +57,7 @@ fn dict(kills: u32) -> Outcome {
     })
 }
 
-/// Replaces one value if it is what it was.
+/// Replaces one value if it is still what it was.
 fn value(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let value = manager.value(&[0_u64; 8]).unwrap();
@@ -75,7 +76,7 @@ fn value(kills: u32) -> Outcome {
     })
 }
 
-/// Makes objects, puts some into others, and takes some out: all end with the one who made them.
+/// Makes objects, puts some into others, and takes some out: all of them end with their maker.
 fn objects(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let work = |_| {
