@@ -6,14 +6,14 @@ use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::{Deadline, now_nanos};
 use mp_sys::testing::{self, kill};
 
-/// Whoever does not go on within this time after a kill hangs.
+/// A process that does not go on within this time after a kill counts as hanging.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
 
-/// Threads of each process of a cell besides the one that does something: a death is that of all of them, and what is known
-/// of a process with one thread only must not be what carries a promise.
+/// Threads of each process of a cell besides the one that works. A death ends all of them, and a promise must not rely
+/// on a fact that holds only for processes with one thread.
 const IDLE_THREADS: usize = 2;
 
-/// A process that runs `body` beside idle threads.
+/// Starts a process that runs `body` beside idle threads.
 pub(crate) fn spawn(body: impl FnOnce()) -> ChildProcess {
     testing::spawn(|| {
         for _ in 0..IDLE_THREADS {
@@ -40,11 +40,11 @@ pub(crate) fn is_in_state(id: u32, state: char) -> bool {
 pub(crate) struct Cell {
     pub(crate) object: &'static str,
     pub(crate) role: &'static str,
-    /// Kills as many processes as it is told, except that cells of counted points kill one at each.
+    /// Kills as many processes as requested. Cells of counted points kill one at each point instead.
     pub(crate) run: fn(u32) -> Outcome,
 }
 
-/// What a cell found. Everything but the kills and the times must be 0.
+/// What a cell found. Everything except the kills and the times must be 0.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) kills: u32,
@@ -52,7 +52,7 @@ pub(crate) struct Outcome {
     pub(crate) torn: u32,
     pub(crate) lost: u32,
     pub(crate) duplicated: u32,
-    /// Nanoseconds from each kill to the next successful operation of somebody else.
+    /// Nanoseconds from each kill to the next successful operation of another process.
     pub(crate) recoveries: Vec<u64>,
 }
 
@@ -64,7 +64,7 @@ impl Cell {
     pub(crate) fn assert_clean(&self, kills: u32) {
         let outcome = (self.run)(kills);
         assert!(outcome.is_clean(), "{}: {outcome:?}", self.name());
-        assert!(outcome.kills > 0, "{} killed nobody", self.name());
+        assert!(outcome.kills > 0, "{} killed no process", self.name());
     }
 }
 
@@ -73,14 +73,14 @@ impl Outcome {
         self.hangs == 0 && self.torn == 0 && self.lost == 0 && self.duplicated == 0
     }
 
-    /// Kills a process, runs the next operation of somebody else, and notes the time between.
+    /// Kills a process, runs the next operation of another process, and records the time in between.
     pub(crate) fn recover<R>(&mut self, victim: &ChildProcess, next: impl FnOnce() -> R) -> R {
         let start = now_nanos();
         victim.signal(9).unwrap();
         let result = next();
         self.recoveries.push(now_nanos() - start);
         self.kills += 1;
-        // Reaped only now: the kernel's notice does not wait for that.
+        // The victim is reaped only now: the kernel's notice does not wait for that.
         kill(victim);
         result
     }
@@ -93,7 +93,7 @@ impl Outcome {
                 self.hangs += 1;
                 kill(child);
             }
-            // It failed an assertion of its own: something was wrong that it saw.
+            // It failed one of its own assertions, so it saw something wrong.
             other => {
                 eprintln!("a survivor ended by {other:?}");
                 self.torn += 1;
@@ -107,7 +107,7 @@ impl Outcome {
         self.duplicated += u32::from(found > acknowledged + 1);
     }
 
-    /// Median and worst recovery, in milliseconds.
+    /// The median and the worst recovery, in milliseconds.
     pub(crate) fn recovery_ms(&self) -> Option<(f64, f64)> {
         let mut sorted = self.recoveries.clone();
         sorted.sort_unstable();
@@ -116,7 +116,7 @@ impl Outcome {
     }
 }
 
-/// Names cells: object, role, and the function that runs them.
+/// Lists cells: object, role, and the function that runs the cell.
 macro_rules! define_cells {
     ($($cell:ident: $object:literal, $role:literal, $run:expr;)*) => {
         $(pub(crate) const $cell: $crate::cell::Cell =

@@ -1,4 +1,5 @@
-//! Conditions: killed while waiting, right after being notified, and at every point of waiting and notifying.
+//! Conditions: processes are killed while they wait, right after they were notified, and at every point of waiting and
+//! notifying.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use mp_sys::testing::{Random, ended, eventually, hang, kill};
 use crate::cell::{HANG, Outcome, define_cells, is_in_state, spawn};
 use crate::points::at_every_point;
 
-/// Several slices: whoever waits has looked for the dead.
+/// Several slices: by then, a waiting process has looked for the dead.
 const LOOKS: Duration = Duration::from_millis(150);
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
-/// A lock, a condition, and how many were woken.
+/// A lock, a condition, and the number of woken waiters.
 struct Scene {
     lock: Lock,
     condition: Condition,
@@ -36,7 +37,7 @@ impl Scene {
         let guard = self.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
         let (notified, _guard) = match self.condition.wait_timeout(guard, HANG) {
             Ok(woken) => woken,
-            // A victim died while it held the lock: that is told, and this one was woken all the same.
+            // A victim died while it held the lock. The error reports that, and this waiter was woken anyway.
             Err(WaitError::Lock(error)) => (true, error.into_poisoned().unwrap()),
             Err(other) => panic!("{other}"),
         };
@@ -44,7 +45,7 @@ impl Scene {
         self.woken.fetch_add(1);
     }
 
-    /// A process that waits for one notification, and is waiting already.
+    /// Starts a process that waits for one notification; returns once it waits.
     fn waiter(&self) -> ChildProcess {
         let before = self.condition.n_waiting();
         let waiter = spawn(|| self.wait());
@@ -53,7 +54,7 @@ impl Scene {
     }
 }
 
-/// The one who came first dies; the notification is passed on to the second one.
+/// The first waiter dies; the notification passes on to the second one.
 fn waiter(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     for _ in 0..kills {
@@ -67,7 +68,7 @@ fn waiter(kills: u32) -> Outcome {
     out
 }
 
-/// The one who came first dies as it wakes up: what it did not take, the second one gets.
+/// The first waiter dies as it wakes up: the second one gets what the first did not take.
 fn just_woken(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -83,7 +84,7 @@ fn just_woken(kills: u32) -> Outcome {
                 Err(WaitError::Lock(LockError::Poisoned(guard))) => (*guard > 0, guard),
                 Err(other) => panic!("{other}"),
             };
-            assert!(is_there, "what was delivered was found");
+            assert!(is_there, "the delivered item was found");
             *guard -= 1;
             taken.fetch_add(1);
         };
@@ -97,7 +98,7 @@ fn just_woken(kills: u32) -> Outcome {
         random.pause(30_000);
         kill(&victim);
         out.kills += 1;
-        // Whatever the victim took is replaced; else the survivor must find what is there, by itself.
+        // What the victim took is replaced. Otherwise, the survivor must find what is there by itself.
         let left = stock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
         stock.clear_poison();
         let is_gone =
@@ -112,7 +113,7 @@ fn just_woken(kills: u32) -> Outcome {
     out
 }
 
-/// The notifier dies around its notification: it was given or not, and those who wait are woken by the next one.
+/// The notifier dies around its notification. The notification was sent or not, and the next one wakes the waiters.
 fn notifier(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -140,7 +141,8 @@ fn notifier(kills: u32) -> Outcome {
     out
 }
 
-/// Whoever passes on what a dead process was given dies as well, at every point: the one it is for gets it.
+/// The process that passes on the notification of a dead one dies as well, at every point: the intended waiter gets the
+/// notification.
 fn every_point_of_passing_on(_: u32) -> Outcome {
     let scene = Scene::new();
     let next = std::cell::Cell::new(None);
@@ -149,16 +151,16 @@ fn every_point_of_passing_on(_: u32) -> Outcome {
             scene.lock.clear_poison();
             let (first, second) = (scene.waiter(), scene.waiter());
             kill(&first);
-            // Else it would look after the dead by itself, and sooner.
+            // Otherwise, it would look for the dead by itself, and sooner.
             second.signal(SIGSTOP).unwrap();
             eventually("the second one is stopped", || is_in_state(second.id(), 'T'));
-            assert_eq!(scene.condition.notify(1), 1, "the dead one is chosen");
+            assert_eq!(scene.condition.notify(1), 1, "the dead waiter is chosen");
             next.set(Some(second));
         },
         || {
             let guard = scene.lock.lock().unwrap_or_else(|error| error.into_poisoned().unwrap());
             let (notified, _guard) = scene.condition.wait_timeout(guard, LOOKS).unwrap();
-            assert!(!notified, "it came later");
+            assert!(!notified, "this waiter came later");
         },
         |_| {
             let next = next.take().unwrap();
@@ -168,7 +170,8 @@ fn every_point_of_passing_on(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of being woken leaves a condition that works, and who waits is woken by the next notification.
+/// A process that dies at any point of being woken leaves a condition that works, and the next notification wakes the
+/// waiters.
 fn every_point_of_waking(_: u32) -> Outcome {
     let scene = Scene::new();
     let is_over = RawValue::new(false).unwrap();
@@ -201,7 +204,7 @@ fn every_point_of_waking(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of waiting leaves a condition that works.
+/// A process that dies at any point of waiting leaves a condition that works.
 fn every_point_of_wait(_: u32) -> Outcome {
     let scene = Scene::new();
     let wait = || {
@@ -220,7 +223,7 @@ fn every_point_of_wait(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of notifying has notified one or nobody, and the next notification works.
+/// A process that dies at any point of notifying has notified one waiter or none, and the next notification works.
 fn every_point_of_notify(_: u32) -> Outcome {
     let scene = Scene::new();
     let waiters = std::cell::RefCell::new(Vec::new());

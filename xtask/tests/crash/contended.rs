@@ -1,8 +1,10 @@
-//! Killed while others want the same lock all the time: as it is woken, overtaken, unlocks, and at each counted point.
+//! Processes are killed while others want the same lock all the time: as they are woken, overtaken, unlock, and at each
+//! counted point.
 //!
-//! - *overtaken*: a holder unlocks, which wakes a waiter, and locks again before that waiter has run; the waiter is killed,
-//!   and the holder unlocks once more. The next waiter must get the lock: with a lock that forgets it, it sleeps for ever.
-//! - *every point, random moments*: a victim and two others go through the same lock as fast as they can, on one CPU and on
+//! - *overtaken*: a holder unlocks, which wakes a waiter, and locks again before that waiter has run. The waiter is
+//!   killed, and the holder unlocks once more. The next waiter must get the lock; with a lock that forgets it, it
+//!   sleeps for ever.
+//! - *every point, random moments*: a victim and two others use the same lock as fast as they can, on one CPU and on
 //!   all. The victim dies at its first counted point, at its second, …, or at any moment; the others must go on.
 
 pub(crate) mod operations;
@@ -16,18 +18,18 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::cell::{HANG, Outcome, define_cells, is_asleep};
 
-/// What several processes do with one object again and again.
+/// What several processes do repeatedly with one object.
 trait Contended {
     fn make() -> Self;
-    /// Once, with `hold` under the lock where the object lends it out.
+    /// Operates once, and calls `hold` under the lock if the object lends it out.
     fn operate(&self, hold: impl FnOnce());
-    /// Once, so that nothing piles up and nothing runs out: what those do who are not killed.
+    /// Operates once without filling or draining the object: the operation of those that are not killed.
     fn go_on(&self) {
         self.operate(|| {});
     }
 }
 
-/// Runs the body under a guard that may be poisoned; poison is another cell's matter.
+/// Runs the body under a guard that may be poisoned; other cells test the poison.
 fn under<G>(taken: Result<G, LockError<G>>, clear: impl FnOnce(), hold: impl FnOnce()) {
     match taken {
         Ok(guard) => {
@@ -64,7 +66,7 @@ contended! {
     Array<u64>: Array::zeroed(8);
 }
 
-/// A condition with its lock: everybody notifies, and waits for nothing.
+/// A condition with its lock: every process notifies, and none waits.
 struct Notified(Value<u64>, Condition);
 
 impl Contended for Notified {
@@ -91,7 +93,7 @@ struct Get(Queue<u64>);
 
 fn put_and_get(queue: &Queue<u64>) {
     queue.put(&1).unwrap();
-    // A victim may have taken it.
+    // A victim may have taken the item.
     let _item = queue.try_get();
 }
 
@@ -134,7 +136,7 @@ fn stay_on_one_cpu() {
     sched_setaffinity(None, &one).unwrap();
 }
 
-/// The most tries for one waiter that is overtaken: on one CPU, nearly each one is.
+/// The most tries to overtake one waiter: on one CPU, nearly every try succeeds.
 const TRIES: u32 = 20;
 
 /// A woken waiter is overtaken and killed; the next one gets the lock.
@@ -142,8 +144,8 @@ fn overtaken<L: Contended>(kills: u32) -> Outcome {
     let all = sched_getaffinity(None).unwrap();
     stay_on_one_cpu();
     let mut out = Outcome::default();
-    // A process that sleeps takes a while to be seen asleep: fewer rounds than of other cells are enough, since each one
-    // is the very moment.
+    // It takes a while until a sleeping process is seen asleep. Fewer rounds than in other cells are enough, since each
+    // one hits the exact moment.
     for _ in 0..kills.div_ceil(4) {
         let was_overtaken = (0..TRIES).any(|_| overtake::<L>(&mut out));
         assert!(was_overtaken, "no waiter of {TRIES} was overtaken on one CPU");
@@ -152,7 +154,7 @@ fn overtaken<L: Contended>(kills: u32) -> Outcome {
     out
 }
 
-/// One try; whether the waiter was overtaken.
+/// Makes one try; returns whether the waiter was overtaken.
 fn overtake<L: Contended>(out: &mut Outcome) -> bool {
     let lock = L::make();
     let inside = RawArray::<bool>::zeroed(2).unwrap();
@@ -170,7 +172,8 @@ fn overtake<L: Contended>(out: &mut Outcome) -> bool {
     });
     let overtaken = std::cell::Cell::new(false);
     lock.operate(|| {
-        // It is gone before the unlock: the kernel finds its pending operation with a lock that somebody has.
+        // The victim is gone before the unlock: the kernel finds its pending operation with a lock that another process
+        // holds.
         kill(&waiters[0]);
         overtaken.set(!inside.get(0).unwrap());
     });
@@ -183,15 +186,15 @@ fn overtake<L: Contended>(out: &mut Outcome) -> bool {
     overtaken.get()
 }
 
-/// The others of a crowd, who go on until they are killed, and count.
+/// The other processes of a crowd, which go on until they are killed, and count their rounds.
 struct Others {
     rounds: RawArray<u64>,
     children: Vec<ChildProcess>,
 }
 
-/// How many others there are.
+/// The number of other processes.
 const OTHERS: usize = 2;
-/// Rounds that each of the others must make after a death.
+/// Rounds that each of the others must complete after a death.
 const ROUNDS: u64 = 4;
 
 impl Others {
@@ -229,7 +232,7 @@ impl Drop for Others {
     }
 }
 
-/// The victim's own loop. It stays inside for a moment now and then, so that the others fall asleep.
+/// Runs the victim's own loop. It sometimes stays inside for a moment, so that the others fall asleep.
 fn be_killed<C: Contended>(object: &C) -> ! {
     let mut random = Random::new();
     loop {
@@ -265,7 +268,7 @@ fn crowd<C: Contended>(
     out
 }
 
-/// Points that a victim dies at, one after the other: more than it meets in four operations, each with its wait.
+/// The points at which a victim dies, one after the other: more than it reaches in four operations, each with its wait.
 const POINTS: u32 = 64;
 
 fn every_point<C: Contended>(one_cpu: bool) -> Outcome {
@@ -276,7 +279,7 @@ fn every_point<C: Contended>(one_cpu: bool) -> Outcome {
         });
         let ended = victim.wait(Deadline::after(HANG)).unwrap();
         if ended.is_none() {
-            // It could not even go on to its point.
+            // The victim could not even reach its point.
             out.hangs += 1;
             kill(&victim);
         }

@@ -1,4 +1,5 @@
-//! Killed while holding a lock, while waiting for it, right after being woken, and at every point of taking it.
+//! Processes are killed while they hold a lock, while they wait for it, right after they were woken, and at every point
+//! of taking it.
 
 use mp::{Array, Lock, LockError, RLock, RawValue, Value};
 use mp_sys::child::Ended;
@@ -8,10 +9,10 @@ use mp_sys::testing::{Random, ended, eventually, hang, kill};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 use crate::points::at_every_point;
 
-/// What the three objects with a lock have in common.
+/// The common operations of the three objects with a lock.
 trait Lockable {
     fn make() -> Self;
-    /// Takes the lock, runs the body under it, and says whether the lock was poisoned; `None` after [`HANG`].
+    /// Takes the lock and runs the body under it; returns whether the lock was poisoned, or `None` after [`HANG`].
     fn under_lock(&self, body: impl FnOnce()) -> Option<bool>;
     fn clear(&self);
 }
@@ -53,7 +54,7 @@ lockable! {
     Array<u64>: Array::zeroed(8);
 }
 
-/// The holder dies: the next one gets the lock at once, and is told.
+/// The holder dies: the next locker gets the lock at once, with the poison.
 fn holder<L: Lockable>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let lock = L::make();
@@ -70,7 +71,7 @@ fn holder<L: Lockable>(kills: u32) -> Outcome {
         random.pause(50_000);
         match out.recover(&victim, || lock.under_lock(|| {})) {
             Some(true) => {}
-            // Not told: data may be half changed in silence.
+            // The death was not reported, so half changed data would go unnoticed.
             Some(false) => out.torn += 1,
             None => out.hangs += 1,
         }
@@ -79,7 +80,7 @@ fn holder<L: Lockable>(kills: u32) -> Outcome {
     out
 }
 
-/// A waiter dies: the next one gets the lock when it is released, and nobody is told anything.
+/// A waiter dies: the next locker gets the lock when it is released, without poison.
 fn waiter<L: Lockable>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let lock = L::make();
@@ -112,7 +113,7 @@ fn waiter<L: Lockable>(kills: u32) -> Outcome {
     out
 }
 
-/// Two wait; the lock is released, and one of them is killed as it wakes up: the other one gets the lock.
+/// Two processes wait. The lock is released, and one of them is killed as it wakes up: the other one gets the lock.
 fn just_woken<L: Lockable>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let lock = L::make();
@@ -145,7 +146,7 @@ fn just_woken<L: Lockable>(kills: u32) -> Outcome {
     out
 }
 
-/// Whoever dies in a section is told of, and whoever dies at another point of taking or releasing the lock left nothing.
+/// A death inside a section is reported. A death at another point of taking or releasing the lock leaves no trace.
 fn every_point_of_holding<L: Lockable>(_: u32) -> Outcome {
     let lock = L::make();
     let inside = RawValue::new(false).unwrap();
@@ -166,7 +167,7 @@ fn every_point_of_holding<L: Lockable>(_: u32) -> Outcome {
     )
 }
 
-/// Whether the next one got the lock, and was told of a death inside, and of nothing if nobody died.
+/// Whether the next locker got the lock, with a report of a death inside, and without one if nobody died.
 fn is_told<L: Lockable>(lock: &L, survived: bool, died_inside: bool) -> bool {
     let told = lock.under_lock(|| {});
     lock.clear();
@@ -184,7 +185,8 @@ fn is_told<L: Lockable>(lock: &L, survived: bool, died_inside: bool) -> bool {
     is_right && others_get_it == Ended::Exited(0)
 }
 
-/// Whoever takes over from a dead holder dies as well, at every point: the next one is told all the same.
+/// The process that takes over from a dead holder dies as well, at every point: the next locker still learns of a
+/// death.
 fn every_point_of_taking_over<L: Lockable>(_: u32) -> Outcome {
     let lock = L::make();
     at_every_point(
@@ -205,7 +207,7 @@ fn every_point_of_taking_over<L: Lockable>(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any depth of a lock that is taken again is told of, and the next one begins at depth 0.
+/// A death at any depth of a lock that is taken again is reported, and the next locker begins at depth 0.
 fn every_point_of_nesting(_: u32) -> Outcome {
     let lock = RLock::new().unwrap();
     let inside = RawValue::new(false).unwrap();

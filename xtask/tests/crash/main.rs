@@ -1,12 +1,12 @@
-//! The crash matrix: every object times every role, processes killed by SIGKILL.
+//! The crash matrix: every object in every role, with processes killed by SIGKILL.
 //!
-//! `cargo xtask crash` runs it as a report (`--matrix [--long] [--json] [CELL…]`); `cargo test` runs a short form of each
-//! cell as a test. Two kinds of cells:
+//! `cargo xtask crash` runs it as a report (`--matrix [--long] [--json] [CELL…]`); `cargo test` runs a short form of
+//! each cell as a test. There are two kinds of cells:
 //!
 //! - *random moments*: a process in that role is killed again and again, each time at another moment;
 //! - *every point*: the process dies at each counted crash point of an operation, one after the other.
 //!
-//! What is counted must be 0: `hangs` (nobody went on within the patience), `torn` (a value that was never stored, seen
+//! These counts must be 0: `hangs` (no other process went on in time), `torn` (a value that was never stored, seen
 //! without poison), `lost` (an acknowledged update that is gone), `duplicated` (more updates than were made).
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]

@@ -1,4 +1,4 @@
-//! Killed at every counted point of an operation: after each store of its protocol.
+//! Processes are killed at every counted point of an operation: after each store of its protocol.
 
 use std::cell::Cell;
 
@@ -9,11 +9,11 @@ use mp_sys::testing::{ended, eventually, hang, kill};
 
 use crate::cell::{Outcome, define_cells, spawn};
 
-/// No operation has this many points: a test that never gets through has lost its way.
+/// No operation has this many points. A test that reaches this number would never end.
 const POINTS_MAX: u64 = 1500;
 
-/// Runs `operation` in a child that dies at its first point, then in one that dies at its second, … until one survives.
-/// `before` prepares each round, `after` looks at what is left and says whether it is in order.
+/// Runs `operation` in a child that dies at its first point, then in one that dies at its second, and so on until one
+/// survives. `before` prepares each round; `after` checks what is left, and returns whether it is in order.
 pub(crate) fn at_every_point(
     before: impl Fn(),
     operation: impl Fn(),
@@ -22,7 +22,7 @@ pub(crate) fn at_every_point(
     at_every_point_with(before, || {}, |()| operation(), after)
 }
 
-/// As [`at_every_point`], where the child first makes what the operation takes, and does not die at that.
+/// Does the same, but the child first makes what the operation takes, and does not die during that.
 pub(crate) fn at_every_point_with<P>(
     before: impl Fn(),
     prepare: impl Fn() -> P,
@@ -99,7 +99,8 @@ fn array_write(_: u32) -> Outcome {
         || array.write_all(&[1; 4]).unwrap(),
         || array.write(1, &[2, 3]).unwrap(),
         |survived| {
-            // Dead before the section: nothing was written. Dead in it: told, whatever was written. Dead behind it: all of it.
+            // A death before the section leaves nothing written. A death in it is reported, whatever was written. A
+            // death after it leaves everything written.
             let found = array.to_vec();
             let told = matches!(found, Err(LockError::Poisoned(_)));
             array.clear_poison();
@@ -120,7 +121,7 @@ fn die_holding<G>(lock: impl Fn() -> LockResult<G>) {
     kill(&holder);
 }
 
-/// Whoever takes over from a dead holder dies as well, at every point: the next one is told all the same.
+/// The process that takes over from a dead holder dies as well, at every point: the next one still learns of a death.
 fn value_take_over(_: u32) -> Outcome {
     let value = Value::new([0_u64; 2]).unwrap();
     at_every_point(
@@ -133,7 +134,8 @@ fn value_take_over(_: u32) -> Outcome {
     )
 }
 
-/// The same with an element in the journal: the holder dies at each point of `set`, and whoever takes over at each of its own.
+/// The same with an element in the journal: the holder dies at each point of `set`, and the process that takes over at
+/// each of its own.
 fn array_take_over(_: u32) -> Outcome {
     let array = Array::from_slice(&[[0_u8; 3]; 2]).unwrap();
     let (mut sum, redone, survived) = (Outcome::default(), Cell::new(false), Cell::new(false));
@@ -157,7 +159,7 @@ fn array_take_over(_: u32) -> Outcome {
         sum.kills += out.kills;
         sum.torn += out.torn;
         if survived.get() {
-            // Of the setters that died, some had replaced the element.
+            // Some of the setters that died must have replaced the element.
             sum.lost += u32::from(!redone.get());
             return sum;
         }

@@ -11,10 +11,10 @@ use crate::{KILLS_LONG, KILLS_SHORT};
 /// The longest that one cell may take.
 const CELL_TIME_MAX: Duration = Duration::from_secs(1200);
 
-/// A cell's outcome as it comes back from the process that ran it.
+/// A cell's outcome as the process that ran it returns it.
 type Numbers = (u32, [u32; 4], Vec<u64>);
 
-/// Runs the cells that the arguments name (all without names), and prints what they found.
+/// Runs the cells that the arguments name (all if there are no names), and prints what they found.
 pub(crate) fn main(cells: &[Cell], arguments: impl Iterator<Item = String>) -> ExitCode {
     let (flags, names): (Vec<String>, Vec<String>) =
         arguments.partition(|argument| argument.starts_with("--"));
@@ -43,7 +43,7 @@ pub(crate) fn main(cells: &[Cell], arguments: impl Iterator<Item = String>) -> E
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a cell in a process of its own. `None` if it failed.
+/// Runs a cell in its own process. Returns `None` if it failed.
 fn run(cell: &Cell, kills: u32) -> Option<Outcome> {
     let work = || -> Numbers {
         let out = (cell.run)(kills);
@@ -78,7 +78,7 @@ fn to_json((cell, outcome): &(Cell, Option<Outcome>)) -> Value {
     })
 }
 
-/// Three decimals: microseconds.
+/// Rounds to three decimals: microseconds.
 fn round(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
 }

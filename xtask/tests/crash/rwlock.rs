@@ -1,5 +1,5 @@
-//! A lock for many readers or one writer: killed as a reader, as a writer, while waiting, right after being woken, at every
-//! point, and at any moment.
+//! A lock for many readers or one writer. Processes are killed as readers, as writers, while they wait, right after
+//! they were woken, at every point, and at any moment.
 
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ fn make() -> Shared {
     RwLock::new([0; 4]).unwrap()
 }
 
-/// A process that takes what `take` takes, and keeps it.
+/// Starts a process that holds what `take` returns.
 fn holder<G>(take: impl FnOnce() -> G) -> ChildProcess {
     let holds = RawValue::new(false).unwrap();
     let child = spawn(|| {
@@ -28,14 +28,14 @@ fn holder<G>(take: impl FnOnce() -> G) -> ChildProcess {
     child
 }
 
-/// A process that waits in `wait`, asleep.
+/// Starts a process that runs `wait`; returns once it sleeps.
 fn waiter(wait: impl FnOnce()) -> ChildProcess {
     let child = spawn(wait);
     eventually("it sleeps", || is_asleep(child.id()));
     child
 }
 
-/// Reads within the time, and says whether it was told of a death.
+/// Reads in time; returns whether a death was reported.
 fn read(lock: &Shared, out: &mut Outcome) -> Option<bool> {
     let (value, poisoned) = match lock.read_timeout(HANG) {
         Ok(value) => (value, false),
@@ -50,7 +50,7 @@ fn read(lock: &Shared, out: &mut Outcome) -> Option<bool> {
     Some(poisoned)
 }
 
-/// Changes everything within the time.
+/// Changes everything in time.
 fn write(lock: &Shared, out: &mut Outcome) {
     match lock.write_timeout(HANG) {
         Ok(mut value) => {
@@ -80,7 +80,7 @@ fn reader(kills: u32) -> Outcome {
     out
 }
 
-/// A writer dies: readers get in, and are told.
+/// A writer dies: readers get in, and learn of the death.
 fn writer(kills: u32) -> Outcome {
     let (mut out, mut random, lock) = (Outcome::default(), Random::new(), make());
     for _ in 0..kills {
@@ -102,7 +102,7 @@ fn writer(kills: u32) -> Outcome {
     out
 }
 
-/// A writer dies while it waits for a reader: readers get in again, and are told nothing.
+/// A writer dies while it waits for a reader: readers get in again, and no death is reported.
 fn waiting_writer(kills: u32) -> Outcome {
     let (mut out, mut random, lock) = (Outcome::default(), Random::new(), make());
     for _ in 0..kills {
@@ -135,7 +135,7 @@ fn waiting_reader(kills: u32) -> Outcome {
     out
 }
 
-/// A writer and a reader wait; the holder leaves, and one of them is killed as it wakes up: the other one gets in.
+/// A writer and a reader wait. The holder leaves, and one of them is killed as it wakes up: the other one gets in.
 fn just_woken(kills: u32) -> Outcome {
     let (mut out, mut random, lock) = (Outcome::default(), Random::new(), make());
     for round in 0..kills {
@@ -164,7 +164,7 @@ fn just_woken(kills: u32) -> Outcome {
     out
 }
 
-/// Killed anywhere, as a reader or as a writer, beside another one of each.
+/// A process is killed anywhere, as a reader or as a writer, beside another reader and another writer.
 fn mid_use(kills: u32) -> Outcome {
     let (mut out, mut random, lock) = (Outcome::default(), Random::new(), make());
     let count = RawValue::new(0_u64).unwrap();
@@ -189,7 +189,7 @@ fn mid_use(kills: u32) -> Outcome {
     }
     for worker in &workers {
         worker.signal(9).unwrap();
-        // Whoever ended before saw something torn, or waited too long.
+        // A worker that ended earlier saw something torn, or waited too long.
         out.torn += u32::from(ended(worker) != Ended::Signaled(9));
     }
     write(&lock, &mut out);
@@ -204,7 +204,7 @@ impl Outcome {
     }
 }
 
-/// Whether a writer and a reader get in at once, and whether they were told of a death.
+/// Whether a writer and a reader get in at once, and whether a death was reported to each of them.
 fn is_free(lock: &Shared) -> (bool, bool) {
     let told = lock.is_poisoned();
     let goes = |outcome: Result<(), LockError<()>>| matches!(outcome, Ok(()) | Err(LockError::Poisoned(())));
@@ -232,7 +232,7 @@ fn every_point_of_write(_: u32) -> Outcome {
     )
 }
 
-/// A reader leaves while a writer waits, and dies at each point of that: the writer gets in.
+/// A reader leaves while a writer waits, and dies at each point of leaving: the writer gets in.
 fn every_point_of_leaving(_: u32) -> Outcome {
     let lock = make();
     let waiting = Cell::new(None);
@@ -258,7 +258,7 @@ fn every_point_of_leaving(_: u32) -> Outcome {
     )
 }
 
-/// Whoever takes over from a dead writer dies as well, at every point.
+/// The process that takes over from a dead writer dies as well, at every point.
 fn every_point_of_taking_over(_: u32) -> Outcome {
     let lock = make();
     at_every_point(

@@ -1,4 +1,5 @@
-//! Semaphores: killed with a permit, while waiting for one, right after being woken, and at every point.
+//! Semaphores: processes are killed with a permit, while they wait for one, right after they were woken, and at every
+//! point.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use mp_sys::testing::{Random, ended, eventually, hang};
 use crate::cell::{HANG, Outcome, define_cells, is_asleep, spawn};
 use crate::points::{at_every_point, at_every_point_with};
 
-/// What both kinds of semaphores have in common.
+/// The common operations of both kinds of semaphores.
 trait Permits {
     fn make(permits: usize) -> Self;
     fn acquire(&self) -> Permit<'_>;
@@ -42,7 +43,7 @@ macro_rules! permits {
 
 permits!(Semaphore, BoundedSemaphore);
 
-/// A holder dies: its permit comes back to the next one.
+/// A holder dies: the next process gets its permit.
 fn holder<S: Permits>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -64,7 +65,7 @@ fn holder<S: Permits>(kills: u32) -> Outcome {
     out
 }
 
-/// A waiter dies: the permit goes to somebody else.
+/// A waiter dies: another process gets the permit.
 fn waiter<S: Permits>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -90,7 +91,7 @@ fn waiter<S: Permits>(kills: u32) -> Outcome {
     out
 }
 
-/// Two wait; the permit is given back, and one of them is killed as it wakes up: the other one gets it.
+/// Two processes wait. The permit is released, and one of them is killed as it wakes up: the other one gets the permit.
 fn just_woken<S: Permits>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -115,7 +116,7 @@ fn just_woken<S: Permits>(kills: u32) -> Outcome {
     out
 }
 
-/// Killed anywhere between taking and giving back: no permit is lost, and none is made.
+/// A process is killed anywhere between acquiring and releasing: no permit is lost, and none is made.
 fn mid_acquire<S: Permits>(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -139,7 +140,7 @@ fn mid_acquire<S: Permits>(kills: u32) -> Outcome {
 }
 
 impl Outcome {
-    /// Takes all permits there should be, and one more.
+    /// Takes all the permits that there should be, and one more.
     fn count_permits(&mut self, semaphore: &impl Permits, expected: usize) {
         let permits: Vec<_> = (0..=expected).map_while(|_| semaphore.try_acquire().ok()).collect();
         self.lost += u32::from(permits.len() < expected);
@@ -147,13 +148,13 @@ impl Outcome {
     }
 }
 
-/// Whoever dies at any point of taking a permit has taken it, and it comes back, or has not.
+/// A process that dies at any point of acquiring has taken a permit, which comes back, or has taken none.
 fn every_point_of_acquire(_: u32) -> Outcome {
     let semaphore = Semaphore::new(1).unwrap();
     at_every_point(|| {}, || drop(semaphore.acquire()), |_| has_one_permit(&semaphore))
 }
 
-/// Whoever dies at any point of giving a permit back has given it back, or it comes back; who waits for it gets it.
+/// A process that dies at any point of releasing has released the permit, or the permit comes back; the waiter gets it.
 fn every_point_of_release(_: u32) -> Outcome {
     let semaphore = Semaphore::new(1).unwrap();
     let (held, waiter_id) = (RawValue::new(false).unwrap(), RawValue::new(0_u32).unwrap());

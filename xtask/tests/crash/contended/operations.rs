@@ -1,4 +1,5 @@
-//! In the same crowds: what takes a lock more than once, gives it up in between, or takes it for a few stores only.
+//! More operations in the same crowds: those that take a lock more than once, release it in between, or take it for
+//! only a few stores.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use mp::{Condition, JoinableQueue, LockError, Queue, RLock, Value};
 use super::{Contended, at_moments, at_points, under};
 use crate::cell::define_cells;
 
-/// A lock that its holder takes again, and gives up in another order.
+/// A lock that its holder takes again, and releases in another order.
 struct Nested(RLock);
 
 impl Contended for Nested {
@@ -50,10 +51,10 @@ impl Contended for Set {
     }
 }
 
-/// A condition whose victim waits for it, with the lock before and after; the others notify.
+/// A condition on which the victim waits, with the lock before and after; the others notify.
 struct Waited(Value<u64>, Condition);
 
-/// A waiter that nobody notifies, since the one who would was killed, goes on by itself.
+/// The longest wait: a waiter whose notifier was killed goes on by itself.
 const WAITS: Duration = Duration::from_millis(2);
 
 impl Contended for Waited {
@@ -71,7 +72,7 @@ impl Contended for Waited {
             Err(other) => panic!("{other}"),
         };
         hold();
-        // Poisoned meanwhile, perhaps: the next round clears it.
+        // The lock may have been poisoned meanwhile; the next round clears it.
         drop(self.1.wait_timeout(guard, WAITS));
     }
 
@@ -83,10 +84,10 @@ impl Contended for Waited {
     }
 }
 
-/// A queue whose victim puts and gets several at once.
+/// A queue whose victim puts and takes several items at once.
 struct Many(Queue<u64>);
 
-/// Items of one batch.
+/// The number of items in one batch.
 const BATCH: usize = 3;
 
 impl Contended for Many {
