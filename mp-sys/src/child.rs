@@ -6,8 +6,8 @@
 //! share. [`ForkAnyway`] is the override, `unsafe` to make.
 //!
 //! The child runs a closure and ends by `_exit`: it never returns into the caller's stack frames, and runs no exit
-//! handlers of the parent. Everything about a child goes through its pidfd, so a signal can never reach a stranger that
-//! got its process id.
+//! handlers of the parent. Everything about a child goes through its pidfd, so a signal can never reach another process
+//! that has got its process id.
 //!
 //! Source: fork(2), pidfd_open(2), waitid(2), _exit(2).
 
@@ -54,15 +54,15 @@ use crate::identity::has_ended;
 use crate::ready;
 use crate::robust;
 
-/// How long to sleep before looking again at a child that has ended, and that somebody else traces.
+/// How long to sleep before looking again at a child that has ended while another process traces it.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The exit code of a child whose closure panicked, as Rust programs have it.
+/// The exit code of a child whose closure panicked, as in other Rust programs.
 pub const PANIC_EXIT_CODE: i32 = 101;
-/// How long `fork` looks again at threads that were joined already but are still there.
+/// How long `fork` keeps checking for threads that were joined but have not quite ended.
 const ENDING_THREADS: Duration = Duration::from_millis(5);
 
-/// Proof that the caller answers for a fork that [`fork`] would refuse.
+/// Proof that the caller takes responsibility for a fork that [`fork`] would refuse.
 #[derive(Debug)]
 pub struct ForkAnyway(());
 
@@ -83,7 +83,7 @@ impl ForkAnyway {
 /// Runs `body` in a new process, which ends with the exit code that `body` returns.
 ///
 /// # Errors
-/// [`ForkError`]; `body` has not run anywhere then.
+/// [`ForkError`]; `body` has not run anywhere.
 pub fn fork(body: impl FnOnce() -> i32) -> Result<ChildProcess, ForkError> {
     refuse_what_is_unsafe()?;
     if let Some(descriptor) = event_loops::find() {
@@ -113,26 +113,27 @@ pub fn fork_anyway(responsible: ForkAnyway, body: impl FnOnce() -> i32) -> Resul
     fork_process(body, other_threads(Deadline::after(Duration::ZERO))?)
 }
 
-/// As [`fork`], for a process that reaps all its children itself and writes nothing to stdout: gives the id alone, which
-/// stays the child's until it is reaped.
+/// Forks as [`fork`] does, for a process that reaps all its children itself and writes nothing to stdout. Returns only
+/// the id, which stays the child's until it is reaped.
 pub(crate) fn fork_unhandled(body: impl FnOnce() -> i32) -> Result<Pid, ForkError> {
     refuse_what_is_unsafe()?;
     let child = duplicate(body, 0, None)?;
     Pid::from_raw(child).ok_or_else(|| Errno::SRCH.into())
 }
 
-/// The caller has seen to it that the child can run `body`.
+/// Forks; the caller has made sure that the child can run `body`.
 fn fork_process(body: impl FnOnce() -> i32, others: usize) -> Result<ChildProcess, ForkError> {
     reap_abandoned();
     flush_output();
-    // A descriptor of the kind that the child's handle needs: if none is free, fail before there is a child.
+    // This descriptor is of the kind that the child's handle needs: if none is free, the call fails before there is a
+    // child.
     let reserved = reserve_descriptor()?;
     crash::point();
     Ok(adopt(duplicate(body, others, Some(reserved))?)?)
 }
 
-/// Forks, and gives `reserved` back in both processes. The id of the child, in the parent.
-// Beside what else a child runs: see `in_place`.
+/// Forks, and closes `reserved` in both processes. Returns the id of the child in the parent.
+// A child runs other steps as well: see `in_place`.
 #[unsafe(link_section = "mp_fork")]
 #[inline(never)]
 fn duplicate(body: impl FnOnce() -> i32, others: usize, reserved: Option<OwnedFd>) -> Result<i32, ForkError> {
@@ -156,7 +157,7 @@ fn duplicate(body: impl FnOnce() -> i32, others: usize, reserved: Option<OwnedFd
     }
 }
 
-/// Occupies a descriptor: a copy of stdin, which costs a tenth of a pidfd, or a pidfd if stdin is closed.
+/// Reserves a descriptor: a copy of stdin, which costs a tenth of a pidfd, or a pidfd if stdin is closed.
 fn reserve_descriptor() -> Result<OwnedFd, Errno> {
     match descriptors::duplicate(std::io::stdin()) {
         Err(Errno::BADF) => pidfd_open(getpid(), PidfdFlags::empty()),
@@ -164,28 +165,29 @@ fn reserve_descriptor() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// The parent's side: take hold of the child before anything else can go wrong.
+/// Runs in the parent: takes hold of the child before anything else can go wrong.
 pub(crate) fn adopt(child: i32) -> Result<ChildProcess, Errno> {
     let pid = Pid::from_raw(child).ok_or(Errno::SRCH)?;
     let adopted = |pidfd, ended| ChildProcess { pid, pidfd: Some(pidfd), parent: Epoch::current(), ended };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(adopted(pidfd, OnceLock::new())),
-        // It has ended, and SIGCHLD is ignored, so that the kernel did not keep it. A readable descriptor stands in.
+        // The child has ended, and SIGCHLD is ignored, so the kernel did not keep it. A readable descriptor takes the
+        // place of its pidfd.
         Err(Errno::SRCH) => Ok(adopted(eventfd(1, EventfdFlags::CLOEXEC)?, OnceLock::from(Ended::Unknown))),
         Err(error) => {
-            // Another thread took the descriptor that was reserved. The child is not reaped yet, so its id is its own.
+            // Another thread took the reserved descriptor. The child is not reaped yet, so its id is still its own.
             let killed = rustix::process::kill_process(pid, Signal::KILL);
             let reaped = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-            tracing::debug!(?killed, ?reaped, "a child without a handle was ended");
+            tracing::debug!(?killed, ?reaped, "a child that could not get a handle was ended");
             Err(error)
         }
     }
 }
 
-/// The child's side. Never returns into the parent's frames.
+/// Runs in the child. Never returns into the parent's frames.
 ///
-/// Its output is flushed unless the parent had other threads: one of them may have held stdout's lock for ever.
-// Beside what else a child runs: see `in_place`.
+/// The output is flushed, unless the parent had other threads: one of them may have held stdout's lock for ever.
+// A child runs other steps as well: see `in_place`.
 #[unsafe(link_section = "mp_fork")]
 #[inline(never)]
 #[expect(clippy::mem_forget, reason = "dropping the payload of a panic may panic, and then again")]
@@ -213,8 +215,8 @@ pub enum ChildError {
     /// The handle was inherited: only the process that forked a child can wait for it.
     #[error("only the process that started a child can wait for it")]
     NotParent,
-    /// The kernel refused for another reason.
-    #[error("the kernel refuses: {0}")]
+    /// The kernel returned another error.
+    #[error("the kernel refused: {0}")]
     System(#[source] OsError),
 }
 
@@ -227,7 +229,7 @@ impl From<Errno> for ChildError {
 /// A process that this one forked. Dropping the handle neither waits for it nor ends it.
 pub struct ChildProcess {
     pid: Pid,
-    /// Taken out in `drop` only.
+    /// Taken out only in `drop`.
     pidfd: Option<OwnedFd>,
     parent: Epoch,
     ended: OnceLock<Ended>,
@@ -240,7 +242,7 @@ impl ChildProcess {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Waits until the child has ended, `None` if it still runs at `deadline`. Reaps it.
+    /// Waits until the child has ended, and reaps it; returns `None` if it still runs at `deadline`.
     ///
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child that inherited the handle.
@@ -254,52 +256,53 @@ impl ChildProcess {
         if !deadline.is_never() && !poll_readable(self.as_fd(), deadline)? {
             return Ok(None);
         }
-        // The status first, then the reaping: of several threads that wait, each gets it.
+        // First the status, then the reaping, so that each of several waiting threads gets the status.
         let mut options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         options.set(WaitIdOptions::NOHANG, !deadline.is_never());
         let ended = loop {
             match waitid(WaitId::PidFd(self.as_fd()), options) {
                 Ok(Some(status)) => break status.into(),
-                // A tracer holds it: its descriptor is readable, and it has no status until the tracer lets it go.
+                // A tracer holds the child: its descriptor is readable, but it has no status until the tracer lets it
+                // go.
                 Ok(None) if deadline.has_passed() => return Ok(None),
                 Ok(None) => _ = ready::sleep(&mut [], deadline.min(Deadline::after(LOOK_AGAIN)))?,
                 Err(Errno::INTR) => {}
-                // Reaped: by another thread that had noted the status before, or by somebody else.
+                // The child was reaped: by another thread, which recorded the status before, or by other code.
                 Err(Errno::CHILD) => break Ended::Unknown,
                 Err(other) => return Err(other.into()),
             }
         };
         let ended = *self.ended.get_or_init(|| ended);
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        // Fails if another thread was first.
+        // This fails if another thread was faster.
         let _reaped = waitid(WaitId::PidFd(self.as_fd()), options);
         Ok(Some(ended))
     }
 
-    /// Whether the child is stopped, by SIGSTOP or Ctrl-Z. One that a debugger holds is not known to be.
+    /// Whether the child is stopped, by SIGSTOP or Ctrl-Z. It does not see a child that a debugger holds.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         matches!(waitid(WaitId::PidFd(self.as_fd()), options), Ok(Some(_)))
     }
 
-    /// Sends a signal by number; `false` if the child has ended already.
+    /// Sends a signal by number; returns `false` if the child has already ended.
     ///
     /// # Errors
-    /// [`ChildError::System`], for a number that is no signal.
+    /// [`ChildError::System`] for an invalid signal number.
     pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
         send_signal(self.as_fd(), self.is_known_to_have_ended(), signal)
     }
 }
 
-/// Sends a signal by number through a pidfd; `false` if the process has ended already.
+/// Sends a signal by number through a pidfd; returns `false` if the process has already ended.
 pub(crate) fn send_signal(
     pidfd: BorrowedFd<'_>,
     is_known_to_have_ended: bool,
     signal: i32,
 ) -> Result<bool, ChildError> {
     let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
-    // One that ended and was not waited for takes signals without an error.
+    // A process that has ended and was not waited for accepts signals without an error.
     if is_known_to_have_ended || has_ended(pidfd) {
         return Ok(false);
     }
@@ -326,13 +329,13 @@ impl AsFd for ChildProcess {
     }
 }
 
-/// Waits until a descriptor is readable; `false` at the deadline.
+/// Waits until a descriptor is readable; returns `false` at the deadline.
 pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool, Errno> {
     Ok(ready::sleep(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], deadline)? > 0)
 }
 
 impl ChildProcess {
-    /// Gives the handle up, and keeps `kept` until the child has ended.
+    /// Drops the handle, and keeps `kept` until the child has ended.
     pub fn abandon_with(mut self, kept: impl Send + 'static) {
         self.give_up(Some(Box::new(kept)));
     }

@@ -1,4 +1,5 @@
-//! Children whose handles were dropped while they ran: reaped at the next fork or drop, or by init when this process ends.
+//! Children whose handles were dropped while they ran. They are reaped at the next fork or drop, or by init when this
+//! process ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use crate::fork::PerProcess;
 pub(super) type Kept = Box<dyn Send>;
 
 static ABANDONED: PerProcess<Vec<(OwnedFd, Option<Kept>)>> = PerProcess::new();
-/// How many there are. Looking here first touches no page that a fork would have to copy.
+/// The number of abandoned children. Reading it first touches no page that a fork would have to copy.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Leaves a child to be reaped later.
@@ -22,7 +23,7 @@ pub(super) fn add(pidfd: OwnedFd, kept: Option<Kept>) {
     COUNT.store(abandoned.len(), Ordering::Relaxed);
 }
 
-/// Reaps the children that nobody will wait for, as far as they have ended.
+/// Reaps the abandoned children that have ended.
 pub fn reap_abandoned() {
     if COUNT.load(Ordering::Relaxed) == 0 {
         return;
@@ -35,6 +36,6 @@ pub fn reap_abandoned() {
     let reaped: Vec<_> = abandoned.extract_if(.., has_ended).collect();
     COUNT.store(abandoned.len(), Ordering::Relaxed);
     drop(abandoned);
-    // What was kept may do anything when it is dropped: not under the lock.
+    // The drop of a kept value may run any code, so it must not happen under the lock.
     drop(reaped);
 }

@@ -1,15 +1,15 @@
-//! How a process ended, as waitid(2) and waitpid(2) tell it.
+//! How a process ended, as reported by waitid(2) and waitpid(2).
 
 use rustix::process::{WaitIdStatus, WaitStatus};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// By itself, with this code.
+    /// By itself, with this exit code.
     Exited(i32),
     /// By this signal.
     Signaled(i32),
-    /// Unknown: somebody else reaped it (SIGCHLD is ignored, or a `wait` for any child).
+    /// Unknown, because other code reaped it (SIGCHLD is ignored, or a `wait` for any child).
     Unknown,
 }
 

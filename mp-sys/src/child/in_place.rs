@@ -1,8 +1,8 @@
-//! What a child that was forked a moment ago pays for: code.
+//! What a newly forked child pays for: code.
 //!
-//! A fork copies no mapping of code. So each stretch of 64 KiB that the child runs through costs it a fault, about 1 us. The
-//! functions that every child runs stand together in a section of their own, and the system calls between its start and
-//! its end stand where they are made, rather than in the C library.
+//! A fork copies no mapping of code. So each stretch of 64 KiB that the child runs through costs it a fault, about 1
+//! us. For that reason, the functions that every child runs stand together in one section, and the system calls between
+//! its start and its end are inlined instead of called in the C library.
 
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
@@ -13,14 +13,14 @@ use crate::OsError;
 /// Closes a descriptor.
 #[inline]
 pub(super) fn close(file: OwnedFd) {
-    // SAFETY: the descriptor was the caller's, who has given it up.
+    // SAFETY: the descriptor belonged to the caller, who has given it up.
     unsafe { rustix::io::close(file.into_raw_fd()) };
 }
 
 /// Writes all bytes to a place in a file.
 ///
 /// # Errors
-/// As the kernel has it, for example `ENOSPC`; some of the bytes may have been written.
+/// Those of pwrite(2), for example `ENOSPC`; some of the bytes may have been written.
 #[inline]
 pub fn write_at(file: impl AsFd, mut bytes: &[u8], mut at: u64) -> Result<(), OsError> {
     while !bytes.is_empty() {

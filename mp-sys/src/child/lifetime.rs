@@ -1,9 +1,10 @@
-//! How long a process lives beside others: with its parent, or until its own end is in order.
+//! How long a process lives relative to others: as long as its parent, or until its own end is in order.
 //!
 //! # With its parent
-//! What is needed is a [`Lifeline`](super::Lifeline). Beside it, the kernel can send a signal when the thread that started a
-//! process ends (`PR_SET_PDEATHSIG`), which an exec does not undo. That is the right moment only if that thread lives as long
-//! as its process: the main thread does, and so does the only thread of a fork server. [`is_main_thread`] tells.
+//! This needs a [`Lifeline`](super::Lifeline). In addition, the kernel can send a signal when the thread that started a
+//! process ends (`PR_SET_PDEATHSIG`), which an exec does not undo. That is the right moment only if that thread lives
+//! as long as its process. The main thread does, and so does the only thread of a fork server; [`is_main_thread`] finds
+//! out.
 //!
 //! Source: prctl(2) `PR_SET_PDEATHSIG`, atexit(3).
 
@@ -24,27 +25,27 @@ pub fn own_pid() -> u32 {
     getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
-/// Tells this process which one started it. A process that is forked by other means than this library is not told.
+/// Records which process started this one. It is not called in a process that was forked without this library.
 #[inline]
 pub fn note_start(parent: u32) {
     WORDS.started.store(own_pid(), Ordering::Relaxed);
     WORDS.parent.store(parent, Ordering::Relaxed);
 }
 
-/// The id of the process that started this one, if it was told.
+/// The id of the process that started this one, if it was recorded.
 #[must_use]
 pub fn started_by() -> Option<u32> {
     let is_about_this = WORDS.started.load(Ordering::Relaxed) == own_pid();
     is_about_this.then(|| WORDS.parent.load(Ordering::Relaxed))
 }
 
-/// Notes that this process has started another one.
+/// Records that this process has started another one.
 #[inline]
 pub fn note_child() {
     WORDS.starter.store(own_pid(), Ordering::Relaxed);
 }
 
-/// Whether it has: a forked child has not.
+/// Whether this process has recorded that. A forked child has not.
 #[must_use]
 pub fn has_children_noted() -> bool {
     WORDS.starter.load(Ordering::Relaxed) == own_pid()
@@ -56,30 +57,31 @@ pub fn is_main_thread() -> bool {
     gettid() == getpid()
 }
 
-/// Ends this process by SIGKILL when the thread that started it ends; `false` if the process that started it, whose id is
-/// `parent`, has ended already.
+/// Makes the kernel end this process by SIGKILL when the thread that started it ends. Returns `false` if the process
+/// that started it, whose id is `parent`, has already ended.
 ///
 /// # Errors
-/// No documented reason is left.
+/// None that is documented.
 pub(super) fn die_with(parent: u32) -> Result<bool, OsError> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // Asked afterwards: an end between the two is seen here.
+    // Checked afterwards: an end between the two is seen here.
     Ok(is_child_of(parent))
 }
 
-/// The id of the process whose child this one is now; 0 if that cannot be seen from its PID namespace.
+/// The id of the process whose child this one is now, or 0 if its PID namespace does not show it.
 pub(crate) fn parent_pid() -> u32 {
     getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs())
 }
 
-/// Whether this process is still the child of that one, rather than of who adopts orphans.
+/// Whether this process is still the child of `parent`, and not of a process that adopts orphans.
 fn is_child_of(parent: u32) -> bool {
     parent_pid() == parent
 }
 
 impl Parent {
-    /// Keeps what this process was given of its parent until it ends; or notes that it was given nothing, where a process
-    /// that was forked from it would find its parent's. One word, since a child pays for each page that it writes to.
+    /// Keeps what this process received about its parent until it ends, or records that it received nothing: otherwise,
+    /// a process that was forked from it would find its parent's. It is one word, because a child pays for each page
+    /// that it writes.
     pub fn keep(given: Option<Self>) {
         match given {
             Some(given) => WORDS.kept_parent.store(given.pidfd.into_raw_fd(), Ordering::Relaxed),
@@ -90,7 +92,7 @@ impl Parent {
         }
     }
 
-    /// What [`keep`](Self::keep) noted.
+    /// Returns what [`keep`](Self::keep) recorded.
     ///
     /// # Errors
     /// `EMFILE`.
@@ -99,13 +101,13 @@ impl Parent {
         if number == NO_PARENT {
             return Ok(None);
         }
-        // SAFETY: the number comes from `into_raw_fd` above. Nobody owns the descriptor any more, so that it stays open, in
+        // SAFETY: the number comes from `into_raw_fd` above. Nothing owns the descriptor any more, so it stays open, in
         // forked children as well.
         let file = unsafe { BorrowedFd::borrow_raw(number) };
         Ok(Some(Self::of_descriptor(file.try_clone_to_owned()?)))
     }
 
-    /// The parent of a forked process, whose id was `pid` at the fork, whether or not it has ended since.
+    /// Returns the parent of a forked process, whose id was `pid` at the fork, even if it has ended since.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -115,7 +117,7 @@ impl Parent {
             return ended();
         };
         match pidfd_open(raw, rustix::process::PidfdFlags::empty()) {
-            // Still its child afterwards: so the id meant the parent when it was opened.
+            // This process is still its child afterwards, so the id referred to the parent when it was opened.
             Ok(pidfd) if is_child_of(pid) => Ok(Self::of_descriptor(pidfd)),
             Ok(_) | Err(rustix::io::Errno::SRCH) => ended(),
             Err(error) => Err(error.into()),
@@ -123,8 +125,9 @@ impl Parent {
     }
 }
 
-/// Runs `handler` when this process ends by returning from `main` or by `exit`; also in children that it forks, if they
-/// end that way. Handlers run in the reverse order of their registration. `false` if the C library has no memory for it.
+/// Runs `handler` when this process ends by returning from `main` or by `exit`, and also in forked children that end
+/// that way. Handlers run in the reverse order of their registration. Returns `false` if the C library has no memory
+/// for it.
 pub fn at_exit(handler: extern "C" fn()) -> bool {
     // SAFETY: the handler is a plain function, for the life of the program. It cannot unwind: `extern "C"` aborts.
     (unsafe { libc::atexit(handler) }) == 0

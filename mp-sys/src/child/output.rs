@@ -1,11 +1,12 @@
-//! What a process has printed and not yet written out.
+//! Output that a process has printed but not yet written.
 
 use std::io::Write;
 #[cfg(all(target_env = "gnu", target_pointer_width = "64"))]
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-/// Writes out what is buffered: before a fork, else both processes would print it; in a child, since `_exit` does not.
-// Beside what else a child runs: see `in_place`.
+/// Writes what is buffered: before a fork, because otherwise both processes would print it; in a child, because `_exit`
+/// does not.
+// A child runs other steps as well: see `in_place`.
 #[unsafe(link_section = "mp_fork")]
 #[inline(never)]
 pub(crate) fn flush_output() {
@@ -13,9 +14,9 @@ pub(crate) fn flush_output() {
     if let Err(error) = std::io::stdout().flush() {
         tracing::debug!(%error, "stdout could not be flushed");
     }
-    // Native code's stdout. Flushing every stream of the C library (a null pointer) costs 6 us in faults of copied pages;
-    // looking whether anything is there costs nothing.
-    // SAFETY: `stdout` is set by the C library before `main`, and is read only.
+    // The stdout of native code. Flushing every stream of the C library (a null pointer) costs 6 us in faults of copied
+    // pages; checking for pending output costs nothing.
+    // SAFETY: the C library sets `stdout` before `main`, and this only reads it.
     let stream = unsafe { stdout };
     if has_pending(stream) {
         // SAFETY: the stream is open for the life of the process, or closed by native code that knows what it does.
@@ -23,7 +24,7 @@ pub(crate) fn flush_output() {
     }
 }
 
-/// The start of glibc's `FILE`, which is a part of its ABI: programs that were built with its older headers read it by macros.
+/// The start of glibc's `FILE`, which is part of its ABI: programs built with older headers read it through macros.
 #[cfg(all(target_env = "gnu", target_pointer_width = "64"))]
 #[repr(C)]
 struct Stream {
@@ -42,12 +43,12 @@ struct Stream {
     lock: AtomicUsize,
     offset: AtomicUsize,
     wide: [AtomicUsize; 5],
-    /// Greater than 0 if the stream is of wide characters, which have another buffer.
+    /// Greater than 0 if the stream has wide characters, which use another buffer.
     mode: AtomicI32,
 }
 
-/// Looks at the words themselves where their place is known: the function that looks would be one more stretch of code to
-/// map, for each child.
+/// Whether the stream has pending output. It reads the words themselves if their place is known, because the function
+/// that does so would be one more stretch of code for each child to map.
 #[inline(always)]
 fn has_pending(stream: *mut libc::FILE) -> bool {
     #[cfg(all(target_env = "gnu", target_pointer_width = "64"))]
@@ -63,7 +64,7 @@ fn has_pending(stream: *mut libc::FILE) -> bool {
     (unsafe { __fpending(stream) }) > 0
 }
 
-// libc lacks both; glibc and musl have them.
+// The `libc` crate lacks both; glibc and musl have them.
 unsafe extern "C" {
     static stdout: *mut libc::FILE;
     fn __fpending(stream: *mut libc::FILE) -> libc::size_t;

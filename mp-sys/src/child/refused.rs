@@ -1,10 +1,10 @@
-//! Why there is no child.
+//! The reasons why a fork is refused.
 
 use rustix::io::Errno;
 
 use crate::OsError;
 
-/// Why there is no child. Nothing has happened then.
+/// Why there is no child. Nothing has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForkError {
@@ -44,17 +44,17 @@ pub enum ForkError {
     /// There is no free descriptor for the child's handle.
     #[error("no free file descriptor for the child's handle")]
     OutOfDescriptors,
-    /// The handles for the child cannot be listed: a value among them refuses to be encoded.
-    #[error("a value among the handles refuses to be encoded")]
+    /// The handles for the child cannot be listed, because encoding one of the values failed.
+    #[error("one of the handles could not be encoded")]
     Handles,
-    /// A file of this process may not be as long as the shortest result of a child: `RLIMIT_FSIZE`.
+    /// This process may not have files as long as the shortest result of a child: `RLIMIT_FSIZE`.
     #[error("the limit of {limit} bytes for files (RLIMIT_FSIZE) leaves no room for the result of a child")]
     FileSizeLimit {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The kernel refused for another reason.
-    #[error("the kernel refuses to fork: {0}")]
+    /// The kernel returned another error.
+    #[error("the kernel refused to fork: {0}")]
     System(#[source] OsError),
 }
 

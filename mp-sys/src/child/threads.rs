@@ -1,7 +1,7 @@
-//! How many threads a process has, for those who must be alone.
+//! Counts the threads of a process, for callers that must be the only thread.
 //!
-//! Whether there are others is asked of unshare(2), which refuses to part a thread from its group if that has more: one
-//! call, exact, and right without a /proc. How many there are stands in /proc only.
+//! unshare(2) shows whether there are other threads, because it refuses to separate a thread from a group with more
+//! than one: it is one call, exact, and works without a /proc. Only /proc shows how many there are.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use super::{ForkError, last_errno};
 use crate::deadline::Deadline;
 
-/// Threads of this process besides the caller.
+/// The number of threads of this process besides the caller.
 ///
-/// A thread that was joined may be there for a moment longer: its end wakes the joiner before it leaves the group. So more
-/// than none is looked at again until `deadline`.
+/// A joined thread may exist for a moment longer, because its end wakes the joiner before it leaves the group. So while
+/// there are others, this checks again until `deadline`.
 pub(super) fn other_threads(deadline: Deadline) -> Result<usize, ForkError> {
     loop {
         let others = count_others()?;
@@ -31,23 +31,23 @@ pub fn is_only_thread() -> bool {
 }
 
 fn count_others() -> Result<usize, ForkError> {
-    // SAFETY: the flag has no effect but the error: either there is nothing to part, or the call is refused.
+    // SAFETY: the flag has no effect except the error: either there is nothing to separate, or the call is refused.
     if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
         return Ok(0);
     }
     let refused = last_errno();
     let in_proc = count_in_proc().map(|threads| threads.saturating_sub(1));
     if refused == Errno::INVAL {
-        // There are others, whatever /proc says.
+        // There are others, whatever /proc shows.
         return Ok(in_proc.unwrap_or(1).max(1));
     }
-    // A sandbox permits no unshare(2).
+    // A sandbox does not permit unshare(2).
     in_proc.map_err(|error| ForkError::ThreadsUnknown(error.into()))
 }
 
 fn count_in_proc() -> Result<usize, std::io::Error> {
     const TASKS: &str = "/proc/self/task";
-    // A folder has two links and one for each folder inside, where the file system counts them.
+    // A folder has two links plus one for each folder inside it, if the file system counts them.
     let links = usize::try_from(rustix::fs::stat(TASKS)?.st_nlink).unwrap_or(usize::MAX);
     if links > 2 {
         return Ok(links.saturating_sub(2));
