@@ -1,17 +1,18 @@
-//! A process of its own that forks children for this one: nearly as cheap as a fork, as clean as an exec.
+//! A separate process that forks children for this one: nearly as cheap as a fork, as clean as an exec.
 //!
-//! The server is this program, executed again (see [`crate::reexec`]), with one thread and next to no memory. A request is a
-//! [`Call`]; the server forks, and the child runs it. So the child inherits nothing of the process that asked, which may have
-//! threads and hold locks.
+//! The server is this program, executed again (see [`crate::reexec`]), with one thread and very little memory. A
+//! request is a [`Call`]: the server forks, and the child runs the call. So the child inherits nothing from the process
+//! that asked, which may have threads and hold locks.
 //!
-//! | from | to | what, through a pair of sockets of the request's own |
+//! | from | to | what, through the request's own pair of sockets |
 //! |---|---|---|
 //! | child | asker | hello: its id and a pidfd of it |
 //! | server | asker | why there is no child |
 //! | server | asker | how the child ended, when the server has reaped it |
 //!
-//! The hello comes from the child itself, before it runs anything: so an asker that has it has a child, and one that has
-//! given up has none, since the hello fails then. Whoever dies at whatever step closes its end: nobody waits for ever.
+//! The hello comes from the child itself, before it runs anything. So an asker that has received it has a child, and
+//! one that has given up has none, because the hello then fails. A process that dies at any step closes its end, so
+//! nobody waits for ever.
 //!
 //! # How long the server lives
 //! Until the process that started it ends, which it sees by a pidfd; its one thread is what the kernel looks at for children
@@ -19,13 +20,14 @@
 //! still want to know how they end.
 //!
 //! # If the server is killed
-//! Its children go on, but for those that die with it. How they end is not known any more, unless the asker adopts orphans, as
-//! process 1 or a subreaper: then they are its children from then on, and it reaps them. The next request starts another.
+//! Its children go on, except those that die with it. How they end is no longer known, unless the asker adopts orphans,
+//! as process 1 or a subreaper: they are then its children, and it reaps them. The next request starts another server.
 //!
 //! # If the server is stopped
-//! Somebody did that on purpose (SIGSTOP), so it is not replaced: its children would lose who knows how they end. After
-//! [`LAST_WORDS_MAX`] the asker is told which process it waits for, and what it asked for is not run when that goes on. Time
-//! is counted in slices of sleep: Ctrl-Z stops the asker as well, and when both are continued it has lost nothing.
+//! A user did that on purpose (SIGSTOP), so the server is not replaced: nobody would then know how its children end.
+//! After [`LAST_WORDS_MAX`] the asker gets an error that names the process it waits for, and its request is not run
+//! when that process continues. Time is counted in slices of sleep: Ctrl-Z stops the asker as well, and when both are
+//! continued it has lost nothing.
 //!
 //! Source: Python's `multiprocessing.forkserver`; unix(7), pidfd_open(2).
 
@@ -49,11 +51,11 @@ use crate::reexec::{Call, Command, Refusal, StartError, refusal_in};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SLICE};
 
-/// How long an asker waits for a child's hello: only a server in a debugger, or one on a machine that stands still, takes
-/// long.
+/// How long an asker waits for a child's hello. Only a server in a debugger, or one on a machine that stands still,
+/// takes this long.
 pub const START_MAX: Duration = Duration::from_secs(30);
-/// How long it waits for a server that is stopped, to be continued; or that has ended, for a child that was forked just
-/// before.
+/// How long an asker waits for a stopped server to be continued, or, if the server has ended, for a child that was
+/// forked just before.
 pub const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 static SERVER: PerProcess<Option<Arc<Server>>> = PerProcess::new();
@@ -62,7 +64,7 @@ static SERVER: PerProcess<Option<Arc<Server>>> = PerProcess::new();
 struct Server {
     process: ChildProcess,
     endpoint: Endpoint,
-    /// Why it never served anybody, once it has ended.
+    /// Why the server never served anybody, once it has ended.
     refusal: OnceLock<Option<Refusal>>,
 }
 
@@ -84,19 +86,19 @@ impl Server {
         }
     }
 
-    /// Whether it ends: its descriptors are closed a moment before it has ended.
+    /// Whether the server is ending: its descriptors are closed a moment before it has ended.
     fn ends(&self) -> Result<bool, Errno> {
         poll_readable(self.process.as_fd(), Deadline::after(LAST_WORDS_MAX))
     }
 
-    /// Why there is no answer, of one that has ended.
+    /// Returns why a server that has ended does not answer.
     fn is_lost(&self) -> StartError {
         self.refusal
             .get_or_init(|| refusal_in(&self.endpoint))
             .map_or(StartError::ServerLost, StartError::ServerRefused)
     }
 
-    /// Why there is no answer.
+    /// Returns why there is no answer.
     fn is_silent(&self) -> StartError {
         match self.state() {
             State::Ended => self.is_lost(),
@@ -105,17 +107,17 @@ impl Server {
     }
 }
 
-/// What is left of an asker's patience, in slices of sleep.
+/// The rest of an asker's patience, in slices of sleep.
 #[derive(Debug)]
 struct Left(u128);
 
 impl Left {
-    /// All of [`START_MAX`].
+    /// The whole of [`START_MAX`].
     const ALL: u128 = START_MAX.as_millis() / SLICE.as_millis();
-    /// What a slice counts for while there is less to hope for: [`LAST_WORDS_MAX`] is all then.
+    /// What a slice costs while there is less hope: [`LAST_WORDS_MAX`] is then the whole patience.
     const HURRIED: u128 = START_MAX.as_millis() / LAST_WORDS_MAX.as_millis();
 
-    /// Counts a slice; `false` if that was the last one.
+    /// Counts a slice; returns `false` if it was the last one.
     fn after_a_slice(&mut self, server: State) -> bool {
         let cost = match server {
             State::Runs => 1,
@@ -172,36 +174,36 @@ impl Report {
         }
     }
 
-    /// Tells the asker. If it is gone, nobody has to know.
+    /// Sends the report to the asker. If the asker is gone, nobody needs it.
     fn send(self, to: &Endpoint, descriptors: &[BorrowedFd<'_>]) -> bool {
         let sent = to.send(self.to_head(), &mut [0; OVERHEAD_BYTES], &[], descriptors, Patience::None);
         if let Err(error) = &sent {
-            tracing::debug!(?error, report = ?self, "the asker is not told");
+            tracing::debug!(?error, report = ?self, "a report did not reach the asker");
         }
         sent.is_ok()
     }
 }
 
-/// Lets the fork server of this process, which is started if there is none, start a process that runs the call.
+/// Makes this process's fork server start a process that runs the call. If there is no server, one is started.
 ///
 /// # Errors
-/// [`StartError`]: no child runs then.
+/// [`StartError`]; no child runs.
 pub fn start(call: Call, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<ServedProcess, StartError> {
-    // Among others a server that was killed: it had not ended yet when it was given up.
+    // These include a server that was killed: it had not ended yet when its handle was dropped.
     reap_abandoned();
     let first = running()?;
     match ask(&first, call, body, descriptors) {
         Err(StartError::ServerLost | StartError::ServerRefused(_)) => {}
         outcome => return outcome,
     }
-    // It ended, before or meanwhile.
+    // The server ended, before or during the request.
     forget(&first);
     crash::point();
     let second = running()?;
     ask(&second, call, body, descriptors)
 }
 
-/// The server of this process.
+/// Returns the server of this process.
 fn running() -> Result<Arc<Server>, StartError> {
     let mut server = SERVER.lock();
     if let Some(server) = server.as_ref() {
@@ -213,20 +215,20 @@ fn running() -> Result<Arc<Server>, StartError> {
     Ok(Arc::clone(server.insert(Arc::new(started))))
 }
 
-/// Makes the next request start another server, unless another thread was first.
+/// Makes the next request start another server, unless another thread has already done so.
 fn forget(lost: &Arc<Server>) {
     let mut server = SERVER.lock();
     if server.as_ref().is_some_and(|server| Arc::ptr_eq(server, lost)) {
         let forgotten = server.take();
         drop(server);
-        // Its children's handles keep it. Reaps it.
+        // The handles of its children keep it. This call reaps it.
         let ended = lost.process.wait(Deadline::after(Duration::ZERO));
-        tracing::debug!(?ended, "another fork server is started");
+        tracing::debug!(?ended, "the fork server is gone; the next request starts another");
         drop(forgotten);
     }
 }
 
-/// Ends the server of this process, if there is one. Its children go on, as if it was killed.
+/// Ends the server of this process, if there is one. Its children go on, as if it had been killed.
 pub fn stop() {
     let stopped = SERVER.lock().take();
     if let Some(server) = stopped {
@@ -255,7 +257,7 @@ fn ask(
     let mut left = Left(Left::ALL);
     while let Err(error) = call.send(&server.endpoint, body, &all, slice()) {
         match error {
-            // There is no room: more was asked for than the server had time to receive.
+            // There is no room, because there were more requests than the server had time to receive.
             StartError::Busy if left.after_a_slice(server.state()) => {}
             StartError::Busy => return Err(server.is_silent()),
             StartError::ServerLost => return Err(server.is_lost()),
@@ -265,19 +267,19 @@ fn ask(
     crash::point();
     drop(theirs);
     crash::point();
-    // Nothing else is received through the server's socket: it remembers where the newest hello came from.
+    // Nothing else is received through the server's socket, so it records where the newest hello came from.
     report.expect_peer_of(&server.endpoint);
     let outcome = wait_for_report(&report, server, left);
     server.endpoint.expect_peer_of(&report);
     crash::point();
     let (told, descriptor) = match outcome {
         Some(Ok(told)) => told,
-        // Nobody is left who could say anything. The server ends, or had no room for what came.
+        // No process is left that could answer. The server is ending, or had no room for what arrived.
         Some(Err(())) => {
             return Err(if server.ends()? { server.is_lost() } else { StartError::OutOfDescriptors });
         }
         None => {
-            // From here on nobody can say hello; what was said before counts.
+            // From here on no hello can be sent; one that was sent before counts.
             report.shut_down().map_err(StartError::System)?;
             let said = receive(&report, Patience::None).and_then(Result::ok);
             said.ok_or_else(|| server.is_silent())?
@@ -296,7 +298,7 @@ fn ask(
 
 type Told = (Report, Option<OwnedFd>);
 
-/// The first report; `None` if none comes in time.
+/// Waits for the first report; returns `None` if none arrives in time.
 fn wait_for_report(report: &Endpoint, server: &Server, mut left: Left) -> Option<Result<Told, ()>> {
     loop {
         let outcome = receive(report, slice());
@@ -306,12 +308,12 @@ fn wait_for_report(report: &Endpoint, server: &Server, mut left: Left) -> Option
     }
 }
 
-/// A sleep of one [`SLICE`], and a moment more, so that it takes one system call.
+/// A sleep of one [`SLICE`] and a moment more, so that it takes one system call.
 fn slice() -> Patience {
     Patience::Until(Deadline::after(SLICE.saturating_add(Duration::from_millis(1))))
 }
 
-/// `None` if there is nothing yet, an error if nothing will come.
+/// Returns `None` if there is nothing yet, and an error if nothing will come.
 fn receive(report: &Endpoint, patience: Patience) -> Option<Result<Told, ()>> {
     match report.receive(&mut [0; OVERHEAD_BYTES], patience) {
         Ok(received) => {
@@ -319,7 +321,7 @@ fn receive(report: &Endpoint, patience: Patience) -> Option<Result<Told, ()>> {
             Some(told.ok_or(()))
         }
         Err(ReceiveFailure::Empty) => None,
-        // The hello came, and its pidfd found no place.
+        // The hello arrived, but there was no place for its pidfd.
         Err(ReceiveFailure::OutOfDescriptors) => Some(Ok((Report::Hello(0), None))),
         Err(_) => Some(Err(())),
     }

@@ -14,18 +14,18 @@ use crate::fork::Epoch;
 use crate::robust::Patience;
 use crate::socket::{Endpoint, SLICE};
 
-/// How long the server may take to say how a child ended, once it has.
+/// The longest that the server may take to report how a child ended, once the child has ended.
 const STATUS_MAX: Duration = Duration::from_secs(1);
 
-/// A process that the fork server has started: the server reaps it, and says how it ended. Dropping the handle does nothing
-/// to it.
+/// A process that the fork server has started. The server reaps it, and reports how it ended. Dropping the handle does
+/// nothing to it.
 #[derive(Debug)]
 pub struct ServedProcess {
     pid: u32,
     pidfd: OwnedFd,
     report: Endpoint,
     server: Arc<Server>,
-    /// One thread at a time takes the report out.
+    /// Held by the one thread that takes the report out.
     taking: Mutex<()>,
     asker: Epoch,
     ended: OnceLock<Ended>,
@@ -43,8 +43,9 @@ impl ServedProcess {
         self.pid
     }
 
-    /// Waits until the process has ended, `None` if it still runs at `deadline`. Then the server says how: it is given a
-    /// second at most, else that is not known. If the server was killed and this process adopts orphans, it reaps it.
+    /// Waits until the process has ended; returns `None` if it still runs at `deadline`. The server then has at most a
+    /// second to report how it ended; after that, the end counts as unknown. If the server was killed and this process
+    /// adopts orphans, this process reaps it.
     ///
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child that inherited the handle.
@@ -55,7 +56,8 @@ impl ServedProcess {
         if !self.asker.is_current() {
             return Err(ChildError::NotParent);
         }
-        // A child that ends soon: its server's word wakes this thread once, and its own end would wake it a first time.
+        // For a child that ends soon, the server's report wakes this thread only once, whereas the child's own end
+        // would wake it a first time.
         if !poll_readable(self.report.as_fd(), deadline.min(Deadline::after(SLICE)))?
             && !poll_readable(self.pidfd.as_fd(), deadline)?
         {
@@ -66,7 +68,7 @@ impl ServedProcess {
             crash::point();
             return Ok(Some(ended));
         }
-        // The server was killed, which does not mean that the child has ended; or it is slow.
+        // The server was killed, which does not mean that the child has ended, or it is slow.
         if !poll_readable(self.pidfd.as_fd(), deadline)? {
             return Ok(None);
         }
@@ -81,7 +83,7 @@ impl ServedProcess {
         Ok(Some(*self.ended.get_or_init(|| ended)))
     }
 
-    /// What the server said, now or to another thread.
+    /// Returns what the server reported, now or to another thread.
     fn take_report(&self, patience: Patience) -> Told {
         let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ended) = self.ended.get() {
@@ -94,10 +96,10 @@ impl ServedProcess {
         }
     }
 
-    /// Reaps the process, which has ended, if it is a child of this one by now: its server was killed, and this is process 1
-    /// or a subreaper. Nobody else would reap it.
+    /// Reaps the process, which has ended, if it has become a child of this one: its server was killed, and this is
+    /// process 1 or a subreaper. No other process would reap it.
     fn reap_adopted(&self) -> Option<Ended> {
-        // The kernel gives the server's children to others before it says that the server has ended.
+        // The kernel moves the server's children to other parents before it reports the server's end.
         if !self.server.ends().ok()? {
             return None;
         }
@@ -105,10 +107,10 @@ impl ServedProcess {
         waitid(WaitId::PidFd(self.as_fd()), options).ok().flatten().map(Ended::from)
     }
 
-    /// Sends a signal by number; `false` if the process has ended already.
+    /// Sends a signal by number; returns `false` if the process has already ended.
     ///
     /// # Errors
-    /// [`ChildError::System`], for a number that is no signal.
+    /// [`ChildError::System`] for an invalid signal number.
     pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
         send_signal(self.as_fd(), self.is_known_to_have_ended(), signal)
     }
@@ -120,12 +122,12 @@ impl ServedProcess {
     }
 }
 
-/// What the server says of a process.
+/// What the server has reported about a process.
 enum Told {
     Ended(Ended),
     /// Nothing yet.
     Nothing,
-    /// Nothing, and it ends.
+    /// Nothing, and the server is ending.
     NoMore,
 }
 

@@ -17,7 +17,7 @@ use crate::reexec::{Arrived, Handed, HelloError, NoCall, Packet, Parent, REFUSED
 use crate::signals::ChildEnds;
 use crate::socket::Endpoint;
 
-/// A child, and whom to tell how it ends.
+/// A child, and the asker that gets the report of its end.
 #[derive(Debug)]
 struct Served {
     child: Pid,
@@ -38,7 +38,7 @@ struct Server {
     children: Vec<Served>,
 }
 
-/// The server's whole life.
+/// Runs the whole life of the server.
 pub(super) fn serve(handed: Handed) -> i32 {
     let child_ends = match ChildEnds::block() {
         Ok(child_ends) => child_ends,
@@ -48,7 +48,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
         }
     };
     crash::point();
-    // The server prints nothing, but each child would have to make what it prints into.
+    // The server prints nothing, but each child would have to make the buffer for its output.
     flush_output();
     let inherited = Some(Inherited { handed, child_ends });
     let mut server = Server { inherited, children: Vec::new() };
@@ -61,13 +61,13 @@ pub(super) fn serve(handed: Handed) -> i32 {
     }
 }
 
-/// In the order in which they are polled.
+/// Indices, in the order in which the descriptors are polled.
 const PARENT: usize = 0;
 const REQUEST: usize = 1;
 const CHILDREN: usize = 2;
 
 impl Server {
-    /// Serves until the parent has ended. How much there is to look at does not grow with the children.
+    /// Serves until the parent has ended. The number of descriptors to watch does not grow with the children.
     fn run(&mut self) -> Result<(), OsError> {
         let (budget, mut packet) = (Budget::new(), Packet::new());
         while let Some(Inherited { handed, child_ends }) = &self.inherited {
@@ -87,7 +87,7 @@ impl Server {
         Ok(())
     }
 
-    /// Serves the request that has come; `false` if no more will come.
+    /// Serves the request that has arrived; returns `false` if no more will come.
     fn serve_one(&mut self, packet: &mut Packet) -> bool {
         let Some(Inherited { handed, .. }) = &self.inherited else {
             return false;
@@ -96,7 +96,7 @@ impl Server {
             Ok(Some(arrived)) => self.start(arrived),
             Ok(None) => {}
             Err(NoCall::Hello(HelloError::Closed)) => return false,
-            // What came with it is closed, so that the asker is told.
+            // Its descriptors are closed, so the asker sees that it failed.
             Err(no_call) => tracing::debug!(?no_call, "a request cannot be served"),
         }
         true
@@ -130,7 +130,7 @@ impl Server {
         crash::point();
     }
 
-    /// What a child does with what it inherited: it keeps only who asked for it.
+    /// Gives up, in a child, what it inherited, except for the process that asked for it.
     fn give_up(&mut self) -> Option<Parent> {
         self.children.clear();
         let Inherited { handed, child_ends } = self.inherited.take()?;
@@ -141,12 +141,12 @@ impl Server {
         Some(parent)
     }
 
-    /// Tells of the children that have ended.
+    /// Reports the children that have ended.
     fn reap(&mut self) {
-        // An error: there are no children left.
+        // On an error there are no children left.
         while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
             crash::point();
-            // Else it is a child of code that ran before the server.
+            // Otherwise it is a child of code that ran before the server.
             if let Some(at) = self.children.iter().position(|served| served.child == child) {
                 Report::Ended(status.into()).send(&self.children.swap_remove(at).report, &[]);
                 crash::point();
@@ -157,7 +157,7 @@ impl Server {
 
 /// Waits until something is readable.
 fn wait_for(files: [BorrowedFd<'_>; 3], endpoint: &Endpoint, budget: &Budget) -> Result<Vec<usize>, OsError> {
-    // Beside an asker on the same CPU looking again would only keep it, and the child, from running.
+    // If the asker shares this CPU, looking again would only keep it, and the child, from running.
     if endpoint.peer_shares_cpu() {
         readable_later(&files, Deadline::NEVER)
     } else {
@@ -173,7 +173,7 @@ fn take_report(arrived: &mut Arrived) -> Option<Endpoint> {
     report
 }
 
-/// What a child does, once it has only what is its own.
+/// Runs a child that has only what belongs to it.
 fn run_child(arrived: Arrived, report: Endpoint, parent: Parent, starter: u32) -> i32 {
     match arrived.complete() {
         Ok(arrived) if say_hello(&report) => {
@@ -184,14 +184,14 @@ fn run_child(arrived: Arrived, report: Endpoint, parent: Parent, starter: u32) -
         }
         Ok(_) => REFUSED_EXIT_CODE,
         Err(no_call) => {
-            tracing::debug!(?no_call, "there is no room for what the child is given");
+            tracing::debug!(?no_call, "there is no room for the argument of the child");
             Report::Failed(Errno::NOMEM.raw_os_error()).send(&report, &[]);
             REFUSED_EXIT_CODE
         }
     }
 }
 
-/// Tells the asker that there is a child; `false` if nobody wants to know, so that it must not run.
+/// Reports to the asker that there is a child; returns `false` if nobody needs it, so that it must not run.
 fn say_hello(report: &Endpoint) -> bool {
     match pidfd_open(getpid(), PidfdFlags::empty()) {
         Ok(own) => Report::Hello(own_pid()).send(report, &[own.as_fd()]),

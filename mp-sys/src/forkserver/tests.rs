@@ -1,4 +1,4 @@
-//! What askers are told, and how long they wait.
+//! Tests of what askers receive, and how long they wait.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn reports_come_back_and_others_are_refused() {
     assert_eq!(Report::of(Head { word: 0, long: 0 }), None);
 }
 
-/// Slices until patience ends, with a server in these states, the last of them for ever.
+/// The number of slices until patience ends, with a server that passes through these states and stays in the last.
 fn slices(states: &[(State, u128)], last: State) -> u128 {
     let mut left = Left(Left::ALL);
     let before = states.iter().flat_map(|(state, count)| (0..*count).map(|_| *state));
@@ -31,11 +31,11 @@ fn slices(states: &[(State, u128)], last: State) -> u128 {
 }
 
 #[test]
-fn a_stopped_server_is_waited_for_a_second_and_one_that_runs_for_thirty() {
+fn an_asker_waits_a_second_for_a_stopped_server_and_thirty_for_a_running_one() {
     let one_second = 1_000 / SLICE.as_millis();
     assert_eq!(slices(&[], State::Runs), 30 * one_second);
     assert_eq!(slices(&[], State::Stopped), one_second);
     assert_eq!(slices(&[], State::Ended), one_second);
-    // One that was stopped and continued has lost little.
+    // A server that was stopped and continued costs little.
     assert_eq!(slices(&[(State::Stopped, 1)], State::Runs), 30 * one_second - 30 + 1);
 }
