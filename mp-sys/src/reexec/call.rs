@@ -1,12 +1,12 @@
 //! A call of a function with an argument, on its way to another process of the same image.
 //!
-//! [`Command`] starts an [`Entry`](super::Entry), which is handed a socket. A call says more: a worker of the type
-//! `fn(A) -> R`, and the bytes and descriptors that its argument is made of. How an `A` is made of bytes, and where the `R`
-//! goes, is the caller's business, who implements [`Run`] for it.
+//! [`Command`] starts an [`Entry`](super::Entry), which receives a socket. A call contains more: a worker of the type
+//! `fn(A) -> R`, and the bytes and descriptors of its argument. The caller implements [`Run`] to define how an `A` is
+//! made from bytes, and where the `R` goes.
 //!
-//! Two offsets travel: of the worker, and of an instance of a generic function that knows the worker's type. Both are made
-//! here of typed functions, both come out of a socket that nobody but this module has written to, and each is checked to
-//! lie in the program's code before it is called. So they still belong together when they arrive.
+//! Two offsets travel: that of the worker, and that of an instance of a generic function that knows the worker's type.
+//! Both are made here from typed functions. Both come out of a socket that only this module has written to. Each is
+//! checked to lie in the program's code before it is called. So they still belong together when they arrive.
 //!
 //! | bytes of the packet | what |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | 8 | the offset of the worker |
 //! | rest | the body |
 //!
-//! The packet is in the socket before there is a child, so that nothing can fail between the two.
+//! The packet is in the socket before there is a child, so nothing can fail between the two.
 
 use std::mem::transmute;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,55 +34,55 @@ use crate::payload::{self, Payload, PayloadError};
 use crate::robust::Patience;
 use crate::socket::{DESCRIPTORS_MAX, Endpoint, Head, OVERHEAD_BYTES, Received, SendFailure};
 
-/// Descriptors that a call carries at most: what the kernel takes in one packet, but for one of a long body and one for
-/// whoever passes the call on.
+/// The most descriptors that a call carries: what the kernel accepts in one packet, except one for a long body and one
+/// for the process that passes the call on.
 pub const CALL_DESCRIPTORS_MAX: usize = DESCRIPTORS_MAX - 2;
-/// Bytes of a call's body at most. More is better kept in shared memory, whose handle is short.
+/// The most bytes of a call's body. More data is better kept in shared memory, whose handle is short.
 pub const CALL_BYTES_MAX: usize = 64 << 20;
 
 /// The head of a call.
 const CALL: u32 = u32::from_be_bytes(*b"mpcl");
 const IN_FILE: u64 = 1;
-/// Bodies up to this size go in the packet itself: it finds room beside the order in a socket's smallest usual buffer.
+/// Bodies up to this size go into the packet itself, which fits beside the order into a socket's smallest usual buffer.
 const INLINE_BYTES_MAX: usize = 64 << 10;
-/// Both offsets.
+/// The bytes of both offsets.
 const PLACES_BYTES: usize = 16;
 const PACKET_BYTES_MAX: usize = OVERHEAD_BYTES + PLACES_BYTES + INLINE_BYTES_MAX;
 
-/// How a worker is run in the process that a call arrives in.
+/// Runs a worker in the process in which a call arrives.
 pub trait Run<A, R> {
-    /// Makes the argument of what was given, calls the worker, and leaves the result. Gives the exit code.
+    /// Makes the argument from `given`, calls the worker, and stores the result. Returns the exit code.
     fn run(worker: fn(A) -> R, given: Given) -> i32;
 }
 
-/// What came with a call.
+/// What arrived with a call.
 #[derive(Debug)]
 pub struct Given {
     /// The body.
     pub body: Vec<u8>,
-    /// The descriptors, in the order in which they were given.
+    /// The descriptors, in the order in which the caller passed them.
     pub descriptors: Vec<OwnedFd>,
     /// The process that made the call.
     pub parent: Parent,
-    /// The id of the process whose child this one is: of the one that made the call, or of its fork server.
+    /// The id of the process whose child this one is: the one that made the call, or its fork server.
     pub starter: u32,
 }
 
-/// An instance of `glue` knows the type of the worker that it is given without one.
+/// A `glue` instance knows the type of the worker, which it receives without one.
 type Glue = unsafe fn(*const (), Given) -> i32;
 
 /// Runs a worker of the type `fn(A) -> R`.
 ///
 /// # Safety
-/// `worker` was made of a function of exactly that type.
+/// `worker` was made from a function of exactly that type.
 unsafe fn glue<T: Run<A, R>, A, R>(worker: *const (), given: Given) -> i32 {
     #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
-    // SAFETY: that it is such a function is what the caller promises.
+    // SAFETY: the caller promises that it is such a function.
     let worker = unsafe { transmute::<*const (), fn(A) -> R>(worker) };
     T::run(worker, given)
 }
 
-/// A function of this program with the way to run it.
+/// A function of this program, with the way to run it.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     glue: u64,
@@ -90,21 +90,21 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of `worker`, which `T` will run.
+    /// Makes a call of `worker`, which `T` will run.
     ///
     /// # Errors
-    /// [`StartError::NotInProgram`] if the worker, or the instance of `T`, lies in a shared library; `System` if the program
-    /// cannot be looked at.
+    /// [`StartError::NotInProgram`] if the worker, or the instance of `T`, lies in a shared library; `System` if the
+    /// program cannot be examined.
     pub fn new<T: Run<A, R>, A, R>(worker: fn(A) -> R) -> Result<Self, StartError> {
         let glue: Glue = glue::<T, A, R>;
         Self::at((glue as *const ()).expose_provenance(), (worker as *const ()).expose_provenance())
     }
 
-    /// Starts a process that executes this program again and runs the worker, with the body and descriptors that it is
-    /// given; `ps` shows `label`.
+    /// Starts a process that executes this program again and runs the worker with this body and these descriptors; `ps`
+    /// shows `label`.
     ///
     /// # Errors
-    /// [`StartError`]: there is no process then.
+    /// [`StartError`]; there is no process.
     pub fn start(
         self,
         label: &str,
@@ -122,7 +122,7 @@ impl Call {
         places.map(|(glue, worker)| Self { glue, worker }).ok_or(StartError::NotInProgram)
     }
 
-    /// Sends the call with what the worker is to be given.
+    /// Sends the call with the argument of the worker.
     pub(crate) fn send(
         self,
         endpoint: &Endpoint,
@@ -139,7 +139,7 @@ impl Call {
         if body.len() <= INLINE_BYTES_MAX {
             let head = Head { word: CALL, long: 0 };
             match endpoint.send(head, &mut packet, body, descriptors, Patience::None) {
-                // Little room, or short packets: the descriptor of a file finds its place.
+                // There is little room, or only for short packets: the descriptor of a file still fits.
                 Err(SendFailure::Full | SendFailure::TooLong) => {}
                 outcome => return outcome.map_err(not_sent),
             }
@@ -174,7 +174,7 @@ impl From<MemoryError> for StartError {
     }
 }
 
-/// Room for the longest call. Whoever receives many keeps it: the pages that no call needs are never written to.
+/// Room for the longest call. A process that receives many calls keeps it: pages that no call needs are never written.
 #[derive(Debug)]
 pub(crate) struct Packet(Vec<u8>);
 
@@ -190,21 +190,21 @@ pub(crate) struct Arrived {
     glue: usize,
     worker: usize,
     body: Vec<u8>,
-    /// Where the body is until it is read.
+    /// The file that contains the body until it is read.
     file: Option<OwnedFd>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Arrived {
-    /// Receives a call from a socket whose other end only [`Call::send`] writes to, unless the parent ends first. It has its
-    /// body once it is [`complete`](Self::complete).
+    /// Receives a call from a socket whose other end only [`Call::send`] writes to, unless the parent ends first. The
+    /// call has its body once it is [`complete`](Self::complete).
     pub(crate) fn receive(handed: &Handed, deadline: Deadline) -> Result<Self, NoCall> {
         let mut packet = Packet::new();
         let received = handed.receive(&mut packet.0, deadline).map_err(NoCall::Hello)?;
         Self::of_packet(&packet.0, received)
     }
 
-    /// Takes a call that is there, if one is.
+    /// Takes a call that has already arrived, if there is one.
     pub(crate) fn take(endpoint: &Endpoint, packet: &mut Packet) -> Result<Option<Self>, NoCall> {
         match hello::take(endpoint, &mut packet.0).map_err(NoCall::Hello)? {
             Some(received) => Self::of_packet(&packet.0, received).map(Some),
@@ -233,7 +233,7 @@ impl Arrived {
         Ok(Self { glue, worker, body: Vec::new(), file, descriptors })
     }
 
-    /// Reads a long body, in the process that runs the worker: it takes memory and time.
+    /// Reads a long body. It runs in the process of the worker, because it takes memory and time.
     pub(crate) fn complete(mut self) -> Result<Self, NoCall> {
         if let Some(file) = self.file.take() {
             self.body = read(file)?;
@@ -241,15 +241,15 @@ impl Arrived {
         Ok(self)
     }
 
-    /// Runs the worker, and gives the exit code.
+    /// Runs the worker; returns the exit code.
     pub(crate) fn run(self, parent: Parent, starter: u32) -> i32 {
         let at = |address: usize| -> *const () { ptr::with_exposed_provenance(address) };
         #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
-        // SAFETY: the offset was made in `Call::new`, of an instance of `glue`, and came here through a socket that only
-        // `Call::send` writes to, in a process of the same image; there is code.
+        // SAFETY: the offset was made in `Call::new`, from an instance of `glue`, and came here through a socket that
+        // only `Call::send` writes to, in a process of the same image; there is code.
         let glue = unsafe { transmute::<*const (), Glue>(at(self.glue)) };
         let given = Given { body: self.body, descriptors: self.descriptors, parent, starter };
-        // SAFETY: the worker's offset came in the same packet. `Call::new` made both, of one pair of types.
+        // SAFETY: the worker's offset came in the same packet. `Call::new` made both, from one pair of types.
         unsafe { glue(at(self.worker), given) }
     }
 }
@@ -266,12 +266,12 @@ fn read(file: OwnedFd) -> Result<Vec<u8>, NoCall> {
 pub(crate) enum NoCall {
     /// There is no packet.
     Hello(HelloError),
-    /// It cannot be run.
+    /// The call cannot be run.
     Refused(Refusal),
 }
 
 impl NoCall {
-    /// What the caller is told, if it is still there.
+    /// Returns what to report to the caller, if it still exists.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused(refusal) => Some(*refusal),
@@ -281,7 +281,7 @@ impl NoCall {
     }
 }
 
-/// The parent's end of the socket of a process that was started by [`Call::start`]. Nothing can be sent into it.
+/// The parent's end of the socket of a process that [`Call::start`] started. Nothing can be sent into it.
 #[derive(Debug)]
 pub struct Line {
     endpoint: Endpoint,
@@ -293,7 +293,8 @@ impl Line {
         Self { endpoint, refusal: OnceLock::new() }
     }
 
-    /// Why the process ran nothing, if it said so. Asked after it has ended, any number of times.
+    /// Returns why the process ran nothing, if it reported that. Call it after the process has ended, any number of
+    /// times.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         *self.refusal.get_or_init(|| refusal_in(&self.endpoint))
@@ -306,7 +307,7 @@ pub(crate) fn refusal_in(endpoint: &Endpoint) -> Option<Refusal> {
     Refusal::of(received.head)
 }
 
-/// The child's way to its worker.
+/// The entry of the child, which leads to its worker.
 fn enter(handed: Handed) -> i32 {
     match Arrived::receive(&handed, Deadline::NEVER).and_then(Arrived::complete) {
         Ok(arrived) => {
@@ -314,7 +315,7 @@ fn enter(handed: Handed) -> i32 {
             let (endpoint, parent) = handed.into_parts();
             drop(endpoint);
             crash::point();
-            // If the parent has ended, this is another process; whoever cares asks `parent`.
+            // If the parent has ended, this is another process. Code that needs to know asks `parent`.
             arrived.run(parent, parent_pid())
         }
         Err(no_call) => {

@@ -1,8 +1,8 @@
-//! The parent's first packet: what the child is to run.
+//! The parent's first packet: what the child must run.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | [`MAGIC`], with the version of the form |
+//! | 8 | [`MAGIC`], with the version of the format |
 //! | 8 | the offset of the entry |
 //! | 8 | the offset of this copy of the module, see [`Order::anchor`] |
 //! | 1, n | the length of the image's id, and the id |
@@ -13,26 +13,27 @@
 use super::image::Id;
 use crate::socket::OVERHEAD_BYTES;
 
-/// How `argv[0]` begins, as cheap as can be. That the process was started by a `Command` is then seen by the order.
+/// The start of `argv[0]`, as cheap to check as possible. The order then shows whether a `Command` started the process.
 pub(super) const MARK: &[u8] = b"mp: ";
-/// Bytes of a program's name in a title: the longest name of a file.
+/// The most bytes of a program's name in a title: the longest name of a file.
 pub(super) const PROGRAM_BYTES_MAX: usize = 255;
-/// Bytes of the packet, all told.
+/// The most bytes of the packet in total.
 pub(super) const PACKET_BYTES_MAX: usize =
     OVERHEAD_BYTES + 3 * 8 + 1 + Id::BYTES_MAX + PROGRAM_BYTES_MAX + SEPARATOR.len() + super::LABEL_BYTES_MAX;
 
 const MAGIC: u64 = u64::from_be_bytes(*b"mporder1");
-/// Between the program's name and the label, in a title. As long as what it replaces in `argv[0]`: [`MARK`] and a space.
+/// Separates the program's name from the label in a title. It is as long as what it replaces in `argv[0]`: [`MARK`] and
+/// a space.
 const SEPARATOR: &str = ": mp ";
 
-/// What the child is to run.
+/// What the child must run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
-    /// Which image the offsets are of.
+    /// The image that the offsets belong to.
     pub(super) id: Id,
     /// The function's offset.
     pub(super) entry: u64,
-    /// The offset of the entry of `.init_array` that is to take the child over: a program may have several versions of
+    /// The offset of the `.init_array` entry that must take the child over. A program may contain several versions of
     /// this crate, and only the one that sent the order knows what the function expects.
     pub(super) anchor: u64,
     /// What `ps` shows.
@@ -40,7 +41,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The packet, with room for its head.
+    /// Encodes the packet, with room for its head.
     pub(super) fn to_packet(&self) -> Vec<u8> {
         let mut packet = vec![0; OVERHEAD_BYTES];
         for number in [MAGIC, self.entry, self.anchor] {
@@ -54,7 +55,7 @@ impl Order {
         packet
     }
 
-    /// Reads a packet that anybody may have sent; `None` if it is no order.
+    /// Reads a packet from any sender; returns `None` if it is not an order.
     pub(super) fn of_packet(packet: &[u8]) -> Option<Self> {
         let mut rest = packet.get(OVERHEAD_BYTES..)?;
         let mut number = || {
@@ -71,7 +72,7 @@ impl Order {
     }
 }
 
-/// `argv[0]` of the child, and the title that takes its place: equally long.
+/// `argv[0]` of the child, and the title that replaces it. Both have the same length.
 pub(super) fn names(program: &str, label: &str) -> (String, String) {
     let end = (0..=PROGRAM_BYTES_MAX).rev().find(|end| program.is_char_boundary(*end)).unwrap_or(0);
     let program = program.get(..end).unwrap_or_default();
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_arrives_and_what_is_none_is_told() {
+    fn an_order_arrives_and_other_packets_are_not_orders() {
         let packet = order().to_packet();
         assert_eq!(Order::of_packet(&packet), Some(order()));
         let shortest = packet.len() - order().title.len();

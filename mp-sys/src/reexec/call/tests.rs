@@ -1,4 +1,4 @@
-//! Calls that arrive, beside the test harness's threads; and those that do not.
+//! Calls that arrive, beside the test harness's threads, and calls that do not.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,8 @@ use crate::reexec::order;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The body's first byte and length make the argument; the result is the exit code. A descriptor gets one byte.
+/// The first byte and the length of the body make the argument; the result is the exit code. Each descriptor receives
+/// one byte.
 struct Bytes;
 
 impl Run<u64, i32> for Bytes {
@@ -33,7 +34,7 @@ fn start(body: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(ChildProcess, L
 
 fn ended((child, line): &(ChildProcess, Line)) -> (Ended, Option<Refusal>) {
     let ended = child.wait(Deadline::after(PATIENCE)).unwrap().unwrap();
-    // The same each time.
+    // The refusal is the same each time.
     assert_eq!(line.refusal(), line.refusal());
     (ended, line.refusal())
 }
@@ -54,7 +55,7 @@ fn short_and_long_bodies_arrive_with_their_descriptors() {
 }
 
 #[test]
-fn limits_of_a_call() {
+fn a_call_has_limits_of_bytes_and_descriptors() {
     let too_large = start(&vec![0; CALL_BYTES_MAX + 1], &[]).unwrap_err();
     assert_eq!(too_large, StartError::TooLarge { found: CALL_BYTES_MAX + 1, limit: CALL_BYTES_MAX });
     let (_reads, writes) = std::io::pipe().unwrap();
@@ -66,7 +67,7 @@ fn limits_of_a_call() {
 }
 
 #[test]
-fn what_is_no_function_of_the_program_is_not_called() {
+fn an_address_outside_the_programs_code_is_not_called() {
     let foreign = (libc::getpid as *const ()).addr();
     let own = (below_100 as *const ()).addr();
     for (glue, worker) in [(foreign, own), (own, foreign), (0, own)] {
@@ -91,7 +92,7 @@ fn a_child_without_its_call_ends() {
     assert_eq!(self::ended(&(child, Line::new(endpoint))).1, Some(Refusal::Malformed));
 }
 
-/// So `Busy` is for a fork server only.
+/// So only a fork server can return `Busy`.
 #[test]
 fn an_order_and_a_call_fit_into_the_smallest_buffer() {
     let (own, _other) = Endpoint::pair().unwrap();
@@ -101,12 +102,12 @@ fn an_order_and_a_call_fit_into_the_smallest_buffer() {
     let (_reads, writes) = std::io::pipe().unwrap();
     let many = vec![writes.as_fd(); CALL_DESCRIPTORS_MAX];
     call.send(&own, &vec![1; INLINE_BYTES_MAX + 1], &many, Patience::None).unwrap();
-    // And one that would go inline if there was room.
+    // A call that would go inline if there were room fits as well.
     let (own, _other) = Endpoint::pair().unwrap();
     rustix::net::sockopt::set_socket_send_buffer_size(&own, 1).unwrap();
     own.send(Head { word: 0, long: 0 }, &mut [0; order::PACKET_BYTES_MAX], &[], &[], Patience::None).unwrap();
     call.send(&own, &vec![1; INLINE_BYTES_MAX], &many, Patience::None).unwrap();
-    // Beside it there is no room for a third.
+    // Beside it there is no room for a third packet.
     let full = std::iter::repeat_with(|| call.send(&own, &[], &[], Patience::None)).take(100);
     assert_eq!(full.filter_map(Result::err).next(), Some(StartError::Busy));
 }
