@@ -1,11 +1,11 @@
-//! The image of the main program: which one it is, and where its code lies.
+//! The image of the main program: its identity, and the place of its code.
 //!
-//! Two processes run the same image if their ids are equal. The id is the GNU build id, which the linker makes of the
-//! contents. Without one it is a hash of the program headers and of what tells the file apart: device, inode, size and
-//! time of change. A file that is being executed cannot be written to, so those name its contents; the time of the
-//! inode's change is left out, since removing or renaming the file changes that.
+//! Two processes run the same image if their ids are equal. The id is the GNU build id, which the linker derives from
+//! the contents. Without one, the id is a hash of the program headers and of what identifies the file: device, inode,
+//! size and time of change. A file that is being executed cannot be written, so those identify its contents. The
+//! inode's time of change is left out, because removing or renaming the file changes it.
 //!
-//! Offsets are addresses as the file has them, before the loader moves the image.
+//! Offsets are addresses as in the file, before the loader moves the image.
 
 use std::ffi::{c_int, c_void};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -21,12 +21,12 @@ use crate::OsError;
 /// The type of the note with the build id, in notes of the owner `GNU`.
 const NT_GNU_BUILD_ID: u32 = 3;
 
-/// Which image this is.
+/// The identity of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Id(Vec<u8>);
 
 impl Id {
-    /// Bytes of an id: GNU's have 20, other linkers' 8 to 32. A longer one is not used.
+    /// The most bytes of an id: GNU's have 20, those of other linkers 8 to 32. A longer one is not used.
     pub(super) const BYTES_MAX: usize = 64;
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -38,28 +38,28 @@ impl Id {
     }
 }
 
-/// The main program as it lies in this process.
+/// The main program as loaded into this process.
 #[derive(Debug)]
 pub(super) struct Image {
     id: Id,
-    /// What the loader added to the file's addresses.
+    /// The number that the loader added to the addresses of the file.
     bias: usize,
     /// The executable segments, by offset.
     code: Vec<Range<usize>>,
     has_loader: bool,
-    /// Where the constructors stand, by offset, and how many there are.
+    /// The offset of the constructors, and their number.
     constructors: Option<(usize, usize)>,
 }
 
 impl Image {
-    /// Looks at the main program.
+    /// Examines the main program.
     ///
     /// # Errors
-    /// `ENOEXEC` if the loader does not tell; as stat(2) has it, without a build id.
+    /// `ENOEXEC` if the loader does not describe it; those of stat(2), without a build id.
     pub(super) fn of_main_program() -> Result<Self, OsError> {
         let mut found = Found::default();
         let data = ptr::from_mut(&mut found).cast::<c_void>();
-        // SAFETY: `look` takes the data as what it is, and keeps no pointer to it.
+        // SAFETY: `look` interprets the data as what it is, and keeps no pointer to it.
         unsafe { libc::dl_iterate_phdr(Some(look), data) };
         if found.code.is_empty() {
             return Err(Errno::NOEXEC.into());
@@ -73,12 +73,12 @@ impl Image {
         Ok(Self { id, bias: found.bias, code: found.code, has_loader, constructors })
     }
 
-    /// Whether the program is what was executed. If it was given to the loader as an argument (`ld.so PROGRAM`), the loader
-    /// is; it would take the first of our arguments for a program.
+    /// Whether the program is the file that was executed. If it was passed to the loader as an argument (`ld.so
+    /// PROGRAM`), the executed file is the loader, which would treat the first argument of a restart as a program.
     pub(super) fn is_what_was_executed(&self) -> bool {
-        // SAFETY: a look at the vector that the kernel gave the process, under any number.
+        // SAFETY: this only reads the vector that the kernel passed to the process, for any number.
         let loader = unsafe { libc::getauxval(libc::AT_BASE) };
-        // The kernel gives the address of the loader that the executed file asks for; the loader asks for none.
+        // The kernel passes the address of the loader that the executed file requests. The loader itself requests none.
         loader != 0 || !self.has_loader
     }
 
@@ -86,12 +86,12 @@ impl Image {
         &self.id
     }
 
-    /// The address of the constructors, and how many there are; `None` for a program that was linked for no loader.
+    /// The address of the constructors, and their number; `None` for a program that was linked without a loader.
     pub(super) fn constructors(&self) -> Option<(usize, usize)> {
         self.constructors.map(|(offset, count)| (offset.wrapping_add(self.bias), count))
     }
 
-    /// The offset of an address in the main program's code; `None` for any other address.
+    /// The offset of an address in the main program's code, or `None` for any other address.
     pub(super) fn offset_of(&self, address: usize) -> Option<u64> {
         let offset = address.wrapping_sub(self.bias);
         self.has_code_at(offset).then(|| u64::try_from(offset).ok())?
@@ -108,7 +108,7 @@ impl Image {
     }
 }
 
-/// What the loader tells of the main program.
+/// What the loader reports about the main program.
 #[derive(Debug, Default)]
 struct Found {
     bias: usize,
@@ -122,15 +122,15 @@ struct Found {
 
 /// Called for the main program first; ends the iteration there.
 unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: libc::size_t, data: *mut c_void) -> c_int {
-    // SAFETY: the data is what `of_main_program` gave, which nothing else uses meanwhile.
+    // SAFETY: the data is what `of_main_program` passed, and nothing else uses it meanwhile.
     let found = unsafe { &mut *data.cast::<Found>() };
-    // SAFETY: the loader gives a description that is valid during the call.
+    // SAFETY: the loader passes a description that is valid during the call.
     let info = unsafe { &*info };
     found.bias = usize::try_from(info.dlpi_addr).unwrap_or(0);
     if info.dlpi_phdr.is_null() {
         return 1;
     }
-    // SAFETY: the loader gives so many headers, which are mapped as long as the program runs.
+    // SAFETY: the loader passes this many headers, which are mapped as long as the program runs.
     let headers = unsafe { slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     for header in headers {
         let (Ok(start), Ok(len)) = (usize::try_from(header.p_vaddr), usize::try_from(header.p_memsz)) else {
@@ -142,8 +142,8 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: libc::size_t, da
         }
         if header.p_type == libc::PT_DYNAMIC {
             let entries = ptr::with_exposed_provenance::<[usize; 2]>(start.wrapping_add(found.bias));
-            // SAFETY: the section that a program header names is part of a loaded segment, aligned, of pairs of words. The
-            // loader has written to it before, and nobody does now.
+            // SAFETY: the section that a program header names is part of a loaded segment, aligned, of pairs of words.
+            // The loader wrote to it earlier, and nothing does now.
             let entries = unsafe {
                 slice::from_raw_parts(entries, len.checked_div(size_of::<[usize; 2]>()).unwrap_or(0))
             };
@@ -151,7 +151,8 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: libc::size_t, da
         }
         if header.p_type == libc::PT_NOTE && found.build_id.is_none() {
             let notes = ptr::with_exposed_provenance::<u8>(start.wrapping_add(found.bias));
-            // SAFETY: notes that a program header names are part of a loaded, readable segment, which nobody writes to.
+            // SAFETY: notes that a program header names are part of a loaded, readable segment, which nothing writes
+            // to.
             let notes = unsafe { slice::from_raw_parts(notes, len) };
             let align = usize::try_from(header.p_align).unwrap_or(0).max(4);
             found.build_id = build_id(notes, align).map(<[u8]>::to_vec);
@@ -160,7 +161,7 @@ unsafe extern "C" fn look(info: *mut libc::dl_phdr_info, _size: libc::size_t, da
     1
 }
 
-/// The build id among notes: each is three numbers, its owner's name, and its contents, both padded.
+/// Finds the build id among the notes. Each note is three numbers, its owner's name, and its contents, both padded.
 fn build_id(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     loop {
         let [name_len, len, kind] = numbers(notes)?;
@@ -184,11 +185,11 @@ fn numbers(notes: &[u8]) -> Option<[usize; 3]> {
     Some(result)
 }
 
-/// Identifies an image without a build id. Only processes of one program compare it, so the hash needs no fixed form.
+/// Identifies an image without a build id. Only processes of one program compare the hash, so it needs no fixed format.
 fn id_of_file(found: &Found) -> Result<Id, OsError> {
     let file = stat("/proc/self/exe")?;
     let name = (file.st_dev, file.st_ino, file.st_size, file.st_mtime, file.st_mtime_nsec);
-    // Without random keys, so that both processes get the same.
+    // Without random keys, so that both processes get the same hash.
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((name, &found.headers));
     Ok(Id(hash.to_le_bytes().to_vec()))
 }
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_the_program_has_an_offset_and_nothing_else_has() {
+    fn only_code_of_the_program_has_an_offset() {
         let image = Image::of_main_program().unwrap();
         let function = (look as *const ()).addr();
         let offset = image.offset_of(function).unwrap();
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_the_same_id_each_time_also_without_a_build_id() {
+    fn an_image_has_the_same_id_each_time_even_without_a_build_id() {
         let image = Image::of_main_program().unwrap();
         assert_eq!(*image.id(), *Image::of_main_program().unwrap().id());
         let found = |len| Found { headers: vec![(1, 5, 0, len)], ..Found::default() };

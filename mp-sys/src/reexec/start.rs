@@ -1,4 +1,4 @@
-//! The parent's side: a function becomes a process.
+//! The parent's side: starts a process for a function.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -18,24 +18,24 @@ use crate::descriptors::{open, packet_socketpair, pidfd_open};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, SendFailure};
 
-/// What is executed: the file that runs, even if it was removed or replaced.
+/// The file to execute: the one that is running, even if it was removed or replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Why there is no child. Nothing has happened then.
+/// Why there is no child. Nothing has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The function, or this crate, lies in a shared library: the program alone does not bring it back.
+    /// The function, or this crate, lies in a shared library, which the program alone does not load.
     #[error("a function of a shared library cannot be started: only one of the program itself")]
     NotInProgram,
-    /// The label has more than [`LABEL_BYTES_MAX`] bytes, or a zero among them.
+    /// The label has more than [`LABEL_BYTES_MAX`] bytes, or contains a zero byte.
     #[error("a label has at most {LABEL_BYTES_MAX} bytes, and no zero byte")]
     Label,
-    /// The program has rights that its user has not (set-user-id, capabilities of the file).
+    /// The program has rights that its user does not have (set-user-id, capabilities of the file).
     #[error("a program with more rights than its user is not started again")]
     Privileged,
-    /// The program cannot be executed again: /proc is not mounted, the system does not permit it, or the program was not
-    /// executed but given to the loader as an argument.
+    /// The program cannot be executed again: /proc is not mounted, the system does not permit it, or the program was
+    /// not executed but passed to the loader as an argument.
     #[error("the program cannot be executed again: {0}")]
     NotExecutable(#[source] OsError),
     /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
@@ -47,17 +47,18 @@ pub enum StartError {
     /// There are no free descriptors for the child's handle and socket.
     #[error("no free file descriptor for the child")]
     OutOfDescriptors,
-    /// What the function is given has more bytes than [`CALL_BYTES_MAX`](super::CALL_BYTES_MAX).
-    #[error("what the function is given has {found} bytes, the limit is {limit}")]
+    /// The argument of the function has more bytes than [`CALL_BYTES_MAX`](super::CALL_BYTES_MAX).
+    #[error("the argument of the function has {found} bytes, and the limit is {limit}")]
     TooLarge {
-        /// Bytes that it has.
+        /// Bytes of the argument.
         found: usize,
-        /// Bytes that it may have.
+        /// The most bytes that it may have.
         limit: usize,
     },
-    /// What the function is given goes in a file, and one so long is beyond the limit of this process (`RLIMIT_FSIZE`).
+    /// The argument of the function needs a file that exceeds this process's limit for the length of a file
+    /// (`RLIMIT_FSIZE`).
     #[error(
-        "what the function is given needs a file of {wanted} bytes, and the limit is {limit} (RLIMIT_FSIZE)"
+        "the argument of the function needs a file of {wanted} bytes, and the limit is {limit} (RLIMIT_FSIZE)"
     )]
     FileSizeLimit {
         /// Bytes of the file.
@@ -65,21 +66,20 @@ pub enum StartError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// What the function is given comes with more descriptors than
-    /// [`CALL_DESCRIPTORS_MAX`](super::CALL_DESCRIPTORS_MAX).
-    #[error("what the function is given comes with too many descriptors")]
+    /// The argument of the function has more descriptors than [`CALL_DESCRIPTORS_MAX`](super::CALL_DESCRIPTORS_MAX).
+    #[error("the argument of the function has too many descriptors")]
     TooManyDescriptors,
-    /// The socket has no room for now. A new process's socket has: its order and a call, in a file if that is long, fit into
-    /// the smallest buffer that the kernel gives.
+    /// The socket has no room for now. The socket of a new process has room: its order and a call, in a file if that is
+    /// long, fit into the smallest buffer of the kernel.
     #[error("the socket to the other process has no room")]
     Busy,
     /// The fork server was killed.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
-    /// The fork server was executed, and did not begin to serve.
+    /// The fork server was executed, but did not begin to serve.
     #[error("the fork server did not run: {0}")]
     ServerRefused(#[source] Refusal),
-    /// The fork server is stopped, or stands still.
+    /// The fork server is stopped, or makes no progress.
     #[error("the fork server, process {pid}, does not answer")]
     ServerSilent {
         /// The server's process id.
@@ -94,11 +94,11 @@ pub enum StartError {
     /// The process was killed before it began.
     #[error("the process ended before it began: {0:?}")]
     Killed(Ended),
-    /// This C library does not give constructors the arguments of the program.
+    /// This C library does not pass the arguments of the program to constructors.
     #[error("starting a process again needs glibc")]
     Unsupported,
-    /// The kernel refused for another reason.
-    #[error("the kernel refuses to start a process: {0}")]
+    /// The kernel returned another error.
+    #[error("the kernel refused to start a process: {0}")]
     System(#[source] OsError),
 }
 
@@ -128,7 +128,7 @@ impl From<Errno> for StartError {
     }
 }
 
-/// A process to be started, which runs one function of this program.
+/// A process that will be started to run one function of this program.
 ///
 /// ```
 /// use mp_sys::reexec::{Command, Handed};
@@ -150,11 +150,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// Prepares a process that runs `entry`, an instance of a generic function as well.
+    /// Prepares a process that runs `entry`, which may be an instance of a generic function.
     ///
     /// # Errors
-    /// [`StartError::NotInProgram`], `NotExecutable`, `Privileged`, `Unsupported`; `System` if the program cannot be looked
-    /// at.
+    /// [`StartError::NotInProgram`], `NotExecutable`, `Privileged`, `Unsupported`; `System` if the program cannot be
+    /// examined.
     pub fn new(entry: Entry) -> Result<Self, StartError> {
         Self::at((entry as *const ()).expose_provenance())
     }
@@ -178,31 +178,32 @@ impl Command {
         Ok(Self { order, label: "child".to_owned(), silent: false })
     }
 
-    /// What the process is called, `child` by default: `ps` shows `PROGRAM: mp LABEL`.
+    /// Sets the label of the process, which is `child` by default: `ps` shows `PROGRAM: mp LABEL`.
     #[must_use]
     pub fn label(mut self, label: &str) -> Self {
         label.clone_into(&mut self.label);
         self
     }
 
-    /// Gives the process /dev/null as stdout, as servers want it.
+    /// Makes /dev/null the stdout of the process, for servers.
     #[must_use]
     pub fn silent(mut self) -> Self {
         self.silent = true;
         self
     }
 
-    /// Starts the process. The other end of the returned endpoint is the one that the function is handed.
+    /// Starts the process. The function receives the other end of the returned endpoint.
     ///
     /// The parent may have threads, and hold locks: the child has none of them.
     ///
     /// # Errors
-    /// [`StartError`]: there is no process then.
+    /// [`StartError`]; there is no process.
     pub fn start(self) -> Result<(ChildProcess, Endpoint), StartError> {
         self.start_after(|_| Ok(()))
     }
 
-    /// As [`start`](Self::start), when `first` has put into the socket what the child is to find there.
+    /// Starts the process as [`start`](Self::start) does, after `first` has put into the socket what the child must
+    /// find there.
     pub(super) fn start_after(
         mut self,
         first: impl FnOnce(&Endpoint) -> Result<(), StartError>,
@@ -226,13 +227,13 @@ impl Command {
         Ok((adopt(child)?, endpoint))
     }
 
-    /// Lets std execute the program, by posix_spawn(3): no code of ours runs between fork and exec. Frees two descriptors
-    /// before the child's handle needs one.
+    /// Lets std execute the program by posix_spawn(3), so that no code of this crate runs between fork and exec. Closes
+    /// two descriptors before the child's handle needs one.
     fn execute(&self, argument: &str, socket: OwnedFd) -> Result<i32, StartError> {
         let mut command = std::process::Command::new(OWN_PROGRAM);
         command.arg0(argument).args(std::env::args_os().skip(1)).stdin(Stdio::from(socket));
         if self.silent {
-            // std's own may be opened at 0, where the child's socket goes first.
+            // A null device that std opens might be at 0, where the child's socket goes first.
             let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
             command.stdout(Stdio::from(null));
         }
@@ -244,7 +245,7 @@ impl Command {
     }
 }
 
-/// The order is in the socket before there is a child.
+/// Sends the order, so that it is in the socket before there is a child.
 fn send_order(endpoint: &Endpoint, order: &Order) -> Result<(), StartError> {
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     let head = Head { word: 0, long: 0 };
@@ -252,16 +253,16 @@ fn send_order(endpoint: &Endpoint, order: &Order) -> Result<(), StartError> {
         match failure {
             SendFailure::DescriptorsInFlight => StartError::OutOfDescriptors,
             SendFailure::System(error) => StartError::System(error),
-            // A fresh socket with a short packet.
+            // A fresh socket accepts a short packet.
             _ => StartError::System(Errno::IO.into()),
         }
     })
 }
 
-/// The name of the program's file, for people to read.
+/// The name of the program's file, for display.
 fn own_name() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // What the kernel says of a removed file.
+    // The kernel appends this to the name of a removed file.
     name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
 }

@@ -1,7 +1,7 @@
 //! The child's side: from the start of the program to the function, instead of `main`.
 //!
 //! There is one thread, unless an earlier constructor started others. Once it is clear that there is an order for this
-//! copy of the module, nothing leads back to `main`: what fails is told to the parent, and the process ends.
+//! copy of the module, nothing leads back to `main`: a failure is reported to the parent, and the process ends.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::transmute;
@@ -23,23 +23,24 @@ use crate::robust::Patience;
 use crate::signals::unblock_all;
 use crate::socket::Endpoint;
 
-/// The exit code of a child that did not run its function. Why is in its packet, if it could send one: without a free
-/// descriptor it cannot.
+/// The exit code of a child that did not run its function. Its packet contains the reason, if the child could send one,
+/// which needs a free descriptor.
 pub const REFUSED_EXIT_CODE: i32 = 125;
 /// The highest of the descriptors with a fixed meaning.
 const STDERR: RawFd = 2;
 
-/// Without a priority, so that it runs after `std`'s, which takes note of the arguments.
+/// It has no priority, so it runs after `std`'s constructor, which records the arguments.
 #[used]
 #[cfg(all(target_env = "gnu", not(miri)))]
 #[unsafe(link_section = ".init_array")]
 static AT_START: Constructor = at_start;
 
-/// Other C libraries, and Miri, call constructors without arguments: there it is none, and `Command` refuses.
+/// Other C libraries, and Miri, call constructors without arguments. There this is not a constructor, and `Command`
+/// refuses.
 #[cfg(any(not(target_env = "gnu"), miri))]
 static AT_START: Constructor = at_start;
 
-/// Where this copy of the module lies. Whoever asks has the constructor linked in.
+/// The place of this copy of the module. Calling this links the constructor in.
 pub(super) fn anchor() -> usize {
     let at_start: Constructor = *std::hint::black_box(&AT_START);
     (at_start as *const ()).addr()
@@ -50,7 +51,7 @@ unsafe extern "C" fn at_start(count: c_int, arguments: *mut *mut c_char, environ
     if count < 1 || arguments.is_null() {
         return;
     }
-    // SAFETY: glibc gives constructors the vector of `main`, which has `count` entries.
+    // SAFETY: glibc passes to constructors the vector of `main`, which has `count` entries.
     let first = unsafe { *arguments };
     if first.is_null() {
         return;
@@ -62,7 +63,7 @@ unsafe extern "C" fn at_start(count: c_int, arguments: *mut *mut c_char, environ
     }
 }
 
-/// Comes back if this process was not started for this copy of the module.
+/// Returns if this process was not started for this copy of the module.
 #[cold]
 fn take_over(argument: *mut c_char, argument_len: usize, given: constructors::Arguments) {
     let Some(order) = look_for_order() else {
@@ -71,7 +72,7 @@ fn take_over(argument: *mut c_char, argument_len: usize, given: constructors::Ar
     let image = Image::of_main_program();
     if let Ok(image) = &image {
         let own = image.offset_of(anchor());
-        // In a shared library; or of another version than the one of the same program that sent the order.
+        // This copy is in a shared library, or it is another version than the one in this program that sent the order.
         if own.is_none() || (order.id == *image.id() && own != Some(order.anchor)) {
             return;
         }
@@ -81,7 +82,7 @@ fn take_over(argument: *mut c_char, argument_len: usize, given: constructors::Ar
     run_child(|| run(&order, image.ok().as_ref(), title, given), true)
 }
 
-/// Reads the order without taking it.
+/// Reads the order without removing it from the socket.
 fn look_for_order() -> Option<Order> {
     let stdin = std::io::stdin();
     if sockopt::socket_domain(&stdin) != Ok(AddressFamily::UNIX)
@@ -95,7 +96,7 @@ fn look_for_order() -> Option<Order> {
     Order::of_packet(packet.get(..received)?)
 }
 
-/// Runs what was ordered, and gives the exit code.
+/// Runs the ordered function; returns the exit code.
 fn run(
     order: &Order,
     image: Option<&Image>,
@@ -119,7 +120,7 @@ fn run(
     // SAFETY: ignoring a signal installs no handler. `std` does it before `main`.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     if let Err(error) = unblock_all() {
-        tracing::debug!(%error, "signals that the parent has blocked stay blocked");
+        tracing::debug!(%error, "signals that the parent blocked stay blocked");
     }
     crash::point();
     if let Some(place) = image.and_then(Image::constructors) {
@@ -129,12 +130,12 @@ fn run(
     crash::point();
     let entry: *const () = ptr::with_exposed_provenance(entry);
     #[expect(clippy::disallowed_methods, reason = "nothing else makes a function of an address")]
-    // SAFETY: the parent, which runs the same image, made the offset of a function of this type; there is code.
+    // SAFETY: the parent, which runs the same image, made the offset from a function of this type; there is code.
     let entry = unsafe { transmute::<*const (), Entry>(entry) };
     entry(handed)
 }
 
-/// The address to call, if it may be called.
+/// Returns the address to call, if it may be called.
 fn check(order: &Order, image: Option<&Image>) -> Result<usize, Refusal> {
     if is_privileged() {
         return Err(Refusal::Privileged);
@@ -143,9 +144,9 @@ fn check(order: &Order, image: Option<&Image>) -> Result<usize, Refusal> {
     image.address_of(order.entry).ok_or(Refusal::NoCode)
 }
 
-/// Whether this program has rights that whoever executed it may not have.
+/// Whether this program has rights that the user who executed it may not have.
 pub(super) fn is_privileged() -> bool {
-    // SAFETY: a look at the vector that the kernel gave the process, under any number.
+    // SAFETY: this only reads the vector that the kernel passed to the process, for any number.
     (unsafe { libc::getauxval(libc::AT_SECURE) }) != 0
 }
 
@@ -153,7 +154,7 @@ pub(super) fn is_privileged() -> bool {
 fn take_channel() -> Result<Handed, Errno> {
     crash::point();
     let null = open_null()?;
-    // SAFETY: 0 is open, and was made for this module, so nobody else owns it.
+    // SAFETY: 0 is open, and was made for this module, so nothing else owns it.
     let mut stdin = unsafe { OwnedFd::from_raw_fd(0) };
     let socket = fcntl_dupfd_cloexec(&stdin, STDERR.saturating_add(1))?;
     dup3(&null, &mut stdin, DupFlags::empty())?;
@@ -166,7 +167,7 @@ fn take_channel() -> Result<Handed, Errno> {
     Ok(Handed { endpoint, parent: Parent { pidfd } })
 }
 
-/// Opens /dev/null, also in the place of stdout and stderr if they are closed: what is opened later must not get there.
+/// Opens /dev/null, also in the places of stdout and stderr if they are closed, so that no later descriptor gets there.
 fn open_null() -> Result<OwnedFd, Errno> {
     loop {
         let null = open("/dev/null", OFlags::RDWR, Mode::empty())?;
@@ -177,7 +178,7 @@ fn open_null() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Closes the descriptors that came through the exec: those without `CLOEXEC`, but for the first three.
+/// Closes the descriptors that came through the exec: those without `CLOEXEC`, except for the first three.
 fn close_what_came_along() {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else {
         tracing::debug!("inherited descriptors stay open: /proc cannot be read");
@@ -186,23 +187,23 @@ fn close_what_came_along() {
     let numbers: Vec<RawFd> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|number| *number > STDERR) {
-        // SAFETY: a number that is not -1; if it is not open, which the folder's own is not any more, the call fails.
+        // SAFETY: a number that is not -1; if it is not open, as the folder's own no longer is, the call fails.
         let file = unsafe { BorrowedFd::borrow_raw(number) };
         if fcntl_getfd(file).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
-            // SAFETY: it is open, and was opened by the program that was executed before: nothing here owns it.
+            // SAFETY: it is open, and the program that was executed before opened it: nothing here owns it.
             drop(unsafe { OwnedFd::from_raw_fd(number) });
         }
     }
 }
 
-/// Shows what this process is, to `ps` and to itself.
+/// Makes this process visible as what it is, to `ps` and to itself.
 fn introduce(title: &str, argument: Option<*mut c_char>) {
     if let Some(argument) = argument {
         // SAFETY: the argument's string is as long as the title, may be written to (C standard, 5.1.2.2.1), and is not
         // part of any Rust object.
         unsafe { ptr::copy_nonoverlapping(title.as_ptr(), argument.cast(), title.len()) };
     }
-    // The kernel cuts it.
+    // The kernel cuts the name to its own limit.
     if let Ok(name) = CString::new(program_of(title)) {
         let named = rustix::thread::set_name(&name);
         tracing::trace!(?named, "the process has its program's name, not that of /proc/self/exe");

@@ -35,7 +35,7 @@ fn ended(child: &ChildProcess) -> Ended {
     child.wait(patience()).unwrap().unwrap()
 }
 
-/// Answers with what it gets, and one more of `N`.
+/// Answers with what it receives, and one more byte `N`.
 fn append<const N: u8>(handed: Handed) -> i32 {
     let mut packet = [0; OVERHEAD_BYTES + 100];
     let received = handed.receive(&mut packet, patience()).unwrap();
@@ -54,7 +54,7 @@ fn an_instance_of_a_generic_function_runs_beside_threads() {
     }
 }
 
-/// Says what this process looks like, in lines.
+/// Reports what this process looks like, in lines.
 fn describe(handed: Handed) -> i32 {
     let arguments: Vec<String> = std::env::args().collect();
     let read = |file| fs::read_to_string(file).unwrap();
@@ -101,7 +101,7 @@ fn never_called(_: Handed) -> i32 {
 }
 
 #[test]
-fn another_build_runs_nothing_and_says_so() {
+fn another_build_runs_nothing_and_reports_that() {
     let mut command = Command::new(never_called).unwrap();
     let mut id = command.order.id.as_bytes().to_vec();
     id[0] ^= 1;
@@ -112,7 +112,7 @@ fn another_build_runs_nothing_and_says_so() {
 }
 
 #[test]
-fn what_is_no_function_of_the_program_is_not_called() {
+fn an_address_outside_the_programs_code_is_not_called() {
     let refused = Command::at((libc::getpid as *const ()).addr()).map(drop);
     assert_eq!(refused.unwrap_err(), StartError::NotInProgram);
     let mut command = Command::new(never_called).unwrap();
@@ -122,14 +122,14 @@ fn what_is_no_function_of_the_program_is_not_called() {
     assert_eq!(ended(&child), Ended::Exited(REFUSED_EXIT_CODE));
 }
 
-/// Until the parent closes its end.
+/// Runs until the parent closes its end.
 fn wait_for_end(handed: Handed) -> i32 {
     let outcome = handed.receive(&mut [0; OVERHEAD_BYTES], Deadline::after(2 * PATIENCE));
     i32::from(outcome.unwrap_err() != HelloError::Closed)
 }
 
 #[test]
-fn a_child_that_is_killed_before_its_first_packet() {
+fn a_child_that_is_killed_before_its_first_packet_has_ended() {
     let (child, endpoint) = start(wait_for_end);
     let outcome = first_packet(&child, &endpoint, &mut [0; OVERHEAD_BYTES], Deadline::after(Duration::ZERO));
     assert_eq!(outcome.unwrap_err(), HelloError::TimedOut);
@@ -149,7 +149,7 @@ fn close_and_stay(handed: Handed) -> i32 {
 }
 
 #[test]
-fn a_child_that_closes_its_end_and_stays() {
+fn a_child_that_closes_its_end_and_stays_is_reported_as_closed() {
     let (child, endpoint) = start(close_and_stay);
     let (go, gone) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let head = Head { word: 0, long: 0 };
@@ -163,7 +163,7 @@ fn a_child_that_closes_its_end_and_stays() {
 }
 
 #[test]
-fn labels_up_to_the_limit() {
+fn labels_are_accepted_up_to_the_limit() {
     let with = |label: &str| Command::new(append::<3>).unwrap().label(label).start();
     let (child, endpoint) = with(&"l".repeat(LABEL_BYTES_MAX)).unwrap();
     send(&endpoint, b"");
@@ -174,15 +174,15 @@ fn labels_up_to_the_limit() {
 }
 
 #[test]
-fn an_end_is_seen_by_the_other_side() {
+fn the_other_side_sees_an_end() {
     let (child, endpoint) = start(wait_for_end);
     assert!(endpoint.as_fd().as_raw_fd() > 2);
     drop(endpoint);
     assert_eq!(ended(&child), Ended::Exited(0));
 }
 
-/// The constructors of this crate's tests that have run, a bit for each. There are several, so that some are linked before
-/// ours and some after it.
+/// The constructors of this crate's tests that have run, one bit for each. There are several, so that some are linked
+/// before this crate's own and some after it.
 static CONSTRUCTED: AtomicU8 = AtomicU8::new(0);
 
 macro_rules! constructors {
