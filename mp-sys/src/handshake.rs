@@ -1,11 +1,11 @@
-//! The handshake of a listener and who connects to it, without a socket: bytes in, bytes out.
+//! The handshake between a listener and a process that connects to it, without a socket: bytes in, bytes out.
 //!
 //! | step | who | bytes | what |
 //! |---|---|---|---|
 //! | hello | connecting | 64 | the protocol's magic number; its nonce; the types that it sends and receives; zeros |
 //! | challenge | listening | 48 | the magic number; a verdict on the types; the listener's nonce |
 //! | proof | connecting | 32 | HMAC over "connecting", both nonces and both types |
-//! | verdict | listening | 40 | the verdict; HMAC over "listening" and the same. With it comes one end of a fresh connection |
+//! | verdict | listening | 40 | the verdict; HMAC over "listening" and the same. One end of a fresh connection comes with it |
 //!
 //! Both sides prove that they have the key, neither sends it, and a proof is good for these two nonces and this direction
 //! only. Without a key both prove the empty one. The connecting side goes first, so that a stranger who connects learns
@@ -25,10 +25,10 @@ const PROOF: usize = 32;
 const HELLO: usize = 64;
 const CHALLENGE: usize = 48;
 const VERDICT: usize = 40;
-/// The longest step: what a side needs room for.
+/// The longest step, which is the room that a side needs.
 pub const STEP_BYTES_MAX: usize = HELLO;
 
-/// Why somebody is not let in.
+/// Why a peer is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It does not speak this protocol.
@@ -62,15 +62,15 @@ impl Refusal {
 /// What both sides must agree on.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
-    /// The magic number: which protocol comes after the handshake, and in which form. Listeners of two protocols never
-    /// take each other for a peer. It is compared, and no part of a proof: that the number of a stranger's protocol was
-    /// changed on the way is told by `sends` and `receives`, which are.
+    /// The magic number: it says which protocol follows the handshake, and in which format. Listeners of two protocols
+    /// never mistake each other for a peer. The number is compared, but is not part of a proof. `sends` and `receives`,
+    /// which are, show if the number of another protocol was changed on the way.
     pub magic: [u8; 8],
-    /// What proves who may connect; any length, and empty for everybody.
+    /// The key that proves who may connect. It may have any length; an empty key lets everybody in.
     pub key: &'a [u8],
     /// What the listening side sends: a fingerprint of its type, or the version of a protocol.
     pub sends: u64,
-    /// What the listening side receives, likewise.
+    /// What the listening side receives, in the same way.
     pub receives: u64,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Debug for Terms<'_> {
 
 impl Terms<'_> {
     fn mac(&self, who: &[u8], connecting: &[u8; NONCE], listening: &[u8; NONCE]) -> Option<Hmac<Sha256>> {
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key).ok()?;
         mac.update(who);
         mac.update(connecting);
@@ -99,7 +99,7 @@ impl Terms<'_> {
     }
 }
 
-/// Collects the bytes of one step, however they come.
+/// Collects the bytes of one step, in whatever pieces they arrive.
 #[derive(Debug)]
 struct Inbox {
     bytes: [u8; STEP_BYTES_MAX],
@@ -111,7 +111,7 @@ impl Inbox {
         Self { bytes: [0; STEP_BYTES_MAX], len: 0 }
     }
 
-    /// The step, once it is all there; more than that is refused.
+    /// Returns the step once it is complete; more bytes than that are refused.
     fn take<const STEP: usize>(&mut self, more: &[u8]) -> Result<Option<[u8; STEP]>, Refusal> {
         let end = self.len.saturating_add(more.len());
         if end > STEP {
@@ -147,11 +147,11 @@ impl Inbox {
 pub enum Next {
     /// It waits for more bytes.
     Wait,
-    /// It says this, and waits.
+    /// It sends this, and waits.
     Say(Vec<u8>),
-    /// Both agree. The listening side says this with the end of the connection; the connecting side says nothing.
+    /// Both agree. The listening side sends this with the end of the connection; the connecting side sends nothing.
     Agree(Vec<u8>),
-    /// It says this, if anything, and ends.
+    /// It sends this, if it is not empty, and ends.
     Refuse(Vec<u8>, Refusal),
 }
 
@@ -160,18 +160,18 @@ pub enum Next {
 pub struct Listening {
     inbox: Inbox,
     nonce: [u8; NONCE],
-    /// The other side's nonce, once it said hello.
+    /// The other side's nonce, after its hello.
     connecting: Option<[u8; NONCE]>,
 }
 
 impl Listening {
-    /// The side, with a nonce that nobody can guess and that is used once.
+    /// Makes the listening side, with a nonce that cannot be guessed and is used only once.
     #[must_use]
     pub fn new(nonce: [u8; NONCE]) -> Self {
         Self { inbox: Inbox::new(), nonce, connecting: None }
     }
 
-    /// What to do now that these bytes came.
+    /// Returns what to do after these bytes arrived.
     pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
         match self.connecting {
             None => self.hear_hello(terms, bytes),
@@ -217,7 +217,7 @@ impl Listening {
         };
         let expected = terms.mac(b"connecting", &connecting, &self.nonce);
         let own = terms.mac(b"listening", &connecting, &self.nonce);
-        // Compared in constant time.
+        // The comparison takes constant time.
         let is_proved = expected.is_some_and(|expected| expected.verify_slice(&proof).is_ok());
         match own.filter(|_| is_proved) {
             Some(own) => Next::Agree([&[0; 8][..], &own.finalize().into_bytes()].concat()),
@@ -243,12 +243,12 @@ fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
 pub struct Connecting {
     inbox: Inbox,
     nonce: [u8; NONCE],
-    /// The other side's nonce, once it challenged.
+    /// The other side's nonce, after its challenge.
     listening: Option<[u8; NONCE]>,
 }
 
 impl Connecting {
-    /// The side, and what it says first. The nonce is one that nobody can guess, used once.
+    /// Makes the connecting side; also returns what it sends first. The nonce cannot be guessed and is used only once.
     #[must_use]
     pub fn new(terms: Terms<'_>, nonce: [u8; NONCE]) -> (Self, Vec<u8>) {
         let types = [terms.receives.to_le_bytes(), terms.sends.to_le_bytes()].concat();
@@ -256,15 +256,15 @@ impl Connecting {
         (Self { inbox: Inbox::new(), nonce, listening: None }, hello)
     }
 
-    /// How many bytes of the present step have not come: who reads no more than these leaves alone what comes after the
-    /// handshake.
+    /// How many bytes of the current step are still missing. A caller that reads no more than these leaves alone what
+    /// follows the handshake.
     #[must_use]
     pub fn missing(&self) -> usize {
         let step = if self.listening.is_none() { CHALLENGE } else { VERDICT };
         step.saturating_sub(self.inbox.len)
     }
 
-    /// What to do now that these bytes came.
+    /// Returns what to do after these bytes arrived.
     pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
         let next = match self.listening {
             None => self.hear_challenge(terms, bytes),
@@ -295,7 +295,7 @@ impl Connecting {
         let (verdict, proof) = verdict.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
         Refusal::from_byte(verdict[0])?;
         let expected = terms.mac(b"listening", &self.nonce, &listening).ok_or(Refusal::Malformed)?;
-        // Compared in constant time.
+        // The comparison takes constant time.
         expected.verify_slice(proof).map_err(|_| Refusal::Unauthorised)?;
         Ok(Next::Agree(Vec::new()))
     }

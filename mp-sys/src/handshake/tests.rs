@@ -1,11 +1,11 @@
-//! Both sides in one process, byte by byte and with every change.
+//! Tests of both sides in one process, byte by byte and with every change.
 
 use super::*;
 
 const TERMS: Terms<'static> = Terms { magic: *b"mp-test1", key: b"key", sends: 1, receives: 2 };
 
-/// Runs both sides until both agree or one refuses: first the listening side's end, then the connecting side's.
-/// `tamper` may change what is said, given the number of the step.
+/// Runs both sides until both agree or one refuses; returns the end of the listening side, then that of the connecting
+/// side. `tamper` may change what is sent, and receives the number of the step.
 fn meet(
     listens: Terms<'_>,
     connects: Terms<'_>,
@@ -49,7 +49,7 @@ fn equal_terms_agree() {
 }
 
 #[test]
-fn another_key_or_type_is_told_to_both() {
+fn another_key_or_type_is_reported_to_both() {
     for key in [&b""[..], b"Key", b"key "] {
         let refused = Err(Refusal::Unauthorised);
         assert_eq!(meet(TERMS, Terms { key, ..TERMS }, as_said), (refused, refused));
@@ -60,7 +60,7 @@ fn another_key_or_type_is_told_to_both() {
 }
 
 #[test]
-fn another_protocol_is_no_peer() {
+fn another_protocol_is_not_a_peer() {
     let other = Terms { magic: *b"mp-test2", ..TERMS };
     let refused = Err(Refusal::Malformed);
     assert_eq!(meet(TERMS, other, as_said), (refused, refused));
@@ -102,7 +102,7 @@ fn no_changed_bit_gets_through() {
             };
             let (listening, connecting) = meet(TERMS, TERMS, flip);
             let reached = bit < [HELLO, CHALLENGE, PROOF, VERDICT][step] * 8;
-            // Seven bytes of each verdict are not looked at.
+            // Seven bytes of each verdict are ignored.
             let ignored =
                 (step == 1 && (9 * 8..16 * 8).contains(&bit)) || (step == 3 && (8..64).contains(&bit));
             let agreed = listening.is_ok() && connecting.is_ok();
@@ -112,7 +112,7 @@ fn no_changed_bit_gets_through() {
 }
 
 #[test]
-fn bytes_may_come_one_by_one_and_no_more_than_the_step() {
+fn bytes_may_arrive_one_by_one_but_no_more_than_the_step() {
     let mut listening = Listening::new([7; NONCE]);
     let (_, hello) = Connecting::new(TERMS, [9; NONCE]);
     let (last, first) = hello.split_last().unwrap();
@@ -127,7 +127,7 @@ fn bytes_may_come_one_by_one_and_no_more_than_the_step() {
 }
 
 #[test]
-fn a_proof_of_one_side_is_none_of_the_other() {
+fn the_proof_of_one_side_does_not_serve_the_other() {
     let reflected = |step: usize, said: &mut Vec<u8>| {
         if step == 3 {
             let own = TERMS.mac(b"connecting", &[9; NONCE], &[7; NONCE]).unwrap();
