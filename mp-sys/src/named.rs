@@ -1,6 +1,7 @@
 //! Segments of shared memory with a name, for programs that are not each other's children.
 //!
-//! A segment is a file in /dev/shm: a page of header, and one object behind it. What makes names safe to use:
+//! A segment is a file in /dev/shm: a page of header, and one object behind it. These properties make names safe to
+//! use:
 //!
 //! - **Nobody sees half a segment.** It is made without a name (`O_TMPFILE`), filled, and then linked in one step.
 //! - **A name goes with its last holder**, unless somebody had it [stay](Segment::persist). Every holder keeps a shared
@@ -48,17 +49,17 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"mp-named");
 /// Changes with every change of a layout in shared memory.
 const LAYOUT_VERSION: u32 = 3;
 
-/// Why there is no segment under this name.
+/// Why there is no segment with this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// The name is empty, longer than [`NAME_BYTES_MAX`] bytes, or has a `/` or NUL in it.
+    /// The name is empty, longer than [`NAME_BYTES_MAX`] bytes, or contains a `/` or NUL.
     #[error("a name has 1 to {NAME_BYTES_MAX} bytes and no '/' or NUL")]
     BadName,
-    /// Somebody uses this name already.
+    /// Another process already uses this name.
     #[error("the name is in use")]
     Exists,
-    /// Nobody uses this name.
+    /// No process uses this name.
     #[error("nobody uses this name")]
     NotFound,
     /// Another kind of object, or another element type, has this name.
@@ -82,7 +83,7 @@ pub enum NameError {
     /// An object gets its name through /proc, which is not mounted. (From Linux 6.10 on, and for root, it is not needed.)
     #[error("/proc is not mounted: an object gets its name through it")]
     NoProc,
-    /// There is no memory for it.
+    /// There is no memory for the segment.
     #[error(transparent)]
     Memory(#[from] MemoryError),
 }
@@ -100,26 +101,26 @@ impl From<Errno> for NameError {
     }
 }
 
-/// What an object is, so that two programs can agree: what it must hold to be opened, and how long it is.
+/// What an object is, so that two programs can agree: what it must be to be opened, and how long it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
     /// Kind and element type.
     pub what: What,
-    /// Elements.
+    /// The number of elements.
     pub len: u64,
 }
 
-/// An object that can lie in a segment. What it is made of stands beside it, so that the same bytes are never used as a
-/// lock by one and as plain elements by another.
+/// An object that can lie in a segment. Its class stands beside it, so that the same bytes are never used as a lock by
+/// one process and as plain elements by another.
 pub trait Placed {
-    /// A number for each type that implements this, not 0.
+    /// A number for each type that implements this trait, not 0.
     const CLASS: u8;
 
-    /// Where it lies.
+    /// The span of the object.
     fn span(&self) -> &Span;
 }
 
-/// A span in which an object `O` was made before, by this process or by another one.
+/// A span in which this process or another one made an object `O` before.
 #[derive(Debug)]
 pub struct ExistingSpan<O> {
     span: Span,
@@ -127,7 +128,7 @@ pub struct ExistingSpan<O> {
 }
 
 impl<O> ExistingSpan<O> {
-    /// The caller knows that an object `O` was made there.
+    /// Takes a span in which the caller knows that an object `O` was made.
     pub(crate) fn of(span: Span) -> Self {
         Self { span, object: PhantomData }
     }
@@ -185,11 +186,12 @@ impl Segment {
         Ok((Self { mapping, name: name.to_owned(), description }, object))
     }
 
-    /// Opens the segment of this name, and lets `attach` look at the object in it.
+    /// Opens the segment with this name, and lets `attach` make a handle of the object in it.
     ///
     /// # Errors
-    /// [`NameError::NotFound`] also for a name that killed processes left; [`NameError::WrongType`] for another class,
-    /// kind or element type; [`NameError::WrongVersion`]; [`NameError::PermissionDenied`] for a file that others can change.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another class,
+    /// kind or element type; [`NameError::WrongVersion`]; [`NameError::PermissionDenied`] for a file that others can
+    /// change.
     pub fn open<O: Placed>(
         name: &str,
         what: What,
@@ -271,7 +273,7 @@ pub(super) fn key_of(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// Notes a mapping, so that this process maps the file once.
+/// Records a mapping, so that this process maps the file once.
 pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
     let key = key_of(&fstat(mapping.as_fd())?);
     let mut open = OPEN.lock();
@@ -280,7 +282,7 @@ pub(crate) fn find_again(mapping: &Arc<Mapping>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The mapping of this file in this process: the one that is there, or a new one.
+/// Returns the mapping of this file in this process: the existing one, or a new one.
 fn map_once(file: OwnedFd) -> Result<Arc<Mapping>, NameError> {
     let found = fstat(&file)?;
     let mut open = OPEN.lock();

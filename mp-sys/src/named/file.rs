@@ -1,4 +1,4 @@
-//! The files behind the names: who holds one, and which nobody holds any more.
+//! The files behind the names: which are held, and which no process holds any more.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,11 +19,11 @@ use crate::descriptors::open;
 use crate::memory::Mapping;
 use crate::named::{MAGIC, NameError, header, key_of};
 
-/// The most bytes that a name may have: a file name has at most 255, and 3 are ours.
+/// The most bytes of a name: a file name has at most 255, and this crate adds 3.
 pub const NAME_BYTES_MAX: usize = 252;
 pub(super) const FOLDER: &str = "/dev/shm";
 const PREFIX: &str = "mp.";
-/// A sweeper holds its exclusive lock for a few system calls.
+/// The longest wait for a sweeper, which holds its exclusive lock for only a few system calls.
 const SWEEPER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The file of a name.
@@ -33,14 +33,14 @@ pub(super) fn path_of(name: &str) -> Result<PathBuf, NameError> {
     if bad { Err(NameError::BadName) } else { Ok(Path::new(FOLDER).join(format!("{PREFIX}{name}"))) }
 }
 
-/// The name of a mapped file. Dropping it removes the name, if nobody holds the file any more, here or elsewhere.
+/// The name of a mapped file. Dropping it removes the name, if no process holds the file any more.
 ///
-/// The mapping of the file has it, and a process maps a file once: so whoever is the last one, the name is looked at once,
-/// after the file was closed.
+/// The mapping of the file owns it, and a process maps a file only once. So whichever handle is the last one, the name
+/// is checked once, after the file was closed.
 #[derive(Debug)]
 pub(crate) struct FileName {
     path: PathBuf,
-    /// Device and inode: the name may lead to another file by then.
+    /// Device and inode, because the name may lead to another file by then.
     file: (u64, u64),
 }
 
@@ -49,7 +49,7 @@ impl FileName {
         Ok(Self { path, file: key_of(&fstat(mapping.as_fd())?) })
     }
 
-    /// Dropping it does nothing from now on.
+    /// Makes the drop do nothing from now on.
     pub(crate) fn forget(&mut self) {
         self.path.clear();
     }
@@ -63,28 +63,28 @@ impl Drop for FileName {
     }
 }
 
-/// Gives the file its name, which nobody else may hold.
+/// Gives the file its name, which no other process may hold.
 pub(super) fn publish(mapping: &Mapping, path: &Path) -> Result<(), NameError> {
     let deadline = Deadline::after(SWEEPER_TIME_MAX);
     loop {
         match link(mapping.as_fd(), path) {
             Ok(()) => return Ok(()),
-            // A name that killed processes left is removed by the look, and then it is free.
+            // The check removes a name that killed processes left, and then the name is free.
             Err(Errno::EXIST) if !deadline.has_passed() => match open_held(path) {
                 Ok(_) => return Err(NameError::Exists),
                 Err(NameError::NotFound) => {}
-                // Another program's file, or another user's.
+                // The file belongs to another program, or to another user.
                 Err(NameError::WrongVersion) => return Err(NameError::Exists),
                 Err(other) => return Err(other),
             },
-            // The folder was there when the file was made.
+            // The folder existed when the file was made.
             Err(Errno::NOENT) => return Err(NameError::NoProc),
             Err(other) => return Err(other.into()),
         }
     }
 }
 
-/// Links a file that has no name: through /proc, or by its descriptor if there is none and the kernel permits that.
+/// Links a file that has no name: through /proc, or by its descriptor if /proc is missing and the kernel permits that.
 fn link(file: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     match linkat(CWD, &unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW) {
@@ -200,13 +200,13 @@ pub fn names() -> Vec<String> {
     entries.flatten().filter_map(|entry| name(&entry.file_name())).collect()
 }
 
-/// Removes a name at once. Whoever holds the segment keeps it; nobody can open it any more.
+/// Removes a name at once. Processes that hold the segment keep it, but no process can open it any more.
 ///
 /// # Errors
 /// [`NameError::NotFound`], [`NameError::BadName`], [`NameError::PermissionDenied`].
 pub fn unlink_name(name: &str) -> Result<(), NameError> {
     let path = path_of(name)?;
-    // Says NotFound for a leftover, and removes it.
+    // This returns NotFound for a leftover, and removes it.
     drop(open_held(&path)?);
     Ok(unlink(&path)?)
 }

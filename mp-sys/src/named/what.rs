@@ -1,19 +1,19 @@
-//! What an object is, as processes that meet in shared memory compare it.
+//! What an object is, in a form that processes that meet in shared memory can compare.
 //!
-//! Three things decide what the bytes of an object are used as, and only one of them is hashed. Its *class* is what it is
-//! made of: a lock, plain elements, words that wake. Its *kind* is what the tier calls it. Both are numbers, and stand
-//! beside the data as they are: nobody who chooses names of types can have plain elements taken for a lock, whose words the
-//! library trusts. The *print* is a hash of the element type. Two types of one print would have the same size by accident
-//! only, and any bits are values of either, so a wrong print costs wrong values and no more.
+//! Three things decide how the bytes of an object are used, and only one of them is hashed. Its *class* is what it
+//! consists of: a lock, plain elements, words that wake. Its *kind* is what the tier calls it. Both are numbers, and
+//! stand beside the data unhashed. So nobody can choose names of types such that plain elements count as a lock, whose
+//! words the library trusts. The *print* is a hash of the element type. Two types with one print would have the same
+//! size only by accident, and any bits are values of either. So a wrong print costs wrong values and no more.
 
 use sha2::{Digest, Sha256};
 
-/// What a tier calls an object: a number of each kind, not 0.
+/// What a tier calls an object: a number for each kind, not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kind(u8);
 
 impl Kind {
-    /// The kind of this number.
+    /// Makes the kind with this number.
     ///
     /// # Panics
     /// For 0.
@@ -27,7 +27,7 @@ impl Kind {
 /// An object's kind and element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct What {
-    /// Compared as it is.
+    /// Compared unhashed.
     pub kind: Kind,
     /// A [`fingerprint`] of the element type.
     pub print: u64,
@@ -40,9 +40,9 @@ impl What {
     }
 }
 
-/// A hash of what a type is: a name for what it is used as, its size and alignment, and its name without module paths.
+/// A hash of what a type is: a word for its usage, its size and alignment, and its name without module paths.
 ///
-/// The first 8 bytes of SHA-256: it is the same in every build, and nobody finds two names of one hash by chance.
+/// It is the first 8 bytes of SHA-256: it is the same in every build, and two names do not have one hash by chance.
 #[must_use]
 pub fn fingerprint(usage: &str, size: usize, align: usize, type_name: &str) -> u64 {
     let bare = bare_name(type_name);
