@@ -10,7 +10,7 @@ use mp_sys::testing::{Random, ended, eventually, hang};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 use crate::points::{at_every_point, at_every_point_with};
 
-/// A party that waits dies: the others are told.
+/// A waiting party dies: the others learn that the barrier is broken.
 fn waiter(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -91,7 +91,7 @@ fn acting(kills: u32) -> Outcome {
     out
 }
 
-/// A party that registered dies before it waits: the others are told.
+/// A party that registered dies before it waits: the others learn that the barrier is broken.
 fn registered(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let barrier = Barrier::new(2).unwrap();
@@ -111,7 +111,7 @@ fn registered(kills: u32) -> Outcome {
     out
 }
 
-/// Whoever dies at any point of waiting, or of being the last to come, leaves a barrier that is broken or was passed.
+/// A process that dies at any point of waiting, or of arriving last, leaves a barrier that is broken or was passed.
 fn every_point_of_wait(_: u32) -> Outcome {
     let barrier = Barrier::new(2).unwrap();
     let other = std::cell::Cell::new(None);
@@ -127,7 +127,8 @@ fn every_point_of_wait(_: u32) -> Outcome {
         },
         || assert!(barrier.wait_timeout(HANG).is_ok()),
         |_| {
-            // One who died before it was registered was no party: then this one is. Else it is told, or nobody comes.
+            // If the other one died before it was registered, it was not a party, and this one becomes one. Otherwise,
+            // this one gets an error, or nobody comes.
             let outcome = barrier.party().and_then(|party| party.wait_timeout(Duration::from_millis(200)));
             let is_known = matches!(
                 outcome,
@@ -216,15 +217,15 @@ fn every_point_of_giving_up(_: u32) -> Outcome {
     )
 }
 
-/// A child that waits at the barrier, and is to be told that it broke.
+/// Starts a child that waits at the barrier, and must learn that it broke.
 fn waits_in_vain(barrier: &Barrier) -> ChildProcess {
     let other = spawn(|| assert_eq!(barrier.wait_timeout(HANG), Err(BarrierError::Broken)));
     eventually("the other one waits", || barrier.n_waiting() == Ok(1));
     other
 }
 
-/// Whoever dies at any point of `abort` has broken the barrier, and who waits is told; or has done nothing, and another `abort`
-/// does it.
+/// A process that dies at any point of `abort` has broken the barrier, and the waiting party learns of it; or it has
+/// done nothing, and another `abort` does it.
 fn every_point_of_abort(_: u32) -> Outcome {
     let barrier = Barrier::new(2).unwrap();
     let other = std::cell::Cell::new(None);
@@ -242,7 +243,8 @@ fn every_point_of_abort(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of a reset leaves one that the next one finishes: who waited is told, and the barrier works.
+/// A process that dies at any point of a reset leaves a reset that the next one finishes: the waiting party learns of
+/// it, and the barrier works.
 fn every_point_of_reset(_: u32) -> Outcome {
     let barrier = Barrier::new(2).unwrap();
     let other = std::cell::Cell::new(None);
@@ -255,7 +257,7 @@ fn every_point_of_reset(_: u32) -> Outcome {
         |_| {
             barrier.reset().unwrap();
             let told = ended(&other.take().unwrap()) == Ended::Exited(0);
-            // One more, for the place of the one who was told and has ended.
+            // One more reset, for the place of the party that got the error and has ended.
             barrier.reset().unwrap();
             let partner = spawn(|| assert!(barrier.wait_timeout(HANG).is_ok()));
             told && barrier.wait_timeout(HANG).is_ok() && ended(&partner) == Ended::Exited(0)

@@ -7,7 +7,7 @@ use mp_sys::testing::{Random, hang};
 use super::{MOMENT_MAX, settles, until_held, until_waiting, with_manager};
 use crate::cell::{HANG, Outcome, define_cells, spawn};
 
-/// The lock, whether or not its last holder died; `None` after [`HANG`].
+/// Takes the lock, whether or not its last holder died; returns `None` after [`HANG`].
 fn taken(lock: &Lock) -> Option<LockGuard<'_>> {
     match lock.lock_timeout(HANG) {
         Ok(guard) | Err(LockError::OwnerDied(guard)) => Some(guard),
@@ -16,7 +16,7 @@ fn taken(lock: &Lock) -> Option<LockGuard<'_>> {
     }
 }
 
-/// Waits for a notification, which has to come.
+/// Waits for a notification, which must come.
 fn wait_for(condition: &Condition, lock: &Lock) {
     match condition.wait_timeout(taken(lock).unwrap(), HANG) {
         Ok((true, guard)) | Err(LockError::OwnerDied(guard)) => drop(guard),
@@ -24,7 +24,7 @@ fn wait_for(condition: &Condition, lock: &Lock) {
     }
 }
 
-/// Two wait, the victim first.
+/// Starts two waiters, the victim first.
 fn two_waiters(manager: &Manager, condition: &Condition, lock: &Lock) -> (ChildProcess, ChildProcess) {
     let victim = spawn(|| wait_for(condition, lock));
     until_waiting(manager, 1);
@@ -44,7 +44,7 @@ fn condition(kills: u32, act: impl Fn(&Manager, &mut Outcome, &Condition, &Lock,
     })
 }
 
-/// A waiter dies: the notification is for the one behind it.
+/// A waiter dies: the next waiter gets the notification.
 fn condition_waiter(kills: u32) -> Outcome {
     condition(kills, |manager, out, condition, lock, random| {
         let (victim, survivor) = two_waiters(manager, condition, lock);
@@ -74,7 +74,7 @@ fn condition_just_woken(kills: u32) -> Outcome {
     })
 }
 
-/// Who notified dies with the lock: the waiter gets it, and is told.
+/// The notifier dies with the lock: the waiter gets it, and learns of the death.
 fn condition_notifier(kills: u32) -> Outcome {
     condition(kills, |manager, out, condition, lock, random| {
         let waiter = spawn(|| match condition.wait_timeout(taken(lock).unwrap(), HANG) {
@@ -126,7 +126,7 @@ fn event_just_woken(kills: u32) -> Outcome {
     })
 }
 
-/// A party that waits dies: the others are told at once.
+/// A waiting party dies: the others learn of it at once.
 fn barrier_waiter(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (barrier, mut random) = (manager.barrier(3).unwrap(), Random::new());
