@@ -23,7 +23,7 @@ impl Held<'_> {
     ///
     /// # Panics
     /// If `at` is not a multiple of 8 inside the data.
-    /// If `at` is no multiple of 8 inside the data.
+    /// If `at` is not a multiple of 8 inside the data.
     #[inline]
     pub fn store_word(&self, at: usize, value: u64) {
         self.word(at).store(value, Ordering::Release);

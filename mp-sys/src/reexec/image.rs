@@ -234,7 +234,7 @@ mod tests {
         {
             assert_eq!(image.offset_of(other), None, "{other:x}");
         }
-        assert_eq!(image.address_of(0), None, "the file's header is no code");
+        assert_eq!(image.address_of(0), None, "the file's header is not code");
         assert_eq!(image.address_of(u64::MAX), None);
     }
 
