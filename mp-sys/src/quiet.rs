@@ -68,23 +68,24 @@ impl Drop for Quiet {
     }
 }
 
-/// A quiet time that may begin while a lock is held, and costs one look at a thread-local value if it does not.
+/// A quiet time that may begin while a lock is held. It costs one read of a thread-local value if it does not begin.
 ///
-/// It has no size, so that a guard that contains it still travels in registers: with one byte more, an item of a queue took a
-/// sixth more time between two CPUs. The price is that a thread has one such time at once, which ends with the first `LateQuiet` that is
-/// dropped. If another lock is taken and released meanwhile, a [`Quiet`] around both keeps the notes.
+/// It has no size, so that a guard that contains it still travels in registers: with one more byte, an item of a queue
+/// took a sixth more time between two CPUs. In return, a thread can have only one such time at once, which ends with
+/// the first `LateQuiet` that is dropped. If another lock is taken and released meanwhile, a [`Quiet`] around both
+/// keeps the notes.
 #[derive(Debug)]
 #[must_use = "the quiet time ends when it is dropped"]
 pub struct LateQuiet(PhantomData<*const ()>);
 
 impl LateQuiet {
-    /// To be dropped behind the lock.
+    /// Makes a value that must be dropped after the lock is released.
     #[inline]
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 
-    /// Begins the quiet time, unless it has begun.
+    /// Begins the quiet time, if it has not begun.
     #[cold]
     pub fn begin(&self) {
         if !IS_LATE.replace(true) {
