@@ -43,7 +43,6 @@ pub enum PayloadError {
 ///
 /// # Errors
 /// [`MemoryError`]; nothing is left behind.
-/// [`MemoryError`]; nothing is left.
 pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     let file = make_memfd()?;
     // The bytes count while the file is filled. After that they belong to the message, whichever process has it.
@@ -61,12 +60,12 @@ pub fn seal(parts: &[&[u8]]) -> Result<OwnedFd, MemoryError> {
     Ok(file.into())
 }
 
-/// The bytes in a file that a peer sent as those of a message.
+/// Returns the number of bytes in a file that a peer sent as the bytes of a message.
 ///
 /// # Errors
-/// As [`Payload::open`].
+/// Those of [`Payload::open`].
 pub fn check(file: BorrowedFd<'_>, limit: usize) -> Result<u64, PayloadError> {
-    // Not a file in memory: EINVAL. Reading one never blocks.
+    // EINVAL means that it is not a file in memory. Reading a file in memory never blocks.
     let seals = fcntl_get_seals(file).map_err(|_| PayloadError::NotSealed)?;
     if !seals.contains(SealFlags::SHRINK) {
         return Err(PayloadError::NotSealed);
@@ -117,7 +116,8 @@ impl Payload {
         let mut bytes = Vec::new();
         let no_space = |_| MemoryError::NoSpace { wanted: self.len, available: budget::available(0) };
         bytes.try_reserve_exact(self.len()).map_err(no_space).map_err(PayloadError::Memory)?;
-        // Reads without the position: the sender left the position at the end, and all receivers of a forwarded message share it.
+        // Reads without the position of the file: the sender left it at the end, and all receivers of a forwarded
+        // message share it.
         while bytes.len() < self.len() {
             let at = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             match pread(&self.file, spare_capacity(&mut bytes), at) {

@@ -15,9 +15,8 @@
 //!
 //!   Then come the two numbers of the tier's [`Head`], and the body.
 //! - **Waiting is adaptive** (see [`crate::adaptive`]): a receiver spins while the newest packet came from another CPU,
-//!   and sleeps in the kernel at once if it came from the receiver's own CPU. It sleeps in slices of [`SLICE`]: the
-//!   kernel wakes one of several receivers, and if that one is killed before it looks, the others would sleep beside a
-//!   packet.
+//!   and sleeps in the kernel at once if it came from the receiver's own CPU. It sleeps in slices of [`SLICE`]: if
+//!   the one receiver that the kernel wakes is killed before it looks, the others would sleep beside a packet.
 //! - **Descriptors that do not arrive are noticed** (`MSG_CTRUNC`, and the count in byte 3).
 //!
 //! Source: unix(7), recvmsg(2), cmsg(3).
@@ -108,8 +107,8 @@ pub struct Received {
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// Keeps a descriptor of a message that is held and not decoded. If it is an end of a pipe, a child to which it is not handed
-/// gives it up, as it does those of this process.
+/// Keeps a descriptor of a message that is held and not decoded. If it is a pipe end, a forked child gives it up, as it does
+/// the ends of this process, unless it is handed to the child.
 #[must_use]
 pub fn hold(file: OwnedFd) -> Arc<OwnedFd> {
     let is_end = is_packet_socket(&file);
@@ -175,7 +174,7 @@ impl Endpoint {
         Ok(copy)
     }
 
-    /// A further owner of the same descriptor.
+    /// Makes another owner of the same descriptor.
     #[must_use]
     pub fn share(&self) -> Self {
         let peer_cpu = AtomicU32::new(self.peer_cpu.load(Ordering::Relaxed));
