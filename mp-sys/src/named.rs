@@ -1,20 +1,20 @@
-//! Segments of shared memory with a name, for programs that are not each other's children.
+//! Segments of shared memory with a name, for programs of which neither started the other.
 //!
 //! A segment is a file in /dev/shm: a page of header, and one object behind it. These properties make names safe to
 //! use:
 //!
-//! - **Nobody sees half a segment.** It is made without a name (`O_TMPFILE`), filled, and then linked in one step.
-//! - **A name goes with its last holder**, unless somebody had it [stay](Segment::persist). Every holder keeps a shared
-//!   `flock`. Whoever drops a handle closes it, opens the file afresh and tries an exclusive lock: if that works, nobody
-//!   else is there, and the name is removed. (Converting one's own lock would succeed wrongly while a forked child still
-//!   holds it.) The mark that a name stays is made under a shared lock and read under the exclusive one.
-//! - **A name that a killed process left is not found.** Whoever creates, opens or lists tries the exclusive lock on what
-//!   is there first; if it works, the name is removed.
-//! - **The wrong type is an error.** The header tells the layout version, the C library and word size (a mutex is laid
-//!   out by those), the class and kind of the object, and a fingerprint of its element type.
+//! - **No process sees half a segment.** It is made without a name (`O_TMPFILE`), filled, and then linked in one step.
+//! - **A name goes with its last holder**, unless a process made it [stay](Segment::persist). Every holder keeps a shared
+//!   `flock`. A process that drops a handle closes it, opens the file again and tries an exclusive lock. If that works, no
+//!   other process is there, and the name is removed. (Converting its own lock would wrongly succeed while a forked child
+//!   still holds it.) The mark that a name stays is made under a shared lock and read under the exclusive one.
+//! - **A name that a killed process left is not found.** A process that creates, opens or lists first tries the exclusive
+//!   lock on the existing file. If it works, the name is removed.
+//! - **The wrong type is an error.** The header contains the layout version, the C library and word size (which decide the
+//!   layout of a mutex), the class and kind of the object, and a fingerprint of its element type.
 //!
-//! Whoever owns the file can truncate it, which makes every access end in SIGBUS; the file has mode 0600, so only the
-//! same user can. `systemd` removes a user's files in /dev/shm at logout if `RemoveIPC` is set.
+//! The owner of the file can truncate it, and then every access ends in SIGBUS. The file has mode 0600, so only processes of
+//! the same user can do that. `systemd` removes a user's files in /dev/shm at logout if `RemoveIPC` is set.
 //!
 //! Source: shm_overview(7), open(2) `O_TMPFILE`, linkat(2), flock(2).
 
@@ -65,19 +65,19 @@ pub enum NameError {
     /// Another kind of object, or another element type, has this name.
     #[error("another type has this name")]
     WrongType,
-    /// The object of this name has another number of bytes or parties than was asked for.
+    /// The object of this name has another number of bytes or parties than the caller asked for.
     #[error("the object of this name has another size")]
     OtherSize,
-    /// The segment was made by an incompatible build: another layout version, word size or C library; or it is no segment.
+    /// The segment was made by an incompatible build: another layout version, word size or C library. Or the file is not a segment.
     #[error("the segment was made by an incompatible build")]
     WrongVersion,
     /// The object has no name.
     #[error("the object has no name")]
     Unnamed,
-    /// The segment belongs to somebody else, or others may change it.
+    /// The segment belongs to another user, or other users can change it.
     #[error("no permission for this name")]
     PermissionDenied,
-    /// There is no `/dev/shm`, where objects with names are.
+    /// There is no `/dev/shm`, the folder of objects with names.
     #[error("there is no /dev/shm for objects with names")]
     NoFolder,
     /// An object gets its name through /proc, which is not mounted. (From Linux 6.10 on, and for root, it is not needed.)
@@ -101,7 +101,7 @@ impl From<Errno> for NameError {
     }
 }
 
-/// What an object is, so that two programs can agree: what it must be to be opened, and how long it is.
+/// The description of an object on which two programs must agree before one opens it: what it is, and how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
     /// Kind and element type.
@@ -110,8 +110,8 @@ pub struct Description {
     pub len: u64,
 }
 
-/// An object that can lie in a segment. Its class stands beside it, so that the same bytes are never used as a lock by
-/// one process and as plain elements by another.
+/// An object that can be in a segment. Its class is stored beside it, so that one process never uses bytes as a lock while
+/// another uses them as plain elements.
 pub trait Placed {
     /// A number for each type that implements this trait, not 0.
     const CLASS: u8;
@@ -128,7 +128,7 @@ pub struct ExistingSpan<O> {
 }
 
 impl<O> ExistingSpan<O> {
-    /// Takes a span in which the caller knows that an object `O` was made.
+    /// Wraps a span in which an object `O` was made, as the caller knows.
     pub(crate) fn of(span: Span) -> Self {
         Self { span, object: PhantomData }
     }
@@ -150,8 +150,8 @@ pub struct Segment {
 static OPEN: PerProcess<HashMap<(u64, u64), Weak<Mapping>>> = PerProcess::inherited();
 
 impl Segment {
-    /// Makes a segment with `bytes` zeroed bytes behind its header, lets `fill` make the object in them, and then gives it
-    /// its name. Lists show `type_name`, without modules.
+    /// Makes a segment with `bytes` zeroed bytes behind its header, lets `fill` make the object in them, and then links it
+    /// to its name. Lists show `type_name` without modules.
     ///
     /// # Errors
     /// [`NameError::Exists`] if a living process has a segment of this name; [`NameError::BadName`]; and shortage.
@@ -174,7 +174,7 @@ impl Segment {
         let length = bytes.checked_add(HEADER_BYTES).ok_or(too_large)?;
         let mapping = Mapping::reserve_in(file, length)?;
         header::write::<O>(&mapping, description, type_name);
-        // Never too small: the segment has as many bytes as were asked for.
+        // The span is never too small: the segment has as many bytes as were asked for.
         let object = fill(Span::over(&mapping, HEADER_BYTES)).map_err(|_| too_large)?;
         crate::crash::point();
         // Another thread may open it as soon as it has its name, and must find this mapping.
@@ -200,7 +200,7 @@ impl Segment {
         let path = path_of(name)?;
         let file = open_held(&path)?;
         let mapping = map_once(file)?;
-        // Before anything can fail: whoever drops it last removes the name.
+        // This comes before anything can fail: the last handle that is dropped removes the name.
         mapping.set_name(FileName::of(path, &mapping)?);
         let description = header::check::<O>(&mapping, what)?;
         let existing = ExistingSpan::of(Span::over(&mapping, HEADER_BYTES));
@@ -208,13 +208,13 @@ impl Segment {
         Ok((Self { mapping, name: name.to_owned(), description }, object))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Has the name stay when nobody holds the object any more, until it is unlinked or the machine restarts.
+    /// Makes the name stay when no process holds the object any more, until it is unlinked or the machine restarts.
     ///
     /// # Errors
     /// [`NameError::NotFound`] if the name was unlinked, and perhaps given to another object.
@@ -227,7 +227,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Removes the name of this object. Whoever holds the object keeps it.
+    /// Removes the name of this object. Processes that hold the object keep it.
     ///
     /// # Errors
     /// [`NameError::NotFound`] if the name was unlinked, and perhaps given to another object.
@@ -235,7 +235,7 @@ impl Segment {
         remove_name_of(&path_of(&self.name)?, self.mapping.as_fd())
     }
 
-    /// The file, for a message that it is to travel in. While it is on its way, the name is in use.
+    /// Returns the file, which travels in a message. While the message is under way, the name is in use.
     #[must_use]
     pub fn file(&self) -> &Arc<OwnedFd> {
         self.mapping.file()
@@ -248,7 +248,7 @@ impl Segment {
         matches!((own, fstat(file)), (Ok(own), Ok(other)) if same_file(&own, &other))
     }
 
-    /// What the object is.
+    /// Returns what the object is.
     #[must_use]
     pub fn description(&self) -> Description {
         self.description
@@ -311,7 +311,7 @@ mod tests {
         What { kind: Kind::new(kind), print }
     }
 
-    /// Their classes stood in the hash of the type, by xor: whoever chose that hash chose the class.
+    /// The class was once combined with the hash of the type by xor, so a program that chose the hash chose the class.
     const CLASSES_BEFORE: [u64; 2] = [0x4345_4c4c, 0x4c4f_434b];
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
         let cell = SharedCell::<u64>::new(span).unwrap();
         let (parcel, luggage) = travel::encode(9, || travel::pack_object(&cell, what(3, 77), 1).unwrap());
         let files = || luggage.descriptors.iter().map(|file| file.try_clone().unwrap()).collect();
-        // What a forged message says of the object is what the receiver expects of it.
+        // A forged message describes the object as the receiver expects it.
         let arrive = |class: u64, what: What, length: u64| {
             let [index, at, ..] = parcel;
             let forged = [index, at, length, class << 8 | what.class_and_kind(0), what.print, 1];

@@ -93,8 +93,8 @@ fn link(file: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Opens a file that only this user can have made and changed. Anybody may make files in /dev/shm: a mutex of somebody
-/// else's making could lead the C library anywhere.
+/// Opens a file that only this user can have made and changed. Every user can make files in /dev/shm, and a mutex that
+/// another user forged could lead the C library anywhere.
 pub(super) fn open_own(path: &Path) -> Result<File, NameError> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty())?;
@@ -107,7 +107,7 @@ pub(super) fn open_own(path: &Path) -> Result<File, NameError> {
         return Err(NameError::PermissionDenied);
     }
     let file = File::from(file);
-    // A segment has its header before it has its name; another program's file is neither used nor removed.
+    // A segment gets its header before its name. A file of another program is neither used nor removed.
     let mut magic = [0; 8];
     match file.read_exact_at(&mut magic, 0) {
         Ok(()) if u64::from_ne_bytes(magic) == MAGIC => Ok(file),
@@ -115,7 +115,7 @@ pub(super) fn open_own(path: &Path) -> Result<File, NameError> {
     }
 }
 
-/// Opens a file that somebody holds, and holds it as well.
+/// Opens a file that a process holds, and holds it as well.
 pub(super) fn open_held(path: &Path) -> Result<OwnedFd, NameError> {
     let deadline = Deadline::after(SWEEPER_TIME_MAX);
     loop {
@@ -124,14 +124,14 @@ pub(super) fn open_held(path: &Path) -> Result<OwnedFd, NameError> {
         let is_unheld = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
         crate::crash::point();
         if is_unheld && !header::is_persistent(&file) {
-            // Nobody holds it: killed processes left it, or its creator is about to hold it (never: it is born held).
+            // No process holds it, so killed processes left it. (A creator holds its file from the start.)
             unlink_same(path, &file);
             crate::crash::point();
             return Err(NameError::NotFound);
         }
-        // Also in place of the exclusive lock on a name that stays: somebody may come in between, as before.
+        // For a name that stays, this also replaces the exclusive lock. Another process may come in between, as before.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            // Between opening and holding, the last holder may have removed it, and somebody may have made another one.
+            // Between opening and holding, the last holder may have removed it, and a process may have made another one.
             Ok(()) if is_named(path, file.as_fd()) => return Ok(file.into()),
             Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) if !deadline.has_passed() => {
                 std::thread::yield_now();
@@ -168,7 +168,7 @@ pub(super) fn remove_name_of(path: &Path, file: BorrowedFd<'_>) -> Result<(), Na
     Ok(unlink(path)?)
 }
 
-/// Removes a name that nobody holds and that does not stay, if it leads to the file that the caller means.
+/// Removes a name that no process holds and that does not stay, if it leads to the file that the caller means.
 pub(super) fn remove_if_unheld(path: &Path, means: impl Fn(&Stat) -> bool) {
     let Ok(file) = open_own(path) else {
         return;
@@ -176,20 +176,20 @@ pub(super) fn remove_if_unheld(path: &Path, means: impl Fn(&Stat) -> bool) {
     let meant = fstat(&file).is_ok_and(|found| means(&found));
     let is_unheld = meant && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
     crate::crash::point();
-    // Whoever has it stay holds it meanwhile.
+    // A process that makes the name stay holds the file meanwhile.
     if is_unheld && !header::is_persistent(&file) {
         unlink_same(path, &file);
     }
 }
 
-/// Removes every name that nobody holds and that does not stay: what killed processes left.
+/// Removes every name that no process holds and that does not stay: the names that killed processes left.
 pub fn sweep() {
     for name in names() {
         remove_if_unheld(&Path::new(FOLDER).join(format!("{PREFIX}{name}")), |_| true);
     }
 }
 
-/// The names that somebody has given, held by a process or not.
+/// Returns all names that were given, whether a process holds them or not.
 #[must_use]
 pub fn names() -> Vec<String> {
     let Ok(entries) = fs::read_dir(FOLDER) else {

@@ -1,18 +1,18 @@
-//! What stands at the start of a segment. A page is reserved for it.
+//! The header at the start of a segment. A page is reserved for it.
 //!
 //! | bytes | meaning | who stores |
 //! |---|---|---|
-//! | 0-7 | the magic number | the creator, before the segment has its name; so the others, but for one |
-//! | 8-15 | the layout's version and, in the upper half, the ABI: a mutex means something else to another C library | |
+//! | 0-7 | the magic number | the creator, before the segment has its name; so are all others except one |
+//! | 8-15 | the layout's version and, in the upper half, the ABI: another C library has another layout of a mutex | |
 //! | 16-23 | class and kind | |
 //! | 24-31 | the print of the element type | |
 //! | 32-39 | the number of elements | |
 //! | 40-47 | whether the name stays without holders: 0 or 1 | any holder, while it holds the file |
-//! | 48-55 | when the segment was made | |
-//! | 56-63 | bytes of the type's name | |
+//! | 48-55 | the time when the segment was made | |
+//! | 56-63 | the length of the type's name in bytes | |
 //! | 64-… | the type's name, for people: nothing compares it | |
 //!
-//! Processes of the same user write it, so whoever reads it checks the lengths in it and trusts nothing else.
+//! Processes of the same user can write to the header. So a reader checks the lengths in it, and trusts nothing else.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -35,7 +35,7 @@ const TYPE_NAME_AT: usize = WORDS * WORD_BYTES;
 
 type Words = [u64; WORDS];
 
-/// Writes the header of a segment that nobody else knows yet.
+/// Writes the header of a segment that no other process knows yet.
 pub(super) fn write<O: Placed>(mapping: &Mapping, description: Description, type_name: &str) {
     let Description { what, len } = description;
     let bare = bare_name(type_name);
@@ -48,7 +48,7 @@ pub(super) fn write<O: Placed>(mapping: &Mapping, description: Description, type
     mapping.write_at(TYPE_NAME_AT, name.as_bytes());
 }
 
-/// As much of a type's name as is kept: whole characters.
+/// Returns the part of a type's name that is kept: whole characters.
 fn cut(name: &str) -> &str {
     let end = (0..=TYPE_NAME_BYTES_MAX).rev().find(|&end| name.is_char_boundary(end));
     if name.len() <= TYPE_NAME_BYTES_MAX {
@@ -58,7 +58,7 @@ fn cut(name: &str) -> &str {
     }
 }
 
-/// The number of elements of a segment in which an object `O` of this kind and element type lies.
+/// Returns the number of elements in a segment, which must contain an object `O` of this kind and element type.
 pub(super) fn check<O: Placed>(mapping: &Mapping, what: What) -> Result<Description, NameError> {
     let mut words = Words::default();
     mapping.read_at(0, bytemuck::cast_slice_mut(&mut words));
@@ -72,9 +72,9 @@ pub(super) fn check<O: Placed>(mapping: &Mapping, what: What) -> Result<Descript
     Ok(Description { what, len })
 }
 
-/// Has the name stay without holders. The caller holds the file.
+/// Makes the name stay without holders. The caller holds the file.
 pub(super) fn set_persistent(mapping: &Mapping) {
-    // One byte, so that a process that dies here has stored it or not.
+    // It is a single byte, so a process that dies here has either stored it or not.
     let at = if cfg!(target_endian = "big") {
         PERSISTENT_AT.saturating_add(WORD_BYTES - 1)
     } else {
@@ -88,7 +88,7 @@ pub(super) fn is_persistent(file: &File) -> bool {
     read(file).is_some_and(|header| header.is_persistent)
 }
 
-/// What a header says, for a list.
+/// The contents of a header, for a list.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) kind: u8,
@@ -98,7 +98,7 @@ pub(super) struct Read {
     pub(super) type_name: String,
 }
 
-/// Reads a header without mapping the file; `None` if it is none of this build.
+/// Reads a header without mapping the file. Returns `None` if it is not a header of this build.
 pub(super) fn read(file: &File) -> Option<Read> {
     let mut words = Words::default();
     file.read_exact_at(bytemuck::cast_slice_mut(&mut words), 0).ok()?;
@@ -128,7 +128,7 @@ mod tests {
         let longest = "t".repeat(TYPE_NAME_BYTES_MAX);
         assert_eq!(cut(&longest), longest);
         assert_eq!(cut(&"t".repeat(TYPE_NAME_BYTES_MAX + 1)), longest);
-        // A letter of two bytes that would be cut in half.
+        // The limit is in the middle of a letter of two bytes.
         assert_eq!(cut(&format!("t{}", "\u{e4}".repeat(TYPE_NAME_BYTES_MAX))).len(), TYPE_NAME_BYTES_MAX - 1);
     }
 }

@@ -1,9 +1,9 @@
-//! Which names exist, and who holds them.
+//! Lists the names that exist, and the processes that hold them.
 //!
-//! Every holder has the file open with a shared `flock` on it, and both can be read from /proc: `/proc/PID/fd` leads to
-//! the file, and `/proc/PID/fdinfo` tells of the lock. A process that only looks at a file at this moment is no holder.
-//! `readlink` comes first and `stat` second: the first asks no file system, so a descriptor on a server that does not
-//! answer holds nobody up.
+//! Every holder has the file open with a shared `flock` on it. Both can be read from /proc: `/proc/PID/fd` leads to the file,
+//! and `/proc/PID/fdinfo` shows the lock. A process that only looks at a file at this moment is not a holder. `readlink`
+//! comes first and `stat` second: `readlink` does not ask the file system, so a descriptor on a server that does not answer
+//! does not block the list.
 //!
 //! Source: proc_pid_fd(5), proc_pid_fdinfo(5), fs/locks.c `show_fd_locks`.
 
@@ -27,19 +27,19 @@ pub struct Listed {
     pub kind: u8,
     /// The name of the element type, without modules.
     pub type_name: String,
-    /// Elements.
+    /// The number of elements.
     pub len: u64,
-    /// Bytes of the file: whole pages.
+    /// The length of the file in bytes: whole pages.
     pub bytes: u64,
-    /// How long ago it was made; `None` if another time namespace's clock told when.
+    /// How long ago it was made, or `None` if it was made in another time namespace, whose clock differs.
     pub age: Option<Duration>,
     /// Whether the name stays without holders.
     pub is_persistent: bool,
-    /// The ids of the processes that hold it, ascending, as far as /proc shows them to this process.
+    /// The ids of the processes that hold it, in ascending order, as far as /proc shows them to this process.
     pub holders: Vec<u32>,
 }
 
-/// What exists, after a [`sweep`], sorted by name. Segments of incompatible builds are left out.
+/// Lists the names that exist after a [`sweep`], sorted by name. Segments of incompatible builds are left out.
 #[must_use]
 pub fn list() -> Vec<Listed> {
     sweep();
@@ -76,7 +76,7 @@ fn look_at(name: String, now: SharedTime) -> Option<(FileKey, Listed)> {
     Some(((metadata.dev(), metadata.ino()), listed))
 }
 
-/// The processes that hold these files.
+/// Returns the processes that hold these files.
 fn holders_of(files: &[FileKey]) -> HashMap<FileKey, Vec<u32>> {
     let mut found: HashMap<FileKey, Vec<u32>> = HashMap::new();
     if files.is_empty() {
@@ -99,7 +99,7 @@ fn holders_of(files: &[FileKey]) -> HashMap<FileKey, Vec<u32>> {
     found
 }
 
-/// Those of the files that this process holds. Nothing, for a process of another user, or that has ended.
+/// Returns the files that this process holds. A process of another user, or one that has ended, counts as holding none.
 fn held_by(process: &Path, files: &[FileKey]) -> Vec<FileKey> {
     let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
         return Vec::new();
