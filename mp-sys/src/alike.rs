@@ -1,14 +1,15 @@
-//! Which values are encoded alike: what may be passed where a value is only encoded.
+//! Values with the same encoding: what you can pass where a value is only encoded.
 //!
-//! A `Queue<String>` need not be given a `String`: a `str` becomes the same bytes. [`SameBytes`] says for which pairs of
-//! types that is so. `Borrow` would not do, as it speaks of `Hash` and `Eq` and not of bytes: `[u8; 4]` borrows as `[u8]`,
-//! but a slice is encoded with its length and an array without, so the one would be decoded as garbage of the other.
+//! A `Queue<String>` does not need a `String`, because a `str` becomes the same bytes. [`SameBytes`] lists the pairs of types
+//! for which that is true. `Borrow` would be the wrong trait: it promises something about `Hash` and `Eq`, and nothing about
+//! bytes. `[u8; 4]` borrows as `[u8]`, but a slice is encoded with its length and an array without it, so the receiver would
+//! decode garbage.
 //!
-//! # Why the trait is one of a third type
-//! `Wire: SameBytes<Q, T>` has neither type in front. The compiler refuses to guess the type in front, but it does infer the
-//! others where one implementation fits: so `put(&5)` still makes its literal what the queue holds, `put(&"7".parse()?)`
-//! still parses that, and a queue whose type is written nowhere is still a queue of what is put first. That rests on there
-//! being one implementation for each sized type that borrows nothing, which is why a `Box<T>` does not take a `T`.
+//! # Why a third type implements the trait
+//! `Wire: SameBytes<Q, T>` has neither `Q` nor `T` in front. The compiler never guesses the type in front, but it infers the
+//! others if only one implementation fits. So `put(&5)` still gives the literal the type of the queue's items,
+//! `put(&"7".parse()?)` still parses that type, and a queue without a written type still gets the type of its first item. That
+//! requires a single implementation for each sized type that borrows nothing, so a `Box<T>` does not accept a `T`.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -16,27 +17,28 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The form of values between processes, of which [`SameBytes`] speaks. It has no values.
+/// The encoding of values between processes, for which [`SameBytes`] is implemented. It has no values.
 #[derive(Debug)]
 pub enum Wire {}
 
-/// `Wire: SameBytes<Q, T>` says that a `Q` is encoded exactly as an equal `T` is, so that a `&Q` can be passed where a `T` is
+/// `Wire: SameBytes<Q, T>` promises that a `Q` is encoded exactly as an equal `T` is. So you can pass a `&Q` where a `T` is
 /// only encoded.
 ///
-/// | where the object holds | it takes a reference to |
+/// | an object of | accepts a reference to |
 /// |---|---|
 /// | any `T` | a `T` |
 /// | `String` | `str`, `&str`, `&String`, `Box<str>`, `Cow<str>` |
-/// | `Vec<T>` | `[T]`, `&[T]`, `&Vec<T>`, `Box<[T]>`, and the same of a `Q` that may stand for `T` |
+/// | `Vec<T>` | `[T]`, `&[T]`, `&Vec<T>`, `Box<[T]>`, and the same with a `Q` that can replace `T` |
 /// | `Box<str>`, `Rc<str>`, `Arc<str>`, `Cow<str>` | `str`, `&str` |
 /// | `Box<[T]>`, `Rc<[T]>`, `Arc<[T]>`, `Cow<[T]>` | `[T]`, `&[T]` |
 /// | `PathBuf` | `Path`, `&Path`, `str` |
 /// | `OsString`, `CString` | `OsStr`, `CStr` |
 ///
-/// An array `[T; N]` is no slice here: it is encoded without its length. Nor is a tuple of references a tuple of values.
+/// An array `[T; N]` does not count as a slice, because it is encoded without its length. A tuple of references does not
+/// count as a tuple of values.
 ///
 /// # Your own types
-/// A type that serde encodes as a `str`, for example by `#[serde(transparent)]`, may say so:
+/// If serde encodes a type as a `str`, for example because of `#[serde(transparent)]`, you can declare that:
 ///
 /// ```
 /// # mod mp { pub use mp_sys::alike::{SameBytes, Wire}; }
@@ -47,7 +49,7 @@ pub enum Wire {}
 /// impl SameBytes<str, Word> for Wire {}
 /// ```
 ///
-/// If it is not true, the bytes are no `Word` for whoever receives them, or another one. No memory is at risk.
+/// If the declaration is false, the receiver gets an error or another `Word`. No memory is at risk.
 #[diagnostic::on_unimplemented(
     message = "a `{Q}` is not encoded as a `{T}` is",
     label = "this does not stand for a `{T}`",

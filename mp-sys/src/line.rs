@@ -1,23 +1,23 @@
-//! What `Debug` of an object writes: its state, in one line that is short enough for a log.
+//! The text that `Debug` of an object writes: its state, in one line that is short enough for a log.
 //!
-//! The same for `{:?}` and `{:#?}`. Values of a user may be long and have a `Debug` of several lines, so they are shown by
-//! [`Short`]: cut off, and without line ends. Nothing here waits, takes a lock, or shows an address.
+//! The text is the same for `{:?}` and `{:#?}`. A user's values may be long, and their `Debug` may have several lines, so
+//! [`Short`] cuts them off and removes the line ends. Nothing here waits, takes a lock, or shows an address.
 
 use std::fmt::{self, Debug, Display, Write};
 
 /// The most characters that an object writes.
 pub const LINE_CHARS_MAX: usize = 99;
-/// The most characters of one value or name in a line. Two of them fit, with what is said around them.
+/// The most characters of one value or name in a line. Two of them fit, with the text around them.
 pub const VALUE_CHARS_MAX: usize = 36;
 
-/// As much of what `Debug` of a value writes as fits into [`VALUE_CHARS_MAX`] characters of one line; `…` stands for the rest.
+/// Shows the beginning of a value's `Debug`: at most [`VALUE_CHARS_MAX`] characters in one line. `…` stands for the rest.
 #[derive(Clone, Copy)]
 pub struct Short<'a, T: ?Sized>(pub &'a T);
 
 impl<T: Debug + ?Sized> Display for Short<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut cut = Cut::default();
-        // Never an error from here: a `Debug` that takes errors badly is called as well.
+        // This never returns an error, because some implementations of `Debug` handle errors badly.
         write!(cut, "{:?}", self.0)?;
         f.write_str(&cut.text)
     }
@@ -29,7 +29,7 @@ impl<T: Debug + ?Sized> Debug for Short<'_, T> {
     }
 }
 
-/// The beginning of what is written to it.
+/// Keeps the beginning of the text that is written to it.
 #[derive(Debug, Default)]
 struct Cut {
     text: String,
@@ -43,7 +43,7 @@ impl Write for Cut {
                 break;
             }
             if self.chars == VALUE_CHARS_MAX {
-                // In place of the last one that fits.
+                // The mark replaces the last character that fits.
                 self.text.pop();
                 self.text.push('…');
             } else {
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn values_at_the_limit_and_one_above() {
         let of = |chars: usize| Short(&"x".repeat(chars)).to_string();
-        // Quotation marks are two.
+        // The quotation marks are two of the characters.
         assert_eq!(of(VALUE_CHARS_MAX - 2), format!("{:?}", "x".repeat(VALUE_CHARS_MAX - 2)));
         let cut = of(VALUE_CHARS_MAX - 1);
         assert_eq!((cut.chars().count(), cut.ends_with("x…")), (VALUE_CHARS_MAX, true));

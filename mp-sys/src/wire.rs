@@ -1,15 +1,15 @@
-//! Why a value does not travel in postcard's form, in words that help (feature `wire`).
+//! Explains in words why postcard cannot encode or decode a value (feature `wire`).
 //!
-//! postcard's errors have no room for text, so what a user's `Serialize` or `Deserialize` says is lost. Here the value is
-//! encoded or decoded once more, on the way to an error only, by an encoder and a decoder that keep the words.
+//! postcard's errors have no room for text, so the message of a user's `Serialize` or `Deserialize` is lost. If there is an
+//! error, this module encodes or decodes the value once more, with an encoder and a decoder that keep the message.
 //!
-//! postcard writes no names of fields, and nothing that tells what comes next. Some types are encoded without complaint and
-//! cannot be decoded: enums that are `untagged` or have `tag = …`, structs with `flatten`, and values from which
-//! `skip_serializing_if` left a field out. Builds with debug assertions look for these when a value is sent
-//! ([`check`]): the sender gets an error with the reason, instead of a receiver that cannot do anything about it.
+//! postcard writes neither the names of fields nor the types of values. Some types can be encoded but not decoded: enums that
+//! are `untagged` or have `tag = …`, structs with `flatten`, and values from which `skip_serializing_if` left a field out.
+//! Builds with debug assertions look for these when a value is sent ([`check`]). So the sender gets an error with the reason,
+//! and not the receiver, which cannot do anything about it.
 //!
-//! All of that happens while the thread is [*probing*](is_probing): handles of shared objects refuse to travel then, since
-//! there is no message to put them in, and what they say is no reason.
+//! Meanwhile the thread is [*probing*](is_probing). Handles of shared objects refuse to travel then, because there is no
+//! message to put them in. Such a refusal is not the reason for the error.
 
 mod reading;
 mod versioned;
@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 pub use self::versioned::Versioned;
 use crate::travel;
 
-/// A longer value is not checked again: it would cost a debug build too much time.
+/// The most bytes of a value that is checked. A longer value would cost a debug build too much time.
 pub const CHECKED_BYTES_MAX: usize = 16 << 10;
 
 const LENGTH_UNKNOWN: &str = "a map or sequence in it does not tell its length in advance, as `#[serde(flatten)]` causes: its \
@@ -33,13 +33,13 @@ thread_local! {
     static IS_PROBING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread encodes or decodes a value only to find out how that ends.
+/// Whether this thread encodes or decodes a value only to learn the outcome.
 #[must_use]
 pub fn is_probing() -> bool {
     IS_PROBING.get()
 }
 
-/// Runs `body`, which encodes or decodes; `None` if a handle had a part in how it ended.
+/// Runs `body`, which encodes or decodes. Returns `None` if a handle influenced the outcome.
 fn probe<R>(body: impl FnOnce() -> R) -> Option<R> {
     struct Restore(bool);
     impl Drop for Restore {
@@ -52,7 +52,7 @@ fn probe<R>(body: impl FnOnce() -> R) -> Option<R> {
     refused.is_none().then_some(result)
 }
 
-/// Why `value` cannot be encoded, where postcard says `error` and no handle was refused.
+/// Returns why `value` cannot be encoded, if postcard returned `error` and no handle was refused.
 #[cold]
 pub fn unencodable<T: Serialize + ?Sized>(value: &T, error: &postcard::Error) -> String {
     match error {
@@ -61,17 +61,17 @@ pub fn unencodable<T: Serialize + ?Sized>(value: &T, error: &postcard::Error) ->
     }
 }
 
-/// Why `bytes` cannot be decoded, where postcard says `error` and no handle was refused.
+/// Returns why `bytes` cannot be decoded, if postcard returned `error` and no handle was refused.
 #[cold]
 pub fn undecodable<T: DeserializeOwned>(bytes: &[u8], error: &postcard::Error) -> String {
     let told = probe(|| reading::read::<T>(bytes).err());
     told.flatten().flatten().unwrap_or_else(|| error.to_string())
 }
 
-/// What decodes the bytes of a value and drops it, or says why it cannot.
+/// A function that decodes the bytes of a value and drops it, or returns the reason why it cannot.
 pub type Decodes = fn(&[u8]) -> Result<(), String>;
 
-/// What decodes a `T`, for [`check`].
+/// Returns the function that decodes a `T`, for [`check`].
 #[must_use]
 pub fn decodes<T: DeserializeOwned>() -> Decodes {
     |bytes| match probe(|| reading::read::<T>(bytes)) {
@@ -84,8 +84,8 @@ pub fn decodes<T: DeserializeOwned>() -> Decodes {
     }
 }
 
-/// Whether `value`, encoded as `bytes`, can be decoded again; not asked in builds without debug assertions, and of more
-/// than [`CHECKED_BYTES_MAX`] bytes. Where nobody knows the receiver's type there is no `decodes`.
+/// Checks whether `value`, encoded as `bytes`, can be decoded again. It checks nothing in builds without debug assertions, or
+/// if there are more than [`CHECKED_BYTES_MAX`] bytes. `decodes` is `None` if the receiver's type is unknown.
 ///
 /// # Errors
 /// The reason, in words.
@@ -98,7 +98,7 @@ pub fn check<T: Serialize + ?Sized>(value: &T, bytes: &[u8], decodes: Option<Dec
 }
 
 fn check_now<T: Serialize + ?Sized>(value: &T, bytes: &[u8], decodes: Option<Decodes>) -> Result<(), String> {
-    // Here the refusal of a handle changes nothing: what was left out is known.
+    // Here it does not matter if a handle is refused: the encoder has seen which field was left out.
     let mut left_out = None;
     let _unused = probe(|| left_out = writing::look(value).left_out);
     if let Some((of, field)) = left_out {

@@ -1,7 +1,7 @@
-//! postcard's decoder with errors that keep their words.
+//! postcard's decoder, with errors that keep their text.
 //!
-//! It stands between a value and postcard, and hands on everything that either of them asks for. An error that passes is
-//! noted for the thread, the first one only: that is the cause of the others.
+//! It stands between a value and postcard, and passes every request on. It records the first error of the thread that passes
+//! through, because that is the cause of the others.
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -26,12 +26,12 @@ fn take_note() -> Option<String> {
     swap_note(None)
 }
 
-/// A value may be decoded while the thread ends and its notes are gone.
+/// Swaps the note of this thread. A value may be decoded while the thread ends, when its note no longer exists.
 fn swap_note(new: Option<String>) -> Option<String> {
     NOTE.try_with(|note| note.replace(new)).unwrap_or_default()
 }
 
-/// Decodes a value and drops it: the number of bytes left over, or the words of the first error, if it had some.
+/// Decodes a value and drops it. Returns the number of bytes left over, or the text of the first error, if it had one.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<usize, Option<String>> {
     take_note();
     let mut decoder = postcard::Deserializer::from_bytes(bytes);
@@ -43,7 +43,7 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<usize, Option<St
     }
 }
 
-/// An error whose words were noted.
+/// An error whose text was recorded.
 #[derive(Debug)]
 struct Noted<E>(E);
 
@@ -62,7 +62,7 @@ impl<E: Error> Error for Noted<E> {
     }
 }
 
-/// Any of serde's traits, handed on.
+/// Wraps an implementation of any of serde's traits, and passes its calls on.
 struct Noting<T>(T);
 
 macro_rules! hands_on {
@@ -77,7 +77,7 @@ macro_rules! has_no_type {
     ($($method:ident),+) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
             self.0.$method(Noting(visitor)).map_err(|error| {
-                // The names of variants are asked for in this way as well, and those can be had.
+                // serde asks for the names of variants in this way as well, and postcard can provide those.
                 note(|| NO_TYPE.to_owned());
                 Noted(error)
             })

@@ -1,4 +1,4 @@
-//! The types that serde derives and postcard does not carry, and errors of a user's own.
+//! Tests of types that serde can derive but postcard cannot carry, and of a user's own errors.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Even {
     }
 }
 
-/// What the sender finds out.
+/// The outcome for the sender.
 fn sent<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), String> {
     match postcard::to_stdvec(value) {
         Ok(bytes) => check_now(value, &bytes, Some(decodes::<T>())),
@@ -85,13 +85,13 @@ fn sent<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), String> {
     }
 }
 
-/// What the receiver of these bytes is told.
+/// The error for the receiver of these bytes.
 fn received<T: DeserializeOwned>(bytes: &[u8]) -> String {
     undecodable::<T>(bytes, &postcard::from_bytes::<T>(bytes).err().unwrap())
 }
 
 #[test]
-fn what_postcard_carries_passes() {
+fn values_that_postcard_carries_pass() {
     let map = HashMap::from([("a".to_owned(), Some((-1, 'ä'))), ("b".to_owned(), None)]);
     for kind in [Kind::Unit, Kind::Tuple(1, true), Kind::Struct { f: 0.5, bytes: vec![1, 2] }] {
         let map = map.clone();
@@ -127,7 +127,7 @@ fn a_flattened_map_is_found_by_the_sender() {
 }
 
 #[test]
-fn the_words_of_an_error_of_the_users_own_are_kept() {
+fn the_text_of_a_users_own_error_is_kept() {
     assert_eq!(sent(&[Even(2), Even(5)]), Err("5 is odd".to_owned()));
     assert_eq!(received::<(u8, Vec<Option<Even>>)>(&[9, 1, 1, 7]), "7 is odd");
     assert_eq!(received::<BTreeMap<Even, u8>>(&[1, 3, 0]), "3 is odd");
@@ -141,7 +141,7 @@ fn other_errors_are_those_of_postcard() {
 }
 
 #[test]
-fn values_up_to_the_limit_are_checked_and_no_longer_ones() {
+fn only_values_up_to_the_limit_are_checked() {
     fn refuses(_: &[u8]) -> Result<(), String> {
         Err("checked".to_owned())
     }

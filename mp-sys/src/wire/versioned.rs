@@ -6,13 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value together with the version of its type.
 ///
-/// Two programs agree on a type if its name is the same: what is compared is the name without its modules, not the fields. A
-/// program that was built before a field changed would decode the new bytes as the old fields. Count `VERSION` up when you
-/// change the type, and such a program gets an error instead: the version is part of the name. The bytes are those of the
-/// value alone.
+/// Two programs agree on a type if its name is the same. They compare the name without its modules, and not the fields. So a
+/// program that was built before a field changed would decode the new bytes as the old fields. If you increment `VERSION` when
+/// you change the type, such a program gets an error instead, because the version is part of the name. The version adds no
+/// bytes to the value.
 ///
-/// `VERSION` is any number. A hash of the fields, such as the one that the crate `postcard-schema` computes as a constant,
-/// changes by itself.
+/// `VERSION` can be any number. A hash of the fields, such as the constant that the crate `postcard-schema` computes, changes
+/// automatically.
 ///
 /// # Examples
 /// ```
@@ -62,7 +62,7 @@ impl<const VERSION: u64, T> DerefMut for Versioned<VERSION, T> {
     }
 }
 
-/// As the value alone.
+/// Encodes the value without its version.
 impl<const VERSION: u64, T: Serialize> Serialize for Versioned<VERSION, T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(to)

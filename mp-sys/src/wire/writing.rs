@@ -1,7 +1,6 @@
-//! An encoder that keeps nothing but what the value says about itself: the words of the first error, and the first field
-//! that was left out.
+//! An encoder that records only the text of the first error and the first field that was left out.
 //!
-//! An error inside of a value ends that part only. What comes behind it is looked at all the same.
+//! An error inside a value ends only that part. The encoder still looks at the parts behind it.
 
 use std::fmt::{self, Display};
 
@@ -10,11 +9,11 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// What was seen.
+/// What the encoder found.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) error: Option<String>,
-    /// A struct or variant, and its field.
+    /// The name of a struct or variant, and the name of its field.
     pub(super) left_out: Option<(&'static str, &'static str)>,
 }
 
@@ -32,7 +31,7 @@ impl Seen {
     }
 }
 
-/// An error that is its words.
+/// An error that consists of its text.
 #[derive(Debug)]
 pub(super) struct Words(String);
 
@@ -52,7 +51,7 @@ impl Error for Words {
 
 struct Writer<'a> {
     seen: &'a mut Seen,
-    /// The struct or variant whose fields come.
+    /// The struct or variant to which the fields belong.
     of: &'static str,
 }
 
