@@ -7,11 +7,11 @@
 //! | proof | connecting | 32 | HMAC over "connecting", both nonces and both types |
 //! | verdict | listening | 40 | the verdict; HMAC over "listening" and the same. One end of a fresh connection comes with it |
 //!
-//! Both sides prove that they have the key, neither sends it, and a proof is good for these two nonces and this direction
-//! only. Without a key both prove the empty one. The connecting side goes first, so that a stranger who connects learns
-//! nothing that depends on the key. A step has a fixed length: there is no length to lie about, and a peer that says more
-//! than its step, or anything else, is refused. A step that begins with another magic number is refused at its first wrong
-//! byte: the rest may never come.
+//! Both sides prove that they have the key, and neither sends it. A proof is valid only for these two nonces and this
+//! direction. Without a key, both prove the empty one. The connecting side proves first, so that a stranger who connects
+//! learns nothing that depends on the key. A step has a fixed length, so a peer cannot lie about a length. A peer that sends
+//! more than its step, or anything else, is refused. A step that begins with another magic number is refused at its first
+//! wrong byte, because the rest may never arrive.
 //!
 //! Source: the challenge of Python's `multiprocessing.connection`, whose two sides may use MD5.
 
@@ -75,7 +75,7 @@ pub struct Terms<'a> {
 }
 
 impl fmt::Debug for Terms<'_> {
-    /// Without the key.
+    /// Shows the terms without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { magic, key: _, sends, receives } = self;
         f.debug_struct("Terms")
@@ -127,7 +127,7 @@ impl Inbox {
         Ok(self.bytes.first_chunk().copied())
     }
 
-    /// As [`take`](Self::take), for a step that begins with the magic number.
+    /// Works as [`take`](Self::take) does, for a step that begins with the magic number.
     fn take_first<const STEP: usize>(
         &mut self,
         magic: [u8; 8],
@@ -226,7 +226,7 @@ impl Listening {
     }
 }
 
-/// What is behind the magic number.
+/// Returns the parts behind the magic number: the nonce and the two types.
 fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
     let (_, rest) = hello.split_first_chunk::<8>()?;
     let (nonce, rest) = rest.split_first_chunk()?;

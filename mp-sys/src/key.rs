@@ -1,8 +1,9 @@
 //! The secret that both sides of a handshake prove.
 //!
-//! It never shows itself in `Debug`, and its bytes are overwritten when it is dropped. Whatever holds a key of a program
-//! holds this type. A key leaves it in three ways: into the hash of a handshake, which is wiped as well; into the packet that
-//! starts a server, which [`wipe`] clears; and into the arguments of a child, which then has the key like its parent.
+//! `Debug` never shows the key, and the key's bytes are overwritten when it is dropped. Every part of the library that keeps
+//! a program's key keeps it as this type. A copy of the bytes leaves the type in three ways: into the hash of a handshake,
+//! which is wiped as well; into the packet that starts a server, which [`wipe`] clears; and into the arguments of a child,
+//! which then has the key as its parent does.
 //!
 //! Source: the crates `zeroize`, `hmac` and `sha2`.
 
@@ -10,11 +11,11 @@ use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// The secret that both sides of a connection prove to have: bytes of any number, and none for no key.
+/// The secret that both sides of a connection prove that they have: any number of bytes. No bytes mean that there is no key.
 ///
 /// | property | |
 /// |---|---|
-/// | `Debug` | shows whether there is a key, and never which |
+/// | `Debug` | shows whether there is a key, and never its bytes |
 /// | drop | overwrites the bytes |
 /// | comparison | takes a time that does not depend on the bytes |
 ///
@@ -22,7 +23,7 @@ use zeroize::{Zeroize, Zeroizing};
 /// A forked child has a copy.
 ///
 /// # Source
-/// Python's `multiprocessing.process.AuthenticationString`, which shows itself.
+/// Python's `multiprocessing.process.AuthenticationString`, whose `repr` shows the secret.
 ///
 /// # Examples
 /// ```
@@ -38,7 +39,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct Key(Zeroizing<Vec<u8>>);
 
 impl Key {
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -50,7 +51,7 @@ impl Key {
         self.0.is_empty()
     }
 
-    /// A random one, which nobody can guess.
+    /// Makes a random key, which nobody can guess.
     ///
     /// # Errors
     /// `EAGAIN` early in a boot.
@@ -74,7 +75,7 @@ impl fmt::Debug for Key {
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         let differing = self.0.iter().zip(other.0.iter()).fold(0, |bits, (one, other)| bits | (one ^ other));
-        // Not decided before all bytes were compared.
+        // The result is decided only after all bytes were compared.
         self.0.len() == other.0.len() && std::hint::black_box(differing) == 0
     }
 }
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_does_not_show_itself() {
+    fn debug_does_not_show_the_key() {
         let key = Key::from("secret");
         assert_eq!(format!("{key:?} {key:#?}"), "Key(..) Key(..)");
         assert_eq!(format!("{:?}", Key::from("")), "Key(none)");
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wiped_is_gone() {
+    fn wiped_bytes_are_overwritten() {
         let mut bytes = *b"secret";
         wipe(&mut bytes);
         assert_eq!(bytes, [0; 6]);

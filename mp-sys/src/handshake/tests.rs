@@ -83,7 +83,7 @@ fn a_wrong_beginning_is_refused_at_its_first_wrong_byte() {
         assert!(matches!(listening.hear(TERMS, &said), Next::Refuse(_, Refusal::Malformed)));
         let (mut connecting, _) = Connecting::new(TERMS, [9; NONCE]);
         assert_eq!(connecting.hear(TERMS, &said), Next::Refuse(Vec::new(), Refusal::Malformed));
-        // The same byte by byte.
+        // The same bytes are refused one by one as well.
         let mut listening = Listening::new([7; NONCE]);
         let (last, first) = said.split_last().unwrap();
         assert!(first.iter().all(|byte| listening.hear(TERMS, &[*byte]) == Next::Wait));
