@@ -49,7 +49,7 @@ pub struct Budget {
 }
 
 impl Clone for Budget {
-    /// One for a waiter of its own, who begins with what this one has learnt.
+    /// Makes a budget for another waiter, which begins with what this one has learnt.
     fn clone(&self) -> Self {
         let nanos = AtomicU32::new(self.nanos.load(Ordering::Relaxed));
         Self { nanos, idle: AtomicU32::new(0), first_looks: self.first_looks }

@@ -2,8 +2,8 @@
 //!
 //! A forked child has a copy of one thread only. What other threads were doing (holding the allocator's lock, say) stays
 //! half done in it for ever, so [`fork`] refuses while there are other threads; and while the caller holds a lock of this
-//! workspace, since two processes would then believe to hold it; and while the process has an event loop, which the child would
-//! share. [`ForkAnyway`] is the override, `unsafe` to make.
+//! workspace, because two processes would then believe that they hold it; and while the process has an event loop, which
+//! the child would share. [`ForkAnyway`] is the override, and it is `unsafe` to make.
 //!
 //! The child runs a closure and ends by `_exit`: it never returns into the caller's stack frames, and runs no exit
 //! handlers of the parent. Everything about a child goes through its pidfd, so a signal can never reach another process
@@ -104,7 +104,7 @@ fn refuse_what_is_unsafe() -> Result<(), ForkError> {
     Ok(())
 }
 
-/// As [`fork`], whatever threads run and whatever the caller holds.
+/// Forks as [`fork`] does, whatever threads run and whatever the caller holds.
 ///
 /// # Errors
 /// [`ForkError`], except `OtherThreads`, `GuardHeld` and `EventLoop`.

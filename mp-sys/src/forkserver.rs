@@ -15,9 +15,9 @@
 //! nobody waits for ever.
 //!
 //! # How long the server lives
-//! Until the process that started it ends, which it sees by a pidfd; its one thread is what the kernel looks at for children
-//! that die with their parent ([`Lifeline`](crate::child::Lifeline)). Neither Ctrl-C nor SIGTERM ends it: who asked for children may
-//! still want to know how they end.
+//! The server lives until the process that started it ends, which it sees by a pidfd. The kernel watches its one thread for
+//! children that die with their parent ([`Lifeline`](crate::child::Lifeline)). Neither Ctrl-C nor SIGTERM ends the server,
+//! because the process that asked for children may still need to know how they end.
 //!
 //! # If the server is killed
 //! Its children go on, except those that die with it. How they end is no longer known, unless the asker adopts orphans,
@@ -135,7 +135,7 @@ enum Report {
     Hello(u32),
     /// There is no child: the system's number for why.
     Failed(i32),
-    /// There is no child: the server has so many other threads, which a constructor started.
+    /// There is no child, because the server has this many other threads, which a constructor started.
     Threads(u32),
     /// It ended.
     Ended(Ended),

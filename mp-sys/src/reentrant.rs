@@ -97,7 +97,7 @@ impl Reentrant {
     /// Takes the lock, as deep as [`Entered::leave_for_a_while`] left it.
     ///
     /// # Errors
-    /// As [`enter`](Self::enter).
+    /// Those of [`enter`](Self::enter).
     pub fn enter_again(
         &self,
         depth: u64,
@@ -134,8 +134,8 @@ impl Entered<'_> {
         self.taken == Generation::current() && self.reentrant.locked.is_held_here()
     }
 
-    /// Releases the lock however deep it is held, and returns the depth, 0 if this thread does not hold it. Until it is taken
-    /// again, dropping an entry does nothing.
+    /// Releases the lock at whatever depth it is held. Returns the depth, which is 0 if this thread does not hold the lock.
+    /// Until the lock is taken again, dropping an entry does nothing.
     pub fn leave_for_a_while(&self) -> u64 {
         if self.taken != Generation::current() {
             return 0;

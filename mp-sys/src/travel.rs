@@ -192,7 +192,7 @@ pub fn decode<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Opt
     decode_as(descriptors, false, body)
 }
 
-/// As [`decode`], for arguments that the parent of this process has encoded.
+/// Works as [`decode`] does, for arguments that the parent of this process encoded.
 pub fn decode_arguments<R>(descriptors: Vec<OwnedFd>, body: impl FnOnce() -> R) -> (R, Option<TravelError>) {
     decode_as(descriptors, true, body)
 }

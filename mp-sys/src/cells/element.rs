@@ -1,14 +1,14 @@
 //! Which types may be in shared memory, and what the compiler says about others.
 //!
-//! The trait is implemented for all types that have the properties, so nobody implements it by hand.
+//! The trait is implemented for all types that have the properties, so you never implement it by hand.
 
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
 /// A type that may live in memory that several processes share.
 ///
-/// It holds for every [`bytemuck::Pod`] type (integers, floats, arrays of them, derived structs), for `bool` and `char`,
-/// and for enums that derive bytemuck's traits: no padding, no pointers, and zero is a valid value. Implemented for all
-/// of them; there is nothing to implement by hand.
+/// The trait holds for every [`bytemuck::Pod`] type (integers, floats, arrays of them, derived structs), for `bool` and
+/// `char`, and for enums that derive bytemuck's traits: no padding, no pointers, and zero is a valid value. It is
+/// implemented for all of them, so you never implement it by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be in shared memory",
     label = "not plain data",
@@ -18,6 +18,6 @@ use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 )]
 pub trait Element: CheckedBitPattern + NoUninit + Zeroable + Send + Sync + 'static {}
 
-// Without it, the compiler reports that `Pod` is missing, and not the notes above.
+// Without this attribute, the compiler reports that `Pod` is missing, and does not show the notes above.
 #[diagnostic::do_not_recommend]
 impl<T: CheckedBitPattern + NoUninit + Zeroable + Send + Sync + 'static> Element for T {}

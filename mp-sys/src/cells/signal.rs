@@ -43,7 +43,7 @@ impl SharedSignal {
 }
 
 impl Clone for SharedSignal {
-    /// A further handle of the same signal.
+    /// Makes another handle of the same signal.
     fn clone(&self) -> Self {
         Self { place: self.place, span: self.span.twin() }
     }
@@ -82,7 +82,7 @@ unsafe impl Send for SignalledWords {}
 unsafe impl Sync for SignalledWords {}
 
 impl Clone for SignalledWords {
-    /// A further handle of the same words.
+    /// Makes another handle of the same words.
     fn clone(&self) -> Self {
         Self { signal: self.signal, words: self.words, count: self.count, span: self.span.twin() }
     }

@@ -51,7 +51,7 @@ unsafe impl Send for Waiters {}
 unsafe impl Sync for Waiters {}
 
 impl Clone for Waiters {
-    /// A further handle of the same places.
+    /// Makes another handle of the same places.
     fn clone(&self) -> Self {
         Self { head: self.head, places: self.places, count: self.count, span: self.span.twin() }
     }

@@ -17,8 +17,8 @@ pub enum ForkError {
          fork before starting threads (a #[test] always has one: use `harness = false`)"
     )]
     OtherThreads(usize),
-    /// The process has an event loop, as of a tokio runtime with one thread: a child would share it, and take events away
-    /// from the parent.
+    /// The process has an event loop, for example that of a tokio runtime with one thread. A child would share the loop and
+    /// take events away from the parent.
     ///
     /// `spawn` and the fork server start processes beside it. To fork, do so before the loop is made.
     #[error(
@@ -29,7 +29,7 @@ pub enum ForkError {
         /// The number of its descriptor.
         descriptor: i32,
     },
-    /// Whether other threads run cannot be found out: a sandbox permits no unshare(2), and there is no /proc.
+    /// The library cannot find out whether other threads run: a sandbox forbids unshare(2), and there is no /proc.
     #[error("the threads of this process cannot be counted (neither unshare(2) nor /proc): {0}")]
     ThreadsUnknown(#[source] OsError),
     /// The calling thread holds locks of this library: drop the guards first.
@@ -47,7 +47,7 @@ pub enum ForkError {
     /// The handles for the child cannot be listed, because encoding one of the values failed.
     #[error("one of the handles could not be encoded")]
     Handles,
-    /// This process may not have files as long as the shortest result of a child: `RLIMIT_FSIZE`.
+    /// The limit of this process for the length of a file (`RLIMIT_FSIZE`) is below the shortest result of a child.
     #[error("the limit of {limit} bytes for files (RLIMIT_FSIZE) leaves no room for the result of a child")]
     FileSizeLimit {
         /// The limit, in bytes.

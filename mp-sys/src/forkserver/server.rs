@@ -208,7 +208,7 @@ fn report_of(error: ForkError) -> Report {
         ForkError::OutOfProcesses => Errno::AGAIN,
         ForkError::OutOfMemory => Errno::NOMEM,
         ForkError::OutOfDescriptors => Errno::MFILE,
-        // The server holds nothing, and whether a constructor has made an event loop is not asked: the server runs none.
+        // The server holds nothing. It does not check whether a constructor made an event loop, because it runs none.
         ForkError::GuardHeld(_) | ForkError::EventLoop { .. } | ForkError::Handles => Errno::DEADLK,
         ForkError::FileSizeLimit { .. } => Errno::FBIG,
         ForkError::ThreadsUnknown(error) | ForkError::System(error) => {

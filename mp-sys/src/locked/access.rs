@@ -113,7 +113,7 @@ impl Held<'_> {
 }
 
 impl Clone for Locked {
-    /// A further handle of the same lock: what a guard of the one holds is locked for the other.
+    /// Makes another handle of the same lock: what a guard of the one holds is locked for the other.
     fn clone(&self) -> Self {
         Self { control: self.control, data_len: self.data_len, span: self.span.twin() }
     }

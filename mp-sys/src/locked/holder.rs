@@ -1,21 +1,21 @@
-//! Who has a lock at the moment, for people: looked at from outside, without taking it.
+//! Shows people which thread has a lock at the moment. Looking does not take the lock.
 
 use std::fmt;
 
 use super::Locked;
 
-/// Who has a lock. By the time somebody reads it, another one may have it.
+/// The thread that has a lock. By the time that the caller reads this, another thread may have the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
-    /// Nobody.
+    /// No thread has it.
     Nobody,
     /// The calling thread.
     ThisThread,
-    /// The thread with this number of the kernel's, which is the process's id for its first thread. In another PID namespace,
-    /// it is a number of that.
+    /// The thread to which the kernel gave this number. The number of a process's first thread is the process's id. A thread
+    /// of another PID namespace is shown with its number there.
     Thread(u32),
-    /// The newest holder died, and nobody has taken the lock since.
+    /// The newest holder died, and no thread has taken the lock since.
     Dead,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Holder {
 }
 
 impl Locked {
-    /// Who has the lock.
+    /// Returns the thread that has the lock.
     #[must_use]
     pub fn holder(&self) -> Holder {
         let mutex = &self.control().mutex;

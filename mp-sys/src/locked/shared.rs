@@ -262,7 +262,7 @@ fn current_line() -> usize {
 }
 
 impl Clone for SharedLock {
-    /// A further handle of the same lock.
+    /// Makes another handle of the same lock.
     fn clone(&self) -> Self {
         Self { head: self.head, budget: Budget::before_a_lock(), locked: self.locked.clone() }
     }

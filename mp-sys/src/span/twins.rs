@@ -1,48 +1,48 @@
 //! Several spans of one object in one process: one for each of its handles.
 //!
-//! The bytes may go home with the last of them, and only if none of them was sent and none holds a lock that is held. Most
-//! objects have one handle, so what the spans share is made with the second one.
+//! The bytes may go home when the last span is dropped, and only if no span was sent and none contains a lock that is held.
+//! Most objects have one handle, so the state that the spans share is made only with the second one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::span::Span;
 
-/// What the spans of one object share: whether its bytes stay where they are.
+/// The state that the spans of one object share: whether the object's bytes stay where they are.
 #[derive(Debug, Default)]
 pub(super) struct Twins(OnceLock<Arc<AtomicBool>>);
 
 impl Twins {
-    /// Of a span that is the only one so far.
+    /// The state of a span that is the only one so far.
     pub(super) const fn none() -> Self {
         Self(OnceLock::new())
     }
 
-    /// One more of them.
+    /// Makes the state of one more span.
     fn share(&self) -> Self {
         Self(OnceLock::from(Arc::clone(self.0.get_or_init(Arc::default))))
     }
 
-    /// Whether there is, or was, another one.
+    /// Whether there is, or was, another span.
     pub(super) fn are_there(&self) -> bool {
         self.0.get().is_some()
     }
 
-    /// A span is dropped, whose bytes `may_go` home as far as it knows. Whether they do: no other span is left, and all of
-    /// them said so.
+    /// Records that a span is dropped, and whether its bytes `may_go` home as far as this span knows. Returns whether they
+    /// go: no other span is left, and every span agreed.
     pub(super) fn leave(&mut self, may_go: bool) -> bool {
         let Some(stays) = self.0.take() else { return may_go };
         if !may_go {
             stays.store(true, Ordering::Relaxed);
         }
-        // `None` but for one of them, which sees what the others stored: the count orders that.
+        // Only one span gets `Some`. It sees what the others stored, because the reference count orders the accesses.
         Arc::into_inner(stays).is_some_and(|stays| !stays.into_inner())
     }
 }
 
 impl Span {
-    /// A further span of the same bytes, for another handle of the object in them: the caller uses both as the same kind of
-    /// object.
+    /// Makes another span of the same bytes, for another handle of the object in them. The caller must use both as the same
+    /// kind of object.
     pub(crate) fn twin(&self) -> Self {
         let mut twin = Self::piece(&self.mapping, self.offset(), self.length);
         twin.forks = self.forks;

@@ -1,11 +1,11 @@
-//! A constructor that starts a thread before `main`, as some libraries have it: in programs that are executed later.
+//! A constructor that starts a thread before `main`, as some libraries do, in programs that are executed later.
 
 use std::ffi::{c_char, c_int};
 
-/// The environment's word for it.
+/// The environment variable that asks for the thread.
 const WANTED: &str = "MP_TEST_THREAD_BEFORE_MAIN";
 
-/// As glibc calls a constructor.
+/// The type of the constructors that glibc calls.
 type Constructor = extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char);
 
 #[used]
@@ -19,7 +19,7 @@ static AT_START: Constructor = at_start;
 extern "C" fn at_start(_: c_int, _: *mut *mut c_char, _: *mut *mut c_char) {
     if std::env::var_os(WANTED).is_some() {
         let thread = std::thread::Builder::new().name("early".to_owned());
-        // For as long as the process lives.
+        // The thread lives as long as the process.
         drop(thread.spawn(|| {
             loop {
                 std::thread::park();
@@ -28,10 +28,10 @@ extern "C" fn at_start(_: c_int, _: *mut *mut c_char, _: *mut *mut c_char) {
     }
 }
 
-/// Gives the programs that this process executes from now on a thread before `main`: its fork server is one of them.
+/// Makes the programs that this process executes from now on, such as its fork server, start a thread before `main`.
 pub fn thread_before_main_from_now_on() {
-    // Names the constructor, so that it is linked.
+    // Refers to the constructor, so that the linker keeps it.
     std::hint::black_box(&AT_START);
-    // SAFETY: a test that forks has one thread, so nobody else reads the environment now.
+    // SAFETY: a test that forks has one thread, so nothing else reads the environment now.
     unsafe { std::env::set_var(WANTED, "1") };
 }
