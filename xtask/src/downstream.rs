@@ -7,7 +7,6 @@
 //! 2. A workspace of small programs depends on the unpacked packages, by name and version. The programs are those under
 //!    `xtask/downstream`. Each is built and run with every set of features ([`sets`]), in a call of cargo of its own, which
 //!    unites no features of other programs.
-//! 3. All of that happens twice: once with the newest version of each dependency, as for a user without a lock file, and
 //! 3. All of that happens twice: once with the newest version of each dependency, as for a user without a lock file,
 //!    and once with the lowest version that each library accepts.
 //! 4. The compiler of the declared `rust-version` checks the libraries, if there is one ([`msrv`]).

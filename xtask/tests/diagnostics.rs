@@ -1,7 +1,7 @@
-//! What the compiler says about programs that cannot work: our notes name the way out.
+//! Checks what the compiler reports about programs that cannot work: this library's notes name a way that works.
 //!
-//! Each program is a binary of one crate outside the workspace. Only the text of this library's own notes is compared: the rest of an
-//! error belongs to the compiler.
+//! Each program is a binary of a crate outside the workspace. Only the text of this library's own notes is compared, because
+//! the rest of an error belongs to the compiler.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::fs;
@@ -18,7 +18,7 @@ impl Program {
     fn new(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let facade = workspace().join("mp-facade");
-        // cargo knows a crate outside of the target folder by its name: two with one name would be taken for each other.
+        // cargo identifies a crate by its name in the target folder, so it would confuse two crates with the same name.
         let mut hasher = DefaultHasher::new();
         source.hash(&mut hasher);
         let name = format!("program-{:x}", hasher.finish());
@@ -34,7 +34,7 @@ impl Program {
         Self { folder }
     }
 
-    /// Whether it compiles, and what the compiler says, with single blanks.
+    /// Returns whether the program compiles, and the compiler's output with single blanks.
     fn check(&self) -> (bool, String) {
         let output = Command::new(env!("CARGO"))
             .args(["check", "--offline", "--quiet", "--color", "never"])
@@ -52,7 +52,7 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// The program does not compile, and the compiler says all of it.
+/// Checks that the program does not compile, and that the compiler shows all notes.
 #[track_caller]
 fn refused(source: &str, notes: &[&str]) {
     let (compiles, said) = Program::new(source).check();
@@ -136,7 +136,7 @@ fn a_condition_without_a_guard() {
     );
 }
 
-/// The documentation of `LockError` has this way out, since the compiler speaks of lifetimes only.
+/// The documentation of `LockError` names this way, because the compiler's error is only about lifetimes.
 #[test]
 fn a_question_mark_behind_lock() {
     let program = |lock: &str| {

@@ -1,14 +1,14 @@
-//! The picture in the README: what common operations cost here and with other libraries, on a logarithmic scale.
+//! The picture in the README: the cost of common operations here and with other libraries, on a logarithmic scale.
 //!
-//! All figures are from one run of this program, in which the contestants of a row take turns. A bar that is missing was not
-//! measured: the library has no such operation, or is not installed. The name and the figure stand beside each bar, so that colours
-//! carry nothing.
+//! All figures are from one run of this program, in which the contestants of a row take turns. A missing bar was not
+//! measured, because the library has no such operation or is not installed. The name and the figure are beside each bar, so
+//! the picture does not depend on colours.
 
 use std::fmt::Write as _;
 
 use crate::row::{Finding, Unit};
 
-/// What is drawn, from top to bottom.
+/// The operations of the picture, from top to bottom.
 const OPERATIONS: [Operation; 6] = [
     Operation {
         label: "Increment a shared number",
@@ -94,13 +94,13 @@ const GAP: usize = 10;
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.head{font-size:17px;font-weight:600}\
 .small{font-size:11px;fill:#57606a}.mp{fill:#2f8f5b}.other{fill:#8c96a0}.mark{stroke:#d0d7de}";
 
-/// An operation, and who does it.
+/// An operation, and the libraries that are compared.
 struct Operation {
     label: &'static str,
     figures: &'static [Figure],
 }
 
-/// Where a figure is found in a run.
+/// The place of a figure in a run.
 struct Figure {
     who: &'static str,
     row: &'static str,
@@ -114,7 +114,7 @@ pub(crate) fn wants(row: &str, placement: &str) -> bool {
     figures.any(|figure| figure.row == row && figure.placement == placement)
 }
 
-/// The whole file, from a run of all rows that it wants.
+/// Draws the whole file, from a run of all rows that it needs.
 pub(crate) fn picture(findings: &[Finding], processor: &str) -> String {
     let mut y = TOP;
     let mut bars = String::new();
@@ -190,13 +190,13 @@ fn bar(svg: &mut String, y: usize, who: &str, nanos: f64) {
     );
 }
 
-/// Where a time lies on the scale.
+/// Returns the position of a time on the scale.
 fn place(nanos: f64) -> f64 {
     let share = (nanos.clamp(LEAST, MOST) / LEAST).log10() / (MOST / LEAST).log10();
     LEFT + SCALE * share
 }
 
-/// A time with two or three digits.
+/// Formats a time with two or three digits.
 fn time(nanos: f64) -> String {
     let (value, unit) = match nanos {
         ..1e3 => (nanos, "ns"),

@@ -1,13 +1,13 @@
-//! Words that users search for lead to the item that they need, by `#[doc(alias = "…")]`.
+//! Checks that words that users search for lead to the item that they need, by `#[doc(alias = "…")]`.
 //!
-//! They are names of other libraries: std's, Python's, the system's. rustdoc's search finds an item by its aliases.
+//! The words are names from other libraries: std, Python and the system. rustdoc's search finds an item by its aliases.
 
 use syn::visit::Visit;
 use syn::{Attribute, Ident};
 
 use crate::tidy::{Finding, RustFile};
 
-/// A word, and the item that it has to lead to.
+/// A word, and the item to which it must lead.
 const WANTED: [(&str, &str); 26] = [
     ("Atomic", "RawValue"),
     ("BrokenBarrierError", "BarrierError"),
@@ -37,10 +37,10 @@ const WANTED: [(&str, &str); 26] = [
     ("waitpid", "join"),
 ];
 
-/// Crates whose items users see.
+/// The crates whose items users see.
 const CRATES: [&str; 4] = ["shm-core/src/", "kernel-ipc/src/", "manager-rt/src/", "mp-facade/src/"];
 
-/// Words of the list that lead nowhere.
+/// Returns the words of the list that lead nowhere.
 pub(super) fn check<'a>(files: impl IntoIterator<Item = &'a RustFile>) -> Vec<Finding> {
     let mut found = Found::default();
     for file in files {
@@ -59,7 +59,7 @@ pub(super) fn check<'a>(files: impl IntoIterator<Item = &'a RustFile>) -> Vec<Fi
         .collect()
 }
 
-/// Aliases with the names of their items.
+/// The aliases, with the names of their items.
 #[derive(Default)]
 struct Found {
     aliases: Vec<(String, String)>,
@@ -68,7 +68,7 @@ struct Found {
 impl Found {
     fn add(&mut self, name: &Ident, attributes: &[Attribute]) {
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("doc")) {
-            // Other forms, as the text itself, are no list of names and values.
+            // Other forms of `doc`, such as the text itself, are not lists of names and values.
             let _other = attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("alias") {
                     let alias: syn::LitStr = meta.value()?.parse()?;

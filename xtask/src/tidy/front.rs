@@ -1,7 +1,7 @@
-//! The front page of `mp`: it has the README's table, and names each public type under its tier.
+//! Checks that the front page of `mp` has the README's table and names each public type under its tier.
 //!
-//! rustdoc lists a crate's types in one row of names. Users find them by the tables of `mp-facade/src/front`, so a type that is missing
-//! there is hard to find.
+//! rustdoc lists the types of a crate in one row of names. Users find a type by the tables of `mp-facade/src/front`, so a type
+//! that is missing there is hard to find.
 
 use syn::Item;
 
@@ -11,14 +11,14 @@ use crate::tidy::{Finding, RustFile, TextFile};
 
 /// The crate that has the front page.
 pub(super) const FACADE: &str = "mp-facade/src/lib.rs";
-/// Where its tables are.
+/// The folder of its tables.
 pub(super) const FOLDER: &str = "mp-facade/src/front/";
-/// The README of the workspace, and that of the crate, which is the beginning of the front page.
+/// The README of the workspace, and the README of the crate, which is the beginning of the front page.
 pub(super) const READMES: (&str, &str) = ("README.md", "mp-facade/README.md");
 /// The heading above the table.
 const HEADING: &str = "## Which object do I want?";
 
-/// Public types of the facade that no table names in a link.
+/// Returns the public types of the facade that no table names in a link.
 pub(super) fn names_all(facade: &RustFile, pages: &[&TextFile]) -> Vec<Finding> {
     let mut types = Vec::new();
     for item in &facade.syntax.items {
@@ -40,7 +40,7 @@ pub(super) fn names_all(facade: &RustFile, pages: &[&TextFile]) -> Vec<Finding> 
         .collect()
 }
 
-/// Whether both READMEs have the same table of objects.
+/// Checks that both READMEs have the same table of objects.
 pub(super) fn same_table(root: &TextFile, krate: &TextFile) -> Vec<Finding> {
     let (Some(expected), found) = (table(root), table(krate)) else {
         return vec![Finding::new(&root.path, 1, format!("there is no table under `{HEADING}`"))];
@@ -56,7 +56,7 @@ pub(super) fn same_table(root: &TextFile, krate: &TextFile) -> Vec<Finding> {
     )]
 }
 
-/// The line of the heading, and the rows below it.
+/// Returns the line of the heading, and the rows below it.
 fn table(file: &TextFile) -> Option<(usize, Vec<&str>)> {
     let at = file.text.lines().position(|line| line == HEADING)?;
     let below = file.text.lines().skip(at + 1).skip_while(|line| line.is_empty());

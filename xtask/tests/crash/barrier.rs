@@ -1,4 +1,4 @@
-//! Barriers: a party dies while it waits, while it acts, between two rounds, and at every point of all that.
+//! Barriers: a party dies while it waits, while it runs the action, between two rounds, and at every point of all of these.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,12 @@ fn waiter(kills: u32) -> Outcome {
     out
 }
 
-/// All have come, and one of them dies as it wakes up: the others have passed, and so has the next set of processes.
+/// All parties have arrived, and one dies as it wakes up: the others pass, and so does the next set of processes.
 fn just_woken(kills: u32) -> Outcome {
     killed_as_it_wakes_up(kills, false)
 }
 
-/// The same of a party that is registered: the next round needs it, and breaks.
+/// The party that dies as it wakes up is registered: the next round needs it, and breaks.
 fn just_woken_and_registered(kills: u32) -> Outcome {
     killed_as_it_wakes_up(kills, true)
 }
@@ -68,7 +68,7 @@ fn killed_as_it_wakes_up(kills: u32, is_registered: bool) -> Outcome {
     out
 }
 
-/// A party dies while it runs the action: the others are told.
+/// A party dies while it runs the action: the others get an error.
 fn acting(kills: u32) -> Outcome {
     let mut out = Outcome::default();
     let mut random = Random::new();
@@ -81,8 +81,8 @@ fn acting(kills: u32) -> Outcome {
     for _ in 0..kills {
         acts.store(false);
         let other = waits_in_vain(&barrier);
-        let victim = spawn(|| assert!(barrier.wait().is_err(), "it never goes on"));
-        eventually("the victim acts", || acts.load());
+        let victim = spawn(|| assert!(barrier.wait().is_err(), "it never passes"));
+        eventually("the victim runs the action", || acts.load());
         random.pause(100_000);
         out.recover(&victim, || other.wait(mp_sys::deadline::Deadline::after(HANG)).unwrap());
         out.expect_end(&other);
@@ -128,7 +128,7 @@ fn every_point_of_wait(_: u32) -> Outcome {
         || assert!(barrier.wait_timeout(HANG).is_ok()),
         |_| {
             // If the other one died before it was registered, it was not a party, and this one becomes one. Otherwise,
-            // this one gets an error, or nobody comes.
+            // this one gets an error, or no other party arrives.
             let outcome = barrier.party().and_then(|party| party.wait_timeout(Duration::from_millis(200)));
             let is_known = matches!(
                 outcome,
@@ -142,7 +142,7 @@ fn every_point_of_wait(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of registering is registered, and the next round breaks; or it has no place, which is free.
+/// A process that dies at any point of registering is registered, and the next round breaks; or its place is free.
 fn every_point_of_party(_: u32) -> Outcome {
     let barrier = Barrier::new(1).unwrap();
     at_every_point(
@@ -158,7 +158,7 @@ fn every_point_of_party(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of taking a registration back is registered, or has left.
+/// A process that dies at any point of withdrawing its registration is still registered, or has left.
 fn every_point_of_leaving(_: u32) -> Outcome {
     let barrier = Barrier::new(1).unwrap();
     at_every_point_with(
@@ -173,7 +173,8 @@ fn every_point_of_leaving(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of coming last with an action leaves a barrier that is broken, or that was passed after the action.
+/// A process that dies at any point of arriving last with an action leaves a barrier that is broken, or that was passed
+/// after the action.
 fn every_point_of_acting(_: u32) -> Outcome {
     let runs = Arc::new(RawValue::new(0_u32).unwrap());
     let counted = Arc::clone(&runs);
@@ -186,14 +187,14 @@ fn every_point_of_acting(_: u32) -> Outcome {
             barrier.reset().unwrap();
             runs.store(0);
             other.set(Some(spawn(|| match barrier.wait_timeout(HANG) {
-                Ok(_) => assert!(runs.load() > 0, "nobody goes on before the action has run"),
+                Ok(_) => assert!(runs.load() > 0, "no party passes before the action has run"),
                 Err(error) => assert_eq!(error, BarrierError::Broken),
             })));
             eventually("the other one waits", || barrier.n_waiting() == Ok(1));
         },
         || assert!(barrier.wait_timeout(HANG).is_ok()),
         |_| {
-            // One who died before it had a place is missed by nobody: then this one comes in its place.
+            // If the other one died before it had a place, it was not a party, and this one takes its place.
             let outcome = barrier.wait_timeout(Duration::from_millis(200));
             let is_known = matches!(outcome, Ok(_) | Err(BarrierError::Broken | BarrierError::TimedOut));
             is_known && ended(&other.take().unwrap()) == Ended::Exited(0)
@@ -201,7 +202,7 @@ fn every_point_of_acting(_: u32) -> Outcome {
     )
 }
 
-/// Whoever dies at any point of giving up leaves a barrier that is broken, or that knows no more than that it came.
+/// A process that dies at any point of giving up leaves a barrier that is broken, or that only knows that it had arrived.
 fn every_point_of_giving_up(_: u32) -> Outcome {
     let barrier = Barrier::new(2).unwrap();
     let soon = Duration::from_millis(1);
@@ -210,7 +211,7 @@ fn every_point_of_giving_up(_: u32) -> Outcome {
         || assert_eq!(barrier.wait_timeout(soon), Err(BarrierError::TimedOut)),
         |survived| match barrier.wait_timeout(Duration::from_millis(200)) {
             Err(BarrierError::Broken) => true,
-            // It died before it was a party, or it had come, and nobody waited who would have noticed its death.
+            // It died before it was a party; or it had arrived, and no waiting party was there to notice its death.
             Err(BarrierError::TimedOut) | Ok(_) => !survived,
             _ => false,
         },

@@ -1,4 +1,4 @@
-//! Killed at every step of meeting by a name: the others meet all the same, in a whole object.
+//! Names: a process is killed at every step of meeting by a name. The others still meet, in a complete object.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn exists(name: &str) -> bool {
     Path::new("/dev/shm").join(format!("mp.{name}")).exists()
 }
 
-/// Nobody else has the name.
+/// No other process has the name.
 fn first(_: u32) -> Outcome {
     let name = name("first");
     at_every_point(
@@ -31,7 +31,7 @@ fn first(_: u32) -> Outcome {
     )
 }
 
-/// Another process was killed with the object in hand, and its file is still there.
+/// Another process was killed while it held the object, and its file is still there.
 fn after_the_dead(_: u32) -> Outcome {
     let name = name("dead");
     at_every_point(
@@ -53,7 +53,7 @@ fn after_the_dead(_: u32) -> Outcome {
     )
 }
 
-/// The object is there, and stays.
+/// The object exists, and its name stays.
 fn persistent(_: u32) -> Outcome {
     let name = name("persistent");
     let out = at_every_point(
@@ -65,7 +65,7 @@ fn persistent(_: u32) -> Outcome {
     out
 }
 
-/// Dead before the mark: the name is gone with the process. Dead behind it: it stays.
+/// If the process dies before it sets the mark, the name goes with it. If it dies after that, the name stays.
 fn persist(_: u32) -> Outcome {
     let name = name("persist");
     at_every_point(

@@ -1,7 +1,8 @@
-//! `Debug` of every object: its state in one short line, whatever the object is at, and whoever has it.
+//! `Debug` of every object: its state in one short line, whatever the state is, and whichever process has the object.
 //!
-//! A log line is read by people, so it says what an object is at, and says it in less than 100 characters; and it is written
-//! in the middle of trouble, so it waits for nobody. A new public type that is not here fails [`every_object_is_here`].
+//! People read log lines, so a line shows the state of an object in less than 100 characters. Programs write log lines when
+//! something goes wrong, so `Debug` waits for no other process. If a new public type is missing here,
+//! [`every_object_is_here`] fails.
 
 mod kernel;
 mod managers;
@@ -25,7 +26,7 @@ tests! {
     proxies_of_a_server_that_is_gone_are_shown,
 }
 
-/// Public types that are no objects: traits, names of other types, and plain values whose `Debug` is what they are.
+/// Public types that are not objects: traits, aliases of other types, and plain values with a derived `Debug`.
 const NO_OBJECTS: &[&str] = &[
     "Arguments",
     "Element",
@@ -63,7 +64,7 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
 struct Seen(BTreeSet<String>);
 
 impl Seen {
-    /// Checks what an object shows. It begins with its type's name, and says `state` in parentheses.
+    /// Checks the text of an object: the name of its type, and then `state` in parentheses.
     fn look(&mut self, object: &dyn Debug, name: &str, state: &str) {
         let shown = format!("{object:?}");
         let expected = if state.is_empty() { name.to_owned() } else { format!("{name}({state})") };
@@ -71,7 +72,7 @@ impl Seen {
         self.check(object, name);
     }
 
-    /// As [`look`](Self::look), for a state that has numbers in it which a test does not know.
+    /// Checks as [`look`](Self::look) does, for a state that contains numbers that a test does not know.
     fn look_for(&mut self, object: &dyn Debug, name: &str, parts: &[&str]) {
         let shown = format!("{object:?}");
         assert!(shown.starts_with(&format!("{name}(")) && shown.ends_with(')'), "{shown}");
@@ -137,7 +138,7 @@ fn compare(exported: BTreeSet<String>, seen: &Seen, no_objects: &[&str]) {
     assert!(missing.is_empty(), "no case shows {missing:?}");
 }
 
-/// The types and traits that a crate's `pub use` lines name, as users call them.
+/// Returns the types and traits that the `pub use` lines of a crate name, by the names that users write.
 fn exported(file: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     let text = std::fs::read_to_string(&path).unwrap();

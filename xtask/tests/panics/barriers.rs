@@ -17,7 +17,7 @@ define_cells! {
     "manager Barrier", "wait(), its action", manager_action;
 }
 
-/// Three places, so that there is one for each of those who contend.
+/// The barrier has three places, so that there is one for each contender.
 fn party() -> Outcome {
     contended(
         BESIDE,
@@ -39,7 +39,7 @@ fn party() -> Outcome {
     )
 }
 
-/// Whether a round is passed in the end. The others are told of a panic in the action, and mend the barrier.
+/// Whether a round is passed in the end. After a panic in the action, the others get an error and repair the barrier.
 fn passes(barrier: &Barrier) -> bool {
     loop {
         match barrier.wait_timeout(HANG) {
@@ -50,7 +50,7 @@ fn passes(barrier: &Barrier) -> bool {
     }
 }
 
-/// One party makes a round, so each of those who contend runs the action, and comes while another one does.
+/// A single party completes a round, so each contender runs the action, and arrives while another one runs it.
 fn action() -> Outcome {
     let make = || Barrier::new(1).unwrap().with_action(|| (0..4).for_each(|_| spring(Trap::Closure)));
     contended(
@@ -65,7 +65,7 @@ fn action() -> Outcome {
     )
 }
 
-/// A barrier, in a server of its own.
+/// A barrier in its own server.
 struct Managed {
     manager: Manager,
     barrier: manager::Barrier,

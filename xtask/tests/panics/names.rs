@@ -1,4 +1,4 @@
-//! What makes the value of an object that has a name.
+//! Names: the closure that makes the value of an object with a name panics.
 
 use mp::{Array, RawArray, RawValue, RwLock, Value};
 use mp_sys::identity::Stamp;
@@ -19,7 +19,7 @@ fn init() -> u64 {
     7
 }
 
-/// A name that the others open and create as well, as another object.
+/// Tests an entry on a name of its own. The contenders open and create another name.
 fn named(entry: impl Fn(&str)) -> Outcome {
     let name = format!("test-{}-panics", Stamp::current().pid());
     contended(

@@ -202,7 +202,7 @@ fn through((sender, receiver): &Ends) -> bool {
     sender.send_timeout(&ManuallyDrop::new(Item(1)), HANG).is_ok() && receiver.recv_timeout(HANG).is_ok()
 }
 
-/// A message as it arrived is looked at; it is gone after a panic, as any message.
+/// Decodes a message that was received as bytes. After a panic it is lost, as any other message is.
 fn decode_message((sender, receiver): &Ends) {
     sender.send(&ManuallyDrop::new(Item(1))).unwrap();
     drop(receiver.recv_message_timeout(HANG).unwrap().decode::<Item>().unwrap());

@@ -142,12 +142,12 @@ fn barrier_waiter(kills: u32) -> Outcome {
     })
 }
 
-/// All have come, and one dies as it wakes up: the others have passed, and so has the next set of processes.
+/// All parties have arrived, and one dies as it wakes up: the others pass, and so does the next set of processes.
 fn barrier_just_woken(kills: u32) -> Outcome {
     killed_as_it_wakes_up(kills, false)
 }
 
-/// The same of a party that is registered: the next round needs it, and breaks.
+/// The party that dies as it wakes up is registered: the next round needs it, and breaks.
 fn barrier_registered(kills: u32) -> Outcome {
     killed_as_it_wakes_up(kills, true)
 }
@@ -181,7 +181,7 @@ fn killed_as_it_wakes_up(kills: u32, is_registered: bool) -> Outcome {
     })
 }
 
-/// A party dies while it runs the action: the others are told at once.
+/// A party dies while it runs the action: the others get an error at once.
 fn barrier_acting(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (barrier, event, mut random) =

@@ -26,7 +26,7 @@ fn ends(seen: &mut Seen) {
     let (one, other) = duplex::<u8, u8>().unwrap();
     seen.look_for(&one, "Connection", &["fd ", "nothing to receive"]);
     drop(other);
-    // The end of the stream.
+    // The end of the stream is something to receive as well.
     seen.look_for(&one, "Connection", &["fd ", "something to receive"]);
 
     let file = File::open("/dev/null").unwrap();
@@ -75,7 +75,7 @@ fn tasks(seen: &mut Seen) {
     failed(seen);
 }
 
-/// A task that is handed out too often is put aside.
+/// A task that was handed out too often is set aside.
 fn failed(seen: &mut Seen) {
     let queue = JoinableQueue::<u8>::new().unwrap();
     queue.put(&7).unwrap();

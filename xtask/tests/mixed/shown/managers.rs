@@ -1,4 +1,4 @@
-//! Managers and proxies. A proxy shows which object it is of: what that is at, only its server knows.
+//! Managers and proxies. A proxy shows which object it stands for. Only the server knows the state of that object.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ fn batches(seen: &mut Seen, manager: &Manager) {
     assert_eq!(shown.unwrap().0, 7);
 }
 
-/// What a program starts and serves managers with.
+/// Shows the types with which a program starts and serves managers.
 fn around(seen: &mut Seen) {
     const KEY: &str = "correct horse battery staple";
     let folder = tempfile::tempdir().unwrap();

@@ -103,7 +103,7 @@ fn barriers(seen: &mut Seen) {
     seen.look(&barrier, "Barrier", "broken, for 2");
 }
 
-/// What another process holds and waits for, and what it leaves when it is killed.
+/// Shows objects that another process holds or waits for, and objects that it leaves when it is killed.
 pub(super) fn of_others(seen: &mut Seen) {
     let (value, array, lock) =
         (Value::new(5_u8).unwrap(), Array::from_slice(&[1_u8]).unwrap(), Lock::new().unwrap());
@@ -123,7 +123,7 @@ pub(super) fn of_others(seen: &mut Seen) {
     seen.look(&rlock, "RLock", &by);
     seen.look(&rwlock, "RwLock", &by);
     kill(&holder);
-    // Nobody has taken over: to show it changes nothing.
+    // No process has taken over yet, because `Debug` changes nothing.
     for _ in 0..2 {
         seen.look(&value, "Value", "left by a dead holder");
         seen.look(&array, "Array", "1 element, left by a dead holder");
@@ -156,7 +156,7 @@ fn waiters(seen: &mut Seen) {
     succeeded(&at_the_condition);
 }
 
-/// Guards that a forked child has from its parent can be shown there, though not used.
+/// A forked child can show the guards that it inherited from its parent, although it cannot use them.
 fn inherited() {
     let (value, array, lock) =
         (Value::new(5_u8).unwrap(), Array::from_slice(&[1_u8]).unwrap(), Lock::new().unwrap());

@@ -1,4 +1,4 @@
-//! Processes, as their parents, their children and they themselves show them.
+//! Processes, as shown by their parents, their children and themselves.
 
 use mp::{Key, Method, Process, active_children, current_process, parent_process};
 use mp_sys::testing::{eventually, hang};
@@ -21,7 +21,7 @@ pub(super) fn states(seen: &mut Seen) {
     let ended = format!("Child(process {pid} \"worker\", ended)");
     eventually("it has ended", || format!("{child:?}") == ended);
     seen.look(same, "ActiveChild", &format!("process {pid} \"worker\", ended"));
-    // To show it has not reaped it.
+    // `Debug` has not reaped it.
     assert!(child.join().is_err());
     seen.look(&child, "Child", &format!("process {pid} \"worker\", ended"));
 

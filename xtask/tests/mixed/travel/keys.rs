@@ -1,4 +1,4 @@
-//! Keys: to children with their arguments, whichever way they are started, and to nobody else.
+//! Keys go to children with their arguments, whichever way the children are started, and to no other process.
 
 use std::path::Path;
 
@@ -29,13 +29,13 @@ fn an_address_with_a_key_and_one_without() {
     for error in errors {
         assert!(error.contains("send its name, and add the key where it arrives"), "{error}");
     }
-    // A child has it among its arguments.
+    // A child gets the key with its arguments.
     for method in METHODS {
         let child =
             Process::new().method(method).start(|given: Address| format!("{given:?}"), &address).unwrap();
         assert_eq!(child.join().unwrap(), format!("{address:?}"), "{method:?}");
     }
-    // Without the key it is no more than a name, which goes everywhere.
+    // Without the key it is only a name, which can go everywhere.
     let name = Address::new("name");
     let (queue, manager) = (Queue::new().unwrap(), Manager::in_process().unwrap());
     queue.put(&name).unwrap();
@@ -56,7 +56,7 @@ fn use_them((depth, list, manager): (u32, List<u32>, Manager)) {
         let child = Process::new().method(method).start(use_them, (&depth, &list, &manager)).unwrap();
         child.join().unwrap_or_else(|error| panic!("{method:?} at {depth}: {error}"));
     }
-    // Ends this process's fork server, which nobody else would reap.
+    // Ends this process's fork server, because no other process would reap it.
     mp::release_unused_memory();
 }
 
@@ -95,7 +95,7 @@ fn a_message_brings_no_key() {
         let _manager = Manager::builder().key("a secret of ours").connect(&path).unwrap();
         use_it(receiver.recv_timeout(PATIENCE).unwrap());
     }
-    // Where the manager has no folder of its own, its key lies nowhere.
+    // If the manager has no folder of its own, its key is stored nowhere.
     let folder = tempfile::tempdir().unwrap();
     let manager = started_at(&folder.path().join("socket"));
     let list = manager.list::<u8>().unwrap();
@@ -104,7 +104,7 @@ fn a_message_brings_no_key() {
     sender.send(&list).unwrap();
     let reason = child.join().unwrap();
     assert!(reason.contains("connect with it (Manager::builder().key) before proxies"), "{reason}");
-    // What it says is right.
+    // The way that the error names works.
     let child = mp::spawn(with, (manager.address().unwrap(), receiver)).unwrap();
     sender.send(&list).unwrap();
     child.join().unwrap();
