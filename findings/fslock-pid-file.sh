@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The PID in a lock file of the crate `fslock` is not the holder's: it has a dead one's digits behind it, or is missing.
+# The PID in a lock file of the crate `fslock` is not the holder's: a dead holder's digits follow it, or it is missing.
 #
 # Expected: while `lock_with_pid` is held, the file holds the holder's PID and nothing else: it "writes this process's
-#   PID into the file, which will be erased on unlock"; the example in its documentation checks that all is digits.
-# Happens: (1) `lock_with_pid` writes over what is there. After a holder that was killed, whose PID had more digits, the
+#   PID into the file, which will be erased on unlock"; the example in its documentation checks that there are only digits.
+# Happens: (1) `lock_with_pid` overwrites what is there. After a holder that was killed, whose PID had more digits, the
 #   rest of that PID follows on a line of its own. Only `try_lock_with_pid` empties the file first.
-#   (2) `unlock` unlocks *first* and empties the file then. The next holder has written its PID in between, so the file
+#   (2) `unlock` unlocks first and then empties the file. The next holder has written its PID in between, so the file
 #   of a held lock is empty, for as long as that holder keeps it. (strace only makes the order of (2) certain.)
 # Follows from: fslock 0.2.1 on Unix.
 # Seen (fslock 0.2.1, rustc 1.95.0, strace 6.1):
-#   (1) lock_with_pid "PID\n03\n", try_lock_with_pid "PID\n"   (PID stands for the own one, 5 digits)
+#   (1) lock_with_pid "PID\n03\n", try_lock_with_pid "PID\n"   (PID stands for the script's own, 5 digits)
 #   (2) the next holder: own PID at first: true, "" (2 s later, still holding)
 # Run by hand: findings/fslock-pid-file.sh. Needs cargo, a registry and strace; PIDs below 1,000,000 for (1).
 #   Exits with 1 if this has changed.

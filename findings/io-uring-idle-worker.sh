@@ -4,7 +4,7 @@
 # Expected: the kernel's worker that served the request ends when it has been idle for five seconds (its limit in
 #   io_uring/io-wq.c). A program that starts no thread may go on to fork, or call unshare(CLONE_NEWUSER) and setns.
 # Happens: idle workers end down to the last one, which stays. It is a thread of the process: /proc/self/task counts it,
-#   and unshare(2) fails with EINVAL as for any second thread. Whoever asks "am I single-threaded?" gets no, although
+#   and unshare(2) fails with EINVAL as for any second thread. The answer to "am I single-threaded?" is no, although
 #   this thread runs no code of the program and holds none of its locks. It ends when the ring does: closed *and*
 #   unmapped. A child of fork has only the one thread, at once.
 # Follows from: Linux (workers are threads of the process since 5.12; seen with 6.18.44). The kernel's maintainer calls

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # `IpcReceiver::try_recv_timeout` of the crate `ipc-channel` does not wait at all if the timeout is below a millisecond.
 #
-# Expected: it "blocks for up to the specified duration" and comes back late rather than early, as `recv_timeout` of
+# Expected: it "blocks for up to the specified duration" and returns late rather than early, like `recv_timeout` of
 #   std's channel, and the timeout of its own `IpcReceiverSet`; its documentation warns only of timeouts beyond 24 days.
-# Happens: on Unix the duration is cut to whole milliseconds before poll(2). 999 us become 0: the call returns Empty
-#   within a microsecond, and a loop that means to look every 500 us burns a whole core. 1.9 ms become 1 ms.
+# Happens: on Unix the duration is truncated to whole milliseconds before poll(2). 999 us become 0: the call returns Empty
+#   within a microsecond, and a loop that should look every 500 us uses a whole core. 1.9 ms become 1 ms.
 # Follows from: ipc-channel 0.23.1 on Unix.
 # Seen (ipc-channel 0.23.1, rustc 1.95.0), the shortest of 20 waits on a channel where nobody sends:
 #   asked for  999 us, waited: IpcReceiver    0 us, IpcReceiverSet 1056 us, std 1056 us

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `ZeroCopyContext::recv` of the crate `ipmpsc` returns one message as often as it is called.
+# `ZeroCopyContext::recv` of the crate `ipmpsc` returns the same message at every call.
 #
 # Expected: a second receive through one `ZeroCopyContext` fails. The documentation of `recv` says: "This will return
 #   `Err(Error::AlreadyReceived)` if this instance has already been used to read a message", like that of its sisters

@@ -5,7 +5,7 @@
 #   for `grace_duration` at most, "the maximum period to wait for readers to finish" in its documentation.
 # Happens: while a reader is counted, the writer sleeps in slices of the type's parameter `SD`, one second by default,
 #   and looks at the grace period only between them. So a grace period rounds up to whole seconds, and a reader that
-#   holds its guard for a millisecond at the wrong moment delays the writer by a second. With `SD` = 1 ms it is right.
+#   holds its guard for a millisecond at the wrong moment delays the writer by a second. With `SD` = 1 ms the period is respected.
 # Follows from: mmap-sync 2.0.4.
 # Seen (mmap-sync 2.0.4, rustc 1.95.0), grace period 10 ms, one reader killed in between:
 #   default: a write over the dead reader's copy took 1000 ms (reset: true), the next 0 ms (reset: false)

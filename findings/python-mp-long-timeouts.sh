@@ -2,11 +2,11 @@
 # Python's multiprocessing takes timeouts up to 24.8 days in half of its calls; `inf` works until a lock is contended.
 #
 # Expected: a timeout is any number of seconds, as in `threading`, whose limit is a documented constant of 292 years and
-#   whose `Queue` and `join` are the model of these. The documentation of multiprocessing names no limit.
-# Happens: what waits for a descriptor hands the time to poll(2) as milliseconds in a C int. `Process.join`,
-#   `Connection.poll`, `connection.wait` and `Queue.get` raise OverflowError for 30 days, also if the message is there
-#   or the child has ended. `Queue.put`, locks and pools take 30 days. A lock takes `inf` while it is free: the time is
-#   looked at only if it has to wait, and then it is "OSError: [Errno 22] Invalid argument", for an Event as well. So a
+#   whose `Queue` and `join` are the model for these calls. The documentation of multiprocessing names no limit.
+# Happens: calls that wait for a descriptor pass the time to poll(2) as milliseconds in a C int. `Process.join`,
+#   `Connection.poll`, `connection.wait` and `Queue.get` raise OverflowError for 30 days, even if the message is there
+#   or the child has ended. `Queue.put`, locks and pools take 30 days. A lock takes `inf` while it is free: the time
+#   matters only if it has to wait, and then it raises "OSError: [Errno 22] Invalid argument", as does an Event. So a
 #   program that passes `inf` for "no limit" works in its tests, and fails at its first contention.
 # Follows from: CPython 3.11 to 3.13 on Linux (seen with 3.11.7, 3.12.1 and 3.13.0); standard library only.
 # Seen (CPython 3.11.7):

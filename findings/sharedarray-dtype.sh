@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# PyPI's `SharedArray` makes an array of another dtype than the one that was asked for, without a word.
+# PyPI's `SharedArray` silently makes an array of another dtype than the requested one.
 #
-# Expected: `SharedArray.create(name, shape, dtype)` takes a dtype as numpy.zeros does, and returns an array of it; a
+# Expected: `SharedArray.create(name, shape, dtype)` takes a dtype like numpy.zeros, and returns an array of it; a
 #   dtype that cannot be shared is refused.
 # Happens: it keeps numpy's type *number* and the item size only. A structured dtype loses its fields, a datetime64 or
 #   timedelta64 its unit, an integer its byte order; in the creator's own array as in one that is attached. Field access
