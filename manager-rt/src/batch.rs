@@ -49,7 +49,7 @@ impl<'b> Batch<'b> {
         On::new(self, object)
     }
 
-    /// A task is done: [`Task::done`]. If that is not to be, the task is given back, as if it was dropped.
+    /// Marks a task as done, like [`Task::done`]. If the transaction fails, the task is requeued, as if it was dropped.
     ///
     /// # Examples
     /// ```

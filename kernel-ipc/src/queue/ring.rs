@@ -2,8 +2,8 @@
 //!
 //! Producers append under one lock, consumers take under the other, so they only meet at two words: `TAIL`, which one
 //! store of a producer moves over a complete record, and `HEAD`, which one store of a consumer moves over a record that
-//! it has copied out. Each carries the number of items as well, so that the count is exact. A process that is killed has
-//! made its store or not, and leaves nothing to repair but its lock's notes, which can all be found again:
+//! it has copied out. Each carries the number of items as well, so that the count is exact. A killed process has made its
+//! store or not, so recovery only rebuilds the bookkeeping of its lock:
 //!
 //! | note | lock | meaning |
 //! |---|---|---|
