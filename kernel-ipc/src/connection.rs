@@ -1,4 +1,4 @@
-//! Connections: both ends send, and both receive.
+//! Connections: both ends send and receive.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,13 +15,13 @@ use crate::forward::{self, Message};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
 use crate::message::{self, Type};
 
-/// Makes two connected ends: each receives what the other sends.
+/// Makes two connected ends; each receives what the other sends.
 ///
 /// # Errors
-/// As [`pipe`](crate::pipe()).
+/// Those of [`pipe`](crate::pipe()).
 ///
 /// # Fork safety
-/// A forked child has both ends. While it has a copy of an end, the other end is not told that the stream ended.
+/// A forked child has both ends. While it keeps a copy of one end, the other end does not see the end of the stream.
 ///
 /// # Source
 /// Python's `multiprocessing.Pipe()`.
@@ -37,22 +37,23 @@ use crate::message::{self, Type};
 /// ```
 #[doc(alias = "socketpair")]
 #[doc(alias = "Pipe")]
-#[expect(clippy::type_complexity, reason = "both ends, and which sends what, are the point")]
+#[expect(clippy::type_complexity, reason = "a caller has to see both ends and what each of them sends")]
 pub fn duplex<S: DeserializeOwned, R: DeserializeOwned>()
 -> Result<(Connection<S, R>, Connection<R, S>), OsError> {
     let (one, other) = Endpoint::pair()?;
     Ok((Connection::made(one), Connection::made(other)))
 }
 
-/// An end that sends values of type `S` and receives values of type `R`.
+/// One end of a connection: sends values of type `S` and receives values of type `R`.
 ///
-/// It is a [`Sender`](crate::Sender) and a [`Receiver`](crate::Receiver) in one, with what they promise.
+/// It combines a [`Sender`](crate::Sender) and a [`Receiver`](crate::Receiver), and makes the promises of both.
 ///
 /// # Fork safety
 /// A forked child has the same end.
 ///
 /// # Crash
-/// A message is whole or absent. A killed process takes at most the one message in its hand with it.
+/// A message is sent whole or not at all. A process that is killed while it receives loses at most the one message that
+/// it was taking.
 ///
 /// # Source
 /// Python's `multiprocessing.connection.Connection`; unix(7) `SOCK_SEQPACKET`.

@@ -1,4 +1,4 @@
-//! A descriptor that travels inside a message.
+//! File descriptors inside messages.
 
 use std::fmt;
 use std::io;
@@ -9,10 +9,10 @@ use mp_sys::travel;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
-/// An open file, socket or other descriptor that can stand in a message.
+/// An open file, socket or other descriptor that can be part of a message.
 ///
-/// The receiver gets a descriptor of its own for the same open file; the sender keeps this one. It is closed on exec. A clone
-/// shares the descriptor, which is closed with the last of them.
+/// The receiver gets its own descriptor for the same open file, and the sender keeps this one. The received descriptor is
+/// closed on exec. Clones share one descriptor, which is closed when the last of them is dropped.
 ///
 /// # Fork safety
 /// A forked child has a copy.
@@ -47,11 +47,12 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// The descriptor itself.
+    /// Returns the descriptor itself.
+    ///
+    /// If a clone of it exists, or another thread is sending a message that contains it, the descriptor is duplicated.
     ///
     /// # Errors
-    /// `EMFILE`, only if a clone of it is left, or while another thread sends a message that it is in: it is duplicated
-    /// then.
+    /// `EMFILE` if it has to be duplicated and there is no free descriptor.
     pub fn try_into_fd(self) -> io::Result<OwnedFd> {
         Arc::try_unwrap(self.file).or_else(|shared| shared.try_clone())
     }

@@ -1,6 +1,7 @@
-//! The methods of an end that sends and of an end that receives, written once for pipes and connections.
+//! The methods of sending and receiving ends, written once for pipes and connections.
 //!
-//! Each is stamped on its type as inherent methods, so that users need no trait in scope, and every type's page lists them.
+//! Macros define them as inherent methods of each type. So users need no trait in scope, and the page of each type lists
+//! them.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,15 +16,15 @@ use mp_sys::travel;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// Methods of `$type`, whose field `$print` names the type of the values that it sends.
+/// Defines the sending methods of `$type`, whose field `$print` names the type of the values that it sends.
 macro_rules! sends {
     ($type:ident<$($param:ident),+>, $value:ident, $print:ident) => {
         impl<$($param),+> $type<$($param),+> {
-            /// Sends a value, waiting while the pipe is full. What borrows from the value will do: `&str` for a `String`, for
-            /// example. [`SameBytes`] lists such types.
+            /// Sends a value, waiting while the pipe is full. A borrowed form of the value also works: `&str` for a
+            /// `String`, for example. [`SameBytes`] lists these forms.
             ///
             /// # Errors
-            /// [`SendError`](crate::SendError): nothing of the value is in the pipe then.
+            /// [`SendError`](crate::SendError): in that case nothing of the value is in the pipe.
             pub fn send<Q>(&self, value: &Q) -> Result<(), SendError>
             where
                 Q: serde::Serialize + ?Sized,
@@ -35,7 +36,7 @@ macro_rules! sends {
             /// Sends a value if the pipe has room.
             ///
             /// # Errors
-            /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`send`](Self::send).
+            /// [`SendError::Full`](crate::SendError::Full) if it has none; otherwise those of [`send`](Self::send).
             pub fn try_send<Q>(&self, value: &Q) -> Result<(), SendError>
             where
                 Q: serde::Serialize + ?Sized,
@@ -44,11 +45,11 @@ macro_rules! sends {
                 message::send_value(&self.endpoint, self.$print, value, Patience::None)
             }
 
-            /// Sends a value, waiting at most `timeout` while the pipe is full (monotonic clock; `Duration::MAX` waits for
-            /// ever).
+            /// Sends a value, waiting at most `timeout` while the pipe is full (monotonic clock; `Duration::MAX` waits
+            /// forever).
             ///
             /// # Errors
-            /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`send`](Self::send).
+            /// [`SendError::TimedOut`](crate::SendError::TimedOut); otherwise those of [`send`](Self::send).
             pub fn send_timeout<Q>(&self, value: &Q, timeout: Duration) -> Result<(), SendError>
             where
                 Q: serde::Serialize + ?Sized,
@@ -57,10 +58,10 @@ macro_rules! sends {
                 message::send_value(&self.endpoint, self.$print, value, within(timeout))
             }
 
-            /// Sends bytes as they are, waiting while the pipe is full. They are received by `recv_bytes`.
+            /// Sends bytes as they are, waiting while the pipe is full. The other end receives them with `recv_bytes`.
             ///
             /// # Errors
-            /// [`SendError`](crate::SendError): nothing is in the pipe then.
+            /// [`SendError`](crate::SendError): in that case nothing of them is in the pipe.
             pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
                 message::send_bytes(&self.endpoint, bytes, FOR_EVER)
             }
@@ -68,7 +69,8 @@ macro_rules! sends {
             /// Sends bytes as they are if the pipe has room.
             ///
             /// # Errors
-            /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`send_bytes`](Self::send_bytes).
+            /// [`SendError::Full`](crate::SendError::Full) if it has none; otherwise those of
+            /// [`send_bytes`](Self::send_bytes).
             pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
                 message::send_bytes(&self.endpoint, bytes, Patience::None)
             }
@@ -76,32 +78,32 @@ macro_rules! sends {
             /// Sends bytes as they are, waiting at most `timeout` while the pipe is full (monotonic clock).
             ///
             /// # Errors
-            /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`send_bytes`](Self::send_bytes).
+            /// [`SendError::TimedOut`](crate::SendError::TimedOut); otherwise those of [`send_bytes`](Self::send_bytes).
             pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
                 message::send_bytes(&self.endpoint, bytes, within(timeout))
             }
 
-            /// Sends a message on that `recv_message` returned, waiting while the pipe is full. It may be of any type; it is
-            /// received as what it was first sent as, with all that travels inside.
+            /// Forwards a message that `recv_message` returned, waiting while the pipe is full. The message may be of any
+            /// type. The receiver sees it as it was first sent, with all the handles inside.
             ///
             /// # Errors
-            /// [`SendError`](crate::SendError): nothing is in the pipe then.
+            /// [`SendError`](crate::SendError): in that case nothing of the message is in the pipe.
             pub fn forward(&self, message: &Message) -> Result<(), SendError> {
                 forward::send(&self.endpoint, message, FOR_EVER)
             }
 
-            /// Sends a message on if the pipe has room.
+            /// Forwards a message if the pipe has room.
             ///
             /// # Errors
-            /// [`SendError::Full`](crate::SendError::Full) if it has not; else as [`forward`](Self::forward).
+            /// [`SendError::Full`](crate::SendError::Full) if it has none; otherwise those of [`forward`](Self::forward).
             pub fn try_forward(&self, message: &Message) -> Result<(), SendError> {
                 forward::send(&self.endpoint, message, Patience::None)
             }
 
-            /// Sends a message on, waiting at most `timeout` while the pipe is full (monotonic clock).
+            /// Forwards a message, waiting at most `timeout` while the pipe is full (monotonic clock).
             ///
             /// # Errors
-            /// [`SendError::TimedOut`](crate::SendError::TimedOut); else as [`forward`](Self::forward).
+            /// [`SendError::TimedOut`](crate::SendError::TimedOut); otherwise those of [`forward`](Self::forward).
             pub fn forward_timeout(&self, message: &Message, timeout: Duration) -> Result<(), SendError> {
                 forward::send(&self.endpoint, message, within(timeout))
             }
@@ -109,7 +111,7 @@ macro_rules! sends {
     };
 }
 
-/// Methods of `$type`, whose field `$print` names the type of the values that it receives.
+/// Defines the receiving methods of `$type`, whose field `$print` names the type of the values that it receives.
 macro_rules! receives {
     ($type:ident<$($param:ident),+>, $value:ident, $print:ident) => {
         impl<$($param),+> $type<$($param),+>
@@ -128,21 +130,21 @@ macro_rules! receives {
             /// Receives a value if there is one.
             ///
             /// # Errors
-            /// [`RecvError::Empty`](crate::RecvError::Empty) if there is none; else as [`recv`](Self::recv).
+            /// [`RecvError::Empty`](crate::RecvError::Empty) if there is none; otherwise those of [`recv`](Self::recv).
             pub fn try_recv(&self) -> Result<$value, RecvError> {
                 message::recv_value(&self.endpoint, self.$print, Patience::None)
             }
 
-            /// Receives a value, waiting at most `timeout` for one (monotonic clock; `Duration::MAX` waits for ever).
+            /// Receives a value, waiting at most `timeout` for one (monotonic clock; `Duration::MAX` waits forever).
             ///
             /// # Errors
-            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv`](Self::recv).
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); otherwise those of [`recv`](Self::recv).
             pub fn recv_timeout(&self, timeout: Duration) -> Result<$value, RecvError> {
                 message::recv_value(&self.endpoint, self.$print, within(timeout))
             }
 
-            /// Receives values until the end of the stream, waiting for each. A message that cannot be received is an error
-            /// in between.
+            /// Returns an iterator that receives values until the end of the stream, waiting for each. A message that
+            /// cannot be received yields an error, and the iteration goes on.
             pub fn iter(&self) -> impl Iterator<Item = Result<$value, RecvError>> + '_ {
                 std::iter::from_fn(|| match self.recv() {
                     Err(RecvError::Closed) => None,
@@ -152,9 +154,10 @@ macro_rules! receives {
         }
 
         impl<$($param),+> $type<$($param),+> {
-            /// Waits at most `timeout` until there is something to receive: a message, or the end of the stream.
+            /// Waits at most `timeout` until there is something to receive, a message or the end of the stream, and returns
+            /// whether there is.
             ///
-            /// Another thread or process that has this end may receive it first.
+            /// Another thread or process that shares this end may receive the message first.
             ///
             /// # Errors
             /// [`RecvError::System`](crate::RecvError::System).
@@ -162,7 +165,7 @@ macro_rules! receives {
                 self.endpoint.wait_readable(within(timeout)).map_err(RecvError::System)
             }
 
-            /// Receives a message of any type as it is, waiting until there is one: to forward it, for example.
+            /// Receives a message of any type as it is, for example to forward it. Waits until there is one.
             ///
             /// # Errors
             /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream. After any other error the next
@@ -174,7 +177,7 @@ macro_rules! receives {
             /// Receives a message as it is, if there is one.
             ///
             /// # Errors
-            /// [`RecvError::Empty`](crate::RecvError::Empty); else as [`recv_message`](Self::recv_message).
+            /// [`RecvError::Empty`](crate::RecvError::Empty); otherwise those of [`recv_message`](Self::recv_message).
             pub fn try_recv_message(&self) -> Result<Message, RecvError> {
                 forward::recv(&self.endpoint, Patience::None)
             }
@@ -182,7 +185,8 @@ macro_rules! receives {
             /// Receives a message as it is, waiting at most `timeout` for one (monotonic clock).
             ///
             /// # Errors
-            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv_message`](Self::recv_message).
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); otherwise those of
+            /// [`recv_message`](Self::recv_message).
             pub fn recv_message_timeout(&self, timeout: Duration) -> Result<Message, RecvError> {
                 forward::recv(&self.endpoint, within(timeout))
             }
@@ -190,7 +194,7 @@ macro_rules! receives {
             /// Receives bytes, waiting until there are some.
             ///
             /// # Errors
-            /// [`RecvError::WrongType`](crate::RecvError::WrongType) for a value, with its encoded bytes;
+            /// [`RecvError::WrongType`](crate::RecvError::WrongType), with the encoded bytes, if the message is a value;
             /// [`RecvError::Closed`](crate::RecvError::Closed) at the end of the stream.
             pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
                 message::recv_bytes(&self.endpoint, FOR_EVER)
@@ -199,7 +203,7 @@ macro_rules! receives {
             /// Receives bytes if there are some.
             ///
             /// # Errors
-            /// [`RecvError::Empty`](crate::RecvError::Empty); else as [`recv_bytes`](Self::recv_bytes).
+            /// [`RecvError::Empty`](crate::RecvError::Empty); otherwise those of [`recv_bytes`](Self::recv_bytes).
             pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
                 message::recv_bytes(&self.endpoint, Patience::None)
             }
@@ -207,32 +211,35 @@ macro_rules! receives {
             /// Receives bytes, waiting at most `timeout` for some (monotonic clock).
             ///
             /// # Errors
-            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as [`recv_bytes`](Self::recv_bytes).
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); otherwise those of [`recv_bytes`](Self::recv_bytes).
             pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
                 message::recv_bytes(&self.endpoint, within(timeout))
             }
 
-            /// Receives bytes into `buffer`, waiting until there are some, and gives their number.
+            /// Receives bytes into `buffer`, waiting until there are some, and returns their number.
             ///
             /// # Errors
-            /// [`RecvError::BufferTooShort`](crate::RecvError::BufferTooShort) with the bytes; else as
-            /// [`recv_bytes`](Self::recv_bytes).
+            /// [`RecvError::BufferTooShort`](crate::RecvError::BufferTooShort), with the bytes, if they do not fit;
+            /// otherwise those of [`recv_bytes`](Self::recv_bytes).
             pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
                 message::recv_bytes_into(&self.endpoint, buffer, FOR_EVER)
             }
 
-            /// As [`recv_bytes_into`](Self::recv_bytes_into), if there are some.
+            /// Receives bytes into `buffer` if there are some, and returns their number.
             ///
             /// # Errors
-            /// [`RecvError::Empty`](crate::RecvError::Empty); else as there.
+            /// [`RecvError::Empty`](crate::RecvError::Empty); otherwise those of
+            /// [`recv_bytes_into`](Self::recv_bytes_into).
             pub fn try_recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
                 message::recv_bytes_into(&self.endpoint, buffer, Patience::None)
             }
 
-            /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting at most `timeout` (monotonic clock).
+            /// Receives bytes into `buffer`, waiting at most `timeout` for some (monotonic clock), and returns their
+            /// number.
             ///
             /// # Errors
-            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); else as there.
+            /// [`RecvError::TimedOut`](crate::RecvError::TimedOut); otherwise those of
+            /// [`recv_bytes_into`](Self::recv_bytes_into).
             pub fn recv_bytes_into_timeout(
                 &self,
                 buffer: &mut [u8],
@@ -244,7 +251,7 @@ macro_rules! receives {
     };
 }
 
-/// What every end has in common: the types of its values, and which of them it sends.
+/// Defines what all ends have in common. The arguments name the types of the values, and which of them the end sends.
 macro_rules! is_an_end {
     (
         $type:ident<$($param:ident),+>, $kind:literal,
@@ -254,7 +261,7 @@ macro_rules! is_an_end {
         where
             $($sent: serde::de::DeserializeOwned,)*
         {
-            /// An end whose values this program can decode.
+            /// Makes an end that sends only values that this program can decode.
             pub(crate) fn made(endpoint: Endpoint) -> Self {
                 Self { $($sends: Type::sent::<$sent>(),)* ..Self::over(endpoint) }
             }
@@ -265,47 +272,47 @@ macro_rules! is_an_end {
                 Self { endpoint, $($print: Type::of::<$of>(),)+ values: PhantomData }
             }
 
-            /// Takes a descriptor that is an end of a pipe: one that a child inherited by its number, for example.
+            /// Makes an end from a descriptor, for example one that a child inherited under a known number.
             ///
-            /// Nothing tells which types the other end sends and receives: a message of another type is an error when it
-            /// is received.
+            /// The descriptor does not say which types the other end sends and receives, so a message of another type is
+            /// an error only when it is received.
             ///
             /// # Errors
-            /// [`NoPipe`] with the descriptor, if it is none.
+            /// [`NoPipe`], with the descriptor, if it is not an end of a pipe.
             pub fn from_fd(descriptor: OwnedFd) -> Result<Self, NoPipe> {
                 Endpoint::of(descriptor).map(Self::over).map_err(|descriptor| NoPipe { descriptor })
             }
 
-            /// A further handle of the same end, with a descriptor of its own. The end is closed when all are.
+            /// Returns another handle of the same end, with its own descriptor. The end is closed when all its handles are.
             ///
-            /// `clone` does the same, and shares the descriptor if there is no free one.
+            /// `clone` does the same, but shares the descriptor if there is no free one.
             ///
             /// # Errors
-            /// `EMFILE`: this process has no free descriptor.
+            /// `EMFILE` if this process has no free descriptor.
             pub fn try_clone(&self) -> Result<Self, OsError> {
                 let endpoint = self.endpoint.duplicate()?;
                 Ok(Self { endpoint, $($print: self.$print,)+ values: PhantomData })
             }
 
-            /// Closes this handle, as dropping it does. The other end is told when all handles of this one are closed, in
-            /// every process.
+            /// Closes this handle, as dropping it does. The other end sees the end of the stream when all handles of this
+            /// end are closed, in every process.
             pub fn close(self) {}
 
-            /// Ends the stream at once, for everybody who has either end, in every process. What was sent before can still
-            /// be received.
+            /// Ends the stream at once, for all handles of both ends, in every process. Messages that were sent before can
+            /// still be received.
             ///
             /// # Errors
-            /// As the kernel has it.
+            /// An error of shutdown(2).
             pub fn shutdown(&self) -> Result<(), OsError> {
                 self.endpoint.shut_down()
             }
         }
 
         impl<$($param),+> Clone for $type<$($param),+> {
-            /// A further handle of the same end: see [`try_clone`](Self::try_clone).
+            /// Returns another handle of the same end: see [`try_clone`](Self::try_clone).
             ///
-            /// If this process has no free descriptor, both handles share one. Then a child of `fork_with` that is handed one
-            /// of them keeps the end open until the child has ended.
+            /// If this process has no free descriptor, both handles share one. In that case, a child of `fork_with` that is
+            /// handed one of them keeps the end open until the child ends.
             fn clone(&self) -> Self {
                 let endpoint = self.endpoint.duplicate().unwrap_or_else(|_| self.endpoint.share());
                 Self { endpoint, $($print: self.$print,)+ values: PhantomData }
@@ -313,14 +320,14 @@ macro_rules! is_an_end {
         }
 
         impl<$($param),+> AsFd for $type<$($param),+> {
-            /// Readable when there is a message, or the end.
+            /// Returns the end's descriptor. It is readable when there is a message or the end of the stream.
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.endpoint.as_fd()
             }
         }
 
         impl<$($param),+> serde::Serialize for $type<$($param),+> {
-            /// Inside a message only: see [`pipe`](crate::pipe()). The sender keeps its own handle.
+            /// Works only inside a message: see [`pipe`](crate::pipe()). The sender keeps its own handle.
             fn serialize<Z: serde::Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 let index = travel::pack(self.endpoint.file()).map_err(serde::ser::Error::custom)?;
                 (index, [$(self.$print.print),+].map(|print| $crate::halves::print_of_end($kind, print))).serialize(serializer)
@@ -347,18 +354,18 @@ macro_rules! is_an_end {
 
 pub(crate) use {is_an_end, receives, sends};
 
-/// Which descriptor an end has, and whether a receiver would wait.
+/// Shows the descriptor of an end, and whether a receiver would wait.
 pub(crate) fn show(name: &str, end: BorrowedFd<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let state = if ready::is_readable(end) { "something to receive" } else { "nothing to receive" };
     write!(f, "{name}(fd {}, {state})", end.as_raw_fd())
 }
 
-/// What an end is called in a message: an end that sends is none that receives the same type.
+/// Returns the fingerprint of an end inside a message. It differs between a sender and a receiver of the same type.
 pub(crate) fn print_of_end(kind: &str, print: u64) -> u64 {
     print ^ fingerprint(kind, 0, 0, "")
 }
 
-/// Takes an end out of the message that is decoded, if it is of the kind and of the types that are wanted.
+/// Takes an end out of the message that is being decoded, if its kind and its types are the wanted ones.
 pub(crate) fn unpack_end<'de, D: Deserializer<'de>, const PRINTS: usize>(
     deserializer: D,
     wanted: [u64; PRINTS],
@@ -370,14 +377,15 @@ where
     let (index, prints) = <(u32, [u64; PRINTS])>::deserialize(deserializer)?;
     let descriptor = travel::unpack(index).map_err(D::Error::custom)?;
     if prints != wanted.map(|print| print_of_end(kind, print)) {
-        let reason = format_args!("another kind of end arrived, or a {kind} of other types");
+        let reason = format_args!("the message carries another kind of end, or a {kind} of other types");
         return Err(D::Error::custom(travel::refuse(reason)));
     }
-    Endpoint::of(descriptor)
-        .map_err(|_| D::Error::custom(travel::refuse(format_args!("a descriptor that arrived is no {kind}"))))
+    Endpoint::of(descriptor).map_err(|_| {
+        D::Error::custom(travel::refuse(format_args!("a descriptor in the message is not a {kind}")))
+    })
 }
 
-/// Waits for ever.
+/// Waits forever.
 pub(crate) const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
 
 pub(crate) fn within(timeout: Duration) -> Patience {

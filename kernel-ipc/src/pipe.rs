@@ -1,16 +1,20 @@
 //! Pipes: one end sends, the other receives.
 //!
-//! A message is a value, encoded by `serde`, or plain bytes. It arrives whole or not at all, whoever is killed, and many
-//! threads and processes may have either end without ever mixing messages: each message goes to one of the receivers.
-//! Both ends can be cloned, inherited by forked children, and sent inside messages; so can the shared objects of
-//! `shm-core`, and [`Descriptor`](crate::Descriptor)s. For two ends that both send and receive see
+//! A message is a value encoded by `serde`, or plain bytes. It arrives whole or not at all, even if the sender or the
+//! receiver is killed. Many threads and processes may share either end, and messages never mix: each message goes to one
+//! of the receivers.
+//!
+//! Both ends can be cloned, inherited by forked children, and sent inside messages. The same holds for the shared objects
+//! of `shm-core` and for [`Descriptor`](crate::Descriptor)s. If both ends have to send and receive, use
 //! [`duplex`](crate::duplex).
 //!
 //! # The end of the stream
-//! When every handle of the sending end is closed, in every process, receivers get what is left and then
-//! [`RecvError::Closed`]; when every handle of the receiving end is closed, senders get [`SendError::Closed`]. The kernel
-//! sees to it, so it also holds for processes that were killed. A plain `fork` copies all handles: a child that does not
-//! use an end should drop it, or be started by `fork_with`, which leaves it only what it was handed.
+//! Once every handle of the sending end is closed, in every process, receivers get the remaining messages and then
+//! [`RecvError::Closed`]. Once every handle of the receiving end is closed, senders get [`SendError::Closed`]. The kernel
+//! enforces both, so they also hold for processes that were killed.
+//!
+//! A plain `fork` copies all handles. A child that does not use an end should drop it, or be started by `fork_with`, which
+//! leaves the child only what it was handed.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,10 +31,10 @@ use crate::forward::{self, Message};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
 use crate::message::{self, Type};
 
-/// Makes a pipe: what the first end sends, the second receives.
+/// Makes a pipe and returns its sending and its receiving end.
 ///
 /// # Errors
-/// `EMFILE` or `ENFILE`: there is no free descriptor; `ENOMEM`.
+/// `EMFILE` or `ENFILE` if there is no free descriptor; `ENOMEM`.
 ///
 /// # Fork safety
 /// A forked child has both ends; see [the end of the stream](self#the-end-of-the-stream).
@@ -56,19 +60,19 @@ pub fn pipe<T: DeserializeOwned>() -> Result<(Sender<T>, Receiver<T>), OsError> 
     Ok((Sender::made(one), Receiver::made(other)))
 }
 
-/// The end of a pipe that sends.
+/// The sending end of a pipe.
 ///
 /// | property | |
 /// |---|---|
-/// | capacity | as the kernel has it: about 200 KB, or 278 small messages; long messages take none of it |
+/// | capacity | set by the kernel: about 200 KB, or 278 small messages; long messages use none of it |
 /// | order | messages of one sender arrive in the order in which it sent them |
-/// | drop | closes this handle; the receivers are told when the last one is closed |
+/// | drop | closes this handle; receivers see the end of the stream when the last handle is closed |
 ///
 /// # Fork safety
 /// A forked child has the same end.
 ///
 /// # Crash
-/// A process that is killed while it sends has sent the whole message, or nothing.
+/// A process that is killed while it sends has sent either the whole message or nothing.
 ///
 /// # Source
 /// Python's `multiprocessing.connection.Connection`; unix(7) `SOCK_SEQPACKET`.
@@ -82,18 +86,18 @@ pub struct Sender<T> {
 sends!(Sender<T>, T, print);
 is_an_end!(Sender<T>, "sender", [print = T], sends[print = T]);
 
-/// The end of a pipe that receives.
+/// The receiving end of a pipe.
 ///
 /// | property | |
 /// |---|---|
 /// | several receivers | each message goes to one of them |
-/// | drop | closes this handle; what nobody received is lost when the last one is closed, and senders are told |
+/// | drop | closes this handle; when the last one is closed, unread messages are lost and senders get an error |
 ///
 /// # Fork safety
 /// A forked child has the same end.
 ///
 /// # Crash
-/// A process that is killed while it receives takes at most the one message in its hand with it.
+/// A process that is killed while it receives loses at most the one message that it was taking.
 ///
 /// # Source
 /// Python's `multiprocessing.connection.Connection`; unix(7) `SOCK_SEQPACKET`.

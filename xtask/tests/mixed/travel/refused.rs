@@ -259,7 +259,7 @@ macro_rules! of_another_type {
 fn ends_and_queues_of_other_types() {
     of_another_type!(Value::new(1).unwrap(), mp::Value<u8>, mp::Value<i8>, "another kind of object");
     of_another_type!(pipe().unwrap().0, mp::Sender<u8>, mp::Sender<i8>, "a sender of other types");
-    of_another_type!(pipe().unwrap().0, mp::Sender<u8>, mp::Receiver<u8>, "another kind of end arrived");
+    of_another_type!(pipe().unwrap().0, mp::Sender<u8>, mp::Receiver<u8>, "another kind of end");
     of_another_type!(Queue::new().unwrap(), mp::Queue<u8>, mp::Queue<i8>, "a queue of another kind or type");
     let manager = Manager::in_process().unwrap();
     let list = manager.list().unwrap();
