@@ -1,4 +1,4 @@
-//! Where a listener is found: a name, and a key that both sides must have.
+//! Addresses of listeners: a name, and optionally a key that both sides must have.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::limits::ADDRESS_BYTES_MAX;
 
-/// The name that a listener has, and optionally a key.
+/// The name of a listener, and optionally a key.
 ///
-/// Names are those of local sockets, in the kernel's namespace and not in the file system: a name ends with its listener,
-/// however that ends, and nothing is left behind. Processes of other users are refused, and so are listeners of other
-/// users. The key, if there is one, is proved by both sides and never sent.
+/// Names are those of local sockets, in the kernel's namespace and not in the file system. A name disappears with its
+/// listener, however the listener ends, and nothing is left behind. Processes and listeners of other users are refused. If
+/// there is a key, both sides prove that they have it; the key itself is never sent.
 ///
-/// An address without a key travels in messages, queues and the arguments of processes. One with a key travels in the arguments
-/// of a child, and is refused elsewhere, so that no key is left where it does not belong: send the name, and add the key where
-/// it arrives.
+/// An address without a key travels in messages, queues and the arguments of processes. An address with a key travels only
+/// in the arguments of a child, so that no copy of the key is left elsewhere. In other places, send the name, and add the
+/// key where it arrives.
 ///
 /// # Examples
 /// ```
@@ -36,20 +36,20 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address of this name, without a key.
+    /// Returns the address with this name and without a key.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), key: Key::default() }
     }
 
-    /// The same name with a key, which the other side must have as well. An empty key is none.
+    /// Returns the address with this key, which the other side must have as well. An empty key means no key.
     #[doc(alias = "authkey")]
     #[must_use]
     pub fn key(self, key: impl Into<Key>) -> Self {
         Self { key: key.into(), ..self }
     }
 
-    /// The name, if it can be one.
+    /// Returns the name if it is valid.
     pub(crate) fn checked_name(&self) -> Option<&str> {
         let fits = (1..=ADDRESS_BYTES_MAX).contains(&self.name.len());
         (fits && !self.name.contains('\0')).then_some(&self.name)
@@ -72,14 +72,14 @@ impl From<String> for Address {
     }
 }
 
-/// The name; and a key, in the arguments of a child only.
+/// The encoded form: the name, and in the arguments of a child also a key.
 type Form<N, K> = (N, Option<K>);
 
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let key = (!self.key.is_none()).then(|| self.key.as_bytes());
         if key.is_some() && !travel::is_argument() {
-            let reason = "an address with a key travels to a child alone: send its name, and add the key where it arrives";
+            let reason = "an address with a key travels only to a child: send its name, and add the key where it arrives";
             return Err(ser::Error::custom(travel::refuse(reason)));
         }
         let form: Form<&str, &[u8]> = (&self.name, key);
@@ -93,14 +93,16 @@ impl<'de> Deserialize<'de> for Address {
         match key {
             None => Ok(Self::new(name)),
             Some(key) if travel::is_argument() => Ok(Self::new(name).key(key)),
-            // Nobody sends one.
-            Some(_) => Err(de::Error::custom(travel::refuse("a key came in a message"))),
+            // No sender of this library does that.
+            Some(_) => {
+                Err(de::Error::custom(travel::refuse("the message carries a key, which a message must not")))
+            }
         }
     }
 }
 
 impl fmt::Debug for Address {
-    /// Shows whether there is a key, and not which.
+    /// Shows whether there is a key, but not the key itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.key.is_none() { "" } else { ", with a key" };
         write!(f, "Address({}{key})", Short(&self.name))
@@ -125,6 +127,6 @@ mod tests {
         assert_eq!(travel::decode_arguments(vec![], decode).0.unwrap(), secret);
         let (refused, reason) = travel::decode(vec![], decode);
         assert!(refused.is_err());
-        assert_eq!(reason.unwrap().to_string(), "a key came in a message");
+        assert_eq!(reason.unwrap().to_string(), "the message carries a key, which a message must not");
     }
 }

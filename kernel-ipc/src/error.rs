@@ -1,14 +1,14 @@
-//! What can go wrong, one small enum for each family of operations.
+//! Errors: one small enum for each family of operations.
 //!
-//! | enum | of |
+//! | enum | operations |
 //! |---|---|
 //! | [`SendError`] | sending on a pipe or a connection |
-//! | [`RecvError`] | receiving from one |
+//! | [`RecvError`] | receiving from a pipe or a connection |
 //! | [`ListenError`], [`AcceptError`], [`ConnectError`] | connections by name |
-//! | [`NoPipe`] | taking a descriptor for an end of a pipe |
+//! | [`NoPipe`] | making an end of a pipe from a descriptor |
 //!
-//! What was not sent still belongs to the caller, since values are sent by reference. Bytes that are no value of the
-//! expected type come with the error.
+//! Values are sent by reference, so a value that was not sent still belongs to the caller. Bytes that are not a value of
+//! the expected type come with the error.
 
 use std::fmt;
 use std::io;
@@ -19,36 +19,36 @@ pub use mp_sys::memory::MemoryError;
 
 use crate::limits::{ADDRESS_BYTES_MAX, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
 
-/// Why a message was not sent. Nothing of it is in the pipe then.
+/// The reason why a message was not sent. Nothing of it is in the pipe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Nobody can receive any more: all copies of the other end are closed, or one of them called `shutdown`.
+    /// No process can receive any more: all copies of the other end are closed, or one of them called `shutdown`.
     #[error("the other end is closed")]
     Closed,
     /// The pipe has no room now (`try_send` only).
     #[error("the pipe is full")]
     Full,
-    /// The pipe had no room until the timeout.
+    /// The pipe was still full at the timeout.
     #[error("the pipe was still full at the timeout")]
     TimedOut,
-    /// The encoded message is longer than a message may be.
+    /// The encoded message is longer than [`MESSAGE_BYTES_MAX`].
     #[error("a message of {found} bytes is over the limit of {MESSAGE_BYTES_MAX} bytes")]
     TooLarge {
         /// Bytes of the encoded message.
         found: usize,
     },
-    /// The value cannot be encoded: its own `Serialize` says no, or it needs a format that describes itself.
+    /// The value cannot be encoded: its own `Serialize` returns an error, or it needs a self-describing format.
     #[error("the value cannot be encoded: {0}")]
     Encode(String),
-    /// The value holds more descriptors and shared objects than one message carries.
+    /// The value holds more descriptors and shared objects than one message can carry.
     #[error("a message can carry at most {DESCRIPTORS_MAX} descriptors")]
     TooManyDescriptors,
-    /// This user has as many descriptors under way in sockets as the limit of open files allows; they are free again
-    /// when somebody receives them.
+    /// This user already has as many descriptors in unread messages as the limit of open files allows. Sending works again
+    /// once some of them are received.
     #[error("this user has too many descriptors in unread messages")]
     DescriptorsInFlight,
-    /// There is no shared memory for a message that is too long for one packet.
+    /// The message is too long for one packet, and there is no shared memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The kernel refused for another reason.
@@ -56,60 +56,59 @@ pub enum SendError {
     System(#[source] OsError),
 }
 
-/// Why there is no message.
+/// The reason why no message was received.
 #[doc(alias = "EOFError")]
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// All messages were received, and nobody can send any more: all copies of the other end are closed, or one of them
-    /// called `shutdown`.
+    /// All messages were received, and no process can send any more: all copies of the other end are closed, or one of
+    /// them called `shutdown`.
     #[error("the other end is closed")]
     Closed,
     /// There is no message now (`try_recv` only).
     #[error("there is no message")]
     Empty,
-    /// There was no message until the timeout.
+    /// No message arrived before the timeout.
     #[error("no message arrived before the timeout")]
     TimedOut,
-    /// The message is longer than a message may be. It was taken out of the pipe, and no memory was taken for it.
+    /// The message is longer than [`MESSAGE_BYTES_MAX`]. It was removed from the pipe, and no memory was allocated for it.
     #[error("a message of {found} bytes is over the limit of {MESSAGE_BYTES_MAX} bytes")]
     TooLarge {
         /// Bytes of the message.
         found: u64,
     },
-    /// The message is longer than the buffer that it was to be put in. It was taken out of the pipe, and its bytes are
-    /// here.
+    /// The message is longer than the caller's buffer. It was removed from the pipe; this error carries its bytes.
     #[error("a message of {} bytes is longer than the buffer", bytes.len())]
     BufferTooShort {
         /// The bytes of the message.
         bytes: Vec<u8>,
     },
-    /// The message is no value of the expected type. It was taken out of the pipe, and its bytes are here; the next
-    /// message can be received.
-    #[error("the message is no value of the expected type: {reason}")]
+    /// The message is not a value of the expected type. It was removed from the pipe; this error carries its bytes. The
+    /// next message can be received.
+    #[error("the message is not a value of the expected type: {reason}")]
     Decode {
-        /// What the decoder says.
+        /// The decoder's own message.
         reason: String,
         /// The bytes of the message.
         bytes: Vec<u8>,
     },
-    /// The message is of another type than this end expects. It was taken out of the pipe, and its bytes are here.
+    /// The message has another type than this end expects. It was removed from the pipe; this error carries its bytes.
     #[error("this end receives {expected}, and the message is {found}")]
     WrongType {
         /// What this end receives: the name of the type and its fingerprint, or plain bytes.
         expected: String,
-        /// What the message is: a type, of which only the fingerprint is known here, or plain bytes.
+        /// What the message is: a type, of which this process knows only the fingerprint, or plain bytes.
         found: String,
         /// The bytes of the message.
         bytes: Vec<u8>,
     },
-    /// What arrived is no message of this library. It was taken out of the pipe.
+    /// The packet is not a message of this library. It was removed from the pipe.
     #[error("a packet arrived that is not a message of this library: {0}")]
     Malformed(&'static str),
-    /// This process has no free descriptors for those in the message, which is lost.
-    #[error("no free file descriptor to receive those in the message, which is lost")]
+    /// This process has no free descriptors for those in the message. The message is lost.
+    #[error("no free descriptors for those in the message; the message is lost")]
     OutOfDescriptors,
-    /// There is no memory for the message, which is lost.
+    /// There is no memory for the message. The message is lost.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The kernel refused for another reason.
@@ -117,14 +116,14 @@ pub enum RecvError {
     System(#[source] OsError),
 }
 
-/// Why nobody listens.
+/// The reason why a listener was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// The name is empty, longer than [`ADDRESS_BYTES_MAX`] bytes, or has a NUL in it.
+    /// The name is empty, is longer than [`ADDRESS_BYTES_MAX`] bytes, or contains a NUL.
     #[error("a listener's name must have 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
     BadName,
-    /// Somebody listens under this name.
+    /// Another listener already has this name.
     #[error("another process already listens under this name")]
     Exists,
     /// The kernel refused for another reason.
@@ -138,17 +137,17 @@ impl From<io::Error> for ListenError {
     }
 }
 
-/// Why there is no connection yet.
+/// The reason why no connection was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// Nobody has connected (`try_accept` only).
-    #[error("nobody has connected")]
+    /// No peer has connected (`try_accept` only).
+    #[error("no peer has connected")]
     Empty,
-    /// Nobody had connected until the timeout.
-    #[error("nobody connected before the timeout")]
+    /// No peer connected before the timeout.
+    #[error("no peer connected before the timeout")]
     TimedOut,
-    /// The kernel refused; `EMFILE` for want of a free descriptor.
+    /// The kernel refused; `EMFILE` if there is no free descriptor.
     #[error("the kernel refuses to accept: {0}")]
     System(#[source] OsError),
 }
@@ -165,35 +164,35 @@ impl From<OsError> for AcceptError {
     }
 }
 
-/// Why there is no connection to a listener.
+/// The reason why a listener could not be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// As [`ListenError::BadName`].
+    /// The name is not valid, as for [`ListenError::BadName`].
     #[error("a listener's name must have 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
     BadName,
     /// Nobody listens under this name.
     #[error("nobody listens under this name")]
     NotFound,
-    /// The listener did not accept until the timeout.
-    #[error("the listener did not accept until the timeout")]
+    /// The listener did not accept the connection before the timeout.
+    #[error("the listener did not accept the connection before the timeout")]
     TimedOut,
-    /// The listener has another key, or one where this side has none.
-    #[error("the listener has another key")]
+    /// The two sides have different keys, or only one of them has a key.
+    #[error("the listener has a different key")]
     Unauthorised,
-    /// The listener sends or receives other types.
-    #[error("the listener sends or receives other types")]
+    /// The listener sends or receives values of other types.
+    #[error("the listener sends or receives values of other types")]
     WrongType,
-    /// A process of another user has this name.
-    #[error("a process of another user has this name")]
+    /// A process of another user listens under this name.
+    #[error("a process of another user listens under this name")]
     OtherUser,
-    /// The listener went away, or gave this handshake up.
+    /// The listener closed the connection: it ended, or it gave up this handshake.
     #[error("the listener closed the connection")]
     Closed,
-    /// Whoever has the name is no listener of this library.
-    #[error("whoever has this name is no listener of this library")]
+    /// The process that has this name is not a listener of this library.
+    #[error("the process that has this name is not a listener of this library")]
     Malformed,
-    /// The kernel refused; `EMFILE` for want of a free descriptor.
+    /// The kernel refused; `EMFILE` if there is no free descriptor.
     #[error("the kernel refuses to connect: {0}")]
     System(#[source] OsError),
 }
@@ -209,7 +208,7 @@ impl From<io::Error> for ConnectError {
 
 impl From<OsError> for ConnectError {
     fn from(error: OsError) -> Self {
-        // The other side closed while we were speaking.
+        // The other side closed the stream during the handshake.
         if error.raw_os_error() == EPIPE { Self::Closed } else { Self::System(error) }
     }
 }
@@ -217,7 +216,7 @@ impl From<OsError> for ConnectError {
 /// `EPIPE`, the same on every architecture of Linux.
 const EPIPE: i32 = 32;
 
-/// A descriptor that is no end of a pipe.
+/// A descriptor that is not an end of a pipe.
 #[derive(Debug, thiserror::Error)]
 #[error("the descriptor is not an end of a pipe")]
 pub struct NoPipe {
@@ -226,7 +225,7 @@ pub struct NoPipe {
 }
 
 impl fmt::Debug for RecvError {
-    /// As derived, but for the bytes, of which only the number is shown.
+    /// Shows what a derived `Debug` would, but only the number of the bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = |bytes: &Vec<u8>| format!("{} bytes", bytes.len());
         match self {

@@ -1,4 +1,4 @@
-//! Waiting for several things at once.
+//! Waiting for several sources at once.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -10,25 +10,25 @@ use mp_sys::ready;
 use crate::error::OsError;
 
 thread_local! {
-    /// What this thread has learnt about whether looking again pays.
+    /// What this thread has learnt about whether it pays to poll before sleeping.
     static BUDGET: Budget = const { Budget::new() };
 }
 
-/// Something to [`wait`] for: a source alone, or a key and a source.
+/// Something that [`wait`] can wait for: a source alone, or a key and a source.
 ///
 /// | source | its key |
 /// |---|---|
 /// | `(key, source)`, where the source has a descriptor | `key` |
 /// | `&source`, or a `BorrowedFd` | its position, from 0 |
 pub trait Source {
-    /// What a source that is ready is called.
+    /// The type that identifies a source that is ready.
     type Key;
 
-    /// The descriptor to wait for.
+    /// Returns the descriptor to wait for.
     #[doc(hidden)]
     fn file(&self) -> BorrowedFd<'_>;
 
-    /// The key of the source at this position.
+    /// Returns the key of the source, which is at this position.
     #[doc(hidden)]
     fn into_key(self, position: usize) -> Self::Key;
 }
@@ -69,21 +69,29 @@ impl Source for BorrowedFd<'_> {
     }
 }
 
-/// Waits at most `timeout` until at least one of `sources` is ready, and returns the keys of all that are, in order; none
-/// if the time is over (monotonic clock; `Duration::MAX` waits for ever).
+/// Waits at most `timeout` until at least one of `sources` is ready, and returns the keys of all that are ready, in order.
+/// At the timeout it returns no keys (monotonic clock; `Duration::MAX` waits forever).
 ///
-/// The sources come as pairs of a key and a source, from any iterator: a `&HashMap` of connections by name, for example. A
-/// source without a key goes by its position. Sources of several types are written as `&dyn AsFd`.
+/// `sources` is any iterator over pairs of a key and a source: a `&HashMap` of connections by name, for example. The key of
+/// a source without a key is its position. If the sources have several types, write them as `&dyn AsFd`.
 ///
-/// A source is whatever has a descriptor. Connections and receivers are ready when there is a message or the end of the
-/// stream, queues when there is an item, listeners when there is something to accept, children when they have ended, files
-/// and sockets when they can be read. Another thread or process may be faster: use the `try_` methods on what is ready.
+/// Anything that has a descriptor is a source:
+///
+/// | source | ready when |
+/// |---|---|
+/// | connection, receiver | there is a message or the end of the stream |
+/// | queue | there is an item, or the queue is closed |
+/// | listener | there is a connection to accept |
+/// | child | it has ended |
+/// | file, socket | it can be read |
+///
+/// Another thread or process may take the message or item first, so use the `try_` methods on what is ready.
 ///
 /// # Errors
 /// `EINVAL` for more sources than the process may have descriptors.
 ///
 /// # Fork safety
-/// A forked child may wait on what it inherited.
+/// A forked child may wait for the sources that it inherited.
 ///
 /// # Source
 /// Python's `multiprocessing.connection.wait`; poll(2).
@@ -102,7 +110,7 @@ impl Source for BorrowedFd<'_> {
 /// assert_eq!(ready(Duration::MAX)?, ["busy"]);
 /// drop(quiet); // the end is something to receive
 /// assert_eq!(ready(Duration::MAX)?, ["quiet", "busy"]);
-/// // Without keys, positions are returned.
+/// // Without keys, `wait` returns positions.
 /// assert_eq!(mp::wait([&from_quiet], Duration::MAX)?, [0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
