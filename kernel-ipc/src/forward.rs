@@ -1,8 +1,8 @@
-//! Messages that are passed on as they are.
+//! Forwarding of messages as they are.
 //!
-//! A message is kept as its packet: the form, the bytes, and all descriptors in their order, since the bytes name them by
-//! number. A long one stays in its sealed file, which is passed on and never copied. All who get that file read it by
-//! position: they share one offset.
+//! A message is kept as its packet: the form, the bytes, and all descriptors in their order, since the bytes refer to them
+//! by number. A long message stays in its sealed file, which is forwarded and never copied. All processes that receive the
+//! file share one file offset, so they read it by position.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -17,32 +17,33 @@ use crate::error::{RecvError, SendError};
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::message::{self, Bytes, Form, Type};
 
-/// A message as it arrived, whatever its type: to be forwarded, or looked at by a process that knows the type.
+/// A message of any type, as it was received. It can be forwarded, or decoded by a process that knows the type.
 ///
-/// A broker or a router need not know what it passes on. The message keeps its type, its bytes and everything that travels
-/// inside: descriptors, ends of pipes, queues and shared objects. It can be forwarded any number of times.
+/// A broker or router does not need to know the types of the messages that it forwards. The message keeps its type, its
+/// bytes and all handles inside: descriptors, ends of pipes, queues and shared objects. It can be forwarded any number of
+/// times.
 ///
 /// | property | |
 /// |---|---|
 /// | received by | `recv_message` of a [`Receiver`](crate::Receiver) or [`Connection`](crate::Connection) of any type |
 /// | sent by | `forward` of a [`Sender`](crate::Sender) or [`Connection`](crate::Connection) of any type |
 /// | a clone | the same message: the descriptors are shared, the bytes of a short one are copied |
-/// | drop | closes what travels inside; while it lives, it keeps streams open whose ends are inside |
+/// | drop | closes the handles inside; until then, streams whose ends are inside stay open |
 ///
-/// A proxy of a manager inside keeps its object for 30 s after the first process sent it, not after each forward.
+/// A manager's proxy inside keeps its object alive for 30 s after it was first sent. Forwarding does not extend this time.
 ///
 /// # Fork safety
 /// A forked child has a copy; a child of `fork_with` does not have the ends of pipes inside.
 ///
 /// # Source
-/// Python has none: a `Connection` there unpickles, or passes bytes on without what `DupFd` left behind.
+/// Python has no counterpart: its `Connection` unpickles, or forwards bytes without the descriptors of `DupFd`.
 ///
 /// # Examples
 /// ```
 /// # extern crate kernel_ipc as mp;
 /// use mp::{Receiver, Sender, pipe};
 ///
-/// /// Knows nothing of what it passes on.
+/// /// Does not know the types inside the messages.
 /// fn route<T>(from: &Receiver<T>, to: &[&Sender<T>]) -> Result<(), Box<dyn std::error::Error>> {
 ///     let message = from.recv_message()?;
 ///     for receiver in to {
@@ -64,38 +65,39 @@ use crate::message::{self, Bytes, Form, Type};
 #[derive(Clone)]
 pub struct Message {
     form: Form,
-    /// Empty if the bytes are in a file, which is the last descriptor then.
+    /// Empty if the bytes are in a file. The file is then the last descriptor.
     body: Vec<u8>,
     descriptors: Vec<Arc<OwnedFd>>,
     len: usize,
 }
 
 impl Message {
-    /// Bytes of the encoded value, or plain bytes.
+    /// Returns the number of bytes of the encoded value, or of the plain bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether the message has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether it was sent as plain bytes, by `send_bytes`.
+    /// Returns whether the message was sent as plain bytes, by `send_bytes`.
     #[must_use]
     pub fn is_bytes(&self) -> bool {
         self.form.print == 0
     }
 
-    /// Whether it was sent as a value of type `T`. As for the ends of a pipe, types are compared by size, alignment and name.
+    /// Returns whether the message was sent as a value of type `T`. Types are compared by size, alignment and name, as for
+    /// the ends of a pipe.
     #[must_use]
     pub fn is<T>(&self) -> bool {
         self.form.print == message::print_of::<T>()
     }
 
-    /// The value, if it is of type `T`. The message stays, and can still be forwarded.
+    /// Decodes the value, if it is of type `T`. The message itself stays, and can still be forwarded.
     ///
     /// # Errors
     /// [`RecvError::WrongType`], [`RecvError::Decode`]; [`RecvError::OutOfDescriptors`] if this process has no free
@@ -109,17 +111,17 @@ impl Message {
         message::decode(bytes, descriptors)
     }
 
-    /// The plain bytes, or those of the encoded value.
+    /// Returns the plain bytes, or the bytes of the encoded value.
     ///
     /// # Errors
-    /// [`RecvError::OutOfDescriptors`], [`RecvError::Memory`], for a message that is too long for one packet.
+    /// [`RecvError::OutOfDescriptors`] and [`RecvError::Memory`], only if the message is too long for one packet.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RecvError> {
         let file = if self.form.in_file { self.descriptors.last() } else { None };
         let mut copies = file.map(copy).transpose()?.into_iter().collect();
         Ok(self.read(&mut copies)?.into_vec())
     }
 
-    /// Takes the file with the bytes from the end of `descriptors`, if there is one, and reads it.
+    /// Returns the bytes. If they are in a file, removes the file from the end of `descriptors` and reads it.
     fn read(&self, descriptors: &mut Vec<OwnedFd>) -> Result<Bytes<'_>, RecvError> {
         if !self.form.in_file {
             return Ok(Bytes::Borrowed(&self.body));
@@ -135,7 +137,7 @@ impl Message {
 }
 
 impl std::fmt::Debug for Message {
-    /// How much it carries, and not the bytes.
+    /// Shows the number of bytes and descriptors, but not the bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Message({}, {})", Count(self.len, "byte"), Count(self.descriptors.len(), "descriptor"))
     }
@@ -145,7 +147,7 @@ fn copy(file: &Arc<OwnedFd>) -> Result<OwnedFd, RecvError> {
     file.try_clone().map_err(|_| RecvError::OutOfDescriptors)
 }
 
-/// Receives a message of whatever type.
+/// Receives a message of any type.
 pub(crate) fn recv(endpoint: &Endpoint, patience: Patience) -> Result<Message, RecvError> {
     message::recv_packet(endpoint, patience, |form, body, descriptors| {
         let mut len = body.len();
@@ -159,11 +161,11 @@ pub(crate) fn recv(endpoint: &Endpoint, patience: Patience) -> Result<Message, R
     })
 }
 
-/// Sends a message as it arrived.
+/// Sends a message as it was received.
 pub(crate) fn send(endpoint: &Endpoint, message: &Message, patience: Patience) -> Result<(), SendError> {
     let descriptors: Vec<BorrowedFd<'_>> = message.descriptors.iter().map(|file| file.as_fd()).collect();
     let (head, mut packet) = (message.form.to_head(), [0; OVERHEAD_BYTES]);
     let sent = endpoint.send(head, &mut packet, &message.body, &descriptors, patience);
-    // What came as one packet goes as one: ends of a pipe have sockets of one kind.
+    // A message that arrived as one packet fits into one packet: all ends of pipes use the same kind of socket.
     sent.map_err(|failure| message::not_sent(failure, patience))
 }

@@ -1,15 +1,16 @@
-//! A value on its way into a packet and out of one.
+//! Encoding values into packets, and decoding them.
 //!
-//! | bytes of the head | what |
+//! | bytes of the head | content |
 //! |---|---|
 //! | 0 | the form: a value or plain bytes, in the packet or in a sealed file |
 //! | 1-3 | zero |
 //! | 4-11 | the fingerprint of the value's type; zero for bytes |
 //!
-//! The last descriptor of a message in a file is that file; the others are those of handles inside the value.
+//! If a message is in a file, its last descriptor is that file. The others belong to handles inside the value.
 //!
-//! Buffers are kept for each thread. A value that sends or receives while it is encoded or decoded itself finds them in use,
-//! and takes a fresh one; so does who sends or receives while the thread ends and they are gone.
+//! Each thread keeps its buffers. A fresh buffer is allocated in two cases: if a value itself sends or receives while it is
+//! being encoded or decoded, since the thread's buffer is then in use, and if the thread is ending and its buffers are
+//! already dropped.
 
 mod types;
 
@@ -30,11 +31,11 @@ pub(crate) use self::types::{Type, print_of};
 use crate::error::{RecvError, SendError};
 use crate::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// A message in one piece with its head.
+/// Bytes of the longest message together with its head.
 const PACKET_BYTES_MAX: usize = MESSAGE_BYTES_MAX + OVERHEAD_BYTES;
-/// A buffer above this size is not kept for the next message.
+/// Bytes of the largest buffer that is kept for the next message.
 const KEPT_BYTES_MAX: usize = INLINE_BYTES_MAX + OVERHEAD_BYTES;
-/// Bytes up to this number are copied behind their head: the shorter system call saves more than that costs.
+/// Up to this number of plain bytes are copied behind their head: the simpler system call saves more than the copy costs.
 const COPIED_BYTES_MAX: usize = 240;
 
 thread_local! {
@@ -46,7 +47,7 @@ thread_local! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
     pub(crate) in_file: bool,
-    /// 0 for plain bytes.
+    /// The fingerprint of the value's type; 0 for plain bytes.
     pub(crate) print: u64,
 }
 
@@ -68,7 +69,7 @@ impl Form {
     }
 }
 
-/// Stores what is encoded behind the place for a packet's head, up to the limit, and counts on beyond it.
+/// Collects encoded bytes after the space for a packet's head, up to the limit. Bytes beyond the limit are only counted.
 struct Limited {
     packet: Vec<u8>,
     beyond: usize,
@@ -144,7 +145,7 @@ pub(crate) fn send_bytes(endpoint: &Endpoint, bytes: &[u8], patience: Patience) 
     send(endpoint, 0, (packet, &[]), &[], patience)
 }
 
-/// The thread's buffer, with the place for a packet's head.
+/// Returns the thread's buffer, with space for a packet's head.
 fn outgoing() -> Vec<u8> {
     let mut packet = OUTGOING.try_with(Cell::take).unwrap_or_default();
     packet.clear();
@@ -152,7 +153,7 @@ fn outgoing() -> Vec<u8> {
     packet
 }
 
-/// Sends the bytes behind the place for the head, and the rest.
+/// Sends the bytes after the space for the head, and then `rest`.
 #[inline]
 fn send(
     endpoint: &Endpoint,
@@ -166,7 +167,7 @@ fn send(
     if length <= INLINE_BYTES_MAX {
         let head = Form { in_file: false, print }.to_head();
         match endpoint.send(head, packet, rest, &descriptors, patience) {
-            // This machine's sockets take shorter packets than usual.
+            // This machine's sockets accept only shorter packets than usual.
             Err(SendFailure::TooLong) => {}
             outcome => return outcome.map_err(|failure| not_sent(failure, patience)),
         }
@@ -189,7 +190,7 @@ pub(crate) fn not_sent(failure: SendFailure, patience: Patience) -> SendError {
         SendFailure::TooManyDescriptors => SendError::TooManyDescriptors,
         SendFailure::DescriptorsInFlight => SendError::DescriptorsInFlight,
         SendFailure::System(error) => SendError::System(error),
-        // A packet without a body is never too long.
+        // A packet without a body is never too long, so this cannot happen.
         _ => SendError::System(std::io::Error::other("a short packet is too long").into()),
     }
 }
@@ -208,7 +209,7 @@ pub(crate) fn recv_value<T: DeserializeOwned>(
     })
 }
 
-/// Decodes a value, and the handles in it.
+/// Decodes a value and the handles in it.
 pub(crate) fn decode<T: DeserializeOwned>(
     bytes: Bytes<'_>,
     descriptors: Vec<OwnedFd>,
@@ -216,7 +217,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     let (decoded, refused) = travel::decode(descriptors, || postcard::take_from_bytes(bytes.as_slice()));
     let reason = match (decoded, refused) {
         (Ok((value, [])), _) => return Ok(value),
-        (Ok(_), _) => "bytes are left behind the value".to_owned(),
+        (Ok(_), _) => "bytes are left over after the value".to_owned(),
         (Err(_), Some(refused)) => refused.to_string(),
         (Err(error), None) => wire::undecodable::<T>(bytes.as_slice(), &error),
     };
@@ -247,7 +248,7 @@ pub(crate) fn recv_bytes(endpoint: &Endpoint, patience: Patience) -> Result<Vec<
     })
 }
 
-/// Receives plain bytes into `into`, and gives their number.
+/// Receives plain bytes into `into`, and returns their number.
 #[inline]
 pub(crate) fn recv_bytes_into(
     endpoint: &Endpoint,
@@ -267,7 +268,7 @@ pub(crate) fn recv_bytes_into(
     })
 }
 
-/// The bytes of a message that arrived: in the thread's buffer, or their own.
+/// The bytes of a received message: in the thread's buffer, or in a vector.
 pub(crate) enum Bytes<'a> {
     Borrowed(&'a [u8]),
     Own(Vec<u8>),
@@ -289,7 +290,7 @@ impl Bytes<'_> {
     }
 }
 
-/// Receives a message and lets `finish` look at its bytes.
+/// Receives a message and passes its bytes to `finish`.
 #[inline]
 fn recv<R>(
     endpoint: &Endpoint,
@@ -306,10 +307,11 @@ fn recv<R>(
     })
 }
 
-/// What a message in a file is that has none.
-pub(crate) const NO_FILE: RecvError = RecvError::Malformed("it has no file, or a body beside its file");
+/// The error for a malformed message in a file.
+pub(crate) const NO_FILE: RecvError =
+    RecvError::Malformed("it has no file, or a body in addition to its file");
 
-/// Receives a message and lets `finish` look at its packet: the bytes there, and all descriptors.
+/// Receives a message and passes its packet to `finish`: the bytes in the packet, and all descriptors.
 #[inline]
 pub(crate) fn recv_packet<R>(
     endpoint: &Endpoint,
@@ -318,7 +320,7 @@ pub(crate) fn recv_packet<R>(
 ) -> Result<R, RecvError> {
     let mut buffer = INCOMING.try_with(Cell::take).unwrap_or_default();
     if buffer.is_empty() {
-        // Zeroed pages of the kernel's: only those that are used take memory.
+        // The kernel provides zeroed pages lazily: only pages that are used take memory.
         buffer = vec![0; KEPT_BYTES_MAX];
     }
     let outcome = recv_with(&mut buffer, endpoint, patience, finish);
@@ -336,7 +338,7 @@ fn recv_with<R>(
     let received = endpoint.receive(buffer, patience).map_err(|failure| not_received(failure, patience))?;
     let form = Form::from_head(received.head).ok_or(RecvError::Malformed("its form is unknown"))?;
     let body = buffer.get(OVERHEAD_BYTES..).and_then(|buffer| buffer.get(..received.body_len));
-    let body = body.ok_or(RecvError::Malformed("it is too long a packet"))?;
+    let body = body.ok_or(RecvError::Malformed("it is too long"))?;
     finish(form, body, received.descriptors)
 }
 
@@ -348,7 +350,7 @@ fn not_received(failure: ReceiveFailure, patience: Patience) -> RecvError {
         ReceiveFailure::Malformed(what) => RecvError::Malformed(what),
         ReceiveFailure::OutOfDescriptors => RecvError::OutOfDescriptors,
         ReceiveFailure::System(error) => RecvError::System(error),
-        // The enum grows with mp-sys, which is pinned to this crate's version.
+        // The enum is non-exhaustive. mp-sys is pinned to this crate's version, so this cannot happen.
         _ => RecvError::Malformed("it is of an unknown kind"),
     }
 }
@@ -364,7 +366,7 @@ pub(crate) fn not_read(error: PayloadError) -> RecvError {
 /// Keeps a buffer for the thread's next message.
 fn keep(buffer: Vec<u8>) {
     if buffer.capacity() <= KEPT_BYTES_MAX {
-        // Else the thread ends.
+        // This fails only while the thread ends.
         let _kept = OUTGOING.try_with(|kept| kept.set(buffer));
     }
 }
@@ -374,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_come_back_and_others_are_refused() {
+    fn heads_round_trip_and_unknown_ones_are_refused() {
         for in_file in [false, true] {
             for print in [0, 1, u64::MAX] {
                 let form = Form { in_file, print };
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_goes_on_beyond_the_limit() {
+    fn bytes_beyond_the_limit_are_counted_and_not_stored() {
         let limited = Limited { packet: Vec::new(), beyond: MESSAGE_BYTES_MAX };
         let limited = postcard::serialize_with_flavor(&[7_u8; 10], limited).unwrap();
         assert_eq!((limited.beyond, limited.packet.len()), (MESSAGE_BYTES_MAX + 10, 0));

@@ -1,4 +1,4 @@
-//! What a type is between processes.
+//! The identity of a type between processes.
 
 use std::any::type_name;
 use std::fmt;
@@ -8,7 +8,7 @@ use mp_sys::named::fingerprint;
 use mp_sys::wire::{self, Decodes};
 use serde::de::DeserializeOwned;
 
-/// What a type is called between processes: 0 is no type's.
+/// Returns the fingerprint that identifies a type between processes. It is never 0.
 pub(crate) fn print_of<T>() -> u64 {
     fingerprint("message", size_of::<T>(), align_of::<T>(), type_name::<T>()).max(1)
 }
@@ -18,17 +18,17 @@ pub(crate) fn print_of<T>() -> u64 {
 pub(crate) struct Type {
     pub(crate) print: u64,
     name: fn() -> &'static str,
-    /// What decodes a value that is sent, where this side has a type that can.
+    /// Decodes a sent value again as a check. Set where this side has a type that can be decoded.
     pub(super) decodes: Option<Decodes>,
 }
 
 impl Type {
-    /// A type that this side receives, or knows nothing more about.
+    /// Describes a type that this side receives, or only knows by name.
     pub(crate) fn of<T>() -> Self {
         Self { print: print_of::<T>(), name: type_name::<T>, decodes: None }
     }
 
-    /// A type that this side sends, and could decode.
+    /// Describes a type that this side sends and could decode.
     pub(crate) fn sent<T: DeserializeOwned>() -> Self {
         Self { decodes: Some(wire::decodes::<T>()), ..Self::of::<T>() }
     }
