@@ -1,12 +1,12 @@
-//! Connections by name, for programs that are not each other's children.
+//! Connections by name, between programs that did not start each other.
 //!
-//! A [`Listener`] has a name; [`connect()`] finds it there. Both sides check that the other is of the same user, that types
-//! fit, and, if the [`Address`] has one, that the other has the key. Then the listening side hands one end of a fresh
-//! connection over, so what both get is a [`Connection`] like any other: messages are whole, descriptors and shared objects
-//! travel in them, and the listener can go.
+//! A [`Listener`] has a name, and [`connect()`] finds it by that name. Each side checks that the other belongs to the same
+//! user, that the types fit, and, if the [`Address`] has a key, that the other side has it too. Then the listening side
+//! hands over one end of a fresh connection. So both sides get an ordinary [`Connection`]: messages are whole, descriptors
+//! and shared objects travel in them, and the listener may end.
 //!
-//! A peer that says nothing, or garbage, delays nobody: handshakes are half done side by side, each with a deadline, by
-//! whoever calls `accept`. No thread is started for them.
+//! A peer that sends nothing, or garbage, delays no other peer. Handshakes run side by side, each with a deadline, inside
+//! the calls of `accept`. No thread is started for them.
 
 mod connect;
 mod half_done;
@@ -40,27 +40,28 @@ use crate::error::{AcceptError, ListenError};
 use crate::limits::HANDSHAKES_MAX;
 use crate::message::print_of;
 
-/// What a connection by name speaks, in its first form.
+/// The protocol of connections by name, in its first version.
 pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 
-/// Accepts connections under a name: the connections send values of type `S` and receive values of type `R`.
+/// Accepts connections under a name. The connections send values of type `S` and receive values of type `R`.
 ///
 /// | property | |
 /// |---|---|
 /// | who may connect | processes of the same user; with a key, those that have it |
-/// | waiting connections | kept by the kernel until `accept`, up to its own limit |
-/// | a clone | the same listener: it accepts as well, and the name is free when all have gone |
-/// | drop | the name is free again, also when the process is killed; connections that were accepted stay |
+/// | waiting connections | queued by the kernel until `accept`, up to the kernel's limit |
+/// | a clone | the same listener: it can accept as well, and the name is free when all clones are dropped |
+/// | drop | frees the name, also if the process is killed; accepted connections stay open |
 /// | travels | no: accept, and send the connection; or fork |
 ///
 /// # Fork safety
-/// A forked child has the listener too, and may accept; it does not go on with handshakes that its parent has half done.
+/// A forked child has the listener too, and may accept. It does not continue its parent's unfinished handshakes.
 ///
 /// # Crash
-/// The name goes with the last process that has the listener. Who is connecting is told that nobody listens.
+/// The name disappears with the last process that has the listener. [`connect()`] then returns
+/// [`ConnectError::NotFound`](crate::ConnectError::NotFound).
 ///
 /// # Source
-/// Python's `multiprocessing.connection.Listener`, where a silent peer keeps all others out.
+/// Python's `multiprocessing.connection.Listener`; differs: a silent peer does not block the others.
 ///
 /// # Examples
 /// ```
@@ -84,7 +85,7 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It cannot be sent:
+/// A listener cannot be sent:
 /// ```compile_fail
 /// # extern crate kernel_ipc as mp;
 /// fn send(listener: mp::Listener<u8, u8>) {
@@ -92,7 +93,7 @@ pub(crate) const PROTOCOL: [u8; 8] = *b"mp-conn1";
 ///     tx.send(&listener);
 /// }
 /// ```
-/// What it accepts can:
+/// The connections that it accepts can:
 /// ```
 /// # extern crate kernel_ipc as mp;
 /// fn send(listener: mp::Listener<u8, u8>) {
@@ -108,19 +109,19 @@ pub struct Listener<S, R> {
     values: PhantomData<fn(S) -> R>,
 }
 
-/// Those that are half done, oldest first.
+/// Unfinished handshakes, oldest first.
 #[derive(Debug)]
 struct Handshakes {
     half_done: Vec<HalfDone>,
-    /// The process that they belong to.
+    /// The process that the handshakes belong to.
     epoch: Epoch,
 }
 
 impl<S, R> Listener<S, R> {
-    /// Listens under an address.
+    /// Makes a listener that has this address.
     ///
     /// # Errors
-    /// [`ListenError::Exists`] if somebody listens under this name; [`ListenError::BadName`]; shortage.
+    /// [`ListenError::Exists`] if another listener has this name; [`ListenError::BadName`]; [`ListenError::System`].
     pub fn bind(address: impl Into<Address>) -> Result<Self, ListenError> {
         let address = address.into();
         let name = name_of(&address).ok_or(ListenError::BadName)?;
@@ -131,26 +132,26 @@ impl<S, R> Listener<S, R> {
         Ok(Self { socket, address, handshakes, budget: Budget::new(), values: PhantomData })
     }
 
-    /// Waits until somebody has connected.
+    /// Waits until a peer has connected, and returns the connection.
     ///
     /// # Errors
-    /// [`AcceptError::System`]; peers that are refused are no error here.
+    /// [`AcceptError::System`]. A peer that is refused is not an error here.
     pub fn accept(&self) -> Result<Connection<S, R>, AcceptError> {
         self.accept_until(Deadline::NEVER)
     }
 
-    /// Gives a connection if somebody has connected already.
+    /// Returns a connection if a peer has already connected.
     ///
     /// # Errors
-    /// [`AcceptError::Empty`] if nobody has; else as [`accept`](Self::accept).
+    /// [`AcceptError::Empty`] if none has; otherwise those of [`accept`](Self::accept).
     pub fn try_accept(&self) -> Result<Connection<S, R>, AcceptError> {
         self.step()?.ok_or(AcceptError::Empty)
     }
 
-    /// Waits at most `timeout` until somebody has connected (monotonic clock; `Duration::MAX` waits for ever).
+    /// Waits at most `timeout` until a peer has connected (monotonic clock; `Duration::MAX` waits forever).
     ///
     /// # Errors
-    /// [`AcceptError::TimedOut`]; else as [`accept`](Self::accept).
+    /// [`AcceptError::TimedOut`]; otherwise those of [`accept`](Self::accept).
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Connection<S, R>, AcceptError> {
         self.accept_until(Deadline::after(timeout))
     }
@@ -163,18 +164,18 @@ impl<S, R> Listener<S, R> {
             if deadline.has_passed() {
                 return Err(AcceptError::TimedOut);
             }
-            // Copies of the handles, so that other threads can go on meanwhile.
+            // Copied handles: the lock is released while this thread waits, so that other threads can continue.
             let streams: Vec<_> = self.lock().half_done.iter().map(HalfDone::stream).collect();
             let mut files = vec![self.socket.as_fd()];
             files.extend(streams.iter().map(|stream| stream.as_fd()));
-            // Another thread may begin a handshake, and return with a connection before that is done: this one looks again
-            // after a slice, and takes it over.
+            // Another thread may begin a handshake, and return with another connection before the handshake is done. So
+            // this thread looks again after a slice, and continues it.
             let soon = self.next_deadline().min(deadline).min(Deadline::after(SLICE));
             ready::readable(&files, &self.budget, soon).map_err(AcceptError::System)?;
         }
     }
 
-    /// Takes what is there, goes on with every handshake, and gives a connection if one is done.
+    /// Begins the handshakes of new peers, continues all others, and returns a connection if one handshake is done.
     fn step(&self) -> Result<Option<Connection<S, R>>, AcceptError> {
         let terms = self.terms();
         let mut handshakes = self.lock();
@@ -190,11 +191,11 @@ impl<S, R> Listener<S, R> {
                 }
             }
         }
-        // What is done already was given first: for want of descriptors nobody new may come in.
+        // Finished handshakes come first: without free descriptors no new peer can be taken.
         arrived.map(|()| None)
     }
 
-    /// Begins a handshake with everybody who is waiting for one.
+    /// Begins a handshake with every peer that is waiting for one.
     fn take_new(&self, half_done: &mut Vec<HalfDone>) -> Result<(), AcceptError> {
         loop {
             match self.socket.accept() {
@@ -205,7 +206,7 @@ impl<S, R> Listener<S, R> {
                     }
                     half_done.extend(HalfDone::begin(stream)?);
                 }
-                // Who was about to connect went away; or a signal came.
+                // The peer went away, or a signal came.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -227,7 +228,7 @@ impl<S, R> Listener<S, R> {
     fn lock(&self) -> MutexGuard<'_, Handshakes> {
         let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
         if !handshakes.epoch.is_current() {
-            // A forked child has copies of its parent's streams: closing them tells nobody anything.
+            // A forked child has copies of its parent's streams. No peer notices when they are closed.
             handshakes.half_done.clear();
             handshakes.epoch = Epoch::current();
         }
@@ -235,7 +236,7 @@ impl<S, R> Listener<S, R> {
     }
 }
 
-/// The name of the local socket.
+/// Returns the name of the local socket.
 fn name_of(address: &Address) -> Option<Name<'static>> {
     format!("mp.{}", address.checked_name()?).to_ns_name::<GenericNamespaced>().ok()
 }
@@ -254,7 +255,7 @@ impl<S, R> Clone for Listener<S, R> {
 }
 
 impl<S, R> AsFd for Listener<S, R> {
-    /// Readable when somebody begins to connect.
+    /// Returns a descriptor that is readable when a peer begins to connect.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -1,4 +1,4 @@
-//! The connecting side.
+//! The connecting side of connections by name.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,18 +23,17 @@ use crate::error::ConnectError;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::message::print_of;
 
-/// Between two tries while the listener's queue is full.
+/// The pause between two attempts while the listener's queue is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
-/// Connects to the listener of this address, waiting until it accepts.
+/// Connects to the listener at this address, waiting until it accepts.
 ///
-/// A listener that has begun to answer must finish within
-/// [`HANDSHAKE_TIME_MAX`], however its bytes trickle in.
+/// A listener that has begun to answer must finish within [`HANDSHAKE_TIME_MAX`], however slowly its bytes arrive.
 ///
 /// # Errors
-/// [`ConnectError::NotFound`] if nobody listens under this name; [`ConnectError::Unauthorised`] for another key,
-/// [`ConnectError::WrongType`] for other types; [`ConnectError::TimedOut`] if the listener begins to answer and does not
-/// finish.
+/// [`ConnectError::NotFound`] if no process listens under this name; [`ConnectError::Unauthorised`] if the keys differ;
+/// [`ConnectError::WrongType`] if the types differ; [`ConnectError::TimedOut`] if the listener begins to answer and does
+/// not finish in time.
 ///
 /// # Fork safety
 /// A forked child has the connection too.
@@ -53,10 +52,10 @@ pub fn connect<S, R>(address: impl Into<Address>) -> Result<Connection<S, R>, Co
     connect_until(&address.into(), Deadline::NEVER)
 }
 
-/// As [`connect`], waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+/// Connects to the listener at this address, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits forever).
 ///
 /// # Errors
-/// [`ConnectError::TimedOut`] if the listener has not accepted by then; otherwise as [`connect`].
+/// [`ConnectError::TimedOut`] if the listener has not accepted by then; otherwise those of [`connect`].
 pub fn connect_timeout<S, R>(
     address: impl Into<Address>,
     timeout: Duration,
@@ -69,7 +68,7 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
     if !is_same_user(stream.as_fd()) {
         return Err(ConnectError::OtherUser);
     }
-    // What we send, the listener receives.
+    // The terms are the listener's: it sends what this side receives, and the reverse.
     let (sends, receives) = (print_of::<R>(), print_of::<S>());
     let terms = Terms { magic: PROTOCOL, key: address.key_bytes(), sends, receives };
     let (mut side, hello) = Connecting::new(terms, nonce()?);
@@ -82,14 +81,15 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
         let next = match hear(stream.as_fd(), &mut bytes)? {
             Heard::Bytes(len, arrived) => {
                 if !has_begun {
-                    // It may accept late, but whoever answers does so at once.
+                    // A listener may accept late, but once it answers, it does so without pauses.
                     deadline = deadline.min(Deadline::after(HANDSHAKE_TIME_MAX));
                     has_begun = true;
                 }
                 descriptor = arrived.or(descriptor);
                 side.hear(terms, bytes.get(..len).unwrap_or_default())
             }
-            // The listener ended, or it ended this handshake: too slow, or it has no descriptor for us.
+            // The listener ended, or gave up this handshake: this side was too slow, or the listener had no free
+            // descriptor.
             Heard::End => return Err(ConnectError::Closed),
             Heard::Nothing if deadline.has_passed() => return Err(ConnectError::TimedOut),
             Heard::Nothing => {
@@ -111,7 +111,7 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
     }
 }
 
-/// Opens the stream. The kernel refuses while the listener's queue is full, and cannot be waited on for that.
+/// Opens the stream. The kernel refuses while the listener's queue is full, and offers no way to wait for room.
 fn reach(address: &Address, deadline: Deadline) -> Result<Stream, ConnectError> {
     let name = name_of(address).ok_or(ConnectError::BadName)?;
     let options =

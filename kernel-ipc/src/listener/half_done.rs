@@ -1,4 +1,4 @@
-//! A handshake that is not done yet, on the listening side.
+//! Unfinished handshakes on the listening side.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use mp_sys::socket::Endpoint;
 
 use crate::limits::HANDSHAKE_TIME_MAX;
 
-/// A peer that has connected, and has not proved anything yet.
+/// A peer that has connected and whose handshake is not finished.
 #[derive(Debug)]
 pub(super) struct HalfDone {
     stream: Arc<Stream>,
@@ -20,18 +20,18 @@ pub(super) struct HalfDone {
     deadline: Deadline,
 }
 
-/// How far it came.
+/// The state of a handshake.
 #[derive(Debug)]
 pub(super) enum Progress {
     Going,
-    /// It was refused, or it is gone, or it took too long.
+    /// The peer was refused, went away, or took too long.
     Over,
-    /// This end is ours; the peer has the other one.
+    /// The handshake is done. This is the listener's end; the peer has the other one.
     Done(Endpoint),
 }
 
 impl HalfDone {
-    /// Takes a stream; `None` for a process of another user, which is not even answered.
+    /// Begins the handshake on a stream. Returns `None` for a process of another user, which gets no answer.
     pub(super) fn begin(stream: Stream) -> Result<Option<Self>, OsError> {
         if !is_same_user(stream.as_fd()) {
             tracing::debug!("a process of another user tried to connect");
@@ -49,12 +49,12 @@ impl HalfDone {
         self.deadline
     }
 
-    /// Does what can be done without waiting.
+    /// Continues the handshake as far as possible without waiting.
     pub(super) fn go_on(&mut self, terms: Terms<'_>) -> Progress {
         loop {
             let mut bytes = [0; STEP_BYTES_MAX];
             let next = match hear(self.stream.as_fd(), &mut bytes) {
-                // A descriptor that nobody asked for is closed.
+                // A listener expects no descriptor; one that arrives is closed.
                 Ok(Heard::Bytes(len, _)) => self.side.hear(terms, bytes.get(..len).unwrap_or_default()),
                 Ok(Heard::Nothing) if self.deadline.has_passed() => return Progress::Over,
                 Ok(Heard::Nothing) => return Progress::Going,
