@@ -1,6 +1,6 @@
-//! Entry points for fuzzers: what a peer may send, as bytes. Each returns, whatever it is given; a panic is a finding.
+//! Entry points for fuzzers: each takes what a peer may send, as bytes. It returns for every input; a panic is a finding.
 //!
-//! They are no part of the interface: everything here may change.
+//! They are not part of the interface: everything here may change.
 
 mod seeds;
 
@@ -13,18 +13,18 @@ use mp_sys::{payload, travel};
 use crate::listener::PROTOCOL;
 use crate::{Connection, Descriptor, Receiver, RecvError, Sender, pipe};
 
-/// One way in: a name, the function, and inputs that are right.
+/// One entry point: a name, a function, and valid inputs to start from.
 #[derive(Debug)]
 pub struct Entry {
-    /// What it is called.
+    /// The name of the entry point.
     pub name: &'static str,
-    /// Runs it over one input.
+    /// Runs the entry point with one input.
     pub run: fn(&[u8]),
-    /// Inputs as an honest peer would make them, to begin with.
+    /// Returns inputs that an honest peer could send, to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All ways in.
+/// All entry points.
 pub const ENTRIES: [Entry; 5] = [
     Entry { name: "frames", run: frames, seeds: seeds::frames },
     Entry { name: "value", run: value, seeds: seeds::value },
@@ -37,14 +37,14 @@ pub const ENTRIES: [Entry; 5] = [
 type Data = (Option<bool>, String, Result<u8, i64>);
 /// Ends of every kind.
 type Ends = (Option<Sender<u8>>, Option<Receiver<String>>, Option<Connection<u8, u8>>);
-/// A type with everything that a message may hold.
+/// A type that contains everything that a message may hold.
 type Anything = (Vec<Data>, Vec<Ends>, Vec<Descriptor>);
 
-/// Receives the input as packets, each with its length in two bytes before it and perhaps a descriptor; then what an honest
-/// peer sends must arrive.
+/// Receives the input as packets. Each packet follows its length in two bytes, and may have a descriptor. Afterwards, a
+/// message of an honest peer must arrive.
 ///
 /// # Panics
-/// If it does not: that is a finding.
+/// If that message does not arrive: that is a finding.
 pub fn frames(input: &[u8]) {
     let Ok((tx, rx)) = pipe::<Anything>() else { return };
     let sealed = payload::seal(&[input]).ok();
@@ -54,7 +54,7 @@ pub fn frames(input: &[u8]) {
         let (packet, more) = more.split_at(length);
         rest = more;
         let descriptor = sealed.as_ref().filter(|_| head[1] & 0x80 != 0).map(AsFd::as_fd);
-        // An empty packet cannot be told from the end, and a full pipe is emptied below.
+        // An empty packet looks like the end of the stream, so none is sent. A full pipe is emptied below.
         if !packet.is_empty() && say(&tx, packet, descriptor).is_ok() {
             let received =
                 if head[1] & 0x40 == 0 { rx.try_recv().map(drop) } else { rx.try_recv_bytes().map(drop) };
@@ -65,7 +65,7 @@ pub fn frames(input: &[u8]) {
     assert!(honest && rx.try_recv_bytes().as_deref() == Ok(b"honest"), "an honest message arrives");
 }
 
-/// Decodes the input as a value, beside one descriptor of each kind.
+/// Decodes the input as a value, together with one descriptor of each kind.
 pub fn value(input: &[u8]) {
     let Ok((tx, rx)) = pipe::<u8>() else { return };
     let copies = [tx.as_fd(), rx.as_fd()].map(|file| file.try_clone_to_owned());
@@ -74,10 +74,10 @@ pub fn value(input: &[u8]) {
     drop(travel::decode(files, decode));
 }
 
-/// Says the input to both sides of a handshake, in pieces of the length in its first byte.
+/// Feeds the input to both sides of a handshake. The first byte is the length of the pieces.
 ///
 /// # Panics
-/// If a side agrees, which only the key lets it: that is a finding.
+/// If a side agrees without the key: that is a finding.
 pub fn handshake(input: &[u8]) {
     let Some((piece, said)) = input.split_first() else { return };
     let key = b"a key that the input cannot know";
@@ -96,18 +96,18 @@ pub fn handshake(input: &[u8]) {
     }
 }
 
-/// Writes the input into the memory of queues, and uses them in between.
+/// Writes the input into the memory of queues, and uses the queues in between.
 ///
 /// # Panics
-/// As the operations must not: that is a finding.
+/// If an operation panics or returns a wrong result: that is a finding.
 pub fn ring(input: &[u8]) {
     crate::queue::fuzz::ring(input);
 }
 
-/// Receives queues whose memory is an honest queue's but for what the input writes there, and uses them.
+/// Receives queues whose memory is that of an honest queue, except where the input overwrites it, and uses them.
 ///
 /// # Panics
-/// As the operations must not: that is a finding.
+/// If an operation panics or returns a wrong result: that is a finding.
 pub fn forged(input: &[u8]) {
     crate::queue::fuzz::forged(input);
 }

@@ -1,8 +1,8 @@
-//! Inputs as honest peers make them: what is almost right gets farther than noise.
+//! Inputs that honest peers could send. Inputs that are almost valid get farther than noise.
 
 use crate::listener::PROTOCOL;
 
-/// A packet as the library sends it, with its length before it.
+/// Returns a packet as the library sends it, after its length.
 fn packet(flags: u16, form: u8, descriptors: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len().saturating_add(16)).unwrap_or(0) | flags;
     let head = [0xb5, 1, 1, descriptors, form, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -46,8 +46,8 @@ pub(super) fn handshake() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A few words for each kind of place, small and large. Few, since a number of used cells that is written too large makes
-/// every later look at the tasks a long one.
+/// Writes a few words, small and large, to each kind of place. There are only a few, since a number of used cells that is
+/// too large makes every later look at the tasks slow.
 pub(super) fn ring() -> Vec<Vec<u8>> {
     let write = |place: u8, value: u64| [&[place][..], &value.to_le_bytes()].concat();
     let values = [0, 4096, 4160, u64::MAX, 1 << 32 | 520, 0x2_0000];
@@ -56,7 +56,7 @@ pub(super) fn ring() -> Vec<Vec<u8>> {
     (0..64).map(|first| places(first).collect()).collect()
 }
 
-/// One word of each kind of place, for each kind of queue; what is fixed is changed to something else that could be.
+/// Writes one word to each kind of place, for each kind of queue. Fixed words are changed to other plausible values.
 pub(super) fn forged() -> Vec<Vec<u8>> {
     let write = |kind: u8, place: u8, value: u64| [&[kind, place][..], &value.to_le_bytes()].concat();
     let values = [0, 1, 8, 1 << 26, 1 << 35, 1 << 36, u64::MAX];

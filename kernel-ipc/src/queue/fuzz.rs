@@ -1,4 +1,4 @@
-//! What a peer may write into a queue's memory, for fuzzers: every operation ends, with an error at worst.
+//! Fuzzing of what a peer may write into a queue's memory: every operation must end, at worst with an error.
 
 use std::fs::File;
 use std::io;
@@ -18,13 +18,13 @@ use crate::queue::core::Core;
 use crate::queue::layout::{CONFIG, RING_START};
 use crate::queue::{JoinableQueue, Queue, travel};
 
-/// Words that may be written in the header, and at the start of a segment.
+/// Words that may be overwritten in the header and at the start of a segment.
 const NEAR_WORDS: u64 = 48;
 
-/// Writes the input into a queue and a queue of tasks, nine bytes a word, and uses them in between.
+/// Writes the input into a queue and a queue of tasks, nine bytes for each word, and uses the queues in between.
 ///
 /// # Panics
-/// If an operation gives what it must not: that is a finding, as is an operation that does not end.
+/// If an operation returns a wrong result: that is a finding, as is an operation that does not end.
 pub(crate) fn ring(input: &[u8]) {
     let Ok(queue) = Queue::<()>::bounded_bytes(1 << 20) else { return };
     let Ok(tasks) = JoinableQueue::<Vec<u8>>::bounded(8) else { return };
@@ -45,11 +45,11 @@ pub(crate) fn ring(input: &[u8]) {
     }
 }
 
-/// Takes a queue for one that arrived, whose memory is an honest queue's but for what the input writes there: its first byte
-/// says what kind of queue and with which descriptor, then come nine bytes a word.
+/// Attaches and uses a queue whose memory is that of an honest queue, except where the input overwrites it. The first byte
+/// of the input selects the kind of queue and its descriptor. Then follow nine bytes for each word.
 ///
 /// # Panics
-/// As [`ring`].
+/// Same as for [`ring`].
 pub(crate) fn forged(input: &[u8]) {
     let Some((kind, writes)) = input.split_first() else { return };
     let is_joinable = kind & 1 != 0;
@@ -70,7 +70,7 @@ pub(crate) fn forged(input: &[u8]) {
     let _polled = queue.core.event();
     for round in 0..4 {
         put(&queue, round);
-        // Items of a queue of tasks are taken as tasks only.
+        // Items of a queue of tasks can only be taken as tasks.
         if is_joinable {
             drop(use_tasks(&tasks, round));
         } else {
@@ -81,7 +81,7 @@ pub(crate) fn forged(input: &[u8]) {
     drop(tasks.try_get());
 }
 
-/// The memory of a queue in a file of its own, with words changed.
+/// Copies the memory of a queue into a new file, and overwrites words there.
 fn copy_with(core: &Core, writes: &[u8]) -> io::Result<OwnedFd> {
     let honest = File::from(core.ring.region.file().try_clone()?);
     let copy = make_memfd().map_err(io::Error::other)?;
@@ -97,7 +97,7 @@ fn copy_with(core: &Core, writes: &[u8]) -> io::Result<OwnedFd> {
         let (place, value) = write.split_at(1);
         let near = u64::from(place.first().map_or(0, |place| place >> 2)) << 3;
         let at = match place.first().map_or(0, |place| place & 3) {
-            // Not the lock words themselves, which are trusted.
+            // The lock words themselves are left out, since the library trusts them.
             0 => CONFIG.saturating_add(near % 64),
             1 => DATA_START.saturating_add(near % 256),
             2 => RING_START.saturating_add(near % 512),
@@ -141,11 +141,11 @@ fn use_tasks(tasks: &JoinableQueue<Vec<u8>>, round: usize) -> Option<crate::queu
     task
 }
 
-/// Writes one word, or changes one note of a lock's holder, somewhere where it may matter.
+/// Overwrites one word, or one note of a lock's holder, at a place where it may matter.
 fn scribble(core: &Core, place: u8, value: u64) {
     let ring = &core.ring;
     let near = u64::from(place >> 3) % NEAR_WORDS;
-    // Small values are more often plausible than large ones.
+    // Small values are plausible more often than large ones.
     let value = if value & 1 == 0 { value & 0xf_ffff } else { value };
     let head = ring.head().offset;
     let at = match place & 7 {
@@ -187,7 +187,7 @@ mod tests {
 
     const FIRST: u64 = RING_START + SEGMENT_HEADER_BYTES;
 
-    /// A queue in whose memory a peer wrote that there are items of these lengths.
+    /// Returns a queue whose memory says, as a peer could have written it, that it holds items of these lengths.
     fn with_items(lens: &[usize]) -> Queue<()> {
         let queue = Queue::<()>::new().unwrap();
         let ring = &queue.core.ring;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_before_what_makes_no_sense() {
+    fn a_batch_ends_before_a_corrupt_item() {
         let queue = with_items(&[1, 2, usize::MAX - 1]);
         let take = || queue.core.get_some(usize::MAX, Patience::None, |_, _| Ok(()));
         assert_eq!(take().unwrap(), 2);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn no_record_lies_outside_of_where_segments_lie() {
+    fn no_record_lies_outside_of_the_segments() {
         let queue = with_items(&[8]);
         let ring = &queue.core.ring;
         for offset in [DATA_START, HEAD, CONFIG, ring.end(), ring.end() - 8] {
@@ -240,7 +240,7 @@ mod tests {
                 });
                 let _put = queue.try_put_bytes(&[7; 64]);
                 let magic = ring.region.word(CONFIG).unwrap().load(Ordering::Relaxed);
-                assert_eq!(magic, u64::from_ne_bytes(*b"mp-queue"), "the fixed words are as they were");
+                assert_eq!(magic, u64::from_ne_bytes(*b"mp-queue"), "the fixed words are unchanged");
             }
         }
     }
