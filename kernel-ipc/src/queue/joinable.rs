@@ -1,4 +1,4 @@
-//! [`JoinableQueue`]: a queue of tasks, none of which is lost with the process that worked on it.
+//! [`JoinableQueue`]: a queue whose tasks survive the process that works on them.
 
 mod task;
 
@@ -16,36 +16,37 @@ pub use self::task::{FailedTask, Task};
 use crate::queue::core::Refused;
 use crate::queue::{CreateError, GetError, NoDeliveries, PutError, PutManyError, Queue, capacity, travel};
 
-/// How often a task is handed out at most, unless told otherwise: one that kills whoever works on it ends somewhere.
+/// How often a task is handed out at most by default. Without a limit, a task that kills its worker would never end.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 
-/// A queue of tasks: who gets one has it on lease, and says when it is done.
+/// A queue of tasks. A worker gets each task on lease, and reports when it is done.
 ///
-/// A task whose [`Task`] is dropped undone, or whose process dies, goes back and is handed out again, before all others.
-/// After [`max_deliveries`](Self::max_deliveries) it is put aside, to be looked at by [`failed`](Self::failed).
-/// [`join`](Self::join) waits until all tasks are done or put aside.
+/// If a [`Task`] is dropped before it is done, or its process dies, the task returns to the queue and is handed out again,
+/// before all others. After [`max_deliveries`](Self::max_deliveries) it is put aside; [`failed`](Self::failed) returns such
+/// tasks. [`join`](Self::join) waits until all tasks are done or put aside.
 ///
-/// A task may be handed out more than once: if its worker was killed after it did the work and before it said so, somebody
-/// else does the work again. Have the work's result carry the task's number, or make doing it twice do nothing.
+/// A task may be handed out more than once: if a worker is killed after it has done the work and before it has reported
+/// that, another worker repeats the work. Store the result under the task's number, or make sure that repeating the work
+/// does no harm.
 ///
 /// | property | |
 /// |---|---|
-/// | memory | as [`Queue`], and a copy of each task that is handed out |
+/// | memory | as for [`Queue`], plus a copy of each task that is handed out |
 /// | descriptors | two |
-/// | limits | as [`Queue`]; [`TASKS_MAX`](crate::limits::TASKS_MAX) tasks of one size handed out |
-/// | order | first in, first out; what comes back is handed out first |
+/// | limits | as for [`Queue`]; [`TASKS_MAX`](crate::limits::TASKS_MAX) tasks of one size handed out |
+/// | order | first in, first out; returned tasks come first |
 /// | a clone | the same queue |
 ///
 /// # Fork safety
-/// As [`Queue`]; a [`Task`] stays with the process that got it.
+/// Same as for [`Queue`]. A [`Task`] stays with the process that got it.
 ///
 /// # Crash
-/// No task is lost while any process holds the queue. The tasks of a dead process are handed out again within 100 ms of
-/// its death, to whoever waits. A stopped process keeps its tasks.
+/// No task is lost while any process holds the queue. The tasks of a dead process are handed out to waiting workers within
+/// 100 ms of its death. A stopped process keeps its tasks.
 ///
 /// # Source
-/// Python's `multiprocessing.JoinableQueue`; differs: `task_done` belongs to one task, tasks of the dead come back, and
-/// too many `task_done` are not possible.
+/// Python's `multiprocessing.JoinableQueue`; differs: `task_done` belongs to one task and cannot be called too often, and
+/// tasks of dead workers return to the queue.
 ///
 /// # Examples
 /// ```
@@ -57,7 +58,7 @@ pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 /// queue.put("work")?;
 /// let task = queue.get()?;
 /// assert_eq!((task.as_str(), task.deliveries(), queue.unfinished()?), ("work", 1, 1));
-/// drop(task); // Not done: it goes back.
+/// drop(task); // Not done, so it returns to the queue.
 /// let task = queue.get()?;
 /// assert_eq!(task.deliveries(), 2);
 /// assert_eq!(task.done(), "work");
@@ -75,21 +76,21 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// Makes a queue without a limit.
     ///
     /// # Errors
-    /// As [`Queue::new`].
+    /// Those of [`Queue::new`].
     ///
     /// # Fork safety
-    /// As [`Queue::new`].
+    /// Same as for [`Queue::new`].
     pub fn new() -> Result<Self, CreateError> {
         Ok(Self { queue: Queue::with_leases(u64::MAX, MAX_DELIVERIES_DEFAULT)? })
     }
 
-    /// Makes a queue that holds at most `maxsize` tasks; those that were handed out do not count.
+    /// Makes a queue that holds at most `maxsize` tasks. Tasks that are handed out do not count.
     ///
     /// # Errors
-    /// As [`Queue::bounded`].
+    /// Those of [`Queue::bounded`].
     ///
     /// # Fork safety
-    /// As [`Queue::new`].
+    /// Same as for [`Queue::new`].
     #[doc(alias = "maxsize")]
     pub fn bounded(maxsize: usize) -> Result<Self, CreateError> {
         Ok(Self { queue: Queue::with_leases(capacity(maxsize)?, MAX_DELIVERIES_DEFAULT)? })
@@ -97,13 +98,13 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
-    /// How often a task is handed out at most, before it is put aside.
+    /// Returns how often a task is handed out at most before it is put aside.
     #[must_use]
     pub fn max_deliveries(&self) -> u32 {
         self.queue.core.max_deliveries()
     }
 
-    /// Sets how often a task is handed out at most, for all processes, from now on.
+    /// Sets how often a task is handed out at most. The value holds for all processes from now on.
     ///
     /// # Errors
     /// [`NoDeliveries`] for 0.
@@ -116,49 +117,49 @@ impl<T> JoinableQueue<T> {
         Ok(())
     }
 
-    /// Tasks in the queue that nobody has, without those that came back.
+    /// Returns the number of tasks that were not handed out yet. Returned tasks do not count.
     #[doc(alias = "qsize")]
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether [`len`](Self::len) is 0.
+    /// Returns whether [`len`](Self::len) is 0.
     #[doc(alias = "empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// As [`Queue::is_full`].
+    /// Returns whether the queue is full: see [`Queue::is_full`].
     #[doc(alias = "full")]
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue.is_full()
     }
 
-    /// As [`Queue::capacity`].
+    /// Returns the maximum number of tasks: see [`Queue::capacity`].
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
         self.queue.capacity()
     }
 
-    /// Closes the queue for all processes: nothing more is put. Those who wait for a task get what is there, and what comes
-    /// back; they are told that the queue is closed once nothing can come back to them any more.
+    /// Closes the queue for all processes. Nothing more can be put. Workers still get the tasks in the queue and tasks that
+    /// return to it. Once no task can return to a worker any more, its `get` returns [`GetError::Closed`].
     ///
     /// # Errors
-    /// As [`Queue::close`].
+    /// Those of [`Queue::close`].
     pub fn close(&self) -> Result<(), PutError> {
         self.queue.close()
     }
 
-    /// Whether the queue was closed.
+    /// Returns whether the queue is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
-    /// Tasks that are not finished, exactly: in the queue, handed out, or come back.
+    /// Returns the exact number of unfinished tasks: in the queue, handed out, or returned.
     ///
     /// # Errors
     /// [`GetError::Lock`].
@@ -166,9 +167,10 @@ impl<T> JoinableQueue<T> {
         Ok(self.queue.core.unfinished()?)
     }
 
-    /// Waits until every task that was put is done or put aside.
+    /// Waits until every task is done or put aside.
     ///
-    /// Tasks of processes that die go to others, who may finish them; if nobody takes them, this waits, as in Python.
+    /// Tasks of processes that die go to other workers, which may finish them. If no worker takes them, `join` keeps
+    /// waiting, as in Python.
     ///
     /// # Errors
     /// [`GetError::Lock`].
@@ -176,8 +178,8 @@ impl<T> JoinableQueue<T> {
         Ok(self.queue.core.join(Deadline::NEVER)?)
     }
 
-    /// As [`join`](Self::join), for `timeout` at most (`Duration::MAX` waits for ever); `false` if some tasks are still
-    /// unfinished then.
+    /// Waits like [`join`](Self::join), but at most `timeout` (`Duration::MAX` waits forever). Returns `false` if some
+    /// tasks are still unfinished at the timeout.
     ///
     /// # Errors
     /// [`GetError::Lock`].
@@ -189,7 +191,8 @@ impl<T> JoinableQueue<T> {
         }
     }
 
-    /// The tasks that were put aside: handed out too often, or no values of the expected type. They stay.
+    /// Returns the tasks that were put aside, because they were handed out too often or are not values of the expected
+    /// type. They stay in the queue.
     ///
     /// # Errors
     /// [`GetError::Lock`], [`GetError::Memory`].
@@ -197,13 +200,13 @@ impl<T> JoinableQueue<T> {
         self.look_at_failed(false)
     }
 
-    /// As [`failed`](Self::failed), and takes them out.
+    /// Returns the tasks that were put aside, like [`failed`](Self::failed), and removes them.
     ///
     /// # Errors
-    /// As [`failed`](Self::failed).
+    /// Those of [`failed`](Self::failed).
     ///
     /// # Crash
-    /// If the process is killed here, they can be lost.
+    /// If the process is killed here, the failed tasks can be lost.
     pub fn take_failed(&self) -> Result<Vec<FailedTask>, GetError> {
         self.look_at_failed(true)
     }
@@ -222,10 +225,10 @@ impl<T> JoinableQueue<T> {
     /// Puts a task at the end. Waits while the queue is full.
     ///
     /// # Errors
-    /// As [`Queue::put`].
+    /// Those of [`Queue::put`].
     ///
     /// # Crash
-    /// The task is in the queue or it is not.
+    /// The task is either in the queue or not.
     pub fn put<Q>(&self, task: &Q) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized,
@@ -234,10 +237,10 @@ impl<T> JoinableQueue<T> {
         self.queue.put(task)
     }
 
-    /// As [`Queue::try_put`].
+    /// Puts a task at the end if there is room.
     ///
     /// # Errors
-    /// As [`Queue::try_put`].
+    /// Those of [`Queue::try_put`].
     #[doc(alias = "put_nowait")]
     pub fn try_put<Q>(&self, task: &Q) -> Result<(), PutError>
     where
@@ -247,10 +250,10 @@ impl<T> JoinableQueue<T> {
         self.queue.try_put(task)
     }
 
-    /// As [`Queue::put_timeout`].
+    /// Puts a task at the end. Waits at most `timeout` while the queue is full.
     ///
     /// # Errors
-    /// As [`Queue::put_timeout`].
+    /// Those of [`Queue::put_timeout`].
     pub fn put_timeout<Q>(&self, task: &Q, timeout: Duration) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized,
@@ -259,10 +262,10 @@ impl<T> JoinableQueue<T> {
         self.queue.put_timeout(task, timeout)
     }
 
-    /// As [`Queue::put_many`].
+    /// Puts all of `tasks` at the end, in order: see [`Queue::put_many`].
     ///
     /// # Errors
-    /// As [`Queue::put_many`].
+    /// Those of [`Queue::put_many`].
     pub fn put_many<'a, Q>(&self, tasks: impl IntoIterator<Item = &'a Q>) -> Result<(), PutManyError>
     where
         Q: Serialize + ?Sized + 'a,
@@ -273,36 +276,36 @@ impl<T> JoinableQueue<T> {
 }
 
 impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// Takes a task on lease: one that came back, or else the oldest. Waits while there is none.
+    /// Takes a task on lease: a returned one, or otherwise the oldest. Waits while there is none.
     ///
-    /// On a closed queue it waits as long as somebody else has a task, which may come back: another process, or any thread of
-    /// this one, since a task can be handed to another thread. So a thread that holds the last tasks itself, beside other
-    /// threads, waits for itself: who holds tasks and asks for more should [`try_get`](Self::try_get). A process with one
-    /// thread is told.
+    /// On a closed queue, it waits as long as another worker has a task, since that task may return. Another worker is
+    /// another process, or any thread of this process, since a task can be handed to another thread. So in a process with
+    /// several threads, a thread that holds the last tasks waits for itself. If you hold tasks and want more, use
+    /// [`try_get`](Self::try_get). In a process with one thread, `get` returns [`GetError::Closed`] instead.
     ///
     /// # Errors
     /// [`GetError::Closed`]; [`GetError::Decode`] with the task's bytes, which are put aside as well;
     /// [`GetError::TooManyTasks`]; [`GetError::Memory`], [`GetError::Lock`], [`GetError::Corrupt`].
     ///
     /// # Crash
-    /// A process that is killed here, or later before it is done, loses nothing: the task goes to somebody else.
+    /// A process that is killed here, or later before the task is done, loses nothing: another worker gets the task.
     pub fn get(&self) -> Result<Task<T>, GetError> {
         self.get_until(Patience::Until(Deadline::NEVER))
     }
 
-    /// Takes a task on lease, if there is one now.
+    /// Takes a task on lease if there is one.
     ///
     /// # Errors
-    /// [`GetError::Empty`], also if the queue is closed and a task may come back; else as [`get`](Self::get).
+    /// [`GetError::Empty`], also if the queue is closed and a task may still return; otherwise those of [`get`](Self::get).
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<Task<T>, GetError> {
         self.get_until(Patience::None)
     }
 
-    /// Takes a task on lease. Waits for `timeout` at most while there is none.
+    /// Takes a task on lease. Waits at most `timeout` while there is none.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`]; else as [`get`](Self::get).
+    /// [`GetError::TimedOut`]; otherwise those of [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<Task<T>, GetError> {
         self.get_until(Patience::Until(Deadline::after(timeout)))
     }
@@ -314,7 +317,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> AsFd for JoinableQueue<T> {
-    /// As for [`Queue`]: readable while there is a task to get, or the queue is closed.
+    /// Returns a descriptor as for [`Queue`]. It is readable while there is a task to get, or the queue is closed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.queue.as_fd()
     }
@@ -326,7 +329,7 @@ impl<T> Clone for JoinableQueue<T> {
     }
 }
 
-/// As [`Queue`]: inside a message of a pipe or connection.
+/// Travels like a [`Queue`], inside a message of a pipe or connection.
 impl<T> Serialize for JoinableQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         travel::serialize(&self.queue.core, serializer)

@@ -1,4 +1,4 @@
-//! [`Task`]: what a process works on.
+//! [`Task`]: a task that a process works on.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,17 +12,18 @@ use crate::queue::GetError;
 use crate::queue::core::{Core, Leased};
 use crate::queue::item;
 
-/// A task on lease from a [`JoinableQueue`](crate::JoinableQueue): dropped without [`done`](Self::done), it goes back and
-/// is handed out again.
+/// A task on lease from a [`JoinableQueue`](crate::JoinableQueue). If it is dropped without [`done`](Self::done), it
+/// returns to the queue and is handed out again.
 ///
 /// # Fork safety
-/// The task is its process's. What a forked child inherits it can read; `done`, `requeue` and drop do nothing there.
+/// A task belongs to the process that got it. A forked child can read an inherited task, but `done`, `requeue` and drop do
+/// nothing there.
 ///
 /// # Crash
-/// If its process dies, the task goes to somebody else.
+/// If its process dies, another worker gets the task.
 #[must_use = "a task that is dropped goes back to the queue"]
 pub struct Task<T> {
-    /// Taken out by `done` only.
+    /// Only `done` takes it out.
     value: Option<T>,
     lease: Lease,
 }
@@ -32,13 +33,13 @@ struct Lease {
     core: Arc<Core>,
     leased: Leased,
     got_in: Epoch,
-    /// Whether it was finished or given back.
+    /// Whether the task was finished or returned.
     is_over: bool,
 }
 
 impl Lease {
     fn end(&mut self, end: impl FnOnce(&Core, &Leased)) {
-        // In a forked child, the task is its parent's.
+        // In a forked child, the task belongs to the parent.
         if !self.is_over && self.got_in.is_current() {
             end(&self.core, &self.leased);
         }
@@ -53,22 +54,22 @@ impl Drop for Lease {
 }
 
 impl<T> Task<T> {
-    /// Says that the task is done, and gives its value.
+    /// Marks the task as done, and returns its value.
     ///
     /// # Panics
-    /// Never: a task has its value until then.
+    /// Never: only this method takes the value out.
     #[doc(alias = "task_done")]
     pub fn done(mut self) -> T {
         self.lease.end(Core::finish);
-        self.value.take().expect("only `done` takes the value, and it takes the task along")
+        self.value.take().expect("only `done` takes the value, and it consumes the task")
     }
 
-    /// Gives the task back, to be handed out again. Dropping it does the same.
+    /// Returns the task to the queue, which hands it out again. Dropping the task does the same.
     pub fn requeue(mut self) {
         self.lease.end(Core::give_back);
     }
 
-    /// How often it was handed out, this time included: 1 for a task that nobody had before.
+    /// Returns how often the task was handed out, including this time: 1 for a task that is handed out for the first time.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.lease.leased.deliveries
@@ -76,7 +77,7 @@ impl<T> Task<T> {
 }
 
 impl<T: DeserializeOwned> Task<T> {
-    /// A task that nobody can decode is put aside.
+    /// Decodes a task. One that cannot be decoded is put aside.
     pub(super) fn decode(core: Arc<Core>, mut leased: Leased) -> Result<Self, GetError> {
         let bytes = std::mem::take(&mut leased.bytes);
         let mut lease = Lease { core, leased, got_in: Epoch::current(), is_over: false };
@@ -94,21 +95,21 @@ impl<T> Deref for Task<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("only `done` takes the value, and it takes the task along")
+        self.value.as_ref().expect("only `done` takes the value, and it consumes the task")
     }
 }
 
-/// A task that was put aside. Made by [`JoinableQueue::failed`](crate::JoinableQueue::failed).
+/// A task that was put aside. Returned by [`JoinableQueue::failed`](crate::JoinableQueue::failed).
 #[derive(Clone, PartialEq, Eq)]
 pub struct FailedTask {
     /// The encoded task.
     pub bytes: Vec<u8>,
-    /// How often it was handed out.
+    /// How often the task was handed out.
     pub deliveries: u32,
 }
 
 impl FailedTask {
-    /// The task, if it is a value of this type.
+    /// Decodes the task, if it is a value of this type.
     ///
     /// # Errors
     /// [`GetError::Decode`].
