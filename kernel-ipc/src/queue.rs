@@ -1,16 +1,16 @@
 //! [`Queue`]: first in, first out, between any number of processes.
 //!
-//! An item that was put lies in shared memory: it is there as long as any process holds the queue, whatever becomes of
-//! the one that put it. There is no feeder thread, and nothing to flush.
+//! Items lie in shared memory. An item stays there as long as any process holds the queue, even if the process that put it
+//! has ended. There is no feeder thread, and nothing to flush.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
-//! | [`layout`] | where everything lies |
+//! | [`layout`] | offsets of everything in the region |
 //! | [`ring`], [`segments`] | records under two locks, and the memory that they lie in |
-//! | [`doorbell`] | how waiting processes are woken |
+//! | [`doorbell`] | waking of waiting processes |
 //! | [`core`] | a queue of bytes: rings, waits, and the descriptor to poll |
 //! | [`flag`] | that descriptor |
-//! | [`item`], [`put`], [`batch`] | items between their types and their bytes |
+//! | [`item`], [`put`], [`batch`] | conversion between typed items and bytes |
 //! | [`travel`] | queues inside messages |
 
 mod batch;
@@ -55,11 +55,11 @@ use crate::limits::CAPACITY_MAX;
 
 const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
 
-/// Items and bytes for which a batch reserves private memory before it knows that it needs it.
+/// The items and bytes for which a batch reserves private memory before it knows its real size.
 const RESERVED_ITEMS: usize = 1024;
 const RESERVED_BYTES: usize = 64 << 10;
 
-/// A number of items that a queue may be limited to.
+/// Checks a limit on the number of items.
 fn capacity(maxsize: usize) -> Result<u64, CreateError> {
     match maxsize {
         0 => Err(CreateError::NoCapacity),
@@ -72,30 +72,31 @@ fn within(timeout: Duration) -> Patience {
     Patience::Until(Deadline::after(timeout))
 }
 
-/// A queue between processes: whoever holds it may put and get.
+/// A first-in, first-out queue between processes. Any process that has it may put and get.
 ///
-/// Items come out in the order in which they were put, whoever put them, and each is got once. `put` returns when the item
-/// is in shared memory. Values are encoded by `postcard` outside of all locks; [`put_bytes`](Self::put_bytes) and
-/// [`get_bytes_into`](Self::get_bytes_into) leave bytes as they are.
+/// Items come out in the order in which they were put, across all producers, and each is got once. `put` returns when the
+/// item is in shared memory. Values are encoded by `postcard` outside of all locks. [`put_bytes`](Self::put_bytes) and
+/// [`get_bytes_into`](Self::get_bytes_into) transfer bytes as they are.
 ///
 /// | property | |
 /// |---|---|
-/// | memory | one mapping of address space; memory as the items need it, at least 68 KiB, given back after a peak |
+/// | memory | one mapping of address space; as much memory as the items need, at least 68 KiB; returned after a peak |
 /// | descriptors | two |
-/// | limits | none, a number of items, or a number of bytes; an item has at most [`ITEM_BYTES_MAX`](crate::limits::ITEM_BYTES_MAX) bytes |
-/// | order | first in, first out over all producers |
+/// | limits | none by default, a number of items, or a number of bytes; [`ITEM_BYTES_MAX`](crate::limits::ITEM_BYTES_MAX) for each item |
+/// | order | first in, first out, across all producers |
 /// | a clone | the same queue |
 ///
 /// # Fork safety
-/// A forked child uses the queue that it inherited. Dropping a handle does nothing to the other processes' ones.
+/// A forked child uses the queue that it inherited. Dropping a handle does not affect the handles of other processes.
 ///
 /// # Crash
-/// An item is in the queue or it is not, and the queue goes on. What was put is not lost while any process holds the queue.
-/// A process that is killed in `get` may take the item, or the batch, that it was getting along;
-/// [`JoinableQueue`] loses nothing.
+/// An item is either in the queue or not, and the queue stays usable. Items are not lost while any process holds the queue,
+/// with one exception: a process that is killed inside `get` can lose the item or batch that it was taking. If that
+/// loss matters, use a [`JoinableQueue`], which loses nothing.
 ///
 /// # Source
-/// Python's `multiprocessing.Queue`; differs: no feeder thread, exact counts, [`close`](Self::close) is for all processes.
+/// Python's `multiprocessing.Queue`; differs: no feeder thread, exact counts, and [`close`](Self::close) is for all
+/// processes.
 ///
 /// # Examples
 /// ```
@@ -121,7 +122,7 @@ pub struct Queue<T> {
 }
 
 impl<T: DeserializeOwned> Queue<T> {
-    /// Makes a queue without a limit: it grows as long as there is memory.
+    /// Makes a queue without a limit. It grows as long as there is memory.
     ///
     /// # Errors
     /// [`CreateError::Memory`].
@@ -145,11 +146,11 @@ impl<T: DeserializeOwned> Queue<T> {
         Self::with_limits(capacity(maxsize)?, u64::MAX)
     }
 
-    /// Makes a queue whose items have at most `bytes` bytes together. An item counts as its encoded bytes, rounded up to a
-    /// multiple of 8, and 8 more; 64 more from 4 KiB on.
+    /// Makes a queue whose items may have `bytes` bytes together. An item counts as its encoded bytes, rounded up to a
+    /// multiple of 8, plus 8; from 4 KiB on, plus 64.
     ///
     /// # Errors
-    /// [`CreateError::NoCapacity`] for less than 8, where not even an empty item fits; [`CreateError::Memory`].
+    /// [`CreateError::NoCapacity`] if `bytes` is less than 8, so that not even an empty item fits; [`CreateError::Memory`].
     ///
     /// # Fork safety
     /// As [`new`](Self::new).
@@ -176,76 +177,77 @@ impl<T: DeserializeOwned> Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Items in the queue, exactly, at one moment during the call.
+    /// Returns the exact number of items in the queue, at one moment during the call.
     #[doc(alias = "qsize")]
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.core.ring.len()).unwrap_or(usize::MAX)
     }
 
-    /// Whether there is no item in the queue.
+    /// Returns whether the queue is empty.
     #[doc(alias = "empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.core.ring.len() == 0
     }
 
-    /// Whether the queue holds as many items as it may, or as many bytes that not even an empty item fits.
+    /// Returns whether the queue is full: it holds its maximum of items, or so many bytes that not even an empty item fits.
     #[doc(alias = "full")]
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.core.is_full()
     }
 
-    /// Items that the queue holds at most, if it was made with such a limit.
+    /// Returns the maximum number of items, if the queue was made with such a limit.
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
         let items = self.core.config.max_items;
         (items != u64::MAX).then(|| usize::try_from(items).unwrap_or(usize::MAX))
     }
 
-    /// Closes the queue for all processes: nothing more is put; what is in it can still be got, and after that, `get` says
-    /// that it is closed. All who wait are woken. Closing it again does nothing.
+    /// Closes the queue for all processes. Nothing more can be put. Items in the queue can still be got; once it is empty,
+    /// `get` returns [`GetError::Closed`]. All waiting calls wake up. Closing a closed queue does nothing.
     ///
     /// # Errors
     /// [`PutError::Lock`].
     ///
     /// # Crash
-    /// The queue is closed or it is not; who waits finds out within 40 ms.
+    /// The queue is either closed or not. If it is closed, waiting calls notice within 40 ms.
     pub fn close(&self) -> Result<(), PutError> {
         Ok(self.core.close(FOR_EVER)?)
     }
 
-    /// Whether the queue was closed.
+    /// Returns whether the queue is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
 
-    /// Takes the items that are there, up to `max`, together; fewer if they have more than
-    /// [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX) bytes. Waits while the queue is empty; 0 takes none and does not wait.
+    /// Takes up to `max` available items together, fewer if they have more than
+    /// [`BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX) bytes. Waits while the queue is empty. If `max` is 0, it takes
+    /// nothing and does not wait.
     ///
     /// # Errors
-    /// As [`get`](Self::get); an item that cannot be decoded is an error in the [`Batch`].
+    /// Those of [`get`](Self::get), except that an item that cannot be decoded is an error in the [`Batch`].
     ///
     /// # Crash
-    /// A process that is killed here may take the items along.
+    /// A process that is killed here can lose the items that it was taking.
     pub fn get_many(&self, max: usize) -> Result<Batch<T>, GetError> {
         self.get_many_until(max, FOR_EVER)
     }
 
-    /// As [`get_many`](Self::get_many), without waiting.
+    /// Takes items like [`get_many`](Self::get_many), but does not wait.
     ///
     /// # Errors
-    /// As [`try_get`](Self::try_get).
+    /// Those of [`try_get`](Self::try_get).
     pub fn try_get_many(&self, max: usize) -> Result<Batch<T>, GetError> {
         self.get_many_until(max, Patience::None)
     }
 
-    /// As [`get_many`](Self::get_many), for `timeout` at most.
+    /// Takes items like [`get_many`](Self::get_many), but waits at most `timeout`.
     ///
     /// # Errors
-    /// As [`get_timeout`](Self::get_timeout).
+    /// Those of [`get_timeout`](Self::get_timeout).
     pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Batch<T>, GetError> {
         self.get_many_until(max, within(timeout))
     }
@@ -284,30 +286,30 @@ impl<T: DeserializeOwned> Queue<T> {
     /// [`GetError::Corrupt`].
     ///
     /// # Crash
-    /// A process that is killed here may take the item along.
+    /// A process that is killed here can lose the item that it was taking.
     pub fn get(&self) -> Result<T, GetError> {
         item::get(&self.core, FOR_EVER)
     }
 
-    /// Takes the oldest item, if there is one now.
+    /// Takes the oldest item if there is one.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; [`GetError::Lock`] if a process that holds the queue's lock was stopped; else as
+    /// [`GetError::Empty`]; [`GetError::Lock`] if a process was stopped while it holds the queue's lock; otherwise those of
     /// [`get`](Self::get).
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, GetError> {
         item::get(&self.core, Patience::None)
     }
 
-    /// Takes the oldest item. Waits for `timeout` at most while the queue is empty.
+    /// Takes the oldest item. Waits at most `timeout` while the queue is empty.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`]; else as [`get`](Self::get).
+    /// [`GetError::TimedOut`]; otherwise those of [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         item::get(&self.core, within(timeout))
     }
 
-    /// The items as they come, until the queue is closed and empty.
+    /// Returns an iterator that takes items, waiting for each, until the queue is closed and empty.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { queue: self }
     }

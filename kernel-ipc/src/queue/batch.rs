@@ -1,4 +1,4 @@
-//! Several items that were taken together.
+//! Batches: several items that were taken together.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,15 +9,15 @@ use serde::de::DeserializeOwned;
 use crate::queue::error::GetError;
 use crate::queue::item;
 
-/// Items that were taken out of a queue together, decoded one by one as they are asked for.
+/// An iterator over items that were taken from a queue together. Each item is decoded when it is requested.
 ///
-/// One that is no value of the expected type is an error of its own, with its bytes; the others are not lost.
+/// An item that is not a value of the expected type yields an error with its bytes. The other items are not lost.
 ///
 /// # Fork safety
-/// It is private memory: a forked child has a copy.
+/// A batch is private memory, so a forked child has a copy.
 #[must_use = "the items are not in the queue any more"]
 pub struct Batch<T> {
-    /// All items, one after the other.
+    /// All items, end to end.
     bytes: Vec<u8>,
     lens: std::vec::IntoIter<usize>,
     at: usize,
@@ -29,7 +29,7 @@ impl<T> Batch<T> {
         Self { bytes, lens: lens.into_iter(), at: 0, items: PhantomData }
     }
 
-    /// The bytes of the next item, if there is one.
+    /// Returns the bytes of the next item, if there is one.
     pub fn next_bytes(&mut self) -> Option<&[u8]> {
         let len = self.lens.next()?;
         let end = self.at.saturating_add(len);

@@ -1,4 +1,4 @@
-//! Items that are bytes: put and got as they are, without encoding.
+//! Putting and getting bytes as they are, without encoding.
 
 use mp_sys::robust::Patience;
 
@@ -7,33 +7,33 @@ use crate::queue::error::{GetError, PutError, PutManyError};
 use crate::queue::ring::Corrupt;
 use crate::queue::{FOR_EVER, Queue, item};
 
-/// Items of a batch up to which it needs no memory of its own.
+/// The most items that a batch can hold without allocating.
 const FEW_ITEMS: usize = 32;
 
 impl<T> Queue<T> {
-    /// Puts `item` as it is, not encoded: for whoever gets it by [`get_bytes_into`](Self::get_bytes_into). Waits while the
-    /// queue is full.
+    /// Puts `item` as it is, without encoding it. The consumer gets it with [`get_bytes`](Self::get_bytes) or
+    /// [`get_bytes_into`](Self::get_bytes_into). Waits while the queue is full.
     ///
     /// # Errors
-    /// As [`put`](Self::put), but for `Encode`.
+    /// Those of [`put`](Self::put), except `Encode`.
     pub fn put_bytes(&self, item: &[u8]) -> Result<(), PutError> {
         Ok(self.core.put(item, FOR_EVER)?)
     }
 
-    /// As [`put_bytes`](Self::put_bytes), without waiting.
+    /// Puts `item` as it is if there is room.
     ///
     /// # Errors
-    /// As [`try_put`](Self::try_put), but for `Encode`.
+    /// Those of [`try_put`](Self::try_put), except `Encode`.
     pub fn try_put_bytes(&self, item: &[u8]) -> Result<(), PutError> {
         Ok(self.core.put(item, Patience::None)?)
     }
 
-    /// Puts all of `items`, as [`put_many`](Self::put_many) does, not encoded.
+    /// Puts all of `items` like [`put_many`](Self::put_many), but without encoding them.
     ///
     /// # Errors
-    /// As [`put_many`](Self::put_many), but for `Encode`.
+    /// Those of [`put_many`](Self::put_many), except `Encode`.
     pub fn put_many_bytes<B: AsRef<[u8]>>(&self, items: &[B]) -> Result<(), PutManyError> {
-        // The caller's code runs here, once for each item, and not under the queue's lock.
+        // `as_ref` is the caller's code: it runs here, once for each item, and not under the queue's lock.
         let mut few = [&[][..]; FEW_ITEMS];
         if let Some(few) = few.get_mut(..items.len()) {
             for (place, item) in few.iter_mut().zip(items) {
@@ -45,11 +45,12 @@ impl<T> Queue<T> {
         self.put_all(&many, FOR_EVER)
     }
 
-    /// Takes the next item into the beginning of `buffer` as it is, not decoded, and gives its length. Waits while the queue
-    /// is empty.
+    /// Takes the oldest item, copies it to the beginning of `buffer` without decoding it, and returns its length. Waits
+    /// while the queue is empty.
     ///
     /// # Errors
-    /// [`GetError::TooLarge`] if it does not fit: it stays in the queue. Else as [`get`](Self::get), but for `Decode`.
+    /// [`GetError::TooLarge`] if the item does not fit; it stays in the queue. Otherwise those of [`get`](Self::get),
+    /// except `Decode`.
     pub fn get_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, GetError> {
         let limit = buffer.len();
         Ok(self.core.get(FOR_EVER, |ring, record| {
@@ -62,18 +63,18 @@ impl<T> Queue<T> {
         })?)
     }
 
-    /// Takes the next item as it is, not decoded. Waits while the queue is empty.
+    /// Takes the oldest item without decoding it. Waits while the queue is empty.
     ///
     /// # Errors
-    /// As [`get`](Self::get), but for `Decode`.
+    /// Those of [`get`](Self::get), except `Decode`.
     pub fn get_bytes(&self) -> Result<Vec<u8>, GetError> {
         self.get_bytes_until(FOR_EVER)
     }
 
-    /// As [`get_bytes`](Self::get_bytes), without waiting.
+    /// Takes the oldest item, without decoding it, if there is one.
     ///
     /// # Errors
-    /// As [`try_get`](Self::try_get), but for `Decode`.
+    /// Those of [`try_get`](Self::try_get), except `Decode`.
     pub fn try_get_bytes(&self) -> Result<Vec<u8>, GetError> {
         self.get_bytes_until(Patience::None)
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a queue.
+//! Errors of queues.
 
 use std::fmt;
 
@@ -11,40 +11,40 @@ use crate::queue::ring::Corrupt;
 
 pub use mp_sys::robust::AcquireError as LockRefused;
 
-/// Why there is no queue.
+/// The reason why a queue was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// A queue without room; one without limit is made by `new`.
-    #[error("a queue holds at least one item")]
+    /// The queue would have no room. `new` makes one without a limit.
+    #[error("a queue must have room for at least one item")]
     NoCapacity,
-    /// More items than a queue can count.
-    #[error("a queue holds at most {CAPACITY_MAX} items")]
+    /// The capacity is larger than [`CAPACITY_MAX`], the most items that a queue can count.
+    #[error("a queue can hold at most {CAPACITY_MAX} items")]
     CapacityTooLarge,
-    /// There is no memory, no address space or no descriptor for it.
+    /// There is no memory, no address space or no descriptor for the queue.
     #[error(transparent)]
     Memory(#[from] MemoryError),
 }
 
-/// A task is handed out at least once: 0 is no number of deliveries.
+/// The maximum number of deliveries was set to 0, but a task is handed out at least once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a task is handed out at least once, and 0 deliveries were allowed")]
+#[error("the maximum number of deliveries of a task must be at least 1")]
 pub struct NoDeliveries;
 
-/// Why an item was not put. The queue is as it was, and the item is still the caller's.
+/// The reason why an item was not put. The queue is unchanged, and the item still belongs to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
-    /// Somebody closed the queue.
+    /// The queue is closed.
     #[error("the queue is closed")]
     Closed,
     /// The queue has no room now (`try_put` only).
     #[error("the queue is full")]
     Full,
-    /// The queue had no room until the timeout.
+    /// The queue was still full at the timeout.
     #[error("the queue was still full at the timeout")]
     TimedOut,
-    /// The encoded item is longer than an item, or than all items of this queue together, may be.
+    /// The encoded item is longer than an item may be, or than all items of this queue together may be.
     #[error("an item of {found} bytes is over the limit of {limit} bytes")]
     TooLarge {
         /// Bytes of the encoded item.
@@ -52,67 +52,69 @@ pub enum PutError {
         /// [`ITEM_BYTES_MAX`](crate::limits::ITEM_BYTES_MAX), or the queue's own limit.
         limit: usize,
     },
-    /// The value cannot be encoded: its own `Serialize` says no, or it holds a descriptor or a shared object, which travel
-    /// through a pipe only.
+    /// The value cannot be encoded: its own `Serialize` returns an error, or it holds a descriptor or a shared object,
+    /// which can only travel through a pipe.
     #[error("the item cannot be encoded: {0}")]
     Encode(String),
-    /// There is no shared memory for the queue to grow.
+    /// The queue cannot grow, since there is no shared memory.
     #[error(transparent)]
     Memory(MemoryError),
-    /// The queue's lock was not to be had: a process that holds it was stopped, or the calling thread holds too many locks.
+    /// The queue's lock is not available: a process was stopped while it holds the lock, or the calling thread holds too
+    /// many locks.
     #[error("the queue's lock is not available: {0}")]
     Lock(LockRefused),
-    /// Somebody wrote what makes no sense into the queue's memory.
+    /// The queue's memory contains values that no queue writes, so something else overwrote it.
     #[error("the queue's memory was overwritten: {0}")]
     Corrupt(&'static str),
 }
 
-/// Why there is no item.
+/// The reason why no item was got.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GetError {
-    /// Somebody closed the queue, and all its items were taken.
+    /// The queue is closed, and all its items were taken.
     #[error("the queue is closed")]
     Closed,
     /// The queue has no item now (`try_get` only).
     #[error("the queue is empty")]
     Empty,
-    /// The queue had no item until the timeout.
+    /// The queue was still empty at the timeout.
     #[error("the queue was still empty at the timeout")]
     TimedOut,
-    /// The item is longer than the buffer that it was to be put in. It is still in the queue.
-    #[error("an item of {found} bytes does not fit into {limit} bytes")]
+    /// The item is longer than the caller's buffer. It is still in the queue.
+    #[error("an item of {found} bytes does not fit into a buffer of {limit} bytes")]
     TooLarge {
         /// Bytes of the item.
         found: usize,
         /// Bytes of the buffer.
         limit: usize,
     },
-    /// The item is no value of the expected type. It was taken out of the queue, and its bytes are here; the next item can
-    /// be got.
-    #[error("the item is no value of the expected type: {reason}")]
+    /// The item is not a value of the expected type. It was removed from the queue; this error carries its bytes. The next
+    /// item can be got.
+    #[error("the item is not a value of the expected type: {reason}")]
     Decode {
-        /// What the decoder says.
+        /// The decoder's own message.
         reason: String,
         /// The bytes of the item.
         bytes: Vec<u8>,
     },
-    /// As many tasks of this size as may be are handed out or have failed. The task is still in the queue.
-    #[error("{TASKS_MAX} tasks, or 4 GiB of them, are handed out or have failed")]
+    /// The maximum of tasks of this size is handed out or has failed. The task is still in the queue.
+    #[error("{TASKS_MAX} tasks of this size, or 4 GiB of them, are handed out or have failed")]
     TooManyTasks,
-    /// There is no memory for the item, which is still in the queue.
+    /// There is no memory for the item. It is still in the queue.
     #[error(transparent)]
     Memory(MemoryError),
-    /// The queue's lock was not to be had: a process that holds it was stopped, or the calling thread holds too many locks.
+    /// The queue's lock is not available: a process was stopped while it holds the lock, or the calling thread holds too
+    /// many locks.
     #[error("the queue's lock is not available: {0}")]
     Lock(LockRefused),
-    /// Somebody wrote what makes no sense into the queue's memory.
+    /// The queue's memory contains values that no queue writes, so something else overwrote it.
     #[error("the queue's memory was overwritten: {0}")]
     Corrupt(&'static str),
 }
 
 impl fmt::Debug for GetError {
-    /// As derived, but for the bytes, of which only the number is shown.
+    /// Shows what a derived `Debug` would, but only the number of the bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("Closed"),
@@ -133,13 +135,13 @@ impl fmt::Debug for GetError {
     }
 }
 
-/// Why not all of several items were put.
+/// The reason why only some of several items were put.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{put} items were put, then: {error}")]
 pub struct PutManyError {
-    /// Items that are in the queue: the first ones, in their order.
+    /// The number of items that are in the queue: the first ones, in order.
     pub put: usize,
-    /// What happened to the next one.
+    /// The error of the next item.
     #[source]
     pub error: PutError,
 }
@@ -151,8 +153,8 @@ impl From<Refused> for PutError {
             Refused::TimedOut => Self::TimedOut,
             Refused::Closed => Self::Closed,
             Refused::TooLarge { found, limit } => Self::TooLarge { found, limit },
-            // Only getting needs cells.
-            Refused::TooManyTasks => Self::Corrupt("a queue of tasks has no place for them"),
+            // Only getting needs cells, so this cannot happen.
+            Refused::TooManyTasks => Self::Corrupt("a put found no free cell"),
             Refused::Memory(error) => Self::Memory(error),
             Refused::Lock(error) => Self::Lock(error),
             Refused::Corrupt(Corrupt(what)) => Self::Corrupt(what),

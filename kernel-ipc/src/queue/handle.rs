@@ -1,4 +1,4 @@
-//! What every handle of a queue can do besides putting and getting: be polled, cloned, sent, shown.
+//! What every handle of a queue supports besides putting and getting: polling, cloning, sending and `Debug`.
 
 use std::any::type_name;
 use std::marker::PhantomData;
@@ -16,7 +16,7 @@ use crate::queue::core::Core;
 use crate::queue::{Queue, travel};
 
 impl<T: DeserializeOwned> Queue<T> {
-    /// A handle that knows what decodes the items that it puts.
+    /// Makes a handle. In debug builds, it checks that every item it puts can be decoded again.
     pub(super) fn over(core: Arc<Core>) -> Self {
         let _known = core.decodes.set(wire::decodes::<T>());
         Self { core, items: PhantomData }
@@ -25,7 +25,7 @@ impl<T: DeserializeOwned> Queue<T> {
 
 impl<T> Queue<T> {
     pub(super) fn fingerprint() -> u64 {
-        // Items are encoded, so it does not matter how they lie in memory.
+        // Items are encoded, so their layout in memory does not matter.
         fingerprint("item", 0, 0, type_name::<T>())
     }
 
@@ -35,11 +35,13 @@ impl<T> Queue<T> {
 }
 
 impl<T> AsFd for Queue<T> {
-    /// A descriptor that is readable while there is an item in the queue, or the queue is closed: for `poll` and `epoll`.
-    /// It may be readable for nothing, since another process may be faster; [`try_get`](Self::try_get) then makes it unreadable.
-    /// Do not read from it.
+    /// Returns a descriptor for `poll` and `epoll`. It is readable while there is an item in the queue, or the queue is
+    /// closed. Do not read from it.
     ///
-    /// From the first call on, in any process, each change from empty to filled and back costs a system call.
+    /// The descriptor may be readable although there is no item, since another process may have taken it first. In that
+    /// case [`try_get`](Self::try_get) makes it unreadable.
+    ///
+    /// After the first call in any process, each change from empty to filled and back costs a system call.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.event()
     }
@@ -51,8 +53,8 @@ impl<T> Clone for Queue<T> {
     }
 }
 
-/// A queue travels inside a message of a [`pipe`](crate::pipe()) or [`Connection`](crate::Connection): what arrives is
-/// another handle of it. Encoding it elsewhere, as in an item of a queue, is an error that says so.
+/// A queue travels inside a message of a [`pipe`](crate::pipe()) or [`Connection`](crate::Connection), and arrives as
+/// another handle of the same queue. Encoding it elsewhere, for example in an item of a queue, is an error that says so.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         travel::serialize(&self.core, serializer)
@@ -72,7 +74,7 @@ impl<T> std::fmt::Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// How many items there are, of how many, and whether the queue is closed. It takes no lock.
+    /// Shows the number of items, the capacity, and whether the queue is closed. It takes no lock.
     pub(super) fn show(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! The items of a queue, as an iterator.
+//! Iteration over the items of a queue.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::queue::Queue;
 use crate::queue::error::GetError;
 
-/// The items of a queue as they come. Made by [`Queue::iter`].
+/// An iterator that takes the items of a queue, waiting for each. Made by [`Queue::iter`].
 pub struct Iter<'a, T> {
     pub(super) queue: &'a Queue<T>,
 }

@@ -10,15 +10,15 @@ use crate::queue::error::{PutError, PutManyError};
 use crate::queue::{FOR_EVER, Queue, item, within};
 
 impl<T> Queue<T> {
-    /// Puts one item at the end. Waits while the queue is full. What borrows from an item will do: `&str` for a `String`, for
-    /// example. [`SameBytes`] lists such types.
+    /// Puts one item at the end. Waits while the queue is full. A borrowed form of the item also works: `&str` for a
+    /// `String`, for example. [`SameBytes`] lists these forms.
     ///
     /// # Errors
     /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Memory`], [`PutError::Lock`],
-    /// [`PutError::Corrupt`]; the item is not in the queue then.
+    /// [`PutError::Corrupt`]. In each case the item is not in the queue.
     ///
     /// # Crash
-    /// The item is in the queue or it is not.
+    /// The item is either in the queue or not.
     ///
     /// # Examples
     /// ```
@@ -37,14 +37,14 @@ impl<T> Queue<T> {
     /// # }
     /// ```
     ///
-    /// What is encoded otherwise does not compile: a number of another size, or an array for a vector.
+    /// A value with a different encoding does not compile: a number of another size, or an array for a vector.
     /// ```compile_fail,E0308
     /// # let queue = kernel_ipc::Queue::<u64>::new().unwrap();
     /// queue.put(&5_u32);
     /// ```
     /// ```compile_fail,E0277
     /// # let queue = kernel_ipc::Queue::<Vec<u8>>::new().unwrap();
-    /// queue.put(&[1_u8, 2, 3]); // `&[1, 2, 3][..]` would do
+    /// queue.put(&[1_u8, 2, 3]); // `&[1, 2, 3][..]` works
     /// ```
     /// ```compile_fail,E0308
     /// # let queue = kernel_ipc::Queue::<[u8; 3]>::new().unwrap();
@@ -58,10 +58,10 @@ impl<T> Queue<T> {
         self.put_until(item, FOR_EVER)
     }
 
-    /// Puts one item at the end, if there is room now.
+    /// Puts one item at the end if there is room.
     ///
     /// # Errors
-    /// [`PutError::Full`]; [`PutError::Lock`] if a process that holds the queue's lock was stopped; else as
+    /// [`PutError::Full`]; [`PutError::Lock`] if a process was stopped while it holds the queue's lock; otherwise those of
     /// [`put`](Self::put).
     #[doc(alias = "put_nowait")]
     pub fn try_put<Q>(&self, item: &Q) -> Result<(), PutError>
@@ -72,10 +72,10 @@ impl<T> Queue<T> {
         self.put_until(item, Patience::None)
     }
 
-    /// Puts one item at the end. Waits for `timeout` at most while the queue is full.
+    /// Puts one item at the end. Waits at most `timeout` while the queue is full.
     ///
     /// # Errors
-    /// [`PutError::TimedOut`]; else as [`put`](Self::put).
+    /// [`PutError::TimedOut`]; otherwise those of [`put`](Self::put).
     pub fn put_timeout<Q>(&self, item: &Q, timeout: Duration) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized,
@@ -89,16 +89,16 @@ impl<T> Queue<T> {
         item::encoded(item, &self.core, |bytes| Ok(self.core.put(bytes, patience)?))
     }
 
-    /// Puts all of `items` at the end, in their order, as many at a time as there is room for; what is put at a time is
-    /// side by side in the queue. Waits while the queue is full.
+    /// Puts all of `items` at the end, in order. Each step puts as many as there is room for, side by side in the queue.
+    /// Waits while the queue is full.
     ///
-    /// All are encoded first: if one cannot be, none is put.
+    /// All items are encoded first. If one cannot be encoded, none is put.
     ///
     /// # Errors
-    /// [`PutManyError`], which says how many were put.
+    /// [`PutManyError`], which contains the number of items that were put.
     ///
     /// # Crash
-    /// Some of the first items are in the queue, and none of the others.
+    /// The first few items may be in the queue. The others are not.
     pub fn put_many<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), PutManyError>
     where
         Q: Serialize + ?Sized + 'a,

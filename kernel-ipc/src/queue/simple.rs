@@ -1,4 +1,4 @@
-//! [`SimpleQueue`]: a queue with as little as possible.
+//! [`SimpleQueue`]: a queue with the fewest possible methods.
 
 use mp_sys::alike::{SameBytes, Wire};
 use serde::de::DeserializeOwned;
@@ -6,13 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::queue::{CreateError, GetError, PutError, Queue};
 
-/// A [`Queue`] without limits, timeouts and counts, for code that was written for Python's.
+/// A [`Queue`] without limits, timeouts and counts, for code that is ported from Python.
 ///
 /// # Fork safety
-/// As [`Queue`].
+/// Same as for [`Queue`].
 ///
 /// # Crash
-/// As [`Queue`].
+/// Same as for [`Queue`].
 ///
 /// # Source
 /// Python's `multiprocessing.SimpleQueue`.
@@ -34,27 +34,27 @@ impl<T: DeserializeOwned> SimpleQueue<T> {
     /// Makes an empty queue.
     ///
     /// # Errors
-    /// As [`Queue::new`].
+    /// Those of [`Queue::new`].
     ///
     /// # Fork safety
-    /// As [`Queue::new`].
+    /// Same as for [`Queue::new`].
     pub fn new() -> Result<Self, CreateError> {
         Queue::new().map(Self)
     }
 }
 
 impl<T> SimpleQueue<T> {
-    /// Whether there is no item in the queue.
+    /// Returns whether the queue is empty.
     #[doc(alias = "empty")]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// As [`Queue::close`].
+    /// Closes the queue, as [`Queue::close`] does.
     ///
     /// # Errors
-    /// As [`Queue::close`].
+    /// Those of [`Queue::close`].
     pub fn close(&self) -> Result<(), PutError> {
         self.0.close()
     }
@@ -64,7 +64,7 @@ impl<T> SimpleQueue<T> {
     /// Puts one item at the end.
     ///
     /// # Errors
-    /// As [`Queue::put`].
+    /// Those of [`Queue::put`].
     pub fn put<Q>(&self, item: &Q) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized,
@@ -78,7 +78,7 @@ impl<T: DeserializeOwned> SimpleQueue<T> {
     /// Takes the oldest item. Waits while the queue is empty.
     ///
     /// # Errors
-    /// As [`Queue::get`].
+    /// Those of [`Queue::get`].
     pub fn get(&self) -> Result<T, GetError> {
         self.0.get()
     }
@@ -90,7 +90,7 @@ impl<T> Clone for SimpleQueue<T> {
     }
 }
 
-/// As [`Queue`]: inside a message of a pipe or connection.
+/// Travels like a [`Queue`], inside a message of a pipe or connection.
 impl<T> Serialize for SimpleQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
