@@ -1,4 +1,4 @@
-//! The consumers' side of a ring: records are copied out, and then the head is moved over them.
+//! The consumers' side of a ring: a consumer copies records out, and then moves the head over them.
 
 use std::sync::atomic::Ordering;
 
@@ -15,11 +15,11 @@ use crate::queue::segments::{BASE, Segment};
 pub(super) struct Consumer<'a> {
     pub(super) ring: &'a Ring,
     pub(super) held: Held<'a>,
-    /// Behind the lock, so that it is dropped after it.
+    /// Declared after the lock, so that it is dropped after it.
     _later: Later,
 }
 
-/// Where a consumer is: a position, and the segment that it lies in.
+/// The place of a consumer: a position, and its segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor {
     pub(super) position: Position,
@@ -31,12 +31,12 @@ pub(super) struct Cursor {
 pub(super) struct Record {
     at: u64,
     segment: Segment,
-    /// Bytes of its item.
+    /// Bytes of the item.
     pub(super) len: usize,
 }
 
 impl Record {
-    /// Where the item begins.
+    /// Returns the offset of the item.
     #[inline]
     pub(super) fn item(&self) -> u64 {
         item_of(self.at, self.len)
@@ -67,7 +67,7 @@ impl<'a> Consumer<'a> {
         }
     }
 
-    /// Where the consumers are.
+    /// Returns the place of the consumers.
     #[inline]
     pub(super) fn cursor(&self) -> Cursor {
         let segment =
@@ -75,7 +75,8 @@ impl<'a> Consumer<'a> {
         Cursor { position: self.ring.head(), segment }
     }
 
-    /// Whether there is an item at the cursor. Reads the producers' cache line only if none was there when it was last read.
+    /// Returns whether there is an item at the cursor. Reads the producers' cache line only if there was no item when it
+    /// was last read.
     #[inline]
     pub(super) fn has_item(&self, cursor: &Cursor) -> bool {
         let number = cursor.position.number;
@@ -88,7 +89,7 @@ impl<'a> Consumer<'a> {
         tail.number != number
     }
 
-    /// The record at the cursor, of which the caller knows that it is there.
+    /// Returns the record at the cursor. The caller knows that there is one.
     #[inline]
     pub(super) fn record(&self, cursor: &Cursor) -> Result<Record, Corrupt> {
         let (at, segment) = (cursor.position.offset, cursor.segment);
@@ -111,17 +112,18 @@ impl<'a> Consumer<'a> {
         checked(next.records(), next, len)
     }
 
-    /// The cursor behind a record.
+    /// Returns the cursor after a record.
     #[inline]
     pub(super) fn after(&self, cursor: &Cursor, record: &Record) -> Cursor {
         let position = cursor.position.after(record.at, record_bytes(record.len));
         Cursor { position, segment: record.segment }
     }
 
-    /// Moves the head: the records before the cursor are not in the queue from now on. Says whether a segment was left.
+    /// Moves the head. The records before the cursor `to` are no longer in the queue. Returns whether the consumers left a
+    /// segment.
     #[inline]
     pub(super) fn commit(&self, from: &Cursor, to: &Cursor, bytes: u64) -> bool {
-        // Inside: `HEAD` is a constant.
+        // `HEAD` is a constant inside the region.
         let _stored = self.ring.region.commit(HEAD, to.position.to_bits());
         crash::point();
         let left_segment = to.segment != from.segment;

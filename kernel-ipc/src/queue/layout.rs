@@ -1,53 +1,53 @@
-//! Where everything of a queue lies in its region.
+//! The layout of a queue's region.
 //!
-//! | offset | what | who stores |
+//! | offset | content | written by |
 //! |---|---|---|
-//! | 0 | the producers' lock, and words behind it | its holder |
-//! | 128 | the consumers' lock, and words behind it | its holder |
-//! | 256 | [`TAIL`] and what belongs to producers, one cache line | the holder of the producers' lock; waiting consumers ask to be woken |
-//! | 384 | [`HEAD`] and what belongs to consumers, one cache line | the holder of the consumers' lock; waiting producers ask to be woken |
-//! | 512 | what never changes: kind, type, limits | the maker |
+//! | 0 | the producers' lock, and the words after it | its holder |
+//! | 128 | the consumers' lock, and the words after it | its holder |
+//! | 256 | [`TAIL`] and other words of producers, one cache line | the holder of the producers' lock; the bell: waiting consumers |
+//! | 384 | [`HEAD`] and other words of consumers, one cache line | the holder of the consumers' lock; the bell: waiting producers |
+//! | 512 | the configuration, which never changes: kind, type, limits | the maker |
 //! | [`RING_START`] | segments, end to end | the holder of the producers' lock |
 //!
-//! A segment begins with [`SEGMENT_HEADER_BYTES`]; records lie behind it, each a word of header and the item's bytes,
-//! rounded up to whole words. A record never crosses the end of its segment.
+//! A segment begins with a header of [`SEGMENT_HEADER_BYTES`]. Records follow, each with a header of one word and the
+//! item's bytes, rounded up to whole words. A record never crosses the end of its segment.
 
 use mp_sys::region::DATA_START;
 
-/// The newest position of the producers.
+/// The current position of the producers.
 pub(super) const TAIL: u64 = DATA_START;
-/// Consumers that sleep, or are about to, ask to be woken here.
+/// The doorbell of consumers that sleep, or are about to.
 pub(super) const FILLED_BELL: u64 = TAIL + 8;
 /// The CPU that a producer last ran on, plus one.
 pub(super) const PRODUCER_CPU: u64 = TAIL + 12;
 /// Whether the queue is closed.
 pub(super) const CLOSED: u64 = TAIL + 16;
-/// Whether somebody polls the event descriptor.
+/// Whether a process polls the event descriptor.
 pub(super) const ARMED: u64 = TAIL + 20;
-/// Bytes of records that were ever put.
+/// Bytes of all records ever put.
 pub(super) const PUT_BYTES: u64 = TAIL + 24;
 
 /// Bytes of segments that have memory.
 pub(super) const RING_RESERVED: u64 = TAIL + 32;
 
-/// The newest position of the consumers.
+/// The current position of the consumers.
 pub(super) const HEAD: u64 = DATA_START + 128;
-/// Producers that sleep, or are about to, ask to be woken here.
+/// The doorbell of producers that sleep, or are about to.
 pub(super) const DRAINED_BELL: u64 = HEAD + 8;
 /// The CPU that a consumer last ran on, plus one.
 pub(super) const CONSUMER_CPU: u64 = HEAD + 12;
-/// Bytes of records that were ever taken.
+/// Bytes of all records ever taken.
 pub(super) const TAKEN_BYTES: u64 = HEAD + 16;
 
 /// Bytes of cells that have memory.
 pub(super) const CELLS_RESERVED: u64 = HEAD + 24;
 
-/// What never changes.
+/// The configuration, which never changes.
 pub(super) const CONFIG: u64 = DATA_START + 256;
-/// Words of it.
+/// Words of the configuration.
 pub(super) const CONFIG_WORDS: usize = 7;
 
-/// Where the first segment lies.
+/// The offset of the first segment.
 pub(super) const RING_START: u64 = 4096;
 /// Segments begin and end at multiples of this, so that their memory can be given back.
 pub(super) const SEGMENT_ALIGN: u64 = 4096;
@@ -55,21 +55,22 @@ pub(super) const SEGMENT_ALIGN: u64 = 4096;
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 /// Bytes before a record's item.
 pub(super) const RECORD_HEADER_BYTES: u64 = 8;
-/// Items of this length or more begin at a multiple of [`ALIGN_OF_LARGE`]: copies are faster there (a fifth for 64 KiB,
-/// measured), and the slack does not count.
+/// Items of this length or more begin at a multiple of [`ALIGN_OF_LARGE`]. Copies are faster there (by a fifth for 64 KiB,
+/// measured), and the padding is negligible.
 pub(super) const ALIGNED_FROM_BYTES: usize = 4096;
 /// A cache line.
 const ALIGN_OF_LARGE: u64 = 64;
-/// A record's length that says: the rest of this segment is unused, go on in the next one.
+/// A special length of a record: the rest of this segment is unused, and the next record is in the next segment.
 pub(super) const SKIP: u64 = u64::MAX;
 
-/// The end of what a position can name: 2^32 words.
+/// The end of the offsets that a position can hold: 2^32 words.
 pub(super) const OFFSETS_END: u64 = 1 << 35;
 
-/// A position in the ring: how many items came before it, and where the next one is. One word, so one store moves both.
+/// A position in the ring: the number of items before it, and the offset of the next one. Both fit into one word, so one
+/// store moves both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Wraps; there are never 2^32 items in a queue, since each takes at least a word of less than 2^35 bytes.
+    /// Wraps. A queue never holds 2^32 items, since each takes at least one word of less than 2^35 bytes.
     pub(super) number: u32,
     /// Bytes from the start of the region; a multiple of 8.
     pub(super) offset: u64,
@@ -78,7 +79,7 @@ pub(super) struct Position {
 impl Position {
     #[inline]
     pub(super) fn from_bits(bits: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "each half is what is wanted")]
+        #[expect(clippy::cast_possible_truncation, reason = "each half is wanted on its own")]
         let (number, words) = ((bits >> 32) as u32, bits as u32);
         Self { number, offset: u64::from(words) << 3 }
     }
@@ -88,20 +89,20 @@ impl Position {
         (u64::from(self.number) << 32) | (self.offset >> 3)
     }
 
-    /// The position behind a record of `bytes` bytes that begins at `record`.
+    /// Returns the position after a record of `bytes` bytes that begins at `record`.
     #[inline]
     pub(super) fn after(self, record: u64, bytes: u64) -> Self {
         Self { number: self.number.wrapping_add(1), offset: record.wrapping_add(bytes) }
     }
 
-    /// Items from `earlier` to here.
+    /// Returns the number of items from `earlier` to this position.
     #[inline]
     pub(super) fn items_since(self, earlier: Self) -> u32 {
         self.number.wrapping_sub(earlier.number)
     }
 }
 
-/// Bytes that an item of `bytes` bytes takes in a segment.
+/// Returns the number of bytes that an item of `bytes` bytes takes in a segment.
 #[inline]
 pub(super) fn record_bytes(bytes: usize) -> u64 {
     let slack = if bytes < ALIGNED_FROM_BYTES { 0 } else { ALIGN_OF_LARGE - RECORD_HEADER_BYTES };
@@ -109,7 +110,7 @@ pub(super) fn record_bytes(bytes: usize) -> u64 {
     bytes.saturating_add(slack).saturating_add(RECORD_HEADER_BYTES).saturating_add(7) & !7
 }
 
-/// Where the item of a record begins.
+/// Returns the offset at which the item of a record begins.
 #[inline]
 pub(super) fn item_of(record: u64, bytes: usize) -> u64 {
     let behind_header = record.saturating_add(RECORD_HEADER_BYTES);
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_one_word() {
+    fn a_position_fits_into_one_word() {
         for position in [
             Position { number: 0, offset: RING_START },
             Position { number: u32::MAX, offset: OFFSETS_END - 8 },

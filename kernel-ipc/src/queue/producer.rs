@@ -1,4 +1,4 @@
-//! The producers' side of a ring: records are written behind the tail, and then the tail is moved over them.
+//! The producers' side of a ring: a producer writes records after the tail, and then moves the tail over them.
 
 use std::sync::atomic::Ordering;
 
@@ -14,11 +14,11 @@ use crate::queue::segments::{self, Segment};
 pub(super) struct Producer<'a> {
     pub(super) ring: &'a Ring,
     pub(super) held: Held<'a>,
-    /// Behind the lock, so that it is dropped after it.
+    /// Declared after the lock, so that it is dropped after it.
     pub(super) later: Later,
 }
 
-/// Where the next record goes.
+/// The place of the next record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) at: u64,
@@ -27,7 +27,7 @@ pub(super) struct Place {
 }
 
 impl Producer<'_> {
-    /// The newest holder died: its notes may be older than its position.
+    /// Rebuilds the notes after the death of the newest holder, since they may be older than its position.
     #[cold]
     pub(super) fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
         if let Err(corrupt) = segments::find_again(ring, held) {
@@ -35,7 +35,8 @@ impl Producer<'_> {
         }
     }
 
-    /// Items in the ring. Reads the consumers' cache line only if the number that was last seen is `at_least` or more.
+    /// Returns the number of items in the ring. Reads the consumers' cache line only if the last known number is `at_least`
+    /// or more; otherwise the number may be too large.
     #[inline]
     pub(super) fn items(&self, at_least: u64) -> u64 {
         let tail = self.ring.tail();
@@ -49,7 +50,7 @@ impl Producer<'_> {
         u64::from(tail.items_since(head))
     }
 
-    /// Whether an item of `bytes` bytes fits where the tail is; else finds it a segment.
+    /// Returns a place for an item of `bytes` bytes: at the tail, or otherwise in the next segment.
     #[inline]
     pub(super) fn place(&mut self, bytes: usize) -> Result<Place, NoRoom> {
         let record = record_bytes(bytes);
@@ -62,7 +63,7 @@ impl Producer<'_> {
         self.next_segment(record)
     }
 
-    /// Writes a record where [`place`](Self::place) said. Nobody can see it before the commit.
+    /// Writes a record to a place that [`place`](Self::place) returned. No consumer sees it before the commit.
     #[inline]
     pub(super) fn write(&self, place: Place, item: &[u8]) -> Result<(), Corrupt> {
         let outside = Corrupt("a segment lies outside of the queue");
@@ -77,13 +78,13 @@ impl Producer<'_> {
         Ok(())
     }
 
-    /// Moves the tail over `items` records that end at `end`: from now on they are in the queue. Ordered before the look
-    /// at who waits for them.
+    /// Moves the tail over `items` records that end at `end`. From now on they are in the queue. The store is ordered
+    /// before the look at the doorbell.
     #[inline]
     pub(super) fn commit(&self, place: Place, items: u32, end: u64) {
         let tail = self.ring.tail();
         let next = Position { number: tail.number.wrapping_add(items), offset: end };
-        // Inside: `TAIL` is a constant.
+        // `TAIL` is a constant inside the region.
         let _stored = self.ring.region.commit_before_looking(TAIL, next.to_bits());
         crash::point();
         if place.is_new_segment {

@@ -1,22 +1,22 @@
 //! The ring: records in segments, under two locks.
 //!
-//! Producers append under one lock, consumers take under the other, so they only meet at two words: `TAIL`, which one
-//! store of a producer moves over a complete record, and `HEAD`, which one store of a consumer moves over a record that
-//! it has copied out. Each carries the number of items as well, so that the count is exact. A killed process has made its
-//! store or not, so recovery only rebuilds the bookkeeping of its lock:
+//! Producers append under one lock, and consumers take under the other. So they only share two words: one store of a
+//! producer moves `TAIL` over a complete record, and one store of a consumer moves `HEAD` over a record that it has copied
+//! out. Each word also carries the number of items, so that the count is exact. A process that is killed has either made
+//! its store or not. After a kill, recovery only rebuilds the notes of the lock:
 //!
 //! | note | lock | meaning |
 //! |---|---|---|
 //! | `SEGMENT`, `SEGMENT_END` | both | the segment that the position lies in |
-//! | `SEEN` | both | the other side's position when it was last read: the other side's cache line is left alone as long as possible |
-//! | `PUT_BYTES`, `TAKEN_BYTES` | one each | bytes of records that ever came and went, for a limit in bytes |
+//! | `SEEN` | both | the other side's position when it was last read, so that its cache line is read as seldom as possible |
+//! | `PUT_BYTES`, `TAKEN_BYTES` | one each | bytes of all records ever put and ever taken, for a limit in bytes |
 //!
-//! Notes are stored after the position; whoever finds that the newest holder died finds them afresh.
+//! Notes are stored after the position. If a process finds that the newest holder died, it rebuilds them.
 //!
 //! # Invariants
-//! 1. Every offset, length and link that is read from the region is checked before it is used: a peer may have written
-//!    anything. What makes no sense is [`Corrupt`].
-//! 2. Records between `HEAD` and `TAIL` are complete, and nobody writes to them.
+//! 1. Every offset, length and link that is read from the region is checked before it is used, since a peer may have
+//!    written anything. An impossible value is [`Corrupt`].
+//! 2. Records between `HEAD` and `TAIL` are complete, and no process writes to them.
 //! 3. A consumer follows a link only out of a segment that the producers have left.
 
 use std::sync::atomic::Ordering;
@@ -37,16 +37,16 @@ use crate::queue::layout::{
 use crate::queue::producer::Producer;
 use crate::queue::segments::{FIRST_SEGMENT_BYTES, SIZE};
 
-/// Somebody wrote what makes no sense into the queue's memory; says what.
+/// The queue's memory contains an impossible value. The text says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Corrupt(pub(super) &'static str);
 
-/// What is told to subscribers of `tracing` when the lock is released. It costs nothing until something is told.
+/// Events for subscribers of `tracing`, delivered when the lock is released. It costs nothing unless there is an event.
 #[derive(Debug, Default)]
 pub(super) struct Later(LateQuiet);
 
 impl Later {
-    /// To be called before what may tell something.
+    /// Must be called before anything that may emit an event.
     #[cold]
     pub(super) fn begin(&self) {
         self.0.begin();
@@ -63,7 +63,7 @@ fn say_overwritten(what: &'static str) {
     tracing::error!(what, "a queue's memory was overwritten");
 }
 
-/// Memory could not be given back. The caller sees to it that this is a quiet time.
+/// Emits an event if memory could not be given back. The caller has begun a quiet time, so that it is delivered later.
 pub(super) fn tell_kept(error: MemoryError) {
     if let MemoryError::System(error) = error {
         tell(Note::Refused(say_kept, error));
@@ -74,7 +74,7 @@ fn say_kept(error: OsError) {
     tracing::debug!(%error, "a queue keeps memory that it does not need");
 }
 
-/// Why nothing was put.
+/// The reason why nothing was put.
 #[derive(Debug)]
 pub(super) enum NoRoom {
     Memory(MemoryError),
@@ -87,19 +87,19 @@ impl From<Corrupt> for NoRoom {
     }
 }
 
-/// Words behind both locks.
+/// Offsets of the words after both locks.
 pub(super) const SEGMENT: usize = 0;
 pub(super) const SEGMENT_END: usize = 8;
 pub(super) const SEEN: usize = 16;
-/// The word behind the consumers' lock: the cell that an item is being moved to, 0 if there is none.
+/// A word after the consumers' lock: the cell that an item is being moved to, or 0.
 pub(super) const FILLING: usize = 24;
-/// Words behind the producers' lock: whether the event descriptor was made readable.
+/// Words after the producers' lock. This one: whether the event descriptor was made readable.
 pub(super) const SIGNALLED: usize = 24;
-/// Where the last segment ends.
+/// The end of the last segment.
 pub(super) const SEGMENTS_END: usize = 32;
-/// The first segment that is not in the ring, 0 if there is none.
+/// The first free segment, which is not in the ring, or 0.
 pub(super) const FREE: usize = 40;
-/// When the queue last reserved memory, as `SharedTime` has it.
+/// When the queue last reserved memory, as a `SharedTime`.
 pub(super) const GREW_AT: usize = 48;
 
 /// The ring of one queue.
@@ -108,12 +108,12 @@ pub(super) struct Ring {
     pub(super) region: Region,
     producers: Locked,
     consumers: Locked,
-    /// Where segments must end.
+    /// The offset before which all segments must end.
     end: u64,
 }
 
 impl Ring {
-    /// Makes an empty ring in a fresh region; segments lie before `end`.
+    /// Makes an empty ring in a new region. Segments lie before `end`.
     pub(super) fn new(len: u64, end: u64) -> Result<Self, MemoryError> {
         let (region, [producers, consumers]) = Region::new(len, RING_START + FIRST_SEGMENT_BYTES)?;
         let ring = Self { region, producers, consumers, end: end.min(OFFSETS_END) };
@@ -121,13 +121,13 @@ impl Ring {
         Ok(ring)
     }
 
-    /// A ring that another process made.
+    /// Returns a ring that another process made.
     pub(super) fn attach(region: Region, [producers, consumers]: [Locked; 2], end: u64) -> Self {
         let end = end.min(OFFSETS_END).min(region.len());
         Self { region, producers, consumers, end }
     }
 
-    /// Nobody else knows the ring yet.
+    /// Writes the first segment. No other process knows the ring yet.
     fn lay_first_segment(&self) {
         let first = Position { number: 0, offset: RING_START + SEGMENT_HEADER_BYTES };
         let end = RING_START + FIRST_SEGMENT_BYTES;
@@ -141,7 +141,7 @@ impl Ring {
             debug_assert!(stored, "the first segment lies in the region");
         }
         for lock in [&self.producers, &self.consumers] {
-            // Nobody can hold or have held it.
+            // No process can hold the lock or have held it.
             if let Ok(held) = lock.acquire(Patience::None, |_| {}) {
                 held.store_word(SEGMENT, RING_START);
                 held.store_word(SEGMENT_END, end);
@@ -154,19 +154,19 @@ impl Ring {
         }
     }
 
-    /// Where segments must end.
+    /// Returns the offset before which all segments must end.
     #[inline]
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// The producers' position.
+    /// Returns the producers' position.
     #[inline]
     pub(super) fn tail(&self) -> Position {
         self.position(TAIL)
     }
 
-    /// The consumers' position.
+    /// Returns the consumers' position.
     #[inline]
     pub(super) fn head(&self) -> Position {
         self.position(HEAD)
@@ -177,26 +177,27 @@ impl Ring {
         Position::from_bits(self.region.word(at).map_or(0, |word| word.load(Ordering::Acquire)))
     }
 
-    /// Items in the ring, at one moment during the call.
+    /// Returns the number of items in the ring, at one moment during the call.
     pub(super) fn len(&self) -> u32 {
         loop {
             let tail = self.tail();
             let head = self.head();
-            // Numbers only grow: the tail was this one when the head was read.
+            // Numbers only grow, so the tail had this value when the head was read.
             if self.tail() == tail {
                 return tail.items_since(head);
             }
         }
     }
 
-    /// Bytes of the records in the ring; more than there are while a consumer is about to say what it took.
+    /// Returns the number of bytes of the records in the ring. It is too large while a consumer has taken a record and has
+    /// not counted it yet.
     pub(super) fn bytes(&self) -> u64 {
         let word = |at| self.region.word(at).map_or(0, |word| word.load(Ordering::Acquire));
         let taken = word(TAKEN_BYTES);
         word(PUT_BYTES).saturating_sub(taken)
     }
 
-    /// Adds to one of the counts of bytes, whose lock the caller holds.
+    /// Adds to one of the counts of bytes. The caller holds its lock.
     #[inline]
     pub(super) fn add_bytes(&self, at: u64, bytes: u64) {
         if let Some(word) = self.region.word(at) {
@@ -205,8 +206,8 @@ impl Ring {
         }
     }
 
-    /// Changes the number of bytes that have memory, in the ring or in the cells, whose lock the caller holds, and tells the
-    /// budget.
+    /// Changes the number of bytes that have memory, in the ring or in the cells, and updates the budget. The caller holds
+    /// the lock.
     pub(super) fn count_reserved(&self, at: u64, change: impl FnOnce(u64) -> u64) {
         if let Some(word) = self.region.word(at) {
             word.store(change(word.load(Ordering::Relaxed)), Ordering::Relaxed);
@@ -215,16 +216,16 @@ impl Ring {
         self.region.count_reserved(self.reserved());
     }
 
-    /// Has the budget count what has memory, in a process that the queue arrived in.
+    /// Counts the queue's memory in the budget of a process that received the queue.
     pub(super) fn claim_reserved(&self) -> Result<(), MemoryError> {
         self.region.claim_reserved(self.reserved())
     }
 
-    /// Bytes that have memory.
+    /// Returns the number of bytes that have memory.
     fn reserved(&self) -> u64 {
         let sum = [RING_RESERVED, CELLS_RESERVED].iter().filter_map(|at| self.region.word(*at));
         let sum = sum.fold(RING_START, |sum, word| sum.saturating_add(word.load(Ordering::Relaxed)));
-        // A peer may have written anything: there is never more than the region.
+        // A peer may have written anything, so the sum is limited to the region.
         sum.min(self.region.len())
     }
 

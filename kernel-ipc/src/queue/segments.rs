@@ -1,19 +1,19 @@
 //! Segments: the memory of a ring, linked into a circle.
 //!
-//! Segments lie end to end from `RING_START` on, so that all of them can be found one after the other. Each is either in
-//! the circle of the ring or free:
+//! Segments lie end to end from `RING_START` on, so that a walk finds all of them. Each segment is either in the circle of
+//! the ring or free:
 //!
 //! | word of a segment | meaning |
 //! |---|---|
-//! | 0 | in the circle: the next one in it |
+//! | 0 | in the circle: the next segment in it |
 //! | [`SIZE`] | bytes of the segment |
-//! | [`FREE_NEXT`] | free: the next free one, 0 after the last |
-//! | [`BASE`] | bytes of records that were put before its first one |
+//! | [`FREE_NEXT`] | free: the next free segment, 0 after the last |
+//! | [`BASE`] | bytes of all records that were put before the segment's first one |
 //!
-//! In the circle, from the tail's segment on, come segments that hold nothing, then the head's segment, and from there
-//! to the tail's all hold records. A producer that needs room takes the next one if it holds nothing, or else links another
-//! one in by one store. Segments that hold nothing beyond [`KEPT_BYTES`] are taken out of the circle by one store, and
-//! their memory is given back. A process that is killed in between leaves a segment that is neither linked nor free; the
+//! In the circle, the tail's segment is followed by empty segments, and then by the head's segment. From there to the
+//! tail's segment, all hold records. A producer that needs room takes the next segment if it is empty. Otherwise it links
+//! another one in by one store. Empty segments beyond [`KEPT_BYTES`] are unlinked from the circle by one store each, and
+//! their memory is given back. A process that is killed in between leaves a segment that is neither linked nor free. The
 //! next holder of the lock finds it.
 
 use std::collections::HashSet;
@@ -32,27 +32,27 @@ use crate::queue::ring::{
     Corrupt, FREE, GREW_AT, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END, tell_kept,
 };
 
-/// Bytes of the segment that a queue is born with.
+/// Bytes of the first segment of a new queue.
 pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
-/// Bytes of the segments that a small queue grows by.
+/// Bytes of the segments by which a small queue grows.
 const SEGMENT_BYTES_MIN: u64 = 256 << 10;
-/// Bytes of the segments that a large queue grows by: reserving more at once would take too long for one `put`.
+/// Bytes of the segments by which a large queue grows. Reserving more at once would take too long for one `put`.
 const SEGMENT_BYTES_MAX: u64 = 4 << 20;
-/// Records of large items that a segment has room for at least, as far as segments may be as large.
+/// A segment has room for at least this many records of large items, if its size allows.
 const RECORDS_MIN: u64 = 4;
-/// Bytes of segments without records that a queue keeps.
+/// Bytes of empty segments that a queue keeps.
 pub(super) const KEPT_BYTES: u64 = 2 << 20;
-/// The same for a queue that grew within [`BREATH`]: one that fills and empties with each time slice of its processes
-/// would else ask the kernel for the same memory again and again.
+/// Bytes of empty segments that a queue keeps if it grew within [`BREATH`]. Otherwise a queue that fills and empties with
+/// each time slice of its processes would request the same memory from the kernel again and again.
 const KEPT_BYTES_WHILE_BREATHING: u64 = 32 << 20;
-/// How long a queue that grew counts as one that breathes.
+/// How long a queue that grew counts as breathing.
 const BREATH: Duration = Duration::from_secs(1);
-/// Segments that one operation gives back at most: an operation must not take long.
+/// The most segments that one operation gives back, so that no operation takes long.
 const GIVEN_BACK_AT_ONCE: usize = 8;
-/// Free segments that are looked at for one that is large enough.
+/// The number of free segments among which a producer looks for one that is large enough.
 const LOOKED_AT: usize = 64;
-/// More segments than this do not fit, since only the first and the last one may be smaller: a walk that is longer goes
-/// round in circles.
+/// The most segments that fit, since only the first and the last one may be smaller than the minimum. A longer walk means
+/// that the links form a wrong circle.
 const SEGMENTS_MAX: usize = 1 << 17;
 
 /// Offsets inside a segment's header; the link to the next segment is at 0.
@@ -68,13 +68,13 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// As a lock's holder noted it: wherever that is, only what segments lie in is used.
+    /// Returns the segment that a lock's holder noted, limited to the part of the region in which segments lie.
     #[inline]
     pub(super) fn noted(ring: &Ring, start: u64, end: u64) -> Self {
         Self { start: start.max(RING_START), end: end.min(ring.end()) }
     }
 
-    /// The segment at `start`, if there can be one.
+    /// Returns the segment at `start`, if its place and size are possible.
     pub(super) fn at(ring: &Ring, start: u64) -> Result<Self, Corrupt> {
         let size = if start >= RING_START { ring.load(start.saturating_add(SIZE))? } else { 0 };
         let end = start.saturating_add(size);
@@ -86,20 +86,20 @@ impl Segment {
         }
     }
 
-    /// The segment that a position lies in, found by looking at all.
+    /// Finds the segment that contains a position, by a walk over all segments.
     pub(super) fn around(ring: &Ring, offset: u64) -> Result<Self, Corrupt> {
         all(ring, ring.end())
             .find(|segment| segment.is_ok_and(|segment| segment.holds(offset)))
             .unwrap_or(Err(Corrupt("a position lies in no segment")))
     }
 
-    /// Where its records begin.
+    /// Returns the offset of the first record.
     #[inline]
     pub(super) fn records(self) -> u64 {
         self.start.saturating_add(SEGMENT_HEADER_BYTES)
     }
 
-    /// Whether a position in it has this offset; the one behind its last record is in it.
+    /// Returns whether this offset is a position in the segment. The position after its last record belongs to it.
     fn holds(self, offset: u64) -> bool {
         self.records() <= offset && offset <= self.end
     }
@@ -109,7 +109,7 @@ impl Segment {
     }
 }
 
-/// All segments before `end`, as far as they make sense.
+/// Walks over all segments before `end`, up to the first impossible one.
 fn all(ring: &Ring, end: u64) -> impl Iterator<Item = Result<Segment, Corrupt>> + '_ {
     let mut next = RING_START;
     std::iter::from_fn(move || {
@@ -144,8 +144,8 @@ impl Producer<'_> {
         Ok(Place { at: segment.records(), segment, is_new_segment: true })
     }
 
-    /// The segment behind the current one, if it holds nothing and is large enough. Those that are too small are taken
-    /// out of the circle: else they would be met again and again.
+    /// Returns the segment after the current one, if it is empty and large enough. Segments that are too small are
+    /// unlinked, since they would otherwise be found again and again.
     fn empty_behind(&mut self, current: Segment, needed: u64) -> Result<Option<Segment>, Corrupt> {
         let head = self.ring.head().offset;
         for _ in 0..GIVEN_BACK_AT_ONCE {
@@ -169,14 +169,14 @@ impl Producer<'_> {
         Ok(segment)
     }
 
-    /// A segment that is not in the circle, with its memory reserved.
+    /// Returns a segment that is not in the circle, with its memory reserved.
     fn another(&mut self, needed: u64) -> Result<Segment, NoRoom> {
         if let Some(segment) = self.take_free(needed, LOOKED_AT)? {
             return Ok(segment);
         }
         match self.cut_another(needed) {
             Err(NoRoom::Memory(refused)) if self.space_left() < needed => {
-                // All space was used once: neighbours that are free become one, and all are looked at.
+                // All space has been used once, so free neighbours are joined, and all free segments are searched.
                 find_again(self.ring, &self.held)?;
                 self.take_free(needed, SEGMENTS_MAX)?.ok_or(NoRoom::Memory(refused))
             }
@@ -184,13 +184,13 @@ impl Producer<'_> {
         }
     }
 
-    /// Bytes of the segment that a record is given which needs `needed` bytes: a queue grows by a quarter, within bounds.
+    /// Returns the size of a new segment for a record that needs `needed` bytes. A queue grows by a quarter, within bounds.
     fn growth(&self, needed: u64) -> u64 {
         let used = self.held.load_word(SEGMENTS_END).saturating_sub(RING_START);
         let mut size = (used / 4).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).max(needed);
         let several = needed.saturating_mul(RECORDS_MIN);
         if size < several && several <= SEGMENT_BYTES_MAX {
-            // Else a large part of each segment would stay unused, and the others would not stay in the cache.
+            // Otherwise a large part of each segment would stay unused, and fewer segments would fit into the cache.
             size = several;
         }
         size.checked_next_multiple_of(SEGMENT_ALIGN).unwrap_or(u64::MAX)
@@ -200,7 +200,7 @@ impl Producer<'_> {
         self.ring.end().saturating_sub(self.held.load_word(SEGMENTS_END))
     }
 
-    /// Takes the first free segment that is large enough, of the first `looked_at`.
+    /// Takes the first of the first `looked_at` free segments that is large enough.
     fn take_free(&mut self, needed: u64, looked_at: usize) -> Result<Option<Segment>, NoRoom> {
         let mut before = None;
         let mut at = self.held.load_word(FREE);
@@ -226,25 +226,25 @@ impl Producer<'_> {
         Ok(None)
     }
 
-    /// Makes two of a free segment that is much larger than `size`; gives the first.
+    /// Splits a free segment that is much larger than `size`, and returns the first part.
     fn split(&self, segment: Segment, size: u64) -> Result<Segment, NoRoom> {
         let rest = Segment { start: segment.start.saturating_add(size), end: segment.end };
         if segment.size() < size.saturating_add(SEGMENT_BYTES_MIN) {
             return Ok(segment);
         }
         self.later.begin();
-        // One page, which the count of free segments leaves out.
+        // The page of a free segment's header is not counted as reserved.
         drop(self.ring.region.reserve(rest.start, SEGMENT_ALIGN).map_err(NoRoom::Memory)?);
         let free_next = self.ring.load(segment.start.saturating_add(FREE_NEXT))?;
         self.ring.store(rest.start.saturating_add(FREE_NEXT), free_next)?;
         self.ring.store(rest.start.saturating_add(SIZE), rest.size())?;
-        // From here on there are two.
+        // From here on there are two segments.
         self.ring.store(segment.start.saturating_add(SIZE), size)?;
         self.ring.store(segment.start.saturating_add(FREE_NEXT), rest.start)?;
         Ok(Segment { start: segment.start, end: rest.start })
     }
 
-    /// Cuts a segment from the space that was never used.
+    /// Makes a segment from space that was never used.
     fn cut_another(&mut self, needed: u64) -> Result<Segment, NoRoom> {
         let start = self.held.load_word(SEGMENTS_END);
         let left = self.space_left();
@@ -272,7 +272,7 @@ impl Producer<'_> {
         Ok(())
     }
 
-    /// Takes segments that hold nothing out of the circle, but for some. They come behind the tail's segment, or behind
+    /// Unlinks empty segments from the circle, except those that the queue keeps. They follow the tail's segment, or
     /// `last`, which the tail is about to enter.
     fn give_surplus_back(&mut self, last: Segment) {
         if let Err(corrupt) = self.give_back_behind(last) {
@@ -280,7 +280,7 @@ impl Producer<'_> {
         }
     }
 
-    /// As a consumer that left a segment does: it may have been the last one for a long time.
+    /// Gives back surplus segments. A consumer that left a segment calls this, since no producer may come for a long time.
     #[cold]
     pub(super) fn trim(&mut self) {
         if let Ok(current) = Segment::at(self.ring, self.held.load_word(SEGMENT)) {
@@ -312,7 +312,7 @@ impl Producer<'_> {
         Ok(())
     }
 
-    /// Takes a segment out of the circle, puts it to the free ones, and gives its memory back, but for the page with its
+    /// Unlinks a segment from the circle, adds it to the free ones, and gives back its memory, except the page with its
     /// header. `before` links to it.
     fn take_out(&mut self, before: Segment, segment: Segment) -> Result<(), Corrupt> {
         self.ring.store(before.start, self.ring.load(segment.start)?)?;
@@ -333,8 +333,8 @@ impl Producer<'_> {
     }
 }
 
-/// Finds again all that a holder of the producers' lock notes: the newest one may have died before it noted it. Free
-/// segments that are neighbours become one.
+/// Rebuilds all notes of the producers' lock, since the newest holder may have died before it stored them. Free segments
+/// that are neighbours are joined.
 pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
     let tail = ring.tail();
     let segment = Segment::around(ring, tail.offset)?;
@@ -373,15 +373,15 @@ pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
     Ok(())
 }
 
-/// The starts of all segments of the circle.
+/// Returns the offsets of all segments of the circle.
 fn linked_from(ring: &Ring, first: Segment) -> Result<HashSet<u64>, Corrupt> {
     let mut linked = HashSet::new();
     let mut at = first.start;
     while linked.insert(at) {
         at = Segment::at(ring, ring.load(at)?)?.start;
         if linked.len() > SEGMENTS_MAX {
-            return Err(Corrupt("the segments are no circle"));
+            return Err(Corrupt("the links of the segments form no circle"));
         }
     }
-    if at == first.start { Ok(linked) } else { Err(Corrupt("the segments are no circle")) }
+    if at == first.start { Ok(linked) } else { Err(Corrupt("the links of the segments form no circle")) }
 }
