@@ -1,5 +1,5 @@
-//! What is fixed when a queue is made: its kind, its type, its limits. It lies in the region, so that whoever is handed
-//! the queue finds it there.
+//! The configuration of a queue, fixed when it is made: its kind, its type, its limits. It lies in the region, so that each
+//! process that receives the queue finds it there.
 
 use std::sync::atomic::Ordering;
 
@@ -12,42 +12,42 @@ use crate::queue::layout::{CONFIG, CONFIG_WORDS, OFFSETS_END, RECORD_HEADER_BYTE
 use crate::queue::leases::{self, Leases};
 use crate::queue::ring::Ring;
 
-/// Says that a region is a queue.
+/// Marks a region as a queue.
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-queue");
-/// Raised whenever the layout changes.
+/// The version of the layout. Raised whenever the layout changes.
 const LAYOUT_VERSION: u64 = 2;
-/// The least address space that a queue is content with.
+/// The least address space that a queue can work with.
 const SPACE_MIN: u64 = 64 << 20;
 
-/// What is fixed when a queue is made.
+/// The configuration of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Config {
-    /// A hash of the type of its items. Its kind is whether it has leases.
+    /// A hash of the type of the items. The kind of the queue follows from `leases`.
     pub(super) fingerprint: u64,
-    /// Items that the queue holds at most; `u64::MAX` without a limit.
+    /// The maximum number of items; `u64::MAX` means no limit.
     pub(super) max_items: u64,
-    /// Bytes of records that it holds at most; `u64::MAX` without a limit.
+    /// The maximum number of bytes of records; `u64::MAX` means no limit.
     pub(super) max_bytes: u64,
-    /// How often a task is handed out at most, for queues of tasks.
+    /// How often a task is handed out at most; `None` if the queue has no tasks.
     pub(super) leases: Option<u32>,
 }
 
-/// What somebody expects of a queue.
+/// What a receiver expects of a queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     /// See [`Config`].
     pub(super) fingerprint: u64,
-    /// Whether it is a queue of tasks.
+    /// Whether the queue is one of tasks.
     pub(super) has_leases: bool,
 }
 
 impl Config {
-    /// Whether it is a queue of this kind and of this type of items.
+    /// Returns whether the queue has this kind and this type of items.
     pub(super) fn is(&self, wanted: Wanted) -> bool {
         self.fingerprint == wanted.fingerprint && self.leases.is_some() == wanted.has_leases
     }
 
-    /// Whether producers may have to wait.
+    /// Returns whether producers may have to wait.
     #[inline]
     pub(super) fn is_bounded(&self) -> bool {
         self.max_items != u64::MAX || self.max_bytes != u64::MAX
@@ -71,7 +71,7 @@ impl Config {
         let words =
             [MAGIC, LAYOUT_VERSION, self.fingerprint, self.max_items, self.max_bytes, space, has_leases];
         for (at, word) in (CONFIG..).step_by(8).zip(words) {
-            // Inside: constants.
+            // The offsets are constants inside the region.
             let _stored = ring.region.commit(at, word);
         }
         let leases = self.leases.map(|max_deliveries| {
@@ -81,16 +81,16 @@ impl Config {
         Ok((ring, leases.transpose()?))
     }
 
-    /// Bytes behind the ring's space.
+    /// Returns the number of bytes after the ring's space.
     fn annex(&self, space: u64) -> u64 {
         if self.leases.is_some() { leases::annex_bytes(space) } else { 0 }
     }
 
-    /// Finds what another process fixed. From here on nobody looks at those words again, so what is found to make sense
-    /// goes on doing so.
+    /// Reads the configuration that another process stored. The words are read only once, here, so a peer cannot change
+    /// them after they have been checked.
     ///
     /// # Errors
-    /// In words, if the region is no queue, is one of another kind or type, or says of itself what no queue says.
+    /// A text, if the region is not a queue, is a queue of another kind or type, or has an impossible configuration.
     pub(super) fn attach(
         region: Region,
         locks: [Locked; LOCKS],
@@ -101,26 +101,26 @@ impl Config {
             *word = region.word(at).map_or(0, |word| word.load(Ordering::Acquire));
         }
         let [magic, version, fingerprint, max_items, max_bytes, space, has_leases] = words;
-        // How often a task is handed out is read where it lies.
+        // The maximum of deliveries can change, so it is read from the region when it is needed.
         let config = Self { fingerprint, max_items, max_bytes, leases: (has_leases != 0).then_some(0) };
         if magic != MAGIC || version != LAYOUT_VERSION || !config.is(wanted) {
             return Err("the message carries a queue of another kind or type");
         }
         let has_limits =
             is_limit(max_items, CAPACITY_MAX) && max_bytes >= RECORD_HEADER_BYTES && max_items > 0;
-        // As `make_ring` halves it.
+        // `make_ring` halves the space, so these are all possible values.
         let has_space = space.is_power_of_two() && (SPACE_MIN..=OFFSETS_END).contains(&space);
         let has_kind = has_leases <= 1;
         if !has_limits || !has_space || !has_kind || region.len() != space.saturating_add(config.annex(space))
         {
-            return Err("the message carries a damaged queue: its fixed words make no sense");
+            return Err("the message carries a damaged queue: its configuration is impossible");
         }
         let leases = config.leases.map(|_| Leases::new(space, space));
         Ok((config, Ring::attach(region, locks, space), leases))
     }
 }
 
-/// Whether this is a limit up to `most`, or none.
+/// Returns whether this is a limit of at most `most`, or no limit.
 fn is_limit(limit: u64, most: usize) -> bool {
     limit == u64::MAX || usize::try_from(limit).is_ok_and(|limit| limit <= most)
 }

@@ -1,21 +1,23 @@
-//! Doorbells: how a queue wakes those who wait for an item, or for room.
+//! Doorbells: how a queue wakes processes that wait for an item, or for room.
 //!
 //! | value | meaning |
 //! |---|---|
-//! | [`QUIET`] | nobody sleeps, or somebody was woken and has not looked yet |
-//! | [`WANTED`] | somebody sleeps, or is about to |
+//! | [`QUIET`] | no process sleeps, or one was woken and has not looked yet |
+//! | [`WANTED`] | at least one process sleeps, or is about to |
 //!
-//! Who sleeps stores `WANTED`, looks once more, and sleeps while it is there. Who changes the queue stores the change,
-//! looks at the bell, and if it is `WANTED` makes it `QUIET` and wakes one sleeper. A sleeper that was woken and found what
-//! it waited for passes the bell on: others may sleep, so it stores `WANTED` again, and wakes the next one itself if there
-//! is something left.
+//! A waiter stores `WANTED`, looks at the queue once more, and sleeps while the bell is `WANTED`. A process that changes
+//! the queue stores the change and then looks at the bell. If it is `WANTED`, it stores `QUIET` and wakes one sleeper. A
+//! sleeper that was woken and found what it waited for passes the bell on: it stores `WANTED` again, since others may
+//! sleep, and wakes the next one itself if something is left.
 //!
 //! # Why no wake-up is lost
-//! The change comes before the look at the bell, and the `WANTED` before the second look at the queue, both in the one order
-//! of all sequentially consistent operations: at least one of the two sees the other. And whoever sleeps while the bell is `QUIET` sleeps behind somebody who was
-//! woken and will pass the bell on; if that one was killed instead, the sleep ends with its slice.
+//! The change comes before the look at the bell, and the store of `WANTED` comes before the second look at the queue. Both
+//! are in the single order of all sequentially consistent operations, so at least one of the two sides sees the other.
 //!
-//! There are no counts of sleepers, so those who were killed in their sleep cost one needless system call at most.
+//! A process that sleeps while the bell is `QUIET` depends on another one, which was woken and will pass the bell on. If
+//! that one is killed, the sleep ends with its slice.
+//!
+//! Sleepers are not counted, so a process that is killed in its sleep costs at most one needless system call.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -31,11 +33,11 @@ use mp_sys::word::Word32;
 const QUIET: u32 = 0;
 /// See the table above.
 const WANTED: u32 = 1;
-/// Everybody.
+/// The number of sleepers to wake if all are to be woken.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
-/// To be called after a change that somebody may wait for, made by a sequentially consistent operation: wakes one sleeper,
-/// if any.
+/// Wakes one sleeper, if any. Call it after a change that a process may wait for. The change must be a sequentially
+/// consistent operation.
 #[inline]
 pub(super) fn ring(bell: &impl Word32) {
     if bell.load(Ordering::SeqCst) != QUIET {
@@ -51,7 +53,7 @@ fn wake_one(bell: &impl Word32) {
     }
 }
 
-/// To be called after a change that all who sleep have to see: wakes all.
+/// Wakes all sleepers. Call it after a change that all of them have to see.
 pub(super) fn ring_for_all(bell: &impl Word32) {
     if bell.load(Ordering::SeqCst) != QUIET {
         bell.store(QUIET, Ordering::SeqCst);
@@ -60,8 +62,8 @@ pub(super) fn ring_for_all(bell: &impl Word32) {
     }
 }
 
-/// To be called by one that slept, when it is done with what it woke up for: others may sleep still. `more` says whether
-/// there is something left for them.
+/// Passes the bell on, since others may still sleep. A process that slept calls it when it has taken what it woke up for.
+/// `more` returns whether something is left for the others.
 #[cold]
 pub(super) fn pass_on(bell: &impl Word32, more: impl FnOnce() -> bool) {
     bell.store(WANTED, Ordering::SeqCst);
@@ -72,7 +74,7 @@ pub(super) fn pass_on(bell: &impl Word32, more: impl FnOnce() -> bool) {
     }
 }
 
-/// Sleeps until the bell rings, for one slice at most and not past `deadline`; not at all if `ready` is so already.
+/// Sleeps until the bell rings, for one slice at most and not past `deadline`. Does not sleep if `ready` returns `true`.
 #[cold]
 pub(super) fn sleep(bell: &impl Word32, ready: impl Fn() -> bool, deadline: Deadline) -> Slept {
     bell.store(WANTED, Ordering::SeqCst);
@@ -81,7 +83,7 @@ pub(super) fn sleep(bell: &impl Word32, ready: impl Fn() -> bool, deadline: Dead
         return Slept::Changed;
     }
     let slept = bell.sleep(WANTED, SLICE, deadline);
-    // A quiet bell: somebody was woken and is on the way, perhaps on a busy machine.
+    // If the bell is quiet, a process was woken and is on its way, perhaps on a busy machine. Then nothing was late.
     if slept == Slept::SliceEnded && bell.load(Ordering::SeqCst) == WANTED && ready() {
         futex::count_late_wait();
     }

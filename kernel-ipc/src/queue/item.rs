@@ -1,4 +1,4 @@
-//! Items on their way into and out of a ring: encoded outside of the locks, on the stack if they are small.
+//! Encoding and decoding of items. It happens outside of the locks, and on the stack if the items are small.
 
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::Patience;
@@ -12,10 +12,10 @@ use crate::queue::core::{Core, Refused};
 use crate::queue::error::{GetError, PutError};
 use crate::queue::ring::Ring;
 
-/// Bytes of an item up to which it needs no memory of its own on its way.
+/// Bytes of the longest item that is encoded and decoded without allocating.
 pub(super) const SMALL_BYTES: usize = 256;
 
-/// Encodes `item` and has `put` do something with the bytes.
+/// Encodes `item` and passes the bytes to `put`.
 #[inline]
 pub(super) fn encoded<T: Serialize + ?Sized, R>(
     item: &T,
@@ -33,7 +33,7 @@ pub(super) fn encoded<T: Serialize + ?Sized, R>(
     }
 }
 
-/// Encodes `item` behind `bytes`.
+/// Appends the encoding of `item` to `bytes`.
 pub(super) fn append_encoded<T: Serialize + ?Sized>(
     item: &T,
     core: &Core,
@@ -45,13 +45,14 @@ pub(super) fn append_encoded<T: Serialize + ?Sized>(
     Ok(bytes)
 }
 
-/// Whether the item can be decoded again, where that is looked at.
+/// Checks in debug builds that the item can be decoded again.
 #[inline]
 fn check<T: Serialize + ?Sized>(item: &T, core: &Core, bytes: &[u8]) -> Result<(), PutError> {
     wire::check(item, bytes, core.decodes.get().copied()).map_err(PutError::Encode)
 }
 
-/// Why an item cannot be encoded: it is looked first whether a handle is the reason, which says how it travels.
+/// Returns the reason why an item cannot be encoded. If a handle in it is the reason, the handle's own text is used: it
+/// says how the handle can travel.
 #[cold]
 fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutError {
     let (_, refused) = travel::alone(|| postcard::to_stdvec(item).is_ok());
@@ -60,7 +61,7 @@ fn unencodable<T: Serialize + ?Sized>(item: &T, error: &postcard::Error) -> PutE
 
 /// An item's bytes, copied out of the ring.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "small items need no memory of their own: that is the purpose")]
+#[expect(clippy::large_enum_variant, reason = "small items avoid an allocation: that is the purpose")]
 pub(super) enum Taken {
     Small([u8; SMALL_BYTES], usize),
     Large(Vec<u8>),
@@ -98,7 +99,7 @@ pub(super) fn append(ring: &Ring, record: &Record, into: &mut Vec<u8>) -> Result
     copied(ring.region.append_to(record.item(), record.len, into), record)
 }
 
-/// A record lies in its segment, so what fails is memory for the copy.
+/// Turns a failed copy into an error. A record lies in its segment, so only memory for the copy can be missing.
 #[inline]
 fn copied(done: bool, record: &Record) -> Result<(), Refused> {
     if done {
@@ -118,7 +119,7 @@ pub(super) fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> 
     }
 }
 
-/// Why an item cannot be decoded: once more, as for [`unencodable`], since a handle's own words say more.
+/// Returns the reason why an item cannot be decoded. As in [`unencodable`], a handle's own text is preferred.
 #[cold]
 fn why_not<T: DeserializeOwned>(bytes: &[u8], error: &postcard::Error) -> String {
     let (_, refused) = travel::alone(|| postcard::take_from_bytes::<T>(bytes).is_ok());

@@ -1,39 +1,40 @@
-//! Lulls: a consumer that is faster than the producers looks away for a moment.
+//! Lulls: short pauses of a consumer that is faster than the producers.
 //!
-//! Each look at the tail takes its cache line from the producer, which then waits for the line at its next item: a consumer
-//! that looks as often as it can halves the speed of both (measured, one core each: 165 ns a message against 110). So a
-//! consumer of a stream looks away for so long that several items come meanwhile. If only one comes, as when two processes
-//! ask and answer, it stops looking away, and tries again now and then.
+//! Each look at the tail takes its cache line from the producer, which then waits for the line at its next item. A consumer
+//! that looks as often as it can slows down both sides (measured, one core each: 165 ns for a message instead of 110). So
+//! the consumer of a stream pauses for so long that several items arrive in the meantime. If only one item arrives, as when
+//! two processes exchange requests and answers, it stops pausing, and tries again now and then.
 //!
-//! Beside a peer on the same CPU, who waits lets it run instead. It then goes on until it has to wait itself, and is not
-//! interrupted to wake a sleeper after each few items: 15 items of 64 KiB for each switch instead of 5 to 7, where 15 fit.
+//! If the peer runs on the same CPU, the waiting side lets it run instead. The peer then continues until it has to wait
+//! itself, and is not interrupted every few items to wake a sleeper: 15 items of 64 KiB for each switch instead of 5 to 7,
+//! if there is room for 15.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mp_sys::deadline::now_nanos;
 
-/// Turns of the processor's pause of the longest lull, about a microsecond.
+/// Spin-loop turns of the longest lull, about a microsecond.
 const TURNS_MAX: u32 = 256;
-/// Turns of the shortest one.
+/// Spin-loop turns of the shortest lull.
 const TURNS_MIN: u32 = 16;
-/// Turns in a row that a peer on the same CPU is given, before the next wait sleeps at once: else two would take turns for
-/// ever between themselves, beside others that sleep.
+/// Turns in a row that a peer on the same CPU gets before the next wait sleeps at once. Without this limit, two processes
+/// could take turns forever while others sleep.
 const TURNS_IN_A_ROW: u32 = 8;
-/// A turn that took longer went to somebody else, who would not have been run before one that is woken.
+/// The longest turn that pays. A longer one went to another process, which would not have run before a woken one.
 const TURN_NANOS_MAX: u64 = 300_000;
-/// Waits that sleep at once after a turn that did not pay.
+/// The number of waits that sleep at once after a turn that did not pay.
 const REST: u32 = 64;
-/// Waits between two tries.
+/// The number of waits between two attempts to pause.
 const TRY_EVERY: u32 = 8;
 
-/// How long to look away. One for each handle; what several threads learn at once is a guess in any case.
+/// How long to pause. Each handle has one. Several threads may change it at once: it is only an estimate.
 #[derive(Debug)]
 pub(super) struct Lull {
     turns: AtomicU32,
     waits: AtomicU32,
     /// Turns in a row that paid.
     given: AtomicU32,
-    /// Waits that are to sleep at once.
+    /// The number of waits that still sleep at once.
     rest: AtomicU32,
 }
 
@@ -47,8 +48,8 @@ impl Lull {
         }
     }
 
-    /// Lets the peer run, which is on the same CPU, if that paid the last times. Says whether what the caller waits for is
-    /// `done` afterwards.
+    /// Lets the peer on the same CPU run, if that paid in the last turns. Returns whether the caller's wait is `done`
+    /// afterwards.
     pub(super) fn give_a_turn(&self, done: impl Fn() -> bool) -> bool {
         let rest = self.rest.load(Ordering::Relaxed);
         if rest > 0 {
@@ -70,7 +71,7 @@ impl Lull {
         is_done
     }
 
-    /// Looks away, if that paid the last times. `items` says how many there are afterwards.
+    /// Pauses, if that paid in the last turns. `items` returns the number of items afterwards.
     pub(super) fn pause(&self, items: impl FnOnce() -> u32) {
         let turns = self.turns.load(Ordering::Relaxed);
         let waits = self.waits.load(Ordering::Relaxed).wrapping_add(1);

@@ -1,8 +1,9 @@
-//! Queues in messages: what travels is the queue's two descriptors, what arrives is another handle of the same queue.
+//! Queues in messages. The message carries the queue's two descriptors, and the receiver gets another handle of the same
+//! queue.
 //!
-//! A process maps a queue once however often it arrives: each lock has one address in it, and the waits of all handles
-//! share what they have learnt. The registry that sees to that names a queue by the device and inode of its memory, which
-//! nothing else has while any process holds it.
+//! A process maps each queue only once, however often it arrives. So each lock has one address in the process, and the
+//! waits of all handles share what they have learnt. A registry ensures this. It identifies a queue by the device and inode
+//! of its memory, which are unique while any process holds the queue.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,26 +19,26 @@ use crate::queue::config::{Config, Wanted};
 use crate::queue::core::Core;
 use crate::queue::flag::Flag;
 
-/// Names a queue's memory.
+/// Identifies a queue's memory: its device and inode.
 pub(super) type Key = (u64, u64);
 
 /// The queues of this process.
 static OPEN: PerProcess<HashMap<Key, Weak<Core>>> = PerProcess::inherited();
 
-/// What is encoded: where the message carries the descriptors.
+/// The encoded form of a queue: the positions of its descriptors in the message.
 #[derive(Serialize, Deserialize)]
 struct Ticket {
     region: u32,
     event: u32,
 }
 
-/// The key of a queue's memory, `None` if the kernel does not tell.
+/// Returns the key of a queue's memory, or `None` if the kernel does not report it.
 pub(super) fn key_of(region: impl AsFd) -> Option<Key> {
     let stat = fstat(region).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 
-/// Lets the queue be found by those who are sent it.
+/// Registers the queue, so that it is found if it arrives in a message.
 pub(super) fn register(core: Core) -> Arc<Core> {
     let core = Arc::new(core);
     if let Some(key) = core.key {
@@ -46,10 +47,10 @@ pub(super) fn register(core: Core) -> Arc<Core> {
     core
 }
 
-/// The last handle is gone.
+/// Removes a queue whose last handle was dropped.
 pub(super) fn forget(key: Key) {
     let mut open = OPEN.lock();
-    // Another thread may have been sent the queue meanwhile.
+    // Another thread may have received the queue in the meantime.
     if open.get(&key).is_some_and(|core| core.strong_count() == 0) {
         open.remove(&key);
     }
@@ -75,19 +76,19 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     attach(region, event, wanted).map_err(|reason| serde::de::Error::custom(travel::refuse(reason)))
 }
 
-/// A handle of the queue in these descriptors.
+/// Returns a handle of the queue in these descriptors.
 ///
 /// # Errors
-/// In words, if they are no queue of this kind and type.
+/// A text, if they are not a queue of this kind and type.
 pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<Arc<Core>, String> {
     let event =
-        Flag::of(event).ok_or("the message carries a damaged queue: nobody can poll its descriptor")?;
+        Flag::of(event).ok_or("the message carries a damaged queue: its descriptor cannot be polled")?;
     let key = key_of(&region).ok_or("the message carries no queue")?;
-    // Held throughout: two threads that receive the same queue map it once.
+    // Held until the queue is registered, so that two threads that receive the same queue map it once.
     let mut open = OPEN.lock();
     let known = open.get(&key).and_then(Weak::upgrade);
     if let Some(core) = known {
-        // It may be the last handle by now, whose end takes the lock.
+        // This may be the last handle by now. Dropping it takes the lock.
         drop(open);
         let is_same = core.config.is(wanted);
         return is_same
@@ -99,7 +100,8 @@ pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<
     ring.claim_reserved().map_err(|error| error.to_string())?;
     let core = Arc::new(Core::over(config, ring, leases, event));
     open.insert(key, Arc::downgrade(&core));
-    // Here, and not while the value is returned: a subscriber that is told now may panic, and Rust leaks the value then.
+    // Dropped here, and not while the value is returned: dropping may call a subscriber of `tracing`. If that panics during
+    // the return, Rust leaks the value.
     drop(open);
     Ok(core)
 }

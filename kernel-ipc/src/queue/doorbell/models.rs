@@ -1,7 +1,7 @@
-//! Models of doorbells: nobody sleeps through what it waits for, in any order of accesses.
+//! Models of doorbells: no process sleeps through what it waits for, in any order of accesses.
 //!
-//! The queue around the bell is a number of items under a lock, changed as the ring changes its positions: by one
-//! sequentially consistent operation, seen by waiters without the lock.
+//! The queue around the bell is modelled as a number of items under a lock. It changes as the positions of the ring do, by
+//! one sequentially consistent operation, and waiters read it without the lock.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::*;
 
 type Word = <Modelled as Words>::Word32;
 
-/// A queue, as far as its waiters are concerned.
+/// A queue as its waiters see it.
 #[derive(Default)]
 struct Model {
     lock: Mutex<()>,
@@ -46,7 +46,7 @@ impl Model {
         self.closed.load(Ordering::SeqCst) != 0
     }
 
-    /// As the core does it; `false` if the queue is closed and empty.
+    /// Takes an item as the core does. Returns `false` if the queue is closed and empty.
     fn get(&self) -> bool {
         let mut slept = false;
         let got = loop {
@@ -69,7 +69,7 @@ impl Model {
         got
     }
 
-    /// Sleeps once, and then gives up, whatever woke it.
+    /// Sleeps once and then gives up, no matter what woke it.
     fn give_up(&self) {
         sleep(&self.bell, || self.has_items(), Deadline::NEVER);
         pass_on(&self.bell, || self.has_items());
@@ -81,7 +81,7 @@ fn start<R: 'static>(model: &Arc<Model>, run: impl FnOnce(&Model) -> R + 'static
     spawn(move || run(&model))
 }
 
-/// Two items reach two consumers, whoever sleeps when they come.
+/// Two items reach two consumers, no matter which of them sleep.
 #[test]
 fn two_items_reach_two_consumers() {
     loom::model(|| {
@@ -107,7 +107,7 @@ fn two_producers_reach_a_consumer() {
     });
 }
 
-/// Somebody who never slept takes the item that a sleeper was woken for; the next item wakes a sleeper all the same.
+/// A process that never slept takes the item that a sleeper was woken for. The next item still wakes a sleeper.
 #[test]
 fn a_sleeper_that_comes_too_late_is_woken_again() {
     loom::model(|| {
@@ -123,15 +123,15 @@ fn a_sleeper_that_comes_too_late_is_woken_again() {
     });
 }
 
-/// Who is woken and gives up, as at its deadline, leaves the item to one who sleeps still.
+/// A sleeper that is woken and gives up, as at its deadline, leaves the item to another sleeper.
 #[test]
-fn who_gives_up_passes_the_bell_on() {
+fn a_sleeper_that_gives_up_passes_the_bell_on() {
     loom::model(|| {
         let model = Arc::new(Model::default());
         let consumer = start(&model, Model::get);
         let quitter = start(&model, Model::give_up);
         model.put();
-        // A second item, or the quitter might sleep for ever where no deadline ends it.
+        // The second item lets the quitter end, since it has no deadline here.
         model.put();
         assert!(consumer.join().unwrap());
         quitter.join().unwrap();
@@ -152,7 +152,7 @@ fn closing_reaches_all() {
     });
 }
 
-/// Tasks: how many wait, and how many somebody has. A task is put before the one that puts it is done.
+/// A queue of tasks: the numbers of waiting and of leased tasks. A task puts the next one before it is done.
 #[derive(Default)]
 struct Tasks {
     lock: Mutex<()>,
@@ -162,7 +162,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    /// As `all_is_finished`: cells first, then the ring, under the lock.
+    /// Looks as the core's `all_is_finished` does: at the cells first, and then at the ring, under the lock.
     fn all_is_finished(&self) -> bool {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             return false;
@@ -171,7 +171,7 @@ impl Tasks {
         self.leased.load(Ordering::SeqCst) == 0 && self.waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// As a lease: the cell is filled before the head goes over the item.
+    /// Leases a task as the core does: the cell is filled before the head moves over the item.
     fn lease(&self) {
         let _held = self.lock.lock().unwrap();
         self.leased.update(|count| Some(count + 1)).unwrap();
@@ -192,7 +192,7 @@ impl Tasks {
     }
 }
 
-/// `join` ends when the last of two tasks is done, and not before, though the first one puts the second.
+/// `join` ends when the last of two tasks is done, and not before, although the first task puts the second.
 #[test]
 fn join_waits_for_the_last_task() {
     loom::model(|| {
@@ -215,9 +215,9 @@ fn join_waits_for_the_last_task() {
     });
 }
 
-/// Two workers that finish at the same moment wake one that joins.
+/// Two workers that finish at the same moment wake a process that joins.
 #[test]
-fn the_last_of_two_workers_wakes_who_joins() {
+fn the_last_of_two_workers_wakes_the_joiner() {
     loom::model(|| {
         let tasks = Arc::new(Tasks::default());
         tasks.leased.store(2, Ordering::SeqCst);
@@ -233,9 +233,9 @@ fn the_last_of_two_workers_wakes_who_joins() {
     });
 }
 
-/// The last task wakes all who join, not one of them.
+/// The last task wakes all joiners, not just one of them.
 #[test]
-fn the_last_task_wakes_all_who_join() {
+fn the_last_task_wakes_all_joiners() {
     loom::model(|| {
         let tasks = Arc::new(Tasks::default());
         tasks.leased.store(1, Ordering::SeqCst);
