@@ -1,4 +1,4 @@
-//! When a stream ends, and who is told.
+//! The end of a stream, and how the other side notices it.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
@@ -9,10 +9,10 @@ use mp_sys::testing::{PATIENCE, kill, spawn, succeeded, tests};
 tests! {
     values_reach_a_child_and_come_back,
     a_killed_sender_ends_the_stream_after_what_it_sent,
-    a_killed_receiver_is_told_to_the_sender,
+    a_sender_gets_an_error_when_the_receiver_is_killed,
     a_child_that_holds_a_copy_keeps_the_stream_open,
     an_end_travels_to_another_process_and_out_of_this_one,
-    an_exec_closes_what_is_not_handed_over,
+    an_exec_closes_ends_that_are_not_handed_over,
     a_program_takes_an_end_from_its_descriptor,
 }
 
@@ -53,14 +53,14 @@ fn a_killed_sender_ends_the_stream_after_what_it_sent() {
     assert_eq!(rx.recv_timeout(PATIENCE), Err(RecvError::Closed));
 }
 
-fn a_killed_receiver_is_told_to_the_sender() {
+fn a_sender_gets_an_error_when_the_receiver_is_killed() {
     let (tx, rx) = pipe::<Vec<u8>>().unwrap();
     let child = spawn(|| mp_sys::testing::hang());
     drop(rx);
     while tx.try_send(&vec![0; 10_000]).is_ok() {}
-    // A sender that waits for room wakes when the last receiver dies.
+    // A sender that waits for room wakes up when the last receiver dies.
     let waiter = spawn(|| assert_eq!(tx.send_timeout(&vec![0; 10_000], PATIENCE), Err(SendError::Closed)));
-    // The waiter has a copy of the receiving end only if it was forked while there was one here.
+    // The waiter has no copy of the receiving end, since this process dropped its own before the fork.
     kill(&child);
     succeeded(&waiter);
 }
@@ -82,7 +82,7 @@ fn an_end_travels_to_another_process_and_out_of_this_one() {
             connection.send(&(n.unwrap() + 1)).unwrap();
         }
     });
-    // Made after the fork: only the message can carry it there.
+    // Made after the fork, so only the message can carry it to the child.
     let (here, there) = duplex::<u8, u8>().unwrap();
     to_child.send(&there).unwrap();
     drop(there);
@@ -92,7 +92,7 @@ fn an_end_travels_to_another_process_and_out_of_this_one() {
     succeeded(&child);
 }
 
-fn an_exec_closes_what_is_not_handed_over() {
+fn an_exec_closes_ends_that_are_not_handed_over() {
     let (tx, rx) = pipe::<u8>().unwrap();
     let mut program = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
     drop(tx);
@@ -101,19 +101,19 @@ fn an_exec_closes_what_is_not_handed_over() {
     program.wait().unwrap();
 }
 
-/// Which descriptor the program below is handed.
+/// The variable that names the descriptor for the program below.
 const NUMBER: &str = "MP_TEST_DESCRIPTOR";
 
 fn a_program_takes_an_end_from_its_descriptor() {
-    // This test is its own program: the second time it finds the variable.
+    // This test starts itself as the program. The second time, it finds the variable.
     if let Ok(number) = std::env::var(NUMBER) {
-        // /proc gives the socket no second life, so the number itself is taken.
+        // A socket cannot be opened through /proc, so the number itself is used.
         let end = Sender::<String>::from_fd(inherited(number.parse().unwrap())).unwrap();
         end.send(&"from another program".to_owned()).unwrap();
         return;
     }
     let (tx, rx) = pipe::<String>().unwrap();
-    // The copy without CLOEXEC is what the program inherits.
+    // The program inherits the copy, which is not closed on exec.
     let handed = rustix::io::dup(&tx).unwrap();
     let program = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_program_takes_an_end_from_its_descriptor"])
@@ -126,7 +126,7 @@ fn a_program_takes_an_end_from_its_descriptor() {
     assert_eq!(rx.recv_timeout(PATIENCE), Err(RecvError::Closed));
 }
 
-/// An own descriptor for what was inherited under a number, without `unsafe`: by the pidfd of this process.
+/// Returns an owned descriptor for an inherited number. It uses this process's pidfd, and so needs no `unsafe`.
 fn inherited(number: i32) -> std::os::fd::OwnedFd {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let itself = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();

@@ -1,4 +1,5 @@
-//! Many processes on one end, some of them killed at random moments: messages are whole, and those of the living arrive.
+//! Many processes on one end, some of them killed at random moments. Messages are whole, and those of live processes
+//! arrive.
 
 use kernel_ipc::{Receiver, RecvError, Sender, pipe};
 use mp_sys::child::ChildProcess;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 tests! {
     four_senders_and_four_receivers_lose_nothing,
-    kills_on_both_ends_tear_nothing_and_stop_nobody,
+    kills_on_both_ends_damage_no_message_and_stop_no_other_process,
     a_killed_receiver_does_not_swallow_the_wake_up,
 }
 
@@ -15,7 +16,7 @@ tests! {
 struct Message {
     sender: u32,
     number: u32,
-    /// As many bytes as the number says, each of its lowest byte.
+    /// As many bytes as the number says, each with the value of its lowest byte.
     filling: Vec<u8>,
 }
 
@@ -37,7 +38,7 @@ fn send_all(tx: &Sender<Message>, sender: u32, count: u32) {
     }
 }
 
-/// Reports what arrives, one number for each message.
+/// Reports each message that arrives by its number.
 fn receive_all(rx: &Receiver<Message>, report: &Sender<(u32, u32)>) {
     for message in rx.iter() {
         let message = message.unwrap();
@@ -66,14 +67,14 @@ fn four_senders_and_four_receivers_lose_nothing() {
         seen[usize::try_from(sender).unwrap()][usize::try_from(number).unwrap()] += 1;
     }
     senders.iter().chain(&receivers).for_each(succeeded);
-    assert!(seen.iter().flatten().all(|times| *times == 1), "each message once");
+    assert!(seen.iter().flatten().all(|times| *times == 1), "each message arrived once");
 }
 
 fn keep(ends: &[&dyn std::os::fd::AsFd]) -> std::collections::HashSet<i32> {
     ends.iter().map(|end| std::os::fd::AsRawFd::as_raw_fd(&end.as_fd())).collect()
 }
 
-fn kills_on_both_ends_tear_nothing_and_stop_nobody() {
+fn kills_on_both_ends_damage_no_message_and_stop_no_other_process() {
     let mut random = Random::new();
     println!("MP_SEED={}", random.seed());
     let (tx, rx) = pipe::<Message>().unwrap();
@@ -87,7 +88,7 @@ fn kills_on_both_ends_tear_nothing_and_stop_nobody() {
     let mut crew: Vec<(u64, ChildProcess)> =
         (0..8).map(|n| (n % 2, start(n % 2, u32::try_from(n).unwrap()))).collect();
     for round in 0..100 {
-        // Somebody still gets through, whoever was killed.
+        // Messages still get through, no matter which process was killed.
         for _ in 0..20 {
             reports.recv_timeout(PATIENCE).unwrap();
         }
@@ -96,7 +97,7 @@ fn kills_on_both_ends_tear_nothing_and_stop_nobody() {
         let role = crew[victim].0;
         kill(&crew[victim].1);
         crew[victim].1 = start(role, round);
-        // What was reported meanwhile.
+        // Discards the reports from the meantime.
         while reports.try_recv().is_ok() {}
     }
     crew.iter().for_each(|(_, process)| kill(process));
@@ -122,8 +123,8 @@ fn a_killed_receiver_does_not_swallow_the_wake_up() {
         let victim = usize::from(n) % receivers.len();
         tx.send(&n).unwrap();
         tx.send(&n).unwrap();
-        // It may have been woken for a message and not have received it yet. One in its hand is lost with it, so at least
-        // one of the two arrives, without any further message that would wake the others.
+        // The victim may have been woken for a message that it has not received yet. At most the one message that it was
+        // taking is lost, so at least one of the two arrives, without another message that would wake the others.
         kill(&receivers[victim]);
         assert!(reports.recv_timeout(PATIENCE).is_ok(), "message {n} woke nobody");
         receivers[victim] = start();

@@ -1,6 +1,6 @@
 //! Pipes between real processes, some of which are killed.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-#![expect(clippy::print_stdout, reason = "a test says its seed")]
+#![expect(clippy::print_stdout, reason = "a test prints its seed")]
 
 mod ends;
 mod kills;

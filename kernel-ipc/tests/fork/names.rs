@@ -1,4 +1,4 @@
-//! Listeners and those who connect, in different processes, some of which are killed.
+//! Listeners and connecting processes, some of which are killed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests}
 tests! {
     processes_meet_by_name,
     a_killed_listener_leaves_no_name,
-    a_peer_that_is_killed_in_its_handshake_delays_nobody,
+    a_peer_that_is_killed_in_its_handshake_delays_no_other,
     a_connection_outlives_the_listener,
     a_child_may_accept_too,
     another_user_is_refused_on_both_sides,
@@ -54,13 +54,13 @@ fn a_killed_listener_leaves_no_name() {
     drop(Listener::<u8, u8>::bind(address).unwrap());
 }
 
-fn a_peer_that_is_killed_in_its_handshake_delays_nobody() {
+fn a_peer_that_is_killed_in_its_handshake_delays_no_other() {
     let address = address();
     let listener = Listener::<u8, u8>::bind(address.clone()).unwrap();
     for _ in 0..10 {
         let half = address.clone();
         let child = spawn(move || drop(connect_timeout::<u8, u8>(half, Duration::MAX)));
-        // It has connected, and waits for the challenge.
+        // The child has connected, and waits for the challenge.
         assert!(!kernel_ipc::wait(&[&listener], PATIENCE).unwrap().is_empty());
         kill(&child);
         assert!(listener.try_accept().is_err());
@@ -116,7 +116,7 @@ fn another_user_is_refused_on_both_sides() {
         assert_eq!(refused, Err(ConnectError::OtherUser));
     });
     succeeded(&careful);
-    // One that does not ask whose listener it is.
+    // This one does not check which user the listener belongs to.
     let (ready, is_ready) = pipe::<()>().unwrap();
     let name = format!("{address:?}").split('"').nth(1).unwrap().to_owned();
     let careless = spawn(|| {
@@ -126,7 +126,7 @@ fn another_user_is_refused_on_both_sides() {
         let address = std::os::unix::net::SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
         let mut stream = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
         ready.send(&()).unwrap();
-        assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0, "not even an answer");
+        assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0, "there was an answer");
     });
     is_ready.recv_timeout(PATIENCE).unwrap();
     assert!(listener.try_accept().is_err());

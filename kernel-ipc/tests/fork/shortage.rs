@@ -1,4 +1,4 @@
-//! Out of descriptors, and out of what may be under way.
+//! Shortage of descriptors, and of what the kernel allows in unread messages.
 
 use kernel_ipc::{Descriptor, RecvError, SendError, pipe};
 use mp_sys::testing::{Argument, FCNTL, SENDTO, refuse, skip, tests};
@@ -7,11 +7,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
     more_sources_than_descriptors_are_an_error,
-    no_descriptor_left_to_receive_one,
-    no_descriptor_left_for_a_pipe_or_a_long_message,
-    too_many_descriptors_under_way,
-    a_page_that_the_kernel_holds_keeps_no_message_back,
-    no_memory_for_a_long_packet_at_once,
+    a_message_is_lost_if_no_descriptor_is_free_for_one_inside,
+    pipes_and_long_messages_need_a_free_descriptor,
+    too_many_descriptors_in_unread_messages_are_an_error,
+    a_message_is_sent_though_its_file_cannot_be_sealed_against_writing,
+    a_long_message_is_sent_though_the_socket_has_no_memory_for_it,
 }
 
 fn limit_descriptors(to: u64) {
@@ -37,7 +37,7 @@ fn more_sources_than_descriptors_are_an_error() {
     assert_eq!(kernel_ipc::wait(&sources(65), std::time::Duration::ZERO).unwrap_err().raw_os_error(), 22);
 }
 
-fn no_descriptor_left_to_receive_one() {
+fn a_message_is_lost_if_no_descriptor_is_free_for_one_inside() {
     limit_descriptors(64);
     let (tx, rx) = pipe::<(u8, Vec<Descriptor>)>().unwrap();
     tx.send(&(1, vec![null(), null()])).unwrap();
@@ -50,7 +50,7 @@ fn no_descriptor_left_to_receive_one() {
     assert_eq!(rx.recv().unwrap().1.len(), 1);
 }
 
-fn no_descriptor_left_for_a_pipe_or_a_long_message() {
+fn pipes_and_long_messages_need_a_free_descriptor() {
     limit_descriptors(64);
     let (tx, rx) = pipe::<()>().unwrap();
     let long = vec![7; 300_000];
@@ -59,7 +59,7 @@ fn no_descriptor_left_for_a_pipe_or_a_long_message() {
     assert!(tx.try_clone().is_err());
     let shares = tx.clone();
     drop(tx);
-    let tx = shares; // as good as the first one
+    let tx = shares; // it works like the first handle
     assert_eq!(tx.send_bytes(&long), Err(SendError::Memory(kernel_ipc::MemoryError::OutOfDescriptors)));
     tx.send_bytes(b"short").unwrap();
     assert_eq!(rx.recv_bytes().unwrap(), b"short", "nothing of the long one is in the pipe");
@@ -68,8 +68,8 @@ fn no_descriptor_left_for_a_pipe_or_a_long_message() {
     assert_eq!(rx.recv_bytes().unwrap(), long);
 }
 
-fn too_many_descriptors_under_way() {
-    // The limit does not hold for who may administer the system.
+fn too_many_descriptors_in_unread_messages_are_an_error() {
+    // The limit does not apply to privileged users.
     if rustix::process::geteuid().is_root() {
         drop_privileges();
     }
@@ -82,7 +82,7 @@ fn too_many_descriptors_under_way() {
             Ok(()) => sent += 1,
             Err(error) => break error,
         }
-        assert!(sent < 1000, "descriptors under way have a limit");
+        assert!(sent < 1000, "descriptors in unread messages have a limit");
     };
     assert_eq!(refused, SendError::DescriptorsInFlight);
     assert!(sent >= 48);
@@ -93,13 +93,13 @@ fn too_many_descriptors_under_way() {
     tx.try_send(&file).unwrap();
 }
 
-/// The kernel counts descriptors under way by user, and only for users without privileges.
+/// The kernel counts descriptors in unread messages for each user, but not for privileged users.
 fn drop_privileges() {
     use rustix::thread::{Uid, set_thread_uid};
     set_thread_uid(Uid::from_raw(65_534)).unwrap();
 }
 
-/// The numbers of fcntl(2) that a filter sees.
+/// The numbers of fcntl(2) as the filter sees them.
 const F_ADD_SEALS: u32 = 1033;
 const F_SEAL_WRITE: u32 = 8;
 
@@ -112,15 +112,15 @@ fn sends_and_receives(bytes: usize) {
     assert_eq!(rx.try_recv_bytes().unwrap(), long);
 }
 
-/// While it does, it refuses to seal the file against writing. Here it always holds one.
-fn a_page_that_the_kernel_holds_keeps_no_message_back() {
+/// The kernel refuses to seal a file against writing while it holds one of its pages. This test makes it refuse always.
+fn a_message_is_sent_though_its_file_cannot_be_sealed_against_writing() {
     let arguments = [Argument::Is(1, F_ADD_SEALS), Argument::Has(2, F_SEAL_WRITE)];
     refuse(FCNTL, &arguments, Errno::BUSY.raw_os_error()).unwrap_or_else(|why| skip(why));
     sends_and_receives(300_000);
     sends_and_receives(4 << 20);
 }
 
-fn no_memory_for_a_long_packet_at_once() {
+fn a_long_message_is_sent_though_the_socket_has_no_memory_for_it() {
     for refusal in [Errno::NOBUFS, Errno::NOMEM] {
         let child = mp_sys::testing::spawn(|| {
             let (tx, rx) = pipe::<Vec<u8>>().unwrap();
@@ -128,7 +128,7 @@ fn no_memory_for_a_long_packet_at_once() {
             let long = vec![7; 100_000];
             tx.try_send(&long).unwrap();
             assert_eq!(rx.try_recv().unwrap(), long);
-            // It stays away: that is told, and not for ever tried again.
+            // If the memory stays short, sending ends with an error, and does not try again forever.
             assert!(matches!(tx.send(&vec![7]), Err(SendError::System(_))));
         });
         mp_sys::testing::succeeded(&child);

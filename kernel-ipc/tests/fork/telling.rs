@@ -1,4 +1,4 @@
-//! Code of the user at moments that are easily forgotten: in a subscriber of `tracing`, and while a thread ends.
+//! User code in unusual places: in a subscriber of `tracing`, and while a thread ends.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,12 +10,12 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 tests! {
-    a_subscriber_may_use_the_queue_that_told_it,
+    a_subscriber_may_use_the_queue_that_emits_the_event,
     a_subscriber_may_use_queues_while_one_arrives,
     a_thread_that_ends_may_send_and_receive,
 }
 
-/// Writes each event into a queue, and does whatever else a program may do.
+/// Writes each event into a queue, and does other things that a program may do.
 struct Writer {
     queue: Queue<String>,
     pipe: (Sender<String>, Receiver<String>),
@@ -41,7 +41,7 @@ impl Subscriber for Writer {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        // What it does may tell something itself.
+        // What the subscriber does may emit events too.
         if IS_TELLING.replace(true) {
             return;
         }
@@ -68,8 +68,8 @@ fn subscribe(queue: &Queue<String>) {
 const PUNCH_HOLE: u32 = 2;
 const DONT_DUMP: u32 = 16;
 
-/// A queue tells when it cannot give memory back, which it finds out under its locks.
-fn a_subscriber_may_use_the_queue_that_told_it() {
+/// A queue emits an event when it cannot give memory back. It notices that under its locks.
+fn a_subscriber_may_use_the_queue_that_emits_the_event() {
     let child = spawn(|| {
         let (queue, tasks) = (Queue::new().unwrap(), JoinableQueue::new().unwrap());
         subscribe(&queue);
@@ -86,7 +86,7 @@ fn a_subscriber_may_use_the_queue_that_told_it() {
         };
         gets(64);
         let told = TOLD.load(Ordering::Relaxed);
-        assert!(told > 0, "nothing was told");
+        assert!(told > 0, "no event was emitted");
         gets(told);
         for _ in 0..4 {
             tasks.put(&long).unwrap();
@@ -94,12 +94,13 @@ fn a_subscriber_may_use_the_queue_that_told_it() {
         let held: Vec<_> = (0..4).map(|_| tasks.get().unwrap()).collect();
         held.into_iter().for_each(|task| drop(task.done()));
         assert!(tasks.try_get().is_err());
-        assert!(TOLD.load(Ordering::Relaxed) > told, "nothing was told of the tasks");
+        assert!(TOLD.load(Ordering::Relaxed) > told, "no event about the tasks was emitted");
     });
     succeeded(&child);
 }
 
-/// Whoever maps a queue tells if its memory stays in core dumps, while the list of all queues is locked.
+/// A process that maps a queue emits an event if the queue's memory stays in core dumps. The list of all queues is locked
+/// then.
 fn a_subscriber_may_use_queues_while_one_arrives() {
     let (tx, rx) = pipe::<Queue<u32>>().unwrap();
     let child = spawn(|| {
@@ -107,7 +108,7 @@ fn a_subscriber_may_use_queues_while_one_arrives() {
         let advice = [Argument::Is(2, DONT_DUMP)];
         refuse(MADVISE, &advice, Errno::INVAL.raw_os_error()).unwrap_or_else(|why| skip(why));
         assert_eq!(rx.recv().unwrap().get(), Ok(7));
-        assert!(TOLD.load(Ordering::Relaxed) > 0, "nothing was told");
+        assert!(TOLD.load(Ordering::Relaxed) > 0, "no event was emitted");
     });
     let queue = Queue::new().unwrap();
     queue.put(&7).unwrap();
@@ -151,7 +152,7 @@ fn uses_everything() {
     tasks.join().unwrap();
 }
 
-/// Thread-local values go one after the other; those of the library that were used last go first.
+/// Thread-local values are dropped one after the other. The library's values were used last and are dropped first.
 fn a_thread_that_ends_may_send_and_receive() {
     let (done, is_done) = std::sync::mpsc::channel();
     let run = move || {

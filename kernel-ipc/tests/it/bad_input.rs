@@ -1,4 +1,4 @@
-//! What a peer can send that is no message, or not the expected one: an error, and the next message arrives.
+//! Packets that are not messages, or not the expected ones. Each is an error, and the next message arrives.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,12 +7,12 @@ use kernel_ipc::{Receiver, RecvError, Sender, duplex, pipe};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Serialize, Serializer, ser};
 
-/// The other type's end of the same pipe.
+/// Returns an end of the same pipe with another type.
 fn as_other<T, U>(tx: &Sender<T>) -> Sender<U> {
     Sender::from_fd(tx.as_fd().try_clone_to_owned().unwrap()).unwrap()
 }
 
-/// Sends a packet past the library.
+/// Sends a packet without the library.
 fn raw(tx: &impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
     let mut space = [std::mem::MaybeUninit::uninit(); 128];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -20,7 +20,7 @@ fn raw(tx: &impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
     sendmsg(tx, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
 }
 
-/// A head as the library makes it, but for what is changed.
+/// Returns a head as the library writes it, with these fields.
 fn head(descriptors: u8, form: u8, print: u64) -> Vec<u8> {
     let mut head = vec![0xb5, 1, 0, descriptors, form, 0, 0, 0];
     head.extend(print.to_ne_bytes());
@@ -71,7 +71,7 @@ fn another_version_of_a_type_is_another_type() {
     tx.send(&5.into()).unwrap();
     assert_eq!(*rx.recv().unwrap(), 5);
 
-    // Of a queue that arrives, the version is compared too.
+    // The version of a queue that arrives is compared too.
     let (carry, carried) = pipe::<kernel_ipc::Queue<Versioned<2, i16>>>().unwrap();
     let carried = Receiver::<kernel_ipc::Queue<Versioned<1, i16>>>::from_fd(
         carried.as_fd().try_clone_to_owned().unwrap(),
@@ -90,8 +90,8 @@ fn both_directions_of_a_connection_have_a_type() {
 }
 
 #[test]
-fn bytes_that_are_no_value_come_with_the_error() {
-    // Of the right name, and of other bytes: two programs whose types have drifted apart.
+fn bytes_that_cannot_be_decoded_come_with_the_error() {
+    // The name is right and the bytes are different, as if the types of two programs have drifted apart.
     mod old {
         #[derive(Debug, serde::Serialize, serde::Deserialize)]
         pub(super) struct Order(pub(super) bool, pub(super) u8);
@@ -111,7 +111,7 @@ fn bytes_that_are_no_value_come_with_the_error() {
 }
 
 #[test]
-fn what_cannot_be_encoded_is_not_sent() {
+fn a_value_that_cannot_be_encoded_is_not_sent() {
     #[derive(serde::Deserialize)]
     struct Never;
     impl Serialize for Never {
@@ -126,7 +126,7 @@ fn what_cannot_be_encoded_is_not_sent() {
 }
 
 #[test]
-fn garbage_is_told_and_gone() {
+fn garbage_is_an_error_and_is_removed_from_the_pipe() {
     let (tx, rx) = pipe::<u32>().unwrap();
     let too_long = [head(0, 2, 1), vec![0; kernel_ipc::limits::INLINE_BYTES_MAX + 1]].concat();
     let cases: [(&str, Vec<u8>); 8] = [

@@ -1,4 +1,4 @@
-//! What borrows from a value is put and sent in its place, and is the same bytes.
+//! Borrowed forms of values can be put and sent, and have the same encoding.
 
 use std::borrow::Cow;
 use std::ffi::{CString, OsString};
@@ -73,7 +73,7 @@ fn every_borrowed_form_is_the_same_bytes() {
 #[serde(transparent)]
 struct Word(String);
 
-// A type of a program may say it of itself.
+// A program may declare a borrowed form for its own type.
 impl SameBytes<str, Word> for Wire {}
 
 #[test]
@@ -117,7 +117,7 @@ fn every_way_of_putting_takes_borrowed_forms() {
     assert_eq!(one.recv().unwrap(), [1, 2]);
 }
 
-/// What the types of a program do not say twice, as before.
+/// Types that appear only once in a program are still inferred.
 #[test]
 fn types_are_inferred_in_both_directions() {
     let queue = Queue::<u8>::new().unwrap();
@@ -138,7 +138,7 @@ fn types_are_inferred_in_both_directions() {
     assert_eq!(rx.recv().unwrap(), Some(1.5));
 }
 
-/// Code that is generic over its items goes on compiling.
+/// Code that is generic over its items still compiles.
 fn put_all<T: Serialize>(queue: &Queue<T>, items: &[T]) {
     for item in items {
         queue.put(item).unwrap();

@@ -1,4 +1,4 @@
-//! What errors say.
+//! The texts of errors.
 
 use kernel_ipc::limits::MESSAGE_BYTES_MAX;
 use kernel_ipc::{RecvError, SendError};
@@ -10,7 +10,7 @@ fn a_refused_message_names_the_limit() {
 }
 
 #[test]
-fn bytes_that_are_no_value_do_not_flood_a_log() {
+fn bytes_in_an_error_do_not_flood_a_log() {
     let bytes = vec![7; 100_000];
     let error = RecvError::Decode { reason: "no bool".to_owned(), bytes };
     let text = format!("{error:?}");

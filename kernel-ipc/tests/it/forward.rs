@@ -1,4 +1,4 @@
-//! Messages that a process passes on without knowing their type.
+//! Forwarding of messages whose type the forwarding process does not know.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -15,7 +15,7 @@ struct Order {
     queue: Queue<u8>,
 }
 
-/// The same pipe, for a process that knows nothing of its type.
+/// Returns the same pipe, as a process sees it that does not know its type.
 fn unknown<T>(rx: &Receiver<T>) -> Receiver<()> {
     Receiver::from_fd(rx.as_fd().try_clone_to_owned().unwrap()).unwrap()
 }
@@ -25,7 +25,7 @@ fn unknown_sender<T>(tx: &Sender<T>) -> Sender<()> {
 }
 
 #[test]
-fn what_travels_inside_arrives_behind_two_forwards() {
+fn handles_inside_a_message_arrive_after_two_forwards() {
     let (client, first) = pipe::<Order>().unwrap();
     let (to_second, second) = pipe::<Order>().unwrap();
     let (to_server, server) = pipe::<Order>().unwrap();
@@ -50,7 +50,7 @@ fn what_travels_inside_arrives_behind_two_forwards() {
     log.write_all(b"done").unwrap();
     drop((order.answer, log));
     assert_eq!(answers.recv(), Ok(42));
-    assert_eq!(answers.recv(), Err(RecvError::Closed), "no copy is left on the way");
+    assert_eq!(answers.recv(), Err(RecvError::Closed), "a copy was left on the way");
     let mut text = String::new();
     log_reader.read_to_string(&mut text).unwrap();
     assert_eq!(text, "done");
@@ -94,7 +94,7 @@ fn a_long_message_is_decoded_and_forwarded() {
     assert_eq!(rx.recv().as_ref(), Ok(&numbers));
 }
 
-/// A message in a file: it is one file for all who get it, with one offset.
+/// All receivers of a message in a file share one file with one offset.
 #[test]
 fn a_long_message_is_read_by_several_receivers_at_once() {
     let (tx, rx) = pipe::<()>().unwrap();
@@ -109,7 +109,7 @@ fn a_long_message_is_read_by_several_receivers_at_once() {
             scope.spawn(move || {
                 for _ in 0..200 {
                     let received = received.recv_bytes().unwrap();
-                    assert!(received == *bytes, "read through each other's offset");
+                    assert!(received == *bytes, "a receiver moved the offset of another");
                 }
             });
         }
@@ -117,7 +117,7 @@ fn a_long_message_is_read_by_several_receivers_at_once() {
 }
 
 #[test]
-fn a_message_with_as_many_descriptors_as_there_may_be_is_forwarded() {
+fn a_message_with_the_most_descriptors_is_forwarded() {
     let (tx, rx) = pipe::<Vec<Descriptor>>().unwrap();
     let null = || std::fs::File::open("/dev/null").unwrap().into();
     tx.send(&(0..DESCRIPTORS_MAX).map(|_| null()).collect::<Vec<_>>()[..]).unwrap();
@@ -144,7 +144,7 @@ fn a_message_in_hand_can_be_forwarded_after_an_error() {
     message.decode::<Sender<u8>>().unwrap().send(&1).unwrap();
     rx.recv().unwrap().send(&2).unwrap();
     assert_eq!((inside.recv(), inside.recv()), (Ok(1), Ok(2)));
-    assert_eq!(inside.try_recv(), Err(RecvError::Empty), "the message has the end still");
+    assert_eq!(inside.try_recv(), Err(RecvError::Empty), "the message no longer has the end");
     drop(message);
     assert_eq!(inside.recv(), Err(RecvError::Closed));
     drop(tx);

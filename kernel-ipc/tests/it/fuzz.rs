@@ -1,4 +1,4 @@
-//! The entry points for fuzzers, a short run of each; `cargo xtask fuzz` runs them longer. `MP_SEED` repeats a run.
+//! A short run of each entry point for fuzzers. `cargo xtask fuzz` runs them longer. `MP_SEED` repeats a run.
 
 use kernel_ipc::fuzzing::ENTRIES;
 use mp_sys::testing::{Mutator, Random};

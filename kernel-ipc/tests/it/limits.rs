@@ -3,7 +3,7 @@
 use kernel_ipc::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use kernel_ipc::{Descriptor, RecvError, SendError, pipe};
 
-/// A vector's encoding has its length before it: four bytes for lengths from 2^21 on, three from 2^14 on.
+/// The encoding of a vector begins with its length: three bytes for lengths from 2^14 on, four from 2^21 on.
 const LENGTH_BYTES: usize = 3;
 
 #[test]
@@ -37,7 +37,7 @@ fn long_messages_take_no_room_in_the_pipe() {
 #[test]
 fn a_message_of_the_longest_kind_and_one_byte_more() {
     let (tx, rx) = pipe::<Vec<u8>>().unwrap();
-    // Pages of zeros that nobody touches are not there.
+    // Zeroed pages take no memory until they are used.
     let mut bytes = vec![0; MESSAGE_BYTES_MAX + 1];
     assert_eq!(tx.send_bytes(&bytes), Err(SendError::TooLarge { found: MESSAGE_BYTES_MAX + 1 }));
     bytes.truncate(MESSAGE_BYTES_MAX);
@@ -55,7 +55,7 @@ fn a_value_whose_encoding_is_too_long_is_counted_and_refused() {
         }
     }
     let (tx, rx) = pipe::<Plain>().unwrap();
-    // Four bytes say how many follow.
+    // The length takes four bytes.
     let mut value = Plain(vec![0; MESSAGE_BYTES_MAX - 3]);
     assert_eq!(tx.send(&value), Err(SendError::TooLarge { found: MESSAGE_BYTES_MAX + 1 }));
     assert!(value.0.pop().is_some());
@@ -90,7 +90,7 @@ fn descriptors_of_one_message() {
     tx.send(&(files(DESCRIPTORS_MAX), vec![])).unwrap();
     assert_eq!(rx.recv().unwrap().0.len(), DESCRIPTORS_MAX);
     assert_eq!(tx.send(&(files(DESCRIPTORS_MAX + 1), vec![])), Err(SendError::TooManyDescriptors));
-    // A long message's own file is one of them.
+    // A long message's own file counts as one of them.
     let long = vec![1; INLINE_BYTES_MAX + 1];
     assert_eq!(tx.send(&(files(DESCRIPTORS_MAX), long.clone())), Err(SendError::TooManyDescriptors));
     tx.send(&(files(DESCRIPTORS_MAX - 1), long.clone())).unwrap();

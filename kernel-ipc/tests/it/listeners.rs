@@ -22,8 +22,8 @@ fn name() -> String {
     format!("test-{}-{number}", mp_sys::deadline::now_nanos())
 }
 
-/// Both sides of one connection.
-#[expect(clippy::type_complexity, reason = "both outcomes are looked at")]
+/// Returns both sides of one connection.
+#[expect(clippy::type_complexity, reason = "both outcomes are checked")]
 fn meet<S: Send, R: Send>(
     listener: &Listener<S, R>,
     address: Address,
@@ -34,7 +34,7 @@ fn meet<S: Send, R: Send>(
     })
 }
 
-/// A stream to the name that says what it likes.
+/// Returns a stream to the name, without a handshake.
 fn stranger(name: &str) -> UnixStream {
     let address = SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
     let stream = UnixStream::connect_addr(&address).unwrap();
@@ -75,7 +75,7 @@ fn names() {
 }
 
 #[test]
-fn nobody_comes() {
+fn waits_for_a_peer_end_with_their_timeout() {
     let name = name();
     let listener = Listener::<u8, u8>::bind(&*name).unwrap();
     assert_eq!(listener.try_accept().unwrap_err(), AcceptError::Empty);
@@ -84,7 +84,7 @@ fn nobody_comes() {
     assert_eq!(
         listener.accept_timeout(SHORT).unwrap_err(),
         AcceptError::TimedOut,
-        "who gave up is not accepted"
+        "a peer that gave up is not accepted"
     );
 }
 
@@ -118,7 +118,7 @@ fn the_key_and_the_types_must_fit() {
 }
 
 #[test]
-fn silent_and_hostile_peers_delay_nobody() {
+fn silent_and_hostile_peers_delay_no_others() {
     let name = name();
     let listener = Listener::<u8, u8>::bind(&*name).unwrap();
     let silent: Vec<UnixStream> = (0..20).map(|_| stranger(&name)).collect();
@@ -131,9 +131,9 @@ fn silent_and_hostile_peers_delay_nobody() {
     let (here, there) = meet(&listener, Address::new(&name));
     here.unwrap().send(&5).unwrap();
     assert_eq!(there.unwrap().recv(), Ok(5));
-    // Long before a silent peer's time is over.
+    // That is long before the silent peers run out of time.
     assert!(mp_sys::deadline::now_nanos() - started < 4_000_000_000);
-    // Garbage is told, and the stream ends.
+    // The peer that sent garbage gets a verdict, and the stream ends.
     let mut answer = Vec::new();
     garbage.read_to_end(&mut answer).unwrap();
     assert_eq!(answer[8], 1, "malformed");
@@ -154,14 +154,14 @@ fn one_handshake_too_many_ends_the_oldest() {
     assert!(still_open(&mut silent[0]));
     silent.push(stranger(&name));
     assert!(listener.try_accept().is_err());
-    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "it was ended");
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0, "the listener ended it");
     silent[1].set_nonblocking(true).unwrap();
     assert!(still_open(&mut silent[1]));
     assert!(meet(&listener, Address::new(&name)).1.is_ok());
 }
 
 #[test]
-fn a_name_that_somebody_else_has() {
+fn a_foreign_program_that_has_the_name_is_an_error() {
     let name = name();
     let address = SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
     let other = UnixListener::bind_addr(&address).unwrap();
@@ -170,7 +170,7 @@ fn a_name_that_somebody_else_has() {
             for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n HTTP/1.1 400 Bad Request"[..], b""] {
                 let (mut stream, _) = other.accept().unwrap();
                 stream.write_all(answer).unwrap();
-                // Until the other side has read and gone.
+                // Waits until the other side has read the answer and has gone.
                 drop(stream.read(&mut [0; 64]));
                 stream.shutdown(std::net::Shutdown::Write).unwrap();
                 drop(stream.read(&mut [0; 64]));
@@ -181,7 +181,7 @@ fn a_name_that_somebody_else_has() {
     });
 }
 
-/// Writes one byte after the other, slowly, until all are written or the other side is gone; how many that were.
+/// Writes one byte after the other, slowly, until all are written or the other side is gone. Returns how many it wrote.
 fn trickle(stream: &mut UnixStream, bytes: &[u8]) -> usize {
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let mut is_taken = |byte: u8| {
@@ -192,7 +192,7 @@ fn trickle(stream: &mut UnixStream, bytes: &[u8]) -> usize {
 }
 
 #[test]
-fn a_listener_that_begins_to_answer_and_does_not_finish() {
+fn a_listener_that_does_not_finish_its_answer_is_an_error() {
     let name = name();
     let address = SocketAddr::from_abstract_name(format!("mp.{name}")).unwrap();
     let other = UnixListener::bind_addr(&address).unwrap();
@@ -201,13 +201,13 @@ fn a_listener_that_begins_to_answer_and_does_not_finish() {
             let (mut bogus, _) = other.accept().unwrap();
             bogus.write_all(b"something bogus").unwrap();
             drop(bogus.read(&mut [0; 64]));
-            assert_eq!(bogus.read(&mut [0]).unwrap_or(0), 0, "the other side goes");
+            assert_eq!(bogus.read(&mut [0]).unwrap_or(0), 0, "the other side closes the stream");
             let (mut slow, _) = other.accept().unwrap();
             slow.read_exact(&mut [0; 64]).unwrap();
             slow.write_all(b"mp-conn1").unwrap();
-            assert!(trickle(&mut slow, &[0; 39]) < 39, "the other side goes");
+            assert!(trickle(&mut slow, &[0; 39]) < 39, "the other side closes the stream");
         });
-        // Neither has a timeout of its own.
+        // Neither call has its own timeout.
         assert_eq!(connect::<u8, u8>(&*name).unwrap_err(), ConnectError::Malformed);
         assert_eq!(connect::<u8, u8>(&*name).unwrap_err(), ConnectError::TimedOut);
     });
@@ -221,7 +221,7 @@ fn a_peer_that_never_finishes_is_ended() {
         let accepting = scope.spawn(|| listener.accept_timeout(LONG).map(drop));
         let mut slow = stranger(&name);
         slow.write_all(b"mp-conn1").unwrap();
-        assert!(trickle(&mut slow, &[0; 55]) < 55, "the listener ends it");
+        assert!(trickle(&mut slow, &[0; 55]) < 55, "the listener ends the handshake");
         connect_timeout::<u8, u8>(&*name, LONG).unwrap();
         accepting.join().unwrap().unwrap();
     });

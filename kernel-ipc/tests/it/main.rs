@@ -1,6 +1,6 @@
-//! Public behaviour within one process.
+//! Tests of public behaviour within one process.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-#![expect(clippy::print_stdout, reason = "a test says its seed")]
+#![expect(clippy::print_stdout, reason = "a test prints its seed")]
 
 mod bad_input;
 mod borrowed;

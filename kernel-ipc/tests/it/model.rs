@@ -1,4 +1,4 @@
-//! Sequences of operations against a queue of the standard library.
+//! Random sequences of operations, compared with a queue of the standard library.
 
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ enum Message {
 
 proptest! {
     #[test]
-    fn a_pipe_is_a_queue(steps in proptest::collection::vec(step(), 1..60)) {
+    fn a_pipe_behaves_like_a_queue(steps in proptest::collection::vec(step(), 1..60)) {
         let (tx, rx) = pipe::<Vec<u16>>().unwrap();
         let mut senders = vec![tx];
         let mut model = VecDeque::new();

@@ -1,4 +1,4 @@
-//! Sending and receiving, values and bytes, in every form.
+//! Sending and receiving of values and bytes, by every method.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -53,7 +53,7 @@ fn a_value_without_bytes_is_a_message() {
 }
 
 #[test]
-fn bytes_in_every_form_of_receiving() {
+fn bytes_are_received_by_every_method() {
     let (tx, rx) = pipe::<u8>().unwrap();
     for n in 1..=6 {
         tx.send_bytes(&vec![n; usize::from(n)]).unwrap();
@@ -73,7 +73,7 @@ fn bytes_in_every_form_of_receiving() {
 }
 
 #[test]
-fn a_buffer_that_is_too_short_loses_nothing() {
+fn a_buffer_that_is_too_short_loses_no_bytes() {
     let (tx, rx) = pipe::<()>().unwrap();
     tx.send_bytes(&[5; 4]).unwrap();
     tx.send_bytes(&[6; 3]).unwrap();
@@ -83,7 +83,7 @@ fn a_buffer_that_is_too_short_loses_nothing() {
 }
 
 #[test]
-fn nothing_to_receive() {
+fn an_empty_pipe_is_an_error() {
     let (tx, rx) = pipe::<u8>().unwrap();
     assert_eq!(rx.try_recv(), Err(RecvError::Empty));
     assert_eq!(rx.recv_timeout(SHORT), Err(RecvError::TimedOut));
@@ -93,24 +93,24 @@ fn nothing_to_receive() {
     assert_eq!(rx.poll(Duration::ZERO), Ok(true));
     assert_eq!(rx.recv_timeout(Duration::MAX), Ok(1));
     drop(tx);
-    assert_eq!(rx.poll(Duration::MAX), Ok(true), "the end can be received");
+    assert_eq!(rx.poll(Duration::MAX), Ok(true), "the end of the stream counts as something to receive");
     assert_eq!(rx.recv_timeout(SHORT), Err(RecvError::Closed));
 }
 
 #[test]
-fn no_room_to_send() {
+fn a_full_pipe_is_an_error() {
     let (tx, rx) = pipe::<Vec<u8>>().unwrap();
     let message = vec![7; 50_000];
     let mut sent = 0;
     while tx.try_send(&message).is_ok() {
         sent += 1;
-        assert!(sent < 1000, "a pipe has an end");
+        assert!(sent < 1000, "a pipe has a capacity");
     }
     assert_eq!(tx.try_send(&message), Err(SendError::Full));
     assert_eq!(tx.try_send_bytes(&message), Err(SendError::Full));
     assert_eq!(tx.send_timeout(&message, SHORT), Err(SendError::TimedOut));
     assert_eq!(tx.send_bytes_timeout(&message, SHORT), Err(SendError::TimedOut));
-    // Nothing of what was refused is in the pipe.
+    // Nothing of the refused messages is in the pipe.
     drop(tx);
     assert_eq!(rx.iter().filter(|received| received.as_ref() == Ok(&message)).count(), sent);
 }
@@ -163,7 +163,7 @@ fn a_clone_of_a_descriptor_is_the_same_file() {
     }
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "xx", "and the stream ends: both are closed");
+    assert_eq!(text, "xx", "the stream ends, since both are closed");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn shutdown_ends_the_stream_for_every_handle() {
     tx.send(&1).unwrap();
     more.shutdown().unwrap();
     assert_eq!(tx.send(&2), Err(SendError::Closed));
-    assert_eq!(rx.recv(), Ok(1), "what was sent before");
+    assert_eq!(rx.recv(), Ok(1), "what was sent before can be received");
     assert_eq!(rx.recv(), Err(RecvError::Closed));
     drop(rx);
     more.shutdown().unwrap();

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use kernel_ipc::{Descriptor, Receiver, RecvError, SendError, Sender, pipe};
 use serde::{Deserialize, Serialize};
 
-/// A request with the place for its answer.
+/// A request, with an end for its answer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Question {
     number: u32,
@@ -22,10 +22,10 @@ fn an_end_travels_and_works() {
     question.answer.send(&(u64::from(question.number) * 7)).unwrap();
     drop(question);
     assert_eq!(answers.recv(), Ok(42));
-    assert_eq!(answers.recv(), Err(RecvError::Closed), "no handle is left on the way");
+    assert_eq!(answers.recv(), Err(RecvError::Closed), "a handle was left on the way");
 }
 
-/// The same pipe, seen by a program whose type of this name is another one.
+/// Returns the same pipe, as a program sees it that has another type of this name.
 fn as_other<T, U>(rx: &Receiver<T>) -> Receiver<U> {
     Receiver::from_fd(rx.as_fd().try_clone_to_owned().unwrap()).unwrap()
 }
@@ -49,7 +49,7 @@ fn an_end_of_other_types_is_refused() {
 }
 
 #[test]
-fn an_end_that_sends_arrives_as_no_receiver() {
+fn a_sender_does_not_arrive_as_a_receiver() {
     mod old {
         #[derive(serde::Serialize, serde::Deserialize)]
         pub(super) struct Carrier(pub(super) kernel_ipc::Sender<u8>);
@@ -81,7 +81,7 @@ fn a_descriptor_is_the_same_open_file() {
 }
 
 #[test]
-fn bytes_alone_carry_no_handle() {
+fn plain_bytes_carry_no_handle() {
     let (tx, _rx) = pipe::<u8>().unwrap();
     let error = postcard::to_stdvec(&tx);
     assert!(error.is_err());
@@ -98,7 +98,7 @@ fn a_message_that_names_a_descriptor_twice_is_refused() {
         pub(super) struct Handles(pub(super) Vec<kernel_ipc::Descriptor>);
 
         impl serde::Serialize for Handles {
-            /// The first one, and its index twice.
+            /// The index of the first descriptor, twice.
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let copy = std::os::fd::AsFd::as_fd(&self.0[0]).try_clone_to_owned().unwrap();
                 let index = mp_sys::travel::pack(&std::sync::Arc::new(copy));
@@ -115,7 +115,7 @@ fn a_message_that_names_a_descriptor_twice_is_refused() {
     let file = std::fs::File::open("/dev/null").unwrap();
     tx.send(&forged::Handles(vec![file.into()])).unwrap();
     let Err(RecvError::Decode { reason, .. }) = as_other::<_, honest::Handles>(&rx).recv() else {
-        panic!("a descriptor was given out twice")
+        panic!("one descriptor was taken twice")
     };
     assert!(reason.contains("does not carry"), "{reason}");
 }

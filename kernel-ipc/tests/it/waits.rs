@@ -1,4 +1,4 @@
-//! Waiting for several sources.
+//! Waiting for several sources at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use kernel_ipc::{Queue, Receiver, duplex, pipe, wait};
 const SHORT: Duration = Duration::from_millis(3);
 
 #[test]
-fn all_that_are_ready_are_told_in_order() {
+fn all_ready_sources_are_returned_in_order() {
     let pipes: Vec<_> = (0..20).map(|_| pipe::<u8>().unwrap()).collect();
     let sources: Vec<&dyn AsFd> = pipes.iter().map(|(_, rx)| -> &dyn AsFd { rx }).collect();
     assert_eq!(wait(&sources, SHORT).unwrap(), [0_usize; 0]);
@@ -22,7 +22,7 @@ fn all_that_are_ready_are_told_in_order() {
 }
 
 #[test]
-fn kinds_are_mixed() {
+fn sources_of_several_kinds_can_be_mixed() {
     let (one, other) = duplex::<u8, u8>().unwrap();
     let (_tx, rx): (_, Receiver<u8>) = pipe().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -34,7 +34,7 @@ fn kinds_are_mixed() {
 }
 
 #[test]
-fn nothing_to_wait_for_waits_as_long_as_it_is_told() {
+fn waiting_for_no_sources_ends_at_the_timeout() {
     let none: [(char, &Receiver<u8>); 0] = [];
     assert!(wait(none, SHORT).unwrap().is_empty());
 }
@@ -54,7 +54,7 @@ fn a_source_that_becomes_ready_wakes_the_waiter() {
 }
 
 #[test]
-fn sources_are_told_by_their_keys() {
+fn ready_sources_are_returned_by_their_keys() {
     let names = ["one", "two", "three"];
     let pipes: HashMap<&str, _> = names.into_iter().map(|name| (name, pipe::<u8>().unwrap())).collect();
     let receivers: BTreeMap<&str, _> = pipes.iter().map(|(name, (_, rx))| (*name, rx)).collect();
@@ -62,12 +62,12 @@ fn sources_are_told_by_their_keys() {
     for name in ["two", "one"] {
         pipes[name].0.send(&1).unwrap();
     }
-    // In the order of the sources, which is that of the map here.
+    // The keys come in the order of the sources, which is the order of the map.
     assert_eq!(wait(&receivers, Duration::MAX).unwrap(), [&"one", &"two"]);
     pipes["one"].1.recv().unwrap();
     assert_eq!(wait(receivers, Duration::ZERO).unwrap(), ["two"]);
 
-    // Keys of any type are handed back, and sources may be of several types, or owned.
+    // Keys may have any type, and sources may have several types, or be owned.
     let (_tx, quiet) = pipe::<()>().unwrap();
     let queue = Queue::<u8>::new().unwrap();
     let keyed = || [(String::from("quiet"), &quiet as &dyn AsFd), (String::from("queue"), &queue)];

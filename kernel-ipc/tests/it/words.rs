@@ -1,4 +1,4 @@
-//! What a user's own types say when they are not encoded or decoded, and types whose values do not travel.
+//! Errors of a user's own types in encoding and decoding, and types whose values cannot travel.
 
 use kernel_ipc::{
     GetError, JoinableQueue, PutError, PutManyError, Queue, RecvError, SendError, SimpleQueue, duplex, pipe,
@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Refuses to be encoded if it is negative, and to be decoded above 100.
+/// Cannot be encoded if it is negative, and cannot be decoded above 100.
 #[derive(Debug, PartialEq, Clone, Copy)]
 struct Percent(i32);
 
@@ -29,7 +29,7 @@ impl<'de> Deserialize<'de> for Percent {
     }
 }
 
-/// Encoded like a [`Percent`], and of the same name: what another program may send.
+/// Has the encoding and the name of a [`Percent`], as in another program.
 mod elsewhere {
     #[derive(serde::Serialize, serde::Deserialize)]
     pub(super) struct Percent(pub(super) i32);
@@ -77,14 +77,14 @@ fn the_words_of_the_type_that_refuses_to_be_decoded_reach_the_receiver() {
     assert_eq!(reason, MORE);
 }
 
-/// An `i32` as it is encoded: zigzag, seven bits to a byte.
+/// Returns the encoding of an `i32`: zigzag, with seven bits in each byte.
 fn postcard_of(number: u8) -> Vec<u8> {
     let zigzag = u16::from(number) * 2;
     vec![u8::try_from(zigzag & 0x7f).unwrap() | 0x80, u8::try_from(zigzag >> 7).unwrap()]
 }
 
 #[test]
-#[cfg_attr(not(debug_assertions), ignore = "only builds with debug assertions look for it")]
+#[cfg_attr(not(debug_assertions), ignore = "only builds with debug assertions check for it")]
 fn a_value_that_nobody_could_decode_is_not_sent() {
     let shape = Shape::Circle { radius: 1 };
     let is_told = |reason: &str| assert!(reason.contains("have a `tag`"), "{reason}");
@@ -104,7 +104,7 @@ fn a_value_that_nobody_could_decode_is_not_sent() {
 }
 
 #[test]
-#[cfg_attr(not(debug_assertions), ignore = "only builds with debug assertions look for it")]
+#[cfg_attr(not(debug_assertions), ignore = "only builds with debug assertions check for it")]
 fn a_value_from_which_a_field_was_left_out_is_not_sent() {
     let (tx, rx) = pipe::<Sparse>().unwrap();
     let Err(SendError::Encode(reason)) = tx.send(&Sparse { note: None, number: 7 }) else {
@@ -117,8 +117,8 @@ fn a_value_from_which_a_field_was_left_out_is_not_sent() {
 }
 
 #[test]
-#[cfg_attr(not(debug_assertions), ignore = "only builds with debug assertions look for it")]
-fn an_end_and_a_queue_that_arrived_look_as_well() {
+#[cfg_attr(not(debug_assertions), ignore = "only builds with debug assertions check for it")]
+fn received_ends_and_queues_check_their_values_too() {
     let (carry, carried) = pipe::<(kernel_ipc::Sender<Shape>, Queue<Shape>)>().unwrap();
     let (tx, _rx) = pipe::<Shape>().unwrap();
     carry.send(&(tx, Queue::new().unwrap())).unwrap();
