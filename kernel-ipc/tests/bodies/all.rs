@@ -1,11 +1,11 @@
-//! Bodies that run twice: by threads under `ThreadSanitizer`, and by processes. See [`mp_sys::testing::spawner`].
+//! Test bodies that run twice: by threads under `ThreadSanitizer`, and by processes. See [`mp_sys::testing::spawner`].
 //!
-//! [`Plain`](mp_sys::testing::plain::Plain) words stand beside the queues, so that a missing order is a race. Beside
-//! pipes there are none: the kernel orders what goes through a socket, by system calls that the sanitizer does not see.
-//! Nor does it see `rep movsq`, by which long items are copied; what is copied wrongly shows in the items.
+//! [`Plain`](mp_sys::testing::plain::Plain) words accompany the queues, so that a missing order is a race. Pipes have no
+//! such words: the kernel orders what goes through a socket, by system calls that the sanitizer does not see. The sanitizer
+//! does not see `rep movsq` either, which copies long items. Wrong copies show in the items.
 //!
-//! No body asserts [`late_waits`](mp_sys::futex::late_waits): a change that comes between the end of a slice and the
-//! sleeper's next look may count as late although nothing was lost.
+//! No body asserts [`late_waits`](mp_sys::futex::late_waits): a change between the end of a slice and the sleeper's next
+//! look may count as late although no wake-up was lost.
 
 mod pipes;
 mod queues;

@@ -23,7 +23,7 @@ fn senders_and_receivers_of_a_pipe<S: Spawner>() {
         let (mut newest, mut sum) = ([0; 2], 0);
         for _ in 0..EACH {
             let (from, number) = receiver.recv_timeout(PATIENCE).unwrap();
-            assert!(newest[from] < number, "in the order of their sender");
+            assert!(newest[from] < number, "messages of one sender arrived in another order");
             newest[from] = number;
             sum += number;
         }
@@ -33,7 +33,7 @@ fn senders_and_receivers_of_a_pipe<S: Spawner>() {
     assert_eq!(sum, EACH * (EACH + 1));
 }
 
-/// Some of them too long for a packet: they go as files.
+/// Some messages are too long for a packet and are sent as files.
 fn long_messages_are_whole<S: Spawner>() {
     let (sender, receiver) = pipe::<Vec<u8>>().unwrap();
     let lengths = [0, 1, 1_000, 50_000, 300_000];
@@ -60,7 +60,7 @@ fn questions_and_answers<S: Spawner>() {
             }
             return;
         }
-        // Two ask at one end: an answer may reach the other one.
+        // Two workers ask at one end, so an answer may reach the other one.
         for number in 0..EACH {
             asks.send(&number).unwrap();
             let (question, answer) = asks.recv_timeout(PATIENCE).unwrap();

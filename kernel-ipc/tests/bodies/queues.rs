@@ -19,10 +19,10 @@ const PRODUCERS: usize = 4;
 const CONSUMERS: usize = 4;
 const EACH: u64 = 2_000;
 
-/// An item: who made it, and its number there.
+/// An item: its producer, and its number there.
 type Made = (usize, u64);
 
-/// How many items of each producer a consumer got.
+/// The number of items that a consumer got from each producer.
 type Counts = [u64; PRODUCERS];
 
 /// Takes items until the queue is closed, and counts them by their producers.
@@ -30,14 +30,14 @@ fn consume(queue: &Queue<Made>) -> Counts {
     let (mut newest, mut counts) = ([None; PRODUCERS], [0; PRODUCERS]);
     for item in queue {
         let (producer, number) = item.unwrap();
-        assert!(newest[producer] < Some(number), "in the order of their producer");
+        assert!(newest[producer] < Some(number), "items of one producer arrived in another order");
         newest[producer] = Some(number);
         counts[producer] += 1;
     }
     counts
 }
 
-/// All producers put `each` items; one more worker closes the queue behind them.
+/// All producers put `each` items. One more worker closes the queue after them.
 fn producers_and_consumers<S: Spawner>(queue: &Queue<Made>, each: u64) {
     let (ended, results) = (Queue::<()>::new().unwrap(), Queue::<Counts>::new().unwrap());
     S::all(PRODUCERS + CONSUMERS + 1, |worker| {
@@ -113,7 +113,7 @@ fn items_of_all_lengths_are_whole<S: Spawner>() {
     assert!(queue.is_empty());
 }
 
-/// Words that go with the items, each written before its item is put, and changed by who got it.
+/// Words that belong to the items. Each is written before its item is put, and changed by the consumer that got it.
 fn a_put_shows_what_was_written_before<S: Spawner>() {
     const WORDS: usize = 200;
     let queue = Queue::<usize>::new().unwrap();
@@ -133,7 +133,7 @@ fn a_put_shows_what_was_written_before<S: Spawner>() {
     assert!(words.iter().zip(1..).all(|(word, expected)| word.get() == expected));
 }
 
-/// A place is free when its item was got, and what was written before that get is seen by who puts the next item.
+/// A place is free when its item was got. The producer of the next item sees what was written before that `get`.
 fn a_full_queue_shows_what_was_written_before_the_get<S: Spawner>() {
     const WORDS: usize = 200;
     let queue = Queue::<usize>::bounded(1).unwrap();
@@ -142,7 +142,7 @@ fn a_full_queue_shows_what_was_written_before_the_get<S: Spawner>() {
         for number in 0..WORDS {
             if worker == 0 {
                 queue.put_timeout(&number, PATIENCE).unwrap();
-                // There was room: the item before was got.
+                // There was room, so the previous item was got.
                 if let Some(before) = number.checked_sub(1) {
                     assert_eq!(words[before].get(), 1);
                 }

@@ -38,7 +38,7 @@ fn join_shows_what_was_written_before_done<S: Spawner>() {
     assert_eq!(queue.failed(), Ok(Vec::new()));
 }
 
-/// Who gives a task back has written; who gets it again sees that.
+/// A worker writes before it returns a task. The next worker that gets the task sees what was written.
 fn tasks_that_are_given_back_are_done_in_the_end<S: Spawner>() {
     const TASKS: usize = 100;
     const TRIES: u32 = 3;

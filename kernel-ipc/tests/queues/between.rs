@@ -9,16 +9,16 @@ use rustix::process::Signal;
 
 tests! {
     four_producers_and_four_consumers,
-    a_full_queue_holds_producers_up,
+    a_full_queue_makes_producers_wait,
     batches_between_processes,
     items_outlive_their_producer,
     a_waiting_consumer_is_woken,
-    closing_wakes_everybody,
-    killed_waiters_take_no_wake_up_along,
-    a_stopped_holder_does_not_stop_those_who_only_try,
+    closing_wakes_all_waiters,
+    killed_waiters_lose_no_wake_up,
+    a_stopped_holder_of_the_lock_does_not_block_try_calls,
     every_waiter_gets_its_turn,
     a_child_forked_between_put_and_get,
-    two_on_one_cpu_switch_seldom,
+    two_processes_on_one_cpu_switch_seldom,
 }
 
 const PRODUCERS: u64 = 4;
@@ -27,17 +27,17 @@ fn all(count: u64, body: impl Fn(u64)) -> Vec<ChildProcess> {
     (0..count).map(|n| spawn(|| body(n))).collect()
 }
 
-/// An item: who made it, and its number there.
+/// An item: its producer, and its number there.
 type Made = (u64, u64);
 
-/// Takes items until the queue is closed, and says how many there were of each producer, each in order.
+/// Takes items until the queue is closed, checks their order, and reports their number for each producer.
 fn consume(queue: &Queue<Made>, results: &Queue<Vec<u64>>) {
     let mut newest = vec![None; usize::try_from(PRODUCERS).unwrap()];
     let mut counts = vec![0; newest.len()];
     for item in queue {
         let (producer, number) = item.unwrap();
         let producer = usize::try_from(producer).unwrap();
-        assert!(newest[producer] < Some(number), "in the order of their producer");
+        assert!(newest[producer] < Some(number), "items of one producer arrived in another order");
         newest[producer] = Some(number);
         counts[producer] += 1;
     }
@@ -63,7 +63,7 @@ fn four_producers_and_four_consumers() {
     assert_eq!(sums, Some(vec![EACH; 4]));
 }
 
-fn a_full_queue_holds_producers_up() {
+fn a_full_queue_makes_producers_wait() {
     const EACH: u64 = 20_000;
     let queue = Queue::bounded(3).unwrap();
     let results = Queue::new().unwrap();
@@ -133,19 +133,19 @@ fn a_waiting_consumer_is_woken() {
     assert_woken();
 }
 
-fn closing_wakes_everybody() {
+fn closing_wakes_all_waiters() {
     let (empty, full) = (Queue::<u8>::new().unwrap(), Queue::bounded(1).unwrap());
     full.put(&0).unwrap();
     let getters = all(3, |_| assert_eq!(empty.get_timeout(PATIENCE), Err(GetError::Closed)));
     let putters = all(3, |_| assert_eq!(full.put_timeout(&1, PATIENCE), Err(PutError::Closed)));
-    // Most of them wait by then; those who do not yet find the queues closed.
+    // Most of the children wait by then. The others find the queues closed.
     assert_eq!(full.put_timeout(&1, Duration::from_millis(50)), Err(PutError::TimedOut));
     empty.close().unwrap();
     full.close().unwrap();
     getters.iter().chain(&putters).for_each(succeeded);
 }
 
-fn killed_waiters_take_no_wake_up_along() {
+fn killed_waiters_lose_no_wake_up() {
     let queue = Queue::new().unwrap();
     for _ in 0..20 {
         let waiters = all(3, |_| {
@@ -161,9 +161,9 @@ fn killed_waiters_take_no_wake_up_along() {
     }
 }
 
-fn a_stopped_holder_does_not_stop_those_who_only_try() {
+fn a_stopped_holder_of_the_lock_does_not_block_try_calls() {
     let queue = Queue::<Vec<u8>>::bounded(4).unwrap();
-    // A long copy under the lock: it is stopped there sooner or later.
+    // The child makes long copies under the lock, so it is stopped there sooner or later.
     let item = vec![1; 1 << 20];
     let holder = spawn(|| {
         loop {
@@ -173,7 +173,7 @@ fn a_stopped_holder_does_not_stop_those_who_only_try() {
     });
     for _ in 0..20 {
         holder.signal(Signal::STOP.as_raw()).unwrap();
-        // Any answer will do; what counts is that it comes.
+        // Any answer is fine, as long as there is one.
         let _whichever = queue.try_get();
         let _whichever = queue.try_put(&Vec::new());
         holder.signal(Signal::CONT.as_raw()).unwrap();
@@ -222,14 +222,14 @@ fn a_child_forked_between_put_and_get() {
     assert!(queue.is_empty());
 }
 
-/// How often this process went to sleep.
+/// Returns how often this process went to sleep.
 fn sleeps() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.unwrap().trim().parse().unwrap()
 }
 
-/// Items of 64 KiB that go through a queue of 1 MiB, on one CPU; gives how often their consumer slept.
+/// Sends items of 64 KiB through a queue of 1 MiB, on one CPU. Returns how often their consumer slept.
 fn sleeps_of_a_consumer(items: u64) -> u64 {
     let queue = Queue::<()>::bounded_bytes(1 << 20).unwrap();
     let slept = Queue::<u64>::new().unwrap();
@@ -250,9 +250,9 @@ fn sleeps_of_a_consumer(items: u64) -> u64 {
     slept
 }
 
-/// Where a producer is interrupted for its consumer after each few items, that is a sleep for each 3 to 12 of them. Beside
-/// other work on the same CPU it may be so: one of several runs has to go without.
-fn two_on_one_cpu_switch_seldom() {
+/// If the producer is interrupted for its consumer every few items, the consumer sleeps once for every 3 to 12 of them.
+/// Other work on the same CPU may cause that too, so only one of several runs has to be without it.
+fn two_processes_on_one_cpu_switch_seldom() {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     const ITEMS: u64 = 4_000;
     let allowed = sched_getaffinity(None).unwrap();

@@ -1,4 +1,4 @@
-//! The bodies of `tests/bodies` in processes.
+//! The bodies of `tests/bodies`, run by processes.
 
 #[path = "../bodies/all.rs"]
 mod all;

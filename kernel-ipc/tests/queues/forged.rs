@@ -1,4 +1,4 @@
-//! What a hostile peer sends for a queue: an error, in time, and never a panic.
+//! Forged queues of a hostile peer: each is an error, in time, and never a panic.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,14 +13,14 @@ use rustix::event::EventfdFlags;
 use rustix::fs::{OFlags, fcntl_setfl};
 
 tests! {
-    fixed_words_that_make_no_sense_are_refused,
+    an_impossible_configuration_is_refused,
     a_region_of_another_length_is_refused,
     a_descriptor_that_may_block_is_refused,
     a_peer_cannot_make_the_descriptor_block,
-    an_item_longer_than_an_item_may_be,
+    an_item_above_the_limit_is_an_error,
 }
 
-/// Called as the library's types are, and encoded as they are: two descriptors.
+/// Has the name and the encoding of the library's types: two descriptors.
 mod parts {
     use kernel_ipc::Descriptor;
     use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ fn other_end<T>(rx: &impl AsFd) -> Receiver<T> {
 
 macro_rules! forging {
     ($kind:ident, $apart:ident, $arrive:ident) => {
-        /// The memory and the descriptor of a queue that nobody has any more.
+        /// Returns the memory and the descriptor of a queue that no process has any more.
         fn $apart(queue: kernel_ipc::$kind<u32>) -> Parts {
             let (tx, rx) = pipe().unwrap();
             tx.send(&queue).unwrap();
@@ -77,7 +77,7 @@ fn read(region: &File, at: u64) -> u64 {
     u64::from_ne_bytes(word)
 }
 
-/// Where what never changes begins, and which word of it is which.
+/// The start of the configuration, and its words.
 const CONFIG: u64 = 512;
 const MAX_ITEMS: u64 = CONFIG + 3 * 8;
 const MAX_BYTES: u64 = CONFIG + 4 * 8;
@@ -87,7 +87,7 @@ const TAIL: u64 = 256;
 const ARMED: u64 = TAIL + 20;
 const HEAD: u64 = 384;
 
-fn fixed_words_that_make_no_sense_are_refused() {
+fn an_impossible_configuration_is_refused() {
     let beyond = u64::try_from(CAPACITY_MAX).unwrap() + 1;
     let cases: [(u64, &[u64]); 7] = [
         (CONFIG, &[0, u64::MAX]),
@@ -100,7 +100,7 @@ fn fixed_words_that_make_no_sense_are_refused() {
     ];
     let queue = apart(kernel_ipc::Queue::bounded(9).unwrap());
     let tasks = tasks_apart(kernel_ipc::JoinableQueue::bounded(9).unwrap());
-    // Each would be fine for the other kind.
+    // Each is valid for the other kind of queue.
     let kind = [(HAS_LEASES, 1, 0)];
     for (at, value) in cases.iter().flat_map(|(at, values)| values.iter().map(|value| (*at, *value))) {
         for (region, is_queue) in [(&queue, true), (&tasks, false)] {
@@ -124,7 +124,7 @@ fn fixed_words_that_make_no_sense_are_refused() {
         write(&queue.0, at, in_tasks);
         write(&tasks.0, at, in_queue);
     }
-    assert_eq!(arrive(&queue.0, queue.1).unwrap().capacity(), Some(9), "the honest words are taken");
+    assert_eq!(arrive(&queue.0, queue.1).unwrap().capacity(), Some(9), "the honest words are accepted");
     assert_eq!(tasks_arrive(&tasks.0, tasks.1).unwrap().capacity(), Some(9));
 }
 
@@ -155,7 +155,7 @@ fn a_descriptor_that_may_block_is_refused() {
     arrive(&region, event).unwrap().put(&1).unwrap();
 }
 
-/// The descriptor is the peer's too: it fills it or empties it, and makes calls on it block.
+/// The peer has the descriptor too. It fills or empties it, and makes it blocking.
 fn a_peer_cannot_make_the_descriptor_block() {
     for is_full in [false, true] {
         let (region, event) = apart(kernel_ipc::Queue::new().unwrap());
@@ -181,8 +181,8 @@ fn a_peer_cannot_make_the_descriptor_block() {
     }
 }
 
-fn an_item_longer_than_an_item_may_be() {
-    // The notes of the consumers' lock: where their segment begins and ends.
+fn an_item_above_the_limit_is_an_error() {
+    // The notes of the consumers' lock: the start and the end of their segment.
     let notes = u64::try_from(2 * LOCK_BYTES - LOCK_DATA_BYTES).unwrap();
     let first = 4096 + 64;
     let mut buffer = [0; 8];

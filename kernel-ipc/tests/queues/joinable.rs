@@ -7,20 +7,20 @@ use mp_sys::testing::{PATIENCE, assert_woken, hang, kill, spawn, succeeded, test
 
 tests! {
     tasks_are_done_once,
-    a_task_that_is_dropped_goes_back,
+    a_dropped_task_returns_to_the_queue,
     returned_tasks_come_first_and_oldest_first,
     a_task_that_fails_too_often_is_put_aside,
-    what_is_no_task_is_put_aside,
+    a_task_that_cannot_be_decoded_is_put_aside,
     join_waits_for_all,
-    tasks_of_the_dead_go_to_others,
-    tasks_of_the_dead_go_to_those_who_only_try,
+    tasks_of_dead_workers_go_to_others,
+    try_get_finds_tasks_of_dead_workers,
     a_frozen_worker_keeps_its_task,
     join_ends_when_another_worker_takes_over,
     a_slow_task_does_not_keep_memory,
-    a_closed_queue_waits_for_what_may_come_back,
-    who_holds_the_only_tasks_is_told_that_it_is_closed,
-    who_hands_tasks_to_threads_waits_for_what_may_come_back,
-    an_inherited_task_is_its_parents,
+    a_closed_queue_waits_for_tasks_that_may_return,
+    the_holder_of_the_only_tasks_sees_that_the_queue_is_closed,
+    a_thread_that_hands_tasks_to_others_waits_for_returned_tasks,
+    an_inherited_task_belongs_to_the_parent,
     tasks_travel,
     tasks_of_all_sizes,
     the_limit_of_tasks,
@@ -48,7 +48,7 @@ fn tasks_are_done_once() {
     assert_eq!(queue.failed().unwrap(), []);
 }
 
-fn a_task_that_is_dropped_goes_back() {
+fn a_dropped_task_returns_to_the_queue() {
     let queue = queue_of(1);
     for deliveries in 1..4 {
         let task = queue.get().unwrap();
@@ -64,7 +64,7 @@ fn a_task_that_is_dropped_goes_back() {
 fn returned_tasks_come_first_and_oldest_first() {
     let queue = queue_of(4);
     let tasks: Vec<_> = (0..3).map(|_| queue.get().unwrap()).collect();
-    // Given back in another order.
+    // Returned in another order.
     let mut tasks = tasks.into_iter();
     let (first, second, third) = (tasks.next(), tasks.next(), tasks.next());
     drop((third, first, second));
@@ -87,7 +87,7 @@ fn a_task_that_fails_too_often_is_put_aside() {
     assert_eq!(queue.take_failed().unwrap(), []);
 }
 
-/// The same name in two programs, for two types.
+/// Two types that have the same name in two programs.
 mod here {
     #[derive(Debug, serde::Serialize, serde::Deserialize)]
     pub(super) struct Item(pub(super) u8);
@@ -98,7 +98,7 @@ mod there {
     pub(super) struct Item(pub(super) bool);
 }
 
-/// Sent by one program, received by the other one.
+/// Sends a value as one program and receives it as the other.
 #[derive(Debug)]
 struct Both(JoinableQueue<here::Item>, Option<JoinableQueue<there::Item>>);
 
@@ -115,7 +115,7 @@ impl<'de> serde::Deserialize<'de> for Both {
     }
 }
 
-fn what_is_no_task_is_put_aside() {
+fn a_task_that_cannot_be_decoded_is_put_aside() {
     let queue = JoinableQueue::<here::Item>::new().unwrap();
     let (sender, receiver) = pipe::<Both>().unwrap();
     sender.send(&Both(queue.clone(), None)).unwrap();
@@ -153,7 +153,7 @@ fn join_waits_for_all() {
     assert_eq!(queue.put(&0), Err(PutError::Closed));
 }
 
-/// A child that takes `count` tasks and says so, and then keeps them.
+/// Starts a child that takes `count` tasks, reports that, and keeps them.
 fn keeper(queue: &JoinableQueue<u32>, count: u32) -> mp_sys::child::ChildProcess {
     let has = Queue::new().unwrap();
     let child = spawn(|| {
@@ -165,7 +165,7 @@ fn keeper(queue: &JoinableQueue<u32>, count: u32) -> mp_sys::child::ChildProcess
     child
 }
 
-fn tasks_of_the_dead_go_to_others() {
+fn tasks_of_dead_workers_go_to_others() {
     let queue = queue_of(5);
     let child = keeper(&queue, 3);
     let waiter = spawn(|| {
@@ -181,7 +181,7 @@ fn tasks_of_the_dead_go_to_others() {
     succeeded(&waiter);
 }
 
-fn tasks_of_the_dead_go_to_those_who_only_try() {
+fn try_get_finds_tasks_of_dead_workers() {
     let queue = queue_of(1);
     kill(&keeper(&queue, 1));
     mp_sys::testing::eventually("the task comes back", || match queue.try_get() {
@@ -231,7 +231,7 @@ fn a_slow_task_does_not_keep_memory() {
     queue.join().unwrap();
 }
 
-fn a_closed_queue_waits_for_what_may_come_back() {
+fn a_closed_queue_waits_for_tasks_that_may_return() {
     let queue = queue_of(2);
     let child = keeper(&queue, 1);
     let worker = spawn(|| {
@@ -247,7 +247,7 @@ fn a_closed_queue_waits_for_what_may_come_back() {
     succeeded(&worker);
 }
 
-fn who_holds_the_only_tasks_is_told_that_it_is_closed() {
+fn the_holder_of_the_only_tasks_sees_that_the_queue_is_closed() {
     let queue = queue_of(2);
     queue.close().unwrap();
     let task = queue.get().unwrap();
@@ -260,8 +260,8 @@ fn who_holds_the_only_tasks_is_told_that_it_is_closed() {
     queue.join().unwrap();
 }
 
-/// One thread gets all tasks, and hands each to a thread of its own.
-fn who_hands_tasks_to_threads_waits_for_what_may_come_back() {
+/// One thread gets all tasks, and hands each of them to a new thread.
+fn a_thread_that_hands_tasks_to_others_waits_for_returned_tasks() {
     let queue = queue_of(1);
     queue.close().unwrap();
     std::thread::scope(|scope| {
@@ -271,19 +271,19 @@ fn who_hands_tasks_to_threads_waits_for_what_may_come_back() {
             drop(first);
         });
         let again = queue.get_timeout(PATIENCE).unwrap();
-        assert_eq!((*again, again.deliveries()), (0, 2), "it came back");
-        // Done by another thread: nothing can come back any more.
+        assert_eq!((*again, again.deliveries()), (0, 2), "the task was returned");
+        // Another thread finishes the task, so no task can return any more.
         scope.spawn(move || again.done());
         assert_eq!(queue.get_timeout(PATIENCE).unwrap_err(), GetError::Closed);
     });
     assert!(queue.join_timeout(PATIENCE).unwrap());
 }
 
-fn an_inherited_task_is_its_parents() {
+fn an_inherited_task_belongs_to_the_parent() {
     let queue = queue_of(1);
     let task = queue.get().unwrap();
     let child = spawn(|| {
-        // Moved into the child, and dropped there.
+        // The task is moved into the child and dropped there.
         let inherited = &task;
         assert_eq!(**inherited, 0);
         assert_eq!(queue.unfinished(), Ok(1));
@@ -343,7 +343,7 @@ fn the_limit_of_tasks() {
 }
 
 fn a_new_task_is_seen_before_the_old_one_is_done() {
-    // Each task but the last puts the next one before it is done: `join` must not end in between.
+    // Each task except the last puts the next one before it is done. `join` must not end in between.
     const LAST: u32 = 20_000;
     let queue = JoinableQueue::new().unwrap();
     queue.put(&0).unwrap();
@@ -382,7 +382,7 @@ fn workers_are_killed_and_nothing_is_lost() {
     let mut workers: Vec<_> = (0..3).map(|_| worker()).collect();
     for round in 0..30 {
         let victim = round % workers.len();
-        mp_sys::testing::eventually("somebody works", || done.len() > round * 20);
+        mp_sys::testing::eventually("a worker makes progress", || done.len() > round * 20);
         kill(&workers[victim]);
         workers[victim] = worker();
     }
@@ -395,5 +395,5 @@ fn workers_are_killed_and_nothing_is_lost() {
     }
     assert!(times.iter().all(|&times| times >= 1), "a task was lost");
     let repeated: u32 = times.iter().map(|times| times - 1).sum();
-    assert!(repeated <= 30, "each death repeats one task at most: {repeated}");
+    assert!(repeated <= 30, "each death repeats at most one task: {repeated}");
 }

@@ -1,4 +1,4 @@
-//! Memory: how much a queue takes, gives back, and does when there is none.
+//! Memory: how much a queue takes and gives back, and what happens when there is none.
 
 use kernel_ipc::limits::ITEM_BYTES_MAX;
 use kernel_ipc::{CreateError, MemoryError, PutError, Queue, RecvError, pipe};
@@ -7,17 +7,17 @@ use mp_sys::testing::{spawn, succeeded, tests};
 
 tests! {
     memory_is_given_back_after_a_peak,
-    a_queue_that_breathes_keeps_its_memory,
-    no_memory_is_an_error_and_the_queue_goes_on,
-    tasks_that_are_handed_out_count,
+    a_queue_that_fills_and_empties_keeps_its_memory,
+    no_memory_is_an_error_and_the_queue_stays_usable,
+    handed_out_tasks_count_as_memory,
     the_longest_item,
-    descriptors_run_out,
-    a_queue_that_arrives_counts,
-    address_space_does_not_count_for_a_moment,
+    a_new_queue_needs_free_descriptors,
+    a_received_queue_counts_as_memory,
+    address_space_of_a_new_queue_never_counts_as_memory,
 }
 
 const MIB: u64 = 1 << 20;
-/// What an empty queue may keep: 2 MiB for the next items, and the segment that the last one was in.
+/// The most that an empty queue may keep: 2 MiB for the next items, and the segment of the last item.
 const KEPT: u64 = 6 * MIB;
 
 fn memory_is_given_back_after_a_peak() {
@@ -30,9 +30,9 @@ fn memory_is_given_back_after_a_peak() {
     assert!(budget::mapped() - before >= 64 * MIB);
     let mut buffer = item.clone();
     while queue.try_get_bytes().is_ok() {}
-    // More than what is kept while a queue breathes is given back at once, but for the segments in use.
+    // Memory beyond what a breathing queue keeps is given back at once, except the segments in use.
     assert!(budget::mapped() - before <= 40 * MIB, "{} bytes", budget::mapped() - before);
-    // The rest goes while somebody waits.
+    // The rest is given back while a consumer waits.
     mp_sys::testing::eventually("the queue gives its memory back", || {
         let _empty = queue.get_many_timeout(1, std::time::Duration::from_millis(50)).unwrap_err();
         budget::mapped() - before <= KEPT
@@ -41,7 +41,7 @@ fn memory_is_given_back_after_a_peak() {
     assert_eq!(queue.get_bytes_into(&mut buffer), Ok(item.len()));
 }
 
-fn a_queue_that_breathes_keeps_its_memory() {
+fn a_queue_that_fills_and_empties_keeps_its_memory() {
     let queue = Queue::<()>::new().unwrap();
     let item = vec![1; 1000];
     let mut mapped = Vec::new();
@@ -55,7 +55,7 @@ fn a_queue_that_breathes_keeps_its_memory() {
     assert_eq!(mapped[1..], [mapped[1]; 3], "the same memory each time");
 }
 
-fn no_memory_is_an_error_and_the_queue_goes_on() {
+fn no_memory_is_an_error_and_the_queue_stays_usable() {
     let queue = Queue::<()>::new().unwrap();
     budget::set_limit(Some(budget::mapped() + 2 * MIB));
     let item = vec![7; 10_000];
@@ -65,11 +65,11 @@ fn no_memory_is_an_error_and_the_queue_goes_on() {
             Ok(()) => put += 1,
             Err(error) => break error,
         }
-        assert!(put < 1_000, "the limit is never met");
+        assert!(put < 1_000, "the limit was never reached");
     };
     assert!(matches!(error, PutError::Memory(MemoryError::NoSpace { .. })), "{error:?}");
     assert_eq!(queue.len(), put);
-    // Small items may still find room; a large one does not, and nothing is lost.
+    // Small items may still find room. A large one does not, and no item is lost.
     assert!(queue.put_bytes(&vec![0; 3 << 20]).is_err());
     for _ in 0..put {
         assert_eq!(queue.get_bytes().unwrap(), item);
@@ -81,7 +81,7 @@ fn no_memory_is_an_error_and_the_queue_goes_on() {
     assert_eq!(queue.get_bytes().unwrap(), item);
 }
 
-fn tasks_that_are_handed_out_count() {
+fn handed_out_tasks_count_as_memory() {
     let queue = kernel_ipc::JoinableQueue::<String>::new().unwrap();
     let before = budget::mapped();
     budget::set_limit(Some(before + 8 * MIB));
@@ -95,30 +95,30 @@ fn tasks_that_are_handed_out_count() {
             Ok(task) => held.push(task),
             Err(refused) => break refused.to_string(),
         }
-        assert!(held.len() < 1_000, "the limit is never met");
+        assert!(held.len() < 1_000, "the limit was never reached");
     };
     assert!(refused.contains("no space"), "{refused}");
     assert!(budget::mapped() - before > 6 * MIB);
     budget::set_limit(None);
     let count = queue.unfinished().unwrap();
-    assert!(count == held.len() || count == held.len() + 1, "nothing is lost");
+    assert!(count == held.len() || count == held.len() + 1, "a task was lost");
     held.into_iter().for_each(|held| assert_eq!(held.done(), task));
 }
 
 fn the_longest_item() {
     let queue = Queue::<()>::new().unwrap();
-    // Zeroed memory that nobody touches costs nothing.
+    // Zeroed memory costs nothing until it is used.
     let too_long = vec![0; ITEM_BYTES_MAX + 1];
     let refused = queue.put_bytes(&too_long).unwrap_err();
     assert_eq!(refused, PutError::TooLarge { found: ITEM_BYTES_MAX + 1, limit: ITEM_BYTES_MAX });
-    // At the limit, it is the memory that is asked for: none is taken here.
+    // At the limit, the queue asks for memory. The test's budget refuses it, so none is used.
     budget::set_limit(Some(budget::mapped() + MIB));
     let refused = queue.put_bytes(&too_long[..ITEM_BYTES_MAX]).unwrap_err();
     assert!(matches!(refused, PutError::Memory(MemoryError::NoSpace { .. })), "{refused:?}");
     assert!(queue.is_empty());
 }
 
-fn descriptors_run_out() {
+fn a_new_queue_needs_free_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let queue = Queue::<u8>::new().unwrap();
     let before = getrlimit(Resource::Nofile);
@@ -130,7 +130,7 @@ fn descriptors_run_out() {
     assert_eq!(refused, CreateError::Memory(MemoryError::OutOfDescriptors));
 }
 
-fn a_queue_that_arrives_counts() {
+fn a_received_queue_counts_as_memory() {
     let (sender, receiver) = pipe::<Queue<()>>().unwrap();
     let sender_of_two = sender;
     let maker = spawn(|| {
@@ -143,7 +143,7 @@ fn a_queue_that_arrives_counts() {
     });
     drop(sender_of_two);
     let before = budget::mapped();
-    // Less than its items take.
+    // The budget is smaller than the items.
     budget::set_limit(Some(before + 4 * MIB));
     let refused = receiver.recv().unwrap_err();
     let RecvError::Decode { reason, .. } = &refused else { panic!("{refused:?}") };
@@ -159,8 +159,8 @@ fn a_queue_that_arrives_counts() {
     succeeded(&maker);
 }
 
-/// While one thread makes queues, another one never sees more than they have.
-fn address_space_does_not_count_for_a_moment() {
+/// While one thread makes queues, another never sees more memory counted than they have.
+fn address_space_of_a_new_queue_never_counts_as_memory() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let before = budget::mapped();
     let is_done = AtomicBool::new(false);
@@ -178,6 +178,6 @@ fn address_space_does_not_count_for_a_moment() {
         is_done.store(true, Ordering::Relaxed);
         watcher.join().unwrap()
     });
-    assert!(most - before <= MIB, "{} bytes for a moment", most - before);
+    assert!(most - before <= MIB, "{} bytes were counted for a moment", most - before);
     assert_eq!(budget::mapped(), before);
 }

@@ -1,4 +1,4 @@
-//! Queues, in one process and between processes.
+//! Tests of queues, in one process and between processes.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod between;

@@ -1,4 +1,4 @@
-//! Random sequences of operations, against a `VecDeque`.
+//! Random sequences of operations, compared with a `VecDeque`.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 tests! {
-    a_queue_is_a_vec_deque,
+    a_queue_behaves_like_a_vec_deque,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ fn limits() -> impl Strategy<Value = (Option<usize>, Option<usize>)> {
     ]
 }
 
-fn a_queue_is_a_vec_deque() {
+fn a_queue_behaves_like_a_vec_deque() {
     let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&(limits(), vec(op(), 1..200)), |(limits, ops)| {
@@ -137,7 +137,7 @@ impl Model {
     fn put_many(&mut self, sizes: &[usize]) {
         let mut fits = Vec::new();
         for &size in sizes {
-            // Waiting for room would be for ever.
+            // Waiting for room would never end.
             let before: usize = fits.iter().map(|item: &Vec<u8>| Self::record(item.len())).sum();
             let bytes: usize = self.items.iter().map(|item| Self::record(item.len())).sum();
             let has_room = self.items.len() + fits.len() < self.max_items

@@ -1,4 +1,4 @@
-//! What a queue does, seen by one process.
+//! The behaviour of queues within one process.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use mp_sys::testing::tests;
 tests! {
     items_come_out_in_order,
     counts_are_exact,
-    a_full_queue_takes_nothing,
-    a_full_queue_of_bytes_takes_nothing,
+    a_full_queue_refuses_items,
+    a_full_queue_of_bytes_refuses_items,
     waits_end_with_their_timeout,
-    a_closed_queue_gives_what_it_has,
+    a_closed_queue_still_returns_its_items,
     a_queue_without_room_is_refused,
-    what_is_no_value_comes_as_bytes,
+    an_item_that_cannot_be_decoded_comes_with_its_bytes,
     bytes_stay_as_they_are,
-    an_item_that_does_not_fit_stays,
+    an_item_that_does_not_fit_into_the_buffer_stays,
     batches_keep_order_and_items,
     a_batch_is_put_as_far_as_there_is_room,
     items_of_all_sizes,
-    code_of_the_user_runs_under_no_lock,
+    user_code_runs_without_the_locks,
 }
 
 fn items_come_out_in_order() {
@@ -45,7 +45,7 @@ fn counts_are_exact() {
     assert_eq!(Queue::<u8>::new().unwrap().capacity(), None);
 }
 
-fn a_full_queue_takes_nothing() {
+fn a_full_queue_refuses_items() {
     let queue = Queue::bounded(2).unwrap();
     queue.put_many(&[1, 2]).unwrap();
     assert_eq!(queue.try_put(&3), Err(PutError::Full));
@@ -54,7 +54,7 @@ fn a_full_queue_takes_nothing() {
     assert_eq!(queue.get_many(9).unwrap().collect::<Result<Vec<_>, _>>(), Ok(vec![2, 4]));
 }
 
-fn a_full_queue_of_bytes_takes_nothing() {
+fn a_full_queue_of_bytes_refuses_items() {
     // Each item of 8 bytes counts as 16.
     let queue = Queue::<()>::bounded_bytes(48).unwrap();
     for _ in 0..3 {
@@ -83,7 +83,7 @@ fn waits_end_with_their_timeout() {
     assert_eq!(queue.get_timeout(Duration::MAX), Ok(3));
 }
 
-fn a_closed_queue_gives_what_it_has() {
+fn a_closed_queue_still_returns_its_items() {
     let queue = Queue::new().unwrap();
     queue.put_many(&[1, 2]).unwrap();
     queue.close().unwrap();
@@ -105,7 +105,7 @@ fn a_queue_without_room_is_refused() {
     assert_eq!(Queue::<u8>::bounded(max + 1).unwrap_err(), CreateError::CapacityTooLarge);
 }
 
-fn what_is_no_value_comes_as_bytes() {
+fn an_item_that_cannot_be_decoded_comes_with_its_bytes() {
     let queue = Queue::<bool>::new().unwrap();
     queue.put_bytes(&[7]).unwrap();
     queue.put_bytes(&[1, 1]).unwrap();
@@ -145,7 +145,7 @@ fn bytes_stay_as_they_are() {
     assert_eq!(batch.next_bytes(), None);
 }
 
-fn an_item_that_does_not_fit_stays() {
+fn an_item_that_does_not_fit_into_the_buffer_stays() {
     let queue = Queue::<()>::new().unwrap();
     queue.put_bytes(&[5; 10]).unwrap();
     assert_eq!(queue.get_bytes_into(&mut [0; 9]), Err(GetError::TooLarge { found: 10, limit: 9 }));
@@ -172,7 +172,7 @@ fn batches_keep_order_and_items() {
 
 fn a_batch_is_put_as_far_as_there_is_room() {
     let queue = Queue::<Vec<u8>>::bounded_bytes(64).unwrap();
-    // The second item can never fit: nothing is put.
+    // The second item can never fit, so nothing is put.
     let refused = queue.put_many(&[vec![1], vec![0; 100]]).unwrap_err();
     assert_eq!(refused.put, 0);
     assert!(matches!(refused.error, PutError::TooLarge { found: 101, limit: 64 }));
@@ -192,7 +192,7 @@ fn items_of_all_sizes() {
     }
 }
 
-/// Bytes whose `as_ref`, and a value whose `Serialize`, uses the queue that it is put in.
+/// An item whose own code uses the queue that it is put into: `as_ref`, `serialize`, `deserialize` and `drop`.
 struct Nosy(Queue<Self>);
 
 impl AsRef<[u8]> for Nosy {
@@ -236,8 +236,8 @@ thread_local! {
     static OWN: std::cell::RefCell<Option<Queue<Nosy>>> = const { std::cell::RefCell::new(None) };
 }
 
-/// The queue is empty whenever code of the user runs, so that it finds what it put itself.
-fn code_of_the_user_runs_under_no_lock() {
+/// The queue is empty whenever user code runs, so that this code gets the item that it put.
+fn user_code_runs_without_the_locks() {
     let queue = Queue::<Nosy>::new().unwrap();
     OWN.set(Some(queue.clone()));
     for count in [1, 2, 32, 33, 100] {

@@ -1,4 +1,4 @@
-//! Queues that travel in messages.
+//! Queues inside messages.
 
 use std::marker::PhantomData;
 
@@ -54,7 +54,7 @@ fn a_queue_of_another_type_is_refused() {
     let queue = Queue::<u32>::new().unwrap();
     sender.send(&vec![queue.clone(), queue]).unwrap();
     assert_eq!(receiver.recv().unwrap().len(), 2, "one queue may travel twice in a message");
-    // An untyped tool in between sends the same bytes under another type.
+    // An untyped tool in between could send the same bytes under another type.
     is_refused::<Queue<u32>, Queue<i32>>(Queue::new().unwrap());
 }
 
@@ -63,7 +63,7 @@ fn a_queue_of_another_kind_is_refused() {
     is_refused::<JoinableQueue<u32>, Queue<u32>>(JoinableQueue::new().unwrap());
 }
 
-/// Whether `queue` is no `B`, neither while it is open here, nor in a process that has not mapped it.
+/// Checks that `queue` is refused as a `B`, both while it is open here and in a process that has not mapped it.
 fn is_refused<A: Serialize + DeserializeOwned, B: DeserializeOwned>(queue: A) {
     let (out, back) = pipe::<Impostor<A, B>>().unwrap();
     let refused = || {
@@ -79,7 +79,7 @@ fn is_refused<A: Serialize + DeserializeOwned, B: DeserializeOwned>(queue: A) {
     refused();
 }
 
-/// Encoded as one type of queue, decoded as another.
+/// Encodes one type of queue and decodes it as another.
 struct Impostor<A, B>(Option<A>, PhantomData<B>);
 
 impl<A: Serialize, B> Serialize for Impostor<A, B> {
@@ -114,7 +114,7 @@ fn a_queue_is_mapped_once() {
     assert_eq!(maps(), before);
     drop(queue);
     arrived.put(&1).unwrap();
-    // Sent by a process that has no other handle, received by the same one again.
+    // A process without any other handle sends the queue and receives it again.
     sender.send(&arrived).unwrap();
     drop(arrived);
     assert_eq!(receiver.recv().unwrap().get(), Ok(1));

@@ -1,4 +1,4 @@
-//! The bodies of `tests/bodies` in threads over one mapping: what `cargo xtask tsan` runs under `ThreadSanitizer`.
+//! The bodies of `tests/bodies`, run by threads over one mapping. `cargo xtask tsan` runs them under `ThreadSanitizer`.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 #[path = "../bodies/all.rs"]
