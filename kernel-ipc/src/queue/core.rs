@@ -1,7 +1,7 @@
-//! What all queues are made of: a ring, the two waits around it, and the descriptor that can be polled.
+//! The core of all queues: a ring, the waits for items and for room, and the descriptor that can be polled.
 //!
-//! Everything here is about bytes; types come above. An operation takes one lock, does its one step, releases the lock,
-//! and wakes whoever waits for it. Who finds nothing to do waits without any lock.
+//! The core handles bytes only; types are added above it. An operation takes one lock, makes its one step, releases the
+//! lock, and wakes a waiting process. An operation that has to wait holds no lock while it waits.
 
 mod event;
 mod lease;
@@ -35,9 +35,9 @@ use crate::queue::producer::{Place, Producer};
 use crate::queue::ring::Ring;
 use crate::queue::travel::{self, Key};
 
-/// [`limits::BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX), as offsets are counted.
+/// [`limits::BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX), in the type of offsets.
 const BATCH_BYTES_MAX: u64 = crate::limits::BATCH_BYTES_MAX as u64;
-/// How often a side says on which CPU it runs: once in so many operations.
+/// The number of operations after which a side stores again on which CPU it runs.
 const SAY_CPU_EVERY: u32 = 16;
 
 /// A queue of bytes.
@@ -51,7 +51,7 @@ pub(super) struct Core {
     put_budget: Budget,
     get_budget: Budget,
     lull: Lull,
-    /// What decodes an item, where a handle of this process has a type that can.
+    /// Decodes an item again as a check. Set if a handle of this process has a type that can be decoded.
     pub(super) decodes: OnceLock<Decodes>,
 }
 
@@ -62,14 +62,14 @@ impl Core {
         Ok(Self::over(config, ring, leases, event))
     }
 
-    /// A queue that is there.
+    /// Makes a handle of an existing queue.
     pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: Flag) -> Self {
         let key = travel::key_of(&ring.region);
         let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
         Self { ring, config, key, leases, event, put_budget, get_budget, lull, decodes: OnceLock::new() }
     }
 
-    /// The event descriptor, to be sent.
+    /// Returns the event descriptor, for sending it.
     pub(super) fn event_file(&self) -> &Arc<OwnedFd> {
         self.event.file()
     }
@@ -109,7 +109,7 @@ impl Core {
         }
     }
 
-    /// Bytes of the record of an item of `len` bytes, if the queue takes one.
+    /// Returns the size of the record for an item of `len` bytes, if the queue accepts such an item.
     #[inline]
     fn fits(&self, len: usize) -> Result<u64, Refused> {
         let record = record_bytes(len);
@@ -127,7 +127,7 @@ impl Core {
             && (max_bytes == u64::MAX || self.ring.bytes().saturating_add(record) <= max_bytes)
     }
 
-    /// Puts as many of the items as there is room for, at once; gives how many.
+    /// Puts as many of the items as there is room for, in one step, and returns their number.
     pub(super) fn put_some(&self, items: &[&[u8]], patience: Patience) -> Result<usize, Refused> {
         let Some(first) = items.first() else {
             return Ok(0);
@@ -181,7 +181,7 @@ impl Core {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    /// Has `take` look at the next item, which is then gone; it stays if `take` fails.
+    /// Passes the next item to `take` and removes it. The item stays if `take` fails.
     #[inline]
     pub(super) fn get<T>(
         &self,
@@ -193,12 +193,12 @@ impl Core {
             taken = Some(take(ring, record)?);
             Ok(())
         })?;
-        // There is one: `get_some` came back with an item.
+        // `get_some` returned, so `take` was called.
         taken.ok_or(Refused::NotNow)
     }
 
-    /// Has `take` look at the items that are there, up to `max` of them; they go together. If `take` fails, that item and
-    /// the later ones stay.
+    /// Passes up to `max` available items to `take`, and removes them together. If `take` fails, that item and the later
+    /// ones stay.
     #[inline]
     pub(super) fn get_some(
         &self,
@@ -257,7 +257,7 @@ impl Core {
         Ok(count)
     }
 
-    /// After a commit of a consumer.
+    /// Finishes a consumer's operation after its commit.
     #[inline]
     fn taken(&self, consumer: Consumer<'_>, to: &Cursor, left_segment: bool) {
         if left_segment {
@@ -266,10 +266,10 @@ impl Core {
         self.taken_between(consumer, to);
     }
 
-    /// As [`taken`](Self::taken), with a segment that may be surplus now.
+    /// Finishes like [`taken`](Self::taken), if the consumers left a segment that may now be surplus.
     #[cold]
     fn taken_to_the_end(&self, consumer: Consumer<'_>, to: &Cursor) {
-        // Until both locks are released.
+        // The quiet time lasts until both locks are released.
         let quiet = Quiet::begin();
         self.trim();
         self.taken_between(consumer, to);
@@ -282,7 +282,7 @@ impl Core {
         drop(consumer);
         if self.config.is_bounded() {
             self.say_cpu(CONSUMER_CPU, to.position.number);
-            // The commit was a plain store: only bounded queues need more.
+            // The commit was a plain store. Only bounded queues need more, since only their producers wait.
             fence(Ordering::SeqCst);
             doorbell::ring(self.half_word(DRAINED_BELL));
         }
@@ -301,7 +301,7 @@ impl Core {
         }
     }
 
-    /// Consumers left a segment: its memory may be surplus. If a producer is at work, it will see to that.
+    /// Gives back surplus memory after the consumers left a segment. If a producer holds the lock, the producer does it.
     #[cold]
     fn trim(&self) {
         if let Ok(mut producer) = self.ring.produce(Patience::None) {
@@ -309,7 +309,7 @@ impl Core {
         }
     }
 
-    /// After a commit of a producer.
+    /// Finishes a producer's operation after its commit.
     #[inline]
     fn filled(&self) {
         self.say_cpu(PRODUCER_CPU, self.ring.tail().number);
@@ -323,7 +323,7 @@ impl Core {
         }
     }
 
-    /// Closes the queue, for all: what is in it can still be taken.
+    /// Closes the queue for all processes. Its items can still be taken.
     pub(super) fn close(&self, patience: Patience) -> Result<(), Refused> {
         let producer = self.ring.produce(patience)?;
         self.half_word(CLOSED).store(1, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The descriptor that can be polled.
+//! The descriptor for polling a queue.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use mp_sys::testing::{PATIENCE, kill, spawn, succeeded, tests};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 tests! {
-    an_empty_queue_is_not_ready_at_the_first_look,
-    an_item_that_is_put_beside_the_first_look_is_seen,
+    an_empty_queue_is_not_ready_at_the_first_poll,
+    an_item_that_is_put_during_the_first_poll_is_seen,
     the_descriptor_says_whether_there_is_an_item,
     a_poller_in_another_process_is_woken,
     a_closed_queue_is_readable,
@@ -22,13 +22,13 @@ fn is_readable(queue: &Queue<u32>, timeout: Duration) -> bool {
     poll(&mut polled, Some(&timeout)).unwrap() == 1
 }
 
-/// What an event loop does: polls, and takes what is there.
+/// Takes all items and then polls, as an event loop does.
 fn is_readable_after_emptying(queue: &Queue<u32>) -> bool {
     while queue.try_get().is_ok() {}
     is_readable(queue, Duration::ZERO)
 }
 
-fn an_empty_queue_is_not_ready_at_the_first_look() {
+fn an_empty_queue_is_not_ready_at_the_first_poll() {
     let (queue, tasks) = (Queue::<u32>::new().unwrap(), JoinableQueue::<u32>::new().unwrap());
     for _ in 0..2 {
         assert_eq!(kernel_ipc::wait(&[&queue as &dyn AsFd, &tasks], Duration::ZERO).unwrap(), [0_usize; 0]);
@@ -37,26 +37,26 @@ fn an_empty_queue_is_not_ready_at_the_first_look() {
     assert_eq!(kernel_ipc::wait(&[&queue as &dyn AsFd, &tasks], PATIENCE).unwrap(), [1]);
     queue.put(&1).unwrap();
     assert_eq!(kernel_ipc::wait(&[&queue as &dyn AsFd, &tasks], PATIENCE).unwrap(), [0, 1]);
-    // A queue that was used before anybody polled it, and one that was closed.
+    // One queue was used before the first poll, and one was closed.
     let (used, closed) = (Queue::<u32>::new().unwrap(), Queue::<u32>::new().unwrap());
     used.put(&1).unwrap();
     used.get().unwrap();
     assert!(!is_readable(&used, Duration::ZERO));
     closed.close().unwrap();
     assert!(is_readable(&closed, Duration::ZERO));
-    // A task that another process had, and that came back.
+    // This task was handed out and returned.
     let returned = JoinableQueue::<u32>::new().unwrap();
     returned.put(&1).unwrap();
     drop(returned.get().unwrap());
     assert_eq!(kernel_ipc::wait(&[&returned], Duration::ZERO).unwrap(), [0]);
 }
 
-fn an_item_that_is_put_beside_the_first_look_is_seen() {
+fn an_item_that_is_put_during_the_first_poll_is_seen() {
     for _ in 0..300 {
         let queue = Queue::<u32>::new().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| queue.put(&1).unwrap());
-            // Two pollers look for the first time at the same moment.
+            // Two pollers poll for the first time at the same moment.
             for _ in 0..2 {
                 scope.spawn(|| assert!(is_readable(&queue, PATIENCE)));
             }
@@ -75,9 +75,9 @@ fn the_descriptor_says_whether_there_is_an_item() {
     assert!(is_readable(&queue, Duration::ZERO));
     queue.put(&3).unwrap();
     assert_eq!(queue.get(), Ok(2));
-    assert!(is_readable(&queue, Duration::ZERO), "one is left");
+    assert!(is_readable(&queue, Duration::ZERO), "one item is left");
     assert_eq!(queue.get(), Ok(3));
-    assert!(!is_readable(&queue, Duration::ZERO), "who takes the last one sees to that");
+    assert!(!is_readable(&queue, Duration::ZERO), "the last get makes it unreadable");
     queue.put_many(&[4, 5]).unwrap();
     assert_eq!(queue.get_many(2).unwrap().len(), 2);
     assert!(!is_readable(&queue, Duration::ZERO));
@@ -109,7 +109,7 @@ fn a_closed_queue_is_readable() {
     let _armed = queue.as_fd();
     assert!(!is_readable_after_emptying(&queue));
     queue.close().unwrap();
-    assert!(is_readable_after_emptying(&queue), "a poller must learn that nothing more will come");
+    assert!(is_readable_after_emptying(&queue), "a poller must notice the end");
     assert_eq!(queue.try_get(), Err(GetError::Closed));
 }
 
@@ -128,7 +128,7 @@ fn a_killed_producer_leaves_no_poller_asleep() {
         if queue.is_empty() {
             continue;
         }
-        assert!(is_readable(&queue, Duration::ZERO), "an item is there, and a poller would sleep");
+        assert!(is_readable(&queue, Duration::ZERO), "there is an item, and a poller would sleep");
         assert!(!is_readable_after_emptying(&queue));
     }
 }

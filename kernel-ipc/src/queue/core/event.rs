@@ -1,8 +1,8 @@
 //! The event descriptor: readable whenever there is something to get.
 //!
-//! Once it is *armed*, a producer makes it readable before it commits, under the producers' lock, and whoever finds the
-//! queue empty makes it unreadable, under the same lock. So a producer that is killed leaves it readable for nothing at
-//! worst.
+//! Once the descriptor is *armed*, a producer makes it readable before it commits, under the producers' lock. A process
+//! that finds the queue empty makes it unreadable, under the same lock. So at worst, a producer that is killed leaves it
+//! readable although there is no item.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ impl Core {
         self.half_word(ARMED).load(Ordering::Relaxed) == 0
     }
 
-    /// Before a commit: makes the descriptor readable, if somebody polls it.
+    /// Makes the descriptor readable if it is armed. Called before a commit.
     #[inline]
     pub(super) fn signal(&self, producer: &Producer<'_>) {
         if !self.is_unarmed() && producer.held.load_word(SIGNALLED) == 0 {
@@ -37,7 +37,7 @@ impl Core {
         if self.is_unarmed() {
             return;
         }
-        // Not made unreadable: somebody polls once in vain.
+        // Without the lock the descriptor stays readable, which costs one needless poll.
         let Ok(producer) = self.produce(Patience::None) else {
             return;
         };
@@ -48,16 +48,17 @@ impl Core {
         }
     }
 
-    /// The descriptor to poll; armed from now on, for all processes.
+    /// Returns the descriptor to poll. It is armed from now on, for all processes.
     pub(in crate::queue) fn event(&self) -> BorrowedFd<'_> {
         if self.is_unarmed() {
-            // Readable first: whoever dies in here leaves it readable for nothing, and nobody asleep beside an item.
+            // It becomes readable first. So a process that dies in here can leave it readable without an item, but never
+            // unreadable with one.
             self.event.raise();
             crash::point();
             self.half_word(ARMED).store(1, Ordering::SeqCst);
             crash::point();
-            // A producer that has not seen that has its lock: it has committed when the lock is free, and then the queue is not
-            // empty.
+            // A producer that has not seen `ARMED` holds its lock. When the lock is free, it has committed, and the queue
+            // is not empty.
             self.unsignal();
         }
         self.event.as_fd()

@@ -1,4 +1,4 @@
-//! Getting tasks instead of items, and what becomes of them.
+//! Leases: getting tasks instead of items, and finishing or returning them.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::queue::layout::FILLED_BELL;
 use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, is_stamp};
 use crate::queue::ring::FILLING;
 
-/// How much longer the pause before a look is for each cell, if it comes before a sleep: so such looks take a hundredth of one
-/// worker's time at most.
+/// The extra pause for each cell between two searches before a sleep. It limits these searches to a hundredth of one
+/// worker's time.
 const PAUSE_EACH: Duration = Duration::from_micros(1);
 
 /// A task that was handed out: its cell, its bytes, and how often it was handed out so far.
@@ -29,17 +29,17 @@ pub(in crate::queue) struct Leased {
     pub(in crate::queue) cell: Cell,
     pub(in crate::queue) bytes: Vec<u8>,
     pub(in crate::queue) deliveries: u32,
-    /// Who has it: the stamp of this process when it got it.
+    /// The stamp of this process when it got the task.
     pub(in crate::queue) owner: u64,
 }
 
 impl Core {
-    /// Takes the next task: one that came back, or else the next one of the ring.
+    /// Takes the next task: a returned one, or otherwise the next one in the ring.
     pub(in crate::queue) fn lease(&self, patience: Patience) -> Result<Leased, Refused> {
         let leases = self.leases()?;
         let mut others = None;
         loop {
-            // Cells need memory, and give it back: what that tells is told behind the lock.
+            // Cells allocate memory and give it back. Events about that are delivered after the lock is released.
             let quiet = Quiet::begin();
             let consumer = self.consume(patience)?;
             self.settle(&consumer, leases);
@@ -58,11 +58,12 @@ impl Core {
     }
 
     pub(in crate::queue) fn leases(&self) -> Result<&Leases, Refused> {
-        // Every joinable queue has them.
+        // Every joinable queue has leases.
         self.leases.as_ref().ok_or(Refused::TooManyTasks)
     }
 
-    /// The newest holder of the lock may have died while an item was in the ring and in a cell: the head decides.
+    /// Repairs what the newest holder of the lock left. If it died while an item was in the ring and in a cell, the head
+    /// decides.
     fn settle(&self, consumer: &Consumer<'_>, leases: &Leases) {
         let name = consumer.held.load_word(FILLING);
         if name == 0 {
@@ -84,12 +85,12 @@ impl Core {
         if !leases.may_have_returned(&self.ring) {
             return Ok(None);
         }
-        // Before the look: what comes back from now on says so again.
+        // Reset before the search, so that a task that returns from now on sets it again.
         leases.forget_returned(&self.ring);
         let ring = &self.ring;
         let mut returned = leases.cells(ring).filter(|cell| cell.owner(ring) == RETURNED);
         let head = ring.head().number;
-        // The oldest first: the one that is farthest behind the head.
+        // The oldest task goes first: the one with the number farthest from the head.
         let age = |cell: &Cell| head.wrapping_sub(u32::try_from(cell.number(ring)).unwrap_or(head));
         let Some(first) = returned.next() else {
             return Ok(None);
@@ -132,7 +133,7 @@ impl Core {
         Ok(Leased { cell, bytes, deliveries: 1, owner })
     }
 
-    /// The task is finished.
+    /// Marks the task as finished.
     pub(in crate::queue) fn finish(&self, leased: &Leased) {
         if leased.cell.exchange_owner(&self.ring, leased.owner, FREE)
             && let Ok(leases) = self.leases()
@@ -142,14 +143,14 @@ impl Core {
         }
     }
 
-    /// The task goes back, to be handed out again, or to the failed ones.
+    /// Returns the task to the queue, or puts it aside if it was handed out too often.
     pub(in crate::queue) fn give_back(&self, leased: &Leased) {
         if let Ok(leases) = self.leases() {
             self.return_task(leases, &leased.cell, leased.owner);
         }
     }
 
-    /// The task cannot be used by anybody.
+    /// Puts aside a task that cannot be decoded.
     pub(in crate::queue) fn fail(&self, leased: &Leased) {
         if leased.cell.exchange_owner(&self.ring, leased.owner, FAILED)
             && let Ok(leases) = self.leases()
@@ -173,8 +174,8 @@ impl Core {
         }
     }
 
-    /// A poller has something to get. Its descriptor is made readable late if the caller dies before: then whoever finds
-    /// the dead does it.
+    /// Makes the descriptor readable for a returned task. If the caller dies before, the process that finds it dead does
+    /// this later.
     fn signal_returned(&self) {
         if let Ok(producer) = self.produce(Patience::None) {
             self.signal(&producer);
@@ -182,23 +183,24 @@ impl Core {
     }
 
     fn say_finished(&self, leases: &Leases) {
-        // While there are items, more will be finished, and the last one says so.
+        // While there are items in the ring, more tasks will be finished, and the last one rings the bell.
         if self.ring.len() == 0 {
             doorbell::ring_for_all(self.half_word(leases.finished_bell()));
             if self.is_closed() {
-                // Who waits for a task that may come back need not wait any more.
+                // Consumers that wait for a task that may return can stop waiting.
                 doorbell::ring_for_all(self.half_word(FILLED_BELL));
             }
         }
     }
 
-    /// Whether a task may wait to be handed out again.
+    /// Returns whether a returned task may wait to be handed out again.
     pub(super) fn may_have_returned(&self) -> bool {
         self.leases.as_ref().is_some_and(|leases| leases.may_have_returned(&self.ring))
     }
 
-    /// Whether a task may come back while the caller waits: somebody else has it. Of this process that may be any thread,
-    /// since who gets a task may hand it to another one; if there is no other, nobody would ever give it back.
+    /// Returns whether a task may return while the caller waits, since another process or thread has it. In this process
+    /// that may be any thread, since a thread that gets a task can hand it to another. If this is the only thread, its own
+    /// tasks cannot return.
     pub(super) fn others_have_tasks(&self) -> bool {
         let Some(leases) = &self.leases else {
             return false;
@@ -215,14 +217,16 @@ impl Core {
         }
     }
 
-    /// Looks for tasks of dead processes, and gives them back; no more often than once in half a slice, whoever asks.
+    /// Looks for tasks of dead processes and returns them to the queue. All processes together look at most once in half a
+    /// slice.
     pub(in crate::queue) fn look_for_the_dead(&self) {
         if let Some(leases) = &self.leases {
             self.look_at(leases, dead::PAUSE, Deadline::NEVER);
         }
     }
 
-    /// The same for one that has not slept yet: with many tasks less often, since who waits for a moment only comes by here too.
+    /// Does the same as [`look_for_the_dead`](Self::look_for_the_dead) before the first sleep of a caller. With many tasks
+    /// it looks less often, since callers that wait only briefly come here too.
     pub(in crate::queue) fn look_before_sleep(&self, deadline: Deadline) {
         if let Some(leases) = &self.leases {
             let many = u32::try_from(leases.used(&self.ring)).unwrap_or(u32::MAX);
@@ -236,7 +240,7 @@ impl Core {
             return;
         }
         let quiet = Quiet::begin();
-        // Longer than a slice only if its holder was stopped.
+        // It takes longer than a slice only if the holder was stopped.
         let Ok(consumer) = self.consume(Patience::Until(deadline.min(Deadline::after(SLICE)))) else {
             return;
         };
@@ -255,25 +259,26 @@ impl Core {
         drop(consumer);
         drop(quiet);
         if !left.is_empty() {
-            tracing::debug!(count = left.len(), "tasks of dead processes go back");
+            tracing::debug!(count = left.len(), "tasks of dead processes are returned to the queue");
         }
         for (cell, owner) in &left {
             self.return_task(leases, cell, *owner);
         }
         if returned {
-            // The one who gave it back may have died before it said so.
+            // The process that returned the task may have died before it announced that.
             leases.say_returned(ring);
             self.signal_returned();
             doorbell::ring(self.half_word(FILLED_BELL));
         }
     }
 
-    /// Tasks that are in the queue or that somebody has.
+    /// Returns the number of tasks that are in the queue or handed out.
     pub(in crate::queue) fn unfinished(&self) -> Result<usize, Refused> {
         let leases = self.leases()?;
         let consumer = self.consume(Patience::Until(Deadline::NEVER))?;
         self.settle(&consumer, leases);
-        // Cells first: who puts a task before it is done with another one is seen with both, or with the new one.
+        // The cells are counted first. So if a worker puts a new task before it is done with its own, the count includes
+        // both or only the new one.
         let cells = leases.cells(&self.ring).filter(|cell| self.is_unfinished(cell)).count();
         Ok(cells.saturating_add(usize::try_from(self.ring.len()).unwrap_or(usize::MAX)))
     }
@@ -311,7 +316,7 @@ impl Core {
         }
     }
 
-    /// Has `look` see each failed task; those for which it says so are gone.
+    /// Passes each failed task to `look`, and removes those for which it returns `true`.
     pub(in crate::queue) fn failed(&self, mut look: impl FnMut(Vec<u8>, u32) -> bool) -> Result<(), Refused> {
         let leases = self.leases()?;
         let consumer = self.consume(Patience::Until(Deadline::NEVER))?;

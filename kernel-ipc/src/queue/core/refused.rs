@@ -1,20 +1,20 @@
-//! Why an operation on bytes did not happen, and what turns into that.
+//! The reasons why an operation on bytes did not happen, and conversions into them.
 
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
 use crate::queue::ring::{Corrupt, NoRoom};
 
-/// Why an operation on bytes did not happen.
+/// The reason why an operation on bytes did not happen.
 #[derive(Debug)]
 pub(in crate::queue) enum Refused {
-    /// Full or empty, and the caller did not want to wait.
+    /// The queue is full or empty, and the caller did not want to wait.
     NotNow,
-    /// Full or empty until the deadline.
+    /// The queue was still full or empty at the deadline.
     TimedOut,
     /// The queue is closed.
     Closed,
-    /// More bytes than an item, the queue, or the caller's buffer may have.
+    /// The item has more bytes than an item, the queue, or the caller's buffer can hold.
     TooLarge {
         found: usize,
         limit: usize,

@@ -1,7 +1,8 @@
 //! Waiting for an item, and for room.
 //!
-//! Who waits holds no lock. It looks for a while, if the other side runs on another CPU, or lets it run, if it does on its
-//! own, and then sleeps; whoever sleeps may be woken instead of another one, and passes that on when it is done.
+//! A waiting process holds no lock. If the other side runs on another CPU, it polls for a while. If the other side runs on
+//! the same CPU, it lets that side run. After that it sleeps. A sleeper may be woken in place of another one, so it passes
+//! the wake-up on when it is done.
 
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
@@ -21,7 +22,8 @@ impl Core {
         self.half_word(at).load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// Waits until there may be an item behind `head`. If the caller slept for that, others who sleep depend on it.
+    /// Waits until there may be an item after `head`. If the caller slept, other sleepers depend on the value that it
+    /// returns.
     #[cold]
     pub(super) fn wait_for_item(
         &self,
@@ -29,7 +31,7 @@ impl Core {
         patience: Patience,
     ) -> Result<Option<Woken<'_>>, Refused> {
         let is_there = || self.ring.tail().number != head.number || self.may_have_returned();
-        // Closed first: what was put before the queue was closed is still to be had.
+        // The order matters: items that were put before the queue was closed can still be got.
         let is_closed = self.is_closed();
         if is_there() {
             return Ok(None);
@@ -39,7 +41,7 @@ impl Core {
             return Err(Refused::Closed);
         }
         if patience == Patience::None {
-            // Who never waits has to look for the dead here.
+            // A caller that never waits has to look for dead workers here.
             self.look_for_the_dead();
             return if is_there() { Ok(None) } else { Err(Refused::NotNow) };
         }
@@ -83,7 +85,7 @@ impl Core {
     ) -> Result<Option<Woken<'a>>, Refused> {
         let bell = self.half_word(woken.bell);
         let woken_by_items = woken.bell == FILLED_BELL;
-        // Nobody depends on it before it has slept.
+        // No other sleeper depends on this one before it has slept.
         let not_yet = ManuallyDrop::new(woken);
         let Patience::Until(deadline) = patience else {
             return Err(Refused::NotNow);
@@ -103,7 +105,7 @@ impl Core {
         }
         self.half_word(own_cpu).store(current_cpu().wrapping_add(1), Ordering::Relaxed);
         if doorbell::sleep(bell, goes_on, deadline).is_over() {
-            // Nobody does anything here: the time to give back what a peak has left.
+            // The queue is idle, so this is the time to give back the memory that a peak has left.
             self.trim();
             self.look_for_the_dead();
         }
@@ -111,8 +113,8 @@ impl Core {
     }
 }
 
-/// One that slept and was woken, perhaps instead of another one that sleeps still: when it is done, whatever came of it,
-/// it passes the bell on.
+/// A process that slept and was woken, perhaps in place of another sleeper. When it is done, with or without success, it
+/// passes the bell on.
 #[derive(Debug)]
 pub(super) struct Woken<'a> {
     core: &'a Core,
