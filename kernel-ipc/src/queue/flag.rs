@@ -1,10 +1,11 @@
-//! A descriptor that is readable or not, as the processes that share it say: a datagram socket that is connected to itself.
+//! Flags: a flag is a descriptor that the processes sharing it make readable or unreadable. It is a datagram socket that is
+//! connected to itself.
 //!
-//! Raising it sends a packet, lowering it receives what is there. Both are done under a queue's lock with a descriptor that
-//! may have come from a peer, so neither may block: `MSG_DONTWAIT` belongs to the call. `O_NONBLOCK`, which an eventfd
-//! would rest on, belongs to all who have the descriptor, and a peer can take it away between a look and the call.
+//! Raising a flag sends a packet, and lowering it receives the packets that are there. Both happen under a queue's lock, on
+//! a descriptor that may come from a peer, so neither may block. `MSG_DONTWAIT` belongs to the call. An eventfd would need
+//! `O_NONBLOCK` instead, which all processes with the descriptor share: a peer could clear it between a check and the call.
 //!
-//! Nobody else can send to a socket that is connected to itself, whatever name it has.
+//! No other socket can send to one that is connected to itself, even if its name is known.
 //!
 //! Source: unix(7), "Autobind feature"; send(2).
 
@@ -15,21 +16,21 @@ use std::sync::Arc;
 use mp_sys::memory::MemoryError;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, sockopt};
 
-/// Packets that one lowering takes at most. An honest socket holds two: that of the first poller, and that of a producer
-/// who did not know of the poller yet.
+/// The most packets that one lowering takes. An honest socket holds at most two: one of the first poller, and one of a
+/// producer that did not know of the poller yet.
 const TAKEN_AT_ONCE: usize = 8;
 
-/// See the module.
+/// A flag, as the module describes it.
 #[derive(Debug)]
 pub(super) struct Flag {
     file: Arc<OwnedFd>,
 }
 
 impl Flag {
-    /// Makes one that is not readable.
+    /// Makes a flag that is not readable.
     pub(super) fn new() -> Result<Self, MemoryError> {
         let make = || -> std::io::Result<UnixDatagram> {
-            // An empty path: the kernel finds a name that nobody has.
+            // For an empty path, the kernel chooses an unused name.
             let socket = UnixDatagram::bind("")?;
             socket.connect_addr(&socket.local_addr()?)?;
             socket.set_nonblocking(true)?;
@@ -45,28 +46,28 @@ impl Flag {
         Ok(Self { file: Arc::new(socket.into()) })
     }
 
-    /// Takes a descriptor that a peer sent; `None` if it is no datagram socket. One that is connected elsewhere is useless
-    /// to those who poll, and harmless.
+    /// Makes a flag from a descriptor that a peer sent. Returns `None` if it is not a local datagram socket. A socket that
+    /// is connected elsewhere is useless for polling, and harmless.
     pub(super) fn of(file: OwnedFd) -> Option<Self> {
         let is_local = sockopt::socket_domain(&file) == Ok(AddressFamily::UNIX);
         let is_one = is_local && sockopt::socket_type(&file) == Ok(SocketType::DGRAM);
         is_one.then(|| Self { file: Arc::new(file) })
     }
 
-    /// The descriptor, to be sent.
+    /// Returns the descriptor, for sending it.
     pub(super) fn file(&self) -> &Arc<OwnedFd> {
         &self.file
     }
 
     #[cold]
     pub(super) fn raise(&self) {
-        // EAGAIN: it is full, so it is readable.
+        // EAGAIN means that the socket is full, so it is readable.
         let _sent = send(&*self.file, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
     pub(super) fn lower(&self) {
         let mut packet = [0; 1];
-        // An error ends it as well: EAGAIN once nothing is left.
+        // An error ends the loop: EAGAIN when nothing is left.
         for _ in 0..TAKEN_AT_ONCE {
             if recv(&*self.file, &mut packet, RecvFlags::DONTWAIT).is_err() {
                 break;

@@ -1,26 +1,27 @@
-//! Leases: tasks that somebody has, or had and gave back.
+//! Leases: tasks that are handed out, returned or failed.
 //!
-//! A task that is got is copied out of the ring into a cell, so that it does not keep the ring from going on, and is there
-//! when its holder dies. Cells lie behind the ring in the same region, one table for each size of task:
+//! When a task is got, it is copied from the ring into a cell. So it does not block the ring, and is still there when its
+//! holder dies. Cells lie after the ring in the same region, in one table for each size of task:
 //!
-//! | word of a cell | meaning | who stores |
+//! | word of a cell | meaning | written by |
 //! |---|---|---|
 //! | 0, owner | [`FREE`], the stamp of the process that has the task, [`RETURNED`], or [`FAILED`] | see below |
-//! | 1, number | the number that the item had in the ring | the holder of the consumers' lock, before the owner |
-//! | 2, deliveries | how often it was handed out | as above |
+//! | 1, number | the number of the item in the ring | the holder of the consumers' lock, before the owner |
+//! | 2, deliveries | how often the task was handed out | as above |
 //! | 3, length | bytes of the task | as above |
 //! | 4, memory | whether the cell's bytes have memory | the holder of the consumers' lock |
 //!
 //! | from | to | by |
 //! |---|---|---|
 //! | `FREE`, `RETURNED` | a stamp | a consumer that takes a task, under the consumers' lock |
-//! | a stamp | `FREE` | its holder, done with it, by one compare-and-exchange |
-//! | a stamp | `RETURNED`, or `FAILED` after too many deliveries | its holder, or whoever finds it dead, by the same |
-//! | `FAILED` | `FREE` | whoever takes the failed tasks, under the consumers' lock |
+//! | a stamp | `FREE` | its holder, when the task is done, by one compare-and-exchange |
+//! | a stamp | `RETURNED`, or `FAILED` after too many deliveries | its holder, or a process that finds the holder dead, likewise |
+//! | `FAILED` | `FREE` | a process that takes the failed tasks, under the consumers' lock |
 //!
-//! While an item moves from the ring into a cell, both have it, and the one store of the head decides: the cell is noted
-//! before as *being filled*, and whoever takes the lock next and finds such a note looks whether the head went over it.
-//! So there are no counts that a dead process could leave wrong: what is unfinished is what is in the ring or in a cell.
+//! While an item moves from the ring into a cell, both contain it, and one store of the head decides. Before that, the
+//! lock's note names the cell that is *being filled*. If the next holder of the lock finds such a note, it checks whether
+//! the head has moved over the item. So a dead process cannot leave wrong counts: a task is unfinished if it is in the ring
+//! or in a cell.
 
 mod cell;
 
@@ -34,32 +35,32 @@ use crate::queue::core::Refused;
 use crate::queue::layout::CELLS_RESERVED;
 use crate::queue::ring::{Ring, tell_kept};
 
-/// Bytes of a cell without the task's own.
+/// Bytes of a cell without its task.
 const CELL_BYTES: u64 = 64;
-/// Bytes of the tasks in the cells of the smallest table; each next table has cells of twice as many.
+/// Bytes of a task in the smallest table. In each further table the size doubles.
 const SMALLEST: u64 = 64;
-/// Tables: the last one has cells for the longest item.
+/// The number of tables. The last one has cells for the longest item.
 const TABLES: usize = 23;
-/// Memory is taken and given back by the page.
+/// Bytes of a page: memory is reserved and given back in pages.
 const PAGE: u64 = 4096;
-/// Bytes of a table's cells that keep their memory when they are free.
+/// Bytes of each table's first cells, which keep their memory when they are free.
 const KEPT_BYTES: u64 = 1 << 20;
-/// Cells share pages, and each reservation asks how much memory there is: as much is reserved at once. A multiple of the
-/// size of each cell for which it is used.
+/// Bytes that are reserved at once, since cells share pages and each reservation has to find out how much memory there is.
+/// A multiple of each cell size for which it is used.
 const STEP_BYTES: u64 = 64 << 10;
-/// Cells whose memory one operation gives back at most.
+/// The most cells whose memory one operation gives back.
 const GIVEN_BACK_AT_ONCE: usize = 4;
 
-/// Offsets in the annex: what all tables share, one page.
+/// Offsets in the annex, one page of words that all tables share. This one: whether a returned task may wait.
 const RETURNED_HINT: u64 = 0;
 const MAX_DELIVERIES: u64 = 8;
 const LAST_LOOK: u64 = 16;
-/// Tasks that wait for this are told when one is finished.
+/// The doorbell of processes that wait until all tasks are finished.
 const FINISHED_BELL: u64 = 24;
 const SURPLUS_HINT: u64 = 32;
-/// One word for each table: how many of its cells were ever used.
+/// One word for each table: the number of cells that were ever used.
 const USED: u64 = 64;
-/// One word for each table: whether one of them may be free, so that a table in full use is not searched in vain.
+/// One word for each table: whether one of these cells may be free. It avoids useless searches of a table in full use.
 const FREED: u64 = 512;
 
 /// The leases of a queue.
@@ -67,27 +68,27 @@ const FREED: u64 = 512;
 pub(super) struct Leases {
     annex: u64,
     tables: [Table; TABLES],
-    /// Where each table's newest free cell was found: with many tasks handed out, the first cells are not looked at again
-    /// and again.
+    /// The index at which each table's last free cell was found. With many tasks handed out, a search from the start would
+    /// look at the same used cells again and again.
     hints: [AtomicU64; TABLES],
 }
 
 /// Cells of one size.
 #[derive(Debug, Clone, Copy)]
 struct Table {
-    /// Where the word with the number of used cells lies.
+    /// The offset of the word with the number of used cells.
     used: u64,
-    /// Where the word lies that says whether one of them may be free.
+    /// The offset of the word that says whether one of them may be free.
     freed: u64,
     cells: u64,
     bytes: u64,
-    /// Bytes of a task that fits.
+    /// Bytes of the longest task that fits into a cell.
     size: u64,
-    /// Cells of the table.
+    /// The number of cells.
     count: u64,
 }
 
-/// Bytes of address space for the tables' bytes: a part of what the ring has.
+/// Returns the address space for the tasks of one table: a part of the ring's space.
 fn space_of_table(ring_space: u64) -> u64 {
     (ring_space / 8).next_multiple_of(PAGE)
 }
@@ -108,7 +109,7 @@ fn tables(annex: u64, ring_space: u64) -> [Table; TABLES] {
     })
 }
 
-/// Bytes that the leases need behind a ring of `ring_space` bytes.
+/// Returns the number of bytes that the leases need after a ring of `ring_space` bytes.
 pub(super) fn annex_bytes(ring_space: u64) -> u64 {
     tables(0, ring_space).last().map_or(0, |table| table.end())
 }
@@ -128,25 +129,25 @@ impl Table {
         }
     }
 
-    /// The index of a free cell of those that were ever used, looked for from `first` on.
+    /// Finds a free cell among those that were ever used, beginning at `first`, and returns its index.
     fn find_free(&self, ring: &Ring, used: u64, first: u64) -> Option<u64> {
         let freed = ring.region.word(self.freed)?;
         if freed.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let first = first.min(used);
-        // Before the search: what becomes free from now on says so again.
+        // Reset before the search, so that a cell that becomes free from now on sets it again.
         freed.store(0, Ordering::SeqCst);
         let mut indices = (first..used).chain(0..first);
         let found = indices.find(|index| self.cell(*index).owner(ring) == FREE);
         if found.is_some() {
-            // There may be more.
+            // There may be more free cells.
             freed.store(1, Ordering::Relaxed);
         }
         found
     }
 
-    /// How many cells were ever used.
+    /// Returns the number of cells that were ever used.
     fn used(&self, ring: &Ring) -> u64 {
         ring.load(self.used).unwrap_or(0).min(self.count)
     }
@@ -157,7 +158,7 @@ impl Leases {
         Self { annex, tables: tables(annex, ring_space), hints: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
-    /// Gives the page that the tables share its memory, and sets how often a task is handed out.
+    /// Reserves memory for the page that the tables share, and sets the maximum number of deliveries.
     pub(super) fn lay(&self, ring: &Ring, max_deliveries: u32) -> Result<(), MemoryError> {
         let _until_counted = ring.region.reserve(self.annex, PAGE)?;
         ring.count_reserved(CELLS_RESERVED, |_| PAGE);
@@ -180,23 +181,23 @@ impl Leases {
         }
     }
 
-    /// The bell of those who wait until all tasks are finished.
+    /// Returns the offset of the doorbell of processes that wait until all tasks are finished.
     pub(super) fn finished_bell(&self) -> u64 {
         self.annex.saturating_add(FINISHED_BELL)
     }
 
-    /// When somebody last looked for the dead, as `SharedTime` has it.
+    /// Returns the word with the time of the last search for dead workers, as a `SharedTime`.
     pub(super) fn last_look<'a>(&self, ring: &'a Ring) -> Option<&'a AtomicU64> {
         self.shared(ring, LAST_LOOK)
     }
 
-    /// Whether a task may wait to be handed out again.
+    /// Returns whether a returned task may wait to be handed out again.
     #[inline]
     pub(super) fn may_have_returned(&self, ring: &Ring) -> bool {
         self.shared(ring, RETURNED_HINT).is_some_and(|word| word.load(Ordering::SeqCst) != 0)
     }
 
-    /// To be called after a task was marked as returned.
+    /// Records that a task may wait. Called after a task was marked as returned.
     pub(super) fn say_returned(&self, ring: &Ring) {
         if let Some(word) = self.shared(ring, RETURNED_HINT) {
             word.store(1, Ordering::SeqCst);
@@ -209,18 +210,18 @@ impl Leases {
         }
     }
 
-    /// How many cells were ever used.
+    /// Returns the number of cells that were ever used.
     pub(super) fn used(&self, ring: &Ring) -> u64 {
         self.tables.iter().map(|table| table.used(ring)).fold(0, u64::saturating_add)
     }
 
-    /// All cells that were ever used.
+    /// Returns all cells that were ever used.
     pub(super) fn cells<'a>(&'a self, ring: &'a Ring) -> impl Iterator<Item = Cell> + 'a {
         let of_table = move |table: &'a Table| (0..table.used(ring)).map(move |index| table.cell(index));
         self.tables.iter().flat_map(of_table)
     }
 
-    /// A free cell for a task of `len` bytes, with memory. The caller holds the consumers' lock.
+    /// Returns a free cell, with memory, for a task of `len` bytes. The caller holds the consumers' lock.
     pub(super) fn free_cell(&self, ring: &Ring, len: usize) -> Result<Cell, Refused> {
         let wanted = u64::try_from(len).unwrap_or(u64::MAX);
         let mut tables = self.tables.iter().zip(&self.hints);
@@ -254,7 +255,7 @@ impl Leases {
         Ok(cell)
     }
 
-    /// To be called after a cell became free.
+    /// Records that a cell may be free. Called after a cell became free.
     pub(super) fn say_free(&self, ring: &Ring, cell: &Cell) {
         let table = self.tables.iter().find(|table| table.size == cell.size);
         if let Some(freed) = table.and_then(|table| ring.region.word(table.freed)) {
@@ -269,7 +270,7 @@ impl Leases {
         }
     }
 
-    /// Gives the memory of free cells back, but for the first ones of each table. The caller holds the consumers' lock.
+    /// Gives back the memory of free cells, except the first ones of each table. The caller holds the consumers' lock.
     pub(super) fn give_surplus_back(&self, ring: &Ring) {
         let Some(hint) = self.shared(ring, SURPLUS_HINT).filter(|hint| hint.load(Ordering::Relaxed) != 0)
         else {
@@ -291,14 +292,14 @@ impl Leases {
         }
     }
 
-    /// The cell with this name, for a lock's note; `None` if there is no such cell.
+    /// Returns the cell with this name, which comes from a lock's note, or `None` if there is no such cell.
     pub(super) fn named(&self, name: u64) -> Option<Cell> {
         let (table, index) = (name >> 32, name & 0xffff_ffff);
         let table = self.tables.get(usize::try_from(table.checked_sub(1)?).ok()?)?;
         (index < table.count).then(|| table.cell(index))
     }
 
-    /// A name for a cell: never 0.
+    /// Returns the name of a cell, which is never 0.
     pub(super) fn name_of(&self, cell: &Cell) -> u64 {
         let position = self.tables.iter().position(|table| table.size == cell.size).unwrap_or(0);
         let start = self.tables.get(position).map_or(0, |table| table.cells);
@@ -308,7 +309,7 @@ impl Leases {
     }
 }
 
-/// Reserves memory behind an offset in a table, many cells at once, if that offset is the first one of a step.
+/// Reserves memory for many cells at once, from this offset in a table on, if the offset begins a step.
 fn reserve_step(ring: &Ring, (start, end): (u64, u64), offset: u64) -> Result<(), Refused> {
     let place = start.saturating_add(offset);
     let bytes = STEP_BYTES.min(end.saturating_sub(place));

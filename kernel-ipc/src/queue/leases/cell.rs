@@ -1,4 +1,4 @@
-//! A cell: one task that somebody has, or had and gave back. Its words are described one level up.
+//! Cells: each holds one task that is handed out, returned or failed. The parent module describes its words.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,11 +8,11 @@ use mp_sys::memory::MemoryError;
 use crate::queue::core::Refused;
 use crate::queue::ring::{Corrupt, Ring};
 
-/// Nobody has the cell.
+/// The cell holds no task.
 pub(in crate::queue) const FREE: u64 = 0;
-/// The task waits to be handed out again. No stamp looks like that: their upper bits are 0.
+/// The task waits to be handed out again. No stamp has this value, since the upper bits of stamps are 0.
 pub(in crate::queue) const RETURNED: u64 = u64::MAX;
-/// The task was handed out too often.
+/// The task was handed out too often, or cannot be decoded.
 pub(in crate::queue) const FAILED: u64 = u64::MAX - 1;
 
 const OWNER: u64 = 0;
@@ -21,20 +21,20 @@ const DELIVERIES: u64 = 16;
 const LEN: u64 = 24;
 const MEMORY: u64 = 32;
 
-/// A cell.
+/// A cell of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::queue) struct Cell {
     pub(super) at: u64,
-    /// Where its task lies.
+    /// The offset of its task.
     pub(in crate::queue) bytes: u64,
     pub(super) size: u64,
-    /// Whether it keeps its memory when it is free.
+    /// Whether the cell keeps its memory when it is free.
     pub(super) is_kept: bool,
 }
 
 impl Cell {
     fn word<'a>(&self, ring: &'a Ring, at: u64) -> &'a AtomicU64 {
-        // Cells are made from constants and a table's bounds.
+        // Cells are computed from constants and the bounds of a table, so they lie in the region.
         ring.region.word(self.at.saturating_add(at)).expect("a cell lies in its region")
     }
 
@@ -55,7 +55,7 @@ impl Cell {
         self.word(ring, OWNER).load(Ordering::SeqCst)
     }
 
-    /// Makes one step of the cell's life, if it is where the caller thinks.
+    /// Changes the owner, if it is still `from`. Returns whether it was.
     pub(in crate::queue) fn exchange_owner(&self, ring: &Ring, from: u64, to: u64) -> bool {
         let word = self.word(ring, OWNER);
         let exchanged = word.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok();
@@ -71,7 +71,7 @@ impl Cell {
         u32::try_from(self.word(ring, DELIVERIES).load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
-    /// Copies the task out.
+    /// Returns a copy of the task.
     pub(in crate::queue) fn read(&self, ring: &Ring) -> Result<Vec<u8>, Refused> {
         let len = self.word(ring, LEN).load(Ordering::Relaxed);
         let len = usize::try_from(len).ok().filter(|_| len <= self.size);
@@ -84,7 +84,7 @@ impl Cell {
         }
     }
 
-    /// Fills a free cell, all but its owner.
+    /// Fills a free cell, except its owner.
     pub(in crate::queue) fn fill(&self, ring: &Ring, number: u32, task: &[u8]) -> Result<(), Corrupt> {
         if !ring.region.write(self.bytes, task) {
             return Err(Corrupt("a cell lies outside of the queue"));
@@ -95,7 +95,7 @@ impl Cell {
         Ok(())
     }
 
-    /// Counts another delivery, before the task has its next owner.
+    /// Counts another delivery. Called before the task gets its next owner.
     pub(in crate::queue) fn deliver_again(&self, ring: &Ring) {
         let deliveries = self.word(ring, DELIVERIES);
         deliveries.store(deliveries.load(Ordering::Relaxed).saturating_add(1), Ordering::Release);
@@ -103,7 +103,7 @@ impl Cell {
     }
 }
 
-/// Whether a process has the cell.
+/// Returns whether a process has the task.
 pub(in crate::queue) fn is_stamp(owner: u64) -> bool {
     !matches!(owner, FREE | RETURNED | FAILED)
 }
