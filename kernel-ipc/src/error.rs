@@ -171,8 +171,8 @@ pub enum ConnectError {
     /// The name is not valid, as for [`ListenError::BadName`].
     #[error("a listener's name must have 1 to {ADDRESS_BYTES_MAX} bytes and no NUL")]
     BadName,
-    /// Nobody listens under this name.
-    #[error("nobody listens under this name")]
+    /// No process listens under this name.
+    #[error("no process listens under this name")]
     NotFound,
     /// The listener did not accept the connection before the timeout.
     #[error("the listener did not accept the connection before the timeout")]

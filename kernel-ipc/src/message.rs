@@ -35,7 +35,7 @@ use crate::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 const PACKET_BYTES_MAX: usize = MESSAGE_BYTES_MAX + OVERHEAD_BYTES;
 /// Bytes of the largest buffer that is kept for the next message.
 const KEPT_BYTES_MAX: usize = INLINE_BYTES_MAX + OVERHEAD_BYTES;
-/// Up to this number of plain bytes are copied behind their head: the simpler system call saves more than the copy costs.
+/// Up to this number of plain bytes are copied after their head: the simpler system call saves more than the copy costs.
 const COPIED_BYTES_MAX: usize = 240;
 
 thread_local! {
@@ -43,7 +43,7 @@ thread_local! {
     static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Where a message's bytes are, and what they are.
+/// The form of a message: where its bytes are, and whether they are a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
     pub(crate) in_file: bool,

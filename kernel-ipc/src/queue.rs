@@ -140,7 +140,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// [`CAPACITY_MAX`]; [`CreateError::Memory`].
     ///
     /// # Fork safety
-    /// As [`new`](Self::new).
+    /// Same as for [`new`](Self::new).
     #[doc(alias = "maxsize")]
     pub fn bounded(maxsize: usize) -> Result<Self, CreateError> {
         Self::with_limits(capacity(maxsize)?, u64::MAX)
@@ -153,7 +153,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// [`CreateError::NoCapacity`] if `bytes` is less than 8, so that not even an empty item fits; [`CreateError::Memory`].
     ///
     /// # Fork safety
-    /// As [`new`](Self::new).
+    /// Same as for [`new`](Self::new).
     pub fn bounded_bytes(bytes: usize) -> Result<Self, CreateError> {
         Self::with_limits(u64::MAX, u64::try_from(bytes).unwrap_or(u64::MAX))
     }

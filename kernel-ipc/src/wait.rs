@@ -88,7 +88,7 @@ impl Source for BorrowedFd<'_> {
 /// Another thread or process may take the message or item first, so use the `try_` methods on what is ready.
 ///
 /// # Errors
-/// `EINVAL` for more sources than the process may have descriptors.
+/// `EINVAL` if there are more sources than the process may have descriptors.
 ///
 /// # Fork safety
 /// A forked child may wait for the sources that it inherited.
@@ -108,7 +108,7 @@ impl Source for BorrowedFd<'_> {
 /// assert!(ready(Duration::ZERO)?.is_empty());
 /// busy.send("here")?;
 /// assert_eq!(ready(Duration::MAX)?, ["busy"]);
-/// drop(quiet); // the end is something to receive
+/// drop(quiet); // the end of the stream counts as well
 /// assert_eq!(ready(Duration::MAX)?, ["quiet", "busy"]);
 /// // Without keys, `wait` returns positions.
 /// assert_eq!(mp::wait([&from_quiet], Duration::MAX)?, [0]);

@@ -44,7 +44,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 /// # Examples
 /// ```
 /// # extern crate kernel_ipc as mp;
-/// let error = mp::connect::<u32, u32>("a name that nobody has").unwrap_err();
+/// let error = mp::connect::<u32, u32>("an unused name").unwrap_err();
 /// assert_eq!(error, mp::ConnectError::NotFound);
 /// ```
 #[doc(alias = "Client")]
