@@ -31,7 +31,7 @@ impl Core {
         patience: Patience,
     ) -> Result<Option<Woken<'_>>, Refused> {
         let is_there = || self.ring.tail().number != head.number || self.may_have_returned();
-        // The order matters: items that were put before the queue was closed can still be got.
+        // Read before the look for items: an item that was put before the close can still be got.
         let is_closed = self.is_closed();
         if is_there() {
             return Ok(None);
