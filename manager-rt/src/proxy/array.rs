@@ -1,4 +1,4 @@
-//! [`Array`]: values by index, of a fixed number.
+//! [`Array`]: a fixed number of values, by index.
 
 use std::marker::PhantomData;
 
@@ -11,22 +11,22 @@ use crate::error::{ItemError, ObjectError};
 use crate::proto::{ArrayOp, Op, Raw};
 use crate::proxy::{Handle, Numeric, TRIES_MAX, proxy, read};
 
-/// An array that any process reads and changes: as many elements as it was made with.
+/// An array that any process can read and change. Its length is fixed when it is made.
 ///
 /// | property | |
 /// |---|---|
-/// | elements | whatever serde encodes; proxies inside live as long as the element |
+/// | elements | any type that serde encodes; proxies inside an element live as long as the element |
 /// | atomic | every method |
-/// | equality | of encoded bytes |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | equality | by encoded bytes |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
-/// Numbers that processes of one machine share by the million belong into the `Array` of shared memory.
+/// To share millions of numbers between processes on one machine, use the `Array` of shared memory.
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited over a connection of its own.
+/// A forked child uses the inherited proxy over its own connection.
 ///
 /// # Crash
-/// A process that is killed in a method has changed the array or not.
+/// If a process is killed inside a method, the change happened completely or not at all.
 ///
 /// # Source
 /// Python's `multiprocessing.Manager().Array`.
@@ -53,7 +53,7 @@ pub struct Array<T> {
 proxy!(Array<T>);
 
 impl<T> Array<T> {
-    /// The number of elements.
+    /// Returns the number of elements.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -61,7 +61,7 @@ impl<T> Array<T> {
         self.handle.ask(Op::Array(ArrayOp::Len), read::count)
     }
 
-    /// Whether it was made with no element.
+    /// Returns `true` if the array has no elements.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -71,7 +71,7 @@ impl<T> Array<T> {
 }
 
 impl<T> Array<T> {
-    /// Another element at an index.
+    /// Sets the element at an index.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -84,11 +84,11 @@ impl<T> Array<T> {
         Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::done)?)
     }
 
-    /// Other elements from an index on, all in one step: at most
-    /// [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
+    /// Sets the elements from an index on, all in one step, up to
+    /// [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX) of them.
     ///
     /// # Errors
-    /// [`ItemError::Index`] if they go beyond the end, [`ItemError::Object`]. Nothing was written then.
+    /// [`ItemError::Index`] if they go beyond the end; [`ItemError::Object`]. After an error, nothing was written.
     pub fn write<'a, Q>(&self, at: usize, elements: impl IntoIterator<Item = &'a Q>) -> Result<(), ItemError>
     where
         Q: Serialize + ?Sized + 'a,
@@ -104,7 +104,7 @@ impl<T> Array<T> {
 }
 
 impl<T: DeserializeOwned> Array<T> {
-    /// The element at an index.
+    /// Returns the element at an index.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -113,11 +113,11 @@ impl<T: DeserializeOwned> Array<T> {
         Ok(self.handle.ask(Op::Array(ArrayOp::Get(count_of(index))), read::value)?)
     }
 
-    /// The elements of a range, as they are at one moment.
+    /// Returns the elements in a range, as they are at one moment.
     ///
     /// # Errors
-    /// [`ItemError::Index`] if it goes beyond the end; [`ObjectError::Changing`] if it is long and changed each time that it
-    /// was read.
+    /// [`ItemError::Index`] if the range goes beyond the end; [`ObjectError::Changing`] if the range is long and
+    /// changed during every attempt to read it.
     #[doc(alias = "slice")]
     pub fn read(&self, range: std::ops::Range<usize>) -> Result<Vec<T>, ItemError> {
         let len = self.len()?;
@@ -133,7 +133,7 @@ impl<T: DeserializeOwned> Array<T> {
         Err(ObjectError::Changing.into())
     }
 
-    /// All elements, as they are at one moment.
+    /// Returns all elements, as they are at one moment.
     ///
     /// # Errors
     /// [`ObjectError`]; [`ObjectError::Changing`] as for [`read`](Self::read).
@@ -142,7 +142,7 @@ impl<T: DeserializeOwned> Array<T> {
         self.read(0..self.len()?)
     }
 
-    /// `None` if the array changed between two pages.
+    /// Returns `None` if the array changed between two pages.
     fn try_read(&self, range: &std::ops::Range<usize>) -> Result<Option<Vec<T>>, ObjectError> {
         let mut elements: Vec<T> = Vec::new();
         let mut first_version = None;
@@ -164,7 +164,7 @@ impl<T: DeserializeOwned> Array<T> {
 }
 
 impl<T: DeserializeOwned> Array<T> {
-    /// Another element at an index; gives the previous one.
+    /// Sets the element at an index, and returns the previous one.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -176,8 +176,8 @@ impl<T: DeserializeOwned> Array<T> {
         Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::value)?)
     }
 
-    /// Puts `new` in the place of the element at an index if that equals `expected`; else gives what is there, as the inner
-    /// error.
+    /// Sets the element at an index to `new` if it equals `expected`. Otherwise returns the current element as the
+    /// inner error.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -199,9 +199,11 @@ impl<T: DeserializeOwned> Array<T> {
         Ok(self.handle.ask(op, read::exchange_value)?)
     }
 
-    /// Replaces the element at an index by `change` of it, atomically between all processes, and gives the previous one.
+    /// Replaces the element at an index with the result of `change`, atomically across all processes, and returns the
+    /// previous one.
     ///
-    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    /// `change` runs in this process, and runs again whenever another caller changed the element first. It should have
+    /// no side effects.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -215,7 +217,7 @@ impl<T: DeserializeOwned> Array<T> {
 }
 
 impl<T: Numeric + DeserializeOwned> Array<T> {
-    /// Adds to the number at an index, in the manager, and gives the number before. Sums of integers wrap around.
+    /// Adds to the number at an index, inside the manager, and returns the number before. Sums of integers wrap around.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::NoNumber`], [`ItemError::Object`].

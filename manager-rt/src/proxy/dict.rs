@@ -1,4 +1,4 @@
-//! [`Dict`]: values by key, in the order of insertion.
+//! [`Dict`]: values by key, in insertion order.
 
 mod pages;
 mod update;
@@ -14,25 +14,25 @@ use crate::error::ObjectError;
 use crate::proto::{DictOp, Op, Raw};
 use crate::proxy::{Handle, proxy, read};
 
-/// A dict that any process reads and changes.
+/// A dict that any process can read and change.
 ///
 /// | property | |
 /// |---|---|
-/// | keys, values | whatever serde encodes; proxies inside live as long as the entry |
-/// | order | of insertion, as in Python: replacing a value keeps the place of its key |
-/// | atomic | every method, but for those that say that they look again for each page |
-/// | equality | of encoded bytes: two keys that are equal must be encoded equally, so no `HashMap` in a key |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | keys, values | any type that serde encodes; proxies inside an entry live as long as the entry |
+/// | order | by insertion, as in Python: replacing a value does not move its key |
+/// | atomic | every method, except those documented to ask page by page |
+/// | equality | by encoded bytes: equal keys must have equal encodings, so a key must not contain a `HashMap` |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited over a connection of its own.
+/// A forked child uses the inherited proxy over its own connection.
 ///
 /// # Crash
-/// A process that is killed in a method has changed the dict or not.
+/// If a process is killed inside a method, the change happened completely or not at all.
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().dict`, where `d[k] += 1` loses updates: see [`fetch_add`](Self::fetch_add) and
-/// [`update`](Self::update).
+/// Python's `multiprocessing.Manager().dict`, where `d[k] += 1` loses updates. Use [`fetch_add`](Self::fetch_add) or
+/// [`update`](Self::update) instead.
 ///
 /// # Examples
 /// ```
@@ -59,7 +59,7 @@ pub struct Dict<K, V> {
 proxy!(Dict<K, V>);
 
 impl<K, V> Dict<K, V> {
-    /// The number of entries.
+    /// Returns the number of entries.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -67,7 +67,7 @@ impl<K, V> Dict<K, V> {
         self.handle.ask(Op::Dict(DictOp::Len), read::count)
     }
 
-    /// Whether there is no entry.
+    /// Returns `true` if the dict has no entries.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -75,7 +75,7 @@ impl<K, V> Dict<K, V> {
         Ok(self.len()? == 0)
     }
 
-    /// Takes all entries away.
+    /// Removes all entries.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -85,7 +85,7 @@ impl<K, V> Dict<K, V> {
 }
 
 impl<K, V> Dict<K, V> {
-    /// Whether a key has a value.
+    /// Returns `true` if the key has a value.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -100,7 +100,7 @@ impl<K, V> Dict<K, V> {
 }
 
 impl<K, V: DeserializeOwned> Dict<K, V> {
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -113,7 +113,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
         self.handle.ask_with(key, |key| Op::Dict(DictOp::Get(key)), read::option)
     }
 
-    /// Takes the value of a key.
+    /// Removes a key, and returns its value.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -144,10 +144,11 @@ impl<K, V> Dict<K, V> {
         self.with_both(key, value, |key, value| DictOp::Insert(key, value), read::done)
     }
 
-    /// Sets the values of keys, all in one step: at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
+    /// Sets the values of several keys in one step, up to [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX)
+    /// of them.
     ///
     /// # Errors
-    /// [`ObjectError`]; [`Fault::TooMany`](crate::proto::Fault::TooMany). Nothing was set then.
+    /// [`ObjectError`]; [`Fault::TooMany`](crate::proto::Fault::TooMany). After an error, nothing was set.
     #[doc(alias = "update")]
     pub fn extend<'a, Q, W>(
         &self,
@@ -168,7 +169,7 @@ impl<K, V> Dict<K, V> {
         self.handle.ask(Op::Dict(DictOp::Extend(entries)), read::done)
     }
 
-    /// Runs an operation with a key and a value.
+    /// Runs an operation on a key and a value.
     fn with_both<Q: Serialize + ?Sized, W: Serialize + ?Sized, R>(
         &self,
         key: &Q,
@@ -183,7 +184,7 @@ impl<K, V> Dict<K, V> {
 }
 
 impl<K, V: DeserializeOwned> Dict<K, V> {
-    /// Sets the value of a key, and gives the previous one.
+    /// Sets the value of a key, and returns the previous one.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -197,7 +198,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
         self.with_both(key, value, |key, value| DictOp::Insert(key, value), read::option)
     }
 
-    /// Sets the value of a key that has none; else gives the value that it has, as the inner error.
+    /// Sets the value of a key that has none. Otherwise returns the current value as the inner error.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -211,7 +212,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
         self.with_both(key, value, |key, value| DictOp::InsertNew(key, value), read::exchange_value)
     }
 
-    /// The value of a key, which is set to `value` if there is none.
+    /// Returns the value of a key, after setting it to `value` if there was none.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -228,7 +229,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
 }
 
 impl<K: DeserializeOwned, V: DeserializeOwned> Dict<K, V> {
-    /// Takes the newest entry.
+    /// Removes and returns the newest entry.
     ///
     /// # Errors
     /// [`ObjectError`].

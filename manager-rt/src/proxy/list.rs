@@ -15,23 +15,24 @@ use crate::error::{ItemError, ObjectError};
 use crate::proto::{ListOp, Op, Raw};
 use crate::proxy::{Handle, proxy, read};
 
-/// A list that any process reads and changes.
+/// A list that any process can read and change.
 ///
 /// | property | |
 /// |---|---|
-/// | items | whatever serde encodes; proxies inside live as long as the item |
-/// | atomic | every method, but for [`iter`](Self::iter), which looks again for each page |
-/// | equality | of encoded bytes |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | items | any type that serde encodes; proxies inside an item live as long as the item |
+/// | atomic | every method except [`iter`](Self::iter), which asks page by page |
+/// | equality | by encoded bytes |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited over a connection of its own.
+/// A forked child uses the inherited proxy over its own connection.
 ///
 /// # Crash
-/// A process that is killed in a method has changed the list or not.
+/// If a process is killed inside a method, the change happened completely or not at all.
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().list`, where `l[i] += 1` loses updates and iteration asks for each item.
+/// Python's `multiprocessing.Manager().list`, where `l[i] += 1` loses updates, and iteration requests each item
+/// separately.
 ///
 /// # Examples
 /// ```
@@ -58,7 +59,7 @@ pub struct List<T> {
 proxy!(List<T>);
 
 impl<T> List<T> {
-    /// The number of items.
+    /// Returns the number of items.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -66,7 +67,7 @@ impl<T> List<T> {
         self.handle.ask(Op::List(ListOp::Len), read::count)
     }
 
-    /// Whether there is no item.
+    /// Returns `true` if the list has no items.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -74,7 +75,7 @@ impl<T> List<T> {
         Ok(self.len()? == 0)
     }
 
-    /// Takes all items away.
+    /// Removes all items.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -82,7 +83,7 @@ impl<T> List<T> {
         self.handle.ask(Op::List(ListOp::Clear), read::done)
     }
 
-    /// Turns the order round.
+    /// Reverses the order of the items.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -90,7 +91,7 @@ impl<T> List<T> {
         self.handle.ask(Op::List(ListOp::Reverse), read::done)
     }
 
-    /// Exchanges two items.
+    /// Swaps two items.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -100,7 +101,7 @@ impl<T> List<T> {
 }
 
 impl<T> List<T> {
-    /// Adds an item at the end.
+    /// Appends an item.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -113,10 +114,10 @@ impl<T> List<T> {
         self.handle.ask_with(item, |raw| Op::List(ListOp::Push(raw)), read::done)
     }
 
-    /// Adds items at the end, all in one step: at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
+    /// Appends several items in one step, up to [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX) of them.
     ///
     /// # Errors
-    /// [`ObjectError`]; [`Fault::TooMany`](crate::proto::Fault::TooMany). No item was added then.
+    /// [`ObjectError`]; [`Fault::TooMany`](crate::proto::Fault::TooMany). After an error, no item was added.
     pub fn extend<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), ObjectError>
     where
         Q: Serialize + ?Sized + 'a,
@@ -129,7 +130,7 @@ impl<T> List<T> {
         self.handle.ask(Op::List(ListOp::Extend(values.raws().collect())), read::done)
     }
 
-    /// Puts another item in the place of one.
+    /// Sets the item at an index.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -142,7 +143,7 @@ impl<T> List<T> {
         Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Set(count_of(index), raw)), read::done)?)
     }
 
-    /// Adds an item before that at `index`, which may be the length.
+    /// Inserts an item before the one at `index`, which may equal the length.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -156,7 +157,7 @@ impl<T> List<T> {
 }
 
 impl<T: DeserializeOwned> List<T> {
-    /// The item at an index.
+    /// Returns the item at an index.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -165,7 +166,7 @@ impl<T: DeserializeOwned> List<T> {
         Ok(self.handle.ask(Op::List(ListOp::Get(count_of(index))), read::value)?)
     }
 
-    /// Takes the item at an index; those behind it move up.
+    /// Removes and returns the item at an index. Later items move up.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -174,7 +175,7 @@ impl<T: DeserializeOwned> List<T> {
         Ok(self.handle.ask(Op::List(ListOp::Remove(count_of(index))), read::value)?)
     }
 
-    /// Takes the last item; `None` if there is none.
+    /// Removes and returns the last item, or returns `None` if the list is empty.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -188,7 +189,7 @@ impl<T: DeserializeOwned> List<T> {
 }
 
 impl<T: DeserializeOwned> List<T> {
-    /// Puts another item in the place of one, and gives the previous one.
+    /// Sets the item at an index, and returns the previous one.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -200,7 +201,7 @@ impl<T: DeserializeOwned> List<T> {
         Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Set(count_of(index), raw)), read::value)?)
     }
 
-    /// Puts `new` in the place of the item at an index if that equals `expected`; else gives what is there, as the inner
+    /// Sets the item at an index to `new` if it equals `expected`. Otherwise returns the current item as the inner
     /// error.
     ///
     /// # Errors
@@ -223,9 +224,11 @@ impl<T: DeserializeOwned> List<T> {
         Ok(self.handle.ask(op, read::exchange_value)?)
     }
 
-    /// Replaces the item at an index by `change` of it, atomically between all processes, and gives the previous one.
+    /// Replaces the item at an index with the result of `change`, atomically across all processes, and returns the
+    /// previous one.
     ///
-    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    /// `change` runs in this process, and runs again whenever another caller changed the item first. It should have no
+    /// side effects.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].

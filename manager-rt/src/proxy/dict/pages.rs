@@ -1,4 +1,4 @@
-//! Many entries of a dict at once, and iteration.
+//! Reading many entries of a dict at once, and iteration.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -39,7 +39,7 @@ impl<K, V> Dict<K, V> {
 }
 
 impl<K: DeserializeOwned, V> Dict<K, V> {
-    /// The keys, in the order of insertion, asked for page by page (see [`iter`](Self::iter)).
+    /// Returns the keys in insertion order, requested page by page (see [`iter`](Self::iter)).
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -49,7 +49,7 @@ impl<K: DeserializeOwned, V> Dict<K, V> {
 }
 
 impl<K, V: DeserializeOwned> Dict<K, V> {
-    /// The values, in the order of insertion, asked for page by page (see [`iter`](Self::iter)).
+    /// Returns the values in insertion order, requested page by page (see [`iter`](Self::iter)).
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -59,7 +59,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
 }
 
 impl<K: DeserializeOwned, V: DeserializeOwned> Dict<K, V> {
-    /// The entries, in the order of insertion, asked for page by page (see [`iter`](Self::iter)).
+    /// Returns the entries in insertion order, requested page by page (see [`iter`](Self::iter)).
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -67,16 +67,17 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Dict<K, V> {
         self.all(Part::Items, read::entries)
     }
 
-    /// The entries, one after the other, asked for page by page.
+    /// Iterates over the entries, requested page by page.
     ///
-    /// Each entry that is there from the first page to the last comes once, whatever is changed meanwhile; one that is
-    /// added or removed in between may come or not, and its value is that of the moment of its page.
+    /// An entry that exists from the first page to the last is returned exactly once, whatever else changes. An entry
+    /// that is added or removed during the iteration may or may not be returned. Each value is as it was when its page
+    /// was read.
     pub fn iter(&self) -> DictIter<'_, K, V> {
         DictIter { dict: self, page: VecDeque::new(), after: None, is_over: false }
     }
 }
 
-/// Iterates over a dict: [`Dict::iter`].
+/// An iterator over a dict: see [`Dict::iter`].
 pub struct DictIter<'a, K, V> {
     dict: &'a Dict<K, V>,
     page: VecDeque<(K, V)>,

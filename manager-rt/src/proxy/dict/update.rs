@@ -1,4 +1,4 @@
-//! Changing the value of a key by what it is.
+//! Changing a value depending on its current value.
 
 use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
@@ -11,8 +11,8 @@ use crate::proxy::dict::Dict;
 use crate::proxy::{Numeric, codec, read};
 
 impl<K, V: DeserializeOwned> Dict<K, V> {
-    /// Sets the value of a key if the one that it has is `expected`, where `None` is none; else gives what it has, as the
-    /// inner error.
+    /// Sets the value of a key if its current value is `expected`, where `None` stands for no value. Otherwise returns
+    /// the current value as the inner error.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -53,10 +53,11 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
         self.handle.ask(Op::Dict(op), read::exchange)
     }
 
-    /// Replaces the value of a key by `change` of it, atomically between all processes, and gives the previous one. `None`
-    /// is no value, before and after.
+    /// Replaces the value of a key with the result of `change`, atomically across all processes, and returns the
+    /// previous one. `None` stands for no value, both as argument and as result.
     ///
-    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    /// `change` runs in this process, and runs again whenever another caller changed the value first. It should have no
+    /// side effects.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -97,7 +98,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
             };
             let previous = found.as_ref().map(|found| codec::take(backend, found)).transpose()?;
             let raw = found.as_ref().map(Payload::raw);
-            // Decoded again, since not every type can be cloned. What is inside is alive by the first one.
+            // Decoded a second time, since not every type can be cloned. The first copy keeps the objects inside alive.
             let current = raw.map(|raw: Raw<'_>| codec::look(backend, raw)).transpose()?;
             let mut values = self.handle.values();
             let new = change(current).map(|new| values.add(&new)).transpose()?;
@@ -112,11 +113,11 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
 }
 
 impl<K, V: Numeric + DeserializeOwned> Dict<K, V> {
-    /// Adds to the number of a key, in the manager, and gives the number before; a key without one counts as 0. Sums of
-    /// integers wrap around.
+    /// Adds to the number of a key, inside the manager, and returns the number before. A key without a value counts as
+    /// 0. Sums of integers wrap around.
     ///
     /// # Errors
-    /// [`ItemError::NoNumber`] if what is stored is no number of this type; [`ItemError::Object`].
+    /// [`ItemError::NoNumber`] if the stored value is not a number of this type; [`ItemError::Object`].
     #[doc(alias = "Counter")]
     pub fn fetch_add<Q>(&self, key: &Q, number: V) -> Result<V, ItemError>
     where
@@ -130,10 +131,11 @@ impl<K, V: Numeric + DeserializeOwned> Dict<K, V> {
         )?)
     }
 
-    /// Adds to the numbers of keys, all in one step: at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
+    /// Adds to the numbers of several keys in one step, up to
+    /// [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX) of them.
     ///
     /// # Errors
-    /// As [`fetch_add`](Self::fetch_add); nothing was added then.
+    /// As for [`fetch_add`](Self::fetch_add). After an error, nothing was added.
     pub fn add_many<'a, Q>(&self, entries: impl IntoIterator<Item = (&'a Q, V)>) -> Result<(), ItemError>
     where
         Q: Serialize + ?Sized + 'a,

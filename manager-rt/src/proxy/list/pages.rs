@@ -1,4 +1,4 @@
-//! Many items of a list at once, and iteration.
+//! Reading many items of a list at once, and iteration.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,25 +13,25 @@ use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, read};
 
 impl<T: DeserializeOwned> List<T> {
-    /// All items, as they are at one moment.
+    /// Returns all items, as they are at one moment.
     ///
     /// # Errors
-    /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed each time that it was read.
+    /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed during every attempt to read it.
     #[doc(alias = "_getvalue")]
     pub fn to_vec(&self) -> Result<Vec<T>, ObjectError> {
         Ok(self.snapshot(0..usize::MAX)?.0)
     }
 
-    /// The items in a range, as they are at one moment; fewer if the list ends before.
+    /// Returns the items in a range, as they are at one moment. There are fewer if the list ends earlier.
     ///
     /// # Errors
-    /// As [`to_vec`](Self::to_vec).
+    /// As for [`to_vec`](Self::to_vec).
     #[doc(alias = "slice")]
     pub fn range(&self, range: Range<usize>) -> Result<Vec<T>, ObjectError> {
         Ok(self.snapshot(range)?.0)
     }
 
-    /// The items of a range, and the number of changes so far.
+    /// Returns the items in a range, and the number of changes so far.
     pub(super) fn snapshot(&self, range: Range<usize>) -> Result<(Vec<T>, u64), ObjectError> {
         for _ in 0..TRIES_MAX {
             if let Some(found) = self.try_snapshot(&range)? {
@@ -41,7 +41,7 @@ impl<T: DeserializeOwned> List<T> {
         Err(ObjectError::Changing)
     }
 
-    /// `None` if the list changed between two pages.
+    /// Returns `None` if the list changed between two pages.
     fn try_snapshot(&self, range: &Range<usize>) -> Result<Option<(Vec<T>, u64)>, ObjectError> {
         let mut items: Vec<T> = Vec::new();
         let mut first_version = None;
@@ -67,10 +67,10 @@ impl<T: DeserializeOwned> List<T> {
         self.handle.ask(Op::List(op), read::page)
     }
 
-    /// The items, one after the other, asked for page by page.
+    /// Iterates over the items, requested page by page.
     ///
-    /// Each page is as the list is at that moment: of a list that is changed meanwhile, items may come twice or not at all.
-    /// [`to_vec`](Self::to_vec) gives all as they are at one moment.
+    /// Each page shows the list as it is when the page is read. If the list changes during the iteration, items may
+    /// appear twice or not at all. [`to_vec`](Self::to_vec) returns all items as they are at one moment.
     ///
     /// # Examples
     /// ```
@@ -89,21 +89,23 @@ impl<T: DeserializeOwned> List<T> {
 }
 
 impl<T: DeserializeOwned + Ord> List<T> {
-    /// Sorts the items by their own order, in this process: equal ones keep their order.
+    /// Sorts the items by their natural order, in this process. Equal items keep their order.
     ///
     /// # Errors
-    /// As [`sort_by`](Self::sort_by).
+    /// As for [`sort_by`](Self::sort_by).
     pub fn sort(&self) -> Result<(), ObjectError> {
         self.sort_by(Ord::cmp)
     }
 }
 
 impl<T: DeserializeOwned> List<T> {
-    /// Sorts the items, in this process: equal ones keep their order. If the list changed meanwhile it is sorted anew.
+    /// Sorts the items with `compare`, in this process. Equal items keep their order. If the list changes meanwhile, it
+    /// is sorted again.
     ///
     /// # Errors
-    /// [`ObjectError`]; [`ObjectError::Changing`] if it changed each time;
-    /// [`Fault::TooMany`](crate::proto::Fault::TooMany) beyond [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items.
+    /// [`ObjectError`]; [`ObjectError::Changing`] if the list changed during every attempt;
+    /// [`Fault::TooMany`](crate::proto::Fault::TooMany) beyond [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX)
+    /// items.
     pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> std::cmp::Ordering) -> Result<(), ObjectError> {
         for _ in 0..TRIES_MAX {
             let (items, version) = self.snapshot(0..usize::MAX)?;
@@ -119,7 +121,7 @@ impl<T: DeserializeOwned> List<T> {
     }
 }
 
-/// Iterates over a list: [`List::iter`].
+/// An iterator over a list: see [`List::iter`].
 pub struct ListIter<'a, T> {
     list: &'a List<T>,
     page: VecDeque<T>,

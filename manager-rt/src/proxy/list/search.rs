@@ -1,7 +1,8 @@
-//! Looking for a value in a list.
+//! Searching a list for a value.
 //!
-//! The manager looks at so many items at once, and says where to go on: a long list is searched in pieces, and from the
-//! beginning again if it changed in between. So the result is that of one moment, and nobody else waits for it.
+//! The manager searches a limited number of items at once, and says where to continue. A long list is therefore
+//! searched in pieces, from the beginning again if it changed between two pieces. So the result is that of one moment,
+//! and no other client waits for the search.
 
 use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
@@ -15,10 +16,10 @@ use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, read};
 
 impl<T> List<T> {
-    /// The index of the first item that equals this one.
+    /// Returns the index of the first item that equals this one.
     ///
     /// # Errors
-    /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed each time that it was searched.
+    /// [`ObjectError`]; [`ObjectError::Changing`] if the list is long and changed during every attempt to search it.
     #[doc(alias = "index")]
     pub fn index_of<Q>(&self, item: &Q) -> Result<Option<usize>, ObjectError>
     where
@@ -28,10 +29,10 @@ impl<T> List<T> {
         self.search(item, |scan| Op::List(ListOp::IndexOf(scan)), |_, found| Some(found))
     }
 
-    /// Whether an item equals this one.
+    /// Returns `true` if an item equals this one.
     ///
     /// # Errors
-    /// As [`index_of`](Self::index_of).
+    /// As for [`index_of`](Self::index_of).
     #[doc(alias = "__contains__")]
     pub fn contains<Q>(&self, item: &Q) -> Result<bool, ObjectError>
     where
@@ -41,10 +42,10 @@ impl<T> List<T> {
         Ok(self.index_of(item)?.is_some())
     }
 
-    /// Takes the first item that equals this one away; the index that it had, if there was one.
+    /// Removes the first item that equals this one, and returns the index that it had, if there was one.
     ///
     /// # Errors
-    /// As [`index_of`](Self::index_of).
+    /// As for [`index_of`](Self::index_of).
     pub fn remove_value<Q>(&self, item: &Q) -> Result<Option<usize>, ObjectError>
     where
         Q: Serialize + ?Sized,
@@ -53,10 +54,10 @@ impl<T> List<T> {
         self.search(item, |scan| Op::List(ListOp::RemoveValue(scan)), |_, found| Some(found))
     }
 
-    /// How many items equal this one.
+    /// Returns how many items equal this one.
     ///
     /// # Errors
-    /// As [`index_of`](Self::index_of).
+    /// As for [`index_of`](Self::index_of).
     pub fn count<Q>(&self, item: &Q) -> Result<usize, ObjectError>
     where
         Q: Serialize + ?Sized,
@@ -73,7 +74,8 @@ impl<T> List<T> {
         Ok(count.unwrap_or(0))
     }
 
-    /// Searches the whole list; `found` is told what each piece gave, and may end the search. Else the sum is the result.
+    /// Searches the whole list. `found` receives the result of each piece, and may end the search. Otherwise the result
+    /// is the sum.
     fn search<Q: Serialize + ?Sized>(
         &self,
         item: &Q,
