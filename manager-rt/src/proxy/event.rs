@@ -1,4 +1,4 @@
-//! [`Event`]: a flag that can be waited for.
+//! [`Event`]: a flag that processes can wait for.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// | property | |
 /// |---|---|
-/// | waiting | costs no thread of the manager: ten thousand may wait |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | waiting | uses no thread of the manager: ten thousand callers may wait |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited.
+/// A forked child uses the inherited proxy.
 ///
 /// # Crash
-/// The flag stays as it is, whoever dies.
+/// The flag keeps its state, whichever process dies.
 ///
 /// # Source
 /// Python's `multiprocessing.Manager().Event`.
@@ -46,7 +46,7 @@ pub struct Event {
 proxy!(Event);
 
 impl Event {
-    /// Whether the flag is set.
+    /// Returns `true` if the flag is set.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -54,7 +54,7 @@ impl Event {
         self.handle.ask(Op::Event(EventOp::IsSet), read::bool)
     }
 
-    /// Sets the flag, and lets every waiter go on. Does not wait for them.
+    /// Sets the flag, and releases every waiter. Does not wait for them to run.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -62,7 +62,7 @@ impl Event {
         self.handle.ask(Op::Event(EventOp::Set), read::done)
     }
 
-    /// Clears the flag. Whoever waited when it was set goes on all the same.
+    /// Clears the flag. Waiters that `set` released go on nevertheless.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -79,7 +79,8 @@ impl Event {
         Ok(())
     }
 
-    /// Waits until the flag is set, at most `timeout` (`Duration::MAX` waits for ever); `false` if it was not.
+    /// Waits until the flag is set, at most `timeout` (`Duration::MAX` waits for ever). Returns `false` if it timed
+    /// out.
     ///
     /// # Errors
     /// [`ObjectError`].

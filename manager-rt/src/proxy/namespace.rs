@@ -1,4 +1,4 @@
-//! [`Namespace`]: attributes by name, each of a type of its own.
+//! [`Namespace`]: attributes by name, each with its own type.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,22 +12,22 @@ use crate::proto::{Kind, NamespaceOp, ObjectId, Op, Raw, Reply};
 use crate::proxy::travel::print_of;
 use crate::proxy::{Handle, Proxy, Storable, codec, read, travels};
 
-/// Attributes that any process reads and sets, each by its name and of its own type.
+/// A set of attributes that any process can read and set. Each has a name and its own type.
 ///
-/// A name that begins with `_` is private, as in Python: it stays in this process, with the proxy and its clones, and the
-/// manager never hears of it.
+/// A name that begins with `_` is private, as in Python: the attribute stays in this process, with the proxy and its
+/// clones, and is never sent to the manager.
 ///
 /// | property | |
 /// |---|---|
-/// | values | whatever serde encodes; proxies inside live as long as the attribute |
+/// | values | any type that serde encodes; proxies inside an attribute live as long as the attribute |
 /// | atomic | every method |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited over a connection of its own; its private names are a copy.
+/// A forked child uses the inherited proxy over its own connection. Its private attributes are a copy.
 ///
 /// # Crash
-/// A process that is killed in a method has set the attribute or not.
+/// If a process is killed inside a method, the attribute was set or not.
 ///
 /// # Source
 /// Python's `multiprocessing.Manager().Namespace`.
@@ -52,13 +52,13 @@ pub struct Namespace {
     private: Arc<Mutex<HashMap<String, Private>>>,
 }
 
-/// An attribute that stays here.
+/// An attribute that stays in this process.
 #[derive(Debug)]
 struct Private {
     print: u64,
     bytes: Vec<u8>,
     ids: Vec<u8>,
-    /// Keeps the objects alive whose proxies are inside.
+    /// Keeps alive the objects whose proxies are inside the value.
     _inside: Vec<Handle>,
 }
 
@@ -87,7 +87,7 @@ impl Clone for Namespace {
 travels!(Namespace);
 
 impl Namespace {
-    /// Sets an attribute, of whatever type it was. A `&str` is stored as a `String` (see [`Storable`]).
+    /// Sets an attribute, which may have had another type before. A `&str` is stored as a `String` (see [`Storable`]).
     ///
     /// # Errors
     /// [`ObjectError`]; [`Fault::BadName`](crate::proto::Fault::BadName).
@@ -111,10 +111,11 @@ impl Namespace {
         Ok(())
     }
 
-    /// The value of an attribute.
+    /// Returns the value of an attribute.
     ///
     /// # Errors
-    /// [`ItemError::NotFound`] if it was not set; [`ObjectError::WrongType`] if it was set with another type.
+    /// [`ItemError::NotFound`] if the attribute was not set; [`ObjectError::WrongType`] if it was set with another
+    /// type.
     #[doc(alias = "__getattribute__")]
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, ItemError> {
         let print = print_of::<T>(Kind::Value);
@@ -130,7 +131,7 @@ impl Namespace {
         Ok(codec::look(self.handle.backend(), Raw { bytes: &found.bytes, ids: &found.ids })?)
     }
 
-    /// Takes an attribute away.
+    /// Removes an attribute.
     ///
     /// # Errors
     /// [`ItemError::NotFound`], [`ItemError::Object`].
@@ -143,7 +144,8 @@ impl Namespace {
         Ok(self.handle.ask(op, read::done)?)
     }
 
-    /// The names of all attributes that the manager has, in the order in which they were first set; no private ones.
+    /// Returns the names of all attributes in the manager, in the order in which they were first set. Private names are
+    /// not included.
     ///
     /// # Errors
     /// [`ObjectError`].

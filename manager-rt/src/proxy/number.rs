@@ -13,9 +13,9 @@ mod sealed {
 
 pub(super) use self::sealed::AsNumber;
 
-/// A number that a manager can add to where it is stored: the integers of a fixed size, and the floats.
+/// A number that a manager can add to where it is stored: an integer of fixed size, or a float.
 ///
-/// Sums of integers wrap around, as those of atomics do.
+/// Sums of integers wrap around, like those of atomics.
 pub trait Numeric: AsNumber {}
 
 macro_rules! numeric {

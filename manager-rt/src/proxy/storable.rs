@@ -1,14 +1,14 @@
-//! [`Storable`]: of which type an object is that is made from a borrowed value.
+//! [`Storable`]: the type of an object that is made from a borrowed value.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// A value, or the borrowed form of one: what [`Manager::value`](crate::Manager::value) and
-/// [`Namespace::set`](crate::Namespace::set) take a reference to.
+/// A value or its borrowed form, as [`Manager::value`](crate::Manager::value) and
+/// [`Namespace::set`](crate::Namespace::set) take it by reference.
 ///
-/// Whoever reads the value names its type. So an object that is made from a `str` holds a `String`, and one made from a
-/// `[T]` a `Vec<T>`; every sized type holds itself. [`SameBytes`](crate::SameBytes) is what methods of objects ask for, whose
-/// type is known.
+/// A reader has to name the type of the value. An object made from a `str` therefore holds a `String`, one made from a
+/// `[T]` holds a `Vec<T>`, and every sized type holds itself. Methods of existing objects, whose type is known, require
+/// [`SameBytes`](crate::SameBytes) instead.
 ///
 /// # Examples
 /// ```
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// # }
 /// ```
 pub trait Storable {
-    /// What is stored: the same bytes, read as this type.
+    /// The type that is stored: it has the same encoded bytes.
     type Owned;
 }
 

@@ -1,4 +1,4 @@
-//! [`Value`]: one value.
+//! [`Value`]: a single value.
 
 use std::marker::PhantomData;
 
@@ -10,20 +10,20 @@ use crate::error::{ItemError, ObjectError};
 use crate::proto::{Op, ValueOp};
 use crate::proxy::{Handle, Numeric, proxy, read};
 
-/// A value that any process reads and replaces.
+/// A value that any process can read and replace.
 ///
 /// | property | |
 /// |---|---|
-/// | type | whatever serde encodes, up to [`VALUE_BYTES_MAX`](crate::limits::VALUE_BYTES_MAX); proxies inside live as long as the value |
+/// | type | any type that serde encodes, up to [`VALUE_BYTES_MAX`](crate::limits::VALUE_BYTES_MAX); proxies inside live as long as the value |
 /// | atomic | every method: [`update`](Self::update) and [`fetch_add`](Self::fetch_add) lose nothing |
-/// | equality | of encoded bytes |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | equality | by encoded bytes |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited over a connection of its own.
+/// A forked child uses the inherited proxy over its own connection.
 ///
 /// # Crash
-/// A process that is killed in a method has changed the value or not.
+/// If a process is killed inside a method, the change happened completely or not at all.
 ///
 /// # Source
 /// Python's `multiprocessing.Manager().Value`, whose `v.value += 1` loses updates.
@@ -48,7 +48,7 @@ pub struct Value<T> {
 proxy!(Value<T>);
 
 impl<T: DeserializeOwned> Value<T> {
-    /// The value.
+    /// Returns the value.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -58,7 +58,7 @@ impl<T: DeserializeOwned> Value<T> {
 }
 
 impl<T> Value<T> {
-    /// Another value.
+    /// Sets the value.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -72,10 +72,10 @@ impl<T> Value<T> {
 }
 
 impl<T: DeserializeOwned> Value<T> {
-    /// Another value; gives the previous one.
+    /// Sets the value, and returns the previous one.
     ///
     /// # Errors
-    /// [`ObjectError`]; after [`ObjectError::Decode`] the value is replaced.
+    /// [`ObjectError`]; after [`ObjectError::Decode`], the value was replaced.
     pub fn replace<Q>(&self, value: &Q) -> Result<T, ObjectError>
     where
         Q: Serialize + ?Sized,
@@ -84,7 +84,7 @@ impl<T: DeserializeOwned> Value<T> {
         self.handle.ask_with(value, |raw| Op::Value(ValueOp::Set(raw)), read::value)
     }
 
-    /// Another value if it is `expected`; else gives what it is, as the inner error.
+    /// Sets the value to `new` if it equals `expected`. Otherwise returns the current value as the inner error.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -112,9 +112,10 @@ impl<T: DeserializeOwned> Value<T> {
         self.handle.ask(Op::Value(op), read::exchange_value)
     }
 
-    /// Replaces the value by `change` of it, atomically between all processes, and gives the previous one.
+    /// Replaces the value with the result of `change`, atomically across all processes, and returns the previous one.
     ///
-    /// `change` runs here, and again whenever somebody else was faster: it should do nothing else.
+    /// `change` runs in this process, and runs again whenever another caller changed the value first. It should have no
+    /// side effects.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -131,10 +132,10 @@ impl<T: DeserializeOwned> Value<T> {
 }
 
 impl<T: Numeric + DeserializeOwned> Value<T> {
-    /// Adds to the number, in the manager, and gives the number before. Sums of integers wrap around.
+    /// Adds to the number, inside the manager, and returns the number before. Sums of integers wrap around.
     ///
     /// # Errors
-    /// [`ItemError::NoNumber`] if what is stored is no number of this type; [`ItemError::Object`].
+    /// [`ItemError::NoNumber`] if the stored value is not a number of this type; [`ItemError::Object`].
     pub fn fetch_add(&self, number: T) -> Result<T, ItemError> {
         Ok(self.handle.ask(Op::Value(ValueOp::FetchAdd(number.as_number())), read::value)?)
     }
