@@ -1,4 +1,4 @@
-//! [`Condition`]: waiting for a change of what a lock protects.
+//! [`Condition`]: waiting until something that a lock protects has changed.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ mod sealed {
 
 use self::sealed::Holds;
 
-/// A guard that a condition can wait with: that of a [`Lock`](crate::Lock) or [`RLock`](crate::RLock).
+/// A guard that a condition can wait with: a guard of a [`Lock`](crate::Lock) or [`RLock`](crate::RLock).
 #[diagnostic::on_unimplemented(
     message = "a manager's condition cannot wait with `{Self}`",
     note = "pass the guard of a lock of the same manager, without its `Result`: the condition releases the lock and takes it again"
@@ -54,23 +54,23 @@ macro_rules! wait_guard {
 
 wait_guard!(LockGuard, RLockGuard);
 
-/// Waiting for a change of what a lock protects.
+/// A condition variable: waits until something that a lock protects has changed.
 ///
-/// It is used with the guard of a [`Lock`](crate::Lock) or [`RLock`](crate::RLock) of the same manager; several conditions
-/// may belong to one lock.
+/// Use it with the guard of a [`Lock`](crate::Lock) or [`RLock`](crate::RLock) of the same manager. Several conditions
+/// may share one lock.
 ///
 /// | property | |
 /// |---|---|
-/// | fair | `notify` chooses those who wait longest, exactly as many as it is told |
-/// | recovers | a waiter that dies is not there any more, and takes no notification along |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | fair | `notify` wakes exactly the requested number of waiters, those that have waited longest |
+/// | recovers | a waiter that dies is removed, and consumes no notification |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited.
+/// A forked child uses the inherited proxy.
 ///
 /// # Crash
-/// A waiter that is killed leaves nothing behind, and holds no notifier up. A notifier that is killed has notified all that
-/// it was to notify, or nobody.
+/// A waiter that is killed leaves nothing behind, and delays no notifier. A notifier that is killed inside `notify` has
+/// woken all its waiters or none.
 ///
 /// # Source
 /// Python's `multiprocessing.Manager().Condition`.
@@ -102,20 +102,20 @@ pub struct Condition {
 proxy!(Condition);
 
 impl Condition {
-    /// Gives the lock back, waits until somebody notifies, and takes the lock again, whatever its depth was.
+    /// Releases the lock, waits for a notification, and takes the lock again at its previous depth.
     ///
-    /// What is waited for may not hold (any more) then: somebody else may have been faster. Prefer
+    /// The awaited condition may no longer hold when this returns, because another process may have been faster. Prefer
     /// [`wait_while`](Self::wait_while).
     ///
     /// # Errors
-    /// [`LockError::OwnerDied`](crate::LockError::OwnerDied) with the guard inside: the wait is over, and the holder before
-    /// died. [`LockError::Call`](crate::LockError::Call): the lock is not held any more.
+    /// [`LockError::OwnerDied`](crate::LockError::OwnerDied) with the guard inside: the wait is over, and the previous
+    /// holder died. [`LockError::Call`](crate::LockError::Call): the lock is no longer held.
     pub fn wait<G: WaitGuard>(&self, guard: G) -> LockResult<G> {
         self.wait_once(guard, Wait::Forever).map(|(_, guard)| guard)
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout` (`Duration::MAX` waits for ever); tells whether somebody notified.
-    /// Taking the lock again is not part of the timeout.
+    /// Like [`wait`](Self::wait), but waits at most `timeout`, and returns `true` if a notification came. The time to
+    /// take the lock again does not count towards the timeout.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -127,7 +127,7 @@ impl Condition {
         self.wait_once(guard, within(timeout))
     }
 
-    /// Waits while `condition` holds.
+    /// Waits while `condition` returns `true`.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -143,7 +143,7 @@ impl Condition {
         Ok(guard)
     }
 
-    /// Waits while `condition` holds, for at most `timeout`; tells whether it does not hold any more.
+    /// Waits while `condition` returns `true`, at most `timeout`. Returns `true` if it no longer does.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -167,16 +167,16 @@ impl Condition {
 
     fn wait_once<G: WaitGuard>(&self, mut guard: G, wait: Wait) -> Result<(bool, G), crate::LockError<G>> {
         let op = ConditionOp::Wait { lock: guard.object(), token: guard.held_by() };
-        // If this fails, the guard is dropped: it gives back what is left to give back.
+        // If this fails, dropping the guard releases whatever is still held.
         let granted = self.handle.call(Op::Condition(op), wait).and_then(|reply| Granted::of(&reply))?;
         guard.hold_by(granted.token);
         granted.hand_over(guard).map(|guard| (!granted.timed_out, guard))
     }
 
-    /// Wakes `count` of those who wait longest, or all if there are less; tells how many.
+    /// Wakes the `count` waiters that have waited longest, or all if there are fewer. Returns how many it woke.
     ///
-    /// The caller need not hold the lock. It should, if what is waited for is changed under the lock: else who is about to
-    /// wait misses the notification.
+    /// The caller need not hold the lock. It should if the awaited change happens under the lock; otherwise a process
+    /// that is about to wait can miss the notification.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -185,7 +185,7 @@ impl Condition {
         self.handle.ask(Op::Condition(ConditionOp::Notify(count_of(count))), read::count)
     }
 
-    /// Wakes all who wait; tells how many.
+    /// Wakes all waiters, and returns how many there were.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -193,7 +193,7 @@ impl Condition {
         self.notify(usize::MAX)
     }
 
-    /// How many wait at this moment.
+    /// Returns the number of waiters at this moment.
     ///
     /// # Errors
     /// [`ObjectError`].

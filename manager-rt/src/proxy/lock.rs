@@ -1,4 +1,4 @@
-//! [`Lock`]: mutual exclusion between processes of any host.
+//! [`Lock`]: mutual exclusion between processes on any host.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,22 +19,22 @@ use crate::proxy::{Handle, proxy, read};
 /// | property | |
 /// |---|---|
 /// | belongs to | a thread of a process |
-/// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`], a `try_lock` [`LockError::WouldBlock`] |
-/// | fair | yes: who waits longest is next, and nobody overtakes |
-/// | recovers | when the connection of the holder ends; the next holder is told |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | reentrant | no: a second `lock` by the same thread returns [`LockError::Deadlock`], a `try_lock` returns [`LockError::WouldBlock`] |
+/// | fair | yes: the longest waiter is next, and no other caller overtakes it |
+/// | recovers | when the connection of the holder ends; the next holder gets an error with the guard inside |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited, and holds nothing that its parent holds: an inherited guard does
-/// nothing there.
+/// A forked child uses the inherited proxy, and holds none of its parent's locks: an inherited guard does nothing in
+/// the child.
 ///
 /// # Crash
 /// When a process dies while it holds the lock, the next holder gets [`LockError::OwnerDied`] with the guard inside. A
-/// process that dies while it waits is simply not there any more.
+/// process that dies while it waits is removed from the waiters.
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().Lock`, which a dead holder keeps for ever. Tokens: Kleppmann, "How to do distributed
-/// locking", 2016.
+/// Python's `multiprocessing.Manager().Lock`, which a dead holder keeps for ever. Tokens: Kleppmann, "How to do
+/// distributed locking", 2016.
 ///
 /// # Examples
 /// ```
@@ -44,7 +44,7 @@ use crate::proxy::{Handle, proxy, read};
 /// let lock = Manager::in_process()?.lock()?;
 /// {
 ///     let held = lock.lock().unwrap();
-///     assert_eq!(held.token(), 1); // each holder has a greater one
+///     assert_eq!(held.token(), 1); // each holder gets a greater one
 /// } // released here
 /// assert!(lock.try_lock().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -57,42 +57,42 @@ pub struct Lock {
 proxy!(Lock);
 
 impl Lock {
-    /// Takes the lock, waiting until it is free.
+    /// Takes the lock. Waits until it is free.
     ///
     /// # Errors
-    /// [`LockError::OwnerDied`] with the guard inside: the lock is held. [`LockError::Deadlock`], [`LockError::Call`]: it is
-    /// not.
+    /// [`LockError::OwnerDied`] with the guard inside: the lock is held. [`LockError::Deadlock`], [`LockError::Call`]:
+    /// the lock is not held.
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> LockResult<LockGuard<'_>> {
         self.lock_with(Duration::ZERO, Wait::Forever)
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free now.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if the lock is held; otherwise as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<LockGuard<'_>> {
         self.lock_with(Duration::ZERO, Wait::No)
     }
 
-    /// Takes the lock, waiting at most `timeout` (`Duration::MAX` waits for ever).
+    /// Takes the lock. Waits at most `timeout` until it is free (`Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if the lock was held until then; otherwise as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<LockGuard<'_>> {
         self.lock_with(Duration::ZERO, within(timeout))
     }
 
-    /// Takes the lock for `lease` at most, waiting until it is free. After that it passes on, though its holder lives: so a
-    /// process that was stopped holds nobody up.
+    /// Takes the lock for at most `lease`. Waits until it is free. After the lease, the lock passes on even if its
+    /// holder lives, so a process that was stopped does not block the others.
     ///
-    /// Whoever changes something under a leased lock should send the [`token`](LockGuard::token) along, and what is changed
-    /// should refuse tokens less than the greatest that it saw.
+    /// If you change external data under a leased lock, send the [`token`](LockGuard::token) with each change, and let
+    /// the receiver refuse tokens lower than the highest it has seen.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock).
+    /// As for [`lock`](Self::lock).
     pub fn lock_leased(&self, lease: Duration) -> LockResult<LockGuard<'_>> {
-        // A lease of nothing would be none.
+        // A lease of zero would mean no lease.
         self.lock_with(lease.max(Duration::from_nanos(1)), Wait::Forever)
     }
 
@@ -101,7 +101,7 @@ impl Lock {
         granted.hand_over(LockGuard::new(self, granted.token))
     }
 
-    /// Whether somebody holds the lock at this moment.
+    /// Returns `true` if the lock is held at this moment.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -111,7 +111,7 @@ impl Lock {
     }
 }
 
-/// What a manager says when it grants a lock.
+/// What a manager returns when it grants a lock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Granted {
     pub(super) token: u64,
@@ -127,7 +127,7 @@ impl Granted {
         }
     }
 
-    /// The guard; inside of an error if the last holder died.
+    /// Returns the guard, inside an error if the last holder died.
     pub(super) fn hand_over<G>(self, guard: G) -> LockResult<G> {
         if self.owner_died { Err(LockError::OwnerDied(guard)) } else { Ok(guard) }
     }
@@ -138,19 +138,19 @@ pub(super) fn acquire(handle: &Handle, lease: Duration, wait: Wait) -> Result<Gr
     Granted::of(&handle.call(Op::Lock(LockOp::Acquire { lease }), wait)?)
 }
 
-/// Gives a lock back. If that fails, the connection ends, and the lock with it; or its lease had ended.
+/// Releases a lock. If the call fails, the connection has ended and the lock with it, or the lease had expired.
 pub(super) fn release(handle: &Handle, token: u64, taken_in: Epoch) {
     if !taken_in.is_current() {
         return;
     }
     if let Err(error) = handle.call(Op::Lock(LockOp::Release { token }), Wait::No) {
-        tracing::warn!(lock = %handle.id(), token, %error, "a lock was not given back");
+        tracing::warn!(lock = %handle.id(), token, %error, "a lock was not released");
     }
 }
 
 /// A held [`Lock`]. Dropping it releases the lock.
 ///
-/// It belongs to the thread that took it, and cannot be sent to another.
+/// It belongs to the thread that took the lock, and cannot be sent to another thread.
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<'a> {
@@ -165,7 +165,7 @@ impl<'a> LockGuard<'a> {
         Self { lock, token, taken_in: Epoch::current(), not_send: PhantomData }
     }
 
-    /// A number that is greater than that of every earlier holder of this lock.
+    /// Returns a number that is greater than that of every earlier holder of this lock.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token

@@ -1,4 +1,4 @@
-//! [`RLock`]: a lock that its holder may take again.
+//! [`RLock`]: a lock that its holder can take again.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::proxy::handle::within;
 use crate::proxy::lock::{acquire, release};
 use crate::proxy::{Handle, proxy, read};
 
-/// A lock that its holder may take again, and that passes on when its holder dies.
+/// A lock that its holder can take again, and that passes on when its holder dies.
 ///
-/// As [`Lock`](crate::Lock), but a thread that holds it takes it once more at once; it is free again when all guards are
-/// dropped.
+/// Like [`Lock`](crate::Lock), but the thread that holds the lock can take it again at once. The lock is free again
+/// when all guards are dropped.
 ///
 /// # Fork safety
 /// As [`Lock`](crate::Lock).
@@ -26,8 +26,8 @@ use crate::proxy::{Handle, proxy, read};
 /// As [`Lock`](crate::Lock).
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().RLock`, which belongs to a connection, so that the next thread that gets the number
-/// of one that died owns its locks.
+/// Python's `multiprocessing.Manager().RLock`, which belongs to a connection. There, a thread that gets the number of a
+/// dead thread owns that thread's locks.
 ///
 /// # Examples
 /// ```
@@ -51,38 +51,39 @@ pub struct RLock {
 proxy!(RLock);
 
 impl RLock {
-    /// Takes the lock, waiting until it is free or the calling thread's.
+    /// Takes the lock. Waits until it is free, unless the calling thread holds it already.
     ///
     /// # Errors
     /// [`LockError::OwnerDied`](crate::LockError::OwnerDied) with the guard inside: the lock is held.
-    /// [`LockError::Call`](crate::LockError::Call): it is not.
+    /// [`LockError::Call`](crate::LockError::Call): the lock is not held.
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> LockResult<RLockGuard<'_>> {
         self.lock_with(Duration::ZERO, Wait::Forever)
     }
 
-    /// Takes the lock if it is free or the calling thread's.
+    /// Takes the lock if it is free, or if the calling thread holds it already.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`](crate::LockError::WouldBlock) if somebody else holds it; else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`](crate::LockError::WouldBlock) if another holder has it; otherwise as
+    /// [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<RLockGuard<'_>> {
         self.lock_with(Duration::ZERO, Wait::No)
     }
 
-    /// Takes the lock, waiting at most `timeout` (`Duration::MAX` waits for ever).
+    /// Takes the lock. Waits at most `timeout` (`Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`](crate::LockError::TimedOut) if somebody else held it until then; else as
+    /// [`LockError::TimedOut`](crate::LockError::TimedOut) if another holder had it until then; otherwise as
     /// [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<RLockGuard<'_>> {
         self.lock_with(Duration::ZERO, within(timeout))
     }
 
-    /// As [`Lock::lock_leased`](crate::Lock::lock_leased). If the thread holds the lock already, the lease of the first time
-    /// counts.
+    /// Like [`Lock::lock_leased`](crate::Lock::lock_leased). If the thread holds the lock already, the first lease
+    /// applies.
     ///
     /// # Errors
-    /// As [`lock`](Self::lock).
+    /// As for [`lock`](Self::lock).
     pub fn lock_leased(&self, lease: Duration) -> LockResult<RLockGuard<'_>> {
         self.lock_with(lease.max(Duration::from_nanos(1)), Wait::Forever)
     }
@@ -92,7 +93,7 @@ impl RLock {
         granted.hand_over(RLockGuard::new(self, granted.token))
     }
 
-    /// Whether somebody holds the lock at this moment.
+    /// Returns `true` if the lock is held at this moment.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -102,15 +103,16 @@ impl RLock {
     }
 }
 
-/// A lock that this thread holds: by the manager's epoch and the object's id.
+/// A lock that this thread holds, identified by the manager's epoch and the object's id.
 type Held = (u128, ObjectId, Weak<Cell<u64>>);
 
 thread_local! {
-    /// What this thread holds. Its guards of one lock share the token, which changes when one of them waits for a condition.
+    /// The locks that this thread holds. All guards of one lock share the token, which changes when one of them waits
+    /// for a condition.
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The place of the token that the guards of a lock share, with this token in it.
+/// Returns the cell with this token that the guards of a lock share, and makes it if there is none.
 fn shared_token(handle: &Handle, token: u64) -> Rc<Cell<u64>> {
     let (epoch, id) = (handle.backend().epoch(), handle.id());
     HELD.with_borrow_mut(|held| {
@@ -125,9 +127,9 @@ fn shared_token(handle: &Handle, token: u64) -> Rc<Cell<u64>> {
     })
 }
 
-/// A held [`RLock`]. Dropping the last one of a thread releases the lock.
+/// A held [`RLock`]. Dropping the last guard of a thread releases the lock.
 ///
-/// It belongs to the thread that took it, and cannot be sent to another.
+/// It belongs to the thread that took the lock, and cannot be sent to another thread.
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct RLockGuard<'a> {
@@ -141,7 +143,7 @@ impl<'a> RLockGuard<'a> {
         Self { lock, token: shared_token(&lock.handle, token), taken_in: Epoch::current() }
     }
 
-    /// A number that is greater than that of every earlier holder of this lock.
+    /// Returns a number that is greater than that of every earlier holder of this lock.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token.get()
