@@ -15,13 +15,14 @@ use crate::proto::{BarrierOp, Kind, Op, Reply};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, Proxy, read, travel, travels};
 
-/// A point at which a number of parties wait for each other.
+/// A point at which a fixed number of parties wait for each other.
 ///
 /// A process takes a place for each of its threads that calls [`wait`](Self::wait), and gives it back when the round ends. So
 /// one barrier serves any number of sets of processes, one after another, and a process that has passed may end at any time. A
 /// process that registers by [`party`](Self::party) keeps its place until it drops the [`Party`].
 ///
-/// A round needs the processes that have a place. If one of them dies, the barrier breaks, and nobody waits for it in vain:
+/// A round needs the processes that have a place. If one of them dies, the barrier breaks, so the others do not wait in
+/// vain:
 ///
 /// | a process is killed | then |
 /// |---|---|
@@ -35,20 +36,19 @@ use crate::proxy::{Handle, Proxy, read, travel, travels};
 ///
 /// | property | |
 /// |---|---|
-/// | again | the next round begins when all have met |
+/// | reuse | the next round begins when all parties have met |
 /// | recovers | at once: the server sees the end of a connection |
-/// | drop | gives up the proxy; the barrier lives as long as any process has one |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited, and takes a place of its own. A [`Party`] that it inherits does nothing
-/// there.
+/// A forked child uses the inherited proxy, and takes its own place. An inherited [`Party`] does nothing in the child.
 ///
 /// # Crash
-/// The table above says which deaths break the barrier. All waiters get [`BarrierError::Broken`] then, and so does every later
-/// caller until [`reset`](Self::reset).
+/// The table above says which deaths break the barrier. Then all waiters get [`BarrierError::Broken`], and so does
+/// every later caller until [`reset`](Self::reset).
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().Barrier`, where everybody waits for ever for a party that was killed, and where the
+/// Python's `multiprocessing.Manager().Barrier`. There, all parties wait for ever for one that was killed, and the
 /// action runs in the server.
 ///
 /// # Examples
@@ -97,14 +97,16 @@ impl Clone for Barrier {
 travels!(Barrier);
 
 impl Barrier {
-    /// Sets what one party does in each round before the others go on: the last one to come runs `action`, in its own process.
+    /// Sets an action that one party runs in each round before the others go on. The last party to arrive runs it, in
+    /// its own process.
     ///
-    /// The action belongs to this proxy and its clones. It does not travel, and the server does not know it: set it at the proxy
-    /// of every party, since any of them may be the last.
+    /// The action belongs to this proxy and its clones. It does not travel with the proxy, and the server does not know
+    /// it. Set it on every party's proxy, since any of them may arrive last.
     ///
-    /// The others wait for as long as the action runs. If it panics, or its process dies, the barrier breaks, and the panic goes
-    /// on in the party that ran it. Nothing stops the action if the barrier breaks meanwhile, and its party gets
-    /// [`BarrierError::Broken`] then. The action may use the barrier, but if it waits there, it waits for itself.
+    /// The others wait while the action runs. If it panics, or its process dies, the barrier breaks; a panic also
+    /// continues in the party that ran the action. If the barrier breaks for another reason, the action runs to its
+    /// end, and its party then gets [`BarrierError::Broken`]. The action may use the barrier, but must not wait at it:
+    /// it would wait for itself.
     ///
     /// # Examples
     /// ```
@@ -132,7 +134,7 @@ impl Barrier {
         self
     }
 
-    /// Sets how long [`wait`](Self::wait) waits by default, by this proxy and its clones.
+    /// Sets the default timeout of [`wait`](Self::wait) for this proxy and its clones.
     ///
     /// # Examples
     /// ```
@@ -152,8 +154,8 @@ impl Barrier {
         self
     }
 
-    /// Registers a place for this process in advance: it keeps the place from round to round, and its death breaks the barrier
-    /// even while it does not wait.
+    /// Registers a place for this process in advance. The process keeps the place from round to round, and its death
+    /// breaks the barrier even while it does not wait.
     ///
     /// # Errors
     /// [`BarrierError::Broken`]; [`Fault::TooMany`](crate::proto::Fault::TooMany) if all places are taken.
@@ -162,29 +164,29 @@ impl Barrier {
         Ok(Party::new(self))
     }
 
-    /// Waits until all parties wait, and returns the order in which this one came: 0 for the first. The wait ends with the
-    /// [default timeout](Self::with_timeout), if there is one.
+    /// Waits until all parties wait, and returns the position in which this one arrived: 0 for the first. The wait ends
+    /// after the [default timeout](Self::with_timeout), if one is set.
     ///
     /// # Errors
-    /// [`BarrierError::Broken`] if a party died or timed out, the action failed, or somebody called `abort` or `reset`;
+    /// [`BarrierError::Broken`] if a party died or timed out, the action failed, or `abort` or `reset` was called;
     /// [`Fault::TooMany`](crate::proto::Fault::TooMany) if other processes have registered all places;
     /// [`BarrierError::TimedOut`].
     ///
     /// # Panics
-    /// If the [action](Self::with_action) does.
+    /// If the [action](Self::with_action) panics.
     pub fn wait(&self) -> Result<usize, BarrierError> {
         self.wait_for(self.timeout.map_or(Wait::Forever, within))
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout` (`Duration::MAX` waits for ever). A party that gives up breaks the
-    /// barrier. A caller that comes while the action runs is a party of the next round: if it gives up before that begins, it
-    /// breaks nothing.
+    /// Like [`wait`](Self::wait), but waits at most `timeout` (`Duration::MAX` waits for ever). A party that times out
+    /// breaks the barrier. A caller that arrives while the action runs is a party of the next round. If it times out
+    /// before that round begins, it breaks nothing.
     ///
     /// # Errors
     /// [`BarrierError::TimedOut`]; otherwise as [`wait`](Self::wait).
     ///
     /// # Panics
-    /// If the [action](Self::with_action) does.
+    /// If the [action](Self::with_action) panics.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
         self.wait_for(within(timeout))
     }
@@ -200,19 +202,19 @@ impl Barrier {
         }
     }
 
-    /// Runs the action, and lets the others go on.
+    /// Runs the action, then lets the others go on.
     fn act(&self, action: &dyn Fn(), round: u64) -> Result<(), BarrierError> {
         let mut acting = Acting { barrier: self, started_in: Epoch::current(), has_returned: false };
         action();
         acting.has_returned = true;
-        // A child that the action forked is no party.
+        // A child that the action forked is not a party.
         if !acting.started_in.is_current() {
             return Err(BarrierError::Broken);
         }
         Ok(self.handle.ask(Op::Barrier(BarrierOp::EndRound { round }), read::done)?)
     }
 
-    /// Breaks the barrier: everybody who waits, or will, gets [`BarrierError::Broken`], until [`reset`](Self::reset).
+    /// Breaks the barrier: all current and later waiters get [`BarrierError::Broken`] until [`reset`](Self::reset).
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -220,7 +222,7 @@ impl Barrier {
         self.handle.ask(Op::Barrier(BarrierOp::Abort), read::done)
     }
 
-    /// Makes the barrier as good as new: all waiters get [`BarrierError::Broken`], and the next round begins.
+    /// Resets the barrier: all current waiters get [`BarrierError::Broken`], and the next round begins.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -228,7 +230,7 @@ impl Barrier {
         self.handle.ask(Op::Barrier(BarrierOp::Reset), read::done)
     }
 
-    /// Whether the barrier is broken.
+    /// Returns `true` if the barrier is broken.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -237,7 +239,7 @@ impl Barrier {
         self.handle.ask(Op::Barrier(BarrierOp::IsBroken), read::bool)
     }
 
-    /// The number of parties.
+    /// Returns the number of parties.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -245,7 +247,7 @@ impl Barrier {
         self.handle.ask(Op::Barrier(BarrierOp::Parties), read::count)
     }
 
-    /// How many wait at this moment. A party that runs the action does not wait.
+    /// Returns the number of parties that wait now. A party that runs the action does not count.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -254,7 +256,7 @@ impl Barrier {
     }
 }
 
-/// A party that runs the action. A panic breaks the barrier.
+/// A party that runs the action. If the action panics, dropping this breaks the barrier.
 struct Acting<'a> {
     barrier: &'a Barrier,
     started_in: Epoch,
@@ -263,7 +265,7 @@ struct Acting<'a> {
 
 impl Drop for Acting<'_> {
     fn drop(&mut self) {
-        // In a child that the action forked, the round is its parent's.
+        // In a child that the action forked, the round still belongs to the parent.
         if self.has_returned || !self.started_in.is_current() {
             return;
         }

@@ -12,24 +12,24 @@ use crate::proto::{Op, SemaphoreOp};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 
-/// A number of permits, which come back when their holder dies.
+/// A number of permits that come back when their holder dies.
 ///
 /// | property | |
 /// |---|---|
-/// | a permit belongs to | the process; any of its threads may give it back |
-/// | fair | yes: who waits longest is next, and nobody overtakes |
+/// | a permit belongs to | the process; any of its threads may release it |
+/// | fair | yes: the longest waiter is next, and no other caller overtakes it |
 /// | recovers | when the connection of the holder ends |
 /// | limit | [`PERMITS_MAX`](crate::limits::PERMITS_MAX), taken or free |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited. An inherited [`Permit`] does nothing there.
+/// A forked child uses the inherited proxy. An inherited [`Permit`] does nothing in the child.
 ///
 /// # Crash
-/// The permits of a process that dies are free again, but for those that it [forgot](Permit::forget).
+/// When a process dies, its permits are free again, except those that it [forgot](Permit::forget).
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().Semaphore`, whose permits die with their holders.
+/// Python's `multiprocessing.Manager().Semaphore`, whose permits are lost when their holder dies.
 ///
 /// # Examples
 /// ```
@@ -43,7 +43,7 @@ use crate::proxy::{Handle, proxy, read};
 /// assert_eq!(connections.try_acquire().unwrap_err(), SemaphoreError::WouldBlock);
 /// drop(first);
 /// assert_eq!(connections.available()?, 1);
-/// second.forget()?; // without an owner from now on
+/// second.forget()?; // the permit has no owner now
 /// connections.add_permits(1)?; // by any process
 /// assert_eq!(connections.available()?, 2);
 /// # Ok(())
@@ -55,7 +55,7 @@ pub struct Semaphore {
 
 proxy!(Semaphore);
 
-/// A [`Semaphore`] of which no more permits can be given back than were taken.
+/// A [`Semaphore`] that never has more permits than it was made with.
 ///
 /// # Fork safety
 /// As [`Semaphore`].
@@ -85,11 +85,11 @@ pub struct BoundedSemaphore {
 
 proxy!(BoundedSemaphore);
 
-/// The methods that both have.
+/// The methods that both semaphores have.
 macro_rules! permits {
     ($name:ident) => {
         impl $name {
-            /// Takes a permit, waiting until there is one.
+            /// Takes a permit. Waits until one is free.
             ///
             /// # Errors
             /// [`SemaphoreError::Object`].
@@ -97,7 +97,7 @@ macro_rules! permits {
                 acquire(&self.handle, Wait::Forever)
             }
 
-            /// Takes a permit if there is one.
+            /// Takes a permit if one is free now.
             ///
             /// # Errors
             /// [`SemaphoreError::WouldBlock`]; [`SemaphoreError::Object`].
@@ -105,7 +105,7 @@ macro_rules! permits {
                 acquire(&self.handle, Wait::No)
             }
 
-            /// Takes a permit, waiting at most `timeout` (`Duration::MAX` waits for ever).
+            /// Takes a permit. Waits at most `timeout` (`Duration::MAX` waits for ever).
             ///
             /// # Errors
             /// [`SemaphoreError::TimedOut`]; [`SemaphoreError::Object`].
@@ -113,17 +113,17 @@ macro_rules! permits {
                 acquire(&self.handle, within(timeout))
             }
 
-            /// Adds `count` free permits: what was forgotten, and, if there is no bound, others.
+            /// Adds `count` free permits: those that were forgotten, or new ones if the semaphore is not bounded.
             ///
             /// # Errors
-            /// [`SemaphoreError::OverRelease`] if there would be more than there may be; none was added then.
+            /// [`SemaphoreError::OverRelease`] if there would be more permits than allowed; then none was added.
             /// [`SemaphoreError::Object`].
             #[doc(alias = "release")]
             pub fn add_permits(&self, count: usize) -> Result<(), SemaphoreError> {
                 Ok(self.handle.ask(Op::Semaphore(SemaphoreOp::Add(count_of(count))), read::done)?)
             }
 
-            /// Permits that nobody has at this moment.
+            /// Returns the number of free permits at this moment.
             ///
             /// # Errors
             /// [`ObjectError`].
@@ -143,11 +143,11 @@ fn acquire(handle: &Handle, wait: Wait) -> Result<Permit<'_>, SemaphoreError> {
     Ok(Permit { handle, taken_in: Epoch::current(), is_held: true })
 }
 
-/// A permit of a [`Semaphore`] or [`BoundedSemaphore`]. Dropping it gives it back.
+/// A permit of a [`Semaphore`] or [`BoundedSemaphore`]. Dropping it releases it.
 ///
-/// It belongs to the process, and may be sent to and dropped by any of its threads.
+/// It belongs to the process: any of its threads may receive and drop it.
 #[doc(alias = "release")]
-#[must_use = "the permit is given back when it is dropped"]
+#[must_use = "the permit is released when it is dropped"]
 pub struct Permit<'a> {
     handle: &'a Handle,
     taken_in: Epoch,
@@ -155,12 +155,12 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Gives the permit up without giving it back: there is one less, until somebody adds one by
-    /// [`Semaphore::add_permits`]. So one process can take it and another one give it back, as in Python.
+    /// Gives up ownership without releasing the permit: the semaphore has one permit less until
+    /// [`Semaphore::add_permits`] adds one. So one process can take a permit and another can release it, as in Python.
     ///
     /// # Errors
-    /// [`SemaphoreError::Object`]. The permit is given back then, unless the manager did it after all. In a forked child,
-    /// which has a copy only, it does nothing.
+    /// [`SemaphoreError::Object`]. After an error, the permit is released, unless the manager forgot it after all. In a
+    /// forked child, which has only a copy, this does nothing.
     pub fn forget(mut self) -> Result<(), SemaphoreError> {
         if self.taken_in.is_current() {
             self.handle.ask(Op::Semaphore(SemaphoreOp::Forget), read::done)?;
@@ -176,7 +176,7 @@ impl Drop for Permit<'_> {
             return;
         }
         if let Err(error) = self.handle.call(Op::Semaphore(SemaphoreOp::Release), Wait::No) {
-            tracing::warn!(semaphore = %self.handle.id(), %error, "a permit was not given back");
+            tracing::warn!(semaphore = %self.handle.id(), %error, "a permit was not released");
         }
     }
 }

@@ -10,24 +10,24 @@ use crate::proto::frame::Wait;
 use crate::proto::{BarrierOp, Op};
 use crate::proxy::barrier::Barrier;
 
-/// A place that this process registered in advance. Dropping it gives the place back; a thread that waits there just now goes
-/// on waiting.
+/// A place that this process registered in advance. Dropping it releases the place; a thread that is waiting there
+/// keeps waiting.
 ///
-/// It belongs to the process: any thread may wait with it or drop it, and a wait of the process by [`Barrier::wait`] uses it as
-/// well.
+/// The place belongs to the process: any thread may wait with it or drop it. A call of [`Barrier::wait`] by this
+/// process uses the place too.
 ///
 /// # Fork safety
-/// It does nothing in a forked child, where [`wait`](Self::wait) takes a place of the child's own.
+/// It does nothing in a forked child. There, [`wait`](Self::wait) takes the child's own place.
 ///
 /// # Crash
-/// The barrier breaks if the process ends without dropping this, and if it loses its connection to the manager.
+/// The barrier breaks if the process ends without dropping the `Party`, or loses its connection to the manager.
 pub struct Party<'a> {
     barrier: &'a Barrier,
     registered_in: Epoch,
 }
 
 impl<'a> Party<'a> {
-    /// A place that this process has just registered.
+    /// Wraps a place that this process has just registered.
     pub(super) fn new(barrier: &'a Barrier) -> Self {
         Self { barrier, registered_in: Epoch::current() }
     }
@@ -57,7 +57,7 @@ impl<'a> Party<'a> {
 
 impl Drop for Party<'_> {
     fn drop(&mut self) {
-        // In a forked child, the place is its parent's.
+        // In a forked child, the place still belongs to the parent.
         if !self.registered_in.is_current() {
             return;
         }
