@@ -1,4 +1,4 @@
-//! [`JoinableQueue`]: a queue of tasks, which are leased.
+//! [`JoinableQueue`]: a queue of tasks that are leased to workers.
 
 mod task;
 
@@ -18,34 +18,34 @@ use crate::proto::{Fault, JoinableQueueOp, Op, Reply};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, codec, proxy, read};
 
-/// A queue of tasks: who gets one has it on lease, and says when it is done.
+/// A queue of tasks. A process that gets a task has it on lease, and reports when it is done.
 ///
-/// A task whose [`Task`] is dropped undone, or whose process dies, goes back and is handed out again, before all others.
-/// After as many deliveries as the queue was made with it is put aside, to be looked at by [`failed`](Self::failed).
-/// [`join`](Self::join) waits until all tasks are done or put aside.
+/// If a [`Task`] is dropped undone, or its process dies, the task returns to the queue and is handed out again before
+/// all others. Once it was delivered as often as the queue allows, it is put aside instead, and
+/// [`failed`](Self::failed) returns it. [`join`](Self::join) waits until all tasks are done or put aside.
 ///
-/// A task may be handed out more than once: if its worker was killed after it did the work and before it said so, somebody
-/// else does the work again. Have the work's result carry the task's number, or make doing it twice do nothing; what the
-/// manager holds itself can change in one [transaction](crate::Manager::transaction) with the task.
+/// A task may be handed out more than once: if a worker is killed after the work and before it reports, another worker
+/// repeats the work. Store the result under the task's number, or make a repetition harmless. Objects of the same
+/// manager can change in one [transaction](crate::Manager::transaction) with the task.
 ///
 /// | property | |
 /// |---|---|
 /// | a lease belongs to | the process; any of its threads may finish the task |
-/// | limits | none, or a number of tasks that wait; [`FAILED_TASKS_MAX`](crate::limits::FAILED_TASKS_MAX) that failed |
-/// | order | first in, first out; what comes back is handed out first |
+/// | limits | none, or a number of waiting tasks; [`FAILED_TASKS_MAX`](crate::limits::FAILED_TASKS_MAX) failed tasks |
+/// | order | first in, first out; tasks that come back are handed out first |
 /// | fair | yes |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited. A [`Task`] stays with the process that got it.
+/// A forked child uses the inherited proxy. A [`Task`] stays with the process that got it.
 ///
 /// # Crash
-/// No task is lost. Those of a dead process are handed out again when its connection ends. A stopped process keeps its
-/// tasks.
+/// No task is lost. When the connection of a dead process ends, its tasks are handed out again. A stopped process keeps
+/// its tasks.
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().JoinableQueue`; differs: `task_done` belongs to one task, tasks of the dead come
-/// back, and too many `task_done` are not possible.
+/// Python's `multiprocessing.Manager().JoinableQueue`, with these differences: `done` belongs to one task, tasks of
+/// dead processes come back, and a task cannot be reported done too often.
 ///
 /// # Examples
 /// ```
@@ -57,11 +57,11 @@ use crate::proxy::{Handle, codec, proxy, read};
 /// queue.put("work")?;
 /// let task = queue.get()?;
 /// assert_eq!((task.as_str(), task.deliveries(), queue.unfinished()?), ("work", 1, 1));
-/// drop(task); // Not done: it goes back.
+/// drop(task); // Not done: it returns to the queue.
 /// let task = queue.get()?;
 /// assert_eq!(task.deliveries(), 2);
 /// assert_eq!(task.done()?, "work");
-/// queue.join()?; // All is done.
+/// queue.join()?; // All tasks are done.
 /// # Ok(())
 /// # }
 /// ```
@@ -74,7 +74,7 @@ pub struct JoinableQueue<T> {
 proxy!(JoinableQueue<T>);
 
 impl<T> JoinableQueue<T> {
-    /// Tasks in the queue that nobody has.
+    /// Returns the number of tasks in the queue that are not handed out.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -83,7 +83,7 @@ impl<T> JoinableQueue<T> {
         self.handle.ask(Op::JoinableQueue(JoinableQueueOp::Len), read::count)
     }
 
-    /// Whether [`len`](Self::len) is 0.
+    /// Returns `true` if [`len`](Self::len) is 0.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -92,7 +92,7 @@ impl<T> JoinableQueue<T> {
         Ok(self.len()? == 0)
     }
 
-    /// Whether as many tasks wait as may.
+    /// Returns `true` if the queue holds as many waiting tasks as it may.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -104,7 +104,8 @@ impl<T> JoinableQueue<T> {
         })
     }
 
-    /// Tasks that the queue holds at most, if it has a limit; those that were handed out do not count.
+    /// Returns the most tasks that may wait in the queue, or `None` without a limit. Tasks that are handed out do not
+    /// count.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -114,7 +115,7 @@ impl<T> JoinableQueue<T> {
         Ok((capacity > 0).then_some(capacity))
     }
 
-    /// Tasks that are not finished: in the queue, or handed out.
+    /// Returns the number of unfinished tasks: those in the queue, and those handed out.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -122,8 +123,8 @@ impl<T> JoinableQueue<T> {
         self.handle.ask(Op::JoinableQueue(JoinableQueueOp::Unfinished), read::count)
     }
 
-    /// Closes the queue for all: nothing more is put. Those who wait for a task get what is there, and what comes back; they
-    /// are told that the queue is closed once nothing can come back any more.
+    /// Closes the queue for all processes: no more tasks can be put. Waiting consumers still get the tasks that are in
+    /// the queue, and those that come back. They get [`GetError::Closed`] once no task can come back any more.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -132,7 +133,7 @@ impl<T> JoinableQueue<T> {
         self.handle.ask(Op::JoinableQueue(JoinableQueueOp::Close), read::done)
     }
 
-    /// Whether the queue was closed.
+    /// Returns `true` if the queue was closed.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -140,9 +141,9 @@ impl<T> JoinableQueue<T> {
         self.handle.ask(Op::JoinableQueue(JoinableQueueOp::IsClosed), read::bool)
     }
 
-    /// Waits until every task that was put is done or put aside.
+    /// Waits until every task is done or put aside.
     ///
-    /// Tasks of processes that die go to others, who may finish them; if nobody takes them, this waits, as in Python.
+    /// Tasks of processes that die go to other workers. If no process takes them, this waits for ever, as in Python.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -151,8 +152,8 @@ impl<T> JoinableQueue<T> {
         Ok(())
     }
 
-    /// As [`join`](Self::join), for `timeout` at most (`Duration::MAX` waits for ever); `false` if some were unfinished
-    /// then.
+    /// Like [`join`](Self::join), but waits at most `timeout` (`Duration::MAX` waits for ever). Returns `false` if
+    /// tasks were still unfinished.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -178,10 +179,10 @@ impl<T> JoinableQueue<T> {
         self.put_for(task, Wait::Forever)
     }
 
-    /// Puts a task at the end, if there is room now.
+    /// Puts a task at the end if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; else as [`put`](Self::put).
+    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
     #[doc(alias = "put_nowait")]
     pub fn try_put<Q>(&self, task: &Q) -> Result<(), PutError>
     where
@@ -191,10 +192,10 @@ impl<T> JoinableQueue<T> {
         self.put_for(task, Wait::No)
     }
 
-    /// Puts a task at the end. Waits for `timeout` at most while the queue is full.
+    /// Puts a task at the end. Waits at most `timeout` while the queue is full.
     ///
     /// # Errors
-    /// [`PutError::TimedOut`]; else as [`put`](Self::put).
+    /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
     pub fn put_timeout<Q>(&self, task: &Q, timeout: Duration) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized,
@@ -210,7 +211,7 @@ impl<T> JoinableQueue<T> {
         Ok(())
     }
 
-    /// Puts all of `tasks` at the end in one step, side by side. Waits until there is room for all.
+    /// Puts all `tasks` at the end in one step, next to each other. Waits until there is room for all.
     ///
     /// # Errors
     /// As [`Queue::put_many`](crate::Queue::put_many).
@@ -230,30 +231,31 @@ impl<T> JoinableQueue<T> {
 }
 
 impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// Takes a task on lease: one that came back, or else the oldest. Waits while there is none.
+    /// Takes a task on lease: first those that came back, then the oldest. Waits while there is none.
     ///
-    /// On a closed queue it waits as long as somebody has a task, which may come back; who holds tasks and asks for more
-    /// should [`try_get`](Self::try_get).
+    /// On a closed queue, this waits as long as any process holds a task, since that task may come back. A process that
+    /// holds tasks itself should call [`try_get`](Self::try_get).
     ///
     /// # Errors
-    /// [`GetError::Closed`]; [`GetError::Object`]. A task that cannot be decoded goes back, as often as the others.
+    /// [`GetError::Closed`]; [`GetError::Object`]. A task that cannot be decoded returns to the queue, and its
+    /// deliveries are counted like any other task's.
     pub fn get(&self) -> Result<Task<T>, GetError> {
         self.get_for(Wait::Forever)
     }
 
-    /// Takes a task on lease, if there is one now.
+    /// Takes a task on lease if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; else as [`get`](Self::get).
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<Task<T>, GetError> {
         self.get_for(Wait::No)
     }
 
-    /// Takes a task on lease. Waits for `timeout` at most while there is none.
+    /// Takes a task on lease. Waits at most `timeout` while there is none.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`]; else as [`get`](Self::get).
+    /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<Task<T>, GetError> {
         self.get_for(within(timeout))
     }
@@ -267,8 +269,8 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         }
     }
 
-    /// The tasks that were put aside, because they were handed out too often. They stay. One that cannot be decoded is an
-    /// error in their place.
+    /// Returns the tasks that were put aside because they were delivered too often, and keeps them. A task that cannot
+    /// be decoded appears as an error in its place.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -276,13 +278,13 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         self.look_at_failed(false)
     }
 
-    /// As [`failed`](Self::failed), and takes them out.
+    /// Like [`failed`](Self::failed), but removes the tasks.
     ///
     /// # Errors
     /// [`ObjectError`].
     ///
     /// # Crash
-    /// If the process is killed here, they can be lost.
+    /// If the process is killed inside this method, the tasks can be lost.
     pub fn take_failed(&self) -> Result<Vec<Result<T, ObjectError>>, ObjectError> {
         self.look_at_failed(true)
     }

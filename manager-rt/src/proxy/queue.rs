@@ -14,27 +14,27 @@ use crate::proto::{Op, QueueOp, Reply};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 
-/// A queue: whoever has it may put and get.
+/// A queue that any process with a proxy can put into and get from.
 ///
-/// Items come out in the order in which they were put, and each is got once. Whoever waits longest is served first.
+/// Items come out in the order in which they were put, and each is returned once. The longest waiter is served first.
 ///
 /// | property | |
 /// |---|---|
-/// | items | whatever serde encodes; proxies inside live as long as the item |
+/// | items | any type that serde encodes; proxies inside an item live as long as the item |
 /// | limits | none, or a number of items; each item up to [`VALUE_BYTES_MAX`](crate::limits::VALUE_BYTES_MAX) |
 /// | fair | yes |
-/// | drop | gives the proxy up; the object ends with the last one |
+/// | drop | releases the proxy; without a name, the object ends with its last proxy |
 ///
 /// # Fork safety
-/// A forked child uses the proxy that it inherited.
+/// A forked child uses the inherited proxy.
 ///
 /// # Crash
-/// An item is in the queue or it is not. A process that dies while it waits takes nothing; one that dies before it has read
-/// the answer, neither: the item comes back, in front of the others. What it has read is gone with it;
-/// [`JoinableQueue`](crate::JoinableQueue) loses nothing.
+/// A killed process has put or taken an item completely, or not at all. A process that dies while it waits takes no
+/// item. If it dies before it has read the answer, the item returns to the front of the queue. An item that the process
+/// has already read is lost with it. [`JoinableQueue`](crate::JoinableQueue) loses no items.
 ///
 /// # Source
-/// Python's `multiprocessing.Manager().Queue`, where a client that dies in `get` eats the next item.
+/// Python's `multiprocessing.Manager().Queue`, where a client that dies in `get` swallows the next item.
 ///
 /// # Examples
 /// ```
@@ -60,7 +60,7 @@ pub struct Queue<T> {
 proxy!(Queue<T>);
 
 impl<T> Queue<T> {
-    /// Items in the queue.
+    /// Returns the number of items in the queue.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -69,7 +69,7 @@ impl<T> Queue<T> {
         self.handle.ask(Op::Queue(QueueOp::Len), read::count)
     }
 
-    /// Whether there is no item in the queue.
+    /// Returns `true` if the queue has no items.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -78,20 +78,20 @@ impl<T> Queue<T> {
         Ok(self.len()? == 0)
     }
 
-    /// Whether the queue holds as many items as it may.
+    /// Returns `true` if the queue holds as many items as it may.
     ///
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "full")]
     pub fn is_full(&self) -> Result<bool, ObjectError> {
-        // What a queue may hold never changes, so the second question alone tells.
+        // The capacity of a queue never changes, so the answer is as old as the length alone.
         Ok(match self.capacity()? {
             Some(capacity) => self.len()? >= capacity,
             None => false,
         })
     }
 
-    /// Items that the queue holds at most, if it has a limit.
+    /// Returns the most items that the queue may hold, or `None` without a limit.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -101,8 +101,9 @@ impl<T> Queue<T> {
         Ok((capacity > 0).then_some(capacity))
     }
 
-    /// Closes the queue for all: nothing more is put; what is in it can still be got, and after that, `get` says that it is
-    /// closed. All who wait in vain are told. Closing it again does nothing.
+    /// Closes the queue for all processes: no more items can be put. Items in the queue can still be taken; after that,
+    /// `get` returns [`GetError::Closed`]. Callers that would wait in vain get the error at once. Closing a closed
+    /// queue does nothing.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -111,7 +112,7 @@ impl<T> Queue<T> {
         self.handle.ask(Op::Queue(QueueOp::Close), read::done)
     }
 
-    /// Whether the queue was closed.
+    /// Returns `true` if the queue was closed.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -133,10 +134,10 @@ impl<T> Queue<T> {
         self.put_for(item, Wait::Forever)
     }
 
-    /// Puts one item at the end, if there is room now.
+    /// Puts one item at the end if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; else as [`put`](Self::put).
+    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
     #[doc(alias = "put_nowait")]
     pub fn try_put<Q>(&self, item: &Q) -> Result<(), PutError>
     where
@@ -146,10 +147,10 @@ impl<T> Queue<T> {
         self.put_for(item, Wait::No)
     }
 
-    /// Puts one item at the end. Waits for `timeout` at most while the queue is full.
+    /// Puts one item at the end. Waits at most `timeout` while the queue is full.
     ///
     /// # Errors
-    /// [`PutError::TimedOut`]; else as [`put`](Self::put).
+    /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
     pub fn put_timeout<Q>(&self, item: &Q, timeout: Duration) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized,
@@ -165,11 +166,11 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Puts all of `items` at the end in one step, side by side. Waits until there is room for all.
+    /// Puts all `items` at the end in one step, next to each other. Waits until there is room for all.
     ///
     /// # Errors
-    /// As [`put`](Self::put), and none was put; [`Fault::OutOfRange`](crate::proto::Fault::OutOfRange) for more items than
-    /// the queue ever has room for.
+    /// As for [`put`](Self::put), and no item was put; [`Fault::OutOfRange`](crate::proto::Fault::OutOfRange) for more
+    /// items than the queue can ever hold.
     pub fn put_many<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized + 'a,
@@ -193,19 +194,19 @@ impl<T: DeserializeOwned> Queue<T> {
         self.get_for(Wait::Forever)
     }
 
-    /// Takes the oldest item, if there is one now.
+    /// Takes the oldest item if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; else as [`get`](Self::get).
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, GetError> {
         self.get_for(Wait::No)
     }
 
-    /// Takes the oldest item. Waits for `timeout` at most while the queue is empty.
+    /// Takes the oldest item. Waits at most `timeout` while the queue is empty.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`]; else as [`get`](Self::get).
+    /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
         self.get_for(within(timeout))
     }
@@ -215,27 +216,27 @@ impl<T: DeserializeOwned> Queue<T> {
         Ok(read::value(self.handle.backend(), reply)?)
     }
 
-    /// Takes the items that are there, as many as fit in one answer and at most `max`, together. Waits while the queue is
-    /// empty; 0 takes none and does not wait.
+    /// Takes the available items together, as many as fit in one answer and at most `max`. Waits while the queue is
+    /// empty. With a `max` of 0, it takes none and does not wait.
     ///
     /// # Errors
-    /// As [`get`](Self::get). If one of them cannot be decoded, all are lost.
+    /// As for [`get`](Self::get). If one of the items cannot be decoded, all are lost.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         self.get_many_for(max, Wait::Forever)
     }
 
-    /// As [`get_many`](Self::get_many), without waiting.
+    /// Like [`get_many`](Self::get_many), without waiting.
     ///
     /// # Errors
-    /// As [`try_get`](Self::try_get), and [`get_many`](Self::get_many).
+    /// As for [`try_get`](Self::try_get) and [`get_many`](Self::get_many).
     pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
         self.get_many_for(max, Wait::No)
     }
 
-    /// As [`get_many`](Self::get_many), for `timeout` at most.
+    /// Like [`get_many`](Self::get_many), but waits at most `timeout`.
     ///
     /// # Errors
-    /// As [`get_timeout`](Self::get_timeout), and [`get_many`](Self::get_many).
+    /// As for [`get_timeout`](Self::get_timeout) and [`get_many`](Self::get_many).
     pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>, GetError> {
         self.get_many_for(max, within(timeout))
     }
@@ -250,7 +251,8 @@ impl<T: DeserializeOwned> Queue<T> {
         }
     }
 
-    /// The items as they come, until the queue is closed and empty. After any other error it may go on.
+    /// Iterates over the items as they arrive, until the queue is closed and empty. The iteration may continue after
+    /// any other error.
     pub fn iter(&self) -> impl Iterator<Item = Result<T, GetError>> {
         std::iter::from_fn(|| match self.get() {
             Err(GetError::Closed) => None,

@@ -1,4 +1,4 @@
-//! [`Task`]: a task on lease.
+//! [`Task`]: a task that a process holds on lease.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,17 +12,17 @@ use crate::proto::frame::Wait;
 use crate::proto::{JoinableQueueOp, Op, Payload};
 use crate::proxy::{Handle, codec, read};
 
-/// A task of a [`JoinableQueue`](crate::JoinableQueue), on lease. Dropping it undone gives it back.
+/// A task of a [`JoinableQueue`](crate::JoinableQueue) on lease. Dropping it undone returns it to the queue.
 ///
-/// It belongs to the process, and may be sent to and finished by any of its threads.
-#[must_use = "a task that is dropped goes back to its queue"]
+/// It belongs to the process: any of its threads may receive and finish it.
+#[must_use = "a task that is dropped returns to its queue"]
 pub struct Task<T> {
     lease: Lease,
     deliveries: u32,
     task: T,
 }
 
-/// The right to finish a task. Dropping it gives the task back.
+/// The right to finish a task. Dropping it returns the task to the queue.
 pub(crate) struct Lease {
     handle: Handle,
     number: u64,
@@ -43,22 +43,22 @@ impl<T: DeserializeOwned> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Says that the task is done, and gives it.
+    /// Reports the task as done, and returns its content.
     ///
     /// # Errors
-    /// [`Fault::NotOwned`](crate::proto::Fault::NotOwned) if the connection that got it has ended, or it was finished by a
-    /// transaction already; [`ObjectError`]. The task is given back then, if it is still
-    /// this process's.
+    /// [`Fault::NotOwned`](crate::proto::Fault::NotOwned) if the connection that got the task has ended, or a
+    /// transaction already finished it; [`ObjectError`]. After an error, the task returns to the queue if this process
+    /// still holds it.
     #[doc(alias = "task_done")]
     pub fn done(mut self) -> Result<T, ObjectError> {
         self.lease.finish(|lease| JoinableQueueOp::Done { lease })?;
         Ok(self.task)
     }
 
-    /// Gives the task back, to be handed out again before all others.
+    /// Returns the task to the queue, to be handed out again before all others.
     ///
     /// # Errors
-    /// As [`done`](Self::done).
+    /// As for [`done`](Self::done).
     pub fn requeue(mut self) -> Result<(), ObjectError> {
         self.lease.finish(|lease| JoinableQueueOp::Requeue { lease })
     }
@@ -67,7 +67,7 @@ impl<T> Task<T> {
         (self.lease, self.task)
     }
 
-    /// How often the task was handed out, this time included.
+    /// Returns how often the task was handed out, including this time.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.deliveries
@@ -83,7 +83,7 @@ impl Lease {
         self.number
     }
 
-    /// The task was finished by other means.
+    /// Drops the lease of a task that was finished by other means.
     pub(crate) fn end(mut self) {
         self.is_held = false;
     }
@@ -92,7 +92,7 @@ impl Lease {
         &mut self,
         op: impl Fn(u64) -> JoinableQueueOp<crate::proto::Raw<'static>>,
     ) -> Result<(), ObjectError> {
-        // A forked child has only a copy.
+        // A forked child has only a copy of the task.
         if self.taken_in.is_current() {
             self.handle.ask(Op::JoinableQueue(op(self.number)), read::done)?;
         }
@@ -108,7 +108,7 @@ impl Drop for Lease {
         }
         let op = JoinableQueueOp::Requeue { lease: self.number };
         if let Err(error) = self.handle.call(Op::JoinableQueue(op), Wait::No) {
-            tracing::warn!(queue = %self.handle.id(), %error, "a task was not given back");
+            tracing::warn!(queue = %self.handle.id(), %error, "a task was not returned to its queue");
         }
     }
 }
