@@ -1,14 +1,14 @@
-//! The proxies: typed handles of objects that live in a manager.
+//! The proxies: typed handles to objects that live in a manager.
 //!
-//! A proxy is an id and a [`Backend`](crate::Backend). Each method is one operation, which is atomic in the manager, if it
-//! does not say otherwise. Proxies are cheap to clone; an object without a name lives as long as any process has a proxy of
-//! it, or any value that is stored has one inside.
+//! A proxy consists of an id and a [`Backend`](crate::Backend). Each method is one operation, which is atomic in the
+//! manager unless its documentation says otherwise. Cloning a proxy is cheap. An object without a name lives as long as
+//! any process has a proxy of it, or any stored value contains one.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`codec`] | values between their types and their bytes |
-//! | [`travel`] | proxies inside of values and messages |
-//! | [`handle`], [`read`] | what all proxies have: an object, operations, answers |
+//! | [`codec`] | encoding and decoding of values |
+//! | [`travel`] | proxies inside values and messages |
+//! | [`handle`], [`read`] | what all proxies share: an object, operations, answers |
 //! | the others | one kind of object each |
 
 mod array;
@@ -52,25 +52,26 @@ pub use self::storable::Storable;
 pub use self::value::Value;
 use crate::proto::Kind;
 
-/// How often an object that is read in pieces is read anew because it changed in between.
+/// How often an object that is read in pages is read again because it changed between two pages.
 pub(crate) const TRIES_MAX: usize = 64;
 
-/// What every proxy is.
+/// What all proxies have in common.
 pub(crate) trait Proxy: Sized {
-    /// What its object is.
+    /// The kind of the object.
     const KIND: Kind;
 
-    /// What its type is called between processes.
+    /// The fingerprint of the object's type, by which processes recognise it.
     fn print() -> u64;
 
-    /// A proxy of the object of this handle.
+    /// Makes a proxy from a handle to the object.
     fn over(handle: Handle) -> Self;
 
-    /// The object.
+    /// The handle to the object.
     fn handle(&self) -> &Handle;
 }
 
-/// Makes a struct with a `handle` and, for its types, `items` a proxy: one that is cloned, shown, and travels.
+/// Turns a struct with a `handle` and, if it has type parameters, `items` into a proxy that can be cloned, shown and
+/// sent.
 macro_rules! proxy {
     ($name:ident $(<$($item:ident),+>)?) => {
         impl$(<$($item),+>)? crate::proxy::Proxy for $name$(<$($item),+>)? {
@@ -99,18 +100,19 @@ macro_rules! proxy {
     };
 }
 
-/// Makes a proxy one that is shown, and that travels.
+/// Implements `Debug` and serde's traits for a proxy.
 macro_rules! travels {
     ($name:ident $(<$($item:ident),+>)?) => {
         impl$(<$($item),+>)? std::fmt::Debug for $name$(<$($item),+>)? {
-            /// The object's id: a proxy asks nothing to be shown.
+            /// Shows the object's id. This does not call the manager.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}({:?})", stringify!($name), self.handle)
             }
         }
 
-        /// Inside of a value that goes into the same manager, which then keeps the object alive; and in any message, for
-        /// [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE): whoever decodes it by then has a proxy of the same object.
+        /// A proxy can be part of a value that is stored in the same manager, which then keeps the object alive. It can
+        /// also travel in any message: a process that decodes it within [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE)
+        /// gets a proxy of the same object.
         impl$(<$($item),+>)? serde::Serialize for $name$(<$($item),+>)? {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 crate::proxy::travel::serialize(&self.handle, <Self as crate::proxy::Proxy>::print(), serializer)

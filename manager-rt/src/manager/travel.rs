@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for Manager {
         let (place, epoch) = Form::deserialize(deserializer)?;
         if wire::is_probing() {
             // Nobody connects to find out whether a value can be decoded.
-            return Err(D::Error::custom(travel::refuse("the manager is not on its way anywhere")));
+            return Err(D::Error::custom(travel::refuse("the manager is not being sent anywhere")));
         }
         let backend = reach(place.arrive().as_deref(), whole(epoch));
         let backend = backend.map_err(|error| D::Error::custom(travel::refuse(error)))?;

@@ -1,11 +1,11 @@
-//! Values on their way into a manager and out of it.
+//! How values are encoded for a manager and decoded when they come back.
 //!
-//! While a value is encoded or decoded, the thread has a [`Work`]: proxies inside of the value look there to find out that
-//! they travel within a manager, where an id is all that is needed. Outside of it they travel with an address: see
-//! [`travel`](super::travel). A work is put back when the next ends, also after a panic, so a value that uses other proxies
-//! while it is encoded disturbs nothing.
+//! While a thread encodes or decodes a value, it has a [`Work`]. Proxies inside the value look there to learn that they
+//! travel within a manager, where an id is enough. Everywhere else they travel with an address: see
+//! [`travel`](super::travel). When a work ends, even by a panic, the outer one is restored, so a value that uses other
+//! proxies while it is encoded disturbs nothing.
 //!
-//! The buffers belong to the thread and are used again: small values take no memory of their own on their way.
+//! Each thread reuses its buffers, so small values allocate no memory.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::error::ObjectError;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::{Fault, ObjectId, Payload, Raw};
 
-/// A buffer above this size is not kept for the next values.
+/// A larger buffer is not kept for later values.
 const KEPT_BYTES_MAX: usize = 64 << 10;
-/// As [`KEPT_BYTES_MAX`], for the ends of values.
+/// Like [`KEPT_BYTES_MAX`], for the ends of values.
 const KEPT_VALUES_MAX: usize = 1024;
 
-/// What the thread encodes or decodes.
+/// What the thread is encoding or decoding.
 #[derive(Debug, Default)]
 pub(super) enum Work {
-    /// Nothing of a manager.
+    /// Nothing that belongs to a manager.
     #[default]
     None,
-    /// A value that goes into the manager of this epoch.
+    /// A value that goes into the manager with this epoch.
     Encoding {
         epoch: u128,
-        /// Of the proxies that were met.
+        /// Ids of the proxies found so far.
         ids: Vec<u8>,
-        /// A proxy of another manager was met.
+        /// A proxy of another manager was found.
         refused: bool,
     },
     /// A value that came out of a manager, without proxies.
@@ -45,9 +45,9 @@ pub(super) enum Work {
     /// A value that came out of a manager.
     Decoding {
         backend: Arc<dyn Backend>,
-        /// Of the proxies that were not met yet.
+        /// Ids of the proxies not decoded yet.
         ids: Vec<ObjectId>,
-        /// Whether the manager counted a reference for each, or this process has one already.
+        /// `true` if the manager counted a reference for each proxy, `false` if this process already has one.
         were_counted: bool,
         /// A proxy of another type was expected.
         wrong_type: bool,
@@ -59,12 +59,12 @@ thread_local! {
     static SPARE: Cell<Parts> = const { Cell::new(Parts::EMPTY) };
 }
 
-/// Looks at the work of this thread, and may change it.
+/// Lends the work of this thread to `look`, which may change it.
 pub(super) fn with_work<R>(look: impl FnOnce(&mut Work) -> R) -> R {
     WORK.with_borrow_mut(look)
 }
 
-/// Puts the outer work back.
+/// Restores the outer work.
 struct Restore(Option<Work>);
 
 impl Restore {
@@ -72,7 +72,7 @@ impl Restore {
         Self(Some(WORK.replace(work)))
     }
 
-    /// Gives the work that ends.
+    /// Returns the work that ends.
     fn leave(mut self) -> Work {
         self.0.take().map(|outer| WORK.replace(outer)).unwrap_or_default()
     }
@@ -90,7 +90,7 @@ impl Drop for Restore {
 struct Parts {
     bytes: Vec<u8>,
     ids: Vec<u8>,
-    /// Where each value ends, in both.
+    /// Where each value ends, in `bytes` and in `ids`.
     ends: Vec<(usize, usize)>,
 }
 
@@ -98,7 +98,7 @@ impl Parts {
     const EMPTY: Self = Self { bytes: Vec::new(), ids: Vec::new(), ends: Vec::new() };
 }
 
-/// Encoded values, one behind the other.
+/// Encoded values, one after another.
 #[derive(Debug)]
 pub(crate) struct Values {
     epoch: u128,
@@ -106,7 +106,7 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// No values yet, for the manager of this epoch.
+    /// Starts with no values, for the manager with this epoch.
     pub(crate) fn of(epoch: u128) -> Self {
         let mut parts = SPARE.take();
         parts.bytes.clear();
@@ -115,7 +115,7 @@ impl Values {
         Self { epoch, parts }
     }
 
-    /// Encodes one more value; its number.
+    /// Encodes one more value, and returns its number.
     ///
     /// # Errors
     /// [`ObjectError::Encode`], [`ObjectError::OtherManager`]; [`Fault::TooLarge`].
@@ -141,7 +141,7 @@ impl Values {
         Ok(self.parts.ends.len().saturating_sub(1))
     }
 
-    /// A value by its number; an empty one if there is none.
+    /// Returns the value with this number, or an empty one if there is none.
     pub(crate) fn raw(&self, number: usize) -> Raw<'_> {
         let before = number.checked_sub(1).and_then(|before| self.parts.ends.get(before));
         let (start, ids_start) = before.copied().unwrap_or_default();
@@ -152,7 +152,7 @@ impl Values {
         }
     }
 
-    /// All values.
+    /// Returns all values.
     pub(crate) fn raws(&self) -> impl Iterator<Item = Raw<'_>> {
         (0..self.parts.ends.len()).map(|number| self.raw(number))
     }
@@ -164,14 +164,14 @@ impl Drop for Values {
         if parts.bytes.capacity().max(parts.ids.capacity()) <= KEPT_BYTES_MAX
             && parts.ends.capacity() <= KEPT_VALUES_MAX
         {
-            // The thread may be at its end, and its buffers gone.
+            // The thread may be ending, with its buffers already gone.
             drop(SPARE.try_with(|spare| spare.replace(parts)));
         }
     }
 }
 
-/// Why a value cannot be encoded: it is looked first whether a handle of a shared object or a descriptor is the reason,
-/// which says how these travel.
+/// Says why a value cannot be encoded. If the cause is a handle of a shared object or a descriptor, the error says how
+/// these travel.
 #[cold]
 fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::Error) -> ObjectError {
     let _restore = Restore::enter(Work::Encoding { epoch, ids: Vec::new(), refused: false });
@@ -181,8 +181,8 @@ fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::
     )
 }
 
-/// Decodes a value that a manager gave, and takes the references over that it counted for the proxies inside. Those of
-/// proxies that were not met are given back.
+/// Decodes a value that a manager returned, and takes over the references that the manager counted for the proxies
+/// inside. References of proxies that were not decoded are released.
 ///
 /// # Errors
 /// [`ObjectError::Decode`].
@@ -193,7 +193,7 @@ pub(super) fn take<T: DeserializeOwned>(
     decode(backend, payload.raw(), true)
 }
 
-/// Decodes a value whose proxies this process keeps alive.
+/// Decodes a value whose proxies this process already keeps alive.
 ///
 /// # Errors
 /// [`ObjectError::Decode`].
@@ -217,7 +217,7 @@ fn decode<T: DeserializeOwned>(
     let work = restore.leave();
     let is_wrong_type = matches!(work, Work::Decoding { wrong_type: true, .. });
     if let Work::Decoding { ids, were_counted: true, .. } = work {
-        ids.into_iter().for_each(|id| give_back(backend, id));
+        ids.into_iter().for_each(|id| release(backend, id));
     }
     let reason = match decoded {
         Ok((value, [])) => return Ok(value),
@@ -230,12 +230,12 @@ fn decode<T: DeserializeOwned>(
     Err(ObjectError::Decode { reason, bytes: raw.bytes.to_vec() })
 }
 
-/// Gives back what a manager counted for the proxies in a value that nobody looks at.
+/// Releases the references that a manager counted for the proxies in a value that is not decoded.
 pub(super) fn discard(backend: &Arc<dyn Backend>, payload: &Payload) {
-    payload.raw().objects().for_each(|id| give_back(backend, id));
+    payload.raw().objects().for_each(|id| release(backend, id));
 }
 
-fn give_back(backend: &Arc<dyn Backend>, id: ObjectId) {
+fn release(backend: &Arc<dyn Backend>, id: ObjectId) {
     backend.adopt(id);
     backend.detach(id);
 }

@@ -1,4 +1,4 @@
-//! [`Handle`]: what every proxy is: an object's id, and a backend that knows it.
+//! [`Handle`]: what every proxy consists of, an object's id and a backend that knows the object.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,18 +18,18 @@ use crate::proxy::read;
 pub(crate) struct Handle {
     backend: Arc<dyn Backend>,
     id: ObjectId,
-    /// Not if the backend refused, as it does in a forked child: then there is nothing to give back.
+    /// `false` if the backend refused, as it does in a forked child. Then there is nothing to release.
     is_counted: bool,
 }
 
 impl Handle {
-    /// Takes a reference over that the manager counted with an answer.
+    /// Takes over a reference that the manager counted when it answered.
     pub(crate) fn adopt(backend: &Arc<dyn Backend>, id: ObjectId) -> Self {
         backend.adopt(id);
         Self { backend: Arc::clone(backend), id, is_counted: true }
     }
 
-    /// Asks for a reference.
+    /// Requests a reference from the manager.
     ///
     /// # Errors
     /// [`CallError`]; [`Fault::UnknownObject`](crate::proto::Fault::UnknownObject) if the object has ended.
@@ -46,7 +46,7 @@ impl Handle {
         &self.backend
     }
 
-    /// No values yet, for an operation of this object.
+    /// Starts an empty buffer of values for an operation on this object.
     pub(super) fn values(&self) -> Values {
         Values::of(self.backend.epoch())
     }
@@ -59,7 +59,7 @@ impl Handle {
         self.backend.call(self.id, op, wait)
     }
 
-    /// Runs an operation that does not wait, and reads its answer.
+    /// Runs an operation that does not wait, and decodes its answer.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -67,7 +67,7 @@ impl Handle {
         read(&self.backend, self.call(op, Wait::No)?)
     }
 
-    /// As [`ask`](Self::ask), of an operation with one value.
+    /// Like [`ask`](Self::ask), for an operation with one value.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -82,8 +82,8 @@ impl Handle {
         self.ask(op(values.raw(number)), read)
     }
 
-    /// Replaces a value by `change` of it, as often as somebody else was faster, and gives the previous one. `get` asks for
-    /// the value, and `exchange` puts a new one in the place of an expected one.
+    /// Replaces a value with the result of `change`, retrying as often as another caller was faster, and returns the
+    /// previous value. `get` reads the value, and `exchange` replaces an expected value with a new one.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -99,7 +99,7 @@ impl Handle {
                 return read::unexpected(&self.backend, &reply);
             };
             let previous = codec::take(&self.backend, &found)?;
-            // Decoded again, since not every type can be cloned. What is inside is alive by the first one.
+            // Decoded a second time, since not every type can be cloned. The first copy keeps the objects inside alive.
             let current = codec::look(&self.backend, found.raw())?;
             let mut values = self.values();
             let new = values.add(&change(current))?;
@@ -111,12 +111,12 @@ impl Handle {
     }
 }
 
-/// How an answer is read.
+/// A function that decodes an answer.
 pub(crate) type Read<R> = fn(&Arc<dyn Backend>, Reply<Payload>) -> Result<R, ObjectError>;
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        // This process has a reference, so one more is only counted here.
+        // This process already has a reference, so the next one is only counted here.
         let is_counted = self.backend.attach(self.id).is_ok();
         Self { backend: Arc::clone(&self.backend), id: self.id, is_counted }
     }
@@ -136,7 +136,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// How long a call may wait; `Duration::MAX`, and all that does not fit, is for ever.
+/// Converts a timeout. `Duration::MAX`, and any time that does not fit, means for ever.
 pub(super) fn within(timeout: Duration) -> Wait {
     u64::try_from(timeout.as_nanos()).map_or(Wait::Forever, Wait::For)
 }

@@ -1,7 +1,7 @@
-//! How answers are read: one function for each form.
+//! Reading answers: one function for each form.
 //!
-//! Whatever an answer carries is either decoded or given back: else the manager would keep objects alive for this process
-//! that it never heard of.
+//! Everything that an answer carries is either decoded or released. Otherwise the manager would keep objects alive on
+//! behalf of a process that does not know them.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use crate::error::ObjectError;
 use crate::proto::{Fault, Payload, Reply};
 use crate::proxy::codec;
 
-/// Gives back what came with an answer.
+/// Releases what came with an answer.
 pub(crate) fn discard(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) {
     reply.each_value(&mut |value| codec::discard(backend, value));
 }
 
-/// An answer that no server of this version gives.
+/// Rejects an answer that no server of this version sends.
 #[cold]
 pub(crate) fn unexpected<R>(backend: &Arc<dyn Backend>, reply: &Reply<Payload>) -> Result<R, ObjectError> {
     discard(backend, reply);
     Err(CallError::Protocol.into())
 }
 
-/// It is done; whatever was there before is given back.
+/// Reads a confirmation. If a previous value came with it, its references are released.
 pub(crate) fn done(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<(), ObjectError> {
     discard(backend, &reply);
     Ok(())
 }
 
-/// Yes or no.
+/// Reads a `bool`.
 pub(crate) fn bool(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<bool, ObjectError> {
     match reply {
         Reply::Bool(is) => Ok(is),
@@ -39,7 +39,7 @@ pub(crate) fn bool(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<
     }
 }
 
-/// A count or a length.
+/// Reads a count or a length.
 pub(crate) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<usize, ObjectError> {
     match reply {
         Reply::Count(count) | Reply::Len { len: count, .. } => Ok(index_of(count)),
@@ -47,7 +47,7 @@ pub(crate) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result
     }
 }
 
-/// A value.
+/// Reads a value.
 pub(crate) fn value<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
@@ -58,7 +58,7 @@ pub(crate) fn value<T: DeserializeOwned>(
     }
 }
 
-/// All of several values, decoded in turn: an error gives the others back.
+/// Decodes several values in turn. After an error, the remaining ones are released.
 pub(crate) fn all<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     payloads: Vec<Payload>,
@@ -78,7 +78,7 @@ pub(crate) fn all<T: DeserializeOwned>(
     failed.map_or(Ok(values), Err)
 }
 
-/// What a compare and exchange says: it was done, or what there is.
+/// Reads the answer to a compare-and-exchange: success, or the current value.
 pub(crate) fn exchange<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
@@ -92,7 +92,7 @@ pub(crate) fn exchange<T: DeserializeOwned>(
     }
 }
 
-/// A value, if there is one.
+/// Reads an optional value.
 pub(crate) fn option<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
@@ -103,7 +103,7 @@ pub(crate) fn option<T: DeserializeOwned>(
     }
 }
 
-/// Several values, and the number or place that belongs to them.
+/// Reads several values, and the number or place that comes with them.
 pub(crate) fn page<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
@@ -114,7 +114,7 @@ pub(crate) fn page<T: DeserializeOwned>(
     }
 }
 
-/// An entry, if there is one.
+/// Reads an optional entry.
 pub(crate) fn entry<K: DeserializeOwned, V: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
@@ -126,13 +126,13 @@ pub(crate) fn entry<K: DeserializeOwned, V: DeserializeOwned>(
     }
 }
 
-/// Several entries, and the place of the last one.
+/// Reads several entries, and the place of the last one.
 pub(crate) fn entries<K: DeserializeOwned, V: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,
 ) -> Result<(Vec<(K, V)>, u64), ObjectError> {
     let Reply::Entries { entries, place } = reply else { return unexpected(backend, &reply) };
-    // Each is decoded or given back, also behind one that fails.
+    // Each value is decoded or released, even after one that fails.
     let decoded: Vec<_> = entries.iter().map(|(key, value)| both(backend, key, value)).collect();
     Ok((decoded.into_iter().collect::<Result<_, _>>()?, place))
 }
@@ -146,12 +146,12 @@ fn both<K: DeserializeOwned, V: DeserializeOwned>(
     Ok((key?, value?))
 }
 
-/// Whether an object had changed since it was looked at.
+/// Returns `true` if the error says that the object changed since it was read.
 pub(crate) fn has_changed(error: &ObjectError) -> bool {
     matches!(error, ObjectError::Call(CallError::Fault(Fault::Changed)))
 }
 
-/// As [`exchange`], of something that always has a value.
+/// Like [`exchange`], for an object that always has a value.
 pub(crate) fn exchange_value<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
     reply: Reply<Payload>,

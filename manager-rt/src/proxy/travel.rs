@@ -1,12 +1,13 @@
-//! Proxies inside of values.
+//! Proxies inside values.
 //!
 //! | where | what is encoded | what keeps the object alive |
 //! |---|---|---|
-//! | in a value that goes into the same manager | id, fingerprint | the manager counts the ids of every value that it has |
+//! | in a value that goes into the same manager | id, fingerprint | the manager counts the ids in every value that it holds |
 //! | anywhere else: a pipe, a queue of another tier, a file | address, epoch, id, fingerprint | a transit reference, for [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE) |
 //!
-//! A proxy that arrives from elsewhere finds its manager among those that this process uses already, by the epoch; else it
-//! connects to the address. An epoch is one life of one manager: an id is never looked up in another.
+//! A proxy that arrives from elsewhere looks for its manager among those that this process already uses, by epoch. If
+//! it is not among them, the proxy connects to the address. An epoch is one life of one manager, so an id is never
+//! looked up in another.
 
 use std::any::type_name;
 use std::fmt::Display;
@@ -27,20 +28,20 @@ use crate::proto::{Kind, ManagerOp, ObjectId};
 use crate::proxy::codec::{Work, with_work};
 use crate::proxy::handle::Handle;
 
-/// What an object's type is called between processes.
+/// Returns the fingerprint of an object's type, by which processes recognise it.
 pub(crate) fn print_of<T: ?Sized>(kind: Kind) -> u64 {
-    // Values are encoded, so it does not matter how they lie in memory.
+    // Values are encoded, so their layout in memory does not matter.
     fingerprint(&kind.to_string(), 0, 0, type_name::<T>())
 }
 
-/// A proxy inside of a value of its own manager.
+/// A proxy inside a value of its own manager.
 #[derive(Serialize, Deserialize)]
 struct Inside {
     id: ObjectId,
     print: u64,
 }
 
-/// A proxy elsewhere.
+/// A proxy in any other place.
 #[derive(Serialize, Deserialize)]
 struct Outside {
     place: Place,
@@ -79,7 +80,7 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Result<Handle, D::Error> {
     let refused = |reason: &dyn Display| D::Error::custom(travel::refuse(reason));
     if wire::is_probing() {
-        // The value is decoded for its errors only: no manager is to count a reference for that.
+        // The value is decoded only to find errors, so no manager may count a reference for it.
         return Err(refused(&NOT_SENT));
     }
     if with_work(|work| matches!(work, Work::Plain | Work::Decoding { .. })) {
@@ -100,10 +101,11 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(print: u64, from: D) -> Res
 }
 
 const WRONG_TYPE: &str = "the proxy is of another type";
-const NOT_SENT: &str = "the proxy is not on its way anywhere";
-const NOT_CARRIED: &str = "the value carries no such proxy";
+const NOT_SENT: &str = "the proxy is not being sent anywhere";
+const NOT_CARRIED: &str = "the value contains no such proxy";
 
-/// Takes an id out of those that came with a value; its manager, and whether that counted a reference for it.
+/// Removes an id from those that came with a value. Returns its manager, and whether the manager counted a reference
+/// for it.
 fn take(work: &mut Work, inside: &Inside, print: u64) -> Result<(Arc<dyn Backend>, bool), &'static str> {
     let Work::Decoding { backend, ids, were_counted, wrong_type } = work else {
         return Err(NOT_CARRIED);
@@ -117,7 +119,7 @@ fn take(work: &mut Work, inside: &Inside, print: u64) -> Result<(Arc<dyn Backend
     Ok((Arc::clone(backend), *were_counted))
 }
 
-/// Formats with text have no number of 128 bits.
+/// Splits an epoch into two halves, since text formats have no 128-bit numbers.
 pub(crate) fn halves(epoch: u128) -> (u64, u64) {
     let low = u64::try_from(epoch & u128::from(u64::MAX)).unwrap_or_default();
     (u64::try_from(epoch >> 64).unwrap_or_default(), low)
@@ -132,14 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_goes_there_and_back() {
+    fn an_epoch_survives_a_round_trip() {
         for epoch in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978] {
             assert_eq!(whole(halves(epoch)), epoch);
         }
     }
 
     #[test]
-    fn types_have_other_fingerprints() {
+    fn different_types_have_different_fingerprints() {
         let prints = [
             print_of::<u32>(Kind::List),
             print_of::<u32>(Kind::Value),
