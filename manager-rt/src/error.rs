@@ -1,17 +1,18 @@
-//! What can go wrong, one small enum for each family of operations.
+//! The errors: one small enum for each family of operations.
 //!
-//! | enum | of |
+//! | enum | belongs to |
 //! |---|---|
-//! | [`CallError`] | every call: the server, the connection, what the server refuses |
-//! | [`ObjectError`] | every operation of an object: a call, and the values that it takes and gives |
-//! | [`ItemError`] | operations on an item by its index, key or name |
+//! | [`CallError`] | every call: the server, the connection, refusals by the server |
+//! | [`ObjectError`] | every operation of an object: the call, and the values that it takes and returns |
+//! | [`ItemError`] | operations on one item by its index, key or name |
 //! | [`PutError`], [`GetError`] | queues |
 //! | [`LockError`] | locks and conditions |
 //! | [`SemaphoreError`], [`BarrierError`] | semaphores and barriers |
-//! | [`TransactionError`] | several operations as one |
+//! | [`TransactionError`] | several operations run as one |
 //!
-//! Where a variant does not say otherwise, nothing has changed. What was not stored still belongs to the caller, since
-//! values are lent; bytes that are no value of the expected type come with the error.
+//! Unless a variant says otherwise, a failed operation has changed nothing. Values are passed by reference, so a value
+//! that was not stored still belongs to the caller. If stored bytes cannot be decoded as the expected type, the error
+//! carries them.
 
 mod lock;
 
@@ -21,20 +22,21 @@ pub use self::lock::{LockError, LockResult};
 pub use crate::backend::CallError;
 pub use crate::proto::Fault;
 
-/// What can go wrong with any operation of an object.
+/// The error of any operation of an object.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// The call failed, or was refused.
+    /// The call failed or was refused.
     #[error(transparent)]
     Call(CallError),
-    /// A value cannot be encoded: its own `Serialize` says no, or it needs a format that describes itself.
+    /// A value cannot be encoded: its `Serialize` returned an error, or it needs a self-describing format.
     #[error("the value cannot be encoded: {0}")]
     Encode(String),
-    /// What is stored is no value of the expected type. It is still there, unless the operation took it; its bytes are here.
-    #[error("what is stored is no value of the expected type: {reason}")]
+    /// The stored bytes are not a value of the expected type. They are still stored, unless the operation took them; a
+    /// copy is here.
+    #[error("the stored bytes are not a value of the expected type: {reason}")]
     Decode {
-        /// What the decoder says.
+        /// The decoder's reason.
         reason: String,
         /// The encoded value.
         bytes: Vec<u8>,
@@ -42,15 +44,15 @@ pub enum ObjectError {
     /// The object or attribute was made with another type.
     #[error("the object was made with another type")]
     WrongType,
-    /// A proxy inside of the value, or one that a batch uses, is of another manager: this one could not keep its object
-    /// alive, and does not know it. It travels in messages of pipes and queues of shared memory; what this manager can keep is
-    /// the other one's address, and a name.
+    /// A proxy inside the value, or one that a batch uses, belongs to another manager. This manager does not know its
+    /// object, and could not keep it alive. Such a proxy can travel through pipes and queues of shared memory. To refer
+    /// to the object from this manager, store the other manager's address and the object's name.
     #[error(
         "a proxy of another manager cannot be used with this one: send it through a pipe or queue, or store that \
          manager's address and the object's name"
     )]
     OtherManager,
-    /// The object changed each time while it was looked at, too often to go on.
+    /// The object kept changing while the operation read it, so the operation gave up.
     #[error("other processes kept changing the object during the operation")]
     Changing,
 }
@@ -65,7 +67,7 @@ impl From<CallError> for ObjectError {
 }
 
 impl fmt::Debug for ObjectError {
-    /// As derived, but for the bytes, of which only the number is shown.
+    /// Like the derived implementation, but shows only the number of bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(error) => f.debug_tuple("Call").field(error).finish(),
@@ -81,7 +83,7 @@ impl fmt::Debug for ObjectError {
     }
 }
 
-/// The fault that an operation met, if the server refused it.
+/// Returns the fault, if the server refused the operation.
 fn fault_of(error: &ObjectError) -> Option<Fault> {
     match error {
         ObjectError::Call(CallError::Fault(fault)) => Some(*fault),
@@ -89,7 +91,7 @@ fn fault_of(error: &ObjectError) -> Option<Fault> {
     }
 }
 
-/// Lets `?` turn a call's error into that of a family, by way of [`ObjectError`].
+/// Lets `?` turn the error of a call into that of a family, by way of [`ObjectError`].
 macro_rules! from_call {
     ($($error:ident),+) => {
         $(impl From<CallError> for $error {
@@ -102,7 +104,7 @@ macro_rules! from_call {
 
 from_call!(ItemError, PutError, GetError, SemaphoreError, BarrierError, TransactionError);
 
-/// Why an operation on one item was not done.
+/// Why an operation on one item failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ItemError {
@@ -114,13 +116,13 @@ pub enum ItemError {
         /// The number of items.
         len: u64,
     },
-    /// Nothing is stored under this key or name, or no item equals this one.
+    /// Nothing is stored under this key or name, or no item equals this value.
     #[error("there is no such item")]
     NotFound,
-    /// What is stored is no number of this type.
+    /// The stored value is not a number of this type.
     #[error("the stored value is not a number of this type")]
     NoNumber,
-    /// As with every operation.
+    /// Any other error of an operation.
     #[error(transparent)]
     Object(ObjectError),
 }
@@ -136,20 +138,20 @@ impl From<ObjectError> for ItemError {
     }
 }
 
-/// Why an item was not put. It is not in the queue, and still the caller's.
+/// Why an item was not put. It is not in the queue, and still belongs to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
-    /// Somebody closed the queue.
+    /// The queue was closed.
     #[error("the queue is closed")]
     Closed,
-    /// The queue has no room now (`try_` only).
+    /// The queue has no room now (`try_` methods only).
     #[error("the queue is full")]
     Full,
-    /// The queue had no room until the timeout.
+    /// The queue had no room before the timeout.
     #[error("the queue was still full at the timeout")]
     TimedOut,
-    /// As with every operation. After [`CallError::OutcomeUnknown`] the item may be in the queue.
+    /// Any other error of an operation. After [`CallError::OutcomeUnknown`], the item may be in the queue.
     #[error(transparent)]
     Object(ObjectError),
 }
@@ -165,20 +167,21 @@ impl From<ObjectError> for PutError {
     }
 }
 
-/// Why there is no item.
+/// Why no item was returned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GetError {
-    /// Somebody closed the queue, and all its items were taken.
+    /// The queue was closed, and all its items were taken.
     #[error("the queue is closed")]
     Closed,
-    /// The queue has no item now (`try_` only).
+    /// The queue has no item now (`try_` methods only).
     #[error("the queue is empty")]
     Empty,
-    /// The queue had no item until the timeout.
+    /// The queue had no item before the timeout.
     #[error("the queue was still empty at the timeout")]
     TimedOut,
-    /// As with every operation. [`ObjectError::Decode`] has the bytes of the item, which was taken out of the queue.
+    /// Any other error of an operation. [`ObjectError::Decode`] carries the bytes of the item, which is no longer in
+    /// the queue.
     #[error(transparent)]
     Object(ObjectError),
 }
@@ -194,20 +197,20 @@ impl From<ObjectError> for GetError {
     }
 }
 
-/// What can go wrong with a semaphore. Nothing has changed then.
+/// Why an operation of a semaphore failed. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SemaphoreError {
-    /// There is no free permit (`try_acquire` only).
+    /// No permit is free (`try_acquire` only).
     #[error("no permit is free")]
     WouldBlock,
-    /// There was no free permit until the timeout.
+    /// No permit was free before the timeout.
     #[error("no permit was free until the timeout")]
     TimedOut,
-    /// More permits were given back to a bounded semaphore than were taken.
+    /// More permits were added to a bounded semaphore than were taken.
     #[error("more permits were given back than were taken")]
     OverRelease,
-    /// As with every operation; [`Fault::OutOfRange`] for more permits than there may be.
+    /// Any other error of an operation; [`Fault::OutOfRange`] for more permits than the limit.
     #[error(transparent)]
     Object(ObjectError),
 }
@@ -223,17 +226,18 @@ impl From<ObjectError> for SemaphoreError {
     }
 }
 
-/// What can go wrong at a barrier.
+/// Why an operation of a barrier failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
-    /// A party died or timed out, its action failed, or somebody called `abort` or `reset`.
+    /// A party died or timed out, its action failed, or `abort` or `reset` was called.
     #[error("the barrier is broken")]
     Broken,
-    /// The others did not come before the timeout. The barrier is broken now, unless the caller came while an action ran.
+    /// The other parties did not arrive before the timeout. The barrier is now broken, unless the caller arrived while
+    /// an action ran.
     #[error("the other parties did not come before the timeout: the barrier is broken")]
     TimedOut,
-    /// As with every operation; [`Fault::OutOfRange`] for a number of parties that no barrier has.
+    /// Any other error of an operation; [`Fault::OutOfRange`] for a number of parties outside the limits.
     #[error(transparent)]
     Object(ObjectError),
 }
@@ -248,15 +252,15 @@ impl From<ObjectError> for BarrierError {
     }
 }
 
-/// Why several operations were not done as one: none of them was.
+/// Why a transaction failed: none of its operations was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
-    /// The server refused one of them, for this reason.
+    /// The server refused one of the operations, for this reason.
     #[error("an operation of the transaction was refused: {0}")]
     Refused(Fault),
-    /// As with every operation. After [`CallError::OutcomeUnknown`] all of them may be done; after
-    /// [`ObjectError::Decode`] they are.
+    /// Any other error of an operation. After [`CallError::OutcomeUnknown`], all operations may have been done. After
+    /// [`ObjectError::Decode`], all were done.
     #[error(transparent)]
     Object(ObjectError),
 }

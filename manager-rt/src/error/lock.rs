@@ -1,35 +1,36 @@
-//! What can go wrong with a lock, and what the guard inside of an error means.
+//! The errors of locks, and the guard that an error may contain.
 
 use std::fmt;
 
 use crate::backend::CallError;
 use crate::proto::Fault;
 
-/// The outcome of taking a lock.
+/// The result of taking a lock.
 pub type LockResult<G> = Result<G, LockError<G>>;
 
-/// Why a lock was not taken, or why what it protects must not be trusted.
+/// Why a lock was not taken, or why the data that it protects must not be trusted.
 ///
-/// `lock()?` does not compile in a function that returns `Box<dyn Error>`, because the guard inside the error borrows the lock. Drop the guard
-/// by `.map_err(LockError::discard)?`.
+/// `lock()?` does not compile in a function that returns `Box<dyn Error>`, because the guard inside the error borrows
+/// the lock. Drop the guard with `.map_err(LockError::discard)?`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LockError<G> {
-    /// The last holder died, or its lease ended, before it gave the lock back: what the lock protects may be half changed.
-    /// The lock is held, and its guard is inside. Only the next holder is told.
+    /// The last holder died or lost its lease before it released the lock, so the protected data may be half changed.
+    /// The lock is held, and its guard is inside. Only the next holder gets this error.
     OwnerDied(G),
-    /// Somebody holds the lock (`try_lock` only).
+    /// Another holder has the lock (`try_lock` only).
     WouldBlock,
-    /// Somebody held the lock until the timeout.
+    /// Another holder had the lock until the timeout.
     TimedOut,
-    /// The calling thread holds this lock already: waiting would never end. Drop the guard first, or use it.
+    /// The calling thread already holds this lock, so waiting would never end. Drop the guard first, or use it.
     Deadlock,
-    /// The call failed, and the lock is not held. After [`CallError::OutcomeUnknown`] it ends with the connection.
+    /// The call failed, and the lock is not held. After [`CallError::OutcomeUnknown`], the lock may be held until the
+    /// connection ends.
     Call(CallError),
 }
 
 impl<G> LockError<G> {
-    /// The guard, if the lock is held in spite of the error.
+    /// Returns the guard, if the lock is held in spite of the error.
     pub fn into_guard(self) -> Option<G> {
         match self {
             Self::OwnerDied(guard) => Some(guard),
@@ -37,13 +38,13 @@ impl<G> LockError<G> {
         }
     }
 
-    /// The error alone, so that `?` can turn it into a `Box<dyn Error>`, which must not borrow:
-    /// `let guard = lock.lock().map_err(LockError::discard)?`. A guard inside is dropped.
+    /// Drops the guard inside the error, so that `?` can turn the error into a `Box<dyn Error>`, which must not borrow:
+    /// `let guard = lock.lock().map_err(LockError::discard)?`.
     pub fn discard(self) -> LockError<()> {
         self.map(drop)
     }
 
-    /// The same error with another thing in hand.
+    /// Returns the same error with `change` applied to the guard.
     fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
         match self {
             Self::OwnerDied(guard) => LockError::OwnerDied(change(guard)),
