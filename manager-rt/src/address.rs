@@ -1,4 +1,4 @@
-//! Where a manager is found: a socket in the file system, written as `mp+unix:PATH`.
+//! The address of a manager: a socket in the file system, written as `mp+unix:PATH`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,19 @@ use std::str::FromStr;
 
 use mp_sys::line::Short;
 
-/// The longest path of a socket, in bytes: what the kernel's address has room for.
+/// The longest path of a socket, in bytes: the kernel's address has room for no more.
 pub const PATH_BYTES_MAX: usize = 107;
 const SCHEME: &str = "mp+unix:";
 
-/// Why something is no address.
+/// Why a text or path is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// The scheme is one that this build does not know.
-    #[error("an address begins with `mp+unix:`, and this one does not: {0}")]
+    /// This build does not know the scheme.
+    #[error("an address must begin with `mp+unix:`, but this one does not: {0}")]
     Scheme(String),
-    /// The path is relative, empty or longer than a socket's may be.
-    #[error("the path of a socket is absolute and has at most {PATH_BYTES_MAX} bytes: {}", .0.display())]
+    /// The path is relative, empty, or longer than a socket's path may be.
+    #[error("the path of a socket must be absolute and have at most {PATH_BYTES_MAX} bytes: {}", .0.display())]
     Path(PathBuf),
 }
 
@@ -40,7 +40,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address of a socket in the file system.
+    /// Makes the address of a socket in the file system.
     ///
     /// # Errors
     /// [`AddressError::Path`].
@@ -53,7 +53,7 @@ impl Address {
         Ok(Self { path })
     }
 
-    /// The path of the socket.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

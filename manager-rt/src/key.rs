@@ -1,7 +1,8 @@
-//! A key in a message to a process of our own: the server that we start, or a child's arguments.
+//! Keys in messages to our own processes: a server that this process starts, and the arguments of a child.
 //!
-//! [`Key`] itself does not travel, lest one comes to lie where it does not belong. In the arguments of a child, a manager and
-//! each proxy bring the key along: the child has nothing else of its parent, and hands it to its own children in the same way.
+//! [`Key`] cannot be serialized by itself, so that no key ends up where it does not belong. In the arguments of a
+//! child, a manager and each proxy carry the key: the child inherits nothing else from its parent, and passes the key
+//! on to its own children in the same way.
 
 use mp_sys::key::Key;
 use mp_sys::travel;
@@ -10,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::address::Address;
 use crate::registry;
 
-/// A manager that is reached by its address, in a message.
+/// How a message refers to a manager: by its address.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Place {
-    /// `None` if it lives in the memory of a process.
+    /// `None` if the manager lives in the memory of a process.
     address: Option<String>,
     key: Option<Given>,
 }
@@ -22,14 +23,15 @@ pub(crate) struct Place {
 struct Given(#[serde(with = "crate::key")] Key);
 
 impl Place {
-    /// Of an address, with the key if it is about to be an argument of a child.
+    /// Refers to an address, and includes the key if the value is about to be an argument of a child.
     pub(crate) fn new(address: Option<String>) -> Self {
         let parsed = address.as_deref().filter(|_| travel::is_argument()).map(str::parse::<Address>);
         let key = parsed.and_then(Result::ok).and_then(|address| registry::known_key(&address));
         Self { address, key: key.map(Given) }
     }
 
-    /// The address. A key that the parent gave is remembered; one in any other message is not, for it may be anybody's.
+    /// Returns the address, and remembers a key that came from the parent. A key in any other message is ignored, since
+    /// anyone could have sent it.
     pub(crate) fn arrive(self) -> Option<String> {
         let Self { address, key } = self;
         let address = address?;

@@ -1,4 +1,4 @@
-//! [`Manager`]: where objects are made and found.
+//! [`Manager`]: makes and finds objects.
 
 mod makers;
 mod named;
@@ -32,18 +32,18 @@ use crate::registry;
 
 /// A connection to a manager, which holds objects for any number of processes.
 ///
-/// The methods named for a kind of object make one without a name: it ends with its last proxy. Those of
-/// [`named`](Self::named) make one or find it, by its name.
+/// A method named after a kind of object makes an object without a name, which ends with its last proxy. The methods of
+/// [`named`](Self::named) find an object by its name, or make it.
 ///
-/// A manager is cloned, and travels in messages, values and arguments of processes: what arrives is connected to the same one,
-/// and makes and finds objects there. It does not keep the server alive.
+/// A manager can be cloned, and travels in messages, values and arguments of processes. The received manager is
+/// connected to the same server, and makes and finds objects there. It does not keep the server alive.
 ///
 /// # Fork safety
-/// A forked child uses the manager that it inherited over a connection of its own; one that is
-/// [in the memory of this process](Self::in_process), not at all.
+/// A forked child uses the inherited manager over its own connection. It cannot use a manager that is [in the memory of
+/// its parent](Self::in_process).
 ///
 /// # Crash
-/// When a process dies, what it held passes on, and the references of its proxies end.
+/// When a process dies, what it held passes on to others, and the references of its proxies are released.
 ///
 /// # Source
 /// Python's `multiprocessing.managers.SyncManager`.
@@ -66,33 +66,34 @@ use crate::registry;
 #[derive(Clone)]
 pub struct Manager {
     backend: Arc<dyn Backend>,
-    /// The server's, if it was started here.
+    /// The server's process, if it was started here.
     process: Option<Arc<ServerProcess>>,
 }
 
 impl Manager {
-    /// A manager behind any backend.
+    /// Makes a manager from any backend.
     #[must_use]
     pub fn with(backend: Arc<dyn Backend>) -> Self {
         registry::register(&backend);
         Self { backend, process: None }
     }
 
-    /// A manager in the memory of this process: for tests, and for objects that threads share. No other process sees it.
+    /// Makes a manager in the memory of this process, for tests and for objects that threads share. No other process
+    /// can see it.
     ///
     /// # Errors
-    /// As [`InProcess::new`].
+    /// As for [`InProcess::new`].
     pub fn in_process() -> Result<Self, CallError> {
         Ok(Self::with(Arc::new(InProcess::new()?)))
     }
 
-    /// What runs the operations.
+    /// Returns the backend that runs the operations.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
 
-    /// Where objects of this name are made or found.
+    /// Returns an interface that finds or makes objects with this name.
     ///
     /// # Examples
     /// ```
@@ -108,15 +109,16 @@ impl Manager {
         Named::new(self, name)
     }
 
-    /// Ends the object of a name: all who have a proxy of it are told when they use it next, all who wait at once.
+    /// Removes the object with this name. Waiting calls fail at once, and every other use of its proxies fails from
+    /// then on.
     ///
     /// # Errors
-    /// [`Fault::UnknownName`] if there is none.
+    /// [`Fault::UnknownName`] if no object has this name.
     pub fn remove(&self, name: &str) -> Result<(), CallError> {
         self.ask(ManagerOp::Remove { name: name.to_owned() }).map(drop)
     }
 
-    /// The names that objects have.
+    /// Returns the names of all named objects.
     ///
     /// # Errors
     /// [`CallError`].
@@ -127,7 +129,7 @@ impl Manager {
         }
     }
 
-    /// What the manager holds, for all its clients.
+    /// Returns what the manager holds for all its clients.
     ///
     /// # Errors
     /// [`CallError`].
@@ -138,21 +140,21 @@ impl Manager {
         }
     }
 
-    /// Does several operations as one: all of them, or, if any is refused, none. Nobody sees a part of them.
+    /// Runs several operations as one: either all are done, or, if any is refused, none. No other client sees a part of
+    /// them.
     ///
-    /// The closure says what is to be done; what it gives back says what is wanted of that: a [`Ticket`](crate::Ticket) for
-    /// an operation, a tuple or vector of them, or nothing.
+    /// The closure records the operations. Its return value selects the results: a [`Ticket`](crate::Ticket) for an
+    /// operation, a tuple or vector of tickets, or nothing.
     ///
     /// # Errors
-    /// [`TransactionError::Refused`] with the reason of the first operation that was;
-    /// [`Fault::TooMany`] above [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations;
-    /// [`TransactionError::Object`].
+    /// [`TransactionError::Refused`] with the reason of the first operation that was refused; [`Fault::TooMany`] above
+    /// [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations; [`TransactionError::Object`].
     ///
     /// # Crash
-    /// All is done or nothing.
+    /// If the process is killed, all operations are done or none.
     ///
     /// # Source
-    /// `MULTI` of Redis, but that an operation that fails ends it.
+    /// `MULTI` of Redis, except that a failed operation cancels the transaction.
     ///
     /// # Examples
     /// ```
@@ -172,14 +174,14 @@ impl Manager {
         batch::transaction(&self.backend, record)
     }
 
-    /// Sends several operations together, which are done one after the other: others may come in between. Each has a result
-    /// of its own.
+    /// Sends several operations together. They run one after another, and operations of other clients may run in
+    /// between. Each has its own result.
     ///
     /// # Errors
-    /// [`ObjectError`], but no fault of an operation. If a value cannot be encoded, nothing is sent.
+    /// [`ObjectError`], but not the fault of a single operation. If a value cannot be encoded, nothing is sent.
     ///
     /// # Crash
-    /// Some of the first operations are done, and none of the others.
+    /// If the process is killed, a first part of the operations may be done, and the rest not.
     ///
     /// # Source
     /// Redis, "Pipelining".
@@ -211,7 +213,7 @@ impl Manager {
         Values::of(self.backend.epoch())
     }
 
-    /// Makes an object, or makes or finds that of a name.
+    /// Makes an object, or finds or makes the one with this name.
     fn make<P: Proxy>(&self, name: Option<&str>, spec: Spec<Raw<'_>>) -> Result<P, ObjectError> {
         let print = P::print();
         let op = match name {
@@ -247,7 +249,7 @@ impl Manager {
     }
 }
 
-/// A number of items that a queue may be limited to. In the protocol, 0 stands for no limit.
+/// Checks the limit of a queue. In the protocol, 0 stands for no limit.
 fn room(maxsize: usize) -> Result<u64, CallError> {
     match maxsize {
         0 => Err(CallError::Fault(Fault::OutOfRange { least: 1, most: CAPACITY_MAX })),
@@ -260,7 +262,7 @@ impl Manager {
 }
 
 impl fmt::Debug for Manager {
-    /// Where it is, and whether this process started its server. Nothing is asked.
+    /// Shows the address, and whether this process started the server. This does not call the server.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.backend.address() {
             Some(address) => write!(f, "Manager({}", Short(&format_args!("{address}")))?,

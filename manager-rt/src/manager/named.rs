@@ -16,10 +16,10 @@ use crate::proxy::{
     RLock, Semaphore, Storable, Value,
 };
 
-/// A name in a manager: [`Manager::named`].
+/// An interface to the object with a given name: see [`Manager::named`].
 ///
-/// Each method makes the object if there is none of this name, or finds it; it is of one kind and type for all. A named
-/// object lives until [`Manager::remove`].
+/// Each method finds the object with this name, or makes it if there is none; the contents that you pass count only for
+/// a new object. All callers must use the same kind and type. A named object lives until [`Manager::remove`].
 #[derive(Clone, Copy)]
 pub struct Named<'a> {
     manager: &'a Manager,

@@ -1,4 +1,4 @@
-//! Managers behind a server process: started here, or reached by their address.
+//! Managers with a server process, started by this process or reached by their address.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::proto::ManagerOp;
 use crate::registry;
 use crate::state::Limits;
 
-/// How a manager is started or reached: [`Manager::builder`].
+/// The settings with which a manager is started or reached: see [`Manager::builder`].
 #[derive(Clone, Default)]
 pub struct ManagerBuilder {
     key: Option<Key>,
@@ -32,39 +32,39 @@ pub struct ManagerBuilder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReachError {
-    /// The manager lives in the memory of another process: it was made by [`Manager::in_process`].
+    /// The manager lives in the memory of another process, which made it with [`Manager::in_process`].
     #[error(
         "the manager has no address, since it lives in the memory of the process that made it: objects for several \
          processes need one that was started (Manager::start)"
     )]
     NoAddress,
-    /// The address is none.
+    /// The text is not an address.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The server cannot be connected to.
+    /// Connecting to the server failed.
     #[error("the manager cannot be reached: {0}")]
     Connect(#[from] ConnectError),
-    /// The server has a key of its own, which this process does not know: a proxy brings it along in the arguments of a
-    /// child, and in no other message.
+    /// The server has its own key, which this process does not know. A proxy carries the key in the arguments of a
+    /// child, but in no other message.
     #[error(
         "the manager has a key that this process does not know: connect with it (Manager::builder().key) before proxies \
          arrive"
     )]
     NeedsKey,
-    /// Another server has the address now: the objects of the earlier one are gone.
-    #[error("the manager was started again: its objects are gone")]
+    /// Another server now has the address. The objects of the earlier one are gone.
+    #[error("the manager was restarted: its objects are gone")]
     Restarted,
-    /// The file of the key cannot be read.
+    /// The key file cannot be read.
     #[error("the key cannot be read: {0}")]
     Key(#[source] crate::OsError),
 }
 
 impl ManagerBuilder {
-    /// The key that clients must prove to have. A server that is started without one has a random key.
+    /// Sets the key that clients must prove to know. By default, a started server has a random key.
     ///
-    /// Children of this process have the key, whichever way they were started and whichever key it is: it comes with the
-    /// manager, or a proxy, among their arguments. A random key of a server without a [`path`](Self::path) also lies beside
-    /// its socket, where the processes of this user find it that are sent a proxy.
+    /// Children of this process get the key, however they are started: it is passed with the manager, or with a proxy,
+    /// among their arguments. If the server has no [`path`](Self::path), its random key also lies beside its socket,
+    /// where other processes of this user find it when they receive a proxy.
     #[doc(alias = "authkey")]
     #[must_use]
     pub fn key(mut self, key: impl Into<Key>) -> Self {
@@ -72,7 +72,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// As [`key`](Self::key), out of a file: its bytes, without a line end behind them.
+    /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
     ///
     /// # Errors
     /// [`ReachError::Key`].
@@ -84,39 +84,39 @@ impl ManagerBuilder {
         Ok(self.key(key))
     }
 
-    /// Where the server that is started listens, so that other programs find it: an absolute path. Else it is in a private
-    /// folder.
+    /// Sets the absolute path at which a started server listens, so that other programs can find it. By default, it
+    /// listens in a private folder.
     #[must_use]
     pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
         self.path = Some(path.into());
         self
     }
 
-    /// How many bytes all values of the server that is started may take together.
+    /// Sets how many bytes all values of a started server may take together.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.limits.memory_bytes = bytes;
         self
     }
 
-    /// How many clients the server that is started has at the same time, at most.
+    /// Sets how many clients a started server accepts at the same time.
     #[must_use]
     pub fn clients_max(mut self, clients: usize) -> Self {
         self.limits.clients = clients;
         self
     }
 
-    /// How long connecting may take; [`CONNECT_TIME_DEFAULT`] by default.
+    /// Sets how long connecting may take. The default is [`CONNECT_TIME_DEFAULT`].
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Starts a server process, and connects to it: [`Manager::start`].
+    /// Starts a server process, and connects to it: see [`Manager::start`].
     ///
     /// # Errors
-    /// [`StartError`]: there is no server then.
+    /// [`StartError`]. No server is left running then.
     pub fn start(self) -> Result<Manager, StartError> {
         let order = Order::new(self.path.as_deref(), self.key.clone(), self.limits)?;
         let process = ServerProcess::start(order)?;
@@ -133,7 +133,7 @@ impl ManagerBuilder {
         }
     }
 
-    /// Connects to the server of an address: [`Manager::connect`].
+    /// Connects to the server at an address: see [`Manager::connect`].
     ///
     /// # Errors
     /// [`ReachError`].
@@ -154,19 +154,18 @@ impl ManagerBuilder {
 impl Manager {
     /// Starts a manager: a server process with a private socket, and a connection to it.
     ///
-    /// No line in `main` is needed; threads do not matter; it works in tests. The server ends when this process ends,
-    /// however that ends, or by [`shutdown`](Self::shutdown). It discards its log; to see the log, embed the server:
-    /// [`Server`](crate::Server).
+    /// This needs no line in `main`, is not affected by other threads, and works in tests. The server ends when this
+    /// process ends, in whatever way, or with [`shutdown`](Self::shutdown). It discards its log; to see the log, embed
+    /// the server: [`Server`](crate::Server).
     ///
     /// # Errors
-    /// [`StartError`]: there is no server then.
+    /// [`StartError`]. No server is left running then.
     ///
     /// # Fork safety
-    /// Children that are forked from this process use the same server, each over a connection of its own.
+    /// Forked children of this process use the same server, each over its own connection.
     ///
     /// # Crash
-    /// A killed server takes its objects with it, and every client is told:
-    /// [`CallError::ServerGone`].
+    /// If the server is killed, its objects are lost, and every client gets [`CallError::ServerGone`].
     ///
     /// # Source
     /// Python's `multiprocessing.Manager()`.
@@ -187,13 +186,13 @@ impl Manager {
         Self::builder().start()
     }
 
-    /// What a manager can be told before it is started or connected to.
+    /// Returns a builder with which to set options before starting or connecting.
     #[must_use]
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder::default()
     }
 
-    /// Connects to a manager that other processes use: `mp+unix:PATH`, as [`address`](Self::address) gives it.
+    /// Connects to a manager that other processes use, at an `mp+unix:PATH` as [`address`](Self::address) returns it.
     ///
     /// # Errors
     /// [`ReachError`].
@@ -214,30 +213,30 @@ impl Manager {
         Self::builder().connect(address)
     }
 
-    /// Where other processes reach the manager, if they can.
+    /// Returns the address at which other processes reach the manager, if there is one.
     #[must_use]
     pub fn address(&self) -> Option<String> {
         self.backend().address()
     }
 
-    /// Ends the manager, for all its clients. If it was started by this process, its end is waited for.
+    /// Ends the manager for all its clients. If this process started it, waits for the server's end.
     ///
     /// # Errors
-    /// [`CallError`]; [`CallError::ServerGone`] if it has ended already.
+    /// [`CallError`]; [`CallError::ServerGone`] if it has already ended.
     pub fn shutdown(&self) -> Result<(), CallError> {
         let outcome = self.ask(ManagerOp::Shutdown).map(drop);
         if let Some(process) = &self.process {
             process.join();
         }
         match outcome {
-            // It has ended, and its last words were not heard.
+            // The server has ended, but its last answer did not arrive.
             Err(CallError::OutcomeUnknown) if self.process.is_some() => Ok(()),
             outcome => outcome,
         }
     }
 }
 
-/// The backend of a manager, from whose proxies it is known where it is and which life of it is meant.
+/// Returns the backend of the manager with this address and epoch, as a proxy names them.
 ///
 /// # Errors
 /// [`ReachError`].

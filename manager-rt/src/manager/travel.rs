@@ -1,7 +1,7 @@
-//! A [`Manager`] inside of a message: its address, and which life of it is meant.
+//! [`Manager`]s in messages: what travels is the address and the epoch.
 //!
-//! Whoever receives it makes and finds objects there too. It keeps nothing alive: the server ends with the process that
-//! started it, as ever.
+//! The receiver makes and finds objects on the same server. The message keeps nothing alive: the server still ends with
+//! the process that started it.
 
 use mp_sys::travel;
 use mp_sys::wire;
@@ -12,10 +12,10 @@ use crate::key::Place;
 use crate::manager::{Manager, reach};
 use crate::proxy::travel::{halves, whole};
 
-/// Where it is, and the epoch.
+/// The place of the manager, and the epoch.
 type Form = (Place, (u64, u64));
 
-/// In any message, and in any value: what travels is the address.
+/// A manager can be part of any message and any value. Its address travels.
 impl Serialize for Manager {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (Place::new(self.address()), halves(self.backend().epoch())).serialize(serializer)
@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for Manager {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (place, epoch) = Form::deserialize(deserializer)?;
         if wire::is_probing() {
-            // Nobody connects to find out whether a value can be decoded.
+            // A check whether a value can be decoded must not connect.
             return Err(D::Error::custom(travel::refuse("the manager is not being sent anywhere")));
         }
         let backend = reach(place.arrive().as_deref(), whole(epoch));
