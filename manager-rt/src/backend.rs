@@ -1,7 +1,7 @@
-//! The seam for engines: whatever runs operations is a [`Backend`].
+//! The interface to an engine: everything that runs operations is a [`Backend`].
 //!
-//! A proxy knows an object's id and a backend, nothing else. The server process is one backend, a state machine in the
-//! same process another; the same conformance tests run over all of them.
+//! A proxy knows only an object's id and a backend. One backend is the server process, another is a state machine in
+//! the same process. The same conformance tests run over all of them.
 
 use std::fmt;
 
@@ -9,59 +9,59 @@ use crate::OsError;
 use crate::proto::frame::{Answer, Step, Wait};
 use crate::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
 
-/// Why a call gave no answer.
+/// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The operation was refused, and changed nothing.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// There is no server, so nothing was asked.
+    /// There is no server, so the operation did not start.
     #[error("the manager's server is gone")]
     ServerGone,
-    /// The server went, or did not answer in time, while the operation was under way: it was done or not.
+    /// The server ended, or did not answer in time, while the operation was under way. It may or may not have happened.
     #[error("the manager's server did not answer: the operation may or may not have happened")]
     OutcomeUnknown,
-    /// The server is another one than that which had the object: it was started again.
+    /// The server was restarted, so it no longer has the object.
     #[error("the manager's server was restarted: its objects are gone")]
     Restarted,
-    /// The server does not accept this process: another user, or another key.
+    /// The server does not accept this process, which belongs to another user or has another key.
     #[error("the manager's server refused this process")]
     Unauthorised,
-    /// The objects are in the memory of a process that forked this one, which has a copy only.
+    /// The objects are in the memory of the parent process. This forked child has only a copy.
     #[error(
         "the manager's objects are in the memory of the parent process: objects for several processes need a manager that \
          was started (Manager::start)"
     )]
     Forked,
-    /// The server says what no server of this version says.
+    /// The server sent something that no server of this version sends.
     #[error("the manager's server does not speak this version of the protocol")]
     Protocol,
-    /// The system refused.
+    /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),
 }
 
-/// What a backend can do.
+/// The capabilities of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caps {
-    /// Its name, for messages.
+    /// The backend's name, for messages.
     pub name: &'static str,
-    /// Several operations can be one.
+    /// Whether several operations can run as one.
     pub transactions: bool,
-    /// Waiting calls are served in the order in which they came.
+    /// Whether waiting calls are served in the order in which they arrived.
     pub fair: bool,
     /// The longest value, in bytes.
     pub value_bytes_max: usize,
 }
 
-/// Something that runs operations.
+/// An engine that runs operations.
 ///
-/// Calls come from any thread and process; one that waits holds up no other. Locks and the like belong to the calling
-/// thread of the calling process.
+/// Any thread of any process may call it. A call that waits does not block other calls. Locks and similar holdings
+/// belong to the calling thread of the calling process.
 pub trait Backend: Send + Sync + fmt::Debug {
-    /// What it can do.
+    /// Returns what the backend can do.
     fn caps(&self) -> Caps;
 
     /// Runs one operation.
@@ -70,40 +70,41 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`CallError`].
     fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError>;
 
-    /// Runs several operations, one after the other, and gives each one's answer: sent together, not atomic.
+    /// Runs several operations one after another, and returns the answer to each. They are sent together, but are not
+    /// atomic.
     ///
     /// # Errors
-    /// [`CallError`], but no fault of an operation.
+    /// [`CallError`], but not the fault of a single operation.
     fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError>;
 
-    /// Runs several operations as one: all of them, or, if any is refused, none.
+    /// Runs several operations as one: either all are done, or, if any is refused, none.
     ///
     /// # Errors
     /// [`CallError`]: the first fault.
     fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError>;
 
-    /// Tells something that nobody waits for the answer to. Never waits long, and never fails aloud.
+    /// Sends an operation whose answer is not awaited. Never waits long, and reports no error.
     fn notice(&self, op: ManagerOp<Raw<'_>>);
 
-    /// Says that this process has a proxy more of an object, without a call if it had one before.
+    /// Counts one more proxy of an object in this process. Calls the manager only if there was none before.
     ///
     /// # Errors
     /// [`CallError`].
     fn attach(&self, object: ObjectId) -> Result<(), CallError>;
 
-    /// Says that the server counted a reference for this process already, with an answer.
+    /// Takes over a reference that the server already counted for this process when it answered.
     fn adopt(&self, object: ObjectId);
 
-    /// Says that this process has a proxy less of an object.
+    /// Counts one proxy less of an object in this process.
     fn detach(&self, object: ObjectId);
 
-    /// Which life of the manager this is: a random number.
+    /// Returns the epoch, a random number that identifies this life of the manager.
     fn epoch(&self) -> u128;
 
-    /// Where other processes reach it, if they can.
+    /// Returns the address at which other processes reach the manager, if there is one.
     fn address(&self) -> Option<String>;
 
-    /// Ends the connection as the death of this process would: for tests of what the others see.
+    /// Ends the connection as the death of this process would, so that tests can check what other clients see.
     #[doc(hidden)]
     fn sever(&self);
 }

@@ -1,11 +1,12 @@
-//! How many proxies of each object this process has.
+//! The number of proxies that this process has of each object.
 //!
-//! A manager counts one reference for a process, however many proxies it has: the first proxy asks for it, the last gives it
-//! back. So cloning a proxy is a count in this table, and no message.
+//! A manager counts one reference per process, however many proxies the process has. The first proxy requests the
+//! reference, and the last one releases it. So cloning a proxy only changes a count in this table, and sends no
+//! message.
 //!
-//! The manager counts by connection, so the table knows for which connection each reference was asked for: connections have
-//! numbers that grow. A new one asks for everything in the table ([`References::ask_for_all`]); whoever adds a proxy asks
-//! only if the newest connection has not done so.
+//! The manager counts by connection, so the table records on which connection each reference was requested. The numbers
+//! of connections grow. A new connection requests everything in the table ([`References::ask_for_all`]). A caller that
+//! adds a proxy requests the reference only if the newest connection has not done so.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,26 +24,27 @@ pub(crate) struct References {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     count: u64,
-    /// The connection that the reference was asked for on; 0 for none.
+    /// The connection on which the reference was requested; 0 for none.
     connection: u64,
-    /// [`forks`] when the first proxy came.
+    /// The value of [`forks`] when the first proxy was added.
     forks: u64,
 }
 
-/// The last proxy of an object has gone.
+/// What [`References::remove`] returns for the last proxy of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Last {
-    /// The connection that the reference is to be given back on; 0 for none.
+    /// The connection on which to release the reference; 0 for none.
     pub(crate) connection: u64,
-    /// This process was forked since the first proxy came: a child may have one that it has not asked for yet.
+    /// Whether this process forked since the first proxy was added. Then a child may have a proxy whose reference it
+    /// has not requested yet.
     pub(crate) may_be_inherited: bool,
 }
 
 impl References {
-    /// The table of a forked child, which has the same proxies, and has asked for none of them.
+    /// Makes the table of a forked child. The child has the same proxies, but has requested no references.
     ///
-    /// If another thread of the parent was using the table at the moment of the fork, nobody knows what is in it. The child
-    /// begins with an empty one then: what it inherited lives as long as others refer to it.
+    /// If another thread of the parent was using the table during the fork, its contents are unknown. The child then
+    /// starts with an empty table, and the objects that it inherited live only as long as other references exist.
     pub(crate) fn inherited(parents: &Self) -> Self {
         let mut entries = match parents.entries.try_lock() {
             Ok(entries) => entries.clone(),
@@ -52,8 +54,8 @@ impl References {
         Self { entries: Mutex::new(entries) }
     }
 
-    /// Counts one more if there is one already. Then nothing is to be asked for: somebody has done it, or does it at the
-    /// moment, or the next connection will.
+    /// Counts one more proxy if there is one already, and returns `true`. Then the caller has nothing to request:
+    /// another thread has done it or is doing it, or the next connection will.
     pub(crate) fn add_another(&self, object: ObjectId) -> bool {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(&object) else { return false };
@@ -61,7 +63,7 @@ impl References {
         true
     }
 
-    /// Counts one more; `true` if the reference is to be asked for on this connection.
+    /// Counts one more proxy. Returns `true` if the caller has to request the reference on this connection.
     pub(crate) fn add(&self, object: ObjectId, connection: u64) -> bool {
         let mut entries = self.lock();
         let entry =
@@ -70,12 +72,12 @@ impl References {
         entry.claim(connection)
     }
 
-    /// Whether the reference is to be asked for on this connection, without counting.
+    /// Returns `true` if the caller has to request the reference on this connection. Counts nothing.
     pub(crate) fn claim(&self, object: ObjectId, connection: u64) -> bool {
         self.lock().get_mut(&object).is_some_and(|entry| entry.claim(connection))
     }
 
-    /// Counts one less, and says if it was the last.
+    /// Counts one proxy less. Returns what to release if it was the last.
     pub(crate) fn remove(&self, object: ObjectId) -> Option<Last> {
         let mut entries = self.lock();
         let entry = entries.get_mut(&object)?;
@@ -88,14 +90,14 @@ impl References {
         Some(last)
     }
 
-    /// All objects that this process has a proxy of: what a new connection asks for.
+    /// Returns all objects that this process has proxies of, which a new connection has to request.
     pub(crate) fn ask_for_all(&self, connection: u64) -> Vec<ObjectId> {
         let mut entries = self.lock();
         entries.values_mut().for_each(|entry| entry.connection = connection);
         entries.keys().copied().collect()
     }
 
-    /// Those of these objects that this process has no proxy of.
+    /// Returns those of `objects` that this process has no proxy of.
     pub(crate) fn missing(&self, objects: &[ObjectId]) -> Vec<ObjectId> {
         let entries = self.lock();
         objects.iter().copied().filter(|object| !entries.contains_key(object)).collect()
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_and_the_last_are_told() {
+    fn add_reports_the_first_proxy_and_remove_the_last() {
         let references = References::default();
         let (one, other) = (ObjectId(1), ObjectId(2));
         assert!(!references.add_another(one));
@@ -136,26 +138,30 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_asks_once_and_an_old_one_not_again() {
+    fn a_new_connection_requests_each_reference_once_and_an_old_one_does_not() {
         let references = References::default();
         let (one, other) = (ObjectId(1), ObjectId(2));
         assert!(references.add(one, 1));
         assert_eq!(references.ask_for_all(2), [one]);
-        assert!(!references.claim(one, 2), "all were asked for");
-        assert!(references.add(other, 1), "on the connection that it saw");
-        assert!(references.claim(other, 2), "which was not the newest");
+        assert!(!references.claim(one, 2), "all references were requested");
+        assert!(references.add(other, 1), "the caller has seen this connection only");
+        assert!(references.claim(other, 2), "that connection was not the newest");
         assert!(!references.claim(other, 1));
         assert_eq!(references.remove(other), Some(Last { connection: 2, may_be_inherited: false }));
     }
 
     #[test]
-    fn a_child_has_asked_for_nothing() {
+    fn a_child_starts_with_no_requested_references() {
         let references = References::default();
         references.add(ObjectId(1), 5);
         let childs = References::inherited(&references);
         assert!(childs.claim(ObjectId(1), 1));
         let guard = references.lock();
-        assert_eq!(References::inherited(&references).ask_for_all(1), [], "somebody was at it");
+        assert_eq!(
+            References::inherited(&references).ask_for_all(1),
+            [],
+            "another thread was using the table"
+        );
         drop(guard);
     }
 }

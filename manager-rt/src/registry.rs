@@ -1,4 +1,4 @@
-//! The managers that this process can reach: a proxy that arrives in a message finds its manager here.
+//! The managers that this process can reach. A proxy that arrives in a message finds its manager here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -10,25 +10,25 @@ use crate::address::Address;
 use crate::backend::Backend;
 use crate::process::folder::key_beside;
 
-/// A forked child begins with its parent's.
+/// A forked child starts with its parent's entries.
 static KNOWN: PerProcess<Known> = PerProcess::inherited();
 
 #[derive(Debug, Default)]
 struct Known {
-    /// By epoch. Several connections may lead to one manager; the newest is found.
+    /// By epoch. If several connections lead to one manager, the newest is found.
     backends: HashMap<u128, Weak<dyn Backend>>,
     /// The keys of servers that this process has connected to.
     keys: HashMap<Address, Key>,
 }
 
-/// Lets proxies that arrive in this process use this backend, as long as it lives.
+/// Registers a backend, so that proxies that arrive in this process can use it as long as it lives.
 pub(crate) fn register(backend: &Arc<dyn Backend>) {
     let mut known = KNOWN.lock();
     known.backends.retain(|_, backend| backend.strong_count() > 0);
     known.backends.insert(backend.epoch(), Arc::downgrade(backend));
 }
 
-/// The backend of a life of a manager, if this process has one.
+/// Returns the backend for an epoch, if this process has one.
 pub(crate) fn find(epoch: u128) -> Option<Arc<dyn Backend>> {
     KNOWN.lock().backends.get(&epoch)?.upgrade()
 }
@@ -38,12 +38,13 @@ pub(crate) fn learn_key(address: &Address, key: &Key) {
     KNOWN.lock().keys.insert(address.clone(), key.clone());
 }
 
-/// The key of a server that this process knows, for the arguments of a child and for nobody else.
+/// Returns the key of a server that this process knows. Pass it on only in the arguments of a child.
 pub(crate) fn known_key(address: &Address) -> Option<Key> {
     KNOWN.lock().keys.get(address).cloned()
 }
 
-/// The key of a server: one that it was connected to with, or that lies beside its socket; else none.
+/// Returns the key that this process used for the server, or else the one that lies beside its socket, or else an empty
+/// key.
 pub(crate) fn key_of(address: &Address) -> Key {
     known_key(address).or_else(|| key_beside(address.path())).unwrap_or_default()
 }
