@@ -1,8 +1,8 @@
-//! [`Batch`]: several operations, sent together.
+//! [`Batch`]: several operations sent together.
 //!
-//! A closure says what is to be done, by the same names as the proxies have, and gives back [tickets](Ticket); nothing is
-//! sent before it ends. Then the tickets are turned into what the operations gave. Values are encoded while the closure
-//! runs, one behind the other in one buffer; each step keeps where its own are.
+//! A closure records the operations, using the same names as the proxies, and returns [tickets](Ticket). Nothing is
+//! sent until the closure ends. Then each ticket is exchanged for the result of its operation. Values are encoded while
+//! the closure runs, one after another in one buffer; each step remembers where its own values are.
 
 mod on;
 mod tickets;
@@ -21,7 +21,7 @@ use crate::proto::frame::Step;
 use crate::proto::{JoinableQueueOp, ObjectId, Op, Raw};
 use crate::proxy::{Handle, Lease, Proxy, Read, Task, Values, read};
 
-/// Makes an operation of the encoded values.
+/// Builds an operation from the encoded values.
 type Make = Box<dyn for<'v> Fn(&'v Values) -> Op<Raw<'v>>>;
 
 /// Operations that will be sent together: see [`Manager::transaction`](crate::Manager::transaction) and
@@ -30,9 +30,9 @@ pub struct Batch<'b> {
     backend: &'b Arc<dyn Backend>,
     values: Values,
     steps: Vec<(ObjectId, Make)>,
-    /// Of tasks that are to be done by a step.
+    /// The leases of tasks that a step is to finish.
     leases: Vec<(usize, Lease)>,
-    /// Why nothing will be sent.
+    /// The error because of which nothing will be sent.
     failed: Option<ObjectError>,
 }
 
@@ -42,14 +42,14 @@ impl<'b> Batch<'b> {
         Self { backend, values: Values::of(backend.epoch()), steps, leases, failed: None }
     }
 
-    /// What follows is done to this object. A proxy of another manager makes the whole batch fail.
+    /// Selects the object of the next operation. A proxy of another manager makes the whole batch fail.
     #[expect(private_bounds, reason = "proxies are the crate's own")]
     pub fn on<P: Proxy>(&mut self, proxy: &P) -> On<'_, 'b, P> {
         let object = self.object(proxy.handle());
         On::new(self, object)
     }
 
-    /// Marks a task as done, like [`Task::done`]. If the transaction fails, the task is requeued, as if it was dropped.
+    /// Marks a task as done, like [`Task::done`]. If the batch fails, the task is requeued, as if it had been dropped.
     ///
     /// # Examples
     /// ```
@@ -60,7 +60,7 @@ impl<'b> Batch<'b> {
     /// queue.put(&5)?;
     /// let task = queue.get()?;
     /// let add = *task;
-    /// // Whoever dies here has done both or nothing.
+    /// // A process killed here has done both or nothing.
     /// let (task, before) = manager.transaction(|t| (t.done(task), t.on(&sum).fetch_add(add)))?;
     /// assert_eq!((task, before), (5, 0));
     /// # Ok(())
@@ -87,7 +87,7 @@ impl<'b> Batch<'b> {
         self.failed.get_or_insert(error);
     }
 
-    /// Encodes a value; its number.
+    /// Encodes a value, and returns its number.
     fn value<T: serde::Serialize + ?Sized>(&mut self, value: &T) -> usize {
         self.values.add(value).unwrap_or_else(|error| {
             self.fail(error);
@@ -105,7 +105,7 @@ impl<'b> Batch<'b> {
         self.steps.iter().map(|(object, make)| Step { object: *object, op: make(&self.values) }).collect()
     }
 
-    /// What was done by a step is not given back.
+    /// Consumes the leases of tasks whose steps were done, so that these tasks are not requeued.
     fn settle(&mut self, is_done: impl Fn(usize) -> bool) {
         for (at, lease) in self.leases.drain(..) {
             if is_done(at) {
@@ -115,7 +115,7 @@ impl<'b> Batch<'b> {
     }
 }
 
-/// Runs operations as one.
+/// Runs operations as one transaction.
 pub(crate) fn transaction<T: Tickets>(
     backend: &Arc<dyn Backend>,
     record: impl FnOnce(&mut Batch<'_>) -> T,
@@ -131,7 +131,7 @@ pub(crate) fn transaction<T: Tickets>(
     Ok(tickets.all(&mut answers)?)
 }
 
-/// Runs operations one after the other.
+/// Runs operations one after another.
 pub(crate) fn pipeline<T: Tickets>(
     backend: &Arc<dyn Backend>,
     record: impl FnOnce(&mut Batch<'_>) -> T,

@@ -1,4 +1,4 @@
-//! The operations of a batch, by the kind of object.
+//! The operations of a batch, grouped by kind of object.
 
 mod containers;
 mod dict;
@@ -14,8 +14,9 @@ use crate::batch::{Batch, Make, Ticket};
 use crate::proto::{JoinableQueueOp, ObjectId, Op, QueueOp, ValueOp};
 use crate::proxy::{JoinableQueue, Numeric, Queue, Read, Value, read};
 
-/// The operations on one object that can be part of a [`Batch`]: those of its proxy that do not wait, by the same names.
-#[must_use = "nothing is to be done yet"]
+/// The operations on one object that can be part of a [`Batch`]: those of its proxy that do not wait, with the same
+/// names.
+#[must_use = "no operation is recorded yet"]
 pub struct On<'t, 'b, P> {
     batch: &'t mut Batch<'b>,
     object: ObjectId,
@@ -29,7 +30,7 @@ impl<'t, 'b, P> On<'t, 'b, P> {
 }
 
 impl<T> On<'_, '_, Value<T>> {
-    /// As [`Value::get`].
+    /// Like [`Value::get`].
     pub fn get(self) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -37,7 +38,7 @@ impl<T> On<'_, '_, Value<T>> {
         self.batch.add(self.object, Box::new(|_| Op::Value(ValueOp::Get)), read::value)
     }
 
-    /// As [`Value::set`].
+    /// Like [`Value::set`].
     pub fn set<Q>(self, value: &Q) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -46,7 +47,7 @@ impl<T> On<'_, '_, Value<T>> {
         self.set_and(value, read::done)
     }
 
-    /// As [`Value::replace`].
+    /// Like [`Value::replace`].
     pub fn replace<Q>(self, value: &Q) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -61,7 +62,7 @@ impl<T> On<'_, '_, Value<T>> {
         self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Set(v.raw(value)))), read)
     }
 
-    /// As [`Value::compare_exchange`]. Another value than the expected one is no reason for a transaction to fail.
+    /// Like [`Value::compare_exchange`]. If the value is not the expected one, the transaction still succeeds.
     pub fn compare_exchange<E, N>(self, expected: &E, new: &N) -> Ticket<Result<(), T>>
     where
         T: DeserializeOwned,
@@ -77,7 +78,7 @@ impl<T> On<'_, '_, Value<T>> {
         self.batch.add(self.object, make, read::exchange_value)
     }
 
-    /// As [`Value::fetch_add`].
+    /// Like [`Value::fetch_add`].
     pub fn fetch_add(self, number: T) -> Ticket<T>
     where
         T: Numeric + DeserializeOwned,
@@ -88,7 +89,7 @@ impl<T> On<'_, '_, Value<T>> {
 }
 
 impl<T> On<'_, '_, Queue<T>> {
-    /// As [`Queue::try_put`]: a full queue makes a transaction fail.
+    /// Like [`Queue::try_put`]. A full queue makes a transaction fail.
     pub fn try_put<Q>(self, item: &Q) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -98,7 +99,7 @@ impl<T> On<'_, '_, Queue<T>> {
         self.batch.add(self.object, Box::new(move |v| Op::Queue(QueueOp::Put(v.raw(item)))), read::done)
     }
 
-    /// As [`Queue::try_get`]: an empty queue makes a transaction fail.
+    /// Like [`Queue::try_get`]. An empty queue makes a transaction fail.
     pub fn try_get(self) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -106,14 +107,14 @@ impl<T> On<'_, '_, Queue<T>> {
         self.batch.add(self.object, Box::new(|_| Op::Queue(QueueOp::Get)), read::value)
     }
 
-    /// As [`Queue::len`].
+    /// Like [`Queue::len`].
     pub fn len(self) -> Ticket<usize> {
         self.batch.add(self.object, Box::new(|_| Op::Queue(QueueOp::Len)), read::count)
     }
 }
 
 impl<T> On<'_, '_, JoinableQueue<T>> {
-    /// As [`JoinableQueue::try_put`]: a full queue makes a transaction fail.
+    /// Like [`JoinableQueue::try_put`]. A full queue makes a transaction fail.
     pub fn try_put<Q>(self, task: &Q) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -124,7 +125,7 @@ impl<T> On<'_, '_, JoinableQueue<T>> {
         self.batch.add(self.object, make, read::done)
     }
 
-    /// As [`JoinableQueue::len`].
+    /// Like [`JoinableQueue::len`].
     pub fn len(self) -> Ticket<usize> {
         self.batch.add(self.object, Box::new(|_| Op::JoinableQueue(JoinableQueueOp::Len)), read::count)
     }

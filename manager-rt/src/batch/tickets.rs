@@ -1,4 +1,4 @@
-//! What the operations of a batch will give, and how that is read when the answers are there.
+//! Tickets: the future results of a batch's operations, and how they are read from the answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::proto::frame::Answer;
 use crate::proto::{Payload, Reply};
 use crate::proxy::{Read, read};
 
-/// The answers to a batch. Those that nobody reads give back what came with them.
+/// The answers to a batch. When dropped, it releases what came with answers that were not read.
 #[derive(Debug)]
-#[expect(unnameable_types, reason = "tickets are turned into results by this crate alone")]
+#[expect(unnameable_types, reason = "only this crate turns tickets into results")]
 pub struct Answers {
     backend: Arc<dyn Backend>,
     left: Vec<Option<Answer<Payload>>>,
@@ -44,8 +44,8 @@ impl Drop for Answers {
     }
 }
 
-/// What an operation of a batch will give.
-#[must_use = "what the operation gives is lost"]
+/// The future result of an operation of a batch.
+#[must_use = "the result of the operation is lost"]
 pub struct Ticket<R> {
     at: usize,
     read: Read<R>,
@@ -67,7 +67,7 @@ impl<R> fmt::Debug for Ticket<R> {
     }
 }
 
-/// A task that will be done by a batch.
+/// A task that a batch will finish.
 #[must_use = "the task is lost"]
 pub struct Done<T> {
     ticket: Ticket<()>,
@@ -80,20 +80,20 @@ impl<T> Done<T> {
     }
 }
 
-/// What the closure of a batch gives back: nothing, a [`Ticket`], a [`Done`], or tuples and vectors of them.
+/// What the closure of a batch may return: nothing, a [`Ticket`], a [`Done`], or tuples and vectors of them.
 ///
-/// A transaction turns each into what its operation gave, a pipeline into a result of its own.
+/// A transaction turns each ticket into the result of its operation. A pipeline turns each into a `Result` of its own.
 pub trait Tickets {
-    /// What a transaction gives.
+    /// What a transaction returns.
     type All;
-    /// What a pipeline gives.
+    /// What a pipeline returns.
     type Each;
 
-    /// What all operations gave.
+    /// Reads the results of all operations.
     #[doc(hidden)]
     fn all(self, answers: &mut Answers) -> Result<Self::All, ObjectError>;
 
-    /// What each operation gave.
+    /// Reads the result of each operation.
     #[doc(hidden)]
     fn each(self, answers: &mut Answers) -> Self::Each;
 }
@@ -141,7 +141,7 @@ impl<T: Tickets> Tickets for Vec<T> {
 macro_rules! tuples {
     ($(($($ticket:ident),*)),+ $(,)?) => {
         $(
-            #[expect(non_snake_case, reason = "each ticket is called as its type")]
+            #[expect(non_snake_case, reason = "each ticket has the name of its type")]
             impl<$($ticket: Tickets),*> Tickets for ($($ticket,)*) {
                 type All = ($($ticket::All,)*);
                 type Each = ($($ticket::Each,)*);

@@ -12,14 +12,14 @@ use crate::proxy::travel::print_of;
 use crate::proxy::{Array, List, Namespace, Numeric, Read, Storable, is_private, read};
 
 impl<P> On<'_, '_, P> {
-    /// An operation without a value.
+    /// Records an operation without a value.
     pub(super) fn ask<R>(self, op: impl Fn() -> Op<Raw<'static>> + 'static, read: Read<R>) -> Ticket<R> {
         self.batch.add(self.object, Box::new(move |_| op()), read)
     }
 }
 
 impl<T> On<'_, '_, List<T>> {
-    /// As [`List::push`].
+    /// Like [`List::push`].
     #[doc(alias = "append")]
     pub fn push<Q>(self, item: &Q) -> Ticket<()>
     where
@@ -30,7 +30,7 @@ impl<T> On<'_, '_, List<T>> {
         self.batch.add(self.object, Box::new(move |v| Op::List(ListOp::Push(v.raw(item)))), read::done)
     }
 
-    /// As [`List::get`].
+    /// Like [`List::get`].
     pub fn get(self, index: usize) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -38,7 +38,7 @@ impl<T> On<'_, '_, List<T>> {
         self.ask(move || Op::List(ListOp::Get(count_of(index))), read::value)
     }
 
-    /// As [`List::set`].
+    /// Like [`List::set`].
     pub fn set<Q>(self, index: usize, item: &Q) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -47,7 +47,7 @@ impl<T> On<'_, '_, List<T>> {
         self.set_and(index, item, read::done)
     }
 
-    /// As [`List::replace`].
+    /// Like [`List::replace`].
     pub fn replace<Q>(self, index: usize, item: &Q) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -63,7 +63,7 @@ impl<T> On<'_, '_, List<T>> {
         self.batch.add(self.object, make, read)
     }
 
-    /// As [`List::insert`].
+    /// Like [`List::insert`].
     pub fn insert<Q>(self, index: usize, item: &Q) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -74,7 +74,7 @@ impl<T> On<'_, '_, List<T>> {
         self.batch.add(self.object, make, read::done)
     }
 
-    /// As [`List::remove`].
+    /// Like [`List::remove`].
     pub fn remove(self, index: usize) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -82,7 +82,7 @@ impl<T> On<'_, '_, List<T>> {
         self.ask(move || Op::List(ListOp::Remove(count_of(index))), read::value)
     }
 
-    /// As [`List::pop`], but that an empty list makes a transaction fail.
+    /// Like [`List::pop`], except that an empty list makes a transaction fail.
     pub fn pop(self) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -90,7 +90,7 @@ impl<T> On<'_, '_, List<T>> {
         self.ask(|| Op::List(ListOp::Pop), read::value)
     }
 
-    /// As [`List::compare_exchange`]. Another item than the expected one is no reason for a transaction to fail.
+    /// Like [`List::compare_exchange`]. If the item is not the expected one, the transaction still succeeds.
     pub fn compare_exchange<E, N>(self, index: usize, expected: &E, new: &N) -> Ticket<Result<(), T>>
     where
         T: DeserializeOwned,
@@ -106,35 +106,35 @@ impl<T> On<'_, '_, List<T>> {
         self.batch.add(self.object, make, read::exchange_value)
     }
 
-    /// As [`List::swap`].
+    /// Like [`List::swap`].
     pub fn swap(self, one: usize, other: usize) -> Ticket<()> {
         self.ask(move || Op::List(ListOp::Swap(count_of(one), count_of(other))), read::done)
     }
 
-    /// As [`List::reverse`].
+    /// Like [`List::reverse`].
     pub fn reverse(self) -> Ticket<()> {
         self.ask(|| Op::List(ListOp::Reverse), read::done)
     }
 
-    /// As [`List::clear`].
+    /// Like [`List::clear`].
     pub fn clear(self) -> Ticket<()> {
         self.ask(|| Op::List(ListOp::Clear), read::done)
     }
 
-    /// As [`List::len`].
+    /// Like [`List::len`].
     pub fn len(self) -> Ticket<usize> {
         self.ask(|| Op::List(ListOp::Len), read::count)
     }
 }
 
 impl On<'_, '_, Namespace> {
-    /// As [`Namespace::get`], of a name that does not stay in the proxy.
+    /// Like [`Namespace::get`], but not for private names.
     pub fn get<T: DeserializeOwned>(mut self, name: &str) -> Ticket<T> {
         let (name, print) = (self.public(name), print_of::<T>(Kind::Value));
         self.ask(move || Op::Namespace(NamespaceOp::Get { name: name.clone(), print }), read::value)
     }
 
-    /// As [`Namespace::set`], of a name that does not stay in the proxy.
+    /// Like [`Namespace::set`], but not for private names.
     pub fn set<T: Storable + Serialize + ?Sized>(mut self, name: &str, value: &T) -> Ticket<()> {
         let (name, print) = (self.public(name), print_of::<T::Owned>(Kind::Value));
         let value = self.batch.value(value);
@@ -144,13 +144,14 @@ impl On<'_, '_, Namespace> {
         self.batch.add(self.object, make, read::done)
     }
 
-    /// As [`Namespace::delete`], of a name that does not stay in the proxy.
+    /// Like [`Namespace::delete`], but not for private names.
     pub fn delete(mut self, name: &str) -> Ticket<()> {
         let name = self.public(name);
         self.ask(move || Op::Namespace(NamespaceOp::Delete { name: name.clone() }), read::done)
     }
 
-    /// What stays in the proxy is never sent, so it can be no part of a batch.
+    /// Makes the batch fail for a private name. Private attributes stay in the proxy, so they cannot be part of a
+    /// batch.
     fn public(&mut self, name: &str) -> String {
         if is_private(name) {
             self.batch.fail(CallError::Fault(Fault::NotInTransaction).into());
@@ -160,7 +161,7 @@ impl On<'_, '_, Namespace> {
 }
 
 impl<T> On<'_, '_, Array<T>> {
-    /// As [`Array::get`].
+    /// Like [`Array::get`].
     pub fn get(self, index: usize) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -168,7 +169,7 @@ impl<T> On<'_, '_, Array<T>> {
         self.ask(move || Op::Array(ArrayOp::Get(count_of(index))), read::value)
     }
 
-    /// As [`Array::set`].
+    /// Like [`Array::set`].
     pub fn set<Q>(self, index: usize, element: &Q) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -177,7 +178,7 @@ impl<T> On<'_, '_, Array<T>> {
         self.set_and(index, element, read::done)
     }
 
-    /// As [`Array::replace`].
+    /// Like [`Array::replace`].
     pub fn replace<Q>(self, index: usize, element: &Q) -> Ticket<T>
     where
         T: DeserializeOwned,
@@ -193,7 +194,7 @@ impl<T> On<'_, '_, Array<T>> {
         self.batch.add(self.object, make, read)
     }
 
-    /// As [`Array::compare_exchange`]. Another element than the expected one is no reason for a transaction to fail.
+    /// Like [`Array::compare_exchange`]. If the element is not the expected one, the transaction still succeeds.
     pub fn compare_exchange<E, N>(self, index: usize, expected: &E, new: &N) -> Ticket<Result<(), T>>
     where
         T: DeserializeOwned,
@@ -209,7 +210,7 @@ impl<T> On<'_, '_, Array<T>> {
         self.batch.add(self.object, make, read::exchange_value)
     }
 
-    /// As [`Array::fetch_add`].
+    /// Like [`Array::fetch_add`].
     pub fn fetch_add(self, index: usize, number: T) -> Ticket<T>
     where
         T: Numeric + DeserializeOwned,

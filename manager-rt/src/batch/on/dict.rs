@@ -9,7 +9,7 @@ use crate::proto::{DictOp, Op, Raw};
 use crate::proxy::{Dict, Numeric, Read, read};
 
 impl<K, V> On<'_, '_, Dict<K, V>> {
-    /// An operation on a key.
+    /// Records an operation on a key.
     fn on_key<Q: Serialize + ?Sized, R>(
         self,
         key: &Q,
@@ -20,7 +20,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.batch.add(self.object, Box::new(move |v| Op::Dict(op(v.raw(key)))), read)
     }
 
-    /// An operation on a key and a value.
+    /// Records an operation on a key and a value.
     fn on_entry<Q: Serialize + ?Sized, W: Serialize + ?Sized, R>(
         self,
         key: &Q,
@@ -32,7 +32,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.batch.add(self.object, Box::new(move |v| Op::Dict(op(v.raw(key), v.raw(value)))), read)
     }
 
-    /// As [`Dict::get`].
+    /// Like [`Dict::get`].
     pub fn get<Q>(self, key: &Q) -> Ticket<Option<V>>
     where
         V: DeserializeOwned,
@@ -42,7 +42,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_key(key, |key| DictOp::Get(key), read::option)
     }
 
-    /// As [`Dict::contains_key`].
+    /// Like [`Dict::contains_key`].
     pub fn contains_key<Q>(self, key: &Q) -> Ticket<bool>
     where
         Q: Serialize + ?Sized,
@@ -51,7 +51,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_key(key, |key| DictOp::Contains(key), read::bool)
     }
 
-    /// As [`Dict::insert`].
+    /// Like [`Dict::insert`].
     pub fn insert<Q, W>(self, key: &Q, value: &W) -> Ticket<()>
     where
         Q: Serialize + ?Sized,
@@ -62,7 +62,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_entry(key, value, |key, value| DictOp::Insert(key, value), read::done)
     }
 
-    /// As [`Dict::replace`].
+    /// Like [`Dict::replace`].
     pub fn replace<Q, W>(self, key: &Q, value: &W) -> Ticket<Option<V>>
     where
         V: DeserializeOwned,
@@ -74,7 +74,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_entry(key, value, |key, value| DictOp::Insert(key, value), read::option)
     }
 
-    /// As [`Dict::insert_new`]. A key that has a value is no reason for a transaction to fail.
+    /// Like [`Dict::insert_new`]. If the key has a value, the transaction still succeeds.
     pub fn insert_new<Q, W>(self, key: &Q, value: &W) -> Ticket<Result<(), V>>
     where
         V: DeserializeOwned,
@@ -86,8 +86,8 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_entry(key, value, |key, value| DictOp::InsertNew(key, value), read::exchange_value)
     }
 
-    /// As [`Dict::insert_new`], but that a key that has a value makes a transaction fail:
-    /// [`Fault::Exists`](crate::proto::Fault::Exists). So what belongs together is done once, however often it is tried.
+    /// Like [`Dict::insert_new`], except that a transaction fails with [`Fault::Exists`](crate::proto::Fault::Exists)
+    /// if the key has a value. So the transaction happens once, however often it is tried.
     ///
     /// # Examples
     /// ```
@@ -100,7 +100,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
     /// let (booked, balance) = (manager.dict::<u64, ()>()?, manager.value(&100_i64)?);
     /// let book = |order| manager.transaction(|t| (t.on(&booked).claim(&order, &()), t.on(&balance).fetch_add(-10)));
     /// book(7)?;
-    /// // Whoever sent it first may be dead, and its request still under way.
+    /// // The process that sent it first may be dead, with its request still under way.
     /// assert_eq!(book(7), Err(TransactionError::Refused(Fault::Exists)));
     /// assert_eq!(balance.get()?, 90);
     /// # Ok(())
@@ -116,7 +116,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_entry(key, value, |key, value| DictOp::Claim(key, value), read::done)
     }
 
-    /// As [`Dict::add_many`].
+    /// Like [`Dict::add_many`].
     pub fn add_many<'a, Q>(self, entries: impl IntoIterator<Item = (&'a Q, V)>) -> Ticket<()>
     where
         V: Numeric,
@@ -132,7 +132,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.batch.add(self.object, make, read::done)
     }
 
-    /// As [`Dict::get_or_insert`].
+    /// Like [`Dict::get_or_insert`].
     #[doc(alias = "setdefault")]
     pub fn get_or_insert<Q, W>(self, key: &Q, value: &W) -> Ticket<V>
     where
@@ -145,7 +145,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_entry(key, value, |key, value| DictOp::GetOrInsert(key, value), read::value)
     }
 
-    /// As [`Dict::remove`].
+    /// Like [`Dict::remove`].
     pub fn remove<Q>(self, key: &Q) -> Ticket<Option<V>>
     where
         V: DeserializeOwned,
@@ -155,7 +155,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_key(key, |key| DictOp::Remove(key), read::option)
     }
 
-    /// As [`Dict::fetch_add`].
+    /// Like [`Dict::fetch_add`].
     pub fn fetch_add<Q>(self, key: &Q, number: V) -> Ticket<V>
     where
         V: Numeric + DeserializeOwned,
@@ -166,7 +166,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.on_key(key, move |key| DictOp::FetchAdd(key, number), read::value)
     }
 
-    /// As [`Dict::compare_exchange`]. Another value than the expected one is no reason for a transaction to fail.
+    /// Like [`Dict::compare_exchange`]. If the value is not the expected one, the transaction still succeeds.
     pub fn compare_exchange<Q, W>(
         self,
         key: &Q,
@@ -191,7 +191,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
 }
 
 impl<K, V> On<'_, '_, Dict<K, V>> {
-    /// As [`Dict::pop_item`].
+    /// Like [`Dict::pop_item`].
     #[doc(alias = "popitem")]
     pub fn pop_item(self) -> Ticket<Option<(K, V)>>
     where
@@ -201,12 +201,12 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self.ask(|| Op::Dict(DictOp::PopItem), read::entry)
     }
 
-    /// As [`Dict::clear`].
+    /// Like [`Dict::clear`].
     pub fn clear(self) -> Ticket<()> {
         self.ask(|| Op::Dict(DictOp::Clear), read::done)
     }
 
-    /// As [`Dict::len`].
+    /// Like [`Dict::len`].
     pub fn len(self) -> Ticket<usize> {
         self.ask(|| Op::Dict(DictOp::Len), read::count)
     }
