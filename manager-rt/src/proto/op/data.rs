@@ -1,166 +1,169 @@
-//! Operations of what holds values: list, dict, namespace, value, array.
+//! The operations of objects that hold values: list, dict, namespace, value, array.
 
 use serde::{Deserialize, Serialize};
 
-/// What a list is searched for, and where.
+/// The target and the start of a search in a list.
 ///
-/// One operation looks at about [`SCAN_ITEMS_MAX`](crate::limits::SCAN_ITEMS_MAX) items, and says where to go on. Whoever
-/// goes on names the number of changes that the first answer told, and is refused with `Fault::Changed` if there were
-/// more: then the search begins anew. A list of up to that many short items is searched in one step.
+/// One operation looks at about [`SCAN_ITEMS_MAX`](crate::limits::SCAN_ITEMS_MAX) items, and its answer says where to
+/// continue. To continue, the caller passes the number of changes from the first answer. If the list has changed since,
+/// the operation fails with `Fault::Changed`, and the search starts again. A list of up to that many short items is
+/// searched in one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scan<P> {
-    /// What the item equals.
+    /// The value that is searched for.
     pub value: P,
     /// The first index.
     pub from: u64,
-    /// The number of changes that there must have been; `None`: any.
+    /// The expected number of changes; `None` accepts any.
     pub version: Option<u64>,
 }
 
-/// Of a list. Indices count from 0.
+/// The operations of a list. Indices start at 0.
 ///
 /// | operation | answer |
 /// |---|---|
 /// | `Push`, `Extend`, `Insert`, `Clear`, `Reverse`, `Swap`, `Reorder` | `Done` |
-/// | `Get`, `Set`, `Remove`, `Pop` | `Value`: the item, the old one, the one that was taken |
-/// | `IndexOf`, `RemoveValue` | `Scanned`: `found` is the index; without it and without `next` there is none |
-/// | `Count` | `Scanned`: `found` is how many from `from` on until `next` |
+/// | `Get`, `Set`, `Remove`, `Pop` | `Value`: the item, the previous one, the removed one |
+/// | `IndexOf`, `RemoveValue` | `Scanned`: `found` is the index; if both `found` and `next` are absent, there is none |
+/// | `Count` | `Scanned`: `found` is the count from `from` up to `next` |
 /// | `Len` | `Len` |
-/// | `Page` | `Values`: none from the length on; `version` is the number of changes |
-/// | `CompareExchange` | `Bool(true)`, or `Found` with what is there |
+/// | `Page` | `Values`: none at or beyond the length; `version` is the number of changes |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with the current item |
 ///
 /// `Fault::Index` for an index without an item, `Fault::Empty` for `Pop`, `Fault::TooMany` for too many values at once,
-/// `Fault::Changed` where a number of changes is given. In a transaction a search that says `next` was not whole, and
-/// `RemoveValue` has done nothing then.
+/// `Fault::Changed` if the expected number of changes differs. In a transaction, a search whose answer has a `next` is
+/// incomplete, and its `RemoveValue` has done nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ListOp<P> {
-    /// Adds an item at the end.
+    /// Appends an item.
     Push(P),
-    /// Adds items at the end, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
+    /// Appends items, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
     Extend(Vec<P>),
-    /// The item at an index.
+    /// Returns the item at an index.
     Get(u64),
-    /// Puts another item in the place of one, and gives the old one.
+    /// Sets the item at an index, and returns the previous one.
     Set(u64, P),
-    /// Adds an item before an index, which may be the length.
+    /// Inserts an item before an index, which may equal the length.
     Insert(u64, P),
-    /// Takes the item at an index.
+    /// Removes and returns the item at an index.
     Remove(u64),
-    /// Takes the last item.
+    /// Removes and returns the last item.
     Pop,
-    /// Takes the first item that equals a value, and gives its index.
+    /// Removes the first item that equals a value, and returns its index.
     RemoveValue(Scan<P>),
-    /// The index of the first item that equals a value.
+    /// Returns the index of the first item that equals a value.
     IndexOf(Scan<P>),
-    /// How many items equal a value.
+    /// Returns how many items equal a value.
     Count(Scan<P>),
-    /// The number of items, and of changes so far.
+    /// Returns the number of items, and of changes so far.
     Len,
-    /// Takes all items.
+    /// Removes all items.
     Clear,
-    /// Turns the order round.
+    /// Reverses the order.
     Reverse,
-    /// Exchanges two items.
+    /// Swaps two items.
     Swap(u64, u64),
-    /// Items from an index on, as many as fit in one answer and at most `max`, and the number of changes so far.
+    /// Returns the items from an index on, as many as fit in one answer and at most `max`, and the number of changes so
+    /// far.
     Page {
         /// The first index.
         at: u64,
-        /// The most items.
+        /// The most items to return.
         max: u64,
     },
-    /// Puts `new` in the place of the item at an index if that equals `expected`; else gives what is there.
+    /// Sets the item at an index to `new` if it equals `expected`. Otherwise returns the current item.
     CompareExchange {
         /// The index.
         at: u64,
-        /// What must be there.
+        /// The expected item.
         expected: P,
-        /// What comes there.
+        /// The new item.
         new: P,
     },
-    /// Puts the items in another order if there were this many changes so far: the item at `order[i]` comes to `i`. At most
-    /// [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items; `Fault::Malformed` if `order` does not name each once.
+    /// Reorders the items if the number of changes is the expected one: the item at `order[i]` moves to `i`. At most
+    /// [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items; `Fault::Malformed` if `order` does not name each
+    /// index once.
     Reorder {
         /// The number of changes that the caller saw.
         version: u64,
-        /// For each place the index of the item that comes there.
+        /// For each place, the index of the item that moves there.
         order: Vec<u64>,
     },
 }
 
-/// Of a dict. Keys are equal if their encoded bytes are. A new key goes to the end of the order, one that has a value
-/// stays where it is.
+/// The operations of a dict. Keys are equal if their encoded bytes are. A new key goes to the end of the order; a key
+/// that has a value keeps its place.
 ///
 /// | operation | answer |
 /// |---|---|
 /// | `Get`, `Remove` | `Option`: the value, if there is one |
-/// | `Insert` | `Option`: the old value, if there was one |
-/// | `InsertNew` | `Bool(true)`, or `Found` with the value that the key has |
+/// | `Insert` | `Option`: the previous value, if there was one |
+/// | `InsertNew` | `Bool(true)`, or `Found` with the current value |
 /// | `Claim` | `Done` |
 /// | `Contains` | `Bool` |
-/// | `GetOrInsert` | `Value`: the one that the key has now |
-/// | `PopItem` | `Entry`, `None` if there is none |
+/// | `GetOrInsert` | `Value`: the current value of the key |
+/// | `PopItem` | `Entry`, or `None` if the dict is empty |
 /// | `Extend`, `Clear`, `FetchAddMany` | `Done` |
 /// | `Len` | `Count` |
-/// | `FetchAdd` | `Before`, an encoded 0 for a key without a value |
-/// | `CompareExchange` | `Bool(true)`, or `Found` with what there is |
-/// | `Page` | `Values` (with the place as `version`) for keys or values, `Entries` for both; no entry: that was the end |
+/// | `FetchAdd` | `Before`: an encoded 0 for a key without a value |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with the current value |
+/// | `Page` | `Values` (with the place as `version`) for keys or values, `Entries` for both; an empty page is the end |
 ///
-/// `Fault::NoNumber` for a sum with what is no number of that type, `Fault::TooMany` for too many entries at once. What
-/// fails does nothing, `Extend` and `FetchAddMany` too.
+/// `Fault::NoNumber` for adding to a value that is not a number of that type, `Fault::TooMany` for too many entries at
+/// once. An operation that fails changes nothing, including `Extend` and `FetchAddMany`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum DictOp<P> {
-    /// The value of a key.
+    /// Returns the value of a key.
     Get(P),
-    /// Sets the value of a key, and gives the old one.
+    /// Sets the value of a key, and returns the previous one.
     Insert(P, P),
-    /// Sets the value of a key that has none; else gives the value that it has.
+    /// Sets the value of a key that has none. Otherwise returns the current value.
     InsertNew(P, P),
-    /// Sets the value of a key that has none; else [`Fault::Exists`](crate::proto::Fault::Exists), so that a transaction with
-    /// it in front is done once, however often it is sent.
+    /// Sets the value of a key that has none. Otherwise fails with [`Fault::Exists`](crate::proto::Fault::Exists), so
+    /// that a transaction that starts with it happens once, however often it is sent.
     Claim(P, P),
-    /// Takes the value of a key.
+    /// Removes a key, and returns its value.
     Remove(P),
-    /// Whether a key has a value.
+    /// Returns whether a key has a value.
     Contains(P),
-    /// The value of a key, which is set to this one if there is none.
+    /// Returns the value of a key, after setting it to this one if there was none.
     GetOrInsert(P, P),
-    /// Takes the newest entry.
+    /// Removes and returns the newest entry.
     PopItem,
-    /// Sets the values of keys, in this order; at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
+    /// Sets the values of keys in this order, at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
     Extend(Vec<(P, P)>),
-    /// The number of entries.
+    /// Returns the number of entries.
     Len,
-    /// Takes all entries.
+    /// Removes all entries.
     Clear,
-    /// Adds to the number of a key, which counts as 0 if there is none, and gives the number before.
+    /// Adds to the number of a key, which counts as 0 if there is none, and returns the number before.
     FetchAdd(P, Number),
-    /// Adds to the numbers of keys, each of which counts as 0 if there is none; at most
+    /// Adds to the numbers of keys, which count as 0 if there are none; at most
     /// [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
     FetchAddMany(Vec<(P, Number)>),
-    /// Sets the value of a key (`None`: none) if it is `expected`; else gives what there is.
+    /// Sets or removes (`None`) the value of a key if it is `expected`. Otherwise returns the current value.
     CompareExchange {
         /// The key.
         key: P,
-        /// What must be there.
+        /// The expected value.
         expected: Option<P>,
-        /// What comes there.
+        /// The new value.
         new: Option<P>,
     },
-    /// Entries behind a place in the order of insertion, as many as fit in one answer and at most `max`.
+    /// Returns the entries after a place in insertion order, as many as fit in one answer and at most `max`.
     Page {
         /// The place of the newest entry that the caller has.
         after: Option<u64>,
-        /// The most entries.
+        /// The most entries to return.
         max: u64,
-        /// What is wanted of each.
+        /// Which part of each entry to return.
         part: Part,
     },
 }
 
-/// Which part of an entry.
+/// The part of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Part {
@@ -172,10 +175,10 @@ pub enum Part {
     Items,
 }
 
-/// A number to add to one that is stored encoded. Sums wrap around, as those of atomics do.
+/// A number to add to an encoded one. Sums wrap around, like those of atomics.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "each variant is the type that it is named for")]
+#[expect(missing_docs, reason = "each variant is named after its type")]
 pub enum Number {
     U8(u8),
     U16(u16),
@@ -191,7 +194,7 @@ pub enum Number {
     F64(f64),
 }
 
-/// Of a namespace. Each attribute has a type of its own.
+/// The operations of a namespace. Each attribute has its own type.
 ///
 /// | operation | answer |
 /// |---|---|
@@ -201,106 +204,107 @@ pub enum Number {
 ///
 /// `Fault::NotFound` for an attribute that was not set, `Fault::WrongType` if it was set with another type,
 /// `Fault::BadName` for a name that is empty or longer than [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX),
-/// `Fault::TooMany` beyond [`ATTRIBUTES_MAX`](crate::limits::ATTRIBUTES_MAX) attributes. A name that begins with `_` stays
-/// in the proxy, as in Python, so here it is `Fault::Unsupported`.
+/// `Fault::TooMany` beyond [`ATTRIBUTES_MAX`](crate::limits::ATTRIBUTES_MAX) attributes. A name that begins with `_`
+/// stays in the proxy, as in Python, so here it fails with `Fault::Unsupported`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum NamespaceOp<P> {
-    /// The value of an attribute.
+    /// Returns the value of an attribute.
     Get {
-        /// Its name.
+        /// The name.
         name: String,
         /// The fingerprint of the type that the caller expects.
         print: u64,
     },
-    /// Sets an attribute, of whatever type it was.
+    /// Sets an attribute, which may have had another type before.
     Set {
-        /// Its name.
+        /// The name.
         name: String,
-        /// The fingerprint of its type.
+        /// The fingerprint of the type.
         print: u64,
-        /// Its value.
+        /// The value.
         value: P,
     },
-    /// Takes an attribute away.
+    /// Removes an attribute.
     Delete {
-        /// Its name.
+        /// The name.
         name: String,
     },
-    /// The names of all attributes.
+    /// Returns the names of all attributes.
     Names,
 }
 
-/// Of a value.
+/// The operations of a value.
 ///
 /// | operation | answer |
 /// |---|---|
-/// | `Get`, `Set` | `Value`: the value, the old one |
-/// | `CompareExchange` | `Bool(true)`, or `Found` with what it is |
+/// | `Get`, `Set` | `Value`: the value, the previous one |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with the current value |
 /// | `FetchAdd` | `Before` |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ValueOp<P> {
-    /// The value.
+    /// Returns the value.
     Get,
-    /// Another value; gives the old one.
+    /// Sets the value, and returns the previous one.
     Set(P),
-    /// Another value if it is `expected`; else gives what it is.
+    /// Sets the value if it is `expected`. Otherwise returns the current one.
     CompareExchange {
-        /// What it must be.
+        /// The expected value.
         expected: P,
-        /// What it becomes.
+        /// The new value.
         new: P,
     },
-    /// Adds to a number, and gives the number before.
+    /// Adds to a number, and returns the number before.
     FetchAdd(Number),
 }
 
-/// Of an array. Indices count from 0.
+/// The operations of an array. Indices start at 0.
 ///
 /// | operation | answer |
 /// |---|---|
 /// | `Len` | `Count` |
-/// | `Get`, `Set` | `Value`: the element, the old one |
+/// | `Get`, `Set` | `Value`: the element, the previous one |
 /// | `Read` | `Values`: none at the length; `version` is the number of changes |
 /// | `Write` | `Done` |
-/// | `CompareExchange` | `Bool(true)`, or `Found` with what it is |
+/// | `CompareExchange` | `Bool(true)`, or `Found` with the current element |
 /// | `FetchAdd` | `Before` |
 ///
-/// `Fault::Index` for an index without an element, and nothing is written then; `Fault::NoNumber` for a sum with what is no
-/// number of that type; `Fault::TooMany` for too many elements at once.
+/// `Fault::Index` for an index without an element, and then nothing is written; `Fault::NoNumber` for adding to an
+/// element that is not a number of that type; `Fault::TooMany` for too many elements at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArrayOp<P> {
-    /// The number of elements.
+    /// Returns the number of elements.
     Len,
-    /// The element at an index.
+    /// Returns the element at an index.
     Get(u64),
-    /// Another element; gives the old one.
+    /// Sets an element, and returns the previous one.
     Set(u64, P),
-    /// Elements from an index on, as many as fit in one answer and at most `max`, and the number of changes so far.
+    /// Returns the elements from an index on, as many as fit in one answer and at most `max`, and the number of changes
+    /// so far.
     Read {
         /// The first index.
         at: u64,
-        /// The most elements.
+        /// The most elements to return.
         max: u64,
     },
-    /// Other elements from an index on, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
+    /// Sets the elements from an index on, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
     Write {
         /// The first index.
         at: u64,
         /// The elements.
         elements: Vec<P>,
     },
-    /// Another element if it is `expected`; else gives what it is.
+    /// Sets an element if it is `expected`. Otherwise returns the current one.
     CompareExchange {
         /// The index.
         at: u64,
-        /// What it must be.
+        /// The expected element.
         expected: P,
-        /// What it becomes.
+        /// The new element.
         new: P,
     },
-    /// Adds to a number, and gives the number before.
+    /// Adds to a number, and returns the number before.
     FetchAdd(u64, Number),
 }
