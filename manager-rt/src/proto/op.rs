@@ -1,4 +1,4 @@
-//! What can be asked of an object: one enum a kind of object, of which each variant is atomic.
+//! The operations of objects: one enum for each kind of object. Each variant is atomic.
 
 mod data;
 mod queues;
@@ -15,35 +15,35 @@ use crate::proto::ObjectId;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Op<P> {
-    /// Of the manager itself.
+    /// An operation of the manager itself.
     Manager(ManagerOp<P>),
-    /// Of a list.
+    /// An operation of a list.
     List(ListOp<P>),
-    /// Of a dict.
+    /// An operation of a dict.
     Dict(DictOp<P>),
-    /// Of a namespace.
+    /// An operation of a namespace.
     Namespace(NamespaceOp<P>),
-    /// Of a lock or a reentrant lock.
+    /// An operation of a lock or a reentrant lock.
     Lock(LockOp),
-    /// Of a semaphore, bounded or not.
+    /// An operation of a semaphore, bounded or not.
     Semaphore(SemaphoreOp),
-    /// Of a condition variable.
+    /// An operation of a condition variable.
     Condition(ConditionOp),
-    /// Of an event.
+    /// An operation of an event.
     Event(EventOp),
-    /// Of a queue.
+    /// An operation of a queue.
     Queue(QueueOp<P>),
-    /// Of a queue of tasks.
+    /// An operation of a queue of tasks.
     JoinableQueue(JoinableQueueOp<P>),
-    /// Of a barrier.
+    /// An operation of a barrier.
     Barrier(BarrierOp),
-    /// Of a value.
+    /// An operation of a value.
     Value(ValueOp<P>),
-    /// Of an array.
+    /// An operation of an array.
     Array(ArrayOp<P>),
 }
 
-/// What a new object is.
+/// The kind and the initial state of a new object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Spec<P> {
@@ -51,86 +51,86 @@ pub enum Spec<P> {
     List,
     /// An empty dict.
     Dict,
-    /// No attributes.
+    /// A namespace without attributes.
     Namespace,
     /// A free lock.
     Lock,
     /// A free reentrant lock.
     RLock,
-    /// This many permits.
+    /// A semaphore with this many permits.
     Semaphore(u64),
-    /// This many permits, and never more.
+    /// A semaphore with this many permits, and never more.
     BoundedSemaphore(u64),
-    /// Nobody waits.
+    /// A condition variable without waiters.
     Condition,
-    /// Not set.
+    /// An event that is not set.
     Event,
-    /// Room for this many items; 0 is without limit.
+    /// A queue with room for this many items; 0 for no limit.
     Queue(u64),
     /// A queue of tasks.
     JoinableQueue {
-        /// Room for this many tasks; 0 is without limit.
+        /// The room for tasks; 0 for no limit.
         maxsize: u64,
-        /// After this many deliveries a task has failed.
+        /// A task fails after this many deliveries.
         max_deliveries: u32,
     },
-    /// Of this many parties.
+    /// A barrier for this many parties.
     Barrier(u64),
-    /// This value.
+    /// A value.
     Value(P),
-    /// These values, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX).
+    /// An array of these values, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX).
     Array(Vec<P>),
 }
 
-/// Of the manager itself: `Op::Manager` goes to [`ObjectId::MANAGER`].
+/// The operations of the manager itself: `Op::Manager` goes to [`ObjectId::MANAGER`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ManagerOp<P> {
-    /// Makes an object and gives its id, to which the caller has a reference then.
+    /// Makes an object and returns its id. The caller then has a reference to it.
     Create {
-        /// What it is.
+        /// The kind and the initial state.
         spec: Spec<P>,
-        /// The fingerprint of its type.
+        /// The fingerprint of the object's type.
         print: u64,
     },
-    /// Gives the object of a name, to which the caller has a reference then; makes it if there is none.
+    /// Finds the object with a name, or makes it. The caller then has a reference to it.
     Open {
-        /// Its name.
+        /// The name.
         name: String,
-        /// What it is if it has to be made, and of which kind it must be.
+        /// The required kind, and the initial state if the object has to be made.
         spec: Spec<P>,
-        /// The fingerprint of its type.
+        /// The fingerprint of the object's type.
         print: u64,
     },
-    /// Ends the object of a name: all who have it are told when they use it next.
+    /// Ends the object with a name. Every later use of its proxies fails.
     Remove {
-        /// Its name.
+        /// The name.
         name: String,
     },
-    /// The named objects.
+    /// Returns the named objects.
     Names,
     /// Adds references of the caller.
     Attach(Vec<ObjectId>),
-    /// Gives references of the caller back.
+    /// Releases references of the caller.
     Detach {
-        /// Of which object, and how many.
+        /// The objects, with the number of references of each.
         references: Vec<(ObjectId, u64)>,
-        /// Whether the objects are to live on for the grace of a transit: someone may be about to attach.
+        /// Whether the objects live on for the grace of a transit, because another process may be about to attach.
         lingers: bool,
     },
-    /// Keeps objects alive for the grace of a transit: their proxies are under way in messages.
+    /// Keeps objects alive for the grace of a transit, while their proxies travel in messages.
     Transit(Vec<ObjectId>),
     /// Ends the wait of a call of the caller that has not been answered yet.
     Cancel {
         /// The number of the call.
         call: u64,
     },
-    /// Puts the items back that the answer to a call delivered: nobody took them.
+    /// Returns the items that the answer to a call delivered to their queue, because no thread took them.
     Reject {
         /// The number of the call.
         call: u64,
     },
-    /// What the manager holds.
+    /// Returns what the manager holds.
     Info,
     /// Does nothing.
     Ping,

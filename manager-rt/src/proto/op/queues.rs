@@ -1,68 +1,69 @@
-//! Operations of queues, and of queues of tasks.
+//! The operations of queues, and of queues of tasks.
 
 use serde::{Deserialize, Serialize};
 
-/// Of a queue.
+/// The operations of a queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum QueueOp<P> {
-    /// Adds an item, once there is room.
+    /// Adds an item once there is room.
     Put(P),
-    /// Adds items in one step, once there is room for all.
+    /// Adds items in one step once there is room for all.
     PutMany(Vec<P>),
-    /// Takes the oldest item, once there is one.
+    /// Takes the oldest item once there is one.
     Get,
-    /// Takes the oldest items, at least one and at most as many as this and as fit in one answer, once there is one. 0 is
-    /// out of range.
+    /// Takes the oldest items once there is one: at least one, at most this many, and no more than fit in one answer. 0
+    /// is out of range.
     GetMany(u64),
-    /// The number of items.
+    /// Returns the number of items.
     Len,
-    /// The most items; 0 is without limit.
+    /// Returns the most items that the queue may hold; 0 for no limit.
     Capacity,
-    /// No further item may be added.
+    /// Closes the queue: no more items can be added.
     Close,
-    /// Whether it is closed.
+    /// Returns whether the queue is closed.
     IsClosed,
 }
 
-/// Of a queue of tasks.
+/// The operations of a queue of tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JoinableQueueOp<P> {
-    /// Adds a task, once there is room.
+    /// Adds a task once there is room.
     Put(P),
-    /// Adds tasks in one step, once there is room for all.
+    /// Adds tasks in one step once there is room for all.
     PutMany(Vec<P>),
-    /// Leases the oldest task, once there is one. On a closed queue it waits as long as a task is leased, which may come back.
+    /// Leases the oldest task once there is one. On a closed queue, it waits as long as a task is leased, since that
+    /// task may come back.
     Get,
-    /// The task of a lease is done.
+    /// Finishes the task of a lease.
     Done {
-        /// What the delivery said.
+        /// The lease, as the delivery named it.
         lease: u64,
     },
-    /// Somebody else is to do the task of a lease.
+    /// Ends a lease, so that the task is delivered again.
     Requeue {
-        /// What the delivery said.
+        /// The lease, as the delivery named it.
         lease: u64,
     },
     /// Waits until every task is done or has failed.
     Join,
-    /// The number of tasks that wait.
+    /// Returns the number of waiting tasks.
     Len,
-    /// The most tasks; 0 is without limit.
+    /// Returns the most tasks that may wait; 0 for no limit.
     Capacity,
-    /// The number of tasks that wait or are leased.
+    /// Returns the number of tasks that wait or are leased.
     Unfinished,
-    /// Tasks that failed, as many as fit in one answer, and the number to go on with. They are numbered from 0 as they fail,
-    /// and keep their number when others are taken or dropped.
+    /// Returns failed tasks, as many as fit in one answer, and the number to continue with. Failed tasks are numbered
+    /// from 0, and keep their number when others are taken or dropped.
     Failed {
         /// The first number.
         at: u64,
-        /// Whether they are taken away.
+        /// Whether they are removed.
         take: bool,
     },
-    /// No further task may be added.
+    /// Closes the queue: no more tasks can be added.
     Close,
-    /// Whether it is closed.
+    /// Returns whether the queue is closed.
     IsClosed,
 }

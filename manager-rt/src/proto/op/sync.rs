@@ -1,101 +1,103 @@
-//! Operations of what threads and processes meet at: locks, semaphores, conditions, events, barriers.
+//! The operations of objects that synchronise: locks, semaphores, conditions, events, barriers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::proto::ObjectId;
 
-/// Of a lock or a reentrant lock, which belong to a thread of a connection.
+/// The operations of a lock or a reentrant lock. A held lock belongs to a thread of a connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LockOp {
     /// Takes the lock.
     Acquire {
-        /// After this many nanoseconds the lock passes on though its holder lives; 0 is never.
+        /// The lease in nanoseconds, after which the lock passes on even if its holder lives; 0 for none.
         lease: u64,
     },
-    /// Gives the lock back that was granted with this token.
+    /// Releases the lock that was granted with this token.
     Release {
-        /// What the grant said.
+        /// The token, as the grant named it.
         token: u64,
     },
-    /// Whether somebody holds it.
+    /// Returns whether the lock is held.
     IsLocked,
 }
 
-/// Of a semaphore. A permit that was acquired belongs to the connection, until it is released or forgotten.
+/// The operations of a semaphore. An acquired permit belongs to the connection until it is released or forgotten.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum SemaphoreOp {
     /// Takes a permit.
     Acquire,
-    /// Gives a permit of this connection back.
+    /// Releases a permit of this connection.
     Release,
-    /// A permit of this connection belongs to nobody from now on.
+    /// Gives up the ownership of a permit of this connection: from now on, it has no owner.
     Forget,
     /// Adds permits.
     Add(u64),
-    /// The number of free permits.
+    /// Returns the number of free permits.
     Available,
 }
 
-/// Of a condition variable.
+/// The operations of a condition variable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConditionOp {
-    /// Gives a lock back that the caller holds, waits for a notification, and takes the lock again, however the wait ended.
+    /// Releases a lock that the caller holds, waits for a notification, and takes the lock again, however the wait
+    /// ended.
     Wait {
         /// A lock or a reentrant lock.
         lock: ObjectId,
-        /// What its grant said.
+        /// The token, as the grant named it.
         token: u64,
     },
-    /// Wakes this many of those who wait longest, and says how many there were.
+    /// Wakes this many of the longest waiters, and returns how many it woke.
     Notify(u64),
-    /// The number of those who wait.
+    /// Returns the number of waiters.
     Waiting,
 }
 
-/// Of an event.
+/// The operations of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EventOp {
-    /// Waits until it is set.
+    /// Waits until the event is set.
     Wait,
-    /// Sets it: all who wait go on.
+    /// Sets the event, and releases all waiters.
     Set,
-    /// Clears it.
+    /// Clears the event.
     Clear,
-    /// Whether it is set.
+    /// Returns whether the event is set.
     IsSet,
 }
 
-/// Of a barrier.
+/// The operations of a barrier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum BarrierOp {
-    /// Waits until all parties wait. The last to come is answered with [`Reply::Acts`](crate::proto::Reply::Acts) if it acts, and
-    /// everybody else with [`Reply::Count`](crate::proto::Reply::Count): the order in which it came.
+    /// Waits until all parties wait. If the last party has an action, it is answered with
+    /// [`Reply::Acts`](crate::proto::Reply::Acts). All others are answered with
+    /// [`Reply::Count`](crate::proto::Reply::Count): the position in which they arrived.
     Wait {
-        /// The caller has an action to run before the others go on, if it is the last to come.
+        /// Whether the caller has an action to run before the others go on, in case it arrives last.
         acts: bool,
     },
-    /// The action has run: the others go on.
+    /// Ends a round after its action has run, so that the others go on.
     EndRound {
-        /// What the answer to [`Wait`](Self::Wait) said.
+        /// The round, as the answer to [`Wait`](Self::Wait) named it.
         round: u64,
     },
-    /// Registers a place in advance, which belongs to the connection from round to round.
+    /// Registers a place in advance. It belongs to the connection from round to round.
     Register,
-    /// Takes a registration of this connection back.
+    /// Takes back a registration of this connection.
     Unregister,
-    /// Breaks it.
+    /// Breaks the barrier.
     Abort,
-    /// Mends it; whoever waits is told that it broke.
+    /// Repairs the barrier. All current waiters get [`Fault::Broken`](crate::proto::Fault::Broken).
     Reset,
-    /// The number of parties.
+    /// Returns the number of parties.
     Parties,
-    /// The number of those who wait.
+    /// Returns the number of waiters.
     Waiting,
-    /// Whether it is broken.
+    /// Returns whether the barrier is broken.
     IsBroken,
 }
