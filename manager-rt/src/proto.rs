@@ -1,13 +1,13 @@
-//! The whole protocol of a manager: what can be asked ([`Op`]), what is answered ([`Reply`], [`Fault`]), and how both lie
-//! in frames.
+//! The whole protocol of a manager: the operations ([`Op`]), the answers ([`Reply`], [`Fault`]), and how both are laid
+//! out in frames.
 //!
-//! The seam between the proxies and an engine is the operation: a proxy turns a call into one `Op`, and whatever runs it
-//! (the server process, a state machine in the same process, another engine) gives one `Reply`. Values are opaque: their
-//! bytes, and the ids of the objects whose proxies are inside. So the server needs no types of its users; two values are
-//! equal if their encoded bytes are.
+//! The interface between proxies and an engine is the operation. A proxy turns a call into one `Op`, and the engine
+//! that runs it (the server process, a state machine in the same process, or another one) returns one `Reply`. Values
+//! are opaque: their bytes, and the ids of the objects whose proxies are inside. So the server needs none of its users'
+//! types, and two values are equal if their encoded bytes are.
 //!
-//! Operations are generic over how a value is held: [`Raw`] borrows it from a frame or a caller's buffer, [`Payload`] owns
-//! it. The wire form is that of `postcard`, within the frames of [`frame`].
+//! Operations are generic over how a value is held: [`Raw`] borrows it from a frame or a caller's buffer, and
+//! [`Payload`] owns it. The wire format is that of `postcard`, within the frames of [`frame`].
 
 pub mod frame;
 mod op;
@@ -25,12 +25,12 @@ pub use self::op::{
 pub use self::reply::{Fault, Info, Reply};
 pub use self::value::{INLINE_BYTES_MAX, Payload, Raw};
 
-/// Names an object of one manager. Never used again, as long as the manager lives.
+/// The number of an object in one manager. It is never reused while the manager lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u64);
 
 impl ObjectId {
-    /// The manager itself, which makes the others.
+    /// The manager itself, which makes all other objects.
     pub const MANAGER: Self = Self(0);
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Kind {
@@ -48,31 +48,31 @@ pub enum Kind {
     Manager,
     /// A sequence.
     List,
-    /// A map in the order of insertion.
+    /// A map in insertion order.
     Dict,
     /// Attributes by name.
     Namespace,
     /// A lock.
     Lock,
-    /// A lock that its holder may take again.
+    /// A lock that its holder can take again.
     RLock,
     /// Permits.
     Semaphore,
-    /// Permits, of which no more can be given back than were taken.
+    /// Permits that never exceed their initial number.
     BoundedSemaphore,
     /// A condition variable.
     Condition,
-    /// A flag that can be waited for.
+    /// A flag that processes can wait for.
     Event,
-    /// First in, first out.
+    /// A first-in, first-out queue.
     Queue,
     /// A queue of tasks.
     JoinableQueue,
     /// A meeting point.
     Barrier,
-    /// One value.
+    /// A single value.
     Value,
-    /// Values by index, of a fixed number.
+    /// A fixed number of values, by index.
     Array,
 }
 

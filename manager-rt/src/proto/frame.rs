@@ -1,29 +1,29 @@
-//! How operations and answers lie in the stream between a client and a server.
+//! The layout of operations and answers in the stream between a client and a server.
 //!
-//! A frame is a head of [`HEAD_BYTES`] and a body. All numbers are little-endian.
+//! A frame is a head of [`HEAD_BYTES`] bytes, followed by a body. All numbers are little-endian.
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
 //! | 0..4 | the length of the body |
-//! | 4 | what the frame is: [`FrameKind`] |
-//! | 5 | the CPU that the sender ran on, plus one; 0 for unknown |
+//! | 4 | the kind of the frame: [`FrameKind`] |
+//! | 5 | the CPU that the sender ran on, plus one; 0 if unknown |
 //! | 6..8 | zeros |
-//! | 8..16 | the number of the call: chosen by the client, repeated in the answer |
+//! | 8..16 | the number of the call, chosen by the client and repeated in the answer |
 //! | 16..24 | how many answers the client has read; zeros in an answer |
 //!
-//! The body of a call is a [`Call`], that of a transaction a list of [`Step`]s, that of an answer a [`Reply`] or a
-//! [`Fault`], each in the form of `postcard`. A body that is longer than its meaning is malformed.
+//! The body of a call is a [`Call`], that of a transaction is a list of [`Step`]s, and that of an answer is a [`Reply`]
+//! or a [`Fault`], each in the format of `postcard`. A body with bytes left over is malformed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{Fault, ObjectId, Op, Reply};
 
-/// Bytes before the body.
+/// The length of a head.
 pub const HEAD_BYTES: usize = 24;
-/// The version of the protocol: both sides prove it in the handshake.
+/// The version of the protocol, which both sides prove in the handshake.
 pub const VERSION: u64 = 3;
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FrameKind {
@@ -31,13 +31,13 @@ pub enum FrameKind {
     Welcome = 1,
     /// A [`Call`].
     Call = 2,
-    /// A list of [`Step`]s, all or none of which are done.
+    /// A list of [`Step`]s: either all are done or none.
     Transaction = 3,
-    /// A call without an answer: what fails is nobody's to know.
+    /// A call without an answer: errors are not reported.
     Notice = 4,
-    /// An answer that worked: a [`Reply`].
+    /// The answer to an operation that succeeded: a [`Reply`].
     Reply = 5,
-    /// An answer that did not: a [`Fault`].
+    /// The answer to an operation that failed: a [`Fault`].
     Fault = 6,
 }
 
@@ -58,24 +58,24 @@ impl FrameKind {
 /// The head of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Bytes of the body.
+    /// The length of the body, in bytes.
     pub body_len: u32,
-    /// What it is.
+    /// The kind of the frame.
     pub kind: FrameKind,
-    /// Where the sender ran, plus one; 0 for unknown.
+    /// The CPU that the sender ran on, plus one; 0 if unknown.
     pub cpu: u8,
-    /// Which call.
+    /// The number of the call.
     pub call: u64,
     /// How many answers the client has read.
     pub read: u64,
 }
 
 impl Head {
-    /// The head as it goes out.
+    /// Encodes the head.
     #[inline]
     #[must_use]
     pub fn to_bytes(self) -> [u8; HEAD_BYTES] {
-        // Ranges within the array, which the compiler checks.
+        // The ranges are within the array, which the compiler checks.
         let mut bytes = [0; HEAD_BYTES];
         bytes[..4].copy_from_slice(&self.body_len.to_le_bytes());
         bytes[4] = self.kind as u8;
@@ -85,7 +85,7 @@ impl Head {
         bytes
     }
 
-    /// What came in, if it is a head.
+    /// Decodes a head, or returns `None` if the bytes are not one.
     #[inline]
     #[must_use]
     pub fn of(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
@@ -107,7 +107,7 @@ impl Head {
 pub enum Wait {
     /// Not at all.
     No,
-    /// This many nanoseconds, from when the server reads the call.
+    /// At most this many nanoseconds after the server reads the call.
     For(u64),
     /// For ever.
     Forever,
@@ -116,22 +116,22 @@ pub enum Wait {
 /// The body of a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call<P> {
-    /// Which object.
+    /// The object.
     pub object: ObjectId,
-    /// Which thread of the client, for what belongs to threads.
+    /// The thread of the client, for holdings that belong to threads.
     pub thread: u64,
-    /// How long it may wait.
+    /// How long the call may wait.
     pub wait: Wait,
-    /// What is to be done.
+    /// The operation.
     pub op: Op<P>,
 }
 
 /// One operation of a transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step<P> {
-    /// Which object.
+    /// The object.
     pub object: ObjectId,
-    /// What is to be done.
+    /// The operation.
     pub op: Op<P>,
 }
 
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_go_there_and_back() {
+    fn heads_survive_a_round_trip() {
         let head = Head { body_len: 0x0102_0304, kind: FrameKind::Notice, cpu: 9, call: u64::MAX, read: 77 };
         let bytes = head.to_bytes();
         assert_eq!(Head::of(&bytes), Some(head));

@@ -1,4 +1,4 @@
-//! What is answered.
+//! The answers to operations.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,28 +11,28 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::{Kind, ObjectId, Payload};
 
-/// The answer to an operation that worked. Which variant belongs to which operation stands there.
+/// The answer to an operation that succeeded. The documentation of each operation names its variant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reply<P> {
-    /// It is done.
+    /// The operation is done.
     Done,
-    /// Yes or no; of a compare and exchange: it was done.
+    /// Yes or no. For a compare-and-exchange: it was done.
     Bool(bool),
     /// A count or an index.
     Count(u64),
     /// The number of items, and of changes so far.
     Len {
-        /// Items.
+        /// The number of items.
         len: u64,
-        /// Changes.
+        /// The number of changes.
         version: u64,
     },
-    /// What a search found in the part of a list that it looked at.
+    /// The result of a search in the part of a list that it looked at.
     Scanned {
         /// An index or a count, if there is one.
         found: Option<u64>,
-        /// Where to go on; `None`: nothing is left to be looked at.
+        /// The index at which to continue, or `None` if nothing is left to search.
         next: Option<u64>,
         /// The number of changes so far.
         version: u64,
@@ -41,47 +41,48 @@ pub enum Reply<P> {
     Value(P),
     /// A value, if there is one.
     Option(Option<P>),
-    /// The value that was there instead of the expected one.
+    /// The current value, which was not the expected one.
     Found(Option<P>),
-    /// A number before something was added to it.
+    /// A number before an addition.
     Before(P),
-    /// Values; and the number of changes so far, or the place of the last one; of failed tasks, the number behind the last.
+    /// Several values. They come with the number of changes so far, the place of the last value, or, for failed tasks,
+    /// the number after the last.
     Values {
         /// The values.
         values: Vec<P>,
-        /// Changes, or the place of the last one.
+        /// The number of changes, or the place of the last value.
         version: u64,
     },
     /// An entry, if there is one.
     Entry(Option<(P, P)>),
-    /// Entries, and the place of the last one.
+    /// Several entries, and the place of the last one.
     Entries {
         /// The entries.
         entries: Vec<(P, P)>,
         /// The place of the last one.
         place: u64,
     },
-    /// An object, and whether it was made by this call.
+    /// An object, and whether this call made it.
     Object {
-        /// Its id.
+        /// The object's id.
         id: ObjectId,
-        /// Whether it is new.
+        /// Whether the object is new.
         created: bool,
     },
-    /// A lock was taken.
+    /// A granted lock.
     Granted {
-        /// Greater than that of every earlier grant of this lock.
+        /// The token, which is greater than that of every earlier grant of this lock.
         token: u64,
-        /// The holder before died, or its lease ended.
+        /// Whether the previous holder died or lost its lease.
         owner_died: bool,
-        /// The wait for a notification ended by its timeout.
+        /// Whether the wait for a notification timed out.
         timed_out: bool,
     },
-    /// A task.
+    /// A delivered task.
     Leased {
-        /// Names the lease.
+        /// The number of the lease.
         lease: u64,
-        /// How often the task was delivered, this time included.
+        /// How often the task was delivered, including this time.
         deliveries: u32,
         /// The task.
         task: P,
@@ -90,32 +91,32 @@ pub enum Reply<P> {
     Names(Vec<String>),
     /// What the manager holds.
     Info(Info),
-    /// All parties of a barrier have come. The caller was the last of them, runs its action, and ends the round then.
+    /// All parties of a barrier have arrived. The caller was the last: it runs its action, and then ends the round.
     Acts {
-        /// The order in which the caller came.
+        /// The position in which the caller arrived.
         index: u64,
         /// The round to end.
         round: u64,
     },
-    /// The answers to the operations of a transaction, of which none is a transaction.
+    /// The answers to the operations of a transaction. None of them is itself a transaction.
     #[serde(deserialize_with = "not_nested")]
     Transaction(Vec<Self>),
 }
 
 thread_local! {
-    /// Whether the thread decodes the answers to a transaction.
+    /// Whether this thread is decoding the answers to a transaction.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Decodes the answers to a transaction. They are not nested: what a peer nests deeply would use up the stack. And they are
-/// no more than there can be: each takes more memory than the byte that a peer needs for it.
+/// Decodes the answers to a transaction. They must not be nested, since a peer could use up the stack with deep
+/// nesting. Their number is limited, since each answer takes more memory here than the byte that a peer spends on it.
 fn not_nested<'de, D, P>(deserializer: D) -> Result<Vec<Reply<P>>, D::Error>
 where
     D: Deserializer<'de>,
     P: Deserialize<'de>,
 {
     if INSIDE.replace(true) {
-        return Err(D::Error::custom("a transaction inside of a transaction"));
+        return Err(D::Error::custom("a transaction inside a transaction"));
     }
     let replies = deserializer.deserialize_seq(Replies(PhantomData));
     INSIDE.set(false);
@@ -144,14 +145,14 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Replies<P> {
 }
 
 impl Reply<Payload> {
-    /// The bytes of its long values, which are shared with the objects.
+    /// Returns the bytes of its long values, which are shared with the objects.
     pub(crate) fn long_values(&self) -> Vec<Bytes> {
         let mut long = Vec::new();
         self.each_value(&mut |value| long.extend(value.long_bytes().cloned()));
         long
     }
 
-    /// Visits every value of it.
+    /// Calls `visit` for every value in the answer.
     pub(crate) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
         match self {
             Self::Value(value) | Self::Before(value) | Self::Leased { task: value, .. } => visit(value),
@@ -175,29 +176,29 @@ impl Reply<Payload> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Info {
-    /// Objects that live.
+    /// The number of objects.
     pub objects: u64,
-    /// Connections.
+    /// The number of connections.
     pub clients: u64,
-    /// Calls that wait.
+    /// The number of waiting calls.
     pub waiters: u64,
-    /// Locks, permits and leases that are held.
+    /// The number of held locks, permits and leases.
     pub held: u64,
-    /// Bytes of memory that the values take, about.
+    /// The approximate memory of the values, in bytes.
     pub bytes: u64,
 }
 
-/// Why an operation was not done. The object is as it was, if the variant does not say otherwise.
+/// Why an operation was not done. Unless a variant says otherwise, the object is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// There is no such object: it was removed, or its last reference went.
+    /// The object does not exist: it was removed, or its last reference was released.
     #[error("the object no longer exists")]
     UnknownObject,
     /// The object is of another kind.
     #[error("the object is a {found}")]
     WrongKind {
-        /// What it is.
+        /// The object's kind.
         found: Kind,
     },
     /// The object or attribute has another type.
@@ -207,9 +208,9 @@ pub enum Fault {
     #[error("no object has this name")]
     UnknownName,
     /// The name is empty or too long.
-    #[error("a name has 1 to {limit} bytes")]
+    #[error("a name must have 1 to {limit} bytes")]
     BadName {
-        /// The most bytes.
+        /// The longest name, in bytes.
         limit: u64,
     },
     /// There is no item at this index.
@@ -220,16 +221,16 @@ pub enum Fault {
         /// The number of items.
         len: u64,
     },
-    /// Nothing equals this value, or there is no attribute of this name.
+    /// No item equals this value, or no attribute has this name.
     #[error("there is no such item")]
     NotFound,
-    /// The key that was to be claimed has a value.
-    #[error("the key has a value already")]
+    /// The key to claim already has a value.
+    #[error("the key already has a value")]
     Exists,
-    /// The object changed since the caller looked.
-    #[error("the object changed in between")]
+    /// The object changed since the caller read it.
+    #[error("the object changed during the operation")]
     Changed,
-    /// What is stored is no number of this type.
+    /// The stored value is not a number of this type.
     #[error("the stored value is not a number of this type")]
     NoNumber,
     /// There is nothing to take now.
@@ -241,19 +242,19 @@ pub enum Fault {
     /// The lock or permit is not free now.
     #[error("another holder has the lock or permit")]
     WouldBlock,
-    /// What was waited for did not happen before the timeout.
+    /// The awaited event did not happen before the timeout.
     #[error("the call timed out")]
     TimedOut,
-    /// The caller ended the wait.
+    /// The caller cancelled the wait.
     #[error("the wait was cancelled")]
     Cancelled,
-    /// The thread holds this lock already: waiting would never end.
-    #[error("the calling thread holds this lock already")]
+    /// The calling thread already holds this lock, so waiting would never end.
+    #[error("the calling thread already holds this lock")]
     Deadlock,
-    /// The caller does not hold it, or no more: its lease ended.
+    /// The caller does not hold it, or its lease has ended.
     #[error("the caller does not hold this lock, permit or task")]
     NotOwned,
-    /// More was given back than taken.
+    /// More permits were returned than were taken.
     #[error("more permits were returned than were taken")]
     OverReleased,
     /// The queue is closed.
@@ -262,39 +263,39 @@ pub enum Fault {
     /// The barrier is broken.
     #[error("the barrier is broken")]
     Broken,
-    /// A number of items, permits or parties outside of what the object allows.
+    /// The number of items, permits or parties is outside the allowed range.
     #[error("the number is not between {least} and {most}")]
     OutOfRange {
-        /// The least.
+        /// The least allowed number.
         least: u64,
-        /// The most.
+        /// The greatest allowed number.
         most: u64,
     },
-    /// A value, or an answer, is longer than a frame may be.
+    /// A value or an answer is longer than a frame may be.
     #[error("the value is longer than {limit} bytes")]
     TooLarge {
-        /// The most bytes.
+        /// The longest value, in bytes.
         limit: u64,
     },
-    /// The manager has no room for it: its memory limit is reached.
+    /// The manager has reached its memory limit.
     #[error("the manager has reached its memory limit")]
     NoSpace,
     /// The caller has too many of something at the same time.
     #[error("the operation is limited to {limit}")]
     TooMany {
-        /// The most.
+        /// The greatest allowed number.
         limit: u64,
     },
-    /// A transaction consists of operations that do not wait.
+    /// A transaction may contain only operations that do not wait.
     #[error("this operation cannot be part of a transaction")]
     NotInTransaction,
-    /// The caller has no key that fits, or may not do this.
+    /// The caller has the wrong key, or is not allowed to do this.
     #[error("the server refused this client")]
     Unauthorised,
-    /// The frame is no operation.
+    /// The frame does not contain a valid operation.
     #[error("the operation is malformed")]
     Malformed,
-    /// This engine cannot do it.
+    /// This engine does not support the operation.
     #[error("this backend does not support the operation")]
     Unsupported,
 }
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_of_a_transaction_at_the_limit_and_one_above() {
+    fn a_transaction_has_answers_up_to_the_limit_and_not_one_more() {
         for (count, is_read) in [(TRANSACTION_OPS_MAX, true), (TRANSACTION_OPS_MAX + 1, false)] {
             let replies = Reply::<Payload>::Transaction(vec![Reply::Done; count]);
             let encoded = postcard::to_allocvec(&replies).unwrap();

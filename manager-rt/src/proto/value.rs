@@ -1,4 +1,4 @@
-//! A value as a manager has it: encoded bytes, and the objects whose proxies are inside.
+//! Values as a manager stores them: encoded bytes, and the objects whose proxies are inside.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::proto::ObjectId;
 
-/// The longest value without proxies that is kept in place, in bytes; a longer one lies in memory of its own.
+/// The longest value without proxies that is stored in place, in bytes. Longer values are stored in separate memory.
 pub const INLINE_BYTES_MAX: usize = 22;
-/// From here on, in bytes, a value keeps the frame that it came in instead of a copy.
+/// The length, in bytes, from which a value keeps the frame that it arrived in instead of a copy.
 const SHARED_BYTES_MIN: usize = 32 << 10;
 
-/// A value that lies elsewhere.
+/// A borrowed value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Raw<'a> {
     /// The encoded value.
     pub bytes: &'a [u8],
-    /// The ids of the objects whose proxies are inside, eight bytes each, little-endian.
+    /// The ids of the objects whose proxies are inside: eight bytes each, little-endian.
     pub ids: &'a [u8],
 }
 
 impl<'a> Raw<'a> {
-    /// A value without proxies.
+    /// Makes a value without proxies.
     #[must_use]
     pub const fn plain(bytes: &'a [u8]) -> Self {
         Self { bytes, ids: &[] }
     }
 
-    /// The objects whose proxies are inside, as often as they are.
+    /// Returns the objects whose proxies are inside, once for each proxy.
     pub fn objects(&self) -> impl Iterator<Item = ObjectId> + use<'a> {
         self.ids
             .chunks_exact(size_of::<u64>())
@@ -55,7 +55,7 @@ impl Serialize for Raw<'_> {
     }
 }
 
-/// A slice that serde takes as bytes.
+/// A slice that serde encodes as bytes.
 struct AsBytes<'a>(&'a [u8]);
 
 impl Serialize for AsBytes<'_> {
@@ -76,20 +76,20 @@ impl<'de> Visitor<'de> for RawVisitor {
     type Value = Raw<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bytes of a value and the ids inside")
+        f.write_str("the bytes of a value and the ids inside it")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let bytes: &'de [u8] = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
         let ids: &'de [u8] = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
         if !ids.len().is_multiple_of(size_of::<u64>()) {
-            return Err(A::Error::custom("the ids of a value are not whole"));
+            return Err(A::Error::custom("the ids of a value are incomplete"));
         }
         Ok(Raw { bytes, ids })
     }
 }
 
-/// A value that owns its bytes: 24 bytes, and memory of its own for long values and those with proxies inside.
+/// A value that owns its bytes. It takes 24 bytes, and separate memory for long values and those with proxies inside.
 #[derive(Clone)]
 pub struct Payload(Repr);
 
@@ -105,13 +105,13 @@ struct Blob {
 }
 
 impl Payload {
-    /// Takes a value out of a caller's buffer.
+    /// Copies a value from a caller's buffer.
     #[must_use]
     pub fn copy(raw: Raw<'_>) -> Self {
         Self::inline(raw).unwrap_or_else(|| Self::shared(Bytes::copy_from_slice(raw.bytes), raw.ids))
     }
 
-    /// Takes a value out of the frame that it lies in. A long one keeps the frame instead of a copy.
+    /// Takes a value from a frame. A long value keeps the frame instead of a copy.
     #[must_use]
     pub fn of(raw: Raw<'_>, frame: &Bytes) -> Self {
         let lies_inside = frame.as_ptr_range().contains(&raw.bytes.as_ptr());
@@ -132,7 +132,7 @@ impl Payload {
         Self(Repr::Shared(Arc::new(Blob { bytes, ids: ids.into() })))
     }
 
-    /// The value, lent.
+    /// Borrows the value.
     #[must_use]
     pub fn raw(&self) -> Raw<'_> {
         match &self.0 {
@@ -142,7 +142,7 @@ impl Payload {
         }
     }
 
-    /// Whether no proxy is inside.
+    /// Returns `true` if no proxy is inside.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         match &self.0 {
@@ -151,7 +151,7 @@ impl Payload {
         }
     }
 
-    /// Bytes of memory that it takes, about.
+    /// Returns the approximate memory that the value takes, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let outside = match &self.0 {
@@ -163,14 +163,14 @@ impl Payload {
         outside.saturating_add(size_of::<Self>())
     }
 
-    /// What comparing two values costs, about, in comparisons of values that lie in place.
+    /// Returns the approximate cost of comparing two values, in comparisons of values that are stored in place.
     pub(crate) fn comparison_cost(&self, other: &Self) -> usize {
         let (Repr::Shared(blob), Repr::Shared(other)) = (&self.0, &other.0) else { return 1 };
         let bytes = if blob.bytes.len() == other.bytes.len() { blob.bytes.len() } else { 0 };
         SHARED_COMPARISON_COST.saturating_add(bytes / BYTES_COMPARED_AT_ONCE)
     }
 
-    /// The bytes as a shared slice, if they are many: for an answer that is written without a copy.
+    /// Returns the bytes as a shared slice if they are many, for an answer that is written without a copy.
     pub(crate) fn long_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Repr::Shared(blob) if blob.bytes.len() >= SHARED_BYTES_MIN => Some(&blob.bytes),
@@ -179,25 +179,25 @@ impl Payload {
     }
 }
 
-/// What the blob, its counts and the allocator take beside the bytes.
+/// What the blob, its counts and the allocator take in addition to the bytes.
 const BLOB_OVERHEAD_BYTES: usize = 96;
-/// A look at a value that lies elsewhere: memory that is in no cache.
+/// The cost of reading a value in separate memory, which is in no cache.
 const SHARED_COMPARISON_COST: usize = 64;
-/// Bytes of two values that are compared in the time of one comparison of values that lie in place.
+/// How many bytes of two values are compared in the time of one comparison of values that are stored in place.
 const BYTES_COMPARED_AT_ONCE: usize = 16;
 
 impl PartialEq for Payload {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            // What is behind `len` is zeros, and arrays of one length are compared without a call.
+            // The bytes after `len` are zeros, and arrays of one length are compared without a call.
             (Repr::Inline { len, bytes }, Repr::Inline { len: other_len, bytes: other_bytes }) => {
                 len == other_len && bytes == other_bytes
             }
             (Repr::Shared(blob), Repr::Shared(other)) => {
                 Arc::ptr_eq(blob, other) || (blob.bytes == other.bytes && blob.ids == other.ids)
             }
-            // A value that fits in place lies nowhere else.
+            // A value that fits in place is never stored elsewhere.
             _ => false,
         }
     }
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_small_and_short_values_lie_in_it() {
+    fn a_payload_is_small_and_stores_short_values_in_place() {
         assert_eq!(size_of::<Payload>(), 24);
         for (len, weight) in [(0, 24), (INLINE_BYTES_MAX, 24), (INLINE_BYTES_MAX + 1, 24 + 96 + 23)] {
             let bytes = vec![7; len];
