@@ -1,4 +1,4 @@
-//! The server of a manager: sockets around the state machine, in one thread.
+//! The server of a manager: the state machine behind a socket, in one thread.
 
 pub(crate) mod dispatch;
 mod event_loop;
@@ -28,29 +28,29 @@ use crate::address::{Address, AddressError};
 use crate::proto::frame;
 use crate::state::{Limits, State};
 
-/// What a server's handshake begins with.
+/// The first bytes of a server's handshake.
 pub const MAGIC: [u8; 8] = *b"mp-mngr1";
 /// Only the owner may connect.
 const SOCKET_MODE: libc_mode = 0o600;
-#[expect(non_camel_case_types, reason = "as the C library calls it")]
+#[expect(non_camel_case_types, reason = "the name is that of the C library")]
 type libc_mode = u32;
 
-/// Why a server cannot be bound to an address.
+/// Why a server cannot listen at an address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// The path is no path of a socket.
+    /// The path cannot be that of a socket.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// A server listens there.
+    /// A server already listens at this path.
     #[error("a server already listens at this path")]
     Exists,
-    /// The system refused.
+    /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),
 }
 
-/// How a server is set up.
+/// The settings of a server.
 #[derive(Default)]
 pub struct ServerBuilder {
     key: Key,
@@ -59,7 +59,7 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// The key that clients must prove to have; without one, being of the same user is enough.
+    /// Sets the key that clients must prove to know. Without a key, every process of the same user may connect.
     #[doc(alias = "authkey")]
     #[must_use]
     pub fn key(mut self, key: impl Into<Key>) -> Self {
@@ -67,30 +67,30 @@ impl ServerBuilder {
         self
     }
 
-    /// How many bytes all values may take together.
+    /// Sets how many bytes all values may take together.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.limits.memory_bytes = bytes;
         self
     }
 
-    /// How many clients there may be at the same time.
+    /// Sets how many clients may be connected at the same time.
     #[must_use]
     pub fn clients_max(mut self, clients: usize) -> Self {
         self.limits.clients = clients;
         self
     }
 
-    /// Ends the server once this descriptor is readable, or at its end.
+    /// Ends the server once this descriptor is readable or at its end.
     #[must_use]
     pub(crate) fn ends_with(mut self, file: OwnedFd) -> Self {
         self.ends.push(file);
         self
     }
 
-    /// Listens at a path of the file system.
+    /// Listens at a path in the file system.
     ///
-    /// A socket that a killed server left there is replaced; only processes of the same user may connect.
+    /// A socket that a killed server left there is replaced. Only processes of the same user may connect.
     ///
     /// # Errors
     /// [`BindError`].
@@ -107,23 +107,22 @@ impl ServerBuilder {
     }
 }
 
-/// A manager's objects, and the socket at which clients reach them.
+/// The objects of a manager, and the socket at which clients reach them.
 ///
-/// `Manager::start` runs one in a process of its own; this is for programs that run it
-/// themselves, in a process or a thread.
+/// `Manager::start` runs a server in a separate process. Use this type to run it yourself, in a process or a thread.
 ///
 /// | property | |
 /// |---|---|
 /// | thread | one: the caller of [`serve`](Self::serve) |
-/// | who may connect | processes of the same user; with a key, those that have it |
-/// | drop | the objects end, and clients are told that the server is gone |
+/// | who may connect | processes of the same user; with a key, only those that know it |
+/// | drop | the objects end, and calls of clients return [`CallError::ServerGone`](crate::CallError::ServerGone) |
 ///
 /// # Fork safety
-/// A forked child has copies of the server's connections: it should exec or end soon, since clients learn of the server's
-/// end when the last copy is closed.
+/// A forked child inherits copies of the server's connections. It should exec or end soon, since clients notice the
+/// server's end only when the last copy is closed.
 ///
 /// # Crash
-/// The objects end with the process; every client is told.
+/// The objects end with the process, and every client gets an error.
 ///
 /// # Source
 /// Python's `BaseManager.get_server().serve_forever()`.
@@ -147,12 +146,12 @@ pub struct Server {
     work: EventLoop,
     waker: Arc<Waker>,
     address: Address,
-    /// Watched, so kept open.
+    /// The event loop watches it, so it is kept open.
     _ends: Vec<OwnedFd>,
 }
 
 impl Server {
-    /// Listens at a path of the file system, without a key and with the usual limits.
+    /// Listens at a path in the file system, without a key and with the default limits.
     ///
     /// # Errors
     /// [`BindError`].
@@ -160,28 +159,28 @@ impl Server {
         Self::builder().bind(path)
     }
 
-    /// A server that is set up otherwise.
+    /// Returns a builder for a server with other settings.
     #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
     }
 
-    /// Where it listens.
+    /// Returns the address at which the server listens.
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What ends it, from another thread.
+    /// Returns a handle that ends the server from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper { waker: Arc::clone(&self.waker) }
     }
 
-    /// Serves until somebody ends it.
+    /// Serves until the server is ended.
     ///
     /// # Errors
-    /// If the system cannot tell of events any more.
+    /// If the system can no longer report events.
     #[doc(alias = "serve_forever")]
     pub fn serve(mut self) -> Result<(), OsError> {
         self.work.run()
@@ -207,22 +206,22 @@ impl fmt::Debug for Stopper {
     }
 }
 
-/// Ends a server.
+/// A handle that ends a server.
 #[derive(Clone)]
 pub struct Stopper {
     waker: Arc<Waker>,
 }
 
 impl Stopper {
-    /// Ends it, after what it does at the moment.
+    /// Ends the server after its current operation.
     pub fn stop(&self) {
         if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the server cannot be told to end");
+            tracing::error!(%error, "the server cannot be asked to end");
         }
     }
 }
 
-/// What a server and its clients agree on.
+/// The terms on which a server and its clients agree.
 #[derive(Debug)]
 struct Terms {
     key: Key,
@@ -240,7 +239,7 @@ impl Terms {
     }
 }
 
-/// The socket that connections come from.
+/// The socket that accepts connections.
 #[derive(Debug)]
 struct Acceptor {
     listener: Listener,
@@ -272,7 +271,7 @@ impl Acceptor {
         self.listener.as_fd().as_raw_fd()
     }
 
-    /// The next connection, of a process of the same user; `None` if there is none now.
+    /// Returns the next connection from a process of the same user, or `None` if there is none now.
     fn accept(&self) -> io::Result<Option<OwnedFd>> {
         loop {
             match self.listener.accept() {
@@ -288,7 +287,7 @@ impl Acceptor {
     }
 }
 
-/// Whether a socket in the file system is one that nobody listens at.
+/// Returns `true` if no process listens at a socket in the file system.
 fn is_abandoned(address: &Address) -> bool {
     use interprocess::local_socket::ConnectOptions;
 

@@ -1,4 +1,4 @@
-//! One frame of a client: what it asks for is done by the state machine.
+//! Running one frame of a client on the state machine.
 
 use serde::Deserialize;
 
@@ -6,8 +6,8 @@ use crate::proto::frame::{Call, FrameKind, Step};
 use crate::proto::{Fault, Raw};
 use crate::state::{Caller, Effects, Heard, State};
 
-/// Does what a frame asks for, unless it has to be asked again. What is no request is answered as malformed, and the stream
-/// goes on: its frames are whole.
+/// Runs the request in a frame, unless it has to be repeated later. A frame that is not a request is answered as
+/// malformed, and the stream goes on, since its frames are still whole.
 pub(crate) fn run(
     state: &mut State,
     caller: Caller<'_>,
@@ -35,7 +35,7 @@ pub(crate) fn run(
     Heard::Done
 }
 
-/// A body that is what it should be, to its last byte.
+/// Decodes a body completely, or returns `None` if it is invalid or has bytes left over.
 pub(crate) fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(body).ok()?;
     rest.is_empty().then_some(value)

@@ -1,9 +1,10 @@
-//! The one thread of a server: waits, reads, lets the state machine work, writes.
+//! The one thread of a server: it waits, reads, runs the state machine, and writes.
 //!
-//! A round: wait until something happens (see [`EventLoop::wait`]); read at most [`TURN_BYTES`] of each connection that has
-//! something, so that one that sends much does not hold up the others; let time pass in the state machine; write what was
-//! answered, all answers to a connection at once. A client that does not read gets no further turn once
-//! [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) are waiting for it; its answers wait in memory and nobody waits for it.
+//! In each round, the loop waits until something happens (see [`EventLoop::wait`]), reads at most [`TURN_BYTES`] from
+//! each connection, so that a busy one does not delay the others, lets time pass in the state machine, and writes all
+//! answers of each connection at once. A client that does not read gets no further turn once
+//! [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) are waiting for it. Its answers stay in memory, and no other
+//! client waits for it.
 
 mod turn;
 
@@ -26,58 +27,58 @@ use crate::server::peer::{Peer, Read};
 use crate::server::{Acceptor, Terms};
 use crate::state::{Effects, State};
 
-/// What is told apart by the event loop besides the connections.
+/// The sources of events other than connections.
 pub(super) const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
-/// A descriptor whose being readable ends the server.
+/// The descriptor that ends the server when it becomes readable.
 const END: Token = Token(2);
 const FIRST_PEER: usize = 3;
-/// Events that are taken from the system at once.
+/// The most events taken from the system at once.
 const EVENTS_MAX: usize = 1_024;
-/// Of so many looks while spinning, one is at all connections, and the others at the newest one only.
+/// Out of this many looks while spinning, one is at all connections, and the others are at the newest one.
 const LOOKS_PER_POLL: u32 = 8;
-/// When connections could not be accepted for want of descriptors, it is tried again after this time.
+/// How long to wait before accepting again after the process ran out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// The loop, with all that it has.
+/// The event loop and its state.
 pub(super) struct EventLoop {
     poll: Poll,
     state: State,
     acceptor: Acceptor,
     terms: Terms,
     peers: Slab<Peer>,
-    /// The slot of each client's connection, by the client's own slot.
+    /// The slot of each client's connection, indexed by the client's own slot.
     slots: Vec<usize>,
-    /// Connections that have to prove themselves, oldest first, with their file numbers.
+    /// Connections in the handshake, oldest first, with their file numbers.
     proving: VecDeque<(u64, usize)>,
-    /// Connections that may have more to be read.
+    /// Connections that may have more to read.
     ready: VecDeque<usize>,
-    /// Connections with a call that depends on what other clients hold: it is run once everything that had arrived by the
-    /// next look at the sockets is done.
+    /// Connections with a call that depends on what other clients hold. The call runs once everything that had arrived
+    /// by the next look at the sockets is done.
     unsettled: Vec<usize>,
-    /// Connections that have something to be written.
+    /// Connections that have something to write.
     dirty: Vec<usize>,
     effects: Effects,
     buffer: Vec<u8>,
     budget: Budget,
-    /// The connection that was the only one to have a turn in its round: the next call is likely to come from there.
+    /// The only connection that had a turn in its round. The next call is likely to come from it.
     newest: Option<usize>,
-    /// Looks while spinning.
+    /// The number of looks while spinning.
     looks: u32,
-    /// Where the newest call came from, plus one; 0 for unknown.
+    /// The CPU from which the newest call came, plus one; 0 if unknown.
     peer_cpu: u8,
-    /// When connections are accepted again that could not be.
+    /// When to accept again after accepting failed.
     accept_at: Option<u64>,
-    /// Something is left to be freed.
+    /// Whether removed objects still hold something to free.
     has_untidy: bool,
     is_ending: bool,
 }
 
 impl EventLoop {
-    /// Sets everything up.
+    /// Sets up the loop.
     ///
     /// # Errors
-    /// As the system has it.
+    /// The error of the system call.
     pub(super) fn new(
         poll: Poll,
         state: State,
@@ -113,10 +114,10 @@ impl EventLoop {
         })
     }
 
-    /// Works until somebody ends it.
+    /// Runs until the server is ended.
     ///
     /// # Errors
-    /// If the system cannot tell of events any more.
+    /// If the system can no longer report events.
     pub(super) fn run(&mut self) -> Result<(), OsError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_ending && !self.state.has_ended() {
@@ -157,14 +158,14 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Waits for events: not at all while there is work, spinning while that pays, else in the kernel. What was read of the
-    /// newest connection while spinning is in the buffer then.
+    /// Waits for events: not at all while there is work, by spinning while that pays off, and otherwise in the kernel.
+    /// If it returns what was read from the newest connection while spinning, the bytes are in the buffer.
     fn wait(&mut self, events: &mut Events) -> Result<Option<(usize, Read)>, OsError> {
         if !self.ready.is_empty() || !self.unsettled.is_empty() || self.has_untidy {
             poll_for(&mut self.poll, events, Some(Duration::ZERO))?;
             return Ok(None);
         }
-        // Beside a client on the same CPU not even one look pays: it could not have run.
+        // If the client is on the same CPU, not even one look pays off: the client could not have run.
         if self.peer_cpu != 0
             && self.peer_cpu != own_cpu()
             && let Some(caught) = self.spin(events)
@@ -178,7 +179,7 @@ impl EventLoop {
         Ok(None)
     }
 
-    /// Looks again and again while that pays: most often at the newest connection, which saves asking for events.
+    /// Spins while that pays off. Most looks are at the newest connection, which saves asking for events.
     fn spin(&mut self, events: &mut Events) -> Option<Result<Option<(usize, Read)>, OsError>> {
         let Self { poll, peers, buffer, budget, looks, newest, peer_cpu, .. } = self;
         let newest = newest.and_then(|slot| Some((slot, peers.get(slot)?)));
@@ -211,7 +212,8 @@ impl EventLoop {
         }
     }
 
-    /// The other side has closed: what waits for it cannot be written, and what it has sent is read to its end.
+    /// Handles a peer that closed its side: pending answers cannot be written, and its remaining input is read to the
+    /// end.
     fn hang_up(&mut self, slot: usize) {
         self.write(slot);
         if let Some(peer) = self.peers.get_mut(slot) {
@@ -229,14 +231,14 @@ impl EventLoop {
         }
     }
 
-    /// Takes everybody who wants to connect.
+    /// Accepts all waiting connections.
     fn accept(&mut self, now: u64) {
         self.accept_at = None;
         loop {
             match self.acceptor.accept() {
                 Ok(Some(file)) => {
                     if let Err(error) = self.begin(file, now) {
-                        tracing::warn!(%error, "a connection could not be taken");
+                        tracing::warn!(%error, "a connection could not be set up");
                     }
                 }
                 Ok(None) => return,
@@ -268,7 +270,7 @@ impl EventLoop {
             return Err(error);
         }
         self.proving.push_back((deadline, slot));
-        // It may have said hello already.
+        // The peer may have sent its first message already.
         self.make_ready(slot);
         Ok(())
     }
@@ -285,7 +287,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Hands answers to the connections that they are for.
+    /// Hands answers to their connections.
     fn distribute(&mut self) {
         if self.effects.answers.is_empty() {
             return;
@@ -303,7 +305,7 @@ impl EventLoop {
         self.effects.answers = answers;
     }
 
-    /// Time passes.
+    /// Lets time pass.
     fn pass(&mut self, now: u64) {
         self.has_untidy = self.state.tidy(&mut self.effects);
         self.distribute();
@@ -315,7 +317,7 @@ impl EventLoop {
             && at <= now
         {
             self.proving.pop_front();
-            tracing::debug!("a peer did not prove itself in time");
+            tracing::debug!("a peer did not complete the handshake in time");
             self.close(slot, false);
         }
         if self.accept_at.is_some_and(|at| at <= now) {
@@ -323,7 +325,7 @@ impl EventLoop {
         }
     }
 
-    /// Writes what was answered.
+    /// Writes the pending answers.
     fn flush(&mut self) {
         while let Some(slot) = self.dirty.pop() {
             if let Some(peer) = self.peers.get_mut(slot) {
@@ -333,7 +335,7 @@ impl EventLoop {
         }
     }
 
-    /// Writes what waits for one connection, as far as its socket has room.
+    /// Writes the pending answers of one connection, as far as its socket has room.
     fn write(&mut self, slot: usize) {
         let Some(peer) = self.peers.get_mut(slot) else { return };
         let done = peer.flush();
@@ -341,7 +343,7 @@ impl EventLoop {
         if peer.awaits_room == done {
             peer.awaits_room = !done;
             if let Err(error) = self.register(number, slot, !done, false) {
-                tracing::error!(%error, "a connection cannot be watched any more");
+                tracing::error!(%error, "a connection can no longer be watched");
                 self.close(slot, false);
                 return;
             }
@@ -354,7 +356,7 @@ impl EventLoop {
         }
     }
 
-    /// A connection ends.
+    /// Closes a connection.
     fn close(&mut self, slot: usize, was_reset: bool) {
         let Some(peer) = self.peers.try_remove(slot) else { return };
         let number = peer.number();
@@ -372,7 +374,7 @@ impl EventLoop {
     }
 }
 
-/// The CPU that the server runs on, as a head has it.
+/// Returns the CPU that the server runs on, in the form of a frame's head.
 fn own_cpu() -> u8 {
     u8::try_from(current_cpu().saturating_add(1)).unwrap_or(0)
 }
@@ -384,7 +386,7 @@ fn poll_for(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> 
     }
 }
 
-/// Ends a server from another thread.
+/// Makes the waker that ends a server from another thread.
 pub(super) fn waker(poll: &Poll) -> io::Result<Waker> {
     Waker::new(poll.registry(), WAKER)
 }

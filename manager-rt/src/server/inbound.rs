@@ -1,39 +1,39 @@
-//! Frames out of a stream of bytes, whichever way they are cut.
+//! Extracts frames from a stream of bytes, however the stream is cut.
 //!
-//! Bytes are read into a buffer that all connections share, so an idle connection has none of its own. What is left of a
-//! turn, the beginning of a frame, waits with the connection. A frame that is longer than the shared buffer is collected in
-//! memory of its own, which grows with what has come and not with what was promised, and is handed over as a whole: a long
-//! value in it is kept without a copy.
+//! Bytes are read into a buffer that all connections share, so an idle connection has no buffer of its own. The
+//! beginning of a frame that is left after a turn stays with the connection. A frame that is longer than the shared
+//! buffer is collected in separate memory, which grows with the received bytes and not with the announced length. It is
+//! handed over as a whole, so a long value inside it is kept without a copy.
 
 use bytes::Bytes;
 
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::frame::{HEAD_BYTES, Head};
 
-/// What a frame in memory of its own grows by at least, in bytes.
+/// The least growth of a frame in separate memory, in bytes.
 const GROWTH_BYTES_MIN: usize = 256 << 10;
 
-/// Why a stream cannot be understood any more.
+/// Why the rest of a stream cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Garbage {
-    /// Not the head of a frame.
+    /// The bytes are not the head of a frame.
     NoHead,
-    /// A body that is longer than a frame may be.
+    /// The body is longer than a frame may be.
     TooLong,
     /// There is no memory for the body.
     NoMemory,
 }
 
-/// A frame that is complete.
+/// A complete frame.
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
-    /// In the shared buffer.
+    /// A frame in the shared buffer.
     Short(Head, &'a [u8]),
-    /// In memory of its own.
+    /// A frame in separate memory.
     Long(Head, Bytes),
 }
 
-/// What has come of a connection and is no whole frame yet.
+/// The received bytes of a connection that are not a complete frame yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     /// The beginning of a frame that fits into the shared buffer.
@@ -43,21 +43,21 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Puts what was left into the shared buffer; how many bytes that were.
+    /// Copies the bytes that were left into the shared buffer, and returns how many there were.
     pub(crate) fn restore(&mut self, buffer: &mut [u8]) -> usize {
         let len = self.rest.len();
         if let Some(place) = buffer.get_mut(..len) {
             place.copy_from_slice(&self.rest);
         }
-        // An idle connection keeps nothing.
+        // An idle connection keeps no memory.
         self.rest = Vec::new();
         len
     }
 
-    /// Takes the next frame from the front of `bytes`, which then begin behind it; `None` if it is not complete.
+    /// Removes and returns the next frame from the front of `bytes`, or returns `None` if it is incomplete.
     ///
     /// # Errors
-    /// [`Garbage`]: nothing that comes later can be understood.
+    /// [`Garbage`]. No later bytes can be understood either.
     pub(crate) fn next<'a>(
         &mut self,
         bytes: &mut &'a [u8],
@@ -91,14 +91,14 @@ impl Inbound {
         Ok(None)
     }
 
-    /// Keeps what is no whole frame until more comes.
+    /// Keeps the incomplete frame until more bytes arrive.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.rest = bytes.to_vec();
         }
     }
 
-    /// Whether nothing of a frame has come yet: the end of the stream would cut none.
+    /// Returns `true` if the stream is between two frames, so that its end would cut none.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.rest.is_empty() && self.long.is_none()
     }
@@ -108,12 +108,13 @@ fn body_len(head: Head) -> usize {
     usize::try_from(head.body_len).unwrap_or(usize::MAX)
 }
 
-/// Moves bytes to a body, as far as it goes.
+/// Moves bytes into a body until it is complete.
 fn collect(body: &mut Vec<u8>, bytes: &mut &[u8], len: usize) -> Result<(), Garbage> {
     let missing = len.saturating_sub(body.len());
     let (more, rest) = bytes.split_at_checked(missing).unwrap_or((bytes, &[]));
     if body.capacity().saturating_sub(body.len()) < more.len() {
-        // At least doubled, so that each byte is moved a bounded number of times; never beyond the end.
+        // The memory at least doubles, so that each byte is moved a bounded number of times, but never exceeds the
+        // length.
         let growth = body.len().max(GROWTH_BYTES_MIN).max(more.len()).min(missing);
         body.try_reserve_exact(growth).map_err(|_| Garbage::NoMemory)?;
     }
@@ -134,7 +135,7 @@ mod tests {
         [&Head { body_len, kind: FrameKind::Call, cpu: 1, call, read: 0 }.to_bytes()[..], body].concat()
     }
 
-    /// Reads a stream that comes in pieces of a length, as the event loop does.
+    /// Reads a stream that arrives in pieces of a given length, as the event loop does.
     #[expect(clippy::panic_in_result_fn, reason = "the error is what one test is about")]
     fn read(stream: &[u8], piece: usize) -> Result<Vec<(u64, Vec<u8>)>, Garbage> {
         let mut inbound = Inbound::default();
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_told() {
+    fn garbage_is_an_error() {
         assert_eq!(read(&[0xff; 64], 64).unwrap_err(), Garbage::NoHead);
         let limit = u32::try_from(FRAME_BYTES_MAX).unwrap();
         let head = |body_len| Head { body_len, kind: FrameKind::Call, cpu: 0, call: 0, read: 0 }.to_bytes();
@@ -180,6 +181,6 @@ mod tests {
         let mut inbound = Inbound::default();
         assert!(inbound.next(&mut &head(limit)[..], BUFFER).unwrap().is_none());
         let (_, body) = inbound.long.unwrap();
-        assert_eq!(body.capacity(), 0, "a promise takes no memory");
+        assert_eq!(body.capacity(), 0, "an announced length allocates no memory");
     }
 }

@@ -1,7 +1,8 @@
-//! Answers on their way out: short ones are copied together, the bytes of long values are shared with the object.
+//! Answers that wait to be written. Short ones are copied together; the bytes of long values are shared with the
+//! object.
 //!
-//! Each answer's end is remembered until it was written. So when a client dies it is known which answers it surely never
-//! read: those that were not written whole.
+//! The end of each answer is recorded until the answer was written. When a client dies, the answers that were not
+//! completely written are those that it certainly did not read.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -14,33 +15,33 @@ use crate::count::count_of;
 use crate::proto::Payload;
 use crate::proto::frame::{Answer, FrameKind, HEAD_BYTES, Head};
 
-/// Slices that one system call is given.
+/// The most slices passed to one system call.
 const SLICES_MAX: usize = 64;
-/// A buffer of at most this many bytes is used again once it was written.
+/// A buffer of at most this many bytes is reused after it was written.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
-/// What is to be written to a client.
+/// The data to write to a client.
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
-    /// What comes before the tail.
+    /// The segments before the tail.
     segments: VecDeque<Bytes>,
-    /// What answers are encoded into.
+    /// The buffer that answers are encoded into.
     tail: Vec<u8>,
-    /// Bytes of the first segment, or of the tail if there is none, that were written.
+    /// How many bytes of the first segment, or of the tail if there is none, were written.
     written_of_first: usize,
-    /// Bytes that were queued, and that were written, since the connection began.
+    /// How many bytes were queued, and how many were written, since the connection began.
     queued: u64,
     written: u64,
-    /// Where each answer ends that was not written whole.
+    /// The ends of the answers that were not completely written.
     ends: VecDeque<u64>,
-    /// Where the newest answer ends that was written whole.
+    /// The end of the newest answer that was completely written.
     newest_end: u64,
-    /// Answers so far.
+    /// The number of answers so far.
     answers: u64,
 }
 
 impl Outbound {
-    /// Bytes that are not written yet.
+    /// Returns the number of bytes that are not written yet.
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.queued.saturating_sub(self.written)).unwrap_or(usize::MAX)
     }
@@ -49,17 +50,17 @@ impl Outbound {
         self.queued == self.written
     }
 
-    /// The number of the first answer that was not written whole.
+    /// Returns the number of the first answer that was not completely written.
     pub(crate) fn first_unwritten(&self) -> u64 {
         self.answers.saturating_sub(count_of(self.ends.len()))
     }
 
-    /// Whether the last byte that was written is the last one of an answer.
+    /// Returns `true` if the last written byte ends an answer.
     pub(crate) const fn is_between_answers(&self) -> bool {
         self.written == self.newest_end
     }
 
-    /// Adds bytes that are no answer.
+    /// Adds bytes that are not an answer.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.count(bytes.len());
@@ -81,13 +82,13 @@ impl Outbound {
         let len = match postcard::serialize_with_flavor(body, Writer { out: self, len: 0, long }) {
             Ok(len) => len,
             Err(error) => {
-                // The writer takes everything, and postcard knows the types of the protocol.
+                // The writer accepts everything, and postcard can encode all types of the protocol.
                 tracing::error!(%error, "an answer could not be encoded");
                 0
             }
         };
         self.count(HEAD_BYTES.saturating_add(len));
-        // A short answer lies in the tail; a long one has made the beginning of the tail a segment.
+        // A short answer is in the tail. A long one has turned the beginning of the tail into a segment.
         let len = u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
         let range = start..start.saturating_add(len.len());
         if self.segments.len() == segment {
@@ -116,10 +117,11 @@ impl Outbound {
         self.segments.push_back(bytes);
     }
 
-    /// Writes as much as `write` takes: `None` if it takes no more now. `Ok(true)` once all is written.
+    /// Writes as much as `write` accepts, which returns `None` if it accepts no more now. Returns `Ok(true)` once
+    /// everything is written.
     ///
     /// # Errors
-    /// What `write` says.
+    /// The error of `write`.
     pub(crate) fn flush<E>(
         &mut self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> Result<Option<usize>, E>,
@@ -170,11 +172,11 @@ impl Outbound {
     }
 }
 
-/// Where postcard writes to.
+/// The writer that postcard encodes to.
 struct Writer<'a> {
     out: &'a mut Outbound,
     len: usize,
-    /// The bytes of long values, which are known by where they lie.
+    /// The bytes of long values, recognised by their address.
     long: Vec<Bytes>,
 }
 
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_whole_is_known() {
+    fn incompletely_written_answers_are_known() {
         let mut out = Outbound::default();
         out.answer(0, &Ok(Reply::Done), 0);
         out.answer(1, &Ok(Reply::Done), 0);

@@ -11,25 +11,25 @@ use crate::server::inbound::Inbound;
 use crate::server::outbound::Outbound;
 use crate::state::ClientId;
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// It has to prove itself.
+    /// The peer is in the handshake.
     Proving(Box<Listening>),
-    /// It is a client.
+    /// The peer is a client.
     Live(ClientId),
 }
 
-/// What a read gave.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// This many bytes.
+    /// This many bytes were read.
     Bytes(usize),
-    /// There is nothing now.
+    /// There is nothing to read now.
     Nothing,
-    /// The client is gone. It has read all that was written.
+    /// The client is gone, and has read everything that was written.
     End,
-    /// The client is gone, and did not read all.
+    /// The client is gone, and has not read everything.
     Reset,
 }
 
@@ -41,27 +41,27 @@ pub(super) struct Peer {
     pub(super) phase: Phase,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
-    /// It waits in the list of those that have something to be written.
+    /// Whether it is in the list of connections that have something to write.
     pub(super) is_dirty: bool,
-    /// It waits in the list of those that may have more to be read.
+    /// Whether it is in the list of connections that may have more to read.
     pub(super) is_ready: bool,
-    /// The socket had no room: the system tells when there is.
+    /// Whether the socket had no room. The system reports when it has.
     pub(super) awaits_room: bool,
-    /// Frames were left alone because too many answers are unread.
+    /// Whether frames were left because too many answers are unread.
     pub(super) is_paused: bool,
-    /// A call waits until everything that has arrived is done. Nothing is read before.
+    /// Whether a call waits until everything that has arrived is done. Nothing is read before that.
     pub(super) is_unsettled: bool,
-    /// The other side does not read any more.
+    /// Whether the other side no longer reads.
     pub(super) cannot_write: bool,
-    /// The other side has closed: the end comes behind what is there, and no further event tells of it.
+    /// Whether the other side has closed. The end follows the bytes that are left, and no further event reports it.
     pub(super) has_hung_up: bool,
 }
 
 impl Peer {
-    /// Takes a fresh connection.
+    /// Sets up a new connection.
     ///
     /// # Errors
-    /// As the system has it.
+    /// The error of the system call.
     pub(super) fn new(file: OwnedFd, side: Listening) -> Result<Self, OsError> {
         let number = file.as_raw_fd();
         Ok(Self {
@@ -80,7 +80,7 @@ impl Peer {
         })
     }
 
-    /// The number of the descriptor, for the event loop.
+    /// Returns the number of the descriptor, for the event loop.
     pub(super) const fn number(&self) -> RawFd {
         self.number
     }
@@ -92,13 +92,13 @@ impl Peer {
         }
     }
 
-    /// Whether so much waits to be read by the client that nothing more is done for it. One that does not read any more is
-    /// read to its end.
+    /// Returns `true` if so many answers are unread that no more calls of the client are run. A client that no longer
+    /// reads is still read to its end.
     pub(super) fn is_too_far_behind(&self) -> bool {
         !self.cannot_write && self.outbound.len() > UNSENT_BYTES_MAX
     }
 
-    /// Reads what is there.
+    /// Reads the available bytes.
     #[inline]
     pub(super) fn read(&self, into: &mut [u8]) -> Read {
         match self.stream.try_read(into) {
@@ -107,13 +107,13 @@ impl Peer {
             Err(ReadFailure::Empty) => Read::Nothing,
             Err(ReadFailure::Reset) => Read::Reset,
             Err(error) => {
-                tracing::warn!(?error, "a connection cannot be read any more");
+                tracing::warn!(?error, "a connection can no longer be read");
                 Read::End
             }
         }
     }
 
-    /// Whether the next bytes can be read without a look at what came before, and answered.
+    /// Returns `true` if the next bytes can be read and answered without regard to earlier ones.
     pub(super) fn is_between_turns(&self) -> bool {
         matches!(self.phase, Phase::Live(_))
             && !self.is_ready
@@ -124,14 +124,14 @@ impl Peer {
             && self.outbound.len() <= UNSENT_BYTES_MAX
     }
 
-    /// Writes what the socket takes; `true` once nothing is left.
+    /// Writes what the socket accepts, and returns `true` once nothing is left.
     pub(super) fn flush(&mut self) -> bool {
         if self.cannot_write {
             return true;
         }
         let stream = &self.stream;
         let flushed = self.outbound.flush(|slices| {
-            // One slice is the usual case, and cheaper by itself.
+            // A single slice is the usual case, and is cheaper to write by itself.
             let written = match slices {
                 [only] => stream.try_write(only),
                 several => stream.try_write_vectored(several),
@@ -143,17 +143,17 @@ impl Peer {
             }
         });
         flushed.unwrap_or_else(|error| {
-            // Its last words can still be read; the end comes behind them.
-            tracing::debug!(?error, "a client does not read any more");
+            // The client's last bytes can still be read. The end follows them.
+            tracing::debug!(?error, "a client no longer reads");
             self.cannot_write = true;
             true
         })
     }
 
-    /// The number of the first answer that the client surely has not read, once it is gone.
+    /// Returns the number of the first answer that a client, now gone, certainly has not read.
     pub(super) fn first_unread(&self, was_reset: bool) -> u64 {
         let unwritten = self.outbound.first_unwritten();
-        // The last thing that was written is the last that is read: some of it was left.
+        // The last written answer is the last to be read, so some of it was left.
         if was_reset && self.outbound.is_between_answers() { unwritten.saturating_sub(1) } else { unwritten }
     }
 }

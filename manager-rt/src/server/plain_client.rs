@@ -1,4 +1,4 @@
-//! A client for tests that reads and writes frames itself, one thing after the other.
+//! A client for tests that reads and writes frames itself, one at a time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,11 +11,11 @@ use crate::proto::frame::{self, Answer, Call, FrameKind, HEAD_BYTES, Head, Wait}
 use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
 use crate::server::MAGIC;
 
-/// A test that waits longer has failed.
+/// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PRINT: u64 = 1;
 
-/// A stream to a server, which fails rather than wait for ever.
+/// Connects a stream to a server. It fails instead of waiting for ever.
 pub(crate) fn stream_to(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -26,13 +26,13 @@ pub(crate) fn stream_to(path: &Path) -> UnixStream {
 /// A client that reads and writes frames itself.
 pub(crate) struct Client {
     pub(crate) stream: UnixStream,
-    /// Calls so far: the number of the newest one.
+    /// The number of calls so far, which is the number of the newest one.
     pub(crate) calls: u64,
     read: u64,
 }
 
 impl Client {
-    /// Connects, and proves to have the key; `None` if the server does not let it in.
+    /// Connects, and proves to know the key. Returns `None` if the server refuses.
     pub(crate) fn connect(path: &Path, key: &[u8]) -> Option<Self> {
         let mut stream = stream_to(path);
         let terms =
@@ -116,7 +116,7 @@ impl Client {
     /// Waits until the server has closed the connection.
     pub(crate) fn expect_end(mut self) {
         let ended = self.stream.read_to_end(&mut Vec::new());
-        // A reset is an end as well: what was sent last was not read.
+        // A reset is also an end: the bytes that were sent last were not read.
         assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
     }
 }

@@ -1,4 +1,4 @@
-//! The server under peers of every kind: well-behaved, hostile, slow and dead.
+//! A server with all kinds of peers: well-behaved, hostile, slow and dead.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -53,7 +53,7 @@ impl Drop for Running {
 const GET: Op<Raw<'static>> = Op::Value(ValueOp::Get);
 
 #[test]
-fn operations_alone_and_in_one_write() {
+fn operations_are_answered_one_by_one_and_in_one_write() {
     let server = Running::start(Server::builder());
     let mut client = server.client();
     let value = client.open("v", Spec::Value(Raw::plain(b"0")));
@@ -70,7 +70,7 @@ fn operations_alone_and_in_one_write() {
 }
 
 #[test]
-fn a_long_value_goes_there_and_back() {
+fn a_long_value_survives_a_round_trip() {
     let server = Running::start(Server::builder());
     let mut client = server.client();
     let long = vec![7; 3 << 20];
@@ -80,7 +80,7 @@ fn a_long_value_goes_there_and_back() {
 }
 
 #[test]
-fn who_has_not_the_key_is_refused() {
+fn a_client_without_the_key_is_refused() {
     let server = Running::start(Server::builder().key("right"));
     assert!(server.client_with(b"wrong").is_none());
     assert!(server.client_with(b"").is_none());
@@ -109,7 +109,7 @@ fn garbage_ends_its_own_connection_only() {
 }
 
 #[test]
-fn a_frame_that_is_no_operation_is_told() {
+fn a_frame_without_an_operation_is_answered_as_malformed() {
     let server = Running::start(Server::builder());
     let mut client = server.client();
     for (kind, body) in [
@@ -127,12 +127,12 @@ fn a_frame_that_is_no_operation_is_told() {
     let len = u32::try_from(longer.len() - HEAD_BYTES).unwrap();
     let longer = [&len.to_le_bytes()[..], &longer[4..]].concat();
     client.stream.write_all(&longer).unwrap();
-    assert_eq!(client.answer().1, Err(Fault::Malformed), "a body is what it means, to the last byte");
+    assert_eq!(client.answer().1, Err(Fault::Malformed), "no bytes may follow the operation");
     client.ping();
 }
 
 #[test]
-fn a_client_that_does_not_read_holds_nobody_up() {
+fn a_client_that_does_not_read_delays_no_other() {
     let server = Running::start(Server::builder());
     let mut bystander = server.client();
     let mut lazy = server.client();
@@ -151,7 +151,7 @@ fn a_client_that_does_not_read_holds_nobody_up() {
 }
 
 #[test]
-fn what_a_client_held_passes_on_when_it_is_gone() {
+fn the_holdings_of_a_client_pass_on_when_it_ends() {
     let server = Running::start(Server::builder());
     let (mut holder, mut waiter) = (server.client(), server.client());
     let lock = holder.open("l", Spec::Lock);
@@ -164,7 +164,7 @@ fn what_a_client_held_passes_on_when_it_is_gone() {
 }
 
 #[test]
-fn silent_peers_keep_nobody_out() {
+fn silent_peers_do_not_keep_clients_out() {
     let server = Running::start(Server::builder());
     let silent: Vec<_> = (0..200).map(|_| server.stream()).collect();
     server.client().ping();
@@ -173,14 +173,14 @@ fn silent_peers_keep_nobody_out() {
 }
 
 #[test]
-fn clients_at_the_limit_and_one_above() {
+fn clients_connect_up_to_the_limit_and_not_one_more() {
     let server = Running::start(Server::builder().clients_max(2));
     let (mut one, other) = (server.client(), server.client());
     let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client()));
-    assert!(refused.is_err(), "instead of a welcome there is a fault");
+    assert!(refused.is_err(), "a fault replaces the welcome");
     one.ping();
     drop(other);
-    // The server learns of the end at its next look.
+    // The server notices the end at its next look.
     mp_sys::testing::eventually("there is room again", || {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client())).is_ok()
     });

@@ -1,4 +1,4 @@
-//! One turn of a connection: what it has sent is read, understood and done.
+//! One turn of a connection: reading, decoding and running what it has sent.
 
 use bytes::Bytes;
 use mp_sys::handshake::Next;
@@ -12,36 +12,36 @@ use crate::state::{Caller, ClientId, Heard};
 
 const EPOCH_BYTES: u32 = 16;
 
-/// How a connection's turn ended.
+/// How the turn of a connection ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
-    /// All that was there was read.
+    /// Everything that had arrived was read.
     Over,
-    /// There may be more.
+    /// There may be more to read.
     More,
     /// The client is gone.
     Gone {
-        /// It did not read all.
+        /// Whether it left answers unread.
         was_reset: bool,
     },
-    /// What comes cannot be understood.
+    /// The input cannot be understood.
     Garbage(Garbage),
-    /// A call cannot be answered before everything that has arrived is done.
+    /// A call cannot be answered until everything that has arrived is done.
     Unsettled,
 }
 
-/// What was left alone of the bytes that came.
+/// The part of the received bytes that was not processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// Nothing but the beginning of a frame.
+    /// At most the beginning of a frame.
     Nothing,
-    /// Frames, since too many answers wait.
+    /// Frames that were left because too many answers are unread.
     Paused,
-    /// Frames, since the first of them depends on what else has arrived.
+    /// Frames that were left because the first of them depends on what else has arrived.
     Unsettled,
 }
 
-/// When a turn happens.
+/// The time of a turn.
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     now: u64,
@@ -49,8 +49,8 @@ struct Moment {
 }
 
 impl EventLoop {
-    /// Reads what one connection has sent, as much as belongs to one turn; unless that was done already, into the front of the
-    /// buffer, between two turns.
+    /// Reads what one connection has sent, up to the limit of a turn. If it was read between two turns already,
+    /// `caught` says so, and the bytes are at the front of the buffer.
     pub(super) fn turn(&mut self, slot: usize, now: u64, caught: Option<Read>) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = match caught {
@@ -64,13 +64,13 @@ impl EventLoop {
         self.end_turn(slot, outcome);
     }
 
-    /// Runs the calls that waited until everything that had arrived was done. The end of a client that has hung up has arrived
-    /// too, behind all that it has sent.
+    /// Runs the calls that waited until everything that had arrived was done. That includes the ends of clients that
+    /// have hung up, which come after everything they sent.
     pub(super) fn resume(&mut self, unsettled: Vec<usize>, now: u64) {
         let ends = self.ready.iter().any(|slot| self.peers.get(*slot).is_some_and(|peer| peer.has_hung_up));
         for slot in unsettled {
             let Some(peer) = self.peers.get_mut(slot) else { continue };
-            // Another connection may have come to the slot.
+            // Another connection may have taken the slot.
             if !peer.is_unsettled {
                 continue;
             }
@@ -84,7 +84,7 @@ impl EventLoop {
             let bytes = buffer.get(..rest).unwrap_or_default();
             let outcome = self.hear(slot, Moment { now, is_settled: true }, bytes, buffer.len());
             self.buffer = buffer;
-            // Nothing was read since, and no event tells of it again.
+            // Nothing was read since, and no event will report it again.
             self.end_turn(slot, outcome.err().unwrap_or(Turn::More));
         }
     }
@@ -122,14 +122,14 @@ impl EventLoop {
         self.hear_read(slot, Moment { now, is_settled: false }, buffer, (rest, read))
     }
 
-    /// What was read, behind the `rest` of what came before.
+    /// Processes the bytes that were read, which follow the `rest` of earlier ones.
     fn hear_read(&mut self, slot: usize, moment: Moment, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         let was_paused = std::mem::take(&mut peer.is_paused);
         let room = buffer.len().saturating_sub(rest);
         let (len, then) = match read {
             Read::Bytes(len) if len == room || peer.has_hung_up => (len, Turn::More),
-            // Less than there was room for: nothing is left, and an event tells of what comes.
+            // The read did not fill the buffer, so nothing is left, and an event will report more.
             Read::Bytes(len) => (len, Turn::Over),
             Read::Nothing => (0, Turn::Over),
             Read::End => (0, Turn::Gone { was_reset: false }),
@@ -146,7 +146,7 @@ impl EventLoop {
         }
     }
 
-    /// Bytes of a connection.
+    /// Processes bytes of a connection.
     fn hear(&mut self, slot: usize, moment: Moment, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
         let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
         match &mut peer.phase {
@@ -167,7 +167,7 @@ impl EventLoop {
             Next::Wait => return Ok(()),
             Next::Say(bytes) => peer.outbound.say(&bytes),
             Next::Refuse(bytes, refusal) => {
-                tracing::debug!(?refusal, "a peer is refused");
+                tracing::debug!(?refusal, "refusing a peer");
                 peer.outbound.say(&bytes);
                 peer.flush();
                 return Err(Turn::Gone { was_reset: false });
@@ -184,7 +184,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// A connection has proved itself: what it is told.
+    /// Makes a client of a connection that completed the handshake, and returns the welcome message.
     fn welcome(&mut self, slot: usize) -> Vec<u8> {
         let cpu = own_cpu();
         self.proving.retain(|(_, proving)| *proving != slot);
@@ -204,7 +204,7 @@ impl EventLoop {
                 [&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat()
             }
             Err(fault) => {
-                tracing::warn!(%fault, "a client is refused");
+                tracing::warn!(%fault, "refusing a client");
                 let body = postcard::to_allocvec(&fault).unwrap_or_default();
                 let body_len = u32::try_from(body.len()).unwrap_or(0);
                 let head = Head { body_len, kind: FrameKind::Fault, cpu, call: 0, read: 0 };
@@ -237,7 +237,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs the frames that came, until one of them has to wait.
+    /// Runs the received frames until one of them has to wait.
     fn hear_all(
         &mut self,
         inbound: &mut Inbound,
@@ -252,7 +252,8 @@ impl EventLoop {
         while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
             let heard = match frame {
                 Frame::Short(head, body) => self.run_frame(client, moment, head, body, &no_frame),
-                // It brings a value, and no such call is refused for what a death would change.
+                // The frame carries a value, and no such call is refused because of something that a death would
+                // change.
                 Frame::Long(head, body) => {
                     self.run_frame(client, Moment { is_settled: true, ..moment }, head, &body, &body)
                 }
@@ -273,7 +274,7 @@ impl EventLoop {
         Ok(Left::Nothing)
     }
 
-    /// One frame of a client.
+    /// Runs one frame of a client.
     fn run_frame(
         &mut self,
         client: ClientId,
