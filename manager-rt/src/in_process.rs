@@ -1,12 +1,12 @@
 //! [`InProcess`]: the state machine in the memory of the process that uses it, without a server.
 //!
-//! It is for tests, and for programs that use the objects by threads only. The conformance tests of all backends take it as
-//! the measure.
+//! It is for tests, and for programs whose threads are the only users of the objects. The conformance tests use it as
+//! the reference for all backends.
 //!
-//! There is no thread. A call that has to wait sleeps on a bell of its own, until whoever does what it waits for hands it its
-//! answer. Each sleeper wakes at the next moment at which time changes something, whatever that is, and tells the state
-//! machine the time: so leases and timeouts end as long as anybody waits for them, and else with the next call. Whoever
-//! brings that moment forward rings all bells, since those who sleep know the later one only.
+//! There is no background thread. A call that has to wait sleeps on its own bell until the caller that completes it
+//! hands over the answer. Each sleeper also wakes at the next moment at which time changes anything, and passes the
+//! time to the state machine. So leases and timeouts end while any call waits, and otherwise with the next call. A
+//! caller that moves that moment forward rings all bells, since the sleepers only know the later one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,16 +25,16 @@ use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
 use crate::references::References;
 use crate::state::{Caller, ClientId, Effects, Limits, State};
 
-/// A client of a manager that lives in this process.
+/// A client of a manager in this process.
 ///
 /// # Fork safety
-/// A forked child would have a copy of the objects that nobody else sees: every call there is [`CallError::Forked`].
+/// A forked child would have a separate copy of the objects, so every call there returns [`CallError::Forked`].
 ///
 /// # Crash
-/// The objects go with the process.
+/// The objects are lost with the process.
 ///
 /// # Source
-/// The in-memory backends that test doubles of databases are.
+/// In-memory backends, as test doubles of databases use them.
 ///
 /// # Examples
 /// ```
@@ -57,7 +57,7 @@ pub struct InProcess {
     references: References,
 }
 
-/// What all clients share.
+/// The part that all clients share.
 struct World {
     started: Instant,
     epoch: u128,
@@ -67,7 +67,7 @@ struct World {
 struct Inner {
     state: State,
     effects: Effects,
-    /// Answers so far, by client: each is read when it is handed out.
+    /// The number of answers so far, by client. Each one counts as read when it is handed out.
     clients: HashMap<ClientId, u64>,
     sleepers: HashMap<(ClientId, u64), Sleeper>,
     calls: u64,
@@ -80,22 +80,22 @@ struct Sleeper {
     answer: Option<Result<Answer<Payload>, CallError>>,
 }
 
-/// There is one for ever, as the table of references sees it.
+/// There is only one connection, from the view of the table of references.
 const CONNECTION: u64 = 1;
 
 impl InProcess {
-    /// A manager without objects, and its first client.
+    /// Makes a manager without objects, and its first client.
     ///
     /// # Errors
-    /// [`CallError::System`] if there are no random numbers to be had.
+    /// [`CallError::System`] if the system has no random numbers.
     pub fn new() -> Result<Self, CallError> {
         Self::with_limits(Limits::default())
     }
 
-    /// As [`new`](Self::new), for a manager that may hold as much as `limits` say.
+    /// Like [`new`](Self::new), for a manager with these limits.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Fault::TooMany`](crate::proto::Fault::TooMany) if there may be no client at all.
+    /// As for [`new`](Self::new); [`Fault::TooMany`](crate::proto::Fault::TooMany) if the limits allow no client.
     pub fn with_limits(limits: Limits) -> Result<Self, CallError> {
         let inner = Inner {
             state: State::new(limits),
@@ -108,10 +108,10 @@ impl InProcess {
         Self::join(Arc::new(world))
     }
 
-    /// One more client of the same manager. What each holds ends with it.
+    /// Adds a client to the same manager. What a client holds ends with it.
     ///
     /// # Errors
-    /// [`CallError::Forked`]; [`Fault::TooMany`](crate::proto::Fault::TooMany) if there are as many clients as there may be.
+    /// [`CallError::Forked`]; [`Fault::TooMany`](crate::proto::Fault::TooMany) if the limit of clients is reached.
     pub fn another_client(&self) -> Result<Self, CallError> {
         self.check_home()?;
         Self::join(Arc::clone(&self.world))
@@ -125,8 +125,8 @@ impl InProcess {
         Ok(Self { world, client, home: Epoch::current(), references: References::default() })
     }
 
-    /// Ends this client as the death of its process would: what it holds passes on, and its calls are
-    /// [`CallError::ServerGone`] from now on, those that wait too.
+    /// Ends this client as the death of its process would: what it holds passes on, and all its calls return
+    /// [`CallError::ServerGone`], including those that wait.
     pub fn disconnect(&self) {
         if !self.home.is_current() {
             return;
@@ -138,7 +138,7 @@ impl InProcess {
         }
         inner.wake(|sleeper| sleeper == client);
         let mut effects = std::mem::take(&mut inner.effects);
-        // All that was handed out was read.
+        // All answers that were handed out have been read.
         inner.state.disconnect(client, u64::MAX, &mut effects);
         inner.effects = effects;
         inner.hand_out((client, 0));
@@ -148,7 +148,7 @@ impl InProcess {
         if self.home.is_current() { Ok(()) } else { Err(CallError::Forked) }
     }
 
-    /// Lets the state machine do something for this client, and waits for the answer.
+    /// Runs a step of the state machine for this client, and waits for the answer.
     fn run<R>(
         &self,
         ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects) -> R,
@@ -169,13 +169,13 @@ impl InProcess {
             let time = self.world.until_next(&inner);
             inner = sleep(inner, &bell, time);
             inner.advance(self.world.now());
-            // It stands among the sleepers, where the answer is put.
+            // The call is among the sleepers, where the answer will be put.
             inner.hand_out((self.client, 0));
         }
     }
 }
 
-/// Sleeps until the bell rings, or time changes something.
+/// Sleeps until the bell rings, or until time changes something.
 fn sleep<'a>(inner: MutexGuard<'a, Inner>, bell: &Condvar, time: Option<Duration>) -> MutexGuard<'a, Inner> {
     match time {
         None => bell.wait(inner).unwrap_or_else(PoisonError::into_inner),
@@ -183,7 +183,7 @@ fn sleep<'a>(inner: MutexGuard<'a, Inner>, bell: &Condvar, time: Option<Duration
     }
 }
 
-/// A number that no other manager has.
+/// Returns a number that no other manager has.
 fn random() -> Result<u128, CallError> {
     let mut bytes = [0; size_of::<u128>()];
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
@@ -196,12 +196,12 @@ impl World {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nanoseconds since the manager was made.
+    /// Returns the nanoseconds since the manager was made.
     fn now(&self) -> u64 {
         nanos_of(self.started.elapsed())
     }
 
-    /// How long it is until time changes something.
+    /// Returns how long it takes until time changes something.
     fn until_next(&self, inner: &Inner) -> Option<Duration> {
         let next = inner.state.next_deadline()?;
         Some(Duration::from_nanos(next.saturating_sub(self.now())))
@@ -209,7 +209,7 @@ impl World {
 }
 
 impl Inner {
-    /// One step of the state machine for a client; the number of the call.
+    /// Runs one step of the state machine for a client, and returns the number of the call.
     fn step<R>(
         &mut self,
         world: &World,
@@ -243,7 +243,7 @@ impl Inner {
         }
     }
 
-    /// Tells sleepers that there will be no answer.
+    /// Wakes sleepers whose calls will not be answered.
     fn wake(&mut self, whose: impl Fn(ClientId) -> bool) {
         for ((client, _), sleeper) in &mut self.sleepers {
             if whose(*client) && sleeper.answer.is_none() {
@@ -253,7 +253,7 @@ impl Inner {
         }
     }
 
-    /// Hands all answers out: that to `own` is given, the others wake those who wait for them.
+    /// Hands out all answers: returns the one for `own`, and wakes the sleepers of the others.
     fn hand_out(&mut self, own: (ClientId, u64)) -> Option<Answer<Payload>> {
         let mut given = None;
         for answered in self.effects.answers.drain(..) {
@@ -325,7 +325,7 @@ impl Backend for InProcess {
 
     fn adopt(&self, object: ObjectId) {
         if !self.references.add(object, CONNECTION) {
-            // This process had one already.
+            // This process already had a reference.
             self.notice(ManagerOp::Detach { references: vec![(object, 1)], lingers: false });
         }
     }

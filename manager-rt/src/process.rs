@@ -1,12 +1,13 @@
-//! A manager's server in a process of its own.
+//! A manager's server in a separate process.
 //!
-//! The process is started by executing the own program again (see `mp_sys::reexec`): no line in `main`, no fork, so threads
-//! of this process do not matter. It is sent what it needs in one packet, binds a socket in a private folder, and says so in
-//! one packet; then it serves. Both sides wait for each other's word or death, never for a word alone.
+//! The server is started by executing this program again (see `mp_sys::reexec`). That needs no line in `main` and no
+//! fork, so other threads of this process do not matter. The server receives its settings in one packet, binds a socket
+//! in a private folder, reports that in one packet, and then serves. Each side waits for a message or the death of the
+//! other, never for a message alone.
 //!
-//! The server ends when its parent ends, and when a client asks it to; it removes its folder then. A server that
-//! is killed leaves the folder: whoever started it removes that when it lets go of the process, and the next start of any
-//! server sweeps what is left of others.
+//! The server ends when its parent ends, or when a client asks it to, and then removes its folder. A killed server
+//! leaves the folder. The process that started it removes the folder when it drops its [`ServerProcess`], and the next
+//! start of any server removes abandoned folders.
 
 mod child;
 pub(crate) mod folder;
@@ -35,59 +36,59 @@ use crate::count::count_of;
 use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, START_TIME_MAX};
 use crate::state::Limits;
 
-/// The longest packet between the two while the server starts, in bytes.
+/// The longest packet between the two processes while the server starts, in bytes.
 const PACKET_BYTES_MAX: usize = 4_096;
-/// What the two say to each other begins with this.
+/// The head of every packet between the two processes.
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"mngr"), long: 1 };
 
-/// Why there is no server.
+/// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// No process could be started: the message says why.
+    /// The process could not be started, for this reason.
     #[error("the server cannot be started: {0}")]
     Process(String),
-    /// The process ended before it served: the message says how.
+    /// The process ended in this way before it served.
     #[error("the server ended while it started: {0}")]
     Ended(String),
     /// The process did not serve within [`START_TIME_MAX`], and was killed.
-    #[error("the server did not come up in time")]
+    #[error("the server did not start in time")]
     TimedOut,
     /// The server could not listen at its socket.
     #[error("the server cannot listen: {0}")]
     Bind(String),
-    /// There is no private folder for the socket.
+    /// No private folder for the socket could be made.
     #[error("there is no folder for the server's socket: {0}")]
     Folder(#[source] OsError),
-    /// A file of this process may not be as long as the key, which is left beside the socket (`RLIMIT_FSIZE`).
+    /// The key is left beside the socket, but a file of this process may not be that long (`RLIMIT_FSIZE`).
     #[error("the limit of {limit} bytes for files (RLIMIT_FSIZE) leaves no room for the server's key")]
     FileSizeLimit {
-        /// The limit in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// The key has more bytes than [`KEY_BYTES_MAX`].
     #[error("the key has {bytes} bytes, the limit is {limit}", limit = KEY_BYTES_MAX)]
     KeyTooLong {
-        /// Bytes that it has.
+        /// The length of the key, in bytes.
         bytes: usize,
     },
-    /// No socket can have this path.
+    /// The path cannot be that of a socket.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The server was started, and cannot be reached.
+    /// The server was started, but cannot be reached.
     #[error("the server cannot be reached: {0}")]
     Connect(#[from] crate::client::ConnectError),
-    /// The system refused.
+    /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),
 }
 
-/// Why there is no child. A function, since the error of another crate stands in no public signature.
+/// Converts the error of a start. This is a function because no public signature may contain another crate's error.
 fn not_started(error: &ExecError) -> StartError {
     StartError::Process(error.to_string())
 }
 
-/// Why there is no word of the child.
+/// Converts the error of waiting for the child's message.
 fn not_heard(error: HelloError) -> StartError {
     match error {
         HelloError::Ended(ended) => StartError::Ended(described(ended)),
@@ -105,7 +106,7 @@ fn described(ended: Ended) -> String {
     }
 }
 
-/// What the server is told.
+/// The settings that the server receives.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     path: String,
@@ -113,13 +114,13 @@ pub(crate) struct Order {
     key: Key,
     memory_bytes: u64,
     clients: u64,
-    /// The folder of the socket was made for it.
+    /// Whether the folder of the socket was made for this server.
     #[serde(skip)]
     folder: Option<Folder>,
 }
 
 impl Order {
-    /// A server at this path, or in a private folder; with this key, or a random one.
+    /// Describes a server at this path, or in a private folder, with this key, or a random one.
     ///
     /// # Errors
     /// [`StartError::Folder`], [`StartError::Address`], [`StartError::KeyTooLong`].
@@ -146,21 +147,21 @@ impl Order {
     }
 }
 
-/// What the server says.
+/// What the server reports.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
     Serves,
     Failed(String),
 }
 
-/// The process of a server, and its folder.
+/// The process of a server and its folder.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: ChildProcess,
     address: Address,
     key: Key,
     folder: Mutex<Option<Folder>>,
-    /// Who started it.
+    /// The process that started it.
     epoch: Epoch,
 }
 
@@ -168,12 +169,12 @@ impl ServerProcess {
     /// Starts a server, and waits until it serves.
     ///
     /// # Errors
-    /// [`StartError`]: there is no process then.
+    /// [`StartError`]. Then no process is left running.
     pub(crate) fn start(mut order: Order) -> Result<Self, StartError> {
         folder::sweep();
         let folder = order.folder.take();
         if let Some(folder) = &folder {
-            // Writing beyond it would raise SIGXFSZ, which kills.
+            // Writing beyond the limit would raise SIGXFSZ, which kills.
             if let Some(limit) =
                 file_size_limit().filter(|limit| *limit < count_of(order.key.as_bytes().len()))
             {
@@ -185,7 +186,7 @@ impl ServerProcess {
         let command = Command::new(child::serve).map_err(|error| not_started(&error))?;
         let started = command.label("manager").silent().start();
         let (child, endpoint) = started.map_err(|error| not_started(&error))?;
-        // From here on the process is killed, and the folder removed, if anything fails.
+        // From here on, any failure kills the process and removes the folder.
         let (key, folder) = (order.key.clone(), Mutex::new(folder));
         let process = Self { child, address, key, folder, epoch: Epoch::current() };
         let started = process.tell(&endpoint, &order);
@@ -195,18 +196,18 @@ impl ServerProcess {
         started.map(|()| process)
     }
 
-    /// Tells the server what to do, and hears that it does it.
+    /// Sends the settings, and waits until the server serves.
     fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<(), StartError> {
         let deadline = Deadline::after(START_TIME_MAX);
-        // If it is gone already, the answer that does not come tells so.
+        // If the server is already gone, the missing answer shows it.
         let sent = send(endpoint, order, deadline);
-        tracing::debug!(?sent, "the server was told what to do");
+        tracing::debug!(?sent, "the settings were sent to the server");
         let mut packet = [0; PACKET_BYTES_MAX];
         let received = first_packet(&self.child, endpoint, &mut packet, deadline).map_err(not_heard)?;
         match word_in(&packet, received.body_len) {
             Some(Word::Serves) => Ok(()),
             Some(Word::Failed(why)) => Err(StartError::Bind(why)),
-            None => Err(StartError::Bind("it says what no server says".to_owned())),
+            None => Err(StartError::Bind("it sent something that no server sends".to_owned())),
         }
     }
 
@@ -218,10 +219,10 @@ impl ServerProcess {
         &self.key
     }
 
-    /// Waits until the server that was asked to end has ended; kills it after [`END_TIME_MAX`].
+    /// Waits for the end of a server that was asked to end. Kills it after [`END_TIME_MAX`].
     pub(crate) fn join(&self) {
         if !self.epoch.is_current() {
-            // A forked child cannot wait for it, and must not end what its parent waits for.
+            // A forked child cannot wait for the server, and must not end a process that its parent waits for.
             return;
         }
         let ended = self.child.wait(Deadline::after(END_TIME_MAX));
@@ -232,7 +233,7 @@ impl ServerProcess {
         self.remove_folder();
     }
 
-    /// Ends the process at once.
+    /// Kills the process at once.
     pub(crate) fn kill(&self) {
         let killed = self.child.signal(Signal::KILL.as_raw());
         let ended = self.child.wait(Deadline::after(END_TIME_MAX));
@@ -246,8 +247,8 @@ impl ServerProcess {
 }
 
 impl Drop for ServerProcess {
-    /// Neither ends the server nor waits for it: others may use it, until this process ends. The folder of one that has
-    /// ended goes.
+    /// Neither ends the server nor waits for it: other processes may use it until this one ends. If the server has
+    /// ended, its folder is removed.
     fn drop(&mut self) {
         let folder = self.folder.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let has_ended = self.epoch.is_current()
@@ -260,9 +261,9 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Sends one thing in one packet.
+/// Sends a message in one packet.
 fn send(endpoint: &Endpoint, word: &impl Serialize, deadline: Deadline) -> Result<(), String> {
-    // There may be a key in it, of which nothing is to stay.
+    // The packet may contain a key, of which no copy may remain.
     let mut body = [0; PACKET_BYTES_MAX - OVERHEAD_BYTES];
     let sent = match postcard::to_slice(word, &mut body) {
         Ok(body) => {
@@ -275,7 +276,7 @@ fn send(endpoint: &Endpoint, word: &impl Serialize, deadline: Deadline) -> Resul
     sent
 }
 
-/// What a packet says.
+/// Decodes the message in a packet.
 fn word_in<'a, T: Deserialize<'a>>(packet: &'a [u8], body_len: usize) -> Option<T> {
     let body = packet.get(OVERHEAD_BYTES..OVERHEAD_BYTES.checked_add(body_len)?)?;
     postcard::from_bytes(body).ok()

@@ -1,4 +1,4 @@
-//! What the server's process does.
+//! The main function of a server's process.
 
 use std::os::fd::AsFd;
 
@@ -15,9 +15,9 @@ use crate::server::{Server, ServerBuilder};
 
 const FAILED: i32 = 1;
 
-/// Serves until the parent ends, or a client asks for the end. The result is the exit code.
+/// Serves until the parent ends, or a client asks the server to end. Returns the exit code.
 pub(super) fn serve(handed: Handed) -> i32 {
-    // Ctrl-C, and a service manager, ask every process of the program; the server ends with its parent.
+    // Ctrl-C and service managers signal every process of a program. The server ignores that, and ends with its parent.
     ignore_shutdown();
     let Some(order) = order_of(&handed) else { return FAILED };
     let (endpoint, parent) = handed.into_parts();
@@ -25,7 +25,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
     let deadline = Deadline::after(START_TIME_MAX);
     let server = match outcome {
         Ok(server) => {
-            // If nobody hears it, the parent is gone, and the server ends at once.
+            // If the report reaches nobody, the parent is gone, and the server ends at once.
             let told = send(&endpoint, &Word::Serves, deadline);
             tracing::debug!(?told, "the server serves");
             server
@@ -49,17 +49,17 @@ pub(super) fn serve(handed: Handed) -> i32 {
     }
 }
 
-/// What the parent says, if it lives long enough to say it.
+/// Returns the parent's settings, if the parent lives long enough to send them.
 fn order_of(handed: &Handed) -> Option<Order> {
     let mut packet = [0; PACKET_BYTES_MAX];
     let order = match handed.receive(&mut packet, Deadline::after(START_TIME_MAX)) {
         Ok(received) => word_in(&packet, received.body_len),
         Err(error) => {
-            tracing::debug!(%error, "the server was not told what to do");
+            tracing::debug!(%error, "the server received no settings");
             None
         }
     };
-    // The key was in it.
+    // The packet contained the key.
     wipe(&mut packet);
     order
 }

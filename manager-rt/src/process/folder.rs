@@ -1,7 +1,7 @@
-//! The private folder of a server: its socket and its key, which only this user can read.
+//! The private folder of a server, with its socket and its key, which only this user can read.
 //!
-//! A folder is named for the process that made it, so that what killed processes left can be told from what is in use: a
-//! folder whose maker is gone and at whose socket nobody listens is nobody's.
+//! A folder's name contains the process that made it, so that abandoned folders can be told from those in use. A folder
+//! is abandoned if its maker is gone and no process listens at its socket.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -21,22 +21,22 @@ use crate::OsError;
 const PREFIX: &str = "mp-manager-";
 const SOCKET: &str = "socket";
 const KEY: &str = "key";
-/// Abandoned folders that one sweep removes at most.
+/// The most abandoned folders that one sweep removes.
 const SWEPT_MAX: usize = 64;
 
-/// A folder that this process made, and removes when it is dropped: not in a forked child.
+/// A folder that this process made and removes on drop, though not in a forked child.
 #[derive(Debug)]
 pub(super) struct Folder {
-    /// `None` once it is left to others.
+    /// `None` once the folder was left to the server.
     path: Option<PathBuf>,
     epoch: Epoch,
 }
 
 impl Folder {
-    /// Makes one, in the folder for files of the session, else in that for temporary files.
+    /// Makes a folder in the session's runtime directory, or else in that for temporary files.
     ///
     /// # Errors
-    /// As the system has it.
+    /// The error of the system call.
     pub(super) fn create() -> Result<Self, OsError> {
         let random: String =
             mp_sys::handoff::nonce()?.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -52,22 +52,22 @@ impl Folder {
         Err(refused)
     }
 
-    /// Where the socket is.
+    /// Returns the path of the socket.
     pub(super) fn socket(&self) -> PathBuf {
         self.path().join(SOCKET)
     }
 
-    /// Leaves the key for processes of this user that know the address only.
+    /// Writes the key for processes of this user that know only the address.
     ///
     /// # Errors
-    /// As the system has it.
+    /// The error of the system call.
     pub(super) fn write_key(&self, key: &Key) -> Result<(), OsError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = open(self.path().join(KEY), flags, Mode::RUSR | Mode::WUSR)?;
         Ok(fs::File::from(file).write_all(key.as_bytes())?)
     }
 
-    /// Leaves it to the server, which is still there.
+    /// Leaves the folder to the server, which still runs.
     pub(super) fn leave(mut self) {
         self.path = None;
     }
@@ -85,26 +85,26 @@ impl Drop for Folder {
     }
 }
 
-/// Removes the folder of a server's socket, with what is in it.
+/// Removes the folder of a server's socket, with its contents.
 pub(super) fn remove_of(socket: &Path) {
     if let Some(path) = socket.parent().filter(|path| is_folder_name(path)) {
         remove(path);
     }
 }
 
-/// The key of the server at a socket that [`Folder::write_key`] left there.
+/// Returns the key that [`Folder::write_key`] left beside a server's socket.
 pub(crate) fn key_beside(socket: &Path) -> Option<Key> {
     let folder = socket.parent().filter(|path| is_folder_name(path))?;
     let is_own = fs::metadata(folder).is_ok_and(|folder| folder.uid() == own_user());
     if is_own { fs::read(folder.join(KEY)).ok().map(Key::from) } else { None }
 }
 
-/// Removes folders that killed processes left.
+/// Removes folders that killed processes left behind.
 pub(super) fn sweep() {
     let folders = parents().into_iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten();
     let paths = folders.filter_map(Result::ok).map(|entry| entry.path());
     for path in paths.filter(|path| is_abandoned(path)).take(SWEPT_MAX) {
-        tracing::debug!(path = %path.display(), "an abandoned folder is removed");
+        tracing::debug!(path = %path.display(), "removing an abandoned folder");
         remove(&path);
     }
 }
@@ -118,7 +118,7 @@ fn is_folder_name(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
 }
 
-/// Whether nobody uses a folder: its maker is gone, and nobody listens at its socket.
+/// Returns `true` if a folder is abandoned: its maker is gone, and no process listens at its socket.
 fn is_abandoned(path: &Path) -> bool {
     if !is_folder_name(path)
         || !fs::symlink_metadata(path).is_ok_and(|it| it.is_dir() && it.uid() == own_user())
@@ -129,7 +129,7 @@ fn is_abandoned(path: &Path) -> bool {
     let maker =
         name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid.to_owned());
     let Some(maker) = maker.and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw) else { return false };
-    // A maker that lives, or whose number was given to somebody else, may still be about to bind.
+    // A living maker may still be about to bind. A process that reuses the maker's number looks the same.
     if test_kill_process(maker) != Err(rustix::io::Errno::SRCH) {
         return false;
     }
@@ -139,7 +139,7 @@ fn is_abandoned(path: &Path) -> bool {
     }
 }
 
-/// Only what a server makes is removed; a folder with anything else in it stays.
+/// Removes only the files that a server makes. A folder with other files stays.
 fn remove(path: &Path) {
     for name in [SOCKET, KEY] {
         match fs::remove_file(path.join(name)) {
@@ -162,14 +162,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_private_and_goes_with_what_is_in_it() {
+    fn a_folder_is_private_and_is_removed_with_its_contents() {
         let folder = Folder::create().unwrap();
         folder.write_key(&"secret".into()).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(folder.path()), mode(&folder.path().join(KEY))), (0o700, 0o600));
         assert_eq!(key_beside(&folder.socket()), Some("secret".into()));
         sweep();
-        assert!(folder.path().exists(), "its maker lives");
+        assert!(folder.path().exists(), "its maker is alive");
         let path = folder.path().to_owned();
         drop(folder);
         assert!(!path.exists());
@@ -177,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_swept() {
-        // No process has this id: it is above every limit.
+    fn folders_of_killed_processes_are_swept() {
+        // No process has this id, which is above every limit.
         let left = std::env::temp_dir().join(format!("{PREFIX}{}-left", i32::MAX));
         fs::create_dir(&left).unwrap();
         fs::write(left.join(KEY), "").unwrap();

@@ -1,4 +1,4 @@
-//! Servers in processes of their own.
+//! Servers in separate processes.
 
 use super::*;
 use crate::proto::{ManagerOp, Reply};
@@ -21,7 +21,7 @@ fn a_server_serves_until_a_client_ends_it() {
     let process = start();
     let mut client = connect(&process);
     client.ping();
-    assert!(Client::connect(process.address().path(), b"").is_none(), "its key is not guessed");
+    assert!(Client::connect(process.address().path(), b"").is_none(), "a wrong key is refused");
     assert_eq!(folder::key_beside(process.address().path()).as_ref(), Some(process.key()));
     assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
     process.join();
@@ -30,7 +30,7 @@ fn a_server_serves_until_a_client_ends_it() {
 }
 
 #[test]
-fn what_asks_a_whole_program_to_end_does_not_end_a_server() {
+fn signals_that_end_a_program_do_not_end_its_server() {
     let process = start();
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
         process.child.signal(signal.as_raw()).unwrap();
@@ -40,7 +40,7 @@ fn what_asks_a_whole_program_to_end_does_not_end_a_server() {
 }
 
 #[test]
-fn what_a_killed_server_leaves_is_removed() {
+fn the_files_of_a_killed_server_are_removed() {
     let process = start();
     let client = connect(&process);
     process.child.signal(Signal::KILL.as_raw()).unwrap();
