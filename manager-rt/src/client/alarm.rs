@@ -1,9 +1,9 @@
-//! What wakes a reader that sleeps for long.
+//! A bell that wakes a reader from a long sleep.
 //!
-//! A connection belongs to one process, so nobody else takes what arrives at it, and its reader could sleep until something
-//! does. But there is a second thing that it looks after: what another thread could not write, because the socket was full.
-//! So who leaves such a rest while the reader sleeps rings, and the reader then waits for room as well. The bell is made when
-//! a reader has waited in vain for a first slice: short waits do without it, and use one system call less.
+//! A connection belongs to one process, so no other process takes what arrives on it, and its reader could sleep until
+//! something arrives. But the reader also has to write what another thread could not, because the socket was full. A
+//! thread that leaves such a rest while the reader sleeps therefore rings, and the reader then also waits for room. The
+//! bell is made when a reader has waited in vain for a first slice, so short waits save that system call.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -15,12 +15,12 @@ use rustix::io::{read, write};
 /// Wakes the reader of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// `None` inside if there was no free descriptor.
+    /// Contains `None` if no descriptor was free.
     bell: OnceLock<Option<OwnedFd>>,
 }
 
 impl Alarm {
-    /// What to wait for; `None` if there is no free descriptor, now and later.
+    /// Returns the descriptor to wait for, or `None` if no descriptor was free, now and later.
     pub(super) fn bell(&self) -> Option<BorrowedFd<'_>> {
         let made = self.bell.get_or_init(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok());
         made.as_ref().map(AsFd::as_fd)
@@ -29,15 +29,15 @@ impl Alarm {
     /// Makes the bell readable.
     pub(super) fn ring(&self) {
         if let Some(Some(bell)) = self.bell.get() {
-            // It fails only if it was rung 2^64 times.
+            // This fails only after 2^64 rings.
             let _rung = write(bell, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Makes the bell wait for the next ring.
+    /// Resets the bell, so that it can ring again.
     pub(super) fn silence(&self) {
         if let Some(Some(bell)) = self.bell.get() {
-            // Nobody rang.
+            // The bell had not rung.
             let _silenced = read(bell, &mut [0; 8]);
         }
     }

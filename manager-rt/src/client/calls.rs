@@ -1,23 +1,24 @@
-//! The calls of one connection that are under way, as its lock protects them; and who reads.
+//! The pending calls of a connection, as its lock protects them, and how the role of the reader passes on.
 //!
-//! There is no thread that reads. Of those who wait, one has the [`Inbox`]: it reads for all. The others are parked.
+//! No thread is dedicated to reading. One of the waiting threads has the [`Inbox`] and reads for all; the others are
+//! parked.
 //!
 //! # Why nobody waits beside an answer
-//! Whoever waits for an answer is *due*, or *parked*. Due is who will take the lock again before it sleeps: it has just begun,
-//! or it was woken and has not looked yet, or it has the inbox. Parked is whose thread stands in its [`Slot`]. A thread parks
-//! only where it has seen, under the lock, that it has no answer, that the connection has not ended, and that somebody else
-//! has the inbox.
+//! A thread that waits for an answer is either *due* or *parked*. A due thread will take the lock again before it
+//! sleeps: it has just begun, or it was woken and has not looked yet, or it has the inbox. A parked thread is recorded
+//! in its [`Slot`]. A thread parks only after it has seen, under the lock, that it has no answer, that the connection
+//! has not ended, and that another thread has the inbox.
 //!
-//! 1. *An answer wakes its owner.* Whoever enters an answer takes the thread out of the slot, under the lock, and unparks it.
-//!    An unpark that comes before the park makes that return at once.
-//! 2. *The inbox is handed on.* If it lies here and somebody waits, then somebody who waits is due. That holds at the
-//!    beginning, since who begins to wait is due. It lies here again only by [`Calls::give_back`], which wakes a parked one, if
-//!    there is one; without one, all who wait are due. And a due thread that takes the lock takes the inbox, if it does not
-//!    leave. Each that leaves (with its answer, or because its time is over) calls [`Calls::hand_on`] under the same lock,
-//!    so a wake-up that it was given is not lost with it.
-//! 3. *The end is told to all*: [`Calls::end`] wakes everybody, and nobody parks after it.
+//! 1. *An answer wakes its owner.* The thread that enters an answer takes the owner's thread out of the slot, under the
+//!    lock, and unparks it. If the unpark comes before the park, the park returns at once.
+//! 2. *The inbox is handed on.* If the inbox lies here and some thread waits, then at least one waiting thread is due.
+//!    This holds at the beginning, since a thread that starts to wait is due. The inbox is put back only by
+//!    [`Calls::give_back`], which wakes a parked thread, if there is one; otherwise all waiting threads are due. A due
+//!    thread that takes the lock takes the inbox, unless it leaves. A thread that leaves (with its answer, or because its
+//!    time is over) calls [`Calls::hand_on`] under the same lock, so a wake-up that it received is not lost.
+//! 3. *The end reaches all threads.* [`Calls::end`] wakes every thread, and no thread parks after it.
 //!
-//! A writer that finds the socket full takes the inbox as well, if it lies here, and gives it back the same way.
+//! A writer that finds the socket full also takes the inbox, if it lies here, and puts it back in the same way.
 
 use std::thread::{self, Thread};
 
@@ -31,20 +32,20 @@ use super::inbox::Inbox;
 use crate::proto::frame::{Call, FrameKind, Head, Wait};
 use crate::proto::{ManagerOp, ObjectId, Op, Raw};
 
-/// Calls of one connection that nobody waits for any more and that the server has not answered either. A server that leaves
-/// that many is of no use.
+/// The most calls of one connection that were given up and not answered yet. A server that leaves that many unanswered
+/// is of no use.
 pub(super) const ABANDONED_MAX: usize = 16_384;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The server closed it, or died.
+    /// The server closed it or died.
     Gone,
-    /// The server said what is no answer.
+    /// The server sent something that is not an answer.
     Malformed,
 }
 
-/// The body of an answer for a thread that does not read itself.
+/// The body of an answer for a thread that did not read it itself.
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) kind: FrameKind,
@@ -55,35 +56,35 @@ pub(super) struct Arrived {
 enum Progress {
     Waiting,
     Arrived(Arrived),
-    /// Nobody waits any more.
+    /// The caller has given up.
     Abandoned,
 }
 
-/// One call.
+/// One pending call.
 #[derive(Debug)]
 struct Slot {
     progress: Progress,
-    /// Who is parked until the answer comes.
+    /// The thread that is parked until the answer arrives.
     parked: Option<Thread>,
     undo: Undo,
     thread: u64,
 }
 
-/// What the lock of a connection protects.
+/// The state that the lock of a connection protects.
 #[derive(Debug)]
 pub(super) struct Calls {
     slots: HashMap<u64, Slot>,
     /// The calls of parked threads.
     parked: Vec<u64>,
-    /// What reads, if nobody does.
+    /// The inbox, if no thread is reading.
     inbox: Option<Box<Inbox>>,
     abandoned: usize,
     ended: Option<End>,
-    /// Somebody is writing.
+    /// Whether a thread is writing.
     pub(super) is_writing: bool,
-    /// What is to be written before anything else.
+    /// The bytes to write before anything else.
     pub(super) outbox: Vec<u8>,
-    /// Whoever reads sleeps until something arrives, or until it is rung for.
+    /// Whether the reader sleeps until something arrives or the bell rings.
     pub(super) is_asleep: bool,
 }
 
@@ -105,12 +106,12 @@ impl Calls {
         self.ended
     }
 
-    /// Enters a call that is about to be written.
+    /// Registers a call that is about to be written.
     pub(super) fn begin(&mut self, call: u64, thread: u64, undo: Undo) {
         self.slots.insert(call, Slot { progress: Progress::Waiting, parked: None, undo, thread });
     }
 
-    /// Takes a call out that is over, and its answer if that has come.
+    /// Removes a call that is over, and returns its answer if it has arrived.
     pub(super) fn take_answer(&mut self, call: u64) -> Option<Arrived> {
         let Entry::Occupied(slot) = self.slots.entry(call) else { return None };
         if !matches!(slot.get().progress, Progress::Arrived(_)) {
@@ -122,12 +123,12 @@ impl Calls {
         }
     }
 
-    /// Takes a call out whose answer went another way, or will never come.
+    /// Removes a call that was answered by other means, or will never be answered.
     pub(super) fn forget(&mut self, call: u64) {
         self.slots.remove(&call);
     }
 
-    /// The calling thread is about to park until the answer to this call.
+    /// Records that the calling thread is about to park until this call is answered.
     pub(super) fn park(&mut self, call: u64) {
         if let Some(slot) = self.slots.get_mut(&call) {
             slot.parked = Some(thread::current());
@@ -135,7 +136,7 @@ impl Calls {
         }
     }
 
-    /// The calling thread is awake again.
+    /// Records that the calling thread is awake again.
     pub(super) fn unparked(&mut self, call: u64) {
         if let Some(slot) = self.slots.get_mut(&call) {
             slot.parked = None;
@@ -143,23 +144,23 @@ impl Calls {
         self.parked.retain(|parked| *parked != call);
     }
 
-    /// Lets the caller read, if nobody does.
+    /// Gives the inbox to the caller if no other thread is reading.
     pub(super) const fn take_inbox(&mut self) -> Option<Box<Inbox>> {
         self.inbox.take()
     }
 
-    /// The caller does not read any more.
+    /// Takes the inbox back from a caller that stops reading.
     pub(super) fn give_back(&mut self, inbox: Box<Inbox>) {
         self.inbox = Some(inbox);
         self.hand_on();
     }
 
-    /// Wakes somebody who is to read, if nobody does.
+    /// Wakes a thread to read if no thread is reading.
     pub(super) fn hand_on(&mut self) {
         while self.inbox.is_some()
             && let Some(call) = self.parked.pop()
         {
-            // Else it was woken before, for its answer.
+            // Otherwise the thread was already woken, for its answer.
             if let Some(thread) = self.slots.get_mut(&call).and_then(|slot| slot.parked.take()) {
                 thread.unpark();
                 return;
@@ -167,12 +168,13 @@ impl Calls {
         }
     }
 
-    /// Nobody waits for the answer to this call any more; `numbers` are those of the notice that tells the server so.
+    /// Gives up a call. `numbers` are those of the notice that cancels it at the server.
     pub(super) fn abandon(&mut self, call: u64, numbers: (u64, u64)) {
         let Some(slot) = self.slots.get_mut(&call) else { return };
         slot.parked = None;
         if let Progress::Arrived(arrived) = std::mem::replace(&mut slot.progress, Progress::Abandoned) {
-            // Several calls of one pipeline: this one was answered. The reader has let in only what can be decoded.
+            // For a call of a pipeline that was already answered. The reader has let in only answers that can be
+            // decoded.
             let (undo, thread) = (slot.undo, slot.thread);
             self.slots.remove(&call);
             let _undone = self.undo(&arrived, undo, thread, numbers, call);
@@ -187,7 +189,7 @@ impl Calls {
         }
     }
 
-    /// Gives back what an answer brought that nobody waits for; `true` if that is in the outbox now.
+    /// Undoes an answer whose caller gave up. Returns `true` if that put a notice into the outbox.
     fn undo(
         &mut self,
         arrived: &Arrived,
@@ -203,10 +205,11 @@ impl Calls {
         Ok(has_notices)
     }
 
-    /// An answer has come; `read` is the number of those before. `true` if it has to be undone, by what is in the outbox now.
+    /// Enters an answer; `read` is the number of earlier ones. Returns `true` if it has to be undone, by a notice that
+    /// is now in the outbox.
     ///
     /// # Errors
-    /// [`Malformed`]: nobody asked.
+    /// [`Malformed`] if there is no such call.
     pub(super) fn deliver(&mut self, head: Head, body: Bytes, read: u64) -> Result<bool, Malformed> {
         let Entry::Occupied(mut slot) = self.slots.entry(head.call) else { return Err(Malformed) };
         match slot.get().progress {
@@ -218,12 +221,12 @@ impl Calls {
                 }
                 Ok(false)
             }
-            // Twice.
+            // The call was answered twice.
             Progress::Arrived(_) => Err(Malformed),
             Progress::Abandoned => {
                 let Slot { undo, thread, .. } = slot.remove();
                 self.abandoned = self.abandoned.saturating_sub(1);
-                // The server must not take the answer for one that was read before it has got this.
+                // The server must receive this before it counts the answer as read.
                 self.undo(&Arrived { kind: head.kind, body }, undo, thread, (head.call, read), head.call)
             }
         }
@@ -233,12 +236,12 @@ impl Calls {
     pub(super) fn notice(&mut self, numbers: (u64, u64), thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
         let call = Call { object, thread, wait: Wait::No, op };
         if let Err(error) = encode::frame(&mut self.outbox, FrameKind::Notice, numbers, &call) {
-            // A list of references of one value, which is shorter than the value.
+            // The notice lists the references of one value, and is shorter than the value.
             tracing::error!(%error, "a notice could not be encoded");
         }
     }
 
-    /// No answer comes any more: wakes everybody.
+    /// Ends all calls: no more answers will arrive. Wakes every thread.
     pub(super) fn end(&mut self, end: End) {
         self.ended = self.ended.or(Some(end));
         self.parked.clear();
@@ -257,10 +260,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn abandoned_calls_at_the_limit_and_one_above() {
+    fn calls_are_abandoned_up_to_the_limit_and_not_one_more() {
         let mut calls = Calls::new();
         for call in 0..=u64::try_from(ABANDONED_MAX).unwrap() {
-            assert_eq!(calls.ended(), None, "{call} are borne");
+            assert_eq!(calls.ended(), None, "{call} are tolerated");
             calls.begin(call, 1, Undo::Nothing);
             calls.abandon(call, (call, 0));
         }

@@ -1,14 +1,15 @@
-//! One connection, which all threads of a process use at the same time.
+//! One connection, shared by all threads of a process.
 //!
-//! A call is registered, written and waited for. Whoever waits reads for all, if nobody else does: see [`Calls`] for how that
-//! role passes on. Only one thread writes at a time; others put their frames into the outbox, which the writer empties before
-//! it leaves. The lock is not held while a thread sleeps. The reader sleeps for a slice, and after that until something arrives
-//! or somebody leaves a rest that the socket did not take: see [`Alarm`].
+//! A call is registered, written and waited for. If no other thread reads, a waiting thread reads for all: see
+//! [`Calls`] for how that role passes on. Only one thread writes at a time; the others put their frames into the
+//! outbox, which the writer empties before it leaves. No thread sleeps with the lock held. The reader sleeps for a
+//! slice, and after that until something arrives, or until a thread leaves a rest that the socket did not accept: see
+//! [`Alarm`].
 //!
-//! **Writing never waits for reading.** A server that cannot get rid of its answers may stop reading. So a writer that finds the socket
-//! full reads as well, or sees to it that somebody does.
+//! **Writing never waits for reading.** A server whose answers are not read may stop reading. So a writer that finds
+//! the socket full also reads, or makes sure that another thread does.
 //!
-//! **Reading is adaptive**, as everywhere (see [`mp_sys::adaptive`]): each frame says on which CPU its sender ran.
+//! **Reading is adaptive** (see [`mp_sys::adaptive`]): each frame names the CPU on which its sender ran.
 
 mod reading;
 mod writing;
@@ -28,21 +29,22 @@ use super::encode;
 use crate::proto::frame::{Answer, Call, FrameKind};
 use crate::proto::{Fault, ObjectId, Op, Payload, Raw};
 
-/// Bytes that may wait to be written when a notice comes. A server that has not read that much in between is of no use.
+/// The most bytes that may wait to be written when a notice is added. A server that has not read that much is of no
+/// use.
 const OUTBOX_BYTES_MAX: usize = 256 << 20;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The server is gone, and cannot have read the call: it was not written whole.
+    /// The server is gone, and cannot have read the call, which was not completely written.
     NotSent,
     /// The time was over before the first byte could be written.
     NotBegun,
-    /// The connection ended before the answer came, or the time was over.
+    /// The connection ended before the answer arrived, or the time was over.
     Unknown,
-    /// What came is no answer.
+    /// The received bytes are not an answer.
     Malformed,
-    /// It is no call that can be sent.
+    /// The call cannot be sent.
     Refused(Fault),
 }
 
@@ -67,15 +69,15 @@ struct Begun {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
-    /// Its number among those of this process.
+    /// The connection's number in this process.
     pub(super) serial: u64,
     calls: Mutex<Calls>,
     next_call: AtomicU64,
-    /// Answers that were read; stored by the reader only.
+    /// The number of answers that were read. Only the reader stores it.
     read: AtomicU64,
-    /// Whether something can be written still.
+    /// Whether the connection can still be written to.
     is_usable: AtomicBool,
-    /// Where the newest frame came from, plus one; 0 while unknown.
+    /// The CPU from which the newest frame came, plus one; 0 if unknown.
     peer_cpu: AtomicU32,
     budget: Budget,
     alarm: Alarm,
@@ -96,20 +98,20 @@ impl Connection {
         }
     }
 
-    /// Whether a further call may work.
+    /// Returns `true` if another call may succeed.
     pub(super) fn is_usable(&self) -> bool {
         self.is_usable.load(Ordering::Relaxed)
     }
 
-    /// Ends it as the death of this process would.
+    /// Ends the connection as the death of this process would.
     pub(super) fn sever(&self) {
         if let Ok(file) = self.stream.file() {
             let ended = rustix::net::shutdown(file, rustix::net::Shutdown::Both);
-            tracing::debug!(?ended, "a connection is severed");
+            tracing::debug!(?ended, "severing a connection");
         }
     }
 
-    /// Asks for one operation.
+    /// Runs one operation.
     ///
     /// # Errors
     /// [`Failure`].
@@ -118,7 +120,7 @@ impl Connection {
         self.exchange(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))
     }
 
-    /// Asks for several operations as one, with a body that says which.
+    /// Runs several operations as one; `body` contains them.
     ///
     /// # Errors
     /// [`Failure`].
@@ -148,10 +150,10 @@ impl Connection {
         sent.and_then(|()| self.wait(number, deadline))
     }
 
-    /// Asks for several operations in one write, and gives the answers in order.
+    /// Sends several operations in one write, and returns their answers in order.
     ///
     /// # Errors
-    /// [`Failure`] of the first call without an answer.
+    /// The [`Failure`] of the first call without an answer.
     pub(super) fn pipeline(
         &self,
         calls: &[Call<Raw<'_>>],
@@ -184,7 +186,7 @@ impl Connection {
         Ok(answers)
     }
 
-    /// Tells something that has no answer. Never waits.
+    /// Sends an operation without waiting for its answer. Never waits.
     pub(super) fn notice(&self, thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
         let numbers = (self.next_call(), self.read_so_far());
         let mut calls = self.lock();
@@ -200,7 +202,7 @@ impl Connection {
         self.flush();
     }
 
-    /// Whether its reader sleeps until something arrives.
+    /// Returns `true` if the reader sleeps until something arrives.
     #[cfg(test)]
     pub(super) fn is_asleep(&self) -> bool {
         self.lock().is_asleep
@@ -222,13 +224,13 @@ impl Connection {
         self.is_usable.store(false, Ordering::Relaxed);
         calls.end(end);
         drop(calls);
-        // A reader that sleeps finds the end.
+        // A sleeping reader notices the end.
         self.sever();
     }
 
     // ---- waiting ----
 
-    /// Waits for the answer to a call, and reads for all meanwhile if nobody else does.
+    /// Waits for the answer to a call. Meanwhile, reads for all if no other thread does.
     fn wait(&self, number: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
         loop {
             let mut calls = self.lock();
@@ -263,7 +265,7 @@ impl Connection {
         }
     }
 
-    /// Nobody waits for this call any more: the server is told, and its answer will be undone.
+    /// Gives up a call: cancels it at the server, and undoes its answer when that arrives.
     fn leave(&self, mut calls: MutexGuard<'_, Calls>, number: u64) {
         calls.abandon(number, (self.next_call(), self.read_so_far()));
         calls.hand_on();

@@ -1,4 +1,4 @@
-//! What came from the server and is no whole answer yet.
+//! The received bytes that are not a complete answer yet.
 
 use bytes::Bytes;
 
@@ -6,20 +6,20 @@ use super::answer::Malformed;
 use crate::proto::frame::Head;
 use crate::server::inbound::{Frame, Garbage, Inbound};
 
-/// What one read takes at most, in bytes; a longer frame is collected in memory of its own.
+/// The most bytes that one read takes. A longer frame is collected in separate memory.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
 
 /// The body of a frame.
 #[derive(Debug)]
 pub(super) enum Body<'a> {
-    /// In the buffer, for as long as nothing is read into that.
+    /// In the buffer, until the next read into it.
     Lent(&'a [u8]),
-    /// In memory of its own.
+    /// In separate memory.
     Own(Bytes),
 }
 
 impl Body<'_> {
-    /// The body, to be kept.
+    /// Returns the body in a form that can be kept.
     pub(super) fn into_bytes(self) -> Bytes {
         match self {
             Self::Lent(body) => Bytes::copy_from_slice(body),
@@ -28,11 +28,11 @@ impl Body<'_> {
     }
 }
 
-/// Reads frames, whichever way they are cut. Whoever has it reads for all threads.
+/// Reads frames, however the stream is cut. The thread that has it reads for all threads.
 #[derive(Debug)]
 pub(super) struct Inbox {
     buffer: Box<[u8]>,
-    /// Bytes at the front of the buffer that were there before.
+    /// The number of earlier bytes at the front of the buffer.
     kept: usize,
     inbound: Inbound,
 }
@@ -44,15 +44,16 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Where the next bytes go: never empty, since what is kept is no whole frame, and one that is longer does not lie here.
+    /// Returns the place for the next bytes. It is never empty, since only an incomplete frame is kept, and a frame
+    /// that is longer than the buffer is not kept here.
     pub(super) fn space(&mut self) -> &mut [u8] {
         self.buffer.get_mut(self.kept..).unwrap_or_default()
     }
 
-    /// Shows all frames that are complete now that so many bytes came.
+    /// Shows all frames that are complete after this many bytes were received.
     ///
     /// # Errors
-    /// [`Malformed`]: nothing that comes later can be understood.
+    /// [`Malformed`]. No later bytes can be understood either.
     pub(super) fn took(
         &mut self,
         count: usize,

@@ -75,7 +75,7 @@ impl<G> fmt::Display for LockError<G> {
             }
             Self::WouldBlock => f.write_str("another holder has the lock"),
             Self::TimedOut => f.write_str("the lock was still held at the timeout"),
-            Self::Deadlock => f.write_str("the calling thread holds this lock already"),
+            Self::Deadlock => f.write_str("the calling thread already holds this lock"),
             Self::Call(error) => error.fmt(f),
         }
     }

@@ -1,7 +1,7 @@
-//! How answers get out of the socket, to whoever waits for them.
+//! Reading answers from the socket, and handing them to the waiting threads.
 //!
-//! One thread reads for all. It waits for a slice, in one system call; and if nothing came, until something arrives or somebody
-//! leaves a rest that the socket did not take (see [`super::super::alarm`]).
+//! One thread reads for all. It waits for a slice, in one system call. If nothing arrives, it waits until something
+//! does, or until a thread leaves a rest that the socket did not accept (see [`super::super::alarm`]).
 
 use std::sync::atomic::Ordering;
 
@@ -18,7 +18,7 @@ use crate::client::inbox::{Body, Inbox};
 use crate::proto::Payload;
 use crate::proto::frame::{Answer, FrameKind};
 
-/// What a look at the socket brought.
+/// The result of a look at the socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Look {
     Bytes(usize),
@@ -26,14 +26,14 @@ pub(super) enum Look {
     Ended,
 }
 
-/// The call of the thread that reads.
+/// The call of the reading thread.
 pub(super) struct Own {
     number: u64,
     answer: Option<Answer<Payload>>,
 }
 
 impl Connection {
-    /// Reads for all, until the own answer comes, the time is over or the connection ends.
+    /// Reads for all threads until the reader's own answer arrives, its time is over, or the connection ends.
     pub(super) fn lead(
         &self,
         number: u64,
@@ -70,7 +70,7 @@ impl Connection {
         own.answer
     }
 
-    /// Gives every complete frame to its call. The caller has the inbox, so it is the only reader.
+    /// Hands every complete frame to its call. The caller has the inbox, so it is the only reader.
     pub(super) fn process(
         &self,
         inbox: &mut Inbox,
@@ -102,11 +102,11 @@ impl Connection {
         outcome
     }
 
-    /// Waits for bytes, and puts them into the inbox: for a slice at most, or, where it `is_quiet`, until there is something
-    /// to do.
+    /// Waits for bytes, and puts them into the inbox. Waits at most a slice, or, if the connection `is_quiet`, until
+    /// there is something to do.
     pub(super) fn receive(&self, inbox: &mut Inbox, deadline: Deadline, is_quiet: bool) -> Look {
         let place = inbox.space();
-        // Beside a server on the same CPU not even one look pays: it could not have run.
+        // If the server is on the same CPU, not even one look pays off: the server could not have run.
         if self.peer_cpu() != Some(current_cpu()) {
             let mut seen = Look::Nothing;
             let spun = self.budget.spin(
@@ -128,19 +128,19 @@ impl Connection {
             return self.look(self.stream.read_slice(place));
         }
         let interest = if is_blocked { Interest::ReadOrWrite } else { Interest::Read };
-        // An error shows itself at the read.
+        // If there is an error, the read returns it.
         let _ready = self.stream.ready(interest, deadline);
         self.look(self.stream.try_read(place))
     }
 
-    /// Sleeps until something arrives, or until there is something to write for which there was no room; `false` if that is so
-    /// already, or if there is nothing to be woken by.
+    /// Sleeps until something arrives, or until there is a rest to write. Returns `false` if there is a rest already,
+    /// or if there is no bell to be woken by.
     fn sleep(&self, deadline: Deadline) -> bool {
         let Some((bell, stream)) = self.alarm.bell().zip(self.stream.file().ok()) else {
             return false;
         };
         let mut calls = self.lock();
-        // Who is writing now will see the mark when it stops.
+        // The thread that is writing will see the mark when it stops.
         if !calls.outbox.is_empty() && !calls.is_writing {
             return false;
         }

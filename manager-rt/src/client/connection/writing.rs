@@ -1,8 +1,8 @@
-//! How frames get into the socket.
+//! Writing frames to the socket.
 //!
-//! Who finds `is_writing` false sets it, and writes without the lock; everybody else appends to the outbox. Whoever stops
-//! writing empties the outbox first, as far as the socket takes it. What is left then is written by the next one who writes,
-//! or by the reader, who looks before it sleeps, and is rung for if it sleeps already.
+//! A thread that finds `is_writing` false sets it, and writes without the lock; all other threads append to the outbox.
+//! Before a thread stops writing, it empties the outbox as far as the socket accepts. The rest is written by the next
+//! writer, or by the reader, who checks before it sleeps, and is woken by the bell if it already sleeps.
 
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::{Interest, WriteFailure};
@@ -12,10 +12,10 @@ use super::{Begun, Connection, Failure};
 use crate::client::calls::End;
 
 impl Connection {
-    /// Registers calls and writes their frames, or leaves them to whoever is writing.
+    /// Registers calls, and writes their frames or leaves them to the thread that is writing.
     ///
     /// # Errors
-    /// [`Failure::NotSent`] or [`Failure::NotBegun`]; the calls are not registered then.
+    /// [`Failure::NotSent`] or [`Failure::NotBegun`]. Then the calls are not registered.
     pub(super) fn send(&self, frames: &[u8], begun: &[Begun], deadline: Deadline) -> Result<(), Failure> {
         let mut calls = self.lock();
         if calls.ended().is_some() || !self.is_usable() {
@@ -45,7 +45,8 @@ impl Connection {
         if written == bytes.len() {
             return Ok(());
         }
-        // One frame that is not whole was not understood. Of several, some may have been: their end is told by the stream's.
+        // A single incomplete frame was not understood. Of several frames, some may have been; the end of the stream
+        // ends their calls.
         let is_gone = !self.is_usable();
         if is_begun && !(is_gone && begun.len() == 1) {
             return Ok(());
@@ -56,7 +57,7 @@ impl Connection {
         Err(if is_gone { Failure::NotSent } else { Failure::NotBegun })
     }
 
-    /// Writes what waits in the outbox, as far as the socket takes it; `true` if it is full.
+    /// Writes what waits in the outbox, as far as the socket accepts it. Returns `true` if the socket is full.
     pub(super) fn flush(&self) -> bool {
         let mut calls = self.lock();
         if calls.outbox.is_empty() || calls.is_writing || !self.is_usable() {
@@ -67,7 +68,7 @@ impl Connection {
         self.stop_writing(&[])
     }
 
-    /// Lets others write, after `rest` and what they have put into the outbox; `true` if the socket is full.
+    /// Lets other threads write, after `rest` and the contents of the outbox. Returns `true` if the socket is full.
     fn stop_writing(&self, rest: &[u8]) -> bool {
         let mut calls = self.lock();
         if !rest.is_empty() {
@@ -98,8 +99,8 @@ impl Connection {
         }
     }
 
-    /// Writes as much as the socket takes until the deadline, or at once; how much that was. Less than all: the time is over,
-    /// or the connection is not usable any more.
+    /// Writes as much as the socket accepts until the deadline, or without waiting, and returns how many bytes that
+    /// was. If it is less than all, the time is over, or the connection is no longer usable.
     fn write(&self, bytes: &[u8], deadline: Option<Deadline>) -> usize {
         let mut written = 0_usize;
         while let Some(rest) = bytes.get(written..)
@@ -112,7 +113,7 @@ impl Connection {
                     _ => break,
                 },
                 Err(error) => {
-                    // What the server had said before can still be read: the reader finds the end.
+                    // What the server sent before can still be read, so the reader finds the end.
                     tracing::debug!(?error, "the manager's server is gone");
                     self.is_usable.store(false, std::sync::atomic::Ordering::Relaxed);
                     break;
@@ -122,10 +123,10 @@ impl Connection {
         written
     }
 
-    /// Waits a slice for room. The server may wait for its answers to be read: somebody has to do that.
+    /// Waits a slice for room. The server may be waiting until its answers are read, so some thread has to read.
     fn wait_for_room(&self, deadline: Deadline) {
         let Some(mut inbox) = self.lock().take_inbox() else {
-            // An error shows itself at the write.
+            // If there is an error, the write returns it.
             let _ready = self.stream.ready(Interest::Write, deadline);
             return;
         };
