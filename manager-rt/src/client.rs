@@ -1,21 +1,22 @@
-//! The backend that talks to a server process: one connection for all threads of a process, and no thread of its own.
+//! The backend that talks to a server process, with one connection for all threads of a process and no background
+//! thread.
 //!
-//! | part | what it does |
+//! | part | role |
 //! |---|---|
-//! | [`connect`] | from an address and a key to a stream |
-//! | [`link`] | which connection this process has; a forked child, or one whose connection broke, makes a new one |
-//! | [`connection`], [`calls`] | many calls at a time over one stream; whichever caller waits reads for all |
-//! | [`encode`], [`inbox`], [`answer`] | bytes |
+//! | [`connect`] | makes a stream from an address and a key |
+//! | [`link`] | manages the connection of this process; a forked child, or a process whose connection broke, makes a new one |
+//! | [`connection`], [`calls`] | run many calls at a time over one stream; one of the waiting callers reads for all |
+//! | [`encode`], [`inbox`], [`answer`] | encode and decode |
 //!
 //! # How long a call may take
-//! The server ends waits itself. The client waits a little longer, [`ANSWER_GRACE`]; then the server is stopped, or has too
-//! much to do, and the outcome is unknown. What an answer brings that comes after that is given back: a lock is released, a
-//! task requeued, items go back to their queue, references are dropped. A call that does not wait is given
-//! [`ANSWER_PATIENCE`], and one that waits for ever ends only with the connection.
+//! The server ends waits itself. The client waits a little longer, for [`ANSWER_GRACE`]. If no answer comes by then,
+//! the server is stopped or overloaded, and the outcome is unknown. If the answer comes later, its effect is undone: a
+//! lock is released, a task is requeued, items return to their queue, references are released. A call that does not
+//! wait has [`ANSWER_PATIENCE`] for its answer. A call that waits for ever ends only with the connection.
 //!
 //! # What is known when the server goes
-//! A call whose frame was not written whole was not done: it is asked again of a new connection, once. Any other that has no
-//! answer was done or not, and is never asked again.
+//! If a call's frame was not completely written, the call was not done, and is repeated once over a new connection. Any
+//! other call without an answer may have been done, and is never repeated.
 
 mod alarm;
 mod answer;
@@ -48,27 +49,27 @@ use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::frame::{Answer, Call, Step, Wait};
 use crate::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
 
-/// How much longer than its timeout a call waits for the server to say that it is over.
+/// How much longer than its timeout a call waits for the server's answer.
 pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
-/// How long a call that does not wait is given for its answer, which takes microseconds.
+/// How long a call that does not wait may take to be answered, which takes microseconds.
 pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a notice may take that needs a connection first.
+/// How long a notice may take if it needs a connection first.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A manager in another process.
 ///
 /// | property | |
 /// |---|---|
-/// | threads | any; a call that waits holds up no other |
-/// | in a forked child | the first use connects anew, and asks for all that the child has proxies of |
-/// | drop | ends this process's connection: the server releases all that it held |
+/// | threads | any; a waiting call does not delay other calls |
+/// | in a forked child | the first use makes a new connection, and requests all references of the child's proxies |
+/// | drop | ends this process's connection, and the server releases everything that it held |
 pub(crate) struct Remote {
     target: Target,
     locals: Generations<Local>,
 }
 
 impl Remote {
-    /// Connects to the server of an address.
+    /// Connects to the server at an address.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -89,7 +90,7 @@ impl Remote {
         self.locals.get(Local::inherited)
     }
 
-    /// Runs `ask` over a connection; over a second one if the first could not send it.
+    /// Runs `ask` over a connection, and over a second one if the first could not send it.
     fn ask<T>(
         &self,
         (wait, deadline): (Wait, Deadline),
@@ -110,7 +111,7 @@ impl Remote {
         Err(CallError::ServerGone)
     }
 
-    /// Asks for a reference on this connection.
+    /// Requests a reference on this connection.
     fn ask_for(&self, connection: &Connection, object: ObjectId, deadline: Deadline) -> Result<(), Failure> {
         let call = manager_call(ManagerOp::Attach(vec![object]));
         match connection.call(&call, deadline)? {
@@ -119,7 +120,8 @@ impl Remote {
         }
     }
 
-    /// The first proxy: the reference is asked for on the connection that there is, unless that one has asked already.
+    /// Adds the first proxy of an object: requests the reference on the present connection, unless that was already
+    /// done.
     fn attach_first(&self, object: ObjectId) -> Result<(), CallError> {
         let limit = limit_of(Wait::No);
         let local = self.local();
@@ -170,7 +172,7 @@ impl Backend for Remote {
     fn notice(&self, op: ManagerOp<Raw<'_>>) {
         let local = self.local();
         let connection = match op {
-            // About what this connection has or asked for: with it that has gone as well.
+            // The notice concerns what this connection has or requested, which ended with the connection.
             ManagerOp::Detach { .. } | ManagerOp::Cancel { .. } | ManagerOp::Reject { .. } => local.present(),
             _ => local.connection(&self.target, Deadline::after(NOTICE_PATIENCE)).ok(),
         };
@@ -221,7 +223,7 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Until when a call waits for its answer.
+/// Returns how long the server and the client wait for the answer to a call.
 fn limit_of(wait: Wait) -> (Wait, Deadline) {
     let deadline = match wait {
         Wait::No => Deadline::after(ANSWER_PATIENCE),

@@ -1,4 +1,4 @@
-//! Answers on their way in, and how an answer that nobody waits for any more is undone.
+//! Decoding answers, and undoing answers that no thread waits for any more.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use crate::proto::{
     ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp,
 };
 
-/// What came is no answer.
+/// The received bytes are not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -17,7 +17,7 @@ impl From<postcard::Error> for Malformed {
     }
 }
 
-/// The meaning of an answer's body; long values keep `frame` if that is where the body lies.
+/// Decodes the body of an answer. Long values keep `frame`, if the body lies in it.
 ///
 /// # Errors
 /// [`Malformed`].
@@ -69,12 +69,12 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
     }
 }
 
-/// What a call may have got, if its answer comes when nobody waits for it any more.
+/// What a call may have received, if its answer arrives after its caller gave up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undo {
-    /// Nothing that could be given back, but for references.
+    /// Nothing to return, apart from references.
     Nothing,
-    /// This lock.
+    /// A lock.
     Lock(ObjectId),
     /// A permit of this semaphore.
     Permit(ObjectId),
@@ -101,7 +101,7 @@ impl Undo {
         }
     }
 
-    /// What gives back what the answer to this call brought.
+    /// Returns the notices that undo the answer to this call.
     pub(super) fn notices(self, call: u64, reply: &Reply<Payload>) -> Vec<(ObjectId, Op<Raw<'static>>)> {
         let mut notices = Vec::new();
         let mut references = Vec::new();
@@ -118,7 +118,7 @@ impl Undo {
             (_, Reply::Object { id, .. }) => references.push((*id, 1)),
             _ => {}
         }
-        // With each value come references to what is inside.
+        // Each value carries references to the objects inside it.
         reply.each_value(&mut |value| references.extend(value.raw().objects().map(|object| (object, 1))));
         if !references.is_empty() {
             let detach = ManagerOp::Detach { references, lingers: false };
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reply_is_read_and_nothing_behind_it() {
+    fn every_reply_is_decoded_and_no_bytes_may_follow_it() {
         let value = || Payload::copy(Raw { bytes: b"a value of more than twenty-two bytes", ids: &[1; 8] });
         let all = [
             Reply::Done,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_in_lists_are_refused_and_do_not_use_the_stack_up() {
+    fn nested_lists_are_refused_without_using_up_the_stack() {
         let empty = encoded(&Reply::Transaction(Vec::new()));
         let nested = [empty[0], 1].repeat(1 << 20);
         assert_eq!(decode(FrameKind::Reply, &nested, &Bytes::new()), Err(Malformed));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_late_answer_brought_is_given_back() {
+    fn the_effect_of_a_late_answer_is_undone() {
         let object = ObjectId(8);
         let granted = Reply::Granted { token: 3, owner_died: false, timed_out: false };
         let released = vec![(object, Op::Lock(LockOp::Release { token: 3 }))];

@@ -1,4 +1,4 @@
-//! From an address and a key to a stream whose other side has proved that it is a manager.
+//! Connecting: from an address and a key to a stream whose other side has proved to be a manager.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,45 +22,45 @@ use crate::proto::Fault;
 use crate::proto::frame::{FrameKind, HEAD_BYTES, Head, VERSION};
 use crate::server::MAGIC;
 
-/// Between two tries while the server's queue of connections is full.
+/// The pause between two attempts while the server's queue of connections is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 const EPOCH_BYTES: usize = 16;
-/// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and what is around them.
+/// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and their envelope.
 const FAULT_BYTES_MAX: usize = 32;
 
-/// Why there is no connection to a manager.
+/// Why a connection to a manager could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Nobody serves this address.
+    /// No process listens at this address.
     #[error("nobody serves this address")]
     NotFound,
-    /// No server can have this address: it is too long, or has a NUL in it.
-    #[error("this cannot be an address")]
+    /// No server can have this address: it is too long, or contains a NUL.
+    #[error("this is not a valid address")]
     BadAddress,
-    /// The server did not accept until the timeout.
-    #[error("the server did not accept until the timeout")]
+    /// The server did not accept the connection before the timeout.
+    #[error("the server did not accept the connection before the timeout")]
     TimedOut,
     /// The server has another key.
     #[error("the server has another key")]
     Unauthorised,
-    /// A process of another user serves this address.
-    #[error("a process of another user serves this address")]
+    /// The server at this address belongs to another user.
+    #[error("the server at this address belongs to another user")]
     OtherUser,
-    /// Whoever serves this address does not speak this version of the protocol.
-    #[error("whoever serves this address does not speak this version of the protocol")]
+    /// The server at this address does not speak this version of the protocol.
+    #[error("the server at this address does not speak this version of the protocol")]
     Protocol,
-    /// The server let this process in, and does not serve it: it has as many clients as it takes.
-    #[error("the server refuses: {0}")]
+    /// The server accepted the key, but does not serve this process, because it has reached its limit of clients.
+    #[error("the server refused this client: {0}")]
     Refused(#[from] Fault),
-    /// The server closed the connection: it ends.
+    /// The server closed the connection, because it is ending.
     #[error("the server closed the connection")]
     Closed,
-    /// This process has as many connections as a process can have.
+    /// This process has as many connections as a process may have.
     #[error("this process has too many connections")]
     TooMany,
-    /// The kernel refused; `EMFILE` for want of a free descriptor.
-    #[error("the kernel refuses to connect: {0}")]
+    /// The kernel refused; `EMFILE` if no descriptor was free.
+    #[error("the kernel refused the connection: {0}")]
     System(#[from] OsError),
 }
 
@@ -75,7 +75,7 @@ impl From<io::Error> for ConnectError {
     }
 }
 
-/// The connection cannot be read any more.
+/// Converts the error of a read.
 const fn unread(failure: ReadFailure) -> ConnectError {
     match failure {
         ReadFailure::System(error) => ConnectError::System(error),
@@ -83,7 +83,7 @@ const fn unread(failure: ReadFailure) -> ConnectError {
     }
 }
 
-/// The connection cannot be written any more.
+/// Converts the error of a write.
 const fn unwritten(failure: WriteFailure) -> ConnectError {
     match failure {
         WriteFailure::System(error) => ConnectError::System(error),
@@ -91,7 +91,7 @@ const fn unwritten(failure: WriteFailure) -> ConnectError {
     }
 }
 
-/// Connects, proves the key and hears the server's proof; gives the stream and the server's epoch.
+/// Connects, proves the key, and checks the server's proof. Returns the stream and the server's epoch.
 ///
 /// # Errors
 /// [`ConnectError`].
@@ -104,7 +104,7 @@ pub(super) fn open(address: &Path, key: &[u8], deadline: Deadline) -> Result<(St
         }
         match Stream::of(file, before) {
             Ok(stream) => break stream,
-            // A child may have a copy: that connection is ended already.
+            // A child may hold a copy: that connection has already ended.
             Err(NotTaken::Forked) if deadline.has_passed() => return Err(ConnectError::TimedOut),
             Err(NotTaken::Forked) => {}
             Err(NotTaken::System(error)) => return Err(ConnectError::System(error)),
@@ -116,7 +116,7 @@ pub(super) fn open(address: &Path, key: &[u8], deadline: Deadline) -> Result<(St
     Ok((stream, epoch))
 }
 
-/// Opens the socket. The kernel refuses while the server's queue is full, and cannot be waited on for that.
+/// Opens the socket. The kernel refuses while the server's queue is full, and offers no way to wait for that.
 fn reach(address: &Path, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
     let name = address.to_fs_name::<GenericFilePath>().map_err(|_| ConnectError::BadAddress)?;
     let options =
@@ -136,7 +136,8 @@ fn reach(address: &Path, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
     }
 }
 
-/// Gives the deadline for the rest: a server that has begun to answer is given no more than [`HANDSHAKE_TIME_MAX`].
+/// Runs the handshake, and returns the deadline for the rest: a server that has begun to answer has at most
+/// [`HANDSHAKE_TIME_MAX`].
 fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadline, ConnectError> {
     let terms = Terms { magic: MAGIC, key, sends: VERSION, receives: VERSION };
     let (mut side, hello) = Connecting::new(terms, nonce()?);
@@ -144,7 +145,7 @@ fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadli
     let mut begun: Option<Deadline> = None;
     loop {
         let mut bytes = [0; STEP_BYTES_MAX];
-        // The welcome may come right behind the last step.
+        // The welcome may follow directly after the last step.
         let Some(place) = bytes.get_mut(..side.missing()) else { return Err(ConnectError::Protocol) };
         let len = read_some(stream, place, begun.unwrap_or(deadline))?;
         let until = *begun.get_or_insert_with(|| deadline.min(Deadline::after(HANDSHAKE_TIME_MAX)));
@@ -153,7 +154,7 @@ fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadli
             Next::Say(bytes) => say(stream, &bytes)?,
             Next::Agree(_) => return Ok(until),
             Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
-            // Another version, or no manager at all.
+            // The server has another version, or is not a manager.
             Next::Refuse(..) => return Err(ConnectError::Protocol),
         }
     }
@@ -176,7 +177,7 @@ fn hear_welcome(stream: &Stream, deadline: Deadline) -> Result<u128, ConnectErro
     }
 }
 
-/// A step of the handshake fits into any socket that nothing was written to before.
+/// Writes a step of the handshake, which fits into any socket to which nothing was written before.
 fn say(stream: &Stream, bytes: &[u8]) -> Result<(), ConnectError> {
     match stream.try_write(bytes).map_err(unwritten)? {
         written if written == bytes.len() => Ok(()),
@@ -204,7 +205,7 @@ fn read_some(stream: &Stream, into: &mut [u8], deadline: Deadline) -> Result<usi
             Ok(0) => return Err(ConnectError::Closed),
             Ok(len) => return Ok(len),
             Err(ReadFailure::Empty) if deadline.has_passed() => return Err(ConnectError::TimedOut),
-            // An error shows itself at the next read.
+            // If there is an error, the next read returns it.
             Err(ReadFailure::Empty) => drop(stream.ready(Interest::Read, deadline)),
             Err(failure) => return Err(unread(failure)),
         }

@@ -1,4 +1,4 @@
-//! Calls on their way out: into a buffer that each thread keeps.
+//! Encoding calls into a buffer that each thread keeps.
 
 use std::cell::Cell;
 
@@ -17,7 +17,7 @@ thread_local! {
     static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// This thread's buffer, empty; a fresh one while the thread ends.
+/// Returns this thread's buffer, empty, or a new one while the thread ends.
 pub(super) fn buffer() -> Vec<u8> {
     KEPT.try_with(Cell::take).unwrap_or_default()
 }
@@ -26,7 +26,7 @@ pub(super) fn buffer() -> Vec<u8> {
 pub(super) fn keep(mut buffer: Vec<u8>) {
     if buffer.capacity() <= KEPT_BYTES_MAX {
         buffer.clear();
-        // While the thread ends, the buffer ends with it.
+        // While the thread ends, its buffer ends with it.
         let _kept = KEPT.try_with(|kept| kept.set(buffer));
     }
 }
@@ -34,7 +34,7 @@ pub(super) fn keep(mut buffer: Vec<u8>) {
 /// Appends one frame.
 ///
 /// # Errors
-/// [`Fault::TooLarge`], and the buffer is as it was.
+/// [`Fault::TooLarge`]. Then the buffer is unchanged.
 pub(super) fn frame(
     into: &mut Vec<u8>,
     kind: FrameKind,
@@ -62,12 +62,12 @@ pub(super) fn frame(
     }
 }
 
-/// The present CPU plus one; 0 for one whose number is too great for the byte.
+/// Returns the current CPU plus one, or 0 if its number does not fit into the byte.
 fn cpu() -> u8 {
     u8::try_from(current_cpu().saturating_add(1)).unwrap_or(0)
 }
 
-/// Where postcard writes to, as far as a frame may go.
+/// The writer that postcard encodes to, limited to the length of a frame.
 struct Writer<'a> {
     into: &'a mut Vec<u8>,
     end: usize,
@@ -101,8 +101,8 @@ mod tests {
     use crate::proto::Raw;
 
     #[test]
-    fn the_longest_frame_and_one_byte_more() {
-        // The length takes four bytes here, and that there are no ids one.
+    fn a_frame_has_a_longest_length_and_not_one_byte_more() {
+        // Here the length takes four bytes, and the absence of ids takes one.
         let value = vec![0_u8; FRAME_BYTES_MAX - 4];
         let longest = Raw::plain(&value[1..]);
         let mut buffer = vec![1];
@@ -122,6 +122,6 @@ mod tests {
         assert_eq!(buffer().capacity(), 0);
         keep(Vec::with_capacity(KEPT_BYTES_MAX));
         assert_eq!(buffer().capacity(), KEPT_BYTES_MAX);
-        assert_eq!(buffer().capacity(), 0, "it is in use");
+        assert_eq!(buffer().capacity(), 0, "the buffer is in use");
     }
 }

@@ -1,4 +1,4 @@
-//! What a server may send to a client, for fuzzers: answers in any form, cut anywhere.
+//! Answers that a server may send to a client, for fuzzers: in any form, and cut anywhere.
 
 use bytes::Bytes;
 
@@ -9,19 +9,19 @@ use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head};
 use crate::proto::{ObjectId, Payload, Raw};
 use crate::server::dispatch::whole;
 
-/// Calls that are under way.
+/// The number of pending calls.
 const CALLS: u64 = 12;
 
-/// What the body of an answer means, to its last byte.
+/// Decodes the body of an answer completely.
 pub(crate) fn understand(kind: FrameKind, body: &[u8]) -> Option<Answer<Payload>> {
     decode(kind, body, &Bytes::new()).ok()
 }
 
-/// Takes the input as the stream of answers to a few calls, of which every third was given up; the first byte says how it is
-/// cut. What an answer brought that nobody waits for must be given back in frames that a server understands.
+/// Takes the input as the stream of answers to a few calls, every third of which was given up. The first byte says how
+/// the stream is cut. The effects of answers to abandoned calls must be undone in frames that a server understands.
 ///
 /// # Panics
-/// If it is not: that is a finding.
+/// If they are not, which is a finding.
 pub(crate) fn answers(input: &[u8]) {
     let Some((piece, mut rest)) = input.split_first() else { return };
     let piece = usize::from(*piece).max(1).saturating_mul(7);
@@ -37,7 +37,7 @@ pub(crate) fn answers(input: &[u8]) {
             if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
                 return Err(Malformed);
             }
-            // As the reader does it for its own call, and for those of others.
+            // As the reader does for its own call and for those of other threads.
             drop(match &body {
                 Body::Lent(body) => decode(head.kind, body, &Bytes::new()),
                 Body::Own(body) => decode(head.kind, body, body),
@@ -59,7 +59,7 @@ pub(crate) fn answers(input: &[u8]) {
     check_notices(&calls.outbox);
 }
 
-/// Calls of every kind that can be given up, some of which were.
+/// Makes calls of every kind that can be given up, and gives up some of them.
 fn under_way() -> Calls {
     let mut calls = Calls::new();
     let object = ObjectId(1 << 24);
@@ -80,16 +80,16 @@ fn under_way() -> Calls {
     calls
 }
 
-/// What goes out is whole frames of notices.
+/// Checks that the output consists of complete notices.
 fn check_notices(mut stream: &[u8]) {
     while let Some((head, rest)) = stream.split_first_chunk::<HEAD_BYTES>() {
         let head = Head::of(head).filter(|head| head.kind == FrameKind::Notice);
         let len = head.map(|head| usize::try_from(head.body_len).unwrap_or(usize::MAX));
         let Some((body, rest)) = len.and_then(|len| rest.split_at_checked(len)) else {
-            panic!("a notice is whole")
+            panic!("a notice is complete")
         };
         assert!(whole::<Call<Raw<'_>>>(body).is_some(), "a server understands a notice");
         stream = rest;
     }
-    assert!(stream.is_empty(), "a notice is whole");
+    assert!(stream.is_empty(), "a notice is complete");
 }

@@ -1,9 +1,9 @@
-//! What one process has of a manager: its connection, if there is one, and its references.
+//! The state of a manager in one process: its connection, if there is one, and its references.
 //!
-//! A forked child has a [`Local`] of its own, with its parent's references and without a connection: the first call makes one,
-//! asks for all references, and only then is used. The same happens when a connection broke and the same server is still there.
-//! A server that was started again has another epoch: its objects are others, even if their ids are the same, so no call ever
-//! reaches it from here.
+//! A forked child has its own [`Local`], with its parent's references and without a connection. The first call makes a
+//! connection, requests all references on it, and only then uses it. The same happens when a connection breaks and the
+//! same server is still there. A restarted server has another epoch. Its objects are different ones even if their ids
+//! are the same, so no call from here ever reaches it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,25 +22,25 @@ use crate::proto::{ManagerOp, ObjectId, Op, Raw};
 use crate::references::References;
 use crate::{Address, OsError};
 
-/// How long it may take to connect anew.
+/// How long reconnecting may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// The number of a process's first connection.
 pub(super) const FIRST_SERIAL: u64 = 1;
 
-/// Which manager.
+/// The manager to connect to.
 pub(super) struct Target {
     pub(super) address: Address,
     pub(super) key: Key,
-    /// Which life of it the proxies belong to.
+    /// The life of the manager that the proxies belong to.
     pub(super) epoch: u128,
 }
 
-/// What one process has of a manager.
+/// The state of a manager in one process.
 #[derive(Debug)]
 pub(super) struct Local {
     pub(super) references: References,
     link: Mutex<Link>,
-    /// The link is not [`State::Connecting`] any more.
+    /// Signals that the link is no longer [`State::Connecting`].
     has_settled: Condvar,
 }
 
@@ -54,10 +54,10 @@ struct Link {
 #[derive(Debug)]
 enum State {
     Apart,
-    /// Some thread is at it.
+    /// Another thread is connecting.
     Connecting,
     Connected(Arc<Connection>),
-    /// For ever: another server has the address.
+    /// Another server has the address. This is final.
     Restarted,
 }
 
@@ -67,7 +67,7 @@ impl Local {
         Self::new(References::default(), Link { state, serial: FIRST_SERIAL })
     }
 
-    /// That of a forked child.
+    /// Makes the state of a forked child.
     pub(super) fn inherited(parents: Option<&Self>) -> Self {
         let references =
             parents.map_or_else(References::default, |parents| References::inherited(&parents.references));
@@ -82,7 +82,7 @@ impl Local {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection, if there is one.
+    /// Returns the connection, if there is one.
     pub(super) fn present(&self) -> Option<Arc<Connection>> {
         match &self.lock().state {
             State::Connected(connection) if connection.is_usable() => Some(Arc::clone(connection)),
@@ -90,7 +90,7 @@ impl Local {
         }
     }
 
-    /// The connection, or a new one.
+    /// Returns the connection, or makes a new one.
     ///
     /// # Errors
     /// [`CallError::ServerGone`], [`CallError::Restarted`], [`CallError::Unauthorised`], [`CallError::Protocol`].
@@ -115,7 +115,7 @@ impl Local {
                 State::Restarted => return Err(CallError::Restarted),
                 State::Connecting if deadline.has_passed() => return Err(CallError::ServerGone),
                 State::Connecting => {
-                    // For ever is longer than the other thread takes.
+                    // For ever is longer than the other thread needs.
                     let patience = deadline.remaining().min(CONNECT_PATIENCE);
                     let waited = self.has_settled.wait_timeout(link, patience);
                     link = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -123,7 +123,7 @@ impl Local {
                 State::Apart | State::Connected(_) => break,
             }
         }
-        // The broken connection is dropped once the lock is free, and ended with its last call.
+        // The broken connection is dropped once the lock is free, and ends with its last call.
         let broken = std::mem::replace(&mut link.state, State::Connecting);
         link.serial = link.serial.saturating_add(1);
         let serial = link.serial;
@@ -139,13 +139,13 @@ impl Local {
         drop(link);
         self.has_settled.notify_all();
         let (connection, objects) = outcome?;
-        // Proxies that went meanwhile had no connection to say so.
+        // Proxies that were dropped meanwhile had no connection on which to release their references.
         let gone = self.references.missing(&objects);
         self.give_back(Some(&connection), gone, false);
         Ok(connection)
     }
 
-    /// Connects, and asks for all references; gives those that it asked for.
+    /// Connects, and requests all references. Returns the objects whose references it requested.
     fn join(
         &self,
         target: &Target,
@@ -176,7 +176,7 @@ impl Local {
         drop(broken);
     }
 
-    /// Gives a reference to each of these back.
+    /// Releases one reference to each of these objects.
     pub(super) fn give_back(&self, connection: Option<&Connection>, objects: Vec<ObjectId>, lingers: bool) {
         if let Some(connection) = connection
             && !objects.is_empty()
@@ -188,7 +188,7 @@ impl Local {
     }
 }
 
-/// Asks for references. Objects that were removed have none: those who have their proxies are told at the next use.
+/// Requests references. Objects that were removed have none; their proxies return an error when they are next used.
 fn ask_for(connection: &Connection, objects: &[ObjectId], deadline: Deadline) -> Result<(), Failure> {
     let together = connection.call(&manager_call(ManagerOp::Attach(objects.to_vec())), deadline)?;
     if together.is_err() {
@@ -215,5 +215,5 @@ impl From<ConnectError> for CallError {
     }
 }
 
-/// The same on every architecture of Linux.
+/// It is the same on every architecture of Linux.
 const EMFILE: i32 = 24;

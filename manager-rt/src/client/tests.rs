@@ -1,4 +1,4 @@
-//! The client against a server that does what each test wants: late, never, in another order, or nonsense.
+//! The client with a server that does what each test needs: answers late, never, in another order, or with nonsense.
 
 mod asleep;
 mod ends;
@@ -22,7 +22,7 @@ use crate::proto::frame::{self, Answer, Call, FrameKind, HEAD_BYTES, Head, Wait}
 use crate::proto::{LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
 use crate::server::MAGIC;
 
-/// A test that waits longer has failed.
+/// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 const EPOCH: u128 = 77;
 const KEY: &[u8] = b"a key";
@@ -31,7 +31,7 @@ fn soon() -> Deadline {
     Deadline::after(PATIENCE)
 }
 
-/// A place where tests listen.
+/// An address at which tests listen.
 struct Fake {
     listener: UnixListener,
     address: Address,
@@ -46,10 +46,10 @@ impl Fake {
         Self { listener, address: Address::local(path).unwrap(), _folder: folder }
     }
 
-    /// Lets the next client in, as a server of this life.
+    /// Accepts the next client, as a server with this epoch.
     fn accept(&self, epoch: u128) -> Peer {
         let mut peer = self.accept_stranger();
-        assert!(peer.let_in(KEY), "the client has the key");
+        assert!(peer.let_in(KEY), "the client knows the key");
         peer.say(FrameKind::Welcome, 0, &epoch.to_le_bytes());
         peer
     }
@@ -61,7 +61,7 @@ impl Fake {
         Peer { stream }
     }
 
-    /// A client, and its server's end.
+    /// Returns a client, and the server's end of its connection.
     fn connected(&self) -> (Arc<Remote>, Peer) {
         std::thread::scope(|scope| {
             let peer = scope.spawn(|| self.accept(EPOCH));
@@ -70,7 +70,7 @@ impl Fake {
         })
     }
 
-    /// The same without what is above a connection.
+    /// Returns a bare connection, and the server's end of it.
     fn plain(&self) -> (Connection, Peer) {
         std::thread::scope(|scope| {
             let peer = scope.spawn(|| self.accept(EPOCH));
@@ -124,7 +124,7 @@ impl Peer {
         }
     }
 
-    /// The next frame; `None` at the end.
+    /// Returns the next frame, or `None` at the end.
     fn frame(&mut self) -> Option<(Head, Vec<u8>)> {
         let mut head = [0; HEAD_BYTES];
         self.stream.read_exact(&mut head).ok()?;

@@ -1,22 +1,22 @@
-//! A reader that sleeps until something arrives: what else must wake it.
+//! Everything that must wake a reader that sleeps until something arrives.
 
 use super::*;
 use crate::client::connection::Failure;
 
-/// More than the socket takes.
+/// More notices than the socket accepts.
 const NOTICES: u64 = 100_000;
 
-/// Waits, in another thread than the reader's, until that sleeps.
+/// Waits in a thread other than the reader until the reader sleeps.
 fn wait_for_sleep(connection: &Connection) {
     let deadline = soon();
     while !connection.is_asleep() {
-        assert!(!deadline.has_passed(), "nothing comes, so the reader sleeps");
+        assert!(!deadline.has_passed(), "nothing arrives, so the reader sleeps");
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn what_the_socket_did_not_take_is_written_though_nobody_calls() {
+fn a_rest_that_the_socket_refused_is_written_without_further_calls() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| connection.call(&acquire(), soon()));
@@ -35,7 +35,7 @@ fn what_the_socket_did_not_take_is_written_though_nobody_calls() {
 }
 
 #[test]
-fn an_answer_wakes_it_and_so_do_the_end_and_its_own_deadline() {
+fn an_answer_the_end_and_its_own_deadline_wake_it() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| connection.call(&acquire(), Deadline::after(Duration::from_millis(200))));
@@ -56,17 +56,17 @@ fn an_answer_wakes_it_and_so_do_the_end_and_its_own_deadline() {
     });
 }
 
-/// A client that gives its connection up ends it for the thread that reads as well.
+/// A client that abandons its connection ends it for the reading thread too.
 #[test]
-fn a_connection_that_is_given_up_wakes_it() {
+fn an_abandoned_connection_wakes_it() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| connection.call(&acquire(), soon()));
         peer.call();
         wait_for_sleep(&connection);
-        // It reads, and answers nothing.
+        // The server reads, but does not answer.
         scope.spawn(move || while peer.frame().is_some() {});
-        // Those for which there is no room do not count.
+        // Calls for which there is no room do not count.
         let deadline = soon();
         let call = || connection.call(&acquire(), Deadline::after(Duration::ZERO));
         let given_up = std::iter::repeat_with(call)

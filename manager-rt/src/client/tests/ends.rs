@@ -7,7 +7,7 @@ use crate::client::connection::Failure;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
 
-/// What a client is told that meets this server.
+/// Returns the error that a client of this server gets.
 fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
     let fake = Fake::new();
     std::thread::scope(|scope| {
@@ -17,7 +17,7 @@ fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
 }
 
 #[test]
-fn who_is_not_let_in_is_told_why() {
+fn a_refused_client_learns_the_reason() {
     let other_key = |mut peer: Peer| assert!(!peer.let_in(b"another key"));
     assert_eq!(told(other_key, PATIENCE), ConnectError::Unauthorised);
     let garbage = |mut peer: Peer| peer.stream.write_all(&[0x55; 100]).unwrap();
@@ -31,7 +31,7 @@ fn who_is_not_let_in_is_told_why() {
     assert_eq!(told(full, PATIENCE), ConnectError::Refused(Fault::TooMany { limit: 3 }));
     let silent = |mut peer: Peer| {
         peer.let_in(KEY);
-        assert_eq!(peer.stream.read(&mut [0]).unwrap(), 0, "the client goes");
+        assert_eq!(peer.stream.read(&mut [0]).unwrap(), 0, "the client disconnects");
     };
     assert_eq!(told(silent, Duration::from_millis(50)), ConnectError::TimedOut);
     let wrong = |mut peer: Peer| {
@@ -42,25 +42,25 @@ fn who_is_not_let_in_is_told_why() {
 }
 
 #[test]
-fn a_server_that_begins_to_answer_and_does_not_finish_is_given_up() {
+fn a_server_that_does_not_finish_its_handshake_is_abandoned() {
     let slow = |mut peer: Peer| {
         peer.stream.read_exact(&mut [0; 64]).unwrap();
         peer.stream.write_all(&MAGIC).unwrap();
         peer.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut is_taken = || peer.stream.read(&mut [0]).is_err() && peer.stream.write_all(&[0]).is_ok();
-        assert!((0..39).any(|_| !is_taken()), "the client goes");
+        assert!((0..39).any(|_| !is_taken()), "the client disconnects");
     };
     assert_eq!(told(slow, Duration::MAX), ConnectError::TimedOut);
     let bogus = |mut peer: Peer| {
         peer.stream.write_all(b"something bogus").unwrap();
         drop(peer.stream.read(&mut [0; 64]));
-        assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0, "the client goes");
+        assert_eq!(peer.stream.read(&mut [0]).unwrap_or(0), 0, "the client disconnects");
     };
     assert_eq!(told(bogus, Duration::MAX), ConnectError::Protocol);
 }
 
 #[test]
-fn nobody_there() {
+fn connecting_to_an_unused_address_fails() {
     let Fake { listener, address, _folder } = Fake::new();
     drop(listener);
     assert_eq!(Remote::connect(&address, &KEY.into(), soon()).unwrap_err(), ConnectError::NotFound);
@@ -73,14 +73,14 @@ fn call(remote: &Remote) -> Result<Reply<Payload>, CallError> {
 }
 
 #[test]
-fn a_server_that_goes_in_the_middle_leaves_the_outcome_unknown() {
+fn a_server_that_ends_during_a_call_leaves_the_outcome_unknown() {
     let fake = Fake::new();
     let (remote, mut peer) = fake.connected();
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| call(&remote))).collect();
         let calls: Vec<_> = (0..4).map(|_| peer.call()).collect();
         let number = calls[0].0;
-        // Half a frame.
+        // The server sends half a frame.
         let answer = Peer::bytes_of(FrameKind::Reply, number, &[0]);
         peer.stream.write_all(&answer[..HEAD_BYTES]).unwrap();
         peer.close();
@@ -94,23 +94,23 @@ fn a_server_that_goes_in_the_middle_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn another_server_at_the_address_is_not_asked() {
+fn another_server_at_the_address_receives_no_calls() {
     let fake = Fake::new();
     let (remote, peer) = fake.connected();
     drop(peer);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut peer = fake.accept(EPOCH + 1);
-            assert!(peer.frame().is_none(), "nothing is asked");
+            assert!(peer.frame().is_none(), "no call is sent");
         });
         assert_eq!(call(&remote), Err(CallError::Restarted));
     });
-    assert_eq!(call(&remote), Err(CallError::Restarted), "without another look");
+    assert_eq!(call(&remote), Err(CallError::Restarted), "the link does not connect again");
     assert_eq!(remote.epoch(), EPOCH);
 }
 
 #[test]
-fn the_same_server_is_asked_again_for_what_it_cannot_have_read() {
+fn a_call_that_the_server_cannot_have_read_is_repeated() {
     let fake = Fake::new();
     let (remote, peer) = fake.connected();
     drop(peer);
@@ -125,7 +125,7 @@ fn the_same_server_is_asked_again_for_what_it_cannot_have_read() {
     });
 }
 
-/// What a call is told whose server says this.
+/// Returns what a call returns if its server sends these bytes.
 #[expect(clippy::panic_in_result_fn, reason = "the error is what the test is about")]
 fn said(bytes: impl FnOnce(u64) -> Vec<u8>) -> Result<Answer<Payload>, Failure> {
     let (connection, mut peer) = Fake::new().plain();

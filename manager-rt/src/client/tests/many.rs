@@ -1,4 +1,4 @@
-//! Many calls at a time: each gets its own answer, and none waits beside it.
+//! Many calls at a time: each gets its own answer, and no call delays another.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +31,7 @@ fn answers_in_another_order_reach_their_callers() {
 }
 
 #[test]
-fn a_call_that_waits_holds_up_no_other() {
+fn a_waiting_call_delays_no_other() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| connection.call(&acquire(), Deadline::NEVER));
@@ -51,7 +51,7 @@ fn a_call_that_waits_holds_up_no_other() {
 }
 
 #[test]
-fn a_reader_whose_time_is_over_hands_on_and_what_comes_late_is_undone() {
+fn a_reader_that_times_out_hands_on_and_its_late_answer_is_undone() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| connection.call(&acquire(), Deadline::after(Duration::from_millis(60))));
@@ -64,7 +64,7 @@ fn a_reader_whose_time_is_over_hands_on_and_what_comes_late_is_undone() {
         let (head, release) = peer.next_of(FrameKind::Notice);
         assert_eq!((release.object, release.thread), (ObjectId(5), 3));
         assert_eq!(release.op, Op::Lock(LockOp::Release { token: 8 }));
-        assert_eq!(head.read, 0, "it is told before the answer counts as read");
+        assert_eq!(head.read, 0, "the notice comes before the answer counts as read");
         peer.answer(waiting, Ok(Reply::Done));
         assert_eq!(other.join().unwrap(), Ok(Ok(Reply::Done)));
     });
@@ -94,7 +94,7 @@ fn late_items_are_rejected_before_their_answer_counts_as_read() {
     });
 }
 
-/// Answers in any order, and counts what is given back; ends with the connection.
+/// Answers in random order, and counts what is released. Ends with the connection.
 fn serve_in_disorder(mut peer: Peer, mut random: Random, released: &AtomicU64, granted_so_far: &AtomicU64) {
     let mut waiting = Vec::new();
     while let Some((head, body)) = peer.frame() {
@@ -105,7 +105,7 @@ fn serve_in_disorder(mut peer: Peer, mut random: Random, released: &AtomicU64, g
                 released.fetch_add(1, Ordering::Relaxed);
             }
             Op::Manager(ManagerOp::Cancel { .. }) => {}
-            // The last call, once all others are over.
+            // The last call, after all others.
             _ => {
                 for call in waiting.drain(..) {
                     granted_so_far.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +157,7 @@ fn with_many_threads_and_random_timeouts_every_answer_is_taken_or_undone() {
                 });
             }
         });
-        // Its answer comes behind all others.
+        // Its answer comes after all others.
         assert_eq!(connection.call(&ping(), soon()), Ok(Ok(Reply::Done)));
         drop(connection);
         server.join().unwrap();
@@ -167,7 +167,7 @@ fn with_many_threads_and_random_timeouts_every_answer_is_taken_or_undone() {
 }
 
 #[test]
-fn with_many_threads_that_wait_for_ever_nobody_is_forgotten() {
+fn with_many_threads_that_wait_for_ever_every_call_is_answered() {
     const THREADS: u64 = 8;
     const CALLS: u64 = 2_000;
     let (connection, peer) = Fake::new().plain();
@@ -183,7 +183,7 @@ fn with_many_threads_that_wait_for_ever_nobody_is_forgotten() {
                     over.fetch_add(1, Ordering::Relaxed);
                 });
             }
-            // The server may keep a few answers back until it is asked for something.
+            // The server may hold back a few answers until the next call.
             while over.load(Ordering::Relaxed) < THREADS {
                 assert_eq!(connection.call(&ping(), soon()), Ok(Ok(Reply::Done)));
             }
@@ -201,7 +201,7 @@ fn a_writer_reads_while_the_server_does_not() {
     let calls: Vec<_> =
         (0..64).map(|_| Call { op: Op::List(ListOp::Push(Raw::plain(&value))), ..ping() }).collect();
     std::thread::scope(|scope| {
-        // It reads a call only after the answer to the last one has gone.
+        // The server reads a call only after it has written the answer to the last one.
         scope.spawn(|| {
             for _ in 0..128 {
                 let (call, op) = peer.call();

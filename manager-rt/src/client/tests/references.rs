@@ -1,4 +1,4 @@
-//! When references are asked for, and when they are given back.
+//! When references are requested, and when they are released.
 
 use super::*;
 use crate::backend::{Backend, CallError};
@@ -12,19 +12,19 @@ fn detached(object: ObjectId) -> Op<Payload> {
 }
 
 #[test]
-fn only_the_first_asks_and_the_last_gives_back() {
+fn only_the_first_proxy_requests_and_the_last_releases() {
     let (remote, mut peer) = Fake::new().connected();
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
             let (call, op) = peer.call();
             assert_eq!(op, manager_op(ManagerOp::Attach(vec![ONE])));
             peer.answer(call, Ok(Reply::Done));
-            // The first adopted one is the reference of this process, the second is one too many.
+            // The first adopted reference is that of this process. The second is one too many.
             assert_eq!(peer.notice(), detached(OTHER));
             assert_eq!(peer.notice(), detached(OTHER));
             assert_eq!(peer.notice(), detached(ONE));
             let (call, op) = peer.call();
-            assert_eq!(op, manager_op(ManagerOp::Attach(vec![ONE])), "again the first");
+            assert_eq!(op, manager_op(ManagerOp::Attach(vec![ONE])), "this proxy is the first again");
             peer.answer(call, Err(Fault::UnknownObject));
             let (call, _) = peer.call();
             peer.answer(call, Ok(Reply::Done));
@@ -45,7 +45,7 @@ fn only_the_first_asks_and_the_last_gives_back() {
 }
 
 #[test]
-fn a_new_connection_asks_for_all_before_anything_else() {
+fn a_new_connection_first_requests_all_references() {
     let fake = Fake::new();
     let (remote, peer) = fake.connected();
     remote.adopt(ONE);
@@ -58,7 +58,7 @@ fn a_new_connection_asks_for_all_before_anything_else() {
             let Op::Manager(ManagerOp::Attach(mut objects)) = op else { panic!("{op:?}") };
             objects.sort_unstable();
             assert_eq!(objects, [ONE, OTHER]);
-            // One of them was removed: then each by itself.
+            // One of them was removed, so each is then requested separately.
             peer.answer(call, Err(Fault::UnknownObject));
             for _ in 0..2 {
                 let (call, op) = peer.call();

@@ -21,7 +21,7 @@ fn with_server(body: impl FnOnce(&Address, Arc<Remote>)) {
     let (address, stopper) = (server.address().clone(), server.stopper());
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve().unwrap());
-        // Also after a panic, else the scope waits for the server.
+        // Stops the server even after a panic, since the scope would otherwise wait for it.
         let _stops = Stops(stopper);
         body(&address, Remote::connect(&address, &KEY.into(), soon()).unwrap());
     });
@@ -82,7 +82,7 @@ fn threads_of_one_connection_take_turns_at_a_lock() {
 }
 
 #[test]
-fn the_server_ends_waits_and_the_client_its_references() {
+fn the_server_ends_waits_and_the_client_releases_its_references() {
     with_server(|address, remote| {
         let lock = create(&remote, Spec::Lock);
         let other = Remote::connect(address, &KEY.into(), soon()).unwrap();
@@ -92,7 +92,7 @@ fn the_server_ends_waits_and_the_client_its_references() {
         remote.call(lock, acquire(), Wait::No).unwrap();
         let timed_out = other.call(lock, acquire(), Wait::For(1_000_000));
         assert_eq!(timed_out, Err(Fault::TimedOut.into()));
-        // The connection ends with the last handle, and what it held with it.
+        // The connection ends with the last handle, and so does everything that it held.
         drop(remote);
         assert!(other.call(lock, acquire(), Wait::Forever).is_ok());
         other.detach(lock);
