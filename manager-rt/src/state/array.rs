@@ -1,9 +1,10 @@
-//! `Array`: values by index, of a number that is fixed when it is made.
+//! `Array`: values by index. Their number is fixed when the array is made.
 //!
-//! They lie in a `Sequence` all the same, not in one `Vec`: an array of ten million elements is let go of in steps.
+//! Nevertheless they are stored in a `Sequence`, not in one `Vec`, so that an array of ten million elements can be
+//! released in steps.
 //!
-//! Each operation that changes something counts one change and makes one note, as in a list. Measured: 10^6 elements
-//! are made in 19 ms, 65,536 are written in 2.2 ms.
+//! Each operation that changes an array counts one change and makes one note, as in a list. Measured: 10^6 elements are
+//! made in 19 ms, 65,536 are written in 2.2 ms.
 
 use crate::count::{count_of, index_of};
 use crate::limits::{ARRAY_ELEMENTS_MAX, VALUES_AT_ONCE_MAX};
@@ -19,21 +20,21 @@ use crate::state::sequence::Sequence;
 #[derive(Debug)]
 pub(super) struct Array {
     elements: Sequence<Payload>,
-    /// Changes so far.
+    /// The number of changes so far.
     version: u64,
 }
 
-/// How to take one change of an array back.
+/// How to undo one change of an array.
 #[derive(Debug)]
 pub(super) enum ArrayUndo {
-    /// Another element was at this index.
+    /// The previous element at this index.
     Replaced(usize, Payload),
-    /// Other elements were from this index on.
+    /// The previous elements from this index on.
     Written(usize, Vec<Payload>),
 }
 
 impl ArrayUndo {
-    /// The change stays: lets go of what it replaced.
+    /// Commits the change: releases what it replaced.
     pub(super) fn commit(self, core: &mut Core) {
         match self {
             Self::Replaced(_, old) => core.let_go(old),
@@ -43,10 +44,10 @@ impl ArrayUndo {
 }
 
 impl Array {
-    /// Of these elements, all of which are kept, or none.
+    /// Makes an array of these elements. Either all of them are stored or none.
     ///
     /// # Errors
-    /// [`Fault::TooMany`], and what keeping an element says.
+    /// [`Fault::TooMany`], and the errors of storing an element.
     pub(super) fn new(raws: Vec<Raw<'_>>, context: &mut Context<'_>) -> Result<Self, Fault> {
         if raws.len() > ARRAY_ELEMENTS_MAX {
             return Err(Fault::TooMany { limit: count_of(ARRAY_ELEMENTS_MAX) });
@@ -105,7 +106,7 @@ impl Array {
         self.exchange(at, old).into_iter().for_each(|new| core.let_go(new));
     }
 
-    /// The elements, for letting go of them.
+    /// Returns the elements, so that they can be released.
     pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
         let mut elements = self.elements;
         std::iter::from_fn(move || elements.pop())
@@ -136,7 +137,7 @@ impl Array {
         DONE
     }
 
-    /// Puts another element, which was kept, in the place of one.
+    /// Replaces an element with another one that is already stored.
     fn replace(&mut self, at: u64, new: Payload, context: &mut Context<'_>) -> Result<(), Fault> {
         match self.elements.replace(index_of(at), new) {
             Ok(old) => {
@@ -150,7 +151,7 @@ impl Array {
         }
     }
 
-    /// Puts elements in the places of others from an index on, and gives those.
+    /// Replaces elements from an index on, and returns the previous ones.
     fn exchange(&mut self, at: usize, elements: Vec<Payload>) -> Vec<Payload> {
         let places = at..;
         let exchanged = places.zip(elements).map(|(at, element)| {
@@ -168,7 +169,7 @@ impl Array {
         Fault::Index { index, len: count_of(self.elements.len()) }
     }
 
-    /// Counts a change, and notes how to take it back.
+    /// Counts a change, and notes how to undo it.
     fn changed(&mut self, undo: ArrayUndo, context: &mut Context<'_>) {
         self.version = self.version.wrapping_add(1);
         context.note(Undo::Array(undo));

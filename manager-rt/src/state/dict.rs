@@ -1,11 +1,12 @@
 //! `Dict`: values by key, in the order in which the keys were first set.
 //!
-//! Keys are compared as they are encoded, ids of proxies included. A key is kept once, when it becomes new; setting its
-//! value again replaces the value only, and the entry stays at its place.
+//! Keys are compared in encoded form, including the ids of proxies. A key is stored once, when it is new. Setting its
+//! value again only replaces the value, and the entry keeps its place.
 //!
-//! Measured through `State::apply` with keys of nine bytes and values of eight, at 10^3 / 10^5 / 10^7 entries: get 177 / 275
-//! / 1,215 ns, insert of a new key 274 / 308 / 862 ns, of another value 205 / 343 / 1,529 ns; the slowest single insert on the
-//! way to 10^7 took 4.3 ms. At 10^7 an extension by 4,096 takes 3.6 to 6.0 ms and a page of as many entries 0.2 ms.
+//! Measured through `State::apply` with keys of nine bytes and values of eight, at 10^3 / 10^5 / 10^7 entries: get 177
+//! / 275 / 1,215 ns, insert of a new key 274 / 308 / 862 ns, of another value 205 / 343 / 1,529 ns. The slowest single
+//! insert on the way to 10^7 took 4.3 ms. At 10^7, an extension by 4,096 takes 3.6 to 6.0 ms, and a page of as many
+//! entries takes 0.2 ms.
 
 use std::iter;
 
@@ -21,7 +22,7 @@ use crate::state::numbers;
 use crate::state::page::Page;
 use crate::state::table::Table;
 
-/// A key that is looked for and lies elsewhere. Its hash is that of a [`Payload`] with the same value.
+/// A borrowed key to look up. Its hash is that of a [`Payload`] with the same value.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Key<'a>(pub(super) Raw<'a>);
 
@@ -37,21 +38,21 @@ pub(super) struct Dict {
     entries: Table<Payload, Payload>,
 }
 
-/// How to take one change of a dict back.
+/// How to undo one change of a dict.
 #[derive(Debug)]
 pub(super) enum DictUndo {
     /// The key had no value.
     Inserted(Payload),
-    /// The key had another value.
+    /// The previous value of a key.
     Replaced(Payload, Payload),
-    /// An entry was taken from its place.
+    /// An entry that was removed from this place.
     Removed(u64, Payload, Payload),
-    /// These were the entries.
+    /// The previous entries.
     Cleared(Box<Table<Payload, Payload>>),
 }
 
 impl DictUndo {
-    /// The change stays: lets go of what it replaced. Keys of what was inserted or replaced are copies.
+    /// Commits the change: releases what it replaced. The keys of inserted and replaced entries are copies.
     pub(super) fn commit(self, core: &mut Core) {
         match self {
             Self::Inserted(_) => {}
@@ -149,12 +150,12 @@ impl Dict {
         }
     }
 
-    /// Keys and values, for letting go of them.
+    /// Returns the keys and values, so that they can be released.
     pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
         emptied(self.entries)
     }
 
-    /// A copy of the value of a key for the caller.
+    /// Copies the value of a key for the caller.
     fn given(&self, key: Raw<'_>, context: &mut Context<'_>) -> Option<Payload> {
         self.entries.get(&Key(key)).map(|value| context.give(value))
     }
@@ -165,7 +166,7 @@ impl Dict {
         self.set(key, value, context, |_, _| ()).map(|_| ())
     }
 
-    /// Sets the value of a key to one that was kept, and shows the old one, if there is one.
+    /// Sets the value of a key to one that is already stored, and shows the previous one, if there is one.
     fn set<R>(
         &mut self,
         key: Raw<'_>,
@@ -196,7 +197,7 @@ impl Dict {
         Ok(None)
     }
 
-    /// Takes the entry of a key, if there is one.
+    /// Removes the entry of a key, if there is one.
     fn remove(&mut self, key: Raw<'_>, context: &mut Context<'_>) {
         if let Some((key, value, place)) = self.entries.remove(&Key(key)) {
             context.note(Undo::Dict(DictUndo::Removed(place, key, value)));
@@ -274,7 +275,7 @@ fn check_count(count: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The keys and values of a table, one after the other, newest first.
+/// Returns the keys and values of a table, newest first.
 pub(super) fn emptied<V: Into<Payload> + Send>(
     mut table: Table<Payload, V>,
 ) -> impl Iterator<Item = Payload> + Send {

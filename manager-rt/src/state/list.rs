@@ -1,12 +1,12 @@
 //! `List`: items by index.
 //!
-//! Each operation that changes something counts one change and makes one note, so taking the notes back also takes the
-//! count back: a number of changes always stands for one content among those that anybody saw.
+//! Each operation that changes a list counts one change and makes one note. Undoing the note also undoes the count, so
+//! a number of changes always stands for one content among those that any client saw.
 //!
-//! Measured through `State::apply` with items of eight bytes, at 10^3 / 10^5 / 10^7 items: push 95 / 91 / 91 ns, get 78 / 87
-//! / 480 ns, the slowest single push on the way to 10^7 0.6 ms. One search looks at 2^20 short items in 6.8 ms (4.2 ms when
-//! the list was turned round), a page of 4,096 takes 0.2 ms, an extension by 65,536 2.7 ms. Only a reordering takes time
-//! in proportion to the list: 3 ms for 10^5 items, 52 to 72 ms for 2^20.
+//! Measured through `State::apply` with items of eight bytes, at 10^3 / 10^5 / 10^7 items: push 95 / 91 / 91 ns, get 78
+//! / 87 / 480 ns; the slowest single push on the way to 10^7 took 0.6 ms. One search looks at 2^20 short items in 6.8
+//! ms (4.2 ms in a reversed list), a page of 4,096 takes 0.2 ms, and an extension by 65,536 takes 2.7 ms. Only
+//! reordering takes time in proportion to the list: 3 ms for 10^5 items, 52 to 72 ms for 2^20.
 
 mod items;
 
@@ -24,38 +24,38 @@ use crate::state::page::Page;
 #[derive(Debug, Default)]
 pub(super) struct List {
     items: Items,
-    /// Changes so far.
+    /// The number of changes so far.
     version: u64,
 }
 
-/// How to take one change of a list back.
+/// How to undo one change of a list.
 #[derive(Debug)]
 pub(super) enum ListUndo {
-    /// So many items were added at the end.
+    /// This many items were appended.
     Pushed(usize),
-    /// An item was added before this index.
+    /// An item was inserted before this index.
     Inserted(usize),
-    /// Another item was at this index.
+    /// The previous item at this index.
     Replaced(usize, Payload),
-    /// An item was taken from this index.
+    /// An item was removed from this index.
     Removed(usize, Payload),
-    /// These two were exchanged.
+    /// These two items were swapped.
     Swapped(usize, usize),
-    /// The order was turned round.
+    /// The order was reversed.
     Reversed,
-    /// These were the items.
+    /// The previous items.
     Cleared(Box<Items>),
-    /// The same items were in this order.
+    /// The same items in their previous order.
     Reordered(Box<Items>),
 }
 
 impl ListUndo {
-    /// The change stays: lets go of what it replaced.
+    /// Commits the change: releases what it replaced.
     pub(super) fn commit(self, core: &mut Core) {
         match self {
             Self::Replaced(_, old) | Self::Removed(_, old) => core.let_go(old),
             Self::Cleared(items) => core.retire(items.into_values()),
-            // The items of an old order are copies of those that are kept.
+            // The items of a previous order are copies of those that are stored.
             Self::Reordered(_) | Self::Pushed(_) | Self::Inserted(_) | Self::Swapped(..) | Self::Reversed => {
             }
         }
@@ -148,7 +148,7 @@ impl List {
         }
     }
 
-    /// The items, for letting go of them.
+    /// Returns the items, so that they can be released.
     pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
         self.items.into_values()
     }
@@ -177,7 +177,7 @@ impl List {
         }
     }
 
-    /// Puts another item in the place of one that is there.
+    /// Replaces an existing item.
     fn replace(&mut self, at: u64, new: Raw<'_>, context: &mut Context<'_>) -> Answer<Payload> {
         let new = context.keep(new)?;
         match self.items.replace(index_of(at), new) {
@@ -189,7 +189,7 @@ impl List {
         }
     }
 
-    /// Takes an item that is there.
+    /// Removes an existing item.
     fn remove(&mut self, at: usize, context: &mut Context<'_>) -> Answer<Payload> {
         let old = self.items.remove(at).ok_or_else(|| self.no_item(count_of(at)))?;
         self.changed(ListUndo::Removed(at, old), context)
@@ -203,7 +203,7 @@ impl List {
         Ok(self.scanned(found, next))
     }
 
-    /// The first item that equals a value, or else where to go on.
+    /// Returns the first item that equals a value, or where to continue.
     fn find(&self, scan: &Scan<Raw<'_>>) -> Result<(Option<u64>, Option<u64>), Fault> {
         let mut found = None;
         let next = self.scan(scan, |at| {
@@ -226,8 +226,8 @@ impl List {
         Reply::Scanned { found, next, version: self.version }
     }
 
-    /// Calls `visit` with the index of each item that equals a value, as long as that says so; gives the index of the first
-    /// item that it did not get to because it has done enough for once.
+    /// Calls `visit` with the index of each item that equals a value, as long as it returns `true`. If the limit of one
+    /// search was reached, returns the index of the first item that was not looked at.
     fn scan(&self, scan: &Scan<Raw<'_>>, mut visit: impl FnMut(u64) -> bool) -> Result<Option<u64>, Fault> {
         if scan.version.is_some_and(|version| version != self.version) {
             return Err(Fault::Changed);
@@ -279,7 +279,7 @@ impl List {
         Fault::Index { index, len: count_of(self.items.len()) }
     }
 
-    /// Counts a change, and notes how to take it back.
+    /// Counts a change, and notes how to undo it.
     fn changed(&mut self, undo: ListUndo, context: &mut Context<'_>) -> Answer<Payload> {
         self.version = self.version.wrapping_add(1);
         context.note(Undo::List(undo));

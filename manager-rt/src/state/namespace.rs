@@ -1,4 +1,4 @@
-//! `Namespace`: attributes by name, each of a type of its own.
+//! `Namespace`: attributes by name, each with its own type.
 
 use crate::count::count_of;
 use crate::limits::ATTRIBUTES_MAX;
@@ -9,10 +9,10 @@ use crate::state::dict::{Key, emptied};
 use crate::state::journal::Undo;
 use crate::state::table::Table;
 
-/// What an attribute is.
+/// An attribute.
 #[derive(Debug)]
 pub(super) struct Attribute {
-    /// The fingerprint of its type.
+    /// The fingerprint of the type.
     print: u64,
     value: Payload,
 }
@@ -23,25 +23,25 @@ impl From<Attribute> for Payload {
     }
 }
 
-/// Attributes by name. The names are payloads, so that they are counted as such.
+/// Attributes by name. The names are payloads, so that they are counted like values.
 #[derive(Debug, Default)]
 pub(super) struct Namespace {
     attributes: Table<Payload, Attribute>,
 }
 
-/// How to take one change of a namespace back.
+/// How to undo one change of a namespace.
 #[derive(Debug)]
 pub(super) enum NamespaceUndo {
-    /// There was no attribute of this name.
+    /// No attribute had this name.
     Inserted(Payload),
-    /// The attribute was another one.
+    /// The previous attribute.
     Replaced(Payload, Attribute),
-    /// An attribute was taken from its place.
+    /// An attribute that was removed from this place.
     Removed(u64, Payload, Attribute),
 }
 
 impl NamespaceUndo {
-    /// The change stays: lets go of what it replaced. Names of what was inserted or replaced are copies.
+    /// Commits the change: releases what it replaced. The names of inserted and replaced attributes are copies.
     pub(super) fn commit(self, core: &mut Core) {
         match self {
             Self::Inserted(_) => {}
@@ -77,7 +77,7 @@ impl Namespace {
                 DONE
             }
             NamespaceOp::Names => {
-                // Each was a `String` when it came.
+                // Each name was a `String` when it arrived.
                 let names = self.attributes.iter().map(|(name, _)| name.raw().bytes);
                 Ok(Reply::Names(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()))
             }
@@ -106,12 +106,12 @@ impl Namespace {
         }
     }
 
-    /// Names and values, for letting go of them.
+    /// Returns the names and values, so that they can be released.
     pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
         emptied(self.attributes)
     }
 
-    /// Sets an attribute, whose value was kept.
+    /// Sets an attribute whose value is already stored.
     fn set(&mut self, name: &str, new: Attribute, context: &mut Context<'_>) -> Answer<Payload> {
         if let Some((name, attribute)) = self.attributes.entry_mut(&key(name)) {
             let old = std::mem::replace(attribute, new);

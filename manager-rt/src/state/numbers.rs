@@ -1,14 +1,14 @@
-//! Adding to numbers that are stored encoded.
+//! Addition to encoded numbers.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::proto::{Fault, Number, Payload, Raw};
 
-/// The encoded sum of a stored number and another one, which wraps around.
+/// Returns the encoded sum of a stored number and another one. It wraps around.
 ///
 /// # Errors
-/// [`Fault::NoNumber`] if what is stored is no number of this type.
+/// [`Fault::NoNumber`] if the stored value is not a number of this type.
 pub(super) fn add(stored: Raw<'_>, number: Number) -> Result<Payload, Fault> {
     match number {
         Number::U8(n) => sum(stored, n, u8::wrapping_add),
@@ -26,14 +26,14 @@ pub(super) fn add(stored: Raw<'_>, number: Number) -> Result<Payload, Fault> {
     }
 }
 
-/// The encoded 0 of a number's type, which a key without a value counts as.
+/// Returns the encoded 0 of a number's type, which stands for a key without a value.
 pub(super) fn zero(number: Number) -> Payload {
     match number {
-        // A number that is encoded as it lies in memory.
+        // These numbers are encoded as they are laid out in memory.
         Number::U8(_) | Number::I8(_) => Payload::copy(Raw::plain(&[0])),
         Number::F32(_) => Payload::copy(Raw::plain(&[0; 4])),
         Number::F64(_) => Payload::copy(Raw::plain(&[0; 8])),
-        // All others have a variable length, of which 0 is one byte.
+        // All others have a variable length, and 0 takes one byte.
         _ => Payload::copy(Raw::plain(&[0])),
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_encoded_as_the_type_has_them() {
+    fn zeros_are_encoded_like_their_type() {
         assert_eq!(zero(Number::U8(1)).raw().bytes, encoded(&0_u8));
         assert_eq!(zero(Number::I8(1)).raw().bytes, encoded(&0_i8));
         assert_eq!(zero(Number::I128(1)).raw().bytes, encoded(&0_i128));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_told() {
+    fn adding_to_a_value_that_is_not_a_number_fails() {
         for bytes in [&b""[..], b"\x01\x02", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
             assert_eq!(add(Raw::plain(bytes), Number::U64(1)), Err(Fault::NoNumber));
         }

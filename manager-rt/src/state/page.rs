@@ -1,9 +1,9 @@
-//! How much of a long object goes into one answer.
+//! How much of a long object fits in one answer.
 
 use crate::limits::{PAGE_BYTES, PAGE_ITEMS_MAX};
 use crate::proto::Payload;
 
-/// What an answer with many values has room for still.
+/// The room that is left in an answer with many values.
 #[derive(Debug)]
 pub(super) struct Page {
     items: u64,
@@ -12,12 +12,13 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Room for `max` items, if no limit is reached before.
+    /// Makes room for `max` items, unless another limit is reached before.
     pub(super) fn new(max: u64) -> Self {
         Self { items: max.min(PAGE_ITEMS_MAX), bytes: PAGE_BYTES, is_empty: true }
     }
 
-    /// Whether there is room for an item of these values; then that is less. The first one has room, however long it is.
+    /// Takes the room for an item with these values, if there is enough. The first item always has room, however long
+    /// it is.
     pub(super) fn admits<'a>(&mut self, values: impl IntoIterator<Item = &'a Payload>) -> bool {
         let Some(items) = self.items.checked_sub(1) else { return false };
         let bytes = values.into_iter().map(|value| {

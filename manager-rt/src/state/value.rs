@@ -1,4 +1,4 @@
-//! `Value`: one value.
+//! `Value`: a single value.
 
 use crate::proto::frame::Answer;
 use crate::proto::{Payload, Raw, Reply, ValueOp};
@@ -6,7 +6,7 @@ use crate::state::context::{Context, Core};
 use crate::state::journal::Undo;
 use crate::state::numbers;
 
-/// One value.
+/// A single value.
 #[derive(Debug)]
 pub(super) struct Value {
     payload: Payload,
@@ -29,7 +29,7 @@ impl Value {
                     return Ok(Reply::Found(Some(context.give(&self.payload))));
                 }
                 let new = context.keep(new)?;
-                // The answer does not bring the old value along, so nothing of it is given.
+                // The answer does not contain the previous value, so no references are handed out.
                 context.note(Undo::Value(std::mem::replace(&mut self.payload, new)));
                 Ok(Reply::Bool(true))
             }
@@ -40,7 +40,7 @@ impl Value {
         }
     }
 
-    /// Puts another value in its place, and gives the old one to the caller.
+    /// Replaces the value, and returns the previous one to the caller.
     fn replace(&mut self, new: Payload, context: &mut Context<'_>) -> Payload {
         let old = std::mem::replace(&mut self.payload, new);
         let given = context.give(&old);

@@ -1,4 +1,4 @@
-//! The items of a list: a sequence that is turned round by looking at it from the other end.
+//! The items of a list: a sequence that can be reversed by reading it from the other end.
 
 use crate::proto::Payload;
 use crate::state::sequence::Sequence;
@@ -7,7 +7,7 @@ use crate::state::sequence::Sequence;
 #[derive(Debug, Default)]
 pub(in crate::state) struct Items {
     sequence: Sequence<Payload>,
-    /// The sequence begins with the last item.
+    /// Whether the sequence begins with the last item.
     is_reversed: bool,
 }
 
@@ -33,7 +33,7 @@ impl Items {
         if self.is_reversed { self.sequence.pop_front() } else { self.sequence.pop() }
     }
 
-    /// Puts an item before the one at `at`, or at the end; it comes back if that is past the end.
+    /// Inserts an item before the one at `at`, or at the end. Returns the item as the error if `at` is past the end.
     pub(super) fn insert(&mut self, at: usize, item: Payload) -> Result<(), Payload> {
         let place = if self.is_reversed { self.len().checked_sub(at) } else { Some(at) };
         match place {
@@ -46,7 +46,7 @@ impl Items {
         self.sequence.remove(self.place(at)?)
     }
 
-    /// Puts an item in the place of another, which comes back; the new one does past the end.
+    /// Replaces an item, and returns the previous one. Returns the new item as the error if `at` is past the end.
     pub(super) fn replace(&mut self, at: usize, item: Payload) -> Result<Payload, Payload> {
         match self.place(at) {
             Some(place) => self.sequence.replace(place, item),
@@ -54,7 +54,7 @@ impl Items {
         }
     }
 
-    /// Exchanges two items; `false` if one is past the end.
+    /// Swaps two items. Returns `false` if one index is past the end.
     pub(super) fn swap(&mut self, one: usize, other: usize) -> bool {
         match (self.place(one), self.place(other)) {
             (Some(one), Some(other)) => self.sequence.swap(one, other),
@@ -66,7 +66,7 @@ impl Items {
         self.is_reversed = !self.is_reversed;
     }
 
-    /// All items from one on, as long as `visit` says so.
+    /// Passes all items from one on to `visit`, as long as it returns `true`.
     pub(super) fn visit_from<'a>(&'a self, at: usize, mut visit: impl FnMut(&'a Payload) -> bool) {
         match self.place(at) {
             Some(place) if self.is_reversed => {
@@ -79,17 +79,18 @@ impl Items {
         }
     }
 
-    /// Empties it at once, and gives what was in it.
+    /// Empties the list at once, and returns its contents.
     pub(super) fn take(&mut self) -> Self {
         Self { sequence: self.sequence.take(), is_reversed: self.is_reversed }
     }
 
-    /// The item `order[i]` of these at `i`, if the order has each of them once.
+    /// Returns the items with `order[i]` at place `i`, if the order names each of them once.
     pub(super) fn reordered(&self, order: &[u64]) -> Option<Self> {
         if order.len() != self.len() {
             return None;
         }
-        // In one piece of memory: the chunks are walked once, and a look into the middle costs one cache miss.
+        // Collected into one piece of memory: the chunks are walked once, and a random access then costs one cache
+        // miss.
         let mut flat = Vec::with_capacity(self.len());
         self.visit_from(0, |item| {
             flat.push(Some(item.clone()));
@@ -102,7 +103,7 @@ impl Items {
         Some(Self { sequence, is_reversed: false })
     }
 
-    /// Takes the items out, last first: for letting go of them in steps.
+    /// Returns the items, last first, so that they can be released in steps.
     pub(super) fn into_values(mut self) -> impl Iterator<Item = Payload> + Send {
         std::iter::from_fn(move || self.pop())
     }
