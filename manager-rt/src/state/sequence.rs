@@ -1,27 +1,28 @@
-//! An indexed sequence in which no operation costs more because ten million items are in it: what a list and a queue
-//! of the manager keep their items in.
+//! An indexed sequence whose operations do not become slower when it holds ten million items. The lists and queues of
+//! the manager keep their items in it.
 //!
-//! One `Vec` or `VecDeque` would have to copy all items when it grows, and half of them when one is inserted in the
-//! middle. So the items lie in chunks, and the chunks in a spine; a growing sequence copies at most one chunk and the
-//! spine. A balanced tree would find an index in fewer steps at 10^9 items, but here a sequence that was only pushed
-//! and popped (nearly all are) is found by one division, and any other by adding up chunk lengths, which lie side
-//! by side: 16 bits a chunk. With 10^7 items of 24 bytes, measured: pushing one 16 ns (9 ns with 10^3 items), the
-//! slowest single push 1.4 ms; getting one 7 ns by division and 1.1 us by adding; inserting or removing one at random
-//! 2.9 and 2.2 us, the slowest 0.23 ms; 24.07 bytes an item, 33 after inserting at random.
+//! A single `Vec` or `VecDeque` would have to copy all items when it grows, and half of them when one is inserted in
+//! the middle. So the items are stored in chunks, and the chunks in a spine; a growing sequence copies at most one
+//! chunk and the spine. A balanced tree would find an index in fewer steps at 10^9 items. But here, a sequence that was
+//! only pushed and popped (as nearly all are) finds an item by one division, and any other by adding up chunk lengths,
+//! which are stored next to each other with 16 bits each. Measured with 10^7 items of 24 bytes: pushing one takes 16 ns
+//! (9 ns with 10^3 items), the slowest single push 1.4 ms; getting one 7 ns by division and 1.1 us by adding; inserting
+//! or removing one at random 2.9 and 2.2 us, the slowest 0.23 ms. An item takes 24.07 bytes, or 33 after inserting at
+//! random.
 //!
 //! Invariants:
 //! 1. No chunk is empty, and none holds more than `LIMIT` items.
-//! 2. `lens` has one number for each chunk, in the same order: how many items it holds. `len` is their sum.
+//! 2. `lens` has one number for each chunk, in the same order: the number of items in it. `len` is their sum.
 //! 3. `loose` counts the inner chunks (neither first nor last) that hold fewer than `LIMIT` items. Only `insert` and
-//!    `remove` make such chunks; while there are none, item `i` is found by a division.
-//! 4. Two inner chunks side by side hold at least half of `LIMIT`: `insert` splits a full chunk in halves, and
-//!    `remove` merges the chunk it changed with a neighbour when both are small. So what was inserted at random takes
-//!    at most twice its own size, and what is left after removing at random at most four times.
+//!    `remove` make such chunks. While there are none, item `i` is found by a division.
+//! 4. Two adjacent inner chunks hold at least half of `LIMIT` together: `insert` splits a full chunk in halves, and
+//!    `remove` merges the changed chunk with a neighbour when both are small. So a sequence takes at most twice its own
+//!    size after inserting at random, and at most four times after removing at random.
 //!
-//! What costs time in proportion to the items, and so must not be done to millions of them in one turn of the loop:
-//! `extend`, `collect`, walking, dropping, and turning the order round (38 ms for 10^7 items of 24 bytes, measured), which
-//! is therefore not here: a list that was turned round is looked at from its other end. A sequence that
-//! was taken out by [`Sequence::take`] is dropped in steps by popping from it.
+//! Some operations take time in proportion to the items, and so must not be run on millions of them in one turn of the
+//! loop: `extend`, `collect`, walking, dropping, and reversing (38 ms for 10^7 items of 24 bytes, measured). Reversing
+//! is therefore missing here: a reversed list is read from its other end. A sequence that was taken out by
+//! [`Sequence::take`] is dropped in steps by popping from it.
 
 use std::collections::{VecDeque, vec_deque};
 use std::{fmt, mem};
@@ -32,12 +33,13 @@ mod range;
 #[cfg(test)]
 mod tests;
 
-/// How many lengths are added up between two comparisons: enough for the compiler to use vector instructions.
+/// How many lengths are added up between two comparisons. It is enough for the compiler to use vector instructions.
 const LENS_AT_ONCE: usize = 64;
 
 /// An indexed sequence in chunks of at most `LIMIT` items, a power of two from 2 to 32,768.
 ///
-/// 512: with 256, adding up the lengths for 10^7 items took 2.2 us instead of 1.1 us, and a push 15 instead of 16 ns.
+/// 512 is a measured choice: with 256, adding up the lengths for 10^7 items took 2.2 us instead of 1.1 us, and a push
+/// 15 instead of 16 ns.
 pub(crate) struct Sequence<T, const LIMIT: usize = 512> {
     chunks: VecDeque<VecDeque<T>>,
     lens: VecDeque<u16>,
@@ -46,23 +48,23 @@ pub(crate) struct Sequence<T, const LIMIT: usize = 512> {
 }
 
 impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
-    /// `LIMIT` as it stands in `lens`.
+    /// `LIMIT` in the form that `lens` uses.
     const FULL: u16 = {
         assert!(LIMIT.is_power_of_two() && LIMIT >= 2 && LIMIT <= 1 << 15, "a length must fit 16 bits");
         #[expect(clippy::cast_possible_truncation, reason = "asserted in the line above")]
         let full = LIMIT as u16;
         full
     };
-    /// Neighbours that hold no more than this together become one chunk: a quarter below the limit, so that a
-    /// sequence in which inserting and removing take turns does not split and merge each time.
+    /// Neighbours that hold no more than this together are merged. It is a quarter below the limit, so that alternating
+    /// insertions and removals do not split and merge each time.
     const MERGE: u16 = Self::FULL / 4 * 3;
 
-    /// An empty sequence, which allocates nothing.
+    /// Makes an empty sequence, which allocates nothing.
     pub(crate) const fn new() -> Self {
         Self { chunks: VecDeque::new(), lens: VecDeque::new(), len: 0, loose: 0 }
     }
 
-    /// How many items it holds.
+    /// Returns the number of items.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -84,7 +86,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         self.len = self.len.saturating_add(1);
     }
 
-    /// Puts an item before all others.
+    /// Inserts an item before all others.
     pub(crate) fn push_front(&mut self, item: T) {
         match (self.chunks.front_mut(), self.lens.front_mut()) {
             (Some(chunk), Some(len)) if *len < Self::FULL => {
@@ -101,36 +103,36 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         self.len = self.len.saturating_add(1);
     }
 
-    /// Takes the last item.
+    /// Removes and returns the last item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let item = self.chunks.back_mut()?.pop_back()?;
         self.took_one(self.chunks.len().saturating_sub(1));
         Some(item)
     }
 
-    /// Takes the first item.
+    /// Removes and returns the first item.
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         let item = self.chunks.front_mut()?.pop_front()?;
         self.took_one(0);
         Some(item)
     }
 
-    /// The item at `at`, or `None` past the end.
+    /// Returns the item at `at`, or `None` past the end.
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
         let (chunk, within) = self.locate(at)?;
         self.chunks.get(chunk)?.get(within)
     }
 
-    /// The item at `at`, to be changed in place.
+    /// Returns the item at `at` for changing it in place.
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         let (chunk, within) = self.locate(at)?;
         self.chunks.get_mut(chunk)?.get_mut(within)
     }
 
-    /// Puts an item before the one at `at`; at the length, appends it.
+    /// Inserts an item before the one at `at`, or appends it if `at` is the length.
     ///
     /// # Errors
-    /// The item comes back if `at` is past the end.
+    /// Returns the item if `at` is past the end.
     pub(crate) fn insert(&mut self, at: usize, item: T) -> Result<(), T> {
         if at == self.len {
             self.push(item);
@@ -146,7 +148,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         Ok(())
     }
 
-    /// Takes out the item at `at`, and those behind it move up; `None` past the end.
+    /// Removes and returns the item at `at`, or returns `None` past the end. Later items move up.
     pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
         let (chunk, within) = self.locate(at)?;
         let item = self.reshape(chunk, |this| this.remove_within(chunk, within))?;
@@ -154,10 +156,10 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         Some(item)
     }
 
-    /// Puts an item in the place of another, which comes back.
+    /// Replaces an item, and returns the previous one.
     ///
     /// # Errors
-    /// The new item comes back if `at` is past the end.
+    /// Returns the new item if `at` is past the end.
     pub(crate) fn replace(&mut self, at: usize, item: T) -> Result<T, T> {
         match self.get_mut(at) {
             Some(place) => Ok(mem::replace(place, item)),
@@ -165,13 +167,13 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         }
     }
 
-    /// Exchanges two items. False, and nothing is done, if one of the two is past the end.
+    /// Swaps two items. Returns `false` and does nothing if one of the two is past the end.
     #[must_use]
     pub(crate) fn swap(&mut self, one: usize, other: usize) -> bool {
         self.try_swap(one.min(other), one.max(other)).is_some()
     }
 
-    /// At most `n` items in order, beginning with the one at `at`.
+    /// Returns at most `n` items in order, beginning with the one at `at`.
     pub(crate) fn range(&self, at: usize, n: usize) -> Range<'_, T> {
         let mut chunks = self.chunks.iter();
         let mut items = vec_deque::Iter::default();
@@ -186,18 +188,18 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         Range { chunks, items, left: n.min(self.len.saturating_sub(at)) }
     }
 
-    /// Empties the sequence at once and gives what was in it, which the caller drops at leisure.
+    /// Empties the sequence at once, and returns its contents, which the caller can drop in steps.
     #[must_use]
     pub(crate) fn take(&mut self) -> Self {
         mem::take(self)
     }
 
-    /// The first chunk grows with its items, for most lists are short; a further one is made in its full size.
+    /// Makes a chunk. The first one grows with its items, since most lists are short; later ones are made in full size.
     fn fresh_chunk(&self) -> VecDeque<T> {
         if self.chunks.is_empty() { VecDeque::new() } else { VecDeque::with_capacity(LIMIT) }
     }
 
-    /// In which chunk the item at `at` is, and where in it.
+    /// Returns the chunk that holds the item at `at`, and the place in it.
     fn locate(&self, at: usize) -> Option<(usize, usize)> {
         if at >= self.len {
             return None;
@@ -211,7 +213,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         self.locate_by_adding(at)
     }
 
-    /// [`Self::locate`] where inner chunks are not full.
+    /// Does the same as [`Self::locate`] when inner chunks are not full.
     fn locate_by_adding(&self, at: usize) -> Option<(usize, usize)> {
         let (mut chunk, mut left) = (0_usize, at);
         let (one, other) = self.lens.as_slices();
@@ -222,14 +224,14 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
                     let Some(beyond) = left.checked_sub(usize::from(len)) else { return Some((chunk, left)) };
                     (left, chunk) = (beyond, chunk.saturating_add(1));
                 }
-                return None; // their sum was more than `left`
+                return None; // the sum was more than `left`
             };
             (left, chunk) = (beyond, chunk.saturating_add(lens.len()));
         }
         None
     }
 
-    /// Changes the chunk `at` and at most one neighbour by `change`, and keeps `loose` true.
+    /// Changes the chunk `at` and at most one neighbour with `change`, and keeps `loose` correct.
     fn reshape<R>(&mut self, at: usize, change: impl FnOnce(&mut Self) -> R) -> R {
         let (from, to) = (at.saturating_sub(1), at.saturating_add(2));
         let (chunks, before) = (self.chunks.len(), self.loose_in(from, to));
@@ -239,7 +241,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         result
     }
 
-    /// How many of the chunks `from..to` are inner ones that are not full.
+    /// Returns how many of the chunks `from..to` are inner ones that are not full.
     fn loose_in(&self, from: usize, to: usize) -> usize {
         let last = self.chunks.len().saturating_sub(1);
         (from.max(1)..to.min(last))
@@ -247,7 +249,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
             .count()
     }
 
-    /// Books the removal of an item from the first or last chunk.
+    /// Records the removal of an item from the first or last chunk.
     fn took_one(&mut self, chunk: usize) {
         self.len = self.len.saturating_sub(1);
         if let Some(len) = self.lens.get_mut(chunk) {
@@ -297,7 +299,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
         Some(item)
     }
 
-    /// Makes one chunk of `at` and the one behind it if both are small. Whether it did.
+    /// Merges the chunk `at` with the next one if both are small. Returns `true` if it did.
     fn merge(&mut self, at: usize) -> bool {
         let behind = at.saturating_add(1);
         let (Some(&one), Some(&other)) = (self.lens.get(at), self.lens.get(behind)) else { return false };
@@ -348,7 +350,7 @@ impl<T, const LIMIT: usize> FromIterator<T> for Sequence<T, LIMIT> {
     }
 }
 
-/// Tells how large it is; the items are the clients' and may be millions.
+/// Shows only the size, since the items belong to clients and may be millions.
 impl<T, const LIMIT: usize> fmt::Debug for Sequence<T, LIMIT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sequence")

@@ -1,31 +1,31 @@
-//! A map in insertion order that grows in steps: what a dict and a namespace of the manager keep their entries in.
+//! A map in insertion order that grows in steps. The dicts and namespaces of the manager keep their entries in it.
 //!
-//! A hash table that doubles moves all its entries in one call, and everybody who waits for the manager waits for
-//! that (a resize at 3.7 million keys stalled 906 ms). So three parts each grow by a piece at a time: [`Slots`] hold
-//! the entries and never move them, [`Index`] finds the slot of a key by linear hashing, and [`Order`] keeps the
-//! slots in the order of insertion. As in Python's dict, replacing a value keeps the key's place, and a key that was
-//! removed and inserted again goes to the end. Places are numbers that are never given twice, so a walk that goes on
-//! after the last place it has seen is right whatever was inserted or removed meanwhile.
+//! A hash table that doubles moves all its entries in one call, and every client of the manager waits for that (a
+//! resize at 3.7 million keys stalled for 906 ms). So there are three parts that each grow piece by piece: [`Slots`]
+//! hold the entries and never move them, [`Index`] finds the slot of a key by linear hashing, and [`Order`] keeps the
+//! slots in insertion order. As in Python's dict, replacing a value keeps the key's place, and a key that was removed
+//! and inserted again goes to the end. Places are numbers that are never reused, so a walk that continues after the
+//! last place it has seen is correct whatever was inserted or removed meanwhile.
 //!
 //! Invariants:
 //! 1. Slots, index and order hold the same entries: for each entry in slot `s` at place `p`, the index has one spot
 //!    with `s` under the hash of its key, and the order has `s` at `p`.
 //! 2. No two entries have equal keys or equal places.
-//! 3. The next place is greater than every place that was ever given out.
+//! 3. The next place is greater than every place that was ever used.
 //!
-//! What costs time in proportion to the entries, and so must not be done to millions of them in one turn of the loop:
-//! walking, and dropping. A table that was taken out by [`Table::take`] is dropped in steps by
+//! Some operations take time in proportion to the entries, and so must not be run on millions of them in one turn of
+//! the loop: walking and dropping. A table that was taken out by [`Table::take`] is dropped in steps by
 //! [`Table::pop_last`].
 //!
-//! Keys come from clients, and one who knows keys of equal hash can make every lookup walk them all. hashbrown's own
-//! hash function, foldhash, says that it does not resist who probes a running program by timing (its README, "HashDoS
-//! resistance"), and clients of a manager can do just that. So the hash is std's SipHash under random keys: 13 ns for
-//! a key of 9 bytes and 53 ns for one of 256, against 1 and 7 ns (measured).
+//! Keys come from clients, and a client that knows keys with equal hashes could make every lookup walk them all.
+//! hashbrown's own hash function, foldhash, documents that it does not resist an attacker who probes a running program
+//! by timing (its README, "HashDoS resistance"), and clients of a manager can do just that. So the hash is std's
+//! SipHash with random keys: 13 ns for a key of 9 bytes and 53 ns for one of 256, against 1 and 7 ns (measured).
 //!
 //! Measured with keys of 9 bytes and values of 32, at 10^3 / 10^5 / 10^7 entries: insert 48 / 83 / 506 ns, get 30 / 95
-//! / 1,070 ns (std's `HashMap` with 10^7: 778 and 891 ns); the slowest single insert on the way to 10^7 took 0.8 ms,
-//! the slowest remove on the way back 3.6 ms; 84 bytes an entry, of which 56 its own. Dropping the 10^7 at once took
-//! 31 ms.
+//! / 1,070 ns (std's `HashMap` with 10^7: 778 and 891 ns). The slowest single insert on the way to 10^7 took 0.8 ms,
+//! the slowest remove on the way back 3.6 ms. An entry takes 84 bytes, 56 of which are its own. Dropping the 10^7 at
+//! once took 31 ms.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -45,11 +45,11 @@ mod tests;
 
 /// A map in insertion order.
 ///
-/// `BLOCK` entries lie in one piece of memory, `SPOTS` entries in one segment of the index (on average), and more
-/// than `ENTRIES_MAX` entries are refused (2^32 - 1 unless said otherwise: slots are numbered by 32 bits).
+/// A block of memory holds `BLOCK` entries, and a segment of the index holds `SPOTS` entries on average. More than
+/// `ENTRIES_MAX` entries are refused (by default 2^32 - 1, since slots are numbered with 32 bits).
 ///
-/// 1,024 spots: with 256 there are four times as many segments, and at 10^7 entries inserting took 669 instead of 506
-/// ns and getting 1,297 instead of 1,070 ns.
+/// 1,024 spots is a measured choice: with 256 there are four times as many segments, and at 10^7 entries inserting took
+/// 669 instead of 506 ns and getting 1,297 instead of 1,070 ns.
 pub(crate) struct Table<
     K,
     V,
@@ -72,23 +72,24 @@ struct Entry<K, V> {
 impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize>
     Table<K, V, BLOCK, SPOTS, ENTRIES_MAX>
 {
-    /// An empty table, which allocates nothing.
+    /// Makes an empty table, which allocates nothing.
     pub(crate) fn new() -> Self {
-        const { assert!(ENTRIES_MAX <= u32::MAX as usize, "slots are numbered by 32 bits") };
+        const { assert!(ENTRIES_MAX <= u32::MAX as usize, "slots are numbered with 32 bits") };
         Self { slots: Slots::new(), index: Index::new(), order: Order::new(), hasher: RandomState::new() }
     }
 
-    /// How many entries it holds.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// All entries, in order.
+    /// Returns all entries in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.page(None, usize::MAX).map(|(_, key, value)| (key, value))
     }
 
-    /// At most `n` entries with their places, in order: those with places greater than `after`, or from the first.
+    /// Returns at most `n` entries with their places, in order: those with places greater than `after`, or from the
+    /// first.
     pub(crate) fn page(&self, after: Option<u64>, n: usize) -> impl Iterator<Item = (u64, &K, &V)> {
         self.order.after(after).take(n).filter_map(|(place, slot)| {
             let entry = self.slots.get(slot)?;
@@ -96,8 +97,8 @@ impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize>
         })
     }
 
-    /// Empties the table at once and gives what was in it, which the caller drops at leisure. Places go on from where
-    /// they were, so a walk by pages stays right.
+    /// Empties the table at once, and returns its contents, which the caller can drop in steps. Places continue from
+    /// where they were, so a walk by pages stays correct.
     #[must_use]
     pub(crate) fn take(&mut self) -> Self {
         Self {
@@ -112,31 +113,31 @@ impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize>
 impl<K: Hash + Eq, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize>
     Table<K, V, BLOCK, SPOTS, ENTRIES_MAX>
 {
-    /// Whether there is an entry for `key`.
+    /// Returns `true` if there is an entry for `key`.
     pub(crate) fn contains<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
         self.find(key).is_some()
     }
 
-    /// The value of `key`.
+    /// Returns the value of `key`.
     pub(crate) fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<&V> {
         Some(&self.slots.get(self.find(key)?)?.value)
     }
 
-    /// The value of `key`, to be changed in place.
+    /// Returns the value of `key` for changing it in place.
     pub(crate) fn get_mut<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<&mut V> {
         Some(&mut self.slots.get_mut(self.find(key)?)?.value)
     }
 
-    /// The key as it is kept, and its value, to be changed in place.
+    /// Returns the stored key, and its value for changing it in place.
     pub(crate) fn entry_mut<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<(&K, &mut V)> {
         let entry = self.slots.get_mut(self.find(key)?)?;
         Some((&entry.key, &mut entry.value))
     }
 
-    /// Sets the value of `key`, and gives the one that it replaces. A new key goes to the end.
+    /// Sets the value of `key`, and returns the previous one. A new key goes to the end.
     ///
     /// # Errors
-    /// Key and value come back if the key is new and the table holds `ENTRIES_MAX` entries.
+    /// Returns key and value if the key is new and the table already holds `ENTRIES_MAX` entries.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Result<Option<V>, (K, V)> {
         let hash = self.hasher.hash_one(&key);
         if let Some(slot) = self.find_hashed(hash, &key)
@@ -148,7 +149,7 @@ impl<K: Hash + Eq, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX:
         self.insert_new(hash, Entry { key, value, place }).map(|()| None)
     }
 
-    /// Takes out the entry of `key`, with its place for [`Table::restore`].
+    /// Removes the entry of `key`, and returns it with its place for [`Table::restore`].
     pub(crate) fn remove<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<(K, V, u64)> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
@@ -160,7 +161,7 @@ impl<K: Hash + Eq, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX:
         Some((key, value, place))
     }
 
-    /// Takes out the entry that is last in order.
+    /// Removes and returns the last entry in order.
     pub(crate) fn pop_last(&mut self) -> Option<(K, V, u64)> {
         let slot = self.order.last()?;
         let Entry { key, value, place } = self.slots.remove(slot)?;
@@ -169,10 +170,11 @@ impl<K: Hash + Eq, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX:
         Some((key, value, place))
     }
 
-    /// Puts an entry back where it was before [`Table::remove`] or [`Table::pop_last`] took it out.
+    /// Puts an entry back where it was before [`Table::remove`] or [`Table::pop_last`] removed it.
     ///
     /// # Errors
-    /// Key and value come back if there is an entry with that key or at that place, or `ENTRIES_MAX` entries.
+    /// Returns key and value if there already is an entry with that key or at that place, or if there are `ENTRIES_MAX`
+    /// entries.
     pub(crate) fn restore(&mut self, place: u64, key: K, value: V) -> Result<(), (K, V)> {
         let hash = self.hasher.hash_one(&key);
         if self.find_hashed(hash, &key).is_some() || self.order.contains(place) {
@@ -210,7 +212,7 @@ impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize> Def
     }
 }
 
-/// Tells how large it is; the entries are the clients' and may be millions.
+/// Shows only the size, since the entries belong to clients and may be millions.
 impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize> fmt::Debug
     for Table<K, V, BLOCK, SPOTS, ENTRIES_MAX>
 {

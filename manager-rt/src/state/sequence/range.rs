@@ -1,4 +1,4 @@
-//! A walk over the items of a sequence, one chunk after the other.
+//! Iterators over the items of a sequence, chunk by chunk.
 
 use std::collections::{VecDeque, vec_deque};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::iter::Rev;
 
 use super::Sequence;
 
-/// Items in order, from [`Sequence::range`].
+/// An iterator over items in order: see [`Sequence::range`].
 pub(crate) struct Range<'a, T> {
     pub(super) chunks: vec_deque::Iter<'a, VecDeque<T>>,
     pub(super) items: vec_deque::Iter<'a, T>,
@@ -40,7 +40,7 @@ impl<T> fmt::Debug for Range<'_, T> {
 }
 
 impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
-    /// The item at `at` and all before it, last first; none past the end.
+    /// Returns the item at `at` and all before it, last first; none if `at` is past the end.
     pub(crate) fn backwards_from(&self, at: usize) -> Backwards<'_, T> {
         let Some((chunk, within)) = self.locate(at) else {
             return Backwards {
@@ -53,7 +53,7 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
     }
 }
 
-/// Items from some on to the first, from [`Sequence::backwards_from`].
+/// An iterator from an item back to the first: see [`Sequence::backwards_from`].
 pub(crate) struct Backwards<'a, T> {
     chunks: Rev<vec_deque::Iter<'a, VecDeque<T>>>,
     items: Rev<vec_deque::Iter<'a, T>>,

@@ -1,33 +1,34 @@
-//! From hash to slot, by linear hashing: a hash table whose segments are split one at a time.
+//! Maps hashes to slots by linear hashing: a hash table whose segments are split one at a time.
 //!
-//! With `n` segments, `p` the largest power of two that is at most `n`, an address belongs to segment `address mod
-//! 2p` if there is one, else to `address mod p`. So one more segment takes its spots from one other, and nothing else
-//! moves: growing by an entry moves the spots of one segment at most, whether the table holds 10^3 or 10^7.
+//! With `n` segments, and `p` the largest power of two that is at most `n`, an address belongs to segment `address mod
+//! 2p` if that exists, and otherwise to `address mod p`. So a new segment takes its spots from one other segment, and
+//! nothing else moves: growing by an entry moves the spots of at most one segment, whether the table holds 10^3 or
+//! 10^7.
 //!
-//! A spot keeps 32 bits of the hash. They say to which segment it belongs without a look at the entry (a cache miss
-//! each), and keep nearly every entry with another key from being looked at. Where the bits go, `T` being 32 bits of
-//! tag and low bits on the right: the segment's table finds its bucket by the low 11 or 12 bits, and compares the top
-//! seven; the address is made of those from bit 11 on. Above 2^14 segments the address shares bits with the seven,
-//! which then tell fewer spots apart; the whole tag still does.
+//! A spot keeps 32 bits of the hash, the tag. The tag tells to which segment the spot belongs without reading the entry
+//! (which costs a cache miss), and rules out nearly every entry with another key. The bits of the tag are used as
+//! follows, counted from the low end: the segment's table finds its bucket by the low 11 or 12 bits, and compares the
+//! top seven; the address consists of those from bit 11 on. Above 2^14 segments, the address shares bits with the top
+//! seven, which then distinguish fewer spots; the whole tag still does.
 //!
 //! Invariants:
-//! 1. Each spot is in the segment that [`segment_of`] says. Without spots there is no segment, and no memory.
-//! 2. The segments hold at most `SPOTS` spots on average; if there are several, at least a quarter of that.
+//! 1. Each spot is in the segment that [`segment_of`] returns. Without spots there is no segment, and no memory.
+//! 2. The segments hold at most `SPOTS` spots on average, and at least a quarter of that if there are several.
 
 use std::{fmt, mem};
 
 use hashbrown::HashTable;
 
-/// The bits of a tag from this one on make the address: those below find the bucket in a segment.
+/// The lowest bit of a tag that belongs to the address. The bits below find the bucket in a segment.
 const ADDRESS_FROM: u32 = 11;
 
-/// Slots by the hash of their keys, in segments of `SPOTS` on average.
+/// Slots by the hash of their keys, in segments with `SPOTS` on average.
 pub(super) struct Index<const SPOTS: usize> {
     segments: Vec<HashTable<Spot>>,
     len: usize,
 }
 
-/// Where an entry is, and 32 bits of the hash of its key.
+/// The slot of an entry, and 32 bits of the hash of its key.
 struct Spot {
     tag: u32,
     slot: u32,
@@ -39,14 +40,14 @@ impl<const SPOTS: usize> Index<SPOTS> {
         Self { segments: Vec::new(), len: 0 }
     }
 
-    /// The slot with this hash that `is_it`.
+    /// Returns the slot with this hash for which `is_it` returns `true`.
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
         let segment = self.segments.get(segment_of(tag, self.segments.len()))?;
         Some(segment.find(spread(tag), |spot| spot.tag == tag && is_it(spot.slot))?.slot)
     }
 
-    /// Adds a slot, and splits a segment if they have become too full.
+    /// Adds a slot, and splits a segment if the segments have become too full.
     pub(super) fn insert(&mut self, hash: u64, slot: u32) {
         let tag = tag(hash);
         if self.len >= self.segments.len().saturating_mul(SPOTS) {
@@ -59,7 +60,8 @@ impl<const SPOTS: usize> Index<SPOTS> {
         }
     }
 
-    /// Takes out the slot with this hash that `is_it`, and merges two segments if they have become too empty.
+    /// Removes the slot with this hash for which `is_it` returns `true`, and merges two segments if they have become
+    /// too empty.
     pub(super) fn remove(&mut self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
         let segment = segment_of(tag, self.segments.len());
@@ -75,12 +77,13 @@ impl<const SPOTS: usize> Index<SPOTS> {
         Some(slot)
     }
 
-    /// Adds a segment, and moves the spots into it that belong there now.
+    /// Adds a segment, and moves the spots into it that now belong there.
     fn add_segment(&mut self) {
         let added = self.segments.len();
         self.segments.push(HashTable::new());
         let Some(from) = self.segments.get_mut(source_of(added)) else { return };
-        // Both halves are made anew: a table out of which half was taken keeps its memory and the marks of what went.
+        // Both halves are made anew, since a table that loses half its spots keeps their memory and the marks of
+        // removed ones.
         let spots = mem::take(from);
         let half = spots.len() / 2;
         let mut halves = [HashTable::with_capacity(half), HashTable::with_capacity(half)];
@@ -100,7 +103,7 @@ impl<const SPOTS: usize> Index<SPOTS> {
         }
     }
 
-    /// Moves the spots of the last segment to the one that they came from, and drops it.
+    /// Moves the spots of the last segment back to the one that they came from, and drops it.
     fn drop_segment(&mut self) {
         let Some(last) = self.segments.pop() else { return };
         let to = source_of(self.segments.len());
@@ -111,24 +114,24 @@ impl<const SPOTS: usize> Index<SPOTS> {
     }
 }
 
-/// Tells how large it is.
+/// Shows only the size.
 impl<const SPOTS: usize> fmt::Debug for Index<SPOTS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Index").field("segments", &self.segments.len()).finish_non_exhaustive()
     }
 }
 
-/// The upper half of a hash.
+/// Returns the upper half of a hash.
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// A tag as a hash for the table of a segment, which reads the top and the low bits.
+/// Returns a tag as a hash for the table of a segment, which reads the top and the low bits.
 fn spread(tag: u32) -> u64 {
     u64::from(tag) << 32 | u64::from(tag)
 }
 
-/// Which of `segments` segments a tag belongs to; 0 if there is none.
+/// Returns which of `segments` segments a tag belongs to, or 0 if there is none.
 fn segment_of(tag: u32, segments: usize) -> usize {
     let address = tag.rotate_right(ADDRESS_FROM) as usize;
     let Some(mask) = segments.checked_next_power_of_two().and_then(|above| above.checked_sub(1)) else {
@@ -138,7 +141,7 @@ fn segment_of(tag: u32, segments: usize) -> usize {
     if segment < segments { segment } else { segment & (mask >> 1) }
 }
 
-/// The segment out of which number `added` is split: itself for the very first.
+/// Returns the segment from which number `added` is split, or itself for the very first.
 fn source_of(added: usize) -> usize {
     added.checked_ilog2().and_then(|top| added.checked_sub(1 << top)).unwrap_or(0)
 }

@@ -1,19 +1,18 @@
-//! The order of insertion: which slot is at which place.
+//! The insertion order: which slot is at which place.
 //!
-//! Places are given out in ascending order and mostly lie close together, so a tree of single places would spend
-//! most of its time and memory on itself. The tree here has one node value for [`PLACES`] places: a bit map of those
-//! that are taken, and their slots.
+//! Places ascend, and most are close together, so a tree of single places would spend most of its time and memory on
+//! itself. The tree here has one node value for [`PLACES`] places: a bit map of the occupied ones, and their slots.
 //!
 //! Invariants:
 //! 1. Place `p` is bit and slot `p % PLACES` of group `p / PLACES`; the bit is set exactly if an entry is there.
-//! 2. A group without entries is not in the tree. So the entry that is left of a long life of inserting and removing
-//!    costs at most one group, 280 bytes.
-//! 3. `next` is greater than every place that was taken.
+//! 2. A group without entries is not in the tree. So an entry that is left after many insertions and removals costs at
+//!    most one group, 280 bytes.
+//! 3. `next` is greater than every place that was used.
 
 use std::collections::BTreeMap;
 use std::iter;
 
-/// How many places share a group: as many as a word has bits.
+/// The number of places in a group: as many as a word has bits.
 const PLACES: u64 = u64::BITS as u64;
 
 /// Slots by place.
@@ -32,7 +31,7 @@ impl Order {
         Self { groups: BTreeMap::new(), next: 0 }
     }
 
-    /// The place for the next new entry: at 10^9 insertions a second they last for 584 years.
+    /// Returns the place for the next new entry. At 10^9 insertions a second, places last for 584 years.
     pub(super) fn next_place(&self) -> u64 {
         self.next
     }
@@ -41,7 +40,7 @@ impl Order {
         self.groups.get(&(place / PLACES)).is_some_and(|group| group.taken & bit(place) != 0)
     }
 
-    /// Puts a slot at a place that is free.
+    /// Puts a slot at a free place.
     pub(super) fn insert(&mut self, place: u64, slot: u32) {
         let group = self
             .groups
@@ -63,38 +62,38 @@ impl Order {
         }
     }
 
-    /// The slot at the greatest place.
+    /// Returns the slot at the greatest place.
     pub(super) fn last(&self) -> Option<u32> {
         let (_, group) = self.groups.last_key_value()?;
         group.slots.get(group.taken.checked_ilog2()? as usize).copied()
     }
 
-    /// Places and slots in order, those greater than `after` or all.
+    /// Returns places and slots in order: those greater than `after`, or all.
     pub(super) fn after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, u32)> {
         let from = after.map_or(Some(0), |after| after.checked_add(1));
         from.into_iter().flat_map(move |from| {
             let first = from / PLACES;
             self.groups.range(first..).flat_map(move |(&number, group)| {
-                // Of the group that `from` is in, only the bits from there on.
+                // In the group that contains `from`, only the bits from there on count.
                 let wanted = if number == first { u64::MAX << (from % PLACES) } else { u64::MAX };
                 group.places(number.saturating_mul(PLACES), wanted)
             })
         })
     }
 
-    /// Leaves an empty order that goes on with the same places.
+    /// Leaves an empty order that continues with the same places.
     pub(super) fn take(&mut self) -> Self {
         Self { groups: std::mem::take(&mut self.groups), next: self.next }
     }
 }
 
 impl Group {
-    /// The places of this group that are taken and `wanted`; `base` is its first.
+    /// Returns the occupied places of this group that are `wanted`; `base` is its first place.
     fn places(&self, base: u64, wanted: u64) -> impl Iterator<Item = (u64, u32)> {
         let mut left = self.taken & wanted;
         iter::from_fn(move || {
             let at = left.trailing_zeros();
-            let slot = *self.slots.get(at as usize)?; // 64, past the slots, when no bit is left
+            let slot = *self.slots.get(at as usize)?; // 64, which is past the slots, when no bit is left
             left &= left.wrapping_sub(1);
             Some((base.saturating_add(u64::from(at)), slot))
         })

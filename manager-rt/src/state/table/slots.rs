@@ -1,14 +1,14 @@
-//! Numbered slots in blocks: like one `slab::Slab`, but growing never moves an entry to another block.
+//! Numbered slots in blocks: like one `slab::Slab`, except that growing never moves an entry to another block.
 //!
-//! A single slab is one `Vec`, and however good the allocator is at moving pages instead of bytes, the slowest push to
-//! a `Vec` of 64-byte entries took 9.2 ms on the way to 10^7 (the slowest insert into one slab 4.1 ms), which larger
-//! entries, or an allocator that copies, would bring above the 10 ms that an operation may take. So blocks of at most
-//! `BLOCK` slots are made one by one, each a slab of its own.
+//! A single slab is one `Vec`. Even if the allocator moves pages instead of bytes, the slowest push to a `Vec` of
+//! 64-byte entries took 9.2 ms on the way to 10^7 (the slowest insert into one slab 4.1 ms). Larger entries, or an
+//! allocator that copies, would exceed the 10 ms that an operation may take. So blocks of at most `BLOCK` slots are
+//! made one by one, and each is a separate slab.
 //!
 //! Invariants:
 //! 1. Slot `s` is key `s % BLOCK` of block `s / BLOCK`; no block has more than `BLOCK` slots.
 //! 2. `open` names exactly the blocks with fewer than `BLOCK` entries, each once. A block is made only when none is
-//!    open, so there is no slot number above the largest number of entries at any time, rounded up to a block.
+//!    open, so slot numbers never exceed the largest number of entries so far, rounded up to a block.
 //! 3. A block that has become empty owns no memory.
 
 use slab::Slab;
@@ -22,7 +22,7 @@ pub(super) struct Slots<E, const BLOCK: usize> {
 
 impl<E, const BLOCK: usize> Slots<E, BLOCK> {
     pub(super) const fn new() -> Self {
-        const { assert!(BLOCK > 0 && BLOCK <= 1 << 16, "a block must be small to be made in no time") };
+        const { assert!(BLOCK > 0 && BLOCK <= 1 << 16, "a block must be small, so that it is made quickly") };
         Self { blocks: Vec::new(), open: Vec::new(), len: 0 }
     }
 
@@ -40,7 +40,7 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         self.blocks.get_mut(block)?.get_mut(key)
     }
 
-    /// Puts an entry into a free slot and gives its number; the entry comes back when all numbers are taken.
+    /// Puts an entry into a free slot, and returns its number. Returns the entry if all numbers are taken.
     pub(super) fn insert(&mut self, entry: E) -> Result<u32, E> {
         let Some((number, slot)) = self.open_block() else { return Err(entry) };
         let Some(block) = self.blocks.get_mut(number) else { return Err(entry) };
@@ -56,7 +56,7 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         Ok(slot)
     }
 
-    /// Takes the entry out of a slot, if there is one.
+    /// Removes and returns the entry in a slot, if there is one.
     pub(super) fn remove(&mut self, slot: u32) -> Option<E> {
         let (number, key) = Self::split(slot)?;
         let block = self.blocks.get_mut(number)?;
@@ -72,13 +72,13 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         Some(entry)
     }
 
-    /// An open block, made if there is none, and the number of its first slot.
+    /// Returns an open block, and the number of its first slot. Makes a block if none is open.
     fn open_block(&mut self) -> Option<(usize, u32)> {
         let number = match self.open.last() {
             Some(&open) => open,
             None => {
                 let number = u32::try_from(self.blocks.len()).ok()?;
-                // The first block grows with its entries, for most tables are small.
+                // The first block grows with its entries, since most tables are small.
                 self.blocks.push(if number == 0 { Slab::new() } else { Slab::with_capacity(BLOCK) });
                 self.open.push(number);
                 number
@@ -95,7 +95,7 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
 
 #[cfg(test)]
 impl<E, const BLOCK: usize> Slots<E, BLOCK> {
-    /// For how many entries there is memory.
+    /// Returns the number of entries for which there is memory.
     pub(super) fn memory(&self) -> usize {
         self.blocks.iter().map(Slab::capacity).sum()
     }
