@@ -1,17 +1,19 @@
 //! `Barrier`: a number of parties that wait for each other.
 //!
-//! A client has a place for each of its calls that waits, until the round ends, and for each place that it registered in
-//! advance, until it takes the registration back. So one barrier serves any number of sets of clients, one after another.
+//! A client has one place for each of its waiting calls, until the round ends, and one for each place that it
+//! registered in advance, until it takes back the registration. So one barrier serves any number of sets of clients,
+//! one after another.
 //!
 //! # Which deaths break it
-//! A round needs the clients that have a place. If one of them goes, the others would wait for it in vain, and the barrier
-//! breaks. Any other client may go at any time. A client that gives back its last reference to the barrier says that it comes
-//! no more: its registrations end and nothing breaks. A call that stops waiting, for whatever reason, breaks the barrier too.
+//! A round needs the clients that have a place. If one of them ends, the others would wait for it in vain, so the
+//! barrier breaks. Any other client may end at any time. A client that releases its last reference to the barrier will
+//! not come back: its registrations end, and nothing breaks. A call that stops waiting, for whatever reason, also
+//! breaks the barrier.
 //!
 //! # The action
-//! The server runs no code of its users. If the call that completes the round brings an action, its client is told to run it
-//! and to end the round then, while the others go on waiting. Calls that come meanwhile belong to the next round, and stand in
-//! a line of their own.
+//! The server runs no code of its users. If the call that completes the round has an action, the answer asks its client
+//! to run the action and then to end the round, while the others keep waiting. Calls that arrive meanwhile belong to
+//! the next round, and wait in a separate line.
 
 use std::collections::BTreeMap;
 
@@ -28,30 +30,30 @@ use crate::state::waiters::{Line, WaiterId, Want};
 pub(super) struct Barrier {
     parties: u64,
     is_broken: bool,
-    /// How often a round has ended.
+    /// How many rounds have ended.
     round: u64,
     places: Places,
-    /// Calls that have arrived in this round.
+    /// The calls that have arrived in this round.
     line: Line,
-    /// The client that runs the action. All have arrived then, and its call was answered.
+    /// The client that runs the action. By then all parties have arrived, and its call was answered.
     acting: Option<ClientId>,
-    /// Calls that came while the action runs.
+    /// Calls that arrived while the action runs.
     early: Line,
-    /// The call that left last was one of those.
+    /// Whether the last call to leave was one of those.
     was_early: bool,
 }
 
-/// Who has how many places.
+/// The places of each client.
 #[derive(Debug, Default)]
 struct Places {
     registered: BTreeMap<ClientId, Registered>,
     /// Places that are taken until the round ends.
     passing: u64,
-    /// All places that are taken.
+    /// The number of taken places.
     taken: u64,
 }
 
-/// What a client registered in advance.
+/// The places that a client registered in advance.
 #[derive(Debug, Default, Clone, Copy)]
 struct Registered {
     places: u64,
@@ -75,7 +77,7 @@ impl Places {
         Ok(())
     }
 
-    /// Takes a registration back. A call that waits keeps its place until the round ends.
+    /// Takes back a registration. A waiting call keeps its place until the round ends.
     fn unregister(&mut self, client: ClientId) -> Result<(), Fault> {
         let registered = self.registered.get_mut(&client).ok_or(Fault::NotOwned)?;
         registered.places = registered.places.saturating_sub(1);
@@ -111,7 +113,7 @@ impl Places {
         self.registered.values_mut().for_each(|registered| registered.arrived = 0);
     }
 
-    /// Forgets what a client registered; whether it was anything.
+    /// Forgets the registrations of a client, and returns `true` if there were any.
     fn forget(&mut self, client: ClientId) -> bool {
         let mut had_any = false;
         while self.unregister(client).is_ok() {
@@ -122,7 +124,7 @@ impl Places {
 }
 
 impl Barrier {
-    /// A barrier at which nobody waits.
+    /// Makes a barrier without waiters.
     ///
     /// # Errors
     /// [`Fault::OutOfRange`].
@@ -186,18 +188,18 @@ impl Barrier {
             return Outcome::Answer(Ok(answer));
         }
         if context.target.wait == Wait::No {
-            // A party that comes and does not stay is one that gives up.
+            // A party that arrives without waiting counts as one that gives up.
             self.break_up(context.core);
         }
         context.park(&mut self.line, want, Fault::TimedOut)
     }
 
-    /// Whether the next call that arrives is the last of the round.
+    /// Returns `true` if the next call to arrive completes the round.
     fn is_last(&self) -> bool {
         count_of(self.line.len()).saturating_add(1) == self.parties
     }
 
-    /// The last call of a round has come: what it is answered.
+    /// Completes a round, and returns the answer to its last call.
     fn complete(&mut self, client: ClientId, acts: bool, core: &mut Core) -> Reply<Payload> {
         let index = count_of(self.line.len());
         if acts {
@@ -217,7 +219,7 @@ impl Barrier {
         DONE
     }
 
-    /// All who wait are told the order in which they came.
+    /// Answers each waiter with the position in which it arrived.
     fn pass(&mut self, core: &mut Core) {
         let mut index = 0_u64;
         while let Some(waiter) = core.next_of(&mut self.line) {
@@ -227,7 +229,7 @@ impl Barrier {
         self.end_round();
     }
 
-    /// Those who came too early are parties of the round that begins, and of the next ones.
+    /// Lets the calls that arrived too early into the round that begins, and into the next ones.
     fn let_early_in(&mut self, core: &mut Core) {
         while self.acting.is_none()
             && let Some(id) = self.early.pop_first()
@@ -258,7 +260,7 @@ impl Barrier {
         self.round = self.round.wrapping_add(1);
     }
 
-    /// Nobody passes until it is mended.
+    /// Breaks the barrier until it is repaired.
     fn break_up(&mut self, core: &mut Core) {
         let broken: Answer<Payload> = Err(Fault::Broken);
         core.answer_all(&mut self.line, &broken);
@@ -267,7 +269,7 @@ impl Barrier {
         self.end_round();
     }
 
-    /// Those who wait are told that it broke, and the next round begins.
+    /// Answers all waiters that the barrier broke, and begins the next round.
     fn reset(&mut self, core: &mut Core) {
         let mut early = std::mem::take(&mut self.early);
         self.break_up(core);
@@ -276,15 +278,15 @@ impl Barrier {
         self.let_early_in(core);
     }
 
-    /// Somebody does not wait any more, and the others would wait for it in vain.
+    /// Handles a party that no longer waits, so that the others would wait for it in vain.
     pub(super) fn party_left(&mut self, core: &mut Core) {
-        // A call that had not arrived is missed by nobody.
+        // If the call had not arrived yet, no party needs it.
         if !std::mem::take(&mut self.was_early) {
             self.break_up(core);
         }
     }
 
-    /// A client is gone. Its calls have left before.
+    /// Ends a client. Its calls have left already.
     pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) {
         let was_registered = self.places.forget(client);
         if was_registered || self.acting == Some(client) {
@@ -292,7 +294,7 @@ impl Barrier {
         }
     }
 
-    /// A client comes no more. Its calls that wait still do.
+    /// Handles a client that will not come back. Its waiting calls keep waiting.
     pub(super) fn client_detached(&mut self, client: ClientId) {
         self.places.forget(client);
     }
@@ -302,7 +304,7 @@ impl Barrier {
         self.line.remove(&waiter);
     }
 
-    /// The barrier ends: whoever waits is told.
+    /// Ends the barrier, and answers all waiters.
     pub(super) fn end(mut self, core: &mut Core, answer: &Answer<Payload>) {
         core.answer_all(&mut self.line, answer);
         core.answer_all(&mut self.early, answer);

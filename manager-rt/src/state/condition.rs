@@ -1,8 +1,8 @@
-//! `Condition`: waiting for a notification, with a lock that is given back meanwhile.
+//! `Condition`: waiting for a notification, with a lock that is released meanwhile.
 //!
-//! A wait gives the lock back and stands in the condition's line in one step. A notification moves the longest waiter to
-//! the lock's line; it is answered when it has the lock again. So does a timeout: however a wait ends, the caller has its
-//! lock. Whoever dies in either line is simply not there any more, and eats no notification.
+//! A wait releases the lock and joins the condition's line in one step. A notification moves the longest waiter to the
+//! lock's line, where it is answered once it has the lock again. A timeout does the same: however a wait ends, the
+//! caller has its lock. A client that dies in either line is removed, and uses up no notification.
 
 use crate::count::count_of;
 use crate::proto::frame::Wait;
@@ -29,7 +29,7 @@ impl Condition {
 }
 
 impl State {
-    /// An operation of a condition, which may concern a lock too.
+    /// Runs an operation of a condition, which may also concern a lock.
     pub(super) fn run_condition(&mut self, caller: Caller<'_>, target: Target, op: &ConditionOp) -> Outcome {
         let line = match self.body(target.object) {
             Some(Body::Condition(condition)) => condition.line(),
@@ -61,7 +61,7 @@ impl State {
         lock: ObjectId,
         token: u64,
     ) -> Outcome {
-        // First of all: who may not wait keeps the lock.
+        // Checked first: a caller that may not wait keeps the lock.
         if let Err(fault) = self.core.may_wait(caller.client, caller.call) {
             return Outcome::Answer(Err(fault));
         }
@@ -75,7 +75,7 @@ impl State {
             Err(fault) => return Outcome::Answer(Err(fault)),
         };
         self.core.touch(lock);
-        // Who does not want to wait gives the lock back and takes it again all the same.
+        // A caller that does not want to wait nevertheless releases the lock and takes it again.
         let wait = if target.wait == Wait::No { Wait::For(0) } else { target.wait };
         let mut context = Context::new(&mut self.core, caller, Target { wait, ..target });
         let parked = context.park_or(Want::Notification { lock, depth }, Fault::TimedOut);
@@ -89,20 +89,20 @@ impl State {
         }
     }
 
-    /// Somebody was notified, and died before it had its lock again: the notification is for the next one.
+    /// Passes a notification to the next waiter, after a notified waiter died before it had its lock again.
     pub(super) fn pass_notification_on(&mut self, condition: ObjectId) {
         while let Some(Body::Condition(body)) = self.body(condition)
             && let Some(next) = body.line.pop_first()
         {
-            // Another thread of the same dead process is none that could use it.
+            // Another thread of the same dead process cannot use it either.
             if self.line_up_for_lock(next, false) {
                 break;
             }
         }
     }
 
-    /// Moves somebody from a condition's line to that of the lock, where nothing ends the wait but the lock. `false` if it is
-    /// gone.
+    /// Moves a waiter from a condition's line to that of the lock, where only getting the lock ends the wait. Returns
+    /// `false` if the waiter is gone.
     pub(super) fn line_up_for_lock(&mut self, waiter: WaiterId, timed_out: bool) -> bool {
         let Some(gone) = self.core.take_waiter(waiter) else { return false };
         let Waiter { client, call, thread, object, want: Want::Notification { lock, depth }, .. } = gone

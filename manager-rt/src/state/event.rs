@@ -1,7 +1,8 @@
-//! `Event`: a flag that can be waited for.
+//! `Event`: a flag that clients can wait for.
 //!
-//! Whoever waits when it is set goes on, even if it is cleared right after: the line is served between two calls. Within a
-//! transaction only the outcome counts: nobody sees a flag that is set and cleared again in one.
+//! A caller that waits when the flag is set goes on, even if the flag is cleared right afterwards, because the line is
+//! served between two calls. Within a transaction, only the final state counts: a flag that is set and cleared again
+//! has no effect.
 
 use crate::proto::{EventOp, Fault, Reply};
 use crate::state::context::{Context, Core, DONE, Outcome};

@@ -1,8 +1,10 @@
-//! What both kinds of queues have: items in their order, room for so many, and the lines before and behind them.
+//! The common part of both kinds of queues: ordered items, a capacity, and the lines of waiting producers and
+//! consumers.
 //!
-//! 1. **Nobody overtakes**: a newcomer waits if others wait, even if there were room or an item.
-//! 2. **Many at once are put whole**, so one who waits for much room holds up those behind, and is not starved by them.
-//! 3. Items that come back may exceed the room. Then nobody puts until there is room again.
+//! 1. **No caller overtakes another**: a newcomer waits if others wait, even if there were room or an item.
+//! 2. **Many items are put as a whole**, so a caller that waits for much room delays those after it, but is not starved
+//!    by them.
+//! 3. Items that come back may exceed the capacity. Then no item can be put until there is room again.
 
 use std::collections::VecDeque;
 
@@ -17,11 +19,11 @@ use crate::state::waiters::{Line, WaiterId, Want};
 /// The container of the items.
 type Items<T> = VecDeque<T>;
 
-/// Items in their order, and who waits for room or for items.
+/// Ordered items, and the callers that wait for room or for items.
 #[derive(Debug)]
 pub(super) struct Fifo<T> {
     pub(super) items: Items<T>,
-    /// 0 is without limit.
+    /// The capacity; 0 for no limit.
     capacity: u64,
     is_closed: bool,
     putters: Line,
@@ -29,7 +31,7 @@ pub(super) struct Fifo<T> {
 }
 
 impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
-    /// An empty queue with room for so many items.
+    /// Makes an empty queue with this capacity.
     ///
     /// # Errors
     /// [`Fault::OutOfRange`].
@@ -55,7 +57,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         self.capacity == 0 || self.len().saturating_add(count_of(count)) <= self.capacity
     }
 
-    /// Adds an item, or lets the caller wait for room. `undo` makes the note of how many were added.
+    /// Adds an item, or lets the caller wait for room. `undo` makes the note that undoes adding this many.
     pub(super) fn put(
         &mut self,
         raw: Raw<'_>,
@@ -105,13 +107,13 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         DONE.into()
     }
 
-    /// Takes back that so many were added.
+    /// Undoes the adding of this many items.
     pub(super) fn undo_put(&mut self, count: usize, core: &mut Core) {
         let kept = self.items.len().saturating_sub(count);
         self.items.drain(kept..).for_each(|item| core.let_go(item.into()));
     }
 
-    /// Whether a newcomer may take an item.
+    /// Returns `true` if a newcomer may take an item.
     pub(super) fn may_take(&self) -> bool {
         self.getters.is_empty() && !self.items.is_empty()
     }
@@ -121,7 +123,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         items.rev().for_each(|item| self.items.push_front(item));
     }
 
-    /// Adds the items of those who wait for room, as far as there is room; whether anybody was served.
+    /// Adds the items of waiting producers as far as there is room. Returns `true` if any producer was served.
     pub(super) fn admit(&mut self, core: &mut Core) -> bool {
         let mut has_served = false;
         while let Some(Want::Room(items)) =
@@ -138,7 +140,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         has_served
     }
 
-    /// No further item may be added: whoever waits for room is told.
+    /// Closes the queue for producers, and answers those that wait for room.
     pub(super) fn close(&mut self, core: &mut Core) {
         self.is_closed = true;
         core.answer_all(&mut self.putters, &Err(Fault::Closed));
@@ -149,7 +151,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         self.getters.remove(&waiter);
     }
 
-    /// The queue ends: whoever waits is told; what is in it is let go of.
+    /// Ends the queue: answers all waiters, and releases the items.
     pub(super) fn end(mut self, core: &mut Core) {
         let gone = Err(Fault::UnknownObject);
         core.answer_all(&mut self.putters, &gone);
@@ -158,7 +160,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     }
 }
 
-/// How many of these values one answer gives: as many as fit in a page, at most `max`, and the first in any case.
+/// Returns how many of these values fit in one answer: as many as a page holds, at most `max`, and at least the first.
 pub(super) fn page_len<'p>(values: impl Iterator<Item = &'p Payload>, max: u64) -> usize {
     let mut page = Page::new(max);
     values.take_while(|value| page.admits([*value])).count()

@@ -1,10 +1,12 @@
-//! `JoinableQueue`: tasks, which are leased and have to be done.
+//! `JoinableQueue`: tasks that are leased and have to be done.
 //!
-//! A task is in one of three places: it waits, it is leased to a connection, or it has failed. Unfinished is what waits and
-//! what is leased; that is derived, so no count can be wrong. A lease ends when its task is done, when it is given back, or
-//! with its connection; then the task waits in front of all others, unless it was delivered as often as it may be.
+//! A task is in one of three places: it waits, it is leased to a connection, or it has failed. The waiting and the
+//! leased tasks are unfinished; that number is derived, so it cannot be wrong. A lease ends when its task is done or
+//! requeued, or with its connection. An undone task then waits in front of all others, unless it was delivered as often
+//! as it may be.
 //!
-//! What is leased may come back, so whoever waits for a task of a closed queue is told so only when nothing is unfinished.
+//! A leased task may come back, so callers that wait for a task of a closed queue get the error only when no task is
+//! unfinished.
 
 mod undo;
 
@@ -44,9 +46,9 @@ impl From<Task> for Payload {
 #[derive(Debug)]
 pub(super) struct JoinableQueue {
     fifo: Fifo<Task>,
-    /// By whose they are, and their numbers.
+    /// By owner and number.
     leases: BTreeMap<(ClientId, u64), Task>,
-    /// By the order in which they failed, from 0; at most [`FAILED_TASKS_MAX`].
+    /// Failed tasks by the order in which they failed, from 0; at most [`FAILED_TASKS_MAX`].
     failed: BTreeMap<u64, Payload>,
     max_deliveries: u32,
     newest_lease: u64,
@@ -59,7 +61,7 @@ pub(super) struct JoinableQueue {
 pub(super) struct Failure {
     number: u64,
     deliveries: u32,
-    /// What had to go for it.
+    /// The oldest failed task, if it was dropped for this one.
     dropped: Option<(u64, Payload)>,
 }
 
@@ -68,7 +70,7 @@ const fn undo_put(count: usize) -> Undo {
 }
 
 impl JoinableQueue {
-    /// An empty queue.
+    /// Makes an empty queue.
     ///
     /// # Errors
     /// [`Fault::OutOfRange`].
@@ -111,7 +113,7 @@ impl JoinableQueue {
         self.fifo.len().saturating_add(self.held())
     }
 
-    /// No task will ever be there again.
+    /// Returns `true` if no task can ever be available again.
     fn is_over(&self) -> bool {
         self.fifo.is_closed() && self.unfinished() == 0
     }
@@ -133,7 +135,7 @@ impl JoinableQueue {
         Outcome::Answer(Ok(Reply::Leased { lease, deliveries, task }))
     }
 
-    /// The first task belongs to a client from now on.
+    /// Leases the first task to a client.
     fn lease(&mut self, client: ClientId) -> Option<(u64, &Task)> {
         let mut task = self.fifo.items.pop_front()?;
         task.deliveries = task.deliveries.saturating_add(1);
@@ -166,7 +168,7 @@ impl JoinableQueue {
         DONE
     }
 
-    /// A lease ends, and its task is not done.
+    /// Ends a lease whose task is not done.
     fn give_back(&mut self, task: Task) -> Option<Failure> {
         if task.deliveries < self.max_deliveries {
             self.fifo.put_back(std::iter::once(task));
@@ -179,7 +181,7 @@ impl JoinableQueue {
         Some(Failure { number, deliveries, dropped })
     }
 
-    /// A task has failed. If there are too many, the oldest of them is given, which nobody came for.
+    /// Puts a failed task aside. If there are too many, returns the oldest of them, which no client has taken.
     fn put_aside(&mut self, number: u64, payload: Payload) -> Option<(u64, Payload)> {
         self.failed.insert(number, payload);
         if self.failed.len() <= FAILED_TASKS_MAX {
@@ -189,7 +191,7 @@ impl JoinableQueue {
         self.failed.pop_first()
     }
 
-    /// A page of failed tasks, and the number of the first one behind it.
+    /// Returns a page of failed tasks, and the number of the first one after it.
     fn failed_from(&mut self, at: u64, take: bool, context: &mut Context<'_>) -> Reply<Payload> {
         let count = page_len(self.failed.range(at..).map(|(_, task)| task), u64::MAX);
         let page = self.failed.range(at..).take(count);
@@ -231,7 +233,7 @@ impl JoinableQueue {
         has_served
     }
 
-    /// A client is gone: its tasks are for others, in the order in which it got them.
+    /// Ends a client: its tasks wait for others, in the order in which it got them.
     pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) {
         while let Some((key, _)) = self.leases.range((client, 0)..=(client, u64::MAX)).next_back() {
             let key = *key;
@@ -242,7 +244,7 @@ impl JoinableQueue {
         }
     }
 
-    /// Failed tasks come back that a client took and surely never read: they count as the newest.
+    /// Puts failed tasks back that a client took and certainly did not read. They count as the newest.
     pub(super) fn take_back(&mut self, tasks: Vec<Payload>, core: &mut Core) {
         for task in tasks {
             let number = self.next_failed;
@@ -264,7 +266,7 @@ impl JoinableQueue {
         self.fifo.end(core);
     }
 
-    /// The leases.
+    /// Returns the number of leases.
     pub(super) fn held(&self) -> u64 {
         count_of(self.leases.len())
     }

@@ -1,8 +1,8 @@
-//! `Lock` and `RLock`: one holder, fair hand-over, a lease if that is wanted.
+//! `Lock` and `RLock`: one holder, fair hand-over, and an optional lease.
 //!
-//! The holder is a thread of a connection. A grant has a token, greater than all before, which its release must name: so a
-//! holder whose lease ended cannot release the lock of its successor, and can hand the token to what the lock protects as a
-//! fence. Whoever takes the lock after a holder that died, or whose lease ended, is told so in the grant.
+//! The holder is a thread of a connection. Each grant has a token that is greater than all before, and the release must
+//! name it. So a holder whose lease has ended cannot release the lock of its successor, and the token can serve as a
+//! fence for what the lock protects. If the previous holder died or lost its lease, the next grant says so.
 
 use crate::limits::DEPTH_MAX;
 use crate::proto::frame::Wait;
@@ -27,7 +27,7 @@ pub(super) struct Lock {
     line: Line,
     /// The token of the newest grant.
     newest: u64,
-    /// The last holder did not give it back.
+    /// Whether the last holder did not release the lock.
     owner_died: bool,
 }
 
@@ -107,7 +107,7 @@ impl Lock {
         }
     }
 
-    /// Gives the lock back whatever its depth, which is answered: for who waits for a notification.
+    /// Releases the lock at any depth, and returns the depth, for a caller that waits for a notification.
     pub(super) fn release_all(&mut self, client: ClientId, token: u64) -> Result<u64, Fault> {
         match self.holder {
             Some(holder) if holder.client == client && holder.token == token => {
@@ -118,7 +118,7 @@ impl Lock {
         }
     }
 
-    /// Somebody who waited for a notification stands in line for the lock.
+    /// Adds a caller that waited for a notification to the line for the lock.
     pub(super) fn join_line(&mut self, waiter: WaiterId) {
         self.line.insert(waiter);
     }
@@ -133,7 +133,7 @@ impl Lock {
         }
     }
 
-    /// The lease of a grant ends; nothing happens if that grant was given back.
+    /// Ends the lease of a grant. Does nothing if that grant was released.
     pub(super) fn end_lease(&mut self, token: u64) {
         if self.holder.is_some_and(|holder| holder.token == token) {
             self.holder = None;

@@ -1,7 +1,7 @@
-//! `Queue`: first in, first out.
+//! `Queue`: a first-in, first-out queue.
 //!
-//! An item leaves with the answer that has it. Until the client has read that answer it is noted as a delivery, and comes
-//! back in front of all others if the client surely never read it.
+//! An item leaves the queue with the answer that carries it. Until the client has read that answer, the item is noted
+//! as a delivery. If the client certainly did not read it, the item returns to the front of the queue.
 
 use crate::proto::{Fault, ObjectId, Payload, QueueOp, Raw, Reply};
 use crate::state::clients::ClientId;
@@ -16,24 +16,24 @@ pub(super) struct Queue {
     fifo: Fifo<Payload>,
 }
 
-/// How to take a change back.
+/// How to undo a change.
 #[derive(Debug)]
 pub(super) enum QueueUndo {
-    /// So many items were added.
+    /// This many items were added.
     Put(usize),
     /// These items leave with the answer to a call.
     Took {
-        /// Whose call.
+        /// The client that called.
         client: ClientId,
-        /// Which.
+        /// The number of the call.
         call: u64,
-        /// In their order.
+        /// The items in their order.
         items: Vec<Payload>,
     },
 }
 
 impl QueueUndo {
-    /// The change stays.
+    /// Commits the change.
     pub(super) fn commit(self, queue: ObjectId, core: &mut Core) {
         match self {
             Self::Put(_) => {}
@@ -47,7 +47,7 @@ const fn undo_put(count: usize) -> Undo {
 }
 
 impl Queue {
-    /// An empty queue.
+    /// Makes an empty queue.
     ///
     /// # Errors
     /// [`Fault::OutOfRange`].
@@ -67,7 +67,7 @@ impl Queue {
             QueueOp::Capacity => Outcome::Answer(Ok(Reply::Count(fifo.capacity()))),
             QueueOp::Close => {
                 fifo.close(context.core);
-                // They wait because there is nothing, and now nothing comes.
+                // They wait because the queue is empty, and no more items can come.
                 context.core.answer_all(&mut fifo.getters, &Err(Fault::Closed));
                 DONE.into()
             }
@@ -90,7 +90,7 @@ impl Queue {
         Outcome::Answer(reply(max, given).ok_or(Fault::Empty))
     }
 
-    /// Takes one item, or as many as one answer gives.
+    /// Takes one item, or as many as fit in one answer.
     fn take(&mut self, max: Option<u64>) -> Vec<Payload> {
         let count = page_len(self.fifo.items.iter(), max.unwrap_or(1));
         std::iter::from_fn(|| self.fifo.items.pop_front()).take(count).collect()
@@ -122,7 +122,7 @@ impl Queue {
         has_served
     }
 
-    /// Items come back that a client surely never read.
+    /// Puts items back that a client certainly did not read.
     pub(super) fn take_back(&mut self, items: Vec<Payload>) {
         self.fifo.put_back(items.into_iter());
     }
@@ -136,7 +136,7 @@ impl Queue {
     }
 }
 
-/// The answer with the items that were asked for: one, or several.
+/// Makes the answer with the requested items: one, or several.
 fn reply(max: Option<u64>, mut given: Vec<Payload>) -> Option<Reply<Payload>> {
     match max {
         None => given.pop().map(Reply::Value),

@@ -1,8 +1,8 @@
 //! `Semaphore` and `BoundedSemaphore`: permits that belong to connections.
 //!
-//! Who takes a permit is in the books with it, so it comes back when the connection ends. A permit that is forgotten leaves
-//! the books: it is somewhere between two processes, and whoever has it adds it again. So the sum of free, taken and
-//! forgotten permits stays what it was, whoever dies.
+//! A permit is recorded with the connection that took it, so it comes back when the connection ends. A permit that is
+//! forgotten is no longer recorded: it is on its way between two processes, and its next owner adds it again. So the
+//! sum of free, taken and forgotten permits never changes, whichever client dies.
 
 use std::collections::HashMap;
 
@@ -16,17 +16,17 @@ use crate::state::waiters::{Line, WaiterId, Want};
 /// A semaphore, bounded or not.
 #[derive(Debug)]
 pub(super) struct Semaphore {
-    /// The most permits in the books, of a bounded one.
+    /// The most recorded permits of a bounded semaphore.
     bound: Option<u64>,
     free: u64,
-    /// Taken permits by connection, never 0.
+    /// The number of taken permits by connection; never 0.
     taken: HashMap<ClientId, u64>,
     taken_in_all: u64,
     line: Line,
 }
 
 impl Semaphore {
-    /// A semaphore with free permits.
+    /// Makes a semaphore with this many free permits.
     ///
     /// # Errors
     /// [`Fault::OutOfRange`].
@@ -64,7 +64,7 @@ impl Semaphore {
         }
     }
 
-    /// Takes a permit out of a connection's books.
+    /// Removes a permit from the records of a connection.
     fn take_from(&mut self, client: ClientId) -> Result<(), Fault> {
         let taken = self.taken.get_mut(&client).ok_or(Fault::NotOwned)?;
         *taken = taken.saturating_sub(1);

@@ -1,46 +1,46 @@
-//! Taking changes of a queue of tasks back.
+//! Undoing changes of a queue of tasks.
 
 use crate::proto::{ObjectId, Payload};
 use crate::state::clients::ClientId;
 use crate::state::context::Core;
 use crate::state::joinable_queue::{Failure, JoinableQueue, Task};
 
-/// How to take a change back.
+/// How to undo a change.
 #[derive(Debug)]
-#[expect(private_interfaces, reason = "what is in the notes is only for the queue")]
+#[expect(private_interfaces, reason = "only the queue looks into the notes")]
 pub(in crate::state) enum TaskUndo {
-    /// So many tasks were added.
+    /// This many tasks were added.
     Put(usize),
     /// A client got the first task.
     Leased {
-        /// Which client.
+        /// The client.
         client: ClientId,
-        /// Under which number.
+        /// The number of the lease.
         lease: u64,
     },
     /// A task was done.
     Done {
-        /// Whose it was.
+        /// The client that had it.
         client: ClientId,
-        /// Under which number.
+        /// The number of the lease.
         lease: u64,
         /// The task.
         task: Task,
     },
-    /// A task was given back.
+    /// A task was requeued.
     Requeued {
-        /// Whose it was.
+        /// The client that had it.
         client: ClientId,
-        /// Under which number.
+        /// The number of the lease.
         lease: u64,
-        /// It had been delivered too often.
+        /// Set if the task had been delivered too often.
         failure: Option<Failure>,
     },
     /// Failed tasks leave with the answer to a call.
     TookFailed {
-        /// Whose call.
+        /// The client that called.
         client: ClientId,
-        /// Which.
+        /// The number of the call.
         call: u64,
         /// The tasks and their numbers.
         tasks: Vec<(u64, Payload)>,
@@ -48,7 +48,7 @@ pub(in crate::state) enum TaskUndo {
 }
 
 impl TaskUndo {
-    /// The change stays.
+    /// Commits the change.
     pub(in crate::state) fn commit(self, queue: ObjectId, core: &mut Core) {
         match self {
             Self::Put(_) | Self::Leased { .. } => {}
@@ -89,7 +89,7 @@ impl JoinableQueue {
         }
     }
 
-    /// The task that was given back last, from where it came to.
+    /// Takes back the task that was requeued last, from where it went.
     fn take_again(&mut self, failure: Option<Failure>) -> Option<Task> {
         let Some(Failure { number, deliveries, dropped }) = failure else {
             return self.fifo.items.pop_front();
