@@ -1,17 +1,18 @@
-//! The objects of a manager, as a state machine without clock, socket or thread.
+//! The objects of a manager, as a state machine without a clock, socket or thread.
 //!
-//! [`State`] is told what happens: a client connected, asked for something, read answers, went; time passed. It says what
-//! is to be answered, in [`Effects`]. Nothing here waits: a call that has to wait is a record in a line, and ten thousand of
-//! them cost memory only.
+//! [`State`] receives events: a client connected, requested something, read answers, or ended; time passed. It returns
+//! the answers in [`Effects`]. Nothing here waits: a call that has to wait is a record in a line, and ten thousand of
+//! them only cost memory.
 //!
-//! 1. **Operations change, commits release, lines are served last.** An operation on an object changes it and notes in the
-//!    journal how to take that back. A commit lets go of what the changes replaced; an error takes back all changes of the
-//!    transaction. Only after the commit are the lines of the changed objects served, so nobody is woken by what is undone.
-//! 2. **Every reference is counted**: of clients, of values that are stored, of transits. An object without a name ends with
-//!    the last one.
-//! 3. **What a client holds ends with it**: locks, permits, leases, places in lines and at barriers, references; and an item
-//!    that it surely never read goes back to its queue.
-//! 4. **Lines are fair**: whoever waits longest is served first, and a newcomer never overtakes.
+//! 1. **Operations change, commits release, lines are served last.** An operation on an object changes it, and notes in
+//!    the journal how to undo that. A commit releases what the changes replaced; an error undoes all changes of the
+//!    transaction. The lines of the changed objects are served only after the commit, so a change that is undone wakes
+//!    no waiter.
+//! 2. **Every reference is counted**: those of clients, of stored values, and of transits. An object without a name
+//!    ends with its last reference.
+//! 3. **What a client holds ends with it**: locks, permits, leases, places in lines and at barriers, and references. An
+//!    item that it certainly did not read returns to its queue.
+//! 4. **Lines are fair**: the longest waiter is served first, and a newcomer never overtakes it.
 
 mod array;
 mod barrier;
@@ -58,9 +59,9 @@ use crate::proto::{Fault, Info, Op, Payload, Raw, Reply};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes that all values may take, with what they are kept in.
+    /// The most bytes that all values may take, including their containers.
     pub memory_bytes: usize,
-    /// Connections.
+    /// The most connections.
     pub clients: usize,
 }
 
@@ -73,7 +74,7 @@ impl Default for Limits {
 /// An answer for a client.
 #[derive(Debug, PartialEq)]
 pub struct Answered {
-    /// Whom it is for.
+    /// The client.
     pub client: ClientId,
     /// The number of the call.
     pub call: u64,
@@ -81,35 +82,35 @@ pub struct Answered {
     pub answer: Answer<Payload>,
 }
 
-/// What is to be done after a step of the state machine.
+/// The result of a step of the state machine.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Answers, in the order in which they are to be written.
+    /// Answers, in the order in which they have to be written.
     pub answers: Vec<Answered>,
 }
 
-/// A call as the state machine takes it.
+/// The context of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
-    /// Who asks.
+    /// The client that calls.
     pub client: ClientId,
     /// The number of the call, which the answer repeats.
     pub call: u64,
-    /// The moment, in nanoseconds.
+    /// The current time, in nanoseconds.
     pub now: u64,
-    /// The memory that the operation's values lie in, if a long one may keep it.
+    /// The memory that holds the operation's values, if a long value may keep it.
     pub frame: &'a Bytes,
-    /// Everything that had arrived before this call is done, the ends of clients included.
+    /// Whether everything that had arrived before this call is done, including the ends of clients.
     pub is_settled: bool,
 }
 
-/// What became of a call.
+/// What happened to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// It was answered, or waits.
+    /// It was answered, or it waits.
     Done,
-    /// Nothing happened. Its answer depends on what other clients hold, so ask again, settled, once everything that has
-    /// arrived is done: a process that has seen another one end must not find what that one held.
+    /// Nothing was done. The answer depends on what other clients hold, so repeat the call, settled, once everything
+    /// that has arrived is done: a process that has seen another one end must not find what that one held.
     Unsettled,
 }
 
@@ -118,19 +119,19 @@ pub enum Heard {
 pub struct State {
     /// The objects themselves, by slot.
     bodies: Bodies,
-    /// All that is not inside of an object.
+    /// All state outside the objects.
     core: Core,
     has_ended: bool,
 }
 
 impl State {
-    /// A manager without objects.
+    /// Makes a manager without objects.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self { bodies: Bodies::default(), core: Core::new(limits), has_ended: false }
     }
 
-    /// A client has connected.
+    /// Connects a client.
     ///
     /// # Errors
     /// [`Fault::TooMany`].
@@ -142,8 +143,8 @@ impl State {
         Ok(self.core.clients.insert())
     }
 
-    /// A client has gone: what it held passes on, what it waited for is nobody's any more. Its answers from number
-    /// `unread` on, counted from 0, were surely not read.
+    /// Ends a client: what it held passes on, and its waiting calls end. It certainly did not read its answers from
+    /// number `unread` on, counted from 0.
     pub fn disconnect(&mut self, client: ClientId, unread: u64, effects: &mut Effects) {
         let Some(gone) = self.core.clients.remove(client) else { return };
         for waiter in gone.waiters() {
@@ -164,12 +165,12 @@ impl State {
         self.settle(effects);
     }
 
-    /// A client has read this many answers.
+    /// Records that a client has read this many answers.
     pub fn acknowledge(&mut self, client: ClientId, read: u64) {
         self.core.clients.acknowledge(client, read);
     }
 
-    /// A client asks for one operation.
+    /// Runs one operation of a client.
     pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
         if !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call)) {
             return Heard::Unsettled;
@@ -190,17 +191,17 @@ impl State {
         Heard::Done
     }
 
-    /// A client asked for something that is no operation.
+    /// Refuses a request that is not an operation.
     pub fn refuse(&mut self, caller: Caller<'_>, fault: Fault, effects: &mut Effects) {
         self.core.answer(caller.client, caller.call, Err(fault));
         self.settle(effects);
     }
 
-    /// A client tells something without waiting for an answer.
+    /// Runs an operation of a client that expects no answer.
     pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
-        // What gives nothing back that somebody would have to have.
+        // Only operations whose answers carry nothing that has to be received.
         if !kinds::may_be_told(&call.op) {
-            tracing::debug!(object = %call.object, "an operation needs an answer that nobody waits for");
+            tracing::debug!(object = %call.object, "a notice contains an operation that needs an answer");
             return Heard::Done;
         }
         if !caller.is_settled && self.hands_over(&call) {
@@ -213,7 +214,7 @@ impl State {
         Heard::Done
     }
 
-    /// A client asks for several operations as one.
+    /// Runs several operations of a client as one.
     pub fn transaction(
         &mut self,
         caller: Caller<'_>,
@@ -252,7 +253,7 @@ impl State {
                     let reply = answer?;
                     reply.each_value(&mut |value| bytes = bytes.saturating_add(value.raw().bytes.len()));
                     replies.push(reply);
-                    // All answers go out in one frame.
+                    // All answers are sent in one frame.
                     if bytes > VALUE_BYTES_MAX {
                         return Err(Fault::TooLarge { limit: count_of(VALUE_BYTES_MAX) });
                     }
@@ -263,7 +264,7 @@ impl State {
         Ok(replies)
     }
 
-    /// Time has passed: whoever waited until now at most is told.
+    /// Lets time pass: waits whose time is over end.
     pub fn advance(&mut self, now: u64, effects: &mut Effects) {
         self.core.now = now;
         while let Some(timer) = self.core.waiters.pop_timer(now) {
@@ -281,13 +282,13 @@ impl State {
         }
     }
 
-    /// The moment of the next [`advance`](Self::advance) that may change something.
+    /// Returns the time of the next [`advance`](Self::advance) that may change something.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         self.core.waiters.next_timer()
     }
 
-    /// Frees some of what removed objects held; `true` if there is more.
+    /// Frees some of what removed objects held. Returns `true` if there is more.
     pub fn tidy(&mut self, effects: &mut Effects) -> bool {
         if self.core.has_retired() {
             self.settle(effects);
@@ -295,13 +296,13 @@ impl State {
         self.core.has_retired()
     }
 
-    /// Whether somebody asked for the end.
+    /// Returns `true` if a client asked the manager to end.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// What it holds.
+    /// Returns what the manager holds.
     #[must_use]
     pub fn info(&self) -> Info {
         Info {
@@ -333,7 +334,7 @@ impl State {
         body.apply(op, &mut context)
     }
 
-    /// Keeps or takes back what was changed since the last end.
+    /// Commits or undoes the changes since the last transaction.
     fn end_transaction(&mut self, commits: bool) {
         let mut journal = std::mem::take(&mut self.core.journal);
         if commits {
@@ -345,7 +346,7 @@ impl State {
     }
 }
 
-/// Whether a call that may not wait was refused for what others hold or have not done yet.
+/// Returns `true` if a call that may not wait was refused because of what others hold or have not done yet.
 const fn is_refusal_of_a_try(fault: &Fault) -> bool {
     matches!(fault, Fault::WouldBlock | Fault::Empty | Fault::Full | Fault::TimedOut)
 }

@@ -1,5 +1,5 @@
-//! Who is connected, and what of the manager's belongs to each: references, places in lines, what it holds, and deliveries
-//! that it may not have read yet.
+//! The connected clients, and what belongs to each: references, places in lines, holdings, and deliveries that it may
+//! not have read yet.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -8,7 +8,7 @@ use slab::Slab;
 use crate::proto::{ObjectId, Payload};
 use crate::state::waiters::WaiterId;
 
-/// Names a connection. Never used again.
+/// The number of a connection. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId {
     slot: usize,
@@ -16,17 +16,17 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    /// A small number, which a later connection may have again.
+    /// Returns a small number, which a later connection may reuse.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.slot
     }
 }
 
-/// Items that left a queue with an answer, until the client has read it.
+/// Items that left a queue with an answer, kept until the client has read it.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// The answer's number among those of the client, from 0.
+    /// The number of the answer among those of the client, counted from 0.
     number: u64,
     call: u64,
     pub(super) queue: ObjectId,
@@ -38,17 +38,17 @@ pub(super) struct Delivery {
 pub(super) struct Client {
     serial: u64,
     references: HashMap<ObjectId, u64>,
-    /// Objects of which it may hold something.
+    /// Objects of which the client may hold something.
     holds: HashSet<ObjectId>,
-    /// Its calls that wait.
+    /// The client's waiting calls.
     waiters: BTreeMap<u64, WaiterId>,
     deliveries: VecDeque<Delivery>,
-    /// Answers so far.
+    /// The number of answers so far.
     answers: u64,
 }
 
 impl Client {
-    /// The places in lines, oldest call first.
+    /// Returns the places in lines, oldest call first.
     pub(super) fn waiters(&self) -> Vec<WaiterId> {
         self.waiters.values().copied().collect()
     }
@@ -69,7 +69,7 @@ impl Client {
         self.waiters.remove(&call);
     }
 
-    /// What it may hold something of.
+    /// Returns the objects of which the client may hold something.
     pub(super) fn holds(&self) -> impl Iterator<Item = ObjectId> {
         self.holds.iter().copied()
     }
@@ -87,7 +87,7 @@ impl Client {
         *count = count.saturating_add(1);
     }
 
-    /// Takes references away; as many as it had, and whether those were the last ones.
+    /// Removes references. Returns how many the client had, and whether those were the last.
     pub(super) fn drop_references(&mut self, object: ObjectId, count: u64) -> (u64, bool) {
         let Some(have) = self.references.get_mut(&object) else { return (0, false) };
         let dropped = count.min(*have);
@@ -99,7 +99,7 @@ impl Client {
         (dropped, is_last)
     }
 
-    /// Notes what goes out with the next answer.
+    /// Notes the items that leave with the next answer.
     pub(super) fn deliver(&mut self, call: u64, queue: ObjectId, items: Vec<Payload>) {
         self.deliveries.push_back(Delivery { number: self.answers, call, queue, items });
     }
@@ -108,13 +108,13 @@ impl Client {
         self.answers = self.answers.wrapping_add(1);
     }
 
-    /// Takes the newest delivery of a call out; a transaction may have several.
+    /// Removes the newest delivery of a call; a transaction may have several.
     pub(super) fn take_delivery(&mut self, call: u64) -> Option<Delivery> {
         let index = self.deliveries.iter().rposition(|delivery| delivery.call == call)?;
         self.deliveries.remove(index)
     }
 
-    /// The deliveries with answers from a number on, newest first: the order in which they are put back.
+    /// Returns the deliveries of answers from a number on, newest first, which is the order in which to put them back.
     pub(super) fn into_deliveries_from(self, number: u64) -> impl Iterator<Item = Delivery> {
         self.deliveries.into_iter().rev().filter(move |delivery| delivery.number >= number)
     }
@@ -148,7 +148,7 @@ impl Clients {
         self.all.len()
     }
 
-    /// Forgets the deliveries that came with answers which the client has read.
+    /// Forgets the deliveries of answers that the client has read.
     pub(super) fn acknowledge(&mut self, id: ClientId, read: u64) {
         let Some(client) = self.get_mut(id) else { return };
         while client.deliveries.front().is_some_and(|delivery| delivery.number < read) {

@@ -1,4 +1,4 @@
-//! What an operation may do besides changing its own object: count references and memory, wait, hold, deliver.
+//! What an operation may do apart from changing its own object: count references and memory, wait, hold, deliver.
 
 use bytes::Bytes;
 
@@ -12,12 +12,12 @@ use crate::state::registry::Registry;
 use crate::state::waiters::{Line, Timer, Waiter, WaiterId, Waiters, Want};
 use crate::state::{Answered, Caller, Limits};
 
-/// What an operation led to.
+/// The result of an operation.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// This answer.
+    /// The operation was answered.
     Answer(Answer<Payload>),
-    /// The caller stands in a line.
+    /// The caller waits in a line.
     Parked,
 }
 
@@ -27,7 +27,7 @@ impl From<Answer<Payload>> for Outcome {
     }
 }
 
-/// All of a manager's state that is not inside of an object.
+/// All state of a manager outside the objects.
 pub(super) struct Core {
     pub(super) limits: Limits,
     pub(super) registry: Registry,
@@ -37,7 +37,7 @@ pub(super) struct Core {
     /// Objects whose lines have to be served.
     pub(super) touched: Vec<ObjectId>,
     pub(super) outbox: Vec<Answered>,
-    /// The moment of the newest step, in nanoseconds.
+    /// The time of the newest step, in nanoseconds.
     pub(super) now: u64,
     pub(super) memory: Memory,
 }
@@ -63,7 +63,7 @@ impl Core {
         }
     }
 
-    /// The lines of an object have to be served.
+    /// Marks an object whose lines have to be served.
     pub(super) fn touch(&mut self, object: ObjectId) {
         if self.touched.last() != Some(&object) {
             self.touched.push(object);
@@ -79,7 +79,7 @@ impl Core {
         }
     }
 
-    /// Takes the first of a line out of it, and out of the waiters.
+    /// Removes the first waiter from a line and from the list of waiters, and returns it.
     pub(super) fn next_of(&mut self, line: &mut Line) -> Option<Waiter> {
         while let Some(id) = line.pop_first() {
             if let Some(waiter) = self.take_waiter(id) {
@@ -89,7 +89,7 @@ impl Core {
         None
     }
 
-    /// Takes a waiter out; its line still has it.
+    /// Removes a waiter, which is still in its line.
     pub(super) fn take_waiter(&mut self, id: WaiterId) -> Option<Waiter> {
         let waiter = self.waiters.remove(id)?;
         if let Some(client) = self.clients.get_mut(waiter.client) {
@@ -98,7 +98,7 @@ impl Core {
         Some(waiter)
     }
 
-    /// Tells everybody in a line the same.
+    /// Gives the same answer to all waiters in a line.
     pub(super) fn answer_all(&mut self, line: &mut Line, answer: &Answer<Payload>) {
         while let Some(waiter) = self.next_of(line) {
             if let Want::Room(items) = waiter.want {
@@ -108,11 +108,11 @@ impl Core {
         }
     }
 
-    /// Whether one more call of a client may wait.
+    /// Checks whether one more call of a client may wait.
     ///
     /// # Errors
-    /// [`Fault::TooMany`]; [`Fault::Malformed`] if a call of this number waits already: only one of them could be found again
-    /// when the client goes. [`Fault::Unauthorised`] for a client that is gone, which asks for nothing.
+    /// [`Fault::TooMany`]; [`Fault::Malformed`] if a call with this number already waits, since only one of them could
+    /// be found when the client ends; [`Fault::Unauthorised`] for a client that has ended, which can request nothing.
     pub(super) fn may_wait(&mut self, client: ClientId, call: u64) -> Result<(), Fault> {
         let client = self.clients.get_mut(client).ok_or(Fault::Unauthorised)?;
         if client.waiting() >= WAITING_CALLS_MAX {
@@ -136,20 +136,20 @@ impl Core {
         Some(waiter)
     }
 
-    /// A client may hold something of an object from now on.
+    /// Records that a client may hold something of an object.
     pub(super) fn hold(&mut self, client: ClientId, object: ObjectId) {
         if let Some(client) = self.clients.get_mut(client) {
             client.add_hold(object);
         }
     }
 
-    /// A lock is to pass on at a moment.
+    /// Sets the time at which a lock passes on.
     pub(super) fn set_lease(&mut self, at: u64, object: ObjectId, token: u64) {
         self.waiters.add_timer(at, Timer::Lease { object, token });
     }
 }
 
-/// Whose operation it is, on which object, and how long it may wait.
+/// The object and the time limit of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target {
     pub(super) object: ObjectId,
@@ -157,7 +157,7 @@ pub(super) struct Target {
     pub(super) wait: Wait,
 }
 
-/// What one operation has around it.
+/// The surroundings of one operation.
 #[derive(Debug)]
 pub(super) struct Context<'s> {
     pub(super) core: &'s mut Core,
@@ -174,19 +174,19 @@ impl<'s> Context<'s> {
         Self { core, client, now, target, call, frame }
     }
 
-    /// Takes a value into the manager's memory.
+    /// Stores a value in the manager's memory.
     ///
     /// # Errors
-    /// [`Fault::TooLarge`], [`Fault::NoSpace`], [`Fault::UnknownObject`] for a proxy inside.
+    /// [`Fault::TooLarge`], [`Fault::NoSpace`], [`Fault::UnknownObject`] for a proxy inside the value.
     #[inline]
     pub(super) fn keep(&mut self, raw: Raw<'_>) -> Result<Payload, Fault> {
         self.core.keep(Payload::of(raw, self.frame))
     }
 
-    /// Takes several, or none.
+    /// Stores several values, or none.
     ///
     /// # Errors
-    /// As [`keep`](Self::keep).
+    /// As for [`keep`](Self::keep).
     pub(super) fn keep_all(&mut self, raws: Vec<Raw<'_>>) -> Result<Vec<Payload>, Fault> {
         let mut kept = Vec::with_capacity(raws.len());
         for raw in raws {
@@ -201,12 +201,13 @@ impl<'s> Context<'s> {
         Ok(kept)
     }
 
-    /// Lets go of a value that was kept in this operation and not used.
+    /// Releases a value that this operation stored and did not use.
     pub(super) fn let_go(&mut self, payload: Payload) {
         self.core.let_go(payload);
     }
 
-    /// A copy of a kept value for the caller, who gets a reference to what is inside if its answer is no error.
+    /// Copies a stored value for the caller, who also gets references to the objects inside unless the answer is an
+    /// error.
     #[inline]
     pub(super) fn give(&mut self, payload: &Payload) -> Payload {
         if !payload.is_plain() {
@@ -219,18 +220,18 @@ impl<'s> Context<'s> {
         payload.clone()
     }
 
-    /// Notes how to take a change back. What the change replaced is let go of at the commit.
+    /// Notes how to undo a change. The commit releases what the change replaced.
     #[inline]
     pub(super) fn note(&mut self, undo: Undo) {
         self.core.journal.push(self.target.object, undo);
     }
 
-    /// The lines of this object are to be served after the commit.
+    /// Marks this object, so that its lines are served after the commit.
     pub(super) fn touch(&mut self) {
         self.core.touch(self.target.object);
     }
 
-    /// The caller may hold something of this object from now on.
+    /// Records that the caller may hold something of this object.
     pub(super) fn hold(&mut self) {
         self.core.hold(self.client, self.target.object);
     }
@@ -251,7 +252,7 @@ impl<'s> Context<'s> {
         }
     }
 
-    /// As [`park`](Self::park); the caller puts the waiter into its line.
+    /// Like [`park`](Self::park), but leaves it to the caller to put the waiter into its line.
     pub(super) fn park_or(&mut self, want: Want, otherwise: Fault) -> Result<WaiterId, (Want, Fault)> {
         let deadline = match self.target.wait {
             Wait::No => return Err((want, otherwise)),
@@ -292,5 +293,5 @@ pub(super) fn check_range(number: u64, least: u64, most: u64) -> Result<(), Faul
     if (least..=most).contains(&number) { Ok(()) } else { Err(Fault::OutOfRange { least, most }) }
 }
 
-/// The answer that nothing but success is told.
+/// The answer that only reports success.
 pub(super) const DONE: Answer<Payload> = Ok(Reply::Done);

@@ -1,8 +1,8 @@
-//! What was changed since the last commit, and how to take it back.
+//! The changes since the last commit, and how to undo them.
 //!
-//! Each change is noted by what it replaced. At the commit that is let go of: its memory is free, what it referred to loses
-//! a reference. If the transaction fails, the notes are used in reverse order, and the objects are as they were. An
-//! operation alone is a transaction of one.
+//! Each change is noted with what it replaced. The commit releases that: its memory becomes free, and the objects that
+//! it referred to lose a reference. If the transaction fails, the notes are applied in reverse order, and the objects
+//! are as they were before. A single operation is a transaction of one.
 
 use crate::proto::ObjectId;
 use crate::proto::Payload;
@@ -16,29 +16,29 @@ use crate::state::list::ListUndo;
 use crate::state::namespace::NamespaceUndo;
 use crate::state::queue::QueueUndo;
 
-/// How to take one change of an object back.
+/// How to undo one change of an object.
 #[derive(Debug)]
 pub(super) enum Undo {
-    /// A value was another one.
+    /// The previous value.
     Value(Payload),
-    /// An event was set, or not.
+    /// Whether an event was set.
     Event(bool),
-    /// A queue had other items.
+    /// The previous items of a queue.
     Queue(QueueUndo),
-    /// A queue of tasks had other tasks.
+    /// The previous tasks of a queue of tasks.
     JoinableQueue(TaskUndo),
-    /// An array had other elements.
+    /// The previous elements of an array.
     Array(ArrayUndo),
-    /// A dict had other entries.
+    /// The previous entries of a dict.
     Dict(DictUndo),
-    /// A list had other items.
+    /// The previous items of a list.
     List(ListUndo),
-    /// A namespace had other attributes.
+    /// The previous attributes of a namespace.
     Namespace(NamespaceUndo),
 }
 
 impl Undo {
-    /// The change stays: lets go of what it replaced.
+    /// Commits the change: releases what it replaced.
     fn commit(self, object: ObjectId, core: &mut Core) {
         match self {
             Self::Value(old) => core.let_go(old),
@@ -57,7 +57,7 @@ impl Undo {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     notes: Vec<(ObjectId, Undo)>,
-    /// References that a client gets with the values of its answer.
+    /// References that a client gets with the values in its answer.
     given: Vec<(ClientId, ObjectId)>,
 }
 
@@ -67,19 +67,19 @@ impl Journal {
         self.notes.push((object, undo));
     }
 
-    /// Notes a reference that a client gets with its answer, which it does not get if the answer is an error.
+    /// Notes a reference that a client gets with its answer, but not if the answer is an error.
     pub(super) fn give(&mut self, client: ClientId, object: ObjectId) {
         self.given.push((client, object));
     }
 
-    /// All changes stay.
+    /// Commits all changes.
     #[inline]
     pub(super) fn commit(&mut self, core: &mut Core) {
         self.notes.drain(..).for_each(|(object, undo)| undo.commit(object, core));
         self.given.clear();
     }
 
-    /// All changes are taken back.
+    /// Undoes all changes.
     pub(super) fn roll_back(&mut self, bodies: &mut Bodies, core: &mut Core) {
         for (object, undo) in self.notes.drain(..).rev() {
             let body = core.registry.slot(object).and_then(|slot| bodies.get_mut(slot));
@@ -92,8 +92,8 @@ impl Journal {
                 (Some(Body::Dict(dict)), Undo::Dict(undo)) => dict.undo(undo, core),
                 (Some(Body::List(list)), Undo::List(undo)) => list.undo(undo, core),
                 (Some(Body::Namespace(names)), Undo::Namespace(undo)) => names.undo(undo, core),
-                // Nothing else notes this, and no object ends before the end of the transaction.
-                _ => tracing::error!(%object, "a change of another object could not be taken back"),
+                // No other kind makes this note, and no object ends before the end of the transaction.
+                _ => tracing::error!(%object, "a change of another kind could not be undone"),
             }
         }
         self.given.drain(..).for_each(|(client, object)| core.take_reference(client, object));

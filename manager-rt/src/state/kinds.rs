@@ -1,4 +1,4 @@
-//! One object, of whatever kind, and what every kind can be asked.
+//! One object of any kind, and the operations that all kinds share.
 
 use crate::proto::{
     BarrierOp, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, ManagerOp, ObjectId, Op, Payload,
@@ -20,7 +20,7 @@ use crate::state::semaphore::Semaphore;
 use crate::state::value::Value;
 use crate::state::waiters::WaiterId;
 
-/// What is in an object.
+/// The contents of an object.
 #[derive(Debug)]
 pub(super) enum Body {
     Lock(Lock),
@@ -66,10 +66,10 @@ impl Bodies {
 }
 
 impl Body {
-    /// A new object. The values of the specification were kept.
+    /// Makes a new object. Stores the values of the specification.
     ///
     /// # Errors
-    /// The fault of a number that is out of range, or of a value.
+    /// The fault of a number that is out of range, or of storing a value.
     pub(super) fn new(spec: Spec<Raw<'_>>, context: &mut Context<'_>) -> Result<Self, Fault> {
         Ok(match spec {
             Spec::Lock => Self::Lock(Lock::new(false)),
@@ -91,7 +91,7 @@ impl Body {
         })
     }
 
-    /// Does one operation on it.
+    /// Runs one operation on the object.
     pub(super) fn apply(&mut self, op: Op<Raw<'_>>, context: &mut Context<'_>) -> Outcome {
         match (self, op) {
             (Self::Lock(lock), Op::Lock(op)) => lock.apply(&op, context),
@@ -109,7 +109,7 @@ impl Body {
         }
     }
 
-    /// Serves those who wait, as far as that is possible now.
+    /// Serves the waiters as far as that is possible now.
     pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
         match self {
             Self::Lock(lock) => lock.serve(id, core),
@@ -117,13 +117,13 @@ impl Body {
             Self::Event(event) => event.serve(core),
             Self::Queue(queue) => queue.serve(id, core),
             Self::JoinableQueue(queue) => queue.serve(id, core),
-            // A barrier answers all at the moment when the last party comes.
+            // A barrier answers all waiters at the moment when the last party arrives.
             Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
             Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => {}
         }
     }
 
-    /// A client is gone: what it held passes on.
+    /// Ends a client: what it held passes on.
     pub(super) fn release_client(&mut self, id: ObjectId, client: ClientId, core: &mut Core) {
         match self {
             Self::Lock(lock) => lock.release_client(client),
@@ -136,21 +136,21 @@ impl Body {
         core.touch(id);
     }
 
-    /// A client has given its last reference back, and is still there.
+    /// Handles a client that has released its last reference, and is still connected.
     pub(super) fn client_detached(&mut self, client: ClientId) {
         if let Self::Barrier(barrier) = self {
             barrier.client_detached(client);
         }
     }
 
-    /// Somebody who waited for the other parties of a barrier does not any more.
+    /// Handles a caller that no longer waits for the other parties of a barrier.
     pub(super) fn party_left(&mut self, core: &mut Core) {
         if let Self::Barrier(barrier) = self {
             barrier.party_left(core);
         }
     }
 
-    /// Takes somebody who does not wait any more out of the lines.
+    /// Removes a caller that no longer waits from the lines.
     pub(super) fn leave(&mut self, waiter: WaiterId) {
         match self {
             Self::Lock(lock) => lock.leave(waiter),
@@ -164,7 +164,7 @@ impl Body {
         }
     }
 
-    /// Items come back that a client surely never read.
+    /// Puts items back that a client certainly did not read.
     pub(super) fn take_back(&mut self, items: Vec<Payload>, core: &mut Core) {
         match self {
             Self::Queue(queue) => queue.take_back(items),
@@ -185,7 +185,7 @@ impl Body {
         }
     }
 
-    /// The object ends: whoever waits is told, and its values are let go of.
+    /// Ends the object: answers all waiters, and releases the values.
     pub(super) fn end(self, core: &mut Core) {
         let gone = Err(Fault::UnknownObject);
         match self {
@@ -204,7 +204,7 @@ impl Body {
         }
     }
 
-    /// What it is.
+    /// Returns the kind of the object.
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::Lock(lock) => lock.kind(),
@@ -222,7 +222,7 @@ impl Body {
         }
     }
 
-    /// Locks, permits and leases that somebody holds.
+    /// Returns the number of held locks, permits and leases.
     pub(super) fn held(&self) -> u64 {
         match self {
             Self::Lock(lock) => lock.held(),
@@ -234,7 +234,7 @@ impl Body {
     }
 }
 
-/// Which kind of object a specification makes.
+/// Returns the kind of object that a specification makes.
 pub(super) const fn kind_of(spec: &Spec<Raw<'_>>) -> Kind {
     match spec {
         Spec::List => Kind::List,
@@ -254,7 +254,7 @@ pub(super) const fn kind_of(spec: &Spec<Raw<'_>>) -> Kind {
     }
 }
 
-/// Whether an operation can be part of a transaction: it does not wait, and its change can be taken back.
+/// Returns `true` if an operation can be part of a transaction: it does not wait, and its change can be undone.
 pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
     match op {
         Op::List(_) | Op::Dict(_) | Op::Namespace(_) | Op::Value(_) | Op::Array(_) => true,
@@ -266,7 +266,7 @@ pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
     }
 }
 
-/// Whether an operation can be told without an answer: it gives something back or says something, and takes nothing.
+/// Returns `true` if an operation may be sent as a notice: it releases or reports something, and takes nothing.
 pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
     match op {
         Op::Manager(op) => !matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. }),
@@ -277,7 +277,7 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
     }
 }
 
-/// Whether the answer tells what other clients hold, or how many of them there are.
+/// Returns `true` if the answer depends on what other clients hold, or on how many of them there are.
 pub(super) const fn tells_of_others(op: &Op<Raw<'_>>) -> bool {
     match op {
         Op::Manager(op) => matches!(op, ManagerOp::Info),
@@ -286,7 +286,7 @@ pub(super) const fn tells_of_others(op: &Op<Raw<'_>>) -> bool {
         Op::Condition(op) => matches!(op, ConditionOp::Waiting),
         Op::Queue(op) => matches!(op, QueueOp::Len),
         Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Len | JoinableQueueOp::Unfinished),
-        // The death of a party that is noticed later breaks the next round.
+        // A death of a party that is noticed later breaks the next round.
         Op::Barrier(op) => !matches!(op, BarrierOp::Parties),
         _ => false,
     }

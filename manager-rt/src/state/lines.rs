@@ -9,14 +9,14 @@ use crate::state::waiters::{WaiterId, Want};
 use crate::state::{Effects, State};
 
 impl State {
-    /// An object that exists.
+    /// Returns an object if it exists.
     pub(super) fn body(&mut self, id: ObjectId) -> Option<&mut Body> {
         let slot = self.core.registry.slot(id)?;
         self.bodies.get_mut(slot)
     }
 
-    /// Whether the call may let a waiter go on, which must not be one that has ended already: a dead one would use a
-    /// notification up, and leave a lock as one that died with it.
+    /// Returns `true` if the call may let a waiter go on. The waiter must not be one that has already ended: a dead one
+    /// would use up a notification, and would leave a lock as if it had died with it.
     pub(super) fn hands_over(&mut self, call: &Call<Raw<'_>>) -> bool {
         let waited_for = match call.op {
             Op::Lock(LockOp::Release { .. }) | Op::Condition(ConditionOp::Notify(_)) => call.object,
@@ -30,9 +30,9 @@ impl State {
         }
     }
 
-    /// After a commit: serves the lines of what was changed, ends what nobody refers to, hands the answers out.
+    /// After a commit: serves the lines of changed objects, ends objects without references, and hands out the answers.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
-        // One for the whole step: what ends because a value was let go of may have many values of its own.
+        // One budget for the whole step: an object that ends because a value was released may itself have many values.
         let mut left = BURIED_AT_ONCE;
         loop {
             while let Some(object) = self.core.touched.pop() {
@@ -51,7 +51,7 @@ impl State {
         effects.answers.append(&mut self.core.outbox);
     }
 
-    /// Ends objects without a reference; `true` if there was one.
+    /// Ends objects without references. Returns `true` if there was one.
     pub(super) fn drop_unreferenced(&mut self) -> bool {
         let mut dropped = false;
         while let Some(object) = self.core.registry.pop_unreferenced() {
@@ -61,7 +61,7 @@ impl State {
         dropped
     }
 
-    /// Ends an object: whoever waits is told.
+    /// Ends an object, and answers all its waiters.
     pub(super) fn end_object(&mut self, id: ObjectId) {
         let Some(slot) = self.core.registry.remove(id) else { return };
         if let Some(body) = self.bodies.take(slot) {
@@ -69,12 +69,12 @@ impl State {
         }
     }
 
-    /// A wait ends without what was waited for.
+    /// Ends a wait before what it waited for happened.
     pub(super) fn expire(&mut self, waiter: WaiterId, why: Fault) {
         let Some(waits) = self.core.waiters.get(waiter) else { return };
         let object = waits.object;
         if let Want::Notification { .. } = waits.want {
-            // However it ends, the caller has its lock again.
+            // However the wait ends, the caller has its lock again.
             if let Some(body) = self.body(object) {
                 body.leave(waiter);
             }
@@ -86,7 +86,7 @@ impl State {
         self.forget_waiter(waiter, gone.object, gone.want);
     }
 
-    /// Somebody who waited is not there any more.
+    /// Removes a waiter that has ended.
     pub(super) fn withdraw(&mut self, waiter: WaiterId) {
         let Some(gone) = self.core.take_waiter(waiter) else { return };
         let notified_by = match &gone.want {
@@ -113,15 +113,15 @@ impl State {
             }
             _ => {}
         }
-        // Whoever stood behind may be able to go on.
+        // The waiters after it may be able to go on now.
         self.core.touch(object);
     }
 
-    /// Items that a client surely never read go back to their queue.
+    /// Returns items that a client certainly did not read to their queue.
     pub(super) fn take_back(&mut self, delivery: Delivery) {
         let slot = self.core.registry.slot(delivery.queue);
         let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) else { return };
-        // They were let go of when they were delivered, so they are kept anew.
+        // They were released when they were delivered, so they are stored again.
         let kept: Vec<_> = delivery.items.into_iter().map(|item| self.core.keep_again(item)).collect();
         body.take_back(kept, &mut self.core);
         self.core.touch(delivery.queue);

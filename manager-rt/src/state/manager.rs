@@ -1,4 +1,4 @@
-//! What is asked of the manager itself: objects, names, references.
+//! Operations of the manager itself: objects, names, references.
 
 use crate::count::{count_of, nanos_of};
 use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
@@ -54,7 +54,7 @@ impl State {
         }
     }
 
-    /// Makes an object that nobody refers to yet.
+    /// Makes an object without references.
     fn create(&mut self, caller: Caller<'_>, spec: Spec<Raw<'_>>, print: u64) -> Result<ObjectId, Fault> {
         let kind = kind_of(&spec);
         let target = Target { object: ObjectId::MANAGER, thread: 0, wait: Wait::No };
@@ -96,7 +96,7 @@ impl State {
         }
     }
 
-    /// All of them, or none.
+    /// Adds all of these references, or none.
     fn attach(&mut self, caller: Caller<'_>, objects: &[ObjectId]) -> Answer<Payload> {
         check_count(objects.len())?;
         if objects.iter().any(|object| self.core.registry.slot(*object).is_none()) {
@@ -132,7 +132,7 @@ impl State {
         DONE
     }
 
-    /// Keeps an object alive for a while that has no other reference perhaps.
+    /// Keeps an object alive for a while, as it may have no other reference.
     fn hold_in_transit(&mut self, caller: Caller<'_>, object: ObjectId) {
         if self.core.registry.retain(object, 1) {
             let grace = nanos_of(TRANSIT_GRACE);

@@ -1,26 +1,26 @@
-//! The memory that values take, and the references inside of them.
+//! The memory that values take, and the references inside them.
 //!
-//! A value is counted from when it is kept until it is let go of: its bytes, and one reference to each object whose proxy is
-//! inside. What a client is given is a copy, with references of its own.
+//! A value is counted from when it is stored until it is released: its bytes, and one reference to each object whose
+//! proxy is inside. A client receives a copy, which has its own references.
 
 use crate::limits::{VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
 use crate::proto::{Fault, ObjectId, Payload};
 use crate::state::clients::ClientId;
 use crate::state::context::Core;
 
-/// A container that an object no longer has, emptied little by little.
+/// A container that an object no longer has, emptied step by step.
 type Retired = Box<dyn Iterator<Item = Payload> + Send>;
 
-/// What a kept value takes besides its own weight, about, in bytes: its share of the container.
+/// The approximate overhead of a stored value in addition to its own weight, in bytes: its share of the container.
 const ENTRY_BYTES: usize = 16;
-/// Values of removed containers that are let go in one step.
+/// How many values of removed containers are released in one step.
 pub(super) const BURIED_AT_ONCE: usize = 512;
 
-/// What is kept.
+/// The stored values.
 #[derive(Default)]
 pub(super) struct Memory {
     retired: Vec<Retired>,
-    /// Bytes.
+    /// The memory used, in bytes.
     used: usize,
 }
 
@@ -35,7 +35,7 @@ impl Core {
         self.memory.used
     }
 
-    /// Takes a value into the manager's memory: its references are counted, its bytes too.
+    /// Stores a value in the manager's memory, and counts its references and bytes.
     pub(super) fn keep(&mut self, payload: Payload) -> Result<Payload, Fault> {
         let raw = payload.raw();
         if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
@@ -52,7 +52,7 @@ impl Core {
         Ok(payload)
     }
 
-    /// All references inside of a value, or none.
+    /// Adds all references inside a value, or none.
     fn retain_inside(&mut self, payload: &Payload) -> Result<(), Fault> {
         for (done, object) in payload.raw().objects().enumerate() {
             if !self.registry.retain(object, 1) {
@@ -63,7 +63,7 @@ impl Core {
         Ok(())
     }
 
-    /// Lets go of a value that was kept.
+    /// Releases a stored value.
     pub(super) fn let_go(&mut self, payload: Payload) {
         self.memory.used = self.memory.used.saturating_sub(payload.weight().saturating_add(ENTRY_BYTES));
         if !payload.is_plain() {
@@ -71,21 +71,22 @@ impl Core {
         }
     }
 
-    /// As [`keep`](Self::keep), for a value that was kept before and comes back, which is never refused. What it refers to
-    /// may be gone meanwhile; as no id is used again, releasing such a reference does nothing.
+    /// Like [`keep`](Self::keep), for a value that was stored before and comes back. This is never refused. An object
+    /// that the value refers to may have ended meanwhile; as ids are never reused, releasing such a reference does
+    /// nothing.
     pub(super) fn keep_again(&mut self, payload: Payload) -> Payload {
         self.memory.used = self.memory.used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
         if !payload.is_plain() {
             for object in payload.raw().objects() {
                 if !self.registry.retain(object, 1) {
-                    tracing::debug!(%object, "an item came back that refers to an object which is gone");
+                    tracing::debug!(%object, "an item that came back refers to an object that has ended");
                 }
             }
         }
         payload
     }
 
-    /// A copy of a kept value for a client, who gets a reference to what is inside.
+    /// Copies a stored value for a client, who also gets references to the objects inside.
     #[inline]
     pub(super) fn give(&mut self, client: ClientId, payload: &Payload) -> Payload {
         if !payload.is_plain() {
@@ -96,7 +97,7 @@ impl Core {
         payload.clone()
     }
 
-    /// A client gets a reference; `false` if there is no such object.
+    /// Gives a client a reference. Returns `false` if there is no such object.
     pub(super) fn refer(&mut self, client: ClientId, object: ObjectId) -> bool {
         let Some(to) = self.clients.get_mut(client) else { return false };
         if !self.registry.retain(object, 1) {
@@ -106,14 +107,14 @@ impl Core {
         true
     }
 
-    /// A client loses a reference that it got with an answer which is not given.
+    /// Takes back a reference of an answer that is not sent.
     pub(super) fn take_reference(&mut self, client: ClientId, object: ObjectId) {
         let Some(client) = self.clients.get_mut(client) else { return };
         let (dropped, _) = client.drop_references(object, 1);
         self.registry.release(object, dropped);
     }
 
-    /// Notes items that leave a queue with the answer to a call, which is given next, and lets go of them.
+    /// Notes the items that leave a queue with the next answer, which belongs to this call, and releases them.
     pub(super) fn deliver(&mut self, client: ClientId, call: u64, queue: ObjectId, items: Vec<Payload>) {
         items.iter().for_each(|item| self.let_go(item.clone()));
         if let Some(client) = self.clients.get_mut(client) {
@@ -121,7 +122,7 @@ impl Core {
         }
     }
 
-    /// Lets go of many values, now or little by little.
+    /// Releases many values, now or step by step.
     pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static) {
         self.memory.retired.push(Box::new(values));
     }
@@ -130,7 +131,7 @@ impl Core {
         !self.memory.retired.is_empty()
     }
 
-    /// Lets go of at most `left` of the retired values.
+    /// Releases at most `left` of the retired values.
     pub(super) fn bury(&mut self, left: &mut usize) {
         while let Some(mut values) = self.memory.retired.pop() {
             loop {

@@ -1,7 +1,7 @@
-//! Which objects there are, how they are called, and how many references each has.
+//! The objects of a manager, their names, and their reference counts.
 //!
-//! An id is the slot of the object in the low 24 bits and a serial number above, so an id is never used again, and one that
-//! is stale or made up is told from a good one by one comparison.
+//! An id consists of the object's slot in the low 24 bits and a serial number above. So an id is never reused, and one
+//! comparison tells a stale or invented id from a valid one.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,14 @@ use crate::proto::{Kind, ObjectId};
 
 const SLOT_BITS: u32 = 24;
 
-/// What is known of an object besides what is in it.
+/// The description of an object, apart from its contents.
 #[derive(Debug)]
 pub(super) struct Entry {
     id: ObjectId,
     pub(super) kind: Kind,
-    /// The fingerprint of its type.
+    /// The fingerprint of the type.
     pub(super) print: u64,
-    /// References of clients, stored values, transits and the name.
+    /// The references of clients, stored values, transits and the name.
     references: u64,
     name: Option<Box<str>>,
 }
@@ -30,12 +30,12 @@ pub(super) struct Registry {
     entries: Slab<Entry>,
     names: HashMap<Box<str>, ObjectId>,
     serial: u64,
-    /// Objects whose last reference went.
+    /// Objects that have lost their last reference.
     unreferenced: Vec<ObjectId>,
 }
 
 impl Registry {
-    /// Adds an object, without a reference; its slot, and its id.
+    /// Adds an object without references. Returns its slot and its id.
     pub(super) fn insert(&mut self, kind: Kind, print: u64) -> Option<(usize, ObjectId)> {
         if self.entries.len() >= OBJECTS_MAX {
             return None;
@@ -49,14 +49,14 @@ impl Registry {
         Some((slot, id))
     }
 
-    /// The slot of an object that exists.
+    /// Returns the slot of an existing object.
     #[inline]
     pub(super) fn slot(&self, id: ObjectId) -> Option<usize> {
         let slot = usize::try_from(id.0 & ((1 << SLOT_BITS) - 1)).ok()?;
         self.entries.get(slot).filter(|entry| entry.id == id).map(|_| slot)
     }
 
-    /// What is known of an object.
+    /// Returns the description of an object.
     pub(super) fn entry(&self, id: ObjectId) -> Option<&Entry> {
         self.entries.get(self.slot(id)?)
     }
@@ -66,7 +66,7 @@ impl Registry {
         self.entries.get_mut(slot)
     }
 
-    /// Adds references; `false` if there is no such object.
+    /// Adds references. Returns `false` if there is no such object.
     #[must_use]
     pub(super) fn retain(&mut self, id: ObjectId, count: u64) -> bool {
         let Some(entry) = self.entry_mut(id) else { return false };
@@ -74,7 +74,7 @@ impl Registry {
         true
     }
 
-    /// Takes references away.
+    /// Removes references.
     pub(super) fn release(&mut self, id: ObjectId, count: u64) {
         let Some(entry) = self.entry_mut(id) else { return };
         entry.references = entry.references.saturating_sub(count);
@@ -83,7 +83,7 @@ impl Registry {
         }
     }
 
-    /// An object that has no reference any more, or never got one.
+    /// Removes and returns an object that has no references any more, or never had one.
     pub(super) fn pop_unreferenced(&mut self) -> Option<ObjectId> {
         loop {
             let id = self.unreferenced.pop()?;
@@ -93,7 +93,7 @@ impl Registry {
         }
     }
 
-    /// Gives an object a name, which is a reference.
+    /// Names an object. The name counts as a reference.
     pub(super) fn name(&mut self, id: ObjectId, name: &str) {
         let Some(entry) = self.entry_mut(id) else { return };
         entry.references = entry.references.saturating_add(1);
@@ -101,19 +101,19 @@ impl Registry {
         self.names.insert(name.into(), id);
     }
 
-    /// The object of a name.
+    /// Returns the object with a name.
     pub(super) fn named(&self, name: &str) -> Option<ObjectId> {
         self.names.get(name).copied()
     }
 
-    /// All names, in their order.
+    /// Returns all names in order.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.names.keys().map(|name| name.to_string()).collect();
         names.sort();
         names
     }
 
-    /// Takes an object out; its slot.
+    /// Removes an object, and returns its slot.
     pub(super) fn remove(&mut self, id: ObjectId) -> Option<usize> {
         let slot = self.slot(id)?;
         let entry = self.entries.try_remove(slot)?;
@@ -123,7 +123,7 @@ impl Registry {
         Some(slot)
     }
 
-    /// The number of objects.
+    /// Returns the number of objects.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

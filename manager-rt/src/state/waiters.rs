@@ -1,18 +1,18 @@
-//! Calls that wait, their places in lines, and the moments at which something has to be looked at.
+//! Waiting calls, their places in lines, and the times at which something has to be checked.
 //!
-//! A line is the set of its waiters' numbers. Numbers only grow, so the first of the set waits longest; whoever gives up is
-//! taken out of the middle as cheaply as from the front.
+//! A line is the set of its waiters' numbers. Numbers only grow, so the first in the set has waited longest, and
+//! removing a waiter from the middle is as cheap as from the front.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::proto::{ObjectId, Payload};
 use crate::state::clients::ClientId;
 
-/// Names a waiting call. Never used again.
+/// The number of a waiting call. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct WaiterId(u64);
 
-/// Waiters in the order in which they came.
+/// Waiters in the order in which they arrived.
 pub(super) type Line = BTreeSet<WaiterId>;
 
 /// What a call waits for.
@@ -22,37 +22,38 @@ pub(super) enum Want {
     Lock(LockWant),
     /// A permit.
     Permit,
-    /// A notification; then the lock again.
+    /// A notification, and then the lock again.
     Notification {
-        /// The lock that was given back.
+        /// The lock that was released.
         lock: ObjectId,
-        /// To which depth it was held.
+        /// The depth to which it was held.
         depth: u64,
     },
-    /// That an event is set.
+    /// The setting of an event.
     Flag,
     /// Room for these items in a queue.
     Room(Vec<Payload>),
     /// Items of a queue: one, or at most this many.
     Items(Option<u64>),
-    /// That all tasks are done.
+    /// The end of all tasks.
     AllDone,
     /// The other parties of a barrier.
     Parties {
-        /// The caller runs an action if it is the last to come.
+        /// Whether the caller runs an action if it arrives last.
         acts: bool,
     },
 }
 
-/// How a lock is to be taken.
+/// How to take a lock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LockWant {
     pub(super) lease: u64,
-    /// To which depth.
+    /// The depth.
     pub(super) depth: u64,
-    /// It was a wait for a notification that ended without one.
+    /// Whether this was a wait for a notification that ended without one.
     pub(super) timed_out: bool,
-    /// The condition that notified it, and whose notification is passed on if it dies before it has the lock.
+    /// The condition that notified the waiter. If the waiter dies before it has the lock, the notification is passed
+    /// on.
     pub(super) notified_by: Option<ObjectId>,
 }
 
@@ -62,18 +63,18 @@ pub(super) struct Waiter {
     pub(super) client: ClientId,
     pub(super) call: u64,
     pub(super) thread: u64,
-    /// Whose line it stands in.
+    /// The object in whose line it waits.
     pub(super) object: ObjectId,
     pub(super) want: Want,
     deadline: Option<u64>,
 }
 
-/// What happens at a moment.
+/// What happens at a given time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Timer {
-    /// A call has waited long enough.
+    /// The timeout of a call is over.
     Waiter(WaiterId),
-    /// A lock's lease ends.
+    /// The lease of a lock ends.
     Lease { object: ObjectId, token: u64 },
     /// The reference of a transit ends.
     Transit(ObjectId),
@@ -110,7 +111,7 @@ impl Waiters {
         self.all.get(&id)
     }
 
-    /// Takes a call out, with its timer.
+    /// Removes a call and its timer.
     pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
         let waiter = self.all.remove(&id)?;
         if let Some(deadline) = waiter.deadline {
@@ -119,13 +120,13 @@ impl Waiters {
         Some(waiter)
     }
 
-    /// Adds a moment at which something happens.
+    /// Adds a timer.
     pub(super) fn add_timer(&mut self, at: u64, timer: Timer) {
         self.newest = self.newest.wrapping_add(1);
         self.timers.insert((at, self.newest), timer);
     }
 
-    /// The next thing whose moment has come.
+    /// Returns the next timer whose time has come.
     pub(super) fn pop_timer(&mut self, now: u64) -> Option<Timer> {
         let next = self.timers.first_entry()?;
         (next.key().0 <= now).then(|| next.remove())
