@@ -14,7 +14,7 @@
 //! lock is released, a task is requeued, items return to their queue, references are released. A call that does not
 //! wait has [`ANSWER_PATIENCE`] for its answer. A call that waits for ever ends only with the connection.
 //!
-//! # What is known when the server goes
+//! # What is known when the server ends
 //! If a call's frame was not completely written, the call was not done, and is repeated once over a new connection. Any
 //! other call without an answer may have been done, and is never repeated.
 

@@ -208,7 +208,7 @@ pub enum SemaphoreError {
     #[error("no permit was free until the timeout")]
     TimedOut,
     /// More permits were added to a bounded semaphore than were taken.
-    #[error("more permits were given back than were taken")]
+    #[error("more permits were returned than were taken")]
     OverRelease,
     /// Any other error of an operation; [`Fault::OutOfRange`] for more permits than the limit.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 //! No thread is dedicated to reading. One of the waiting threads has the [`Inbox`] and reads for all; the others are
 //! parked.
 //!
-//! # Why nobody waits beside an answer
+//! # Why no thread sleeps although its answer has arrived
 //! A thread that waits for an answer is either *due* or *parked*. A due thread will take the lock again before it
 //! sleeps: it has just begun, or it was woken and has not looked yet, or it has the inbox. A parked thread is recorded
 //! in its [`Slot`]. A thread parks only after it has seen, under the lock, that it has no answer, that the connection

@@ -33,7 +33,7 @@ const FAULT_BYTES_MAX: usize = 32;
 #[non_exhaustive]
 pub enum ConnectError {
     /// No process listens at this address.
-    #[error("nobody serves this address")]
+    #[error("no server listens at this address")]
     NotFound,
     /// No server can have this address: it is too long, or contains a NUL.
     #[error("this is not a valid address")]

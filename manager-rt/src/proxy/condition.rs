@@ -13,7 +13,7 @@ use crate::proxy::{Handle, LockGuard, RLockGuard, proxy, read};
 mod sealed {
     use crate::proto::ObjectId;
 
-    #[expect(unnameable_types, reason = "that nobody can name it is what seals the trait")]
+    #[expect(unnameable_types, reason = "the trait is sealed because it cannot be named")]
     pub trait Holds {
         fn object(&self) -> ObjectId;
         fn held_by(&self) -> u64;

@@ -5,7 +5,7 @@ use crate::proto::Number;
 mod sealed {
     use crate::proto::Number;
 
-    #[expect(unnameable_types, reason = "that nobody can name it is what seals the trait")]
+    #[expect(unnameable_types, reason = "the trait is sealed because it cannot be named")]
     pub trait AsNumber: Copy {
         fn as_number(self) -> Number;
     }

@@ -4,7 +4,7 @@
 //! registered in advance, until it takes back the registration. So one barrier serves any number of sets of clients,
 //! one after another.
 //!
-//! # Which deaths break it
+//! # Deaths that break it
 //! A round needs the clients that have a place. If one of them ends, the others would wait for it in vain, so the
 //! barrier breaks. Any other client may end at any time. A client that releases its last reference to the barrier will
 //! not come back: its registrations end, and nothing breaks. A call that stops waiting, for whatever reason, also
