@@ -1,7 +1,7 @@
-//! What every backend must do, as tests over "give me one more client of the same manager".
+//! What every backend must do, as tests that work on any number of clients of one manager.
 //!
-//! A backend implements [`Fixture`] and runs [`all`], each test with a manager of its own. Nothing here knows more of a
-//! backend than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) say. A test panics if the backend is wrong; it waits
+//! A backend implements [`Fixture`] and runs [`all`], each test with a new manager. The tests know no more of a backend
+//! than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) provide. A test panics if the backend is wrong, and waits
 //! for nothing longer than [`PATIENCE`].
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![cfg_attr(
@@ -31,25 +31,25 @@ use std::time::{Duration, Instant};
 
 use crate::Manager;
 
-/// How long a test waits for what must happen.
+/// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a test waits for what must not happen.
+/// How long a test waits for something that must not happen.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A manager without objects, and ways to become its client.
+/// A manager without objects, and a way to become its client.
 pub trait Fixture: Sync {
-    /// One more client of the manager.
+    /// Connects one more client of the manager.
     fn client(&self) -> Manager;
 
-    /// Ends a client of this fixture as the death of its process would, while calls of it may wait. What was made by it is
-    /// dropped after that.
+    /// Ends a client of this fixture as the death of its process would, even while its calls wait. The proxies that it
+    /// made are dropped later.
     fn kill(&self, client: &Manager);
 }
 
-/// A test, and its name.
+/// The name of a test, and the test.
 pub type Test = (&'static str, fn(&dyn Fixture));
 
-/// All tests.
+/// Returns all tests.
 #[must_use]
 pub fn all() -> Vec<Test> {
     [
@@ -74,7 +74,7 @@ pub fn all() -> Vec<Test> {
     .concat()
 }
 
-/// Names tests by their functions.
+/// Lists tests, named after their functions.
 macro_rules! tests {
     ($($test:ident),+ $(,)?) => {
         pub(super) const TESTS: &[crate::conformance::Test] =
@@ -84,7 +84,7 @@ macro_rules! tests {
 
 use tests;
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
@@ -94,7 +94,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until so many calls wait at the manager.
+/// Waits until this many calls wait at the manager.
 #[track_caller]
 fn until_waiting(client: &Manager, waiters: u64) {
     until("the wait", || client.info().unwrap().waiters == waiters);

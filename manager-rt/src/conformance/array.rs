@@ -7,11 +7,11 @@ use crate::{Array, ItemError, TransactionError};
 
 tests!(
     elements_are_read_and_replaced,
-    an_index_without_an_element_is_told,
+    an_index_without_an_element_is_an_error,
     no_update_is_lost,
     many_pages_are_read,
-    elements_keep_what_is_inside,
-    a_transaction_changes_it_whole,
+    elements_keep_the_objects_inside,
+    a_transaction_changes_it_completely_or_not_at_all,
 );
 
 fn elements_are_read_and_replaced(fixture: &dyn Fixture) {
@@ -30,7 +30,7 @@ fn elements_are_read_and_replaced(fixture: &dyn Fixture) {
     assert!(fixture.client().array::<u8>(&[]).unwrap().is_empty().unwrap());
 }
 
-fn an_index_without_an_element_is_told(fixture: &dyn Fixture) {
+fn an_index_without_an_element_is_an_error(fixture: &dyn Fixture) {
     let array = fixture.client().array(&[1, 2]).unwrap();
     let is_none = |error: ItemError| matches!(error, ItemError::Index { len: 2, .. });
     assert!(is_none(array.get(2).unwrap_err()));
@@ -68,7 +68,7 @@ fn many_pages_are_read(fixture: &dyn Fixture) {
     assert_eq!(array.read(1..elements.len()).unwrap(), elements[1..]);
 }
 
-fn elements_keep_what_is_inside(fixture: &dyn Fixture) {
+fn elements_keep_the_objects_inside(fixture: &dyn Fixture) {
     let client = fixture.client();
     let array = client.array(&[client.value(&1).unwrap(), client.value(&2).unwrap()]).unwrap();
     assert_eq!(client.info().unwrap().objects, 3);
@@ -79,7 +79,7 @@ fn elements_keep_what_is_inside(fixture: &dyn Fixture) {
     until("the end of all", || client.info().unwrap().objects == 0);
 }
 
-fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
+fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;

@@ -13,11 +13,11 @@ tests!(
     all_parties_meet_again_and_again,
     the_death_of_a_party_breaks_it,
     a_party_that_gives_up_breaks_it,
-    it_is_broken_and_mended,
-    there_are_only_so_many_parties,
+    it_is_broken_and_repaired,
+    parties_have_a_limit,
     one_set_of_clients_after_another_meets,
     threads_that_come_and_go_need_no_places,
-    the_death_of_a_party_between_two_rounds_breaks_it_if_that_is_registered,
+    the_death_of_a_party_between_two_rounds_breaks_it_if_the_party_is_registered,
     one_party_acts_before_the_others_go_on,
     an_action_that_panics_breaks_it,
     a_wait_ends_with_the_default_timeout,
@@ -76,7 +76,7 @@ fn a_party_that_gives_up_breaks_it(fixture: &dyn Fixture) {
     });
 }
 
-fn it_is_broken_and_mended(fixture: &dyn Fixture) {
+fn it_is_broken_and_repaired(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let watch = barrier(&other);
     assert_eq!((watch.parties().unwrap(), watch.n_waiting().unwrap()), (PARTIES, 0));
@@ -92,7 +92,7 @@ fn it_is_broken_and_mended(fixture: &dyn Fixture) {
     }
 }
 
-/// All parties pass one round, each by a thread of its own.
+/// Lets all parties pass one round, each in its own thread.
 fn meet(parties: [&Barrier; PARTIES]) {
     std::thread::scope(|scope| {
         for barrier in parties {
@@ -124,7 +124,7 @@ fn threads_that_come_and_go_need_no_places(fixture: &dyn Fixture) {
     }
 }
 
-fn the_death_of_a_party_between_two_rounds_breaks_it_if_that_is_registered(fixture: &dyn Fixture) {
+fn the_death_of_a_party_between_two_rounds_breaks_it_if_the_party_is_registered(fixture: &dyn Fixture) {
     let other = fixture.client();
     let watch = barrier(&other);
     for is_registered in [false, true] {
@@ -134,7 +134,7 @@ fn the_death_of_a_party_between_two_rounds_breaks_it_if_that_is_registered(fixtu
         meet([&barrier, &watch, &watch]);
         let clients = other.info().unwrap().clients;
         fixture.kill(&dying);
-        // The server may hear of the end a moment later.
+        // The server may notice the end a moment later.
         if is_registered {
             until("the end of the client", || watch.is_broken().unwrap());
         } else {
@@ -167,7 +167,7 @@ fn one_party_acts_before_the_others_go_on(fixture: &dyn Fixture) {
             });
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    // Every other time by a clone, which has the same action.
+                    // Every other round uses a clone, which has the same action.
                     let party = if round % 2 == 0 { barrier.clone() } else { barrier.clone().clone() };
                     party.wait_timeout(PATIENCE).unwrap();
                     let runs = runs.load(Ordering::Relaxed);
@@ -205,7 +205,7 @@ fn a_wait_ends_with_the_default_timeout(fixture: &dyn Fixture) {
     assert_eq!(barrier.wait(), Err(BarrierError::Broken));
 }
 
-fn there_are_only_so_many_parties(fixture: &dyn Fixture) {
+fn parties_have_a_limit(fixture: &dyn Fixture) {
     let client = fixture.client();
     let most = usize::try_from(PARTIES_MAX).unwrap();
     assert_eq!(client.barrier(most).unwrap().parties().unwrap(), most);

@@ -6,16 +6,16 @@ use crate::proto::Fault;
 use crate::{CallError, Manager, ObjectError, TransactionError, Value};
 
 tests!(
-    a_transaction_is_whole_or_absent,
-    nobody_sees_a_part_of_a_transaction,
-    a_task_is_done_with_what_it_changes,
+    a_transaction_happens_completely_or_not_at_all,
+    no_client_sees_a_part_of_a_transaction,
+    a_task_is_done_together_with_its_changes,
     a_pipeline_has_a_result_for_each,
-    nothing_is_sent_if_something_is_wrong,
-    what_nobody_reads_is_given_back,
-    a_transaction_has_only_so_many_operations,
+    nothing_is_sent_after_an_error_in_the_closure,
+    unread_results_are_released,
+    the_operations_of_a_transaction_have_a_limit,
 );
 
-fn a_transaction_is_whole_or_absent(fixture: &dyn Fixture) {
+fn a_transaction_happens_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;
@@ -44,7 +44,7 @@ fn a_transaction_is_whole_or_absent(fixture: &dyn Fixture) {
     client.transaction(|_| ()).unwrap();
 }
 
-fn nobody_sees_a_part_of_a_transaction(fixture: &dyn Fixture) {
+fn no_client_sees_a_part_of_a_transaction(fixture: &dyn Fixture) {
     let (writer, reader) = (fixture.client(), fixture.client());
     if !writer.backend().caps().transactions {
         return;
@@ -65,7 +65,7 @@ fn nobody_sees_a_part_of_a_transaction(fixture: &dyn Fixture) {
             writer.transaction(|t| (t.on(&a).set(&n), t.on(&b).set(&n))).unwrap();
         }
     });
-    // Whoever waits is served after the commit.
+    // Waiters are served after the commit.
     let queue = writer.named("queue").queue::<u32>().unwrap();
     std::thread::scope(|scope| {
         let got = scope.spawn(|| {
@@ -78,7 +78,7 @@ fn nobody_sees_a_part_of_a_transaction(fixture: &dyn Fixture) {
     });
 }
 
-fn a_task_is_done_with_what_it_changes(fixture: &dyn Fixture) {
+fn a_task_is_done_together_with_its_changes(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;
@@ -91,7 +91,7 @@ fn a_task_is_done_with_what_it_changes(fixture: &dyn Fixture) {
     let refused =
         client.transaction(|t| (t.on(&sum).fetch_add(*task), t.done(task), t.on(&full).try_put(&1)));
     assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::Full));
-    assert_eq!((sum.get().unwrap(), tasks.len().unwrap()), (0, 1), "the task is given back");
+    assert_eq!((sum.get().unwrap(), tasks.len().unwrap()), (0, 1), "the task is requeued");
     let task = tasks.get().unwrap();
     assert_eq!(task.deliveries(), 2);
     let all = client.transaction(|t| (t.on(&sum).fetch_add(*task), t.done(task), t.on(&tasks).try_put(&6)));
@@ -116,7 +116,7 @@ fn a_pipeline_has_a_result_for_each(fixture: &dyn Fixture) {
     assert_eq!((put, got, len), (vec![Ok(()), Ok(()), Err(full)], Ok("a".to_owned()), Ok(1)));
 }
 
-fn nothing_is_sent_if_something_is_wrong(fixture: &dyn Fixture) {
+fn nothing_is_sent_after_an_error_in_the_closure(fixture: &dyn Fixture) {
     let client = fixture.client();
     let stranger = Manager::in_process().unwrap().value(&1).unwrap();
     let value = client.value(&1).unwrap();
@@ -128,7 +128,7 @@ fn nothing_is_sent_if_something_is_wrong(fixture: &dyn Fixture) {
     assert_eq!(value.get().unwrap(), 1);
 }
 
-fn what_nobody_reads_is_given_back(fixture: &dyn Fixture) {
+fn unread_results_are_released(fixture: &dyn Fixture) {
     let client = fixture.client();
     let holder = client.value(&client.value(&1).unwrap()).unwrap();
     client.pipeline(|p| drop((p.on(&holder).get(), p.on(&holder).get()))).unwrap();
@@ -138,7 +138,7 @@ fn what_nobody_reads_is_given_back(fixture: &dyn Fixture) {
     until("the end of what was inside", || client.info().unwrap().objects == 2);
 }
 
-fn a_transaction_has_only_so_many_operations(fixture: &dyn Fixture) {
+fn the_operations_of_a_transaction_have_a_limit(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;

@@ -10,7 +10,7 @@ tests!(
     lists_take_borrowed_items,
     arrays_and_values_take_borrowed_forms,
     queues_take_borrowed_items,
-    attributes_are_stored_as_what_owns_them,
+    attributes_are_stored_in_their_owned_form,
     batches_take_borrowed_forms,
 );
 
@@ -92,7 +92,7 @@ fn queues_take_borrowed_items(fixture: &dyn Fixture) {
     }
 }
 
-fn attributes_are_stored_as_what_owns_them(fixture: &dyn Fixture) {
+fn attributes_are_stored_in_their_owned_form(fixture: &dyn Fixture) {
     let space = fixture.client().namespace().unwrap();
     space.set("text", "a").unwrap();
     space.set("numbers", &[1_u16, 2][..]).unwrap();

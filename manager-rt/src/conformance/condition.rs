@@ -7,15 +7,15 @@ use crate::proto::{Fault, Kind};
 use crate::{CallError, LockError, Manager};
 
 tests!(
-    as_many_are_notified_as_are_to_be,
-    a_wait_has_the_lock_again_however_it_ends,
+    as_many_waiters_wake_as_are_notified,
+    a_wait_takes_the_lock_again_however_it_ends,
     the_depth_of_a_reentrant_lock_is_kept,
-    a_dead_waiter_takes_no_notification_along,
-    what_is_waited_for_holds_at_the_end,
-    a_condition_is_no_lock,
+    a_dead_waiter_uses_up_no_notification,
+    the_condition_no_longer_holds_when_wait_while_returns,
+    a_condition_cannot_be_used_as_a_lock,
 );
 
-fn as_many_are_notified_as_are_to_be(fixture: &dyn Fixture) {
+fn as_many_waiters_wake_as_are_notified(fixture: &dyn Fixture) {
     const WAITERS: usize = 4;
     let clients: Vec<Manager> = (0..WAITERS).map(|_| fixture.client()).collect();
     let notifier = fixture.client();
@@ -44,14 +44,14 @@ fn as_many_are_notified_as_are_to_be(fixture: &dyn Fixture) {
     assert_eq!(condition.notify_all().unwrap(), 0);
 }
 
-fn a_wait_has_the_lock_again_however_it_ends(fixture: &dyn Fixture) {
+fn a_wait_takes_the_lock_again_however_it_ends(fixture: &dyn Fixture) {
     let client = fixture.client();
     let (lock, condition) = (client.lock().unwrap(), client.condition().unwrap());
     let held = lock.lock().unwrap();
     let first = held.token();
     let (notified, held) = condition.wait_timeout(held, MOMENT).unwrap();
     assert!(!notified && lock.is_locked().unwrap());
-    assert!(held.token() > first, "it was given back meanwhile");
+    assert!(held.token() > first, "it was released meanwhile");
     let (holds, held) = condition.wait_timeout_while(held, MOMENT, |_| true).unwrap();
     assert!(!holds);
     let (holds, held) = condition.wait_timeout_while(held, MOMENT, |_| false).unwrap();
@@ -83,7 +83,7 @@ fn the_depth_of_a_reentrant_lock_is_kept(fixture: &dyn Fixture) {
     });
 }
 
-fn a_dead_waiter_takes_no_notification_along(fixture: &dyn Fixture) {
+fn a_dead_waiter_uses_up_no_notification(fixture: &dyn Fixture) {
     let (dying, waiting, notifier) = (fixture.client(), fixture.client(), fixture.client());
     let condition = notifier.named("condition").condition().unwrap();
     let wait = |client: &Manager| {
@@ -104,7 +104,7 @@ fn a_dead_waiter_takes_no_notification_along(fixture: &dyn Fixture) {
     });
 }
 
-fn what_is_waited_for_holds_at_the_end(fixture: &dyn Fixture) {
+fn the_condition_no_longer_holds_when_wait_while_returns(fixture: &dyn Fixture) {
     const ITEMS: u32 = 50;
     let (producer, consumer) = (fixture.client(), fixture.client());
     std::thread::scope(|scope| {
@@ -132,12 +132,12 @@ fn what_is_waited_for_holds_at_the_end(fixture: &dyn Fixture) {
     });
 }
 
-fn a_condition_is_no_lock(fixture: &dyn Fixture) {
+fn a_condition_cannot_be_used_as_a_lock(fixture: &dyn Fixture) {
     let client = fixture.client();
     client.named("lock").condition().unwrap();
     let wrong = CallError::Fault(Fault::WrongKind { found: Kind::Condition });
     assert_eq!(client.named("lock").lock().unwrap_err(), wrong.into());
-    // Whose lock ended while it is held has nothing to wait with.
+    // A guard whose lock was removed cannot be used to wait.
     let lock = client.named("other").lock().unwrap();
     let condition = client.condition().unwrap();
     let held = lock.lock().unwrap();

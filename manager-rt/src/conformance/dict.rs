@@ -7,14 +7,14 @@ use crate::{CallError, Dict, ItemError, Manager, ObjectError, TransactionError, 
 
 tests!(
     keys_have_values,
-    entries_stay_in_their_order,
+    entries_keep_their_order,
     no_update_is_lost,
-    what_is_no_number_is_not_added_to,
+    adding_to_a_value_that_is_not_a_number_fails,
     many_pages_are_read,
-    entries_keep_what_is_inside,
-    a_transaction_changes_it_whole,
-    a_claim_is_made_once,
-    only_so_many_are_set_at_once,
+    entries_keep_the_objects_inside,
+    a_transaction_changes_it_completely_or_not_at_all,
+    a_claim_succeeds_once,
+    setting_many_at_once_has_a_limit,
 );
 
 type Counts = Dict<String, u64>;
@@ -45,7 +45,7 @@ fn keys_have_values(fixture: &dyn Fixture) {
     assert_eq!(other.pop_item().unwrap(), None);
 }
 
-fn entries_stay_in_their_order(fixture: &dyn Fixture) {
+fn entries_keep_their_order(fixture: &dyn Fixture) {
     let dict = counts(&fixture.client());
     let [c, a, b] = ["c", "a", "b"].map(str::to_owned);
     dict.extend([(&c, &1), (&a, &2), (&b, &3)]).unwrap();
@@ -85,8 +85,8 @@ fn no_update_is_lost(fixture: &dyn Fixture) {
     assert!(!dict.contains_key(&added).unwrap());
 }
 
-fn what_is_no_number_is_not_added_to(fixture: &dyn Fixture) {
-    /// Its type has the name of a number, and it is encoded as none.
+fn adding_to_a_value_that_is_not_a_number_fails(fixture: &dyn Fixture) {
+    /// The type has the name of a number, but is not encoded as one.
     mod other {
         #[derive(serde::Serialize)]
         #[expect(non_camel_case_types, reason = "the name is the point")]
@@ -100,7 +100,7 @@ fn what_is_no_number_is_not_added_to(fixture: &dyn Fixture) {
     assert_eq!(dict.fetch_add(&number, 2).unwrap(), 0);
     assert_eq!(dict.fetch_add(&text, 1), Err(ItemError::NoNumber));
     assert_eq!(dict.add_many([(&number, 1), (&text, 1)]), Err(ItemError::NoNumber));
-    assert_eq!(dict.get(&number).unwrap(), Some(2), "to all or to none");
+    assert_eq!(dict.get(&number).unwrap(), Some(2), "added to all or to none");
 }
 
 fn many_pages_are_read(fixture: &dyn Fixture) {
@@ -112,7 +112,7 @@ fn many_pages_are_read(fixture: &dyn Fixture) {
     assert_eq!(dict.items().unwrap(), entries);
     assert_eq!(dict.keys().unwrap().len(), entries.len());
     assert_eq!(dict.values().unwrap().len(), entries.len());
-    // What comes and goes meanwhile makes no other entry be missed or come twice.
+    // Entries that are added and removed meanwhile cause no other entry to be missed or repeated.
     let mut seen = Vec::new();
     for (at, entry) in dict.iter().enumerate() {
         let (key, _) = entry.unwrap();
@@ -124,7 +124,7 @@ fn many_pages_are_read(fixture: &dyn Fixture) {
     assert_eq!(seen, (0..PAGE_ITEMS_MAX * 2 + 1).collect::<Vec<_>>());
 }
 
-fn entries_keep_what_is_inside(fixture: &dyn Fixture) {
+fn entries_keep_the_objects_inside(fixture: &dyn Fixture) {
     let client = fixture.client();
     let dict = client.dict::<Value<u8>, Value<u8>>().unwrap();
     let [one, two] = [1, 2].map(|n| client.value(&n).unwrap());
@@ -146,7 +146,7 @@ fn entries_keep_what_is_inside(fixture: &dyn Fixture) {
     until("the end of all", || client.info().unwrap().objects == 1);
 }
 
-fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
+fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;
@@ -170,7 +170,7 @@ fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
     assert_eq!(client.transaction(|t| t.on(&dict).len()), Ok(1));
 }
 
-fn a_claim_is_made_once(fixture: &dyn Fixture) {
+fn a_claim_succeeds_once(fixture: &dyn Fixture) {
     let clients = [fixture.client(), fixture.client()];
     if !clients[0].backend().caps().transactions {
         return;
@@ -181,7 +181,7 @@ fn a_claim_is_made_once(fixture: &dyn Fixture) {
         let adds = words.iter().map(|word| (word, task));
         client.transaction(|t| (t.on(&done).claim(&task, &1), t.on(&dict).add_many(adds)))
     };
-    // Both do all tasks, and each counts once.
+    // Both workers do all tasks, and each task counts once.
     let done: Vec<usize> = std::thread::scope(|scope| {
         let threads = clients.each_ref().map(|client| {
             scope.spawn(|| {
@@ -194,7 +194,7 @@ fn a_claim_is_made_once(fixture: &dyn Fixture) {
     assert_eq!(done.iter().sum::<usize>(), 100);
     let dict = counts(&clients[1]);
     assert_eq!(dict.values().unwrap(), [5050, 5050]);
-    // What fails behind it takes the claim back.
+    // A later step that fails undoes the claim.
     let many: Vec<_> = (0..=ENTRIES_AT_ONCE_MAX).map(|n| n.to_string()).collect();
     let free = clients[0].named("done").dict::<u64, u8>().unwrap();
     let error = clients[0].transaction(|t| {
@@ -205,7 +205,7 @@ fn a_claim_is_made_once(fixture: &dyn Fixture) {
     count(&clients[0], 0).unwrap();
 }
 
-fn only_so_many_are_set_at_once(fixture: &dyn Fixture) {
+fn setting_many_at_once_has_a_limit(fixture: &dyn Fixture) {
     let dict = fixture.client().dict::<usize, u8>().unwrap();
     let keys: Vec<usize> = (0..=ENTRIES_AT_ONCE_MAX).collect();
     dict.extend(keys[1..].iter().map(|key| (key, &1))).unwrap();

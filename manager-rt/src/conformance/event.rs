@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
 
-tests!(all_who_wait_go_on, a_wait_ends_by_time);
+tests!(all_waiters_go_on, a_wait_times_out);
 
-fn all_who_wait_go_on(fixture: &dyn Fixture) {
+fn all_waiters_go_on(fixture: &dyn Fixture) {
     let (setter, one, other) = (fixture.client(), fixture.client(), fixture.client());
     let event = setter.named("event").event().unwrap();
     std::thread::scope(|scope| {
@@ -25,7 +25,7 @@ fn all_who_wait_go_on(fixture: &dyn Fixture) {
     assert!(!event.is_set().unwrap());
 }
 
-fn a_wait_ends_by_time(fixture: &dyn Fixture) {
+fn a_wait_times_out(fixture: &dyn Fixture) {
     let event = fixture.client().event().unwrap();
     assert!(!event.wait_timeout(MOMENT).unwrap());
     assert!(!event.wait_timeout(Duration::ZERO).unwrap());

@@ -5,17 +5,17 @@ use crate::proto::Fault;
 use crate::{CallError, GetError, JoinableQueue, ObjectError, PutError, Value};
 
 tests!(
-    what_is_not_done_goes_back,
-    tasks_of_the_dead_go_to_others,
-    a_join_waits_for_all,
-    a_task_fails_in_the_end,
+    undone_tasks_return_to_the_queue,
+    tasks_of_dead_clients_go_to_others,
+    a_join_waits_for_all_tasks,
+    a_task_fails_after_too_many_deliveries,
     a_full_queue_makes_producers_wait,
-    a_closed_queue_ends_when_nothing_comes_back,
-    a_task_keeps_what_is_inside,
-    a_task_that_cannot_be_decoded_goes_back,
+    a_closed_queue_ends_when_no_task_can_come_back,
+    a_task_keeps_the_objects_inside,
+    a_task_that_cannot_be_decoded_returns_to_the_queue,
 );
 
-fn what_is_not_done_goes_back(fixture: &dyn Fixture) {
+fn undone_tasks_return_to_the_queue(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let queue = one.named("tasks").joinable_queue::<String>().unwrap();
     queue.put_many(&["a", "b"].map(str::to_owned)).unwrap();
@@ -36,7 +36,7 @@ fn what_is_not_done_goes_back(fixture: &dyn Fixture) {
     assert_eq!(queue.get_timeout(MOMENT).unwrap_err(), GetError::TimedOut);
 }
 
-fn tasks_of_the_dead_go_to_others(fixture: &dyn Fixture) {
+fn tasks_of_dead_clients_go_to_others(fixture: &dyn Fixture) {
     let (dying, waiting) = (fixture.client(), fixture.client());
     let queue = dying.named("tasks").joinable_queue::<u8>().unwrap();
     queue.put(&1).unwrap();
@@ -54,7 +54,7 @@ fn tasks_of_the_dead_go_to_others(fixture: &dyn Fixture) {
     assert_eq!(same.unfinished().unwrap(), 0);
 }
 
-fn a_join_waits_for_all(fixture: &dyn Fixture) {
+fn a_join_waits_for_all_tasks(fixture: &dyn Fixture) {
     const TASKS: u32 = 100;
     let (producer, one, other) = (fixture.client(), fixture.client(), fixture.client());
     let queue = producer.named("tasks").joinable_queue::<u32>().unwrap();
@@ -79,11 +79,11 @@ fn a_join_waits_for_all(fixture: &dyn Fixture) {
     });
 }
 
-fn a_task_fails_in_the_end(fixture: &dyn Fixture) {
+fn a_task_fails_after_too_many_deliveries(fixture: &dyn Fixture) {
     let client = fixture.client();
     let queue = client.joinable_queue_with::<u8>(0, 2).unwrap();
     queue.put_many(&[1, 2]).unwrap();
-    // What comes back is handed out before all others.
+    // A task that comes back is handed out before all others.
     for expected in [(1, 1), (1, 2), (2, 1), (2, 2)] {
         let task = queue.get().unwrap();
         assert_eq!((*task, task.deliveries()), expected);
@@ -115,7 +115,7 @@ fn a_full_queue_makes_producers_wait(fixture: &dyn Fixture) {
             queue.put_timeout(&2, PATIENCE).unwrap();
         });
         until_waiting(&one, 1);
-        // What was handed out takes no room.
+        // A task that is handed out takes no room.
         assert_eq!(queue.get().unwrap().done(), Ok(1));
     });
     assert_eq!(queue.get().unwrap().done(), Ok(2));
@@ -124,7 +124,7 @@ fn a_full_queue_makes_producers_wait(fixture: &dyn Fixture) {
     assert!(one.bounded_joinable_queue::<u8>(0).is_err());
 }
 
-fn a_closed_queue_ends_when_nothing_comes_back(fixture: &dyn Fixture) {
+fn a_closed_queue_ends_when_no_task_can_come_back(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let queue = one.named("tasks").joinable_queue::<u8>().unwrap();
     queue.put(&1).unwrap();
@@ -147,7 +147,7 @@ fn a_closed_queue_ends_when_nothing_comes_back(fixture: &dyn Fixture) {
     assert_eq!(queue.get().unwrap_err(), GetError::Closed);
 }
 
-fn a_task_keeps_what_is_inside(fixture: &dyn Fixture) {
+fn a_task_keeps_the_objects_inside(fixture: &dyn Fixture) {
     let client = fixture.client();
     let queue = client.joinable_queue::<Value<u8>>().unwrap();
     queue.put(&client.value(&7).unwrap()).unwrap();
@@ -158,8 +158,8 @@ fn a_task_keeps_what_is_inside(fixture: &dyn Fixture) {
     until("the end of what was inside", || client.info().unwrap().objects == 1);
 }
 
-fn a_task_that_cannot_be_decoded_goes_back(fixture: &dyn Fixture) {
-    /// Its type has the name of a number, and it is encoded as none.
+fn a_task_that_cannot_be_decoded_returns_to_the_queue(fixture: &dyn Fixture) {
+    /// The type has the name of a number, but is not encoded as one.
     mod other {
         #[derive(serde::Serialize)]
         #[expect(non_camel_case_types, reason = "the name is the point")]

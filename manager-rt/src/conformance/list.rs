@@ -7,14 +7,14 @@ use crate::{CallError, ItemError, List, ObjectError, TransactionError, Value};
 
 tests!(
     items_are_where_they_were_put,
-    an_index_without_an_item_is_told,
+    an_index_without_an_item_is_an_error,
     items_are_found_by_their_value,
     no_update_is_lost,
-    it_is_sorted_and_turned_round,
-    many_pages_are_of_one_moment,
-    items_keep_what_is_inside,
-    a_transaction_changes_it_whole,
-    only_so_many_are_added_at_once,
+    it_is_sorted_and_reversed,
+    many_pages_show_one_moment,
+    items_keep_the_objects_inside,
+    a_transaction_changes_it_completely_or_not_at_all,
+    adding_many_at_once_has_a_limit,
 );
 
 fn letters(list: &List<String>) -> String {
@@ -41,7 +41,7 @@ fn items_are_where_they_were_put(fixture: &dyn Fixture) {
     assert_eq!(other.remove(2).unwrap(), "b");
     assert_eq!(letters(&other), "yAcdX");
     assert_eq!(list.range(1..3).unwrap(), ["A", "c"]);
-    assert_eq!(list.range(3..99).unwrap(), ["d", "X"], "what is beyond is left out");
+    assert_eq!(list.range(3..99).unwrap(), ["d", "X"], "items beyond the end are left out");
     assert_eq!(list.range(7..9).unwrap(), [""; 0]);
     assert_eq!(list.iter().collect::<Result<Vec<_>, _>>().unwrap().concat(), "yAcdX");
     assert_eq!(list.pop().unwrap().unwrap(), "X");
@@ -50,7 +50,7 @@ fn items_are_where_they_were_put(fixture: &dyn Fixture) {
     assert_eq!(list.to_vec().unwrap(), [""; 0]);
 }
 
-fn an_index_without_an_item_is_told(fixture: &dyn Fixture) {
+fn an_index_without_an_item_is_an_error(fixture: &dyn Fixture) {
     let (list, x) = (of(fixture, "ab"), "x".to_owned());
     let none = |index| ItemError::Index { index, len: 2 };
     assert_eq!(list.get(2), Err(none(2)));
@@ -98,12 +98,12 @@ fn no_update_is_lost(fixture: &dyn Fixture) {
     );
 }
 
-fn it_is_sorted_and_turned_round(fixture: &dyn Fixture) {
+fn it_is_sorted_and_reversed(fixture: &dyn Fixture) {
     let list = of(fixture, "cAbBa");
     list.sort().unwrap();
     assert_eq!(letters(&list), "ABabc");
     list.sort_by(|one, other| one.to_lowercase().cmp(&other.to_lowercase())).unwrap();
-    assert_eq!(letters(&list), "AaBbc", "equal ones stay in their order");
+    assert_eq!(letters(&list), "AaBbc", "equal items keep their order");
     list.reverse().unwrap();
     assert_eq!(letters(&list), "cbBaA");
     let numbers = fixture.client().list::<u32>().unwrap();
@@ -114,7 +114,7 @@ fn it_is_sorted_and_turned_round(fixture: &dyn Fixture) {
     assert!(numbers.to_vec().unwrap().is_sorted());
 }
 
-fn many_pages_are_of_one_moment(fixture: &dyn Fixture) {
+fn many_pages_show_one_moment(fixture: &dyn Fixture) {
     let (writer, reader) = (fixture.client(), fixture.client());
     let items = usize::try_from(PAGE_ITEMS_MAX).unwrap() * 2 + 1;
     let list = writer.named("list").list::<u64>().unwrap();
@@ -135,14 +135,14 @@ fn many_pages_are_of_one_moment(fixture: &dyn Fixture) {
             };
             assert_eq!(all.len(), items);
             let (first, end) = (all[0], all[items - 1]);
-            assert!(first == end || first == end + 1, "{first} and {end} never stood there together");
+            assert!(first == end || first == end + 1, "{first} and {end} were never in the list together");
             last = end;
         }
     });
     assert_eq!(list.iter().count(), items);
 }
 
-fn items_keep_what_is_inside(fixture: &dyn Fixture) {
+fn items_keep_the_objects_inside(fixture: &dyn Fixture) {
     let client = fixture.client();
     let list = client.list::<Value<u32>>().unwrap();
     for n in 0..4 {
@@ -161,7 +161,7 @@ fn items_keep_what_is_inside(fixture: &dyn Fixture) {
     until("the end of all", || client.info().unwrap().objects == 1);
 }
 
-fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
+fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;
@@ -183,7 +183,7 @@ fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
     assert_eq!(letters(&list), "xyy");
 }
 
-fn only_so_many_are_added_at_once(fixture: &dyn Fixture) {
+fn adding_many_at_once_has_a_limit(fixture: &dyn Fixture) {
     let list = fixture.client().list::<u8>().unwrap();
     list.extend(&vec![1; VALUES_AT_ONCE_MAX]).unwrap();
     let error = list.extend(&vec![1; VALUES_AT_ONCE_MAX + 1]).unwrap_err();

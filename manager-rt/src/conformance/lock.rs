@@ -7,16 +7,16 @@ use crate::proto::Fault;
 use crate::{CallError, LockError};
 
 tests!(
-    one_holds_it_at_a_time,
-    whoever_waits_longest_is_next,
+    it_has_one_holder_at_a_time,
+    the_longest_waiter_is_next,
     a_thread_does_not_wait_for_itself,
     it_passes_on_when_its_holder_dies,
     a_dead_waiter_is_passed_over,
     a_lease_ends,
-    waiters_are_told_when_it_is_removed,
+    waiters_get_an_error_when_it_is_removed,
 );
 
-fn one_holds_it_at_a_time(fixture: &dyn Fixture) {
+fn it_has_one_holder_at_a_time(fixture: &dyn Fixture) {
     const EACH: u64 = 100;
     let clients = [fixture.client(), fixture.client(), fixture.client()];
     std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ fn one_holds_it_at_a_time(fixture: &dyn Fixture) {
     assert!(!client.named("lock").lock().unwrap().is_locked().unwrap());
 }
 
-fn whoever_waits_longest_is_next(fixture: &dyn Fixture) {
+fn the_longest_waiter_is_next(fixture: &dyn Fixture) {
     let (holder, one, other) = (fixture.client(), fixture.client(), fixture.client());
     if !holder.backend().caps().fair {
         return;
@@ -71,14 +71,14 @@ fn a_thread_does_not_wait_for_itself(fixture: &dyn Fixture) {
     let held = lock.lock().unwrap();
     assert!(matches!(lock.lock(), Err(LockError::Deadlock)));
     assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)));
-    // The same thread, but another client: only a timeout ends that.
+    // For another client, the same thread is another holder: only the timeout ends its wait.
     assert!(matches!(same.try_lock(), Err(LockError::WouldBlock)));
     assert!(matches!(same.lock_timeout(MOMENT), Err(LockError::TimedOut)));
     assert!(matches!(same.lock_timeout(Duration::ZERO), Err(LockError::TimedOut)));
     assert!(same.is_locked().unwrap());
     drop(held);
     assert!(same.try_lock().is_ok());
-    // Another thread of the same client is somebody else.
+    // Another thread of the same client is another holder.
     let _held = lock.lock().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| assert!(matches!(lock.lock_timeout(MOMENT), Err(LockError::TimedOut))));
@@ -101,7 +101,7 @@ fn it_passes_on_when_its_holder_dies(fixture: &dyn Fixture) {
         next.join().unwrap();
     });
     drop(held);
-    assert!(same.try_lock().is_ok(), "only the next holder is told");
+    assert!(same.try_lock().is_ok(), "only the next holder gets the error");
 }
 
 fn a_dead_waiter_is_passed_over(fixture: &dyn Fixture) {
@@ -133,16 +133,16 @@ fn a_lease_ends(fixture: &dyn Fixture) {
     let frozen = lock.lock_leased(MOMENT).unwrap();
     let next = same.lock_timeout(PATIENCE).unwrap_err().into_guard().unwrap();
     assert!(next.token() > frozen.token());
-    // Whoever comes too late releases nothing.
+    // A holder that is too late releases nothing.
     drop(frozen);
     assert!(lock.is_locked().unwrap());
     drop(next);
-    // A lease that is given back in time tells nobody anything.
+    // If the lock is released within its lease, the next holder gets no error.
     drop(lock.lock_leased(PATIENCE).unwrap());
     assert!(same.try_lock().is_ok());
 }
 
-fn waiters_are_told_when_it_is_removed(fixture: &dyn Fixture) {
+fn waiters_get_an_error_when_it_is_removed(fixture: &dyn Fixture) {
     let (holder, waiting) = (fixture.client(), fixture.client());
     let lock = holder.named("lock").lock().unwrap();
     let held = lock.lock().unwrap();

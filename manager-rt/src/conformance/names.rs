@@ -1,4 +1,4 @@
-//! Names, references, and what the manager says of itself.
+//! Names, references, and what the manager reports about itself.
 
 use crate::conformance::{Fixture, tests, until};
 use crate::limits::NAME_BYTES_MAX;
@@ -6,14 +6,14 @@ use crate::proto::{Fault, Kind};
 use crate::{CallError, ObjectError};
 
 tests!(
-    a_name_is_one_object_for_all,
-    a_name_has_a_length,
-    a_named_object_ends_by_removal,
+    a_name_stands_for_one_object,
+    the_length_of_a_name_has_limits,
+    a_named_object_ends_when_it_is_removed,
     an_object_ends_with_its_last_proxy,
-    what_the_dead_referred_to_ends,
+    objects_of_dead_clients_end,
 );
 
-fn a_name_is_one_object_for_all(fixture: &dyn Fixture) {
+fn a_name_stands_for_one_object(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let value = one.named("b").value(&1_u8).unwrap();
     one.named("a").lock().unwrap();
@@ -31,7 +31,7 @@ fn a_name_is_one_object_for_all(fixture: &dyn Fixture) {
     assert_eq!(value.get().unwrap(), 2);
 }
 
-fn a_name_has_a_length(fixture: &dyn Fixture) {
+fn the_length_of_a_name_has_limits(fixture: &dyn Fixture) {
     let client = fixture.client();
     let longest = "n".repeat(NAME_BYTES_MAX);
     client.named(&longest).lock().unwrap();
@@ -42,7 +42,7 @@ fn a_name_has_a_length(fixture: &dyn Fixture) {
     assert_eq!(client.names().unwrap(), [longest]);
 }
 
-fn a_named_object_ends_by_removal(fixture: &dyn Fixture) {
+fn a_named_object_ends_when_it_is_removed(fixture: &dyn Fixture) {
     let client = fixture.client();
     drop(client.named("value").value(&1).unwrap());
     let value = client.named("value").value(&0).unwrap();
@@ -52,7 +52,7 @@ fn a_named_object_ends_by_removal(fixture: &dyn Fixture) {
     assert_eq!(value.get().unwrap_err(), gone.into());
     assert_eq!(client.remove("value").unwrap_err(), CallError::Fault(Fault::UnknownName));
     assert_eq!(client.named("value").value(&7).unwrap().get().unwrap(), 7, "the name is free");
-    assert_eq!(value.set(&1).unwrap_err(), gone.into(), "and the old proxy is not that of the new object");
+    assert_eq!(value.set(&1).unwrap_err(), gone.into(), "and the old proxy does not refer to the new object");
 }
 
 fn an_object_ends_with_its_last_proxy(fixture: &dyn Fixture) {
@@ -65,14 +65,14 @@ fn an_object_ends_with_its_last_proxy(fixture: &dyn Fixture) {
     until("the end", || client.info().unwrap().objects == 0);
 }
 
-fn what_the_dead_referred_to_ends(fixture: &dyn Fixture) {
+fn objects_of_dead_clients_end(fixture: &dyn Fixture) {
     let (dying, other) = (fixture.client(), fixture.client());
     let value = dying.value(&1).unwrap();
     assert_eq!(other.info().unwrap().objects, 1);
     fixture.kill(&dying);
     until("the end", || other.info().unwrap().objects == 0);
     assert!(value.get().is_err());
-    // A client that goes in peace leaves as little behind.
+    // A client that ends normally leaves nothing behind either.
     let leaving = fixture.client();
     drop((leaving.value(&2).unwrap(), leaving.lock().unwrap(), leaving));
     until("the end", || other.info().unwrap().objects == 0);

@@ -7,10 +7,10 @@ use crate::{CallError, ItemError, Namespace, ObjectError, TransactionError, Valu
 
 tests!(
     attributes_have_names_and_types,
-    a_name_has_a_length,
-    what_begins_with_an_underscore_stays_in_the_proxy,
-    attributes_keep_what_is_inside,
-    a_transaction_changes_it_whole,
+    the_length_of_a_name_has_limits,
+    private_attributes_stay_in_the_proxy,
+    attributes_keep_the_objects_inside,
+    a_transaction_changes_it_completely_or_not_at_all,
 );
 
 fn attributes_have_names_and_types(fixture: &dyn Fixture) {
@@ -31,7 +31,7 @@ fn attributes_have_names_and_types(fixture: &dyn Fixture) {
     assert_eq!(space.names().unwrap(), ["width"]);
 }
 
-fn a_name_has_a_length(fixture: &dyn Fixture) {
+fn the_length_of_a_name_has_limits(fixture: &dyn Fixture) {
     let space = fixture.client().namespace().unwrap();
     let longest = "n".repeat(NAME_BYTES_MAX);
     space.set(&longest, &1).unwrap();
@@ -42,7 +42,7 @@ fn a_name_has_a_length(fixture: &dyn Fixture) {
     }
 }
 
-fn what_begins_with_an_underscore_stays_in_the_proxy(fixture: &dyn Fixture) {
+fn private_attributes_stay_in_the_proxy(fixture: &dyn Fixture) {
     let client = fixture.client();
     let space = client.named("space").namespace().unwrap();
     space.set("_own", &7_u8).unwrap();
@@ -59,7 +59,7 @@ fn what_begins_with_an_underscore_stays_in_the_proxy(fixture: &dyn Fixture) {
     assert_eq!(error, TransactionError::Refused(Fault::NotInTransaction));
 }
 
-fn attributes_keep_what_is_inside(fixture: &dyn Fixture) {
+fn attributes_keep_the_objects_inside(fixture: &dyn Fixture) {
     let client = fixture.client();
     let space = client.namespace().unwrap();
     for name in ["shared", "_own"] {
@@ -74,7 +74,7 @@ fn attributes_keep_what_is_inside(fixture: &dyn Fixture) {
     }
 }
 
-fn a_transaction_changes_it_whole(fixture: &dyn Fixture) {
+fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
     if !client.backend().caps().transactions {
         return;

@@ -8,11 +8,11 @@ use crate::{CallError, GetError, ObjectError, PutError, Value};
 tests!(
     items_come_out_in_order_once_each,
     a_full_queue_makes_producers_wait,
-    many_are_put_in_one_step,
+    many_items_are_put_in_one_step,
     a_dead_waiter_takes_nothing,
-    a_closed_queue_is_emptied,
-    an_item_keeps_what_is_inside,
-    what_cannot_be_decoded_is_told,
+    a_closed_queue_can_be_emptied,
+    an_item_keeps_the_objects_inside,
+    an_item_that_cannot_be_decoded_is_an_error,
 );
 
 fn items_come_out_in_order_once_each(fixture: &dyn Fixture) {
@@ -73,7 +73,7 @@ fn a_full_queue_makes_producers_wait(fixture: &dyn Fixture) {
     }
 }
 
-fn many_are_put_in_one_step(fixture: &dyn Fixture) {
+fn many_items_are_put_in_one_step(fixture: &dyn Fixture) {
     let queue = fixture.client().bounded_queue::<String>(3).unwrap();
     let items = ["a", "b", "c", "d"].map(str::to_owned);
     let error = queue.put_many(&items).unwrap_err();
@@ -102,7 +102,7 @@ fn a_dead_waiter_takes_nothing(fixture: &dyn Fixture) {
     });
 }
 
-fn a_closed_queue_is_emptied(fixture: &dyn Fixture) {
+fn a_closed_queue_can_be_emptied(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let queue = one.named("queue").bounded_queue::<u8>(1).unwrap();
     queue.put(&1).unwrap();
@@ -132,7 +132,7 @@ fn a_closed_queue_is_emptied(fixture: &dyn Fixture) {
     });
 }
 
-fn an_item_keeps_what_is_inside(fixture: &dyn Fixture) {
+fn an_item_keeps_the_objects_inside(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let queue = one.named("queue").queue::<Value<u8>>().unwrap();
     for number in 0..3 {
@@ -145,8 +145,8 @@ fn an_item_keeps_what_is_inside(fixture: &dyn Fixture) {
     until("the end of all", || other.info().unwrap().objects == 1);
 }
 
-fn what_cannot_be_decoded_is_told(fixture: &dyn Fixture) {
-    /// Its type has the name of a number, and it is encoded as none.
+fn an_item_that_cannot_be_decoded_is_an_error(fixture: &dyn Fixture) {
+    /// The type has the name of a number, but is not encoded as one.
     mod other {
         #[derive(serde::Serialize)]
         #[expect(non_camel_case_types, reason = "the name is the point")]

@@ -3,9 +3,13 @@
 use crate::LockError;
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
 
-tests!(its_thread_takes_it_again, it_passes_on_whole_when_its_holder_dies, a_lease_ends_at_any_depth,);
+tests!(
+    its_thread_can_take_it_again,
+    it_passes_on_from_any_depth_when_its_holder_dies,
+    a_lease_ends_at_any_depth,
+);
 
-fn its_thread_takes_it_again(fixture: &dyn Fixture) {
+fn its_thread_can_take_it_again(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let (lock, same) = (one.named("lock").rlock().unwrap(), other.named("lock").rlock().unwrap());
     let outer = lock.lock().unwrap();
@@ -21,7 +25,7 @@ fn its_thread_takes_it_again(fixture: &dyn Fixture) {
     assert!(same.try_lock().is_ok());
 }
 
-fn it_passes_on_whole_when_its_holder_dies(fixture: &dyn Fixture) {
+fn it_passes_on_from_any_depth_when_its_holder_dies(fixture: &dyn Fixture) {
     let (dying, waiting) = (fixture.client(), fixture.client());
     let (lock, same) = (dying.named("lock").rlock().unwrap(), waiting.named("lock").rlock().unwrap());
     let held = [lock.lock().unwrap(), lock.lock().unwrap()];

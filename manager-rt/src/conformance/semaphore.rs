@@ -6,14 +6,14 @@ use crate::proto::Fault;
 use crate::{CallError, ObjectError, SemaphoreError};
 
 tests!(
-    as_many_hold_it_as_there_are_permits,
-    permits_of_the_dead_come_back,
-    what_was_forgotten_is_added_by_anybody,
-    a_bounded_one_has_a_bound,
-    there_are_only_so_many_permits,
+    it_has_as_many_holders_as_permits,
+    permits_of_dead_clients_come_back,
+    any_client_can_add_a_forgotten_permit,
+    a_bounded_semaphore_has_a_bound,
+    permits_have_a_limit,
 );
 
-fn as_many_hold_it_as_there_are_permits(fixture: &dyn Fixture) {
+fn it_has_as_many_holders_as_permits(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let (semaphore, same) = (one.named("s").semaphore(2).unwrap(), other.named("s").semaphore(9).unwrap());
     let permits = [semaphore.acquire().unwrap(), same.try_acquire().unwrap()];
@@ -23,13 +23,13 @@ fn as_many_hold_it_as_there_are_permits(fixture: &dyn Fixture) {
     std::thread::scope(|scope| {
         scope.spawn(|| drop(same.acquire_timeout(PATIENCE).unwrap()));
         until_waiting(&one, 1);
-        // A permit may be given back by another thread than the one that took it.
+        // A thread other than the one that took a permit may release it.
         scope.spawn(move || drop(permits));
     });
     assert_eq!(semaphore.available().unwrap(), 2);
 }
 
-fn permits_of_the_dead_come_back(fixture: &dyn Fixture) {
+fn permits_of_dead_clients_come_back(fixture: &dyn Fixture) {
     let (dying, waiting) = (fixture.client(), fixture.client());
     let semaphore = dying.named("s").semaphore(2).unwrap();
     let permits = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
@@ -43,7 +43,7 @@ fn permits_of_the_dead_come_back(fixture: &dyn Fixture) {
     assert_eq!(same.available().unwrap(), 2);
 }
 
-fn what_was_forgotten_is_added_by_anybody(fixture: &dyn Fixture) {
+fn any_client_can_add_a_forgotten_permit(fixture: &dyn Fixture) {
     let (dying, other) = (fixture.client(), fixture.client());
     let semaphore = dying.named("s").semaphore(1).unwrap();
     semaphore.acquire().unwrap().forget().unwrap();
@@ -54,12 +54,12 @@ fn what_was_forgotten_is_added_by_anybody(fixture: &dyn Fixture) {
     assert_eq!(same.available().unwrap(), 3);
 }
 
-fn a_bounded_one_has_a_bound(fixture: &dyn Fixture) {
+fn a_bounded_semaphore_has_a_bound(fixture: &dyn Fixture) {
     let client = fixture.client();
     let semaphore = client.bounded_semaphore(2).unwrap();
     assert_eq!(semaphore.add_permits(1), Err(SemaphoreError::OverRelease));
     let permit = semaphore.acquire().unwrap();
-    assert_eq!(semaphore.add_permits(1), Err(SemaphoreError::OverRelease), "its holder will give it back");
+    assert_eq!(semaphore.add_permits(1), Err(SemaphoreError::OverRelease), "its holder will release it");
     semaphore.try_acquire().unwrap().forget().unwrap();
     assert_eq!(semaphore.try_acquire().unwrap_err(), SemaphoreError::WouldBlock);
     assert_eq!(semaphore.acquire_timeout(MOMENT).unwrap_err(), SemaphoreError::TimedOut);
@@ -68,7 +68,7 @@ fn a_bounded_one_has_a_bound(fixture: &dyn Fixture) {
     assert_eq!(semaphore.available().unwrap(), 2);
 }
 
-fn there_are_only_so_many_permits(fixture: &dyn Fixture) {
+fn permits_have_a_limit(fixture: &dyn Fixture) {
     let client = fixture.client();
     let most = usize::try_from(PERMITS_MAX).unwrap();
     let out_of_range =

@@ -1,11 +1,11 @@
-//! Proxies inside of values, and in messages.
+//! Proxies inside values, and in messages.
 
 use crate::conformance::{Fixture, tests, until};
 use crate::{Lock, Manager, ObjectError, Value};
 
 tests!(
     a_stored_proxy_keeps_its_object,
-    a_proxy_that_is_not_looked_at_is_given_back,
+    a_proxy_that_is_not_decoded_is_released,
     a_stored_proxy_has_a_type,
     a_proxy_of_another_manager_is_not_stored,
     a_proxy_in_a_message_finds_its_object,
@@ -29,11 +29,11 @@ fn a_stored_proxy_keeps_its_object(fixture: &dyn Fixture) {
     until("the end of the inner value", || other.info().unwrap().objects == 1);
 }
 
-fn a_proxy_that_is_not_looked_at_is_given_back(fixture: &dyn Fixture) {
+fn a_proxy_that_is_not_decoded_is_released(fixture: &dyn Fixture) {
     let client = fixture.client();
     let holder = client.value(&vec![client.lock().unwrap(), client.lock().unwrap()]).unwrap();
     assert_eq!(client.info().unwrap().objects, 3);
-    // Each of these brings the old ones along.
+    // Each of these answers carries the previous proxies.
     holder.set(&vec![client.lock().unwrap()]).unwrap();
     until("the end of both", || client.info().unwrap().objects == 2);
     holder.update(|locks| locks).unwrap();
@@ -44,7 +44,7 @@ fn a_proxy_that_is_not_looked_at_is_given_back(fixture: &dyn Fixture) {
 }
 
 fn a_stored_proxy_has_a_type(fixture: &dyn Fixture) {
-    /// Equal in name to a type that is stored, and other in what is inside.
+    /// A type with the same name as a stored one, but with other contents.
     mod other {
         #[derive(serde::Serialize, serde::Deserialize, Debug)]
         pub(super) struct Holder(pub(super) crate::Value<u8>);
@@ -77,19 +77,19 @@ fn a_proxy_in_a_message_finds_its_object(fixture: &dyn Fixture) {
     let client = fixture.client();
     let value = client.value(&5_u32).unwrap();
     let message = postcard::to_stdvec(&("take this", &value)).unwrap();
-    // The sender's proxy goes before the receiver has one.
+    // The sender's proxy is dropped before the receiver has one.
     drop(value);
     let (_, found): (String, Value<u32>) = postcard::from_bytes(&message).unwrap();
     assert_eq!(found.get().unwrap(), 5);
     assert!(postcard::from_bytes::<(String, Value<u64>)>(&message).is_err(), "it is of another type");
     assert!(postcard::from_bytes::<(String, Lock)>(&message).is_err(), "and of another kind");
-    // A manager that nobody can reach any more.
+    // A manager that can no longer be reached.
     let lost = postcard::to_stdvec(&Manager::in_process().unwrap().lock().unwrap()).unwrap();
     assert!(postcard::from_bytes::<Lock>(&lost).is_err());
 }
 
 fn a_value_may_use_its_manager_while_it_is_encoded(fixture: &dyn Fixture) {
-    /// Reads another value while it is encoded, and sends a proxy elsewhere.
+    /// Reads another value while it is encoded, and also encodes a proxy for another place.
     struct Curious<'a>(&'a Value<u32>);
 
     impl serde::Serialize for Curious<'_> {
@@ -104,7 +104,7 @@ fn a_value_may_use_its_manager_while_it_is_encoded(fixture: &dyn Fixture) {
     let read = client.value(&1_u32).unwrap();
     let holder = client.value(&Curious(&read)).unwrap();
     holder.set(&Curious(&read)).unwrap();
-    // Builds with debug assertions look at each value once more.
+    // Builds with debug assertions encode each value once more.
     let times = if cfg!(debug_assertions) { 2 } else { 1 };
     assert_eq!(read.get().unwrap(), 1 + 2 * times);
     assert_eq!(client.info().unwrap().objects, 2);

@@ -6,11 +6,11 @@ use crate::{CallError, ItemError, ObjectError};
 
 tests!(
     it_is_read_and_replaced,
-    it_is_exchanged_if_it_is_as_expected,
+    it_is_exchanged_if_it_is_the_expected_one,
     no_update_is_lost,
-    what_is_no_number_is_not_added_to,
+    adding_to_a_value_that_is_not_a_number_fails,
     a_value_may_be_as_long_as_the_limit_and_no_longer,
-    what_cannot_be_encoded_is_not_stored,
+    a_value_that_cannot_be_encoded_is_not_stored,
 );
 
 fn it_is_read_and_replaced(fixture: &dyn Fixture) {
@@ -23,7 +23,7 @@ fn it_is_read_and_replaced(fixture: &dyn Fixture) {
     assert_eq!(same.get().unwrap().len(), 100_000);
 }
 
-fn it_is_exchanged_if_it_is_as_expected(fixture: &dyn Fixture) {
+fn it_is_exchanged_if_it_is_the_expected_one(fixture: &dyn Fixture) {
     let value = fixture.client().value(&Some(1_u32)).unwrap();
     assert_eq!(value.compare_exchange(&Some(1), &None).unwrap(), Ok(()));
     assert_eq!(value.compare_exchange(&Some(1), &Some(2)).unwrap(), Err(None));
@@ -52,7 +52,7 @@ fn no_update_is_lost(fixture: &dyn Fixture) {
     assert_eq!(updated.get().unwrap().0, 2 * EACH);
 }
 
-fn what_is_no_number_is_not_added_to(fixture: &dyn Fixture) {
+fn adding_to_a_value_that_is_not_a_number_fails(fixture: &dyn Fixture) {
     let client = fixture.client();
     let wrapping = client.value(&u8::MAX).unwrap();
     assert_eq!(wrapping.fetch_add(2).unwrap(), u8::MAX);
@@ -61,7 +61,7 @@ fn what_is_no_number_is_not_added_to(fixture: &dyn Fixture) {
     assert_eq!(float.fetch_add(-0.25).unwrap(), 1.5);
     assert_eq!(float.get().unwrap(), 1.25);
 
-    /// Its type has the name of a number, and it is encoded as none.
+    /// The type has the name of a number, but is not encoded as one.
     mod other {
         #[derive(serde::Serialize)]
         #[expect(non_camel_case_types, reason = "the name is the point")]
@@ -76,7 +76,7 @@ fn what_is_no_number_is_not_added_to(fixture: &dyn Fixture) {
 fn a_value_may_be_as_long_as_the_limit_and_no_longer(fixture: &dyn Fixture) {
     let client = fixture.client();
     let limit = client.backend().caps().value_bytes_max;
-    // The length of the text is encoded before it, in so many bytes.
+    // The length of the text is encoded before it, in this many bytes.
     let head = postcard::to_stdvec(&limit).unwrap().len();
     let value = client.value(&String::new()).unwrap();
     let mut text = "x".repeat(limit.saturating_sub(head));
@@ -87,7 +87,7 @@ fn a_value_may_be_as_long_as_the_limit_and_no_longer(fixture: &dyn Fixture) {
     assert_eq!(value.get().unwrap(), text);
 }
 
-fn what_cannot_be_encoded_is_not_stored(fixture: &dyn Fixture) {
+fn a_value_that_cannot_be_encoded_is_not_stored(fixture: &dyn Fixture) {
     #[derive(serde::Deserialize, Debug)]
     struct Secret(u8);
 
