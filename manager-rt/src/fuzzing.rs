@@ -1,7 +1,7 @@
-//! Entry points for fuzzers: what clients may send to a server, and a server to clients, as bytes. Each returns, whatever it
-//! is given; a panic is a finding.
+//! Entry points for fuzzers, which take bytes: what clients may send to a server, and what a server may send to
+//! clients. Each returns, whatever its input is. A panic is a finding.
 //!
-//! They are no part of the interface: everything here may change.
+//! They are not part of the interface, and may change at any time.
 
 mod bytes;
 mod frames;
@@ -10,18 +10,18 @@ mod operations;
 mod seeds;
 mod world;
 
-/// One way in: a name, the function, and inputs that are right.
+/// An entry point: its name, its function, and valid inputs.
 #[derive(Debug)]
 pub struct Entry {
-    /// What it is called.
+    /// The name.
     pub name: &'static str,
-    /// Runs it over one input.
+    /// Runs the function on one input.
     pub run: fn(&[u8]),
-    /// Inputs as an honest peer would make them, to begin with.
+    /// Valid inputs, as an honest peer would send them, to start from.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// All ways in.
+/// All entry points.
 pub const ENTRIES: [Entry; 3] = [
     Entry { name: "manager-frames", run: frames::frames, seeds: seeds::frames },
     Entry { name: "manager-operations", run: operations::operations, seeds: seeds::operations },
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn honest_inputs_get_through() {
+    fn honest_inputs_are_accepted() {
         for entry in &ENTRIES {
             let seeds = (entry.seeds)();
             assert!(!seeds.is_empty(), "{} has seeds", entry.name);

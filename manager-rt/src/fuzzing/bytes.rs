@@ -1,8 +1,8 @@
-//! Decisions out of bytes: what an input does not say is zero.
+//! Decisions made from bytes. Bytes beyond the end of the input are zero.
 
 use crate::proto::frame::Wait;
 
-/// The input, from the front.
+/// The input, read from the front.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     rest: &'a [u8],
@@ -17,7 +17,8 @@ impl<'a> Source<'a> {
         self.rest.is_empty()
     }
 
-    /// The next bytes by themselves: so that what is decided of one thing does not move all that comes behind.
+    /// Returns the next bytes as a separate source, so that decisions about one thing do not shift those about the
+    /// next.
     pub(super) fn record(&mut self, len: usize) -> Self {
         let (record, rest) = self.rest.split_at(len.min(self.rest.len()));
         self.rest = rest;
@@ -34,7 +35,7 @@ impl<'a> Source<'a> {
         u64::from(self.byte())
     }
 
-    /// A number below `bound`; 0 if there is none.
+    /// Returns a number below `bound`, or 0 if there is none.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()).checked_rem(bound).unwrap_or(0)
     }

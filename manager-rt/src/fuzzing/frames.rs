@@ -1,4 +1,4 @@
-//! Frames of a client, in any form and cut anywhere, as the server takes them.
+//! Frames of clients, in any form and cut anywhere, as the server receives them.
 
 use bytes::Bytes;
 
@@ -7,19 +7,20 @@ use crate::fuzzing::world::{CLIENTS, World};
 use crate::limits::TURN_BYTES;
 use crate::server::inbound::{Frame, Inbound};
 
-/// What a shared buffer holds here: less than in the server, so that long frames come often.
+/// The size of a shared buffer here. It is smaller than in the server, so that long frames are frequent.
 const BUFFER_BYTES: usize = 512;
 const _: () = assert!(BUFFER_BYTES <= TURN_BYTES);
 
-/// Takes the input as the streams of three clients: after the first byte, which says how it is cut, each piece is the next
-/// client's. Some time passes between the pieces. Who speaks another protocol is replaced, as the server does it.
+/// Takes the input as the streams of three clients. The first byte says how the rest is cut into pieces, which belong
+/// to the clients in turn. Some time passes between the pieces. A client that breaks the protocol is replaced, as in
+/// the server.
 ///
 /// # Panics
-/// If something does not hold that must: that is a finding.
+/// If an invariant does not hold, which is a finding.
 pub(super) fn frames(input: &[u8]) {
     let mut source = Source::new(input);
     let piece = usize::from(source.byte()).max(1);
-    // One client in most inputs, so that long streams come whole.
+    // Most inputs have one client, so that long streams arrive whole.
     let speakers = if piece.is_multiple_of(4) { CLIENTS } else { 1 };
     let Some(mut world) = World::new() else { return };
     let mut inbounds = [Inbound::default(), Inbound::default(), Inbound::default()];
@@ -36,7 +37,7 @@ pub(super) fn frames(input: &[u8]) {
     world.end();
 }
 
-/// Reads what came, as much at a time as the buffer has room for; `None` if the stream cannot be understood any more.
+/// Reads the input in portions that fit into the buffer. Returns `None` if the stream can no longer be understood.
 fn read(
     world: &mut World,
     who: usize,
@@ -48,7 +49,7 @@ fn read(
         let start = inbound.restore(buffer);
         let place = buffer.get_mut(start..).unwrap_or_default();
         let (now, later) = bytes.split_at(bytes.len().min(place.len()));
-        assert!(!now.is_empty(), "what is kept leaves room");
+        assert!(!now.is_empty(), "the kept bytes leave room");
         place.iter_mut().zip(now).for_each(|(place, byte)| *place = *byte);
         bytes = later;
         let mut rest = buffer.get(..start.saturating_add(now.len())).unwrap_or_default();
@@ -58,7 +59,7 @@ fn read(
     Some(())
 }
 
-/// All frames that are complete; `None` if the stream cannot be understood any more.
+/// Processes all complete frames. Returns `None` if the stream can no longer be understood.
 fn hear(world: &mut World, who: usize, inbound: &mut Inbound, bytes: &mut &[u8]) -> Option<()> {
     while let Some(frame) = inbound.next(bytes, BUFFER_BYTES).ok()? {
         let none = Bytes::new();

@@ -1,4 +1,5 @@
-//! Which calls wait, and what the objects have to look like as long as they do: nobody waits who could be served.
+//! A record of the waiting calls, and of what must be true of the objects meanwhile: no call waits that could be
+//! served.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,16 +23,16 @@ pub(super) enum What {
     /// Room for this many tasks.
     TaskRoom(u64),
     AllDone,
-    /// A notification, and this lock.
+    /// A notification, and then this lock.
     Notification(ObjectId),
 }
 
-/// A call that was not answered yet.
+/// A call that has not been answered yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pending {
     pub(super) client: ClientId,
     pub(super) call: u64,
-    /// What it waits for, once it is known that it waits.
+    /// What the call waits for, once it is known to wait.
     pub(super) waits: Option<Waits>,
 }
 
@@ -40,16 +41,16 @@ pub(super) struct Pending {
 pub(super) struct Waits {
     pub(super) object: ObjectId,
     pub(super) what: What,
-    /// When it is over.
+    /// When the wait is over.
     pub(super) deadline: Option<u64>,
 }
 
 impl Waits {
-    /// What a call waits for if it is not answered at once; `None` if it has to be.
+    /// Returns what a call waits for if it is not answered at once, or `None` if it has to be answered at once.
     pub(super) fn of(call: &Call<Raw<'_>>, now: u64) -> Option<Self> {
         let is_condition = matches!(call.op, Op::Condition(_));
         let deadline = match call.wait {
-            // Who waits for a notification has to wait for its lock again, however long that takes.
+            // A call that waits for a notification then has to wait for its lock, however long that takes.
             _ if is_condition => None,
             Wait::No => return None,
             Wait::For(nanos) => Some(now.saturating_add(nanos)),
@@ -75,7 +76,7 @@ impl Waits {
     }
 }
 
-/// The calls that were not answered yet, oldest first.
+/// The calls that have not been answered yet, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pending: Vec<Pending>,
@@ -86,15 +87,15 @@ impl Ledger {
         self.pending.push(Pending { client, call, waits: None });
     }
 
-    /// Of two calls that have one number, the later one: only that is allowed not to wait.
+    /// Returns the later one of two calls with the same number. Only that one may be refused instead of waiting.
     pub(super) fn newest(&mut self, client: ClientId, call: u64) -> Option<&mut Pending> {
         self.pending.iter_mut().rev().find(|pending| (pending.client, pending.call) == (client, call))
     }
 
-    /// An answer has come.
+    /// Records that an answer has arrived.
     ///
     /// # Panics
-    /// If nobody waits for it: that is a finding.
+    /// If no call waits for it, which is a finding.
     pub(super) fn answered(&mut self, client: ClientId, call: u64) {
         let of = |pending: &Pending| (pending.client, pending.call) == (client, call);
         let at = self.pending.iter().rposition(of);
@@ -113,15 +114,15 @@ impl Ledger {
     }
 
     /// # Panics
-    /// If a call waits that need not, or longer than it wanted: that is a finding.
+    /// If a call waits although it need not, or waits too long, which is a finding.
     pub(super) fn check_times(&self, now: u64) {
         for pending in &self.pending {
             let Some(waits) = pending.waits else { panic!("{pending:?} is neither answered nor waits") };
-            assert!(waits.deadline.is_none_or(|at| at > now), "{pending:?} waits longer than it wanted");
+            assert!(waits.deadline.is_none_or(|at| at > now), "{pending:?} waits longer than its timeout");
         }
     }
 
-    /// What is waited for: of those who wait for room, only the first of each line.
+    /// Returns what the calls wait for. Of those that wait for room, only the first in each line counts.
     pub(super) fn wants(&self) -> Vec<(ObjectId, What)> {
         let mut rooms = BTreeSet::new();
         let waits = self.pending.iter().filter_map(|pending| pending.waits);
@@ -132,7 +133,7 @@ impl Ledger {
         wants.into_iter().collect()
     }
 
-    /// How many wait for a notification of each condition and for each lock.
+    /// Returns the number of waiters for a notification, by condition and lock.
     pub(super) fn notifications(&self) -> BTreeMap<(ObjectId, ObjectId), u64> {
         let mut counts = BTreeMap::new();
         for waits in self.pending.iter().filter_map(|pending| pending.waits) {

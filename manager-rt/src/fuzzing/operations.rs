@@ -1,4 +1,4 @@
-//! Operations of three clients on objects of every kind, with time passing, deaths and transactions, out of bytes.
+//! Operations of three clients on objects of every kind, with passing time, deaths and transactions, decided by bytes.
 
 use crate::fuzzing::bytes::Source;
 use crate::fuzzing::world::{CLIENTS, World, specs, to_manager};
@@ -8,19 +8,19 @@ use crate::proto::{
     NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, ValueOp,
 };
 
-/// Steps of one input.
+/// The most steps of one input.
 const STEPS_MAX: u32 = 400;
-/// Bytes that decide of one operation.
+/// The number of bytes that decide one operation.
 pub(super) const RECORD_BYTES: usize = 12;
-/// Two values of this many bytes do not fit into the manager together.
+/// The length of a value of which two do not fit into the manager together.
 const LONG_BYTES: usize = 36_000;
-/// Names of objects and attributes.
+/// The names of objects and attributes.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// Does what the input says.
+/// Runs the operations that the input describes.
 ///
 /// # Panics
-/// If something does not hold that must: that is a finding.
+/// If an invariant does not hold, which is a finding.
 pub(super) fn operations(input: &[u8]) {
     let Some(world) = World::new() else { return };
     let mut run = Run { input: Source::new(input), source: Source::new(&[]), world, calls: [0; CLIENTS] };
@@ -35,7 +35,7 @@ pub(super) fn operations(input: &[u8]) {
 
 struct Run<'a> {
     input: Source<'a>,
-    /// The record of the present operation.
+    /// The record of the current operation.
     source: Source<'a>,
     world: World,
     /// The number of each client's newest call.
@@ -55,7 +55,7 @@ impl Run<'_> {
                 self.world.send(who, kind, number, &Call { object, thread, wait, op });
             }
             180..=209 => {
-                // Behind the bytes that would name an object.
+                // After the bytes that would name an object.
                 let _object = (self.source.byte(), self.source.byte());
                 let (count, number) = (self.source.below(6), self.number(who));
                 let steps: Vec<Step<Payload>> = (0..count).map(|_| self.transaction_step()).collect();
@@ -83,13 +83,13 @@ impl Run<'_> {
 
     fn transaction_step(&mut self) -> Step<Payload> {
         self.source = self.input.record(RECORD_BYTES);
-        // As in a record of its own, the first two bytes say who does what.
+        // As in a separate record, the first two bytes choose the client and the operation.
         let _who_and_what = (self.source.byte(), self.source.byte());
         let (object, op) = self.operation();
         Step { object, op }
     }
 
-    /// The number of a client's next call; at times that of an earlier one, which may wait still.
+    /// Returns the number of a client's next call; sometimes that of an earlier one, which may still wait.
     fn number(&mut self, who: usize) -> u64 {
         let (again, back) = (self.source.small() % 16 == 15, self.source.small() % 4);
         let Some(newest) = self.calls.get_mut(who) else { return 0 };
@@ -105,7 +105,7 @@ impl Run<'_> {
         (at, self.world.objects.get(at).copied().unwrap_or(ObjectId::MANAGER))
     }
 
-    /// An operation that mostly fits its object.
+    /// Makes an operation that mostly fits its object.
     fn operation(&mut self) -> (ObjectId, Op<Payload>) {
         let (at, object) = self.object();
         // The first objects are one of each kind, in this order.
@@ -139,7 +139,7 @@ impl Run<'_> {
         }
     }
 
-    /// A number, bytes, many bytes, or proxies.
+    /// Makes a number, bytes, many bytes, or proxies.
     fn value(&mut self) -> Payload {
         let kind = self.source.byte();
         let number = self.source.byte();
@@ -162,7 +162,7 @@ impl Run<'_> {
         NAMES.get(self.source.below(NAMES.len())).copied().unwrap_or_default().to_owned()
     }
 
-    /// A token, a lease or an index: small ones are right most often.
+    /// Makes a token, a lease or an index. Small ones are most often right.
     fn little(&mut self) -> u64 {
         self.source.small() % 6
     }

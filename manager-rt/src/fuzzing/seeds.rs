@@ -1,4 +1,4 @@
-//! Inputs as honest peers make them: what is almost right gets farther than noise.
+//! Inputs as honest peers send them: nearly valid input gets farther than noise.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::proto::{
     NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec, ValueOp,
 };
 
-/// The id of one of the objects that there are at the beginning, which are numbered as they are made.
+/// Returns the id of one of the objects that exist at the start, which are numbered in order of creation.
 fn object(index: u64) -> ObjectId {
     ObjectId(index.saturating_add(1) << 24 | index)
 }
@@ -28,12 +28,12 @@ fn value(bytes: &[u8]) -> Payload {
     Payload::copy(Raw::plain(bytes))
 }
 
-/// With a proxy inside.
+/// Makes a value with a proxy inside.
 fn holder(inside: ObjectId) -> Payload {
     Payload::copy(Raw { bytes: b"p", ids: &inside.0.to_le_bytes() })
 }
 
-/// The input for three clients or for one.
+/// Makes the input for three clients or for one.
 fn cut(piece: u8, frames: &[Vec<u8>]) -> Vec<u8> {
     [&[piece][..], &frames.concat()].concat()
 }
@@ -133,21 +133,21 @@ fn containers() -> Vec<u8> {
     .concat()
 }
 
-/// Operations, one a record: what each does is decided by chance.
+/// Makes operations, one in each record, chosen at random.
 pub(super) fn operations() -> Vec<Vec<u8>> {
     let mut seed = 1_u32;
     let mut next = || {
-        // A linear congruence is all that is needed to spread over the operations.
+        // A linear congruence is enough to spread over the operations.
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         seed.to_be_bytes().first().copied().unwrap_or(0)
     };
-    // All objects, and few of them at a time: locks and the condition, permits and the barrier, queues, containers.
+    // First all objects, then a few at a time: locks and the condition, permits and the barrier, queues, containers.
     let all: Vec<u8> = (0..14).collect();
     let mut seeds = Vec::new();
     for objects in [&all[..], &[0, 1, 2], &[3, 4, 6], &[7], &[8], &[9, 10, 11, 12, 13], &[7, 8, 12]] {
         for _ in 0..6 {
             let steps = objects.iter().cycle().take(100).map(|object| {
-                // Of four steps three are operations or transactions; the others are whatever there is.
+                // Of four steps, three are operations or transactions, and one is any kind of step.
                 let what = next();
                 let what = if next() < 192 { what % 210 } else { what };
                 let mut record = vec![next(), what, *object, 0];

@@ -1,13 +1,13 @@
-//! A state machine with clients who send frames, and what must hold after each of them.
+//! A state machine with clients that send frames, and the invariants that must hold after each frame.
 //!
 //! | what | when |
 //! |---|---|
 //! | each call is answered once, or waits | after each step |
-//! | who waits could not be served, and has not waited too long | after each step |
-//! | each answer is understood by the client's decoder | for each answer |
-//! | the values take no more than the limit, but for items that came back | after each step |
-//! | a transaction that failed changed nothing | after each of them |
-//! | nothing is left, once all are gone and the containers are empty | at the end |
+//! | no call waits that could be served, or longer than its timeout | after each step |
+//! | the client's decoder understands each answer | for each answer |
+//! | the values take no more than the limit, apart from items that came back | after each step |
+//! | a failed transaction changed nothing | after each transaction |
+//! | nothing is left once all clients are gone and the containers are empty | at the end |
 
 use bytes::Bytes;
 
@@ -22,18 +22,18 @@ use crate::server::dispatch::{self, whole};
 use crate::server::outbound::Outbound;
 use crate::state::{Caller, ClientId, Effects, Heard, Limits, State};
 
-/// Bytes that the values may take.
+/// The most bytes that the values may take.
 const MEMORY_BYTES: usize = 48 << 10;
-/// Fits to everything that is made here.
+/// The fingerprint of all objects here.
 const PRINT: u64 = 7;
-/// Clients besides the one that looks.
+/// The number of clients apart from the observer.
 pub(super) const CLIENTS: usize = 3;
 
 /// A client.
 #[derive(Debug, Clone, Copy)]
 struct Member {
     id: ClientId,
-    /// So many answers it got.
+    /// The number of answers that it received.
     answers: u64,
 }
 
@@ -44,14 +44,14 @@ pub(super) struct World {
     effects: Effects,
     pub(super) now: u64,
     members: Vec<Member>,
-    /// Looks at the objects, and is never in anybody's way.
+    /// The observer, which reads the objects and never affects the other clients.
     observer: ClientId,
     ledger: Ledger,
     /// All objects that were made.
     pub(super) objects: Vec<ObjectId>,
 }
 
-/// One of each kind, small enough to be full at times.
+/// Returns one specification of each kind, small enough to be full at times.
 pub(super) fn specs() -> Vec<Spec<Payload>> {
     let value = |byte: u8| Payload::copy(Raw::plain(&[byte]));
     vec![
@@ -73,7 +73,7 @@ pub(super) fn specs() -> Vec<Spec<Payload>> {
 }
 
 impl World {
-    /// Three clients, who all have one object of each kind.
+    /// Makes three clients that share one object of each kind.
     pub(super) fn new() -> Option<Self> {
         let mut state = State::new(Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() });
         let observer = state.connect().ok()?;
@@ -98,12 +98,12 @@ impl World {
         Some(world)
     }
 
-    /// A client calls.
+    /// Runs a call of a client.
     pub(super) fn call(&mut self, who: usize, number: u64, call: &Call<Payload>) {
         self.send(who, FrameKind::Call, number, call);
     }
 
-    /// A client sends a frame.
+    /// Sends a frame of a client.
     pub(super) fn send(&mut self, who: usize, kind: FrameKind, number: u64, body: &impl serde::Serialize) {
         if let Ok(body) = postcard::to_allocvec(body) {
             let body = Bytes::from(body);
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// A frame of a client has come; `frame` is where the body lies, if it may be kept.
+    /// Processes a frame of a client. If the body may be kept, it lies in `frame`.
     pub(super) fn hear(&mut self, who: usize, kind: FrameKind, number: u64, body: &[u8], frame: &Bytes) {
         let Some(client) = self.members.get(who).map(|member| member.id) else { return };
         let before = self.state.info();
@@ -123,8 +123,8 @@ impl World {
         let caller = Caller { client, call: number, now: self.now, frame, is_settled: false };
         let mut effects = std::mem::take(&mut self.effects);
         if dispatch::run(&mut self.state, caller, kind, body, &mut effects) == Heard::Unsettled {
-            assert!(effects.answers.is_empty(), "a call that is to be asked again was answered");
-            assert_eq!(self.state.info(), before, "a call that is to be asked again has changed something");
+            assert!(effects.answers.is_empty(), "a call that has to be repeated was answered");
+            assert_eq!(self.state.info(), before, "a call that has to be repeated has changed something");
             let caller = Caller { is_settled: true, ..caller };
             assert_eq!(dispatch::run(&mut self.state, caller, kind, body, &mut effects), Heard::Done);
         }
@@ -144,13 +144,13 @@ impl World {
             assert!(info.bytes <= limit, "the values take {} of {limit} bytes", info.bytes);
         }
         if let Some(seen) = seen.filter(|_| failed) {
-            assert_eq!(seen, self.snapshot(), "a transaction that failed has changed something");
+            assert_eq!(seen, self.snapshot(), "a failed transaction has changed something");
             assert!(info.held == before.held && info.waiters == before.waiters, "{before:?} became {info:?}");
         }
         self.check();
     }
 
-    /// Takes what was answered.
+    /// Collects the answers.
     fn collect(&mut self) {
         for answered in std::mem::take(&mut self.effects.answers) {
             self.ledger.answered(answered.client, answered.call);
@@ -164,14 +164,14 @@ impl World {
         }
     }
 
-    /// A client has read all of its answers but so many.
+    /// Records that a client has read all of its answers except this many.
     pub(super) fn acknowledge(&mut self, who: usize, unread: u64) {
         if let Some(member) = self.members.get(who) {
             self.state.acknowledge(member.id, member.answers.saturating_sub(unread));
         }
     }
 
-    /// A client dies with so many answers unread, and another one comes.
+    /// Ends a client with this many unread answers, and connects another one.
     pub(super) fn replace(&mut self, who: usize, unread: u64) {
         let Some(member) = self.members.get(who).copied() else { return };
         self.state.disconnect(member.id, member.answers.saturating_sub(unread), &mut self.effects);
@@ -186,7 +186,7 @@ impl World {
         }
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub(super) fn pass(&mut self, nanos: u64) {
         self.now = self.now.saturating_add(nanos);
         self.state.advance(self.now, &mut self.effects);
@@ -195,7 +195,7 @@ impl World {
         self.check();
     }
 
-    /// Asks as the observer, without the ledger.
+    /// Runs an operation as the observer, without the ledger.
     fn ask(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {
         let (client, frame) = (self.observer, &Bytes::new());
         let caller = Caller { client, call: 0, now: self.now, frame, is_settled: true };
@@ -212,25 +212,25 @@ impl World {
     fn count(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> u64 {
         match self.ask(object, op) {
             Ok(Reply::Count(count)) => count,
-            other => panic!("{object} was asked for a count, and gave {other:?}"),
+            other => panic!("{object} was asked for a count, and returned {other:?}"),
         }
     }
 
     fn is(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> bool {
         match self.ask(object, op) {
             Ok(Reply::Bool(is)) => is,
-            other => panic!("{object} was asked for yes or no, and gave {other:?}"),
+            other => panic!("{object} was asked for yes or no, and returned {other:?}"),
         }
     }
 
-    /// What must always hold.
+    /// Checks the invariants that must always hold.
     fn check(&mut self) {
         let info = self.state.info();
         let clients = u64::try_from(self.members.len()).unwrap_or(0).saturating_add(1);
         assert!(info.clients <= clients, "{info:?}");
         assert_eq!(info.waiters, self.ledger.len(), "a call neither waits nor was answered");
         for (object, what) in self.ledger.wants() {
-            assert!(self.has_to_wait(object, what), "{what:?} of {object} is waited for, and is there");
+            assert!(self.has_to_wait(object, what), "{what:?} of {object} is waited for, but available");
         }
         for ((condition, lock), count) in self.ledger.notifications() {
             let is_free = !matches!(self.ask(lock, Op::Lock(LockOp::IsLocked)), Ok(Reply::Bool(true)));
@@ -239,7 +239,7 @@ impl World {
                 assert!(count <= waiting, "{lock} is free, and a notified thread waits for it");
             }
         }
-        assert!(self.effects.answers.is_empty(), "to look changes nothing");
+        assert!(self.effects.answers.is_empty(), "reading changes nothing");
     }
 
     fn has_to_wait(&mut self, object: ObjectId, what: What) -> bool {
@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    /// What is in all objects, as far as it can be seen without taking it. Versions may be counted up.
+    /// Returns the contents of all objects, as far as they can be read without taking anything. Versions may change.
     fn snapshot(&mut self) -> Vec<Answer<Payload>> {
         let looks = [
             Op::List(ListOp::Page { at: 0, max: u64::MAX }),
@@ -305,7 +305,7 @@ impl World {
         seen
     }
 
-    /// Gives the references back that came with an answer.
+    /// Releases the references that came with an answer.
     fn give_back(&mut self, answer: &Answer<Payload>) {
         let mut references = Vec::new();
         if let Ok(reply) = answer {
@@ -317,12 +317,12 @@ impl World {
         }
     }
 
-    /// All clients leave, and the containers are emptied: nothing is left.
+    /// Ends all clients, and empties the containers. Then nothing may be left.
     ///
     /// # Panics
-    /// If something is: that is a finding.
+    /// If something is left, which is a finding.
     pub(super) fn end(mut self) {
-        // The first goes first: what it leaves must be nobody's while the others still have the objects.
+        // The first client ends first: while the others still have the objects, nothing it leaves may have an owner.
         self.members.reverse();
         while let Some(member) = self.members.pop() {
             self.state.disconnect(member.id, member.answers / 2, &mut self.effects);
@@ -331,8 +331,8 @@ impl World {
             self.check();
         }
         let info = self.state.info();
-        assert_eq!((info.held, info.waiters), (0, 0), "the dead hold something");
-        // Proxies that lie in each other's objects would keep each other alive.
+        assert_eq!((info.held, info.waiters), (0, 0), "dead clients hold something");
+        // Proxies that are stored in each other's objects would keep each other alive.
         self.objects.clone().into_iter().for_each(|object| self.empty(object));
         if let Ok(Reply::Names(names)) = self.ask(ObjectId::MANAGER, Op::Manager(ManagerOp::Names)) {
             names.into_iter().for_each(|name| {
@@ -346,7 +346,7 @@ impl World {
         assert_eq!(self.state.next_deadline(), None, "a timer is left");
     }
 
-    /// Takes all values out of an object, whatever it is.
+    /// Takes all values out of an object of any kind.
     fn empty(&mut self, object: ObjectId) {
         let nothing = Raw::plain(b"");
         drop(self.ask(object, Op::List(ListOp::Clear)));
@@ -369,12 +369,12 @@ impl World {
     }
 }
 
-/// A call of the manager itself.
+/// Makes a call to the manager itself.
 pub(super) const fn to_manager(op: ManagerOp<Payload>) -> Call<Payload> {
     Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) }
 }
 
-/// An answer goes out, and is understood.
+/// Checks that an answer is understood after it was encoded.
 fn check_answer(call: u64, answer: &Answer<Payload>) {
     let (mut out, mut stream) = (Outbound::default(), Vec::new());
     out.answer(call, answer, 1);
@@ -384,7 +384,7 @@ fn check_answer(call: u64, answer: &Answer<Payload>) {
     });
     assert_eq!(written, Ok(true));
     let Some((head, body)) = stream.split_first_chunk::<HEAD_BYTES>() else { panic!("an answer has a head") };
-    let Some(head) = Head::of(head) else { panic!("an answer has a good head") };
+    let Some(head) = Head::of(head) else { panic!("an answer has a valid head") };
     assert_eq!((head.call, usize::try_from(head.body_len)), (call, Ok(body.len())));
     let understood = client::fuzz::understand(head.kind, body);
     assert_eq!(understood.as_ref(), Some(answer), "an answer arrives as it was sent");
