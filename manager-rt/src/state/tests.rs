@@ -1,4 +1,4 @@
-//! The state machine under a virtual clock.
+//! Tests of the state machine with a virtual clock.
 
 mod array;
 mod barrier;
@@ -20,13 +20,13 @@ use crate::proto::{ConditionOp, LockOp, ManagerOp, ObjectId, Spec, ValueOp};
 
 const PRINT: u64 = 7;
 
-/// A state machine, its clock, and what it answered.
+/// A state machine, its clock, and its answers.
 struct World {
     state: State,
     now: u64,
     calls: u64,
     effects: Effects,
-    /// The calls that were answered, in their order for each client.
+    /// The answered calls of each client, in order.
     answered: HashMap<ClientId, Vec<u64>>,
 }
 
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// Notes what a step led to.
+    /// Records the results of a step.
     fn note(&mut self, effects: Effects) {
         for Answered { client, call, .. } in &effects.answers {
             self.answered.entry(*client).or_default().push(*call);
@@ -53,7 +53,7 @@ impl World {
         self.effects.answers.extend(effects.answers);
     }
 
-    /// The number of the answer to a call, among those of its client.
+    /// Returns the number of the answer to a call among those of its client.
     fn number_of(&self, client: ClientId, call: u64) -> u64 {
         let index = self.answered[&client].iter().position(|answered| *answered == call);
         u64::try_from(index.expect("it was answered")).unwrap()
@@ -63,7 +63,7 @@ impl World {
         self.state.connect().unwrap()
     }
 
-    /// Asks, and gives the number of the call.
+    /// Sends a call, and returns its number.
     fn send(&mut self, client: ClientId, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> u64 {
         self.calls += 1;
         let (call, now, frame) = (self.calls, self.now, &Bytes::new());
@@ -74,7 +74,7 @@ impl World {
         self.calls
     }
 
-    /// The answer to a call, if there is one.
+    /// Returns the answer to a call, if there is one.
     fn answer(&mut self, call: u64) -> Option<Answer<Payload>> {
         let index = self.effects.answers.iter().position(|answered| answered.call == call)?;
         Some(self.effects.answers.remove(index).answer)
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// As [`create`](Self::create), with a name.
+    /// Like [`create`](Self::create), with a name.
     fn open(&mut self, client: ClientId, name: &str, spec: Spec<Raw<'_>>) -> ObjectId {
         let op = Op::Manager(ManagerOp::Open { name: name.to_owned(), spec, print: PRINT });
         match self.ask(client, ObjectId::MANAGER, op) {
@@ -118,7 +118,7 @@ impl World {
         self.leave_unread(client, u64::MAX);
     }
 
-    /// A client goes whose answers from number `unread` on were surely not read.
+    /// Ends a client that certainly did not read its answers from number `unread` on.
     fn leave_unread(&mut self, client: ClientId, unread: u64) {
         let mut effects = Effects::default();
         self.state.disconnect(client, unread, &mut effects);
@@ -135,7 +135,7 @@ impl World {
         self.answer(self.calls).expect("a transaction is answered at once")
     }
 
-    /// All go; then nothing is left.
+    /// Ends all clients. Then nothing may be left.
     fn end(mut self, clients: &[ClientId]) {
         clients.iter().for_each(|client| self.leave(*client));
         while self.state.tidy(&mut self.effects) {}
@@ -163,7 +163,7 @@ fn a_lock_passes_on_in_the_order_of_the_line_and_past_the_dead() {
     let second = world.send(two, lock, Wait::Forever, ACQUIRE);
     let third = world.send(three, lock, Wait::For(5), ACQUIRE);
     world.leave(one);
-    assert_eq!(granted(world.answer(second)), (2, true, false), "whoever is next is told of the death");
+    assert_eq!(granted(world.answer(second)), (2, true, false), "the next holder learns of the death");
     world.pass(5);
     assert_eq!(world.answer(third), Some(Err(Fault::TimedOut)));
     assert_eq!(world.ask(three, lock, Op::Lock(LockOp::Release { token: 2 })), Err(Fault::NotOwned));
@@ -179,7 +179,7 @@ fn an_object_ends_with_its_last_reference() {
     world.leave(one);
     assert_eq!(world.state.info().objects, 2, "a stored proxy keeps the object");
     world.ask(two, value, Op::Value(ValueOp::Set(Raw::plain(b"")))).unwrap();
-    // The old value came back with the answer, so the caller has the reference now.
+    // The previous value came back with the answer, so the caller now has the reference.
     let detach = ManagerOp::Detach { references: vec![(lock, 1)], lingers: true };
     assert_eq!(world.state.info().objects, 2);
     world.ask(two, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
@@ -192,7 +192,7 @@ fn an_object_ends_with_its_last_reference() {
 }
 
 #[test]
-fn a_transaction_is_whole_or_absent() {
+fn a_transaction_happens_completely_or_not_at_all() {
     let mut world = World::new();
     let client = world.client();
     let [a, b] = [b"a", b"\xff"].map(|bytes| world.create(client, Spec::Value(Raw::plain(bytes))));
@@ -209,7 +209,7 @@ fn a_transaction_is_whole_or_absent() {
 }
 
 #[test]
-fn a_transaction_that_failed_gave_no_reference() {
+fn a_failed_transaction_adds_no_reference() {
     let mut world = World::new();
     let client = world.client();
     let inner = world.create(client, Spec::Lock);
@@ -223,7 +223,7 @@ fn a_transaction_that_failed_gave_no_reference() {
     world.ask(client, value, Op::Value(ValueOp::Set(Raw::plain(b"")))).unwrap();
     let detach = ManagerOp::Detach { references: vec![(inner, 1)], lingers: false };
     world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
-    assert_eq!(world.state.info().objects, 1, "the only reference came with the old value");
+    assert_eq!(world.state.info().objects, 1, "the only reference came with the previous value");
     world.end(&[client]);
 }
 
@@ -244,7 +244,7 @@ fn a_wait_for_a_notification_ends_with_the_lock() {
     assert_eq!(world.ask(two, condition, Op::Condition(ConditionOp::Notify(3))), Ok(Reply::Count(1)));
     assert_eq!(world.answer(waiting), None, "the notified thread waits for the lock");
     world.pass(20);
-    assert_eq!(world.answer(waiting), None, "and is not subject to its timeout any more");
+    assert_eq!(world.answer(waiting), None, "and its timeout no longer applies");
     world.ask(two, lock, Op::Lock(LockOp::Release { token: others_token })).unwrap();
     let (token, owner_died, timed_out) = granted(world.answer(waiting));
     assert_eq!((owner_died, timed_out), (false, false));
@@ -259,7 +259,7 @@ fn a_wait_for_a_notification_ends_with_the_lock() {
 }
 
 #[test]
-fn a_lease_ends_without_its_holder() {
+fn a_lease_ends_without_the_help_of_its_holder() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let lock = world.create(one, Spec::Lock);
@@ -274,7 +274,7 @@ fn a_lease_ends_without_its_holder() {
 }
 
 #[test]
-fn a_wait_for_a_notification_that_is_refused_leaves_the_lock() {
+fn a_refused_wait_for_a_notification_keeps_the_lock() {
     let mut world = World::new();
     let client = world.client();
     let (lock, condition, event) = (
@@ -296,7 +296,7 @@ fn a_wait_for_a_notification_that_is_refused_leaves_the_lock() {
 }
 
 #[test]
-fn two_calls_of_one_number_do_not_both_wait() {
+fn two_calls_with_one_number_do_not_both_wait() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let (lock, event) = (world.create(one, Spec::Lock), world.create(one, Spec::Event));
@@ -314,7 +314,7 @@ fn two_calls_of_one_number_do_not_both_wait() {
     assert_eq!(
         world.ask(one, lock, Op::Lock(LockOp::IsLocked)),
         Ok(Reply::Bool(true)),
-        "it was not given back"
+        "it was not released"
     );
     world.calls = first;
     assert_eq!(world.state.info().waiters, 1);
@@ -322,7 +322,7 @@ fn two_calls_of_one_number_do_not_both_wait() {
 }
 
 #[test]
-fn a_notification_of_one_who_dies_before_it_has_the_lock_is_passed_on() {
+fn the_notification_of_a_waiter_that_dies_before_it_has_the_lock_is_passed_on() {
     let mut world = World::new();
     let clients = [world.client(), world.client(), world.client()];
     let [holder, first, second] = clients;

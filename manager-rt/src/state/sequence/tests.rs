@@ -1,4 +1,4 @@
-//! A sequence in chunks of four and of 16 does what a `VecDeque` does, and keeps its invariants.
+//! A sequence in chunks of four and of 16 behaves like a `VecDeque`, and keeps its invariants.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// One call, with an index that is taken modulo a little more than the length, so that it is past the end now and then.
+/// One call. Its index is taken modulo a little more than the length, so that it is sometimes past the end.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Push,
@@ -41,7 +41,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..400)
 }
 
-/// Fails unless the invariants in the head of the module hold.
+/// Fails unless the invariants in the documentation of the module hold.
 fn check<const LIMIT: usize>(sequence: &Sequence<u32, LIMIT>) {
     let lens: Vec<usize> = sequence.chunks.iter().map(VecDeque::len).collect();
     assert!(lens.iter().all(|&len| (1..=LIMIT).contains(&len)), "1: {lens:?}");
@@ -144,7 +144,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_pushed_at_both_ends_is_found_by_division() {
+fn items_pushed_at_both_ends_are_found_by_division() {
     let mut sequence = Sequence::<u32, 4>::new();
     for value in 0..50 {
         sequence.push(value);
@@ -159,7 +159,7 @@ fn what_was_pushed_at_both_ends_is_found_by_division() {
 }
 
 #[test]
-fn many_lengths_are_added_up_on_both_sides_of_the_spines_wrap() {
+fn many_lengths_are_added_up_on_both_sides_of_the_wrap_of_the_spine() {
     let mut sequence: Sequence<u32, 4> = (0..4000).collect();
     let mut model: VecDeque<u32> = (0..4000).collect();
     for value in 0..900 {
@@ -174,7 +174,7 @@ fn many_lengths_are_added_up_on_both_sides_of_the_spines_wrap() {
 }
 
 #[test]
-fn removing_gives_memory_back() {
+fn removing_frees_memory() {
     let mut sequence: Sequence<u32, 16> = (0..16_000).collect();
     let mut step = 0;
     while sequence.len() > 1000 {
@@ -188,7 +188,7 @@ fn removing_gives_memory_back() {
 }
 
 #[test]
-fn what_is_printed_does_not_grow_with_the_items() {
+fn the_debug_text_does_not_grow_with_the_items() {
     let sequence: Sequence<u32> = (0..100_000).collect();
     assert_eq!(format!("{sequence:?}"), "Sequence { len: 100000, chunks: 196, .. }");
     assert_eq!(format!("{:?}", sequence.range(5, 7)), "Range { left: 7, .. }");

@@ -1,4 +1,4 @@
-//! A table with small blocks and segments does what a list of pairs does, and keeps its invariants.
+//! A table with small blocks and segments behaves like a list of pairs, and keeps its invariants.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ type Model = Vec<(u64, String, u32)>;
 enum Op {
     Insert(u8),
     Remove(u8),
-    /// Removes, does so many insertions, and puts back.
+    /// Removes an entry, inserts this many, and puts the entry back.
     RemoveAndRestore(u8, u8),
     PopLast,
     GetMut(u8),
@@ -38,7 +38,7 @@ fn key(number: u8) -> String {
     format!("key {number}")
 }
 
-/// Fails unless the invariants in the heads of the modules hold.
+/// Fails unless the invariants in the documentation of the modules hold.
 fn check(table: &Small) {
     let len = table.len();
     let mut slots = HashSet::new();
@@ -57,7 +57,7 @@ fn check(table: &Small) {
     table.slots.check();
 }
 
-/// The model's insert: whether in place or at the end, and the value replaced.
+/// Inserts into the model, in place or at the end, and returns the previous value.
 fn model_insert(model: &mut Model, next: &mut u64, key: String, value: u32) -> Option<u32> {
     if let Some(entry) = model.iter_mut().find(|entry| entry.1 == key) {
         return Some(mem::replace(&mut entry.2, value));
@@ -133,7 +133,7 @@ fn step(table: &mut Small, model: &mut Model, next: &mut u64, op: Op, value: u32
 
 proptest! {
     #[test]
-    fn is_a_list_of_pairs(ops in ops()) {
+    fn a_table_behaves_like_a_list_of_pairs(ops in ops()) {
         let (mut table, mut model, mut next) = (Small::new(), Model::new(), 0);
         for (&op, value) in ops.iter().zip(0..) {
             step(&mut table, &mut model, &mut next, op, value);
@@ -150,7 +150,7 @@ proptest! {
 }
 
 #[test]
-fn pages_see_each_entry_once_while_others_come_and_go() {
+fn pages_show_each_entry_once_while_others_come_and_go() {
     let mut table = Table::<u64, u64, 4, 4>::default();
     for key in 0..500 {
         table.insert(key, key).unwrap();
@@ -171,9 +171,9 @@ fn pages_see_each_entry_once_while_others_come_and_go() {
     once.sort_unstable();
     once.dedup();
     assert_eq!(once.len(), seen.len());
-    // Every page of seven removes one before it is seen.
+    // Each page of seven has one entry removed before it is read.
     assert!(seen.iter().filter(|&&key| key < 500).count() >= 500 - 500 / 8 - 1);
-    assert!(seen.iter().any(|&key| key >= 1000), "what came at the end meanwhile is seen too");
+    assert!(seen.iter().any(|&key| key >= 1000), "entries that were added at the end are seen too");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn restoring_never_takes_the_place_or_the_key_of_another() {
     table.insert(1, 10).unwrap();
     let (key, value, place) = table.remove(&1).unwrap();
     table.insert(1, 11).unwrap();
-    assert_eq!(table.restore(place, key, value), Err((1, 10)), "the key is back");
+    assert_eq!(table.restore(place, key, value), Err((1, 10)), "the key was inserted again");
     assert_eq!(table.restore(1, 2, 20), Err((2, 20)), "the place is the new entry's");
     assert_eq!(table.restore(7, 2, 20), Ok(()));
     assert_eq!(table.insert(3, 30), Ok(None));
@@ -206,7 +206,7 @@ fn restoring_never_takes_the_place_or_the_key_of_another() {
 }
 
 #[test]
-fn memory_goes_back_piece_by_piece() {
+fn memory_is_freed_piece_by_piece() {
     let mut table = Table::<u32, [u64; 4]>::new();
     for key in 0..100_000 {
         table.insert(key, [0; 4]).unwrap();

@@ -1,4 +1,4 @@
-//! An array does what a slice does, and what a transaction did to it can be taken back.
+//! An array behaves like a slice, and transactions on it can be undone.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::proto::{ArrayOp, Number};
 const LEN: u64 = 5;
 
 fn ops() -> impl Strategy<Value = ArrayOp<Raw<'static>>> {
-    // Numbers as they are encoded, and what is none.
+    // Encoded numbers, and a value that is not a number.
     let value = || prop::sample::select(vec![&[0][..], &[1], &[127], &[0x80, 1], &[0xff]]).prop_map(raw);
     let at = || 0..LEN + 2;
     prop_oneof![
@@ -26,7 +26,7 @@ fn ops() -> impl Strategy<Value = ArrayOp<Raw<'static>>> {
     ]
 }
 
-/// What an array does, with a slice.
+/// Runs an operation of an array on a slice.
 fn run(elements: &mut [Payload], version: &mut u64, op: &ArrayOp<Raw<'_>>) -> Answer<Payload> {
     let missing = |index| Fault::Index { index, len: LEN };
     let at = |at: u64| usize::try_from(at).ok().filter(|_| at < LEN).ok_or_else(|| missing(at));
@@ -75,7 +75,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn is_a_slice(transactions in prop::collection::vec((prop::collection::vec(ops(), 1..5), 0..3), 0..40)) {
+    fn an_array_behaves_like_a_slice(
+        transactions in prop::collection::vec((prop::collection::vec(ops(), 1..5), 0..3), 0..40),
+    ) {
         let mut world = World::new();
         let client = world.client();
         let array = world.create(client, Spec::Array(vec![raw(&[0]); 5]));
@@ -112,7 +114,7 @@ proptest! {
 }
 
 #[test]
-fn a_write_is_whole_or_absent_and_has_a_limit() {
+fn a_write_happens_completely_or_not_at_all_and_has_a_limit() {
     let mut world = World::new();
     let client = world.client();
     let array = world.create(client, Spec::Array(vec![raw(b"x"); VALUES_AT_ONCE_MAX + 1]));
@@ -132,7 +134,7 @@ fn a_write_is_whole_or_absent_and_has_a_limit() {
 }
 
 #[test]
-fn elements_keep_what_they_refer_to() {
+fn elements_keep_the_objects_they_refer_to() {
     let mut world = World::new();
     let client = world.client();
     let locks = [world.create(client, Spec::Lock), world.create(client, Spec::Lock)];
@@ -152,7 +154,7 @@ fn elements_keep_what_they_refer_to() {
     assert_eq!(world.state.info(), before);
     world.transact(client, vec![write]).unwrap();
     locks.iter().for_each(|lock| world.detach(client, *lock));
-    assert_eq!(world.state.info().objects, 3, "the second lock is stored, the first one is not any more");
+    assert_eq!(world.state.info().objects, 3, "the second lock is stored, but the first one no longer is");
     world.end(&[client]);
 }
 

@@ -1,4 +1,4 @@
-//! Barriers under the virtual clock.
+//! Tests of barriers with the virtual clock.
 
 mod model;
 
@@ -28,7 +28,7 @@ fn wait_for_all(world: &mut World, client: ClientId, barrier: ObjectId) -> u64 {
 }
 
 #[test]
-fn all_pass_in_the_order_in_which_they_came_round_after_round() {
+fn all_parties_pass_in_the_order_of_arrival_round_after_round() {
     let mut world = World::new();
     let clients = [world.client(), world.client(), world.client()];
     let barrier = world.create(clients[0], Spec::Barrier(3));
@@ -104,7 +104,7 @@ fn a_registered_place_belongs_to_its_client_until_it_is_given_back() {
         assert_eq!(world.ask(two, barrier, op), full);
     }
     let first = wait_for_all(&mut world, one, barrier);
-    // Given back while a call waits there: the place stays taken until the round ends.
+    // Taken back while a call waits there, so the place stays taken until the round ends.
     assert_eq!([UNREGISTER, UNREGISTER].map(|op| world.ask(one, barrier, op)), [DONE, DONE]);
     assert_eq!(world.ask(two, barrier, REGISTER), DONE);
     assert_eq!(world.ask(two, barrier, REGISTER), full);
@@ -113,13 +113,13 @@ fn a_registered_place_belongs_to_its_client_until_it_is_given_back() {
     assert_eq!(world.ask(one, barrier, REGISTER), DONE, "the round is over");
     let detach = ManagerOp::Detach { references: vec![(barrier, 1)], lingers: false };
     world.ask(two, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
-    assert_eq!(world.ask(one, barrier, REGISTER), DONE, "it comes no more");
+    assert_eq!(world.ask(one, barrier, REGISTER), DONE, "the client will not come back");
     assert_eq!(world.ask(one, barrier, ABORT), DONE);
     assert_eq!(world.ask(one, barrier, REGISTER), Err(Fault::Broken));
     world.end(&clients);
 }
 
-/// A barrier of two at which one waits and the other one runs the action, which came in the first round.
+/// Makes a barrier of two. One party waits, and the other one runs the action in the first round.
 fn acting(world: &mut World) -> ([ClientId; 3], ObjectId, u64) {
     let clients = [world.client(), world.client(), world.client()];
     let barrier = world.create(clients[2], Spec::Barrier(2));
@@ -131,16 +131,20 @@ fn acting(world: &mut World) -> ([ClientId; 3], ObjectId, u64) {
 }
 
 #[test]
-fn nobody_goes_on_before_the_action_has_run() {
+fn no_party_goes_on_before_the_action_has_run() {
     let mut world = World::new();
     let ([one, two, three], barrier, waiting) = acting(&mut world);
-    assert_eq!(world.ask(one, barrier, end_round(0)), Err(Fault::Broken), "it does not act");
-    assert_eq!(world.ask(two, barrier, end_round(1)), Err(Fault::Broken), "another round");
+    assert_eq!(
+        world.ask(one, barrier, end_round(0)),
+        Err(Fault::Broken),
+        "this client does not run the action"
+    );
+    assert_eq!(world.ask(two, barrier, end_round(1)), Err(Fault::Broken), "this is not the current round");
     let late = world.send(three, barrier, Wait::For(5), WAIT);
     world.pass(5);
     assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));
     assert_eq!(world.ask(three, barrier, WAIT), Err(Fault::TimedOut));
-    assert_eq!(world.ask(three, barrier, IS_BROKEN), Ok(Reply::Bool(false)), "they were no parties yet");
+    assert_eq!(world.ask(three, barrier, IS_BROKEN), Ok(Reply::Bool(false)), "they were not parties yet");
     let early = [three; 3].map(|client| world.send(client, barrier, Wait::Forever, ACT));
     assert_eq!(world.ask(two, barrier, end_round(0)), DONE);
     assert_eq!(world.answer(waiting), passed(0));
@@ -165,7 +169,11 @@ fn an_action_that_fails_breaks_it() {
         }
         assert_eq!(world.answer(waiting), BROKEN);
         let is_reset = n == 2;
-        assert_eq!(world.answer(early), if is_reset { None } else { BROKEN }, "it is of the next round");
+        assert_eq!(
+            world.answer(early),
+            if is_reset { None } else { BROKEN },
+            "the call belongs to the next round"
+        );
         assert_eq!(world.ask(three, barrier, IS_BROKEN), Ok(Reply::Bool(!is_reset)));
         if op.is_some() {
             assert_eq!(world.ask(two, barrier, end_round(0)), Err(Fault::Broken));
@@ -177,7 +185,7 @@ fn an_action_that_fails_breaks_it() {
     let mut world = World::new();
     let ([one, two, three], barrier, _) = acting(&mut world);
     world.leave(one);
-    assert_eq!(world.ask(two, barrier, end_round(0)), Err(Fault::Broken), "who waited is dead");
+    assert_eq!(world.ask(two, barrier, end_round(0)), Err(Fault::Broken), "the waiting party is dead");
     world.end(&[two, three]);
 }
 
@@ -198,14 +206,18 @@ fn a_party_that_gives_up_breaks_it_and_a_detached_one_does_not() {
     assert_eq!((world.answer(gives_up), world.answer(other)), (Some(Err(Fault::Cancelled)), BROKEN));
     assert_eq!(world.ask(one, barrier, RESET), DONE);
     let other = wait_for_all(&mut world, two, barrier);
-    assert_eq!(world.ask(one, barrier, WAIT), Err(Fault::TimedOut), "who does not wait breaks it too");
+    assert_eq!(
+        world.ask(one, barrier, WAIT),
+        Err(Fault::TimedOut),
+        "a party that does not wait breaks it too"
+    );
     assert_eq!(world.answer(other), BROKEN);
     assert_eq!(world.ask(one, barrier, RESET), DONE);
     let detach = ManagerOp::Detach { references: vec![(barrier, 1)], lingers: false };
     world.ask(one, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
     let waiting = wait_for_all(&mut world, two, barrier);
     world.leave(one);
-    assert_eq!(world.answer(waiting), None, "it came to say goodbye");
+    assert_eq!(world.answer(waiting), None, "the client detached");
     assert_eq!(world.ask(three, barrier, ABORT), DONE);
     assert_eq!(world.answer(waiting), BROKEN);
     assert_eq!(world.ask(three, barrier, RESET), DONE);
@@ -216,7 +228,7 @@ fn a_party_that_gives_up_breaks_it_and_a_detached_one_does_not() {
 }
 
 #[test]
-fn there_are_no_more_parties_than_it_was_made_for() {
+fn a_barrier_has_no_more_parties_than_it_was_made_for() {
     let mut world = World::new();
     let clients = [world.client(), world.client()];
     for parties in [0, PARTIES_MAX + 1] {

@@ -1,14 +1,14 @@
-//! What the tests of the kinds that hold many values share.
+//! Helpers for the tests of kinds that hold many values.
 
 use super::*;
 
 impl World {
-    /// Lets go of all that was let go of in steps.
+    /// Releases everything that is released in steps.
     pub(super) fn tidy(&mut self) {
         while self.state.tidy(&mut self.effects) {}
     }
 
-    /// Gives a reference of a client back.
+    /// Releases a reference of a client.
     pub(super) fn detach(&mut self, client: ClientId, object: ObjectId) {
         let detach = ManagerOp::Detach { references: vec![(object, 1)], lingers: false };
         self.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
@@ -23,12 +23,12 @@ pub(super) fn raw(bytes: &[u8]) -> Raw<'_> {
     Raw::plain(bytes)
 }
 
-/// The id of an object as it stands in a value.
+/// Returns the id of an object in the form that a value contains.
 pub(super) fn id(object: ObjectId) -> [u8; 8] {
     object.0.to_le_bytes()
 }
 
-/// An operation that always fails in a transaction: the last step of one that is to be taken back.
+/// Makes an operation that always fails in a transaction, as the last step of one that has to be undone.
 pub(super) fn failing(client: ClientId, world: &mut World) -> Step<Raw<'static>> {
     let value = world.create(client, Spec::Value(raw(b"\xff")));
     Step { object: value, op: Op::Value(ValueOp::FetchAdd(crate::proto::Number::U64(1))) }

@@ -1,4 +1,4 @@
-//! A dict does what a list of pairs does, and what a transaction did to it can be taken back.
+//! A dict behaves like a list of pairs, and transactions on it can be undone.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ const KEYS: [&[u8]; 5] = [b"", b"k", b"key", b"a key of more than 22 bytes", b"a
 
 fn ops() -> impl Strategy<Value = DictOp<Raw<'static>>> {
     let key = || prop::sample::select(KEYS.to_vec()).prop_map(raw);
-    // Numbers as they are encoded, and what is none.
+    // Encoded numbers, and a value that is not a number.
     let value = || prop::sample::select(vec![&[0][..], &[1], &[127], &[0x80, 1], &[0xff]]).prop_map(raw);
     let some = || prop::option::of(value());
     let one = Number::U64(1);
@@ -66,7 +66,7 @@ fn add(model: &mut Model, key: Raw<'_>) -> Answer<Payload> {
     Ok(Reply::Before(before))
 }
 
-/// What a dict does, with a list of pairs.
+/// Runs an operation of a dict on a list of pairs.
 fn run(model: &mut Model, op: &DictOp<Raw<'_>>) -> Answer<Payload> {
     Ok(match op {
         DictOp::Get(key) => Reply::Option(get(model, *key)),
@@ -123,7 +123,7 @@ fn run(model: &mut Model, op: &DictOp<Raw<'_>>) -> Answer<Payload> {
     })
 }
 
-/// All entries, two at a time.
+/// Reads all entries, two at a time.
 fn contents(world: &mut World, client: ClientId, dict: ObjectId) -> Model {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
@@ -141,7 +141,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn is_a_list_of_pairs(
+    fn a_dict_behaves_like_a_list_of_pairs(
         transactions in prop::collection::vec((prop::collection::vec(ops(), 1..6), 0..3), 0..40)
     ) {
         let mut world = World::new();
@@ -163,7 +163,7 @@ proptest! {
             };
             let commits = expected.is_ok();
             let answer = match &*steps {
-                // A single operation does the same without a transaction.
+                // A single operation does the same outside a transaction.
                 [Step { op, .. }] => world.ask(client, dict, op.clone()).map(|reply| Reply::Transaction(vec![reply])),
                 _ => world.transact(client, steps),
             };
@@ -211,7 +211,7 @@ fn limits_hold() {
 }
 
 #[test]
-fn a_page_has_about_so_many_bytes() {
+fn a_page_is_limited_in_bytes() {
     let mut world = World::new();
     let client = world.client();
     let dict = world.create(client, Spec::Dict);
@@ -232,7 +232,7 @@ fn a_page_has_about_so_many_bytes() {
 }
 
 #[test]
-fn what_does_not_fit_changes_nothing() {
+fn an_entry_that_does_not_fit_changes_nothing() {
     let mut world = World::with(Limits { memory_bytes: 200, ..Limits::default() });
     let client = world.client();
     let dict = world.create(client, Spec::Dict);
@@ -242,7 +242,7 @@ fn what_does_not_fit_changes_nothing() {
     let extend = DictOp::Extend([b"a", b"b", b"c"].map(|key| (raw(key), raw(b"2"))).to_vec());
     assert_eq!(world.ask(client, dict, Op::Dict(extend)), Err(Fault::NoSpace));
     assert_eq!((world.state.info(), contents(&mut world, client, dict)), before);
-    // One entry is 80 bytes: a second one fits, of a third one the value but not the key.
+    // One entry takes 80 bytes. A second one fits; of a third one, the value fits but not the key.
     assert_eq!(world.ask(client, dict, insert(b"b", b"1")), Ok(Reply::Option(None)));
     assert_eq!(world.state.info().bytes, 160);
     assert_eq!(world.ask(client, dict, insert(b"c", b"1")), Err(Fault::NoSpace));
@@ -251,7 +251,7 @@ fn what_does_not_fit_changes_nothing() {
 }
 
 #[test]
-fn keys_and_values_keep_what_they_refer_to() {
+fn keys_and_values_keep_the_objects_they_refer_to() {
     let mut world = World::new();
     let client = world.client();
     let dict = world.create(client, Spec::Dict);
@@ -261,7 +261,7 @@ fn keys_and_values_keep_what_they_refer_to() {
     let fails = failing(client, &mut world);
     world.ask(client, dict, Op::Dict(DictOp::Extend(vec![(a, b), (b, c)]))).unwrap();
     let before = (world.state.info(), contents(&mut world, client, dict));
-    // The pages gave references.
+    // The pages carried references.
     for lock in [locks[0], locks[1], locks[1], locks[2], locks[0], locks[1], locks[2]] {
         world.detach(client, lock);
     }
@@ -283,7 +283,7 @@ fn keys_and_values_keep_what_they_refer_to() {
     assert_eq!(world.transact(client, failed), Err(Fault::NoNumber));
     assert_eq!((world.state.info(), contents(&mut world, client, dict)), before);
     world.transact(client, changes).unwrap();
-    assert_eq!(world.state.info().objects, 5, "the answers gave references");
+    assert_eq!(world.state.info().objects, 5, "the answers carried references");
     for lock in locks {
         (0..9).for_each(|_| world.detach(client, lock));
     }

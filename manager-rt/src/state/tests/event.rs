@@ -1,4 +1,4 @@
-//! Events under the virtual clock.
+//! Tests of events with the virtual clock.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ const CLEAR: Op<Raw<'static>> = Op::Event(EventOp::Clear);
 const IS_SET: Op<Raw<'static>> = Op::Event(EventOp::IsSet);
 
 #[test]
-fn all_who_wait_go_on_and_the_dead_are_not_missed() {
+fn all_waiters_go_on_and_dead_ones_are_ignored() {
     let mut world = World::new();
     let clients = [world.client(), world.client(), world.client()];
     let [one, two, three] = clients;
@@ -46,7 +46,7 @@ fn waits_end_by_time_by_cancellation_and_with_the_event() {
 }
 
 #[test]
-fn so_many_calls_of_a_client_wait_and_no_more() {
+fn a_client_has_a_limited_number_of_waiting_calls() {
     let mut world = World::new();
     let client = world.client();
     let event = world.create(client, Spec::Event);
@@ -61,7 +61,7 @@ fn so_many_calls_of_a_client_wait_and_no_more() {
 }
 
 #[test]
-fn a_transaction_that_failed_wakes_nobody() {
+fn a_failed_transaction_wakes_no_waiter() {
     let mut world = World::new();
     let client = world.client();
     let event = world.create(client, Spec::Event);
@@ -75,7 +75,7 @@ fn a_transaction_that_failed_wakes_nobody() {
     assert_eq!(world.ask(client, event, IS_SET), Ok(Reply::Bool(false)));
     let done = || Reply::Transaction(vec![Reply::Done, Reply::Done]);
     assert_eq!(world.transact(client, vec![set(), clear()]), Ok(done()));
-    assert_eq!(world.answer(waiting), None, "only the outcome of a transaction counts");
+    assert_eq!(world.answer(waiting), None, "only the final state of a transaction counts");
     assert_eq!(world.state.info(), before);
     assert_eq!(world.transact(client, vec![clear(), set()]), Ok(done()));
     assert_eq!(world.answer(waiting), Some(DONE));
@@ -132,7 +132,7 @@ fn step(is_set: &mut bool, line: &mut ModelLine<()>, act: &Act, (call, now): (u6
 
 proptest! {
     #[test]
-    fn an_event_is_as_its_model(acts in proptest::collection::vec(act(), 1..60)) {
+    fn an_event_behaves_like_its_model(acts in proptest::collection::vec(act(), 1..60)) {
         let mut three = Three::new(Spec::Event);
         let (mut is_set, mut line) = (false, ModelLine::default());
         for act in acts {

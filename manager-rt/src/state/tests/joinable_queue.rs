@@ -1,4 +1,4 @@
-//! Queues of tasks under the virtual clock. Their model is in [`random`].
+//! Tests of queues of tasks with the virtual clock. Their model is in [`random`].
 
 mod random;
 
@@ -48,7 +48,7 @@ const fn spec(maxsize: u64, max_deliveries: u32) -> Spec<Raw<'static>> {
 }
 
 #[test]
-fn the_tasks_of_the_dead_come_before_newer_ones() {
+fn tasks_of_dead_clients_come_before_newer_ones() {
     let mut world = World::new();
     let clients = [world.client(), world.client(), world.client()];
     let [one, two, three] = clients;
@@ -77,7 +77,7 @@ fn join_waits_for_all_but_the_failed() {
     let clients = [world.client(), world.client(), world.client()];
     let [one, two, three] = clients;
     let queue = world.create(three, spec(1, 2));
-    assert_eq!(world.ask(three, queue, JOIN), DONE, "nothing is to be done");
+    assert_eq!(world.ask(three, queue, JOIN), DONE, "there are no tasks");
     assert_eq!(world.ask(three, queue, put(b"a")), DONE);
     assert_eq!(world.ask(three, queue, JOIN), Err(Fault::TimedOut));
     let late = world.send(three, queue, Wait::For(5), JOIN);
@@ -92,7 +92,7 @@ fn join_waits_for_all_but_the_failed() {
     assert_eq!(world.answer(waiting), Some(leased(2, 2, b"a")));
     assert_eq!(world.ask(two, queue, UNFINISHED), Ok(Reply::Count(1)));
     assert_eq!(world.ask(two, queue, requeue(2)), DONE);
-    assert_eq!(world.answer(joined), Some(DONE), "it failed, and nobody waits for it");
+    assert_eq!(world.answer(joined), Some(DONE), "a failed task is not waited for");
     assert_eq!(world.ask(three, queue, failed(0, false)), page(&[b"a"], 1));
     assert_eq!(world.ask(three, queue, failed(1, false)), page(&[], 1));
     assert_eq!(world.ask(three, queue, failed(0, true)), page(&[b"a"], 1));
@@ -101,7 +101,7 @@ fn join_waits_for_all_but_the_failed() {
 }
 
 #[test]
-fn waiters_of_every_line_give_up_die_and_are_told_of_the_end() {
+fn waiters_in_every_line_can_time_out_or_die_and_get_an_error_at_the_end() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let queue = world.open(one, "tasks", spec(1, 10));
@@ -123,7 +123,7 @@ fn waiters_of_every_line_give_up_die_and_are_told_of_the_end() {
     let joiner = world.send(one, queue, Wait::Forever, JOIN);
     assert_eq!(world.ask(one, queue, requeue(1)), DONE);
     assert_eq!(world.ask(one, queue, GET), leased(2, 2, b"a"));
-    assert_eq!(world.answer(putter), None, "what came back took the room");
+    assert_eq!(world.answer(putter), None, "the task that came back took the room");
     world.remove(one, "tasks");
     for call in [putter, joiner] {
         assert_eq!(world.answer(call), Some(Err(Fault::UnknownObject)));
@@ -193,7 +193,7 @@ fn the_limits_of_a_queue_of_tasks_hold() {
 }
 
 #[test]
-fn failed_tasks_that_were_surely_not_read_come_back() {
+fn failed_tasks_that_were_certainly_not_read_come_back() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let queue = world.create(two, spec(0, 1));
@@ -210,7 +210,7 @@ fn failed_tasks_that_were_surely_not_read_come_back() {
 }
 
 #[test]
-fn a_task_and_its_result_are_done_in_one_or_not_at_all() {
+fn a_task_and_its_result_are_done_together_or_not_at_all() {
     let mut world = World::new();
     let client = world.client();
     let queue = world.create(client, spec(2, 2));
@@ -223,7 +223,7 @@ fn a_task_and_its_result_are_done_in_one_or_not_at_all() {
     let before = world.state.info();
     let step = |op| Step { object: queue, op };
     let wrong = || Step { object: value, op: Op::Value(ValueOp::FetchAdd(Number::U64(1))) };
-    // "a" fails by its second lease, is taken from the failed; "b" is leased, given back, leased again and done.
+    // "a" fails after its second lease, and is then taken. "b" is leased, requeued, leased again and done.
     let all = vec![step(requeue(2)), step(failed(0, true)), step(GET), step(requeue(3)), step(GET)];
     let more = vec![step(done(4)), step(put(b"c")), step(put(b"d")), wrong()];
     assert_eq!(world.transact(client, all.into_iter().chain(more).collect()), Err(Fault::NoNumber));

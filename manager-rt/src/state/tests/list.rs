@@ -1,4 +1,4 @@
-//! A list does what a `Vec` does, and what a transaction did to it can be taken back.
+//! A list behaves like a `Vec`, and transactions on it can be undone.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::proto::{ListOp, Scan};
 
 type Model = (Vec<Payload>, u64);
 
-/// One of a few values: some lie in memory of their own.
+/// Returns one of a few values. Some of them are stored in separate memory.
 fn bytes(number: u8) -> &'static [u8] {
     const VALUES: [&[u8]; 5] =
         [b"", b"1", b"two", b"a value of thirty-three bytes, no", b"a value of thirty-three bytes, so"];
@@ -44,7 +44,7 @@ fn ops() -> impl Strategy<Value = ListOp<Raw<'static>>> {
     ]
 }
 
-/// What a list does, with a `Vec`.
+/// Runs an operation of a list on a `Vec`.
 fn run(model: &mut Model, op: &ListOp<Raw<'_>>) -> Answer<Payload> {
     let reply = look(model, op);
     if let Some(reply) = reply {
@@ -109,7 +109,7 @@ fn run(model: &mut Model, op: &ListOp<Raw<'_>>) -> Answer<Payload> {
     Ok(reply)
 }
 
-/// The operations that change nothing.
+/// Runs an operation that changes nothing.
 fn look((items, version): &Model, op: &ListOp<Raw<'_>>) -> Option<Answer<Payload>> {
     let (len, version) = (u64::try_from(items.len()).unwrap(), *version);
     Some(match op {
@@ -148,7 +148,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn is_a_vec(transactions in prop::collection::vec((prop::collection::vec(ops(), 1..6), 0..3), 0..40)) {
+    fn a_list_behaves_like_a_vec(
+        transactions in prop::collection::vec((prop::collection::vec(ops(), 1..6), 0..3), 0..40),
+    ) {
         let mut world = World::new();
         let client = world.client();
         let list = world.create(client, Spec::List);
@@ -168,7 +170,7 @@ proptest! {
             };
             let commits = expected.is_ok();
             let answer = match &*steps {
-                // A single operation does the same without a transaction.
+                // A single operation does the same outside a transaction.
                 [Step { op, .. }] => world.ask(client, list, op.clone()).map(|reply| Reply::Transaction(vec![reply])),
                 _ => world.transact(client, steps),
             };
@@ -220,11 +222,11 @@ fn an_order_names_each_item_once() {
     assert_eq!(world.ask(client, list, reorder(&[2, 0, 1], 2)), Ok(Reply::Done));
     let values = [b"a", b"c", b"b"].map(|bytes| payload(bytes)).to_vec();
     assert_eq!(contents(&mut world, client, list), Ok(Reply::Values { values, version: 3 }));
-    assert_eq!(world.state.info().bytes, info.bytes + 40, "what only changed its place is counted once");
+    assert_eq!(world.state.info().bytes, info.bytes + 40, "an item that only moved is counted once");
     world.end(&[client]);
 }
 
-/// A list of so many equal items, made as fast as may be.
+/// Makes a list of this many equal items, in as few operations as possible.
 fn long_list(world: &mut World, client: ClientId, len: usize) -> ObjectId {
     let list = world.create(client, Spec::List);
     for at in (0..len).step_by(VALUES_AT_ONCE_MAX) {
@@ -257,7 +259,7 @@ fn limits_hold() {
 }
 
 #[test]
-fn a_search_goes_on_unless_the_list_changed() {
+fn a_search_continues_unless_the_list_changed() {
     let mut world = World::new();
     let client = world.client();
     let list = long_list(&mut world, client, SCAN_ITEMS_MAX);
@@ -283,7 +285,7 @@ fn a_search_goes_on_unless_the_list_changed() {
 }
 
 #[test]
-fn items_keep_what_they_refer_to() {
+fn items_keep_the_objects_they_refer_to() {
     let mut world = World::new();
     let client = world.client();
     let list = world.create(client, Spec::List);
@@ -314,18 +316,18 @@ fn items_keep_what_they_refer_to() {
     locks.iter().for_each(|lock| world.detach(client, *lock));
 
     world.transact(client, gone).unwrap();
-    assert_eq!(world.state.info().objects, 5, "the answers gave references, and one lock is stored");
+    assert_eq!(world.state.info().objects, 5, "the answers carried references, and one lock is stored");
     locks.iter().for_each(|lock| world.detach(client, *lock));
     assert_eq!(world.state.info().objects, 3);
     let unknown = ListOp::Extend(vec![a, b]);
-    assert_eq!(world.ask(client, list, Op::List(unknown)), Err(Fault::UnknownObject), "whole or absent");
+    assert_eq!(world.ask(client, list, Op::List(unknown)), Err(Fault::UnknownObject), "all items or none");
     world.ask(client, list, Op::List(ListOp::Clear)).unwrap();
     assert_eq!(world.state.info().objects, 2);
     world.end(&[client]);
 }
 
 #[test]
-fn many_references_are_let_go_of_in_steps() {
+fn many_references_are_released_in_steps() {
     let mut world = World::new();
     let client = world.client();
     let list = world.create(client, Spec::List);

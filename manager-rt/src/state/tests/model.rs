@@ -1,7 +1,7 @@
-//! What the simple models of all kinds have: who waits, since when, until when.
+//! The common part of the models of all kinds: which call waits, since when, and until when.
 //!
-//! A model says which calls are answered by a step, and what. The state machine has to say the same: so nobody waits who
-//! could be served, and nobody is served who has to wait.
+//! A model predicts which calls a step answers, and how. The state machine has to agree: so no call waits that could be
+//! served, and no call is served that has to wait.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::*;
 /// Answers by the number of the call.
 pub(super) type Answers = BTreeMap<u64, Answer<Payload>>;
 
-/// Somebody who waits.
+/// A waiting call.
 #[derive(Debug)]
 pub(super) struct Waits<W> {
     pub(super) client: usize,
@@ -32,7 +32,7 @@ impl<W> Default for ModelLine<W> {
 }
 
 impl<W> ModelLine<W> {
-    /// Somebody waits, or is told `otherwise` if it does not want to.
+    /// Adds a call to the line, or answers `otherwise` if the call does not wait.
     pub(super) fn join(
         &mut self,
         (client, call): (usize, u64),
@@ -56,7 +56,7 @@ impl<W> ModelLine<W> {
         (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 
-    /// The next one whose time is over: its deadline and call.
+    /// Returns the deadline and number of the next call whose time is over.
     pub(super) fn next_late(&self, now: u64) -> Option<(u64, u64)> {
         self.0
             .iter()
@@ -65,7 +65,7 @@ impl<W> ModelLine<W> {
             .min()
     }
 
-    /// Takes the one with this call out.
+    /// Removes the waiter with this call.
     pub(super) fn remove(&mut self, call: u64) -> Option<Waits<W>> {
         let index = self.0.iter().position(|waits| waits.call == call)?;
         Some(self.0.remove(index))
@@ -76,17 +76,17 @@ impl<W> ModelLine<W> {
     }
 }
 
-/// How long a call waits.
+/// Generates how long a call waits.
 pub(super) fn wait() -> impl Strategy<Value = Wait> {
     prop_oneof![Just(Wait::No), (0_u64..20).prop_map(Wait::For), Just(Wait::Forever)]
 }
 
-/// Which of three clients.
+/// Generates one of three clients.
 pub(super) fn who() -> impl Strategy<Value = usize> {
     0_usize..3
 }
 
-/// Three clients with one object, which a fourth one made, of whom anyone may be replaced.
+/// Three clients of one object that a fourth client made. Any of the three may be replaced.
 pub(super) struct Three {
     pub(super) world: World,
     owner: ClientId,
@@ -110,31 +110,31 @@ impl Three {
         self.world.ask(self.clients[who], ObjectId::MANAGER, attach).unwrap();
     }
 
-    /// The number of the next call.
+    /// Returns the number of the next call.
     pub(super) fn next_call(&self) -> u64 {
         self.world.calls + 1
     }
 
-    /// One dies, and another one comes.
+    /// Ends one client, and connects another one.
     pub(super) fn replace(&mut self, who: usize) {
         self.replace_unread(who, u64::MAX);
     }
 
-    /// As [`replace`](Self::replace); its answers from number `unread` on were surely not read.
+    /// Like [`replace`](Self::replace), for a client that certainly did not read its answers from number `unread` on.
     pub(super) fn replace_unread(&mut self, who: usize, unread: u64) {
         self.world.leave_unread(self.clients[who], unread);
         self.clients[who] = self.world.client();
         self.attach(who);
     }
 
-    /// One gives its reference back, and gets another one.
+    /// Releases the reference of one client, and adds another one.
     pub(super) fn detach_and_attach(&mut self, who: usize) {
         let detach = ManagerOp::Detach { references: vec![(self.object, 1)], lingers: false };
         self.world.ask(self.clients[who], ObjectId::MANAGER, Op::Manager(detach)).unwrap();
         self.attach(who);
     }
 
-    /// All answers since the last time.
+    /// Returns all answers since the last call of this method.
     pub(super) fn answers(&mut self) -> Answers {
         let answers = self.world.effects.answers.drain(..);
         answers.map(|answered| (answered.call, answered.answer)).collect()

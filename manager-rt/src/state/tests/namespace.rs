@@ -1,4 +1,4 @@
-//! Attributes by name, of a type each.
+//! Tests of attributes, each with a name and its own type.
 
 use super::containers::{failing, id, payload, raw};
 use super::*;
@@ -68,7 +68,7 @@ fn names_have_limits() {
     let full = world.state.info();
     let many = Err(Fault::TooMany { limit: ATTRIBUTES_MAX.try_into().unwrap() });
     assert_eq!(world.ask(client, space, set("more", 1, raw(b"v"))), many);
-    assert_eq!(world.ask(client, space, set("1", 1, raw(b"w"))), Ok(Reply::Done), "it is there already");
+    assert_eq!(world.ask(client, space, set("1", 1, raw(b"w"))), Ok(Reply::Done), "it exists already");
     assert_eq!(world.state.info(), full);
     world.end(&[client]);
 }

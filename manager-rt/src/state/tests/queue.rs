@@ -1,4 +1,4 @@
-//! Queues under the virtual clock. Their model is in [`random`].
+//! Tests of queues with the virtual clock. Their model is in [`random`].
 
 mod random;
 
@@ -32,7 +32,7 @@ fn got_many(items: &[&[u8]]) -> Answer<Payload> {
 }
 
 #[test]
-fn items_come_in_their_order_to_those_who_wait_longest() {
+fn items_come_in_order_to_the_longest_waiters() {
     let mut world = World::new();
     let clients = [world.client(), world.client(), world.client()];
     let [one, two, three] = clients;
@@ -47,7 +47,7 @@ fn items_come_in_their_order_to_those_who_wait_longest() {
     world.pass(5);
     world.ask(one, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call: cancelled })).unwrap();
     assert_eq!(world.ask(three, queue, put_many(&[b"a", b"b", b"c", b"d"])), DONE);
-    assert_eq!(world.answer(dead), None, "the dead eat no item");
+    assert_eq!(world.answer(dead), None, "dead waiters take no item");
     assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));
     assert_eq!(world.answer(cancelled), Some(Err(Fault::Cancelled)));
     assert_eq!(world.answer(first), Some(got_many(&[b"a", b"b"])));
@@ -57,7 +57,7 @@ fn items_come_in_their_order_to_those_who_wait_longest() {
 }
 
 #[test]
-fn who_waits_for_much_room_is_not_overtaken() {
+fn a_caller_that_waits_for_much_room_is_not_overtaken() {
     let mut world = World::new();
     let clients = [world.client(), world.client()];
     let [one, two] = clients;
@@ -82,7 +82,7 @@ fn who_waits_for_much_room_is_not_overtaken() {
     world.leave(one);
     assert_eq!((world.answer(dies), world.answer(behind)), (None, Some(DONE)), "its place is free");
     assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[b"d", b"f"]));
-    assert_eq!(world.state.info().bytes + 40, before.bytes, "what waited for room in vain is gone");
+    assert_eq!(world.state.info().bytes + 40, before.bytes, "the items that waited for room were released");
     world.end(&clients);
 }
 
@@ -107,7 +107,7 @@ fn the_limits_of_a_queue_hold() {
 }
 
 #[test]
-fn one_answer_gives_one_page() {
+fn one_answer_carries_one_page() {
     let mut world = World::new();
     let client = world.client();
     let queue = world.create(client, Spec::Queue(0));
@@ -119,7 +119,7 @@ fn one_answer_gives_one_page() {
     assert_eq!(world.ask(client, queue, put_many(&small)), DONE);
     assert_eq!(count(world.ask(client, queue, get_many(u64::MAX))), PAGE_ITEMS_MAX);
     assert_eq!(count(world.ask(client, queue, get_many(u64::MAX))), 1);
-    // Each counts for one byte more than it has.
+    // Each counts for one byte more than its length.
     let (half, long) = (vec![7; PAGE_BYTES / 2 - 1], vec![7; PAGE_BYTES + 1]);
     let items = [&half[..], &half, &half, &half, b"one more", &long, &long];
     assert_eq!(world.ask(client, queue, put_many(&items)), DONE);
@@ -130,7 +130,7 @@ fn one_answer_gives_one_page() {
 }
 
 #[test]
-fn a_closed_queue_gives_what_is_left() {
+fn a_closed_queue_returns_its_remaining_items() {
     let mut world = World::new();
     let client = world.client();
     let [full, empty] = [world.create(client, Spec::Queue(1)), world.create(client, Spec::Queue(1))];
@@ -152,7 +152,7 @@ fn a_closed_queue_gives_what_is_left() {
 }
 
 #[test]
-fn whoever_waits_is_told_of_the_end_and_many_items_go_little_by_little() {
+fn waiters_get_an_error_at_the_end_and_many_items_are_released_in_steps() {
     let mut world = World::new();
     let client = world.client();
     let [full, empty] = ["full", "empty"].map(|name| world.open(client, name, Spec::Queue(2_000)));
@@ -169,11 +169,11 @@ fn whoever_waits_is_told_of_the_end_and_many_items_go_little_by_little() {
 }
 
 #[test]
-fn what_was_surely_not_read_comes_back_in_front() {
+fn items_that_were_certainly_not_read_return_to_the_front() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let queue = world.create(two, Spec::Queue(4));
-    let parked = world.send(one, queue, Wait::Forever, GET); // Its answer is number 0 of this client.
+    let parked = world.send(one, queue, Wait::Forever, GET); // Its answer is this client's number 0.
     assert_eq!(world.ask(two, queue, put_many(&[b"a", b"b", b"c"])), DONE);
     assert_eq!(world.ask(two, queue, put(b"d")), DONE);
     assert_eq!(world.answer(parked), Some(got(b"a")));
@@ -188,8 +188,8 @@ fn what_was_surely_not_read_comes_back_in_front() {
 }
 
 #[test]
-fn what_comes_back_is_never_refused() {
-    // Room for one short item: 24 bytes, and 16 for its place.
+fn items_that_come_back_are_never_refused() {
+    // There is room for one short item: 24 bytes, and 16 for its place.
     let mut world = World::with(Limits { memory_bytes: 40, ..Limits::default() });
     let [one, two] = [world.client(), world.client()];
     let queue = world.create(two, Spec::Queue(0));
@@ -205,7 +205,7 @@ fn what_comes_back_is_never_refused() {
 }
 
 #[test]
-fn an_answer_to_one_who_waited_can_be_rejected() {
+fn the_answer_to_a_call_that_waited_can_be_rejected() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let queue = world.create(two, Spec::Queue(0));
@@ -214,14 +214,14 @@ fn an_answer_to_one_who_waited_can_be_rejected() {
     assert_eq!(world.answer(waiting), Some(got(b"a")));
     let reject = Op::Manager(ManagerOp::Reject { call: waiting });
     assert_eq!(world.ask(two, ObjectId::MANAGER, reject.clone()), DONE);
-    assert_eq!(world.ask(two, queue, GET), Err(Fault::Empty), "it is not theirs to reject");
+    assert_eq!(world.ask(two, queue, GET), Err(Fault::Empty), "they may not reject it");
     assert_eq!(world.ask(one, ObjectId::MANAGER, reject), DONE);
     assert_eq!(world.ask(two, queue, GET), got(b"a"));
     world.end(&[one, two]);
 }
 
 #[test]
-fn a_rejected_answer_puts_its_items_back_with_what_is_inside() {
+fn a_rejected_answer_puts_its_items_back_with_the_proxies_inside() {
     let mut world = World::new();
     let client = world.client();
     let queue = world.create(client, Spec::Queue(0));
@@ -238,7 +238,7 @@ fn a_rejected_answer_puts_its_items_back_with_what_is_inside() {
     let reject = Op::Manager(ManagerOp::Reject { call: world.calls });
     assert_eq!(world.ask(client, ObjectId::MANAGER, reject.clone()), DONE);
     assert_eq!(world.ask(client, ObjectId::MANAGER, reject), DONE);
-    assert_eq!(world.state.info(), before, "once, whatever is said twice");
+    assert_eq!(world.state.info(), before, "the second rejection does nothing");
     let detach = ManagerOp::Detach { references: vec![(inner, 2)], lingers: false };
     world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
     assert_eq!(world.state.info().objects, 2, "the item keeps the lock");
@@ -249,7 +249,7 @@ fn a_rejected_answer_puts_its_items_back_with_what_is_inside() {
 }
 
 #[test]
-fn a_transaction_that_failed_leaves_the_queue_as_it_was() {
+fn a_failed_transaction_leaves_the_queue_as_it_was() {
     let mut world = World::new();
     let client = world.client();
     let queue = world.create(client, Spec::Queue(3));
@@ -268,7 +268,7 @@ fn a_transaction_that_failed_leaves_the_queue_as_it_was() {
     assert_eq!(world.transact(client, vec![step(get_many(9)), step(GET)]), Err(Fault::Empty));
     assert_eq!(world.state.info(), before);
     assert_eq!(world.ask(client, queue, LEN), Ok(Reply::Count(2)));
-    // Nothing of it was delivered, so nothing comes back.
+    // None of the items was delivered, so none comes back.
     let other = world.client();
     world.ask(other, ObjectId::MANAGER, Op::Manager(ManagerOp::Attach(vec![queue]))).unwrap();
     world.leave_unread(client, 0);

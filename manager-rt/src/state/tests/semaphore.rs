@@ -1,4 +1,4 @@
-//! Semaphores under the virtual clock.
+//! Tests of semaphores with the virtual clock.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn available(world: &mut World, client: ClientId, semaphore: ObjectId) -> u64 {
 }
 
 #[test]
-fn permits_of_the_dead_go_to_those_who_wait_longest() {
+fn permits_of_dead_clients_go_to_the_longest_waiters() {
     let mut world = World::new();
     let clients = [world.client(), world.client(), world.client(), world.client()];
     let [one, two, three, four] = clients;
@@ -40,14 +40,14 @@ fn permits_of_the_dead_go_to_those_who_wait_longest() {
     world.leave(two);
     assert_eq!(world.state.info().held, 2);
     world.leave(one);
-    assert_eq!(world.answer(second), None, "the dead eat no permit");
+    assert_eq!(world.answer(second), None, "dead waiters take no permit");
     assert_eq!((world.answer(third), world.answer(fourth)), (Some(DONE), Some(DONE)));
     assert_eq!(world.state.info().held, 2);
     world.end(&clients);
 }
 
 #[test]
-fn waits_end_by_time_and_by_cancellation_and_take_nothing() {
+fn waits_that_time_out_or_are_cancelled_take_nothing() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
     let semaphore = world.create(one, Spec::BoundedSemaphore(1));
@@ -69,7 +69,7 @@ fn waits_end_by_time_and_by_cancellation_and_take_nothing() {
 }
 
 #[test]
-fn no_more_comes_back_than_the_limit() {
+fn no_more_permits_come_back_than_the_limit() {
     let mut world = World::new();
     let client = world.client();
     let create = |spec| Op::Manager(ManagerOp::Create { spec, print: PRINT });
@@ -83,7 +83,7 @@ fn no_more_comes_back_than_the_limit() {
     assert_eq!(world.ask(client, free, add(1)), DONE);
     let bounded = world.create(client, Spec::BoundedSemaphore(2));
     assert_eq!(world.ask(client, bounded, TAKE), DONE);
-    assert_eq!(world.ask(client, bounded, add(1)), Err(Fault::OverReleased), "it is taken, not gone");
+    assert_eq!(world.ask(client, bounded, add(1)), Err(Fault::OverReleased), "it is taken, not forgotten");
     assert_eq!(world.ask(client, bounded, FORGET), DONE);
     assert_eq!(world.ask(client, bounded, add(2)), Err(Fault::OverReleased));
     assert_eq!(world.ask(client, bounded, add(1)), DONE);
@@ -92,7 +92,7 @@ fn no_more_comes_back_than_the_limit() {
 }
 
 #[test]
-fn whoever_waits_is_told_of_the_end() {
+fn waiters_get_an_error_at_the_end() {
     let mut world = World::new();
     let client = world.client();
     let semaphore = world.open(client, "permits", Spec::Semaphore(0));
@@ -232,7 +232,7 @@ fn act_on(three: &mut Three, act: &Act, call: u64) {
 
 proptest! {
     #[test]
-    fn a_semaphore_is_as_its_model(
+    fn a_semaphore_behaves_like_its_model(
         permits in 0_u64..3,
         is_bounded in any::<bool>(),
         acts in proptest::collection::vec(act(), 1..80),

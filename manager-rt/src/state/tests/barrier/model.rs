@@ -1,4 +1,4 @@
-//! The barrier beside a model with a list of its places.
+//! Compares the barrier with a model that has a list of places.
 
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A place that is taken.
+/// A taken place.
 #[derive(Debug)]
 struct Place {
     who: usize,
@@ -47,7 +47,7 @@ struct Model {
     is_broken: bool,
     round: u64,
     places: Vec<Place>,
-    /// What each waiter has: whether it acts.
+    /// For each waiter, whether it has an action.
     line: ModelLine<bool>,
     acting: Option<usize>,
     early: ModelLine<bool>,
@@ -92,7 +92,7 @@ impl Model {
         is_free
     }
 
-    /// The last one has come.
+    /// Completes a round after the last party has arrived.
     fn complete(&mut self, (who, call): (usize, u64), acts: bool, answers: &mut Answers) {
         let index = self.line.0.len() as u64;
         let answer = if acts { Reply::Acts { index, round: self.round } } else { Reply::Count(index) };
@@ -137,9 +137,9 @@ impl Model {
         }
     }
 
-    /// Takes back what a client registered, all of it or once.
+    /// Takes back the registrations of a client: all of them, or one.
     fn unregister(&mut self, who: usize, all: bool) -> bool {
-        // The places that nobody waits at come first.
+        // The places at which no call waits come first.
         self.places.sort_by_key(|place| place.has_arrived);
         let mut own = self.places.iter_mut().filter(|place| place.who == who && place.is_registered);
         let mut any = false;
@@ -244,7 +244,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn a_barrier_is_as_its_model(parties in 1_usize..4, acts in proptest::collection::vec(act(), 1..80)) {
+    fn a_barrier_behaves_like_its_model(parties in 1_usize..4, acts in proptest::collection::vec(act(), 1..80)) {
         let mut three = Three::new(Spec::Barrier(parties as u64));
         let mut model = Model { parties, ..Model::default() };
         for act in acts {

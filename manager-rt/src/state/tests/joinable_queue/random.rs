@@ -1,4 +1,4 @@
-//! Random calls of three clients, against tasks in containers of the standard library.
+//! Compares random calls of three clients with tasks in containers of the standard library.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,10 +13,10 @@ const MAX_DELIVERIES: u32 = 3;
 enum Act {
     Put(usize, Wait, u64),
     Get(usize, Wait),
-    /// Ends one of its leases: done, or given back.
+    /// Ends one of the client's leases: the task is done, or requeued.
     End(usize, usize, bool),
     Join(usize, Wait),
-    /// Does this with one of its leases, and something else, and fails.
+    /// Ends one of the client's leases and does something else, in a transaction that fails.
     Fail(usize, usize, bool),
     TakeFailed(usize),
     Close(usize),
@@ -49,7 +49,7 @@ struct Model {
     capacity: usize,
     is_closed: bool,
     tasks: VecDeque<Task>,
-    /// By client and the order of delivery; what the lease is called is said by the answer.
+    /// By client and order of delivery. The answer names the lease.
     leases: BTreeMap<(usize, u64), Task>,
     failed: Vec<u64>,
     putters: ModelLine<Vec<Task>>,
@@ -102,7 +102,7 @@ impl Model {
         answers.insert(call, leased(self.newest_lease, task.deliveries, &task.number.to_le_bytes()));
     }
 
-    /// The lease that an act is about, or one that there never was.
+    /// Returns the lease that an act refers to, or one that never existed.
     fn nth_lease(&self, who: usize, nth: usize) -> u64 {
         let own = self.leases.keys().filter(|key| key.0 == who);
         own.map(|key| key.1).nth(nth).unwrap_or(u64::MAX)
@@ -230,7 +230,7 @@ fn act_on(three: &mut Three, act: &Act, model: &Model) {
     }
 }
 
-/// The numbers of failed tasks are tested elsewhere.
+/// Removes the numbers of failed tasks, which other tests check.
 fn without_numbers(mut answers: Answers) -> Answers {
     for answer in answers.values_mut() {
         if let Ok(Reply::Values { version, .. }) = answer {
@@ -242,7 +242,7 @@ fn without_numbers(mut answers: Answers) -> Answers {
 
 proptest! {
     #[test]
-    fn a_queue_of_tasks_is_as_its_model(
+    fn a_queue_of_tasks_behaves_like_its_model(
         capacity in 0_usize..4,
         acts in proptest::collection::vec(act(), 1..100),
     ) {
@@ -257,7 +257,7 @@ proptest! {
             let waiting = model.putters.0.len() + model.getters.0.len() + model.joiners.0.len();
             prop_assert_eq!(info.waiters, waiting as u64);
             prop_assert_eq!(info.held, model.leases.len() as u64);
-            // A short value takes 24 bytes, and its place 16.
+            // A short value takes 24 bytes, and its place takes 16.
             prop_assert_eq!(info.bytes, 40 * model.kept() as u64);
             let (client, object) = (three.clients[0], three.object);
             let unfinished = three.world.ask(client, object, UNFINISHED);

@@ -1,4 +1,4 @@
-//! Random calls of three clients, against a queue of the standard library.
+//! Compares random calls of three clients with a queue of the standard library.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ enum Act {
     PutMany(usize, Wait, u64),
     Get(usize, Wait),
     GetMany(usize, Wait, u64),
-    /// Takes so many, adds so many, and fails.
+    /// Takes this many, adds this many, and fails.
     Fail(usize, u64),
     Close(usize),
-    /// Dies; so many of the newest answers with items were not read.
+    /// The client dies without having read this many of its newest answers with items.
     Die(usize, usize),
     Pass(u64),
 }
@@ -41,7 +41,7 @@ struct Model {
     items: VecDeque<u64>,
     putters: ModelLine<Vec<u64>>,
     getters: ModelLine<Option<u64>>,
-    /// What each client was given, oldest first, with the call.
+    /// The items that each client received, oldest first, with the call.
     given: [Vec<(u64, Vec<u64>)>; 3],
     newest: u64,
 }
@@ -159,7 +159,7 @@ fn payload(item: u64) -> Payload {
     Payload::copy(Raw::plain(&item.to_le_bytes()))
 }
 
-/// The operation that puts these items.
+/// Makes the operation that puts these items.
 fn put_op(items: &[[u8; 8]]) -> Op<Raw<'_>> {
     Op::Queue(QueueOp::PutMany(items.iter().map(|item| Raw::plain(item)).collect()))
 }
@@ -182,7 +182,7 @@ fn act_on(three: &mut Three, act: &Act, model: &Model) {
         }
         Act::Close(who) => three.send(who, Wait::No, CLOSE),
         Act::Die(who, unread) => {
-            // The number of the oldest answer with items that was not read.
+            // The number of the oldest unread answer with items.
             let given = &model.given[who];
             let index = given.len().saturating_sub(unread);
             let client = three.clients[who];
@@ -195,7 +195,7 @@ fn act_on(three: &mut Three, act: &Act, model: &Model) {
 
 proptest! {
     #[test]
-    fn a_queue_is_as_its_model(capacity in 0_usize..4, acts in proptest::collection::vec(act(), 1..100)) {
+    fn a_queue_behaves_like_its_model(capacity in 0_usize..4, acts in proptest::collection::vec(act(), 1..100)) {
         let mut three = Three::new(Spec::Queue(capacity as u64));
         let mut model = Model { capacity, ..Model::default() };
         for act in acts {
@@ -206,7 +206,7 @@ proptest! {
             let info = three.world.state.info();
             prop_assert_eq!(info.waiters, (model.putters.0.len() + model.getters.0.len()) as u64);
             let waiting: usize = model.putters.0.iter().map(|waits| waits.want.len()).sum();
-            // A short value takes 24 bytes, and its place 16.
+            // A short value takes 24 bytes, and its place takes 16.
             prop_assert_eq!(info.bytes, 40 * (model.items.len() + waiting) as u64);
             let (client, object) = (three.clients[0], three.object);
             prop_assert_eq!(three.world.ask(client, object, LEN), Ok(Reply::Count(model.items.len() as u64)));
