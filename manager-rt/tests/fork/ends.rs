@@ -1,4 +1,4 @@
-//! Servers that end or are killed, and parents that do: who is told, and what is left.
+//! Servers that end or are killed, and parents that end: which clients get an error, and what is left.
 
 use std::os::fd::AsFd;
 
@@ -9,9 +9,9 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, getpid, set_child_subreaper
 use crate::fixture::{Place, until_waiting};
 
 tests! {
-    all_who_wait_are_told_of_a_killed_server,
+    all_waiters_get_an_error_when_the_server_is_killed,
     a_server_is_killed_in_the_middle_of_an_operation,
-    proxies_of_a_server_that_was_started_again_are_told,
+    proxies_of_a_restarted_server_get_an_error,
     a_server_outlives_sigterm_and_ends_with_its_program,
     a_shutdown_ends_the_server_for_all,
     the_server_ends_with_its_killed_parent,
@@ -20,7 +20,7 @@ tests! {
     the_folder_of_a_killed_server_and_parent_is_swept,
 }
 
-/// What is called does not come any more.
+/// Returns `true` if no answer will come any more.
 fn is_gone(error: CallError) -> bool {
     matches!(error, CallError::ServerGone | CallError::OutcomeUnknown)
 }
@@ -33,7 +33,7 @@ fn expect_gone<T>(outcome: Result<T, ObjectError>) {
     }
 }
 
-fn all_who_wait_are_told_of_a_killed_server() {
+fn all_waiters_get_an_error_when_the_server_is_killed() {
     let manager = Manager::start().unwrap();
     let place = Place::of(&manager);
     let (lock, event) = (manager.lock().unwrap(), manager.event().unwrap());
@@ -44,7 +44,7 @@ fn all_who_wait_are_told_of_a_killed_server() {
         spawn(|| {
             let error = lock.lock().unwrap_err();
             assert!(matches!(error, LockError::Call(CallError::OutcomeUnknown)), "{error:?}");
-            // From now on there is nobody who could have done it.
+            // From here on, no process could have done the operation.
             assert!(matches!(lock.try_lock(), Err(LockError::Call(CallError::ServerGone))));
         }),
         spawn(|| expect_gone(event.wait())),
@@ -56,7 +56,7 @@ fn all_who_wait_are_told_of_a_killed_server() {
     until_waiting(&manager, 6);
     place.signal(Signal::KILL);
     waiters.iter().for_each(succeeded);
-    // The kernel closes one connection after the other: this one may have taken one more call.
+    // The kernel closes the connections one after another, so this one may have accepted one more call.
     assert!(manager.info().is_err_and(is_gone));
     assert_eq!(manager.shutdown(), Err(CallError::ServerGone));
     place.is_gone();
@@ -72,7 +72,7 @@ fn a_server_is_killed_in_the_middle_of_an_operation() {
         let clients = [(); 2].map(|()| {
             spawn(|| {
                 if let Err(error) = started.wait_timeout(PATIENCE) {
-                    // The others went on, and killed the server before this process heard of it.
+                    // The others continued, and killed the server before this process noticed it.
                     let BarrierError::Object(ObjectError::Call(error)) = error else { panic!("{error:?}") };
                     return assert!(is_gone(error), "{error:?}");
                 }
@@ -83,7 +83,7 @@ fn a_server_is_killed_in_the_middle_of_an_operation() {
                 };
                 let ItemError::Object(ObjectError::Call(error)) = error else { panic!("{error:?}") };
                 assert!(is_gone(error), "{error:?}");
-                // Nothing is retried in silence, and nothing is waited for.
+                // No call is silently repeated, and no call waits.
                 let again = value.fetch_add(1).unwrap_err();
                 assert_eq!(again, ItemError::Object(ObjectError::Call(CallError::ServerGone)));
             })
@@ -100,7 +100,7 @@ fn a_server_is_killed_in_the_middle_of_an_operation() {
     }
 }
 
-fn proxies_of_a_server_that_was_started_again_are_told() {
+fn proxies_of_a_restarted_server_get_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("manager.sock");
     let builder = || Manager::builder().path(&path).key("key");
@@ -109,23 +109,24 @@ fn proxies_of_a_server_that_was_started_again_are_told() {
     let (stale, lock) = (first.value(&1_u64).unwrap(), first.named("lock").lock().unwrap());
     let encoded = postcard::to_allocvec(&stale).unwrap();
     let child = spawn(|| {
-        // It has used the first one, and is told as well.
+        // This process used the first server, and gets the error too.
         assert_eq!(stale.get(), Ok(1));
         first.event().unwrap().wait().unwrap_err();
         eventually("there is another server", || stale.get() == Err(ObjectError::Call(CallError::Restarted)));
     });
     until_waiting(&first, 1);
     place.signal(Signal::KILL);
-    eventually("the server is told to be gone", || first.info() == Err(CallError::ServerGone));
-    // The dead server's socket is in the way of nobody.
+    eventually("calls report that the server is gone", || first.info() == Err(CallError::ServerGone));
+    // The dead server's socket does not block a new server.
     let second = builder().start().unwrap();
     succeeded(&child);
     assert_eq!(first.info().map(drop), Err(CallError::Restarted));
     assert_eq!(stale.set(&2), Err(ObjectError::Call(CallError::Restarted)));
     assert!(matches!(lock.try_lock(), Err(LockError::Call(CallError::Restarted))));
     let reached = Manager::connect(&second.address().unwrap()).unwrap();
-    assert_eq!(reached.names(), Ok(vec![]), "it is another one, though it has the same address");
-    // Also a proxy that was on its way; and a process that knows the new one only does not take it for one of that.
+    assert_eq!(reached.names(), Ok(vec![]), "it is another server at the same address");
+    // The same holds for a proxy in a message. A process that only knows the new server must not mistake the proxy for
+    // one of that server.
     let late: manager_rt::Value<u64> = postcard::from_bytes(&encoded).unwrap();
     assert_eq!(late.get(), Err(ObjectError::Call(CallError::Restarted)));
     drop((late, stale, lock, first));
@@ -137,7 +138,7 @@ fn proxies_of_a_server_that_was_started_again_are_told() {
     second.shutdown().unwrap();
 }
 
-/// As a service manager sends it to every process of a service: the program is still to put things away.
+/// A service manager sends it to every process of a service, but the program still has to clean up.
 fn a_server_outlives_sigterm_and_ends_with_its_program() {
     let (parent, place, address) = of_a_child(|| hang());
     let manager = Manager::connect(&address).unwrap();
@@ -154,9 +155,9 @@ fn a_shutdown_ends_the_server_for_all() {
     let event = manager.event().unwrap();
     let waiter = spawn(|| expect_gone(event.wait()));
     until_waiting(&manager, 1);
-    // Anybody may end it, also who did not start it.
+    // Any process may end the server, even one that did not start it.
     let other = spawn(|| {
-        // It may end before its answer is read.
+        // The server may end before its answer is read.
         assert!(matches!(manager.shutdown(), Ok(()) | Err(CallError::OutcomeUnknown)));
     });
     succeeded(&other);
@@ -168,7 +169,7 @@ fn a_shutdown_ends_the_server_for_all() {
     place.is_gone();
 }
 
-/// Starts a manager in a child, which then does as told, and gives where its server is.
+/// Starts a manager in a child, which then runs `then`, and returns the child, and where its server is.
 fn of_a_child(then: impl FnOnce()) -> (mp_sys::child::ChildProcess, Place, String) {
     // The server becomes a child of this process when its parent ends.
     set_child_subreaper(Some(getpid())).unwrap();
@@ -178,7 +179,7 @@ fn of_a_child(then: impl FnOnce()) -> (mp_sys::child::ChildProcess, Place, Strin
         let manager = Manager::start().unwrap();
         manager.named("one").value(&1_u64).unwrap();
         rustix::io::write(writing.as_fd(), manager.address().unwrap().as_bytes()).unwrap();
-        // Not before the server was looked at: it may end with what comes now.
+        // The child waits until the server was inspected, since the server may end with the next step.
         assert_eq!(rustix::io::read(&waiting, &mut [0]), Ok(1));
         then();
     });
@@ -212,7 +213,7 @@ fn the_server_ends_with_a_parent_that_exits() {
     ends_with_its_parent(&place, &address);
 }
 
-/// However many others use it: a server whose parent is gone has nobody who answers for it.
+/// A server whose parent is gone ends, however many other processes use it.
 fn a_server_does_not_outlive_its_parent_for_others() {
     let (parent, place, address) = of_a_child(|| hang());
     let child = spawn(|| {
@@ -227,10 +228,10 @@ fn a_server_does_not_outlive_its_parent_for_others() {
     ends_with_its_parent(&place, &address);
 }
 
-/// Nobody was left who could have removed it: the next one who starts a manager does.
+/// No process was left that could have removed the folder, so the next one that starts a manager does.
 fn the_folder_of_a_killed_server_and_parent_is_swept() {
     let (parent, place, _) = of_a_child(|| hang());
-    // Stopped, the server cannot see that its parent ends.
+    // While stopped, the server cannot notice that its parent ends.
     place.signal(Signal::STOP);
     kill(&parent);
     place.signal(Signal::KILL);

@@ -1,4 +1,4 @@
-//! A started manager, what can be seen of it from outside, and that nothing is left of it.
+//! A started manager, what can be seen of it from outside, and a check that nothing of it is left.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use mp_sys::testing::{PATIENCE, eventually};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// Runs a test with a manager, and checks that the processes of the test gave back all they had, and that neither server
-/// nor folder is left.
+/// Runs a test with a manager. Then checks that the processes of the test released everything, and that neither the
+/// server nor its folder is left.
 pub(crate) fn with_manager(body: impl FnOnce(&Manager)) {
     let manager = Manager::start().unwrap();
     let place = Place::of(&manager);
     body(&manager);
-    until(&manager, "all is given back", |info| (info.clients, info.waiters, info.held) == (1, 0, 0));
+    until(&manager, "everything is released", |info| (info.clients, info.waiters, info.held) == (1, 0, 0));
     manager.shutdown().unwrap();
     drop(manager);
     place.is_gone();
 }
 
-/// Where a server is, to be looked at from outside.
+/// The location of a server, for inspection from outside.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) socket: PathBuf,
@@ -34,7 +34,7 @@ impl Place {
         Self::at(&manager.address().unwrap())
     }
 
-    /// The server of an address; its socket says whose it is.
+    /// Finds the server at an address. Its socket tells which process it is.
     pub(crate) fn at(address: &str) -> Self {
         let socket = PathBuf::from(address.strip_prefix("mp+unix:").unwrap());
         let server = socket_peercred(UnixStream::connect(&socket).unwrap()).unwrap().pid;
@@ -56,14 +56,14 @@ impl Place {
     }
 }
 
-/// Whether a process is gone, or waits to be reaped.
+/// Returns `true` if a process has ended, or waits to be reaped.
 fn has_ended(process: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     test_kill_process(process).is_err()
         || stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
 }
 
-/// Waits until what the manager says of itself is as expected.
+/// Waits until the manager's information is as expected.
 #[track_caller]
 pub(crate) fn until(manager: &Manager, what: &str, is_so: impl Fn(Info) -> bool) {
     let deadline = Deadline::after(PATIENCE);

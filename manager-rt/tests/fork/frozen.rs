@@ -1,4 +1,4 @@
-//! Clients that are frozen by SIGSTOP: they hold up neither the server nor other clients, and what they hold stays held until
+//! Clients that are stopped by SIGSTOP: they delay neither the server nor other clients, and keep what they hold until
 //! they die.
 
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::fixture::{until, until_held, until_waiting, with_manager};
 tests! {
     a_frozen_holder_keeps_what_it_holds,
     a_frozen_waiter_is_served_in_its_turn,
-    a_frozen_waiter_for_an_item_has_it_until_it_dies,
-    a_frozen_party_and_a_frozen_waiter_for_an_event,
-    a_frozen_reader_of_long_answers,
-    a_thawed_client_goes_on,
+    a_frozen_waiter_for_an_item_keeps_it_until_it_dies,
+    a_frozen_party_and_a_frozen_event_waiter_delay_no_other,
+    a_frozen_reader_of_long_answers_delays_no_other,
+    a_continued_client_goes_on,
 }
 
 const SIGSTOP: i32 = 19;
 const SIGCONT: i32 = 18;
-/// How long it is looked whether something that must not happen happens.
+/// How long a test watches for something that must not happen.
 const MOMENT: Duration = Duration::from_millis(50);
 
 fn freeze(child: &ChildProcess) {
@@ -30,7 +30,7 @@ fn freeze(child: &ChildProcess) {
     eventually("the process is stopped", is_stopped);
 }
 
-/// Somebody else works with the manager as ever.
+/// Checks that the manager works normally for other clients.
 fn others_go_on(manager: &Manager) {
     let other = spawn(|| {
         let value = manager.value(&1_u64).unwrap();
@@ -74,7 +74,7 @@ fn a_frozen_waiter_is_served_in_its_turn() {
         let next = spawn(|| assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_)))));
         until_waiting(manager, 2);
         drop(guard);
-        // It has the lock, and does not know; so nobody else has it.
+        // It has the lock without knowing it, so no other process has it.
         until_waiting(manager, 1);
         assert_eq!(lock.is_locked(), Ok(true));
         others_go_on(manager);
@@ -84,7 +84,7 @@ fn a_frozen_waiter_is_served_in_its_turn() {
     });
 }
 
-fn a_frozen_waiter_for_an_item_has_it_until_it_dies() {
+fn a_frozen_waiter_for_an_item_keeps_it_until_it_dies() {
     with_manager(|manager| {
         let (queue, tasks) = (manager.queue::<u64>().unwrap(), manager.joinable_queue::<u64>().unwrap());
         let victims = [spawn(|| drop(queue.get())), spawn(|| drop(tasks.get()))];
@@ -97,12 +97,12 @@ fn a_frozen_waiter_for_an_item_has_it_until_it_dies() {
         assert_eq!(queue.get_timeout(MOMENT), Err(GetError::TimedOut));
         others_go_on(manager);
         victims.iter().for_each(kill);
-        assert_eq!(queue.get_timeout(PATIENCE), Ok(1), "it had not read it");
+        assert_eq!(queue.get_timeout(PATIENCE), Ok(1), "the dead waiter had not read it");
         assert_eq!(tasks.get_timeout(PATIENCE).unwrap().done(), Ok(1));
     });
 }
 
-fn a_frozen_party_and_a_frozen_waiter_for_an_event() {
+fn a_frozen_party_and_a_frozen_event_waiter_delay_no_other() {
     with_manager(|manager| {
         let (barrier, event) = (manager.barrier(3).unwrap(), manager.event().unwrap());
         let party = spawn(|| drop(barrier.wait()));
@@ -119,8 +119,9 @@ fn a_frozen_party_and_a_frozen_waiter_for_an_event() {
     });
 }
 
-/// It has asked for more than its socket takes: its answers wait in the server, and nobody waits for it.
-fn a_frozen_reader_of_long_answers() {
+/// The client requested more than its socket can hold. Its answers stay in the server, and no other client waits for
+/// it.
+fn a_frozen_reader_of_long_answers_delays_no_other() {
     const LEN: usize = 8 << 20;
     with_manager(|manager| {
         let value = manager.value(&vec![7_u8; LEN]).unwrap();
@@ -138,7 +139,7 @@ fn a_frozen_reader_of_long_answers() {
     });
 }
 
-fn a_thawed_client_goes_on() {
+fn a_continued_client_goes_on() {
     with_manager(|manager| {
         let (event, value) = (manager.event().unwrap(), manager.value(&0_u64).unwrap());
         let child = spawn(|| {

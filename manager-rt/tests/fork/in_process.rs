@@ -1,4 +1,4 @@
-//! The child has a copy of the objects that nobody else sees, so it is refused, and gives nothing back that it never had.
+//! A child has a separate copy of the objects, so its calls are refused, and it releases nothing that it never had.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use mp_sys::testing::{spawn_holding, succeeded, tests};
 
 tests! {
     a_forked_child_is_refused,
-    what_a_forked_child_inherits_stays_its_parents,
+    objects_that_a_forked_child_inherits_stay_its_parents,
 }
 
 fn a_forked_child_is_refused() {
@@ -22,13 +22,13 @@ fn a_forked_child_is_refused() {
         assert_eq!(manager.info().unwrap_err(), CallError::Forked);
         assert_eq!(manager.pipeline(|p| p.on(&value).get()).unwrap_err(), refused);
         assert!(postcard::from_bytes::<Value<i32>>(&message).is_err());
-        assert!(postcard::to_stdvec(&value).is_ok(), "a proxy can be handed on all the same");
+        assert!(postcard::to_stdvec(&value).is_ok(), "a proxy can still be passed on");
     });
     succeeded(&child);
     assert_eq!((value.get().unwrap(), manager.info().unwrap().objects), (1, 1));
 }
 
-fn what_a_forked_child_inherits_stays_its_parents() {
+fn objects_that_a_forked_child_inherits_stay_its_parents() {
     let manager = Manager::in_process().unwrap();
     let lock = manager.lock().unwrap();
     let rlock = manager.rlock().unwrap();

@@ -1,4 +1,4 @@
-//! What a process that was forked or executed has of the manager of the one that started it.
+//! What a forked or executed process has of its parent's manager.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,9 @@ use crate::fixture::{until, until_held, until_waiting, with_manager};
 
 tests! {
     a_child_uses_proxies_over_its_own_connection,
-    a_grandchild_does_as_well,
-    a_child_has_what_its_parent_dropped_after_the_fork,
-    a_guard_that_a_child_inherited_is_not_the_childs,
+    a_grandchild_uses_proxies_over_its_own_connection,
+    a_child_keeps_a_proxy_that_its_parent_dropped_after_the_fork,
+    a_guard_that_a_child_inherits_belongs_to_the_parent,
     a_killed_clients_locks_are_released_though_its_child_lives,
     a_child_forked_while_a_thread_is_in_a_call,
     a_child_forked_while_many_threads_are_in_calls,
@@ -25,7 +25,7 @@ fn a_child_uses_proxies_over_its_own_connection() {
         let (value, lock) = (manager.value(&1_u64).unwrap(), manager.lock().unwrap());
         let child = spawn(|| {
             assert_eq!(value.fetch_add(1), Ok(1));
-            // It is another client: what the parent holds it does not.
+            // The child is another client, and holds nothing that its parent holds.
             assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)));
             let own = manager.list::<u64>().unwrap();
             own.push(&3).unwrap();
@@ -42,7 +42,7 @@ fn a_child_uses_proxies_over_its_own_connection() {
     });
 }
 
-fn a_grandchild_does_as_well() {
+fn a_grandchild_uses_proxies_over_its_own_connection() {
     with_manager(|manager| {
         let value = manager.value(&0_u64).unwrap();
         let child = spawn(|| {
@@ -52,7 +52,7 @@ fn a_grandchild_does_as_well() {
                 assert_eq!(manager.info().unwrap().clients, 3);
             });
             succeeded(&grandchild);
-            // Its parent never used it.
+            // The child in between never used the proxy.
             let idle = spawn(|| succeeded(&spawn(|| assert!(value.fetch_add(1).is_ok()))));
             succeeded(&idle);
         });
@@ -61,7 +61,7 @@ fn a_grandchild_does_as_well() {
     });
 }
 
-fn a_child_has_what_its_parent_dropped_after_the_fork() {
+fn a_child_keeps_a_proxy_that_its_parent_dropped_after_the_fork() {
     with_manager(|manager| {
         let value = manager.value(&"still here".to_owned()).unwrap();
         let start = manager.event().unwrap();
@@ -71,13 +71,13 @@ fn a_child_has_what_its_parent_dropped_after_the_fork() {
             assert_eq!(value.set(&"used".to_owned()), Ok(()));
         });
         drop(value);
-        // Behind the notice of the drop.
+        // This call comes after the notice of the drop.
         start.set().unwrap();
         succeeded(&child);
     });
 }
 
-fn a_guard_that_a_child_inherited_is_not_the_childs() {
+fn a_guard_that_a_child_inherits_belongs_to_the_parent() {
     with_manager(|manager| {
         let (lock, semaphore) = (manager.lock().unwrap(), manager.bounded_semaphore(1).unwrap());
         let tasks = manager.joinable_queue::<u64>().unwrap();
@@ -108,7 +108,7 @@ fn a_killed_clients_locks_are_released_though_its_child_lives() {
         set_child_subreaper(Some(getpid())).unwrap();
         let victim = spawn(|| {
             let _kept = (lock.lock().unwrap(), semaphore.acquire().unwrap(), tasks.get().unwrap());
-            // The child keeps all descriptors that it inherited open.
+            // The child keeps all inherited descriptors open.
             let orphan = spawn_holding(|| {
                 event.wait().unwrap();
                 orphans.set(&1).unwrap();
@@ -123,7 +123,7 @@ fn a_killed_clients_locks_are_released_though_its_child_lives() {
         assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_))));
         drop(semaphore.acquire_timeout(PATIENCE).unwrap());
         assert_eq!(tasks.get_timeout(PATIENCE).unwrap().done(), Ok(5));
-        // The child still waits, and goes on.
+        // The child still waits, and continues.
         assert_eq!(manager.info().unwrap().waiters, 1);
         event.set().unwrap();
         until(manager, "the orphan is done", |info| orphans.get() == Ok(1) && info.clients == 1);
@@ -150,7 +150,7 @@ fn a_child_forked_while_a_thread_is_in_a_call() {
     });
 }
 
-/// Whatever the others are at when the fork happens: encoding, writing, reading, holding the lock of the connection.
+/// The fork may happen while the other threads are encoding, writing, reading, or holding the lock of the connection.
 fn a_child_forked_while_many_threads_are_in_calls() {
     with_manager(|manager| {
         let (value, counter) = (manager.value(&vec![1_u8; 3_000]).unwrap(), manager.value(&0_u64).unwrap());
@@ -175,11 +175,11 @@ fn a_child_forked_while_many_threads_are_in_calls() {
     });
 }
 
-/// What tells the program below that it is one.
+/// The variable that tells the program below that it is the executed one.
 const PROXY: &str = "MP_TEST_PROXY";
 
 fn a_program_that_is_executed_finds_the_manager() {
-    // This test is its own program: the second time it finds the variable.
+    // This test executes itself: the second time, it finds the variable.
     if let Ok(proxy) = std::env::var(PROXY) {
         let bytes: Vec<u8> = proxy.split(',').map(|byte| byte.parse().unwrap()).collect();
         let value: Value<String> = postcard::from_bytes(&bytes).unwrap();
@@ -197,7 +197,7 @@ fn a_program_that_is_executed_finds_the_manager() {
             .unwrap();
         assert!(program.status.success(), "{program:?}");
         assert_eq!(value.get().as_deref(), Ok("found"));
-        // By its address alone.
+        // It uses only the address.
         let other = Manager::connect(&manager.address().unwrap()).unwrap();
         assert_eq!(other.names(), Ok(vec![]));
     });

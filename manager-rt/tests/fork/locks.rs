@@ -18,13 +18,13 @@ tests! {
     a_waiter_for_a_permit_is_killed,
     a_waiter_for_a_bounded_permit_is_killed,
     a_holder_of_everything_is_killed,
-    the_kill_of_a_leased_holder_is_told_once,
+    the_kill_of_a_leased_holder_is_reported_once,
 }
 
-/// How long it is looked whether something that must not happen happens.
+/// How long a test watches for something that must not happen.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// A process that takes something, and keeps it until it is killed.
+/// Starts a process that takes something, and keeps it until it is killed.
 fn holder<G>(manager: &Manager, take: impl Fn() -> G) -> ChildProcess {
     let held = manager.info().unwrap().held;
     let child = spawn(|| {
@@ -35,17 +35,17 @@ fn holder<G>(manager: &Manager, take: impl Fn() -> G) -> ChildProcess {
     child
 }
 
-/// The next in the line is told at once, and nobody after it.
+/// Checks that the next in line learns of the death at once, and no later holder does.
 fn holder_of_a_lock<G>(manager: &Manager, lock: impl Fn() -> LockResult<G>) {
     let victim = holder(manager, || lock().unwrap());
     let next = spawn(|| assert!(matches!(lock(), Err(LockError::OwnerDied(_)))));
     until_waiting(manager, 1);
     kill(&victim);
     succeeded(&next);
-    assert!(lock().is_ok(), "only the next one is told");
+    assert!(lock().is_ok(), "only the next holder gets the error");
 }
 
-/// The one behind a dead waiter gets it, and nobody is told of anything.
+/// Checks that the lock passes to the waiter after the dead one, without an error.
 fn waiter<G>(manager: &Manager, take: impl Fn() -> Option<G>) {
     let held = take().unwrap();
     let victim = spawn(|| drop(take()));
@@ -70,7 +70,7 @@ fn the_holder_of_an_rlock_is_killed() {
     with_manager(|manager| {
         let lock = manager.rlock().unwrap();
         holder_of_a_lock(manager, || lock.lock_timeout(PATIENCE));
-        // However deep it was.
+        // The lock is free at any depth.
         let victim = spawn(|| {
             let _kept = (lock.lock().unwrap(), lock.lock().unwrap());
             hang();
@@ -96,7 +96,7 @@ fn a_waiter_for_an_rlock_is_killed() {
     });
 }
 
-/// A permit of a dead process is free again: `taken` takes the only one.
+/// Checks that a permit of a dead process is free again; `take` takes the only one.
 fn holder_of_a_permit<G>(manager: &Manager, take: impl Fn() -> Result<G, SemaphoreError>) {
     let victim = holder(manager, || take().unwrap());
     let next = spawn(|| drop(take().unwrap()));
@@ -146,7 +146,7 @@ fn a_holder_of_everything_is_killed() {
             let _locks = (lock.lock().unwrap(), rlock.lock().unwrap(), rlock.lock().unwrap());
             let _some = (semaphore.acquire().unwrap(), semaphore.acquire().unwrap());
             let _other = bounded.acquire().unwrap();
-            // A permit that is forgotten is nobody's any more.
+            // A forgotten permit has no owner.
             semaphore.acquire().unwrap().forget().unwrap();
             drop(manager.named("held").event().unwrap());
             hang();
@@ -164,13 +164,15 @@ fn a_holder_of_everything_is_killed() {
     });
 }
 
-fn the_kill_of_a_leased_holder_is_told_once() {
+fn the_kill_of_a_leased_holder_is_reported_once() {
     with_manager(|manager| {
         let lock = manager.lock().unwrap();
         let victim = holder(manager, || lock.lock_leased(PATIENCE * 100).unwrap());
         assert!(matches!(lock.lock_timeout(MOMENT), Err(LockError::TimedOut)), "its holder lives");
         kill(&victim);
-        let Err(LockError::OwnerDied(guard)) = lock.lock_timeout(PATIENCE) else { panic!("nobody was told") };
+        let Err(LockError::OwnerDied(guard)) = lock.lock_timeout(PATIENCE) else {
+            panic!("no holder got the error")
+        };
         let token = guard.token();
         drop(guard);
         assert!(lock.try_lock().unwrap().token() > token);

@@ -1,6 +1,6 @@
-//! Managers between real processes, which are killed: `Manager::start` and all that its promises are about.
+//! Managers between real processes that are killed: `Manager::start` and all its promises.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-#![expect(clippy::print_stdout, reason = "a test says its seed and what it measured")]
+#![expect(clippy::print_stdout, reason = "a test prints its seed and its measurements")]
 
 mod ends;
 mod fixture;

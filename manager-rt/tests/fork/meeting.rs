@@ -51,7 +51,7 @@ fn a_waiter_for_a_notification_is_killed() {
     });
 }
 
-/// The notification is used up, as by one who has woken: the lock passes on all the same.
+/// The notification was used up, as by a waiter that woke. The lock still passes on.
 fn a_notified_waiter_is_killed_before_it_has_the_lock() {
     with_manager(|manager| {
         let (lock, condition) = (manager.lock().unwrap(), manager.condition().unwrap());
@@ -118,7 +118,7 @@ fn a_party_is_killed_after_all_have_come() {
             barrier.wait_timeout(PATIENCE).unwrap();
             kill(&victim);
             if is_registered {
-                // The next round needs it, and it will not come: whoever comes first learns of that.
+                // The next round needs the dead party, so the next party to arrive gets an error.
                 assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
                 until(manager, "the victim is gone", |info| info.clients == 1);
                 barrier.reset().unwrap();
@@ -138,7 +138,7 @@ fn one_set_of_children_after_another_meets() {
             set.iter().for_each(succeeded);
             assert_eq!(barrier.is_broken(), Ok(false));
         }
-        // The next set may come before the former one has ended.
+        // The next set may arrive before the previous one has ended.
         let set = [(); 9].map(|()| spawn(|| assert!(barrier.wait_timeout(PATIENCE).is_ok())));
         set.iter().for_each(succeeded);
     });
@@ -157,7 +157,7 @@ fn a_party_is_killed_while_it_acts() {
         until_waiting(manager, 1);
         let victim = spawn(|| drop(acting.wait_timeout(PATIENCE)));
         assert_eq!(event.wait_timeout(PATIENCE), Ok(true));
-        assert_eq!(barrier.n_waiting(), Ok(1), "nobody goes on");
+        assert_eq!(barrier.n_waiting(), Ok(1), "no party goes on");
         kill(&victim);
         succeeded(&other);
     });

@@ -1,5 +1,5 @@
-//! Sixteen processes that use everything at once, of which one after the other is killed: nothing that was acknowledged is
-//! lost, nothing happens twice, and nothing of the dead is left.
+//! Sixteen processes use everything at once, and are killed one after another. Nothing that was acknowledged is lost,
+//! nothing happens twice, and nothing of a dead process is left.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,13 +20,13 @@ tests! {
 const PROCESSES: usize = 16;
 const KILLS: u64 = 300;
 const SHORT: Duration = Duration::from_millis(1);
-/// Names of all that the processes share.
+/// The names of all shared objects.
 const NAMES: [&str; 13] = [
     "added", "counts", "lock", "guarded", "tasks", "queue", "permits", "rlock", "event", "changed",
     "meeting", "list", "finished",
 ];
 
-/// What the processes share.
+/// The objects that the processes share.
 struct Shared {
     added: Value<u64>,
     counts: Dict<u64, u64>,
@@ -40,7 +40,7 @@ struct Shared {
     changed: Condition,
     meeting: Barrier,
     list: List<u64>,
-    /// The tasks that were worked on, each before its end was told.
+    /// The tasks that were worked on. Each is recorded before it is reported as done.
     finished: List<u64>,
 }
 
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// What the lives of one process were told is done. Only one of them is there at a time.
+/// The operations that were acknowledged to the successive lives of one process. Only one life exists at a time.
 struct Done {
     added: Plain,
     counted: Plain,
@@ -93,7 +93,7 @@ impl Done {
     }
 }
 
-/// The lock, also after the death of its last holder.
+/// Takes the lock, even after the death of its last holder.
 fn taken(lock: &Lock) -> LockGuard<'_> {
     match lock.lock_timeout(PATIENCE) {
         Ok(guard) | Err(LockError::OwnerDied(guard)) => guard,
@@ -101,13 +101,13 @@ fn taken(lock: &Lock) -> LockGuard<'_> {
     }
 }
 
-/// The name of a task: who puts it, and how many that one had put before. One whose put was not acknowledged before its
-/// process died may be put again by the next life of that.
+/// Returns the number of a task: the process that puts it, and how many tasks that process had put before. If a put was
+/// not acknowledged before its process died, the next life may put the same task again.
 fn task(process: usize, number: u64) -> u64 {
     u64::try_from(process).unwrap() << 32 | number
 }
 
-/// One operation on something.
+/// Runs one operation on some object.
 fn operate(shared: &Shared, process: usize, done: &Done, random: &mut Random) {
     match random.below(12) {
         0 => {
@@ -120,7 +120,7 @@ fn operate(shared: &Shared, process: usize, done: &Done, random: &mut Random) {
         }
         2 => {
             let guard = taken(&shared.lock);
-            // Two calls, which nobody else may come between.
+            // These are two calls, between which no other process may change anything.
             let number = shared.guarded.get().unwrap();
             shared.guarded.set(&(number + 1)).unwrap();
             drop(guard);
@@ -154,7 +154,7 @@ fn operate(shared: &Shared, process: usize, done: &Done, random: &mut Random) {
     }
 }
 
-/// One operation on what is held or waited for.
+/// Runs one operation that holds or waits.
 fn wait_for_something(shared: &Shared, which: u64) {
     match which {
         8 => drop(shared.permits.acquire_timeout(PATIENCE).unwrap()),
@@ -174,7 +174,7 @@ fn wait_for_something(shared: &Shared, which: u64) {
                 let waited = shared.changed.wait_timeout(taken(&shared.lock), SHORT);
                 assert!(matches!(waited, Ok(_) | Err(LockError::OwnerDied(_))), "{waited:?}");
             }
-            // Whatever comes of it, since most parties time out or die.
+            // The result does not matter, since most parties time out or die.
             if shared.meeting.wait_timeout(SHORT).is_err() {
                 shared.meeting.reset().unwrap();
             }
@@ -204,7 +204,9 @@ fn sixteen_processes_that_are_killed() {
             crew[victim] = start(victim, random.below(u64::MAX));
         }
         crew.iter().for_each(kill);
-        until(manager, "the dead are forgotten", |info| (info.clients, info.waiters, info.held) == (1, 0, 0));
+        until(manager, "the dead processes are forgotten", |info| {
+            (info.clients, info.waiters, info.held) == (1, 0, 0)
+        });
         check(&shared, &done);
         drop(shared);
         NAMES.iter().for_each(|name| manager.remove(name).unwrap());
@@ -219,7 +221,7 @@ fn check(shared: &Shared, done: &[Done]) {
     let check = |what: &str, found: u64, acknowledged: u64| {
         println!("{what}: {found}, {acknowledged} acknowledged");
         assert!((acknowledged..=acknowledged + deaths).contains(&found), "{what}: {found} of {acknowledged}");
-        assert!(acknowledged > 0, "nobody did that: {what}");
+        assert!(acknowledged > 0, "no process did that: {what}");
     };
     check("added", shared.added.get().unwrap(), sum(|done| &done.added));
     check("counted", shared.counts.values().unwrap().iter().sum(), sum(|done| &done.counted));
@@ -233,7 +235,7 @@ fn check(shared: &Shared, done: &[Done]) {
     assert_eq!(shared.permits.available(), Ok(2));
 }
 
-/// Each task whose put was acknowledged was worked on, or is still there.
+/// Checks that each task whose put was acknowledged was worked on, or is still in the queue.
 fn check_tasks(shared: &Shared, done: &[Done]) {
     let mut seen: HashSet<u64> = shared.finished.to_vec().unwrap().into_iter().collect();
     let worked = seen.len();

@@ -1,7 +1,7 @@
-//! What happened before a call was sent has happened for the call too, whichever socket the server reads first.
+//! What happened before a call was sent is visible to the call, whichever socket the server reads first.
 //!
-//! The server looks at the socket of its newest client far more often than at all others. So it is stopped while it looks, a
-//! client ends, and the newest client asks for what the other one held.
+//! The server looks at the socket of its newest client far more often than at all others. The tests stop it while it
+//! looks; then a client ends, and the newest client asks for what the other one held.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -14,13 +14,13 @@ use rustix::thread::gettid;
 use crate::fixture::{Place, until, until_held, until_waiting, with_manager};
 
 tests! {
-    what_a_killed_client_held_is_free_for_whoever_reaped_it,
-    a_killed_waiter_gets_nothing_from_whoever_reaped_it,
+    the_holdings_of_a_killed_client_are_free_for_the_process_that_reaped_it,
+    a_killed_waiter_gets_nothing_from_the_process_that_reaped_it,
 }
 
-/// Each round asks one question first.
+/// Each round asks another question first.
 const ROUNDS: usize = 70;
-/// Calls right before the server is stopped: it looks for the next one then.
+/// How many calls come right before the server is stopped. It then looks for the next one.
 const CALLS: usize = 20;
 
 struct Objects {
@@ -44,14 +44,14 @@ impl Objects {
         }
     }
 
-    /// Takes all of it, for good.
+    /// Takes all of it, and keeps it.
     fn hold(&self) {
         self.barrier.wait().unwrap();
         let _held = (self.lock.lock().unwrap(), self.semaphore.acquire().unwrap(), self.tasks.get().unwrap());
         hang();
     }
 
-    /// Nobody holds anything any more.
+    /// Checks that no client holds anything.
     fn ask(&self, question: usize) {
         match question % 7 {
             0 => drop(self.lock.try_lock().inspect_err(|error| {
@@ -64,13 +64,13 @@ impl Objects {
             5 => assert_eq!(self.tasks.len(), Ok(1)),
             _ => {
                 self.barrier.reset().unwrap();
-                assert_eq!(self.barrier.wait(), Ok(0), "an end that came before breaks nothing");
+                assert_eq!(self.barrier.wait(), Ok(0), "an earlier end breaks nothing");
             }
         }
     }
 }
 
-/// Kills and reaps the victim, and asks the question, while the server is stopped.
+/// Kills and reaps the victim, and sends the question, while the server is stopped.
 fn ask_after_the_end(victim: &ChildProcess, value: &Value<u64>, server: &Place, ask: impl FnOnce()) {
     for _ in 0..CALLS {
         value.get().unwrap();
@@ -94,7 +94,7 @@ fn is_asleep(thread: Pid) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
 }
 
-fn what_a_killed_client_held_is_free_for_whoever_reaped_it() {
+fn the_holdings_of_a_killed_client_are_free_for_the_process_that_reaped_it() {
     with_manager(|manager| {
         let server = Place::of(manager);
         for question in 0..ROUNDS {
@@ -107,7 +107,7 @@ fn what_a_killed_client_held_is_free_for_whoever_reaped_it() {
     });
 }
 
-fn a_killed_waiter_gets_nothing_from_whoever_reaped_it() {
+fn a_killed_waiter_gets_nothing_from_the_process_that_reaped_it() {
     with_manager(|manager| {
         let server = Place::of(manager);
         let (lock, condition) = (manager.lock().unwrap(), manager.condition().unwrap());
@@ -127,7 +127,7 @@ fn a_killed_waiter_gets_nothing_from_whoever_reaped_it() {
                 until_waiting(manager, 2);
                 ask_after_the_end(&victim, &value, &server, || {
                     drop(guard);
-                    // Sent behind the release.
+                    // Sent after the release.
                     value.get().unwrap();
                 });
                 succeeded(&next);

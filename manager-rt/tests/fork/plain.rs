@@ -1,4 +1,4 @@
-//! A client that reads and writes frames itself: thousands of them fit into one process, and their calls wait without a
+//! A client that reads and writes frames itself. Thousands of them fit into one process, and their calls wait without a
 //! thread.
 
 use std::io::{Read, Write};
@@ -10,10 +10,10 @@ use manager_rt::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spe
 use mp_sys::handshake::{Connecting, Next, Terms};
 use mp_sys::testing::PATIENCE;
 
-/// What a server's handshake begins with.
+/// The first bytes of a server's handshake.
 const MAGIC: [u8; 8] = *b"mp-mngr1";
 
-/// A stream to a server, which fails rather than wait for ever.
+/// Connects a stream to a server. It fails instead of waiting for ever.
 pub(crate) fn stream_to(socket: &Path) -> UnixStream {
     let stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -30,7 +30,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects, with the key that lies beside the socket.
+    /// Connects with the key that lies beside the socket.
     pub(crate) fn connect(socket: &Path) -> Self {
         let key = std::fs::read(socket.with_file_name("key")).unwrap();
         let terms = Terms { magic: MAGIC, key: &key, sends: VERSION, receives: VERSION };
@@ -52,7 +52,7 @@ impl Client {
         client
     }
 
-    /// Sends a call of one of the threads of this client.
+    /// Sends a call for one of the threads of this client.
     pub(crate) fn send(&mut self, thread: u64, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) {
         self.calls += 1;
         let body = postcard::to_allocvec(&Call { object, thread, wait, op }).unwrap();
@@ -70,7 +70,7 @@ impl Client {
         (head, body)
     }
 
-    /// The next answer, to whichever call.
+    /// Returns the next answer to any call.
     pub(crate) fn answer(&mut self) -> (u64, Result<Reply<Payload>, Fault>) {
         let (head, body) = self.frame();
         self.read += 1;
@@ -82,7 +82,7 @@ impl Client {
         (head.call, answer)
     }
 
-    /// Opens an object by its name; its type is the fingerprint.
+    /// Opens an object by its name. `print` is the fingerprint of its type.
     pub(crate) fn open(&mut self, name: &str, spec: Spec<Raw<'_>>, print: u64) -> ObjectId {
         let open = ManagerOp::Open { name: name.to_owned(), spec, print };
         self.send(1, ObjectId::MANAGER, Wait::No, Op::Manager(open));
@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    /// Asks whether the server is there.
+    /// Checks that the server answers.
     pub(crate) fn ping(&mut self) {
         self.send(1, ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Ping));
         assert_eq!(self.answer().1, Ok(Reply::Done));

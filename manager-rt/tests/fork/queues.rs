@@ -1,4 +1,4 @@
-//! Queues whose users are killed: a dead waiter never eats an item, and a task of a dead worker is delivered again.
+//! Queues whose users are killed: a dead waiter never takes an item, and the task of a dead worker is delivered again.
 
 use manager_rt::{GetError, JoinableQueue, Manager, PutError, Queue};
 use mp_sys::testing::{PATIENCE, Random, hang, kill, spawn, succeeded, tests};
@@ -151,11 +151,12 @@ fn a_task_that_kills_its_workers_fails() {
         }
         assert_eq!(queue.try_get().map(drop), Err(GetError::Empty));
         assert_eq!(queue.take_failed(), Ok(vec![Ok(13)]));
-        assert_eq!(queue.join_timeout(PATIENCE), Ok(true), "it does not hold up the others");
+        assert_eq!(queue.join_timeout(PATIENCE), Ok(true), "it does not delay the others");
     });
 }
 
-/// What a killed reader has not read is in the queue again, at the front and in order; what it has read is gone.
+/// Items that a killed reader has not read are in the queue again, at the front and in order. Those that it has read
+/// are gone.
 fn items_on_their_way_to_a_killed_reader_come_back_in_order() {
     with_manager(|manager| {
         let queue = manager.queue::<u64>().unwrap();
@@ -188,6 +189,6 @@ fn round(manager: &Manager, queue: &Queue<u64>, seen: &manager_rt::Value<u64>, r
     let rest = queue.try_get_many(usize::MAX).unwrap();
     let expected = ITEMS - u64::try_from(rest.len()).unwrap();
     assert!(rest.iter().copied().eq(expected + 1..=ITEMS), "MP_SEED={seed}: {rest:?}");
-    // It may have taken one that it had no time to note.
+    // It may have taken one more than it had time to note.
     assert!((seen..=seen + 1).contains(&expected), "MP_SEED={seed}: {seen} of {expected}");
 }

@@ -1,4 +1,4 @@
-//! Thousands: of connections, of waiting calls, of peers that say nothing; and how much memory of the server each takes.
+//! Thousands of connections, of waiting calls, and of silent peers, and how much memory of the server each takes.
 
 use std::io::Read;
 use std::path::Path;
@@ -17,20 +17,20 @@ use crate::plain::{Client, stream_to};
 tests! {
     a_thousand_clients_and_their_memory,
     ten_thousand_waiting_calls,
-    a_thousand_silent_peers_harm_nobody,
-    more_silent_peers_than_there_may_be,
+    a_thousand_silent_peers_harm_no_client,
+    the_oldest_silent_peers_make_room_for_new_ones,
 }
 
 const CLIENTS: usize = 1_000;
 const SILENT: usize = 1_000;
-/// Bytes of the server's memory for an idle client.
+/// The most bytes of the server's memory for an idle client.
 const CLIENT_BYTES_MAX: u64 = 16 << 10;
-/// Bytes of the server's memory for a peer that has not proved itself.
+/// The most bytes of the server's memory for a peer in the handshake.
 const SILENT_BYTES_MAX: u64 = 8 << 10;
 /// The fingerprint of the objects that only plain clients use.
 const PRINT: u64 = 1;
 
-/// Lets this process, and the server that it starts, have so many descriptors.
+/// Allows this process, and the server that it starts, this many descriptors.
 fn raise_descriptors(count: usize) {
     let limit = getrlimit(Resource::Nofile);
     let wanted = u64::try_from(count + 200).unwrap();
@@ -42,14 +42,14 @@ fn raise_descriptors(count: usize) {
     }
 }
 
-/// Bytes of memory that a process has.
+/// Returns how many bytes of memory a process has.
 fn resident(place: &Place) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", place.server)).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// What each of `count` takes, of what was added since.
+/// Returns how much of the added memory each of `count` takes.
 fn each(place: &Place, before: u64, count: usize) -> u64 {
     resident(place).saturating_sub(before) / u64::try_from(count).unwrap()
 }
@@ -62,7 +62,7 @@ fn a_thousand_clients_and_their_memory() {
     raise_descriptors(CLIENTS);
     with_manager(|manager| {
         let place = Place::of(manager);
-        // What the first ones make the server take is not theirs.
+        // What the server allocates for its first clients does not count.
         connect_all(&place.socket, 20).iter_mut().for_each(Client::ping);
         until(manager, "they are gone", |info| info.clients == 1);
         let before = resident(&place);
@@ -77,7 +77,7 @@ fn a_thousand_clients_and_their_memory() {
     });
 }
 
-/// Ten of each client: five wait for an event, three for an item, two for a lock, each as a thread of its own.
+/// Ten calls of each client wait, each as a separate thread: five for an event, three for an item, two for a lock.
 fn ten_thousand_waiting_calls() {
     raise_descriptors(CLIENTS);
     with_manager(|manager| {
@@ -106,7 +106,7 @@ fn ten_thousand_waiting_calls() {
         );
         serve(&mut holder, &mut clients, objects);
         until_waiting(manager, 5_000 - 1_500);
-        // The rest is called off: by the ends of their connections.
+        // The remaining waits are ended by closing their connections.
         let started = Instant::now();
         drop((clients, holder));
         until(manager, "all are gone", |info| (info.clients, info.waiters, info.held) == (1, 0, 0));
@@ -127,7 +127,7 @@ fn wait_ten_times(client: &mut Client, [event, queue, lock]: [ObjectId; 3]) {
     }
 }
 
-/// The event comes, and items for half of the clients: those who came first.
+/// Sets the event, and puts items for half of the clients: those that came first.
 fn serve(holder: &mut Client, clients: &mut [Client], [event, queue, _]: [ObjectId; 3]) {
     let started = Instant::now();
     holder.send(1, event, Wait::No, Op::Event(EventOp::Set));
@@ -144,22 +144,22 @@ fn serve(holder: &mut Client, clients: &mut [Client], [event, queue, _]: [Object
     for client in &mut clients[..500] {
         for _ in 0..3 {
             let Ok(Reply::Value(item)) = client.answer().1 else { panic!("an item") };
-            assert_eq!(item.raw().bytes, next.to_le_bytes(), "in the order in which they came");
+            assert_eq!(item.raw().bytes, next.to_le_bytes(), "in the order of arrival");
             next += 1;
         }
-        // Says that they were read, so that nobody else gets them.
+        // Reports that they were read, so that no other client gets them.
         client.ping();
     }
 }
 
-/// Somebody else uses the manager as ever.
+/// Checks that the manager works normally for another client.
 fn others_go_on(manager: &Manager) {
     let other = Manager::connect(&manager.address().unwrap()).unwrap();
     let value = other.value(&1_u64).unwrap();
     assert_eq!(value.fetch_add(1), Ok(1));
 }
 
-fn a_thousand_silent_peers_harm_nobody() {
+fn a_thousand_silent_peers_harm_no_client() {
     raise_descriptors(SILENT);
     with_manager(|manager| {
         let place = Place::of(manager);
@@ -173,7 +173,7 @@ fn a_thousand_silent_peers_harm_nobody() {
         println!("{SILENT} silent peers: {bytes} bytes of the server each");
         assert!(bytes <= SILENT_BYTES_MAX, "{bytes} bytes a peer");
         for stream in &mut silent {
-            assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0, "not a word to who says nothing");
+            assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0, "a silent peer receives nothing");
         }
         let gone = started.elapsed();
         println!("they were gone after {gone:?}");
@@ -183,8 +183,8 @@ fn a_thousand_silent_peers_harm_nobody() {
     });
 }
 
-/// The oldest have to go, and who proves itself in time is let in.
-fn more_silent_peers_than_there_may_be() {
+/// The oldest peers are disconnected, and a peer that completes the handshake in time is accepted.
+fn the_oldest_silent_peers_make_room_for_new_ones() {
     const MORE: usize = 100;
     raise_descriptors(HANDSHAKES_MAX + MORE);
     with_manager(|manager| {
@@ -198,7 +198,7 @@ fn more_silent_peers_than_there_may_be() {
         others_go_on(manager);
         let newest = silent.last_mut().unwrap();
         newest.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        assert!(newest.read(&mut [0; 1]).is_err(), "the newest has its time");
+        assert!(newest.read(&mut [0; 1]).is_err(), "the newest still has time");
         Client::connect(&place.socket).ping();
     });
 }

@@ -1,4 +1,4 @@
-//! What every backend must do, done by the state machine in this process, and by a server process.
+//! The conformance tests, run on the state machine in this process and on a server process.
 
 use manager_rt::conformance::{self, Fixture};
 use manager_rt::{InProcess, Manager};

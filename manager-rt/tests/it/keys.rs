@@ -1,4 +1,4 @@
-//! Keys: they open, and do not show themselves.
+//! Keys open connections, and do not show themselves.
 
 use std::fmt::Debug;
 
@@ -7,7 +7,7 @@ use manager_rt::{Address, Key, Manager, Server, StartError};
 
 const SECRET: &str = "a secret of this test";
 
-/// Whether the text of something has a key in it, as text or as numbers.
+/// Fails if the text of a value contains a key, as text or as numbers.
 #[track_caller]
 fn hides(what: &impl Debug, key: &[u8]) {
     let numbers = format!("{key:?}").replace(' ', "");

@@ -1,4 +1,4 @@
-//! What stays in a proxy never reaches the backend, whatever is done with it.
+//! Private attributes of a proxy never reach the backend.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +6,7 @@ use manager_rt::proto::frame::{Answer, Step, Wait};
 use manager_rt::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
 use manager_rt::{Backend, CallError, Caps, InProcess, Manager};
 
-/// A backend that writes down what it is asked.
+/// A backend that records its calls.
 #[derive(Debug)]
 struct Recorder {
     backend: InProcess,
