@@ -1,22 +1,23 @@
 //! `Array<T>`: many values in shared memory behind one lock.
 //!
 //! # How an element is never half written
-//! An element of 1, 2, 4 or 8 bytes is stored by one store. Of any other size, `set` writes it into a journal first:
+//! An element of 1, 2, 4 or 8 bytes is written by one store. An element of any other size goes through a journal first:
 //!
 //! | offset | what |
 //! |---|---|
-//! | 0 | the journal's word: 0, or the index plus one of an element that is being replaced |
+//! | 0 | the journal's word: 0, or the index plus one of the element that is being replaced |
 //! | 8 | the journal's copy of the new element |
 //! | then, aligned | the elements |
 //!
-//! The new element is written into the journal, then the word is stored (from here on the element *is* replaced), then the
-//! element is copied to its place, then the word is cleared. Whoever takes the lock from a process that died in between
-//! copies again, which is harmless to repeat.
+//! `set` writes the new element into the journal, and then the word: from here on, the element *is* replaced. Then it copies
+//! the element to its place and clears the word. If a process dies in between, the next holder of the lock copies again,
+//! which is harmless to repeat.
 //!
 //! # How elements are read without the lock
-//! By a copy at a [version](mp_sys::locked::Version) that is the same behind it. Every `set` changes the version: a range is
-//! a copy of one moment, and sees all of the changes up to then. From before the journal's word until it is cleared, the
-//! version says that somebody writes: nobody reads the old element once the new one counts.
+//! A reader copies between two looks at the [version](mp_sys::locked::Version), and the copy counts if both find the same
+//! one. Every `set` changes the version, so a range is a copy of one moment and includes all changes up to then. From before
+//! the journal's word is stored until it is cleared, the version says that a write is in progress, so nobody reads the old
+//! element once the new one counts.
 
 mod bytes;
 mod guard;
@@ -49,25 +50,25 @@ use crate::protected::{FOR_EVER, PanicWatch, Protected, open_section, within};
 /// |---|---|
 /// | size | `len` elements and about 64 bytes, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | no: using the array while this thread holds its guard is [`LockError::Deadlock`], for `try_lock` [`LockError::WouldBlock`] |
+/// | reentrant | no: if this thread holds the guard, every use of the array returns [`LockError::Deadlock`], and `try_lock` returns [`LockError::WouldBlock`] |
 /// | fair | no |
 /// | reading | `get`, `read`, `read_into` and `to_vec` take no lock, unless others keep changing the array at that moment |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
-/// | drop | gives this process's handle up; the array lives as long as any process has it |
+/// | drop | closes this process's handle; the array lives as long as any process has a handle |
 ///
-/// A range is written under one lock, and read as of one moment. For many single elements, take [`lock`](Self::lock) once
-/// and use the slice that it lends.
+/// A range is written under one lock, and read as a copy of one moment. For many single elements, call [`lock`](Self::lock)
+/// once and use the slice that it lends.
 ///
 /// # Fork safety
-/// A forked child shares the array. It never holds what its parent holds: an inherited guard does nothing there.
+/// A forked child shares the array. It never holds its parent's locks: an inherited guard does nothing there.
 ///
 /// # Crash
 /// `set` stores the whole element or nothing, and never poisons. A process that dies in `write`, `write_all`, `fill` or
-/// `set_c_bytes`, or while it holds the guard of [`lock`](Self::lock), poisons the array: everybody gets
-/// [`LockError::Poisoned`] until [`clear_poison`](Self::clear_poison).
+/// `set_c_bytes`, or while it holds the guard of [`lock`](Self::lock), poisons the array: every operation then returns
+/// [`LockError::Poisoned`] until [`clear_poison`](Self::clear_poison) is called.
 ///
 /// # Source
-/// Python's `multiprocessing.Array`, which takes its lock once for every element of a loop. Negative indices do not exist
+/// Python's `multiprocessing.Array`, which takes its lock once for each element of a loop. There are no negative indices
 /// here.
 ///
 /// # Examples
@@ -89,13 +90,13 @@ pub struct Array<T: Element> {
     protected: Protected,
     len: usize,
     elements: PhantomData<T>,
-    /// Dropped after the lock, which lies in it.
+    /// Dropped after the lock, which is inside it.
     segment: Option<Segment>,
 }
 
 /// Bytes of a word.
 const WORD: usize = 8;
-/// Where the journal keeps the new element.
+/// The offset of the journal's copy of the new element.
 const JOURNAL: usize = WORD;
 
 impl<T: Element> Array<T> {
@@ -104,13 +105,13 @@ impl<T: Element> Array<T> {
         assert!(align_of::<T>() <= SPAN_ALIGN, "an element is aligned to at most 64 bytes");
         if align_of::<T>() > WORD { align_of::<T>() } else { WORD }
     };
-    /// Where element 0 lies in the data. Elements of one store need no journal.
+    /// The offset of element 0 in the data. Elements that one store writes need no journal.
     const FIRST: usize = {
         let before = if is_whole::<T>() { 0 } else { JOURNAL + size_of::<T>() };
         (CONTROL_BYTES + before).next_multiple_of(Self::ALIGN) - CONTROL_BYTES
     };
 
-    /// Makes an array of `len` zeros. An array of 0 elements is allowed, and has none.
+    /// Creates an array of `len` zeros. `len` may be 0.
     ///
     /// # Errors
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
@@ -118,10 +119,10 @@ impl<T: Element> Array<T> {
         Self::make(len, |_| {})
     }
 
-    /// Makes an array with a copy of `values`.
+    /// Creates an array with a copy of `values`.
     ///
     /// # Errors
-    /// As [`zeroed`](Self::zeroed).
+    /// The same as [`zeroed`](Self::zeroed).
     pub fn from_slice(values: &[T]) -> Result<Self, MemoryError> {
         Self::make(values.len(), |held| held.write_slice(Self::FIRST, values))
     }
@@ -132,18 +133,19 @@ impl<T: Element> Array<T> {
         Ok(Self { protected, len, elements: PhantomData, segment: None })
     }
 
-    /// Makes an array of `len` zeros under a name, which other programs of this user can open.
+    /// Creates an array of `len` zeros under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
         Self::make_named(name, len, |_| {})
     }
 
-    /// Makes an array with a copy of `values` under a name, which other programs of this user can open.
+    /// Creates an array with a copy of `values` under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// As [`create`](Self::create).
+    /// The same as [`create`](Self::create).
     pub fn create_from(name: &str, values: &[T]) -> Result<Self, NameError> {
         Self::make_named(name, values.len(), |held| held.write_slice(Self::FIRST, values))
     }
@@ -154,11 +156,11 @@ impl<T: Element> Array<T> {
         Ok(Self { protected, len, elements: PhantomData, segment: Some(segment) })
     }
 
-    /// Finds the array of this name.
+    /// Opens the array of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
-    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object or another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, len, segment) =
             Protected::open_named::<T>(name, kind::ARRAY, Self::data_bytes, Self::redo)?;
@@ -175,15 +177,15 @@ impl<T: Element> Array<T> {
         self.len
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Element `index`.
+    /// Returns element `index`.
     ///
-    /// It takes no lock, and makes nobody wait, unless others change the array at that moment.
+    /// This takes no lock and delays nobody, unless other threads are changing the array at that moment.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`]; [`LockError::Poisoned`] with the element inside; [`LockError::Deadlock`] while this
@@ -197,7 +199,7 @@ impl<T: Element> Array<T> {
         }
     }
 
-    /// Somebody changes the array, or died while changing it.
+    /// Reads under the lock, for an array that another thread is changing, or was changing when it died.
     #[cold]
     fn get_locked(&self, index: usize) -> LockResult<T> {
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
@@ -207,7 +209,7 @@ impl<T: Element> Array<T> {
     /// Replaces element `index`.
     ///
     /// # Errors
-    /// As [`get`](Self::get), with `value` inside `Poisoned`; nothing was stored.
+    /// The same as [`get`](Self::get), with `value` inside `Poisoned`; nothing was stored.
     #[inline]
     pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError<T>> {
         RangeError::check(index, 1, self.len)?;
@@ -217,10 +219,10 @@ impl<T: Element> Array<T> {
         Ok(())
     }
 
-    /// A copy of the elements in `range`, taken at one moment.
+    /// Returns a copy of the elements in `range`, taken at one moment.
     ///
     /// # Errors
-    /// As [`get`](Self::get), with the copy inside `Poisoned`.
+    /// The same as [`get`](Self::get), with the copy inside `Poisoned`.
     pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ArrayError<Vec<T>>> {
         let Range { start, end } = range;
         let count = end.checked_sub(start).ok_or(RangeError::OutOfRange { start, end, len: self.len })?;
@@ -228,17 +230,17 @@ impl<T: Element> Array<T> {
         Ok(self.copied(start, count)?)
     }
 
-    /// Copies the elements from `at` on into `into`, at one moment.
+    /// Fills `into` with a copy of the elements from `at` on, taken at one moment.
     ///
     /// # Errors
-    /// As [`get`](Self::get); `into` is filled when the array is poisoned, too. After another [`LockError`] it holds
-    /// anything.
+    /// The same as [`get`](Self::get); `into` is also filled if the array is poisoned. After any other [`LockError`], its
+    /// contents are unspecified.
     pub fn read_into(&self, at: usize, into: &mut [T]) -> Result<(), ArrayError<()>> {
         RangeError::check(at, into.len(), self.len)?;
         Ok(self.copy_into(at, into)?)
     }
 
-    /// Copies elements that are there.
+    /// Copies elements that exist.
     fn copy_into(&self, at: usize, into: &mut [T]) -> LockResult<()> {
         if let Some(outcome) = self.protected.glimpse_slice(Self::place(at), into) {
             return outcome;
@@ -256,10 +258,10 @@ impl<T: Element> Array<T> {
         }
     }
 
-    /// Copies `values` over the elements from `at` on, under one lock.
+    /// Replaces the elements from `at` on with `values`, under one lock.
     ///
     /// # Errors
-    /// As [`get`](Self::get); nothing was written.
+    /// The same as [`get`](Self::get); nothing was written.
     pub fn write(&self, at: usize, values: &[T]) -> Result<(), ArrayError<()>> {
         RangeError::check(at, values.len(), self.len)?;
         let mut held = self.open_to_write().map_err(|error| error.map(drop))?;
@@ -271,8 +273,8 @@ impl<T: Element> Array<T> {
     /// Replaces all elements, under one lock.
     ///
     /// # Errors
-    /// [`RangeError::LengthMismatch`] if `values` has another length than the array; else as [`get`](Self::get). Nothing
-    /// was written.
+    /// [`RangeError::LengthMismatch`] if the length of `values` differs from that of the array; otherwise the same as
+    /// [`get`](Self::get). Nothing was written.
     pub fn write_all(&self, values: &[T]) -> Result<(), ArrayError<()>> {
         RangeError::check_whole(values.len(), self.len)?;
         self.write(0, values)
@@ -281,7 +283,7 @@ impl<T: Element> Array<T> {
     /// Stores `value` into every element, under one lock.
     ///
     /// # Errors
-    /// As [`get`](Self::get); nothing was written.
+    /// The same as [`get`](Self::get); nothing was written.
     pub fn fill(&self, value: T) -> Result<(), ArrayError<()>> {
         let held = self.open_to_write().map_err(|error| error.map(drop))?;
         held.into_slice_guard(Self::FIRST, self.len).fill(value);
@@ -289,19 +291,19 @@ impl<T: Element> Array<T> {
         Ok(())
     }
 
-    /// A copy of all elements, taken at one moment.
+    /// Returns a copy of all elements, taken at one moment.
     ///
     /// # Errors
-    /// As [`read`](Self::read), but never `Range`.
+    /// The same as [`read`](Self::read), but never `Range`.
     pub fn to_vec(&self) -> LockResult<Vec<T>> {
         self.copied(0, self.len)
     }
 
-    /// Takes the lock, waiting until it is free, and lends the elements in place.
+    /// Waits until the lock is free, takes it, and lends the elements in place.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::Deadlock`] and
-    /// [`LockError::TooManyHeld`]: it is not.
+    /// [`LockError::Poisoned`] with the guard inside: the caller holds the lock. [`LockError::Deadlock`] and
+    /// [`LockError::TooManyHeld`]: the caller does not hold it.
     #[doc(alias = "get_lock")]
     #[doc(alias = "get_obj")]
     #[doc(alias = "acquire")]
@@ -312,7 +314,7 @@ impl<T: Element> Array<T> {
     /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if somebody holds it; otherwise the same as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<ArrayGuard<'_, T>> {
         self.lock_with(Patience::None)
     }
@@ -320,7 +322,7 @@ impl<T: Element> Array<T> {
     /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if somebody held it until then; otherwise the same as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<ArrayGuard<'_, T>> {
         self.lock_with(within(timeout))
     }
@@ -332,13 +334,13 @@ impl<T: Element> Array<T> {
         self.protected.unless_poisoned(guard)
     }
 
-    /// Whether a holder died or panicked, and nobody cleared that.
+    /// Returns whether a holder died or panicked and nobody has called `clear_poison` since.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.protected.is_poisoned()
     }
 
-    /// Says that the elements are in order again; typically after writing good ones through the poisoned guard.
+    /// Declares that the elements are in order again, typically after good ones were written through the poisoned guard.
     pub fn clear_poison(&self) {
         self.protected.clear_poison();
     }
@@ -349,13 +351,13 @@ impl<T: Element> Array<T> {
         Ok(open_section(self.protected.unless_poisoned(held)?))
     }
 
-    /// Where element `index` lies. The caller checked it against the length, so nothing overflows: the array has room.
+    /// The offset of element `index`. The caller has checked it against the length, so nothing overflows: the array has room.
     #[inline]
     fn place(index: usize) -> usize {
         Self::FIRST.wrapping_add(index.wrapping_mul(size_of::<T>()))
     }
 
-    /// Stores an element so that dying at any instruction leaves the old one or the new one.
+    /// Stores an element so that a death at any instruction leaves the old element or the new one.
     #[inline]
     fn commit(held: &mut Held<'_>, index: usize, value: T) {
         if is_whole::<T>() {
@@ -373,7 +375,7 @@ impl<T: Element> Array<T> {
         held.end_write();
     }
 
-    /// Finishes the replacement that the journal tells of, if there is one.
+    /// Finishes the replacement that the journal records, if there is one.
     fn redo(held: &mut Held<'_>) {
         if is_whole::<T>() {
             return;
@@ -388,6 +390,6 @@ impl<T: Element> Array<T> {
     }
 }
 
-// As std's locks and atomics: poison tells of what a panic left.
+// Like std's locks and atomics: poison reports what a panic left.
 impl<T: Element> UnwindSafe for Array<T> {}
 impl<T: Element> RefUnwindSafe for Array<T> {}

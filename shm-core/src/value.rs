@@ -1,19 +1,19 @@
-//! `Value<T>`: one value in shared memory, behind a lock of its own.
+//! `Value<T>`: one value in shared memory, behind its own lock.
 //!
 //! # How a value is never half written
-//! A value of at most 8 bytes is kept in one word, and `set` is one store. A larger one has two slots, of which the version
-//! of the lock names one: `set` writes the other one, then the version. Either way a process that dies in `set`, `replace`
-//! or `update` has stored all of the new value or nothing, so these never poison. [`Value::lock`] lends the value in place,
-//! and poisons.
+//! A value of at most 8 bytes is one word, and `set` is one store. A larger one has two slots. The lock's version names the
+//! current slot; `set` writes the other slot, then the version. Either way, a process that dies in `set`, `replace` or
+//! `update` has stored all of the new value or nothing, so these never poison. [`Value::lock`] lends the value in place, so a
+//! death under its guard does poison.
 //!
 //! | offset, aligned | at most 8 bytes | larger |
 //! |---|---|---|
 //! | 0 | the value | slot 0, slot 1 |
 //!
 //! # How a value is read without its lock
-//! By a copy at a version that says that nobody changes the value in place, and that is the same behind the copy. One store
-//! of a small value needs no new version: the copy is one load. A larger value is copied from the slot that the version
-//! names, and by the time that somebody writes that slot again there is another version.
+//! A reader copies the value between two looks at the version. The copy counts if both looks find the same version, and it
+//! says that nobody changes the value in place. A store of a small value needs no new version, because the copy is one load.
+//! A larger value is copied from the slot that the version names; before that slot is written again, the version changes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -40,25 +40,25 @@ use crate::travel::{Parts, Travels, travels};
 /// Bytes of a word.
 const WORD: usize = 8;
 
-/// One value that processes share.
+/// One value that processes share, behind a lock.
 ///
 /// | property | |
 /// |---|---|
-/// | size | 64 bytes of shared memory for a `T` of at most 8 bytes; else 56 bytes and two `T`, rounded up |
+/// | size | 64 bytes of shared memory for a `T` of at most 8 bytes; otherwise 56 bytes and two `T`, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | no: using the value while this thread holds its guard is [`LockError::Deadlock`], for `try_lock` [`LockError::WouldBlock`] |
+/// | reentrant | no: if this thread holds the guard, every use of the value returns [`LockError::Deadlock`], and `try_lock` returns [`LockError::WouldBlock`] |
 /// | fair | no |
-/// | reading | [`get`](Self::get) takes no lock, unless somebody changes the value at that moment |
+/// | reading | [`get`](Self::get) takes no lock, unless another thread is changing the value at that moment |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies |
-/// | drop | gives this process's handle up; the value lives as long as any process has it |
+/// | drop | closes this process's handle; the value lives as long as any process has a handle |
 ///
 /// # Fork safety
-/// A forked child shares the value. It never holds what its parent holds: an inherited guard does nothing there.
+/// A forked child shares the value. It never holds its parent's locks: an inherited guard does nothing there.
 ///
 /// # Crash
 /// `set`, `replace` and `update` store the whole value or nothing, and never poison. A process that dies while it holds the
-/// guard of [`lock`](Self::lock) poisons the value: everybody gets [`LockError::Poisoned`], with the value or the guard
-/// inside, until [`clear_poison`](Self::clear_poison).
+/// guard of [`lock`](Self::lock) poisons the value: every operation then returns [`LockError::Poisoned`], with the value or
+/// the guard inside, until [`clear_poison`](Self::clear_poison) is called.
 ///
 /// # Source
 /// Python's `multiprocessing.Value`. There `v.value += 1` loses updates and a dead holder keeps the lock for ever; here
@@ -81,27 +81,27 @@ const WORD: usize = 8;
 pub struct Value<T: Element> {
     protected: Protected,
     value: PhantomData<T>,
-    /// Dropped after the lock, which lies in it.
+    /// Dropped after the lock, which is inside it.
     segment: Option<Segment>,
 }
 
 impl<T: Element> Value<T> {
-    /// Kept in one word, and stored by one store.
+    /// Whether the value is one word, which one store replaces.
     const IS_SMALL: bool = size_of::<T>() <= WORD && align_of::<T>() <= WORD;
-    /// What a slot is aligned to.
+    /// The alignment of a slot.
     const ALIGN: usize = {
         assert!(size_of::<T>() > 0, "a value has at least one byte");
         assert!(align_of::<T>() <= SPAN_ALIGN, "a value is aligned to at most 64 bytes");
         if align_of::<T>() > WORD { align_of::<T>() } else { WORD }
     };
-    /// Where the value, or slot 0, lies in the data.
+    /// The offset of the value, or of slot 0, in the data.
     const FIRST: usize = CONTROL_BYTES.next_multiple_of(Self::ALIGN) - CONTROL_BYTES;
-    /// Bytes from slot 0 to slot 1.
+    /// The number of bytes from slot 0 to slot 1.
     const SLOT: usize = size_of::<T>().next_multiple_of(Self::ALIGN);
     const SECOND: usize = Self::FIRST + Self::SLOT;
     const DATA_BYTES: usize = if Self::IS_SMALL { WORD } else { Self::SECOND + Self::SLOT };
 
-    /// Makes a value in shared memory.
+    /// Creates a value in shared memory.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -111,10 +111,11 @@ impl<T: Element> Value<T> {
         Ok(Self { protected, value: PhantomData, segment: None })
     }
 
-    /// Makes a value under a name, which other programs of this user can open.
+    /// Creates a value under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str, value: T) -> Result<Self, NameError> {
         let fill = |held: &mut Held<'_>| Self::commit(held, value);
         let (protected, segment) =
@@ -122,25 +123,25 @@ impl<T: Element> Value<T> {
         Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
-    /// Finds the value of this name.
+    /// Opens the value of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
-    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object or another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, _, segment) =
             Protected::open_named::<T>(name, kind::VALUE, |_| Some(Self::DATA_BYTES), no_journal)?;
         Ok(Self { protected, value: PhantomData, segment: Some(segment) })
     }
 
-    /// The value: what the newest `set`, `replace` or `update` stored, or what the newest guard left.
+    /// Returns the value that the newest `set`, `replace`, `update` or guard has stored.
     ///
-    /// It takes no lock, and makes nobody wait: any number of threads and processes read at the same time. While a guard
-    /// lends the value out, it waits for the guard, as [`lock`](Self::lock) does.
+    /// This takes no lock and delays nobody: any number of threads and processes can read at the same time. While a guard
+    /// lends the value, `get` waits for the guard, as [`lock`](Self::lock) does.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with the value inside, which may be half changed. [`LockError::Deadlock`] while this
-    /// thread holds the guard: use the guard.
+    /// [`LockError::Poisoned`] with the value inside, which may be half changed. [`LockError::Deadlock`] while this thread
+    /// holds the guard: read through the guard instead.
     #[doc(alias = "value")]
     #[inline]
     pub fn get(&self) -> LockResult<T> {
@@ -150,7 +151,7 @@ impl<T: Element> Value<T> {
         }
     }
 
-    /// Somebody changes the value, or died while changing it.
+    /// Reads under the lock, for a value that another thread is changing, or was changing when it died.
     #[cold]
     fn get_locked(&self) -> LockResult<T> {
         let held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
@@ -160,7 +161,7 @@ impl<T: Element> Value<T> {
     /// Replaces the value.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with `value` inside, which was not stored; else as [`get`](Self::get).
+    /// [`LockError::Poisoned`] with `value` inside, which was not stored; otherwise the same as [`get`](Self::get).
     #[doc(alias = "value")]
     #[inline]
     pub fn set(&self, value: T) -> Result<(), LockError<T>> {
@@ -170,10 +171,10 @@ impl<T: Element> Value<T> {
         Ok(())
     }
 
-    /// Replaces the value and gives the previous one.
+    /// Replaces the value and returns the previous value.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with `value` inside, which was not stored; else as [`get`](Self::get).
+    /// [`LockError::Poisoned`] with `value` inside, which was not stored; otherwise the same as [`get`](Self::get).
     #[inline]
     pub fn replace(&self, value: T) -> LockResult<T> {
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
@@ -183,15 +184,15 @@ impl<T: Element> Value<T> {
         Ok(previous)
     }
 
-    /// Replaces the value by `change` of it, atomically between all processes, and gives the previous one.
+    /// Replaces the value with what `change` makes of it, atomically among all processes, and returns the previous value.
     ///
     /// The lock is held while `change` runs. If it panics, or the process dies in it, nothing has changed.
     ///
     /// # Panics
-    /// In a child that `change` forked, by a fork that did not refuse: the parent holds the lock.
+    /// In a child that `change` forked by means that did not refuse: the parent holds the lock.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with the value inside, and `change` did not run; else as [`get`](Self::get).
+    /// [`LockError::Poisoned`] with the value inside, and `change` did not run; otherwise the same as [`get`](Self::get).
     #[inline]
     pub fn update(&self, change: impl FnOnce(T) -> T) -> LockResult<T> {
         let mut held = self.protected.quiet(FOR_EVER).map_err(LockError::refused)?;
@@ -202,11 +203,11 @@ impl<T: Element> Value<T> {
         Ok(previous)
     }
 
-    /// Takes the lock, waiting until it is free, and lends the value in place.
+    /// Waits until the lock is free, takes it, and lends the value in place.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::Deadlock`] and
-    /// [`LockError::TooManyHeld`]: it is not.
+    /// [`LockError::Poisoned`] with the guard inside: the caller holds the lock. [`LockError::Deadlock`] and
+    /// [`LockError::TooManyHeld`]: the caller does not hold it.
     #[doc(alias = "get_lock")]
     #[doc(alias = "get_obj")]
     #[doc(alias = "acquire")]
@@ -218,7 +219,7 @@ impl<T: Element> Value<T> {
     /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if somebody holds it; otherwise the same as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<ValueGuard<'_, T>> {
         self.lock_with(Patience::None)
     }
@@ -226,14 +227,14 @@ impl<T: Element> Value<T> {
     /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if somebody held it until then; otherwise the same as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<ValueGuard<'_, T>> {
         self.lock_with(within(timeout))
     }
 
     #[inline(always)]
     fn lock_with(&self, patience: Patience) -> LockResult<ValueGuard<'_, T>> {
-        // First, since the answer is then known before the lock's exchange has to be waited for.
+        // First, so that the answer is known before the lock's exchange has finished.
         let watch = PanicWatch::start();
         let held = self.protected.open(patience).map_err(LockError::refused)?;
         let at = Self::current_place(&held);
@@ -241,13 +242,13 @@ impl<T: Element> Value<T> {
         self.protected.unless_poisoned(guard)
     }
 
-    /// Whether a holder died or panicked, and nobody cleared that.
+    /// Returns whether a holder died or panicked and nobody has called `clear_poison` since.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.protected.is_poisoned()
     }
 
-    /// Says that the value is in order again; typically after storing a good one through the poisoned guard.
+    /// Declares that the value is in order again, typically after a good one was stored through the poisoned guard.
     pub fn clear_poison(&self) {
         self.protected.clear_poison();
     }
@@ -267,7 +268,7 @@ impl<T: Element> Value<T> {
         held.read(Self::current_place(held))
     }
 
-    /// Stores the value so that dying at any instruction leaves the old one or the new one.
+    /// Stores the value so that a death at any instruction leaves the old value or the new one.
     #[inline]
     fn commit(held: &mut Held<'_>, value: T) {
         if Self::IS_SMALL {
@@ -282,7 +283,7 @@ impl<T: Element> Value<T> {
     }
 }
 
-/// A small value at the start of a word.
+/// Puts a small value at the start of a word.
 #[inline]
 fn word_of<T: Element>(value: T) -> u64 {
     let mut word = [0_u8; WORD];
@@ -316,15 +317,15 @@ impl<T: Element> Travels for Value<T> {
 
 travels!(Value<T: Element>);
 
-// As std's locks and atomics: poison tells of what a panic left.
+// Like std's locks and atomics: poison reports what a panic left.
 impl<T: Element> UnwindSafe for Value<T> {}
 impl<T: Element> RefUnwindSafe for Value<T> {}
 
 impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
-    /// Shows the value, or who has it while it is lent. It takes no lock.
+    /// Shows the value, or its holder while it is lent. It takes no lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let poison = poison_text(self.is_poisoned());
-        // Copied out first: the value's own `Debug` may take its time.
+        // Copied first, because the value's own `Debug` may take long.
         match self.protected.glimpse(|seen| Self::slot(seen.slot())) {
             Some(Ok(value) | Err(LockError::Poisoned(value))) => {
                 write!(f, "Value({}{poison})", Short::<T>(&value))
@@ -339,8 +340,8 @@ impl<T: Element + fmt::Debug> fmt::Debug for Value<T> {
 /// It belongs to the thread that took it, and cannot be sent to another.
 ///
 /// # Panics
-/// Reading or writing through a guard that a forked child inherited, by whatever fork: the parent holds the lock. `mp::fork`
-/// refuses while the caller holds a guard.
+/// Reading or writing through a guard that a forked child inherited: the parent holds the lock. `mp::fork` refuses while the
+/// caller holds a guard; other ways to fork do not.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ValueGuard<'a, T: Element> {
     owner: &'a Value<T>,

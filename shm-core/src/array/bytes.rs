@@ -5,12 +5,12 @@ use mp_sys::crash;
 use crate::array::Array;
 use crate::error::{ArrayError, LockResult, RangeError};
 
-/// Byte strings, as C keeps them: up to the first NUL.
+/// Byte strings as in C: they end at the first NUL.
 impl Array<u8> {
-    /// The bytes before the first NUL; all of them if there is none. Python's `.value` of a character array.
+    /// Returns the bytes before the first NUL, or all of them if there is none. Python's `.value` of a character array.
     ///
     /// # Errors
-    /// As [`to_vec`](Self::to_vec).
+    /// The same as [`to_vec`](Self::to_vec).
     #[doc(alias = "value")]
     pub fn to_c_bytes(&self) -> LockResult<Vec<u8>> {
         let until_nul = |mut bytes: Vec<u8>| {
@@ -20,10 +20,10 @@ impl Array<u8> {
         self.to_vec().map(until_nul).map_err(|error| error.map(until_nul))
     }
 
-    /// Stores `bytes` from the start on, and a NUL behind them if there is room. What follows stays.
+    /// Stores `bytes` at the start, and a NUL after them if there is room. The rest stays as it is.
     ///
     /// # Errors
-    /// [`RangeError::OutOfRange`] if there are more bytes than elements; else as [`write`](Self::write).
+    /// [`RangeError::OutOfRange`] if there are more bytes than elements; otherwise the same as [`write`](Self::write).
     #[doc(alias = "value")]
     pub fn set_c_bytes(&self, bytes: &[u8]) -> Result<(), ArrayError<()>> {
         RangeError::check(0, bytes.len(), self.len)?;

@@ -15,8 +15,8 @@ use crate::protected::{PanicWatch, poison_text};
 /// It belongs to the thread that took it, and cannot be sent to another.
 ///
 /// # Panics
-/// Reading or writing through a guard that a forked child inherited, by whatever fork: the parent holds the lock. `mp::fork`
-/// refuses while the caller holds a guard.
+/// Reading or writing through a guard that a forked child inherited: the parent holds the lock. `mp::fork` refuses while the
+/// caller holds a guard; other ways to fork do not.
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct ArrayGuard<'a, T: Element> {
     pub(super) owner: &'a Array<T>,
