@@ -22,8 +22,8 @@ use crate::travel::{Parts, Travels, travels};
 /// |---|---|
 /// | size | `len` elements, rounded up; elements of 3, 5, 6 or 7 bytes take the next power of two |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | ordering | `get` acquires, `set` releases, read-modify-write operations are sequentially consistent; bulk copies are not ordered |
-/// | drop | gives this process's handle up; the array lives as long as any process has it |
+/// | ordering | `get` acquires and `set` releases; read-modify-write operations are sequentially consistent; bulk copies are not ordered |
+/// | drop | closes this process's handle; the array lives as long as any process has a handle |
 ///
 /// Bulk copies run at the speed of `memcpy`.
 ///
@@ -31,8 +31,8 @@ use crate::travel::{Parts, Travels, travels};
 /// A forked child shares the array.
 ///
 /// # Crash
-/// An element of at most 8 bytes is never torn, neither by `set` nor by a bulk copy; a bulk copy that a process dies in has
-/// stored some of its elements. Larger elements may tear. [`Array`](crate::Array) has a lock and poison.
+/// Neither `set` nor a bulk copy ever tears an element of at most 8 bytes. A process that dies during a bulk copy has stored
+/// some of the elements. Larger elements may tear. [`Array`](crate::Array) has a lock and poison.
 ///
 /// # Source
 /// Python's `multiprocessing.sharedctypes.RawArray`.
@@ -59,7 +59,7 @@ pub struct RawArray<T: Element> {
 }
 
 impl<T: Element> RawArray<T> {
-    /// Makes an array of `len` zeros. An array of 0 elements is allowed, and has none.
+    /// Creates an array of `len` zeros. `len` may be 0.
     ///
     /// # Errors
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
@@ -69,21 +69,22 @@ impl<T: Element> RawArray<T> {
         Ok(Self { elements, segment: None })
     }
 
-    /// Makes an array of `len` zeros under a name, which other programs of this user can open.
+    /// Creates an array of `len` zeros under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str, len: usize) -> Result<Self, NameError> {
         Self::make_named(name, len, |_| {})
     }
 
-    /// Makes an array with a copy of `values` under a name, which other programs of this user can open.
+    /// Creates an array with a copy of `values` under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// As [`create`](Self::create).
+    /// The same as [`create`](Self::create).
     pub fn create_from(name: &str, values: &[T]) -> Result<Self, NameError> {
         Self::make_named(name, values.len(), |elements| {
-            // Always true: the array was made for as many.
+            // Always true: the array was made for this many.
             let _fits: bool = elements.copy_in(0, values);
         })
     }
@@ -95,24 +96,24 @@ impl<T: Element> RawArray<T> {
         Ok(Self { elements, segment: Some(segment) })
     }
 
-    /// Finds the array of this name.
+    /// Opens the array of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
-    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object or another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |len, span| SharedSlice::attach(span, len).ok();
         let (elements, segment) = named::open::<T, _>(name, kind::RAW_ARRAY, attach)?;
         Ok(Self { elements, segment: Some(segment) })
     }
 
-    /// Makes an array with a copy of `values`.
+    /// Creates an array with a copy of `values`.
     ///
     /// # Errors
-    /// As [`zeroed`](Self::zeroed).
+    /// The same as [`zeroed`](Self::zeroed).
     pub fn from_slice(values: &[T]) -> Result<Self, MemoryError> {
         let made = Self::zeroed(values.len())?;
-        // Always true: the array was made for as many.
+        // Always true: the array was made for this many.
         let _fits: bool = made.elements.copy_in(0, values);
         Ok(made)
     }
@@ -123,7 +124,7 @@ impl<T: Element> RawArray<T> {
         self.elements.len()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.elements.is_empty()
@@ -133,7 +134,7 @@ impl<T: Element> RawArray<T> {
         RangeError::OutOfRange { start: index, end: index.saturating_add(1), len: self.len() }
     }
 
-    /// Element `index`.
+    /// Returns element `index`.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`].
@@ -151,7 +152,7 @@ impl<T: Element> RawArray<T> {
         if self.elements.store(index, value) { Ok(()) } else { Err(self.out_of_range(index)) }
     }
 
-    /// A copy of the elements in `range`.
+    /// Returns a copy of the elements in `range`.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`].
@@ -165,7 +166,7 @@ impl<T: Element> RawArray<T> {
         Ok(into)
     }
 
-    /// Copies the elements from `at` on into `into`, which must not reach beyond the end.
+    /// Fills `into` with the elements from `at` on. It must not reach beyond the end.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`]; nothing was copied.
@@ -175,7 +176,7 @@ impl<T: Element> RawArray<T> {
         Ok(())
     }
 
-    /// Copies `values` over the elements from `at` on.
+    /// Replaces the elements from `at` on with `values`.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`] if they do not all fit; nothing was written.
@@ -188,7 +189,7 @@ impl<T: Element> RawArray<T> {
     /// Replaces all elements.
     ///
     /// # Errors
-    /// [`RangeError::LengthMismatch`] if `values` has another length than the array; nothing was written.
+    /// [`RangeError::LengthMismatch`] if the length of `values` differs from that of the array; nothing was written.
     pub fn write_all(&self, values: &[T]) -> Result<(), RangeError> {
         RangeError::check_whole(values.len(), self.len())?;
         self.write(0, values)
@@ -204,7 +205,7 @@ impl<T: Element> RawArray<T> {
         }
     }
 
-    /// A copy of all elements.
+    /// Returns a copy of all elements.
     #[doc(alias = "get_obj")]
     #[must_use]
     pub fn to_vec(&self) -> Vec<T> {
@@ -214,9 +215,9 @@ impl<T: Element> RawArray<T> {
     }
 }
 
-/// Byte strings, as C keeps them: up to the first NUL.
+/// Byte strings as in C: they end at the first NUL.
 impl RawArray<u8> {
-    /// The bytes before the first NUL; all of them if there is none. Python's `.value` of a character array.
+    /// Returns the bytes before the first NUL, or all of them if there is none. Python's `.value` of a character array.
     #[doc(alias = "value")]
     #[must_use]
     pub fn to_c_bytes(&self) -> Vec<u8> {
@@ -225,7 +226,7 @@ impl RawArray<u8> {
         bytes
     }
 
-    /// Stores `bytes` from the start on, and a NUL behind them if there is room. What follows stays.
+    /// Stores `bytes` at the start, and a NUL after them if there is room. The rest stays as it is.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`] if there are more bytes than elements; nothing was written.
@@ -237,7 +238,7 @@ impl RawArray<u8> {
     }
 }
 
-/// Bytes of the private batch that `fill` copies again and again.
+/// Bytes of the private buffer that `fill` copies repeatedly.
 const FILL_BYTES: usize = 4096;
 
 macro_rules! operations {
@@ -257,24 +258,24 @@ macro_rules! operations {
 /// Atomic operations on single elements that are numbers. Integers wrap around at their limits.
 impl<T: Number> RawArray<T> {
     operations! {
-        /// Replaces element `index`, and gives the previous value.
+        /// Replaces element `index`, and returns the previous value.
         swap;
-        /// Adds to element `index`, and gives the previous value.
+        /// Adds to element `index`, and returns the previous value.
         fetch_add;
-        /// Subtracts from element `index`, and gives the previous value.
+        /// Subtracts from element `index`, and returns the previous value.
         fetch_sub;
-        /// Bitwise and on element `index`; gives the previous value. For floats, on the bits.
+        /// Applies bitwise and to element `index`, and returns the previous value. For floats, it works on the bits.
         fetch_and;
-        /// Bitwise or on element `index`; gives the previous value. For floats, on the bits.
+        /// Applies bitwise or to element `index`, and returns the previous value. For floats, it works on the bits.
         fetch_or;
-        /// Stores the greater of both, and gives the previous value.
+        /// Stores the greater of the two values in element `index`, and returns the previous value.
         fetch_max;
-        /// Stores the smaller of both, and gives the previous value.
+        /// Stores the smaller of the two values in element `index`, and returns the previous value.
         fetch_min;
     }
 
-    /// Stores `new` into element `index` if it is `current`: gives `Ok` with the previous value, or `Err` inside with the
-    /// value that was found.
+    /// Stores `new` in element `index` if it is `current`. The inner result is `Ok` with the previous value, or `Err` with
+    /// the value that was found instead.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`].
@@ -307,7 +308,7 @@ impl<T: Element> Travels for RawArray<T> {
 
 travels!(RawArray<T: Element>);
 
-// As std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
+// Like std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
 impl<T: Element> UnwindSafe for RawArray<T> {}
 impl<T: Element> RefUnwindSafe for RawArray<T> {}
 

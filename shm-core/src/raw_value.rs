@@ -21,15 +21,15 @@ use crate::travel::{Parts, Travels, travels};
 /// |---|---|
 /// | size | 64 bytes of shared memory, or `T` rounded up: no two values share a cache line |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | ordering | `load` acquires, `store` releases, read-modify-write operations are sequentially consistent |
-/// | drop | gives this process's handle up; the value lives as long as any process has it |
+/// | ordering | `load` acquires and `store` releases; read-modify-write operations are sequentially consistent |
+/// | drop | closes this process's handle; the value lives as long as any process has a handle |
 ///
 /// # Fork safety
 /// A forked child shares the value.
 ///
 /// # Crash
-/// A store is whole or absent. A `T` of more than 8 bytes is stored in several steps: a reader at the same moment, or after
-/// the writer died, may see a mixture. [`Value`](crate::Value) never tears.
+/// A store of at most 8 bytes happens completely or not at all. A larger `T` is stored in several steps, so a reader at the
+/// same moment, or after the writer died, may see a mixture. [`Value`](crate::Value) never tears.
 ///
 /// # Source
 /// Python's `multiprocessing.sharedctypes.RawValue`, whose `+= 1` loses updates; [`fetch_add`](Self::fetch_add) does not.
@@ -55,7 +55,7 @@ pub struct RawValue<T: Element> {
 }
 
 impl<T: Element> RawValue<T> {
-    /// Makes a value in shared memory.
+    /// Creates a value in shared memory.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -66,10 +66,11 @@ impl<T: Element> RawValue<T> {
         Ok(Self { cell, segment: None })
     }
 
-    /// Makes a value under a name, which other programs of this user can open.
+    /// Creates a value under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str, value: T) -> Result<Self, NameError> {
         let bytes = SharedCell::<T>::bytes().ok_or(TOO_LARGE)?;
         let fill = |span| SharedCell::new(span).inspect(|cell| cell.store(value));
@@ -77,18 +78,18 @@ impl<T: Element> RawValue<T> {
         Ok(Self { cell, segment: Some(segment) })
     }
 
-    /// Finds the value of this name.
+    /// Opens the value of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
-    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object or another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (cell, segment) =
             named::open::<T, _>(name, kind::RAW_VALUE, |_, span| SharedCell::attach(span).ok())?;
         Ok(Self { cell, segment: Some(segment) })
     }
 
-    /// The value.
+    /// Returns the value.
     #[doc(alias = "value")]
     #[inline]
     #[must_use]
@@ -139,23 +140,23 @@ macro_rules! operations {
 /// Atomic operations on numbers of 1, 2, 4 and 8 bytes. Integers wrap around at their limits.
 impl<T: Number> RawValue<T> {
     operations! {
-        /// Replaces the value, and gives the previous one.
+        /// Replaces the value, and returns the previous value.
         swap;
-        /// Adds to the value, and gives the previous one.
+        /// Adds to the value, and returns the previous value.
         fetch_add;
-        /// Subtracts from the value, and gives the previous one.
+        /// Subtracts from the value, and returns the previous value.
         fetch_sub;
-        /// Bitwise and; gives the previous value. For floats, on the bits.
+        /// Applies bitwise and, and returns the previous value. For floats, it works on the bits.
         fetch_and;
-        /// Bitwise or; gives the previous value. For floats, on the bits.
+        /// Applies bitwise or, and returns the previous value. For floats, it works on the bits.
         fetch_or;
-        /// Stores the greater of both, and gives the previous value.
+        /// Stores the greater of the two values, and returns the previous value.
         fetch_max;
-        /// Stores the smaller of both, and gives the previous value.
+        /// Stores the smaller of the two values, and returns the previous value.
         fetch_min;
     }
 
-    /// Stores `new` if the value is `current`, and gives the previous value.
+    /// Stores `new` if the value is `current`, and returns the previous value.
     ///
     /// Floats are compared by their bits.
     ///
@@ -167,7 +168,7 @@ impl<T: Number> RawValue<T> {
     }
 }
 
-// As std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
+// Like std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
 impl<T: Element> UnwindSafe for RawValue<T> {}
 impl<T: Element> RefUnwindSafe for RawValue<T> {}
 

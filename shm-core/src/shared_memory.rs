@@ -1,8 +1,8 @@
-//! `SharedMemory`: bytes in shared memory, which mean whatever the programs that share them agree on.
+//! `SharedMemory`: bytes in shared memory, whose meaning is up to the programs that share them.
 //!
-//! Other processes may write any byte at any moment, so no `&[u8]` or `&mut [u8]` of it exists: Rust lets the compiler
-//! assume that a slice does not change behind its back. Bytes are copied in and out instead, and each byte is one relaxed
-//! atomic access in Rust's model; [`mp_sys`] moves them in whole words.
+//! Other processes may write any byte at any moment, so there is no `&[u8]` or `&mut [u8]` of it: Rust's compiler may assume
+//! that nobody else changes a slice. Bytes are copied in and out instead, and each byte is one relaxed atomic access in
+//! Rust's model; [`mp_sys`] moves them in whole words.
 
 use std::fmt;
 use std::ops::Range;
@@ -23,11 +23,11 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// | property | |
 /// |---|---|
-/// | size | `len` bytes, which are zero at first; under a name, whole pages and one page more |
+/// | size | `len` bytes, initially zero; under a name, whole pages and one page more |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | access | copies: [`read_at`](Self::read_at) and [`write_at`](Self::write_at), at the speed of `memcpy` |
-/// | ordering | none: to hand bytes over, store a flag in a [`RawValue`](crate::RawValue), or hold a [`Lock`](crate::Lock) |
-/// | drop | closes this process's handle; the memory lives as long as any process has it |
+/// | ordering | none: to pass bytes to another process, store a flag in a [`RawValue`](crate::RawValue) afterwards, or hold a [`Lock`](crate::Lock) |
+/// | drop | closes this process's handle; the memory lives as long as any process has a handle |
 ///
 /// For numbers, structs and atomic operations, use [`RawArray`](crate::RawArray) or [`Array`](crate::Array). Two views of
 /// the same bytes by different types would be accesses of different sizes, which Rust's memory model does not allow.
@@ -37,11 +37,11 @@ use crate::travel::{Parts, Travels, travels};
 ///
 /// # Crash
 /// A process that dies in `write_at` or `fill` has written some of the bytes. Nobody waits for it, and nobody is warned. A
-/// name goes with the last process that holds it.
+/// name disappears with the last process that holds it.
 ///
 /// # Source
-/// Python's `multiprocessing.shared_memory.SharedMemory`. Its `buf` is a view of memory that others write; here bytes are
-/// copied. There is no tracker process, and no name is left behind by a killed process.
+/// Python's `multiprocessing.shared_memory.SharedMemory`. Its `buf` is a view of memory that others may write; here bytes are
+/// copied. There is no tracker process, and a killed process leaves no name behind.
 ///
 /// # Examples
 /// ```
@@ -70,7 +70,7 @@ pub struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// Makes `len` bytes of zeros without a name. 0 bytes are allowed.
+    /// Creates `len` zero bytes without a name. `len` may be 0.
     ///
     /// # Errors
     /// [`MemoryError::NoSpace`] before anything is written, if that much memory is not available.
@@ -80,7 +80,7 @@ impl SharedMemory {
         Ok(Self { bytes, segment: None })
     }
 
-    /// Makes `len` bytes of zeros under a name, which other programs of this user can open. 0 bytes are allowed.
+    /// Creates `len` zero bytes under a name, which other programs of this user can open. `len` may be 0.
     ///
     /// # Errors
     /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; [`NameError::Memory`] if that much
@@ -92,11 +92,11 @@ impl SharedMemory {
         Ok(Self { bytes, segment: Some(segment) })
     }
 
-    /// Finds the bytes of this name. They are as many as their creator asked for.
+    /// Opens the bytes of this name. There are as many as their creator asked for.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
-    /// [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |len, span| SharedSlice::attach(span, len).ok();
         let (bytes, segment) = named::open::<u8, _>(name, kind::SHARED_MEMORY, attach)?;
@@ -110,13 +110,13 @@ impl SharedMemory {
         self.bytes.len()
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Copies the bytes from `at` on into `into`, which must not reach beyond the end.
+    /// Fills `into` with the bytes from `at` on. It must not reach beyond the end.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`]; nothing was copied.
@@ -127,7 +127,7 @@ impl SharedMemory {
         Ok(())
     }
 
-    /// Copies `from` over the bytes from `at` on.
+    /// Replaces the bytes from `at` on with `from`.
     ///
     /// # Errors
     /// [`RangeError::OutOfRange`] if they do not all fit; nothing was written.
@@ -138,10 +138,10 @@ impl SharedMemory {
         Ok(())
     }
 
-    /// A copy of the bytes in `range`.
+    /// Returns a copy of the bytes in `range`.
     ///
     /// # Errors
-    /// [`RangeError::OutOfRange`]; no memory was taken for the copy.
+    /// [`RangeError::OutOfRange`]; no memory was allocated for the copy.
     pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, RangeError> {
         let Range { start, end } = range;
         let out_of_range = RangeError::OutOfRange { start, end, len: self.len() };
@@ -152,7 +152,7 @@ impl SharedMemory {
         Ok(into)
     }
 
-    /// A copy of all bytes.
+    /// Returns a copy of all bytes.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         let mut into = vec![0; self.len()];
@@ -170,7 +170,7 @@ impl SharedMemory {
     }
 }
 
-/// Bytes of the private batch that `fill` copies again and again.
+/// Bytes of the private buffer that `fill` copies repeatedly.
 const FILL_BYTES: usize = 4096;
 
 impl Travels for SharedMemory {
@@ -195,7 +195,7 @@ impl Travels for SharedMemory {
 
 travels!(SharedMemory);
 
-// As std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
+// Like std's locks and atomics: every operation on it is whole, and other processes go on with it anyway.
 impl UnwindSafe for SharedMemory {}
 impl RefUnwindSafe for SharedMemory {}
 
