@@ -1,4 +1,4 @@
-//! The kinds of objects, as they stand in shared memory and in messages: numbers that never change their meaning.
+//! The kinds of objects, as shared memory and messages encode them: numbers that never change their meaning.
 
 use mp_sys::named::Kind;
 
@@ -16,7 +16,7 @@ pub(crate) const BARRIER: Kind = Kind::new(11);
 pub(crate) const RW_LOCK: Kind = Kind::new(12);
 pub(crate) const SHARED_MEMORY: Kind = Kind::new(13);
 
-/// What people call the kind of this number.
+/// Returns the name of the kind with this number.
 pub(crate) fn name_of(number: u8) -> &'static str {
     match number {
         1 => "Value",

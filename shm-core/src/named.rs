@@ -1,13 +1,14 @@
-//! Objects with a name, for programs that are not each other's children.
+//! Objects with a name, for programs that did not fork from each other.
 //!
-//! One process makes the object by `create(name, …)`, others find it by `open(name)`; `open_or_create(name, …)` is for
-//! processes of which any may be the first. The name goes with the last process that holds the object, unless somebody
-//! called `persist`: then it stays until [`unlink`]. A name that killed processes left is not found, and is removed at the
-//! next `create`, `open`, [`names`] or [`list`], which also says who holds what. An object of another kind or element type is [`NameError::WrongType`]: two programs agree if kind, size,
-//! alignment and the type's name without its modules are equal.
+//! One process calls `create(name, …)`, and others call `open(name)`. If any of them may be the first, they all call
+//! `open_or_create(name, …)`. The name disappears with the last process that holds the object. If `persist` was called, it
+//! stays until [`unlink`]. A name that killed processes left is not found, and the next `create`, `open`, [`names`] or
+//! [`list`] removes it. [`list`] also shows who holds each object. Opening an object of another kind or element type returns
+//! [`NameError::WrongType`]: two programs agree if the kind, size, alignment and the type's name without its modules are
+//! equal.
 //!
-//! The object lies in a file of mode 0600 in /dev/shm, so processes of the same user can open it. Its owner could truncate
-//! that file, which ends every process that uses the object by SIGBUS. `systemd` with `RemoveIPC` removes it at logout.
+//! The object is in a file of mode 0600 in /dev/shm, so processes of the same user can open it. If its owner truncates that
+//! file, every process that uses the object ends by SIGBUS. `systemd` with `RemoveIPC` removes the file at logout.
 //!
 //! Unlike Python's `SharedMemory(name=…)` there is no tracker process that guesses who still needs a name.
 //!
@@ -45,19 +46,19 @@ use mp_sys::span::Span;
 
 pub use self::listed::NamedObject;
 
-/// The names that exist, after removing those that killed processes left. In no particular order.
+/// Returns the names that exist, in no particular order, after removing those that killed processes left.
 ///
-/// They are those of all users and all builds; [`list`] says more of those that this process could open.
+/// The names of all users and all builds are included. [`list`] says more about those that this process can open.
 #[must_use]
 pub fn names() -> Vec<String> {
     mp_sys::named::sweep();
     mp_sys::named::names()
 }
 
-/// The objects of this user that have a name, sorted by name, with what they are and which processes hold them.
+/// Returns the named objects of this user, sorted by name, with their types and the processes that hold them.
 ///
-/// It is for people and for tools that clean up: by the time it returns, other processes may have made or dropped some. It
-/// reads `/proc` of every process of this user, which takes longer the more descriptors they have.
+/// Use it to look around and to clean up: by the time it returns, other processes may have created or dropped objects. It
+/// reads `/proc` for every process of this user, which takes longer the more descriptors they have.
 ///
 /// ```
 /// # extern crate shm_core as mp;
@@ -76,7 +77,7 @@ pub fn list() -> Vec<NamedObject> {
     mp_sys::named::list().into_iter().map(NamedObject::of).collect()
 }
 
-/// Removes a name at once. Whoever has the object keeps it; nobody can open it any more, and the name is free.
+/// Removes a name at once. Processes that have the object keep it. Nobody can open it any more, and the name is free.
 ///
 /// # Errors
 /// [`NameError::NotFound`], [`NameError::BadName`], [`NameError::PermissionDenied`].
@@ -85,7 +86,7 @@ pub fn unlink(name: &str) -> Result<(), NameError> {
     mp_sys::named::unlink_name(name)
 }
 
-/// Makes `bytes` bytes under a name; `fill` makes the object of `len` elements of type `T` in them.
+/// Creates a segment of `bytes` bytes under a name. `fill` makes the object of `len` elements of type `T` in it.
 pub(crate) fn create<T, O: Placed>(
     name: &str,
     kind: Kind,
@@ -98,7 +99,7 @@ pub(crate) fn create<T, O: Placed>(
     Ok((object, segment))
 }
 
-/// Finds the object of type `T` that has this name; `attach` is given its number of elements.
+/// Opens the object of type `T` that has this name, and passes its number of elements to `attach`.
 pub(crate) fn open<T, O: Placed>(
     name: &str,
     kind: Kind,
@@ -109,12 +110,12 @@ pub(crate) fn open<T, O: Placed>(
     Ok((object, segment))
 }
 
-/// The number of elements, if it fits here.
+/// Returns the number of elements if it fits in a `usize`.
 pub(crate) fn len_of(description: Description) -> Option<usize> {
     usize::try_from(description.len).ok()
 }
 
-/// What an object of this kind and of elements of type `T` is between programs.
+/// Returns the description by which programs agree on an object of this kind with elements of type `T`.
 pub(crate) fn of<T>(kind: Kind) -> What {
     What { kind, print: fingerprint("element", size_of::<T>(), align_of::<T>(), type_name::<T>()) }
 }

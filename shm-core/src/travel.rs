@@ -1,9 +1,9 @@
-//! Objects inside messages: what all of them have in common.
+//! How the handles of all objects travel in messages.
 //!
-//! A handle is encoded as the place of the object in shared memory, whose descriptor goes with the message; whoever
-//! decodes it has a handle of the same object. An object with a name goes by its name, and its file goes along, so that
-//! the name stays in use while the message is on its way; it arrives with processes of the same user only. Outside of a
-//! message there is nothing that could carry the descriptor, and encoding is an error that says so, and what to do.
+//! A handle is encoded as the place of the object in shared memory, and the message carries the memory's descriptor. Decoding
+//! it returns a handle of the same object. An object with a name is encoded as its name. The message then carries the
+//! object's file, so that the name stays in use while the message is on its way; only processes of the same user can decode
+//! it. Outside a message nothing can carry the descriptor, so encoding returns an error that says so and what to do instead.
 
 use std::fmt::Display;
 
@@ -14,13 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::named::NameError;
 
-/// What a handle is made of.
+/// The parts of a handle.
 pub(crate) struct Parts<'a, O> {
-    /// What lies in shared memory.
+    /// The object in shared memory.
     pub(crate) object: &'a O,
     /// Its number of elements.
     pub(crate) count: usize,
-    /// If it has a name.
+    /// The segment of an object that has a name.
     pub(crate) segment: Option<&'a Segment>,
 }
 
@@ -28,18 +28,18 @@ pub(crate) struct Parts<'a, O> {
 pub(crate) trait Travels: Sized {
     type Object: Placed;
 
-    /// What the object is between programs.
+    /// Returns the description by which programs agree on the object.
     fn what() -> What;
 
     fn parts(&self) -> Parts<'_, Self::Object>;
 
-    /// A handle of an object of `count` elements that arrived; `None` if it is too small.
+    /// Makes a handle of an object of `count` elements that arrived, or `None` if the object is too small.
     fn arrive(object: ExistingSpan<Self::Object>, count: usize) -> Option<Self>;
 
     fn open_named(name: &str) -> Result<Self, NameError>;
 }
 
-/// How a handle looks in a message: where the object is; or the index of its file, and its name.
+/// The form of a handle in a message: the place of the object, or the index of its file and its name.
 type Form<'a> = (Parcel, &'a str);
 
 pub(crate) fn serialize<T: Travels, S: Serializer>(handle: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -68,7 +68,7 @@ pub(crate) fn deserialize<'de, T: Travels, D: Deserializer<'de>>(deserializer: D
     }
     let [index, ..] = parcel;
     let index = u32::try_from(index).map_err(D::Error::custom)?;
-    // It holds the name until the object is open, and then it is closed.
+    // This file holds the name until the object is open. Then it is closed.
     let file = travel::unpack(index).map_err(D::Error::custom)?;
     let handle = T::open_named(&name).map_err(|error| refused(&error))?;
     if !handle.parts().segment.is_some_and(|segment| segment.is_in(&file)) {
@@ -81,15 +81,15 @@ pub(crate) fn deserialize<'de, T: Travels, D: Deserializer<'de>>(deserializer: D
 macro_rules! travels {
     ($type:ident $(<$param:ident: $bound:ident>)?) => {
         impl$(<$param: $bound>)? serde::Serialize for $type$(<$param>)? {
-            /// Inside a message of a pipe or connection, or among the arguments of a process: the descriptor of its memory
-            /// travels along.
+            /// Encodes the handle inside a message of a pipe or connection, or among the arguments of a process, which then
+            /// carries the descriptor of the object's memory.
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 $crate::travel::serialize(self, serializer)
             }
         }
 
         impl<'de $(, $param: $bound)?> serde::Deserialize<'de> for $type$(<$param>)? {
-            /// Gives a handle of the same object.
+            /// Returns a handle of the same object.
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::travel::deserialize(deserializer)
             }

@@ -1,4 +1,4 @@
-//! The list of what has a name.
+//! The entries of the list of named objects.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::kind;
 pub struct NamedObject {
     /// The name.
     pub name: String,
-    /// What it is: `"Value"`, `"Lock"`, …; `"unknown"` for a kind that this build does not have.
+    /// Its kind: `"Value"`, `"Lock"`, …; `"unknown"` for a kind that this build does not have.
     pub kind: &'static str,
-    /// The name of its element type without modules; `None` for an object without elements.
+    /// The name of its element type without modules, or `None` for an object without elements.
     pub element: Option<String>,
-    /// Bytes of its file in /dev/shm: whole pages.
+    /// The size of its file in /dev/shm in bytes, a multiple of the page size.
     pub bytes: u64,
-    /// How long ago it was made; `None` if a process with another clock made it, in another time namespace.
+    /// How long ago it was created, or `None` if its creator had another clock, in another time namespace.
     pub age: Option<Duration>,
-    /// Whether the name stays without holders: see `persist` of each object.
+    /// Whether the name stays without holders: see the `persist` method of each object.
     pub is_persistent: bool,
-    /// The ids of the processes that hold it, ascending. It is empty for a persistent object that nobody holds, and for one
-    /// that only a message on its way keeps. Processes that `/proc` hides from this one, those of another PID namespace for
-    /// example, are missing.
+    /// The ids of the processes that hold it, in ascending order. The list is empty for a persistent object that nobody
+    /// holds, and for an object that only a message on its way keeps. Processes that `/proc` hides from this one are missing,
+    /// for example those of another PID namespace.
     pub holders: Vec<u32>,
 }
 

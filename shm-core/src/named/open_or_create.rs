@@ -1,9 +1,10 @@
-//! Objects that exist already, or are made now.
+//! `open_or_create` of each object.
 //!
-//! A look and then a creation are two steps, and others come in between. So the two are repeated: a creation that finds the
-//! name taken looks again, and a look that finds nothing creates. A name leads to a complete object or to none, and the
-//! creator holds it before it has its name; so whoever is killed anywhere leaves nothing that keeps the others from going
-//! on. Each turn means that another process has made or given up the object meanwhile.
+//! To open and to create are two steps, and other processes can come in between. So the two alternate: if the creation finds
+//! the name taken, the function opens again, and if it finds nothing to open, it creates. A name leads to a complete object
+//! or to none, and the creator holds the object before it has its name. So a process that is killed at any point leaves
+//! nothing that could stop the others. Each further turn means that another process has created or dropped the object
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use crate::{
     SharedMemory, Value,
 };
 
-/// Others that make an object and give it up all the time are given this long to let one through.
+/// How long this keeps trying while other processes create and drop the object all the time.
 const TURNS_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Finds the object, or makes it.
+/// Opens the object, or creates it.
 fn open_or_create<O, E: From<NameError> + PartialEq>(
     open: impl Fn() -> Result<O, NameError>,
     mut create: impl FnMut() -> Result<O, E>,
@@ -38,7 +39,7 @@ fn open_or_create<O, E: From<NameError> + PartialEq>(
     }
 }
 
-/// As [`open_or_create`], where the creation needs a value that is made once, and only if it is needed.
+/// Like [`open_or_create`], for a creation that needs a value. The value is made at most once, and only if needed.
 fn with_init<O, V>(
     open: impl Fn() -> Result<O, NameError>,
     init: impl FnOnce() -> V,
@@ -50,7 +51,7 @@ fn with_init<O, V>(
         if let Some(init) = init.take() {
             value = Some(init());
         }
-        // It is there from the first turn on.
+        // The value exists from the first turn on.
         value.as_ref().map_or(Err(NameError::Exists), &create)
     })
 }
@@ -58,15 +59,15 @@ fn with_init<O, V>(
 macro_rules! values {
     ($($type:ident, $what:literal;)*) => {$(
         impl<T: Element> $type<T> {
-            #[doc = concat!("Finds the ", $what, " of this name, or makes it with the value of `init`.")]
+            #[doc = concat!("Opens the ", $what, " of this name, or creates it with the value that `init` returns.")]
             ///
-            /// When several processes call this at the same moment, all of them get the same object. `init` is called at
-            /// most once by each of them, and only if it found nothing. So several may call it; the value of one counts,
-            /// and nobody sees the object before that value is in it. If `init` panics, nothing was made.
+            /// If several processes call this at the same moment, all of them get the same object. Each of them calls `init`
+            /// at most once, and only if it found no object. If several call it, one of the values is used, and nobody sees
+            /// the object before it contains that value. If `init` panics, nothing was created.
             ///
             /// # Errors
             /// [`NameError::WrongType`] if the name leads to another kind of object or another `T`;
-            /// [`NameError::WrongVersion`]; [`NameError::BadName`]; shortage.
+            /// [`NameError::WrongVersion`]; [`NameError::BadName`]; or a shortage of memory or descriptors.
             pub fn open_or_create(name: &str, init: impl FnOnce() -> T) -> Result<Self, NameError> {
                 with_init(|| Self::open(name), init, |value| Self::create(name, *value))
             }
@@ -83,16 +84,16 @@ values! {
 macro_rules! arrays {
     ($($type:ident;)*) => {$(
         impl<T: Element> $type<T> {
-            /// Finds the array of this name, or makes it with the elements that `init` returns. An array that exists keeps
-            /// its own length.
+            /// Opens the array of this name, or creates it with the elements that `init` returns. An existing array keeps its
+            /// own length.
             ///
-            /// When several processes call this at the same moment, all of them get the same array. `init` is called at
-            /// most once by each of them, and only if it found nothing. So several may call it; the elements of one count,
-            /// and nobody sees the array before they are in it. If `init` panics, nothing was made.
+            /// If several processes call this at the same moment, all of them get the same array. Each of them calls `init`
+            /// at most once, and only if it found no array. If several call it, the elements of one of them are used, and
+            /// nobody sees the array before it contains them. If `init` panics, nothing was created.
             ///
             /// # Errors
             /// [`NameError::WrongType`] if the name leads to another kind of object or another `T`;
-            /// [`NameError::WrongVersion`]; [`NameError::BadName`]; shortage.
+            /// [`NameError::WrongVersion`]; [`NameError::BadName`]; or a shortage of memory or descriptors.
             pub fn open_or_create(name: &str, init: impl FnOnce() -> Vec<T>) -> Result<Self, NameError> {
                 with_init(|| Self::open(name), init, |elements| Self::create_from(name, elements))
             }
@@ -108,9 +109,9 @@ arrays! {
 macro_rules! without_value {
     ($($type:ident, $what:literal, $born:literal;)*) => {$(
         impl $type {
-            #[doc = concat!("Finds the ", $what, " of this name, or makes ", $born, ".")]
+            #[doc = concat!("Opens the ", $what, " of this name, or creates ", $born, ".")]
             ///
-            /// When several processes call this at the same moment, all of them get the same object.
+            /// If several processes call this at the same moment, all of them get the same object.
             ///
             /// # Errors
             /// [`NameError::WrongType`] if the name leads to another kind of object; [`NameError::WrongVersion`];
@@ -132,14 +133,14 @@ without_value! {
 macro_rules! semaphores {
     ($($type:ident;)*) => {$(
         impl $type {
-            /// Finds the semaphore of this name, or makes one with `permits` free permits. A semaphore that exists keeps
-            /// its own permits.
+            /// Opens the semaphore of this name, or creates one with `permits` free permits. An existing semaphore keeps its
+            /// own permits.
             ///
-            /// When several processes call this at the same moment, all of them get the same semaphore.
+            /// If several processes call this at the same moment, all of them get the same semaphore.
             ///
             /// # Errors
-            /// [`SemaphoreError::TooManyPermits`]; [`SemaphoreError::Name`] if the name leads to another kind of object, or
-            /// for a bad one; shortage.
+            /// [`SemaphoreError::TooManyPermits`]; [`SemaphoreError::Name`] if the name leads to another kind of object or is
+            /// not valid; or a shortage of memory or descriptors.
             pub fn open_or_create(name: &str, permits: usize) -> Result<Self, SemaphoreError> {
                 open_or_create(|| Self::open(name), || Self::create(name, permits))
             }
@@ -153,14 +154,14 @@ semaphores! {
 }
 
 impl Barrier {
-    /// Finds the barrier of this name, or makes one for `parties` parties.
+    /// Opens the barrier of this name, or creates one for `parties` parties.
     ///
-    /// When several processes call this at the same moment, all of them get the same barrier.
+    /// If several processes call this at the same moment, all of them get the same barrier.
     ///
     /// # Errors
     /// [`BarrierError::Parties`] for 0 or too many; [`BarrierError::Name`] with [`NameError::OtherSize`] if the name leads
     /// to a barrier for another number of parties, with [`NameError::WrongType`] if it leads to another kind of object, or
-    /// for a bad one; shortage.
+    /// if the name is not valid; or a shortage of memory or descriptors.
     pub fn open_or_create(name: &str, parties: usize) -> Result<Self, BarrierError> {
         let found = open_or_create(|| Self::open(name), || Self::create(name, parties))?;
         if found.parties() == parties { Ok(found) } else { Err(NameError::OtherSize.into()) }
@@ -168,13 +169,13 @@ impl Barrier {
 }
 
 impl SharedMemory {
-    /// Finds the bytes of this name, or makes `len` bytes of zeros.
+    /// Opens the bytes of this name, or creates `len` zero bytes.
     ///
-    /// When several processes call this at the same moment, all of them get the same bytes.
+    /// If several processes call this at the same moment, all of them get the same bytes.
     ///
     /// # Errors
     /// [`NameError::OtherSize`] if the name leads to more or fewer bytes; [`NameError::WrongType`] if it leads to another
-    /// kind of object; [`NameError::WrongVersion`]; [`NameError::BadName`]; shortage.
+    /// kind of object; [`NameError::WrongVersion`]; [`NameError::BadName`]; or a shortage of memory or descriptors.
     pub fn open_or_create(name: &str, len: usize) -> Result<Self, NameError> {
         let found = open_or_create(|| Self::open(name), || Self::create(name, len))?;
         if found.len() == len { Ok(found) } else { Err(NameError::OtherSize) }
