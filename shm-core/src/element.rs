@@ -1,6 +1,6 @@
-//! Which types may stand in shared memory, and what Python's types are called here.
+//! The types that can be in shared memory, and the counterparts of Python's types.
 //!
-//! Python's `Value` and `Array` take a ctypes type or a one-letter code. Rust's own types take their place:
+//! Python's `Value` and `Array` take a ctypes type or a one-letter code. Here you use Rust's own types:
 //!
 //! | ctypes (code) | here | |
 //! |---|---|---|
@@ -18,15 +18,15 @@
 //! | `c_longdouble` | none | Rust has no such type |
 //! | `Structure` | a struct with `#[derive(Clone, Copy, Pod, Zeroable)] #[repr(C)]` | from the crate `bytemuck` |
 //! | an array of ctypes | `[T; N]` | of integers, floats and structs; not of `bool` or `char` |
-//! | `Union` | none | bytes without a type: use `[u8; N]`, and bytemuck to look at them |
+//! | `Union` | none | use `[u8; N]`, and read the bytes with bytemuck |
 //! | `BigEndianStructure`, `LittleEndianStructure` | a struct of `[u8; N]` fields | with `from_be_bytes` |
 //! | `c_char_p`, `c_wchar_p`, `c_void_p`, `POINTER`, `CFUNCTYPE`, `py_object`, `HRESULT` | none | an address means nothing in another process |
 //!
-//! Integers do not wrap silently when stored, as ctypes' do (300 into a `c_byte` reads back as 44): the types are checked at
-//! compile time.
+//! The compiler checks the types, so an integer is never truncated silently. With ctypes, 300 stored in a `c_byte` reads back
+//! as 44.
 //!
-//! A type may stand in shared memory if every bit pattern of it is valid or can be checked, it has no padding, and zero is
-//! valid. Pointers, references, `String` and `Vec` are not: their contents are private memory.
+//! A type can be in shared memory if each of its bit patterns is valid or can be checked, it has no padding, and zero is
+//! valid. Pointers, references, `String` and `Vec` cannot: their contents are in private memory.
 //!
 //! ```compile_fail
 //! # extern crate shm_core as mp;
@@ -40,27 +40,27 @@ use bytemuck::cast;
 pub use mp_sys::cells::AtomicRepr;
 pub use mp_sys::cells::Element;
 
-/// A number with atomic operations of its own: integers of 1 to 8 bytes, `f32` and `f64`.
+/// A number with atomic operations: an integer of 1 to 8 bytes, `f32` or `f64`.
 ///
-/// Integers wrap around at their limits, as Rust's atomics do. Operations on floats are a loop of compare and exchange;
-/// their bitwise operations are on the bits.
+/// Integers wrap around at their limits, like Rust's atomics. Operations on floats are loops of compare-and-exchange; bitwise
+/// operations work on the bits of the float.
 pub trait Number: AtomicRepr {
-    /// Stores a value and gives the previous one.
+    /// Stores a value, and returns the previous value.
     fn swap(atomic: &Self::Atomic, value: Self) -> Self;
-    /// Stores `new` if the value is `current` (the same bits), and gives the previous value either way.
+    /// Stores `new` if the value is `current` (the same bits), and returns the previous value either way.
     #[expect(clippy::missing_errors_doc, reason = "the error is the value that was found instead")]
     fn compare_exchange(atomic: &Self::Atomic, current: Self, new: Self) -> Result<Self, Self>;
-    /// Adds, and gives the previous value.
+    /// Adds, and returns the previous value.
     fn fetch_add(atomic: &Self::Atomic, value: Self) -> Self;
-    /// Subtracts, and gives the previous value.
+    /// Subtracts, and returns the previous value.
     fn fetch_sub(atomic: &Self::Atomic, value: Self) -> Self;
-    /// Bitwise and; gives the previous value.
+    /// Applies bitwise and, and returns the previous value.
     fn fetch_and(atomic: &Self::Atomic, value: Self) -> Self;
-    /// Bitwise or; gives the previous value.
+    /// Applies bitwise or, and returns the previous value.
     fn fetch_or(atomic: &Self::Atomic, value: Self) -> Self;
-    /// Stores the greater of both, and gives the previous value.
+    /// Stores the greater of the two values, and returns the previous value.
     fn fetch_max(atomic: &Self::Atomic, value: Self) -> Self;
-    /// Stores the smaller of both, and gives the previous value.
+    /// Stores the smaller of the two values, and returns the previous value.
     fn fetch_min(atomic: &Self::Atomic, value: Self) -> Self;
 }
 

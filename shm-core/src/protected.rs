@@ -1,16 +1,16 @@
-//! A lock with poison, under every object that has a lock.
+//! A lock with poison, which every object with a lock uses.
 //!
 //! | control word | meaning | who stores |
 //! |---|---|---|
-//! | the [version](mp_sys::locked::Version) | whether the data is lent, or written under a journal; how often it has changed | the holder |
-//! | the flag: poison | 0, [`POISONED`] | set by the holder or by the one who takes over from a dead holder; cleared by anybody |
+//! | the [version](mp_sys::locked::Version) | whether the data is lent, or being written under a journal; how often it has changed | the holder |
+//! | the flag: poison | 0, [`POISONED`] | set by the holder, or by the next holder after a death; cleared by any process |
 //!
-//! When a holder died, the next one looks at the version: if the data was lent it may be half changed, so the poison is
-//! stored. Then a journal is finished, and then the version is closed.
-//! Dying between any two of these steps leaves a state in which the next one does the same.
+//! After a holder has died, the next one looks at the version. If the data was lent, it may be half changed, so the next
+//! holder stores the poison. Then it finishes a journal, and then it closes the version. If it dies between any two of these
+//! steps, the holder after it does the same.
 //!
-//! Who reads without the lock gets a copy, and the poison, of one version that is closed. The poison of a moment later would
-//! not do: somebody may have put the data right by then, and cleared it.
+//! A reader without the lock gets the copy and the poison of one closed version. The poison of a moment later would be wrong:
+//! by then, another process may have repaired the data and cleared the poison.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -30,10 +30,10 @@ use crate::named::{self, NameError};
 /// A holder died or panicked while the data was lent.
 const POISONED: u32 = 1;
 
-/// Puts right what a dead holder left half done, if the object keeps a journal. Must be repeatable.
+/// Finishes what a dead holder left half done, if the object keeps a journal. It must be repeatable.
 pub(crate) type Redo = fn(&mut Held<'_>);
 
-/// Nothing to put right.
+/// Does nothing, for an object without a journal.
 pub(crate) fn no_journal(_: &mut Held<'_>) {}
 
 /// The lock and the data of an object.
@@ -44,7 +44,7 @@ pub(crate) struct Protected {
 }
 
 impl Protected {
-    /// Allocates a lock with `data_len` zeroed bytes of data, which `fill` writes before anybody knows it.
+    /// Allocates a lock with `data_len` zeroed bytes of data. `fill` writes the data before any other thread can see it.
     pub(crate) fn new(
         data_len: usize,
         redo: Redo,
@@ -59,7 +59,7 @@ impl Protected {
         Ok(Self { locked, redo })
     }
 
-    /// As [`new`](Self::new), under a name: an object of `len` elements of type `T`.
+    /// Like [`new`](Self::new), under a name: an object of `len` elements of type `T`.
     pub(crate) fn create<T>(
         (name, kind, len): (&str, Kind, usize),
         data_len: usize,
@@ -72,8 +72,8 @@ impl Protected {
         Ok((Self { locked, redo }, segment))
     }
 
-    /// Finds the object of elements of type `T` that has this name, and tells how many it has. `data_len_of` tells how much
-    /// data that many need.
+    /// Opens the object with elements of type `T` that has this name, and returns its number of elements. `data_len_of`
+    /// returns the number of bytes that so many elements need.
     pub(crate) fn open_named<T>(
         name: &str,
         kind: Kind,
@@ -85,53 +85,53 @@ impl Protected {
             (data_len_of(len)? <= locked.data_len()).then_some(locked)
         };
         let (locked, segment) = named::open::<T, _>(name, kind, attach)?;
-        // As `attach` was given it.
+        // The number that `attach` received.
         let len = named::len_of(segment.description()).unwrap_or_default();
         Ok((Self { locked, redo }, len, segment))
     }
 
-    /// The lock that arrived in a message, if it has as much data as the object needs.
+    /// Returns the lock that arrived in a message, if it has as much data as the object needs.
     pub(crate) fn arrived(locked: Locked, data_len: usize, redo: Redo) -> Option<Self> {
         (data_len <= locked.data_len()).then_some(Self { locked, redo })
     }
 
-    /// The lock itself, to be put into a message.
+    /// Returns the lock itself, for a message.
     pub(crate) fn locked(&self) -> &Locked {
         &self.locked
     }
 
-    /// Takes the lock without lending anything: dying under it poisons nothing.
+    /// Takes the lock without lending anything: a death under it poisons nothing.
     #[inline(always)]
     pub(crate) fn quiet(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {
         self.locked.acquire(patience, |held| take_over(held, self.redo))
     }
 
-    /// As [`quiet`](Self::quiet), for a section in which no code of a user runs.
+    /// Like [`quiet`](Self::quiet), for a section in which no code of a user runs.
     #[inline(always)]
     pub(crate) fn brief(&self, patience: Patience) -> Result<Brief<'_>, AcquireError> {
         self.locked.acquire_briefly(patience, |held| take_over(held, self.redo))
     }
 
-    /// Takes the lock and opens the section: dying or panicking under it poisons.
+    /// Takes the lock and opens the section: a death or panic under it poisons.
     #[inline(always)]
     pub(crate) fn open(&self, patience: Patience) -> Result<Held<'_>, AcquireError> {
         Ok(open_section(self.quiet(patience)?))
     }
 
-    /// A copy of a value, taken without the lock; `None` if somebody keeps changing the data, or died while changing it: then
-    /// the caller takes the lock. `place` says where the value lies at this version.
+    /// Copies a value without the lock. Returns `None` if other threads keep changing the data, or if one died while changing
+    /// it; then the caller takes the lock. `place` returns the offset of the value at this version.
     #[inline]
     pub(crate) fn glimpse<T: Element>(&self, place: impl Fn(Seen) -> usize) -> Option<LockResult<T>> {
         let mut flag = 0;
         self.locked.glimpse(place, &mut flag).map(|copied| poisoned_if(flag, copied))
     }
 
-    /// As [`glimpse`](Self::glimpse), for values that lie side by side from `at` on.
+    /// Like [`glimpse`](Self::glimpse), for values that lie side by side from `at` on.
     pub(crate) fn glimpse_slice<T: Element>(&self, at: usize, into: &mut [T]) -> Option<LockResult<()>> {
         self.locked.glimpse_slice(at, into).map(|flag| poisoned_if(flag, ()))
     }
 
-    /// Who has the lock.
+    /// Returns the holder of the lock.
     pub(crate) fn holder(&self) -> Holder {
         self.locked.holder()
     }
@@ -145,14 +145,14 @@ impl Protected {
         clear_poison(self.locked.flag());
     }
 
-    /// What a guard does that is dropped by a panic, while it holds the lock.
+    /// Poisons the data. A guard that a panic drops calls this while it holds the lock.
     #[cold]
     pub(crate) fn poison(&self) {
         poison(self.locked.flag());
     }
 
-    /// What an operation gives: itself, or inside the error.
-    // Not `always`: in debug builds the copies of a large value would all lie in the caller's frame.
+    /// Returns the result of an operation, inside the error if the data is poisoned.
+    // Not `always`: in debug builds, all copies of a large value would be in the caller's frame.
     #[inline]
     pub(crate) fn unless_poisoned<G>(&self, given: G) -> LockResult<G> {
         if self.is_poisoned() {
@@ -167,7 +167,7 @@ fn poisoned_if<G>(flag: u32, given: G) -> LockResult<G> {
     if flag == 0 { Ok(given) } else { Err(LockError::Poisoned(given)) }
 }
 
-/// What `Debug` says of poison, behind a lock's holder or its value.
+/// The words for poison in `Debug`, after a lock's holder or value.
 pub(crate) fn poison_text(is_poisoned: bool) -> &'static str {
     if is_poisoned { ", poisoned" } else { "" }
 }
@@ -186,7 +186,7 @@ pub(crate) fn poison(flag: &AtomicU32) {
     flag.store(POISONED, Ordering::Release);
 }
 
-/// From here on, the data may be half changed; the section closes with the release of the lock.
+/// Opens the section: from here on, the data may be half changed. The release of the lock closes it.
 #[inline(always)]
 pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
     let held = held.open_section();
@@ -194,7 +194,7 @@ pub(crate) fn open_section(held: Held<'_>) -> Held<'_> {
     held
 }
 
-/// The newest holder died.
+/// Repairs the data after the newest holder has died.
 #[cold]
 pub(crate) fn take_over(held: &mut Held<'_>, redo: Redo) {
     if held.version().is_lent() {
@@ -202,11 +202,11 @@ pub(crate) fn take_over(held: &mut Held<'_>, redo: Redo) {
         crash::point();
     }
     redo(held);
-    // Whatever the dead one was at, the data is whole or poisoned now.
+    // Whatever the dead holder was doing, the data is now whole or poisoned.
     held.end_write();
 }
 
-/// A guard's own part of the poison rule: as in `std::sync`, a panic that started while the guard was alive poisons.
+/// The guard's part of the poison rule: as in `std::sync`, a panic that started while the guard was alive poisons.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PanicWatch {
     panicking_before: bool,
@@ -224,7 +224,7 @@ impl PanicWatch {
     }
 }
 
-/// Waits for ever.
+/// The patience that waits for ever.
 pub(crate) const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
 
 pub(crate) fn within(timeout: std::time::Duration) -> Patience {
