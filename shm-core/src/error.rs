@@ -1,16 +1,16 @@
-//! What can go wrong, one small enum for each family of operations.
+//! The errors: one small enum for each family of operations.
 //!
-//! | enum | of |
+//! | enum | returned by |
 //! |---|---|
-//! | [`MemoryError`] | making an object |
-//! | [`LockError`] | taking a lock, and whatever takes one inside |
+//! | [`MemoryError`] | creating an object |
+//! | [`LockError`] | taking a lock, and operations that take one inside |
 //! | [`RangeError`] | indices and lengths |
-//! | [`ArrayError`] | both of the last two |
+//! | [`ArrayError`] | operations that can fail in both of these ways |
 //! | [`SemaphoreError`], [`WaitError`], [`BarrierError`] | semaphores, conditions, barriers |
 //! | [`NameError`] | objects with a name |
 //!
-//! An error that happens with a value in hand carries it back: `set` gives the value that was not stored, `get` the value
-//! that is poisoned, `lock` the guard.
+//! An error carries back the value that the operation had: that of `set` contains the value that was not stored, that of
+//! `get` the poisoned value, and that of `lock` the guard.
 
 use std::fmt;
 
@@ -21,19 +21,21 @@ use mp_sys::robust::AcquireError;
 
 pub use crate::named::NameError;
 
-/// More bytes than there are addresses.
+/// The error for more bytes than there are addresses.
 pub(crate) const TOO_LARGE: MemoryError = MemoryError::NoSpace { wanted: u64::MAX, available: 0 };
 
-/// The outcome of taking a lock.
+/// The result of taking a lock.
 pub type LockResult<G> = Result<G, LockError<G>>;
 
-/// Why a lock was not taken, or why its data must not be trusted.
+/// Why a lock was not taken, or why its data may be wrong.
 ///
-/// `G` is what the operation would have returned: the guard of `lock` or the value of `get`. For `set`, it is the value that was not stored.
+/// `G` is what the operation would have returned: the guard of `lock` or the value of `get`. For `set`, it is the value that
+/// was not stored.
 ///
 /// # With `?`
-/// In a function that returns `Box<dyn Error>` or the like, `lock()?` does not compile: "lifetime may not live long enough". The guard inside
-/// the error borrows the object, and the function would return it. [`discard`](Self::discard) drops the guard:
+/// In a function that returns `Box<dyn Error>` or the like, `lock()?` does not compile: "lifetime may not live long enough".
+/// The guard inside the error borrows the object, and the function would return it. [`discard`](Self::discard) drops the
+/// guard:
 /// ```
 /// # extern crate shm_core as mp;
 /// use mp::{LockError, Value};
@@ -48,31 +50,31 @@ pub type LockResult<G> = Result<G, LockError<G>>;
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LockError<G> {
-    /// A process died or a thread panicked while it held the lock: the data may be half changed. The lock works, and
-    /// everybody gets this error until somebody calls `clear_poison`.
+    /// A process died or a thread panicked while it held the lock, so the data may be half changed. The lock still works.
+    /// Every operation returns this error until `clear_poison` is called.
     Poisoned(G),
-    /// Somebody holds the lock (`try_lock` only).
+    /// Another thread holds the lock (`try_lock` only).
     WouldBlock,
-    /// Somebody held the lock until the timeout.
+    /// The lock did not become free before the timeout.
     TimedOut,
-    /// The calling thread holds this lock already: waiting would never end. Drop the guard first, or use it.
+    /// The calling thread already holds this lock, so waiting would never end. Use the guard, or drop it first.
     Deadlock,
-    /// The calling thread holds [`HELD_MAX`](crate::sync::HELD_MAX) locks, the most that are recovered if it dies.
+    /// The calling thread holds [`HELD_MAX`](crate::sync::HELD_MAX) locks, the most that can be recovered if it dies.
     TooManyHeld,
     /// A [`RwLock`](crate::RwLock) has [`READERS_MAX`](crate::sync::READERS_MAX) readers, or the calling thread has
     /// [`READS_MAX`](crate::sync::READS_MAX) guards of readers.
     TooManyReaders,
-    /// The calling thread cannot take locks: all thread-specific keys of the C library are taken by others.
+    /// The calling thread cannot take locks: other parts of the program use all thread-specific keys of the C library.
     Unwatched(i32),
-    /// The lock's memory was overwritten by something that is no lock operation.
+    /// The lock's memory was overwritten by something other than a lock operation.
     Corrupt(i32),
-    /// The lock was made by a process that sees its threads' lists of robust locks, and this one does not, in a sandbox that
-    /// refuses get_robust_list(2).
+    /// The process that created the lock can see its threads' lists of robust locks, and this process cannot, because its
+    /// sandbox refuses get_robust_list(2).
     OtherMode,
 }
 
 impl<G> LockError<G> {
-    /// What a poisoned lock gave.
+    /// Returns the guard or value of a poisoned lock.
     pub fn into_poisoned(self) -> Option<G> {
         match self {
             Self::Poisoned(inner) => Some(inner),
@@ -80,13 +82,13 @@ impl<G> LockError<G> {
         }
     }
 
-    /// The error alone, so that `?` can turn it into a `Box<dyn Error>`, which must not borrow:
-    /// `let guard = value.lock().map_err(LockError::discard)?`. A guard inside is dropped.
+    /// Drops the guard or value inside, so that `?` can turn the error into a `Box<dyn Error>`, which must not borrow: `let
+    /// guard = value.lock().map_err(LockError::discard)?`.
     pub fn discard(self) -> LockError<()> {
         self.map(drop)
     }
 
-    /// Why the lock was not taken.
+    /// Returns the error for a lock that was not taken.
     pub(crate) fn refused(error: AcquireError) -> Self {
         match error {
             AcquireError::WouldBlock => Self::WouldBlock,
@@ -101,7 +103,7 @@ impl<G> LockError<G> {
         }
     }
 
-    /// The same error with another thing in hand.
+    /// Returns the same error with something else inside.
     pub(crate) fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
         match self {
             Self::Poisoned(inner) => LockError::Poisoned(change(inner)),
@@ -154,34 +156,34 @@ impl<G> fmt::Debug for LockError<G> {
 
 impl<G> std::error::Error for LockError<G> {}
 
-/// What can go wrong with a semaphore. Nothing has changed then.
+/// Why an operation on a semaphore failed. Nothing has changed then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SemaphoreError {
     /// There is no free permit (`try_acquire` only).
     #[error("no permit is free")]
     WouldBlock,
-    /// There was no free permit until the timeout.
-    #[error("no permit was free until the timeout")]
+    /// No permit became free before the timeout.
+    #[error("no permit became free before the timeout")]
     TimedOut,
-    /// More permits than a semaphore has room for.
+    /// The semaphore has no room for so many permits.
     #[error("a semaphore has room for {limit} permits")]
     TooManyPermits {
-        /// Permits, taken or not.
+        /// The most permits, taken or not.
         limit: usize,
     },
-    /// Permits were given back to a bounded semaphore that were not taken.
+    /// More permits were given back to a bounded semaphore than were taken.
     #[error("more permits were given back than were taken")]
     OverRelease,
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The name cannot be had.
+    /// The name could not be used or opened.
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
-/// What can go wrong at a barrier.
+/// Why an operation on a barrier failed.
 #[doc(alias = "BrokenBarrierError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -192,13 +194,13 @@ pub enum BarrierError {
     /// The others did not come before the timeout. The barrier is broken now.
     #[error("the other parties did not come before the timeout: the barrier is broken")]
     TimedOut,
-    /// All places are taken by other parties.
+    /// Other parties have taken all places.
     #[error("other parties have registered all {parties} places of the barrier")]
     TooManyParties {
         /// The number of parties.
         parties: usize,
     },
-    /// A barrier has at least 1 party, and at most `limit`.
+    /// A barrier must have at least 1 party, and at most `limit`.
     #[error("a barrier has 1 to {limit} parties")]
     Parties {
         /// The most.
@@ -207,7 +209,7 @@ pub enum BarrierError {
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The name cannot be had.
+    /// The name could not be used or opened.
     #[error(transparent)]
     Name(#[from] NameError),
     /// The barrier's own lock was not taken.
@@ -219,9 +221,9 @@ pub enum BarrierError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError<G> {
-    /// [`WAITERS_MAX`](crate::sync::WAITERS_MAX) wait already. The lock was not released: its guard is inside.
+    /// [`WAITERS_MAX`](crate::sync::WAITERS_MAX) threads already wait. The lock was not released; its guard is inside.
     TooManyWaiters(G),
-    /// The wait is over, but the lock was not taken again, or it is poisoned and its guard is inside.
+    /// The wait ended, but the lock was not taken again; or it is poisoned, and its guard is inside.
     Lock(LockError<G>),
 }
 
@@ -229,7 +231,7 @@ impl<G> fmt::Display for WaitError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyWaiters(_) => {
-                write!(f, "{} wait on the condition already", crate::sync::WAITERS_MAX)
+                write!(f, "{} threads already wait on the condition", crate::sync::WAITERS_MAX)
             }
             Self::Lock(error) => error.fmt(f),
         }
@@ -258,21 +260,21 @@ pub enum RangeError {
         start: usize,
         /// The element after the last one asked for.
         end: usize,
-        /// The number of elements there are.
+        /// The number of elements in the array.
         len: usize,
     },
-    /// The whole array was to be replaced by another number of elements.
+    /// The number of elements differs from that of the array that they should replace.
     #[error("{found} elements cannot replace an array of {expected}")]
     LengthMismatch {
-        /// The number of elements there are.
+        /// The number of elements in the array.
         expected: usize,
-        /// The number given.
+        /// The number of new elements.
         found: usize,
     },
 }
 
 impl RangeError {
-    /// Checks `count` elements from `start` on; gives the range.
+    /// Checks that `count` elements from `start` on exist, and returns their range.
     pub(crate) fn check(start: usize, count: usize, len: usize) -> Result<(), Self> {
         let end = start.saturating_add(count);
         if end > len || start > len {
