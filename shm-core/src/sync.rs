@@ -3,10 +3,10 @@
 //! | object | what it is |
 //! |---|---|
 //! | [`Lock`] | one holder at a time |
-//! | [`RLock`] | the same, and the holder may take it again |
-//! | [`RwLock`] | a value, for many who read or one who writes |
+//! | [`RLock`] | the same, and the holder can take it again |
+//! | [`RwLock`] | a value for many readers or one writer |
 //! | [`Semaphore`] | a number of permits |
-//! | [`BoundedSemaphore`] | the same, never more than at the beginning |
+//! | [`BoundedSemaphore`] | the same, but never more than at the beginning |
 //! | [`Event`] | a flag to wait for |
 //! | [`Barrier`] | parties that wait for each other |
 //! | [`Condition`] | waiting for a change of what a lock protects |

@@ -1,7 +1,7 @@
 //! `Lock`: mutual exclusion between processes, without data of its own.
 //!
 //! Prefer [`Value`](crate::Value) or [`Array`](crate::Array), which keep their data behind their own lock. A `Lock` is for
-//! what lies elsewhere: a file, a terminal, several [`RawArray`](crate::RawArray)s at once.
+//! something elsewhere: a file, a terminal, or several [`RawArray`](crate::RawArray)s at once.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -18,26 +18,26 @@ use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, Protected, no_journal, poison_text, within};
 use crate::travel::{Parts, Travels, travels};
 
-/// A lock that processes share, and that passes on when its holder dies.
+/// A lock that processes share, and that the next process gets when its holder dies.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 64 bytes of shared memory |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | no: a second `lock` by the same thread is [`LockError::Deadlock`], a `try_lock` [`LockError::WouldBlock`] |
+/// | reentrant | no: a second `lock` by the same thread returns [`LockError::Deadlock`], and `try_lock` returns [`LockError::WouldBlock`] |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter gets an error |
-/// | drop | gives this process's handle up; the lock lives as long as any process has it |
+/// | drop | closes this process's handle; the lock lives as long as any process has a handle |
 ///
 /// # Fork safety
-/// A forked child shares the lock. It never holds what its parent holds: an inherited guard does nothing there.
+/// A forked child shares the lock. It never holds its parent's locks: an inherited guard does nothing there.
 ///
 /// # Crash
-/// When a process dies while it holds the lock, the next locker gets [`LockError::Poisoned`] with the guard inside, and so
-/// does everybody until [`clear_poison`](Lock::clear_poison).
+/// If a process dies while it holds the lock, locking it then returns [`LockError::Poisoned`] with the guard inside, until
+/// [`clear_poison`](Lock::clear_poison) is called.
 ///
 /// # Source
-/// Python's `multiprocessing.Lock`, which any process may release and which a dead holder keeps for ever;
+/// Python's `multiprocessing.Lock`, which any process may release, and which a dead holder keeps for ever;
 /// Documentation/locking/robust-futexes.rst.
 ///
 /// # Examples
@@ -57,12 +57,12 @@ use crate::travel::{Parts, Travels, travels};
 #[doc(alias = "Mutex")]
 pub struct Lock {
     protected: Protected,
-    /// Dropped after the lock, which lies in it.
+    /// Dropped after the lock, which is inside it.
     segment: Option<Segment>,
 }
 
 impl Lock {
-    /// Makes a free lock.
+    /// Creates a free lock.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -70,29 +70,31 @@ impl Lock {
         Ok(Self { protected: Protected::new(0, no_journal, |_| {})?, segment: None })
     }
 
-    /// Makes a free lock under a name, which other programs of this user can open.
+    /// Creates a free lock under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let (protected, segment) = Protected::create::<()>((name, kind::LOCK, 0), 0, no_journal, |_| {})?;
         Ok(Self { protected, segment: Some(segment) })
     }
 
-    /// Finds the lock of this name.
+    /// Opens the lock of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object; [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (protected, _, segment) = Protected::open_named::<()>(name, kind::LOCK, |_| Some(0), no_journal)?;
         Ok(Self { protected, segment: Some(segment) })
     }
 
-    /// Takes the lock, waiting until it is free.
+    /// Waits until the lock is free, and takes it.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::Deadlock`],
-    /// [`LockError::TooManyHeld`]: it is not.
+    /// [`LockError::Poisoned`] with the guard inside: the caller holds the lock. [`LockError::Deadlock`] and
+    /// [`LockError::TooManyHeld`]: the caller does not hold it.
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> LockResult<LockGuard<'_>> {
         self.lock_with(FOR_EVER)
@@ -101,7 +103,7 @@ impl Lock {
     /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody holds it; else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if somebody holds it; otherwise the same as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<LockGuard<'_>> {
         self.lock_with(Patience::None)
     }
@@ -109,7 +111,7 @@ impl Lock {
     /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody held it until then; else as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if somebody held it until then; otherwise the same as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<LockGuard<'_>> {
         self.lock_with(within(timeout))
     }
@@ -121,13 +123,13 @@ impl Lock {
         self.protected.unless_poisoned(guard)
     }
 
-    /// Whether a holder died or panicked, and nobody cleared that.
+    /// Returns whether a holder died or panicked and nobody has called `clear_poison` since.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.protected.is_poisoned()
     }
 
-    /// Says that what the lock protects is in order again.
+    /// Declares that what the lock protects is in order again.
     pub fn clear_poison(&self) {
         self.protected.clear_poison();
     }
@@ -156,7 +158,7 @@ impl Travels for Lock {
 
 travels!(Lock);
 
-// As std's locks and atomics: poison tells of what a panic left.
+// Like std's locks and atomics: poison reports what a panic left.
 impl UnwindSafe for Lock {}
 impl RefUnwindSafe for Lock {}
 

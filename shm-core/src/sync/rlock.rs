@@ -1,4 +1,4 @@
-//! `RLock`: a lock that its holder may take again.
+//! `RLock`: a lock that its holder can take again.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -20,26 +20,26 @@ use crate::protected::{
 };
 use crate::travel::{Parts, Travels, travels};
 
-/// Bytes of the lock in shared memory.
+/// The size of the lock in shared memory, in bytes.
 const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 
-/// A lock that processes share, that passes on when its holder dies, and that its holder may take again.
+/// A lock that processes share, that the next process gets when its holder dies, and that its holder can take again.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 64 bytes of shared memory |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | yes: by the thread that holds it, up to [`DEPTH_MAX`] deep; released with the last guard, in any order |
+/// | reentrant | yes: by the thread that holds it, up to [`DEPTH_MAX`] deep; released with the last guard, whatever the order |
 /// | fair | no |
 /// | recovers | at once: the kernel wakes a waiter when the holder dies, and the waiter gets an error |
-/// | drop | gives this process's handle up; the lock lives as long as any process has it |
+/// | drop | closes this process's handle; the lock lives as long as any process has a handle |
 ///
 /// # Fork safety
-/// A forked child shares the lock. It never holds what its parent holds: an inherited guard does nothing there.
+/// A forked child shares the lock. It never holds its parent's locks: an inherited guard does nothing there.
 ///
 /// # Crash
-/// As [`Lock`](crate::Lock): the next locker gets [`LockError::Poisoned`] with the guard inside, and so does everybody
-/// until [`clear_poison`](Self::clear_poison).
+/// As with [`Lock`](crate::Lock), locking it returns [`LockError::Poisoned`] with the guard inside, until
+/// [`clear_poison`](Self::clear_poison) is called.
 ///
 /// # Source
 /// Python's `multiprocessing.RLock`, which a dead holder keeps for ever.
@@ -60,12 +60,12 @@ const BYTES: usize = CONTROL_BYTES + DEPTH_BYTES;
 #[doc(alias = "ReentrantMutex")]
 pub struct RLock {
     entry: Reentrant,
-    /// Dropped after the lock, which lies in it.
+    /// Dropped after the lock, which is inside it.
     segment: Option<Segment>,
 }
 
 impl RLock {
-    /// Makes a free lock.
+    /// Creates a free lock.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -74,40 +74,41 @@ impl RLock {
         Ok(Self { entry, segment: None })
     }
 
-    /// Makes a free lock under a name, which other programs of this user can open.
+    /// Creates a free lock under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let (entry, segment) = named::create::<(), _>(name, kind::RLOCK, 0, BYTES, Reentrant::new)?;
         Ok(Self { entry, segment: Some(segment) })
     }
 
-    /// Finds the lock of this name.
+    /// Opens the lock of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
-    /// [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |_, span| Reentrant::attach(span).ok();
         let (entry, segment) = named::open::<(), _>(name, kind::RLOCK, attach)?;
         Ok(Self { entry, segment: Some(segment) })
     }
 
-    /// Takes the lock, waiting until it is free; at once if the calling thread has it.
+    /// Waits until the lock is free, and takes it. If the calling thread already has the lock, it takes it at once.
     ///
     /// # Errors
-    /// [`LockError::Poisoned`] with the guard inside: the lock is held. [`LockError::TooManyHeld`] at [`DEPTH_MAX`]
-    /// guards of this thread, or at its limit of locks: it is not.
+    /// [`LockError::Poisoned`] with the guard inside: the caller holds the lock. [`LockError::TooManyHeld`] at [`DEPTH_MAX`]
+    /// guards of this thread, or at its limit of locks: the caller does not get another guard.
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> LockResult<RLockGuard<'_>> {
         self.lock_with(FOR_EVER)
     }
 
-    /// Takes the lock if it is free, or the calling thread has it.
+    /// Takes the lock if it is free or the calling thread already has it.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody else holds it; else as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if somebody else holds it; otherwise the same as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<RLockGuard<'_>> {
         self.lock_with(Patience::None)
     }
@@ -115,7 +116,7 @@ impl RLock {
     /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody else held it until then; else as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if somebody else held it until then; otherwise the same as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<RLockGuard<'_>> {
         self.lock_with(within(timeout))
     }
@@ -124,7 +125,7 @@ impl RLock {
         self.guard(self.entry.enter(patience, |held| take_over(held, no_journal)))
     }
 
-    /// Takes the lock as deep as [`RLockGuard::release_all`] found it.
+    /// Takes the lock again, as often as [`RLockGuard::release_all`] released it.
     pub(super) fn lock_again(&self, depth: u64) -> LockResult<RLockGuard<'_>> {
         self.guard(self.entry.enter_again(depth, FOR_EVER, |held| take_over(held, no_journal)))
     }
@@ -138,13 +139,13 @@ impl RLock {
         Ok(guard)
     }
 
-    /// Whether a holder died or panicked, and nobody cleared that.
+    /// Returns whether a holder died or panicked and nobody has called `clear_poison` since.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         is_poisoned(self.entry.flag())
     }
 
-    /// Says that what the lock protects is in order again.
+    /// Declares that what the lock protects is in order again.
     pub fn clear_poison(&self) {
         clear_poison(self.entry.flag());
     }
@@ -172,7 +173,7 @@ impl Travels for RLock {
 
 travels!(RLock);
 
-// As std's locks: poison tells of what a panic left.
+// Like std's locks: poison reports what a panic left.
 impl UnwindSafe for RLock {}
 impl RefUnwindSafe for RLock {}
 
@@ -188,7 +189,7 @@ pub struct RLockGuard<'a> {
 }
 
 impl<'a> RLockGuard<'a> {
-    /// Releases the lock, however many guards this thread has; returns how many.
+    /// Releases the lock, however many guards this thread has, and returns how many there are.
     pub(super) fn release_all(self) -> (&'a RLock, u64) {
         (self.lock, self.entered.leave_for_a_while())
     }

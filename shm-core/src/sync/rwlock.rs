@@ -1,7 +1,7 @@
-//! `RwLock<T>`: one value that many read in place at the same time, or one changes.
+//! `RwLock<T>`: one value that many readers use in place at the same time, or one writer changes.
 //!
-//! Readers register beside the lock and do not take it; how, and who goes first, stands in `mp-sys`. This is the object over
-//! that: poison, and the guards.
+//! Readers register next to the lock and do not take it. `mp-sys` describes how, and who goes first. This module adds poison
+//! and the guards.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,31 +27,32 @@ use crate::named::{self, NameError};
 use crate::protected::{FOR_EVER, PanicWatch, clear_poison, is_poisoned, poison, poison_text, within};
 use crate::travel::{Parts, Travels, travels};
 
-/// One value that many processes read in place at the same time, or one changes.
+/// One value that many readers use in place at the same time, or one writer changes.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 4,288 bytes of shared memory and one `T`, rounded up: a word for each of [`READERS_MAX`] readers |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | reentrant | a thread that reads may read again, up to [`READS_MAX`] guards. To write while it reads, or to use the lock while it writes, is [`LockError::Deadlock`], for `try_read` and `try_write` [`LockError::WouldBlock`] |
-/// | fair | a writer that has its turn goes before all readers that come later; writers have their turns in no order |
-/// | recovers | a dead writer's lock passes on at once; a dead reader stops to count within 100 ms, mostly at once, when a writer waits, or at the next `try_write` |
-/// | drop | gives this process's handle up; the value lives as long as any process has it |
+/// | reentrant | a thread that reads can read again, up to [`READS_MAX`] guards. If it writes while it reads, or uses the lock while it writes, it gets [`LockError::Deadlock`], or [`LockError::WouldBlock`] from `try_read` and `try_write` |
+/// | fair | a writer whose turn it is goes before all readers that come later; writers get their turns in no order |
+/// | recovers | the next process gets a dead writer's lock at once; a dead reader stops counting within 100 ms (mostly at once) when a writer waits, or at the next `try_write` |
+/// | drop | closes this process's handle; the value lives as long as any process has a handle |
 ///
-/// It is for values that are too large to be copied at each reading, or that are read for longer. [`Value`](crate::Value) is
-/// faster for small ones: its `get` takes nothing and leaves nothing behind.
+/// Use it for values that are too large to copy for each reading, or that you read for a longer time. [`Value`](crate::Value)
+/// is faster for small values, because its `get` takes no lock and writes nothing.
 ///
 /// # Fork safety
-/// A forked child shares the lock. It never holds what its parent holds: `fork` refuses while the calling thread has a guard
-/// of either kind, and an inherited one does nothing; that of a reader panics if it is used. A thread that ends with a
-/// forgotten guard ends the process.
+/// A forked child shares the lock. It never holds its parent's locks: `fork` refuses while the calling thread has a guard of
+/// either kind, and dropping an inherited guard does nothing. Reading through an inherited read guard panics. If a thread
+/// ends with a forgotten guard, the process ends.
 ///
 /// # Crash
-/// A process that dies while it writes poisons the value: everybody gets [`LockError::Poisoned`] with the guard inside, until
-/// [`clear_poison`](Self::clear_poison). One that dies while it reads, or waits, poisons nothing.
+/// A process that dies while it writes poisons the value: `read` and `write` then return [`LockError::Poisoned`] with the
+/// guard inside, until [`clear_poison`](Self::clear_poison) is called. A process that dies while it reads or waits poisons
+/// nothing.
 ///
 /// # Source
-/// Python has none. `std::sync::RwLock`, with deaths.
+/// Python has no counterpart. `std::sync::RwLock`, extended to processes that die.
 ///
 /// # Examples
 /// ```
@@ -69,21 +70,21 @@ use crate::travel::{Parts, Travels, travels};
 pub struct RwLock<T: Element> {
     shared: SharedLock,
     value: PhantomData<T>,
-    /// Dropped after the lock, which lies in it.
+    /// Dropped after the lock, which is inside it.
     segment: Option<Segment>,
 }
 
 impl<T: Element> RwLock<T> {
-    /// Where the value lies in the data.
+    /// The offset of the value in the data.
     const PLACE: usize = {
         assert!(size_of::<T>() > 0, "a value has at least one byte");
         assert!(align_of::<T>() <= SPAN_ALIGN, "a value is aligned to at most 64 bytes");
-        // On a line of its own: readers look at the words in front of it.
+        // On its own cache line, because readers look at the words in front of it.
         CONTROL_BYTES.next_multiple_of(SPAN_ALIGN) - CONTROL_BYTES
     };
     const DATA_BYTES: usize = Self::PLACE + size_of::<T>();
 
-    /// Makes a value in shared memory.
+    /// Creates a value in shared memory.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -93,10 +94,11 @@ impl<T: Element> RwLock<T> {
         Ok(Self { shared, value: PhantomData, segment: None })
     }
 
-    /// Makes a value under a name, which other programs of this user can open.
+    /// Creates a value under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str, value: T) -> Result<Self, NameError> {
         let bytes = SharedLock::bytes_for(Self::DATA_BYTES).ok_or(TOO_LARGE)?;
         let make = |span| SharedLock::new(span, Self::fill(value));
@@ -104,11 +106,11 @@ impl<T: Element> RwLock<T> {
         Ok(Self { shared, value: PhantomData, segment: Some(segment) })
     }
 
-    /// Finds the value of this name.
+    /// Opens the value of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object or
-    /// another `T`; [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object or another `T`; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (shared, segment) = named::open::<T, _>(name, kind::RW_LOCK, |_, span| Self::attach(span))?;
         Ok(Self { shared, value: PhantomData, segment: Some(segment) })
@@ -123,7 +125,7 @@ impl<T: Element> RwLock<T> {
         (Self::DATA_BYTES <= shared.data_len()).then_some(shared)
     }
 
-    /// Lends the value to be read, beside other readers; waits while somebody writes, or waits to write.
+    /// Lends the value for reading, at the same time as other readers. Waits while a writer has the lock or waits for it.
     ///
     /// # Errors
     /// [`LockError::Poisoned`] with the guard inside. [`LockError::TooManyReaders`] above [`READERS_MAX`], and above
@@ -132,18 +134,18 @@ impl<T: Element> RwLock<T> {
         self.read_with(FOR_EVER)
     }
 
-    /// Lends the value to be read, if nobody writes or waits to write.
+    /// Lends the value for reading, if no writer has the lock or waits for it.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`]; else as [`read`](Self::read).
+    /// [`LockError::WouldBlock`]; otherwise the same as [`read`](Self::read).
     pub fn try_read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.read_with(Patience::None)
     }
 
-    /// As [`read`](Self::read), waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    /// Like [`read`](Self::read), waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`]; else as [`read`](Self::read).
+    /// [`LockError::TimedOut`]; otherwise the same as [`read`](Self::read).
     pub fn read_timeout(&self, timeout: Duration) -> LockResult<RwLockReadGuard<'_, T>> {
         self.read_with(within(timeout))
     }
@@ -154,7 +156,7 @@ impl<T: Element> RwLock<T> {
         self.unless_poisoned(RwLockReadGuard { data })
     }
 
-    /// Lends the value to be changed; waits until nobody reads or writes. Readers that come meanwhile wait.
+    /// Waits until nobody reads or writes, and lends the value for writing. Readers that come meanwhile wait.
     ///
     /// # Errors
     /// [`LockError::Poisoned`] with the guard inside. [`LockError::Deadlock`] while this thread reads or writes,
@@ -163,18 +165,18 @@ impl<T: Element> RwLock<T> {
         self.write_with(FOR_EVER)
     }
 
-    /// Lends the value to be changed, if nobody reads or writes.
+    /// Lends the value for writing, if nobody reads or writes.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`]; else as [`write`](Self::write).
+    /// [`LockError::WouldBlock`]; otherwise the same as [`write`](Self::write).
     pub fn try_write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.write_with(Patience::None)
     }
 
-    /// As [`write`](Self::write), waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    /// Like [`write`](Self::write), waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`]; else as [`write`](Self::write).
+    /// [`LockError::TimedOut`]; otherwise the same as [`write`](Self::write).
     pub fn write_timeout(&self, timeout: Duration) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.write_with(within(timeout))
     }
@@ -191,13 +193,13 @@ impl<T: Element> RwLock<T> {
         if self.is_poisoned() { Err(LockError::Poisoned(guard)) } else { Ok(guard) }
     }
 
-    /// Whether a writer died or panicked, and nobody cleared that.
+    /// Returns whether a writer died or panicked and nobody has called `clear_poison` since.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         is_poisoned(self.shared.flag())
     }
 
-    /// Says that the value is in order again; typically after storing a good one through the poisoned guard.
+    /// Declares that the value is in order again, typically after a good one was stored through the poisoned guard.
     pub fn clear_poison(&self) {
         clear_poison(self.shared.flag());
     }
@@ -233,12 +235,12 @@ impl<T: Element> Travels for RwLock<T> {
 
 travels!(RwLock<T: Element>);
 
-// As std's locks: poison tells of what a panic left.
+// Like std's locks: poison reports what a panic left.
 impl<T: Element> UnwindSafe for RwLock<T> {}
 impl<T: Element> RefUnwindSafe for RwLock<T> {}
 
 impl<T: Element + fmt::Debug> fmt::Debug for RwLock<T> {
-    /// Shows the value and how many read it, or who writes. It takes no lock.
+    /// Shows the value and the number of readers, or the writer. It takes no lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let poison = poison_text(self.is_poisoned());
         match self.shared.glimpse::<T>(Self::PLACE) {
@@ -251,9 +253,10 @@ impl<T: Element + fmt::Debug> fmt::Debug for RwLock<T> {
     }
 }
 
-/// A [`RwLock`]'s value lent to be read, beside other readers. Dropping it ends that.
+/// A [`RwLock`]'s value lent for reading, at the same time as other readers. Dropping it ends the reading.
 ///
-/// It belongs to the thread that took it, and cannot be sent to another. Used in a forked child that inherited it, it panics.
+/// It belongs to the thread that took it, and cannot be sent to another. Reading through it panics in a forked child that
+/// inherited it.
 #[must_use = "the reading ends when the guard is dropped"]
 pub struct RwLockReadGuard<'a, T: Element> {
     data: locked::ReadGuard<'a, T>,
@@ -268,7 +271,7 @@ impl<T: Element> Deref for RwLockReadGuard<'_, T> {
     }
 }
 
-/// A [`RwLock`]'s value lent to be changed. Dropping it releases the lock.
+/// A [`RwLock`]'s value lent for writing. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took it, and cannot be sent to another.
 #[must_use = "the lock is released when the guard is dropped"]
