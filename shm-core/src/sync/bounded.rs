@@ -1,4 +1,4 @@
-//! `BoundedSemaphore`: a semaphore that never has more permits than at its beginning.
+//! `BoundedSemaphore`: a semaphore that never has more permits than at the beginning.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::named::{self, NameError};
 use crate::sync::semaphore::{Permit, Semaphore};
 use crate::travel::{Parts, Travels, travels};
 
-/// A [`Semaphore`] that never has more permits than at its beginning: giving back what was not taken is an error.
+/// A [`Semaphore`] that never has more permits than at the beginning: giving back more than was taken is an error.
 ///
-/// Everything else is as there.
+/// Otherwise it is like [`Semaphore`].
 ///
 /// # Source
-/// Python's `multiprocessing.BoundedSemaphore`, whose check for this reads and then releases.
+/// Python's `multiprocessing.BoundedSemaphore`, whose check and release are two separate steps.
 ///
 /// # Examples
 /// ```
@@ -38,43 +38,43 @@ pub struct BoundedSemaphore {
 const KIND: Kind = kind::BOUNDED_SEMAPHORE;
 
 impl BoundedSemaphore {
-    /// Makes a semaphore with `permits` free permits.
+    /// Creates a semaphore with `permits` free permits.
     ///
     /// # Errors
-    /// As [`Semaphore::new`].
+    /// The same as [`Semaphore::new`].
     pub fn new(permits: usize) -> Result<Self, SemaphoreError> {
         Ok(Self { inner: Semaphore::with_room(permits, 0)? })
     }
 
-    /// Makes a semaphore with `permits` free permits under a name, which other programs of this user can open.
+    /// Creates a semaphore with `permits` free permits under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// As [`Semaphore::create`].
+    /// The same as [`Semaphore::create`].
     pub fn create(name: &str, permits: usize) -> Result<Self, SemaphoreError> {
         Ok(Self { inner: Semaphore::create_with_room(name, KIND, permits, 0)? })
     }
 
-    /// Finds the semaphore of this name.
+    /// Opens the semaphore of this name.
     ///
     /// # Errors
-    /// As [`Semaphore::open`].
+    /// The same as [`Semaphore::open`].
     pub fn open(name: &str) -> Result<Self, NameError> {
         Ok(Self { inner: Semaphore::open_kind(name, KIND)? })
     }
 
-    /// Permits that nobody has at this moment.
+    /// Returns the number of permits that are free at this moment.
     #[doc(alias = "get_value")]
     #[must_use]
     pub fn available(&self) -> usize {
         self.inner.available()
     }
 
-    /// Takes a permit, waiting until there is one.
+    /// Waits until a permit is free, and takes it.
     pub fn acquire(&self) -> Permit<'_> {
         self.inner.acquire()
     }
 
-    /// Takes a permit if there is one.
+    /// Takes a permit if one is free.
     ///
     /// # Errors
     /// [`SemaphoreError::WouldBlock`].
@@ -82,7 +82,7 @@ impl BoundedSemaphore {
         self.inner.try_acquire()
     }
 
-    /// Takes a permit, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    /// Takes a permit, after waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
     /// [`SemaphoreError::TimedOut`].
@@ -90,10 +90,10 @@ impl BoundedSemaphore {
         self.inner.acquire_timeout(timeout)
     }
 
-    /// Gives `count` permits back that were [forgotten](Permit::forget), by any process.
+    /// Gives back `count` permits that any process has [forgotten](Permit::forget).
     ///
     /// # Errors
-    /// [`SemaphoreError::OverRelease`] if fewer were forgotten; none was given back then.
+    /// [`SemaphoreError::OverRelease`] if fewer were forgotten; then none was given back.
     #[doc(alias = "release")]
     pub fn add_permits(&self, count: usize) -> Result<(), SemaphoreError> {
         self.inner.add_permits(count).map_err(|error| match error {

@@ -1,6 +1,6 @@
-//! `Event`: a flag that processes wait for.
+//! `Event`: a flag that processes can wait for.
 //!
-//! What the word means is in [`flag`].
+//! The module [`flag`] explains the word.
 
 mod flag;
 #[cfg(all(loom, test))]
@@ -23,14 +23,14 @@ use crate::named::{self, NameError};
 use crate::sync::event::flag::Flag;
 use crate::travel::{Parts, Travels, travels};
 
-/// A flag that processes wait for.
+/// A flag that processes can wait for.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 64 bytes of shared memory |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | waiters | any number, in no order; all go on when the flag is set |
-/// | drop | gives this process's handle up; the event lives as long as any process has it |
+/// | waiters | any number, in no order; all of them wake up when the flag is set |
+/// | drop | closes this process's handle; the event lives as long as any process has a handle |
 ///
 /// A waiter spins for a moment if the process that sets the flag last ran on another CPU, and sleeps otherwise.
 ///
@@ -38,8 +38,8 @@ use crate::travel::{Parts, Travels, travels};
 /// A forked child shares the event.
 ///
 /// # Crash
-/// `set` and `clear` are one store each: they have happened or not. They never wait for a waiter, so a waiter that is
-/// killed, or frozen, holds nobody up.
+/// `set` and `clear` are one store each, so they happen completely or not at all. They never wait for a waiter, so a killed
+/// or frozen waiter delays nobody.
 ///
 /// # Source
 /// Python's `multiprocessing.Event`, whose `set` hangs if a waiter was killed; futex(2).
@@ -65,7 +65,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Makes an event that is not set.
+    /// Creates an event that is not set.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -74,21 +74,22 @@ impl Event {
         Ok(Self { signal, budget: Budget::new(), segment: None })
     }
 
-    /// Makes an event that is not set under a name, which other programs of this user can open.
+    /// Creates an event that is not set under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let bytes = size_of::<Signal>();
         let (signal, segment) = named::create::<(), _>(name, kind::EVENT, 0, bytes, SharedSignal::new)?;
         Ok(Self { signal, budget: Budget::new(), segment: Some(segment) })
     }
 
-    /// Finds the event of this name.
+    /// Opens the event of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
-    /// [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let attach = |_, span| SharedSignal::attach(span).ok();
         let (signal, segment) = named::open::<(), _>(name, kind::EVENT, attach)?;
@@ -99,18 +100,18 @@ impl Event {
         Flag(&self.signal)
     }
 
-    /// Whether the flag is set.
+    /// Returns whether the flag is set.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.flag().is_set()
     }
 
-    /// Sets the flag, and lets every waiter go on. Does not wait for them.
+    /// Sets the flag and wakes all waiters, without waiting for them.
     pub fn set(&self) {
         self.flag().set();
     }
 
-    /// Clears the flag. Whoever waited when it was set goes on all the same.
+    /// Clears the flag. Threads that were waiting when it was set still wake up.
     pub fn clear(&self) {
         self.flag().clear();
     }
@@ -121,8 +122,8 @@ impl Event {
         while !self.wait_until(Deadline::NEVER) {}
     }
 
-    /// Waits until the flag is set, at most `timeout` (monotonic clock; `Duration::MAX` waits for ever); `false` if it was
-    /// not.
+    /// Waits until the flag is set, for at most `timeout` (monotonic clock; `Duration::MAX` waits for ever). Returns `false`
+    /// if it was not set by then.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Deadline::after(timeout))
@@ -156,7 +157,7 @@ impl Travels for Event {
 
 travels!(Event);
 
-// As std's atomics: every operation on it is whole.
+// Like std's atomics: every operation on it is whole.
 impl UnwindSafe for Event {}
 impl RefUnwindSafe for Event {}
 

@@ -1,7 +1,7 @@
 //! `Semaphore` and `BoundedSemaphore`: a number of permits that processes take and give back.
 //!
-//! What the words mean, and why no wake-up is lost, is in [`permits`]. This is the object over them: where the words lie,
-//! whose stamp they get, and the permit that gives itself back.
+//! The module [`permits`] explains the words, and why no wake-up is lost. This module adds the place of the words, the stamps
+//! that go into them, and the permit that returns itself on drop.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -30,24 +30,24 @@ use crate::travel::{Parts, Travels, travels};
 
 /// The most permits that a semaphore may have, taken or not.
 pub const PERMITS_MAX: usize = 65_536;
-/// Permits that can be added to a [`Semaphore`] beyond those that it was made with, if [`Semaphore::new`] made it.
+/// How many permits can be added to a [`Semaphore`] that [`Semaphore::new`] created, beyond its first permits.
 pub const PERMITS_SPARE: usize = 1024;
 
 /// A number of permits that processes take and give back.
 ///
 /// | property | |
 /// |---|---|
-/// | size | 8 bytes of shared memory for each permit that there may be: those at the beginning and the spare ones |
+/// | size | 8 bytes of shared memory for each possible permit: those at the beginning and the spare ones |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
 /// | fair | no |
-/// | recovers | permits of a dead process come back within 100 ms, mostly 40, when somebody waits; mostly at once for who comes later |
-/// | drop | gives this process's handle up; the semaphore lives as long as any process has it |
+/// | recovers | permits of a dead process come back within 100 ms (mostly 40) if a thread is waiting, and mostly at once for a thread that comes later |
+/// | drop | closes this process's handle; the semaphore lives as long as any process has a handle |
 ///
 /// # Fork safety
 /// A forked child shares the semaphore. A permit that it inherits stays its parent's, and does nothing there.
 ///
 /// # Crash
-/// The permits of a process that dies come back: nobody is told, since a semaphore protects no data. Permits that were
+/// The permits of a process that dies come back. No error reports that, since a semaphore protects no data. Permits that were
 /// [forgotten](Permit::forget) have no owner, and come back only by [`add_permits`](Self::add_permits).
 ///
 /// # Source
@@ -72,14 +72,14 @@ pub const PERMITS_SPARE: usize = 1024;
 pub struct Semaphore {
     words: SignalledWords,
     budget: Budget,
-    /// Where this handle last found a permit.
+    /// The place where this handle last found a permit.
     hint: AtomicUsize,
     segment: Option<Segment>,
 }
 
 impl Semaphore {
-    /// Makes a semaphore with `permits` free permits, to which [`PERMITS_SPARE`] more can be added: 1,024. If it is to count
-    /// higher than that, use [`with_spare`](Self::with_spare).
+    /// Creates a semaphore with `permits` free permits, to which [`PERMITS_SPARE`] (1,024) more can be added. If you need
+    /// more than that, use [`with_spare`](Self::with_spare).
     ///
     /// # Errors
     /// [`SemaphoreError::TooManyPermits`] above [`PERMITS_MAX`]; [`SemaphoreError::Memory`].
@@ -87,11 +87,12 @@ impl Semaphore {
         Self::with_room(permits, PERMITS_SPARE)
     }
 
-    /// Makes a semaphore with `permits` free permits, to which `spare` more can be added: one that counts. Each permit that there
-    /// may be takes 8 bytes, and a process that finds none free looks at all of them.
+    /// Creates a semaphore with `permits` free permits, to which `spare` more can be added, for example to count with it.
+    /// Each possible permit takes 8 bytes, and a process that finds none free has looked at all of them.
     ///
     /// # Errors
-    /// [`SemaphoreError::TooManyPermits`] if there may be more than [`PERMITS_MAX`]; [`SemaphoreError::Memory`].
+    /// [`SemaphoreError::TooManyPermits`] if `permits` and `spare` add up to more than [`PERMITS_MAX`];
+    /// [`SemaphoreError::Memory`].
     ///
     /// # Examples
     /// ```
@@ -115,18 +116,19 @@ impl Semaphore {
         Ok(Self::over(fill(made, permits), None))
     }
 
-    /// Makes a semaphore with `permits` free permits under a name, which other programs of this user can open.
+    /// Creates a semaphore with `permits` free permits under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`SemaphoreError::Name`] if a living process uses the name, or for a bad one.
+    /// The same as [`new`](Self::new); [`SemaphoreError::Name`] if a living process uses the name, or if the name is not
+    /// valid.
     pub fn create(name: &str, permits: usize) -> Result<Self, SemaphoreError> {
         Self::create_with_room(name, kind::SEMAPHORE, permits, PERMITS_SPARE)
     }
 
-    /// As [`with_spare`](Self::with_spare), under a name.
+    /// Like [`with_spare`](Self::with_spare), under a name.
     ///
     /// # Errors
-    /// As [`with_spare`](Self::with_spare) and [`create`](Self::create).
+    /// The same as [`with_spare`](Self::with_spare) and [`create`](Self::create).
     pub fn create_with_spare(name: &str, permits: usize, spare: usize) -> Result<Self, SemaphoreError> {
         check_room(permits, spare)?;
         Self::create_with_room(name, kind::SEMAPHORE, permits, spare)
@@ -145,11 +147,11 @@ impl Semaphore {
         Ok(Self::over(made, Some(segment)))
     }
 
-    /// Finds the semaphore of this name.
+    /// Opens the semaphore of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
-    /// [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         Self::open_kind(name, kind::SEMAPHORE)
     }
@@ -169,14 +171,14 @@ impl Semaphore {
         Permits { signal: self.words.signal(), slots: self.words.words() }
     }
 
-    /// Permits that nobody has at this moment.
+    /// Returns the number of permits that are free at this moment.
     #[doc(alias = "get_value")]
     #[must_use]
     pub fn available(&self) -> usize {
         self.permits().available()
     }
 
-    /// Takes a permit, waiting until there is one.
+    /// Waits until a permit is free, and takes it.
     #[inline]
     pub fn acquire(&self) -> Permit<'_> {
         loop {
@@ -187,7 +189,7 @@ impl Semaphore {
         }
     }
 
-    /// Takes a permit if there is one.
+    /// Takes a permit if one is free.
     ///
     /// # Errors
     /// [`SemaphoreError::WouldBlock`].
@@ -200,7 +202,7 @@ impl Semaphore {
         found.map(|at| self.permit(at, own)).ok_or(SemaphoreError::WouldBlock)
     }
 
-    /// Takes a permit, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
+    /// Takes a permit, after waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
     /// [`SemaphoreError::TimedOut`].
@@ -234,13 +236,13 @@ impl Semaphore {
         Permit { semaphore: self, taken: Taken::new(at, own), taken_in: Epoch::current() }
     }
 
-    /// Adds `count` free permits: what was forgotten, and as many more as there is room for, which is [`PERMITS_SPARE`] unless
-    /// [`with_spare`](Self::with_spare) said otherwise.
+    /// Adds `count` free permits. There is room for those that were forgotten and for the spare ones: [`PERMITS_SPARE`] by
+    /// default, or as many as [`with_spare`](Self::with_spare) asked for.
     ///
-    /// A process that dies in here has added some of them.
+    /// A process that dies during this call has added some of them.
     ///
     /// # Errors
-    /// [`SemaphoreError::TooManyPermits`] if there is no room for all of them; none was added then.
+    /// [`SemaphoreError::TooManyPermits`] if there is no room for all of them; then none was added.
     #[doc(alias = "release")]
     pub fn add_permits(&self, count: usize) -> Result<(), SemaphoreError> {
         let permits = self.permits();
@@ -258,7 +260,7 @@ impl Semaphore {
     }
 }
 
-/// Whether there may be as many permits as somebody asked for.
+/// Checks that a semaphore may have as many permits as the caller asked for.
 fn check_room(permits: usize, spare: usize) -> Result<(), SemaphoreError> {
     if permits.saturating_add(spare) > PERMITS_MAX {
         return Err(SemaphoreError::TooManyPermits { limit: PERMITS_MAX });
@@ -266,7 +268,7 @@ fn check_room(permits: usize, spare: usize) -> Result<(), SemaphoreError> {
     Ok(())
 }
 
-/// Words of a semaphore with `permits` permits and room for `spare` more.
+/// Returns the number of words of a semaphore with `permits` permits and room for `spare` more.
 fn words_for(permits: usize, spare: usize) -> Result<usize, SemaphoreError> {
     if permits > PERMITS_MAX {
         return Err(SemaphoreError::TooManyPermits { limit: PERMITS_MAX });
@@ -274,7 +276,7 @@ fn words_for(permits: usize, spare: usize) -> Result<usize, SemaphoreError> {
     Ok(permits.saturating_add(spare).min(PERMITS_MAX))
 }
 
-/// Makes the first `permits` permits free. Nobody knows the semaphore yet.
+/// Makes the first `permits` permits free. No other thread can see the semaphore yet.
 fn fill(made: SignalledWords, permits: usize) -> SignalledWords {
     for slot in made.words().iter().take(permits) {
         slot.store(FREE, Ordering::Relaxed);
@@ -310,7 +312,7 @@ impl Travels for Semaphore {
 
 travels!(Semaphore);
 
-// As std's atomics: every operation on it is whole.
+// Like std's atomics: every operation on it is whole.
 impl UnwindSafe for Semaphore {}
 impl RefUnwindSafe for Semaphore {}
 
@@ -331,8 +333,8 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Gives the permit up without giving it back: there is one less, until somebody adds one by
-    /// [`Semaphore::add_permits`]. So one process can take it and another one give it back, as in Python.
+    /// Drops the permit without giving it back. The semaphore has one permit less until somebody calls
+    /// [`Semaphore::add_permits`]. So one process can take a permit and another one can give it back, as in Python.
     pub fn forget(mut self) {
         if self.taken_in.is_current() {
             self.taken.forget(&self.semaphore.permits());

@@ -1,11 +1,11 @@
-//! The protocol of a flag, over any words.
+//! The protocol of a flag, generic over the kind of word.
 //!
 //! | bits of the word | meaning |
 //! |---|---|
 //! | 0 | whether the flag is set |
 //! | 1-31 | how often it was set |
 //!
-//! A waiter remembers the word that it saw and waits until it is another one: so it goes on even if the flag was set and
+//! A waiter remembers the word that it saw, and waits until the word has changed. So it goes on even if the flag was set and
 //! cleared again before it ran. `set` never waits for a waiter, and a dead waiter leaves nothing behind.
 
 use mp_sys::adaptive::{Budget, Signal};
@@ -13,12 +13,12 @@ use mp_sys::deadline::Deadline;
 use mp_sys::word::{Shared, Words};
 
 const SET: u32 = 1;
-/// One more time that the flag was set.
+/// The step of the count of how often the flag was set.
 const ONCE: u32 = 2;
-/// Everybody.
+/// The number of waiters to wake: all.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
-/// A flag in a word.
+/// A flag in one word.
 #[derive(Debug)]
 pub(super) struct Flag<'a, W: Words = Shared>(pub(super) &'a Signal<W>);
 
@@ -27,7 +27,7 @@ impl<W: Words> Flag<'_, W> {
         self.0.get() & SET != 0
     }
 
-    /// Sets the flag, and lets every waiter go on.
+    /// Sets the flag and wakes all waiters.
     pub(super) fn set(&self) {
         self.0.update(ALL, |word| (word & SET == 0).then(|| word.wrapping_add(ONCE) | SET));
     }
@@ -37,7 +37,7 @@ impl<W: Words> Flag<'_, W> {
         self.0.update(0, |word| (word & SET != 0).then_some(word & !SET));
     }
 
-    /// Waits until the flag is set; `false` if it was not until `deadline`.
+    /// Waits until the flag is set. Returns `false` if it was not set before `deadline`.
     pub(super) fn wait_until(&self, budget: &Budget, deadline: Deadline) -> bool {
         let seen = self.0.get();
         // A flag that is not set can only change by being set.

@@ -18,9 +18,9 @@ fn waiter(word: &Word) -> JoinHandle<()> {
     spawn(move || assert!(Flag(&*word).wait_until(&Budget::new(), Deadline::NEVER)))
 }
 
-/// A waiter that waited when the flag was set goes on, although the flag was cleared at once.
+/// A thread that was waiting when the flag was set goes on, although the flag was cleared at once.
 ///
-/// A waiter that comes after the `clear` waits with reason: here, the second `set` is for that one.
+/// A thread that comes after the `clear` rightly waits; the second `set` here is for that case.
 #[test]
 fn set_and_clear_reach_a_waiter() {
     loom::model(|| {
@@ -35,12 +35,12 @@ fn set_and_clear_reach_a_waiter() {
     });
 }
 
-/// Whoever has been seen to wait goes on by a `set` and `clear`, without another `set`.
+/// A thread that is known to be waiting goes on after a `set` and `clear`, without another `set`.
 #[test]
 fn a_pulse_reaches_whoever_has_looked_before() {
     loom::model(|| {
         let word = Word::default();
-        // What the waiter saw before it waits.
+        // The word that the waiter saw before it waits.
         let seen = word.get();
         let waiter = {
             let word = Arc::clone(&word);
@@ -63,7 +63,7 @@ fn a_set_reaches_two_waiters() {
     });
 }
 
-/// What was written before a `set` is there for whoever waited.
+/// A waiter sees everything that was written before the `set`.
 #[test]
 fn a_set_publishes_what_was_written_before() {
     loom::model(|| {
@@ -82,7 +82,7 @@ fn a_set_publishes_what_was_written_before() {
     });
 }
 
-/// A timed wait that ends races with a `set`: it tells whether the flag was set.
+/// A timed wait that ends at the same time as a `set` reports correctly whether the flag was set.
 #[test]
 fn a_timeout_and_a_set() {
     loom::model(|| {
@@ -92,7 +92,7 @@ fn a_timeout_and_a_set() {
             spawn(move || Flag(&*word).set())
         };
         let told = Flag(&*word).wait_until(&Budget::new(), Deadline::after(std::time::Duration::ZERO));
-        assert!(!told || Flag(&*word).is_set(), "it was told of a set that there was");
+        assert!(!told || Flag(&*word).is_set(), "it reported a `set` that happened");
         setter.join().unwrap();
         assert!(Flag(&*word).wait_until(&Budget::new(), Deadline::NEVER));
     });

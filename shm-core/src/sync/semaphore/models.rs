@@ -1,6 +1,6 @@
-//! Models of [`Permits`]: a permit has one holder, none is lost, and no waiter sleeps beside a free one.
+//! Models of [`Permits`]: a permit has one holder, none is lost, and no waiter sleeps while one is free.
 //!
-//! A waiter that sleeps for ever is a deadlock, which `loom` reports: nothing sleeps in slices here.
+//! A waiter that sleeps for ever is a deadlock, which `loom` reports, because nothing sleeps in slices here.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const FIRST: u64 = 11;
 const SECOND: u64 = 12;
 const DEAD: u64 = 13;
 
-/// A semaphore, and who holds permits of it.
+/// A semaphore, and the number of permits that are held.
 #[derive(Debug, Default)]
 struct Model {
     signal: Signal<Modelled>,
@@ -31,7 +31,7 @@ struct Model {
 }
 
 impl Model {
-    /// The slots are filled with these words.
+    /// Fills the slots with these words.
     fn with(words: [u64; 2]) -> Arc<Self> {
         let model = Self::default();
         for (slot, word) in model.slots.iter().zip(words) {
@@ -48,7 +48,7 @@ impl Model {
         self.permits().claim_until(own, 0, &Budget::new(), deadline, &self.witness)
     }
 
-    /// Takes a permit, and gives it back: never are there more holders than `permits`.
+    /// Takes a permit and gives it back, and checks that there are never more holders than `permits`.
     fn use_one(&self, own: u64, permits: usize) {
         let at = self.acquire_until(own, Deadline::NEVER).unwrap();
         assert!(self.held.fetch_add(1, Ordering::Relaxed) < permits, "one permit, one holder");
@@ -66,7 +66,7 @@ fn passed() -> Deadline {
     Deadline::after(Duration::ZERO)
 }
 
-/// Two want the one permit: it goes from hand to hand, and is free at the end.
+/// Two threads want the only permit: it passes from one to the other, and is free at the end.
 #[test]
 fn one_permit_goes_from_hand_to_hand() {
     loom::model(|| {
@@ -78,7 +78,7 @@ fn one_permit_goes_from_hand_to_hand() {
     });
 }
 
-/// Three want two permits.
+/// Three threads want two permits.
 #[test]
 fn two_permits_and_three_users() {
     loom::model(|| {
@@ -90,7 +90,7 @@ fn two_permits_and_three_users() {
     });
 }
 
-/// Permits that are added reach both of those who wait for them.
+/// Two added permits reach both waiters.
 #[test]
 fn added_permits_reach_the_waiters() {
     loom::model(|| {
@@ -106,7 +106,7 @@ fn added_permits_reach_the_waiters() {
     });
 }
 
-/// Two add one permit each where there is room for one: one of them does.
+/// Two threads add one permit each where there is room for one: one of them succeeds.
 #[test]
 fn two_add_where_there_is_room_for_one() {
     loom::model(|| {
@@ -122,7 +122,7 @@ fn two_add_where_there_is_room_for_one() {
     });
 }
 
-/// Two are to be added where there is room for one: none is, and nobody gets one that is there for a moment.
+/// Adding two permits where there is room for one adds none, and nobody gets a permit that exists for a moment.
 #[test]
 fn an_add_that_fails_adds_nothing() {
     loom::model(|| {
@@ -138,8 +138,8 @@ fn an_add_that_fails_adds_nothing() {
     });
 }
 
-/// A permit is forgotten and dropped while another thread of the same process, which has the same stamp, adds it again and
-/// takes it: it has one holder.
+/// A permit is forgotten and dropped, while another thread of the same process, which has the same stamp, adds and takes it
+/// again. The permit has one holder.
 #[test]
 fn the_drop_of_a_forgotten_permit_gives_nothing_back() {
     loom::model(|| {
@@ -150,7 +150,7 @@ fn the_drop_of_a_forgotten_permit_gives_nothing_back() {
         };
         let mut forgotten = Taken::new(0, FIRST);
         forgotten.forget(&model.permits());
-        // Here the other one may do all of it: `loom` does not try that by itself.
+        // The other thread may do all of its work here, an order that `loom` does not try by itself.
         loom::thread::yield_now();
         forgotten.give_back(&model.permits());
         let is_held = other.join().unwrap();
@@ -159,7 +159,7 @@ fn the_drop_of_a_forgotten_permit_gives_nothing_back() {
     });
 }
 
-/// The holder dies. One looks for the dead, another one waits: the permit goes to the waiter, once.
+/// The holder dies. One thread looks for dead processes while another one waits: the permit goes to the waiter, once.
 #[test]
 fn the_permit_of_a_dead_process_goes_to_a_waiter() {
     loom::model(|| {
@@ -175,7 +175,7 @@ fn the_permit_of_a_dead_process_goes_to_a_waiter() {
     });
 }
 
-/// The holder dies, two look and take at the same time: one gets the permit, not both, and not neither.
+/// The holder dies, and two threads look and take at the same time: exactly one gets the permit.
 #[test]
 fn the_permit_of_a_dead_process_goes_to_one_of_two_lookers() {
     loom::model(|| {
@@ -196,7 +196,7 @@ fn the_permit_of_a_dead_process_goes_to_one_of_two_lookers() {
     });
 }
 
-/// A timed wait that ends races with a permit that is given back: the permit has a holder or is free.
+/// A timed wait ends while a permit is given back: the permit has a holder or is free.
 #[test]
 fn a_timeout_loses_no_permit() {
     loom::model(|| {
@@ -211,7 +211,7 @@ fn a_timeout_loses_no_permit() {
     });
 }
 
-/// A user that dies after any of its steps, beside another one: the permit is there for the next one, once.
+/// A process dies after any of its steps, next to another one: the permit is available to the next one, once.
 #[test]
 fn a_user_that_dies_at_any_point_takes_no_permit_along() {
     at_every_point(|n, died| {
@@ -231,7 +231,7 @@ fn a_user_that_dies_at_any_point_takes_no_permit_along() {
     });
 }
 
-/// One that adds two permits and dies after any of its steps has added some of them; nobody else holds any.
+/// A process that adds two permits and dies after any of its steps has added some of them, and nobody else holds one.
 #[test]
 fn whoever_dies_while_adding_has_added_some() {
     at_every_point(|n, died| {

@@ -1,21 +1,23 @@
-//! The protocol of permits, over any words.
+//! The protocol of permits, generic over the kind of word.
 //!
 //! Each permit is a word:
 //!
 //! | word | meaning | who stores |
 //! |---|---|---|
 //! | [`NONE`] | no permit: it was forgotten, or not added yet | `forget`; `add` makes it free |
-//! | [`FREE`] | a permit that nobody has | its holder when it gives it back; whoever finds its holder dead |
+//! | [`FREE`] | a free permit | the holder that gives it back; a process that finds the holder dead |
 //! | a process's stamp | a permit that this process has | the process when it takes it |
 //!
-//! Taking, giving back, forgetting and adding are one compare-and-exchange each, so a process that dies has done it or not,
-//! and there is no count that could be wrong: what is available is what is free. A waiter looks for stamps of dead processes before
-//! its first sleep, and when it has waited for a slice, and frees their permits; the time of the newest such look is shared, so that many waiters
-//! do not look more often than one, and of many waiters two have short slices ([`mp_sys::adaptive::Watch`]).
+//! To take, give back, forget or add a permit is one compare-and-exchange, so a process that dies has done it completely or
+//! not at all. There is no count that could be wrong: the number of available permits is the number of free words. A waiter
+//! looks for stamps of dead processes before its first sleep and after each slice of waiting, and frees their permits. All
+//! waiters share the time of the newest look, so that many of them do not look more often than one. Of many waiters, two have
+//! short slices ([`mp_sys::adaptive::Watch`]).
 //!
 //! # Why no wake-up is lost
-//! A waiter reads the signal, looks at every permit, and waits while the signal is what it read. Whoever frees a permit
-//! stores it, and then changes the signal: a permit that was freed after the look changes the signal after it was read.
+//! A waiter reads the signal, looks at every permit, and waits as long as the signal is unchanged. A process that frees a
+//! permit stores it first, and then changes the signal. So if a permit becomes free after the look, the signal changes after
+//! the waiter has read it.
 
 use std::sync::atomic::Ordering;
 
@@ -26,13 +28,13 @@ use mp_sys::word::{Shared, Word64, Words};
 
 use crate::sync::dead::{PAUSE, Witness, pause_before_sleep};
 
-/// No permit. Zero, so that fresh memory has none.
+/// No permit. It is zero, so that fresh memory has no permits.
 const NONE: u64 = 0;
-/// A permit that nobody has. No stamp has all bits set: process ids end at 2^22 - 2.
+/// A free permit. No stamp has all bits set, because process ids end at 2^22 - 2.
 pub(super) const FREE: u64 = u64::MAX;
 
-/// A permit that this process has. All threads of a process have the same stamp, so the word does not tell whether a permit
-/// is still the one that was taken: what was given up once must not be given up again.
+/// A permit that this process has. All threads of a process have the same stamp, so the word does not show whether a permit
+/// is still the one that was taken. A permit that was given up once must not be given up again.
 #[derive(Debug)]
 pub(super) struct Taken {
     at: usize,
@@ -41,7 +43,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// The permit that `claim` took for `stamp`.
+    /// Wraps the permit that `claim` took for `stamp`.
     #[inline]
     pub(super) fn new(at: usize, stamp: u64) -> Self {
         Self { at, stamp, is_held: true }
@@ -68,17 +70,17 @@ impl Taken {
 pub(super) struct Permits<'a, W: Words = Shared> {
     /// Changes whenever permits become free.
     pub(super) signal: &'a Signal<W>,
-    /// A word for each permit that there may be.
+    /// One word for each possible permit.
     pub(super) slots: &'a [W::Word64],
 }
 
 impl<W: Words> Permits<'_, W> {
-    /// Permits that nobody has at this moment.
+    /// Returns the number of free permits.
     pub(super) fn available(&self) -> usize {
         self.slots.iter().filter(|slot| slot.load(Ordering::Relaxed) == FREE).count()
     }
 
-    /// Takes the first free permit from `hint` on, and tells which one it is.
+    /// Takes the first free permit from `hint` on, and returns its index.
     #[inline]
     pub(super) fn claim(&self, own: u64, hint: usize) -> Option<usize> {
         let hint = hint.min(self.slots.len());
@@ -90,7 +92,7 @@ impl<W: Words> Permits<'_, W> {
         Some(at)
     }
 
-    /// Takes the permit that lies at `hint`, if it is free: what the same handle gave back last mostly is.
+    /// Takes the permit at `hint` if it is free. The permit that the same handle gave back last mostly is.
     #[inline]
     pub(super) fn claim_hinted(&self, own: u64, hint: usize) -> Option<usize> {
         self.slots.get(hint)?.step(FREE, own).then(|| {
@@ -129,13 +131,13 @@ impl<W: Words> Permits<'_, W> {
         }
     }
 
-    /// Permits that somebody has at this moment, the dead among them.
+    /// Returns the number of permits that processes hold, including dead processes.
     pub(super) fn held(&self) -> usize {
         let is_held = |bits: u64| bits != NONE && bits != FREE;
         self.slots.iter().filter(|slot| is_held(slot.load(Ordering::Relaxed))).count()
     }
 
-    /// Gives a permit back, if it is the caller's.
+    /// Gives a permit back, if the caller holds it.
     #[inline]
     pub(super) fn give_back(&self, at: usize, own: u64) {
         if self.exchange(at, own, FREE) {
@@ -144,7 +146,7 @@ impl<W: Words> Permits<'_, W> {
         }
     }
 
-    /// Takes a permit out of the semaphore, if it is the caller's.
+    /// Takes a permit out of the semaphore, if the caller holds it.
     pub(super) fn forget(&self, at: usize, own: u64) {
         self.exchange(at, own, NONE);
     }
@@ -154,9 +156,9 @@ impl<W: Words> Permits<'_, W> {
         self.slots.get(at).is_some_and(|slot| slot.step(from, to))
     }
 
-    /// Adds `count` free permits, or none if there is no room for all of them; tells whether there was.
+    /// Adds `count` free permits. If there is no room for all of them, adds none and returns `false`.
     pub(super) fn add(&self, count: usize, own: u64) -> bool {
-        // First as taken by this process, so that nobody sees them before it is known that there is room.
+        // First this process takes them, so that nobody sees them before it is known that there is room for all.
         let reserve = |slot: &&W::Word64| slot.step(NONE, own);
         let reserved: Vec<&W::Word64> =
             self.slots.iter().filter(reserve).inspect(|_| crash::point()).take(count).collect();
@@ -171,7 +173,7 @@ impl<W: Words> Permits<'_, W> {
         is_enough
     }
 
-    /// Makes the permits of dead processes free.
+    /// Frees the permits of dead processes.
     pub(super) fn free_those_of_the_dead(&self, witness: &impl Witness<W>) {
         let mut is_dead = witness.look();
         let mut freed = 0_u32;
@@ -185,13 +187,13 @@ impl<W: Words> Permits<'_, W> {
             }
         }
         if freed > 0 {
-            // First: a subscriber is code of the user, and may panic.
+            // Before the event, because the subscriber is the user's code and may panic.
             self.announce(freed);
             tracing::debug!(freed, "permits of dead processes came back");
         }
     }
 
-    /// Tells the waiters that permits became free.
+    /// Signals to the waiters that permits became free.
     #[inline]
     fn announce(&self, count: u32) {
         self.signal.advance(count);
