@@ -1,7 +1,8 @@
 //! `Barrier`: a number of parties that wait for each other.
 //!
-//! Whose death breaks it, and why no wake-up is lost, is in [`rounds`]; what the words under its lock mean, in [`places`]. This
-//! is the object over them: where the words lie, who calls, the action, and the party that gives its place back.
+//! The module [`rounds`] explains whose death breaks a barrier, and why no wake-up is lost. The module [`places`] explains
+//! the words under its lock. This module adds the place of the words, the calling process, the action, and the party that
+//! gives its place back on drop.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -50,26 +51,26 @@ pub const PARTIES_MAX: usize = 4096;
 /// | while it runs the [action](Self::with_action) | the barrier breaks |
 /// | after it has passed, without a `Party` | nothing: its place is free for another process |
 ///
-/// Register if the others must learn that a process died on its way to the next round. Otherwise they wait for another process
-/// to come in its place, as they would in Python.
+/// Register if the others must notice that a process died on its way to the next round. Otherwise they wait for another
+/// process to take its place, as they would in Python.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 152 bytes of shared memory and 16 for each party, rounded up |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | recovers | waiters notice a death within 100 ms, mostly 40; callers that come later mostly at once |
-/// | drop | gives up this process's handle; the barrier lives as long as any process has one |
+/// | recovers | waiters notice a death within 100 ms (mostly 40); callers that come later mostly at once |
+/// | drop | closes this process's handle; the barrier lives as long as any process has a handle |
 ///
 /// # Fork safety
 /// A forked child shares the barrier, and takes a place of its own. A [`Party`] that it inherits does nothing there.
 ///
 /// # Crash
-/// The table above says which deaths break the barrier. All waiters get [`BarrierError::Broken`] then, and so does every later
-/// caller until [`reset`](Self::reset). If a party that died while it waited was the only one there, a party that comes less
-/// than 100 ms later may still meet it.
+/// The table above says which deaths break the barrier. All waiters then get [`BarrierError::Broken`], and so does every
+/// later caller until [`reset`](Self::reset) is called. If the party that died was the only one that waited, a party that
+/// comes less than 100 ms later may still count it as present.
 ///
 /// # Source
-/// Python's `multiprocessing.Barrier`, where everybody waits for ever for a party that was killed.
+/// Python's `multiprocessing.Barrier`, where all others wait for ever for a party that was killed.
 ///
 /// # Examples
 /// ```
@@ -93,7 +94,7 @@ pub struct Barrier {
     timeout: Option<Duration>,
 }
 
-/// What the last party does.
+/// The action of the last party.
 #[derive(Clone)]
 struct Action(Arc<dyn Fn() + Send + Sync>);
 
@@ -103,7 +104,7 @@ impl fmt::Debug for Action {
     }
 }
 
-/// The lock with the words, and what changes when there is something to look at.
+/// The lock with the words, and the signal that changes when waiters should look.
 #[derive(Debug, Clone)]
 struct SignalledTable {
     lock: SignalledLock,
@@ -132,7 +133,7 @@ impl TableLock for SignalledTable {
 
 const KIND: Kind = kind::BARRIER;
 
-/// A lock that is there, if it has room for as many parties.
+/// Returns an existing lock as a barrier's, if it has room for so many parties.
 fn attach(parties: usize, object: ExistingSpan<SignalledLock>) -> Option<SignalledLock> {
     let lock = SignalledLock::attach(object).ok()?;
     let fits = is_allowed(parties) && places::bytes_for(parties) <= lock.locked().data_len();
@@ -140,7 +141,7 @@ fn attach(parties: usize, object: ExistingSpan<SignalledLock>) -> Option<Signall
 }
 
 impl Barrier {
-    /// Makes a barrier for `parties` parties.
+    /// Creates a barrier for `parties` parties.
     ///
     /// # Errors
     /// [`BarrierError::Parties`] for 0 or more than [`PARTIES_MAX`]; [`BarrierError::Memory`].
@@ -150,10 +151,10 @@ impl Barrier {
         Ok(Self::over(lock, parties, None))
     }
 
-    /// Makes a barrier for `parties` parties under a name, which other programs of this user can open.
+    /// Creates a barrier for `parties` parties under a name, which other programs of this user can open.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`BarrierError::Name`] if a living process uses the name, or for a bad one.
+    /// The same as [`new`](Self::new); [`BarrierError::Name`] if a living process uses the name, or if the name is not valid.
     pub fn create(name: &str, parties: usize) -> Result<Self, BarrierError> {
         let bytes = bytes_for(parties)?;
         let make = |span| SignalledLock::new(span, |_| {});
@@ -161,15 +162,15 @@ impl Barrier {
         Ok(Self::over(lock, parties, Some(segment)))
     }
 
-    /// Finds the barrier of this name. The caller is no party before it calls [`wait`](Self::wait) or
+    /// Opens the barrier of this name. The caller becomes a party when it calls [`wait`](Self::wait) or
     /// [`party`](Self::party).
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
-    /// [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
         let (lock, segment) = named::open::<(), _>(name, KIND, attach)?;
-        // As `attach` was given it.
+        // The number that `attach` received.
         let parties = named::len_of(segment.description()).unwrap_or_default();
         Ok(Self::over(lock, parties, Some(segment)))
     }
@@ -179,14 +180,15 @@ impl Barrier {
         Self { shared, budget, segment, action: None, timeout: None }
     }
 
-    /// Sets what one party does in each round before the others go on: the last one to come runs `action`.
+    /// Sets an action for each round: the last party to come runs it before the others go on.
     ///
     /// The action belongs to this handle, and to those that children inherit by `fork`. It does not travel in messages or by
     /// name: set it at the handle of every party, since any of them may be the last.
     ///
-    /// The others wait for as long as the action runs. If it panics, or its process dies, the barrier breaks, and the panic goes
-    /// on in the party that ran it. Nothing stops the action if the barrier breaks meanwhile, and its party gets
-    /// [`BarrierError::Broken`] then. The action may use the barrier, but if it waits there, it waits for itself.
+    /// The others wait for as long as the action runs. If the action panics or its process dies, the barrier breaks; a panic
+    /// continues in the party that ran the action. If the barrier breaks while the action runs, the action still runs to its
+    /// end, and then its party gets [`BarrierError::Broken`]. The action may use the barrier, but if it waits there, it waits
+    /// for itself.
     ///
     /// # Examples
     /// ```
@@ -212,7 +214,7 @@ impl Barrier {
         Self { action: Some(Action(Arc::new(action))), ..self }
     }
 
-    /// Sets how long [`wait`](Self::wait) waits by default, by this handle and those that children inherit by `fork`.
+    /// Sets the default timeout of [`wait`](Self::wait), for this handle and those that children inherit by `fork`.
     ///
     /// # Examples
     /// ```
@@ -236,8 +238,8 @@ impl Barrier {
         Rounds { table: shared, signal: shared.lock.signal(), parties: shared.parties }
     }
 
-    /// Registers this process as a party in advance: it keeps its place from round to round, and its death breaks the barrier
-    /// even while it does not wait.
+    /// Registers this process as a party in advance. It then keeps its place from round to round, and its death breaks the
+    /// barrier even while it does not wait.
     ///
     /// # Errors
     /// [`BarrierError::TooManyParties`] if all places are taken; [`BarrierError::Broken`].
@@ -247,7 +249,7 @@ impl Barrier {
         Ok(Party::new(self, place, stamp))
     }
 
-    /// Waits until all parties wait, and returns the order in which this one came: 0 for the first. The wait ends with the
+    /// Waits until all parties wait, and returns how many came before this one: 0 for the first. The wait ends with the
     /// [default timeout](Self::with_timeout), if there is one.
     ///
     /// # Errors
@@ -255,19 +257,20 @@ impl Barrier {
     /// [`BarrierError::TooManyParties`] if other processes have registered all places; [`BarrierError::TimedOut`].
     ///
     /// # Panics
-    /// If the [action](Self::with_action) does.
+    /// If the [action](Self::with_action) panics.
     pub fn wait(&self) -> Result<usize, BarrierError> {
         self.wait_until(None, self.default_deadline())
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout` (monotonic clock). A party that gives up breaks the barrier. A caller that
-    /// comes while the action runs is a party of the next round: if it gives up before that begins, it breaks nothing.
+    /// Like [`wait`](Self::wait), for at most `timeout` (monotonic clock). A party that gives up breaks the barrier. A caller
+    /// that comes while the action runs is a party of the next round. If it gives up before that round begins, it breaks
+    /// nothing.
     ///
     /// # Errors
     /// [`BarrierError::TimedOut`]; otherwise as [`wait`](Self::wait).
     ///
     /// # Panics
-    /// If the [action](Self::with_action) does.
+    /// If the [action](Self::with_action) panics.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
         self.wait_until(None, Deadline::after(timeout))
     }
@@ -283,7 +286,7 @@ impl Barrier {
         self.rounds().wait(comer, &Kernel)
     }
 
-    /// Breaks the barrier: everybody who waits, or will, gets [`BarrierError::Broken`], until [`reset`](Self::reset).
+    /// Breaks the barrier. All waiters, and all later callers until [`reset`](Self::reset), get [`BarrierError::Broken`].
     ///
     /// # Errors
     /// [`BarrierError::Lock`].
@@ -291,8 +294,8 @@ impl Barrier {
         self.rounds().abort()
     }
 
-    /// Makes the barrier as good as new: all waiters get [`BarrierError::Broken`], dead parties are forgotten, and the next
-    /// round begins.
+    /// Restores the barrier to its first state. All waiters get [`BarrierError::Broken`], dead parties are removed, and the
+    /// next round begins.
     ///
     /// # Errors
     /// [`BarrierError::Lock`].
@@ -300,7 +303,7 @@ impl Barrier {
         self.rounds().reset(&Kernel)
     }
 
-    /// Whether the barrier is broken.
+    /// Returns whether the barrier is broken.
     ///
     /// # Errors
     /// [`BarrierError::Lock`].
@@ -309,13 +312,13 @@ impl Barrier {
         self.rounds().is_broken()
     }
 
-    /// The number of parties.
+    /// Returns the number of parties.
     #[must_use]
     pub fn parties(&self) -> usize {
         self.shared.parties
     }
 
-    /// How many wait at this moment. A party that runs the action does not wait.
+    /// Returns how many parties wait at this moment. A party that runs the action does not count.
     ///
     /// # Errors
     /// [`BarrierError::Lock`].
@@ -328,7 +331,7 @@ fn is_allowed(parties: usize) -> bool {
     (1..=PARTIES_MAX).contains(&parties)
 }
 
-/// Bytes of a barrier for so many parties, if there may be as many.
+/// Returns the size of a barrier for so many parties in bytes, if it may have so many.
 fn bytes_for(parties: usize) -> Result<usize, BarrierError> {
     if !is_allowed(parties) {
         return Err(BarrierError::Parties { limit: PARTIES_MAX });
@@ -336,6 +339,6 @@ fn bytes_for(parties: usize) -> Result<usize, BarrierError> {
     Ok(SignalledLock::bytes_for(places::bytes_for(parties)).ok_or(TOO_LARGE)?)
 }
 
-// As std's barrier.
+// Like std's barrier.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}

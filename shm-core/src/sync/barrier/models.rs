@@ -1,7 +1,7 @@
-//! Models of [`Rounds`]: all pass or all are told, and nobody sleeps through the end of a round.
+//! Models of [`Rounds`]: all parties pass or all get an error, and nobody sleeps through the end of a round.
 //!
-//! A waiter that sleeps for ever is a deadlock, which `loom` reports: nothing sleeps in slices here. The robust lock is a
-//! mutex of `loom`; what the kernel does for its dead holders is not modelled.
+//! A waiter that sleeps for ever is a deadlock, which `loom` reports, because nothing sleeps in slices here. The robust lock
+//! is a `loom` mutex; the models leave out what the kernel does for dead holders.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
 use std::cell::Cell;
@@ -104,7 +104,7 @@ fn two_parties_pass_two_rounds() {
     });
 }
 
-/// A party whose time is up breaks the barrier, or came in time: both parties are told the same.
+/// A party whose time is up breaks the barrier, or the other one came in time: both parties get the same result.
 #[test]
 fn a_timeout_is_told_to_both_or_to_none() {
     loom::model(|| {
@@ -130,7 +130,7 @@ fn an_abort_reaches_a_waiter() {
     });
 }
 
-/// Whoever passes and then breaks the barrier does not take back what the other one has passed.
+/// A party that passes and then breaks the barrier does not change the result of the other party, which has passed.
 #[test]
 fn a_round_that_is_over_stays_passed() {
     loom::model(|| {
@@ -142,7 +142,7 @@ fn a_round_that_is_over_stays_passed() {
     });
 }
 
-/// A reset at any moment: the two parties pass together, or one that waited is told and the other one waits alone.
+/// A reset at any moment: the two parties pass together, or one that waited gets an error and the other one waits alone.
 #[test]
 fn a_reset_is_told_to_who_waited() {
     loom::model(|| {
@@ -151,16 +151,16 @@ fn a_reset_is_told_to_who_waited() {
         model.rounds().reset(&model.witness).unwrap();
         let mine = model.wait_until(SECOND, passed());
         match (first.join().unwrap(), mine) {
-            // It came after the reset, and both pass.
+            // The other party came after the reset, and both pass.
             (Ok(theirs), Ok(mine)) => assert_eq!(mine + theirs, 1),
-            // It waited at the reset, or after it; and this party was alone until its time was up.
+            // The other party waited at the reset or after it, and this party was alone until its time was up.
             (Err(BarrierError::Broken), Err(BarrierError::TimedOut)) => {}
             other => panic!("{other:?}"),
         }
     });
 }
 
-/// A reset wakes who waits, without help from anybody who comes later.
+/// A reset wakes the waiters, without help from a later caller.
 #[test]
 fn a_reset_reaches_a_waiter() {
     loom::model(|| {
@@ -169,21 +169,21 @@ fn a_reset_reaches_a_waiter() {
         let waited = model.rounds().n_waiting() == Ok(1);
         model.rounds().reset(&model.witness).unwrap();
         if !waited {
-            // It may have come after the reset, and would wait with reason.
+            // It may have come after the reset, and would rightly wait.
             model.rounds().abort().unwrap();
         }
         assert_eq!(waiter.join().unwrap(), Err(BarrierError::Broken));
     });
 }
 
-/// A registered party is dead: whoever waits for it and looks is told, and so is whoever comes.
+/// A registered party is dead: a waiter that looks gets an error, and so does a later caller.
 #[test]
 fn the_death_of_a_party_is_told() {
     loom::model(|| {
         let model = Arc::new(Model::default());
         model.rounds().party(DEAD, &model.witness).unwrap();
         model.witness.die(DEAD);
-        // A sleep with a deadline stands for a slice that ends.
+        // A sleep with a deadline represents a slice that ends.
         let looker = party(&model, FIRST, passed());
         assert_eq!(looker.join().unwrap(), Err(BarrierError::Broken));
         assert_eq!(model.wait_until(FIRST, Deadline::NEVER), Err(BarrierError::Broken));
@@ -194,7 +194,7 @@ fn the_death_of_a_party_is_told() {
     });
 }
 
-/// A registration is taken back by another thread while its thread comes and waits: the round is passed by both all the same.
+/// Another thread removes a registration while its thread arrives and waits: both parties still pass the round.
 #[test]
 fn a_registration_that_is_taken_back_takes_nothing_from_who_waits() {
     loom::model(|| {
@@ -207,8 +207,8 @@ fn a_registration_that_is_taken_back_takes_nothing_from_who_waits() {
     });
 }
 
-/// Two sets of parties, one after another: whoever of the second set takes the places before the first set has woken up, each
-/// set passes.
+/// Two sets of parties use the barrier one after another. Each set passes, even if the second takes places before the first
+/// has woken up.
 #[test]
 fn one_set_passes_after_another() {
     loom::model(|| {
@@ -222,7 +222,7 @@ fn one_set_passes_after_another() {
     });
 }
 
-/// A process that died after it had passed is missed by nobody.
+/// Nobody needs a process that died after it had passed.
 #[test]
 fn a_death_between_rounds_breaks_nothing() {
     loom::model(|| {
@@ -237,7 +237,7 @@ fn a_death_between_rounds_breaks_nothing() {
     });
 }
 
-/// The action runs once, and nobody goes on before it has.
+/// The action runs once, before anybody goes on.
 #[test]
 fn nobody_goes_on_before_the_action_has_run() {
     loom::model(|| {

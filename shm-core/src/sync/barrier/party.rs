@@ -9,14 +9,15 @@ use crate::error::BarrierError;
 use crate::sync::barrier::Barrier;
 use crate::sync::barrier::places::Place;
 
-/// A place that this process registered in advance. Dropping it gives the place back; a thread that waits there just now goes
-/// on waiting.
+/// A place that this process registered in advance. Dropping it gives the place back. A thread that is waiting there goes on
+/// waiting.
 ///
-/// It belongs to the process: any thread may wait with it or drop it, and a wait of the process by [`Barrier::wait`] uses it as
-/// well, if nobody else waits there.
+/// It belongs to the process: any thread may wait with it or drop it. [`Barrier::wait`] in this process uses it as well, if
+/// no other thread waits there.
 ///
 /// # Fork safety
-/// It does nothing in a forked child, where [`wait`](Self::wait) takes a place of the child's own.
+/// In a forked child it is not registered: [`wait`](Self::wait) takes a separate place for the child, and dropping it does
+/// nothing.
 ///
 /// # Crash
 /// The barrier breaks if the process ends without dropping this: by a kill, `std::process::exit` or `std::mem::forget`.
@@ -28,29 +29,29 @@ pub struct Party<'a> {
 }
 
 impl<'a> Party<'a> {
-    /// A place that this process has just registered.
+    /// Wraps a place that this process has just registered.
     pub(super) fn new(barrier: &'a Barrier, place: Place, stamp: u64) -> Self {
         Self { barrier, place, stamp, registered_in: Epoch::current() }
     }
 
-    /// As [`Barrier::wait`], at the place of this party.
+    /// Like [`Barrier::wait`], but at the place of this party.
     ///
     /// # Errors
-    /// As [`Barrier::wait`].
+    /// The same as [`Barrier::wait`].
     ///
     /// # Panics
-    /// As [`Barrier::wait`].
+    /// The same as [`Barrier::wait`].
     pub fn wait(&self) -> Result<usize, BarrierError> {
         self.barrier.wait_until(Some(self.place), self.barrier.default_deadline())
     }
 
-    /// As [`Barrier::wait_timeout`], at the place of this party.
+    /// Like [`Barrier::wait_timeout`], but at the place of this party.
     ///
     /// # Errors
-    /// As [`Barrier::wait_timeout`].
+    /// The same as [`Barrier::wait_timeout`].
     ///
     /// # Panics
-    /// As [`Barrier::wait`].
+    /// The same as [`Barrier::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<usize, BarrierError> {
         self.barrier.wait_until(Some(self.place), Deadline::after(timeout))
     }
@@ -58,7 +59,7 @@ impl<'a> Party<'a> {
 
 impl Drop for Party<'_> {
     fn drop(&mut self) {
-        // In a forked child, the place is its parent's.
+        // In a forked child, the place belongs to its parent.
         if !self.registered_in.is_current() {
             return;
         }

@@ -1,31 +1,31 @@
-//! The protocol of rounds, over any words and any lock. What the words mean is in [`places`](super::places).
+//! The protocol of rounds, generic over the words and the lock. The module [`places`](super::places) explains the words.
 //!
-//! The number of arrived parties is counted from their places, and one store of the round passes the barrier: no count exists
-//! that a dead process could leave wrong. Whoever takes the lock next finishes a reset whose process died.
+//! The number of arrived parties is counted from their places, and one store of the round passes the barrier. So there is no
+//! count that a dead process could leave wrong. If a process dies in a reset, the next holder of the lock finishes it.
 //!
 //! # Whose death breaks the barrier
 //! A process has a place while one of its threads waits in the current round, and while it is registered in advance. One word
-//! says both, so one store takes a place, and the end of a round frees the places of all who did not register. A round needs
-//! the processes that have a place, and no others: the death of one of them breaks the barrier, and everybody else may end as
-//! it likes, at any time. A process that is killed while it is registered cannot be told from one that ends and has not taken
-//! its registration back, so both break the barrier.
+//! says both, so one store takes a place, and the end of a round frees the places of all processes that did not register. A
+//! round needs the processes that have a place, and no others. The death of one of them breaks the barrier; any other process
+//! may end at any time. A registered process that is killed looks the same as one that ends without removing its
+//! registration, so both break the barrier.
 //!
-//! A waiter looks for deaths before it sleeps and after a slice of sleep, when it is its turn. The last party looks before it
-//! passes, when somebody has to: otherwise it might meet one that arrived and died while nobody else waited. Whoever finds no
-//! place looks as well, since a dead process may have it.
+//! A waiter looks for deaths before it sleeps, and after a slice of sleep when it is its turn. The last party looks before it
+//! passes, if no look was recent: otherwise it might count a party that arrived and died while nobody else waited. A caller
+//! that finds no place looks as well, since a dead process may have one.
 //!
 //! # The end of a round
 //! A waiter that wakes up needs nothing from its place, which may belong to another process by then. It compares the round
-//! with its own, and looks among the newest resets. While it slept there may have been more resets than are kept: then it
-//! cannot know how its round ended, and takes it for reset.
+//! with its own, and looks for it among the newest resets. If there were more resets than are kept while it slept, it cannot
+//! know how its round ended, and reports a reset.
 //!
 //! # The action
-//! The last party runs it while everybody is marked as arrived and the round has not ended, so its death or its panic breaks
-//! the barrier as that of any party. Whoever comes meanwhile belongs to the next round, and waits for it to begin.
+//! The last party runs it while all parties are marked as arrived and the round has not ended, so its death or panic breaks
+//! the barrier like that of any party. A caller that comes meanwhile belongs to the next round, and waits for it to begin.
 //!
 //! # Why no wake-up is lost
-//! A waiter reads the signal while it holds the lock, and sleeps while the signal is what it read. Whoever ends a round or
-//! breaks the barrier does so under the lock, and changes the signal after it.
+//! A waiter reads the signal while it holds the lock, and sleeps as long as the signal is unchanged. A process that ends a
+//! round or breaks the barrier does so under the lock, and changes the signal afterwards.
 
 use mp_sys::adaptive::{Budget, Signal};
 use mp_sys::crash;
@@ -37,12 +37,12 @@ use crate::error::BarrierError;
 use crate::sync::barrier::places::{BROKEN, Place, RESETTING, ROUND, Table, finish_reset, was_reset};
 use crate::sync::dead::{PAUSE_OF_MANY, Witness, pause_before_sleep};
 
-/// Everybody.
+/// The number of waiters to wake: all.
 const ALL: u32 = i32::MAX.unsigned_abs();
 
 /// The lock over the words.
 pub(super) trait TableLock {
-    /// The words, for its holder; dropping it releases the lock.
+    /// Access to the words, for the holder. Dropping it releases the lock.
     type Held<'a>: Table
     where
         Self: 'a;
@@ -51,48 +51,48 @@ pub(super) trait TableLock {
     fn lock(&self) -> Result<Self::Held<'_>, BarrierError>;
 }
 
-/// A thread that comes to wait.
+/// A thread that comes to wait, as the protocol sees it.
 #[derive(Clone, Copy)]
 pub(super) struct Comer<'a> {
     /// Its process.
     pub(super) stamp: u64,
     /// The place that it registered in advance.
     pub(super) place: Option<Place>,
-    /// What it does before the others go on, if it is the last.
+    /// The action that it runs before the others go on, if it is the last.
     pub(super) action: Option<&'a dyn Fn()>,
     pub(super) budget: &'a Budget,
     pub(super) deadline: Deadline,
 }
 
-/// What came of coming.
+/// The result of an arrival.
 enum Arrival {
-    /// It waits for the others. The order in which it came, and the signal to wait for.
+    /// It waits for the others: the order in which it came, and the signal to wait for.
     Waits { index: usize, seen: u32 },
     /// It was the last, and the round is over unless there is an action.
     IsLast { index: usize },
-    /// All have arrived, and one of them runs the action. The signal to wait for.
+    /// All parties have arrived, and one of them runs the action: the signal to wait for.
     IsEarly { seen: u32 },
 }
 
-/// Who waits for the end of a round.
+/// The role of a thread that waits for the end of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// A party of it, which breaks the barrier if it gives up.
+    /// A party of the round, which breaks the barrier if it gives up.
     Party,
     /// A caller that found no place in it.
     Early,
 }
 
-/// Why a round goes on no longer.
+/// Why a round does not continue.
 enum Ending {
     Passed,
     WasReset,
     WasBroken,
-    /// And nobody has broken the barrier yet.
+    /// A death was found, and the barrier is not broken yet.
     PartyDied,
 }
 
-/// A barrier's words.
+/// The words of a barrier.
 #[derive(Debug)]
 pub(super) struct Rounds<'a, L, W: Words = Shared> {
     pub(super) table: &'a L,
@@ -115,7 +115,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         }
     }
 
-    /// Takes back what [`party`](Self::party) gave to the process.
+    /// Removes the registration that [`party`](Self::party) made for the process.
     pub(super) fn leave(&self, place: Place, stamp: u64) -> Result<(), BarrierError> {
         let held = self.table.lock()?;
         if place.is_registered_to(&held, stamp) {
@@ -124,7 +124,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         Ok(())
     }
 
-    /// Arrives, and waits for the others until the deadline; returns the order in which the caller came.
+    /// Arrives, waits for the others until the deadline, and returns the order in which the caller came.
     pub(super) fn wait(&self, comer: Comer<'_>, witness: &impl Witness<W>) -> Result<usize, BarrierError> {
         loop {
             let (round, arrival) = self.come(comer, witness)?;
@@ -179,7 +179,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         acting.has_returned = true;
         let held = self.table.lock()?;
         is_whole(&held)?;
-        // Somebody may have reset the barrier; and a child that the action forked is no party.
+        // Another process may have reset the barrier, and a child that the action forked is no party.
         if held.load(ROUND) != round || !acting.started_in.is_current() {
             return Err(BarrierError::Broken);
         }
@@ -188,7 +188,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         Ok(())
     }
 
-    /// Waits for the end of the round, for a caller that has arrived in it or that comes too early for the next one.
+    /// Waits for the end of the round. The caller has arrived in it, or comes too early for the next one.
     fn wait_for_end(
         &self,
         (round, mut seen): (u64, u32),
@@ -202,7 +202,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
             let first = || self.look_before_sleep(round, witness);
             let slept_through =
                 self.signal.look_and_wait_slice(seen, budget, deadline, &mut sleeper, first).is_none();
-            // Everybody's turn would be a time of the lock, and a question for each party.
+            // If every waiter looked, each would take the lock and ask about each party.
             let is_turn =
                 slept_through && witness.is_turn_to_look(&self.signal.watch().last_look, PAUSE_OF_MANY);
             if slept_through && !is_turn && !deadline.has_passed() {
@@ -211,7 +211,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
             let held = self.table.lock()?;
             match self.ending(&held, round, is_turn, witness) {
                 Some(Ending::Passed) => return Ok(()),
-                // To a caller that has not arrived it does not matter how the round ended.
+                // How the round ended does not matter to a caller that has not arrived.
                 Some(Ending::WasReset) if role == Role::Early => return Ok(()),
                 Some(Ending::WasReset | Ending::WasBroken) => return Err(BarrierError::Broken),
                 Some(Ending::PartyDied) => {
@@ -220,7 +220,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
                 }
                 None if !deadline.has_passed() => seen = self.signal.get(),
                 None => {
-                    // The round goes on without a caller that has not arrived.
+                    // The round does not need a caller that has not arrived.
                     if role == Role::Party {
                         self.break_it(held);
                     }
@@ -230,7 +230,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         }
     }
 
-    /// How the round ended, if it did.
+    /// Returns how the round ended, if it did.
     fn ending(
         &self,
         held: &L::Held<'_>,
@@ -248,7 +248,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         (is_turn && self.some_died(held, witness)).then_some(Ending::PartyDied)
     }
 
-    /// Breaks the barrier if a party has died, if nobody has looked for a while. What is wrong beside that is told later.
+    /// Breaks the barrier if a party has died, unless another waiter looked recently. The caller finds other errors later.
     fn look_before_sleep(&self, round: u64, witness: &impl Witness<W>) {
         if !self.is_turn_before_sleep(witness) {
             return;
@@ -281,7 +281,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         self.announce();
     }
 
-    /// The error of a caller for whom there is no place. If a dead process has one, the barrier breaks.
+    /// Returns the error for a caller that finds no place. If a dead process has a place, this breaks the barrier.
     fn refuse(&self, held: L::Held<'_>, witness: &impl Witness<W>) -> BarrierError {
         if self.some_died(&held, witness) {
             self.break_it(held);
@@ -290,7 +290,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         BarrierError::TooManyParties { parties: self.parties }
     }
 
-    /// Makes the barrier as good as new.
+    /// Restores the barrier to its first state.
     pub(super) fn reset(&self, witness: &impl Witness<W>) -> Result<(), BarrierError> {
         let held = self.table.lock()?;
         let (round, mut is_dead) = (held.load(ROUND), witness.look());
@@ -316,9 +316,9 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         Ok(self.waiting_in(&held).unwrap_or(0))
     }
 
-    /// How many wait, by these words; `None` if the barrier is broken.
+    /// Returns how many wait according to these words, or `None` if the barrier is broken.
     pub(super) fn waiting_in(&self, table: &impl Table) -> Option<usize> {
-        // The last party does not wait: it runs the action.
+        // The last party is not waiting, because it runs the action.
         let most = self.parties.saturating_sub(1);
         (table.load(BROKEN) == 0).then(|| self.count_arrived(table, table.load(ROUND)).min(most))
     }
@@ -341,7 +341,7 @@ impl<L: TableLock, W: Words> Rounds<'_, L, W> {
         Place::all(self.parties).find(|place| !place.state(held).is_needed(round))
     }
 
-    /// A place for a process that arrives: the one that it was told, another one that it registered, or a free one.
+    /// Returns a place for a process that arrives: the one that it asked for, another one that it registered, or a free one.
     fn place_for(&self, held: &impl Table, comer: Comer<'_>, round: u64) -> Option<Place> {
         let is_expected = |place: &Place| place.expects(held, comer.stamp, round);
         let told = comer.place.filter(is_expected);
@@ -353,7 +353,7 @@ fn is_whole(held: &impl Table) -> Result<(), BarrierError> {
     if held.load(BROKEN) != 0 { Err(BarrierError::Broken) } else { Ok(()) }
 }
 
-/// A party that runs the action. A panic breaks the barrier.
+/// A guard for a party that runs the action. A panic breaks the barrier.
 struct Acting<'a, 'b, L: TableLock, W: Words> {
     rounds: &'a Rounds<'b, L, W>,
     started_in: Epoch,
@@ -362,12 +362,12 @@ struct Acting<'a, 'b, L: TableLock, W: Words> {
 
 impl<L: TableLock, W: Words> Drop for Acting<'_, '_, L, W> {
     fn drop(&mut self) {
-        // In a child that the action forked, the round is its parent's.
+        // In a child that the action forked, the round belongs to the parent.
         if self.has_returned || !self.started_in.is_current() {
             return;
         }
         if let Err(error) = self.rounds.abort() {
-            tracing::warn!(%error, "a barrier whose action panicked was not broken");
+            tracing::warn!(%error, "could not break a barrier whose action panicked");
         }
     }
 }

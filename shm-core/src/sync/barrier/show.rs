@@ -1,4 +1,4 @@
-//! What `Debug` of a barrier and of a party shows.
+//! `Debug` of a barrier and of a party.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::places::Table;
 use super::{Barrier, Party};
 
 impl fmt::Debug for Barrier {
-    /// It takes no lock: a round that ends meanwhile may be shown half ended.
+    /// It takes no lock, so it may show a half-ended round.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (parties, peek) = (self.parties(), Peek(self.shared.lock.locked()));
         match self.rounds().waiting_in(&peek) {
@@ -18,7 +18,7 @@ impl fmt::Debug for Barrier {
     }
 }
 
-/// The words, for who only shows them.
+/// Access to the words that only reads them.
 struct Peek<'a>(&'a Locked);
 
 impl Table for Peek<'_> {
