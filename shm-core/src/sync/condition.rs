@@ -1,10 +1,10 @@
 //! `Condition`: waiting for a change of what a lock protects.
 //!
-//! What the words mean, and why no notification is lost, is in [`places`]. This is the object over them: where the words
-//! lie, and the lock that is released and taken again.
+//! The module [`places`] explains the words, and why no notification is lost. This module adds the place of the words, and
+//! the lock that is released and taken again.
 //!
-//! Whoever had its turn to look for the dead takes the lock and looks whether it still has to wait: a process may have died
-//! after it left its place, and before it did what it was woken for.
+//! A waiter that had its turn to look for dead processes takes the lock and checks whether it still has to wait: a process
+//! may have died after it left its place, and before it did what it was woken for.
 
 #[cfg(all(loom, test))]
 mod models;
@@ -33,28 +33,28 @@ use crate::sync::condition::stay::Stay;
 use crate::sync::dead::Kernel;
 use crate::sync::wait_guard::WaitGuard;
 
-/// The most processes and threads that wait on one condition at the same time.
+/// The most threads of all processes that can wait on one condition at the same time.
 pub const WAITERS_MAX: usize = 1024;
 
 /// Waiting for a change of what a lock protects.
 ///
-/// It is used with the guard of a [`Lock`](crate::Lock), [`RLock`](crate::RLock), [`Value`](crate::Value) or
-/// [`Array`](crate::Array), like `std::sync::Condvar` with that of a mutex; several conditions may belong to one lock. An
-/// `RLock` is released however many guards the thread has, and taken again as deep.
+/// You use it with the guard of a [`Lock`](crate::Lock), [`RLock`](crate::RLock), [`Value`](crate::Value) or
+/// [`Array`](crate::Array), as you use `std::sync::Condvar` with the guard of a mutex. Several conditions can belong to one
+/// lock. An `RLock` is released however many guards the thread has, and taken again just as often.
 ///
 /// | property | |
 /// |---|---|
 /// | size | 64 KiB of shared memory: 64 bytes for each of [`WAITERS_MAX`] waiters |
 /// | shared with | processes forked after it was made; by [name](crate::named), any process of this user |
-/// | fair | `notify` chooses those who came first |
-/// | recovers | a notification that a dead process took with it goes to another one within 100 ms, mostly 40 |
-/// | drop | gives this process's handle up; the condition lives as long as any process has it |
+/// | fair | `notify` chooses the waiters that came first |
+/// | recovers | a notification of a process that died before it used it goes to another waiter within 100 ms (mostly 40) |
+/// | drop | closes this process's handle; the condition lives as long as any process has a handle |
 ///
 /// # Fork safety
 /// A forked child shares the condition.
 ///
 /// # Crash
-/// A waiter that is killed leaves nothing behind, and holds no notifier up. A notifier that is killed has notified some.
+/// A killed waiter leaves nothing behind, and delays no notifier. A killed notifier has notified some of the waiters.
 ///
 /// # Source
 /// Python's `multiprocessing.Condition`, whose `notify` hangs for ever if a waiter was killed, as `pthread_cond_signal` does.
@@ -81,7 +81,7 @@ pub const WAITERS_MAX: usize = 1024;
 pub struct Condition {
     waiters: Waiters,
     budget: Budget,
-    /// Where this handle last waited.
+    /// The place where this handle last waited.
     hint: AtomicUsize,
     segment: Option<Segment>,
 }
@@ -89,7 +89,7 @@ pub struct Condition {
 const KIND: Kind = kind::CONDITION;
 
 impl Condition {
-    /// Makes a condition that nobody waits on.
+    /// Creates a condition that nobody waits on.
     ///
     /// # Errors
     /// [`MemoryError`] if there is no shared memory for it.
@@ -99,11 +99,12 @@ impl Condition {
         Ok(Self::over(waiters, None))
     }
 
-    /// Makes a condition that nobody waits on under a name, which other programs of this user can open. They open the
-    /// lock by a name of its own.
+    /// Creates a condition that nobody waits on under a name, which other programs of this user can open. The lock needs a
+    /// separate name.
     ///
     /// # Errors
-    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; shortage.
+    /// [`NameError::Exists`] if a living process uses the name; [`NameError::BadName`]; or a shortage of memory or
+    /// descriptors.
     pub fn create(name: &str) -> Result<Self, NameError> {
         let bytes = Waiters::bytes_for(WAITERS_MAX).ok_or(TOO_LARGE)?;
         let make = |span| Waiters::new(span, WAITERS_MAX);
@@ -111,13 +112,13 @@ impl Condition {
         Ok(Self::over(waiters, Some(segment)))
     }
 
-    /// Finds the condition of this name.
+    /// Opens the condition of this name.
     ///
     /// # Errors
-    /// [`NameError::NotFound`], also for what killed processes left; [`NameError::WrongType`] for another kind of object;
-    /// [`NameError::WrongVersion`] for an incompatible build.
+    /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another kind of
+    /// object; [`NameError::WrongVersion`] for an incompatible build.
     pub fn open(name: &str) -> Result<Self, NameError> {
-        // All have as many places: who looks only at the first ones does not find who waits behind them.
+        // All conditions have the same number of places: a process that saw fewer would miss the waiters at the others.
         let attach = |places, span| (places == WAITERS_MAX).then(|| Waiters::attach(span, places).ok())?;
         let (waiters, segment) = named::open::<(), _>(name, KIND, attach)?;
         Ok(Self::over(waiters, Some(segment)))
@@ -127,9 +128,9 @@ impl Condition {
         Self { waiters, budget: Budget::before_a_lock(), hint: AtomicUsize::new(0), segment }
     }
 
-    /// Releases the lock, waits until somebody notifies, and takes the lock again.
+    /// Releases the lock, waits for a notification, and takes the lock again.
     ///
-    /// May return although what is waited for does not hold (any more): somebody else may have been faster. Prefer
+    /// What the caller waits for may no longer hold when this returns, because another thread may have been faster. Prefer
     /// [`wait_while`](Self::wait_while).
     ///
     /// # Errors
@@ -140,21 +141,21 @@ impl Condition {
         Ok(guard)
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout` (monotonic clock; `Duration::MAX` waits for ever); tells whether
-    /// somebody notified. Taking the lock again is not part of the timeout.
+    /// Like [`wait`](Self::wait), for at most `timeout` (monotonic clock; `Duration::MAX` waits for ever). The `bool` is
+    /// `true` if a notification came. The timeout does not include the time to take the lock again.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// The same as [`wait`](Self::wait).
     pub fn wait_timeout<G: WaitGuard>(&self, guard: G, timeout: Duration) -> Result<(bool, G), WaitError<G>> {
         self.wait_until(guard, Deadline::after(timeout))
     }
 
-    /// Waits while `condition` holds of what the lock protects, which is lent as `&mut T` of a [`Value`](crate::Value), `&mut [T]`
-    /// of an [`Array`](crate::Array), and `&mut ()` of a lock without data. If `condition` panics, the caller waits no more, and a notification that it
-    /// was given goes to another waiter.
+    /// Waits while `condition` returns `true`. It gets what the lock protects: `&mut T` of a [`Value`](crate::Value), `&mut
+    /// [T]` of an [`Array`](crate::Array), or `&mut ()` of a lock without data. If `condition` panics, the caller stops
+    /// waiting, and a notification that it has received goes to another waiter.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// The same as [`wait`](Self::wait).
     #[doc(alias = "wait_for")]
     pub fn wait_while<G: WaitGuard>(
         &self,
@@ -165,10 +166,11 @@ impl Condition {
         Ok(guard)
     }
 
-    /// As [`wait_while`](Self::wait_while), for at most `timeout`; tells whether `condition` does not hold any more.
+    /// Like [`wait_while`](Self::wait_while), for at most `timeout`. The `bool` is `true` if `condition` returned `false` in
+    /// time.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// The same as [`wait`](Self::wait).
     pub fn wait_timeout_while<G: WaitGuard>(
         &self,
         guard: G,
@@ -202,8 +204,8 @@ impl Condition {
         Ok((woken != Woken::TimedOut, guard))
     }
 
-    /// Waits for one notification, until the deadline, or until `waits` does not hold any more; tells which, and whether it
-    /// holds still.
+    /// Waits for one notification, until the deadline, or until `waits` returns `false`. Returns which of these happened, and
+    /// whether `waits` still holds.
     fn wait_once<G: WaitGuard>(
         &self,
         mut guard: G,
@@ -214,7 +216,7 @@ impl Condition {
         let Some((at, place)) = places.take(own, self.hint.load(Ordering::Relaxed), &Kernel) else {
             return Err(WaitError::TooManyWaiters(guard));
         };
-        // The place is left with the lock in hand: whoever dies or panics before has not used its notification.
+        // The waiter leaves its place while it holds the lock: if it dies or panics before, it has not used its notification.
         let stay = Stay::at(place, self.places());
         self.hint.store(at, Ordering::Relaxed);
         let mut sleeper = places.sleeper(place);
@@ -230,7 +232,7 @@ impl Condition {
             match G::take_again(lock) {
                 Ok(again) => guard = again,
                 Err(error) => {
-                    // Who has no lock cannot use a notification.
+                    // A waiter without the lock cannot use a notification.
                     if matches!(error, LockError::Poisoned(_)) {
                         stay.leave(woken);
                     }
@@ -238,7 +240,7 @@ impl Condition {
                 }
             }
             let holds = waits.as_mut().is_some_and(|waits| waits(&mut guard));
-            // Somebody may have died with what this waiter waits for: it has looked, and waits on.
+            // A process may have died with what this waiter waits for. The waiter has looked, and waits on.
             if woken == Woken::Looked && holds {
                 continue;
             }
@@ -251,14 +253,14 @@ impl Condition {
         Places { head: self.waiters.head(), places: self.waiters.places() }
     }
 
-    /// Wakes at most `count` waiters, those who came first, and tells how many it chose. Does not wait for them.
+    /// Wakes at most `count` waiters, those that came first, and returns how many it chose. It does not wait for them.
     ///
-    /// Hold the lock while changing what is waited for; whether it is still held here does not matter.
+    /// Hold the lock while you change what they wait for. You may release it before you call this.
     ///
     /// # Crash
-    /// A waiter that was killed is not counted, and another one is chosen instead. That is asked for a `count` of 2 or more:
-    /// `notify(1)` asks nobody, and may choose a dead waiter that nobody has found yet. That notification goes to another
-    /// waiter within 100 ms, if there is one.
+    /// A killed waiter is not counted, and another one is chosen instead. This check is made for a `count` of 2 or more.
+    /// `notify(1)` does not check, and may choose a dead waiter that no process has found yet. Its notification goes to
+    /// another waiter within 100 ms, if there is one.
     #[doc(alias = "notify_one")]
     pub fn notify(&self, count: usize) -> usize {
         if count == 1 {
@@ -267,20 +269,20 @@ impl Condition {
         self.places().notify_living(count, Stamp::current().to_bits(), &Kernel)
     }
 
-    /// Wakes all who wait, and tells how many: those who were alive.
+    /// Wakes all waiters, and returns how many were alive.
     pub fn notify_all(&self) -> usize {
         self.notify(usize::MAX)
     }
 
-    /// How many wait at this moment. A process that was killed while it waited is counted until somebody who waits has looked:
-    /// within 40 ms, in a crowd of 500 within two thirds of a second.
+    /// Returns how many wait at this moment. A process that was killed while it waited is counted until another waiter has
+    /// looked: within 40 ms, or with 500 waiters within two thirds of a second.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
         self.places().n_waiting()
     }
 }
 
-// As std's condition variable.
+// Like std's condition variable.
 impl UnwindSafe for Condition {}
 impl RefUnwindSafe for Condition {}
 

@@ -1,4 +1,4 @@
-//! Looking for the dead: what semaphores, conditions and barriers have in common.
+//! The search for dead processes that semaphores, conditions and barriers share.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -8,27 +8,28 @@ pub(super) use mp_sys::dead::PAUSE;
 use mp_sys::futex::SLICE;
 use mp_sys::word::{Shared, Words};
 
-/// The pause between two looks where a look asks about every party. More than half a slice: of the two who watch, one asks.
+/// The pause between two looks of which each asks about every party. It is more than half a slice, so that one of the two
+/// watchers asks.
 pub(super) const PAUSE_OF_MANY: Duration = Duration::from_millis(30);
 const _: () = assert!(PAUSE_OF_MANY.as_nanos() < SLICE.as_nanos());
 
-/// How much longer the pause before a look is for each word that it looks at, if it comes before a first sleep. Whoever waits for a
-/// moment only comes by there, so such looks go on for as long as an object is used, and each process that is asked about takes 2 us:
-/// this way they take a tenth of one waiter's time at most, and mostly a thousandth.
+/// How much each word adds to the pause before a look that precedes a first sleep. Even short waits pass that point, so such
+/// looks go on for as long as an object is used, and each process that a look asks about takes 2 us. With this pause, the
+/// looks take a tenth of one waiter's time at most, and mostly a thousandth.
 const PAUSE_EACH: Duration = Duration::from_micros(20);
 
-/// The pause since the newest look before one that comes before a first sleep, and looks at so many words.
+/// Returns the pause between the newest look and one that precedes a first sleep and looks at so many words.
 pub(super) fn pause_before_sleep(pause: Duration, words: usize) -> Duration {
     pause.saturating_add(PAUSE_EACH.saturating_mul(u32::try_from(words).unwrap_or(u32::MAX)))
 }
 
-/// What a protocol asks about the processes around it. In a model, the model says who died.
+/// The source of a protocol's knowledge about dead processes. In a model, the model says which processes died.
 pub(super) trait Witness<W: Words> {
-    /// Whether it is the caller's turn to look for the dead. `last` holds the `SharedTime` of the newest look: many waiters
-    /// together do not look more often than one, and not before `pause` has passed.
+    /// Returns whether it is the caller's turn to look for the dead. `last` holds the `SharedTime` of the newest look, so
+    /// many waiters together do not look more often than one, nor before `pause` has passed.
     fn is_turn_to_look(&self, last: &W::Word64, pause: Duration) -> bool;
 
-    /// One look: it answers whether the process whose stamp has these bits has died.
+    /// Begins a look, which answers whether the process whose stamp has these bits has died.
     fn look(&self) -> impl FnMut(u64) -> bool;
 }
 
@@ -58,14 +59,14 @@ pub(super) mod modelled {
 
     use super::Witness;
 
-    /// Knows one process that may die; it is always somebody's turn to look.
+    /// A witness of one process that may die. It is always the caller's turn to look.
     #[derive(Debug, Default)]
     pub(in crate::sync) struct Mortal {
         dead: ModelledWord64,
     }
 
     impl Mortal {
-        /// The process with this stamp dies: it does nothing more.
+        /// Lets the process with this stamp die: it does nothing more.
         pub(in crate::sync) fn die(&self, stamp: u64) {
             self.dead.store(stamp, Ordering::Release);
         }
@@ -86,7 +87,7 @@ pub(super) mod modelled {
     }
 
     impl Mortal {
-        /// Does what the process with this stamp does, which dies at the `n`-th point; `None` if it died.
+        /// Runs the process with this stamp, which dies at the `n`-th point. Returns `None` if it died.
         pub(in crate::sync) fn until<R>(
             &self,
             (n, died): (u64, &AtomicBool),

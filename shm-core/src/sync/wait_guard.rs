@@ -1,4 +1,4 @@
-//! Which guards a [`Condition`](crate::Condition) can release and take again.
+//! The guards that a [`Condition`](crate::Condition) can release and take again.
 
 use crate::array::{Array, ArrayGuard};
 use crate::element::Element;
@@ -8,18 +8,18 @@ use crate::sync::rlock::{RLock, RLockGuard};
 use crate::value::{Value, ValueGuard};
 
 /// A guard whose lock a [`Condition`](crate::Condition) can release and take again: that of a [`Lock`], [`RLock`], [`Value`]
-/// or [`Array`]. An `RLock` is released however many guards the thread has, and taken again as deep.
+/// or [`Array`]. An `RLock` is released however many guards the thread has, and taken again just as often.
 #[diagnostic::on_unimplemented(
     message = "a condition cannot wait with `{Self}`",
     note = "pass the guard that `lock` returned, without its `Result`: a condition releases the lock and takes it again"
 )]
 pub trait WaitGuard: Sized + sealed::Sealed {
-    /// What has the lock.
+    /// The object that has the lock.
     type Owner;
-    /// What the lock protects, as the guard lends it: `()` for a [`Lock`] or [`RLock`].
+    /// The data that the guard lends: `()` for a [`Lock`] or [`RLock`].
     type Lent: ?Sized;
 
-    /// Lends what the lock protects.
+    /// Lends the data that the lock protects.
     fn lend<R>(&mut self, look: impl FnOnce(&mut Self::Lent) -> R) -> R;
 
     /// Releases the lock.
@@ -28,12 +28,12 @@ pub trait WaitGuard: Sized + sealed::Sealed {
     /// Takes the lock again.
     ///
     /// # Errors
-    /// As `lock` of the owner.
+    /// The same as `lock` of the owner.
     fn take_again(owner: Self::Owner) -> LockResult<Self>;
 }
 
 mod sealed {
-    #[expect(unnameable_types, reason = "that nobody can name it is what seals the trait")]
+    #[expect(unnameable_types, reason = "the trait is sealed because other crates cannot name this one")]
     pub trait Sealed {}
 }
 

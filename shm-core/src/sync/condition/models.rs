@@ -1,6 +1,6 @@
-//! Models of [`Places`]: a notification is used by exactly one, and none is lost, whoever times out or dies.
+//! Models of [`Places`]: exactly one waiter uses a notification, and none is lost, whichever process times out or dies.
 //!
-//! A waiter that sleeps for ever is a deadlock, which `loom` reports: nothing sleeps in slices here.
+//! A waiter that sleeps for ever is a deadlock, which `loom` reports, because nothing sleeps in slices here.
 #![expect(clippy::unwrap_used, reason = "a model fails by a panic")]
 
 mod leaving;
@@ -25,7 +25,7 @@ const SECOND: u64 = 12;
 const DEAD: u64 = 13;
 const LOOKER: u64 = 14;
 
-/// A condition with room for three waiters, and the user's lock with what it protects.
+/// A condition with room for three waiters, and the user's lock with its data.
 #[derive(Debug, Default)]
 struct Model {
     head: WaitersHead<Modelled>,
@@ -43,7 +43,7 @@ impl Model {
         self.places().take(own, 0, &self.witness).unwrap().1
     }
 
-    /// Waits at a place, leaves it, and tells how the wait ended. The looking is done by the models themselves.
+    /// Waits at a place, leaves it, and returns how the wait ended. The models look for dead processes themselves.
     fn wait_at(&self, place: &WaiterPlace<Modelled>, own: u64, deadline: Deadline) -> Woken {
         let woken = self.wait_there(place, own, deadline);
         self.places().leave(place, woken);
@@ -70,14 +70,14 @@ impl Model {
         *stock -= 1;
     }
 
-    /// Adds to the stock, and notifies as many.
+    /// Adds to the stock, and notifies as many waiters.
     fn produce(&self, count: u32) {
         *self.stock.lock().unwrap() += count;
         self.places().notify(usize::try_from(count).unwrap());
     }
 }
 
-/// A waiter that is in its place already, and waits in a thread of its own.
+/// A waiter that already has its place, and waits in its own thread.
 fn waiter(model: &Arc<Model>, at: usize, own: u64, deadline: Deadline) -> JoinHandle<Woken> {
     let model = Arc::clone(model);
     spawn(move || model.wait_at(&model.waiting[at], own, deadline))
@@ -87,7 +87,7 @@ fn passed() -> Deadline {
     Deadline::after(Duration::ZERO)
 }
 
-/// `notify(1)` with two waiters reaches exactly one: the one who came first, and nobody else.
+/// `notify(1)` with two waiters reaches only the one that came first.
 #[test]
 fn one_notification_reaches_the_first_of_two() {
     loom::model(|| {
@@ -102,7 +102,7 @@ fn one_notification_reaches_the_first_of_two() {
     });
 }
 
-/// Two notifiers, two waiters: each notification is for another one.
+/// Two notifiers, two waiters: each waiter gets one notification.
 #[test]
 fn two_notifiers_reach_two_waiters() {
     loom::model(|| {
@@ -122,7 +122,7 @@ fn two_notifiers_reach_two_waiters() {
     });
 }
 
-/// A waiter that found nothing under the lock is notified of what comes after it released the lock.
+/// A waiter that found nothing under the lock gets the notification of a change after it released the lock.
 #[test]
 fn no_notification_is_lost_against_the_release_of_the_lock() {
     loom::model(|| {
@@ -137,7 +137,7 @@ fn no_notification_is_lost_against_the_release_of_the_lock() {
     });
 }
 
-/// Two consumers, one producer of two: both get one.
+/// Two consumers and a producer of two items: each consumer gets one.
 #[test]
 fn two_consumers_get_one_each() {
     loom::model(|| {
@@ -152,7 +152,7 @@ fn two_consumers_get_one_each() {
     });
 }
 
-/// A waiter whose time is up either leaves, or uses the notification: never both, never neither.
+/// A waiter whose time is up either leaves or uses the notification: never both, never neither.
 #[test]
 fn a_timeout_races_with_a_notification() {
     loom::model(|| {
@@ -164,7 +164,7 @@ fn a_timeout_races_with_a_notification() {
     });
 }
 
-/// A notification that the first of two does not use any more, since its time is up, reaches the second one.
+/// A notification that comes too late for the first of two waiters reaches the second one.
 #[test]
 fn a_notification_beside_a_timeout_reaches_the_other_one() {
     loom::model(|| {
@@ -181,7 +181,7 @@ fn a_notification_beside_a_timeout_reaches_the_other_one() {
     });
 }
 
-/// A notification from before is not for who came later, even if it has the place of one who was there.
+/// An earlier notification does not reach a later waiter, even if that has the place of an earlier one.
 #[test]
 fn a_late_comer_in_an_old_place_is_not_chosen() {
     loom::model(|| {
@@ -200,8 +200,8 @@ fn a_late_comer_in_an_old_place_is_not_chosen() {
     });
 }
 
-/// The first of two waiters is dead. A notification is given and somebody looks for the dead at the same time: the
-/// notification reaches the second waiter.
+/// The first of two waiters is dead. A notification and a look for dead processes happen at the same time: the notification
+/// reaches the second waiter.
 #[test]
 fn a_notification_for_a_dead_process_reaches_another_one() {
     loom::model(|| {
@@ -216,13 +216,14 @@ fn a_notification_for_a_dead_process_reaches_another_one() {
         };
         assert_eq!(model.places().notify(1), 1);
         looker.join().unwrap();
-        // Whoever waits looks again after a slice.
+        // A waiter looks again after a slice.
         model.places().clear_those_of_the_dead(FIRST, &model.witness);
         assert_eq!(second.join().unwrap(), Woken::Notified);
     });
 }
 
-/// A process dies with its notification. Two look for the dead: one of them passes it on, to one of the two who wait.
+/// A process dies with its notification, and two look for dead processes: one of them passes it on, to one of the two
+/// waiters.
 #[test]
 fn a_notification_is_passed_on_once() {
     loom::model(|| {
@@ -245,15 +246,15 @@ fn a_notification_is_passed_on_once() {
     });
 }
 
-/// Two notifiers choose the same process, which dies. Whoever waited when the notification was given gets it, whichever of
-/// the two notifiers won.
+/// Two notifiers choose the same process, which dies. A process that waited when the notification was sent gets it, whichever
+/// of the two notifiers won.
 #[test]
 fn the_newer_of_two_notifiers_decides_who_may_get_what_is_passed_on() {
     loom::model(|| {
         let model = Arc::new(Model::default());
         model.take(DEAD);
         model.take(SECOND);
-        // The other one began before the second waiter came.
+        // The other notifier began before the second waiter came.
         let older = {
             let model = Arc::clone(&model);
             spawn(move || model.places().notify_until(1, 1))
@@ -267,7 +268,8 @@ fn the_newer_of_two_notifiers_decides_who_may_get_what_is_passed_on() {
     });
 }
 
-/// Somebody takes the place of a dead process at the moment at which it becomes free: its wait is not ended by who freed it.
+/// A waiter takes the place of a dead process at the moment at which it becomes free: the process that freed the place does
+/// not end the new wait.
 #[test]
 fn a_place_that_becomes_free_can_be_taken_at_once() {
     loom::model(|| {
@@ -280,7 +282,7 @@ fn a_place_that_becomes_free_can_be_taken_at_once() {
             let model = Arc::clone(&model);
             spawn(move || model.places().clear_those_of_the_dead(LOOKER, &model.witness))
         };
-        // All places are taken: this frees one as well. The other looker may be at work on it.
+        // All places are taken, so this frees one as well. The other process that looks may be freeing the same one.
         let Some((_, place)) = model.places().take(SECOND, 0, &model.witness) else {
             looker.join().unwrap();
             return;
@@ -291,8 +293,8 @@ fn a_place_that_becomes_free_can_be_taken_at_once() {
     });
 }
 
-/// The first of two waiters dies after any step of waking up and leaving: unless it had used its notification by then, it
-/// reaches the second one.
+/// The first of two waiters dies after any step of waking up and leaving. Unless it has used its notification, the
+/// notification reaches the second one.
 #[test]
 fn a_waiter_that_dies_at_any_point_loses_no_notification() {
     at_every_point(|n, died| {
@@ -305,7 +307,7 @@ fn a_waiter_that_dies_at_any_point_loses_no_notification() {
             spawn(move || {
                 let wait = || model.wait_at(&model.waiting[0], DEAD, Deadline::NEVER);
                 model.witness.until((n, &died), DEAD, wait);
-                // What the others find: idle is what it stores after it used its notification.
+                // The word that the others find. The waiter stores idle after it has used its notification.
                 model.waiting[0].signal.get() == 0
             })
         };
@@ -318,7 +320,8 @@ fn a_waiter_that_dies_at_any_point_loses_no_notification() {
     });
 }
 
-/// Whoever passes a notification on dies after any of its steps: the next one does it again, and it reaches the waiter.
+/// A process that passes a notification on dies after any of its steps: the next one does it again, and the notification
+/// reaches the waiter.
 #[test]
 fn a_looker_that_dies_at_any_point_is_followed_by_another() {
     at_every_point(|n, died| {
@@ -337,7 +340,7 @@ fn a_looker_that_dies_at_any_point_is_followed_by_another() {
         };
         let second = waiter(&model, 1, SECOND, Deadline::NEVER);
         looker.join().unwrap();
-        // Both may be dead now.
+        // Both processes may be dead now.
         for dead in [FIRST, DEAD] {
             model.witness.die(dead);
             model.places().clear_those_of_the_dead(LOOKER, &model.witness);
@@ -347,7 +350,7 @@ fn a_looker_that_dies_at_any_point_is_followed_by_another() {
     });
 }
 
-/// A notifier dies after any of its steps: it has notified some, and the next one reaches the others.
+/// A notifier dies after any of its steps: it has notified some waiters, and the next notifier reaches the others.
 #[test]
 fn a_notifier_that_dies_at_any_point_leaves_no_waiter_behind() {
     at_every_point(|n, died| {

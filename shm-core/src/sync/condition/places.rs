@@ -1,27 +1,28 @@
-//! The protocol of waiting places, over any words.
+//! The protocol of waiting places, generic over the kind of word.
 //!
-//! Each waiting process has a place with a word of its own:
+//! Each waiting thread has a place with its own word:
 //!
 //! | state, in the lower two bits | meaning | who stores |
 //! |---|---|---|
-//! | [`IDLE`] | nobody waits here | whoever leaves the place, or finds its owner dead |
+//! | [`IDLE`] | nobody waits here | the waiter that leaves the place, or a process that finds it dead |
 //! | [`WAITING`] | its owner waits | the owner, before it releases its lock |
-//! | [`NOTIFIED`] | it was chosen by a `notify` | the notifier, by one compare-and-exchange |
+//! | [`NOTIFIED`] | a `notify` chose it | the notifier, by one compare-and-exchange |
 //!
-//! The upper bits are those of the waiter's ticket: a notifier chooses the waiter that it saw, and never one who took the
-//! place since (unless it slept for 2^30 waits in between).
+//! The upper bits are those of the waiter's ticket. So a notifier chooses the waiter that it saw, and never one that took the
+//! place later (unless the notifier slept for 2^30 waits in between).
 //!
-//! `notify(n)` chooses the n waiters that came first, wakes them, and is done: it never waits for a waiter, so a dead or
-//! frozen one holds nobody up. A waiter whose time is up leaves by the same compare-and-exchange, so it was either notified
-//! or not, and a notification is used by exactly one.
+//! `notify(n)` chooses the n waiters that came first, and wakes them. It never waits for a waiter, so a dead or frozen one
+//! delays nobody. A waiter whose time is up leaves by the same compare-and-exchange, so it was either notified or not, and
+//! exactly one waiter uses a notification.
 //!
-//! A notification that a process took with it when it died goes to another one: whoever has waited for a slice looks for
-//! places of the dead, and passes on what it finds, to those only who waited already when the notification was given. Who
-//! finds a dead waiter ends its wait first, so that no notifier chooses it afterwards.
+//! If a notified process dies before it has used its notification, the notification goes to another waiter. A waiter that has
+//! waited for a slice looks for places of dead processes, and passes on the notifications that it finds, but only to waiters
+//! that were already waiting when the notification was sent. It ends the wait of the dead process first, so that no notifier
+//! chooses it afterwards.
 //!
 //! # Why no notification is lost
-//! A waiter is [`WAITING`] before it releases the lock. A notifier that changes what the lock protects does so under the
-//! lock, so after the release, and finds the waiter. The waiter then waits while its word is as it left it.
+//! A waiter is [`WAITING`] before it releases the lock. A notifier changes the protected data under the lock, so it comes
+//! after the release, and finds the waiter. The waiter then waits as long as its word is unchanged.
 
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -43,17 +44,17 @@ const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 /// No owner.
 const NOBODY: u64 = 0;
 
-/// How many of those who wait are asked about at one look.
+/// How many waiters one look asks about.
 const ASKED_AT_ONCE: usize = 32;
 
-/// The word of who waits with this ticket.
+/// Returns the word of a waiter with this ticket.
 fn waiting(ticket: u64) -> u32 {
-    // The lower 30 bits: they fit.
+    // The lower 30 bits always fit.
     let ticket = u32::try_from(ticket & u64::from(u32::MAX >> STATE_BITS)).unwrap_or_default();
     ticket << STATE_BITS | WAITING
 }
 
-/// The word that follows `waiting`.
+/// Returns the word that follows `waiting` when the waiter is notified.
 fn notified(waiting: u32) -> u32 {
     waiting & !STATE_MASK | NOTIFIED
 }
@@ -65,15 +66,15 @@ fn state(word: u32) -> u32 {
 /// Why a waiter goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Woken {
-    /// It was chosen.
+    /// A notifier chose it.
     Notified,
-    /// It waited for its slice, and it was its turn to look after the others: now it may look after itself.
+    /// It waited for a slice, and it was its turn to look after the others. Now its caller may check its own condition.
     Looked,
-    /// Nobody chose it until its deadline.
+    /// No notifier chose it before its deadline.
     TimedOut,
 }
 
-/// A waiter that a notifier chose.
+/// A waiter that a notifier can choose.
 #[derive(Debug)]
 struct Chosen<'a, W: Words> {
     ticket: u64,
@@ -89,13 +90,13 @@ pub(super) struct Places<'a, W: Words = Shared> {
 }
 
 impl<'a, W: Words> Places<'a, W> {
-    /// The places that were ever taken.
+    /// Returns the places that were ever taken.
     fn used(&self) -> &'a [WaiterPlace<W>] {
         let used = usize::try_from(self.head.used.load(Ordering::SeqCst)).unwrap_or(usize::MAX);
         self.places.get(..used.min(self.places.len())).unwrap_or_default()
     }
 
-    /// Takes a place, that at `hint` if it is free, and is waiting from here on; tells which one it is.
+    /// Takes a place, preferably that at `hint`, and returns its index. The caller is waiting from here on.
     pub(super) fn take(
         &self,
         own: u64,
@@ -103,7 +104,7 @@ impl<'a, W: Words> Places<'a, W> {
         witness: &impl Witness<W>,
     ) -> Option<(usize, &'a WaiterPlace<W>)> {
         let free = |place: &WaiterPlace<W>| place.owner.step(NOBODY, own);
-        // Who waits again and again takes its own place, whose line nobody else has to give up.
+        // A thread that waits repeatedly takes the same place, whose cache line no other CPU has to give up.
         let hinted = self.places.get(hint).filter(|place| free(place)).map(|_| hint);
         let at = hinted.or_else(|| self.places.iter().position(free)).or_else(|| {
             self.clear_among(|_| true, own, witness);
@@ -111,7 +112,7 @@ impl<'a, W: Words> Places<'a, W> {
         })?;
         crash::point();
         let used = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1);
-        // It never falls.
+        // The number never decreases.
         if self.head.used.load(Ordering::SeqCst) < used {
             self.head.used.fetch_max(used, Ordering::SeqCst);
         }
@@ -124,7 +125,7 @@ impl<'a, W: Words> Places<'a, W> {
         Some((at, place))
     }
 
-    /// A waiter that begins to wait at `place`, in slices.
+    /// Makes a waiter that begins to wait at `place`, in slices.
     pub(super) fn sleeper(&self, place: &'a WaiterPlace<W>) -> Sleeper<'a, Others<'a, W>, W> {
         Sleeper::new(&self.head.watch, Others { places: Places { ..*self }, own: place })
     }
@@ -148,7 +149,7 @@ impl<'a, W: Words> Places<'a, W> {
                 self.clear_those_of_the_dead(own, witness);
             }
             if deadline.has_passed() {
-                // Either this waiter leaves, or a notifier chose it at the last moment.
+                // Either this waiter leaves, or a notifier has chosen it at the last moment.
                 let left = place.signal.give_up(waits, IDLE);
                 return if left { Woken::TimedOut } else { Woken::Notified };
             }
@@ -158,20 +159,20 @@ impl<'a, W: Words> Places<'a, W> {
         }
     }
 
-    /// Chooses at most `count` waiters, those who came first, and tells how many it chose. The dead are among them, if nobody
-    /// has found them yet.
+    /// Chooses at most `count` waiters, those that came first, and returns how many it chose. Dead waiters that nobody has
+    /// found yet are included.
     pub(super) fn notify(&self, count: usize) -> usize {
         let newest = self.head.tickets.load(Ordering::SeqCst);
         self.notify_until(count, newest)
     }
 
-    /// As [`notify`](Self::notify), but asks about each that it chose: another one is chosen instead of a dead one, and who
-    /// is counted was alive. (But for a dead one whose place somebody else has begun to clear: that is a looker's by now.)
+    /// Like [`notify`](Self::notify), but asks about each waiter that it chose, and chooses another one instead of a dead
+    /// one. So all counted waiters were alive, except for a dead one whose place another process has already begun to clear.
     pub(super) fn notify_living(&self, count: usize, own: u64, witness: &impl Witness<W>) -> usize {
         let newest = self.head.tickets.load(Ordering::SeqCst);
         let (mut wanted, mut living) = (count, 0_usize);
         let mut is_dead = witness.look();
-        // Ends: each turn chooses some of those who wait, and nobody who came later.
+        // This loop ends: each turn chooses some of the waiters, and none that came later.
         while wanted > 0 {
             let chosen = self.choose_oldest(wanted, newest);
             if chosen.is_empty() {
@@ -185,7 +186,7 @@ impl<'a, W: Words> Places<'a, W> {
                     crash::point();
                     self.vacate(place);
                 } else {
-                    // Somebody else has found it, and passes its notification on.
+                    // Another process has found it, and passes its notification on.
                     wanted = wanted.saturating_sub(1);
                 }
             }
@@ -193,7 +194,7 @@ impl<'a, W: Words> Places<'a, W> {
         living
     }
 
-    /// Chooses among those who have a ticket up to `newest`.
+    /// Chooses among the waiters with a ticket up to `newest`.
     pub(super) fn notify_until(&self, count: usize, newest: u64) -> usize {
         if count == 1 {
             return usize::from(self.notify_oldest(newest));
@@ -201,23 +202,23 @@ impl<'a, W: Words> Places<'a, W> {
         self.choose_oldest(count, newest).len()
     }
 
-    /// Chooses those who came first.
+    /// Chooses the waiters that came first.
     fn choose_oldest(&self, count: usize, newest: u64) -> Vec<Chosen<'a, W>> {
         let mut found: Vec<(u64, &WaiterPlace<W>)> = self.waiting_until(newest).collect();
         if found.len() > count {
             found.sort_unstable_by_key(|(ticket, _)| *ticket);
         }
         let choose = |(ticket, place): (u64, &'a WaiterPlace<W>)| {
-            // Before: whoever finds it dead takes the place over.
+            // Before the wake-up: a process that finds the waiter dead takes the place over.
             let owner = place.owner.load(Ordering::SeqCst);
             Self::choose(place, ticket, newest).then_some(Chosen { ticket, owner, place })
         };
         found.into_iter().filter_map(choose).inspect(|_| crash::point()).take(count).collect()
     }
 
-    /// The common case, without a list.
+    /// Handles the common case without a list.
     fn notify_oldest(&self, newest: u64) -> bool {
-        // Ends: a waiter that cannot be chosen any more has left, or was chosen by somebody else.
+        // This loop ends: a waiter that can no longer be chosen has left, or another notifier chose it.
         while let Some((ticket, place)) = self.waiting_until(newest).min_by_key(|(ticket, _)| *ticket) {
             if Self::choose(place, ticket, newest) {
                 crash::point();
@@ -227,7 +228,7 @@ impl<'a, W: Words> Places<'a, W> {
         false
     }
 
-    /// Those who wait, with their tickets.
+    /// Returns the waiters with their tickets.
     fn waiting_until(&self, newest: u64) -> impl Iterator<Item = (u64, &'a WaiterPlace<W>)> {
         let with_ticket = |place: &'a WaiterPlace<W>| (place.ticket.load(Ordering::SeqCst), place);
         self.used().iter().map(with_ticket).filter(move |(ticket, place)| {
@@ -236,23 +237,23 @@ impl<'a, W: Words> Places<'a, W> {
     }
 
     fn choose(place: &WaiterPlace<W>, ticket: u64, newest: u64) -> bool {
-        // The maximum: of two notifiers who are here at once, the one with the smaller number may win the word, but not
-        // before the other one counted.
+        // The maximum, because of two notifiers at this point, the one with the smaller number may win the word, but not
+        // before the other one has counted.
         place.notified_at.fetch_max(newest, Ordering::SeqCst);
         crash::point();
         let waits = waiting(ticket);
         place.signal.update(1, |word| (word == waits).then_some(notified(waits))) == waits
     }
 
-    /// How many wait at this moment.
+    /// Returns how many wait at this moment.
     pub(super) fn n_waiting(&self) -> usize {
         self.used().iter().filter(|place| state(place.signal.get()) == WAITING).count()
     }
 
-    /// Frees the places of dead processes, and passes on the notifications that they took with them.
+    /// Frees the places of dead processes, and passes on the notifications that they did not use.
     ///
-    /// Each question costs two system calls. Of those who wait, [`ASKED_AT_ONCE`] are asked about at each look, in turn: one
-    /// that is dead does no harm before it is notified, and who is notified is asked about every time.
+    /// Each question costs two system calls. Each look asks about [`ASKED_AT_ONCE`] of the waiters, in turn, and about all
+    /// that were notified. A dead waiter does no harm before it is notified.
     pub(super) fn clear_those_of_the_dead(&self, own: u64, witness: &impl Witness<W>) {
         let turns = self.used().len().div_ceil(ASKED_AT_ONCE).max(1);
         let looks = usize::try_from(self.head.looks.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
@@ -267,7 +268,8 @@ impl<'a, W: Words> Places<'a, W> {
             if owner == NOBODY || state(place.signal.get()) == WAITING && !asks_about(at) {
                 continue;
             }
-            // The one who clears takes the place over first: if it dies as well, the next one does all of this again.
+            // The process that clears the place takes it over first. If it dies as well, the next process does all of this
+            // again.
             if !is_dead(owner) || !place.owner.step(owner, own) {
                 continue;
             }
@@ -276,8 +278,8 @@ impl<'a, W: Words> Places<'a, W> {
         }
     }
 
-    /// Ends a wait at a place that is the caller's. Nobody can choose it from here on; if somebody did, and nobody used it,
-    /// the notification is for another one.
+    /// Ends a wait at a place that the caller owns. No notifier can choose it from here on. If one did, and the notification
+    /// was not used, it goes to another waiter.
     fn withdraw(&self, place: &WaiterPlace<W>) {
         let word = place.signal.get();
         if state(word) == WAITING && place.signal.give_up(word, IDLE) {
@@ -288,7 +290,7 @@ impl<'a, W: Words> Places<'a, W> {
         }
     }
 
-    /// Leaves the caller's place, after a wait that ended so.
+    /// Leaves the caller's place, after a wait with this result.
     pub(super) fn leave(&self, place: &WaiterPlace<W>, woken: Woken) {
         if woken == Woken::Looked {
             self.withdraw(place);
@@ -296,14 +298,14 @@ impl<'a, W: Words> Places<'a, W> {
         self.vacate(place);
     }
 
-    /// Leaves the caller's place in the middle of a wait: a notification that it was given is for another one.
+    /// Leaves the caller's place in the middle of a wait. A notification that it has received goes to another waiter.
     pub(super) fn abandon(&self, place: &WaiterPlace<W>) {
         self.withdraw(place);
         crash::point();
         self.vacate(place);
     }
 
-    /// Gives a place back at which nobody waits. The word first: a place without an owner is idle.
+    /// Gives back a place at which nobody waits. It stores the word first, so that a place without an owner is idle.
     fn vacate(&self, place: &WaiterPlace<W>) {
         place.ticket.store(0, Ordering::SeqCst);
         crash::point();
@@ -314,7 +316,7 @@ impl<'a, W: Words> Places<'a, W> {
     }
 }
 
-/// Who waits at the other places. Each sleeps on a word of its own.
+/// The waiters at the other places. Each sleeps on its own word.
 #[derive(Debug)]
 pub(super) struct Others<'a, W: Words = Shared> {
     places: Places<'a, W>,
@@ -326,7 +328,7 @@ impl<W: Words> Crowd for Others<'_, W> {
         u32::try_from(self.places.used().len()).unwrap_or(u32::MAX)
     }
 
-    /// Those of other processes first.
+    /// Calls waiters of other processes first.
     fn call(&self) {
         self.call_two(|_| true);
     }
@@ -337,7 +339,7 @@ impl<W: Words> Crowd for Others<'_, W> {
 }
 
 impl<W: Words> Others<'_, W> {
-    /// Calls the two who came first: the first may be the one who watches already, or frozen.
+    /// Wakes the two that came first: the first may be frozen, or already be the one that watches.
     fn call_two(&self, may_come: impl Fn(bool) -> bool) {
         let own = self.own.owner.load(Ordering::SeqCst);
         let others = self.places.used().iter().filter(|place| !ptr::eq(*place, self.own));

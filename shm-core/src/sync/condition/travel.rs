@@ -1,4 +1,4 @@
-//! Further handles of a condition: in this process, and by a message.
+//! Further handles of a condition, by `clone` and in a message.
 
 use mp_sys::cells::Waiters;
 use mp_sys::named::{ExistingSpan, What};
@@ -19,7 +19,7 @@ impl Travels for Condition {
     }
 
     fn arrive(object: ExistingSpan<Waiters>, places: usize) -> Option<Self> {
-        // All have as many places: who looks only at the first ones does not find who waits behind them.
+        // All conditions have the same number of places: a process that saw fewer would miss the waiters at the others.
         let waiters = (places == WAITERS_MAX).then(|| Waiters::attach(object, places).ok())??;
         Some(Self::over(waiters, None))
     }

@@ -1,4 +1,4 @@
-//! Who leaves in the middle of a wait, and who is counted by whoever notifies.
+//! Models of waiters that leave in the middle of a wait, and of the counts that notifiers return.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,8 @@ use mp_sys::word::Word64;
 use super::{DEAD, FIRST, LOOKER, Model, SECOND, passed, waiter};
 use crate::sync::condition::places::Woken;
 
-/// The first of two waiters is dead. Whoever notifies one that lives finds the dead one at the same time as a looker: the
-/// second waiter is notified, and what is counted has been alive.
+/// The first of two waiters is dead. The notifier finds that at the same time as a process that looks: the second waiter is
+/// notified, and the counted waiter was alive.
 #[test]
 fn a_notification_of_the_living_skips_the_dead() {
     loom::model(|| {
@@ -32,7 +32,8 @@ fn a_notification_of_the_living_skips_the_dead() {
     });
 }
 
-/// Two notify all, one of whom is dead: the living one is counted once, the dead one never, and its place is free.
+/// Two notifiers notify all waiters, of which one is dead: the living one is counted once, the dead one never, and its place
+/// is free.
 #[test]
 fn a_notification_of_all_counts_the_living() {
     loom::model(|| {
@@ -52,7 +53,7 @@ fn a_notification_of_all_counts_the_living() {
     });
 }
 
-/// The first of two waiters gives up in the middle of its wait, as by a panic: a notification that it was given by then
+/// The first of two waiters gives up in the middle of its wait, as by a panic: a notification that it has received by then
 /// reaches the second one.
 #[test]
 fn a_wait_that_is_abandoned_takes_no_notification_along() {
