@@ -1,22 +1,24 @@
-//! Where small objects get their memory: chunks of 1 MiB, cut from front to back, with free lists behind them.
+//! The memory of small objects: chunks of 1 MiB, cut from front to back, and free lists.
 //!
-//! Making a mapping costs tens of microseconds, cutting a span a few nanoseconds. A span that comes back (its object was
-//! dropped, and no process was forked since it was made) is used again at once; one that a forked process may know is not
-//! used again while its chunk lives, and the kernel takes the chunk back when the last process has unmapped it. A chunk whose
-//! spans are all free is given back whole, except the newest.
+//! To make a mapping costs tens of microseconds; to cut a span costs a few nanoseconds. A span comes back when its object is
+//! dropped and no process was forked since it was made. It is then used again at once. A span that a forked process may know
+//! is not used again while its chunk lives; the kernel frees the chunk when the last process has unmapped it. A chunk whose
+//! spans are all free is unmapped, unless it is the newest.
 //!
-//! A few objects that stay must not keep the memory of many that went:
+//! A few remaining objects must not keep the memory of many dropped ones:
 //!
 //! - A chunk takes memory as it is cut, some pages at a time: an object in a chunk of its own takes 2 pages, not 1 MiB.
-//! - Objects below a page and those above lie in chunks of two kinds: what a small one keeps are small ones.
-//! - When too much is free (see [`FreeSpans::sweep`]), neighbours are joined, and their pages go back to the kernel. What is
-//!   left of the chunk there is cut again later, for objects of any size.
+//! - Objects below a page and objects above it have separate kinds of chunks, so a small object keeps only the memory of
+//!   small objects.
+//! - When too much memory is free (see [`FreeSpans::sweep`]), neighbouring spans are joined, and their pages go back to the
+//!   kernel. The hole that remains can be cut again later, for objects of any size.
 //!
-//! The arena belongs to one process: a forked child starts with a chunk of its own, else both would cut the same bytes.
+//! The arena belongs to one process. A forked child starts with its own chunk, because otherwise both would cut the same
+//! bytes.
 //!
 //! # Invariants
-//! 1. Every span in a free list is zeroed on its way out, never on its way in: a dropped object costs nothing.
-//! 2. `held` of a mapping is the number of its spans in the arena; holes have no memory, all other spans have theirs.
+//! 1. A span is zeroed when it leaves a free list, not when it enters one, so dropping an object costs nothing.
+//! 2. `held` of a mapping is the number of its spans in the arena. Holes have no memory; all other spans have.
 
 mod spans;
 
@@ -31,20 +33,20 @@ use self::spans::{AddressHasher, FreeSpans};
 
 /// Bytes of a chunk that small objects share.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
-/// Larger objects get a mapping of their own, which goes with them.
+/// Larger objects get their own mapping, which is unmapped with them.
 pub(crate) const SMALL_BYTES_MAX: usize = CHUNK_BYTES / 4;
 /// Size classes: 64 bytes, 128 bytes, … up to [`SMALL_BYTES_MAX`].
 const CLASSES: usize = 13;
-/// Objects of this size or more lie in chunks of their own kind.
+/// Objects of this size or more are in the second kind of chunk.
 const LARGE_FROM_BYTES: usize = 4096;
 const KINDS: usize = 2;
-/// A chunk takes this much memory at first, then twice as much each time, …
+/// How much memory a chunk takes at first; then it takes twice as much each time, …
 const FIRST_STEP_BYTES: usize = 2048;
-/// … and this much in the end.
+/// … up to this much.
 const STEP_BYTES_MAX: usize = 32 << 10;
-/// Free memory that is kept for the next objects.
+/// How much free memory is kept for the next objects.
 const IDLE_BYTES_KEPT: usize = CHUNK_BYTES;
-/// Mappings, and holes of each, that are looked at for a place before there is a new chunk.
+/// How many mappings, and how many holes of each, a search looks at before it makes a new chunk.
 const LOOKS: usize = 8;
 
 static ARENA: PerProcess<Arena> = PerProcess::new();
@@ -54,23 +56,23 @@ struct Arena {
     kinds: [Kind; KINDS],
     /// Free spans by mapping.
     free: HashMap<usize, FreeSpans, BuildHasherDefault<AddressHasher>>,
-    /// For each class, mappings that had a free span of it; entries may be out of date.
+    /// For each class, the mappings that had a free span of it. Entries may be out of date.
     candidates: [Vec<usize>; CLASSES],
-    /// Bytes of the free spans that have memory.
+    /// The number of bytes in free spans that have memory.
     idle: usize,
-    /// How much of that is too much.
+    /// The limit of `idle`, above which a sweep begins.
     idle_max: usize,
 }
 
-/// What chunks of a kind are cut by.
+/// The state for cutting chunks of one kind.
 #[derive(Debug)]
 struct Kind {
-    /// What is cut next: it has memory, and is zeroed.
+    /// The span that is cut next. It has memory, and is zeroed.
     front: Option<Span>,
-    /// The mapping that stays when all is free in it.
+    /// The mapping that stays even if all of its spans are free.
     newest: usize,
     step: usize,
-    /// Mappings that had a hole; entries may be out of date.
+    /// The mappings that had a hole. Entries may be out of date.
     with_holes: Vec<usize>,
 }
 
@@ -87,10 +89,10 @@ impl Default for Arena {
     }
 }
 
-/// What the arena gives back: dropped outside of its lock, since that may unmap.
+/// The spans that the arena gives up. They are dropped outside its lock, since that may unmap.
 type Unused = Vec<(Option<Span>, FreeSpans)>;
 
-/// A zeroed span of at least `bytes` bytes that comes back here when it is dropped.
+/// Returns a zeroed span of at least `bytes` bytes, which comes back here when it is dropped.
 pub(crate) fn allocate(bytes: usize) -> Result<Span, MemoryError> {
     let Some(class) = class_of(bytes) else {
         let mut chunk = Chunk::for_one(bytes)?;
@@ -105,15 +107,14 @@ pub(crate) fn allocate(bytes: usize) -> Result<Span, MemoryError> {
 }
 
 fn give_back(span: Span) {
-    // Dropping spans runs no code of the arena (they have no home), but may unmap: do it without the lock.
+    // These spans have no home, so dropping them runs no code of the arena. But it may unmap, so it happens without the lock.
     let unused = ARENA.lock().put(span);
     drop(unused);
 }
 
-/// Gives the memory of this process back that no object uses, like `malloc_trim(3)` does for private memory.
+/// Frees the shared memory of this process that no object uses, as `malloc_trim(3)` does for private memory.
 ///
-/// What is kept for the next objects otherwise is some 1 MiB between objects that are in use. What
-/// stays in any case are pages in which an object lies.
+/// By default, about 1 MiB between objects in use is kept for the next objects. A page that contains an object always stays.
 pub fn release_unused_memory() {
     let unused = ARENA.lock().trim();
     drop(unused);
@@ -123,7 +124,7 @@ fn no_space(bytes: usize) -> MemoryError {
     MemoryError::NoSpace { wanted: u64::try_from(bytes).unwrap_or(u64::MAX), available: 0 }
 }
 
-/// The index of the smallest class with room for `bytes`, `None` for large objects.
+/// Returns the index of the smallest class with room for `bytes`, or `None` for large objects.
 fn class_of(bytes: usize) -> Option<usize> {
     if bytes > SMALL_BYTES_MAX {
         return None;
@@ -141,7 +142,7 @@ fn kind_of(class: usize) -> usize {
 }
 
 impl Arena {
-    /// A span of a class, and whether it was used before.
+    /// Returns whether a span was used before, and the span, which belongs to `class`.
     fn take(&mut self, class: usize) -> Result<(bool, Span), MemoryError> {
         if let Some(span) = self.take_free(class) {
             self.idle = self.idle.saturating_sub(class_bytes(class));
@@ -165,7 +166,8 @@ impl Arena {
         None
     }
 
-    /// Gives memory to a part of a hole, or of a new chunk, which is the next one to be cut; and cuts a span from it.
+    /// Gives memory to a part of a hole or of a new chunk, and cuts a span from it. The next spans are cut from this part
+    /// too.
     #[cold]
     fn take_from_hole(&mut self, class: usize) -> Result<(bool, Span), MemoryError> {
         let (bytes, kind) = (class_bytes(class), kind_of(class));
@@ -195,7 +197,7 @@ impl Arena {
                 Ok((false, span))
             }
             Err(error) => {
-                // A new chunk goes: nothing was made.
+                // A new chunk is dropped: nothing has changed.
                 if !is_new {
                     self.add_hole(kind, rest);
                 }
@@ -229,7 +231,7 @@ impl Arena {
         }
     }
 
-    /// Puts what has memory, but is not cut on, into the free lists.
+    /// Puts a span that has memory, and that is no longer cut, into the free lists.
     fn scatter(&mut self, kind: usize, surplus: Option<Span>) {
         let Some(span) = surplus.filter(|span| !span.is_empty()) else { return };
         let mapping = span.mapping_key();
@@ -243,7 +245,7 @@ impl Arena {
         }
     }
 
-    /// Whether nothing but the arena keeps the mapping.
+    /// Returns whether only the arena keeps the mapping.
     fn is_all_free(&self, mapping: usize) -> bool {
         let fronts = self.kinds.iter().filter_map(|kind| kind.front.as_ref());
         let fronts = fronts.filter(|front| front.mapping_key() == mapping).count();
@@ -255,7 +257,7 @@ impl Arena {
         self.kinds.iter().any(|kind| kind.newest == mapping)
     }
 
-    /// Takes a mapping that is all free out.
+    /// Takes out a mapping whose spans are all free.
     fn remove(&mut self, mapping: usize, unused: &mut Unused) {
         let Some(spans) = self.free.remove(&mapping) else { return };
         self.idle = self.idle.saturating_sub(spans.idle());
@@ -264,7 +266,7 @@ impl Arena {
         unused.push((front, spans));
     }
 
-    /// Puts a span into the free lists. Returns what is not needed any more.
+    /// Puts a span into the free lists, and returns the spans that are no longer needed.
     fn put(&mut self, span: Span) -> Unused {
         let mut unused = Unused::new();
         let mapping = span.mapping_key();
@@ -286,7 +288,7 @@ impl Arena {
         unused
     }
 
-    /// Takes out the mappings in which no object lies. Where a forked process may know an object, its end is not told here.
+    /// Takes out the mappings without objects. The end of an object that a forked process may know is not noticed here.
     fn remove_all_free(&mut self, unused: &mut Unused) {
         let mappings: Vec<usize> = self.free.keys().copied().collect();
         for mapping in mappings {
@@ -296,7 +298,7 @@ impl Arena {
         }
     }
 
-    /// Gives the pages back in which nothing lies, and the mappings.
+    /// Frees the pages and mappings that contain no object.
     #[cold]
     fn sweep(&mut self, unused: &mut Unused) {
         self.remove_all_free(unused);
@@ -315,11 +317,11 @@ impl Arena {
                 kind.with_holes.push(*mapping);
             }
         }
-        // What is left lies in one page with objects: another look is worth it when there is much more.
+        // The remaining free spans share their pages with objects. Another sweep is worth it when there are many more.
         self.idle_max = self.idle.saturating_add(self.idle / 2).saturating_add(IDLE_BYTES_KEPT);
     }
 
-    /// All that no object uses.
+    /// Takes out everything that no object uses.
     fn trim(&mut self) -> Unused {
         for kind in 0..KINDS {
             let front = self.kinds.get_mut(kind).and_then(|at| {
@@ -334,17 +336,18 @@ impl Arena {
     }
 }
 
-/// A chunk that is one hole.
+/// Makes a chunk that is one hole.
 fn new_hole(kind: usize) -> Result<Span, MemoryError> {
     let mut hole = Chunk::sparse(CHUNK_BYTES)?;
     if kind > 0 {
-        // Spans of whole pages lie in whole pages.
+        // Spans of whole pages begin at a page.
         drop(hole.cut_to_page());
     }
     Ok(hole)
 }
 
-/// Cuts a front of `step` bytes or what there is, at least `bytes`, off a hole and gives it memory; less if the limit is near.
+/// Cuts a front off a hole and gives it memory: `step` bytes or as much as there is, at least `bytes`, and less if the limit
+/// is near.
 fn reserve_front(rest: &mut Span, bytes: usize, step: usize) -> Result<Option<Span>, MemoryError> {
     let step = step.clamp(bytes, rest.len().max(bytes));
     let Some(mut front) = rest.cut_pages(step) else { return Ok(None) };
@@ -364,10 +367,10 @@ fn reserve_front(rest: &mut Span, bytes: usize, step: usize) -> Result<Option<Sp
     }
 }
 
-/// Puts what was cut off `rest` back.
+/// Puts back the part that was cut off `rest`.
 fn put_before(rest: &mut Span, mut front: Span) {
     if let Some(behind) = rest.cut_front(rest.len()) {
-        // Neighbours always join.
+        // Joining neighbours never fails.
         let _joined = front.join(behind);
         *rest = front;
     }

@@ -1,4 +1,4 @@
-//! The free spans of one mapping: those that have memory, by their size, and holes, which have none.
+//! The free spans of one mapping: those with memory, by size, and holes, which have none.
 
 use std::hash::Hasher;
 
@@ -6,14 +6,14 @@ use mp_sys::span::{Span, whole_pages};
 
 use super::{CLASSES, LOOKS, class_bytes, class_of, kind_of};
 
-/// See the module.
+/// The free spans of one mapping: see the module.
 #[derive(Debug)]
 pub(super) struct FreeSpans {
     kind: usize,
     by_class: [Vec<Span>; CLASSES],
     /// Whole pages without memory.
     holes: Vec<Span>,
-    /// All of them.
+    /// The number of all of these spans.
     held: usize,
 }
 
@@ -26,17 +26,17 @@ impl FreeSpans {
         self.kind
     }
 
-    /// How many there are.
+    /// Returns the number of spans.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// What keeps the mapping: spans in use, and spans in the arena. `None` if there is no free span.
+    /// Returns the number of spans that keep the mapping, in use or in the arena, or `None` if there is no free span.
     pub(super) fn users(&self) -> Option<usize> {
         self.by_class.iter().flatten().chain(&self.holes).next().map(Span::mapping_users)
     }
 
-    /// Bytes of those that have memory.
+    /// Returns the number of bytes in spans with memory.
     pub(super) fn idle(&self) -> usize {
         let bytes = |(class, spans): (usize, &Vec<Span>)| class_bytes(class).saturating_mul(spans.len());
         self.by_class.iter().enumerate().map(bytes).sum()
@@ -56,7 +56,7 @@ impl FreeSpans {
         Some(span)
     }
 
-    /// Says whether it is the only one of its class.
+    /// Adds a span, and returns whether it is the only one of its class.
     pub(super) fn put(&mut self, class: usize, span: Span) -> bool {
         let Some(spans) = self.by_class.get_mut(class) else { return false };
         spans.push(span);
@@ -64,7 +64,7 @@ impl FreeSpans {
         spans.len() == 1
     }
 
-    /// Takes out a hole of at least `bytes` bytes, of the newest ones.
+    /// Takes out a hole of at least `bytes` bytes, one of the newest.
     pub(super) fn take_hole(&mut self, bytes: usize) -> Option<Span> {
         let mut newest = self.holes.iter().enumerate().rev().take(LOOKS);
         let (index, _) = newest.find(|(_, hole)| hole.len() >= bytes)?;
@@ -72,14 +72,14 @@ impl FreeSpans {
         Some(self.holes.swap_remove(index))
     }
 
-    /// Says whether it is the only one.
+    /// Adds a hole, and returns whether it is the only one.
     pub(super) fn put_hole(&mut self, hole: Span) -> bool {
         self.holes.push(hole);
         self.held = self.held.saturating_add(1);
         self.holes.len() == 1
     }
 
-    /// Cuts a span of any length, which has memory, into spans of the classes. Returns a bit for each class that had none.
+    /// Cuts a span with memory, of any length, into spans of the classes. Returns a bit for each class that had none.
     pub(super) fn scatter(&mut self, mut span: Span) -> u32 {
         let mut first_ones = 0;
         let kind = self.kind;
@@ -92,7 +92,7 @@ impl FreeSpans {
         first_ones
     }
 
-    /// Makes holes of the pages in which no object lies.
+    /// Turns the pages without objects into holes.
     pub(super) fn sweep(&mut self) {
         let mut spans: Vec<Span> = self.by_class.iter_mut().flat_map(|spans| spans.drain(..)).collect();
         spans.sort_unstable_by_key(Span::offset);
@@ -108,7 +108,7 @@ impl FreeSpans {
         self.join_holes();
     }
 
-    /// Takes the memory of the pages that neighbours have between them.
+    /// Frees the memory of the whole pages in a run of neighbours.
     fn settle(&mut self, neighbours: &mut Vec<Span>) {
         let (Some(first), Some(last)) = (neighbours.first(), neighbours.last()) else { return };
         let (start, end) = whole_pages(first.offset(), last.end());
@@ -117,7 +117,7 @@ impl FreeSpans {
             let is_inside = start < end && span.end() > start && span.offset() < end;
             let apart = match &mut run {
                 _ if !is_inside => Some(span),
-                // Neighbours always join.
+                // Joining neighbours never fails.
                 Some(run) => run.join(span).err(),
                 None => {
                     run = Some(span);
@@ -159,7 +159,8 @@ impl FreeSpans {
     }
 }
 
-/// Spreads the addresses of mappings, which the kernel chose: nobody can make them collide, and it is asked for each object.
+/// A fast hash of the addresses of mappings. The kernel chose them, so nobody can make them collide, and each object needs
+/// the hash.
 #[derive(Debug, Default)]
 pub(super) struct AddressHasher(u64);
 
@@ -172,7 +173,7 @@ impl Hasher for AddressHasher {
 
     fn write_u64(&mut self, number: u64) {
         let product = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // Pages begin at round numbers: the upper half is the better one.
+        // Pages begin at round numbers, so the upper half is better distributed.
         self.0 = product ^ (product >> 32);
     }
 

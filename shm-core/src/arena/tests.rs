@@ -1,4 +1,4 @@
-//! One arena of the test's own.
+//! A separate arena for the test.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn classes() {
 #[test]
 fn a_span_is_reused_and_a_chunk_that_is_all_free_goes() {
     let mut arena = Arena::default();
-    // What lies where takes a part of the chunk.
+    // The chunk's own bookkeeping takes a part of it.
     let per_chunk = CHUNK_BYTES / SMALL_BYTES_MAX - 1;
     let first: Vec<Span> = (0..per_chunk).map(|_| take(&mut arena, CLASSES - 1)).collect();
     let second = take(&mut arena, CLASSES - 1);
@@ -40,7 +40,7 @@ fn a_span_is_reused_and_a_chunk_that_is_all_free_goes() {
     assert_eq!(again.mapping_key(), key);
 }
 
-/// The free spans of all mappings, with memory and without.
+/// Returns the free spans of all mappings, with memory and without.
 fn count(arena: &Arena) -> (usize, usize) {
     let idle: usize = arena.free.values().map(FreeSpans::idle).sum();
     (arena.free.values().map(FreeSpans::held).sum(), idle)
@@ -49,7 +49,7 @@ fn count(arena: &Arena) -> (usize, usize) {
 #[test]
 fn pages_in_which_nothing_lies_lose_their_memory_and_are_used_again() {
     let mut arena = Arena::default();
-    // Of each 640 spans of 64 bytes, 10 pages, one stays.
+    // One of each 640 spans of 64 bytes (10 pages) stays.
     let mut all: Vec<Span> = (0..12_800).map(|_| take(&mut arena, 0)).collect();
     let kept: Vec<Span> = (0..20).map(|n| all.swap_remove(n * 600)).collect();
     for span in all {
@@ -58,9 +58,9 @@ fn pages_in_which_nothing_lies_lose_their_memory_and_are_used_again() {
     assert_eq!(arena.idle, count(&arena).1);
     arena.sweep(&mut Unused::new());
     let (_, idle) = count(&arena);
-    assert!(idle <= 20 * 4096 + STEP_BYTES_MAX, "{idle} bytes beside 20 spans");
+    assert!(idle <= 20 * 4096 + STEP_BYTES_MAX, "{idle} bytes next to 20 spans");
     assert_eq!(arena.idle, idle);
-    // Other sizes find their place in the same chunk.
+    // Other sizes find room in the same chunk.
     let others: Vec<Span> = (0..200).map(|_| take(&mut arena, 5)).collect();
     assert!(others.iter().all(|span| span.mapping_key() == kept[0].mapping_key()));
     let mut places: Vec<(usize, usize)> =
