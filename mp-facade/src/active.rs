@@ -1,4 +1,4 @@
-//! A child that still ran, without the value that it will leave.
+//! `ActiveChild`: the handle of a child without its value.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,10 +14,10 @@ use crate::signal::{SIGKILL, SIGTERM};
 
 /// A child of this process, as [`active_children`](crate::active_children) lists it.
 ///
-/// It can be signalled and waited for; its value is the business of its [`Child`](crate::Child).
+/// You can signal it and wait for it. Only its [`Child`](crate::Child) returns its value.
 ///
 /// # Fork safety
-/// A forked child that inherits it may signal, and cannot wait: [`ChildError::NotParent`].
+/// A forked child that inherits it can signal, but cannot wait: that returns [`ChildError::NotParent`].
 #[derive(Clone)]
 pub struct ActiveChild {
     running: Arc<Running>,
@@ -28,38 +28,38 @@ impl ActiveChild {
         Self { running }
     }
 
-    /// The child's process id.
+    /// Returns the child's process id.
     #[must_use]
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
         self.running.process.id()
     }
 
-    /// Its name: the one that it was given, or `Process-` and its id.
+    /// Returns its name. The default is `Process-` and its id.
     #[must_use]
     pub fn name(&self) -> String {
         self.running.name()
     }
 
-    /// Whether it is asked to end at the end of this process, rather than waited for.
+    /// Returns whether it is a daemon, which this process asks to end when the process itself ends.
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.running.about.daemon
     }
 
-    /// Whether the kernel ends it with this process, so that it is not waited for then.
+    /// Returns whether the kernel ends it with this process, which then does not wait for it.
     #[must_use]
     pub fn dies_with_parent(&self) -> bool {
         self.running.about.dies_with_parent
     }
 
-    /// How it was started.
+    /// Returns how it was started.
     #[must_use]
     pub fn method(&self) -> Method {
         self.running.about.method
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is still running.
     ///
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child.
@@ -75,7 +75,8 @@ impl ActiveChild {
         self.running.process.wait(Deadline::NEVER).map(drop)
     }
 
-    /// Waits at most `timeout` (monotonic clock; `Duration::MAX` waits for ever); `false` if it still runs then.
+    /// Waits at most `timeout` (monotonic clock; `Duration::MAX` waits for ever). Returns `false` if it is still running
+    /// then.
     ///
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child.
@@ -87,7 +88,7 @@ impl ActiveChild {
         Ok(self.running.process.wait(deadline)?.is_some())
     }
 
-    /// Asks it to end, by SIGTERM; `false` if it has ended already.
+    /// Sends SIGTERM to it, which asks it to end. Returns `false` if it has already ended.
     ///
     /// # Errors
     /// [`ChildError::System`] if the kernel refuses.
@@ -95,7 +96,7 @@ impl ActiveChild {
         self.running.process.signal(SIGTERM)
     }
 
-    /// Ends it by SIGKILL; `false` if it has ended already.
+    /// Ends it by SIGKILL. Returns `false` if it has already ended.
     ///
     /// # Errors
     /// [`ChildError::System`] if the kernel refuses.
@@ -105,7 +106,7 @@ impl ActiveChild {
 }
 
 impl AsFd for ActiveChild {
-    /// The child's pidfd: readable once it has ended.
+    /// Returns the child's pidfd, which becomes readable once the child has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.running.process.as_fd()
     }

@@ -1,4 +1,4 @@
-//! `Child<R>`: the handle of a process that was started here.
+//! `Child<R>`: the handle of a process that this process started.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,16 +16,16 @@ use crate::process::Method;
 use crate::running::Running;
 use crate::signal::{SIGKILL, SIGTERM};
 
-/// A process that was started here, and the value of type `R` that it will leave.
+/// The handle of a child process, which will return a value of type `R`.
 ///
 /// | property | |
 /// |---|---|
-/// | joins | any number of times, from any thread; each gives a copy of the value |
-/// | waits on | a pidfd, which [`AsFd`] gives: readable once the child has ended |
-/// | signals | through the pidfd: never to a stranger that got the process id |
-/// | drop | neither waits for the child nor ends it; it is reaped at the next start of a process or drop of a handle |
-/// | descriptors | one if it was forked, else two, until it is dropped |
-/// | travels | no, since only the parent can wait; a copy of its descriptor does, as a `Descriptor`, and tells of the end |
+/// | joins | any number of times, from any thread; each returns a copy of the value |
+/// | waits on | a pidfd, which [`AsFd`] returns: readable once the child has ended |
+/// | signals | through the pidfd: never to another process that got the same id |
+/// | drop | neither waits for the child nor ends it; the next start of a process or drop of a handle reaps it |
+/// | descriptors | one if the child was forked, otherwise two, until the handle is dropped |
+/// | travels in messages | no, since only the parent can wait; you can send a copy of the pidfd as a `Descriptor`, which shows the end |
 ///
 /// # Fork safety
 /// A forked child inherits the handle but cannot wait: [`ChildError::NotParent`].
@@ -33,7 +33,7 @@ use crate::signal::{SIGKILL, SIGTERM};
 /// # Source
 /// Python's `multiprocessing.Process`; pidfd_open(2), waitid(2).
 pub struct Child<R> {
-    /// Taken out in `drop` only.
+    /// Only `drop` takes this out.
     running: Option<Arc<Running>>,
     value: PhantomData<fn() -> R>,
 }
@@ -43,11 +43,11 @@ impl<R: DeserializeOwned> Child<R> {
         Self { running: Some(running), value: PhantomData }
     }
 
-    /// Waits until the child has ended, and gives the value that its closure or worker returned.
+    /// Waits until the child has ended, and returns the value that its closure or worker returned.
     ///
     /// # Errors
-    /// [`ExitError::Panicked`] with the message, [`ExitError::Signaled`] with the signal, [`ExitError::Exited`] if it
-    /// called `exit`; and what can happen to the value on its way.
+    /// [`ExitError::Panicked`] with the message, [`ExitError::Signaled`] with the signal, [`ExitError::Exited`] if it called
+    /// `exit`; and the other variants of [`ExitError`] if the value could not be transferred.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -66,18 +66,19 @@ impl<R: DeserializeOwned> Child<R> {
         }
     }
 
-    /// Gives the value if the child has ended, `None` if it still runs.
+    /// Returns the value if the child has ended, or `None` if it is still running.
     ///
     /// # Errors
-    /// As [`join`](Self::join).
+    /// The same as [`join`](Self::join).
     pub fn try_join(&self) -> Result<Option<R>, ExitError> {
         self.join_timeout(Duration::ZERO)
     }
 
-    /// Waits at most `timeout` (monotonic clock; `Duration::MAX` waits for ever); `None` if the child still runs then.
+    /// Waits at most `timeout` (monotonic clock; `Duration::MAX` waits for ever). Returns `None` if the child is still
+    /// running then.
     ///
     /// # Errors
-    /// As [`join`](Self::join).
+    /// The same as [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<Option<R>, ExitError> {
         self.join_until(Deadline::after(timeout))
     }
@@ -90,7 +91,7 @@ impl<R: DeserializeOwned> Child<R> {
         };
         running.note_known();
         match ended {
-            // Killed after it left its value, but before it ended: what counts is how it ended.
+            // The child was killed after it had left its value and before it ended. The way it ended counts.
             Ended::Signaled(signal) => Err(ExitError::Signaled(signal)),
             Ended::Exited(code) => {
                 lease.outcome().take().unwrap_or_else(|| Err(running.exited(code))).map(Some)
@@ -101,7 +102,7 @@ impl<R: DeserializeOwned> Child<R> {
 }
 
 impl<R> Child<R> {
-    /// For a scope, which waits for it.
+    /// Returns the child's record for a scope, which waits for it.
     pub(crate) fn share(&self) -> Option<Arc<Running>> {
         self.running.clone()
     }
@@ -114,25 +115,25 @@ impl<R> Child<R> {
         &self.running().process
     }
 
-    /// The child's process id. Ids are reused after a join: signal through this handle, not through the id.
+    /// Returns the child's process id. Ids are reused after a join, so signal through this handle, not through the id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process().id()
     }
 
-    /// The child's name: the one that it was given, or `Process-` and its id.
+    /// Returns the child's name. The default is `Process-` and its id.
     #[must_use]
     pub fn name(&self) -> String {
         self.running().name()
     }
 
-    /// How it was started.
+    /// Returns how it was started.
     #[must_use]
     pub fn method(&self) -> Method {
         self.running().about.method
     }
 
-    /// Whether the child still runs. A child that ended but was not joined is not alive.
+    /// Returns whether the child is still running. A child that has ended is not alive, even before it is joined.
     ///
     /// # Errors
     /// [`ChildError::NotParent`] in a forked child that inherited the handle.
@@ -140,7 +141,7 @@ impl<R> Child<R> {
         Ok(self.process().wait(Deadline::after(Duration::ZERO))?.is_none())
     }
 
-    /// Asks the child to end, by SIGTERM; `false` if it has ended already.
+    /// Sends SIGTERM to the child, which asks it to end. Returns `false` if it has already ended.
     ///
     /// # Errors
     /// [`ChildError::System`] if the kernel refuses, for example for another user's process.
@@ -148,9 +149,9 @@ impl<R> Child<R> {
         self.process().signal(SIGTERM)
     }
 
-    /// Ends the child by SIGKILL, at whatever instruction it is; `false` if it has ended already.
+    /// Ends the child by SIGKILL, at whatever instruction it is. Returns `false` if it has already ended.
     ///
-    /// What it held in shared memory is passed on, and whoever must know is told.
+    /// Other processes get the locks and permits that it held, and an error where its data may be half changed.
     ///
     /// # Errors
     /// [`ChildError::System`] if the kernel refuses, for example for another user's process.
@@ -160,7 +161,7 @@ impl<R> Child<R> {
 }
 
 impl<R> AsFd for Child<R> {
-    /// The child's pidfd: readable once the child has ended. Python's `Process.sentinel`.
+    /// Returns the child's pidfd, which becomes readable once the child has ended. Python's `Process.sentinel`.
     #[doc(alias = "sentinel")]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.process().as_fd()

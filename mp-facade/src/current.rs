@@ -1,8 +1,8 @@
-//! Who the calling process is, and who started it.
+//! The identity of the calling process and of its parent.
 //!
-//! What a child is told at its start lies in two words, since a forked child pays for every page that it writes to; the
-//! rest only if there is more to say. A process that was forked by other means than this crate finds its parent's words,
-//! sees that they are not about itself, and is a main process.
+//! At its start, a child stores what it knows about itself in two words, since a forked child pays for every page that it
+//! writes to. It stores more only if it has a name or other settings. A process that was forked by other means than this
+//! crate finds its parent's words, sees that they are not about itself, and counts as a main process.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,11 +25,11 @@ static MORE: PerProcess<More> = PerProcess::new();
 struct More {
     name: Option<String>,
     daemon: bool,
-    /// Once it was asked for.
+    /// Opened by the first call that needs it.
     parent: Option<Arc<Parent>>,
 }
 
-/// Notes who this process is, at its start.
+/// Records the identity of this process at its start.
 #[inline]
 pub(crate) fn enter(parent_pid: u32, name: Option<&str>, daemon: bool, parent: Option<Parent>) {
     note_start(parent_pid);
@@ -39,7 +39,7 @@ pub(crate) fn enter(parent_pid: u32, name: Option<&str>, daemon: bool, parent: O
     }
 }
 
-/// The calling process.
+/// Returns a description of the calling process.
 ///
 /// # Source
 /// Python's `multiprocessing.current_process`.
@@ -62,7 +62,7 @@ pub fn current_process() -> CurrentProcess {
     CurrentProcess { pid, name, daemon: more.daemon }
 }
 
-/// What [`current_process`] tells.
+/// A description of the calling process, as [`current_process`] returns it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CurrentProcess {
     pid: u32,
@@ -71,26 +71,26 @@ pub struct CurrentProcess {
 }
 
 impl CurrentProcess {
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The name that it was given; `Process-` and its id if none, and `MainProcess` if it was not started by this library.
+    /// Returns its name. The default is `Process-` and its id, or `MainProcess` if this library did not start it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it is asked to end at the end of its parent.
+    /// Returns whether it is a daemon, which its parent asks to end when the parent itself ends.
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.daemon
     }
 }
 
-/// The process that started the calling one; `None` if that was not by this library.
+/// Returns the process that started the calling one, or `None` if this library did not start it.
 ///
 /// # Errors
 /// [`OsError`] if there is no free descriptor.
@@ -120,18 +120,18 @@ pub fn parent_process() -> Result<Option<ParentProcess>, OsError> {
     Ok(Some(ParentProcess { pid, parent }))
 }
 
-/// Ties the calling process to its parent again, if it was started with
-/// [`die_with_parent`](crate::Process::die_with_parent); `false` if it was not.
+/// Ties the calling process to its parent again, if it was started with [`die_with_parent`](crate::Process::die_with_parent).
+/// Returns `false` if it was not.
 ///
-/// Needed after it has changed its user as root of a user namespace, or to a user who may not be signalled by the one before:
-/// the kernel compares the two. It does no harm elsewhere. If the parent has ended in between, this process ends by SIGKILL
-/// now, as it would have.
+/// You need this after the process has changed its user as root of a user namespace, or to a user whom the previous user may
+/// not signal: the kernel compares the two. It does no harm elsewhere. If the parent has ended in between, this call ends the
+/// process by SIGKILL, as the tie would have.
 ///
 /// # Errors
 /// [`OsError`] if the kernel refuses.
 ///
 /// # Fork safety
-/// A forked child is not tied to what its parent is tied to: `false`.
+/// A forked child does not inherit its parent's tie, so this returns `false` there.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -148,7 +148,7 @@ pub fn renew_die_with_parent() -> Result<bool, OsError> {
     mp_sys::child::renew()
 }
 
-/// The process that started the calling one. Its end can be waited for, however it comes.
+/// The process that started the calling one. You can wait for its end, however it ends.
 #[derive(Clone)]
 pub struct ParentProcess {
     pid: u32,
@@ -156,20 +156,20 @@ pub struct ParentProcess {
 }
 
 impl ParentProcess {
-    /// Its process id at the start. Ids are reused after a process has ended.
+    /// Returns its process id. Ids are reused after a process has ended.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is still running.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !self.parent.has_ended()
     }
 
-    /// Waits at most `timeout` until it has ended (monotonic clock; `Duration::MAX` waits for ever); `false` if it still runs
-    /// then.
+    /// Waits at most `timeout` until it has ended (monotonic clock; `Duration::MAX` waits for ever). Returns `false` if it is
+    /// still running then.
     ///
     /// # Errors
     /// [`OsError`] if the kernel has no memory to wait.

@@ -1,4 +1,4 @@
-//! How a child can fail to give its value.
+//! Why a child has no value.
 
 use mp_sys::child::ChildError;
 use mp_sys::reexec::Refusal;
@@ -16,9 +16,9 @@ pub enum ExitError {
     /// A signal ended the child.
     #[error("the child was ended by signal {0}{name}", name = signal_name(*.0))]
     Signaled(i32),
-    /// The child ended by itself with this code, and left no value. Either it called `std::process::exit` before its closure or
-    /// worker returned; or its value could not be written, since the child had closed the library's descriptors, or lowered
-    /// `RLIMIT_FSIZE` so far that not even the reason has room.
+    /// The child ended by itself with this code, and left no value. Either it called `std::process::exit` before its closure
+    /// or worker returned; or its value could not be written, since the child had closed the library's descriptors, or
+    /// lowered `RLIMIT_FSIZE` so far that not even the reason has room.
     #[error(
         "the child ended with exit code {0} and left no value: it called `exit`, or the value could not be written"
     )]
@@ -26,39 +26,39 @@ pub enum ExitError {
     /// The child was executed, but did not run its worker.
     #[error("the child did not run its worker: {0}")]
     NotRun(#[source] Refusal),
-    /// The arguments' `Deserialize` refused in the child, or a shared object among them could not be opened there. The
-    /// worker did not run.
+    /// The arguments' `Deserialize` failed in the child, or a shared object among them could not be opened there. The worker
+    /// did not run.
     #[error("the arguments could not be deserialized in the child: {0}")]
     Arguments(String),
-    /// Somebody else reaped the child: SIGCHLD is ignored, or another part of the program waits for any child.
+    /// Something else reaped the child: SIGCHLD is ignored, or another part of the program waits for any child.
     #[error("another part of the program took the child's exit status (is SIGCHLD ignored?)")]
     StatusLost,
     /// The value is larger than [`RESULT_BYTES_MAX`](crate::RESULT_BYTES_MAX) in serialized form.
     #[error("the child's value has {bytes} bytes, the limit is {limit}: share an Array instead")]
     ResultTooLarge {
-        /// Bytes that it has.
+        /// The size of the value in bytes.
         bytes: usize,
-        /// Bytes that it may have.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// There was no memory for the value, or a file of the child may not be so long (`RLIMIT_FSIZE`).
+    /// There was no memory for the value, or it is longer than the child's files may be (`RLIMIT_FSIZE`).
     #[error("no space for the child's value of {bytes} bytes, in memory or under RLIMIT_FSIZE")]
     NoSpaceForResult {
-        /// Bytes that it has.
+        /// The size of the value in bytes.
         bytes: usize,
     },
-    /// The value's `Serialize` refused.
+    /// The value's `Serialize` failed.
     #[error("the child's value could not be serialized: {0}")]
     Encode(String),
-    /// The value's `Deserialize` refused: types that need a self-describing format cannot travel.
+    /// The value's `Deserialize` failed. Types that need a self-describing format cannot travel.
     #[error("the child's value could not be deserialized: {0}")]
     Decode(String),
-    /// The handle cannot wait.
+    /// The handle cannot wait for the child.
     #[error(transparent)]
     Child(#[from] ChildError),
 }
 
-/// The names of the signals that end processes in practice, for the message.
+/// Returns the name of a signal for the message, for the signals that end processes in practice.
 fn signal_name(signal: i32) -> &'static str {
     match signal {
         1 => " (SIGHUP)",

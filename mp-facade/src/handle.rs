@@ -1,4 +1,4 @@
-//! A process by its pidfd, whoever reaps it.
+//! A process behind a pidfd, whether this process or the fork server reaps it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

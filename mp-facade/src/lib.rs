@@ -66,12 +66,12 @@ pub mod manager {
 
 /// Frees the memory and descriptors that this process keeps for later, as `malloc_trim(3)` does for private memory.
 ///
-/// By default the library keeps a chunk of 1 MiB for the next small objects, free slots between objects in use, one memory file for the
-/// values of children, one descriptor for children that die with this process, and the fork server.
+/// By default, the library keeps a chunk of 1 MiB for the next small objects, free slots between objects in use, one memory
+/// file for the values of children, one descriptor for children that die with this process, and the fork server.
 pub fn release_unused_memory() {
     running::reap_abandoned();
     running::release_server();
-    // Among others a fork server that was killed.
+    // This includes a fork server that was killed.
     mp_sys::child::reap_abandoned();
     mp_sys::child::release_lifelines();
     outcome::release_unused();

@@ -1,4 +1,4 @@
-//! A process that is to be started, with all that can be said about it.
+//! The settings of a process that will be started.
 
 use std::fmt;
 
@@ -18,42 +18,43 @@ use crate::start::{NAME_BYTES_MAX, fork, spawn};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Method {
-    /// As a copy of this process: see [`fork`](crate::fork()). Fastest, refused beside other threads.
+    /// As a copy of this process: see [`fork`](crate::fork()). This is the fastest method. It is refused while other threads
+    /// run.
     Fork,
-    /// Afresh, by executing the program again: see [`spawn`](crate::spawn()).
+    /// As a fresh process, which executes the program again: see [`spawn`](crate::spawn()).
     #[default]
     Spawn,
-    /// By a server process, which executes the program once and forks for each child: as clean as [`Spawn`](Self::Spawn),
-    /// slower than [`Fork`](Self::Fork), and many times faster than [`Spawn`](Self::Spawn).
+    /// By a server process, which executes the program once and forks for each child. This is as clean as
+    /// [`Spawn`](Self::Spawn) and many times faster, but slower than [`Fork`](Self::Fork).
     ///
-    /// The server is started with the first child, and ends with this process; also by
-    /// [`release_unused_memory`](crate::release_unused_memory), if it has no children left. Environment, working folder and
-    /// limits of a child are those of the moment when the server was started. If the server is killed, its children go on,
-    /// and how they end is [`StatusLost`](crate::ExitError::StatusLost); the next start makes another. If it is stopped, a
-    /// start is [`ServerSilent`](StartError::ServerSilent).
+    /// The server starts with the first child, and ends with this process.
+    /// [`release_unused_memory`](crate::release_unused_memory) also ends it if it has no children left. A child has the
+    /// environment, working folder and limits of the moment when the server started. If the server is killed, its children go
+    /// on, joining them returns [`StatusLost`](crate::ExitError::StatusLost), and the next start makes a new server. While
+    /// the server is stopped, a start returns [`ServerSilent`](StartError::ServerSilent).
     ForkServer,
 }
 
-/// A process that is to be started.
+/// The settings of a process that will be started, and the methods that start it.
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`name`](Self::name) | `Process-` and its id |
 /// | [`method`](Self::method) | [`Method::Spawn`] |
-/// | [`daemon`](Self::daemon) | no: it is waited for at the end of this process |
+/// | [`daemon`](Self::daemon) | no: this process waits for it at its end |
 /// | [`die_with_parent`](Self::die_with_parent) | no: it goes on if this process is killed |
 ///
 /// # At the end of this process
-/// When it returns from `main` or calls `exit`, it asks its daemons to end, by SIGTERM, and waits for its children, for
-/// as long as they take; but a daemon that has not ended after [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX), because it
-/// blocks SIGTERM or is stopped, is killed. Children that die with it are not waited for: they end right afterwards. If it has to
-/// wait, it says so: by an event of `tracing`, and after a second by a line on stderr that names the children. So does a child
-/// that was started by this library, when its closure or worker has returned. A process that is killed, aborts or calls `_exit`
-/// does neither: its children go on, but for those that die with it. See [`scope`](crate::scope()) for children that are not to
-/// outlive a function.
+/// When this process returns from `main` or calls `exit`, it asks its daemons to end, by SIGTERM, and waits for its children
+/// for as long as they take. It kills a daemon that has not ended after [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX),
+/// because it blocks SIGTERM or is stopped. It does not wait for children that die with it: they end right afterwards. If it
+/// has to wait, it emits a `tracing` event, and after a second it prints one line on stderr that names the children. A child
+/// that this library started does the same when its closure or worker has returned. A process that is killed, aborts or calls
+/// `_exit` does none of this: its children go on, except for those that die with it. If children must not outlive a function,
+/// use [`scope`](crate::scope()).
 ///
 /// # Source
-/// Python's `multiprocessing.Process`; differs: a daemon may have children, and is killed if it does not end.
+/// Python's `multiprocessing.Process`. Differences: a daemon may have children, and is killed if it does not end.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -66,7 +67,7 @@ pub enum Method {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// What cannot travel does not compile, whatever the method: neither as an argument
+/// Types that cannot travel do not compile, whatever the method: neither as an argument
 /// ```compile_fail,E0277
 /// fn never(_: std::sync::mpsc::Receiver<u8>) {}
 /// # let process = mp::Process::new().method(mp::Method::Fork);
@@ -90,42 +91,43 @@ impl Process {
         Self::default()
     }
 
-    /// Names it, for people: at most [`NAME_BYTES_MAX`] bytes. `ps` shows the name, unless the process is forked.
+    /// Sets its name for people to read, of at most [`NAME_BYTES_MAX`] bytes. `ps` shows the name, unless the process is
+    /// forked.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.about.name = Some(name.into());
         self
     }
 
-    /// How [`start`](Self::start) starts it.
+    /// Sets how [`start`](Self::start) starts it.
     pub fn method(mut self, method: Method) -> Self {
         self.about.method = method;
         self
     }
 
-    /// Whether it is asked to end, by SIGTERM, when this process ends in order, rather than only waited for; and killed if it
-    /// does not.
+    /// Sets whether the process is a daemon. When this process ends in order, it asks its daemons to end, by SIGTERM, instead
+    /// of only waiting for them, and kills those that do not.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.about.daemon = daemon;
         self
     }
 
-    /// Whether the kernel ends it by SIGKILL when this process ends, however that happens, or executes another program. It is
-    /// not waited for then.
+    /// Sets whether the kernel ends it by SIGKILL when this process ends, however that happens, or executes another program.
+    /// This process does not wait for it then.
     ///
-    /// Any thread may start it, and may end before it. It may change its user; one that does so as root of a user namespace,
-    /// as in a container without privileges, calls [`renew_die_with_parent`](crate::renew_die_with_parent) afterwards. One
-    /// that executes another program is held on only if the main thread started it, or the fork server.
+    /// Any thread may start it, and may end before it. The child may change its user. If it does so as root of a user
+    /// namespace, as in a container without privileges, it must call [`renew_die_with_parent`](crate::renew_die_with_parent)
+    /// afterwards. If it executes another program, the tie remains only if the main thread or the fork server started it.
     pub fn die_with_parent(mut self, die: bool) -> Self {
         self.die_with_parent = die;
         self
     }
 
-    /// Starts it, to call `worker` with `args`; see [`spawn`](crate::spawn()) for what both can be. With
-    /// [`Method::Fork`] the arguments travel in serialized form as well, and the child holds no other ends of pipes, so that
-    /// a worker finds the same in each way.
+    /// Starts it, to call `worker` with `args`. See [`spawn`](crate::spawn()) for what these can be. With [`Method::Fork`],
+    /// the arguments also travel in serialized form, and the child holds no other ends of pipes, so a worker finds the same
+    /// state with each method.
     ///
     /// # Errors
-    /// [`StartError`]: there is no process then.
+    /// [`StartError`]: no process was started then.
     pub fn start<A, R>(self, worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
     where
         A: DeserializeOwned,
@@ -138,10 +140,10 @@ impl Process {
         }
     }
 
-    /// Starts it by fork, whatever [`method`](Self::method) says, to run `body`; see [`fork`](crate::fork()).
+    /// Starts it by fork, whatever the [`method`](Self::method), to run `body`. See [`fork`](crate::fork()).
     ///
     /// # Errors
-    /// [`StartError::Fork`], [`StartError::Name`]: there is no process then.
+    /// [`StartError::Fork`], [`StartError::Name`]: no process was started then.
     pub fn fork<R, F>(mut self, body: F) -> Result<Child<R>, StartError>
     where
         F: FnOnce() -> R,
@@ -167,7 +169,7 @@ impl Process {
     }
 }
 
-/// What ends a process with its parent.
+/// The tie that ends a process with its parent.
 #[derive(Debug)]
 pub(crate) struct Tie {
     pub(crate) line: Lifeline,
@@ -175,17 +177,17 @@ pub(crate) struct Tie {
     pub(crate) lives: bool,
 }
 
-/// What a process begins with.
+/// The state with which a process begins.
 #[derive(Debug)]
 pub(crate) struct Birth {
     pub(crate) about: About,
-    /// If it dies with its parent.
+    /// Present if it dies with its parent.
     pub(crate) tie: Option<Tie>,
     pub(crate) parent_pid: u32,
 }
 
 impl Birth {
-    /// Of a process about which only the method is known.
+    /// Makes the settings of a process with only a method.
     pub(crate) fn by(method: Method) -> Self {
         let about = About { method, ..About::default() };
         Self { about, tie: None, parent_pid: own_pid() }
