@@ -1,4 +1,4 @@
-//! How children are brought to an end: those of a process that ends, and those of a scope.
+//! How a process ends its children at its own end, and how a scope ends its children.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,19 +9,19 @@ use mp_sys::deadline::Deadline;
 use crate::active::ActiveChild;
 use crate::current::current_process;
 
-/// How long a daemon may take to end, once it is asked to at the end of its parent; then it is killed. So are the children of a
-/// scope that is left by an error or a panic.
+/// How long a daemon may take to end after its parent has asked it to; then it is killed. The same holds for the children of
+/// a scope that an error or a panic ends.
 pub const DAEMON_ENDING_MAX: Duration = Duration::from_secs(5);
-/// How long a process waits for its children at its end before it says on stderr for whom.
+/// How long a process waits for its children at its end before it names them on stderr.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(1);
-/// Children that the line on stderr names.
+/// How many children the line on stderr names.
 const NAMED_MAX: usize = 8;
 
-/// Asks children to end, by SIGTERM.
+/// Sends SIGTERM to children, which asks them to end.
 pub(crate) fn ask_to_end<'a>(children: impl Iterator<Item = &'a ActiveChild>) {
     for child in children {
         let asked = child.terminate();
-        tracing::debug!(?child, ?asked, "a child is asked to end");
+        tracing::debug!(?child, ?asked, "asked a child to end");
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn kill_late<'a>(children: impl Iterator<Item = &'a ActiveChild>, dea
     for child in children {
         if child.wait_until(deadline) == Ok(false) {
             let killed = child.kill();
-            tracing::debug!(?child, ?killed, "a child that did not end when it was asked to is killed");
+            tracing::debug!(?child, ?killed, "killed a child that did not end when asked to");
         }
     }
 }
@@ -50,16 +50,16 @@ pub(crate) fn end(children: &[ActiveChild]) {
     wait_for_all(children);
 }
 
-/// What a process does with its children when it has done its own work: it asks daemons to end, kills those that do not, and waits
-/// for all.
+/// Handles the children of a process that has done its own work: asks daemons to end, kills those that do not, and waits for
+/// all.
 ///
-/// A child may wait for something that only this process could do, so that both wait for ever. Nobody would see why, hence the
-/// event and the line on stderr, the only one that this library prints.
+/// A child may wait for something that only this process could do, so both would wait for ever. The event and the line on
+/// stderr show why. The line is the only one that this library prints.
 pub(crate) fn finish(active: &[ActiveChild]) {
     if active.is_empty() {
         return;
     }
-    tracing::warn!(children = %names(active), "children still run at the end of their parent, which waits for them");
+    tracing::warn!(children = %names(active), "children are still running at the end of their parent, which waits for them");
     let daemons = || active.iter().filter(|child| child.is_daemon());
     ask_to_end(daemons());
     let (tell_at, kill_at) = (Deadline::after(SILENCE_MAX), Deadline::after(DAEMON_ENDING_MAX));
@@ -72,7 +72,7 @@ pub(crate) fn finish(active: &[ActiveChild]) {
     wait_for_all(active);
 }
 
-/// One line on stderr, in one write. If nobody reads it, nobody has to know.
+/// Prints one line on stderr, in one write. A failed write is ignored.
 fn tell(running: &[ActiveChild]) {
     let own = current_process();
     let line = format!(
@@ -84,12 +84,12 @@ fn tell(running: &[ActiveChild]) {
     drop(std::io::stderr().write_all(line.as_bytes()));
 }
 
-/// The names of children, as far as a line has room for them.
+/// Returns the names of as many children as a line has room for.
 fn names(children: &[ActiveChild]) -> String {
     let mut text = String::new();
     for (at, child) in children.iter().take(NAMED_MAX).enumerate() {
         let comma = if at == 0 { "" } else { ", " };
-        // Into a String it does not fail.
+        // Writing into a `String` does not fail.
         let _written = write!(text, "{comma}{} (process {})", child.name(), child.pid());
     }
     let more = children.len().saturating_sub(NAMED_MAX);

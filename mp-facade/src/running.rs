@@ -1,10 +1,10 @@
-//! The processes that this one has started and not yet done with: for handles, for `active_children`, and for the end.
+//! The list of the children that this process still has to handle: for handles, for `active_children`, and for its end.
 //!
-//! The list belongs to the process: a forked child begins with none. A process is on it from its start until its handle is
-//! dropped; or, if it still runs then, until a later look finds that it has ended. So nothing is leaked, no thread is
-//! needed, and what a child may still use (its place for the result) stays as it is.
+//! The list belongs to the process: a forked child begins with an empty one. A child is on the list from its start until its
+//! handle is dropped. If it is still running then, it stays on the list until a later look finds that it has ended. So
+//! nothing is leaked, no thread is needed, and the child's place for its result stays as long as the child may use it.
 //!
-//! At the end of the process, whoever is on the list is ended or waited for, see [`finish`].
+//! At its end, the process ends the children on the list or waits for them; see [`finish`].
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -27,37 +27,37 @@ use crate::handle::Handle;
 use crate::outcome::Lease;
 use crate::process::Method;
 
-/// What is known of a process that was started here.
+/// The record of a child.
 pub(crate) struct Running {
     pub(crate) process: Handle,
     pub(crate) lease: Lease,
-    /// Through which a child that was executed says why it runs nothing.
+    /// The stream by which an executed child says why it does not run its worker.
     pub(crate) line: Option<Line>,
     pub(crate) about: About,
-    /// No handle is left that could be joined.
+    /// Whether the last handle, which could be joined, was dropped.
     abandoned: AtomicBool,
-    /// Its starter knows how it ended: a join said so.
+    /// Whether a join has returned how it ended.
     is_known: AtomicBool,
 }
 
-/// What its starter decided.
+/// The settings of a child.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct About {
     pub(crate) name: Option<String>,
     pub(crate) method: Method,
     pub(crate) daemon: bool,
-    /// The kernel ends it with this process, so that nobody waits for it then.
+    /// Whether the kernel ends it with this process, which then does not wait for it.
     pub(crate) dies_with_parent: bool,
 }
 
 static LIST: PerProcess<Vec<Arc<Running>>> = PerProcess::new();
-/// How many on the list are abandoned. Looking here first touches no page that a fork would have to copy. A forked child
-/// begins with its parent's number, and puts it right at its first look.
+/// How many children on the list are abandoned. A look at this number first touches no page that a fork would have to copy. A
+/// forked child begins with its parent's number, and corrects it at its first look.
 static ABANDONED: AtomicUsize = AtomicUsize::new(0);
 static HANDLER_IS_SET: AtomicBool = AtomicBool::new(false);
 
 impl Running {
-    /// Puts a process that was just started on the list.
+    /// Puts a child that was just started on the list.
     pub(crate) fn add(process: Handle, lease: Lease, line: Option<Line>, about: About) -> Arc<Self> {
         let running = Self {
             process,
@@ -71,23 +71,23 @@ impl Running {
         LIST.lock_briefly().push(Arc::clone(&running));
         crash::point();
         note_child();
-        // Looked at first, so that no page has to be copied.
+        // Read first, so that no page has to be copied.
         let is_set = HANDLER_IS_SET.load(Ordering::Relaxed) || HANDLER_IS_SET.swap(true, Ordering::Relaxed);
         if !is_set && !at_exit(finish_at_exit) {
             tracing::warn!(
-                "children will not be waited for at the end of the program: no memory for a handler"
+                "the program will not wait for its children at its end: no memory for a handler"
             );
         }
         crash::point();
         running
     }
 
-    /// What Python calls it `Process-1`: there is one number for each process here, its id.
+    /// Returns its name. Python's default is `Process-1`; here the number is the process id.
     pub(crate) fn name(&self) -> String {
         self.about.name.clone().unwrap_or_else(|| default_name(self.process.id()))
     }
 
-    /// The child's id, its name if it was given one, and whether it still runs. It does not wait, and does not reap.
+    /// Writes the child's id, its name if it has one, and whether it is still running. It neither waits nor reaps.
     pub(crate) fn show(&self, handle: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{handle}(process {}", self.process.id())?;
         if let Some(name) = &self.about.name {
@@ -97,7 +97,7 @@ impl Running {
         f.write_str(if has_ended { ", ended)" } else { ", running)" })
     }
 
-    /// Notes that a join has said how it ended.
+    /// Records that a join has returned how it ended.
     pub(crate) fn note_known(&self) {
         self.is_known.store(true, Ordering::Relaxed);
     }
@@ -106,7 +106,7 @@ impl Running {
         self.is_known.load(Ordering::Relaxed)
     }
 
-    /// How it ended, whatever its value is; waits for it.
+    /// Waits for the child, and returns how it ended, whatever its value is.
     pub(crate) fn failure(&self) -> Option<ExitError> {
         match self.process.wait(Deadline::NEVER) {
             Ok(ended) => self.failure_of(ended?),
@@ -123,18 +123,18 @@ impl Running {
         }
     }
 
-    /// Why one that ended by itself left nothing.
+    /// Returns the error for a child that ended by itself and left nothing.
     pub(crate) fn exited(&self, code: i32) -> ExitError {
         self.line.as_ref().and_then(Line::refusal).map_or(ExitError::Exited(code), ExitError::NotRun)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
         let ended = self.process.wait(Deadline::after(Duration::ZERO));
-        // Who is not the parent does not know: then it is not on its list either.
+        // Only the parent knows how a child ended. In another process, the child is not on the list either.
         ended.is_ok_and(|ended| ended.is_some())
     }
 
-    /// Called when its last handle is dropped.
+    /// Marks the child as abandoned, when its last handle is dropped.
     pub(crate) fn abandon(self: Arc<Self>) {
         if !self.lease.is_of_this_process() {
             return;
@@ -164,12 +164,12 @@ impl fmt::Debug for Running {
     }
 }
 
-/// The name of a process that was given none.
+/// Returns the default name of a process.
 pub(crate) fn default_name(pid: u32) -> String {
     format!("Process-{pid}")
 }
 
-/// Reaps children whose handles were dropped, as far as they have ended.
+/// Reaps the children that have ended and whose handles were dropped.
 pub(crate) fn reap_abandoned() {
     if ABANDONED.load(Ordering::Relaxed) == 0 {
         return;
@@ -184,10 +184,10 @@ pub(crate) fn reap_abandoned() {
     drop(done);
 }
 
-/// The children of this process that still run, in no particular order.
+/// Returns the children of this process that are still running, in no particular order.
 ///
-/// Those that were started by [`fork`](crate::fork()), [`spawn`](crate::spawn()) and [`Process`](crate::Process), whether or not
-/// their handles were dropped. Children that have ended are reaped by the way; their handles can still be joined.
+/// These are the children started by [`fork`](crate::fork()), [`spawn`](crate::spawn()) and [`Process`](crate::Process), even
+/// if their handles were dropped. This call also reaps children that have ended; their handles can still be joined.
 ///
 /// # Fork safety
 /// A forked child begins with no children.
@@ -215,7 +215,7 @@ pub fn active_children() -> Vec<ActiveChild> {
     all.into_iter().filter(|running| !running.has_ended()).map(ActiveChild::new).collect()
 }
 
-/// Ends the fork server unless it has children that may still run.
+/// Ends the fork server, unless it has children that may still be running.
 pub(crate) fn release_server() {
     if !has_children_noted() {
         return;
@@ -231,7 +231,7 @@ extern "C" fn finish_at_exit() {
     finish();
 }
 
-/// Brings the children of this process to an end: asks daemons to end, by SIGTERM, kills those that do not, and waits for all but
+/// Ends the children of this process: asks daemons to end, by SIGTERM, kills those that do not, and waits for all except
 /// those that die with this process.
 ///
 /// # Source

@@ -1,4 +1,4 @@
-//! `scope`: processes that have ended when a function returns, whichever way it does.
+//! `scope`: processes that have ended when a block ends, however it ends.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,40 +19,41 @@ use crate::start::fork::fork;
 use crate::start::fork_with::fork_with;
 use crate::start::spawn::spawn;
 
-/// Runs `body`, which starts processes in the scope that it is given, and returns when all of them have ended.
+/// Runs `body`, which can start processes in the scope, and returns when all of them have ended.
 ///
-/// | `body` | the children that still run | `scope` returns |
+/// | `body` | children that are still running | `scope` returns |
 /// |---|---|---|
-/// | returns `Ok` | are waited for, for as long as they take | the same; or how a child failed that nobody joined |
+/// | returns `Ok` | are waited for, for as long as they take | the same, or the error of a child that failed and was not joined |
 /// | returns `Err`, as by `?` | are ended | the same |
-/// | panics | are ended | does not: the panic goes on |
+/// | panics | are ended | nothing: the panic continues |
 ///
-/// A child is ended by SIGTERM, and by SIGKILL if it still runs after [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX). So a
-/// program that fails does not wait for a child that waits for the program.
+/// To end a child, the scope sends SIGTERM, and SIGKILL if the child is still running after
+/// [`DAEMON_ENDING_MAX`](crate::DAEMON_ENDING_MAX). So a program that fails does not wait for a child that waits for the
+/// program.
 ///
-/// Handles may be kept, joined in the scope or later, or dropped.
+/// You may keep the handles, join them in the scope or later, or drop them.
 ///
 /// # Errors
-/// Those of `body`; and the first [`ExitError`] of a child that did not return and that nobody joined.
+/// The errors of `body`, and the first [`ExitError`] of a child that did not return and was not joined.
 ///
 /// # Fork safety
-/// The scope is that of the process that entered it. What a child starts in a scope that it inherited is waited for at the end
-/// of the child.
+/// The scope belongs to the process that entered it. If a child starts processes in a scope that it inherited, they are
+/// waited for at the end of the child.
 ///
 /// # Crash
-/// If this process is killed, the children go on, but for those that
-/// [die with their parent](crate::Process::die_with_parent).
+/// If this process is killed, the children go on, except for those that [die with their
+/// parent](crate::Process::die_with_parent).
 ///
 /// # Source
-/// `std::thread::scope`, where a thread that nobody joined and that panicked panics the caller; Python's `asyncio.TaskGroup`,
-/// for what happens on an error.
+/// `std::thread::scope`, which panics if a thread panicked and was not joined; for the behaviour on errors, Python's
+/// `asyncio.TaskGroup`.
 ///
 /// # Examples
 /// ```standalone_crate
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let queue = mp::Queue::<u32>::new()?;
 /// let failed = mp::scope(|s| {
-///     // It would wait for ever.
+///     // This child would wait for ever.
 ///     s.fork(|| queue.get().is_ok())?;
 ///     let number: u32 = "12a".parse()?;
 ///     queue.put(&number)?;
@@ -61,7 +62,7 @@ use crate::start::spawn::spawn;
 /// assert_eq!(failed.unwrap_err().to_string(), "invalid digit found in string");
 /// assert!(mp::active_children().is_empty());
 ///
-/// // All have ended behind the scope.
+/// // All children have ended after the scope.
 /// let sum = mp::RawValue::new(0_u32)?;
 /// mp::scope(|s| {
 ///     for n in 1..=3 {
@@ -79,7 +80,7 @@ where
     E: From<ExitError>,
 {
     let scope = Scope { children: Mutex::default(), owner: Epoch::current() };
-    // If it returns an error or panics, dropping the scope ends the children.
+    // If `body` returns an error or panics, dropping the scope ends the children.
     let value = body(&scope)?;
     match scope.join() {
         None => Ok(value),
@@ -87,22 +88,22 @@ where
     }
 }
 
-/// Where processes are started that have ended when the call of [`scope`] returns.
+/// A scope for processes, which have ended when the call of [`scope`] returns.
 ///
 /// | property | |
 /// |---|---|
 /// | shared between threads | yes |
-/// | drop | ends the children that still run, and waits for them; [`scope`] drops it |
+/// | drop | ends the children that are still running, and waits for them; [`scope`] drops it |
 ///
 /// # Fork safety
-/// It stays its parent's: dropping the inherited one does nothing.
+/// It belongs to the parent: dropping an inherited scope does nothing.
 pub struct Scope {
     children: Mutex<Vec<Arc<Running>>>,
     owner: Epoch,
 }
 
 impl fmt::Debug for Scope {
-    /// The number of children that were started in it. It does not wait.
+    /// Shows the number of children that were started in it. It does not wait.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.children.try_lock() {
             Ok(children) => write!(f, "Scope({} started)", children.len()),
@@ -112,10 +113,10 @@ impl fmt::Debug for Scope {
 }
 
 impl Scope {
-    /// As [`fork`](crate::fork()), in this scope.
+    /// Like [`fork`](crate::fork()), in this scope.
     ///
     /// # Errors
-    /// As [`fork`](crate::fork()).
+    /// The same as [`fork`](crate::fork()).
     pub fn fork<R, F>(&self, body: F) -> Result<Child<R>, ForkError>
     where
         F: FnOnce() -> R,
@@ -124,10 +125,10 @@ impl Scope {
         fork(body).map(|child| self.adopt(child))
     }
 
-    /// As [`fork_with`](crate::fork_with()), in this scope.
+    /// Like [`fork_with`](crate::fork_with()), in this scope.
     ///
     /// # Errors
-    /// As [`fork_with`](crate::fork_with()).
+    /// The same as [`fork_with`](crate::fork_with()).
     pub fn fork_with<H, R, F>(&self, handles: H, body: F) -> Result<Child<R>, ForkError>
     where
         H: Serialize,
@@ -137,10 +138,10 @@ impl Scope {
         fork_with(handles, body).map(|child| self.adopt(child))
     }
 
-    /// As [`spawn`](crate::spawn()), in this scope.
+    /// Like [`spawn`](crate::spawn()), in this scope.
     ///
     /// # Errors
-    /// As [`spawn`](crate::spawn()).
+    /// The same as [`spawn`](crate::spawn()).
     pub fn spawn<A, R>(&self, worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
     where
         A: DeserializeOwned,
@@ -149,7 +150,8 @@ impl Scope {
         spawn(worker, args).map(|child| self.adopt(child))
     }
 
-    /// Takes a child into this scope that was started otherwise, as by [`Process`](crate::Process), and returns its handle.
+    /// Takes a child that was started by other means, such as [`Process`](crate::Process), into this scope, and returns its
+    /// handle.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -167,10 +169,10 @@ impl Scope {
         child
     }
 
-    /// Waits for all, and says how the first one failed that nobody has joined.
+    /// Waits for all children, and returns the error of the first one that failed and was not joined.
     fn join(&self) -> Option<ExitError> {
         let failure_of = |child: Arc<Running>| if child.is_known() { None } else { child.failure() };
-        // Not only until the first one: all have ended afterwards.
+        // Does not stop at the first error: all children must have ended afterwards.
         self.take().into_iter().filter_map(failure_of).reduce(|first, _| first)
     }
 
