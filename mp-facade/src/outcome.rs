@@ -1,14 +1,14 @@
-//! What a child leaves for its parent: its value, or the message of its panic.
+//! The result that a child leaves for its parent: its value, or the message of its panic.
 //!
-//! It lies in a file in memory that all children of a process share, made before the first of them: each child has a
-//! stretch of it, so there is nothing to connect, and nothing to wait for besides the child's end. The header is written
-//! last, by one write: a child that dies earlier has left nothing. The file is sparse; what a large value took is given
-//! back, and the stretch goes to the next child, when the child has ended and its handle is gone.
+//! The result is in a memory file that all children of a process share, and that is made before the first of them. Each child
+//! has a stretch of the file, so there is nothing to connect, and nothing to wait for besides the child's end. One write
+//! stores the header last, so a child that dies earlier has left nothing. The file is sparse. When the child has ended and
+//! its handle was dropped, the memory of a large value is freed, and the stretch goes to the next child.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | kind: 0 nothing, 1 value, 2 panic, 3 too large, 4 not serializable, 5 no space, 6 bad arguments |
-//! | 8 | 8 | bytes that follow, or the size that was too large |
+//! | 8 | 8 | the number of bytes that follow, or the size that was too large |
 //! | 16 | | the value in postcard's form, or UTF-8 text |
 
 use std::fs::File;
@@ -25,9 +25,9 @@ use serde::de::DeserializeOwned;
 
 use crate::exit::ExitError;
 
-/// The most bytes that a child's value may have in serialized form. More is better kept in shared memory.
+/// The most bytes that a child's value may have in serialized form. Put more into shared memory.
 pub const RESULT_BYTES_MAX: usize = 64 << 20;
-/// Bytes of a panic message that are kept.
+/// The most bytes of a panic message that are kept.
 pub const PANIC_MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 const HEADER_BYTES: usize = 16;
@@ -38,9 +38,9 @@ const NOT_SERIALIZABLE: u64 = 4;
 const NO_SPACE: u64 = 5;
 const BAD_ARGUMENTS: u64 = 6;
 
-/// Bytes from one stretch to the next: room for the largest value.
+/// The number of bytes from one stretch to the next: room for the largest value.
 const STRETCH_BYTES: u64 = 128 << 20;
-/// What stays in memory of a stretch for the next child: one page.
+/// The part of a stretch that stays in memory for the next child: one page.
 const KEPT_BYTES: u64 = 4096;
 
 /// The stretches of this process's file.
@@ -48,13 +48,13 @@ const KEPT_BYTES: u64 = 4096;
 struct Stretches {
     file: Option<Arc<File>>,
     free: Vec<u64>,
-    /// The first one that was never used.
+    /// The first stretch that was never used.
     fresh: u64,
 }
 
 static STRETCHES: PerProcess<Stretches> = PerProcess::new();
 
-/// The place where one child leaves it.
+/// The place where one child leaves its result.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     file: Arc<File>,
@@ -70,9 +70,9 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(crate) fn new() -> Result<Self, ForkError> {
-        // Where files may not grow large, stretches cannot lie behind one another: each child gets a file of its own.
+        // If files may not grow large, stretches cannot follow one another in one file, so each child gets its own file.
         let limit = budget::file_size_limit();
-        // Nothing could be left, not even that there was no room.
+        // Not even the report that there was no room would fit.
         if let Some(limit) = limit.filter(|limit| *limit < HEADER_BYTES as u64) {
             return Err(ForkError::FileSizeLimit { limit });
         }
@@ -81,12 +81,12 @@ impl Lease {
         } else {
             next_stretch()?
         };
-        // What the one before left.
+        // Clears the result of the previous child.
         outcome.commit(0, 0, limit);
         Ok(Self { outcome, parent: Epoch::current() })
     }
 
-    /// Whether the child is this process's, rather than one that was inherited.
+    /// Returns whether this process started the child. Otherwise it inherited the handle.
     pub(crate) fn is_of_this_process(&self) -> bool {
         self.parent.is_current()
     }
@@ -99,7 +99,7 @@ impl Lease {
 fn next_stretch() -> Result<Outcome, ForkError> {
     let mut stretches = STRETCHES.lock_briefly();
     if stretches.file.is_none() {
-        // To make one may be worth telling.
+        // Making a file may emit an event.
         drop(stretches);
         stretches = STRETCHES.lock();
     }
@@ -117,7 +117,7 @@ fn next_stretch() -> Result<Outcome, ForkError> {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // In a forked child, the stretch is its parent's.
+        // In a forked child, the stretch belongs to the parent.
         if !self.parent.is_current() {
             return;
         }
@@ -126,7 +126,7 @@ impl Drop for Lease {
         if file.metadata().is_ok_and(|file| file.len() > beyond)
             && let Err(error) = give_back(&**file, beyond, STRETCH_BYTES.saturating_sub(KEPT_BYTES))
         {
-            tracing::debug!(%error, "the memory of a result stays until the next child uses it");
+            tracing::debug!(%error, "the memory of a result stays allocated until the next child uses it");
         }
         let mut stretches = STRETCHES.lock_briefly();
         if stretches.file.as_ref().is_some_and(|shared| Arc::ptr_eq(shared, file)) {
@@ -135,7 +135,7 @@ impl Drop for Lease {
     }
 }
 
-/// Gives the file back if no child may still use it.
+/// Frees the file if no child may still use it.
 pub(crate) fn release_unused() {
     let mut stretches = STRETCHES.lock();
     if stretches.file.as_ref().is_some_and(|file| Arc::strong_count(file) == 1) {
@@ -152,17 +152,17 @@ fn new_file() -> Result<File, ForkError> {
 }
 
 impl Outcome {
-    /// The place that came with a call.
+    /// Returns the place that came with a call.
     pub(crate) fn arrived(file: OwnedFd, stretch: u64) -> Self {
         Self { file: Arc::new(file.into()), stretch }
     }
 
-    /// What leads another process to the same place.
+    /// Returns the file and position by which another process finds the same place.
     pub(crate) fn address(&self) -> (BorrowedFd<'_>, u64) {
         (self.file.as_fd(), self.stretch)
     }
 
-    /// The place of a byte of this stretch in the file.
+    /// Returns the offset in the file of a byte of this stretch.
     fn at(&self, byte: u64) -> u64 {
         self.stretch.saturating_mul(STRETCH_BYTES).saturating_add(byte)
     }
@@ -170,7 +170,8 @@ impl Outcome {
     #[inline(always)]
     pub(crate) fn leave_value<R: Serialize>(&self, value: &R) {
         crash::point();
-        // There is no message here that a handle could travel in: what was refused says it better than the format.
+        // There is no message here that a handle could travel in. The reason of the refusal says more than the format's
+        // error.
         let (encoded, refused) = travel::alone(|| postcard::to_stdvec(value));
         crash::point();
         match encoded {
@@ -189,13 +190,13 @@ impl Outcome {
         }
     }
 
-    /// Why the worker was not called.
+    /// Leaves the reason why the worker was not called.
     pub(crate) fn leave_bad_arguments(&self, reason: &str) {
         self.leave(BAD_ARGUMENTS, reason.as_bytes());
     }
 
     pub(crate) fn leave_panic(&self, message: &str) {
-        // A character that is cut in half is read as U+FFFD.
+        // A character that is cut in half reads as U+FFFD.
         let bytes = message.as_bytes();
         self.leave(PANIC, bytes.get(..PANIC_MESSAGE_BYTES_MAX).unwrap_or(bytes));
     }
@@ -206,7 +207,7 @@ impl Outcome {
         let end = self.at(wanted);
         let limit = budget::file_size_limit();
         let fits = limit.is_none_or(|limit| end <= limit);
-        // A few pages are written without asking for memory: the question costs more than they do.
+        // A few pages are written without a check of the memory budget, which would cost more than they do.
         let has_space =
             fits && (bytes.len() < SMALL_BYTES || wanted <= budget::available(end.saturating_sub(wanted)));
         if !has_space || write_at(&*self.file, bytes, self.at(HEADER_BYTES as u64)).is_err() {
@@ -217,7 +218,7 @@ impl Outcome {
         self.commit(kind, bytes.len(), limit);
     }
 
-    /// From here on the parent sees it.
+    /// Writes the header, which makes the result visible to the parent.
     #[inline]
     fn commit(&self, kind: u64, length: usize, file_size_limit: Option<u64>) {
         // Writing beyond the limit would raise SIGXFSZ.
@@ -229,13 +230,13 @@ impl Outcome {
         first.copy_from_slice(&kind.to_ne_bytes());
         second.copy_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_ne_bytes());
         if let Err(error) = write_at(&*self.file, &header, self.at(0)) {
-            // The parent will find nothing and say so.
-            tracing::error!(%error, "the result of a child could not be left");
+            // The parent will find nothing and report that.
+            tracing::error!(%error, "a child could not leave its result");
         }
         crash::point();
     }
 
-    /// What the child left: `None` if it ended without leaving anything.
+    /// Returns what the child left, or `None` if it left nothing.
     pub(crate) fn take<R: DeserializeOwned>(&self) -> Option<Result<R, ExitError>> {
         match self.look()? {
             Left::Value(length) => {
@@ -250,8 +251,8 @@ impl Outcome {
         }
     }
 
-    /// The same without the value: `Some(None)` if there is one.
-    #[expect(clippy::option_option, reason = "nothing was left; a value was; why there is none")]
+    /// Like `take`, but without the value: `Some(None)` if there is one.
+    #[expect(clippy::option_option, reason = "`None`: nothing was left; `Some(None)`: a value was; otherwise the error")]
     pub(crate) fn failure(&self) -> Option<Option<ExitError>> {
         match self.look()? {
             Left::Value(_) => Some(None),
@@ -278,7 +279,7 @@ impl Outcome {
         Some(Left::Failure(failure))
     }
 
-    /// What follows the header. The child is trusted no more than any other.
+    /// Reads what follows the header. The child's length is not trusted.
     fn read(&self, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length.min(RESULT_BYTES_MAX)];
         self.file.read_exact_at(&mut bytes, self.at(HEADER_BYTES as u64)).ok()?;
@@ -286,12 +287,12 @@ impl Outcome {
     }
 }
 
-/// What a child has left.
+/// The result that a child has left.
 enum Left {
-    /// A value of so many bytes.
+    /// A value with this number of bytes.
     Value(usize),
     Failure(ExitError),
 }
 
-/// Results below this are written without asking for the memory budget.
+/// Results below this size are written without a check of the memory budget.
 const SMALL_BYTES: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! The start methods, one file each. They differ in what a child begins with; what they give is a [`Child`](crate::Child).
+//! The start methods, one file each. They differ in what a child begins with, and all return a [`Child`](crate::Child).
 
 pub(crate) mod arguments;
 pub(crate) mod error;
@@ -8,5 +8,5 @@ pub(crate) mod return_value;
 pub(crate) mod spawn;
 mod whole;
 
-/// Bytes of a process's name.
+/// The most bytes that a process's name may have.
 pub const NAME_BYTES_MAX: usize = mp_sys::reexec::LABEL_BYTES_MAX;

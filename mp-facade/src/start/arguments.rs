@@ -1,21 +1,21 @@
-//! What a worker can be given.
+//! The arguments of a worker.
 
 use serde::Serialize;
 
-/// What can be given to a worker that takes an `A`.
+/// A value that can be passed to a worker that takes an `A`.
 ///
-/// | where the worker takes | it can be given |
+/// | if the worker takes | you can pass |
 /// |---|---|
 /// | any `A` | an `A`, or a `&A` |
 /// | a `String` | also a `&str` |
 /// | a `Vec<T>` | also a `&[T]` |
-/// | a tuple of up to 12 | a tuple with any of these in each place |
+/// | a tuple of up to 12 parts | a tuple with any of these in each place |
 ///
-/// A type of your own that has the same serialized form may implement this as well: if it has not, the worker is not called,
-/// and `join` says why.
+/// You can implement this for your own type if it has the same serialized form as `A`. If the form differs, the worker is not
+/// called, and `join` returns the reason.
 ///
-/// A reference keeps the object here too; a value goes to the child, and is dropped here. This is how a shared object
-/// becomes an argument and stays:
+/// If you pass a reference, this process keeps the object. A value goes to the child, and is dropped here. Pass a shared
+/// object by reference to go on using it:
 ///
 /// ```standalone_crate
 /// use mp::{Array, Value};
@@ -42,10 +42,10 @@ impl<A: Serialize> Arguments<A> for &A {}
 impl Arguments<String> for &str {}
 impl<T: Serialize> Arguments<Vec<T>> for &[T] {}
 
-// Tuples with at least one reference: one of values only is an `A` already. No tuple may have two implementations, so each is
-// for one place of the first reference, with values in front of it and anything behind it.
+// Tuples with at least one reference: a tuple of values only is already an `A`. No tuple may have two implementations, so
+// each implementation is for one place of the first reference, with values before it and anything after it.
 
-/// The implementations for each place in a list of type parameters, each with that of what is passed for it.
+/// The implementations for each place in a list of type parameters, each paired with the type of what is passed for it.
 macro_rules! places {
     ([$($value:ident)*]) => {};
     ([$($value:ident)*] $first:ident $any:ident $($rest:ident $others:ident)*) => {

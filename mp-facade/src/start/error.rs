@@ -4,73 +4,74 @@ use mp_sys::OsError;
 use mp_sys::child::ForkError;
 use mp_sys::reexec::{self, Refusal};
 
-/// Why there is no process. Nothing has happened then, and the worker has not run anywhere.
+/// Why a process was not started. The worker has not run then, and nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The start method is fork, and that was refused.
+    /// The start method is fork, and the fork was refused.
     #[error(transparent)]
     Fork(#[from] ForkError),
-    /// The worker lies in a shared library: the program alone does not bring it back. A function of the program that calls
-    /// it can be started.
-    #[error("the worker lies in a shared library: start a function of the program that calls it")]
+    /// The worker is in a shared library, which the program alone may not load again. Start a function of the program that
+    /// calls it.
+    #[error("the worker is in a shared library: start a function of the program that calls it")]
     NotInProgram,
     /// The arguments have more bytes than [`ARGUMENT_BYTES_MAX`](crate::ARGUMENT_BYTES_MAX) in serialized form.
     #[error("the arguments have {bytes} bytes, the limit is {limit}: share an Array instead")]
     ArgumentsTooLarge {
-        /// Bytes that they have.
+        /// The size of the arguments in bytes.
         bytes: usize,
-        /// Bytes that they may have.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Arguments of more than 200 KiB go in a file, and one so long is beyond the limit of this process (`RLIMIT_FSIZE`).
+    /// Arguments of more than 200 KiB go into a file, and these need a longer file than this process may write
+    /// (`RLIMIT_FSIZE`).
     #[error("the arguments need a file of {wanted} bytes, and the limit is {limit} (RLIMIT_FSIZE)")]
     FileSizeLimit {
-        /// Bytes of the file.
+        /// The size of the file in bytes.
         wanted: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// The arguments bring more descriptors than [`ARGUMENT_DESCRIPTORS_MAX`](crate::ARGUMENT_DESCRIPTORS_MAX).
-    #[error("the arguments bring more than {limit} descriptors: send some through a pipe", limit = crate::ARGUMENT_DESCRIPTORS_MAX)]
+    /// The arguments contain more descriptors than [`ARGUMENT_DESCRIPTORS_MAX`](crate::ARGUMENT_DESCRIPTORS_MAX).
+    #[error("the arguments contain more than {limit} descriptors: send some through a pipe", limit = crate::ARGUMENT_DESCRIPTORS_MAX)]
     TooManyDescriptors,
-    /// The arguments' `Serialize` refused.
+    /// The arguments' `Serialize` failed.
     #[error("the arguments could not be serialized: {0}")]
     Encode(String),
     /// The name has more than [`NAME_BYTES_MAX`](crate::NAME_BYTES_MAX) bytes, or a zero among them.
     #[error("a process's name has at most {limit} bytes, and no zero byte", limit = crate::NAME_BYTES_MAX)]
     Name,
-    /// The fork server was killed, and so was the one that was started in its place.
+    /// The fork server was killed, and so was the one that replaced it.
     #[error("the fork server ended before it had started the process")]
     ServerLost,
-    /// The fork server was executed, and did not begin to serve: what `/proc/self/exe` leads to is another build.
+    /// The fork server was executed and did not begin to serve, because `/proc/self/exe` leads to another build.
     #[error("the fork server did not run: {0}")]
     ServerRefused(#[source] Refusal),
-    /// The fork server is stopped (SIGSTOP): a start waits a second for it to be continued. Or it stands still for 30 seconds,
-    /// as in a debugger. SIGCONT makes it go on; if it is killed, the next start makes another.
+    /// The fork server is stopped (SIGSTOP), and was not continued within a second. Or it did not answer for 30 seconds, for
+    /// example in a debugger. SIGCONT continues it. If you kill it, the next start makes a new one.
     #[error("the fork server, process {pid}, does not answer: continue it if it is stopped, or kill it")]
     ServerSilent {
         /// The server's process id.
         pid: u32,
     },
-    /// The fork server has other threads, so it cannot fork: a constructor, of the program or of a library that it is linked
-    /// with, starts them before `main`. [`spawn`](crate::spawn()) starts processes all the same.
+    /// The fork server has other threads, so it cannot fork. A constructor of the program, or of a library that it is linked
+    /// with, starts them before `main`. Use [`spawn`](crate::spawn()) instead.
     #[error(
         "the fork server cannot fork: it has {threads} other thread(s), which a constructor started before `main`: use \
          `spawn`"
     )]
     ServerThreads {
-        /// Threads besides the server's own.
+        /// The number of threads besides the server's own.
         threads: u32,
     },
-    /// The process was killed before it began, by whoever knows its id.
+    /// Another process killed the new one before it began.
     #[error("the process was killed before it began")]
     Killed,
-    /// The program has rights that its user has not (set-user-id, capabilities of the file).
-    #[error("a program with more rights than its user is not started again: fork")]
+    /// The program has rights that its user does not have (set-user-id, capabilities of the file).
+    #[error("a program with more rights than its user is not executed again: use `fork`")]
     Privileged,
-    /// The program cannot be executed again: /proc is not mounted, the system does not permit it, or the program was given
-    /// to the loader as an argument.
+    /// The program cannot be executed again: /proc is not mounted, the system does not permit it, or the program was started
+    /// as an argument of the loader.
     #[error("the program cannot be executed again: {0}")]
     NotExecutable(#[source] OsError),
     /// The limit of processes is reached (`RLIMIT_NPROC`, pid limit of the control group or the system).
@@ -79,14 +80,14 @@ pub enum StartError {
     /// There is no memory for another process, or for its arguments.
     #[error("no memory for another process and its arguments")]
     OutOfMemory,
-    /// There is no free descriptor for the child's handle, its socket or its result; or, in the fork server, for what the
-    /// child is given.
+    /// There is no free descriptor for the child's handle, its socket or its result, or, in the fork server, for the
+    /// descriptors that the child gets.
     #[error(
         "no free file descriptor for the child, here or in the fork server: drop children, or raise RLIMIT_NOFILE"
     )]
     OutOfDescriptors,
-    /// This C library does not give constructors the arguments of the program.
-    #[error("starting a process by executing the program again needs glibc: fork")]
+    /// This C library does not pass the program's arguments to constructors.
+    #[error("only with glibc can the program be executed again to start a process: use `fork`")]
     Unsupported,
     /// The kernel refused for another reason.
     #[error("the kernel refuses to start a process: {0}")]
@@ -94,12 +95,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What the system said.
+    /// Makes the error for an error of the system.
     pub(crate) fn of_os(error: OsError) -> Self {
         Self::of(reexec::StartError::from(error))
     }
 
-    /// Says it in the words of this crate.
+    /// Converts the error of `mp-sys`.
     pub(crate) fn of(error: reexec::StartError) -> Self {
         use reexec::StartError as Theirs;
         match error {

@@ -1,4 +1,4 @@
-//! `fork_with`: a forked child that keeps only the ends of pipes that it was handed.
+//! `fork_with`: a forked child that keeps only the ends of pipes that it is passed.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, RawFd};
@@ -15,25 +15,27 @@ use crate::start::return_value::ReturnValue;
 /// Runs `body` in a new process that has `handles`, and no other end of a pipe or connection.
 ///
 /// The kernel reports the end of a stream when the last copy of the other end is closed, and a plain [`fork`] copies every
-/// end. A child started by this function holds no end back that it was not handed: all others that this process has are at
-/// their end in the child, and say so when they are used there. `handles` may be one handle or many, in tuples, vectors or
-/// any type with `Serialize`; a reference keeps the handle here too, a value goes to the child and is closed here.
+/// end. A child of this function keeps only the ends in `handles` open. All other ends of this process are closed in the
+/// child, where using them returns the error for the end of a stream. `handles` may be one handle or many, in tuples, vectors
+/// or any type with `Serialize`. If you pass a reference, this process keeps the handle too. A value goes to the child, and
+/// is closed here.
 ///
-/// The child gives the others up when it begins, so a moment after this function has returned.
+/// The child closes the others when it begins, which may be a moment after this function has returned.
 ///
-/// Shared objects of other kinds need not be handed over: the child has them as after [`fork`].
+/// You need not pass shared objects of other kinds: the child has them as after [`fork`].
 ///
 /// # Errors
-/// As [`fork`]; [`ForkError::Handles`] if a value among the handles refuses to be encoded. `handles` are dropped then.
+/// The same as [`fork`]; [`ForkError::Handles`] if a value among the handles refuses to be encoded. `handles` are dropped
+/// then.
 ///
 /// # Fork safety
-/// As [`fork`].
+/// The same as [`fork`].
 ///
 /// # Crash
-/// As [`fork`].
+/// The same as [`fork`].
 ///
 /// # Source
-/// Python's `multiprocessing` closes the ends that a child does not use only with the start method "spawn".
+/// Python's `multiprocessing` closes unused ends in a child only with the start method "spawn".
 ///
 /// # Examples
 /// ```standalone_crate
@@ -41,7 +43,7 @@ use crate::start::return_value::ReturnValue;
 /// let (done, is_done) = mp::pipe::<()>()?;
 /// let bystander = mp::fork_with(is_done, |is_done| is_done.recv().is_err())?;
 /// let worker = mp::fork_with(tx, |tx| (0..3).for_each(|n| tx.send(&n).unwrap()))?;
-/// // The end comes although the bystander still runs, and was forked while `tx` was open here.
+/// // The end comes although the bystander is still running, and was forked while `tx` was open here.
 /// assert_eq!(rx.iter().filter_map(Result::ok).sum::<u32>(), 3);
 /// drop(done);
 /// assert!(bystander.join()?);
@@ -57,15 +59,15 @@ where
     let keep = numbers_of(&handles)?;
     let ended = Ended::new().map_err(|_| ForkError::OutOfDescriptors)?;
     fork(move || {
-        // It fails for no documented reason; if it does, the ends that were not handed over stay open in the child.
+        // No documented reason makes this fail. If it does, the other ends stay open in the child.
         if let Err(error) = ended.replace_all_but(&keep) {
-            tracing::warn!(%error, "a child keeps ends of pipes that it was not handed");
+            tracing::warn!(%error, "a child keeps ends of pipes that it was not passed");
         }
         body(handles)
     })
 }
 
-/// The descriptors of what would go with a message of these handles.
+/// Returns the descriptors that a message with these handles would carry.
 fn numbers_of<H: Serialize>(handles: &H) -> Result<HashSet<RawFd>, ForkError> {
     let measure = || postcard::experimental::serialized_size(handles);
     let (encoded, luggage) = travel::encode(usize::MAX, measure);

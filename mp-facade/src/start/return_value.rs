@@ -1,4 +1,4 @@
-//! What a child can return to its parent.
+//! The values that a child can return to its parent.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 ///
 /// There is nothing to implement by hand. The trait exists so that the compiler can explain what is wrong with another type.
 ///
-/// Return a `String` instead of a `&str`, and in general nothing that borrows. For a `&'static str`, the compiler only says that an
-/// implementation of `Deserialize` "is not general enough".
+/// Return a `String` instead of a `&str`, and in general nothing that borrows. For a `&'static str`, the compiler only says
+/// that an implementation of `Deserialize` "is not general enough".
 ///
 /// A closure that never returns needs a type:
 /// ```standalone_crate

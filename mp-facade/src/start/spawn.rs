@@ -1,4 +1,4 @@
-//! `spawn`: a child that executes the program again, and calls one function of it.
+//! `spawn`: a child that executes the program again, and calls one of its functions.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,40 +22,42 @@ use crate::start::error::StartError;
 use crate::start::return_value::ReturnValue;
 use crate::start::{NAME_BYTES_MAX, whole};
 
-/// The most bytes that a worker's arguments may have in serialized form. More is better kept in shared memory.
+/// The most bytes that a worker's arguments may have in serialized form. Put more into shared memory.
 pub const ARGUMENT_BYTES_MAX: usize = CALL_BYTES_MAX - ENVELOPE_BYTES_MAX;
-/// Descriptors that a worker's arguments may bring: the kernel takes 253 in one packet, and four are ours.
+/// The most descriptors that a worker's arguments may contain: the kernel takes 253 in one packet, and this library needs
+/// four.
 pub const ARGUMENT_DESCRIPTORS_MAX: usize = CALL_DESCRIPTORS_MAX - 2;
-/// Room for what goes before the arguments.
+/// Room for the envelope before the arguments.
 const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 
-/// Calls `worker` with `args` in a new process that executes this program again, and gives its handle.
+/// Calls `worker` with `args` in a new process that executes this program again, and returns its handle.
 ///
-/// The child begins afresh: it has no memory, lock, thread or open descriptor of this process, only what `args` bring. So
-/// it can be started beside threads, and while guards are held; also by a `#[test]`. `main` does not run in it.
+/// The child begins afresh: it has no memory, lock, thread or open descriptor of this process, except those in `args`. So you
+/// can start it while other threads run or guards are held, and from a `#[test]`. `main` does not run in it.
 ///
-/// `worker` is any function of the program, an instance of a generic one, or a closure that captures nothing. It travels
-/// as its place in the program's file, which the child compares. `args` travel in serialized form, and shared objects,
-/// ends of pipes, queues and descriptors among them arrive as such. A reference in the place of a value keeps it here too
-/// (see [`Arguments`]). What cannot be serialized is refused by the compiler, as guards and permits are.
+/// `worker` is any function of the program, an instance of a generic function, or a closure that captures nothing. The child
+/// gets its position in the program's file, and checks that it runs the same file. `args` travel in serialized form, and
+/// shared objects, ends of pipes, queues and descriptors in them arrive as such. If you pass a reference in place of a value,
+/// this process keeps the value (see [`Arguments`]). The compiler refuses types that cannot be serialized, such as guards and
+/// permits.
 ///
 /// This function does not wait until the child runs. Threads that the child starts and does not join end with it when `worker`
 /// has returned, as at the end of `main`.
 ///
 /// # Errors
-/// [`StartError`]: there is no child then. What goes wrong later is said by [`Child::join`]:
-/// [`ExitError::NotRun`](crate::ExitError::NotRun) if the child runs another build,
-/// [`ExitError::Arguments`](crate::ExitError::Arguments) if they cannot be deserialized there.
+/// [`StartError`]: no child was started then. [`Child::join`] reports later errors:
+/// [`ExitError::NotRun`](crate::ExitError::NotRun) if the child runs another build, and
+/// [`ExitError::Arguments`](crate::ExitError::Arguments) if it cannot deserialize `args`.
 ///
 /// # Fork safety
 /// A forked child may spawn, and so may a spawned one.
 ///
 /// # Crash
-/// If the child is killed, [`Child::join`] says by which signal. If this process is killed, the child goes on.
+/// If the child is killed, [`Child::join`] returns the signal. If this process is killed, the child goes on.
 ///
 /// # Source
-/// Python's `multiprocessing.Process` with the start method "spawn"; posix_spawn(3). Differs: needs no
-/// `if __name__ == "__main__"`.
+/// Python's `multiprocessing.Process` with the start method "spawn"; posix_spawn(3). Unlike Python, this needs no `if
+/// __name__ == "__main__"`.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -72,7 +74,7 @@ const ENVELOPE_BYTES_MAX: usize = NAME_BYTES_MAX + 32;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// What cannot travel does not compile:
+/// Types that cannot travel do not compile:
 /// ```compile_fail
 /// fn never(_: mp::LockGuard<'_>) {}
 /// # let lock = mp::Lock::new().unwrap();
@@ -88,7 +90,7 @@ where
     start(Birth::by(Method::Spawn), worker, &args)
 }
 
-/// Starts a process that executes the program again, or is forked from one that did.
+/// Starts a process that executes the program again, or that a process which did so forks.
 pub(crate) fn start<A, R>(
     birth: Birth,
     worker: fn(A) -> R,
@@ -122,8 +124,8 @@ where
     Ok(Child::new(Running::add(process, lease, line, birth.about)))
 }
 
-/// Starts a copy of this process, which finds its arguments in serialized form, and has no other end of a pipe or connection
-/// but those among them: as a process that was executed.
+/// Starts a copy of this process. As in an executed process, its arguments are in serialized form, and they contain the only
+/// ends of pipes and connections that it has.
 pub(crate) fn start_forked<A, R>(
     mut birth: Birth,
     worker: fn(A) -> R,
@@ -141,14 +143,14 @@ where
     let ended = Ended::new().map_err(|_| StartError::OutOfDescriptors)?;
     let process = mp_sys::child::fork(|| {
         let outcome = lease.outcome();
-        // As many descriptors as there were in the parent are open here: there may be no room for as many again.
+        // The child has as many open descriptors as the parent had, so there may be no room for so many again.
         let copies = luggage.descriptors.iter().map(|file| file.try_clone()).collect::<Result<_, _>>();
         crash::point();
         match copies {
             Ok(copies) if whole::enter_forked(&mut birth) => {
-                // It fails for no documented reason; if it does, the child keeps ends that it does not use.
+                // No documented reason makes this fail. If it does, the child keeps ends that it does not use.
                 if let Err(error) = ended.replace_all_but(&HashSet::new()) {
-                    tracing::warn!(%error, "a child keeps ends of pipes that it was not handed");
+                    tracing::warn!(%error, "a child keeps ends of pipes that it was not passed");
                 }
                 crash::point();
                 work(outcome, worker, &body, copies)
@@ -164,8 +166,8 @@ where
     Ok(Child::new(Running::add(Handle::Own(process), lease, None, birth.about)))
 }
 
-/// What goes before the arguments: the stretch for the result, the parent's id; if it dies with that, for which its line comes
-/// along, whether the thread that starts it lives as long as its process; whether this is a daemon, and the name.
+/// The envelope before the arguments: the stretch for the result; the parent's id; if the child dies with its parent (and so
+/// gets its line), whether the starting thread lives as long as its process; whether it is a daemon; and the name.
 type Envelope<'a> = (u64, u32, Option<bool>, bool, Option<&'a str>);
 
 fn envelope<'a>(birth: &'a Birth, lease: &Lease) -> Envelope<'a> {
@@ -174,7 +176,7 @@ fn envelope<'a>(birth: &'a Birth, lease: &Lease) -> Envelope<'a> {
     (stretch, *parent_pid, tie.as_ref().map(|tie| tie.lives), about.daemon, about.name.as_deref())
 }
 
-/// The bytes of a call: its envelope, then the arguments; and what comes with them.
+/// Returns the bytes of a call (its envelope, then the arguments), and the descriptors that go with them.
 fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, Luggage), StartError> {
     let envelope = postcard::to_stdvec(envelope).map_err(|error| StartError::Encode(error.to_string()))?;
     let before = envelope.len();
@@ -195,7 +197,7 @@ fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, 
     }
 }
 
-/// How the child runs a worker.
+/// The function by which the child runs a worker.
 struct Worker;
 
 impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
@@ -223,13 +225,13 @@ impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
     }
 }
 
-/// Calls the worker with what the bytes and descriptors are, and leaves its result.
+/// Calls the worker with the arguments in the bytes and descriptors, and leaves its result.
 fn work<A, R>(outcome: &Outcome, worker: fn(A) -> R, args: &[u8], descriptors: Vec<OwnedFd>) -> i32
 where
     A: DeserializeOwned,
     R: Serialize,
 {
-    // Deserializing, serializing and dropping run the user's code as well.
+    // Deserializing, serializing and dropping also run the user's code.
     whole::run(outcome, || match decode(args, descriptors) {
         Ok(args) => {
             crash::point();

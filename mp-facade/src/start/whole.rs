@@ -1,4 +1,4 @@
-//! The whole life of a child, however it began: what it runs, and what it leaves.
+//! The life of a child, whatever its start method: what it runs, and what it leaves.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 use crate::process::{Birth, Tie};
 use crate::{current, running};
 
-/// Tells a forked process who it is; `false` if it was to die with its parent, which has ended already.
+/// Records a forked process's identity. Returns `false` if it should die with its parent, and the parent has already ended.
 #[inline]
 pub(super) fn enter_forked(birth: &mut Birth) -> bool {
     let Birth { about, tie, parent_pid } = birth;
@@ -25,19 +25,19 @@ pub(super) fn enter_forked(birth: &mut Birth) -> bool {
     true
 }
 
-/// Runs `body`, which leaves the result and gives the exit code; what it panics with is left instead.
+/// Runs `body`, which leaves the result and returns the exit code. If it panics, its message is left instead.
 #[inline]
 pub(super) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
     let code = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(code) => code,
-        // A payload that panics when it is dropped here ends the process all the same, with the same code.
+        // A payload that panics when it is dropped here still ends the process with the same code.
         Err(payload) => {
             outcome.leave_panic(message_of(&*payload));
             PANIC_EXIT_CODE
         }
     };
     crash::point();
-    // What `exit` does for a main process.
+    // The work that `exit` does for a main process.
     running::finish();
     crash::point();
     code

@@ -118,7 +118,7 @@ fn errors_say_what_to_do() {
     let texts = [StartError::NotInProgram, StartError::Name].map(|error| error.to_string());
     assert_eq!(
         texts[0],
-        "the worker lies in a shared library: start a function of the program that calls it"
+        "the worker is in a shared library: start a function of the program that calls it"
     );
     assert_eq!(texts[1], "a process's name has at most 64 bytes, and no zero byte");
 }
