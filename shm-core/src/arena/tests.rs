@@ -18,7 +18,7 @@ fn classes() {
 }
 
 #[test]
-fn a_span_is_reused_and_a_chunk_that_is_all_free_goes() {
+fn a_span_is_reused_and_an_empty_chunk_is_unmapped() {
     let mut arena = Arena::default();
     // The chunk's own bookkeeping takes a part of it.
     let per_chunk = CHUNK_BYTES / SMALL_BYTES_MAX - 1;
@@ -47,7 +47,7 @@ fn count(arena: &Arena) -> (usize, usize) {
 }
 
 #[test]
-fn pages_in_which_nothing_lies_lose_their_memory_and_are_used_again() {
+fn pages_without_objects_are_freed_and_used_again() {
     let mut arena = Arena::default();
     // One of each 640 spans of 64 bytes (10 pages) stays.
     let mut all: Vec<Span> = (0..12_800).map(|_| take(&mut arena, 0)).collect();
@@ -70,7 +70,7 @@ fn pages_in_which_nothing_lies_lose_their_memory_and_are_used_again() {
 }
 
 #[test]
-fn kinds_have_chunks_of_their_own() {
+fn each_kind_has_its_own_chunks() {
     let mut arena = Arena::default();
     let small = take(&mut arena, 0);
     let large = take(&mut arena, 6);

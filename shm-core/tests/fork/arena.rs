@@ -5,14 +5,14 @@ use shm_core::{RawArray, RawValue, Value, memory_mapped};
 
 tests! {
     a_child_and_its_parent_never_allocate_the_same_bytes,
-    what_a_child_may_know_is_not_reused,
+    memory_that_a_child_may_know_is_not_reused,
     making_and_dropping_keeps_memory_bounded,
     forking_beside_values_keeps_memory_bounded,
-    large_arrays_go_at_once,
+    large_arrays_are_unmapped_at_once,
     dropping_in_a_child_takes_nothing_from_the_parent,
-    values_that_stay_do_not_keep_arrays_that_went,
-    values_that_stay_do_not_keep_values_that_went,
-    values_that_stay_do_not_keep_arrays_that_a_child_knew,
+    remaining_values_do_not_keep_dropped_arrays,
+    remaining_values_do_not_keep_dropped_values,
+    remaining_values_do_not_keep_arrays_that_a_child_knew,
     objects_in_any_order_take_four_times_their_bytes_at_most,
 }
 
@@ -36,7 +36,7 @@ fn a_child_and_its_parent_never_allocate_the_same_bytes() {
     assert_eq!(before.get(), Ok(0));
 }
 
-fn what_a_child_may_know_is_not_reused() {
+fn memory_that_a_child_may_know_is_not_reused() {
     let turn = RawValue::new(0_u8).unwrap();
     let shared = Value::new(7_u64).unwrap();
     let child = spawn(|| {
@@ -81,7 +81,7 @@ fn forking_beside_values_keeps_memory_bounded() {
     assert_eq!(alive.get(), Ok(60));
 }
 
-fn large_arrays_go_at_once() {
+fn large_arrays_are_unmapped_at_once() {
     let small = Value::new(0_u8).unwrap();
     let before = memory_mapped();
     let large = RawArray::<u64>::zeroed(1 << 20).unwrap();
@@ -121,7 +121,7 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-fn values_that_stay_do_not_keep_arrays_that_went() {
+fn remaining_values_do_not_keep_dropped_arrays() {
     let before = descriptors();
     let (mut values, mut arrays) = (Vec::new(), Vec::new());
     for n in 0..100 {
@@ -135,7 +135,7 @@ fn values_that_stay_do_not_keep_arrays_that_went() {
     assert!(descriptors() <= before + 2, "{} descriptors for {before}", descriptors());
 }
 
-fn values_that_stay_do_not_keep_values_that_went() {
+fn remaining_values_do_not_keep_dropped_values() {
     let mut values = Vec::new();
     let others: Vec<Value<u64>> = (0..20)
         .flat_map(|n| {
@@ -155,7 +155,7 @@ fn values_that_stay_do_not_keep_values_that_went() {
     takes_little(&values);
 }
 
-fn values_that_stay_do_not_keep_arrays_that_a_child_knew() {
+fn remaining_values_do_not_keep_arrays_that_a_child_knew() {
     let mut values = Vec::new();
     for n in 0..40 {
         values.push(Value::new(n).unwrap());

@@ -7,25 +7,25 @@ use shm_core::sync::PARTIES_MAX;
 use shm_core::{Array, Barrier, BarrierError, RawValue};
 
 tests! {
-    nobody_passes_before_all_are_there,
-    each_party_has_an_index_of_its_own,
+    nobody_passes_before_all_have_come,
+    each_party_gets_another_index,
     a_timeout_breaks_the_barrier_for_all,
     abort_and_reset,
     the_death_of_a_waiting_party_breaks_the_barrier,
     the_death_of_a_registered_party_breaks_the_barrier,
     an_inherited_party_does_nothing,
     more_threads_than_parties,
-    one_set_of_processes_after_another_meets,
+    sets_of_processes_meet_one_after_another,
     a_process_that_is_killed_between_two_rounds_breaks_nothing,
     the_death_of_a_registered_party_between_two_rounds_breaks_the_barrier,
-    whoever_finds_no_place_learns_of_a_death,
-    a_party_that_died_alone_is_not_met,
+    a_caller_that_finds_no_place_learns_of_a_death,
+    a_party_that_died_alone_does_not_count_as_present,
     a_waiter_that_wakes_up_after_many_resets,
     parties_at_the_limit_and_one_above,
     a_party_that_leaves_makes_room,
     threads_that_come_and_go_need_no_places,
     a_party_outlives_its_thread,
-    a_party_that_is_dropped_beside_a_wait_takes_no_place_from_it,
+    dropping_a_party_takes_no_place_from_a_wait,
     each_registration_is_a_place,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn pass(barrier: &Barrier) -> usize {
     barrier.wait_timeout(PATIENCE).unwrap()
 }
 
-fn nobody_passes_before_all_are_there() {
+fn nobody_passes_before_all_have_come() {
     const ROUNDS: u64 = 500;
     let barrier = Barrier::new(4).unwrap();
     let steps = Array::<u64>::zeroed(4).unwrap();
@@ -53,7 +53,7 @@ fn nobody_passes_before_all_are_there() {
     parties.iter().for_each(succeeded);
 }
 
-fn each_party_has_an_index_of_its_own() {
+fn each_party_gets_another_index() {
     let barrier = Barrier::new(3).unwrap();
     let seen = RawValue::new(0_u32).unwrap();
     let party = || {
@@ -149,7 +149,7 @@ fn more_threads_than_parties() {
     assert_eq!(party.wait(), Ok(0));
 }
 
-fn one_set_of_processes_after_another_meets() {
+fn sets_of_processes_meet_one_after_another() {
     let barrier = Barrier::new(3).unwrap();
     for _ in 0..5 {
         let set = [(); 3].map(|()| spawn(|| assert!(pass(&barrier) < 3)));
@@ -205,7 +205,7 @@ fn the_death_of_a_registered_party_between_two_rounds_breaks_the_barrier() {
     }
 }
 
-fn whoever_finds_no_place_learns_of_a_death() {
+fn a_caller_that_finds_no_place_learns_of_a_death() {
     let barrier = Barrier::new(1).unwrap();
     for waits in [true, false] {
         let registered = RawValue::new(false).unwrap();
@@ -222,7 +222,7 @@ fn whoever_finds_no_place_learns_of_a_death() {
     }
 }
 
-fn a_party_that_died_alone_is_not_met() {
+fn a_party_that_died_alone_does_not_count_as_present() {
     let barrier = Barrier::new(2).unwrap();
     let dead = spawn(|| assert!(barrier.wait().is_ok()));
     eventually("it waits", || barrier.n_waiting() == Ok(1));
@@ -293,7 +293,7 @@ fn a_party_outlives_its_thread() {
     });
 }
 
-fn a_party_that_is_dropped_beside_a_wait_takes_no_place_from_it() {
+fn dropping_a_party_takes_no_place_from_a_wait() {
     let barrier = Barrier::new(2).unwrap();
     std::thread::scope(|scope| {
         let (sender, receiver) = std::sync::mpsc::channel();

@@ -12,7 +12,7 @@ use crate::barrier::pass;
 tests! {
     one_party_acts_before_the_others_go_on,
     an_action_that_panics_breaks_the_barrier,
-    whoever_comes_while_the_action_runs_is_a_party_of_the_next_round,
+    a_caller_during_the_action_is_a_party_of_the_next_round,
     a_barrier_that_is_reset_while_the_action_runs,
     a_wait_ends_with_the_default_timeout,
 }
@@ -65,7 +65,7 @@ impl Stage {
     }
 }
 
-fn whoever_comes_while_the_action_runs_is_a_party_of_the_next_round() {
+fn a_caller_during_the_action_is_a_party_of_the_next_round() {
     let Stage { barrier, acts, ends } = Stage::new();
     let waits = || assert!(pass(&barrier) < 2);
     let set = [(); 2].map(|()| spawn(waits));

@@ -14,7 +14,7 @@ tests! {
     a_child_has_every_clone_of_its_parent,
     the_lock_of_a_dead_clone_passes_on,
     the_memory_of_clones_is_used_again,
-    a_clone_keeps_the_object_when_the_first_handle_goes,
+    a_clone_keeps_the_object_after_the_first_handle_is_dropped,
     a_name_lives_as_long_as_a_clone,
 }
 
@@ -136,7 +136,7 @@ fn the_memory_of_clones_is_used_again() {
     assert_eq!(alive.get(), Ok(1));
 }
 
-fn a_clone_keeps_the_object_when_the_first_handle_goes() {
+fn a_clone_keeps_the_object_after_the_first_handle_is_dropped() {
     let value = Value::new(5_u64).unwrap();
     let clone = value.clone();
     drop(value);

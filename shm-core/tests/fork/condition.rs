@@ -10,18 +10,18 @@ use shm_core::{Array, Condition, Lock, RawValue, Value, WaitError};
 
 tests! {
     a_notification_wakes_as_many_as_it_says,
-    those_who_came_first_are_chosen,
+    the_first_waiters_are_chosen,
     a_queue_of_one_between_producers_and_consumers,
     a_timeout_is_told,
-    dead_and_frozen_waiters_hold_no_notifier_up,
-    a_notification_taken_to_the_grave_is_passed_on,
-    a_late_comer_gets_no_old_notification,
+    dead_and_frozen_waiters_delay_no_notifier,
+    a_notification_of_a_dead_waiter_is_passed_on,
+    a_later_waiter_gets_no_earlier_notification,
     waiters_at_the_limit_and_one_above,
-    places_of_the_dead_are_used_again,
+    places_of_dead_processes_are_used_again,
     poison_reaches_a_waiter,
     random_deaths_of_waiters,
     only_the_living_are_counted,
-    a_panic_between_two_looks_leaves_no_waiter_behind,
+    a_panic_between_two_checks_leaves_no_waiter_behind,
     a_panic_after_a_notification_passes_it_on,
 }
 
@@ -53,7 +53,7 @@ fn a_notification_wakes_as_many_as_it_says() {
     waiters.iter().for_each(succeeded);
 }
 
-fn those_who_came_first_are_chosen() {
+fn the_first_waiters_are_chosen() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let woken = RawValue::new(0_u32).unwrap();
     let mut waiters = Vec::new();
@@ -109,7 +109,7 @@ fn a_timeout_is_told() {
     assert_eq!(condition.notify(1), 0, "who gave up is not notified");
 }
 
-fn dead_and_frozen_waiters_hold_no_notifier_up() {
+fn dead_and_frozen_waiters_delay_no_notifier() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let woken = RawValue::new(0_u32).unwrap();
     let waiters = [(); 3].map(|()| spawn(waiter(&lock, &condition, &woken)));
@@ -124,7 +124,7 @@ fn dead_and_frozen_waiters_hold_no_notifier_up() {
 }
 
 /// The first in line is dead: its notification goes to the second one.
-fn a_notification_taken_to_the_grave_is_passed_on() {
+fn a_notification_of_a_dead_waiter_is_passed_on() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let woken = RawValue::new(0_u32).unwrap();
     let wait = || {
@@ -144,7 +144,7 @@ fn a_notification_taken_to_the_grave_is_passed_on() {
     alive.iter().for_each(succeeded);
 }
 
-fn a_late_comer_gets_no_old_notification() {
+fn a_later_waiter_gets_no_earlier_notification() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let dead = spawn(|| drop(condition.wait(lock.lock().unwrap())));
     eventually("it waits", || condition.n_waiting() == 1);
@@ -180,7 +180,7 @@ fn waiters_at_the_limit_and_one_above() {
     succeeded(&many);
 }
 
-fn places_of_the_dead_are_used_again() {
+fn places_of_dead_processes_are_used_again() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let many = crowd(&lock, &condition);
     kill(&many);
@@ -293,7 +293,7 @@ fn panics<R>(body: impl FnOnce() -> R) {
     assert!(outcome.is_err(), "it panicked");
 }
 
-fn a_panic_between_two_looks_leaves_no_waiter_behind() {
+fn a_panic_between_two_checks_leaves_no_waiter_behind() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let mut asked = 0;
     panics(|| {

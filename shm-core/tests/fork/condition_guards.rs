@@ -7,7 +7,7 @@ use shm_core::{Array, Condition, LockError, RLock, RawValue, Value};
 
 tests! {
     a_lock_that_is_held_twice_is_released_and_taken_again_as_deep,
-    what_the_lock_protects_is_lent,
+    the_data_of_the_lock_is_lent,
 }
 
 fn a_lock_that_is_held_twice_is_released_and_taken_again_as_deep() {
@@ -53,7 +53,7 @@ fn a_lock_that_is_held_twice_is_released_and_taken_again_as_deep() {
     assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::Poisoned(_))));
 }
 
-fn what_the_lock_protects_is_lent() {
+fn the_data_of_the_lock_is_lent() {
     let (condition, soon) = (Condition::new().unwrap(), Duration::from_millis(1));
     let value = Value::new(1_u32).unwrap();
     let count = |value: &mut u32| {

@@ -8,11 +8,11 @@ use mp_sys::testing::{PATIENCE, hang, kill, spawn, succeeded, tests};
 use shm_core::{Barrier, BarrierError, BoundedSemaphore, Event, Semaphore, SemaphoreError};
 
 tests! {
-    a_permit_of_the_dead_needs_no_slice,
-    a_bounded_permit_of_the_dead_needs_no_slice,
-    a_waiter_with_less_patience_than_a_slice_has_the_permit_of_the_dead,
-    a_dead_party_needs_no_slice,
-    a_crowd_that_comes_together_has_all_permits_of_the_dead,
+    a_permit_of_a_dead_process_is_found_without_a_slice_of_sleep,
+    a_bounded_permit_of_a_dead_process_is_found_without_a_slice_of_sleep,
+    a_timeout_shorter_than_a_slice_finds_the_permit_of_a_dead_process,
+    a_dead_party_is_found_without_a_slice_of_sleep,
+    waiters_that_come_together_get_all_permits_of_dead_processes,
 }
 
 /// A process that has what `take` gives, when it is there.
@@ -34,14 +34,14 @@ fn without_a_slice(wait: impl FnOnce()) {
     assert_eq!(ended_slices() - before, 0, "slices that had to end");
 }
 
-fn a_permit_of_the_dead_needs_no_slice() {
+fn a_permit_of_a_dead_process_is_found_without_a_slice_of_sleep() {
     let semaphore = Semaphore::new(1).unwrap();
     kill(&holder(|| semaphore.acquire()));
     without_a_slice(|| drop(semaphore.acquire()));
     assert_eq!(semaphore.available(), 1);
 }
 
-fn a_bounded_permit_of_the_dead_needs_no_slice() {
+fn a_bounded_permit_of_a_dead_process_is_found_without_a_slice_of_sleep() {
     let semaphore = BoundedSemaphore::new(2).unwrap();
     let _own = semaphore.acquire();
     kill(&holder(|| semaphore.acquire()));
@@ -49,7 +49,7 @@ fn a_bounded_permit_of_the_dead_needs_no_slice() {
     assert_eq!(semaphore.available(), 1);
 }
 
-fn a_waiter_with_less_patience_than_a_slice_has_the_permit_of_the_dead() {
+fn a_timeout_shorter_than_a_slice_finds_the_permit_of_a_dead_process() {
     let (semaphore, little) = (Semaphore::new(2).unwrap(), Duration::from_millis(1));
     let alive = holder(|| semaphore.acquire());
     kill(&holder(|| semaphore.acquire()));
@@ -59,7 +59,7 @@ fn a_waiter_with_less_patience_than_a_slice_has_the_permit_of_the_dead() {
     kill(&alive);
 }
 
-fn a_dead_party_needs_no_slice() {
+fn a_dead_party_is_found_without_a_slice_of_sleep() {
     let barrier = Barrier::new(2).unwrap();
     kill(&holder(|| barrier.party().unwrap()));
     without_a_slice(|| assert_eq!(barrier.wait(), Err(BarrierError::Broken)));
@@ -71,7 +71,7 @@ fn a_dead_party_needs_no_slice() {
     succeeded(&partner);
 }
 
-fn a_crowd_that_comes_together_has_all_permits_of_the_dead() {
+fn waiters_that_come_together_get_all_permits_of_dead_processes() {
     const CROWD: usize = 8;
     let (semaphore, start) = (Semaphore::new(CROWD).unwrap(), Event::new().unwrap());
     let waiters: Vec<_> = (0..CROWD)

@@ -14,9 +14,9 @@ use rustix::process::Signal;
 use shm_core::{LockError, RawValue, Value, named};
 
 tests! {
-    who_cuts_the_file_of_a_name_ends_its_users,
-    who_writes_the_file_of_a_name_takes_no_lock,
-    who_writes_lock_words_makes_others_wait,
+    truncating_the_file_of_a_name_ends_its_users,
+    writing_to_the_file_of_a_name_takes_no_lock,
+    writing_to_lock_words_makes_others_wait,
     a_guard_lends_in_a_child_of_a_bare_clone,
     the_parent_of_a_bare_clone_uses_bytes_again_that_the_child_knows,
     a_reference_taken_before_a_bare_fork_is_lent_twice,
@@ -39,7 +39,7 @@ fn file(name: &str) -> File {
 const LOCK_AT: u64 = HEADER_BYTES as u64;
 const DATA_AT: u64 = LOCK_AT + CONTROL_BYTES as u64;
 
-fn who_cuts_the_file_of_a_name_ends_its_users() {
+fn truncating_the_file_of_a_name_ends_its_users() {
     let name = name("cut");
     let user = spawn(|| {
         let value = Value::create(&name, 1_u64).unwrap();
@@ -51,7 +51,7 @@ fn who_cuts_the_file_of_a_name_ends_its_users() {
     assert!(!path(&name).exists());
 }
 
-fn who_writes_the_file_of_a_name_takes_no_lock() {
+fn writing_to_the_file_of_a_name_takes_no_lock() {
     let name = name("written");
     let value = Value::create(&name, 1_u64).unwrap();
     let held = value.lock().unwrap();
@@ -65,7 +65,7 @@ fn spawn_writer(name: &str, at: u64, bytes: &[u8]) -> mp_sys::child::ChildProces
     mp_sys::testing::spawn_holding(|| file(name).write_all_at(bytes, at).unwrap())
 }
 
-fn who_writes_lock_words_makes_others_wait() {
+fn writing_to_lock_words_makes_others_wait() {
     let name = name("words");
     let value = Value::create(&name, 1_u64).unwrap();
     let mut free = [0; 4];

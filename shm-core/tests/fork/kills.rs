@@ -5,10 +5,10 @@ use mp_sys::testing::{Random, eventually, kill, spawn, succeeded, tests};
 use shm_core::{Array, Lock, LockError, RawValue, Value};
 
 tests! {
-    a_killed_holder_never_breaks_two_fields_in_silence,
+    a_killed_holder_never_breaks_two_fields_without_poison,
     set_and_update_never_tear,
     single_elements_never_tear,
-    a_killed_waiter_holds_nobody_up,
+    a_killed_waiter_delays_nobody,
     many_writers_and_random_deaths,
 }
 
@@ -38,7 +38,7 @@ fn killed_at_random(work: impl Fn(u64), check: impl Fn(u32)) {
 }
 
 /// Two fields that must be equal: a guard that changes one after the other.
-fn a_killed_holder_never_breaks_two_fields_in_silence() {
+fn a_killed_holder_never_breaks_two_fields_without_poison() {
     let pair = Value::new([0_u64; 2]).unwrap();
     let lock = Lock::new().unwrap();
     let told = RawValue::new(0_u32).unwrap();
@@ -108,7 +108,7 @@ fn single_elements_never_tear() {
 }
 
 /// One holds, two wait, one of the two is killed: the other gets the lock when it is released.
-fn a_killed_waiter_holds_nobody_up() {
+fn a_killed_waiter_delays_nobody() {
     let value = Value::new(0_u32).unwrap();
     let go = RawValue::new(0_u32).unwrap();
     for _ in 0..50 {

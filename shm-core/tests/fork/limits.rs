@@ -11,12 +11,12 @@ use shm_core::{
 
 tests! {
     the_memory_limit_and_one_byte_above,
-    a_file_size_limit_is_no_signal,
+    a_file_size_limit_raises_no_signal,
     no_free_descriptor,
     lengths_that_overflow,
     the_limit_counts_what_is_mapped,
     threads_that_reserve_at_once_stay_within_the_limit,
-    what_is_opened_by_name_counts,
+    the_memory_of_a_named_object_is_counted,
 }
 
 const MIB: usize = 1 << 20;
@@ -49,7 +49,7 @@ fn the_memory_limit_and_one_byte_above() {
 }
 
 /// Writing beyond RLIMIT_FSIZE would raise SIGXFSZ, which kills.
-fn a_file_size_limit_is_no_signal() {
+fn a_file_size_limit_raises_no_signal() {
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(2 << 20), maximum: limit.maximum }).unwrap();
     let refused = RawArray::<u8>::zeroed(2 * MIB - PAGE + 1).map(drop);
@@ -112,7 +112,7 @@ fn threads_that_reserve_at_once_stay_within_the_limit() {
     }
 }
 
-fn what_is_opened_by_name_counts() {
+fn the_memory_of_a_named_object_is_counted() {
     let name = format!("test-{}-counts", rustix::process::getpid().as_raw_nonzero());
     let made = RawValue::new(0_u8).unwrap();
     let opened = RawValue::new(false).unwrap();

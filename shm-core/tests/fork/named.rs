@@ -13,15 +13,15 @@ use shm_core::{
 
 tests! {
     every_object_is_found_by_its_name,
-    the_name_goes_with_the_last_holder,
-    the_name_goes_with_a_holder_of_a_moment,
+    the_name_disappears_with_the_last_holder,
+    the_name_disappears_with_a_brief_holder,
     a_forked_child_keeps_the_name,
-    what_a_killed_process_left_is_not_found,
+    objects_of_a_killed_process_are_not_found,
     the_wrong_type_is_an_error,
     bad_names,
     one_creator_wins,
     two_handles_in_one_process_are_one_lock,
-    a_holder_that_dies_is_told_to_the_opener,
+    the_opener_learns_that_a_holder_died,
     shortage_leaves_no_name,
     a_file_that_is_no_segment,
     a_segment_that_others_can_change,
@@ -82,7 +82,7 @@ fn every_object_is_found_by_its_name() {
     succeeded(&maker);
 }
 
-fn the_name_goes_with_the_last_holder() {
+fn the_name_disappears_with_the_last_holder() {
     let name = name("last");
     let first = Value::create(&name, 1_u8).unwrap();
     assert_eq!(std::fs::metadata(file(&name)).unwrap().mode() & 0o777, 0o600);
@@ -112,15 +112,18 @@ fn a_forked_child_keeps_the_name() {
     succeeded(&child);
 }
 
-fn what_a_killed_process_left_is_not_found() {
+fn objects_of_a_killed_process_are_not_found() {
     for look in [0, 1, 2] {
         // Whatever program looks for names at this moment removes it as well.
-        assert!((0..100).any(|_| one_looks_for_what_was_left(look)), "the kernel does not know of names");
+        assert!(
+            (0..100).any(|_| look_for_the_name_of_a_killed_process(look)),
+            "the kernel does not know of names"
+        );
     }
 }
 
 /// `false` if somebody else was faster.
-fn one_looks_for_what_was_left(look: u8) -> bool {
+fn look_for_the_name_of_a_killed_process(look: u8) -> bool {
     let name = name("killed");
     let made = RawValue::new(false).unwrap();
     let holder = spawn(|| {
@@ -208,7 +211,7 @@ fn two_handles_in_one_process_are_one_lock() {
     assert_eq!(second.get(), Ok(1));
 }
 
-fn a_holder_that_dies_is_told_to_the_opener() {
+fn the_opener_learns_that_a_holder_died() {
     let name = name("dies");
     let value = Value::create(&name, [1_u64; 2]).unwrap();
     let holds = RawValue::new(false).unwrap();
@@ -327,7 +330,7 @@ fn kills_while_creating_leave_nothing_half_made() {
 }
 
 /// Who opens a name as another type has the file for a moment, and may be the last one who does.
-fn the_name_goes_with_a_holder_of_a_moment() {
+fn the_name_disappears_with_a_brief_holder() {
     /// Two threads have to meet in a few instructions.
     const ROUNDS: usize = 300;
     let name = name("last");

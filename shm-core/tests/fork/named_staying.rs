@@ -6,9 +6,9 @@ use shm_core::{Event, Lock, LockError, NameError, RawValue, Semaphore, SharedMem
 tests! {
     a_name_stays_without_holders,
     a_name_stays_after_the_kill_of_its_last_holder,
-    a_name_that_did_not_stay_goes_as_before,
-    what_the_dead_held_is_known_later,
-    permits_of_the_dead_come_back_later,
+    a_name_without_persist_disappears_with_its_last_holder,
+    the_death_of_a_holder_is_known_later,
+    permits_of_dead_processes_come_back_later,
     unlink_frees_the_name,
     unlink_leaves_another_objects_name_alone,
     an_object_without_a_name,
@@ -65,7 +65,7 @@ fn a_name_stays_after_the_kill_of_its_last_holder() {
     assert!(!exists(&name));
 }
 
-fn a_name_that_did_not_stay_goes_as_before() {
+fn a_name_without_persist_disappears_with_its_last_holder() {
     let names = ["stays", "goes"].map(name);
     let [stays, goes] = &names;
     let both = (Value::create(stays, 1_u8).unwrap(), Value::create(goes, 1_u8).unwrap());
@@ -76,7 +76,7 @@ fn a_name_that_did_not_stay_goes_as_before() {
 }
 
 /// The kernel marks a dead holder's lock although nobody else has the memory.
-fn what_the_dead_held_is_known_later() {
+fn the_death_of_a_holder_is_known_later() {
     let name = name("lock");
     let held = RawValue::new(false).unwrap();
     let holder = spawn(|| {
@@ -95,7 +95,7 @@ fn what_the_dead_held_is_known_later() {
     found.unlink().unwrap();
 }
 
-fn permits_of_the_dead_come_back_later() {
+fn permits_of_dead_processes_come_back_later() {
     let name = name("semaphore");
     let held = RawValue::new(false).unwrap();
     let holder = spawn(|| {

@@ -11,10 +11,10 @@ use shm_core::{
 
 tests! {
     every_object_is_opened_or_created,
-    what_is_found_needs_no_value,
+    an_existing_object_does_not_call_init,
     all_who_start_together_get_one_object,
     strangers_that_start_together_meet_at_a_barrier,
-    creators_that_are_killed_keep_nobody_out,
+    killed_creators_block_nobody,
     another_size_is_an_error,
     another_type_is_an_error,
     an_init_that_panics_makes_nothing,
@@ -90,7 +90,7 @@ fn reentrant_locks_and_conditions() {
     assert!(!names.iter().any(|name| exists(name)));
 }
 
-fn what_is_found_needs_no_value() {
+fn an_existing_object_does_not_call_init() {
     let name = name("found");
     let calls = Cell::new(0);
     let init = || {
@@ -142,7 +142,7 @@ fn strangers_that_start_together_meet_at_a_barrier() {
 }
 
 /// Killed at random moments, while others need the name. `xtask/tests/crash` kills at each step.
-fn creators_that_are_killed_keep_nobody_out() {
+fn killed_creators_block_nobody() {
     let name = name("killed");
     let mut random = Random::new();
     for _ in 0..200 {

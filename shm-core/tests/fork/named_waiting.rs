@@ -6,13 +6,13 @@ use shm_core::{Barrier, BarrierError, Condition, Event, Lock, NameError, RawValu
 
 tests! {
     strangers_wait_on_a_condition,
-    the_notification_of_a_dead_stranger_is_passed_on,
+    the_notification_of_a_dead_unrelated_process_is_passed_on,
     strangers_meet_at_a_barrier,
-    a_dead_stranger_breaks_the_barrier,
+    the_death_of_an_unrelated_process_breaks_the_barrier,
     a_party_is_a_process_and_not_a_handle,
     the_wrong_kind_is_an_error,
     the_number_of_parties_is_that_of_the_creator,
-    names_of_conditions_and_barriers_go_with_the_last_holder,
+    names_of_conditions_and_barriers_disappear_with_the_last_holder,
 }
 
 fn name(of: &str) -> String {
@@ -51,7 +51,7 @@ fn strangers_wait_on_a_condition() {
     assert_eq!(stock.get(), Ok(0));
 }
 
-fn the_notification_of_a_dead_stranger_is_passed_on() {
+fn the_notification_of_a_dead_unrelated_process_is_passed_on() {
     let (lock_name, condition_name) = (name("lock"), name("condition"));
     let _lock = Lock::create(&lock_name).unwrap();
     let condition = Condition::create(&condition_name).unwrap();
@@ -86,7 +86,7 @@ fn strangers_meet_at_a_barrier() {
     strangers.iter().for_each(succeeded);
 }
 
-fn a_dead_stranger_breaks_the_barrier() {
+fn the_death_of_an_unrelated_process_breaks_the_barrier() {
     let name = name("barrier");
     let made = Barrier::create(&name, 3).unwrap();
     let registered = RawValue::new(false).unwrap();
@@ -163,7 +163,7 @@ fn the_number_of_parties_is_that_of_the_creator() {
     drop(made);
 }
 
-fn names_of_conditions_and_barriers_go_with_the_last_holder() {
+fn names_of_conditions_and_barriers_disappear_with_the_last_holder() {
     let names = ["condition", "barrier"].map(name);
     let [condition, barrier] = &names;
     let made = (Condition::create(condition).unwrap(), Barrier::create(barrier, 1).unwrap());

@@ -10,7 +10,7 @@ use mp_sys::testing::{PATIENCE, ended, eventually, hang, kill, spawn, spawn_hold
 use shm_core::{LockError, NameError, RawValue, RwLock, Value};
 
 tests! {
-    a_dead_reader_keeps_no_writer_out,
+    a_dead_reader_does_not_block_a_writer,
     a_dead_writer_poisons,
     a_writer_that_dies_while_it_waits_poisons_nothing,
     fork_is_refused_while_a_guard_reads,
@@ -31,7 +31,7 @@ fn holding<G>(take: impl FnOnce() -> G) -> mp_sys::child::ChildProcess {
     child
 }
 
-fn a_dead_reader_keeps_no_writer_out() {
+fn a_dead_reader_does_not_block_a_writer() {
     let lock = RwLock::new(1_u32).unwrap();
     let reader = holding(|| lock.read().unwrap());
     assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));

@@ -14,7 +14,7 @@ tests! {
     a_forgotten_guard_and_the_drop_of_its_handle,
     a_forgotten_guard_keeps_its_slot,
     a_thread_that_ends_with_a_leaked_guard_ends_the_process,
-    an_inherited_guard_beside_the_childs_own,
+    an_inherited_guard_does_not_release_the_childs_own_lock,
 }
 
 /// Debug builds are slow, and the kernel switches often enough to find a lost update in either.
@@ -211,7 +211,7 @@ fn a_thread_that_ends_with_a_leaked_guard_ends_the_process() {
 }
 
 /// The child holds the same lock by itself when it drops what it inherited: its own lock stays held.
-fn an_inherited_guard_beside_the_childs_own() {
+fn an_inherited_guard_does_not_release_the_childs_own_lock() {
     let value = Value::new(1).unwrap();
     let released = RawValue::new(false).unwrap();
     let guard = std::cell::Cell::new(Some(value.lock().unwrap()));

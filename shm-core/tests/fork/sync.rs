@@ -10,16 +10,16 @@ use shm_core::{BoundedSemaphore, Event, LockError, RLock, RawValue, Semaphore, V
 
 tests! {
     an_rlock_excludes_other_processes,
-    an_rlock_passes_on_from_the_dead,
+    an_rlock_passes_on_when_its_holder_dies,
     an_inherited_rlock_guard_does_nothing,
     an_event_reaches_every_waiter,
     an_event_that_is_cleared_at_once_reaches_every_waiter,
-    dead_and_frozen_waiters_hold_no_set_up,
+    dead_and_frozen_waiters_delay_no_set,
     permits_limit_the_processes_inside,
-    permits_of_the_dead_come_back,
-    permits_of_the_dead_come_back_to_those_who_only_try,
-    an_inherited_permit_stays_its_parents,
-    permits_are_handed_over_between_processes,
+    permits_of_dead_processes_come_back,
+    permits_of_dead_processes_come_back_to_try_acquire,
+    an_inherited_permit_belongs_to_the_parent,
+    one_process_takes_a_permit_and_another_gives_it_back,
     random_deaths_of_permit_holders,
     names_of_the_lock_family,
 }
@@ -42,7 +42,7 @@ fn an_rlock_excludes_other_processes() {
     workers.iter().for_each(succeeded);
 }
 
-fn an_rlock_passes_on_from_the_dead() {
+fn an_rlock_passes_on_when_its_holder_dies() {
     let lock = RLock::new().unwrap();
     let holds = RawValue::new(false).unwrap();
     let holder = spawn(|| {
@@ -112,7 +112,7 @@ fn an_event_that_is_cleared_at_once_reaches_every_waiter() {
     }
 }
 
-fn dead_and_frozen_waiters_hold_no_set_up() {
+fn dead_and_frozen_waiters_delay_no_set() {
     let event = Event::new().unwrap();
     let waiting = RawValue::new(0_u32).unwrap();
     let wait = || {
@@ -158,7 +158,7 @@ pub(crate) fn hold_a_permit(semaphore: &Semaphore) -> ChildProcess {
     holder
 }
 
-fn permits_of_the_dead_come_back() {
+fn permits_of_dead_processes_come_back() {
     let semaphore = Semaphore::new(2).unwrap();
     let holders = [(); 2].map(|()| hold_a_permit(&semaphore));
     let waits = RawValue::new(false).unwrap();
@@ -174,14 +174,14 @@ fn permits_of_the_dead_come_back() {
     assert_eq!(semaphore.available(), 2);
 }
 
-fn permits_of_the_dead_come_back_to_those_who_only_try() {
+fn permits_of_dead_processes_come_back_to_try_acquire() {
     let semaphore = Semaphore::new(1).unwrap();
     kill(&hold_a_permit(&semaphore));
     assert_eq!(semaphore.available(), 0, "nobody has looked yet");
     drop(semaphore.try_acquire().unwrap());
 }
 
-fn an_inherited_permit_stays_its_parents() {
+fn an_inherited_permit_belongs_to_the_parent() {
     let semaphore = BoundedSemaphore::new(1).unwrap();
     let permit = std::cell::Cell::new(Some(semaphore.acquire()));
     succeeded(&spawn(|| {
@@ -194,7 +194,7 @@ fn an_inherited_permit_stays_its_parents() {
     assert_eq!(semaphore.available(), 1);
 }
 
-fn permits_are_handed_over_between_processes() {
+fn one_process_takes_a_permit_and_another_gives_it_back() {
     let items = Semaphore::new(0).unwrap();
     let taker = spawn(|| (0..1000).for_each(|_| items.acquire_timeout(PATIENCE).unwrap().forget()));
     for _ in 0..1000 {

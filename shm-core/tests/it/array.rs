@@ -81,7 +81,7 @@ fn byte_strings_end_at_the_first_nul() {
 }
 
 #[test]
-fn poison_is_told_by_every_operation() {
+fn every_operation_reports_poison() {
     let array = Array::from_slice(&[1_u8, 2]).unwrap();
     let body = std::panic::AssertUnwindSafe(|| {
         array.lock().unwrap()[0] = 9;
@@ -102,7 +102,7 @@ fn poison_is_told_by_every_operation() {
 }
 
 #[test]
-fn using_the_array_beside_its_guard_is_told() {
+fn using_an_array_while_holding_its_guard_is_an_error() {
     let array = Array::from_slice(&[1_u8, 2]).unwrap();
     let _guard = array.lock().unwrap();
     assert_eq!(array.get(0), Err(LockError::Deadlock.into()));

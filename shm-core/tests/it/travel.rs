@@ -118,7 +118,7 @@ fn a_handle_that_arrived_keeps_the_object() {
 }
 
 #[test]
-fn no_bytes_get_two_types() {
+fn a_handle_never_arrives_as_another_type() {
     let value = Value::new(5_u64).unwrap();
     let refused = |outcome| matches!(outcome, Err(TravelError::OtherObject));
     assert!(refused(arrive::<Value<i64>>(send(&value)).map(drop)));
@@ -180,7 +180,7 @@ fn a_forged_message_reaches_no_other_bytes() {
 }
 
 #[test]
-fn what_is_no_chunk_is_refused() {
+fn memory_that_is_no_chunk_is_refused() {
     let value = Value::new(1_u8).unwrap();
     let with = |file: OwnedFd| {
         let message = Message { bytes: send(&value).bytes, files: vec![file] };
@@ -208,7 +208,7 @@ fn what_is_no_chunk_is_refused() {
 }
 
 #[test]
-fn an_object_with_a_name_goes_by_its_name() {
+fn an_object_with_a_name_travels_by_its_name() {
     let name = format!("travel-{}", mp_sys::deadline::now_nanos());
     let value = Value::create(&name, 5_u64).unwrap();
     let twin = through(&value);

@@ -90,7 +90,7 @@ fn a_panic_in_update_changes_nothing() {
 }
 
 #[test]
-fn reading_inside_an_update_gives_the_previous_value() {
+fn reading_inside_an_update_returns_the_previous_value() {
     let (small, large) = (Value::new(1_u8).unwrap(), Value::new([1_u64; 3]).unwrap());
     let read = |found| {
         assert_eq!(small.get(), Ok(1));
@@ -107,7 +107,7 @@ fn reading_inside_an_update_gives_the_previous_value() {
 }
 
 #[test]
-fn using_the_value_beside_its_guard_is_told() {
+fn using_a_value_while_holding_its_guard_is_an_error() {
     let value = Value::new(1_u8).unwrap();
     let guard = value.lock().unwrap();
     assert_eq!(value.get(), Err(LockError::Deadlock));

@@ -12,14 +12,14 @@ use shm_core::{Barrier, BarrierError, Condition, Event, Lock, RawValue, Semaphor
 use super::LOOKS;
 
 tests! {
-    a_look_by_a_clock_that_is_ahead_hides_no_death,
+    a_look_with_a_clock_that_is_ahead_hides_no_death,
     before_linux_6_9_a_process_with_another_clock_is_not_taken_for_dead,
 }
 
 /// More than a test takes, and than any pause between two looks.
 const AHEAD: Duration = Duration::from_secs(100_000);
 
-fn a_look_by_a_clock_that_is_ahead_hides_no_death() {
+fn a_look_with_a_clock_that_is_ahead_hides_no_death() {
     let (semaphore, barrier) = (Semaphore::new(1).unwrap(), Barrier::new(3).unwrap());
     let (lock, condition, ready) = (Lock::new().unwrap(), Condition::new().unwrap(), Event::new().unwrap());
     let holder = spawn(|| {

@@ -14,7 +14,7 @@ tests! {
     a_frozen_waiter_for_a_lock,
     a_frozen_waiter_for_an_rlock,
     a_frozen_waiter_for_a_value_or_an_array,
-    a_frozen_writer_holds_no_reader_up,
+    a_frozen_writer_delays_no_reader,
     a_frozen_waiter_for_a_permit,
     a_frozen_waiter_for_an_event,
     a_frozen_waiter_for_a_notification,
@@ -46,7 +46,7 @@ pub(super) fn frozen(wait: impl FnOnce()) -> ChildProcess {
 }
 
 /// A writer that is stopped while it has the lock, and has lent nothing out: values are read as they were.
-fn a_frozen_writer_holds_no_reader_up() {
+fn a_frozen_writer_delays_no_reader() {
     let (small, large) = (Value::new(1_u64).unwrap(), Value::new([1_u64; 40]).unwrap());
     let holds = RawValue::new(0_u32).unwrap();
     let inside = || -> ! {

@@ -14,13 +14,13 @@ use super::LOOKS;
 
 tests! {
     equal_ids_exclude_each_other,
-    a_lock_passes_on_from_the_dead_of_another_namespace,
-    a_waiter_killed_beside_a_holder_of_its_id_is_taken_for_it,
+    a_lock_passes_on_when_its_holder_in_another_namespace_dies,
+    a_killed_waiter_is_mistaken_for_a_holder_with_the_same_id,
     an_rlock_is_entered_by_one_of_two_equal_ids,
     a_permit_of_another_namespace_is_not_taken_away,
     a_place_of_another_namespace_is_not_taken_away,
     a_party_of_another_namespace_is_not_taken_for_dead,
-    a_lock_that_an_equal_id_holds_keeps_memory_for_nothing,
+    a_lock_held_by_a_thread_with_an_equal_id_keeps_memory_needlessly,
 }
 
 /// Runs `test` in a process with id 1. What it starts by [`peer`] is another one.
@@ -80,7 +80,7 @@ fn equal_ids_exclude_each_other() {
     assert_eq!((value.get(), array.get(1)), (Ok([2 * ROUNDS; 2]), Ok(2 * ROUNDS)));
 }
 
-fn a_lock_passes_on_from_the_dead_of_another_namespace() {
+fn a_lock_passes_on_when_its_holder_in_another_namespace_dies() {
     let (lock, rlock) = (Lock::new().unwrap(), RLock::new().unwrap());
     let (value, array) = (Value::new(0_u64).unwrap(), Array::<u64>::zeroed(2).unwrap());
     let ready = Event::new().unwrap();
@@ -103,7 +103,7 @@ fn a_lock_passes_on_from_the_dead_of_another_namespace() {
 
 /// The kernel compares thread ids: a waiter that is killed while a thread of its id in another namespace holds the lock
 /// is taken for the holder. That is a limit, which the guide names; whoever gets the lock too early is told by poison.
-fn a_waiter_killed_beside_a_holder_of_its_id_is_taken_for_it() {
+fn a_killed_waiter_is_mistaken_for_a_holder_with_the_same_id() {
     let lock = Lock::new().unwrap();
     let (ready, holds, killed) = (Event::new().unwrap(), Event::new().unwrap(), Event::new().unwrap());
     let next = spawn(|| {
@@ -223,7 +223,7 @@ fn a_party_of_another_namespace_is_not_taken_for_dead() {
 }
 
 /// A gap, see docs/SAFETY.md.
-fn a_lock_that_an_equal_id_holds_keeps_memory_for_nothing() {
+fn a_lock_held_by_a_thread_with_an_equal_id_keeps_memory_needlessly() {
     let array = Array::<u8>::zeroed(1 << 20).unwrap();
     let (is_ready, array) = (Event::new().unwrap(), Cell::new(Some(array)));
     with_id_1(|| {

@@ -16,7 +16,7 @@ tests! {
     a_forgotten_guard_without_proc,
     a_forgotten_guard_with_the_proc_of_another_namespace,
     threads_are_counted_without_proc,
-    the_dead_are_noticed_without_proc,
+    deaths_are_noticed_without_proc,
     nobody_is_taken_for_dead_without_proc,
     nobody_is_taken_for_dead_with_the_proc_of_another_namespace,
 }
@@ -87,7 +87,7 @@ fn threads_are_counted_without_proc() {
     });
 }
 
-fn the_dead_are_noticed_without_proc() {
+fn deaths_are_noticed_without_proc() {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
     if (numbers.next(), numbers.next()) < (Some(6), Some(11)) {

@@ -13,7 +13,7 @@ tests! {
     a_reader_of_another_namespace_is_not_taken_for_dead,
     a_writer_that_becomes_another_program_passes_the_lock_on,
     a_reader_that_becomes_another_program_counts_until_it_ends,
-    a_frozen_writer_that_has_no_turn_holds_nobody_up,
+    a_frozen_writer_without_its_turn_delays_nobody,
     a_frozen_writer_that_has_its_turn_keeps_it,
 }
 
@@ -83,7 +83,7 @@ fn a_reader_that_becomes_another_program_counts_until_it_ends() {
     drop(lock.write_timeout(PATIENCE).unwrap());
 }
 
-fn a_frozen_writer_that_has_no_turn_holds_nobody_up() {
+fn a_frozen_writer_without_its_turn_delays_nobody() {
     let lock = make();
     others_go_on(|| clean(lock.write_timeout(PATIENCE)));
 }

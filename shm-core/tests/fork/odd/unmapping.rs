@@ -12,8 +12,8 @@ use shm_core::{Array, ArrayError, LockError, NameError, Value};
 
 tests! {
     a_lock_that_is_held_stays_mapped_when_two_handles_go_at_once,
-    a_handle_that_goes_while_another_thread_is_inside_keeps_nothing,
-    a_handle_that_a_child_drops_while_its_parent_is_inside_keeps_nothing,
+    a_handle_dropped_while_another_thread_holds_the_lock_leaks_nothing,
+    a_handle_that_a_child_drops_while_its_parent_holds_the_lock_leaks_nothing,
     a_forgotten_guard_keeps_its_memory_and_is_found_by_name,
     a_forgotten_guard_keeps_memory_that_came_in_a_message,
 }
@@ -73,7 +73,7 @@ fn a_lock_that_is_held_stays_mapped_when_two_handles_go_at_once() {
     }));
 }
 
-fn a_handle_that_goes_while_another_thread_is_inside_keeps_nothing() {
+fn a_handle_dropped_while_another_thread_holds_the_lock_leaks_nothing() {
     let name = name("inside");
     let fresh = || Array::<u8>::zeroed(BYTES).unwrap();
     let pairs: [&dyn Fn() -> [Array<u8>; 2]; 2] = [
@@ -95,7 +95,7 @@ fn a_handle_that_goes_while_another_thread_is_inside_keeps_nothing() {
     assert_eq!(Array::<u8>::open(&name).unwrap_err(), NameError::NotFound);
 }
 
-fn a_handle_that_a_child_drops_while_its_parent_is_inside_keeps_nothing() {
+fn a_handle_that_a_child_drops_while_its_parent_holds_the_lock_leaks_nothing() {
     let array = Array::<u8>::zeroed(BYTES).unwrap();
     let held = array.lock().unwrap();
     succeeded(&spawn_holding(|| {
