@@ -252,7 +252,10 @@ impl Outcome {
     }
 
     /// Like `take`, but without the value: `Some(None)` if there is one.
-    #[expect(clippy::option_option, reason = "`None`: nothing was left; `Some(None)`: a value was; otherwise the error")]
+    #[expect(
+        clippy::option_option,
+        reason = "`None`: nothing was left; `Some(None)`: a value was; otherwise the error"
+    )]
     pub(crate) fn failure(&self) -> Option<Option<ExitError>> {
         match self.look()? {
             Left::Value(_) => Some(None),

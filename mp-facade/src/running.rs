@@ -74,9 +74,7 @@ impl Running {
         // Read first, so that no page has to be copied.
         let is_set = HANDLER_IS_SET.load(Ordering::Relaxed) || HANDLER_IS_SET.swap(true, Ordering::Relaxed);
         if !is_set && !at_exit(finish_at_exit) {
-            tracing::warn!(
-                "the program will not wait for its children at its end: no memory for a handler"
-            );
+            tracing::warn!("the program will not wait for its children at its end: no memory for a handler");
         }
         crash::point();
         running

@@ -101,7 +101,7 @@ fn a_tree_with_a_large_file_counts_the_same_whoever_is_killed() {
 }
 
 #[test]
-fn all_kills_fall_into_the_work_even_if_that_is_one_small_file() {
+fn all_kills_happen_during_the_work_even_with_one_small_file() {
     let root = plant_one(b"one tiny file\n");
     for workers in ["1", "4", "256"] {
         let report = report(&["--workers", workers, "--kill", "20"], &[root.path()]);
@@ -153,7 +153,7 @@ fn a_manager_that_somebody_kills_is_an_error_that_says_so() {
 }
 
 #[test]
-fn in_an_empty_tree_there_is_nothing_to_kill() {
+fn an_empty_tree_needs_no_kills() {
     let root = plant_files(0, b"");
     let report = report(&["--kill", "20", "--top", "5"], &[root.path()]);
     assert_eq!((report.killed, report.redone, report.plain), (0, 0, Plain::default()));
@@ -213,7 +213,7 @@ fn workers_do_not_outlive_their_parent() {
 }
 
 #[test]
-fn what_cannot_be_read_is_listed_and_does_not_count() {
+fn unreadable_files_are_listed_and_not_counted() {
     let root = tempfile::tempdir().unwrap();
     let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let [folder, small, large] = ["closed", "closed.txt", "large"].map(|name| root.path().join(name));
@@ -260,7 +260,7 @@ fn what_cannot_be_read_is_listed_and_does_not_count() {
 }
 
 #[test]
-fn what_is_named_on_the_command_line_counts_whatever_it_is() {
+fn paths_on_the_command_line_count_whatever_their_names() {
     let root = tempfile::tempdir().unwrap();
     let [skipped, file, link_to_file, link_to_folder, nothing] =
         ["target", "target/file", "link-to-file", "link-to-folder", "socket"]

@@ -5,7 +5,7 @@ use mp_sys::testing::{PATIENCE, tests};
 
 tests! {
     every_object_is_clone,
-    a_clone_holds_no_end_back_that_a_child_was_not_handed,
+    a_clone_keeps_no_end_open_in_a_child_that_was_not_passed_it,
 }
 
 /// Compiles for what is `Clone`, without being called.
@@ -29,7 +29,7 @@ fn every_object_is_clone() {
 struct Never;
 
 /// The parent's other handle of the end is memory of the child, which nobody drops there.
-fn a_clone_holds_no_end_back_that_a_child_was_not_handed() {
+fn a_clone_keeps_no_end_open_in_a_child_that_was_not_passed_it() {
     let (tx, rx) = pipe::<u8>().unwrap();
     let (go, gone) = pipe::<()>().unwrap();
     let kept = tx.clone();

@@ -19,12 +19,12 @@ tests! {
     a_child_is_killed_at_every_moment,
     a_parent_is_killed_at_every_moment,
     the_fork_server_is_killed_at_every_moment,
-    a_killed_fork_server_takes_nobody_along,
-    who_adopts_orphans_has_no_zombies_of_the_fork_server,
+    a_killed_fork_server_ends_no_child,
+    a_process_that_adopts_orphans_has_no_zombies_of_the_fork_server,
     how_a_child_of_a_killed_fork_server_ended,
-    who_dies_with_its_parent_dies_with_the_fork_server,
+    a_child_that_dies_with_its_parent_dies_with_the_fork_server,
     the_fork_server_ends_when_nobody_needs_it,
-    a_forked_child_has_a_fork_server_of_its_own,
+    a_forked_child_starts_its_own_fork_server,
     descriptors_run_out_at_every_step,
 }
 
@@ -130,7 +130,7 @@ fn the_fork_server_is_killed_at_every_moment() {
     assert!(before.leaked_since().is_none(), "{:?}", before.leaked_since());
 }
 
-fn a_killed_fork_server_takes_nobody_along() {
+fn a_killed_fork_server_ends_no_child() {
     with_orphans(|| {
         let (finish, until) = pipe::<()>().unwrap();
         let process = Process::new().method(Method::ForkServer);
@@ -147,7 +147,7 @@ fn a_killed_fork_server_takes_nobody_along() {
 }
 
 /// As process 1, or a subreaper: what a killed server leaves behind are this process's children.
-fn who_adopts_orphans_has_no_zombies_of_the_fork_server() {
+fn a_process_that_adopts_orphans_has_no_zombies_of_the_fork_server() {
     set_child_subreaper(Some(getpid())).unwrap();
     let (finish, until) = pipe::<()>().unwrap();
     let process = Process::new().method(Method::ForkServer);
@@ -177,7 +177,7 @@ fn how_a_child_of_a_killed_fork_server_ended() {
     });
 }
 
-fn who_dies_with_its_parent_dies_with_the_fork_server() {
+fn a_child_that_dies_with_its_parent_dies_with_the_fork_server() {
     with_orphans(|| {
         let process = Process::new().method(Method::ForkServer).die_with_parent(true);
         let child = process.start(|()| -> () { hang() }, ()).unwrap();
@@ -200,7 +200,7 @@ fn the_fork_server_ends_when_nobody_needs_it() {
     assert_eq!(server_pid(), None);
 }
 
-fn a_forked_child_has_a_fork_server_of_its_own() {
+fn a_forked_child_starts_its_own_fork_server() {
     with_orphans(|| {
         assert_eq!(start(Method::ForkServer, 1).unwrap().join(), Ok(vec![3]));
         let own = server_pid();

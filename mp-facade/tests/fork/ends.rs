@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 tests! {
     signals_and_exit_codes,
     a_child_that_exits_by_itself_left_no_value,
-    a_value_that_cannot_be_written_is_told_as_that,
+    a_value_that_cannot_be_written_has_its_own_error,
     the_descriptor_is_readable_at_the_end,
     only_the_parent_joins,
     somebody_else_reaped_the_child,
@@ -44,7 +44,7 @@ fn a_child_that_exits_by_itself_left_no_value() {
 }
 
 /// The closure returned, and not even the reason could be left.
-fn a_value_that_cannot_be_written_is_told_as_that() {
+fn a_value_that_cannot_be_written_has_its_own_error() {
     let child = mp::fork(|| {
         setrlimit(Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
         5

@@ -23,7 +23,7 @@ use crate::processes::with_orphans;
 tests! {
     a_program_that_was_replaced_runs_as_it_was,
     another_build_runs_nothing,
-    a_program_that_knows_nothing_of_this,
+    another_program_does_not_run_the_worker,
     a_file_that_is_no_program,
     a_file_system_without_programs,
     a_system_without_proc,
@@ -170,7 +170,7 @@ fn another_build_runs_nothing() {
     });
 }
 
-fn a_program_that_knows_nothing_of_this() {
+fn another_program_does_not_run_the_worker() {
     with_own_mounts(|| {
         with_program(Path::new("/bin/true"), || {
             let (child, told) = start(Method::Spawn);

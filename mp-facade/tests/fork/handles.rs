@@ -4,17 +4,17 @@ use mp::{Connection, ForkError, Receiver, RecvError, SendError, Sender, Value, d
 use mp_sys::testing::{PATIENCE, eventually, tests};
 
 tests! {
-    a_bystander_holds_no_end_back,
-    what_is_handed_over_is_closed_here,
+    a_bystander_keeps_no_end_open,
+    a_passed_handle_is_closed_in_the_parent,
     a_reference_keeps_the_handle_here,
     many_handles_in_one_value,
-    ends_that_were_not_handed_over_are_at_their_end,
-    a_grandchild_has_what_its_parent_hands_on,
+    ends_that_were_not_passed_are_closed_in_the_child,
+    a_grandchild_gets_what_its_parent_passes_on,
     handles_that_cannot_be_listed,
     no_descriptor_for_the_substitute,
 }
 
-fn a_bystander_holds_no_end_back() {
+fn a_bystander_keeps_no_end_open() {
     let (tx, rx) = pipe::<u8>().unwrap();
     let (stay, until) = pipe::<()>().unwrap();
     let bystander = fork_with(&until, |until| until.recv_timeout(PATIENCE).unwrap()).unwrap();
@@ -34,7 +34,7 @@ fn a_bystander_holds_no_end_back() {
     second.join().unwrap();
 }
 
-fn what_is_handed_over_is_closed_here() {
+fn a_passed_handle_is_closed_in_the_parent() {
     let (tx, rx) = pipe::<u8>().unwrap();
     let child = fork_with(tx, |tx: Sender<u8>| tx.send(&5).unwrap()).unwrap();
     assert_eq!(rx.recv_timeout(PATIENCE), Ok(5));
@@ -74,7 +74,7 @@ fn many_handles_in_one_value() {
     assert_eq!(child.join(), Ok(1));
 }
 
-fn ends_that_were_not_handed_over_are_at_their_end() {
+fn ends_that_were_not_passed_are_closed_in_the_child() {
     let (tx, rx) = pipe::<u8>().unwrap();
     tx.send(&1).unwrap();
     let child =
@@ -84,7 +84,7 @@ fn ends_that_were_not_handed_over_are_at_their_end() {
     assert_eq!(rx.try_recv(), Err(RecvError::Empty));
 }
 
-fn a_grandchild_has_what_its_parent_hands_on() {
+fn a_grandchild_gets_what_its_parent_passes_on() {
     let (tx, rx) = pipe::<u8>().unwrap();
     let child = fork_with(tx, |tx| {
         let (inner, inner_rx) = pipe::<u8>().unwrap();

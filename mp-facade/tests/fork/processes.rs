@@ -20,10 +20,10 @@ tests! {
     the_longest_name_and_one_byte_more,
     active_children_are_those_that_run,
     active_children_can_be_ended,
-    an_inherited_list_is_nobodys,
+    an_inherited_list_of_children_is_not_used,
     daemons_are_ended_and_others_waited_for_at_exit,
     a_child_waits_for_its_children,
-    who_dies_with_a_killed_parent,
+    only_tied_children_die_with_a_killed_parent,
     a_child_waits_for_the_end_of_its_parent,
     an_interrupt_of_the_group_ends_all,
 }
@@ -104,7 +104,7 @@ fn active_children_can_be_ended() {
     }
 }
 
-fn an_inherited_list_is_nobodys() {
+fn an_inherited_list_of_children_is_not_used() {
     let child = mp::fork(|| hang()).unwrap();
     let active = active_children();
     let other =
@@ -176,11 +176,11 @@ pub(crate) fn with_orphans(test: impl FnOnce()) {
     }
 }
 
-fn who_dies_with_a_killed_parent() {
-    with_orphans(|| METHODS.into_iter().for_each(one_dies_with_a_killed_parent));
+fn only_tied_children_die_with_a_killed_parent() {
+    with_orphans(|| METHODS.into_iter().for_each(a_tied_child_dies_with_a_killed_parent));
 }
 
-fn one_dies_with_a_killed_parent(method: Method) {
+fn a_tied_child_dies_with_a_killed_parent(method: Method) {
     let (dying, dies) = pipe::<u8>().unwrap();
     let (living, lives) = pipe::<u8>().unwrap();
     let (pid, other) = pipe::<u32>().unwrap();
@@ -205,10 +205,10 @@ fn one_dies_with_a_killed_parent(method: Method) {
 }
 
 fn a_child_waits_for_the_end_of_its_parent() {
-    with_orphans(|| METHODS.into_iter().for_each(one_waits_for_the_end_of_its_parent));
+    with_orphans(|| METHODS.into_iter().for_each(wait_for_the_end_of_a_parent));
 }
 
-fn one_waits_for_the_end_of_its_parent(method: Method) {
+fn wait_for_the_end_of_a_parent(method: Method) {
     let (tell, told) = pipe::<bool>().unwrap();
     let parent = mp::fork(|| -> () {
         let watch = |tell: Sender<bool>| {

@@ -5,8 +5,8 @@ use mp_sys::testing::{PATIENCE, tests, thread_before_main_from_now_on};
 
 tests! {
     a_fork_inside_a_runtime_with_one_thread_is_refused,
-    a_fork_server_beside_a_constructors_thread_says_so,
-    a_fork_beside_threads_names_the_ways_out,
+    a_fork_server_with_a_constructors_thread_has_its_own_error,
+    a_fork_with_other_threads_names_the_alternatives,
 }
 
 /// A start that works whatever the process is like.
@@ -37,7 +37,7 @@ fn a_fork_inside_a_runtime_with_one_thread_is_refused() {
     assert_eq!(mp::fork(|| 5).unwrap().join(), Ok(5));
 }
 
-fn a_fork_server_beside_a_constructors_thread_says_so() {
+fn a_fork_server_with_a_constructors_thread_has_its_own_error() {
     thread_before_main_from_now_on();
     let start = |method| Process::new().method(method).start(|n: u8| n + 1, 1);
     for _ in 0..2 {
@@ -50,7 +50,7 @@ fn a_fork_server_beside_a_constructors_thread_says_so() {
     }
 }
 
-fn a_fork_beside_threads_names_the_ways_out() {
+fn a_fork_with_other_threads_names_the_alternatives() {
     let (finish, until) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         std::thread::Builder::new().spawn_scoped(scope, move || until.recv()).unwrap();

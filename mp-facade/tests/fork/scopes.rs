@@ -19,11 +19,11 @@ use crate::processes::with_orphans;
 
 tests! {
     a_scope_waits_for_all_that_was_started_in_it,
-    a_scope_tells_of_a_failure_that_nobody_has_seen,
+    a_scope_returns_a_failure_that_was_not_joined,
     a_scope_that_is_left_by_an_error_ends_its_children,
     a_scope_that_is_left_by_a_panic_ends_its_children,
     a_child_of_a_scope_that_blocks_the_signal_is_killed,
-    a_scope_stays_its_parents,
+    an_inherited_scope_belongs_to_the_parent,
     a_program_that_fails_does_not_wait_for_a_child_that_dies_with_it,
     a_program_that_waits_for_its_children_names_them,
 }
@@ -55,7 +55,7 @@ fn a_scope_waits_for_all_that_was_started_in_it() {
     assert_eq!(kept.unwrap().join(), Ok(5), "the handle is as good as before");
 }
 
-fn a_scope_tells_of_a_failure_that_nobody_has_seen() {
+fn a_scope_returns_a_failure_that_was_not_joined() {
     let count = RawValue::new(0_u32).unwrap();
     let failed = scope(|s| -> Outcome<()> {
         s.fork(|| 1)?;
@@ -127,7 +127,7 @@ fn a_child_of_a_scope_that_blocks_the_signal_is_killed() {
 }
 
 /// A child that leaves by its own panic, or by its own scope, ends nobody else.
-fn a_scope_stays_its_parents() {
+fn an_inherited_scope_belongs_to_the_parent() {
     let (finish, until) = pipe::<()>().unwrap();
     scope(|s| -> Outcome<()> {
         let sibling = s.fork_with(until, |until| until.recv_timeout(PATIENCE) == Err(RecvError::Closed))?;

@@ -20,7 +20,7 @@ tests! {
     no_socket_takes_a_standard_number,
     no_child_takes_a_standard_number,
     no_manager_takes_a_standard_number,
-    what_is_printed_into_a_closed_stdout_changes_nothing,
+    printing_to_a_closed_stdout_changes_nothing,
 }
 
 /// What goes wrong is told through a pipe: there is no stderr.
@@ -180,7 +180,7 @@ fn no_manager_takes_a_standard_number() {
     });
 }
 
-fn what_is_printed_into_a_closed_stdout_changes_nothing() {
+fn printing_to_a_closed_stdout_changes_nothing() {
     let child = spawn(|| {
         close_stdout();
         let small = Value::new([1_u64; 4]).unwrap();

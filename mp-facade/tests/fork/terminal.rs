@@ -19,7 +19,7 @@ use crate::processes::with_orphans;
 tests! {
     ctrl_c_ends_a_program_with_its_children_and_servers,
     a_program_that_handles_ctrl_c_goes_on_and_its_children_decide,
-    a_program_that_ignores_ctrl_c_has_children_that_do,
+    the_children_of_a_program_that_ignores_ctrl_c_ignore_it_too,
 }
 
 const CTRL_C: &[u8] = b"\x03";
@@ -164,7 +164,7 @@ fn waits((tell, until): (Sender<u8>, Receiver<()>)) -> bool {
 }
 
 /// As under nohup(1), which does the same for SIGHUP.
-fn a_program_that_ignores_ctrl_c_has_children_that_do() {
+fn the_children_of_a_program_that_ignores_ctrl_c_ignore_it_too() {
     let (keyboard, name) = new_terminal();
     let (tell, told) = pipe::<u8>().unwrap();
     with_orphans(|| {

@@ -6,18 +6,18 @@ use mp::{Array, Barrier, Condition, Event, Lock, RawArray, RecvError, Semaphore,
 use mp_sys::testing::{PATIENCE, hang, tests};
 
 tests! {
-    objects_reach_a_child_that_was_there_before_them,
+    objects_reach_a_child_that_is_older_than_they_are,
     an_object_outlives_the_process_that_made_it,
     a_lock_in_a_message_passes_on_when_its_holder_dies,
     an_object_comes_back_as_itself,
     many_objects_in_and_out_keep_memory_bounded,
-    an_array_that_arrives_counts,
-    values_that_arrive_and_stay_take_two_pages,
+    the_memory_of_an_array_that_arrives_is_counted,
+    values_that_arrive_and_are_kept_take_two_pages,
 }
 
 type Everything = (Value<u64>, Array<u32>, RawArray<f32>, Event, Semaphore, Lock, Condition, Barrier);
 
-fn objects_reach_a_child_that_was_there_before_them() {
+fn objects_reach_a_child_that_is_older_than_they_are() {
     let (tx, rx) = pipe::<Everything>().unwrap();
     let child = mp::fork(|| {
         let (value, array, raw, event, semaphore, lock, condition, barrier) =
@@ -123,7 +123,7 @@ fn many_objects_in_and_out_keep_memory_bounded() {
     assert_eq!(alive.get(), Ok(0));
 }
 
-fn an_array_that_arrives_counts() {
+fn the_memory_of_an_array_that_arrives_is_counted() {
     const MIB: u64 = 1 << 20;
     let (tx, rx) = pipe::<RawArray<u8>>().unwrap();
     let maker = mp::fork(|| {
@@ -151,7 +151,7 @@ fn an_array_that_arrives_counts() {
 }
 
 /// Each of them lies in a chunk of its maker's.
-fn values_that_arrive_and_stay_take_two_pages() {
+fn values_that_arrive_and_are_kept_take_two_pages() {
     const MAKERS: u64 = 100;
     let (tx, rx) = pipe::<Value<u64>>().unwrap();
     let before = mp::memory_mapped();

@@ -108,7 +108,7 @@ fn many_threads_spawn_at_once() {
 
 /// A `#[test]` is never on the main thread.
 #[test]
-fn any_thread_starts_who_dies_with_its_process() {
+fn any_thread_can_start_a_child_that_dies_with_the_process() {
     let process = mp::Process::new().die_with_parent(true);
     assert_eq!(process.start(twice, 1).unwrap().join(), Ok(2));
 }
@@ -116,9 +116,6 @@ fn any_thread_starts_who_dies_with_its_process() {
 #[test]
 fn errors_say_what_to_do() {
     let texts = [StartError::NotInProgram, StartError::Name].map(|error| error.to_string());
-    assert_eq!(
-        texts[0],
-        "the worker is in a shared library: start a function of the program that calls it"
-    );
+    assert_eq!(texts[0], "the worker is in a shared library: start a function of the program that calls it");
     assert_eq!(texts[1], "a process's name has at most 64 bytes, and no zero byte");
 }
