@@ -1,12 +1,11 @@
 //! Bodies that run twice: by threads under `ThreadSanitizer`, and by processes. See [`mp_sys::testing::spawner`].
 //!
-//! Each one that can puts a [`Plain`](mp_sys::testing::plain::Plain) word behind the object that it tests, so that a
-//! missing order is a race. What the sanitizer does not see is `rep movsq`, by which long runs are copied: there the
-//! bodies look whether what was copied is whole.
+//! Where possible, a body protects a [`Plain`](mp_sys::testing::plain::Plain) word with the object that it tests, so that a
+//! missing order is a race. The sanitizer does not see `rep movsq`, which copies long runs; there the bodies check that the
+//! copies are whole.
 //!
-//! None asserts [`late_waits`](mp_sys::futex::late_waits): a change that comes between the end of a slice and the
-//! sleeper's next look counts as late although nothing was lost, and a sleeper that waits for a CPU just then makes that
-//! moment long.
+//! None asserts [`late_waits`](mp_sys::futex::late_waits): a change between the end of a slice and the sleeper's next look
+//! counts as late although nothing was lost, and that moment is long if the sleeper has to wait for a CPU.
 
 mod data;
 mod locks;

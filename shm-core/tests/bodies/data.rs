@@ -141,8 +141,8 @@ fn reads_beside_guards_are_whole<S: Spawner>() {
     });
 }
 
-/// Elements that are counted up one after the other: a range never shows a later one ahead of an earlier one, and no read is
-/// older than the one before.
+/// Elements are incremented one after the other. A range never shows a later one ahead of an earlier one, and no read is
+/// older than the previous one.
 fn reads_never_go_back<S: Spawner>() {
     let (small, large) = (Value::new(0_u64).unwrap(), Value::new([0_u64; 9]).unwrap());
     let (whole, odd) = (Array::<u32>::zeroed(8).unwrap(), Array::<[u32; 3]>::zeroed(8).unwrap());
@@ -172,7 +172,7 @@ fn reads_never_go_back<S: Spawner>() {
     assert_eq!(small.get(), Ok(ROUNDS));
 }
 
-/// What was written before a value was stored is there for who reads that value, however it is kept.
+/// A reader of a value sees what was written before the value was stored, whatever its size.
 fn a_read_shows_what_was_written_before<S: Spawner>() {
     let (small, large) = (Value::new(0_u32).unwrap(), Value::new([0_u64; 2]).unwrap());
     let guarded = Value::new(0_u64).unwrap();

@@ -1,4 +1,4 @@
-//! Locks and permits: one at a time, and whoever is next sees what the one before has written.
+//! Locks and permits: one holder at a time, and the next one sees what the previous one has written.
 
 use mp_sys::testing::plain::Plain;
 use mp_sys::testing::spawner::Spawner;
@@ -17,7 +17,7 @@ bodies! {
 const WORKERS: usize = 4;
 const ROUNDS: u64 = 2_000;
 
-/// Takes the lock in the way that belongs to `worker`: each way has its own calls of the C library below.
+/// Takes the lock in the way of `worker`. Each way uses other calls of the C library.
 fn take(lock: &Lock, worker: usize) -> LockGuard<'_> {
     match worker % 3 {
         0 => lock.lock().unwrap(),
@@ -54,7 +54,7 @@ fn an_rlock_lets_one_in<S: Spawner>() {
             let inner = lock.lock().unwrap();
             count.add(1);
             drop(outer);
-            // Still inside: the order of the guards does not matter.
+            // Still held: the order of the guards does not matter.
             count.add(1);
             drop(inner);
         }
@@ -62,7 +62,7 @@ fn an_rlock_lets_one_in<S: Spawner>() {
     assert_eq!(count.get(), 3 * 4 * ROUNDS);
 }
 
-/// Two who write a word beside the lock and the value under it, and two who read both.
+/// Two threads write a word outside the lock and the value under it, and two threads read both.
 fn an_rwlock_lets_many_read_or_one_write<S: Spawner>() {
     let lock = RwLock::new([0_u64; 9]).unwrap();
     let count = Plain::new();

@@ -1,4 +1,4 @@
-//! Events, conditions and barriers: who is woken sees what was written before the wake-up.
+//! Events, conditions and barriers: a woken thread sees what was written before the wake-up.
 
 use mp_sys::testing::plain::Plain;
 use mp_sys::testing::spawner::Spawner;
@@ -75,7 +75,7 @@ fn a_condition_over_a_lock_hands_items_over<S: Spawner>() {
     assert_eq!(sum.get(), ROUNDS * (ROUNDS + 1));
 }
 
-/// The same with the place behind its own lock, which lends it as an ordinary variable.
+/// The same, but the place has its own lock, which lends it as an ordinary variable.
 fn a_condition_over_a_value_hands_items_over<S: Spawner>() {
     let place = Value::new(0_u64).unwrap();
     let (filled, emptied) = (Condition::new().unwrap(), Condition::new().unwrap());
@@ -128,7 +128,7 @@ fn a_barrier_shows_what_all_have_written<S: Spawner>() {
             words[party].set(round);
             barrier.wait_timeout(PATIENCE).unwrap();
             assert!(words.iter().all(|word| word.get() == round), "all have written");
-            // Nobody writes the next round while somebody still looks at this one.
+            // Nobody writes the next round while another thread still reads this one.
             barrier.wait().unwrap();
         }
     });

@@ -1,4 +1,4 @@
-//! Where objects lie: nothing is handed out twice, and nothing stays behind.
+//! The memory of objects: no bytes are used twice, and no memory is leaked.
 
 use mp_sys::testing::{Random, eventually, spawn, succeeded, tests};
 use shm_core::{RawArray, RawValue, Value, memory_mapped};
@@ -52,13 +52,13 @@ fn memory_that_a_child_may_know_is_not_reused() {
 
 fn making_and_dropping_keeps_memory_bounded() {
     let alive = Value::new(1_u64).unwrap();
-    // A hundred million in a release build, where one takes some 70 ns.
+    // A hundred million in a release build, where one takes about 70 ns.
     let rounds = if cfg!(debug_assertions) { 1_000_000 } else { 100_000_000 };
     for round in 0..rounds {
         drop(Value::new(round).unwrap());
     }
     assert_eq!(memory_mapped(), 2 * PAGE, "the chunk's header, and a page of objects");
-    // Many at once, of several sizes: the chunks go when all that lies in them went.
+    // Many at once, of several sizes: a chunk is unmapped when all objects in it were dropped.
     let many: Vec<Value<[u64; 30]>> = (0..10_000).map(|_| Value::new([1; 30]).unwrap()).collect();
     let arrays: Vec<RawArray<u8>> = (0..200).map(|n| RawArray::zeroed(n * 100).unwrap()).collect();
     assert!(memory_mapped() > 5 * CHUNK);
@@ -76,7 +76,7 @@ fn forking_beside_values_keeps_memory_bounded() {
             assert_eq!(known[299].get(), Ok([1; 500]));
         }));
     }
-    // 60 times 300 KiB were known to a child, so no slot was used twice: the chunks went instead.
+    // A child knew 60 times 300 KiB, so no slot was used twice. The chunks were unmapped instead.
     assert!(memory_mapped() <= 3 * CHUNK, "{} bytes mapped", memory_mapped());
     assert_eq!(alive.get(), Ok(60));
 }
@@ -103,13 +103,13 @@ fn dropping_in_a_child_takes_nothing_from_the_parent() {
     assert_eq!(array.get((1 << 19) - 1), Ok(1));
 }
 
-/// What is kept for the next objects, whatever is in use.
+/// How much is kept for the next objects, whatever is in use.
 const KEPT: u64 = 4 * CHUNK;
 
 #[track_caller]
 fn takes_little(values: &[Value<u64>]) {
     let mapped = memory_mapped();
-    // Each value may have a page to itself, and that page's words another one.
+    // Each value may use a page of its own, and the words of that page another one.
     let most = u64::try_from(values.len()).unwrap() * 2 * PAGE + KEPT;
     assert!(mapped <= most, "{} values keep {mapped} bytes", values.len());
     for (n, value) in (0..).zip(values) {
@@ -131,7 +131,7 @@ fn remaining_values_do_not_keep_dropped_arrays() {
     assert!(memory_mapped() > 75 * CHUNK);
     drop(arrays);
     takes_little(&values);
-    // A descriptor and a mapping for each chunk: of the values, and the newest one of arrays.
+    // One descriptor and one mapping for each chunk: those of the values, and the newest one of arrays.
     assert!(descriptors() <= before + 2, "{} descriptors for {before}", descriptors());
 }
 

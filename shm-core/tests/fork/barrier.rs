@@ -43,7 +43,7 @@ fn nobody_passes_before_all_have_come() {
         for round in 1..=ROUNDS {
             steps.set(me, round).unwrap();
             pass(&barrier);
-            // Whoever is ahead is at most one round ahead; nobody is behind.
+            // A party is at most one round ahead, and none is behind.
             let all = steps.to_vec().unwrap();
             assert!(all.iter().all(|&step| step == round || step == round + 1), "{all:?} in round {round}");
         }
@@ -105,7 +105,7 @@ fn the_death_of_a_waiting_party_breaks_the_barrier() {
     kill(&dead);
     succeeded(&other);
     barrier.reset().unwrap();
-    // The places of the dead are free again.
+    // The places of dead processes are free again.
     let others = [(); 3].map(|()| spawn(|| assert!(pass(&barrier) < 3)));
     others.iter().for_each(succeeded);
 }
@@ -156,7 +156,7 @@ fn sets_of_processes_meet_one_after_another() {
         set.iter().for_each(succeeded);
         assert_eq!((barrier.is_broken(), barrier.n_waiting()), (Ok(false), Ok(0)));
     }
-    // The next set may come before the former one has ended.
+    // The next set may come before the previous one has ended.
     let set = [(); 9].map(|()| spawn(|| assert!(pass(&barrier) < 3)));
     set.iter().for_each(succeeded);
 }
@@ -184,7 +184,7 @@ fn the_death_of_a_registered_party_between_two_rounds_breaks_the_barrier() {
             if is_killed {
                 hang();
             }
-            // As `std::process::exit` does, it ends with the party in hand.
+            // As with `std::process::exit`, the process ends without dropping the party.
             let _kept = std::mem::ManuallyDrop::new(party);
         });
         pass(&barrier);
@@ -227,7 +227,7 @@ fn a_party_that_died_alone_does_not_count_as_present() {
     let dead = spawn(|| assert!(barrier.wait().is_ok()));
     eventually("it waits", || barrier.n_waiting() == Ok(1));
     kill(&dead);
-    // Nobody looked for as long as waiters are promised to learn of a death.
+    // Nobody looked for as long as it may take waiters to notice a death.
     let killed = Instant::now();
     eventually("some time has passed", || killed.elapsed() > Duration::from_millis(150));
     assert_eq!(barrier.wait_timeout(PATIENCE), Err(BarrierError::Broken));
@@ -236,7 +236,7 @@ fn a_party_that_died_alone_does_not_count_as_present() {
 /// The same on all architectures but three old ones.
 const SIGSTOP: i32 = 19;
 const SIGCONT: i32 = 18;
-/// Rounds that are kept for waiters that have not woken up yet.
+/// The number of resets that are kept for waiters that have not woken up yet.
 const RESETS_KEPT: usize = 6;
 
 fn a_waiter_that_wakes_up_after_many_resets() {

@@ -1,4 +1,4 @@
-//! What one party of a `Barrier` does before the others go on, and how long a party waits by default.
+//! The action that one party of a `Barrier` runs before the others go on, and the default timeout.
 
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn an_action_that_panics_breaks_the_barrier() {
     assert_eq!(barrier.is_broken(), Ok(true));
 }
 
-/// A barrier of two whose action tells that it runs, and goes on when it is told to.
+/// Makes a barrier for two parties, whose action reports that it runs, and then waits for a signal to go on.
 struct Stage {
     barrier: Barrier,
     acts: Arc<RawValue<u32>>,

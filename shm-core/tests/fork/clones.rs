@@ -1,4 +1,4 @@
-//! A clone is a second handle of the same object: in this process, in children, and when the first one is gone.
+//! A clone is a second handle of the same object: in this process, in children, and after the first one was dropped.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ tests! {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn a_clone_of_each_object_is_the_same_object() {
-    // The first handle goes before the second is used.
+    // The first handle is dropped before the second is used.
     let again = |event: Event| event.clone();
     let event = Event::new().unwrap();
     again(event.clone()).set();
@@ -63,7 +63,7 @@ fn a_clone_of_each_object_is_the_same_object() {
             same_condition.notify_all();
         });
         let mut held = value.lock().unwrap();
-        // The other thread waits for the lock from here on, at the latest when the condition is waited for.
+        // From here on, the other thread waits for the lock, at the latest while this one waits for the condition.
         barrier.wait_timeout(PATIENCE).unwrap();
         while *held == 0 {
             let is_notified;
@@ -97,7 +97,7 @@ fn a_child_has_every_clone_of_its_parent() {
         third.update(|n| n + 1).unwrap();
         drop((value.clone(), third));
         assert_eq!(value.get(), Ok(1));
-        // What the child dropped is not used again for something else.
+        // Memory that the child dropped is not used for other objects.
         let others: Vec<_> = (0..100).map(|_| Value::new(7_u64).unwrap()).collect();
         assert_eq!(value.get(), Ok(1));
         drop(others);

@@ -29,7 +29,7 @@ fn has_ended(child: &ChildProcess) -> bool {
     child.wait(Deadline::after(Duration::ZERO)).unwrap().is_some()
 }
 
-/// A waiter that counts itself when it was notified.
+/// Starts a waiter that counts itself when it is notified.
 fn waiter<'a>(lock: &'a Lock, condition: &'a Condition, woken: &'a RawValue<u32>) -> impl Fn() + 'a {
     || {
         let guard = condition.wait(lock.lock().unwrap()).unwrap();
@@ -67,7 +67,7 @@ fn the_first_waiters_are_chosen() {
     }
 }
 
-/// The classic: every item is taken once, with one condition for both sides.
+/// The classic case: each item is taken once, with one condition for both sides.
 fn a_queue_of_one_between_producers_and_consumers() {
     const ITEMS: u64 = 2_000;
     let slot = Value::new(0_u64).unwrap();
@@ -150,13 +150,13 @@ fn a_later_waiter_gets_no_earlier_notification() {
     eventually("it waits", || condition.n_waiting() == 1);
     kill(&dead);
     assert_eq!(condition.notify(1), 1);
-    // Waits for several slices, looks for the dead, and finds the notification that was not meant for it.
+    // Waits for several slices, looks for dead processes, and finds the notification that was meant for another waiter.
     let (notified, guard) = condition.wait_timeout(lock.lock().unwrap(), Duration::from_millis(150)).unwrap();
     assert!(!notified);
     drop(guard);
 }
 
-/// A process whose threads fill all places: they stand in for a thousand processes.
+/// Starts a process whose threads fill all places, in place of a thousand processes.
 fn crowd(lock: &Lock, condition: &Condition) -> ChildProcess {
     let crowd = spawn(|| {
         std::thread::scope(|scope| {
@@ -210,12 +210,12 @@ fn poison_reaches_a_waiter() {
     succeeded(&waiter);
 }
 
-/// Consumers are killed at random moments: the others go on, and every item that a living one took counts once.
+/// Consumers are killed at random moments. The others go on, and each item that a living one took counts once.
 fn random_deaths_of_waiters() {
     let stock = Value::new(0_u64).unwrap();
     let delivered = Condition::new().unwrap();
     let consume = || {
-        // One who meets the poison of another ends by its `unwrap`.
+        // A consumer that meets the poison of another one ends by its `unwrap`.
         std::panic::set_hook(Box::new(|_| {}));
         loop {
             let mut guard = delivered.wait_while(stock.lock().unwrap(), |stock| *stock == 0).unwrap();
@@ -249,7 +249,8 @@ fn random_deaths_of_waiters() {
             "waited {PATIENCE:?} until all is consumed: {:?} is left",
             stock.get()
         );
-        // The last victim's poison may be told at any moment, and ends whoever meets it: so those are replaced all along.
+        // The last victim's poison may appear at any moment, and ends the consumers that meet it, so these are replaced all
+        // the time.
         for consumer in consumers.iter_mut().filter(|consumer| has_ended(consumer)) {
             *consumer = spawn(consume);
         }
@@ -285,7 +286,7 @@ fn only_the_living_are_counted() {
     }
 }
 
-/// Runs `body`, which panics on purpose and quietly.
+/// Runs `body`, which panics on purpose, without printing the message.
 fn panics<R>(body: impl FnOnce() -> R) {
     std::panic::set_hook(Box::new(|_| {}));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
@@ -323,7 +324,7 @@ fn a_panic_after_a_notification_passes_it_on() {
         });
     });
     eventually("the first one waits", || condition.n_waiting() == 1);
-    // It looks at nothing by itself: it goes on by a notification only.
+    // It checks nothing by itself: only a notification lets it go on.
     let second = spawn(|| {
         let told = condition.wait(lock.lock().unwrap());
         assert!(matches!(told, Err(WaitError::Lock(shm_core::LockError::Poisoned(_)))));

@@ -25,7 +25,7 @@ fn a_lock_that_is_held_twice_is_released_and_taken_again_as_deep() {
         drop(outer);
     });
     eventually("it waits", || condition.n_waiting() == 1);
-    // Both of its guards have let the lock go.
+    // Both guards have released the lock.
     let guard = lock.lock_timeout(PATIENCE).unwrap();
     steps.store(1);
     assert_eq!(condition.notify(1), 1);
@@ -35,12 +35,12 @@ fn a_lock_that_is_held_twice_is_released_and_taken_again_as_deep() {
     steps.store(3);
     succeeded(&waiter);
     drop(lock.lock_timeout(PATIENCE).unwrap());
-    // A waiter that dies has nothing, and a holder that dies after the wait has poisoned the lock.
+    // A dead waiter holds nothing, and a holder that dies after the wait has poisoned the lock.
     let dead = spawn(|| drop(condition.wait(lock.lock().unwrap())));
     eventually("it waits", || condition.n_waiting() == 1);
     kill(&dead);
     drop(lock.lock_timeout(PATIENCE).unwrap());
-    // Its place in the first one is found by the next waiter only.
+    // Only the next waiter finds its place in the first condition.
     let condition = Condition::new().unwrap();
     let dead = spawn(|| {
         let _guard = condition.wait(lock.lock().unwrap()).unwrap();

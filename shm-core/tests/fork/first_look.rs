@@ -1,4 +1,4 @@
-//! Who comes after a death finds it before the first sleep, and does not sleep for a slice first.
+//! A caller that comes after a death finds it before its first sleep, without a slice of sleep.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ tests! {
     waiters_that_come_together_get_all_permits_of_dead_processes,
 }
 
-/// A process that has what `take` gives, when it is there.
+/// Starts a process that holds what `take` returns, and returns when it does.
 fn holder<G>(take: impl FnOnce() -> G) -> ChildProcess {
     let ready = Event::new().unwrap();
     let holder = spawn(|| {
@@ -78,7 +78,7 @@ fn waiters_that_come_together_get_all_permits_of_dead_processes() {
         .map(|_| {
             spawn(|| {
                 assert!(start.wait_timeout(PATIENCE));
-                // One of them looks, and wakes as many as there are permits.
+                // One waiter looks, and wakes as many as there are permits.
                 semaphore.acquire_timeout(PATIENCE).unwrap().forget();
             })
         })

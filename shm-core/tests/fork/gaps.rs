@@ -1,4 +1,4 @@
-//! What is not promised, and what it looks like: the gaps that docs/SAFETY.md lists. A gap that is closed makes its test fail.
+//! The gaps that docs/SAFETY.md lists: what is not promised, and what happens instead. If a gap is closed, its test fails.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -30,12 +30,12 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/mp.{name}"))
 }
 
-/// The file of a name, as anybody of its user can open it.
+/// Opens the file of a name, as any process of its user can.
 fn file(name: &str) -> File {
     File::options().read(true).write(true).open(path(name)).unwrap()
 }
 
-/// Where the lock of a named value is in its file, and where its data.
+/// The offsets of the lock and the data of a named value in its file.
 const LOCK_AT: u64 = HEADER_BYTES as u64;
 const DATA_AT: u64 = LOCK_AT + CONTROL_BYTES as u64;
 
@@ -60,7 +60,7 @@ fn writing_to_the_file_of_a_name_takes_no_lock() {
     assert_eq!(value.get(), Ok(7), "somebody changed it while it was locked");
 }
 
-/// A process that knows the file and nothing of locks.
+/// Starts a process that knows the file and nothing about locks.
 fn spawn_writer(name: &str, at: u64, bytes: &[u8]) -> mp_sys::child::ChildProcess {
     mp_sys::testing::spawn_holding(|| file(name).write_all_at(bytes, at).unwrap())
 }
@@ -77,7 +77,7 @@ fn writing_to_lock_words_makes_others_wait() {
     assert_eq!(value.get(), Ok(1));
 }
 
-/// The child's side of a bare clone or fork: it must not come back.
+/// The child's side of a bare clone or fork, which must not return.
 fn in_child(body: impl FnOnce() -> bool) -> ! {
     leave(catch_unwind(AssertUnwindSafe(body)).unwrap_or(false))
 }

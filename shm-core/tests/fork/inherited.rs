@@ -1,4 +1,4 @@
-//! Guards that a child inherited through a fork that nobody refused, as by a crate that makes daemons: they lend nothing.
+//! Guards that a child inherited through a fork that was not refused, as by a crate that makes daemons, lend nothing.
 
 use std::cell::Cell;
 use std::ops::DerefMut;
@@ -16,7 +16,7 @@ tests! {
     a_closure_that_forks_changes_nothing_in_the_child,
 }
 
-/// Whether `use_it` panics, which prints nothing.
+/// Returns whether `use_it` panics, without printing the message.
 fn is_refused(use_it: impl FnOnce()) -> bool {
     set_hook(Box::new(|_| {}));
     let outcome = catch_unwind(AssertUnwindSafe(use_it));
@@ -24,7 +24,7 @@ fn is_refused(use_it: impl FnOnce()) -> bool {
     outcome.is_err()
 }
 
-/// Every way to the data of a guard, each used in a child of its own.
+/// Tries each way to the data of a guard, each in a separate child.
 fn refuses<G: DerefMut>(guard: G, read: impl Fn(&G::Target), write: impl Fn(&mut G::Target)) {
     let guard = Cell::new(Some(guard));
     let uses: [&dyn Fn(&mut G); 2] = [&|guard| read(guard), &|guard| write(guard)];
@@ -32,7 +32,7 @@ fn refuses<G: DerefMut>(guard: G, read: impl Fn(&G::Target), write: impl Fn(&mut
         succeeded(&spawn_holding(|| {
             let mut guard = guard.take().unwrap();
             assert!(is_refused(|| use_it(&mut guard)));
-            // Dropping it does nothing, as ever.
+            // Dropping it does nothing, as always.
             drop(guard);
         }));
     }
@@ -77,7 +77,7 @@ fn a_guard_of_a_child_is_shared_by_its_threads() {
             std::thread::Builder::new().spawn_scoped(scope, read).unwrap();
         });
     }));
-    // Neither does a thread that the child starts get at what the child inherited.
+    // A thread that the child starts cannot use what the child inherited either.
     let held = value.lock().unwrap();
     succeeded(&spawn_holding(|| {
         assert!(is_refused(|| {
@@ -98,7 +98,7 @@ fn an_inherited_guard_waits_for_nothing() {
         assert!(is_refused(|| drop(condition.wait_while(held, |it| *it == 1))));
         assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)), "the parent has it");
     }));
-    // The parent's guard waits as ever.
+    // The parent's guard can wait as before.
     let held = held.take().unwrap();
     let outcome = condition.wait_timeout_while(held, Duration::ZERO, |it| *it == 1);
     let (is_there, held) = outcome.map_err(|_: WaitError<_>| "no place").unwrap();

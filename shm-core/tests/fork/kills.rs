@@ -1,4 +1,4 @@
-//! SIGKILL at random moments: the next one proceeds, is told, and nothing is half changed in silence.
+//! SIGKILL at random moments: the next process goes on, gets an error, and nothing is half changed without one.
 
 use mp_sys::child::ChildProcess;
 use mp_sys::testing::{Random, eventually, kill, spawn, succeeded, tests};
@@ -107,7 +107,7 @@ fn single_elements_never_tear() {
     });
 }
 
-/// One holds, two wait, one of the two is killed: the other gets the lock when it is released.
+/// One process holds the lock and two wait. One of the two is killed, and the other gets the lock when it is released.
 fn a_killed_waiter_delays_nobody() {
     let value = Value::new(0_u32).unwrap();
     let go = RawValue::new(0_u32).unwrap();
@@ -162,7 +162,7 @@ fn many_writers_and_random_deaths() {
         writers[victim] = spawn(write);
     }
     for writer in &writers {
-        // Nobody stopped by itself: no panic, no error.
+        // No process stopped by itself: there was no panic and no error.
         assert_eq!(writer.wait(mp_sys::deadline::Deadline::after(std::time::Duration::ZERO)), Ok(None));
         kill(writer);
     }

@@ -1,4 +1,4 @@
-//! Shortage, by limits that the test sets: never real exhaustion.
+//! Shortages by limits that the test sets, never by real exhaustion.
 
 use std::sync::Barrier;
 
@@ -48,7 +48,7 @@ fn the_memory_limit_and_one_byte_above() {
     assert_eq!(value.get(), Ok(1), "usable afterwards");
 }
 
-/// Writing beyond RLIMIT_FSIZE would raise SIGXFSZ, which kills.
+/// Writing beyond RLIMIT_FSIZE would raise SIGXFSZ, which kills the process.
 fn a_file_size_limit_raises_no_signal() {
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(2 << 20), maximum: limit.maximum }).unwrap();
@@ -88,7 +88,7 @@ fn the_limit_counts_what_is_mapped() {
     assert_eq!(RawArray::<u8>::zeroed(MIB).map(|array| array.len()), Ok(MIB));
 }
 
-/// Each of them alone would fit.
+/// Each of them would fit alone.
 fn threads_that_reserve_at_once_stay_within_the_limit() {
     const THREADS: usize = 16;
     const FIT: usize = 5;
@@ -116,7 +116,7 @@ fn the_memory_of_a_named_object_is_counted() {
     let name = format!("test-{}-counts", rustix::process::getpid().as_raw_nonzero());
     let made = RawValue::new(0_u8).unwrap();
     let opened = RawValue::new(false).unwrap();
-    // Made by somebody else: this process has no mapping of it yet.
+    // Another process made it, so this one has no mapping of it yet.
     let maker = spawn(|| {
         let array = RawArray::<u8>::create(&name, MIB - PAGE).unwrap();
         made.store(1);

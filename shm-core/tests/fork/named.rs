@@ -1,4 +1,4 @@
-//! Objects with a name: found by others, gone with the last holder, swept after a kill.
+//! Objects with a name: others find them, they disappear with the last holder, and a sweep removes them after a kill.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ tests! {
     kills_while_creating_leave_nothing_half_made,
 }
 
-/// A name of this test run's own, so that runs beside each other do not meet.
+/// Returns a name for this test run only, so that parallel runs do not collide.
 fn name(of: &str) -> String {
     format!("test-{}-{of}", rustix::process::getpid().as_raw_nonzero())
 }
@@ -39,7 +39,7 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/shm/mp.{name}"))
 }
 
-/// Runs in a process that inherited none of the objects: it knows the names only.
+/// Runs in a process that inherited none of the objects, and knows only the names.
 fn stranger(body: impl FnOnce()) {
     succeeded(&spawn(body));
 }
@@ -114,7 +114,7 @@ fn a_forked_child_keeps_the_name() {
 
 fn objects_of_a_killed_process_are_not_found() {
     for look in [0, 1, 2] {
-        // Whatever program looks for names at this moment removes it as well.
+        // Any program that looks for names at this moment removes it as well.
         assert!(
             (0..100).any(|_| look_for_the_name_of_a_killed_process(look)),
             "the kernel does not know of names"
@@ -122,7 +122,7 @@ fn objects_of_a_killed_process_are_not_found() {
     }
 }
 
-/// `false` if somebody else was faster.
+/// Returns `false` if another program was faster.
 fn look_for_the_name_of_a_killed_process(look: u8) -> bool {
     let name = name("killed");
     let made = RawValue::new(false).unwrap();
@@ -261,7 +261,7 @@ fn a_file_that_is_no_segment() {
     std::fs::remove_dir(file(&name)).unwrap();
 }
 
-/// A mutex that somebody else can write leads anywhere: such a file is not opened.
+/// A mutex that another user can write may contain any pointers, so such a file is not opened.
 fn a_segment_that_others_can_change() {
     let name = name("planted");
     let value = Value::create(&name, 1_u8).unwrap();
@@ -279,7 +279,7 @@ fn a_segment_that_others_can_change() {
     drop(value);
 }
 
-/// The guard of one handle outlives another handle: nothing is leaked for that.
+/// The guard of one handle outlives another handle, and nothing is leaked.
 fn a_second_handle_is_dropped_under_the_first_ones_guard() {
     let name = name("second");
     let first = Value::create(&name, 1_u8).unwrap();
@@ -329,9 +329,9 @@ fn kills_while_creating_leave_nothing_half_made() {
     assert!(!file(&name).exists());
 }
 
-/// Who opens a name as another type has the file for a moment, and may be the last one who does.
+/// A process that opens a name as another type has the file for a moment, and may be the last one that has it.
 fn the_name_disappears_with_a_brief_holder() {
-    /// Two threads have to meet in a few instructions.
+    /// The number of rounds, since two threads have to meet within a few instructions.
     const ROUNDS: usize = 300;
     let name = name("last");
     for _ in 0..ROUNDS {

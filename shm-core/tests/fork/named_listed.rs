@@ -1,4 +1,4 @@
-//! `named::list`: what exists, and who holds it; and headers that somebody has changed.
+//! `named::list`: existing objects and their holders, and headers that were changed.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn the_list_says_who_holds_it() {
     let value = Value::create(&name, 1_u8).unwrap();
     assert_eq!(find(&name).unwrap().holders, [own_pid()]);
     let opened = RawValue::new(0_u32).unwrap();
-    // One has it from its parent, the other one by its name.
+    // One process inherited it, and the other one opened it by name.
     let heir = spawn(|| {
         opened.fetch_add(1);
         hang();
@@ -111,7 +111,7 @@ fn forge(name: &str, at: u64, word: u64) {
     file.write_all_at(&word.to_ne_bytes(), at).unwrap();
 }
 
-/// Where the number of elements stands, and the length of the type's name.
+/// The offsets of the number of elements and of the length of the type's name.
 const LEN_AT: u64 = 32;
 const NAME_BYTES_AT: u64 = 56;
 
@@ -131,7 +131,7 @@ fn lengths_in_a_header_are_claims() {
         let refused = SharedMemory::open_or_create(memory, 100).unwrap_err();
         assert_eq!(refused, NameError::WrongVersion, "{len}");
     }
-    // As many as there is room for.
+    // As many as fit.
     forge(memory, LEN_AT, 4096);
     assert_eq!(SharedMemory::open(memory).unwrap().to_vec().len(), 4096);
 }
@@ -146,7 +146,7 @@ fn texts_in_a_header_are_claims() {
     forge(&name, NAME_BYTES_AT, 8);
     forge(&name, NAME_BYTES_AT + 8, u64::MAX);
     assert_eq!(find(&name).unwrap().element.unwrap(), "\u{fffd}".repeat(8), "no UTF-8");
-    // A moment that has not come yet, and a kind that does not exist.
+    // A time in the future, and a kind that does not exist.
     forge(&name, 48, u64::MAX);
     forge(&name, 16, 99);
     let found = find(&name).unwrap();

@@ -30,7 +30,7 @@ fn a_name_stays_without_holders() {
     value.persist().unwrap();
     value.persist().unwrap();
     drop(value);
-    // Everything that sweeps.
+    // Every operation that sweeps.
     assert!(named::names().contains(&name));
     assert!(named::list().iter().any(|object| object.name == name && object.is_persistent));
     drop(Value::create(&self::name("other"), 1_u8));
@@ -75,7 +75,7 @@ fn a_name_without_persist_disappears_with_its_last_holder() {
     named::unlink(stays).unwrap();
 }
 
-/// The kernel marks a dead holder's lock although nobody else has the memory.
+/// The kernel marks a dead holder's lock even if no other process has mapped the memory.
 fn the_death_of_a_holder_is_known_later() {
     let name = name("lock");
     let held = RawValue::new(false).unwrap();
@@ -142,7 +142,7 @@ fn an_object_without_a_name() {
     assert_eq!(value.unlink().unwrap_err(), NameError::Unnamed);
 }
 
-/// Each of them tries whether somebody holds the name, and is in the others' way for a moment.
+/// Each opener tests whether a process holds the name, and so blocks the others for a moment.
 fn openers_beside_each_other_find_what_nobody_holds() {
     const ROUNDS: usize = 200;
     let name = name("beside");

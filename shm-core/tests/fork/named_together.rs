@@ -1,4 +1,4 @@
-//! `open_or_create`: processes that start together meet in one object, whoever of them is killed.
+//! `open_or_create`: processes that start together get one object, even if some of them are killed.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,13 +28,13 @@ fn exists(name: &str) -> bool {
     std::fs::exists(format!("/dev/shm/mp.{name}")).unwrap()
 }
 
-/// Opens or creates twice, and looks through the second handle at what was done through the first.
+/// Opens or creates twice, and checks through the second handle what the first one did.
 fn twice<O>(of: &str, make: impl Fn(&str) -> O, change: impl Fn(&O), is_changed: impl Fn(&O) -> bool) {
     let name = name(of);
     let first = make(&name);
     assert!(!is_changed(&first), "{of}: it is new");
     change(&first);
-    // By a process that knows the name only.
+    // In a process that knows only the name.
     succeeded(&spawn(|| assert!(is_changed(&make(&name)), "{of}")));
     drop(first);
     assert!(!exists(&name), "{of}: the name goes with the last holder");
@@ -51,7 +51,7 @@ fn every_object_is_opened_or_created() {
     twice("m", memory, |m| m.write_at(8, &[8]).unwrap(), |m| m.to_vec()[7..] == [0, 8]);
     let rwlock = |n: &str| RwLock::open_or_create(n, || 7_u8).unwrap();
     twice("rw", rwlock, |l| *l.write().unwrap() = 8, |l| *l.read().unwrap() == 8);
-    // Nobody holds the lock when the second process looks, so poison stands for what was done.
+    // Nobody holds the lock when the second process looks, so poison serves as the visible effect.
     let poison = |lock: &Lock| {
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             let _guard = lock.lock();
@@ -70,7 +70,7 @@ fn every_object_is_opened_or_created() {
     reentrant_locks_and_conditions();
 }
 
-/// What is done to these is over when the guard is gone.
+/// These have no effect left after the guard is dropped.
 fn reentrant_locks_and_conditions() {
     let names = ["rlock", "condition"].map(name);
     let [rlock_name, condition_name] = &names;
@@ -115,7 +115,7 @@ fn all_who_start_together_get_one_object() {
             eventually("all are there", || gate.load() >= RACERS);
             let found = RawValue::open_or_create(&name, || racer * FIRST).unwrap();
             found.fetch_add(1);
-            // Whoever has an object of its own waits in vain.
+            // A process with a separate object would wait in vain.
             eventually("all count in one object", || found.load() % FIRST == RACERS);
             gate.fetch_add(1);
             eventually("all have seen it", || gate.load() == 2 * RACERS);
@@ -132,7 +132,7 @@ fn strangers_that_start_together_meet_at_a_barrier() {
         let party = || {
             let barrier = Barrier::open_or_create(&name, 3).unwrap();
             barrier.wait_timeout(PATIENCE).unwrap();
-            // The first to leave must not be the last holder while another one still looks for the name.
+            // The first process must not drop the last handle while another one still looks for the name.
             barrier.wait_timeout(PATIENCE).unwrap();
             assert_woken();
         };
@@ -141,7 +141,7 @@ fn strangers_that_start_together_meet_at_a_barrier() {
     }
 }
 
-/// Killed at random moments, while others need the name. `xtask/tests/crash` kills at each step.
+/// Kills at random moments, while others need the name. `xtask/tests/crash` kills at each step.
 fn killed_creators_block_nobody() {
     let name = name("killed");
     let mut random = Random::new();

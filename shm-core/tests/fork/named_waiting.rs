@@ -1,4 +1,4 @@
-//! `Condition` and `Barrier` by name, between processes that know the name only.
+//! `Condition` and `Barrier` by name, between processes that know only the name.
 
 use mp_sys::testing::{PATIENCE, assert_woken, eventually, hang, kill, spawn, succeeded, tests};
 use shm_core::sync::{PARTIES_MAX, WAITERS_MAX};
@@ -39,7 +39,7 @@ fn strangers_wait_on_a_condition() {
     let condition = Condition::create(&names[1]).unwrap();
     let consumers = [(); 3].map(|()| spawn(|| consume(&names)));
     eventually("all wait", || condition.n_waiting() == 3);
-    // By another stranger, who is told how many there are.
+    // From another unrelated process, which learns the number of parties.
     succeeded(&spawn(|| {
         let opened = Condition::open(&names[1]).unwrap();
         assert_eq!(opened.n_waiting(), 3);
@@ -169,7 +169,7 @@ fn names_of_conditions_and_barriers_disappear_with_the_last_holder() {
     let made = (Condition::create(condition).unwrap(), Barrier::create(barrier, 1).unwrap());
     let found = (Condition::open(condition).unwrap(), Barrier::open(barrier).unwrap());
     drop(made);
-    // As many places as there are, whoever made them.
+    // All places, whichever process created the condition.
     assert_eq!((found.0.notify(WAITERS_MAX), found.1.wait()), (0, Ok(0)));
     named::unlink(condition).unwrap();
     assert_eq!(Condition::open(condition).unwrap_err(), NameError::NotFound);

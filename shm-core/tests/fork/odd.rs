@@ -1,8 +1,8 @@
-//! Odd circumstances: other PID namespaces, no /proc, other clocks, exec, no free descriptor, frozen processes, handles
+//! Unusual conditions: other PID namespaces, no /proc, other clocks, exec, no free descriptor, frozen processes, and handles
 //! that are dropped while their lock is held.
 //!
-//! Each of them is a state in which a process cannot be asked, or cannot answer, and in which it must neither be taken
-//! for dead nor be waited for.
+//! In each of these states, it is impossible to ask about a process, or the process cannot answer. Nobody may take it for
+//! dead, and nobody may wait for it.
 
 pub(crate) mod clocks;
 pub(crate) mod descriptors;
@@ -15,5 +15,5 @@ pub(crate) mod unmapping;
 
 use std::time::Duration;
 
-/// Several slices: whoever waits has looked for the dead, and more than once.
+/// Several slices, in which a waiter has looked for dead processes more than once.
 const LOOKS: Duration = Duration::from_millis(150);

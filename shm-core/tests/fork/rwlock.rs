@@ -1,4 +1,4 @@
-//! `RwLock` between processes: deaths of its holders, forks beside its guards, its name.
+//! `RwLock` between processes: deaths of its holders, forks while guards exist, and its name.
 
 use std::cell::Cell;
 use std::mem::{ManuallyDrop, forget};
@@ -19,7 +19,7 @@ tests! {
     the_name_of_an_rwlock,
 }
 
-/// A process that does `take`, says so, and goes on for ever.
+/// Starts a process that runs `take`, reports that, and goes on for ever.
 fn holding<G>(take: impl FnOnce() -> G) -> mp_sys::child::ChildProcess {
     let holds = RawValue::new(false).unwrap();
     let child = spawn(|| {

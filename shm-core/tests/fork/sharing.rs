@@ -1,4 +1,4 @@
-//! What one process stores, the others see; and no update is lost.
+//! The others see what one process stores, and no update is lost.
 
 use mp_sys::child::{ChildProcess, Ended, ForkError, fork};
 use mp_sys::testing::{ended, eventually, spawn, spawn_holding, succeeded, tests};
@@ -132,7 +132,7 @@ fn an_inherited_guard_does_nothing() {
     let guard = std::cell::Cell::new(Some(value.lock().unwrap()));
     let child = spawn_holding(|| {
         std::panic::set_hook(Box::new(|_| {}));
-        // Dropped by a panic, which would poison if the child held the lock.
+        // A panic drops it, which would poison if the child held the lock.
         let panicking = std::panic::AssertUnwindSafe(|| {
             let _guard = guard.take();
             panic!("on purpose");
@@ -170,19 +170,19 @@ fn a_forgotten_guard_and_the_drop_of_its_handle() {
 }
 
 fn a_forgotten_guard_keeps_its_slot() {
-    // In a child: its end is a death for the lock, and its leaks are its own.
+    // In a child, because its end counts as a death for the lock, and because its leaks end with it.
     succeeded(&spawn(|| {
         let value = Value::new(1_u8).unwrap();
         std::mem::forget(value.lock().unwrap());
         assert_eq!(value.get(), Err(LockError::Deadlock));
         drop(value);
-        // The slot is not handed out again: the lock in it is still held.
+        // The slot is not used again, because the lock in it is still held.
         let others: Vec<Value<u8>> = (0..100).map(|_| Value::new(2).unwrap()).collect();
         assert!(others.iter().all(|other| other.get() == Ok(2)));
     }));
 }
 
-/// The kernel releases a lock whose thread ends; a leaked guard would still lend what it protects.
+/// The kernel releases a lock whose thread ends, but a leaked guard would still lend the data.
 fn a_thread_that_ends_with_a_leaked_guard_ends_the_process() {
     let value = Value::new(1).unwrap();
     let process = spawn(|| {
@@ -198,7 +198,7 @@ fn a_thread_that_ends_with_a_leaked_guard_ends_the_process() {
     assert_eq!(ended(&process), Ended::Signaled(6), "aborted before anybody could use it");
     assert_eq!(value.get(), Err(LockError::Poisoned(1)), "and the others are told");
     value.clear_poison();
-    // A thread that held locks and released them ends as any other.
+    // A thread that has held and released locks ends like any other.
     succeeded(&spawn(|| {
         std::thread::scope(|scope| {
             let user = || {
@@ -210,7 +210,7 @@ fn a_thread_that_ends_with_a_leaked_guard_ends_the_process() {
     }));
 }
 
-/// The child holds the same lock by itself when it drops what it inherited: its own lock stays held.
+/// The child holds the same lock when it drops the inherited guard, and keeps holding it.
 fn an_inherited_guard_does_not_release_the_childs_own_lock() {
     let value = Value::new(1).unwrap();
     let released = RawValue::new(false).unwrap();

@@ -1,4 +1,4 @@
-//! The lock family between real processes: nobody is forgotten, and what the dead held comes back.
+//! The lock family between real processes: no waiter is forgotten, and what dead processes held comes back.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn an_rlock_passes_on_when_its_holder_dies() {
     let told = lock.lock_timeout(PATIENCE).unwrap_err().into_poisoned().unwrap();
     lock.clear_poison();
     drop(told);
-    // The depth of the dead is not taken over: one guard, one release.
+    // The next holder does not inherit the depth of the dead one: one guard, one release.
     succeeded(&spawn(|| drop(lock.try_lock().unwrap())));
 }
 
@@ -99,7 +99,7 @@ fn an_event_that_is_cleared_at_once_reaches_every_waiter() {
             assert!(wait());
         });
         eventually("all are about to wait", || waiting.load() == 3);
-        // Somebody who had not begun to wait would miss a pulse, and is reached by the next one.
+        // A process that had not begun to wait would miss a pulse; the next one reaches it.
         let has_ended = |child: &ChildProcess| {
             child.wait(mp_sys::deadline::Deadline::after(Duration::ZERO)).unwrap().is_some()
         };
@@ -139,14 +139,15 @@ fn permits_limit_the_processes_inside() {
             most.fetch_max(inside.fetch_add(1) + 1);
             inside.fetch_sub(1);
         }
-        // Not that no wait was late: a permit that comes back changes the word for all who wait, and wakes one of them.
+        // This does not assert that no wait was late: a permit that comes back changes the word for all waiters, and wakes
+        // one.
     });
     workers.iter().for_each(succeeded);
     assert!(most.load() <= 2, "{} inside", most.load());
     assert_eq!(semaphore.available(), 2);
 }
 
-/// A child that has a permit.
+/// Starts a child that has a permit.
 pub(crate) fn hold_a_permit(semaphore: &Semaphore) -> ChildProcess {
     let holds = RawValue::new(false).unwrap();
     let holder = spawn(|| {

@@ -1,4 +1,4 @@
-//! Code of the user at moments that are easily forgotten: in a subscriber of `tracing`, and while a thread ends.
+//! The user's code at unusual moments: in a subscriber of `tracing`, and while a thread ends.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +53,7 @@ impl Subscriber for User {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, _: &tracing::Event<'_>) {
-        // What it does may tell something itself.
+        // What it does may emit events itself.
         if IS_TELLING.replace(true) {
             return;
         }
@@ -69,7 +69,7 @@ impl Subscriber for User {
 
 const F_ADD_SEALS: u32 = 1033;
 
-/// A chunk that cannot be sealed is told of, and chunks are made under the arena's lock.
+/// A chunk that cannot be sealed emits an event, and chunks are made under the arena's lock.
 fn a_subscriber_may_make_objects_while_one_is_made() {
     let child = spawn(|| {
         tracing::subscriber::set_global_default(User).unwrap();
@@ -96,7 +96,7 @@ thread_local! {
     static AT_THE_END: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) };
 }
 
-/// Thread-local values go one after the other; those of the library that were used last go first.
+/// Thread-local values are dropped one after the other. Those of the library that were used last are dropped first.
 fn a_thread_that_ends_may_use_everything() {
     let (done, is_done) = std::sync::mpsc::channel();
     let run = move || {

@@ -1,4 +1,4 @@
-//! Two types whose names somebody chose so that a hash that is not made for it calls them the same.
+//! Two types whose names were chosen so that a hash that is not collision-resistant would be equal.
 
 use mp_sys::travel;
 use shm_core::{NameError, Value};

@@ -33,7 +33,7 @@ fn the_limit_of_held_locks_and_one_above() {
     let mut guards: Vec<_> = values[..HELD_MAX].iter().map(|value| value.lock().unwrap()).collect();
     assert!(matches!(values[HELD_MAX].lock(), Err(LockError::TooManyHeld)));
     assert_eq!(values[HELD_MAX].set(1), Err(LockError::TooManyHeld));
-    // Reading takes no lock, nor does making an object.
+    // Reading takes no lock, nor does creating an object.
     assert_eq!(values[HELD_MAX].get(), Ok(0));
     assert_eq!(Array::from_slice(&[1_u8, 2]).unwrap().to_vec(), Ok(vec![1, 2]));
     assert_eq!(format!("{:?}", Value::new(7).unwrap()), "Value(7)");

@@ -1,4 +1,4 @@
-//! `RwLock`: who may be in beside whom, poison, limits, and what a thread may not do.
+//! `RwLock`: which guards can exist together, poison, limits, and operations that a thread must not do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn a_waiting_writer_goes_before_new_readers() {
         while !elsewhere(is_kept_out) {
             assert!(!deadline.has_passed(), "the writer never waits");
         }
-        // This thread reads already: the writer waits for it as it is.
+        // This thread already reads, so the writer waits for it anyway.
         assert_eq!(*lock.read().unwrap(), 0);
         drop(reader);
         writer.join().unwrap();

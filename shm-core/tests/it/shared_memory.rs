@@ -1,4 +1,4 @@
-//! `SharedMemory`: bytes in and out, and every bad range and size.
+//! `SharedMemory`: copies in and out, and every bad range and size.
 
 use mp_sys::memory::MAPPING_BYTES_MAX;
 use mp_sys::named::HEADER_BYTES;
@@ -68,7 +68,7 @@ fn sizes_above_the_limit_are_errors() {
         let named = SharedMemory::create(&name("large"), len);
         assert!(matches!(named, Err(NameError::Memory(MemoryError::NoSpace { .. }))), "{len}");
     }
-    // With a name, the header is counted as well.
+    // With a name, the header counts as well.
     let named = SharedMemory::create(&name("large"), MAPPING_BYTES_MAX - HEADER_BYTES + 1);
     assert!(matches!(named, Err(NameError::Memory(MemoryError::NoSpace { .. }))));
 }

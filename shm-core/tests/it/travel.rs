@@ -1,4 +1,4 @@
-//! Handles in messages: the same object arrives, or an error, and never another type over the same bytes.
+//! Handles in messages: the same object arrives, or an error is returned, but the same bytes never arrive as another type.
 
 use std::os::fd::OwnedFd;
 
@@ -98,7 +98,7 @@ fn every_object_arrives_as_itself() {
 fn a_chunk_is_mapped_and_sent_once() {
     let values: Vec<Value<u32>> = (0..300).map(|n| Value::new(n).unwrap()).collect();
     let message = send(&values);
-    // Other tests make chunks at the same moment, but not one for each value.
+    // Other tests create chunks at the same moment, but not one for each value.
     assert!(message.files.len() < 10, "{} descriptors", message.files.len());
     let arrived: Vec<Value<u32>> = arrive(message).unwrap();
     for (n, value) in arrived.iter().enumerate() {
@@ -109,7 +109,7 @@ fn a_chunk_is_mapped_and_sent_once() {
 #[test]
 fn a_handle_that_arrived_keeps_the_object() {
     let message = send(&Value::new(5_u64).unwrap());
-    // The first handle is gone, and its place is not used for anything else.
+    // The first handle was dropped, and its place is not used for other objects.
     let others: Vec<Value<u64>> = (0..1000).map(|_| Value::new(6).unwrap()).collect();
     let value: Value<u64> = arrive(message).unwrap();
     assert_eq!(value.get(), Ok(5));
@@ -136,10 +136,10 @@ fn a_handle_never_arrives_as_another_type() {
     assert!(refused(arrive::<Semaphore>(send(&semaphore)).map(drop)));
 }
 
-/// A handle as it stands in a message.
+/// The encoded form of a handle in a message.
 type Form = ([u64; 6], String);
 
-/// The message with what stands in it changed.
+/// Returns the message with changed contents.
 fn forged(message: Message, change: impl FnOnce(&mut [u64; 6])) -> Message {
     let mut form: Form = postcard::from_bytes(&message.bytes).unwrap();
     change(&mut form.0);
@@ -160,7 +160,7 @@ fn a_forged_message_reaches_no_other_bytes() {
     for index in [1, 2, u64::MAX] {
         assert_eq!(try_with([index, at, length, what, print, count]), Err(TravelError::NotCarried));
     }
-    // Its neighbours, of which one is `never_sent`; the middle of it; what is no place; beyond the end.
+    // Its neighbours, one of which is `never_sent`; the middle of it; something that is no place; and beyond the end.
     for other in [at + 512, at.wrapping_sub(512), at + 64, at + 8, 0, 64, 1 << 20, 1 << 40, u64::MAX] {
         let outcome = try_with([0, other, length, what, print, count]);
         assert_eq!(outcome, Err(TravelError::OtherObject), "at {other}");
@@ -221,7 +221,7 @@ fn an_object_with_a_name_travels_by_its_name() {
     assert!(named::names().contains(&name));
     let arrived: Value<u64> = arrive(message).unwrap();
     assert_eq!(arrived.get(), Ok(6));
-    // Another object by now.
+    // The name belongs to another object by now.
     let message = send(&arrived);
     named::unlink(&name).unwrap();
     let other = Value::create(&name, 1_u64).unwrap();

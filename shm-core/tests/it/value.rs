@@ -1,4 +1,4 @@
-//! `Value`: operations, poison, and what a thread may not do.
+//! `Value`: operations, poison, and operations that a thread must not do.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -148,7 +148,7 @@ fn errors_travel_as_boxed_errors() {
     assert_eq!(touch(&value).unwrap_err().to_string(), "the calling thread already holds the lock");
 }
 
-/// A number whose `Debug` looks whether the value that it came from is locked.
+/// A number whose `Debug` checks whether the value that it came from is locked.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 struct Asks(u32);

@@ -16,7 +16,7 @@ tests! {
     before_linux_6_9_a_process_with_another_clock_is_not_taken_for_dead,
 }
 
-/// More than a test takes, and than any pause between two looks.
+/// Longer than a test, and than any pause between two looks.
 const AHEAD: Duration = Duration::from_secs(100_000);
 
 fn a_look_with_a_clock_that_is_ahead_hides_no_death() {
@@ -33,7 +33,7 @@ fn a_look_with_a_clock_that_is_ahead_hides_no_death() {
     let second = spawn(waits);
     eventually("the second one waits", || condition.n_waiting() == 2);
     assert!(ready.wait_timeout(PATIENCE));
-    // It waits a while at each of them, as any program may, and looks for the dead meanwhile.
+    // It waits a while at each of them, as any program may, and looks for dead processes meanwhile.
     let visitor = spawn_with_clocks_ahead(AHEAD, || {
         assert!(matches!(semaphore.acquire_timeout(LOOKS), Err(SemaphoreError::TimedOut)));
         let (notified, guard) = condition.wait_timeout(lock.lock().unwrap(), LOOKS).unwrap();
@@ -48,7 +48,7 @@ fn a_look_with_a_clock_that_is_ahead_hides_no_death() {
             skip(why);
         }
     }
-    // What the visitor left, but for its time.
+    // What the visitor left, without its time.
     barrier.reset().unwrap();
     first.signal(rustix::process::Signal::STOP.as_raw()).unwrap();
     eventually("it is stopped", || first.is_stopped());
@@ -77,7 +77,7 @@ fn before_linux_6_9_a_process_with_another_clock_is_not_taken_for_dead() {
         assert!(killed.wait_timeout(PATIENCE));
         assert!(is_alive(&theirs), "alive when in doubt");
     });
-    // One of the same clocks, which is found dead.
+    // A process with the same clocks, which is found dead.
     let mortal_stamp = RawValue::new(0_u64).unwrap();
     let mortal = spawn(|| {
         mortal_stamp.store(Stamp::current().to_bits());

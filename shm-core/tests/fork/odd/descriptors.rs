@@ -1,4 +1,4 @@
-//! No free descriptor: what needs none goes on, and what needs one says so.
+//! No free descriptor: operations that need none work, and operations that need one return an error.
 
 use std::fs::File;
 
@@ -95,7 +95,7 @@ fn no_living_process_is_taken_for_dead() {
     let holder = hold_a_permit(&semaphore);
     let other = spawn(|| assert!(barrier.wait_timeout(PATIENCE).is_ok()));
     let asker = spawn(|| {
-        // A brother of the holder, and no parent: the kernel is asked by id.
+        // A sibling of the holder, not its parent, so it asks the kernel by id.
         let _files = take_all_descriptors();
         assert_eq!(semaphore.acquire_timeout(LOOKS).map(drop), Err(SemaphoreError::TimedOut));
         assert!(barrier.wait_timeout(PATIENCE).is_ok());
@@ -134,7 +134,7 @@ fn a_dead_process_is_noticed_once_it_is_reaped() {
     succeeded(&asker);
 }
 
-/// Its stamp has no birth, so it is known by its id alone.
+/// Its stamp has no start time, so only its id identifies it.
 fn the_death_of_a_process_without_descriptors_is_noticed() {
     let semaphore = Semaphore::new(1).unwrap();
     let stamp = RawValue::new(0_u64).unwrap();

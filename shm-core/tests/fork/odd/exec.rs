@@ -1,5 +1,5 @@
-//! A process that becomes another program while it holds something: the kernel releases its locks; whatever carries its
-//! stamp stays with it, since the process lives on.
+//! A process that becomes another program while it holds something. The kernel releases its locks. Words with its stamp stay,
+//! since the process lives on.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -17,7 +17,7 @@ tests! {
     a_party_stays_until_the_process_ends,
 }
 
-/// Becomes a program that waits to be killed.
+/// Replaces this process by a program that waits to be killed.
 pub(super) fn become_another_program() {
     let failed = Command::new("sleep").arg("1000").exec();
     panic!("no sleep(1): {failed}");

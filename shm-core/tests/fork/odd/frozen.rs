@@ -1,4 +1,4 @@
-//! A waiter that is frozen by SIGSTOP, and then killed: nobody else is held up, at neither moment.
+//! A waiter that is frozen by SIGSTOP and then killed delays nobody else, at either moment.
 
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
@@ -30,10 +30,10 @@ fn in_state(process: &ChildProcess, state: char) {
     eventually("the process sleeps or is stopped", is_there);
 }
 
-/// A process that waits in `wait`, and is stopped there.
+/// Starts a process that waits in `wait`, and stops it there.
 pub(super) fn frozen(wait: impl FnOnce()) -> ChildProcess {
     let begins = RawValue::new(false).unwrap();
-    // Not to use a guard that the caller holds is what the processes here keep to.
+    // The processes here do not use guards that the caller holds.
     let process = spawn_holding(|| {
         begins.store(true);
         wait();
@@ -45,7 +45,7 @@ pub(super) fn frozen(wait: impl FnOnce()) -> ChildProcess {
     process
 }
 
-/// A writer that is stopped while it has the lock, and has lent nothing out: values are read as they were.
+/// A writer is stopped while it has the lock and lends nothing, so values can be read as they were.
 fn a_frozen_writer_delays_no_reader() {
     let (small, large) = (Value::new(1_u64).unwrap(), Value::new([1_u64; 40]).unwrap());
     let holds = RawValue::new(0_u32).unwrap();
@@ -70,7 +70,7 @@ fn a_frozen_writer_delays_no_reader() {
     assert_eq!((small.get(), large.get()), (Ok(2), Ok([2; 40])));
 }
 
-/// `hold` holds what `wait` waits for: others get it while a waiter is frozen, and after that one was killed.
+/// `hold` holds what `wait` waits for. Others get it while a waiter is frozen, and after the waiter was killed.
 pub(super) fn others_go_on<G>(hold: impl Fn() -> Option<G>) {
     let first = hold().unwrap();
     let waiter = frozen(|| drop(hold().unwrap()));
@@ -87,7 +87,7 @@ pub(super) fn others_go_on<G>(hold: impl Fn() -> Option<G>) {
     drop(hold().unwrap());
 }
 
-/// Not poisoned: nobody died who held it.
+/// It is not poisoned, because no holder died.
 pub(super) fn clean<G>(taken: Result<G, LockError<G>>) -> Option<G> {
     taken.ok()
 }
@@ -132,7 +132,7 @@ fn a_frozen_waiter_for_an_event() {
     }
 }
 
-/// The frozen one is chosen, since it came first. It keeps its notification as long as it lives.
+/// The frozen waiter is chosen, since it came first. It keeps its notification as long as it lives.
 fn a_frozen_waiter_for_a_notification() {
     let (lock, condition) = (Lock::new().unwrap(), Condition::new().unwrap());
     let wait = || {
@@ -157,8 +157,8 @@ fn a_frozen_waiter_for_a_notification() {
     succeeded(&fourth);
 }
 
-/// One that has come is passed with the others. One that is registered is expected for the next round, and holds the others up
-/// until it is dead and they learn of it.
+/// A frozen party that has arrived passes with the others. If it is registered, the next round needs it, so the others wait
+/// until it is dead and they notice that.
 fn a_frozen_party() {
     let barrier = Barrier::new(2).unwrap();
     let waiter = frozen(|| assert!(barrier.party().unwrap().wait_timeout(PATIENCE).is_ok()));

@@ -23,7 +23,7 @@ tests! {
     a_lock_held_by_a_thread_with_an_equal_id_keeps_memory_needlessly,
 }
 
-/// Runs `test` in a process with id 1. What it starts by [`peer`] is another one.
+/// Runs `test` in a process with id 1. [`peer`] starts another one.
 pub(super) fn with_id_1(test: impl FnOnce()) {
     let outside = RawValue::new(0_u64).unwrap();
     let run = || {
@@ -35,11 +35,11 @@ pub(super) fn with_id_1(test: impl FnOnce()) {
         Ok(process) => succeeded(&process),
         Err(why) => skip(why),
     }
-    // It has ended, but that cannot be known from here.
+    // It has ended, but this process cannot know that.
     assert!(Stamp::from_bits(outside.load()).unwrap().is_alive());
 }
 
-/// The other process with id 1, which has told that it is ready.
+/// Starts the other process with id 1, and returns when that is ready.
 pub(super) fn peer(is_ready: &Event, body: impl FnOnce(&dyn Fn())) -> ChildProcess {
     let peer = spawn_in_new_pid_namespace(|| {
         assert_eq!((Stamp::current().pid(), current_thread()), (1, 1));
@@ -101,8 +101,9 @@ fn a_lock_passes_on_when_its_holder_in_another_namespace_dies() {
     });
 }
 
-/// The kernel compares thread ids: a waiter that is killed while a thread of its id in another namespace holds the lock
-/// is taken for the holder. That is a limit, which the guide names; whoever gets the lock too early is told by poison.
+/// The kernel compares thread ids. If a waiter is killed while a thread with the same id in another namespace holds the lock,
+/// the kernel takes the waiter for the holder. The guide names this limit. A process that gets the lock too early gets the
+/// poison error.
 fn a_killed_waiter_is_mistaken_for_a_holder_with_the_same_id() {
     let lock = Lock::new().unwrap();
     let (ready, holds, killed) = (Event::new().unwrap(), Event::new().unwrap(), Event::new().unwrap());
@@ -113,7 +114,7 @@ fn a_killed_waiter_is_mistaken_for_a_holder_with_the_same_id() {
     with_id_1(|| {
         let waiter = peer(&ready, |is_ready| {
             is_ready();
-            // Awake until it waits for the lock.
+            // It is awake until it waits for the lock.
             eventually("the lock is held", || holds.is_set());
             drop(lock.lock());
         });
@@ -130,7 +131,7 @@ fn a_killed_waiter_is_mistaken_for_a_holder_with_the_same_id() {
     drop(lock.lock().unwrap());
 }
 
-/// Whether a child of this process waits in the kernel. /proc shows the ids of the namespace that the test began in.
+/// Returns whether a child of this process waits in the kernel. /proc shows the ids of the namespace in which the test began.
 fn is_a_child_asleep() -> bool {
     let own = fs::read_link("/proc/self").unwrap().into_os_string().into_string().unwrap();
     let is_it = |stat: &str| {
@@ -202,7 +203,7 @@ fn a_place_of_another_namespace_is_not_taken_away() {
 fn a_party_of_another_namespace_is_not_taken_for_dead() {
     let barrier = Barrier::new(3).unwrap();
     let ready = Event::new().unwrap();
-    // A process of the namespace outside comes last.
+    // A process of the outer namespace comes last.
     let last = spawn(|| {
         let both_wait = || barrier.n_waiting() == Ok(2);
         eventually("both wait", both_wait);

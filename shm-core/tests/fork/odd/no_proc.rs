@@ -1,5 +1,5 @@
-//! Processes that have no /proc, as in a chroot, or the one of another PID namespace, as in some containers: no decision
-//! about safety or life rests on it.
+//! Processes without /proc, as in a chroot, or with that of another PID namespace, as in some containers. No decision about
+//! safety or about deaths depends on /proc.
 
 use std::mem::forget;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn without_proc(test: impl FnOnce()) {
     }
 }
 
-/// Runs `test` in the first process of a PID namespace, which sees the /proc of the namespace outside.
+/// Runs `test` in the first process of a PID namespace, which sees the /proc of the outer namespace.
 fn with_a_foreign_proc(test: impl FnOnce()) {
     let run = || {
         assert_eq!(Stamp::current().pid(), 1);
@@ -54,7 +54,7 @@ fn with_a_foreign_proc(test: impl FnOnce()) {
     }
 }
 
-/// The thread's list of held locks leads through memory that must not be used for anything else.
+/// The thread's list of held locks includes memory that must not be used for anything else.
 fn a_forgotten_guard_stays() {
     let other = Value::new(1_u64).unwrap();
     let forgotten = Array::<u64>::zeroed(100_000).unwrap();
@@ -108,7 +108,7 @@ fn deaths_are_noticed_without_proc() {
     });
 }
 
-/// A child without /proc asks about its parent, which has one, and a child about a child.
+/// A child without /proc asks about its parent, which has /proc, and a child asks about another child.
 fn nobody_is_taken_for_dead_without_proc() {
     let parent = Stamp::current();
     without_proc(|| {

@@ -1,4 +1,4 @@
-//! `RwLock` in odd circumstances: a reader has a place with its process's stamp, a writer a lock of the kernel's.
+//! `RwLock` in unusual conditions: a reader has a place with its process's stamp, and a writer has a robust lock.
 
 use mp_sys::testing::{PATIENCE, hang, kill, spawn, tests};
 use shm_core::{Event, LockError, RwLock};
@@ -88,7 +88,7 @@ fn a_frozen_writer_without_its_turn_delays_nobody() {
     others_go_on(|| clean(lock.write_timeout(PATIENCE)));
 }
 
-/// It waits for the readers that are there, and goes before all that come later: as a holder does.
+/// It waits for the present readers, and goes before all that come later, like a holder.
 fn a_frozen_writer_that_has_its_turn_keeps_it() {
     let lock = make();
     let reader = lock.read().unwrap();

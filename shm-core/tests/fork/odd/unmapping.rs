@@ -1,5 +1,4 @@
-//! Handles that are dropped while their lock is held: the memory goes with the last of them, unless the guard was
-//! forgotten.
+//! Handles that are dropped while their lock is held. The last drop frees the memory, unless the guard was forgotten.
 
 use std::fs;
 use std::mem::forget;
@@ -18,9 +17,9 @@ tests! {
     a_forgotten_guard_keeps_memory_that_came_in_a_message,
 }
 
-/// Two threads have to meet in a few instructions.
+/// The number of rounds, since two threads have to meet within a few instructions.
 const ROUNDS: usize = 300;
-/// Large enough for a mapping of its own.
+/// Large enough to get its own mapping.
 const BYTES: usize = 1 << 20;
 
 fn name(of: &str) -> String {
@@ -41,7 +40,7 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Another handle, as it arrives in a message.
+/// Returns another handle, as it arrives in a message.
 fn through_a_message(array: &Array<u8>) -> Array<u8> {
     let (bytes, luggage) = travel::encode(253, || postcard::to_stdvec(array).unwrap());
     let files = luggage.descriptors.iter().map(|file| file.try_clone().unwrap()).collect();
@@ -67,7 +66,7 @@ fn a_lock_that_is_held_stays_mapped_when_two_handles_go_at_once() {
                 }
             });
             assert_eq!(mapped_names(), round + 1, "the lock is held, so it stays mapped");
-            // Walks the list of held locks, which leads through it.
+            // Walks the list of held locks, which includes this one.
             drop(other.lock().unwrap());
         }
     }));
