@@ -1,7 +1,7 @@
-//! The example `tally` counts exactly, whoever is killed: its program against a plain count, and its unit tests.
+//! The example `tally` counts exactly, whichever process is killed: its program against a plain count, and its unit tests.
 //!
-//! Its modules are compiled in here since `cargo test` either runs an example's own tests or builds the program that
-//! the tests below need, not both. The programs run in processes of their own, so nothing here forks.
+//! Its modules are compiled in here because `cargo test` either runs an example's own tests or builds the program that the
+//! tests below need, but not both. The programs run in separate processes, so nothing here forks.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[path = "tally/command.rs"]
@@ -59,7 +59,7 @@ const WAYS: [&[&str]; 4] = [
     &["--workers", "3", "--kill", "20"],
 ];
 
-/// The user without rights, by convention.
+/// The user id that has no rights, by convention.
 const NOBODY: u32 = 65534;
 /// Runs with kills, one after the other.
 const RUNS: usize = 20;
@@ -72,7 +72,7 @@ fn kills_of(way: &[&str]) -> u64 {
 fn the_workspace_counts_like_a_plain_count() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for way in WAYS {
-        // Somebody may be editing: what changed in between is counted again.
+        // A file may be edited meanwhile, so a changed tree is counted again.
         let same = (0..10).any(|_| {
             let before = Plain::of_folder(root);
             let report = report(way, &[root]);
@@ -163,7 +163,7 @@ fn an_empty_tree_needs_no_kills() {
 #[test]
 fn workers_that_somebody_else_kills_are_replaced_too() {
     let root = plant_files(30, b"three words here\n");
-    // The kills of its own make it last long enough for those from here.
+    // Its own kills make it last long enough for those from here.
     let mut running =
         Running::start(&mut tally(&["--json", "--workers", "3", "--kill", "200"], &[root.path()])).unwrap();
     let mut killed = 0;
@@ -226,7 +226,7 @@ fn unreadable_files_are_listed_and_not_counted() {
     [&folder, &small, &large].into_iter().for_each(|path| set_mode(path, 0));
     set_mode(root.path(), 0o755);
 
-    // Nothing is closed to root, so root lets nobody run it: a copy, since the build may lie where only root may look.
+    // Root can read everything, so root runs it as `nobody`. It uses a copy, since the build may be where only root may look.
     let elsewhere = tempfile::tempdir().unwrap();
     set_mode(elsewhere.path(), 0o755);
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
@@ -240,7 +240,7 @@ fn unreadable_files_are_listed_and_not_counted() {
     command.args(["--json", "--workers", "2", "--kill", "5"]).arg(root.path());
     let started = Running::start(&mut command);
     let output = started.map(Running::finish);
-    // Else the folder could not be removed.
+    // Otherwise the folder could not be removed.
     set_mode(&folder, 0o755);
     let output = match output {
         Err(error) if is_root && error.kind() == io::ErrorKind::PermissionDenied => {

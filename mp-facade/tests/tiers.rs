@@ -1,4 +1,4 @@
-//! The example `tiers` gives every figure, and its pictures show them. How long anything takes is not looked at.
+//! The example `tiers` prints every figure, and its pictures show them. The tests do not look at how long anything takes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[path = "tally/command.rs"]
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::command::{program, run};
 
-/// What each work is done with, in the order of the tiers.
+/// The means of each work, in the order of the tiers.
 const WAYS: [(&str, &[(&str, &str)]); 3] = [
     (
         "adding to a shared counter",

@@ -1,4 +1,4 @@
-//! Every object is `Clone`: a second handle, also for what a child keeps.
+//! Every object is `Clone`: a second handle, which also counts for the ends that a child keeps.
 
 use mp::{RecvError, fork_with, manager, pipe};
 use mp_sys::testing::{PATIENCE, tests};
@@ -8,7 +8,7 @@ tests! {
     a_clone_keeps_no_end_open_in_a_child_that_was_not_passed_it,
 }
 
-/// Compiles for what is `Clone`, without being called.
+/// Compiles for types that are `Clone`. It is never called.
 fn cloned<T: Clone>() {}
 
 fn every_object_is_clone() {
@@ -25,10 +25,10 @@ fn every_object_is_clone() {
     cloned::<(manager::Semaphore, manager::BoundedSemaphore)>();
 }
 
-/// What lies in an object need not be `Clone`.
+/// The contents of an object need not be `Clone`.
 struct Never;
 
-/// The parent's other handle of the end is memory of the child, which nobody drops there.
+/// The parent's other handle of the end is in the child's memory, where nobody drops it.
 fn a_clone_keeps_no_end_open_in_a_child_that_was_not_passed_it() {
     let (tx, rx) = pipe::<u8>().unwrap();
     let (go, gone) = pipe::<()>().unwrap();

@@ -68,7 +68,7 @@ fn a_child_is_killed_at_every_moment() {
     assert!(before.leaked_since().is_none(), "{:?}", before.leaked_since());
 }
 
-/// Whatever the parent had begun to start ends: by itself, or with it.
+/// Every process that the parent had begun to start ends, by itself or with the parent.
 fn a_parent_is_killed_at_every_moment() {
     let mut random = Random::new();
     with_orphans(|| {
@@ -95,7 +95,7 @@ fn kill_server() {
     kill_process(pid, Signal::KILL).unwrap();
 }
 
-/// Each start gives a child or an error, and what a child leaves is whole.
+/// Each start returns a child or an error, and each result of a child is whole.
 fn the_fork_server_is_killed_at_every_moment() {
     let before = Snapshot::take();
     with_orphans(|| {
@@ -146,7 +146,7 @@ fn a_killed_fork_server_ends_no_child() {
     });
 }
 
-/// As process 1, or a subreaper: what a killed server leaves behind are this process's children.
+/// As process 1 or a subreaper, this process inherits the children of a killed server.
 fn a_process_that_adopts_orphans_has_no_zombies_of_the_fork_server() {
     set_child_subreaper(Some(getpid())).unwrap();
     let (finish, until) = pipe::<()>().unwrap();
@@ -163,7 +163,7 @@ fn a_process_that_adopts_orphans_has_no_zombies_of_the_fork_server() {
     assert_eq!(waitid(WaitId::All, WaitIdOptions::EXITED).unwrap_err(), Errno::CHILD, "nobody is left");
 }
 
-/// Somebody else adopts them.
+/// Another process adopts them.
 fn how_a_child_of_a_killed_fork_server_ended() {
     with_orphans(|| {
         let program = mp::fork(|| {
@@ -215,7 +215,7 @@ fn a_forked_child_starts_its_own_fork_server() {
     });
 }
 
-/// Occupies every number up to the highest that is in use, and one more.
+/// Occupies every descriptor number up to the highest in use, and one more.
 fn fill_holes() -> Vec<OwnedFd> {
     let number =
         |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().to_str()?.parse().ok();
@@ -228,7 +228,7 @@ fn fill_holes() -> Vec<OwnedFd> {
 }
 
 fn descriptors_run_out_at_every_step() {
-    // What is made once is there.
+    // Everything that is made only once exists.
     METHODS.into_iter().for_each(|method| drop(start(method, 0).unwrap().join()));
     let before = Snapshot::take();
     let most = getrlimit(Resource::Nofile);

@@ -1,4 +1,4 @@
-//! How children end, who learns of it, and that nothing stays behind.
+//! How children end, which processes learn of it, and that nothing is left behind.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -79,11 +79,11 @@ fn only_the_parent_joins() {
     assert_eq!(sibling.join(), Err(ExitError::Signaled(9)));
 }
 
-/// With SIGCHLD ignored the kernel reaps; the value is there all the same.
+/// If SIGCHLD is ignored, the kernel reaps children. The value still arrives.
 fn somebody_else_reaped_the_child() {
     ignore_sigchld();
     for _ in 0..100 {
-        // Some of them are gone before the parent can take hold of them.
+        // Some of them have ended before the parent can open their pidfd.
         assert_eq!(mp::fork(|| 5).unwrap().join(), Ok(5));
     }
     let killed = mp::fork(|| hang()).unwrap();
@@ -133,7 +133,7 @@ fn an_abort_is_a_signal() {
     assert_eq!(aborted.unwrap_err().to_string(), "the child was ended by signal 6 (SIGABRT)");
 }
 
-/// As those of a program end when `main` returns.
+/// They end like the children of a program when `main` returns.
 fn threads_of_a_child_end_with_it() {
     let work = |()| {
         std::thread::Builder::new().spawn(|| hang()).unwrap();

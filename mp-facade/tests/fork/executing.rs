@@ -1,8 +1,7 @@
-//! The program's file, for the methods that execute it: replaced, of another build, no program of ours at all, or not
-//! permitted.
+//! The program's file, for the methods that execute it: replaced, of another build, another program, or not permitted.
 //!
-//! What needs a file to be changed runs in a copy of this test program: the test copies it, and starts the copy with the
-//! same test, which finds a word in its environment.
+//! A test that changes the file runs in a copy of this test program. It makes the copy and starts it with the same test,
+//! which finds a word in its environment.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ tests! {
 
 /// The methods that execute the program.
 const EXECUTING: [Method; 2] = [Method::Spawn, Method::ForkServer];
-/// Set in the copy.
+/// The environment variable that is set in the copy.
 const IN_COPY: &str = "MP_TEST_IN_COPY";
 
 fn say(tell: Sender<u8>) -> u8 {
@@ -42,7 +41,7 @@ fn say(tell: Sender<u8>) -> u8 {
     7
 }
 
-/// Starts a worker, and gives what it can be heard by: its end comes when there is no such worker any more.
+/// Starts a worker, and returns the receiver of its messages, which ends when no such worker is left.
 fn start(method: Method) -> (Result<Child<u8>, StartError>, Receiver<u8>) {
     let (tell, told) = pipe::<u8>().unwrap();
     (Process::new().method(method).start(say, tell), told)
@@ -55,7 +54,7 @@ fn works(method: Method) {
     assert_eq!(told.recv(), Ok(1));
 }
 
-/// The worker ran nowhere.
+/// Checks that the worker ran nowhere.
 #[track_caller]
 fn was_not_run(told: &Receiver<u8>) {
     assert_eq!(told.recv_timeout(PATIENCE), Err(RecvError::Closed));
@@ -76,7 +75,7 @@ fn own_program() -> PathBuf {
     std::env::current_exe().unwrap()
 }
 
-/// Runs this test in a copy of the program that lies in the folder. True in that copy, and false when it has ended.
+/// Runs this test in a copy of the program in the folder. Returns `true` in the copy, and `false` when the copy has ended.
 fn is_copy(test: &str, folder: &Path) -> bool {
     if std::env::var_os(IN_COPY).is_some() {
         return true;
@@ -88,7 +87,7 @@ fn is_copy(test: &str, folder: &Path) -> bool {
     false
 }
 
-/// In a process of its own, which sees mounts that nobody else does.
+/// Runs in a separate process, with mounts that only it sees.
 fn with_own_mounts(test: impl FnOnce()) {
     let child = mp::fork(|| {
         enter_new_namespace()?;
@@ -114,12 +113,12 @@ fn a_program_that_was_replaced_runs_as_it_was() {
     std::fs::remove_file(&program).unwrap();
     EXECUTING.into_iter().for_each(works);
     mp::release_unused_memory();
-    // The server that is started now never saw the file under its name.
+    // The server that starts now never saw the file under its name.
     EXECUTING.into_iter().for_each(works);
     mp::release_unused_memory();
 }
 
-/// The same code at the same places, so that only the id tells that it is another build.
+/// The same code at the same places, so that only the id shows that it is another build.
 fn other_build(folder: &Path) -> PathBuf {
     let mut bytes = std::fs::read(own_program()).unwrap();
     // The header of the note, with the length of the id left out.
@@ -129,7 +128,7 @@ fn other_build(folder: &Path) -> PathBuf {
     };
     let notes: Vec<usize> =
         bytes.windows(16).enumerate().filter(|(_, note)| is_note(note)).map(|(at, _)| at).collect();
-    // A program without an id is known by its file, and this is another one.
+    // A program without an id is identified by its file, and this is another one.
     for at in notes {
         bytes[at + 16] ^= 1;
     }
@@ -139,7 +138,7 @@ fn other_build(folder: &Path) -> PathBuf {
     path
 }
 
-/// Lets /proc/self/exe lead to another file, as it does on no system.
+/// Lets /proc/self/exe lead to another file, which no system does.
 fn with_program(other: &Path, test: impl FnOnce()) {
     let proc = Path::new("/proc");
     cover(proc).unwrap();
@@ -189,7 +188,7 @@ fn a_file_that_is_no_program() {
     let text = folder.path().join("text");
     std::fs::write(&text, "no program\n").unwrap();
     with_own_mounts(|| {
-        // Not to be executed by anybody, root included; and then of no form that the kernel knows.
+        // First, nobody may execute it, not even root. Then it has no format that the kernel knows.
         with_program(&text, || EXECUTING.into_iter().for_each(is_not_executable));
         std::fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         with_program(&text, || EXECUTING.into_iter().for_each(is_not_executable));
@@ -285,13 +284,13 @@ fn a_sandbox_without_exec() {
     mp::release_unused_memory();
 }
 
-/// What must not be believed in a forked child, in a process whose first look at it finds no such page.
+/// Returns whether forked children are recognised, in a process whose first look finds no page that a fork wipes.
 fn knows_its_forks(lock: Lock) -> bool {
     let permits = Semaphore::new(1).unwrap();
     let _permit = permits.acquire();
     let sibling = mp::fork(|| 1).unwrap();
     let child = mp::fork(|| {
-        // Neither its parent's permit nor its parent's child is its own.
+        // The permit and the child of its parent are not its own.
         let is_taken = permits.try_acquire().is_err();
         let grandchild = mp::fork(|| sibling.join() == Err::<i32, _>(ChildError::NotParent.into())).unwrap();
         let _held = lock.lock().unwrap();
@@ -304,7 +303,7 @@ fn a_sandbox_without_pages_that_a_fork_wipes() {
     let child = mp::fork(|| {
         forbid_wiping()?;
         let lock = Lock::new().unwrap();
-        // This process has looked already; what it executes looks for the first time.
+        // This process has already looked. A program that it executes looks for the first time.
         for method in EXECUTING {
             let worker = Process::new().method(method).start(knows_its_forks, &lock).unwrap();
             assert_eq!(worker.join(), Ok(true), "{method:?}");

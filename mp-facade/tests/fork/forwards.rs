@@ -1,4 +1,4 @@
-//! A process between two others that passes on what it does not know.
+//! A process between two others that passes on messages whose types it does not know.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -56,7 +56,7 @@ fn a_router_passes_shared_objects_and_proxies_on() {
     for (number, log) in [(1, vec![]), (2, vec![1; 300_000]), (3, vec![4])] {
         let input = Value::new(number).unwrap();
         to_router.send(&Job { input, output: output.clone(), total: total.clone(), log }).unwrap();
-        // The sender has no handle of the value any more.
+        // The sender no longer has a handle of the value.
     }
     let results: Vec<u64> = (0..3).map(|_| output.get_timeout(PATIENCE).unwrap()).collect();
     assert_eq!((results, total.get()), (vec![1, 300_002, 7], Ok(300_010)));

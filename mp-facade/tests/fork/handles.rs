@@ -1,4 +1,4 @@
-//! `fork_with`: who holds an end of a stream, and who does not.
+//! `fork_with`: which processes hold an end of a stream.
 
 use mp::{Connection, ForkError, Receiver, RecvError, SendError, Sender, Value, duplex, fork_with, pipe};
 use mp_sys::testing::{PATIENCE, eventually, tests};
@@ -22,11 +22,11 @@ fn a_bystander_keeps_no_end_open() {
     drop(tx);
     assert_eq!(rx.recv_timeout(PATIENCE), Ok(1));
     assert_eq!(rx.recv_timeout(PATIENCE), Err(RecvError::Closed));
-    // The other direction: the bystander has no copy of the receiving end either.
+    // In the other direction, the bystander has no copy of the receiving end either.
     let (tx, rx) = pipe::<u8>().unwrap();
     let second = fork_with(&until, |until| until.recv_timeout(PATIENCE).unwrap()).unwrap();
     drop(rx);
-    // It has one until it begins: then what was sent meanwhile has nobody to receive it.
+    // It has a copy until it begins. Then nobody can receive what was sent meanwhile.
     eventually("the child has given it up", || tx.try_send(&1) == Err(SendError::Closed));
     stay.send(&()).unwrap();
     stay.send(&()).unwrap();

@@ -1,5 +1,5 @@
-//! What goes into a child and comes out of it, at its limit and one above, for every start method: the same error for the
-//! same thing, and the next start works.
+//! Arguments and results at their limits and one above, for every start method: each limit has the same error for all
+//! methods, and the next start works.
 
 use mp::{
     ARGUMENT_BYTES_MAX, ARGUMENT_DESCRIPTORS_MAX, Arguments, Child, Descriptor, ExitError, Method,
@@ -39,7 +39,7 @@ fn joined<A: DeserializeOwned, R: Serialize + DeserializeOwned>(
     ended.unwrap_or_else(|| panic!("{method:?}: child {} still runs", child.pid()))
 }
 
-/// Leaves nothing behind; then an ordinary start.
+/// Checks that nothing is left behind, and that an ordinary start then works.
 fn for_each_method(test: impl Fn(Method)) {
     METHODS.into_iter().for_each(|method| assert_eq!(joined(method, |n: u8| n, 1), Ok(1)));
     let before = Snapshot::take();
@@ -51,7 +51,7 @@ fn for_each_method(test: impl Fn(Method)) {
     assert!(before.leaked_since().is_none(), "{:?}", before.leaked_since());
 }
 
-/// A text of so many bytes in serialized form: postcard writes the length of one of this size in 4.
+/// Returns a text with this many bytes in serialized form: postcard writes a length of this size in 4 bytes.
 fn text_of(bytes: usize) -> String {
     "x".repeat(bytes - 4)
 }
@@ -107,7 +107,7 @@ fn a_panic_message_of_any_length() {
     });
 }
 
-/// Refuses on one of its ways.
+/// A type that refuses to be serialized or deserialized.
 struct Stubborn<const SERIALIZES: bool>;
 
 impl<const SERIALIZES: bool> Serialize for Stubborn<SERIALIZES> {

@@ -125,7 +125,7 @@ fn one_exits_in_order(method: Method) {
     let done = RawValue::new(0_u32).unwrap();
     let (held, until) = pipe::<()>().unwrap();
     let parent = mp::fork(|| -> () {
-        // The daemon never ends by itself, and the other one not before the daemon.
+        // The daemon never ends by itself, and the other one does not end before the daemon.
         let daemon = Process::new().method(method).daemon(true);
         drop(daemon.start(|_held: Sender<()>| -> () { hang() }, held).unwrap());
         let work = |(until, done): (Receiver<()>, RawValue<u32>)| {

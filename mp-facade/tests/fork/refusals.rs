@@ -1,4 +1,4 @@
-//! Where a process cannot be started by one method, and which others can.
+//! Conditions in which one method cannot start a process, and the methods that can.
 
 use mp::{ForkError, Method, Process, StartError};
 use mp_sys::testing::{PATIENCE, tests, thread_before_main_from_now_on};
@@ -9,7 +9,7 @@ tests! {
     a_fork_with_other_threads_names_the_alternatives,
 }
 
-/// A start that works whatever the process is like.
+/// A start that works in every condition of the process.
 fn start_all_but_fork() {
     for method in [Method::Spawn, Method::ForkServer] {
         let child = Process::new().method(method).start(|n: u8| n + 1, 1).unwrap();

@@ -1,4 +1,4 @@
-//! What `join` gives: values of any serde type, panics, and what can happen to them on their way.
+//! The results of `join`: values of any serde type, panics, and errors on their way.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -148,7 +148,7 @@ fn borrowed_locals_and_shared_objects() {
     let total = mp::Value::new(0).unwrap();
     let child = mp::fork(|| {
         total.update(|n| n + words.len()).unwrap();
-        // A child starts processes of its own.
+        // A child starts its own processes.
         mp::fork(|| total.update(|n| n + 10).unwrap()).unwrap().join().map_err(|error| error.to_string())
     });
     assert_eq!(child.unwrap().join(), Ok(Ok(2)));
@@ -159,7 +159,7 @@ fn borrowed_locals_and_shared_objects() {
     assert_eq!(waiting.join(), Err(ExitError::Signaled(9)));
 }
 
-/// Handles are dropped while their children run: what those leave late must not appear in the place of later children.
+/// Handles are dropped while their children run. Late results of these must not appear in the places of later children.
 fn a_result_never_reaches_another_child() {
     let before = Snapshot::take();
     let go = mp::RawValue::new(0_u32).unwrap();

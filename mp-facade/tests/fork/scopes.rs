@@ -1,4 +1,4 @@
-//! Children of a scope, and of a program that ends while they run.
+//! Children of a scope, and children of a program that ends while they run.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -30,7 +30,7 @@ tests! {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Waits for what never comes, unless it is ended.
+/// Waits for ever, unless it is ended.
 fn wait_on((queue, ready): (Queue<u8>, Sender<u8>)) {
     ready.send(&1).unwrap();
     assert_eq!(queue.get(), Ok(0), "nobody puts anything");
@@ -71,7 +71,7 @@ fn a_scope_returns_a_failure_that_was_not_joined() {
         Ok(())
     });
     assert_eq!(failed, Err(ExitError::Exited(3)));
-    // Who joins it knows it.
+    // The caller that joins it gets the error.
     let seen = scope(|s| -> Outcome<ExitError> {
         let child = s.fork(|| -> u8 { panic!("out of ink") })?;
         Ok(child.join().unwrap_err())
@@ -126,7 +126,7 @@ fn a_child_of_a_scope_that_blocks_the_signal_is_killed() {
     assert_eq!(kept.unwrap().try_join(), Err(ExitError::Signaled(9)));
 }
 
-/// A child that leaves by its own panic, or by its own scope, ends nobody else.
+/// A child that ends by its own panic, or in its own scope, ends no other process.
 fn an_inherited_scope_belongs_to_the_parent() {
     let (finish, until) = pipe::<()>().unwrap();
     scope(|s| -> Outcome<()> {
@@ -145,7 +145,7 @@ fn an_inherited_scope_belongs_to_the_parent() {
     .unwrap();
 }
 
-/// What `main` does in the end, here in a child that ends like a program.
+/// The end of `main`, here in a child that ends like a program.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Exit,
@@ -164,7 +164,7 @@ fn a_program_that_fails_does_not_wait_for_a_child_that_dies_with_it() {
                     let tied = Process::new().method(method).die_with_parent(true);
                     let _child = tied.start(wait_on, (&queue, &ready)).unwrap();
                     drop(ready);
-                    // Until the child waits: it has said so to who reads the other end.
+                    // Until the child waits, which it reports to the reader of the other end.
                     match end {
                         End::Exit => std::process::exit(3),
                         End::Panic => panic!("no more paper"),
@@ -192,7 +192,7 @@ fn wait_for_end(finish: Event) {
     assert!(finish.wait_timeout(PATIENCE));
 }
 
-/// Counts the events that warn, of this process and those that it forks.
+/// Counts the warnings of this process and of those that it forks.
 struct Warnings;
 
 static WARNINGS: Mutex<Option<RawValue<u32>>> = Mutex::new(None);
@@ -232,7 +232,7 @@ fn a_waiting_program_names_its_children() {
         rustix::stdio::dup2_stderr(&writing).unwrap();
         tracing::subscriber::set_global_default(Warnings).unwrap();
         for name in ["first", "second"] {
-            // The handles go, the children stay.
+            // The handles are dropped, and the children stay.
             drop(Process::new().name(name).method(Method::Fork).start(wait_for_end, &finish).unwrap());
         }
         let tied = Process::new().name("tied").die_with_parent(true).method(Method::Fork);

@@ -1,5 +1,5 @@
-//! Shortages at each side of a start: of processes, memory and descriptors, here and in a running fork server. Nothing is
-//! lost by one, and the next start works. No limit but the test's own is ever reached.
+//! Shortages on each side of a start: of processes, memory and descriptors, here and in a running fork server. Nothing is
+//! lost by a shortage, and the next start works. Only limits that the test sets are ever reached.
 
 use mp::{Child, ExitError, ForkError, MemoryError, Method, Process, StartError};
 use mp_sys::forkserver::server_pid;
@@ -36,7 +36,7 @@ pub(crate) fn server() -> Pid {
     Pid::from_raw(i32::try_from(server_pid().unwrap()).unwrap()).unwrap()
 }
 
-/// Runs a test as an ordinary user, whom the limit of processes binds.
+/// Runs a test as an ordinary user, to whom the limit of processes applies.
 fn as_a_user(test: impl FnOnce()) {
     let child = spawn(|| {
         if rustix::process::geteuid().is_root() {
@@ -57,7 +57,8 @@ fn under<T>(whose: Option<Pid>, what: Resource, limit: u64, run: impl FnOnce() -
     outcome
 }
 
-/// The limit of another process. The call that tells it also sets it: to the lowest that does no harm for a moment.
+/// Returns the limit of another process. The call that returns it also sets it, for a moment, to the lowest value that does
+/// no harm.
 fn prlimit_now(whose: Option<Pid>, what: Resource) -> Rlimit {
     let own = getrlimit(what);
     let before = prlimit(whose, what, own).unwrap();
@@ -68,7 +69,7 @@ fn prlimit_now(whose: Option<Pid>, what: Resource) -> Rlimit {
 fn no_process_left_for_any_method() {
     as_a_user(|| {
         for method in METHODS {
-            // This process is the one that is allowed, unless the user has others: either way none is left.
+            // The limit allows this process only, unless the user has others. Either way, none is left.
             let refused = under(None, Resource::Nproc, 1, || start(method, 1)).unwrap_err();
             let expected = match method {
                 Method::Fork => StartError::Fork(ForkError::OutOfProcesses),
@@ -94,18 +95,18 @@ fn no_process_left_in_a_running_fork_server() {
     });
 }
 
-/// Bytes of address space that a process has.
+/// Returns the size of a process's address space in bytes.
 fn size_of(process: &str) -> u64 {
     let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
     pages.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 4096
 }
 
 fn no_memory_for_a_process() {
-    // What is made once is there, and the allocator has some memory left.
+    // Everything that is made only once exists, and the allocator has some memory left.
     works(Method::Fork, 1);
     drop(std::hint::black_box(vec![1_u8; 64 << 10]));
     for method in [Method::Spawn, Method::ForkServer] {
-        // glibc takes a stack for the child between fork and exec.
+        // glibc allocates a stack for the child between fork and exec.
         let size = size_of("self");
         let refused = under(None, Resource::As, size, || start(method, 1));
         assert_eq!(refused.unwrap_err(), StartError::OutOfMemory, "{method:?}");
@@ -125,7 +126,7 @@ fn no_memory_for_the_arguments() {
         assert_eq!(start(method, 2 << 20).unwrap_err(), StartError::OutOfMemory, "{method:?}");
         works(method, 1 << 19);
     }
-    // What a forked child is given lies in its own memory.
+    // The arguments of a forked child are in its own memory.
     works(Method::Fork, 2 << 20);
     assert!(matches!(mp::Array::<u8>::zeroed(2 << 20), Err(MemoryError::NoSpace { .. })));
     mp::release_unused_memory();
@@ -146,12 +147,12 @@ fn no_memory_in_a_running_fork_server() {
     mp::release_unused_memory();
 }
 
-/// Each start gives a child, or says what is missing; and how older children end stays known.
+/// Each start returns a child, or an error that names the shortage. How older children end stays known.
 fn no_descriptor_left_in_a_running_fork_server() {
     let (finish, until) = mp::pipe::<()>().unwrap();
     let wait = |until: mp::Receiver<()>| drop(until.recv());
     let older = Process::new().method(Method::ForkServer).start(wait, until).unwrap();
-    // Once the server has said how a later child ended, it is done with the start of the older one.
+    // When the server has reported how a later child ended, it has finished the start of the older one.
     works(Method::ForkServer, 1);
     let server = server();
     let mut refused = 0;

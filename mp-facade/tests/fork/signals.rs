@@ -36,7 +36,7 @@ fn a_child_that_is_executed_can_be_asked_to_end() {
         let child = Process::new().method(method).start(blocked, ()).unwrap();
         assert_eq!(child.join(), Ok(0), "{method:?}");
         let child = start(method);
-        // Before it has begun, or later: either way it ends.
+        // It ends, whether the signal comes before it has begun or later.
         assert_eq!(child.terminate(), Ok(true));
         assert_eq!(child.join_timeout(PATIENCE), Err(ExitError::Signaled(SIGTERM)), "{method:?}");
     }
@@ -55,7 +55,7 @@ fn a_forked_child_blocks_what_its_parent_blocks() {
 #[expect(clippy::exit, reason = "the case")]
 fn a_daemon_that_blocks_the_signal_is_killed_in_the_end() {
     with_orphans(|| {
-        // All wait at the same time for as long as a daemon may take.
+        // All of them wait at the same time, for as long as a daemon may take.
         let parents = METHODS.map(|method| {
             let (held, ends) = pipe::<u8>().unwrap();
             let parent = mp::fork_with(held, |held| -> () {
@@ -79,20 +79,20 @@ fn a_daemon_that_blocks_the_signal_is_killed_in_the_end() {
     });
 }
 
-/// As a service manager does it: the program is asked to end, and all that belongs to it. It still needs its servers.
+/// Like a service manager, this asks the program and all of its processes to end. The program still needs its servers.
 fn servers_outlive_a_termination_of_the_whole_group() {
     with_orphans(|| {
         let (here, there) = mp::duplex::<u8, u8>().unwrap();
         let program = mp::fork_with(there, |there| {
             setpgid(None, None).unwrap();
-            // In the place of a handler.
+            // In place of a handler.
             block_termination();
             let manager = Manager::start().unwrap();
             let value = manager.value(&1_u8).unwrap();
             let served = start(Method::ForkServer);
             there.send(&1).unwrap();
             assert_eq!(there.recv_timeout(PATIENCE), Ok(2), "the group was asked to end");
-            // Children are asked as well. How it ended is told by its server.
+            // Children are asked as well. The server reports how this one ended.
             assert_eq!(served.join_timeout(PATIENCE), Err(ExitError::Signaled(SIGTERM)));
             assert_eq!(value.get(), Ok(1));
             let later = Process::new().method(Method::ForkServer).start(blocked, ()).unwrap();

@@ -1,5 +1,5 @@
-//! A process without stdin, stdout and stderr: nothing that the libraries make or receive takes their numbers, so that
-//! printing harms nothing.
+//! A process without stdin, stdout and stderr: no descriptor that the libraries create or receive takes their numbers, so
+//! printing does no harm.
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -23,7 +23,7 @@ tests! {
     printing_to_a_closed_stdout_changes_nothing,
 }
 
-/// What goes wrong is told through a pipe: there is no stderr.
+/// The pipe through which errors are reported, because there is no stderr.
 type Report = Sender<String>;
 
 /// Runs a test without the three descriptors.
@@ -41,7 +41,7 @@ fn without_standard(test: impl Fn(&Report)) {
     succeeded(&child);
 }
 
-/// Says so if one of the three is taken, after `what` was made.
+/// Reports an error if one of the three numbers is taken after `what` was made.
 fn look(report: &Report, what: &str) {
     for number in 0..3 {
         if let Ok(file) = std::fs::read_link(format!("/proc/self/fd/{number}")) {
@@ -53,11 +53,11 @@ fn look(report: &Report, what: &str) {
 /// Prints more than any buffer holds.
 fn print_much() {
     let mut stdout = std::io::stdout();
-    // `std` says nothing if stdout is closed.
+    // `std` ignores a closed stdout.
     stdout.write_all(&[b'x'; 20_000]).and_then(|()| stdout.flush()).unwrap();
 }
 
-/// Keeps what was made, and looks where it is.
+/// Keeps what was made, and checks its numbers.
 fn made<T, E: Debug>(report: &Report, what: &str, made: Result<T, E>) -> T {
     look(report, what);
     made.unwrap()
@@ -131,7 +131,7 @@ fn no_socket_takes_a_standard_number() {
     });
 }
 
-/// Moves the test's own descriptors away, as the libraries do with theirs.
+/// Moves the test's own descriptors to other numbers, as the libraries do with theirs.
 fn above((reads, writes): (std::io::PipeReader, std::io::PipeWriter)) -> std::io::Result<(OwnedFd, OwnedFd)> {
     // `std` copies to 3 or above.
     Ok((reads.try_clone()?.into(), writes.try_clone()?.into()))
@@ -141,7 +141,7 @@ fn no_child_takes_a_standard_number() {
     without_standard(|report| {
         let work = |(report, method): (Report, String)| {
             let parent = parent_process().unwrap();
-            // What is executed has /dev/null there.
+            // An executed program has /dev/null there.
             if method == "Fork" {
                 look(&report, "a forked child");
             }

@@ -1,4 +1,4 @@
-//! When a child starts, and when it is refused; and what happens to output.
+//! When a child starts, when the start is refused, and what happens to output.
 
 use std::io::{Read, Seek, Write};
 
@@ -44,7 +44,7 @@ fn refused_while_a_guard_is_held() {
     assert_eq!(mp::fork(|| 1).unwrap().join(), Ok(1));
 }
 
-/// What is in stdout's buffer at the fork must not be written by both, and a child's output must be written at its end.
+/// Both processes must not write what is in stdout's buffer at the fork, and a child's output must be written at its end.
 #[expect(clippy::print_stdout, reason = "the case")]
 fn output_is_printed_once_and_not_lost() {
     let mut file = std::fs::File::from(make_memfd().unwrap());
@@ -79,7 +79,7 @@ fn many_children_at_once() {
     }
 }
 
-/// Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills: nobody writes beyond it.
+/// Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills the process, so the library never writes beyond it.
 fn a_file_size_limit_kills_nobody() {
     let limit = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), maximum: limit.maximum }).unwrap();
@@ -95,13 +95,13 @@ fn a_file_size_limit_kills_nobody() {
     assert_eq!(mp::fork(|| 5).unwrap().join(), Ok(5));
 }
 
-/// Whatever needs a file says which limit it has met, at every limit from none on.
+/// Each operation that needs a file returns the limit that it has met, at every limit from 0 on.
 fn a_file_size_limit_is_named_by_everything() {
     use mp::{Array, Queue, manager::Manager, named, pipe};
     let unlimited = getrlimit(Resource::Fsize);
     let long = vec![1_u8; 1 << 20];
     let length = |bytes: Vec<u8>| bytes.len();
-    // What a small message or argument takes is no file.
+    // A small message or argument needs no file.
     for limit in [0, 8, 15, 16, 4095] {
         setrlimit(Resource::Fsize, Rlimit { current: Some(limit), maximum: unlimited.maximum }).unwrap();
         let (tx, rx) = pipe::<Vec<u8>>().unwrap();
@@ -115,7 +115,7 @@ fn a_file_size_limit_is_named_by_everything() {
         ];
         match Manager::start() {
             Err(error) => said.push(error.to_string()),
-            // Long values come and go through a stream.
+            // Long values travel through a stream.
             Ok(manager) => {
                 let values = manager.dict::<u8, Vec<u8>>().unwrap();
                 values.insert(&1, &long).unwrap();

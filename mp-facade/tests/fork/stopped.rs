@@ -1,4 +1,5 @@
-//! A fork server that somebody has stopped: askers are told, it is not replaced, and what was asked for is not run later.
+//! A fork server that was stopped: starts return an error, the server is not replaced, and nothing that was refused runs
+//! later.
 
 use mp::{ExitError, Method, Process, Receiver, RecvError, Sender, StartError, pipe};
 use mp_sys::testing::{PATIENCE, tests};
@@ -33,7 +34,7 @@ fn stopped() -> Pid {
     server
 }
 
-/// Ends the server, and waits for the children that it had begun to start for those who gave up.
+/// Ends the server, and waits for the children that it had begun to start for callers that gave up.
 fn end() {
     with_orphans(mp::release_unused_memory);
 }
@@ -62,7 +63,7 @@ fn a_stopped_fork_server_is_named_and_runs_nothing_later() {
         format!("the fork server, process {pid}, does not answer: continue it if it is stopped, or kill it");
     assert_eq!(error.to_string(), text);
     assert!(mp::active_children().is_empty());
-    // Who does not need it is not held up.
+    // Starts that do not need it are not delayed.
     for method in [Method::Fork, Method::Spawn] {
         assert_eq!(process().method(method).start(twice, 2).unwrap().join(), Ok(4));
     }
@@ -74,7 +75,7 @@ fn a_stopped_fork_server_is_named_and_runs_nothing_later() {
 
 fn a_fork_server_that_is_continued_in_time() {
     let server = stopped();
-    // At some moment while the asker waits.
+    // At some moment while the caller waits.
     let continues = mp::fork(move || kill_process(server, Signal::CONT).unwrap()).unwrap();
     assert_eq!(process().start(twice, 3).unwrap().join(), Ok(6));
     continues.join().unwrap();
@@ -82,7 +83,7 @@ fn a_fork_server_that_is_continued_in_time() {
     mp::release_unused_memory();
 }
 
-/// More askers than the socket has room for.
+/// More requests than the socket has room for.
 fn a_full_socket_to_a_stopped_fork_server() {
     const ASKERS: usize = 400;
     let server = stopped();
@@ -119,7 +120,7 @@ fn how_a_child_of_a_stopped_fork_server_ended() {
     mp::release_unused_memory();
 }
 
-/// The next start makes another one, also if the start before was in vain.
+/// The next start makes another one, even if the start before failed.
 fn a_stopped_fork_server_is_killed() {
     with_orphans(|| {
         let server = stopped();
@@ -128,7 +129,7 @@ fn a_stopped_fork_server_is_killed() {
         assert_eq!(process().start(twice, 5).unwrap().join(), Ok(10));
         assert_ne!(self::server(), server);
         stopped();
-        // Gives the stopped one up as well.
+        // This also gives up the stopped one.
         mp::release_unused_memory();
         assert_eq!(mp_sys::forkserver::server_pid(), None);
     });

@@ -1,7 +1,7 @@
-//! Ctrl-C on a real terminal: to a program that says nothing about it, to one that handles it, and to one that ignores it.
+//! Ctrl-C on a real terminal: for a program with default settings, for one that handles it, and for one that ignores it.
 //!
-//! As under a shell, the program leads the group in the terminal's foreground, and the session belongs to somebody else, who
-//! goes on: so nobody is ended by the terminal's end (SIGHUP) instead.
+//! As under a shell, the program leads the group in the terminal's foreground. The session belongs to another process, which
+//! goes on, so the end of the terminal (SIGHUP) ends nobody.
 
 use std::os::fd::OwnedFd;
 
@@ -32,9 +32,9 @@ fn new_terminal() -> (OwnedFd, std::ffi::CString) {
     (keyboard, name)
 }
 
-/// Starts a program in the foreground of a terminal, under a shell that says how it ended, when nothing of it is left.
+/// Starts a program in the foreground of a terminal, under a shell that reports how it ended when no process of it is left.
 fn run_on_terminal(name: &std::ffi::CStr, program: impl FnOnce(&OwnedFd)) -> Child<Result<(), String>> {
-    // If the test fails, nobody stays.
+    // If the test fails, no process stays.
     let process = Process::new().die_with_parent(true);
     let shell = process.clone().fork(|| {
         let session = setsid().unwrap();
@@ -109,7 +109,7 @@ fn ctrl_c_ends_a_program_with_its_children_and_servers() {
     });
 }
 
-/// Says how many interrupts it saw, if it lives so long.
+/// Returns how many interrupts it saw, if it lives so long.
 fn goes((tell, until): (Sender<u8>, Receiver<()>)) -> usize {
     tell.send(&1).unwrap();
     eventually("the interrupt comes", || interrupts() == 1);
@@ -137,7 +137,7 @@ fn a_program_that_handles_ctrl_c_goes_on_and_its_children_decide() {
             let (going, staying) = (start(goes), start(stays));
             eventually("the interrupt comes", || interrupts() == 1);
             let [forked, spawned, served] = going;
-            // What is executed begins with the default.
+            // An executed program begins with the default.
             for child in [spawned, served] {
                 assert_eq!(child.join_timeout(PATIENCE), Err(ExitError::Signaled(2)));
             }
@@ -145,7 +145,7 @@ fn a_program_that_handles_ctrl_c_goes_on_and_its_children_decide() {
             for child in staying.iter().chain([&forked]) {
                 assert_eq!(child.join_timeout(PATIENCE), Ok(Some(1)), "{:?}", child.method());
             }
-            // Both servers are there as before.
+            // Both servers still run.
             assert_eq!(value.get(), Ok(1));
             let later = Process::new().method(Method::ForkServer).start(|n: u8| n, 3).unwrap();
             assert_eq!(later.join_timeout(PATIENCE), Ok(Some(3)));
@@ -173,7 +173,7 @@ fn the_children_of_a_program_that_ignores_ctrl_c_ignore_it_too() {
             let (finish, until) = pipe::<()>().unwrap();
             let children =
                 METHODS.map(|method| Process::new().method(method).start(waits, (&tell, &until)).unwrap());
-            // What is typed after it comes after it.
+            // Later input arrives later.
             let mut line = [0; 8];
             let len = rustix::io::read(terminal, &mut line).unwrap();
             assert_eq!(&line[..len], b"on\n");

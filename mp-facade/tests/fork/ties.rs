@@ -16,7 +16,7 @@ tests! {
     in_a_user_namespace_a_tie_is_renewed,
 }
 
-/// Nobody.
+/// The user id of `nobody`.
 const USER: u32 = 65_534;
 
 fn become_user(user: u32) {
@@ -72,7 +72,7 @@ fn a_child_outlives_the_thread_that_started_it() {
                 hang()
             });
             assert_eq!(here.recv_timeout(PATIENCE), Ok(0), "{method:?}");
-            // The thread has ended when its parent is back in the main thread, which says nothing: ask until it hangs.
+            // The thread ends when its parent is back in the main thread, which reports nothing: ask until it hangs.
             for question in 1..100 {
                 here.send(&question).unwrap();
                 assert_eq!(here.recv_timeout(PATIENCE), Ok(question + 1), "{method:?}: it lives");
@@ -95,7 +95,7 @@ fn a_sibling_that_was_forked_does_not_keep_a_child_alive() {
                 held.send(&1).unwrap();
                 hang()
             };
-            // By a thread, so that the kernel looks at nothing else.
+            // In a thread, so that the kernel checks nothing else.
             let start = move || process.start(hold, held).unwrap();
             let _child: Child<()> = std::thread::Builder::new().spawn(start).unwrap().join().unwrap();
             // Forked while the parent holds the line.
@@ -125,7 +125,7 @@ fn a_tie_is_not_inherited() {
     }
 }
 
-/// Root of a user namespace is nobody special to the kernel when it sends a signal.
+/// When the kernel sends a signal, root of a user namespace has no special rights.
 fn in_a_user_namespace_a_tie_is_renewed() {
     if !geteuid().is_root() {
         skip("only root maps several users");

@@ -118,7 +118,7 @@ fn many_objects_in_and_out_keep_memory_bounded() {
         tx.send(&Value::new(n).unwrap()).unwrap();
         assert_eq!(rx.recv().unwrap().get(), Ok(n));
     }
-    // Places that were sent are not used again: the chunks went instead.
+    // Places that were sent are not used again. The chunks were unmapped instead.
     assert!(mp::memory_mapped() <= 3 << 20, "{} bytes mapped", mp::memory_mapped());
     assert_eq!(alive.get(), Ok(0));
 }
@@ -150,7 +150,7 @@ fn the_memory_of_an_array_that_arrives_is_counted() {
     assert_eq!(mp::memory_mapped(), before);
 }
 
-/// Each of them lies in a chunk of its maker's.
+/// Each of them is in a chunk of the process that created it.
 fn values_that_arrive_and_are_kept_take_two_pages() {
     const MAKERS: u64 = 100;
     let (tx, rx) = pipe::<Value<u64>>().unwrap();

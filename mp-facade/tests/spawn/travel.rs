@@ -80,7 +80,7 @@ fn ends_and_descriptors() {
     assert_eq!(here.recv_timeout(PATIENCE), Ok(3));
     here.send(&"four".to_owned()).unwrap();
     child.join().unwrap();
-    // What went with the arguments is closed here, and the child has ended: nobody holds the ends back.
+    // The ends in the arguments are closed here, and the child has ended, so no process keeps them open.
     assert_eq!(from_child.recv_timeout(PATIENCE), Err(mp::RecvError::Closed));
     assert_eq!(std::io::read_to_string(&mut reads).unwrap(), "five");
 }
@@ -130,7 +130,7 @@ fn add_up((queue, name, first, rest, sum): Mixed) -> String {
     name + "!"
 }
 
-/// Values, references and borrowed forms in one tuple: the worker takes what they stand for.
+/// Values, references and borrowed forms in one tuple: the worker takes the owned types.
 #[test]
 fn arguments_mix_values_and_references() {
     let (queue, sum) = (Queue::<u64>::new().unwrap(), Value::new(0_u64).unwrap());

@@ -1,4 +1,4 @@
-//! What can be a worker, how it can end, and what the process is like.
+//! Which functions can be workers, how they can end, and the state of their process.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -15,10 +15,10 @@ use crate::plain::Plain;
 /// Enough for a debug build on a busy machine; a run that hangs is ended then.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The program of an example, as it lies beside this test.
+/// Returns the program of an example, which is next to this test.
 ///
 /// # Panics
-/// If it is not there, or older than its source: then this would test something else.
+/// If the program is missing or older than its source, because this would test something else.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
@@ -49,7 +49,7 @@ pub(crate) fn tally(arguments: &[&str], paths: &[&Path]) -> Command {
     command
 }
 
-/// What a program left.
+/// The output of a program.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: Option<i32>,
@@ -57,7 +57,7 @@ pub(crate) struct Output {
     pub(crate) stderr: String,
 }
 
-/// A program that runs. It is killed when this is dropped.
+/// A running program. It is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
     stdout: Receiver<Vec<u8>>,
@@ -79,7 +79,7 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// The processes that it started and that run.
+    /// Returns the running processes that it started.
     pub(crate) fn children(&self) -> Vec<u32> {
         children_of(self.child.id())
     }
@@ -106,7 +106,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails if it has ended, which is as good.
+        // This fails if it has already ended, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -136,15 +136,15 @@ pub(crate) struct Report {
     pub(crate) killed: u64,
     pub(crate) redone: u64,
     pub(crate) unreadable: Vec<String>,
-    /// If it was asked for.
+    /// The ranking, if `--top` asked for it.
     pub(crate) top: Option<Vec<(String, u64)>>,
 }
 
 impl Report {
-    /// Of a run that went well.
+    /// Reads the report of a successful run.
     ///
     /// # Panics
-    /// If it did not, or if there is anything besides exactly one object with exactly these keys.
+    /// If the run failed, or if its output is anything but one object with exactly these keys.
     pub(crate) fn of(output: &Output) -> Self {
         assert_eq!(output.code, Some(0), "{output:?}");
         let line = output.stdout.strip_suffix('\n').unwrap();
@@ -174,26 +174,26 @@ pub(crate) fn report(arguments: &[&str], paths: &[&Path]) -> Report {
     Report::of(&run(tally(arguments, paths).arg("--json")))
 }
 
-/// Processes that `parent` started and that run.
+/// Returns the running processes that `parent` started.
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(|pid| stat_of(*pid).is_some_and(|(state, of)| of == parent && state != 'Z')).collect()
 }
 
-/// Whether a process runs. One that has ended but that nobody waits for does not.
+/// Returns whether a process is running. One that has ended without being waited for is not.
 pub(crate) fn runs(pid: u32) -> bool {
     stat_of(pid).is_some_and(|(state, _)| state != 'Z')
 }
 
-/// A process's state and parent: proc_pid_stat(5), behind the name in parentheses.
+/// Returns a process's state and parent, from the fields after the name in parentheses: proc_pid_stat(5).
 fn stat_of(pid: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-/// Kills a process, by the shell's own command: the standard library kills its own children only.
+/// Kills a process by the shell's own command, because the standard library kills only its own children.
 pub(crate) fn kill(pid: u32) {
     let killed =
         Command::new("sh").args(["-c", "kill -KILL \"$0\"", &pid.to_string()]).stderr(Stdio::null()).status();
@@ -201,7 +201,7 @@ pub(crate) fn kill(pid: u32) {
     let _by_us: bool = killed.unwrap().success();
 }
 
-/// Whether a process is the server of a manager, by its title: see proc_pid_cmdline(5).
+/// Returns whether a process is the server of a manager, by its title: see proc_pid_cmdline(5).
 pub(crate) fn is_manager(pid: u32) -> bool {
     let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     title.split(|byte| *byte == 0).next().is_some_and(|title| title.ends_with(b"manager"))

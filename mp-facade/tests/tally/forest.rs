@@ -1,4 +1,4 @@
-//! A tree with everything in it that a count could get wrong.
+//! A tree with everything that a count could get wrong.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Bytes of a range: the places where a word could count twice, or not at all.
+/// The bytes of a range. At its borders, a word could count twice or not at all.
 pub(crate) const RANGE_BYTES: usize = 4 << 20;
 /// Not a multiple of anything.
 const LARGE_BYTES: usize = 50_000_017;
@@ -46,12 +46,12 @@ pub(crate) fn plant() -> TempDir {
     symlink("nowhere", at("link-to-nowhere")).unwrap();
 
     fs::write(root.path().join(OsStr::from_bytes(b"caf\xe9\n\xff")), b"latin one\n").unwrap();
-    // Neither a file nor a folder. The file stays when the listener goes.
+    // Neither a file nor a folder. The file stays after the listener is dropped.
     drop(UnixListener::bind(at("socket")).unwrap());
     root
 }
 
-/// Text without meaning, with words of all kinds around the ends of the ranges.
+/// Returns meaningless text, with words of all kinds around the ends of the ranges.
 fn large_text() -> Vec<u8> {
     let some = some_text(100_003);
     let mut text: Vec<u8> = some.iter().copied().cycle().take(LARGE_BYTES).collect();
@@ -71,7 +71,7 @@ fn large_text() -> Vec<u8> {
     text
 }
 
-/// Pseudo-random text: about every sixth byte is none of a word, and any byte value may occur.
+/// Returns pseudo-random text: about every sixth byte is not part of a word, and any byte value may occur.
 fn some_text(bytes: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut next = |below: u64| {
@@ -89,7 +89,7 @@ fn some_text(bytes: usize) -> Vec<u8> {
     (0..bytes).map(byte).collect()
 }
 
-/// Makes a small file, and gives its folder.
+/// Makes a small file, and returns its folder.
 pub(crate) fn plant_one(text: &[u8]) -> TempDir {
     plant_files(1, text)
 }

@@ -1,4 +1,4 @@
-//! The same counts, found in another way: whole files, byte by byte, on one thread, with the standard library alone.
+//! The same counts by another method: whole files, byte by byte, on one thread, with only the standard library.
 //!
 //! Words count where they end here; the example counts where they start.
 
