@@ -1,12 +1,12 @@
-//! What a forked child shares with its parent, and what it has by copy.
+//! What a forked child shares with its parent, and what it gets as a copy.
 //!
 //! A `Vec` and a `Value` are made before the first fork. A child changes both, and so does a child of that child. Each
-//! process says what it sees.
+//! process prints what it sees.
 #![expect(clippy::print_stdout, reason = "an example shows what it did")]
 
 use std::error::Error;
 
-/// What each process adds. The numbers differ, so that a look tells whose changes are there.
+/// The number that each process adds. The numbers differ, so the sum shows whose changes are included.
 const CHILD: u64 = 10;
 const GRANDCHILD: u64 = 100;
 

@@ -6,11 +6,11 @@ use std::thread::available_parallelism;
 
 use clap::Parser;
 
-/// The most workers: each takes two file descriptors of the parent, which usually may have 1024.
+/// The most workers: each takes two file descriptors of the parent, whose usual limit is 1024.
 pub(crate) const WORKERS_MAX: u16 = 256;
 /// The most kills: each costs a fork, and up to 100 ms until the queue hands the task out again.
 pub(crate) const KILLS_MAX: u32 = 10_000;
-/// The most words that are printed: a few hundred MB of text have no more different ones.
+/// The most words that are printed: a few hundred MB of text do not contain more different ones.
 pub(crate) const TOP_MAX: u32 = 1_000_000;
 
 /// Counts files, bytes, lines, words and letters of whole folders with several processes, any of which may be killed.

@@ -9,13 +9,13 @@
 
 use std::ops::AddAssign;
 
-/// Words that a [`Counts`] takes in shared memory.
+/// The number of words that a [`Counts`] takes in shared memory.
 pub(crate) const RECORD_WORDS: usize = 3 + LETTERS;
 const LETTERS: usize = 26;
-/// Tables that take turns. Eight of them (8 KiB) leave the first-level cache to the text.
+/// The number of tables that take turns. Eight of them (8 KiB) leave the first-level cache to the text.
 const TABLES: usize = 8;
 
-/// What is counted.
+/// The counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) bytes: u64,

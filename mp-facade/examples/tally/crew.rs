@@ -9,7 +9,7 @@ use crate::share::Shared;
 use crate::walk::Tree;
 use crate::work::{Failure, Worker};
 
-/// As every Linux numbers it.
+/// The number of the signal on all Linux platforms.
 const SIGKILL: i32 = 9;
 /// How long workers without work may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -21,13 +21,13 @@ pub(crate) enum End {
     Finished,
     /// By [`Crew::kill`].
     Killed,
-    /// By itself, or by somebody else.
+    /// It ended by itself, or another process ended it.
     Failed(String),
-    /// For a reason that will not go away.
+    /// It failed for a reason that will not go away.
     Hopeless(String),
 }
 
-/// Processes that were started here. Dropping the crew ends those that still run.
+/// The running workers. Dropping the crew ends them.
 #[derive(Debug, Default)]
 pub(crate) struct Crew {
     members: Vec<Child<Result<(), Failure>>>,
@@ -42,12 +42,12 @@ impl Crew {
     pub(crate) fn start(&mut self, tree: &Tree, shared: &Shared) -> Result<(), mp::ForkError> {
         #[expect(clippy::disallowed_methods, reason = "a worker only compares it with its own parent's id")]
         let parent_pid = std::process::id();
-        // The worker has the whole tree by copy; what it changes in `shared`, everybody sees.
+        // The worker has a copy of the whole tree. Everybody sees its changes in `shared`.
         self.members.push(mp::fork(|| Worker::new(tree, shared, parent_pid).run())?);
         Ok(())
     }
 
-    /// Removes one worker that has ended, and tells how.
+    /// Removes one worker that has ended, and returns how it ended.
     pub(crate) fn take_ended(&mut self) -> Result<Option<End>> {
         for index in 0..self.members.len() {
             let end = match self.members[index].try_join() {
@@ -67,7 +67,7 @@ impl Crew {
         let was_alive = member.kill()?;
         let end = match member.join() {
             Err(ExitError::Signaled(SIGKILL)) => End::Killed,
-            // Where SIGCHLD is ignored, nobody learns how a child ended. This one left nothing, so it was killed.
+            // If SIGCHLD is ignored, nobody learns how a child ended. This one left nothing, so it was killed.
             Err(ExitError::StatusLost) if was_alive => End::Killed,
             left => end_of(left)?,
         };
@@ -75,10 +75,10 @@ impl Crew {
         Ok(end)
     }
 
-    /// Waits until one certain worker has ended, but not longer than `timeout`.
+    /// Waits until a given worker has ended, for at most `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) {
         if let Some(member) = self.members.first() {
-            // How it ended, `take_ended` will tell: it may ask again.
+            // `take_ended` will return how it ended, since it can ask again.
             drop(member.join_timeout(timeout));
         }
     }
@@ -95,7 +95,7 @@ impl Crew {
 impl Drop for Crew {
     fn drop(&mut self) {
         for member in &self.members {
-            // What cannot be killed has ended, or is nobody to wait for.
+            // A worker that cannot be killed has ended, or need not be waited for.
             if member.kill().is_ok() {
                 drop(member.join());
             }

@@ -1,4 +1,4 @@
-//! What the parent sees in the state words.
+//! The parent's view of the state words.
 //!
 //! Looking at all items every few milliseconds would be too much for a tree of a million files. So the parent remembers
 //! two borders, and only what lies between them can change:
@@ -28,15 +28,15 @@ pub(crate) struct Ledger<'a> {
 /// What one look found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// Items that have a result.
+    /// The number of items that have a result.
     pub(crate) finished: usize,
     /// Their bytes.
     pub(crate) bytes: u64,
-    /// Tasks that were handed out, each as often as it was.
+    /// The number of times that tasks were handed out.
     pub(crate) deliveries: u64,
     /// Whether items were finished since the last look.
     pub(crate) progressed: bool,
-    /// How long ago that was seen, or a worker died.
+    /// How long ago the last item was finished or worker died.
     pub(crate) idle: Duration,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Ledger<'a> {
         Ok(View { finished, bytes, deliveries, progressed, idle: self.last_change.elapsed() })
     }
 
-    /// Says that a worker has ended.
+    /// Records that a worker has ended.
     pub(crate) fn note_end(&mut self) {
         self.last_change = Instant::now();
     }
@@ -118,7 +118,7 @@ mod tests {
         shared.commit(tasks[0].0, State::Unreadable(13)).unwrap();
         assert_eq!(seen(&mut ledger), (2, 20, 3, true));
         assert_eq!(ledger.settled, 2);
-        // All come back, those with results too.
+        // All tasks come back, even those with results.
         drop(tasks);
         assert_eq!(
             [(); 3].map(|()| get(&shared)).map(|(item, task)| (item, task.deliveries())),

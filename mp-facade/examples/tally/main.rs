@@ -4,20 +4,20 @@
 //! cargo run --release -p mp-facade --example tally -- [--workers N] [--kill N] [--top K] [--compare] [--json] [PATH…]
 //! ```
 //!
-//! It counts files, bytes, lines (newline bytes), words (runs of ASCII letters), and each letter in either case;
-//! `--help` says what is left out. What is shown here:
+//! It counts files, bytes, lines (newline bytes), words (runs of ASCII letters), and each letter in either case; `--help`
+//! says what it leaves out. It shows:
 //!
-//! - Workers are forked after the list of files was made, so each has it by copy, for nothing (`walk`).
-//! - Work is handed out by a `JoinableQueue`: the task of a worker that is killed goes to another one (`share`, `work`).
-//! - Results lie in shared memory, under the task's number. Each is committed by one step, so a worker that is killed has
-//!   committed a result or has not, and a task that comes again after its result changes nothing: the sums are exact
-//!   whoever dies (`parent`, `ledger`). `--kill 20` tries it (`plan`).
-//! - With `--top K` the words are counted in the dict of a manager, a process of its own that each worker connects to. A
-//!   worker adds those of a task in transactions that claim a key of their own, so what is sent twice counts once
-//!   (`words`, `ranking`).
-//! - `join` tells the parent when all is finished, and the summary says what each tier did (`total`).
+//! - Workers are forked after the list of files was made, so each gets a copy of it for free (`walk`).
+//! - A `JoinableQueue` hands out the work: the task of a killed worker goes to another one (`share`, `work`).
+//! - Results are in shared memory, under the task's number. One step commits each of them, so a killed worker has committed a
+//!   result or not, and a task that comes again after its result changes nothing. The sums are exact, whichever worker dies
+//!   (`parent`, `ledger`). Try it with `--kill 20` (`plan`).
+//! - With `--top K`, the words are counted in the dict of a manager, a separate process to which each worker connects. A
+//!   worker adds the words of a task in transactions, each of which claims its own key, so words that are sent twice count
+//!   once (`words`, `ranking`).
+//! - `join` returns when all tasks are finished, and the summary shows what each tier did (`total`).
 //!
-//! Exit code: 0, even if something could not be read (that is listed); 1 if the count failed; 2 for bad arguments.
+//! Exit code: 0, even if some files could not be read (they are listed); 1 if the count failed; 2 for bad arguments.
 #![expect(clippy::print_stderr, reason = "a command says on stderr what went wrong")]
 
 mod args;
@@ -47,14 +47,14 @@ use crate::args::Args;
 use crate::parent::{Order, Run};
 use crate::walk::Tree;
 
-/// Bad arguments, as clap has it.
+/// The exit code for bad arguments, the same as clap's.
 const BAD_ARGUMENTS: u8 = 2;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Without a terminal to print to, the exit code has to do.
+            // If nothing can be printed, the exit code must suffice.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_ARGUMENTS));
         }
@@ -82,7 +82,7 @@ fn run(args: &Args) -> Result<()> {
     let order = Order { workers: args.workers(), kills: args.kill, top: args.top };
     let in_peace = Order { kills: 0, ..order };
     if args.compare {
-        // Else the first of the two would read from the disk what the second one finds in memory.
+        // Otherwise the first of the two would read from the disk what the second one finds in memory.
         count(&tree, Order { top: None, ..in_peace }, "warming up")?;
     }
     let run = count(&tree, order, "counting")?;
@@ -107,7 +107,7 @@ fn count(tree: &Tree, order: Order, what: &str) -> Result<Run> {
     run
 }
 
-/// A bar on stderr, if that is a terminal. The parent moves it by itself: a thread that did would forbid it to fork.
+/// A bar on stderr, if that is a terminal. The parent moves it itself, because with another thread it could not fork.
 fn progress(template: &str, length: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
     match ProgressStyle::with_template(template) {

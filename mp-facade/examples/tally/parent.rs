@@ -1,8 +1,7 @@
-//! The parent of one run: starts workers in the place of dead ones, kills some if asked to, waits for the queue, adds up.
+//! The parent of one run: replaces dead workers, kills some if asked to, waits for the queue, and adds up the results.
 //!
-//! Whatever a worker does, the parent looks only at the results and at how the worker ended. The queue hands the task of a
-//! dead worker out again, and a result that was committed before stays committed: each item is counted exactly once. So are
-//! its words, see [`ranking`](crate::ranking).
+//! The parent looks only at the results, and at how workers end. The queue hands out the task of a dead worker again, and a
+//! committed result stays committed, so each item is counted exactly once. So are its words; see [`ranking`](crate::ranking).
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,31 +18,31 @@ use crate::walk::Tree;
 
 /// How long the parent waits for the queue before it looks at its workers: the progress bar moves this often.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Workers that may fail one after the other, without any item finished in between: a fault that comes back. And how many
+/// How many workers may fail one after the other, with no item finished in between, before the run fails. Also how many
 /// workers may fail with one item before it is given up.
 const FAILURES_MAX: u32 = 10;
 
-/// What a run is to do.
+/// The settings of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order {
-    /// Processes that work at the same time, at most.
+    /// The most processes that work at the same time.
     pub(crate) workers: usize,
-    /// Workers to be killed.
+    /// The number of workers to kill.
     pub(crate) kills: u32,
-    /// How many words are to be ranked, if any.
+    /// How many words to rank, if any.
     pub(crate) top: Option<u32>,
 }
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) totals: Totals,
     pub(crate) tiers: Tiers,
-    /// If words were ranked.
+    /// Present if words were ranked.
     pub(crate) ranked: Option<Ranked>,
-    /// Workers that `--kill` ended.
+    /// The number of workers that `--kill` ended.
     pub(crate) killed: u32,
-    /// Processes that worked at the same time.
+    /// The number of processes that worked at the same time.
     pub(crate) workers: usize,
     pub(crate) elapsed: Duration,
 }
@@ -53,7 +52,7 @@ pub(crate) fn count(tree: &Tree, order: Order, bar: &ProgressBar) -> Result<Run>
     let Order { workers, kills, top } = order;
     let items = tree.items.len();
     let start = Instant::now();
-    // The kills are none of the item's faults, even if all of them fall on the same one.
+    // The kills do not count as failures of an item, even if all of them hit the same one.
     let deliveries = 1_u32.saturating_add(kills).saturating_add(FAILURES_MAX);
     let mut shared = Shared::new(items, deliveries)?;
     shared.ranking = top.map(|_| Ranking::start(Manager::builder())).transpose()?;
@@ -92,7 +91,7 @@ struct Parent<'a> {
     workers: usize,
     crew: Crew,
     plan: KillPlan,
-    /// In a row.
+    /// The number of failures in a row.
     failures: u32,
     /// Tasks that were handed out before the newest kill.
     deliveries_at_kill: u64,
@@ -127,19 +126,20 @@ impl Parent<'_> {
         Ok(())
     }
 
-    /// Waits for all tasks, and tells whether they are finished. That also has the queue look for tasks of the dead.
+    /// Waits for all tasks, and returns whether they are finished. The wait also makes the queue look for tasks of dead
+    /// workers.
     fn join(&self, timeout: Duration) -> Result<bool> {
         self.shared.tasks.join_timeout(timeout).context("the queue of the work fails")
     }
 
-    /// Starts as many workers as are missing and have something to do.
+    /// Starts as many workers as are missing, if there is work for them.
     fn start_workers(&mut self, view: &View) -> Result<()> {
         // If all results are there, the queue still waits for a task whose worker died before it could say that it is done.
         let unfinished = (self.shared.items() - view.finished).max(1);
         for _ in self.crew.len()..self.workers.min(unfinished) {
             match self.crew.start(self.tree, self.shared) {
                 Ok(()) => {}
-                // Fewer do as well.
+                // Fewer suffice.
                 Err(_) if self.crew.len() > 0 => break,
                 Err(error) => return Err(error).context("no worker could be started"),
             }

@@ -1,4 +1,4 @@
-//! When to kill: `--kill N` spreads N kills over the run, and all of them fall inside the work.
+//! The times of the kills: `--kill N` spreads N kills over the run, all of them during the work.
 //!
 //! A run of a few milliseconds would be over before its second kill. So the parent holds results back: item `i` may be
 //! committed once more than `i` items are released, and the last item is released after the last kill. With `k` of `N`
@@ -6,7 +6,8 @@
 //!
 //! - the next one is due when the share `(k + 1) / (N + 1)` of the items is finished, and a task was handed out since the
 //!   one before, so that kills fall on work and not on workers that wait for it, and
-//! - the share `(k + 2) / (N + 1)` is released, so that on a large tree nobody has to wait, but never the last item.
+//! - the share `(k + 2) / (N + 1)` is released, so that on a large tree nobody has to wait, but the last item is never
+//!   released early.
 //!
 //! With one item both shares are 0 items until the last kill: 20 kills fall on that one item.
 //!
@@ -18,7 +19,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Longer than an item takes, and than the queue takes to find that a worker died.
+/// Longer than an item takes, and longer than the queue takes to notice that a worker died.
 const STALLED: Duration = Duration::from_millis(100);
 /// The longest pause before a kill: time for a worker to begin, to count something, and to be held back.
 const PAUSE_MAX_MICROS: u64 = 2000;
@@ -55,18 +56,18 @@ impl KillPlan {
         self.done < self.planned
     }
 
-    /// Whether to kill now, with so many items finished, and the last item or worker `idle` ago.
+    /// Returns whether to kill now, with so many items finished, and the last item or worker `idle` ago.
     pub(crate) fn is_due(&self, finished: usize, has_new_task: HasNewTask, idle: Duration) -> bool {
         let is_in_turn = finished >= self.share(self.done + 1) && has_new_task == HasNewTask::Yes;
         self.has_more() && (is_in_turn || idle >= STALLED)
     }
 
-    /// Says that a worker was killed.
+    /// Records that a worker was killed.
     pub(crate) fn record_kill(&mut self) {
         self.done += 1;
     }
 
-    /// How many items may be committed.
+    /// Returns how many items may be committed.
     pub(crate) fn released(&self) -> usize {
         if !self.has_more() {
             return self.items;
@@ -74,7 +75,7 @@ impl KillPlan {
         self.share(self.done + 2).min(self.items.saturating_sub(1))
     }
 
-    /// A random time, so that workers die at any point of their lives.
+    /// Returns a random time, so that workers die at any point of their lives.
     pub(crate) fn pause(&mut self) -> Duration {
         let micros = self.random.next() % PAUSE_MAX_MICROS;
         Duration::from_micros(micros >> (self.random.next() % SHORTENINGS))

@@ -1,14 +1,14 @@
-//! How often each word occurs, in the dict of a manager: the third tier of the count.
+//! The frequencies of words, in the dict of a manager: the third tier of the count.
 //!
-//! The parent starts the manager, a process of its own, before it forks; each worker connects anew. What a worker has
-//! counted in an item is added in transactions of at most [`ENTRIES_AT_ONCE_MAX`] words, so that the manager serves others
-//! in between. Each claims a key of its own: item and part.
+//! The parent starts the manager, a separate process, before it forks, and each worker opens its own connection. A worker
+//! adds the words of an item in transactions of at most [`ENTRIES_AT_ONCE_MAX`] words, so that the manager serves others in
+//! between. Each transaction claims its own key: item and part.
 //!
 //! # Why a word counts once
-//! A worker may be killed while its transaction is on the way, and the item's next worker may ask before the manager has
-//! read it. So looking whether the words are there and adding them must be one step, for the two transactions come in any
-//! order: the one that comes second finds the key claimed, and is refused whole. Both have the same words in the same parts,
-//! since the words of an item are sorted.
+//! A worker may be killed while its transaction is on the way, and the item's next worker may send its own before the manager
+//! has read the first. So one step must check whether the words were added and add them. The two transactions come in any
+//! order: the second one finds the key claimed, and is refused as a whole. Both have the same words in the same parts, since
+//! the words of an item are sorted.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,7 +17,7 @@ use mp::manager::limits::ENTRIES_AT_ONCE_MAX;
 use mp::manager::proto::Fault;
 use mp::manager::{Dict, Manager, ManagerBuilder, ObjectError, StartError, TransactionError};
 
-/// Why words are not counted. Another worker would fare no better.
+/// Why words are not counted. Another worker would get the same error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RankingError {
     #[error("the words have no room in the manager: count fewer files, or count without --top")]
@@ -30,7 +30,7 @@ pub(crate) enum RankingError {
     Start(#[from] StartError),
 }
 
-/// A part of an item: both numbers.
+/// The key of a part of an item: both numbers.
 type Part = (u64, u64);
 
 /// The words of one run.
@@ -42,7 +42,7 @@ pub(crate) struct Ranking {
     added: Dict<Part, u64>,
 }
 
-/// What a run found.
+/// The words that a run found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Ranked {
     /// The most frequent words, most frequent first, ties by word.
@@ -63,7 +63,7 @@ impl Ranking {
         Ok(Self { manager, counts, added })
     }
 
-    /// Adds the words of an item, unless they are there: then nothing changes.
+    /// Adds the words of an item. Changes nothing if they were added before.
     pub(crate) fn add(&self, item: usize, words: &[(String, u64)]) -> Result<(), RankingError> {
         for (part, words) in (0..).zip(words.chunks(ENTRIES_AT_ONCE_MAX)) {
             let key: Part = (item as u64, part);
@@ -82,7 +82,7 @@ impl Ranking {
         Ok(())
     }
 
-    /// The `most` most frequent words. All are read, a page at a time, and only so many are kept.
+    /// Returns the `most` most frequent words. It reads all words, a page at a time, and keeps only so many.
     pub(crate) fn read(&self, most: usize) -> Result<Ranked, RankingError> {
         let (distinct, transactions) = (self.counts.len()? as u64, self.added.len()? as u64);
         let mut ranked = Ranked { distinct, transactions, ..Ranked::default() };
@@ -90,7 +90,7 @@ impl Ranking {
         for entry in &mut self.counts.iter() {
             let (word, count) = entry?;
             ranked.words += count;
-            // The greatest of the heap is the last of the ranking, which goes first.
+            // The greatest of the heap is the last of the ranking, which is removed first.
             best.push((Reverse(count), word));
             if best.len() > most {
                 best.pop();

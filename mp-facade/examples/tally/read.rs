@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use crate::count::{Counter, Counts};
 use crate::words::{WORD_LETTERS_MAX, Words};
 
-/// Bytes that are read at once: they stay in the second-level cache until they are counted.
+/// The number of bytes that are read at once, which stay in the second-level cache until they are counted.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 
 /// A part of a file.
@@ -15,12 +15,12 @@ pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 pub(crate) struct Range {
     pub(crate) offset: u64,
     pub(crate) length: u64,
-    /// Bytes behind it that the file has, up to the end of the next range.
+    /// The number of bytes that follow in the file, up to the end of the next range.
     pub(crate) behind: u64,
 }
 
-/// Counts a range of `file`, or as much of it as there is: the file may have become shorter since it was found. Its words
-/// are added to `words`, if these are asked for.
+/// Counts a range of `file`, or as much of it as exists: the file may have become shorter since it was found. Adds its words
+/// to `words`, if that is present.
 pub(crate) fn count_range(
     file: &File,
     range: Range,
@@ -74,7 +74,7 @@ fn add_rest(file: &File, mut at: u64, behind: u64, words: &mut Words) -> io::Res
     Ok(())
 }
 
-/// One read that a signal does not disturb.
+/// Reads once, and repeats the call if a signal interrupts it.
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         match file.read_at(buffer, offset) {

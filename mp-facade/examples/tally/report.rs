@@ -1,4 +1,4 @@
-//! What is printed at the end.
+//! The output at the end.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -17,7 +17,7 @@ const BAR_LINES: u64 = 4;
 /// Blocks from empty to full, in eighths.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Tables for people.
+/// The tables.
 pub(crate) fn text(run: &Run, walk: Duration) -> String {
     let totals = &run.totals;
     let rows = [
@@ -59,7 +59,7 @@ fn tiers(tiers: &Tiers) -> String {
     )
 }
 
-/// What the third tier did, and the words.
+/// What the third tier did, and the most frequent words.
 fn ranking(ranked: &Ranked) -> String {
     let [words, distinct, transactions] = [ranked.words, ranked.distinct, ranked.transactions].map(grouped);
     let mut text = format!(
@@ -71,7 +71,7 @@ fn ranking(ranked: &Ranked) -> String {
     text
 }
 
-/// The same numbers for programs.
+/// The same numbers as JSON, for programs.
 pub(crate) fn json(run: &Run) -> String {
     let totals = &run.totals;
     let letters: Map<String, Value> =
@@ -163,7 +163,7 @@ fn picture(letters: &[u64; 26]) -> String {
     text
 }
 
-/// A path that does not move the cursor or change colours, whatever its name.
+/// A path as text that neither moves the cursor nor changes colours, whatever its name.
 pub(crate) fn printable(path: &Path) -> String {
     let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     path.to_string_lossy().chars().map(printable).collect()

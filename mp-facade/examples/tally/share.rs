@@ -1,23 +1,23 @@
-//! What the parent and its workers share: the tasks that are to be done, and their results.
+//! What the parent and its workers share: the tasks and their results.
 //!
-//! Tasks are numbers of items, in a [`JoinableQueue`]: who gets one has it on lease, and a task whose worker dies is handed
-//! out again. So a task may come more than once, also when its result is there already: its worker was killed after the
-//! result and before [`done`](mp::Task::done). That is why results lie in shared memory under the task's number. Every item
-//! has one state word, one word that says how often its task was handed out, and a record of [`RECORD_WORDS`] words.
+//! Tasks are numbers of items, in a [`JoinableQueue`]. A worker that gets one has it on lease; if the worker dies, the task
+//! is handed out again. So a task may come more than once, even after its result was stored, if its worker was killed before
+//! [`done`](mp::Task::done). That is why results are in shared memory under the task's number. Every item has one state word,
+//! one word that says how often its task was handed out, and a record of [`RECORD_WORDS`] words.
 //!
 //! | state | word (high half, low half) | stored by |
 //! |---|---|---|
-//! | open | 0, 0 | nobody: so it begins |
-//! | done | 1, 0 | the worker that has the task, after the record, by compare and exchange from open |
+//! | open | 0, 0 | nobody: this is the initial state |
+//! | done | 1, 0 | the worker that has the task, after the record, by compare-and-exchange from open |
 //! | unreadable | 2, errno | the same |
 //! | given up | 3, deliveries | the parent, when the queue has put the task aside |
 //!
 //! # Invariants
-//! 1. Who has the task on lease writes the item's record, while the item is open. So a record has one writer at a time: a
-//!    lease ends with its worker.
-//! 2. All states but open are final. One step of one word takes an item there, so whoever is killed has committed a result
-//!    or has left no trace of it; a half written record is nobody's, and a result that comes twice counts once.
-//! 3. The step to a state releases and the load acquires, so whoever sees "done" sees the whole record.
+//! 1. The worker that has the task on lease writes the item's record, while the item is open. A lease ends with its worker,
+//!    so a record has one writer at a time.
+//! 2. All states except open are final. One step of one word changes the state, so a killed worker has committed a result or
+//!    has left no trace of it. Nobody reads a half-written record, and a result that comes twice counts once.
+//! 3. The step to a state releases and the load acquires, so a process that sees "done" sees the whole record.
 
 use anyhow::{Context, Result};
 use mp::{JoinableQueue, RangeError, RawArray, RawValue};
@@ -25,13 +25,13 @@ use mp::{JoinableQueue, RangeError, RawArray, RawValue};
 use crate::count::{Counts, RECORD_WORDS};
 use crate::ranking::Ranking;
 
-/// What is known about an item.
+/// The state of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Open,
     Done,
     Unreadable(u32),
-    /// After so many deliveries, since each of its workers died.
+    /// Given up after so many deliveries, since each of its workers died.
     GivenUp(u32),
 }
 
@@ -62,22 +62,22 @@ impl State {
     }
 }
 
-/// What the processes of one run share.
+/// The objects that the processes of one run share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The items' numbers, in order. Closed, since nothing is added: workers end when all is finished.
+    /// The items' numbers, in order. The queue is closed, since nothing is added, so workers end when all tasks are finished.
     pub(crate) tasks: JoinableQueue<u64>,
-    /// Items below this number may be committed. It is all of them unless workers are to be killed.
+    /// Items below this number may be committed: all of them, unless workers will be killed.
     released: RawValue<u64>,
     states: RawArray<u64>,
     deliveries: RawArray<u32>,
     records: RawArray<u64>,
-    /// If words are ranked. An item's words are there before the item is finished.
+    /// Present if words are ranked. An item's words are added before the item is finished.
     pub(crate) ranking: Option<Ranking>,
 }
 
 impl Shared {
-    /// For `items` open items of which none is released, each of which is handed out `deliveries` times at most.
+    /// Makes the objects for `items` open items. None is released, and each is handed out `deliveries` times at most.
     pub(crate) fn new(items: usize, deliveries: u32) -> Result<Self> {
         let memory = || format!("no shared memory for {items} items");
         let shared = Self {
@@ -99,12 +99,12 @@ impl Shared {
         self.states.len()
     }
 
-    /// Bytes of the items' words and records.
+    /// Returns the size of the items' words and records in bytes.
     pub(crate) fn bytes(&self) -> usize {
         (self.states.len() + self.records.len()) * size_of::<u64>() + self.deliveries.len() * size_of::<u32>()
     }
 
-    /// Items whose tasks were handed out: those below this number, since tasks leave the queue in order.
+    /// Returns the number of items whose tasks were handed out, all below this number, since tasks leave the queue in order.
     pub(crate) fn frontier(&self) -> usize {
         self.items().saturating_sub(self.tasks.len())
     }
@@ -115,12 +115,12 @@ impl Shared {
             .with_context(|| format!("item {item} has the state {word:#x}, which does not exist"))
     }
 
-    /// Notes how often an item's task was handed out. To be called by whoever gets it, before the work.
+    /// Records how often an item's task was handed out. The worker that gets the task calls this before the work.
     pub(crate) fn note_delivery(&self, item: usize, deliveries: u32) -> Result<(), RangeError> {
         self.deliveries.set(item, deliveries)
     }
 
-    /// How often an item's task was handed out.
+    /// Returns how often an item's task was handed out.
     pub(crate) fn deliveries(&self, item: usize) -> Result<u32, RangeError> {
         self.deliveries.get(item)
     }
@@ -134,17 +134,17 @@ impl Shared {
         self.released.store(end as u64);
     }
 
-    /// Writes the record of an open item, whose task the caller has. Nobody looks at it yet.
+    /// Writes the record of an open item, whose task the caller has. Nobody reads it yet.
     pub(crate) fn write_record(&self, item: usize, counts: Counts) -> Result<(), RangeError> {
         self.records.write(item.saturating_mul(RECORD_WORDS), &counts.to_record())
     }
 
-    /// Finishes an item by one step; `false` if it was finished before: then nothing changes.
+    /// Finishes an item by one step. Returns `false`, and changes nothing, if it was finished before.
     pub(crate) fn commit(&self, item: usize, state: State) -> Result<bool, RangeError> {
         Ok(self.states.compare_exchange(item, State::Open.to_word(), state.to_word())?.is_ok())
     }
 
-    /// Finishes the items whose tasks the queue has put aside, and tells how many these are.
+    /// Finishes the items whose tasks the queue has put aside, and returns how many these are.
     pub(crate) fn give_up_failed(&self) -> Result<u64> {
         let mut given_up = 0;
         for task in self.tasks.failed()? {
@@ -155,7 +155,7 @@ impl Shared {
         Ok(given_up)
     }
 
-    /// The record of an item that is done.
+    /// Returns the record of an item that is done.
     pub(crate) fn record(&self, item: usize) -> Result<Counts, RangeError> {
         let mut record = [0; RECORD_WORDS];
         self.records.read_into(item.saturating_mul(RECORD_WORDS), &mut record)?;

@@ -1,4 +1,4 @@
-//! Adding up, when all items are finished.
+//! The sums, when all items are finished.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,12 +10,12 @@ use crate::count::Counts;
 use crate::share::{Shared, State};
 use crate::walk::Tree;
 
-/// What was counted in the whole tree.
+/// The counts of the whole tree.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) files: u64,
     pub(crate) counts: Counts,
-    /// What could not be read, and why. None of it is in the counts.
+    /// Files that could not be read, and why. They are not in the counts.
     pub(crate) unreadable: BTreeMap<PathBuf, String>,
 }
 
@@ -57,19 +57,19 @@ impl Totals {
 /// What each tier did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiers {
-    /// Shared memory: results that lie there, and the bytes of all.
+    /// Shared memory: the number of results there, and the bytes of all of them.
     pub(crate) results: u64,
     pub(crate) result_bytes: u64,
     /// Kernel objects: tasks that went through the queue.
     pub(crate) tasks: u64,
-    /// Tasks that were handed out, each as often as it was.
+    /// The number of times that tasks were handed out.
     pub(crate) deliveries: u64,
     /// Tasks that were put aside, since each of their workers died.
     pub(crate) put_aside: u64,
 }
 
 impl Tiers {
-    /// Adds up the items, when all are finished: who finishes one has noted its last delivery before.
+    /// Adds up the items when all are finished. A worker records its delivery of an item before it finishes the item.
     pub(crate) fn sum(shared: &Shared) -> Result<Self> {
         let mut tiers = Self { result_bytes: shared.bytes() as u64, ..Self::default() };
         for item in 0..shared.items() {
@@ -83,7 +83,7 @@ impl Tiers {
         Ok(tiers)
     }
 
-    /// Tasks that were handed out again.
+    /// Returns how often tasks were handed out again.
     pub(crate) fn redone(&self) -> u64 {
         self.deliveries - self.tasks
     }

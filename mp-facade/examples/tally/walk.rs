@@ -1,6 +1,6 @@
-//! Finding the files, before the first worker starts.
+//! The search for files, before the first worker starts.
 //!
-//! The list is an ordinary `Vec`: workers are forked later, so each of them has it without sending a byte.
+//! The list is an ordinary `Vec`. Workers are forked later, so each of them gets it without a message.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,15 +13,15 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::report::printable;
 
-/// Files above this are counted in ranges of it, so that one large file keeps all workers busy. 4 MiB take a few
-/// milliseconds: long against handing a range out, short against what a kill throws away.
+/// Larger files are counted in ranges of this size, so that one large file keeps all workers busy. 4 MiB take a few
+/// milliseconds: long compared with handing out a range, and short enough that a kill wastes little work.
 pub(crate) const RANGE_BYTES: u64 = 4 << 20;
-/// Folders that are left out: what they hold is made from the rest.
+/// Folders that are left out, because their contents are made from the other files.
 const SKIPPED: [&str; 2] = [".git", "target"];
 /// Files between two looks of the progress bar at the clock.
 const FILES_PER_TICK: usize = 256;
 
-/// What one worker does in one go: a range of a file.
+/// One task of a worker: a range of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Item {
     /// Which of [`Tree::paths`].
@@ -30,7 +30,7 @@ pub(crate) struct Item {
     pub(crate) length: u64,
 }
 
-/// All that is to be counted.
+/// Everything that will be counted.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// Regular files.
@@ -47,7 +47,7 @@ pub(crate) struct Tree {
 pub(crate) fn check(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
         match fs::metadata(path) {
-            // It may be there: it will be listed as unreadable.
+            // It may exist, so it will be listed as unreadable.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             Err(error) => return Err(error).with_context(|| printable(path)),
             Ok(_) => {}
@@ -115,7 +115,7 @@ impl Tree {
 }
 
 fn is_skipped(entry: &DirEntry) -> bool {
-    // What is named on the command line is wanted, whatever its name.
+    // Paths on the command line are counted, whatever their names.
     entry.depth() > 0 && entry.file_type().is_dir() && SKIPPED.iter().any(|name| entry.file_name() == *name)
 }
 

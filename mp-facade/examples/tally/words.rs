@@ -1,18 +1,18 @@
-//! The words of one range, each with how often it occurs: what a worker adds up before it tells the manager.
+//! The words of one range and their frequencies, which a worker adds up before it sends them to the manager.
 //!
-//! A word belongs to the range that it starts in, as in [`count`](crate::count); its rest may lie in the next one. Words are
-//! folded to small letters. Most have at most sixteen, so these are counted under one number that holds their letters: no
-//! memory for each, and one multiplication instead of a hash of a text.
+//! A word belongs to the range in which it starts, as in [`count`](crate::count); its rest may be in the next one. Words are
+//! folded to small letters. Most have at most sixteen letters, so one number holds their letters and serves as the key. That
+//! needs no memory for each word, and one multiplication instead of a hash of a text.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::take;
 
-/// Letters of the longest word that is ranked. Longer runs are encoded data, and would fill the dict.
+/// The most letters of a word that is ranked. Longer runs are encoded data, and would fill the dict.
 pub(crate) const WORD_LETTERS_MAX: usize = 64;
-/// Letters that one number holds.
+/// The number of letters that one number holds.
 const SHORT_LETTERS: usize = size_of::<u128>();
-/// The bit that tells small letters from capitals.
+/// The bit that distinguishes small letters from capitals.
 const CASE: u8 = 0x20;
 
 /// Counts words, piece by piece.
@@ -20,9 +20,9 @@ const CASE: u8 = 0x20;
 pub(crate) struct Words {
     short: HashMap<u128, u64, BuildHasherDefault<Mixer>>,
     long: HashMap<Box<[u8]>, u64>,
-    /// The letters of the word that is being read. What is behind them is zeros.
+    /// The letters of the word that is being read, followed by zeros.
     letters: [u8; WORD_LETTERS_MAX],
-    /// How many these are; beyond the maximum the word does not count.
+    /// How many these are. Beyond the maximum, the word does not count.
     len: usize,
 }
 
@@ -37,7 +37,7 @@ impl Words {
         self.short.clear();
         self.long.clear();
         self.letters = [0; WORD_LETTERS_MAX];
-        // The rest of a word that began before does not count.
+        // The rest of a word that began earlier does not count.
         let is_inside = before.is_some_and(|byte| byte.is_ascii_alphabetic());
         self.len = if is_inside { WORD_LETTERS_MAX + 1 } else { 0 };
     }
@@ -56,7 +56,8 @@ impl Words {
         }
     }
 
-    /// Bytes behind the range that tell how its last word goes on; 0 if no word is open, or one that is too long.
+    /// Returns how many bytes after the range may belong to its last word: 0 if no word is open, or if it is already too
+    /// long.
     pub(crate) fn wants(&self) -> usize {
         match self.len {
             1..=WORD_LETTERS_MAX => WORD_LETTERS_MAX + 1 - self.len,
@@ -64,14 +65,14 @@ impl Words {
         }
     }
 
-    /// Adds what follows the range, as far as a word reaches into it; whether that word is over.
+    /// Adds the bytes after the range that belong to its last word, and returns whether that word has ended.
     pub(crate) fn add_rest(&mut self, behind: &[u8]) -> bool {
         let end = behind.iter().position(|byte| !byte.is_ascii_alphabetic());
         self.add(&behind[..end.unwrap_or(behind.len())]);
         end.is_some()
     }
 
-    /// Ends the range. The order is always the same: what is done in parts is done in the same parts again.
+    /// Ends the range. The order is always the same, so a repetition has the same parts.
     pub(crate) fn finish(&mut self) -> Vec<(String, u64)> {
         self.end_word();
         let text = |letters: &[u8]| letters.iter().map(|letter| char::from(*letter)).collect::<String>();
@@ -103,7 +104,7 @@ impl Words {
     }
 }
 
-/// A hash of one number.
+/// A hasher for one number.
 #[derive(Debug, Default)]
 struct Mixer(u64);
 
@@ -123,7 +124,7 @@ impl Hasher for Mixer {
             [number, number >> 64].map(|half| u64::try_from(half & u128::from(u64::MAX)).unwrap_or(0));
         let mixed = (self.0 ^ low).wrapping_mul(ODD).rotate_left(32) ^ high;
         let product = u128::from(mixed) * u128::from(ODD);
-        // The table looks at the highest and at the lowest bits.
+        // The table uses the highest and the lowest bits.
         let folded = product ^ (product >> 64);
         self.0 = u64::try_from(folded & u128::from(u64::MAX)).unwrap_or(0);
     }

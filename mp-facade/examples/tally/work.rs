@@ -20,10 +20,10 @@ use crate::share::{Shared, State};
 use crate::walk::Tree;
 use crate::words::Words;
 
-/// What an error without a number is listed as.
+/// The number with which an error without a number is listed.
 const EIO: u32 = 5;
-/// How long a worker that is held back waits before its second look; then twice as long each time, up to the maximum:
-/// 256 workers that look every 200 µs would leave nobody a processor to count on.
+/// How long a worker that is held back waits before its second look. Then it waits twice as long each time, up to the
+/// maximum: 256 workers that look every 200 µs would leave no processor for counting.
 const FIRST_WAIT: Duration = Duration::from_micros(200);
 const WAIT_MAX: Duration = Duration::from_millis(5);
 
@@ -65,14 +65,14 @@ impl<'a> Worker<'a> {
         loop {
             match self.shared.tasks.get() {
                 Ok(task) => self.work_on(task)?,
-                // Nothing is left, and nobody has a task that could come back.
+                // No task is left, and no worker has one that could come back.
                 Err(GetError::Closed) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Does a task, unless its result is there: then its worker was killed before it could say that the task is done.
+    /// Does a task, unless it already has a result, because its worker was killed before it could call `done`.
     fn work_on(&mut self, task: Task<u64>) -> Result<()> {
         let item = usize::try_from(*task)?;
         self.shared.note_delivery(item, task.deliveries())?;
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::ranking::Ranking;
 
-    /// Works in this very process, which needs no fork.
+    /// Works in this process, without a fork.
     fn work(tree: &Tree, shared: &Shared) {
         shared.release(shared.items());
         Worker::new(tree, shared, parent_id()).run().unwrap();
@@ -176,7 +176,7 @@ mod tests {
         let tree = Tree::walk(&[folder.path().to_path_buf()], &ProgressBar::hidden());
         let mut shared = Shared::new(tree.items.len(), u32::MAX).unwrap();
         let ranking = Ranking::start(Manager::builder()).unwrap();
-        // As if a worker was killed behind its words, and before its result.
+        // As if a worker was killed after it sent its words, and before its result.
         ranking.add(0, &[("one".to_owned(), 1), ("two".to_owned(), 2)]).unwrap();
         shared.ranking = Some(ranking);
         work(&tree, &shared);

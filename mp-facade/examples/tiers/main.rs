@@ -4,10 +4,10 @@
 //! cargo run --release -p mp-facade --example tiers -- [--json] [--svg FILE]
 //! ```
 //!
-//! The work is adding to a counter that another process sees too, and handing bytes over to another process. Each figure is
-//! the best of five samples; the processes run where the system puts them. The bars have a logarithmic scale: between the
-//! tiers are factors, not differences. What each tier gives for its price: shared memory and kernel objects reach processes
-//! that inherit them or are sent them, a manager any process that knows its address, with whole containers.
+//! The work is to add to a counter that another process also sees, and to pass bytes to another process. Each figure is the
+//! best of five samples; the processes run where the system puts them. The bars have a logarithmic scale, because the tiers
+//! differ by factors. In return for its price, each tier offers more: shared memory and kernel objects reach processes that
+//! inherit or receive them, and a manager offers whole containers to any process that knows its address.
 //!
 //! Exit code: 0; 1 if the measurement failed; 2 for bad arguments.
 #![expect(clippy::print_stderr, reason = "a command says on stderr what went wrong")]
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-/// Bad arguments, as clap has it.
+/// The exit code for bad arguments, the same as clap's.
 const BAD_ARGUMENTS: u8 = 2;
 
 /// Measures what the same work costs in each of the three tiers.
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // Without a terminal to print to, the exit code has to do.
+            // If nothing can be printed, the exit code must suffice.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_ARGUMENTS));
         }

@@ -1,12 +1,12 @@
-//! The work, and how long it takes in each tier.
+//! The work, and the time it takes in each tier.
 //!
 //! | work | shared memory | kernel objects | server process |
 //! |---|---|---|---|
-//! | a shared counter | one operation in place | a question to a process that counts | a request to the manager |
-//! | handing bytes over | a copy into an `Array`, and an `Event` | a `Queue` | a `Queue` of the manager |
+//! | a shared counter | one operation in place | a request to a process that counts | a request to the manager |
+//! | passing bytes | a copy into an `Array`, and an `Event` | a `Queue` | a `Queue` of the manager |
 //!
-//! Bytes are handed to a child and back, and half of that time is one handing over: so it includes that the other process
-//! finds out, which is what the tiers differ in most while the bytes are few.
+//! The bytes go to a child and back, and half of that time is one figure. So it includes the time until the other process
+//! notices, in which the tiers differ most if there are few bytes.
 
 use std::fmt;
 use std::hint::black_box;
@@ -18,20 +18,20 @@ use mp::{Array, Event, Queue, RawValue, Value, duplex};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Samples of each figure, of which the best counts. One more, before them, warms up.
+/// The number of samples for each figure, of which the best counts. One more sample warms up first.
 const SAMPLES: u32 = 5;
-/// Operations in a sample: some milliseconds, also where each wakes a processor up.
+/// The operations in a sample: some milliseconds, even if each of them wakes up a processor.
 const COUNTS_IN_MEMORY: u32 = 200_000;
 const COUNTS_BY_ANOTHER_PROCESS: u32 = 1_000;
 const SMALL_HANDED_OVER: u32 = 500;
 const LARGE_HANDED_OVER: u32 = 20;
-/// Bytes that are handed over.
+/// The numbers of bytes that are passed.
 const SMALL: usize = 64;
 const LARGE: usize = 1 << 20;
-/// How long a process waits for the other one before it gives up.
+/// How long a process waits for the other one at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who does the work.
+/// The tier that does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     SharedMemory,
@@ -54,13 +54,13 @@ impl fmt::Display for Tier {
 pub(crate) struct Row {
     pub(crate) work: &'static str,
     pub(crate) tier: Tier,
-    /// By what the work is done.
+    /// The means of the work.
     pub(crate) how: &'static str,
-    /// Of one operation.
+    /// The time of one operation.
     pub(crate) nanoseconds: f64,
 }
 
-/// All figures: those of one work are neighbours.
+/// All figures, those of one work next to each other.
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let manager = Manager::start()?;
     let mut rows = Vec::new();
@@ -88,7 +88,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The nanoseconds of one of `count` operations, in the best of all samples.
+/// Returns the nanoseconds of one of `count` operations, in the best of all samples.
 fn best(count: u32, mut operation: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut best = f64::INFINITY;
     for sample in 0..=SAMPLES {
@@ -159,7 +159,7 @@ trait Lane {
     fn get(&self, into: &mut Block) -> Result<()>;
 }
 
-/// The nanoseconds of handing so many bytes over: on the first lane there, on the second one back.
+/// Returns the nanoseconds of passing so many bytes: there on the first lane, and back on the second one.
 fn hand_over<L: Lane>([there, back]: &[L; 2], bytes: usize, count: u32) -> Result<f64> {
     let echo = || -> Result<()> {
         let mut block = Block(vec![0; bytes]);
@@ -194,7 +194,7 @@ impl Slot {
 }
 
 impl Lane for Slot {
-    /// Nobody reads meanwhile: the other process waits, or works on the other lane.
+    /// Nobody reads meanwhile, because the other process waits or works on the other lane.
     fn put(&self, block: &Block) -> Result<()> {
         self.bytes.write(0, &block.0)?;
         self.is_full.set();
@@ -230,7 +230,7 @@ impl Lane for manager::Queue<Block> {
     }
 }
 
-/// Bytes that serde takes as a whole: it takes those of a plain `Vec` one by one.
+/// Bytes that serde encodes as a whole; it encodes those of a plain `Vec` one by one.
 #[derive(Debug)]
 struct Block(Vec<u8>);
 

@@ -28,17 +28,17 @@ impl Scale {
             (least.min(power), most.max(power))
         });
         let (least, most) = if least.is_finite() && most.is_finite() { (least, most) } else { (0.0, 0.0) };
-        // A figure at the border would have no bar, or none that ends before the border.
+        // A figure at the border would have no bar, or a full one.
         Self { from: (whole(least.ceil()) - 1).min(0), to: whole(most.floor()) + 1 }
     }
 
-    /// Where a figure lies: 0 is the beginning, 1 the end.
+    /// Returns the position of a figure: 0 is the beginning, 1 the end.
     pub(crate) fn place(self, nanoseconds: f64) -> f64 {
         let width = f64::from(self.to - self.from);
         ((nanoseconds.log10() - f64::from(self.from)) / width).clamp(0.0, 1.0)
     }
 
-    /// The powers of ten, from the beginning to the end.
+    /// Returns the powers of ten, from the beginning to the end.
     pub(crate) fn marks(self) -> impl Iterator<Item = f64> {
         (self.from..=self.to).map(|power| 10_f64.powi(power))
     }
@@ -49,7 +49,7 @@ fn whole(power: f64) -> i32 {
     power as i32
 }
 
-/// A time in the unit that leaves one to three digits before the point.
+/// Formats a time in the unit that leaves one to three digits before the point.
 pub(crate) fn time(nanoseconds: f64) -> String {
     let (number, unit) = match nanoseconds {
         n if n < 999.5 => (n, "ns"),
@@ -65,7 +65,7 @@ pub(crate) fn time(nanoseconds: f64) -> String {
     format!("{number:.digits$} {unit}")
 }
 
-/// Bars for people.
+/// The bars as text.
 pub(crate) fn text(rows: &[Row]) -> String {
     let scale = Scale::of(rows);
     let label = |row: &Row| format!("{:<14}  {}", row.tier, row.how);
@@ -88,7 +88,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
 
 fn bar(place: f64) -> String {
     let full = EIGHTHS.len() - 1;
-    // At most 384, and at least something to be seen.
+    // At most 384, and at least something visible.
     let eighths =
         (1..=BAR_CHARS * full).rfind(|eighths| *eighths as f64 <= place * (BAR_CHARS * full) as f64);
     let eighths = eighths.unwrap_or(1);
@@ -114,7 +114,7 @@ fn axis(scale: Scale) -> String {
     axis
 }
 
-/// A power of ten, as short as it can be: a mark has six characters if there are eight of them.
+/// Formats a power of ten as short as possible: a mark has six characters if there are eight of them.
 pub(crate) fn short(nanoseconds: f64) -> String {
     let (number, unit) = match nanoseconds {
         n if n < 1.0 => return format!("{n}ns"),
@@ -126,7 +126,7 @@ pub(crate) fn short(nanoseconds: f64) -> String {
     format!("{number:.0}{unit}")
 }
 
-/// The same figures for programs.
+/// The same figures as JSON, for programs.
 pub(crate) fn json(rows: &[Row]) -> String {
     let rows: Vec<_> = rows
         .iter()
