@@ -7,7 +7,7 @@
 //!
 //! A few remaining objects must not keep the memory of many dropped ones:
 //!
-//! - A chunk takes memory as it is cut, some pages at a time: an object in a chunk of its own takes 2 pages, not 1 MiB.
+//! - A chunk takes memory as it is cut, some pages at a time: a single object in a chunk takes 2 pages, not 1 MiB.
 //! - Objects below a page and objects above it have separate kinds of chunks, so a small object keeps only the memory of
 //!   small objects.
 //! - When too much memory is free (see [`FreeSpans::sweep`]), neighbouring spans are joined, and their pages go back to the

@@ -53,7 +53,7 @@ pub enum LockError<G> {
     /// A process died or a thread panicked while it held the lock, so the data may be half changed. The lock still works.
     /// Every operation returns this error until `clear_poison` is called.
     Poisoned(G),
-    /// Another thread holds the lock (`try_lock` only).
+    /// The lock is held (`try_lock` and the like only).
     WouldBlock,
     /// The lock did not become free before the timeout.
     TimedOut,

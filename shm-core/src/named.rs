@@ -10,7 +10,7 @@
 //! The object is in a file of mode 0600 in /dev/shm, so processes of the same user can open it. If its owner truncates that
 //! file, every process that uses the object ends by SIGBUS. `systemd` with `RemoveIPC` removes the file at logout.
 //!
-//! Unlike Python's `SharedMemory(name=…)` there is no tracker process that guesses who still needs a name.
+//! Unlike Python's `SharedMemory(name=…)`, there is no tracker process that guesses which names are still needed.
 //!
 //! ```
 //! # extern crate shm_core as mp;

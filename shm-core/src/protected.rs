@@ -1,6 +1,6 @@
 //! A lock with poison, which every object with a lock uses.
 //!
-//! | control word | meaning | who stores |
+//! | control word | meaning | stored by |
 //! |---|---|---|
 //! | the [version](mp_sys::locked::Version) | whether the data is lent, or being written under a journal; how often it has changed | the holder |
 //! | the flag: poison | 0, [`POISONED`] | set by the holder, or by the next holder after a death; cleared by any process |

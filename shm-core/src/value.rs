@@ -219,7 +219,7 @@ impl<T: Element> Value<T> {
     /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody holds it; otherwise the same as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if the lock is held; otherwise the same as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<ValueGuard<'_, T>> {
         self.lock_with(Patience::None)
     }
@@ -227,7 +227,7 @@ impl<T: Element> Value<T> {
     /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody held it until then; otherwise the same as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if the lock did not become free in time; otherwise the same as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<ValueGuard<'_, T>> {
         self.lock_with(within(timeout))
     }

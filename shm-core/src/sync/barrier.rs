@@ -62,7 +62,7 @@ pub const PARTIES_MAX: usize = 4096;
 /// | drop | closes this process's handle; the barrier lives as long as any process has a handle |
 ///
 /// # Fork safety
-/// A forked child shares the barrier, and takes a place of its own. A [`Party`] that it inherits does nothing there.
+/// A forked child shares the barrier, and takes a separate place. A [`Party`] that it inherits does nothing there.
 ///
 /// # Crash
 /// The table above says which deaths break the barrier. All waiters then get [`BarrierError::Broken`], and so does every

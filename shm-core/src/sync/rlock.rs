@@ -108,7 +108,7 @@ impl RLock {
     /// Takes the lock if it is free or the calling thread already has it.
     ///
     /// # Errors
-    /// [`LockError::WouldBlock`] if somebody else holds it; otherwise the same as [`lock`](Self::lock).
+    /// [`LockError::WouldBlock`] if another thread holds it; otherwise the same as [`lock`](Self::lock).
     pub fn try_lock(&self) -> LockResult<RLockGuard<'_>> {
         self.lock_with(Patience::None)
     }
@@ -116,7 +116,7 @@ impl RLock {
     /// Takes the lock, waiting at most `timeout` (monotonic clock; `Duration::MAX` waits for ever).
     ///
     /// # Errors
-    /// [`LockError::TimedOut`] if somebody else held it until then; otherwise the same as [`lock`](Self::lock).
+    /// [`LockError::TimedOut`] if the lock did not become free in time; otherwise the same as [`lock`](Self::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> LockResult<RLockGuard<'_>> {
         self.lock_with(within(timeout))
     }

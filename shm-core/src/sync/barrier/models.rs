@@ -237,7 +237,7 @@ fn a_death_between_rounds_breaks_nothing() {
     });
 }
 
-/// The action runs once, before anybody goes on.
+/// The action runs once, before any party goes on.
 #[test]
 fn nobody_goes_on_before_the_action_has_run() {
     loom::model(|| {

@@ -2,7 +2,7 @@
 //!
 //! Each waiting thread has a place with its own word:
 //!
-//! | state, in the lower two bits | meaning | who stores |
+//! | state, in the lower two bits | meaning | stored by |
 //! |---|---|---|
 //! | [`IDLE`] | nobody waits here | the waiter that leaves the place, or a process that finds it dead |
 //! | [`WAITING`] | its owner waits | the owner, before it releases its lock |

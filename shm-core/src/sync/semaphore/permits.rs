@@ -2,7 +2,7 @@
 //!
 //! Each permit is a word:
 //!
-//! | word | meaning | who stores |
+//! | word | meaning | stored by |
 //! |---|---|---|
 //! | [`NONE`] | no permit: it was forgotten, or not added yet | `forget`; `add` makes it free |
 //! | [`FREE`] | a free permit | the holder that gives it back; a process that finds the holder dead |
