@@ -138,7 +138,7 @@ fn a_killed_fork_server_ends_no_child() {
         let lost = process.start(|()| -> () { hang() }, ()).unwrap();
         kill_server();
         drop(finish);
-        assert_eq!(good.join(), Ok(true), "the value is there, though nobody saw the end");
+        assert_eq!(good.join(), Ok(true), "the value arrives even if nobody saw the end");
         lost.kill().unwrap();
         assert_eq!(lost.join(), Err(ExitError::Signaled(9)), "adopted, and reaped here");
         assert_eq!(start(Method::ForkServer, 2).unwrap().join(), Ok(vec![3; 2]), "by another server");

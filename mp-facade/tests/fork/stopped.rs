@@ -69,7 +69,7 @@ fn a_stopped_fork_server_is_named_and_runs_nothing_later() {
     }
     assert_eq!(told.try_recv(), Err(RecvError::Empty), "the request lies in the server's socket");
     go_on(server);
-    assert_eq!(told.recv_timeout(PATIENCE), Err(RecvError::Closed), "nobody said anything");
+    assert_eq!(told.recv_timeout(PATIENCE), Err(RecvError::Closed), "nothing was sent");
     end();
 }
 
@@ -101,7 +101,7 @@ fn a_full_socket_to_a_stopped_fork_server() {
     });
     drop(tell);
     go_on(server);
-    assert_eq!(told.recv_timeout(PATIENCE), Err(RecvError::Closed), "nobody said anything");
+    assert_eq!(told.recv_timeout(PATIENCE), Err(RecvError::Closed), "nothing was sent");
     end();
 }
 

@@ -81,7 +81,7 @@ fn a_lock_in_a_message_passes_on_when_its_holder_dies() {
     is_held.recv_timeout(PATIENCE).unwrap();
     assert!(value.try_lock().is_err());
     holder.kill().unwrap();
-    let Err(mp::LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else { panic!("nobody told") };
+    let Err(mp::LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else { panic!("not poisoned") };
     assert_eq!(*guard, 5);
     drop(guard);
     assert!(holder.join().is_err());

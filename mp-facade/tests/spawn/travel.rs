@@ -117,7 +117,7 @@ fn a_lock_passes_on_when_a_spawned_holder_dies() {
     let child = mp::spawn(hold, (&value, &held)).unwrap();
     assert!(held.wait_timeout(PATIENCE));
     child.kill().unwrap();
-    let Err(LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else { panic!("nobody told") };
+    let Err(LockError::Poisoned(guard)) = value.lock_timeout(PATIENCE) else { panic!("not poisoned") };
     assert_eq!(*guard, 5);
     assert!(child.join().is_err());
 }

@@ -57,7 +57,7 @@ fn writing_to_the_file_of_a_name_takes_no_lock() {
     let held = value.lock().unwrap();
     succeeded(&spawn_writer(&name, DATA_AT, &7_u64.to_ne_bytes()));
     drop(held);
-    assert_eq!(value.get(), Ok(7), "somebody changed it while it was locked");
+    assert_eq!(value.get(), Ok(7), "another process changed it while it was locked");
 }
 
 /// Starts a process that knows the file and nothing about locks.

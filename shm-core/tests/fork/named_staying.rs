@@ -132,7 +132,7 @@ fn unlink_leaves_another_objects_name_alone() {
     assert_eq!(old.persist().unwrap_err(), NameError::NotFound);
     assert_eq!(Value::<u8>::open(&name).unwrap().get(), Ok(2));
     drop((old, new));
-    assert!(!exists(&name), "nobody had the new name stay");
+    assert!(!exists(&name), "the new name is not persistent");
 }
 
 fn an_object_without_a_name() {

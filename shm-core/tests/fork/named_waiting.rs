@@ -77,7 +77,7 @@ fn strangers_meet_at_a_barrier() {
         for round in 0..ROUNDS {
             met.fetch_add(1);
             barrier.wait_timeout(PATIENCE).unwrap();
-            assert!(met.load() >= 3 * (round + 1), "nobody passes before all are there");
+            assert!(met.load() >= 3 * (round + 1), "nobody passes before all have come");
         }
         assert_woken();
     };

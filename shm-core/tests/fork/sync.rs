@@ -169,7 +169,7 @@ fn permits_of_dead_processes_come_back() {
         assert_eq!(semaphore.available(), 0);
         drop(permits);
     });
-    eventually("somebody waits", || waits.load());
+    eventually("a process waits", || waits.load());
     holders.iter().for_each(kill);
     succeeded(&waiter);
     assert_eq!(semaphore.available(), 2);

@@ -23,7 +23,7 @@ fn many_read_or_one_writes() {
         assert_eq!(lock.read().unwrap()[19], 1);
         assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));
         assert!(matches!(lock.write_timeout(SOON), Err(LockError::TimedOut)));
-        assert_eq!(lock.try_read().unwrap()[0], 1, "who gave up keeps nobody out");
+        assert_eq!(lock.try_read().unwrap()[0], 1, "a writer that gave up blocks nobody");
     });
     assert_eq!(*first, [1; 20]);
     drop(first);

@@ -129,7 +129,7 @@ fn a_dead_process_is_noticed_once_it_is_reaped() {
         waits.store(true);
         drop(semaphore.acquire_timeout(PATIENCE).unwrap());
     });
-    eventually("somebody waits", || waits.load());
+    eventually("a process waits", || waits.load());
     kill(&holder);
     succeeded(&asker);
 }

@@ -168,7 +168,7 @@ fn a_frozen_party() {
     assert_eq!(soon, Err(BarrierError::TimedOut), "a frozen party is alive");
     barrier.reset().unwrap();
     let killer = spawn(|| {
-        eventually("somebody waits", || barrier.n_waiting() == Ok(1));
+        eventually("a process waits", || barrier.n_waiting() == Ok(1));
         assert!(waiter.signal(9).is_ok());
     });
     waits();
