@@ -15,32 +15,32 @@ pub(crate) const TOP_MAX: u32 = 1_000_000;
 
 /// Counts files, bytes, lines, words and letters of whole folders with several processes, any of which may be killed.
 ///
-/// A line ends with a newline byte, a word is a run of ASCII letters, letters count in either case. Regular files
-/// count; symbolic links are not followed, except a PATH that is one; folders named `.git` and `target` are left out,
-/// except a PATH that is one. A PATH that is given twice counts twice. A file counts up to the size that it had when it
-/// was found; what it lost since then does not count. What cannot be read is listed, and does not count at all.
+/// A line ends with a newline byte, a word is a run of ASCII letters, letters count in either case. Only regular files count.
+/// Symbolic links are not followed, and folders named `.git` and `target` are left out, except for a PATH itself. A PATH that
+/// is given twice counts twice. A file counts up to the size that it had when it was found; bytes that it has lost since then
+/// do not count. Unreadable files are listed, and do not count at all.
 #[derive(Debug, Parser)]
 #[command(name = "tally")]
 pub(crate) struct Args {
     /// Files and folders to count.
     #[arg(value_name = "PATH", default_value = ".")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Processes that count at the same time [default: one for each processor].
+    /// The number of processes that count at the same time [default: one for each processor].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(WORKERS_MAX)))]
     workers: Option<u16>,
-    /// Kill a random worker with SIGKILL, this often; the counts stay exact.
+    /// Kill a random worker with SIGKILL, N times; the counts stay exact.
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(..=i64::from(KILLS_MAX)))]
     pub(crate) kill: u32,
-    /// Print the K most frequent words, in small letters: they are counted in the dict of a manager then, a process of its
-    /// own. Runs of more than 64 letters are no words here. What could be read of a file that is listed as unreadable
-    /// counts.
+    /// Print the K most frequent words, in small letters, which are counted in the dict of a manager, a separate process.
+    /// Runs of more than 64 letters do not count as words here. If a file becomes unreadable in the middle, its words up to
+    /// there count.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=i64::from(TOP_MAX)))]
     pub(crate) top: Option<u32>,
-    /// Measure one worker too. All measured runs come after one that warms the file cache.
+    /// Also measure a single worker. All measured runs come after one that warms the file cache.
     #[arg(long)]
     pub(crate) compare: bool,
-    /// Print one JSON object instead of tables; a comparison goes to stderr then.
+    /// Print one JSON object instead of tables; a comparison then goes to stderr.
     #[arg(long)]
     pub(crate) json: bool,
 }

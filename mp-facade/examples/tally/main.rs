@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It counts files, bytes, lines (newline bytes), words (runs of ASCII letters), and each letter in either case; `--help`
-//! says what it leaves out. It shows:
+//! says what it leaves out. The example shows:
 //!
 //! - Workers are forked after the list of files was made, so each gets a copy of it for free (`walk`).
 //! - A `JoinableQueue` hands out the work: the task of a killed worker goes to another one (`share`, `work`).
