@@ -17,6 +17,7 @@ use crate::start::arguments::Arguments;
 use crate::start::error::StartError;
 use crate::start::fork::fork;
 use crate::start::fork_with::fork_with;
+use crate::start::return_value::ReturnValue;
 use crate::start::spawn::spawn;
 
 /// Runs `body`, which can start processes in the scope, and returns when all of them have ended.
@@ -120,7 +121,7 @@ impl Scope {
     pub fn fork<R, F>(&self, body: F) -> Result<Child<R>, ForkError>
     where
         F: FnOnce() -> R,
-        R: Serialize + DeserializeOwned,
+        R: ReturnValue,
     {
         fork(body).map(|child| self.adopt(child))
     }
@@ -133,7 +134,7 @@ impl Scope {
     where
         H: Serialize,
         F: FnOnce(H) -> R,
-        R: Serialize + DeserializeOwned,
+        R: ReturnValue,
     {
         fork_with(handles, body).map(|child| self.adopt(child))
     }
@@ -145,7 +146,7 @@ impl Scope {
     pub fn spawn<A, R>(&self, worker: fn(A) -> R, args: impl Arguments<A>) -> Result<Child<R>, StartError>
     where
         A: DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        R: ReturnValue,
     {
         spawn(worker, args).map(|child| self.adopt(child))
     }

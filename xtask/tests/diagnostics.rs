@@ -110,6 +110,9 @@ fn a_result_that_cannot_be_sent() {
             "guards, permits, tasks, `Child` and `Listener` cannot leave",
         ],
     );
+    let in_a_scope = "fn main() { let _ = mp::scope(|s| { \
+                      s.fork(|| std::sync::mpsc::channel::<u8>().1)?; Ok::<_, Box<dyn std::error::Error>>(()) }); }";
+    refused(in_a_scope, &["a child process cannot return `std::sync::mpsc::Receiver<u8>`"]);
     let spawned = "fn worker((): ()) -> std::sync::mpsc::Receiver<u8> { std::sync::mpsc::channel().1 }\n\
                    fn main() { let _ = mp::spawn(worker, ()); }";
     refused(spawned, &["a child process cannot return `std::sync::mpsc::Receiver<u8>`"]);
