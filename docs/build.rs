@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files of the guide, and the modules that `src/lib.rs` makes of them.
-const PAGES: [(&str, &str); 16] = [
+const PAGES: [(&str, &str); 17] = [
     ("guide/getting-started.md", "getting_started"),
     ("guide/objects.md", "objects"),
+    ("guide/synchronizing.md", "synchronizing"),
     ("guide/processes.md", "processes"),
     ("guide/inherit.md", "inherit"),
     ("guide/pipes.md", "pipes"),

@@ -33,6 +33,7 @@ mod readmes {
 page!(fork, "../FORK.md");
 page!(getting_started, "../guide/getting-started.md");
 page!(objects, "../guide/objects.md");
+page!(synchronizing, "../guide/synchronizing.md");
 page!(processes, "../guide/processes.md");
 page!(inherit, "../guide/inherit.md");
 page!(pipes, "../guide/pipes.md");
