@@ -93,7 +93,8 @@ fn consumers(workspace: &Workspace) -> Result<Vec<Consumer<'_>>> {
 /// Packs the libraries and unpacks them into `folder/packages`.
 fn pack(workspace: &Workspace, consumers: &[Consumer<'_>], folder: &Path) -> Result<bool> {
     // Without cargo's own check of the packages, which builds each with its default features: more is built below.
-    let package = Cargo::new("package --no-verify --allow-dirty")
+    // What the workspace was built with is on this machine, so no registry is needed.
+    let package = Cargo::new("package --no-verify --allow-dirty --offline")
         .arguments(consumers.iter().flat_map(|consumer| ["--package", consumer.library.name.as_str()]))
         .arguments(["--target-dir", &folder.to_string_lossy()]);
     println!("==> downstream: {package}");
@@ -214,7 +215,13 @@ fn lock(workspace: &Workspace, place: &Path, versions: Versions) -> Result<Locke
     if old.exists() {
         fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
     }
-    let plain = || Cargo::new("generate-lockfile --manifest-path").arguments([manifest(place)]);
+    let plain = || {
+        Cargo::new("generate-lockfile --manifest-path")
+            .arguments([manifest(place)])
+            // A registry that does not answer is given up soon, and not after several waits.
+            .variable("CARGO_NET_RETRY", "1")
+            .variable("CARGO_HTTP_TIMEOUT", "20")
+    };
     let call = match versions {
         Versions::Newest => plain(),
         Versions::Lowest => plain().arguments(["-Zdirect-minimal-versions"]).variable("RUSTC_BOOTSTRAP", "1"),
