@@ -37,7 +37,7 @@ pub use self::error::NameError;
 pub(crate) use self::file::FileName;
 use self::file::{FOLDER, open_held, path_of, publish, remove_name_of, same_file};
 pub use self::file::{NAME_BYTES_MAX, names, sweep, unlink_name};
-pub use self::header::{HEADER_BYTES, TYPE_NAME_BYTES_MAX};
+pub use self::header::{Expected, HEADER_BYTES, TYPE_NAME_BYTES_MAX};
 pub use self::listed::{Listed, list};
 pub(crate) use self::what::first_word;
 pub use self::what::{Kind, What, fingerprint};
@@ -135,7 +135,7 @@ impl Segment {
         Ok((Self { mapping, name: name.to_owned(), description }, object))
     }
 
-    /// Opens the segment with this name, and lets `attach` make a handle of the object in it.
+    /// Opens the segment with this name if it contains what is `expected`, and lets `attach` make a handle of the object in it.
     ///
     /// # Errors
     /// [`NameError::NotFound`], also for a name that killed processes left; [`NameError::WrongType`] for another class,
@@ -143,7 +143,7 @@ impl Segment {
     /// change.
     pub fn open<O: Placed>(
         name: &str,
-        what: What,
+        expected: Expected<'_>,
         attach: impl FnOnce(Description, ExistingSpan<O>) -> Option<O>,
     ) -> Result<(Self, O), NameError> {
         let path = path_of(name)?;
@@ -151,7 +151,7 @@ impl Segment {
         let mapping = map_once(file)?;
         // This comes before anything can fail: the last handle that is dropped removes the name.
         mapping.set_name(FileName::of(path, &mapping)?);
-        let description = header::check::<O>(&mapping, what)?;
+        let description = header::check::<O>(&mapping, name, expected)?;
         let existing = ExistingSpan::of(Span::over(&mapping, HEADER_BYTES));
         let object = attach(description, existing).ok_or(NameError::WrongVersion)?;
         Ok((Self { mapping, name: name.to_owned(), description }, object))
@@ -260,6 +260,10 @@ mod tests {
         What { kind: Kind::new(kind), print }
     }
 
+    fn expected(what: What) -> Expected<'static> {
+        Expected { what, type_name: "u64", words: |kind, element| format!("{kind} of {element}") }
+    }
+
     /// The class was once combined with the hash of the type by xor, so a program that chose the hash chose the class.
     const CLASSES_BEFORE: [u64; 2] = [0x4345_4c4c, 0x4c4f_434b];
 
@@ -269,15 +273,20 @@ mod tests {
         let description = Description { what: what(3, 77), len: 1 };
         let make = |span| SharedCell::<u64>::new(span);
         let made = Segment::create(&name, 64, description, "u64", make).unwrap();
-        let as_lock = |what| Segment::open(&name, what, |_, span| Locked::attach(span).ok()).map(drop);
-        let as_cell =
-            |what| Segment::open(&name, what, |_, span| SharedCell::<u64>::attach(span).ok()).map(drop);
+        let as_lock =
+            |what| Segment::open(&name, expected(what), |_, span| Locked::attach(span).ok()).map(drop);
+        let attach = |_, span| SharedCell::<u64>::attach(span).ok();
+        let as_cell = |what| Segment::open(&name, expected(what), attach).map(drop);
+        let wrong = |found: &str, expected: &str| {
+            Err(NameError::WrongType { name: name.clone(), found: found.into(), expected: expected.into() })
+        };
+        let unlike = wrong("3 of u64 with another layout", "3 of u64");
         assert_eq!(as_cell(what(3, 77)), Ok(()));
-        assert_eq!(as_cell(what(4, 77)), Err(NameError::WrongType), "another kind");
-        assert_eq!(as_cell(what(3, 78)), Err(NameError::WrongType), "another type");
-        assert_eq!(as_lock(what(3, 77)), Err(NameError::WrongType), "another class");
+        assert_eq!(as_cell(what(4, 77)), wrong("3 of u64", "4 of u64"), "another kind");
+        assert_eq!(as_cell(what(3, 78)), unlike, "another type");
+        assert_eq!(as_lock(what(3, 77)), unlike, "another class");
         let [cell, lock] = CLASSES_BEFORE;
-        assert_eq!(as_lock(what(3, 77 ^ cell ^ lock)), Err(NameError::WrongType), "by a chosen hash");
+        assert_eq!(as_lock(what(3, 77 ^ cell ^ lock)), unlike, "by a chosen hash");
         drop(made);
     }
 
@@ -291,7 +300,7 @@ mod tests {
         let (_segment, made) = Segment::create(&name, 64, description, "u64", make).unwrap();
         made.store(5);
         let attach = |_, span| SharedCell::<u64>::attach(span).ok();
-        let (_segment, found) = Segment::open(&name, what(3, 77), attach).unwrap();
+        let (_segment, found) = Segment::open(&name, expected(what(3, 77)), attach).unwrap();
         assert_eq!(found.load(), 0, "another object, of the same type");
     }
 

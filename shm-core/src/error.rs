@@ -157,7 +157,7 @@ impl<G> fmt::Debug for LockError<G> {
 impl<G> std::error::Error for LockError<G> {}
 
 /// Why an operation on a semaphore failed. Nothing has changed then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SemaphoreError {
     /// There is no free permit (`try_acquire` only).
@@ -185,7 +185,7 @@ pub enum SemaphoreError {
 
 /// Why an operation on a barrier failed.
 #[doc(alias = "BrokenBarrierError")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
     /// A party died or timed out, its action failed, or somebody called `abort` or `reset`.

@@ -36,6 +36,17 @@ pub(crate) fn name_of(number: u8) -> &'static str {
     }
 }
 
+/// Returns what an error calls an object with a kind of this number and elements of this type: `Value<u64>`.
+pub(crate) fn words_for(number: u8, element: &str) -> String {
+    match (name_of(number), element) {
+        ("unknown", _) => "object of an unknown kind".to_owned(),
+        (kind, "()") => kind.to_owned(),
+        // It always contains bytes, and has no type parameter.
+        ("SharedMemory", "u8") => "SharedMemory".to_owned(),
+        (kind, element) => format!("{kind}<{element}>"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! `open_or_create(name, …)`. The name disappears with the last process that holds the object. If `persist` was called, it
 //! stays until [`unlink`]. A name that killed processes left is not found, and the next `create`, `open`, [`names`] or
 //! [`list`] removes it. [`list`] also shows who holds each object. Opening an object of another kind or element type returns
-//! [`NameError::WrongType`]: two programs agree if the kind, size, alignment and the type's name without its modules are
+//! [`NameError::WrongType`], which names both: two programs agree if the kind, size, alignment and the type's name without its modules are
 //! equal.
 //!
 //! The object is in a file of mode 0600 in /dev/shm, so processes of the same user can open it. If its owner truncates that
@@ -21,7 +21,8 @@
 //! let found = Value::<u32>::open(&name)?; // by any process of this user
 //! found.set(6)?;
 //! assert_eq!(made.get()?, 6);
-//! assert_eq!(Value::<f32>::open(&name).unwrap_err(), NameError::WrongType);
+//! let refused = Value::<f32>::open(&name).unwrap_err();
+//! assert!(matches!(&refused, NameError::WrongType { found, .. } if found == "Value<u32>"), "{refused}");
 //! assert!(named::names().contains(&name));
 //! drop((made, found));
 //! assert_eq!(Value::<u32>::open(&name).unwrap_err(), NameError::NotFound);
@@ -40,11 +41,12 @@ mod open_or_create;
 use std::any::type_name;
 use std::mem::{align_of, size_of};
 
-use mp_sys::named::{Description, ExistingSpan, Kind, Placed, Segment, What, fingerprint};
+use mp_sys::named::{Description, ExistingSpan, Expected, Kind, Placed, Segment, What, fingerprint};
 pub use mp_sys::named::{NAME_BYTES_MAX, NameError};
 use mp_sys::span::Span;
 
 pub use self::listed::NamedObject;
+use crate::kind;
 
 /// Returns the names that exist, in no particular order, after removing those that killed processes left.
 ///
@@ -106,7 +108,8 @@ pub(crate) fn open<T, O: Placed>(
     attach: impl FnOnce(usize, ExistingSpan<O>) -> Option<O>,
 ) -> Result<(O, Segment), NameError> {
     let attach = |description: Description, span| attach(len_of(description)?, span);
-    let (segment, object) = Segment::open(name, of::<T>(kind), attach)?;
+    let expected = Expected { what: of::<T>(kind), type_name: type_name::<T>(), words: kind::words_for };
+    let (segment, object) = Segment::open(name, expected, attach)?;
     Ok((object, segment))
 }
 

@@ -7,7 +7,7 @@ use crate::OsError;
 use crate::memory::MemoryError;
 
 /// Why there is no segment with this name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// The name is empty, longer than [`NAME_BYTES_MAX`] bytes, or contains a `/` or NUL.
@@ -20,11 +20,27 @@ pub enum NameError {
     #[error("nobody uses this name")]
     NotFound,
     /// Another kind of object, or another element type, has this name.
-    #[error("another type has this name")]
-    WrongType,
+    #[error("the name {name:?} belongs to {}, not to {}", with_article(found), with_article(expected))]
+    WrongType {
+        /// The name.
+        name: String,
+        /// What has the name, as its header claims: `Value<u64>`. The element type is cut and escaped.
+        found: String,
+        /// What the caller asked for: `Array<u64>`.
+        expected: String,
+    },
     /// The object of this name has another number of bytes or parties than the caller asked for.
-    #[error("the object of this name has another size")]
-    OtherSize,
+    #[error("the name {name:?} belongs to an object with {found} {unit}, not {expected}")]
+    OtherSize {
+        /// The name.
+        name: String,
+        /// The size of the object that has the name.
+        found: usize,
+        /// The size that the caller asked for.
+        expected: usize,
+        /// What the two sizes count: `"bytes"` or `"parties"`.
+        unit: &'static str,
+    },
     /// The segment was made by an incompatible build: another layout version, word size or C library. Or the file is not a segment.
     #[error("the segment was made by an incompatible build")]
     WrongVersion,
@@ -56,4 +72,12 @@ impl From<Errno> for NameError {
             other => Self::Memory(MemoryError::System(OsError::from(other))),
         }
     }
+}
+
+/// Puts "a" or "an" before what an error calls an object.
+fn with_article(object: &str) -> String {
+    let sounds_like_a_vowel = object.starts_with(['A', 'E', 'I', 'O', 'o'])
+        || object.starts_with("RLock")
+        || object.starts_with("RwLock");
+    format!("{} {object}", if sounds_like_a_vowel { "an" } else { "a" })
 }

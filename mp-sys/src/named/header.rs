@@ -58,18 +58,59 @@ fn cut(name: &str) -> &str {
     }
 }
 
-/// Returns the number of elements in a segment, which must contain an object `O` of this kind and element type.
-pub(super) fn check<O: Placed>(mapping: &Mapping, what: What) -> Result<Description, NameError> {
+/// What a caller expects to open.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Kind and element type.
+    pub what: What,
+    /// The name of the element type, for an error.
+    pub type_name: &'a str,
+    /// Returns what an error calls an object with a kind of this number and elements of this type: `Value<u64>`.
+    pub words: fn(u8, &str) -> String,
+}
+
+/// Returns the description of the segment with this name, which must contain an object `O` as the caller expects it.
+pub(super) fn check<O: Placed>(
+    mapping: &Mapping,
+    name: &str,
+    expected: Expected<'_>,
+) -> Result<Description, NameError> {
+    let what = expected.what;
     let mut words = Words::default();
     mapping.read_at(0, bytemuck::cast_slice_mut(&mut words));
-    let [magic, its_version, its_class_and_kind, its_print, len, ..] = words;
+    let [magic, its_version, its_class_and_kind, its_print, len, _, _, name_bytes] = words;
     if magic != MAGIC || its_version != version() {
         return Err(NameError::WrongVersion);
     }
     if its_class_and_kind != what.class_and_kind(O::CLASS) || its_print != what.print {
-        return Err(NameError::WrongType);
+        let [kind, ..] = its_class_and_kind.to_le_bytes();
+        return Err(wrong_type(name, expected, kind, &type_name_in(mapping, name_bytes)));
     }
     Ok(Description { what, len })
+}
+
+/// Returns the error of a caller who found an object of this kind and element type, as its header claims.
+fn wrong_type(name: &str, expected: Expected<'_>, kind: u8, type_name: &str) -> NameError {
+    let wanted = bare_name(expected.type_name);
+    let wanted = (expected.words)(expected.what.kind.number(), cut(&wanted));
+    let mut found = (expected.words)(kind, type_name);
+    if found == wanted {
+        found.push_str(" with another layout");
+    }
+    NameError::WrongType { name: name.to_owned(), found, expected: wanted }
+}
+
+/// Returns the type's name in the header of a segment. Any process of the user can write there, and an error goes to logs
+/// and terminals, so the name is cut and escaped.
+fn type_name_in(mapping: &Mapping, name_bytes: u64) -> String {
+    let mut name = vec![0; kept(name_bytes)];
+    mapping.read_at(TYPE_NAME_AT, &mut name);
+    String::from_utf8_lossy(&name).escape_debug().to_string()
+}
+
+/// Returns how many bytes of a type's name are read if a header claims that it has so many.
+fn kept(name_bytes: u64) -> usize {
+    usize::try_from(name_bytes).map_or(TYPE_NAME_BYTES_MAX, |n| n.min(TYPE_NAME_BYTES_MAX))
 }
 
 /// Makes the name stay without holders. The caller holds the file.
@@ -106,8 +147,7 @@ pub(super) fn read(file: &File) -> Option<Read> {
     if magic != MAGIC || its_version != version() {
         return None;
     }
-    let mut name =
-        vec![0; usize::try_from(name_bytes).map_or(TYPE_NAME_BYTES_MAX, |n| n.min(TYPE_NAME_BYTES_MAX))];
+    let mut name = vec![0; kept(name_bytes)];
     file.read_exact_at(&mut name, u64::try_from(TYPE_NAME_AT).ok()?).ok()?;
     let [kind, ..] = class_and_kind.to_le_bytes();
     Some(Read {

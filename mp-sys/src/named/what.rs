@@ -22,6 +22,12 @@ impl Kind {
         assert!(number != 0, "0 is no kind");
         Self(number)
     }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
 }
 
 /// An object's kind and element type.

@@ -153,6 +153,23 @@ semaphores! {
     BoundedSemaphore;
 }
 
+/// The size of an object that was found, and the one that the caller asked for.
+struct Sizes {
+    found: usize,
+    expected: usize,
+    unit: &'static str,
+}
+
+impl Sizes {
+    fn check(self, name: &str) -> Result<(), NameError> {
+        let Self { found, expected, unit } = self;
+        if found == expected {
+            return Ok(());
+        }
+        Err(NameError::OtherSize { name: name.to_owned(), found, expected, unit })
+    }
+}
+
 impl Barrier {
     /// Opens the barrier of this name, or creates one for `parties` parties.
     ///
@@ -164,7 +181,8 @@ impl Barrier {
     /// if the name is not valid; or a shortage of memory or descriptors.
     pub fn open_or_create(name: &str, parties: usize) -> Result<Self, BarrierError> {
         let found = open_or_create(|| Self::open(name), || Self::create(name, parties))?;
-        if found.parties() == parties { Ok(found) } else { Err(NameError::OtherSize.into()) }
+        let size = Sizes { found: found.parties(), expected: parties, unit: "parties" };
+        Ok(size.check(name).map(|()| found)?)
     }
 }
 
@@ -178,6 +196,7 @@ impl SharedMemory {
     /// kind of object; [`NameError::WrongVersion`]; [`NameError::BadName`]; or a shortage of memory or descriptors.
     pub fn open_or_create(name: &str, len: usize) -> Result<Self, NameError> {
         let found = open_or_create(|| Self::open(name), || Self::create(name, len))?;
-        if found.len() == len { Ok(found) } else { Err(NameError::OtherSize) }
+        let size = Sizes { found: found.len(), expected: len, unit: "bytes" };
+        size.check(name).map(|()| found)
     }
 }

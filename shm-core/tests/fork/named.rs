@@ -8,7 +8,8 @@ use std::thread::Builder;
 use mp_sys::testing::{Random, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shm_core::{
-    Array, Lock, LockError, NameError, RawArray, RawValue, SharedMemory, Value, named, set_memory_limit,
+    Array, Lock, LockError, NameError, RLock, RawArray, RawValue, SharedMemory, Value, named,
+    set_memory_limit,
 };
 
 tests! {
@@ -18,6 +19,7 @@ tests! {
     a_forked_child_keeps_the_name,
     objects_of_a_killed_process_are_not_found,
     the_wrong_type_is_an_error,
+    an_error_says_what_was_found_and_what_was_expected,
     bad_names,
     one_creator_wins,
     two_handles_in_one_process_are_one_lock,
@@ -146,12 +148,42 @@ fn look_for_the_name_of_a_killed_process(look: u8) -> bool {
 fn the_wrong_type_is_an_error() {
     let name = name("type");
     let _value = Value::create(&name, 1_u32).unwrap();
-    assert_eq!(Value::<i32>::open(&name).unwrap_err(), NameError::WrongType);
-    assert_eq!(Value::<u64>::open(&name).unwrap_err(), NameError::WrongType);
-    assert_eq!(RawValue::<u32>::open(&name).unwrap_err(), NameError::WrongType);
-    assert_eq!(Array::<u32>::open(&name).unwrap_err(), NameError::WrongType);
-    assert_eq!(Lock::open(&name).unwrap_err(), NameError::WrongType);
+    assert!(matches!(Value::<i32>::open(&name), Err(NameError::WrongType { .. })));
+    assert!(matches!(Value::<u64>::open(&name), Err(NameError::WrongType { .. })));
+    assert!(matches!(RawValue::<u32>::open(&name), Err(NameError::WrongType { .. })));
+    assert!(matches!(Array::<u32>::open(&name), Err(NameError::WrongType { .. })));
+    assert!(matches!(Lock::open(&name), Err(NameError::WrongType { .. })));
     assert_eq!(Value::<u32>::open(&name).unwrap().get(), Ok(1));
+}
+
+fn an_error_says_what_was_found_and_what_was_expected() {
+    mod other {
+        #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(transparent)]
+        pub(super) struct Point(u16);
+    }
+    #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    #[repr(transparent)]
+    struct Point(u64);
+
+    let (value, lock) = (name("value"), name("lock"));
+    let _made = (Value::create(&value, 1_u64).unwrap(), Lock::create(&lock).unwrap());
+    let says = |refused: Result<(), NameError>, name: &str, text: &str| {
+        assert_eq!(refused.unwrap_err().to_string(), format!("the name {name:?} belongs to {text}"));
+    };
+    let open_value = Value::<f32>::open(&value).map(drop);
+    let found = ("Value<u64>".to_owned(), "Value<f32>".to_owned());
+    let expected = NameError::WrongType { name: value.clone(), found: found.0, expected: found.1 };
+    assert_eq!(open_value, Err(expected));
+    says(open_value, &value, "a Value<u64>, not to a Value<f32>");
+    says(Array::<u64>::open(&value).map(drop), &value, "a Value<u64>, not to an Array<u64>");
+    says(Lock::open(&value).map(drop), &value, "a Value<u64>, not to a Lock");
+    says(RLock::open(&lock).map(drop), &lock, "a Lock, not to an RLock");
+    says(SharedMemory::open(&lock).map(drop), &lock, "a Lock, not to a SharedMemory");
+    let point = name("point");
+    let _point = Value::create(&point, Point(1)).unwrap();
+    let refused = Value::<other::Point>::open(&point).map(drop);
+    says(refused, &point, "a Value<Point> with another layout, not to a Value<Point>");
 }
 
 fn bad_names() {
@@ -344,7 +376,7 @@ fn the_name_disappears_with_a_brief_holder() {
         let holder_of_a_moment = || {
             go.wait();
             let error = Value::<f64>::open(&name).unwrap_err();
-            assert!(matches!(error, NameError::WrongType | NameError::NotFound), "{error}");
+            assert!(matches!(error, NameError::WrongType { .. } | NameError::NotFound), "{error}");
         };
         std::thread::scope(|scope| {
             Builder::new().spawn_scoped(scope, last_holder).unwrap();

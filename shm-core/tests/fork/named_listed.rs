@@ -13,6 +13,7 @@ tests! {
     every_kind_has_its_name_in_the_list,
     lengths_in_a_header_are_claims,
     texts_in_a_header_are_claims,
+    an_error_shows_claims_cut_and_escaped,
 }
 
 fn name(of: &str) -> String {
@@ -155,4 +156,25 @@ fn texts_in_a_header_are_claims() {
     forge(&name, 8, 1);
     assert_eq!(find(&name), None);
     assert!(named::names().contains(&name));
+}
+
+fn an_error_shows_claims_cut_and_escaped() {
+    let name = name("claim");
+    let _value = Value::create(&name, 1_u8).unwrap();
+    let found = || match Lock::open(&name).unwrap_err() {
+        NameError::WrongType { found, expected, .. } if expected == "Lock" => found,
+        other => panic!("{other}"),
+    };
+    assert_eq!(found(), "Value<u8>");
+    for bytes in [257, 4096, 1 << 40, u64::MAX] {
+        forge(&name, NAME_BYTES_AT, bytes);
+        assert_eq!(found(), format!("Value<u8{}>", r"\0".repeat(254)), "{bytes}");
+    }
+    forge(&name, NAME_BYTES_AT, 8);
+    // It would clear a terminal and begin a line.
+    forge(&name, NAME_BYTES_AT + 8, u64::from_ne_bytes(*b"\x1b[2J\nok\xff"));
+    assert_eq!(found(), "Value<\\u{1b}[2J\\nok\u{fffd}>");
+    // A kind that does not exist.
+    forge(&name, 16, 99);
+    assert_eq!(found(), "object of an unknown kind");
 }

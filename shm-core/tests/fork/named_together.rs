@@ -169,11 +169,16 @@ fn killed_creators_block_nobody() {
 fn another_size_is_an_error() {
     let (barrier, memory) = (name("barrier"), name("memory"));
     let _made = (Barrier::create(&barrier, 2).unwrap(), SharedMemory::create(&memory, 10).unwrap());
-    let refused = BarrierError::Name(NameError::OtherSize);
-    assert_eq!(Barrier::open_or_create(&barrier, 3).unwrap_err(), refused);
+    let refused = Barrier::open_or_create(&barrier, 3).unwrap_err();
+    let says = format!("the name {barrier:?} belongs to an object with 2 parties, not 3");
+    assert!(refused.to_string().contains(&says), "{refused}");
+    let of_barrier = NameError::OtherSize { name: barrier.clone(), found: 2, expected: 3, unit: "parties" };
+    assert_eq!(refused, BarrierError::Name(of_barrier));
     assert_eq!(Barrier::open_or_create(&barrier, 2).unwrap().parties(), 2);
     for len in [9, 11] {
-        assert_eq!(SharedMemory::open_or_create(&memory, len).unwrap_err(), NameError::OtherSize);
+        let refused = SharedMemory::open_or_create(&memory, len).unwrap_err();
+        let says = format!("the name {memory:?} belongs to an object with 10 bytes, not {len}");
+        assert_eq!(refused.to_string(), says);
     }
     assert_eq!(SharedMemory::open_or_create(&memory, 10).unwrap().len(), 10);
 }
@@ -182,11 +187,11 @@ fn another_type_is_an_error() {
     let name = name("type");
     let _made = Value::create(&name, 1_u32).unwrap();
     let init = || panic!("nothing is made");
-    assert_eq!(Value::<i32>::open_or_create(&name, init).unwrap_err(), NameError::WrongType);
-    assert_eq!(RawValue::<u32>::open_or_create(&name, || 0).unwrap_err(), NameError::WrongType);
-    assert_eq!(Lock::open_or_create(&name).unwrap_err(), NameError::WrongType);
-    let refused = SemaphoreError::Name(NameError::WrongType);
-    assert_eq!(Semaphore::open_or_create(&name, 1).unwrap_err(), refused);
+    assert!(matches!(Value::<i32>::open_or_create(&name, init), Err(NameError::WrongType { .. })));
+    assert!(matches!(RawValue::<u32>::open_or_create(&name, || 0), Err(NameError::WrongType { .. })));
+    assert!(matches!(Lock::open_or_create(&name), Err(NameError::WrongType { .. })));
+    let refused = Semaphore::open_or_create(&name, 1).unwrap_err();
+    assert!(matches!(refused, SemaphoreError::Name(NameError::WrongType { .. })), "{refused}");
     assert_eq!(Value::open_or_create("a/b", || 1_u8).unwrap_err(), NameError::BadName);
     // Another program's file.
     let foreign = self::name("foreign");

@@ -133,16 +133,16 @@ fn the_wrong_kind_is_an_error() {
         Value::create(value, 2_u64).unwrap(),
     );
     for other in [barrier, event, value] {
-        assert_eq!(Condition::open(other).unwrap_err(), NameError::WrongType);
+        assert!(matches!(Condition::open(other), Err(NameError::WrongType { .. })));
     }
     for other in [condition, event, value] {
-        assert_eq!(Barrier::open(other).unwrap_err(), NameError::WrongType);
+        assert!(matches!(Barrier::open(other), Err(NameError::WrongType { .. })));
     }
     for other in [condition, barrier] {
-        assert_eq!(Event::open(other).unwrap_err(), NameError::WrongType);
-        assert_eq!(Lock::open(other).unwrap_err(), NameError::WrongType);
-        assert_eq!(Semaphore::open(other).unwrap_err(), NameError::WrongType);
-        assert_eq!(Value::<u64>::open(other).unwrap_err(), NameError::WrongType);
+        assert!(matches!(Event::open(other), Err(NameError::WrongType { .. })));
+        assert!(matches!(Lock::open(other), Err(NameError::WrongType { .. })));
+        assert!(matches!(Semaphore::open(other), Err(NameError::WrongType { .. })));
+        assert!(matches!(Value::<u64>::open(other), Err(NameError::WrongType { .. })));
     }
     assert_eq!(Condition::create(barrier).unwrap_err(), NameError::Exists);
     assert_eq!(Barrier::create(condition, 2).unwrap_err(), BarrierError::Name(NameError::Exists));

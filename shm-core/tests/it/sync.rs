@@ -99,7 +99,7 @@ fn permits_at_the_limit_and_one_above() {
     let semaphore = Semaphore::new(10).unwrap();
     semaphore.add_permits(PERMITS_SPARE).unwrap();
     let full = SemaphoreError::TooManyPermits { limit: 10 + PERMITS_SPARE };
-    assert_eq!(semaphore.add_permits(1), Err(full));
+    assert_eq!(semaphore.add_permits(1), Err(full.clone()));
     assert_eq!(semaphore.available(), 10 + PERMITS_SPARE);
     semaphore.acquire().forget();
     assert_eq!(semaphore.add_permits(2), Err(full), "all or none");
@@ -108,8 +108,8 @@ fn permits_at_the_limit_and_one_above() {
     counts.add_permits(PERMITS_MAX - 1).unwrap();
     assert_eq!(counts.available(), PERMITS_MAX);
     let too_many = SemaphoreError::TooManyPermits { limit: PERMITS_MAX };
-    assert_eq!(counts.add_permits(1), Err(too_many));
-    assert_eq!(Semaphore::with_spare(1, PERMITS_MAX).map(drop), Err(too_many));
+    assert_eq!(counts.add_permits(1), Err(too_many.clone()));
+    assert_eq!(Semaphore::with_spare(1, PERMITS_MAX).map(drop), Err(too_many.clone()));
     let name = format!("shm-core-counts-{:x}", mp_sys::identity::Stamp::current().to_bits());
     assert_eq!(Semaphore::create_with_spare(&name, 2, PERMITS_MAX - 1).map(drop), Err(too_many));
     let counts = Semaphore::create_with_spare(&name, 2, 3).unwrap();

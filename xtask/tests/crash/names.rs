@@ -79,7 +79,7 @@ fn persist(_: u32) -> Outcome {
             };
             drop(outcome);
             let is_left = exists(&name);
-            _ = named::unlink(&name);
+            drop(named::unlink(&name));
             is_whole && (is_left || !survived) && !exists(&name)
         },
     )
