@@ -165,7 +165,7 @@ impl From<OsError> for AcceptError {
 }
 
 /// The reason why a listener could not be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The name is not valid, as for [`ListenError::BadName`].
@@ -180,9 +180,16 @@ pub enum ConnectError {
     /// The two sides have different keys, or only one of them has a key.
     #[error("the listener has a different key")]
     Unauthorised,
-    /// The listener sends or receives values of other types.
-    #[error("the listener sends or receives values of other types")]
-    WrongType,
+    /// The listener sends or receives values of other types. It does not say which.
+    #[error("the listener {name:?} does not receive {sends} and send {receives}, as this side expects")]
+    WrongType {
+        /// The listener's name.
+        name: String,
+        /// The type that this side sends: its name and its fingerprint.
+        sends: String,
+        /// The type that this side receives: its name and its fingerprint.
+        receives: String,
+    },
     /// A process of another user listens under this name.
     #[error("a process of another user listens under this name")]
     OtherUser,

@@ -21,7 +21,7 @@ use crate::address::Address;
 use crate::connection::Connection;
 use crate::error::ConnectError;
 use crate::limits::HANDSHAKE_TIME_MAX;
-use crate::message::print_of;
+use crate::message::{Type, print_of};
 
 /// The pause between two attempts while the listener's queue is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
@@ -100,7 +100,7 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
         match next {
             Next::Wait => {}
             Next::Say(bytes) => say(stream.as_fd(), &bytes, None)?,
-            Next::Refuse(_, Refusal::WrongType) => return Err(ConnectError::WrongType),
+            Next::Refuse(_, Refusal::WrongType) => return Err(wrong_type::<S, R>(address)),
             Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
             Next::Refuse(_, Refusal::Malformed) => return Err(ConnectError::Malformed),
             Next::Agree(_) => {
@@ -109,6 +109,14 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
             }
         }
     }
+}
+
+#[cold]
+fn wrong_type<S, R>(address: &Address) -> ConnectError {
+    let (sends, receives) = (Type::of::<S>().to_string(), Type::of::<R>().to_string());
+    // The name is valid: the stream was opened under it.
+    let name = address.checked_name().unwrap_or_default().to_owned();
+    ConnectError::WrongType { name, sends, receives }
 }
 
 /// Opens the stream. The kernel refuses while the listener's queue is full, and offers no way to wait for room.

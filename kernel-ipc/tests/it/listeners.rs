@@ -111,7 +111,14 @@ fn the_key_and_the_types_must_fit() {
         }
         connecting.join().unwrap()
     });
-    assert_eq!(wrong_type, Err(ConnectError::WrongType));
+    let error = wrong_type.unwrap_err();
+    let ConnectError::WrongType { name: of, sends, receives } = &error else { panic!("{error}") };
+    assert_eq!(*of, name);
+    assert!(sends.starts_with("`u8` of fingerprint "), "{sends}");
+    assert!(receives.starts_with("`u16` of fingerprint "), "{receives}");
+    let says =
+        format!("the listener {name:?} does not receive {sends} and send {receives}, as this side expects");
+    assert_eq!(error.to_string(), says);
     let (here, there) = meet(&listener, Address::new(&name).key("secret"));
     here.unwrap().send(&1).unwrap();
     assert_eq!(there.unwrap().recv(), Ok(1));
