@@ -37,12 +37,12 @@ impl NamedObject {
     }
 }
 
-/// One line: `jobs: Value<u32>, 8192 bytes, made 2.5s ago, held by 4711 4712`.
+/// One line, whatever the name and the type contain, which are claims of the process that made it: `jobs: Value<u32>, 8192 bytes, made 2.5s ago, held by 4711 4712`.
 impl fmt::Display for NamedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.kind)?;
+        write!(f, "{}: {}", self.name.escape_debug(), self.kind)?;
         if let Some(element) = &self.element {
-            write!(f, "<{element}>")?;
+            write!(f, "<{}>", element.escape_debug())?;
         }
         write!(f, ", {} bytes", self.bytes)?;
         if let Some(age) = self.age {
@@ -53,5 +53,27 @@ impl fmt::Display for NamedObject {
         }
         f.write_str(if self.holders.is_empty() { ", no holder found" } else { ", held by" })?;
         self.holders.iter().try_for_each(|pid| write!(f, " {pid}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_object_is_one_line_whatever_it_claims() {
+        let listed = NamedObject {
+            name: "jobs\n2".to_owned(),
+            kind: "Value",
+            element: Some("u32\u{1b}[2J".to_owned()),
+            bytes: 8192,
+            age: Some(Duration::from_millis(2500)),
+            is_persistent: true,
+            holders: vec![4711, 4712],
+        };
+        let line = r"jobs\n2: Value<u32\u{1b}[2J>, 8192 bytes, made 2.5s ago, persistent, held by 4711 4712";
+        assert_eq!(listed.to_string(), line);
+        let plain = NamedObject { name: "jobs".to_owned(), element: None, age: None, ..listed };
+        assert_eq!(plain.to_string(), "jobs: Value, 8192 bytes, persistent, held by 4711 4712");
     }
 }
