@@ -47,7 +47,7 @@ fn contestants(setup: &Setup, test: &'static str, op: DictOp<Raw<'_>>) -> Result
         append(&mut request, (0, 0), &call)?;
     }
     let connections = (0..CONNECTIONS).map(|_| Ok(Connection::of(Wire::connect(&manager)?, &request)));
-    let mut generator = Generator::of(connections.collect::<Result<_>>()?)?;
+    let mut generator = Generator { connections: connections.collect::<Result<_>>()? };
     let ours = move || {
         let _kept = (&manager, &wire);
         generator.run(operations)
@@ -112,22 +112,23 @@ impl Connection {
 }
 
 struct Generator {
-    epoll: OwnedFd,
     connections: Vec<Connection>,
 }
 
 impl Generator {
-    fn of(connections: Vec<Connection>) -> Result<Self> {
+    /// Makes an event loop of all connections. It exists for one sample only: no process is forked while one is open.
+    fn event_loop(&self) -> Result<OwnedFd> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for (index, connection) in (0..).zip(&connections) {
+        for (index, connection) in (0..).zip(&self.connections) {
             let data = epoll::EventData::new_u64(index);
             epoll::add(&epoll, &connection.file, data, epoll::EventFlags::IN)?;
         }
-        Ok(Self { epoll, connections })
+        Ok(epoll)
     }
 
     /// Measures nanoseconds per operation.
     fn run(&mut self, operations: u64) -> Result<f64> {
+        let epoll = self.event_loop()?;
         let mut events = Vec::with_capacity(self.connections.len());
         let (mut begun, mut done) = (0, 0);
         let started = Instant::now();
@@ -137,7 +138,7 @@ impl Generator {
         }
         while done < begun {
             events.clear();
-            epoll::wait(&self.epoll, spare_capacity(&mut events), None)?;
+            epoll::wait(&epoll, spare_capacity(&mut events), None)?;
             for event in &events {
                 let connection = &mut self.connections[usize::try_from(event.data.u64())?];
                 if connection.read()? {
