@@ -9,6 +9,7 @@
 //! Nothing here sleeps to synchronise: a wait ends by an event, or by its deadline with a panic that names what the
 //! test waited for.
 
+use std::fmt;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -211,6 +212,14 @@ pub fn succeeded(child: &ChildProcess) {
 pub fn kill(child: &ChildProcess) {
     child.signal(Signal::KILL.as_raw()).expect("a test signals its own child");
     child.wait(Deadline::after(PATIENCE)).expect("a test waits for its own child");
+}
+
+/// Returns `true` if a process, or a thread (`self/task/4711`), is in a state of proc(5): `S` for asleep, `T` for stopped, `Z`
+/// for a zombie. One that does not exist is in none.
+#[must_use]
+pub fn is_in_state(process: impl fmt::Display, state: char) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(state))
 }
 
 /// Waits until `condition` holds, and checks it again and again.

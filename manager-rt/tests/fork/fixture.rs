@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use manager_rt::Manager;
 use manager_rt::proto::Info;
 use mp_sys::deadline::Deadline;
-use mp_sys::testing::{PATIENCE, eventually};
+use mp_sys::testing::{PATIENCE, eventually, is_in_state};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -58,9 +58,7 @@ impl Place {
 
 /// Returns `true` if a process has ended, or waits to be reaped.
 fn has_ended(process: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    test_kill_process(process).is_err()
-        || stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z'))
+    test_kill_process(process).is_err() || is_in_state(process, 'Z')
 }
 
 /// Waits until the manager's information is as expected.

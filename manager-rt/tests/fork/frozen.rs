@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use manager_rt::{BarrierError, GetError, LockError, Manager};
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, eventually, hang, is_in_state, kill, spawn, succeeded, tests};
 
 use crate::fixture::{until, until_held, until_waiting, with_manager};
 
@@ -25,9 +25,7 @@ const MOMENT: Duration = Duration::from_millis(50);
 
 fn freeze(child: &ChildProcess) {
     child.signal(SIGSTOP).unwrap();
-    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    let is_stopped = || stat().rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'));
-    eventually("the process is stopped", is_stopped);
+    eventually("the process is stopped", || is_in_state(child.id(), 'T'));
 }
 
 /// Checks that the manager works normally for other clients.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use manager_rt::{Barrier, JoinableQueue, Lock, Manager, Semaphore, Value};
 use mp_sys::child::ChildProcess;
-use mp_sys::testing::{PATIENCE, eventually, hang, kill, spawn, succeeded, tests};
-use rustix::process::{Pid, Signal};
+use mp_sys::testing::{PATIENCE, eventually, hang, is_in_state, kill, spawn, succeeded, tests};
+use rustix::process::Signal;
 use rustix::thread::gettid;
 
 use crate::fixture::{Place, until, until_held, until_waiting, with_manager};
@@ -77,21 +77,15 @@ fn ask_after_the_end(victim: &ChildProcess, value: &Value<u64>, server: &Place, 
     }
     server.signal(Signal::STOP);
     kill(victim);
-    let (asking, asks) = (gettid(), AtomicBool::new(false));
+    let (asking, asks) = (format!("self/task/{}", gettid()), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            eventually("the question is sent", || asks.load(SeqCst) && is_asleep(asking));
+            eventually("the question is sent", || asks.load(SeqCst) && is_in_state(&asking, 'S'));
             server.signal(Signal::CONT);
         });
         asks.store(true, SeqCst);
         ask();
     });
-}
-
-fn is_asleep(thread: Pid) -> bool {
-    let stat =
-        std::fs::read_to_string(format!("/proc/self/task/{}/stat", thread.as_raw_pid())).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
 }
 
 fn the_holdings_of_a_killed_client_are_free_for_the_process_that_reaped_it() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::{Deadline, now_nanos};
-use mp_sys::testing::{self, kill};
+use mp_sys::testing::{self, is_in_state, kill};
 
 /// A process that does not go on within this time after a kill counts as hanging.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
@@ -27,12 +27,6 @@ pub(crate) fn spawn(body: impl FnOnce()) -> ChildProcess {
 /// Whether a process waits in the kernel.
 pub(crate) fn is_asleep(id: u32) -> bool {
     is_in_state(id, 'S')
-}
-
-/// Whether a process sleeps (`S`), is stopped (`T`) or a zombie (`Z`).
-pub(crate) fn is_in_state(id: u32, state: char) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(state))
 }
 
 /// An object in a role.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use mp::{Condition, Lock, LockError, RawValue, Value, WaitError};
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
-use mp_sys::testing::{Random, ended, eventually, hang, kill};
+use mp_sys::testing::{Random, ended, eventually, hang, is_in_state, kill};
 
-use crate::cell::{HANG, Outcome, define_cells, is_in_state, spawn};
+use crate::cell::{HANG, Outcome, define_cells, spawn};
 use crate::points::at_every_point;
 
 /// Several slices: by then, a waiting process has looked for the dead.

@@ -2,7 +2,9 @@
 
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
-use mp_sys::testing::{PATIENCE, ended, eventually, hang, kill, spawn, spawn_holding, succeeded, tests};
+use mp_sys::testing::{
+    PATIENCE, ended, eventually, hang, is_in_state, kill, spawn, spawn_holding, succeeded, tests,
+};
 use shm_core::{
     Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Lock, LockError, RLock, RawValue,
     Semaphore, Value,
@@ -25,9 +27,7 @@ const SIGSTOP: i32 = 19;
 
 /// Waits until a process sleeps in the kernel (`S`), or is stopped there (`T`).
 fn in_state(process: &ChildProcess, state: char) {
-    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-    let is_there = || stat().rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with(state));
-    eventually("the process sleeps or is stopped", is_there);
+    eventually("the process sleeps or is stopped", || is_in_state(process.id(), state));
 }
 
 /// Starts a process that waits in `wait`, and stops it there.

@@ -6,13 +6,13 @@ use mp_sys::child::Ended;
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::forkserver::server_pid;
-use mp_sys::testing::spawn;
+use mp_sys::testing::{is_in_state, spawn};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{
     Case, Round, alone, end, expect_end, expect_value_or, is_server_idle, start, start_another, start_in_time,
 };
-use crate::cell::{HANG, Outcome, define_cells, is_asleep, is_in_state};
+use crate::cell::{HANG, Outcome, define_cells, is_asleep};
 
 /// No start has this many points. A cell that reaches this number would never end.
 const POINTS_MAX: u64 = 400;
