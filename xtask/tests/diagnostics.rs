@@ -4,58 +4,25 @@
 //! the rest of an error belongs to the compiler.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "user_crate/user_crate.rs"] // a folder, so that cargo takes it for no test of its own
+mod user_crate;
 
-/// A crate that depends on the facade, with one program.
-struct Program {
-    folder: tempfile::TempDir,
-}
+use self::user_crate::{run_cargo, user_crate, workspace};
 
-impl Program {
-    fn new(source: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let facade = workspace().join("mp-facade");
-        // cargo identifies a crate by its name in the target folder, so it would confuse two crates with the same name.
-        let mut hasher = DefaultHasher::new();
-        source.hash(&mut hasher);
-        let name = format!("program-{:x}", hasher.finish());
-        let manifest = format!(
-            "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n\
-             mp = {{ package = \"mp-facade\", path = {facade:?} }}\n"
-        );
-        fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
-        fs::create_dir(folder.path().join("src")).unwrap();
-        fs::write(folder.path().join("src/main.rs"), source).unwrap();
-        // The same versions as here, so that nothing has to be fetched.
-        fs::copy(workspace().join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
-        Self { folder }
-    }
-
-    /// Returns whether the program compiles, and the compiler's output with single blanks.
-    fn check(&self) -> (bool, String) {
-        let output = Command::new(env!("CARGO"))
-            .args(["check", "--offline", "--quiet", "--color", "never"])
-            .current_dir(self.folder.path())
-            .env("CARGO_TARGET_DIR", workspace().join("target/downstream"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let words: Vec<&str> = said.split_whitespace().filter(|word| *word != "|").collect();
-        (output.status.success(), words.join(" "))
-    }
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+/// Returns whether a program that depends on the facade compiles, and the compiler's output with single blanks.
+fn check(source: &str) -> (bool, String) {
+    let facade = workspace().join("mp-facade");
+    let folder = user_crate(&format!("mp = {{ package = \"mp-facade\", path = {facade:?} }}"), source);
+    let output = run_cargo(folder.path(), &["check", "--quiet", "--color", "never"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let words: Vec<&str> = said.split_whitespace().filter(|word| *word != "|").collect();
+    (output.status.success(), words.join(" "))
 }
 
 /// Checks that the program does not compile, and that the compiler shows all notes.
 #[track_caller]
 fn refused(source: &str, notes: &[&str]) {
-    let (compiles, said) = Program::new(source).check();
+    let (compiles, said) = check(source);
     assert!(!compiles, "this compiles:\n{source}");
     for note in notes {
         assert!(said.contains(note), "the compiler does not say `{note}`, but:\n{said}");
@@ -64,7 +31,7 @@ fn refused(source: &str, notes: &[&str]) {
 
 #[track_caller]
 fn compiles(source: &str) {
-    let (compiles, said) = Program::new(source).check();
+    let (compiles, said) = check(source);
     assert!(compiles, "{said}");
 }
 
