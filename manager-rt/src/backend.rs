@@ -6,8 +6,7 @@
 use std::fmt;
 
 use crate::OsError;
-use crate::proto::frame::{Answer, Step, Wait};
-use crate::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
 /// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

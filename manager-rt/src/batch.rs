@@ -17,8 +17,7 @@ use self::tickets::Answers;
 pub use self::tickets::{Done, Ticket, Tickets};
 use crate::backend::Backend;
 use crate::error::{ObjectError, TransactionError};
-use crate::proto::frame::Step;
-use crate::proto::{JoinableQueueOp, ObjectId, Op, Raw};
+use crate::proto::{JoinableQueueOp, ObjectId, Op, Raw, Step};
 use crate::proxy::{Handle, Lease, Proxy, Read, Task, Values, read};
 
 /// Builds an operation from the encoded values.

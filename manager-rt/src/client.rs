@@ -6,7 +6,7 @@
 //! | [`connect`] | makes a stream from an address and a key |
 //! | [`link`] | manages the connection of this process; a forked child, or a process whose connection broke, makes a new one |
 //! | [`connection`], [`calls`] | run many calls at a time over one stream; one of the waiting callers reads for all |
-//! | [`encode`], [`inbox`], [`answer`] | encode and decode |
+//! | [`inbox`], [`answer`] | decode answers |
 //!
 //! # How long a call may take
 //! The server ends waits itself. The client waits a little longer, for [`ANSWER_GRACE`]. If no answer comes by then,
@@ -23,7 +23,6 @@ mod answer;
 mod calls;
 mod connect;
 mod connection;
-mod encode;
 pub(crate) mod fuzz;
 mod inbox;
 mod link;
@@ -46,8 +45,7 @@ use self::link::{Local, Target};
 use crate::Address;
 use crate::backend::{Backend, CallError, Caps};
 use crate::limits::VALUE_BYTES_MAX;
-use crate::proto::frame::{Answer, Call, Step, Wait};
-use crate::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
 /// How much longer than its timeout a call waits for the server's answer.
 pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);

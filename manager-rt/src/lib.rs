@@ -12,11 +12,11 @@ mod client;
 #[doc(hidden)]
 pub mod conformance;
 mod count;
+mod engine;
 #[doc(hidden)]
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
-mod in_process;
 mod key;
 pub mod limits;
 mod manager;
@@ -30,16 +30,18 @@ mod registry;
 pub mod server;
 #[doc(hidden)]
 pub mod state;
+#[doc(hidden)]
+pub mod wire;
 
 pub use address::{Address, AddressError};
 pub use backend::{Backend, CallError, Caps};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
+pub use engine::InProcess;
 pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,
 };
-pub use in_process::InProcess;
 pub use manager::{Manager, ManagerBuilder, Named, ReachError};
 pub use mp_sys::OsError;
 pub use mp_sys::alike::{SameBytes, Wire};

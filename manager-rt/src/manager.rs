@@ -18,12 +18,11 @@ pub use self::start::{ManagerBuilder, ReachError};
 use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
 use crate::count::count_of;
+use crate::engine::InProcess;
 use crate::error::{ObjectError, TransactionError};
-use crate::in_process::InProcess;
 use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
 use crate::process::ServerProcess;
-use crate::proto::frame::Wait;
-use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
+use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, JoinableQueue, List, Lock, Namespace,
     Proxy, Queue, RLock, Semaphore, Storable, Value, Values,

@@ -1,5 +1,4 @@
-//! The whole protocol of a manager: the operations ([`Op`]), the answers ([`Reply`], [`Fault`]), and how both are laid
-//! out in frames.
+//! The whole protocol of a manager: the operations ([`Op`]) and the answers ([`Reply`], [`Fault`]).
 //!
 //! The interface between proxies and an engine is the operation. A proxy turns a call into one `Op`, and the engine
 //! that runs it (the server process, a state machine in the same process, or another one) returns one `Reply`. Values
@@ -7,9 +6,10 @@
 //! types, and two values are equal if their encoded bytes are.
 //!
 //! Operations are generic over how a value is held: [`Raw`] borrows it from a frame or a caller's buffer, and
-//! [`Payload`] owns it. The wire format is that of `postcard`, within the frames of [`frame`].
+//! [`Payload`] owns it. The wire format is that of `postcard`, within
+//! [frames](crate::wire::frame).
 
-pub mod frame;
+mod call;
 mod op;
 mod reply;
 mod value;
@@ -18,6 +18,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::call::{Answer, Call, Step, Wait};
 pub use self::op::{
     ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, Op, Part, QueueOp, Scan, SemaphoreOp, Spec, ValueOp,

@@ -2,8 +2,6 @@
 
 pub(crate) mod dispatch;
 mod event_loop;
-pub(crate) mod inbound;
-pub(crate) mod outbound;
 mod peer;
 
 use std::fmt;
@@ -25,8 +23,8 @@ use mp_sys::line::Count;
 
 use self::event_loop::EventLoop;
 use crate::address::{Address, AddressError};
-use crate::proto::frame;
 use crate::state::{Limits, State};
+use crate::wire::frame;
 
 /// The first bytes of a server's handshake.
 pub const MAGIC: [u8; 8] = *b"mp-mngr1";

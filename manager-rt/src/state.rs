@@ -52,8 +52,7 @@ use self::kinds::{Bodies, Body};
 use self::waiters::Timer;
 use crate::count::count_of;
 use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT, TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
-use crate::proto::frame::{Answer, Call, Step, Wait};
-use crate::proto::{Fault, Info, Op, Payload, Raw, Reply};
+use crate::proto::{Answer, Call, Fault, Info, Op, Payload, Raw, Reply, Step, Wait};
 
 /// How much a manager may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,7 @@ use mp_sys::line::Short;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::frame::Answer;
-use crate::proto::{Payload, Reply};
+use crate::proto::{Answer, Payload, Reply};
 use crate::proxy::{Read, read};
 
 /// The answers to a batch. When dropped, it releases what came with answers that were not read.

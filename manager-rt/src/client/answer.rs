@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::proto::frame::{Answer, Call, FrameKind};
 use crate::proto::{
-    ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp,
+    Answer, Call, ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw,
+    Reply, SemaphoreOp,
 };
+use crate::wire::frame::FrameKind;
 
 /// The received bytes are not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,10 +27,10 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::answer::{Malformed, Undo, decode};
-use super::encode;
 use super::inbox::Inbox;
-use crate::proto::frame::{Call, FrameKind, Head, Wait};
-use crate::proto::{ManagerOp, ObjectId, Op, Raw};
+use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
+use crate::wire::encode;
+use crate::wire::frame::{FrameKind, Head};
 
 /// The most calls of one connection that were given up and not answered yet. A server that leaves that many unanswered
 /// is of no use.

@@ -25,9 +25,9 @@ use mp_sys::stream::Stream;
 use super::alarm::Alarm;
 use super::answer::{Malformed, Undo, decode};
 use super::calls::{Arrived, Calls, End};
-use super::encode;
-use crate::proto::frame::{Answer, Call, FrameKind};
-use crate::proto::{Fault, ObjectId, Op, Payload, Raw};
+use crate::proto::{Answer, Call, Fault, ObjectId, Op, Payload, Raw};
+use crate::wire::encode;
+use crate::wire::frame::FrameKind;
 
 /// The most bytes that may wait to be written when a notice is added. A server that has not read that much is of no
 /// use.

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::answer::{Malformed, Undo, decode};
 use super::calls::Calls;
 use super::inbox::{Body, Inbox};
-use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head};
-use crate::proto::{ObjectId, Payload, Raw};
-use crate::server::dispatch::whole;
+use crate::proto::{Answer, Call, ObjectId, Payload, Raw};
+use crate::wire::decode::whole;
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// The number of pending calls.
 const CALLS: u64 = 12;

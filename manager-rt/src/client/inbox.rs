@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::answer::Malformed;
-use crate::proto::frame::Head;
-use crate::server::inbound::{Frame, Garbage, Inbound};
+use crate::wire::frame::Head;
+use crate::wire::inbound::{Frame, Garbage, Inbound};
 
 /// The most bytes that one read takes. A longer frame is collected in separate memory.
 pub(super) const BUFFER_BYTES: usize = 64 << 10;

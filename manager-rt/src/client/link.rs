@@ -17,8 +17,7 @@ use super::connection::{Connection, Failure};
 use super::{call_error, manager_call};
 use crate::backend::CallError;
 use crate::limits::REFERENCES_AT_ONCE_MAX;
-use crate::proto::frame::{Call, Wait};
-use crate::proto::{ManagerOp, ObjectId, Op, Raw};
+use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
 use crate::references::References;
 use crate::{Address, OsError};
 

@@ -18,9 +18,9 @@ use mp_sys::handshake::{Listening, Next, Terms};
 use super::connection::Connection;
 use super::{Remote, connect};
 use crate::Address;
-use crate::proto::frame::{self, Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
-use crate::proto::{LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::proto::{Answer, Call, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::server::MAGIC;
+use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,6 @@
 //! Decisions made from bytes. Bytes beyond the end of the input are zero.
 
-use crate::proto::frame::Wait;
+use crate::proto::Wait;
 
 /// The input, read from the front.
 #[derive(Debug)]

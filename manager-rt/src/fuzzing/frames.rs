@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::fuzzing::bytes::Source;
 use crate::fuzzing::world::{CLIENTS, World};
 use crate::limits::TURN_BYTES;
-use crate::server::inbound::{Frame, Inbound};
+use crate::wire::inbound::{Frame, Inbound};
 
 /// The size of a shared buffer here. It is smaller than in the server, so that long frames are frequent.
 const BUFFER_BYTES: usize = 512;

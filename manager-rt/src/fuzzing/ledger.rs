@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::proto::frame::{Call, Wait};
 use crate::proto::{
-    BarrierOp, ConditionOp, EventOp, JoinableQueueOp, LockOp, ObjectId, Op, QueueOp, Raw, SemaphoreOp,
+    BarrierOp, Call, ConditionOp, EventOp, JoinableQueueOp, LockOp, ObjectId, Op, QueueOp, Raw, SemaphoreOp,
+    Wait,
 };
 use crate::state::ClientId;
 

@@ -2,11 +2,11 @@
 
 use crate::fuzzing::bytes::Source;
 use crate::fuzzing::world::{CLIENTS, World, specs, to_manager};
-use crate::proto::frame::{Call, FrameKind, Step};
 use crate::proto::{
-    ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
-    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, ValueOp,
+    ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
+    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, Step, ValueOp,
 };
+use crate::wire::frame::FrameKind;
 
 /// The most steps of one input.
 const STEPS_MAX: u32 = 400;

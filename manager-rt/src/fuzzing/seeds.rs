@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::fuzzing::operations::RECORD_BYTES;
-use crate::proto::frame::{Answer, Call, FrameKind, Head, Step, Wait};
 use crate::proto::{
-    BarrierOp, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp, LockOp, ManagerOp,
-    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec, ValueOp,
+    Answer, BarrierOp, Call, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp, LockOp,
+    ManagerOp, NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec,
+    Step, ValueOp, Wait,
 };
+use crate::wire::frame::{FrameKind, Head};
 
 /// Returns the id of one of the objects that exist at the start, which are numbered in order of creation.
 fn object(index: u64) -> ObjectId {

@@ -13,14 +13,16 @@ use bytes::Bytes;
 
 use crate::client;
 use crate::fuzzing::ledger::{Ledger, Waits, What};
-use crate::proto::frame::{Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
 use crate::proto::{
-    ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp, LockOp,
-    ManagerOp, NamespaceOp, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec, ValueOp,
+    Answer, ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp,
+    LockOp, ManagerOp, NamespaceOp, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec,
+    ValueOp, Wait,
 };
-use crate::server::dispatch::{self, whole};
-use crate::server::outbound::Outbound;
+use crate::server::dispatch;
 use crate::state::{Caller, ClientId, Effects, Heard, Limits, State};
+use crate::wire::decode::whole;
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
+use crate::wire::outbound::Outbound;
 
 /// The most bytes that the values may take.
 const MEMORY_BYTES: usize = 48 << 10;

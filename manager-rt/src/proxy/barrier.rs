@@ -10,8 +10,7 @@ use mp_sys::fork::Epoch;
 pub use self::party::Party;
 use crate::count::index_of;
 use crate::error::{BarrierError, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{BarrierOp, Kind, Op, Reply};
+use crate::proto::{BarrierOp, Kind, Op, Reply, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, Proxy, read, travel, travels};
 

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::count::count_of;
 use crate::error::{LockResult, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{ConditionOp, ObjectId, Op};
+use crate::proto::{ConditionOp, ObjectId, Op, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::lock::Granted;
 use crate::proxy::{Handle, LockGuard, RLockGuard, proxy, read};

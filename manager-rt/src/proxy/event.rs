@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::backend::CallError;
 use crate::error::ObjectError;
-use crate::proto::frame::Wait;
-use crate::proto::{EventOp, Fault, Op};
+use crate::proto::{EventOp, Fault, Op, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 

@@ -9,8 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::frame::Wait;
-use crate::proto::{ObjectId, Op, Payload, Raw, Reply};
+use crate::proto::{ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::proxy::codec::{self, Values};
 use crate::proxy::read;
 

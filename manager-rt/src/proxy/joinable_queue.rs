@@ -13,8 +13,7 @@ pub(crate) use self::task::Lease;
 pub use self::task::Task;
 use crate::backend::CallError;
 use crate::error::{GetError, ObjectError, PutError};
-use crate::proto::frame::Wait;
-use crate::proto::{Fault, JoinableQueueOp, Op, Reply};
+use crate::proto::{Fault, JoinableQueueOp, Op, Reply, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, codec, proxy, read};
 

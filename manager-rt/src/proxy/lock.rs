@@ -9,8 +9,7 @@ use mp_sys::fork::Epoch;
 use crate::backend::CallError;
 use crate::count::nanos_of;
 use crate::error::{LockError, LockResult, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{LockOp, ObjectId, Op, Reply};
+use crate::proto::{LockOp, ObjectId, Op, Reply, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 

@@ -9,8 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::count::count_of;
 use crate::error::{GetError, ObjectError, PutError};
-use crate::proto::frame::Wait;
-use crate::proto::{Op, QueueOp, Reply};
+use crate::proto::{Op, QueueOp, Reply, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 

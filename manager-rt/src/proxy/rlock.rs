@@ -8,8 +8,7 @@ use std::time::Duration;
 use mp_sys::fork::Epoch;
 
 use crate::error::{LockResult, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{LockOp, ObjectId, Op};
+use crate::proto::{LockOp, ObjectId, Op, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::lock::{acquire, release};
 use crate::proxy::{Handle, proxy, read};

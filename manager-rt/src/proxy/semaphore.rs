@@ -7,8 +7,7 @@ use mp_sys::fork::Epoch;
 
 use crate::count::count_of;
 use crate::error::{ObjectError, SemaphoreError};
-use crate::proto::frame::Wait;
-use crate::proto::{Op, SemaphoreOp};
+use crate::proto::{Op, SemaphoreOp, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 

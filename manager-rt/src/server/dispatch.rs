@@ -1,10 +1,9 @@
 //! Running one frame of a client on the state machine.
 
-use serde::Deserialize;
-
-use crate::proto::frame::{Call, FrameKind, Step};
-use crate::proto::{Fault, Raw};
+use crate::proto::{Call, Fault, Raw, Step};
 use crate::state::{Caller, Effects, Heard, State};
+use crate::wire::decode::whole;
+use crate::wire::frame::FrameKind;
 
 /// Runs the request in a frame, unless it has to be repeated later. A frame that is not a request is answered as
 /// malformed, and the stream goes on, since its frames are still whole.
@@ -33,10 +32,4 @@ pub(crate) fn run(
         }
     }
     Heard::Done
-}
-
-/// Decodes a body completely, or returns `None` if it is invalid or has bytes left over.
-pub(crate) fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    let (value, rest) = postcard::take_from_bytes(body).ok()?;
-    rest.is_empty().then_some(value)
 }

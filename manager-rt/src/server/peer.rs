@@ -7,9 +7,9 @@ use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
 
 use crate::limits::UNSENT_BYTES_MAX;
-use crate::server::inbound::Inbound;
-use crate::server::outbound::Outbound;
 use crate::state::ClientId;
+use crate::wire::inbound::Inbound;
+use crate::wire::outbound::Outbound;
 
 /// The state of a connection.
 #[derive(Debug)]

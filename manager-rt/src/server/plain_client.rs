@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use mp_sys::handshake::{Connecting, Next};
 
-use crate::proto::frame::{self, Answer, Call, FrameKind, HEAD_BYTES, Head, Wait};
-use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
+use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::server::MAGIC;
+use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use super::plain_client::{Client, stream_to};
 use super::*;
 use crate::limits::UNSENT_BYTES_MAX;
-use crate::proto::frame::{FrameKind, HEAD_BYTES, Head, Wait};
-use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp};
+use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp, Wait};
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// A server in a thread of the test.
 struct Running {

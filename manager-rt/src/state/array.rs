@@ -8,8 +8,7 @@
 
 use crate::count::{count_of, index_of};
 use crate::limits::{ARRAY_ELEMENTS_MAX, VALUES_AT_ONCE_MAX};
-use crate::proto::frame::Answer;
-use crate::proto::{ArrayOp, Fault, Payload, Raw, Reply};
+use crate::proto::{Answer, ArrayOp, Fault, Payload, Raw, Reply};
 use crate::state::context::{Context, Core, DONE};
 use crate::state::journal::Undo;
 use crate::state::numbers;

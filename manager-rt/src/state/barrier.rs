@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::count::count_of;
 use crate::limits::PARTIES_MAX;
-use crate::proto::frame::{Answer, Wait};
-use crate::proto::{BarrierOp, Fault, Payload, Reply};
+use crate::proto::{Answer, BarrierOp, Fault, Payload, Reply, Wait};
 use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::waiters::{Line, WaiterId, Want};

@@ -5,8 +5,7 @@
 //! caller has its lock. A client that dies in either line is removed, and uses up no notification.
 
 use crate::count::count_of;
-use crate::proto::frame::Wait;
-use crate::proto::{ConditionOp, Fault, ObjectId, Reply};
+use crate::proto::{ConditionOp, Fault, ObjectId, Reply, Wait};
 use crate::state::context::{Context, Outcome, Target};
 use crate::state::kinds::Body;
 use crate::state::waiters::{Line, LockWant, Waiter, WaiterId, Want};

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
-use crate::proto::frame::{Answer, Wait};
-use crate::proto::{Fault, ObjectId, Payload, Raw, Reply};
+use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
 use crate::state::clients::{ClientId, Clients};
 use crate::state::journal::{Journal, Undo};
 use crate::state::memory::Memory;

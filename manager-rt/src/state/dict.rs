@@ -14,8 +14,7 @@ use hashbrown::Equivalent;
 
 use crate::count::count_of;
 use crate::limits::ENTRIES_AT_ONCE_MAX;
-use crate::proto::frame::Answer;
-use crate::proto::{DictOp, Fault, Number, Part, Payload, Raw, Reply};
+use crate::proto::{Answer, DictOp, Fault, Number, Part, Payload, Raw, Reply};
 use crate::state::context::{Context, Core, DONE};
 use crate::state::journal::Undo;
 use crate::state::numbers;

@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::count::count_of;
 use crate::limits::FAILED_TASKS_MAX;
-use crate::proto::frame::Answer;
-use crate::proto::{Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
+use crate::proto::{Answer, Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
 use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::fifo::{Fifo, page_len};

@@ -1,7 +1,6 @@
 //! Lines: serving them after a commit, and leaving them by timeout, cancellation or death.
 
-use crate::proto::frame::Call;
-use crate::proto::{ConditionOp, Fault, LockOp, ObjectId, Op, Raw};
+use crate::proto::{Call, ConditionOp, Fault, LockOp, ObjectId, Op, Raw};
 use crate::state::clients::Delivery;
 use crate::state::kinds::Body;
 use crate::state::memory::BURIED_AT_ONCE;

@@ -14,8 +14,7 @@ use items::Items;
 
 use crate::count::{count_of, index_of};
 use crate::limits::{ORDER_ITEMS_MAX, SCAN_ITEMS_MAX, VALUES_AT_ONCE_MAX};
-use crate::proto::frame::Answer;
-use crate::proto::{Fault, ListOp, Payload, Raw, Reply, Scan};
+use crate::proto::{Answer, Fault, ListOp, Payload, Raw, Reply, Scan};
 use crate::state::context::{Context, Core, DONE};
 use crate::state::journal::Undo;
 use crate::state::page::Page;

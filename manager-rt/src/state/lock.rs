@@ -5,8 +5,7 @@
 //! fence for what the lock protects. If the previous holder died or lost its lease, the next grant says so.
 
 use crate::limits::DEPTH_MAX;
-use crate::proto::frame::Wait;
-use crate::proto::{Fault, Kind, LockOp, ObjectId, Payload, Reply};
+use crate::proto::{Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
 use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::waiters::{Line, LockWant, WaiterId, Want};

@@ -2,8 +2,7 @@
 
 use crate::count::{count_of, nanos_of};
 use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
-use crate::proto::frame::{Answer, Wait};
-use crate::proto::{Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec};
+use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::context::{Context, DONE, Target, check_name};
 use crate::state::kinds::{Body, kind_of};
 use crate::state::waiters::Timer;

@@ -2,8 +2,7 @@
 
 use crate::count::count_of;
 use crate::limits::ATTRIBUTES_MAX;
-use crate::proto::frame::Answer;
-use crate::proto::{Fault, NamespaceOp, Payload, Raw, Reply};
+use crate::proto::{Answer, Fault, NamespaceOp, Payload, Raw, Reply};
 use crate::state::context::{Context, Core, DONE, check_name};
 use crate::state::dict::{Key, emptied};
 use crate::state::journal::Undo;

@@ -1,7 +1,6 @@
 //! `Value`: a single value.
 
-use crate::proto::frame::Answer;
-use crate::proto::{Payload, Raw, Reply, ValueOp};
+use crate::proto::{Answer, Payload, Raw, Reply, ValueOp};
 use crate::state::context::{Context, Core};
 use crate::state::journal::Undo;
 use crate::state::numbers;

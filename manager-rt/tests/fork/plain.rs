@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use manager_rt::proto::frame::{Call, FrameKind, HEAD_BYTES, Head, VERSION, Wait};
-use manager_rt::proto::{Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
+use manager_rt::proto::{Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
+use manager_rt::wire::frame::{FrameKind, HEAD_BYTES, Head, VERSION};
 use mp_sys::handshake::{Connecting, Next, Terms};
 use mp_sys::testing::PATIENCE;
 

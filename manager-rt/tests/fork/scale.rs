@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use manager_rt::Manager;
 use manager_rt::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX};
-use manager_rt::proto::frame::Wait;
-use manager_rt::proto::{EventOp, LockOp, ObjectId, Op, QueueOp, Raw, Reply, Spec};
+use manager_rt::proto::{EventOp, LockOp, ObjectId, Op, QueueOp, Raw, Reply, Spec, Wait};
 use mp_sys::testing::{PATIENCE, skip, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use manager_rt::proto::frame::{Answer, Step, Wait};
-use manager_rt::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use manager_rt::proto::{Answer, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use manager_rt::{Backend, CallError, Caps, InProcess, Manager};
 
 /// A backend that records its calls.

@@ -15,8 +15,8 @@ use super::Connection;
 use crate::client::answer::{Malformed, decode};
 use crate::client::calls::End;
 use crate::client::inbox::{Body, Inbox};
-use crate::proto::Payload;
-use crate::proto::frame::{Answer, FrameKind};
+use crate::proto::{Answer, Payload};
+use crate::wire::frame::FrameKind;
 
 /// The result of a look at the socket.
 #[derive(Debug, Clone, Copy)]

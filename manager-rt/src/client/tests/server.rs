@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::backend::Backend;
-use crate::proto::frame::Step;
-use crate::proto::{Fault, Spec, ValueOp};
+use crate::proto::{Fault, Spec, Step, ValueOp};
 use crate::server::{Server, Stopper};
 
 struct Stops(Stopper);

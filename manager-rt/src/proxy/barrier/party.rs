@@ -6,8 +6,7 @@ use std::time::Duration;
 use mp_sys::fork::Epoch;
 
 use crate::error::BarrierError;
-use crate::proto::frame::Wait;
-use crate::proto::{BarrierOp, Op};
+use crate::proto::{BarrierOp, Op, Wait};
 use crate::proxy::barrier::Barrier;
 
 /// A place that this process registered in advance. Dropping it releases the place; a thread that is waiting there

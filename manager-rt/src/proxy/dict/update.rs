@@ -5,8 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ItemError, ObjectError};
-use crate::proto::frame::Wait;
-use crate::proto::{DictOp, Op, Payload, Raw, Reply};
+use crate::proto::{DictOp, Op, Payload, Raw, Reply, Wait};
 use crate::proxy::dict::Dict;
 use crate::proxy::{Numeric, codec, read};
 

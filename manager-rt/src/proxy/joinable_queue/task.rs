@@ -8,8 +8,7 @@ use mp_sys::line::Short;
 use serde::de::DeserializeOwned;
 
 use crate::error::ObjectError;
-use crate::proto::frame::Wait;
-use crate::proto::{JoinableQueueOp, Op, Payload};
+use crate::proto::{JoinableQueueOp, Op, Payload, Wait};
 use crate::proxy::{Handle, codec, read};
 
 /// A task of a [`JoinableQueue`](crate::JoinableQueue) on lease. Dropping it undone returns it to the queue.

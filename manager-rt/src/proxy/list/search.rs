@@ -10,8 +10,7 @@ use serde::Serialize;
 use crate::backend::CallError;
 use crate::count::index_of;
 use crate::error::ObjectError;
-use crate::proto::frame::Wait;
-use crate::proto::{Fault, ListOp, Op, Raw, Reply, Scan};
+use crate::proto::{Fault, ListOp, Op, Raw, Reply, Scan, Wait};
 use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, read};
 

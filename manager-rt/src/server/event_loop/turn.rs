@@ -4,11 +4,11 @@ use bytes::Bytes;
 use mp_sys::handshake::Next;
 
 use super::{EventLoop, own_cpu};
-use crate::proto::frame::{FrameKind, Head};
 use crate::server::dispatch;
-use crate::server::inbound::{Frame, Garbage, Inbound};
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId, Heard};
+use crate::wire::frame::{FrameKind, Head};
+use crate::wire::inbound::{Frame, Garbage, Inbound};
 
 const EPOCH_BYTES: u32 = 16;
 

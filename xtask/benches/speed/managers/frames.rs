@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use manager_rt::Manager;
-use manager_rt::proto::frame::{self, Call, FrameKind, HEAD_BYTES, Head, Wait};
-use manager_rt::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec};
+use manager_rt::proto::{Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use manager_rt::server::MAGIC;
+use manager_rt::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 use mp_sys::handshake::{Connecting, Next, Terms};
 
 use super::KEY;

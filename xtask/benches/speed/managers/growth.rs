@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use manager_rt::Manager;
-use manager_rt::proto::frame::Wait;
-use manager_rt::proto::{DictOp, ListOp, ObjectId, Op, QueueOp, Raw, Spec};
+use manager_rt::proto::{DictOp, ListOp, ObjectId, Op, QueueOp, Raw, Spec, Wait};
 
 use super::frames::Wire;
 use super::round_trips::VALUE;

@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use manager_rt::proto::frame::{Call, FrameKind, HEAD_BYTES, Head, Wait};
-use manager_rt::proto::{DictOp, Op, Raw, Spec};
+use manager_rt::proto::{Call, DictOp, Op, Raw, Spec, Wait};
+use manager_rt::wire::frame::{FrameKind, HEAD_BYTES, Head};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use manager_rt::Dict;
-use manager_rt::proto::frame::{Call, Wait};
-use manager_rt::proto::{DictOp, ObjectId, Op, Payload, Raw, Reply};
+use manager_rt::proto::{Call, DictOp, ObjectId, Op, Payload, Raw, Reply, Wait};
 
 use super::redis::{Redis, RedisClient};
 use super::{frames, started};

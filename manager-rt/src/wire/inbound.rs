@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use crate::limits::FRAME_BYTES_MAX;
-use crate::proto::frame::{HEAD_BYTES, Head};
+use crate::wire::frame::{HEAD_BYTES, Head};
 
 /// The least growth of a frame in separate memory, in bytes.
 const GROWTH_BYTES_MIN: usize = 256 << 10;
@@ -126,7 +126,7 @@ fn collect(body: &mut Vec<u8>, bytes: &mut &[u8], len: usize) -> Result<(), Garb
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::frame::FrameKind;
+    use crate::wire::frame::FrameKind;
 
     const BUFFER: usize = 256;
 

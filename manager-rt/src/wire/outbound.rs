@@ -12,8 +12,8 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
 use crate::count::count_of;
-use crate::proto::Payload;
-use crate::proto::frame::{Answer, FrameKind, HEAD_BYTES, Head};
+use crate::proto::{Answer, Payload};
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// The most slices passed to one system call.
 const SLICES_MAX: usize = 64;

@@ -20,8 +20,7 @@ use mp_sys::identity::thread_number;
 use crate::backend::{Backend, CallError, Caps};
 use crate::count::nanos_of;
 use crate::limits::VALUE_BYTES_MAX;
-use crate::proto::frame::{Answer, Call, Step, Wait};
-use crate::proto::{ManagerOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use crate::references::References;
 use crate::state::{Caller, ClientId, Effects, Limits, State};
 

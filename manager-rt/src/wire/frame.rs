@@ -14,9 +14,8 @@
 //! The body of a call is a [`Call`], that of a transaction is a list of [`Step`]s, and that of an answer is a [`Reply`]
 //! or a [`Fault`], each in the format of `postcard`. A body with bytes left over is malformed.
 
-use serde::{Deserialize, Serialize};
-
-use crate::proto::{Fault, ObjectId, Op, Reply};
+#[cfg(doc)]
+use crate::proto::{Call, Fault, Reply, Step};
 
 /// The length of a head.
 pub const HEAD_BYTES: usize = 24;
@@ -101,42 +100,6 @@ impl Head {
         })
     }
 }
-
-/// How long an operation may wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Wait {
-    /// Not at all.
-    No,
-    /// At most this many nanoseconds after the server reads the call.
-    For(u64),
-    /// For ever.
-    Forever,
-}
-
-/// The body of a call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Call<P> {
-    /// The object.
-    pub object: ObjectId,
-    /// The thread of the client, for holdings that belong to threads.
-    pub thread: u64,
-    /// How long the call may wait.
-    pub wait: Wait,
-    /// The operation.
-    pub op: Op<P>,
-}
-
-/// One operation of a transaction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Step<P> {
-    /// The object.
-    pub object: ObjectId,
-    /// The operation.
-    pub op: Op<P>,
-}
-
-/// The body of an answer.
-pub type Answer<P> = Result<Reply<P>, Fault>;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
-use crate::proto::frame::{FrameKind, HEAD_BYTES, Head};
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// A thread keeps a buffer of at most this many bytes for its next call.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -18,12 +18,12 @@ thread_local! {
 }
 
 /// Returns this thread's buffer, empty, or a new one while the thread ends.
-pub(super) fn buffer() -> Vec<u8> {
+pub(crate) fn buffer() -> Vec<u8> {
     KEPT.try_with(Cell::take).unwrap_or_default()
 }
 
 /// Keeps a buffer for this thread's next call.
-pub(super) fn keep(mut buffer: Vec<u8>) {
+pub(crate) fn keep(mut buffer: Vec<u8>) {
     if buffer.capacity() <= KEPT_BYTES_MAX {
         buffer.clear();
         // While the thread ends, its buffer ends with it.
@@ -35,7 +35,7 @@ pub(super) fn keep(mut buffer: Vec<u8>) {
 ///
 /// # Errors
 /// [`Fault::TooLarge`]. Then the buffer is unchanged.
-pub(super) fn frame(
+pub(crate) fn frame(
     into: &mut Vec<u8>,
     kind: FrameKind,
     (call, read): (u64, u64),

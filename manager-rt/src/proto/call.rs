@@ -1,0 +1,41 @@
+//! The call of an operation: on which object, by which thread, and how long it may wait.
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::{Fault, ObjectId, Op, Reply};
+
+/// How long an operation may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// At most this many nanoseconds after the server reads the call.
+    For(u64),
+    /// For ever.
+    Forever,
+}
+
+/// The body of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call<P> {
+    /// The object.
+    pub object: ObjectId,
+    /// The thread of the client, for holdings that belong to threads.
+    pub thread: u64,
+    /// How long the call may wait.
+    pub wait: Wait,
+    /// The operation.
+    pub op: Op<P>,
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step<P> {
+    /// The object.
+    pub object: ObjectId,
+    /// The operation.
+    pub op: Op<P>,
+}
+
+/// The body of an answer.
+pub type Answer<P> = Result<Reply<P>, Fault>;

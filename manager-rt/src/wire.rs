@@ -1,0 +1,13 @@
+//! How operations and answers travel in the stream between a client and a server.
+//!
+//! | part | role |
+//! |---|---|
+//! | [`frame`] | the layout of a frame |
+//! | [`encode`], [`decode`] | turn calls into frames, and bodies into calls |
+//! | [`inbound`], [`outbound`] | the frames of a stream that arrive, and those that wait to be written |
+
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub mod frame;
+pub(crate) mod inbound;
+pub(crate) mod outbound;
