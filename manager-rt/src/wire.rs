@@ -3,8 +3,8 @@
 //! | part | role |
 //! |---|---|
 //! | [`frame`] | the layout of a frame |
-//! | [`encode`], [`decode`] | turn calls into frames, and bodies into calls |
-//! | [`inbound`], [`outbound`] | the frames of a stream that arrive, and those that wait to be written |
+//! | `encode`, `decode` | turn calls into frames, and bodies into calls |
+//! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
 
 pub(crate) mod decode;
 pub(crate) mod encode;
