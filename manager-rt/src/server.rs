@@ -26,8 +26,6 @@ use crate::address::{Address, AddressError};
 use crate::state::{Limits, State};
 use crate::wire::frame;
 
-/// The first bytes of a server's handshake.
-pub const MAGIC: [u8; 8] = *b"mp-mngr1";
 /// Only the owner may connect.
 const SOCKET_MODE: libc_mode = 0o600;
 #[expect(non_camel_case_types, reason = "the name is that of the C library")]
@@ -229,7 +227,7 @@ struct Terms {
 impl Terms {
     fn lent(&self) -> mp_sys::handshake::Terms<'_> {
         mp_sys::handshake::Terms {
-            magic: MAGIC,
+            magic: frame::MAGIC,
             key: self.key.as_bytes(),
             sends: frame::VERSION,
             receives: frame::VERSION,

@@ -19,8 +19,7 @@ use mp_sys::stream::{
 use crate::OsError;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::proto::Fault;
-use crate::server::MAGIC;
-use crate::wire::frame::{FrameKind, HEAD_BYTES, Head, VERSION};
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head, MAGIC, VERSION};
 
 /// The pause between two attempts while the server's queue of connections is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);

@@ -19,7 +19,6 @@ use super::connection::Connection;
 use super::{Remote, connect};
 use crate::Address;
 use crate::proto::{Answer, Call, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
-use crate::server::MAGIC;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
 /// A test that waits longer than this has failed.
@@ -88,7 +87,7 @@ struct Peer {
 
 impl Peer {
     fn let_in(&mut self, key: &[u8]) -> bool {
-        let terms = Terms { magic: MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
+        let terms = Terms { magic: frame::MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
         let mut side = Listening::new([9; 32]);
         let mut byte = [0];
         loop {

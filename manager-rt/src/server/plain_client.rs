@@ -8,7 +8,6 @@ use std::time::Duration;
 use mp_sys::handshake::{Connecting, Next};
 
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
-use crate::server::MAGIC;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
 /// A test that waits longer than this has failed.
@@ -35,8 +34,12 @@ impl Client {
     /// Connects, and proves to know the key. Returns `None` if the server refuses.
     pub(crate) fn connect(path: &Path, key: &[u8]) -> Option<Self> {
         let mut stream = stream_to(path);
-        let terms =
-            mp_sys::handshake::Terms { magic: MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
+        let terms = mp_sys::handshake::Terms {
+            magic: frame::MAGIC,
+            key,
+            sends: frame::VERSION,
+            receives: frame::VERSION,
+        };
         let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());
         stream.write_all(&hello).unwrap();
         let mut byte = [0];

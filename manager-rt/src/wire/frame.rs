@@ -19,6 +19,8 @@ use crate::proto::{Call, Fault, Reply, Step};
 
 /// The length of a head.
 pub const HEAD_BYTES: usize = 24;
+/// The first bytes of the handshake on a connection.
+pub const MAGIC: [u8; 8] = *b"mp-mngr1";
 /// The version of the protocol, which both sides prove in the handshake.
 pub const VERSION: u64 = 3;
 

@@ -45,7 +45,7 @@ fn a_refused_client_learns_the_reason() {
 fn a_server_that_does_not_finish_its_handshake_is_abandoned() {
     let slow = |mut peer: Peer| {
         peer.stream.read_exact(&mut [0; 64]).unwrap();
-        peer.stream.write_all(&MAGIC).unwrap();
+        peer.stream.write_all(&frame::MAGIC).unwrap();
         peer.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut is_taken = || peer.stream.read(&mut [0]).is_err() && peer.stream.write_all(&[0]).is_ok();
         assert!((0..39).any(|_| !is_taken()), "the client disconnects");

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use manager_rt::Manager;
 use manager_rt::proto::{Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
-use manager_rt::server::MAGIC;
 use manager_rt::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 use mp_sys::handshake::{Connecting, Next, Terms};
 
@@ -114,7 +113,7 @@ fn own_cpu() -> u8 {
 }
 
 fn shake_hands(stream: &mut UnixStream) -> Result<()> {
-    let terms = Terms { magic: MAGIC, key: KEY, sends: frame::VERSION, receives: frame::VERSION };
+    let terms = Terms { magic: frame::MAGIC, key: KEY, sends: frame::VERSION, receives: frame::VERSION };
     let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce()?);
     stream.write_all(&hello)?;
     loop {
