@@ -76,7 +76,7 @@ impl Remote {
         key: &Key,
         deadline: Deadline,
     ) -> Result<Arc<Self>, ConnectError> {
-        let (stream, epoch) = connect::open(address.path(), key.as_bytes(), deadline)?;
+        let (stream, epoch) = connect::open(address, key.as_bytes(), deadline)?;
         let locals = Generations::new();
         let mut connection = Some(Connection::new(stream, link::FIRST_SERIAL));
         locals.get(|_| Local::connected(connection.take().map(Arc::new)));

@@ -30,6 +30,7 @@ mod registry;
 pub mod server;
 #[doc(hidden)]
 pub mod state;
+mod transport;
 #[doc(hidden)]
 pub mod wire;
 

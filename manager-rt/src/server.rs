@@ -5,31 +5,22 @@ mod event_loop;
 mod peer;
 
 use std::fmt;
-use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use interprocess::local_socket::traits::Listener as _;
-use interprocess::local_socket::{GenericFilePath, ListenerNonblockingMode, ListenerOptions, ToFsName};
-use interprocess::os::unix::local_socket::ListenerOptionsExt;
-use interprocess::os::unix::uds_local_socket::Listener;
 use mio::Waker;
 use mp_sys::OsError;
-use mp_sys::descriptors::{above_standard, beside_standard};
-use mp_sys::handoff::is_same_user;
+use mp_sys::descriptors::beside_standard;
 use mp_sys::key::Key;
 use mp_sys::line::Count;
 
 use self::event_loop::EventLoop;
 use crate::address::{Address, AddressError};
 use crate::state::{Limits, State};
+use crate::transport::local::{Acceptor, ListenError};
 use crate::wire::frame;
-
-/// Only the owner may connect.
-const SOCKET_MODE: libc_mode = 0o600;
-#[expect(non_camel_case_types, reason = "the name is that of the C library")]
-type libc_mode = u32;
 
 /// Why a server cannot listen at an address.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +83,7 @@ impl ServerBuilder {
     /// [`BindError`].
     pub fn bind(self, path: impl AsRef<Path>) -> Result<Server, BindError> {
         let address = Address::local(path.as_ref())?;
-        let acceptor = Acceptor::bind(&address)?;
+        let acceptor = Acceptor::bind(address.path())?;
         let epoch = mp_sys::handoff::nonce()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
@@ -235,61 +226,13 @@ impl Terms {
     }
 }
 
-/// The socket that accepts connections.
-#[derive(Debug)]
-struct Acceptor {
-    listener: Listener,
-}
-
-impl Acceptor {
-    fn bind(address: &Address) -> Result<Self, BindError> {
-        match Self::try_bind(address) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                if !is_abandoned(address) {
-                    return Err(BindError::Exists);
-                }
-                std::fs::remove_file(address.path())?;
-                Ok(Self::try_bind(address)?)
-            }
-            outcome => Ok(outcome?),
+impl From<ListenError> for BindError {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Exists => Self::Exists,
+            ListenError::System(error) => Self::System(error),
         }
     }
-
-    fn try_bind(address: &Address) -> io::Result<Self> {
-        let name = address.path().to_fs_name::<GenericFilePath>()?;
-        let options = ListenerOptions::new().name(name).mode(SOCKET_MODE);
-        let options = options.nonblocking(ListenerNonblockingMode::Both);
-        let listener = beside_standard(|| options.create_sync_as())?;
-        Ok(Self { listener })
-    }
-
-    fn number(&self) -> RawFd {
-        self.listener.as_fd().as_raw_fd()
-    }
-
-    /// Returns the next connection from a process of the same user, or `None` if there is none now.
-    fn accept(&self) -> io::Result<Option<OwnedFd>> {
-        loop {
-            match self.listener.accept() {
-                Ok(stream) if is_same_user(stream.as_fd()) => {
-                    return Ok(Some(above_standard(stream.into())?));
-                }
-                Ok(_) => tracing::debug!("a process of another user tried to connect"),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-/// Returns `true` if no process listens at a socket in the file system.
-fn is_abandoned(address: &Address) -> bool {
-    use interprocess::local_socket::ConnectOptions;
-
-    let Ok(name) = address.path().to_fs_name::<GenericFilePath>() else { return false };
-    let attempt = beside_standard(|| ConnectOptions::new().name(name).connect_sync());
-    matches!(attempt, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
 impl From<io::Error> for BindError {

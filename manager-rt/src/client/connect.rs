@@ -1,28 +1,17 @@
 //! Connecting: from an address and a key to a stream whose other side has proved to be a manager.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::time::Duration;
-
-use interprocess::ConnectWaitMode;
-use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
-use interprocess::os::unix::uds_local_socket;
 use mp_sys::deadline::Deadline;
-use mp_sys::descriptors::above_standard;
 use mp_sys::handoff::nonce;
 use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
-use mp_sys::stream::{
-    BeforeOpening, Interest, NotTaken, ReadFailure, Stream, WriteFailure, own_user, peer_user,
-};
+use mp_sys::stream::{Interest, ReadFailure, Stream, WriteFailure};
 
 use crate::OsError;
+use crate::address::Address;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::proto::Fault;
+use crate::transport::{self, OpenError};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head, MAGIC, VERSION};
 
-/// The pause between two attempts while the server's queue of connections is full.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 const EPOCH_BYTES: usize = 16;
 /// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and their envelope.
 const FAULT_BYTES_MAX: usize = 32;
@@ -63,13 +52,16 @@ pub enum ConnectError {
     System(#[from] OsError),
 }
 
-impl From<io::Error> for ConnectError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::NotFound,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
-            io::ErrorKind::InvalidInput => Self::BadAddress,
-            _ => Self::System(error.into()),
+impl From<OpenError> for ConnectError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NotFound => Self::NotFound,
+            OpenError::BadAddress => Self::BadAddress,
+            OpenError::TimedOut => Self::TimedOut,
+            OpenError::OtherUser => Self::OtherUser,
+            OpenError::Closed => Self::Closed,
+            OpenError::TooMany => Self::TooMany,
+            OpenError::System(error) => Self::System(error),
         }
     }
 }
@@ -94,45 +86,15 @@ const fn unwritten(failure: WriteFailure) -> ConnectError {
 ///
 /// # Errors
 /// [`ConnectError`].
-pub(super) fn open(address: &Path, key: &[u8], deadline: Deadline) -> Result<(Stream, u128), ConnectError> {
-    let stream = loop {
-        let before = BeforeOpening::now();
-        let file = reach(address, deadline)?;
-        if peer_user(file.as_fd())? != own_user() {
-            return Err(ConnectError::OtherUser);
-        }
-        match Stream::of(file, before) {
-            Ok(stream) => break stream,
-            // A child may hold a copy: that connection has already ended.
-            Err(NotTaken::Forked) if deadline.has_passed() => return Err(ConnectError::TimedOut),
-            Err(NotTaken::Forked) => {}
-            Err(NotTaken::System(error)) => return Err(ConnectError::System(error)),
-            Err(_) => return Err(ConnectError::TooMany),
-        }
-    };
+pub(super) fn open(
+    address: &Address,
+    key: &[u8],
+    deadline: Deadline,
+) -> Result<(Stream, u128), ConnectError> {
+    let stream = transport::open(address, deadline)?;
     let deadline = shake_hands(&stream, key, deadline)?;
     let epoch = hear_welcome(&stream, deadline)?;
     Ok((stream, epoch))
-}
-
-/// Opens the socket. The kernel refuses while the server's queue is full, and offers no way to wait for that.
-fn reach(address: &Path, deadline: Deadline) -> Result<OwnedFd, ConnectError> {
-    let name = address.to_fs_name::<GenericFilePath>().map_err(|_| ConnectError::BadAddress)?;
-    let options =
-        ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
-    loop {
-        match options.connect_sync_as::<uds_local_socket::Stream>() {
-            Ok(stream) => return Ok(above_standard(stream.into()).map_err(OsError::from)?),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if deadline.has_passed() {
-                    return Err(ConnectError::TimedOut);
-                }
-                std::thread::sleep(TRY_AGAIN_AFTER.min(deadline.remaining()));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Runs the handshake, and returns the deadline for the rest: a server that has begun to answer has at most

@@ -151,7 +151,7 @@ impl Local {
         serial: u64,
         deadline: Deadline,
     ) -> Result<(Arc<Connection>, Vec<ObjectId>), CallError> {
-        let (stream, epoch) = open(target.address.path(), target.key.as_bytes(), deadline)?;
+        let (stream, epoch) = open(&target.address, target.key.as_bytes(), deadline)?;
         if epoch != target.epoch {
             return Err(CallError::Restarted);
         }

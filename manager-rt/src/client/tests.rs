@@ -73,7 +73,7 @@ impl Fake {
     fn plain(&self) -> (Connection, Peer) {
         std::thread::scope(|scope| {
             let peer = scope.spawn(|| self.accept(EPOCH));
-            let (stream, epoch) = connect::open(self.address.path(), KEY, soon()).unwrap();
+            let (stream, epoch) = connect::open(&self.address, KEY, soon()).unwrap();
             assert_eq!(epoch, EPOCH);
             (Connection::new(stream, 1), peer.join().unwrap())
         })

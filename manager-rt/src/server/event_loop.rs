@@ -23,9 +23,10 @@ use slab::Slab;
 
 use crate::count::nanos_of;
 use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES};
+use crate::server::Terms;
 use crate::server::peer::{Peer, Read};
-use crate::server::{Acceptor, Terms};
 use crate::state::{Effects, State};
+use crate::transport::local::Acceptor;
 
 /// The sources of events other than connections.
 pub(super) const WAKER: Token = Token(0);

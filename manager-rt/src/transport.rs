@@ -1,0 +1,38 @@
+//! How a stream between a client and a server comes about: one side opens it, the other side listens and accepts.
+//!
+//! Each kind of address has its own module. Beyond the stream, nothing above this module depends on the kind.
+
+pub(crate) mod local;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::stream::Stream;
+
+use crate::OsError;
+use crate::address::Address;
+
+/// Why no stream to a server could be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// No process listens at this address.
+    NotFound,
+    /// No server can have this address: it is too long, or contains a NUL.
+    BadAddress,
+    /// The server did not accept the connection before the deadline.
+    TimedOut,
+    /// The server at this address belongs to another user.
+    OtherUser,
+    /// The server closed the connection, because it is ending.
+    Closed,
+    /// This process has as many connections as a process may have.
+    TooMany,
+    /// The kernel refused.
+    System(OsError),
+}
+
+/// Opens a stream to the server at an address. A forked child does not have the stream.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Stream, OpenError> {
+    local::open(address.path(), deadline)
+}
