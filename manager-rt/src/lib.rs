@@ -43,7 +43,7 @@ pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,
 };
-pub use manager::{Manager, ManagerBuilder, Named, ReachError};
+pub use manager::{Manager, ManagerBuilder, Named};
 pub use mp_sys::OsError;
 pub use mp_sys::alike::{SameBytes, Wire};
 pub use mp_sys::key::Key;
@@ -55,4 +55,5 @@ pub use proxy::{
     LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Storable, Task, Value,
     WaitGuard,
 };
+pub use registry::ReachError;
 pub use server::{BindError, Server, ServerBuilder, Stopper};

@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use self::makers::makers;
 pub use self::named::Named;
-pub(crate) use self::start::reach;
-pub use self::start::{ManagerBuilder, ReachError};
+pub use self::start::ManagerBuilder;
 use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
 use crate::count::count_of;

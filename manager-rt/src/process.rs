@@ -10,7 +10,7 @@
 //! start of any server removes abandoned folders.
 
 mod child;
-pub(crate) mod folder;
+mod folder;
 #[cfg(test)]
 mod tests;
 

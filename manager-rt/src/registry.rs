@@ -1,14 +1,21 @@
 //! The managers that this process can reach. A proxy that arrives in a message finds its manager here.
 
+pub(crate) mod beside;
+mod place;
+mod reach;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use mp_sys::fork::PerProcess;
 use mp_sys::key::Key;
 
+use self::beside::key_beside;
+pub(crate) use self::place::Place;
+pub use self::reach::ReachError;
+pub(crate) use self::reach::{connect, reach};
 use crate::address::Address;
 use crate::backend::Backend;
-use crate::process::folder::key_beside;
 
 /// A forked child starts with its parent's entries.
 static KNOWN: PerProcess<Known> = PerProcess::inherited();
@@ -29,17 +36,17 @@ pub(crate) fn register(backend: &Arc<dyn Backend>) {
 }
 
 /// Returns the backend for an epoch, if this process has one.
-pub(crate) fn find(epoch: u128) -> Option<Arc<dyn Backend>> {
+fn find(epoch: u128) -> Option<Arc<dyn Backend>> {
     KNOWN.lock().backends.get(&epoch)?.upgrade()
 }
 
 /// Remembers the key of a server.
-pub(crate) fn learn_key(address: &Address, key: &Key) {
+fn learn_key(address: &Address, key: &Key) {
     KNOWN.lock().keys.insert(address.clone(), key.clone());
 }
 
 /// Returns the key of a server that this process knows. Pass it on only in the arguments of a child.
-pub(crate) fn known_key(address: &Address) -> Option<Key> {
+fn known_key(address: &Address) -> Option<Key> {
     KNOWN.lock().keys.get(address).cloned()
 }
 

@@ -9,14 +9,13 @@ use mp_sys::deadline::Deadline;
 use mp_sys::key::Key;
 use mp_sys::line::Short;
 
-use crate::address::{Address, AddressError};
-use crate::backend::{Backend, CallError};
-use crate::client::{ConnectError, Remote};
+use crate::address::Address;
+use crate::backend::CallError;
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::manager::Manager;
 use crate::process::{Order, ServerProcess, StartError};
 use crate::proto::ManagerOp;
-use crate::registry;
+use crate::registry::{self, ReachError};
 use crate::state::Limits;
 
 /// The settings with which a manager is started or reached: see [`Manager::builder`].
@@ -26,37 +25,6 @@ pub struct ManagerBuilder {
     path: Option<PathBuf>,
     limits: Limits,
     timeout: Option<Duration>,
-}
-
-/// Why a manager cannot be reached.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReachError {
-    /// The manager lives in the memory of another process, which made it with [`Manager::in_process`].
-    #[error(
-        "the manager has no address, since it lives in the memory of the process that made it: objects for several \
-         processes need one that was started (Manager::start)"
-    )]
-    NoAddress,
-    /// The text is not an address.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// Connecting to the server failed.
-    #[error("the manager cannot be reached: {0}")]
-    Connect(#[from] ConnectError),
-    /// The server has its own key, which this process does not know. A proxy carries the key in the arguments of a
-    /// child, but in no other message.
-    #[error(
-        "the manager has a key that this process does not know: connect with it (Manager::builder().key) before proxies \
-         arrive"
-    )]
-    NeedsKey,
-    /// Another server now has the address. The objects of the earlier one are gone.
-    #[error("the manager was restarted: its objects are gone")]
-    Restarted,
-    /// The key file cannot be read.
-    #[error("the key cannot be read: {0}")]
-    Key(#[source] crate::OsError),
 }
 
 impl ManagerBuilder {
@@ -120,12 +88,8 @@ impl ManagerBuilder {
     pub fn start(self) -> Result<Manager, StartError> {
         let order = Order::new(self.path.as_deref(), self.key.clone(), self.limits)?;
         let process = ServerProcess::start(order)?;
-        let remote = Remote::connect(process.address(), process.key(), self.deadline());
-        match remote {
-            Ok(remote) => {
-                registry::learn_key(process.address(), process.key());
-                Ok(Manager { process: Some(Arc::new(process)), ..Manager::with(remote) })
-            }
+        match registry::connect(process.address(), process.key(), self.deadline()) {
+            Ok(backend) => Ok(Manager { backend, process: Some(Arc::new(process)) }),
             Err(error) => {
                 process.kill();
                 Err(error.into())
@@ -141,9 +105,8 @@ impl ManagerBuilder {
         let address: Address = address.parse()?;
         let deadline = self.deadline();
         let key = self.key.unwrap_or_else(|| registry::key_of(&address));
-        let remote = Remote::connect(&address, &key, deadline)?;
-        registry::learn_key(&address, &key);
-        Ok(Manager::with(remote))
+        let backend = registry::connect(&address, &key, deadline)?;
+        Ok(Manager { backend, process: None })
     }
 
     fn deadline(&self) -> Deadline {
@@ -233,25 +196,6 @@ impl Manager {
             Err(CallError::OutcomeUnknown) if self.process.is_some() => Ok(()),
             outcome => outcome,
         }
-    }
-}
-
-/// Returns the backend of the manager with this address and epoch, as a proxy names them.
-///
-/// # Errors
-/// [`ReachError`].
-pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backend>, ReachError> {
-    if let Some(backend) = registry::find(epoch) {
-        return Ok(backend);
-    }
-    let manager = Manager::connect(address.ok_or(ReachError::NoAddress)?).map_err(|error| match error {
-        ReachError::Connect(ConnectError::Unauthorised) => ReachError::NeedsKey,
-        error => error,
-    })?;
-    if manager.backend().epoch() == epoch {
-        Ok(Arc::clone(manager.backend()))
-    } else {
-        Err(ReachError::Restarted)
     }
 }
 

@@ -8,9 +8,9 @@ use mp_sys::wire;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::key::Place;
-use crate::manager::{Manager, reach};
+use crate::manager::Manager;
 use crate::proxy::travel::{halves, whole};
+use crate::registry::{Place, reach};
 
 /// The place of the manager, and the epoch.
 type Form = (Place, (u64, u64));

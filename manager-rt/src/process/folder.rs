@@ -17,10 +17,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, getpid, test_kill_process};
 
 use crate::OsError;
+use crate::registry::beside::{KEY, PREFIX, is_folder_name};
 
-const PREFIX: &str = "mp-manager-";
 const SOCKET: &str = "socket";
-const KEY: &str = "key";
 /// The most abandoned folders that one sweep removes.
 const SWEPT_MAX: usize = 64;
 
@@ -92,13 +91,6 @@ pub(super) fn remove_of(socket: &Path) {
     }
 }
 
-/// Returns the key that [`Folder::write_key`] left beside a server's socket.
-pub(crate) fn key_beside(socket: &Path) -> Option<Key> {
-    let folder = socket.parent().filter(|path| is_folder_name(path))?;
-    let is_own = fs::metadata(folder).is_ok_and(|folder| folder.uid() == own_user());
-    if is_own { fs::read(folder.join(KEY)).ok().map(Key::from) } else { None }
-}
-
 /// Removes folders that killed processes left behind.
 pub(super) fn sweep() {
     let folders = parents().into_iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten();
@@ -112,10 +104,6 @@ pub(super) fn sweep() {
 fn parents() -> Vec<PathBuf> {
     let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     session.into_iter().chain([std::env::temp_dir()]).collect()
-}
-
-fn is_folder_name(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
 }
 
 /// Returns `true` if a folder is abandoned: its maker is gone, and no process listens at its socket.
@@ -160,6 +148,7 @@ fn remove(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::beside::key_beside;
 
     #[test]
     fn a_folder_is_private_and_is_removed_with_its_contents() {

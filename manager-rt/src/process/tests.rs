@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::{ManagerOp, Reply};
+use crate::registry::beside::key_beside;
 use crate::server::plain_client::Client;
 
 fn start() -> ServerProcess {
@@ -22,7 +23,7 @@ fn a_server_serves_until_a_client_ends_it() {
     let mut client = connect(&process);
     client.ping();
     assert!(Client::connect(process.address().path(), b"").is_none(), "a wrong key is refused");
-    assert_eq!(folder::key_beside(process.address().path()).as_ref(), Some(process.key()));
+    assert_eq!(key_beside(process.address().path()).as_ref(), Some(process.key()));
     assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
     process.join();
     assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));

@@ -22,11 +22,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::Backend;
 use crate::error::ObjectError;
-use crate::key::Place;
-use crate::manager::reach;
 use crate::proto::{Kind, ManagerOp, ObjectId};
 use crate::proxy::codec::{Work, with_work};
 use crate::proxy::handle::Handle;
+use crate::registry::{Place, reach};
 
 /// Returns the fingerprint of an object's type, by which processes recognise it.
 pub(crate) fn print_of<T: ?Sized>(kind: Kind) -> u64 {

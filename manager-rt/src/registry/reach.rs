@@ -1,0 +1,75 @@
+//! Reaching a manager by its address.
+
+use std::sync::Arc;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::key::Key;
+
+use crate::address::{Address, AddressError};
+use crate::backend::Backend;
+use crate::client::{ConnectError, Remote};
+use crate::limits::CONNECT_TIME_DEFAULT;
+use crate::registry;
+
+/// Why a manager cannot be reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReachError {
+    /// The manager lives in the memory of another process, which made it with [`Manager::in_process`](crate::Manager::in_process).
+    #[error(
+        "the manager has no address, since it lives in the memory of the process that made it: objects for several \
+         processes need one that was started (Manager::start)"
+    )]
+    NoAddress,
+    /// The text is not an address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Connecting to the server failed.
+    #[error("the manager cannot be reached: {0}")]
+    Connect(#[from] ConnectError),
+    /// The server has its own key, which this process does not know. A proxy carries the key in the arguments of a
+    /// child, but in no other message.
+    #[error(
+        "the manager has a key that this process does not know: connect with it (Manager::builder().key) before proxies \
+         arrive"
+    )]
+    NeedsKey,
+    /// Another server now has the address. The objects of the earlier one are gone.
+    #[error("the manager was restarted: its objects are gone")]
+    Restarted,
+    /// The key file cannot be read.
+    #[error("the key cannot be read: {0}")]
+    Key(#[source] crate::OsError),
+}
+
+/// Connects to the manager at an address, and registers the manager and its key.
+///
+/// # Errors
+/// [`ConnectError`].
+pub(crate) fn connect(
+    address: &Address,
+    key: &Key,
+    deadline: Deadline,
+) -> Result<Arc<dyn Backend>, ConnectError> {
+    let backend: Arc<dyn Backend> = Remote::connect(address, key, deadline)?;
+    registry::register(&backend);
+    registry::learn_key(address, key);
+    Ok(backend)
+}
+
+/// Returns the backend of the manager with this address and epoch, as a proxy names them.
+///
+/// # Errors
+/// [`ReachError`].
+pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backend>, ReachError> {
+    if let Some(backend) = registry::find(epoch) {
+        return Ok(backend);
+    }
+    let address: Address = address.ok_or(ReachError::NoAddress)?.parse()?;
+    let deadline = Deadline::after(CONNECT_TIME_DEFAULT);
+    let backend = connect(&address, &registry::key_of(&address), deadline).map_err(|error| match error {
+        ConnectError::Unauthorised => ReachError::NeedsKey,
+        error => ReachError::Connect(error),
+    })?;
+    if backend.epoch() == epoch { Ok(backend) } else { Err(ReachError::Restarted) }
+}
