@@ -31,6 +31,7 @@ mod leases;
 mod lull;
 mod producer;
 mod put;
+mod refused;
 mod ring;
 mod segments;
 mod simple;

@@ -2,8 +2,8 @@
 
 use mp_sys::robust::Patience;
 
-use crate::queue::core::Refused;
 use crate::queue::error::{GetError, PutError, PutManyError};
+use crate::queue::refused::Refused;
 use crate::queue::ring::Corrupt;
 use crate::queue::{FOR_EVER, Queue, item};
 

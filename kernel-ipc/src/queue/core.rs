@@ -6,11 +6,9 @@
 mod event;
 mod lease;
 mod locks;
-mod refused;
 mod wait;
 
 pub(super) use self::lease::Leased;
-pub(super) use self::refused::Refused;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -32,6 +30,7 @@ use crate::queue::layout::{CLOSED, CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PROD
 use crate::queue::leases::Leases;
 use crate::queue::lull::Lull;
 use crate::queue::producer::{Place, Producer};
+use crate::queue::refused::Refused;
 use crate::queue::ring::Ring;
 use crate::queue::travel::{self, Key};
 

@@ -6,7 +6,7 @@ use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
 use crate::limits::{CAPACITY_MAX, TASKS_MAX};
-use crate::queue::core::Refused;
+use crate::queue::refused::Refused;
 use crate::queue::ring::Corrupt;
 
 pub use mp_sys::robust::AcquireError as LockRefused;

@@ -181,8 +181,8 @@ fn note(core: &Core, near: u64, value: u64) {
 mod tests {
     use super::*;
     use crate::limits::BATCH_BYTES_MAX;
-    use crate::queue::core::Refused;
     use crate::queue::layout::{HEAD, Position, SEGMENT_HEADER_BYTES, TAIL, record_bytes};
+    use crate::queue::refused::Refused;
     use crate::queue::ring::SEGMENT_END;
 
     const FIRST: u64 = RING_START + SEGMENT_HEADER_BYTES;

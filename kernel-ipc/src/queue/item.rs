@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::queue::consumer::Record;
-use crate::queue::core::{Core, Refused};
+use crate::queue::core::Core;
 use crate::queue::error::{GetError, PutError};
+use crate::queue::refused::Refused;
 use crate::queue::ring::Ring;
 
 /// Bytes of the longest item that is encoded and decoded without allocating.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::task::{FailedTask, Task};
-use crate::queue::core::Refused;
+use crate::queue::refused::Refused;
 use crate::queue::{CreateError, GetError, NoDeliveries, PutError, PutManyError, Queue, capacity, travel};
 
 /// How often a task is handed out at most by default. Without a limit, a task that kills its worker would never end.

@@ -31,8 +31,8 @@ use mp_sys::memory::MemoryError;
 
 pub(super) use self::cell::{Cell, FAILED, FREE, RETURNED, is_stamp};
 use crate::limits::TASKS_MAX;
-use crate::queue::core::Refused;
 use crate::queue::layout::CELLS_RESERVED;
+use crate::queue::refused::Refused;
 use crate::queue::ring::{Ring, tell_kept};
 
 /// Bytes of a cell without its task.

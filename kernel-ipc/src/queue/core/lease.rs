@@ -12,11 +12,12 @@ use mp_sys::quiet::Quiet;
 use mp_sys::robust::Patience;
 
 use crate::queue::consumer::Consumer;
-use crate::queue::core::{Core, Refused};
+use crate::queue::core::Core;
 use crate::queue::doorbell;
 use crate::queue::item;
 use crate::queue::layout::FILLED_BELL;
 use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, is_stamp};
+use crate::queue::refused::Refused;
 use crate::queue::ring::FILLING;
 
 /// The extra pause for each cell between two searches before a sleep. It limits these searches to a hundredth of one

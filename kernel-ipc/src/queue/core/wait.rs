@@ -11,11 +11,12 @@ use mp_sys::adaptive::{Budget, current_cpu};
 use mp_sys::robust::Patience;
 
 use crate::queue::config::Config;
-use crate::queue::core::{Core, Refused};
+use crate::queue::core::Core;
 use crate::queue::doorbell;
 use crate::queue::layout::{
     CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PRODUCER_CPU, Position, RECORD_HEADER_BYTES,
 };
+use crate::queue::refused::Refused;
 
 impl Core {
     fn peer_cpu(&self, at: u64) -> Option<u32> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mp_sys::crash;
 use mp_sys::memory::MemoryError;
 
-use crate::queue::core::Refused;
+use crate::queue::refused::Refused;
 use crate::queue::ring::{Corrupt, Ring};
 
 /// The cell holds no task.

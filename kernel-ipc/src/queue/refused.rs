@@ -7,7 +7,7 @@ use crate::queue::ring::{Corrupt, NoRoom};
 
 /// The reason why an operation on bytes did not happen.
 #[derive(Debug)]
-pub(in crate::queue) enum Refused {
+pub(super) enum Refused {
     /// The queue is full or empty, and the caller did not want to wait.
     NotNow,
     /// The queue was still full or empty at the deadline.
