@@ -6,7 +6,8 @@
 //! | module | content |
 //! |---|---|
 //! | [`layout`] | offsets of everything in the region |
-//! | [`ring`], [`segments`] | records under two locks, and the memory that they lie in |
+//! | [`ring`], [`segment`] | records, and the memory that they lie in |
+//! | [`producer`], [`consumer`] | writing and taking records, each under its lock |
 //! | [`doorbell`] | waking of waiting processes |
 //! | [`core`] | a queue of bytes: rings, waits, and the descriptor to poll |
 //! | [`flag`] | that descriptor |
@@ -33,7 +34,7 @@ mod producer;
 mod put;
 mod refused;
 mod ring;
-mod segments;
+mod segment;
 mod simple;
 mod travel;
 

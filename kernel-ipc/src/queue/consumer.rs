@@ -4,11 +4,14 @@ use std::sync::atomic::Ordering;
 
 use mp_sys::crash;
 use mp_sys::locked::Held;
+use mp_sys::robust::{AcquireError, Patience};
 
 use crate::limits::ITEM_BYTES_MAX;
-use crate::queue::layout::{HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, item_of, record_bytes};
+use crate::queue::layout::{
+    BASE, HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, item_of, record_bytes,
+};
 use crate::queue::ring::{Corrupt, Later, Ring, SEEN, SEGMENT, SEGMENT_END};
-use crate::queue::segments::{BASE, Segment};
+use crate::queue::segment::Segment;
 
 /// The held lock of the consumers.
 #[derive(Debug)]
@@ -44,13 +47,17 @@ impl Record {
 }
 
 impl<'a> Consumer<'a> {
+    /// Takes the consumers' lock.
     #[inline(always)]
-    pub(super) const fn new(ring: &'a Ring, held: Held<'a>, later: Later) -> Self {
-        Self { ring, held, _later: later }
+    pub(super) fn lock(ring: &'a Ring, patience: Patience) -> Result<Self, AcquireError> {
+        let later = Later::default();
+        let held = ring.consumers.acquire(patience, |held| Self::repair(ring, held, &later))?;
+        Ok(Self { ring, held, _later: later })
     }
 
+    /// Rebuilds the notes after the death of the newest holder.
     #[cold]
-    pub(super) fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
+    fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
         let head = ring.head();
         let found = Segment::around(ring, head.offset).and_then(|segment| {
             let base = ring.load(segment.start.saturating_add(BASE))?;

@@ -303,7 +303,7 @@ impl Core {
     /// Gives back surplus memory after the consumers left a segment. If a producer holds the lock, the producer does it.
     #[cold]
     fn trim(&self) {
-        if let Ok(mut producer) = self.ring.produce(Patience::None) {
+        if let Ok(mut producer) = Producer::lock(&self.ring, Patience::None) {
             producer.trim();
         }
     }
@@ -324,7 +324,7 @@ impl Core {
 
     /// Closes the queue for all processes. Its items can still be taken.
     pub(super) fn close(&self, patience: Patience) -> Result<(), Refused> {
-        let producer = self.ring.produce(patience)?;
+        let producer = Producer::lock(&self.ring, patience)?;
         self.half_word(CLOSED).store(1, Ordering::SeqCst);
         crash::point();
         self.signal(&producer);

@@ -14,8 +14,10 @@ use mp_sys::region::{DATA_START, LOCK_DATA_BYTES};
 use mp_sys::robust::Patience;
 use rustix::fs::{SealFlags, fcntl_add_seals, ftruncate};
 
+use crate::queue::consumer::Consumer;
 use crate::queue::core::Core;
 use crate::queue::layout::{CONFIG, RING_START};
+use crate::queue::producer::Producer;
 use crate::queue::{JoinableQueue, Queue, travel};
 
 /// Words that may be overwritten in the header and at the start of a segment.
@@ -169,10 +171,10 @@ fn note(core: &Core, near: u64, value: u64) {
     let at = usize::try_from((near / 2).checked_rem(words).unwrap_or(0)).unwrap_or(0).saturating_mul(8);
     let store = |held: &Held<'_>| held.store_word(at, value);
     if near.is_multiple_of(2) {
-        if let Ok(producer) = core.ring.produce(Patience::None) {
+        if let Ok(producer) = Producer::lock(&core.ring, Patience::None) {
             store(&producer.held);
         }
-    } else if let Ok(consumer) = core.ring.consume(Patience::None) {
+    } else if let Ok(consumer) = Consumer::lock(&core.ring, Patience::None) {
         store(&consumer.held);
     }
 }
@@ -198,7 +200,7 @@ mod tests {
         }
         let number = u32::try_from(lens.len()).unwrap();
         assert!(ring.region.commit(TAIL, Position { number, offset: at }.to_bits()));
-        ring.consume(Patience::None).unwrap().held.store_word(SEGMENT_END, ring.end());
+        Consumer::lock(ring, Patience::None).unwrap().held.store_word(SEGMENT_END, ring.end());
         queue
     }
 
@@ -233,7 +235,7 @@ mod tests {
             assert!(ring.region.commit(HEAD, Position { number: 0, offset }.to_bits()));
             assert!(ring.region.commit(TAIL, Position { number: 1, offset }.to_bits()));
             for note in [0, u64::MAX] {
-                ring.consume(Patience::None).unwrap().held.store_word(SEGMENT_END, note);
+                Consumer::lock(ring, Patience::None).unwrap().held.store_word(SEGMENT_END, note);
                 let _small = queue.core.get(Patience::None, |_, record| {
                     assert!(record.item() >= FIRST && record.item() <= ring.end(), "{offset}");
                     Err::<(), _>(Refused::Closed)

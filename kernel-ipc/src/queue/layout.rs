@@ -51,6 +51,14 @@ pub(super) const CONFIG_WORDS: usize = 7;
 pub(super) const RING_START: u64 = 4096;
 /// Segments begin and end at multiples of this, so that their memory can be given back.
 pub(super) const SEGMENT_ALIGN: u64 = 4096;
+/// Bytes of the first segment of a new queue.
+pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
+/// Offsets inside a segment's header; the link to the next segment is at 0. This one: bytes of the segment.
+pub(super) const SIZE: u64 = 8;
+/// The next free segment, 0 after the last.
+pub(super) const FREE_NEXT: u64 = 16;
+/// Bytes of all records that were put before the segment's first one.
+pub(super) const BASE: u64 = 24;
 /// Bytes before a segment's records.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 /// Bytes before a record's item.

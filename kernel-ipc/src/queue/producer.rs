@@ -1,13 +1,16 @@
 //! The producers' side of a ring: a producer writes records after the tail, and then moves the tail over them.
 
+mod room;
+
 use std::sync::atomic::Ordering;
 
 use mp_sys::crash;
 use mp_sys::locked::Held;
+use mp_sys::robust::{AcquireError, Patience};
 
 use crate::queue::layout::{PUT_BYTES, Position, SKIP, TAIL, item_of, record_bytes};
 use crate::queue::ring::{Corrupt, Later, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END};
-use crate::queue::segments::{self, Segment};
+use crate::queue::segment::{self, Segment};
 
 /// The held lock of the producers.
 #[derive(Debug)]
@@ -26,11 +29,19 @@ pub(super) struct Place {
     pub(super) is_new_segment: bool,
 }
 
-impl Producer<'_> {
+impl<'a> Producer<'a> {
+    /// Takes the producers' lock.
+    #[inline(always)]
+    pub(super) fn lock(ring: &'a Ring, patience: Patience) -> Result<Self, AcquireError> {
+        let later = Later::default();
+        let held = ring.producers.acquire(patience, |held| Self::repair(ring, held, &later))?;
+        Ok(Self { ring, held, later })
+    }
+
     /// Rebuilds the notes after the death of the newest holder, since they may be older than its position.
     #[cold]
-    pub(super) fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
-        if let Err(corrupt) = segments::find_again(ring, held) {
+    fn repair(ring: &Ring, held: &Held<'_>, later: &Later) {
+        if let Err(corrupt) = segment::find_again(ring, held) {
             later.overwritten(corrupt);
         }
     }

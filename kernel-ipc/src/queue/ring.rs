@@ -1,4 +1,4 @@
-//! The ring: records in segments, under two locks.
+//! The ring: records in segments, under two locks. `producer` and `consumer` take the locks.
 //!
 //! Producers append under one lock, and consumers take under the other. So they only share two words: one store of a
 //! producer moves `TAIL` over a complete record, and one store of a consumer moves `HEAD` over a record that it has copied
@@ -27,15 +27,12 @@ use mp_sys::locked::Locked;
 use mp_sys::memory::MemoryError;
 use mp_sys::quiet::{LateQuiet, Note, tell};
 use mp_sys::region::Region;
-use mp_sys::robust::{AcquireError, Patience};
+use mp_sys::robust::Patience;
 
-use crate::queue::consumer::Consumer;
 use crate::queue::layout::{
-    CELLS_RESERVED, HEAD, OFFSETS_END, PUT_BYTES, Position, RING_RESERVED, RING_START, SEGMENT_HEADER_BYTES,
-    TAIL, TAKEN_BYTES,
+    CELLS_RESERVED, FIRST_SEGMENT_BYTES, HEAD, OFFSETS_END, PUT_BYTES, Position, RING_RESERVED, RING_START,
+    SEGMENT_HEADER_BYTES, SIZE, TAIL, TAKEN_BYTES,
 };
-use crate::queue::producer::Producer;
-use crate::queue::segments::{FIRST_SEGMENT_BYTES, SIZE};
 
 /// The queue's memory contains an impossible value. The text says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +103,8 @@ pub(super) const GREW_AT: usize = 48;
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) region: Region,
-    producers: Locked,
-    consumers: Locked,
+    pub(super) producers: Locked,
+    pub(super) consumers: Locked,
     /// The offset before which all segments must end.
     end: u64,
 }
@@ -227,22 +224,6 @@ impl Ring {
         let sum = sum.fold(RING_START, |sum, word| sum.saturating_add(word.load(Ordering::Relaxed)));
         // A peer may have written anything, so the sum is limited to the region.
         sum.min(self.region.len())
-    }
-
-    /// Takes the producers' lock.
-    #[inline(always)]
-    pub(super) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
-        let later = Later::default();
-        let held = self.producers.acquire(patience, |held| Producer::repair(self, held, &later))?;
-        Ok(Producer { ring: self, held, later })
-    }
-
-    /// Takes the consumers' lock.
-    #[inline(always)]
-    pub(super) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
-        let later = Later::default();
-        let held = self.consumers.acquire(patience, |held| Consumer::repair(self, held, &later))?;
-        Ok(Consumer::new(self, held, later))
     }
 
     pub(super) fn load(&self, at: u64) -> Result<u64, Corrupt> {

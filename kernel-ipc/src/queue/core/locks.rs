@@ -17,7 +17,7 @@ impl Core {
     /// that copy, but for at most one slice, in case the holder is stopped.
     #[inline(always)]
     pub(in crate::queue) fn produce(&self, patience: Patience) -> Result<Producer<'_>, AcquireError> {
-        match self.ring.produce(patience) {
+        match Producer::lock(&self.ring, patience) {
             Ok(producer) => Ok(producer),
             Err(error) => self.produce_again(error),
         }
@@ -27,7 +27,7 @@ impl Core {
     fn produce_again(&self, error: AcquireError) -> Result<Producer<'_>, AcquireError> {
         match error {
             AcquireError::WouldBlock => {
-                self.ring.produce(Patience::Until(Deadline::after(SLICE))).map_err(would_block)
+                Producer::lock(&self.ring, Patience::Until(Deadline::after(SLICE))).map_err(would_block)
             }
             other => Err(other),
         }
@@ -36,7 +36,7 @@ impl Core {
     /// Takes the consumers' lock, in the same way as [`produce`](Self::produce).
     #[inline(always)]
     pub(in crate::queue) fn consume(&self, patience: Patience) -> Result<Consumer<'_>, AcquireError> {
-        match self.ring.consume(patience) {
+        match Consumer::lock(&self.ring, patience) {
             Ok(consumer) => Ok(consumer),
             Err(error) => self.consume_again(error),
         }
@@ -46,7 +46,7 @@ impl Core {
     fn consume_again(&self, error: AcquireError) -> Result<Consumer<'_>, AcquireError> {
         match error {
             AcquireError::WouldBlock => {
-                self.ring.consume(Patience::Until(Deadline::after(SLICE))).map_err(would_block)
+                Consumer::lock(&self.ring, Patience::Until(Deadline::after(SLICE))).map_err(would_block)
             }
             other => Err(other),
         }

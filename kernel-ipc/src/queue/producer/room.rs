@@ -1,39 +1,22 @@
-//! Segments: the memory of a ring, linked into a circle.
+//! Room for a producer's next record: segments that are linked into the circle, and out of it.
 //!
-//! Segments lie end to end from `RING_START` on, so that a walk finds all of them. Each segment is either in the circle of
-//! the ring or free:
-//!
-//! | word of a segment | meaning |
-//! |---|---|
-//! | 0 | in the circle: the next segment in it |
-//! | [`SIZE`] | bytes of the segment |
-//! | [`FREE_NEXT`] | free: the next free segment, 0 after the last |
-//! | [`BASE`] | bytes of all records that were put before the segment's first one |
-//!
-//! In the circle, the tail's segment is followed by empty segments, and then by the head's segment. From there to the
-//! tail's segment, all hold records. A producer that needs room takes the next segment if it is empty. Otherwise it links
-//! another one in by one store. Empty segments beyond [`KEPT_BYTES`] are unlinked from the circle by one store each, and
-//! their memory is given back. A process that is killed in between leaves a segment that is neither linked nor free. The
-//! next holder of the lock finds it.
+//! A producer that needs room takes the next segment if it is empty. Otherwise it links another one in by one store. Empty
+//! segments beyond [`KEPT_BYTES`] are unlinked from the circle by one store each, and their memory is given back.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use mp_sys::crash;
 use mp_sys::deadline::SharedTime;
-use mp_sys::locked::Held;
 use mp_sys::memory::MemoryError;
 
 use crate::queue::layout::{
-    PUT_BYTES, RECORD_HEADER_BYTES, RING_RESERVED, RING_START, SEGMENT_ALIGN, SEGMENT_HEADER_BYTES, SKIP,
+    BASE, FREE_NEXT, PUT_BYTES, RECORD_HEADER_BYTES, RING_RESERVED, RING_START, SEGMENT_ALIGN,
+    SEGMENT_HEADER_BYTES, SIZE, SKIP,
 };
 use crate::queue::producer::{Place, Producer};
-use crate::queue::ring::{
-    Corrupt, FREE, GREW_AT, NoRoom, Ring, SEEN, SEGMENT, SEGMENT_END, SEGMENTS_END, tell_kept,
-};
+use crate::queue::ring::{Corrupt, FREE, GREW_AT, NoRoom, SEGMENT, SEGMENTS_END, tell_kept};
+use crate::queue::segment::{self, SEGMENTS_MAX, Segment};
 
-/// Bytes of the first segment of a new queue.
-pub(super) const FIRST_SEGMENT_BYTES: u64 = 64 << 10;
 /// Bytes of the segments by which a small queue grows.
 const SEGMENT_BYTES_MIN: u64 = 256 << 10;
 /// Bytes of the segments by which a large queue grows. Reserving more at once would take too long for one `put`.
@@ -41,7 +24,7 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 20;
 /// A segment has room for at least this many records of large items, if its size allows.
 const RECORDS_MIN: u64 = 4;
 /// Bytes of empty segments that a queue keeps.
-pub(super) const KEPT_BYTES: u64 = 2 << 20;
+const KEPT_BYTES: u64 = 2 << 20;
 /// Bytes of empty segments that a queue keeps if it grew within [`BREATH`]. Otherwise a queue that fills and empties with
 /// each time slice of its processes would request the same memory from the kernel again and again.
 const KEPT_BYTES_WHILE_BREATHING: u64 = 32 << 20;
@@ -51,77 +34,6 @@ const BREATH: Duration = Duration::from_secs(1);
 const GIVEN_BACK_AT_ONCE: usize = 8;
 /// The number of free segments among which a producer looks for one that is large enough.
 const LOOKED_AT: usize = 64;
-/// The most segments that fit, since only the first and the last one may be smaller than the minimum. A longer walk means
-/// that the links form a wrong circle.
-const SEGMENTS_MAX: usize = 1 << 17;
-
-/// Offsets inside a segment's header; the link to the next segment is at 0.
-pub(super) const SIZE: u64 = 8;
-const FREE_NEXT: u64 = 16;
-pub(super) const BASE: u64 = 24;
-
-/// A segment: where it begins and ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
-
-impl Segment {
-    /// Returns the segment that a lock's holder noted, limited to the part of the region in which segments lie.
-    #[inline]
-    pub(super) fn noted(ring: &Ring, start: u64, end: u64) -> Self {
-        Self { start: start.max(RING_START), end: end.min(ring.end()) }
-    }
-
-    /// Returns the segment at `start`, if its place and size are possible.
-    pub(super) fn at(ring: &Ring, start: u64) -> Result<Self, Corrupt> {
-        let size = if start >= RING_START { ring.load(start.saturating_add(SIZE))? } else { 0 };
-        let end = start.saturating_add(size);
-        let fits = size > SEGMENT_HEADER_BYTES && end <= ring.end();
-        if fits && start.is_multiple_of(SEGMENT_ALIGN) && size.is_multiple_of(SEGMENT_ALIGN) {
-            Ok(Self { start, end })
-        } else {
-            Err(Corrupt("a segment has an impossible place or size"))
-        }
-    }
-
-    /// Finds the segment that contains a position, by a walk over all segments.
-    pub(super) fn around(ring: &Ring, offset: u64) -> Result<Self, Corrupt> {
-        all(ring, ring.end())
-            .find(|segment| segment.is_ok_and(|segment| segment.holds(offset)))
-            .unwrap_or(Err(Corrupt("a position lies in no segment")))
-    }
-
-    /// Returns the offset of the first record.
-    #[inline]
-    pub(super) fn records(self) -> u64 {
-        self.start.saturating_add(SEGMENT_HEADER_BYTES)
-    }
-
-    /// Returns whether this offset is a position in the segment. The position after its last record belongs to it.
-    fn holds(self, offset: u64) -> bool {
-        self.records() <= offset && offset <= self.end
-    }
-
-    fn size(self) -> u64 {
-        self.end.saturating_sub(self.start)
-    }
-}
-
-/// Walks over all segments before `end`, up to the first impossible one.
-fn all(ring: &Ring, end: u64) -> impl Iterator<Item = Result<Segment, Corrupt>> + '_ {
-    let mut next = RING_START;
-    std::iter::from_fn(move || {
-        if next >= end {
-            return None;
-        }
-        let segment = Segment::at(ring, next);
-        next = segment.map_or(u64::MAX, |segment| segment.end);
-        Some(segment)
-    })
-    .take(SEGMENTS_MAX)
-}
 
 impl Producer<'_> {
     /// Finds a segment for a record of `record` bytes that does not fit where the tail is.
@@ -177,7 +89,7 @@ impl Producer<'_> {
         match self.cut_another(needed) {
             Err(NoRoom::Memory(refused)) if self.space_left() < needed => {
                 // All space has been used once, so free neighbours are joined, and all free segments are searched.
-                find_again(self.ring, &self.held)?;
+                segment::find_again(self.ring, &self.held)?;
                 self.take_free(needed, SEGMENTS_MAX)?.ok_or(NoRoom::Memory(refused))
             }
             result => result,
@@ -282,7 +194,7 @@ impl Producer<'_> {
 
     /// Gives back surplus segments. A consumer that left a segment calls this, since no producer may come for a long time.
     #[cold]
-    pub(super) fn trim(&mut self) {
+    pub(in crate::queue) fn trim(&mut self) {
         if let Ok(current) = Segment::at(self.ring, self.held.load_word(SEGMENT)) {
             self.give_surplus_back(current);
         }
@@ -331,57 +243,4 @@ impl Producer<'_> {
         }
         Ok(())
     }
-}
-
-/// Rebuilds all notes of the producers' lock, since the newest holder may have died before it stored them. Free segments
-/// that are neighbours are joined.
-pub(super) fn find_again(ring: &Ring, held: &Held<'_>) -> Result<(), Corrupt> {
-    let tail = ring.tail();
-    let segment = Segment::around(ring, tail.offset)?;
-    held.store_word(SEGMENT, segment.start);
-    crash::point();
-    held.store_word(SEGMENT_END, segment.end);
-    crash::point();
-    held.store_word(SEEN, ring.head().to_bits());
-    let put = ring.load(segment.start.saturating_add(BASE))?;
-    ring.store(PUT_BYTES, put.wrapping_add(tail.offset.saturating_sub(segment.records())))?;
-    let linked = linked_from(ring, segment)?;
-    let mut free: Option<Segment> = None;
-    let mut reserved = 0_u64;
-    held.store_word(FREE, 0);
-    crash::point();
-    for segment in all(ring, held.load_word(SEGMENTS_END).min(ring.end())) {
-        let segment = segment?;
-        if linked.contains(&segment.start) {
-            reserved = reserved.saturating_add(segment.size());
-            continue;
-        }
-        match &mut free {
-            Some(free) if free.end == segment.start => {
-                free.end = segment.end;
-                ring.store(free.start.saturating_add(SIZE), free.size())?;
-            }
-            _ => {
-                ring.store(segment.start.saturating_add(FREE_NEXT), held.load_word(FREE))?;
-                held.store_word(FREE, segment.start);
-                crash::point();
-                free = Some(segment);
-            }
-        }
-    }
-    ring.count_reserved(RING_RESERVED, |_| reserved);
-    Ok(())
-}
-
-/// Returns the offsets of all segments of the circle.
-fn linked_from(ring: &Ring, first: Segment) -> Result<HashSet<u64>, Corrupt> {
-    let mut linked = HashSet::new();
-    let mut at = first.start;
-    while linked.insert(at) {
-        at = Segment::at(ring, ring.load(at)?)?.start;
-        if linked.len() > SEGMENTS_MAX {
-            return Err(Corrupt("the links of the segments form no circle"));
-        }
-    }
-    if at == first.start { Ok(linked) } else { Err(Corrupt("the links of the segments form no circle")) }
 }
