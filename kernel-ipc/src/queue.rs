@@ -53,6 +53,7 @@ pub use self::error::{CreateError, GetError, LockRefused, NoDeliveries, PutError
 pub use self::iter::Iter;
 pub use self::joinable::{FailedTask, JoinableQueue, MAX_DELIVERIES_DEFAULT, Task};
 pub use self::simple::SimpleQueue;
+use self::travel::Shared;
 use crate::limits::CAPACITY_MAX;
 
 const FOR_EVER: Patience = Patience::Until(Deadline::NEVER);
@@ -119,7 +120,7 @@ fn within(timeout: Duration) -> Patience {
 #[doc(alias = "mpmc")]
 #[doc(alias = "channel")]
 pub struct Queue<T> {
-    core: Arc<Core>,
+    core: Arc<Shared>,
     items: PhantomData<fn(T) -> T>,
 }
 
@@ -263,7 +264,7 @@ impl<T> Queue<T> {
                 lens.reserve(items);
                 bytes.reserve(record.len.saturating_mul(items).min(RESERVED_BYTES));
             }
-            item::append(ring, record, &mut bytes)?;
+            record.append_to(ring, &mut bytes)?;
             lens.push(record.len);
             Ok(())
         })?;

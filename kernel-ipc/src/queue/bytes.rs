@@ -5,7 +5,7 @@ use mp_sys::robust::Patience;
 use crate::queue::error::{GetError, PutError, PutManyError};
 use crate::queue::refused::Refused;
 use crate::queue::ring::Corrupt;
-use crate::queue::{FOR_EVER, Queue, item};
+use crate::queue::{FOR_EVER, Queue};
 
 /// The most items that a batch can hold without allocating.
 const FEW_ITEMS: usize = 32;
@@ -81,7 +81,7 @@ impl<T> Queue<T> {
 
     fn get_bytes_until(&self, patience: Patience) -> Result<Vec<u8>, GetError> {
         let mut bytes = Vec::new();
-        self.core.get(patience, |ring, record| item::append(ring, record, &mut bytes))?;
+        self.core.get(patience, |ring, record| record.append_to(ring, &mut bytes))?;
         Ok(bytes)
     }
 }

@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 
 use mp_sys::crash;
 use mp_sys::locked::Held;
+use mp_sys::memory::MemoryError;
 use mp_sys::robust::{AcquireError, Patience};
 
 use crate::limits::ITEM_BYTES_MAX;
 use crate::queue::layout::{
     BASE, HEAD, Position, RECORD_HEADER_BYTES, SKIP, TAKEN_BYTES, item_of, record_bytes,
 };
+use crate::queue::refused::Refused;
 use crate::queue::ring::{Corrupt, Later, Ring, SEEN, SEGMENT, SEGMENT_END};
 use crate::queue::segment::Segment;
 
@@ -43,6 +45,27 @@ impl Record {
     #[inline]
     pub(super) fn item(&self) -> u64 {
         item_of(self.at, self.len)
+    }
+
+    /// Copies the item's bytes into a slice of its length.
+    #[inline]
+    pub(super) fn read(&self, ring: &Ring, into: &mut [u8]) -> Result<(), Refused> {
+        self.copied(ring.region.read(self.item(), into))
+    }
+
+    /// Appends the item's bytes to a vector.
+    pub(super) fn append_to(&self, ring: &Ring, into: &mut Vec<u8>) -> Result<(), Refused> {
+        self.copied(ring.region.append_to(self.item(), self.len, into))
+    }
+
+    /// Turns a failed copy into an error. A record lies in its segment, so only memory for the copy can be missing.
+    #[inline]
+    fn copied(&self, done: bool) -> Result<(), Refused> {
+        if done {
+            return Ok(());
+        }
+        let wanted = u64::try_from(self.len).unwrap_or(u64::MAX);
+        Err(Refused::Memory(MemoryError::NoSpace { wanted, available: 0 }))
     }
 }
 

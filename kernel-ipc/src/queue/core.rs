@@ -32,7 +32,6 @@ use crate::queue::lull::Lull;
 use crate::queue::producer::{Place, Producer};
 use crate::queue::refused::Refused;
 use crate::queue::ring::Ring;
-use crate::queue::travel::{self, Key};
 
 /// [`limits::BATCH_BYTES_MAX`](crate::limits::BATCH_BYTES_MAX), in the type of offsets.
 const BATCH_BYTES_MAX: u64 = crate::limits::BATCH_BYTES_MAX as u64;
@@ -44,7 +43,6 @@ const SAY_CPU_EVERY: u32 = 16;
 pub(super) struct Core {
     pub(super) ring: Ring,
     pub(super) config: Config,
-    pub(super) key: Option<Key>,
     leases: Option<Leases>,
     event: Flag,
     put_budget: Budget,
@@ -63,9 +61,8 @@ impl Core {
 
     /// Makes a handle of an existing queue.
     pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: Flag) -> Self {
-        let key = travel::key_of(&ring.region);
         let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
-        Self { ring, config, key, leases, event, put_budget, get_budget, lull, decodes: OnceLock::new() }
+        Self { ring, config, leases, event, put_budget, get_budget, lull, decodes: OnceLock::new() }
     }
 
     /// Returns the event descriptor, for sending it.
@@ -333,13 +330,5 @@ impl Core {
             doorbell::ring_for_all(self.half_word(bell));
         }
         Ok(())
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            travel::forget(key);
-        }
     }
 }

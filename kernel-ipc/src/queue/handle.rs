@@ -11,13 +11,13 @@ use mp_sys::wire;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::queue::Queue;
 use crate::queue::config::Wanted;
-use crate::queue::core::Core;
-use crate::queue::{Queue, travel};
+use crate::queue::travel::{self, Shared};
 
 impl<T: DeserializeOwned> Queue<T> {
     /// Makes a handle. In debug builds, it checks that every item it puts can be decoded again.
-    pub(super) fn over(core: Arc<Core>) -> Self {
+    pub(super) fn over(core: Arc<Shared>) -> Self {
         let _known = core.decodes.set(wire::decodes::<T>());
         Self { core, items: PhantomData }
     }

@@ -1,6 +1,5 @@
 //! Encoding and decoding of items. It happens outside of the locks, and on the stack if the items are small.
 
-use mp_sys::memory::MemoryError;
 use mp_sys::robust::Patience;
 use mp_sys::travel;
 use mp_sys::wire;
@@ -73,11 +72,11 @@ impl Taken {
     pub(super) fn copy(ring: &Ring, record: &Record) -> Result<Self, Refused> {
         let mut small = [0; SMALL_BYTES];
         if let Some(into) = small.get_mut(..record.len) {
-            copied(ring.region.read(record.item(), into), record)?;
+            record.read(ring, into)?;
             return Ok(Self::Small(small, record.len));
         }
         let mut large = Vec::new();
-        append(ring, record, &mut large)?;
+        record.append_to(ring, &mut large)?;
         Ok(Self::Large(large))
     }
 
@@ -93,21 +92,6 @@ impl Taken {
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, GetError> {
         decoded(self.bytes())
     }
-}
-
-/// Appends an item's bytes to a vector.
-pub(super) fn append(ring: &Ring, record: &Record, into: &mut Vec<u8>) -> Result<(), Refused> {
-    copied(ring.region.append_to(record.item(), record.len, into), record)
-}
-
-/// Turns a failed copy into an error. A record lies in its segment, so only memory for the copy can be missing.
-#[inline]
-fn copied(done: bool, record: &Record) -> Result<(), Refused> {
-    if done {
-        return Ok(());
-    }
-    let wanted = u64::try_from(record.len).unwrap_or(u64::MAX);
-    Err(Refused::Memory(MemoryError::NoSpace { wanted, available: 0 }))
 }
 
 /// Decodes one item.

@@ -6,6 +6,7 @@
 //! of its memory, which are unique while any process holds the queue.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
@@ -20,10 +21,34 @@ use crate::queue::core::Core;
 use crate::queue::flag::Flag;
 
 /// Identifies a queue's memory: its device and inode.
-pub(super) type Key = (u64, u64);
+type Key = (u64, u64);
 
 /// The queues of this process.
-static OPEN: PerProcess<HashMap<Key, Weak<Core>>> = PerProcess::inherited();
+static OPEN: PerProcess<HashMap<Key, Weak<Shared>>> = PerProcess::inherited();
+
+/// A queue of this process, which all its handles share. It is in the registry until the last of them is dropped.
+#[derive(Debug)]
+pub(super) struct Shared {
+    core: Core,
+    key: Option<Key>,
+}
+
+impl Deref for Shared {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            forget(key);
+        }
+    }
+}
 
 /// The encoded form of a queue: the positions of its descriptors in the message.
 #[derive(Serialize, Deserialize)]
@@ -33,25 +58,26 @@ struct Ticket {
 }
 
 /// Returns the key of a queue's memory, or `None` if the kernel does not report it.
-pub(super) fn key_of(region: impl AsFd) -> Option<Key> {
+fn key_of(region: impl AsFd) -> Option<Key> {
     let stat = fstat(region).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
 
 /// Registers the queue, so that it is found if it arrives in a message.
-pub(super) fn register(core: Core) -> Arc<Core> {
-    let core = Arc::new(core);
-    if let Some(key) = core.key {
-        OPEN.lock().insert(key, Arc::downgrade(&core));
+pub(super) fn register(core: Core) -> Arc<Shared> {
+    let key = key_of(&core.ring.region);
+    let shared = Arc::new(Shared { core, key });
+    if let Some(key) = key {
+        OPEN.lock().insert(key, Arc::downgrade(&shared));
     }
-    core
+    shared
 }
 
 /// Removes a queue whose last handle was dropped.
-pub(super) fn forget(key: Key) {
+fn forget(key: Key) {
     let mut open = OPEN.lock();
     // Another thread may have received the queue in the meantime.
-    if open.get(&key).is_some_and(|core| core.strong_count() == 0) {
+    if open.get(&key).is_some_and(|shared| shared.strong_count() == 0) {
         open.remove(&key);
     }
 }
@@ -68,7 +94,7 @@ pub(super) fn serialize<S: Serializer>(core: &Core, serializer: S) -> Result<S::
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     wanted: Wanted,
     deserializer: D,
-) -> Result<Arc<Core>, D::Error> {
+) -> Result<Arc<Shared>, D::Error> {
     let ticket = Ticket::deserialize(deserializer)?;
     let refused = |error: TravelError| serde::de::Error::custom(error.to_string());
     let region = travel::unpack(ticket.region).map_err(refused)?;
@@ -80,28 +106,29 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
 ///
 /// # Errors
 /// A text, if they are not a queue of this kind and type.
-pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<Arc<Core>, String> {
+pub(super) fn attach(region: OwnedFd, event: OwnedFd, wanted: Wanted) -> Result<Arc<Shared>, String> {
     let event =
         Flag::of(event).ok_or("the message carries a damaged queue: its descriptor cannot be polled")?;
     let key = key_of(&region).ok_or("the message carries no queue")?;
     // Held until the queue is registered, so that two threads that receive the same queue map it once.
     let mut open = OPEN.lock();
     let known = open.get(&key).and_then(Weak::upgrade);
-    if let Some(core) = known {
+    if let Some(shared) = known {
         // This may be the last handle by now. Dropping it takes the lock.
         drop(open);
-        let is_same = core.config.is(wanted);
+        let is_same = shared.config.is(wanted);
         return is_same
-            .then_some(core)
+            .then_some(shared)
             .ok_or_else(|| "the message carries a queue of another kind or type".into());
     }
     let (region, locks) = Region::attach(region).map_err(|error| error.to_string())?;
     let (config, ring, leases) = Config::attach(region, locks, wanted)?;
     ring.claim_reserved().map_err(|error| error.to_string())?;
-    let core = Arc::new(Core::over(config, ring, leases, event));
-    open.insert(key, Arc::downgrade(&core));
+    let core = Core::over(config, ring, leases, event);
+    let shared = Arc::new(Shared { core, key: Some(key) });
+    open.insert(key, Arc::downgrade(&shared));
     // Dropped here, and not while the value is returned: dropping may call a subscriber of `tracing`. If that panics during
     // the return, Rust leaks the value.
     drop(open);
-    Ok(core)
+    Ok(shared)
 }

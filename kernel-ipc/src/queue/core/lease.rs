@@ -14,7 +14,6 @@ use mp_sys::robust::Patience;
 use crate::queue::consumer::Consumer;
 use crate::queue::core::Core;
 use crate::queue::doorbell;
-use crate::queue::item;
 use crate::queue::layout::FILLED_BELL;
 use crate::queue::leases::{Cell, FAILED, FREE, Leases, RETURNED, is_stamp};
 use crate::queue::refused::Refused;
@@ -118,7 +117,7 @@ impl Core {
         let cursor = consumer.cursor();
         let record = consumer.record(&cursor)?;
         let mut bytes = Vec::new();
-        item::append(&self.ring, &record, &mut bytes)?;
+        record.append_to(&self.ring, &mut bytes)?;
         let cell = leases.free_cell(&self.ring, record.len)?;
         cell.fill(&self.ring, cursor.position.number, &bytes)?;
         consumer.held.store_word(FILLING, leases.name_of(&cell));

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::queue::GetError;
 use crate::queue::core::{Core, Leased};
 use crate::queue::item;
+use crate::queue::travel::Shared;
 
 /// A task on lease from a [`JoinableQueue`](crate::JoinableQueue). If it is dropped without [`done`](Self::done), it
 /// returns to the queue and is handed out again.
@@ -30,7 +31,7 @@ pub struct Task<T> {
 
 #[derive(Debug)]
 struct Lease {
-    core: Arc<Core>,
+    core: Arc<Shared>,
     leased: Leased,
     got_in: Epoch,
     /// Whether the task was finished or returned.
@@ -78,7 +79,7 @@ impl<T> Task<T> {
 
 impl<T: DeserializeOwned> Task<T> {
     /// Decodes a task. One that cannot be decoded is put aside.
-    pub(super) fn decode(core: Arc<Core>, mut leased: Leased) -> Result<Self, GetError> {
+    pub(super) fn decode(core: Arc<Shared>, mut leased: Leased) -> Result<Self, GetError> {
         let bytes = std::mem::take(&mut leased.bytes);
         let mut lease = Lease { core, leased, got_in: Epoch::current(), is_over: false };
         match item::decoded(&bytes) {
