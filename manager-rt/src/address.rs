@@ -1,4 +1,10 @@
-//! The address of a manager: a socket in the file system, written as `mp+unix:PATH`.
+//! The address of a manager: a URL, and what it names.
+//!
+//! | URL | what it names | module |
+//! |---|---|---|
+//! | `mp+unix:PATH` | a server that listens at a socket in the file system | [`local`] |
+
+mod local;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,9 +12,8 @@ use std::str::FromStr;
 
 use mp_sys::line::Short;
 
-/// The longest path of a socket, in bytes: the kernel's address has room for no more.
-pub const PATH_BYTES_MAX: usize = 107;
-const SCHEME: &str = "mp+unix:";
+pub use self::local::PATH_BYTES_MAX;
+use self::local::SocketPath;
 
 /// Why a text or path is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +41,14 @@ pub enum AddressError {
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    path: PathBuf,
+    endpoint: Endpoint,
+}
+
+/// What a URL can name.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Endpoint {
+    /// The socket of a server on this host.
+    Local(SocketPath),
 }
 
 impl Address {
@@ -45,18 +57,19 @@ impl Address {
     /// # Errors
     /// [`AddressError::Path`].
     pub fn local(path: impl Into<PathBuf>) -> Result<Self, AddressError> {
-        let path = path.into();
-        let len = path.as_os_str().len();
-        if !path.is_absolute() || len > PATH_BYTES_MAX {
-            return Err(AddressError::Path(path));
-        }
-        Ok(Self { path })
+        Ok(Self { endpoint: Endpoint::Local(SocketPath::new(path.into())?) })
     }
 
     /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        let Endpoint::Local(path) = &self.endpoint;
+        path.as_path()
+    }
+
+    /// Returns what the address names.
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 }
 
@@ -64,14 +77,18 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let path = text.strip_prefix(SCHEME).ok_or_else(|| AddressError::Scheme(text.to_owned()))?;
-        Self::local(path)
+        match text.split_once(':') {
+            Some((local::SCHEME, path)) => Self::local(path),
+            _ => Err(AddressError::Scheme(text.to_owned())),
+        }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}", self.path.display())
+        match &self.endpoint {
+            Endpoint::Local(path) => path.fmt(f),
+        }
     }
 }
 

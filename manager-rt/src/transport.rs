@@ -8,7 +8,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::stream::Stream;
 
 use crate::OsError;
-use crate::address::Address;
+use crate::address::{Address, Endpoint};
 
 /// Why no stream to a server could be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,5 +34,7 @@ pub(crate) enum OpenError {
 /// # Errors
 /// [`OpenError`].
 pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Stream, OpenError> {
-    local::open(address.path(), deadline)
+    match address.endpoint() {
+        Endpoint::Local(path) => local::open(path.as_path(), deadline),
+    }
 }
