@@ -30,6 +30,8 @@ mod registry;
 pub mod server;
 #[doc(hidden)]
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod transport;
 #[doc(hidden)]
 pub mod wire;

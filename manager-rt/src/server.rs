@@ -242,6 +242,4 @@ impl From<io::Error> for BindError {
 }
 
 #[cfg(test)]
-pub(crate) mod plain_client;
-#[cfg(test)]
 mod tests;

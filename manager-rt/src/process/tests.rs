@@ -3,7 +3,7 @@
 use super::*;
 use crate::proto::{ManagerOp, Reply};
 use crate::registry::beside::key_beside;
-use crate::server::plain_client::Client;
+use crate::tests::plain_client::Client;
 
 fn start() -> ServerProcess {
     ServerProcess::start(Order::new(None, None, Limits::default()).unwrap()).unwrap()

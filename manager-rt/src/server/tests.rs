@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use super::plain_client::{Client, stream_to};
 use super::*;
 use crate::limits::UNSENT_BYTES_MAX;
 use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp, Wait};
+use crate::tests::plain_client::{Client, stream_to};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// A server in a thread of the test.
