@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use crate::count::count_of;
 use crate::limits::PARTIES_MAX;
 use crate::proto::{Answer, BarrierOp, Fault, Payload, Reply, Wait};
-use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
+use crate::state::step::ClientId;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// A barrier.

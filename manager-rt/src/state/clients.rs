@@ -6,22 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use slab::Slab;
 
 use crate::proto::{ObjectId, Payload};
+use crate::state::step::ClientId;
 use crate::state::waiters::WaiterId;
-
-/// The number of a connection. It is never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId {
-    slot: usize,
-    serial: u64,
-}
-
-impl ClientId {
-    /// Returns a small number, which a later connection may reuse.
-    #[must_use]
-    pub const fn slot(self) -> usize {
-        self.slot
-    }
-}
 
 /// Items that left a queue with an answer, kept until the client has read it.
 #[derive(Debug)]

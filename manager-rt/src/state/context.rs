@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
-use crate::state::clients::{ClientId, Clients};
+use crate::state::clients::Clients;
 use crate::state::journal::{Journal, Undo};
 use crate::state::memory::Memory;
 use crate::state::registry::Registry;
+use crate::state::step::{Answered, Caller, ClientId, Limits};
 use crate::state::waiters::{Line, Timer, Waiter, WaiterId, Waiters, Want};
-use crate::state::{Answered, Caller, Limits};
 
 /// The result of an operation.
 #[derive(Debug)]

@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use crate::count::count_of;
 use crate::limits::FAILED_TASKS_MAX;
 use crate::proto::{Answer, Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
-use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::fifo::{Fifo, page_len};
 pub(super) use crate::state::joinable_queue::undo::TaskUndo;
 use crate::state::journal::Undo;
+use crate::state::step::ClientId;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// A task, and how often it was delivered.

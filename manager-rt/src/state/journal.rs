@@ -7,7 +7,6 @@
 use crate::proto::ObjectId;
 use crate::proto::Payload;
 use crate::state::array::ArrayUndo;
-use crate::state::clients::ClientId;
 use crate::state::context::Core;
 use crate::state::dict::DictUndo;
 use crate::state::joinable_queue::TaskUndo;
@@ -15,6 +14,7 @@ use crate::state::kinds::{Bodies, Body};
 use crate::state::list::ListUndo;
 use crate::state::namespace::NamespaceUndo;
 use crate::state::queue::QueueUndo;
+use crate::state::step::ClientId;
 
 /// How to undo one change of an object.
 #[derive(Debug)]

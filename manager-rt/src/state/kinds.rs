@@ -6,7 +6,6 @@ use crate::proto::{
 };
 use crate::state::array::Array;
 use crate::state::barrier::Barrier;
-use crate::state::clients::ClientId;
 use crate::state::condition::Condition;
 use crate::state::context::{Context, Core, Outcome};
 use crate::state::dict::Dict;
@@ -17,6 +16,7 @@ use crate::state::lock::Lock;
 use crate::state::namespace::Namespace;
 use crate::state::queue::Queue;
 use crate::state::semaphore::Semaphore;
+use crate::state::step::ClientId;
 use crate::state::value::Value;
 use crate::state::waiters::WaiterId;
 

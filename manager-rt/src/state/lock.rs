@@ -6,8 +6,8 @@
 
 use crate::limits::DEPTH_MAX;
 use crate::proto::{Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
-use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome};
+use crate::state::step::ClientId;
 use crate::state::waiters::{Line, LockWant, WaiterId, Want};
 
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@
 
 use crate::limits::{VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
 use crate::proto::{Fault, ObjectId, Payload};
-use crate::state::clients::ClientId;
 use crate::state::context::Core;
+use crate::state::step::ClientId;
 
 /// A container that an object no longer has, emptied step by step.
 type Retired = Box<dyn Iterator<Item = Payload> + Send>;

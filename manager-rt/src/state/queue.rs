@@ -4,10 +4,10 @@
 //! as a delivery. If the client certainly did not read it, the item returns to the front of the queue.
 
 use crate::proto::{Fault, ObjectId, Payload, QueueOp, Raw, Reply};
-use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::fifo::{Fifo, page_len};
 use crate::state::journal::Undo;
+use crate::state::step::ClientId;
 use crate::state::waiters::{WaiterId, Want};
 
 /// A queue.

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use crate::limits::PERMITS_MAX;
 use crate::proto::{Answer, Fault, Kind, ObjectId, Payload, Reply, SemaphoreOp};
-use crate::state::clients::ClientId;
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
+use crate::state::step::ClientId;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// A semaphore, bounded or not.

@@ -14,9 +14,11 @@ mod semaphore;
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use super::context::DONE;
 use super::*;
-use crate::proto::{ConditionOp, LockOp, ManagerOp, ObjectId, Spec, ValueOp};
+use crate::proto::{Answer, ConditionOp, LockOp, ManagerOp, ObjectId, Spec, ValueOp};
 
 const PRINT: u64 = 7;
 

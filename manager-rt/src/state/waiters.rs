@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::proto::{ObjectId, Payload};
-use crate::state::clients::ClientId;
+use crate::state::step::ClientId;
 
 /// The number of a waiting call. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,9 +1,9 @@
 //! Undoing changes of a queue of tasks.
 
 use crate::proto::{ObjectId, Payload};
-use crate::state::clients::ClientId;
 use crate::state::context::Core;
 use crate::state::joinable_queue::{Failure, JoinableQueue, Task};
+use crate::state::step::ClientId;
 
 /// How to undo a change.
 #[derive(Debug)]

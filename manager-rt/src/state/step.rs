@@ -1,0 +1,80 @@
+//! The types of one step of the state machine: what goes in, and what comes out.
+
+use bytes::Bytes;
+
+use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT};
+use crate::proto::{Answer, Payload};
+
+/// How much a manager may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most bytes that all values may take, including their containers.
+    pub memory_bytes: usize,
+    /// The most connections.
+    pub clients: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: MEMORY_BYTES_DEFAULT, clients: CLIENTS_MAX_DEFAULT }
+    }
+}
+
+/// An answer for a client.
+#[derive(Debug, PartialEq)]
+pub struct Answered {
+    /// The client.
+    pub client: ClientId,
+    /// The number of the call.
+    pub call: u64,
+    /// The answer.
+    pub answer: Answer<Payload>,
+}
+
+/// The result of a step of the state machine.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Answers, in the order in which they have to be written.
+    pub answers: Vec<Answered>,
+}
+
+/// The context of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The client that calls.
+    pub client: ClientId,
+    /// The number of the call, which the answer repeats.
+    pub call: u64,
+    /// The current time, in nanoseconds.
+    pub now: u64,
+    /// The memory that holds the operation's values, if a long value may keep it.
+    pub frame: &'a Bytes,
+    /// Whether everything that had arrived before this call is done, including the ends of clients.
+    pub is_settled: bool,
+}
+
+/// What happened to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was answered, or it waits.
+    Done,
+    /// Nothing was done. The answer depends on what other clients hold, so repeat the call, settled, once everything
+    /// that has arrived is done: a process that has seen another one end must not find what that one held.
+    Unsettled,
+}
+
+/// The number of a connection. It is never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId {
+    pub(super) slot: usize,
+    pub(super) serial: u64,
+}
+
+impl ClientId {
+    /// Returns a small number, which a later connection may reuse.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.slot
+    }
+}
