@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::batch::{Batch, Make, Ticket};
 use crate::proto::{JoinableQueueOp, ObjectId, Op, QueueOp, ValueOp};
-use crate::proxy::{JoinableQueue, Numeric, Queue, Read, Value, read};
+use crate::proxy::{JoinableQueue, Numeric, Queue, Value, read};
 
 /// The operations on one object that can be part of a [`Batch`]: those of its proxy that do not wait, with the same
 /// names.
@@ -44,7 +44,8 @@ impl<T> On<'_, '_, Value<T>> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.set_and(value, read::done)
+        let value = self.batch.value(value);
+        self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Store(v.raw(value)))), read::done)
     }
 
     /// Like [`Value::replace`].
@@ -54,12 +55,8 @@ impl<T> On<'_, '_, Value<T>> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.set_and(value, read::value)
-    }
-
-    fn set_and<Q: Serialize + ?Sized, R>(self, value: &Q, read: Read<R>) -> Ticket<R> {
         let value = self.batch.value(value);
-        self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Set(v.raw(value)))), read)
+        self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Set(v.raw(value)))), read::value)
     }
 
     /// Like [`Value::compare_exchange`]. If the value is not the expected one, the transaction still succeeds.

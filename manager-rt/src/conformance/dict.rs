@@ -40,6 +40,7 @@ fn keys_have_values(fixture: &dyn Fixture) {
     assert!(!dict.contains_key(&b).unwrap());
     assert_eq!(dict.compare_exchange(&b, None, Some(&6)).unwrap(), Ok(()));
     assert_eq!(dict.get_or_insert(&"c".to_owned(), &7).unwrap(), 7);
+    assert_eq!((dict.delete(&a).unwrap(), dict.delete(&a).unwrap()), (true, false));
     dict.clear().unwrap();
     assert!(other.is_empty().unwrap());
     assert_eq!(other.pop_item().unwrap(), None);
@@ -158,13 +159,16 @@ fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
         let read = (t.on(&dict).get(&a), t.on(&dict).contains_key(&c), t.on(&dict).get_or_insert(&c, &3));
         let set = (t.on(&dict).insert(&a, &4), t.on(&dict).replace(&a, &5), t.on(&dict).insert_new(&a, &6));
         let exchanged = t.on(&dict).compare_exchange(&b, Some(&2), Some(&7));
-        (read, set, exchanged, t.on(&dict).fetch_add(&c, 9), t.on(&dict).pop_item(), t.on(&dict).remove(&a))
+        let added = t.on(&dict).fetch_add(&c, 9);
+        let removed = (t.on(&dict).pop_item(), t.on(&dict).remove(&a), t.on(&dict).delete(&a));
+        (read, set, exchanged, added, removed)
     });
-    let (read, set, exchanged, before, popped, removed) = all.unwrap();
+    let (read, set, exchanged, before, removed) = all.unwrap();
     assert_eq!((read, set), ((Some(1), false, 3), ((), Some(4), Err(5))));
-    assert_eq!((exchanged, before, popped, removed), (Ok(()), 3, Some((c, 12)), Some(5)));
-    let refused =
-        client.transaction(|t| (t.on(&dict).clear(), t.on(&dict).insert(&a, &1), t.on(&list).pop()));
+    assert_eq!((exchanged, before, removed), (Ok(()), 3, (Some((c, 12)), Some(5), false)));
+    let refused = client.transaction(|t| {
+        (t.on(&dict).delete(&b), t.on(&dict).clear(), t.on(&dict).insert(&a, &1), t.on(&list).pop())
+    });
     assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::Empty));
     assert_eq!(dict.items().unwrap(), [(b, 7)]);
     assert_eq!(client.transaction(|t| t.on(&dict).len()), Ok(1));

@@ -45,6 +45,8 @@ fn items_are_where_they_were_put(fixture: &dyn Fixture) {
     assert_eq!(list.range(7..9).unwrap(), [""; 0]);
     assert_eq!(list.iter().collect::<Result<Vec<_>, _>>().unwrap().concat(), "yAcdX");
     assert_eq!(list.pop().unwrap().unwrap(), "X");
+    list.delete(1).unwrap();
+    assert_eq!(letters(&list), "ycd");
     list.clear().unwrap();
     assert_eq!((list.pop().unwrap(), list.is_empty().unwrap()), (None, true));
     assert_eq!(list.to_vec().unwrap(), [""; 0]);
@@ -58,6 +60,7 @@ fn an_index_without_an_item_is_an_error(fixture: &dyn Fixture) {
     assert_eq!(list.replace(3, &x), Err(none(3)));
     assert_eq!(list.insert(3, &x), Err(none(3)));
     assert_eq!(list.remove(2), Err(none(2)));
+    assert_eq!(list.delete(2), Err(none(2)));
     assert_eq!(list.swap(0, 2), Err(none(2)));
     assert_eq!(list.compare_exchange(2, &x, &x), Err(none(2)));
     assert_eq!(list.update(2, |item| item), Err(none(2)));
@@ -178,7 +181,9 @@ fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     assert_eq!((exchanged, last, len), (Err(y), "y".to_owned(), 3));
     assert_eq!(taken, ("c".to_owned(), "x".to_owned(), "a".to_owned()));
     assert_eq!(letters(&list), "xyy");
-    let refused = client.transaction(|t| (t.on(&list).clear(), t.on(&list).push(&x), t.on(&list).get(1)));
+    let refused = client.transaction(|t| {
+        (t.on(&list).delete(0), t.on(&list).clear(), t.on(&list).push(&x), t.on(&list).get(1))
+    });
     assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::Index { index: 1, len: 1 }));
     assert_eq!(letters(&list), "xyy");
 }

@@ -272,30 +272,32 @@ impl Run<'_> {
     }
 
     fn value_op(&mut self) -> ValueOp<Payload> {
-        match self.source.below(4) {
+        match self.source.below(5) {
             0 => ValueOp::Get,
             1 => ValueOp::Set(self.value()),
             2 => ValueOp::CompareExchange { expected: self.value(), new: self.value() },
+            3 => ValueOp::Store(self.value()),
             _ => ValueOp::FetchAdd(self.number_to_add()),
         }
     }
 
     fn array(&mut self) -> ArrayOp<Payload> {
         let at = self.little();
-        match self.source.below(7) {
+        match self.source.below(8) {
             0 => ArrayOp::Len,
             1 => ArrayOp::Get(at),
             2 => ArrayOp::Set(at, self.value()),
             3 => ArrayOp::Read { at, max: self.little() },
             4 => ArrayOp::Write { at, elements: self.values() },
             5 => ArrayOp::CompareExchange { at, expected: self.value(), new: self.value() },
+            6 => ArrayOp::Store(at, self.value()),
             _ => ArrayOp::FetchAdd(at, self.number_to_add()),
         }
     }
 
     fn list(&mut self) -> ListOp<Payload> {
         let at = self.little();
-        match self.source.below(19) {
+        match self.source.below(21) {
             0 | 1 => ListOp::Push(self.value()),
             2 => ListOp::Extend(self.values()),
             3 => ListOp::Get(at),
@@ -312,6 +314,8 @@ impl Run<'_> {
             14 => ListOp::Swap(at, self.little()),
             15 => ListOp::Page { at, max: self.little() },
             16 | 17 => ListOp::CompareExchange { at, expected: self.value(), new: self.value() },
+            18 => ListOp::Store(at, self.value()),
+            19 => ListOp::Delete(at),
             _ => {
                 let order = (0..self.source.below(4)).map(|_| self.little()).collect();
                 ListOp::Reorder { version: self.source.small() % 16, order }
@@ -326,7 +330,7 @@ impl Run<'_> {
 
     fn dict(&mut self) -> DictOp<Payload> {
         let key = self.value();
-        match self.source.below(16) {
+        match self.source.below(18) {
             0 => DictOp::Get(key),
             1 | 2 => DictOp::Insert(key, self.value()),
             3 => DictOp::InsertNew(key, self.value()),
@@ -342,7 +346,9 @@ impl Run<'_> {
                 let entries = vec![(key, self.number_to_add()), (self.value(), self.number_to_add())];
                 DictOp::FetchAddMany(entries)
             }
-            14 => {
+            14 => DictOp::Store(key, self.value()),
+            15 => DictOp::Delete(key),
+            16 => {
                 let mut option = || Some(self.value()).filter(|_| self.source.small().is_multiple_of(2));
                 DictOp::CompareExchange { key, expected: option(), new: option() }
             }

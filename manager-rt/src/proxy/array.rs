@@ -81,7 +81,11 @@ impl<T> Array<T> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        Ok(self.handle.ask_with(element, |raw| Op::Array(ArrayOp::Set(count_of(index), raw)), read::done)?)
+        Ok(self.handle.ask_with(
+            element,
+            |raw| Op::Array(ArrayOp::Store(count_of(index), raw)),
+            read::done,
+        )?)
     }
 
     /// Sets the elements from an index on, all in one step, up to

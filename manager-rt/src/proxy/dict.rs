@@ -97,6 +97,31 @@ impl<K, V> Dict<K, V> {
     {
         self.handle.ask_with(key, |key| Op::Dict(DictOp::Contains(key)), read::bool)
     }
+
+    /// Removes a key, without returning its value. Returns `true` if it had one.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pages = mp::manager::Manager::in_process()?.dict::<String, Vec<u8>>()?;
+    /// pages.insert("index", &vec![7; 100_000])?;
+    /// assert!(pages.delete("index")?); // `remove` would send the 100,000 bytes back
+    /// assert!(!pages.delete("index")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "__delitem__")]
+    pub fn delete<Q>(&self, key: &Q) -> Result<bool, ObjectError>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
+        self.handle.ask_with(key, |key| Op::Dict(DictOp::Delete(key)), read::bool)
+    }
 }
 
 impl<K, V: DeserializeOwned> Dict<K, V> {
@@ -118,7 +143,6 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
     /// # Errors
     /// [`ObjectError`].
     #[doc(alias = "pop")]
-    #[doc(alias = "__delitem__")]
     pub fn remove<Q>(&self, key: &Q) -> Result<Option<V>, ObjectError>
     where
         Q: Serialize + ?Sized,
@@ -129,7 +153,7 @@ impl<K, V: DeserializeOwned> Dict<K, V> {
 }
 
 impl<K, V> Dict<K, V> {
-    /// Sets the value of a key.
+    /// Sets the value of a key. The previous one is not sent back, however long it is.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -141,7 +165,7 @@ impl<K, V> Dict<K, V> {
         W: Serialize + ?Sized,
         Wire: SameBytes<W, V>,
     {
-        self.with_both(key, value, |key, value| DictOp::Insert(key, value), read::done)
+        self.with_both(key, value, |key, value| DictOp::Store(key, value), read::done)
     }
 
     /// Sets the values of several keys in one step, up to [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX)

@@ -130,7 +130,7 @@ impl<T> List<T> {
         self.handle.ask(Op::List(ListOp::Extend(values.raws().collect())), read::done)
     }
 
-    /// Sets the item at an index.
+    /// Sets the item at an index. The previous one is not sent back, however long it is.
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
@@ -140,7 +140,7 @@ impl<T> List<T> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Set(count_of(index), raw)), read::done)?)
+        Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Store(count_of(index), raw)), read::done)?)
     }
 
     /// Inserts an item before the one at `index`, which may equal the length.
@@ -153,6 +153,27 @@ impl<T> List<T> {
         Wire: SameBytes<Q, T>,
     {
         Ok(self.handle.ask_with(item, |raw| Op::List(ListOp::Insert(count_of(index), raw)), read::done)?)
+    }
+
+    /// Removes the item at an index, without returning it. Later items move up.
+    ///
+    /// # Errors
+    /// [`ItemError::Index`], [`ItemError::Object`].
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let list = mp::manager::Manager::in_process()?.list::<String>()?;
+    /// list.extend(["a", "b", "c"])?;
+    /// list.delete(1)?; // `remove` also returns the item
+    /// assert_eq!(list.to_vec()?, ["a", "c"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "__delitem__")]
+    pub fn delete(&self, index: usize) -> Result<(), ItemError> {
+        Ok(self.handle.ask(Op::List(ListOp::Delete(count_of(index))), read::done)?)
     }
 }
 
@@ -170,7 +191,6 @@ impl<T: DeserializeOwned> List<T> {
     ///
     /// # Errors
     /// [`ItemError::Index`], [`ItemError::Object`].
-    #[doc(alias = "__delitem__")]
     pub fn remove(&self, index: usize) -> Result<T, ItemError> {
         Ok(self.handle.ask(Op::List(ListOp::Remove(count_of(index))), read::value)?)
     }

@@ -58,7 +58,7 @@ impl<T: DeserializeOwned> Value<T> {
 }
 
 impl<T> Value<T> {
-    /// Sets the value.
+    /// Sets the value. The previous one is not sent back, however long it is.
     ///
     /// # Errors
     /// [`ObjectError`].
@@ -67,7 +67,7 @@ impl<T> Value<T> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.handle.ask_with(value, |raw| Op::Value(ValueOp::Set(raw)), read::done)
+        self.handle.ask_with(value, |raw| Op::Value(ValueOp::Store(raw)), read::done)
     }
 }
 

@@ -85,6 +85,12 @@ impl Array {
                 self.replace(at, new, context)?;
                 Ok(Reply::Bool(true))
             }
+            ArrayOp::Store(at, new) => {
+                self.element(at)?;
+                let new = context.keep(new)?;
+                self.replace(at, new, context)?;
+                DONE
+            }
             ArrayOp::FetchAdd(at, number) => {
                 let old = self.element(at)?;
                 let sum = numbers::add(old.raw(), number)?;

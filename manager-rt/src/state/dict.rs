@@ -78,7 +78,7 @@ impl Dict {
                 None => self.set_raw(key, value, context).map(|()| Reply::Bool(true)),
             },
             DictOp::Claim(key, _) if self.entries.contains(&Key(key)) => Err(Fault::Exists),
-            DictOp::Claim(key, value) => {
+            DictOp::Claim(key, value) | DictOp::Store(key, value) => {
                 self.set_raw(key, value, context)?;
                 DONE
             }
@@ -86,6 +86,11 @@ impl Dict {
                 let old = self.given(key, context);
                 self.remove(key, context);
                 Ok(Reply::Option(old))
+            }
+            DictOp::Delete(key) => {
+                let had_value = self.entries.contains(&Key(key));
+                self.remove(key, context);
+                Ok(Reply::Bool(had_value))
             }
             DictOp::Contains(key) => Ok(Reply::Bool(self.entries.contains(&Key(key)))),
             DictOp::GetOrInsert(key, value) => {

@@ -76,11 +76,21 @@ impl List {
                 self.replace(at, new, context)?;
                 Ok(Reply::Value(old))
             }
+            ListOp::Store(at, new) => {
+                self.item(at)?;
+                self.replace(at, new, context)?;
+                DONE
+            }
             ListOp::Insert(at, item) => self.insert(at, item, context),
             ListOp::Remove(at) => {
                 let old = context.give(self.item(at)?);
                 self.remove(index_of(at), context)?;
                 Ok(Reply::Value(old))
+            }
+            ListOp::Delete(at) => {
+                self.item(at)?;
+                self.remove(index_of(at), context)?;
+                DONE
             }
             ListOp::Pop => {
                 let last = self.items.len().checked_sub(1).ok_or(Fault::Empty)?;

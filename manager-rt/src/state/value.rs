@@ -1,7 +1,7 @@
 //! `Value`: a single value.
 
 use crate::proto::{Answer, Payload, Raw, Reply, ValueOp};
-use crate::state::context::{Context, Core};
+use crate::state::context::{Context, Core, DONE};
 use crate::state::journal::Undo;
 use crate::state::numbers;
 
@@ -31,6 +31,11 @@ impl Value {
                 // The answer does not contain the previous value, so no references are handed out.
                 context.note(Undo::Value(std::mem::replace(&mut self.payload, new)));
                 Ok(Reply::Bool(true))
+            }
+            ValueOp::Store(new) => {
+                let new = context.keep(new)?;
+                context.note(Undo::Value(std::mem::replace(&mut self.payload, new)));
+                DONE
             }
             ValueOp::FetchAdd(number) => {
                 let sum = context.core.keep(numbers::add(self.payload.raw(), number)?)?;

@@ -4,3 +4,5 @@
 mod conformance;
 mod keys;
 mod private_names;
+mod relay;
+mod wire_bytes;

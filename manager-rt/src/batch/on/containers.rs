@@ -44,7 +44,9 @@ impl<T> On<'_, '_, List<T>> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.set_and(index, item, read::done)
+        let item = self.batch.value(item);
+        let make: Make = Box::new(move |v| Op::List(ListOp::Store(count_of(index), v.raw(item))));
+        self.batch.add(self.object, make, read::done)
     }
 
     /// Like [`List::replace`].
@@ -54,13 +56,9 @@ impl<T> On<'_, '_, List<T>> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.set_and(index, item, read::value)
-    }
-
-    fn set_and<Q: Serialize + ?Sized, R>(self, index: usize, item: &Q, read: Read<R>) -> Ticket<R> {
         let item = self.batch.value(item);
         let make: Make = Box::new(move |v| Op::List(ListOp::Set(count_of(index), v.raw(item))));
-        self.batch.add(self.object, make, read)
+        self.batch.add(self.object, make, read::value)
     }
 
     /// Like [`List::insert`].
@@ -72,6 +70,11 @@ impl<T> On<'_, '_, List<T>> {
         let item = self.batch.value(item);
         let make: Make = Box::new(move |v| Op::List(ListOp::Insert(count_of(index), v.raw(item))));
         self.batch.add(self.object, make, read::done)
+    }
+
+    /// Like [`List::delete`].
+    pub fn delete(self, index: usize) -> Ticket<()> {
+        self.ask(move || Op::List(ListOp::Delete(count_of(index))), read::done)
     }
 
     /// Like [`List::remove`].
@@ -175,7 +178,9 @@ impl<T> On<'_, '_, Array<T>> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.set_and(index, element, read::done)
+        let element = self.batch.value(element);
+        let make: Make = Box::new(move |v| Op::Array(ArrayOp::Store(count_of(index), v.raw(element))));
+        self.batch.add(self.object, make, read::done)
     }
 
     /// Like [`Array::replace`].
@@ -185,13 +190,9 @@ impl<T> On<'_, '_, Array<T>> {
         Q: Serialize + ?Sized,
         Wire: SameBytes<Q, T>,
     {
-        self.set_and(index, element, read::value)
-    }
-
-    fn set_and<Q: Serialize + ?Sized, R>(self, index: usize, element: &Q, read: Read<R>) -> Ticket<R> {
         let element = self.batch.value(element);
         let make: Make = Box::new(move |v| Op::Array(ArrayOp::Set(count_of(index), v.raw(element))));
-        self.batch.add(self.object, make, read)
+        self.batch.add(self.object, make, read::value)
     }
 
     /// Like [`Array::compare_exchange`]. If the element is not the expected one, the transaction still succeeds.

@@ -59,7 +59,7 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         W: Serialize + ?Sized,
         Wire: SameBytes<W, V>,
     {
-        self.on_entry(key, value, |key, value| DictOp::Insert(key, value), read::done)
+        self.on_entry(key, value, |key, value| DictOp::Store(key, value), read::done)
     }
 
     /// Like [`Dict::replace`].
@@ -143,6 +143,15 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         Wire: SameBytes<W, V>,
     {
         self.on_entry(key, value, |key, value| DictOp::GetOrInsert(key, value), read::value)
+    }
+
+    /// Like [`Dict::delete`].
+    pub fn delete<Q>(self, key: &Q) -> Ticket<bool>
+    where
+        Q: Serialize + ?Sized,
+        Wire: SameBytes<Q, K>,
+    {
+        self.on_key(key, |key| DictOp::Delete(key), read::bool)
     }
 
     /// Like [`Dict::remove`].

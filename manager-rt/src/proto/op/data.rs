@@ -22,7 +22,7 @@ pub struct Scan<P> {
 ///
 /// | operation | answer |
 /// |---|---|
-/// | `Push`, `Extend`, `Insert`, `Clear`, `Reverse`, `Swap`, `Reorder` | `Done` |
+/// | `Push`, `Extend`, `Insert`, `Clear`, `Reverse`, `Swap`, `Reorder`, `Store`, `Delete` | `Done` |
 /// | `Get`, `Set`, `Remove`, `Pop` | `Value`: the item, the previous one, the removed one |
 /// | `IndexOf`, `RemoveValue` | `Scanned`: `found` is the index; if both `found` and `next` are absent, there is none |
 /// | `Count` | `Scanned`: `found` is the count from `from` up to `next` |
@@ -90,6 +90,10 @@ pub enum ListOp<P> {
         /// For each place, the index of the item that moves there.
         order: Vec<u64>,
     },
+    /// Sets the item at an index.
+    Store(u64, P),
+    /// Removes the item at an index.
+    Delete(u64),
 }
 
 /// The operations of a dict. Keys are equal if their encoded bytes are. A new key goes to the end of the order; a key
@@ -100,8 +104,8 @@ pub enum ListOp<P> {
 /// | `Get`, `Remove` | `Option`: the value, if there is one |
 /// | `Insert` | `Option`: the previous value, if there was one |
 /// | `InsertNew` | `Bool(true)`, or `Found` with the current value |
-/// | `Claim` | `Done` |
-/// | `Contains` | `Bool` |
+/// | `Claim`, `Store` | `Done` |
+/// | `Contains`, `Delete` | `Bool`; for `Delete`, whether the key had a value |
 /// | `GetOrInsert` | `Value`: the current value of the key |
 /// | `PopItem` | `Entry`, or `None` if the dict is empty |
 /// | `Extend`, `Clear`, `FetchAddMany` | `Done` |
@@ -161,6 +165,10 @@ pub enum DictOp<P> {
         /// Which part of each entry to return.
         part: Part,
     },
+    /// Sets the value of a key.
+    Store(P, P),
+    /// Removes a key, and returns whether it had a value.
+    Delete(P),
 }
 
 /// The part of an entry.
@@ -241,6 +249,7 @@ pub enum NamespaceOp<P> {
 /// | `Get`, `Set` | `Value`: the value, the previous one |
 /// | `CompareExchange` | `Bool(true)`, or `Found` with the current value |
 /// | `FetchAdd` | `Before` |
+/// | `Store` | `Done` |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ValueOp<P> {
@@ -257,6 +266,8 @@ pub enum ValueOp<P> {
     },
     /// Adds to a number, and returns the number before.
     FetchAdd(Number),
+    /// Sets the value.
+    Store(P),
 }
 
 /// The operations of an array. Indices start at 0.
@@ -266,7 +277,7 @@ pub enum ValueOp<P> {
 /// | `Len` | `Count` |
 /// | `Get`, `Set` | `Value`: the element, the previous one |
 /// | `Read` | `Values`: none at the length; `version` is the number of changes |
-/// | `Write` | `Done` |
+/// | `Write`, `Store` | `Done` |
 /// | `CompareExchange` | `Bool(true)`, or `Found` with the current element |
 /// | `FetchAdd` | `Before` |
 ///
@@ -307,4 +318,6 @@ pub enum ArrayOp<P> {
     },
     /// Adds to a number, and returns the number before.
     FetchAdd(u64, Number),
+    /// Sets an element.
+    Store(u64, P),
 }

@@ -17,6 +17,7 @@ fn ops() -> impl Strategy<Value = ArrayOp<Raw<'static>>> {
         1 => Just(ArrayOp::Len),
         2 => at().prop_map(ArrayOp::Get),
         3 => (at(), value()).prop_map(|(at, value)| ArrayOp::Set(at, value)),
+        2 => (at(), value()).prop_map(|(at, value)| ArrayOp::Store(at, value)),
         2 => (at(), 0..LEN + 2).prop_map(|(at, max)| ArrayOp::Read { at, max }),
         3 => (at(), prop::collection::vec(value(), 0..4))
             .prop_map(|(at, elements)| ArrayOp::Write { at, elements }),
@@ -40,6 +41,10 @@ fn run(elements: &mut [Payload], version: &mut u64, op: &ArrayOp<Raw<'_>>) -> An
         }
         ArrayOp::Set(index, new) => {
             Reply::Value(std::mem::replace(&mut elements[at(*index)?], Payload::copy(*new)))
+        }
+        ArrayOp::Store(index, new) => {
+            elements[at(*index)?] = Payload::copy(*new);
+            Reply::Done
         }
         ArrayOp::Write { at, elements: new } => {
             let from = usize::try_from(*at).unwrap();

@@ -23,6 +23,8 @@ fn ops() -> impl Strategy<Value = DictOp<Raw<'static>>> {
         2 => (key(), value()).prop_map(|(key, value)| DictOp::InsertNew(key, value)),
         2 => (key(), value()).prop_map(|(key, value)| DictOp::Claim(key, value)),
         4 => key().prop_map(DictOp::Remove),
+        3 => (key(), value()).prop_map(|(key, value)| DictOp::Store(key, value)),
+        2 => key().prop_map(DictOp::Delete),
         1 => key().prop_map(DictOp::Contains),
         2 => (key(), value()).prop_map(|(key, value)| DictOp::GetOrInsert(key, value)),
         2 => Just(DictOp::PopItem),
@@ -79,11 +81,12 @@ fn run(model: &mut Model, op: &DictOp<Raw<'_>>) -> Answer<Payload> {
             }
         },
         DictOp::Claim(key, _) if get(model, *key).is_some() => return Err(Fault::Exists),
-        DictOp::Claim(key, value) => {
+        DictOp::Claim(key, value) | DictOp::Store(key, value) => {
             set(model, *key, Payload::copy(*value));
             Reply::Done
         }
         DictOp::Remove(key) => Reply::Option(remove(model, *key)),
+        DictOp::Delete(key) => Reply::Bool(remove(model, *key).is_some()),
         DictOp::Contains(key) => Reply::Bool(get(model, *key).is_some()),
         DictOp::GetOrInsert(key, value) => Reply::Value(get(model, *key).unwrap_or_else(|| {
             set(model, *key, Payload::copy(*value));
@@ -271,6 +274,9 @@ fn keys_and_values_keep_the_objects_they_refer_to() {
         DictOp::Remove(b),
         DictOp::InsertNew(c, a),
         DictOp::Remove(c),
+        DictOp::Store(a, b),
+        DictOp::Store(b, c),
+        DictOp::Delete(b),
         DictOp::Claim(c, a),
         DictOp::GetOrInsert(b, a),
         DictOp::PopItem,

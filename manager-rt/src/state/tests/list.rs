@@ -30,6 +30,8 @@ fn ops() -> impl Strategy<Value = ListOp<Raw<'static>>> {
         3 => (at(), value()).prop_map(|(at, value)| ListOp::Set(at, value)),
         4 => (at(), value()).prop_map(|(at, value)| ListOp::Insert(at, value)),
         3 => at().prop_map(ListOp::Remove),
+        2 => (at(), value()).prop_map(|(at, value)| ListOp::Store(at, value)),
+        2 => at().prop_map(ListOp::Delete),
         2 => Just(ListOp::Pop),
         2 => (any::<u8>(), at()).prop_map(|(number, from)| ListOp::RemoveValue(scan(number, from))),
         2 => (any::<u8>(), at()).prop_map(|(number, from)| ListOp::IndexOf(scan(number, from))),
@@ -66,6 +68,14 @@ fn run(model: &mut Model, op: &ListOp<Raw<'_>>) -> Answer<Payload> {
             Reply::Done
         }
         ListOp::Set(at, new) => Reply::Value(std::mem::replace(&mut items[check(*at)?], Payload::copy(*new))),
+        ListOp::Store(at, new) => {
+            items[check(*at)?] = Payload::copy(*new);
+            Reply::Done
+        }
+        ListOp::Delete(at) => {
+            items.remove(check(*at)?);
+            Reply::Done
+        }
         ListOp::Insert(at, item) => {
             if *at != u64::try_from(len).unwrap() {
                 check(*at)?;
@@ -306,6 +316,8 @@ fn items_keep_the_objects_they_refer_to() {
         list_op(ListOp::Remove(1)),
         list_op(ListOp::Pop),
         list_op(ListOp::Insert(0, c)),
+        list_op(ListOp::Store(0, a)),
+        list_op(ListOp::Delete(0)),
         list_op(ListOp::Clear),
         list_op(ListOp::Push(a)),
     ];
