@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::OsError;
-use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
+use crate::proto::{Answer, Call, Fault, ObjectId, Payload, Raw, Reply, Step};
 
 /// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,8 +57,9 @@ pub struct Caps {
 
 /// An engine that runs operations.
 ///
-/// Any thread of any process may call it. A call that waits does not block other calls. Locks and similar holdings
-/// belong to the calling thread of the calling process.
+/// Any thread of any process may call it. A call that waits does not block other calls. Permits and tasks belong to the
+/// process that calls. Locks belong to one of its threads, whose number comes with each call: a backend never asks which
+/// thread runs it, so a wrapper may run its calls elsewhere.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// Returns what the backend can do.
     fn caps(&self) -> Caps;
@@ -67,23 +68,24 @@ pub trait Backend: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`CallError`].
-    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError>;
+    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError>;
 
-    /// Runs several operations one after another, and returns the answer to each. They are sent together, but are not
-    /// atomic.
+    /// Runs several operations of a thread one after another, and returns the answer to each. They are sent together, but
+    /// are not atomic. None of them waits.
     ///
     /// # Errors
     /// [`CallError`], but not the fault of a single operation.
-    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError>;
+    fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError>;
 
-    /// Runs several operations as one: either all are done, or, if any is refused, none.
+    /// Runs several operations of a thread as one: either all are done, or, if any is refused, none.
     ///
     /// # Errors
     /// [`CallError`]: the first fault.
-    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError>;
+    fn transaction(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError>;
 
-    /// Sends an operation whose answer is not awaited. Never waits long, and reports no error.
-    fn notice(&self, op: ManagerOp<Raw<'_>>);
+    /// Keeps an object alive for [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE), because a proxy of it leaves in a
+    /// message. Never waits long, and reports no error.
+    fn transit(&self, object: ObjectId);
 
     /// Counts one more proxy of an object in this process. Calls the manager only if there was none before.
     ///

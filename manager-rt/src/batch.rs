@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::on::On;
+use mp_sys::identity::thread_number;
 use mp_sys::line::Count;
 
 use self::tickets::Answers;
@@ -124,7 +125,7 @@ pub(crate) fn transaction<T: Tickets>(
     if let Some(error) = batch.failed.take() {
         return Err(error.into());
     }
-    let replies = backend.transaction(batch.steps())?;
+    let replies = backend.transaction(thread_number(), batch.steps())?;
     batch.settle(|_| true);
     let mut answers = Answers::new(backend, replies.into_iter().map(Ok));
     Ok(tickets.all(&mut answers)?)
@@ -140,7 +141,7 @@ pub(crate) fn pipeline<T: Tickets>(
     if let Some(error) = batch.failed.take() {
         return Err(error);
     }
-    let answers = backend.pipeline(batch.steps())?;
+    let answers = backend.pipeline(thread_number(), batch.steps())?;
     batch.settle(|at| answers.get(at).is_some_and(Result::is_ok));
     Ok(tickets.each(&mut Answers::new(backend, answers)))
 }

@@ -144,22 +144,20 @@ impl Backend for Remote {
         Caps { name: "server", transactions: true, fair: true, value_bytes_max: VALUE_BYTES_MAX }
     }
 
-    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        let limit = limit_of(wait);
-        let call = Call { object, thread: thread_number(), wait, op };
+    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
+        let limit = limit_of(call.wait);
         let answer = self.ask(limit, |connection| connection.call(&call, limit.1))?;
         Ok(answer?)
     }
 
-    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
+    fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
         let limit = limit_of(Wait::No);
-        let thread = thread_number();
         let call = |Step { object, op }| Call { object, thread, wait: Wait::No, op };
         let calls: Vec<_> = steps.into_iter().map(call).collect();
         self.ask(limit, |connection| connection.pipeline(&calls, limit.1))
     }
 
-    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+    fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
         let limit = limit_of(Wait::No);
         match self.ask(limit, |connection| connection.transaction(&steps, limit.1))?? {
             Reply::Transaction(replies) if replies.len() == steps.len() => Ok(replies),
@@ -167,15 +165,10 @@ impl Backend for Remote {
         }
     }
 
-    fn notice(&self, op: ManagerOp<Raw<'_>>) {
-        let local = self.local();
-        let connection = match op {
-            // The notice concerns what this connection has or requested, which ended with the connection.
-            ManagerOp::Detach { .. } | ManagerOp::Cancel { .. } | ManagerOp::Reject { .. } => local.present(),
-            _ => local.connection(&self.target, Deadline::after(NOTICE_PATIENCE)).ok(),
-        };
-        if let Some(connection) = connection {
-            connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(op));
+    fn transit(&self, object: ObjectId) {
+        if let Ok(connection) = self.local().connection(&self.target, Deadline::after(NOTICE_PATIENCE)) {
+            let transit = Op::Manager(ManagerOp::Transit(vec![object]));
+            connection.notice(thread_number(), ObjectId::MANAGER, transit);
         }
     }
 

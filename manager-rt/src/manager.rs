@@ -8,6 +8,7 @@ mod travel;
 use std::fmt;
 use std::sync::Arc;
 
+use mp_sys::identity::thread_number;
 use mp_sys::line::Short;
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ use crate::engine::InProcess;
 use crate::error::{ObjectError, TransactionError};
 use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
 use crate::process::ServerProcess;
-use crate::proto::{Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
+use crate::proto::{Call, Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, JoinableQueue, List, Lock, Namespace,
     Proxy, Queue, RLock, Semaphore, Storable, Value, Values,
@@ -204,7 +205,8 @@ impl Manager {
     }
 
     fn ask(&self, op: ManagerOp<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
-        self.backend.call(ObjectId::MANAGER, Op::Manager(op), Wait::No)
+        let thread = thread_number();
+        self.backend.call(Call { object: ObjectId::MANAGER, thread, wait: Wait::No, op: Op::Manager(op) })
     }
 
     fn values(&self) -> Values {

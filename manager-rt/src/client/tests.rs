@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::handshake::{Listening, Next, Terms};
+use mp_sys::identity::thread_number;
 
 use super::connection::Connection;
 use super::{Remote, connect};
 use crate::Address;
+use crate::backend::{Backend, CallError};
 use crate::proto::{Answer, Call, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
@@ -155,6 +157,11 @@ impl Peer {
 
 fn manager_op<P>(op: ManagerOp<P>) -> Op<P> {
     Op::Manager(op)
+}
+
+/// Runs an operation of the calling thread.
+fn ask(remote: &Remote, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
+    remote.call(Call { object, thread: thread_number(), wait, op })
 }
 
 fn ping() -> Call<Raw<'static>> {

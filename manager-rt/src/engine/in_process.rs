@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mp_sys::fork::Epoch;
-use mp_sys::identity::thread_number;
 
 use crate::backend::{Backend, CallError, Caps};
 use crate::count::nanos_of;
@@ -143,6 +142,20 @@ impl InProcess {
         inner.hand_out((client, 0));
     }
 
+    /// Runs an operation without an answer.
+    fn notice(&self, op: ManagerOp<Raw<'_>>) {
+        if !self.home.is_current() {
+            return;
+        }
+        let call = call_of(op);
+        let mut inner = self.world.lock();
+        let told = inner
+            .step(&self.world, self.client, |state, caller, effects| state.notice(caller, call, effects));
+        if told.is_ok() {
+            inner.hand_out((self.client, 0));
+        }
+    }
+
     fn check_home(&self) -> Result<(), CallError> {
         if self.home.is_current() { Ok(()) } else { Err(CallError::Forked) }
     }
@@ -172,6 +185,11 @@ impl InProcess {
             inner.hand_out((self.client, 0));
         }
     }
+}
+
+/// Returns the call of an operation of the manager itself.
+const fn call_of(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
+    Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) }
 }
 
 /// Sleeps until the bell rings, or until time changes something.
@@ -277,13 +295,11 @@ impl Backend for InProcess {
         Caps { name: "in-process", transactions: true, fair: true, value_bytes_max: VALUE_BYTES_MAX }
     }
 
-    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        let call = Call { object, thread: thread_number(), wait, op };
+    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         Ok(self.run(|state, caller, effects| state.apply(caller, call, effects))??)
     }
 
-    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
-        let thread = thread_number();
+    fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
         let ask = |Step { object, op }| {
             let call = Call { object, thread, wait: Wait::No, op };
             self.run(|state, caller, effects| state.apply(caller, call, effects))
@@ -291,24 +307,15 @@ impl Backend for InProcess {
         steps.into_iter().map(ask).collect()
     }
 
-    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+    fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
         match self.run(|state, caller, effects| state.transaction(caller, steps, effects))?? {
             Reply::Transaction(replies) => Ok(replies),
             _ => Err(CallError::Protocol),
         }
     }
 
-    fn notice(&self, op: ManagerOp<Raw<'_>>) {
-        if !self.home.is_current() {
-            return;
-        }
-        let call = Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) };
-        let mut inner = self.world.lock();
-        let told = inner
-            .step(&self.world, self.client, |state, caller, effects| state.notice(caller, call, effects));
-        if told.is_ok() {
-            inner.hand_out((self.client, 0));
-        }
+    fn transit(&self, object: ObjectId) {
+        self.notice(ManagerOp::Transit(vec![object]));
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {
@@ -316,8 +323,7 @@ impl Backend for InProcess {
         if !self.references.add(object, CONNECTION) {
             return Ok(());
         }
-        let op = Op::Manager(ManagerOp::Attach(vec![object]));
-        self.call(ObjectId::MANAGER, op, Wait::No).map(drop).inspect_err(|_| {
+        self.call(call_of(ManagerOp::Attach(vec![object]))).map(drop).inspect_err(|_| {
             self.references.remove(object);
         })
     }

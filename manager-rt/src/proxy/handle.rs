@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mp_sys::identity::thread_number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::{ObjectId, Op, Payload, Raw, Reply, Wait};
+use crate::proto::{Call, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::proxy::codec::{self, Values};
 use crate::proxy::read;
 
@@ -55,7 +56,7 @@ impl Handle {
     /// # Errors
     /// [`CallError`].
     pub(super) fn call(&self, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        self.backend.call(self.id, op, wait)
+        self.backend.call(Call { object: self.id, thread: thread_number(), wait, op })
     }
 
     /// Runs an operation that does not wait, and decodes its answer.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::Backend;
 use crate::error::ObjectError;
-use crate::proto::{Kind, ManagerOp, ObjectId};
+use crate::proto::{Kind, ObjectId};
 use crate::proxy::codec::{Work, with_work};
 use crate::proxy::handle::Handle;
 use crate::registry::{Place, reach};
@@ -68,7 +68,7 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
         Some(false) => Err(S::Error::custom(ObjectError::OtherManager)),
         None if wire::is_probing() => Err(S::Error::custom(travel::refuse(NOT_SENT))),
         None => {
-            handle.backend().notice(ManagerOp::Transit(vec![inside.id]));
+            handle.backend().transit(inside.id);
             Outside { place: Place::new(handle.backend().address()), epoch: halves(epoch), inside }
                 .serialize(to)
         }

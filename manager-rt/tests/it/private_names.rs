@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use manager_rt::proto::{Answer, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
+use manager_rt::proto::{Answer, Call, ObjectId, Payload, Raw, Reply, Step};
 use manager_rt::{Backend, CallError, Caps, InProcess, Manager};
 
 /// A backend that records its calls.
@@ -17,24 +17,23 @@ impl Backend for Recorder {
         self.backend.caps()
     }
 
-    fn call(&self, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        self.asked.lock().unwrap().push(format!("{op:?}"));
-        self.backend.call(object, op, wait)
+    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
+        self.asked.lock().unwrap().push(format!("{:?}", call.op));
+        self.backend.call(call)
     }
 
-    fn pipeline(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
+    fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
         self.asked.lock().unwrap().push(format!("{steps:?}"));
-        self.backend.pipeline(steps)
+        self.backend.pipeline(thread, steps)
     }
 
-    fn transaction(&self, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+    fn transaction(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
         self.asked.lock().unwrap().push(format!("{steps:?}"));
-        self.backend.transaction(steps)
+        self.backend.transaction(thread, steps)
     }
 
-    fn notice(&self, op: ManagerOp<Raw<'_>>) {
-        self.asked.lock().unwrap().push(format!("{op:?}"));
-        self.backend.notice(op);
+    fn transit(&self, object: ObjectId) {
+        self.backend.transit(object);
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {

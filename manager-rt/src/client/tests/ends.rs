@@ -1,7 +1,6 @@
 //! Connections that are refused, and connections that end.
 
 use super::*;
-use crate::backend::{Backend, CallError};
 use crate::client::ConnectError;
 use crate::client::connection::Failure;
 use crate::limits::FRAME_BYTES_MAX;
@@ -69,7 +68,7 @@ fn connecting_to_an_unused_address_fails() {
 }
 
 fn call(remote: &Remote) -> Result<Reply<Payload>, CallError> {
-    remote.call(ObjectId::MANAGER, manager_op(ManagerOp::Ping), Wait::No)
+    ask(remote, ObjectId::MANAGER, manager_op(ManagerOp::Ping), Wait::No)
 }
 
 #[test]

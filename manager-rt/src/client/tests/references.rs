@@ -1,7 +1,6 @@
 //! When references are requested, and when they are released.
 
 use super::*;
-use crate::backend::{Backend, CallError};
 use crate::proto::Fault;
 
 const ONE: ObjectId = ObjectId(11);
@@ -39,7 +38,7 @@ fn only_the_first_proxy_requests_and_the_last_releases() {
         remote.detach(ONE);
         assert_eq!(remote.attach(ONE), Err(CallError::Fault(Fault::UnknownObject)));
         remote.detach(ONE);
-        remote.call(ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
+        ask(&remote, ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
         server.join().unwrap();
     });
 }
@@ -71,7 +70,7 @@ fn a_new_connection_first_requests_all_references() {
             peer.answer(call, Ok(Reply::Done));
             assert_eq!(peer.notice(), detached(ONE));
         });
-        remote.call(ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
+        ask(&remote, ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
         remote.attach(ONE).unwrap();
         remote.detach(ONE);
         remote.detach(ONE);

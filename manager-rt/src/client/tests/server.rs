@@ -1,7 +1,6 @@
 //! The client and the server of this crate together.
 
 use super::*;
-use crate::backend::Backend;
 use crate::proto::{Fault, Spec, Step, ValueOp};
 use crate::server::{Server, Stopper};
 
@@ -28,7 +27,7 @@ fn with_server(body: impl FnOnce(&Address, Arc<Remote>)) {
 
 fn create(remote: &Remote, spec: Spec<Raw<'_>>) -> ObjectId {
     let made = manager_op(ManagerOp::Create { spec, print: 1 });
-    match remote.call(ObjectId::MANAGER, made, Wait::No) {
+    match ask(remote, ObjectId::MANAGER, made, Wait::No) {
         Ok(Reply::Object { id, created: true }) => id,
         other => panic!("{other:?}"),
     }
@@ -40,18 +39,18 @@ fn values_long_and_short_come_back() {
         let value = create(&remote, Spec::Value(Raw::plain(b"")));
         for len in [0, 1, 22, 23, 70_000, 5_000_000] {
             let bytes = vec![1; len];
-            remote.call(value, Op::Value(ValueOp::Set(Raw::plain(&bytes))), Wait::No).unwrap();
-            let Ok(Reply::Value(found)) = remote.call(value, Op::Value(ValueOp::Get), Wait::No) else {
+            ask(&remote, value, Op::Value(ValueOp::Set(Raw::plain(&bytes))), Wait::No).unwrap();
+            let Ok(Reply::Value(found)) = ask(&remote, value, Op::Value(ValueOp::Get), Wait::No) else {
                 panic!("a value")
             };
             assert_eq!(found.raw().bytes, bytes);
         }
         let step = |op| Step { object: value, op };
         let steps = || vec![step(Op::Value(ValueOp::Set(Raw::plain(b"x")))), step(Op::Value(ValueOp::Get))];
-        let pipelined = remote.pipeline(steps()).unwrap();
+        let pipelined = remote.pipeline(1, steps()).unwrap();
         let x = Reply::Value(Payload::copy(Raw::plain(b"x")));
         assert_eq!(pipelined.last(), Some(&Ok(x.clone())));
-        assert_eq!(remote.transaction(steps()).unwrap().last(), Some(&x));
+        assert_eq!(remote.transaction(1, steps()).unwrap().last(), Some(&x));
     });
 }
 
@@ -65,14 +64,14 @@ fn threads_of_one_connection_take_turns_at_a_lock() {
                 scope.spawn(|| {
                     for _ in 0..200 {
                         let acquire = Op::Lock(LockOp::Acquire { lease: 0 });
-                        let Ok(Reply::Granted { token, .. }) = remote.call(lock, acquire, Wait::Forever)
+                        let Ok(Reply::Granted { token, .. }) = ask(&remote, lock, acquire, Wait::Forever)
                         else {
                             panic!("a grant")
                         };
                         let inside = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         assert_eq!(inside, 0);
                         counter.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                        remote.call(lock, Op::Lock(LockOp::Release { token }), Wait::No).unwrap();
+                        ask(&remote, lock, Op::Lock(LockOp::Release { token }), Wait::No).unwrap();
                     }
                 });
             }
@@ -88,14 +87,14 @@ fn the_server_ends_waits_and_the_client_releases_its_references() {
         let acquire = || Op::Lock(LockOp::Acquire { lease: 0 });
         remote.adopt(lock);
         other.attach(lock).unwrap();
-        remote.call(lock, acquire(), Wait::No).unwrap();
-        let timed_out = other.call(lock, acquire(), Wait::For(1_000_000));
+        ask(&remote, lock, acquire(), Wait::No).unwrap();
+        let timed_out = ask(&other, lock, acquire(), Wait::For(1_000_000));
         assert_eq!(timed_out, Err(Fault::TimedOut.into()));
         // The connection ends with the last handle, and so does everything that it held.
         drop(remote);
-        assert!(other.call(lock, acquire(), Wait::Forever).is_ok());
+        assert!(ask(&other, lock, acquire(), Wait::Forever).is_ok());
         other.detach(lock);
-        let gone = other.call(lock, Op::Lock(LockOp::IsLocked), Wait::No);
+        let gone = ask(&other, lock, Op::Lock(LockOp::IsLocked), Wait::No);
         assert_eq!(gone, Err(Fault::UnknownObject.into()));
     });
 }
