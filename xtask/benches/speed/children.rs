@@ -33,24 +33,39 @@ where
 ///
 /// Each process gets its index, and is pinned to its CPU. The caller sleeps meanwhile.
 pub(crate) fn together(setup: &Setup, count: u64, body: impl Fn(u64) -> Result<()>) -> Result<f64> {
+    Ok(gathered(setup, count, Ok, body)?.0)
+}
+
+/// Does what [`together`] does, and also returns what each process returns. Each first makes what it begins with.
+pub(crate) fn gathered<T, R>(
+    setup: &Setup,
+    count: u64,
+    prepare: impl Fn(u64) -> Result<T>,
+    body: impl Fn(T) -> Result<R>,
+) -> Result<(f64, Vec<R>)>
+where
+    R: Serialize + DeserializeOwned,
+{
     let deadline = Deadline::after(SAMPLE_TIMEOUT);
     let arrived = RawValue::new(0_u64)?;
     let mut children = Vec::new();
     for index in 0..count {
         children.push(start(|| {
             setup.cpus.pin(setup.placement, index)?;
+            let prepared = prepare(index)?;
             wait_for_all(&arrived, count, deadline)?;
             let started = now_nanos();
-            body(index)?;
-            Ok((started, now_nanos()))
+            let result = body(prepared)?;
+            Ok((started, now_nanos(), result))
         })?);
     }
     // It waits for all of them, so that none runs on into the next sample if one fails.
     let spans: Vec<_> = children.iter().map(|child| finish(child, deadline)).collect();
     let spans = spans.into_iter().collect::<Result<Vec<_>>>()?;
-    let first = spans.iter().map(|(started, _)| *started).min().unwrap_or(0);
-    let last = spans.iter().map(|(_, ended)| *ended).max().unwrap_or(0);
-    Ok(last.saturating_sub(first) as f64)
+    let first = spans.iter().map(|(started, ..)| *started).min().unwrap_or(0);
+    let last = spans.iter().map(|(_, ended, _)| *ended).max().unwrap_or(0);
+    let results = spans.into_iter().map(|(.., result)| result).collect();
+    Ok((last.saturating_sub(first) as f64, results))
 }
 
 /// Processes that wait for something, until this is dropped: then they are killed.

@@ -13,15 +13,19 @@
 //! spins where that pays off, so the row shows the spinning client as well. Clients run on CPU 0 and servers on CPU 1,
 //! or all on CPU 0. Keys and values have 8 bytes.
 
+mod crowds;
 mod frames;
 mod growth;
 mod idle;
 mod latency;
 mod locks;
+mod long_pipeline;
 mod memory;
 mod pipeline;
 mod redis;
+mod redis_client;
 mod round_trips;
+mod threads;
 
 use anyhow::{Context, Result};
 use manager_rt::Manager;
@@ -66,7 +70,7 @@ pub(crate) fn rows() -> Vec<Row> {
         rows.extend(rivals.map(against_redis));
     }
     for placement in [OneCore, TwoCores] {
-        let target = times(1.0, "redis_benchmark");
+        let target = times(0.714, "redis_benchmark");
         let rivals = [
             row("manager_pipeline_set", placement, nanos, target, pipeline::set),
             row("manager_pipeline_get", placement, nanos, target, pipeline::get),
@@ -89,6 +93,7 @@ pub(crate) fn rows() -> Vec<Row> {
         row("manager_dict_set_slowest", Any, stall, most(10.0), growth::dict_slowest),
         row("manager_queue_put_slowest", Any, stall, most(10.0), growth::queue_slowest),
     ]);
+    rows.extend(beside_redis().map(|row| Row { needs: Some(Tool::Redis), ..row }));
     for placement in [Any, OneCore] {
         rows.push(row("manager_get_p99_beside_64m", placement, micros, most(1000.0), latency::beside_large));
     }
@@ -99,6 +104,32 @@ pub(crate) fn rows() -> Vec<Row> {
         row("manager_waiters_500", Any, percent, most(5.0), idle::waiters),
     ]);
     rows
+}
+
+/// Rows about many clients, long pipelines and large values, each beside Redis on a local socket. A target of 0.769 x the
+/// time means 1.3 x the operations.
+fn beside_redis() -> impl Iterator<Item = Row> {
+    use Placement::{Any, OneCore, TwoCores};
+    let times = |limit| Target::at_most_times(limit, "redis");
+    let (micros, nanos) = ((Unit::Micros, Pick::Median), (Unit::Nanos, Pick::Median));
+    let (more, twice, as_soon) = (times(0.769), times(0.5), times(1.0));
+    let long = [OneCore, TwoCores].into_iter().flat_map(move |placement| {
+        [
+            row("manager_long_pipeline_set", placement, nanos, more, long_pipeline::set),
+            row("manager_long_pipeline_get", placement, nanos, twice, long_pipeline::get),
+        ]
+    });
+    let at_most = Target::at_most(200.0);
+    let many = [
+        row("manager_clients_8", Any, micros, more, crowds::eight),
+        row("manager_clients_8_p99", Any, micros, as_soon, crowds::eight_slow),
+        row("manager_clients_64", Any, micros, more, crowds::sixty_four),
+        row("manager_clients_8_of_100k", Any, micros, more, crowds::eight_large),
+        row("manager_clients_8_of_100k_p99", Any, micros, as_soon, crowds::eight_large_slow),
+        row("manager_threads_64_p99", Any, micros, as_soon, threads::sixty_four),
+        row("manager_get_p99_beside_pipelines", Any, micros, at_most, latency::beside_pipelines),
+    ];
+    many.into_iter().chain(long)
 }
 
 /// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.
