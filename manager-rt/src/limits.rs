@@ -60,6 +60,10 @@ pub const KEY_BYTES_MAX: usize = 2_048;
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most peers in the handshake. Beyond that, the server disconnects the oldest of them.
 pub const HANDSHAKES_MAX: usize = 2_048;
+/// The most connections that the server accepts before its clients have their next turns.
+pub const ACCEPTS_AT_ONCE: usize = 8;
+/// The most peers in the handshake whose messages the server reads before its clients have their next turns.
+pub const HANDSHAKES_AT_ONCE: usize = 16;
 /// How many bytes the server reads from one connection before the next one has its turn.
 pub const TURN_BYTES: usize = 64 << 10;
 /// How many bytes of answers a client may leave unread. Beyond that, the server reads no more operations from it.

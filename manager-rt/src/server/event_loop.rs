@@ -1,11 +1,12 @@
 //! The one thread of a server: it waits, reads, runs the state machine, and writes.
 //!
 //! In each round, the loop waits until something happens (see [`EventLoop::wait`]), reads at most [`TURN_BYTES`] from
-//! each connection, so that a busy one does not delay the others, lets time pass in the state machine, and writes all
-//! answers of each connection at once. A client that does not read gets no further turn once
+//! each connection, so that a busy one does not delay the others, lets a few new ones in, lets time pass in the state
+//! machine, and writes all answers of each connection at once. A client that does not read gets no further turn once
 //! [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) are waiting for it. Its answers stay in memory, and no other
 //! client waits for it.
 
+mod arrivals;
 mod turn;
 
 use std::collections::VecDeque;
@@ -18,13 +19,12 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use mp_sys::OsError;
 use mp_sys::adaptive::{Budget, current_cpu};
 use mp_sys::deadline::now_nanos;
-use mp_sys::handshake::Listening;
 use slab::Slab;
 
-use crate::count::nanos_of;
-use crate::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX, TURN_BYTES};
+use crate::limits::TURN_BYTES;
+use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::Terms;
-use crate::server::peer::{Peer, Read};
+use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Effects, State};
 use crate::transport::local::Acceptor;
 
@@ -38,8 +38,6 @@ const FIRST_PEER: usize = 3;
 const EVENTS_MAX: usize = 1_024;
 /// Out of this many looks while spinning, one is at all connections, and the others are at the newest one.
 const LOOKS_PER_POLL: u32 = 8;
-/// How long to wait before accepting again after the process ran out of descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// The event loop and its state.
 pub(super) struct EventLoop {
@@ -50,8 +48,8 @@ pub(super) struct EventLoop {
     peers: Slab<Peer>,
     /// The slot of each client's connection, indexed by the client's own slot.
     slots: Vec<usize>,
-    /// Connections in the handshake, oldest first, with their file numbers.
-    proving: VecDeque<(u64, usize)>,
+    /// Connections that wait to be accepted, and those in the handshake.
+    arrivals: Arrivals,
     /// Connections that may have more to read.
     ready: VecDeque<usize>,
     /// Connections with a call that depends on what other clients hold. The call runs once everything that had arrived
@@ -68,8 +66,6 @@ pub(super) struct EventLoop {
     looks: u32,
     /// The CPU from which the newest call came, plus one; 0 if unknown.
     peer_cpu: u8,
-    /// When to accept again after accepting failed.
-    accept_at: Option<u64>,
     /// Whether removed objects still hold something to free.
     has_untidy: bool,
     is_ending: bool,
@@ -99,7 +95,7 @@ impl EventLoop {
             terms,
             peers: Slab::new(),
             slots: Vec::new(),
-            proving: VecDeque::new(),
+            arrivals: Arrivals::default(),
             ready: VecDeque::new(),
             unsettled: Vec::new(),
             dirty: Vec::new(),
@@ -109,7 +105,6 @@ impl EventLoop {
             newest: None,
             looks: 0,
             peer_cpu: 0,
-            accept_at: None,
             has_untidy: false,
             is_ending: false,
         })
@@ -122,47 +117,58 @@ impl EventLoop {
     pub(super) fn run(&mut self) -> Result<(), OsError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_ending && !self.state.has_ended() {
-            events.clear();
-            let caught = self.wait(&mut events)?;
-            let unsettled = std::mem::take(&mut self.unsettled);
-            let now = now_nanos();
-            if let Some((slot, read)) = caught {
-                self.turn(slot, now, Some(read));
-            }
-            for event in &events {
-                match event.token() {
-                    WAKER | END => self.is_ending = true,
-                    LISTENER => self.accept(now),
-                    Token(token) => {
-                        let slot = token.saturating_sub(FIRST_PEER);
-                        if event.is_writable() {
-                            self.write(slot);
-                        }
-                        if event.is_read_closed() || event.is_error() {
-                            self.hang_up(slot);
-                        } else if event.is_readable() {
-                            self.make_ready(slot);
-                        }
+            self.round(&mut events)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens, and lets each connection that has sent something have a turn.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub(super) fn round(&mut self, events: &mut Events) -> Result<(), OsError> {
+        events.clear();
+        let caught = self.wait(events)?;
+        let unsettled = std::mem::take(&mut self.unsettled);
+        let now = now_nanos();
+        if let Some((slot, read)) = caught {
+            self.turn(slot, now, Some(read));
+        }
+        for event in &*events {
+            match event.token() {
+                WAKER | END => self.is_ending = true,
+                LISTENER => self.arrivals.may_come(),
+                Token(token) => {
+                    let slot = token.saturating_sub(FIRST_PEER);
+                    if event.is_writable() {
+                        self.write(slot);
+                    }
+                    if event.is_read_closed() || event.is_error() {
+                        self.hang_up(slot);
+                    } else if event.is_readable() {
+                        self.make_ready(slot);
                     }
                 }
             }
-            let turns = self.ready.len();
-            for _ in 0..turns {
-                let Some(slot) = self.ready.pop_front() else { break };
-                self.turn(slot, now, None);
-                self.newest = (turns == 1).then_some(slot);
-            }
-            self.resume(unsettled, now);
-            self.pass(now);
-            self.flush();
         }
+        let turns = self.ready.len();
+        for _ in 0..turns {
+            let Some(slot) = self.ready.pop_front() else { break };
+            self.turn(slot, now, None);
+            self.newest = (turns == 1).then_some(slot);
+        }
+        self.let_in(now);
+        self.resume(unsettled, now);
+        self.pass(now);
+        self.flush();
         Ok(())
     }
 
     /// Waits for events: not at all while there is work, by spinning while that pays off, and otherwise in the kernel.
     /// If it returns what was read from the newest connection while spinning, the bytes are in the buffer.
     fn wait(&mut self, events: &mut Events) -> Result<Option<(usize, Read)>, OsError> {
-        if !self.ready.is_empty() || !self.unsettled.is_empty() || self.has_untidy {
+        let has_work = self.has_untidy || self.arrivals.has_work();
+        if has_work || !self.ready.is_empty() || !self.unsettled.is_empty() {
             poll_for(&mut self.poll, events, Some(Duration::ZERO))?;
             return Ok(None);
         }
@@ -173,8 +179,7 @@ impl EventLoop {
         {
             return caught;
         }
-        let next = [self.state.next_deadline(), self.proving.front().map(|(at, _)| *at), self.accept_at];
-        let next = next.into_iter().flatten().min();
+        let next = [self.state.next_deadline(), self.arrivals.next_deadline()].into_iter().flatten().min();
         let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now_nanos())));
         poll_for(&mut self.poll, events, timeout)?;
         Ok(None)
@@ -209,7 +214,10 @@ impl EventLoop {
             && !peer.is_ready
         {
             peer.is_ready = true;
-            self.ready.push_back(slot);
+            match peer.phase {
+                Phase::Live(_) => self.ready.push_back(slot),
+                Phase::Proving(_) => self.arrivals.make_ready(slot),
+            }
         }
     }
 
@@ -230,50 +238,6 @@ impl EventLoop {
             peer.is_dirty = true;
             self.dirty.push(slot);
         }
-    }
-
-    /// Accepts all waiting connections.
-    fn accept(&mut self, now: u64) {
-        self.accept_at = None;
-        loop {
-            match self.acceptor.accept() {
-                Ok(Some(file)) => {
-                    if let Err(error) = self.begin(file, now) {
-                        tracing::warn!(%error, "a connection could not be set up");
-                    }
-                }
-                Ok(None) => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "connections cannot be accepted now");
-                    let again = nanos_of(ACCEPT_AGAIN);
-                    self.accept_at = Some(now.saturating_add(again));
-                    return;
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, file: OwnedFd, now: u64) -> Result<(), OsError> {
-        if self.proving.len() >= HANDSHAKES_MAX
-            && let Some((_, slot)) = self.proving.pop_front()
-        {
-            self.close(slot, false);
-        }
-        let nonce = mp_sys::handoff::nonce()?;
-        let time = nanos_of(HANDSHAKE_TIME_MAX);
-        let deadline = now.saturating_add(time);
-        let peer = Peer::new(file, Listening::new(nonce))?;
-        let number = peer.number();
-        let slot = self.peers.insert(peer);
-        if let Err(error) = self.register(number, slot, false, true) {
-            self.peers.remove(slot);
-            return Err(error);
-        }
-        self.proving.push_back((deadline, slot));
-        // The peer may have sent its first message already.
-        self.make_ready(slot);
-        Ok(())
     }
 
     fn register(&self, number: RawFd, slot: usize, awaits_room: bool, is_new: bool) -> Result<(), OsError> {
@@ -314,15 +278,9 @@ impl EventLoop {
             self.state.advance(now, &mut self.effects);
             self.distribute();
         }
-        while let Some((at, slot)) = self.proving.front().copied()
-            && at <= now
-        {
-            self.proving.pop_front();
+        while let Some(slot) = self.arrivals.pop_late(now) {
             tracing::debug!("a peer did not complete the handshake in time");
             self.close(slot, false);
-        }
-        if self.accept_at.is_some_and(|at| at <= now) {
-            self.accept(now);
         }
     }
 
@@ -364,14 +322,20 @@ impl EventLoop {
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&number)) {
             tracing::debug!(%error, "a connection was not watched");
         }
-        self.proving.retain(|(_, proving)| *proving != slot);
-        if let Some(client) = peer.client() {
-            self.state.disconnect(client, peer.first_unread(was_reset), &mut self.effects);
-            self.distribute();
+        match peer.client() {
+            Some(client) => {
+                self.state.disconnect(client, peer.first_unread(was_reset), &mut self.effects);
+                self.distribute();
+            }
+            None => self.arrivals.forget(slot),
         }
-        if self.accept_at.is_some() {
-            self.accept_at = Some(0);
-        }
+        self.arrivals.has_room();
+    }
+
+    /// Returns the number of connections.
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> usize {
+        self.peers.len()
     }
 }
 

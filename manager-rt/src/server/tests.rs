@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::limits::UNSENT_BYTES_MAX;
+use crate::limits::{ACCEPTS_AT_ONCE, HANDSHAKES_AT_ONCE, UNSENT_BYTES_MAX};
 use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp, Wait};
 use crate::tests::plain_client::{Client, stream_to};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
@@ -161,6 +161,42 @@ fn the_holdings_of_a_client_pass_on_when_it_ends() {
     drop(holder);
     let granted = Reply::Granted { token: 2, owner_died: true, timed_out: false };
     assert_eq!(waiter.answer().1, Ok(granted));
+}
+
+/// Runs rounds of a server's loop, at most `rounds`, until `is_done`.
+fn run_rounds(server: &mut Server, rounds: usize, mut is_done: impl FnMut(&EventLoop) -> bool) -> bool {
+    let mut events = mio::Events::with_capacity(64);
+    (0..rounds).any(|_| {
+        server.work.round(&mut events).unwrap();
+        is_done(&server.work)
+    })
+}
+
+#[test]
+fn a_flood_of_connections_is_let_in_step_by_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut server = Server::bind(&path).unwrap();
+    let flood = 5 * ACCEPTS_AT_ONCE;
+    let peers: Vec<_> = (0..flood).map(|_| stream_to(&path)).collect();
+    let (mut most, mut before) = (0, 0);
+    let all_came = run_rounds(&mut server, 2 * flood, |work| {
+        let now = work.peers();
+        most = most.max(now - before);
+        before = now;
+        now == flood
+    });
+    assert!(all_came, "no connection is forgotten, although the system reports them only once");
+    assert_eq!(most, ACCEPTS_AT_ONCE);
+    drop(peers);
+    let mut turns = Vec::new();
+    let all_left = run_rounds(&mut server, 2 * flood, |work| {
+        turns.push(work.peers());
+        work.peers() == 0
+    });
+    assert!(all_left);
+    let fastest = turns.windows(2).map(|pair| pair[0] - pair[1]).max();
+    assert!(fastest.unwrap_or(0) <= HANDSHAKES_AT_ONCE, "{turns:?}");
 }
 
 #[test]

@@ -1,20 +1,17 @@
 //! One turn of a connection: reading, decoding and running what it has sent.
 
 use bytes::Bytes;
-use mp_sys::handshake::Next;
 
-use super::{EventLoop, own_cpu};
+use super::EventLoop;
 use crate::server::dispatch;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId, Heard};
-use crate::wire::frame::{FrameKind, Head};
+use crate::wire::frame::Head;
 use crate::wire::inbound::{Frame, Garbage, Inbound};
-
-const EPOCH_BYTES: u32 = 16;
 
 /// How the turn of a connection ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Turn {
+pub(super) enum Turn {
     /// Everything that had arrived was read.
     Over,
     /// There may be more to read.
@@ -157,58 +154,6 @@ impl EventLoop {
             Phase::Live(client) => {
                 let client = *client;
                 self.hear_frames(slot, client, moment, bytes, buffer_len)
-            }
-        }
-    }
-
-    fn prove(&mut self, slot: usize, next: Next) -> Result<(), Turn> {
-        let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
-        match next {
-            Next::Wait => return Ok(()),
-            Next::Say(bytes) => peer.outbound.say(&bytes),
-            Next::Refuse(bytes, refusal) => {
-                tracing::debug!(?refusal, "refusing a peer");
-                peer.outbound.say(&bytes);
-                peer.flush();
-                return Err(Turn::Gone { was_reset: false });
-            }
-            Next::Agree(bytes) => {
-                peer.outbound.say(&bytes);
-                let welcome = self.welcome(slot);
-                if let Some(peer) = self.peers.get_mut(slot) {
-                    peer.outbound.say(&welcome);
-                }
-            }
-        }
-        self.make_dirty(slot);
-        Ok(())
-    }
-
-    /// Makes a client of a connection that completed the handshake, and returns the welcome message.
-    fn welcome(&mut self, slot: usize) -> Vec<u8> {
-        let cpu = own_cpu();
-        self.proving.retain(|(_, proving)| *proving != slot);
-        match self.state.connect() {
-            Ok(client) => {
-                let index = client.slot();
-                if self.slots.len() <= index {
-                    self.slots.resize(index.saturating_add(1), usize::MAX);
-                }
-                if let Some(place) = self.slots.get_mut(index) {
-                    *place = slot;
-                }
-                if let Some(peer) = self.peers.get_mut(slot) {
-                    peer.phase = Phase::Live(client);
-                }
-                let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu, call: 0, read: 0 };
-                [&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat()
-            }
-            Err(fault) => {
-                tracing::warn!(%fault, "refusing a client");
-                let body = postcard::to_allocvec(&fault).unwrap_or_default();
-                let body_len = u32::try_from(body.len()).unwrap_or(0);
-                let head = Head { body_len, kind: FrameKind::Fault, cpu, call: 0, read: 0 };
-                [&head.to_bytes()[..], &body].concat()
             }
         }
     }

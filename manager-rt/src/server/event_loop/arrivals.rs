@@ -1,0 +1,189 @@
+//! New connections: accepting them, and the handshake.
+//!
+//! Any process of the user may connect, and may do so all the time. So each round lets in only a few connections, and
+//! gives only a few of those in the handshake a turn. The clients have their turns in between.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use mp_sys::OsError;
+use mp_sys::handshake::{Listening, Next};
+
+use super::turn::Turn;
+use super::{EventLoop, own_cpu};
+use crate::count::nanos_of;
+use crate::limits::{ACCEPTS_AT_ONCE, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, HANDSHAKES_MAX};
+use crate::server::peer::{Peer, Phase};
+use crate::wire::frame::{FrameKind, Head};
+
+/// How long to wait before accepting again after the process ran out of descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+const EPOCH_BYTES: u32 = 16;
+
+/// The connections that are not clients yet.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    /// Connections in the handshake, oldest first, with the times at which they are closed.
+    proving: VecDeque<(u64, usize)>,
+    /// Those of them that may have sent something.
+    ready: VecDeque<usize>,
+    /// Whether connections may wait to be accepted. The system reports that only once.
+    may_accept: bool,
+    /// When to accept again after accepting failed.
+    accept_at: Option<u64>,
+}
+
+impl Arrivals {
+    /// Records that a connection has arrived.
+    pub(super) const fn may_come(&mut self) {
+        self.may_accept = true;
+    }
+
+    /// Records that a connection has ended, so that its descriptor is free.
+    pub(super) const fn has_room(&mut self) {
+        if self.accept_at.is_some() {
+            self.accept_at = Some(0);
+        }
+    }
+
+    pub(super) fn make_ready(&mut self, slot: usize) {
+        self.ready.push_back(slot);
+    }
+
+    /// Returns `true` if something can be done now.
+    pub(super) fn has_work(&self) -> bool {
+        self.may_accept || !self.ready.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        [self.proving.front().map(|(at, _)| *at), self.accept_at].into_iter().flatten().min()
+    }
+
+    /// Removes a connection that has ended or has become a client.
+    pub(super) fn forget(&mut self, slot: usize) {
+        self.proving.retain(|(_, proving)| *proving != slot);
+        self.ready.retain(|ready| *ready != slot);
+    }
+
+    /// Removes and returns a connection whose time for the handshake is over.
+    pub(super) fn pop_late(&mut self, now: u64) -> Option<usize> {
+        let (at, slot) = self.proving.front().copied()?;
+        if at > now {
+            return None;
+        }
+        self.proving.pop_front();
+        Some(slot)
+    }
+}
+
+impl EventLoop {
+    /// Accepts a few of the waiting connections, and lets a few of those in the handshake have a turn.
+    pub(super) fn let_in(&mut self, now: u64) {
+        for _ in 0..HANDSHAKES_AT_ONCE {
+            let Some(slot) = self.arrivals.ready.pop_front() else { break };
+            self.turn(slot, now, None);
+        }
+        if self.arrivals.may_accept || self.arrivals.accept_at.is_some_and(|at| at <= now) {
+            self.accept(now);
+        }
+    }
+
+    fn accept(&mut self, now: u64) {
+        (self.arrivals.may_accept, self.arrivals.accept_at) = (true, None);
+        for _ in 0..ACCEPTS_AT_ONCE {
+            match self.acceptor.accept() {
+                Ok(Some(file)) => {
+                    if let Err(error) = self.begin(file, now) {
+                        tracing::warn!(%error, "a connection could not be set up");
+                    }
+                }
+                Ok(None) => {
+                    self.arrivals.may_accept = false;
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connections cannot be accepted now");
+                    self.arrivals.may_accept = false;
+                    self.arrivals.accept_at = Some(now.saturating_add(nanos_of(ACCEPT_AGAIN)));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, file: OwnedFd, now: u64) -> Result<(), OsError> {
+        if self.arrivals.proving.len() >= HANDSHAKES_MAX
+            && let Some((_, slot)) = self.arrivals.proving.pop_front()
+        {
+            self.close(slot, false);
+        }
+        let nonce = mp_sys::handoff::nonce()?;
+        let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
+        let peer = Peer::new(file, Listening::new(nonce))?;
+        let number = peer.number();
+        let slot = self.peers.insert(peer);
+        if let Err(error) = self.register(number, slot, false, true) {
+            self.peers.remove(slot);
+            return Err(error);
+        }
+        self.arrivals.proving.push_back((deadline, slot));
+        // The peer may have sent its first message already.
+        self.make_ready(slot);
+        Ok(())
+    }
+
+    pub(super) fn prove(&mut self, slot: usize, next: Next) -> Result<(), Turn> {
+        let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
+        match next {
+            Next::Wait => return Ok(()),
+            Next::Say(bytes) => peer.outbound.say(&bytes),
+            Next::Refuse(bytes, refusal) => {
+                tracing::debug!(?refusal, "refusing a peer");
+                peer.outbound.say(&bytes);
+                peer.flush();
+                return Err(Turn::Gone { was_reset: false });
+            }
+            Next::Agree(bytes) => {
+                peer.outbound.say(&bytes);
+                let welcome = self.welcome(slot);
+                if let Some(peer) = self.peers.get_mut(slot) {
+                    peer.outbound.say(&welcome);
+                }
+            }
+        }
+        self.make_dirty(slot);
+        Ok(())
+    }
+
+    /// Makes a client of a connection that completed the handshake, and returns the welcome message.
+    fn welcome(&mut self, slot: usize) -> Vec<u8> {
+        let cpu = own_cpu();
+        self.arrivals.forget(slot);
+        match self.state.connect() {
+            Ok(client) => {
+                let index = client.slot();
+                if self.slots.len() <= index {
+                    self.slots.resize(index.saturating_add(1), usize::MAX);
+                }
+                if let Some(place) = self.slots.get_mut(index) {
+                    *place = slot;
+                }
+                if let Some(peer) = self.peers.get_mut(slot) {
+                    peer.phase = Phase::Live(client);
+                }
+                let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu, call: 0, read: 0 };
+                [&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat()
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "refusing a client");
+                let body = postcard::to_allocvec(&fault).unwrap_or_default();
+                let body_len = u32::try_from(body.len()).unwrap_or(0);
+                let head = Head { body_len, kind: FrameKind::Fault, cpu, call: 0, read: 0 };
+                [&head.to_bytes()[..], &body].concat()
+            }
+        }
+    }
+}
