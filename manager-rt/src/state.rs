@@ -17,11 +17,14 @@
 mod array;
 mod barrier;
 mod clients;
+mod commit;
 mod condition;
+mod contents;
 mod context;
 mod dict;
 mod event;
 mod fifo;
+mod items;
 mod joinable_queue;
 mod journal;
 mod kinds;
@@ -39,6 +42,7 @@ mod semaphore;
 mod sequence;
 mod step;
 mod table;
+mod undo;
 mod value;
 mod waiters;
 

@@ -10,10 +10,10 @@ use crate::count::{count_of, index_of};
 use crate::limits::{ARRAY_ELEMENTS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Answer, ArrayOp, Fault, Payload, Raw, Reply};
 use crate::state::context::{Context, Core, DONE};
-use crate::state::journal::Undo;
 use crate::state::numbers;
 use crate::state::page::Page;
 use crate::state::sequence::Sequence;
+use crate::state::undo::{ArrayUndo, Undo};
 
 /// Values by index.
 #[derive(Debug)]
@@ -21,15 +21,6 @@ pub(super) struct Array {
     elements: Sequence<Payload>,
     /// The number of changes so far.
     version: u64,
-}
-
-/// How to undo one change of an array.
-#[derive(Debug)]
-pub(super) enum ArrayUndo {
-    /// The previous element at this index.
-    Replaced(usize, Payload),
-    /// The previous elements from this index on.
-    Written(usize, Vec<Payload>),
 }
 
 impl ArrayUndo {

@@ -5,10 +5,11 @@ use bytes::Bytes;
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
 use crate::state::clients::Clients;
-use crate::state::journal::{Journal, Undo};
+use crate::state::journal::Journal;
 use crate::state::memory::Memory;
 use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, Limits};
+use crate::state::undo::Undo;
 use crate::state::waiters::{Line, Timer, Waiter, WaiterId, Waiters, Want};
 
 /// The result of an operation.

@@ -16,10 +16,10 @@ use crate::count::count_of;
 use crate::limits::ENTRIES_AT_ONCE_MAX;
 use crate::proto::{Answer, DictOp, Fault, Number, Part, Payload, Raw, Reply};
 use crate::state::context::{Context, Core, DONE};
-use crate::state::journal::Undo;
 use crate::state::numbers;
 use crate::state::page::Page;
 use crate::state::table::Table;
+use crate::state::undo::{DictUndo, Undo};
 
 /// A borrowed key to look up. Its hash is that of a [`Payload`] with the same value.
 #[derive(Debug, Clone, Copy, Hash)]
@@ -35,19 +35,6 @@ impl Equivalent<Payload> for Key<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Dict {
     entries: Table<Payload, Payload>,
-}
-
-/// How to undo one change of a dict.
-#[derive(Debug)]
-pub(super) enum DictUndo {
-    /// The key had no value.
-    Inserted(Payload),
-    /// The previous value of a key.
-    Replaced(Payload, Payload),
-    /// An entry that was removed from this place.
-    Removed(u64, Payload, Payload),
-    /// The previous entries.
-    Cleared(Box<Table<Payload, Payload>>),
 }
 
 impl DictUndo {

@@ -6,7 +6,7 @@
 
 use crate::proto::{EventOp, Fault, Reply};
 use crate::state::context::{Context, Core, DONE, Outcome};
-use crate::state::journal::Undo;
+use crate::state::undo::Undo;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// An event.

@@ -12,8 +12,8 @@ use crate::count::count_of;
 use crate::limits::CAPACITY_MAX;
 use crate::proto::{Fault, Payload, Raw};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
-use crate::state::journal::Undo;
 use crate::state::page::Page;
+use crate::state::undo::Undo;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// The container of the items.

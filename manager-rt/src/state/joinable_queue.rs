@@ -15,31 +15,12 @@ use std::collections::BTreeMap;
 use crate::count::count_of;
 use crate::limits::FAILED_TASKS_MAX;
 use crate::proto::{Answer, Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
+use crate::state::contents::{Failure, Task};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::fifo::{Fifo, page_len};
-pub(super) use crate::state::joinable_queue::undo::TaskUndo;
-use crate::state::journal::Undo;
 use crate::state::step::ClientId;
+use crate::state::undo::{TaskUndo, Undo};
 use crate::state::waiters::{Line, WaiterId, Want};
-
-/// A task, and how often it was delivered.
-#[derive(Debug)]
-struct Task {
-    payload: Payload,
-    deliveries: u32,
-}
-
-impl From<Payload> for Task {
-    fn from(payload: Payload) -> Self {
-        Self { payload, deliveries: 0 }
-    }
-}
-
-impl From<Task> for Payload {
-    fn from(task: Task) -> Self {
-        task.payload
-    }
-}
 
 /// A queue of tasks.
 #[derive(Debug)]
@@ -53,15 +34,6 @@ pub(super) struct JoinableQueue {
     newest_lease: u64,
     next_failed: u64,
     joiners: Line,
-}
-
-/// A task that has just failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    number: u64,
-    deliveries: u32,
-    /// The oldest failed task, if it was dropped for this one.
-    dropped: Option<(u64, Payload)>,
 }
 
 const fn undo_put(count: usize) -> Undo {

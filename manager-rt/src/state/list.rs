@@ -8,16 +8,13 @@
 //! ms (4.2 ms in a reversed list), a page of 4,096 takes 0.2 ms, and an extension by 65,536 takes 2.7 ms. Only
 //! reordering takes time in proportion to the list: 3 ms for 10^5 items, 52 to 72 ms for 2^20.
 
-mod items;
-
-use items::Items;
-
 use crate::count::{count_of, index_of};
 use crate::limits::{ORDER_ITEMS_MAX, SCAN_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Answer, Fault, ListOp, Payload, Raw, Reply, Scan};
 use crate::state::context::{Context, Core, DONE};
-use crate::state::journal::Undo;
+use crate::state::items::Items;
 use crate::state::page::Page;
+use crate::state::undo::{ListUndo, Undo};
 
 /// Items by index.
 #[derive(Debug, Default)]
@@ -25,27 +22,6 @@ pub(super) struct List {
     items: Items,
     /// The number of changes so far.
     version: u64,
-}
-
-/// How to undo one change of a list.
-#[derive(Debug)]
-pub(super) enum ListUndo {
-    /// This many items were appended.
-    Pushed(usize),
-    /// An item was inserted before this index.
-    Inserted(usize),
-    /// The previous item at this index.
-    Replaced(usize, Payload),
-    /// An item was removed from this index.
-    Removed(usize, Payload),
-    /// These two items were swapped.
-    Swapped(usize, usize),
-    /// The order was reversed.
-    Reversed,
-    /// The previous items.
-    Cleared(Box<Items>),
-    /// The same items in their previous order.
-    Reordered(Box<Items>),
 }
 
 impl ListUndo {

@@ -3,40 +3,16 @@
 use crate::count::count_of;
 use crate::limits::ATTRIBUTES_MAX;
 use crate::proto::{Answer, Fault, NamespaceOp, Payload, Raw, Reply};
+use crate::state::contents::Attribute;
 use crate::state::context::{Context, Core, DONE, check_name};
 use crate::state::dict::{Key, emptied};
-use crate::state::journal::Undo;
 use crate::state::table::Table;
-
-/// An attribute.
-#[derive(Debug)]
-pub(super) struct Attribute {
-    /// The fingerprint of the type.
-    print: u64,
-    value: Payload,
-}
-
-impl From<Attribute> for Payload {
-    fn from(attribute: Attribute) -> Self {
-        attribute.value
-    }
-}
+use crate::state::undo::{NamespaceUndo, Undo};
 
 /// Attributes by name. The names are payloads, so that they are counted like values.
 #[derive(Debug, Default)]
 pub(super) struct Namespace {
     attributes: Table<Payload, Attribute>,
-}
-
-/// How to undo one change of a namespace.
-#[derive(Debug)]
-pub(super) enum NamespaceUndo {
-    /// No attribute had this name.
-    Inserted(Payload),
-    /// The previous attribute.
-    Replaced(Payload, Attribute),
-    /// An attribute that was removed from this place.
-    Removed(u64, Payload, Attribute),
 }
 
 impl NamespaceUndo {

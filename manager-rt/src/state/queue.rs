@@ -6,30 +6,13 @@
 use crate::proto::{Fault, ObjectId, Payload, QueueOp, Raw, Reply};
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::fifo::{Fifo, page_len};
-use crate::state::journal::Undo;
-use crate::state::step::ClientId;
+use crate::state::undo::{QueueUndo, Undo};
 use crate::state::waiters::{WaiterId, Want};
 
 /// A queue.
 #[derive(Debug)]
 pub(super) struct Queue {
     fifo: Fifo<Payload>,
-}
-
-/// How to undo a change.
-#[derive(Debug)]
-pub(super) enum QueueUndo {
-    /// This many items were added.
-    Put(usize),
-    /// These items leave with the answer to a call.
-    Took {
-        /// The client that called.
-        client: ClientId,
-        /// The number of the call.
-        call: u64,
-        /// The items in their order.
-        items: Vec<Payload>,
-    },
 }
 
 impl QueueUndo {

@@ -2,8 +2,8 @@
 
 use crate::proto::{Answer, Payload, Raw, Reply, ValueOp};
 use crate::state::context::{Context, Core, DONE};
-use crate::state::journal::Undo;
 use crate::state::numbers;
+use crate::state::undo::Undo;
 
 /// A single value.
 #[derive(Debug)]

@@ -1,51 +1,10 @@
 //! Undoing changes of a queue of tasks.
 
-use crate::proto::{ObjectId, Payload};
+use crate::proto::ObjectId;
+use crate::state::contents::{Failure, Task};
 use crate::state::context::Core;
-use crate::state::joinable_queue::{Failure, JoinableQueue, Task};
-use crate::state::step::ClientId;
-
-/// How to undo a change.
-#[derive(Debug)]
-#[expect(private_interfaces, reason = "only the queue looks into the notes")]
-pub(in crate::state) enum TaskUndo {
-    /// This many tasks were added.
-    Put(usize),
-    /// A client got the first task.
-    Leased {
-        /// The client.
-        client: ClientId,
-        /// The number of the lease.
-        lease: u64,
-    },
-    /// A task was done.
-    Done {
-        /// The client that had it.
-        client: ClientId,
-        /// The number of the lease.
-        lease: u64,
-        /// The task.
-        task: Task,
-    },
-    /// A task was requeued.
-    Requeued {
-        /// The client that had it.
-        client: ClientId,
-        /// The number of the lease.
-        lease: u64,
-        /// Set if the task had been delivered too often.
-        failure: Option<Failure>,
-    },
-    /// Failed tasks leave with the answer to a call.
-    TookFailed {
-        /// The client that called.
-        client: ClientId,
-        /// The number of the call.
-        call: u64,
-        /// The tasks and their numbers.
-        tasks: Vec<(u64, Payload)>,
-    },
-}
+use crate::state::joinable_queue::JoinableQueue;
+use crate::state::undo::TaskUndo;
 
 impl TaskUndo {
     /// Commits the change.

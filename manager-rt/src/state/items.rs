@@ -5,7 +5,7 @@ use crate::state::sequence::Sequence;
 
 /// Items by index.
 #[derive(Debug, Default)]
-pub(in crate::state) struct Items {
+pub(super) struct Items {
     sequence: Sequence<Payload>,
     /// Whether the sequence begins with the last item.
     is_reversed: bool,
