@@ -8,30 +8,14 @@ use crate::count::count_of;
 use crate::proto::{ConditionOp, Fault, ObjectId, Reply, Wait};
 use crate::state::context::{Context, Outcome, Target};
 use crate::state::kinds::Body;
-use crate::state::waiters::{Line, LockWant, Waiter, WaiterId, Want};
+use crate::state::waiters::{LockWant, Waiter, WaiterId, Want};
 use crate::state::{Caller, State};
-
-/// A condition variable.
-#[derive(Debug, Default)]
-pub(super) struct Condition {
-    line: Line,
-}
-
-impl Condition {
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.line.remove(&waiter);
-    }
-
-    pub(super) const fn line(&mut self) -> &mut Line {
-        &mut self.line
-    }
-}
 
 impl State {
     /// Runs an operation of a condition, which may also concern a lock.
     pub(super) fn run_condition(&mut self, caller: Caller<'_>, target: Target, op: &ConditionOp) -> Outcome {
         let line = match self.body(target.object) {
-            Some(Body::Condition(condition)) => condition.line(),
+            Some(Body::Condition(line)) => line,
             Some(other) => return Outcome::Answer(Err(Fault::WrongKind { found: other.kind() })),
             None => return Outcome::Answer(Err(Fault::UnknownObject)),
         };
@@ -79,8 +63,8 @@ impl State {
         let mut context = Context::new(&mut self.core, caller, Target { wait, ..target });
         let parked = context.park_or(Want::Notification { lock, depth }, Fault::TimedOut);
         match (parked, self.body(target.object)) {
-            (Ok(waiter), Some(Body::Condition(condition))) => {
-                condition.line.insert(waiter);
+            (Ok(waiter), Some(Body::Condition(line))) => {
+                line.insert(waiter);
                 Outcome::Parked
             }
             (Ok(_), _) => Outcome::Parked,
@@ -90,8 +74,8 @@ impl State {
 
     /// Passes a notification to the next waiter, after a notified waiter died before it had its lock again.
     pub(super) fn pass_notification_on(&mut self, condition: ObjectId) {
-        while let Some(Body::Condition(body)) = self.body(condition)
-            && let Some(next) = body.line.pop_first()
+        while let Some(Body::Condition(line)) = self.body(condition)
+            && let Some(next) = line.pop_first()
         {
             // Another thread of the same dead process cannot use it either.
             if self.line_up_for_lock(next, false) {

@@ -6,7 +6,6 @@ use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
 use crate::state::clients::Clients;
 use crate::state::journal::Journal;
-use crate::state::memory::Memory;
 use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, Limits};
 use crate::state::undo::Undo;
@@ -24,6 +23,23 @@ pub(super) enum Outcome {
 impl From<Answer<Payload>> for Outcome {
     fn from(answer: Answer<Payload>) -> Self {
         Self::Answer(answer)
+    }
+}
+
+/// A container that an object no longer has, emptied step by step.
+type Retired = Box<dyn Iterator<Item = Payload> + Send>;
+
+/// The stored values.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) retired: Vec<Retired>,
+    /// The memory used, in bytes.
+    pub(super) used: usize,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("used", &self.used).finish_non_exhaustive()
     }
 }
 

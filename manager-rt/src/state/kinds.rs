@@ -6,7 +6,6 @@ use crate::proto::{
 };
 use crate::state::array::Array;
 use crate::state::barrier::Barrier;
-use crate::state::condition::Condition;
 use crate::state::context::{Context, Core, Outcome};
 use crate::state::dict::Dict;
 use crate::state::event::Event;
@@ -18,14 +17,15 @@ use crate::state::queue::Queue;
 use crate::state::semaphore::Semaphore;
 use crate::state::step::ClientId;
 use crate::state::value::Value;
-use crate::state::waiters::WaiterId;
+use crate::state::waiters::{Line, WaiterId};
 
 /// The contents of an object.
 #[derive(Debug)]
 pub(super) enum Body {
     Lock(Lock),
     Semaphore(Semaphore),
-    Condition(Condition),
+    /// The callers that wait for a notification; `condition` has the operations, which also concern a lock.
+    Condition(Line),
     Event(Event),
     Barrier(Barrier),
     Queue(Queue),
@@ -76,7 +76,7 @@ impl Body {
             Spec::RLock => Self::Lock(Lock::new(true)),
             Spec::Semaphore(permits) => Self::Semaphore(Semaphore::new(permits, false)?),
             Spec::BoundedSemaphore(permits) => Self::Semaphore(Semaphore::new(permits, true)?),
-            Spec::Condition => Self::Condition(Condition::default()),
+            Spec::Condition => Self::Condition(Line::new()),
             Spec::Event => Self::Event(Event::default()),
             Spec::Barrier(parties) => Self::Barrier(Barrier::new(parties)?),
             Spec::Queue(capacity) => Self::Queue(Queue::new(capacity)?),
@@ -155,7 +155,7 @@ impl Body {
         match self {
             Self::Lock(lock) => lock.leave(waiter),
             Self::Semaphore(semaphore) => semaphore.leave(waiter),
-            Self::Condition(condition) => condition.leave(waiter),
+            Self::Condition(line) => _ = line.remove(&waiter),
             Self::Event(event) => event.leave(waiter),
             Self::Barrier(barrier) => barrier.leave(waiter),
             Self::Queue(queue) => queue.leave(waiter),
@@ -191,7 +191,7 @@ impl Body {
         match self {
             Self::Lock(mut lock) => core.answer_all(lock.line(), &gone),
             Self::Semaphore(mut semaphore) => core.answer_all(semaphore.line(), &gone),
-            Self::Condition(mut condition) => core.answer_all(condition.line(), &gone),
+            Self::Condition(mut line) => core.answer_all(&mut line, &gone),
             Self::Event(mut event) => core.answer_all(event.line(), &gone),
             Self::Barrier(barrier) => barrier.end(core, &gone),
             Self::Queue(queue) => queue.end(core),

@@ -24,7 +24,7 @@ impl State {
         };
         match self.body(waited_for) {
             Some(Body::Lock(lock)) => !lock.line().is_empty(),
-            Some(Body::Condition(condition)) => !condition.line().is_empty(),
+            Some(Body::Condition(line)) => !line.is_empty(),
             _ => false,
         }
     }

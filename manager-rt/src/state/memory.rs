@@ -8,27 +8,10 @@ use crate::proto::{Fault, ObjectId, Payload};
 use crate::state::context::Core;
 use crate::state::step::ClientId;
 
-/// A container that an object no longer has, emptied step by step.
-type Retired = Box<dyn Iterator<Item = Payload> + Send>;
-
 /// The approximate overhead of a stored value in addition to its own weight, in bytes: its share of the container.
 const ENTRY_BYTES: usize = 16;
 /// How many values of removed containers are released in one step.
 pub(super) const BURIED_AT_ONCE: usize = 512;
-
-/// The stored values.
-#[derive(Default)]
-pub(super) struct Memory {
-    retired: Vec<Retired>,
-    /// The memory used, in bytes.
-    used: usize,
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("used", &self.used).finish_non_exhaustive()
-    }
-}
 
 impl Core {
     pub(super) const fn memory_used(&self) -> usize {
