@@ -14,6 +14,7 @@ mod imports;
 mod layout;
 mod manifests;
 mod markdown;
+mod order;
 mod rows;
 mod safety;
 mod signatures;
@@ -125,6 +126,7 @@ fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
     }
     findings.extend(layout::check_exemptions(&tree.rust));
     findings.extend(aliases::check(&tree.rust));
+    findings.extend(order::check(&tree.rust));
     for krate in signatures::CRATES {
         let source = format!("{krate}/src/");
         let files: Vec<_> = tree.rust.iter().filter(|file| file.path.starts_with(&source)).collect();

@@ -22,8 +22,8 @@ use mp_sys::deadline::now_nanos;
 use slab::Slab;
 
 use crate::limits::TURN_BYTES;
-use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::Terms;
+use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Effects, State};
 use crate::transport::local::Acceptor;

@@ -146,6 +146,7 @@ pub(super) fn is_public(visibility: &Visibility) -> bool {
 pub(super) struct Import {
     pub(super) name: String,
     pub(super) path: FullPath,
+    pub(super) line: usize,
 }
 
 /// All names that a `use` brings into scope.
@@ -163,12 +164,15 @@ fn flatten(tree: &UseTree, prefix: &mut FullPath, found: &mut Vec<Import>) {
             path.push(original.to_string());
         }
         let name = if name == "self" { path.last().cloned().unwrap_or_default() } else { name.to_string() };
-        found.push(Import { name, path });
+        found.push(Import { name, path, line: original.span().start().line });
     };
     match tree {
         UseTree::Name(tree) => add(&tree.ident, &tree.ident),
         UseTree::Rename(tree) => add(&tree.rename, &tree.ident),
-        UseTree::Glob(_) => found.push(Import { name: "*".to_owned(), path: prefix.clone() }),
+        UseTree::Glob(tree) => {
+            let line = tree.star_token.spans[0].start().line;
+            found.push(Import { name: "*".to_owned(), path: prefix.clone(), line });
+        }
         UseTree::Path(tree) => {
             prefix.push(tree.ident.to_string());
             flatten(&tree.tree, prefix, found);
