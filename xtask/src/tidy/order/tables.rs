@@ -2,7 +2,7 @@
 
 use super::Order;
 
-pub(super) const ORDERS: &[Order] = &[MANAGER_RT];
+pub(super) const ORDERS: &[Order] = &[MANAGER_RT, MANAGER_RT_STATE];
 
 const MANAGER_RT: Order = Order {
     folder: "manager-rt/src",
@@ -18,5 +18,38 @@ const MANAGER_RT: Order = Order {
         &["wire"],
         &["proto", "address", "key"],
         &["count", "limits"],
+    ],
+};
+
+/// Objects know the context of an operation, and the context knows no object. What moves between several objects stands
+/// above the machine.
+const MANAGER_RT_STATE: Order = Order {
+    folder: "manager-rt/src/state",
+    rows: &[
+        &["condition", "lines", "manager"],
+        &["self"],
+        &["commit"],
+        &["kinds"],
+        &["namespace"],
+        &[
+            "array",
+            "barrier",
+            "dict",
+            "event",
+            "joinable_queue",
+            "list",
+            "lock",
+            "queue",
+            "semaphore",
+            "value",
+        ],
+        &["fifo"],
+        &["memory"],
+        &["context"],
+        &["journal"],
+        &["undo"],
+        &["clients", "contents", "items", "registry"],
+        &["numbers", "page", "sequence", "table", "waiters"],
+        &["step"],
     ],
 };
