@@ -3,10 +3,13 @@
 //! A proxy knows only an object's id and a backend. One backend is the server process, another is a state machine in
 //! the same process. The same conformance tests run over all of them.
 
+mod caps;
+
 use std::fmt;
 
+pub use self::caps::{Caps, Death, Kinds, References};
 use crate::OsError;
-use crate::proto::{Answer, Call, Fault, ObjectId, Payload, Raw, Reply, Step};
+use crate::proto::{Answer, Call, Fault, Kind, ObjectId, Payload, Raw, Reply, Step};
 
 /// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,20 +42,23 @@ pub enum CallError {
     /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),
+    /// The manager's engine cannot do this, as its [`Caps`] say. Nothing was sent.
+    #[error("the backend `{backend}` does not support {what} ({kind})")]
+    Unsupported {
+        /// The kind of the object, or [`Kind::Manager`] for what concerns several objects.
+        kind: Kind,
+        /// What was requested.
+        what: &'static str,
+        /// The [name](Caps::name) of the backend.
+        backend: &'static str,
+    },
 }
 
-/// The capabilities of a backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Caps {
-    /// The backend's name, for messages.
-    pub name: &'static str,
-    /// Whether several operations can run as one.
-    pub transactions: bool,
-    /// Whether waiting calls are served in the order in which they arrived.
-    pub fair: bool,
-    /// The longest value, in bytes.
-    pub value_bytes_max: usize,
+impl CallError {
+    /// Says that a backend cannot do something.
+    pub(crate) const fn unsupported(caps: &Caps, kind: Kind, what: &'static str) -> Self {
+        Self::Unsupported { kind, what, backend: caps.name }
+    }
 }
 
 /// An engine that runs operations.

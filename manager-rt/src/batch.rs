@@ -16,9 +16,9 @@ use mp_sys::line::Count;
 
 use self::tickets::Answers;
 pub use self::tickets::{Done, Ticket, Tickets};
-use crate::backend::Backend;
+use crate::backend::{Backend, CallError};
 use crate::error::{ObjectError, TransactionError};
-use crate::proto::{JoinableQueueOp, ObjectId, Op, Raw, Step};
+use crate::proto::{JoinableQueueOp, Kind, ObjectId, Op, Raw, Step};
 use crate::proxy::{Handle, Lease, Proxy, Read, Task, Values, read};
 
 /// Builds an operation from the encoded values.
@@ -39,7 +39,7 @@ pub struct Batch<'b> {
 impl<'b> Batch<'b> {
     fn new(backend: &'b Arc<dyn Backend>) -> Self {
         let (steps, leases) = (Vec::new(), Vec::new());
-        Self { backend, values: Values::of(backend.epoch()), steps, leases, failed: None }
+        Self { backend, values: Values::of(&**backend), steps, leases, failed: None }
     }
 
     /// Selects the object of the next operation. A proxy of another manager makes the whole batch fail.
@@ -124,6 +124,10 @@ pub(crate) fn transaction<T: Tickets>(
     let tickets = record(&mut batch);
     if let Some(error) = batch.failed.take() {
         return Err(error.into());
+    }
+    let caps = backend.caps();
+    if !caps.transactions {
+        return Err(CallError::unsupported(&caps, Kind::Manager, "transactions").into());
     }
     let replies = backend.transaction(thread_number(), batch.steps())?;
     batch.settle(|_| true);

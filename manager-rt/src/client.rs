@@ -44,7 +44,6 @@ use self::connection::{Connection, Failure};
 use self::link::{Local, Target};
 use crate::Address;
 use crate::backend::{Backend, CallError, Caps};
-use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
 /// How much longer than its timeout a call waits for the server's answer.
@@ -141,7 +140,7 @@ impl Remote {
 
 impl Backend for Remote {
     fn caps(&self) -> Caps {
-        Caps { name: "server", transactions: true, fair: true, value_bytes_max: VALUE_BYTES_MAX }
+        Caps::of_state("server")
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {

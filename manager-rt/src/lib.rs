@@ -37,7 +37,7 @@ mod transport;
 pub mod wire;
 
 pub use address::{Address, AddressError};
-pub use backend::{Backend, CallError, Caps};
+pub use backend::{Backend, CallError, Caps, Death, Kinds, References};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
 pub use engine::InProcess;

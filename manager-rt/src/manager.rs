@@ -147,7 +147,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`TransactionError::Refused`] with the reason of the first operation that was refused; [`Fault::TooMany`] above
-    /// [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations; [`TransactionError::Object`].
+    /// [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations; [`CallError::Unsupported`] if the backend
+    /// has no [transactions](crate::Caps::transactions); [`TransactionError::Object`].
     ///
     /// # Crash
     /// If the process is killed, all operations are done or none.
@@ -210,11 +211,15 @@ impl Manager {
     }
 
     fn values(&self) -> Values {
-        Values::of(self.backend.epoch())
+        Values::of(&*self.backend)
     }
 
     /// Makes an object, or finds or makes the one with this name.
     fn make<P: Proxy>(&self, name: Option<&str>, spec: Spec<Raw<'_>>) -> Result<P, ObjectError> {
+        let caps = self.backend.caps();
+        if !caps.kinds.contains(P::KIND) {
+            return Err(CallError::unsupported(&caps, P::KIND, "objects of this kind").into());
+        }
         let print = P::print();
         let op = match name {
             None => ManagerOp::Create { spec, print },

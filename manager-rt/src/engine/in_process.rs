@@ -18,7 +18,6 @@ use mp_sys::fork::Epoch;
 
 use crate::backend::{Backend, CallError, Caps};
 use crate::count::nanos_of;
-use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use crate::references::References;
 use crate::state::{Caller, ClientId, Effects, Limits, State};
@@ -292,7 +291,7 @@ impl Inner {
 
 impl Backend for InProcess {
     fn caps(&self) -> Caps {
-        Caps { name: "in-process", transactions: true, fair: true, value_bytes_max: VALUE_BYTES_MAX }
+        Caps::of_state("in-process")
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {

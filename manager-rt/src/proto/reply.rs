@@ -188,6 +188,41 @@ pub struct Info {
     pub bytes: u64,
 }
 
+/// Writes the methods that set one number each.
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub const fn $name(mut self, $name: u64) -> Self {
+                self.$name = $name;
+                self
+            }
+        )+
+    };
+}
+
+impl Info {
+    /// Makes the information of a manager that holds nothing. Backends set what they know.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { objects: 0, clients: 0, waiters: 0, held: 0, bytes: 0 }
+    }
+
+    numbers! {
+        /// Sets the number of objects.
+        objects,
+        /// Sets the number of connections.
+        clients,
+        /// Sets the number of waiting calls.
+        waiters,
+        /// Sets the number of held locks, permits and leases.
+        held,
+        /// Sets the memory of the values, in bytes.
+        bytes,
+    }
+}
+
 /// Why an operation was not done. Unless a variant says otherwise, the object is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]

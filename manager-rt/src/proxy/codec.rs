@@ -102,17 +102,20 @@ impl Parts {
 #[derive(Debug)]
 pub(crate) struct Values {
     epoch: u128,
+    /// The longest value, in bytes.
+    limit: usize,
     parts: Parts,
 }
 
 impl Values {
-    /// Starts with no values, for the manager with this epoch.
-    pub(crate) fn of(epoch: u128) -> Self {
+    /// Starts with no values, for the manager of this backend.
+    pub(crate) fn of(backend: &dyn Backend) -> Self {
         let mut parts = SPARE.take();
         parts.bytes.clear();
         parts.ids.clear();
         parts.ends.clear();
-        Self { epoch, parts }
+        let limit = backend.caps().value_bytes_max.min(VALUE_BYTES_MAX);
+        Self { epoch: backend.epoch(), limit, parts }
     }
 
     /// Encodes one more value, and returns its number.
@@ -133,8 +136,8 @@ impl Values {
         self.parts.bytes = encoded.map_err(|error| unencodable(self.epoch, value, &error))?;
         wire::check(value, self.parts.bytes.get(start..).unwrap_or_default(), None)
             .map_err(ObjectError::Encode)?;
-        if self.parts.bytes.len().saturating_sub(start) > VALUE_BYTES_MAX {
-            let limit = count_of(VALUE_BYTES_MAX);
+        if self.parts.bytes.len().saturating_sub(start) > self.limit {
+            let limit = count_of(self.limit);
             return Err(CallError::Fault(Fault::TooLarge { limit }).into());
         }
         self.parts.ends.push((self.parts.bytes.len(), self.parts.ids.len()));

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::{Call, ObjectId, Op, Payload, Raw, Reply, Wait};
+use crate::proto::{Call, Kind, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::proxy::codec::{self, Values};
 use crate::proxy::read;
 
@@ -48,7 +48,19 @@ impl Handle {
 
     /// Starts an empty buffer of values for an operation on this object.
     pub(super) fn values(&self) -> Values {
-        Values::of(self.backend.epoch())
+        Values::of(&*self.backend)
+    }
+
+    /// Checks that several items can be put in one step.
+    ///
+    /// # Errors
+    /// [`CallError::Unsupported`].
+    pub(super) fn check_put_many(&self, kind: Kind) -> Result<(), CallError> {
+        let caps = self.backend.caps();
+        if caps.atomic_put_many {
+            return Ok(());
+        }
+        Err(CallError::unsupported(&caps, kind, "putting several items in one step"))
     }
 
     /// Runs an operation.

@@ -13,7 +13,7 @@ pub(crate) use self::task::Lease;
 pub use self::task::Task;
 use crate::backend::CallError;
 use crate::error::{GetError, ObjectError, PutError};
-use crate::proto::{Fault, JoinableQueueOp, Op, Reply, Wait};
+use crate::proto::{Fault, JoinableQueueOp, Kind, Op, Reply, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, codec, proxy, read};
 
@@ -219,6 +219,7 @@ impl<T> JoinableQueue<T> {
         Q: Serialize + ?Sized + 'a,
         Wire: SameBytes<Q, T>,
     {
+        self.handle.check_put_many(Kind::JoinableQueue)?;
         let mut values = self.handle.values();
         for task in tasks {
             values.add(task)?;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::count::count_of;
 use crate::error::{GetError, ObjectError, PutError};
-use crate::proto::{Op, QueueOp, Reply, Wait};
+use crate::proto::{Kind, Op, QueueOp, Reply, Wait};
 use crate::proxy::handle::within;
 use crate::proxy::{Handle, proxy, read};
 
@@ -169,12 +169,14 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// As for [`put`](Self::put), and no item was put; [`Fault::OutOfRange`](crate::proto::Fault::OutOfRange) for more
-    /// items than the queue can ever hold.
+    /// items than the queue can ever hold; [`CallError::Unsupported`](crate::CallError::Unsupported) if the backend does not
+    /// put [several items in one step](crate::Caps::atomic_put_many).
     pub fn put_many<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized + 'a,
         Wire: SameBytes<Q, T>,
     {
+        self.handle.check_put_many(Kind::Queue)?;
         let mut values = self.handle.values();
         for item in items {
             values.add(item)?;

@@ -47,10 +47,13 @@ const NO_OBJECTS: &[&str] = &[
 const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "Backend",
     "Caps",
+    "Death",
     "Fault",
     "Info",
+    "Kinds",
     "LockResult",
     "Numeric",
+    "References",
     "SameBytes",
     "Storable",
     "Tickets",
