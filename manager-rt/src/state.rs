@@ -13,6 +13,8 @@
 //! 3. **What a client holds ends with it**: locks, permits, leases, places in lines and at barriers, and references. An
 //!    item that it certainly did not read returns to its queue.
 //! 4. **Lines are fair**: the longest waiter is served first, and a newcomer never overtakes it.
+//! 5. **Every event that can grant something has its own time**, and time never runs backwards. So a lease begins when
+//!    the lock is granted, whatever caused the grant: a call, a timeout, or a death.
 
 mod array;
 mod barrier;
@@ -51,7 +53,7 @@ mod tests;
 
 use self::context::{Context, Core, Outcome, Target};
 use self::kinds::{Bodies, Body};
-pub use self::step::{Answered, Caller, ClientId, Effects, Heard, Limits};
+pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
 use self::waiters::Timer;
 use crate::count::count_of;
 use crate::limits::{TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
@@ -86,9 +88,10 @@ impl State {
         Ok(self.core.clients.insert())
     }
 
-    /// Ends a client: what it held passes on, and its waiting calls end. It certainly did not read its answers from
-    /// number `unread` on, counted from 0.
-    pub fn disconnect(&mut self, client: ClientId, unread: u64, effects: &mut Effects) {
+    /// Ends a client: what it held passes on, and its waiting calls end.
+    pub fn disconnect(&mut self, departure: Departure, effects: &mut Effects) {
+        let Departure { client, now, unread } = departure;
+        self.core.reach(now);
         let Some(gone) = self.core.clients.remove(client) else { return };
         for waiter in gone.waiters() {
             self.withdraw(waiter);
@@ -115,6 +118,7 @@ impl State {
 
     /// Runs one operation of a client.
     pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
+        self.core.reach(caller.now);
         if !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call)) {
             return Heard::Unsettled;
         }
@@ -129,19 +133,20 @@ impl State {
             }
             Outcome::Parked => self.end_transaction(true),
         }
-        self.core.now = caller.now;
         self.settle(effects);
         Heard::Done
     }
 
     /// Refuses a request that is not an operation.
     pub fn refuse(&mut self, caller: Caller<'_>, fault: Fault, effects: &mut Effects) {
+        self.core.reach(caller.now);
         self.core.answer(caller.client, caller.call, Err(fault));
         self.settle(effects);
     }
 
     /// Runs an operation of a client that expects no answer.
     pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
+        self.core.reach(caller.now);
         // Only operations whose answers carry nothing that has to be received.
         if !kinds::may_be_told(&call.op) {
             tracing::debug!(object = %call.object, "a notice contains an operation that needs an answer");
@@ -152,7 +157,6 @@ impl State {
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
         self.end_transaction(!matches!(outcome, Outcome::Answer(Err(_))));
-        self.core.now = caller.now;
         self.settle(effects);
         Heard::Done
     }
@@ -164,6 +168,7 @@ impl State {
         steps: Vec<Step<Raw<'_>>>,
         effects: &mut Effects,
     ) -> Heard {
+        self.core.reach(caller.now);
         if !caller.is_settled && steps.iter().any(|step| kinds::tells_of_others(&step.op)) {
             return Heard::Unsettled;
         }
@@ -173,7 +178,6 @@ impl State {
             return Heard::Unsettled;
         }
         self.core.answer(caller.client, caller.call, answer.map(Reply::Transaction));
-        self.core.now = caller.now;
         self.settle(effects);
         Heard::Done
     }
@@ -209,7 +213,7 @@ impl State {
 
     /// Lets time pass: waits whose time is over end.
     pub fn advance(&mut self, now: u64, effects: &mut Effects) {
-        self.core.now = now;
+        self.core.reach(now);
         while let Some(timer) = self.core.waiters.pop_timer(now) {
             match timer {
                 Timer::Waiter(waiter) => self.expire(waiter, Fault::TimedOut),

@@ -1,6 +1,6 @@
 //! `Lock`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
 use crate::proto::Fault;
@@ -13,6 +13,7 @@ tests!(
     it_passes_on_when_its_holder_dies,
     a_dead_waiter_is_passed_over,
     a_lease_ends,
+    a_lease_that_a_death_grants_ends_after_its_whole_time,
     waiters_get_an_error_when_it_is_removed,
 );
 
@@ -140,6 +141,43 @@ fn a_lease_ends(fixture: &dyn Fixture) {
     // If the lock is released within its lease, the next holder gets no error.
     drop(lock.lock_leased(PATIENCE).unwrap());
     assert!(same.try_lock().is_ok());
+}
+
+/// Nobody calls the manager between the death and the end of the lease.
+fn a_lease_that_a_death_grants_ends_after_its_whole_time(fixture: &dyn Fixture) {
+    const LEASE: Duration = Duration::from_millis(100);
+    let (dying, frozen, waiting) = (fixture.client(), fixture.client(), fixture.client());
+    let [first, second, third] =
+        [&dying, &frozen, &waiting].map(|client| client.named("lock").lock().unwrap());
+    let held = first.lock().unwrap();
+    std::thread::scope(|scope| {
+        let (granted, known) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            let guard = second.lock_leased(LEASE).unwrap_err().into_guard().unwrap();
+            granted.send(guard.token()).unwrap();
+            assert!(ended.recv_timeout(PATIENCE).is_ok());
+            drop(guard);
+        });
+        until_waiting(&waiting, 1);
+        let next = scope.spawn(move || {
+            let guard = third.lock_timeout(PATIENCE).unwrap_err().into_guard().unwrap();
+            (guard.token(), Instant::now())
+        });
+        until_waiting(&waiting, 2);
+        // The lease must not count from the last call.
+        assert!(known.recv_timeout(LEASE).is_err(), "nobody releases the lock");
+        let died = Instant::now();
+        fixture.kill(&dying);
+        let token = known.recv_timeout(PATIENCE).unwrap();
+        let (later, got) = next.join().unwrap();
+        assert!(later > token);
+        let time = got.duration_since(died);
+        assert!(time >= LEASE, "two holders at once");
+        assert!(time < PATIENCE / 2, "nobody noticed the end of the lease: {time:?}");
+        end.send(()).unwrap();
+    });
+    drop(held);
 }
 
 fn waiters_get_an_error_when_it_is_removed(fixture: &dyn Fixture) {

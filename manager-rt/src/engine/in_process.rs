@@ -20,7 +20,7 @@ use crate::backend::{Backend, CallError, Caps};
 use crate::count::nanos_of;
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use crate::references::References;
-use crate::state::{Caller, ClientId, Effects, Limits, State};
+use crate::state::{Caller, ClientId, Departure, Effects, Limits, State};
 
 /// A client of a manager in this process.
 ///
@@ -134,11 +134,15 @@ impl InProcess {
             return;
         }
         inner.wake(|sleeper| sleeper == client);
-        let mut effects = std::mem::take(&mut inner.effects);
+        let before = inner.state.next_deadline();
         // All answers that were handed out have been read.
-        inner.state.disconnect(client, u64::MAX, &mut effects);
-        inner.effects = effects;
+        let now = self.world.now();
+        inner.advance(now);
+        let departure = Departure { client, now, unread: u64::MAX };
+        let Inner { state, effects, .. } = &mut *inner;
+        state.disconnect(departure, effects);
         inner.hand_out((client, 0));
+        inner.ring_if_earlier(before);
     }
 
     /// Runs an operation without an answer.
@@ -246,11 +250,16 @@ impl Inner {
         if self.state.has_ended() {
             self.wake(|_| true);
         }
+        self.ring_if_earlier(before);
+        Ok(call)
+    }
+
+    /// Rings all bells if time now changes something earlier than `before`. The sleepers know only the later moment.
+    fn ring_if_earlier(&self, before: Option<u64>) {
         let after = self.state.next_deadline();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.sleepers.values().for_each(|sleeper| sleeper.bell.notify_one());
         }
-        Ok(call)
     }
 
     fn advance(&mut self, now: u64) {

@@ -19,7 +19,7 @@ use crate::proto::{
     ValueOp, Wait,
 };
 use crate::server::dispatch;
-use crate::state::{Caller, ClientId, Effects, Heard, Limits, State};
+use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
 use crate::wire::decode::whole;
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 use crate::wire::outbound::Outbound;
@@ -176,7 +176,7 @@ impl World {
     /// Ends a client with this many unread answers, and connects another one.
     pub(super) fn replace(&mut self, who: usize, unread: u64) {
         let Some(member) = self.members.get(who).copied() else { return };
-        self.state.disconnect(member.id, member.answers.saturating_sub(unread), &mut self.effects);
+        self.disconnect(member.id, member.answers.saturating_sub(unread));
         self.ledger.leave(member.id);
         self.collect();
         self.check();
@@ -186,6 +186,10 @@ impl World {
         for object in self.objects.clone() {
             self.call(who, 0, &to_manager(ManagerOp::Attach(vec![object])));
         }
+    }
+
+    fn disconnect(&mut self, client: ClientId, unread: u64) {
+        self.state.disconnect(Departure { client, now: self.now, unread }, &mut self.effects);
     }
 
     /// Lets time pass.
@@ -327,7 +331,7 @@ impl World {
         // The first client ends first: while the others still have the objects, nothing it leaves may have an owner.
         self.members.reverse();
         while let Some(member) = self.members.pop() {
-            self.state.disconnect(member.id, member.answers / 2, &mut self.effects);
+            self.disconnect(member.id, member.answers / 2);
             self.ledger.leave(member.id);
             self.collect();
             self.check();
@@ -342,7 +346,7 @@ impl World {
             });
         }
         self.state.advance(u64::MAX, &mut self.effects);
-        self.state.disconnect(self.observer, u64::MAX, &mut self.effects);
+        self.disconnect(self.observer, u64::MAX);
         while self.state.tidy(&mut self.effects) {}
         assert_eq!(self.state.info(), Info::default(), "something is left");
         assert_eq!(self.state.next_deadline(), None, "a timer is left");

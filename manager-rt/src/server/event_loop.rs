@@ -5,6 +5,9 @@
 //! machine, and writes all answers of each connection at once. A client that does not read gets no further turn once
 //! [`UNSENT_BYTES_MAX`](crate::limits::UNSENT_BYTES_MAX) are waiting for it. Its answers stay in memory, and no other
 //! client waits for it.
+//!
+//! A round may be long, so each call and each end of a client has its own time: the clock is read when it is handled. A
+//! call's time is therefore never before the moment at which its client sent it.
 
 mod arrivals;
 mod turn;
@@ -25,7 +28,7 @@ use crate::limits::TURN_BYTES;
 use crate::server::Terms;
 use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::peer::{Peer, Phase, Read};
-use crate::state::{Effects, State};
+use crate::state::{Departure, Effects, State};
 use crate::transport::local::Acceptor;
 
 /// The sources of events other than connections.
@@ -130,9 +133,8 @@ impl EventLoop {
         events.clear();
         let caught = self.wait(events)?;
         let unsettled = std::mem::take(&mut self.unsettled);
-        let now = now_nanos();
         if let Some((slot, read)) = caught {
-            self.turn(slot, now, Some(read));
+            self.turn(slot, Some(read));
         }
         for event in &*events {
             match event.token() {
@@ -154,12 +156,12 @@ impl EventLoop {
         let turns = self.ready.len();
         for _ in 0..turns {
             let Some(slot) = self.ready.pop_front() else { break };
-            self.turn(slot, now, None);
+            self.turn(slot, None);
             self.newest = (turns == 1).then_some(slot);
         }
-        self.let_in(now);
-        self.resume(unsettled, now);
-        self.pass(now);
+        self.let_in();
+        self.resume(unsettled);
+        self.pass();
         self.flush();
         Ok(())
     }
@@ -271,9 +273,10 @@ impl EventLoop {
     }
 
     /// Lets time pass.
-    fn pass(&mut self, now: u64) {
+    fn pass(&mut self) {
         self.has_untidy = self.state.tidy(&mut self.effects);
         self.distribute();
+        let now = now_nanos();
         if self.state.next_deadline().is_some_and(|at| at <= now) {
             self.state.advance(now, &mut self.effects);
             self.distribute();
@@ -324,7 +327,8 @@ impl EventLoop {
         }
         match peer.client() {
             Some(client) => {
-                self.state.disconnect(client, peer.first_unread(was_reset), &mut self.effects);
+                let departure = Departure { client, now: now_nanos(), unread: peer.first_unread(was_reset) };
+                self.state.disconnect(departure, &mut self.effects);
                 self.distribute();
             }
             None => self.arrivals.forget(slot),

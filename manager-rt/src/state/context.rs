@@ -53,8 +53,8 @@ pub(super) struct Core {
     /// Objects whose lines have to be served.
     pub(super) touched: Vec<ObjectId>,
     pub(super) outbox: Vec<Answered>,
-    /// The time of the newest step, in nanoseconds.
-    pub(super) now: u64,
+    /// The time of the newest event, in nanoseconds.
+    now: u64,
     pub(super) memory: Memory,
 }
 
@@ -77,6 +77,18 @@ impl Core {
             now: 0,
             memory: Memory::default(),
         }
+    }
+
+    /// Moves the clock on to the time of an event. Time never runs backwards, whatever the event says.
+    pub(super) const fn reach(&mut self, now: u64) {
+        if now > self.now {
+            self.now = now;
+        }
+    }
+
+    /// Returns the time after this many nanoseconds.
+    pub(super) const fn after(&self, nanos: u64) -> u64 {
+        self.now.saturating_add(nanos)
     }
 
     /// Marks an object whose lines have to be served.
@@ -159,9 +171,9 @@ impl Core {
         }
     }
 
-    /// Sets the time at which a lock passes on.
-    pub(super) fn set_lease(&mut self, at: u64, object: ObjectId, token: u64) {
-        self.waiters.add_timer(at, Timer::Lease { object, token });
+    /// Begins the lease of a lock that is granted now, and passes on after this many nanoseconds.
+    pub(super) fn begin_lease(&mut self, nanos: u64, object: ObjectId, token: u64) {
+        self.waiters.add_timer(self.after(nanos), Timer::Lease { object, token });
     }
 }
 
@@ -178,7 +190,6 @@ pub(super) struct Target {
 pub(super) struct Context<'s> {
     pub(super) core: &'s mut Core,
     pub(super) client: ClientId,
-    pub(super) now: u64,
     pub(super) target: Target,
     pub(super) call: u64,
     frame: &'s Bytes,
@@ -186,8 +197,8 @@ pub(super) struct Context<'s> {
 
 impl<'s> Context<'s> {
     pub(super) fn new(core: &'s mut Core, caller: Caller<'s>, target: Target) -> Self {
-        let Caller { client, call, now, frame, .. } = caller;
-        Self { core, client, now, target, call, frame }
+        let Caller { client, call, frame, .. } = caller;
+        Self { core, client, target, call, frame }
     }
 
     /// Stores a value in the manager's memory.
@@ -272,7 +283,7 @@ impl<'s> Context<'s> {
     pub(super) fn park_or(&mut self, want: Want, otherwise: Fault) -> Result<WaiterId, (Want, Fault)> {
         let deadline = match self.target.wait {
             Wait::No => return Err((want, otherwise)),
-            Wait::For(nanos) => Some(self.now.saturating_add(nanos)),
+            Wait::For(nanos) => Some(self.core.after(nanos)),
             Wait::Forever => None,
         };
         if let Err(fault) = self.core.may_wait(self.client, self.call) {

@@ -68,8 +68,7 @@ impl Lock {
             None if self.line.is_empty() => {
                 context.hold();
                 let object = context.target.object;
-                let now = context.now;
-                Outcome::Answer(Ok(self.grant(object, (client, thread), want, now, context.core)))
+                Outcome::Answer(Ok(self.grant(object, (client, thread), want, context.core)))
             }
             _ => context.park(&mut self.line, Want::Lock(want), Fault::WouldBlock),
         }
@@ -80,13 +79,12 @@ impl Lock {
         object: ObjectId,
         (client, thread): (ClientId, u64),
         want: LockWant,
-        now: u64,
         core: &mut Core,
     ) -> Reply<Payload> {
         self.newest = self.newest.saturating_add(1);
         let token = self.newest;
         if want.lease > 0 {
-            core.set_lease(now.saturating_add(want.lease), object, token);
+            core.begin_lease(want.lease, object, token);
         }
         self.holder = Some(Holder { client, thread, token, depth: want.depth });
         let owner_died = std::mem::take(&mut self.owner_died);
@@ -127,7 +125,7 @@ impl Lock {
             let Some(waiter) = core.next_of(&mut self.line) else { return };
             let Want::Lock(want) = waiter.want else { continue };
             core.hold(waiter.client, id);
-            let reply = self.grant(id, (waiter.client, waiter.thread), want, core.now, core);
+            let reply = self.grant(id, (waiter.client, waiter.thread), want, core);
             core.answer(waiter.client, waiter.call, Ok(reply));
         }
     }

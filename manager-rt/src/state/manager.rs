@@ -26,7 +26,7 @@ impl State {
             ManagerOp::Detach { references, lingers } => self.detach(caller, &references, lingers),
             ManagerOp::Transit(objects) => {
                 check_count(objects.len())?;
-                objects.into_iter().for_each(|object| self.hold_in_transit(caller, object));
+                objects.into_iter().for_each(|object| self.hold_in_transit(object));
                 DONE
             }
             ManagerOp::Cancel { call } => {
@@ -116,7 +116,7 @@ impl State {
         check_count(references.len())?;
         for (object, count) in references {
             if lingers {
-                self.hold_in_transit(caller, *object);
+                self.hold_in_transit(*object);
             }
             let Some(client) = self.core.clients.get_mut(caller.client) else { break };
             let (dropped, is_last) = client.drop_references(*object, *count);
@@ -132,10 +132,10 @@ impl State {
     }
 
     /// Keeps an object alive for a while, as it may have no other reference.
-    fn hold_in_transit(&mut self, caller: Caller<'_>, object: ObjectId) {
+    fn hold_in_transit(&mut self, object: ObjectId) {
         if self.core.registry.retain(object, 1) {
-            let grace = nanos_of(TRANSIT_GRACE);
-            self.core.waiters.add_timer(caller.now.saturating_add(grace), Timer::Transit(object));
+            let end = self.core.after(nanos_of(TRANSIT_GRACE));
+            self.core.waiters.add_timer(end, Timer::Transit(object));
         }
     }
 }

@@ -54,6 +54,17 @@ pub struct Caller<'a> {
     pub is_settled: bool,
 }
 
+/// The end of a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Departure {
+    /// The client that has ended.
+    pub client: ClientId,
+    /// The current time, in nanoseconds.
+    pub now: u64,
+    /// The number of the first answer that the client certainly did not read, counted from 0.
+    pub unread: u64,
+}
+
 /// What happened to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {

@@ -7,6 +7,7 @@ mod dict;
 mod event;
 mod joinable_queue;
 mod list;
+mod lock;
 mod model;
 mod namespace;
 mod queue;
@@ -76,6 +77,17 @@ impl World {
         self.calls
     }
 
+    /// Sends an operation that needs no answer.
+    fn tell(&mut self, client: ClientId, object: ObjectId, op: LockOp) {
+        self.calls += 1;
+        let (call, now, frame) = (self.calls, self.now, &Bytes::new());
+        let caller = Caller { client, call, now, frame, is_settled: true };
+        let mut effects = Effects::default();
+        let call = Call { object, thread: 1, wait: Wait::No, op: Op::Lock(op) };
+        assert_eq!(self.state.notice(caller, call, &mut effects), Heard::Done);
+        self.note(effects);
+    }
+
     /// Returns the answer to a call, if there is one.
     fn answer(&mut self, call: u64) -> Option<Answer<Payload>> {
         let index = self.effects.answers.iter().position(|answered| answered.call == call)?;
@@ -123,7 +135,7 @@ impl World {
     /// Ends a client that certainly did not read its answers from number `unread` on.
     fn leave_unread(&mut self, client: ClientId, unread: u64) {
         let mut effects = Effects::default();
-        self.state.disconnect(client, unread, &mut effects);
+        self.state.disconnect(Departure { client, now: self.now, unread }, &mut effects);
         self.note(effects);
     }
 

@@ -1,6 +1,6 @@
 //! Locks and permits whose holder or whose waiter is killed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use manager_rt::{LockError, LockResult, Manager, SemaphoreError};
 use mp_sys::child::ChildProcess;
@@ -19,6 +19,7 @@ tests! {
     a_waiter_for_a_bounded_permit_is_killed,
     a_holder_of_everything_is_killed,
     the_kill_of_a_leased_holder_is_reported_once,
+    a_lease_that_a_kill_grants_lasts_its_whole_time,
 }
 
 /// How long a test watches for something that must not happen.
@@ -176,5 +177,32 @@ fn the_kill_of_a_leased_holder_is_reported_once() {
         let token = guard.token();
         drop(guard);
         assert!(lock.try_lock().unwrap().token() > token);
+    });
+}
+
+/// Nobody calls the manager for longer than the lease before the kill, so the last call must not count as its start.
+fn a_lease_that_a_kill_grants_lasts_its_whole_time() {
+    const LEASE: Duration = Duration::from_millis(200);
+    with_manager(|manager| {
+        let (lock, granted) = (manager.lock().unwrap(), manager.event().unwrap());
+        let victim = holder(manager, || lock.lock().unwrap());
+        let leased = spawn(|| {
+            let _kept = lock.lock_leased(LEASE);
+            granted.set().unwrap();
+            hang();
+        });
+        until_waiting(manager, 1);
+        let next = spawn(|| {
+            let seen = granted.wait_timeout(PATIENCE).map(|_| Instant::now()).unwrap();
+            assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_))));
+            // The grant came earlier than the event, by less than half of the lease.
+            assert!(seen.elapsed() >= LEASE / 2, "two holders at once");
+        });
+        until_waiting(manager, 2);
+        let (_open, silence) = std::sync::mpsc::channel::<()>();
+        assert!(silence.recv_timeout(LEASE).is_err());
+        kill(&victim);
+        succeeded(&next);
+        kill(&leased);
     });
 }

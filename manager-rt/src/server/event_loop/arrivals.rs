@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mp_sys::OsError;
+use mp_sys::deadline::now_nanos;
 use mp_sys::handshake::{Listening, Next};
 
 use super::turn::Turn;
@@ -80,11 +81,12 @@ impl Arrivals {
 
 impl EventLoop {
     /// Accepts a few of the waiting connections, and lets a few of those in the handshake have a turn.
-    pub(super) fn let_in(&mut self, now: u64) {
+    pub(super) fn let_in(&mut self) {
         for _ in 0..HANDSHAKES_AT_ONCE {
             let Some(slot) = self.arrivals.ready.pop_front() else { break };
-            self.turn(slot, now, None);
+            self.turn(slot, None);
         }
+        let now = now_nanos();
         if self.arrivals.may_accept || self.arrivals.accept_at.is_some_and(|at| at <= now) {
             self.accept(now);
         }

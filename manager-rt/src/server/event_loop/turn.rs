@@ -1,6 +1,7 @@
 //! One turn of a connection: reading, decoding and running what it has sent.
 
 use bytes::Bytes;
+use mp_sys::deadline::now_nanos;
 
 use super::EventLoop;
 use crate::server::dispatch;
@@ -38,24 +39,14 @@ enum Left {
     Unsettled,
 }
 
-/// The time of a turn.
-#[derive(Debug, Clone, Copy)]
-struct Moment {
-    now: u64,
-    is_settled: bool,
-}
-
 impl EventLoop {
     /// Reads what one connection has sent, up to the limit of a turn. If it was read between two turns already,
     /// `caught` says so, and the bytes are at the front of the buffer.
-    pub(super) fn turn(&mut self, slot: usize, now: u64, caught: Option<Read>) {
+    pub(super) fn turn(&mut self, slot: usize, caught: Option<Read>) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = match caught {
-            Some(read) => {
-                let moment = Moment { now, is_settled: false };
-                self.hear_read(slot, moment, &buffer, (0, read))
-            }
-            None => self.read_turn(slot, now, &mut buffer),
+            Some(read) => self.hear_read(slot, &buffer, (0, read)),
+            None => self.read_turn(slot, &mut buffer),
         };
         self.buffer = buffer;
         self.end_turn(slot, outcome);
@@ -63,7 +54,7 @@ impl EventLoop {
 
     /// Runs the calls that waited until everything that had arrived was done. That includes the ends of clients that
     /// have hung up, which come after everything they sent.
-    pub(super) fn resume(&mut self, unsettled: Vec<usize>, now: u64) {
+    pub(super) fn resume(&mut self, unsettled: Vec<usize>) {
         let ends = self.ready.iter().any(|slot| self.peers.get(*slot).is_some_and(|peer| peer.has_hung_up));
         for slot in unsettled {
             let Some(peer) = self.peers.get_mut(slot) else { continue };
@@ -79,7 +70,7 @@ impl EventLoop {
             let mut buffer = std::mem::take(&mut self.buffer);
             let rest = peer.inbound.restore(&mut buffer);
             let bytes = buffer.get(..rest).unwrap_or_default();
-            let outcome = self.hear(slot, Moment { now, is_settled: true }, bytes, buffer.len());
+            let outcome = self.hear(slot, true, bytes, buffer.len());
             self.buffer = buffer;
             // Nothing was read since, and no event will report it again.
             self.end_turn(slot, outcome.err().unwrap_or(Turn::More));
@@ -104,7 +95,7 @@ impl EventLoop {
         }
     }
 
-    fn read_turn(&mut self, slot: usize, now: u64, buffer: &mut [u8]) -> Turn {
+    fn read_turn(&mut self, slot: usize, buffer: &mut [u8]) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         peer.is_ready = false;
         if peer.is_too_far_behind() {
@@ -116,11 +107,11 @@ impl EventLoop {
         }
         let rest = peer.inbound.restore(buffer);
         let read = peer.read(buffer.get_mut(rest..).unwrap_or_default());
-        self.hear_read(slot, Moment { now, is_settled: false }, buffer, (rest, read))
+        self.hear_read(slot, buffer, (rest, read))
     }
 
     /// Processes the bytes that were read, which follow the `rest` of earlier ones.
-    fn hear_read(&mut self, slot: usize, moment: Moment, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
+    fn hear_read(&mut self, slot: usize, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         let was_paused = std::mem::take(&mut peer.is_paused);
         let room = buffer.len().saturating_sub(rest);
@@ -137,14 +128,14 @@ impl EventLoop {
             return then;
         }
         let bytes = buffer.get(..rest.saturating_add(len)).unwrap_or_default();
-        match self.hear(slot, moment, bytes, buffer.len()) {
+        match self.hear(slot, false, bytes, buffer.len()) {
             Ok(()) => then,
             Err(turn) => turn,
         }
     }
 
     /// Processes bytes of a connection.
-    fn hear(&mut self, slot: usize, moment: Moment, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
+    fn hear(&mut self, slot: usize, is_settled: bool, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
         let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
         match &mut peer.phase {
             Phase::Proving(side) => {
@@ -153,7 +144,7 @@ impl EventLoop {
             }
             Phase::Live(client) => {
                 let client = *client;
-                self.hear_frames(slot, client, moment, bytes, buffer_len)
+                self.hear_frames(slot, client, is_settled, bytes, buffer_len)
             }
         }
     }
@@ -162,7 +153,7 @@ impl EventLoop {
         &mut self,
         slot: usize,
         client: ClientId,
-        moment: Moment,
+        is_settled: bool,
         bytes: &[u8],
         buffer_len: usize,
     ) -> Result<(), Turn> {
@@ -170,7 +161,7 @@ impl EventLoop {
             Some(peer) => std::mem::take(&mut peer.inbound),
             None => return Ok(()),
         };
-        let outcome = self.hear_all(&mut inbound, client, moment, bytes, buffer_len);
+        let outcome = self.hear_all(&mut inbound, client, is_settled, bytes, buffer_len);
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.inbound = inbound;
             peer.is_paused |= outcome == Ok(Left::Paused);
@@ -187,7 +178,7 @@ impl EventLoop {
         &mut self,
         inbound: &mut Inbound,
         client: ClientId,
-        moment: Moment,
+        is_settled: bool,
         bytes: &[u8],
         buffer_len: usize,
     ) -> Result<Left, Garbage> {
@@ -196,12 +187,10 @@ impl EventLoop {
         let mut from_here = bytes;
         while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
             let heard = match frame {
-                Frame::Short(head, body) => self.run_frame(client, moment, head, body, &no_frame),
+                Frame::Short(head, body) => self.run_frame(client, is_settled, head, body, &no_frame),
                 // The frame carries a value, and no such call is refused because of something that a death would
                 // change.
-                Frame::Long(head, body) => {
-                    self.run_frame(client, Moment { is_settled: true, ..moment }, head, &body, &body)
-                }
+                Frame::Long(head, body) => self.run_frame(client, true, head, &body, &body),
             };
             if heard == Heard::Unsettled {
                 inbound.keep(from_here);
@@ -223,15 +212,14 @@ impl EventLoop {
     fn run_frame(
         &mut self,
         client: ClientId,
-        moment: Moment,
+        is_settled: bool,
         head: Head,
         body: &[u8],
         frame: &Bytes,
     ) -> Heard {
         self.peer_cpu = head.cpu;
         self.state.acknowledge(client, head.read);
-        let Moment { now, is_settled } = moment;
-        let caller = Caller { client, call: head.call, now, frame, is_settled };
+        let caller = Caller { client, call: head.call, now: now_nanos(), frame, is_settled };
         dispatch::run(&mut self.state, caller, head.kind, body, &mut self.effects)
     }
 }

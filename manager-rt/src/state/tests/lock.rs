@@ -1,0 +1,73 @@
+//! Locks: leases, and the time at which they begin.
+
+use super::*;
+
+fn acquire(lease: u64) -> Op<Raw<'static>> {
+    Op::Lock(LockOp::Acquire { lease })
+}
+
+fn is_locked(world: &mut World, client: ClientId, lock: ObjectId) -> bool {
+    world.ask(client, lock, Op::Lock(LockOp::IsLocked)) == Ok(Reply::Bool(true))
+}
+
+/// Nothing happens for a while before the event that grants the lock, so the last call was long ago.
+#[test]
+fn a_lease_begins_with_the_event_that_grants_the_lock() {
+    type Event = fn(&mut World, ClientId, ObjectId, u64);
+    let death: Event = |world, holder, _, _| world.leave(holder);
+    let release: Event = |world, holder, lock, token| {
+        world.ask(holder, lock, Op::Lock(LockOp::Release { token })).unwrap();
+    };
+    let notice: Event = |world, holder, lock, token| world.tell(holder, lock, LockOp::Release { token });
+    for (event, why) in [(death, "a death"), (release, "a release"), (notice, "a notice")] {
+        let mut world = World::new();
+        let [holder, next, other] = [world.client(), world.client(), world.client()];
+        let lock = world.create(other, Spec::Lock);
+        let held = world.send(holder, lock, Wait::Forever, acquire(0));
+        let (token, ..) = granted(world.answer(held));
+        let waits = world.send(next, lock, Wait::Forever, acquire(20));
+        world.now += 30;
+        event(&mut world, holder, lock, token);
+        granted(world.answer(waits));
+        world.pass(19);
+        assert!(is_locked(&mut world, other, lock), "{why} grants the whole lease");
+        world.pass(1);
+        assert!(!is_locked(&mut world, other, lock), "the lease after {why} ends");
+    }
+}
+
+#[test]
+fn a_lease_that_the_end_of_another_grants_begins_then() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let lock = world.create(two, Spec::Lock);
+    let first = world.send(one, lock, Wait::Forever, acquire(10));
+    let second = world.send(two, lock, Wait::Forever, acquire(10));
+    granted(world.answer(first));
+    // The server notices late that the lease has ended.
+    world.pass(25);
+    assert!(granted(world.answer(second)).1, "the previous holder lost the lock");
+    world.pass(9);
+    assert!(is_locked(&mut world, one, lock));
+    world.pass(1);
+    assert!(!is_locked(&mut world, one, lock));
+}
+
+#[test]
+fn an_event_with_an_earlier_time_does_not_turn_the_clock_back() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let lock = world.create(two, Spec::Lock);
+    let event = world.create(two, Spec::Event);
+    world.pass(100);
+    world.now = 40;
+    world.send(one, lock, Wait::Forever, acquire(10));
+    let waits = world.send(one, event, Wait::For(10), Op::Event(crate::proto::EventOp::Wait));
+    world.now = 100;
+    world.pass(9);
+    assert!(is_locked(&mut world, two, lock), "the lease ends 10 after the newest event");
+    assert_eq!(world.answer(waits), None);
+    world.pass(1);
+    assert!(!is_locked(&mut world, two, lock));
+    assert_eq!(world.answer(waits), Some(Err(Fault::TimedOut)));
+}
