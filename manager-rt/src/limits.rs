@@ -48,6 +48,12 @@ pub const FAILED_TASKS_MAX: usize = 65_536;
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
 /// The most bytes that all values of a manager may take by default: 1 GiB.
 pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// The part of a manager's memory that the sequences of one frame may take once they are decoded: a sixteenth. An item
+/// that takes two bytes in a frame may take 32 after decoding.
+pub const DECODED_SHARE: usize = 16;
+/// The least room for the sequences of one decoded frame, in bytes, however small a manager's memory is: 4 MiB, so that
+/// [`VALUES_AT_ONCE_MAX`] values can always be decoded.
+pub const DECODED_BYTES_MIN: usize = 4 << 20;
 /// The most connections of a manager by default.
 pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 /// The most objects of a manager: slot numbers have 24 bits.

@@ -10,6 +10,7 @@
 //! [frames](crate::wire::frame).
 
 mod call;
+pub(crate) mod limited;
 mod op;
 mod reply;
 mod value;

@@ -56,7 +56,7 @@ use self::kinds::{Bodies, Body};
 pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
 use self::waiters::Timer;
 use crate::count::count_of;
-use crate::limits::{TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
+use crate::limits::{DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Step, Wait};
 
 /// The objects of a manager.
@@ -74,6 +74,12 @@ impl State {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self { bodies: Bodies::default(), core: Core::new(limits), has_ended: false }
+    }
+
+    /// Returns how many bytes the sequences of one frame may take once they are decoded.
+    #[must_use]
+    pub fn decoded_bytes_max(&self) -> usize {
+        (self.core.limits.memory_bytes / DECODED_SHARE).max(DECODED_BYTES_MIN)
     }
 
     /// Connects a client.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use self::data::{ArrayOp, DictOp, ListOp, NamespaceOp, Number, Part, Scan, ValueOp};
 pub use self::queues::{JoinableQueueOp, QueueOp};
 pub use self::sync::{BarrierOp, ConditionOp, EventOp, LockOp, SemaphoreOp};
-use crate::proto::ObjectId;
+use crate::proto::{ObjectId, limited};
 
 /// One operation on one object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub enum Spec<P> {
     /// A value.
     Value(P),
     /// An array of these values, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX).
-    Array(Vec<P>),
+    Array(#[serde(deserialize_with = "limited::elements")] Vec<P>),
 }
 
 /// The operations of the manager itself: `Op::Manager` goes to [`ObjectId::MANAGER`].
@@ -96,6 +96,7 @@ pub enum ManagerOp<P> {
     /// Finds the object with a name, or makes it. The caller then has a reference to it.
     Open {
         /// The name.
+        #[serde(deserialize_with = "limited::name")]
         name: String,
         /// The required kind, and the initial state if the object has to be made.
         spec: Spec<P>,
@@ -105,21 +106,23 @@ pub enum ManagerOp<P> {
     /// Ends the object with a name. Every later use of its proxies fails.
     Remove {
         /// The name.
+        #[serde(deserialize_with = "limited::name")]
         name: String,
     },
     /// Returns the named objects.
     Names,
     /// Adds references of the caller.
-    Attach(Vec<ObjectId>),
+    Attach(#[serde(deserialize_with = "limited::references")] Vec<ObjectId>),
     /// Releases references of the caller.
     Detach {
         /// The objects, with the number of references of each.
+        #[serde(deserialize_with = "limited::references")]
         references: Vec<(ObjectId, u64)>,
         /// Whether the objects live on for the grace of a transit, because another process may be about to attach.
         lingers: bool,
     },
     /// Keeps objects alive for the grace of a transit, while their proxies travel in messages.
-    Transit(Vec<ObjectId>),
+    Transit(#[serde(deserialize_with = "limited::references")] Vec<ObjectId>),
     /// Ends the wait of a call of the caller that has not been answered yet.
     Cancel {
         /// The number of the call.

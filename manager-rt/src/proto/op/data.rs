@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::limited;
+
 /// The target and the start of a search in a list.
 ///
 /// One operation looks at about [`SCAN_ITEMS_MAX`](crate::limits::SCAN_ITEMS_MAX) items, and its answer says where to
@@ -39,7 +41,7 @@ pub enum ListOp<P> {
     /// Appends an item.
     Push(P),
     /// Appends items, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
-    Extend(Vec<P>),
+    Extend(#[serde(deserialize_with = "limited::values")] Vec<P>),
     /// Returns the item at an index.
     Get(u64),
     /// Sets the item at an index, and returns the previous one.
@@ -88,6 +90,7 @@ pub enum ListOp<P> {
         /// The number of changes that the caller saw.
         version: u64,
         /// For each place, the index of the item that moves there.
+        #[serde(deserialize_with = "limited::order")]
         order: Vec<u64>,
     },
     /// Sets the item at an index.
@@ -137,7 +140,7 @@ pub enum DictOp<P> {
     /// Removes and returns the newest entry.
     PopItem,
     /// Sets the values of keys in this order, at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
-    Extend(Vec<(P, P)>),
+    Extend(#[serde(deserialize_with = "limited::entries")] Vec<(P, P)>),
     /// Returns the number of entries.
     Len,
     /// Removes all entries.
@@ -146,7 +149,7 @@ pub enum DictOp<P> {
     FetchAdd(P, Number),
     /// Adds to the numbers of keys, which count as 0 if there are none; at most
     /// [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
-    FetchAddMany(Vec<(P, Number)>),
+    FetchAddMany(#[serde(deserialize_with = "limited::entries")] Vec<(P, Number)>),
     /// Sets or removes (`None`) the value of a key if it is `expected`. Otherwise returns the current value.
     CompareExchange {
         /// The key.
@@ -220,6 +223,7 @@ pub enum NamespaceOp<P> {
     /// Returns the value of an attribute.
     Get {
         /// The name.
+        #[serde(deserialize_with = "limited::name")]
         name: String,
         /// The fingerprint of the type that the caller expects.
         print: u64,
@@ -227,6 +231,7 @@ pub enum NamespaceOp<P> {
     /// Sets an attribute, which may have had another type before.
     Set {
         /// The name.
+        #[serde(deserialize_with = "limited::name")]
         name: String,
         /// The fingerprint of the type.
         print: u64,
@@ -236,6 +241,7 @@ pub enum NamespaceOp<P> {
     /// Removes an attribute.
     Delete {
         /// The name.
+        #[serde(deserialize_with = "limited::name")]
         name: String,
     },
     /// Returns the names of all attributes.
@@ -305,6 +311,7 @@ pub enum ArrayOp<P> {
         /// The first index.
         at: u64,
         /// The elements.
+        #[serde(deserialize_with = "limited::values")]
         elements: Vec<P>,
     },
     /// Sets an element if it is `expected`. Otherwise returns the current one.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::limited;
+
 /// The operations of a queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -9,7 +11,7 @@ pub enum QueueOp<P> {
     /// Adds an item once there is room.
     Put(P),
     /// Adds items in one step once there is room for all.
-    PutMany(Vec<P>),
+    PutMany(#[serde(deserialize_with = "limited::items")] Vec<P>),
     /// Takes the oldest item once there is one.
     Get,
     /// Takes the oldest items once there is one: at least one, at most this many, and no more than fit in one answer. 0
@@ -32,7 +34,7 @@ pub enum JoinableQueueOp<P> {
     /// Adds a task once there is room.
     Put(P),
     /// Adds tasks in one step once there is room for all.
-    PutMany(Vec<P>),
+    PutMany(#[serde(deserialize_with = "limited::items")] Vec<P>),
     /// Leases the oldest task once there is one. On a closed queue, it waits as long as a task is leased, since that
     /// task may come back.
     Get,
