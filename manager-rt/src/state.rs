@@ -229,7 +229,7 @@ impl State {
                         self.core.touch(object);
                     }
                 }
-                Timer::Transit(object) => self.core.registry.release(object, 1),
+                Timer::Transit(object) => self.core.registry.end_transit(object, now, &mut self.core.waiters),
             }
             self.settle(effects);
         }

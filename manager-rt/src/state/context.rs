@@ -9,7 +9,7 @@ use crate::state::journal::Journal;
 use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, Limits};
 use crate::state::undo::Undo;
-use crate::state::waiters::{Line, Timer, Waiter, WaiterId, Waiters, Want};
+use crate::state::waiters::{Line, Timer, TimerKey, Waiter, WaiterId, Waiters, Want};
 
 /// The result of an operation.
 #[derive(Debug)]
@@ -172,8 +172,8 @@ impl Core {
     }
 
     /// Begins the lease of a lock that is granted now, and passes on after this many nanoseconds.
-    pub(super) fn begin_lease(&mut self, nanos: u64, object: ObjectId, token: u64) {
-        self.waiters.add_timer(self.after(nanos), Timer::Lease { object, token });
+    pub(super) fn begin_lease(&mut self, nanos: u64, object: ObjectId, token: u64) -> TimerKey {
+        self.waiters.add_timer(self.after(nanos), Timer::Lease { object, token })
     }
 }
 

@@ -189,7 +189,7 @@ impl Body {
     pub(super) fn end(self, core: &mut Core) {
         let gone = Err(Fault::UnknownObject);
         match self {
-            Self::Lock(mut lock) => core.answer_all(lock.line(), &gone),
+            Self::Lock(lock) => lock.end(core, &gone),
             Self::Semaphore(mut semaphore) => core.answer_all(semaphore.line(), &gone),
             Self::Condition(mut line) => core.answer_all(&mut line, &gone),
             Self::Event(mut event) => core.answer_all(event.line(), &gone),

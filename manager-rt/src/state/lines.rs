@@ -62,7 +62,7 @@ impl State {
 
     /// Ends an object, and answers all its waiters.
     pub(super) fn end_object(&mut self, id: ObjectId) {
-        let Some(slot) = self.core.registry.remove(id) else { return };
+        let Some(slot) = self.core.registry.remove(id, &mut self.core.waiters) else { return };
         if let Some(body) = self.bodies.take(slot) {
             body.end(&mut self.core);
         }

@@ -5,10 +5,10 @@
 //! fence for what the lock protects. If the previous holder died or lost its lease, the next grant says so.
 
 use crate::limits::DEPTH_MAX;
-use crate::proto::{Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
+use crate::proto::{Answer, Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::step::ClientId;
-use crate::state::waiters::{Line, LockWant, WaiterId, Want};
+use crate::state::waiters::{Line, LockWant, TimerKey, WaiterId, Want};
 
 #[derive(Debug, Clone, Copy)]
 struct Holder {
@@ -28,11 +28,14 @@ pub(super) struct Lock {
     newest: u64,
     /// Whether the last holder did not release the lock.
     owner_died: bool,
+    /// The timer of the newest lease. A lease that was released leaves its timer until the next one begins, so a lock has
+    /// one timer at most, however often it is taken.
+    timer: Option<TimerKey>,
 }
 
 impl Lock {
     pub(super) const fn new(is_reentrant: bool) -> Self {
-        Self { is_reentrant, holder: None, line: Line::new(), newest: 0, owner_died: false }
+        Self { is_reentrant, holder: None, line: Line::new(), newest: 0, owner_died: false, timer: None }
     }
 
     pub(super) fn apply(&mut self, op: &LockOp, context: &mut Context<'_>) -> Outcome {
@@ -84,7 +87,8 @@ impl Lock {
         self.newest = self.newest.saturating_add(1);
         let token = self.newest;
         if want.lease > 0 {
-            core.begin_lease(want.lease, object, token);
+            self.remove_timer(core);
+            self.timer = Some(core.begin_lease(want.lease, object, token));
         }
         self.holder = Some(Holder { client, thread, token, depth: want.depth });
         let owner_died = std::mem::take(&mut self.owner_died);
@@ -128,6 +132,19 @@ impl Lock {
             let reply = self.grant(id, (waiter.client, waiter.thread), want, core);
             core.answer(waiter.client, waiter.call, Ok(reply));
         }
+    }
+
+    /// Removes the timer of a lease that has no effect any more.
+    fn remove_timer(&mut self, core: &mut Core) {
+        if let Some(timer) = self.timer.take() {
+            core.waiters.remove_timer(timer);
+        }
+    }
+
+    /// Ends the lock, and answers all waiters.
+    pub(super) fn end(mut self, core: &mut Core, answer: &Answer<Payload>) {
+        self.remove_timer(core);
+        core.answer_all(&mut self.line, answer);
     }
 
     /// Ends the lease of a grant. Does nothing if that grant was released.

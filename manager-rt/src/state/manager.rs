@@ -5,7 +5,6 @@ use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::context::{Context, DONE, Target, check_name};
 use crate::state::kinds::{Body, kind_of};
-use crate::state::waiters::Timer;
 use crate::state::{Caller, State};
 
 impl State {
@@ -133,10 +132,8 @@ impl State {
 
     /// Keeps an object alive for a while, as it may have no other reference.
     fn hold_in_transit(&mut self, object: ObjectId) {
-        if self.core.registry.retain(object, 1) {
-            let end = self.core.after(nanos_of(TRANSIT_GRACE));
-            self.core.waiters.add_timer(end, Timer::Transit(object));
-        }
+        let ends = self.core.after(nanos_of(TRANSIT_GRACE));
+        self.core.registry.begin_transit(object, ends, &mut self.core.waiters);
     }
 }
 

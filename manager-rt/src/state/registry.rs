@@ -9,6 +9,7 @@ use slab::Slab;
 
 use crate::limits::OBJECTS_MAX;
 use crate::proto::{Kind, ObjectId};
+use crate::state::waiters::{Timer, TimerKey, Waiters};
 
 const SLOT_BITS: u32 = 24;
 
@@ -22,6 +23,15 @@ pub(super) struct Entry {
     /// The references of clients, stored values, transits and the name.
     references: u64,
     name: Option<Box<str>>,
+    transit: Option<Transit>,
+}
+
+/// The reference that all transits of an object have together.
+#[derive(Debug, Clone, Copy)]
+struct Transit {
+    /// When the last of them ends.
+    ends: u64,
+    timer: TimerKey,
 }
 
 /// The objects by id and by name.
@@ -45,7 +55,7 @@ impl Registry {
         let slot = vacant.key();
         let low = u64::try_from(slot).ok()?;
         let id = ObjectId(self.serial.checked_shl(SLOT_BITS)? | low);
-        vacant.insert(Entry { id, kind, print, references: 0, name: None });
+        vacant.insert(Entry { id, kind, print, references: 0, name: None, transit: None });
         Some((slot, id))
     }
 
@@ -83,6 +93,35 @@ impl Registry {
         }
     }
 
+    /// Keeps an object alive until this time, if it exists. All transits of an object have one reference and one timer
+    /// together, so an object that is sent again and again takes no more memory.
+    pub(super) fn begin_transit(&mut self, id: ObjectId, ends: u64, waiters: &mut Waiters) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        match &mut entry.transit {
+            Some(transit) => transit.ends = transit.ends.max(ends),
+            None => {
+                let timer = waiters.add_timer(ends, Timer::Transit(id));
+                entry.transit = Some(Transit { ends, timer });
+                entry.references = entry.references.saturating_add(1);
+            }
+        }
+    }
+
+    /// Ends the transits of an object when the timer of the first one has ended, unless there was a later one.
+    pub(super) fn end_transit(&mut self, id: ObjectId, now: u64, waiters: &mut Waiters) {
+        let Some(entry) = self.entry_mut(id) else { return };
+        match &mut entry.transit {
+            Some(transit) if transit.ends > now => {
+                transit.timer = waiters.add_timer(transit.ends, Timer::Transit(id));
+            }
+            transit => {
+                if transit.take().is_some() {
+                    self.release(id, 1);
+                }
+            }
+        }
+    }
+
     /// Removes and returns an object that has no references any more, or never had one.
     pub(super) fn pop_unreferenced(&mut self) -> Option<ObjectId> {
         loop {
@@ -114,9 +153,12 @@ impl Registry {
     }
 
     /// Removes an object, and returns its slot.
-    pub(super) fn remove(&mut self, id: ObjectId) -> Option<usize> {
+    pub(super) fn remove(&mut self, id: ObjectId, waiters: &mut Waiters) -> Option<usize> {
         let slot = self.slot(id)?;
         let entry = self.entries.try_remove(slot)?;
+        if let Some(transit) = entry.transit {
+            waiters.remove_timer(transit.timer);
+        }
         if let Some(name) = entry.name {
             self.names.remove(&name);
         }

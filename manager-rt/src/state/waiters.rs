@@ -80,11 +80,18 @@ pub(super) enum Timer {
     Transit(ObjectId),
 }
 
+/// Which timer it is: its time, and its number among those of that time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TimerKey {
+    at: u64,
+    number: u64,
+}
+
 /// All waiting calls and all timers.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     all: HashMap<WaiterId, Waiter>,
-    timers: BTreeMap<(u64, u64), Timer>,
+    timers: BTreeMap<TimerKey, Timer>,
     /// The number of the newest waiter or timer.
     newest: u64,
 }
@@ -101,7 +108,7 @@ impl Waiters {
         self.newest = self.newest.wrapping_add(1);
         let id = WaiterId(self.newest);
         if let Some(deadline) = deadline {
-            self.timers.insert((deadline, id.0), Timer::Waiter(id));
+            self.timers.insert(TimerKey { at: deadline, number: id.0 }, Timer::Waiter(id));
         }
         self.all.insert(id, Waiter { client, call, thread, object, want, deadline });
         id
@@ -115,28 +122,40 @@ impl Waiters {
     pub(super) fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
         let waiter = self.all.remove(&id)?;
         if let Some(deadline) = waiter.deadline {
-            self.timers.remove(&(deadline, id.0));
+            self.timers.remove(&TimerKey { at: deadline, number: id.0 });
         }
         Some(waiter)
     }
 
-    /// Adds a timer.
-    pub(super) fn add_timer(&mut self, at: u64, timer: Timer) {
+    /// Adds a timer. Whoever adds one again and again removes the previous one, so that their number is bounded.
+    pub(super) fn add_timer(&mut self, at: u64, timer: Timer) -> TimerKey {
         self.newest = self.newest.wrapping_add(1);
-        self.timers.insert((at, self.newest), timer);
+        let key = TimerKey { at, number: self.newest };
+        self.timers.insert(key, timer);
+        key
+    }
+
+    /// Removes a timer, if its time has not come yet.
+    pub(super) fn remove_timer(&mut self, key: TimerKey) {
+        self.timers.remove(&key);
     }
 
     /// Returns the next timer whose time has come.
     pub(super) fn pop_timer(&mut self, now: u64) -> Option<Timer> {
         let next = self.timers.first_entry()?;
-        (next.key().0 <= now).then(|| next.remove())
+        (next.key().at <= now).then(|| next.remove())
     }
 
     pub(super) fn next_timer(&self) -> Option<u64> {
-        self.timers.first_key_value().map(|((at, _), _)| *at)
+        self.timers.first_key_value().map(|(key, _)| key.at)
     }
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> usize {
+        self.timers.len()
     }
 }
