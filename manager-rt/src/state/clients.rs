@@ -1,13 +1,17 @@
 //! The connected clients, and what belongs to each: references, places in lines, holdings, and deliveries that it may
 //! not have read yet.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use slab::Slab;
 
 use crate::proto::{ObjectId, Payload};
 use crate::state::step::ClientId;
 use crate::state::waiters::WaiterId;
+
+/// How many objects that a client may hold are looked at when one is added.
+const SWEPT_AT_ONCE: usize = 2;
 
 /// Items that left a queue with an answer, kept until the client has read it.
 #[derive(Debug)]
@@ -25,7 +29,9 @@ pub(super) struct Client {
     serial: u64,
     references: HashMap<ObjectId, u64>,
     /// Objects of which the client may hold something.
-    holds: HashSet<ObjectId>,
+    holds: BTreeSet<ObjectId>,
+    /// The one of them that was looked at last.
+    swept: Option<ObjectId>,
     /// The client's waiting calls.
     waiters: BTreeMap<u64, WaiterId>,
     deliveries: VecDeque<Delivery>,
@@ -60,8 +66,25 @@ impl Client {
         self.holds.iter().copied()
     }
 
-    pub(super) fn add_hold(&mut self, object: ObjectId) {
-        self.holds.insert(object);
+    /// Adds an object of which the client may hold something. Objects that have ended are forgotten on that occasion, so
+    /// a client that takes many short-lived locks does not collect them: each addition looks at two others.
+    pub(super) fn add_hold(&mut self, object: ObjectId, exists: impl Fn(ObjectId) -> bool) {
+        if !self.holds.insert(object) {
+            return;
+        }
+        for _ in 0..SWEPT_AT_ONCE {
+            let from = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = self.holds.range((from, Bound::Unbounded)).next().copied();
+            self.swept = next;
+            if let Some(object) = next.filter(|object| !exists(*object)) {
+                self.holds.remove(&object);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.holds.len()
     }
 
     pub(super) fn references(&self) -> impl Iterator<Item = (ObjectId, u64)> {

@@ -167,7 +167,7 @@ impl Core {
     /// Records that a client may hold something of an object.
     pub(super) fn hold(&mut self, client: ClientId, object: ObjectId) {
         if let Some(client) = self.clients.get_mut(client) {
-            client.add_hold(object);
+            client.add_hold(object, |object| self.registry.slot(object).is_some());
         }
     }
 

@@ -312,6 +312,27 @@ fn a_lock_has_one_timer_however_often_it_is_leased() {
 }
 
 #[test]
+fn a_client_forgets_that_it_held_objects_that_have_ended() {
+    let mut world = World::new();
+    let client = world.client();
+    let kept = world.create(client, Spec::Lock);
+    world.send(client, kept, Wait::Forever, ACQUIRE);
+    for _ in 0..100 {
+        let lock = world.create(client, Spec::Lock);
+        world.send(client, lock, Wait::Forever, ACQUIRE);
+        let detach = ManagerOp::Detach { references: vec![(lock, 1)], lingers: false };
+        world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
+        assert!(world.state.core.clients.get_mut(client).unwrap().held() <= 4);
+    }
+    let waiting = world.client();
+    let attach = Op::Manager(ManagerOp::Attach(vec![kept]));
+    world.ask(waiting, ObjectId::MANAGER, attach).unwrap();
+    let call = world.send(waiting, kept, Wait::Forever, ACQUIRE);
+    world.leave(client);
+    assert!(granted(world.answer(call)).1, "what still exists is released");
+}
+
+#[test]
 fn all_transits_of_an_object_have_one_timer_and_the_last_one_counts() {
     let grace = u64::try_from(crate::limits::TRANSIT_GRACE.as_nanos()).unwrap();
     let mut world = World::new();
