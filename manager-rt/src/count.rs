@@ -17,3 +17,11 @@ pub(crate) fn index_of(index: u64) -> usize {
 pub(crate) fn nanos_of(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// Returns how many bytes an entry of a B-tree takes at most. Its nodes have room for 11 entries, and hold at least 5.
+pub(crate) const fn in_tree<T>() -> usize {
+    const ROOM: usize = 11;
+    const LEAST: usize = 5;
+    const NODE_BYTES: usize = 64;
+    size_of::<T>().saturating_mul(ROOM).saturating_add(NODE_BYTES) / LEAST
+}

@@ -46,8 +46,13 @@ pub const CAPACITY_MAX: u64 = u32::MAX as u64;
 pub const FAILED_TASKS_MAX: usize = 65_536;
 /// How often a task is delivered by default before it fails.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;
-/// The most bytes that all values of a manager may take by default: 1 GiB.
+/// The most bytes that a manager may take by default: 1 GiB.
 pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// The part of a manager's memory above its limit that only clients, waiting calls and references may take: a sixteenth.
+/// So a manager that is full of values still answers.
+pub const RESERVE_SHARE: usize = 16;
+/// The least reserve of a manager above its limit, in bytes: 1 MiB.
+pub const RESERVE_BYTES_MIN: usize = 1 << 20;
 /// The part of a manager's memory that the sequences of one frame may take once they are decoded: a sixteenth. An item
 /// that takes two bytes in a frame may take 32 after decoding.
 pub const DECODED_SHARE: usize = 16;

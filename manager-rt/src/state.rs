@@ -18,6 +18,8 @@
 
 mod array;
 mod barrier;
+mod bodies;
+mod charges;
 mod clients;
 mod commit;
 mod condition;
@@ -51,8 +53,10 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
+use self::bodies::Bodies;
+use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
-use self::kinds::{Bodies, Body};
+use self::kinds::Body;
 pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
 use self::waiters::Timer;
 use crate::count::count_of;
@@ -85,13 +89,14 @@ impl State {
     /// Connects a client.
     ///
     /// # Errors
-    /// [`Fault::TooMany`].
+    /// [`Fault::TooMany`]; [`Fault::NoSpace`].
     pub fn connect(&mut self) -> Result<ClientId, Fault> {
         let limit = self.core.limits.clients;
         if self.core.clients.len() >= limit {
             return Err(Fault::TooMany { limit: limit.try_into().unwrap_or(u64::MAX) });
         }
-        Ok(self.core.clients.insert())
+        self.core.memory.account.check_reserve(CLIENT_BYTES)?;
+        Ok(self.core.clients.insert(&self.core.memory.account))
     }
 
     /// Ends a client: what it held passes on, and its waiting calls end.
@@ -196,7 +201,7 @@ impl State {
         if steps.len() > TRANSACTION_OPS_MAX {
             return Err(Fault::TooMany { limit: TRANSACTION_OPS_MAX.try_into().unwrap_or(u64::MAX) });
         }
-        let (mut replies, mut bytes) = (Vec::with_capacity(steps.len()), 0_usize);
+        let (mut replies, mut bytes, mut memory) = (Vec::with_capacity(steps.len()), 0_usize, 0_usize);
         for Step { object, op } in steps {
             if !kinds::may_be_undone(&op) {
                 return Err(Fault::NotInTransaction);
@@ -205,6 +210,8 @@ impl State {
                 Outcome::Answer(answer) => {
                     let reply = answer?;
                     reply.each_value(&mut |value| bytes = bytes.saturating_add(value.raw().bytes.len()));
+                    memory = memory.saturating_add(reply.memory());
+                    self.core.memory.account.check(memory)?;
                     replies.push(reply);
                     // All answers are sent in one frame.
                     if bytes > VALUE_BYTES_MAX {
@@ -284,7 +291,13 @@ impl State {
             return Outcome::Answer(Err(Fault::UnknownObject));
         };
         let mut context = Context::new(&mut self.core, caller, target);
-        body.apply(op, &mut context)
+        let outcome = body.apply(op, &mut context);
+        self.bodies.recharge(slot, &mut self.core.memory.containers);
+        if std::mem::take(&mut self.core.memory.is_overdrawn) && matches!(outcome, Outcome::Answer(Ok(_))) {
+            // The caller has too many references already. What the operation did is undone.
+            return Outcome::Answer(Err(Fault::NoSpace));
+        }
+        outcome
     }
 
     /// Commits or undoes the changes since the last transaction.

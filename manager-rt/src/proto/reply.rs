@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::account::Full;
 use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::{Kind, ObjectId, Payload};
 
@@ -152,6 +153,22 @@ impl Reply<Payload> {
         long
     }
 
+    /// Returns the approximate memory that the answer takes until it is written, in bytes. Long values are shared with
+    /// the objects.
+    pub(crate) fn memory(&self) -> usize {
+        let mut bytes = size_of::<Self>();
+        let mut add = |more: usize| bytes = bytes.saturating_add(more).saturating_add(size_of::<Payload>());
+        self.each_value(&mut |value| {
+            add(if value.long_bytes().is_some() { 0 } else { value.raw().bytes.len() });
+        });
+        match self {
+            Self::Names(names) => names.iter().for_each(|name| add(name.len())),
+            Self::Transaction(replies) => replies.iter().for_each(|reply| add(reply.memory())),
+            _ => {}
+        }
+        bytes
+    }
+
     /// Calls `visit` for every value in the answer.
     pub(crate) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
         match self {
@@ -184,7 +201,8 @@ pub struct Info {
     pub waiters: u64,
     /// The number of held locks, permits and leases.
     pub held: u64,
-    /// The approximate memory of the values, in bytes.
+    /// The memory that everything takes, in bytes: values, objects, clients, waiting calls, references, answers that were
+    /// not read.
     pub bytes: u64,
 }
 
@@ -333,6 +351,12 @@ pub enum Fault {
     /// This engine does not support the operation.
     #[error("this backend does not support the operation")]
     Unsupported,
+}
+
+impl From<Full> for Fault {
+    fn from(_: Full) -> Self {
+        Self::NoSpace
+    }
 }
 
 #[cfg(test)]

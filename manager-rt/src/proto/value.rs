@@ -8,6 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::account::{Account, Charge, Full};
 use crate::proto::ObjectId;
 
 /// The longest value without proxies that is stored in place, in bytes. Longer values are stored in separate memory.
@@ -102,23 +103,44 @@ enum Repr {
 struct Blob {
     bytes: Bytes,
     ids: Box<[u8]>,
+    /// What a manager charges for it.
+    _charge: Option<Charge>,
 }
 
 impl Payload {
     /// Copies a value from a caller's buffer.
     #[must_use]
     pub fn copy(raw: Raw<'_>) -> Self {
-        Self::inline(raw).unwrap_or_else(|| Self::shared(Bytes::copy_from_slice(raw.bytes), raw.ids))
+        Self::inline(raw).unwrap_or_else(|| Self::shared(Bytes::copy_from_slice(raw.bytes), raw.ids, None))
     }
 
-    /// Takes a value from a frame. A long value keeps the frame instead of a copy.
+    /// Takes a value from a frame. A long value that is most of the frame keeps it instead of a copy.
     #[must_use]
     pub fn of(raw: Raw<'_>, frame: &Bytes) -> Self {
-        let lies_inside = frame.as_ptr_range().contains(&raw.bytes.as_ptr());
-        if raw.bytes.len() >= SHARED_BYTES_MIN && lies_inside {
-            return Self::shared(frame.slice_ref(raw.bytes), raw.ids);
+        if is_most_of(raw, frame) {
+            Self::shared(frame.slice_ref(raw.bytes), raw.ids, None)
+        } else {
+            Self::copy(raw)
         }
-        Self::copy(raw)
+    }
+
+    /// Like [`of`](Self::of), and charges what the value takes outside of its container. The frame is charged already.
+    ///
+    /// # Errors
+    /// [`Full`]. Then nothing was copied.
+    pub(crate) fn charged(raw: Raw<'_>, frame: &Bytes, account: &Arc<Account>) -> Result<Self, Full> {
+        if let Some(inline) = Self::inline(raw) {
+            account.check(0)?;
+            return Ok(inline);
+        }
+        let ids = raw.ids.len().saturating_add(BLOB_OVERHEAD_BYTES);
+        if is_most_of(raw, frame) {
+            account.check(ids)?;
+            return Ok(Self::shared(frame.slice_ref(raw.bytes), raw.ids, Some(account.charge(ids))));
+        }
+        let all = raw.bytes.len().saturating_add(ids);
+        account.check(all)?;
+        Ok(Self::shared(Bytes::copy_from_slice(raw.bytes), raw.ids, Some(account.charge(all))))
     }
 
     fn inline(raw: Raw<'_>) -> Option<Self> {
@@ -128,8 +150,8 @@ impl Payload {
         Some(Self(Repr::Inline { len, bytes }))
     }
 
-    fn shared(bytes: Bytes, ids: &[u8]) -> Self {
-        Self(Repr::Shared(Arc::new(Blob { bytes, ids: ids.into() })))
+    fn shared(bytes: Bytes, ids: &[u8], charge: Option<Charge>) -> Self {
+        Self(Repr::Shared(Arc::new(Blob { bytes, ids: ids.into(), _charge: charge })))
     }
 
     /// Borrows the value.
@@ -179,6 +201,17 @@ impl Payload {
     }
 }
 
+/// Returns `true` if a value is so long, and so much of a frame, that it keeps the frame. Otherwise a short value could
+/// keep a long frame.
+fn is_most_of(raw: Raw<'_>, frame: &Bytes) -> bool {
+    let len = raw.bytes.len();
+    len >= SHARED_BYTES_MIN
+        && frame.as_ptr_range().contains(&raw.bytes.as_ptr())
+        && frame.len().saturating_sub(len) <= len / FRAME_WASTE_SHARE
+}
+
+/// The part of a value's length that the rest of the frame may have, if the value keeps the frame: an eighth.
+const FRAME_WASTE_SHARE: usize = 8;
 /// What the blob, its counts and the allocator take in addition to the bytes.
 const BLOB_OVERHEAD_BYTES: usize = 96;
 /// The cost of reading a value in separate memory, which is in no cache.

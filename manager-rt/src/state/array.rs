@@ -47,7 +47,8 @@ impl Array {
             match context.keep(raw) {
                 Ok(element) => elements.push(element),
                 Err(fault) => {
-                    context.core.retire(Self { elements, version: 0 }.into_values());
+                    let bytes = elements.bytes();
+                    context.core.retire(Self { elements, version: 0 }.into_values(), bytes);
                     return Err(fault);
                 }
             }
@@ -86,7 +87,7 @@ impl Array {
                 let old = self.element(at)?;
                 let sum = numbers::add(old.raw(), number)?;
                 let old = context.give(old);
-                let sum = context.core.keep(sum)?;
+                let sum = context.keep(sum.raw())?;
                 self.replace(at, sum, context)?;
                 Ok(Reply::Before(old))
             }
@@ -100,6 +101,16 @@ impl Array {
             ArrayUndo::Written(at, old) => (at, old),
         };
         self.exchange(at, old).into_iter().for_each(|new| core.let_go(new));
+    }
+
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        self.elements.range(0, usize::MAX).for_each(visit);
+    }
+
+    /// Returns what the container takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.elements.bytes()
     }
 
     /// Returns the elements, so that they can be released.

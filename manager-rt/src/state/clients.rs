@@ -1,12 +1,15 @@
 //! The connected clients, and what belongs to each: references, places in lines, holdings, and deliveries that it may
 //! not have read yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::account::{Account, Charge};
 use crate::proto::{ObjectId, Payload};
+use crate::state::charges::{CLIENT_BYTES, DELIVERY_BYTES, HOLD_BYTES, REFERENCE_BYTES};
 use crate::state::step::ClientId;
 use crate::state::waiters::WaiterId;
 
@@ -23,11 +26,19 @@ pub(super) struct Delivery {
     pub(super) items: Vec<Payload>,
 }
 
+impl Delivery {
+    /// Returns what the record takes, in bytes, without what the items own.
+    pub(super) fn bytes(&self) -> usize {
+        let items = self.items.capacity().saturating_mul(size_of::<Payload>());
+        items.saturating_add(DELIVERY_BYTES)
+    }
+}
+
 /// One connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Client {
     serial: u64,
-    references: HashMap<ObjectId, u64>,
+    references: BTreeMap<ObjectId, u64>,
     /// Objects of which the client may hold something.
     holds: BTreeSet<ObjectId>,
     /// The one of them that was looked at last.
@@ -37,9 +48,23 @@ pub(super) struct Client {
     deliveries: VecDeque<Delivery>,
     /// The number of answers so far.
     answers: u64,
+    charge: Charge,
 }
 
 impl Client {
+    fn new(serial: u64, charge: Charge) -> Self {
+        Self {
+            serial,
+            references: BTreeMap::new(),
+            holds: BTreeSet::new(),
+            swept: None,
+            waiters: BTreeMap::new(),
+            deliveries: VecDeque::new(),
+            answers: 0,
+            charge,
+        }
+    }
+
     /// Returns the places in lines, oldest call first.
     pub(super) fn waiters(&self) -> Vec<WaiterId> {
         self.waiters.values().copied().collect()
@@ -72,12 +97,14 @@ impl Client {
         if !self.holds.insert(object) {
             return;
         }
+        self.charge.replace(0, HOLD_BYTES);
         for _ in 0..SWEPT_AT_ONCE {
             let from = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
             let next = self.holds.range((from, Bound::Unbounded)).next().copied();
             self.swept = next;
             if let Some(object) = next.filter(|object| !exists(*object)) {
                 self.holds.remove(&object);
+                self.charge.replace(HOLD_BYTES, 0);
             }
         }
     }
@@ -94,6 +121,9 @@ impl Client {
     pub(super) fn add_reference(&mut self, object: ObjectId) {
         let count = self.references.entry(object).or_insert(0);
         *count = count.saturating_add(1);
+        if *count == 1 {
+            self.charge.replace(0, REFERENCE_BYTES);
+        }
     }
 
     /// Removes references. Returns how many the client had, and whether those were the last.
@@ -104,13 +134,21 @@ impl Client {
         let is_last = *have == 0;
         if is_last {
             self.references.remove(&object);
+            self.charge.replace(REFERENCE_BYTES, 0);
         }
         (dropped, is_last)
     }
 
     /// Notes the items that leave with the next answer.
     pub(super) fn deliver(&mut self, call: u64, queue: ObjectId, items: Vec<Payload>) {
-        self.deliveries.push_back(Delivery { number: self.answers, call, queue, items });
+        let delivery = Delivery { number: self.answers, call, queue, items };
+        self.charge.replace(0, delivery.bytes());
+        self.deliveries.push_back(delivery);
+    }
+
+    #[cfg(test)]
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.deliveries.iter()
     }
 
     pub(super) fn count_answer(&mut self) {
@@ -120,7 +158,9 @@ impl Client {
     /// Removes the newest delivery of a call; a transaction may have several.
     pub(super) fn take_delivery(&mut self, call: u64) -> Option<Delivery> {
         let index = self.deliveries.iter().rposition(|delivery| delivery.call == call)?;
-        self.deliveries.remove(index)
+        let delivery = self.deliveries.remove(index)?;
+        self.charge.replace(delivery.bytes(), 0);
+        Some(delivery)
     }
 
     /// Returns the deliveries of answers from a number on, newest first, which is the order in which to put them back.
@@ -137,10 +177,11 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn insert(&mut self) -> ClientId {
+    pub(super) fn insert(&mut self, account: &Arc<Account>) -> ClientId {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        ClientId { slot: self.all.insert(Client { serial, ..Client::default() }), serial }
+        let client = Client::new(serial, account.charge(CLIENT_BYTES));
+        ClientId { slot: self.all.insert(client), serial }
     }
 
     #[inline]
@@ -157,11 +198,18 @@ impl Clients {
         self.all.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.all.iter().map(|(_, client)| client)
+    }
+
     /// Forgets the deliveries of answers that the client has read.
     pub(super) fn acknowledge(&mut self, id: ClientId, read: u64) {
         let Some(client) = self.get_mut(id) else { return };
-        while client.deliveries.front().is_some_and(|delivery| delivery.number < read) {
-            client.deliveries.pop_front();
+        while client.deliveries.front().is_some_and(|delivery| delivery.number < read)
+            && let Some(delivery) = client.deliveries.pop_front()
+        {
+            client.charge.replace(delivery.bytes(), 0);
         }
     }
 }

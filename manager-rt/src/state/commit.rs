@@ -1,9 +1,10 @@
 //! The end of a transaction: its changes are committed or undone, kind by kind.
 
 use crate::proto::ObjectId;
+use crate::state::bodies::Bodies;
 use crate::state::context::Core;
 use crate::state::journal::Journal;
-use crate::state::kinds::{Bodies, Body};
+use crate::state::kinds::Body;
 use crate::state::undo::Undo;
 
 impl Undo {
@@ -28,12 +29,14 @@ impl Journal {
     pub(super) fn commit(&mut self, core: &mut Core) {
         self.notes.drain(..).for_each(|(object, undo)| undo.commit(object, core));
         self.given.clear();
+        self.shrink();
     }
 
     /// Undoes all changes.
     pub(super) fn roll_back(&mut self, bodies: &mut Bodies, core: &mut Core) {
         for (object, undo) in self.notes.drain(..).rev() {
-            let body = core.registry.slot(object).and_then(|slot| bodies.get_mut(slot));
+            let slot = core.registry.slot(object);
+            let body = slot.and_then(|slot| bodies.get_mut(slot));
             match (body, undo) {
                 (Some(Body::Value(value)), Undo::Value(old)) => value.undo(old, core),
                 (Some(Body::Event(event)), Undo::Event(was_set)) => event.undo(was_set),
@@ -46,7 +49,11 @@ impl Journal {
                 // No other kind makes this note, and no object ends before the end of the transaction.
                 _ => tracing::error!(%object, "a change of another kind could not be undone"),
             }
+            if let Some(slot) = slot {
+                bodies.recharge(slot, &mut core.memory.containers);
+            }
         }
         self.given.drain(..).for_each(|(client, object)| core.take_reference(client, object));
+        self.shrink();
     }
 }

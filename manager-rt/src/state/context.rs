@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
+use crate::state::charges::{Memory, TIMER_BYTES, WAITER_BYTES};
 use crate::state::clients::Clients;
 use crate::state::journal::Journal;
 use crate::state::registry::Registry;
@@ -23,23 +24,6 @@ pub(super) enum Outcome {
 impl From<Answer<Payload>> for Outcome {
     fn from(answer: Answer<Payload>) -> Self {
         Self::Answer(answer)
-    }
-}
-
-/// A container that an object no longer has, emptied step by step.
-type Retired = Box<dyn Iterator<Item = Payload> + Send>;
-
-/// The stored values.
-#[derive(Default)]
-pub(super) struct Memory {
-    pub(super) retired: Vec<Retired>,
-    /// The memory used, in bytes.
-    pub(super) used: usize,
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("used", &self.used).finish_non_exhaustive()
     }
 }
 
@@ -66,16 +50,17 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     pub(super) fn new(limits: Limits) -> Self {
+        let memory = Memory::new(limits);
         Self {
             limits,
-            registry: Registry::default(),
+            registry: Registry::new(&memory.account),
             clients: Clients::default(),
-            waiters: Waiters::default(),
+            waiters: Waiters::new(&memory.account),
             journal: Journal::default(),
             touched: Vec::new(),
             outbox: Vec::new(),
             now: 0,
-            memory: Memory::default(),
+            memory,
         }
     }
 
@@ -139,7 +124,7 @@ impl Core {
     /// Checks whether one more call of a client may wait.
     ///
     /// # Errors
-    /// [`Fault::TooMany`]; [`Fault::Malformed`] if a call with this number already waits, since only one of them could
+    /// [`Fault::TooMany`]; [`Fault::NoSpace`]; [`Fault::Malformed`] if a call with this number already waits, since only one of them could
     /// be found when the client ends; [`Fault::Unauthorised`] for a client that has ended, which can request nothing.
     pub(super) fn may_wait(&mut self, client: ClientId, call: u64) -> Result<(), Fault> {
         let client = self.clients.get_mut(client).ok_or(Fault::Unauthorised)?;
@@ -147,7 +132,10 @@ impl Core {
             let limit = WAITING_CALLS_MAX.try_into().unwrap_or(u64::MAX);
             return Err(Fault::TooMany { limit });
         }
-        if client.waiter(call).is_some() { Err(Fault::Malformed) } else { Ok(()) }
+        if client.waiter(call).is_some() {
+            return Err(Fault::Malformed);
+        }
+        Ok(self.memory.account.check_reserve(WAITER_BYTES.saturating_add(TIMER_BYTES))?)
     }
 
     /// Puts a call into a line.
@@ -207,7 +195,7 @@ impl<'s> Context<'s> {
     /// [`Fault::TooLarge`], [`Fault::NoSpace`], [`Fault::UnknownObject`] for a proxy inside the value.
     #[inline]
     pub(super) fn keep(&mut self, raw: Raw<'_>) -> Result<Payload, Fault> {
-        self.core.keep(Payload::of(raw, self.frame))
+        self.core.keep(raw, self.frame)
     }
 
     /// Stores several values, or none.

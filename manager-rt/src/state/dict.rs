@@ -47,7 +47,10 @@ impl DictUndo {
                 core.let_go(key);
                 core.let_go(value);
             }
-            Self::Cleared(entries) => core.retire(emptied(*entries)),
+            Self::Cleared(entries) => {
+                let bytes = entries.bytes();
+                core.retire(emptied(*entries), bytes);
+            }
         }
     }
 }
@@ -141,6 +144,19 @@ impl Dict {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        self.entries.iter().for_each(|(key, value)| {
+            visit(key);
+            visit(value);
+        });
+    }
+
+    /// Returns what the container takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.bytes()
+    }
+
     /// Returns the keys and values, so that they can be released.
     pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
         emptied(self.entries)
@@ -207,7 +223,7 @@ impl Dict {
             Some(value) => numbers::add(value.raw(), number)?,
             None => numbers::add(numbers::zero(number).raw(), number)?,
         };
-        let sum = context.core.keep(sum)?;
+        let sum = context.keep(sum.raw())?;
         self.set(key, sum, context, |_, _| ()).map(|_| ())
     }
 

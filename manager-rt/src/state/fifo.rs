@@ -6,18 +6,17 @@
 //!    by them.
 //! 3. Items that come back may exceed the capacity. Then no item can be put until there is room again.
 
-use std::collections::VecDeque;
-
 use crate::count::count_of;
 use crate::limits::CAPACITY_MAX;
 use crate::proto::{Fault, Payload, Raw};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::page::Page;
+use crate::state::sequence::Sequence;
 use crate::state::undo::Undo;
 use crate::state::waiters::{Line, WaiterId, Want};
 
 /// The container of the items.
-type Items<T> = VecDeque<T>;
+type Items<T> = Sequence<T>;
 
 /// Ordered items, and the callers that wait for room or for items.
 #[derive(Debug)]
@@ -43,6 +42,11 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
     pub(super) fn len(&self) -> u64 {
         count_of(self.items.len())
+    }
+
+    /// Returns what the container takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.items.bytes()
     }
 
     pub(super) const fn capacity(&self) -> u64 {
@@ -74,7 +78,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         if !self.putters.is_empty() || !self.fits(1) {
             return context.park(&mut self.putters, Want::Room(vec![item]), Fault::Full);
         }
-        self.items.push_back(item.into());
+        self.items.push(item.into());
         context.note(undo(1));
         context.touch();
         DONE.into()
@@ -109,8 +113,9 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
     /// Undoes the adding of this many items.
     pub(super) fn undo_put(&mut self, count: usize, core: &mut Core) {
-        let kept = self.items.len().saturating_sub(count);
-        self.items.drain(kept..).for_each(|item| core.let_go(item.into()));
+        for _ in 0..count {
+            self.items.pop().into_iter().for_each(|item| core.let_go(item.into()));
+        }
     }
 
     /// Returns `true` if a newcomer may take an item.
@@ -156,7 +161,9 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         let gone = Err(Fault::UnknownObject);
         core.answer_all(&mut self.putters, &gone);
         core.answer_all(&mut self.getters, &gone);
-        core.retire(self.items.into_iter().map(T::into));
+        let mut items = self.items;
+        let bytes = items.bytes();
+        core.retire(std::iter::from_fn(move || items.pop()).map(T::into), bytes);
     }
 }
 

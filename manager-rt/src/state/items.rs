@@ -16,6 +16,11 @@ impl Items {
         self.sequence.len()
     }
 
+    /// Returns how much memory the items take, in bytes, without what they own.
+    pub(super) fn bytes(&self) -> usize {
+        self.sequence.bytes()
+    }
+
     pub(super) fn get(&self, at: usize) -> Option<&Payload> {
         self.sequence.get(self.place(at)?)
     }

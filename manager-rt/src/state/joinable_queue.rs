@@ -12,7 +12,7 @@ mod undo;
 
 use std::collections::BTreeMap;
 
-use crate::count::count_of;
+use crate::count::{count_of, in_tree};
 use crate::limits::FAILED_TASKS_MAX;
 use crate::proto::{Answer, Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
 use crate::state::contents::{Failure, Task};
@@ -233,8 +233,24 @@ impl JoinableQueue {
 
     pub(super) fn end(mut self, core: &mut Core) {
         core.answer_all(&mut self.joiners, &Err(Fault::UnknownObject));
-        core.retire(self.leases.into_values().map(Payload::from).chain(self.failed.into_values()));
+        let bytes = self.bytes().saturating_sub(self.fifo.bytes());
+        let tasks = self.leases.into_values().map(Payload::from).chain(self.failed.into_values());
+        core.retire(tasks, bytes);
         self.fifo.end(core);
+    }
+
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        let tasks =
+            self.fifo.items.range(0, usize::MAX).chain(self.leases.values()).map(|task| &task.payload);
+        tasks.chain(self.failed.values()).for_each(visit);
+    }
+
+    /// Returns what the containers take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let leases = self.leases.len().saturating_mul(in_tree::<((ClientId, u64), Task)>());
+        let failed = self.failed.len().saturating_mul(in_tree::<(u64, Payload)>());
+        self.fifo.bytes().saturating_add(leases).saturating_add(failed)
     }
 
     /// Returns the number of leases.

@@ -8,6 +8,9 @@ use crate::proto::ObjectId;
 use crate::state::step::ClientId;
 use crate::state::undo::Undo;
 
+/// The memory for at most this many notes is kept between two transactions.
+const NOTES_KEPT_MAX: usize = 1_024;
+
 /// The changes since the last commit, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -20,6 +23,17 @@ impl Journal {
     #[inline]
     pub(super) fn push(&mut self, object: ObjectId, undo: Undo) {
         self.notes.push((object, undo));
+    }
+
+    /// Gives up the memory that a large transaction needed.
+    #[inline]
+    pub(super) fn shrink(&mut self) {
+        if self.notes.capacity() > NOTES_KEPT_MAX {
+            self.notes = Vec::new();
+        }
+        if self.given.capacity() > NOTES_KEPT_MAX {
+            self.given = Vec::new();
+        }
     }
 
     /// Notes a reference that a client gets with its answer, but not if the answer is an error.

@@ -37,34 +37,6 @@ pub(super) enum Body {
     Value(Value),
 }
 
-/// The objects by slot.
-#[derive(Debug, Default)]
-pub(super) struct Bodies(Vec<Option<Body>>);
-
-impl Bodies {
-    #[inline]
-    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Body> {
-        self.0.get_mut(slot)?.as_mut()
-    }
-
-    pub(super) fn put(&mut self, slot: usize, body: Body) {
-        if self.0.len() <= slot {
-            self.0.resize_with(slot.saturating_add(1), || None);
-        }
-        if let Some(place) = self.0.get_mut(slot) {
-            *place = Some(body);
-        }
-    }
-
-    pub(super) fn take(&mut self, slot: usize) -> Option<Body> {
-        self.0.get_mut(slot)?.take()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Body> {
-        self.0.iter().flatten()
-    }
-}
-
 impl Body {
     /// Makes a new object. Stores the values of the specification.
     ///
@@ -188,6 +160,7 @@ impl Body {
     /// Ends the object: answers all waiters, and releases the values.
     pub(super) fn end(self, core: &mut Core) {
         let gone = Err(Fault::UnknownObject);
+        let bytes = self.bytes();
         match self {
             Self::Lock(lock) => lock.end(core, &gone),
             Self::Semaphore(mut semaphore) => core.answer_all(semaphore.line(), &gone),
@@ -196,11 +169,46 @@ impl Body {
             Self::Barrier(barrier) => barrier.end(core, &gone),
             Self::Queue(queue) => queue.end(core),
             Self::JoinableQueue(queue) => queue.end(core),
-            Self::Array(array) => core.retire(array.into_values()),
-            Self::Dict(dict) => core.retire(dict.into_values()),
-            Self::List(list) => core.retire(list.into_values()),
-            Self::Namespace(names) => core.retire(names.into_values()),
+            Self::Array(array) => core.retire(array.into_values(), bytes),
+            Self::Dict(dict) => core.retire(dict.into_values(), bytes),
+            Self::List(list) => core.retire(list.into_values(), bytes),
+            Self::Namespace(names) => core.retire(names.into_values(), bytes),
             Self::Value(value) => core.let_go(value.into_payload()),
+        }
+    }
+
+    /// Returns what the containers of the object take, in bytes, without the values in them.
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Queue(queue) => queue.bytes(),
+            Self::JoinableQueue(queue) => queue.bytes(),
+            Self::Array(array) => array.bytes(),
+            Self::Dict(dict) => dict.bytes(),
+            Self::List(list) => list.bytes(),
+            Self::Namespace(names) => names.bytes(),
+            // Who waits is charged as a waiting call, and who has a permit or a place as a client that holds something.
+            Self::Semaphore(_)
+            | Self::Lock(_)
+            | Self::Condition(_)
+            | Self::Event(_)
+            | Self::Barrier(_)
+            | Self::Value(_) => 0,
+        }
+    }
+
+    /// Calls `visit` for each stored value.
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        match self {
+            Self::Queue(queue) => queue.each_value(visit),
+            Self::JoinableQueue(queue) => queue.each_value(visit),
+            Self::Array(array) => array.each_value(visit),
+            Self::Dict(dict) => dict.each_value(visit),
+            Self::List(list) => list.each_value(visit),
+            Self::Namespace(names) => names.each_value(visit),
+            Self::Value(value) => value.each_value(visit),
+            Self::Semaphore(_) | Self::Lock(_) | Self::Condition(_) | Self::Event(_) | Self::Barrier(_) => {}
         }
     }
 

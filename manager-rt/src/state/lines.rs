@@ -35,10 +35,11 @@ impl State {
         let mut left = BURIED_AT_ONCE;
         loop {
             while let Some(object) = self.core.touched.pop() {
-                let slot = self.core.registry.slot(object);
-                if let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) {
+                let Some(slot) = self.core.registry.slot(object) else { continue };
+                if let Some(body) = self.bodies.get_mut(slot) {
                     body.serve(object, &mut self.core);
                 }
+                self.bodies.recharge(slot, &mut self.core.memory.containers);
             }
             if self.core.has_retired() {
                 self.core.bury(&mut left);
@@ -58,14 +59,6 @@ impl State {
             dropped = true;
         }
         dropped
-    }
-
-    /// Ends an object, and answers all its waiters.
-    pub(super) fn end_object(&mut self, id: ObjectId) {
-        let Some(slot) = self.core.registry.remove(id, &mut self.core.waiters) else { return };
-        if let Some(body) = self.bodies.take(slot) {
-            body.end(&mut self.core);
-        }
     }
 
     /// Ends a wait before what it waited for happened.

@@ -29,7 +29,10 @@ impl ListUndo {
     pub(super) fn commit(self, core: &mut Core) {
         match self {
             Self::Replaced(_, old) | Self::Removed(_, old) => core.let_go(old),
-            Self::Cleared(items) => core.retire(items.into_values()),
+            Self::Cleared(items) => {
+                let bytes = items.bytes();
+                core.retire(items.into_values(), bytes);
+            }
             // The items of a previous order are copies of those that are stored.
             Self::Reordered(_) | Self::Pushed(_) | Self::Inserted(_) | Self::Swapped(..) | Self::Reversed => {
             }
@@ -131,6 +134,19 @@ impl List {
             ListUndo::Reversed => self.items.reverse(),
             ListUndo::Cleared(items) | ListUndo::Reordered(items) => self.items = *items,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        self.items.visit_from(0, |item| {
+            visit(item);
+            true
+        });
+    }
+
+    /// Returns what the container takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.items.bytes()
     }
 
     /// Returns the items, so that they can be released.

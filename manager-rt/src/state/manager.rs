@@ -3,9 +3,15 @@
 use crate::count::{count_of, nanos_of};
 use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
+use crate::state::bodies::PLACE_BYTES;
+use crate::state::charges::REFERENCE_BYTES;
 use crate::state::context::{Context, DONE, Target, check_name};
 use crate::state::kinds::{Body, kind_of};
+use crate::state::registry::{ENTRY_BYTES, name_bytes};
 use crate::state::{Caller, State};
+
+/// An object takes this many bytes without what it contains.
+pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
 
 impl State {
     pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
@@ -54,12 +60,18 @@ impl State {
 
     /// Makes an object without references.
     fn create(&mut self, caller: Caller<'_>, spec: Spec<Raw<'_>>, print: u64) -> Result<ObjectId, Fault> {
+        // The last check comes before the first change.
+        if self.core.registry.next_slot() >= self.bodies.places() {
+            self.core.memory.account.check(OBJECT_BYTES)?;
+        }
+        self.core.memory.account.check_reserve(REFERENCE_BYTES)?;
         let kind = kind_of(&spec);
         let target = Target { object: ObjectId::MANAGER, thread: 0, wait: Wait::No };
         let body = Body::new(spec, &mut Context::new(&mut self.core, caller, target))?;
         match self.core.registry.insert(kind, print) {
             Some((slot, id)) => {
-                self.bodies.put(slot, body);
+                self.bodies.put(slot, body, &mut self.core.memory.containers);
+                self.core.memory.places.set(self.bodies.places().saturating_mul(OBJECT_BYTES));
                 Ok(id)
             }
             None => {
@@ -81,6 +93,7 @@ impl State {
             }
             return self.refer_caller(caller, id, false);
         }
+        self.core.memory.account.check(name_bytes(name))?;
         let id = self.create(caller, spec, print)?;
         self.core.registry.name(id, name);
         self.refer_caller(caller, id, true)
@@ -100,6 +113,7 @@ impl State {
         if objects.iter().any(|object| self.core.registry.slot(*object).is_none()) {
             return Err(Fault::UnknownObject);
         }
+        self.core.memory.account.check_reserve(objects.len().saturating_mul(REFERENCE_BYTES))?;
         for object in objects {
             self.core.refer(caller.client, *object);
         }
@@ -128,6 +142,18 @@ impl State {
             self.core.registry.release(*object, dropped);
         }
         DONE
+    }
+
+    /// Ends an object, and answers all its waiters.
+    pub(super) fn end_object(&mut self, id: ObjectId) {
+        let Some(slot) = self.core.registry.remove(id, &mut self.core.waiters) else { return };
+        if let Some(body) = self.bodies.take(slot, &mut self.core.memory.containers) {
+            body.end(&mut self.core);
+        }
+        if self.bodies.shrink() {
+            self.core.registry.shrink();
+            self.core.memory.places.set(self.bodies.places().saturating_mul(OBJECT_BYTES));
+        }
     }
 
     /// Keeps an object alive for a while, as it may have no other reference.

@@ -1,37 +1,35 @@
 //! The memory that values take, and the references inside them.
 //!
-//! A value is counted from when it is stored until it is released: its bytes, and one reference to each object whose
-//! proxy is inside. A client receives a copy, which has its own references.
+//! A stored value has one reference to each object whose proxy is inside, until it is released. A client receives a
+//! copy, which has its own references. The bytes of a value are charged until nothing uses them any more, neither an
+//! object nor an answer. Its place in a container is charged with the container.
+
+use bytes::Bytes;
 
 use crate::limits::{VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
-use crate::proto::{Fault, ObjectId, Payload};
+use crate::proto::{Fault, ObjectId, Payload, Raw};
+use crate::state::charges::Retired;
 use crate::state::context::Core;
 use crate::state::step::ClientId;
 
-/// The approximate overhead of a stored value in addition to its own weight, in bytes: its share of the container.
-const ENTRY_BYTES: usize = 16;
 /// How many values of removed containers are released in one step.
 pub(super) const BURIED_AT_ONCE: usize = 512;
 
 impl Core {
-    pub(super) const fn memory_used(&self) -> usize {
-        self.memory.used
+    /// Returns how many bytes are charged.
+    pub(super) fn memory_used(&self) -> usize {
+        self.memory.account.used()
     }
 
-    /// Stores a value in the manager's memory, and counts its references and bytes.
-    pub(super) fn keep(&mut self, payload: Payload) -> Result<Payload, Fault> {
-        let raw = payload.raw();
+    /// Stores a value in the manager's memory, and counts its references and bytes. A long value may keep the frame.
+    pub(super) fn keep(&mut self, raw: Raw<'_>, frame: &Bytes) -> Result<Payload, Fault> {
         if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
             return Err(Fault::TooLarge { limit: VALUE_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
         }
-        let used = self.memory.used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
-        if used > self.limits.memory_bytes {
-            return Err(Fault::NoSpace);
-        }
+        let payload = Payload::charged(raw, frame, &self.memory.account)?;
         if !payload.is_plain() {
             self.retain_inside(&payload)?;
         }
-        self.memory.used = used;
         Ok(payload)
     }
 
@@ -48,7 +46,6 @@ impl Core {
 
     /// Releases a stored value.
     pub(super) fn let_go(&mut self, payload: Payload) {
-        self.memory.used = self.memory.used.saturating_sub(payload.weight().saturating_add(ENTRY_BYTES));
         if !payload.is_plain() {
             payload.raw().objects().for_each(|object| self.registry.release(object, 1));
         }
@@ -58,7 +55,6 @@ impl Core {
     /// that the value refers to may have ended meanwhile; as ids are never reused, releasing such a reference does
     /// nothing.
     pub(super) fn keep_again(&mut self, payload: Payload) -> Payload {
-        self.memory.used = self.memory.used.saturating_add(payload.weight()).saturating_add(ENTRY_BYTES);
         if !payload.is_plain() {
             for object in payload.raw().objects() {
                 if !self.registry.retain(object, 1) {
@@ -87,6 +83,7 @@ impl Core {
             return false;
         }
         to.add_reference(object);
+        self.memory.is_overdrawn |= self.memory.account.check_reserve(0).is_err();
         true
     }
 
@@ -105,9 +102,10 @@ impl Core {
         }
     }
 
-    /// Releases many values, now or step by step.
-    pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static) {
-        self.memory.retired.push(Box::new(values));
+    /// Releases many values, now or step by step. Their container takes this many bytes until then.
+    pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static, bytes: usize) {
+        let charge = self.memory.account.charge(bytes);
+        self.memory.retired.push(Retired { values: Box::new(values), _container: charge });
     }
 
     pub(super) fn has_retired(&self) -> bool {
@@ -116,14 +114,14 @@ impl Core {
 
     /// Releases at most `left` of the retired values.
     pub(super) fn bury(&mut self, left: &mut usize) {
-        while let Some(mut values) = self.memory.retired.pop() {
+        while let Some(mut retired) = self.memory.retired.pop() {
             loop {
                 if *left == 0 {
-                    self.memory.retired.push(values);
+                    self.memory.retired.push(retired);
                     return;
                 }
                 *left = left.saturating_sub(1);
-                match values.next() {
+                match retired.values.next() {
                     Some(value) => self.let_go(value),
                     None => break,
                 }

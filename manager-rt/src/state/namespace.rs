@@ -81,6 +81,19 @@ impl Namespace {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        self.attributes.iter().for_each(|(name, attribute)| {
+            visit(name);
+            visit(&attribute.value);
+        });
+    }
+
+    /// Returns what the container takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.attributes.bytes()
+    }
+
     /// Returns the names and values, so that they can be released.
     pub(super) fn into_values(self) -> impl Iterator<Item = Payload> + Send {
         emptied(self.attributes)

@@ -75,7 +75,7 @@ impl Queue {
 
     /// Takes one item, or as many as fit in one answer.
     fn take(&mut self, max: Option<u64>) -> Vec<Payload> {
-        let count = page_len(self.fifo.items.iter(), max.unwrap_or(1));
+        let count = page_len(self.fifo.items.range(0, usize::MAX), max.unwrap_or(1));
         std::iter::from_fn(|| self.fifo.items.pop_front()).take(count).collect()
     }
 
@@ -103,6 +103,16 @@ impl Queue {
             has_served = true;
         }
         has_served
+    }
+
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        self.fifo.items.range(0, usize::MAX).for_each(visit);
+    }
+
+    /// Returns what the container takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.fifo.bytes()
     }
 
     /// Puts items back that a client certainly did not read.

@@ -4,11 +4,14 @@
 //! comparison tells a stale or invented id from a valid one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::account::{Account, Charge};
 use crate::limits::OBJECTS_MAX;
 use crate::proto::{Kind, ObjectId};
+use crate::state::charges::NAME_BYTES;
 use crate::state::waiters::{Timer, TimerKey, Waiters};
 
 const SLOT_BITS: u32 = 24;
@@ -35,16 +38,46 @@ struct Transit {
 }
 
 /// The objects by id and by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registry {
     entries: Slab<Entry>,
     names: HashMap<Box<str>, ObjectId>,
     serial: u64,
     /// Objects that have lost their last reference.
     unreferenced: Vec<ObjectId>,
+    /// What the names take.
+    charge: Charge,
+}
+
+/// An object takes this many bytes here.
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>().saturating_add(size_of::<usize>());
+
+/// Returns what a name takes, in bytes.
+pub(super) const fn name_bytes(name: &str) -> usize {
+    name.len().saturating_mul(2).saturating_add(NAME_BYTES)
 }
 
 impl Registry {
+    pub(super) fn new(account: &Arc<Account>) -> Self {
+        Self {
+            entries: Slab::new(),
+            names: HashMap::new(),
+            serial: 0,
+            unreferenced: Vec::new(),
+            charge: account.charge(0),
+        }
+    }
+
+    /// Gives up the empty places at the end.
+    pub(super) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
+    /// Returns the slot of the next new object.
+    pub(super) fn next_slot(&self) -> usize {
+        self.entries.vacant_key()
+    }
+
     /// Adds an object without references. Returns its slot and its id.
     pub(super) fn insert(&mut self, kind: Kind, print: u64) -> Option<(usize, ObjectId)> {
         if self.entries.len() >= OBJECTS_MAX {
@@ -138,6 +171,7 @@ impl Registry {
         entry.references = entry.references.saturating_add(1);
         entry.name = Some(name.into());
         self.names.insert(name.into(), id);
+        self.charge.replace(0, name_bytes(name));
     }
 
     /// Returns the object with a name.
@@ -161,6 +195,7 @@ impl Registry {
         }
         if let Some(name) = entry.name {
             self.names.remove(&name);
+            self.charge.replace(name_bytes(&name), 0);
         }
         Some(slot)
     }

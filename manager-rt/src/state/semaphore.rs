@@ -4,7 +4,7 @@
 //! forgotten is no longer recorded: it is on its way between two processes, and its next owner adds it again. So the
 //! sum of free, taken and forgotten permits never changes, whichever client dies.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::limits::PERMITS_MAX;
 use crate::proto::{Answer, Fault, Kind, ObjectId, Payload, Reply, SemaphoreOp};
@@ -19,7 +19,7 @@ pub(super) struct Semaphore {
     bound: Option<u64>,
     free: u64,
     /// The number of taken permits by connection; never 0.
-    taken: HashMap<ClientId, u64>,
+    taken: BTreeMap<ClientId, u64>,
     taken_in_all: u64,
     line: Line,
 }
@@ -32,7 +32,7 @@ impl Semaphore {
     pub(super) fn new(permits: u64, is_bounded: bool) -> Result<Self, Fault> {
         check_range(permits, 0, PERMITS_MAX)?;
         let bound = is_bounded.then_some(permits);
-        Ok(Self { bound, free: permits, taken: HashMap::new(), taken_in_all: 0, line: Line::new() })
+        Ok(Self { bound, free: permits, taken: BTreeMap::new(), taken_in_all: 0, line: Line::new() })
     }
 
     pub(super) fn apply(&mut self, op: &SemaphoreOp, context: &mut Context<'_>) -> Outcome {

@@ -36,6 +36,9 @@ mod tests;
 /// How many lengths are added up between two comparisons. It is enough for the compiler to use vector instructions.
 const LENS_AT_ONCE: usize = 64;
 
+/// The spine shrinks once it is no more full than one part in this many.
+const SPINE_SHRINKS_AT: usize = 4;
+
 /// An indexed sequence in chunks of at most `LIMIT` items, a power of two from 2 to 32,768.
 ///
 /// 512 is a measured choice: with 256, adding up the lengths for 10^7 items took 2.2 us instead of 1.1 us, and a push
@@ -67,6 +70,23 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
     /// Returns the number of items.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Returns `true` if there is no item.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns how much memory the items take, in bytes, without what they own. A chunk counts as if it were full, even
+    /// if it has been split.
+    pub(crate) fn bytes(&self) -> usize {
+        let places = match self.chunks.front() {
+            Some(only) if self.chunks.len() == 1 => only.capacity(),
+            _ => self.chunks.len().saturating_mul(LIMIT),
+        };
+        let spine = self.chunks.capacity().saturating_mul(size_of::<VecDeque<T>>());
+        let lens = self.lens.capacity().saturating_mul(size_of::<u16>());
+        places.saturating_mul(size_of::<T>()).saturating_add(spine).saturating_add(lens)
     }
 
     /// Appends an item.
@@ -263,6 +283,11 @@ impl<T, const LIMIT: usize> Sequence<T, LIMIT> {
     fn remove_chunk(&mut self, at: usize) {
         self.chunks.remove(at);
         self.lens.remove(at);
+        // The spine shrinks too, at the latest with the last chunk.
+        if self.chunks.len() <= self.chunks.capacity() / SPINE_SHRINKS_AT {
+            self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
+            self.lens.shrink_to(self.lens.len().saturating_mul(2));
+        }
     }
 
     fn insert_within(&mut self, mut at: usize, mut within: usize, item: T) -> Result<(), T> {

@@ -83,6 +83,11 @@ impl<K, V, const BLOCK: usize, const SPOTS: usize, const ENTRIES_MAX: usize>
         self.slots.len()
     }
 
+    /// Returns how much memory the entries take, in bytes, without what they own.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.bytes().saturating_add(self.index.bytes()).saturating_add(self.order.bytes())
+    }
+
     /// Returns all entries in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.page(None, usize::MAX).map(|(_, key, value)| (key, value))

@@ -38,7 +38,7 @@ impl Value {
                 DONE
             }
             ValueOp::FetchAdd(number) => {
-                let sum = context.core.keep(numbers::add(self.payload.raw(), number)?)?;
+                let sum = context.keep(numbers::add(self.payload.raw(), number)?.raw())?;
                 Ok(Reply::Before(self.replace(sum, context)))
             }
         }
@@ -54,6 +54,11 @@ impl Value {
 
     pub(super) fn undo(&mut self, old: Payload, core: &mut Core) {
         core.let_go(std::mem::replace(&mut self.payload, old));
+    }
+
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        visit(&self.payload);
     }
 
     pub(super) fn into_payload(self) -> Payload {

@@ -3,9 +3,12 @@
 //! A line is the set of its waiters' numbers. Numbers only grow, so the first in the set has waited longest, and
 //! removing a waiter from the middle is as cheap as from the front.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::account::{Account, Charge};
 use crate::proto::{ObjectId, Payload};
+use crate::state::charges::{TIMER_BYTES, WAITER_BYTES};
 use crate::state::step::ClientId;
 
 /// The number of a waiting call. It is never reused.
@@ -88,15 +91,27 @@ pub(super) struct TimerKey {
 }
 
 /// All waiting calls and all timers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiters {
-    all: HashMap<WaiterId, Waiter>,
+    all: BTreeMap<WaiterId, Waiter>,
     timers: BTreeMap<TimerKey, Timer>,
     /// The number of the newest waiter or timer.
     newest: u64,
+    charge: Charge,
 }
 
 impl Waiters {
+    pub(super) fn new(account: &Arc<Account>) -> Self {
+        Self { all: BTreeMap::new(), timers: BTreeMap::new(), newest: 0, charge: account.charge(0) }
+    }
+
+    /// Charges what the calls and the timers take after a change.
+    fn recharge(&mut self) {
+        let calls = self.all.len().saturating_mul(WAITER_BYTES);
+        let timers = self.timers.len().saturating_mul(TIMER_BYTES);
+        self.charge.set(calls.saturating_add(timers));
+    }
+
     /// Adds a call that waits until `deadline`.
     pub(super) fn insert(
         &mut self,
@@ -111,6 +126,7 @@ impl Waiters {
             self.timers.insert(TimerKey { at: deadline, number: id.0 }, Timer::Waiter(id));
         }
         self.all.insert(id, Waiter { client, call, thread, object, want, deadline });
+        self.recharge();
         id
     }
 
@@ -124,6 +140,7 @@ impl Waiters {
         if let Some(deadline) = waiter.deadline {
             self.timers.remove(&TimerKey { at: deadline, number: id.0 });
         }
+        self.recharge();
         Some(waiter)
     }
 
@@ -132,18 +149,22 @@ impl Waiters {
         self.newest = self.newest.wrapping_add(1);
         let key = TimerKey { at, number: self.newest };
         self.timers.insert(key, timer);
+        self.recharge();
         key
     }
 
     /// Removes a timer, if its time has not come yet.
     pub(super) fn remove_timer(&mut self, key: TimerKey) {
         self.timers.remove(&key);
+        self.recharge();
     }
 
     /// Returns the next timer whose time has come.
     pub(super) fn pop_timer(&mut self, now: u64) -> Option<Timer> {
         let next = self.timers.first_entry()?;
-        (next.key().at <= now).then(|| next.remove())
+        let timer = (next.key().at <= now).then(|| next.remove());
+        self.recharge();
+        timer
     }
 
     pub(super) fn next_timer(&self) -> Option<u64> {
@@ -152,6 +173,16 @@ impl Waiters {
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Calls `visit` for each value that waits for room.
+    #[cfg(test)]
+    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+        for waiter in self.all.values() {
+            if let Want::Room(items) = &waiter.want {
+                items.iter().for_each(&mut *visit);
+            }
+        }
     }
 
     #[cfg(test)]

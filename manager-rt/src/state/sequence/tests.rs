@@ -193,3 +193,22 @@ fn the_debug_text_does_not_grow_with_the_items() {
     assert_eq!(format!("{sequence:?}"), "Sequence { len: 100000, chunks: 196, .. }");
     assert_eq!(format!("{:?}", sequence.range(5, 7)), "Range { left: 7, .. }");
 }
+
+#[test]
+fn the_memory_of_a_sequence_grows_and_shrinks_with_it() {
+    const LEN: usize = 100_000;
+    let mut sequence = Sequence::<u64>::new();
+    assert_eq!(sequence.bytes(), 0);
+    sequence.push(1);
+    assert!(sequence.bytes() <= 300, "{} bytes for one item", sequence.bytes());
+    sequence.extend(1..u64::try_from(LEN).unwrap());
+    let items = LEN * size_of::<u64>();
+    let bytes = sequence.bytes();
+    assert!(bytes >= items && bytes < items + items / 8, "{bytes} for {items}");
+    while sequence.len() > 10 {
+        sequence.pop_front().unwrap();
+    }
+    assert!(sequence.bytes() <= 2 * 512 * size_of::<u64>() + 1_000, "{}", sequence.bytes());
+    while sequence.pop().is_some() {}
+    assert_eq!(sequence.bytes(), 0);
+}

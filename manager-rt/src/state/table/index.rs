@@ -26,6 +26,8 @@ const ADDRESS_FROM: u32 = 11;
 pub(super) struct Index<const SPOTS: usize> {
     segments: Vec<HashTable<Spot>>,
     len: usize,
+    /// The memory of the segments, in bytes.
+    bytes: usize,
 }
 
 /// The slot of an entry, and 32 bits of the hash of its key.
@@ -37,7 +39,13 @@ struct Spot {
 impl<const SPOTS: usize> Index<SPOTS> {
     pub(super) const fn new() -> Self {
         const { assert!(SPOTS >= 4, "a quarter of it must be something") };
-        Self { segments: Vec::new(), len: 0 }
+        Self { segments: Vec::new(), len: 0, bytes: 0 }
+    }
+
+    /// Returns how much memory the spots take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let segments = self.segments.capacity().saturating_mul(size_of::<HashTable<Spot>>());
+        self.bytes.saturating_add(segments)
     }
 
     /// Returns the slot with this hash for which `is_it` returns `true`.
@@ -55,7 +63,9 @@ impl<const SPOTS: usize> Index<SPOTS> {
         }
         let segment = segment_of(tag, self.segments.len());
         if let Some(segment) = self.segments.get_mut(segment) {
+            let before = segment.allocation_size();
             segment.insert_unique(spread(tag), Spot { tag, slot }, |spot| spread(spot.tag));
+            self.bytes = self.bytes.saturating_add(segment.allocation_size()).saturating_sub(before);
             self.len = self.len.saturating_add(1);
         }
     }
@@ -71,6 +81,7 @@ impl<const SPOTS: usize> Index<SPOTS> {
         self.len = self.len.saturating_sub(1);
         if self.len == 0 {
             self.segments = Vec::new();
+            self.bytes = 0;
         } else if self.segments.len() > 1 && self.len < self.segments.len().saturating_mul(SPOTS / 4) {
             self.drop_segment();
         }
@@ -85,6 +96,7 @@ impl<const SPOTS: usize> Index<SPOTS> {
         // Both halves are made anew, since a table that loses half its spots keeps their memory and the marks of
         // removed ones.
         let spots = mem::take(from);
+        self.bytes = self.bytes.saturating_sub(spots.allocation_size());
         let half = spots.len() / 2;
         let mut halves = [HashTable::with_capacity(half), HashTable::with_capacity(half)];
         let [stays, moves] = &mut halves;
@@ -97,6 +109,8 @@ impl<const SPOTS: usize> Index<SPOTS> {
             half.insert_unique(spread(spot.tag), spot, |spot| spread(spot.tag));
         }
         let [stays, moves] = halves;
+        self.bytes =
+            self.bytes.saturating_add(stays.allocation_size()).saturating_add(moves.allocation_size());
         *from = stays;
         if let Some(last) = self.segments.last_mut() {
             *last = moves;
@@ -108,9 +122,11 @@ impl<const SPOTS: usize> Index<SPOTS> {
         let Some(last) = self.segments.pop() else { return };
         let to = source_of(self.segments.len());
         let Some(to) = self.segments.get_mut(to) else { return };
+        let before = last.allocation_size().saturating_add(to.allocation_size());
         for spot in last {
             to.insert_unique(spread(spot.tag), spot, |spot| spread(spot.tag));
         }
+        self.bytes = self.bytes.saturating_add(to.allocation_size()).saturating_sub(before);
     }
 }
 
@@ -156,6 +172,7 @@ impl<const SPOTS: usize> Index<SPOTS> {
         }
         assert_eq!(self.segments.iter().map(HashTable::len).sum::<usize>(), len);
         assert_eq!(self.len, len);
+        assert_eq!(self.segments.iter().map(HashTable::allocation_size).sum::<usize>(), self.bytes);
         assert_eq!(segments == 0, len == 0, "1");
         assert!(len <= segments * SPOTS && (segments <= 1 || len >= segments * (SPOTS / 4)), "2");
     }

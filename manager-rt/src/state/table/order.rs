@@ -12,6 +12,8 @@
 use std::collections::BTreeMap;
 use std::iter;
 
+use crate::count::in_tree;
+
 /// The number of places in a group: as many as a word has bits.
 const PLACES: u64 = u64::BITS as u64;
 
@@ -29,6 +31,12 @@ struct Group {
 impl Order {
     pub(super) const fn new() -> Self {
         Self { groups: BTreeMap::new(), next: 0 }
+    }
+
+    /// Returns how much memory the places take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let group = size_of::<Group>().saturating_add(in_tree::<(u64, Box<Group>)>());
+        self.groups.len().saturating_mul(group)
     }
 
     /// Returns the place for the next new entry. At 10^9 insertions a second, places last for 584 years.

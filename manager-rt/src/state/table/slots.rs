@@ -18,12 +18,14 @@ pub(super) struct Slots<E, const BLOCK: usize> {
     blocks: Vec<Slab<E>>,
     open: Vec<u32>,
     len: usize,
+    /// The number of slots for which there is memory.
+    capacity: usize,
 }
 
 impl<E, const BLOCK: usize> Slots<E, BLOCK> {
     pub(super) const fn new() -> Self {
         const { assert!(BLOCK > 0 && BLOCK <= 1 << 16, "a block must be small, so that it is made quickly") };
-        Self { blocks: Vec::new(), open: Vec::new(), len: 0 }
+        Self { blocks: Vec::new(), open: Vec::new(), len: 0, capacity: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -40,6 +42,15 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         self.blocks.get_mut(block)?.get_mut(key)
     }
 
+    /// Returns how much memory the entries take, in bytes, without what they own.
+    pub(super) fn bytes(&self) -> usize {
+        // A slab adds a word to each entry, which says whether the slot is free.
+        let entries = self.capacity.saturating_mul(size_of::<E>().saturating_add(size_of::<usize>()));
+        let blocks = self.blocks.capacity().saturating_mul(size_of::<Slab<E>>());
+        let open = self.open.capacity().saturating_mul(size_of::<u32>());
+        entries.saturating_add(blocks).saturating_add(open)
+    }
+
     /// Puts an entry into a free slot, and returns its number. Returns the entry if all numbers are taken.
     pub(super) fn insert(&mut self, entry: E) -> Result<u32, E> {
         let Some((number, slot)) = self.open_block() else { return Err(entry) };
@@ -48,7 +59,9 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         let Some(slot) = u32::try_from(key).ok().and_then(|key| slot.checked_add(key)) else {
             return Err(entry);
         };
+        let before = block.capacity();
         block.insert(entry);
+        self.capacity = self.capacity.saturating_add(block.capacity()).saturating_sub(before);
         if block.len() >= BLOCK {
             self.open.pop();
         }
@@ -63,6 +76,7 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         let was_full = block.len() >= BLOCK;
         let entry = block.try_remove(key)?;
         if block.is_empty() {
+            self.capacity = self.capacity.saturating_sub(block.capacity());
             *block = Slab::new();
         }
         if was_full {
@@ -79,7 +93,9 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
             None => {
                 let number = u32::try_from(self.blocks.len()).ok()?;
                 // The first block grows with its entries, since most tables are small.
-                self.blocks.push(if number == 0 { Slab::new() } else { Slab::with_capacity(BLOCK) });
+                let block = if number == 0 { Slab::new() } else { Slab::with_capacity(BLOCK) };
+                self.capacity = self.capacity.saturating_add(block.capacity());
+                self.blocks.push(block);
                 self.open.push(number);
                 number
             }
@@ -112,5 +128,6 @@ impl<E, const BLOCK: usize> Slots<E, BLOCK> {
         assert_eq!(open, expected.map(|(_, number)| number).collect::<Vec<u32>>(), "2");
         assert!(self.blocks.iter().all(|block| !block.is_empty() || block.capacity() == 0), "3");
         assert_eq!(self.blocks.iter().map(Slab::len).sum::<usize>(), self.len);
+        assert_eq!(self.memory(), self.capacity);
     }
 }

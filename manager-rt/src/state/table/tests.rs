@@ -227,3 +227,22 @@ fn memory_is_freed_piece_by_piece() {
     assert_eq!(table.slots.memory(), 0);
     assert_eq!(format!("{table:?}"), "Table { len: 0, index: Index { segments: 0, .. }, .. }");
 }
+
+#[test]
+fn the_memory_of_a_table_grows_and_shrinks_with_it() {
+    const LEN: u64 = 100_000;
+    let mut table = Table::<u64, u64>::new();
+    assert_eq!(table.bytes(), 0);
+    table.insert(0, 0).unwrap();
+    assert!(table.bytes() < 1_000, "{} bytes for one entry", table.bytes());
+    for key in 0..LEN {
+        table.insert(key, key).unwrap();
+    }
+    let each = table.bytes() / usize::try_from(LEN).unwrap();
+    assert!((32..=64).contains(&each), "{each} bytes for an entry");
+    for key in 0..LEN {
+        table.remove(&key).unwrap();
+    }
+    let left = table.bytes();
+    assert!(left < 32_000, "{left} bytes for the spine of an empty table");
+}

@@ -89,7 +89,7 @@ proptest! {
         let fails = failing(client, &mut world);
         let (mut elements, mut version) = (vec![payload(&[0]); 5], 0);
         for (ops, luck) in transactions {
-            let before = world.state.info();
+            let before = world.counts();
             let (mut next, mut next_version) = (elements.clone(), version);
             let expected: Result<Vec<_>, _> =
                 ops.iter().map(|op| run(&mut next, &mut next_version, op)).collect();
@@ -109,7 +109,7 @@ proptest! {
             if commits {
                 (elements, version) = (next, next_version);
             } else {
-                assert_eq!(world.state.info(), before);
+                assert_eq!(world.counts(), before);
             }
             let values = elements.clone();
             assert_eq!(contents(&mut world, client, array), Ok(Reply::Values { values, version }));
@@ -123,7 +123,7 @@ fn a_write_happens_completely_or_not_at_all_and_has_a_limit() {
     let mut world = World::new();
     let client = world.client();
     let array = world.create(client, Spec::Array(vec![raw(b"x"); VALUES_AT_ONCE_MAX + 1]));
-    let before = world.state.info();
+    let before = world.counts();
     let write = |at, len| Op::Array(ArrayOp::Write { at, elements: vec![raw(b"y"); len] });
     let limit = VALUES_AT_ONCE_MAX.try_into().unwrap();
     assert_eq!(world.ask(client, array, write(0, VALUES_AT_ONCE_MAX + 1)), Err(Fault::TooMany { limit }));
@@ -134,7 +134,7 @@ fn a_write_happens_completely_or_not_at_all_and_has_a_limit() {
     let Ok(Reply::Values { values, version: 0 }) = contents(&mut world, client, array) else { panic!() };
     assert!(values.iter().all(|value| *value == payload(b"x")), "nothing was written");
     assert_eq!(world.ask(client, array, write(1, VALUES_AT_ONCE_MAX)), Ok(Reply::Done));
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     world.end(&[client]);
 }
 
@@ -148,15 +148,15 @@ fn elements_keep_the_objects_they_refer_to() {
     let array = world.create(client, Spec::Array(vec![a, raw(b"")]));
     let fails = failing(client, &mut world);
     let write = Step { object: array, op: Op::Array(ArrayOp::Write { at: 0, elements: vec![b, b] }) };
-    let before = world.state.info();
+    let before = world.counts();
     assert_eq!(world.transact(client, vec![write.clone(), fails]), Err(Fault::NoNumber));
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     let unknown = Raw { bytes: b"", ids: &[1; 8] };
     let wrong = Op::Array(ArrayOp::Write { at: 0, elements: vec![b, unknown] });
     assert_eq!(world.ask(client, array, wrong), Err(Fault::UnknownObject));
     let wrong = Op::Manager(ManagerOp::Create { spec: Spec::Array(vec![b, unknown]), print: PRINT });
     assert_eq!(world.ask(client, ObjectId::MANAGER, wrong), Err(Fault::UnknownObject));
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     world.transact(client, vec![write]).unwrap();
     locks.iter().for_each(|lock| world.detach(client, *lock));
     assert_eq!(world.state.info().objects, 3, "the second lock is stored, but the first one no longer is");

@@ -154,7 +154,7 @@ proptest! {
         let mut model = Model::new();
         for (ops, luck) in transactions {
             world.tidy();
-            let before = world.state.info();
+            let before = world.counts();
             let mut next = model.clone();
             let expected: Result<Vec<_>, _> = ops.iter().map(|op| run(&mut next, op)).collect();
             let mut steps: Vec<_> = ops.into_iter().map(|op| Step { object: dict, op: Op::Dict(op) }).collect();
@@ -174,7 +174,8 @@ proptest! {
             if commits {
                 model = next;
             } else {
-                assert_eq!(world.state.info(), before);
+                assert_eq!(world.counts(), before);
+                world.audit();
             }
             assert_eq!(contents(&mut world, client, dict), model);
         }
@@ -187,7 +188,7 @@ fn limits_hold() {
     let mut world = World::new();
     let client = world.client();
     let dict = world.create(client, Spec::Dict);
-    let before = world.state.info();
+    let before = world.counts();
     let numbers: Vec<_> = (0..=u32::try_from(ENTRIES_AT_ONCE_MAX).unwrap()).map(u32::to_le_bytes).collect();
     let limit = Err(Fault::TooMany { limit: ENTRIES_AT_ONCE_MAX.try_into().unwrap() });
     let entries = |len: usize| numbers[..len].iter().map(|key| (raw(key), raw(b"v"))).collect();
@@ -195,7 +196,8 @@ fn limits_hold() {
     for op in [DictOp::Extend(entries(numbers.len())), DictOp::FetchAddMany(sums(numbers.len()))] {
         assert_eq!(world.ask(client, dict, Op::Dict(op)), limit);
     }
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
+    world.audit();
     for op in [DictOp::Extend(entries(ENTRIES_AT_ONCE_MAX)), DictOp::FetchAddMany(sums(ENTRIES_AT_ONCE_MAX))]
     {
         assert_eq!(world.ask(client, dict, Op::Dict(op)), Ok(Reply::Done));
@@ -236,20 +238,25 @@ fn a_page_is_limited_in_bytes() {
 
 #[test]
 fn an_entry_that_does_not_fit_changes_nothing() {
-    let mut world = World::with(Limits { memory_bytes: 200, ..Limits::default() });
+    // There is room for five long keys and values, apart from the client and the dict.
+    const LEN: usize = 30_000;
+    let [a, b, c, old, new] = [b'a', b'b', b'c', b'1', b'2'].map(|byte| vec![byte; LEN]);
+    let mut world = World::with(Limits { memory_bytes: LEN * 11 / 2, ..Limits::default() });
     let client = world.client();
     let dict = world.create(client, Spec::Dict);
     let insert = |key, value| Op::Dict(DictOp::Insert(raw(key), raw(value)));
-    assert_eq!(world.ask(client, dict, insert(b"a", b"1")), Ok(Reply::Option(None)));
-    let before = (world.state.info(), contents(&mut world, client, dict));
-    let extend = DictOp::Extend([b"a", b"b", b"c"].map(|key| (raw(key), raw(b"2"))).to_vec());
+    assert_eq!(world.ask(client, dict, insert(&a, &old)), Ok(Reply::Option(None)));
+    let before = (world.counts(), contents(&mut world, client, dict));
+    let extend = DictOp::Extend([&a, &b, &c].map(|key| (raw(key), raw(&new))).to_vec());
     assert_eq!(world.ask(client, dict, Op::Dict(extend)), Err(Fault::NoSpace));
-    assert_eq!((world.state.info(), contents(&mut world, client, dict)), before);
-    // One entry takes 80 bytes. A second one fits; of a third one, the value fits but not the key.
-    assert_eq!(world.ask(client, dict, insert(b"b", b"1")), Ok(Reply::Option(None)));
-    assert_eq!(world.state.info().bytes, 160);
-    assert_eq!(world.ask(client, dict, insert(b"c", b"1")), Err(Fault::NoSpace));
-    assert_eq!(world.state.info().bytes, 160);
+    assert_eq!((world.counts(), contents(&mut world, client, dict)), before);
+    world.audit();
+    // A second entry fits; of a third one, the value fits but not the key.
+    assert_eq!(world.ask(client, dict, insert(&b, &old)), Ok(Reply::Option(None)));
+    let full = world.state.info();
+    assert_eq!(world.ask(client, dict, insert(&c, &old)), Err(Fault::NoSpace));
+    assert_eq!(world.state.info(), full);
+    drop(before);
     world.end(&[client]);
 }
 
@@ -263,7 +270,7 @@ fn keys_and_values_keep_the_objects_they_refer_to() {
     let [a, b, c] = [0, 1, 2].map(|at| Raw { bytes: b"p", ids: &ids[at] });
     let fails = failing(client, &mut world);
     world.ask(client, dict, Op::Dict(DictOp::Extend(vec![(a, b), (b, c)]))).unwrap();
-    let before = (world.state.info(), contents(&mut world, client, dict));
+    let before = (world.counts(), contents(&mut world, client, dict));
     // The pages carried references.
     for lock in [locks[0], locks[1], locks[1], locks[2], locks[0], locks[1], locks[2]] {
         world.detach(client, lock);
@@ -287,7 +294,7 @@ fn keys_and_values_keep_the_objects_they_refer_to() {
     let mut failed = changes.clone();
     failed.push(fails);
     assert_eq!(world.transact(client, failed), Err(Fault::NoNumber));
-    assert_eq!((world.state.info(), contents(&mut world, client, dict)), before);
+    assert_eq!((world.counts(), contents(&mut world, client, dict)), before);
     world.transact(client, changes).unwrap();
     assert_eq!(world.state.info().objects, 5, "the answers carried references");
     for lock in locks {
@@ -298,5 +305,6 @@ fn keys_and_values_keep_the_objects_they_refer_to() {
     let unset = DictOp::CompareExchange { key: b, expected: Some(c), new: None };
     assert_eq!(world.ask(client, dict, Op::Dict(unset)), Ok(Reply::Bool(true)));
     assert_eq!(world.state.info().objects, 2);
+    drop(before);
     world.end(&[client]);
 }

@@ -67,7 +67,7 @@ fn a_failed_transaction_wakes_no_waiter() {
     let event = world.create(client, Spec::Event);
     let value = world.create(client, Spec::Value(Raw::plain(b"\xff")));
     let waiting = world.send(client, event, Wait::Forever, WAIT);
-    let before = world.state.info();
+    let before = world.counts();
     let set = || Step { object: event, op: SET };
     let clear = || Step { object: event, op: CLEAR };
     let wrong = Step { object: value, op: Op::Value(ValueOp::FetchAdd(Number::U64(1))) };
@@ -76,7 +76,7 @@ fn a_failed_transaction_wakes_no_waiter() {
     let done = || Reply::Transaction(vec![Reply::Done, Reply::Done]);
     assert_eq!(world.transact(client, vec![set(), clear()]), Ok(done()));
     assert_eq!(world.answer(waiting), None, "only the final state of a transaction counts");
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     assert_eq!(world.transact(client, vec![clear(), set()]), Ok(done()));
     assert_eq!(world.answer(waiting), Some(DONE));
     world.end(&[client]);

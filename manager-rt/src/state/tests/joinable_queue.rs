@@ -128,7 +128,8 @@ fn waiters_in_every_line_can_time_out_or_die_and_get_an_error_at_the_end() {
     for call in [putter, joiner] {
         assert_eq!(world.answer(call), Some(Err(Fault::UnknownObject)));
     }
-    assert_eq!(world.state.info(), Info { clients: 1, ..Info::default() });
+    assert_eq!(world.counts(), Info { clients: 1, ..Info::default() });
+    world.audit();
     world.end(&[one]);
 }
 
@@ -171,7 +172,7 @@ fn the_limits_of_a_queue_of_tasks_hold() {
         world.ask(client, queue, GET).unwrap();
         assert_eq!(world.ask(client, queue, requeue(task + 1)), DONE);
     }
-    let full = world.state.info();
+    let full = world.counts();
     let first_of = |answer| match answer {
         Ok(Reply::Values { mut values, .. }) => values.remove(0),
         other => panic!("{other:?}"),
@@ -180,15 +181,15 @@ fn the_limits_of_a_queue_of_tasks_hold() {
     assert_eq!(first_of(world.ask(client, queue, failed(0, false))), task(0));
     assert_eq!(world.ask(client, queue, put(&limit.to_le_bytes())), DONE);
     world.ask(client, queue, GET).unwrap();
-    let one_more = world.state.info();
+    let one_more = world.counts();
     let steps = || vec![Step { object: queue, op: requeue(limit + 1) }, Step { object: queue, op: GET }];
     assert_eq!(world.transact(client, steps()), Err(Fault::Empty));
     assert_eq!(first_of(world.ask(client, queue, failed(0, false))), task(0), "it was not dropped");
-    assert_eq!(world.state.info(), one_more);
+    assert_eq!(world.counts(), one_more);
     assert_eq!(world.ask(client, queue, requeue(limit + 1)), DONE);
     assert_eq!(first_of(world.ask(client, queue, failed(0, false))), task(1));
     assert_eq!(world.ask(client, queue, failed(limit, false)), page(&[&limit.to_le_bytes()], limit + 1));
-    assert_eq!(world.state.info(), full);
+    assert_eq!(world.counts(), full);
     world.end(&[client]);
 }
 
@@ -220,7 +221,7 @@ fn a_task_and_its_result_are_done_together_or_not_at_all() {
     assert_eq!(world.ask(client, queue, requeue(1)), DONE);
     assert_eq!(world.ask(client, queue, GET), leased(2, 2, b"a"));
     let joined = world.send(client, queue, Wait::Forever, JOIN);
-    let before = world.state.info();
+    let before = world.counts();
     let step = |op| Step { object: queue, op };
     let wrong = || Step { object: value, op: Op::Value(ValueOp::FetchAdd(Number::U64(1))) };
     // "a" fails after its second lease, and is then taken. "b" is leased, requeued, leased again and done.
@@ -231,7 +232,7 @@ fn a_task_and_its_result_are_done_together_or_not_at_all() {
     for op in [JOIN, CLOSE] {
         assert_eq!(world.transact(client, vec![step(done(2)), step(op)]), Err(Fault::NotInTransaction));
     }
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     assert_eq!(world.ask(client, queue, LEN), Ok(Reply::Count(1)));
     assert_eq!(world.ask(client, queue, failed(0, false)), page(&[], 0));
     let set = Step { object: value, op: Op::Value(ValueOp::Set(Raw::plain(b"result"))) };

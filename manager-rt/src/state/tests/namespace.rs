@@ -28,7 +28,7 @@ fn an_attribute_has_a_type_and_a_name() {
     let mut world = World::new();
     let client = world.client();
     let space = world.create(client, Spec::Namespace);
-    let empty = world.state.info();
+    let empty = world.counts();
     assert_eq!(world.ask(client, space, get("a", 1)), Err(Fault::NotFound));
     assert_eq!(world.ask(client, space, delete("a")), Err(Fault::NotFound));
     assert_eq!(world.ask(client, space, set("b", 1, raw(b"1"))), Ok(Reply::Done));
@@ -41,7 +41,8 @@ fn an_attribute_has_a_type_and_a_name() {
     for name in ["b", "a"] {
         assert_eq!(world.ask(client, space, delete(name)), Ok(Reply::Done));
     }
-    assert_eq!(world.state.info(), empty);
+    assert_eq!(world.counts(), empty);
+    world.audit();
     world.end(&[client]);
 }
 
@@ -50,7 +51,7 @@ fn names_have_limits() {
     let mut world = World::new();
     let client = world.client();
     let space = world.create(client, Spec::Namespace);
-    let before = world.state.info();
+    let before = world.counts();
     let long = "n".repeat(NAME_BYTES_MAX + 1);
     let bad = Err(Fault::BadName { limit: NAME_BYTES_MAX.try_into().unwrap() });
     for (name, answer) in [("", &bad), (&long, &bad), ("_private", &Err(Fault::Unsupported))] {
@@ -58,18 +59,19 @@ fn names_have_limits() {
             assert_eq!(world.ask(client, space, op), *answer, "{name}");
         }
     }
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
+    world.audit();
     let longest = &long[1..];
     assert_eq!(world.ask(client, space, set(longest, 1, raw(b"v"))), Ok(Reply::Done));
     assert_eq!(world.ask(client, space, get(longest, 1)), Ok(Reply::Value(payload(b"v"))));
     for number in 1..ATTRIBUTES_MAX {
         assert_eq!(world.ask(client, space, set(&number.to_string(), 1, raw(b"v"))), Ok(Reply::Done));
     }
-    let full = world.state.info();
+    let full = world.counts();
     let many = Err(Fault::TooMany { limit: ATTRIBUTES_MAX.try_into().unwrap() });
     assert_eq!(world.ask(client, space, set("more", 1, raw(b"v"))), many);
     assert_eq!(world.ask(client, space, set("1", 1, raw(b"w"))), Ok(Reply::Done), "it exists already");
-    assert_eq!(world.state.info(), full);
+    assert_eq!(world.counts(), full);
     world.end(&[client]);
 }
 
@@ -86,7 +88,7 @@ fn a_failed_transaction_leaves_the_attributes_as_they_were() {
     }
     world.detach(client, lock);
     let fails = failing(client, &mut world);
-    let before = world.state.info();
+    let before = world.counts();
     let changes = || {
         let ops = [
             get("a", 1),
@@ -101,7 +103,8 @@ fn a_failed_transaction_leaves_the_attributes_as_they_were() {
     let mut failed = changes();
     failed.push(fails);
     assert_eq!(world.transact(client, failed), Err(Fault::NoNumber));
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
+    world.audit();
     assert_eq!(world.ask(client, space, NAMES), names(&["a", "b", "c"]));
     assert_eq!(world.ask(client, space, get("a", 1)), Ok(Reply::Value(Payload::copy(proxy))));
     assert_eq!(world.ask(client, space, get("b", 1)), Ok(Reply::Value(payload(b"1"))));

@@ -63,7 +63,6 @@ fn a_caller_that_waits_for_much_room_is_not_overtaken() {
     let [one, two] = clients;
     let queue = world.create(two, Spec::Queue(2));
     assert_eq!(world.ask(one, queue, put(b"a")), DONE);
-    let before = world.state.info();
     let much = world.send(one, queue, Wait::For(9), put_many(&[b"b", b"c"]));
     let little = world.send(two, queue, Wait::Forever, put(b"d"));
     assert_eq!(world.ask(two, queue, put(b"e")), Err(Fault::Full), "others wait");
@@ -82,7 +81,7 @@ fn a_caller_that_waits_for_much_room_is_not_overtaken() {
     world.leave(one);
     assert_eq!((world.answer(dies), world.answer(behind)), (None, Some(DONE)), "its place is free");
     assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[b"d", b"f"]));
-    assert_eq!(world.state.info().bytes + 40, before.bytes, "the items that waited for room were released");
+    world.audit();
     world.end(&clients);
 }
 
@@ -164,7 +163,8 @@ fn waiters_get_an_error_at_the_end_and_many_items_are_released_in_steps() {
     assert_eq!(world.answer(getter), Some(Err(Fault::UnknownObject)));
     assert!(world.state.info().bytes > 0);
     while world.state.tidy(&mut world.effects) {}
-    assert_eq!(world.state.info(), Info { clients: 1, ..Info::default() });
+    assert_eq!(world.counts(), Info { clients: 1, ..Info::default() });
+    world.audit();
     world.end(&[client]);
 }
 
@@ -189,18 +189,23 @@ fn items_that_were_certainly_not_read_return_to_the_front() {
 
 #[test]
 fn items_that_come_back_are_never_refused() {
-    // There is room for one short item: 24 bytes, and 16 for its place.
-    let mut world = World::with(Limits { memory_bytes: 40, ..Limits::default() });
+    // There is room for one long item, and for the clients and the queue.
+    const ITEM_BYTES: usize = 100_000;
+    let [a, b, c] = [b'a', b'b', b'c'].map(|byte| vec![byte; ITEM_BYTES]);
+    let mut world = World::with(Limits { memory_bytes: ITEM_BYTES * 3 / 2, ..Limits::default() });
     let [one, two] = [world.client(), world.client()];
     let queue = world.create(two, Spec::Queue(0));
-    assert_eq!(world.ask(two, queue, put(b"a")), DONE);
-    assert_eq!(world.ask(two, queue, put(b"b")), Err(Fault::NoSpace));
+    assert_eq!(world.ask(two, queue, put(&a)), DONE);
+    assert_eq!(world.ask(two, queue, put(&b)), Err(Fault::NoSpace));
     assert_eq!(world.ask(two, queue, put_many(&[])), DONE);
-    assert_eq!(world.ask(one, queue, GET), got(b"a"));
-    assert_eq!(world.ask(two, queue, put(b"b")), DONE);
-    world.leave_unread(one, 0);
-    assert_eq!(world.ask(two, queue, put(b"c")), Err(Fault::NoSpace));
-    assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[b"a", b"b"]));
+    assert_eq!(world.ask(one, queue, GET), got(&a));
+    assert_eq!(world.ask(two, queue, put(&b)), Err(Fault::NoSpace), "the item may come back");
+    world.state.acknowledge(one, 1);
+    assert_eq!(world.ask(two, queue, put(&b)), DONE);
+    assert_eq!(world.ask(one, queue, GET), got(&b));
+    world.leave_unread(one, 1);
+    assert_eq!(world.ask(two, queue, put(&c)), Err(Fault::NoSpace));
+    assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[&b]));
     world.end(&[two]);
 }
 
@@ -231,14 +236,14 @@ fn a_rejected_answer_puts_its_items_back_with_the_proxies_inside() {
     for item in [Raw::plain(b"a"), proxy, Raw::plain(b"c")] {
         assert_eq!(world.ask(client, queue, Op::Queue(QueueOp::Put(item))), DONE);
     }
-    let before = world.state.info();
+    let before = world.counts();
     let get = || Step { object: queue, op: GET };
     let items = [Raw::plain(b"a"), proxy].map(|item| Reply::Value(Payload::copy(item)));
     assert_eq!(world.transact(client, vec![get(), get()]), Ok(Reply::Transaction(items.into())));
     let reject = Op::Manager(ManagerOp::Reject { call: world.calls });
     assert_eq!(world.ask(client, ObjectId::MANAGER, reject.clone()), DONE);
     assert_eq!(world.ask(client, ObjectId::MANAGER, reject), DONE);
-    assert_eq!(world.state.info(), before, "the second rejection does nothing");
+    assert_eq!(world.counts(), before, "the second rejection does nothing");
     let detach = ManagerOp::Detach { references: vec![(inner, 2)], lingers: false };
     world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
     assert_eq!(world.state.info().objects, 2, "the item keeps the lock");
@@ -255,7 +260,7 @@ fn a_failed_transaction_leaves_the_queue_as_it_was() {
     let queue = world.create(client, Spec::Queue(3));
     let value = world.create(client, Spec::Value(Raw::plain(b"\xff")));
     assert_eq!(world.ask(client, queue, put_many(&[b"a", b"b"])), DONE);
-    let before = world.state.info();
+    let before = world.counts();
     let step = |op| Step { object: queue, op };
     let wrong = || Step { object: value, op: Op::Value(ValueOp::FetchAdd(Number::U64(1))) };
     let steps = vec![step(GET), step(put_many(&[b"c", b"d"])), step(get_many(2)), step(GET), wrong()];
@@ -266,7 +271,7 @@ fn a_failed_transaction_leaves_the_queue_as_it_was() {
     );
     assert_eq!(world.transact(client, vec![step(put(b"c")), step(put(b"d"))]), Err(Fault::Full));
     assert_eq!(world.transact(client, vec![step(get_many(9)), step(GET)]), Err(Fault::Empty));
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     assert_eq!(world.ask(client, queue, LEN), Ok(Reply::Count(2)));
     // None of the items was delivered, so none comes back.
     let other = world.client();

@@ -107,10 +107,10 @@ fn a_transaction_takes_no_permit() {
     let mut world = World::new();
     let client = world.client();
     let semaphore = world.create(client, Spec::Semaphore(1));
-    let before = world.state.info();
+    let before = world.counts();
     let steps = vec![Step { object: semaphore, op: TAKE }];
     assert_eq!(world.transact(client, steps), Err(Fault::NotInTransaction));
-    assert_eq!(world.state.info(), before);
+    assert_eq!(world.counts(), before);
     world.end(&[client]);
 }
 

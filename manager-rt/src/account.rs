@@ -1,0 +1,142 @@
+//! The memory of a manager, in one number.
+//!
+//! Whoever keeps something holds a [`Charge`] for it, and the charge ends with what it pays for. So nothing can be kept
+//! without being counted, or be freed without being refunded. A value is charged where its bytes are, not where it is
+//! used: the answer on its way to a client, the item that a client has not read yet and the value in a dict share the
+//! bytes, and pay once.
+//!
+//! There are two limits. Values and unfinished frames are refused above the limit of the manager. Everything else
+//! (clients, waiting calls, references) may also take the *reserve* above it, so a manager that is full of values
+//! still answers, and can be emptied.
+//!
+//! A manager in a process is used by its threads one after the other, but they free the values of their answers at any
+//! time. So the number is atomic. Nothing else depends on it, so its order does not matter.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
+
+/// There is no memory for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The memory of a manager.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// In bytes.
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Account {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit })
+    }
+
+    /// Returns how many bytes are charged.
+    #[inline]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Checks whether values may take this many bytes more.
+    #[inline]
+    pub(crate) fn check(&self, bytes: usize) -> Result<(), Full> {
+        if self.used().saturating_add(bytes) <= self.limit { Ok(()) } else { Err(Full) }
+    }
+
+    /// Checks whether anything but a value may take this many bytes more.
+    pub(crate) fn check_reserve(&self, bytes: usize) -> Result<(), Full> {
+        let reserve = (self.limit / RESERVE_SHARE).max(RESERVE_BYTES_MIN);
+        let most = self.limit.saturating_add(reserve);
+        if self.used().saturating_add(bytes) <= most { Ok(()) } else { Err(Full) }
+    }
+
+    /// Charges bytes, whatever the limit is.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Charge { account: Arc::clone(self), bytes }
+    }
+}
+
+/// Bytes that are charged until this is dropped.
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Returns the charged bytes.
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Changes the charge to this many bytes.
+    #[inline]
+    pub(crate) fn set(&mut self, bytes: usize) {
+        if bytes >= self.bytes {
+            self.account.used.fetch_add(bytes.saturating_sub(self.bytes), Ordering::Relaxed);
+        } else {
+            self.account.used.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Changes a part of the charge.
+    #[inline]
+    pub(crate) fn replace(&mut self, before: usize, after: usize) {
+        if before != after {
+            self.set(self.bytes.saturating_sub(before).saturating_add(after));
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({} bytes)", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_end_with_what_they_pay_for() {
+        let account = Account::new(100);
+        let mut one = account.charge(60);
+        let other = account.charge(30);
+        assert_eq!(account.used(), 90);
+        one.set(10);
+        one.replace(4, 7);
+        assert_eq!((account.used(), one.bytes()), (43, 13));
+        drop(one);
+        assert_eq!(account.used(), 30);
+        drop(other);
+        assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn values_fit_up_to_the_limit_and_everything_else_up_to_the_reserve() {
+        for limit in [0, 100, RESERVE_BYTES_MIN * RESERVE_SHARE * 2] {
+            let account = Account::new(limit);
+            let reserve = RESERVE_BYTES_MIN.max(limit / RESERVE_SHARE);
+            assert_eq!((account.check(limit), account.check(limit + 1)), (Ok(()), Err(Full)));
+            let _values = account.charge(limit);
+            assert_eq!((account.check(0), account.check(1)), (Ok(()), Err(Full)));
+            assert_eq!(
+                (account.check_reserve(reserve), account.check_reserve(reserve + 1)),
+                (Ok(()), Err(Full))
+            );
+        }
+    }
+}

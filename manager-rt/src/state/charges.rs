@@ -1,0 +1,63 @@
+//! What a manager charges for what it keeps besides values and their containers.
+//!
+//! The costs are those of the worst case: a tree whose nodes are as empty as they may be, on an allocator that rounds up.
+//! So what is charged is never less than what is taken, and a limit is a limit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::account::{Account, Charge};
+use crate::count::in_tree;
+use crate::proto::{ObjectId, Payload};
+use crate::state::step::{ClientId, Limits};
+use crate::state::waiters::{Timer, TimerKey, Waiter, WaiterId};
+
+/// A connected client, in bytes: its record here, and its connection.
+pub(super) const CLIENT_BYTES: usize = 1_024;
+/// A reference of a client to one object, in bytes.
+pub(super) const REFERENCE_BYTES: usize = in_tree::<(ObjectId, u64)>();
+/// What a client may hold of one object, in bytes: here, and in the object.
+pub(super) const HOLD_BYTES: usize = in_tree::<ObjectId>() + in_tree::<(ClientId, [u64; 2])>();
+/// A timer, in bytes.
+pub(super) const TIMER_BYTES: usize = in_tree::<(TimerKey, Timer)>();
+/// A waiting call, in bytes: itself, its place in a line, and its number at its client.
+pub(super) const WAITER_BYTES: usize =
+    in_tree::<(WaiterId, Waiter)>() + in_tree::<WaiterId>() + in_tree::<(u64, WaiterId)>();
+/// The name of an object in addition to twice its length, in bytes.
+pub(super) const NAME_BYTES: usize = in_tree::<(Box<str>, ObjectId)>() + 2 * ALLOCATION_BYTES;
+/// Items that a client may not have read, in addition to what they take in a list, in bytes.
+pub(super) const DELIVERY_BYTES: usize = 128;
+/// What the allocator adds to an allocation and rounds up, in bytes.
+const ALLOCATION_BYTES: usize = 32;
+
+/// A container that an object no longer has, emptied step by step.
+pub(super) struct Retired {
+    pub(super) values: Box<dyn Iterator<Item = Payload> + Send>,
+    pub(super) _container: Charge,
+}
+
+/// The memory of the manager.
+pub(super) struct Memory {
+    pub(super) account: Arc<Account>,
+    pub(super) retired: Vec<Retired>,
+    /// The containers of all objects.
+    pub(super) containers: Charge,
+    /// The places for objects.
+    pub(super) places: Charge,
+    /// Whether an operation took references beyond the reserve.
+    pub(super) is_overdrawn: bool,
+}
+
+impl Memory {
+    pub(super) fn new(limits: Limits) -> Self {
+        let account = Account::new(limits.memory_bytes);
+        let (containers, places) = (account.charge(0), account.charge(0));
+        Self { account, retired: Vec::new(), containers, places, is_overdrawn: false }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("account", &self.account).finish_non_exhaustive()
+    }
+}
