@@ -23,6 +23,7 @@ mod answer;
 mod calls;
 mod connect;
 mod connection;
+#[cfg(feature = "server")]
 pub(crate) mod fuzz;
 mod inbox;
 mod link;

@@ -16,19 +16,23 @@ mod count;
 mod engine;
 #[doc(hidden)]
 pub mod error;
+#[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod key;
 pub mod limits;
 mod manager;
+#[cfg(feature = "server")]
 mod process;
 #[doc(hidden)]
 pub mod proto;
 mod proxy;
 mod references;
 mod registry;
+#[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;
+#[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod state;
 #[cfg(test)]
@@ -41,6 +45,7 @@ pub use address::{Address, AddressError};
 pub use backend::{Backend, CallError, Caps, Death, Kinds, References};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
+#[cfg(feature = "server")]
 pub use engine::InProcess;
 pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
@@ -51,6 +56,7 @@ pub use mp_sys::OsError;
 pub use mp_sys::alike::{SameBytes, Wire};
 pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;
+#[cfg(feature = "server")]
 pub use process::StartError;
 pub use proto::{Fault, Info};
 pub use proxy::{
@@ -59,4 +65,5 @@ pub use proxy::{
     WaitGuard,
 };
 pub use registry::ReachError;
+#[cfg(feature = "server")]
 pub use server::{BindError, Server, ServerBuilder, Stopper};

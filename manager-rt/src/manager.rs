@@ -1,7 +1,9 @@
 //! [`Manager`]: makes and finds objects.
 
+mod connect;
 mod makers;
 mod named;
+#[cfg(feature = "server")]
 mod start;
 mod travel;
 
@@ -12,15 +14,16 @@ use mp_sys::identity::thread_number;
 use mp_sys::line::Short;
 use serde::Serialize;
 
+pub use self::connect::ManagerBuilder;
 use self::makers::makers;
 pub use self::named::Named;
-pub use self::start::ManagerBuilder;
+
 use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
 use crate::count::count_of;
-use crate::engine::InProcess;
 use crate::error::{ObjectError, TransactionError};
 use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
+#[cfg(feature = "server")]
 use crate::process::ServerProcess;
 use crate::proto::{Call, Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::proxy::{
@@ -66,6 +69,7 @@ use crate::registry;
 pub struct Manager {
     backend: Arc<dyn Backend>,
     /// The server's process, if it was started here.
+    #[cfg(feature = "server")]
     process: Option<Arc<ServerProcess>>,
 }
 
@@ -74,16 +78,16 @@ impl Manager {
     #[must_use]
     pub fn with(backend: Arc<dyn Backend>) -> Self {
         registry::register(&backend);
-        Self { backend, process: None }
+        Self::over(backend)
     }
 
-    /// Makes a manager in the memory of this process, for tests and for objects that threads share. No other process
-    /// can see it.
-    ///
-    /// # Errors
-    /// As for [`InProcess::new`].
-    pub fn in_process() -> Result<Self, CallError> {
-        Ok(Self::with(Arc::new(InProcess::new()?)))
+    /// Makes a manager from a registered backend.
+    const fn over(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            #[cfg(feature = "server")]
+            process: None,
+        }
     }
 
     /// Returns the backend that runs the operations.
@@ -273,6 +277,10 @@ impl fmt::Debug for Manager {
             Some(address) => write!(f, "Manager({}", Short(&format_args!("{address}")))?,
             None => f.write_str("Manager(in this process")?,
         }
-        f.write_str(if self.process.is_some() { ", started here)" } else { ")" })
+        #[cfg(feature = "server")]
+        if self.process.is_some() {
+            f.write_str(", started here")?;
+        }
+        f.write_str(")")
     }
 }

@@ -32,7 +32,7 @@ impl<'de> Deserialize<'de> for Manager {
         }
         let backend = reach(place.arrive().as_deref(), whole(epoch));
         let backend = backend.map_err(|error| D::Error::custom(travel::refuse(error)))?;
-        Ok(Self { backend, process: None })
+        Ok(Self::over(backend))
     }
 }
 

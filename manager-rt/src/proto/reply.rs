@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -147,7 +146,8 @@ impl<'de, P: Deserialize<'de>> Visitor<'de> for Replies<P> {
 
 impl Reply<Payload> {
     /// Returns the bytes of its long values, which are shared with the objects.
-    pub(crate) fn long_values(&self) -> Vec<Bytes> {
+    #[cfg(feature = "server")]
+    pub(crate) fn long_values(&self) -> Vec<bytes::Bytes> {
         let mut long = Vec::new();
         self.each_value(&mut |value| long.extend(value.long_bytes().cloned()));
         long

@@ -186,6 +186,7 @@ impl Payload {
     }
 
     /// Returns the approximate cost of comparing two values, in comparisons of values that are stored in place.
+    #[cfg(feature = "server")]
     pub(crate) fn comparison_cost(&self, other: &Self) -> usize {
         let (Repr::Shared(blob), Repr::Shared(other)) = (&self.0, &other.0) else { return 1 };
         let bytes = if blob.bytes.len() == other.bytes.len() { blob.bytes.len() } else { 0 };
@@ -193,6 +194,7 @@ impl Payload {
     }
 
     /// Returns the bytes as a shared slice if they are many, for an answer that is written without a copy.
+    #[cfg(feature = "server")]
     pub(crate) fn long_bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Repr::Shared(blob) if blob.bytes.len() >= SHARED_BYTES_MIN => Some(&blob.bytes),
@@ -215,8 +217,10 @@ const FRAME_WASTE_SHARE: usize = 8;
 /// What the blob, its counts and the allocator take in addition to the bytes.
 const BLOB_OVERHEAD_BYTES: usize = 96;
 /// The cost of reading a value in separate memory, which is in no cache.
+#[cfg(feature = "server")]
 const SHARED_COMPARISON_COST: usize = 64;
 /// How many bytes of two values are compared in the time of one comparison of values that are stored in place.
+#[cfg(feature = "server")]
 const BYTES_COMPARED_AT_ONCE: usize = 16;
 
 impl PartialEq for Payload {

@@ -1,5 +1,6 @@
 //! Sockets in the file system, which connect processes of one user on one host.
 
+#[cfg(feature = "server")]
 mod acceptor;
 
 use std::io;
@@ -14,6 +15,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::above_standard;
 use mp_sys::stream::{BeforeOpening, NotTaken, Stream, own_user, peer_user};
 
+#[cfg(feature = "server")]
 pub(crate) use self::acceptor::{Acceptor, ListenError};
 use crate::OsError;
 use crate::transport::OpenError;

@@ -37,6 +37,7 @@ pub(crate) enum Frame<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     /// The beginning of a frame that fits into the shared buffer.
+    #[cfg(feature = "server")]
     rest: Vec<u8>,
     /// A long frame.
     long: Option<(Head, Vec<u8>)>,
@@ -44,6 +45,7 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// Copies the bytes that were left into the shared buffer, and returns how many there were.
+    #[cfg(feature = "server")]
     pub(crate) fn restore(&mut self, buffer: &mut [u8]) -> usize {
         let len = self.rest.len();
         if let Some(place) = buffer.get_mut(..len) {
@@ -92,6 +94,7 @@ impl Inbound {
     }
 
     /// Keeps the incomplete frame until more bytes arrive.
+    #[cfg(feature = "server")]
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.rest = bytes.to_vec();
@@ -99,6 +102,7 @@ impl Inbound {
     }
 
     /// Returns `true` if the stream is between two frames, so that its end would cut none.
+    #[cfg(feature = "server")]
     pub(crate) fn is_between_frames(&self) -> bool {
         self.rest.is_empty() && self.long.is_none()
     }

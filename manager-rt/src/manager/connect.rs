@@ -1,0 +1,140 @@
+//! Managers that are reached by their address.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::key::Key;
+#[cfg(feature = "server")]
+use mp_sys::line::Short;
+
+use crate::address::Address;
+use crate::backend::CallError;
+use crate::limits::CONNECT_TIME_DEFAULT;
+use crate::manager::Manager;
+#[cfg(feature = "server")]
+use crate::manager::start::ServerSettings;
+use crate::proto::ManagerOp;
+use crate::registry::{self, ReachError};
+
+/// The settings with which a manager is started or reached: see [`Manager::builder`].
+#[derive(Clone, Default)]
+pub struct ManagerBuilder {
+    pub(super) key: Option<Key>,
+    timeout: Option<Duration>,
+    #[cfg(feature = "server")]
+    pub(super) server: ServerSettings,
+}
+
+impl ManagerBuilder {
+    /// Sets the key that clients must prove to know. By default, a started server has a random key.
+    ///
+    /// Children of this process get the key, however they are started: it is passed with the manager, or with a proxy,
+    /// among their arguments. If the server has no [`path`](Self::path), its random key also lies beside its socket,
+    /// where other processes of this user find it when they receive a proxy.
+    #[doc(alias = "authkey")]
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Key>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
+    ///
+    /// # Errors
+    /// [`ReachError::Key`].
+    pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, ReachError> {
+        let mut key = std::fs::read(path).map_err(|error| ReachError::Key(error.into()))?;
+        while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            key.pop();
+        }
+        Ok(self.key(key))
+    }
+
+    /// Sets how long connecting may take. The default is [`CONNECT_TIME_DEFAULT`].
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Connects to the server at an address: see [`Manager::connect`].
+    ///
+    /// # Errors
+    /// [`ReachError`].
+    pub fn connect(self, address: &str) -> Result<Manager, ReachError> {
+        let address: Address = address.parse()?;
+        let deadline = self.deadline();
+        let key = self.key.unwrap_or_else(|| registry::key_of(&address));
+        Ok(Manager::over(registry::connect(&address, &key, deadline)?))
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::after(self.timeout.unwrap_or(CONNECT_TIME_DEFAULT))
+    }
+}
+
+impl Manager {
+    /// Returns a builder with which to set options before starting or connecting.
+    #[must_use]
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::default()
+    }
+
+    /// Connects to a manager that other processes use, at an `mp+unix:PATH` as [`address`](Self::address) returns it.
+    ///
+    /// # Errors
+    /// [`ReachError`].
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::Manager;
+    ///
+    /// let manager = Manager::start()?;
+    /// let other = Manager::connect(&manager.address().unwrap())?; // usually in another program
+    /// manager.named("n").value(&1_u32)?;
+    /// assert_eq!(other.named("n").value(&0_u32)?.get()?, 1);
+    /// # manager.shutdown()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect(address: &str) -> Result<Self, ReachError> {
+        Self::builder().connect(address)
+    }
+
+    /// Returns the address at which other processes reach the manager, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        self.backend().address()
+    }
+
+    /// Ends the manager for all its clients. If this process started it, waits for the server's end.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::ServerGone`] if it has already ended.
+    pub fn shutdown(&self) -> Result<(), CallError> {
+        let outcome = self.ask(ManagerOp::Shutdown).map(drop);
+        #[cfg(feature = "server")]
+        if let Some(process) = &self.process {
+            process.join();
+            if outcome == Err(CallError::OutcomeUnknown) {
+                // The server has ended, but its last answer did not arrive.
+                return Ok(());
+            }
+        }
+        outcome
+    }
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.key.is_some() { "with a key" } else { "without a key" };
+        write!(f, "ManagerBuilder({key}")?;
+        #[cfg(feature = "server")]
+        if let Some(path) = &self.server.path {
+            write!(f, ", {}", Short(path))?;
+        }
+        f.write_str(")")
+    }
+}
