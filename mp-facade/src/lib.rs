@@ -25,7 +25,7 @@ pub use ending::DAEMON_ENDING_MAX;
 pub use exit::ExitError;
 pub use mp_sys::OsError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
-#[cfg(any(feature = "ipc", feature = "manager"))]
+#[cfg(any(feature = "ipc", feature = "manager-client"))]
 pub use mp_sys::key::Key;
 #[cfg(any(feature = "shm", feature = "ipc"))]
 pub use mp_sys::memory::MemoryError;
@@ -59,7 +59,7 @@ pub use shm_core::{
 };
 
 /// Containers, queues and locks in a server process, used by any number of processes through proxies.
-#[cfg(feature = "manager")]
+#[cfg(feature = "manager-client")]
 pub mod manager {
     pub use manager_rt::*;
 }

@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         assert!(mp::fork(|| tx.send(&"from the child".to_owned()).is_ok())?.join()?);
         assert_eq!(rx.recv()?, "from the child");
     }
+    #[cfg(feature = "manager-client")]
+    assert!(mp::manager::Manager::connect("mp+unix:/nowhere/manager.sock").is_err());
     #[cfg(feature = "manager")]
     {
         let manager = mp::manager::Manager::start()?;

@@ -53,9 +53,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
     let cargo = |name, call| Step { name, work: Work::Cargo(vec![call]) };
     // A workspace build unites the features of all its members, so a library may lack a feature and still compile. So
-    // each library is also compiled by itself, with its default features and without tests, as in a user's build.
-    let alone = libraries.iter().map(|library| {
-        Cargo::new("clippy --locked").arguments(["--package", library]).arguments(["--", "-D", "warnings"])
+    // each library is also compiled by itself, without tests, as in a user's build: with its default features, and with
+    // none.
+    let alone = libraries.iter().flat_map(|library| {
+        let with = |features: &[&str]| {
+            let clippy = Cargo::new("clippy --locked").arguments(["--package", library]);
+            clippy.arguments(features.iter().copied()).arguments(["--", "-D", "warnings"])
+        };
+        [with(&[]), with(&["--no-default-features"])]
     });
     vec![
         cargo("fmt", Cargo::new("fmt --all --check")),
@@ -123,7 +128,9 @@ mod tests {
             calls,
             [
                 "cargo clippy --locked --package mp-sys -- -D warnings",
+                "cargo clippy --locked --package mp-sys --no-default-features -- -D warnings",
                 "cargo clippy --locked --package shm-core -- -D warnings",
+                "cargo clippy --locked --package shm-core --no-default-features -- -D warnings",
             ]
         );
     }

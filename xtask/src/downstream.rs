@@ -148,8 +148,7 @@ fn all_work(
         return Ok(false);
     }
     for consumer in consumers {
-        let features: Vec<&str> = consumer.library.features.keys().map(String::as_str).collect();
-        let sets = sets::of(&features).map_err(|count| {
+        let sets = sets::of(&consumer.library.features).map_err(|count| {
             anyhow::anyhow!("`{}` has {count} features for users: too many sets", consumer.library.name)
         })?;
         for set in sets {

@@ -72,6 +72,20 @@ fn manager_rt_alone() {
 }
 
 #[test]
+fn a_program_that_only_connects_compiles_no_server() {
+    let path = workspace().join("manager-rt");
+    let main = "fn main() {\n    let gone = manager_rt::Manager::connect(\"mp+unix:/nowhere/socket\");\n    \
+                println!(\"{}\", gone.is_err());\n}\n";
+    let user = user_crate(&format!("manager-rt = {{ path = {path:?}, default-features = false }}"), main);
+    assert_eq!(cargo(user.path(), &["run", "--quiet"]), "true\n");
+    let tree = cargo(user.path(), &["tree", "--prefix", "none"]);
+    assert!(!tree.contains("mio v"), "{tree}");
+    let starts = "fn main() {\n    let _ = manager_rt::Manager::start();\n}\n";
+    let user = user_crate(&format!("manager-rt = {{ path = {path:?}, default-features = false }}"), starts);
+    assert!(!run_cargo(user.path(), &["check", "--quiet"]).status.success());
+}
+
+#[test]
 fn the_facade_without_tiers_starts_processes_only() {
     let path = workspace().join("mp-facade");
     let main = "fn main() {\n    println!(\"{}\", mp::fork(|| 6 * 7).unwrap().join().unwrap());\n}\n";
@@ -84,7 +98,13 @@ fn the_facade_without_tiers_starts_processes_only() {
 #[test]
 fn the_facade_with_one_tier_compiles_that_tier_only() {
     let path = workspace().join("mp-facade");
-    for (feature, tier) in [("shm", "shm-core"), ("ipc", "kernel-ipc"), ("manager", "manager-rt")] {
+    let tiers = [
+        ("shm", "shm-core"),
+        ("ipc", "kernel-ipc"),
+        ("manager", "manager-rt"),
+        ("manager-client", "manager-rt"),
+    ];
+    for (feature, tier) in tiers {
         let dependency = format!(
             "mp = {{ package = \"mp-facade\", path = {path:?}, default-features = false, features = [{feature:?}] }}"
         );

@@ -36,8 +36,12 @@ impl Consumer<'_> {
             "[dependencies]\n{name} = {{ version = \"{version}\", default-features = false }}\n"
         );
         text.push_str("[features]\n");
-        for feature in features.keys() {
-            let _ = writeln!(text, "{} = [\"{name}/{feature}\"]", own_feature(feature));
+        for (feature, enabled) in features {
+            // What the library's feature enables is enabled in the program too.
+            let enabled = enabled.iter().filter(|other| features.contains_key(*other));
+            let own = enabled.map(|other| own_feature(other).to_owned());
+            let all: Vec<String> = std::iter::once(format!("{name}/{feature}")).chain(own).collect();
+            let _ = writeln!(text, "{} = {all:?}", own_feature(feature));
         }
         text
     }

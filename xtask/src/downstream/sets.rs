@@ -3,7 +3,7 @@
 //! A user may enable any set of the features that are meant for users, so each set is built. Features for tests are
 //! added to all others, once: they are not part of what the crate promises, and each would double the number of builds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Features that only tests of the workspace enable.
 const FOR_TESTS: [&str; 3] = ["conformance", "crash-points", "testing"];
@@ -16,9 +16,11 @@ const FOR_USERS_MAX: usize = 4;
 pub(super) type Features = Vec<String>;
 
 /// Returns the sets of a library with these `features`, or their number if there are too many to try all their sets.
-pub(super) fn of(features: &[&str]) -> Result<Vec<Features>, usize> {
+/// `features` lists for each feature what it enables, as the manifest does.
+pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Features>, usize> {
+    let names = features.keys().map(String::as_str);
     let is_plain = |feature: &&str| *feature != DEFAULT && !FOR_TESTS.contains(feature);
-    let for_users: BTreeSet<&str> = features.iter().copied().filter(is_plain).collect();
+    let for_users: BTreeSet<&str> = names.clone().filter(is_plain).collect();
     if for_users.len() > FOR_USERS_MAX {
         return Err(for_users.len());
     }
@@ -27,22 +29,44 @@ pub(super) fn of(features: &[&str]) -> Result<Vec<Features>, usize> {
         let with = sets.iter().map(|set| set.iter().chain([feature]).copied().collect());
         sets.extend(with.collect::<Vec<_>>());
     }
-    if features.contains(&DEFAULT) {
+    sets.retain(|set| *set == without_implied(set, features));
+    if features.contains_key(DEFAULT) {
         sets.push(BTreeSet::from([DEFAULT]));
     }
-    let all: BTreeSet<&str> = features.iter().copied().filter(|feature| *feature != DEFAULT).collect();
+    let all = without_implied(&names.filter(|feature| *feature != DEFAULT).collect(), features);
     if !sets.contains(&all) {
         sets.push(all);
     }
     Ok(sets.into_iter().map(|set| set.into_iter().map(str::to_owned).collect()).collect())
 }
 
+/// Returns the set without those features that others of the set enable: both sets build the same.
+fn without_implied<'f>(
+    set: &BTreeSet<&'f str>,
+    features: &BTreeMap<String, Vec<String>>,
+) -> BTreeSet<&'f str> {
+    let is_implied =
+        |feature: &str| set.iter().any(|other| *other != feature && enables(other, feature, features));
+    set.iter().copied().filter(|feature| !is_implied(feature)).collect()
+}
+
+/// Whether a feature enables another one, directly or not. Cargo allows no circle of features.
+fn enables(feature: &str, other: &str, features: &BTreeMap<String, Vec<String>>) -> bool {
+    let enabled = features.get(feature).into_iter().flatten();
+    enabled.into_iter().any(|enabled| enabled == other || enables(enabled, other, features))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The features of a manifest, none of which enables another.
+    fn plain(features: &[&str]) -> BTreeMap<String, Vec<String>> {
+        features.iter().map(|feature| ((*feature).to_owned(), Vec::new())).collect()
+    }
+
     fn joined(features: &[&str]) -> Vec<String> {
-        of(features).unwrap().iter().map(|set| set.join(",")).collect()
+        of(&plain(features)).unwrap().iter().map(|set| set.join(",")).collect()
     }
 
     #[test]
@@ -68,7 +92,17 @@ mod tests {
 
     #[test]
     fn one_feature_more_than_can_be_tried_is_an_error() {
-        assert_eq!(of(&["a", "b", "c", "d"]).unwrap().len(), 16);
-        assert_eq!(of(&["a", "b", "c", "d", "e"]), Err(5));
+        assert_eq!(of(&plain(&["a", "b", "c", "d"])).unwrap().len(), 16);
+        assert_eq!(of(&plain(&["a", "b", "c", "d", "e"])), Err(5));
+    }
+
+    #[test]
+    fn a_feature_that_another_one_enables_makes_no_set_of_its_own_beside_it() {
+        let mut features = plain(&["client", "server", "testing"]);
+        let enabled = ["client".to_owned(), "dep:mio".to_owned(), "library/server".to_owned()];
+        features.insert("server".to_owned(), enabled.to_vec());
+        features.insert("more".to_owned(), vec!["server".to_owned()]);
+        let sets: Vec<_> = of(&features).unwrap().iter().map(|set| set.join(",")).collect();
+        assert_eq!(sets, ["", "client", "more", "server", "more,testing"]);
     }
 }
