@@ -102,6 +102,7 @@ impl ServerBuilder {
 /// |---|---|
 /// | thread | one: the caller of [`serve`](Self::serve) |
 /// | who may connect | processes of the same user; with a key, only those that know it |
+/// | feature | `server`, which is enabled by default |
 /// | drop | the objects end, and calls of clients return [`CallError::ServerGone`](crate::CallError::ServerGone) |
 ///
 /// # Fork safety

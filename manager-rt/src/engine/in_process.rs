@@ -24,6 +24,8 @@ use crate::state::{Caller, ClientId, Departure, Effects, Limits, State};
 
 /// A client of a manager in this process.
 ///
+/// This needs the feature `server`, which is enabled by default.
+///
 /// # Fork safety
 /// A forked child would have a separate copy of the objects, so every call there returns [`CallError::Forked`].
 ///

@@ -64,6 +64,8 @@ impl Manager {
     /// process ends, in whatever way, or with [`shutdown`](Self::shutdown). It discards its log; to see the log, embed
     /// the server: [`Server`](crate::Server).
     ///
+    /// This needs the feature `server`, which is enabled by default.
+    ///
     /// # Errors
     /// [`StartError`]. No server is left running then.
     ///
@@ -94,6 +96,8 @@ impl Manager {
 
     /// Makes a manager in the memory of this process, for tests and for objects that threads share. No other process
     /// can see it.
+    ///
+    /// This needs the feature `server`, which is enabled by default.
     ///
     /// # Errors
     /// As for [`InProcess::new`].
