@@ -10,7 +10,6 @@ use crate::account::{Account, Charge};
 use crate::count::in_tree;
 use crate::proto::{ObjectId, Payload};
 use crate::state::step::{ClientId, Limits};
-use crate::state::waiters::{Timer, TimerKey, Waiter, WaiterId};
 
 /// A connected client, in bytes: its record here, and its connection.
 pub(super) const CLIENT_BYTES: usize = 1_024;
@@ -18,11 +17,6 @@ pub(super) const CLIENT_BYTES: usize = 1_024;
 pub(super) const REFERENCE_BYTES: usize = in_tree::<(ObjectId, u64)>();
 /// What a client may hold of one object, in bytes: here, and in the object.
 pub(super) const HOLD_BYTES: usize = in_tree::<ObjectId>() + in_tree::<(ClientId, [u64; 2])>();
-/// A timer, in bytes.
-pub(super) const TIMER_BYTES: usize = in_tree::<(TimerKey, Timer)>();
-/// A waiting call, in bytes: itself, its place in a line, and its number at its client.
-pub(super) const WAITER_BYTES: usize =
-    in_tree::<(WaiterId, Waiter)>() + in_tree::<WaiterId>() + in_tree::<(u64, WaiterId)>();
 /// The name of an object in addition to twice its length, in bytes.
 pub(super) const NAME_BYTES: usize = in_tree::<(Box<str>, ObjectId)>() + 2 * ALLOCATION_BYTES;
 /// Items that a client may not have read, in addition to what they take in a list, in bytes.

@@ -4,13 +4,15 @@ use bytes::Bytes;
 
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
-use crate::state::charges::{Memory, TIMER_BYTES, WAITER_BYTES};
+use crate::state::charges::Memory;
 use crate::state::clients::Clients;
 use crate::state::journal::Journal;
 use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, Limits};
 use crate::state::undo::Undo;
-use crate::state::waiters::{Line, Timer, TimerKey, Waiter, WaiterId, Waiters, Want};
+use crate::state::waiters::{
+    Line, TIMER_BYTES, Timer, TimerKey, WAITER_BYTES, Waiter, WaiterId, Waiters, Want,
+};
 
 /// The result of an operation.
 #[derive(Debug)]

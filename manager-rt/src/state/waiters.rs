@@ -7,9 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::account::{Account, Charge};
+use crate::count::in_tree;
 use crate::proto::{ObjectId, Payload};
-use crate::state::charges::{TIMER_BYTES, WAITER_BYTES};
 use crate::state::step::ClientId;
+
+/// A timer, in bytes.
+pub(super) const TIMER_BYTES: usize = in_tree::<(TimerKey, Timer)>();
+/// A waiting call, in bytes: itself, its place in a line, and its number at its client.
+pub(super) const WAITER_BYTES: usize =
+    in_tree::<(WaiterId, Waiter)>() + in_tree::<WaiterId>() + in_tree::<(u64, WaiterId)>();
 
 /// The number of a waiting call. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

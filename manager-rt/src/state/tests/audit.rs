@@ -9,8 +9,9 @@ use crate::limits::{RESERVE_BYTES_MIN, TRANSIT_GRACE, VALUES_AT_ONCE_MAX};
 use crate::proto::{
     ArrayOp, BarrierOp, DictOp, EventOp, JoinableQueueOp, ListOp, NamespaceOp, QueueOp, SemaphoreOp,
 };
-use crate::state::charges::{HOLD_BYTES, REFERENCE_BYTES, TIMER_BYTES, WAITER_BYTES};
+use crate::state::charges::{HOLD_BYTES, REFERENCE_BYTES};
 use crate::state::manager::OBJECT_BYTES;
+use crate::state::waiters::{TIMER_BYTES, WAITER_BYTES};
 
 /// The values that were counted, by the place of their bytes: each of them pays once, wherever it is used.
 #[derive(Default)]

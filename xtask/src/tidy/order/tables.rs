@@ -17,6 +17,7 @@ const MANAGER_RT: Order = Order {
         &["backend", "references", "state", "transport"],
         &["wire"],
         &["proto", "address", "key"],
+        &["account"],
         &["count", "limits"],
     ],
 };
@@ -29,6 +30,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["condition", "lines", "manager"],
         &["self"],
         &["commit"],
+        &["bodies"],
         &["kinds"],
         &["namespace"],
         &[
@@ -50,6 +52,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["undo"],
         &["clients", "contents", "items", "registry"],
         &["numbers", "page", "sequence", "table", "waiters"],
+        &["charges"],
         &["step"],
     ],
 };
