@@ -1,5 +1,6 @@
 //! The server of a manager: the state machine behind a socket, in one thread.
 
+mod crowd;
 pub(crate) mod dispatch;
 mod event_loop;
 mod peer;

@@ -26,10 +26,12 @@ use slab::Slab;
 
 use crate::limits::TURN_BYTES;
 use crate::server::Terms;
+use crate::server::crowd::Crowd;
 use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Departure, Effects, State};
 use crate::transport::local::Acceptor;
+use crate::wire::frame::CROWDED;
 
 /// The sources of events other than connections.
 pub(super) const WAKER: Token = Token(0);
@@ -69,6 +71,7 @@ pub(super) struct EventLoop {
     looks: u32,
     /// The CPU from which the newest call came, plus one; 0 if unknown.
     peer_cpu: u8,
+    crowd: Crowd,
     /// Whether removed objects still hold something to free.
     has_untidy: bool,
     is_ending: bool,
@@ -108,6 +111,7 @@ impl EventLoop {
             newest: None,
             looks: 0,
             peer_cpu: 0,
+            crowd: Crowd::new(),
             has_untidy: false,
             is_ending: false,
         })
@@ -175,8 +179,7 @@ impl EventLoop {
             return Ok(None);
         }
         // If the client is on the same CPU, not even one look pays off: the client could not have run.
-        if self.peer_cpu != 0
-            && self.peer_cpu != own_cpu()
+        if (self.crowd.is_here || (self.peer_cpu != 0 && self.peer_cpu != own_cpu()))
             && let Some(caught) = self.spin(events)
         {
             return caught;
@@ -189,12 +192,17 @@ impl EventLoop {
 
     /// Spins while that pays off. Most looks are at the newest connection, which saves asking for events.
     fn spin(&mut self, events: &mut Events) -> Option<Result<Option<(usize, Read)>, OsError>> {
-        let Self { poll, peers, buffer, budget, looks, newest, peer_cpu, .. } = self;
+        let Self { poll, peers, buffer, budget, looks, newest, peer_cpu, crowd, .. } = self;
+        let is_crowded = crowd.is_here;
         let newest = newest.and_then(|slot| Some((slot, peers.get(slot)?)));
-        let newest = newest.filter(|(_, peer)| peer.is_between_turns());
+        let newest = newest.filter(|(_, peer)| !is_crowded && peer.is_between_turns());
         let mut seen = None;
         let look = || {
             *looks = looks.wrapping_add(1);
+            if is_crowded {
+                // A client that wants this CPU gets it. It sends its next call, and then sleeps.
+                std::thread::yield_now();
+            }
             seen = match newest {
                 Some((slot, peer)) if !looks.is_multiple_of(LOOKS_PER_POLL) => match peer.read(buffer) {
                     Read::Nothing => None,
@@ -207,7 +215,7 @@ impl EventLoop {
             };
             seen.is_some()
         };
-        budget.spin(look, || u32::from(*peer_cpu).checked_sub(1));
+        budget.spin(look, || if is_crowded { None } else { u32::from(*peer_cpu).checked_sub(1) });
         seen
     }
 
@@ -265,6 +273,7 @@ impl EventLoop {
             let Some(slot) = self.slots.get(answered.client.slot()).copied() else { continue };
             let Some(peer) = self.peers.get_mut(slot) else { continue };
             if peer.client() == Some(answered.client) {
+                let cpu = if peer.newest.is_in_crowd { CROWDED } else { cpu };
                 peer.outbound.answer(answered.call, &answered.answer, cpu);
                 self.make_dirty(slot);
             }

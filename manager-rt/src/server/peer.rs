@@ -7,6 +7,7 @@ use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
 
 use crate::limits::UNSENT_BYTES_MAX;
+use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
 use crate::wire::inbound::Inbound;
 use crate::wire::outbound::Outbound;
@@ -51,6 +52,8 @@ pub(super) struct Peer {
     pub(super) is_paused: bool,
     /// Whether a call waits until everything that has arrived is done. Nothing is read before that.
     pub(super) is_unsettled: bool,
+    /// Its newest turn.
+    pub(super) newest: NewestTurn,
     /// Whether the other side no longer reads.
     pub(super) cannot_write: bool,
     /// Whether the other side has closed. The end follows the bytes that are left, and no further event reports it.
@@ -75,6 +78,7 @@ impl Peer {
             awaits_room: false,
             is_paused: false,
             is_unsettled: false,
+            newest: NewestTurn::default(),
             cannot_write: false,
             has_hung_up: false,
         })

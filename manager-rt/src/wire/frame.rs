@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0..4 | the length of the body |
 //! | 4 | the kind of the frame: [`FrameKind`] |
-//! | 5 | the CPU that the sender ran on, plus one; 0 if unknown |
+//! | 5 | the CPU that the sender ran on, plus one; 0 if unknown; 255 from a server: do not spin |
 //! | 6..8 | zeros |
 //! | 8..16 | the number of the call, chosen by the client and repeated in the answer |
 //! | 16..24 | how many answers the client has read; zeros in an answer |
@@ -23,6 +23,10 @@ pub const HEAD_BYTES: usize = 24;
 pub const MAGIC: [u8; 8] = *b"mp-mngr1";
 /// The version of the protocol, which both sides prove in the handshake.
 pub const VERSION: u64 = 3;
+
+/// What a server says instead of its CPU while more clients are busy than there are CPUs: a client should not spin for its
+/// answer, which takes the CPU from another one.
+pub(crate) const CROWDED: u8 = u8::MAX;
 
 /// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

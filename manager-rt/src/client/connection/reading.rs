@@ -16,7 +16,10 @@ use crate::client::answer::{Malformed, decode};
 use crate::client::calls::End;
 use crate::client::inbox::{Body, Inbox};
 use crate::proto::{Answer, Payload};
-use crate::wire::frame::FrameKind;
+use crate::wire::frame::{CROWDED, FrameKind};
+
+/// See [`CROWDED`].
+const CROWDED_CPU: u32 = CROWDED as u32 - 1;
 
 /// The result of a look at the socket.
 #[derive(Debug, Clone, Copy)]
@@ -106,8 +109,10 @@ impl Connection {
     /// there is something to do.
     pub(super) fn receive(&self, inbox: &mut Inbox, deadline: Deadline, is_quiet: bool) -> Look {
         let place = inbox.space();
+        let peer_cpu = self.peer_cpu();
         // If the server is on the same CPU, not even one look pays off: the server could not have run.
-        if self.peer_cpu() != Some(current_cpu()) {
+        let is_beside = peer_cpu == Some(current_cpu());
+        if !is_beside && peer_cpu != Some(CROWDED_CPU) {
             let mut seen = Look::Nothing;
             let spun = self.budget.spin(
                 || {
@@ -124,7 +129,10 @@ impl Connection {
         if !is_blocked && is_quiet && self.sleep(deadline) {
             return self.look(self.stream.try_read(place));
         }
-        if !is_blocked && (deadline.is_never() || deadline.remaining() >= SLICE) {
+        // The kernel wakes a blocking read also when the server reads the call, which leaves room for another. On one CPU
+        // the answer is there before the reader can run. On two, the reader would sleep and be woken a second time, which
+        // poll(2) avoids.
+        if !is_blocked && is_beside && (deadline.is_never() || deadline.remaining() >= SLICE) {
             return self.look(self.stream.read_slice(place));
         }
         let interest = if is_blocked { Interest::ReadOrWrite } else { Interest::Read };

@@ -43,6 +43,9 @@ impl EventLoop {
     /// Reads what one connection has sent, up to the limit of a turn. If it was read between two turns already,
     /// `caught` says so, and the bytes are at the front of the buffer.
     pub(super) fn turn(&mut self, slot: usize, caught: Option<Read>) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            self.crowd.count(&mut peer.newest, now_nanos());
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = match caught {
             Some(read) => self.hear_read(slot, &buffer, (0, read)),
