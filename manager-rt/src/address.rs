@@ -2,7 +2,7 @@
 //!
 //! | URL | what it names | module |
 //! |---|---|---|
-//! | `mp+unix:PATH` | a server that listens at a socket in the file system | [`local`] |
+//! | `mp+unix:PATH` | a server that listens at a socket in the file system | `local` |
 
 mod local;
 
