@@ -7,10 +7,15 @@
 //!
 //! Operations are generic over how a value is held: [`Raw`] borrows it from a frame or a caller's buffer, and
 //! [`Payload`] owns it. The wire format is that of `postcard`, within
-//! [frames](crate::wire::frame).
+//! [frames](crate::wire::frame). Each variant of an enum has a number that never changes, in a table of `numbers`. The
+//! number does not depend on the order of declaration.
 
 mod call;
+#[cfg(test)]
+mod golden;
 pub(crate) mod limited;
+mod numbered;
+mod numbers;
 mod op;
 mod reply;
 mod value;
@@ -43,7 +48,7 @@ impl fmt::Display for ObjectId {
 }
 
 /// The kind of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
     /// The manager itself.

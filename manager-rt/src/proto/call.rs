@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::proto::{Fault, ObjectId, Op, Reply};
 
 /// How long an operation may wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// Not at all.
     No,

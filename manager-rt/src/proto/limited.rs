@@ -108,65 +108,61 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Items<T, MOST
     }
 }
 
-fn at_most<'de, const MOST: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    deserializer.deserialize_seq(Items::<T, MOST>(PhantomData))
-}
-
-/// Makes a function that decodes a field with a limit.
+/// Makes a type that decodes a sequence with a limit.
 macro_rules! limited {
     ($(#[$doc:meta])* $name:ident: $most:expr) => {
         $(#[$doc])*
-        pub(crate) fn $name<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
-        where
-            T: Deserialize<'de>,
-            D: Deserializer<'de>,
-        {
-            at_most::<{ $most }, T, D>(deserializer)
+        pub(crate) struct $name<T>(pub(crate) Vec<T>);
+
+        impl<'de, T: Deserialize<'de>> Deserialize<'de> for $name<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_seq(Items::<T, { $most }>(PhantomData)).map(Self)
+            }
         }
     };
 }
 
 limited! {
-    /// Decodes values that are added or replaced.
-    values: VALUES_AT_ONCE_MAX
+    /// Values that are added or replaced.
+    Values: VALUES_AT_ONCE_MAX
 }
 limited! {
-    /// Decodes entries of a dict.
-    entries: ENTRIES_AT_ONCE_MAX
+    /// Entries of a dict.
+    Entries: ENTRIES_AT_ONCE_MAX
 }
 limited! {
-    /// Decodes the elements of a new array.
-    elements: ARRAY_ELEMENTS_MAX
+    /// The elements of a new array.
+    Elements: ARRAY_ELEMENTS_MAX
 }
 limited! {
-    /// Decodes an order of items.
-    order: ORDER_ITEMS_MAX
+    /// An order of items.
+    Order: ORDER_ITEMS_MAX
 }
 limited! {
-    /// Decodes objects whose references are added or released.
-    references: REFERENCES_AT_ONCE_MAX
+    /// Objects whose references are added or released.
+    References: REFERENCES_AT_ONCE_MAX
 }
 limited! {
-    /// Decodes the operations of a transaction.
-    steps: TRANSACTION_OPS_MAX
+    /// The operations of a transaction.
+    Steps: TRANSACTION_OPS_MAX
 }
 limited! {
-    /// Decodes items of a queue. Only the room limits them.
-    items: usize::MAX
+    /// Items of a queue. Only the room limits them.
+    Many: usize::MAX
 }
 
-/// Decodes a name.
-pub(crate) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name: &'de str = Deserialize::deserialize(deserializer)?;
-    if name.len() > NAME_BYTES_MAX {
-        return Err(D::Error::custom(refuse(Fault::BadName { limit: count_of(NAME_BYTES_MAX) })));
+/// A name.
+pub(crate) struct Name(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name: &'de str = Deserialize::deserialize(deserializer)?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(D::Error::custom(refuse(Fault::BadName { limit: count_of(NAME_BYTES_MAX) })));
+        }
+        take(1, usize::MAX, name.len()).map_err(D::Error::custom)?;
+        Ok(Self(name.to_owned()))
     }
-    take(1, usize::MAX, name.len()).map_err(D::Error::custom)?;
-    Ok(name.to_owned())
 }
 
 #[cfg(test)]

@@ -4,15 +4,13 @@ mod data;
 mod queues;
 mod sync;
 
-use serde::{Deserialize, Serialize};
-
 pub use self::data::{ArrayOp, DictOp, ListOp, NamespaceOp, Number, Part, Scan, ValueOp};
 pub use self::queues::{JoinableQueueOp, QueueOp};
 pub use self::sync::{BarrierOp, ConditionOp, EventOp, LockOp, SemaphoreOp};
-use crate::proto::{ObjectId, limited};
+use crate::proto::ObjectId;
 
 /// One operation on one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Op<P> {
     /// An operation of the manager itself.
@@ -44,7 +42,7 @@ pub enum Op<P> {
 }
 
 /// The kind and the initial state of a new object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Spec<P> {
     /// An empty list.
@@ -79,11 +77,11 @@ pub enum Spec<P> {
     /// A value.
     Value(P),
     /// An array of these values, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX).
-    Array(#[serde(deserialize_with = "limited::elements")] Vec<P>),
+    Array(Vec<P>),
 }
 
 /// The operations of the manager itself: `Op::Manager` goes to [`ObjectId::MANAGER`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ManagerOp<P> {
     /// Makes an object and returns its id. The caller then has a reference to it.
@@ -96,7 +94,6 @@ pub enum ManagerOp<P> {
     /// Finds the object with a name, or makes it. The caller then has a reference to it.
     Open {
         /// The name.
-        #[serde(deserialize_with = "limited::name")]
         name: String,
         /// The required kind, and the initial state if the object has to be made.
         spec: Spec<P>,
@@ -106,23 +103,21 @@ pub enum ManagerOp<P> {
     /// Ends the object with a name. Every later use of its proxies fails.
     Remove {
         /// The name.
-        #[serde(deserialize_with = "limited::name")]
         name: String,
     },
     /// Returns the named objects.
     Names,
     /// Adds references of the caller.
-    Attach(#[serde(deserialize_with = "limited::references")] Vec<ObjectId>),
+    Attach(Vec<ObjectId>),
     /// Releases references of the caller.
     Detach {
         /// The objects, with the number of references of each.
-        #[serde(deserialize_with = "limited::references")]
         references: Vec<(ObjectId, u64)>,
         /// Whether the objects live on for the grace of a transit, because another process may be about to attach.
         lingers: bool,
     },
     /// Keeps objects alive for the grace of a transit, while their proxies travel in messages.
-    Transit(#[serde(deserialize_with = "limited::references")] Vec<ObjectId>),
+    Transit(Vec<ObjectId>),
     /// Ends the wait of a call of the caller that has not been answered yet.
     Cancel {
         /// The number of the call.

@@ -12,7 +12,7 @@ use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::{Kind, ObjectId, Payload};
 
 /// The answer to an operation that succeeded. The documentation of each operation names its variant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Reply<P> {
     /// The operation is done.
@@ -99,7 +99,6 @@ pub enum Reply<P> {
         round: u64,
     },
     /// The answers to the operations of a transaction. None of them is itself a transaction.
-    #[serde(deserialize_with = "not_nested")]
     Transaction(Vec<Self>),
 }
 
@@ -108,19 +107,20 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Decodes the answers to a transaction. They must not be nested, since a peer could use up the stack with deep
-/// nesting. Their number is limited, since each answer takes more memory here than the byte that a peer spends on it.
-fn not_nested<'de, D, P>(deserializer: D) -> Result<Vec<Reply<P>>, D::Error>
-where
-    D: Deserializer<'de>,
-    P: Deserialize<'de>,
-{
-    if INSIDE.replace(true) {
-        return Err(D::Error::custom("a transaction inside a transaction"));
+/// The answers to a transaction, while they are decoded. They must not be nested, since a peer could use up the stack
+/// with deep nesting. Their number is limited, since each answer takes more memory here than the byte that a peer spends
+/// on it.
+pub(super) struct Flat<P>(pub(super) Vec<Reply<P>>);
+
+impl<'de, P: Deserialize<'de>> Deserialize<'de> for Flat<P> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if INSIDE.replace(true) {
+            return Err(D::Error::custom("a transaction inside a transaction"));
+        }
+        let replies = deserializer.deserialize_seq(Replies(PhantomData));
+        INSIDE.set(false);
+        replies.map(Self)
     }
-    let replies = deserializer.deserialize_seq(Replies(PhantomData));
-    INSIDE.set(false);
-    replies
 }
 
 struct Replies<P>(PhantomData<P>);
@@ -242,7 +242,7 @@ impl Info {
 }
 
 /// Why an operation was not done. Unless a variant says otherwise, the object is unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// The object does not exist: it was removed, or its last reference was released.

@@ -1,15 +1,10 @@
 //! Running one frame of a client on the state machine.
 
-use serde::Deserialize;
-
-use crate::proto::{Call, Fault, Raw, Step, limited};
+use crate::proto::limited::{self, Steps};
+use crate::proto::{Call, Fault, Raw, Step};
 use crate::state::{Caller, Effects, Heard, State};
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
-
-/// The body of a transaction.
-#[derive(Debug, Deserialize)]
-struct Steps<'a>(#[serde(borrow, deserialize_with = "limited::steps")] Vec<Step<Raw<'a>>>);
 
 /// Runs the request in a frame, unless it has to be repeated later. A frame that is not a request, or one beyond a
 /// limit, is refused, and the stream goes on, since its frames are still whole.
@@ -27,7 +22,7 @@ pub(crate) fn run(
             Ok(call) => return state.apply(caller, call, effects),
             Err(fault) => state.refuse(caller, fault, effects),
         },
-        FrameKind::Transaction => match limited::within(room, body, whole::<Steps<'_>>) {
+        FrameKind::Transaction => match limited::within(room, body, whole::<Steps<Step<Raw<'_>>>>) {
             Ok(Steps(steps)) => return state.transaction(caller, steps, effects),
             Err(fault) => state.refuse(caller, fault, effects),
         },

@@ -22,7 +22,7 @@ pub const HEAD_BYTES: usize = 24;
 /// The first bytes of the handshake on a connection.
 pub const MAGIC: [u8; 8] = *b"mp-mngr1";
 /// The version of the protocol, which both sides prove in the handshake.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// What a server says instead of its CPU while more clients are busy than there are CPUs: a client should not spin for its
 /// answer, which takes the CPU from another one.

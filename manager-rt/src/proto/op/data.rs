@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::limited;
-
 /// The target and the start of a search in a list.
 ///
 /// One operation looks at about [`SCAN_ITEMS_MAX`](crate::limits::SCAN_ITEMS_MAX) items, and its answer says where to
@@ -35,13 +33,13 @@ pub struct Scan<P> {
 /// `Fault::Index` for an index without an item, `Fault::Empty` for `Pop`, `Fault::TooMany` for too many values at once,
 /// `Fault::Changed` if the expected number of changes differs. In a transaction, a search whose answer has a `next` is
 /// incomplete, and its `RemoveValue` has done nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ListOp<P> {
     /// Appends an item.
     Push(P),
     /// Appends items, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
-    Extend(#[serde(deserialize_with = "limited::values")] Vec<P>),
+    Extend(Vec<P>),
     /// Returns the item at an index.
     Get(u64),
     /// Sets the item at an index, and returns the previous one.
@@ -90,7 +88,6 @@ pub enum ListOp<P> {
         /// The number of changes that the caller saw.
         version: u64,
         /// For each place, the index of the item that moves there.
-        #[serde(deserialize_with = "limited::order")]
         order: Vec<u64>,
     },
     /// Sets the item at an index.
@@ -119,7 +116,7 @@ pub enum ListOp<P> {
 ///
 /// `Fault::NoNumber` for adding to a value that is not a number of that type, `Fault::TooMany` for too many entries at
 /// once. An operation that fails changes nothing, including `Extend` and `FetchAddMany`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum DictOp<P> {
     /// Returns the value of a key.
@@ -140,7 +137,7 @@ pub enum DictOp<P> {
     /// Removes and returns the newest entry.
     PopItem,
     /// Sets the values of keys in this order, at most [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
-    Extend(#[serde(deserialize_with = "limited::entries")] Vec<(P, P)>),
+    Extend(Vec<(P, P)>),
     /// Returns the number of entries.
     Len,
     /// Removes all entries.
@@ -149,7 +146,7 @@ pub enum DictOp<P> {
     FetchAdd(P, Number),
     /// Adds to the numbers of keys, which count as 0 if there are none; at most
     /// [`ENTRIES_AT_ONCE_MAX`](crate::limits::ENTRIES_AT_ONCE_MAX).
-    FetchAddMany(#[serde(deserialize_with = "limited::entries")] Vec<(P, Number)>),
+    FetchAddMany(Vec<(P, Number)>),
     /// Sets or removes (`None`) the value of a key if it is `expected`. Otherwise returns the current value.
     CompareExchange {
         /// The key.
@@ -175,7 +172,7 @@ pub enum DictOp<P> {
 }
 
 /// The part of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {
     /// Keys only.
@@ -187,7 +184,7 @@ pub enum Part {
 }
 
 /// A number to add to an encoded one. Sums wrap around, like those of atomics.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant is named after its type")]
 pub enum Number {
@@ -217,13 +214,12 @@ pub enum Number {
 /// `Fault::BadName` for a name that is empty or longer than [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX),
 /// `Fault::TooMany` beyond [`ATTRIBUTES_MAX`](crate::limits::ATTRIBUTES_MAX) attributes. A name that begins with `_`
 /// stays in the proxy, as in Python, so here it fails with `Fault::Unsupported`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum NamespaceOp<P> {
     /// Returns the value of an attribute.
     Get {
         /// The name.
-        #[serde(deserialize_with = "limited::name")]
         name: String,
         /// The fingerprint of the type that the caller expects.
         print: u64,
@@ -231,7 +227,6 @@ pub enum NamespaceOp<P> {
     /// Sets an attribute, which may have had another type before.
     Set {
         /// The name.
-        #[serde(deserialize_with = "limited::name")]
         name: String,
         /// The fingerprint of the type.
         print: u64,
@@ -241,7 +236,6 @@ pub enum NamespaceOp<P> {
     /// Removes an attribute.
     Delete {
         /// The name.
-        #[serde(deserialize_with = "limited::name")]
         name: String,
     },
     /// Returns the names of all attributes.
@@ -256,7 +250,7 @@ pub enum NamespaceOp<P> {
 /// | `CompareExchange` | `Bool(true)`, or `Found` with the current value |
 /// | `FetchAdd` | `Before` |
 /// | `Store` | `Done` |
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ValueOp<P> {
     /// Returns the value.
@@ -289,7 +283,7 @@ pub enum ValueOp<P> {
 ///
 /// `Fault::Index` for an index without an element, and then nothing is written; `Fault::NoNumber` for adding to an
 /// element that is not a number of that type; `Fault::TooMany` for too many elements at once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ArrayOp<P> {
     /// Returns the number of elements.
@@ -311,7 +305,6 @@ pub enum ArrayOp<P> {
         /// The first index.
         at: u64,
         /// The elements.
-        #[serde(deserialize_with = "limited::values")]
         elements: Vec<P>,
     },
     /// Sets an element if it is `expected`. Otherwise returns the current one.

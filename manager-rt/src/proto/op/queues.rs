@@ -1,17 +1,13 @@
 //! The operations of queues, and of queues of tasks.
 
-use serde::{Deserialize, Serialize};
-
-use crate::proto::limited;
-
 /// The operations of a queue.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum QueueOp<P> {
     /// Adds an item once there is room.
     Put(P),
     /// Adds items in one step once there is room for all.
-    PutMany(#[serde(deserialize_with = "limited::items")] Vec<P>),
+    PutMany(Vec<P>),
     /// Takes the oldest item once there is one.
     Get,
     /// Takes the oldest items once there is one: at least one, at most this many, and no more than fit in one answer. 0
@@ -28,13 +24,13 @@ pub enum QueueOp<P> {
 }
 
 /// The operations of a queue of tasks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum JoinableQueueOp<P> {
     /// Adds a task once there is room.
     Put(P),
     /// Adds tasks in one step once there is room for all.
-    PutMany(#[serde(deserialize_with = "limited::items")] Vec<P>),
+    PutMany(Vec<P>),
     /// Leases the oldest task once there is one. On a closed queue, it waits as long as a task is leased, since that
     /// task may come back.
     Get,

@@ -1,11 +1,9 @@
 //! The operations of objects that synchronise: locks, semaphores, conditions, events, barriers.
 
-use serde::{Deserialize, Serialize};
-
 use crate::proto::ObjectId;
 
 /// The operations of a lock or a reentrant lock. A held lock belongs to a thread of a connection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum LockOp {
     /// Takes the lock.
@@ -23,7 +21,7 @@ pub enum LockOp {
 }
 
 /// The operations of a semaphore. An acquired permit belongs to the connection until it is released or forgotten.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum SemaphoreOp {
     /// Takes a permit.
@@ -39,7 +37,7 @@ pub enum SemaphoreOp {
 }
 
 /// The operations of a condition variable.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ConditionOp {
     /// Releases a lock that the caller holds, waits for a notification, and takes the lock again, however the wait
@@ -57,7 +55,7 @@ pub enum ConditionOp {
 }
 
 /// The operations of an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventOp {
     /// Waits until the event is set.
@@ -71,7 +69,7 @@ pub enum EventOp {
 }
 
 /// The operations of a barrier.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum BarrierOp {
     /// Waits until all parties wait. If the last party has an action, it is answered with

@@ -1,0 +1,166 @@
+//! The encoded bytes of every line of the tables, compared with those that earlier builds sent.
+//!
+//! `tests/golden/protocol.txt` contains each number with the shape of its fields and the bytes of an example, and for
+//! each version a hash of everything that the version knows.
+
+mod file;
+mod samples;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::file::{Entry, Golden, hex};
+pub(super) use self::samples::{Sample, sample_of, shape_of};
+use super::*;
+use crate::wire::frame::VERSION;
+
+/// The version of a number whose line does not name one.
+pub(super) const FIRST: u64 = 3;
+
+/// An enum that has a table.
+pub(super) trait Numbered: Sized + Serialize {
+    /// The name of the table.
+    const NAME: &'static str;
+
+    /// Returns what makes an example of each line, in the order of the table.
+    fn samples() -> Vec<fn() -> Self>;
+
+    /// Returns the line of the value.
+    fn line(&self) -> Line;
+
+    fn retired() -> Vec<u32>;
+}
+
+/// A line of a table.
+pub(super) struct Line {
+    pub(super) number: u32,
+    pub(super) since: u64,
+    pub(super) name: &'static str,
+    /// The types of the fields, and their names if they have any.
+    pub(super) fields: Vec<String>,
+}
+
+/// The protocol as this build encodes it.
+#[derive(Default)]
+struct Protocol {
+    entries: Vec<Entry>,
+    retired: Vec<(&'static str, u32)>,
+}
+
+impl Protocol {
+    fn table<T: Numbered + DeserializeOwned + PartialEq + fmt::Debug>(&mut self) {
+        let mut next = 0..;
+        for sample in T::samples() {
+            let sample = sample();
+            let Line { number, since, name, fields } = sample.line();
+            let is_next = next.find(|next| !T::retired().contains(next)) == Some(number);
+            assert!(is_next, "the numbers of {} are in order and have no gaps: {name}", T::NAME);
+            assert!(since <= VERSION, "{}::{name} is newer than VERSION in wire/frame.rs", T::NAME);
+            let bytes = postcard::to_allocvec(&sample).unwrap();
+            assert_eq!(postcard::from_bytes::<T>(&bytes).unwrap(), sample);
+            let fields = if fields.is_empty() { String::new() } else { format!("({})", fields.join(", ")) };
+            let (table, name, bytes) = (T::NAME.to_owned(), name.to_owned(), hex(&bytes));
+            self.entries.push(Entry {
+                table,
+                number: Some(number),
+                name,
+                fields,
+                since,
+                bytes,
+                is_retired: false,
+            });
+        }
+        self.retired.extend(T::retired().into_iter().map(|number| (T::NAME, number)));
+    }
+
+    fn fields<T: Sample + Serialize>(&mut self, name: &str) {
+        self.entries.push(Entry {
+            table: name.to_owned(),
+            number: None,
+            name: name.to_owned(),
+            fields: T::shape(),
+            since: FIRST,
+            bytes: hex(&postcard::to_allocvec(&T::sample()).unwrap()),
+            is_retired: false,
+        });
+    }
+
+    fn of_this_build() -> Self {
+        let mut protocol = Self::default();
+        protocol.fields::<Call<Payload>>("Call");
+        protocol.fields::<Step<Payload>>("Step");
+        protocol.table::<Wait>();
+        protocol.table::<Op<Payload>>();
+        protocol.table::<ManagerOp<Payload>>();
+        protocol.table::<Spec<Payload>>();
+        protocol.table::<ListOp<Payload>>();
+        protocol.fields::<Scan<Payload>>("Scan");
+        protocol.table::<DictOp<Payload>>();
+        protocol.table::<Part>();
+        protocol.table::<Number>();
+        protocol.table::<NamespaceOp<Payload>>();
+        protocol.table::<LockOp>();
+        protocol.table::<SemaphoreOp>();
+        protocol.table::<ConditionOp>();
+        protocol.table::<EventOp>();
+        protocol.table::<QueueOp<Payload>>();
+        protocol.table::<JoinableQueueOp<Payload>>();
+        protocol.table::<BarrierOp>();
+        protocol.table::<ValueOp<Payload>>();
+        protocol.table::<ArrayOp<Payload>>();
+        protocol.table::<Reply<Payload>>();
+        protocol.fields::<Info>("Info");
+        protocol.table::<Fault>();
+        protocol.table::<Kind>();
+        protocol
+    }
+}
+
+const DECIDE: &str = "\
+Peers of other builds read these bytes. Decide which case this is:
+
+1. A number was added at the end of a table, and the newest version was not released yet: write `since VERSION` with
+   that version in the line.
+2. A number was added, and the newest version was released: raise VERSION by one first. Then as in the first case.
+3. A number was removed: put it into `retired { .. }` of its table.
+
+In these cases, run `UPDATE_GOLDEN=1 cargo test -p manager-rt --lib golden`, and commit the file.
+
+4. An existing line changed, or its number is used again: a peer of a released version would run another operation, or
+   the same one with other values. Restore the line, and add a new one with a new number. Only if a name changed and
+   nothing else, change it in the file as well, and delete the schemas.";
+
+#[test]
+fn the_protocol_is_that_of_the_golden_file() {
+    let protocol = Protocol::of_this_build();
+    let golden = Golden::read();
+    let known: BTreeMap<_, _> = protocol.entries.iter().map(|entry| (entry.key(), entry)).collect();
+    let (mut broken, mut kept) = (Vec::new(), Vec::new());
+    for old in &golden.entries {
+        let is_retired = old.number.is_some_and(|number| protocol.retired.contains(&(&*old.table, number)));
+        match known.get(&old.key()) {
+            None if is_retired => kept.push(Entry { is_retired, ..old.clone() }),
+            None => broken.push(format!("removed: {old}")),
+            Some(new) if old.is_retired => broken.push(format!("used again: {old}\n        now: {new}")),
+            Some(new) if *new != old && old.since < VERSION => {
+                broken.push(format!("changed: {old}\n    now: {new}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let now = Golden::of(protocol.entries.into_iter().chain(kept).collect());
+    let released = golden.schemas.iter().filter(|(version, _)| **version < VERSION);
+    let changed = released.filter(|(version, schema)| now.schemas.get(version) != Some(schema));
+    let changed = changed.map(|(version, old)| format!("the schema of version {version} was {old}"));
+    broken.extend(changed);
+    assert!(broken.is_empty(), "the protocol changed:\n\n{}\n\n{DECIDE}", broken.join("\n"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        now.write();
+    } else {
+        let (now, golden) = (now.to_string(), std::fs::read_to_string(Golden::path()).unwrap_or_default());
+        let lines: Vec<_> = now.lines().filter(|line| !golden.lines().any(|old| old == *line)).collect();
+        assert!(now == golden, "the protocol changed. New lines:\n\n{}\n\n{DECIDE}", lines.join("\n"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Numbers on the wire that do not depend on the order in which variants are declared.
+//!
+//! `derive(Serialize)` numbers the variants of an enum in the order of their declaration. If a variant is added or
+//! removed in the middle, every later one changes its number, and a peer of another build runs another operation. So
+//! each enum of the protocol has a table in [`numbers`](super::numbers), and [`numbered!`] encodes it by that table:
+//!
+//! - one varint, followed by the fields in the order of the table, as derived code does;
+//! - a variant without a line does not compile, and neither does a number that is used twice or retired;
+//! - an unknown number is an error.
+//!
+//! A line may end with `since 4`, which names the version of the protocol that introduced the number, if that is not the
+//! first one with a table, 3. A field may be followed by `by Type`: it is decoded as such a [limited](super::limited)
+//! type, which contains it.
+
+use std::marker::PhantomData;
+
+use serde::de::Error;
+
+/// Returns the error of an unknown number.
+#[cold]
+pub(super) fn unknown<E: Error>(table: &str, number: u32) -> E {
+    E::custom(format_args!("{number} is not a number of {table}"))
+}
+
+/// The visitor of an enum that is encoded by its table.
+pub(super) struct ByNumber<T>(pub(super) PhantomData<T>);
+
+/// Returns a single field as it is, and several fields as a tuple. Both are encoded as one field after the other.
+macro_rules! together {
+    ($only:ident) => { $only };
+    ($only:ident!$tokens:tt) => { $only!$tokens };
+    ($($field:ident),*) => { ($($field),*) };
+    ($($field:ident!$tokens:tt),*) => { ($($field!$tokens),*) };
+}
+pub(super) use together;
+
+/// Returns the pattern of a field, inside the type that limits its decoding.
+macro_rules! limited_to {
+    ($field:ident) => {
+        $field
+    };
+    ($field:ident $by:ident) => {
+        $by($field)
+    };
+}
+pub(super) use limited_to;
+
+/// Encodes an enum by its table. A struct is encoded by derived code, in the order of its fields; its line makes it known
+/// to the test.
+macro_rules! numbered {
+    (
+        enum $name:ident $(<$p:ident>)? {
+            $(
+                $number:literal = $variant:ident
+                    $(( $($unnamed:ident $(by $unnamed_by:ident)?),+ ))?
+                    $({ $($named:ident $(by $named_by:ident)?),+ })?
+                    $(since $since:literal)?
+            ),+ $(,)?
+        }
+        $(retired { $($retired:literal),+ $(,)? })?
+    ) => {
+        impl $(<$p: Serialize>)? Serialize for $name $(<$p>)? {
+            #[inline]
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(
+                        Self::$variant $(( $($unnamed),+ ))? $({ $($named),+ })? => serializer
+                            .serialize_newtype_variant(
+                                stringify!($name),
+                                $number,
+                                stringify!($variant),
+                                &together!($($($unnamed),+)? $($($named),+)?),
+                            ),
+                    )+
+                }
+            }
+        }
+
+        impl<'de $(, $p: Deserialize<'de>)?> Deserialize<'de> for $name $(<$p>)? {
+            #[inline]
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let variants = &[$(stringify!($variant)),+];
+                deserializer.deserialize_enum(stringify!($name), variants, ByNumber::<Self>(PhantomData))
+            }
+        }
+
+        impl<'de $(, $p: Deserialize<'de>)?> Visitor<'de> for ByNumber<$name $(<$p>)?> {
+            type Value = $name $(<$p>)?;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!("a number of ", stringify!($name)))
+            }
+
+            #[inline]
+            #[deny(unreachable_patterns)]
+            fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+                let (number, access) = access.variant::<u32>()?;
+                match number {
+                    $($( $retired )|+ => Err(unknown(stringify!($name), number)),)?
+                    $(
+                        $number => {
+                            let together!(
+                                $($(limited_to!($unnamed $($unnamed_by)?)),+)?
+                                $($(limited_to!($named $($named_by)?)),+)?
+                            ) = access.newtype_variant()?;
+                            Ok($name::$variant $(( $($unnamed),+ ))? $({ $($named),+ })?)
+                        }
+                    )+
+                    _ => Err(unknown(stringify!($name), number)),
+                }
+            }
+        }
+
+        #[cfg(test)]
+        impl $(<$p: Sample + Serialize>)? Sample for $name $(<$p>)? {
+            fn sample() -> Self {
+                Self::samples().first().unwrap()()
+            }
+
+            fn shape() -> String {
+                stringify!($name).to_owned()
+            }
+        }
+
+        #[cfg(test)]
+        impl $(<$p: Sample + Serialize>)? Numbered for $name $(<$p>)? {
+            const NAME: &'static str = stringify!($name);
+
+            fn samples() -> Vec<fn() -> Self> {
+                vec![$(
+                    || Self::$variant
+                        $(( $(sample_of(stringify!($unnamed))),+ ))?
+                        $({ $($named: sample_of(stringify!($named))),+ })?
+                ),+]
+            }
+
+            fn line(&self) -> Line {
+                match self {
+                    $(
+                        Self::$variant $(( $($unnamed),+ ))? $({ $($named),+ })? => Line {
+                            number: $number,
+                            since: [golden::FIRST $(, $since)?].into_iter().fold(0, u64::max),
+                            name: stringify!($variant),
+                            fields: vec![
+                                $($(shape_of($unnamed)),+)?
+                                $($(format!("{}: {}", stringify!($named), shape_of($named))),+)?
+                            ],
+                        },
+                    )+
+                }
+            }
+
+            fn retired() -> Vec<u32> {
+                vec![$($($retired),+)?]
+            }
+        }
+    };
+
+    (struct $name:ident $(<$p:ident>)? { $($field:ident),+ $(,)? }) => {
+        #[cfg(test)]
+        impl $(<$p: Sample + Serialize>)? Sample for $name $(<$p>)? {
+            fn sample() -> Self {
+                Self { $($field: sample_of(stringify!($field))),+ }
+            }
+
+            fn shape() -> String {
+                let Self { $($field),+ } = Self::sample();
+                let fields = [$(format!("{}: {}", stringify!($field), shape_of(&$field))),+];
+                format!("({})", fields.join(", "))
+            }
+        }
+    };
+}
+pub(super) use numbered;

@@ -1,0 +1,94 @@
+//! The numbers of answers and faults.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{EnumAccess, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+#[cfg(test)]
+use crate::proto::Info;
+#[cfg(test)]
+use crate::proto::golden::{self, Line, Numbered, Sample, sample_of, shape_of};
+use crate::proto::numbered::{ByNumber, limited_to, numbered, together, unknown};
+use crate::proto::reply::Flat;
+use crate::proto::{Fault, Kind, Reply};
+
+numbered! {
+    enum Kind {
+        0 = Manager,
+        1 = List,
+        2 = Dict,
+        3 = Namespace,
+        4 = Lock,
+        5 = RLock,
+        6 = Semaphore,
+        7 = BoundedSemaphore,
+        8 = Condition,
+        9 = Event,
+        10 = Queue,
+        11 = JoinableQueue,
+        12 = Barrier,
+        13 = Value,
+        14 = Array,
+    }
+}
+
+numbered! {
+    enum Reply<P> {
+        0 = Done,
+        1 = Bool(is_true),
+        2 = Count(count),
+        3 = Len { len, version },
+        4 = Scanned { found, next, version },
+        5 = Value(value),
+        6 = Option(value),
+        7 = Found(value),
+        8 = Before(value),
+        9 = Values { values, version },
+        10 = Entry(entry),
+        11 = Entries { entries, place },
+        12 = Object { id, created },
+        13 = Granted { token, owner_died, timed_out },
+        14 = Leased { lease, deliveries, task },
+        15 = Names(names),
+        16 = Info(info),
+        17 = Acts { index, round },
+        18 = Transaction(replies by Flat),
+    }
+}
+
+numbered! { struct Info { objects, clients, waiters, held, bytes } }
+
+numbered! {
+    enum Fault {
+        0 = UnknownObject,
+        1 = WrongKind { found },
+        2 = WrongType,
+        3 = UnknownName,
+        4 = BadName { limit },
+        5 = Index { index, len },
+        6 = NotFound,
+        7 = Exists,
+        8 = Changed,
+        9 = NoNumber,
+        10 = Empty,
+        11 = Full,
+        12 = WouldBlock,
+        13 = TimedOut,
+        14 = Cancelled,
+        15 = Deadlock,
+        16 = NotOwned,
+        17 = OverReleased,
+        18 = Closed,
+        19 = Broken,
+        20 = OutOfRange { least, most },
+        21 = TooLarge { limit },
+        22 = NoSpace,
+        23 = TooMany { limit },
+        24 = NotInTransaction,
+        25 = Unauthorised,
+        26 = Malformed,
+        27 = Unsupported,
+    }
+}
