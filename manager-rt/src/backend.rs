@@ -108,10 +108,44 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Returns the epoch, a random number that identifies this life of the manager.
     fn epoch(&self) -> u128;
 
-    /// Returns the address at which other processes reach the manager, if there is one.
+    /// Returns the address at which other processes reach the manager, if there is one. It travels in messages and
+    /// appears in `Debug`, so it must not contain a password, a key or a token, in any part. The one place of URLs for
+    /// passwords is checked: what stands between `//user:` and `@host` is removed before an address is used.
     fn address(&self) -> Option<String>;
+}
 
-    /// Ends the connection as the death of this process would, so that tests can check what other clients see.
-    #[doc(hidden)]
-    fn sever(&self);
+/// Returns the address of a backend, as it may travel and be shown.
+pub(crate) fn address_of(backend: &dyn Backend) -> Option<String> {
+    backend.address().map(|address| without_password(&address))
+}
+
+/// Returns an address without the password of its user.
+pub(crate) fn without_password(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
+    let Some((user, host)) = authority.rsplit_once('@') else { return address.to_owned() };
+    match user.split_once(':') {
+        Some(("", _)) => format!("{scheme}://{host}{path}"),
+        Some((user, _)) => format!("{scheme}://{user}@{host}{path}"),
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_loses_its_password_and_nothing_else() {
+        for (address, expected) in [
+            ("redis://ann:secret@host:6379/0?ns=app", "redis://ann@host:6379/0?ns=app"),
+            ("redis://:secret@host", "redis://host"),
+            ("amqp://ann:se:cr@et@host/vhost", "amqp://ann@host/vhost"),
+            ("redis://host:6379/a@b:c", "redis://host:6379/a@b:c"),
+            ("redis://ann@host", "redis://ann@host"),
+            ("mp+unix:/run/a:b@c", "mp+unix:/run/a:b@c"),
+        ] {
+            assert_eq!(without_password(address), expected);
+        }
+    }
 }

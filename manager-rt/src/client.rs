@@ -199,12 +199,6 @@ impl Backend for Remote {
     fn address(&self) -> Option<String> {
         Some(self.target.address.to_string())
     }
-
-    fn sever(&self) {
-        if let Some(connection) = self.local().present() {
-            connection.sever();
-        }
-    }
 }
 
 impl fmt::Debug for Remote {

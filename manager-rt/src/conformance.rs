@@ -1,8 +1,9 @@
 //! What every backend must do, as tests that work on any number of clients of one manager.
 //!
 //! A backend implements [`Fixture`] and runs [`all`], each test with a new manager. The tests know no more of a backend
-//! than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) provide. A test panics if the backend is wrong, and waits
-//! for nothing longer than [`PATIENCE`].
+//! than [`Backend`](crate::Backend) and [`Caps`](crate::Caps) provide: each promise of `Caps` switches what they check.
+//! A test panics if the backend is wrong. It waits for nothing longer than [`PATIENCE`], and
+//! [`Fixture::death_bound`] if a client has died, and sleeps for no fixed time.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![cfg_attr(
     not(test),
@@ -13,6 +14,7 @@ mod array;
 mod barrier;
 mod batch;
 mod borrowed;
+mod caps;
 mod condition;
 mod dict;
 mod event;
@@ -29,25 +31,70 @@ mod value;
 
 use std::time::{Duration, Instant};
 
-use crate::Manager;
+use crate::backend::{Caps, Kinds, References};
+use crate::proto::Kind;
+use crate::{CallError, Manager, ObjectError, TransactionError};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a test waits for something that must not happen.
-const MOMENT: Duration = Duration::from_millis(20);
+/// The timeout of calls that must time out. Nothing can end them earlier, so it may be short.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A manager without objects, and a way to become its client.
 pub trait Fixture: Sync {
     /// Connects one more client of the manager.
     fn client(&self) -> Manager;
 
-    /// Ends a client of this fixture as the death of its process would, even while its calls wait. The proxies that it
-    /// made are dropped later.
+    /// Ends a client of this fixture as the death of its process would, even while its calls wait. It never reaches the
+    /// manager again. The proxies that it made are dropped later.
     fn kill(&self, client: &Manager);
+
+    /// Returns the number of calls that wait now.
+    fn waiting(&self) -> u64;
+
+    /// Returns the number of objects.
+    fn objects(&self) -> u64;
+
+    /// Returns how long after a death others may have to wait for what the dead client held.
+    fn death_bound(&self) -> Duration;
+
+    /// Lets another host take over from the one that runs the manager, or does what comes next to that. Returns `false`
+    /// if there is no such thing.
+    fn fail_over(&self) -> bool {
+        false
+    }
+
+    /// Returns what the backend of the clients can do.
+    fn caps(&self) -> Caps {
+        self.client().backend().caps()
+    }
 }
 
-/// The name of a test, and the test.
-pub type Test = (&'static str, fn(&dyn Fixture));
+/// A test.
+#[derive(Debug, Clone, Copy)]
+pub struct Test {
+    /// Its name, with the module.
+    pub name: &'static str,
+    /// The kinds of objects that it uses.
+    pub kinds: Kinds,
+    run: fn(&dyn Fixture),
+}
+
+impl Test {
+    /// Returns `true` if a backend has the kinds of objects that the test uses.
+    #[must_use]
+    pub const fn applies_to(&self, caps: &Caps) -> bool {
+        caps.kinds.contains_all(self.kinds)
+    }
+
+    /// Runs the test with a new manager.
+    ///
+    /// # Panics
+    /// If the backend is wrong.
+    pub fn run(&self, fixture: &dyn Fixture) {
+        (self.run)(fixture);
+    }
+}
 
 /// Returns all tests.
 #[must_use]
@@ -57,6 +104,7 @@ pub fn all() -> Vec<Test> {
         barrier::TESTS,
         batch::TESTS,
         borrowed::TESTS,
+        caps::TESTS,
         condition::TESTS,
         dict::TESTS,
         event::TESTS,
@@ -74,11 +122,19 @@ pub fn all() -> Vec<Test> {
     .concat()
 }
 
-/// Lists tests, named after their functions.
+/// Lists tests by the kinds of objects that they use, named after their functions.
 macro_rules! tests {
-    ($($test:ident),+ $(,)?) => {
-        pub(super) const TESTS: &[crate::conformance::Test] =
-            &[$((concat!(module_path!(), "::", stringify!($test)), $test)),+];
+    (@kinds [$($kind:ident),*]) => {
+        crate::backend::Kinds::of(&[$(crate::proto::Kind::$kind),*])
+    };
+    ($($kinds:tt { $($test:ident),+ $(,)? })+) => {
+        pub(super) const TESTS: &[crate::conformance::Test] = &[$($(
+            crate::conformance::Test {
+                name: concat!(module_path!(), "::", stringify!($test)),
+                kinds: crate::conformance::tests!(@kinds $kinds),
+                run: $test,
+            },
+        )+)+];
     };
 }
 
@@ -86,16 +142,66 @@ use tests;
 
 /// Waits until a condition holds.
 #[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds);
+}
+
+#[track_caller]
+fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        assert!(started.elapsed() < patience, "{what} did not happen");
         std::thread::yield_now();
     }
 }
 
+/// Returns how long a test waits for something that a death must cause.
+fn patience(fixture: &dyn Fixture) -> Duration {
+    PATIENCE + fixture.death_bound()
+}
+
+/// Waits for something that a death must cause.
+#[track_caller]
+fn until_dead(fixture: &dyn Fixture, what: &str, holds: impl FnMut() -> bool) {
+    until_within(patience(fixture), what, holds);
+}
+
 /// Waits until this many calls wait at the manager.
 #[track_caller]
-fn until_waiting(client: &Manager, waiters: u64) {
-    until("the wait", || client.info().unwrap().waiters == waiters);
+fn until_waiting(fixture: &dyn Fixture, waiting: u64) {
+    until("the wait", || fixture.waiting() == waiting);
+}
+
+/// Checks how many objects the manager has, if it counts the proxies of each.
+#[track_caller]
+fn assert_objects(fixture: &dyn Fixture, objects: u64) {
+    if fixture.caps().references == References::Counted {
+        assert_eq!(fixture.objects(), objects);
+    }
+}
+
+/// Waits until the manager has this many objects, if it finds out that objects have no proxies.
+#[track_caller]
+fn until_objects(fixture: &dyn Fixture, what: &str, objects: u64) {
+    if fixture.caps().references != References::None {
+        until_dead(fixture, what, || fixture.objects() == objects);
+    }
+}
+
+/// Returns `true` if the backend has transactions. Otherwise checks that the client refuses them.
+#[track_caller]
+fn has_transactions(client: &Manager) -> bool {
+    let caps = client.backend().caps();
+    if !caps.transactions {
+        let (kind, backend) = (Kind::Manager, caps.name);
+        let unsupported = CallError::Unsupported { kind, what: "transactions", backend };
+        let refused = client.transaction(|_| ());
+        assert_eq!(refused, Err(TransactionError::Object(ObjectError::Call(unsupported))));
+    }
+    caps.transactions
+}
+
+/// Returns the error of putting several items at once, for a backend that cannot do that.
+fn not_at_once(caps: &Caps, kind: Kind) -> CallError {
+    CallError::Unsupported { kind, what: "putting several items in one step", backend: caps.name }
 }

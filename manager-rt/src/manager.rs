@@ -273,7 +273,7 @@ impl Manager {
 impl fmt::Debug for Manager {
     /// Shows the address, and whether this process started the server. This does not call the server.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.backend.address() {
+        match self.address() {
             Some(address) => write!(f, "Manager({}", Short(&format_args!("{address}")))?,
             None => f.write_str("Manager(in this process")?,
         }

@@ -1,18 +1,22 @@
 //! `Array`.
 
-use crate::conformance::{Fixture, tests, until};
+use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
 use crate::limits::PAGE_ITEMS_MAX;
 use crate::proto::Fault;
 use crate::{Array, ItemError, TransactionError};
 
-tests!(
-    elements_are_read_and_replaced,
-    an_index_without_an_element_is_an_error,
-    no_update_is_lost,
-    many_pages_are_read,
-    elements_keep_the_objects_inside,
-    a_transaction_changes_it_completely_or_not_at_all,
-);
+tests! {
+    [Array] {
+        elements_are_read_and_replaced,
+        an_index_without_an_element_is_an_error,
+        no_update_is_lost,
+        many_pages_are_read,
+        a_transaction_changes_it_completely_or_not_at_all,
+    }
+    [Array, Value] {
+        elements_keep_the_objects_inside,
+    }
+}
 
 fn elements_are_read_and_replaced(fixture: &dyn Fixture) {
     let array = fixture.client().named("array").array(&[1, 2, 3, 4]).unwrap();
@@ -71,17 +75,17 @@ fn many_pages_are_read(fixture: &dyn Fixture) {
 fn elements_keep_the_objects_inside(fixture: &dyn Fixture) {
     let client = fixture.client();
     let array = client.array(&[client.value(&1).unwrap(), client.value(&2).unwrap()]).unwrap();
-    assert_eq!(client.info().unwrap().objects, 3);
+    assert_objects(fixture, 3);
     assert_eq!(array.get(1).unwrap().get().unwrap(), 2);
     array.set(0, &array.get(1).unwrap()).unwrap();
-    until("the end of the first", || client.info().unwrap().objects == 2);
+    until_objects(fixture, "the end of the first", 2);
     drop(array);
-    until("the end of all", || client.info().unwrap().objects == 0);
+    until_objects(fixture, "the end of all", 0);
 }
 
 fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
-    if !client.backend().caps().transactions {
+    if !has_transactions(&client) {
         return;
     }
     let array = client.array(&[1, 2]).unwrap();

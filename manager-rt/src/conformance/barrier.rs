@@ -4,24 +4,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until, until_dead};
 use crate::limits::PARTIES_MAX;
 use crate::proto::Fault;
 use crate::{Barrier, BarrierError, CallError, Manager, ObjectError};
 
-tests!(
-    all_parties_meet_again_and_again,
-    the_death_of_a_party_breaks_it,
-    a_party_that_gives_up_breaks_it,
-    it_is_broken_and_repaired,
-    parties_have_a_limit,
-    one_set_of_clients_after_another_meets,
-    threads_that_come_and_go_need_no_places,
-    the_death_of_a_party_between_two_rounds_breaks_it_if_the_party_is_registered,
-    one_party_acts_before_the_others_go_on,
-    an_action_that_panics_breaks_it,
-    a_wait_ends_with_the_default_timeout,
-);
+tests! {
+    [Barrier] {
+        all_parties_meet_again_and_again,
+        the_death_of_a_party_breaks_it,
+        a_party_that_gives_up_breaks_it,
+        it_is_broken_and_repaired,
+        parties_have_a_limit,
+        one_set_of_clients_after_another_meets,
+        threads_that_come_and_go_need_no_places,
+        the_death_of_a_party_between_two_rounds_breaks_it_if_the_party_is_registered,
+        one_party_acts_before_the_others_go_on,
+        an_action_that_panics_breaks_it,
+        a_wait_ends_with_the_default_timeout,
+    }
+}
 
 const PARTIES: usize = 3;
 
@@ -54,9 +56,9 @@ fn the_death_of_a_party_breaks_it(fixture: &dyn Fixture) {
     let (dying, one, other) = (fixture.client(), fixture.client(), fixture.client());
     let watch = barrier(&other);
     std::thread::scope(|scope| {
-        let dead = scope.spawn(|| barrier(&dying).wait_timeout(PATIENCE));
-        let waiting = scope.spawn(|| barrier(&one).wait_timeout(PATIENCE));
-        until("the wait", || watch.n_waiting().unwrap() == 2);
+        let dead = scope.spawn(|| barrier(&dying).wait_timeout(patience(fixture)));
+        let waiting = scope.spawn(|| barrier(&one).wait_timeout(patience(fixture)));
+        until_dead(fixture, "the wait", || watch.n_waiting().unwrap() == 2);
         fixture.kill(&dying);
         assert_eq!(waiting.join().unwrap(), Err(BarrierError::Broken));
         assert!(matches!(dead.join().unwrap(), Err(BarrierError::Object(_))));
@@ -136,9 +138,9 @@ fn the_death_of_a_party_between_two_rounds_breaks_it_if_the_party_is_registered(
         fixture.kill(&dying);
         // The server may notice the end a moment later.
         if is_registered {
-            until("the end of the client", || watch.is_broken().unwrap());
+            until_dead(fixture, "the end of the client", || watch.is_broken().unwrap());
         } else {
-            until("the end of the client", || other.info().unwrap().clients < clients);
+            until_dead(fixture, "the end of the client", || other.info().unwrap().clients < clients);
         }
         assert_eq!(watch.is_broken().unwrap(), is_registered);
         drop(party);

@@ -2,18 +2,24 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until, until_dead};
 use crate::proto::{Fault, Kind};
 use crate::{CallError, LockError, Manager};
 
-tests!(
-    as_many_waiters_wake_as_are_notified,
-    a_wait_takes_the_lock_again_however_it_ends,
-    the_depth_of_a_reentrant_lock_is_kept,
-    a_dead_waiter_uses_up_no_notification,
-    the_condition_no_longer_holds_when_wait_while_returns,
-    a_condition_cannot_be_used_as_a_lock,
-);
+tests! {
+    [Condition, Lock] {
+        as_many_waiters_wake_as_are_notified,
+        a_wait_takes_the_lock_again_however_it_ends,
+        a_dead_waiter_uses_up_no_notification,
+        a_condition_cannot_be_used_as_a_lock,
+    }
+    [Condition, RLock] {
+        the_depth_of_a_reentrant_lock_is_kept,
+    }
+    [Condition, Lock, Value] {
+        the_condition_no_longer_holds_when_wait_while_returns,
+    }
+}
 
 fn as_many_waiters_wake_as_are_notified(fixture: &dyn Fixture) {
     const WAITERS: usize = 4;
@@ -89,14 +95,17 @@ fn a_dead_waiter_uses_up_no_notification(fixture: &dyn Fixture) {
     let wait = |client: &Manager| {
         let lock = client.named("lock").lock().unwrap();
         let condition = client.named("condition").condition().unwrap();
-        let held = lock.lock_timeout(PATIENCE).map_err(LockError::discard)?;
-        condition.wait_timeout(held, PATIENCE).map(|(notified, _)| notified).map_err(LockError::discard)
+        let held = lock.lock_timeout(patience(fixture)).map_err(LockError::discard)?;
+        condition
+            .wait_timeout(held, patience(fixture))
+            .map(|(notified, _)| notified)
+            .map_err(LockError::discard)
     };
     std::thread::scope(|scope| {
         let dead = scope.spawn(|| wait(&dying));
-        until("the first wait", || condition.n_waiting().unwrap() == 1);
+        until_dead(fixture, "the first wait", || condition.n_waiting().unwrap() == 1);
         let next = scope.spawn(|| wait(&waiting));
-        until("the second wait", || condition.n_waiting().unwrap() == 2);
+        until_dead(fixture, "the second wait", || condition.n_waiting().unwrap() == 2);
         fixture.kill(&dying);
         assert!(matches!(dead.join().unwrap(), Err(LockError::Call(_))));
         assert_eq!(condition.notify(1).unwrap(), 1);

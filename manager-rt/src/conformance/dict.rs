@@ -1,21 +1,27 @@
 //! `Dict`.
 
-use crate::conformance::{Fixture, tests, until};
+use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
 use crate::limits::{ENTRIES_AT_ONCE_MAX, PAGE_ITEMS_MAX};
 use crate::proto::Fault;
 use crate::{CallError, Dict, ItemError, Manager, ObjectError, TransactionError, Value};
 
-tests!(
-    keys_have_values,
-    entries_keep_their_order,
-    no_update_is_lost,
-    adding_to_a_value_that_is_not_a_number_fails,
-    many_pages_are_read,
-    entries_keep_the_objects_inside,
-    a_transaction_changes_it_completely_or_not_at_all,
-    a_claim_succeeds_once,
-    setting_many_at_once_has_a_limit,
-);
+tests! {
+    [Dict] {
+        keys_have_values,
+        entries_keep_their_order,
+        no_update_is_lost,
+        adding_to_a_value_that_is_not_a_number_fails,
+        many_pages_are_read,
+        a_claim_succeeds_once,
+        setting_many_at_once_has_a_limit,
+    }
+    [Dict, Value] {
+        entries_keep_the_objects_inside,
+    }
+    [Dict, List] {
+        a_transaction_changes_it_completely_or_not_at_all,
+    }
+}
 
 type Counts = Dict<String, u64>;
 
@@ -132,7 +138,7 @@ fn entries_keep_the_objects_inside(fixture: &dyn Fixture) {
     dict.insert(&one, &two).unwrap();
     dict.insert(&two, &client.value(&3).unwrap()).unwrap();
     drop(two);
-    assert_eq!(client.info().unwrap().objects, 4);
+    assert_objects(fixture, 4);
     let found = dict.get(&one).unwrap().unwrap();
     let third = dict.get(&found).unwrap().unwrap();
     assert_eq!((found.get().unwrap(), third.get().unwrap()), (2, 3));
@@ -142,14 +148,14 @@ fn entries_keep_the_objects_inside(fixture: &dyn Fixture) {
     let (key, value) = dict.pop_item().unwrap().unwrap();
     assert_eq!((key.get().unwrap(), value.get().unwrap()), (2, 3));
     drop((key, value));
-    until("the end of the third", || client.info().unwrap().objects == 3);
+    until_objects(fixture, "the end of the third", 3);
     dict.clear().unwrap();
-    until("the end of all", || client.info().unwrap().objects == 1);
+    until_objects(fixture, "the end of all", 1);
 }
 
 fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
-    if !client.backend().caps().transactions {
+    if !has_transactions(&client) {
         return;
     }
     let (dict, list) = (counts(&client), client.list::<u8>().unwrap());
@@ -176,7 +182,7 @@ fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
 
 fn a_claim_succeeds_once(fixture: &dyn Fixture) {
     let clients = [fixture.client(), fixture.client()];
-    if !clients[0].backend().caps().transactions {
+    if !has_transactions(&clients[0]) {
         return;
     }
     let words = ["ant", "bee"].map(str::to_owned);

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
 
-tests!(all_waiters_go_on, a_wait_times_out);
+tests! {
+    [Event] {
+        all_waiters_go_on,
+        a_wait_times_out,
+    }
+}
 
 fn all_waiters_go_on(fixture: &dyn Fixture) {
     let (setter, one, other) = (fixture.client(), fixture.client(), fixture.client());
@@ -16,7 +21,7 @@ fn all_waiters_go_on(fixture: &dyn Fixture) {
                 assert!(event.wait_timeout(PATIENCE).unwrap());
             });
         }
-        until_waiting(&setter, 2);
+        until_waiting(fixture, 2);
         event.set().unwrap();
     });
     event.wait().unwrap();

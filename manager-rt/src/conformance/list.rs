@@ -1,21 +1,25 @@
 //! `List`.
 
-use crate::conformance::{Fixture, tests, until};
+use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
 use crate::limits::{PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::Fault;
 use crate::{CallError, ItemError, List, ObjectError, TransactionError, Value};
 
-tests!(
-    items_are_where_they_were_put,
-    an_index_without_an_item_is_an_error,
-    items_are_found_by_their_value,
-    no_update_is_lost,
-    it_is_sorted_and_reversed,
-    many_pages_show_one_moment,
-    items_keep_the_objects_inside,
-    a_transaction_changes_it_completely_or_not_at_all,
-    adding_many_at_once_has_a_limit,
-);
+tests! {
+    [List] {
+        items_are_where_they_were_put,
+        an_index_without_an_item_is_an_error,
+        items_are_found_by_their_value,
+        no_update_is_lost,
+        it_is_sorted_and_reversed,
+        many_pages_show_one_moment,
+        a_transaction_changes_it_completely_or_not_at_all,
+        adding_many_at_once_has_a_limit,
+    }
+    [List, Value] {
+        items_keep_the_objects_inside,
+    }
+}
 
 fn letters(list: &List<String>) -> String {
     list.to_vec().unwrap().concat()
@@ -151,7 +155,7 @@ fn items_keep_the_objects_inside(fixture: &dyn Fixture) {
     for n in 0..4 {
         list.push(&client.value(&n).unwrap()).unwrap();
     }
-    assert_eq!(client.info().unwrap().objects, 5);
+    assert_objects(fixture, 5);
     let all = list.to_vec().unwrap();
     list.sort_by(|one, other| other.get().unwrap().cmp(&one.get().unwrap())).unwrap();
     assert_eq!(list.get(0).unwrap().get().unwrap(), 3);
@@ -159,14 +163,14 @@ fn items_keep_the_objects_inside(fixture: &dyn Fixture) {
     drop(all);
     list.set(0, &client.value(&9).unwrap()).unwrap();
     drop((list.pop().unwrap(), list.remove(1).unwrap()));
-    until("the end of three", || client.info().unwrap().objects == 3);
+    until_objects(fixture, "the end of three", 3);
     list.clear().unwrap();
-    until("the end of all", || client.info().unwrap().objects == 1);
+    until_objects(fixture, "the end of all", 1);
 }
 
 fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
-    if !client.backend().caps().transactions {
+    if !has_transactions(&client) {
         return;
     }
     let list = of(fixture, "abc");

@@ -2,20 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until_waiting};
 use crate::proto::Fault;
 use crate::{CallError, LockError};
 
-tests!(
-    it_has_one_holder_at_a_time,
-    the_longest_waiter_is_next,
-    a_thread_does_not_wait_for_itself,
-    it_passes_on_when_its_holder_dies,
-    a_dead_waiter_is_passed_over,
-    a_lease_ends,
-    a_lease_that_a_death_grants_ends_after_its_whole_time,
-    waiters_get_an_error_when_it_is_removed,
-);
+tests! {
+    [Lock, Value] {
+        it_has_one_holder_at_a_time,
+    }
+    [Lock] {
+        the_longest_waiter_is_next,
+        a_thread_does_not_wait_for_itself,
+        it_passes_on_when_its_holder_dies,
+        a_dead_waiter_is_passed_over,
+        a_lease_ends,
+        a_lease_that_a_death_grants_ends_after_its_whole_time,
+        waiters_get_an_error_when_it_is_removed,
+    }
+}
 
 fn it_has_one_holder_at_a_time(fixture: &dyn Fixture) {
     const EACH: u64 = 100;
@@ -56,7 +60,7 @@ fn the_longest_waiter_is_next(fixture: &dyn Fixture) {
                 let _held = lock.lock_timeout(PATIENCE).unwrap();
                 order.lock().unwrap().push(place);
             });
-            until_waiting(&holder, place);
+            until_waiting(fixture, place);
         }
         drop(held);
         // A newcomer does not overtake.
@@ -92,12 +96,12 @@ fn it_passes_on_when_its_holder_dies(fixture: &dyn Fixture) {
     let held = lock.lock().unwrap();
     std::thread::scope(|scope| {
         let next = scope.spawn(|| {
-            let error = same.lock_timeout(PATIENCE).unwrap_err();
+            let error = same.lock_timeout(patience(fixture)).unwrap_err();
             assert!(matches!(error, LockError::OwnerDied(_)), "{error:?}");
             let _held = error.into_guard().unwrap();
             assert!(same.is_locked().unwrap());
         });
-        until_waiting(&waiting, 1);
+        until_waiting(fixture, 1);
         fixture.kill(&dying);
         next.join().unwrap();
     });
@@ -112,15 +116,15 @@ fn a_dead_waiter_is_passed_over(fixture: &dyn Fixture) {
     std::thread::scope(|scope| {
         let dead = scope.spawn(|| {
             let lock = dying.named("lock").lock().unwrap();
-            let error = lock.lock_timeout(PATIENCE).unwrap_err();
+            let error = lock.lock_timeout(patience(fixture)).unwrap_err();
             assert!(matches!(error, LockError::Call(_)), "{error:?}");
         });
-        until_waiting(&holder, 1);
+        until_waiting(fixture, 1);
         let next = scope.spawn(|| {
             let lock = waiting.named("lock").lock().unwrap();
-            assert!(lock.lock_timeout(PATIENCE).is_ok());
+            assert!(lock.lock_timeout(patience(fixture)).is_ok());
         });
-        until_waiting(&holder, 2);
+        until_waiting(fixture, 2);
         fixture.kill(&dying);
         dead.join().unwrap();
         drop(held);
@@ -159,12 +163,12 @@ fn a_lease_that_a_death_grants_ends_after_its_whole_time(fixture: &dyn Fixture) 
             assert!(ended.recv_timeout(PATIENCE).is_ok());
             drop(guard);
         });
-        until_waiting(&waiting, 1);
+        until_waiting(fixture, 1);
         let next = scope.spawn(move || {
             let guard = third.lock_timeout(PATIENCE).unwrap_err().into_guard().unwrap();
             (guard.token(), Instant::now())
         });
-        until_waiting(&waiting, 2);
+        until_waiting(fixture, 2);
         // The lease must not count from the last call.
         assert!(known.recv_timeout(LEASE).is_err(), "nobody releases the lock");
         let died = Instant::now();
@@ -190,7 +194,7 @@ fn waiters_get_an_error_when_it_is_removed(fixture: &dyn Fixture) {
             let gone = CallError::Fault(Fault::UnknownObject);
             assert!(matches!(lock.lock_timeout(PATIENCE), Err(LockError::Call(error)) if error == gone));
         });
-        until_waiting(&holder, 1);
+        until_waiting(fixture, 1);
         holder.remove("lock").unwrap();
     });
     drop(held);

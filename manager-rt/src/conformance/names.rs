@@ -1,17 +1,23 @@
 //! Names, references, and what the manager reports about itself.
 
-use crate::conformance::{Fixture, tests, until};
+use crate::conformance::{Fixture, assert_objects, tests, until_objects};
 use crate::limits::NAME_BYTES_MAX;
 use crate::proto::{Fault, Kind};
 use crate::{CallError, ObjectError};
 
-tests!(
-    a_name_stands_for_one_object,
-    the_length_of_a_name_has_limits,
-    a_named_object_ends_when_it_is_removed,
-    an_object_ends_with_its_last_proxy,
-    objects_of_dead_clients_end,
-);
+tests! {
+    [Value, Lock] {
+        a_name_stands_for_one_object,
+        objects_of_dead_clients_end,
+    }
+    [Lock] {
+        the_length_of_a_name_has_limits,
+    }
+    [Value] {
+        a_named_object_ends_when_it_is_removed,
+        an_object_ends_with_its_last_proxy,
+    }
+}
 
 fn a_name_stands_for_one_object(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
@@ -60,20 +66,21 @@ fn an_object_ends_with_its_last_proxy(fixture: &dyn Fixture) {
     let value = client.value(&1).unwrap();
     let clone = value.clone();
     drop(value);
-    assert_eq!((clone.get().unwrap(), client.info().unwrap().objects), (1, 1));
+    assert_eq!(clone.get().unwrap(), 1);
+    assert_objects(fixture, 1);
     drop(clone);
-    until("the end", || client.info().unwrap().objects == 0);
+    until_objects(fixture, "the end", 0);
 }
 
 fn objects_of_dead_clients_end(fixture: &dyn Fixture) {
-    let (dying, other) = (fixture.client(), fixture.client());
+    let dying = fixture.client();
     let value = dying.value(&1).unwrap();
-    assert_eq!(other.info().unwrap().objects, 1);
+    assert_objects(fixture, 1);
     fixture.kill(&dying);
-    until("the end", || other.info().unwrap().objects == 0);
+    until_objects(fixture, "the end", 0);
     assert!(value.get().is_err());
     // A client that ends normally leaves nothing behind either.
     let leaving = fixture.client();
     drop((leaving.value(&2).unwrap(), leaving.lock().unwrap(), leaving));
-    until("the end", || other.info().unwrap().objects == 0);
+    until_objects(fixture, "the end", 0);
 }

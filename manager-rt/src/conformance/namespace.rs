@@ -1,17 +1,21 @@
 //! `Namespace`.
 
-use crate::conformance::{Fixture, tests, until};
+use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
 use crate::limits::NAME_BYTES_MAX;
 use crate::proto::Fault;
 use crate::{CallError, ItemError, Namespace, ObjectError, TransactionError, Value};
 
-tests!(
-    attributes_have_names_and_types,
-    the_length_of_a_name_has_limits,
-    private_attributes_stay_in_the_proxy,
-    attributes_keep_the_objects_inside,
-    a_transaction_changes_it_completely_or_not_at_all,
-);
+tests! {
+    [Namespace] {
+        attributes_have_names_and_types,
+        the_length_of_a_name_has_limits,
+        private_attributes_stay_in_the_proxy,
+        a_transaction_changes_it_completely_or_not_at_all,
+    }
+    [Namespace, Value] {
+        attributes_keep_the_objects_inside,
+    }
+}
 
 fn attributes_have_names_and_types(fixture: &dyn Fixture) {
     let space = fixture.client().named("space").namespace().unwrap();
@@ -55,8 +59,10 @@ fn private_attributes_stay_in_the_proxy(fixture: &dyn Fixture) {
     assert_eq!(travelled.get::<u8>("_own"), Err(ItemError::NotFound));
     space.delete("_own").unwrap();
     assert_eq!(space.delete("_own"), Err(ItemError::NotFound));
-    let error = client.transaction(|t| t.on(&space).set("_own", &1)).unwrap_err();
-    assert_eq!(error, TransactionError::Refused(Fault::NotInTransaction));
+    if has_transactions(&client) {
+        let error = client.transaction(|t| t.on(&space).set("_own", &1)).unwrap_err();
+        assert_eq!(error, TransactionError::Refused(Fault::NotInTransaction));
+    }
 }
 
 fn attributes_keep_the_objects_inside(fixture: &dyn Fixture) {
@@ -64,19 +70,19 @@ fn attributes_keep_the_objects_inside(fixture: &dyn Fixture) {
     let space = client.namespace().unwrap();
     for name in ["shared", "_own"] {
         space.set(name, &client.value(&7).unwrap()).unwrap();
-        assert_eq!(client.info().unwrap().objects, 2);
+        assert_objects(fixture, 2);
         assert_eq!(space.get::<Value<i32>>(name).unwrap().get().unwrap(), 7);
         space.set(name, &0).unwrap();
-        until("the end of what was inside", || client.info().unwrap().objects == 1);
+        until_objects(fixture, "the end of what was inside", 1);
         space.set(name, &client.value(&8).unwrap()).unwrap();
         space.delete(name).unwrap();
-        until("the end of what was deleted", || client.info().unwrap().objects == 1);
+        until_objects(fixture, "the end of what was deleted", 1);
     }
 }
 
 fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
-    if !client.backend().caps().transactions {
+    if !has_transactions(&client) {
         return;
     }
     let space = client.namespace().unwrap();

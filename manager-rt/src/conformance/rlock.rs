@@ -1,13 +1,15 @@
 //! `RLock`.
 
 use crate::LockError;
-use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until_waiting};
 
-tests!(
-    its_thread_can_take_it_again,
-    it_passes_on_from_any_depth_when_its_holder_dies,
-    a_lease_ends_at_any_depth,
-);
+tests! {
+    [RLock] {
+        its_thread_can_take_it_again,
+        it_passes_on_from_any_depth_when_its_holder_dies,
+        a_lease_ends_at_any_depth,
+    }
+}
 
 fn its_thread_can_take_it_again(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
@@ -31,10 +33,10 @@ fn it_passes_on_from_any_depth_when_its_holder_dies(fixture: &dyn Fixture) {
     let held = [lock.lock().unwrap(), lock.lock().unwrap()];
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let error = same.lock_timeout(PATIENCE).unwrap_err();
+            let error = same.lock_timeout(patience(fixture)).unwrap_err();
             assert!(matches!(error, LockError::OwnerDied(_)), "{error:?}");
         });
-        until_waiting(&waiting, 1);
+        until_waiting(fixture, 1);
         fixture.kill(&dying);
     });
     drop(held);

@@ -1,17 +1,21 @@
 //! `Semaphore` and `BoundedSemaphore`.
 
-use crate::conformance::{Fixture, MOMENT, PATIENCE, tests, until_waiting};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until_waiting};
 use crate::limits::PERMITS_MAX;
 use crate::proto::Fault;
 use crate::{CallError, ObjectError, SemaphoreError};
 
-tests!(
-    it_has_as_many_holders_as_permits,
-    permits_of_dead_clients_come_back,
-    any_client_can_add_a_forgotten_permit,
-    a_bounded_semaphore_has_a_bound,
-    permits_have_a_limit,
-);
+tests! {
+    [Semaphore] {
+        it_has_as_many_holders_as_permits,
+        permits_of_dead_clients_come_back,
+        any_client_can_add_a_forgotten_permit,
+        permits_have_a_limit,
+    }
+    [BoundedSemaphore] {
+        a_bounded_semaphore_has_a_bound,
+    }
+}
 
 fn it_has_as_many_holders_as_permits(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
@@ -22,7 +26,7 @@ fn it_has_as_many_holders_as_permits(fixture: &dyn Fixture) {
     assert_eq!(semaphore.acquire_timeout(MOMENT).unwrap_err(), SemaphoreError::TimedOut);
     std::thread::scope(|scope| {
         scope.spawn(|| drop(same.acquire_timeout(PATIENCE).unwrap()));
-        until_waiting(&one, 1);
+        until_waiting(fixture, 1);
         // A thread other than the one that took a permit may release it.
         scope.spawn(move || drop(permits));
     });
@@ -35,8 +39,8 @@ fn permits_of_dead_clients_come_back(fixture: &dyn Fixture) {
     let permits = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
     let same = waiting.named("s").semaphore(0).unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| drop(same.acquire_timeout(PATIENCE).unwrap()));
-        until_waiting(&waiting, 1);
+        scope.spawn(|| drop(same.acquire_timeout(patience(fixture)).unwrap()));
+        until_waiting(fixture, 1);
         fixture.kill(&dying);
     });
     drop(permits);

@@ -1,16 +1,20 @@
 //! Proxies inside values, and in messages.
 
-use crate::conformance::{Fixture, tests, until};
+use crate::conformance::{Fixture, assert_objects, tests, until_objects};
 use crate::{Lock, Manager, ObjectError, Value};
 
-tests!(
-    a_stored_proxy_keeps_its_object,
-    a_proxy_that_is_not_decoded_is_released,
-    a_stored_proxy_has_a_type,
-    a_proxy_of_another_manager_is_not_stored,
-    a_proxy_in_a_message_finds_its_object,
-    a_value_may_use_its_manager_while_it_is_encoded,
-);
+tests! {
+    [Value] {
+        a_stored_proxy_keeps_its_object,
+        a_stored_proxy_has_a_type,
+        a_value_may_use_its_manager_while_it_is_encoded,
+    }
+    [Value, Lock] {
+        a_proxy_that_is_not_decoded_is_released,
+        a_proxy_of_another_manager_is_not_stored,
+        a_proxy_in_a_message_finds_its_object,
+    }
+}
 
 fn a_stored_proxy_keeps_its_object(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
@@ -24,23 +28,24 @@ fn a_stored_proxy_keeps_its_object(fixture: &dyn Fixture) {
     let holder = other.named("holder").value(&None::<Value<u32>>).unwrap();
     assert_eq!(holder.get().unwrap().unwrap().get().unwrap(), 8);
     holder.set(&None).unwrap();
-    assert_eq!((found.get().unwrap(), other.info().unwrap().objects), (8, 2), "the proxy keeps it");
+    assert_eq!(found.get().unwrap(), 8, "the proxy keeps it");
+    assert_objects(fixture, 2);
     drop(found);
-    until("the end of the inner value", || other.info().unwrap().objects == 1);
+    until_objects(fixture, "the end of the inner value", 1);
 }
 
 fn a_proxy_that_is_not_decoded_is_released(fixture: &dyn Fixture) {
     let client = fixture.client();
     let holder = client.value(&vec![client.lock().unwrap(), client.lock().unwrap()]).unwrap();
-    assert_eq!(client.info().unwrap().objects, 3);
+    assert_objects(fixture, 3);
     // Each of these answers carries the previous proxies.
     holder.set(&vec![client.lock().unwrap()]).unwrap();
-    until("the end of both", || client.info().unwrap().objects == 2);
+    until_objects(fixture, "the end of both", 2);
     holder.update(|locks| locks).unwrap();
     drop(holder.get().unwrap());
-    assert_eq!(client.info().unwrap().objects, 2);
+    assert_objects(fixture, 2);
     assert_eq!(holder.replace(&Vec::new()).unwrap().len(), 1);
-    until("the end of the last", || client.info().unwrap().objects == 1);
+    until_objects(fixture, "the end of the last", 1);
 }
 
 fn a_stored_proxy_has_a_type(fixture: &dyn Fixture) {
@@ -58,7 +63,7 @@ fn a_stored_proxy_has_a_type(fixture: &dyn Fixture) {
     let holder = client.named("holder").value(&Holder(client.value(&2).unwrap())).unwrap();
     let error = holder.get().unwrap_err();
     assert!(matches!(&error, ObjectError::Decode { reason, .. } if reason.contains("type")), "{error:?}");
-    until("that the others end", || client.info().unwrap().objects == 2);
+    until_objects(fixture, "that the others end", 2);
 }
 
 fn a_proxy_of_another_manager_is_not_stored(fixture: &dyn Fixture) {
@@ -107,5 +112,5 @@ fn a_value_may_use_its_manager_while_it_is_encoded(fixture: &dyn Fixture) {
     // Builds with debug assertions encode each value once more.
     let times = if cfg!(debug_assertions) { 2 } else { 1 };
     assert_eq!(read.get().unwrap(), 1 + 2 * times);
-    assert_eq!(client.info().unwrap().objects, 2);
+    assert_objects(fixture, 2);
 }

@@ -4,14 +4,16 @@ use crate::conformance::{Fixture, tests};
 use crate::proto::Fault;
 use crate::{CallError, ItemError, ObjectError};
 
-tests!(
-    it_is_read_and_replaced,
-    it_is_exchanged_if_it_is_the_expected_one,
-    no_update_is_lost,
-    adding_to_a_value_that_is_not_a_number_fails,
-    a_value_may_be_as_long_as_the_limit_and_no_longer,
-    a_value_that_cannot_be_encoded_is_not_stored,
-);
+tests! {
+    [Value] {
+        it_is_read_and_replaced,
+        it_is_exchanged_if_it_is_the_expected_one,
+        no_update_is_lost,
+        adding_to_a_value_that_is_not_a_number_fails,
+        a_value_may_be_as_long_as_the_limit_and_no_longer,
+        a_value_that_cannot_be_encoded_is_not_stored,
+    }
+}
 
 fn it_is_read_and_replaced(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());

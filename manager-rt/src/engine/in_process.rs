@@ -351,10 +351,6 @@ impl Backend for InProcess {
         }
     }
 
-    fn sever(&self) {
-        self.disconnect();
-    }
-
     fn epoch(&self) -> u128 {
         self.world.epoch
     }

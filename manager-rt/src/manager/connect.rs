@@ -10,7 +10,7 @@ use mp_sys::key::Key;
 use mp_sys::line::Short;
 
 use crate::address::Address;
-use crate::backend::CallError;
+use crate::backend::{CallError, address_of};
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::manager::Manager;
 #[cfg(feature = "server")]
@@ -106,7 +106,7 @@ impl Manager {
     /// Returns the address at which other processes reach the manager, if there is one.
     #[must_use]
     pub fn address(&self) -> Option<String> {
-        self.backend().address()
+        address_of(&**self.backend())
     }
 
     /// Ends the manager for all its clients. If this process started it, waits for the server's end.

@@ -20,7 +20,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, address_of};
 use crate::error::ObjectError;
 use crate::proto::{Kind, ObjectId};
 use crate::proxy::codec::{Work, with_work};
@@ -69,7 +69,7 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
         None if wire::is_probing() => Err(S::Error::custom(travel::refuse(NOT_SENT))),
         None => {
             handle.backend().transit(inside.id);
-            Outside { place: Place::new(handle.backend().address()), epoch: halves(epoch), inside }
+            Outside { place: Place::new(address_of(&**handle.backend())), epoch: halves(epoch), inside }
                 .serialize(to)
         }
     }

@@ -5,4 +5,5 @@ mod conformance;
 mod keys;
 mod private_names;
 mod relay;
+mod restricted;
 mod wire_bytes;

@@ -55,10 +55,6 @@ impl Backend for Recorder {
     fn address(&self) -> Option<String> {
         self.backend.address()
     }
-
-    fn sever(&self) {
-        self.backend.sever();
-    }
 }
 
 #[test]

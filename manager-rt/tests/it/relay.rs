@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -14,6 +14,7 @@ use manager_rt::{Address, Manager};
 #[derive(Debug)]
 pub(crate) struct Relay {
     front: PathBuf,
+    key: Vec<u8>,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
     _folder: tempfile::TempDir,
@@ -29,27 +30,35 @@ struct Shared {
 }
 
 impl Relay {
-    /// Makes a relay to the server of a manager.
+    /// Makes a relay to a server that [`Manager::start`] started, whose key lies beside its socket.
     pub(crate) fn to(manager: &Manager) -> Self {
         let address: Address = manager.address().unwrap().parse().unwrap();
+        let key = std::fs::read(address.path().with_file_name("key")).unwrap();
+        Self::at(address.path(), key)
+    }
+
+    /// Makes a relay to the server at a path.
+    pub(crate) fn at(path: &Path, key: Vec<u8>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let front = folder.path().join("relay");
         let listener = UnixListener::bind(&front).unwrap();
         let shared = Arc::new(Shared {
-            server: address.path().to_owned(),
+            server: path.to_owned(),
             sides: Mutex::default(),
             is_cut: AtomicBool::new(false),
             bytes_to_clients: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         let accepting = start(move || accepting.accept_all(&listener));
-        Self { front, shared, accepting: Some(accepting), _folder: folder }
+        Self { front, key, shared, accepting: Some(accepting), _folder: folder }
     }
 
     /// Connects a client through the relay.
     pub(crate) fn client(&self) -> Manager {
-        let key = std::fs::read(self.shared.server.with_file_name("key")).unwrap();
-        Manager::builder().key(key).connect(&format!("mp+unix:{}", self.front.display())).unwrap()
+        Manager::builder()
+            .key(self.key.as_slice())
+            .connect(&format!("mp+unix:{}", self.front.display()))
+            .unwrap()
     }
 
     /// Returns how many bytes the server has sent to clients.
