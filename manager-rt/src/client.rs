@@ -42,10 +42,10 @@ use mp_sys::key::Key;
 
 pub use self::connect::ConnectError;
 use self::connection::{Connection, Failure};
-use self::link::{Local, Target};
+use self::link::{Local, Target, call_error, manager_call};
 use crate::Address;
 use crate::backend::{Backend, CallError, Caps};
-use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
+use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
 /// How much longer than its timeout a call waits for the server's answer.
 pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
@@ -216,18 +216,4 @@ fn limit_of(wait: Wait) -> (Wait, Deadline) {
         Wait::Forever => Deadline::NEVER,
     };
     (wait, deadline)
-}
-
-fn call_error(failure: Failure, wait: Wait) -> CallError {
-    match failure {
-        Failure::NotBegun if matches!(wait, Wait::For(_)) => CallError::Fault(Fault::TimedOut),
-        Failure::NotSent | Failure::NotBegun => CallError::ServerGone,
-        Failure::Unknown => CallError::OutcomeUnknown,
-        Failure::Malformed => CallError::Protocol,
-        Failure::Refused(fault) => CallError::Fault(fault),
-    }
-}
-
-fn manager_call(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
-    Call { object: ObjectId::MANAGER, thread: thread_number(), wait: Wait::No, op: Op::Manager(op) }
 }

@@ -14,10 +14,9 @@ use mp_sys::key::Key;
 
 use super::connect::{ConnectError, open};
 use super::connection::{Connection, Failure};
-use super::{call_error, manager_call};
 use crate::backend::CallError;
 use crate::limits::REFERENCES_AT_ONCE_MAX;
-use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
+use crate::proto::{Call, Fault, ManagerOp, ObjectId, Op, Raw, Wait};
 use crate::references::References;
 use crate::{Address, OsError};
 
@@ -185,6 +184,22 @@ impl Local {
             connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(detach));
         }
     }
+}
+
+/// Returns what a call that failed on its connection returns to its caller.
+pub(super) fn call_error(failure: Failure, wait: Wait) -> CallError {
+    match failure {
+        Failure::NotBegun if matches!(wait, Wait::For(_)) => CallError::Fault(Fault::TimedOut),
+        Failure::NotSent | Failure::NotBegun => CallError::ServerGone,
+        Failure::Unknown => CallError::OutcomeUnknown,
+        Failure::Malformed => CallError::Protocol,
+        Failure::Refused(fault) => CallError::Fault(fault),
+    }
+}
+
+/// Returns a call of the manager itself that does not wait.
+pub(super) fn manager_call(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
+    Call { object: ObjectId::MANAGER, thread: thread_number(), wait: Wait::No, op: Op::Manager(op) }
 }
 
 /// Requests references. Objects that were removed have none; their proxies return an error when they are next used.

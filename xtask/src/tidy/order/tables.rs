@@ -2,7 +2,7 @@
 
 use super::Order;
 
-pub(super) const ORDERS: &[Order] = &[MANAGER_RT, MANAGER_RT_STATE];
+pub(super) const ORDERS: &[Order] = &[MANAGER_RT, MANAGER_RT_CLIENT, MANAGER_RT_STATE];
 
 const MANAGER_RT: Order = Order {
     folder: "manager-rt/src",
@@ -19,6 +19,18 @@ const MANAGER_RT: Order = Order {
         &["proto", "address", "key"],
         &["account"],
         &["count", "limits"],
+    ],
+};
+
+const MANAGER_RT_CLIENT: Order = Order {
+    folder: "manager-rt/src/client",
+    rows: &[
+        &["fuzz", "self"],
+        &["link"],
+        &["connect", "connection"],
+        &["calls"],
+        &["inbox"],
+        &["alarm", "answer"],
     ],
 };
 
