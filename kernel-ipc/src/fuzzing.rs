@@ -81,7 +81,7 @@ pub fn value(input: &[u8]) {
 pub fn handshake(input: &[u8]) {
     let Some((piece, said)) = input.split_first() else { return };
     let key = b"a key that the input cannot know";
-    let terms = Terms { magic: PROTOCOL, key, sends: 1, receives: 2 };
+    let terms = Terms { magic: PROTOCOL, key, sends: 1, receives: 2, offer: None };
     let mut listening = Listening::new([3; 32]);
     let (mut connecting, _) = Connecting::new(terms, [4; 32]);
     let ended = |next: Next| match next {

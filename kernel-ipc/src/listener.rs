@@ -217,7 +217,7 @@ impl<S, R> Listener<S, R> {
 
     fn terms(&self) -> Terms<'_> {
         let (sends, receives) = (print_of::<S>(), print_of::<R>());
-        Terms { magic: PROTOCOL, key: self.address.key_bytes(), sends, receives }
+        Terms { magic: PROTOCOL, key: self.address.key_bytes(), sends, receives, offer: None }
     }
 
     fn next_deadline(&self) -> Deadline {

@@ -8,6 +8,8 @@ mod caps;
 use std::fmt;
 
 pub use self::caps::{Caps, Death, Kinds, References};
+use mp_sys::handshake::Versions;
+
 use crate::OsError;
 use crate::proto::{Answer, Call, Fault, Kind, ObjectId, Payload, Raw, Reply, Step};
 
@@ -36,8 +38,8 @@ pub enum CallError {
          was started (Manager::start)"
     )]
     Forked,
-    /// The server sent something that no server of this version sends.
-    #[error("the manager's server does not speak this version of the protocol")]
+    /// The server sent something that no server sends.
+    #[error("the manager's server does not speak the protocol of managers")]
     Protocol,
     /// The operating system refused.
     #[error(transparent)]
@@ -51,6 +53,16 @@ pub enum CallError {
         what: &'static str,
         /// The [name](Caps::name) of the backend.
         backend: &'static str,
+    },
+    /// The server and this build know no common version of the protocol: one of them is too old. Nothing was sent.
+    #[error(
+        "the manager's server knows version {theirs} of the protocol, and this build knows version {ours}"
+    )]
+    NoCommonVersion {
+        /// The versions that this build knows.
+        ours: Versions,
+        /// The versions that the server knows.
+        theirs: Versions,
     },
 }
 

@@ -54,6 +54,7 @@ pub use error::{
 pub use manager::{Manager, ManagerBuilder, Named};
 pub use mp_sys::OsError;
 pub use mp_sys::alike::{SameBytes, Wire};
+pub use mp_sys::handshake::Versions;
 pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;
 #[cfg(feature = "server")]

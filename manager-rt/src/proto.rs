@@ -19,6 +19,7 @@ mod numbers;
 mod op;
 mod reply;
 mod value;
+pub mod version;
 
 use std::fmt;
 

@@ -219,12 +219,7 @@ struct Terms {
 
 impl Terms {
     fn lent(&self) -> mp_sys::handshake::Terms<'_> {
-        mp_sys::handshake::Terms {
-            magic: frame::MAGIC,
-            key: self.key.as_bytes(),
-            sends: frame::VERSION,
-            receives: frame::VERSION,
-        }
+        frame::terms(self.key.as_bytes())
     }
 }
 

@@ -3,8 +3,8 @@
 //! | step | who | bytes | what |
 //! |---|---|---|---|
 //! | hello | connecting | 64 | the protocol's magic number; its nonce; the types that it sends and receives; zeros |
-//! | challenge | listening | 48 | the magic number; a verdict on the types; the listener's nonce |
-//! | proof | connecting | 32 | HMAC over "connecting", both nonces and both types |
+//! | challenge | listening | 48 | the magic number; a verdict on the types and versions; the listener's versions; its nonce |
+//! | proof | connecting | 32 | HMAC over "connecting", both nonces, both types and both sides' versions |
 //! | verdict | listening | 40 | the verdict; HMAC over "listening" and the same. One end of a fresh connection comes with it |
 //!
 //! Both sides prove that they have the key, and neither sends it. A proof is valid only for these two nonces and this
@@ -13,12 +13,24 @@
 //! more than its step, or anything else, is refused. A step that begins with another magic number is refused at its first
 //! wrong byte, because the rest may never arrive.
 //!
+//! # Versions
+//! A protocol that has versions offers a range of them, and both sides use the newest version that both know. Peers of
+//! builds without ranges accept no other bytes in a hello than their own, so the last 12 bytes of a versioned nonce are
+//! an offer: a tag, and the range. Such peers take them for part of the nonce, and send zeros, or a nonce without the tag.
+//! The proofs cover both ranges, and an offer is part of the nonce. So nobody on the way can make two sides agree on an
+//! older version.
+//!
 //! Source: the challenge of Python's `multiprocessing.connection`, whose two sides may use MD5.
+
+mod versions;
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+use self::versions::RANGE;
+pub use self::versions::{Agreed, Offer, Versions};
 
 const NONCE: usize = 32;
 const PROOF: usize = 32;
@@ -37,6 +49,11 @@ pub enum Refusal {
     WrongType,
     /// It has another key.
     Unauthorised,
+    /// It knows no version of the protocol that this side knows.
+    NoCommonVersion {
+        /// The versions that it knows.
+        theirs: Versions,
+    },
 }
 
 impl Refusal {
@@ -46,14 +63,17 @@ impl Refusal {
             Some(Self::Malformed) => 1,
             Some(Self::WrongType) => 2,
             Some(Self::Unauthorised) => 3,
+            Some(Self::NoCommonVersion { .. }) => 4,
         }
     }
 
-    fn from_byte(byte: u8) -> Result<(), Self> {
-        match byte {
-            0 => Ok(()),
-            2 => Err(Self::WrongType),
-            3 => Err(Self::Unauthorised),
+    /// Reads a verdict, from a peer that knows these versions.
+    fn from_byte(byte: u8, theirs: Option<Versions>) -> Result<(), Self> {
+        match (byte, theirs) {
+            (0, _) => Ok(()),
+            (2, _) => Err(Self::WrongType),
+            (3, _) => Err(Self::Unauthorised),
+            (4, Some(theirs)) => Err(Self::NoCommonVersion { theirs }),
             _ => Err(Self::Malformed),
         }
     }
@@ -72,31 +92,61 @@ pub struct Terms<'a> {
     pub sends: u64,
     /// What the listening side receives, in the same way.
     pub receives: u64,
+    /// The versions of the protocol that this side knows, if it has versions.
+    pub offer: Option<Offer>,
 }
 
 impl fmt::Debug for Terms<'_> {
     /// Shows the terms without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { magic, key: _, sends, receives } = self;
+        let Self { magic, key: _, sends, receives, offer } = self;
         f.debug_struct("Terms")
             .field("magic", magic)
             .field("sends", sends)
             .field("receives", receives)
+            .field("offer", offer)
             .finish_non_exhaustive()
     }
 }
 
 impl Terms<'_> {
-    fn mac(&self, who: &[u8], connecting: &[u8; NONCE], listening: &[u8; NONCE]) -> Option<Hmac<Sha256>> {
+    fn mac(&self, who: &[u8], said: Said) -> Option<Hmac<Sha256>> {
         // HMAC accepts keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key).ok()?;
         mac.update(who);
-        mac.update(connecting);
-        mac.update(listening);
+        mac.update(&said.connecting);
+        mac.update(&said.listening);
         mac.update(&self.sends.to_le_bytes());
         mac.update(&self.receives.to_le_bytes());
+        // The nonce of the connecting side contains its versions.
+        if let Some(versions) = said.listening_knows {
+            mac.update(&versions.to_bytes());
+        }
         Some(mac)
     }
+
+    /// Returns the version to use with a peer, if this protocol has versions. `offered` is `None` for a peer that offers
+    /// none.
+    ///
+    /// # Errors
+    /// [`Refusal::NoCommonVersion`].
+    fn agree(&self, offered: Option<Versions>) -> Result<Option<Agreed>, Refusal> {
+        let Some(Offer { versions, silent }) = self.offer else { return Ok(None) };
+        let theirs = offered.unwrap_or_else(|| Versions::only(silent));
+        match versions.common(theirs) {
+            Some(version) => Ok(Some(Agreed { version, theirs })),
+            None => Err(Refusal::NoCommonVersion { theirs }),
+        }
+    }
+}
+
+/// What both sides have said before they prove that they have the key.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    connecting: [u8; NONCE],
+    listening: [u8; NONCE],
+    /// The versions of the listening side, if both sides offered some.
+    listening_knows: Option<Versions>,
 }
 
 /// Collects the bytes of one step, in whatever pieces they arrive.
@@ -160,22 +210,29 @@ pub enum Next {
 pub struct Listening {
     inbox: Inbox,
     nonce: [u8; NONCE],
-    /// The other side's nonce, after its hello.
-    connecting: Option<[u8; NONCE]>,
+    /// What both sides have said, after the other side's hello.
+    said: Option<Said>,
+    agreed: Option<Agreed>,
 }
 
 impl Listening {
     /// Makes the listening side, with a nonce that cannot be guessed and is used only once.
     #[must_use]
     pub fn new(nonce: [u8; NONCE]) -> Self {
-        Self { inbox: Inbox::new(), nonce, connecting: None }
+        Self { inbox: Inbox::new(), nonce, said: None, agreed: None }
+    }
+
+    /// Returns the version to use, once both sides agree. `None` for a protocol without versions.
+    #[must_use]
+    pub const fn agreed(&self) -> Option<Agreed> {
+        self.agreed
     }
 
     /// Returns what to do after these bytes arrived.
     pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
-        match self.connecting {
+        match self.said {
             None => self.hear_hello(terms, bytes),
-            Some(connecting) => self.hear_proof(terms, connecting, bytes),
+            Some(said) => self.hear_proof(terms, said, bytes),
         }
     }
 
@@ -183,28 +240,35 @@ impl Listening {
         let hello: [u8; HELLO] = match self.inbox.take_first(terms.magic, bytes) {
             Ok(Some(hello)) => hello,
             Ok(None) => return Next::Wait,
-            Err(refusal) => return self.challenge(terms.magic, Some(refusal)),
+            Err(refusal) => return self.challenge(terms, Some(refusal)),
         };
         let Some((nonce, sends, receives)) = parse_hello(&hello) else {
-            return self.challenge(terms.magic, Some(Refusal::Malformed));
+            return self.challenge(terms, Some(Refusal::Malformed));
         };
         if (sends, receives) != (terms.receives, terms.sends) {
-            return self.challenge(terms.magic, Some(Refusal::WrongType));
+            return self.challenge(terms, Some(Refusal::WrongType));
         }
-        self.connecting = Some(nonce);
-        self.challenge(terms.magic, None)
+        let offered = Versions::inside(&nonce);
+        match terms.agree(offered) {
+            Ok(agreed) => self.agreed = agreed,
+            Err(refusal) => return self.challenge(terms, Some(refusal)),
+        }
+        let listening_knows = terms.offer.filter(|_| offered.is_some()).map(|offer| offer.versions);
+        self.said = Some(Said { connecting: nonce, listening: self.nonce, listening_knows });
+        self.challenge(terms, None)
     }
 
-    fn challenge(&self, magic: [u8; 8], refused: Option<Refusal>) -> Next {
-        let verdict = [Refusal::to_byte(refused), 0, 0, 0, 0, 0, 0, 0];
-        let bytes = [&magic[..], &verdict, &self.nonce].concat();
+    fn challenge(&self, terms: Terms<'_>, refused: Option<Refusal>) -> Next {
+        let verdict = [Refusal::to_byte(refused), 0, 0, 0];
+        let range = terms.offer.map_or([0; RANGE], |offer| offer.versions.to_bytes());
+        let bytes = [&terms.magic[..], &verdict, &range, &self.nonce].concat();
         match refused {
             None => Next::Say(bytes),
             Some(refusal) => Next::Refuse(bytes, refusal),
         }
     }
 
-    fn hear_proof(&mut self, terms: Terms<'_>, connecting: [u8; NONCE], bytes: &[u8]) -> Next {
+    fn hear_proof(&mut self, terms: Terms<'_>, said: Said, bytes: &[u8]) -> Next {
         let refuse = |refusal| {
             let mut verdict = vec![0; VERDICT];
             verdict.splice(..1, [Refusal::to_byte(Some(refusal))]);
@@ -215,8 +279,8 @@ impl Listening {
             Ok(None) => return Next::Wait,
             Err(refusal) => return refuse(refusal),
         };
-        let expected = terms.mac(b"connecting", &connecting, &self.nonce);
-        let own = terms.mac(b"listening", &connecting, &self.nonce);
+        let expected = terms.mac(b"connecting", said);
+        let own = terms.mac(b"listening", said);
         // The comparison takes constant time.
         let is_proved = expected.is_some_and(|expected| expected.verify_slice(&proof).is_ok());
         match own.filter(|_| is_proved) {
@@ -243,32 +307,41 @@ fn parse_hello(hello: &[u8; HELLO]) -> Option<([u8; NONCE], u64, u64)> {
 pub struct Connecting {
     inbox: Inbox,
     nonce: [u8; NONCE],
-    /// The other side's nonce, after its challenge.
-    listening: Option<[u8; NONCE]>,
+    /// What both sides have said, after the other side's challenge.
+    said: Option<Said>,
+    agreed: Option<Agreed>,
 }
 
 impl Connecting {
-    /// Makes the connecting side; also returns what it sends first. The nonce cannot be guessed and is used only once.
+    /// Makes the connecting side; also returns what it sends first. The nonce cannot be guessed and is used only once. If
+    /// the protocol has versions, their offer replaces the end of the nonce.
     #[must_use]
     pub fn new(terms: Terms<'_>, nonce: [u8; NONCE]) -> (Self, Vec<u8>) {
+        let nonce = terms.offer.map_or(nonce, |offer| offer.versions.put_into(nonce));
         let types = [terms.receives.to_le_bytes(), terms.sends.to_le_bytes()].concat();
         let hello = [&terms.magic[..], &nonce, &types, &[0; 8]].concat();
-        (Self { inbox: Inbox::new(), nonce, listening: None }, hello)
+        (Self { inbox: Inbox::new(), nonce, said: None, agreed: None }, hello)
+    }
+
+    /// Returns the version to use, once both sides agree. `None` for a protocol without versions.
+    #[must_use]
+    pub const fn agreed(&self) -> Option<Agreed> {
+        self.agreed
     }
 
     /// How many bytes of the current step are still missing. A caller that reads no more than these leaves alone what
     /// follows the handshake.
     #[must_use]
     pub fn missing(&self) -> usize {
-        let step = if self.listening.is_none() { CHALLENGE } else { VERDICT };
+        let step = if self.said.is_none() { CHALLENGE } else { VERDICT };
         step.saturating_sub(self.inbox.len)
     }
 
     /// Returns what to do after these bytes arrived.
     pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
-        let next = match self.listening {
+        let next = match self.said {
             None => self.hear_challenge(terms, bytes),
-            Some(listening) => self.hear_verdict(terms, listening, bytes),
+            Some(said) => self.hear_verdict(terms, said, bytes),
         };
         next.unwrap_or_else(|refusal| Next::Refuse(Vec::new(), refusal))
     }
@@ -277,24 +350,23 @@ impl Connecting {
         let step = self.inbox.take_first::<CHALLENGE>(terms.magic, bytes)?;
         let Some(challenge) = step else { return Ok(Next::Wait) };
         let (_, rest) = challenge.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
-        let (verdict, rest) = rest.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
+        let ([verdict, _, _, _], rest) = rest.split_first_chunk().ok_or(Refusal::Malformed)?;
+        let (range, rest) = rest.split_first_chunk::<RANGE>().ok_or(Refusal::Malformed)?;
         let nonce = rest.first_chunk().ok_or(Refusal::Malformed)?;
-        Refusal::from_byte(verdict[0])?;
-        let proof = terms.mac(b"connecting", &self.nonce, nonce).ok_or(Refusal::Malformed)?;
-        self.listening = Some(*nonce);
+        let offered = terms.offer.and_then(|_| Versions::of(*range));
+        Refusal::from_byte(*verdict, offered)?;
+        self.agreed = terms.agree(offered)?;
+        let said = Said { connecting: self.nonce, listening: *nonce, listening_knows: offered };
+        let proof = terms.mac(b"connecting", said).ok_or(Refusal::Malformed)?;
+        self.said = Some(said);
         Ok(Next::Say(proof.finalize().into_bytes().to_vec()))
     }
 
-    fn hear_verdict(
-        &mut self,
-        terms: Terms<'_>,
-        listening: [u8; NONCE],
-        bytes: &[u8],
-    ) -> Result<Next, Refusal> {
+    fn hear_verdict(&mut self, terms: Terms<'_>, said: Said, bytes: &[u8]) -> Result<Next, Refusal> {
         let Some(verdict) = self.inbox.take::<VERDICT>(bytes)? else { return Ok(Next::Wait) };
         let (verdict, proof) = verdict.split_first_chunk::<8>().ok_or(Refusal::Malformed)?;
-        Refusal::from_byte(verdict[0])?;
-        let expected = terms.mac(b"listening", &self.nonce, &listening).ok_or(Refusal::Malformed)?;
+        Refusal::from_byte(verdict[0], None)?;
+        let expected = terms.mac(b"listening", said).ok_or(Refusal::Malformed)?;
         // The comparison takes constant time.
         expected.verify_slice(proof).map_err(|_| Refusal::Unauthorised)?;
         Ok(Next::Agree(Vec::new()))

@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[cfg(feature = "handshake")]
     {
         use mp_sys::handshake::{Connecting, Listening, Next, Terms};
-        let terms = Terms { magic: *b"example1", key: b"secret", sends: 1, receives: 1 };
+        let terms = Terms { magic: *b"example1", key: b"secret", sends: 1, receives: 1, offer: None };
         let (mut listening, (mut connecting, hello)) = (Listening::new([1; 32]), Connecting::new(terms, [2; 32]));
         let Next::Say(challenge) = listening.hear(terms, &hello) else { panic!("no challenge") };
         let Next::Say(proof) = connecting.hear(terms, &challenge) else { panic!("no proof") };

@@ -70,7 +70,7 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
     }
     // The terms are the listener's: it sends what this side receives, and the reverse.
     let (sends, receives) = (print_of::<R>(), print_of::<S>());
-    let terms = Terms { magic: PROTOCOL, key: address.key_bytes(), sends, receives };
+    let terms = Terms { magic: PROTOCOL, key: address.key_bytes(), sends, receives, offer: None };
     let (mut side, hello) = Connecting::new(terms, nonce()?);
     say(stream.as_fd(), &hello, None)?;
     let budget = Budget::new();
@@ -102,7 +102,9 @@ fn connect_until<S, R>(address: &Address, mut deadline: Deadline) -> Result<Conn
             Next::Say(bytes) => say(stream.as_fd(), &bytes, None)?,
             Next::Refuse(_, Refusal::WrongType) => return Err(wrong_type::<S, R>(address)),
             Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
-            Next::Refuse(_, Refusal::Malformed) => return Err(ConnectError::Malformed),
+            Next::Refuse(_, Refusal::Malformed | Refusal::NoCommonVersion { .. }) => {
+                return Err(ConnectError::Malformed);
+            }
             Next::Agree(_) => {
                 let endpoint = descriptor.and_then(|descriptor| Endpoint::of(descriptor).ok());
                 return endpoint.map(Connection::over).ok_or(ConnectError::Malformed);

@@ -2,7 +2,7 @@
 
 use mp_sys::deadline::Deadline;
 use mp_sys::handoff::nonce;
-use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
+use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Versions};
 use mp_sys::stream::{Interest, ReadFailure, Stream, WriteFailure};
 
 use crate::OsError;
@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::proto::Fault;
 use crate::transport::{self, OpenError};
-use crate::wire::frame::{FrameKind, HEAD_BYTES, Head, MAGIC, VERSION};
+use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head, VERSIONS};
 
 const EPOCH_BYTES: usize = 16;
 /// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and their envelope.
@@ -35,9 +35,19 @@ pub enum ConnectError {
     /// The server at this address belongs to another user.
     #[error("the server at this address belongs to another user")]
     OtherUser,
-    /// The server at this address does not speak this version of the protocol.
-    #[error("the server at this address does not speak this version of the protocol")]
+    /// The server at this address does not speak the protocol of managers.
+    #[error("the server at this address does not speak the protocol of managers")]
     Protocol,
+    /// The server at this address and this build know no common version of the protocol: one of them is too old.
+    #[error(
+        "the server knows version {theirs} of the protocol, and this build knows version {ours}: upgrade the older one"
+    )]
+    NoCommonVersion {
+        /// The versions that this build knows.
+        ours: Versions,
+        /// The versions that the server knows.
+        theirs: Versions,
+    },
     /// The server accepted the key, but does not serve this process, because it has reached its limit of clients.
     #[error("the server refused this client: {0}")]
     Refused(#[from] Fault),
@@ -100,7 +110,7 @@ pub(super) fn open(
 /// Runs the handshake, and returns the deadline for the rest: a server that has begun to answer has at most
 /// [`HANDSHAKE_TIME_MAX`].
 fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadline, ConnectError> {
-    let terms = Terms { magic: MAGIC, key, sends: VERSION, receives: VERSION };
+    let terms = frame::terms(key);
     let (mut side, hello) = Connecting::new(terms, nonce()?);
     say(stream, &hello)?;
     let mut begun: Option<Deadline> = None;
@@ -115,7 +125,10 @@ fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadli
             Next::Say(bytes) => say(stream, &bytes)?,
             Next::Agree(_) => return Ok(until),
             Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
-            // The server has another version, or is not a manager.
+            Next::Refuse(_, Refusal::NoCommonVersion { theirs }) => {
+                return Err(ConnectError::NoCommonVersion { ours: VERSIONS, theirs });
+            }
+            // The server is not a manager.
             Next::Refuse(..) => return Err(ConnectError::Protocol),
         }
     }

@@ -218,6 +218,7 @@ impl From<ConnectError> for CallError {
         match error {
             ConnectError::Unauthorised | ConnectError::OtherUser => Self::Unauthorised,
             ConnectError::Protocol => Self::Protocol,
+            ConnectError::NoCommonVersion { ours, theirs } => Self::NoCommonVersion { ours, theirs },
             ConnectError::Refused(fault) => Self::Fault(fault),
             ConnectError::System(error) => Self::System(error),
             ConnectError::TooMany => Self::System(OsError::from(std::io::Error::from_raw_os_error(EMFILE))),

@@ -5,6 +5,7 @@ mod ends;
 mod many;
 mod references;
 mod server;
+mod versions;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -89,7 +90,10 @@ struct Peer {
 
 impl Peer {
     fn let_in(&mut self, key: &[u8]) -> bool {
-        let terms = Terms { magic: frame::MAGIC, key, sends: frame::VERSION, receives: frame::VERSION };
+        self.let_in_on(frame::terms(key))
+    }
+
+    fn let_in_on(&mut self, terms: Terms<'_>) -> bool {
         let mut side = Listening::new([9; 32]);
         let mut byte = [0];
         loop {

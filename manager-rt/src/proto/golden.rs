@@ -13,11 +13,8 @@ use serde::de::DeserializeOwned;
 
 use self::file::{Entry, Golden, hex};
 pub(super) use self::samples::{Sample, sample_of, shape_of};
+use super::version::{FIRST, NEWEST};
 use super::*;
-use crate::wire::frame::VERSION;
-
-/// The version of a number whose line does not name one.
-pub(super) const FIRST: u64 = 3;
 
 /// An enum that has a table.
 pub(super) trait Numbered: Sized + Serialize {
@@ -36,7 +33,7 @@ pub(super) trait Numbered: Sized + Serialize {
 /// A line of a table.
 pub(super) struct Line {
     pub(super) number: u32,
-    pub(super) since: u64,
+    pub(super) since: u16,
     pub(super) name: &'static str,
     /// The types of the fields, and their names if they have any.
     pub(super) fields: Vec<String>,
@@ -57,7 +54,7 @@ impl Protocol {
             let Line { number, since, name, fields } = sample.line();
             let is_next = next.find(|next| !T::retired().contains(next)) == Some(number);
             assert!(is_next, "the numbers of {} are in order and have no gaps: {name}", T::NAME);
-            assert!(since <= VERSION, "{}::{name} is newer than VERSION in wire/frame.rs", T::NAME);
+            assert!(since <= NEWEST, "{}::{name} is newer than NEWEST in wire/frame.rs", T::NAME);
             let bytes = postcard::to_allocvec(&sample).unwrap();
             assert_eq!(postcard::from_bytes::<T>(&bytes).unwrap(), sample);
             let fields = if fields.is_empty() { String::new() } else { format!("({})", fields.join(", ")) };
@@ -121,9 +118,9 @@ impl Protocol {
 const DECIDE: &str = "\
 Peers of other builds read these bytes. Decide which case this is:
 
-1. A number was added at the end of a table, and the newest version was not released yet: write `since VERSION` with
+1. A number was added at the end of a table, and the newest version was not released yet: write `since NEWEST` with
    that version in the line.
-2. A number was added, and the newest version was released: raise VERSION by one first. Then as in the first case.
+2. A number was added, and the newest version was released: raise NEWEST by one first. Then as in the first case.
 3. A number was removed: put it into `retired { .. }` of its table.
 
 In these cases, run `UPDATE_GOLDEN=1 cargo test -p manager-rt --lib golden`, and commit the file.
@@ -144,14 +141,14 @@ fn the_protocol_is_that_of_the_golden_file() {
             None if is_retired => kept.push(Entry { is_retired, ..old.clone() }),
             None => broken.push(format!("removed: {old}")),
             Some(new) if old.is_retired => broken.push(format!("used again: {old}\n        now: {new}")),
-            Some(new) if *new != old && old.since < VERSION => {
+            Some(new) if *new != old && old.since < NEWEST => {
                 broken.push(format!("changed: {old}\n    now: {new}"));
             }
             Some(_) => {}
         }
     }
     let now = Golden::of(protocol.entries.into_iter().chain(kept).collect());
-    let released = golden.schemas.iter().filter(|(version, _)| **version < VERSION);
+    let released = golden.schemas.iter().filter(|(version, _)| **version < NEWEST);
     let changed = released.filter(|(version, schema)| now.schemas.get(version) != Some(schema));
     let changed = changed.map(|(version, old)| format!("the schema of version {version} was {old}"));
     broken.extend(changed);

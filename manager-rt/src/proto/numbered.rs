@@ -139,7 +139,7 @@ macro_rules! numbered {
                     $(
                         Self::$variant $(( $($unnamed),+ ))? $({ $($named),+ })? => Line {
                             number: $number,
-                            since: [golden::FIRST $(, $since)?].into_iter().fold(0, u64::max),
+                            since: [FIRST $(, $since)?].into_iter().fold(0, u16::max),
                             name: stringify!($variant),
                             fields: vec![
                                 $($(shape_of($unnamed)),+)?

@@ -1,5 +1,7 @@
 //! A server with all kinds of peers: well-behaved, hostile, slow and dead.
 
+mod versions;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;

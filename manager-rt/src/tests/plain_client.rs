@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use mp_sys::handshake::{Connecting, Next};
+use mp_sys::handshake::{Connecting, Next, Refusal, Terms};
 
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
@@ -33,31 +33,31 @@ pub(crate) struct Client {
 impl Client {
     /// Connects, and proves to know the key. Returns `None` if the server refuses.
     pub(crate) fn connect(path: &Path, key: &[u8]) -> Option<Self> {
+        Self::connect_on(path, frame::terms(key)).ok()
+    }
+
+    /// Connects on these terms.
+    ///
+    /// # Errors
+    /// Why one of the two sides refuses the other.
+    pub(crate) fn connect_on(path: &Path, terms: Terms<'_>) -> Result<Self, Refusal> {
         let mut stream = stream_to(path);
-        let terms = mp_sys::handshake::Terms {
-            magic: frame::MAGIC,
-            key,
-            sends: frame::VERSION,
-            receives: frame::VERSION,
-        };
         let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());
         stream.write_all(&hello).unwrap();
         let mut byte = [0];
         loop {
-            if stream.read(&mut byte).unwrap() == 0 {
-                return None;
-            }
+            stream.read_exact(&mut byte).unwrap();
             match side.hear(terms, &byte) {
                 Next::Wait => {}
                 Next::Say(bytes) => stream.write_all(&bytes).unwrap(),
                 Next::Agree(_) => break,
-                Next::Refuse(..) => return None,
+                Next::Refuse(_, refusal) => return Err(refusal),
             }
         }
         let mut client = Self { stream, calls: 0, read: 0 };
         let (head, epoch) = client.frame();
         assert_eq!((head.kind, epoch.len()), (FrameKind::Welcome, 16));
-        Some(client)
+        Ok(client)
     }
 
     pub(crate) fn bytes_of(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> Vec<u8> {

@@ -13,7 +13,13 @@
 //!
 //! The body of a call is a [`Call`], that of a transaction is a list of [`Step`]s, and that of an answer is a [`Reply`]
 //! or a [`Fault`], each in the format of `postcard`. A body with bytes left over is malformed.
+//!
+//! Before the first frame, both sides prove in a [handshake](mp_sys::handshake) that they have the key, and agree on a
+//! version of the protocol: see [`terms`].
 
+use mp_sys::handshake::{Offer, Terms, Versions};
+
+use crate::proto::version::{NEWEST, OLDEST};
 #[cfg(doc)]
 use crate::proto::{Call, Fault, Reply, Step};
 
@@ -21,8 +27,17 @@ use crate::proto::{Call, Fault, Reply, Step};
 pub const HEAD_BYTES: usize = 24;
 /// The first bytes of the handshake on a connection.
 pub const MAGIC: [u8; 8] = *b"mp-mngr1";
-/// The version of the protocol, which both sides prove in the handshake.
-pub const VERSION: u64 = 4;
+/// The versions of the protocol that this build knows.
+pub const VERSIONS: Versions = Versions { oldest: OLDEST, newest: NEWEST };
+/// The number that stands for the types in the handshake: those of builds that offered no range of versions.
+const TYPES: u64 = 3;
+
+/// Returns the terms of a manager's handshake: the versions of this build, and the key.
+#[must_use]
+pub fn terms(key: &[u8]) -> Terms<'_> {
+    let offer = Offer { versions: VERSIONS, silent: 3 };
+    Terms { magic: MAGIC, key, sends: TYPES, receives: TYPES, offer: Some(offer) }
+}
 
 /// What a server says instead of its CPU while more clients are busy than there are CPUs: a client should not spin for its
 /// answer, which takes the CPU from another one.

@@ -6,12 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use manager_rt::proto::{Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
-use manager_rt::wire::frame::{FrameKind, HEAD_BYTES, Head, VERSION};
-use mp_sys::handshake::{Connecting, Next, Terms};
+use manager_rt::wire::frame::{FrameKind, HEAD_BYTES, Head, terms};
+use mp_sys::handshake::{Connecting, Next};
 use mp_sys::testing::PATIENCE;
-
-/// The first bytes of a server's handshake.
-const MAGIC: [u8; 8] = *b"mp-mngr1";
 
 /// Connects a stream to a server. It fails instead of waiting for ever.
 pub(crate) fn stream_to(socket: &Path) -> UnixStream {
@@ -33,7 +30,7 @@ impl Client {
     /// Connects with the key that lies beside the socket.
     pub(crate) fn connect(socket: &Path) -> Self {
         let key = std::fs::read(socket.with_file_name("key")).unwrap();
-        let terms = Terms { magic: MAGIC, key: &key, sends: VERSION, receives: VERSION };
+        let terms = terms(&key);
         let mut stream = stream_to(socket);
         let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());
         stream.write_all(&hello).unwrap();

@@ -2,7 +2,13 @@
 
 use super::*;
 
-const TERMS: Terms<'static> = Terms { magic: *b"mp-test1", key: b"key", sends: 1, receives: 2 };
+const TERMS: Terms<'static> = Terms { magic: *b"mp-test1", key: b"key", sends: 1, receives: 2, offer: None };
+
+/// Returns terms with these versions. A peer that offers none has version 3.
+const fn versioned(oldest: u16, newest: u16) -> Terms<'static> {
+    let offer = Offer { versions: Versions { oldest, newest }, silent: 3 };
+    Terms { offer: Some(offer), ..TERMS }
+}
 
 /// Runs both sides until both agree or one refuses; returns the end of the listening side, then that of the connecting
 /// side. `tamper` may change what is sent, and receives the number of the step.
@@ -11,6 +17,19 @@ fn meet(
     connects: Terms<'_>,
     tamper: impl Fn(usize, &mut Vec<u8>),
 ) -> (Result<(), Refusal>, Result<(), Refusal>) {
+    let (listening, connecting) = negotiate(listens, connects, tamper);
+    (listening.map(drop), connecting.map(drop))
+}
+
+/// The version on which a side agreed, or why it refused.
+type Outcome = Result<Option<Agreed>, Refusal>;
+
+/// Works as [`meet`] does, and returns the versions.
+fn negotiate(
+    listens: Terms<'_>,
+    connects: Terms<'_>,
+    tamper: impl Fn(usize, &mut Vec<u8>),
+) -> (Outcome, Outcome) {
     let mut listening = Listening::new([7; NONCE]);
     let (mut connecting, mut said) = Connecting::new(connects, [9; NONCE]);
     let mut outcomes = (Err(Refusal::Malformed), Err(Refusal::Malformed));
@@ -19,12 +38,13 @@ fn meet(
         let is_listener = step % 2 == 0;
         let next =
             if is_listener { listening.hear(listens, &said) } else { connecting.hear(connects, &said) };
+        let agreed = if is_listener { listening.agreed() } else { connecting.agreed() };
         let mine = if is_listener { &mut outcomes.0 } else { &mut outcomes.1 };
         match next {
             Next::Wait => return outcomes,
             Next::Say(bytes) => said = bytes,
             Next::Agree(bytes) => {
-                *mine = Ok(());
+                *mine = Ok(agreed);
                 said = bytes;
             }
             Next::Refuse(bytes, refusal) => {
@@ -93,21 +113,87 @@ fn a_wrong_beginning_is_refused_at_its_first_wrong_byte() {
 
 #[test]
 fn no_changed_bit_gets_through() {
-    for step in 0..4 {
-        for bit in 0..STEP_BYTES_MAX * 8 {
+    for terms in [TERMS, versioned(3, 5)] {
+        for (step, bit) in (0..4).flat_map(|step| (0..STEP_BYTES_MAX * 8).map(move |bit| (step, bit))) {
             let flip = |now: usize, said: &mut Vec<u8>| {
                 if let Some(byte) = said.get_mut(bit / 8).filter(|_| now == step) {
                     *byte ^= 1 << (bit % 8);
                 }
             };
-            let (listening, connecting) = meet(TERMS, TERMS, flip);
+            let (listening, connecting) = meet(terms, terms, flip);
             let reached = bit < [HELLO, CHALLENGE, PROOF, VERDICT][step] * 8;
-            // Seven bytes of each verdict are ignored.
-            let ignored =
-                (step == 1 && (9 * 8..16 * 8).contains(&bit)) || (step == 3 && (8..64).contains(&bit));
+            // Some bytes of each verdict are ignored. Those with the versions are not.
+            let ignored_from_here = if terms.offer.is_some() { 12 * 8 } else { 16 * 8 };
+            let ignored = (step == 1 && (9 * 8..ignored_from_here).contains(&bit))
+                || (step == 3 && (8..64).contains(&bit));
             let agreed = listening.is_ok() && connecting.is_ok();
             assert_eq!(agreed, !reached || ignored, "step {step}, bit {bit}");
         }
+    }
+}
+
+#[test]
+fn both_sides_use_the_newest_version_that_both_know() {
+    let versions = |oldest, newest| Versions { oldest, newest };
+    for (listens, connects, version) in [
+        ((3, 4), (3, 4), Some(4)),
+        ((3, 6), (4, 5), Some(5)),
+        ((4, 5), (3, 6), Some(5)),
+        ((3, 3), (3, 9), Some(3)),
+        ((5, 9), (2, 5), Some(5)),
+        ((5, 6), (3, 4), None),
+        ((3, 4), (5, 6), None),
+    ] {
+        let (listens, connects) = (versions(listens.0, listens.1), versions(connects.0, connects.1));
+        let terms = |versions: Versions| versioned(versions.oldest, versions.newest);
+        let (listening, connecting) = negotiate(terms(listens), terms(connects), as_said);
+        match version {
+            Some(version) => {
+                assert_eq!(listening, Ok(Some(Agreed { version, theirs: connects })));
+                assert_eq!(connecting, Ok(Some(Agreed { version, theirs: listens })));
+            }
+            None => {
+                assert_eq!(listening, Err(Refusal::NoCommonVersion { theirs: connects }));
+                assert_eq!(connecting, Err(Refusal::NoCommonVersion { theirs: listens }));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_without_versions_has_the_silent_one() {
+    let agreed = Agreed { version: 3, theirs: Versions::only(3) };
+    assert_eq!(negotiate(versioned(3, 5), TERMS, as_said), (Ok(Some(agreed)), Ok(None)));
+    assert_eq!(negotiate(TERMS, versioned(3, 5), as_said), (Ok(None), Ok(Some(agreed))));
+    let refused = Err(Refusal::NoCommonVersion { theirs: Versions::only(3) });
+    assert_eq!(negotiate(versioned(4, 5), TERMS, as_said), (refused, Err(Refusal::Malformed)));
+    assert_eq!(negotiate(TERMS, versioned(4, 5), as_said).1, refused);
+}
+
+#[test]
+fn nobody_on_the_way_can_make_two_sides_use_an_older_version() {
+    let range = |said: &mut Vec<u8>, end: usize, with: [u8; RANGE]| {
+        said.splice(end - RANGE..end, with);
+    };
+    let older = Versions { oldest: 3, newest: 4 }.to_bytes();
+    for with in [older, Versions::only(3).to_bytes(), [0; RANGE]] {
+        // The end of the nonce in the hello, and that of the verdict in the challenge.
+        for (step, end) in [(0, 40), (1, 16)] {
+            let tamper = |now: usize, said: &mut Vec<u8>| {
+                if now == step {
+                    range(said, end, with);
+                }
+            };
+            let outcomes = meet(versioned(3, 5), versioned(3, 5), tamper);
+            assert!(outcomes.0.is_err() || outcomes.1.is_err(), "step {step}: {with:?}");
+        }
+        let both = |now: usize, said: &mut Vec<u8>| match now {
+            0 => range(said, 40, with),
+            1 => range(said, 16, with),
+            _ => {}
+        };
+        let outcomes = meet(versioned(3, 5), versioned(3, 5), both);
+        assert_eq!(outcomes, (Err(Refusal::Unauthorised), Err(Refusal::Unauthorised)), "{with:?}");
     }
 }
 
@@ -130,7 +216,8 @@ fn bytes_may_arrive_one_by_one_but_no_more_than_the_step() {
 fn the_proof_of_one_side_does_not_serve_the_other() {
     let reflected = |step: usize, said: &mut Vec<u8>| {
         if step == 3 {
-            let own = TERMS.mac(b"connecting", &[9; NONCE], &[7; NONCE]).unwrap();
+            let both = Said { connecting: [9; NONCE], listening: [7; NONCE], listening_knows: None };
+            let own = TERMS.mac(b"connecting", both).unwrap();
             *said = [&[0; 8][..], &own.finalize().into_bytes()].concat();
         }
     };

@@ -7,7 +7,7 @@ use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
 
 /// Returns the error that a client of this server gets.
-fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
+pub(super) fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
     let fake = Fake::new();
     std::thread::scope(|scope| {
         scope.spawn(|| serve(fake.accept_stranger()));

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::proto::golden::FIRST;
-use crate::wire::frame::VERSION;
+use crate::proto::version::{FIRST, NEWEST};
 
 const HEAD: &str = "\
 # Every number of the protocol, with the types of its fields and the bytes of an example, as of all builds so far.
@@ -21,7 +20,7 @@ pub(super) struct Entry {
     pub(super) number: Option<u32>,
     pub(super) name: String,
     pub(super) fields: String,
-    pub(super) since: u64,
+    pub(super) since: u16,
     pub(super) bytes: String,
     pub(super) is_retired: bool,
 }
@@ -58,7 +57,7 @@ impl fmt::Display for Entry {
 /// The contents of the file.
 pub(super) struct Golden {
     /// The hash of everything that each version knows.
-    pub(super) schemas: BTreeMap<u64, String>,
+    pub(super) schemas: BTreeMap<u16, String>,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -88,7 +87,7 @@ impl Golden {
             }
         }
         let entries: Vec<_> = tables.into_iter().flat_map(|(_, lines)| lines.into_values()).collect();
-        let schemas = (FIRST..=VERSION).map(|version| (version, schema_of(version, &entries))).collect();
+        let schemas = (FIRST..=NEWEST).map(|version| (version, schema_of(version, &entries))).collect();
         Self { schemas, entries }
     }
 
@@ -117,7 +116,7 @@ impl fmt::Display for Golden {
 }
 
 /// Returns the hash of what a version knows: FNV-1a, 64 bits.
-fn schema_of(version: u64, entries: &[Entry]) -> String {
+fn schema_of(version: u16, entries: &[Entry]) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for entry in entries.iter().filter(|entry| entry.since <= version) {
         // Retiring a number does not change what an old version knows.

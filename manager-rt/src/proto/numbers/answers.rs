@@ -9,9 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[cfg(test)]
 use crate::proto::Info;
 #[cfg(test)]
-use crate::proto::golden::{self, Line, Numbered, Sample, sample_of, shape_of};
+use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::numbered::{ByNumber, limited_to, numbered, together, unknown};
 use crate::proto::reply::Flat;
+#[cfg(test)]
+use crate::proto::version::FIRST;
 use crate::proto::{Fault, Kind, Reply};
 
 numbered! {

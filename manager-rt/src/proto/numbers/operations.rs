@@ -7,9 +7,11 @@ use serde::de::{EnumAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[cfg(test)]
-use crate::proto::golden::{self, Line, Numbered, Sample, sample_of, shape_of};
+use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::limited::{Elements, Entries, Many, Name, Order, References, Values};
 use crate::proto::numbered::{ByNumber, limited_to, numbered, together, unknown};
+#[cfg(test)]
+use crate::proto::version::FIRST;
 use crate::proto::{
     ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, Op, Part, QueueOp, SemaphoreOp, Spec, ValueOp, Wait,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use manager_rt::Manager;
 use manager_rt::proto::{Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use manager_rt::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
-use mp_sys::handshake::{Connecting, Next, Terms};
+use mp_sys::handshake::{Connecting, Next};
 
 use super::KEY;
 
@@ -113,7 +113,7 @@ fn own_cpu() -> u8 {
 }
 
 fn shake_hands(stream: &mut UnixStream) -> Result<()> {
-    let terms = Terms { magic: frame::MAGIC, key: KEY, sends: frame::VERSION, receives: frame::VERSION };
+    let terms = frame::terms(KEY);
     let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce()?);
     stream.write_all(&hello)?;
     loop {

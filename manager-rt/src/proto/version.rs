@@ -1,0 +1,18 @@
+//! The versions of the protocol.
+//!
+//! A version is a number that grows by one with each release that changes the protocol. Numbers of operations, answers
+//! and faults only grow, so a newer version knows everything that an older one does. Two sides agree on the newest
+//! version that both know, and use nothing that is newer.
+//!
+//! | version | what it added |
+//! |---|---|
+//! | 3 | the first one whose numbers are fixed |
+//! | 4 | sides offer a range of versions; an unknown number is an answer instead of the end of the connection |
+
+/// The oldest version that this build knows.
+pub const OLDEST: u16 = 3;
+/// The newest version that this build knows.
+pub const NEWEST: u16 = 4;
+/// The version of a number whose line does not name one.
+#[cfg(test)]
+pub(super) const FIRST: u16 = 3;
