@@ -3,6 +3,7 @@
 //!
 //! They are not part of the interface, and may change at any time.
 
+mod answers;
 mod bytes;
 mod frames;
 mod ledger;

@@ -15,8 +15,11 @@ pub const PAGE_ITEMS_MAX: u64 = 4_096;
 pub const VALUES_AT_ONCE_MAX: usize = 65_536;
 /// The most dict entries that one operation may add or replace. There are fewer of them because each one is looked up.
 pub const ENTRIES_AT_ONCE_MAX: usize = 4_096;
-/// The most items that one search of a list looks at, which takes 7 ms. An item in separate memory counts as several.
-pub const SCAN_ITEMS_MAX: usize = 1 << 20;
+/// The most items that one search of a list looks at, which takes 1 to 2 ms. An item in separate memory counts as
+/// several.
+pub const SCAN_ITEMS_MAX: usize = 1 << 18;
+/// The most work that one operation or transaction may do, in units of about 10 ns: 5 ms.
+pub const OPERATION_UNITS_MAX: usize = 1 << 19;
 /// The most items of a list that can be reordered. That is one step, which takes 72 ms for this many.
 pub const ORDER_ITEMS_MAX: usize = 1 << 20;
 /// The most elements of an array. Making an array is one step, which takes about 20 ms for this many.
@@ -77,6 +80,8 @@ pub const ACCEPTS_AT_ONCE: usize = 8;
 pub const HANDSHAKES_AT_ONCE: usize = 16;
 /// How many bytes the server reads from one connection before the next one has its turn.
 pub const TURN_BYTES: usize = 64 << 10;
+/// How long one connection's turn may take before the next one has its turn, unless a single operation takes longer.
+pub const TURN_TIME_MAX: Duration = Duration::from_micros(100);
 /// How many bytes of answers a client may leave unread. Beyond that, the server reads no more operations from it.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 /// How long a server's process may take to start serving.

@@ -17,6 +17,7 @@
 //!    the lock is granted, whatever caused the grant: a call, a timeout, or a death.
 
 mod array;
+mod backlog;
 mod barrier;
 mod bodies;
 mod charges;
@@ -26,6 +27,7 @@ mod condition;
 mod contents;
 mod context;
 mod dict;
+mod ending;
 mod event;
 mod fifo;
 mod items;
@@ -49,6 +51,7 @@ mod table;
 mod undo;
 mod value;
 mod waiters;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -58,7 +61,6 @@ use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
 use self::kinds::Body;
 pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
-use self::waiters::Timer;
 use crate::count::count_of;
 use crate::limits::{DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Step, Wait};
@@ -70,6 +72,8 @@ pub struct State {
     bodies: Bodies,
     /// All state outside the objects.
     core: Core,
+    /// How many clients have ended.
+    endings_begun: u64,
     has_ended: bool,
 }
 
@@ -77,7 +81,7 @@ impl State {
     /// Makes a manager without objects.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { bodies: Bodies::default(), core: Core::new(limits), has_ended: false }
+        Self { bodies: Bodies::default(), core: Core::new(limits), endings_begun: 0, has_ended: false }
     }
 
     /// Returns how many bytes the sequences of one frame may take once they are decoded.
@@ -99,29 +103,6 @@ impl State {
         Ok(self.core.clients.insert(&self.core.memory.account))
     }
 
-    /// Ends a client: what it held passes on, and its waiting calls end.
-    pub fn disconnect(&mut self, departure: Departure, effects: &mut Effects) {
-        let Departure { client, now, unread } = departure;
-        self.core.reach(now);
-        let Some(gone) = self.core.clients.remove(client) else { return };
-        for waiter in gone.waiters() {
-            self.withdraw(waiter);
-        }
-        for object in gone.holds() {
-            if let Some(body) = self.core.registry.slot(object).and_then(|slot| self.bodies.get_mut(slot)) {
-                body.release_client(object, client, &mut self.core);
-            }
-        }
-        let references: Vec<_> = gone.references().collect();
-        for delivery in gone.into_deliveries_from(unread) {
-            self.take_back(delivery);
-        }
-        for (object, count) in references {
-            self.core.registry.release(object, count);
-        }
-        self.settle(effects);
-    }
-
     /// Records that a client has read this many answers.
     pub fn acknowledge(&mut self, client: ClientId, read: u64) {
         self.core.clients.acknowledge(client, read);
@@ -129,8 +110,10 @@ impl State {
 
     /// Runs one operation of a client.
     pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
-        self.core.reach(caller.now);
-        if !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call)) {
+        self.begin(caller.now);
+        if self.has_to_wait(caller.client, &call)
+            || !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call))
+        {
             return Heard::Unsettled;
         }
         match self.run(caller, call) {
@@ -150,20 +133,20 @@ impl State {
 
     /// Refuses a request that is not an operation.
     pub fn refuse(&mut self, caller: Caller<'_>, fault: Fault, effects: &mut Effects) {
-        self.core.reach(caller.now);
+        self.begin(caller.now);
         self.core.answer(caller.client, caller.call, Err(fault));
         self.settle(effects);
     }
 
     /// Runs an operation of a client that expects no answer.
     pub fn notice(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
-        self.core.reach(caller.now);
+        self.begin(caller.now);
         // Only operations whose answers carry nothing that has to be received.
         if !kinds::may_be_told(&call.op) {
             tracing::debug!(object = %call.object, "a notice contains an operation that needs an answer");
             return Heard::Done;
         }
-        if !caller.is_settled && self.hands_over(&call) {
+        if self.has_to_wait(caller.client, &call) || !caller.is_settled && self.hands_over(&call) {
             return Heard::Unsettled;
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
@@ -179,8 +162,10 @@ impl State {
         steps: Vec<Step<Raw<'_>>>,
         effects: &mut Effects,
     ) -> Heard {
-        self.core.reach(caller.now);
-        if !caller.is_settled && steps.iter().any(|step| kinds::tells_of_others(&step.op)) {
+        self.begin(caller.now);
+        if steps.iter().any(|step| {
+            self.is_held_up(step.object) || !caller.is_settled && kinds::tells_of_others(&step.op)
+        }) {
             return Heard::Unsettled;
         }
         let answer = self.run_all(caller, steps);
@@ -209,6 +194,7 @@ impl State {
             match self.run(caller, Call { object, thread: 0, wait: Wait::No, op }) {
                 Outcome::Answer(answer) => {
                     let reply = answer?;
+                    self.core.work.check()?;
                     reply.each_value(&mut |value| bytes = bytes.saturating_add(value.raw().bytes.len()));
                     memory = memory.saturating_add(reply.memory());
                     self.core.memory.account.check(memory)?;
@@ -224,36 +210,10 @@ impl State {
         Ok(replies)
     }
 
-    /// Lets time pass: waits whose time is over end.
-    pub fn advance(&mut self, now: u64, effects: &mut Effects) {
-        self.core.reach(now);
-        while let Some(timer) = self.core.waiters.pop_timer(now) {
-            match timer {
-                Timer::Waiter(waiter) => self.expire(waiter, Fault::TimedOut),
-                Timer::Lease { object, token } => {
-                    if let Some(Body::Lock(lock)) = self.body(object) {
-                        lock.end_lease(token);
-                        self.core.touch(object);
-                    }
-                }
-                Timer::Transit(object) => self.core.registry.end_transit(object, now, &mut self.core.waiters),
-            }
-            self.settle(effects);
-        }
-    }
-
     /// Returns the time of the next [`advance`](Self::advance) that may change something.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         self.core.waiters.next_timer()
-    }
-
-    /// Frees some of what removed objects held. Returns `true` if there is more.
-    pub fn tidy(&mut self, effects: &mut Effects) -> bool {
-        if self.core.has_retired() {
-            self.settle(effects);
-        }
-        self.core.has_retired()
     }
 
     /// Returns `true` if a client asked the manager to end.

@@ -143,6 +143,7 @@ impl InProcess {
         let departure = Departure { client, now, unread: u64::MAX };
         let Inner { state, effects, .. } = &mut *inner;
         state.disconnect(departure, effects);
+        while state.tidy(effects) {}
         inner.hand_out((client, 0));
         inner.ring_if_earlier(before);
     }
@@ -265,8 +266,9 @@ impl Inner {
     }
 
     fn advance(&mut self, now: u64) {
-        if self.state.next_deadline().is_some_and(|next| next <= now) {
+        while self.state.next_deadline().is_some_and(|next| next <= now) {
             self.state.advance(now, &mut self.effects);
+            while self.state.tidy(&mut self.effects) {}
         }
     }
 

@@ -54,7 +54,7 @@ fn read(
         bytes = later;
         let mut rest = buffer.get(..start.saturating_add(now.len())).unwrap_or_default();
         hear(world, who, inbound, &mut rest)?;
-        inbound.keep(rest);
+        inbound.keep(rest, &Bytes::new());
     }
     Some(())
 }

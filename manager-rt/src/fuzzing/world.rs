@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 
-use crate::client;
+use crate::fuzzing::answers::check_answer;
 use crate::fuzzing::ledger::{Ledger, Waits, What};
 use crate::limits::RESERVE_BYTES_MIN;
 use crate::proto::{
@@ -22,8 +22,7 @@ use crate::proto::{
 use crate::server::dispatch;
 use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
 use crate::wire::decode::whole;
-use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
-use crate::wire::outbound::Outbound;
+use crate::wire::frame::FrameKind;
 
 /// The most bytes that the manager may take.
 const MEMORY_BYTES: usize = 48 << 10;
@@ -79,6 +78,8 @@ impl World {
     /// Makes three clients that share one object of each kind.
     pub(super) fn new() -> Option<Self> {
         let mut state = State::new(Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() });
+        // All work takes as many steps as possible.
+        state.set_step(1);
         let observer = state.connect().ok()?;
         let mut world = Self {
             state,
@@ -132,6 +133,7 @@ impl World {
             let caller = Caller { is_settled: true, ..caller };
             assert_eq!(dispatch::run(&mut self.state, caller, kind, body, &mut effects), Heard::Done);
         }
+        while self.state.tidy(&mut effects) {}
         self.effects = effects;
         let failed = self.effects.answers.iter().any(|answered| answered.answer.is_err());
         self.collect();
@@ -193,15 +195,27 @@ impl World {
 
     fn disconnect(&mut self, client: ClientId, unread: u64) {
         self.state.disconnect(Departure { client, now: self.now, unread }, &mut self.effects);
+        while self.state.tidy(&mut self.effects) {}
     }
 
     /// Lets time pass.
     pub(super) fn pass(&mut self, nanos: u64) {
         self.now = self.now.saturating_add(nanos);
-        self.state.advance(self.now, &mut self.effects);
+        self.advance(self.now);
         self.collect();
         self.ledger.check_times(self.now);
         self.check();
+    }
+
+    /// Lets time pass in the state machine, which may take several steps.
+    fn advance(&mut self, now: u64) {
+        loop {
+            self.state.advance(now, &mut self.effects);
+            while self.state.tidy(&mut self.effects) {}
+            if self.state.next_deadline().is_none_or(|next| next > now) {
+                return;
+            }
+        }
     }
 
     /// Runs an operation as the observer, without the ledger.
@@ -211,6 +225,7 @@ impl World {
         let mut effects = Effects::default();
         let call = Call { object, thread: 0, wait: Wait::No, op };
         self.state.apply(caller, call, &mut effects);
+        while self.state.tidy(&mut effects) {}
         let own = effects.answers.iter().position(|answered| answered.client == self.observer);
         let answer = own.map_or(Err(Fault::Malformed), |own| effects.answers.swap_remove(own).answer);
         self.effects.answers.append(&mut effects.answers);
@@ -348,7 +363,7 @@ impl World {
                 drop(self.ask(ObjectId::MANAGER, Op::Manager(ManagerOp::Remove { name })));
             });
         }
-        self.state.advance(u64::MAX, &mut self.effects);
+        self.advance(u64::MAX);
         self.disconnect(self.observer, u64::MAX);
         while self.state.tidy(&mut self.effects) {}
         assert_eq!(self.state.info(), Info::default(), "something is left");
@@ -381,20 +396,4 @@ impl World {
 /// Makes a call to the manager itself.
 pub(super) const fn to_manager(op: ManagerOp<Payload>) -> Call<Payload> {
     Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) }
-}
-
-/// Checks that an answer is understood after it was encoded.
-fn check_answer(call: u64, answer: &Answer<Payload>) {
-    let (mut out, mut stream) = (Outbound::default(), Vec::new());
-    out.answer(call, answer, 1);
-    let written = out.flush::<()>(|slices| {
-        stream.extend(slices.iter().flat_map(|slice| slice.iter().copied()));
-        Ok(Some(slices.iter().map(|slice| slice.len()).fold(0, usize::saturating_add)))
-    });
-    assert_eq!(written, Ok(true));
-    let Some((head, body)) = stream.split_first_chunk::<HEAD_BYTES>() else { panic!("an answer has a head") };
-    let Some(head) = Head::of(head) else { panic!("an answer has a valid head") };
-    assert_eq!((head.call, usize::try_from(head.body_len)), (call, Ok(body.len())));
-    let understood = client::fuzz::understand(head.kind, body);
-    assert_eq!(understood.as_ref(), Some(answer), "an answer arrives as it was sent");
 }

@@ -351,6 +351,12 @@ pub enum Fault {
     /// This engine does not support the operation.
     #[error("this backend does not support the operation")]
     Unsupported,
+    /// The operation, or the transaction as a whole, would keep all other clients waiting for too long.
+    #[error("the operation is too much work for one step: the limit is {limit} units of about 10 ns")]
+    TooMuchWork {
+        /// The limit, in units of about 10 ns.
+        limit: u64,
+    },
 }
 
 impl From<Full> for Fault {

@@ -28,6 +28,7 @@ use crate::limits::TURN_BYTES;
 use crate::server::Terms;
 use crate::server::crowd::Crowd;
 use crate::server::event_loop::arrivals::Arrivals;
+use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Departure, Effects, State};
 use crate::transport::local::Acceptor;
@@ -59,7 +60,11 @@ pub(super) struct EventLoop {
     ready: VecDeque<usize>,
     /// Connections with a call that depends on what other clients hold. The call runs once everything that had arrived
     /// by the next look at the sockets is done.
-    unsettled: Vec<usize>,
+    unsettled: Vec<Unsettled>,
+    /// When the newest frame was run.
+    frame_at: u64,
+    /// The number of rounds so far.
+    rounds: u64,
     /// Connections that have something to write.
     dirty: Vec<usize>,
     effects: Effects,
@@ -104,6 +109,8 @@ impl EventLoop {
             arrivals: Arrivals::default(),
             ready: VecDeque::new(),
             unsettled: Vec::new(),
+            frame_at: 0,
+            rounds: 0,
             dirty: Vec::new(),
             effects: Effects::default(),
             buffer: vec![0; TURN_BYTES],
@@ -136,6 +143,7 @@ impl EventLoop {
     pub(super) fn round(&mut self, events: &mut Events) -> Result<(), OsError> {
         events.clear();
         let caught = self.wait(events)?;
+        self.rounds = self.rounds.wrapping_add(1);
         let unsettled = std::mem::take(&mut self.unsettled);
         if let Some((slot, read)) = caught {
             self.turn(slot, Some(read));
@@ -235,8 +243,9 @@ impl EventLoop {
     /// end.
     fn hang_up(&mut self, slot: usize) {
         self.write(slot);
+        let round = self.rounds;
         if let Some(peer) = self.peers.get_mut(slot) {
-            peer.has_hung_up = true;
+            peer.hung_up_in.get_or_insert(round);
             self.make_ready(slot);
         }
     }

@@ -50,14 +50,19 @@ pub(super) struct Peer {
     pub(super) awaits_room: bool,
     /// Whether frames were left because too many answers are unread.
     pub(super) is_paused: bool,
+    /// Whether frames were left because the time of the turn was over. Nothing is read before they are run.
+    pub(super) is_late: bool,
     /// Whether a call waits until everything that has arrived is done. Nothing is read before that.
     pub(super) is_unsettled: bool,
     /// Its newest turn.
     pub(super) newest: NewestTurn,
+    /// How the connection ended, if its end was read. Frames may be left.
+    pub(super) ended: Option<Read>,
     /// Whether the other side no longer reads.
     pub(super) cannot_write: bool,
-    /// Whether the other side has closed. The end follows the bytes that are left, and no further event reports it.
-    pub(super) has_hung_up: bool,
+    /// The round in which the other side was seen to have closed. The end follows the bytes that are left, and no
+    /// further event reports it.
+    pub(super) hung_up_in: Option<u64>,
 }
 
 impl Peer {
@@ -77,10 +82,12 @@ impl Peer {
             is_ready: false,
             awaits_room: false,
             is_paused: false,
+            is_late: false,
             is_unsettled: false,
             newest: NewestTurn::default(),
+            ended: None,
             cannot_write: false,
-            has_hung_up: false,
+            hung_up_in: None,
         })
     }
 
@@ -122,8 +129,9 @@ impl Peer {
         matches!(self.phase, Phase::Live(_))
             && !self.is_ready
             && !self.is_paused
+            && !self.is_late
             && !self.is_unsettled
-            && !self.has_hung_up
+            && self.hung_up_in.is_none()
             && self.inbound.is_between_frames()
             && self.outbound.len() <= UNSENT_BYTES_MAX
     }

@@ -220,11 +220,7 @@ impl Barrier {
 
     /// Answers each waiter with the position in which it arrived.
     fn pass(&mut self, core: &mut Core) {
-        let mut index = 0_u64;
-        while let Some(waiter) = core.next_of(&mut self.line) {
-            core.answer(waiter.client, waiter.call, Ok(Reply::Count(index)));
-            index = index.saturating_add(1);
-        }
+        core.answer_all(&mut self.line, &Ok(Reply::Count(0)));
         self.end_round();
     }
 
@@ -298,9 +294,9 @@ impl Barrier {
         self.places.forget(client);
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
         self.was_early = self.early.remove(&waiter);
-        self.line.remove(&waiter);
+        self.was_early || self.line.remove(&waiter)
     }
 
     /// Ends the barrier, and answers all waiters.

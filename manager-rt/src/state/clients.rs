@@ -15,12 +15,14 @@ use crate::state::waiters::WaiterId;
 
 /// How many objects that a client may hold are looked at when one is added.
 const SWEPT_AT_ONCE: usize = 2;
+/// How many deliveries are forgotten at once.
+const FORGOTTEN_AT_ONCE: usize = 512;
 
 /// Items that left a queue with an answer, kept until the client has read it.
 #[derive(Debug)]
 pub(super) struct Delivery {
     /// The number of the answer among those of the client, counted from 0.
-    number: u64,
+    pub(super) number: u64,
     call: u64,
     pub(super) queue: ObjectId,
     pub(super) items: Vec<Payload>,
@@ -65,9 +67,9 @@ impl Client {
         }
     }
 
-    /// Returns the places in lines, oldest call first.
-    pub(super) fn waiters(&self) -> Vec<WaiterId> {
-        self.waiters.values().copied().collect()
+    /// Returns the place of the oldest waiting call.
+    pub(super) fn first_waiter(&self) -> Option<(u64, WaiterId)> {
+        self.waiters.first_key_value().map(|(call, waiter)| (*call, *waiter))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -86,9 +88,13 @@ impl Client {
         self.waiters.remove(&call);
     }
 
-    /// Returns the objects of which the client may hold something.
-    pub(super) fn holds(&self) -> impl Iterator<Item = ObjectId> {
-        self.holds.iter().copied()
+    /// Returns the first object of which the client may hold something.
+    pub(super) fn first_hold(&self) -> Option<ObjectId> {
+        self.holds.first().copied()
+    }
+
+    pub(super) fn remove_hold(&mut self, object: ObjectId) {
+        self.holds.remove(&object);
     }
 
     /// Adds an object of which the client may hold something. Objects that have ended are forgotten on that occasion, so
@@ -114,8 +120,14 @@ impl Client {
         self.holds.len()
     }
 
-    pub(super) fn references(&self) -> impl Iterator<Item = (ObjectId, u64)> {
-        self.references.iter().map(|(object, count)| (*object, *count))
+    #[cfg(test)]
+    pub(super) fn references(&self) -> usize {
+        self.references.len()
+    }
+
+    /// Removes and returns the references to one object.
+    pub(super) fn pop_reference(&mut self) -> Option<(ObjectId, u64)> {
+        self.references.pop_first()
     }
 
     pub(super) fn add_reference(&mut self, object: ObjectId) {
@@ -163,9 +175,9 @@ impl Client {
         Some(delivery)
     }
 
-    /// Returns the deliveries of answers from a number on, newest first, which is the order in which to put them back.
-    pub(super) fn into_deliveries_from(self, number: u64) -> impl Iterator<Item = Delivery> {
-        self.deliveries.into_iter().rev().filter(move |delivery| delivery.number >= number)
+    /// Removes and returns the newest delivery. That is the order in which to put them back.
+    pub(super) fn pop_delivery(&mut self) -> Option<Delivery> {
+        self.deliveries.pop_back()
     }
 }
 
@@ -182,6 +194,10 @@ impl Clients {
         let serial = self.serial;
         let client = Client::new(serial, account.charge(CLIENT_BYTES));
         ClientId { slot: self.all.insert(client), serial }
+    }
+
+    pub(super) fn contains(&self, id: ClientId) -> bool {
+        self.all.get(id.slot).is_some_and(|client| client.serial == id.serial)
     }
 
     #[inline]
@@ -203,12 +219,14 @@ impl Clients {
         self.all.iter().map(|(_, client)| client)
     }
 
-    /// Forgets the deliveries of answers that the client has read.
+    /// Forgets the deliveries of answers that the client has read. If they are many, the next calls forget the others.
     pub(super) fn acknowledge(&mut self, id: ClientId, read: u64) {
         let Some(client) = self.get_mut(id) else { return };
-        while client.deliveries.front().is_some_and(|delivery| delivery.number < read)
-            && let Some(delivery) = client.deliveries.pop_front()
-        {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            if client.deliveries.front().is_none_or(|delivery| delivery.number >= read) {
+                return;
+            }
+            let Some(delivery) = client.deliveries.pop_front() else { return };
             client.charge.replace(delivery.bytes(), 0);
         }
     }

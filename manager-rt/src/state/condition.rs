@@ -9,6 +9,7 @@ use crate::proto::{ConditionOp, Fault, ObjectId, Reply, Wait};
 use crate::state::context::{Context, Outcome, Target};
 use crate::state::kinds::Body;
 use crate::state::waiters::{LockWant, Waiter, WaiterId, Want};
+use crate::state::work::CALLER;
 use crate::state::{Caller, State};
 
 impl State {
@@ -23,16 +24,10 @@ impl State {
             ConditionOp::Wait { lock, token } => self.wait_for_notification(caller, target, lock, token),
             ConditionOp::Waiting => Outcome::Answer(Ok(Reply::Count(count_of(line.len())))),
             ConditionOp::Notify(count) => {
-                let mut chosen = Vec::new();
-                while count_of(chosen.len()) < count
-                    && let Some(waiter) = line.pop_first()
-                {
-                    chosen.push(waiter);
-                }
-                for waiter in &chosen {
-                    self.line_up_for_lock(*waiter, false);
-                }
-                Outcome::Answer(Ok(Reply::Count(count_of(chosen.len()))))
+                let count = count.min(count_of(line.len()));
+                self.core.work.notify(target.object, count);
+                self.core.touch(target.object);
+                Outcome::Answer(Ok(Reply::Count(count)))
             }
         }
     }
@@ -72,15 +67,33 @@ impl State {
         }
     }
 
+    /// Moves the notified waiters to the lines of their locks. Returns `false` if the step does not allow all of that.
+    pub(super) fn serve_notified(&mut self, condition: ObjectId) -> bool {
+        while self.core.work.is_notified(condition)
+            && let Some(Body::Condition(line)) = self.body(condition)
+        {
+            let Some(waiter) = line.first().copied() else { break };
+            if self.core.work.is_over() {
+                return false;
+            }
+            self.core.work.charge(CALLER);
+            if let Some(Body::Condition(line)) = self.body(condition) {
+                line.remove(&waiter);
+            }
+            // One that has ended uses up no notification.
+            if self.line_up_for_lock(waiter, false) {
+                self.core.work.has_notified(condition);
+            }
+        }
+        self.core.work.forget_notified(condition);
+        true
+    }
+
     /// Passes a notification to the next waiter, after a notified waiter died before it had its lock again.
     pub(super) fn pass_notification_on(&mut self, condition: ObjectId) {
-        while let Some(Body::Condition(line)) = self.body(condition)
-            && let Some(next) = line.pop_first()
-        {
-            // Another thread of the same dead process cannot use it either.
-            if self.line_up_for_lock(next, false) {
-                break;
-            }
+        if matches!(self.body(condition), Some(Body::Condition(_))) {
+            self.core.work.notify(condition, 1);
+            self.core.touch(condition);
         }
     }
 
@@ -88,6 +101,9 @@ impl State {
     /// `false` if the waiter is gone.
     pub(super) fn line_up_for_lock(&mut self, waiter: WaiterId, timed_out: bool) -> bool {
         let Some(gone) = self.core.take_waiter(waiter) else { return false };
+        if !self.core.clients.contains(gone.client) {
+            return false;
+        }
         let Waiter { client, call, thread, object, want: Want::Notification { lock, depth }, .. } = gone
         else {
             return false;

@@ -11,8 +11,9 @@ use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, Limits};
 use crate::state::undo::Undo;
 use crate::state::waiters::{
-    Line, TIMER_BYTES, Timer, TimerKey, WAITER_BYTES, Waiter, WaiterId, Waiters, Want,
+    Line, LockWant, TIMER_BYTES, Timer, TimerKey, WAITER_BYTES, Waiter, WaiterId, Waiters, Want,
 };
+use crate::state::work::{CALLER, VALUE, Waking, Work};
 
 /// The result of an operation.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(super) struct Core {
     /// The time of the newest event, in nanoseconds.
     now: u64,
     pub(super) memory: Memory,
+    pub(super) work: Work,
 }
 
 impl std::fmt::Debug for Core {
@@ -63,6 +65,7 @@ impl Core {
             outbox: Vec::new(),
             now: 0,
             memory,
+            work: Work::default(),
         }
     }
 
@@ -94,14 +97,39 @@ impl Core {
         }
     }
 
-    /// Removes the first waiter from a line and from the list of waiters, and returns it.
+    /// Removes the first waiter from a line and from the list of waiters, and returns it. Passes over the calls of
+    /// clients that have ended, and returns `None` if the step does not allow that.
     pub(super) fn next_of(&mut self, line: &mut Line) -> Option<Waiter> {
-        while let Some(id) = line.pop_first() {
-            if let Some(waiter) = self.take_waiter(id) {
-                return Some(waiter);
+        self.pass_over_ended(line);
+        let first = line.first().copied()?;
+        if self.work.is_over() && !self.is_live(first) {
+            return None;
+        }
+        line.remove(&first);
+        self.work.charge(CALLER);
+        self.take_waiter(first)
+    }
+
+    /// Removes the calls of clients that have ended from the front of a line, as far as the step allows.
+    pub(super) fn pass_over_ended(&mut self, line: &mut Line) {
+        while let Some(first) = line.first().copied()
+            && !self.is_live(first)
+            && !self.work.is_over()
+        {
+            line.remove(&first);
+            self.work.charge(CALLER);
+            match self.take_waiter(first).map(|waiter| waiter.want) {
+                Some(Want::Room(items)) => self.let_go_all(items),
+                Some(Want::Lock(LockWant { notified_by: Some(condition), .. })) => {
+                    self.work.passing_on.push(condition);
+                }
+                _ => {}
             }
         }
-        None
+    }
+
+    fn is_live(&self, waiter: WaiterId) -> bool {
+        self.waiters.get(waiter).is_some_and(|waiter| self.clients.contains(waiter.client))
     }
 
     /// Removes a waiter, which is still in its line.
@@ -113,13 +141,40 @@ impl Core {
         Some(waiter)
     }
 
-    /// Gives the same answer to all waiters in a line.
+    /// Gives the same answer to all waiters in a line. Afterwards the line is empty. If they are many, the answers
+    /// follow in later steps.
     pub(super) fn answer_all(&mut self, line: &mut Line, answer: &Answer<Payload>) {
-        while let Some(waiter) = self.next_of(line) {
-            if let Want::Room(items) = waiter.want {
-                items.into_iter().for_each(|item| self.let_go(item));
+        if !line.is_empty() {
+            // Others that wait to be woken come first.
+            let is_next = self.work.waking.is_empty();
+            let waking = Waking { line: std::mem::take(line), answer: answer.clone() };
+            self.work.waking.push_back(waking);
+            if is_next {
+                self.wake();
             }
-            self.answer(waiter.client, waiter.call, answer.clone());
+        }
+    }
+
+    /// Continues to wake callers as far as the step allows.
+    pub(super) fn wake(&mut self) {
+        while let Some(mut waking) = self.work.waking.pop_front() {
+            while !self.work.is_over()
+                && let Some(waiter) = self.next_of(&mut waking.line)
+            {
+                if let Want::Room(items) = waiter.want {
+                    self.let_go_all(items);
+                }
+                let answer = waking.answer.clone();
+                if let Ok(Reply::Count(index)) = &mut waking.answer {
+                    // The callers at a barrier get the positions in which they arrived.
+                    *index = index.saturating_add(1);
+                }
+                self.answer(waiter.client, waiter.call, answer);
+            }
+            if !waking.line.is_empty() {
+                self.work.waking.push_front(waking);
+                return;
+            }
         }
     }
 
@@ -210,7 +265,7 @@ impl<'s> Context<'s> {
             match self.keep(raw) {
                 Ok(payload) => kept.push(payload),
                 Err(fault) => {
-                    kept.into_iter().for_each(|payload| self.core.let_go(payload));
+                    self.core.let_go_all(kept);
                     return Err(fault);
                 }
             }
@@ -227,6 +282,7 @@ impl<'s> Context<'s> {
     /// error.
     #[inline]
     pub(super) fn give(&mut self, payload: &Payload) -> Payload {
+        self.core.work.charge(VALUE / 2);
         if !payload.is_plain() {
             for object in payload.raw().objects() {
                 if self.core.refer(self.client, object) {
@@ -262,7 +318,7 @@ impl<'s> Context<'s> {
             }
             Err((want, fault)) => {
                 if let Want::Room(items) = want {
-                    items.into_iter().for_each(|item| self.core.let_go(item));
+                    self.core.let_go_all(items);
                 }
                 Outcome::Answer(Err(fault))
             }

@@ -20,6 +20,7 @@ use crate::state::numbers;
 use crate::state::page::Page;
 use crate::state::table::Table;
 use crate::state::undo::{DictUndo, Undo};
+use crate::state::work::{BYTES_HASHED, ENTRY};
 
 /// A borrowed key to look up. Its hash is that of a [`Payload`] with the same value.
 #[derive(Debug, Clone, Copy, Hash)]
@@ -181,6 +182,7 @@ impl Dict {
         context: &mut Context<'_>,
         show: impl FnOnce(&Payload, &mut Context<'_>) -> R,
     ) -> Result<Option<R>, Fault> {
+        context.core.work.charge(ENTRY.saturating_add(key.bytes.len() / BYTES_HASHED));
         if let Some((key, place)) = self.entries.entry_mut(&Key(key)) {
             let old = std::mem::replace(place, value);
             let shown = show(&old, context);

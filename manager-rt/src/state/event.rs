@@ -43,8 +43,8 @@ impl Event {
         }
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.line.remove(&waiter);
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
+        self.line.remove(&waiter)
     }
 
     pub(super) const fn line(&mut self) -> &mut Line {

@@ -14,14 +14,12 @@ use crate::state::page::Page;
 use crate::state::sequence::Sequence;
 use crate::state::undo::Undo;
 use crate::state::waiters::{Line, WaiterId, Want};
-
-/// The container of the items.
-type Items<T> = Sequence<T>;
+use crate::state::work::VALUE;
 
 /// Ordered items, and the callers that wait for room or for items.
 #[derive(Debug)]
 pub(super) struct Fifo<T> {
-    pub(super) items: Items<T>,
+    pub(super) items: Sequence<T>,
     /// The capacity; 0 for no limit.
     capacity: u64,
     is_closed: bool,
@@ -37,7 +35,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     pub(super) fn new(capacity: u64) -> Result<Self, Fault> {
         check_range(capacity, 0, CAPACITY_MAX)?;
         let (putters, getters) = (Line::new(), Line::new());
-        Ok(Self { items: Items::new(), capacity, is_closed: false, putters, getters })
+        Ok(Self { items: Sequence::new(), capacity, is_closed: false, putters, getters })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -113,9 +111,8 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
     /// Undoes the adding of this many items.
     pub(super) fn undo_put(&mut self, count: usize, core: &mut Core) {
-        for _ in 0..count {
-            self.items.pop().into_iter().for_each(|item| core.let_go(item.into()));
-        }
+        let put = std::iter::from_fn(|| self.items.pop()).take(count);
+        core.let_go_all(put.map(T::into).collect());
     }
 
     /// Returns `true` if a newcomer may take an item.
@@ -128,21 +125,33 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         items.rev().for_each(|item| self.items.push_front(item));
     }
 
-    /// Adds the items of waiting producers as far as there is room. Returns `true` if any producer was served.
+    /// Adds the items of waiting producers as far as there is room and the step allows. Returns `true` if any producer
+    /// was served.
     pub(super) fn admit(&mut self, core: &mut Core) -> bool {
         let mut has_served = false;
-        while let Some(Want::Room(items)) =
+        core.pass_over_ended(&mut self.putters);
+        while !core.work.is_over()
+            && let Some(Want::Room(items)) =
             self.putters.first().and_then(|id| core.waiters.get(*id)).map(|waiter| &waiter.want)
             && self.fits(items.len())
             && let Some(waiter) = core.next_of(&mut self.putters)
         {
             if let Want::Room(items) = waiter.want {
+                core.work.charge(items.len().saturating_mul(VALUE));
                 self.items.extend(items.into_iter().map(T::from));
             }
             core.answer(waiter.client, waiter.call, DONE);
+            core.pass_over_ended(&mut self.putters);
             has_served = true;
         }
         has_served
+    }
+
+    /// Returns `true` if a waiting caller could go on.
+    pub(super) fn has_to_serve(&self, core: &Core) -> bool {
+        let first = self.putters.first().and_then(|id| core.waiters.get(*id));
+        let has_room = matches!(first.map(|first| &first.want), Some(Want::Room(items)) if self.fits(items.len()));
+        has_room || (self.len() > 0 && !self.getters.is_empty())
     }
 
     /// Closes the queue for producers, and answers those that wait for room.
@@ -151,9 +160,8 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         core.answer_all(&mut self.putters, &Err(Fault::Closed));
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.putters.remove(&waiter);
-        self.getters.remove(&waiter);
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
+        self.putters.remove(&waiter) || self.getters.remove(&waiter)
     }
 
     /// Ends the queue: answers all waiters, and releases the items.

@@ -21,6 +21,7 @@ use crate::state::fifo::{Fifo, page_len};
 use crate::state::step::ClientId;
 use crate::state::undo::{TaskUndo, Undo};
 use crate::state::waiters::{Line, WaiterId, Want};
+use crate::state::work::ENTRY;
 
 /// A queue of tasks.
 #[derive(Debug)]
@@ -179,19 +180,25 @@ impl JoinableQueue {
         Reply::Values { values, version }
     }
 
-    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+    /// Serves the lines. Returns `false` if the step does not allow all of that.
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
         while self.fifo.admit(core) || self.serve_getters(id, core) {}
+        if core.work.is_over() && self.fifo.has_to_serve(core) {
+            return false;
+        }
         if self.unfinished() == 0 {
             core.answer_all(&mut self.joiners, &DONE);
         }
         if self.is_over() {
             core.answer_all(&mut self.fifo.getters, &Err(Fault::Closed));
         }
+        true
     }
 
     fn serve_getters(&mut self, id: ObjectId, core: &mut Core) -> bool {
         let mut has_served = false;
         while !self.fifo.items.is_empty()
+            && !core.work.is_over()
             && let Some(waiter) = core.next_of(&mut self.fifo.getters)
             && let Some((lease, task)) = self.lease(waiter.client)
         {
@@ -204,15 +211,21 @@ impl JoinableQueue {
         has_served
     }
 
-    /// Ends a client: its tasks wait for others, in the order in which it got them.
-    pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) {
+    /// Ends a client: its tasks wait for others, in the order in which it got them. Returns `false` if the step does not
+    /// allow all of that. The newest task has come back first then, so the queue must not be used until the others have.
+    pub(super) fn release_client(&mut self, client: ClientId, core: &mut Core) -> bool {
         while let Some((key, _)) = self.leases.range((client, 0)..=(client, u64::MAX)).next_back() {
+            if core.work.is_over() {
+                return false;
+            }
+            core.work.charge(ENTRY);
             let key = *key;
-            let Some(task) = self.leases.remove(&key) else { return };
+            let Some(task) = self.leases.remove(&key) else { return true };
             if let Some(Failure { dropped: Some((_, payload)), .. }) = self.give_back(task) {
                 core.let_go(payload);
             }
         }
+        true
     }
 
     /// Puts failed tasks back that a client took and certainly did not read. They count as the newest.
@@ -226,9 +239,8 @@ impl JoinableQueue {
         }
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.fifo.leave(waiter);
-        self.joiners.remove(&waiter);
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
+        self.fifo.leave(waiter) || self.joiners.remove(&waiter)
     }
 
     pub(super) fn end(mut self, core: &mut Core) {

@@ -81,31 +81,43 @@ impl Body {
         }
     }
 
-    /// Serves the waiters as far as that is possible now.
-    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+    /// Serves the waiters as far as that is possible now and the step allows. Returns `true` if no more of them can go
+    /// on.
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
         match self {
-            Self::Lock(lock) => lock.serve(id, core),
-            Self::Semaphore(semaphore) => semaphore.serve(id, core),
+            Self::Lock(lock) => return lock.serve(id, core),
+            Self::Semaphore(semaphore) => return semaphore.serve(id, core),
             Self::Event(event) => event.serve(core),
-            Self::Queue(queue) => queue.serve(id, core),
-            Self::JoinableQueue(queue) => queue.serve(id, core),
+            Self::Queue(queue) => return queue.serve(id, core),
+            Self::JoinableQueue(queue) => return queue.serve(id, core),
             // A barrier answers all waiters at the moment when the last party arrives.
             Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
             Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => {}
         }
+        true
     }
 
-    /// Ends a client: what it held passes on.
-    pub(super) fn release_client(&mut self, id: ObjectId, client: ClientId, core: &mut Core) {
-        match self {
-            Self::Lock(lock) => lock.release_client(client),
-            Self::Semaphore(semaphore) => semaphore.release_client(client),
-            Self::Barrier(barrier) => barrier.release_client(client, core),
+    /// Ends a client: what it held passes on. Returns `false` if the step does not allow all of that.
+    pub(super) fn release_client(&mut self, id: ObjectId, client: ClientId, core: &mut Core) -> bool {
+        let is_done = match self {
+            Self::Lock(lock) => {
+                lock.release_client(client);
+                true
+            }
+            Self::Semaphore(semaphore) => {
+                semaphore.release_client(client);
+                true
+            }
+            Self::Barrier(barrier) => {
+                barrier.release_client(client, core);
+                true
+            }
             Self::JoinableQueue(queue) => queue.release_client(client, core),
-            Self::Condition(_) | Self::Event(_) | Self::Queue(_) | Self::Value(_) => {}
-            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => {}
-        }
+            Self::Condition(_) | Self::Event(_) | Self::Queue(_) | Self::Value(_) => true,
+            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => true,
+        };
         core.touch(id);
+        is_done
     }
 
     /// Handles a client that has released its last reference, and is still connected.
@@ -122,17 +134,18 @@ impl Body {
         }
     }
 
-    /// Removes a caller that no longer waits from the lines.
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
+    /// Removes a caller that no longer waits from the lines. Returns `false` if it was in none: its answer is certain, and
+    /// it is only waiting to be woken.
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
         match self {
             Self::Lock(lock) => lock.leave(waiter),
             Self::Semaphore(semaphore) => semaphore.leave(waiter),
-            Self::Condition(line) => _ = line.remove(&waiter),
+            Self::Condition(line) => line.remove(&waiter),
             Self::Event(event) => event.leave(waiter),
             Self::Barrier(barrier) => barrier.leave(waiter),
             Self::Queue(queue) => queue.leave(waiter),
             Self::JoinableQueue(queue) => queue.leave(waiter),
-            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) | Self::Value(_) => {}
+            Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) | Self::Value(_) => false,
         }
     }
 

@@ -15,6 +15,10 @@ use crate::state::context::{Context, Core, DONE};
 use crate::state::items::Items;
 use crate::state::page::Page;
 use crate::state::undo::{ListUndo, Undo};
+use crate::state::work::VALUE;
+
+/// Among how many items one is found with one unit of work, if the list was changed at random.
+const ITEMS_LOCATED: usize = 1 << 16;
 
 /// Items by index.
 #[derive(Debug, Default)]
@@ -42,6 +46,7 @@ impl ListUndo {
 
 impl List {
     pub(super) fn apply(&mut self, op: ListOp<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
+        context.core.work.charge(VALUE.saturating_add(self.items.len() / ITEMS_LOCATED));
         match op {
             ListOp::Push(item) => {
                 let item = context.keep(item)?;
@@ -79,10 +84,10 @@ impl List {
             }
             ListOp::RemoveValue(scan) => self.remove_value(scan, context),
             ListOp::IndexOf(scan) => {
-                let (found, next) = self.find(&scan)?;
+                let (found, next) = self.find(&scan, context)?;
                 Ok(self.scanned(found, next))
             }
-            ListOp::Count(scan) => self.count(&scan),
+            ListOp::Count(scan) => self.count(&scan, context),
             ListOp::Len => Ok(Reply::Len { len: count_of(self.items.len()), version: self.version }),
             ListOp::Clear => {
                 let items = Box::new(self.items.take());
@@ -197,7 +202,7 @@ impl List {
     }
 
     fn remove_value(&mut self, scan: Scan<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
-        let (found, next) = self.find(&scan)?;
+        let (found, next) = self.find(&scan, context)?;
         if let Some(at) = found {
             self.remove(index_of(at), context)?;
         }
@@ -205,18 +210,22 @@ impl List {
     }
 
     /// Returns the first item that equals a value, or where to continue.
-    fn find(&self, scan: &Scan<Raw<'_>>) -> Result<(Option<u64>, Option<u64>), Fault> {
+    fn find(
+        &self,
+        scan: &Scan<Raw<'_>>,
+        context: &mut Context<'_>,
+    ) -> Result<(Option<u64>, Option<u64>), Fault> {
         let mut found = None;
-        let next = self.scan(scan, |at| {
+        let next = self.scan(scan, context, |at| {
             found = Some(at);
             false
         })?;
         Ok((found, next))
     }
 
-    fn count(&self, scan: &Scan<Raw<'_>>) -> Answer<Payload> {
+    fn count(&self, scan: &Scan<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
         let mut count = 0_u64;
-        let next = self.scan(scan, |_| {
+        let next = self.scan(scan, context, |_| {
             count = count.saturating_add(1);
             true
         })?;
@@ -229,7 +238,12 @@ impl List {
 
     /// Calls `visit` with the index of each item that equals a value, as long as it returns `true`. If the limit of one
     /// search was reached, returns the index of the first item that was not looked at.
-    fn scan(&self, scan: &Scan<Raw<'_>>, mut visit: impl FnMut(u64) -> bool) -> Result<Option<u64>, Fault> {
+    fn scan(
+        &self,
+        scan: &Scan<Raw<'_>>,
+        context: &mut Context<'_>,
+        mut visit: impl FnMut(u64) -> bool,
+    ) -> Result<Option<u64>, Fault> {
         if scan.version.is_some_and(|version| version != self.version) {
             return Err(Fault::Changed);
         }
@@ -245,6 +259,7 @@ impl List {
             at = at.saturating_add(1);
             goes_on
         });
+        context.core.work.charge(SCAN_ITEMS_MAX.saturating_sub(left));
         Ok(next)
     }
 

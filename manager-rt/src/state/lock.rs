@@ -124,14 +124,16 @@ impl Lock {
         self.line.insert(waiter);
     }
 
-    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+    /// Serves the line. Returns `false` if the step does not allow that.
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
         while self.holder.is_none() {
-            let Some(waiter) = core.next_of(&mut self.line) else { return };
+            let Some(waiter) = core.next_of(&mut self.line) else { return self.line.is_empty() };
             let Want::Lock(want) = waiter.want else { continue };
             core.hold(waiter.client, id);
             let reply = self.grant(id, (waiter.client, waiter.thread), want, core);
             core.answer(waiter.client, waiter.call, Ok(reply));
         }
+        true
     }
 
     /// Removes the timer of a lease that has no effect any more.
@@ -162,8 +164,8 @@ impl Lock {
         }
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.line.remove(&waiter);
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
+        self.line.remove(&waiter)
     }
 
     pub(super) const fn line(&mut self) -> &mut Line {

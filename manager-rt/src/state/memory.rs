@@ -11,9 +11,12 @@ use crate::proto::{Fault, ObjectId, Payload, Raw};
 use crate::state::charges::Retired;
 use crate::state::context::Core;
 use crate::state::step::ClientId;
+use crate::state::work::{REFERENCE, VALUE};
 
-/// How many values of removed containers are released in one step.
-pub(super) const BURIED_AT_ONCE: usize = 512;
+/// Up to how many values, or references inside a value, are released at once and not step by step.
+const LET_GO_AT_ONCE: usize = 64;
+/// The bytes of memory that are freed with one unit of work.
+const PAGE_BYTES: usize = 4 << 10;
 
 impl Core {
     /// Returns how many bytes are charged.
@@ -23,6 +26,7 @@ impl Core {
 
     /// Stores a value in the manager's memory, and counts its references and bytes. A long value may keep the frame.
     pub(super) fn keep(&mut self, raw: Raw<'_>, frame: &Bytes) -> Result<Payload, Fault> {
+        self.work.charge(VALUE);
         if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
             return Err(Fault::TooLarge { limit: VALUE_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
         }
@@ -36,6 +40,7 @@ impl Core {
     /// Adds all references inside a value, or none.
     fn retain_inside(&mut self, payload: &Payload) -> Result<(), Fault> {
         for (done, object) in payload.raw().objects().enumerate() {
+            self.work.charge(REFERENCE);
             if !self.registry.retain(object, 1) {
                 payload.raw().objects().take(done).for_each(|object| self.registry.release(object, 1));
                 return Err(Fault::UnknownObject);
@@ -44,10 +49,29 @@ impl Core {
         Ok(())
     }
 
-    /// Releases a stored value.
+    /// Releases a stored value. If it refers to many objects, that happens step by step.
     pub(super) fn let_go(&mut self, payload: Payload) {
+        if !payload.is_plain() && payload.raw().ids.len() > LET_GO_AT_ONCE.saturating_mul(size_of::<ObjectId>()) {
+            self.retire(std::iter::once(payload), 0);
+        } else {
+            self.let_go_now(payload);
+        }
+    }
+
+    /// Releases several stored values. If they are many, that happens step by step.
+    pub(super) fn let_go_all(&mut self, payloads: Vec<Payload>) {
+        if payloads.len() > LET_GO_AT_ONCE {
+            let bytes = payloads.capacity().saturating_mul(size_of::<Payload>());
+            self.retire(payloads.into_iter(), bytes);
+        } else {
+            payloads.into_iter().for_each(|payload| self.let_go(payload));
+        }
+    }
+
+    fn let_go_now(&mut self, payload: Payload) {
         if !payload.is_plain() {
-            payload.raw().objects().for_each(|object| self.registry.release(object, 1));
+            let objects = payload.raw().objects();
+            objects.for_each(|object| self.registry.release(object, 1));
         }
     }
 
@@ -79,6 +103,7 @@ impl Core {
     /// Gives a client a reference. Returns `false` if there is no such object.
     pub(super) fn refer(&mut self, client: ClientId, object: ObjectId) -> bool {
         let Some(to) = self.clients.get_mut(client) else { return false };
+        self.work.charge(REFERENCE);
         if !self.registry.retain(object, 1) {
             return false;
         }
@@ -108,23 +133,26 @@ impl Core {
         self.memory.retired.push(Retired { values: Box::new(values), _container: charge });
     }
 
-    pub(super) fn has_retired(&self) -> bool {
-        !self.memory.retired.is_empty()
+    /// Returns `true` if something is left for later steps.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.work.has_more() || !self.memory.retired.is_empty() || self.registry.has_unreferenced()
     }
 
-    /// Releases at most `left` of the retired values.
-    pub(super) fn bury(&mut self, left: &mut usize) {
+    /// Releases retired values as far as the step allows.
+    pub(super) fn bury(&mut self) {
         while let Some(mut retired) = self.memory.retired.pop() {
             loop {
-                if *left == 0 {
+                if self.work.is_over() {
                     self.memory.retired.push(retired);
                     return;
                 }
-                *left = left.saturating_sub(1);
-                match retired.values.next() {
-                    Some(value) => self.let_go(value),
-                    None => break,
-                }
+                let Some(value) = retired.values.next() else { break };
+                let references = value.raw().objects().count();
+                // The system takes the memory of a long value back page by page.
+                let pages = value.raw().bytes.len() / PAGE_BYTES;
+                let units = references.saturating_mul(REFERENCE).saturating_add(pages);
+                self.work.charge(units.saturating_add(VALUE));
+                self.let_go_now(value);
             }
         }
     }

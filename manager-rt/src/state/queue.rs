@@ -8,6 +8,7 @@ use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::fifo::{Fifo, page_len};
 use crate::state::undo::{QueueUndo, Undo};
 use crate::state::waiters::{WaiterId, Want};
+use crate::state::work::VALUE;
 
 /// A queue.
 #[derive(Debug)]
@@ -86,17 +87,21 @@ impl Queue {
         }
     }
 
-    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
+    /// Serves the lines. Returns `false` if the step does not allow all of that.
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
         while self.fifo.admit(core) || self.serve_getters(id, core) {}
+        !(core.work.is_over() && self.fifo.has_to_serve(core))
     }
 
     fn serve_getters(&mut self, id: ObjectId, core: &mut Core) -> bool {
         let mut has_served = false;
         while !self.fifo.items.is_empty()
+            && !core.work.is_over()
             && let Some(waiter) = core.next_of(&mut self.fifo.getters)
         {
             let Want::Items(max) = waiter.want else { continue };
             let items = self.take(max);
+            core.work.charge(items.len().saturating_mul(VALUE));
             let given = items.iter().map(|item| core.give(waiter.client, item)).collect();
             core.deliver(waiter.client, waiter.call, id, items);
             core.answer(waiter.client, waiter.call, reply(max, given).ok_or(Fault::Empty));
@@ -120,8 +125,8 @@ impl Queue {
         self.fifo.put_back(items.into_iter());
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.fifo.leave(waiter);
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
+        self.fifo.leave(waiter)
     }
 
     pub(super) fn end(self, core: &mut Core) {

@@ -155,6 +155,11 @@ impl Registry {
         }
     }
 
+    /// Returns `true` if objects may have lost their last reference.
+    pub(super) fn has_unreferenced(&self) -> bool {
+        !self.unreferenced.is_empty()
+    }
+
     /// Removes and returns an object that has no references any more, or never had one.
     pub(super) fn pop_unreferenced(&mut self) -> Option<ObjectId> {
         loop {

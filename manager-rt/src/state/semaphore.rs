@@ -92,13 +92,17 @@ impl Semaphore {
         DONE
     }
 
-    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) {
-        while self.free > 0
-            && let Some(waiter) = core.next_of(&mut self.line)
-        {
+    /// Serves the line. Returns `false` if the step does not allow all of that.
+    pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
+        while self.free > 0 && !self.line.is_empty() {
+            if core.work.is_over() {
+                return false;
+            }
+            let Some(waiter) = core.next_of(&mut self.line) else { continue };
             self.grant(waiter.client, id, core);
             core.answer(waiter.client, waiter.call, DONE);
         }
+        true
     }
 
     pub(super) fn release_client(&mut self, client: ClientId) {
@@ -107,8 +111,8 @@ impl Semaphore {
         self.free = self.free.saturating_add(taken);
     }
 
-    pub(super) fn leave(&mut self, waiter: WaiterId) {
-        self.line.remove(&waiter);
+    pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
+        self.line.remove(&waiter)
     }
 
     pub(super) const fn line(&mut self) -> &mut Line {

@@ -71,7 +71,8 @@ pub enum Heard {
     /// It was answered, or it waits.
     Done,
     /// Nothing was done. The answer depends on what other clients hold, so repeat the call, settled, once everything
-    /// that has arrived is done: a process that has seen another one end must not find what that one held.
+    /// that has arrived is done, including the ends of clients: a process that has seen another one end must not find
+    /// what that one held. Or earlier calls are not finished, so repeat the call after [`State::tidy`](super::State::tidy).
     Unsettled,
 }
 

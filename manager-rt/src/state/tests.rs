@@ -3,6 +3,7 @@
 mod array;
 mod audit;
 mod barrier;
+mod condition;
 mod containers;
 mod dict;
 mod event;
@@ -13,6 +14,7 @@ mod model;
 mod namespace;
 mod queue;
 mod semaphore;
+mod steps;
 mod traces;
 
 use std::collections::HashMap;
@@ -33,6 +35,8 @@ struct World {
     effects: Effects,
     /// The answered calls of each client, in order.
     answered: HashMap<ClientId, Vec<u64>>,
+    /// Whether each call is followed by what it leaves.
+    tidies: bool,
 }
 
 impl World {
@@ -41,12 +45,16 @@ impl World {
     }
 
     fn with(limits: Limits) -> Self {
+        let mut state = State::new(limits);
+        // All work takes as many steps as possible.
+        state.set_step(1);
         Self {
-            state: State::new(limits),
+            state,
             now: 0,
             calls: 0,
             effects: Effects::default(),
             answered: HashMap::new(),
+            tidies: true,
         }
     }
 
@@ -74,8 +82,10 @@ impl World {
         let (call, now, frame) = (self.calls, self.now, &Bytes::new());
         let caller = Caller { client, call, now, frame, is_settled: true };
         let mut effects = Effects::default();
-        self.state.apply(caller, Call { object, thread: 1, wait, op }, &mut effects);
+        let heard = self.state.apply(caller, Call { object, thread: 1, wait, op }, &mut effects);
+        assert_eq!(heard, Heard::Done);
         self.note(effects);
+        self.tidy_unless_left();
         self.calls
     }
 
@@ -87,6 +97,26 @@ impl World {
         let mut effects = Effects::default();
         let call = Call { object, thread: 1, wait: Wait::No, op: Op::Lock(op) };
         assert_eq!(self.state.notice(caller, call, &mut effects), Heard::Done);
+        self.note(effects);
+        self.tidy_unless_left();
+    }
+
+    /// Leaves what the calls leave, and lets each step do as much as in a server.
+    fn leave_the_rest(&mut self) {
+        self.tidies = false;
+        self.state.set_step(work::STEP_UNITS);
+    }
+
+    fn tidy_unless_left(&mut self) {
+        if self.tidies {
+            self.tidy();
+        }
+    }
+
+    /// Does what the calls so far have left.
+    fn tidy(&mut self) {
+        let mut effects = Effects::default();
+        while self.state.tidy(&mut effects) {}
         self.note(effects);
     }
 
@@ -126,8 +156,14 @@ impl World {
     fn pass(&mut self, nanos: u64) {
         self.now += nanos;
         let mut effects = Effects::default();
-        self.state.advance(self.now, &mut effects);
-        self.note(effects);
+        loop {
+            self.state.advance(self.now, &mut effects);
+            self.note(std::mem::take(&mut effects));
+            self.tidy_unless_left();
+            if self.state.next_deadline().is_none_or(|next| next > self.now) {
+                return;
+            }
+        }
     }
 
     fn leave(&mut self, client: ClientId) {
@@ -139,6 +175,7 @@ impl World {
         let mut effects = Effects::default();
         self.state.disconnect(Departure { client, now: self.now, unread }, &mut effects);
         self.note(effects);
+        self.tidy_unless_left();
     }
 
     fn transact(&mut self, client: ClientId, steps: Vec<Step<Raw<'_>>>) -> Answer<Payload> {
@@ -148,6 +185,7 @@ impl World {
         let mut effects = Effects::default();
         self.state.transaction(caller, steps, &mut effects);
         self.note(effects);
+        self.tidy_unless_left();
         self.answer(self.calls).expect("a transaction is answered at once")
     }
 
@@ -253,37 +291,6 @@ fn a_failed_transaction_adds_no_reference() {
 }
 
 #[test]
-fn a_wait_for_a_notification_ends_with_the_lock() {
-    let mut world = World::new();
-    let [one, two] = [world.client(), world.client()];
-    let (lock, condition) = (world.create(one, Spec::RLock), world.create(one, Spec::Condition));
-    let mut token = 0;
-    for _ in 0..2 {
-        let call = world.send(one, lock, Wait::Forever, ACQUIRE);
-        token = granted(world.answer(call)).0;
-    }
-    let wait = Op::Condition(ConditionOp::Wait { lock, token });
-    let waiting = world.send(one, condition, Wait::For(10), wait);
-    let other = world.send(two, lock, Wait::Forever, ACQUIRE);
-    let others_token = granted(world.answer(other)).0;
-    assert_eq!(world.ask(two, condition, Op::Condition(ConditionOp::Notify(3))), Ok(Reply::Count(1)));
-    assert_eq!(world.answer(waiting), None, "the notified thread waits for the lock");
-    world.pass(20);
-    assert_eq!(world.answer(waiting), None, "and its timeout no longer applies");
-    world.ask(two, lock, Op::Lock(LockOp::Release { token: others_token })).unwrap();
-    let (token, owner_died, timed_out) = granted(world.answer(waiting));
-    assert_eq!((owner_died, timed_out), (false, false));
-    for left in [true, false] {
-        world.ask(one, lock, Op::Lock(LockOp::Release { token })).unwrap();
-        assert_eq!(
-            world.ask(two, lock, Op::Lock(LockOp::IsLocked)),
-            Ok(Reply::Bool(left)),
-            "the depth is restored"
-        );
-    }
-}
-
-#[test]
 fn a_lease_ends_without_the_help_of_its_holder() {
     let mut world = World::new();
     let [one, two] = [world.client(), world.client()];
@@ -344,29 +351,4 @@ fn two_calls_with_one_number_do_not_both_wait() {
     world.calls = first;
     assert_eq!(world.state.info().waiters, 1);
     world.end(&[two, one]);
-}
-
-#[test]
-fn the_notification_of_a_waiter_that_dies_before_it_has_the_lock_is_passed_on() {
-    let mut world = World::new();
-    let clients = [world.client(), world.client(), world.client()];
-    let [holder, first, second] = clients;
-    let (lock, condition) = (world.create(holder, Spec::Lock), world.create(holder, Spec::Condition));
-    let mut waiting = Vec::new();
-    for client in [first, second] {
-        let call = world.send(client, lock, Wait::Forever, ACQUIRE);
-        let (token, ..) = granted(world.answer(call));
-        let wait = Op::Condition(ConditionOp::Wait { lock, token });
-        waiting.push(world.send(client, condition, Wait::Forever, wait));
-    }
-    let held = world.send(holder, lock, Wait::Forever, ACQUIRE);
-    let (token, ..) = granted(world.answer(held));
-    assert_eq!(world.ask(holder, condition, Op::Condition(ConditionOp::Notify(1))), Ok(Reply::Count(1)));
-    world.leave(first);
-    world.ask(holder, lock, Op::Lock(LockOp::Release { token })).unwrap();
-    let (_, owner_died, timed_out) = granted(world.answer(waiting[1]));
-    assert_eq!((owner_died, timed_out), (false, false));
-    world.leave(second);
-    world.leave(holder);
-    assert_eq!(world.state.info(), Info::default());
 }

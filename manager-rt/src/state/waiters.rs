@@ -96,7 +96,7 @@ pub(super) struct TimerKey {
     number: u64,
 }
 
-/// All waiting calls and all timers.
+/// All waiting calls and all timers. They are in trees, since a hash table moves all entries when it grows.
 #[derive(Debug)]
 pub(super) struct Waiters {
     all: BTreeMap<WaiterId, Waiter>,
@@ -148,6 +148,15 @@ impl Waiters {
         }
         self.recharge();
         Some(waiter)
+    }
+
+    /// Moves the deadline of a call, whose timer was removed.
+    pub(super) fn postpone(&mut self, id: WaiterId, deadline: u64) {
+        if let Some(waiter) = self.all.get_mut(&id) {
+            waiter.deadline = Some(deadline);
+            self.timers.insert(TimerKey { at: deadline, number: id.0 }, Timer::Waiter(id));
+            self.recharge();
+        }
     }
 
     /// Adds a timer. Whoever adds one again and again removes the previous one, so that their number is bounded.

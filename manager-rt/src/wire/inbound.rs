@@ -13,6 +13,9 @@ use crate::wire::frame::{HEAD_BYTES, Head};
 /// The least growth of a frame in separate memory, in bytes.
 const GROWTH_BYTES_MIN: usize = 256 << 10;
 
+/// Bytes are not copied if they are at least one in this many of the memory that they lie in.
+const KEPT_PART_MIN: usize = 4;
+
 /// Why the rest of a stream cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Garbage {
@@ -38,7 +41,7 @@ pub(crate) enum Frame<'a> {
 pub(crate) struct Inbound {
     /// The beginning of a frame that fits into the shared buffer.
     #[cfg(feature = "server")]
-    rest: Vec<u8>,
+    rest: Bytes,
     /// A long frame.
     long: Option<(Head, Vec<u8>)>,
 }
@@ -52,8 +55,14 @@ impl Inbound {
             place.copy_from_slice(&self.rest);
         }
         // An idle connection keeps no memory.
-        self.rest = Vec::new();
+        self.rest = Bytes::new();
         len
+    }
+
+    /// Removes and returns the bytes that were left.
+    #[cfg(feature = "server")]
+    pub(crate) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.rest)
     }
 
     /// Removes and returns the next frame from the front of `bytes`, or returns `None` if it is incomplete.
@@ -93,12 +102,26 @@ impl Inbound {
         Ok(None)
     }
 
-    /// Keeps the incomplete frame until more bytes arrive.
+    /// Puts back a long frame that could not be run, so that [`next`](Self::next) returns it again.
     #[cfg(feature = "server")]
-    pub(crate) fn keep(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.rest = bytes.to_vec();
+    pub(crate) fn put_back(&mut self, head: Head, body: Bytes) {
+        // Nothing else refers to the memory, so it is not copied.
+        self.long = Some((head, body.into()));
+    }
+
+    /// Keeps bytes for the next turn: the frames that were not run, and the beginning of an incomplete one. If they are
+    /// a large part of `memory`, they are not copied.
+    #[cfg(feature = "server")]
+    pub(crate) fn keep(&mut self, bytes: &[u8], memory: &Bytes) {
+        if bytes.is_empty() {
+            return;
         }
+        let lie_inside = memory.as_ptr_range().contains(&bytes.as_ptr());
+        self.rest = if lie_inside && bytes.len() >= memory.len() / KEPT_PART_MIN {
+            memory.slice_ref(bytes)
+        } else {
+            Bytes::copy_from_slice(bytes)
+        };
     }
 
     /// Returns `true` if the stream is between two frames, so that its end would cut none.
@@ -158,7 +181,7 @@ mod tests {
                     Frame::Long(head, body) => (head.call, body.to_vec()),
                 });
             }
-            inbound.keep(bytes);
+            inbound.keep(bytes, &Bytes::new());
         }
         assert!(inbound.is_between_frames());
         Ok(frames)

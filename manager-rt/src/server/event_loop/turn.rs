@@ -4,11 +4,16 @@ use bytes::Bytes;
 use mp_sys::deadline::now_nanos;
 
 use super::EventLoop;
+use crate::count::nanos_of;
+use crate::limits::TURN_TIME_MAX;
 use crate::server::dispatch;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId, Heard};
 use crate::wire::frame::Head;
 use crate::wire::inbound::{Frame, Garbage, Inbound};
+
+/// After a frame with more units of work than this, the clock is looked at again.
+const UNITS_PER_LOOK: usize = 500;
 
 /// How the turn of a connection ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +33,16 @@ pub(super) enum Turn {
     Unsettled,
 }
 
+/// A connection with a call that depends on what other clients hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unsettled {
+    slot: usize,
+    /// The round in which the call arrived.
+    round: u64,
+    /// How many clients had ended once all sockets had been looked at.
+    endings: Option<u64>,
+}
+
 /// The part of the received bytes that was not processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
@@ -37,6 +52,24 @@ enum Left {
     Paused,
     /// Frames that were left because the first of them depends on what else has arrived.
     Unsettled,
+    /// Frames that were left because the time of the turn is over.
+    Late,
+}
+
+/// The time that one turn may take.
+#[derive(Debug)]
+struct TurnClock {
+    began: Option<u64>,
+}
+
+impl TurnClock {
+    /// Takes the time at which a frame was run, and returns `true` if no other one may follow in this turn. If the frame
+    /// was much work, the clock is looked at again.
+    fn is_over(&mut self, now: u64, units: usize) -> bool {
+        let began = *self.began.get_or_insert(now);
+        let now = if units > UNITS_PER_LOOK { now_nanos() } else { now };
+        now.saturating_sub(began) >= nanos_of(TURN_TIME_MAX)
+    }
 }
 
 impl EventLoop {
@@ -55,28 +88,36 @@ impl EventLoop {
         self.end_turn(slot, outcome);
     }
 
-    /// Runs the calls that waited until everything that had arrived was done. That includes the ends of clients that
-    /// have hung up, which come after everything they sent.
-    pub(super) fn resume(&mut self, unsettled: Vec<usize>) {
-        let ends = self.ready.iter().any(|slot| self.peers.get(*slot).is_some_and(|peer| peer.has_hung_up));
-        for slot in unsettled {
-            let Some(peer) = self.peers.get_mut(slot) else { continue };
+    /// Runs the calls that waited until everything that had arrived was done. That includes the ends of clients that had
+    /// hung up by then, which come after everything they sent. Clients that hang up later are not waited for, so that no
+    /// stream of them keeps a call waiting.
+    pub(super) fn resume(&mut self, unsettled: Vec<Unsettled>) {
+        let hung_up = self.ready.iter().filter_map(|slot| self.peers.get(*slot)?.hung_up_in);
+        let oldest_end = hung_up.min().unwrap_or(u64::MAX);
+        for waits in unsettled {
+            let Some(peer) = self.peers.get_mut(waits.slot) else { continue };
             // Another connection may have taken the slot.
             if !peer.is_unsettled {
                 continue;
             }
-            if ends && !peer.has_hung_up {
-                self.unsettled.push(slot);
+            // The round after the call is the one that has looked at all sockets.
+            let ends = oldest_end <= waits.round.saturating_add(1);
+            let endings = waits.endings.or_else(|| (!ends).then(|| self.state.endings()));
+            let waits = Unsettled { endings, ..waits };
+            let are_released = waits.endings.is_some_and(|endings| self.state.has_released(endings));
+            if peer.hung_up_in.is_none() && !are_released {
+                self.unsettled.push(waits);
                 continue;
             }
             peer.is_unsettled = false;
             let mut buffer = std::mem::take(&mut self.buffer);
             let rest = peer.inbound.restore(&mut buffer);
             let bytes = buffer.get(..rest).unwrap_or_default();
-            let outcome = self.hear(slot, true, bytes, buffer.len());
+            let memory = (buffer.len(), &Bytes::new());
+            let outcome = self.hear(waits.slot, true, bytes, memory);
             self.buffer = buffer;
             // Nothing was read since, and no event will report it again.
-            self.end_turn(slot, outcome.err().unwrap_or(Turn::More));
+            self.end_turn(waits.slot, outcome.err().unwrap_or(Turn::More));
         }
     }
 
@@ -87,7 +128,7 @@ impl EventLoop {
             Turn::Unsettled => {
                 if let Some(peer) = self.peers.get_mut(slot) {
                     peer.is_unsettled = true;
-                    self.unsettled.push(slot);
+                    self.unsettled.push(Unsettled { slot, round: self.rounds, endings: None });
                 }
             }
             Turn::Gone { was_reset } => self.close(slot, was_reset),
@@ -108,8 +149,12 @@ impl EventLoop {
         if peer.is_unsettled {
             return Turn::Over;
         }
+        if std::mem::take(&mut peer.is_late) {
+            let rest = peer.inbound.take();
+            return self.hear(slot, false, &rest, (buffer.len(), &rest)).err().unwrap_or(Turn::More);
+        }
         let rest = peer.inbound.restore(buffer);
-        let read = peer.read(buffer.get_mut(rest..).unwrap_or_default());
+        let read = peer.ended.unwrap_or_else(|| peer.read(buffer.get_mut(rest..).unwrap_or_default()));
         self.hear_read(slot, buffer, (rest, read))
     }
 
@@ -117,9 +162,13 @@ impl EventLoop {
     fn hear_read(&mut self, slot: usize, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         let was_paused = std::mem::take(&mut peer.is_paused);
+        if matches!(read, Read::End | Read::Reset) {
+            // A second read would not report how the connection ended.
+            peer.ended = Some(read);
+        }
         let room = buffer.len().saturating_sub(rest);
         let (len, then) = match read {
-            Read::Bytes(len) if len == room || peer.has_hung_up => (len, Turn::More),
+            Read::Bytes(len) if len == room || peer.hung_up_in.is_some() => (len, Turn::More),
             // The read did not fill the buffer, so nothing is left, and an event will report more.
             Read::Bytes(len) => (len, Turn::Over),
             Read::Nothing => (0, Turn::Over),
@@ -127,18 +176,25 @@ impl EventLoop {
             Read::Reset => (0, Turn::Gone { was_reset: true }),
         };
         if len == 0 && !was_paused {
-            peer.inbound.keep(buffer.get(..rest).unwrap_or_default());
+            peer.inbound.keep(buffer.get(..rest).unwrap_or_default(), &Bytes::new());
             return then;
         }
         let bytes = buffer.get(..rest.saturating_add(len)).unwrap_or_default();
-        match self.hear(slot, false, bytes, buffer.len()) {
+        match self.hear(slot, false, bytes, (buffer.len(), &Bytes::new())) {
             Ok(()) => then,
             Err(turn) => turn,
         }
     }
 
-    /// Processes bytes of a connection.
-    fn hear(&mut self, slot: usize, is_settled: bool, bytes: &[u8], buffer_len: usize) -> Result<(), Turn> {
+    /// Processes bytes of a connection. `memory` is the length of the shared buffer, and the memory that holds the bytes
+    /// if that is not the shared buffer.
+    fn hear(
+        &mut self,
+        slot: usize,
+        is_settled: bool,
+        bytes: &[u8],
+        memory: (usize, &Bytes),
+    ) -> Result<(), Turn> {
         let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
         match &mut peer.phase {
             Phase::Proving(side) => {
@@ -147,7 +203,7 @@ impl EventLoop {
             }
             Phase::Live(client) => {
                 let client = *client;
-                self.hear_frames(slot, client, is_settled, bytes, buffer_len)
+                self.hear_frames(slot, client, is_settled, bytes, memory)
             }
         }
     }
@@ -158,19 +214,21 @@ impl EventLoop {
         client: ClientId,
         is_settled: bool,
         bytes: &[u8],
-        buffer_len: usize,
+        memory: (usize, &Bytes),
     ) -> Result<(), Turn> {
         let mut inbound = match self.peers.get_mut(slot) {
             Some(peer) => std::mem::take(&mut peer.inbound),
             None => return Ok(()),
         };
-        let outcome = self.hear_all(&mut inbound, client, is_settled, bytes, buffer_len);
+        let outcome = self.hear_all(&mut inbound, client, is_settled, bytes, memory);
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.inbound = inbound;
             peer.is_paused |= outcome == Ok(Left::Paused);
+            peer.is_late |= outcome == Ok(Left::Late);
         }
         match outcome {
             Ok(Left::Unsettled) => Err(Turn::Unsettled),
+            Ok(Left::Late) => Err(Turn::More),
             Ok(Left::Nothing | Left::Paused) => Ok(()),
             Err(garbage) => Err(Turn::Garbage(garbage)),
         }
@@ -183,31 +241,41 @@ impl EventLoop {
         client: ClientId,
         is_settled: bool,
         bytes: &[u8],
-        buffer_len: usize,
+        (buffer_len, memory): (usize, &Bytes),
     ) -> Result<Left, Garbage> {
         let mut bytes = bytes;
         let no_frame = Bytes::new();
         let mut from_here = bytes;
+        let mut clock = TurnClock { began: None };
         while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
             let heard = match frame {
                 Frame::Short(head, body) => self.run_frame(client, is_settled, head, body, &no_frame),
-                // The frame carries a value, and no such call is refused because of something that a death would
-                // change.
-                Frame::Long(head, body) => self.run_frame(client, true, head, &body, &body),
+                Frame::Long(head, body) => {
+                    let heard = self.run_frame(client, is_settled, head, &body, &body);
+                    if heard == Heard::Unsettled {
+                        inbound.put_back(head, body);
+                        from_here = bytes;
+                    }
+                    heard
+                }
             };
             if heard == Heard::Unsettled {
-                inbound.keep(from_here);
+                inbound.keep(from_here, memory);
                 return Ok(Left::Unsettled);
             }
             from_here = bytes;
             self.distribute();
             let slot = self.slots.get(client.slot()).copied();
             if slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind) {
-                inbound.keep(bytes);
+                inbound.keep(bytes, memory);
                 return Ok(Left::Paused);
             }
+            if !bytes.is_empty() && clock.is_over(self.frame_at, self.state.units()) {
+                inbound.keep(bytes, memory);
+                return Ok(Left::Late);
+            }
         }
-        inbound.keep(bytes);
+        inbound.keep(bytes, memory);
         Ok(Left::Nothing)
     }
 
@@ -222,7 +290,8 @@ impl EventLoop {
     ) -> Heard {
         self.peer_cpu = head.cpu;
         self.state.acknowledge(client, head.read);
-        let caller = Caller { client, call: head.call, now: now_nanos(), frame, is_settled };
+        self.frame_at = now_nanos();
+        let caller = Caller { client, call: head.call, now: self.frame_at, frame, is_settled };
         dispatch::run(&mut self.state, caller, head.kind, body, &mut self.effects)
     }
 }

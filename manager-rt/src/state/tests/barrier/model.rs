@@ -185,10 +185,8 @@ impl Model {
         let waits = self.line.0.iter().any(|waits| waits.client == who);
         self.line.leave(who);
         self.early.leave(who);
-        if waits {
-            self.break_up(answers);
-        }
-        if self.unregister(who, true) || self.acting == Some(who) {
+        // Once, whatever the client had.
+        if self.unregister(who, true) || self.acting == Some(who) || waits {
             self.break_up(answers);
         }
     }
