@@ -40,6 +40,7 @@ impl Client {
     ///
     /// # Errors
     /// Why one of the two sides refuses the other.
+    #[expect(clippy::panic_in_result_fn, reason = "a test fails by a panic")]
     pub(crate) fn connect_on(path: &Path, terms: Terms<'_>) -> Result<Self, Refusal> {
         let mut stream = stream_to(path);
         let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());

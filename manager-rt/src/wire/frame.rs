@@ -15,9 +15,10 @@
 //! or a [`Fault`], each in the format of `postcard`. A body with bytes left over is malformed.
 //!
 //! Before the first frame, both sides prove in a [handshake](mp_sys::handshake) that they have the key, and agree on a
-//! version of the protocol: see [`terms`].
+//! version of the protocol: see `terms`.
 
-use mp_sys::handshake::{Offer, Terms, Versions};
+pub use mp_sys::handshake::Terms;
+use mp_sys::handshake::{Offer, Versions};
 
 use crate::proto::version::{NEWEST, OLDEST};
 #[cfg(doc)]

@@ -92,5 +92,6 @@ numbered! {
         25 = Unauthorised,
         26 = Malformed,
         27 = Unsupported,
+        28 = TooMuchWork { limit } since 4,
     }
 }
