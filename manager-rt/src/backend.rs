@@ -4,10 +4,13 @@
 //! the same process. The same conformance tests run over all of them.
 
 mod caps;
+mod grants;
 
 use std::fmt;
 
 pub use self::caps::{Caps, Death, Kinds, References};
+pub(crate) use self::grants::run;
+pub use self::grants::{Change, Grants, OnLost, Validity};
 use mp_sys::handshake::Versions;
 
 use crate::OsError;
@@ -116,6 +119,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// Counts one proxy less of an object in this process.
     fn detach(&self, object: ObjectId);
+
+    /// Returns whether a lock or permit that was granted to this process with a token is still held, as far as this
+    /// process knows. Never calls the manager, but may ask the operating system about the connection. [`Grants`] keeps
+    /// the record for this.
+    fn validity(&self, object: ObjectId, token: u64) -> Validity;
+
+    /// Runs `lost` once if this process finds out that a lock or permit was lost before it was released, and at once if
+    /// it is lost already.
+    fn watch(&self, object: ObjectId, token: u64, lost: OnLost);
 
     /// Returns the epoch, a random number that identifies this life of the manager.
     fn epoch(&self) -> u128;

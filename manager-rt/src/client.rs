@@ -44,8 +44,8 @@ pub use self::connect::ConnectError;
 use self::connection::{Connection, Failure};
 use self::link::{Local, Target, call_error, manager_call};
 use crate::Address;
-use crate::backend::{Backend, CallError, Caps};
-use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
+use crate::backend::{Backend, CallError, Caps, Change, OnLost, Validity};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
 /// How much longer than its timeout a call waits for the server's answer.
 pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
@@ -109,6 +109,28 @@ impl Remote {
         Err(CallError::ServerGone)
     }
 
+    /// Runs a call that takes or releases a lock or permit, and records over which connection.
+    fn call_and_note(&self, call: &Call<Raw<'_>>, change: Change) -> Result<Reply<Payload>, CallError> {
+        let local = self.local();
+        // What was lost cannot be released. Over another connection, it would not even be the same holder.
+        if let Some((object, token)) = change.released()
+            && local.grants.validity(object, token) == Validity::Lost
+        {
+            return Err(CallError::Fault(Fault::NotOwned));
+        }
+        let limit = limit_of(call.wait);
+        let answer = self.ask(limit, |connection| {
+            let answer = connection.call(call, limit.1)?;
+            let outcome = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
+            local.grants.note(change, outcome, connection.serial);
+            Ok(answer)
+        });
+        if let Err(error) = &answer {
+            local.grants.note(change, Err(*error), 0);
+        }
+        Ok(answer??)
+    }
+
     /// Requests a reference on this connection.
     fn ask_for(&self, connection: &Connection, object: ObjectId, deadline: Deadline) -> Result<(), Failure> {
         let call = manager_call(ManagerOp::Attach(vec![object]));
@@ -145,6 +167,10 @@ impl Backend for Remote {
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
+        let change = Change::of(&call);
+        if !change.is_nothing() {
+            return self.call_and_note(&call, change);
+        }
         let limit = limit_of(call.wait);
         let answer = self.ask(limit, |connection| connection.call(&call, limit.1))?;
         Ok(answer?)
@@ -190,6 +216,20 @@ impl Backend for Remote {
         let Some(last) = local.references.remove(object) else { return };
         let connection = local.present().filter(|connection| connection.serial == last.connection);
         local.give_back(connection.as_deref(), vec![object], last.may_be_inherited);
+    }
+
+    fn validity(&self, object: ObjectId, token: u64) -> Validity {
+        let local = self.local();
+        if local.grants.validity(object, token) == Validity::Held {
+            local.look();
+        }
+        local.grants.validity(object, token)
+    }
+
+    fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
+        let local = self.local();
+        local.look();
+        local.grants.watch(object, token, lost);
     }
 
     fn epoch(&self) -> u128 {

@@ -42,7 +42,7 @@ mod transport;
 pub mod wire;
 
 pub use address::{Address, AddressError};
-pub use backend::{Backend, CallError, Caps, Death, Kinds, References};
+pub use backend::{Backend, CallError, Caps, Change, Death, Grants, Kinds, OnLost, References, Validity};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
 #[cfg(feature = "server")]

@@ -14,6 +14,7 @@
 mod reading;
 mod writing;
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -21,6 +22,7 @@ use std::thread;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::Stream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::alarm::Alarm;
 use super::answer::{Malformed, Undo, decode};
@@ -101,6 +103,14 @@ impl Connection {
     /// Returns `true` if another call may succeed.
     pub(super) fn is_usable(&self) -> bool {
         self.is_usable.load(Ordering::Relaxed)
+    }
+
+    /// Asks the operating system whether the other side has closed the connection. Then no other call can succeed.
+    /// Answers that have already arrived can still be read.
+    pub(super) fn check(&self) {
+        if self.is_usable() && self.stream.file().is_ok_and(has_hung_up) {
+            self.is_usable.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Ends the connection as the death of this process would.
@@ -282,4 +292,13 @@ impl Connection {
         self.end(self.lock(), End::Malformed);
         Failure::Malformed
     }
+}
+
+/// Returns `true` if the other side has closed the connection.
+fn has_hung_up(file: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(file, PollFlags::RDHUP)];
+    // If the question fails, for a signal or for want of memory, nothing is known.
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_ok()
+        && asked.iter().any(|asked| asked.revents().intersects(PollFlags::RDHUP | PollFlags::HUP))
 }

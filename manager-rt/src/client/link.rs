@@ -14,7 +14,7 @@ use mp_sys::key::Key;
 
 use super::connect::{ConnectError, open};
 use super::connection::{Connection, Failure};
-use crate::backend::CallError;
+use crate::backend::{CallError, Grants, run};
 use crate::limits::REFERENCES_AT_ONCE_MAX;
 use crate::proto::{Call, Fault, ManagerOp, ObjectId, Op, Raw, Wait};
 use crate::references::References;
@@ -37,6 +37,8 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Local {
     pub(super) references: References,
+    /// What this process holds, by the numbers of its connections.
+    pub(super) grants: Grants,
     link: Mutex<Link>,
     /// Signals that the link is no longer [`State::Connecting`].
     has_settled: Condvar,
@@ -72,8 +74,8 @@ impl Local {
         Self::new(references, Link { state: State::Apart, serial: 0 })
     }
 
-    const fn new(references: References, link: Link) -> Self {
-        Self { references, link: Mutex::new(link), has_settled: Condvar::new() }
+    fn new(references: References, link: Link) -> Self {
+        Self { references, grants: Grants::new(), link: Mutex::new(link), has_settled: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Link> {
@@ -126,6 +128,11 @@ impl Local {
         link.serial = link.serial.saturating_add(1);
         let serial = link.serial;
         drop(link);
+        // What was held over it is lost from now on. Its holders hear of that once this thread may call the manager.
+        let lost = match &broken {
+            State::Connected(broken) => self.grants.take_lost(broken.serial),
+            _ => Vec::new(),
+        };
         drop(broken);
         let outcome = self.join(target, serial, deadline.min(Deadline::after(CONNECT_PATIENCE)));
         let mut link = self.lock();
@@ -136,6 +143,7 @@ impl Local {
         };
         drop(link);
         self.has_settled.notify_all();
+        run(lost);
         let (connection, objects) = outcome?;
         // Proxies that were dropped meanwhile had no connection on which to release their references.
         let gone = self.references.missing(&objects);
@@ -162,7 +170,17 @@ impl Local {
         Ok((Arc::new(connection), objects))
     }
 
-    /// Forgets a connection that has ended, so that the socket is closed.
+    /// Finds out, without a call, whether the connection has ended.
+    pub(super) fn look(&self) {
+        let connection = match &self.lock().state {
+            State::Connected(connection) => Arc::clone(connection),
+            _ => return,
+        };
+        connection.check();
+        self.part_from(&connection);
+    }
+
+    /// Forgets a connection that has ended, so that the socket is closed, and reports what was held over it as lost.
     pub(super) fn part_from(&self, connection: &Connection) {
         if connection.is_usable() {
             return;
@@ -172,6 +190,7 @@ impl Local {
         let broken = is_it.then(|| std::mem::replace(&mut link.state, State::Apart));
         drop(link);
         drop(broken);
+        self.grants.lose(connection.serial);
     }
 
     /// Releases one reference to each of these objects.

@@ -1,7 +1,10 @@
 //! What a backend says that it can do.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::backend::Death;
-use crate::conformance::{Fixture, patience, tests, until_waiting};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until, until_waiting};
 use crate::proto::{Fault, Kind};
 use crate::{CallError, GetError, LockError, Manager, ObjectError, PutError};
 
@@ -17,6 +20,8 @@ tests! {
     }
     [Lock] {
         a_death_frees_a_lock_in_time,
+        a_released_lock_is_not_reported_as_lost,
+        a_lock_is_lost_with_its_lease,
     }
 }
 
@@ -115,13 +120,51 @@ fn a_death_frees_a_lock_in_time(fixture: &dyn Fixture) {
     let (dying, other) = (fixture.client(), fixture.client());
     let (lock, same) = (dying.named("lock").lock().unwrap(), other.named("lock").lock().unwrap());
     let held = lock.lock().unwrap();
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let lost = Arc::clone(&is_lost);
+    held.on_lost(move || lost.store(true, Ordering::Relaxed));
     assert!(matches!(same.try_lock(), Err(LockError::WouldBlock)));
+    assert!(held.is_valid() && !is_lost.load(Ordering::Relaxed));
     fixture.kill(&dying);
     let next = match fixture.caps().death {
         // Whoever has seen the end of a process finds nothing that it held.
         Death::Connection => same.try_lock(),
         Death::Within(_) => same.lock_timeout(patience(fixture)),
     };
-    assert!(matches!(next, Err(LockError::OwnerDied(_))), "{next:?}");
-    drop((next, held));
+    let next = next.unwrap_err().into_guard().unwrap();
+    // The process that lost the lock knows it, although it lives.
+    assert!(!held.is_valid() && is_lost.load(Ordering::Relaxed));
+    assert!(next.token() > held.token());
+    drop(held);
+    assert!(next.is_valid() && same.is_locked().unwrap());
+}
+
+fn a_released_lock_is_not_reported_as_lost(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let lock = client.lock().unwrap();
+    let is_lost = Arc::new(AtomicBool::new(false));
+    for _ in 0..2 {
+        let held = lock.lock().unwrap();
+        let lost = Arc::clone(&is_lost);
+        held.on_lost(move || lost.store(true, Ordering::Relaxed));
+        assert!(held.is_valid());
+    }
+    fixture.kill(&client);
+    assert!(lock.try_lock().is_err());
+    assert!(!is_lost.load(Ordering::Relaxed));
+}
+
+fn a_lock_is_lost_with_its_lease(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let (lock, same) = (one.named("lock").lock().unwrap(), other.named("lock").lock().unwrap());
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let frozen = lock.lock_leased(MOMENT).unwrap();
+    let lost = Arc::clone(&is_lost);
+    frozen.on_lost(move || lost.store(true, Ordering::Relaxed));
+    until("the end of the lease", || !frozen.is_valid());
+    assert!(is_lost.load(Ordering::Relaxed));
+    // The manager counted from an earlier moment, so it has ended the lease as well.
+    let held = same.lock_timeout(PATIENCE).unwrap_err().into_guard().unwrap();
+    drop(frozen);
+    assert!(held.is_valid() && lock.is_locked().unwrap());
 }

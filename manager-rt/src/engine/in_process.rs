@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mp_sys::fork::Epoch;
 
-use crate::backend::{Backend, CallError, Caps};
+use crate::backend::{Backend, CallError, Caps, Change, Grants, OnLost, Validity};
 use crate::count::nanos_of;
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use crate::references::References;
@@ -54,6 +54,7 @@ pub struct InProcess {
     client: ClientId,
     home: Epoch,
     references: References,
+    grants: Grants,
 }
 
 /// The part that all clients share.
@@ -121,7 +122,8 @@ impl InProcess {
         let client = inner.state.connect()?;
         inner.clients.insert(client, 0);
         drop(inner);
-        Ok(Self { world, client, home: Epoch::current(), references: References::default() })
+        let (home, references) = (Epoch::current(), References::default());
+        Ok(Self { world, client, home, references, grants: Grants::new() })
     }
 
     /// Ends this client as the death of its process would: what it holds passes on, and all its calls return
@@ -146,6 +148,8 @@ impl InProcess {
         while state.tidy(effects) {}
         inner.hand_out((client, 0));
         inner.ring_if_earlier(before);
+        drop(inner);
+        self.grants.lose(CONNECTION);
     }
 
     /// Runs an operation without an answer.
@@ -308,7 +312,11 @@ impl Backend for InProcess {
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
-        Ok(self.run(|state, caller, effects| state.apply(caller, call, effects))??)
+        let change = Change::of(&call);
+        let outcome = self.run(|state, caller, effects| state.apply(caller, call, effects));
+        let outcome = outcome.and_then(|answer| Ok(answer?));
+        self.grants.note(change, outcome.as_ref().map_err(|error| *error), CONNECTION);
+        outcome
     }
 
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
@@ -350,6 +358,24 @@ impl Backend for InProcess {
     fn detach(&self, object: ObjectId) {
         if self.home.is_current() && self.references.remove(object).is_some() {
             self.notice(ManagerOp::Detach { references: vec![(object, 1)], lingers: false });
+        }
+    }
+
+    fn validity(&self, object: ObjectId, token: u64) -> Validity {
+        if !self.home.is_current() {
+            return Validity::Lost;
+        }
+        if self.world.lock().state.has_ended() {
+            self.grants.lose(CONNECTION);
+        }
+        self.grants.validity(object, token)
+    }
+
+    fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
+        if self.home.is_current() {
+            self.grants.watch(object, token, lost);
+        } else {
+            lost();
         }
     }
 

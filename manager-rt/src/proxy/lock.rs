@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mp_sys::fork::Epoch;
 
-use crate::backend::CallError;
+use crate::backend::{CallError, OnLost, Validity};
 use crate::count::nanos_of;
 use crate::error::{LockError, LockResult, ObjectError};
 use crate::proto::{LockOp, ObjectId, Op, Reply, Wait};
@@ -137,6 +137,20 @@ pub(super) fn acquire(handle: &Handle, lease: Duration, wait: Wait) -> Result<Gr
     Granted::of(&handle.call(Op::Lock(LockOp::Acquire { lease }), wait)?)
 }
 
+/// Returns `true` unless this process knows that a lock is lost. A child holds none of its parent's locks.
+pub(super) fn is_held(handle: &Handle, token: u64, taken_in: Epoch) -> bool {
+    taken_in.is_current() && handle.backend().validity(handle.id(), token) == Validity::Held
+}
+
+/// Runs `lost` once this process finds out that a lock is lost.
+pub(super) fn watch(handle: &Handle, token: u64, taken_in: Epoch, lost: OnLost) {
+    if taken_in.is_current() {
+        handle.backend().watch(handle.id(), token, lost);
+    } else {
+        lost();
+    }
+}
+
 /// Releases a lock. If the call fails, the connection has ended and the lock with it, or the lease had expired.
 pub(super) fn release(handle: &Handle, token: u64, taken_in: Epoch) {
     if !taken_in.is_current() {
@@ -150,6 +164,33 @@ pub(super) fn release(handle: &Handle, token: u64, taken_in: Epoch) {
 /// A held [`Lock`]. Dropping it releases the lock.
 ///
 /// It belongs to the thread that took the lock, and cannot be sent to another thread.
+///
+/// # When the lock is lost
+/// The lock belongs to the connection over which it was taken. If that ends while the process lives, because the server
+/// was killed or gave the client up, the lock passes on. Later calls may use a new connection, but they do not get the
+/// lock back: [`is_valid`](Self::is_valid) returns `false`, [`on_lost`](Self::on_lost) runs, and dropping the guard does
+/// nothing. The same holds when a [lease](Lock::lock_leased) is over.
+///
+/// # Examples
+/// ```
+/// # mod mp { pub use manager_rt as manager; }
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// use mp::manager::Manager;
+///
+/// let manager = Manager::start()?;
+/// let lock = manager.lock()?;
+/// let held = lock.lock().unwrap();
+/// let is_lost = Arc::new(AtomicBool::new(false));
+/// let lost = Arc::clone(&is_lost);
+/// held.on_lost(move || lost.store(true, Ordering::Relaxed));
+/// assert!(held.is_valid());
+/// manager.shutdown()?; // The server ends, and the lock with it.
+/// assert!(!held.is_valid());
+/// assert!(is_lost.load(Ordering::Relaxed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "release")]
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<'a> {
@@ -164,10 +205,49 @@ impl<'a> LockGuard<'a> {
         Self { lock, token, taken_in: Epoch::current(), not_send: PhantomData }
     }
 
-    /// Returns a number that is greater than that of every earlier holder of this lock.
+    /// Returns a fencing token: a number that is greater than that of every earlier holder of this lock, however that
+    /// one ended. Send it with each change of what the lock protects, and let the receiver refuse a token that is lower
+    /// than the highest it has seen.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Returns `false` if the lock is lost, as far as this process knows: its connection has ended, or its lease is
+    /// over.
+    ///
+    /// This does not call the manager. It asks the operating system whether the other side has closed the connection,
+    /// so it notices at once that the server was killed. A lease is counted from the moment at which the grant arrived
+    /// here, which is a little later than the moment from which the manager counts.
+    ///
+    /// `true` may be out of date when you use it: the process can be stopped between the question and the change. Only
+    /// a receiver that compares [tokens](Self::token) rules that out.
+    ///
+    /// # Fork safety
+    /// In a forked child, which holds nothing that its parent holds, this returns `false`.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        is_held(&self.lock.handle, self.token, self.taken_in)
+    }
+
+    /// Runs `lost` once, if this process finds out that it lost the lock while the guard exists, or at once if it has
+    /// lost it already.
+    ///
+    /// No thread watches the connection. The thread that finds out runs `lost`:
+    ///
+    /// | who finds out | when |
+    /// |---|---|
+    /// | a thread whose call waits for an answer of this manager | as soon as the connection ends |
+    /// | the next call of any thread of this process to this manager | at the call, even if it succeeds over a new connection |
+    /// | [`is_valid`](Self::is_valid) of any guard of this manager | at the call |
+    /// | for a lease: `is_valid`, or dropping the guard | at the call; no other call looks at leases |
+    ///
+    /// So `lost` should only set a flag, or wake somebody. It may call the manager, but must not panic.
+    ///
+    /// # Fork safety
+    /// In a forked child, `lost` runs at once.
+    pub fn on_lost(&self, lost: impl FnOnce() + Send + 'static) {
+        watch(&self.lock.handle, self.token, self.taken_in, Box::new(lost));
     }
 
     pub(super) fn object_id(&self) -> ObjectId {

@@ -10,7 +10,7 @@ use mp_sys::fork::Epoch;
 use crate::error::{LockResult, ObjectError};
 use crate::proto::{LockOp, ObjectId, Op, Wait};
 use crate::proxy::handle::within;
-use crate::proxy::lock::{acquire, release};
+use crate::proxy::lock::{acquire, is_held, release, watch};
 use crate::proxy::{Handle, proxy, read};
 
 /// A lock that its holder can take again, and that passes on when its holder dies.
@@ -142,10 +142,23 @@ impl<'a> RLockGuard<'a> {
         Self { lock, token: shared_token(&lock.handle, token), taken_in: Epoch::current() }
     }
 
-    /// Returns a number that is greater than that of every earlier holder of this lock.
+    /// Returns a fencing token, as [`LockGuard::token`](crate::LockGuard::token). All guards of a thread have the same.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token.get()
+    }
+
+    /// Returns `false` if the lock is lost, as far as this process knows: see
+    /// [`LockGuard::is_valid`](crate::LockGuard::is_valid).
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        is_held(&self.lock.handle, self.token.get(), self.taken_in)
+    }
+
+    /// Runs `lost` once, if this process finds out that it lost the lock: see
+    /// [`LockGuard::on_lost`](crate::LockGuard::on_lost). This counts until the last guard of the thread is dropped.
+    pub fn on_lost(&self, lost: impl FnOnce() + Send + 'static) {
+        watch(&self.lock.handle, self.token.get(), self.taken_in, Box::new(lost));
     }
 
     pub(super) fn object_id(&self) -> ObjectId {

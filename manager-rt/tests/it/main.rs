@@ -3,6 +3,7 @@
 
 mod conformance;
 mod keys;
+mod lost_locks;
 mod private_names;
 mod relay;
 mod restricted;

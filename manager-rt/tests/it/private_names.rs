@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use manager_rt::proto::{Answer, Call, ObjectId, Payload, Raw, Reply, Step};
-use manager_rt::{Backend, CallError, Caps, InProcess, Manager};
+use manager_rt::{Backend, CallError, Caps, InProcess, Manager, OnLost, Validity};
 
 /// A backend that records its calls.
 #[derive(Debug)]
@@ -46,6 +46,14 @@ impl Backend for Recorder {
 
     fn detach(&self, object: ObjectId) {
         self.backend.detach(object);
+    }
+
+    fn validity(&self, object: ObjectId, token: u64) -> Validity {
+        self.backend.validity(object, token)
+    }
+
+    fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
+        self.backend.watch(object, token, lost);
     }
 
     fn epoch(&self) -> u128 {

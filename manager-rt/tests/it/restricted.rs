@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use manager_rt::proto::{
     Answer, Call, JoinableQueueOp, Kind, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, Spec, Step,
 };
-use manager_rt::{Backend, CallError, Caps, Death, InProcess, Manager, References};
+use manager_rt::{Backend, CallError, Caps, Death, InProcess, Manager, OnLost, References, Validity};
 
 /// The most bytes that an operation takes in addition to its value.
 const AROUND_BYTES: usize = 100;
@@ -162,6 +162,14 @@ impl Backend for Restricted {
         }
     }
 
+    fn validity(&self, object: ObjectId, token: u64) -> Validity {
+        self.client.validity(object, token)
+    }
+
+    fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
+        self.client.watch(object, token, lost);
+    }
+
     fn epoch(&self) -> u128 {
         self.client.epoch()
     }
@@ -200,6 +208,8 @@ impl Backend for Careless {
         attach(object: ObjectId) -> Result<(), CallError>;
         adopt(object: ObjectId) -> ();
         detach(object: ObjectId) -> ();
+        validity(object: ObjectId, token: u64) -> Validity;
+        watch(object: ObjectId, token: u64, lost: OnLost) -> ();
         epoch() -> u128;
     }
 

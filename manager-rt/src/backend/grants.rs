@@ -1,0 +1,340 @@
+//! [`Grants`]: what this process holds, so that a guard learns that its lock is lost.
+//!
+//! A holding belongs to a connection, or to what takes its place in another engine: a session, a channel. When that
+//! ends, so does the holding, although the process lives and can connect again. So each grant is recorded with the
+//! number of its connection. These numbers grow, and [`Grants::lose`] ends all grants up to a number.
+//!
+//! No thread watches. Whoever finds out that a connection has ended reports it here, and runs what the holders asked
+//! for. A lease is checked when its guard asks.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+
+use crate::backend::CallError;
+use crate::proto::{Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply};
+
+/// Whether a lock or permit is still held, as far as this process knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Validity {
+    /// Nothing that this process knows has ended it.
+    Held,
+    /// It has ended: it was released, its lease is over, or its connection ended.
+    Lost,
+}
+
+/// What to do when a lock or permit is lost.
+pub type OnLost = Box<dyn FnOnce() + Send>;
+
+/// What a process holds in one manager.
+///
+/// A [`Backend`](crate::Backend) keeps one, tells it about each call with [`of`](Change::of) and [`note`](Self::note),
+/// and reports the end of a connection with [`lose`](Self::lose).
+///
+/// # Fork safety
+/// A child holds nothing that its parent holds, so its backend starts with a new one.
+///
+/// # Crash
+/// It is lost with the process, and so is what it records.
+///
+/// # Source
+/// None.
+#[derive(Default)]
+pub struct Grants {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    held: HashMap<(ObjectId, u64), Grant>,
+    /// All grants of connections up to this number are lost.
+    lost_up_to: u64,
+}
+
+/// One granted lock or permit.
+struct Grant {
+    connection: u64,
+    /// How often it was taken and not released.
+    depth: u64,
+    lease: Option<Duration>,
+    ends: Deadline,
+    watchers: Vec<OnLost>,
+}
+
+/// What a call changes about grants if it succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Nothing,
+    Take {
+        object: ObjectId,
+        lease: u64,
+    },
+    /// A wait for a notification exchanges the token.
+    Exchange {
+        object: ObjectId,
+        token: u64,
+    },
+    Release {
+        object: ObjectId,
+        token: u64,
+    },
+}
+
+impl Change {
+    /// Returns what a call changes.
+    #[must_use]
+    pub const fn of(call: &Call<Raw<'_>>) -> Self {
+        let object = call.object;
+        Self(match call.op {
+            Op::Lock(LockOp::Acquire { lease }) => Kind::Take { object, lease },
+            Op::Lock(LockOp::Release { token }) => Kind::Release { object, token },
+            Op::Condition(ConditionOp::Wait { lock, token }) => Kind::Exchange { object: lock, token },
+            _ => Kind::Nothing,
+        })
+    }
+
+    /// Returns `true` if the call changes nothing about grants.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        matches!(self.0, Kind::Nothing)
+    }
+
+    /// Returns the lock or permit that the call releases, and its token.
+    #[must_use]
+    pub const fn released(self) -> Option<(ObjectId, u64)> {
+        match self.0 {
+            Kind::Release { object, token } => Some((object, token)),
+            _ => None,
+        }
+    }
+}
+
+impl Grants {
+    /// Makes a record without grants.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records the outcome of a call that ran over a connection.
+    pub fn note(&self, change: Change, outcome: Result<&Reply<Payload>, CallError>, connection: u64) {
+        match (change.0, outcome) {
+            (Kind::Take { object, lease }, Ok(Reply::Granted { token, .. })) => {
+                let lease = (lease > 0).then(|| Duration::from_nanos(lease));
+                self.lock().take(object, *token, lease, connection);
+            }
+            (Kind::Exchange { object, token: old }, Ok(Reply::Granted { token, .. })) => {
+                self.lock().exchange(object, old, *token, connection);
+            }
+            (Kind::Release { object, token }, outcome) => {
+                let watchers = self.lock().release(object, token);
+                // It was no longer held, unless the call succeeded.
+                if outcome.is_err() {
+                    run(watchers);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns whether a grant is still held. If its lease is over, runs what its holder asked for.
+    #[must_use]
+    pub fn validity(&self, object: ObjectId, token: u64) -> Validity {
+        let mut inner = self.lock();
+        let Some(grant) = inner.held.get(&(object, token)) else { return Validity::Lost };
+        if !grant.ends.has_passed() {
+            return Validity::Held;
+        }
+        let gone = inner.held.remove(&(object, token));
+        drop(inner);
+        run(gone.into_iter().flat_map(|grant| grant.watchers));
+        Validity::Lost
+    }
+
+    /// Runs `lost` once the grant is found to be lost: now, if it is lost already. If it is released before, `lost` is
+    /// dropped.
+    pub fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
+        let mut inner = self.lock();
+        if let Some(grant) = inner.held.get_mut(&(object, token)) {
+            grant.watchers.push(lost);
+            return;
+        }
+        drop(inner);
+        lost();
+    }
+
+    /// Ends all grants of connections up to a number, and runs what their holders asked for. Call it without any lock
+    /// held, since the holders may use the backend.
+    pub fn lose(&self, connection: u64) {
+        run(self.take_lost(connection));
+    }
+
+    /// Like [`lose`](Self::lose), but leaves it to the caller to run what it returns.
+    pub(crate) fn take_lost(&self, connection: u64) -> Vec<OnLost> {
+        let mut inner = self.lock();
+        if connection <= inner.lost_up_to {
+            return Vec::new();
+        }
+        inner.lost_up_to = connection;
+        let lost = inner.held.extract_if(|_, grant| grant.connection <= connection);
+        lost.flat_map(|(_, grant)| grant.watchers).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn take(&mut self, object: ObjectId, token: u64, lease: Option<Duration>, connection: u64) {
+        if connection <= self.lost_up_to {
+            return;
+        }
+        let grant = self.held.entry((object, token)).or_insert_with(|| Grant {
+            connection,
+            depth: 0,
+            lease,
+            ends: end_of(lease),
+            watchers: Vec::new(),
+        });
+        grant.depth = grant.depth.saturating_add(1);
+    }
+
+    fn exchange(&mut self, object: ObjectId, old: u64, token: u64, connection: u64) {
+        let Some(grant) = self.held.remove(&(object, old)) else {
+            return self.take(object, token, None, connection);
+        };
+        let grant = Grant { connection, ends: end_of(grant.lease), ..grant };
+        if connection > self.lost_up_to {
+            self.held.insert((object, token), grant);
+        }
+    }
+
+    /// Removes one level of a grant. Returns what its holder asked for, if that was the last.
+    fn release(&mut self, object: ObjectId, token: u64) -> Vec<OnLost> {
+        let Some(grant) = self.held.get_mut(&(object, token)) else { return Vec::new() };
+        grant.depth = grant.depth.saturating_sub(1);
+        if grant.depth > 0 {
+            return Vec::new();
+        }
+        self.held.remove(&(object, token)).map(|grant| grant.watchers).unwrap_or_default()
+    }
+}
+
+/// Returns when a lease that begins now ends. The manager counts from the moment of the grant, which was earlier.
+fn end_of(lease: Option<Duration>) -> Deadline {
+    lease.map_or(Deadline::NEVER, Deadline::after)
+}
+
+pub(crate) fn run(watchers: impl IntoIterator<Item = OnLost>) {
+    watchers.into_iter().for_each(|lost| lost());
+}
+
+impl fmt::Debug for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grants").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::proto::{Fault, Wait};
+
+    const LOCK: ObjectId = ObjectId(3);
+
+    fn change(op: LockOp) -> Change {
+        Change::of(&Call { object: LOCK, thread: 1, wait: Wait::No, op: Op::Lock(op) })
+    }
+
+    fn granted(token: u64) -> Reply<Payload> {
+        Reply::Granted { token, owner_died: false, timed_out: false }
+    }
+
+    fn take(grants: &Grants, token: u64, lease: u64, connection: u64) {
+        grants.note(change(LockOp::Acquire { lease }), Ok(&granted(token)), connection);
+    }
+
+    /// Counts how often the loss is reported.
+    fn watch(grants: &Grants, token: u64) -> Arc<AtomicU32> {
+        let told = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&told);
+        grants.watch(
+            LOCK,
+            token,
+            Box::new(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }),
+        );
+        told
+    }
+
+    #[test]
+    fn a_grant_is_lost_with_its_connection_and_reported_once() {
+        let grants = Grants::new();
+        take(&grants, 1, 0, 1);
+        take(&grants, 2, 0, 2);
+        let (first, second) = (watch(&grants, 1), watch(&grants, 2));
+        grants.lose(1);
+        grants.lose(1);
+        assert_eq!((grants.validity(LOCK, 1), grants.validity(LOCK, 2)), (Validity::Lost, Validity::Held));
+        assert_eq!((first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)), (1, 0));
+        // An answer that is read after its connection was given up grants nothing.
+        take(&grants, 3, 0, 1);
+        assert_eq!(grants.validity(LOCK, 3), Validity::Lost);
+        assert_eq!(watch(&grants, 3).load(Ordering::Relaxed), 1, "it was lost before");
+    }
+
+    #[test]
+    fn a_released_grant_is_not_reported() {
+        let grants = Grants::new();
+        let release = change(LockOp::Release { token: 1 });
+        take(&grants, 1, 0, 1);
+        take(&grants, 1, 0, 1);
+        let told = watch(&grants, 1);
+        grants.note(release, Ok(&Reply::Done), 1);
+        assert_eq!(grants.validity(LOCK, 1), Validity::Held, "it was taken twice");
+        grants.note(release, Ok(&Reply::Done), 1);
+        assert_eq!(grants.validity(LOCK, 1), Validity::Lost);
+        grants.lose(1);
+        assert_eq!((told.load(Ordering::Relaxed), Arc::strong_count(&told)), (0, 1));
+        // A release that is refused finds the loss.
+        take(&grants, 2, 0, 2);
+        let told = watch(&grants, 2);
+        grants.note(change(LockOp::Release { token: 2 }), Err(CallError::Fault(Fault::NotOwned)), 2);
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_lease_that_is_over_is_reported_when_the_holder_asks() {
+        let grants = Grants::new();
+        take(&grants, 1, 1, 1);
+        take(&grants, 2, u64::MAX, 1);
+        let told = watch(&grants, 1);
+        assert_eq!((grants.validity(LOCK, 1), grants.validity(LOCK, 2)), (Validity::Lost, Validity::Held));
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_wait_for_a_notification_keeps_the_grant_under_its_new_token() {
+        let grants = Grants::new();
+        take(&grants, 1, 0, 1);
+        let told = watch(&grants, 1);
+        let wait = Op::Condition(ConditionOp::Wait { lock: LOCK, token: 1 });
+        let wait = Change::of(&Call { object: ObjectId(9), thread: 1, wait: Wait::Forever, op: wait });
+        grants.note(wait, Ok(&granted(5)), 1);
+        assert_eq!((grants.validity(LOCK, 1), grants.validity(LOCK, 5)), (Validity::Lost, Validity::Held));
+        grants.lose(1);
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+}
