@@ -6,6 +6,7 @@
 
 mod aliases;
 mod arrows;
+mod caps;
 mod census;
 mod descriptors;
 mod examples;
@@ -164,6 +165,10 @@ fn tables(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
         let krate = krate.with_context(|| format!("there is no {path}"))?;
         findings.extend(rows::of_forks(krate, is_of_managers, &on_forks));
     }
+    let engines = tree.rust.iter().find(|file| file.path == caps::CAPS);
+    let engines = engines.with_context(|| format!("there is no {}", caps::CAPS))?;
+    let tests: Vec<_> = tree.rust.iter().filter(|file| file.path.starts_with(caps::TESTS)).collect();
+    findings.extend(caps::check(engines, &tests, &page(caps::PAGE)?));
     Ok(findings)
 }
 
