@@ -33,6 +33,9 @@ pub enum BindError {
     /// A server already listens at this path.
     #[error("a server already listens at this path")]
     Exists,
+    /// The path is that of a file which is not a socket, and which stays as it is.
+    #[error("there is a file at this path that is not a socket")]
+    NotASocket,
     /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),
@@ -78,7 +81,10 @@ impl ServerBuilder {
 
     /// Listens at a path in the file system.
     ///
-    /// A socket that a killed server left there is replaced. Only processes of the same user may connect.
+    /// A socket that a killed server left there is replaced. Only processes of the same user may connect. As long as the
+    /// server lives, it holds a lock on a file beside the socket, whose name is that of the socket with `.lock` at the
+    /// end. So of several servers that start at the same path, one listens, and the others fail with
+    /// [`BindError::Exists`].
     ///
     /// # Errors
     /// [`BindError`].
@@ -227,6 +233,7 @@ impl From<ListenError> for BindError {
     fn from(error: ListenError) -> Self {
         match error {
             ListenError::Exists => Self::Exists,
+            ListenError::NotASocket => Self::NotASocket,
             ListenError::System(error) => Self::System(error),
         }
     }

@@ -107,6 +107,15 @@ pub(crate) fn pipe(flags: PipeFlags) -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::pipe::pipe_with(flags).and_then(both)
 }
 
+/// Calls socket(2), for a local stream socket that is closed on exec, and whose calls do not wait.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn stream_socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).and_then(above_standard)
+}
+
 /// Calls socketpair(2), for local packet sockets that are closed on exec.
 ///
 /// # Errors

@@ -238,6 +238,66 @@ fn a_socket_that_a_killed_server_left_is_replaced() {
 }
 
 #[test]
+fn a_file_that_is_not_a_socket_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(Server::bind(&path), Err(BindError::NotASocket)));
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn one_of_several_servers_that_start_at_one_path_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    for round in 0..500 {
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let start = std::sync::Barrier::new(2);
+        let work = || {
+            start.wait();
+            Server::bind(&path)
+        };
+        let bound = std::thread::scope(|scope| {
+            let threads = [(); 2].map(|()| std::thread::Builder::new().spawn_scoped(scope, work).unwrap());
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(bound.iter().filter(|server| server.is_ok()).count(), 1, "round {round}: {bound:?}");
+        assert!(bound.iter().any(|server| matches!(server, Err(BindError::Exists))), "{bound:?}");
+        assert!(UnixStream::connect(&path).is_ok(), "it is the socket of the one that listens");
+        drop(bound);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no file is left");
+    }
+}
+
+/// A server of another program, or of an earlier version, has no lock.
+#[test]
+fn the_path_of_a_server_without_a_lock_is_taken_even_if_its_queue_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut waiting = Vec::new();
+    let is_full = loop {
+        let socket = rustix::net::socket_with(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+            rustix::net::SocketFlags::NONBLOCK,
+            None,
+        )
+        .unwrap();
+        match rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&path).unwrap()) {
+            Ok(()) if waiting.len() < 8_192 => waiting.push(socket),
+            outcome => break outcome == Err(rustix::io::Errno::AGAIN),
+        }
+    };
+    assert!(is_full);
+    assert!(matches!(Server::bind(&path), Err(BindError::Exists)));
+    let address = Address::local(&path).unwrap();
+    let soon = mp_sys::deadline::Deadline::after(std::time::Duration::from_millis(50));
+    let connected = crate::client::Remote::connect(&address, &Key::default(), soon);
+    assert!(matches!(connected, Err(crate::ConnectError::TimedOut)), "{connected:?}");
+}
+
+#[test]
 fn a_client_ends_the_server() {
     let server = Running::start(Server::builder());
     let mut client = server.client();

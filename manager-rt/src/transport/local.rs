@@ -2,34 +2,35 @@
 
 #[cfg(feature = "server")]
 mod acceptor;
+#[cfg(feature = "server")]
+mod lock_file;
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use interprocess::ConnectWaitMode;
-use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
-use interprocess::os::unix::uds_local_socket;
 use mp_sys::deadline::Deadline;
-use mp_sys::descriptors::above_standard;
+use mp_sys::descriptors::stream_socket;
 use mp_sys::stream::{BeforeOpening, NotTaken, Stream, own_user, peer_user};
+use rustix::io::Errno;
+use rustix::net::{SocketAddrUnix, connect};
 
 #[cfg(feature = "server")]
-pub(crate) use self::acceptor::{Acceptor, ListenError};
-use crate::OsError;
+pub(crate) use self::acceptor::{Acceptor, ListenError, lock_beside};
+#[cfg(feature = "server")]
+pub(crate) use self::lock_file::{Excludes, LockFile, Missing};
 use crate::transport::OpenError;
 
 /// The pause between two attempts while the server's queue of connections is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
-impl From<io::Error> for OpenError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::NotFound,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
-            io::ErrorKind::InvalidInput => Self::BadAddress,
-            _ => Self::System(error.into()),
+impl From<Errno> for OpenError {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::CONNREFUSED | Errno::NOENT => Self::NotFound,
+            Errno::CONNRESET | Errno::PIPE => Self::Closed,
+            Errno::INVAL | Errno::NAMETOOLONG => Self::BadAddress,
+            other => Self::System(other.into()),
         }
     }
 }
@@ -58,22 +59,25 @@ pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Stream, OpenError>
 
 /// Opens the socket. The kernel refuses while the server's queue is full, and offers no way to wait for that.
 fn reach(path: &Path, deadline: Deadline) -> Result<OwnedFd, OpenError> {
-    let name = path.to_fs_name::<GenericFilePath>().map_err(|_| OpenError::BadAddress)?;
-    let options =
-        ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
     loop {
-        match options.connect_sync_as::<uds_local_socket::Stream>() {
-            Ok(stream) => {
-                return above_standard(stream.into()).map_err(OsError::from).map_err(OpenError::System);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if deadline.has_passed() {
-                    return Err(OpenError::TimedOut);
-                }
-                std::thread::sleep(TRY_AGAIN_AFTER.min(deadline.remaining()));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        match try_reach(path) {
+            Ok(socket) => return Ok(socket),
+            Err(Errno::AGAIN) if deadline.has_passed() => return Err(OpenError::TimedOut),
+            Err(Errno::AGAIN) => std::thread::sleep(TRY_AGAIN_AFTER.min(deadline.remaining())),
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Opens the socket without waiting. The crate interprocess cannot do that: if the queue is full, its result is a socket
+/// without a connection.
+///
+/// # Errors
+/// Those of connect(2); `EAGAIN` while the server's queue of connections is full.
+fn try_reach(path: &Path) -> Result<OwnedFd, Errno> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = stream_socket()?;
+    connect(&socket, &address)?;
+    Ok(socket)
 }

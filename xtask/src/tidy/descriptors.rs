@@ -47,7 +47,7 @@ const MAKERS: [(&str, &str); 25] = [
 ];
 
 /// Files that may use one of the functions, because its descriptor still does not end up at 0, 1 or 2.
-const EXEMPTIONS: [(&str, &str); 7] = [
+const EXEMPTIONS: [(&str, &str); 6] = [
     // They move what they have received or made.
     ("mp-sys/src/handoff.rs", "recvmsg"),
     ("mp-sys/src/socket/attempt.rs", "recvmsg"),
@@ -55,9 +55,8 @@ const EXEMPTIONS: [(&str, &str); 7] = [
     // It fills the three places, and takes the socket out of one of them.
     ("mp-sys/src/reexec/takeover.rs", "open"),
     ("mp-sys/src/reexec/takeover.rs", "fcntl_dupfd_cloexec"),
-    // They use `beside_standard`.
+    // It uses `beside_standard`.
     ("manager-rt/src/server.rs", "new"),
-    ("manager-rt/src/process/folder.rs", "connect"),
 ];
 
 /// Returns the findings about one file.

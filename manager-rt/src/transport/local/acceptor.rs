@@ -1,19 +1,28 @@
 //! Listening at a path, and accepting connections there.
+//!
+//! **At most one process listens at a path.** A server holds the lock of a file beside its socket as long as it lives.
+//! Only the holder may replace a socket that a killed server left. So two servers that start at the same moment do not
+//! remove each other's sockets, and a server that ends removes its own socket only. The lock file is removed with the
+//! socket; a killed server leaves both.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::traits::Listener as _;
-use interprocess::local_socket::{
-    ConnectOptions, GenericFilePath, ListenerNonblockingMode, ListenerOptions, ToFsName,
-};
+use interprocess::local_socket::{GenericFilePath, ListenerNonblockingMode, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket::Listener;
 use mp_sys::descriptors::{above_standard, beside_standard};
+use mp_sys::fork::Epoch;
 use mp_sys::handoff::is_same_user;
+use rustix::io::Errno;
 
 use crate::OsError;
+use crate::transport::local::lock_file::{Excludes, LockFile, Missing, has_no_locks};
+use crate::transport::local::try_reach;
 
 /// Only the owner may connect.
 const SOCKET_MODE: libc_mode = 0o600;
@@ -25,6 +34,8 @@ type libc_mode = u32;
 pub(crate) enum ListenError {
     /// A server already listens there.
     Exists,
+    /// There is a file that is not a socket.
+    NotASocket,
     /// The operating system refused.
     System(OsError),
 }
@@ -39,32 +50,35 @@ impl From<io::Error> for ListenError {
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: Listener,
+    path: PathBuf,
+    /// The device and the number of the socket's file.
+    file: Option<(u64, u64)>,
+    /// `None` if the file system has no locks.
+    lock: Option<LockFile>,
+    epoch: Epoch,
 }
 
 impl Acceptor {
-    /// Listens at a path. A socket that a killed server left there is replaced.
+    /// Listens at a path. A socket that a killed server left there is replaced, if the file system has locks.
     ///
     /// # Errors
     /// [`ListenError`].
     pub(crate) fn bind(path: &Path) -> Result<Self, ListenError> {
-        match Self::try_bind(path) {
+        let lock = lock_of(path)?;
+        let listener = match listen(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                if !is_abandoned(path) {
+                // Without the lock, another server may be replacing the socket at this moment.
+                if lock.is_none() || !is_abandoned(path)? {
                     return Err(ListenError::Exists);
                 }
-                std::fs::remove_file(path)?;
-                Ok(Self::try_bind(path)?)
+                match std::fs::remove_file(path) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                    _ => listen(path)?,
+                }
             }
-            outcome => Ok(outcome?),
-        }
-    }
-
-    fn try_bind(path: &Path) -> io::Result<Self> {
-        let name = path.to_fs_name::<GenericFilePath>()?;
-        let options = ListenerOptions::new().name(name).mode(SOCKET_MODE);
-        let options = options.nonblocking(ListenerNonblockingMode::Both);
-        let listener = beside_standard(|| options.create_sync_as())?;
-        Ok(Self { listener })
+            outcome => outcome?,
+        };
+        Ok(Self { listener, path: path.to_owned(), file: file_at(path), lock, epoch: Epoch::current() })
     }
 
     /// Returns the number of the descriptor, for an event loop.
@@ -91,9 +105,63 @@ impl Acceptor {
     }
 }
 
-/// Returns `true` if no process listens at a socket in the file system.
-fn is_abandoned(path: &Path) -> bool {
-    let Ok(name) = path.to_fs_name::<GenericFilePath>() else { return false };
-    let attempt = beside_standard(|| ConnectOptions::new().name(name).connect_sync());
-    matches!(attempt, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+impl Drop for Acceptor {
+    /// Removes the socket, and then releases the lock. Does nothing in a forked child, whose parent still listens.
+    fn drop(&mut self) {
+        if !self.epoch.is_current() {
+            return;
+        }
+        if self.file.is_some()
+            && self.file == file_at(&self.path)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::debug!(%error, path = %self.path.display(), "a socket cannot be removed");
+        }
+        if let Some(lock) = self.lock.take() {
+            lock.remove();
+        }
+    }
+}
+
+/// Returns the path of the lock file of a socket.
+pub(crate) fn lock_beside(socket: &Path) -> PathBuf {
+    let mut path = OsString::from(socket);
+    path.push(".lock");
+    path.into()
+}
+
+/// Takes the lock of a path, or returns `None` if its file system has no locks.
+fn lock_of(path: &Path) -> Result<Option<LockFile>, ListenError> {
+    match LockFile::take(&lock_beside(path), Excludes::All, Missing::Make) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(ListenError::Exists),
+        Err(error) if has_no_locks(error) => Ok(None),
+        // The path is that of another user's server.
+        Err(error) if error == Errno::ACCESS.into() && file_at(path).is_some() => Err(ListenError::Exists),
+        Err(error) => Err(ListenError::System(error)),
+    }
+}
+
+fn listen(path: &Path) -> io::Result<Listener> {
+    let name = path.to_fs_name::<GenericFilePath>()?;
+    // Dropping the listener must not remove the file: it may be another server's by then.
+    let options = ListenerOptions::new().name(name).mode(SOCKET_MODE).reclaim_name(false);
+    let options = options.nonblocking(ListenerNonblockingMode::Both);
+    beside_standard(|| options.create_sync_as())
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Returns `true` if no process listens at a socket in the file system. Servers of other programs hold no lock. Never
+/// waits: a queue that is full is that of a server.
+fn is_abandoned(path: &Path) -> Result<bool, ListenError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Err(ListenError::NotASocket),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(try_reach(path).err() == Some(Errno::CONNREFUSED))
 }
