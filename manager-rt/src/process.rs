@@ -7,7 +7,7 @@
 //!
 //! The server ends when its parent ends, or when a client asks it to, and then removes its folder. A killed server
 //! leaves the folder. The process that started it removes the folder when it drops its [`ServerProcess`], and the next
-//! start of any server removes abandoned folders.
+//! start of any server removes folders whose lock nobody holds.
 
 mod child;
 mod folder;
@@ -115,6 +115,8 @@ pub(crate) struct Order {
     memory_bytes: u64,
     clients: u64,
     /// Whether the folder of the socket was made for this server.
+    is_private: bool,
+    /// That folder.
     #[serde(skip)]
     folder: Option<Folder>,
 }
@@ -128,23 +130,36 @@ impl Order {
         if let Some(bytes) = key.as_ref().map(|key| key.as_bytes().len()).filter(|len| *len > KEY_BYTES_MAX) {
             return Err(StartError::KeyTooLong { bytes });
         }
+        let key = match key {
+            Some(key) => key,
+            None => Key::random()?,
+        };
         let (folder, socket) = match path {
             Some(path) => (None, path.to_owned()),
             None => {
-                let folder = Folder::create().map_err(StartError::Folder)?;
+                let folder = folder_with(&key)?;
                 let socket = folder.socket();
                 (Some(folder), socket)
             }
         };
         let address = Address::local(socket)?;
         let path = address.path().to_str().ok_or_else(|| AddressError::Path(address.path().to_owned()))?;
-        let key = match key {
-            Some(key) => key,
-            None => Key::random()?,
-        };
         let (memory_bytes, clients) = (count_of(limits.memory_bytes), count_of(limits.clients));
-        Ok(Self { path: path.to_owned(), key, memory_bytes, clients, folder })
+        let is_private = folder.is_some();
+        Ok(Self { path: path.to_owned(), key, memory_bytes, clients, is_private, folder })
     }
+}
+
+/// Makes a folder with the key in it.
+///
+/// # Errors
+/// [`StartError::FileSizeLimit`], [`StartError::Folder`].
+fn folder_with(key: &Key) -> Result<Folder, StartError> {
+    // Writing beyond the limit would raise SIGXFSZ, which kills.
+    if let Some(limit) = file_size_limit().filter(|limit| *limit < count_of(key.as_bytes().len())) {
+        return Err(StartError::FileSizeLimit { limit });
+    }
+    Folder::create(key).map_err(StartError::Folder)
 }
 
 /// What the server reports.
@@ -173,15 +188,6 @@ impl ServerProcess {
     pub(crate) fn start(mut order: Order) -> Result<Self, StartError> {
         folder::sweep();
         let folder = order.folder.take();
-        if let Some(folder) = &folder {
-            // Writing beyond the limit would raise SIGXFSZ, which kills.
-            if let Some(limit) =
-                file_size_limit().filter(|limit| *limit < count_of(order.key.as_bytes().len()))
-            {
-                return Err(StartError::FileSizeLimit { limit });
-            }
-            folder.write_key(&order.key).map_err(StartError::Folder)?;
-        }
         let address = Address::local(&order.path)?;
         let command = Command::new(child::serve).map_err(|error| not_started(&error))?;
         let started = command.label("manager").silent().start();

@@ -21,7 +21,11 @@ pub(super) fn serve(handed: Handed) -> i32 {
     ignore_shutdown();
     let Some(order) = order_of(&handed) else { return FAILED };
     let (endpoint, parent) = handed.into_parts();
-    let outcome = set_up(&order, &parent);
+    let folder = order.is_private.then(|| folder::hold(order.path.as_ref())).transpose();
+    let outcome = match &folder {
+        Ok(_) => set_up(&order, &parent),
+        Err(error) => Err(format!("its folder is gone: {error}")),
+    };
     let deadline = Deadline::after(START_TIME_MAX);
     let server = match outcome {
         Ok(server) => {
@@ -39,7 +43,9 @@ pub(super) fn serve(handed: Handed) -> i32 {
     drop::<Endpoint>(endpoint);
     let path = server.address().path().to_owned();
     let served = server.serve();
-    folder::remove_of(&path);
+    if order.is_private {
+        folder::remove_of(&path);
+    }
     match served {
         Ok(()) => 0,
         Err(error) => {

@@ -4,6 +4,7 @@
 
 mod ends;
 mod fixture;
+mod folders;
 mod frozen;
 mod in_process;
 mod inherited;
@@ -18,6 +19,7 @@ mod scale;
 fn main() -> std::process::ExitCode {
     let tests = [
         ends::TESTS,
+        folders::TESTS,
         frozen::TESTS,
         in_process::TESTS,
         inherited::TESTS,
