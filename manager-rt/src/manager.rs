@@ -121,14 +121,23 @@ impl Manager {
         self.ask(ManagerOp::Remove { name: name.to_owned() }).map(drop)
     }
 
-    /// Returns the names of all named objects.
+    /// Returns the names of all named objects, in order.
+    ///
+    /// Several calls fetch them, one page after another. A name that exists during the whole time is returned once. One
+    /// that is made or removed meanwhile may be returned or not.
     ///
     /// # Errors
     /// [`CallError`].
     pub fn names(&self) -> Result<Vec<String>, CallError> {
-        match self.ask(ManagerOp::Names)? {
-            Reply::Names(names) => Ok(names),
-            _ => Err(CallError::Protocol),
+        let mut all: Vec<String> = Vec::new();
+        loop {
+            let name = all.last().cloned().unwrap_or_default();
+            match self.ask(ManagerOp::NamesAfter { name })? {
+                Reply::Names(page) if page.is_empty() => return Ok(all),
+                // Each page begins after the last one, so this ends.
+                Reply::Names(page) if page.first() > all.last() && page.is_sorted() => all.extend(page),
+                _ => return Err(CallError::Protocol),
+            }
         }
     }
 

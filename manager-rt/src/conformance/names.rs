@@ -17,6 +17,9 @@ tests! {
         a_named_object_ends_when_it_is_removed,
         an_object_ends_with_its_last_proxy,
     }
+    [Event] {
+        names_are_listed_in_order_and_in_pages,
+    }
 }
 
 fn a_name_stands_for_one_object(fixture: &dyn Fixture) {
@@ -35,6 +38,33 @@ fn a_name_stands_for_one_object(fixture: &dyn Fixture) {
     assert_eq!(other.named("versioned").value(&newer).unwrap_err(), ObjectError::WrongType);
     other.remove("versioned").unwrap();
     assert_eq!(value.get().unwrap(), 2);
+}
+
+fn names_are_listed_in_order_and_in_pages(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    assert_eq!(client.names().unwrap(), [""; 0]);
+    // One page has room for no more than some thousand short names, or a thousand long ones.
+    let mut expected = Vec::new();
+    for number in 0..2_000 {
+        let long = format!("{number:0>width$}", width = NAME_BYTES_MAX);
+        let short = format!("s{number}");
+        for name in [long, short] {
+            drop(client.named(&name).event().unwrap());
+            expected.push(name);
+        }
+    }
+    for number in 2_000..8_000 {
+        let name = format!("s{number}");
+        drop(client.named(&name).event().unwrap());
+        expected.push(name);
+    }
+    expected.sort();
+    assert!(client.names().unwrap() == expected);
+    for name in expected.iter().step_by(2) {
+        client.remove(name).unwrap();
+    }
+    let left: Vec<_> = expected.iter().skip(1).step_by(2).cloned().collect();
+    assert!(client.names().unwrap() == left);
 }
 
 fn the_length_of_a_name_has_limits(fixture: &dyn Fixture) {

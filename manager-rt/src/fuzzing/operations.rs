@@ -175,7 +175,7 @@ impl Run<'_> {
         let print = self.source.small() / 250;
         let all = specs();
         let spec = all.get(self.source.below(all.len())).cloned();
-        match (self.source.below(12), spec) {
+        match (self.source.below(13), spec) {
             (0 | 1, Some(spec)) => ManagerOp::Create { spec, print },
             (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec, print },
             (4, _) => ManagerOp::Remove { name: self.name() },
@@ -188,6 +188,7 @@ impl Run<'_> {
             (8, _) => ManagerOp::Cancel { call: self.source.small() },
             (9, _) => ManagerOp::Reject { call: self.source.small() },
             (10, _) => ManagerOp::Names,
+            (11, _) => ManagerOp::NamesAfter { name: self.name() },
             _ => ManagerOp::Info,
         }
     }

@@ -116,7 +116,8 @@ fn open() -> Vec<u8> {
         manager(10, open),
         manager(11, ManagerOp::Names),
         manager(12, detach),
-        manager(13, ManagerOp::Remove { name }),
+        manager(13, ManagerOp::NamesAfter { name: String::new() }),
+        manager(14, ManagerOp::Remove { name }),
     ]
     .concat()
 }

@@ -105,7 +105,7 @@ pub enum ManagerOp<P> {
         /// The name.
         name: String,
     },
-    /// Returns the named objects.
+    /// Returns all names, if one answer has room for them.
     Names,
     /// Adds references of the caller.
     Attach(Vec<ObjectId>),
@@ -134,4 +134,9 @@ pub enum ManagerOp<P> {
     Ping,
     /// Ends the manager.
     Shutdown,
+    /// Returns the names after this one, in order, as many as fit into a page. No names are left if the page is empty.
+    NamesAfter {
+        /// The last name of the previous page, or an empty one.
+        name: String,
+    },
 }

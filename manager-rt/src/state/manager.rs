@@ -1,7 +1,7 @@
 //! Operations of the manager itself: objects, names, references.
 
-use crate::count::{count_of, nanos_of};
-use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
+use crate::count::{count_of, index_of, nanos_of};
+use crate::limits::{PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE, VALUE_BYTES_MAX};
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
@@ -12,6 +12,8 @@ use crate::state::{Caller, State};
 
 /// An object takes this many bytes without what it contains.
 pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
+/// What an answer needs for a name apart from its text, at most, in bytes.
+const NAME_OVERHEAD_BYTES: usize = 2;
 
 impl State {
     pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
@@ -26,7 +28,8 @@ impl State {
                 self.end_object(id);
                 DONE
             }
-            ManagerOp::Names => Ok(Reply::Names(self.core.registry.names())),
+            ManagerOp::Names => self.all_names(),
+            ManagerOp::NamesAfter { name } => Ok(Reply::Names(self.names_after(&name))),
             ManagerOp::Attach(objects) => self.attach(caller, &objects),
             ManagerOp::Detach { references, lingers } => self.detach(caller, &references, lingers),
             ManagerOp::Transit(objects) => {
@@ -97,6 +100,31 @@ impl State {
         let id = self.create(caller, spec, print)?;
         self.core.registry.name(id, name);
         self.refer_caller(caller, id, true)
+    }
+
+    /// Returns all names, if they fit into one answer.
+    fn all_names(&self) -> Answer<Payload> {
+        let mut bytes = 0_usize;
+        let mut all = Vec::new();
+        // No name is empty, so all of them come after the empty one.
+        for name in self.core.registry.names_after("") {
+            bytes = bytes.saturating_add(name.len()).saturating_add(NAME_OVERHEAD_BYTES);
+            if bytes > VALUE_BYTES_MAX {
+                return Err(Fault::TooLarge { limit: count_of(VALUE_BYTES_MAX) });
+            }
+            all.push(name.to_owned());
+        }
+        Ok(Reply::Names(all))
+    }
+
+    /// Returns a page of names.
+    fn names_after(&self, name: &str) -> Vec<String> {
+        let mut bytes = 0_usize;
+        let names = self.core.registry.names_after(name).take_while(|name| {
+            bytes = bytes.saturating_add(name.len()).saturating_add(NAME_OVERHEAD_BYTES);
+            bytes <= PAGE_BYTES
+        });
+        names.take(index_of(PAGE_ITEMS_MAX)).map(str::to_owned).collect()
     }
 
     fn refer_caller(&mut self, caller: Caller<'_>, id: ObjectId, created: bool) -> Answer<Payload> {

@@ -3,7 +3,8 @@
 //! An id consists of the object's slot in the low 24 bits and a serial number above. So an id is never reused, and one
 //! comparison tells a stale or invented id from a valid one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -41,7 +42,8 @@ struct Transit {
 #[derive(Debug)]
 pub(super) struct Registry {
     entries: Slab<Entry>,
-    names: HashMap<Box<str>, ObjectId>,
+    /// In order, so that they can be listed page by page.
+    names: BTreeMap<Box<str>, ObjectId>,
     serial: u64,
     /// Objects that have lost their last reference.
     unreferenced: Vec<ObjectId>,
@@ -61,7 +63,7 @@ impl Registry {
     pub(super) fn new(account: &Arc<Account>) -> Self {
         Self {
             entries: Slab::new(),
-            names: HashMap::new(),
+            names: BTreeMap::new(),
             serial: 0,
             unreferenced: Vec::new(),
             charge: account.charge(0),
@@ -184,11 +186,10 @@ impl Registry {
         self.names.get(name).copied()
     }
 
-    /// Returns all names in order.
-    pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.names.keys().map(|name| name.to_string()).collect();
-        names.sort();
-        names
+    /// Returns the names after this one, in order.
+    pub(super) fn names_after(&self, name: &str) -> impl Iterator<Item = &str> {
+        let range = (Bound::Excluded(name), Bound::Unbounded);
+        self.names.range::<str, _>(range).map(|(name, _)| &**name)
     }
 
     /// Removes an object, and returns its slot.

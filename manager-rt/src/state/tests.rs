@@ -11,6 +11,7 @@ mod joinable_queue;
 mod list;
 mod lock;
 mod model;
+mod names;
 mod namespace;
 mod queue;
 mod semaphore;

@@ -47,7 +47,7 @@ impl World {
         }
         bytes += core.waiters.len() * WAITER_BYTES + core.waiters.timers() * TIMER_BYTES;
         core.waiters.each_value(&mut |value| blobs.add(value));
-        bytes += core.registry.names().iter().map(|name| registry::name_bytes(name)).sum::<usize>();
+        bytes += core.registry.names_after("").map(registry::name_bytes).sum::<usize>();
         for answered in &self.effects.answers {
             if let Ok(reply) = &answered.answer {
                 reply.each_value(&mut |value| blobs.add(value));
