@@ -6,8 +6,8 @@
 //! and the first look assigns the child a new epoch. That costs two loads, and also catches a raw `clone`, which atfork
 //! handlers miss. If a sandbox refuses such a page, the word lies elsewhere, and the child's atfork handler clears it.
 //!
-//! Three pthread_atfork handlers do what must happen at the moment of the fork. In the parent, they count the fork (see
-//! [`forks`]). In the child, they record its depth, forget the locks that the parent's thread holds, and close the
+//! Three pthread_atfork handlers do what must happen at the moment of the fork. In the parent, they call the function of
+//! [`call_before_forks`], and count the fork (see [`forks`]). In the child, they record its depth, forget the locks that the parent's thread holds, and close the
 //! descriptors that the child must not have (see [`ClosedOnFork`]).
 //!
 //! Source: madvise(2), pthread_atfork(3).
@@ -20,7 +20,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
@@ -49,6 +49,8 @@ pub(crate) static WORDS: Words = Words {
 /// The value of [`Words::kept_parent`] if nothing is kept.
 pub(crate) const NO_PARENT: RawFd = -1;
 static HANDLERS: Once = Once::new();
+/// See [`call_before_forks`].
+static BEFORE: OnceLock<fn()> = OnceLock::new();
 
 /// See [`WORDS`].
 #[derive(Debug)]
@@ -178,15 +180,29 @@ pub fn install_handlers() {
         if cfg!(miri) {
             return;
         }
-        // SAFETY: the handlers are plain functions for the life of the program, and only touch atomics and
-        // thread-locals without destructors.
+        // SAFETY: the handlers are plain functions for the life of the program that never unwind. That of the child only
+        // touches atomics and thread-locals without destructors; those of the parent may do anything.
         let failed = unsafe { libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
         // ENOMEM is the only documented failure, for a few bytes.
         assert_eq!(failed, 0, "pthread_atfork has memory for one entry");
     });
 }
 
+/// Lets a function run before each fork of this process, in the thread that forks. Only the first function that is
+/// passed here runs: there is one crate that needs this.
+///
+/// It must not wait for anything without a deadline, since a fork in a signal handler may have interrupted whoever would
+/// end the wait.
+pub fn call_before_forks(call: fn()) {
+    install_handlers();
+    BEFORE.get_or_init(|| call);
+}
+
 extern "C" fn before_fork() {
+    if let Some(call) = BEFORE.get() {
+        // A panic must not reach the C library. There is nobody to report it to.
+        drop(std::panic::catch_unwind(call));
+    }
     descriptors::fork_begins();
     count_fork();
 }
