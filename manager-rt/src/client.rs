@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`connect`] | makes a stream from an address and a key |
 //! | [`link`] | manages the connection of this process; a forked child, or a process whose connection broke, makes a new one |
+//! | [`bequest`] | before a fork, keeps the references for the child |
 //! | [`connection`], [`calls`] | run many calls at a time over one stream; one of the waiting callers reads for all |
 //! | [`inbox`], [`answer`] | decode answers |
 //!
@@ -20,6 +21,7 @@
 
 mod alarm;
 mod answer;
+pub(crate) mod bequest;
 mod calls;
 mod connect;
 mod connection;
@@ -32,7 +34,7 @@ mod link;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
@@ -64,6 +66,7 @@ const NOTICE_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Remote {
     target: Target,
     locals: Generations<Local>,
+    me: Weak<Self>,
 }
 
 impl Remote {
@@ -81,11 +84,16 @@ impl Remote {
         let mut connection = Some(Connection::new(stream, link::FIRST_SERIAL));
         locals.get(|_| Local::connected(connection.take().map(Arc::new)));
         let target = Target { address: address.clone(), key: key.clone(), epoch };
-        Ok(Arc::new(Self { target, locals }))
+        let remote = Arc::new_cyclic(|me| Self { target, locals, me: me.clone() });
+        bequest::enlist(&remote.me);
+        Ok(remote)
     }
 
     fn local(&self) -> &Local {
-        self.locals.get(Local::inherited)
+        self.locals.get(|parents| {
+            bequest::enlist(&self.me);
+            Local::inherited(parents)
+        })
     }
 
     /// Runs `ask` over a connection, and over a second one if the first could not send it.
@@ -215,7 +223,7 @@ impl Backend for Remote {
         let local = self.local();
         let Some(last) = local.references.remove(object) else { return };
         let connection = local.present().filter(|connection| connection.serial == last.connection);
-        local.give_back(connection.as_deref(), vec![object], last.may_be_inherited);
+        local.give_back(connection.as_deref(), vec![object], last.lingers);
     }
 
     fn validity(&self, object: ObjectId, token: u64) -> Validity {
@@ -238,6 +246,13 @@ impl Backend for Remote {
 
     fn address(&self) -> Option<String> {
         Some(self.target.address.to_string())
+    }
+}
+
+impl Drop for Remote {
+    /// Lets a forked child that has not used the manager close what it inherited.
+    fn drop(&mut self) {
+        self.locals.get(Local::inherited);
     }
 }
 

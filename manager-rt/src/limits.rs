@@ -90,3 +90,5 @@ pub const START_TIME_MAX: Duration = Duration::from_secs(30);
 pub const END_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long connecting to a manager may take by default.
 pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a fork may wait until the server can be told what the child inherits. Usually nothing has to be waited for.
+pub const FORK_TIME_MAX: Duration = Duration::from_millis(100);

@@ -8,9 +8,19 @@
 //! of connections grow. A new connection requests everything in the table ([`References::ask_for_all`]). A caller that
 //! adds a proxy requests the reference only if the newest connection has not done so.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! # What a forked child inherits
+//! Before a fork, the server makes a [bequest](crate::client::bequest) of all references, which lasts as long as any
+//! process has a socket that children inherit. The table keeps that socket:
+//! - The next fork uses the same bequest, unless there are new objects since.
+//! - When the last proxy of an object in the bequest goes, this process closes its copy of the socket. From then on, only
+//!   the children keep the bequest, and it ends with the last of them.
+//! - A child closes its copies when it has requested its own references, or has no proxies any more.
 
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use mp_sys::deadline::Deadline;
 use mp_sys::fork::forks;
 
 use crate::proto::ObjectId;
@@ -18,7 +28,22 @@ use crate::proto::ObjectId;
 /// The proxies of one manager in this process.
 #[derive(Debug, Default)]
 pub(crate) struct References {
-    entries: Mutex<HashMap<ObjectId, Entry>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<ObjectId, Entry>,
+    /// The number of entries that were ever made here.
+    made: u64,
+    /// The socket of the newest bequest, while it contains nothing that this process no longer has.
+    bequest: Option<OwnedFd>,
+    /// The newest bequest contains the entries with a lower number.
+    bequeathed: u64,
+    /// The value of [`forks`] after the last fork that had no bequest of everything.
+    unprepared_fork: u64,
+    /// The sockets that this process inherited. The objects of its entries without a connection are in their bequests.
+    inherited: Vec<OwnedFd>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +51,8 @@ struct Entry {
     count: u64,
     /// The connection on which the reference was requested; 0 for none.
     connection: u64,
+    /// The number of this entry.
+    number: u64,
     /// The value of [`forks`] when the first proxy was added.
     forks: u64,
 }
@@ -35,9 +62,17 @@ struct Entry {
 pub(crate) struct Last {
     /// The connection on which to release the reference; 0 for none.
     pub(crate) connection: u64,
-    /// Whether this process forked since the first proxy was added. Then a child may have a proxy whose reference it
-    /// has not requested yet.
-    pub(crate) may_be_inherited: bool,
+    /// Whether a child may have a proxy that is in no bequest, and whose reference it has not requested yet.
+    pub(crate) lingers: bool,
+}
+
+/// What has to be done before a fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BeforeFork {
+    /// Nothing: no object is new since the last bequest.
+    Nothing,
+    /// The server has to make a bequest, for as many entries as were made so far.
+    Bequeath(u64),
 }
 
 impl References {
@@ -46,65 +81,121 @@ impl References {
     /// If another thread of the parent was using the table during the fork, its contents are unknown. The child then
     /// starts with an empty table, and the objects that it inherited live only as long as other references exist.
     pub(crate) fn inherited(parents: &Self) -> Self {
-        let mut entries = match parents.entries.try_lock() {
-            Ok(entries) => entries.clone(),
-            Err(_) => HashMap::new(),
-        };
+        let Ok(mut parents) = parents.table.try_lock() else { return Self::default() };
+        let mut entries = parents.entries.clone();
         entries.values_mut().for_each(|entry| entry.connection = 0);
-        Self { entries: Mutex::new(entries) }
+        // This is the child's copy of the parent's table, and the sockets in it are the child's.
+        let bequest = parents.bequest.take();
+        let inherited = bequest.into_iter().chain(parents.inherited.drain(..)).collect();
+        let made = parents.made;
+        Self { table: Mutex::new(Table { entries, made, inherited, ..Table::default() }) }
+    }
+
+    /// Returns what has to be done before this process forks, or `None` if another thread uses the table until the
+    /// deadline.
+    pub(crate) fn before_fork(&self, deadline: Deadline) -> Option<BeforeFork> {
+        let table = soon(&self.table, deadline)?;
+        let is_new = table.entries.values().any(|entry| entry.connection != 0)
+            && (table.bequest.is_none() || table.bequeathed != table.made);
+        Some(if is_new { BeforeFork::Bequeath(table.made) } else { BeforeFork::Nothing })
+    }
+
+    /// Records that a bequest of the entries with a lower number than `made` is about to be inherited, with this socket.
+    pub(crate) fn bequeath(&self, made: u64, socket: OwnedFd) {
+        let mut table = self.lock();
+        table.bequeathed = made;
+        // Earlier children have their own copies of the previous socket.
+        drop(table.bequest.replace(socket));
+    }
+
+    /// Records that children of the fork that is about to happen have no bequest of everything.
+    pub(crate) fn fork_unprepared(&self, deadline: Deadline) {
+        if let Some(mut table) = soon(&self.table, deadline) {
+            // A fork counts twice.
+            table.unprepared_fork = forks().saturating_add(2);
+        }
+    }
+
+    /// Closes the sockets that this process inherited, once it has requested its own references.
+    pub(crate) fn has_own(&self) {
+        let inherited = std::mem::take(&mut self.lock().inherited);
+        drop(inherited);
     }
 
     /// Counts one more proxy if there is one already, and returns `true`. Then the caller has nothing to request:
     /// another thread has done it or is doing it, or the next connection will.
     pub(crate) fn add_another(&self, object: ObjectId) -> bool {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(&object) else { return false };
+        let mut table = self.lock();
+        let Some(entry) = table.entries.get_mut(&object) else { return false };
         entry.count = entry.count.saturating_add(1);
         true
     }
 
     /// Counts one more proxy. Returns `true` if the caller has to request the reference on this connection.
     pub(crate) fn add(&self, object: ObjectId, connection: u64) -> bool {
-        let mut entries = self.lock();
-        let entry =
-            entries.entry(object).or_insert_with(|| Entry { count: 0, connection: 0, forks: forks() });
+        let mut table = self.lock();
+        let Table { entries, made, .. } = &mut *table;
+        let entry = entries.entry(object).or_insert_with(|| {
+            *made = made.saturating_add(1);
+            Entry { count: 0, connection: 0, number: made.saturating_sub(1), forks: forks() }
+        });
         entry.count = entry.count.saturating_add(1);
         entry.claim(connection)
     }
 
     /// Returns `true` if the caller has to request the reference on this connection. Counts nothing.
     pub(crate) fn claim(&self, object: ObjectId, connection: u64) -> bool {
-        self.lock().get_mut(&object).is_some_and(|entry| entry.claim(connection))
+        self.lock().entries.get_mut(&object).is_some_and(|entry| entry.claim(connection))
     }
 
     /// Counts one proxy less. Returns what to release if it was the last.
     pub(crate) fn remove(&self, object: ObjectId) -> Option<Last> {
-        let mut entries = self.lock();
-        let entry = entries.get_mut(&object)?;
+        let mut table = self.lock();
+        let entry = table.entries.get_mut(&object)?;
         entry.count = entry.count.saturating_sub(1);
-        let last = Last { connection: entry.connection, may_be_inherited: entry.forks != forks() };
+        let entry = *entry;
         if entry.count > 0 {
             return None;
         }
-        entries.remove(&object);
-        Some(last)
+        table.entries.remove(&object);
+        let is_bequeathed = entry.number < table.bequeathed;
+        let was_unprepared = entry.forks < table.unprepared_fork;
+        let lingers = was_unprepared || (!is_bequeathed && entry.forks != forks());
+        let is_empty = table.entries.is_empty();
+        let bequest = if is_bequeathed || is_empty { table.bequest.take() } else { None };
+        let inherited = if is_empty { std::mem::take(&mut table.inherited) } else { Vec::new() };
+        drop(table);
+        drop((bequest, inherited));
+        Some(Last { connection: entry.connection, lingers })
     }
 
     /// Returns all objects that this process has proxies of, which a new connection has to request.
     pub(crate) fn ask_for_all(&self, connection: u64) -> Vec<ObjectId> {
-        let mut entries = self.lock();
-        entries.values_mut().for_each(|entry| entry.connection = connection);
-        entries.keys().copied().collect()
+        let mut table = self.lock();
+        table.entries.values_mut().for_each(|entry| entry.connection = connection);
+        table.entries.keys().copied().collect()
     }
 
     /// Returns those of `objects` that this process has no proxy of.
     pub(crate) fn missing(&self, objects: &[ObjectId]) -> Vec<ObjectId> {
-        let entries = self.lock();
-        objects.iter().copied().filter(|object| !entries.contains_key(object)).collect()
+        let table = self.lock();
+        objects.iter().copied().filter(|object| !table.entries.contains_key(object)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks a mutex, or returns `None` if that takes too long: a fork in a signal handler may have interrupted the holder.
+pub(crate) fn soon<T>(mutex: &Mutex<T>, deadline: Deadline) -> Option<MutexGuard<'_, T>> {
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) if deadline.has_passed() => return None,
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
     }
 }
 
@@ -131,7 +222,7 @@ mod tests {
         assert!(references.add_another(one));
         assert!(references.add(other, 1));
         assert_eq!(references.remove(one), None);
-        assert_eq!(references.remove(one), Some(Last { connection: 1, may_be_inherited: false }));
+        assert_eq!(references.remove(one), Some(Last { connection: 1, lingers: false }));
         assert_eq!(references.remove(one), None);
         assert_eq!(references.ask_for_all(1), [other]);
         assert_eq!(references.missing(&[one, other]), [one]);
@@ -147,7 +238,69 @@ mod tests {
         assert!(references.add(other, 1), "the caller has seen this connection only");
         assert!(references.claim(other, 2), "that connection was not the newest");
         assert!(!references.claim(other, 1));
-        assert_eq!(references.remove(other), Some(Last { connection: 2, may_be_inherited: false }));
+        assert_eq!(references.remove(other), Some(Last { connection: 2, lingers: false }));
+    }
+
+    fn socket() -> OwnedFd {
+        mp_sys::descriptors::stream_socket().unwrap()
+    }
+
+    fn before_fork(references: &References) -> BeforeFork {
+        references.before_fork(Deadline::after(std::time::Duration::ZERO)).unwrap()
+    }
+
+    #[test]
+    fn a_bequest_is_used_again_until_an_object_is_new_or_gone() {
+        let references = References::default();
+        let objects = [1, 2, 3].map(ObjectId);
+        assert_eq!(before_fork(&references), BeforeFork::Nothing);
+        assert!(references.add(objects[0], 1) && references.add(objects[1], 1));
+        assert_eq!(before_fork(&references), BeforeFork::Bequeath(2));
+        references.bequeath(2, socket());
+        assert_eq!(before_fork(&references), BeforeFork::Nothing);
+        assert!(references.add(objects[2], 1));
+        assert_eq!(before_fork(&references), BeforeFork::Bequeath(3));
+        assert!(references.remove(objects[2]).is_some());
+        assert!(references.lock().bequest.is_some(), "the bequest does not contain it");
+        references.bequeath(3, socket());
+        assert_eq!(before_fork(&references), BeforeFork::Nothing);
+        assert!(references.remove(objects[0]).is_some());
+        assert!(references.lock().bequest.is_none(), "only children keep what is gone here");
+        assert_eq!(before_fork(&references), BeforeFork::Bequeath(3));
+    }
+
+    #[test]
+    fn objects_linger_if_a_fork_had_no_bequest_of_them() {
+        let references = References::default();
+        let objects = [1, 2].map(ObjectId);
+        references.add(objects[0], 1);
+        references.fork_unprepared(Deadline::after(std::time::Duration::ZERO));
+        // Later bequests do not help that child.
+        references.bequeath(1, socket());
+        assert_eq!(references.remove(objects[0]), Some(Last { connection: 1, lingers: true }));
+        references.lock().unprepared_fork = forks();
+        references.add(objects[1], 1);
+        assert_eq!(references.remove(objects[1]), Some(Last { connection: 1, lingers: false }));
+    }
+
+    #[test]
+    fn a_child_keeps_inherited_sockets_until_it_has_its_own_references_or_nothing() {
+        let parents = || {
+            let references = References::default();
+            references.add(ObjectId(1), 5);
+            references.bequeath(1, socket());
+            References::inherited(&References::inherited(&references))
+        };
+        let grandchild = parents();
+        assert_eq!(grandchild.lock().inherited.len(), 1);
+        assert_eq!(before_fork(&grandchild), BeforeFork::Nothing, "its children inherit the same");
+        assert_eq!(grandchild.ask_for_all(1), [ObjectId(1)]);
+        grandchild.has_own();
+        assert_eq!(grandchild.lock().inherited.len(), 0);
+        assert_eq!(before_fork(&grandchild), BeforeFork::Bequeath(1));
+        let grandchild = parents();
+        assert_eq!(grandchild.remove(ObjectId(1)), Some(Last { connection: 0, lingers: false }));
+        assert_eq!(grandchild.lock().inherited.len(), 0);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 mod array;
 mod backlog;
 mod barrier;
+mod bequests;
 mod bodies;
 mod charges;
 mod clients;

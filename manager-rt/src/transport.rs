@@ -4,6 +4,8 @@
 
 pub(crate) mod local;
 
+use std::os::fd::OwnedFd;
+
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::Stream;
 
@@ -27,6 +29,16 @@ pub(crate) enum OpenError {
     TooMany,
     /// The kernel refused.
     System(OsError),
+}
+
+/// Opens a socket to the server at an address, of which each forked child gets a copy. It writes without waiting.
+///
+/// # Errors
+/// [`OpenError`].
+pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<OwnedFd, OpenError> {
+    match address.endpoint() {
+        Endpoint::Local(path) => local::reach(path.as_path(), deadline),
+    }
 }
 
 /// Opens a stream to the server at an address. A forked child does not have the stream.

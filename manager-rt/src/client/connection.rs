@@ -27,7 +27,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::alarm::Alarm;
 use super::answer::{Malformed, Undo, decode};
 use super::calls::{Arrived, Calls, End};
-use crate::proto::{Answer, Call, Fault, ObjectId, Op, Payload, Raw};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw};
+use crate::references::soon;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
 
@@ -210,6 +211,27 @@ impl Connection {
         calls.notice(numbers, thread, object, op);
         drop(calls);
         self.flush();
+    }
+
+    /// Sends an operation as [`notice`](Self::notice) does, and makes sure that the kernel has it, unless that takes too
+    /// long. Returns `false` if the server will not receive it.
+    pub(super) fn notice_now(&self, op: ManagerOp<Raw<'_>>, deadline: Deadline) -> bool {
+        let numbers = (self.next_call(), self.read_so_far());
+        let Some(mut calls) = soon(&self.calls, deadline) else { return false };
+        if calls.ended().is_some() || calls.outbox.len() > OUTBOX_BYTES_MAX {
+            return false;
+        }
+        calls.notice(numbers, 0, ObjectId::MANAGER, Op::Manager(op));
+        drop(calls);
+        loop {
+            self.flush();
+            let calls = self.lock();
+            if (calls.outbox.is_empty() && !calls.is_writing) || deadline.has_passed() {
+                return self.is_usable();
+            }
+            drop(calls);
+            thread::yield_now();
+        }
     }
 
     /// Returns `true` if the reader sleeps until something arrives.

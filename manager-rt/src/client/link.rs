@@ -1,7 +1,7 @@
 //! The state of a manager in one process: its connection, if there is one, and its references.
 //!
 //! A forked child has its own [`Local`], with its parent's references and without a connection. The first call makes a
-//! connection, requests all references on it, and only then uses it. The same happens when a connection breaks and the
+//! connection, requests all references on it, and only then uses it. Until then, a [bequest](super::bequest) keeps them. The same happens when a connection breaks and the
 //! same server is still there. A restarted server has another epoch. Its objects are different ones even if their ids
 //! are the same, so no call from here ever reaches it.
 
@@ -17,7 +17,7 @@ use super::connection::{Connection, Failure};
 use crate::backend::{CallError, Grants, run};
 use crate::limits::REFERENCES_AT_ONCE_MAX;
 use crate::proto::{Call, Fault, ManagerOp, ObjectId, Op, Raw, Wait};
-use crate::references::References;
+use crate::references::{References, soon};
 use crate::{Address, OsError};
 
 /// How long reconnecting may take.
@@ -80,6 +80,14 @@ impl Local {
 
     fn lock(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the connection, if there is one and no other thread uses the link until the deadline.
+    pub(super) fn present_soon(&self, deadline: Deadline) -> Option<Arc<Connection>> {
+        match &soon(&self.link, deadline)?.state {
+            State::Connected(connection) if connection.is_usable() => Some(Arc::clone(connection)),
+            _ => None,
+        }
     }
 
     /// Returns the connection, if there is one.
@@ -145,6 +153,7 @@ impl Local {
         self.has_settled.notify_all();
         run(lost);
         let (connection, objects) = outcome?;
+        self.references.has_own();
         // Proxies that were dropped meanwhile had no connection on which to release their references.
         let gone = self.references.missing(&objects);
         self.give_back(Some(&connection), gone, false);

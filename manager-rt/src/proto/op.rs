@@ -139,4 +139,10 @@ pub enum ManagerOp<P> {
         /// The last name of the previous page, or an empty one.
         name: String,
     },
+    /// Keeps all objects to which the caller has references alive for the processes that hold a socket. They are about to
+    /// inherit it, by a fork of the caller's process.
+    Bequeath {
+        /// The secret number that comes over the socket.
+        bequest: u128,
+    },
 }

@@ -233,8 +233,8 @@ impl EventLoop {
         {
             peer.is_ready = true;
             match peer.phase {
-                Phase::Live(_) => self.ready.push_back(slot),
-                Phase::Proving(_) => self.arrivals.make_ready(slot),
+                Phase::Live(_) | Phase::Heirs(_) => self.ready.push_back(slot),
+                Phase::Proving(_) | Phase::Claiming => self.arrivals.make_ready(slot),
             }
         }
     }

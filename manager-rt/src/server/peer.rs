@@ -19,6 +19,10 @@ pub(super) enum Phase {
     Proving(Box<Listening>),
     /// The peer is a client.
     Live(ClientId),
+    /// The peer claims a bequest that has not been made yet: the notice of that comes over another connection.
+    Claiming,
+    /// The processes that hold the other side have the references of this bequest. They send nothing more.
+    Heirs(ClientId),
 }
 
 /// The result of a read.
@@ -98,8 +102,8 @@ impl Peer {
 
     pub(super) const fn client(&self) -> Option<ClientId> {
         match self.phase {
-            Phase::Live(client) => Some(client),
-            Phase::Proving(_) => None,
+            Phase::Live(client) | Phase::Heirs(client) => Some(client),
+            Phase::Proving(_) | Phase::Claiming => None,
         }
     }
 

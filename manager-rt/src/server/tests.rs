@@ -11,7 +11,7 @@ use super::*;
 use crate::limits::{ACCEPTS_AT_ONCE, HANDSHAKES_AT_ONCE, UNSENT_BYTES_MAX};
 use crate::proto::{Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, ValueOp, Wait};
 use crate::tests::plain_client::{Client, stream_to};
-use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head, heirs_hello};
 
 /// A server in a thread of the test.
 struct Running {
@@ -235,6 +235,55 @@ fn a_socket_that_a_killed_server_left_is_replaced() {
     assert_eq!(mode & 0o777, 0o600);
     drop(server);
     assert!(!path.exists());
+}
+
+/// The number over the new socket and the notice over the old one come in either order.
+#[test]
+fn heirs_claim_a_bequest_before_or_after_it_is_made() {
+    let server = Running::start(Server::builder());
+    let other = std::cell::RefCell::new(server.client());
+    let counts = || match other.borrow_mut().manager(ManagerOp::Info) {
+        Ok(Reply::Info(info)) => (info.objects, info.clients),
+        answer => panic!("{answer:?}"),
+    };
+    for is_claimed_first in [true, false] {
+        let mut client = server.client();
+        let create = ManagerOp::Create { spec: Spec::List, print: 0 };
+        client.manager(create).unwrap();
+        let mut heirs = server.stream();
+        let hello = heirs_hello(5);
+        let make = |client: &mut Client| {
+            assert_eq!(client.manager(ManagerOp::Bequeath { bequest: 5 }), Ok(Reply::Done));
+        };
+        if is_claimed_first {
+            heirs.write_all(&hello).unwrap();
+            other.borrow_mut().ping();
+            make(&mut client);
+        } else {
+            make(&mut client);
+            heirs.write_all(&hello).unwrap();
+        }
+        drop(client);
+        mp_sys::testing::eventually("the client is gone", || counts() == (1, 1));
+        drop(heirs);
+        mp_sys::testing::eventually("the object is gone", || counts() == (0, 1));
+    }
+}
+
+#[test]
+fn heirs_only_hold_what_they_have() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    client.manager(ManagerOp::Create { spec: Spec::List, print: 0 }).unwrap();
+    client.manager(ManagerOp::Bequeath { bequest: 5 }).unwrap();
+    for bequest in [5, 6] {
+        let mut heirs = server.stream();
+        heirs.write_all(&heirs_hello(bequest)).unwrap();
+        client.ping();
+        heirs.write_all(&[0; 24]).unwrap();
+        assert_eq!(heirs.read(&mut [0; 1]).unwrap_or(0), 0, "the server closes it, and says nothing");
+        client.ping();
+    }
 }
 
 #[test]

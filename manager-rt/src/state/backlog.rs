@@ -26,6 +26,7 @@ impl State {
                         self.core.touch(object);
                     }
                 }
+                Timer::Bequest(bequest) => self.lapse(bequest),
                 Timer::Transit(object) => self.core.registry.end_transit(object, now, &mut self.core.waiters),
             }
             self.settle(effects);

@@ -40,6 +40,8 @@ impl Delivery {
 #[derive(Debug)]
 pub(super) struct Client {
     serial: u64,
+    /// Whether it has the references of a bequest, and does nothing.
+    is_heir: bool,
     references: BTreeMap<ObjectId, u64>,
     /// Objects of which the client may hold something.
     holds: BTreeSet<ObjectId>,
@@ -57,6 +59,7 @@ impl Client {
     fn new(serial: u64, charge: Charge) -> Self {
         Self {
             serial,
+            is_heir: false,
             references: BTreeMap::new(),
             holds: BTreeSet::new(),
             swept: None,
@@ -130,6 +133,11 @@ impl Client {
         self.references.pop_first()
     }
 
+    /// Returns the objects to which the client has references.
+    pub(super) fn objects(&self) -> impl Iterator<Item = ObjectId> {
+        self.references.keys().copied()
+    }
+
     pub(super) fn add_reference(&mut self, object: ObjectId) {
         let count = self.references.entry(object).or_insert(0);
         *count = count.saturating_add(1);
@@ -186,6 +194,8 @@ impl Client {
 pub(super) struct Clients {
     all: Slab<Client>,
     serial: u64,
+    /// How many of them are the holders of a bequest.
+    heirs: usize,
 }
 
 impl Clients {
@@ -205,13 +215,33 @@ impl Clients {
         self.all.get_mut(id.slot).filter(|client| client.serial == id.serial)
     }
 
-    pub(super) fn remove(&mut self, id: ClientId) -> Option<Client> {
-        self.get_mut(id)?;
-        self.all.try_remove(id.slot)
+    /// Adds what holds the references of a bequest. It is no client to anybody else.
+    pub(super) fn insert_heir(&mut self, account: &Arc<Account>) -> ClientId {
+        let id = self.insert(account);
+        if let Some(client) = self.get_mut(id) {
+            client.is_heir = true;
+            self.heirs = self.heirs.saturating_add(1);
+        }
+        id
     }
 
+    pub(super) fn remove(&mut self, id: ClientId) -> Option<Client> {
+        self.get_mut(id)?;
+        let removed = self.all.try_remove(id.slot)?;
+        if removed.is_heir {
+            self.heirs = self.heirs.saturating_sub(1);
+        }
+        Some(removed)
+    }
+
+    /// Returns the number of clients.
     pub(super) fn len(&self) -> usize {
-        self.all.len()
+        self.all.len().saturating_sub(self.heirs)
+    }
+
+    /// Returns the number of bequests.
+    pub(super) const fn heirs(&self) -> usize {
+        self.heirs
     }
 
     #[cfg(test)]

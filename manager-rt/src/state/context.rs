@@ -1,5 +1,7 @@
 //! What an operation may do apart from changing its own object: count references and memory, wait, hold, deliver.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
@@ -35,6 +37,8 @@ pub(super) struct Core {
     pub(super) limits: Limits,
     pub(super) registry: Registry,
     pub(super) clients: Clients,
+    /// The bequests that nobody has claimed yet, by number.
+    pub(super) bequests: HashMap<u128, (ClientId, TimerKey)>,
     pub(super) waiters: Waiters,
     pub(super) journal: Journal,
     /// Objects whose lines have to be served.
@@ -59,6 +63,7 @@ impl Core {
             limits,
             registry: Registry::new(&memory.account),
             clients: Clients::default(),
+            bequests: HashMap::new(),
             waiters: Waiters::new(&memory.account),
             journal: Journal::default(),
             touched: Vec::new(),

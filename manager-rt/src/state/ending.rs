@@ -8,14 +8,20 @@
 //! [`State::has_released`].
 
 use crate::proto::ObjectId;
-use crate::state::work::{CALLER, Ending, Frozen, REFERENCE, VALUE};
 use crate::state::State;
-use crate::state::step::{Departure, Effects};
+use crate::state::step::{ClientId, Departure, Effects};
+use crate::state::work::{CALLER, Ending, Frozen, REFERENCE, VALUE};
 
 impl State {
     /// Ends a client: what it held passes on, and its waiting calls end. If it has much, [`tidy`](Self::tidy) continues with the rest.
     pub fn disconnect(&mut self, Departure { client: id, now, unread }: Departure, effects: &mut Effects) {
         self.begin(now);
+        self.begin_ending(id, unread);
+        self.settle(effects);
+    }
+
+    /// Ends a client within a step.
+    pub(super) fn begin_ending(&mut self, id: ClientId, unread: u64) {
         let Some(client) = self.core.clients.remove(id) else { return };
         let is_next = self.core.work.ending.is_empty();
         self.core.work.ending.push_back(Ending { id, client, unread });
@@ -23,7 +29,6 @@ impl State {
         if is_next {
             self.continue_endings();
         }
-        self.settle(effects);
     }
 
     /// Returns how many clients have ended so far, for [`has_released`](Self::has_released).

@@ -132,7 +132,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         core.pass_over_ended(&mut self.putters);
         while !core.work.is_over()
             && let Some(Want::Room(items)) =
-            self.putters.first().and_then(|id| core.waiters.get(*id)).map(|waiter| &waiter.want)
+                self.putters.first().and_then(|id| core.waiters.get(*id)).map(|waiter| &waiter.want)
             && self.fits(items.len())
             && let Some(waiter) = core.next_of(&mut self.putters)
         {
@@ -150,7 +150,8 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     /// Returns `true` if a waiting caller could go on.
     pub(super) fn has_to_serve(&self, core: &Core) -> bool {
         let first = self.putters.first().and_then(|id| core.waiters.get(*id));
-        let has_room = matches!(first.map(|first| &first.want), Some(Want::Room(items)) if self.fits(items.len()));
+        let has_room =
+            matches!(first.map(|first| &first.want), Some(Want::Room(items)) if self.fits(items.len()));
         has_room || (self.len() > 0 && !self.getters.is_empty())
     }
 

@@ -29,6 +29,7 @@ impl State {
                 DONE
             }
             ManagerOp::Names => self.all_names(),
+            ManagerOp::Bequeath { bequest } => self.bequeath(caller, bequest),
             ManagerOp::NamesAfter { name } => Ok(Reply::Names(self.names_after(&name))),
             ManagerOp::Attach(objects) => self.attach(caller, &objects),
             ManagerOp::Detach { references, lingers } => self.detach(caller, &references, lingers),

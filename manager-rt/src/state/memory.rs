@@ -51,7 +51,9 @@ impl Core {
 
     /// Releases a stored value. If it refers to many objects, that happens step by step.
     pub(super) fn let_go(&mut self, payload: Payload) {
-        if !payload.is_plain() && payload.raw().ids.len() > LET_GO_AT_ONCE.saturating_mul(size_of::<ObjectId>()) {
+        if !payload.is_plain()
+            && payload.raw().ids.len() > LET_GO_AT_ONCE.saturating_mul(size_of::<ObjectId>())
+        {
             self.retire(std::iter::once(payload), 0);
         } else {
             self.let_go_now(payload);

@@ -3,6 +3,7 @@
 mod array;
 mod audit;
 mod barrier;
+mod bequests;
 mod condition;
 mod containers;
 mod dict;
@@ -49,14 +50,7 @@ impl World {
         let mut state = State::new(limits);
         // All work takes as many steps as possible.
         state.set_step(1);
-        Self {
-            state,
-            now: 0,
-            calls: 0,
-            effects: Effects::default(),
-            answered: HashMap::new(),
-            tidies: true,
-        }
+        Self { state, now: 0, calls: 0, effects: Effects::default(), answered: HashMap::new(), tidies: true }
     }
 
     /// Records the results of a step.

@@ -87,6 +87,8 @@ pub(super) enum Timer {
     Lease { object: ObjectId, token: u64 },
     /// The reference of a transit ends.
     Transit(ObjectId),
+    /// A bequest ends that nobody has claimed.
+    Bequest(u128),
 }
 
 /// Which timer it is: its time, and its number among those of that time.

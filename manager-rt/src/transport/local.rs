@@ -43,9 +43,6 @@ pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Stream, OpenError>
     loop {
         let before = BeforeOpening::now();
         let file = reach(path, deadline)?;
-        if peer_user(file.as_fd()).map_err(OpenError::System)? != own_user() {
-            return Err(OpenError::OtherUser);
-        }
         match Stream::of(file, before) {
             Ok(stream) => return Ok(stream),
             // A child may hold a copy: that connection has already ended.
@@ -57,10 +54,17 @@ pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Stream, OpenError>
     }
 }
 
-/// Opens the socket. The kernel refuses while the server's queue is full, and offers no way to wait for that.
-fn reach(path: &Path, deadline: Deadline) -> Result<OwnedFd, OpenError> {
+/// Opens a socket to the server of the same user that listens at a path. The kernel refuses while the server's queue is
+/// full, and offers no way to wait for that.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn reach(path: &Path, deadline: Deadline) -> Result<OwnedFd, OpenError> {
     loop {
         match try_reach(path) {
+            Ok(socket) if peer_user(socket.as_fd()).map_err(OpenError::System)? != own_user() => {
+                return Err(OpenError::OtherUser);
+            }
             Ok(socket) => return Ok(socket),
             Err(Errno::AGAIN) if deadline.has_passed() => return Err(OpenError::TimedOut),
             Err(Errno::AGAIN) => std::thread::sleep(TRY_AGAIN_AFTER.min(deadline.remaining())),

@@ -28,6 +28,10 @@ use crate::proto::{Call, Fault, Reply, Step};
 pub const HEAD_BYTES: usize = 24;
 /// The first bytes of the handshake on a connection.
 pub const MAGIC: [u8; 8] = *b"mp-mngr1";
+/// The first bytes over a socket that forked processes inherit. The number of the bequest follows, and nothing else.
+pub const HEIR_MAGIC: [u8; 8] = *b"mp-heir1";
+/// The length of what comes over such a socket.
+pub const HEIR_BYTES: usize = 24;
 /// The versions of the protocol that this build knows.
 pub const VERSIONS: Versions = Versions { oldest: OLDEST, newest: NEWEST };
 /// The number that stands for the types in the handshake: those of builds that offered no range of versions.
@@ -121,6 +125,23 @@ impl Head {
             read: u64::from_le_bytes(*read.first_chunk()?),
         })
     }
+}
+
+/// Returns what a process sends over the socket of a bequest.
+#[must_use]
+pub fn heirs_hello(bequest: u128) -> [u8; HEIR_BYTES] {
+    let mut bytes = [0; HEIR_BYTES];
+    let (magic, number) = bytes.split_at_mut(HEIR_MAGIC.len());
+    magic.copy_from_slice(&HEIR_MAGIC);
+    number.copy_from_slice(&bequest.to_le_bytes());
+    bytes
+}
+
+/// Returns the bequest that the first bytes of a connection claim, if they do, and the bytes that follow.
+#[must_use]
+pub fn claimed_bequest(bytes: &[u8]) -> Option<(u128, &[u8])> {
+    let (number, rest) = bytes.strip_prefix(&HEIR_MAGIC)?.split_first_chunk()?;
+    Some((u128::from_le_bytes(*number), rest))
 }
 
 #[cfg(test)]

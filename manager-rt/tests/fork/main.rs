@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, reason = "a test prints its seed and its measurements")]
 
+mod bequests;
 mod ends;
 mod fixture;
 mod folders;
@@ -18,6 +19,7 @@ mod scale;
 
 fn main() -> std::process::ExitCode {
     let tests = [
+        bequests::TESTS,
         ends::TESTS,
         folders::TESTS,
         frozen::TESTS,

@@ -82,6 +82,8 @@ numbered! {
         9 = Info,
         10 = Ping,
         11 = Shutdown,
+        12 = NamesAfter { name by Name } since 4,
+        13 = Bequeath { bequest } since 4,
     }
 }
 

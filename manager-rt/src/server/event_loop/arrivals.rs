@@ -34,6 +34,8 @@ pub(super) struct Arrivals {
     may_accept: bool,
     /// When to accept again after accepting failed.
     accept_at: Option<u64>,
+    /// Connections in the handshake that claim a bequest which has not been made yet.
+    claims: Vec<(u128, usize)>,
 }
 
 impl Arrivals {
@@ -66,6 +68,7 @@ impl Arrivals {
     pub(super) fn forget(&mut self, slot: usize) {
         self.proving.retain(|(_, proving)| *proving != slot);
         self.ready.retain(|ready| *ready != slot);
+        self.claims.retain(|(_, claiming)| *claiming != slot);
     }
 
     /// Removes and returns a connection whose time for the handshake is over.
@@ -82,6 +85,9 @@ impl Arrivals {
 impl EventLoop {
     /// Accepts a few of the waiting connections, and lets a few of those in the handshake have a turn.
     pub(super) fn let_in(&mut self) {
+        for (bequest, slot) in std::mem::take(&mut self.arrivals.claims) {
+            self.claim(slot, bequest);
+        }
         for _ in 0..HANDSHAKES_AT_ONCE {
             let Some(slot) = self.arrivals.ready.pop_front() else { break };
             self.turn(slot, None);
@@ -135,6 +141,22 @@ impl EventLoop {
         // The peer may have sent its first message already.
         self.make_ready(slot);
         Ok(())
+    }
+
+    /// Lets the processes that hold the other side of a connection have a bequest. If it was not made yet, the connection
+    /// waits for it as long as a handshake may take.
+    pub(super) fn claim(&mut self, slot: usize, bequest: u128) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        match self.state.claim(bequest) {
+            Some(heirs) => {
+                peer.phase = Phase::Heirs(heirs);
+                self.arrivals.forget(slot);
+            }
+            None => {
+                peer.phase = Phase::Claiming;
+                self.arrivals.claims.push((bequest, slot));
+            }
+        }
     }
 
     pub(super) fn prove(&mut self, slot: usize, next: Next) -> Result<(), Turn> {

@@ -9,7 +9,7 @@ use crate::limits::TURN_TIME_MAX;
 use crate::server::dispatch;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId, Heard};
-use crate::wire::frame::Head;
+use crate::wire::frame::{Head, claimed_bequest};
 use crate::wire::inbound::{Frame, Garbage, Inbound};
 
 /// After a frame with more units of work than this, the clock is looked at again.
@@ -196,11 +196,19 @@ impl EventLoop {
         memory: (usize, &Bytes),
     ) -> Result<(), Turn> {
         let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
+        if matches!(peer.phase, Phase::Proving(_))
+            && let Some((bequest, rest)) = claimed_bequest(bytes)
+        {
+            self.claim(slot, bequest);
+            return if rest.is_empty() { Ok(()) } else { Err(Turn::Garbage(Garbage::NoHead)) };
+        }
         match &mut peer.phase {
             Phase::Proving(side) => {
                 let next = side.hear(self.terms.lent(), bytes);
                 self.prove(slot, next)
             }
+            // Whoever holds a bequest only holds it.
+            Phase::Claiming | Phase::Heirs(_) => Err(Turn::Garbage(Garbage::NoHead)),
             Phase::Live(client) => {
                 let client = *client;
                 self.hear_frames(slot, client, is_settled, bytes, memory)

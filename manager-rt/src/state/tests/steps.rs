@@ -119,7 +119,11 @@ fn notified_callers_move_to_the_lock_in_steps() {
     let waiting = Op::Condition(ConditionOp::Waiting);
     assert_eq!(world.hear(notifies, condition, true, waiting.clone()), Heard::Unsettled);
     assert!(world.steps() > 2);
-    assert_eq!(world.ask(notifies, condition, waiting), Ok(Reply::Count(1)), "as many as were notified moved");
+    assert_eq!(
+        world.ask(notifies, condition, waiting),
+        Ok(Reply::Count(1)),
+        "as many as were notified moved"
+    );
     world.ask(notifies, lock, RELEASE(token)).unwrap();
     for call in &calls[..MANY - 1] {
         let (token, owner_died, timed_out) = granted(world.answer(*call));
@@ -287,7 +291,8 @@ fn references_inside_a_value_are_released_in_steps() {
     let detach = ids.as_chunks().0.iter().map(|id| (ObjectId(u64::from_le_bytes(*id)), 1)).collect();
     let detach = ManagerOp::Detach { references: detach, lingers: false };
     world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
-    let compare = Op::Value(ValueOp::CompareExchange { expected: Raw { bytes: b"v", ids: &ids }, new: raw(b"") });
+    let compare =
+        Op::Value(ValueOp::CompareExchange { expected: Raw { bytes: b"v", ids: &ids }, new: raw(b"") });
     assert_eq!(world.ask(client, value, compare), Ok(Reply::Bool(true)));
     assert!(world.state.info().objects > 1, "not all in one step");
     assert!(world.steps() > 2);
