@@ -1,7 +1,6 @@
 //! [`InProcess`]: the state machine in the memory of the process that uses it, without a server.
 //!
-//! It is for tests, and for programs whose threads are the only users of the objects. The conformance tests use it as
-//! the reference for all backends.
+//! It is for programs whose threads are the only users of the objects, and the reference of the conformance tests.
 //!
 //! There is no background thread. A call that has to wait sleeps on its own bell until the caller that completes it
 //! hands over the answer. Each sleeper also wakes at the next moment at which time changes anything, and passes the
