@@ -14,7 +14,7 @@ pub use self::grants::{Change, Grants, OnLost, Validity};
 use mp_sys::handshake::Versions;
 
 use crate::OsError;
-use crate::proto::{Answer, Call, Fault, Kind, ObjectId, Payload, Raw, Reply, Step};
+use crate::proto::{Answer, Call, Fault, Kind, ObjectId, Payload, Raw, Reply, Step, Table};
 
 /// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +66,33 @@ pub enum CallError {
         ours: Versions,
         /// The versions that the server knows.
         theirs: Versions,
+    },
+    /// The server is too old for this operation. Nothing was sent.
+    #[error(
+        "the operation needs version {needs} of the protocol, and the manager's server uses version {agreed}: upgrade \
+         the server"
+    )]
+    NeedsVersion {
+        /// The version of the protocol that introduced the operation.
+        needs: u16,
+        /// The version on which both sides agreed.
+        agreed: u16,
+    },
+    /// The server's answer contains a number that this build does not know. The operation may have happened. The
+    /// connection was ended, and what this process held is released.
+    #[error(
+        "this build, which knows versions of the protocol up to {ours}, does not know number {number} of {table}, which \
+         the manager's server sent, a server of version {theirs}"
+    )]
+    UnknownAnswer {
+        /// The table that does not contain it.
+        table: Table,
+        /// The number.
+        number: u32,
+        /// The newest version that this build knows.
+        ours: u16,
+        /// The newest version that the server knows.
+        theirs: u16,
     },
 }
 

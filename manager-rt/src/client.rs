@@ -43,6 +43,7 @@ use mp_sys::identity::thread_number;
 use mp_sys::key::Key;
 
 pub use self::connect::ConnectError;
+use self::connect::Opened;
 use self::connection::{Connection, Failure};
 use self::link::{Local, Target, call_error, manager_call};
 use crate::Address;
@@ -79,9 +80,9 @@ impl Remote {
         key: &Key,
         deadline: Deadline,
     ) -> Result<Arc<Self>, ConnectError> {
-        let (stream, epoch) = connect::open(address, key.as_bytes(), deadline)?;
+        let Opened { stream, epoch, agreed } = connect::open(address, key.as_bytes(), deadline)?;
         let locals = Generations::new();
-        let mut connection = Some(Connection::new(stream, link::FIRST_SERIAL));
+        let mut connection = Some(Connection::new(stream, agreed, link::FIRST_SERIAL));
         locals.get(|_| Local::connected(connection.take().map(Arc::new)));
         let target = Target { address: address.clone(), key: key.clone(), epoch };
         let remote = Arc::new_cyclic(|me| Self { target, locals, me: me.clone() });
@@ -111,7 +112,7 @@ impl Remote {
             }
             match outcome {
                 Err(Failure::NotSent) => {}
-                other => return other.map_err(|failure| call_error(failure, wait)),
+                other => return other.map_err(|failure| call_error(failure, wait, connection.agreed)),
             }
         }
         Err(CallError::ServerGone)

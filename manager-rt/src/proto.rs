@@ -18,6 +18,7 @@ mod numbered;
 mod numbers;
 mod op;
 mod reply;
+mod table;
 mod value;
 pub mod version;
 
@@ -26,11 +27,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::call::{Answer, Call, Step, Wait};
+pub(crate) use self::numbered::Travels;
 pub use self::op::{
     ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, Op, Part, QueueOp, Scan, SemaphoreOp, Spec, ValueOp,
 };
 pub use self::reply::{Fault, Info, Reply};
+pub use self::table::Table;
 pub use self::value::{INLINE_BYTES_MAX, Payload, Raw};
 
 /// The number of an object in one manager. It is never reused while the manager lives.

@@ -6,7 +6,6 @@
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
 //! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
 
-#[cfg(feature = "server")]
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub mod frame;

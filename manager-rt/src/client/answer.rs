@@ -1,40 +1,52 @@
 //! Decoding answers, and undoing answers that no thread waits for any more.
 
 use bytes::Bytes;
+use serde::Deserialize;
 
+use self::Unreadable::Malformed;
 use crate::proto::{
-    Answer, Call, ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw,
-    Reply, SemaphoreOp,
+    Answer, Call, ConditionOp, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp,
+    Raw, Reply, SemaphoreOp, Table, limited,
 };
+use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
 
-/// The received bytes are not an answer.
+/// Why received bytes cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
-
-impl From<postcard::Error> for Malformed {
-    fn from(_: postcard::Error) -> Self {
-        Self
-    }
+pub(super) enum Unreadable {
+    /// They are not an answer.
+    Malformed,
+    /// They contain a number that this build does not know.
+    Unknown {
+        /// The table that does not contain it.
+        table: Table,
+        /// The number.
+        number: u32,
+    },
 }
 
 /// Decodes the body of an answer. Long values keep `frame`, if the body lies in it.
 ///
 /// # Errors
-/// [`Malformed`].
-pub(super) fn decode(kind: FrameKind, body: &[u8], frame: &Bytes) -> Result<Answer<Payload>, Malformed> {
-    let (answer, rest) = match kind {
-        FrameKind::Fault => {
-            let (fault, rest) = postcard::take_from_bytes(body)?;
-            (Err(fault), rest)
-        }
+/// [`Unreadable`].
+pub(super) fn decode(kind: FrameKind, body: &[u8], frame: &Bytes) -> Result<Answer<Payload>, Unreadable> {
+    match kind {
+        FrameKind::Fault => whole(body).map(Err).ok_or_else(|| why::<Fault>(body)),
         FrameKind::Reply => {
-            let (reply, rest) = postcard::take_from_bytes::<Reply<Raw<'_>>>(body)?;
-            (Ok(owned(reply, frame)), rest)
+            let reply = whole::<Reply<Raw<'_>>>(body).ok_or_else(|| why::<Reply<Raw<'_>>>(body))?;
+            Ok(Ok(owned(reply, frame)))
         }
-        _ => return Err(Malformed),
-    };
-    if rest.is_empty() { Ok(answer) } else { Err(Malformed) }
+        _ => Err(Malformed),
+    }
+}
+
+/// Returns why a body cannot be decoded, by decoding it again.
+#[cold]
+fn why<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Unreadable {
+    match limited::within(usize::MAX, body, whole::<T>) {
+        Err(Fault::UnknownOperation { table, number, .. }) => Unreadable::Unknown { table, number },
+        _ => Malformed,
+    }
 }
 
 fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {

@@ -26,7 +26,8 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::answer::{Malformed, Undo, decode};
+use super::answer::Unreadable::{self, Malformed};
+use super::answer::{Undo, decode};
 use super::inbox::Inbox;
 use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
 use crate::wire::encode;
@@ -41,8 +42,8 @@ pub(super) const ABANDONED_MAX: usize = 16_384;
 pub(super) enum End {
     /// The server closed it or died.
     Gone,
-    /// The server sent something that is not an answer.
-    Malformed,
+    /// The server sent something that cannot be understood.
+    Unreadable(Unreadable),
 }
 
 /// The body of an answer for a thread that did not read it itself.
@@ -197,7 +198,7 @@ impl Calls {
         thread: u64,
         numbers: (u64, u64),
         call: u64,
-    ) -> Result<bool, Malformed> {
+    ) -> Result<bool, Unreadable> {
         let Ok(reply) = decode(arrived.kind, &arrived.body, &arrived.body)? else { return Ok(false) };
         let notices = undo.notices(call, &reply);
         let has_notices = !notices.is_empty();
@@ -210,7 +211,7 @@ impl Calls {
     ///
     /// # Errors
     /// [`Malformed`] if there is no such call.
-    pub(super) fn deliver(&mut self, head: Head, body: Bytes, read: u64) -> Result<bool, Malformed> {
+    pub(super) fn deliver(&mut self, head: Head, body: Bytes, read: u64) -> Result<bool, Unreadable> {
         let Entry::Occupied(mut slot) = self.slots.entry(head.call) else { return Err(Malformed) };
         match slot.get().progress {
             Progress::Waiting => {

@@ -2,7 +2,7 @@
 
 use mp_sys::deadline::Deadline;
 use mp_sys::handoff::nonce;
-use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Versions};
+use mp_sys::handshake::{Agreed, Connecting, Next, Refusal, STEP_BYTES_MAX, Versions};
 use mp_sys::stream::{Interest, ReadFailure, Stream, WriteFailure};
 
 use crate::OsError;
@@ -92,24 +92,30 @@ const fn unwritten(failure: WriteFailure) -> ConnectError {
     }
 }
 
-/// Connects, proves the key, and checks the server's proof. Returns the stream and the server's epoch.
+/// A stream whose other side has proved to be a manager.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    /// The server's epoch.
+    pub(super) epoch: u128,
+    /// The version of the protocol that both sides use.
+    pub(super) agreed: Agreed,
+}
+
+/// Connects, proves the key, and checks the server's proof.
 ///
 /// # Errors
 /// [`ConnectError`].
-pub(super) fn open(
-    address: &Address,
-    key: &[u8],
-    deadline: Deadline,
-) -> Result<(Stream, u128), ConnectError> {
+pub(super) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<Opened, ConnectError> {
     let stream = transport::open(address, deadline)?;
-    let deadline = shake_hands(&stream, key, deadline)?;
+    let (agreed, deadline) = shake_hands(&stream, key, deadline)?;
     let epoch = hear_welcome(&stream, deadline)?;
-    Ok((stream, epoch))
+    Ok(Opened { stream, epoch, agreed })
 }
 
-/// Runs the handshake, and returns the deadline for the rest: a server that has begun to answer has at most
-/// [`HANDSHAKE_TIME_MAX`].
-fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadline, ConnectError> {
+/// Runs the handshake, and returns the version to use, and the deadline for the rest: a server that has begun to answer
+/// has at most [`HANDSHAKE_TIME_MAX`].
+fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<(Agreed, Deadline), ConnectError> {
     let terms = frame::terms(key);
     let (mut side, hello) = Connecting::new(terms, nonce()?);
     say(stream, &hello)?;
@@ -123,7 +129,10 @@ fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<Deadli
         match side.hear(terms, place.get(..len).unwrap_or_default()) {
             Next::Wait => {}
             Next::Say(bytes) => say(stream, &bytes)?,
-            Next::Agree(_) => return Ok(until),
+            Next::Agree(_) => {
+                let agreed = side.agreed().ok_or(ConnectError::Protocol)?;
+                return Ok((agreed, until));
+            }
             Next::Refuse(_, Refusal::Unauthorised) => return Err(ConnectError::Unauthorised),
             Next::Refuse(_, Refusal::NoCommonVersion { theirs }) => {
                 return Err(ConnectError::NoCommonVersion { ours: VERSIONS, theirs });

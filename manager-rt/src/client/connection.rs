@@ -21,13 +21,15 @@ use std::thread;
 
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
+use mp_sys::handshake::Agreed;
 use mp_sys::stream::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
 
 use super::alarm::Alarm;
-use super::answer::{Malformed, Undo, decode};
+use super::answer::{Undo, Unreadable, decode};
 use super::calls::{Arrived, Calls, End};
-use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Step, Travels};
 use crate::references::soon;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
@@ -45,8 +47,10 @@ pub(super) enum Failure {
     NotBegun,
     /// The connection ended before the answer arrived, or the time was over.
     Unknown,
-    /// The received bytes are not an answer.
-    Malformed,
+    /// The received bytes cannot be understood.
+    Unreadable(Unreadable),
+    /// The server does not know an operation that this version of the protocol introduced. Nothing was sent.
+    NeedsVersion(u16),
     /// The call cannot be sent.
     Refused(Fault),
 }
@@ -55,7 +59,7 @@ impl From<End> for Failure {
     fn from(end: End) -> Self {
         match end {
             End::Gone => Self::Unknown,
-            End::Malformed => Self::Malformed,
+            End::Unreadable(error) => Self::Unreadable(error),
         }
     }
 }
@@ -74,6 +78,8 @@ pub(super) struct Connection {
     stream: Stream,
     /// The connection's number in this process.
     pub(super) serial: u64,
+    /// The version of the protocol that both sides use.
+    pub(super) agreed: Agreed,
     calls: Mutex<Calls>,
     next_call: AtomicU64,
     /// The number of answers that were read. Only the reader stores it.
@@ -87,10 +93,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, serial: u64) -> Self {
+    pub(super) fn new(stream: Stream, agreed: Agreed, serial: u64) -> Self {
         Self {
             stream,
             serial,
+            agreed,
             calls: Mutex::new(Calls::new()),
             next_call: AtomicU64::new(1),
             read: AtomicU64::new(0),
@@ -137,7 +144,7 @@ impl Connection {
     /// [`Failure`].
     pub(super) fn transaction(
         &self,
-        steps: &impl serde::Serialize,
+        steps: &Vec<Step<Raw<'_>>>,
         deadline: Deadline,
     ) -> Result<Answer<Payload>, Failure> {
         self.exchange(FrameKind::Transaction, self.next_call(), steps, deadline, (0, Undo::Items))
@@ -148,10 +155,11 @@ impl Connection {
         &self,
         kind: FrameKind,
         number: u64,
-        body: &impl serde::Serialize,
+        body: &(impl Serialize + Travels),
         deadline: Deadline,
         (thread, undo): (u64, Undo),
     ) -> Result<Answer<Payload>, Failure> {
+        self.check_version(body)?;
         let mut buffer = encode::buffer();
         let encoded = encode::frame(&mut buffer, kind, (number, self.read_so_far()), body);
         let sent = encoded
@@ -170,6 +178,7 @@ impl Connection {
         calls: &[Call<Raw<'_>>],
         deadline: Deadline,
     ) -> Result<Vec<Answer<Payload>>, Failure> {
+        calls.iter().try_for_each(|call| self.check_version(call))?;
         let mut buffer = encode::buffer();
         let mut entries = Vec::with_capacity(calls.len());
         for call in calls {
@@ -197,8 +206,22 @@ impl Connection {
         Ok(answers)
     }
 
+    /// Checks that the server knows what is about to be sent.
+    ///
+    /// # Errors
+    /// [`Failure::NeedsVersion`].
+    #[inline]
+    fn check_version(&self, body: &impl Travels) -> Result<(), Failure> {
+        let since = body.since();
+        if since <= self.agreed.version { Ok(()) } else { Err(Failure::NeedsVersion(since)) }
+    }
+
     /// Sends an operation without waiting for its answer. Never waits.
     pub(super) fn notice(&self, thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
+        if let Err(failure) = self.check_version(&op) {
+            tracing::debug!(?failure, "a notice is not sent");
+            return;
+        }
         let numbers = (self.next_call(), self.read_so_far());
         let mut calls = self.lock();
         if calls.ended().is_some() {
@@ -269,7 +292,7 @@ impl Connection {
             if let Some(Arrived { kind, body }) = calls.take_answer(number) {
                 calls.hand_on();
                 drop(calls);
-                return decode(kind, &body, &body).map_err(|Malformed| self.end_malformed());
+                return decode(kind, &body, &body).map_err(|error| self.end_unreadable(error));
             }
             if let Some(end) = calls.ended() {
                 calls.forget(number);
@@ -310,9 +333,9 @@ impl Connection {
         self.flush();
     }
 
-    fn end_malformed(&self) -> Failure {
-        self.end(self.lock(), End::Malformed);
-        Failure::Malformed
+    fn end_unreadable(&self, error: Unreadable) -> Failure {
+        self.end(self.lock(), End::Unreadable(error));
+        Failure::Unreadable(error)
     }
 }
 

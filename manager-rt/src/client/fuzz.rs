@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::answer::{Malformed, Undo, decode};
+use super::answer::Unreadable::Malformed;
+use super::answer::{Undo, decode};
 use super::calls::Calls;
 use super::inbox::{Body, Inbox};
 use crate::proto::{Answer, Call, ObjectId, Payload, Raw};

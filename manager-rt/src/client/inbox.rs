@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::answer::Malformed;
+use super::answer::Unreadable::{self, Malformed};
 use crate::wire::frame::Head;
 use crate::wire::inbound::{Frame, Garbage, Inbound};
 
@@ -53,12 +53,12 @@ impl Inbox {
     /// Shows all frames that are complete after this many bytes were received.
     ///
     /// # Errors
-    /// [`Malformed`]. No later bytes can be understood either.
+    /// [`Unreadable`]. No later bytes can be understood either.
     pub(super) fn took(
         &mut self,
         count: usize,
-        mut each: impl FnMut(Head, Body<'_>) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+        mut each: impl FnMut(Head, Body<'_>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
         let end = self.kept.saturating_add(count);
         let mut bytes = self.buffer.get(..end).unwrap_or_default();
         while let Some(frame) = self.inbound.next(&mut bytes, BUFFER_BYTES)? {
@@ -75,8 +75,8 @@ impl Inbox {
     }
 }
 
-impl From<Garbage> for Malformed {
+impl From<Garbage> for Unreadable {
     fn from(_: Garbage) -> Self {
-        Self
+        Malformed
     }
 }

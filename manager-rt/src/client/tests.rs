@@ -76,9 +76,9 @@ impl Fake {
     fn plain(&self) -> (Connection, Peer) {
         std::thread::scope(|scope| {
             let peer = scope.spawn(|| self.accept(EPOCH));
-            let (stream, epoch) = connect::open(&self.address, KEY, soon()).unwrap();
-            assert_eq!(epoch, EPOCH);
-            (Connection::new(stream, 1), peer.join().unwrap())
+            let opened = connect::open(&self.address, KEY, soon()).unwrap();
+            assert_eq!(opened.epoch, EPOCH);
+            (Connection::new(opened.stream, opened.agreed, 1), peer.join().unwrap())
         })
     }
 }

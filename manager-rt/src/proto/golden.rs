@@ -111,6 +111,7 @@ impl Protocol {
         protocol.fields::<Info>("Info");
         protocol.table::<Fault>();
         protocol.table::<Kind>();
+        protocol.table::<Table>();
         protocol
     }
 }

@@ -45,7 +45,7 @@ thread_local! {
 ///
 /// # Errors
 /// [`Fault::TooMany`] or [`Fault::BadName`] for a sequence or a name above its own limit, [`Fault::NoSpace`] for more
-/// than the room, and otherwise [`Fault::Malformed`].
+/// than the room, [`Fault::UnknownOperation`] for an unknown number, and otherwise [`Fault::Malformed`].
 pub(crate) fn within<'a, T>(
     bytes: usize,
     body: &'a [u8],
@@ -76,7 +76,8 @@ fn take(items: usize, most: usize, item_bytes: usize) -> Result<(), Fault> {
     Err(refuse(refusal))
 }
 
-fn refuse(fault: Fault) -> Fault {
+/// Notes why the frame is refused, unless there is an earlier reason.
+pub(super) fn refuse(fault: Fault) -> Fault {
     let room = ROOM.get();
     ROOM.set(Room { refusal: room.refusal.or(Some(fault)), ..room });
     fault

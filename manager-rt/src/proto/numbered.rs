@@ -6,7 +6,7 @@
 //!
 //! - one varint, followed by the fields in the order of the table, as derived code does;
 //! - a variant without a line does not compile, and neither does a number that is used twice or retired;
-//! - an unknown number is an error.
+//! - an unknown number is refused with [`Fault::UnknownOperation`], which names the table and the number.
 //!
 //! A line may end with `since 4`, which names the version of the protocol that introduced the number, if that is not the
 //! first one with a table, 3. A field may be followed by `by Type`: it is decoded as such a [limited](super::limited)
@@ -16,10 +16,13 @@ use std::marker::PhantomData;
 
 use serde::de::Error;
 
-/// Returns the error of an unknown number.
+use super::version::{FIRST, NEWEST};
+use super::{Fault, ObjectId, Payload, Raw, Table, limited};
+
+/// Refuses an unknown number.
 #[cold]
-pub(super) fn unknown<E: Error>(table: &str, number: u32) -> E {
-    E::custom(format_args!("{number} is not a number of {table}"))
+pub(super) fn unknown<E: Error>(table: Table, number: u32) -> E {
+    E::custom(limited::refuse(Fault::UnknownOperation { table, number, version: NEWEST }))
 }
 
 /// The visitor of an enum that is encoded by its table.
@@ -45,8 +48,8 @@ macro_rules! limited_to {
 }
 pub(super) use limited_to;
 
-/// Encodes an enum by its table. A struct is encoded by derived code, in the order of its fields; its line makes it known
-/// to the test.
+/// Encodes an enum by its table, and says of each value which version introduced it. A struct is encoded by derived code,
+/// in the order of its fields.
 macro_rules! numbered {
     (
         enum $name:ident $(<$p:ident>)? {
@@ -96,7 +99,7 @@ macro_rules! numbered {
             fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
                 let (number, access) = access.variant::<u32>()?;
                 match number {
-                    $($( $retired )|+ => Err(unknown(stringify!($name), number)),)?
+                    $($( $retired )|+ => Err(unknown(Table::$name, number)),)?
                     $(
                         $number => {
                             let together!(
@@ -106,7 +109,22 @@ macro_rules! numbered {
                             Ok($name::$variant $(( $($unnamed),+ ))? $({ $($named),+ })?)
                         }
                     )+
-                    _ => Err(unknown(stringify!($name), number)),
+                    _ => Err(unknown(Table::$name, number)),
+                }
+            }
+        }
+
+        impl $(<$p: Travels>)? Travels for $name $(<$p>)? {
+            #[inline]
+            fn since(&self) -> u16 {
+                match self {
+                    $(
+                        Self::$variant $(( $($unnamed),+ ))? $({ $($named),+ })? => newest([
+                            $($since,)?
+                            $($(Travels::since($unnamed),)+)?
+                            $($(Travels::since($named),)+)?
+                        ]),
+                    )+
                 }
             }
         }
@@ -139,7 +157,7 @@ macro_rules! numbered {
                     $(
                         Self::$variant $(( $($unnamed),+ ))? $({ $($named),+ })? => Line {
                             number: $number,
-                            since: [FIRST $(, $since)?].into_iter().fold(0, u16::max),
+                            since: newest([$($since)?]),
                             name: stringify!($variant),
                             fields: vec![
                                 $($(shape_of($unnamed)),+)?
@@ -157,6 +175,13 @@ macro_rules! numbered {
     };
 
     (struct $name:ident $(<$p:ident>)? { $($field:ident),+ $(,)? }) => {
+        impl $(<$p: Travels>)? Travels for $name $(<$p>)? {
+            #[inline]
+            fn since(&self) -> u16 {
+                newest([$(self.$field.since()),+])
+            }
+        }
+
         #[cfg(test)]
         impl $(<$p: Sample + Serialize>)? Sample for $name $(<$p>)? {
             fn sample() -> Self {
@@ -172,3 +197,57 @@ macro_rules! numbered {
     };
 }
 pub(super) use numbered;
+
+/// What travels as an operation or an answer, or as a part of one.
+pub(crate) trait Travels {
+    /// Returns the version of the protocol that introduced the newest number in it.
+    #[inline]
+    fn since(&self) -> u16 {
+        FIRST
+    }
+}
+
+/// Returns the newest of several versions.
+#[inline]
+pub(super) fn newest<const COUNT: usize>(versions: [u16; COUNT]) -> u16 {
+    versions.into_iter().fold(FIRST, u16::max)
+}
+
+impl Travels for bool {}
+impl Travels for u8 {}
+impl Travels for u16 {}
+impl Travels for u32 {}
+impl Travels for u64 {}
+impl Travels for u128 {}
+impl Travels for i8 {}
+impl Travels for i16 {}
+impl Travels for i32 {}
+impl Travels for i64 {}
+impl Travels for i128 {}
+impl Travels for f32 {}
+impl Travels for f64 {}
+impl Travels for String {}
+impl Travels for ObjectId {}
+impl Travels for Raw<'_> {}
+impl Travels for Payload {}
+
+impl<T: Travels> Travels for Vec<T> {
+    #[inline]
+    fn since(&self) -> u16 {
+        self.iter().map(T::since).fold(FIRST, u16::max)
+    }
+}
+
+impl<T: Travels> Travels for Option<T> {
+    #[inline]
+    fn since(&self) -> u16 {
+        self.as_ref().map_or(FIRST, T::since)
+    }
+}
+
+impl<A: Travels, B: Travels> Travels for (A, B) {
+    #[inline]
+    fn since(&self) -> u16 {
+        self.0.since().max(self.1.since())
+    }
+}

@@ -9,7 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::account::Full;
 use crate::limits::TRANSACTION_OPS_MAX;
-use crate::proto::{Kind, ObjectId, Payload};
+#[cfg(feature = "server")]
+use crate::proto::Travels;
+use crate::proto::version::NEWEST;
+use crate::proto::{Kind, ObjectId, Payload, Table};
 
 /// The answer to an operation that succeeded. The documentation of each operation names its variant.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +158,7 @@ impl Reply<Payload> {
 
     /// Returns the approximate memory that the answer takes until it is written, in bytes. Long values are shared with
     /// the objects.
+    #[cfg(feature = "server")]
     pub(crate) fn memory(&self) -> usize {
         let mut bytes = size_of::<Self>();
         let mut add = |more: usize| bytes = bytes.saturating_add(more).saturating_add(size_of::<Payload>());
@@ -357,6 +361,31 @@ pub enum Fault {
         /// The limit, in units of about 10 ns.
         limit: u64,
     },
+    /// The server is too old for this operation, or for something in it.
+    #[error(
+        "the server does not know number {number} of {table}: it knows versions of the protocol up to {version}, and this \
+         build up to {NEWEST}"
+    )]
+    UnknownOperation {
+        /// The table in which the server looked.
+        table: Table,
+        /// The number that is not in it.
+        number: u32,
+        /// The newest version that the server knows.
+        version: u16,
+    },
+}
+
+impl Fault {
+    /// Returns the fault, or the nearest one that a client of this version of the protocol knows.
+    #[cfg(feature = "server")]
+    pub(crate) fn known_to(self, version: u16) -> Self {
+        match self {
+            fault if fault.since() <= version => fault,
+            Self::UnknownOperation { .. } => Self::Malformed,
+            _ => Self::Unsupported,
+        }
+    }
 }
 
 impl From<Full> for Fault {

@@ -14,5 +14,4 @@ pub const OLDEST: u16 = 3;
 /// The newest version that this build knows.
 pub const NEWEST: u16 = 4;
 /// The version of a number whose line does not name one.
-#[cfg(test)]
 pub(super) const FIRST: u16 = 3;

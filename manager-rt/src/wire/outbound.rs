@@ -12,6 +12,7 @@ use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
 use crate::count::count_of;
+use crate::proto::version::OLDEST;
 use crate::proto::{Answer, Payload};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
@@ -38,6 +39,8 @@ pub(crate) struct Outbound {
     newest_end: u64,
     /// The number of answers so far.
     answers: u64,
+    /// The version of the protocol that the client uses, after the handshake.
+    version: Option<u16>,
 }
 
 impl Outbound {
@@ -60,6 +63,11 @@ impl Outbound {
         self.written == self.newest_end
     }
 
+    /// Records the version of the protocol that the client uses.
+    pub(crate) const fn agree_on(&mut self, version: u16) {
+        self.version = Some(version);
+    }
+
     /// Adds bytes that are not an answer.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
@@ -70,7 +78,10 @@ impl Outbound {
     pub(crate) fn answer(&mut self, call: u64, answer: &Answer<Payload>, cpu: u8) {
         match answer {
             Ok(reply) => self.frame(FrameKind::Reply, call, cpu, reply, reply.long_values()),
-            Err(fault) => self.frame(FrameKind::Fault, call, cpu, fault, Vec::new()),
+            Err(fault) => {
+                let fault = fault.known_to(self.version.unwrap_or(OLDEST));
+                self.frame(FrameKind::Fault, call, cpu, &fault, Vec::new());
+            }
         }
         self.answers = self.answers.saturating_add(1);
         self.ends.push_back(self.queued);

@@ -12,7 +12,8 @@ use mp_sys::ready::readable_later;
 use mp_sys::stream::{Interest, ReadFailure, SLICE};
 
 use super::Connection;
-use crate::client::answer::{Malformed, decode};
+use crate::client::answer::Unreadable::{self, Malformed};
+use crate::client::answer::decode;
 use crate::client::calls::End;
 use crate::client::inbox::{Body, Inbox};
 use crate::proto::{Answer, Payload};
@@ -48,8 +49,8 @@ impl Connection {
         let ended = loop {
             match self.receive(&mut inbox, deadline, is_quiet) {
                 Look::Bytes(count) => {
-                    if self.process(&mut inbox, count, Some(&mut own)).is_err() {
-                        break Some(End::Malformed);
+                    if let Err(error) = self.process(&mut inbox, count, Some(&mut own)) {
+                        break Some(End::Unreadable(error));
                     }
                     if own.answer.is_some() {
                         break None;
@@ -79,7 +80,7 @@ impl Connection {
         inbox: &mut Inbox,
         count: usize,
         mut own: Option<&mut Own>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Unreadable> {
         let mut is_undoing = false;
         let outcome = inbox.took(count, |head, body| {
             if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {

@@ -134,10 +134,10 @@ impl Connection {
         let ready = self.stream.ready(Interest::ReadOrWrite, deadline);
         if ready.is_ok_and(|ready| ready.read) {
             match self.look(self.stream.try_read(inbox.space())) {
-                Look::Bytes(count) if self.process(&mut inbox, count, None).is_err() => {
-                    ended = Some(End::Malformed);
+                Look::Bytes(count) => {
+                    ended = self.process(&mut inbox, count, None).err().map(End::Unreadable);
                 }
-                Look::Bytes(_) | Look::Nothing => {}
+                Look::Nothing => {}
                 Look::Ended => ended = Some(End::Gone),
             }
         }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::client::ConnectError;
+use crate::client::answer::Unreadable::{self, Malformed};
 use crate::client::connection::Failure;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::proto::Fault;
+use crate::proto::{Fault, Table};
 
 /// Returns the error that a client of this server gets.
 pub(super) fn told(serve: impl FnOnce(Peer) + Send, timeout: Duration) -> ConnectError {
@@ -142,12 +143,20 @@ fn said(bytes: impl FnOnce(u64) -> Vec<u8>) -> Result<Answer<Payload>, Failure> 
 #[test]
 fn nonsense_ends_the_connection() {
     let done = postcard::to_allocvec(&Reply::<Payload>::Done).unwrap();
-    assert_eq!(said(|_| vec![0xff; 64]), Err(Failure::Malformed));
-    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call, &[99])), Err(Failure::Malformed));
-    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call, &[])), Err(Failure::Malformed));
-    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Call, call, &done)), Err(Failure::Malformed));
-    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call + 1, &done)), Err(Failure::Malformed));
+    assert_eq!(said(|_| vec![0xff; 64]), Err(Failure::Unreadable(Malformed)));
+    let unknown = |table, number| Err(Failure::Unreadable(Unreadable::Unknown { table, number }));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call, &[99])), unknown(Table::Reply, 99));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Fault, call, &[99])), unknown(Table::Fault, 99));
+    assert_eq!(said(|call| Peer::bytes_of(FrameKind::Reply, call, &[])), Err(Failure::Unreadable(Malformed)));
+    assert_eq!(
+        said(|call| Peer::bytes_of(FrameKind::Call, call, &done)),
+        Err(Failure::Unreadable(Malformed))
+    );
+    assert_eq!(
+        said(|call| Peer::bytes_of(FrameKind::Reply, call + 1, &done)),
+        Err(Failure::Unreadable(Malformed))
+    );
     let long = u32::try_from(FRAME_BYTES_MAX + 1).unwrap();
     let lies = |call| Head { body_len: long, kind: FrameKind::Reply, cpu: 0, call, read: 0 };
-    assert_eq!(said(|call| lies(call).to_bytes().to_vec()), Err(Failure::Malformed));
+    assert_eq!(said(|call| lies(call).to_bytes().to_vec()), Err(Failure::Unreadable(Malformed)));
 }

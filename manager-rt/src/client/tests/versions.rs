@@ -4,8 +4,9 @@ use mp_sys::handshake::{Offer, Versions};
 
 use super::ends::told;
 use super::*;
+use crate::backend::{Backend, CallError};
 use crate::client::ConnectError;
-use crate::proto::Fault;
+use crate::proto::{Fault, Step, Table, ValueOp};
 use crate::wire::frame::VERSIONS;
 
 /// Returns the terms of a server with these versions.
@@ -34,5 +35,65 @@ fn a_server_without_a_common_version_is_an_error_with_both_ranges() {
         assert_eq!(error, ConnectError::NoCommonVersion { ours: VERSIONS, theirs });
         let text = error.to_string();
         assert!(text.contains(&theirs.to_string()) && text.contains(&VERSIONS.to_string()), "{text}");
+    }
+}
+
+/// Returns a client whose server has these versions, and the server's end of the connection.
+fn connected_to(fake: &Fake, terms: Terms<'static>) -> (Arc<Remote>, Peer) {
+    std::thread::scope(|scope| {
+        let peer = scope.spawn(move || {
+            let mut peer = fake.accept_stranger();
+            assert!(peer.let_in_on(terms));
+            peer.say(FrameKind::Welcome, 0, &EPOCH.to_le_bytes());
+            peer
+        });
+        let remote = Remote::connect(&fake.address, &KEY.into(), soon()).unwrap();
+        (remote, peer.join().unwrap())
+    })
+}
+
+fn call(op: Op<Raw<'static>>) -> Call<Raw<'static>> {
+    Call { object: ObjectId(1 << 24), thread: 1, wait: Wait::No, op }
+}
+
+#[test]
+fn an_operation_that_is_too_new_for_the_server_is_not_sent() {
+    let old = Terms { offer: None, ..frame::terms(KEY) };
+    let fake = Fake::new();
+    let (remote, mut peer) = connected_to(&fake, old);
+    let store = || Op::Value(ValueOp::Store(Raw::plain(b"v")));
+    let refused = CallError::NeedsVersion { needs: 4, agreed: 3 };
+    assert_eq!(remote.call(call(store())), Err(refused));
+    let steps = || vec![Step { object: ObjectId(1 << 24), op: store() }];
+    assert_eq!(remote.transaction(1, steps()), Err(refused));
+    assert_eq!(remote.pipeline(1, steps()), Err(refused));
+    let text = refused.to_string();
+    assert!(text.contains("version 4") && text.contains("version 3"), "{text}");
+    // The first frame that the server receives is that of an operation that it knows.
+    std::thread::scope(|scope| {
+        let ping = scope.spawn(|| remote.call(ping()));
+        let (number, op) = peer.call();
+        assert_eq!(op, manager_op(ManagerOp::Ping));
+        peer.answer(number, Ok(Reply::Done));
+        assert_eq!(ping.join().unwrap(), Ok(Reply::Done));
+    });
+}
+
+#[test]
+fn an_unknown_answer_is_an_error_with_both_versions() {
+    for (kind, table) in [(FrameKind::Reply, Table::Reply), (FrameKind::Fault, Table::Fault)] {
+        let fake = Fake::new();
+        let (remote, mut peer) = connected_to(&fake, terms_with(Versions { newest: 77, ..VERSIONS }));
+        let error = std::thread::scope(|scope| {
+            let ping = scope.spawn(|| remote.call(ping()));
+            let (number, _) = peer.call();
+            peer.say(kind, number, &[99, 1, 2, 3]);
+            ping.join().unwrap().unwrap_err()
+        });
+        let ours = VERSIONS.newest;
+        assert_eq!(error, CallError::UnknownAnswer { table, number: 99, ours, theirs: 77 });
+        let text = error.to_string();
+        assert!(text.contains("77") && text.contains(&ours.to_string()), "{text}");
+        assert!(peer.frame().is_none(), "what the client held is released");
     }
 }

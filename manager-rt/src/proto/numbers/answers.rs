@@ -7,14 +7,10 @@ use serde::de::{EnumAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[cfg(test)]
-use crate::proto::Info;
-#[cfg(test)]
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
-use crate::proto::numbered::{ByNumber, limited_to, numbered, together, unknown};
+use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::reply::Flat;
-#[cfg(test)]
-use crate::proto::version::FIRST;
-use crate::proto::{Fault, Kind, Reply};
+use crate::proto::{Fault, Info, Kind, Reply, Table};
 
 numbered! {
     enum Kind {
@@ -93,5 +89,33 @@ numbered! {
         26 = Malformed,
         27 = Unsupported,
         28 = TooMuchWork { limit } since 4,
+        29 = UnknownOperation { table, number, version } since 4,
+    }
+}
+
+numbered! {
+    enum Table {
+        0 = Wait since 4,
+        1 = Op since 4,
+        2 = Spec since 4,
+        3 = ManagerOp since 4,
+        4 = ListOp since 4,
+        5 = DictOp since 4,
+        6 = Part since 4,
+        7 = Number since 4,
+        8 = NamespaceOp since 4,
+        9 = ValueOp since 4,
+        10 = ArrayOp since 4,
+        11 = QueueOp since 4,
+        12 = JoinableQueueOp since 4,
+        13 = LockOp since 4,
+        14 = SemaphoreOp since 4,
+        15 = ConditionOp since 4,
+        16 = EventOp since 4,
+        17 = BarrierOp since 4,
+        18 = Kind since 4,
+        19 = Reply since 4,
+        20 = Fault since 4,
+        21 = Table since 4,
     }
 }

@@ -9,15 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[cfg(test)]
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::limited::{Elements, Entries, Many, Name, Order, References, Values};
-use crate::proto::numbered::{ByNumber, limited_to, numbered, together, unknown};
-#[cfg(test)]
-use crate::proto::version::FIRST;
+use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::{
-    ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
-    NamespaceOp, Number, Op, Part, QueueOp, SemaphoreOp, Spec, ValueOp, Wait,
+    ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
+    NamespaceOp, Number, Op, Part, QueueOp, Scan, SemaphoreOp, Spec, Step, Table, ValueOp, Wait,
 };
-#[cfg(test)]
-use crate::proto::{Call, Scan, Step};
 
 numbered! {
     enum Wait {

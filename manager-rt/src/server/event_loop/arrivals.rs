@@ -172,6 +172,11 @@ impl EventLoop {
             }
             Next::Agree(bytes) => {
                 peer.outbound.say(&bytes);
+                if let Phase::Proving(side) = &peer.phase
+                    && let Some(agreed) = side.agreed()
+                {
+                    peer.outbound.agree_on(agreed.version);
+                }
                 let welcome = self.welcome(slot);
                 if let Some(peer) = self.peers.get_mut(slot) {
                     peer.outbound.say(&welcome);

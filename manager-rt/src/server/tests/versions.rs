@@ -3,6 +3,8 @@
 use mp_sys::handshake::{Offer, Refusal, Terms, Versions};
 
 use super::*;
+use crate::proto::Table;
+use crate::proto::version::NEWEST;
 use crate::wire::frame;
 use crate::wire::frame::VERSIONS;
 
@@ -30,4 +32,55 @@ fn a_client_without_a_common_version_learns_both_ranges() {
         let refused = Client::connect_on(&server.path, terms_with(versions)).err();
         assert_eq!(refused, Some(Refusal::NoCommonVersion { theirs: VERSIONS }));
     }
+}
+
+/// Returns the bytes of a call with this operation.
+fn frame_of(client: &mut Client, op: &[u8]) -> Vec<u8> {
+    client.calls += 1;
+    // The manager, thread 1, without a wait.
+    let body = [&[0, 1, 0], op].concat();
+    let body_len = u32::try_from(body.len()).unwrap();
+    let head = Head { body_len, kind: FrameKind::Call, cpu: 0, call: client.calls, read: 0 };
+    [&head.to_bytes()[..], &body].concat()
+}
+
+#[test]
+fn an_unknown_number_is_answered_and_its_frame_is_skipped() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    let number = 1_000;
+    let bytes = postcard::to_allocvec(&number).unwrap();
+    let unknown = |table| Err(Fault::UnknownOperation { table, number, version: NEWEST });
+    // An unknown kind of object, operation, specification of an object, and part of an entry.
+    for (table, before) in [
+        (Table::Op, &[][..]),
+        (Table::ManagerOp, &[0]),
+        (Table::ListOp, &[1]),
+        (Table::BarrierOp, &[10]),
+        (Table::Spec, &[0, 0]),
+        (Table::Part, &[2, 14, 0, 1]),
+    ] {
+        let frame = frame_of(&mut client, &[before, &bytes, b"whatever a newer client sends"].concat());
+        client.stream.write_all(&frame).unwrap();
+        assert_eq!(client.answer(), (client.calls, unknown(table)));
+        client.ping();
+    }
+    let text = unknown(Table::ListOp).unwrap_err().to_string();
+    assert!(text.contains("1000 of ListOp") && text.contains(&NEWEST.to_string()), "{text}");
+}
+
+#[test]
+fn an_old_client_gets_no_fault_that_it_does_not_know() {
+    let server = Running::start(Server::builder().key("key"));
+    let old = Terms { offer: None, ..frame::terms(b"key") };
+    let mut client = Client::connect_on(&server.path, old).unwrap();
+    let frame = frame_of(&mut client, &[99]);
+    client.stream.write_all(&frame).unwrap();
+    assert_eq!(client.answer().1, Err(Fault::Malformed));
+    client.ping();
+    let newer = Fault::UnknownOperation { table: Table::Op, number: 1, version: 1 };
+    assert_eq!(
+        (newer.known_to(3), newer.known_to(4), Fault::Empty.known_to(3)),
+        (Fault::Malformed, newer, Fault::Empty)
+    );
 }
