@@ -22,13 +22,13 @@ use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
 use crate::count::count_of;
 use crate::error::{ObjectError, TransactionError};
-use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT};
+use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT, VALUES_AT_ONCE_MAX};
 #[cfg(feature = "server")]
 use crate::process::ServerProcess;
 use crate::proto::{Call, Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::proxy::{
-    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, Handle, JoinableQueue, List, Lock, Namespace,
-    Proxy, Queue, RLock, Semaphore, Storable, Value, Values,
+    Array, Barrier, BoundedSemaphore, Condition, Dict, Event, JoinableQueue, List, Lock, Namespace, Proxy,
+    Queue, RLock, Semaphore, Storable, Value, Values, make,
 };
 use crate::registry;
 
@@ -229,19 +229,7 @@ impl Manager {
 
     /// Makes an object, or finds or makes the one with this name.
     fn make<P: Proxy>(&self, name: Option<&str>, spec: Spec<Raw<'_>>) -> Result<P, ObjectError> {
-        let caps = self.backend.caps();
-        if !caps.kinds.contains(P::KIND) {
-            return Err(CallError::unsupported(&caps, P::KIND, "objects of this kind").into());
-        }
-        let print = P::print();
-        let op = match name {
-            None => ManagerOp::Create { spec, print },
-            Some(name) => ManagerOp::Open { name: name.to_owned(), spec, print },
-        };
-        match self.ask(op)? {
-            Reply::Object { id, .. } => Ok(P::over(Handle::adopt(&self.backend, id))),
-            _ => Err(CallError::Protocol.into()),
-        }
+        make(&self.backend, name, spec)
     }
 
     fn make_array<'a, T: Storable + Serialize + ?Sized + 'a>(
@@ -253,7 +241,16 @@ impl Manager {
         for element in elements {
             values.add(element)?;
         }
-        self.make(name, Spec::Array(values.raws().collect()))
+        let raws: Vec<_> = values.raws().collect();
+        if raws.len() <= VALUES_AT_ONCE_MAX {
+            return self.make(name, Spec::Array(raws));
+        }
+        // Filling a long array would keep other clients waiting, so its elements are collected in a list.
+        let list: List<T::Owned> = self.make(None, Spec::List)?;
+        for some in raws.chunks(VALUES_AT_ONCE_MAX) {
+            list.extend_with(some.to_vec())?;
+        }
+        self.make(name, Spec::ArrayOf(list.handle().id()))
     }
 
     fn make_value<T: Storable + Serialize + ?Sized>(

@@ -37,7 +37,7 @@ pub(crate) use self::codec::Values;
 pub use self::condition::{Condition, WaitGuard};
 pub use self::dict::{Dict, DictIter};
 pub use self::event::Event;
-pub(crate) use self::handle::{Handle, Read};
+pub(crate) use self::handle::{Handle, Read, make};
 pub(crate) use self::joinable_queue::Lease;
 pub use self::joinable_queue::{JoinableQueue, Task};
 pub use self::list::{List, ListIter};

@@ -30,6 +30,7 @@ mod context;
 mod dict;
 mod ending;
 mod event;
+mod exchange;
 mod fifo;
 mod items;
 mod joinable_queue;
@@ -247,6 +248,11 @@ impl State {
         };
         if let Op::Condition(op) = op {
             return self.run_condition(caller, target, &op);
+        }
+        if let Op::List(op) = &op
+            && let Some(answer) = self.run_exchange(caller, target, op)
+        {
+            return Outcome::Answer(answer);
         }
         let Some(body) = self.bodies.get_mut(slot) else {
             return Outcome::Answer(Err(Fault::UnknownObject));

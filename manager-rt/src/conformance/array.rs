@@ -1,13 +1,14 @@
 //! `Array`.
 
 use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
-use crate::limits::PAGE_ITEMS_MAX;
+use crate::limits::{PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::Fault;
 use crate::{Array, ItemError, TransactionError};
 
 tests! {
     [Array] {
         elements_are_read_and_replaced,
+        a_long_array_is_made_at_once,
         an_index_without_an_element_is_an_error,
         no_update_is_lost,
         many_pages_are_read,
@@ -32,6 +33,14 @@ fn elements_are_read_and_replaced(fixture: &dyn Fixture) {
     assert_eq!(array.get(3).unwrap(), -5);
     assert!(!array.is_empty().unwrap());
     assert!(fixture.client().array::<u8>(&[]).unwrap().is_empty().unwrap());
+}
+
+fn a_long_array_is_made_at_once(fixture: &dyn Fixture) {
+    let elements: Vec<u32> = (0..u32::try_from(VALUES_AT_ONCE_MAX).unwrap() + 1).collect();
+    let array = fixture.client().named("array").array(&elements).unwrap();
+    let other: Array<u32> = fixture.client().named("array").array(&elements[..VALUES_AT_ONCE_MAX]).unwrap();
+    assert_eq!((other.len().unwrap(), array.to_vec().unwrap()), (elements.len(), elements));
+    until_objects(fixture, "nothing else is left", 1);
 }
 
 fn an_index_without_an_element_is_an_error(fixture: &dyn Fixture) {

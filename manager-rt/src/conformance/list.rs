@@ -1,7 +1,7 @@
 //! `List`.
 
 use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
-use crate::limits::{PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};
+use crate::limits::{ORDER_ITEMS_MAX, PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::Fault;
 use crate::{CallError, ItemError, List, ObjectError, TransactionError, Value};
 
@@ -14,6 +14,7 @@ tests! {
         it_is_sorted_and_reversed,
         many_pages_show_one_moment,
         a_transaction_changes_it_completely_or_not_at_all,
+        a_long_list_is_sorted,
         adding_many_at_once_has_a_limit,
     }
     [List, Value] {
@@ -190,6 +191,15 @@ fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
     });
     assert_eq!(refused.unwrap_err(), TransactionError::Refused(Fault::Index { index: 1, len: 1 }));
     assert_eq!(letters(&list), "xyy");
+}
+
+fn a_long_list_is_sorted(fixture: &dyn Fixture) {
+    let list = fixture.client().list::<u32>().unwrap();
+    let len = u32::try_from(ORDER_ITEMS_MAX).unwrap() + 1;
+    list.extend(&(0..len).rev().collect::<Vec<_>>()).unwrap();
+    list.sort().unwrap();
+    assert!(list.to_vec().unwrap().into_iter().eq(0..len));
+    until_objects(fixture, "nothing else is left", 1);
 }
 
 fn adding_many_at_once_has_a_limit(fixture: &dyn Fixture) {

@@ -19,8 +19,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::count::count_of;
 use crate::limits::{
-    ARRAY_ELEMENTS_MAX, ENTRIES_AT_ONCE_MAX, NAME_BYTES_MAX, ORDER_ITEMS_MAX, REFERENCES_AT_ONCE_MAX,
-    TRANSACTION_OPS_MAX, VALUES_AT_ONCE_MAX,
+    ENTRIES_AT_ONCE_MAX, NAME_BYTES_MAX, ORDER_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSACTION_OPS_MAX,
+    VALUES_AT_ONCE_MAX,
 };
 use crate::proto::Fault;
 
@@ -133,7 +133,7 @@ limited! {
 }
 limited! {
     /// The elements of a new array.
-    Elements: ARRAY_ELEMENTS_MAX
+    Elements: VALUES_AT_ONCE_MAX
 }
 limited! {
     /// An order of items.

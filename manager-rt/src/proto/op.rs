@@ -76,8 +76,11 @@ pub enum Spec<P> {
     Barrier(u64),
     /// A value.
     Value(P),
-    /// An array of these values, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX).
+    /// An array of these values, at most [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX).
     Array(Vec<P>),
+    /// An array of the items of a list, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX). They leave the
+    /// list, which must not be reversed. If an array with the name exists already, the list stays as it is.
+    ArrayOf(ObjectId),
 }
 
 /// The operations of the manager itself: `Op::Manager` goes to [`ObjectId::MANAGER`].

@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::{Call, Kind, ObjectId, Op, Payload, Raw, Reply, Wait};
+use crate::proto::{Call, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::proxy::codec::{self, Values};
-use crate::proxy::read;
+use crate::proxy::{Proxy, read};
 
 /// A counted reference to an object.
 pub(crate) struct Handle {
@@ -20,6 +20,32 @@ pub(crate) struct Handle {
     id: ObjectId,
     /// `false` if the backend refused, as it does in a forked child. Then there is nothing to release.
     is_counted: bool,
+}
+
+/// Makes an object, or finds or makes the one with this name.
+///
+/// # Errors
+/// [`ObjectError`].
+pub(crate) fn make<P: Proxy>(
+    backend: &Arc<dyn Backend>,
+    name: Option<&str>,
+    spec: Spec<Raw<'_>>,
+) -> Result<P, ObjectError> {
+    let caps = backend.caps();
+    if !caps.kinds.contains(P::KIND) {
+        return Err(CallError::unsupported(&caps, P::KIND, "objects of this kind").into());
+    }
+    let print = P::print();
+    let op = match name {
+        None => ManagerOp::Create { spec, print },
+        Some(name) => ManagerOp::Open { name: name.to_owned(), spec, print },
+    };
+    let thread = thread_number();
+    let call = Call { object: ObjectId::MANAGER, thread, wait: Wait::No, op: Op::Manager(op) };
+    match backend.call(call)? {
+        Reply::Object { id, .. } => Ok(P::over(Handle::adopt(backend, id))),
+        _ => Err(CallError::Protocol.into()),
+    }
 }
 
 impl Handle {

@@ -127,7 +127,15 @@ impl<T> List<T> {
         for item in items {
             values.add(item)?;
         }
-        self.handle.ask(Op::List(ListOp::Extend(values.raws().collect())), read::done)
+        self.extend_with(values.raws().collect())
+    }
+
+    /// Appends items that are already encoded.
+    ///
+    /// # Errors
+    /// As for [`extend`](Self::extend).
+    pub(crate) fn extend_with(&self, items: Vec<Raw<'_>>) -> Result<(), ObjectError> {
+        self.handle.ask(Op::List(ListOp::Extend(items)), read::done)
     }
 
     /// Sets the item at an index. The previous one is not sent back, however long it is.

@@ -44,8 +44,8 @@ mod tests {
     use super::*;
     use crate::count::count_of;
     use crate::limits::{
-        ARRAY_ELEMENTS_MAX, DECODED_BYTES_MIN, DECODED_SHARE, ENTRIES_AT_ONCE_MAX, ORDER_ITEMS_MAX,
-        TRANSACTION_OPS_MAX, VALUES_AT_ONCE_MAX,
+        DECODED_BYTES_MIN, DECODED_SHARE, ENTRIES_AT_ONCE_MAX, ORDER_ITEMS_MAX, TRANSACTION_OPS_MAX,
+        VALUES_AT_ONCE_MAX,
     };
     use crate::proto::{
         Answer, ArrayOp, DictOp, EventOp, ListOp, ManagerOp, Number, ObjectId, Op, Payload, QueueOp, Spec,
@@ -97,9 +97,9 @@ mod tests {
             let spec = Spec::Array(values(count));
             call(0, Op::Manager(ManagerOp::Create { spec, print: 1 }))
         };
-        assert!(answer_to(Limits::default(), FrameKind::Call, &make(ARRAY_ELEMENTS_MAX)).is_ok());
-        let above = answer_to(Limits::default(), FrameKind::Call, &make(ARRAY_ELEMENTS_MAX + 1));
-        assert_eq!(above, Err(Fault::TooMany { limit: count_of(ARRAY_ELEMENTS_MAX) }));
+        assert!(answer_to(Limits::default(), FrameKind::Call, &make(VALUES_AT_ONCE_MAX)).is_ok());
+        let above = answer_to(Limits::default(), FrameKind::Call, &make(VALUES_AT_ONCE_MAX + 1));
+        assert_eq!(above, Err(Fault::TooMany { limit: count_of(VALUES_AT_ONCE_MAX) }));
     }
 
     #[test]

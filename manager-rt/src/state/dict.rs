@@ -183,6 +183,10 @@ impl Dict {
         show: impl FnOnce(&Payload, &mut Context<'_>) -> R,
     ) -> Result<Option<R>, Fault> {
         context.core.work.charge(ENTRY.saturating_add(key.bytes.len() / BYTES_HASHED));
+        if let Err(fault) = context.core.work.check() {
+            context.let_go(value);
+            return Err(fault);
+        }
         if let Some((key, place)) = self.entries.entry_mut(&Key(key)) {
             let old = std::mem::replace(place, value);
             let shown = show(&old, context);

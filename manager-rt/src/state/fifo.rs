@@ -7,7 +7,7 @@
 //! 3. Items that come back may exceed the capacity. Then no item can be put until there is room again.
 
 use crate::count::count_of;
-use crate::limits::CAPACITY_MAX;
+use crate::limits::{CAPACITY_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Fault, Payload, Raw};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::page::Page;
@@ -91,6 +91,9 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     ) -> Outcome {
         if self.is_closed {
             return Outcome::Answer(Err(Fault::Closed));
+        }
+        if raws.len() > VALUES_AT_ONCE_MAX {
+            return Outcome::Answer(Err(Fault::TooMany { limit: count_of(VALUES_AT_ONCE_MAX) }));
         }
         let most = if self.capacity == 0 { CAPACITY_MAX } else { self.capacity };
         let items = match check_range(count_of(raws.len()), 0, most).and_then(|()| context.keep_all(raws)) {

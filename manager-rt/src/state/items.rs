@@ -84,6 +84,11 @@ impl Items {
         }
     }
 
+    /// Takes the items out in their order, or returns `None` if that would take a step for each item.
+    pub(super) fn take_sequence(&mut self) -> Option<Sequence<Payload>> {
+        (!self.is_reversed).then(|| self.sequence.take())
+    }
+
     /// Empties the list at once, and returns its contents.
     pub(super) fn take(&mut self) -> Self {
         Self { sequence: self.sequence.take(), is_reversed: self.is_reversed }

@@ -1,8 +1,8 @@
 //! One object of any kind, and the operations that all kinds share.
 
 use crate::proto::{
-    BarrierOp, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, ManagerOp, ObjectId, Op, Payload,
-    QueueOp, Raw, SemaphoreOp, Spec,
+    BarrierOp, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, ListOp, LockOp, ManagerOp, ObjectId, Op,
+    Payload, QueueOp, Raw, SemaphoreOp, Spec,
 };
 use crate::state::array::Array;
 use crate::state::barrier::Barrier;
@@ -57,6 +57,8 @@ impl Body {
             }
             Spec::Value(value) => Self::Value(Value::new(context.keep(value)?)),
             Spec::Array(elements) => Self::Array(Array::new(elements, context)?),
+            // It needs the list, which the manager takes the items from.
+            Spec::ArrayOf(_) => return Err(Fault::Malformed),
             Spec::Dict => Self::Dict(Dict::default()),
             Spec::List => Self::List(List::default()),
             Spec::Namespace => Self::Namespace(Namespace::default()),
@@ -271,14 +273,15 @@ pub(super) const fn kind_of(spec: &Spec<Raw<'_>>) -> Kind {
         Spec::JoinableQueue { .. } => Kind::JoinableQueue,
         Spec::Barrier(_) => Kind::Barrier,
         Spec::Value(_) => Kind::Value,
-        Spec::Array(_) => Kind::Array,
+        Spec::Array(_) | Spec::ArrayOf(_) => Kind::Array,
     }
 }
 
 /// Returns `true` if an operation can be part of a transaction: it does not wait, and its change can be undone.
 pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
     match op {
-        Op::List(_) | Op::Dict(_) | Op::Namespace(_) | Op::Value(_) | Op::Array(_) => true,
+        Op::List(op) => !matches!(op, ListOp::Exchange { .. }),
+        Op::Dict(_) | Op::Namespace(_) | Op::Value(_) | Op::Array(_) => true,
         Op::Queue(op) => !matches!(op, QueueOp::Close),
         Op::JoinableQueue(op) => !matches!(op, JoinableQueueOp::Close | JoinableQueueOp::Join),
         Op::Event(op) => !matches!(op, EventOp::Wait),

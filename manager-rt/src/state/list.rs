@@ -113,6 +113,8 @@ impl List {
                 Ok(Reply::Bool(true))
             }
             ListOp::Reorder { version, order } => self.reorder(version, &order, context),
+            // These need another list, which the state machine knows.
+            ListOp::Gather { .. } | ListOp::Exchange { .. } => Err(Fault::Malformed),
         }
     }
 
@@ -159,14 +161,38 @@ impl List {
         self.items.into_values()
     }
 
+    pub(super) fn items_mut(&mut self) -> &mut Items {
+        &mut self.items
+    }
+
+    pub(super) fn items(&self) -> &Items {
+        &self.items
+    }
+
+    /// Fails with [`Fault::Changed`] unless this is the number of changes.
+    pub(super) fn check_version(&self, version: u64) -> Result<(), Fault> {
+        if version == self.version { Ok(()) } else { Err(Fault::Changed) }
+    }
+
+    /// Appends items that are already stored.
+    pub(super) fn append(&mut self, items: Vec<Payload>, context: &mut Context<'_>) -> Answer<Payload> {
+        let count = items.len();
+        items.into_iter().for_each(|item| self.items.push(item));
+        self.changed(ListUndo::Pushed(count), context)
+    }
+
+    /// Replaces the items, and returns the previous ones. This cannot be undone.
+    pub(super) fn replace_items(&mut self, items: Items) -> Items {
+        self.version = self.version.wrapping_add(1);
+        std::mem::replace(&mut self.items, items)
+    }
+
     fn extend(&mut self, items: Vec<Raw<'_>>, context: &mut Context<'_>) -> Answer<Payload> {
         if items.len() > VALUES_AT_ONCE_MAX {
             return Err(Fault::TooMany { limit: count_of(VALUES_AT_ONCE_MAX) });
         }
         let items = context.keep_all(items)?;
-        let count = items.len();
-        items.into_iter().for_each(|item| self.items.push(item));
-        self.changed(ListUndo::Pushed(count), context)
+        self.append(items, context)
     }
 
     fn insert(&mut self, at: u64, item: Raw<'_>, context: &mut Context<'_>) -> Answer<Payload> {
@@ -276,12 +302,11 @@ impl List {
     }
 
     fn reorder(&mut self, version: u64, order: &[u64], context: &mut Context<'_>) -> Answer<Payload> {
-        if version != self.version {
-            return Err(Fault::Changed);
-        }
+        self.check_version(version)?;
         if order.len() > ORDER_ITEMS_MAX {
             return Err(Fault::TooMany { limit: count_of(ORDER_ITEMS_MAX) });
         }
+        context.core.work.charge(order.len().saturating_mul(VALUE));
         let items = self.items.reordered(order).ok_or(Fault::Malformed)?;
         let before = Box::new(std::mem::replace(&mut self.items, items));
         self.changed(ListUndo::Reordered(before), context)

@@ -1,7 +1,9 @@
 //! Operations of the manager itself: objects, names, references.
 
 use crate::count::{count_of, index_of, nanos_of};
-use crate::limits::{PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE, VALUE_BYTES_MAX};
+use crate::limits::{
+    OBJECTS_MAX, PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE, VALUE_BYTES_MAX,
+};
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
@@ -69,9 +71,15 @@ impl State {
             self.core.memory.account.check(OBJECT_BYTES)?;
         }
         self.core.memory.account.check_reserve(REFERENCE_BYTES)?;
+        if self.core.registry.len() >= OBJECTS_MAX {
+            return Err(Fault::NoSpace);
+        }
         let kind = kind_of(&spec);
         let target = Target { object: ObjectId::MANAGER, thread: 0, wait: Wait::No };
-        let body = Body::new(spec, &mut Context::new(&mut self.core, caller, target))?;
+        let body = match spec {
+            Spec::ArrayOf(list) => Body::Array(self.array_of(list)?),
+            spec => Body::new(spec, &mut Context::new(&mut self.core, caller, target))?,
+        };
         match self.core.registry.insert(kind, print) {
             Some((slot, id)) => {
                 self.bodies.put(slot, body, &mut self.core.memory.containers);

@@ -11,7 +11,7 @@ use crate::proto::{Fault, ObjectId, Payload, Raw};
 use crate::state::charges::Retired;
 use crate::state::context::Core;
 use crate::state::step::ClientId;
-use crate::state::work::{REFERENCE, VALUE};
+use crate::state::work::{INSIDE, REFERENCE, VALUE};
 
 /// Up to how many values, or references inside a value, are released at once and not step by step.
 const LET_GO_AT_ONCE: usize = 64;
@@ -27,6 +27,7 @@ impl Core {
     /// Stores a value in the manager's memory, and counts its references and bytes. A long value may keep the frame.
     pub(super) fn keep(&mut self, raw: Raw<'_>, frame: &Bytes) -> Result<Payload, Fault> {
         self.work.charge(VALUE);
+        self.work.check()?;
         if raw.bytes.len() > VALUE_BYTES_MAX || raw.objects().nth(VALUE_OBJECTS_MAX).is_some() {
             return Err(Fault::TooLarge { limit: VALUE_BYTES_MAX.try_into().unwrap_or(u64::MAX) });
         }
@@ -40,7 +41,7 @@ impl Core {
     /// Adds all references inside a value, or none.
     fn retain_inside(&mut self, payload: &Payload) -> Result<(), Fault> {
         for (done, object) in payload.raw().objects().enumerate() {
-            self.work.charge(REFERENCE);
+            self.work.charge(INSIDE);
             if !self.registry.retain(object, 1) {
                 payload.raw().objects().take(done).for_each(|object| self.registry.release(object, 1));
                 return Err(Fault::UnknownObject);

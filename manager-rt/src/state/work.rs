@@ -27,10 +27,12 @@ pub(super) const STEP_UNITS: usize = 1 << 14;
 pub(super) const CALLER: usize = 64;
 /// The work of ending one object.
 pub(super) const OBJECT: usize = 64;
-/// The work of adding or dropping a reference to an object.
+/// The work of giving or taking away a client's reference to an object, or of dropping one inside a value.
 pub(super) const REFERENCE: usize = 16;
+/// The work of adding a reference inside a value.
+pub(super) const INSIDE: usize = 2;
 /// The work of storing or releasing one value.
-pub(super) const VALUE: usize = 6;
+pub(super) const VALUE: usize = 5;
 /// The work of looking up a key and changing its entry.
 pub(super) const ENTRY: usize = 96;
 /// How many bytes of a key are hashed with one unit.

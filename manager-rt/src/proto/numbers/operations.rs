@@ -61,6 +61,7 @@ numbered! {
         11 = Barrier(parties),
         12 = Value(value),
         13 = Array(elements by Elements),
+        14 = ArrayOf(list) since 4,
     }
 }
 
@@ -104,6 +105,8 @@ numbered! {
         16 = Reorder { version, order by Order },
         17 = Store(at, item) since 4,
         18 = Delete(at) since 4,
+        19 = Gather { from, version, order by Order } since 4,
+        20 = Exchange { with, version } since 4,
     }
 }
 

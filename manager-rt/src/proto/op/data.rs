@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::ObjectId;
+
 /// The target and the start of a search in a list.
 ///
 /// One operation looks at about [`SCAN_ITEMS_MAX`](crate::limits::SCAN_ITEMS_MAX) items, and its answer says where to
@@ -22,7 +24,7 @@ pub struct Scan<P> {
 ///
 /// | operation | answer |
 /// |---|---|
-/// | `Push`, `Extend`, `Insert`, `Clear`, `Reverse`, `Swap`, `Reorder`, `Store`, `Delete` | `Done` |
+/// | `Gather`, `Exchange`, `Push`, `Extend`, `Insert`, `Clear`, `Reverse`, `Swap`, `Reorder`, `Store`, `Delete` | `Done` |
 /// | `Get`, `Set`, `Remove`, `Pop` | `Value`: the item, the previous one, the removed one |
 /// | `IndexOf`, `RemoveValue` | `Scanned`: `found` is the index; if both `found` and `next` are absent, there is none |
 /// | `Count` | `Scanned`: `found` is the count from `from` up to `next` |
@@ -94,6 +96,25 @@ pub enum ListOp<P> {
     Store(u64, P),
     /// Removes the item at an index.
     Delete(u64),
+    /// Appends copies of items of another list if that list's number of changes is the expected one: first the item at
+    /// `order[0]`. At most [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items. A long list is sorted by gathering
+    /// its items in another list, piece by piece, and then exchanging the contents of the two.
+    Gather {
+        /// The other list.
+        from: ObjectId,
+        /// The number of its changes that the caller saw.
+        version: u64,
+        /// The indices of the items there.
+        order: Vec<u64>,
+    },
+    /// Exchanges the contents of this list and another one if the number of changes of this one is the expected one. Not
+    /// in a transaction.
+    Exchange {
+        /// The other list.
+        with: ObjectId,
+        /// The number of changes that the caller saw.
+        version: u64,
+    },
 }
 
 /// The operations of a dict. Keys are equal if their encoded bytes are. A new key goes to the end of the order; a key

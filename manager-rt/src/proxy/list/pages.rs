@@ -8,9 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::count::{count_of, index_of};
 use crate::error::ObjectError;
-use crate::proto::{ListOp, Op};
+use crate::limits::ORDER_ITEMS_MAX;
+use crate::proto::{ListOp, Op, Spec};
 use crate::proxy::list::List;
-use crate::proxy::{TRIES_MAX, read};
+use crate::proxy::{TRIES_MAX, make, read};
 
 impl<T: DeserializeOwned> List<T> {
     /// Returns all items, as they are at one moment.
@@ -104,20 +105,36 @@ impl<T: DeserializeOwned> List<T> {
     ///
     /// # Errors
     /// [`ObjectError`]; [`ObjectError::Changing`] if the list changed during every attempt;
-    /// [`Fault::TooMany`](crate::proto::Fault::TooMany) beyond [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX)
-    /// items.
+    /// [`Fault::NoSpace`](crate::proto::Fault::NoSpace) for a list of more than
+    /// [`ORDER_ITEMS_MAX`](crate::limits::ORDER_ITEMS_MAX) items if the manager has no room for a second order.
     pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> std::cmp::Ordering) -> Result<(), ObjectError> {
         for _ in 0..TRIES_MAX {
             let (items, version) = self.snapshot(0..usize::MAX)?;
             let mut numbered: Vec<_> = items.into_iter().enumerate().collect();
             numbered.sort_by(|(_, one), (_, other)| compare(one, other));
-            let order = numbered.into_iter().map(|(index, _)| count_of(index)).collect();
-            match self.handle.ask(Op::List(ListOp::Reorder { version, order }), read::done) {
+            let order: Vec<_> = numbered.into_iter().map(|(index, _)| count_of(index)).collect();
+            let outcome = if order.len() <= ORDER_ITEMS_MAX {
+                self.handle.ask(Op::List(ListOp::Reorder { version, order }), read::done)
+            } else {
+                self.reorder_in_pieces(version, &order)
+            };
+            match outcome {
                 Err(error) if read::has_changed(&error) => {}
                 outcome => return outcome,
             }
         }
         Err(ObjectError::Changing)
+    }
+
+    /// Collects the items in another list, piece by piece, and then exchanges the contents of the two.
+    fn reorder_in_pieces(&self, version: u64, order: &[u64]) -> Result<(), ObjectError> {
+        let other: Self = make(self.handle.backend(), None, Spec::List)?;
+        for order in order.chunks(ORDER_ITEMS_MAX) {
+            let gather = ListOp::Gather { from: self.handle.id(), version, order: order.to_vec() };
+            other.handle.ask(Op::List(gather), read::done)?;
+        }
+        let exchange = ListOp::Exchange { with: other.handle.id(), version };
+        self.handle.ask(Op::List(exchange), read::done)
     }
 }
 

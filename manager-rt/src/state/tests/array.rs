@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::containers::{failing, id, payload, raw};
+use super::containers::{failing, id, long_list, payload, raw};
 use super::*;
 use crate::limits::{ARRAY_ELEMENTS_MAX, VALUES_AT_ONCE_MAX};
-use crate::proto::{ArrayOp, Number};
+use crate::proto::{ArrayOp, ListOp, Number};
 
 const LEN: u64 = 5;
 
@@ -122,7 +122,8 @@ proptest! {
 fn a_write_happens_completely_or_not_at_all_and_has_a_limit() {
     let mut world = World::new();
     let client = world.client();
-    let array = world.create(client, Spec::Array(vec![raw(b"x"); VALUES_AT_ONCE_MAX + 1]));
+    let list = long_list(&mut world, client, VALUES_AT_ONCE_MAX + 1);
+    let array = world.create(client, Spec::ArrayOf(list));
     let before = world.counts();
     let write = |at, len| Op::Array(ArrayOp::Write { at, elements: vec![raw(b"y"); len] });
     let limit = VALUES_AT_ONCE_MAX.try_into().unwrap();
@@ -167,13 +168,52 @@ fn elements_keep_the_objects_they_refer_to() {
 fn an_array_has_a_limit() {
     let mut world = World::new();
     let client = world.client();
-    let spec = |len| Spec::Array(vec![raw(b"x"); len]);
-    let above = Op::Manager(ManagerOp::Create { spec: spec(ARRAY_ELEMENTS_MAX + 1), print: PRINT });
-    let limit = ARRAY_ELEMENTS_MAX.try_into().unwrap();
+    let make = |spec| Op::Manager(ManagerOp::Create { spec, print: PRINT });
+    let array = |len| Spec::Array(vec![raw(b"x"); len]);
+    let limit = VALUES_AT_ONCE_MAX.try_into().unwrap();
+    let above = make(array(VALUES_AT_ONCE_MAX + 1));
     assert_eq!(world.ask(client, ObjectId::MANAGER, above), Err(Fault::TooMany { limit }));
-    let array = world.create(client, spec(ARRAY_ELEMENTS_MAX));
+    world.create(client, array(VALUES_AT_ONCE_MAX));
+
+    let list = long_list(&mut world, client, ARRAY_ELEMENTS_MAX + 1);
+    let limit = ARRAY_ELEMENTS_MAX.try_into().unwrap();
+    let above = make(Spec::ArrayOf(list));
+    assert_eq!(world.ask(client, ObjectId::MANAGER, above), Err(Fault::TooMany { limit }));
+    world.ask(client, list, Op::List(ListOp::Pop)).unwrap();
+    let array = world.create(client, Spec::ArrayOf(list));
+    assert!(world.state.units() < 1_000, "however long it is");
+    let left = world.ask(client, list, Op::List(ListOp::Len));
+    assert!(matches!(left, Ok(Reply::Len { len: 0, .. })), "{left:?}");
     assert_eq!(world.ask(client, array, Op::Array(ArrayOp::Len)), Ok(Reply::Count(limit)));
     let last = Op::Array(ArrayOp::Read { at: limit, max: 1 });
     assert_eq!(world.ask(client, array, last), Ok(Reply::Values { values: Vec::new(), version: 0 }));
+    world.end(&[client]);
+}
+
+#[test]
+fn an_array_that_exists_leaves_the_list_as_it_is() {
+    let mut world = World::new();
+    let client = world.client();
+    let list = long_list(&mut world, client, 3);
+    let open = |list| {
+        let spec = Spec::ArrayOf(list);
+        Op::Manager(ManagerOp::Open { name: "a".to_owned(), spec, print: PRINT })
+    };
+    let Ok(Reply::Object { id, created: true }) = world.ask(client, ObjectId::MANAGER, open(list)) else {
+        panic!("it is new")
+    };
+    let other = long_list(&mut world, client, 4);
+    let again = world.ask(client, ObjectId::MANAGER, open(other));
+    assert_eq!(again, Ok(Reply::Object { id, created: false }));
+    assert_eq!(world.ask(client, id, Op::Array(ArrayOp::Len)), Ok(Reply::Count(3)));
+    let kept = world.ask(client, other, Op::List(ListOp::Len));
+    assert!(matches!(kept, Ok(Reply::Len { len: 4, .. })), "{kept:?}");
+    world.ask(client, other, Op::List(ListOp::Reverse)).unwrap();
+    let create = |spec| Op::Manager(ManagerOp::Create { spec, print: PRINT });
+    let reversed = world.ask(client, ObjectId::MANAGER, create(Spec::ArrayOf(other)));
+    assert_eq!(reversed, Err(Fault::Malformed), "that would take a step for each item");
+    let wrong = world.ask(client, ObjectId::MANAGER, create(Spec::ArrayOf(id)));
+    assert_eq!(wrong, Err(Fault::WrongKind { found: crate::proto::Kind::Array }));
+    world.remove(client, "a");
     world.end(&[client]);
 }

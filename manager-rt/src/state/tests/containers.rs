@@ -1,6 +1,8 @@
 //! Helpers for the tests of kinds that hold many values.
 
 use super::*;
+use crate::limits::VALUES_AT_ONCE_MAX;
+use crate::proto::ListOp;
 
 impl World {
     /// Releases a reference of a client.
@@ -27,4 +29,14 @@ pub(super) fn id(object: ObjectId) -> [u8; 8] {
 pub(super) fn failing(client: ClientId, world: &mut World) -> Step<Raw<'static>> {
     let value = world.create(client, Spec::Value(raw(b"\xff")));
     Step { object: value, op: Op::Value(ValueOp::FetchAdd(crate::proto::Number::U64(1))) }
+}
+
+/// Makes a list of this many equal items, in as few operations as possible.
+pub(super) fn long_list(world: &mut World, client: ClientId, len: usize) -> ObjectId {
+    let list = world.create(client, Spec::List);
+    for at in (0..len).step_by(VALUES_AT_ONCE_MAX) {
+        let items = vec![raw(b"x"); VALUES_AT_ONCE_MAX.min(len - at)];
+        world.ask(client, list, Op::List(ListOp::Extend(items))).unwrap();
+    }
+    list
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::containers::{failing, id, payload, raw};
+use super::containers::{failing, id, long_list, payload, raw};
 use super::*;
 use crate::limits::{ORDER_ITEMS_MAX, PAGE_ITEMS_MAX, SCAN_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{ListOp, Scan};
@@ -236,16 +236,6 @@ fn an_order_names_each_item_once() {
     world.end(&[client]);
 }
 
-/// Makes a list of this many equal items, in as few operations as possible.
-fn long_list(world: &mut World, client: ClientId, len: usize) -> ObjectId {
-    let list = world.create(client, Spec::List);
-    for at in (0..len).step_by(VALUES_AT_ONCE_MAX) {
-        let items = vec![raw(b"x"); VALUES_AT_ONCE_MAX.min(len - at)];
-        world.ask(client, list, Op::List(ListOp::Extend(items))).unwrap();
-    }
-    list
-}
-
 #[test]
 fn limits_hold() {
     let mut world = World::new();
@@ -259,7 +249,7 @@ fn limits_hold() {
     assert_eq!(u64::try_from(values.len()).unwrap(), PAGE_ITEMS_MAX);
 
     let long = long_list(&mut world, client, ORDER_ITEMS_MAX);
-    let version = u64::try_from(ORDER_ITEMS_MAX / VALUES_AT_ONCE_MAX).unwrap();
+    let version = u64::try_from(ORDER_ITEMS_MAX.div_ceil(VALUES_AT_ONCE_MAX)).unwrap();
     let mut order: Vec<u64> = (0..u64::try_from(ORDER_ITEMS_MAX).unwrap()).rev().collect();
     assert_eq!(world.ask(client, long, reorder(&order, version)), Ok(Reply::Done));
     order.push(0);
@@ -355,5 +345,43 @@ fn many_references_are_released_in_steps() {
     assert!(left > 1_000, "{left}: not all in one step");
     world.tidy();
     assert_eq!(world.state.info().objects, 1);
+    world.end(&[client]);
+}
+
+#[test]
+fn a_long_list_is_reordered_in_pieces() {
+    let mut world = World::new();
+    let client = world.client();
+    let [list, other] = [world.create(client, Spec::List), world.create(client, Spec::List)];
+    let lock = world.create(client, Spec::Lock);
+    let proxy = Raw { bytes: b"p", ids: &id(lock) };
+    world.ask(client, list, Op::List(ListOp::Extend(vec![raw(b"b"), proxy, raw(b"a")]))).unwrap();
+    world.detach(client, lock);
+    let gather =
+        |version, order: &[u64]| Op::List(ListOp::Gather { from: list, version, order: order.to_vec() });
+    assert_eq!(world.ask(client, other, gather(0, &[0])), Err(Fault::Changed));
+    assert_eq!(world.ask(client, other, gather(1, &[2, 3])), Err(Fault::Index { index: 3, len: 3 }));
+    assert_eq!(world.ask(client, other, gather(1, &[2, 0])), Ok(Reply::Done));
+    // A failed transaction takes the copies back.
+    let fails = failing(client, &mut world);
+    let steps = vec![Step { object: other, op: gather(1, &[1, 1]) }, fails];
+    assert_eq!(world.transact(client, steps), Err(Fault::NoNumber));
+    assert_eq!(world.ask(client, other, gather(1, &[1])), Ok(Reply::Done));
+    let exchange = |version| Op::List(ListOp::Exchange { with: other, version });
+    assert_eq!(world.ask(client, list, exchange(2)), Err(Fault::Changed));
+    let step = Step { object: list, op: exchange(1) };
+    assert_eq!(world.transact(client, vec![step]), Err(Fault::NotInTransaction));
+    assert_eq!(world.ask(client, list, exchange(1)), Ok(Reply::Done));
+    assert_eq!(world.ask(client, list, gather(2, &[])), Ok(Reply::Done), "one change");
+    let Ok(Reply::Values { values, .. }) = contents(&mut world, client, list) else { panic!() };
+    let bytes: Vec<_> = values.iter().map(|value| value.raw().bytes).collect();
+    assert_eq!(bytes, [&b"a"[..], b"b", b"p"]);
+    drop(values);
+    world.ask(client, list, Op::List(ListOp::Exchange { with: list, version: 3 })).unwrap();
+    world.detach(client, lock);
+    world.ask(client, other, Op::List(ListOp::Clear)).unwrap();
+    assert_eq!(world.state.info().objects, 4, "the new order keeps the object");
+    world.ask(client, list, Op::List(ListOp::Clear)).unwrap();
+    assert_eq!(world.state.info().objects, 3);
     world.end(&[client]);
 }

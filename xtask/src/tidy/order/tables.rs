@@ -39,7 +39,7 @@ const MANAGER_RT_CLIENT: Order = Order {
 const MANAGER_RT_STATE: Order = Order {
     folder: "manager-rt/src/state",
     rows: &[
-        &["backlog", "bequests", "condition", "ending", "lines", "manager"],
+        &["backlog", "bequests", "condition", "ending", "exchange", "lines", "manager"],
         &["self"],
         &["commit"],
         &["bodies"],
