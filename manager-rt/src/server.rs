@@ -47,6 +47,7 @@ pub struct ServerBuilder {
     key: Key,
     limits: Limits,
     ends: Vec<OwnedFd>,
+    random: Random,
 }
 
 impl ServerBuilder {
@@ -79,6 +80,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Uses these bytes for its epoch, and as the nonce of each handshake, so that a test can repeat one.
+    #[cfg(test)]
+    pub(crate) const fn not_random(mut self, bytes: [u8; 32]) -> Self {
+        self.random = Random(Some(bytes));
+        self
+    }
+
     /// Listens at a path in the file system.
     ///
     /// A socket that a killed server left there is replaced. Only processes of the same user may connect. As long as the
@@ -91,11 +99,11 @@ impl ServerBuilder {
     pub fn bind(self, path: impl AsRef<Path>) -> Result<Server, BindError> {
         let address = Address::local(path.as_ref())?;
         let acceptor = Acceptor::bind(address.path())?;
-        let epoch = mp_sys::handoff::nonce()?;
+        let epoch = self.random.bytes()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
         let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
-        let terms = Terms { key: self.key, epoch };
+        let terms = Terms { key: self.key, epoch, random: self.random };
         let work = EventLoop::new(poll, State::new(self.limits), acceptor, terms, &self.ends)?;
         Ok(Server { work, waker, address, _ends: self.ends })
     }
@@ -221,6 +229,17 @@ impl Stopper {
 struct Terms {
     key: Key,
     epoch: u128,
+    random: Random,
+}
+
+/// The source of bytes that cannot be guessed; fixed bytes in tests.
+#[derive(Debug, Clone, Copy, Default)]
+struct Random(Option<[u8; 32]>);
+
+impl Random {
+    fn bytes(self) -> Result<[u8; 32], OsError> {
+        self.0.map_or_else(mp_sys::handoff::nonce, Ok)
+    }
 }
 
 impl Terms {

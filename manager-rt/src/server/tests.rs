@@ -1,5 +1,6 @@
 //! A server with all kinds of peers: well-behaved, hostile, slow and dead.
 
+mod golden_clients;
 mod versions;
 
 use std::io::{Read, Write};

@@ -153,6 +153,8 @@ mod tests {
         let head = Head { body_len: 0x0102_0304, kind: FrameKind::Notice, cpu: 9, call: u64::MAX, read: 77 };
         let bytes = head.to_bytes();
         assert_eq!(Head::of(&bytes), Some(head));
+        let expected = *b"\x04\x03\x02\x01\x04\x09\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x4d\0\0\0\0\0\0\0";
+        assert_eq!(bytes, expected, "peers of all versions read it");
         for (place, wrong) in [(4, 0), (4, 7), (6, 1), (7, 1)] {
             let mut bytes = bytes;
             bytes[place] = wrong;

@@ -132,6 +132,38 @@ fn no_changed_bit_gets_through() {
     }
 }
 
+/// Returns the bytes of all steps in hexadecimal form.
+fn steps_of(listens: Terms<'_>, connects: Terms<'_>) -> Vec<String> {
+    let steps = std::cell::RefCell::new(Vec::new());
+    let record = |_: usize, said: &mut Vec<u8>| {
+        let words: Vec<_> = said
+            .chunks(8)
+            .map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            .collect();
+        steps.borrow_mut().push(words.join(" "));
+    };
+    assert_eq!(meet(listens, connects, record), (Ok(()), Ok(())));
+    steps.into_inner()
+}
+
+#[test]
+fn the_bytes_of_a_handshake_are_those_of_earlier_builds() {
+    let without = [
+        "6d702d7465737431 0909090909090909 0909090909090909 0909090909090909 0909090909090909 0200000000000000 0100000000000000 0000000000000000",
+        "6d702d7465737431 0000000000000000 0707070707070707 0707070707070707 0707070707070707 0707070707070707",
+        "2bd2fe3e933c1f67 ed4c1a8cf49b717b c9ad600ed413f58a 0cfac41c0c928326",
+        "0000000000000000 8e37b0907f095d1a 064b8e85f0c7da17 2ce05feb69400aa8 59fb4afaba8c694b",
+    ];
+    assert_eq!(steps_of(TERMS, TERMS), without);
+    let versions = [
+        "6d702d7465737431 0909090909090909 0909090909090909 090909096d702d72 616e676503000400 0200000000000000 0100000000000000 0000000000000000",
+        "6d702d7465737431 0000000003000500 0707070707070707 0707070707070707 0707070707070707 0707070707070707",
+        "2c7341953421c36f f69ca01b6aa1b35f 6a52cc80ea7e8008 f272133f0e5eb3fe",
+        "0000000000000000 d00d1a2ffb96051e 39ca4a85f17206d9 0d16cc636b501125 d587ffd323b40a29",
+    ];
+    assert_eq!(steps_of(versioned(3, 5), versioned(3, 4)), versions);
+}
+
 #[test]
 fn both_sides_use_the_newest_version_that_both_know() {
     let versions = |oldest, newest| Versions { oldest, newest };

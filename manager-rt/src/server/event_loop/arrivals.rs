@@ -128,7 +128,7 @@ impl EventLoop {
         {
             self.close(slot, false);
         }
-        let nonce = mp_sys::handoff::nonce()?;
+        let nonce = self.terms.random.bytes()?;
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
         let peer = Peer::new(file, Listening::new(nonce))?;
         let number = peer.number();
