@@ -42,6 +42,7 @@ use mp_sys::fork::Generations;
 use mp_sys::identity::thread_number;
 use mp_sys::key::Key;
 
+use self::bequest::Bequeaths;
 pub use self::connect::ConnectError;
 use self::connect::Opened;
 use self::connection::{Connection, Failure};
@@ -86,13 +87,13 @@ impl Remote {
         locals.get(|_| Local::connected(connection.take().map(Arc::new)));
         let target = Target { address: address.clone(), key: key.clone(), epoch };
         let remote = Arc::new_cyclic(|me| Self { target, locals, me: me.clone() });
-        bequest::enlist(&remote.me);
+        bequest::enlist(remote.me.clone());
         Ok(remote)
     }
 
     fn local(&self) -> &Local {
         self.locals.get(|parents| {
-            bequest::enlist(&self.me);
+            bequest::enlist(self.me.clone());
             Local::inherited(parents)
         })
     }
@@ -247,6 +248,14 @@ impl Backend for Remote {
 
     fn address(&self) -> Option<String> {
         Some(self.target.address.to_string())
+    }
+}
+
+impl Bequeaths for Remote {
+    fn before_fork(&self, deadline: Deadline) {
+        if let Some(local) = self.locals.existing() {
+            bequest::bequeath(local, &self.target, deadline);
+        }
     }
 }
 

@@ -24,7 +24,6 @@ use mp_sys::fork::{Generations, call_before_forks};
 use mp_sys::handoff::nonce;
 use rustix::net::{SendFlags, send};
 
-use super::Remote;
 use super::link::{Local, Target};
 use crate::limits::FORK_TIME_MAX;
 use crate::proto::ManagerOp;
@@ -32,32 +31,36 @@ use crate::references::{BeforeFork, soon};
 use crate::transport;
 use crate::wire::frame::heirs_hello;
 
+/// What has references that a forked child inherits.
+pub(super) trait Bequeaths: Send + Sync {
+    /// Makes a bequest before the process forks. May take until the deadline.
+    fn before_fork(&self, deadline: Deadline);
+}
+
 /// The managers that this process uses.
-static REMOTES: Generations<Mutex<Vec<Weak<Remote>>>> = Generations::new();
+static ALL: Generations<Mutex<Vec<Weak<dyn Bequeaths>>>> = Generations::new();
 
 /// Lets a manager keep the references of this process for forked children.
-pub(super) fn enlist(remote: &Weak<Remote>) {
+pub(super) fn enlist(one: Weak<dyn Bequeaths>) {
     call_before_forks(before_fork);
-    let remotes = REMOTES.get(|_| Mutex::default());
-    let mut remotes = remotes.lock().unwrap_or_else(PoisonError::into_inner);
-    remotes.retain(|remote| remote.strong_count() > 0);
-    remotes.push(Weak::clone(remote));
+    let all = ALL.get(|_| Mutex::default());
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|one| one.strong_count() > 0);
+    all.push(one);
 }
 
 fn before_fork() {
-    let Some(remotes) = REMOTES.existing() else { return };
+    let Some(all) = ALL.existing() else { return };
     let deadline = Deadline::after(FORK_TIME_MAX);
-    let Some(remotes) = soon(remotes, deadline) else { return };
-    let remotes: Vec<Arc<Remote>> = { remotes.iter().filter_map(Weak::upgrade).collect() };
-    for remote in remotes {
-        if let Some(local) = remote.locals.existing() {
-            bequeath(local, &remote.target, deadline);
-        }
-    }
+    let Some(all) = soon(all, deadline) else { return };
+    let alive: Vec<Arc<dyn Bequeaths>> = all.iter().filter_map(Weak::upgrade).collect();
+    // The last owner of a manager may be dropped here, which must not happen under the lock.
+    drop(all);
+    alive.iter().for_each(|one| one.before_fork(deadline));
 }
 
 /// Makes a bequest of the references to the objects of one manager, if there are new ones.
-fn bequeath(local: &Local, target: &Target, deadline: Deadline) {
+pub(super) fn bequeath(local: &Local, target: &Target, deadline: Deadline) {
     let Some(BeforeFork::Bequeath(made)) = local.references.before_fork(deadline) else { return };
     match make(local, target, deadline) {
         Some(socket) => local.references.bequeath(made, socket),

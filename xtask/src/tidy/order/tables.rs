@@ -26,6 +26,7 @@ const MANAGER_RT_CLIENT: Order = Order {
     folder: "manager-rt/src/client",
     rows: &[
         &["fuzz", "self"],
+        &["bequest"],
         &["link"],
         &["connect", "connection"],
         &["calls"],
