@@ -1,8 +1,8 @@
 //! The ends of clients, in steps.
 //!
 //! A client that has ended is no longer connected at once: it gets nothing any more, and lines pass over its calls. What
-//! it leaves is released in this order: locks, permits, leases and registrations; its places in lines; items that it
-//! did not read; references. Clients that have ended earlier come first.
+//! it leaves is released in this order: locks, permits, leases and registrations; items that it did not read, before
+//! others take their room in the queue; its places in lines; references. Clients that have ended earlier come first.
 //!
 //! A call that would be refused because of what an ended client still has waits until that is released: see
 //! [`State::has_released`].
@@ -13,7 +13,8 @@ use crate::state::step::{ClientId, Departure, Effects};
 use crate::state::work::{CALLER, Ending, Frozen, REFERENCE, VALUE};
 
 impl State {
-    /// Ends a client: what it held passes on, and its waiting calls end. If it has much, [`tidy`](Self::tidy) continues with the rest.
+    /// Ends a client: what it held passes on, and its waiting calls end. If it has much, [`tidy`](Self::tidy) continues
+    /// with the rest.
     pub fn disconnect(&mut self, Departure { client: id, now, unread }: Departure, effects: &mut Effects) {
         self.begin(now);
         self.begin_ending(id, unread);
@@ -60,8 +61,8 @@ impl State {
     /// Returns `true` once nothing is left of the client.
     fn continue_ending(&mut self, ending: &mut Ending) -> bool {
         self.release_holds(ending)
-            && self.leave_lines(ending)
             && self.return_deliveries(ending)
+            && self.leave_lines(ending)
             && self.drop_references(ending)
     }
 
