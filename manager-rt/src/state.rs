@@ -113,7 +113,7 @@ impl State {
     /// Runs one operation of a client.
     pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
         self.begin(caller.now);
-        if self.has_to_wait(caller.client, &call)
+        if self.has_to_wait(&call)
             || !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call))
         {
             return Heard::Unsettled;
@@ -148,7 +148,7 @@ impl State {
             tracing::debug!(object = %call.object, "a notice contains an operation that needs an answer");
             return Heard::Done;
         }
-        if self.has_to_wait(caller.client, &call) || !caller.is_settled && self.hands_over(&call) {
+        if self.has_to_wait(&call) || !caller.is_settled && self.hands_over(&call) {
             return Heard::Unsettled;
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });

@@ -3,9 +3,11 @@
 //! | part | role |
 //! |---|---|
 //! | [`frame`] | the layout of a frame |
+//! | [`control`] | what a client sends about its own calls |
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
 //! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
 
+pub mod control;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub mod frame;

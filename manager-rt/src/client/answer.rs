@@ -8,6 +8,7 @@ use crate::proto::{
     Answer, Call, ConditionOp, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp,
     Raw, Reply, SemaphoreOp, Table, limited,
 };
+use crate::wire::control::Control;
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
 
@@ -82,6 +83,15 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
     }
 }
 
+/// What a client sends to undo an answer.
+#[derive(Debug, PartialEq)]
+pub(super) enum Notice {
+    /// An operation on an object.
+    Op(ObjectId, Op<Raw<'static>>),
+    /// Something about the call itself.
+    Control(Control),
+}
+
 /// What a call may have received, if its answer arrives after its caller gave up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Undo {
@@ -115,18 +125,21 @@ impl Undo {
     }
 
     /// Returns the notices that undo the answer to this call.
-    pub(super) fn notices(self, call: u64, reply: &Reply<Payload>) -> Vec<(ObjectId, Op<Raw<'static>>)> {
+    pub(super) fn notices(self, call: u64, reply: &Reply<Payload>) -> Vec<Notice> {
         let mut notices = Vec::new();
         let mut references = Vec::new();
         match (self, reply) {
             (Self::Lock(lock), Reply::Granted { token, .. }) => {
-                notices.push((lock, Op::Lock(LockOp::Release { token: *token })));
+                notices.push(Notice::Op(lock, Op::Lock(LockOp::Release { token: *token })));
             }
-            (Self::Permit(semaphore), _) => notices.push((semaphore, Op::Semaphore(SemaphoreOp::Release))),
+            (Self::Permit(semaphore), _) => {
+                notices.push(Notice::Op(semaphore, Op::Semaphore(SemaphoreOp::Release)));
+            }
             (Self::Task(queue), Reply::Leased { lease, .. }) => {
-                notices.push((queue, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: *lease })));
+                notices
+                    .push(Notice::Op(queue, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: *lease })));
             }
-            (Self::Items, _) => notices.push((ObjectId::MANAGER, Op::Manager(ManagerOp::Reject { call }))),
+            (Self::Items, _) => notices.push(Notice::Control(Control::Reject { call })),
             (Self::Reference(object), _) => references.push((object, 1)),
             (_, Reply::Object { id, .. }) => references.push((*id, 1)),
             _ => {}
@@ -135,7 +148,7 @@ impl Undo {
         reply.each_value(&mut |value| references.extend(value.raw().objects().map(|object| (object, 1))));
         if !references.is_empty() {
             let detach = ManagerOp::Detach { references, lingers: false };
-            notices.push((ObjectId::MANAGER, Op::Manager(detach)));
+            notices.push(Notice::Op(ObjectId::MANAGER, Op::Manager(detach)));
         }
         notices
     }
@@ -208,17 +221,17 @@ mod tests {
     fn the_effect_of_a_late_answer_is_undone() {
         let object = ObjectId(8);
         let granted = Reply::Granted { token: 3, owner_died: false, timed_out: false };
-        let released = vec![(object, Op::Lock(LockOp::Release { token: 3 }))];
+        let released = vec![Notice::Op(object, Op::Lock(LockOp::Release { token: 3 }))];
         assert_eq!(Undo::Lock(object).notices(1, &granted), released);
         let inside = 5_u64.to_le_bytes();
         let value = Payload::copy(Raw { bytes: b"v", ids: &inside });
         let detach = ManagerOp::Detach { references: vec![(ObjectId(5), 1)], lingers: false };
-        let rejected = (ObjectId::MANAGER, Op::Manager(ManagerOp::Reject { call: 1 }));
-        let both = [rejected, (ObjectId::MANAGER, Op::Manager(detach))];
+        let rejected = Notice::Control(Control::Reject { call: 1 });
+        let both = [rejected, Notice::Op(ObjectId::MANAGER, Op::Manager(detach))];
         assert_eq!(Undo::Items.notices(1, &Reply::Value(value.clone())), both);
         assert_eq!(Undo::Nothing.notices(1, &Reply::Value(value)), both[1..]);
         let leased = Reply::Leased { lease: 9, deliveries: 1, task: Payload::copy(Raw::plain(b"t")) };
-        let requeued = (object, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: 9 }));
+        let requeued = Notice::Op(object, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: 9 }));
         assert_eq!(Undo::Task(object).notices(1, &leased), [requeued]);
         assert_eq!(Undo::Nothing.notices(1, &Reply::Done), []);
     }

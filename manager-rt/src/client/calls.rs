@@ -25,11 +25,13 @@ use std::thread::{self, Thread};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use serde::Serialize;
 
 use super::answer::Unreadable::{self, Malformed};
-use super::answer::{Undo, decode};
+use super::answer::{Notice, Undo, decode};
 use super::inbox::Inbox;
-use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
+use crate::proto::{Call, ObjectId, Op, Raw, Wait};
+use crate::wire::control::Control;
 use crate::wire::encode;
 use crate::wire::frame::{FrameKind, Head};
 
@@ -185,8 +187,7 @@ impl Calls {
         if self.abandoned > ABANDONED_MAX {
             self.end(End::Gone);
         } else {
-            let thread = 0;
-            self.notice(numbers, thread, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call }));
+            self.put(numbers, &Control::Cancel { call }.sent_by(0));
         }
     }
 
@@ -202,7 +203,10 @@ impl Calls {
         let Ok(reply) = decode(arrived.kind, &arrived.body, &arrived.body)? else { return Ok(false) };
         let notices = undo.notices(call, &reply);
         let has_notices = !notices.is_empty();
-        notices.into_iter().for_each(|(object, op)| self.notice(numbers, thread, object, op));
+        notices.into_iter().for_each(|notice| match notice {
+            Notice::Op(object, op) => self.notice(numbers, thread, object, op),
+            Notice::Control(control) => self.put(numbers, &control.sent_by(thread)),
+        });
         Ok(has_notices)
     }
 
@@ -235,8 +239,11 @@ impl Calls {
 
     /// Puts a notice into the outbox.
     pub(super) fn notice(&mut self, numbers: (u64, u64), thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
-        let call = Call { object, thread, wait: Wait::No, op };
-        if let Err(error) = encode::frame(&mut self.outbox, FrameKind::Notice, numbers, &call) {
+        self.put(numbers, &Call { object, thread, wait: Wait::No, op });
+    }
+
+    fn put(&mut self, numbers: (u64, u64), body: &impl Serialize) {
+        if let Err(error) = encode::frame(&mut self.outbox, FrameKind::Notice, numbers, body) {
             // The notice lists the references of one value, and is shorter than the value.
             tracing::error!(%error, "a notice could not be encoded");
         }

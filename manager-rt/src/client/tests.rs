@@ -22,6 +22,7 @@ use super::{Remote, connect};
 use crate::Address;
 use crate::backend::{Backend, CallError};
 use crate::proto::{Answer, Call, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
+use crate::wire::control::Control;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
 /// A test that waits longer than this has failed.
@@ -150,6 +151,13 @@ impl Peer {
         (head.call, call.op)
     }
 
+    /// Receives a notice about a call of the client.
+    fn control(&mut self) -> (Head, Control) {
+        let (head, body) = self.frame().unwrap();
+        assert_eq!(head.kind, FrameKind::Notice);
+        (head, Control::of(&body).unwrap())
+    }
+
     fn notice(&mut self) -> Op<Payload> {
         self.next_of(FrameKind::Notice).1.op
     }
@@ -168,8 +176,8 @@ fn ask(remote: &Remote, object: ObjectId, op: Op<Raw<'_>>, wait: Wait) -> Result
     remote.call(Call { object, thread: thread_number(), wait, op })
 }
 
-fn ping() -> Call<Raw<'static>> {
-    Call { object: ObjectId::MANAGER, thread: 1, wait: Wait::No, op: Op::Manager(ManagerOp::Ping) }
+fn any_call() -> Call<Raw<'static>> {
+    Call { object: ObjectId::MANAGER, thread: 1, wait: Wait::No, op: Op::Manager(ManagerOp::Names) }
 }
 
 fn acquire() -> Call<Raw<'static>> {

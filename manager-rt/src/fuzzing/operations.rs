@@ -6,6 +6,7 @@ use crate::proto::{
     ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, Step, ValueOp,
 };
+use crate::wire::control::Control;
 use crate::wire::frame::FrameKind;
 
 /// The most steps of one input.
@@ -62,9 +63,12 @@ impl Run<'_> {
                 self.world.send(who, FrameKind::Transaction, number, &steps);
             }
             210..=224 => {
-                let op = self.manager();
+                let request = self.manager();
                 let number = self.number(who);
-                self.world.call(who, number, &to_manager(op));
+                match request {
+                    Ok(op) => self.world.call(who, number, &to_manager(op)),
+                    Err(control) => self.world.send(who, FrameKind::Call, number, &control.sent_by(0)),
+                }
             }
             225..=234 => {
                 let unread = self.source.small() % 4;
@@ -171,11 +175,12 @@ impl Run<'_> {
         if self.source.small() % 4 == 3 { Number::I64(-1) } else { Number::U64(1) }
     }
 
-    fn manager(&mut self) -> ManagerOp<Payload> {
+    /// Makes an operation of the manager, or something about a call of the client.
+    fn manager(&mut self) -> Result<ManagerOp<Payload>, Control> {
         let print = self.source.small() / 250;
         let all = specs();
         let spec = all.get(self.source.below(all.len())).cloned();
-        match (self.source.below(13), spec) {
+        Ok(match (self.source.below(13), spec) {
             (0 | 1, Some(spec)) => ManagerOp::Create { spec, print },
             (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec, print },
             (4, _) => ManagerOp::Remove { name: self.name() },
@@ -185,12 +190,12 @@ impl Run<'_> {
                 ManagerOp::Detach { references, lingers: self.source.small().is_multiple_of(2) }
             }
             (7, _) => ManagerOp::Transit(vec![self.object().1]),
-            (8, _) => ManagerOp::Cancel { call: self.source.small() },
-            (9, _) => ManagerOp::Reject { call: self.source.small() },
+            (8, _) => return Err(Control::Cancel { call: self.source.small() }),
+            (9, _) => return Err(Control::Reject { call: self.source.small() }),
             (10, _) => ManagerOp::Names,
             (11, _) => ManagerOp::NamesAfter { name: self.name() },
             _ => ManagerOp::Info,
-        }
+        })
     }
 
     fn lock(&mut self) -> LockOp {

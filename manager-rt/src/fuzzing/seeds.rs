@@ -8,6 +8,7 @@ use crate::proto::{
     ManagerOp, NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec,
     Step, ValueOp, Wait,
 };
+use crate::wire::control::Control;
 use crate::wire::frame::{FrameKind, Head};
 
 /// Returns the id of one of the objects that exist at the start, which are numbered in order of creation.
@@ -75,7 +76,7 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
             &[
                 call(1, object(7), forever, Op::Queue(QueueOp::GetMany(3))),
                 call(2, object(7), forever, Op::Queue(QueueOp::PutMany(vec![value(b"a"), holder(lock)]))),
-                call(3, ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Reject { call: 1 })),
+                frame(FrameKind::Call, 3, &Control::Reject { call: 1 }.sent_by(0)),
                 call(4, object(8), forever, Op::JoinableQueue(JoinableQueueOp::Put(value(&[9; 700])))),
                 call(5, object(8), forever, Op::JoinableQueue(JoinableQueueOp::Get)),
                 call(6, object(8), Wait::For(3), Op::JoinableQueue(JoinableQueueOp::Join)),
@@ -86,7 +87,7 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
             &[
                 call(1, object(7), forever, Op::Queue(QueueOp::Get)),
                 call(1, object(7), forever, Op::Queue(QueueOp::Get)),
-                call(2, ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Cancel { call: 1 })),
+                frame(FrameKind::Call, 2, &Control::Cancel { call: 1 }.sent_by(0)),
             ],
         ),
         cut(200, &[transaction(), open(), containers()]),

@@ -21,6 +21,7 @@ use crate::proto::{
 };
 use crate::server::dispatch;
 use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
+use crate::wire::control::Control;
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
 
@@ -144,8 +145,7 @@ impl World {
             pending.waits = call.as_ref().and_then(|call| Waits::of(call, self.now));
         }
         let info = self.state.info();
-        let notice = whole::<Call<Raw<'_>>>(body).map(|call| call.op);
-        if !matches!(notice, Some(Op::Manager(ManagerOp::Reject { .. }))) {
+        if !matches!(Control::of(body), Some(Control::Reject { .. })) {
             let limit = MEMORY_BYTES.saturating_add(RESERVE_BYTES_MIN);
             let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(before.bytes);
             assert!(info.bytes <= limit, "the manager takes {} of {limit} bytes", info.bytes);

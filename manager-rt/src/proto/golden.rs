@@ -15,6 +15,7 @@ use self::file::{Entry, Golden, hex};
 pub(super) use self::samples::{Sample, sample_of, shape_of};
 use super::version::{FIRST, NEWEST};
 use super::*;
+use crate::wire::control::Control;
 
 /// An enum that has a table.
 pub(super) trait Numbered: Sized + Serialize {
@@ -84,6 +85,28 @@ impl Protocol {
         });
     }
 
+    /// Adds the numbers of the manager that are not operations. Their bytes follow the place, the thread, the wait and
+    /// the number of `Op::Manager`.
+    fn control(&mut self) {
+        let controls = [
+            (7, "Cancel", "(call: u64)", Control::Cancel { call: 500 }),
+            (8, "Reject", "(call: u64)", Control::Reject { call: 500 }),
+            (10, "Ping", "", Control::Ping),
+        ];
+        for (number, name, fields, control) in controls {
+            let bytes = postcard::to_allocvec(&control.sent_by(0)).unwrap();
+            self.entries.push(Entry {
+                table: <ManagerOp<Payload> as Numbered>::NAME.to_owned(),
+                number: Some(number),
+                name: name.to_owned(),
+                fields: fields.to_owned(),
+                since: FIRST,
+                bytes: hex(&bytes[4..]),
+                is_retired: false,
+            });
+        }
+    }
+
     fn of_this_build() -> Self {
         let mut protocol = Self::default();
         protocol.fields::<Call<Payload>>("Call");
@@ -91,6 +114,7 @@ impl Protocol {
         protocol.table::<Wait>();
         protocol.table::<Op<Payload>>();
         protocol.table::<ManagerOp<Payload>>();
+        protocol.control();
         protocol.table::<Spec<Payload>>();
         protocol.table::<ListOp<Payload>>();
         protocol.fields::<Scan<Payload>>("Scan");

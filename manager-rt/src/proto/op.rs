@@ -121,20 +121,8 @@ pub enum ManagerOp<P> {
     },
     /// Keeps objects alive for the grace of a transit, while their proxies travel in messages.
     Transit(Vec<ObjectId>),
-    /// Ends the wait of a call of the caller that has not been answered yet.
-    Cancel {
-        /// The number of the call.
-        call: u64,
-    },
-    /// Returns the items that the answer to a call delivered to their queue, because no thread took them.
-    Reject {
-        /// The number of the call.
-        call: u64,
-    },
     /// Returns what the manager holds.
     Info,
-    /// Does nothing.
-    Ping,
     /// Ends the manager.
     Shutdown,
     /// Returns the names after this one, in order, as many as fit into a page. No names are left if the page is empty.

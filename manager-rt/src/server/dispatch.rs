@@ -3,6 +3,7 @@
 use crate::proto::limited::{self, Steps};
 use crate::proto::{Call, Fault, Raw, Step};
 use crate::state::{Caller, Effects, Heard, State};
+use crate::wire::control::Control;
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
 
@@ -20,7 +21,10 @@ pub(crate) fn run(
     match kind {
         FrameKind::Call => match call(body) {
             Ok(call) => return state.apply(caller, call, effects),
-            Err(fault) => state.refuse(caller, fault, effects),
+            Err(fault) => match Control::of(body) {
+                Some(control) => return state.control(caller, control, true, effects),
+                None => state.refuse(caller, fault, effects),
+            },
         },
         FrameKind::Transaction => match limited::within(room, body, whole::<Steps<Step<Raw<'_>>>>) {
             Ok(Steps(steps)) => return state.transaction(caller, steps, effects),
@@ -28,7 +32,10 @@ pub(crate) fn run(
         },
         FrameKind::Notice => match call(body) {
             Ok(call) => return state.notice(caller, call, effects),
-            Err(fault) => tracing::debug!(%fault, "a notice is refused"),
+            Err(fault) => match Control::of(body) {
+                Some(control) => return state.control(caller, control, false, effects),
+                None => tracing::debug!(%fault, "a notice is refused"),
+            },
         },
         FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault => {
             state.refuse(caller, Fault::Malformed, effects);

@@ -126,7 +126,7 @@ fn a_frame_without_an_operation_is_answered_as_malformed() {
         assert_eq!(client.answer(), (5, Err(Fault::Malformed)));
     }
     let longer =
-        [client.bytes_of(ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Ping)), vec![0]].concat();
+        [client.bytes_of(ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Names)), vec![0]].concat();
     let len = u32::try_from(longer.len() - HEAD_BYTES).unwrap();
     let longer = [&len.to_le_bytes()[..], &longer[4..]].concat();
     client.stream.write_all(&longer).unwrap();

@@ -3,7 +3,7 @@
 use crate::proto::{Call, ConditionOp, Fault, ManagerOp, Op, Raw};
 use crate::state::State;
 use crate::state::kinds::Body;
-use crate::state::step::{ClientId, Effects};
+use crate::state::step::Effects;
 use crate::state::waiters::{Timer, WaiterId};
 use crate::state::work::CALLER;
 
@@ -76,17 +76,13 @@ impl State {
     }
 
     /// Returns `true` if a call has to wait for what earlier ones have left to do.
-    pub(super) fn has_to_wait(&mut self, client: ClientId, call: &Call<Raw<'_>>) -> bool {
+    pub(super) fn has_to_wait(&self, call: &Call<Raw<'_>>) -> bool {
         if !self.core.work.holds_up_any() {
             return false;
         }
         let other = match &call.op {
             Op::Condition(ConditionOp::Wait { lock, .. }) => Some(*lock),
             Op::Manager(ManagerOp::Remove { name }) => self.core.registry.named(name),
-            Op::Manager(ManagerOp::Cancel { call: cancelled }) => {
-                let waiter = self.core.clients.get_mut(client).and_then(|client| client.waiter(*cancelled));
-                waiter.and_then(|waiter| self.core.waiters.get(waiter)).map(|waiter| waiter.object)
-            }
             _ => None,
         };
         self.is_held_up(call.object) || other.is_some_and(|other| self.is_held_up(other))

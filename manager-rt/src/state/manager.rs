@@ -10,7 +10,8 @@ use crate::state::charges::REFERENCE_BYTES;
 use crate::state::context::{Context, DONE, Target, check_name};
 use crate::state::kinds::{Body, kind_of};
 use crate::state::registry::{ENTRY_BYTES, name_bytes};
-use crate::state::{Caller, State};
+use crate::state::{Caller, Effects, Heard, State};
+use crate::wire::control::Control;
 
 /// An object takes this many bytes without what it contains.
 pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
@@ -40,28 +41,48 @@ impl State {
                 objects.into_iter().for_each(|object| self.hold_in_transit(object));
                 DONE
             }
-            ManagerOp::Cancel { call } => {
-                let client = self.core.clients.get_mut(caller.client);
-                if let Some(waiter) = client.and_then(|client| client.waiter(call)) {
-                    self.expire(waiter, Fault::Cancelled);
-                }
-                DONE
-            }
-            ManagerOp::Reject { call } => {
-                while let Some(client) = self.core.clients.get_mut(caller.client)
-                    && let Some(delivery) = client.take_delivery(call)
-                {
-                    self.take_back(delivery);
-                }
-                DONE
-            }
             ManagerOp::Info => Ok(Reply::Info(self.info())),
-            ManagerOp::Ping => DONE,
             ManagerOp::Shutdown => {
                 self.has_ended = true;
                 DONE
             }
         }
+    }
+
+    /// Does what a client asked about its own calls, and confirms that if it waits for an answer.
+    pub fn control(
+        &mut self,
+        caller: Caller<'_>,
+        control: Control,
+        is_answered: bool,
+        effects: &mut Effects,
+    ) -> Heard {
+        self.begin(caller.now);
+        match control {
+            Control::Cancel { call } => {
+                let client = self.core.clients.get_mut(caller.client);
+                if let Some(waiter) = client.and_then(|client| client.waiter(call)) {
+                    let object = self.core.waiters.get(waiter).map(|waiter| waiter.object);
+                    if object.is_some_and(|object| self.is_held_up(object)) {
+                        return Heard::Unsettled;
+                    }
+                    self.expire(waiter, Fault::Cancelled);
+                }
+            }
+            Control::Reject { call } => {
+                while let Some(client) = self.core.clients.get_mut(caller.client)
+                    && let Some(delivery) = client.take_delivery(call)
+                {
+                    self.take_back(delivery);
+                }
+            }
+            Control::Ping => {}
+        }
+        if is_answered {
+            self.core.answer(caller.client, caller.call, DONE);
+        }
+        self.settle(effects);
+        Heard::Done
     }
 
     /// Makes an object without references.

@@ -26,6 +26,7 @@ use bytes::Bytes;
 use super::context::DONE;
 use super::*;
 use crate::proto::{Answer, ConditionOp, LockOp, ManagerOp, ObjectId, Spec, ValueOp};
+use crate::wire::control::Control;
 
 const PRINT: u64 = 7;
 
@@ -113,6 +114,18 @@ impl World {
         let mut effects = Effects::default();
         while self.state.tidy(&mut effects) {}
         self.note(effects);
+    }
+
+    /// Sends something about the client's own calls, and checks that it is confirmed.
+    fn control(&mut self, client: ClientId, control: Control) {
+        self.calls += 1;
+        let (call, now, frame) = (self.calls, self.now, &Bytes::new());
+        let caller = Caller { client, call, now, frame, is_settled: true };
+        let mut effects = Effects::default();
+        assert_eq!(self.state.control(caller, control, true, &mut effects), Heard::Done);
+        self.note(effects);
+        self.tidy_unless_left();
+        assert_eq!(self.answer(self.calls), Some(DONE));
     }
 
     /// Returns the answer to a call, if there is one.

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use mp_sys::handshake::{Connecting, Next, Refusal, Terms};
+use serde::Serialize;
 
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
+use crate::wire::control::Control;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
 /// A test that waits longer than this has failed.
@@ -62,8 +64,13 @@ impl Client {
     }
 
     pub(crate) fn bytes_of(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> Vec<u8> {
+        self.bytes_of_body(&Call { object, thread: 1, wait, op })
+    }
+
+    /// Returns the frame of the next call.
+    fn bytes_of_body(&mut self, body: &impl Serialize) -> Vec<u8> {
         self.calls += 1;
-        let body = postcard::to_allocvec(&Call { object, thread: 1, wait, op }).unwrap();
+        let body = postcard::to_allocvec(body).unwrap();
         let body_len = u32::try_from(body.len()).unwrap();
         let head = Head { body_len, kind: FrameKind::Call, cpu: 0, call: self.calls, read: self.read };
         [&head.to_bytes()[..], &body].concat()
@@ -114,7 +121,9 @@ impl Client {
     }
 
     pub(crate) fn ping(&mut self) {
-        assert_eq!(self.manager(ManagerOp::Ping), Ok(Reply::Done));
+        let bytes = self.bytes_of_body(&Control::Ping.sent_by(1));
+        self.stream.write_all(&bytes).unwrap();
+        assert_eq!(self.answer(), (self.calls, Ok(Reply::Done)));
     }
 
     /// Waits until the server has closed the connection.

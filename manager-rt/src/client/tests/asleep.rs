@@ -42,7 +42,7 @@ fn an_answer_the_end_and_its_own_deadline_wake_it() {
         let (late, _) = peer.call();
         wait_for_sleep(&connection);
         assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
-        assert_eq!(peer.notice(), manager_op(ManagerOp::Cancel { call: late }));
+        assert_eq!(peer.control().1, Control::Cancel { call: late });
         let reader = scope.spawn(|| connection.call(&acquire(), soon()));
         let (waiting, _) = peer.call();
         wait_for_sleep(&connection);

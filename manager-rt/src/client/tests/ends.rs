@@ -69,7 +69,7 @@ fn connecting_to_an_unused_address_fails() {
 }
 
 fn call(remote: &Remote) -> Result<Reply<Payload>, CallError> {
-    ask(remote, ObjectId::MANAGER, manager_op(ManagerOp::Ping), Wait::No)
+    ask(remote, ObjectId::MANAGER, manager_op(ManagerOp::Names), Wait::No)
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_call_that_the_server_cannot_have_read_is_repeated() {
         scope.spawn(|| {
             let mut peer = fake.accept(EPOCH);
             let (call, op) = peer.call();
-            assert_eq!(op, manager_op(ManagerOp::Ping), "there is nothing to attach");
+            assert_eq!(op, manager_op(ManagerOp::Names), "there is nothing to attach");
             peer.answer(call, Ok(Reply::Done));
         });
         assert_eq!(call(&remote), Ok(Reply::Done));
@@ -130,12 +130,12 @@ fn a_call_that_the_server_cannot_have_read_is_repeated() {
 fn said(bytes: impl FnOnce(u64) -> Vec<u8>) -> Result<Answer<Payload>, Failure> {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
-        let caller = scope.spawn(|| connection.call(&ping(), soon()));
+        let caller = scope.spawn(|| connection.call(&any_call(), soon()));
         let (call, _) = peer.call();
         peer.stream.write_all(&bytes(call)).unwrap();
         let told = caller.join().unwrap();
         assert!(!connection.is_usable());
-        assert_eq!(connection.call(&ping(), soon()), Err(Failure::NotSent));
+        assert_eq!(connection.call(&any_call(), soon()), Err(Failure::NotSent));
         told
     })
 }

@@ -16,7 +16,7 @@ fn answers_in_another_order_reach_their_callers() {
         let callers: Vec<_> = (0..3)
             .map(|index| {
                 scope.spawn(move || {
-                    let call = Call { op: Op::List(ListOp::Get(index)), ..ping() };
+                    let call = Call { op: Op::List(ListOp::Get(index)), ..any_call() };
                     assert_eq!(connection.call(&call, soon()), Ok(Ok(Reply::Count(index))));
                 })
             })
@@ -44,7 +44,7 @@ fn a_waiting_call_delays_no_other() {
             peer.answer(waiting, granted(1));
         });
         for _ in 0..100 {
-            assert_eq!(connection.call(&ping(), soon()), Ok(Ok(Reply::Done)));
+            assert_eq!(connection.call(&any_call(), soon()), Ok(Ok(Reply::Done)));
         }
         assert_eq!(waiter.join().unwrap(), Ok(granted(1)));
     });
@@ -56,9 +56,9 @@ fn a_reader_that_times_out_hands_on_and_its_late_answer_is_undone() {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| connection.call(&acquire(), Deadline::after(Duration::from_millis(60))));
         let (late, _) = peer.call();
-        let other = scope.spawn(|| connection.call(&ping(), Deadline::NEVER));
+        let other = scope.spawn(|| connection.call(&any_call(), Deadline::NEVER));
         let (waiting, _) = peer.call();
-        assert_eq!(peer.notice(), manager_op(ManagerOp::Cancel { call: late }));
+        assert_eq!(peer.control().1, Control::Cancel { call: late });
         assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
         peer.answer(late, granted(8));
         let (head, release) = peer.next_of(FrameKind::Notice);
@@ -76,21 +76,21 @@ fn late_items_are_rejected_before_their_answer_counts_as_read() {
     let get = Call { op: Op::Queue(QueueOp::Get), ..acquire() };
     assert_eq!(connection.call(&get, Deadline::after(Duration::from_millis(1))), Err(Failure::Unknown));
     let (late, _) = peer.call();
-    assert_eq!(peer.notice(), manager_op(ManagerOp::Cancel { call: late }));
+    assert_eq!(peer.control().1, Control::Cancel { call: late });
     peer.answer(late, Ok(Reply::Value(Payload::copy(Raw::plain(b"item")))));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let (call, _) = peer.call();
             peer.answer(call, Ok(Reply::Done));
-            let (head, reject) = peer.next_of(FrameKind::Notice);
-            assert_eq!(reject.op, manager_op(ManagerOp::Reject { call: late }));
+            let (head, reject) = peer.control();
+            assert_eq!(reject, Control::Reject { call: late });
             assert_eq!(head.read, 0);
             let (head, _) = peer.next_of(FrameKind::Call);
             assert_eq!(head.read, 2);
             peer.answer(head.call, Err(Fault::Empty));
         });
-        assert_eq!(connection.call(&ping(), soon()), Ok(Ok(Reply::Done)));
-        assert_eq!(connection.call(&ping(), soon()), Ok(Err(Fault::Empty)));
+        assert_eq!(connection.call(&any_call(), soon()), Ok(Ok(Reply::Done)));
+        assert_eq!(connection.call(&any_call(), soon()), Ok(Err(Fault::Empty)));
     });
 }
 
@@ -98,13 +98,15 @@ fn late_items_are_rejected_before_their_answer_counts_as_read() {
 fn serve_in_disorder(mut peer: Peer, mut random: Random, released: &AtomicU64, granted_so_far: &AtomicU64) {
     let mut waiting = Vec::new();
     while let Some((head, body)) = peer.frame() {
+        if Control::of(&body).is_some() {
+            continue;
+        }
         let call: Call<Payload> = postcard::from_bytes(&body).unwrap();
         match call.op {
             Op::Lock(LockOp::Acquire { .. }) => waiting.push(head.call),
             Op::Lock(LockOp::Release { .. }) => {
                 released.fetch_add(1, Ordering::Relaxed);
             }
-            Op::Manager(ManagerOp::Cancel { .. }) => {}
             // The last call, after all others.
             _ => {
                 for call in waiting.drain(..) {
@@ -158,7 +160,7 @@ fn with_many_threads_and_random_timeouts_every_answer_is_taken_or_undone() {
             }
         });
         // Its answer comes after all others.
-        assert_eq!(connection.call(&ping(), soon()), Ok(Ok(Reply::Done)));
+        assert_eq!(connection.call(&any_call(), soon()), Ok(Ok(Reply::Done)));
         drop(connection);
         server.join().unwrap();
     });
@@ -185,7 +187,7 @@ fn with_many_threads_that_wait_for_ever_every_call_is_answered() {
             }
             // The server may hold back a few answers until the next call.
             while over.load(Ordering::Relaxed) < THREADS {
-                assert_eq!(connection.call(&ping(), soon()), Ok(Ok(Reply::Done)));
+                assert_eq!(connection.call(&any_call(), soon()), Ok(Ok(Reply::Done)));
             }
         });
         drop(connection);
@@ -199,7 +201,7 @@ fn a_writer_reads_while_the_server_does_not() {
     let (connection, mut peer) = Fake::new().plain();
     let value = vec![3; 200_000];
     let calls: Vec<_> =
-        (0..64).map(|_| Call { op: Op::List(ListOp::Push(Raw::plain(&value))), ..ping() }).collect();
+        (0..64).map(|_| Call { op: Op::List(ListOp::Push(Raw::plain(&value))), ..any_call() }).collect();
     std::thread::scope(|scope| {
         // The server reads a call only after it has written the answer to the last one.
         scope.spawn(|| {

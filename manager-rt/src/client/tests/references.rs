@@ -38,7 +38,7 @@ fn only_the_first_proxy_requests_and_the_last_releases() {
         remote.detach(ONE);
         assert_eq!(remote.attach(ONE), Err(CallError::Fault(Fault::UnknownObject)));
         remote.detach(ONE);
-        ask(&remote, ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
+        ask(&remote, ONE, manager_op(ManagerOp::Names), Wait::No).unwrap();
         server.join().unwrap();
     });
 }
@@ -66,11 +66,11 @@ fn a_new_connection_first_requests_all_references() {
                 peer.answer(call, if gone { Err(Fault::UnknownObject) } else { Ok(Reply::Done) });
             }
             let (call, op) = peer.call();
-            assert_eq!(op, manager_op(ManagerOp::Ping));
+            assert_eq!(op, manager_op(ManagerOp::Names));
             peer.answer(call, Ok(Reply::Done));
             assert_eq!(peer.notice(), detached(ONE));
         });
-        ask(&remote, ONE, manager_op(ManagerOp::Ping), Wait::No).unwrap();
+        ask(&remote, ONE, manager_op(ManagerOp::Names), Wait::No).unwrap();
         remote.attach(ONE).unwrap();
         remote.detach(ONE);
         remote.detach(ONE);

@@ -74,14 +74,13 @@ numbered! {
         4 = Attach(objects by References),
         5 = Detach { references by References, lingers },
         6 = Transit(objects by References),
-        7 = Cancel { call },
-        8 = Reject { call },
         9 = Info,
-        10 = Ping,
         11 = Shutdown,
         12 = NamesAfter { name by Name } since 4,
         13 = Bequeath { bequest } since 4,
     }
+    // In use: see `Control` in wire/control.rs.
+    retired { 7, 8, 10 }
 }
 
 numbered! {

@@ -202,7 +202,7 @@ fn a_party_that_gives_up_breaks_it_and_a_detached_one_does_not() {
     assert_eq!((world.answer(late), world.answer(other)), (Some(Err(Fault::TimedOut)), BROKEN));
     assert_eq!(world.ask(one, barrier, RESET), DONE);
     let [gives_up, other] = [one, two].map(|client| wait_for_all(&mut world, client, barrier));
-    world.ask(one, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call: gives_up })).unwrap();
+    world.control(one, Control::Cancel { call: gives_up });
     assert_eq!((world.answer(gives_up), world.answer(other)), (Some(Err(Fault::Cancelled)), BROKEN));
     assert_eq!(world.ask(one, barrier, RESET), DONE);
     let other = wait_for_all(&mut world, two, barrier);

@@ -38,7 +38,7 @@ fn waits_end_by_time_by_cancellation_and_with_the_event() {
     let last = world.send(client, event, Wait::Forever, WAIT);
     world.pass(5);
     assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));
-    world.ask(client, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call: cancelled })).unwrap();
+    world.control(client, Control::Cancel { call: cancelled });
     assert_eq!(world.answer(cancelled), Some(Err(Fault::Cancelled)));
     world.remove(client, "flag");
     assert_eq!(world.answer(last), Some(Err(Fault::UnknownObject)));

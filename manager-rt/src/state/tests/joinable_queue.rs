@@ -111,7 +111,7 @@ fn waiters_in_every_line_can_time_out_or_die_and_get_an_error_at_the_end() {
     let cancelled = world.send(one, queue, Wait::Forever, GET);
     world.leave(two);
     world.pass(3);
-    world.ask(one, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call: cancelled })).unwrap();
+    world.control(one, Control::Cancel { call: cancelled });
     assert_eq!(world.ask(one, queue, put(b"a")), DONE);
     assert_eq!(world.answer(dead), None);
     assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));

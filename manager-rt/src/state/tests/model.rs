@@ -145,8 +145,7 @@ impl Three {
     }
 
     pub(super) fn cancel(&mut self, who: usize, call: u64) {
-        let cancel = Op::Manager(ManagerOp::Cancel { call });
-        self.world.ask(self.clients[who], ObjectId::MANAGER, cancel).unwrap();
+        self.world.control(self.clients[who], Control::Cancel { call });
     }
 
     pub(super) fn end(self) {

@@ -45,7 +45,7 @@ fn items_come_in_order_to_the_longest_waiters() {
     let second = world.send(three, queue, Wait::Forever, GET);
     world.leave(two);
     world.pass(5);
-    world.ask(one, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call: cancelled })).unwrap();
+    world.control(one, Control::Cancel { call: cancelled });
     assert_eq!(world.ask(three, queue, put_many(&[b"a", b"b", b"c", b"d"])), DONE);
     assert_eq!(world.answer(dead), None, "dead waiters take no item");
     assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));
@@ -218,10 +218,10 @@ fn the_answer_to_a_call_that_waited_can_be_rejected() {
     let waiting = world.send(one, queue, Wait::Forever, GET);
     assert_eq!(world.ask(two, queue, put(b"a")), DONE);
     assert_eq!(world.answer(waiting), Some(got(b"a")));
-    let reject = Op::Manager(ManagerOp::Reject { call: waiting });
-    assert_eq!(world.ask(two, ObjectId::MANAGER, reject.clone()), DONE);
+    let reject = Control::Reject { call: waiting };
+    world.control(two, reject);
     assert_eq!(world.ask(two, queue, GET), Err(Fault::Empty), "they may not reject it");
-    assert_eq!(world.ask(one, ObjectId::MANAGER, reject), DONE);
+    world.control(one, reject);
     assert_eq!(world.ask(two, queue, GET), got(b"a"));
     world.end(&[one, two]);
 }
@@ -241,9 +241,9 @@ fn a_rejected_answer_puts_its_items_back_with_the_proxies_inside() {
     let get = || Step { object: queue, op: GET };
     let items = [Raw::plain(b"a"), proxy].map(|item| Reply::Value(Payload::copy(item)));
     assert_eq!(world.transact(client, vec![get(), get()]), Ok(Reply::Transaction(items.into())));
-    let reject = Op::Manager(ManagerOp::Reject { call: world.calls });
-    assert_eq!(world.ask(client, ObjectId::MANAGER, reject.clone()), DONE);
-    assert_eq!(world.ask(client, ObjectId::MANAGER, reject), DONE);
+    let reject = Control::Reject { call: world.calls };
+    world.control(client, reject);
+    world.control(client, reject);
     assert_eq!(world.counts(), before, "the second rejection does nothing");
     let detach = ManagerOp::Detach { references: vec![(inner, 2)], lingers: false };
     world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();

@@ -58,8 +58,7 @@ fn waits_that_time_out_or_are_cancelled_take_nothing() {
     assert_eq!(world.answer(late), None);
     world.pass(1);
     assert_eq!(world.answer(late), Some(Err(Fault::TimedOut)));
-    let cancel = Op::Manager(ManagerOp::Cancel { call: cancelled });
-    assert_eq!(world.ask(two, ObjectId::MANAGER, cancel), DONE);
+    world.control(two, Control::Cancel { call: cancelled });
     assert_eq!(world.answer(cancelled), Some(Err(Fault::Cancelled)));
     assert_eq!(world.ask(one, semaphore, GIVE), DONE);
     assert_eq!(available(&mut world, one, semaphore), 1);

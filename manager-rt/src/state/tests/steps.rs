@@ -71,7 +71,7 @@ fn the_waiters_of_an_event_wake_in_steps_even_if_it_is_cleared() {
     assert!(woken < MANY, "not all in one step");
     // A waiter that gives up now was released before, and one that ends breaks nothing.
     let last = *calls.last().unwrap();
-    assert_eq!(world.ask(waits, ObjectId::MANAGER, Op::Manager(ManagerOp::Cancel { call: last })), DONE);
+    world.control(waits, Control::Cancel { call: last });
     assert!(world.steps() > 2);
     assert_eq!(world.answer(last), Some(DONE), "it waited when the event was set");
     let woken = woken + calls.iter().filter(|call| world.answer(**call) == Some(DONE)).count();
