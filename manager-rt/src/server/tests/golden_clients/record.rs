@@ -11,6 +11,7 @@ use crate::proto::{
     NamespaceOp, Number, Op, Part, Payload, QueueOp, Raw, Reply, Scan, SemaphoreOp, Spec, ValueOp, Wait,
 };
 use crate::tests::plain_client::stream_to;
+use crate::wire::control::Control;
 use crate::wire::frame::{self as wire, FrameKind};
 
 const PRINT: u64 = 1;
@@ -301,8 +302,9 @@ impl Recorder {
     }
 
     fn manager(&mut self) {
+        let ping = hex(&postcard::to_allocvec(&Control::Ping.sent_by(1)).unwrap());
+        self.exchange(FrameKind::Call, &ping, None);
         let ops = [
-            ManagerOp::Ping,
             ManagerOp::Remove { name: "nothing".to_owned() },
             ManagerOp::Remove { name: "barrier".to_owned() },
         ];
