@@ -1,6 +1,7 @@
 //! `Condition`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until, until_dead};
 use crate::proto::{Fault, Kind};
@@ -10,6 +11,7 @@ tests! {
     [Condition, Lock] {
         as_many_waiters_wake_as_are_notified,
         a_wait_takes_the_lock_again_however_it_ends,
+        a_leased_lock_has_its_lease_again_after_a_wait,
         a_dead_waiter_uses_up_no_notification,
         a_condition_cannot_be_used_as_a_lock,
     }
@@ -87,6 +89,17 @@ fn the_depth_of_a_reentrant_lock_is_kept(fixture: &dyn Fixture) {
         drop(inner);
         assert!(!lock.is_locked().unwrap());
     });
+}
+
+fn a_leased_lock_has_its_lease_again_after_a_wait(fixture: &dyn Fixture) {
+    let (one, other) = (fixture.client(), fixture.client());
+    let (lock, same) = (one.named("lock").lock().unwrap(), other.named("lock").lock().unwrap());
+    let condition = one.condition().unwrap();
+    let held = lock.lock_leased(Duration::from_millis(500)).unwrap();
+    let (notified, held) = condition.wait_timeout(held, MOMENT).unwrap();
+    assert!(!notified);
+    let next = same.lock_timeout(PATIENCE / 2).unwrap_err().into_guard();
+    assert!(next.is_some_and(|next| next.token() > held.token()), "the lease ends");
 }
 
 fn a_dead_waiter_uses_up_no_notification(fixture: &dyn Fixture) {

@@ -101,7 +101,8 @@ pub struct Condition {
 proxy!(Condition);
 
 impl Condition {
-    /// Releases the lock, waits for a notification, and takes the lock again at its previous depth.
+    /// Releases the lock, waits for a notification, and takes the lock again at its previous depth. If it was leased, it
+    /// has the same lease again, which begins anew.
     ///
     /// The awaited condition may no longer hold when this returns, because another process may have been faster. Prefer
     /// [`wait_while`](Self::wait_while).

@@ -2,7 +2,7 @@
 //!
 //! A wait releases the lock and joins the condition's line in one step. A notification moves the longest waiter to the
 //! lock's line, where it is answered once it has the lock again. A timeout does the same: however a wait ends, the
-//! caller has its lock. A client that dies in either line is removed, and uses up no notification.
+//! caller has its lock, at the same depth and with the same lease, which begins anew. A client that dies in either line is removed, and uses up no notification.
 
 use crate::count::count_of;
 use crate::proto::{ConditionOp, Fault, ObjectId, Reply, Wait};
@@ -43,20 +43,20 @@ impl State {
         if let Err(fault) = self.core.may_wait(caller.client, caller.call) {
             return Outcome::Answer(Err(fault));
         }
-        let depth = match self.body(lock) {
+        let hold = match self.body(lock) {
             Some(Body::Lock(lock)) => lock.release_all(caller.client, token),
             Some(other) => Err(Fault::WrongKind { found: other.kind() }),
             None => Err(Fault::UnknownObject),
         };
-        let depth = match depth {
-            Ok(depth) => depth,
+        let hold = match hold {
+            Ok(hold) => hold,
             Err(fault) => return Outcome::Answer(Err(fault)),
         };
         self.core.touch(lock);
         // A caller that does not want to wait nevertheless releases the lock and takes it again.
         let wait = if target.wait == Wait::No { Wait::For(0) } else { target.wait };
         let mut context = Context::new(&mut self.core, caller, Target { wait, ..target });
-        let parked = context.park_or(Want::Notification { lock, depth }, Fault::TimedOut);
+        let parked = context.park_or(Want::Notification { lock, hold }, Fault::TimedOut);
         match (parked, self.body(target.object)) {
             (Ok(waiter), Some(Body::Condition(line))) => {
                 line.insert(waiter);
@@ -104,7 +104,7 @@ impl State {
         if !self.core.clients.contains(gone.client) {
             return false;
         }
-        let Waiter { client, call, thread, object, want: Want::Notification { lock, depth }, .. } = gone
+        let Waiter { client, call, thread, object, want: Want::Notification { lock, hold }, .. } = gone
         else {
             return false;
         };
@@ -113,7 +113,7 @@ impl State {
             return true;
         }
         let notified_by = (!timed_out).then_some(object);
-        let want = Want::Lock(LockWant { lease: 0, depth, timed_out, notified_by });
+        let want = Want::Lock(LockWant { hold, timed_out, notified_by });
         let waiter = self.core.park((client, call, thread), lock, want, None);
         let Some(waiter) = waiter else { return false };
         if let Some(Body::Lock(body)) = self.body(lock) {

@@ -8,14 +8,14 @@ use crate::limits::DEPTH_MAX;
 use crate::proto::{Answer, Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::step::ClientId;
-use crate::state::waiters::{Line, LockWant, TimerKey, WaiterId, Want};
+use crate::state::waiters::{Hold, Line, LockWant, TimerKey, WaiterId, Want};
 
 #[derive(Debug, Clone, Copy)]
 struct Holder {
     client: ClientId,
     thread: u64,
     token: u64,
-    depth: u64,
+    hold: Hold,
 }
 
 /// A lock, reentrant or not.
@@ -53,7 +53,7 @@ impl Lock {
     }
 
     fn acquire(&mut self, lease: u64, context: &mut Context<'_>) -> Outcome {
-        let want = LockWant { lease, depth: 1, timed_out: false, notified_by: None };
+        let want = LockWant { hold: Hold { depth: 1, lease }, timed_out: false, notified_by: None };
         let (client, thread) = (context.client, context.target.thread);
         match &mut self.holder {
             Some(holder) if holder.client == client && holder.thread == thread => {
@@ -61,10 +61,10 @@ impl Lock {
                     let is_try = context.target.wait == Wait::No;
                     return Outcome::Answer(Err(if is_try { Fault::WouldBlock } else { Fault::Deadlock }));
                 }
-                if holder.depth >= DEPTH_MAX {
+                if holder.hold.depth >= DEPTH_MAX {
                     return Outcome::Answer(Err(Fault::TooMany { limit: DEPTH_MAX }));
                 }
-                holder.depth = holder.depth.saturating_add(1);
+                holder.hold.depth = holder.hold.depth.saturating_add(1);
                 let token = holder.token;
                 Outcome::Answer(Ok(Reply::Granted { token, owner_died: false, timed_out: false }))
             }
@@ -86,11 +86,11 @@ impl Lock {
     ) -> Reply<Payload> {
         self.newest = self.newest.saturating_add(1);
         let token = self.newest;
-        if want.lease > 0 {
+        if want.hold.lease > 0 {
             self.remove_timer(core);
-            self.timer = Some(core.begin_lease(want.lease, object, token));
+            self.timer = Some(core.begin_lease(want.hold.lease, object, token));
         }
-        self.holder = Some(Holder { client, thread, token, depth: want.depth });
+        self.holder = Some(Holder { client, thread, token, hold: want.hold });
         let owner_died = std::mem::take(&mut self.owner_died);
         Reply::Granted { token, owner_died, timed_out: want.timed_out }
     }
@@ -98,8 +98,8 @@ impl Lock {
     fn release(&mut self, client: ClientId, token: u64) -> Result<(), Fault> {
         match &mut self.holder {
             Some(holder) if holder.client == client && holder.token == token => {
-                holder.depth = holder.depth.saturating_sub(1);
-                if holder.depth == 0 {
+                holder.hold.depth = holder.hold.depth.saturating_sub(1);
+                if holder.hold.depth == 0 {
                     self.holder = None;
                 }
                 Ok(())
@@ -108,12 +108,13 @@ impl Lock {
         }
     }
 
-    /// Releases the lock at any depth, and returns the depth, for a caller that waits for a notification.
-    pub(super) fn release_all(&mut self, client: ClientId, token: u64) -> Result<u64, Fault> {
+    /// Releases the lock at any depth, and returns how it was held, for a caller that waits for a notification and then
+    /// holds it in the same way.
+    pub(super) fn release_all(&mut self, client: ClientId, token: u64) -> Result<Hold, Fault> {
         match self.holder {
             Some(holder) if holder.client == client && holder.token == token => {
                 self.holder = None;
-                Ok(holder.depth)
+                Ok(holder.hold)
             }
             _ => Err(Fault::NotOwned),
         }

@@ -35,8 +35,8 @@ pub(super) enum Want {
     Notification {
         /// The lock that was released.
         lock: ObjectId,
-        /// The depth to which it was held.
-        depth: u64,
+        /// How it was held.
+        hold: Hold,
     },
     /// The setting of an event.
     Flag,
@@ -53,12 +53,20 @@ pub(super) enum Want {
     },
 }
 
+/// How a lock is held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    /// The depth.
+    pub(super) depth: u64,
+    /// The lease in nanoseconds; 0 for none.
+    pub(super) lease: u64,
+}
+
 /// How to take a lock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LockWant {
-    pub(super) lease: u64,
-    /// The depth.
-    pub(super) depth: u64,
+    /// How the lock is held afterwards. Its lease begins when it is granted.
+    pub(super) hold: Hold,
     /// Whether this was a wait for a notification that ended without one.
     pub(super) timed_out: bool,
     /// The condition that notified the waiter. If the waiter dies before it has the lock, the notification is passed

@@ -1,5 +1,7 @@
 //! Locks: leases, and the time at which they begin.
 
+mod random;
+
 use super::*;
 
 fn acquire(lease: u64) -> Op<Raw<'static>> {
@@ -70,4 +72,23 @@ fn an_event_with_an_earlier_time_does_not_turn_the_clock_back() {
     world.pass(1);
     assert!(!is_locked(&mut world, two, lock));
     assert_eq!(world.answer(waits), Some(Err(Fault::TimedOut)));
+}
+
+#[test]
+fn a_condition_wait_ends_with_the_lease_that_the_lock_had() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let (lock, condition) = (world.create(two, Spec::RLock), world.create(two, Spec::Condition));
+    let held = world.send(one, lock, Wait::Forever, acquire(10));
+    let (token, ..) = granted(world.answer(held));
+    world.pass(9);
+    let waits = world.send(one, condition, Wait::For(50), Op::Condition(ConditionOp::Wait { lock, token }));
+    world.pass(49);
+    assert!(!is_locked(&mut world, two, lock), "there is no lease while the lock is free");
+    world.pass(1);
+    assert_eq!(granted(world.answer(waits)), (token + 1, false, true));
+    world.pass(9);
+    assert!(is_locked(&mut world, two, lock), "the lease begins anew");
+    world.pass(1);
+    assert!(!is_locked(&mut world, two, lock), "and it ends");
 }

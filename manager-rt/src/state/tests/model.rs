@@ -89,7 +89,7 @@ pub(super) fn who() -> impl Strategy<Value = usize> {
 /// Three clients of one object that a fourth client made. Any of the three may be replaced.
 pub(super) struct Three {
     pub(super) world: World,
-    owner: ClientId,
+    pub(super) owner: ClientId,
     pub(super) clients: [ClientId; 3],
     pub(super) object: ObjectId,
 }
