@@ -32,6 +32,9 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const TRANSACTION_OPS_MAX: usize = 4_096;
 /// The most calls of one connection that wait at the same time.
 pub const WAITING_CALLS_MAX: usize = 16_384;
+/// The most locks, permits and tasks that left with unread answers and that the server remembers for each connection.
+/// Beyond that, the oldest of them count as read.
+pub const GRANTS_UNREAD_MAX: usize = 4_096;
 /// The most references to objects that one value may contain.
 pub const VALUE_OBJECTS_MAX: usize = 4_096;
 /// How long an object lives if its only reference is a proxy that is travelling in a message.

@@ -32,6 +32,7 @@ mod ending;
 mod event;
 mod exchange;
 mod fifo;
+mod grants;
 mod items;
 mod joinable_queue;
 mod journal;

@@ -99,8 +99,8 @@ pub(super) enum Undo {
     Nothing,
     /// A lock.
     Lock(ObjectId),
-    /// A permit of this semaphore.
-    Permit(ObjectId),
+    /// A permit.
+    Permit,
     /// A task of this queue.
     Task(ObjectId),
     /// Items, whose queues the server knows.
@@ -114,7 +114,7 @@ impl Undo {
         match &call.op {
             Op::Lock(LockOp::Acquire { .. }) => Self::Lock(call.object),
             Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
-            Op::Semaphore(SemaphoreOp::Acquire) => Self::Permit(call.object),
+            Op::Semaphore(SemaphoreOp::Acquire) => Self::Permit,
             Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(call.object),
             Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
             Op::Manager(ManagerOp::Attach(objects)) => {
@@ -124,7 +124,8 @@ impl Undo {
         }
     }
 
-    /// Returns the notices that undo the answer to this call.
+    /// Returns the notices that undo the answer to this call. They have no effect on what the server has taken back
+    /// already, when the call was given up.
     pub(super) fn notices(self, call: u64, reply: &Reply<Payload>) -> Vec<Notice> {
         let mut notices = Vec::new();
         let mut references = Vec::new();
@@ -132,14 +133,12 @@ impl Undo {
             (Self::Lock(lock), Reply::Granted { token, .. }) => {
                 notices.push(Notice::Op(lock, Op::Lock(LockOp::Release { token: *token })));
             }
-            (Self::Permit(semaphore), _) => {
-                notices.push(Notice::Op(semaphore, Op::Semaphore(SemaphoreOp::Release)));
-            }
             (Self::Task(queue), Reply::Leased { lease, .. }) => {
                 notices
                     .push(Notice::Op(queue, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: *lease })));
             }
-            (Self::Items, _) => notices.push(Notice::Control(Control::Reject { call })),
+            // The server knows what the call got, if it has not taken that back already.
+            (Self::Permit | Self::Items, _) => notices.push(Notice::Control(Control::Reject { call })),
             (Self::Reference(object), _) => references.push((object, 1)),
             (_, Reply::Object { id, .. }) => references.push((*id, 1)),
             _ => {}
@@ -233,6 +232,8 @@ mod tests {
         let leased = Reply::Leased { lease: 9, deliveries: 1, task: Payload::copy(Raw::plain(b"t")) };
         let requeued = Notice::Op(object, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: 9 }));
         assert_eq!(Undo::Task(object).notices(1, &leased), [requeued]);
+        let rejected = Notice::Control(Control::Reject { call: 7 });
+        assert_eq!(Undo::Permit.notices(7, &Reply::Done), [rejected], "not another permit");
         assert_eq!(Undo::Nothing.notices(1, &Reply::Done), []);
     }
 }

@@ -68,7 +68,7 @@ fn under_way() -> Calls {
     let undos = [
         Undo::Nothing,
         Undo::Lock(object),
-        Undo::Permit(object),
+        Undo::Permit,
         Undo::Task(object),
         Undo::Items,
         Undo::Reference(object),

@@ -141,7 +141,7 @@ impl InProcess {
         // All answers that were handed out have been read.
         let now = self.world.now();
         inner.advance(now);
-        let departure = Departure { client, now, unread: u64::MAX };
+        let departure = Departure { client, now, unread: u64::MAX, doubtful: u64::MAX };
         let Inner { state, effects, .. } = &mut *inner;
         state.disconnect(departure, effects);
         while state.tidy(effects) {}

@@ -145,7 +145,7 @@ impl World {
             pending.waits = call.as_ref().and_then(|call| Waits::of(call, self.now));
         }
         let info = self.state.info();
-        if !matches!(Control::of(body), Some(Control::Reject { .. })) {
+        if !matches!(Control::of(body), Some(Control::Reject { .. } | Control::Cancel { .. })) {
             let limit = MEMORY_BYTES.saturating_add(RESERVE_BYTES_MIN);
             let limit = u64::try_from(limit).unwrap_or(u64::MAX).max(before.bytes);
             assert!(info.bytes <= limit, "the manager takes {} of {limit} bytes", info.bytes);
@@ -194,7 +194,8 @@ impl World {
     }
 
     fn disconnect(&mut self, client: ClientId, unread: u64) {
-        self.state.disconnect(Departure { client, now: self.now, unread }, &mut self.effects);
+        let departure = Departure { client, now: self.now, unread, doubtful: unread / 2 };
+        self.state.disconnect(departure, &mut self.effects);
         while self.state.tidy(&mut self.effects) {}
     }
 

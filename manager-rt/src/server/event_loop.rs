@@ -345,7 +345,8 @@ impl EventLoop {
         }
         match peer.client() {
             Some(client) => {
-                let departure = Departure { client, now: now_nanos(), unread: peer.first_unread(was_reset) };
+                let (unread, doubtful) = peer.first_unread(was_reset);
+                let departure = Departure { client, now: now_nanos(), unread, doubtful };
                 self.state.disconnect(departure, &mut self.effects);
                 self.distribute();
             }

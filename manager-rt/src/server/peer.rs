@@ -166,10 +166,15 @@ impl Peer {
         })
     }
 
-    /// Returns the number of the first answer that a client, now gone, certainly has not read.
-    pub(super) fn first_unread(&self, was_reset: bool) -> u64 {
+    /// Returns the numbers of the first answer that a client, now gone, certainly has not read, and of the first one
+    /// that it may not have read.
+    pub(super) fn first_unread(&self, was_reset: bool) -> (u64, u64) {
         let unwritten = self.outbound.first_unwritten();
-        // The last written answer is the last to be read, so some of it was left.
-        if was_reset && self.outbound.is_between_answers() { unwritten.saturating_sub(1) } else { unwritten }
+        if !was_reset {
+            return (unwritten, unwritten);
+        }
+        // The last written answer is the last to be read, so some of it was left. Nothing tells how much else was.
+        let is_whole = self.outbound.is_between_answers();
+        (if is_whole { unwritten.saturating_sub(1) } else { unwritten }, 0)
     }
 }

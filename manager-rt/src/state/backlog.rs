@@ -1,6 +1,6 @@
 //! Steps: letting time pass, and doing what earlier calls have left.
 
-use crate::proto::{Call, ConditionOp, Fault, ManagerOp, Op, Raw};
+use crate::proto::{Call, ConditionOp, ManagerOp, Op, Raw};
 use crate::state::State;
 use crate::state::kinds::Body;
 use crate::state::step::Effects;
@@ -40,7 +40,7 @@ impl State {
             // What it waits for may have happened in time.
             self.core.waiters.postpone(waiter, now.saturating_add(POSTPONED_NANOS));
         } else {
-            self.expire(waiter, Fault::TimedOut);
+            self.expire(waiter);
         }
     }
 

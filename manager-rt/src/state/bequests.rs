@@ -53,7 +53,7 @@ impl State {
     /// Ends a bequest that nobody has claimed in time.
     pub(super) fn lapse(&mut self, bequest: u128) {
         if let Some((heirs, _)) = self.core.bequests.remove(&bequest) {
-            self.begin_ending(heirs, u64::MAX);
+            self.begin_ending(heirs, (u64::MAX, u64::MAX));
         }
     }
 }

@@ -10,6 +10,7 @@ use slab::Slab;
 use crate::account::{Account, Charge};
 use crate::proto::{ObjectId, Payload};
 use crate::state::charges::{CLIENT_BYTES, DELIVERY_BYTES, HOLD_BYTES, REFERENCE_BYTES};
+use crate::state::grants::{Grant, Granted, Grants};
 use crate::state::step::ClientId;
 use crate::state::waiters::WaiterId;
 
@@ -50,6 +51,7 @@ pub(super) struct Client {
     /// The client's waiting calls.
     waiters: BTreeMap<u64, WaiterId>,
     deliveries: VecDeque<Delivery>,
+    grants: Grants,
     /// The number of answers so far.
     answers: u64,
     charge: Charge,
@@ -65,6 +67,7 @@ impl Client {
             swept: None,
             waiters: BTreeMap::new(),
             deliveries: VecDeque::new(),
+            grants: Grants::default(),
             answers: 0,
             charge,
         }
@@ -167,8 +170,49 @@ impl Client {
     }
 
     #[cfg(test)]
+    pub(super) fn grants_bytes(&self) -> usize {
+        self.grants.bytes()
+    }
+
+    #[cfg(test)]
     pub(super) fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
         self.deliveries.iter()
+    }
+
+    /// Notes something other than items that leaves with the next answer.
+    pub(super) fn grant(&mut self, call: u64, object: ObjectId, what: Granted) {
+        self.charge.replace(self.grants.bytes(), 0);
+        self.grants.note(self.answers, call, object, what);
+        self.charge.replace(0, self.grants.bytes());
+    }
+
+    /// Removes the newest grant of a call; a transaction may have several.
+    pub(super) fn take_grant(&mut self, call: u64) -> Option<Grant> {
+        self.charge.replace(self.grants.bytes(), 0);
+        let grant = self.grants.take(call);
+        self.charge.replace(0, self.grants.bytes());
+        grant
+    }
+
+    /// Removes any of the grants, for a client that has ended.
+    pub(super) fn pop_grant(&mut self) -> Option<Grant> {
+        self.charge.replace(self.grants.bytes(), 0);
+        let grant = self.grants.pop();
+        self.charge.replace(0, self.grants.bytes());
+        grant
+    }
+
+    /// Forgets the grants of answers that the client has read.
+    fn forget_grants(&mut self, read: u64) {
+        self.charge.replace(self.grants.bytes(), 0);
+        self.grants.acknowledge(read);
+        self.charge.replace(0, self.grants.bytes());
+    }
+
+    /// Returns the objects of which the unread answer to a call granted or delivered something.
+    pub(super) fn unread_of(&self, call: u64) -> impl Iterator<Item = ObjectId> {
+        let deliveries = self.deliveries.iter().filter(move |delivery| delivery.call == call);
+        deliveries.map(|delivery| delivery.queue).chain(self.grants.of(call))
     }
 
     pub(super) fn count_answer(&mut self) {
@@ -252,6 +296,7 @@ impl Clients {
     /// Forgets the deliveries of answers that the client has read. If they are many, the next calls forget the others.
     pub(super) fn acknowledge(&mut self, id: ClientId, read: u64) {
         let Some(client) = self.get_mut(id) else { return };
+        client.forget_grants(read);
         for _ in 0..FORGOTTEN_AT_ONCE {
             if client.deliveries.front().is_none_or(|delivery| delivery.number >= read) {
                 return;

@@ -8,6 +8,7 @@ use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
 use crate::state::charges::Memory;
 use crate::state::clients::Clients;
+use crate::state::grants::Granted;
 use crate::state::journal::Journal;
 use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, Limits};
@@ -221,6 +222,13 @@ impl Core {
         }
     }
 
+    /// Notes what leaves with the next answer of a client, until the client has read it.
+    pub(super) fn note_grant(&mut self, client: ClientId, call: u64, object: ObjectId, what: Granted) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.grant(call, object, what);
+        }
+    }
+
     /// Begins the lease of a lock that is granted now, and passes on after this many nanoseconds.
     pub(super) fn begin_lease(&mut self, nanos: u64, object: ObjectId, token: u64) -> TimerKey {
         self.waiters.add_timer(self.after(nanos), Timer::Lease { object, token })
@@ -312,6 +320,11 @@ impl<'s> Context<'s> {
     /// Records that the caller may hold something of this object.
     pub(super) fn hold(&mut self) {
         self.core.hold(self.client, self.target.object);
+    }
+
+    /// Notes what leaves with the answer to this call, until the client has read it.
+    pub(super) fn note_grant(&mut self, what: Granted) {
+        self.core.note_grant(self.client, self.call, self.target.object, what);
     }
 
     /// Lets the caller wait in a line, or refuses with `otherwise` if it does not want to wait.

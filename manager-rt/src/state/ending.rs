@@ -1,31 +1,35 @@
 //! The ends of clients, in steps.
 //!
 //! A client that has ended is no longer connected at once: it gets nothing any more, and lines pass over its calls. What
-//! it leaves is released in this order: locks, permits, leases and registrations; items that it did not read, before
-//! others take their room in the queue; its places in lines; references. Clients that have ended earlier come first.
+//! it leaves is released in this order: what it had not learned of; locks, permits, leases and registrations; items that
+//! it did not read, before others take their room in the queue; its places in lines; references. Clients that have ended
+//! earlier come first.
 //!
 //! A call that would be refused because of what an ended client still has waits until that is released: see
 //! [`State::has_released`].
 
 use crate::proto::ObjectId;
 use crate::state::State;
+use crate::state::grants::{Grant, Granted};
+use crate::state::kinds::Body;
 use crate::state::step::{ClientId, Departure, Effects};
 use crate::state::work::{CALLER, Ending, Frozen, REFERENCE, VALUE};
 
 impl State {
     /// Ends a client: what it held passes on, and its waiting calls end. If it has much, [`tidy`](Self::tidy) continues
     /// with the rest.
-    pub fn disconnect(&mut self, Departure { client: id, now, unread }: Departure, effects: &mut Effects) {
+    pub fn disconnect(&mut self, departure: Departure, effects: &mut Effects) {
+        let Departure { client, now, unread, doubtful } = departure;
         self.begin(now);
-        self.begin_ending(id, unread);
+        self.begin_ending(client, (unread, doubtful));
         self.settle(effects);
     }
 
-    /// Ends a client within a step.
-    pub(super) fn begin_ending(&mut self, id: ClientId, unread: u64) {
+    /// Ends a client within a step. It did not read its answers from `unread` on, and perhaps not those from `doubtful` on.
+    pub(super) fn begin_ending(&mut self, id: ClientId, (unread, doubtful): (u64, u64)) {
         let Some(client) = self.core.clients.remove(id) else { return };
         let is_next = self.core.work.ending.is_empty();
-        self.core.work.ending.push_back(Ending { id, client, unread });
+        self.core.work.ending.push_back(Ending { id, client, unread, doubtful });
         self.endings_begun = self.endings_begun.wrapping_add(1);
         if is_next {
             self.continue_endings();
@@ -60,10 +64,32 @@ impl State {
 
     /// Returns `true` once nothing is left of the client.
     fn continue_ending(&mut self, ending: &mut Ending) -> bool {
-        self.release_holds(ending)
+        self.settle_grants(ending)
+            && self.release_holds(ending)
             && self.return_deliveries(ending)
             && self.leave_lines(ending)
             && self.drop_references(ending)
+    }
+
+    /// Tasks that the client may not have seen do not count as delivered, and notifications that it has not learned of go
+    /// to other waiters.
+    fn settle_grants(&mut self, Ending { id, client, unread, doubtful }: &mut Ending) -> bool {
+        while !self.core.work.is_over() {
+            let Some(Grant { number, object, what, .. }) = client.pop_grant() else { return true };
+            self.core.work.charge(CALLER);
+            match what {
+                Granted::Task { lease } if number >= *doubtful => {
+                    if let Some(Body::JoinableQueue(queue)) = self.body(object) {
+                        queue.was_not_seen(*id, lease);
+                    }
+                }
+                Granted::LockAgain { notified_by: Some(condition), .. } if number >= *unread => {
+                    self.pass_notification_on(condition);
+                }
+                _ => {}
+            }
+        }
+        false
     }
 
     fn release_holds(&mut self, Ending { id, client, .. }: &mut Ending) -> bool {

@@ -3,7 +3,7 @@
 //! A task is in one of three places: it waits, it is leased to a connection, or it has failed. The waiting and the
 //! leased tasks are unfinished; that number is derived, so it cannot be wrong. A lease ends when its task is done or
 //! requeued, or with its connection. An undone task then waits in front of all others, unless it was delivered as often
-//! as it may be.
+//! as it may be. A delivery that the client has not seen does not count.
 //!
 //! A leased task may come back, so callers that wait for a task of a closed queue get the error only when no task is
 //! unfinished.
@@ -18,6 +18,7 @@ use crate::proto::{Answer, Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply
 use crate::state::contents::{Failure, Task};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::fifo::{Fifo, page_len};
+use crate::state::grants::Granted;
 use crate::state::step::ClientId;
 use crate::state::undo::{TaskUndo, Undo};
 use crate::state::waiters::{Line, WaiterId, Want};
@@ -102,7 +103,8 @@ impl JoinableQueue {
         let deliveries = task.deliveries;
         let task = context.give(&task.payload);
         context.hold();
-        context.note(Undo::JoinableQueue(TaskUndo::Leased { client, lease }));
+        let call = context.call;
+        context.note(Undo::JoinableQueue(TaskUndo::Leased { client, call, lease }));
         context.touch();
         Outcome::Answer(Ok(Reply::Leased { lease, deliveries, task }))
     }
@@ -205,10 +207,26 @@ impl JoinableQueue {
             let deliveries = task.deliveries;
             let task = core.give(waiter.client, &task.payload);
             core.hold(waiter.client, id);
+            core.note_grant(waiter.client, waiter.call, id, Granted::Task { lease });
             core.answer(waiter.client, waiter.call, Ok(Reply::Leased { lease, deliveries, task }));
             has_served = true;
         }
         has_served
+    }
+
+    /// Records that a client has not seen a task that was leased to it, so this delivery does not count.
+    pub(super) fn was_not_seen(&mut self, client: ClientId, lease: u64) {
+        if let Some(task) = self.leases.get_mut(&(client, lease)) {
+            task.deliveries = task.deliveries.saturating_sub(1);
+        }
+    }
+
+    /// Takes back a task that its client has not seen, and will not see.
+    pub(super) fn take_back_lease(&mut self, client: ClientId, lease: u64) {
+        self.was_not_seen(client, lease);
+        if let Some(task) = self.leases.remove(&(client, lease)) {
+            self.fifo.put_back(std::iter::once(task));
+        }
     }
 
     /// Ends a client: its tasks wait for others, in the order in which it got them. Returns `false` if the step does not

@@ -9,6 +9,7 @@ use crate::state::barrier::Barrier;
 use crate::state::context::{Context, Core, Outcome};
 use crate::state::dict::Dict;
 use crate::state::event::Event;
+use crate::state::grants::Granted;
 use crate::state::joinable_queue::JoinableQueue;
 use crate::state::list::List;
 use crate::state::lock::Lock;
@@ -169,6 +170,16 @@ impl Body {
             | Self::Value(_) => {
                 items.into_iter().for_each(|item| core.let_go(item));
             }
+        }
+    }
+
+    /// Takes back what left with an answer that nobody has seen or will use.
+    pub(super) fn take_back_grant(&mut self, client: ClientId, what: Granted) {
+        match (self, what) {
+            (Self::Lock(lock), what) => lock.take_back(client, what),
+            (Self::Semaphore(semaphore), Granted::Permit) => semaphore.take_back(client),
+            (Self::JoinableQueue(queue), Granted::Task { lease }) => queue.take_back_lease(client, lease),
+            (body, what) => tracing::error!(kind = ?body.kind(), ?what, "an object does not grant this"),
         }
     }
 

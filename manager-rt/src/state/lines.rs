@@ -2,7 +2,9 @@
 
 use crate::proto::{Call, ConditionOp, Fault, LockOp, ObjectId, Op, Raw};
 use crate::state::clients::Delivery;
+use crate::state::grants::{Grant, Granted};
 use crate::state::kinds::Body;
+use crate::state::step::ClientId;
 use crate::state::waiters::{WaiterId, Want};
 use crate::state::work::OBJECT;
 use crate::state::{Effects, State};
@@ -107,8 +109,8 @@ impl State {
         dropped
     }
 
-    /// Ends a wait before what it waited for happened.
-    pub(super) fn expire(&mut self, waiter: WaiterId, why: Fault) {
+    /// Ends a wait whose time is over.
+    pub(super) fn expire(&mut self, waiter: WaiterId) {
         let Some(waits) = self.core.waiters.get(waiter) else { return };
         let (object, is_notification) = (waits.object, matches!(waits.want, Want::Notification { .. }));
         if !self.body(object).is_some_and(|body| body.leave(waiter)) {
@@ -121,17 +123,58 @@ impl State {
             return;
         }
         let Some(gone) = self.core.take_waiter(waiter) else { return };
-        self.core.answer(gone.client, gone.call, Err(why));
+        self.core.answer(gone.client, gone.call, Err(Fault::TimedOut));
         self.forget_waiter(gone.object, gone.want);
+    }
+
+    /// Ends a call that its client has given up. Whatever it was granted goes to others: nobody will use its answer, and
+    /// the client may not read that for a long time.
+    pub(super) fn give_up(&mut self, client: ClientId, call: u64) {
+        let waiter = self.core.clients.get_mut(client).and_then(|client| client.waiter(call));
+        match waiter {
+            Some(waiter) => self.stop_waiting(waiter),
+            None => self.reject(client, call),
+        }
+    }
+
+    fn stop_waiting(&mut self, waiter: WaiterId) {
+        let object = self.core.waiters.get(waiter).map(|waits| waits.object);
+        if !object.and_then(|object| self.body(object)).is_some_and(|body| body.leave(waiter)) {
+            // What it waits for has happened, and the answer, which grants nothing, is on its way.
+            return;
+        }
+        let Some(gone) = self.core.take_waiter(waiter) else { return };
+        self.core.answer(gone.client, gone.call, Err(Fault::Cancelled));
+        self.has_left(gone.object, gone.want);
+    }
+
+    /// Takes back what a call was granted, if its answer is unread.
+    pub(super) fn reject(&mut self, client: ClientId, call: u64) {
+        while let Some(of) = self.core.clients.get_mut(client)
+            && let Some(delivery) = of.take_delivery(call)
+        {
+            self.take_back(delivery);
+        }
+        while let Some(of) = self.core.clients.get_mut(client)
+            && let Some(grant) = of.take_grant(call)
+        {
+            self.take_back_grant(client, grant);
+        }
+    }
+
+    fn take_back_grant(&mut self, client: ClientId, Grant { object, what, .. }: Grant) {
+        if let Some(body) = self.body(object) {
+            body.take_back_grant(client, what);
+        }
+        self.core.touch(object);
+        if let Granted::LockAgain { notified_by: Some(condition), .. } = what {
+            self.pass_notification_on(condition);
+        }
     }
 
     /// Removes a waiter that has ended.
     pub(super) fn withdraw(&mut self, waiter: WaiterId) {
         let Some(gone) = self.core.take_waiter(waiter) else { return };
-        let notified_by = match &gone.want {
-            Want::Lock(want) => want.notified_by,
-            _ => None,
-        };
         if !self.body(gone.object).is_some_and(|body| body.leave(waiter)) {
             // What it waited for happened before the client ended.
             if let Want::Room(items) = gone.want {
@@ -139,7 +182,16 @@ impl State {
             }
             return;
         }
-        self.forget_waiter(gone.object, gone.want);
+        self.has_left(gone.object, gone.want);
+    }
+
+    /// Handles the object whose line a waiter has left, and passes on a notification that it has not used.
+    fn has_left(&mut self, object: ObjectId, want: Want) {
+        let notified_by = match &want {
+            Want::Lock(want) => want.notified_by,
+            _ => None,
+        };
+        self.forget_waiter(object, want);
         if let Some(condition) = notified_by {
             self.pass_notification_on(condition);
         }

@@ -7,6 +7,7 @@
 use crate::limits::DEPTH_MAX;
 use crate::proto::{Answer, Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
 use crate::state::context::{Context, Core, DONE, Outcome};
+use crate::state::grants::Granted;
 use crate::state::step::ClientId;
 use crate::state::waiters::{Hold, Line, LockWant, TimerKey, WaiterId, Want};
 
@@ -66,12 +67,13 @@ impl Lock {
                 }
                 holder.hold.depth = holder.hold.depth.saturating_add(1);
                 let token = holder.token;
+                context.note_grant(Granted::Lock { token, owner_died: false });
                 Outcome::Answer(Ok(Reply::Granted { token, owner_died: false, timed_out: false }))
             }
             None if self.line.is_empty() => {
                 context.hold();
                 let object = context.target.object;
-                Outcome::Answer(Ok(self.grant(object, (client, thread), want, context.core)))
+                Outcome::Answer(Ok(self.grant(object, (client, context.call, thread), want, context.core)))
             }
             _ => context.park(&mut self.line, Want::Lock(want), Fault::WouldBlock),
         }
@@ -80,7 +82,7 @@ impl Lock {
     fn grant(
         &mut self,
         object: ObjectId,
-        (client, thread): (ClientId, u64),
+        (client, call, thread): (ClientId, u64, u64),
         want: LockWant,
         core: &mut Core,
     ) -> Reply<Payload> {
@@ -92,7 +94,13 @@ impl Lock {
         }
         self.holder = Some(Holder { client, thread, token, hold: want.hold });
         let owner_died = std::mem::take(&mut self.owner_died);
-        Reply::Granted { token, owner_died, timed_out: want.timed_out }
+        let LockWant { timed_out, notified_by, .. } = want;
+        let what = match notified_by {
+            None if !timed_out => Granted::Lock { token, owner_died },
+            notified_by => Granted::LockAgain { token, owner_died, notified_by },
+        };
+        core.note_grant(client, call, object, what);
+        Reply::Granted { token, owner_died, timed_out }
     }
 
     fn release(&mut self, client: ClientId, token: u64) -> Result<(), Fault> {
@@ -120,6 +128,18 @@ impl Lock {
         }
     }
 
+    /// Takes back a grant whose answer nobody has seen. The next holder learns what that answer said.
+    pub(super) fn take_back(&mut self, client: ClientId, what: Granted) {
+        let (outcome, died) = match what {
+            Granted::Lock { token, owner_died } => (self.release(client, token), owner_died),
+            Granted::LockAgain { token, owner_died, .. } => {
+                (self.release_all(client, token).map(drop), owner_died)
+            }
+            Granted::Permit | Granted::Task { .. } => return,
+        };
+        self.owner_died |= died && outcome.is_ok();
+    }
+
     /// Adds a caller that waited for a notification to the line for the lock.
     pub(super) fn join_line(&mut self, waiter: WaiterId) {
         self.line.insert(waiter);
@@ -131,7 +151,7 @@ impl Lock {
             let Some(waiter) = core.next_of(&mut self.line) else { return self.line.is_empty() };
             let Want::Lock(want) = waiter.want else { continue };
             core.hold(waiter.client, id);
-            let reply = self.grant(id, (waiter.client, waiter.thread), want, core);
+            let reply = self.grant(id, (waiter.client, waiter.call, waiter.thread), want, core);
             core.answer(waiter.client, waiter.call, Ok(reply));
         }
         true

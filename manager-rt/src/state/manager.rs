@@ -10,6 +10,7 @@ use crate::state::charges::REFERENCE_BYTES;
 use crate::state::context::{Context, DONE, Target, check_name};
 use crate::state::kinds::{Body, kind_of};
 use crate::state::registry::{ENTRY_BYTES, name_bytes};
+use crate::state::step::ClientId;
 use crate::state::{Caller, Effects, Heard, State};
 use crate::wire::control::Control;
 
@@ -59,23 +60,13 @@ impl State {
     ) -> Heard {
         self.begin(caller.now);
         match control {
-            Control::Cancel { call } => {
-                let client = self.core.clients.get_mut(caller.client);
-                if let Some(waiter) = client.and_then(|client| client.waiter(call)) {
-                    let object = self.core.waiters.get(waiter).map(|waiter| waiter.object);
-                    if object.is_some_and(|object| self.is_held_up(object)) {
-                        return Heard::Unsettled;
-                    }
-                    self.expire(waiter, Fault::Cancelled);
-                }
+            Control::Cancel { call } | Control::Reject { call }
+                if self.any_is_held_up(caller.client, call) =>
+            {
+                return Heard::Unsettled;
             }
-            Control::Reject { call } => {
-                while let Some(client) = self.core.clients.get_mut(caller.client)
-                    && let Some(delivery) = client.take_delivery(call)
-                {
-                    self.take_back(delivery);
-                }
-            }
+            Control::Cancel { call } => self.give_up(caller.client, call),
+            Control::Reject { call } => self.reject(caller.client, call),
             Control::Ping => {}
         }
         if is_answered {
@@ -83,6 +74,15 @@ impl State {
         }
         self.settle(effects);
         Heard::Done
+    }
+
+    /// Returns `true` if a call waits for an object that is held up, or was granted something of one.
+    fn any_is_held_up(&mut self, client: ClientId, call: u64) -> bool {
+        let Some(client) = self.core.clients.get_mut(client) else { return false };
+        let waiter = client.waiter(call);
+        let mut objects: Vec<_> = client.unread_of(call).collect();
+        objects.extend(waiter.and_then(|waiter| self.core.waiters.get(waiter)).map(|waits| waits.object));
+        objects.into_iter().any(|object| self.is_held_up(object))
     }
 
     /// Makes an object without references.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::limits::PERMITS_MAX;
 use crate::proto::{Answer, Fault, Kind, ObjectId, Payload, Reply, SemaphoreOp};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
+use crate::state::grants::Granted;
 use crate::state::step::ClientId;
 use crate::state::waiters::{Line, WaiterId, Want};
 
@@ -50,6 +51,7 @@ impl Semaphore {
             return context.park(&mut self.line, Want::Permit, Fault::WouldBlock);
         }
         self.grant(context.client, context.target.object, context.core);
+        context.note_grant(Granted::Permit);
         DONE.into()
     }
 
@@ -100,9 +102,17 @@ impl Semaphore {
             }
             let Some(waiter) = core.next_of(&mut self.line) else { continue };
             self.grant(waiter.client, id, core);
+            core.note_grant(waiter.client, waiter.call, id, Granted::Permit);
             core.answer(waiter.client, waiter.call, DONE);
         }
         true
+    }
+
+    /// Takes back a permit whose answer nobody has seen.
+    pub(super) fn take_back(&mut self, client: ClientId) {
+        if self.take_from(client).is_ok() {
+            self.free = self.free.saturating_add(1);
+        }
     }
 
     pub(super) fn release_client(&mut self, client: ClientId) {

@@ -63,6 +63,8 @@ pub struct Departure {
     pub now: u64,
     /// The number of the first answer that the client certainly did not read, counted from 0.
     pub unread: u64,
+    /// The number of the first answer that the client may not have read, apart from those whose reading it reported.
+    pub doubtful: u64,
 }
 
 /// What happened to a call.

@@ -180,8 +180,21 @@ impl World {
 
     /// Ends a client that certainly did not read its answers from number `unread` on.
     fn leave_unread(&mut self, client: ClientId, unread: u64) {
+        self.depart(Departure { client, now: self.now, unread, doubtful: unread });
+    }
+
+    /// Ends a client that may not have read any answer, but that certainly missed none.
+    fn leave_in_doubt(&mut self, client: ClientId) {
+        self.depart(Departure { client, now: self.now, unread: u64::MAX, doubtful: 0 });
+    }
+
+    fn cancel(&mut self, client: ClientId, call: u64) {
+        self.control(client, Control::Cancel { call });
+    }
+
+    fn depart(&mut self, departure: Departure) {
         let mut effects = Effects::default();
-        self.state.disconnect(Departure { client, now: self.now, unread }, &mut effects);
+        self.state.disconnect(departure, &mut effects);
         self.note(effects);
         self.tidy_unless_left();
     }

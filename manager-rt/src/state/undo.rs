@@ -106,6 +106,8 @@ pub(super) enum TaskUndo {
     Leased {
         /// The client.
         client: ClientId,
+        /// The number of the call.
+        call: u64,
         /// The number of the lease.
         lease: u64,
     },

@@ -52,6 +52,8 @@ pub(super) struct Ending {
     pub(super) client: Client,
     /// The number of the first answer that it certainly did not read.
     pub(super) unread: u64,
+    /// The number of the first answer that it may not have read.
+    pub(super) doubtful: u64,
 }
 
 /// Which objects take no operation and serve no line at the moment, in addition to those in [`Work::held_up`].

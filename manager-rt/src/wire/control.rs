@@ -19,12 +19,14 @@ const PING: u32 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Control {
-    /// Ends the wait of a call that has not been answered yet.
+    /// Ends a call that its client has given up: it no longer waits, and what it was granted with an unread answer is
+    /// taken back.
     Cancel {
         /// The number of the call.
         call: u64,
     },
-    /// Returns the items that the answer to a call delivered to their queue, because no thread took them.
+    /// Takes back what the unread answer to a call granted, because no thread took it: items and tasks return to their
+    /// queues, locks and permits are free again.
     Reject {
         /// The number of the call.
         call: u64,

@@ -23,7 +23,7 @@ const SIGCONT: i32 = 18;
 /// How long a test watches for something that must not happen.
 const MOMENT: Duration = Duration::from_millis(50);
 
-fn freeze(child: &ChildProcess) {
+pub(crate) fn freeze(child: &ChildProcess) {
     child.signal(SIGSTOP).unwrap();
     eventually("the process is stopped", || is_in_state(child.id(), 'T'));
 }

@@ -4,6 +4,7 @@ use manager_rt::{GetError, JoinableQueue, Manager, PutError, Queue};
 use mp_sys::testing::{PATIENCE, Random, hang, kill, spawn, succeeded, tests};
 
 use crate::fixture::{until, until_held, until_waiting, with_manager};
+use crate::frozen::freeze;
 
 tests! {
     a_waiter_for_an_item_is_killed,
@@ -14,6 +15,7 @@ tests! {
     a_worker_is_killed_with_tasks_in_hand,
     a_waiter_for_the_end_of_all_tasks_is_killed,
     a_task_that_kills_its_workers_fails,
+    a_task_that_no_killed_worker_has_read_does_not_fail,
     items_on_their_way_to_a_killed_reader_come_back_in_order,
 }
 
@@ -152,6 +154,38 @@ fn a_task_that_kills_its_workers_fails() {
         assert_eq!(queue.try_get().map(drop), Err(GetError::Empty));
         assert_eq!(queue.take_failed(), Ok(vec![Ok(13)]));
         assert_eq!(queue.join_timeout(PATIENCE), Ok(true), "it does not delay the others");
+    });
+}
+
+/// Workers that wait in two threads are frozen, and get two tasks each without reading any of them.
+fn a_task_that_no_killed_worker_has_read_does_not_fail() {
+    const WORKERS: u64 = 3;
+    with_manager(|manager| {
+        let queue: JoinableQueue<u64> = manager.joinable_queue_with(0, 1).unwrap();
+        let workers = (1..=WORKERS).map(|count| {
+            let worker = spawn(|| {
+                let get = || drop(queue.get().map(std::mem::forget));
+                std::thread::scope(|scope| {
+                    scope.spawn(get);
+                    get();
+                });
+            });
+            until_waiting(manager, 2 * count);
+            freeze(&worker);
+            worker
+        });
+        let workers: Vec<_> = workers.collect();
+        queue.put_many(&[1, 2]).unwrap();
+        for (worker, left) in workers.iter().zip((0..WORKERS).rev()) {
+            until(manager, "it has both tasks", |info| (info.waiters, info.held) == (2 * left, 2));
+            kill(worker);
+        }
+        for number in [1, 2] {
+            let task = queue.get_timeout(PATIENCE).unwrap();
+            assert_eq!((*task, task.deliveries()), (number, 1));
+            task.done().unwrap();
+        }
+        assert_eq!(queue.failed(), Ok(vec![]));
     });
 }
 

@@ -3,6 +3,7 @@
 use crate::proto::ObjectId;
 use crate::state::contents::{Failure, Task};
 use crate::state::context::Core;
+use crate::state::grants::Granted;
 use crate::state::joinable_queue::JoinableQueue;
 use crate::state::undo::TaskUndo;
 
@@ -10,7 +11,10 @@ impl TaskUndo {
     /// Commits the change.
     pub(in crate::state) fn commit(self, queue: ObjectId, core: &mut Core) {
         match self {
-            Self::Put(_) | Self::Leased { .. } => {}
+            Self::Put(_) => {}
+            Self::Leased { client, call, lease } => {
+                core.note_grant(client, call, queue, Granted::Task { lease });
+            }
             Self::Done { task, .. } => core.let_go(task.payload),
             Self::Requeued { failure, .. } => {
                 if let Some((_, payload)) = failure.and_then(|failure| failure.dropped) {
@@ -29,7 +33,7 @@ impl JoinableQueue {
     pub(in crate::state) fn undo(&mut self, undo: TaskUndo, core: &mut Core) {
         match undo {
             TaskUndo::Put(count) => self.fifo.undo_put(count, core),
-            TaskUndo::Leased { client, lease } => {
+            TaskUndo::Leased { client, lease, .. } => {
                 if let Some(mut task) = self.leases.remove(&(client, lease)) {
                     task.deliveries = task.deliveries.saturating_sub(1);
                     self.newest_lease = lease.saturating_sub(1);

@@ -40,6 +40,7 @@ impl World {
         for client in core.clients.iter() {
             let (references, holds) = (client.references(), client.held());
             bytes += CLIENT_BYTES + references * REFERENCE_BYTES + holds * HOLD_BYTES;
+            bytes += client.grants_bytes();
             for delivery in client.deliveries() {
                 bytes += delivery.bytes();
                 delivery.items.iter().for_each(|item| blobs.add(item));

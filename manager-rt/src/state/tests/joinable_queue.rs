@@ -246,3 +246,39 @@ fn a_task_and_its_result_are_done_together_or_not_at_all() {
     assert_eq!(world.answer(joined), Some(DONE));
     world.end(&[client]);
 }
+
+#[test]
+fn a_delivery_that_nobody_has_seen_does_not_count() {
+    let mut world = World::new();
+    let owner = world.client();
+    let queue = world.create(owner, spec(0, 2));
+    assert_eq!(world.ask(owner, queue, put_many(&[b"a", b"b"])), DONE);
+    let mut lease = 0;
+    for _ in 0..5 {
+        let worker = world.client();
+        for task in [b"a", b"b"] {
+            lease += 1;
+            assert_eq!(world.ask(worker, queue, GET), leased(lease, 1, task));
+        }
+        world.leave_in_doubt(worker);
+        let worker = world.client();
+        lease += 1;
+        let call = world.send(worker, queue, Wait::No, GET);
+        assert_eq!(world.answer(call), Some(leased(lease, 1, b"a")));
+        world.cancel(worker, call);
+        world.leave(worker);
+    }
+    let worker = world.client();
+    assert_eq!(world.ask(worker, queue, GET), leased(lease + 1, 1, b"a"));
+    world.state.acknowledge(worker, u64::MAX);
+    // It has read that answer, whatever became of later ones.
+    assert_eq!(world.ask(worker, queue, GET), leased(lease + 2, 1, b"b"));
+    world.leave_in_doubt(worker);
+    lease += 2;
+    let worker = world.client();
+    lease += 1;
+    assert_eq!(world.ask(worker, queue, GET), leased(lease, 2, b"a"));
+    world.leave(worker);
+    assert_eq!(world.ask(owner, queue, failed(0, false)), page(&[b"a"], 1));
+    world.end(&[owner]);
+}

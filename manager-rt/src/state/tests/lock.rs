@@ -92,3 +92,83 @@ fn a_condition_wait_ends_with_the_lease_that_the_lock_had() {
     world.pass(1);
     assert!(!is_locked(&mut world, two, lock), "and it ends");
 }
+
+/// Returns a lock, a condition, and the call with which a client waits for a notification.
+fn waiting(world: &mut World, client: ClientId, lease: u64) -> (ObjectId, ObjectId, u64) {
+    let (lock, condition) = (world.create(client, Spec::Lock), world.create(client, Spec::Condition));
+    (lock, condition, wait_with(world, client, (lock, condition), lease))
+}
+
+fn wait_with(
+    world: &mut World,
+    client: ClientId,
+    (lock, condition): (ObjectId, ObjectId),
+    lease: u64,
+) -> u64 {
+    let held = world.send(client, lock, Wait::Forever, acquire(lease));
+    let (token, ..) = granted(world.answer(held));
+    world.send(client, condition, Wait::Forever, Op::Condition(ConditionOp::Wait { lock, token }))
+}
+
+const NOTIFY: Op<Raw<'static>> = Op::Condition(ConditionOp::Notify(1));
+
+/// The waiter may be in the line of the condition, in that of the lock, or have the lock without having read that.
+#[test]
+fn a_notification_of_a_wait_that_is_given_up_goes_to_another_waiter() {
+    type End = fn(&mut World, ClientId, u64);
+    let cancel: End = |world, client, call| world.cancel(client, call);
+    let die: End = |world, client, _| world.leave_unread(client, 0);
+    for (end, is_cancel) in [(cancel, true), (die, false)] {
+        for stage in 0..3 {
+            let mut world = World::new();
+            let [first, second, holder] = [world.client(), world.client(), world.client()];
+            let (lock, condition, gives_up) = waiting(&mut world, first, 0);
+            let attach = ManagerOp::Attach(vec![lock, condition]);
+            world.ask(second, ObjectId::MANAGER, Op::Manager(attach)).unwrap();
+            let goes_on = wait_with(&mut world, second, (lock, condition), 0);
+            let held = world.send(holder, lock, Wait::Forever, ACQUIRE);
+            let (token, ..) = granted(world.answer(held));
+            let release = Op::Lock(LockOp::Release { token });
+            if stage > 0 {
+                world.ask(holder, condition, NOTIFY).unwrap();
+            }
+            if stage > 1 {
+                world.ask(holder, lock, release.clone()).unwrap();
+            }
+            end(&mut world, first, gives_up);
+            if stage == 0 {
+                world.ask(holder, condition, NOTIFY).unwrap();
+            }
+            if stage < 2 {
+                if is_cancel {
+                    assert_eq!(world.answer(gives_up), Some(Err(Fault::Cancelled)));
+                }
+                world.ask(holder, lock, release).unwrap();
+            }
+            let (_, _, timed_out) = granted(world.answer(goes_on));
+            assert!(!timed_out, "stage {stage}");
+            assert_eq!(world.state.info().waiters, 0);
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_nobody_has_seen_is_taken_back_with_what_its_answer_said() {
+    let mut world = World::new();
+    let [dies, late, next] = [world.client(), world.client(), world.client()];
+    let lock = world.create(next, Spec::RLock);
+    world.send(dies, lock, Wait::Forever, ACQUIRE);
+    let given_up = world.send(late, lock, Wait::For(5), ACQUIRE);
+    world.leave(dies);
+    world.cancel(late, given_up);
+    assert!(granted(world.answer(given_up)).1, "the answer was on its way");
+    let call = world.send(next, lock, Wait::No, ACQUIRE);
+    assert!(granted(world.answer(call)).1, "nobody else has learned of the death");
+    // Once the answer is read, the lock is not taken back.
+    world.state.acknowledge(next, u64::MAX);
+    world.cancel(next, call);
+    assert!(is_locked(&mut world, late, lock));
+    let again = world.send(next, lock, Wait::No, ACQUIRE);
+    world.cancel(next, again);
+    assert!(is_locked(&mut world, late, lock), "only one depth is taken back");
+}

@@ -123,6 +123,16 @@ impl Three {
     /// Like [`replace`](Self::replace), for a client that certainly did not read its answers from number `unread` on.
     pub(super) fn replace_unread(&mut self, who: usize, unread: u64) {
         self.world.leave_unread(self.clients[who], unread);
+        self.connect(who);
+    }
+
+    /// Like [`replace`](Self::replace), for a client that may not have read any answer.
+    pub(super) fn replace_in_doubt(&mut self, who: usize) {
+        self.world.leave_in_doubt(self.clients[who]);
+        self.connect(who);
+    }
+
+    fn connect(&mut self, who: usize) {
         self.clients[who] = self.world.client();
         self.attach(who);
     }
@@ -145,7 +155,7 @@ impl Three {
     }
 
     pub(super) fn cancel(&mut self, who: usize, call: u64) {
-        self.world.control(self.clients[who], Control::Cancel { call });
+        self.world.cancel(self.clients[who], call);
     }
 
     pub(super) fn end(self) {

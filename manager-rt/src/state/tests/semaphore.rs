@@ -1,6 +1,6 @@
 //! Tests of semaphores with the virtual clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -141,6 +141,8 @@ struct Model {
     bound: Option<u64>,
     free: u64,
     taken: BTreeMap<usize, u64>,
+    /// The calls that got a permit with an answer that their client has not read yet.
+    granted: BTreeSet<(usize, u64)>,
     line: ModelLine<()>,
 }
 
@@ -165,6 +167,7 @@ impl Model {
         {
             self.free -= 1;
             *self.taken.entry(waits.client).or_default() += 1;
+            self.granted.insert((waits.client, waits.call));
             answers.insert(waits.call, DONE);
         }
     }
@@ -178,6 +181,7 @@ impl Model {
             Act::Acquire(who, _) => {
                 self.free -= 1;
                 *self.taken.entry(who).or_default() += 1;
+                self.granted.insert((who, call));
                 answers.insert(call, DONE);
             }
             Act::Release(who) => {
@@ -199,10 +203,14 @@ impl Model {
                 if self.line.0.iter().any(|waits| (waits.client, waits.call) == (who, other)) {
                     self.line.remove(other);
                     answers.insert(other, Err(Fault::Cancelled));
+                } else if self.granted.remove(&(who, other)) {
+                    // Nobody has seen the permit, unless the client has already released it.
+                    self.free += u64::from(self.take_from(who).is_ok());
                 }
             }
             Act::Die(who) => {
                 self.line.leave(who);
+                self.granted.retain(|granted| granted.0 != who);
                 self.free += self.taken.remove(&who).unwrap_or(0);
             }
             Act::Pass(_) => {

@@ -64,7 +64,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["journal", "work"],
         &["undo"],
         &["clients", "contents", "items", "registry"],
-        &["numbers", "page", "sequence", "table", "waiters"],
+        &["grants", "numbers", "page", "sequence", "table", "waiters"],
         &["charges"],
         &["step"],
     ],

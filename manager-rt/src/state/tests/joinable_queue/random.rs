@@ -21,6 +21,10 @@ enum Act {
     TakeFailed(usize),
     Close(usize),
     Die(usize),
+    /// Ends a client that may not have read any answer.
+    DieInDoubt(usize),
+    /// Gives up the call that got one of the client's leases.
+    GiveUp(usize, usize),
     Pass(u64),
 }
 
@@ -34,6 +38,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => who().prop_map(Act::TakeFailed),
         1 => who().prop_map(Act::Close),
         10 => who().prop_map(Act::Die),
+        5 => who().prop_map(Act::DieInDoubt),
+        10 => (who(), 0_usize..4).prop_map(|(who, nth)| Act::GiveUp(who, nth)),
         10 => (0_u64..10).prop_map(Act::Pass),
     ]
 }
@@ -51,6 +57,8 @@ struct Model {
     tasks: VecDeque<Task>,
     /// By client and order of delivery. The answer names the lease.
     leases: BTreeMap<(usize, u64), Task>,
+    /// The calls that got the leases.
+    calls: BTreeMap<u64, u64>,
     failed: Vec<u64>,
     putters: ModelLine<Vec<Task>>,
     getters: ModelLine<()>,
@@ -99,6 +107,7 @@ impl Model {
         task.deliveries += 1;
         self.newest_lease += 1;
         self.leases.insert((client, self.newest_lease), task);
+        self.calls.insert(self.newest_lease, call);
         answers.insert(call, leased(self.newest_lease, task.deliveries, &task.number.to_le_bytes()));
     }
 
@@ -116,6 +125,14 @@ impl Model {
             _ => self.tasks.push_front(task),
         }
         DONE
+    }
+
+    /// Ends a lease that its client has not seen.
+    fn take_back(&mut self, who: usize, lease: u64) {
+        if let Some(mut task) = self.leases.remove(&(who, lease)) {
+            task.deliveries -= 1;
+            self.tasks.push_front(task);
+        }
     }
 
     fn serve(&mut self, answers: &mut Answers) {
@@ -140,13 +157,17 @@ impl Model {
         }
     }
 
-    fn die(&mut self, who: usize) {
+    fn die(&mut self, who: usize, is_in_doubt: bool) {
         self.putters.leave(who);
         self.getters.leave(who);
         self.joiners.leave(who);
         let leases: Vec<u64> = self.leases.keys().filter(|key| key.0 == who).map(|key| key.1).collect();
         for lease in leases.into_iter().rev() {
-            self.end_lease(who, lease, false).unwrap();
+            if is_in_doubt {
+                self.take_back(who, lease);
+            } else {
+                self.end_lease(who, lease, false).unwrap();
+            }
         }
     }
 
@@ -189,7 +210,9 @@ impl Model {
                 answers.extend(self.putters.0.drain(..).map(|waits| (waits.call, Err(Fault::Closed))));
                 answers.insert(call, DONE);
             }
-            Act::Die(who) => self.die(who),
+            Act::Die(who) => self.die(who, false),
+            Act::DieInDoubt(who) => self.die(who, true),
+            Act::GiveUp(who, nth) => self.take_back(who, self.nth_lease(who, nth)),
             Act::Pass(_) => self.expire(now, &mut answers),
         }
         self.serve(&mut answers);
@@ -221,6 +244,11 @@ fn act_on(three: &mut Three, act: &Act, model: &Model) {
         Act::TakeFailed(who) => three.send(who, Wait::No, failed(0, true)),
         Act::Close(who) => three.send(who, Wait::No, CLOSE),
         Act::Die(who) => three.replace(who),
+        Act::DieInDoubt(who) => three.replace_in_doubt(who),
+        Act::GiveUp(who, nth) => {
+            let call = model.calls.get(&model.nth_lease(who, nth)).copied();
+            three.cancel(who, call.unwrap_or(u64::MAX));
+        }
         Act::Pass(nanos) => three.world.pass(nanos),
     }
 }

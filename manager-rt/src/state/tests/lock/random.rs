@@ -3,6 +3,8 @@
 //! Clients die, leases end, waits time out, and the clock also moves without an event that lets time pass. All waits
 //! and steps are even, and all leases odd, so no two of them end at the same moment.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -16,6 +18,10 @@ enum Act {
     Await(usize, Wait),
     Notify(usize, u64),
     Die(usize),
+    /// Ends a client that has read no answer.
+    DieUnread(usize),
+    /// Gives up a call of a client: this many before the next one.
+    GiveUp(usize, u64),
     /// The clock moves, and the next event comes later.
     Move(u64),
     Pass(u64),
@@ -39,6 +45,8 @@ fn act() -> impl Strategy<Value = Act> {
         25 => (who(), even_wait()).prop_map(|(who, wait)| Act::Await(who, wait)),
         15 => (who(), 0_u64..3).prop_map(|(who, count)| Act::Notify(who, count)),
         6 => who().prop_map(Act::Die),
+        4 => who().prop_map(Act::DieUnread),
+        8 => (who(), 1_u64..8).prop_map(|(who, back)| Act::GiveUp(who, back)),
         10 => (0_u64..10).prop_map(|half| Act::Move(2 * half)),
         15 => (0_u64..10).prop_map(|half| Act::Pass(2 * half)),
     ]
@@ -61,11 +69,22 @@ struct Wants {
     timed_out: Option<bool>,
 }
 
+/// A grant whose answer was not read.
+#[derive(Debug, Clone, Copy)]
+struct Grant {
+    client: usize,
+    token: u64,
+    owner_died: bool,
+    was_notified: bool,
+}
+
 #[derive(Debug, Default)]
 struct Model {
     holder: Option<Holder>,
     newest: u64,
     owner_died: bool,
+    /// By call.
+    unread: BTreeMap<u64, Grant>,
     line: ModelLine<Wants>,
     /// Waiters for a notification, and the leases of their locks.
     waiting: ModelLine<u64>,
@@ -78,6 +97,8 @@ impl Model {
         self.holder = Some(Holder { client, token: self.newest, lease: wants.lease, end });
         let owner_died = std::mem::take(&mut self.owner_died);
         let timed_out = wants.timed_out == Some(true);
+        let was_notified = wants.timed_out == Some(false);
+        self.unread.insert(call, Grant { client, token: self.newest, owner_died, was_notified });
         answers.insert(call, Ok(Reply::Granted { token: self.newest, owner_died, timed_out }));
     }
 
@@ -144,15 +165,42 @@ impl Model {
     }
 
     /// Notifications of callers that ended before they had the lock go to others.
-    fn die(&mut self, client: usize, now: u64, answers: &mut Answers) {
+    fn die(&mut self, client: usize, has_read: bool, now: u64, answers: &mut Answers) {
         self.waiting.leave(client);
         let unused = |waits: &&Waits<Wants>| waits.client == client && waits.want.timed_out == Some(false);
-        let passed_on = self.line.0.iter().filter(unused).count();
+        let mut passed_on = self.line.0.iter().filter(unused).count();
         self.line.leave(client);
         if self.token_of(client) != 0 {
             (self.holder, self.owner_died) = (None, true);
         }
+        let is_own = |grant: &&Grant| grant.client == client && grant.was_notified;
+        let unseen = self.unread.values().filter(is_own).count();
+        self.unread.retain(|_, grant| grant.client != client);
+        passed_on += if has_read { 0 } else { unseen };
         self.notify(passed_on as u64, now, answers);
+    }
+
+    /// What a client gives up before it has read the answer goes to others.
+    fn give_up(&mut self, client: usize, call: u64, now: u64, answers: &mut Answers) {
+        let in_line = self.line.0.iter().any(|waits| (waits.client, waits.call) == (client, call));
+        let waits = self.waiting.0.iter().any(|waits| (waits.client, waits.call) == (client, call));
+        let mut was_notified = false;
+        if in_line {
+            was_notified = self.line.remove(call).is_some_and(|waits| waits.want.timed_out == Some(false));
+            answers.insert(call, Err(Fault::Cancelled));
+        } else if waits {
+            self.waiting.remove(call);
+            answers.insert(call, Err(Fault::Cancelled));
+        } else if self.unread.get(&call).is_some_and(|grant| grant.client == client)
+            && let Some(grant) = self.unread.remove(&call)
+        {
+            if self.token_of(client) == grant.token {
+                self.holder = None;
+                self.owner_died |= grant.owner_died;
+            }
+            was_notified = grant.was_notified;
+        }
+        self.notify(u64::from(was_notified), now, answers);
     }
 
     /// Ends all leases and waits whose time is over, in their order.
@@ -183,7 +231,9 @@ impl Model {
                 let woken = self.notify(count, now, &mut answers);
                 answers.insert(call, Ok(Reply::Count(woken)));
             }
-            Act::Die(who) => self.die(who, now, &mut answers),
+            Act::Die(who) => self.die(who, true, now, &mut answers),
+            Act::DieUnread(who) => self.die(who, false, now, &mut answers),
+            Act::GiveUp(who, back) => self.give_up(who, call.saturating_sub(back), now, &mut answers),
             Act::Move(_) => {}
             Act::Pass(_) => self.pass(now, &mut answers),
         }
@@ -206,6 +256,8 @@ fn act_on(three: &mut Three, condition: ObjectId, act: &Act, model: &Model) {
             three.world.send(three.clients[who], condition, Wait::No, op);
         }
         Act::Die(who) => three.replace(who),
+        Act::DieUnread(who) => three.replace_unread(who, 0),
+        Act::GiveUp(who, back) => three.cancel(who, three.next_call().saturating_sub(back)),
         Act::Move(nanos) => three.world.now += nanos,
         Act::Pass(nanos) => three.world.pass(nanos),
     }
