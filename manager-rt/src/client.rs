@@ -10,10 +10,8 @@
 //! | [`inbox`], [`answer`] | decode answers |
 //!
 //! # How long a call may take
-//! The server ends waits itself. The client waits a little longer, for [`ANSWER_GRACE`]. If no answer comes by then,
-//! the server is stopped or overloaded, and the outcome is unknown. If the answer comes later, its effect is undone: a
-//! lock is released, a task is requeued, items return to their queue, references are released. A call that does not
-//! wait has [`ANSWER_PATIENCE`] for its answer. A call that waits for ever ends only with the connection.
+//! See [`patience`]. A call without an answer in its time is given up: the server ends its wait, or takes back what it
+//! was granted. References that come with a late answer are released once that is read.
 //!
 //! # What is known when the server ends
 //! If a call's frame was not completely written, the call was not done, and is repeated once over a new connection. Any
@@ -29,6 +27,7 @@ mod connection;
 pub(crate) mod fuzz;
 mod inbox;
 mod link;
+mod patience;
 
 #[cfg(test)]
 mod tests;
@@ -46,15 +45,12 @@ use self::bequest::Bequeaths;
 pub use self::connect::ConnectError;
 use self::connect::Opened;
 use self::connection::{Connection, Failure};
-use self::link::{Local, Target, call_error, manager_call};
+use self::link::{Local, Target, manager_call};
+use self::patience::Patience;
 use crate::Address;
 use crate::backend::{Backend, CallError, Caps, Change, OnLost, Validity};
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
-/// How much longer than its timeout a call waits for the server's answer.
-pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
-/// How long a call that does not wait may take to be answered, which takes microseconds.
-pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a notice may take if it needs a connection first.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -101,26 +97,26 @@ impl Remote {
     /// Runs `ask` over a connection, and over a second one if the first could not send it.
     fn ask<T>(
         &self,
-        (wait, deadline): (Wait, Deadline),
-        ask: impl Fn(&Connection) -> Result<T, Failure>,
+        patience: Patience,
+        mut ask: impl FnMut(&Connection) -> Result<T, Failure>,
     ) -> Result<T, CallError> {
         let local = self.local();
         for _ in 0..2 {
-            let connection = local.connection(&self.target, deadline)?;
+            let connection = local.connection(&self.target, patience.connect_by())?;
             let outcome = ask(&connection);
             if outcome.is_err() {
                 local.part_from(&connection);
             }
             match outcome {
                 Err(Failure::NotSent) => {}
-                other => return other.map_err(|failure| call_error(failure, wait, connection.agreed)),
+                other => return other.map_err(|failure| patience.error(failure, connection.agreed)),
             }
         }
         Err(CallError::ServerGone)
     }
 
     /// Runs a call that takes or releases a lock or permit, and records over which connection.
-    fn call_and_note(&self, call: &Call<Raw<'_>>, change: Change) -> Result<Reply<Payload>, CallError> {
+    fn call_and_note(&self, call: &mut Call<Raw<'_>>, change: Change) -> Result<Reply<Payload>, CallError> {
         let local = self.local();
         // What was lost cannot be released. Over another connection, it would not even be the same holder.
         if let Some((object, token)) = change.released()
@@ -128,9 +124,9 @@ impl Remote {
         {
             return Err(CallError::Fault(Fault::NotOwned));
         }
-        let limit = limit_of(call.wait);
-        let answer = self.ask(limit, |connection| {
-            let answer = connection.call(call, limit.1)?;
+        let patience = Patience::of(call);
+        let answer = self.ask(patience, |connection| {
+            let answer = converse(connection, call, patience)?;
             let outcome = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
             local.grants.note(change, outcome, connection.serial);
             Ok(answer)
@@ -153,16 +149,16 @@ impl Remote {
     /// Adds the first proxy of an object: requests the reference on the present connection, unless that was already
     /// done.
     fn attach_first(&self, object: ObjectId) -> Result<(), CallError> {
-        let limit = limit_of(Wait::No);
+        let patience = Patience::at_once();
         let local = self.local();
         let is_counted = std::cell::Cell::new(false);
-        let outcome = self.ask(limit, |connection| {
+        let outcome = self.ask(patience, |connection| {
             let is_new = if is_counted.replace(true) {
                 local.references.claim(object, connection.serial)
             } else {
                 local.references.add(object, connection.serial)
             };
-            if is_new { self.ask_for(connection, object, limit.1) } else { Ok(()) }
+            if is_new { self.ask_for(connection, object, patience.answer_by()) } else { Ok(()) }
         });
         if outcome.is_err() && is_counted.get() {
             local.references.remove(object);
@@ -176,26 +172,26 @@ impl Backend for Remote {
         Caps::of_state("server")
     }
 
-    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
+    fn call(&self, mut call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         let change = Change::of(&call);
         if !change.is_nothing() {
-            return self.call_and_note(&call, change);
+            return self.call_and_note(&mut call, change);
         }
-        let limit = limit_of(call.wait);
-        let answer = self.ask(limit, |connection| connection.call(&call, limit.1))?;
+        let patience = Patience::of(&call);
+        let answer = self.ask(patience, |connection| converse(connection, &mut call, patience))?;
         Ok(answer?)
     }
 
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
-        let limit = limit_of(Wait::No);
+        let patience = Patience::at_once();
         let call = |Step { object, op }| Call { object, thread, wait: Wait::No, op };
         let calls: Vec<_> = steps.into_iter().map(call).collect();
-        self.ask(limit, |connection| connection.pipeline(&calls, limit.1))
+        self.ask(patience, |connection| connection.pipeline(&calls, patience.answer_by()))
     }
 
     fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
-        let limit = limit_of(Wait::No);
-        match self.ask(limit, |connection| connection.transaction(&steps, limit.1))?? {
+        let patience = Patience::at_once();
+        match self.ask(patience, |connection| connection.transaction(&steps, patience.answer_by()))?? {
             Reply::Transaction(replies) if replies.len() == steps.len() => Ok(replies),
             _ => Err(CallError::Protocol),
         }
@@ -273,12 +269,13 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Returns how long the server and the client wait for the answer to a call.
-fn limit_of(wait: Wait) -> (Wait, Deadline) {
-    let deadline = match wait {
-        Wait::No => Deadline::after(ANSWER_PATIENCE),
-        Wait::For(nanos) => Deadline::after(Duration::from_nanos(nanos).saturating_add(ANSWER_GRACE)),
-        Wait::Forever => Deadline::NEVER,
-    };
-    (wait, deadline)
+/// Runs one operation over a connection.
+fn converse(
+    connection: &Connection,
+    call: &mut Call<Raw<'_>>,
+    patience: Patience,
+) -> Result<Answer<Payload>, Failure> {
+    call.wait = patience.wait();
+    let deadline = patience.answer_by();
+    if patience.outlasts { connection.outlast(call, deadline) } else { connection.call(call, deadline) }
 }

@@ -18,6 +18,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
@@ -31,12 +32,16 @@ use super::answer::{Undo, Unreadable, decode};
 use super::calls::{Arrived, Calls, End};
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Step, Travels};
 use crate::references::soon;
+use crate::wire::control::Control;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
 
 /// The most bytes that may wait to be written when a notice is added. A server that has not read that much is of no
 /// use.
 const OUTBOX_BYTES_MAX: usize = 256 << 20;
+
+/// How long a server may take to show that it lives.
+const LIFE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +50,10 @@ pub(super) enum Failure {
     NotSent,
     /// The time was over before the first byte could be written.
     NotBegun,
-    /// The connection ended before the answer arrived, or the time was over.
+    /// The connection ended before the answer arrived.
     Unknown,
+    /// The time was over before the answer arrived, and the call was given up.
+    Late,
     /// The received bytes cannot be understood.
     Unreadable(Unreadable),
     /// The server does not know an operation that this version of the protocol introduced. Nothing was sent.
@@ -138,6 +145,39 @@ impl Connection {
         self.exchange(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))
     }
 
+    /// Runs one operation that goes on after its timeout, for as long as the server lives.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Late`] if there is no sign of life after the deadline.
+    pub(super) fn outlast(
+        &self,
+        call: &Call<Raw<'_>>,
+        deadline: Deadline,
+    ) -> Result<Answer<Payload>, Failure> {
+        self.check_version(call)?;
+        let number = self.next_call();
+        self.post(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))?;
+        if let Some(outcome) = self.wait_until(number, deadline) {
+            return outcome;
+        }
+        // Whoever reads, the answer to the call is kept until the next wait.
+        match self.ping(call.thread, Deadline::after(LIFE_PATIENCE)) {
+            Err(Failure::Late | Failure::NotBegun) => {
+                self.leave(self.lock(), number);
+                Err(Failure::Late)
+            }
+            _ => self.wait(number, Deadline::NEVER),
+        }
+    }
+
+    /// Asks the server for a sign of life.
+    fn ping(&self, thread: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+        let number = self.next_call();
+        let ping = Control::Ping.sent_by(thread);
+        self.post(FrameKind::Call, number, &ping, deadline, (thread, Undo::Nothing))?;
+        self.wait(number, deadline)
+    }
+
     /// Runs several operations as one; `body` contains them.
     ///
     /// # Errors
@@ -160,13 +200,27 @@ impl Connection {
         (thread, undo): (u64, Undo),
     ) -> Result<Answer<Payload>, Failure> {
         self.check_version(body)?;
+        self.post(kind, number, body, deadline, (thread, undo))?;
+        self.wait(number, deadline)
+    }
+
+    /// Sends one frame, whose answer has to be waited for.
+    #[inline]
+    fn post(
+        &self,
+        kind: FrameKind,
+        number: u64,
+        body: &impl Serialize,
+        deadline: Deadline,
+        (thread, undo): (u64, Undo),
+    ) -> Result<(), Failure> {
         let mut buffer = encode::buffer();
         let encoded = encode::frame(&mut buffer, kind, (number, self.read_so_far()), body);
         let sent = encoded
             .map_err(Failure::Refused)
             .and_then(|()| self.send(&buffer, &[Begun { number, thread, undo }], deadline));
         encode::keep(buffer);
-        sent.and_then(|()| self.wait(number, deadline))
+        sent
     }
 
     /// Sends several operations in one write, and returns their answers in order.
@@ -285,27 +339,37 @@ impl Connection {
 
     // ---- waiting ----
 
-    /// Waits for the answer to a call. Meanwhile, reads for all if no other thread does.
+    /// Waits for the answer to a call, and gives the call up at the deadline.
     fn wait(&self, number: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+        self.wait_until(number, deadline).unwrap_or_else(|| {
+            self.leave(self.lock(), number);
+            Err(Failure::Late)
+        })
+    }
+
+    /// Waits for the answer to a call, or returns `None` at the deadline. Meanwhile, reads for all if no other thread
+    /// does.
+    fn wait_until(&self, number: u64, deadline: Deadline) -> Option<Result<Answer<Payload>, Failure>> {
         loop {
             let mut calls = self.lock();
             if let Some(Arrived { kind, body }) = calls.take_answer(number) {
                 calls.hand_on();
                 drop(calls);
-                return decode(kind, &body, &body).map_err(|error| self.end_unreadable(error));
+                return Some(decode(kind, &body, &body).map_err(|error| self.end_unreadable(error)));
             }
             if let Some(end) = calls.ended() {
                 calls.forget(number);
-                return Err(end.into());
+                return Some(Err(end.into()));
             }
             if deadline.has_passed() {
-                self.leave(calls, number);
-                return Err(Failure::Unknown);
+                // The caller may be the only thread that was woken to read.
+                calls.hand_on();
+                return None;
             }
             if let Some(inbox) = calls.take_inbox() {
                 drop(calls);
                 if let Some(answer) = self.lead(number, inbox, deadline) {
-                    return Ok(answer);
+                    return Some(Ok(answer));
                 }
             } else {
                 calls.park(number);

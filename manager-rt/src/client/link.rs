@@ -9,17 +9,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
-use mp_sys::handshake::Agreed;
 use mp_sys::identity::thread_number;
 use mp_sys::key::Key;
 
-use super::answer::Unreadable;
 use super::connect::{ConnectError, Opened, open};
 use super::connection::{Connection, Failure};
+use super::patience::Patience;
 use crate::backend::{CallError, Grants, run};
 use crate::limits::REFERENCES_AT_ONCE_MAX;
-use crate::proto::version::NEWEST;
-use crate::proto::{Call, Fault, ManagerOp, ObjectId, Op, Raw, Wait};
+use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
 use crate::references::{References, soon};
 use crate::{Address, OsError};
 
@@ -177,7 +175,8 @@ impl Local {
         let connection = Connection::new(stream, agreed, serial);
         let objects = self.references.ask_for_all(serial);
         for some in objects.chunks(REFERENCES_AT_ONCE_MAX) {
-            ask_for(&connection, some, deadline).map_err(|failure| call_error(failure, Wait::No, agreed))?;
+            ask_for(&connection, some, deadline)
+                .map_err(|failure| Patience::at_once().error(failure, agreed))?;
         }
         Ok((Arc::new(connection), objects))
     }
@@ -214,21 +213,6 @@ impl Local {
             let detach = ManagerOp::Detach { references, lingers };
             connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(detach));
         }
-    }
-}
-
-/// Returns what a call that failed on its connection returns to its caller.
-pub(super) fn call_error(failure: Failure, wait: Wait, Agreed { version, theirs }: Agreed) -> CallError {
-    match failure {
-        Failure::NotBegun if matches!(wait, Wait::For(_)) => CallError::Fault(Fault::TimedOut),
-        Failure::NotSent | Failure::NotBegun => CallError::ServerGone,
-        Failure::Unknown => CallError::OutcomeUnknown,
-        Failure::Unreadable(Unreadable::Malformed) => CallError::Protocol,
-        Failure::Unreadable(Unreadable::Unknown { table, number }) => {
-            CallError::UnknownAnswer { table, number, ours: NEWEST, theirs: theirs.newest }
-        }
-        Failure::NeedsVersion(needs) => CallError::NeedsVersion { needs, agreed: version },
-        Failure::Refused(fault) => CallError::Fault(fault),
     }
 }
 

@@ -3,6 +3,7 @@
 mod asleep;
 mod ends;
 mod many;
+mod patience;
 mod references;
 mod server;
 mod versions;

@@ -3,15 +3,20 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until, until_dead};
+use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until, until_dead, until_waiting};
 use crate::proto::{Fault, Kind};
-use crate::{CallError, LockError, Manager};
+use crate::{CallError, Condition, LockError, Manager};
+
+/// Longer than a client waits for the answer to other calls after their timeout.
+const LATE: Duration = Duration::from_millis(800);
 
 tests! {
     [Condition, Lock] {
         as_many_waiters_wake_as_are_notified,
         a_wait_takes_the_lock_again_however_it_ends,
         a_leased_lock_has_its_lease_again_after_a_wait,
+        a_wait_ends_with_the_lock_however_late,
+        a_notification_is_reported_however_late_the_lock_comes,
         a_dead_waiter_uses_up_no_notification,
         a_condition_cannot_be_used_as_a_lock,
     }
@@ -89,6 +94,43 @@ fn the_depth_of_a_reentrant_lock_is_kept(fixture: &dyn Fixture) {
         drop(inner);
         assert!(!lock.is_locked().unwrap());
     });
+}
+
+/// Lets a client wait with a lock that another client then has for a long time, and returns whether it was notified.
+fn wait_while_another_has_the_lock(
+    fixture: &dyn Fixture,
+    timeout: Duration,
+    holding: impl Fn(&Condition) + Send + Sync,
+) -> bool {
+    let (one, other) = (fixture.client(), fixture.client());
+    let (lock, condition) = (one.named("lock").lock().unwrap(), one.named("condition").condition().unwrap());
+    let held = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let lock = other.named("lock").lock().unwrap();
+            let condition = other.named("condition").condition().unwrap();
+            // It is next, so it has the lock as soon as the other one waits.
+            let _held = lock.lock_timeout(PATIENCE).unwrap();
+            holding(&condition);
+            let (_open, silence) = std::sync::mpsc::channel::<()>();
+            assert!(silence.recv_timeout(timeout + LATE).is_err());
+        });
+        until_waiting(fixture, 1);
+        let (notified, _held) = condition.wait_timeout(held, timeout).unwrap();
+        assert!(lock.is_locked().unwrap());
+        notified
+    })
+}
+
+fn a_wait_ends_with_the_lock_however_late(fixture: &dyn Fixture) {
+    assert!(!wait_while_another_has_the_lock(fixture, MOMENT, |_| {}));
+}
+
+fn a_notification_is_reported_however_late_the_lock_comes(fixture: &dyn Fixture) {
+    let timeout = Duration::from_secs(1);
+    assert!(wait_while_another_has_the_lock(fixture, timeout, |condition| {
+        assert_eq!(condition.notify(1).unwrap(), 1);
+    }));
 }
 
 fn a_leased_lock_has_its_lease_again_after_a_wait(fixture: &dyn Fixture) {

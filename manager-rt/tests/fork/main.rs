@@ -13,6 +13,7 @@ mod locks;
 mod meeting;
 mod mixed;
 mod order;
+mod patience;
 mod plain;
 mod queues;
 mod scale;
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
         locks::TESTS,
         meeting::TESTS,
         order::TESTS,
+        patience::TESTS,
         mixed::TESTS,
         queues::TESTS,
         scale::TESTS,

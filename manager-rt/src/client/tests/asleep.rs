@@ -41,7 +41,7 @@ fn an_answer_the_end_and_its_own_deadline_wake_it() {
         let reader = scope.spawn(|| connection.call(&acquire(), Deadline::after(Duration::from_millis(200))));
         let (late, _) = peer.call();
         wait_for_sleep(&connection);
-        assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
+        assert_eq!(reader.join().unwrap(), Err(Failure::Late));
         assert_eq!(peer.control().1, Control::Cancel { call: late });
         let reader = scope.spawn(|| connection.call(&acquire(), soon()));
         let (waiting, _) = peer.call();

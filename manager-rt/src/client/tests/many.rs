@@ -59,7 +59,7 @@ fn a_reader_that_times_out_hands_on_and_its_late_answer_is_undone() {
         let other = scope.spawn(|| connection.call(&any_call(), Deadline::NEVER));
         let (waiting, _) = peer.call();
         assert_eq!(peer.control().1, Control::Cancel { call: late });
-        assert_eq!(reader.join().unwrap(), Err(Failure::Unknown));
+        assert_eq!(reader.join().unwrap(), Err(Failure::Late));
         peer.answer(late, granted(8));
         let (head, release) = peer.next_of(FrameKind::Notice);
         assert_eq!((release.object, release.thread), (ObjectId(5), 3));
@@ -74,7 +74,7 @@ fn a_reader_that_times_out_hands_on_and_its_late_answer_is_undone() {
 fn late_items_are_rejected_before_their_answer_counts_as_read() {
     let (connection, mut peer) = Fake::new().plain();
     let get = Call { op: Op::Queue(QueueOp::Get), ..acquire() };
-    assert_eq!(connection.call(&get, Deadline::after(Duration::from_millis(1))), Err(Failure::Unknown));
+    assert_eq!(connection.call(&get, Deadline::after(Duration::from_millis(1))), Err(Failure::Late));
     let (late, _) = peer.call();
     assert_eq!(peer.control().1, Control::Cancel { call: late });
     peer.answer(late, Ok(Reply::Value(Payload::copy(Raw::plain(b"item")))));
@@ -150,7 +150,7 @@ fn with_many_threads_and_random_timeouts_every_answer_is_taken_or_undone() {
                             }
                             Err(failure) => {
                                 assert!(
-                                    matches!(failure, Failure::Unknown | Failure::NotBegun),
+                                    matches!(failure, Failure::Unknown | Failure::Late | Failure::NotBegun),
                                     "{failure:?}"
                                 );
                             }

@@ -28,6 +28,7 @@ const MANAGER_RT_CLIENT: Order = Order {
         &["fuzz", "self"],
         &["bequest"],
         &["link"],
+        &["patience"],
         &["connect", "connection"],
         &["calls"],
         &["inbox"],
