@@ -1,7 +1,8 @@
 //! The objects of a manager, their names, and their reference counts.
 //!
-//! An id consists of the object's slot in the low 24 bits and a serial number above. So an id is never reused, and one
-//! comparison tells a stale or invented id from a valid one.
+//! An id consists of the object's slot in the low 24 bits and a serial number above, which counts the objects that this
+//! slot has had. So an id is never reused, and one comparison tells a stale or invented id from a valid one. A slot that
+//! has had [`SERIAL_MAX`] objects is not used any more: all slots together are enough for 2^64 objects.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -16,6 +17,8 @@ use crate::state::charges::NAME_BYTES;
 use crate::state::waiters::{Timer, TimerKey, Waiters};
 
 const SLOT_BITS: u32 = 24;
+/// The most objects that one slot has in the life of a manager: serial numbers have 40 bits.
+const SERIAL_MAX: u64 = u64::MAX >> SLOT_BITS;
 
 /// The description of an object, apart from its contents.
 #[derive(Debug)]
@@ -44,7 +47,12 @@ pub(super) struct Registry {
     entries: Slab<Entry>,
     /// In order, so that they can be listed page by page.
     names: BTreeMap<Box<str>, ObjectId>,
-    serial: u64,
+    /// The serial number of the newest object of each slot.
+    serials: Vec<u64>,
+    /// The greatest serial number of a slot that was given up.
+    given_up: u64,
+    /// The number of slots that have had all their objects.
+    worn_out: usize,
     /// Objects that have lost their last reference.
     unreferenced: Vec<ObjectId>,
     /// What the names take.
@@ -52,7 +60,7 @@ pub(super) struct Registry {
 }
 
 /// An object takes this many bytes here.
-pub(super) const ENTRY_BYTES: usize = size_of::<Entry>().saturating_add(size_of::<usize>());
+pub(super) const ENTRY_BYTES: usize = size_of::<Entry>().saturating_add(size_of::<(usize, u64)>());
 
 /// Returns what a name takes, in bytes.
 pub(super) const fn name_bytes(name: &str) -> usize {
@@ -64,7 +72,9 @@ impl Registry {
         Self {
             entries: Slab::new(),
             names: BTreeMap::new(),
-            serial: 0,
+            serials: Vec::new(),
+            given_up: 0,
+            worn_out: 0,
             unreferenced: Vec::new(),
             charge: account.charge(0),
         }
@@ -73,6 +83,11 @@ impl Registry {
     /// Gives up the empty places at the end.
     pub(super) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
+        let kept = self.entries.capacity().min(self.serials.len());
+        // Objects that get these slots later have greater serial numbers.
+        let greatest = self.serials.drain(kept..).max().unwrap_or(0);
+        self.given_up = self.given_up.max(greatest);
+        self.serials.shrink_to_fit();
     }
 
     /// Returns the slot of the next new object.
@@ -85,18 +100,37 @@ impl Registry {
         if self.entries.len() >= OBJECTS_MAX {
             return None;
         }
-        self.serial = self.serial.wrapping_add(1);
-        let vacant = self.entries.vacant_entry();
-        let slot = vacant.key();
-        let low = u64::try_from(slot).ok()?;
-        let id = ObjectId(self.serial.checked_shl(SLOT_BITS)? | low);
-        vacant.insert(Entry { id, kind, print, references: 0, name: None, transit: None });
-        Some((slot, id))
+        let entry = |id| Entry { id, kind, print, references: 0, name: None, transit: None };
+        loop {
+            let vacant = self.entries.vacant_entry();
+            let slot = vacant.key();
+            if self.serials.len() <= slot {
+                self.serials.resize(slot.saturating_add(1), self.given_up);
+            }
+            let serial = self.serials.get_mut(slot)?;
+            let low = u64::try_from(slot).ok()?;
+            if *serial >= SERIAL_MAX {
+                // It stays taken. No object has a serial number of zero.
+                vacant.insert(entry(ObjectId(low)));
+                self.worn_out = self.worn_out.saturating_add(1);
+                if self.entries.len() >= OBJECTS_MAX {
+                    return None;
+                }
+                continue;
+            }
+            *serial = serial.saturating_add(1);
+            let id = ObjectId(serial.checked_shl(SLOT_BITS)? | low);
+            vacant.insert(entry(id));
+            return Some((slot, id));
+        }
     }
 
     /// Returns the slot of an existing object.
     #[inline]
     pub(super) fn slot(&self, id: ObjectId) -> Option<usize> {
+        if id.0 >> SLOT_BITS == 0 {
+            return None;
+        }
         let slot = usize::try_from(id.0 & ((1 << SLOT_BITS) - 1)).ok()?;
         self.entries.get(slot).filter(|entry| entry.id == id).map(|_| slot)
     }
@@ -208,6 +242,57 @@ impl Registry {
 
     /// Returns the number of objects.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len().saturating_sub(self.worn_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(registry: &mut Registry) -> ObjectId {
+        registry.insert(Kind::Event, 0).unwrap().1
+    }
+
+    fn remove(registry: &mut Registry, waiters: &mut Waiters, id: ObjectId) {
+        assert!(registry.remove(id, waiters).is_some());
+    }
+
+    fn empty() -> (Registry, Waiters) {
+        let account = Account::new(1 << 20);
+        (Registry::new(&account), Waiters::new(&account))
+    }
+
+    #[test]
+    fn a_slot_has_as_many_objects_as_the_limit_and_not_one_more() {
+        let (mut registry, mut waiters) = empty();
+        let first = insert(&mut registry);
+        remove(&mut registry, &mut waiters, first);
+        registry.serials[0] = SERIAL_MAX - 1;
+        let last = insert(&mut registry);
+        assert_eq!(last, ObjectId(SERIAL_MAX << SLOT_BITS), "the last one of this slot");
+        remove(&mut registry, &mut waiters, last);
+        let next = insert(&mut registry);
+        assert_eq!(next, ObjectId((1 << SLOT_BITS) | 1), "the next one has another slot");
+        assert_eq!(registry.len(), 1);
+        for stale in [first, last, ObjectId(0), ObjectId::MANAGER] {
+            assert_eq!(registry.slot(stale), None);
+            assert!(registry.remove(stale, &mut waiters).is_none());
+        }
+        remove(&mut registry, &mut waiters, next);
+        assert_eq!((registry.len(), insert(&mut registry)), (0, ObjectId((2 << SLOT_BITS) | 1)));
+    }
+
+    #[test]
+    fn an_id_is_not_used_again_after_the_empty_places_were_given_up() {
+        let (mut registry, mut waiters) = empty();
+        let mut seen = std::collections::HashSet::new();
+        for round in 0..5 {
+            let ids: Vec<_> = (0..100).map(|_| insert(&mut registry)).collect();
+            assert!(ids.iter().all(|id| seen.insert(*id)), "round {round}");
+            ids.into_iter().for_each(|id| remove(&mut registry, &mut waiters, id));
+            registry.shrink();
+            assert_eq!(registry.len(), 0);
+        }
     }
 }
