@@ -20,6 +20,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::path::Arg;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
+use rustix::time::{TimerfdClockId, TimerfdFlags};
 
 /// The first number that is not a standard descriptor.
 pub const FIRST: RawFd = 3;
@@ -73,6 +74,15 @@ pub fn duplicate(file: impl AsFd) -> Result<OwnedFd, Errno> {
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn eventfd(value: u32, flags: EventfdFlags) -> Result<OwnedFd, Errno> {
     rustix::event::eventfd(value, flags).and_then(above_standard)
+}
+
+/// Calls timerfd_create(2) for the monotonic clock.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn timerfd() -> Result<OwnedFd, Errno> {
+    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+    rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags).and_then(above_standard)
 }
 
 /// Calls memfd_create(2).

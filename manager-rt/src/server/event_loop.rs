@@ -9,6 +9,7 @@
 //! A round may be long, so each call and each end of a client has its own time: the clock is read when it is handled. A
 //! call's time is therefore never before the moment at which its client sent it.
 
+mod alarm;
 mod arrivals;
 mod turn;
 
@@ -27,6 +28,7 @@ use slab::Slab;
 use crate::limits::TURN_BYTES;
 use crate::server::Terms;
 use crate::server::crowd::Crowd;
+use crate::server::event_loop::alarm::Alarm;
 use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase, Read};
@@ -39,7 +41,9 @@ pub(super) const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
 /// The descriptor that ends the server when it becomes readable.
 const END: Token = Token(2);
-const FIRST_PEER: usize = 3;
+/// The timer that ends a wait.
+const ALARM: Token = Token(3);
+const FIRST_PEER: usize = 4;
 /// The most events taken from the system at once.
 const EVENTS_MAX: usize = 1_024;
 /// Out of this many looks while spinning, one is at all connections, and the others are at the newest one.
@@ -48,6 +52,7 @@ const LOOKS_PER_POLL: u32 = 8;
 /// The event loop and its state.
 pub(super) struct EventLoop {
     poll: Poll,
+    alarm: Alarm,
     state: State,
     acceptor: Acceptor,
     terms: Terms,
@@ -99,8 +104,10 @@ impl EventLoop {
         for end in ends {
             registry.register(&mut SourceFd(&end.as_raw_fd()), END, Interest::READABLE)?;
         }
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             poll,
+            alarm,
             state,
             acceptor,
             terms,
@@ -152,6 +159,7 @@ impl EventLoop {
             match event.token() {
                 WAKER | END => self.is_ending = true,
                 LISTENER => self.arrivals.may_come(),
+                ALARM => self.alarm.has_rung(),
                 Token(token) => {
                     let slot = token.saturating_sub(FIRST_PEER);
                     if event.is_writable() {
@@ -193,8 +201,10 @@ impl EventLoop {
             return caught;
         }
         let next = [self.state.next_deadline(), self.arrivals.next_deadline()].into_iter().flatten().min();
-        let timeout = next.map(|at| Duration::from_nanos(at.saturating_sub(now_nanos())));
-        poll_for(&mut self.poll, events, timeout)?;
+        if let Some(at) = next {
+            self.alarm.set(at)?;
+        }
+        poll_for(&mut self.poll, events, None)?;
         Ok(None)
     }
 

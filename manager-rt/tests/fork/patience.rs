@@ -1,6 +1,6 @@
 //! Calls whose server is stopped by SIGSTOP: short waits stay short, and what they were granted too late is not lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use manager_rt::{GetError, LockError, SemaphoreError};
 use mp_sys::testing::{PATIENCE, eventually, is_in_state, spawn, succeeded, tests};
@@ -10,6 +10,7 @@ use crate::fixture::{Place, with_manager};
 
 tests! {
     what_a_stopped_server_grants_too_late_goes_to_others,
+    a_timeout_below_a_millisecond_is_not_rounded_up,
 }
 
 /// The process that gave up makes no further call, so it never reads the late answers.
@@ -38,5 +39,21 @@ fn what_a_stopped_server_grants_too_late_goes_to_others() {
             assert_eq!(task.done(), Ok(1));
         });
         succeeded(&other);
+    });
+}
+
+/// The fastest of many waits counts, since any single one may be late on a busy machine.
+fn a_timeout_below_a_millisecond_is_not_rounded_up() {
+    with_manager(|manager| {
+        let queue = manager.queue::<u64>().unwrap();
+        let timeout = Duration::from_micros(100);
+        let wait = || {
+            let started = Instant::now();
+            assert_eq!(queue.get_timeout(timeout), Err(GetError::TimedOut));
+            started.elapsed()
+        };
+        let fastest = (0..300).map(|_| wait()).min().unwrap();
+        assert!(fastest >= timeout, "never early");
+        assert!(fastest < Duration::from_millis(1), "{fastest:?}");
     });
 }
