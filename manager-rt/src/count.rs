@@ -19,6 +19,7 @@ pub(crate) fn nanos_of(time: Duration) -> u64 {
 }
 
 /// Returns how many bytes an entry of a B-tree takes at most. Its nodes have room for 11 entries, and hold at least 5.
+#[cfg(feature = "server")]
 pub(crate) const fn in_tree<T>() -> usize {
     const ROOM: usize = 11;
     const LEAST: usize = 5;

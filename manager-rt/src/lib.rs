@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only a server charges"))]
 mod account;
 #[doc(hidden)]
 pub mod address;

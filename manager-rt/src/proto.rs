@@ -13,6 +13,7 @@
 mod call;
 #[cfg(test)]
 mod golden;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only a server receives transactions"))]
 pub(crate) mod limited;
 mod numbered;
 mod numbers;

@@ -8,7 +8,9 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::account::{Account, Charge, Full};
+use crate::account::Charge;
+#[cfg(feature = "server")]
+use crate::account::{Account, Full};
 use crate::proto::ObjectId;
 
 /// The longest value without proxies that is stored in place, in bytes. Longer values are stored in separate memory.
@@ -128,6 +130,7 @@ impl Payload {
     ///
     /// # Errors
     /// [`Full`]. Then nothing was copied.
+    #[cfg(feature = "server")]
     pub(crate) fn charged(raw: Raw<'_>, frame: &Bytes, account: &Arc<Account>) -> Result<Self, Full> {
         if let Some(inline) = Self::inline(raw) {
             account.check(0)?;

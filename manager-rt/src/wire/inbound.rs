@@ -14,6 +14,7 @@ use crate::wire::frame::{HEAD_BYTES, Head};
 const GROWTH_BYTES_MIN: usize = 256 << 10;
 
 /// Bytes are not copied if they are at least one in this many of the memory that they lie in.
+#[cfg(feature = "server")]
 const KEPT_PART_MIN: usize = 4;
 
 /// Why the rest of a stream cannot be understood.
