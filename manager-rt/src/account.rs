@@ -28,11 +28,28 @@ pub(crate) struct Account {
     /// In bytes.
     used: AtomicUsize,
     limit: usize,
+    /// The account that this is a part of: what is charged here is charged there too.
+    whole: Option<Arc<Self>>,
 }
 
 impl Account {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit })
+        Arc::new(Self { used: AtomicUsize::new(0), limit, whole: None })
+    }
+
+    /// Makes an account for a part of what another one counts, with a limit of its own.
+    pub(crate) fn part_of(whole: &Arc<Self>, limit: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, whole: Some(Arc::clone(whole)) })
+    }
+
+    /// Returns the limit of values, in bytes.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns the account that this is a part of, or itself.
+    pub(crate) fn whole(self: &Arc<Self>) -> &Arc<Self> {
+        self.whole.as_ref().unwrap_or(self)
     }
 
     /// Returns how many bytes are charged.
@@ -44,10 +61,13 @@ impl Account {
     /// Checks whether values may take this many bytes more.
     #[inline]
     pub(crate) fn check(&self, bytes: usize) -> Result<(), Full> {
-        if self.used().saturating_add(bytes) <= self.limit { Ok(()) } else { Err(Full) }
+        if self.used().saturating_add(bytes) > self.limit {
+            return Err(Full);
+        }
+        self.whole.as_ref().map_or(Ok(()), |whole| whole.check(bytes))
     }
 
-    /// Checks whether anything but a value may take this many bytes more.
+    /// Checks whether anything but a value may take this many bytes more. Only a whole has a reserve.
     pub(crate) fn check_reserve(&self, bytes: usize) -> Result<(), Full> {
         let reserve = (self.limit / RESERVE_SHARE).max(RESERVE_BYTES_MIN);
         let most = self.limit.saturating_add(reserve);
@@ -56,8 +76,24 @@ impl Account {
 
     /// Charges bytes, whatever the limit is.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.add(bytes);
         Charge { account: Arc::clone(self), bytes }
+    }
+
+    #[inline]
+    fn add(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add(bytes);
+        }
+    }
+
+    #[inline]
+    fn refund(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.refund(bytes);
+        }
     }
 }
 
@@ -78,11 +114,19 @@ impl Charge {
     #[inline]
     pub(crate) fn set(&mut self, bytes: usize) {
         if bytes >= self.bytes {
-            self.account.used.fetch_add(bytes.saturating_sub(self.bytes), Ordering::Relaxed);
+            self.account.add(bytes.saturating_sub(self.bytes));
         } else {
-            self.account.used.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
+            self.account.refund(self.bytes.saturating_sub(bytes));
         }
         self.bytes = bytes;
+    }
+
+    /// Moves the charge from a part to the whole.
+    pub(crate) fn into_whole(self) -> Self {
+        match &self.account.whole {
+            Some(whole) => whole.charge(self.bytes),
+            None => self,
+        }
     }
 
     /// Changes a part of the charge.
@@ -123,6 +167,20 @@ mod tests {
         assert_eq!(account.used(), 30);
         drop(other);
         assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn a_part_has_a_limit_of_its_own_and_counts_in_the_whole() {
+        let whole = Account::new(100);
+        let part = Account::part_of(&whole, 60);
+        assert_eq!((part.check(60), part.check(61)), (Ok(()), Err(Full)));
+        let charge = part.charge(50);
+        assert_eq!((part.used(), whole.used(), part.whole().used()), (50, 50, 50));
+        let charge = charge.into_whole();
+        assert_eq!((part.used(), whole.used()), (0, 50));
+        assert_eq!((part.check(50), part.check(51)), (Ok(()), Err(Full)));
+        drop(charge);
+        assert_eq!((part.used(), whole.used()), (0, 0));
     }
 
     #[test]

@@ -59,6 +59,12 @@ pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 pub const RESERVE_SHARE: usize = 16;
 /// The least reserve of a manager above its limit, in bytes: 1 MiB.
 pub const RESERVE_BYTES_MIN: usize = 1 << 20;
+/// How many of the [`UNFINISHED_DIVISOR`] parts of a manager's memory the frames may take that have not arrived
+/// completely: three quarters, for all connections together. So short calls fit even if some clients send long frames and
+/// never finish them.
+pub const UNFINISHED_PARTS: usize = 3;
+/// See [`UNFINISHED_PARTS`].
+pub const UNFINISHED_DIVISOR: usize = 4;
 /// The part of a manager's memory that the sequences of one frame may take once they are decoded: a sixteenth. An item
 /// that takes two bytes in a frame may take 32 after decoding.
 pub const DECODED_SHARE: usize = 16;

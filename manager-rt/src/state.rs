@@ -59,13 +59,19 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
 use self::kinds::Body;
 pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
+use crate::account::Account;
 use crate::count::count_of;
-use crate::limits::{DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
+    VALUE_BYTES_MAX,
+};
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Step, Wait};
 
 /// The objects of a manager.
@@ -91,6 +97,12 @@ impl State {
     #[must_use]
     pub fn decoded_bytes_max(&self) -> usize {
         (self.core.limits.memory_bytes / DECODED_SHARE).max(DECODED_BYTES_MIN)
+    }
+
+    /// Makes the account of the frames that have not arrived completely, for all connections together.
+    pub(crate) fn frame_account(&self) -> Arc<Account> {
+        let limit = (self.core.limits.memory_bytes / UNFINISHED_DIVISOR).saturating_mul(UNFINISHED_PARTS);
+        Account::part_of(&self.core.memory.account, limit)
     }
 
     /// Connects a client.

@@ -65,6 +65,8 @@ impl Inbox {
             match frame {
                 Frame::Short(head, body) => each(head, Body::Lent(body))?,
                 Frame::Long(head, body) => each(head, Body::Own(body))?,
+                // A client has no account.
+                Frame::Refused(..) => return Err(Malformed),
             }
         }
         self.kept = bytes.len();

@@ -54,7 +54,7 @@ fn read(
         bytes = later;
         let mut rest = buffer.get(..start.saturating_add(now.len())).unwrap_or_default();
         hear(world, who, inbound, &mut rest)?;
-        inbound.keep(rest, &Bytes::new());
+        inbound.keep(rest, &Bytes::new()).ok()?;
     }
     Some(())
 }
@@ -72,6 +72,7 @@ fn hear(world: &mut World, who: usize, inbound: &mut Inbound, bytes: &mut &[u8])
                 world.acknowledge(who, head.read % 4);
                 world.hear(who, head.kind, head.call, &body, &body);
             }
+            Frame::Refused(head, fault) => panic!("{head:?} was refused without an account: {fault}"),
         }
     }
     Some(())

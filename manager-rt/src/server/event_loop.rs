@@ -16,6 +16,7 @@ mod turn;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -25,6 +26,7 @@ use mp_sys::adaptive::{Budget, current_cpu};
 use mp_sys::deadline::now_nanos;
 use slab::Slab;
 
+use crate::account::Account;
 use crate::limits::TURN_BYTES;
 use crate::server::Terms;
 use crate::server::crowd::Crowd;
@@ -73,6 +75,8 @@ pub(super) struct EventLoop {
     /// Connections that have something to write.
     dirty: Vec<usize>,
     effects: Effects,
+    /// The account of unfinished frames.
+    frames: Arc<Account>,
     buffer: Vec<u8>,
     budget: Budget,
     /// The only connection that had a turn in its round. The next call is likely to come from it.
@@ -105,6 +109,7 @@ impl EventLoop {
             registry.register(&mut SourceFd(&end.as_raw_fd()), END, Interest::READABLE)?;
         }
         let alarm = Alarm::new(poll.registry(), ALARM)?;
+        let frames = state.frame_account();
         Ok(Self {
             poll,
             alarm,
@@ -120,6 +125,7 @@ impl EventLoop {
             rounds: 0,
             dirty: Vec::new(),
             effects: Effects::default(),
+            frames,
             buffer: vec![0; TURN_BYTES],
             budget: Budget::new(),
             newest: None,

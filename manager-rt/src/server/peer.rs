@@ -1,11 +1,13 @@
 //! One connection of the server.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 use mp_sys::OsError;
 use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
 
+use crate::account::Account;
 use crate::limits::UNSENT_BYTES_MAX;
 use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
@@ -74,13 +76,13 @@ impl Peer {
     ///
     /// # Errors
     /// The error of the system call.
-    pub(super) fn new(file: OwnedFd, side: Listening) -> Result<Self, OsError> {
+    pub(super) fn new(file: OwnedFd, side: Listening, frames: &Arc<Account>) -> Result<Self, OsError> {
         let number = file.as_raw_fd();
         Ok(Self {
             stream: Stream::inherited(file)?,
             number,
             phase: Phase::Proving(Box::new(side)),
-            inbound: Inbound::default(),
+            inbound: Inbound::within(frames),
             outbound: Outbound::default(),
             is_dirty: false,
             is_ready: false,

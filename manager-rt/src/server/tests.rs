@@ -1,6 +1,7 @@
 //! A server with all kinds of peers: well-behaved, hostile, slow and dead.
 
 mod golden_clients;
+mod memory;
 mod versions;
 
 use std::io::{Read, Write};

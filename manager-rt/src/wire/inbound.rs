@@ -4,10 +4,18 @@
 //! beginning of a frame that is left after a turn stays with the connection. A frame that is longer than the shared
 //! buffer is collected in separate memory, which grows with the received bytes and not with the announced length. It is
 //! handed over as a whole, so a long value inside it is kept without a copy.
+//!
+//! The unfinished frames of all connections of a server have an account together. A frame that does not fit is reported
+//! at once, and its bytes are skipped. So the client that sent it gets an error, and its connection goes on.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::account::{Account, Charge};
+use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
+use crate::proto::Fault;
 use crate::wire::frame::{HEAD_BYTES, Head};
 
 /// The least growth of a frame in separate memory, in bytes.
@@ -24,17 +32,19 @@ pub(crate) enum Garbage {
     NoHead,
     /// The body is longer than a frame may be.
     TooLong,
-    /// There is no memory for the body.
+    /// There is no memory for the bytes.
     NoMemory,
 }
 
-/// A complete frame.
+/// A complete frame, or one that cannot be completed.
 #[derive(Debug)]
 pub(crate) enum Frame<'a> {
     /// A frame in the shared buffer.
     Short(Head, &'a [u8]),
     /// A frame in separate memory.
     Long(Head, Bytes),
+    /// A frame for which there is no memory. The rest of it is skipped.
+    Refused(Head, Fault),
 }
 
 /// The received bytes of a connection that are not a complete frame yet.
@@ -43,11 +53,44 @@ pub(crate) struct Inbound {
     /// The beginning of a frame that fits into the shared buffer.
     #[cfg(feature = "server")]
     rest: Bytes,
+    /// A long frame that was put back.
+    #[cfg(feature = "server")]
+    back: Option<(Head, Bytes)>,
     /// A long frame.
-    long: Option<(Head, Vec<u8>)>,
+    long: Option<Long>,
+    /// How many bytes of a refused frame are still to come.
+    skipped: usize,
+    /// The account of unfinished frames; clients have none.
+    account: Option<Arc<Account>>,
+}
+
+/// A long frame.
+#[derive(Debug)]
+struct Long {
+    head: Head,
+    body: Vec<u8>,
+    charge: Option<Charge>,
+}
+
+/// The memory of a long frame, which is charged as long as any part of it is used.
+struct Charged {
+    body: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 impl Inbound {
+    /// Makes one whose unfinished frames are charged to an account.
+    #[cfg(feature = "server")]
+    pub(crate) fn within(account: &Arc<Account>) -> Self {
+        Self { account: Some(Arc::clone(account)), ..Self::default() }
+    }
+
     /// Copies the bytes that were left into the shared buffer, and returns how many there were.
     #[cfg(feature = "server")]
     pub(crate) fn restore(&mut self, buffer: &mut [u8]) -> usize {
@@ -75,14 +118,13 @@ impl Inbound {
         bytes: &mut &'a [u8],
         buffer_len: usize,
     ) -> Result<Option<Frame<'a>>, Garbage> {
-        if let Some((head, body)) = &mut self.long {
-            let head = *head;
-            collect(body, bytes, body_len(head))?;
-            if body.len() < body_len(head) {
-                return Ok(None);
-            }
-            let (head, body) = self.long.take().map_or((head, Vec::new()), |whole| whole);
-            return Ok(Some(Frame::Long(head, Bytes::from(body))));
+        self.skip(bytes);
+        #[cfg(feature = "server")]
+        if let Some((head, body)) = self.back.take() {
+            return Ok(Some(Frame::Long(head, body)));
+        }
+        if let Some(long) = self.long.take() {
+            return self.collect(long, bytes);
         }
         let Some((first, behind)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let head = Head::of(first).ok_or(Garbage::NoHead)?;
@@ -94,41 +136,133 @@ impl Inbound {
             *bytes = rest;
             return Ok(Some(Frame::Short(head, body)));
         }
-        if len.saturating_add(HEAD_BYTES) > buffer_len {
-            let mut body = Vec::new();
-            *bytes = behind;
-            collect(&mut body, bytes, len)?;
-            self.long = Some((head, body));
+        if len.saturating_add(HEAD_BYTES) <= buffer_len {
+            return Ok(None);
         }
-        Ok(None)
+        *bytes = behind;
+        let fits = self.account.as_ref().map_or(Ok(()), |account| account.check(len));
+        if fits.is_err() {
+            let (head, fault) = self.refuse(head, len, bytes);
+            return Ok(Some(Frame::Refused(head, fault)));
+        }
+        let charge = self.account.as_ref().map(|account| account.charge(0));
+        self.collect(Long { head, body: Vec::new(), charge }, bytes)
+    }
+
+    /// Moves bytes into a long frame, and returns it once it is complete.
+    fn collect<'a>(&mut self, mut long: Long, bytes: &mut &'a [u8]) -> Result<Option<Frame<'a>>, Garbage> {
+        let len = body_len(long.head);
+        let missing = len.saturating_sub(long.body.len());
+        let (more, rest) = bytes.split_at_checked(missing).unwrap_or((bytes, &[]));
+        let spare = long.body.capacity().saturating_sub(long.body.len());
+        if spare < more.len() {
+            // The memory at least doubles, so that each byte is moved a bounded number of times, but never exceeds the
+            // length.
+            let growth = long.body.len().max(GROWTH_BYTES_MIN).max(more.len()).min(missing);
+            let new = growth.saturating_sub(spare);
+            if self.account.as_ref().is_some_and(|account| account.check(new).is_err()) {
+                let (head, fault) = self.refuse(long.head, missing, bytes);
+                return Ok(Some(Frame::Refused(head, fault)));
+            }
+            long.body.try_reserve_exact(growth).map_err(|_| Garbage::NoMemory)?;
+            if let Some(charge) = &mut long.charge {
+                charge.set(long.body.capacity());
+            }
+        }
+        long.body.extend_from_slice(more);
+        *bytes = rest;
+        if long.body.len() < len {
+            self.long = Some(long);
+            return Ok(None);
+        }
+        let Long { head, body, charge } = long;
+        let body = match charge {
+            Some(charge) => Bytes::from_owner(Charged { body, _charge: charge.into_whole() }),
+            None => Bytes::from(body),
+        };
+        Ok(Some(Frame::Long(head, body)))
+    }
+
+    /// Refuses a frame of which this many bytes are missing, and skips them.
+    fn refuse(&mut self, head: Head, missing: usize, bytes: &mut &[u8]) -> (Head, Fault) {
+        self.skipped = missing;
+        self.skip(bytes);
+        let limit = self.account.as_ref().map_or(FRAME_BYTES_MAX, |account| account.limit());
+        let fault =
+            if body_len(head) > limit { Fault::TooLarge { limit: count_of(limit) } } else { Fault::NoSpace };
+        (head, fault)
+    }
+
+    /// Skips bytes of a refused frame.
+    fn skip(&mut self, bytes: &mut &[u8]) {
+        let (skipped, rest) = bytes.split_at_checked(self.skipped).unwrap_or((bytes, &[]));
+        self.skipped = self.skipped.saturating_sub(skipped.len());
+        *bytes = rest;
     }
 
     /// Puts back a long frame that could not be run, so that [`next`](Self::next) returns it again.
     #[cfg(feature = "server")]
     pub(crate) fn put_back(&mut self, head: Head, body: Bytes) {
-        // Nothing else refers to the memory, so it is not copied.
-        self.long = Some((head, body.into()));
+        self.back = Some((head, body));
     }
 
     /// Keeps bytes for the next turn: the frames that were not run, and the beginning of an incomplete one. If they are
-    /// a large part of `memory`, they are not copied.
+    /// a large part of `memory`, they are not copied. If there is no memory for an incomplete frame, it is refused: then
+    /// its head and the reason are returned.
+    ///
+    /// # Errors
+    /// [`Garbage::NoMemory`] for complete frames.
     #[cfg(feature = "server")]
-    pub(crate) fn keep(&mut self, bytes: &[u8], memory: &Bytes) {
+    pub(crate) fn keep(
+        &mut self,
+        mut bytes: &[u8],
+        memory: &Bytes,
+    ) -> Result<Option<(Head, Fault)>, Garbage> {
         if bytes.is_empty() {
-            return;
+            return Ok(None);
         }
         let lie_inside = memory.as_ptr_range().contains(&bytes.as_ptr());
-        self.rest = if lie_inside && bytes.len() >= memory.len() / KEPT_PART_MIN {
-            memory.slice_ref(bytes)
-        } else {
-            Bytes::copy_from_slice(bytes)
+        if lie_inside && bytes.len() >= memory.len() / KEPT_PART_MIN {
+            self.rest = memory.slice_ref(bytes);
+            return Ok(None);
+        }
+        let Some(account) = &self.account else {
+            self.rest = Bytes::copy_from_slice(bytes);
+            return Ok(None);
+        };
+        // The account of long frames may be full, and short ones must still get through. The beginning of a head is
+        // always kept.
+        let account = account.whole();
+        if bytes.len() > HEAD_BYTES && account.check_reserve(bytes.len()).is_err() {
+            let head = bytes.split_first_chunk::<HEAD_BYTES>().and_then(|(head, _)| Head::of(head));
+            let head = head.ok_or(Garbage::NoHead)?;
+            let missing = body_len(head).saturating_add(HEAD_BYTES);
+            if missing <= bytes.len() {
+                return Err(Garbage::NoMemory);
+            }
+            return Ok(Some(self.refuse(head, missing, &mut bytes)));
+        }
+        self.keep_again(bytes);
+        Ok(None)
+    }
+
+    /// Keeps bytes that were kept before, and of which nothing was run.
+    #[cfg(feature = "server")]
+    pub(crate) fn keep_again(&mut self, bytes: &[u8]) {
+        self.rest = match &self.account {
+            _ if bytes.is_empty() => Bytes::new(),
+            Some(account) => {
+                let charge = account.whole().charge(bytes.len());
+                Bytes::from_owner(Charged { body: bytes.to_vec(), _charge: charge })
+            }
+            None => Bytes::copy_from_slice(bytes),
         };
     }
 
     /// Returns `true` if the stream is between two frames, so that its end would cut none.
     #[cfg(feature = "server")]
     pub(crate) fn is_between_frames(&self) -> bool {
-        self.rest.is_empty() && self.long.is_none()
+        self.rest.is_empty() && self.back.is_none() && self.long.is_none() && self.skipped == 0
     }
 }
 
@@ -136,79 +270,5 @@ fn body_len(head: Head) -> usize {
     usize::try_from(head.body_len).unwrap_or(usize::MAX)
 }
 
-/// Moves bytes into a body until it is complete.
-fn collect(body: &mut Vec<u8>, bytes: &mut &[u8], len: usize) -> Result<(), Garbage> {
-    let missing = len.saturating_sub(body.len());
-    let (more, rest) = bytes.split_at_checked(missing).unwrap_or((bytes, &[]));
-    if body.capacity().saturating_sub(body.len()) < more.len() {
-        // The memory at least doubles, so that each byte is moved a bounded number of times, but never exceeds the
-        // length.
-        let growth = body.len().max(GROWTH_BYTES_MIN).max(more.len()).min(missing);
-        body.try_reserve_exact(growth).map_err(|_| Garbage::NoMemory)?;
-    }
-    body.extend_from_slice(more);
-    *bytes = rest;
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::frame::FrameKind;
-
-    const BUFFER: usize = 256;
-
-    fn frame(call: u64, body: &[u8]) -> Vec<u8> {
-        let body_len = u32::try_from(body.len()).unwrap();
-        [&Head { body_len, kind: FrameKind::Call, cpu: 1, call, read: 0 }.to_bytes()[..], body].concat()
-    }
-
-    /// Reads a stream that arrives in pieces of a given length, as the event loop does.
-    #[expect(clippy::panic_in_result_fn, reason = "the error is what one test is about")]
-    fn read(stream: &[u8], piece: usize) -> Result<Vec<(u64, Vec<u8>)>, Garbage> {
-        let mut inbound = Inbound::default();
-        let mut buffer = vec![0; BUFFER];
-        let mut frames = Vec::new();
-        let mut stream = stream;
-        while !stream.is_empty() {
-            let start = inbound.restore(&mut buffer);
-            let len = piece.min(stream.len()).min(BUFFER - start);
-            buffer[start..start + len].copy_from_slice(&stream[..len]);
-            stream = &stream[len..];
-            let mut bytes = &buffer[..start + len];
-            while let Some(frame) = inbound.next(&mut bytes, BUFFER)? {
-                frames.push(match frame {
-                    Frame::Short(head, body) => (head.call, body.to_vec()),
-                    Frame::Long(head, body) => (head.call, body.to_vec()),
-                });
-            }
-            inbound.keep(bytes, &Bytes::new());
-        }
-        assert!(inbound.is_between_frames());
-        Ok(frames)
-    }
-
-    #[test]
-    fn frames_come_out_whole_however_the_stream_is_cut() {
-        let lens = [0, 1, BUFFER - HEAD_BYTES - 1, BUFFER - HEAD_BYTES, BUFFER - HEAD_BYTES + 1, 5_000, 3];
-        let bodies: Vec<_> = lens.iter().map(|len| vec![u8::try_from(len % 251).unwrap(); *len]).collect();
-        let calls = 0_u64..;
-        let expected: Vec<_> = calls.zip(bodies).collect();
-        let stream: Vec<u8> = expected.iter().flat_map(|(call, body)| frame(*call, body)).collect();
-        for piece in [1, 7, 24, 25, 100, BUFFER, 10_000] {
-            assert_eq!(read(&stream, piece).unwrap(), expected, "pieces of {piece}");
-        }
-    }
-
-    #[test]
-    fn garbage_is_an_error() {
-        assert_eq!(read(&[0xff; 64], 64).unwrap_err(), Garbage::NoHead);
-        let limit = u32::try_from(FRAME_BYTES_MAX).unwrap();
-        let head = |body_len| Head { body_len, kind: FrameKind::Call, cpu: 0, call: 0, read: 0 }.to_bytes();
-        assert_eq!(read(&head(limit + 1), 64).unwrap_err(), Garbage::TooLong);
-        let mut inbound = Inbound::default();
-        assert!(inbound.next(&mut &head(limit)[..], BUFFER).unwrap().is_none());
-        let (_, body) = inbound.long.unwrap();
-        assert_eq!(body.capacity(), 0, "an announced length allocates no memory");
-    }
-}
+mod tests;

@@ -6,10 +6,11 @@ use mp_sys::deadline::now_nanos;
 use super::EventLoop;
 use crate::count::nanos_of;
 use crate::limits::TURN_TIME_MAX;
+use crate::proto::Fault;
 use crate::server::dispatch;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId, Heard};
-use crate::wire::frame::{Head, claimed_bequest};
+use crate::wire::frame::{FrameKind, Head, claimed_bequest};
 use crate::wire::inbound::{Frame, Garbage, Inbound};
 
 /// After a frame with more units of work than this, the clock is looked at again.
@@ -176,7 +177,7 @@ impl EventLoop {
             Read::Reset => (0, Turn::Gone { was_reset: true }),
         };
         if len == 0 && !was_paused {
-            peer.inbound.keep(buffer.get(..rest).unwrap_or_default(), &Bytes::new());
+            peer.inbound.keep_again(buffer.get(..rest).unwrap_or_default());
             return then;
         }
         let bytes = buffer.get(..rest.saturating_add(len)).unwrap_or_default();
@@ -266,25 +267,41 @@ impl EventLoop {
                     }
                     heard
                 }
+                Frame::Refused(head, fault) => self.refuse_frame(client, head, fault),
             };
             if heard == Heard::Unsettled {
-                inbound.keep(from_here, memory);
+                inbound.keep(from_here, memory)?;
                 return Ok(Left::Unsettled);
             }
             from_here = bytes;
             self.distribute();
             let slot = self.slots.get(client.slot()).copied();
             if slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind) {
-                inbound.keep(bytes, memory);
+                inbound.keep(bytes, memory)?;
                 return Ok(Left::Paused);
             }
             if !bytes.is_empty() && clock.is_over(self.frame_at, self.state.units()) {
-                inbound.keep(bytes, memory);
+                inbound.keep(bytes, memory)?;
                 return Ok(Left::Late);
             }
         }
-        inbound.keep(bytes, memory);
+        if let Some((head, fault)) = inbound.keep(bytes, memory)? {
+            self.refuse_frame(client, head, fault);
+            self.distribute();
+        }
         Ok(Left::Nothing)
+    }
+
+    /// Answers a call for which there is no memory. A notice has no answer.
+    fn refuse_frame(&mut self, client: ClientId, head: Head, fault: Fault) -> Heard {
+        tracing::debug!(%fault, bytes = head.body_len, "a frame is refused");
+        self.state.acknowledge(client, head.read);
+        if head.kind != FrameKind::Notice {
+            let (frame, now) = (&Bytes::new(), now_nanos());
+            let caller = Caller { client, call: head.call, now, frame, is_settled: true };
+            self.state.refuse(caller, fault, &mut self.effects);
+        }
+        Heard::Done
     }
 
     /// Runs one frame of a client.

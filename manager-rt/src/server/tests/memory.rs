@@ -1,0 +1,66 @@
+//! Clients that want more memory than there is, and those beside them.
+
+use super::*;
+use crate::count::count_of;
+use crate::limits::{UNFINISHED_DIVISOR, UNFINISHED_PARTS};
+
+const MEMORY_BYTES: usize = 16 << 20;
+/// The longest frame that such a server accepts.
+const LONGEST: usize = MEMORY_BYTES / UNFINISHED_DIVISOR * UNFINISHED_PARTS;
+
+impl Client {
+    /// Sends the head of a call with a body of this length, and the first part of the body.
+    fn begin(&mut self, body_len: usize, first: &[u8]) {
+        self.calls += 1;
+        let body_len = u32::try_from(body_len).unwrap();
+        let head = Head { body_len, kind: FrameKind::Call, cpu: 0, call: self.calls, read: 0 };
+        self.stream.write_all(&head.to_bytes()).unwrap();
+        self.stream.write_all(first).unwrap();
+    }
+}
+
+#[test]
+fn a_frame_that_does_not_fit_is_refused_and_the_connection_goes_on() {
+    let server = Running::start(Server::builder().memory_bytes_max(MEMORY_BYTES));
+    let mut client = server.client();
+    let value = client.open("v", Spec::Value(Raw::plain(b"")));
+    client.begin(LONGEST + 1, &vec![0; LONGEST + 1]);
+    let limit = count_of(LONGEST);
+    assert_eq!(client.answer(), (client.calls, Err(Fault::TooLarge { limit })));
+    client.ping();
+    // The longest one is collected, and then understood or not.
+    client.begin(LONGEST, &vec![0xff; LONGEST]);
+    assert_eq!(client.answer(), (client.calls, Err(Fault::Malformed)));
+    let long = vec![7; 9 << 20];
+    client.ask(value, Op::Value(ValueOp::Store(Raw::plain(&long)))).unwrap();
+    let refused = client.ask(value, Op::Value(ValueOp::Store(Raw::plain(&long))));
+    assert_eq!(refused, Err(Fault::NoSpace), "the previous value is still there");
+    assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&long)))));
+}
+
+#[test]
+fn unfinished_frames_of_some_clients_harm_no_other() {
+    let server = Running::start(Server::builder().memory_bytes_max(MEMORY_BYTES));
+    let mut bystander = server.client();
+    let value = bystander.open("v", Spec::Value(Raw::plain(b"")));
+    let part = vec![0; 5 << 20];
+    let mut attackers: Vec<_> = (0..6).map(|_| server.client()).collect();
+    for attacker in &mut attackers {
+        attacker.begin(6 << 20, &part);
+    }
+    let refused = attackers.iter_mut().skip(2).map(Client::answer).collect::<Vec<_>>();
+    assert!(refused.iter().all(|(_, answer)| *answer == Err(Fault::NoSpace)), "two of them fit: {refused:?}");
+    for byte in 0..20 {
+        let small = vec![byte; 50_000];
+        bystander.ask(value, Op::Value(ValueOp::Store(Raw::plain(&small)))).unwrap();
+        bystander.ping();
+    }
+    let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
+    assert!(info.bytes <= count_of(MEMORY_BYTES), "{info:?}");
+    drop(attackers);
+    let long = vec![7; 8 << 20];
+    let bystander = std::cell::RefCell::new(bystander);
+    mp_sys::testing::eventually("their memory is free", || {
+        bystander.borrow_mut().ask(value, Op::Value(ValueOp::Store(Raw::plain(&long)))).is_ok()
+    });
+}

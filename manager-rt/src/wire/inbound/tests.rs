@@ -1,0 +1,159 @@
+//! Streams cut in every way, and frames for which there is no memory.
+
+use super::*;
+use crate::limits::RESERVE_BYTES_MIN;
+use crate::wire::frame::FrameKind;
+
+const BUFFER: usize = 256;
+
+fn frame(call: u64, body: &[u8]) -> Vec<u8> {
+    let body_len = u32::try_from(body.len()).unwrap();
+    [&Head { body_len, kind: FrameKind::Call, cpu: 1, call, read: 0 }.to_bytes()[..], body].concat()
+}
+
+/// Reads a stream that arrives in pieces of a given length, as the event loop does.
+#[expect(clippy::panic_in_result_fn, reason = "the error is what one test is about")]
+fn read(stream: &[u8], piece: usize) -> Result<Vec<(u64, Vec<u8>)>, Garbage> {
+    let mut inbound = Inbound::default();
+    let mut buffer = vec![0; BUFFER];
+    let mut frames = Vec::new();
+    let mut stream = stream;
+    while !stream.is_empty() {
+        let start = inbound.restore(&mut buffer);
+        let len = piece.min(stream.len()).min(BUFFER - start);
+        buffer[start..start + len].copy_from_slice(&stream[..len]);
+        stream = &stream[len..];
+        let mut bytes = &buffer[..start + len];
+        while let Some(frame) = inbound.next(&mut bytes, BUFFER)? {
+            frames.push(match frame {
+                Frame::Short(head, body) => (head.call, body.to_vec()),
+                Frame::Long(head, body) => (head.call, body.to_vec()),
+                Frame::Refused(head, fault) => panic!("{head:?}: {fault}"),
+            });
+        }
+        assert!(inbound.keep(bytes, &Bytes::new())?.is_none());
+    }
+    assert!(inbound.is_between_frames());
+    Ok(frames)
+}
+
+#[test]
+fn frames_come_out_whole_however_the_stream_is_cut() {
+    let lens = [0, 1, BUFFER - HEAD_BYTES - 1, BUFFER - HEAD_BYTES, BUFFER - HEAD_BYTES + 1, 5_000, 3];
+    let bodies: Vec<_> = lens.iter().map(|len| vec![u8::try_from(len % 251).unwrap(); *len]).collect();
+    let calls = 0_u64..;
+    let expected: Vec<_> = calls.zip(bodies).collect();
+    let stream: Vec<u8> = expected.iter().flat_map(|(call, body)| frame(*call, body)).collect();
+    for piece in [1, 7, 24, 25, 100, BUFFER, 10_000] {
+        assert_eq!(read(&stream, piece).unwrap(), expected, "pieces of {piece}");
+    }
+}
+
+#[test]
+fn garbage_is_an_error() {
+    assert_eq!(read(&[0xff; 64], 64).unwrap_err(), Garbage::NoHead);
+    let limit = u32::try_from(FRAME_BYTES_MAX).unwrap();
+    let head = |body_len| Head { body_len, kind: FrameKind::Call, cpu: 0, call: 0, read: 0 }.to_bytes();
+    assert_eq!(read(&head(limit + 1), 64).unwrap_err(), Garbage::TooLong);
+    let mut inbound = Inbound::default();
+    assert!(inbound.next(&mut &head(limit)[..], BUFFER).unwrap().is_none());
+    assert_eq!(inbound.long.unwrap().body.capacity(), 0, "an announced length allocates no memory");
+}
+
+/// Passes one piece of a stream, and returns the frames in it: their calls, and whether they were refused.
+fn hear(inbound: &mut Inbound, mut bytes: &[u8]) -> Vec<(u64, Option<Fault>)> {
+    let mut heard = Vec::new();
+    while let Some(frame) = inbound.next(&mut bytes, BUFFER).unwrap() {
+        heard.push(match frame {
+            Frame::Short(head, _) | Frame::Long(head, _) => (head.call, None),
+            Frame::Refused(head, fault) => (head.call, Some(fault)),
+        });
+    }
+    if let Some((head, fault)) = inbound.keep(bytes, &Bytes::new()).unwrap() {
+        heard.push((head.call, Some(fault)));
+    }
+    heard
+}
+
+#[test]
+fn a_frame_fits_up_to_the_limit_and_a_longer_one_is_skipped() {
+    const LIMIT: usize = 1_000;
+    let whole = Account::new(1 << 20);
+    let frames = Account::part_of(&whole, LIMIT);
+    let limit = count_of(LIMIT);
+    let too_large = Some(Fault::TooLarge { limit });
+    for (len, refused) in [(LIMIT, None), (LIMIT + 1, too_large)] {
+        let stream = [frame(1, &vec![7; len]), frame(2, b"next")].concat();
+        for piece in [1, 100] {
+            let mut inbound = Inbound::within(&frames);
+            let mut heard = Vec::new();
+            let mut rest = Vec::new();
+            for piece in stream.chunks(piece) {
+                rest.resize(BUFFER, 0);
+                let kept = inbound.restore(&mut rest);
+                rest.truncate(kept);
+                rest.extend_from_slice(piece);
+                heard.extend(hear(&mut inbound, &rest));
+            }
+            assert_eq!(heard, [(1, refused), (2, None)], "{len} in pieces of {piece}");
+            assert!(inbound.is_between_frames());
+            assert_eq!((frames.used(), whole.used()), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn unfinished_frames_share_their_memory_and_the_one_that_does_not_fit_is_refused() {
+    let whole = Account::new(1 << 30);
+    let frames = Account::part_of(&whole, 3 * GROWTH_BYTES_MIN);
+    let long = frame(1, &vec![7; 2 * GROWTH_BYTES_MIN]);
+    let (mut one, mut other) = (Inbound::within(&frames), Inbound::within(&frames));
+    let (first, last) = long.split_at(long.len() - 1);
+    assert_eq!(hear(&mut one, first), []);
+    assert_eq!(frames.used(), 2 * GROWTH_BYTES_MIN - 1);
+    // The other one is too long from the beginning, but not too long for ever.
+    assert_eq!(hear(&mut other, first), [(1, Some(Fault::NoSpace))]);
+    assert_eq!(hear(&mut other, &[last, &frame(2, b"x")].concat()), [(2, None)]);
+    assert_eq!(hear(&mut one, last), [(1, None)]);
+    assert_eq!(hear(&mut other, &long), [(1, None)]);
+}
+
+#[test]
+fn the_memory_of_a_frame_is_charged_as_long_as_a_value_uses_it() {
+    let whole = Account::new(1 << 20);
+    let frames = Account::part_of(&whole, 1 << 19);
+    let mut inbound = Inbound::within(&frames);
+    let stream = frame(1, &[7; 5_000]);
+    let (first, last) = stream.split_at(1_000);
+    assert!(inbound.next(&mut &*first, BUFFER).unwrap().is_none());
+    let Ok(Some(Frame::Long(_, body))) = inbound.next(&mut &*last, BUFFER) else { panic!("a long frame") };
+    let value = body.slice(1..);
+    drop(body);
+    assert_eq!((frames.used(), whole.used()), (0, 5_000), "a complete frame is no longer an unfinished one");
+    drop(value);
+    assert_eq!(whole.used(), 0);
+}
+
+#[test]
+fn the_beginning_of_a_short_frame_is_refused_if_there_is_no_memory_for_it() {
+    let whole = Account::new(0);
+    let frames = Account::part_of(&whole, 100);
+    let (mut one, mut other) = (Inbound::within(&frames), Inbound::within(&frames));
+    let short = frame(1, &[7; 70]);
+    let (first, last) = short.split_at(80);
+    let values = whole.charge(RESERVE_BYTES_MIN - 80);
+    assert_eq!(hear(&mut one, first), [], "there is a reserve for it");
+    assert_eq!(hear(&mut other, first), [(1, Some(Fault::NoSpace))]);
+    assert_eq!(hear(&mut other, &[last, &frame(2, b"x")].concat()), [(2, None)]);
+    assert_eq!(hear(&mut other, &first[..HEAD_BYTES]), [], "a head always fits");
+    assert_eq!(one.restore(&mut [0; BUFFER]), 80);
+    assert_eq!(hear(&mut one, &short), [(1, None)]);
+    let two = [&*short, &*short].concat();
+    assert_eq!(
+        one.keep(&two, &Bytes::new()).unwrap_err(),
+        Garbage::NoMemory,
+        "complete frames cannot be skipped"
+    );
+    drop(values);
+    assert_eq!(whole.used(), HEAD_BYTES, "what was refused is not charged");
+}
