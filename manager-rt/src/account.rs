@@ -16,6 +16,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+
 use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
 
 /// There is no memory for it.
@@ -105,9 +107,13 @@ pub(crate) struct Charge {
 
 impl Charge {
     /// Returns the charged bytes.
-    #[cfg(test)]
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the account.
+    pub(crate) const fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Changes the charge to this many bytes.
@@ -142,6 +148,23 @@ impl Drop for Charge {
     fn drop(&mut self) {
         self.set(0);
     }
+}
+
+/// Bytes that are charged as long as any part of them is used.
+struct Charged {
+    bytes: Vec<u8>,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Returns bytes that are charged as long as any part of them is used.
+pub(crate) fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
+    Bytes::from_owner(Charged { bytes, _charge: charge })
 }
 
 impl fmt::Debug for Charge {

@@ -93,6 +93,12 @@ pub const TURN_BYTES: usize = 64 << 10;
 pub const TURN_TIME_MAX: Duration = Duration::from_micros(100);
 /// How many bytes of answers a client may leave unread. Beyond that, the server reads no more operations from it.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// The part of a manager's memory that the unread answers of all clients may take, in addition to long values, before each
+/// client may leave only [`UNSENT_BYTES_LEAST`] unread: an eighth, at least [`UNSENT_BYTES_MAX`]. Above twice that, the
+/// server disconnects the clients that have left the most.
+pub const UNSENT_SHARE: usize = 8;
+/// How many bytes of answers a client may leave unread if all clients together leave too many: 16 KiB.
+pub const UNSENT_BYTES_LEAST: usize = 16 << 10;
 /// How long a server's process may take to start serving.
 pub const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a server's process may take to end when asked to, before it is killed.

@@ -70,7 +70,7 @@ use crate::account::Account;
 use crate::count::count_of;
 use crate::limits::{
     DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
-    VALUE_BYTES_MAX,
+    UNSENT_BYTES_MAX, UNSENT_SHARE, VALUE_BYTES_MAX,
 };
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Step, Wait};
 
@@ -97,6 +97,12 @@ impl State {
     #[must_use]
     pub fn decoded_bytes_max(&self) -> usize {
         (self.core.limits.memory_bytes / DECODED_SHARE).max(DECODED_BYTES_MIN)
+    }
+
+    /// Makes the account of the answers that are not written, for all connections together.
+    pub(crate) fn answer_account(&self) -> Arc<Account> {
+        let limit = (self.core.limits.memory_bytes / UNSENT_SHARE).max(UNSENT_BYTES_MAX);
+        Account::part_of(&self.core.memory.account, limit)
     }
 
     /// Makes the account of the frames that have not arrived completely, for all connections together.

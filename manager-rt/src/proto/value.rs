@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::account::Charge;
 #[cfg(feature = "server")]
-use crate::account::{Account, Full};
+use crate::account::{Account, Full, charged};
 use crate::proto::ObjectId;
 
 /// The longest value without proxies that is stored in place, in bytes. Longer values are stored in separate memory.
@@ -141,9 +141,16 @@ impl Payload {
             account.check(ids)?;
             return Ok(Self::shared(frame.slice_ref(raw.bytes), raw.ids, Some(account.charge(ids))));
         }
-        let all = raw.bytes.len().saturating_add(ids);
-        account.check(all)?;
-        Ok(Self::shared(Bytes::copy_from_slice(raw.bytes), raw.ids, Some(account.charge(all))))
+        let len = raw.bytes.len();
+        account.check(len.saturating_add(ids))?;
+        // An answer may keep the bytes of a long value without the rest.
+        let bytes = if len >= SHARED_BYTES_MIN {
+            charged(raw.bytes.to_vec(), account.charge(len))
+        } else {
+            Bytes::copy_from_slice(raw.bytes)
+        };
+        let rest = if len >= SHARED_BYTES_MIN { ids } else { len.saturating_add(ids) };
+        Ok(Self::shared(bytes, raw.ids, Some(account.charge(rest))))
     }
 
     fn inline(raw: Raw<'_>) -> Option<Self> {

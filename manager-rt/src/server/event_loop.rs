@@ -77,6 +77,8 @@ pub(super) struct EventLoop {
     effects: Effects,
     /// The account of unfinished frames.
     frames: Arc<Account>,
+    /// The account of answers that are not written.
+    unsent: Arc<Account>,
     buffer: Vec<u8>,
     budget: Budget,
     /// The only connection that had a turn in its round. The next call is likely to come from it.
@@ -109,7 +111,7 @@ impl EventLoop {
             registry.register(&mut SourceFd(&end.as_raw_fd()), END, Interest::READABLE)?;
         }
         let alarm = Alarm::new(poll.registry(), ALARM)?;
-        let frames = state.frame_account();
+        let (frames, unsent) = (state.frame_account(), state.answer_account());
         Ok(Self {
             poll,
             alarm,
@@ -126,6 +128,7 @@ impl EventLoop {
             dirty: Vec::new(),
             effects: Effects::default(),
             frames,
+            unsent,
             buffer: vec![0; TURN_BYTES],
             budget: Budget::new(),
             newest: None,
@@ -189,6 +192,7 @@ impl EventLoop {
         self.resume(unsettled);
         self.pass();
         self.flush();
+        self.relieve();
         Ok(())
     }
 
@@ -317,6 +321,19 @@ impl EventLoop {
         }
         while let Some(slot) = self.arrivals.pop_late(now) {
             tracing::debug!("a peer did not complete the handshake in time");
+            self.close(slot, false);
+        }
+    }
+
+    /// Disconnects the clients that have left the most answers unread, while all of them together take far too much.
+    fn relieve(&mut self) {
+        while self.unsent.used() / 2 > self.unsent.limit() {
+            let behind = self.peers.iter().max_by_key(|(_, peer)| peer.outbound.len());
+            let Some((slot, peer)) = behind.filter(|(_, peer)| !peer.outbound.is_empty()) else { return };
+            tracing::warn!(
+                bytes = peer.outbound.len(),
+                "a client does not read its answers: it is disconnected"
+            );
             self.close(slot, false);
         }
     }

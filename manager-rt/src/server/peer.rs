@@ -8,7 +8,7 @@ use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
 
 use crate::account::Account;
-use crate::limits::UNSENT_BYTES_MAX;
+use crate::limits::{UNSENT_BYTES_LEAST, UNSENT_BYTES_MAX};
 use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
 use crate::wire::inbound::Inbound;
@@ -76,14 +76,18 @@ impl Peer {
     ///
     /// # Errors
     /// The error of the system call.
-    pub(super) fn new(file: OwnedFd, side: Listening, frames: &Arc<Account>) -> Result<Self, OsError> {
+    pub(super) fn new(
+        file: OwnedFd,
+        side: Listening,
+        (frames, answers): (&Arc<Account>, &Arc<Account>),
+    ) -> Result<Self, OsError> {
         let number = file.as_raw_fd();
         Ok(Self {
             stream: Stream::inherited(file)?,
             number,
             phase: Phase::Proving(Box::new(side)),
             inbound: Inbound::within(frames),
-            outbound: Outbound::default(),
+            outbound: Outbound::within(answers),
             is_dirty: false,
             is_ready: false,
             awaits_room: false,
@@ -112,7 +116,12 @@ impl Peer {
     /// Returns `true` if so many answers are unread that no more calls of the client are run. A client that no longer
     /// reads is still read to its end.
     pub(super) fn is_too_far_behind(&self) -> bool {
-        !self.cannot_write && self.outbound.len() > UNSENT_BYTES_MAX
+        !self.cannot_write && self.outbound.len() > self.unsent_max()
+    }
+
+    /// Returns how many bytes of answers may be unread before no more calls of the client are run.
+    fn unsent_max(&self) -> usize {
+        if self.outbound.is_under_pressure() { UNSENT_BYTES_LEAST } else { UNSENT_BYTES_MAX }
     }
 
     /// Reads the available bytes.
@@ -139,7 +148,7 @@ impl Peer {
             && !self.is_unsettled
             && self.hung_up_in.is_none()
             && self.inbound.is_between_frames()
-            && self.outbound.len() <= UNSENT_BYTES_MAX
+            && self.outbound.len() <= self.unsent_max()
     }
 
     /// Writes what the socket accepts, and returns `true` once nothing is left.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::account::{Account, Charge};
+use crate::account::{Account, Charge, charged};
 use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
@@ -70,18 +70,6 @@ struct Long {
     head: Head,
     body: Vec<u8>,
     charge: Option<Charge>,
-}
-
-/// The memory of a long frame, which is charged as long as any part of it is used.
-struct Charged {
-    body: Vec<u8>,
-    _charge: Charge,
-}
-
-impl AsRef<[u8]> for Charged {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
 }
 
 impl Inbound {
@@ -177,7 +165,7 @@ impl Inbound {
         }
         let Long { head, body, charge } = long;
         let body = match charge {
-            Some(charge) => Bytes::from_owner(Charged { body, _charge: charge.into_whole() }),
+            Some(charge) => charged(body, charge.into_whole()),
             None => Bytes::from(body),
         };
         Ok(Some(Frame::Long(head, body)))
@@ -251,10 +239,7 @@ impl Inbound {
     pub(crate) fn keep_again(&mut self, bytes: &[u8]) {
         self.rest = match &self.account {
             _ if bytes.is_empty() => Bytes::new(),
-            Some(account) => {
-                let charge = account.whole().charge(bytes.len());
-                Bytes::from_owner(Charged { body: bytes.to_vec(), _charge: charge })
-            }
+            Some(account) => charged(bytes.to_vec(), account.whole().charge(bytes.len())),
             None => Bytes::copy_from_slice(bytes),
         };
     }

@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use crate::account::{Account, Charge, charged};
 use crate::count::count_of;
 use crate::proto::version::OLDEST;
 use crate::proto::{Answer, Payload};
@@ -18,6 +20,8 @@ use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// The most slices passed to one system call.
 const SLICES_MAX: usize = 64;
+/// The memory for at most this many ends is kept after all answers were written.
+const ENDS_KEPT_MAX: usize = 512;
 /// A buffer of at most this many bytes is reused after it was written.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
@@ -41,9 +45,42 @@ pub(crate) struct Outbound {
     answers: u64,
     /// The version of the protocol that the client uses, after the handshake.
     version: Option<u16>,
+    /// What is charged for the tail and the ends; without an account, nothing is.
+    charge: Option<Charge>,
 }
 
 impl Outbound {
+    /// Makes one whose own memory is charged to an account. The bytes of long values are charged already.
+    pub(crate) fn within(account: &Arc<Account>) -> Self {
+        Self { charge: Some(account.charge(0)), ..Self::default() }
+    }
+
+    /// Returns `true` if the answers of all clients that share the account take more than they may.
+    pub(crate) fn is_under_pressure(&self) -> bool {
+        self.charge.as_ref().is_some_and(|charge| charge.account().check(0).is_err())
+    }
+
+    /// Charges what the tail and the ends take after a change.
+    #[inline]
+    fn recharge(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            let ends = self.ends.capacity().saturating_mul(size_of::<u64>());
+            let bytes = self.tail.capacity().saturating_add(ends);
+            charge.replace(charge.bytes(), bytes);
+        }
+    }
+
+    /// Turns bytes of its own into a segment.
+    fn segment(&self, bytes: Vec<u8>) -> Bytes {
+        match &self.charge {
+            Some(charge) => {
+                let charge = charge.account().charge(bytes.capacity());
+                charged(bytes, charge)
+            }
+            None => Bytes::from(bytes),
+        }
+    }
+
     /// Returns the number of bytes that are not written yet.
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.queued.saturating_sub(self.written)).unwrap_or(usize::MAX)
@@ -72,6 +109,7 @@ impl Outbound {
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.count(bytes.len());
+        self.recharge();
     }
 
     /// Adds an answer.
@@ -85,6 +123,7 @@ impl Outbound {
         }
         self.answers = self.answers.saturating_add(1);
         self.ends.push_back(self.queued);
+        self.recharge();
     }
 
     fn frame(&mut self, kind: FrameKind, call: u64, cpu: u8, body: &impl Serialize, long: Vec<Bytes>) {
@@ -111,7 +150,10 @@ impl Outbound {
             if let Some(place) = own.get_mut(range) {
                 place.copy_from_slice(&len);
             }
-            *bytes = Bytes::from(own);
+            let own = self.segment(own);
+            if let Some(bytes) = self.segments.get_mut(segment) {
+                *bytes = own;
+            }
         }
     }
 
@@ -123,7 +165,8 @@ impl Outbound {
     fn share(&mut self, bytes: Bytes) {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
-            self.segments.push_back(Bytes::from(tail));
+            let tail = self.segment(tail);
+            self.segments.push_back(tail);
         }
         self.segments.push_back(bytes);
     }
@@ -179,6 +222,10 @@ impl Outbound {
             } else {
                 self.tail = Vec::new();
             }
+            if self.ends.capacity() > ENDS_KEPT_MAX {
+                self.ends = VecDeque::new();
+            }
+            self.recharge();
         }
     }
 }

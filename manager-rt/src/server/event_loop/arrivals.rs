@@ -130,7 +130,7 @@ impl EventLoop {
         }
         let nonce = self.terms.random.bytes()?;
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
-        let peer = Peer::new(file, Listening::new(nonce), &self.frames)?;
+        let peer = Peer::new(file, Listening::new(nonce), (&self.frames, &self.unsent))?;
         let number = peer.number();
         let slot = self.peers.insert(peer);
         if let Err(error) = self.register(number, slot, false, true) {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::count::count_of;
 use crate::limits::{UNFINISHED_DIVISOR, UNFINISHED_PARTS};
+use crate::proto::ListOp;
 
 const MEMORY_BYTES: usize = 16 << 20;
 /// The longest frame that such a server accepts.
@@ -63,4 +64,26 @@ fn unfinished_frames_of_some_clients_harm_no_other() {
     mp_sys::testing::eventually("their memory is free", || {
         bystander.borrow_mut().ask(value, Op::Value(ValueOp::Store(Raw::plain(&long)))).is_ok()
     });
+}
+
+#[test]
+fn clients_that_do_not_read_are_paused_and_at_last_disconnected() {
+    let server = Running::start(Server::builder().memory_bytes_max(MEMORY_BYTES));
+    let mut bystander = server.client();
+    let list = bystander.open("l", Spec::List);
+    let items = vec![vec![7; 20_000]; 13];
+    let items = items.iter().map(|item| Raw::plain(item)).collect();
+    bystander.ask(list, Op::List(ListOp::Extend(items))).unwrap();
+    let page = || Op::List(ListOp::Page { at: 0, max: u64::MAX });
+    let mut lazy: Vec<_> = (0..60).map(|_| server.client()).collect();
+    for client in &mut lazy {
+        // Each page has 260,000 bytes.
+        let bytes: Vec<u8> = (0..4).flat_map(|_| client.bytes_of(list, Wait::No, page())).collect();
+        client.stream.write_all(&bytes).unwrap();
+        let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
+        assert!(info.bytes <= count_of(MEMORY_BYTES), "{info:?}");
+    }
+    let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
+    assert!(info.clients < 61, "some were disconnected: {info:?}");
+    assert_eq!(bystander.ask(list, Op::List(ListOp::Get(0))).map(|_| ()), Ok(()));
 }
