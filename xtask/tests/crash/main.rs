@@ -243,6 +243,8 @@ cells! {
     manager_dict_mid_call: manager::values::DICT;
     manager_value_mid_call: manager::values::VALUE;
     manager_objects_mid_call: manager::values::OBJECTS;
+    manager_objects_parent_at_a_point: manager::inherited::AT_POINTS;
+    manager_objects_parent: manager::inherited::AT_ANY_MOMENT;
 }
 
 fn main() -> ExitCode {

@@ -5,6 +5,7 @@
 //! server must have nothing left: at the end of a cell nothing is held, nothing waits, and the only client is this
 //! process.
 
+pub(crate) mod inherited;
 pub(crate) mod locks;
 pub(crate) mod meeting;
 pub(crate) mod permits;
