@@ -7,16 +7,17 @@
 //! time to the state machine. So leases and timeouts end while any call waits, and otherwise with the next call. A
 //! caller that moves that moment forward rings all bells, since the sleepers only know the later one.
 
+mod world;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use bytes::Bytes;
 use mp_sys::fork::Epoch;
 
+use self::world::{Inner, World, random, sleep};
 use crate::backend::{Backend, CallError, Caps, Change, Grants, OnLost, Validity};
-use crate::count::nanos_of;
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use crate::references::References;
 use crate::state::{Caller, ClientId, Departure, Effects, Limits, State};
@@ -54,29 +55,6 @@ pub struct InProcess {
     home: Epoch,
     references: References,
     grants: Grants,
-}
-
-/// The part that all clients share.
-struct World {
-    started: Instant,
-    epoch: u128,
-    inner: Mutex<Inner>,
-}
-
-struct Inner {
-    state: State,
-    effects: Effects,
-    /// The number of answers so far, by client. Each one counts as read when it is handed out.
-    clients: HashMap<ClientId, u64>,
-    sleepers: HashMap<(ClientId, u64), Sleeper>,
-    calls: u64,
-}
-
-/// A call that waits for its answer.
-#[derive(Default)]
-struct Sleeper {
-    bell: Arc<Condvar>,
-    answer: Option<Result<Answer<Payload>, CallError>>,
 }
 
 /// There is only one connection, from the view of the table of references.
@@ -199,110 +177,6 @@ impl InProcess {
 /// Returns the call of an operation of the manager itself.
 const fn call_of(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
     Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) }
-}
-
-/// Sleeps until the bell rings, or until time changes something.
-fn sleep<'a>(inner: MutexGuard<'a, Inner>, bell: &Condvar, time: Option<Duration>) -> MutexGuard<'a, Inner> {
-    match time {
-        None => bell.wait(inner).unwrap_or_else(PoisonError::into_inner),
-        Some(time) => bell.wait_timeout(inner, time).unwrap_or_else(PoisonError::into_inner).0,
-    }
-}
-
-/// Returns a number that no other manager has.
-fn random() -> Result<u128, CallError> {
-    let mut bytes = [0; size_of::<u128>()];
-    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    filled.map_err(|error| CallError::System(std::io::Error::from(error).into()))?;
-    Ok(u128::from_ne_bytes(bytes))
-}
-
-impl World {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the nanoseconds since the manager was made.
-    fn now(&self) -> u64 {
-        nanos_of(self.started.elapsed())
-    }
-
-    /// Returns how long it takes until time changes something.
-    fn until_next(&self, inner: &Inner) -> Option<Duration> {
-        let next = inner.state.next_deadline()?;
-        Some(Duration::from_nanos(next.saturating_sub(self.now())))
-    }
-}
-
-impl Inner {
-    /// Runs one step of the state machine for a client, and returns the number of the call.
-    fn step<R>(
-        &mut self,
-        world: &World,
-        client: ClientId,
-        ask: impl FnOnce(&mut State, Caller<'_>, &mut Effects) -> R,
-    ) -> Result<u64, CallError> {
-        if self.state.has_ended() || !self.clients.contains_key(&client) {
-            return Err(CallError::ServerGone);
-        }
-        let before = self.state.next_deadline();
-        let now = world.now();
-        self.advance(now);
-        self.calls = self.calls.wrapping_add(1);
-        let call = self.calls;
-        let caller = Caller { client, call, now, frame: &Bytes::new(), is_settled: true };
-        ask(&mut self.state, caller, &mut self.effects);
-        while self.state.tidy(&mut self.effects) {}
-        if self.state.has_ended() {
-            self.wake(|_| true);
-        }
-        self.ring_if_earlier(before);
-        Ok(call)
-    }
-
-    /// Rings all bells if time now changes something earlier than `before`. The sleepers know only the later moment.
-    fn ring_if_earlier(&self, before: Option<u64>) {
-        let after = self.state.next_deadline();
-        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
-            self.sleepers.values().for_each(|sleeper| sleeper.bell.notify_one());
-        }
-    }
-
-    fn advance(&mut self, now: u64) {
-        while self.state.next_deadline().is_some_and(|next| next <= now) {
-            self.state.advance(now, &mut self.effects);
-            while self.state.tidy(&mut self.effects) {}
-        }
-    }
-
-    /// Wakes sleepers whose calls will not be answered.
-    fn wake(&mut self, whose: impl Fn(ClientId) -> bool) {
-        for ((client, _), sleeper) in &mut self.sleepers {
-            if whose(*client) && sleeper.answer.is_none() {
-                sleeper.answer = Some(Err(CallError::ServerGone));
-                sleeper.bell.notify_one();
-            }
-        }
-    }
-
-    /// Hands out all answers: returns the one for `own`, and wakes the sleepers of the others.
-    fn hand_out(&mut self, own: (ClientId, u64)) -> Option<Answer<Payload>> {
-        let mut given = None;
-        for answered in self.effects.answers.drain(..) {
-            let key = (answered.client, answered.call);
-            if let Some(answers) = self.clients.get_mut(&answered.client) {
-                *answers = answers.wrapping_add(1);
-                self.state.acknowledge(answered.client, *answers);
-            }
-            if key == own {
-                given = Some(answered.answer);
-            } else if let Some(sleeper) = self.sleepers.get_mut(&key) {
-                sleeper.answer = Some(Ok(answered.answer));
-                sleeper.bell.notify_one();
-            }
-        }
-        given
-    }
 }
 
 impl Backend for InProcess {
