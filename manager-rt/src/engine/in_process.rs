@@ -17,7 +17,7 @@ use std::time::Instant;
 use mp_sys::fork::Epoch;
 
 use self::world::{Inner, World, random, sleep};
-use crate::backend::{Backend, CallError, Caps, Change, Grants, OnLost, Validity};
+use crate::backend::{Backend, CallError, Caps, Change, Grants, OnLost, Validity, run};
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 use crate::references::References;
 use crate::state::{Caller, ClientId, Departure, Effects, Limits, State};
@@ -120,13 +120,15 @@ impl InProcess {
         let now = self.world.now();
         inner.advance(now);
         let departure = Departure { client, now, unread: u64::MAX, doubtful: u64::MAX };
+        // Nobody gets what this client held before this client knows that it is lost.
+        let lost = self.grants.take_lost(CONNECTION);
         let Inner { state, effects, .. } = &mut *inner;
         state.disconnect(departure, effects);
         while state.tidy(effects) {}
         inner.hand_out((client, 0));
         inner.ring_if_earlier(before);
         drop(inner);
-        self.grants.lose(CONNECTION);
+        run(lost);
     }
 
     /// Runs an operation without an answer.
