@@ -15,7 +15,7 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 
 use crate::backend::CallError;
-use crate::proto::{Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply};
+use crate::proto::{Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp};
 
 /// Whether a lock or permit is still held, as far as this process knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,10 @@ impl Change {
             Op::Lock(LockOp::Acquire { lease }) => Kind::Take { object, lease },
             Op::Lock(LockOp::Release { token }) => Kind::Release { object, token },
             Op::Condition(ConditionOp::Wait { lock, token }) => Kind::Exchange { object: lock, token },
+            Op::Semaphore(SemaphoreOp::Take) => Kind::Take { object, lease: 0 },
+            Op::Semaphore(SemaphoreOp::Return { token } | SemaphoreOp::Disown { token }) => {
+                Kind::Release { object, token }
+            }
             _ => Kind::Nothing,
         })
     }

@@ -114,7 +114,7 @@ impl Undo {
         match &call.op {
             Op::Lock(LockOp::Acquire { .. }) => Self::Lock(call.object),
             Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
-            Op::Semaphore(SemaphoreOp::Acquire) => Self::Permit,
+            Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => Self::Permit,
             Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(call.object),
             Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
             Op::Manager(ManagerOp::Attach(objects)) => {

@@ -59,7 +59,7 @@ impl Waits {
         let count = |items: &Vec<Raw<'_>>| u64::try_from(items.len()).unwrap_or(u64::MAX);
         let what = match &call.op {
             Op::Lock(LockOp::Acquire { .. }) => What::Lock,
-            Op::Semaphore(SemaphoreOp::Acquire) => What::Permit,
+            Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => What::Permit,
             Op::Event(EventOp::Wait) => What::Flag,
             Op::Barrier(BarrierOp::Wait { .. }) => What::Parties,
             Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => What::Item,

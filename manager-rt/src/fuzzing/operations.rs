@@ -220,11 +220,14 @@ impl Run<'_> {
     }
 
     fn semaphore(&mut self) -> SemaphoreOp {
-        match self.source.below(8) {
+        match self.source.below(12) {
             0 => SemaphoreOp::Available,
             1 | 2 => SemaphoreOp::Release,
             3 => SemaphoreOp::Forget,
             4 => SemaphoreOp::Add(self.little()),
+            5 | 6 => SemaphoreOp::Take,
+            7 => SemaphoreOp::Return { token: self.little() },
+            8 => SemaphoreOp::Disown { token: self.little() },
             _ => SemaphoreOp::Acquire,
         }
     }

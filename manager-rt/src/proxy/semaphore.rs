@@ -9,6 +9,7 @@ use crate::count::count_of;
 use crate::error::{ObjectError, SemaphoreError};
 use crate::proto::{Op, SemaphoreOp, Wait};
 use crate::proxy::handle::within;
+use crate::proxy::lock::{Granted, is_held, watch};
 use crate::proxy::{Handle, proxy, read};
 
 /// A number of permits that come back when their holder dies.
@@ -138,8 +139,8 @@ permits!(Semaphore);
 permits!(BoundedSemaphore);
 
 fn acquire(handle: &Handle, wait: Wait) -> Result<Permit<'_>, SemaphoreError> {
-    handle.call(Op::Semaphore(SemaphoreOp::Acquire), wait)?;
-    Ok(Permit { handle, taken_in: Epoch::current(), is_held: true })
+    let granted = Granted::of(&handle.call(Op::Semaphore(SemaphoreOp::Take), wait)?)?;
+    Ok(Permit { handle, token: granted.token, taken_in: Epoch::current(), is_held: true })
 }
 
 /// A permit of a [`Semaphore`] or [`BoundedSemaphore`]. Dropping it releases it.
@@ -149,11 +150,29 @@ fn acquire(handle: &Handle, wait: Wait) -> Result<Permit<'_>, SemaphoreError> {
 #[must_use = "the permit is released when it is dropped"]
 pub struct Permit<'a> {
     handle: &'a Handle,
+    /// What all permits of this process's connection have in common.
+    token: u64,
     taken_in: Epoch,
     is_held: bool,
 }
 
 impl Permit<'_> {
+    /// Returns `false` if the permit is lost, as far as this process knows, because the connection over which it was
+    /// taken has ended: see [`LockGuard::is_valid`](crate::LockGuard::is_valid). Then others can have it.
+    ///
+    /// A permit has no fencing token, since several processes hold permits at the same time.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        is_held(self.handle, self.token, self.taken_in)
+    }
+
+    /// Runs `lost` once, if this process finds out that it lost the permit: see
+    /// [`LockGuard::on_lost`](crate::LockGuard::on_lost). All permits that this process has of one semaphore are lost
+    /// together, and this counts until the last of them is dropped.
+    pub fn on_lost(&self, lost: impl FnOnce() + Send + 'static) {
+        watch(self.handle, self.token, self.taken_in, Box::new(lost));
+    }
+
     /// Gives up ownership without releasing the permit: the semaphore has one permit less until
     /// [`Semaphore::add_permits`] adds one. So one process can take a permit and another can release it, as in Python.
     ///
@@ -162,7 +181,7 @@ impl Permit<'_> {
     /// forked child, which has only a copy, this does nothing.
     pub fn forget(mut self) -> Result<(), SemaphoreError> {
         if self.taken_in.is_current() {
-            self.handle.ask(Op::Semaphore(SemaphoreOp::Forget), read::done)?;
+            self.handle.ask(Op::Semaphore(SemaphoreOp::Disown { token: self.token }), read::done)?;
         }
         self.is_held = false;
         Ok(())
@@ -174,7 +193,8 @@ impl Drop for Permit<'_> {
         if !self.is_held || !self.taken_in.is_current() {
             return;
         }
-        if let Err(error) = self.handle.call(Op::Semaphore(SemaphoreOp::Release), Wait::No) {
+        let op = SemaphoreOp::Return { token: self.token };
+        if let Err(error) = self.handle.call(Op::Semaphore(op), Wait::No) {
             tracing::warn!(semaphore = %self.handle.id(), %error, "a permit was not released");
         }
     }

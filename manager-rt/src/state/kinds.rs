@@ -306,7 +306,7 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
     match op {
         Op::Manager(op) => !matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. }),
         Op::Lock(op) => matches!(op, LockOp::Release { .. }),
-        Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire),
+        Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire | SemaphoreOp::Take),
         Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Done { .. } | JoinableQueueOp::Requeue { .. }),
         _ => false,
     }

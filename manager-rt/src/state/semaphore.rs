@@ -3,6 +3,9 @@
 //! A permit is recorded with the connection that took it, so it comes back when the connection ends. A permit that is
 //! forgotten is no longer recorded: it is on its way between two processes, and its next owner adds it again. So the
 //! sum of free, taken and forgotten permits never changes, whichever client dies.
+//!
+//! The permits of one connection are alike, so a grant names only the connection: its token is the connection's number.
+//! A client that has connected again can thereby not release a permit of the new connection for one that it lost.
 
 use std::collections::BTreeMap;
 
@@ -38,30 +41,42 @@ impl Semaphore {
 
     pub(super) fn apply(&mut self, op: &SemaphoreOp, context: &mut Context<'_>) -> Outcome {
         match *op {
-            SemaphoreOp::Acquire => self.acquire(context),
+            SemaphoreOp::Acquire => self.acquire(false, context),
+            SemaphoreOp::Take => self.acquire(true, context),
             SemaphoreOp::Release => self.release(context).into(),
             SemaphoreOp::Forget => self.take_from(context.client).and(DONE).into(),
             SemaphoreOp::Add(count) => self.add(count, context).into(),
+            SemaphoreOp::Return { token } if owns(context.client, token) => self.release(context).into(),
+            SemaphoreOp::Disown { token } if owns(context.client, token) => {
+                self.take_from(context.client).and(DONE).into()
+            }
+            SemaphoreOp::Return { .. } | SemaphoreOp::Disown { .. } => Outcome::Answer(Err(Fault::NotOwned)),
             SemaphoreOp::Available => Outcome::Answer(Ok(Reply::Count(self.free))),
         }
     }
 
-    fn acquire(&mut self, context: &mut Context<'_>) -> Outcome {
+    fn acquire(&mut self, is_named: bool, context: &mut Context<'_>) -> Outcome {
         if self.free == 0 || !self.line.is_empty() {
-            return context.park(&mut self.line, Want::Permit, Fault::WouldBlock);
+            return context.park(&mut self.line, Want::Permit { is_named }, Fault::WouldBlock);
         }
-        self.grant(context.client, context.target.object, context.core);
+        let answer = self.grant(context.client, is_named, context.target.object, context.core);
         context.note_grant(Granted::Permit);
-        DONE.into()
+        answer.into()
     }
 
-    fn grant(&mut self, client: ClientId, id: ObjectId, core: &mut Core) {
+    /// Gives a permit to a connection, and returns the answer.
+    fn grant(&mut self, client: ClientId, is_named: bool, id: ObjectId, core: &mut Core) -> Answer<Payload> {
         self.free = self.free.saturating_sub(1);
         self.taken_in_all = self.taken_in_all.saturating_add(1);
         let taken = self.taken.entry(client).or_insert(0);
         *taken = taken.saturating_add(1);
         if *taken == 1 {
             core.hold(client, id);
+        }
+        if is_named {
+            Ok(Reply::Granted { token: client.serial(), owner_died: false, timed_out: false })
+        } else {
+            DONE
         }
     }
 
@@ -101,9 +116,10 @@ impl Semaphore {
                 return false;
             }
             let Some(waiter) = core.next_of(&mut self.line) else { continue };
-            self.grant(waiter.client, id, core);
+            let is_named = matches!(waiter.want, Want::Permit { is_named: true });
+            let answer = self.grant(waiter.client, is_named, id, core);
             core.note_grant(waiter.client, waiter.call, id, Granted::Permit);
-            core.answer(waiter.client, waiter.call, DONE);
+            core.answer(waiter.client, waiter.call, answer);
         }
         true
     }
@@ -136,4 +152,9 @@ impl Semaphore {
     pub(super) const fn held(&self) -> u64 {
         self.taken_in_all
     }
+}
+
+/// Returns `true` if a token is that of the permits of a connection.
+const fn owns(client: ClientId, token: u64) -> bool {
+    client.serial() == token
 }

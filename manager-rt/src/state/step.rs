@@ -91,4 +91,9 @@ impl ClientId {
     pub const fn slot(self) -> usize {
         self.slot
     }
+
+    /// Returns the number of the connection, which no other one has.
+    pub(super) const fn serial(self) -> u64 {
+        self.serial
+    }
 }

@@ -30,7 +30,10 @@ pub(super) enum Want {
     /// A lock.
     Lock(LockWant),
     /// A permit.
-    Permit,
+    Permit {
+        /// Whether the answer is a grant with a token.
+        is_named: bool,
+    },
     /// A notification, and then the lock again.
     Notification {
         /// The lock that was released.

@@ -151,3 +151,28 @@ fn the_death_of_the_server_is_known_to_guards() {
     assert_eq!(gone, ObjectError::Call(CallError::ServerGone));
     assert!(server.shutdown().is_err());
 }
+
+#[test]
+fn a_lost_permit_does_not_release_another_one() {
+    with_relay(|server, relay, client| {
+        let semaphore = client.named("permits").semaphore(2).unwrap();
+        let lost = semaphore.acquire().unwrap();
+        let told = Lost::default();
+        lost.on_lost(told.set());
+        assert!(lost.is_valid());
+        relay.sever();
+        let held = semaphore.acquire().unwrap();
+        assert!(told.is_set() && !lost.is_valid() && held.is_valid());
+        let same = server.named("permits").semaphore(0).unwrap();
+        eventually("that the lost permit comes back", || same.available().unwrap() == 1);
+        drop(lost);
+        assert_eq!(same.available().unwrap(), 1, "the other permit is still taken");
+        drop(held);
+        assert_eq!(same.available().unwrap(), 2);
+        let (lost, kept) = (semaphore.acquire().unwrap(), same.acquire().unwrap());
+        relay.sever();
+        assert!(lost.forget().is_err(), "it has come back, so it cannot be kept from others");
+        drop(kept);
+        eventually("that all come back", || same.available().unwrap() == 2);
+    });
+}

@@ -235,6 +235,9 @@ numbered! {
         2 = Forget,
         3 = Add(permits),
         4 = Available,
+        5 = Take since 4,
+        6 = Return { token } since 4,
+        7 = Disown { token } since 4,
     }
 }
 

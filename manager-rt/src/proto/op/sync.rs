@@ -34,6 +34,18 @@ pub enum SemaphoreOp {
     Add(u64),
     /// Returns the number of free permits.
     Available,
+    /// Takes a permit. The grant names a token that only permits of this connection have.
+    Take,
+    /// Releases a permit that was granted with this token. Over another connection, it is `Fault::NotOwned`.
+    Return {
+        /// The token, as the grant named it.
+        token: u64,
+    },
+    /// Gives up the ownership of a permit that was granted with this token: from now on, it has no owner.
+    Disown {
+        /// The token, as the grant named it.
+        token: u64,
+    },
 }
 
 /// The operations of a condition variable.

@@ -91,6 +91,35 @@ fn no_more_permits_come_back_than_the_limit() {
 }
 
 #[test]
+fn a_named_permit_is_released_only_by_its_connection() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let semaphore = world.create(one, Spec::BoundedSemaphore(2));
+    let take = Op::Semaphore(SemaphoreOp::Take);
+    let token_of = |answer: Option<Answer<Payload>>| match answer {
+        Some(Ok(Reply::Granted { token, owner_died: false, timed_out: false })) => token,
+        other => panic!("{other:?}"),
+    };
+    let first = token_of(Some(world.ask(one, semaphore, take.clone())));
+    let second = token_of(Some(world.ask(two, semaphore, take.clone())));
+    assert_ne!(first, second);
+    let waiting = world.send(two, semaphore, Wait::Forever, take.clone());
+    for op in [SemaphoreOp::Return { token: first }, SemaphoreOp::Disown { token: first }] {
+        assert_eq!(world.ask(two, semaphore, Op::Semaphore(op)), Err(Fault::NotOwned));
+    }
+    assert_eq!(world.answer(waiting), None);
+    let back = Op::Semaphore(SemaphoreOp::Return { token: first });
+    assert_eq!(world.ask(one, semaphore, back.clone()), DONE);
+    assert_eq!(world.ask(one, semaphore, back), Err(Fault::NotOwned), "it has no other one");
+    assert_eq!(token_of(world.answer(waiting)), second, "permits of a connection are alike");
+    assert_eq!(world.ask(two, semaphore, Op::Semaphore(SemaphoreOp::Disown { token: second })), DONE);
+    assert_eq!(world.state.info().held, 1);
+    world.leave(two);
+    assert_eq!((world.state.info().held, available(&mut world, one, semaphore)), (0, 1));
+    world.end(&[one]);
+}
+
+#[test]
 fn waiters_get_an_error_at_the_end() {
     let mut world = World::new();
     let client = world.client();
