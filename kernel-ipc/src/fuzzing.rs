@@ -7,7 +7,7 @@ mod seeds;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mp_sys::handoff::say;
-use mp_sys::handshake::{Connecting, Listening, Next, Terms};
+use mp_sys::handshake::{Connecting, Listening, Next, Offer, Terms, Versions};
 use mp_sys::{payload, travel};
 
 use crate::listener::PROTOCOL;
@@ -74,25 +74,29 @@ pub fn value(input: &[u8]) {
     drop(travel::decode(files, decode));
 }
 
-/// Feeds the input to both sides of a handshake. The first byte is the length of the pieces.
+/// Feeds the input to both sides of a handshake, without versions and with them. The first byte is the length of the
+/// pieces.
 ///
 /// # Panics
 /// If a side agrees without the key: that is a finding.
 pub fn handshake(input: &[u8]) {
     let Some((piece, said)) = input.split_first() else { return };
     let key = b"a key that the input cannot know";
-    let terms = Terms { magic: PROTOCOL, key, sends: 1, receives: 2, offer: None };
-    let mut listening = Listening::new([3; 32]);
-    let (mut connecting, _) = Connecting::new(terms, [4; 32]);
-    let ended = |next: Next| match next {
-        Next::Wait | Next::Say(_) => false,
-        Next::Refuse(..) => true,
-        Next::Agree(_) => panic!("a side agreed without the key"),
-    };
-    let (mut first, mut second) = (false, false);
-    for bytes in said.chunks(usize::from(*piece).max(1)) {
-        first = first || ended(listening.hear(terms, bytes));
-        second = second || ended(connecting.hear(terms, bytes));
+    let offer = Offer { versions: Versions { oldest: 3, newest: 5 }, silent: 3 };
+    for offer in [None, Some(offer)] {
+        let terms = Terms { magic: PROTOCOL, key, sends: 1, receives: 2, offer };
+        let mut listening = Listening::new([3; 32]);
+        let (mut connecting, _) = Connecting::new(terms, [4; 32]);
+        let ended = |next: Next| match next {
+            Next::Wait | Next::Say(_) => false,
+            Next::Refuse(..) => true,
+            Next::Agree(_) => panic!("a side agreed without the key"),
+        };
+        let (mut first, mut second) = (false, false);
+        for bytes in said.chunks(usize::from(*piece).max(1)) {
+            first = first || ended(listening.hear(terms, bytes));
+            second = second || ended(connecting.hear(terms, bytes));
+        }
     }
 }
 

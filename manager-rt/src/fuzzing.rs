@@ -7,8 +7,10 @@ mod answers;
 mod bytes;
 mod frames;
 mod ledger;
+mod objects;
 mod operations;
 mod seeds;
+mod unknown;
 mod world;
 
 /// An entry point: its name, its function, and valid inputs.

@@ -36,14 +36,23 @@ pub(super) fn handshake() -> Vec<Vec<u8>> {
     };
     let types = |sends: u64, receives: u64| [sends.to_le_bytes(), receives.to_le_bytes()].concat();
     let challenge = [&[48][..], &PROTOCOL, &[0; 8], &[3; 32]].concat();
+    // Versions 3 to 4, and version 9, which the other side does not know.
+    let offers = [[3, 0, 4, 0], [9, 0, 9, 0]];
+    let offer = |range: [u8; 4]| {
+        let nonce = [&[4; 20][..], b"mp-range", &range].concat();
+        [&[64][..], &PROTOCOL, &nonce, &types(2, 1), &[0; 8]].concat()
+    };
+    let answer = |range: [u8; 4]| [&[48][..], &PROTOCOL, &[0; 4], &range, &[3; 32]].concat();
     let with = |start: &[u8], length: usize| [start, &vec![0; length]].concat();
-    vec![
+    let versioned = offers.into_iter().flat_map(|range| [offer(range), with(&answer(range), 40)]);
+    let plain = vec![
         hello(types(2, 1)),
         with(&hello(types(2, 1)), 32),
         hello(types(1, 2)),
         with(&challenge, 40),
-        challenge,
-    ]
+        challenge.clone(),
+    ];
+    plain.into_iter().chain(versioned).collect()
 }
 
 /// Writes a few words, small and large, to each kind of place. There are only a few, since a number of used cells that is

@@ -1,6 +1,7 @@
 //! The check of each answer.
 
 use crate::client;
+use crate::proto::version::NEWEST;
 use crate::proto::{Answer, Payload};
 use crate::wire::frame::{HEAD_BYTES, Head};
 use crate::wire::outbound::Outbound;
@@ -8,6 +9,7 @@ use crate::wire::outbound::Outbound;
 /// Checks that an answer is understood after it was encoded.
 pub(super) fn check_answer(call: u64, answer: &Answer<Payload>) {
     let (mut out, mut stream) = (Outbound::default(), Vec::new());
+    out.agree_on(NEWEST);
     out.answer(call, answer, 1);
     let written = out.flush::<()>(|slices| {
         stream.extend(slices.iter().flat_map(|slice| slice.iter().copied()));

@@ -1,7 +1,9 @@
 //! Operations of three clients on objects of every kind, with passing time, deaths and transactions, decided by bytes.
 
 use crate::fuzzing::bytes::Source;
-use crate::fuzzing::world::{CLIENTS, World, specs, to_manager};
+use crate::fuzzing::objects::{specs, to_manager};
+use crate::fuzzing::unknown;
+use crate::fuzzing::world::{CLIENTS, World};
 use crate::proto::{
     ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, Step, ValueOp,
@@ -48,12 +50,17 @@ impl Run<'_> {
         self.source = self.input.record(RECORD_BYTES);
         let who = self.source.below(CLIENTS);
         match self.source.byte() {
-            0..=179 => {
+            0..=171 => {
                 let (object, op) = self.operation();
                 let (thread, wait) = (self.source.small() % 2, self.source.wait());
                 let kind = if self.source.small() % 16 == 15 { FrameKind::Notice } else { FrameKind::Call };
                 let number = self.number(who);
                 self.world.send(who, kind, number, &Call { object, thread, wait, op });
+            }
+            172..=179 => {
+                let ((_, object), number) = (self.object(), self.number(who));
+                let call = unknown::call(object, &mut self.source);
+                self.world.send(who, FrameKind::Call, number, &call);
             }
             180..=209 => {
                 // After the bytes that would name an object.

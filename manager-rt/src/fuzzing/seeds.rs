@@ -40,7 +40,33 @@ fn cut(piece: u8, frames: &[Vec<u8>]) -> Vec<u8> {
     [&[piece][..], &frames.concat()].concat()
 }
 
+/// Returns calls of a client of a newer version, with numbers that this build does not know at each depth.
+fn newer() -> Vec<Vec<u8>> {
+    let call = |numbers: (u32, u32, u32)| {
+        frame(FrameKind::Call, 1, &(object(11), 0_u64, Wait::No, numbers, (500_u64, value(b"new"))))
+    };
+    let step = (1_u32, object(11), 1_u32, 200_u32, value(b"new"));
+    vec![
+        // A kind of object, an operation of a list, of the manager, of a barrier, and a specification.
+        cut(
+            255,
+            &[call((200, 0, 0)), call((1, 200, 0)), call((0, 200, 0)), call((10, 200, 0)), call((0, 0, 200))],
+        ),
+        cut(
+            9,
+            &[
+                frame(FrameKind::Transaction, 1, &step),
+                frame(FrameKind::Notice, 2, &(object(0), 0_u64, 9_u32)),
+            ],
+        ),
+    ]
+}
+
 pub(super) fn frames() -> Vec<Vec<u8>> {
+    [honest(), newer()].concat()
+}
+
+fn honest() -> Vec<Vec<u8>> {
     let acquire = || Op::Lock(LockOp::Acquire { lease: 0 });
     let (lock, forever) = (object(0), Wait::Forever);
     vec![
@@ -182,6 +208,9 @@ pub(super) fn answers() -> Vec<Vec<u8>> {
     let fault: Answer<Payload> = Err(Fault::Index { index: 1, len: 0 });
     let fault = fault.map_err(|fault| frame(FrameKind::Fault, 11, &fault)).err().unwrap_or_default();
     let mut seeds: Vec<Vec<u8>> = frames.iter().map(|frame| cut(5, std::slice::from_ref(frame))).collect();
+    // A reply and a fault that this build does not know.
+    let newer = [FrameKind::Reply, FrameKind::Fault].map(|kind| frame(kind, 0, &(200_u32, value(b"new"))));
+    seeds.extend(newer.map(|frame| cut(5, &[frame])));
     seeds.push(cut(3, &[frames.concat(), fault]));
     seeds
 }

@@ -13,11 +13,13 @@ use bytes::Bytes;
 
 use crate::fuzzing::answers::check_answer;
 use crate::fuzzing::ledger::{Ledger, Waits, What};
+use crate::fuzzing::objects::{specs, to_manager};
+use crate::fuzzing::unknown;
 use crate::limits::RESERVE_BYTES_MIN;
 use crate::proto::{
     Answer, ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp,
-    LockOp, ManagerOp, NamespaceOp, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, Spec,
-    ValueOp, Wait,
+    LockOp, ManagerOp, NamespaceOp, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, ValueOp,
+    Wait,
 };
 use crate::server::dispatch;
 use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
@@ -52,27 +54,6 @@ pub(super) struct World {
     ledger: Ledger,
     /// All objects that were made.
     pub(super) objects: Vec<ObjectId>,
-}
-
-/// Returns one specification of each kind, small enough to be full at times.
-pub(super) fn specs() -> Vec<Spec<Payload>> {
-    let value = |byte: u8| Payload::copy(Raw::plain(&[byte]));
-    vec![
-        Spec::Lock,
-        Spec::RLock,
-        Spec::Condition,
-        Spec::Semaphore(2),
-        Spec::BoundedSemaphore(2),
-        Spec::Event,
-        Spec::Barrier(2),
-        Spec::Queue(2),
-        Spec::JoinableQueue { maxsize: 2, max_deliveries: 2 },
-        Spec::Value(value(1)),
-        Spec::Array(vec![value(1), value(2), value(3)]),
-        Spec::List,
-        Spec::Dict,
-        Spec::Namespace,
-    ]
 }
 
 impl World {
@@ -120,6 +101,7 @@ impl World {
     pub(super) fn hear(&mut self, who: usize, kind: FrameKind, number: u64, body: &[u8], frame: &Bytes) {
         let Some(client) = self.members.get(who).map(|member| member.id) else { return };
         let before = self.state.info();
+        let unknown = unknown::in_body(kind, body, self.state.decoded_bytes_max());
         let seen = (kind == FrameKind::Transaction).then(|| self.snapshot());
         let call = if kind == FrameKind::Call { whole::<Call<Raw<'_>>>(body) } else { None };
         if kind != FrameKind::Notice {
@@ -134,6 +116,7 @@ impl World {
             let caller = Caller { is_settled: true, ..caller };
             assert_eq!(dispatch::run(&mut self.state, caller, kind, body, &mut effects), Heard::Done);
         }
+        unknown::check(unknown, kind, &effects, before, self.state.info());
         while self.state.tidy(&mut effects) {}
         self.effects = effects;
         let failed = self.effects.answers.iter().any(|answered| answered.answer.is_err());
@@ -392,9 +375,4 @@ impl World {
         }
         drop(self.ask(object, Op::JoinableQueue(JoinableQueueOp::Failed { at: 0, take: true })));
     }
-}
-
-/// Makes a call to the manager itself.
-pub(super) const fn to_manager(op: ManagerOp<Payload>) -> Call<Payload> {
-    Call { object: ObjectId::MANAGER, thread: 0, wait: Wait::No, op: Op::Manager(op) }
 }
