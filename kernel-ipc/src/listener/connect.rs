@@ -15,6 +15,8 @@ use mp_sys::handoff::{Heard, hear, is_same_user, nonce, say};
 use mp_sys::handshake::{Connecting, Next, Refusal, STEP_BYTES_MAX, Terms};
 use mp_sys::ready;
 use mp_sys::socket::Endpoint;
+use rustix::io::Errno;
+use rustix::net::getpeername;
 
 use super::{PROTOCOL, name_of};
 use crate::address::Address;
@@ -127,7 +129,14 @@ fn reach(address: &Address, deadline: Deadline) -> Result<Stream, ConnectError> 
     let options =
         ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Deferred).nonblocking_stream(true);
     loop {
-        match options.connect_sync_as::<Stream>() {
+        let opened = match options.connect_sync_as::<Stream>() {
+            // If the queue is full, interprocess 2.4 returns a stream without a connection.
+            Ok(stream) if getpeername(stream.as_fd()).err() == Some(Errno::NOTCONN) => {
+                Err(ErrorKind::WouldBlock.into())
+            }
+            outcome => outcome,
+        };
+        match opened {
             Ok(stream) => return Ok(above_standard(stream.into()).map_err(OsError::from)?.into()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if deadline.has_passed() {

@@ -12,6 +12,8 @@ use kernel_ipc::{
     AcceptError, Address, ConnectError, Connection, Descriptor, ListenError, Listener, connect,
     connect_timeout,
 };
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(3);
@@ -86,6 +88,26 @@ fn waits_for_a_peer_end_with_their_timeout() {
         AcceptError::TimedOut,
         "a peer that gave up is not accepted"
     );
+}
+
+#[test]
+fn a_full_queue_of_connections_is_waited_for_and_no_longer_than_the_timeout() {
+    let name = name();
+    let listener = Listener::<u8, u8>::bind(&*name).unwrap();
+    let address = SocketAddrUnix::new_abstract_name(format!("mp.{name}").as_bytes()).unwrap();
+    let mut strangers = Vec::new();
+    let is_full = loop {
+        let socket = mp_sys::descriptors::stream_socket().unwrap();
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) if strangers.len() < 8_192 => strangers.push(socket),
+            outcome => break outcome == Err(Errno::AGAIN),
+        }
+    };
+    assert!(is_full);
+    assert_eq!(connect_timeout::<u8, u8>(&*name, SHORT).unwrap_err(), ConnectError::TimedOut);
+    drop(strangers);
+    let (here, there) = meet(&listener, Address::new(name));
+    assert!(here.is_ok() && there.is_ok(), "there is room again");
 }
 
 #[test]
