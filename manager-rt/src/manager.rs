@@ -160,7 +160,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`TransactionError::Refused`] with the reason of the first operation that was refused; [`Fault::TooMany`] above
-    /// [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations; [`CallError::Unsupported`] if the backend
+    /// [`TRANSACTION_OPS_MAX`](crate::limits::TRANSACTION_OPS_MAX) operations, and [`Fault::TooMuchWork`] for operations
+    /// that would keep other clients waiting together; [`CallError::Unsupported`] if the backend
     /// has no [transactions](crate::Caps::transactions); [`TransactionError::Object`].
     ///
     /// # Crash

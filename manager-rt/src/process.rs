@@ -32,9 +32,8 @@ use serde::{Deserialize, Serialize};
 use self::folder::Folder;
 use crate::OsError;
 use crate::address::{Address, AddressError};
-use crate::count::count_of;
+use crate::count::{count_of, index_of};
 use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, START_TIME_MAX};
-use crate::state::Limits;
 
 /// The longest packet between the two processes while the server starts, in bytes.
 const PACKET_BYTES_MAX: usize = 4_096;
@@ -113,7 +112,8 @@ pub(crate) struct Order {
     #[serde(with = "crate::key")]
     key: Key,
     memory_bytes: u64,
-    clients: u64,
+    /// The most clients, if their number was set.
+    clients: Option<u64>,
     /// Whether the folder of the socket was made for this server.
     is_private: bool,
     /// That folder.
@@ -126,7 +126,12 @@ impl Order {
     ///
     /// # Errors
     /// [`StartError::Folder`], [`StartError::Address`], [`StartError::KeyTooLong`].
-    pub(crate) fn new(path: Option<&Path>, key: Option<Key>, limits: Limits) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        path: Option<&Path>,
+        key: Option<Key>,
+        memory_bytes: usize,
+        clients: Option<usize>,
+    ) -> Result<Self, StartError> {
         if let Some(bytes) = key.as_ref().map(|key| key.as_bytes().len()).filter(|len| *len > KEY_BYTES_MAX) {
             return Err(StartError::KeyTooLong { bytes });
         }
@@ -144,7 +149,7 @@ impl Order {
         };
         let address = Address::local(socket)?;
         let path = address.path().to_str().ok_or_else(|| AddressError::Path(address.path().to_owned()))?;
-        let (memory_bytes, clients) = (count_of(limits.memory_bytes), count_of(limits.clients));
+        let (memory_bytes, clients) = (count_of(memory_bytes), clients.map(count_of));
         let is_private = folder.is_some();
         Ok(Self { path: path.to_owned(), key, memory_bytes, clients, is_private, folder })
     }
@@ -165,7 +170,10 @@ fn folder_with(key: &Key) -> Result<Folder, StartError> {
 /// What the server reports.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    Serves,
+    Serves {
+        /// The most clients.
+        clients: u64,
+    },
     Failed(String),
 }
 
@@ -176,6 +184,8 @@ pub(crate) struct ServerProcess {
     address: Address,
     key: Key,
     folder: Mutex<Option<Folder>>,
+    /// The most clients.
+    clients_max: usize,
     /// The process that started it.
     epoch: Epoch,
 }
@@ -194,16 +204,17 @@ impl ServerProcess {
         let (child, endpoint) = started.map_err(|error| not_started(&error))?;
         // From here on, any failure kills the process and removes the folder.
         let (key, folder) = (order.key.clone(), Mutex::new(folder));
-        let process = Self { child, address, key, folder, epoch: Epoch::current() };
+        let mut process = Self { child, address, key, folder, clients_max: 0, epoch: Epoch::current() };
         let started = process.tell(&endpoint, &order);
         if started.is_err() {
             process.kill();
         }
-        started.map(|()| process)
+        process.clients_max = started?;
+        Ok(process)
     }
 
-    /// Sends the settings, and waits until the server serves.
-    fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<(), StartError> {
+    /// Sends the settings, and waits until the server serves. Returns how many clients it can have.
+    fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<usize, StartError> {
         let deadline = Deadline::after(START_TIME_MAX);
         // If the server is already gone, the missing answer shows it.
         let sent = send(endpoint, order, deadline);
@@ -211,7 +222,7 @@ impl ServerProcess {
         let mut packet = [0; PACKET_BYTES_MAX];
         let received = first_packet(&self.child, endpoint, &mut packet, deadline).map_err(not_heard)?;
         match word_in(&packet, received.body_len) {
-            Some(Word::Serves) => Ok(()),
+            Some(Word::Serves { clients }) => Ok(index_of(clients)),
             Some(Word::Failed(why)) => Err(StartError::Bind(why)),
             None => Err(StartError::Bind("it sent something that no server sends".to_owned())),
         }
@@ -219,6 +230,11 @@ impl ServerProcess {
 
     pub(crate) const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns how many clients can be connected at the same time.
+    pub(crate) const fn clients_max(&self) -> usize {
+        self.clients_max
     }
 
     pub(crate) const fn key(&self) -> &Key {

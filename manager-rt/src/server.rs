@@ -1,6 +1,7 @@
 //! The server of a manager: the state machine behind a socket, in one thread.
 
 mod crowd;
+mod descriptors;
 pub(crate) mod dispatch;
 mod event_loop;
 mod peer;
@@ -17,7 +18,8 @@ use mp_sys::descriptors::beside_standard;
 use mp_sys::key::Key;
 use mp_sys::line::Count;
 
-use self::event_loop::EventLoop;
+use self::descriptors::Room;
+use self::event_loop::{EventLoop, SetUp};
 use crate::address::{Address, AddressError};
 use crate::state::{Limits, State};
 use crate::transport::local::{Acceptor, ListenError};
@@ -36,6 +38,17 @@ pub enum BindError {
     /// The path is that of a file which is not a socket, and which stays as it is.
     #[error("there is a file at this path that is not a socket")]
     NotASocket,
+    /// The process may not have enough descriptors for the number of clients that was set (`RLIMIT_NOFILE`). The server
+    /// raises the soft limit, but not the hard one.
+    #[error(
+        "there are descriptors for {possible} clients, and {wanted} were asked for: raise the hard limit (RLIMIT_NOFILE)"
+    )]
+    Descriptors {
+        /// The number of clients that was set.
+        wanted: usize,
+        /// How many clients the server could have.
+        possible: usize,
+    },
     /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),
@@ -46,6 +59,8 @@ pub enum BindError {
 pub struct ServerBuilder {
     key: Key,
     limits: Limits,
+    /// The most clients, if their number was set.
+    clients: Option<usize>,
     ends: Vec<OwnedFd>,
     random: Random,
 }
@@ -67,9 +82,14 @@ impl ServerBuilder {
     }
 
     /// Sets how many clients may be connected at the same time.
+    ///
+    /// Each needs a descriptor. [`bind`](Self::bind) raises this process's soft limit of descriptors as far as needed,
+    /// and fails if the hard limit is too low. Without this setting, a server has room for
+    /// [`CLIENTS_MAX_DEFAULT`](crate::limits::CLIENTS_MAX_DEFAULT) clients, or as many as the hard limit permits: see
+    /// [`Server::clients_max`].
     #[must_use]
     pub fn clients_max(mut self, clients: usize) -> Self {
-        self.limits.clients = clients;
+        self.clients = Some(clients);
         self
     }
 
@@ -98,14 +118,21 @@ impl ServerBuilder {
     /// [`BindError`].
     pub fn bind(self, path: impl AsRef<Path>) -> Result<Server, BindError> {
         let address = Address::local(path.as_ref())?;
+        let wanted = self.clients.unwrap_or(self.limits.clients);
+        let room = Room::make(wanted);
+        if self.clients.is_some() && room.clients < wanted {
+            return Err(BindError::Descriptors { wanted, possible: room.clients });
+        }
         let acceptor = Acceptor::bind(address.path())?;
         let epoch = self.random.bytes()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
         let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
         let terms = Terms { key: self.key, epoch, random: self.random };
-        let work = EventLoop::new(poll, State::new(self.limits), acceptor, terms, &self.ends)?;
-        Ok(Server { work, waker, address, _ends: self.ends })
+        let limits = Limits { clients: room.clients, ..self.limits };
+        let set_up = SetUp { state: State::new(limits), acceptor, terms, handshakes_max: room.handshakes };
+        let work = EventLoop::new(poll, set_up, &self.ends)?;
+        Ok(Server { work, waker, address, clients_max: room.clients, _ends: self.ends })
     }
 }
 
@@ -149,6 +176,7 @@ pub struct Server {
     work: EventLoop,
     waker: Arc<Waker>,
     address: Address,
+    clients_max: usize,
     /// The event loop watches it, so it is kept open.
     _ends: Vec<OwnedFd>,
 }
@@ -172,6 +200,14 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns how many clients can be connected at the same time: as many as were set, or, by default, fewer than
+    /// [`CLIENTS_MAX_DEFAULT`](crate::limits::CLIENTS_MAX_DEFAULT) if the process may not have a descriptor for each
+    /// (`RLIMIT_NOFILE`). The next one is refused with [`Fault::TooMany`](crate::Fault::TooMany).
+    #[must_use]
+    pub const fn clients_max(&self) -> usize {
+        self.clients_max
     }
 
     /// Returns a handle that ends the server from another thread.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use crate::backend::CallError;
 use crate::engine::InProcess;
+use crate::limits::MEMORY_BYTES_DEFAULT;
 use crate::manager::{Manager, ManagerBuilder};
 use crate::process::{Order, ServerProcess, StartError};
 use crate::registry;
-use crate::state::Limits;
 
 /// The settings of a server that is started.
 #[derive(Clone, Default)]
 pub(super) struct ServerSettings {
     pub(super) path: Option<PathBuf>,
-    limits: Limits,
+    memory_bytes: Option<usize>,
+    clients: Option<usize>,
 }
 
 impl ManagerBuilder {
@@ -29,14 +30,16 @@ impl ManagerBuilder {
     /// Sets how many bytes all values of a started server may take together.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
-        self.server.limits.memory_bytes = bytes;
+        self.server.memory_bytes = Some(bytes);
         self
     }
 
-    /// Sets how many clients a started server accepts at the same time.
+    /// Sets how many clients a started server accepts at the same time. Each needs a descriptor of the server's process. If
+    /// the hard limit of descriptors (`RLIMIT_NOFILE`) is too low, the start fails with [`StartError::Bind`]. See also
+    /// [`Manager::clients_max`].
     #[must_use]
     pub fn clients_max(mut self, clients: usize) -> Self {
-        self.server.limits.clients = clients;
+        self.server.clients = Some(clients);
         self
     }
 
@@ -45,7 +48,9 @@ impl ManagerBuilder {
     /// # Errors
     /// [`StartError`]. No server is left running then.
     pub fn start(self) -> Result<Manager, StartError> {
-        let order = Order::new(self.server.path.as_deref(), self.key.clone(), self.server.limits)?;
+        let ServerSettings { path, memory_bytes, clients } = &self.server;
+        let memory_bytes = memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT);
+        let order = Order::new(path.as_deref(), self.key.clone(), memory_bytes, *clients)?;
         let process = ServerProcess::start(order)?;
         match registry::connect(process.address(), process.key(), self.deadline()) {
             Ok(backend) => Ok(Manager { backend, process: Some(Arc::new(process)) }),
@@ -92,6 +97,14 @@ impl Manager {
     /// ```
     pub fn start() -> Result<Self, StartError> {
         Self::builder().start()
+    }
+
+    /// Returns how many clients the server can have at the same time, if this process started it: as many as were set,
+    /// or, by default, fewer than [`CLIENTS_MAX_DEFAULT`](crate::limits::CLIENTS_MAX_DEFAULT) if its process may not have
+    /// a descriptor for each (`RLIMIT_NOFILE`).
+    #[must_use]
+    pub fn clients_max(&self) -> Option<usize> {
+        self.process.as_ref().map(|process| process.clients_max())
     }
 
     /// Makes a manager in the memory of this process, for tests and for objects that threads share. No other process

@@ -9,7 +9,7 @@ use mp_sys::signals::ignore_shutdown;
 use mp_sys::socket::Endpoint;
 
 use super::{Order, PACKET_BYTES_MAX, Word, folder, send, word_in};
-use crate::count::index_of;
+use crate::count::{count_of, index_of};
 use crate::limits::START_TIME_MAX;
 use crate::server::{Server, ServerBuilder};
 
@@ -30,7 +30,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
     let server = match outcome {
         Ok(server) => {
             // If the report reaches nobody, the parent is gone, and the server ends at once.
-            let told = send(&endpoint, &Word::Serves, deadline);
+            let told = send(&endpoint, &Word::Serves { clients: count_of(server.clients_max()) }, deadline);
             tracing::debug!(?told, "the server serves");
             server
         }
@@ -72,11 +72,13 @@ fn order_of(handed: &Handed) -> Option<Order> {
 
 fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
     let parent = parent.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
-    ServerBuilder::default()
+    let builder = ServerBuilder::default()
         .key(order.key.clone())
         .memory_bytes_max(index_of(order.memory_bytes))
-        .clients_max(index_of(order.clients))
-        .ends_with(parent)
-        .bind(&order.path)
-        .map_err(|error| error.to_string())
+        .ends_with(parent);
+    let builder = match order.clients {
+        Some(clients) => builder.clients_max(index_of(clients)),
+        None => builder,
+    };
+    builder.bind(&order.path).map_err(|error| error.to_string())
 }

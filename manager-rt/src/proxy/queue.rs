@@ -169,8 +169,9 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// As for [`put`](Self::put), and no item was put; [`Fault::OutOfRange`](crate::proto::Fault::OutOfRange) for more
-    /// items than the queue can ever hold; [`CallError::Unsupported`](crate::CallError::Unsupported) if the backend does not
-    /// put [several items in one step](crate::Caps::atomic_put_many).
+    /// items than the queue can ever hold, and [`Fault::TooMany`](crate::proto::Fault::TooMany) for more than
+    /// [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX);
+    /// [`CallError::Unsupported`](crate::CallError::Unsupported) if the backend does not put [several items in one step](crate::Caps::atomic_put_many).
     pub fn put_many<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized + 'a,

@@ -51,6 +51,16 @@ const EVENTS_MAX: usize = 1_024;
 /// Out of this many looks while spinning, one is at all connections, and the others are at the newest one.
 const LOOKS_PER_POLL: u32 = 8;
 
+/// What an event loop begins with.
+#[derive(Debug)]
+pub(super) struct SetUp {
+    pub(super) state: State,
+    pub(super) acceptor: Acceptor,
+    pub(super) terms: Terms,
+    /// The most peers in the handshake.
+    pub(super) handshakes_max: usize,
+}
+
 /// The event loop and its state.
 pub(super) struct EventLoop {
     poll: Poll,
@@ -98,13 +108,8 @@ impl EventLoop {
     ///
     /// # Errors
     /// The error of the system call.
-    pub(super) fn new(
-        poll: Poll,
-        state: State,
-        acceptor: Acceptor,
-        terms: Terms,
-        ends: &[OwnedFd],
-    ) -> Result<Self, OsError> {
+    pub(super) fn new(poll: Poll, set_up: SetUp, ends: &[OwnedFd]) -> Result<Self, OsError> {
+        let SetUp { state, acceptor, terms, handshakes_max } = set_up;
         let registry = poll.registry();
         registry.register(&mut SourceFd(&acceptor.number()), LISTENER, Interest::READABLE)?;
         for end in ends {
@@ -120,7 +125,7 @@ impl EventLoop {
             terms,
             peers: Slab::new(),
             slots: Vec::new(),
-            arrivals: Arrivals::default(),
+            arrivals: Arrivals::new(handshakes_max),
             ready: VecDeque::new(),
             unsettled: Vec::new(),
             frame_at: 0,

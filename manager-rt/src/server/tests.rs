@@ -355,3 +355,21 @@ fn a_client_ends_the_server() {
     assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
     client.expect_end();
 }
+
+#[test]
+fn a_server_has_a_descriptor_for_each_client_or_says_how_many_it_can_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::builder().clients_max(7).bind(folder.path().join("few")).unwrap();
+    assert_eq!(server.clients_max(), 7);
+    let wanted = usize::MAX;
+    let refused = Server::builder().clients_max(wanted).bind(folder.path().join("many"));
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    match refused {
+        Err(BindError::Descriptors { wanted: named, possible }) => {
+            assert_eq!(named, wanted);
+            assert!(hard.is_none_or(|hard| u64::try_from(possible).unwrap() < hard));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!folder.path().join("many").exists(), "nothing was made");
+}

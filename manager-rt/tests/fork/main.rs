@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a test prints its seed and its measurements")]
 
 mod bequests;
+mod descriptors;
 mod ends;
 mod fixture;
 mod folders;
@@ -21,6 +22,7 @@ mod scale;
 fn main() -> std::process::ExitCode {
     let tests = [
         bequests::TESTS,
+        descriptors::TESTS,
         ends::TESTS,
         folders::TESTS,
         frozen::TESTS,

@@ -15,7 +15,7 @@ use mp_sys::handshake::{Listening, Next};
 use super::turn::Turn;
 use super::{EventLoop, own_cpu};
 use crate::count::nanos_of;
-use crate::limits::{ACCEPTS_AT_ONCE, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, HANDSHAKES_MAX};
+use crate::limits::{ACCEPTS_AT_ONCE, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE};
 use crate::server::peer::{Peer, Phase};
 use crate::wire::frame::{FrameKind, Head};
 
@@ -28,6 +28,8 @@ const EPOCH_BYTES: u32 = 16;
 pub(super) struct Arrivals {
     /// Connections in the handshake, oldest first, with the times at which they are closed.
     proving: VecDeque<(u64, usize)>,
+    /// The most of them.
+    proving_max: usize,
     /// Those of them that may have sent something.
     ready: VecDeque<usize>,
     /// Whether connections may wait to be accepted. The system reports that only once.
@@ -39,6 +41,11 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
+    /// Makes room for this many connections in the handshake.
+    pub(super) fn new(proving_max: usize) -> Self {
+        Self { proving_max, ..Self::default() }
+    }
+
     /// Records that a connection has arrived.
     pub(super) const fn may_come(&mut self) {
         self.may_accept = true;
@@ -123,7 +130,7 @@ impl EventLoop {
     }
 
     fn begin(&mut self, file: OwnedFd, now: u64) -> Result<(), OsError> {
-        if self.arrivals.proving.len() >= HANDSHAKES_MAX
+        if self.arrivals.proving.len() >= self.arrivals.proving_max
             && let Some((_, slot)) = self.arrivals.proving.pop_front()
         {
             self.close(slot, false);
