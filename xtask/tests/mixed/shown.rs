@@ -62,6 +62,7 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "Tickets",
     "Validity",
     "Versioned",
+    "Versions",
     "WaitGuard",
     "Wire",
 ];

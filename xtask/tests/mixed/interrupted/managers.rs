@@ -33,7 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "manager-rt/src/proxy/joinable_queue.rs", method: "put_timeout", run: put_task },
         Case { file: "manager-rt/src/proxy/joinable_queue.rs", method: "join_timeout", run: join_timeout },
         Case { file: "manager-rt/src/proxy/joinable_queue.rs", method: "join", run: join },
-        Case { file: "manager-rt/src/manager/start.rs", method: "timeout", run: connect },
+        Case { file: "manager-rt/src/manager/connect.rs", method: "timeout", run: connect },
     ]
 }
 
