@@ -1,0 +1,116 @@
+//! Waiting for the answer to a call, and giving it up.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+
+use super::{Connection, Failure};
+use crate::client::answer::{Undo, Unreadable, decode};
+use crate::client::calls::{Arrived, Calls, End};
+use crate::proto::{Answer, Call, Payload, Raw};
+use crate::wire::control::Control;
+use crate::wire::frame::FrameKind;
+
+/// How long a server may take to show that it lives.
+const LIFE_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Connection {
+    /// Runs one operation that goes on after its timeout, for as long as the server lives.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Late`] if there is no sign of life after the deadline.
+    pub(in crate::client) fn outlast(
+        &self,
+        call: &Call<Raw<'_>>,
+        deadline: Deadline,
+    ) -> Result<Answer<Payload>, Failure> {
+        self.check_version(call)?;
+        let number = self.next_call();
+        self.post(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))?;
+        if let Some(outcome) = self.wait_until(number, deadline) {
+            return outcome;
+        }
+        // Whoever reads, the answer to the call is kept until the next wait.
+        match self.ping(call.thread, Deadline::after(LIFE_PATIENCE)) {
+            Err(Failure::Late | Failure::NotBegun) => {
+                self.leave(self.lock(), number);
+                Err(Failure::Late)
+            }
+            _ => self.wait(number, Deadline::NEVER),
+        }
+    }
+
+    /// Asks the server for a sign of life.
+    fn ping(&self, thread: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+        let number = self.next_call();
+        let ping = Control::Ping.sent_by(thread);
+        self.post(FrameKind::Call, number, &ping, deadline, (thread, Undo::Nothing))?;
+        self.wait(number, deadline)
+    }
+
+    /// Waits for the answer to a call, and gives the call up at the deadline.
+    pub(super) fn wait(&self, number: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+        self.wait_until(number, deadline).unwrap_or_else(|| {
+            self.leave(self.lock(), number);
+            Err(Failure::Late)
+        })
+    }
+
+    /// Waits for the answer to a call, or returns `None` at the deadline. Meanwhile, reads for all if no other thread
+    /// does.
+    fn wait_until(&self, number: u64, deadline: Deadline) -> Option<Result<Answer<Payload>, Failure>> {
+        loop {
+            let mut calls = self.lock();
+            if let Some(Arrived { kind, body }) = calls.take_answer(number) {
+                calls.hand_on();
+                drop(calls);
+                return Some(decode(kind, &body, &body).map_err(|error| self.end_unreadable(error)));
+            }
+            if let Some(end) = calls.ended() {
+                calls.forget(number);
+                return Some(Err(end.into()));
+            }
+            if deadline.has_passed() {
+                // The caller may be the only thread that was woken to read.
+                calls.hand_on();
+                return None;
+            }
+            if let Some(inbox) = calls.take_inbox() {
+                drop(calls);
+                if let Some(answer) = self.lead(number, inbox, deadline) {
+                    return Some(Ok(answer));
+                }
+            } else {
+                calls.park(number);
+                drop(calls);
+                if deadline.is_never() {
+                    thread::park();
+                } else {
+                    thread::park_timeout(deadline.remaining());
+                }
+                self.lock().unparked(number);
+            }
+        }
+    }
+
+    /// Gives up a call: cancels it at the server, and undoes its answer when that arrives.
+    pub(super) fn leave(&self, mut calls: MutexGuard<'_, Calls>, number: u64) {
+        calls.abandon(number, (self.next_call(), self.read_so_far()));
+        calls.hand_on();
+        let has_ended = calls.ended().is_some();
+        drop(calls);
+        if has_ended {
+            self.is_usable.store(false, Ordering::Relaxed);
+            self.sever();
+        }
+        self.flush();
+    }
+
+    pub(super) fn end_unreadable(&self, error: Unreadable) -> Failure {
+        self.end(self.lock(), End::Unreadable(error));
+        Failure::Unreadable(error)
+    }
+}
