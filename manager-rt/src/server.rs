@@ -74,7 +74,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how many bytes all values may take together.
+    /// Sets how many bytes everything that the server keeps may take together: values, objects, clients, waiting calls, frames
+    /// and answers.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.limits.memory_bytes = bytes;

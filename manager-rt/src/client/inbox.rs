@@ -65,8 +65,11 @@ impl Inbox {
             match frame {
                 Frame::Short(head, body) => each(head, Body::Lent(body))?,
                 Frame::Long(head, body) => each(head, Body::Own(body))?,
-                // A client has no account.
-                Frame::Refused(..) => return Err(Malformed),
+                // A client has no account, so it refuses nothing.
+                Frame::Refused(head, fault) => {
+                    tracing::error!(?head, %fault, "an answer was refused");
+                    return Err(Malformed);
+                }
             }
         }
         self.kept = bytes.len();

@@ -27,7 +27,8 @@ impl ManagerBuilder {
         self
     }
 
-    /// Sets how many bytes all values of a started server may take together.
+    /// Sets how many bytes everything that a started server keeps may take together: values, objects, clients, waiting calls,
+    /// frames and answers.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.server.memory_bytes = Some(bytes);

@@ -12,6 +12,7 @@ mod in_process;
 mod inherited;
 mod locks;
 mod meeting;
+mod memory;
 mod mixed;
 mod order;
 mod patience;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         inherited::TESTS,
         locks::TESTS,
         meeting::TESTS,
+        memory::TESTS,
         order::TESTS,
         patience::TESTS,
         mixed::TESTS,

@@ -21,9 +21,9 @@ pub(crate) fn stream_to(socket: &Path) -> UnixStream {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: UnixStream,
-    calls: u64,
-    read: u64,
+    pub(crate) stream: UnixStream,
+    pub(crate) calls: u64,
+    pub(crate) read: u64,
 }
 
 impl Client {

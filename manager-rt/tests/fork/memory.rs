@@ -1,0 +1,206 @@
+//! How much memory a server's process takes while clients attack its limit: everything together stays within 1.25 times
+//! the limit, apart from what the process itself needs.
+//!
+//! The address space of the server is limited, so a server that fails the test cannot use up the memory of the machine.
+
+use std::io::Write;
+
+use manager_rt::Manager;
+use manager_rt::limits::VALUES_AT_ONCE_MAX;
+use manager_rt::proto::{
+    Call, EventOp, Fault, ListOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, Reply, Spec, Wait,
+};
+use manager_rt::wire::frame::{FrameKind, Head};
+use mp_sys::testing::tests;
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use crate::fixture::Place;
+use crate::plain::Client;
+
+tests! {
+    unfinished_frames_are_bounded,
+    items_that_were_not_acknowledged_are_bounded,
+    decoding_is_bounded,
+    transits_and_leases_are_bounded,
+    names_objects_and_waiting_calls_are_bounded,
+    unread_answers_are_bounded,
+}
+
+const MIB: usize = 1 << 20;
+/// The limit of each server here.
+const MEMORY_BYTES: usize = 16 * MIB;
+/// What the process itself takes: the program, the buffers of the event loop, what it needs to decode one frame at least,
+/// and the least reserve.
+const PROCESS_BYTES: usize = 16 * MIB;
+/// The address space of each server.
+const ADDRESS_SPACE_BYTES: u64 = 2 << 30;
+const PRINT: u64 = 1;
+
+/// Attacks a server, and then checks the most memory that its process has ever had.
+fn attack(body: impl FnOnce(&Place)) {
+    let manager = Manager::builder().memory_bytes_max(MEMORY_BYTES).start().unwrap();
+    let place = Place::of(&manager);
+    let most = Some(ADDRESS_SPACE_BYTES);
+    prlimit(Some(place.server), Resource::As, Rlimit { current: most, maximum: most }).unwrap();
+    body(&place);
+    let taken = most_resident(&place);
+    assert!(
+        taken <= MEMORY_BYTES * 5 / 4 + PROCESS_BYTES,
+        "the server took {} MiB with a limit of {} MiB",
+        taken / MIB,
+        MEMORY_BYTES / MIB
+    );
+    // It still serves.
+    Client::connect(&place.socket).ping();
+    manager.shutdown().unwrap();
+    drop(manager);
+    place.is_gone();
+}
+
+/// Returns the most bytes of memory that a process has had.
+fn most_resident(place: &Place) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", place.server)).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+fn call(object: ObjectId, op: Op<Raw<'_>>) -> Vec<u8> {
+    postcard::to_allocvec(&Call { object, thread: 1, wait: Wait::No, op }).unwrap()
+}
+
+fn ask(client: &mut Client, object: ObjectId, op: Op<Raw<'_>>) -> Result<(), Fault> {
+    client.send(1, object, Wait::No, op);
+    client.answer().1.map(drop)
+}
+
+fn unfinished_frames_are_bounded() {
+    attack(|place| {
+        let mut attackers: Vec<_> = (0..24).map(|_| Client::connect(&place.socket)).collect();
+        let part = vec![1; 8 * MIB];
+        for attacker in &mut attackers {
+            attacker.begin(FrameKind::Call, part.len() + 1, &part);
+        }
+        Client::connect(&place.socket).ping();
+    });
+}
+
+fn items_that_were_not_acknowledged_are_bounded() {
+    attack(|place| {
+        let mut hostile = Client::connect(&place.socket);
+        let queue = hostile.open("q", Spec::Queue(0), PRINT);
+        let item = vec![7; MIB];
+        let mut refused = 0;
+        for _ in 0..100 {
+            hostile.acknowledge_nothing();
+            match ask(&mut hostile, queue, Op::Queue(QueueOp::Put(Raw::plain(&item)))) {
+                Ok(()) => drop(ask(&mut hostile, queue, Op::Queue(QueueOp::Get))),
+                Err(fault) => {
+                    assert_eq!(fault, Fault::NoSpace);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 80, "{refused} of 100 items were refused");
+        Client::connect(&place.socket).ping();
+        drop(hostile);
+    });
+}
+
+fn decoding_is_bounded() {
+    attack(|place| {
+        let mut client = Client::connect(&place.socket);
+        let list = client.open("l", Spec::List, PRINT);
+        // Two bytes each in the frame.
+        let empty = vec![Raw::plain(b""); 4 * MIB];
+        let body = call(list, Op::List(ListOp::Extend(empty)));
+        client.begin(FrameKind::Call, body.len(), &body);
+        let limit = u64::try_from(VALUES_AT_ONCE_MAX).unwrap();
+        assert_eq!(client.answer().1, Err(Fault::TooMany { limit }));
+        let queue = client.open("q", Spec::Queue(0), PRINT);
+        let body = call(queue, Op::Queue(QueueOp::PutMany(vec![Raw::plain(b""); 4 * MIB])));
+        client.begin(FrameKind::Call, body.len(), &body);
+        assert_eq!(client.answer().1, Err(Fault::NoSpace));
+    });
+}
+
+fn transits_and_leases_are_bounded() {
+    attack(|place| {
+        let mut client = Client::connect(&place.socket);
+        let lock = client.open("l", Spec::Lock, PRINT);
+        for _ in 0..50 {
+            ask(&mut client, ObjectId::MANAGER, Op::Manager(ManagerOp::Transit(vec![lock; 65_536]))).unwrap();
+        }
+        for _ in 0..20_000 {
+            client.send(1, lock, Wait::No, Op::Lock(LockOp::Acquire { lease: 3_600_000_000_000 }));
+            let Ok(Reply::Granted { token, .. }) = client.answer().1 else { panic!("it is free") };
+            ask(&mut client, lock, Op::Lock(LockOp::Release { token })).unwrap();
+        }
+    });
+}
+
+fn names_objects_and_waiting_calls_are_bounded() {
+    attack(|place| {
+        let mut client = Client::connect(&place.socket);
+        let event = client.open("e", Spec::Event, PRINT);
+        let mut named = 0_usize;
+        let refused = loop {
+            let name = format!("{named:0>255}");
+            let open = ManagerOp::Open { name, spec: Spec::Event, print: PRINT };
+            match ask(&mut client, ObjectId::MANAGER, Op::Manager(open)) {
+                Ok(()) => named += 1,
+                Err(fault) => break fault,
+            }
+        };
+        assert!(refused == Fault::NoSpace && named > 5_000, "{refused} after {named} names");
+        let mut waiters: Vec<_> = (0..4).map(|_| Client::connect(&place.socket)).collect();
+        for waiter in &mut waiters {
+            let op = Op::<Raw<'_>>::Event(EventOp::Wait);
+            let wait = Call { object: event, thread: 1, wait: Wait::Forever, op };
+            let body = postcard::to_allocvec(&wait).unwrap();
+            // Once the reserve is used up too, the server may disconnect the one that uses it.
+            while waiter.calls < 10_000 && waiter.try_begin(FrameKind::Call, body.len(), &body).is_ok() {}
+        }
+        Client::connect(&place.socket).ping_manager();
+    });
+}
+
+fn unread_answers_are_bounded() {
+    attack(|place| {
+        let mut client = Client::connect(&place.socket);
+        let list = client.open("l", Spec::List, PRINT);
+        let item = vec![7; 20_000];
+        ask(&mut client, list, Op::List(ListOp::Extend(vec![Raw::plain(&item); 13]))).unwrap();
+        let mut lazy: Vec<_> = (0..200).map(|_| Client::connect(&place.socket)).collect();
+        for lazy in &mut lazy {
+            for _ in 0..4 {
+                lazy.send(1, list, Wait::No, Op::List(ListOp::Page { at: 0, max: u64::MAX }));
+            }
+        }
+        client.ping_manager();
+    });
+}
+
+impl Client {
+    /// Sends the head of a frame with a body of this length, and the first part of the body.
+    fn begin(&mut self, kind: FrameKind, body_len: usize, first: &[u8]) {
+        self.try_begin(kind, body_len, first).unwrap();
+    }
+
+    fn try_begin(&mut self, kind: FrameKind, body_len: usize, first: &[u8]) -> std::io::Result<()> {
+        self.calls += 1;
+        let body_len = u32::try_from(body_len).unwrap();
+        let head = Head { body_len, kind, cpu: 0, call: self.calls, read: 0 };
+        self.stream.write_all(&head.to_bytes())?;
+        self.stream.write_all(first)
+    }
+
+    /// The next call says that no answer was read.
+    fn acknowledge_nothing(&mut self) {
+        self.read = 0;
+    }
+
+    /// Checks that the server answers, however many names it has.
+    fn ping_manager(&mut self) {
+        ask(self, ObjectId::MANAGER, Op::Manager(ManagerOp::Info)).unwrap();
+    }
+}
