@@ -19,7 +19,7 @@ pub const INLINE_BYTES_MAX: usize = 22;
 const SHARED_BYTES_MIN: usize = 32 << 10;
 
 /// A borrowed value.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Eq, Default)]
 pub struct Raw<'a> {
     /// The encoded value.
     pub bytes: &'a [u8],
@@ -39,6 +39,33 @@ impl<'a> Raw<'a> {
         self.ids
             .chunks_exact(size_of::<u64>())
             .filter_map(|id| Some(ObjectId(u64::from_le_bytes(*id.first_chunk()?))))
+    }
+}
+
+impl PartialEq for Raw<'_> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && are_same_ids(self.ids, other.ids)
+    }
+}
+
+/// Compares ids, which nearly every value is without. Comparing two empty slices by a call takes up to 60 ns where the C
+/// library reads under a mask: the address of an empty slice need not exist, and the processor sorts that out.
+#[inline]
+fn are_same_ids(ids: &[u8], other: &[u8]) -> bool {
+    ids.len() == other.len() && (ids.is_empty() || ids == other)
+}
+
+impl std::hash::Hash for Raw<'_> {
+    #[inline]
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write(self.bytes);
+        if !self.ids.is_empty() {
+            state.write(self.ids);
+        }
+        // The lengths say where the one ends and the other begins.
+        let ids = u64::try_from(self.ids.len()).unwrap_or(u64::MAX);
+        state.write_u64(u64::try_from(self.bytes.len()).unwrap_or(u64::MAX) ^ ids.rotate_right(16));
     }
 }
 
@@ -242,7 +269,7 @@ impl PartialEq for Payload {
                 len == other_len && bytes == other_bytes
             }
             (Repr::Shared(blob), Repr::Shared(other)) => {
-                Arc::ptr_eq(blob, other) || (blob.bytes == other.bytes && blob.ids == other.ids)
+                Arc::ptr_eq(blob, other) || (blob.bytes == other.bytes && are_same_ids(&blob.ids, &other.ids))
             }
             // A value that fits in place is never stored elsewhere.
             _ => false,
