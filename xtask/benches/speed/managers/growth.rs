@@ -40,7 +40,7 @@ const LIST: Growing = Growing {
 };
 const DICT: Growing = Growing {
     spec: || Spec::Dict,
-    one: |number| Op::Dict(DictOp::Insert(Raw::plain(number), Raw::plain(&VALUE))),
+    one: |number| Op::Dict(DictOp::Store(Raw::plain(number), Raw::plain(&VALUE))),
     many: |numbers| {
         let entries = numbers.iter().map(|number| (Raw::plain(number), Raw::plain(&VALUE)));
         Op::Dict(DictOp::Extend(entries.collect()))

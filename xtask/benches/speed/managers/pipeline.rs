@@ -28,7 +28,7 @@ const OPERATIONS: u64 = 800_000;
 const BUFFER_BYTES: usize = 4096;
 
 pub(super) fn set(setup: &Setup) -> Result<Vec<Contestant>> {
-    contestants(setup, "set", DictOp::Insert(Raw::plain(&KEY), Raw::plain(&VALUE)))
+    contestants(setup, "set", DictOp::Store(Raw::plain(&KEY), Raw::plain(&VALUE)))
 }
 
 pub(super) fn get(setup: &Setup) -> Result<Vec<Contestant>> {

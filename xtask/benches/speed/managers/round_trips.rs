@@ -61,10 +61,8 @@ fn get_lens() -> Result<(usize, usize)> {
     lens(Op::Dict(DictOp::Get(Raw::plain(&KEY))), &Reply::Option(Some(value())))
 }
 
-/// The answer contains the old value.
 fn set_lens() -> Result<(usize, usize)> {
-    let op = DictOp::Insert(Raw::plain(&KEY), Raw::plain(&VALUE));
-    lens(Op::Dict(op), &Reply::Option(Some(value())))
+    lens(Op::Dict(DictOp::Store(Raw::plain(&KEY), Raw::plain(&VALUE))), &Reply::Done)
 }
 
 /// A process that answers raw frames, and the caller's end.
