@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use mp_sys::travel;
 use mp_sys::wire;
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -98,6 +99,29 @@ impl Parts {
     const EMPTY: Self = Self { bytes: Vec::new(), ids: Vec::new(), ends: Vec::new() };
 }
 
+/// The writer that postcard encodes to. Most values are encoded byte by byte, so a byte must cost little.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 /// Encoded values, one after another.
 #[derive(Debug)]
 pub(crate) struct Values {
@@ -126,14 +150,19 @@ impl Values {
         let ids = std::mem::take(&mut self.parts.ids);
         let restore = Restore::enter(Work::Encoding { epoch: self.epoch, ids, refused: false });
         let start = self.parts.bytes.len();
-        let encoded = postcard::to_extend(value, std::mem::take(&mut self.parts.bytes));
+        let mut bytes = std::mem::take(&mut self.parts.bytes);
+        let encoded = postcard::serialize_with_flavor(value, Appending(&mut bytes));
+        if encoded.is_err() {
+            bytes.truncate(start);
+        }
+        self.parts.bytes = bytes;
         if let Work::Encoding { ids, refused, .. } = restore.leave() {
             self.parts.ids = ids;
             if refused {
                 return Err(ObjectError::OtherManager);
             }
         }
-        self.parts.bytes = encoded.map_err(|error| unencodable(self.epoch, value, &error))?;
+        encoded.map_err(|error| unencodable(self.epoch, value, &error))?;
         wire::check(value, self.parts.bytes.get(start..).unwrap_or_default(), None)
             .map_err(ObjectError::Encode)?;
         if self.parts.bytes.len().saturating_sub(start) > self.limit {

@@ -78,7 +78,11 @@ impl Flavor for Writer<'_> {
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
+        if self.into.len() >= self.end {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.into.push(byte);
+        Ok(())
     }
 
     #[inline]
