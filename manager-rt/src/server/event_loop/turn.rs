@@ -82,7 +82,7 @@ impl EventLoop {
     /// `caught` says so, and the bytes are at the front of the buffer.
     pub(super) fn turn(&mut self, slot: usize, caught: Option<Read>) {
         if let Some(peer) = self.peers.get_mut(slot) {
-            self.crowd.count(&mut peer.newest, now_nanos());
+            self.crowd.count(slot, &mut peer.newest, now_nanos());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = match caught {
