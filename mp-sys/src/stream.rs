@@ -20,6 +20,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
@@ -178,6 +179,19 @@ impl Stream {
         self.read(into, RecvFlags::DONTWAIT)
     }
 
+    /// Reads as [`try_read`](Self::try_read) does, and appends what there is to a vector, which does not grow: it must have
+    /// room.
+    ///
+    /// # Errors
+    /// [`ReadFailure`].
+    #[inline]
+    pub fn try_read_more(&self, into: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+        if into.capacity() == into.len() {
+            return Err(ReadFailure::System(Errno::INVAL.into()));
+        }
+        self.outcome(recv(self.file()?, spare_capacity(into), RecvFlags::DONTWAIT).map(|(_, count)| count))
+    }
+
     /// Reads as [`try_read`](Self::try_read) does, but waits up to a [`SLICE`] for something. A signal may end the wait
     /// early.
     ///
@@ -195,9 +209,14 @@ impl Stream {
         if into.is_empty() {
             return Err(ReadFailure::System(Errno::INVAL.into()));
         }
-        match recv(file, into, flags) {
-            Ok((_, 0)) if self.was_reset.load(Ordering::Relaxed) => Err(ReadFailure::Reset),
-            Ok((_, count)) => Ok(count),
+        self.outcome(recv(file, into, flags).map(|(_, count)| count))
+    }
+
+    #[inline]
+    fn outcome(&self, received: Result<usize, Errno>) -> Result<usize, ReadFailure> {
+        match received {
+            Ok(0) if self.was_reset.load(Ordering::Relaxed) => Err(ReadFailure::Reset),
+            Ok(count) => Ok(count),
             Err(Errno::AGAIN | Errno::INTR) => Err(ReadFailure::Empty),
             Err(Errno::CONNRESET) => {
                 self.was_reset.store(true, Ordering::Relaxed);

@@ -47,7 +47,14 @@ impl Inbox {
     /// Returns the place for the next bytes. It is never empty, since only an incomplete frame is kept, and a frame
     /// that is longer than the buffer is not kept here.
     pub(super) fn space(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.kept..).unwrap_or_default()
+        let end = self.inbound.share_of(BUFFER_BYTES, self.kept);
+        self.buffer.get_mut(self.kept..end).unwrap_or_default()
+    }
+
+    /// Returns the memory of a long frame under way, if the next bytes can be read to there. Then [`took`](Self::took) is
+    /// called with 0 bytes.
+    pub(super) fn room_of_long(&mut self) -> Option<&mut Vec<u8>> {
+        self.inbound.room_of_long()
     }
 
     /// Shows all frames that are complete after this many bytes were received.

@@ -127,7 +127,19 @@ impl Peer {
     /// Reads the available bytes.
     #[inline]
     pub(super) fn read(&self, into: &mut [u8]) -> Read {
-        match self.stream.try_read(into) {
+        Self::outcome(self.stream.try_read(into))
+    }
+
+    /// Reads available bytes of a long frame to where it stays, and returns whether they fill the room there. Returns
+    /// `None` if no such frame is under way.
+    pub(super) fn read_long(&mut self) -> Option<(Read, bool)> {
+        let body = self.inbound.room_of_long()?;
+        let read = Self::outcome(self.stream.try_read_more(body));
+        Some((read, body.len() == body.capacity()))
+    }
+
+    fn outcome(read: Result<usize, ReadFailure>) -> Read {
+        match read {
             Ok(0) => Read::End,
             Ok(len) => Read::Bytes(len),
             Err(ReadFailure::Empty) => Read::Nothing,

@@ -21,6 +21,9 @@ use crate::wire::frame::{HEAD_BYTES, Head};
 /// The least growth of a frame in separate memory, in bytes.
 const GROWTH_BYTES_MIN: usize = 256 << 10;
 
+/// The bytes that are read together with the head of a frame that may be long.
+const FIRST_BYTES_OF_LONG: usize = 4 << 10;
+
 /// Bytes are not copied if they are at least one in this many of the memory that they lie in.
 #[cfg(feature = "server")]
 const KEPT_PART_MIN: usize = 4;
@@ -58,6 +61,8 @@ pub(crate) struct Inbound {
     back: Option<(Head, Bytes)>,
     /// A long frame.
     long: Option<Long>,
+    /// Whether the newest frame was long. The next one may be.
+    was_long: bool,
     /// How many bytes of a refused frame are still to come.
     skipped: usize,
     /// The account of unfinished frames; clients have none.
@@ -122,6 +127,7 @@ impl Inbound {
         }
         if let Some((body, rest)) = behind.split_at_checked(len) {
             *bytes = rest;
+            self.was_long = false;
             return Ok(Some(Frame::Short(head, body)));
         }
         if len.saturating_add(HEAD_BYTES) <= buffer_len {
@@ -163,6 +169,7 @@ impl Inbound {
             self.long = Some(long);
             return Ok(None);
         }
+        self.was_long = true;
         let Long { head, body, charge } = long;
         let body = match charge {
             Some(charge) => charged(body, charge.into_whole()),
@@ -186,6 +193,26 @@ impl Inbound {
         let (skipped, rest) = bytes.split_at_checked(self.skipped).unwrap_or((bytes, &[]));
         self.skipped = self.skipped.saturating_sub(skipped.len());
         *bytes = rest;
+    }
+
+    /// Returns how much of the shared buffer the next read should use, which follows `kept` earlier bytes. After a long
+    /// frame that is little, since the body of the next one is better read to where it stays.
+    pub(crate) const fn share_of(&self, buffer_len: usize, kept: usize) -> usize {
+        if self.was_long && kept == 0 && buffer_len > FIRST_BYTES_OF_LONG {
+            FIRST_BYTES_OF_LONG
+        } else {
+            buffer_len
+        }
+    }
+
+    /// Returns the memory of a long frame under way, with room for at most what is missing, so that the next bytes are
+    /// read without a copy. Afterwards, [`next`](Self::next) returns the frame if it is complete. Returns `None` if no
+    /// such frame is under way, or if it has no such memory yet.
+    pub(crate) fn room_of_long(&mut self) -> Option<&mut Vec<u8>> {
+        let Long { head, body, .. } = self.long.as_mut()?;
+        // Memory is reserved where bytes are collected. The allocator may have given more than the frame needs.
+        let has_room = body.len() < body.capacity() && body.capacity() <= body_len(*head);
+        has_room.then_some(body)
     }
 
     /// Puts back a long frame that could not be run, so that [`next`](Self::next) returns it again.

@@ -109,6 +109,9 @@ impl Connection {
     /// Waits for bytes, and puts them into the inbox. Waits at most a slice, or, if the connection `is_quiet`, until
     /// there is something to do.
     pub(super) fn receive(&self, inbox: &mut Inbox, deadline: Deadline, is_quiet: bool) -> Look {
+        if let Some(body) = inbox.room_of_long() {
+            return self.receive_long(body, deadline);
+        }
         let place = inbox.space();
         let peer_cpu = self.peer_cpu();
         // If the server is on the same CPU, not even one look pays off: the server could not have run.
@@ -140,6 +143,22 @@ impl Connection {
         // If there is an error, the read returns it.
         let _ready = self.stream.ready(interest, deadline);
         self.look(self.stream.try_read(place))
+    }
+
+    /// Receives bytes of a long frame to where it stays. Waits at most a slice for them.
+    fn receive_long(&self, body: &mut Vec<u8>, deadline: Deadline) -> Look {
+        let mut outcome = self.look(self.stream.try_read_more(body));
+        if matches!(outcome, Look::Nothing) {
+            let interest = if self.flush() { Interest::ReadOrWrite } else { Interest::Read };
+            // If there is an error, the read returns it.
+            let _ready = self.stream.ready(interest, deadline);
+            outcome = self.look(self.stream.try_read_more(body));
+        }
+        match outcome {
+            // They are in their place already.
+            Look::Bytes(_) => Look::Bytes(0),
+            other => other,
+        }
     }
 
     /// Sleeps until something arrives, or until there is a rest to write. Returns `false` if there is a rest already,

@@ -86,7 +86,7 @@ impl EventLoop {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = match caught {
-            Some(read) => self.hear_read(slot, &buffer, (0, read)),
+            Some(read) => self.hear_read(slot, &buffer, (0, read), buffer.len()),
             None => self.read_turn(slot, &mut buffer),
         };
         self.buffer = buffer;
@@ -158,20 +158,48 @@ impl EventLoop {
             let rest = peer.inbound.take();
             return self.hear(slot, false, &rest, (buffer.len(), &rest)).err().unwrap_or(Turn::More);
         }
+        if peer.ended.is_none()
+            && let Some((read, is_filled)) = peer.read_long()
+        {
+            return self.hear_long(slot, buffer, read, is_filled);
+        }
         let rest = peer.inbound.restore(buffer);
-        let read = peer.ended.unwrap_or_else(|| peer.read(buffer.get_mut(rest..).unwrap_or_default()));
-        self.hear_read(slot, buffer, (rest, read))
+        let end = peer.inbound.share_of(buffer.len(), rest);
+        let read = peer.ended.unwrap_or_else(|| peer.read(buffer.get_mut(rest..end).unwrap_or_default()));
+        let outcome = self.hear_read(slot, buffer, (rest, read), end);
+        // The beginning of a long frame was read, and the rest is there or will soon be.
+        if outcome == Turn::More
+            && let Some(peer) = self.peers.get_mut(slot)
+            && !peer.is_late
+            && let Some((read, is_filled)) = peer.read_long()
+        {
+            return self.hear_long(slot, buffer, read, is_filled);
+        }
+        outcome
     }
 
-    /// Processes the bytes that were read, which follow the `rest` of earlier ones.
-    fn hear_read(&mut self, slot: usize, buffer: &[u8], (rest, read): (usize, Read)) -> Turn {
+    /// Processes the bytes of a long frame that were read to where it stays.
+    fn hear_long(&mut self, slot: usize, buffer: &[u8], read: Read, is_filled: bool) -> Turn {
+        let Read::Bytes(_) = read else {
+            return self.hear_read(slot, buffer, (0, read), buffer.len());
+        };
+        let may_have_more = is_filled || self.peers.get(slot).is_some_and(|peer| peer.hung_up_in.is_some());
+        match self.hear(slot, false, &[], (buffer.len(), &Bytes::new())) {
+            Ok(()) if may_have_more => Turn::More,
+            Ok(()) => Turn::Over,
+            Err(turn) => turn,
+        }
+    }
+
+    /// Processes the bytes that were read, which follow the `rest` of earlier ones, up to at most `end` of the buffer.
+    fn hear_read(&mut self, slot: usize, buffer: &[u8], (rest, read): (usize, Read), end: usize) -> Turn {
         let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
         let was_paused = std::mem::take(&mut peer.is_paused);
         if matches!(read, Read::End | Read::Reset) {
             // A second read would not report how the connection ended.
             peer.ended = Some(read);
         }
-        let room = buffer.len().saturating_sub(rest);
+        let room = end.saturating_sub(rest);
         let (len, then) = match read {
             Read::Bytes(len) if len == room || peer.hung_up_in.is_some() => (len, Turn::More),
             // The read did not fill the buffer, so nothing is left, and an event will report more.
