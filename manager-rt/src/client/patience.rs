@@ -19,13 +19,11 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 use mp_sys::handshake::Agreed;
 
-use super::answer::Unreadable;
+use super::answer::{Undo, Unreadable};
 use super::connection::Failure;
 use crate::backend::CallError;
 use crate::proto::version::NEWEST;
-use crate::proto::{
-    Call, ConditionOp, EventOp, Fault, JoinableQueueOp, LockOp, Op, QueueOp, Raw, SemaphoreOp, Wait,
-};
+use crate::proto::{Call, ConditionOp, EventOp, Fault, JoinableQueueOp, Op, Raw, Wait};
 
 /// How much longer than its timeout a call that may change something waits for the server's answer.
 pub(super) const ANSWER_GRACE: Duration = Duration::from_millis(500);
@@ -66,7 +64,7 @@ impl Patience {
             Wait::For(nanos) => Deadline::after(Duration::from_nanos(nanos)),
             Wait::Forever => Deadline::NEVER,
         };
-        let (grace, late) = match only_takes(&call.op) {
+        let (grace, late) = match only_takes(call) {
             true => (TAKE_GRACE, Late::TimedOut),
             false => (ANSWER_GRACE, Late::Unknown),
         };
@@ -115,15 +113,17 @@ impl Patience {
     }
 }
 
-/// Returns `true` if an operation changes nothing but what it takes, which the server takes back from a call that was
-/// given up.
-const fn only_takes(op: &Op<Raw<'_>>) -> bool {
-    matches!(
-        op,
-        Op::Lock(LockOp::Acquire { .. })
-            | Op::Semaphore(SemaphoreOp::Acquire)
-            | Op::Event(EventOp::Wait)
-            | Op::Queue(QueueOp::Get | QueueOp::GetMany(_))
-            | Op::JoinableQueue(JoinableQueueOp::Get | JoinableQueueOp::Join)
-    )
+/// Returns `true` if a call changes nothing but what it takes, which the server takes back from a call that was given up.
+/// What can be taken back is known in one place only: a new operation that takes something is in both or in none.
+fn only_takes(call: &Call<Raw<'_>>) -> bool {
+    match Undo::of(call) {
+        // After a wait for a notification, the caller has its own lock again.
+        Undo::Lock(_) => !matches!(call.op, Op::Condition(_)),
+        Undo::Permit | Undo::Task(_) | Undo::Items => true,
+        Undo::Reference(_) => false,
+        // These only watch.
+        Undo::Nothing => {
+            matches!(call.op, Op::Event(EventOp::Wait) | Op::JoinableQueue(JoinableQueueOp::Join))
+        }
+    }
 }

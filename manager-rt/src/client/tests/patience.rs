@@ -28,6 +28,7 @@ fn a_call_that_only_takes_something_has_timed_out() {
     let takes = [
         Op::Lock(LockOp::Acquire { lease: 0 }),
         Op::Semaphore(SemaphoreOp::Acquire),
+        Op::Semaphore(SemaphoreOp::Take),
         Op::Event(EventOp::Wait),
         Op::Queue(QueueOp::Get),
         Op::Queue(QueueOp::GetMany(3)),
