@@ -51,7 +51,7 @@ fn attack(body: impl FnOnce(&Place)) {
         MEMORY_BYTES / MIB
     );
     // It still serves.
-    Client::connect(&place.socket).ping();
+    Client::connect(&place.socket).ping_manager();
     manager.shutdown().unwrap();
     drop(manager);
     place.is_gone();
@@ -80,7 +80,7 @@ fn unfinished_frames_are_bounded() {
         for attacker in &mut attackers {
             attacker.begin(FrameKind::Call, part.len() + 1, &part);
         }
-        Client::connect(&place.socket).ping();
+        Client::connect(&place.socket).ping_manager();
     });
 }
 
@@ -101,7 +101,7 @@ fn items_that_were_not_acknowledged_are_bounded() {
             }
         }
         assert!(refused > 80, "{refused} of 100 items were refused");
-        Client::connect(&place.socket).ping();
+        Client::connect(&place.socket).ping_manager();
         drop(hostile);
     });
 }
