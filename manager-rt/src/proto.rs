@@ -11,6 +11,7 @@
 //! number does not depend on the order of declaration.
 
 mod call;
+mod fault;
 #[cfg(test)]
 mod golden;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only a server receives transactions"))]
@@ -28,12 +29,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use self::call::{Answer, Call, Step, Wait};
+pub use self::fault::Fault;
 pub(crate) use self::numbered::Travels;
 pub use self::op::{
     ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, Op, Part, QueueOp, Scan, SemaphoreOp, Spec, ValueOp,
 };
-pub use self::reply::{Fault, Info, Reply};
+pub use self::reply::{Info, Reply};
 pub use self::table::Table;
 pub use self::value::{INLINE_BYTES_MAX, Payload, Raw};
 

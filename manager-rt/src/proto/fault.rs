@@ -1,0 +1,156 @@
+//! [`Fault`]: why an operation was not done.
+
+use crate::account::Full;
+#[cfg(feature = "server")]
+use crate::proto::Travels;
+use crate::proto::version::NEWEST;
+use crate::proto::{Kind, Table};
+
+/// Why an operation was not done. Unless a variant says otherwise, the object is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The object does not exist: it was removed, or its last reference was released.
+    #[error("the object no longer exists")]
+    UnknownObject,
+    /// The object is of another kind.
+    #[error("the object is a {found}")]
+    WrongKind {
+        /// The object's kind.
+        found: Kind,
+    },
+    /// The object or attribute has another type.
+    #[error("the object has another type")]
+    WrongType,
+    /// No object has this name.
+    #[error("no object has this name")]
+    UnknownName,
+    /// The name is empty or too long.
+    #[error("a name must have 1 to {limit} bytes")]
+    BadName {
+        /// The longest name, in bytes.
+        limit: u64,
+    },
+    /// There is no item at this index.
+    #[error("there is no item at index {index}: the length is {len}")]
+    Index {
+        /// The index.
+        index: u64,
+        /// The number of items.
+        len: u64,
+    },
+    /// No item equals this value, or no attribute has this name.
+    #[error("there is no such item")]
+    NotFound,
+    /// The key to claim already has a value.
+    #[error("the key already has a value")]
+    Exists,
+    /// The object changed since the caller read it.
+    #[error("the object changed during the operation")]
+    Changed,
+    /// The stored value is not a number of this type.
+    #[error("the stored value is not a number of this type")]
+    NoNumber,
+    /// There is nothing to take now.
+    #[error("the list or queue is empty")]
+    Empty,
+    /// There is no room now.
+    #[error("the queue is full")]
+    Full,
+    /// The lock or permit is not free now.
+    #[error("another holder has the lock or permit")]
+    WouldBlock,
+    /// The awaited event did not happen before the timeout.
+    #[error("the call timed out")]
+    TimedOut,
+    /// The caller cancelled the wait.
+    #[error("the wait was cancelled")]
+    Cancelled,
+    /// The calling thread already holds this lock, so waiting would never end.
+    #[error("the calling thread already holds this lock")]
+    Deadlock,
+    /// The caller does not hold it, or its lease has ended.
+    #[error("the caller does not hold this lock, permit or task")]
+    NotOwned,
+    /// More permits were returned than were taken.
+    #[error("more permits were returned than were taken")]
+    OverReleased,
+    /// The queue is closed.
+    #[error("the queue is closed")]
+    Closed,
+    /// The barrier is broken.
+    #[error("the barrier is broken")]
+    Broken,
+    /// The number of items, permits or parties is outside the allowed range.
+    #[error("the number is not between {least} and {most}")]
+    OutOfRange {
+        /// The least allowed number.
+        least: u64,
+        /// The greatest allowed number.
+        most: u64,
+    },
+    /// A value or an answer is longer than a frame may be.
+    #[error("the value is longer than {limit} bytes")]
+    TooLarge {
+        /// The longest value, in bytes.
+        limit: u64,
+    },
+    /// The manager has reached its memory limit.
+    #[error("the manager has reached its memory limit")]
+    NoSpace,
+    /// The caller has too many of something at the same time.
+    #[error("the operation is limited to {limit}")]
+    TooMany {
+        /// The greatest allowed number.
+        limit: u64,
+    },
+    /// A transaction may contain only operations that do not wait.
+    #[error("this operation cannot be part of a transaction")]
+    NotInTransaction,
+    /// The caller has the wrong key, or is not allowed to do this.
+    #[error("the server refused this client")]
+    Unauthorised,
+    /// The frame does not contain a valid operation.
+    #[error("the operation is malformed")]
+    Malformed,
+    /// This engine does not support the operation.
+    #[error("this backend does not support the operation")]
+    Unsupported,
+    /// The operation, or the transaction as a whole, would keep all other clients waiting for too long.
+    #[error("the operation is too much work for one step: the limit is {limit} units of about 10 ns")]
+    TooMuchWork {
+        /// The limit, in units of about 10 ns.
+        limit: u64,
+    },
+    /// The server is too old for this operation, or for something in it.
+    #[error(
+        "the server does not know number {number} of {table}: it knows versions of the protocol up to {version}, and this \
+         build up to {NEWEST}"
+    )]
+    UnknownOperation {
+        /// The table in which the server looked.
+        table: Table,
+        /// The number that is not in it.
+        number: u32,
+        /// The newest version that the server knows.
+        version: u16,
+    },
+}
+
+impl Fault {
+    /// Returns the fault, or the nearest one that a client of this version of the protocol knows.
+    #[cfg(feature = "server")]
+    pub(crate) fn known_to(self, version: u16) -> Self {
+        match self {
+            fault if fault.since() <= version => fault,
+            Self::UnknownOperation { .. } => Self::Malformed,
+            _ => Self::Unsupported,
+        }
+    }
+}
+
+impl From<Full> for Fault {
+    fn from(_: Full) -> Self {
+        Self::NoSpace
+    }
+}
