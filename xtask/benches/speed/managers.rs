@@ -26,6 +26,7 @@ mod redis;
 mod redis_client;
 mod round_trips;
 mod threads;
+mod turns;
 
 use anyhow::{Context, Result};
 use manager_rt::Manager;
@@ -92,6 +93,14 @@ pub(crate) fn rows() -> Vec<Row> {
         row("manager_list_push_slowest", Any, stall, most(10.0), growth::list_slowest),
         row("manager_dict_set_slowest", Any, stall, most(10.0), growth::dict_slowest),
         row("manager_queue_put_slowest", Any, stall, most(10.0), growth::queue_slowest),
+    ]);
+    rows.extend([
+        row("manager_longest_turn_flood", Any, stall, most(5.0), turns::flood),
+        row("manager_longest_turn_event", Any, stall, most(5.0), turns::event),
+        row("manager_longest_turn_semaphore", Any, stall, most(5.0), turns::semaphore),
+        row("manager_longest_turn_end", Any, stall, most(5.0), turns::end),
+        row("manager_longest_turn_search", Any, stall, most(5.0), turns::search),
+        row("manager_longest_turn_sort", Any, stall, most(5.0), turns::sort),
     ]);
     rows.extend(beside_redis().map(|row| Row { needs: Some(Tool::Redis), ..row }));
     for placement in [Any, OneCore] {
