@@ -4,6 +4,7 @@ use std::fmt;
 
 use mp_sys::child::{Lifeline, is_main_thread, own_pid};
 use mp_sys::line::Short;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::child::Child;
@@ -11,6 +12,7 @@ use crate::running::About;
 use crate::start::arguments::Arguments;
 use crate::start::error::StartError;
 use crate::start::return_value::ReturnValue;
+use crate::start::spawn::{CallOnce, Work};
 use crate::start::{NAME_BYTES_MAX, fork, spawn};
 
 /// How a process is started.
@@ -133,10 +135,19 @@ impl Process {
         A: DeserializeOwned,
         R: ReturnValue,
     {
+        self.start_work::<CallOnce, A, R>(worker, &args)
+    }
+
+    /// Starts it, to do some work with a function and arguments.
+    pub(crate) fn start_work<W: Work<A, R>, A, R>(
+        self,
+        function: fn(A) -> R,
+        args: &impl Serialize,
+    ) -> Result<Child<W::Value>, StartError> {
         let birth = self.check()?;
         match birth.about.method {
-            Method::Fork => spawn::start_forked(birth, worker, &args),
-            Method::Spawn | Method::ForkServer => spawn::start(birth, worker, &args),
+            Method::Fork => spawn::start_forked::<W, A, R>(birth, function, args),
+            Method::Spawn | Method::ForkServer => spawn::start::<W, A, R>(birth, function, args),
         }
     }
 

@@ -6,7 +6,7 @@ pub(crate) mod fork;
 pub(crate) mod fork_with;
 pub(crate) mod return_value;
 pub(crate) mod spawn;
-mod whole;
+pub(crate) mod whole;
 
 /// The most bytes that a process's name may have.
 pub const NAME_BYTES_MAX: usize = mp_sys::reexec::LABEL_BYTES_MAX;

@@ -1,6 +1,7 @@
 //! `spawn`: a child that executes the program again, and calls one of its functions.
 
 use std::collections::HashSet;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 
 use mp_sys::child::Lifeline;
@@ -87,23 +88,41 @@ where
     A: DeserializeOwned,
     R: ReturnValue,
 {
-    start(Birth::by(Method::Spawn), worker, &args)
+    start::<CallOnce, A, R>(Birth::by(Method::Spawn), worker, &args)
+}
+
+/// What a started process does with its function and its encoded arguments.
+pub(crate) trait Work<A, R> {
+    /// What the process leaves for its parent.
+    type Value: ReturnValue;
+
+    /// Does the work. An error is the reason why the arguments could not be decoded.
+    fn work(function: fn(A) -> R, args: &[u8], descriptors: Vec<OwnedFd>) -> Result<Self::Value, String>;
+}
+
+/// Calls the function once, with the arguments.
+pub(crate) struct CallOnce;
+
+impl<A: DeserializeOwned, R: ReturnValue> Work<A, R> for CallOnce {
+    type Value = R;
+
+    fn work(function: fn(A) -> R, args: &[u8], descriptors: Vec<OwnedFd>) -> Result<R, String> {
+        let args = decode(args, descriptors)?;
+        crash::point();
+        Ok(function(args))
+    }
 }
 
 /// Starts a process that executes the program again, or that a process which did so forks.
-pub(crate) fn start<A, R>(
+pub(crate) fn start<W: Work<A, R>, A, R>(
     birth: Birth,
-    worker: fn(A) -> R,
-    args: &impl Arguments<A>,
-) -> Result<Child<R>, StartError>
-where
-    A: DeserializeOwned,
-    R: ReturnValue,
-{
+    function: fn(A) -> R,
+    args: &impl Serialize,
+) -> Result<Child<W::Value>, StartError> {
     reap_abandoned();
     let lease = Lease::new()?;
     crash::point();
-    let call = Call::new::<Worker, A, R>(worker).map_err(StartError::of)?;
+    let call = Call::new::<Worker<W>, A, R>(function).map_err(StartError::of)?;
     let (body, luggage) = encode(&envelope(&birth, &lease), args)?;
     crash::point();
     let (result, _) = lease.outcome().address();
@@ -126,15 +145,11 @@ where
 
 /// Starts a copy of this process. As in an executed process, its arguments are in serialized form, and they contain the only
 /// ends of pipes and connections that it has.
-pub(crate) fn start_forked<A, R>(
+pub(crate) fn start_forked<W: Work<A, R>, A, R>(
     mut birth: Birth,
-    worker: fn(A) -> R,
-    args: &impl Arguments<A>,
-) -> Result<Child<R>, StartError>
-where
-    A: DeserializeOwned,
-    R: ReturnValue,
-{
+    function: fn(A) -> R,
+    args: &impl Serialize,
+) -> Result<Child<W::Value>, StartError> {
     reap_abandoned();
     let lease = Lease::new()?;
     crash::point();
@@ -153,7 +168,7 @@ where
                     tracing::warn!(%error, "a child keeps ends of pipes that it was not passed");
                 }
                 crash::point();
-                work(outcome, worker, &body, copies)
+                work::<W, A, R>(outcome, function, &body, copies)
             }
             Ok(_) => REFUSED_EXIT_CODE,
             Err(error) => {
@@ -197,11 +212,11 @@ fn encode(envelope: &impl Serialize, args: &impl Serialize) -> Result<(Vec<u8>, 
     }
 }
 
-/// The function by which the child runs a worker.
-struct Worker;
+/// The function by which the child does its work.
+struct Worker<W>(PhantomData<W>);
 
-impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
-    fn run(worker: fn(A) -> R, given: Given) -> i32 {
+impl<W: Work<A, R>, A, R> Run<A, R> for Worker<W> {
+    fn run(function: fn(A) -> R, given: Given) -> i32 {
         let Given { body, descriptors, parent, starter } = given;
         let mut descriptors = descriptors.into_iter();
         let Some((file, (envelope, args))) =
@@ -221,21 +236,21 @@ impl<A: DeserializeOwned, R: Serialize> Run<A, R> for Worker {
         crash::point();
         current::enter(parent_pid, name, daemon, Some(parent));
         crash::point();
-        work(&Outcome::arrived(file, stretch), worker, args, descriptors.collect())
+        work::<W, A, R>(&Outcome::arrived(file, stretch), function, args, descriptors.collect())
     }
 }
 
-/// Calls the worker with the arguments in the bytes and descriptors, and leaves its result.
-fn work<A, R>(outcome: &Outcome, worker: fn(A) -> R, args: &[u8], descriptors: Vec<OwnedFd>) -> i32
-where
-    A: DeserializeOwned,
-    R: Serialize,
-{
+/// Does the work with the arguments in the bytes and descriptors, and leaves its result.
+fn work<W: Work<A, R>, A, R>(
+    outcome: &Outcome,
+    function: fn(A) -> R,
+    args: &[u8],
+    descriptors: Vec<OwnedFd>,
+) -> i32 {
     // Deserializing, serializing and dropping also run the user's code.
-    whole::run(outcome, || match decode(args, descriptors) {
-        Ok(args) => {
-            crash::point();
-            outcome.leave_value(&worker(args));
+    whole::run(outcome, || match W::work(function, args, descriptors) {
+        Ok(value) => {
+            outcome.leave_value(&value);
             0
         }
         Err(reason) => {
@@ -245,7 +260,7 @@ where
     })
 }
 
-fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {
+pub(crate) fn decode<A: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<A, String> {
     let (decoded, refused) = travel::decode_arguments(descriptors, || postcard::from_bytes(bytes));
     decoded.map_err(|error| {
         refused.map_or_else(|| wire::undecodable::<A>(bytes, &error), |refused| refused.to_string())

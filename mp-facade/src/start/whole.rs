@@ -12,7 +12,7 @@ use crate::{current, running};
 
 /// Records a forked process's identity. Returns `false` if it should die with its parent, and the parent has already ended.
 #[inline]
-pub(super) fn enter_forked(birth: &mut Birth) -> bool {
+pub(crate) fn enter_forked(birth: &mut Birth) -> bool {
     let Birth { about, tie, parent_pid } = birth;
     if let Some(Tie { line, lives }) = tie.take()
         && !line.hold(lives.then_some(*parent_pid)).unwrap_or(false)
@@ -27,7 +27,7 @@ pub(super) fn enter_forked(birth: &mut Birth) -> bool {
 
 /// Runs `body`, which leaves the result and returns the exit code. If it panics, its message is left instead.
 #[inline]
-pub(super) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
+pub(crate) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
     let code = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(code) => code,
         // A payload that panics when it is dropped here still ends the process with the same code.
@@ -43,7 +43,8 @@ pub(super) fn run(outcome: &Outcome, body: impl FnOnce() -> i32) -> i32 {
     code
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> &str {
+/// Returns the message of a panic.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> &str {
     if let Some(message) = payload.downcast_ref::<&str>() {
         return message;
     }
