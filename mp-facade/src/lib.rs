@@ -12,6 +12,8 @@ mod ending;
 mod exit;
 mod handle;
 mod outcome;
+#[cfg(all(feature = "shm", feature = "ipc"))]
+mod pool;
 mod process;
 mod running;
 mod scope;

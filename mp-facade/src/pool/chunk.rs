@@ -1,0 +1,397 @@
+//! What travels between a pool and its workers, as bytes in queues.
+//!
+//! | a chunk, to a worker | bytes | |
+//! |---|---|---|
+//! | job | 8 | the job that the items belong to |
+//! | first | 8 | the index of the first item |
+//! | count | 4 | the number of items |
+//! | arguments | | for each item, 4 bytes of length and the encoded argument; nothing if the worker has the items |
+//!
+//! | a report, from a worker | bytes | |
+//! |---|---|---|
+//! | job, first | 16 | the job and the index of the first item; the others follow in the order in which the worker got them |
+//! | outcomes | | for each item, 4 bytes of length, 1 of [`Kind`], and the encoded value or a text |
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+/// The bytes before the arguments of a chunk.
+const CHUNK_HEAD_BYTES: usize = 20;
+/// The most items of a chunk, so that their number and their lengths fit.
+pub(super) const CHUNK_ITEMS_MAX: usize = 1 << 16;
+
+/// How an item ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// With a value.
+    Value = 0,
+    /// With a panic; its message follows.
+    Panicked = 1,
+    /// The argument could not be decoded; the reason follows.
+    Argument = 2,
+    /// The value could not be encoded; the reason follows.
+    Result = 3,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Value,
+            1 => Self::Panicked,
+            2 => Self::Argument,
+            3 => Self::Result,
+            _ => return None,
+        })
+    }
+}
+
+/// Consecutive items of a job that one worker works on.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) job: u64,
+    pub(super) first: u64,
+    pub(super) count: u32,
+    /// The arguments in wire form.
+    arguments: Vec<u8>,
+    /// Where each argument ends. Empty if the worker has the items.
+    ends: Vec<u32>,
+    /// The index of the item of the first argument, which is before `first` if some were skipped.
+    base: u64,
+}
+
+impl Chunk {
+    /// Makes a chunk of items that the workers have.
+    pub(super) fn of_indices(job: u64, first: u64, count: u32) -> Self {
+        Self { job, first, count, base: first, ..Self::default() }
+    }
+
+    /// Makes a chunk without items yet.
+    pub(super) fn empty(job: u64, first: u64) -> Self {
+        Self::of_indices(job, first, 0)
+    }
+
+    /// Appends an item, whose argument `encode` appends to the bytes that it is passed.
+    ///
+    /// # Errors
+    /// The error of `encode`. The chunk is unchanged then.
+    pub(super) fn push<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let before = self.arguments.len();
+        self.arguments.extend_from_slice(&[0; 4]);
+        if let Err(error) = encode(&mut self.arguments) {
+            self.arguments.truncate(before);
+            return Err(error);
+        }
+        put_len(&mut self.arguments, before);
+        self.ends.push(u32::try_from(self.arguments.len()).unwrap_or(u32::MAX));
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Removes the first item.
+    pub(super) fn skip_first(&mut self) {
+        self.first = self.first.saturating_add(1);
+        self.count = self.count.saturating_sub(1);
+    }
+
+    /// The bytes of the arguments.
+    pub(super) fn bytes(&self) -> usize {
+        self.arguments.len()
+    }
+
+    /// The index after the last item.
+    pub(super) fn end(&self) -> u64 {
+        self.first.saturating_add(self.count.into())
+    }
+
+    /// Whether this item of this job is in the chunk.
+    pub(super) fn contains(&self, (job, index): (u64, u64)) -> bool {
+        self.job == job && (self.first..self.end()).contains(&index)
+    }
+
+    /// Returns the items from `from` up to `to`, as a chunk.
+    pub(super) fn part(&self, from: u64, to: u64) -> Option<Self> {
+        let (from, to) = (from.max(self.first), to.min(self.end()));
+        let count = u32::try_from(to.checked_sub(from)?).ok().filter(|count| *count > 0)?;
+        let mut part = Self::of_indices(self.job, from, count);
+        if self.ends.is_empty() {
+            return Some(part);
+        }
+        let at = |index: u64| match usize::try_from(index.saturating_sub(self.base)).unwrap_or(usize::MAX) {
+            0 => Some(0),
+            items => self.ends.get(items.saturating_sub(1)).copied(),
+        };
+        let (start, end) = (at(from)?, at(to)?);
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        part.arguments = self.arguments.get(place(start)..place(end))?.to_vec();
+        let skip = usize::try_from(from.saturating_sub(self.base)).ok()?;
+        let ends = self.ends.iter().skip(skip).take(usize::try_from(count).ok()?);
+        part.ends = ends.map(|end| end.saturating_sub(start)).collect();
+        Some(part)
+    }
+
+    /// Encodes the chunk for a worker.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(CHUNK_HEAD_BYTES.saturating_add(self.arguments.len()));
+        bytes.extend_from_slice(&self.job.to_le_bytes());
+        bytes.extend_from_slice(&self.first.to_le_bytes());
+        bytes.extend_from_slice(&self.count.to_le_bytes());
+        bytes.extend_from_slice(&self.arguments);
+        bytes
+    }
+}
+
+/// A chunk as a worker reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order<'a> {
+    pub(super) job: u64,
+    pub(super) first: u64,
+    pub(super) count: u32,
+    /// The arguments, each with its length.
+    pub(super) arguments: &'a [u8],
+}
+
+impl<'a> Order<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (job, rest) = bytes.split_first_chunk()?;
+        let (first, rest) = rest.split_first_chunk()?;
+        let (count, arguments) = rest.split_first_chunk()?;
+        Some(Self {
+            job: u64::from_le_bytes(*job),
+            first: u64::from_le_bytes(*first),
+            count: u32::from_le_bytes(*count),
+            arguments,
+        })
+    }
+}
+
+/// Removes and returns the first part of `bytes`, which begins with its length.
+pub(super) fn next_part<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+    let (part, rest) = rest.split_at_checked(len)?;
+    *bytes = rest;
+    Some(part)
+}
+
+/// Writes the length of the part that begins at `at` and ends with the bytes.
+fn put_len(bytes: &mut [u8], at: usize) {
+    let len = bytes.len().saturating_sub(at.saturating_add(4));
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = len.to_le_bytes();
+    }
+}
+
+/// A report while a worker writes it.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl Report {
+    /// Begins a report of which `first` is the first item.
+    pub(super) fn begin(&mut self, job: u64, first: u64) {
+        self.clear();
+        self.bytes.extend_from_slice(&job.to_le_bytes());
+        self.bytes.extend_from_slice(&first.to_le_bytes());
+    }
+
+    /// Removes all outcomes.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
+
+    /// Appends an outcome. `encode` appends its bytes to those that it is passed, or returns why it cannot.
+    pub(super) fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), (Kind, String)>) {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0, 0, 0, 0, Kind::Value as u8]);
+        let before = self.bytes.len();
+        if let Err((kind, reason)) = encode(&mut self.bytes) {
+            self.bytes.truncate(before.saturating_sub(1));
+            self.bytes.push(kind as u8);
+            self.bytes.extend_from_slice(reason.as_bytes());
+        }
+        put_len(&mut self.bytes, at);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// The number of outcomes.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A report as the pool reads it: the outcomes in order.
+#[derive(Debug)]
+pub(super) struct Outcomes<'a> {
+    pub(super) job: u64,
+    pub(super) first: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Outcomes<'a> {
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let (job, rest) = bytes.split_first_chunk()?;
+        let (first, bytes) = rest.split_first_chunk()?;
+        Some(Self { job: u64::from_le_bytes(*job), first: u64::from_le_bytes(*first), bytes })
+    }
+}
+
+impl<'a> Iterator for Outcomes<'a> {
+    /// `None` if the rest of the report cannot be understood.
+    type Item = Option<(Kind, &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let outcome = next_part(&mut self.bytes)
+            .and_then(|part| part.split_first())
+            .and_then(|(kind, payload)| Some((Kind::of(*kind)?, payload)));
+        if outcome.is_none() {
+            self.bytes = &[];
+        }
+        Some(outcome)
+    }
+}
+
+/// Appends a value in postcard's form to bytes.
+///
+/// # Errors
+/// The format's error. The bytes may have grown.
+pub(super) fn append<T: Serialize + ?Sized>(value: &T, to: &mut Vec<u8>) -> postcard::Result<()> {
+    postcard::serialize_with_flavor(value, Append(to))
+}
+
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk_of(texts: &[&str]) -> Chunk {
+        let mut chunk = Chunk::empty(7, 100);
+        for text in texts {
+            chunk.push(|bytes| append(*text, bytes)).unwrap();
+        }
+        chunk
+    }
+
+    fn texts_of(chunk: &Chunk) -> Vec<String> {
+        let bytes = chunk.to_bytes();
+        let order = Order::of(&bytes).unwrap();
+        assert_eq!((order.job, order.first, order.count), (chunk.job, chunk.first, chunk.count));
+        let mut rest = order.arguments;
+        let parts = std::iter::from_fn(|| next_part(&mut rest));
+        parts.map(|part| postcard::from_bytes(part).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_part_of_a_chunk_has_its_items() {
+        let texts = ["", "one", "two", "", "five"];
+        let whole = chunk_of(&texts);
+        for from in 0..=texts.len() {
+            for to in 0..=texts.len() {
+                let part = whole.part(100 + from as u64, 100 + to as u64);
+                match part {
+                    Some(part) => {
+                        assert_eq!(texts_of(&part), texts[from..to], "{from}..{to}");
+                        assert_eq!(part.first, 100 + from as u64);
+                        // A part of a part, too.
+                        let rest = part.part(part.first + 1, part.end());
+                        assert_eq!(rest.map_or(0, |rest| texts_of(&rest).len()), to - from - 1);
+                    }
+                    None => assert!(from >= to, "{from}..{to}"),
+                }
+            }
+        }
+        assert_eq!(whole.part(0, u64::MAX), Some(whole.clone()));
+    }
+
+    #[test]
+    fn what_is_left_of_a_chunk_has_its_own_items() {
+        let mut chunk = chunk_of(&["a", "b", "c", "d"]);
+        chunk.skip_first();
+        chunk.skip_first();
+        assert_eq!(texts_of(&chunk.part(chunk.first, chunk.end()).unwrap()), ["c", "d"]);
+        assert_eq!(texts_of(&chunk.part(103, 104).unwrap()), ["d"]);
+    }
+
+    #[test]
+    fn an_argument_that_cannot_be_encoded_leaves_the_chunk_unchanged() {
+        let mut chunk = chunk_of(&["a"]);
+        let before = chunk.clone();
+        let failed = chunk.push(|bytes| {
+            bytes.extend_from_slice(b"half");
+            Err("no")
+        });
+        assert_eq!((failed, chunk), (Err("no"), before));
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let mut report = Report::default();
+        for round in 0..2 {
+            report.begin(3, 40 + round);
+            report.push(|bytes| {
+                bytes.extend_from_slice(&[1, 2]);
+                Ok(())
+            });
+            report.push(|bytes| {
+                bytes.push(9);
+                Err((Kind::Panicked, "oh".to_owned()))
+            });
+            report.push(|_| Ok(()));
+            let outcomes = Outcomes::of(report.as_bytes()).unwrap();
+            assert_eq!((outcomes.job, outcomes.first, report.count()), (3, 40 + round, 3));
+            let all: Vec<_> = outcomes.map(Option::unwrap).collect();
+            assert_eq!(all, [(Kind::Value, &[1, 2][..]), (Kind::Panicked, b"oh"), (Kind::Value, b"")]);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_report_are_not_read_as_one() {
+        let mut report = Report::default();
+        report.begin(1, 2);
+        report.push(|bytes| {
+            bytes.push(5);
+            Ok(())
+        });
+        let bytes = report.as_bytes();
+        for len in 0..bytes.len() {
+            let outcomes = Outcomes::of(&bytes[..len]);
+            assert!(outcomes.is_none_or(|all| all.flatten().count() == 0), "{len} bytes");
+        }
+        let mut wrong = bytes.to_vec();
+        wrong[20] = 200;
+        assert_eq!(Outcomes::of(&wrong).unwrap().collect::<Vec<_>>(), [None]);
+        assert_eq!(Order::of(&[0; 19]), None);
+    }
+}
