@@ -1,4 +1,7 @@
 //! Pools: processes that call one function for many items.
-#![expect(dead_code, reason = "the parts of a pool follow one by one")]
+#![expect(dead_code, unreachable_pub, reason = "the parts of a pool follow one by one")]
 
 mod chunk;
+mod error;
+mod health;
+mod rules;
