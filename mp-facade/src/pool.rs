@@ -5,3 +5,4 @@ mod chunk;
 mod error;
 mod health;
 mod rules;
+mod worker;

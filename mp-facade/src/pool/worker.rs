@@ -1,0 +1,272 @@
+//! What a worker of a pool does: take chunks, call the function for each item, report.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use kernel_ipc::{GetError, PutError, Queue};
+use mp_sys::deadline::now_nanos;
+use mp_sys::{crash, travel, wire};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shm_core::RawArray;
+
+use crate::outcome::PANIC_MESSAGE_BYTES_MAX;
+use crate::pool::chunk::{Kind, Order, Report, append, next_part};
+use crate::start::whole;
+
+/// A report is sent when it has this many bytes,
+const REPORT_BYTES: usize = 32 << 10;
+/// or when the oldest outcome in it is this old: a worker that dies takes no more work along.
+const REPORT_AGE: Duration = Duration::from_millis(2);
+/// How an item ends whose index the worker does not have.
+pub(super) const NO_ITEM: Kind = Kind::Argument;
+/// The most items between two looks at the clock.
+const STRIDE_MAX: u32 = 256;
+
+/// What a worker shares with its pool about the item that it works on: three words for each worker.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    words: RawArray<u64>,
+    at: usize,
+}
+
+impl Progress {
+    const WORDS: usize = 3;
+
+    /// Makes the words for a number of workers.
+    pub(super) fn words(workers: usize) -> Result<RawArray<u64>, String> {
+        RawArray::zeroed(workers.saturating_mul(Self::WORDS)).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn of(words: &RawArray<u64>, worker: usize) -> Self {
+        Self { words: words.clone(), at: worker.saturating_mul(Self::WORDS) }
+    }
+
+    /// Records that work on a chunk of a job begins.
+    fn enter(&self, job: u64) {
+        self.end();
+        self.put(2, job);
+    }
+
+    /// Records that work on an item begins.
+    #[inline]
+    fn begin(&self, index: u64, is_timed: bool) {
+        if is_timed {
+            self.put(1, now_nanos());
+        }
+        self.put(0, index.saturating_add(1));
+    }
+
+    /// Records that no item is worked on.
+    pub(super) fn end(&self) {
+        self.put(0, 0);
+    }
+
+    /// Returns the job and the index of the item that is worked on.
+    pub(super) fn item(&self) -> Option<(u64, u64)> {
+        let index = self.words.get(self.at).ok()?.checked_sub(1)?;
+        Some((self.words.get(self.at.saturating_add(2)).ok()?, index))
+    }
+
+    /// Returns when work on the present item began, in nanoseconds of the monotonic clock.
+    pub(super) fn began(&self) -> u64 {
+        self.words.get(self.at.saturating_add(1)).unwrap_or(0)
+    }
+
+    #[inline]
+    fn put(&self, word: usize, value: u64) {
+        // The array was made for all workers.
+        let _in_range = self.words.set(self.at.saturating_add(word), value);
+    }
+}
+
+/// The place at which a worker works: its queues and its words.
+#[derive(Debug)]
+pub(super) struct Station {
+    pub(super) chunks: Queue<Vec<u8>>,
+    pub(super) reports: Queue<Vec<u8>>,
+    pub(super) progress: Progress,
+    /// How many items a worker does before another process takes its place.
+    pub(super) items_max: u64,
+    /// Whether the pool looks at how long an item takes.
+    pub(super) is_timed: bool,
+}
+
+/// How a worker arrives in another process.
+pub(super) type Luggage = (Queue<Vec<u8>>, Queue<Vec<u8>>, RawArray<u64>, u64, u64, bool);
+
+impl Station {
+    /// Returns what has to travel to a worker.
+    pub(super) fn luggage(&self) -> Luggage {
+        let Self { chunks, reports, progress, items_max, is_timed } = self;
+        let at = u64::try_from(progress.at).unwrap_or(u64::MAX);
+        (chunks.clone(), reports.clone(), progress.words.clone(), at, *items_max, *is_timed)
+    }
+
+    pub(super) fn of((chunks, reports, words, at, items_max, is_timed): Luggage) -> Self {
+        let progress = Progress { words, at: usize::try_from(at).unwrap_or(usize::MAX) };
+        Self { chunks, reports, progress, items_max, is_timed }
+    }
+}
+
+/// What has kept a worker from going on. The pool starts another one.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("{0}")]
+    Get(#[from] GetError),
+    #[error("{0}")]
+    Put(#[from] PutError),
+    #[error("a chunk cannot be understood")]
+    Garbage,
+}
+
+/// Works until the pool closes the queue of chunks, or the worker has done its number of items.
+///
+/// # Panics
+/// If a queue cannot be used any more: the pool reports the message.
+pub(super) fn work(
+    station: &Station,
+    mut run: impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
+) {
+    let mut desk = Desk { report: Report::default(), begun: Instant::now(), stride: 1, since_look: 0 };
+    if let Err(stop) = desk.work(station, &mut run) {
+        panic!("a worker of a pool cannot go on: {stop}");
+    }
+}
+
+/// What a worker keeps between two items.
+struct Desk {
+    report: Report,
+    /// When the oldest outcome of the report was looked at.
+    begun: Instant,
+    /// The number of items between two looks at the clock, and how many there were since the last one.
+    stride: u32,
+    since_look: u32,
+}
+
+impl Desk {
+    fn work(
+        &mut self,
+        station: &Station,
+        run: &mut impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
+    ) -> Result<(), Stop> {
+        let mut done = 0_u64;
+        while done < station.items_max {
+            let Some(bytes) = self.next_chunk(station)? else { return Ok(()) };
+            done = done.saturating_add(self.work_on(station, &bytes, run)?);
+        }
+        self.send(station)
+    }
+
+    /// Returns the next chunk, or `None` when the pool is closed. A report waits only while there is more to do.
+    fn next_chunk(&mut self, station: &Station) -> Result<Option<Vec<u8>>, Stop> {
+        if self.report.count() > 0 {
+            match station.chunks.try_get_bytes() {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(GetError::Closed | GetError::Empty | GetError::Lock(_)) => self.send(station)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        station.progress.end();
+        match station.chunks.get_bytes() {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(GetError::Closed) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn work_on(
+        &mut self,
+        station: &Station,
+        bytes: &[u8],
+        run: &mut impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
+    ) -> Result<u64, Stop> {
+        let order = Order::of(bytes).ok_or(Stop::Garbage)?;
+        let mut arguments = order.arguments;
+        station.progress.enter(order.job);
+        for index in (order.first..).take(usize::try_from(order.count).unwrap_or(usize::MAX)) {
+            let argument = next_part(&mut arguments).unwrap_or_default();
+            if self.report.count() == 0 {
+                self.report.begin(order.job, index);
+                self.begun = Instant::now();
+            }
+            crash::point();
+            station.progress.begin(index, station.is_timed);
+            crash::point();
+            self.report.push(|bytes| run(index, argument, bytes));
+            if self.is_time() {
+                self.send(station)?;
+            }
+        }
+        Ok(order.count.into())
+    }
+
+    /// Returns whether the report should be sent now.
+    #[inline]
+    fn is_time(&mut self) -> bool {
+        self.since_look = self.since_look.saturating_add(1);
+        if self.report.as_bytes().len() >= REPORT_BYTES {
+            return true;
+        }
+        if self.since_look < self.stride {
+            return false;
+        }
+        self.since_look = 0;
+        let age = self.begun.elapsed();
+        // Short items are looked at less often: a look costs as much as some of them.
+        let is_short = age < REPORT_AGE / 16;
+        self.stride = if is_short { self.stride.saturating_mul(2).min(STRIDE_MAX) } else { 1 };
+        age >= REPORT_AGE
+    }
+
+    fn send(&mut self, station: &Station) -> Result<(), Stop> {
+        if self.report.count() > 0 {
+            crash::point();
+            station.reports.put_bytes(self.report.as_bytes())?;
+            crash::point();
+            self.report.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Calls a function for one item, and appends the encoded result.
+pub(super) fn call<R: Serialize>(
+    into: &mut Vec<u8>,
+    function: impl FnOnce() -> R,
+) -> Result<(), (Kind, String)> {
+    // A panic leaves only what the function itself shares half changed, as in a thread.
+    match catch_unwind(AssertUnwindSafe(|| {
+        let value = function();
+        encode(&value, into)
+    })) {
+        Ok(encoded) => encoded.map_err(|why| (Kind::Result, why)),
+        Err(payload) => Err((Kind::Panicked, kept(whole::message_of(&*payload)))),
+    }
+}
+
+fn encode<R: Serialize>(value: &R, into: &mut Vec<u8>) -> Result<(), String> {
+    let before = into.len();
+    let (encoded, refused) = travel::alone(|| append(value, into));
+    match encoded {
+        Ok(()) => wire::check(value, into.get(before..).unwrap_or_default(), None),
+        Err(error) => {
+            Err(refused.map_or_else(|| wire::unencodable(value, &error), |refused| refused.to_string()))
+        }
+    }
+}
+
+/// Decodes an argument.
+pub(super) fn decode<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, (Kind, String)> {
+    let (decoded, refused) = travel::alone(|| postcard::from_bytes(bytes));
+    decoded.map_err(|error| {
+        let why = refused.map(|refused| refused.to_string());
+        (Kind::Argument, why.unwrap_or_else(|| wire::undecodable::<A>(bytes, &error)))
+    })
+}
+
+/// Returns the part of a panic's message that is kept. A character that is cut in half reads as U+FFFD.
+fn kept(message: &str) -> String {
+    let bytes = message.as_bytes();
+    String::from_utf8_lossy(bytes.get(..PANIC_MESSAGE_BYTES_MAX).unwrap_or(bytes)).into_owned()
+}
