@@ -1,0 +1,327 @@
+//! The engine of a pool: it hands out chunks, collects reports, and replaces workers that end.
+//!
+//! Everything happens in calls of the pool's owner; there is no thread. Each worker has two queues of its own, for chunks
+//! and for reports. So a worker that is stopped or killed anywhere, even under the lock of a queue, affects no other one, and
+//! the engine always knows which chunks a worker has: those that it put into the worker's queue and that are not reported.
+//!
+//! **Invariant:** an item that was submitted is in `pending`, or with one seat, or was passed to the sink.
+//!
+//! 1. A worker stores the index of an item in shared memory before it calls the function.
+//! 2. When a worker has ended, its reports are read first. What is left of its chunks goes back to `pending`, and so does the
+//!    item that it was working on, unless that was its last try.
+//! 3. An idle worker gets a chunk that waits behind the present one of another worker.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::fork::Epoch;
+
+use crate::exit::ExitError;
+use crate::pool::chunk::Chunk;
+use crate::pool::error::{PoolError, TaskError};
+use crate::pool::health::{Crash, Health};
+use crate::pool::rules::Rules;
+use crate::pool::seat::{Seat, Start};
+use crate::pool::worker::Progress;
+
+/// How long to wait before the next try to start a worker, while others work.
+const START_AGAIN: Duration = Duration::from_millis(100);
+/// The most reports that are taken from a worker at once.
+const REPORTS_AT_ONCE: usize = 64;
+
+/// What the engine passes on for one item.
+pub(super) type Outcome<'a> = Result<&'a [u8], TaskError>;
+
+/// Takes the outcomes of items: the job, the index, and how it ended.
+pub(super) type Sink<'a> = dyn FnMut(u64, u64, Outcome<'_>) + 'a;
+
+pub(super) struct Engine<'s> {
+    rules: Rules,
+    start: Box<Start<'s>>,
+    seats: Vec<Seat>,
+    pending: VecDeque<Chunk>,
+    /// How often a process ended while it worked on an item, by job and index.
+    tries: HashMap<(u64, u64), u32>,
+    /// Workers that ended without a result since the last result.
+    crashes_in_row: u32,
+    restarts: u64,
+    last_crash: Option<Crash>,
+    start_again: Option<Deadline>,
+    owner: Epoch,
+}
+
+impl<'s> Engine<'s> {
+    /// Makes the queues, and starts the workers.
+    ///
+    /// # Errors
+    /// [`PoolError::Settings`], [`PoolError::Queues`], [`PoolError::Start`]. There are no workers then.
+    pub(super) fn new(rules: Rules, start: Box<Start<'s>>) -> Result<Self, PoolError> {
+        let workers = rules.check()?;
+        let words = Progress::words(workers).map_err(PoolError::Queues)?;
+        let seats = (0..workers).map(|at| Seat::new(&rules, Progress::of(&words, at)));
+        let seats = seats.collect::<Result<_, _>>()?;
+        let mut engine = Self {
+            rules,
+            start,
+            seats,
+            pending: VecDeque::new(),
+            tries: HashMap::new(),
+            crashes_in_row: 0,
+            restarts: 0,
+            last_crash: None,
+            start_again: None,
+            owner: Epoch::current(),
+        };
+        for seat in &mut engine.seats {
+            seat.start(&*engine.start)?;
+        }
+        Ok(engine)
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.seats.len()
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn submit(&mut self, chunk: Chunk) {
+        self.pending.push_back(chunk);
+    }
+
+    /// Returns whether another chunk would keep the workers busy.
+    pub(super) fn wants_more(&self) -> bool {
+        let room = self.seats.iter().map(Seat::room).fold(0, usize::saturating_add);
+        self.pending.len() < room.saturating_add(self.seats.len())
+    }
+
+    /// Returns whether any item has no outcome yet.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pending.is_empty() || self.seats.iter().any(|seat| seat.assigned() > 0)
+    }
+
+    /// Removes the items of a job that no worker has begun with, and returns their chunks.
+    pub(super) fn cancel(&mut self, job: u64) -> Vec<Chunk> {
+        for seat in &mut self.seats {
+            let back = seat.take_back(usize::MAX);
+            self.pending.extend(back);
+        }
+        let (cancelled, kept): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|chunk| chunk.job == job);
+        self.pending = kept.into();
+        cancelled
+    }
+
+    /// Hands out chunks, takes reports, replaces workers, and passes outcomes to `sink`, until it has passed at least one or
+    /// the deadline has passed.
+    ///
+    /// # Errors
+    /// [`PoolError::Crashes`], [`PoolError::Start`], [`PoolError::NotParent`]. The pool is at its end then.
+    pub(super) fn drive(&mut self, deadline: Deadline, sink: &mut Sink<'_>) -> Result<bool, PoolError> {
+        if !self.owner.is_current() {
+            return Err(PoolError::NotParent);
+        }
+        loop {
+            self.hand_out()?;
+            let mut passed = self.collect(sink)?;
+            passed |= self.replace(sink)?;
+            if passed {
+                self.hand_out()?;
+                return Ok(true);
+            }
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            // A worker that took the place of another one gets what that one left.
+            self.hand_out()?;
+            self.wait(deadline)?;
+        }
+    }
+
+    fn hand_out(&mut self) -> Result<(), PoolError> {
+        let mut places: Vec<usize> = (0..self.seats.len()).collect();
+        places.sort_by_key(|place| self.seats.get(*place).map(Seat::assigned));
+        for (nth, place) in places.iter().enumerate() {
+            let others = places.len().saturating_sub(nth).max(1);
+            if let Some(seat) = self.seats.get_mut(*place) {
+                let count = self.pending.len().div_ceil(others).min(seat.room());
+                if count > 0 {
+                    seat.assign(self.pending.drain(..count))?;
+                }
+            }
+        }
+        self.share_out()
+    }
+
+    /// Passes chunks that wait behind others to idle workers.
+    fn share_out(&mut self) -> Result<(), PoolError> {
+        while self.seats.iter().any(|seat| seat.is_idle()) {
+            let Some(busiest) = self.seats.iter_mut().max_by_key(|seat| seat.assigned()) else {
+                return Ok(());
+            };
+            if busiest.assigned() < 2 {
+                return Ok(());
+            }
+            let back = busiest.take_back(1);
+            let Some(chunk) = back.into_iter().next() else { return Ok(()) };
+            match self.seats.iter_mut().find(|seat| seat.is_idle()) {
+                Some(idle) => idle.assign(std::iter::once(chunk))?,
+                None => self.pending.push_front(chunk),
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, sink: &mut Sink<'_>) -> Result<bool, PoolError> {
+        let mut passed = false;
+        let has_pending = !self.pending.is_empty();
+        for seat in &mut self.seats {
+            let results = seat.collect(REPORTS_AT_ONCE, &mut self.tries, sink)?;
+            if results > 0 {
+                self.crashes_in_row = 0;
+                passed = true;
+                seat.adapt(has_pending);
+            }
+        }
+        Ok(passed)
+    }
+
+    /// Replaces the workers that have ended. Returns whether an item has got an outcome by that.
+    fn replace(&mut self, sink: &mut Sink<'_>) -> Result<bool, PoolError> {
+        let mut passed = false;
+        for at in 0..self.seats.len() {
+            let Some(seat) = self.seats.get_mut(at) else { break };
+            seat.kill_late(self.rules.timeout);
+            let Some(end) = seat.ended() else { continue };
+            // All that it has reported is there now.
+            passed |= seat.collect(usize::MAX, &mut self.tries, sink)? > 0;
+            let left = seat.vacate();
+            for chunk in left.chunks.into_iter().rev() {
+                self.pending.push_front(chunk);
+            }
+            self.restarts = self.restarts.saturating_add(1);
+            if let Err(end) = end
+                && !left.is_innocent
+            {
+                passed |= self.note_crash(end, left.item, left.is_late, sink)?;
+            }
+        }
+        self.start_missing()?;
+        Ok(passed)
+    }
+
+    /// Counts the end of a worker, and decides what becomes of the item that it was working on.
+    fn note_crash(
+        &mut self,
+        end: ExitError,
+        item: Option<Chunk>,
+        is_late: bool,
+        sink: &mut Sink<'_>,
+    ) -> Result<bool, PoolError> {
+        let index = item.as_ref().map(|item| item.first);
+        self.last_crash = Some(Crash::new(end.clone(), index));
+        let mut passed = false;
+        if let Some(item) = item {
+            let key = (item.job, item.first);
+            if let Some(limit) = self.rules.timeout.filter(|_| is_late) {
+                self.tries.remove(&key);
+                sink(item.job, item.first, Err(TaskError::TimedOut(limit)));
+                return Ok(true);
+            }
+            let tries = self.tries.get(&key).map_or(1, |tries| tries.saturating_add(1));
+            if tries >= self.rules.tries {
+                self.tries.remove(&key);
+                sink(item.job, item.first, Err(TaskError::Crashed { end: end.clone(), tries }));
+                passed = true;
+            } else {
+                self.tries.insert(key, tries);
+                self.pending.push_front(item);
+            }
+        }
+        self.crashes_in_row = self.crashes_in_row.saturating_add(1);
+        if self.crashes_in_row >= self.rules.crashes {
+            let item = index.map(|index| usize::try_from(index).unwrap_or(usize::MAX));
+            return Err(PoolError::Crashes { crashes: self.crashes_in_row, end, item });
+        }
+        Ok(passed)
+    }
+
+    fn start_missing(&mut self) -> Result<(), PoolError> {
+        if self.start_again.is_some_and(|at| !at.has_passed()) {
+            return Ok(());
+        }
+        self.start_again = None;
+        for seat in self.seats.iter_mut().filter(|seat| seat.is_empty()) {
+            if let Err(error) = seat.start(&*self.start) {
+                tracing::warn!(%error, "a worker of a pool could not be started");
+                self.start_again = Some(Deadline::after(START_AGAIN));
+                break;
+            }
+        }
+        if self.start_again.is_some() && self.seats.iter().all(|seat| seat.is_empty()) {
+            // Nobody is left who could do anything: the last error is the caller's.
+            if let Some(seat) = self.seats.first_mut() {
+                seat.start(&*self.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a worker reports or ends, or it is time to look at the clock.
+    fn wait(&self, deadline: Deadline) -> Result<(), PoolError> {
+        let mut until = deadline;
+        if let Some(again) = self.start_again {
+            until = until.min(again);
+        }
+        if let Some(limit) = self.rules.timeout {
+            let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            let now = now_nanos();
+            let next = self.seats.iter().map(|seat| seat.time_left(now, nanos)).min().unwrap_or(nanos);
+            until = until.min(Deadline::after(Duration::from_nanos(next)));
+        }
+        let files = self.files();
+        kernel_ipc::wait(files, until.remaining()).map_err(|error| PoolError::Queues(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Returns the descriptors that become readable when something has happened.
+    pub(super) fn files(&self) -> Vec<BorrowedFd<'_>> {
+        self.seats.iter().flat_map(Seat::files).collect()
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let alive = self.seats.iter().filter(|seat| seat.is_alive()).count();
+        Health {
+            alive,
+            workers: self.seats.len(),
+            restarts: self.restarts,
+            last_crash: self.last_crash.clone(),
+        }
+    }
+
+    /// Lets the workers finish the chunks that they have, and waits for them.
+    pub(super) fn close(&mut self) {
+        for seat in &mut self.seats {
+            seat.close();
+        }
+        for seat in &mut self.seats {
+            seat.join();
+        }
+    }
+}
+
+impl Drop for Engine<'_> {
+    fn drop(&mut self) {
+        if !self.owner.is_current() {
+            return;
+        }
+        for seat in &mut self.seats {
+            seat.kill();
+        }
+        for seat in &mut self.seats {
+            seat.join();
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A seat of a pool: the queues and the words of one worker, and the process that has them at present.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use kernel_ipc::{GetError, Queue};
+use mp_sys::deadline::now_nanos;
+
+use crate::child::Child;
+use crate::exit::ExitError;
+use crate::pool::chunk::{Chunk, Kind, Order, Outcomes};
+use crate::pool::engine::Sink;
+use crate::pool::error::{PoolError, TaskError};
+use crate::pool::rules::Rules;
+use crate::pool::worker::{Progress, Station};
+use crate::start::error::StartError;
+
+/// Starts a process that works at a station.
+pub(super) type Start<'s> = dyn Fn(&Station) -> Result<Child<()>, StartError> + 's;
+
+/// How many chunks a worker has at first: the one that it works on, and the next.
+const AHEAD_MIN: usize = 2;
+/// The most chunks that a worker has. Tiny ones are handed out far ahead, so that it never waits for the next.
+const AHEAD_MAX: usize = 256;
+
+/// What a process that has ended leaves.
+pub(super) struct Left {
+    /// The chunks to be done again, in order, without the item.
+    pub(super) chunks: Vec<Chunk>,
+    /// The item that it was working on.
+    pub(super) item: Option<Chunk>,
+    /// Whether it was killed because the item took too long.
+    pub(super) is_late: bool,
+    /// Whether the pool itself killed it, for an item that then came in time after all.
+    pub(super) is_innocent: bool,
+}
+
+pub(super) struct Seat {
+    station: Station,
+    child: Option<Child<()>>,
+    /// The chunks that were put into the queue and are not reported. The worker works on the first one.
+    assigned: VecDeque<Chunk>,
+    ahead: usize,
+    /// The item because of which it was killed: it took too long.
+    condemned: Option<(u64, u64)>,
+}
+
+impl Seat {
+    pub(super) fn new(rules: &Rules, progress: Progress) -> Result<Self, PoolError> {
+        let queue = || Queue::new().map_err(|error| PoolError::Queues(error.to_string()));
+        let items_max = rules.items_per_worker.unwrap_or(u64::MAX);
+        let is_timed = rules.timeout.is_some();
+        let station = Station { chunks: queue()?, reports: queue()?, progress, items_max, is_timed };
+        let assigned = VecDeque::new();
+        Ok(Self { station, child: None, assigned, ahead: AHEAD_MIN, condemned: None })
+    }
+
+    pub(super) fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {
+        self.child = Some(start(&self.station)?);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.child.is_none()
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.is_alive().unwrap_or(false))
+    }
+
+    /// The number of chunks that it has.
+    pub(super) fn assigned(&self) -> usize {
+        self.assigned.len()
+    }
+
+    /// The number of chunks that it can get.
+    pub(super) fn room(&self) -> usize {
+        if self.child.is_some() { self.ahead.saturating_sub(self.assigned.len()) } else { 0 }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.child.is_some() && self.assigned.is_empty()
+    }
+
+    /// Hands chunks to the worker.
+    ///
+    /// # Errors
+    /// [`PoolError::Queues`] if there is no memory for them.
+    pub(super) fn assign(&mut self, chunks: impl Iterator<Item = Chunk>) -> Result<(), PoolError> {
+        let before = self.assigned.len();
+        self.assigned.extend(chunks);
+        let bytes: Vec<Vec<u8>> = self.assigned.iter().skip(before).map(Chunk::to_bytes).collect();
+        let put = self.station.chunks.put_many_bytes(&bytes);
+        put.map_err(|error| PoolError::Queues(error.to_string()))
+    }
+
+    /// Takes up to `max` chunks back that the worker has not begun with.
+    pub(super) fn take_back(&mut self, max: usize) -> Vec<Chunk> {
+        let mut back = Vec::new();
+        while back.len() < max {
+            // An error means that the worker is just taking the next one, or was stopped while it did.
+            let Ok(bytes) = self.station.chunks.try_get_bytes() else { break };
+            let Some(order) = Order::of(&bytes) else { continue };
+            let is_it = |chunk: &Chunk| (chunk.job, chunk.first) == (order.job, order.first);
+            back.extend(self.assigned.iter().position(is_it).and_then(|at| self.assigned.remove(at)));
+        }
+        back
+    }
+
+    /// Reads up to `max` reports, passes the outcomes on, and returns how many there were.
+    ///
+    /// # Errors
+    /// [`PoolError::Queues`] if the queue cannot be used.
+    pub(super) fn collect(
+        &mut self,
+        max: usize,
+        tries: &mut HashMap<(u64, u64), u32>,
+        sink: &mut Sink<'_>,
+    ) -> Result<usize, PoolError> {
+        let mut outcomes = 0_usize;
+        let mut batch = match self.station.reports.try_get_many(max) {
+            Ok(batch) => batch,
+            Err(GetError::Empty) => return Ok(0),
+            Err(error) => return Err(PoolError::Queues(error.to_string())),
+        };
+        while let Some(bytes) = batch.next_bytes() {
+            let taken = self.take_report(bytes, tries, sink);
+            if taken.is_none() {
+                // It has overwritten its own memory. Another process does the rest.
+                tracing::warn!("a worker of a pool sends reports that cannot be understood, and is killed");
+                self.kill();
+                break;
+            }
+            outcomes = outcomes.saturating_add(taken.unwrap_or(0));
+        }
+        Ok(outcomes)
+    }
+
+    fn take_report(
+        &mut self,
+        bytes: &[u8],
+        tries: &mut HashMap<(u64, u64), u32>,
+        sink: &mut Sink<'_>,
+    ) -> Option<usize> {
+        let outcomes = Outcomes::of(bytes)?;
+        let front = self.assigned.front()?;
+        if (front.job, front.first) != (outcomes.job, outcomes.first) {
+            return None;
+        }
+        let mut count = 0_usize;
+        for outcome in outcomes {
+            let (kind, payload) = outcome?;
+            let front = self.assigned.front_mut()?;
+            let (job, index) = (front.job, front.first);
+            if front.count == 1 {
+                self.assigned.pop_front();
+            } else {
+                front.skip_first();
+            }
+            if !tries.is_empty() {
+                tries.remove(&(job, index));
+            }
+            let text = || String::from_utf8_lossy(payload).into_owned();
+            sink(
+                job,
+                index,
+                match kind {
+                    Kind::Value => Ok(payload),
+                    Kind::Panicked => Err(TaskError::Panicked(text())),
+                    Kind::Argument => Err(TaskError::Argument(text())),
+                    Kind::Result => Err(TaskError::Result(text())),
+                },
+            );
+            count = count.saturating_add(1);
+        }
+        Some(count)
+    }
+
+    /// Changes how many chunks it has ahead: more if it had to wait for the next one.
+    pub(super) fn adapt(&mut self, has_pending: bool) {
+        if has_pending && self.assigned.is_empty() {
+            self.ahead = self.ahead.saturating_mul(2).min(AHEAD_MAX);
+        }
+    }
+
+    /// The job and the index of the item that the worker works on, if it is one that has no outcome yet.
+    fn item(&self) -> Option<(u64, u64)> {
+        let item = self.station.progress.item()?;
+        self.assigned.iter().any(|chunk| chunk.contains(item)).then_some(item)
+    }
+
+    /// Returns how many nanoseconds the present item still has.
+    pub(super) fn time_left(&self, now: u64, limit: u64) -> u64 {
+        if self.item().is_none() || self.condemned.is_some() {
+            return limit;
+        }
+        limit.saturating_sub(now.saturating_sub(self.station.progress.began()))
+    }
+
+    /// Kills the worker if its item takes too long.
+    pub(super) fn kill_late(&mut self, limit: Option<Duration>) {
+        let Some((limit, item)) = limit.zip(self.item()) else { return };
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        if self.condemned.is_none() && self.time_left(now_nanos(), limit) == 0 {
+            self.condemned = Some(item);
+            self.kill();
+        }
+    }
+
+    /// Returns how the worker ended, if it has.
+    pub(super) fn ended(&self) -> Option<Result<(), ExitError>> {
+        let child = self.child.as_ref()?;
+        match child.try_join() {
+            Ok(None) => None,
+            Ok(Some(())) => Some(Ok(())),
+            Err(end) => Some(Err(end)),
+        }
+    }
+
+    /// Removes the worker that has ended, and returns what it leaves.
+    pub(super) fn vacate(&mut self) -> Left {
+        self.child = None;
+        // What it has not taken is in `assigned` too.
+        while self.station.chunks.try_get_bytes().is_ok() {}
+        let item = self.item();
+        let condemned = self.condemned.take();
+        self.station.progress.end();
+        self.ahead = AHEAD_MIN;
+        let mut left = Left {
+            chunks: Vec::new(),
+            item: None,
+            is_late: item.is_some() && item == condemned,
+            is_innocent: false,
+        };
+        left.is_innocent = condemned.is_some() && !left.is_late;
+        for chunk in self.assigned.drain(..) {
+            match item.filter(|item| !left.is_innocent && chunk.contains(*item)) {
+                Some((_, index)) => {
+                    let after = index.saturating_add(1);
+                    left.item = chunk.part(index, after);
+                    left.chunks.extend(chunk.part(chunk.first, index));
+                    left.chunks.extend(chunk.part(after, chunk.end()));
+                }
+                None => left.chunks.extend(chunk.part(chunk.first, chunk.end())),
+            }
+        }
+        left
+    }
+
+    /// The descriptors that show a report or the worker's end.
+    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.child.iter().flat_map(|child| [self.station.reports.as_fd(), child.as_fd()])
+    }
+
+    pub(super) fn kill(&mut self) {
+        if let Some(child) = &self.child {
+            // It may have ended already.
+            let killed = child.kill();
+            tracing::debug!(?killed, "killed a worker of a pool");
+        }
+    }
+
+    /// Lets the worker end when it has done its chunks.
+    pub(super) fn close(&mut self) {
+        if let Err(error) = self.station.chunks.close() {
+            tracing::warn!(%error, "a worker of a pool is killed, because it cannot be asked to end");
+            self.kill();
+        }
+    }
+
+    /// Waits until the worker has ended.
+    pub(super) fn join(&mut self) {
+        if let Some(child) = self.child.take() {
+            let ended = child.join();
+            tracing::debug!(?ended, "a worker of a pool has ended");
+        }
+    }
+}
