@@ -34,6 +34,10 @@ pub use mp_sys::memory::MemoryError;
 pub use mp_sys::reexec::Refusal;
 pub use mp_sys::wire::Versioned;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
+#[cfg(all(feature = "shm", feature = "ipc"))]
+pub use pool::{
+    POOL_CRASHES_DEFAULT, POOL_TRIES_DEFAULT, POOL_WORKERS_MAX, PoolBuilder, PoolError, TaskError, map,
+};
 pub use process::{Method, Process};
 pub use running::active_children;
 pub use scope::{Scope, scope};
