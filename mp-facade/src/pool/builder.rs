@@ -3,16 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::pool::chunk::CHUNK_ITEMS_MAX;
 use crate::pool::engine::Engine;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::gather::{self, Gathered};
 use crate::pool::rules::Rules;
 use crate::pool::worker::{self, Station};
+use crate::pool::{Pool, start};
 use crate::process::{Method, Process};
+use crate::start::arguments::Arguments;
 use crate::start::return_value::ReturnValue;
 
-/// The settings of a pool, and the methods that start one.
+/// The settings of a [`Pool`], and the methods that start one.
 ///
 /// | setting | default |
 /// |---|---|
@@ -92,11 +96,65 @@ impl PoolBuilder {
         self
     }
 
+    /// Starts the pool. Its workers call `worker` for each item.
+    ///
+    /// # Errors
+    /// [`PoolError::Settings`], [`PoolError::Start`], [`PoolError::Queues`]. There are no workers then.
+    pub fn start<A, R>(self, worker: fn(A) -> R) -> Result<Pool<A, R>, PoolError>
+    where
+        A: DeserializeOwned + 'static,
+        R: ReturnValue + 'static,
+    {
+        let process = self.process();
+        let start = move |station: &Station| start::plain(process.clone(), worker, station);
+        Ok(Pool::of(Engine::new(self.rules, Box::new(start))?))
+    }
+
+    /// Starts the pool. Each worker process first calls `initializer` with `args`, and then the function that it has
+    /// returned for each item. So the function can keep what was made once: a connection, a model, a shared object among
+    /// the arguments.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use mp::{Pool, Value};
+    ///
+    /// let total = Value::new(0_u64)?;
+    /// let adder = |(total, start): (Value<u64>, u64)| {
+    ///     move |n: u64| {
+    ///         total.update(|total| total + n).unwrap();
+    ///         start + n
+    ///     }
+    /// };
+    /// let pool = Pool::builder().workers(2).start_with(adder, (total.clone(), 100))?;
+    /// assert_eq!(pool.map([1, 2, 3])?, [101, 102, 103]);
+    /// assert_eq!(total.get()?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "initargs")]
+    pub fn start_with<I, W, A, R>(
+        self,
+        initializer: fn(I) -> W,
+        args: impl Arguments<I> + 'static,
+    ) -> Result<Pool<A, R>, PoolError>
+    where
+        I: DeserializeOwned + 'static,
+        W: FnMut(A) -> R + 'static,
+        A: DeserializeOwned + 'static,
+        R: ReturnValue + 'static,
+    {
+        let process = self.process();
+        let start = move |station: &Station| start::with(process.clone(), initializer, &args, station);
+        Ok(Pool::of(Engine::new(self.rules, Box::new(start))?))
+    }
+
     /// Calls `function` for each of `items` in forked processes, and returns the results in order. The processes have the
     /// items and whatever `function` captures as a copy, so only the results travel.
     ///
     /// # Errors
-    /// The first error of an item: [`PoolError::Task`]; or that of the pool. A fork is refused while
+    /// The first error of an item: [`PoolError::Task`]; otherwise as for [`start`](Self::start). A fork is refused while
     /// other threads run: [`ForkError::OtherThreads`](crate::ForkError::OtherThreads).
     pub fn map<T, R>(self, items: &[T], function: impl Fn(&T) -> R) -> Result<Vec<R>, PoolError>
     where
@@ -108,7 +166,7 @@ impl PoolBuilder {
     /// Does the same as [`map`](Self::map), but returns a result or an error for each item.
     ///
     /// # Errors
-    /// [`PoolError::Settings`], [`PoolError::Start`], [`PoolError::Queues`], and [`PoolError::Crashes`].
+    /// As for [`start`](Self::start), and [`PoolError::Crashes`].
     pub fn map_each<T, R>(
         self,
         items: &[T],

@@ -13,7 +13,7 @@ pub enum TaskError {
     /// [`PANIC_MESSAGE_BYTES_MAX`](crate::PANIC_MESSAGE_BYTES_MAX) bytes of it). It is not called again for this item.
     #[error("the worker panicked: {0}")]
     Panicked(String),
-    /// The process that worked on the item ended, as often as `tries` permits.
+    /// The process that worked on the item ended, as often as [`tries`](crate::PoolBuilder::tries) permits.
     #[error("the process that worked on the item ended, {tries} time(s): {end}")]
     Crashed {
         /// How the last process ended.
@@ -21,7 +21,7 @@ pub enum TaskError {
         /// How often the item was tried.
         tries: u32,
     },
-    /// The item took longer than `timeout`, so its process was killed.
+    /// The item took longer than [`timeout`](crate::PoolBuilder::timeout), so its process was killed.
     #[error("the item took longer than {0:?}, so its process was killed")]
     TimedOut(Duration),
     /// The argument's `Serialize` failed, or its `Deserialize` in the worker.
@@ -33,7 +33,7 @@ pub enum TaskError {
     /// The job was cancelled before a worker had begun with the item.
     #[error("the job was cancelled before a worker had begun")]
     Cancelled,
-    /// The result was already taken, by an earlier call of `Job::wait_timeout`.
+    /// The result was already taken, by an earlier call of [`Job::wait_timeout`](crate::Job::wait_timeout).
     #[error("the result was already taken")]
     Taken,
 }
@@ -51,7 +51,7 @@ pub enum PoolError {
         error: TaskError,
     },
     /// Too many workers ended, one after the other, and none of them returned a result: see
-    /// `crashes`. The pool has no workers any more.
+    /// [`crashes`](crate::PoolBuilder::crashes). The pool has no workers any more.
     #[error("{crashes} workers ended one after the other without a result, the last one {place}: {end}", place = place(*.item))]
     Crashes {
         /// The number of workers that ended.

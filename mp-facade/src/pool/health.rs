@@ -27,7 +27,7 @@ impl Crash {
     }
 }
 
-/// The state of a pool.
+/// The state of a pool: see [`Pool::health`](crate::Pool::health).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
