@@ -8,6 +8,7 @@ mod executing;
 mod forwards;
 mod handles;
 mod limits;
+mod pools;
 mod processes;
 mod refusals;
 mod results;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         forwards::TESTS,
         handles::TESTS,
         limits::TESTS,
+        pools::TESTS,
         processes::TESTS,
         refusals::TESTS,
         results::TESTS,
