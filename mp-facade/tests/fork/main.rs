@@ -7,6 +7,7 @@ mod ends;
 mod executing;
 mod forwards;
 mod handles;
+mod jobs;
 mod limits;
 mod pools;
 mod processes;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         executing::TESTS,
         forwards::TESTS,
         handles::TESTS,
+        jobs::TESTS,
         limits::TESTS,
         pools::TESTS,
         processes::TESTS,

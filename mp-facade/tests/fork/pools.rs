@@ -20,7 +20,7 @@ tests! {
     a_slow_item_does_not_keep_others_waiting,
 }
 
-fn pool<A, R>(worker: fn(A) -> R) -> Pool<A, R>
+pub(crate) fn pool<A, R>(worker: fn(A) -> R) -> Pool<A, R>
 where
     A: serde::de::DeserializeOwned + 'static,
     R: serde::Serialize + serde::de::DeserializeOwned + 'static,
@@ -28,11 +28,11 @@ where
     Pool::builder().workers(2).method(Method::Fork).start(worker).unwrap()
 }
 
-fn two() -> PoolBuilder {
+pub(crate) fn two() -> PoolBuilder {
     Pool::builder().workers(2)
 }
 
-fn end_by(signal: i32) {
+pub(crate) fn end_by(signal: i32) {
     let own = i32::try_from(mp::current_process().pid()).unwrap();
     let pid = rustix::process::Pid::from_raw(own).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::from_named_raw(signal).unwrap()).unwrap();
@@ -44,7 +44,7 @@ fn exit(code: i32) {
 }
 
 /// Says nothing when an item panics.
-fn be_quiet() {
+pub(crate) fn be_quiet() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
