@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files of the guide, and the modules that `src/lib.rs` makes of them.
-const PAGES: [(&str, &str); 17] = [
+const PAGES: [(&str, &str); 18] = [
     ("guide/getting-started.md", "getting_started"),
     ("guide/objects.md", "objects"),
     ("guide/synchronizing.md", "synchronizing"),
@@ -17,6 +17,7 @@ const PAGES: [(&str, &str); 17] = [
     ("guide/queues.md", "queues"),
     ("guide/exactly-once.md", "exactly_once"),
     ("guide/async.md", "async_programs"),
+    ("guide/pools.md", "pools"),
     ("guide/supervising.md", "supervising"),
     ("guide/signals.md", "signals"),
     ("guide/managers.md", "managers"),

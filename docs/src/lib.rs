@@ -40,6 +40,7 @@ page!(pipes, "../guide/pipes.md");
 page!(queues, "../guide/queues.md");
 page!(exactly_once, "../guide/exactly-once.md");
 page!(async_programs, "../guide/async.md");
+page!(pools, "../guide/pools.md");
 page!(supervising, "../guide/supervising.md");
 page!(signals, "../guide/signals.md");
 page!(managers, "../guide/managers.md");
