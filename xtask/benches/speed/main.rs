@@ -18,6 +18,7 @@ mod memory;
 mod peers;
 mod pipes;
 mod placement;
+mod pools;
 mod processes;
 mod python;
 mod queues;
@@ -132,6 +133,7 @@ fn all_rows() -> Vec<Row> {
         memory::rows(),
         arrays::rows(),
         processes::rows(),
+        pools::rows(),
         waiting::rows(),
         pipes::rows(),
         queues::rows(),

@@ -1,6 +1,6 @@
 //! Children, and the fork server.
 
-use mp::{Event, Method, Process, StartError, active_children};
+use mp::{Event, Method, Pool, Process, StartError, TaskError, active_children};
 use mp_sys::testing::{eventually, hang};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,6 +14,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "mp-facade/src/child.rs", method: "join", run: served_join },
         Case { file: "mp-facade/src/child.rs", method: "join", run: join_beside_a_stopped_server },
         Case { file: "mp-facade/src/child.rs", method: "join_timeout", run: start_by_a_stopped_server },
+        Case { file: "mp-facade/src/pool/job.rs", method: "wait_timeout", run: job },
+        Case { file: "mp-facade/src/pool/builder.rs", method: "timeout", run: late_item },
         Case { file: "mp-facade/src/active.rs", method: "wait_timeout", run: active },
         Case { file: "mp-facade/src/current.rs", method: "wait_timeout", run: parent },
     ]
@@ -24,6 +26,19 @@ fn join_timeout(storm: Storm) {
     storm.outlasts(|timeout| child.join_timeout(timeout) == Ok(None));
     child.kill().unwrap();
     child.join().unwrap_err();
+}
+
+fn job(storm: Storm) {
+    let pool = Pool::builder().workers(1).method(Method::Fork).start(|_: u32| -> () { hang() }).unwrap();
+    let mut job = pool.submit(1).unwrap();
+    storm.outlasts(|timeout| job.wait_timeout(timeout) == Ok(None));
+}
+
+fn late_item(storm: Storm) {
+    storm.outlasts(|timeout| {
+        let late = Pool::builder().workers(1).timeout(timeout).map_each(&[1], |_| -> () { hang() });
+        late == Ok(vec![Err(TaskError::TimedOut(timeout))])
+    });
 }
 
 fn served() -> Process {

@@ -1,6 +1,6 @@
 //! Processes, as shown by their parents, their children and themselves.
 
-use mp::{Key, Method, Process, active_children, current_process, parent_process};
+use mp::{Key, Method, Pool, Process, active_children, current_process, parent_process};
 use mp_sys::testing::{eventually, hang};
 
 use super::Seen;
@@ -42,6 +42,29 @@ pub(super) fn states(seen: &mut Seen) {
         child.join()
     });
     started.unwrap();
+    pools(seen);
     seen.look(&Key::default(), "Key", "none");
     seen.look(&Key::from("secret"), "Key", "..");
+}
+
+fn pools(seen: &mut Seen) {
+    let builder = Pool::builder().workers(2).method(Method::Fork);
+    seen.look_for(&builder, "PoolBuilder", &["Fork", "2 workers"]);
+    let pool = builder.start(|n: u32| n).unwrap();
+    seen.look(&pool, "Pool", "2 of 2 workers");
+    let mut iter = pool.map_iter([1, 2]);
+    seen.look(&iter, "MapIter", "0 taken, 0 submitted");
+    assert_eq!(iter.next(), Some(Ok(Ok(1))));
+    seen.look(&iter, "MapIter", "1 taken, 2 submitted");
+    seen.look(&pool.map_unordered([1_u32]), "Unordered", "0 taken, 0 submitted");
+    seen.look_for(&pool.submit(1).unwrap(), "Job", &["Job("]);
+    drop(iter);
+    pool.close().unwrap();
+    let pool =
+        Pool::builder().workers(1).method(Method::Fork).crashes(1).start(|_: u32| -> () { hang() }).unwrap();
+    for child in active_children() {
+        child.kill().unwrap();
+    }
+    assert!(pool.map([1]).is_err());
+    seen.look_for(&pool, "Pool", &["ended: Crashes"]);
 }
