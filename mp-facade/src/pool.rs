@@ -118,7 +118,7 @@ pub fn map<T, R: ReturnValue>(items: &[T], function: impl Fn(&T) -> R) -> Result
 ///
 /// let results: Vec<_> = pool.map_iter(["3", "three", "4"]).collect::<Result<_, _>>()?;
 /// assert_eq!(results[2], Ok(4));
-/// assert!(matches!(&results[1], Err(TaskError::Panicked(message)) if message.contains("invalid digit")));
+/// assert!(matches!(&results[1], Err(TaskError::Panicked(message)) if message.contains("InvalidDigit")));
 ///
 /// let job = pool.submit("5")?;
 /// assert_eq!(job.wait()?, 5);
