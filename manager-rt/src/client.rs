@@ -49,7 +49,7 @@ use self::link::{Local, Target, manager_call};
 use self::patience::Patience;
 use crate::Address;
 use crate::backend::{Backend, CallError, Caps, Change, OnLost, Validity};
-use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
 /// How long a notice may take if it needs a connection first.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(1);
@@ -184,9 +184,7 @@ impl Backend for Remote {
 
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
         let patience = Patience::at_once();
-        let call = |Step { object, op }| Call { object, thread, wait: Wait::No, op };
-        let calls: Vec<_> = steps.into_iter().map(call).collect();
-        self.ask(patience, |connection| connection.pipeline(&calls, patience.answer_by()))
+        self.ask(patience, |connection| connection.pipeline(thread, &steps, patience.answer_by()))
     }
 
     fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {

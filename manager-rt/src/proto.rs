@@ -28,6 +28,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::call::LentCall;
 pub use self::call::{Answer, Call, Step, Wait};
 pub use self::fault::Fault;
 pub(crate) use self::numbered::Travels;

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use self::Unreadable::Malformed;
 use crate::proto::{
-    Answer, Call, ConditionOp, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp,
-    Raw, Reply, SemaphoreOp, Table, limited,
+    Answer, ConditionOp, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw,
+    Reply, SemaphoreOp, Table, limited,
 };
 use crate::wire::control::Control;
 use crate::wire::decode::whole;
@@ -110,12 +110,12 @@ pub(super) enum Undo {
 }
 
 impl Undo {
-    pub(super) fn of(call: &Call<Raw<'_>>) -> Self {
-        match &call.op {
-            Op::Lock(LockOp::Acquire { .. }) => Self::Lock(call.object),
+    pub(super) fn of(object: ObjectId, op: &Op<Raw<'_>>) -> Self {
+        match op {
+            Op::Lock(LockOp::Acquire { .. }) => Self::Lock(object),
             Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
             Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => Self::Permit,
-            Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(call.object),
+            Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(object),
             Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
             Op::Manager(ManagerOp::Attach(objects)) => {
                 objects.first().map_or(Self::Nothing, |object| Self::Reference(*object))

@@ -10,15 +10,22 @@
 //! has not ended, and that another thread has the inbox.
 //!
 //! 1. *An answer wakes its owner.* The thread that enters an answer takes the owner's thread out of the slot, under the
-//!    lock, and unparks it. If the unpark comes before the park, the park returns at once.
+//!    lock, and unparks it when it has released the lock, before it does anything that waits. If the unpark comes before
+//!    the park, the park returns at once.
 //! 2. *The inbox is handed on.* If the inbox lies here and some thread waits, then at least one waiting thread is due.
 //!    This holds at the beginning, since a thread that starts to wait is due. The inbox is put back only by
-//!    [`Calls::give_back`], which wakes a parked thread, if there is one; otherwise all waiting threads are due. A due
-//!    thread that takes the lock takes the inbox, unless it leaves. A thread that leaves (with its answer, or because its
-//!    time is over) calls [`Calls::hand_on`] under the same lock, so a wake-up that it received is not lost.
+//!    [`Calls::give_back`], which wakes a parked thread if there is one, unless another one was woken and has not looked
+//!    yet, and so is due. A due thread that takes the lock takes the inbox, unless it leaves. A thread that leaves (with
+//!    its answer, or because its time is over) calls [`Calls::hand_on`] under the same lock, so a wake-up that it received
+//!    is not lost.
 //! 3. *The end reaches all threads.* [`Calls::end`] wakes every thread, and no thread parks after it.
 //!
+//! A batch of answers wakes many threads. Each of them may soon ask again and then read, so waking another one only to read
+//! would cost a switch for nothing: that is why a thread that is due suffices.
+//!
 //! A writer that finds the socket full also takes the inbox, if it lies here, and puts it back in the same way.
+
+mod runs;
 
 use std::thread::{self, Thread};
 
@@ -27,10 +34,11 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use serde::Serialize;
 
+use self::runs::Run;
 use super::answer::Unreadable::{self, Malformed};
 use super::answer::{Notice, Undo, decode};
 use super::inbox::Inbox;
-use crate::proto::{Call, ObjectId, Op, Raw, Wait};
+use crate::proto::{Call, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::wire::control::Control;
 use crate::wire::encode;
 use crate::wire::frame::{FrameKind, Head};
@@ -69,16 +77,37 @@ struct Slot {
     progress: Progress,
     /// The thread that is parked until the answer arrives.
     parked: Option<Thread>,
+    /// Whether the thread was woken and has not looked yet.
+    is_due: bool,
     undo: Undo,
     thread: u64,
+}
+
+/// The thread that reads next, if it has to be woken: after the lock is released, so that the thread does not wait for it.
+#[derive(Debug)]
+#[must_use = "a thread that is not woken never reads"]
+pub(super) struct Next(Option<Thread>);
+
+impl Next {
+    pub(super) fn wake(self) {
+        if let Some(thread) = self.0 {
+            thread.unpark();
+        }
+    }
 }
 
 /// The state that the lock of a connection protects.
 #[derive(Debug)]
 pub(super) struct Calls {
     slots: HashMap<u64, Slot>,
-    /// The calls of parked threads.
+    /// The calls of pipelines.
+    runs: Vec<Run>,
+    /// The calls of parked threads. A run has the number of its first call.
     parked: Vec<u64>,
+    /// The number of threads that were woken and have not looked yet.
+    due: usize,
+    /// Threads whose answers have arrived. They have to be unparked.
+    woken: Vec<Thread>,
     /// The inbox, if no thread is reading.
     inbox: Option<Box<Inbox>>,
     abandoned: usize,
@@ -95,7 +124,10 @@ impl Calls {
     pub(super) fn new() -> Self {
         Self {
             slots: HashMap::new(),
+            runs: Vec::new(),
             parked: Vec::new(),
+            due: 0,
+            woken: Vec::new(),
             inbox: Some(Box::default()),
             abandoned: 0,
             ended: None,
@@ -111,7 +143,8 @@ impl Calls {
 
     /// Registers a call that is about to be written.
     pub(super) fn begin(&mut self, call: u64, thread: u64, undo: Undo) {
-        self.slots.insert(call, Slot { progress: Progress::Waiting, parked: None, undo, thread });
+        self.slots
+            .insert(call, Slot { progress: Progress::Waiting, parked: None, is_due: false, undo, thread });
     }
 
     /// Removes a call that is over, and returns its answer if it has arrived.
@@ -141,8 +174,10 @@ impl Calls {
 
     /// Records that the calling thread is awake again.
     pub(super) fn unparked(&mut self, call: u64) {
-        if let Some(slot) = self.slots.get_mut(&call) {
-            slot.parked = None;
+        let Some(slot) = self.slots.get_mut(&call) else { return };
+        slot.parked = None;
+        if std::mem::take(&mut slot.is_due) {
+            self.due = self.due.saturating_sub(1);
         }
         self.parked.retain(|parked| *parked != call);
     }
@@ -152,23 +187,42 @@ impl Calls {
         self.inbox.take()
     }
 
-    /// Takes the inbox back from a caller that stops reading.
-    pub(super) fn give_back(&mut self, inbox: Box<Inbox>) {
+    /// Takes the inbox back from a caller that stops reading. Returns the next reader, as [`hand_on`](Self::hand_on) does.
+    pub(super) fn give_back(&mut self, inbox: Box<Inbox>) -> Next {
         self.inbox = Some(inbox);
-        self.hand_on();
+        self.hand_on()
     }
 
-    /// Wakes a thread to read if no thread is reading.
-    pub(super) fn hand_on(&mut self) {
+    /// Returns a thread to wake, so that it reads, if no thread is reading and none is due.
+    pub(super) fn hand_on(&mut self) -> Next {
         while self.inbox.is_some()
+            && self.due == 0
             && let Some(call) = self.parked.pop()
         {
             // Otherwise the thread was already woken, for its answer.
-            if let Some(thread) = self.slots.get_mut(&call).and_then(|slot| slot.parked.take()) {
-                thread.unpark();
-                return;
+            if let Some(thread) = self.wake(call) {
+                return Next(Some(thread));
             }
         }
+        Next(None)
+    }
+
+    /// Takes the thread that is parked for a call, and counts it as due.
+    fn wake(&mut self, call: u64) -> Option<Thread> {
+        let (parked, is_due) = match self.slots.get_mut(&call) {
+            Some(slot) => (&mut slot.parked, &mut slot.is_due),
+            None => self.runs.iter_mut().find(|run| run.is(call))?.sleeper(),
+        };
+        let thread = parked.take()?;
+        *is_due = true;
+        self.due = self.due.saturating_add(1);
+        Some(thread)
+    }
+
+    /// Exchanges the list of threads that have to be unparked for an empty one. The caller unparks them when it has
+    /// released the lock.
+    pub(super) fn swap_woken(&mut self, empty: &mut Vec<Thread>) {
+        std::mem::swap(&mut self.woken, empty);
     }
 
     /// Gives up a call. `numbers` are those of the notice that cancels it at the server.
@@ -201,13 +255,24 @@ impl Calls {
         call: u64,
     ) -> Result<bool, Unreadable> {
         let Ok(reply) = decode(arrived.kind, &arrived.body, &arrived.body)? else { return Ok(false) };
-        let notices = undo.notices(call, &reply);
+        Ok(self.undo_reply(&reply, undo, thread, numbers, call))
+    }
+
+    fn undo_reply(
+        &mut self,
+        reply: &Reply<Payload>,
+        undo: Undo,
+        thread: u64,
+        numbers: (u64, u64),
+        call: u64,
+    ) -> bool {
+        let notices = undo.notices(call, reply);
         let has_notices = !notices.is_empty();
         notices.into_iter().for_each(|notice| match notice {
             Notice::Op(object, op) => self.notice(numbers, thread, object, op),
             Notice::Control(control) => self.put(numbers, &control.sent_by(thread)),
         });
-        Ok(has_notices)
+        has_notices
     }
 
     /// Enters an answer; `read` is the number of earlier ones. Returns `true` if it has to be undone, by a notice that
@@ -216,14 +281,14 @@ impl Calls {
     /// # Errors
     /// [`Malformed`] if there is no such call.
     pub(super) fn deliver(&mut self, head: Head, body: Bytes, read: u64) -> Result<bool, Unreadable> {
-        let Entry::Occupied(mut slot) = self.slots.entry(head.call) else { return Err(Malformed) };
+        let Entry::Occupied(mut slot) = self.slots.entry(head.call) else {
+            return self.deliver_to_run(head.call, Arrived { kind: head.kind, body }).map(|()| false);
+        };
         match slot.get().progress {
             Progress::Waiting => {
-                let slot = slot.get_mut();
-                slot.progress = Progress::Arrived(Arrived { kind: head.kind, body });
-                if let Some(thread) = slot.parked.take() {
-                    thread.unpark();
-                }
+                slot.get_mut().progress = Progress::Arrived(Arrived { kind: head.kind, body });
+                let woken = self.wake(head.call);
+                self.woken.extend(woken);
                 Ok(false)
             }
             // The call was answered twice.
@@ -260,6 +325,7 @@ impl Calls {
             }
             !matches!(slot.progress, Progress::Abandoned)
         });
+        self.runs.iter_mut().for_each(Run::end);
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! **Reading is adaptive** (see [`mp_sys::adaptive`]): each frame names the CPU on which its sender ran.
 
+mod pipeline;
 mod reading;
 mod waiting;
 mod writing;
@@ -138,7 +139,7 @@ impl Connection {
     /// [`Failure`].
     pub(super) fn call(&self, call: &Call<Raw<'_>>, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
         let number = self.next_call();
-        self.exchange(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))
+        self.exchange(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call.object, &call.op)))
     }
 
     /// Runs several operations as one; `body` contains them.
@@ -181,46 +182,9 @@ impl Connection {
         let encoded = encode::frame(&mut buffer, kind, (number, self.read_so_far()), body);
         let sent = encoded
             .map_err(Failure::Refused)
-            .and_then(|()| self.send(&buffer, &[Begun { number, thread, undo }], deadline));
+            .and_then(|()| self.send(&buffer, Begun { number, thread, undo }, deadline));
         encode::keep(buffer);
         sent
-    }
-
-    /// Sends several operations in one write, and returns their answers in order.
-    ///
-    /// # Errors
-    /// The [`Failure`] of the first call without an answer.
-    pub(super) fn pipeline(
-        &self,
-        calls: &[Call<Raw<'_>>],
-        deadline: Deadline,
-    ) -> Result<Vec<Answer<Payload>>, Failure> {
-        calls.iter().try_for_each(|call| self.check_version(call))?;
-        let mut buffer = encode::buffer();
-        let mut entries = Vec::with_capacity(calls.len());
-        for call in calls {
-            let number = self.next_call();
-            let numbers = (number, self.read_so_far());
-            if let Err(fault) = encode::frame(&mut buffer, FrameKind::Call, numbers, call) {
-                return Err(Failure::Refused(fault));
-            }
-            entries.push(Begun { number, thread: call.thread, undo: Undo::of(call) });
-        }
-        let sent = self.send(&buffer, &entries, deadline);
-        encode::keep(buffer);
-        sent?;
-        let mut answers = Vec::with_capacity(calls.len());
-        let mut numbers = entries.iter().map(|begun| begun.number);
-        while let Some(number) = numbers.next() {
-            match self.wait(number, deadline) {
-                Ok(answer) => answers.push(answer),
-                Err(failure) => {
-                    numbers.for_each(|number| self.leave(self.lock(), number));
-                    return Err(failure);
-                }
-            }
-        }
-        Ok(answers)
     }
 
     /// Checks that the server knows what is about to be sent.

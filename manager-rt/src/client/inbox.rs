@@ -1,5 +1,7 @@
 //! The received bytes that are not a complete answer yet.
 
+use std::thread::Thread;
+
 use bytes::Bytes;
 
 use super::answer::Unreadable::{self, Malformed};
@@ -35,15 +37,22 @@ pub(super) struct Inbox {
     /// The number of earlier bytes at the front of the buffer.
     kept: usize,
     inbound: Inbound,
+    /// Empty except while answers are entered.
+    woken: Vec<Thread>,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { buffer: vec![0; BUFFER_BYTES].into(), kept: 0, inbound: Inbound::default() }
+        Self { buffer: vec![0; BUFFER_BYTES].into(), kept: 0, inbound: Inbound::default(), woken: Vec::new() }
     }
 }
 
 impl Inbox {
+    /// Returns the place for threads that have to be unparked. It belongs to the reader, so its memory is used again.
+    pub(super) const fn woken(&mut self) -> &mut Vec<Thread> {
+        &mut self.woken
+    }
+
     /// Returns the place for the next bytes. It is never empty, since only an incomplete frame is kept, and a frame
     /// that is longer than the buffer is not kept here.
     pub(super) fn space(&mut self) -> &mut [u8] {

@@ -17,7 +17,7 @@ use super::connection::{Connection, Failure};
 use super::patience::Patience;
 use crate::backend::{CallError, Grants, run};
 use crate::limits::REFERENCES_AT_ONCE_MAX;
-use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Wait};
+use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Step, Wait};
 use crate::references::{References, soon};
 use crate::{Address, OsError};
 
@@ -225,9 +225,10 @@ pub(super) fn manager_call(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
 fn ask_for(connection: &Connection, objects: &[ObjectId], deadline: Deadline) -> Result<(), Failure> {
     let together = connection.call(&manager_call(ManagerOp::Attach(objects.to_vec())), deadline)?;
     if together.is_err() {
-        let one = |object: &ObjectId| manager_call(ManagerOp::Attach(vec![*object]));
-        let calls: Vec<Call<Raw<'_>>> = objects.iter().map(one).collect();
-        connection.pipeline(&calls, deadline)?;
+        let attach = |object: &ObjectId| Op::Manager(ManagerOp::Attach(vec![*object]));
+        let one = |object| Step { object: ObjectId::MANAGER, op: attach(object) };
+        let steps: Vec<Step<Raw<'_>>> = objects.iter().map(one).collect();
+        connection.pipeline(thread_number(), &steps, deadline)?;
     }
     Ok(())
 }

@@ -116,7 +116,7 @@ impl Patience {
 /// Returns `true` if a call changes nothing but what it takes, which the server takes back from a call that was given up.
 /// What can be taken back is known in one place only: a new operation that takes something is in both or in none.
 fn only_takes(call: &Call<Raw<'_>>) -> bool {
-    match Undo::of(call) {
+    match Undo::of(call.object, &call.op) {
         // After a wait for a notification, the caller has its own lock again.
         Undo::Lock(_) => !matches!(call.op, Op::Condition(_)),
         Undo::Permit | Undo::Task(_) | Undo::Items => true,

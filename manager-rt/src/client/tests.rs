@@ -4,6 +4,7 @@ mod asleep;
 mod ends;
 mod many;
 mod patience;
+mod pipelines;
 mod references;
 mod server;
 mod versions;

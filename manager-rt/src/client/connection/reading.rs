@@ -14,7 +14,7 @@ use mp_sys::stream::{Interest, ReadFailure, SLICE};
 use super::Connection;
 use crate::client::answer::Unreadable::{self, Malformed};
 use crate::client::answer::decode;
-use crate::client::calls::End;
+use crate::client::calls::{Calls, End};
 use crate::client::inbox::{Body, Inbox};
 use crate::proto::{Answer, Payload};
 use crate::wire::frame::{CROWDED, FrameKind};
@@ -30,29 +30,91 @@ pub(super) enum Look {
     Ended,
 }
 
-/// The call of the reading thread.
+/// The calls of the reading thread, whose answers it keeps itself.
+pub(super) trait Owner {
+    /// Returns `true` if this is such a call.
+    fn owns(&self, call: u64) -> bool;
+
+    /// Keeps the answer to such a call.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it has one already.
+    fn keep(&mut self, call: u64, answer: Answer<Payload>) -> Result<(), Unreadable>;
+
+    /// Returns `true` if all such calls have an answer.
+    fn is_done(&self) -> bool;
+
+    /// Removes the pending calls, which are done.
+    fn forget(&self, calls: &mut Calls);
+}
+
+/// No call.
+pub(super) struct Nobody;
+
+impl Owner for Nobody {
+    fn owns(&self, _call: u64) -> bool {
+        false
+    }
+
+    fn keep(&mut self, _call: u64, _answer: Answer<Payload>) -> Result<(), Unreadable> {
+        Err(Malformed)
+    }
+
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    fn forget(&self, _calls: &mut Calls) {}
+}
+
+/// One call.
 pub(super) struct Own {
     number: u64,
     answer: Option<Answer<Payload>>,
 }
 
+impl Own {
+    pub(super) const fn of(number: u64) -> Self {
+        Self { number, answer: None }
+    }
+
+    pub(super) fn into_answer(self) -> Option<Answer<Payload>> {
+        self.answer
+    }
+}
+
+impl Owner for Own {
+    #[inline]
+    fn owns(&self, call: u64) -> bool {
+        self.number == call && self.answer.is_none()
+    }
+
+    fn keep(&mut self, _call: u64, answer: Answer<Payload>) -> Result<(), Unreadable> {
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    #[inline]
+    fn is_done(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    fn forget(&self, calls: &mut Calls) {
+        calls.forget(self.number);
+    }
+}
+
 impl Connection {
-    /// Reads for all threads until the reader's own answer arrives, its time is over, or the connection ends.
-    pub(super) fn lead(
-        &self,
-        number: u64,
-        mut inbox: Box<Inbox>,
-        deadline: Deadline,
-    ) -> Option<Answer<Payload>> {
-        let mut own = Own { number, answer: None };
+    /// Reads for all threads until the reader's own calls are answered, its time is over, or the connection ends.
+    pub(super) fn lead(&self, own: &mut impl Owner, mut inbox: Box<Inbox>, deadline: Deadline) {
         let mut is_quiet = false;
         let ended = loop {
             match self.receive(&mut inbox, deadline, is_quiet) {
                 Look::Bytes(count) => {
-                    if let Err(error) = self.process(&mut inbox, count, Some(&mut own)) {
+                    if let Err(error) = self.process(&mut inbox, count, own) {
                         break Some(End::Unreadable(error));
                     }
-                    if own.answer.is_some() {
+                    if own.is_done() {
                         break None;
                     }
                 }
@@ -64,14 +126,15 @@ impl Connection {
             }
         };
         let mut calls = self.lock();
-        if own.answer.is_some() {
-            calls.forget(number);
+        if own.is_done() {
+            own.forget(&mut calls);
         }
-        calls.give_back(inbox);
-        if let Some(end) = ended {
-            self.end(calls, end);
+        let next = calls.give_back(inbox);
+        match ended {
+            Some(end) => self.end(calls, end),
+            None => drop(calls),
         }
-        own.answer
+        next.wake();
     }
 
     /// Hands every complete frame to its call. The caller has the inbox, so it is the only reader.
@@ -79,27 +142,35 @@ impl Connection {
         &self,
         inbox: &mut Inbox,
         count: usize,
-        mut own: Option<&mut Own>,
+        own: &mut impl Owner,
     ) -> Result<(), Unreadable> {
         let mut is_undoing = false;
+        // The lock is taken once for the answers of all other threads.
+        let mut calls = None;
         let outcome = inbox.took(count, |head, body| {
             if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
                 return Err(Malformed);
             }
             self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
             let read = self.read.load(Ordering::Relaxed);
-            match own.as_mut().filter(|own| own.number == head.call && own.answer.is_none()) {
-                Some(own) => {
-                    own.answer = Some(match &body {
-                        Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
-                        Body::Own(body) => decode(head.kind, body, body)?,
-                    });
-                }
-                None => is_undoing |= self.lock().deliver(head, body.into_bytes(), read)?,
+            if own.owns(head.call) {
+                let answer = match &body {
+                    Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
+                    Body::Own(body) => decode(head.kind, body, body)?,
+                };
+                own.keep(head.call, answer)?;
+            } else {
+                let calls = calls.get_or_insert_with(|| self.lock());
+                is_undoing |= calls.deliver(head, body.into_bytes(), read)?;
             }
             self.read.store(read.saturating_add(1), Ordering::Release);
             Ok(())
         });
+        if let Some(mut calls) = calls {
+            calls.swap_woken(inbox.woken());
+            drop(calls);
+            inbox.woken().drain(..).for_each(|thread| thread.unpark());
+        }
         if is_undoing {
             self.flush();
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 
+use super::reading::Own;
 use super::{Connection, Failure};
 use crate::client::answer::{Undo, Unreadable, decode};
 use crate::client::calls::{Arrived, Calls, End};
@@ -29,7 +30,7 @@ impl Connection {
     ) -> Result<Answer<Payload>, Failure> {
         self.check_version(call)?;
         let number = self.next_call();
-        self.post(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call)))?;
+        self.post(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call.object, &call.op)))?;
         if let Some(outcome) = self.wait_until(number, deadline) {
             return outcome;
         }
@@ -62,11 +63,12 @@ impl Connection {
     /// Waits for the answer to a call, or returns `None` at the deadline. Meanwhile, reads for all if no other thread
     /// does.
     fn wait_until(&self, number: u64, deadline: Deadline) -> Option<Result<Answer<Payload>, Failure>> {
+        let mut calls = self.lock();
         loop {
-            let mut calls = self.lock();
             if let Some(Arrived { kind, body }) = calls.take_answer(number) {
-                calls.hand_on();
+                let next = calls.hand_on();
                 drop(calls);
+                next.wake();
                 return Some(decode(kind, &body, &body).map_err(|error| self.end_unreadable(error)));
             }
             if let Some(end) = calls.ended() {
@@ -75,23 +77,25 @@ impl Connection {
             }
             if deadline.has_passed() {
                 // The caller may be the only thread that was woken to read.
-                calls.hand_on();
+                let next = calls.hand_on();
+                drop(calls);
+                next.wake();
                 return None;
             }
             if let Some(inbox) = calls.take_inbox() {
                 drop(calls);
-                if let Some(answer) = self.lead(number, inbox, deadline) {
+                let mut own = Own::of(number);
+                self.lead(&mut own, inbox, deadline);
+                if let Some(answer) = own.into_answer() {
                     return Some(Ok(answer));
                 }
+                calls = self.lock();
             } else {
                 calls.park(number);
                 drop(calls);
-                if deadline.is_never() {
-                    thread::park();
-                } else {
-                    thread::park_timeout(deadline.remaining());
-                }
-                self.lock().unparked(number);
+                park(deadline);
+                calls = self.lock();
+                calls.unparked(number);
             }
         }
     }
@@ -99,9 +103,15 @@ impl Connection {
     /// Gives up a call: cancels it at the server, and undoes its answer when that arrives.
     pub(super) fn leave(&self, mut calls: MutexGuard<'_, Calls>, number: u64) {
         calls.abandon(number, (self.next_call(), self.read_so_far()));
-        calls.hand_on();
+        self.left(calls);
+    }
+
+    /// Lets another thread read in place of one that has given up, and writes the notices of that.
+    pub(super) fn left(&self, mut calls: MutexGuard<'_, Calls>) {
+        let next = calls.hand_on();
         let has_ended = calls.ended().is_some();
         drop(calls);
+        next.wake();
         if has_ended {
             self.is_usable.store(false, Ordering::Relaxed);
             self.sever();
@@ -112,5 +122,14 @@ impl Connection {
     pub(super) fn end_unreadable(&self, error: Unreadable) -> Failure {
         self.end(self.lock(), End::Unreadable(error));
         Failure::Unreadable(error)
+    }
+}
+
+/// Parks the calling thread, at most until the deadline.
+pub(super) fn park(deadline: Deadline) {
+    if deadline.is_never() {
+        thread::park();
+    } else {
+        thread::park_timeout(deadline.remaining());
     }
 }

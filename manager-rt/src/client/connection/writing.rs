@@ -4,29 +4,67 @@
 //! Before a thread stops writing, it empties the outbox as far as the socket accepts. The rest is written by the next
 //! writer, or by the reader, who checks before it sleeps, and is woken by the bell if it already sleeps.
 
+use std::sync::atomic::Ordering;
+
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::{Interest, WriteFailure};
 
-use super::reading::Look;
+use super::reading::{Look, Nobody, Owner};
 use super::{Begun, Connection, Failure};
-use crate::client::calls::End;
+use crate::client::calls::{Calls, End};
+
+/// How far frames got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// They were written, or another thread writes them.
+    Whole,
+    /// A part of them was written. If the connection can still be used, the rest is in the outbox.
+    Partly,
+    /// Nothing was written: the connection has ended, or the time is over.
+    Nothing,
+}
 
 impl Connection {
-    /// Registers calls, and writes their frames or leaves them to the thread that is writing.
+    /// Registers a call, and writes its frame or leaves it to the thread that is writing.
     ///
     /// # Errors
-    /// [`Failure::NotSent`] or [`Failure::NotBegun`]. Then the calls are not registered.
-    pub(super) fn send(&self, frames: &[u8], begun: &[Begun], deadline: Deadline) -> Result<(), Failure> {
+    /// [`Failure::NotSent`] or [`Failure::NotBegun`]. Then the call is not registered.
+    pub(super) fn send(&self, frame: &[u8], begun: Begun, deadline: Deadline) -> Result<(), Failure> {
+        let Begun { number, thread, undo } = begun;
+        let sent = self.put(frame, |calls| calls.begin(number, thread, undo), &mut Nobody, deadline);
+        let is_gone = !self.is_usable();
+        match sent {
+            Sent::Whole => return Ok(()),
+            Sent::Partly if !is_gone => return Ok(()),
+            // A single incomplete frame was not understood.
+            Sent::Partly | Sent::Nothing => {}
+        }
+        let mut calls = self.lock();
+        calls.forget(number);
+        let next = calls.hand_on();
+        drop(calls);
+        next.wake();
+        Err(if is_gone { Failure::NotSent } else { Failure::NotBegun })
+    }
+
+    /// Lets `begin` register calls, and writes their frames or leaves them to the thread that is writing. Answers to
+    /// `own` calls may arrive meanwhile. Calls whose frames were not written stay registered.
+    pub(super) fn put(
+        &self,
+        frames: &[u8],
+        begin: impl FnOnce(&mut Calls),
+        own: &mut impl Owner,
+        deadline: Deadline,
+    ) -> Sent {
         let mut calls = self.lock();
         if calls.ended().is_some() || !self.is_usable() {
-            return Err(Failure::NotSent);
+            self.is_usable.store(false, Ordering::Relaxed);
+            return Sent::Nothing;
         }
-        for Begun { number, thread, undo } in begun {
-            calls.begin(*number, *thread, *undo);
-        }
+        begin(&mut calls);
         if calls.is_writing {
             calls.outbox.extend_from_slice(frames);
-            return Ok(());
+            return Sent::Whole;
         }
         calls.is_writing = true;
         let mut earlier = std::mem::take(&mut calls.outbox);
@@ -38,23 +76,15 @@ impl Connection {
             earlier.extend_from_slice(frames);
             &earlier
         };
-        let written = self.write(bytes, Some(deadline));
+        let written = self.write(bytes, Some(deadline), own);
         let is_begun = written > own_start;
         let end = if is_begun { bytes.len() } else { own_start };
         self.stop_writing(bytes.get(written..end).unwrap_or_default());
-        if written == bytes.len() {
-            return Ok(());
+        match written == bytes.len() {
+            true => Sent::Whole,
+            false if is_begun => Sent::Partly,
+            false => Sent::Nothing,
         }
-        // A single incomplete frame was not understood. Of several frames, some may have been; the end of the stream
-        // ends their calls.
-        let is_gone = !self.is_usable();
-        if is_begun && !(is_gone && begun.len() == 1) {
-            return Ok(());
-        }
-        let mut calls = self.lock();
-        begun.iter().for_each(|begun| calls.forget(begun.number));
-        calls.hand_on();
-        Err(if is_gone { Failure::NotSent } else { Failure::NotBegun })
     }
 
     /// Writes what waits in the outbox, as far as the socket accepts it. Returns `true` if the socket is full.
@@ -84,7 +114,7 @@ impl Connection {
             }
             let mut bytes = std::mem::take(&mut calls.outbox);
             drop(calls);
-            let written = self.write(&bytes, None);
+            let written = self.write(&bytes, None, &mut Nobody);
             calls = self.lock();
             if written < bytes.len() && self.is_usable() {
                 bytes.drain(..written);
@@ -101,7 +131,7 @@ impl Connection {
 
     /// Writes as much as the socket accepts until the deadline, or without waiting, and returns how many bytes that
     /// was. If it is less than all, the time is over, or the connection is no longer usable.
-    fn write(&self, bytes: &[u8], deadline: Option<Deadline>) -> usize {
+    fn write(&self, bytes: &[u8], deadline: Option<Deadline>, own: &mut impl Owner) -> usize {
         let mut written = 0_usize;
         while let Some(rest) = bytes.get(written..)
             && !rest.is_empty()
@@ -109,13 +139,13 @@ impl Connection {
             match self.stream.try_write(rest) {
                 Ok(count) => written = written.saturating_add(count),
                 Err(WriteFailure::Full) => match deadline {
-                    Some(deadline) if !deadline.has_passed() => self.wait_for_room(deadline),
+                    Some(deadline) if !deadline.has_passed() => self.wait_for_room(deadline, own),
                     _ => break,
                 },
                 Err(error) => {
                     // What the server sent before can still be read, so the reader finds the end.
                     tracing::debug!(?error, "the manager's server is gone");
-                    self.is_usable.store(false, std::sync::atomic::Ordering::Relaxed);
+                    self.is_usable.store(false, Ordering::Relaxed);
                     break;
                 }
             }
@@ -124,7 +154,7 @@ impl Connection {
     }
 
     /// Waits a slice for room. The server may be waiting until its answers are read, so some thread has to read.
-    fn wait_for_room(&self, deadline: Deadline) {
+    fn wait_for_room(&self, deadline: Deadline, own: &mut impl Owner) {
         let Some(mut inbox) = self.lock().take_inbox() else {
             // If there is an error, the write returns it.
             let _ready = self.stream.ready(Interest::Write, deadline);
@@ -135,16 +165,18 @@ impl Connection {
         if ready.is_ok_and(|ready| ready.read) {
             match self.look(self.stream.try_read(inbox.space())) {
                 Look::Bytes(count) => {
-                    ended = self.process(&mut inbox, count, None).err().map(End::Unreadable);
+                    ended = self.process(&mut inbox, count, own).err().map(End::Unreadable);
                 }
                 Look::Nothing => {}
                 Look::Ended => ended = Some(End::Gone),
             }
         }
         let mut calls = self.lock();
-        calls.give_back(inbox);
-        if let Some(end) = ended {
-            self.end(calls, end);
+        let next = calls.give_back(inbox);
+        match ended {
+            Some(end) => self.end(calls, end),
+            None => drop(calls),
         }
+        next.wake();
     }
 }

@@ -6,7 +6,7 @@ use mp_sys::testing::Random;
 
 use super::*;
 use crate::client::connection::Failure;
-use crate::proto::{Fault, ListOp, QueueOp};
+use crate::proto::{Fault, ListOp, QueueOp, Step};
 
 #[test]
 fn answers_in_another_order_reach_their_callers() {
@@ -200,8 +200,8 @@ fn with_many_threads_that_wait_for_ever_every_call_is_answered() {
 fn a_writer_reads_while_the_server_does_not() {
     let (connection, mut peer) = Fake::new().plain();
     let value = vec![3; 200_000];
-    let calls: Vec<_> =
-        (0..64).map(|_| Call { op: Op::List(ListOp::Push(Raw::plain(&value))), ..any_call() }).collect();
+    let push = || Op::List(ListOp::Push(Raw::plain(&value)));
+    let steps: Vec<_> = (0..64).map(|_| Step { object: any_call().object, op: push() }).collect();
     std::thread::scope(|scope| {
         // The server reads a call only after it has written the answer to the last one.
         scope.spawn(|| {
@@ -211,8 +211,8 @@ fn a_writer_reads_while_the_server_does_not() {
                 peer.answer(call, Ok(Reply::Value(value)));
             }
         });
-        let other = scope.spawn(|| connection.pipeline(&calls, soon()));
-        for answers in [connection.pipeline(&calls, soon()), other.join().unwrap()] {
+        let other = scope.spawn(|| connection.pipeline(1, &steps, soon()));
+        for answers in [connection.pipeline(1, &steps, soon()), other.join().unwrap()] {
             let answers = answers.unwrap();
             assert_eq!(answers.len(), 64);
             for answer in answers {

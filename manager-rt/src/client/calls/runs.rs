@@ -1,0 +1,157 @@
+//! Runs: the pending calls of a pipeline, whose numbers follow one another.
+//!
+//! One thread waits for all calls of a run. While that thread reads, it keeps the answers itself. Answers that another
+//! thread reads meanwhile are collected here, and the last of them wakes the owner.
+
+use std::thread::{self, Thread};
+
+use super::{Arrived, Calls, Progress};
+use crate::client::answer::Undo;
+use crate::client::answer::Unreadable::{self, Malformed};
+use crate::count::count_of;
+use crate::proto::{Answer, Payload};
+
+/// The calls of a pipeline.
+#[derive(Debug)]
+pub(super) struct Run {
+    first: u64,
+    /// The number of calls.
+    count: u64,
+    thread: u64,
+    /// How to undo the answers of those calls whose answers have an effect, in order.
+    undos: Vec<(u64, Undo)>,
+    /// The answers that other threads have read.
+    arrived: Vec<(u64, Arrived)>,
+    /// The owner goes on when this many have arrived.
+    wanted: usize,
+    parked: Option<Thread>,
+    is_due: bool,
+}
+
+impl Run {
+    /// Returns `true` if the run begins with this call.
+    pub(super) const fn is(&self, call: u64) -> bool {
+        self.first == call
+    }
+
+    fn contains(&self, call: u64) -> bool {
+        call.checked_sub(self.first).is_some_and(|place| place < self.count)
+    }
+
+    /// Returns where the owner sleeps, and whether it is due.
+    pub(super) const fn sleeper(&mut self) -> (&mut Option<Thread>, &mut bool) {
+        (&mut self.parked, &mut self.is_due)
+    }
+
+    /// Wakes the owner, since no more answers will arrive.
+    pub(super) fn end(&mut self) {
+        if let Some(thread) = self.parked.take() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Calls {
+    /// Registers calls that are about to be written. `undos` names those whose answers have an effect.
+    pub(in crate::client) fn begin_run(
+        &mut self,
+        (first, count): (u64, u64),
+        thread: u64,
+        undos: Vec<(u64, Undo)>,
+    ) {
+        let (arrived, parked) = (Vec::new(), None);
+        self.runs.push(Run {
+            first,
+            count,
+            thread,
+            undos,
+            arrived,
+            wanted: usize::MAX,
+            parked,
+            is_due: false,
+        });
+    }
+
+    /// Removes and returns the answers of a run that other threads have read.
+    pub(in crate::client) fn take_arrived(&mut self, first: u64) -> Vec<(u64, Arrived)> {
+        self.run(first).map(|run| std::mem::take(&mut run.arrived)).unwrap_or_default()
+    }
+
+    /// Removes a run that is over, or whose calls will never be answered.
+    pub(in crate::client) fn forget_run(&mut self, first: u64) {
+        self.runs.retain(|run| !run.is(first));
+    }
+
+    /// Records that the calling thread is about to park until this many calls of the run are answered.
+    pub(in crate::client) fn park_run(&mut self, first: u64, wanted: usize) {
+        if let Some(run) = self.run(first) {
+            run.wanted = wanted;
+            run.parked = Some(thread::current());
+            self.parked.push(first);
+        }
+    }
+
+    /// Records that the calling thread is awake again.
+    pub(in crate::client) fn unparked_run(&mut self, first: u64) {
+        let Some(run) = self.run(first) else { return };
+        run.parked = None;
+        if std::mem::take(&mut run.is_due) {
+            self.due = self.due.saturating_sub(1);
+        }
+        self.parked.retain(|parked| *parked != first);
+    }
+
+    /// Gives up the calls of a run before `unsent`. `answers` are those that the owner has already, which are undone.
+    /// `numbers` returns those of a notice.
+    pub(in crate::client) fn abandon_run(
+        &mut self,
+        first: u64,
+        unsent: u64,
+        answers: &[Option<Answer<Payload>>],
+        numbers: impl Fn() -> (u64, u64),
+    ) {
+        let Some(place) = self.runs.iter().position(|run| run.is(first)) else { return };
+        let Run { thread, undos, arrived, .. } = self.runs.swap_remove(place);
+        let mut undos = undos.into_iter().peekable();
+        let mut pending = Vec::new();
+        for (call, answer) in (first..unsent).zip(answers) {
+            let undo = undos.next_if(|(number, _)| *number == call).map_or(Undo::Nothing, |(_, undo)| undo);
+            match answer {
+                Some(Ok(reply)) => drop(self.undo_reply(reply, undo, thread, numbers(), call)),
+                Some(Err(_)) => {}
+                None => {
+                    self.begin(call, thread, undo);
+                    pending.push(call);
+                }
+            }
+        }
+        for (call, arrived) in arrived {
+            if let Some(slot) = self.slots.get_mut(&call) {
+                slot.progress = Progress::Arrived(arrived);
+            }
+        }
+        pending.into_iter().for_each(|call| self.abandon(call, numbers()));
+    }
+
+    /// Enters an answer of a run.
+    ///
+    /// # Errors
+    /// [`Malformed`] if there is no such call.
+    pub(super) fn deliver_to_run(&mut self, call: u64, answer: Arrived) -> Result<(), Unreadable> {
+        let run = self.runs.iter_mut().find(|run| run.contains(call)).ok_or(Malformed)?;
+        if count_of(run.arrived.len()) >= run.count {
+            return Err(Malformed);
+        }
+        run.arrived.push((call, answer));
+        if run.arrived.len() >= run.wanted {
+            let first = run.first;
+            let woken = self.wake(first);
+            self.woken.extend(woken);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, first: u64) -> Option<&mut Run> {
+        self.runs.iter_mut().find(|run| run.is(first))
+    }
+}

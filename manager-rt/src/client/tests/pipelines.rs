@@ -1,0 +1,145 @@
+//! Pipelines: every answer reaches its call, whoever reads it, and what is given up is undone.
+
+use super::*;
+use crate::client::answer::Unreadable;
+use crate::client::connection::Failure;
+use crate::limits::FRAME_BYTES_MAX;
+use crate::proto::{Fault, ListOp, Step};
+use crate::wire::control::Control;
+
+/// More calls than one piece of a pipeline holds.
+const MANY: u64 = 5_000;
+
+fn step(op: Op<Raw<'_>>) -> Step<Raw<'_>> {
+    Step { object: ObjectId(5), op }
+}
+
+fn gets(count: u64) -> Vec<Step<Raw<'static>>> {
+    (0..count).map(|index| step(Op::List(ListOp::Get(index)))).collect()
+}
+
+/// Reads as many gets, and returns the numbers of the calls with the indices.
+fn read_gets(peer: &mut Peer, count: u64) -> Vec<(u64, u64)> {
+    let one = |_| match peer.call() {
+        (call, Op::List(ListOp::Get(index))) => (call, index),
+        other => panic!("{other:?}"),
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn answers_in_another_order_reach_the_calls_of_a_long_pipeline() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut calls = read_gets(&mut peer, MANY);
+            calls.reverse();
+            calls.into_iter().for_each(|(call, index)| peer.answer(call, Ok(Reply::Count(index))));
+        });
+        let answers = connection.pipeline(1, &gets(MANY), soon()).unwrap();
+        assert_eq!(answers, (0..MANY).map(|index| Ok(Reply::Count(index))).collect::<Vec<_>>());
+    });
+    assert_eq!(connection.pipeline(1, &[], soon()), Ok(Vec::new()));
+}
+
+#[test]
+fn a_thread_that_reads_hands_over_the_answers_of_a_pipeline() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            let reader = scope.spawn(|| connection.call(&acquire(), Deadline::NEVER));
+            let (waiting, _) = peer.call();
+            let pipeline = scope.spawn(|| connection.pipeline(1, &gets(MANY), soon()));
+            for (call, index) in read_gets(&mut peer, MANY) {
+                peer.answer(call, Ok(Reply::Count(index)));
+            }
+            let expected: Vec<_> = (0..MANY).map(|index| Ok(Reply::Count(index))).collect();
+            assert_eq!(pipeline.join().unwrap(), Ok(expected));
+            peer.answer(waiting, granted(1));
+            assert_eq!(reader.join().unwrap(), Ok(granted(1)));
+        }
+    });
+}
+
+#[test]
+fn a_pipeline_that_is_given_up_undoes_what_arrived_and_what_arrives_later() {
+    let (connection, mut peer) = Fake::new().plain();
+    let lock = || Op::Lock(LockOp::Acquire { lease: 0 });
+    std::thread::scope(|scope| {
+        let steps = vec![step(lock()), step(lock())];
+        let given_up = scope.spawn(|| {
+            let steps = steps;
+            connection.pipeline(3, &steps, Deadline::after(Duration::from_millis(100)))
+        });
+        let ((late, _), (early, _)) = (peer.call(), peer.call());
+        peer.answer(early, granted(2));
+        // The answer may arrive only after the time is over. Either way, each lock is released.
+        let mut released = Vec::new();
+        while released.len() < 2 {
+            let (_, body) = peer.frame().unwrap();
+            if let Some(control) = Control::of(&body) {
+                assert!([late, early].map(|call| Control::Cancel { call }).contains(&control));
+                if control == (Control::Cancel { call: late }) {
+                    peer.answer(late, granted(1));
+                    // A reader takes the late answer.
+                    scope.spawn(|| drop(connection.call(&any_call(), soon())));
+                    let (call, _) = peer.call();
+                    peer.answer(call, Ok(Reply::Done));
+                }
+                continue;
+            }
+            match postcard::from_bytes::<Call<Payload>>(&body).unwrap().op {
+                Op::Lock(LockOp::Release { token }) => released.push(token),
+                other => panic!("{other:?}"),
+            }
+        }
+        released.sort_unstable();
+        assert_eq!((given_up.join().unwrap(), released), (Err(Failure::Late), vec![1, 2]));
+    });
+}
+
+#[test]
+fn an_operation_that_is_too_long_fails_alone() {
+    let (connection, mut peer) = Fake::new().plain();
+    let long = vec![0; FRAME_BYTES_MAX];
+    let push = step(Op::List(ListOp::Push(Raw::plain(&long))));
+    let get = || gets(1).remove(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for (call, _) in read_gets(&mut peer, 2) {
+                peer.answer(call, Ok(Reply::Done));
+            }
+        });
+        let answers = connection.pipeline(1, &[get(), push, get()], soon()).unwrap();
+        let limit = FRAME_BYTES_MAX as u64;
+        assert_eq!(answers, [Ok(Reply::Done), Err(Fault::TooLarge { limit }), Ok(Reply::Done)]);
+    });
+}
+
+#[test]
+fn an_answer_that_comes_twice_ends_the_connection() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (call, _) = peer.call();
+            peer.answer(call, Ok(Reply::Done));
+            peer.answer(call, Ok(Reply::Done));
+        });
+        assert_eq!(connection.pipeline(1, &gets(2), soon()), Err(Failure::Unreadable(Unreadable::Malformed)));
+    });
+    assert!(!connection.is_usable());
+}
+
+#[test]
+fn a_pipeline_whose_server_ends_is_neither_lost_nor_repeated() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (call, _) = peer.call();
+            peer.answer(call, Ok(Reply::Done));
+            peer.close();
+        });
+        assert_eq!(connection.pipeline(1, &gets(MANY), soon()), Err(Failure::Unknown));
+    });
+    assert_eq!(connection.pipeline(1, &gets(2), soon()), Err(Failure::NotSent));
+}
