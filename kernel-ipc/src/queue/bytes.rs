@@ -2,10 +2,11 @@
 
 use mp_sys::robust::Patience;
 
+use crate::queue::Queue;
 use crate::queue::error::{GetError, PutError, PutManyError};
 use crate::queue::refused::Refused;
 use crate::queue::ring::Corrupt;
-use crate::queue::{FOR_EVER, Queue};
+use crate::queue::typed::FOR_EVER;
 
 /// The most items that a batch can hold without allocating.
 const FEW_ITEMS: usize = 32;

@@ -12,6 +12,13 @@ pub struct Iter<'a, T> {
     pub(super) queue: &'a Queue<T>,
 }
 
+impl<T: DeserializeOwned> Queue<T> {
+    /// Returns an iterator that takes items, waiting for each, until the queue is closed and empty.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self }
+    }
+}
+
 impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
     type Item = Result<T, GetError>;
 

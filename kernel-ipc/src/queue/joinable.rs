@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::task::{FailedTask, Task};
 use crate::queue::refused::Refused;
-use crate::queue::{CreateError, GetError, NoDeliveries, PutError, PutManyError, Queue, capacity, travel};
+use crate::queue::typed::capacity;
+use crate::queue::{CreateError, GetError, NoDeliveries, PutError, PutManyError, Queue, travel};
 
 /// How often a task is handed out at most by default. Without a limit, a task that kills its worker would never end.
 pub const MAX_DELIVERIES_DEFAULT: u32 = 10;

@@ -7,7 +7,8 @@ use mp_sys::robust::Patience;
 use serde::Serialize;
 
 use crate::queue::error::{PutError, PutManyError};
-use crate::queue::{FOR_EVER, Queue, item, within};
+use crate::queue::typed::{FOR_EVER, within};
+use crate::queue::{Queue, item};
 
 impl<T> Queue<T> {
     /// Puts one item at the end. Waits while the queue is full. A borrowed form of the item also works: `&str` for a
