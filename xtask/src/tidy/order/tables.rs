@@ -2,7 +2,42 @@
 
 use super::Order;
 
-pub(super) const ORDERS: &[Order] = &[MANAGER_RT, MANAGER_RT_CLIENT, MANAGER_RT_STATE];
+pub(super) const ORDERS: &[Order] =
+    &[KERNEL_IPC, KERNEL_IPC_QUEUE, MANAGER_RT, MANAGER_RT_CLIENT, MANAGER_RT_STATE];
+
+const KERNEL_IPC: Order = Order {
+    folder: "kernel-ipc/src",
+    rows: &[
+        &["fuzzing"],
+        &["listener"],
+        &["connection", "pipe"],
+        &["halves", "forward", "queue", "wait"],
+        &["message", "descriptor"],
+        &["address", "error"],
+        &["limits"],
+    ],
+};
+
+/// A ring knows neither of its sides, and a core knows no queue in a message.
+const KERNEL_IPC_QUEUE: Order = Order {
+    folder: "kernel-ipc/src/queue",
+    rows: &[
+        &["fuzz"],
+        &["joinable", "simple"],
+        &["bytes", "handle", "iter", "put"],
+        &["typed"],
+        &["batch"],
+        &["item", "travel"],
+        &["core"],
+        &["config", "error"],
+        &["leases"],
+        &["consumer", "producer"],
+        &["segment"],
+        &["refused"],
+        &["ring"],
+        &["doorbell", "flag", "layout", "lull"],
+    ],
+};
 
 const MANAGER_RT: Order = Order {
     folder: "manager-rt/src",
