@@ -4,6 +4,7 @@
 mod conformance;
 mod keys;
 mod lost_locks;
+mod pipelines;
 mod private_names;
 mod relay;
 mod restricted;

@@ -169,6 +169,10 @@ impl Connection {
                     .try_for_each(|arrived| run.enter(arrived))
                     .map_err(|error| self.end_unreadable(error))?;
                 calls = self.lock();
+                if !run.is_done() {
+                    // Meanwhile another thread may have read more of them, and woken nobody.
+                    continue;
+                }
             }
             if run.is_done() {
                 calls.forget_run(run.first);
