@@ -220,12 +220,16 @@ impl Connection {
     /// Sends an operation as [`notice`](Self::notice) does, and makes sure that the kernel has it, unless that takes too
     /// long. Returns `false` if the server will not receive it.
     pub(super) fn notice_now(&self, op: ManagerOp<Raw<'_>>, deadline: Deadline) -> bool {
+        let op = Op::Manager(op);
+        if self.check_version(&op).is_err() {
+            return false;
+        }
         let numbers = (self.next_call(), self.read_so_far());
         let Some(mut calls) = soon(&self.calls, deadline) else { return false };
         if calls.ended().is_some() || calls.outbox.len() > OUTBOX_BYTES_MAX {
             return false;
         }
-        calls.notice(numbers, 0, ObjectId::MANAGER, Op::Manager(op));
+        calls.notice(numbers, 0, ObjectId::MANAGER, op);
         drop(calls);
         loop {
             self.flush();

@@ -157,7 +157,12 @@ impl EventLoop {
         match self.state.claim(bequest) {
             Some(heirs) => {
                 peer.phase = Phase::Heirs(heirs);
+                let was_ready = std::mem::take(&mut peer.is_ready);
                 self.arrivals.forget(slot);
+                // Its end may have been seen before, and is not reported again.
+                if was_ready {
+                    self.make_ready(slot);
+                }
             }
             None => {
                 peer.phase = Phase::Claiming;
