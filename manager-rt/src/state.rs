@@ -276,6 +276,8 @@ impl State {
         let Some(body) = self.bodies.get_mut(slot) else {
             return Outcome::Answer(Err(Fault::UnknownObject));
         };
+        // What was given to others since the last operation is not this caller's.
+        self.core.memory.is_overdrawn = false;
         let mut context = Context::new(&mut self.core, caller, target);
         let outcome = body.apply(op, &mut context);
         self.bodies.recharge(slot, &mut self.core.memory.containers);
