@@ -306,28 +306,40 @@ impl EventLoop {
                 Frame::Refused(head, fault) => self.refuse_frame(client, head, fault),
             };
             if heard == Heard::Unsettled {
-                inbound.keep(from_here, memory)?;
+                self.keep(client, inbound, from_here, memory)?;
                 return Ok(Left::Unsettled);
             }
             from_here = bytes;
             self.distribute();
             let slot = self.slots.get(client.slot()).copied();
             if slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind) {
-                inbound.keep(bytes, memory)?;
+                self.keep(client, inbound, bytes, memory)?;
                 return Ok(Left::Paused);
             }
             let units = self.state.units();
             light_frames = if units > UNITS_PER_LOOK { 0 } else { light_frames.wrapping_add(1) };
             if !bytes.is_empty() && clock.is_over(self.frame_at, units) {
-                inbound.keep(bytes, memory)?;
+                self.keep(client, inbound, bytes, memory)?;
                 return Ok(Left::Late);
             }
         }
-        if let Some((head, fault)) = inbound.keep(bytes, memory)? {
+        self.keep(client, inbound, bytes, memory)?;
+        Ok(Left::Nothing)
+    }
+
+    /// Keeps the rest of what was read for the next turn. An incomplete frame for which there is no memory is answered.
+    fn keep(
+        &mut self,
+        client: ClientId,
+        inbound: &mut Inbound,
+        rest: &[u8],
+        memory: &Bytes,
+    ) -> Result<(), Garbage> {
+        if let Some((head, fault)) = inbound.keep(rest, memory)? {
             self.refuse_frame(client, head, fault);
             self.distribute();
         }
-        Ok(Left::Nothing)
+        Ok(())
     }
 
     /// Answers a call for which there is no memory. A notice has no answer.
