@@ -197,7 +197,12 @@ impl EventLoop {
         self.resume(unsettled);
         self.pass();
         self.flush();
-        self.relieve();
+        if self.relieve() {
+            // Those that waited for what the disconnected ones held have answers now.
+            self.flush();
+        }
+        // Time that passed, and clients that ended, may have left work as well.
+        self.has_untidy = self.state.has_backlog();
         Ok(())
     }
 
@@ -266,7 +271,7 @@ impl EventLoop {
 
     /// Lets time pass.
     fn pass(&mut self) {
-        self.has_untidy = self.state.tidy(&mut self.effects);
+        self.state.tidy(&mut self.effects);
         self.distribute();
         let now = now_nanos();
         if self.state.next_deadline().is_some_and(|at| at <= now) {
@@ -279,17 +284,22 @@ impl EventLoop {
         }
     }
 
-    /// Disconnects the clients that have left the most answers unread, while all of them together take far too much.
-    fn relieve(&mut self) {
+    /// Disconnects the clients whose unread answers take the most memory, while all of them together take far too much.
+    /// Returns `true` if any was disconnected.
+    fn relieve(&mut self) -> bool {
+        let mut has_relieved = false;
         while self.unsent.used() / 2 > self.unsent.limit() {
-            let behind = self.peers.iter().max_by_key(|(_, peer)| peer.outbound.len());
-            let Some((slot, peer)) = behind.filter(|(_, peer)| !peer.outbound.is_empty()) else { return };
+            // Long values do not count: they belong to their objects, and a client may just be reading one.
+            let behind = self.peers.iter().max_by_key(|(_, peer)| peer.outbound.charged());
+            let Some((slot, peer)) = behind.filter(|(_, peer)| peer.outbound.charged() > 0) else { break };
+            has_relieved = true;
             tracing::warn!(
                 bytes = peer.outbound.len(),
                 "a client does not read its answers: it is disconnected"
             );
             self.close(slot, false);
         }
+        has_relieved
     }
 
     /// Writes the pending answers.

@@ -67,6 +67,12 @@ impl State {
         self.core.has_backlog()
     }
 
+    /// Returns `true` if an earlier step has left something to do, for [`tidy`](Self::tidy).
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        self.core.has_backlog()
+    }
+
     /// Begins a step for an event at this time.
     #[inline]
     pub(super) fn begin(&mut self, now: u64) {

@@ -22,6 +22,8 @@ use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 const SLICES_MAX: usize = 64;
 /// The memory for at most this many ends is kept after all answers were written.
 const ENDS_KEPT_MAX: usize = 512;
+/// The written part of a buffer is removed when it has at least this many bytes, and is half of the buffer.
+const WRITTEN_BYTES_MAX: usize = 64 << 10;
 /// A buffer of at most this many bytes is reused after it was written.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
@@ -29,7 +31,9 @@ const KEPT_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Outbound {
     /// The segments before the tail.
-    segments: VecDeque<Bytes>,
+    segments: VecDeque<Segment>,
+    /// What is charged for those of the segments that are its own bytes.
+    own_segments: usize,
     /// The buffer that answers are encoded into.
     tail: Vec<u8>,
     /// How many bytes of the first segment, or of the tail if there is none, were written.
@@ -47,6 +51,14 @@ pub(crate) struct Outbound {
     version: Option<u16>,
     /// What is charged for the tail and the ends; without an account, nothing is.
     charge: Option<Charge>,
+}
+
+/// Bytes to write before the tail.
+#[derive(Debug)]
+struct Segment {
+    bytes: Bytes,
+    /// What is charged for them here: nothing for a long value, which is charged to its object.
+    charged: usize,
 }
 
 impl Outbound {
@@ -71,14 +83,21 @@ impl Outbound {
     }
 
     /// Turns bytes of its own into a segment.
-    fn segment(&self, bytes: Vec<u8>) -> Bytes {
+    fn segment(&self, bytes: Vec<u8>) -> Segment {
+        let charged_bytes = bytes.capacity();
         match &self.charge {
             Some(charge) => {
-                let charge = charge.account().charge(bytes.capacity());
-                charged(bytes, charge)
+                let charge = charge.account().charge(charged_bytes);
+                Segment { bytes: charged(bytes, charge), charged: charged_bytes }
             }
-            None => Bytes::from(bytes),
+            None => Segment { bytes: Bytes::from(bytes), charged: charged_bytes },
         }
+    }
+
+    /// Returns the bytes of memory that answers to this client take in addition to long values.
+    pub(crate) fn charged(&self) -> usize {
+        let ends = self.ends.capacity().saturating_mul(size_of::<u64>());
+        self.tail.capacity().saturating_add(ends).saturating_add(self.own_segments)
     }
 
     /// Returns the number of bytes that are not written yet.
@@ -146,13 +165,15 @@ impl Outbound {
                 place.copy_from_slice(&len);
             }
         } else if let Some(bytes) = self.segments.get_mut(segment) {
-            let mut own = bytes.to_vec();
+            let mut own = bytes.bytes.to_vec();
             if let Some(place) = own.get_mut(range) {
                 place.copy_from_slice(&len);
             }
             let own = self.segment(own);
-            if let Some(bytes) = self.segments.get_mut(segment) {
-                *bytes = own;
+            if let Some(place) = self.segments.get_mut(segment) {
+                self.own_segments =
+                    self.own_segments.saturating_sub(place.charged).saturating_add(own.charged);
+                *place = own;
             }
         }
     }
@@ -166,9 +187,10 @@ impl Outbound {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             let tail = self.segment(tail);
+            self.own_segments = self.own_segments.saturating_add(tail.charged);
             self.segments.push_back(tail);
         }
-        self.segments.push_back(bytes);
+        self.segments.push_back(Segment { bytes, charged: 0 });
     }
 
     /// Writes as much as `write` accepts, which returns `None` if it accepts no more now. Returns `Ok(true)` once
@@ -186,7 +208,7 @@ impl Outbound {
                 write(&[IoSlice::new(rest)])?
             } else {
                 let mut skipped = self.written_of_first;
-                let slices: Vec<IoSlice<'_>> = (self.segments.iter().map(|bytes| &**bytes))
+                let slices: Vec<IoSlice<'_>> = (self.segments.iter().map(|segment| &*segment.bytes))
                     .chain([&*self.tail])
                     .take(SLICES_MAX)
                     .map(|bytes| IoSlice::new(bytes.get(std::mem::take(&mut skipped)..).unwrap_or_default()))
@@ -209,12 +231,19 @@ impl Outbound {
         }
         let mut written = self.written_of_first.saturating_add(len);
         while let Some(first) = self.segments.front()
-            && written >= first.len()
+            && written >= first.bytes.len()
         {
-            written = written.saturating_sub(first.len());
+            written = written.saturating_sub(first.bytes.len());
+            self.own_segments = self.own_segments.saturating_sub(first.charged);
             self.segments.pop_front();
         }
         self.written_of_first = written;
+        let is_mostly_written = written >= WRITTEN_BYTES_MAX && written >= self.tail.len() / 2;
+        if self.segments.is_empty() && is_mostly_written {
+            // A long pipeline is never written completely, and its answers would pile up.
+            self.tail.drain(..written.min(self.tail.len()));
+            self.written_of_first = 0;
+        }
         if self.is_empty() {
             self.written_of_first = 0;
             if self.tail.capacity() <= KEPT_BYTES_MAX {

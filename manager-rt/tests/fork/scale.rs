@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use manager_rt::Manager;
 use manager_rt::limits::{HANDSHAKE_TIME_MAX, HANDSHAKES_MAX};
-use manager_rt::proto::{EventOp, LockOp, ObjectId, Op, QueueOp, Raw, Reply, Spec, Wait};
+use manager_rt::proto::{BarrierOp, EventOp, Fault, LockOp, ObjectId, Op, QueueOp, Raw, Reply, Spec, Wait};
 use mp_sys::testing::{PATIENCE, skip, tests};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -16,6 +16,7 @@ use crate::plain::{Client, stream_to};
 tests! {
     a_thousand_clients_and_their_memory,
     ten_thousand_waiting_calls,
+    a_thousand_parties_learn_that_one_of_them_gave_up,
     a_thousand_silent_peers_harm_no_client,
     the_oldest_silent_peers_make_room_for_new_ones,
 }
@@ -77,6 +78,22 @@ fn a_thousand_clients_and_their_memory() {
 }
 
 /// Ten calls of each client wait, each as a separate thread: five for an event, three for an item, two for a lock.
+/// Waking them takes several steps, and nothing else happens meanwhile that would continue them.
+fn a_thousand_parties_learn_that_one_of_them_gave_up() {
+    const PARTIES: u64 = 1_000;
+    with_manager(|manager| {
+        let mut client = Client::connect(&Place::of(manager).socket);
+        let barrier = client.open("barrier", Spec::Barrier(PARTIES + 1), PRINT);
+        for thread in 0..PARTIES {
+            let wait = if thread == 7 { Wait::For(50_000_000) } else { Wait::Forever };
+            client.send(thread, barrier, wait, Op::Barrier(BarrierOp::Wait { acts: false }));
+        }
+        let answers = (0..PARTIES).map(|_| client.answer().1);
+        let broken = answers.filter(|answer| *answer == Err(Fault::Broken)).count();
+        assert!(broken >= 999, "{broken} parties");
+    });
+}
+
 fn ten_thousand_waiting_calls() {
     raise_descriptors(CLIENTS);
     with_manager(|manager| {
