@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn words_without_room_are_an_error_that_says_so_and_leave_nothing() {
-        let ranking = Ranking::start(Manager::builder().memory_bytes_max(256 << 10)).unwrap();
+        let ranking = Ranking::start(Manager::builder().memory_bytes_max(512 << 10)).unwrap();
         let many: Vec<_> = (0..ENTRIES_AT_ONCE_MAX).map(|n| (format!("{n:050}"), 1)).collect();
         let error = ranking.add(0, &many).unwrap_err();
         assert!(error.to_string().starts_with("the words have no room in the manager"), "{error}");
