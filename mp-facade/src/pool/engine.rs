@@ -195,17 +195,25 @@ impl<'s> Engine<'s> {
             let Some(seat) = self.seats.get_mut(at) else { break };
             seat.kill_late(self.rules.timeout);
             let Some(end) = seat.ended() else { continue };
-            // All that it has reported is there now.
-            passed |= seat.collect(usize::MAX, &mut self.tries, sink)? > 0;
+            // All that it has reported is there now, in one batch or more.
+            while seat.collect(usize::MAX, &mut self.tries, sink)? > 0 {
+                self.crashes_in_row = 0;
+                passed = true;
+            }
             let left = seat.vacate();
             for chunk in left.chunks.into_iter().rev() {
                 self.pending.push_front(chunk);
             }
             self.restarts = self.restarts.saturating_add(1);
-            if let Err(end) = end
-                && !left.is_innocent
-            {
-                passed |= self.note_crash(end, left.item, left.is_late, sink)?;
+            match end {
+                Err(end) if !left.is_innocent => {
+                    passed |= self.note_crash(end, left.item, left.is_late, sink)?;
+                }
+                _ => {
+                    if let Some(item) = left.item {
+                        self.pending.push_front(item);
+                    }
+                }
             }
         }
         self.start_missing()?;

@@ -221,8 +221,9 @@ impl Seat {
     /// Removes the worker that has ended, and returns what it leaves.
     pub(super) fn vacate(&mut self) -> Left {
         self.child = None;
-        // What it has not taken is in `assigned` too.
+        // What it has not taken is in `assigned` too, and all reports that can be understood were read.
         while self.station.chunks.try_get_bytes().is_ok() {}
+        while self.station.reports.try_get_bytes().is_ok() {}
         let item = self.item();
         let condemned = self.condemned.take();
         self.station.progress.end();
