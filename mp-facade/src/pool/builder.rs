@@ -77,6 +77,9 @@ impl PoolBuilder {
 
     /// Sets how long an item may take. A process that takes longer, or that is stopped, is killed, and the item's error is
     /// [`TaskError::TimedOut`].
+    ///
+    /// A worker that has items, but does not begin with one in this time (at least 1 s), is killed too: it is stopped, or
+    /// its initializer hangs. That counts as a crash, so an initializer that always hangs ends in [`PoolError::Crashes`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = Some(timeout);
         self

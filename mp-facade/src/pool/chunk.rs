@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | job | 8 | the job that the items belong to |
 //! | first | 8 | the index of the first item |
-//! | count | 4 | the number of items |
+//! | count | 4 | the number of items; a chunk without items lets the worker end |
 //! | arguments | | for each item, 4 bytes of length and the encoded argument; nothing if the worker has the items |
 //!
 //! | a report, from a worker | bytes | |

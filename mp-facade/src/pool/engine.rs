@@ -28,6 +28,10 @@ use crate::pool::worker::Progress;
 
 /// How long to wait before the next try to start a worker, while others work.
 const START_AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait before the next try to hand out chunks that could not be put into a queue.
+const PUT_AGAIN: Duration = Duration::from_millis(1);
+/// How long workers have to end by themselves before they are killed.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// The most reports that are taken from a worker at once.
 const REPORTS_AT_ONCE: usize = 64;
 
@@ -147,9 +151,7 @@ impl<'s> Engine<'s> {
             let others = places.len().saturating_sub(nth).max(1);
             if let Some(seat) = self.seats.get_mut(*place) {
                 let count = self.pending.len().div_ceil(others).min(seat.room());
-                if count > 0 {
-                    seat.assign(self.pending.drain(..count))?;
-                }
+                seat.assign(&mut self.pending, count)?;
             }
         }
         self.share_out()
@@ -166,10 +168,9 @@ impl<'s> Engine<'s> {
             }
             let back = busiest.take_back(1);
             let Some(chunk) = back.into_iter().next() else { return Ok(()) };
-            match self.seats.iter_mut().find(|seat| seat.is_idle()) {
-                Some(idle) => idle.assign(std::iter::once(chunk))?,
-                None => self.pending.push_front(chunk),
-            }
+            self.pending.push_front(chunk);
+            let Some(idle) = self.seats.iter_mut().find(|seat| seat.is_idle()) else { return Ok(()) };
+            idle.assign(&mut self.pending, 1)?;
         }
         Ok(())
     }
@@ -289,6 +290,9 @@ impl<'s> Engine<'s> {
             let next = self.seats.iter().map(|seat| seat.time_left(now, nanos)).min().unwrap_or(nanos);
             until = until.min(Deadline::after(Duration::from_nanos(next)));
         }
+        if self.seats.iter().any(Seat::has_refused) {
+            until = until.min(Deadline::after(PUT_AGAIN));
+        }
         let files = self.files();
         kernel_ipc::wait(files, until.remaining()).map_err(|error| PoolError::Queues(error.to_string()))?;
         Ok(())
@@ -309,13 +313,15 @@ impl<'s> Engine<'s> {
         }
     }
 
-    /// Lets the workers finish the chunks that they have, and waits for them.
+    /// Lets the workers finish the chunks that they have, and waits for them. A worker that has not ended after
+    /// [`CLOSE_GRACE`], for example because it is stopped, is killed.
     pub(super) fn close(&mut self) {
         for seat in &mut self.seats {
             seat.close();
         }
+        let deadline = Deadline::after(CLOSE_GRACE);
         for seat in &mut self.seats {
-            seat.join();
+            seat.end_until(deadline);
         }
     }
 }

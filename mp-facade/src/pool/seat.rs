@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use kernel_ipc::{GetError, Queue};
-use mp_sys::deadline::now_nanos;
+use kernel_ipc::{GetError, PutError, Queue};
+use mp_sys::deadline::{Deadline, now_nanos};
 
 use crate::child::Child;
 use crate::exit::ExitError;
@@ -23,6 +23,9 @@ pub(super) type Start<'s> = dyn Fn(&Station) -> Result<Child<()>, StartError> + 
 const AHEAD_MIN: usize = 2;
 /// The most chunks that a worker has. Tiny ones are handed out far ahead, so that it never waits for the next.
 const AHEAD_MAX: usize = 256;
+/// The least time that a worker has to begin with an item, however short the timeout of an item is: starting a process
+/// takes a while.
+const BEGIN_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// What a process that has ended leaves.
 pub(super) struct Left {
@@ -36,14 +39,27 @@ pub(super) struct Left {
     pub(super) is_innocent: bool,
 }
 
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overdue {
+    /// This item of this job.
+    Item((u64, u64)),
+    /// Beginning with an item: the worker is stopped, or its initializer hangs.
+    Begin,
+}
+
 pub(super) struct Seat {
     station: Station,
     child: Option<Child<()>>,
     /// The chunks that were put into the queue and are not reported. The worker works on the first one.
     assigned: VecDeque<Chunk>,
     ahead: usize,
-    /// The item because of which it was killed: it took too long.
-    condemned: Option<(u64, u64)>,
+    /// Whether its queue refused the last chunk: a process was stopped under the queue's lock.
+    has_refused: bool,
+    /// When it last was between two items for certain: when it got a chunk while it had none, or reported.
+    quiet_since: u64,
+    /// Why the pool has killed it.
+    condemned: Option<Overdue>,
 }
 
 impl Seat {
@@ -53,11 +69,20 @@ impl Seat {
         let is_timed = rules.timeout.is_some();
         let station = Station { chunks: queue()?, reports: queue()?, progress, items_max, is_timed };
         let assigned = VecDeque::new();
-        Ok(Self { station, child: None, assigned, ahead: AHEAD_MIN, condemned: None })
+        Ok(Self {
+            station,
+            child: None,
+            assigned,
+            ahead: AHEAD_MIN,
+            has_refused: false,
+            quiet_since: 0,
+            condemned: None,
+        })
     }
 
     pub(super) fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {
         self.child = Some(start(&self.station)?);
+        self.quiet_since = now_nanos();
         Ok(())
     }
 
@@ -80,19 +105,41 @@ impl Seat {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.child.is_some() && self.assigned.is_empty()
+        self.child.is_some() && self.assigned.is_empty() && !self.has_refused
     }
 
-    /// Hands chunks to the worker.
+    /// Whether its queue refused the last chunk.
+    pub(super) fn has_refused(&self) -> bool {
+        self.has_refused
+    }
+
+    /// Hands the first `count` chunks of `pending` to the worker, without waiting for a lock. Chunks that its queue refuses
+    /// stay in `pending`.
     ///
     /// # Errors
-    /// [`PoolError::Queues`] if there is no memory for them.
-    pub(super) fn assign(&mut self, chunks: impl Iterator<Item = Chunk>) -> Result<(), PoolError> {
-        let before = self.assigned.len();
-        self.assigned.extend(chunks);
-        let bytes: Vec<Vec<u8>> = self.assigned.iter().skip(before).map(Chunk::to_bytes).collect();
-        let put = self.station.chunks.put_many_bytes(&bytes);
-        put.map_err(|error| PoolError::Queues(error.to_string()))
+    /// [`PoolError::Queues`] if there is no memory for a chunk, which stays in `pending`.
+    pub(super) fn assign(&mut self, pending: &mut VecDeque<Chunk>, count: usize) -> Result<(), PoolError> {
+        if count == 0 {
+            // What it refused is with another one.
+            self.has_refused = false;
+        }
+        for _ in 0..count {
+            let Some(chunk) = pending.front() else { break };
+            let put = self.station.chunks.try_put_bytes(&chunk.to_bytes());
+            if self.assigned.is_empty() && !self.has_refused {
+                self.quiet_since = now_nanos();
+            }
+            self.has_refused = match put {
+                Ok(()) => false,
+                Err(PutError::Lock(_) | PutError::TimedOut | PutError::Full) => true,
+                Err(error) => return Err(PoolError::Queues(error.to_string())),
+            };
+            if self.has_refused {
+                break;
+            }
+            self.assigned.extend(pending.pop_front());
+        }
+        Ok(())
     }
 
     /// Takes up to `max` chunks back that the worker has not begun with.
@@ -121,7 +168,7 @@ impl Seat {
         let mut outcomes = 0_usize;
         let mut batch = match self.station.reports.try_get_many(max) {
             Ok(batch) => batch,
-            Err(GetError::Empty) => return Ok(0),
+            Err(GetError::Empty | GetError::Lock(_)) => return Ok(0),
             Err(error) => return Err(PoolError::Queues(error.to_string())),
         };
         while let Some(bytes) = batch.next_bytes() {
@@ -134,6 +181,7 @@ impl Seat {
             }
             outcomes = outcomes.saturating_add(taken.unwrap_or(0));
         }
+        self.quiet_since = now_nanos();
         Ok(outcomes)
     }
 
@@ -190,20 +238,27 @@ impl Seat {
         self.assigned.iter().any(|chunk| chunk.contains(item)).then_some(item)
     }
 
-    /// Returns how many nanoseconds the present item still has.
-    pub(super) fn time_left(&self, now: u64, limit: u64) -> u64 {
-        if self.item().is_none() || self.condemned.is_some() {
-            return limit;
-        }
-        limit.saturating_sub(now.saturating_sub(self.station.progress.began()))
+    /// Returns what the worker is busy with, and how many nanoseconds it still has for that. `None` if it has nothing to do.
+    fn due(&self, now: u64, limit: u64) -> Option<(Overdue, u64)> {
+        let (what, since, limit) = match self.item() {
+            Some(item) => (Overdue::Item(item), self.station.progress.began(), limit),
+            None if self.assigned.is_empty() && !self.has_refused => return None,
+            None => (Overdue::Begin, self.quiet_since, limit.max(nanos_of(BEGIN_TIME_MIN))),
+        };
+        Some((what, limit.saturating_sub(now.saturating_sub(since))))
     }
 
-    /// Kills the worker if its item takes too long.
+    /// Returns how many nanoseconds pass at least until the worker has to be killed.
+    pub(super) fn time_left(&self, now: u64, limit: u64) -> u64 {
+        let due = self.due(now, limit).filter(|_| self.child.is_some() && self.condemned.is_none());
+        due.map_or(limit, |(_, left)| left)
+    }
+
+    /// Kills the worker if its item takes too long, or it does not begin with one.
     pub(super) fn kill_late(&mut self, limit: Option<Duration>) {
-        let Some((limit, item)) = limit.zip(self.item()) else { return };
-        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        if self.condemned.is_none() && self.time_left(now_nanos(), limit) == 0 {
-            self.condemned = Some(item);
+        let Some(limit) = limit.filter(|_| self.child.is_some() && self.condemned.is_none()) else { return };
+        if let Some((what, 0)) = self.due(now_nanos(), nanos_of(limit)) {
+            self.condemned = Some(what);
             self.kill();
         }
     }
@@ -228,13 +283,14 @@ impl Seat {
         let condemned = self.condemned.take();
         self.station.progress.end();
         self.ahead = AHEAD_MIN;
+        self.has_refused = false;
+        let is_as_condemned = condemned == Some(item.map_or(Overdue::Begin, Overdue::Item));
         let mut left = Left {
             chunks: Vec::new(),
             item: None,
-            is_late: item.is_some() && item == condemned,
-            is_innocent: false,
+            is_late: is_as_condemned && item.is_some(),
+            is_innocent: condemned.is_some() && !is_as_condemned,
         };
-        left.is_innocent = condemned.is_some() && !left.is_late;
         for chunk in self.assigned.drain(..) {
             match item.filter(|item| !left.is_innocent && chunk.contains(*item)) {
                 Some((_, index)) => {
@@ -264,10 +320,20 @@ impl Seat {
 
     /// Lets the worker end when it has done its chunks.
     pub(super) fn close(&mut self) {
-        if let Err(error) = self.station.chunks.close() {
+        if let Err(error) = self.station.chunks.try_put_bytes(&Chunk::default().to_bytes()) {
             tracing::warn!(%error, "a worker of a pool is killed, because it cannot be asked to end");
             self.kill();
         }
+    }
+
+    /// Waits until the worker has ended, and kills it at the deadline.
+    pub(super) fn end_until(&mut self, deadline: Deadline) {
+        let Some(child) = &self.child else { return };
+        if let Ok(None) = child.join_timeout(deadline.remaining()) {
+            tracing::warn!("a worker of a pool is killed, because it does not end by itself");
+            self.kill();
+        }
+        self.join();
     }
 
     /// Waits until the worker has ended.
@@ -277,4 +343,8 @@ impl Seat {
             tracing::debug!(?ended, "a worker of a pool has ended");
         }
     }
+}
+
+fn nanos_of(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -120,7 +120,7 @@ enum Stop {
     Garbage,
 }
 
-/// Works until the pool closes the queue of chunks, or the worker has done its number of items.
+/// Works until the worker gets a chunk without items, or it has done its number of items.
 ///
 /// # Panics
 /// If a queue cannot be used any more: the pool reports the message.
@@ -152,36 +152,36 @@ impl Desk {
     ) -> Result<(), Stop> {
         let mut done = 0_u64;
         while done < station.items_max {
-            let Some(bytes) = self.next_chunk(station)? else { return Ok(()) };
-            done = done.saturating_add(self.work_on(station, &bytes, run)?);
+            let bytes = self.next_chunk(station)?;
+            let order = Order::of(&bytes).ok_or(Stop::Garbage)?;
+            if order.count == 0 {
+                // The pool is closed.
+                break;
+            }
+            done = done.saturating_add(self.work_on(station, order, run)?);
         }
         self.send(station)
     }
 
-    /// Returns the next chunk, or `None` when the pool is closed. A report waits only while there is more to do.
-    fn next_chunk(&mut self, station: &Station) -> Result<Option<Vec<u8>>, Stop> {
+    /// Returns the next chunk. A report waits only while there is more to do.
+    fn next_chunk(&mut self, station: &Station) -> Result<Vec<u8>, Stop> {
         if self.report.count() > 0 {
             match station.chunks.try_get_bytes() {
-                Ok(bytes) => return Ok(Some(bytes)),
-                Err(GetError::Closed | GetError::Empty | GetError::Lock(_)) => self.send(station)?,
+                Ok(bytes) => return Ok(bytes),
+                Err(GetError::Empty | GetError::Lock(_)) => self.send(station)?,
                 Err(error) => return Err(error.into()),
             }
         }
         station.progress.end();
-        match station.chunks.get_bytes() {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(GetError::Closed) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(station.chunks.get_bytes()?)
     }
 
     fn work_on(
         &mut self,
         station: &Station,
-        bytes: &[u8],
+        order: Order<'_>,
         run: &mut impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
     ) -> Result<u64, Stop> {
-        let order = Order::of(bytes).ok_or(Stop::Garbage)?;
         let mut arguments = order.arguments;
         station.progress.enter(order.job);
         for index in (order.first..).take(usize::try_from(order.count).unwrap_or(usize::MAX)) {

@@ -9,6 +9,7 @@ mod forwards;
 mod handles;
 mod jobs;
 mod limits;
+mod pool_faults;
 mod pools;
 mod processes;
 mod refusals;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         handles::TESTS,
         jobs::TESTS,
         limits::TESTS,
+        pool_faults::TESTS,
         pools::TESTS,
         processes::TESTS,
         refusals::TESTS,

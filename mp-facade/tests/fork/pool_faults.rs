@@ -1,0 +1,68 @@
+//! Pools whose workers are stopped or hang between two items, and what else must not disturb a pool.
+
+use std::time::Duration;
+
+use mp::{ExitError, Method, Pool, PoolError};
+use mp_sys::testing::tests;
+
+use crate::pools::two;
+
+tests! {
+    a_worker_that_is_stopped_between_items_is_replaced,
+    an_initializer_that_hangs_ends_the_pool,
+    a_stopped_worker_does_not_keep_a_pool_from_ending,
+}
+
+/// Stops a process, and waits until it is stopped.
+fn stop(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let options = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::NOWAIT;
+    rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
+}
+
+fn a_worker_that_is_stopped_between_items_is_replaced() {
+    let limit = Duration::from_millis(200);
+    let pid_and = |n: u32| (mp::current_process().pid(), n);
+    for workers in [1, 2] {
+        let builder = Pool::builder().workers(workers).method(Method::Fork).timeout(limit);
+        let pool = builder.chunk(1).start(pid_and).unwrap();
+        let stopped = pool.map([0]).unwrap()[0].0;
+        stop(stopped);
+        let results = pool.map(0..20).unwrap();
+        assert!(results.iter().map(|result| result.1).eq(0..20), "{results:?}");
+        assert!(results.iter().all(|result| result.0 != stopped));
+        let health = pool.health().unwrap();
+        assert_eq!((health.alive, health.restarts), (workers, 1));
+        pool.close().unwrap();
+    }
+}
+
+fn an_initializer_that_hangs_ends_the_pool() {
+    let hang = |(): ()| {
+        loop {
+            std::thread::park();
+        }
+        #[expect(unreachable_code, reason = "the type of what it would return")]
+        |n: u32| n
+    };
+    let builder = two().method(Method::Fork).timeout(Duration::from_millis(50)).crashes(2);
+    let pool = builder.start_with(hang, ()).unwrap();
+    let error = pool.map([1, 2, 3]).unwrap_err();
+    assert_eq!(error, PoolError::Crashes { crashes: 2, end: ExitError::Signaled(9), item: None });
+    assert!(mp::active_children().is_empty());
+}
+
+fn a_stopped_worker_does_not_keep_a_pool_from_ending() {
+    for is_closed in [false, true] {
+        let builder = Pool::builder().workers(1).method(Method::Fork);
+        let pool = builder.start(|(): ()| mp::current_process().pid()).unwrap();
+        stop(pool.map([()]).unwrap()[0]);
+        if is_closed {
+            pool.close().unwrap();
+        } else {
+            drop(pool);
+        }
+        assert!(mp::active_children().is_empty());
+    }
+}
