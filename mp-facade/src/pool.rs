@@ -59,8 +59,8 @@ use crate::start::return_value::ReturnValue;
 ///
 /// # Crash
 /// If a process is killed, another one takes its place and tries the item that it was working on again, three times in all. It
-/// also repeats those items that the process had not reported yet: up to 2 ms of work. If this process is killed, the
-/// others end.
+/// also repeats those items that the process had not reported yet: a few milliseconds of work. If this process is killed,
+/// the others end.
 ///
 /// # Source
 /// Python's `multiprocessing.Pool.map`, which waits for ever if a worker is killed.

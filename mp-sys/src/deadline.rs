@@ -87,12 +87,13 @@ pub fn now_nanos() -> u64 {
 }
 
 /// The monotonic clock at the newest tick of the kernel: a quarter of the cost, and up to [`TICK_MAX`] late.
-fn tick_nanos() -> u64 {
+#[must_use]
+pub fn tick_nanos() -> u64 {
     nanos_of(ClockId::MonotonicCoarse)
 }
 
-/// The slowest setting of the kernel, `CONFIG_HZ=100`.
-const TICK_MAX: Duration = Duration::from_millis(10);
+/// The longest time between two ticks: the slowest setting of the kernel, `CONFIG_HZ=100`.
+pub const TICK_MAX: Duration = Duration::from_millis(10);
 
 fn nanos_of(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);

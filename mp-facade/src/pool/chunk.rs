@@ -17,6 +17,8 @@ use serde::Serialize;
 
 /// The bytes before the arguments of a chunk.
 const CHUNK_HEAD_BYTES: usize = 20;
+/// The number of a job whose results are needed together, and no sooner: a worker may keep one while it goes on.
+pub(super) const TOGETHER: u64 = u64::MAX;
 /// The most items of a chunk, so that their number and their lengths fit.
 pub(super) const CHUNK_ITEMS_MAX: usize = 1 << 16;
 

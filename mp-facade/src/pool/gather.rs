@@ -6,12 +6,9 @@ use mp_sys::deadline::Deadline;
 use mp_sys::{travel, wire};
 use serde::de::DeserializeOwned;
 
-use crate::pool::chunk::Chunk;
+use crate::pool::chunk::{Chunk, TOGETHER};
 use crate::pool::engine::{Engine, Outcome};
 use crate::pool::error::{PoolError, TaskError};
-
-/// The number of the only job of an engine.
-const ONLY_JOB: u64 = 0;
 
 /// The outcomes of a job: a value for each item, or its error. Errors are rare and large, so they have a place of their own.
 #[derive(Debug)]
@@ -56,7 +53,7 @@ pub(super) fn all<R: DeserializeOwned>(
         while next < len && engine.wants_more() {
             let count = chunk.min(len.saturating_sub(next));
             let first = u64::try_from(next).unwrap_or(u64::MAX);
-            engine.submit(Chunk::of_indices(ONLY_JOB, first, u32::try_from(count).unwrap_or(u32::MAX)));
+            engine.submit(Chunk::of_indices(TOGETHER, first, u32::try_from(count).unwrap_or(u32::MAX)));
             next = next.saturating_add(count);
         }
         engine.drive(Deadline::NEVER, &mut |_, index, outcome| {

@@ -1,27 +1,26 @@
 //! What a worker of a pool does: take chunks, call the function for each item, report.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kernel_ipc::{GetError, PutError, Queue};
-use mp_sys::deadline::now_nanos;
+use mp_sys::deadline::{now_nanos, tick_nanos};
 use mp_sys::{crash, travel, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shm_core::RawArray;
 
 use crate::outcome::PANIC_MESSAGE_BYTES_MAX;
-use crate::pool::chunk::{Kind, Order, Report, append, next_part};
+use crate::pool::chunk::{Kind, Order, Report, TOGETHER, append, next_part};
 use crate::start::whole;
 
 /// A report is sent when it has this many bytes,
 const REPORT_BYTES: usize = 32 << 10;
-/// or when the oldest outcome in it is this old: a worker that dies takes no more work along.
+/// or when the oldest outcome in it is this old by the clock's ticks, which are up to `mp_sys::deadline::TICK_MAX` apart. So
+/// a worker that dies costs only a few milliseconds of work.
 const REPORT_AGE: Duration = Duration::from_millis(2);
 /// How an item ends whose index the worker does not have.
 pub(super) const NO_ITEM: Kind = Kind::Argument;
-/// The most items between two looks at the clock.
-const STRIDE_MAX: u32 = 256;
 
 /// What a worker shares with its pool about the item that it works on: three words for each worker.
 #[derive(Debug, Clone)]
@@ -128,7 +127,7 @@ pub(super) fn work(
     station: &Station,
     mut run: impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
 ) {
-    let mut desk = Desk { report: Report::default(), begun: Instant::now(), stride: 1, since_look: 0 };
+    let mut desk = Desk { report: Report::default(), begun: 0 };
     if let Err(stop) = desk.work(station, &mut run) {
         panic!("a worker of a pool cannot go on: {stop}");
     }
@@ -137,11 +136,8 @@ pub(super) fn work(
 /// What a worker keeps between two items.
 struct Desk {
     report: Report,
-    /// When the oldest outcome of the report was looked at.
-    begun: Instant,
-    /// The number of items between two looks at the clock, and how many there were since the last one.
-    stride: u32,
-    since_look: u32,
+    /// When the report was begun, in nanoseconds.
+    begun: u64,
 }
 
 impl Desk {
@@ -163,7 +159,8 @@ impl Desk {
         self.send(station)
     }
 
-    /// Returns the next chunk. A report waits only while there is more to do.
+    /// Returns the next chunk. A report waits only while there is more to do, and only one of results that are needed together
+    /// is still here.
     fn next_chunk(&mut self, station: &Station) -> Result<Vec<u8>, Stop> {
         if self.report.count() > 0 {
             match station.chunks.try_get_bytes() {
@@ -188,7 +185,7 @@ impl Desk {
             let argument = next_part(&mut arguments).unwrap_or_default();
             if self.report.count() == 0 {
                 self.report.begin(order.job, index);
-                self.begun = Instant::now();
+                self.begun = tick_nanos();
             }
             crash::point();
             station.progress.begin(index, station.is_timed);
@@ -198,25 +195,18 @@ impl Desk {
                 self.send(station)?;
             }
         }
+        if order.job != TOGETHER {
+            // Somebody may wait for just these results, however long the next chunk takes.
+            self.send(station)?;
+        }
         Ok(order.count.into())
     }
 
     /// Returns whether the report should be sent now.
     #[inline]
-    fn is_time(&mut self) -> bool {
-        self.since_look = self.since_look.saturating_add(1);
-        if self.report.as_bytes().len() >= REPORT_BYTES {
-            return true;
-        }
-        if self.since_look < self.stride {
-            return false;
-        }
-        self.since_look = 0;
-        let age = self.begun.elapsed();
-        // Short items are looked at less often: a look costs as much as some of them.
-        let is_short = age < REPORT_AGE / 16;
-        self.stride = if is_short { self.stride.saturating_mul(2).min(STRIDE_MAX) } else { 1 };
-        age >= REPORT_AGE
+    fn is_time(&self) -> bool {
+        let age = Duration::from_nanos(tick_nanos().saturating_sub(self.begun));
+        age >= REPORT_AGE || self.report.as_bytes().len() >= REPORT_BYTES
     }
 
     fn send(&mut self, station: &Station) -> Result<(), Stop> {

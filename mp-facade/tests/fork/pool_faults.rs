@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mp::{ExitError, Method, Pool, PoolError};
-use mp_sys::testing::tests;
+use mp::{ExitError, Method, Pool, PoolError, RawValue};
+use mp_sys::testing::{PATIENCE, tests};
 
 use crate::pools::two;
 
@@ -11,6 +11,7 @@ tests! {
     a_worker_that_is_stopped_between_items_is_replaced,
     an_initializer_that_hangs_ends_the_pool,
     a_stopped_worker_does_not_keep_a_pool_from_ending,
+    a_result_is_not_kept_back_by_the_next_item,
 }
 
 /// Stops a process, and waits until it is stopped.
@@ -64,5 +65,26 @@ fn a_stopped_worker_does_not_keep_a_pool_from_ending() {
             drop(pool);
         }
         assert!(mp::active_children().is_empty());
+    }
+}
+
+fn a_result_is_not_kept_back_by_the_next_item() {
+    let gate = RawValue::new(0_u32).unwrap();
+    let work = |gate: RawValue<u32>| {
+        move |is_blocked: bool| {
+            while is_blocked && gate.load() == 0 {
+                std::thread::yield_now();
+            }
+        }
+    };
+    let builder = Pool::builder().workers(1).method(Method::Fork);
+    let pool = builder.start_with(work, gate.clone()).unwrap();
+    for _ in 0..20 {
+        gate.store(0);
+        let mut quick = pool.submit(false).unwrap();
+        let blocked = pool.submit(true).unwrap();
+        assert_eq!(quick.wait_timeout(PATIENCE), Ok(Some(())));
+        gate.store(1);
+        blocked.wait().unwrap();
     }
 }

@@ -219,7 +219,7 @@ fn too_many_crashes_end_the_pool() {
                 end_by(9);
             }
             // The result of an item that takes so long is sent at once.
-            std::thread::sleep(Duration::from_millis(3));
+            std::thread::sleep(mp_sys::deadline::TICK_MAX * 2);
         })
     };
     assert!(every_third(3).is_ok());
