@@ -37,8 +37,8 @@ pub use mp_sys::wire::Versioned;
 pub use outcome::{PANIC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX};
 #[cfg(all(feature = "shm", feature = "ipc"))]
 pub use pool::{
-    Crash, Health, Job, MapIter, POOL_AHEAD_CHUNKS, POOL_CRASHES_DEFAULT, POOL_TRIES_DEFAULT,
-    POOL_WORKERS_MAX, Pool, PoolBuilder, PoolError, TaskError, Unordered, map,
+    Crash, Health, Job, MapIter, POOL_AHEAD_CHUNKS, POOL_CRASHES_DEFAULT, POOL_ITEM_BYTES_MAX,
+    POOL_TRIES_DEFAULT, POOL_WORKERS_MAX, Pool, PoolBuilder, PoolError, TaskError, Unordered, map,
 };
 pub use process::{Method, Process};
 pub use running::active_children;

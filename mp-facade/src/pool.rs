@@ -5,11 +5,12 @@
 //! | [`builder`], [`rules`] | settings |
 //! | [`engine`], [`seat`] | handing out work, collecting results, replacing workers that end |
 //! | [`worker`], [`start`] | what a worker process does, and how it is started |
-//! | [`chunk`] | what travels between both |
+//! | [`chunk`], [`encoding`] | what travels between both |
 //! | [`inbox`], [`gather`], [`iter`], [`job`] | the results of jobs |
 
 mod builder;
 mod chunk;
+mod encoding;
 mod engine;
 mod error;
 mod gather;
@@ -32,6 +33,7 @@ use mp_sys::line::Short;
 use serde::de::DeserializeOwned;
 
 pub use self::builder::PoolBuilder;
+pub use self::encoding::POOL_ITEM_BYTES_MAX;
 use self::engine::Engine;
 pub use self::error::{PoolError, TaskError};
 pub use self::health::{Crash, Health};

@@ -12,9 +12,6 @@
 //! | job, first | 16 | the job and the index of the first item; the others follow in the order in which the worker got them |
 //! | outcomes | | for each item, 4 bytes of length, 1 of [`Kind`], and the encoded value or a text |
 
-use postcard::ser_flavors::Flavor;
-use serde::Serialize;
-
 /// The bytes before the arguments of a chunk.
 const CHUNK_HEAD_BYTES: usize = 20;
 /// The number of a job whose results are needed together, and no sooner: a worker may keep one while it goes on.
@@ -264,39 +261,10 @@ impl<'a> Iterator for Outcomes<'a> {
     }
 }
 
-/// Appends a value in postcard's form to bytes.
-///
-/// # Errors
-/// The format's error. The bytes may have grown.
-pub(super) fn append<T: Serialize + ?Sized>(value: &T, to: &mut Vec<u8>) -> postcard::Result<()> {
-    postcard::serialize_with_flavor(value, Append(to))
-}
-
-struct Append<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Append<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::encoding::append;
 
     fn chunk_of(texts: &[&str]) -> Chunk {
         let mut chunk = Chunk::empty(7, 100);

@@ -24,10 +24,12 @@ pub enum TaskError {
     /// The item took longer than [`timeout`](crate::PoolBuilder::timeout), so its process was killed.
     #[error("the item took longer than {0:?}, so its process was killed")]
     TimedOut(Duration),
-    /// The argument's `Serialize` failed, or its `Deserialize` in the worker.
+    /// The argument's `Serialize` failed, or its `Deserialize` in the worker, or it has more than
+    /// [`POOL_ITEM_BYTES_MAX`](crate::POOL_ITEM_BYTES_MAX) bytes.
     #[error("the argument could not be transferred to a worker: {0}")]
     Argument(String),
-    /// The result's `Serialize` failed in the worker, or its `Deserialize` in this process, or it is too large.
+    /// The result's `Serialize` failed in the worker, or its `Deserialize` in this process, or it has more than
+    /// [`POOL_ITEM_BYTES_MAX`](crate::POOL_ITEM_BYTES_MAX) bytes.
     #[error("the result could not be transferred from a worker: {0}")]
     Result(String),
     /// The job was cancelled before a worker had begun with the item.

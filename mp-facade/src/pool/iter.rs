@@ -3,11 +3,10 @@
 use std::fmt;
 
 use mp_sys::deadline::Deadline;
-use mp_sys::{travel, wire};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::pool::chunk::{CHUNK_ITEMS_MAX, Chunk, append};
+use crate::pool::chunk::{CHUNK_ITEMS_MAX, Chunk};
+use crate::pool::encoding::encode;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::inbox::Arrived;
 use crate::pool::{Inner, Pool, gather};
@@ -18,19 +17,6 @@ use crate::start::return_value::ReturnValue;
 pub const POOL_AHEAD_CHUNKS: usize = 16;
 /// A chunk with so many bytes of arguments gets no more items.
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// Encodes an argument.
-pub(super) fn encode<Q: Serialize>(item: &Q, into: &mut Vec<u8>) -> Result<(), TaskError> {
-    let before = into.len();
-    let (encoded, refused) = travel::alone(|| append(item, into));
-    let checked = match encoded {
-        Ok(()) => wire::check(item, into.get(before..).unwrap_or_default(), None),
-        Err(error) => {
-            Err(refused.map_or_else(|| wire::unencodable(item, &error), |refused| refused.to_string()))
-        }
-    };
-    checked.map_err(TaskError::Argument)
-}
 
 /// A job whose items come from an iterator.
 struct Feed<'p, A, R, I> {
@@ -102,7 +88,7 @@ where
             let Some(item) = self.items.next() else { break };
             let index = self.submitted;
             self.submitted = self.submitted.saturating_add(1);
-            if let Err(error) = chunk.push(|bytes| encode(&item, bytes)) {
+            if let Err(error) = chunk.push(|bytes| encode(&item, bytes).map_err(TaskError::Argument)) {
                 return (chunk, Some((index, error)));
             }
             if chunk.bytes() >= CHUNK_BYTES {

@@ -7,8 +7,9 @@ use mp_sys::deadline::Deadline;
 use serde::de::DeserializeOwned;
 
 use crate::pool::chunk::Chunk;
+use crate::pool::encoding::encode;
 use crate::pool::error::{PoolError, TaskError};
-use crate::pool::{Pool, gather, iter};
+use crate::pool::{Pool, gather};
 use crate::start::arguments::Arguments;
 use crate::start::return_value::ReturnValue;
 
@@ -44,7 +45,8 @@ pub struct Job<'p, A, R> {
 impl<'p, A: DeserializeOwned, R: ReturnValue> Job<'p, A, R> {
     pub(super) fn new(pool: &'p Pool<A, R>, item: &impl Arguments<A>) -> Result<Self, PoolError> {
         let mut chunk = Chunk::empty(0, 0);
-        chunk.push(|bytes| iter::encode(item, bytes)).map_err(|error| PoolError::Task { index: 0, error })?;
+        let encoded = chunk.push(|bytes| encode(item, bytes).map_err(TaskError::Argument));
+        encoded.map_err(|error| PoolError::Task { index: 0, error })?;
         let mut inner = pool.inner.borrow_mut();
         let job = inner.inboxes.open();
         chunk.job = job;

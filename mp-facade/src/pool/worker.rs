@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use shm_core::RawArray;
 
 use crate::outcome::PANIC_MESSAGE_BYTES_MAX;
-use crate::pool::chunk::{Kind, Order, Report, TOGETHER, append, next_part};
+use crate::pool::chunk::{Kind, Order, Report, TOGETHER, next_part};
+use crate::pool::encoding::encode;
 use crate::start::whole;
 
 /// A report is sent when it has this many bytes,
@@ -232,17 +233,6 @@ pub(super) fn call<R: Serialize>(
     })) {
         Ok(encoded) => encoded.map_err(|why| (Kind::Result, why)),
         Err(payload) => Err((Kind::Panicked, kept(whole::message_of(&*payload)))),
-    }
-}
-
-fn encode<R: Serialize>(value: &R, into: &mut Vec<u8>) -> Result<(), String> {
-    let before = into.len();
-    let (encoded, refused) = travel::alone(|| append(value, into));
-    match encoded {
-        Ok(()) => wire::check(value, into.get(before..).unwrap_or_default(), None),
-        Err(error) => {
-            Err(refused.map_or_else(|| wire::unencodable(value, &error), |refused| refused.to_string()))
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mp::{ExitError, Method, Pool, PoolError, RawValue};
+use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
 use mp_sys::testing::{PATIENCE, tests};
 
 use crate::pools::two;
@@ -12,6 +12,7 @@ tests! {
     an_initializer_that_hangs_ends_the_pool,
     a_stopped_worker_does_not_keep_a_pool_from_ending,
     a_result_is_not_kept_back_by_the_next_item,
+    the_longest_arguments_and_results_and_one_byte_more,
 }
 
 /// Stops a process, and waits until it is stopped.
@@ -87,4 +88,27 @@ fn a_result_is_not_kept_back_by_the_next_item() {
         gate.store(1);
         blocked.wait().unwrap();
     }
+}
+
+fn the_longest_arguments_and_results_and_one_byte_more() {
+    // The length of the text has four bytes.
+    let longest = POOL_ITEM_BYTES_MAX - 4;
+    let lens = [1, longest, longest + 1, 2];
+    let builder = || Pool::builder().workers(1).method(Method::Fork).chunk(lens.len());
+    let pool = builder().start(|text: String| text.len()).unwrap();
+    let texts = lens.map(|len| "x".repeat(len));
+    let results: Vec<_> = pool.map_iter(&texts).map(Result::unwrap).collect();
+    assert_eq!((&results[0], &results[1], &results[3]), (&Ok(1), &Ok(longest), &Ok(2)));
+    assert!(matches!(&results[2], Err(TaskError::Argument(why)) if why.contains("POOL_ITEM_BYTES_MAX")));
+    let refused = pool.submit(&texts[2]).map(drop);
+    assert!(matches!(refused, Err(PoolError::Task { index: 0, error: TaskError::Argument(_) })));
+    assert_eq!(pool.health().unwrap().restarts, 0);
+    drop(texts);
+
+    let pool = builder().start(|len: usize| "x".repeat(len)).unwrap();
+    let results = pool.map_iter(lens).map(|result| result.unwrap().map(|text| text.len()));
+    let results: Vec<_> = results.collect();
+    assert_eq!((&results[0], &results[1], &results[3]), (&Ok(1), &Ok(longest), &Ok(2)));
+    assert!(matches!(&results[2], Err(TaskError::Result(why)) if why.contains("POOL_ITEM_BYTES_MAX")));
+    assert_eq!(pool.health().unwrap().restarts, 0);
 }
