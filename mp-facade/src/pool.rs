@@ -225,7 +225,8 @@ impl<A: DeserializeOwned, R: ReturnValue> Pool<A, R> {
         Ok(self.inner.borrow_mut().engine()?.health())
     }
 
-    /// Waits until all that was submitted is done, and ends the workers.
+    /// Waits until all that was submitted is done, and ends the workers. One that does not end by itself within 1 s is
+    /// killed.
     ///
     /// # Errors
     /// The error that ended the pool.
@@ -240,8 +241,16 @@ impl<A: DeserializeOwned, R: ReturnValue> Pool<A, R> {
 }
 
 impl Inner {
+    /// Returns the engine.
+    ///
+    /// # Errors
+    /// The error that ended the pool; [`PoolError::NotParent`] in a forked child.
     fn engine(&mut self) -> Result<&mut Engine<'static>, PoolError> {
-        self.engine.as_mut().map_err(|error| error.clone())
+        match &mut self.engine {
+            Ok(engine) if engine.is_own() => Ok(engine),
+            Ok(_) => Err(PoolError::NotParent),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// Goes on until something has happened.

@@ -84,6 +84,11 @@ impl<'s> Engine<'s> {
         Ok(engine)
     }
 
+    /// Whether this process has started the pool. A forked child has only a copy, and must not touch the queues.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner.is_current()
+    }
+
     pub(super) fn workers(&self) -> usize {
         self.seats.len()
     }
@@ -107,8 +112,11 @@ impl<'s> Engine<'s> {
         !self.pending.is_empty() || self.seats.iter().any(|seat| seat.assigned() > 0)
     }
 
-    /// Removes the items of a job that no worker has begun with, and returns their chunks.
+    /// Removes the chunks of a job that no worker has begun with, and returns them. None in a forked child.
     pub(super) fn cancel(&mut self, job: u64) -> Vec<Chunk> {
+        if !self.is_own() {
+            return Vec::new();
+        }
         for seat in &mut self.seats {
             let back = seat.take_back(usize::MAX);
             self.pending.extend(back);
@@ -124,7 +132,7 @@ impl<'s> Engine<'s> {
     /// # Errors
     /// [`PoolError::Crashes`], [`PoolError::Start`], [`PoolError::NotParent`]. The pool is at its end then.
     pub(super) fn drive(&mut self, deadline: Deadline, sink: &mut Sink<'_>) -> Result<bool, PoolError> {
-        if !self.owner.is_current() {
+        if !self.is_own() {
             return Err(PoolError::NotParent);
         }
         loop {
@@ -328,7 +336,7 @@ impl<'s> Engine<'s> {
 
 impl Drop for Engine<'_> {
     fn drop(&mut self) {
-        if !self.owner.is_current() {
+        if !self.is_own() {
             return;
         }
         for seat in &mut self.seats {

@@ -1,5 +1,6 @@
 //! Pools whose workers are stopped or hang between two items, and what else must not disturb a pool.
 
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
@@ -13,6 +14,7 @@ tests! {
     a_stopped_worker_does_not_keep_a_pool_from_ending,
     a_result_is_not_kept_back_by_the_next_item,
     the_longest_arguments_and_results_and_one_byte_more,
+    a_forked_child_does_not_disturb_the_pool,
 }
 
 /// Stops a process, and waits until it is stopped.
@@ -111,4 +113,45 @@ fn the_longest_arguments_and_results_and_one_byte_more() {
     assert_eq!((&results[0], &results[1], &results[3]), (&Ok(1), &Ok(longest), &Ok(2)));
     assert!(matches!(&results[2], Err(TaskError::Result(why)) if why.contains("POOL_ITEM_BYTES_MAX")));
     assert_eq!(pool.health().unwrap().restarts, 0);
+}
+
+fn a_forked_child_does_not_disturb_the_pool() {
+    let gate = RawValue::new(1_u32).unwrap();
+    let work = |gate: RawValue<u32>| {
+        move |n: u32| {
+            while gate.load() <= n {
+                std::thread::yield_now();
+            }
+            n
+        }
+    };
+    let builder = Pool::builder().workers(1).method(Method::Fork).chunk(1);
+    let pool = builder.start_with(work, gate.clone()).unwrap();
+    let other = Cell::new(Some(two().method(Method::Fork).start(|n: u32| n).unwrap()));
+    let mut iter = pool.map_iter(0..6);
+    assert_eq!(iter.next(), Some(Ok(Ok(0))));
+    let iter = Cell::new(Some(iter));
+    let job = RefCell::new(pool.submit(50).unwrap());
+    // The worker has begun with the second item, and the third waits in its queue.
+    let child = mp::fork(|| {
+        drop(iter.take());
+        let not_parent = Some(PoolError::NotParent);
+        let errors = [
+            job.borrow_mut().cancel().err(),
+            pool.submit(1).err(),
+            pool.health().err(),
+            other.take().and_then(|other| other.close().err()),
+        ];
+        errors.map(|error| error == not_parent)
+    });
+    assert_eq!(child.unwrap().join(), Ok([true; 4]));
+    gate.store(100);
+    let rest: Vec<_> = iter.take().unwrap().map(|result| result.unwrap().unwrap()).collect();
+    assert_eq!(rest, [1, 2, 3, 4, 5]);
+    assert_eq!(job.into_inner().wait(), Ok(50));
+    assert_eq!(pool.health().unwrap().restarts, 0);
+    let other = other.take().unwrap();
+    assert_eq!(other.map([1, 2, 3]), Ok(vec![1, 2, 3]));
+    assert_eq!(other.health().unwrap().restarts, 0);
+    other.close().unwrap();
 }
