@@ -181,7 +181,7 @@ impl<A: DeserializeOwned, R: ReturnValue> Pool<A, R> {
     ///
     /// Items are taken from the iterator as workers need them, so it may be endless. At most
     /// [`POOL_AHEAD_CHUNKS`] chunks for each worker are under way. A job whose number of items is unknown, or which has few
-    /// items, is handed out one by one. If the iterator is dropped, items that no worker has begun with are not done.
+    /// items, is handed out one by one. If the iterator is dropped, chunks that no worker has begun with are not done.
     pub fn map_iter<Q: Arguments<A>, I: IntoIterator<Item = Q>>(
         &self,
         items: I,

@@ -11,6 +11,7 @@
 //!    item that it was working on, unless that was its last try.
 //! 3. An idle worker gets a chunk that waits behind the present one of another worker.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -117,12 +118,19 @@ impl<'s> Engine<'s> {
         if !self.is_own() {
             return Vec::new();
         }
+        let mut back: Vec<Chunk> = Vec::new();
         for seat in &mut self.seats {
-            let back = seat.take_back(usize::MAX);
-            self.pending.extend(back);
+            back.extend(seat.take_back(usize::MAX));
         }
-        let (cancelled, kept): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|chunk| chunk.job == job);
+        // Those of other jobs keep their places before the chunks that were not handed out yet.
+        back.sort_by_key(|chunk| (chunk.job, chunk.first));
+        let (cancelled, kept): (Vec<_>, Vec<_>) =
+            back.into_iter().chain(self.pending.drain(..)).partition(|chunk| chunk.job == job);
         self.pending = kept.into();
+        self.tries.retain(|item, _| !cancelled.iter().any(|chunk| chunk.contains(*item)));
+        if let Err(error) = self.hand_out() {
+            tracing::debug!(%error, "the next call returns this error");
+        }
         cancelled
     }
 
@@ -165,20 +173,15 @@ impl<'s> Engine<'s> {
         self.share_out()
     }
 
-    /// Passes chunks that wait behind others to idle workers.
+    /// Passes chunks that wait behind others to idle workers. Those with the most waiting chunks give first.
     fn share_out(&mut self) -> Result<(), PoolError> {
-        while self.seats.iter().any(|seat| seat.is_idle()) {
-            let Some(busiest) = self.seats.iter_mut().max_by_key(|seat| seat.assigned()) else {
-                return Ok(());
-            };
-            if busiest.assigned() < 2 {
-                return Ok(());
-            }
-            let back = busiest.take_back(1);
-            let Some(chunk) = back.into_iter().next() else { return Ok(()) };
+        while let Some(idle) = self.seats.iter().position(Seat::is_idle) {
+            let mut givers: Vec<&mut Seat> = self.seats.iter_mut().filter(|seat| seat.can_give()).collect();
+            givers.sort_by_key(|seat| Reverse(seat.waiting()));
+            let chunk = givers.into_iter().find_map(|seat| seat.take_back(1).pop());
+            let (Some(chunk), Some(seat)) = (chunk, self.seats.get_mut(idle)) else { return Ok(()) };
             self.pending.push_front(chunk);
-            let Some(idle) = self.seats.iter_mut().find(|seat| seat.is_idle()) else { return Ok(()) };
-            idle.assign(&mut self.pending, 1)?;
+            seat.assign(&mut self.pending, 1)?;
         }
         Ok(())
     }

@@ -108,6 +108,16 @@ impl Seat {
         self.child.is_some() && self.assigned.is_empty() && !self.has_refused
     }
 
+    /// The number of its chunks that wait in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.station.chunks.len()
+    }
+
+    /// Whether an idle worker may get one of its chunks. The only one that it has stays, so that it does not go round.
+    pub(super) fn can_give(&self) -> bool {
+        self.assigned.len() > 1 && self.waiting() > 0
+    }
+
     /// Whether its queue refused the last chunk.
     pub(super) fn has_refused(&self) -> bool {
         self.has_refused

@@ -1,7 +1,7 @@
 //! Pools whose workers are stopped or hang between two items, and what else must not disturb a pool.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
 use mp_sys::testing::{PATIENCE, tests};
@@ -15,6 +15,7 @@ tests! {
     a_result_is_not_kept_back_by_the_next_item,
     the_longest_arguments_and_results_and_one_byte_more,
     a_forked_child_does_not_disturb_the_pool,
+    a_cancelled_job_leaves_others_in_their_order,
 }
 
 /// Stops a process, and waits until it is stopped.
@@ -154,4 +155,34 @@ fn a_forked_child_does_not_disturb_the_pool() {
     assert_eq!(other.map([1, 2, 3]), Ok(vec![1, 2, 3]));
     assert_eq!(other.health().unwrap().restarts, 0);
     other.close().unwrap();
+}
+
+fn a_cancelled_job_leaves_others_in_their_order() {
+    let (gate, begun) = (RawValue::new(0_u32).unwrap(), RawValue::new(0_u32).unwrap());
+    let work = |(gate, begun): (RawValue<u32>, RawValue<u32>)| {
+        move |()| {
+            let place = begun.fetch_add(1);
+            while gate.load() == 0 {
+                std::thread::yield_now();
+            }
+            place
+        }
+    };
+    let wait_for = |count| {
+        let deadline = Instant::now() + PATIENCE;
+        while begun.load() < count {
+            assert!(Instant::now() < deadline, "{} of {count} items are begun", begun.load());
+            std::thread::yield_now();
+        }
+    };
+    let builder = Pool::builder().workers(1).method(Method::Fork);
+    let pool = builder.start_with(work, (gate.clone(), begun.clone())).unwrap();
+    let mut jobs: Vec<_> = (0..6).map(|_| pool.submit(()).unwrap()).collect();
+    wait_for(1);
+    assert_eq!(jobs.remove(3).cancel(), Ok(true));
+    gate.store(1);
+    // The next one was handed out again by `cancel` itself.
+    wait_for(2);
+    let places: Vec<_> = jobs.into_iter().map(|job| job.wait().unwrap()).collect();
+    assert_eq!(places, [0, 1, 2, 3, 4]);
 }
