@@ -179,7 +179,9 @@ impl<A: DeserializeOwned, R: ReturnValue> Pool<A, R> {
     /// Calls the worker function for each item, and returns an iterator over the results in the order of the items. Each
     /// result is `Ok`, or the item's own error; an outer error ends the pool.
     ///
-    /// Items are taken from the iterator as workers need them, so it may be endless. At most
+    /// Items are taken from the iterator as workers need them, so it may be endless. Each chunk is handed out before the next
+    /// one is taken. A result that is ready is returned before the iterator is asked for more, unless a worker waits for its
+    /// next chunk, and a slow iterator is asked for one chunk at a time. At most
     /// [`POOL_AHEAD_CHUNKS`] chunks for each worker are under way. A job whose number of items is unknown, or which has few
     /// items, is handed out one by one. If the iterator is dropped, chunks that no worker has begun with are not done.
     pub fn map_iter<Q: Arguments<A>, I: IntoIterator<Item = Q>>(

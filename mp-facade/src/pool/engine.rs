@@ -102,6 +102,19 @@ impl<'s> Engine<'s> {
         self.pending.push_back(chunk);
     }
 
+    /// Hands out chunks without looking for reports.
+    pub(super) fn hand_out_now(&mut self) {
+        if let Err(error) = self.hand_out() {
+            // The chunks are still there.
+            tracing::debug!(%error, "the next call returns this error");
+        }
+    }
+
+    /// Returns whether a worker has no next chunk.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.pending.is_empty() && self.seats.iter().any(|seat| seat.waiting() == 0)
+    }
+
     /// Returns whether another chunk would keep the workers busy.
     pub(super) fn wants_more(&self) -> bool {
         let room = self.seats.iter().map(Seat::room).fold(0, usize::saturating_add);
@@ -128,9 +141,7 @@ impl<'s> Engine<'s> {
             back.into_iter().chain(self.pending.drain(..)).partition(|chunk| chunk.job == job);
         self.pending = kept.into();
         self.tries.retain(|item, _| !cancelled.iter().any(|chunk| chunk.contains(*item)));
-        if let Err(error) = self.hand_out() {
-            tracing::debug!(%error, "the next call returns this error");
-        }
+        self.hand_out_now();
         cancelled
     }
 

@@ -1,8 +1,9 @@
 //! The results of many items, one after another.
 
 use std::fmt;
+use std::time::Duration;
 
-use mp_sys::deadline::Deadline;
+use mp_sys::deadline::{Deadline, tick_nanos};
 use serde::de::DeserializeOwned;
 
 use crate::pool::chunk::{CHUNK_ITEMS_MAX, Chunk};
@@ -17,6 +18,8 @@ use crate::start::return_value::ReturnValue;
 pub const POOL_AHEAD_CHUNKS: usize = 16;
 /// A chunk with so many bytes of arguments gets no more items.
 const CHUNK_BYTES: usize = 256 << 10;
+/// An iterator that takes longer than this is slow: results are looked for before it is asked again.
+const FEED_TIME: Duration = Duration::from_millis(2);
 
 /// A job whose items come from an iterator.
 struct Feed<'p, A, R, I> {
@@ -37,22 +40,25 @@ where
     I: Iterator<Item: Arguments<A>>,
 {
     fn new(pool: &'p Pool<A, R>, items: I) -> Self {
+        // The iterator is the caller's code: it may use the pool.
+        let len = match items.size_hint() {
+            (least, Some(most)) if least == most => most,
+            // Nobody knows how many there will be: results should come as soon as possible.
+            _ => 1,
+        };
         let mut inner = pool.inner.borrow_mut();
         let job = inner.inboxes.open();
-        let chunk = inner.engine().map_or(1, |engine| {
-            let len = match items.size_hint() {
-                (least, Some(most)) if least == most => most,
-                // Nobody knows how many there will be: results should come as soon as possible.
-                _ => 1,
-            };
-            engine.rules().chunk_of(len, engine.workers()).clamp(1, CHUNK_ITEMS_MAX)
-        });
+        let chunk = inner
+            .engine()
+            .map_or(1, |engine| engine.rules().chunk_of(len, engine.workers()).clamp(1, CHUNK_ITEMS_MAX));
         drop(inner);
         Self { pool, items: items.fuse(), job, chunk, submitted: 0, taken: 0, is_over: false }
     }
 
-    /// Submits chunks while workers need them.
-    fn feed(&mut self) -> Result<(), PoolError> {
+    /// Submits chunks while workers need them, each at once. Returns `true` if it has stopped because the iterator is slow,
+    /// so that results are looked for meanwhile.
+    fn feed(&mut self) -> Result<bool, PoolError> {
+        let begun = tick_nanos();
         loop {
             let mut inner = self.pool.inner.borrow_mut();
             let engine = inner.engine()?;
@@ -62,21 +68,25 @@ where
             // Another job may keep all workers busy. One chunk of this one has to be under way all the same.
             let is_idle = self.submitted == self.taken;
             if !has_room || !(is_idle || engine.wants_more()) {
-                return Ok(());
+                return Ok(false);
             }
             drop(inner);
-            // The iterator is the caller's code: it may use the pool.
             let (chunk, failed) = self.next_chunk();
             let mut inner = self.pool.inner.borrow_mut();
             let is_last = chunk.count == 0 && failed.is_none();
             if chunk.count > 0 {
-                inner.engine()?.submit(chunk);
+                let engine = inner.engine()?;
+                engine.submit(chunk);
+                engine.hand_out_now();
             }
             if let Some((index, error)) = failed {
                 inner.inboxes.put(self.job, index, Err(error));
             }
             if is_last {
-                return Ok(());
+                return Ok(false);
+            }
+            if Duration::from_nanos(tick_nanos().saturating_sub(begun)) >= FEED_TIME {
+                return Ok(true);
             }
         }
     }
@@ -84,18 +94,20 @@ where
     /// Makes a chunk of the next items. An item that cannot be encoded ends it, and is returned with its error.
     fn next_chunk(&mut self) -> (Chunk, Option<(u64, TaskError)>) {
         let mut chunk = Chunk::empty(self.job, self.submitted);
+        let mut failed = None;
         for _ in 0..self.chunk {
             let Some(item) = self.items.next() else { break };
-            let index = self.submitted;
-            self.submitted = self.submitted.saturating_add(1);
             if let Err(error) = chunk.push(|bytes| encode(&item, bytes).map_err(TaskError::Argument)) {
-                return (chunk, Some((index, error)));
+                failed = Some((chunk.end(), error));
+                break;
             }
             if chunk.bytes() >= CHUNK_BYTES {
                 break;
             }
         }
-        (chunk, None)
+        // Only now: if the caller's code panics, the next item gets the number of the first one that was lost.
+        self.submitted = chunk.end().saturating_add(u64::from(failed.is_some()));
+        (chunk, failed)
     }
 
     /// Goes on until `take` finds an outcome. Returns `None` after the last one.
@@ -103,24 +115,36 @@ where
         if self.is_over {
             return None;
         }
+        let taken = self.try_next(take).transpose();
+        self.is_over = !matches!(taken, Some(Ok(_)));
+        taken
+    }
+
+    fn try_next<T>(
+        &mut self,
+        take: impl Fn(&mut Inner, u64, u64) -> Option<T>,
+    ) -> Result<Option<T>, PoolError> {
+        let pool = self.pool;
+        let mut inner = pool.inner.borrow_mut();
+        // A result that is there comes before the iterator is asked for more, unless a worker waits for that.
+        let mut has_asked = !inner.engine()?.is_hungry();
         loop {
-            if let Err(error) = self.feed() {
-                self.is_over = true;
-                return Some(Err(error));
+            if has_asked && let Some(taken) = take(&mut inner, self.job, self.taken) {
+                self.taken = self.taken.saturating_add(1);
+                return Ok(Some(taken));
             }
-            let mut inner = self.pool.inner.borrow_mut();
+            drop(inner);
+            let is_slow = self.feed()?;
+            inner = pool.inner.borrow_mut();
             if let Some(taken) = take(&mut inner, self.job, self.taken) {
                 self.taken = self.taken.saturating_add(1);
-                return Some(Ok(taken));
+                return Ok(Some(taken));
             }
             if self.taken == self.submitted {
-                self.is_over = true;
-                return None;
+                return Ok(None);
             }
-            if let Err(error) = inner.drive(Deadline::NEVER) {
-                self.is_over = true;
-                return Some(Err(error));
-            }
+            inner.drive(if is_slow { Deadline::after(Duration::ZERO) } else { Deadline::NEVER })?;
+            has_asked = true;
         }
     }
 

@@ -83,6 +83,8 @@ impl<'p, A: DeserializeOwned, R: ReturnValue> Job<'p, A, R> {
         loop {
             if let Some(arrived) = inner.inboxes.take(self.job, 0) {
                 self.is_taken = true;
+                // Decoding is the caller's code: it may use the pool.
+                drop(inner);
                 let value = gather::decoded(arrived.as_deref().map_err(Clone::clone));
                 return value.map(Some).map_err(|error| PoolError::Task { index: 0, error });
             }

@@ -1,12 +1,14 @@
 //! Pools whose workers are stopped or hang between two items, and what else must not disturb a pool.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
+use mp_sys::deadline::TICK_MAX;
 use mp_sys::testing::{PATIENCE, tests};
 
-use crate::pools::two;
+use crate::pools::{be_quiet, pool, two};
 
 tests! {
     a_worker_that_is_stopped_between_items_is_replaced,
@@ -16,6 +18,8 @@ tests! {
     the_longest_arguments_and_results_and_one_byte_more,
     a_forked_child_does_not_disturb_the_pool,
     a_cancelled_job_leaves_others_in_their_order,
+    a_slow_iterator_does_not_delay_results,
+    an_iterator_that_panics_loses_no_index,
 }
 
 /// Stops a process, and waits until it is stopped.
@@ -185,4 +189,49 @@ fn a_cancelled_job_leaves_others_in_their_order() {
     wait_for(2);
     let places: Vec<_> = jobs.into_iter().map(|job| job.wait().unwrap()).collect();
     assert_eq!(places, [0, 1, 2, 3, 4]);
+}
+
+fn a_slow_iterator_does_not_delay_results() {
+    let done = RawValue::new(0_u32).unwrap();
+    let work = |done: RawValue<u32>| {
+        move |n: u32| {
+            done.fetch_add(1);
+            n
+        }
+    };
+    let pool = two().method(Method::Fork).chunk(1).start_with(work, done.clone()).unwrap();
+    let asked = Cell::new(0_u32);
+    let items = (0..10).inspect(|n| {
+        asked.set(n + 1);
+        // The items before this one are begun while the iterator makes this one.
+        let deadline = Instant::now() + PATIENCE;
+        while done.load() < *n {
+            assert!(Instant::now() < deadline, "item {n} is made, and only {} are done", done.load());
+            std::thread::yield_now();
+        }
+        std::thread::sleep(TICK_MAX * 2);
+    });
+    let mut results = pool.map_iter(items);
+    assert_eq!(results.next(), Some(Ok(Ok(0))));
+    assert!(asked.get() <= 4, "{} items were made before the first result", asked.get());
+    assert!(results.map(|result| result.unwrap().unwrap()).eq(1..10));
+}
+
+fn an_iterator_that_panics_loses_no_index() {
+    be_quiet();
+    let pool = pool(|n: u32| n);
+    let items = (0..20_u32).inspect(|n| assert!(*n != 7, "the case"));
+    let mut results = pool.map_iter(items);
+    let mut all = Vec::new();
+    let mut panics = 0;
+    for _ in 0..30 {
+        match catch_unwind(AssertUnwindSafe(|| results.next())) {
+            Ok(Some(result)) => all.push(result.unwrap().unwrap()),
+            Ok(None) => break,
+            Err(_) => panics += 1,
+        }
+    }
+    assert_eq!((panics, results.next()), (1, None));
+    // What was taken for the chunk of the seventh item is lost with it.
+    assert!(all.is_sorted() && all.contains(&19) && !all.contains(&7), "{all:?}");
 }
