@@ -55,8 +55,15 @@ fn holder<L: Lockable>(kills: u32) -> Outcome {
     with_manager(|manager, out| {
         let (lock, mut random) = (L::make(manager), Random::new());
         for _ in 0..kills {
-            let victim = spawn(|| assert!(lock.under_lock(|| hang()).is_some()));
+            let holds = RawValue::new(false).unwrap();
+            let work = || {
+                holds.store(true);
+                hang();
+            };
+            let victim = spawn(|| assert!(lock.under_lock(work).is_some()));
             until_held(manager, 1);
+            // Nobody learns of the death of a process that did not know yet that it had the lock.
+            eventually("the victim has the lock", || holds.load());
             random.pause(MOMENT_MAX);
             match out.recover(&victim, || lock.under_lock(|| {})) {
                 Some(true) => {}

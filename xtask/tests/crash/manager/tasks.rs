@@ -26,11 +26,15 @@ fn holder(kills: u32) -> Outcome {
         let (queue, mut random) = (queue_of::<u64>(manager), Random::new());
         for _ in 0..kills {
             queue.put(&7).unwrap();
+            let holds = RawValue::new(false).unwrap();
             let victim = spawn(|| {
                 let _task = queue.get().unwrap();
+                holds.store(true);
                 hang();
             });
             until_held(manager, 1);
+            // A delivery counts once the worker has read it.
+            eventually("the victim has the task", || holds.load());
             random.pause(MOMENT_MAX);
             match out.recover(&victim, || queue.get_timeout(HANG)) {
                 Ok(task) => {
