@@ -24,7 +24,7 @@ use crate::pool::chunk::Chunk;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::health::{Crash, Health};
 use crate::pool::rules::Rules;
-use crate::pool::seat::{Seat, Start};
+use crate::pool::seat::{Seat, Start, nanos_of};
 use crate::pool::worker::Progress;
 
 /// How long to wait before the next try to start a worker, while others work.
@@ -154,19 +154,15 @@ impl<'s> Engine<'s> {
         if !self.is_own() {
             return Err(PoolError::NotParent);
         }
+        self.hand_out()?;
         loop {
-            self.hand_out()?;
             let mut passed = self.collect(sink)?;
             passed |= self.replace(sink)?;
-            if passed {
-                self.hand_out()?;
-                return Ok(true);
-            }
-            if deadline.has_passed() {
-                return Ok(false);
-            }
-            // A worker that took the place of another one gets what that one left.
+            // There is room where reports came from, and a new worker gets what the one before it has left.
             self.hand_out()?;
+            if passed || deadline.has_passed() {
+                return Ok(passed);
+            }
             self.wait(deadline)?;
         }
     }
@@ -251,8 +247,9 @@ impl<'s> Engine<'s> {
         is_late: bool,
         sink: &mut Sink<'_>,
     ) -> Result<bool, PoolError> {
-        let index = item.as_ref().map(|item| item.first);
-        self.last_crash = Some(Crash::new(end.clone(), index));
+        let crash = Crash::new(end.clone(), item.as_ref().map(|item| item.first));
+        let place = crash.item;
+        self.last_crash = Some(crash);
         let mut passed = false;
         if let Some(item) = item {
             let key = (item.job, item.first);
@@ -273,8 +270,7 @@ impl<'s> Engine<'s> {
         }
         self.crashes_in_row = self.crashes_in_row.saturating_add(1);
         if self.crashes_in_row >= self.rules.crashes {
-            let item = index.map(|index| usize::try_from(index).unwrap_or(usize::MAX));
-            return Err(PoolError::Crashes { crashes: self.crashes_in_row, end, item });
+            return Err(PoolError::Crashes { crashes: self.crashes_in_row, end, item: place });
         }
         Ok(passed)
     }
@@ -307,7 +303,7 @@ impl<'s> Engine<'s> {
             until = until.min(again);
         }
         if let Some(limit) = self.rules.timeout {
-            let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            let nanos = nanos_of(limit);
             let now = now_nanos();
             let next = self.seats.iter().map(|seat| seat.time_left(now, nanos)).min().unwrap_or(nanos);
             until = until.min(Deadline::after(Duration::from_nanos(next)));

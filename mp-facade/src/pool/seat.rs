@@ -355,6 +355,7 @@ impl Seat {
     }
 }
 
-fn nanos_of(time: Duration) -> u64 {
+/// Returns a time in nanoseconds.
+pub(super) fn nanos_of(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
