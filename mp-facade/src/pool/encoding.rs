@@ -3,6 +3,7 @@
 use mp_sys::{travel, wire};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The most bytes of an argument or a result of a [`Pool`](crate::Pool) in serialized form.
 ///
@@ -25,6 +26,18 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Re
             Err(refused.map_or_else(|| wire::unencodable(value, &error), |refused| refused.to_string()))
         }
     }
+}
+
+/// Decodes a value.
+///
+/// # Errors
+/// Why the bytes are not one.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let (decoded, refused) = travel::alone(|| postcard::from_bytes(bytes));
+    decoded.map_err(|error| {
+        let why = refused.map(|refused| refused.to_string());
+        why.unwrap_or_else(|| wire::undecodable::<T>(bytes, &error))
+    })
 }
 
 /// Appends a value in postcard's form to bytes.

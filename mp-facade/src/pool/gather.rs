@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use mp_sys::deadline::Deadline;
-use mp_sys::{travel, wire};
 use serde::de::DeserializeOwned;
 
 use crate::pool::chunk::{Chunk, TOGETHER};
+use crate::pool::encoding;
 use crate::pool::engine::{Engine, Outcome};
 use crate::pool::error::{PoolError, TaskError};
 
@@ -72,10 +72,5 @@ pub(super) fn all<R: DeserializeOwned>(
 
 /// Decodes an outcome.
 pub(super) fn decoded<R: DeserializeOwned>(outcome: Outcome<'_>) -> Result<R, TaskError> {
-    let bytes = outcome?;
-    let (decoded, refused) = travel::alone(|| postcard::from_bytes(bytes));
-    decoded.map_err(|error| {
-        let why = refused.map(|refused| refused.to_string());
-        TaskError::Result(why.unwrap_or_else(|| wire::undecodable::<R>(bytes, &error)))
-    })
+    encoding::decode(outcome?).map_err(TaskError::Result)
 }

@@ -4,15 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kernel_ipc::{GetError, PutError, Queue};
+use mp_sys::crash;
 use mp_sys::deadline::{now_nanos, tick_nanos};
-use mp_sys::{crash, travel, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shm_core::RawArray;
 
 use crate::outcome::PANIC_MESSAGE_BYTES_MAX;
 use crate::pool::chunk::{Kind, Order, Report, TOGETHER, next_part};
-use crate::pool::encoding::encode;
+use crate::pool::encoding::{self, encode};
 use crate::start::whole;
 
 /// A report is sent when it has this many bytes,
@@ -238,11 +238,7 @@ pub(super) fn call<R: Serialize>(
 
 /// Decodes an argument.
 pub(super) fn decode<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, (Kind, String)> {
-    let (decoded, refused) = travel::alone(|| postcard::from_bytes(bytes));
-    decoded.map_err(|error| {
-        let why = refused.map(|refused| refused.to_string());
-        (Kind::Argument, why.unwrap_or_else(|| wire::undecodable::<A>(bytes, &error)))
-    })
+    encoding::decode(bytes).map_err(|why| (Kind::Argument, why))
 }
 
 /// Returns the part of a panic's message that is kept. A character that is cut in half reads as U+FFFD.
