@@ -7,7 +7,7 @@ mod sync;
 pub use self::data::{ArrayOp, DictOp, ListOp, NamespaceOp, Number, Part, Scan, ValueOp};
 pub use self::queues::{JoinableQueueOp, QueueOp};
 pub use self::sync::{BarrierOp, ConditionOp, EventOp, LockOp, SemaphoreOp};
-use crate::proto::ObjectId;
+use crate::proto::{Kind, ObjectId};
 
 /// One operation on one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +81,29 @@ pub enum Spec<P> {
     /// An array of the items of a list, at most [`ARRAY_ELEMENTS_MAX`](crate::limits::ARRAY_ELEMENTS_MAX). They leave the
     /// list, which must not be reversed. If an array with the name exists already, the list stays as it is.
     ArrayOf(ObjectId),
+}
+
+impl<P> Spec<P> {
+    /// Returns the kind of the object that this makes.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::List => Kind::List,
+            Self::Dict => Kind::Dict,
+            Self::Namespace => Kind::Namespace,
+            Self::Lock => Kind::Lock,
+            Self::RLock => Kind::RLock,
+            Self::Semaphore(_) => Kind::Semaphore,
+            Self::BoundedSemaphore(_) => Kind::BoundedSemaphore,
+            Self::Condition => Kind::Condition,
+            Self::Event => Kind::Event,
+            Self::Queue(_) => Kind::Queue,
+            Self::JoinableQueue { .. } => Kind::JoinableQueue,
+            Self::Barrier(_) => Kind::Barrier,
+            Self::Value(_) => Kind::Value,
+            Self::Array(_) | Self::ArrayOf(_) => Kind::Array,
+        }
+    }
 }
 
 /// The operations of the manager itself: `Op::Manager` goes to [`ObjectId::MANAGER`].

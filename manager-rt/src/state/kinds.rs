@@ -268,26 +268,6 @@ impl Body {
     }
 }
 
-/// Returns the kind of object that a specification makes.
-pub(super) const fn kind_of(spec: &Spec<Raw<'_>>) -> Kind {
-    match spec {
-        Spec::List => Kind::List,
-        Spec::Dict => Kind::Dict,
-        Spec::Namespace => Kind::Namespace,
-        Spec::Lock => Kind::Lock,
-        Spec::RLock => Kind::RLock,
-        Spec::Semaphore(_) => Kind::Semaphore,
-        Spec::BoundedSemaphore(_) => Kind::BoundedSemaphore,
-        Spec::Condition => Kind::Condition,
-        Spec::Event => Kind::Event,
-        Spec::Queue(_) => Kind::Queue,
-        Spec::JoinableQueue { .. } => Kind::JoinableQueue,
-        Spec::Barrier(_) => Kind::Barrier,
-        Spec::Value(_) => Kind::Value,
-        Spec::Array(_) | Spec::ArrayOf(_) => Kind::Array,
-    }
-}
-
 /// Returns `true` if an operation can be part of a transaction: it does not wait, and its change can be undone.
 pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
     match op {

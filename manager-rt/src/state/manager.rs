@@ -8,7 +8,7 @@ use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
 use crate::state::context::{Context, DONE, Target, check_name};
-use crate::state::kinds::{Body, kind_of};
+use crate::state::kinds::Body;
 use crate::state::registry::{ENTRY_BYTES, name_bytes};
 use crate::state::step::ClientId;
 use crate::state::{Caller, Effects, Heard, State};
@@ -95,7 +95,7 @@ impl State {
         if self.core.registry.len() >= OBJECTS_MAX {
             return Err(Fault::NoSpace);
         }
-        let kind = kind_of(&spec);
+        let kind = spec.kind();
         let target = Target { object: ObjectId::MANAGER, thread: 0, wait: Wait::No };
         let body = match spec {
             Spec::ArrayOf(list) => Body::Array(self.array_of(list)?),
@@ -118,7 +118,7 @@ impl State {
         check_name(name)?;
         if let Some(id) = self.core.registry.named(name) {
             let entry = self.core.registry.entry(id).ok_or(Fault::UnknownObject)?;
-            if entry.kind != kind_of(&spec) {
+            if entry.kind != spec.kind() {
                 return Err(Fault::WrongKind { found: entry.kind });
             }
             if entry.print != print {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use manager_rt::proto::{
-    Answer, Call, JoinableQueueOp, Kind, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, Spec, Step,
+    Answer, Call, JoinableQueueOp, Kind, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, Step,
 };
 use manager_rt::{Backend, CallError, Caps, Death, InProcess, Manager, OnLost, References, Validity};
 
@@ -78,23 +78,7 @@ impl Restricted {
 /// Returns the kind of object that an operation concerns, if it is only one.
 fn kind_of(op: &Op<Raw<'_>>) -> Option<Kind> {
     Some(match op {
-        Op::Manager(ManagerOp::Create { spec, .. } | ManagerOp::Open { spec, .. }) => match spec {
-            Spec::List => Kind::List,
-            Spec::Dict => Kind::Dict,
-            Spec::Namespace => Kind::Namespace,
-            Spec::Lock => Kind::Lock,
-            Spec::RLock => Kind::RLock,
-            Spec::Semaphore(_) => Kind::Semaphore,
-            Spec::BoundedSemaphore(_) => Kind::BoundedSemaphore,
-            Spec::Condition => Kind::Condition,
-            Spec::Event => Kind::Event,
-            Spec::Queue(_) => Kind::Queue,
-            Spec::JoinableQueue { .. } => Kind::JoinableQueue,
-            Spec::Barrier(_) => Kind::Barrier,
-            Spec::Value(_) => Kind::Value,
-            Spec::Array(_) => Kind::Array,
-            _ => return None,
-        },
+        Op::Manager(ManagerOp::Create { spec, .. } | ManagerOp::Open { spec, .. }) => spec.kind(),
         Op::Queue(_) => Kind::Queue,
         Op::JoinableQueue(_) => Kind::JoinableQueue,
         Op::Value(_) => Kind::Value,
