@@ -26,6 +26,7 @@ mod mutator;
 mod namespace;
 pub mod plain;
 pub mod runner;
+mod scheduling;
 mod seccomp;
 pub mod spawner;
 
@@ -35,6 +36,7 @@ pub use self::interrupts::{handle_interrupts, interrupts, tick};
 pub use self::mutator::Mutator;
 pub use self::namespace::{enter_user_namespace, spawn_in_new_pid_namespace, spawn_with_clocks_ahead};
 pub use self::runner::skip;
+pub use self::scheduling::never_interrupt_others;
 pub use self::seccomp::{
     Argument, FALLOCATE, FCNTL, MADVISE, SENDTO, forbid_exec, forbid_linking_descriptors, forbid_robust_list,
     forbid_unshare, forbid_wiping, refuse,
