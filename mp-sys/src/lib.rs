@@ -25,6 +25,7 @@
 //! | [`alike`] | which types have the same encoding |
 //! | [`handoff`] | an end that is handed over through a stream between two unrelated processes |
 //! | `handshake`, `key` | how two unrelated processes prove to each other that they have the same key, and the key (feature `handshake`) |
+//! | `asynchronous` | waiting in tasks of a tokio runtime (feature `tokio`) |
 //! | [`signals`] | how a server process handles SIGTERM, SIGINT and the like |
 //! | `wire` | why a value does not travel, in words (feature `wire`) |
 //! | [`crash`] | counted points where a test kills the process (feature `crash-points`) |
@@ -43,6 +44,9 @@ compile_error!("mp-sys needs glibc: it does not know the locks of any other C li
 
 pub mod adaptive;
 pub mod alike;
+#[cfg(feature = "tokio")]
+#[expect(unsafe_code, reason = "registering a descriptor with a runtime")]
+pub mod asynchronous;
 pub mod budget;
 #[expect(unsafe_code, reason = "typed atomics and copies over memory that peers write")]
 pub mod cells;
