@@ -209,3 +209,6 @@ where
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;
