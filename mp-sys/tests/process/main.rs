@@ -4,6 +4,9 @@
 #![expect(clippy::print_stdout, reason = "a test says what it could not try")]
 
 mod adaptive;
+#[cfg(feature = "tokio")]
+#[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
+mod asynchronous;
 #[expect(unsafe_code, reason = "ForkAnyway is unsafe to make")]
 mod children;
 mod endpoints;
@@ -22,6 +25,8 @@ mod streams;
 fn main() -> std::process::ExitCode {
     let tests = [
         adaptive::TESTS,
+        #[cfg(feature = "tokio")]
+        asynchronous::TESTS,
         children::TESTS,
         endpoints::TESTS,
         fork_awareness::TESTS,
