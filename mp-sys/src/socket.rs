@@ -22,6 +22,7 @@
 //! Source: unix(7), recvmsg(2), cmsg(3).
 
 mod attempt;
+mod failure;
 mod registry;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,6 +35,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType, sockopt};
 
 use self::attempt::{receive_once, send_once};
+pub use self::failure::{ReceiveFailure, SendFailure};
 pub use self::registry::Ended;
 use crate::OsError;
 use crate::adaptive::{Budget, current_cpu};
@@ -52,40 +54,6 @@ pub const SLICE: Duration = Duration::from_millis(40);
 const PROLOGUE_BYTES: usize = 4;
 const MAGIC: u8 = 0xb5;
 const VERSION: u8 = 1;
-
-/// Why a packet was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SendFailure {
-    /// No process can receive it.
-    Closed,
-    /// There was no room for as long as the caller was willing to wait.
-    Full,
-    /// The packet is too long for this socket, however much room there is.
-    TooLong,
-    /// The packet has more than [`DESCRIPTORS_MAX`] descriptors.
-    TooManyDescriptors,
-    /// This user has too many descriptors in transit in sockets.
-    DescriptorsInFlight,
-    /// The kernel returned another error.
-    System(OsError),
-}
-
-/// Why there is no packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReceiveFailure {
-    /// No process can send any more, and all that was sent has been received.
-    Closed,
-    /// There was none for as long as the caller was willing to wait.
-    Empty,
-    /// A packet arrived that does not have this format. It is lost.
-    Malformed(&'static str),
-    /// A packet arrived with descriptors that this process has no room for. It is lost.
-    OutOfDescriptors,
-    /// The kernel returned another error.
-    System(OsError),
-}
 
 /// The tier's part of the head: two numbers, because arrays would be assembled and taken apart at every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
