@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
-pub use self::watched::Watched;
+pub use self::watched::{BothWays, Watched};
 use crate::OsError;
 use crate::fork::Epoch;
 
@@ -110,13 +110,14 @@ impl Watched {
         let mut turns = 0;
         'attempts: loop {
             consume_budget().await;
-            match operation() {
+            let is_crowded = match operation() {
                 Attempt::Done(value) => return Ok(value),
-                Attempt::Crowded => {
-                    back_off(&mut turns, CROWDED_PAUSE).await?;
-                    continue;
-                }
-                Attempt::Later => {}
+                Attempt::Crowded => true,
+                Attempt::Later => false,
+            };
+            if is_crowded {
+                back_off(&mut turns, CROWDED_PAUSE).await?;
+                continue;
             }
             let registered = self.registered(file)?;
             for _ in 0..CLEARED_IN_A_ROW {
@@ -127,13 +128,16 @@ impl Watched {
                     old?;
                     continue;
                 }
-                match operation() {
+                let is_crowded = match operation() {
                     Attempt::Done(value) => return Ok(value),
-                    Attempt::Crowded => back_off(&mut turns, CROWDED_PAUSE).await?,
-                    Attempt::Later => {
-                        until_news(news).await?;
-                        turns = 0;
-                    }
+                    Attempt::Crowded => true,
+                    Attempt::Later => false,
+                };
+                if is_crowded {
+                    back_off(&mut turns, CROWDED_PAUSE).await?;
+                } else {
+                    until_news(news).await?;
+                    turns = 0;
                 }
                 continue 'attempts;
             }
@@ -154,14 +158,17 @@ pub async fn attempt_by_timer<T>(
     let (mut turns, mut next) = (0, shortest);
     loop {
         consume_budget().await;
-        match operation() {
+        let is_crowded = match operation() {
             Attempt::Done(value) => return Ok(value),
-            Attempt::Crowded => back_off(&mut turns, CROWDED_PAUSE).await?,
-            Attempt::Later => {
-                pause(next).await?;
-                next = next.saturating_mul(2).min(LOOK_AGAIN);
-                turns = 0;
-            }
+            Attempt::Crowded => true,
+            Attempt::Later => false,
+        };
+        if is_crowded {
+            back_off(&mut turns, CROWDED_PAUSE).await?;
+        } else {
+            pause(next).await?;
+            next = next.saturating_mul(2).min(LOOK_AGAIN);
+            turns = 0;
         }
     }
 }

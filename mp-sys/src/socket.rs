@@ -21,6 +21,8 @@
 //!
 //! Source: unix(7), recvmsg(2), cmsg(3).
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod attempt;
 mod failure;
 mod registry;
@@ -99,6 +101,8 @@ pub struct Endpoint {
     budget: Budget,
     /// The CPU that the newest packet came from, plus one; 0 while unknown.
     peer_cpu: AtomicU32,
+    #[cfg(feature = "tokio")]
+    watched: crate::asynchronous::BothWays,
 }
 
 impl Endpoint {
@@ -138,15 +142,16 @@ impl Endpoint {
     pub fn duplicate(&self) -> Result<Self, OsError> {
         let file = self.file.try_clone().map_err(OsError::from)?;
         let copy = Self::registered(file);
-        copy.peer_cpu.store(self.peer_cpu.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy.expect_peer_of(self);
         Ok(copy)
     }
 
     /// Makes another owner of the same descriptor.
     #[must_use]
     pub fn share(&self) -> Self {
-        let peer_cpu = AtomicU32::new(self.peer_cpu.load(Ordering::Relaxed));
-        Self { file: Arc::clone(&self.file), budget: self.budget.clone(), peer_cpu }
+        let copy = Self::over(Arc::clone(&self.file), self.budget.clone());
+        copy.expect_peer_of(self);
+        copy
     }
 
     fn adopt(file: OwnedFd) -> Result<Self, OsError> {
@@ -157,7 +162,17 @@ impl Endpoint {
     fn registered(file: OwnedFd) -> Self {
         let file = Arc::new(file);
         registry::register(&file);
-        Self { file, budget: Budget::new(), peer_cpu: AtomicU32::new(0) }
+        Self::over(file, Budget::new())
+    }
+
+    fn over(file: Arc<OwnedFd>, budget: Budget) -> Self {
+        Self {
+            file,
+            budget,
+            peer_cpu: AtomicU32::new(0),
+            #[cfg(feature = "tokio")]
+            watched: crate::asynchronous::BothWays::new(),
+        }
     }
 
     /// The descriptor, for a message that carries it.

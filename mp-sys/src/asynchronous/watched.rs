@@ -72,3 +72,26 @@ impl Drop for Watched {
         }
     }
 }
+
+/// A descriptor that tasks wait for in both directions.
+#[derive(Debug)]
+pub struct BothWays {
+    /// Waits until it is readable.
+    pub readable: Watched,
+    /// Waits until it is writable.
+    pub writable: Watched,
+}
+
+impl BothWays {
+    /// Registers nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { readable: Watched::readable(), writable: Watched::writable() }
+    }
+}
+
+impl Default for BothWays {
+    fn default() -> Self {
+        Self::new()
+    }
+}
