@@ -12,6 +12,7 @@
 //! being encoded or decoded, since the thread's buffer is then in use, and if the thread is ending and its buffers are
 //! already dropped.
 
+mod limited;
 mod types;
 
 use std::cell::Cell;
@@ -23,16 +24,14 @@ use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
 use mp_sys::travel::{self, TravelError};
 use mp_sys::wire;
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::limited::Limited;
 pub(crate) use self::types::{Type, print_of};
 use crate::error::{RecvError, SendError};
 use crate::limits::{DESCRIPTORS_MAX, INLINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Bytes of the longest message together with its head.
-const PACKET_BYTES_MAX: usize = MESSAGE_BYTES_MAX + OVERHEAD_BYTES;
 /// Bytes of the largest buffer that is kept for the next message.
 const KEPT_BYTES_MAX: usize = INLINE_BYTES_MAX + OVERHEAD_BYTES;
 /// Up to this number of plain bytes are copied after their head: the simpler system call saves more than the copy costs.
@@ -66,35 +65,6 @@ impl Form {
     fn from_head(head: Head) -> Option<Self> {
         let form = Self { in_file: head.word & Self::IN_FILE != 0, print: head.long };
         (form.to_head() == head).then_some(form)
-    }
-}
-
-/// Collects encoded bytes after the space for a packet's head, up to the limit. Bytes beyond the limit are only counted.
-struct Limited {
-    packet: Vec<u8>,
-    beyond: usize,
-}
-
-impl Flavor for Limited {
-    type Output = Self;
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
-    }
-
-    #[inline]
-    fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
-        if self.beyond == 0 && more.len() <= PACKET_BYTES_MAX.saturating_sub(self.packet.len()) {
-            self.packet.extend_from_slice(more);
-        } else {
-            self.beyond = self.beyond.saturating_add(more.len());
-        }
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<Self> {
-        Ok(self)
     }
 }
 
@@ -388,12 +358,5 @@ mod tests {
             let bad = Head { word, ..good };
             assert_eq!(Form::from_head(bad), None, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn bytes_beyond_the_limit_are_counted_and_not_stored() {
-        let limited = Limited { packet: Vec::new(), beyond: MESSAGE_BYTES_MAX };
-        let limited = postcard::serialize_with_flavor(&[7_u8; 10], limited).unwrap();
-        assert_eq!((limited.beyond, limited.packet.len()), (MESSAGE_BYTES_MAX + 10, 0));
     }
 }
