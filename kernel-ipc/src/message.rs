@@ -22,7 +22,7 @@ use std::sync::Arc;
 use mp_sys::payload::{self, Payload, PayloadError};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES, ReceiveFailure, SendFailure};
-use mp_sys::travel::{self, TravelError};
+use mp_sys::travel::{self, Luggage, TravelError};
 use mp_sys::wire;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,27 +76,33 @@ pub(crate) fn send_value<T: Serialize + ?Sized>(
     value: &T,
     patience: Patience,
 ) -> Result<(), SendError> {
-    let limited = Limited { packet: outgoing(), beyond: 0 };
+    let mut packet = outgoing();
+    let encoded = encode(sent, value, &mut packet);
+    let outcome = encoded
+        .and_then(|luggage| send(endpoint, sent.print, (&mut packet, &[]), &luggage.descriptors, patience));
+    keep(packet);
+    outcome
+}
+
+/// Encodes a value of this type after the space for a packet's head, and returns what it carries.
+#[inline]
+fn encode<T: Serialize + ?Sized>(sent: Type, value: &T, packet: &mut Vec<u8>) -> Result<Luggage, SendError> {
+    let limited = Limited { packet: std::mem::take(packet), beyond: 0 };
     let (encoded, luggage) =
         travel::encode(DESCRIPTORS_MAX, || postcard::serialize_with_flavor(value, limited));
-    let mut encoded = match (encoded, &luggage.refused) {
+    let encoded = match (encoded, &luggage.refused) {
         (Ok(encoded), _) => encoded,
         (Err(_), Some(TravelError::TooMany)) => return Err(SendError::TooManyDescriptors),
         (Err(_), Some(refused)) => return Err(SendError::Encode(refused.to_string())),
         (Err(error), None) => return Err(SendError::Encode(wire::unencodable(value, &error))),
     };
-    let length = encoded.packet.len().saturating_sub(OVERHEAD_BYTES);
-    let outcome = if encoded.beyond > 0 {
-        Err(SendError::TooLarge { found: length.saturating_add(encoded.beyond) })
-    } else {
-        let body = encoded.packet.get(OVERHEAD_BYTES..).unwrap_or_default();
-        match wire::check(value, body, sent.decodes) {
-            Ok(()) => send(endpoint, sent.print, (&mut encoded.packet, &[]), &luggage.descriptors, patience),
-            Err(reason) => Err(SendError::Encode(reason)),
-        }
-    };
-    keep(encoded.packet);
-    outcome
+    *packet = encoded.packet;
+    let body = packet.get(OVERHEAD_BYTES..).unwrap_or_default();
+    if encoded.beyond > 0 {
+        return Err(SendError::TooLarge { found: body.len().saturating_add(encoded.beyond) });
+    }
+    wire::check(value, body, sent.decodes).map_err(SendError::Encode)?;
+    Ok(luggage)
 }
 
 /// Sends plain bytes.
