@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{NoPipe, OsError, RecvError, SendError};
 use crate::forward::{self, Message};
+#[cfg(feature = "tokio")]
+use crate::halves::asynchronous::{receives_in_tasks, sends_in_tasks};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
 use crate::message::{self, Type};
 
@@ -66,4 +68,8 @@ pub struct Connection<S, R> {
 
 sends!(Connection<S, R>, S, sends);
 receives!(Connection<S, R>, R, receives);
+#[cfg(feature = "tokio")]
+sends_in_tasks!(Connection<S, R>, S, sends);
+#[cfg(feature = "tokio")]
+receives_in_tasks!(Connection<S, R>, R, receives);
 is_an_end!(Connection<S, R>, "connection", [sends = S, receives = R], sends [sends = S]);

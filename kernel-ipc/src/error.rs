@@ -15,6 +15,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 pub use mp_sys::OsError;
+#[cfg(feature = "tokio")]
+pub use mp_sys::asynchronous::RuntimeError;
 pub use mp_sys::memory::MemoryError;
 
 use crate::limits::{ADDRESS_BYTES_MAX, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
@@ -54,6 +56,10 @@ pub enum SendError {
     /// The kernel refused for another reason.
     #[error("the kernel refuses to send: {0}")]
     System(#[source] OsError),
+    /// The task cannot wait (`send_async` and its like only).
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
 }
 
 /// The reason why no message was received.
@@ -114,6 +120,10 @@ pub enum RecvError {
     /// The kernel refused for another reason.
     #[error("the kernel refuses to receive: {0}")]
     System(#[source] OsError),
+    /// The task cannot wait (`recv_async` and its like only).
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
 }
 
 /// The reason why a listener was not made.
@@ -256,6 +266,8 @@ impl fmt::Debug for RecvError {
             Self::OutOfDescriptors => f.write_str("OutOfDescriptors"),
             Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),
             Self::System(error) => f.debug_tuple("System").field(error).finish(),
+            #[cfg(feature = "tokio")]
+            Self::Runtime(error) => f.debug_tuple("Runtime").field(error).finish(),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! by number. A long message stays in its sealed file, which is forwarded and never copied. All processes that receive the
 //! file share one file offset, so they read it by position.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 

@@ -3,6 +3,9 @@
 //! Macros define them as inherent methods of each type. So users need no trait in scope, and the page of each type lists
 //! them.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
+
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;

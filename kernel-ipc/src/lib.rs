@@ -25,6 +25,8 @@ mod wait;
 pub use address::Address;
 pub use connection::{Connection, duplex};
 pub use descriptor::Descriptor;
+#[cfg(feature = "tokio")]
+pub use error::RuntimeError;
 pub use error::{AcceptError, ConnectError, ListenError, MemoryError, NoPipe, OsError, RecvError, SendError};
 pub use forward::Message;
 pub use listener::{Listener, connect, connect_timeout};

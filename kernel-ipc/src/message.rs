@@ -12,6 +12,8 @@
 //! being encoded or decoded, since the thread's buffer is then in use, and if the thread is ending and its buffers are
 //! already dropped.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod asynchronous;
 mod limited;
 mod types;
 

@@ -28,6 +28,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{NoPipe, OsError, RecvError, SendError};
 use crate::forward::{self, Message};
+#[cfg(feature = "tokio")]
+use crate::halves::asynchronous::{receives_in_tasks, sends_in_tasks};
 use crate::halves::{FOR_EVER, is_an_end, receives, sends, unpack_end, within};
 use crate::message::{self, Type};
 
@@ -84,6 +86,8 @@ pub struct Sender<T> {
 }
 
 sends!(Sender<T>, T, print);
+#[cfg(feature = "tokio")]
+sends_in_tasks!(Sender<T>, T, print);
 is_an_end!(Sender<T>, "sender", [print = T], sends[print = T]);
 
 /// The receiving end of a pipe.
@@ -122,4 +126,6 @@ pub struct Receiver<T> {
 }
 
 receives!(Receiver<T>, T, print);
+#[cfg(feature = "tokio")]
+receives_in_tasks!(Receiver<T>, T, print);
 is_an_end!(Receiver<T>, "receiver", [print = T], sends []);

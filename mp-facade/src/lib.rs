@@ -4,6 +4,7 @@
 #![cfg_attr(feature = "shm", doc = include_str!("front/shm.md"))]
 #![cfg_attr(feature = "ipc", doc = include_str!("front/ipc.md"))]
 #![cfg_attr(feature = "manager", doc = include_str!("front/manager.md"))]
+#![cfg_attr(feature = "tokio", doc = include_str!("front/asynchronous.md"))]
 #![forbid(unsafe_code)]
 
 mod active;
@@ -27,6 +28,8 @@ pub use current::{CurrentProcess, ParentProcess, current_process, parent_process
 pub use ending::DAEMON_ENDING_MAX;
 pub use exit::ExitError;
 pub use mp_sys::OsError;
+#[cfg(feature = "tokio")]
+pub use mp_sys::asynchronous::RuntimeError;
 pub use mp_sys::child::{ChildError, ForkAnyway, ForkError};
 #[cfg(any(feature = "ipc", feature = "manager-client"))]
 pub use mp_sys::key::Key;
