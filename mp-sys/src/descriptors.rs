@@ -13,7 +13,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use rustix::event::EventfdFlags;
+use rustix::event::{EventfdFlags, epoll};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -74,6 +74,14 @@ pub fn duplicate(file: impl AsFd) -> Result<OwnedFd, Errno> {
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn eventfd(value: u32, flags: EventfdFlags) -> Result<OwnedFd, Errno> {
     rustix::event::eventfd(value, flags).and_then(above_standard)
+}
+
+/// Calls epoll_create1(2).
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub(crate) fn epoll() -> Result<OwnedFd, Errno> {
+    epoll::create(epoll::CreateFlags::CLOEXEC).and_then(above_standard)
 }
 
 /// Calls timerfd_create(2) for the monotonic clock.

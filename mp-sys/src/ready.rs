@@ -2,6 +2,8 @@
 //!
 //! poll(2) wakes every process that polls a descriptor, so no death swallows a wake-up here, and no slices are needed.
 
+mod set;
+
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -10,6 +12,9 @@ use rustix::io::Errno;
 use crate::OsError;
 use crate::adaptive::Budget;
 use crate::deadline::Deadline;
+
+pub(crate) use self::set::is_own_set;
+pub use self::set::{READY_AT_ONCE_MAX, ReadySet};
 
 /// Waits until at least one of `files` is readable, at its end, or in error. Returns the indices of those that are, or
 /// none if `deadline` has passed.

@@ -7,6 +7,8 @@
 //! The kernel has no list of the epoll instances of a process. So [`find`] asks each open number to forget a descriptor that it
 //! never knew. A file that is not an epoll instance refuses that with another error. Nothing changes either way.
 //!
+//! A [`ReadySet`](crate::ready::ReadySet) is an epoll instance too, and does not count: it does nothing in a child.
+//!
 //! Source: epoll(7) "Questions and answers"; `do_epoll_ctl` in fs/eventpoll.c.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -15,6 +17,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 
 use crate::descriptors::eventfd;
+use crate::ready::is_own_set;
 
 /// How many numbers above the lowest free one are tried, so that a gap in the numbers hides nothing close behind it.
 pub const EVENT_LOOPS_LOOKED_AT_BEYOND: usize = 64;
@@ -25,7 +28,8 @@ pub(super) fn find() -> Option<RawFd> {
     let unknown = eventfd(0, EventfdFlags::CLOEXEC).ok()?;
     let lowest_free = unknown.as_raw_fd();
     // SAFETY: see `borrow`.
-    let is_loop = |number: &RawFd| epoll::delete(unsafe { borrow(*number) }, &unknown) == Err(Errno::NOENT);
+    let is_epoll = |number: RawFd| epoll::delete(unsafe { borrow(number) }, &unknown) == Err(Errno::NOENT);
+    let is_loop = |number: &RawFd| is_epoll(*number) && !is_own_set(*number);
     (0..lowest_free).find(is_loop).or_else(|| open_behind(lowest_free).find(is_loop))
 }
 

@@ -9,16 +9,18 @@ use mp_sys::child::{
     ChildError, EVENT_LOOPS_LOOKED_AT_BEYOND, Ended, ForkAnyway, ForkError, fork, fork_anyway, reap_abandoned,
 };
 use mp_sys::deadline::Deadline;
+use mp_sys::ready::ReadySet;
 use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 tests! {
     children_report_exit_codes_panics_and_signals,
     a_second_thread_is_refused_until_it_is_joined,
     an_epoll_instance_is_found_up_to_the_limit,
+    a_set_of_descriptors_does_not_count_as_one_and_belongs_to_its_process,
     only_the_parent_waits,
     two_threads_wait_for_one_child,
     a_timeout_ends_the_wait_and_not_the_child,
@@ -82,6 +84,34 @@ fn an_epoll_instance_is_found_up_to_the_limit() {
     let beyond = at(limit + 1);
     succeeded(&fork(|| 0).unwrap());
     drop(beyond);
+}
+
+fn a_set_of_descriptors_does_not_count_as_one_and_belongs_to_its_process() {
+    let (set, late) = (ReadySet::new().unwrap(), ReadySet::new().unwrap());
+    let event = || rustix::event::eventfd(1, EventfdFlags::CLOEXEC).unwrap();
+    let (known, other) = (event(), event());
+    set.add(&known, 7).unwrap();
+    let child = fork(|| {
+        let refused = Err(Errno::PERM.into());
+        assert_eq!(set.add(&other, 8), refused);
+        assert_eq!(set.remove(&known), refused);
+        assert_eq!(set.set_alarm(Deadline::NEVER), refused);
+        assert_eq!(set.ready().map(drop), refused);
+        // It may fork in turn, with the sets that it has inherited and its own.
+        let own = ReadySet::new().unwrap();
+        own.add(&other, 9).unwrap();
+        succeeded(&fork(|| 0).unwrap());
+        assert_eq!(own.ready(), Ok(vec![9]));
+        0
+    });
+    succeeded(&child.unwrap());
+    assert_eq!(set.ready(), Ok(vec![7]), "the child has changed nothing");
+    let number = late.as_fd().as_raw_fd();
+    drop(late);
+    let _number_of_its_timer = event();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    assert_eq!(epoll.as_raw_fd(), number);
+    assert_eq!(fork(|| 0).unwrap_err(), ForkError::EventLoop { descriptor: number });
 }
 
 fn only_the_parent_waits() {
