@@ -4,14 +4,15 @@
 
 mod set;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::OsError;
 use crate::adaptive::Budget;
 use crate::deadline::Deadline;
+use crate::descriptors::eventfd;
 
 pub(crate) use self::set::is_own_set;
 pub use self::set::{READY_AT_ONCE_MAX, ReadySet};
@@ -72,6 +73,21 @@ pub(crate) fn sleep(polled: &mut [PollFd<'_>], deadline: Deadline) -> Result<usi
     }
 }
 
+/// Makes a descriptor that becomes readable once any process that has it calls [`give_notice`].
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn notice() -> Result<OwnedFd, OsError> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
+}
+
+/// Makes the descriptor of a [`notice`] readable, for good.
+pub fn give_notice(notice: BorrowedFd<'_>) {
+    // It fails only if notice was given 2^64 - 2 times, and is readable then.
+    let given = rustix::io::write(notice, &1_u64.to_ne_bytes());
+    tracing::trace!(given = given.is_ok(), "gave notice");
+}
+
 fn to_poll<'a>(files: &[BorrowedFd<'a>]) -> Vec<PollFd<'a>> {
     files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)).collect()
 }
@@ -79,4 +95,21 @@ fn to_poll<'a>(files: &[BorrowedFd<'a>]) -> Vec<PollFd<'a>> {
 fn ready_of(polled: &[PollFd<'_>]) -> Vec<usize> {
     let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
     polled.iter().enumerate().filter(|(_, polled)| is_ready(polled)).map(|(index, _)| index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_notice_stays_given() {
+        let notice = notice().unwrap();
+        assert!(!is_readable(notice.as_fd()));
+        for _ in 0..2 {
+            give_notice(notice.as_fd());
+            assert!(is_readable(notice.as_fd()));
+        }
+    }
 }

@@ -23,6 +23,9 @@ use rustix::io::Errno;
 use crate::OsError;
 use crate::descriptors::above_standard;
 
+/// The signal that continues a stopped process. Its number differs from platform to platform.
+pub const SIGCONT: i32 = libc::SIGCONT;
+
 /// What asks a whole program to end: a terminal that is closed, Ctrl-C, Ctrl-\ and a service manager.
 const SHUTDOWN: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 const SHUTDOWN_AND_CHILD: [i32; 5] =
