@@ -17,6 +17,8 @@ mod outcome;
 #[cfg(all(feature = "shm", feature = "ipc"))]
 mod pool;
 mod process;
+#[cfg(all(feature = "shm", feature = "ipc"))]
+mod restart;
 mod running;
 mod scope;
 mod signal;

@@ -26,9 +26,10 @@ use crate::pool::health::{Crash, Health};
 use crate::pool::rules::Rules;
 use crate::pool::seat::{Seat, Start, nanos_of};
 use crate::pool::worker::Progress;
+use crate::restart::Crashes;
 
-/// How long to wait before the next try to start a worker, while others work.
-const START_AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait, at first and at most, before the next try to start a worker, while others work.
+const START_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How long to wait before the next try to hand out chunks that could not be put into a queue.
 const PUT_AGAIN: Duration = Duration::from_millis(1);
 /// How long workers have to end by themselves before they are killed.
@@ -50,7 +51,9 @@ pub(super) struct Engine<'s> {
     /// How often a process ended while it worked on an item, by job and index.
     tries: HashMap<(u64, u64), u32>,
     /// Workers that ended without a result since the last result.
-    crashes_in_row: u32,
+    crashes: Crashes,
+    /// Starts that failed since the last one that did not.
+    failed_starts: Crashes,
     restarts: u64,
     last_crash: Option<Crash>,
     start_again: Option<Deadline>,
@@ -68,12 +71,13 @@ impl<'s> Engine<'s> {
         let seats = (0..workers).map(|at| Seat::new(&rules, Progress::of(&words, at)));
         let seats = seats.collect::<Result<_, _>>()?;
         let mut engine = Self {
+            crashes: Crashes::up_to(rules.crashes),
+            failed_starts: Crashes::up_to(u32::MAX),
             rules,
             start,
             seats,
             pending: VecDeque::new(),
             tries: HashMap::new(),
-            crashes_in_row: 0,
             restarts: 0,
             last_crash: None,
             start_again: None,
@@ -199,7 +203,7 @@ impl<'s> Engine<'s> {
         for seat in &mut self.seats {
             let results = seat.collect(REPORTS_AT_ONCE, &mut self.tries, sink)?;
             if results > 0 {
-                self.crashes_in_row = 0;
+                self.crashes.clear();
                 passed = true;
                 seat.adapt(has_pending);
             }
@@ -216,7 +220,7 @@ impl<'s> Engine<'s> {
             let Some(end) = seat.ended() else { continue };
             // All that it has reported is there now, in one batch or more.
             while seat.collect(usize::MAX, &mut self.tries, sink)? > 0 {
-                self.crashes_in_row = 0;
+                self.crashes.clear();
                 passed = true;
             }
             let left = seat.vacate();
@@ -268,9 +272,8 @@ impl<'s> Engine<'s> {
                 self.pending.push_front(item);
             }
         }
-        self.crashes_in_row = self.crashes_in_row.saturating_add(1);
-        if self.crashes_in_row >= self.rules.crashes {
-            return Err(PoolError::Crashes { crashes: self.crashes_in_row, end, item: place });
+        if !self.crashes.note() {
+            return Err(PoolError::Crashes { crashes: self.crashes.in_row(), end, item: place });
         }
         Ok(passed)
     }
@@ -282,10 +285,13 @@ impl<'s> Engine<'s> {
         self.start_again = None;
         for seat in self.seats.iter_mut().filter(|seat| seat.is_empty()) {
             if let Err(error) = seat.start(&*self.start) {
-                tracing::warn!(%error, "a worker of a pool could not be started");
-                self.start_again = Some(Deadline::after(START_AGAIN));
+                let _without_limit = self.failed_starts.note();
+                let pause = self.failed_starts.pause(START_AGAIN.0, START_AGAIN.1);
+                tracing::warn!(%error, ?pause, "a worker of a pool could not be started");
+                self.start_again = Some(Deadline::after(pause));
                 break;
             }
+            self.failed_starts.clear();
         }
         if self.start_again.is_some() && self.seats.iter().all(|seat| seat.is_empty()) {
             // Nobody is left who could do anything: the last error is the caller's.
