@@ -102,6 +102,12 @@ impl<R: DeserializeOwned> Child<R> {
 }
 
 impl<R> Child<R> {
+    /// Returns the child's record for a group, which joins and abandons the child in place of the handle.
+    #[cfg(feature = "ipc")]
+    pub(crate) fn into_running(mut self) -> Arc<Running> {
+        self.running.take().expect("the child is there until the handle is dropped")
+    }
+
     /// Returns the child's record for a scope, which waits for it.
     pub(crate) fn share(&self) -> Option<Arc<Running>> {
         self.running.clone()

@@ -12,6 +12,8 @@ mod child;
 mod current;
 mod ending;
 mod exit;
+#[cfg(feature = "ipc")]
+mod group;
 mod handle;
 mod outcome;
 #[cfg(all(feature = "shm", feature = "ipc"))]
@@ -29,6 +31,11 @@ pub use child::Child;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process, renew_die_with_parent};
 pub use ending::DAEMON_ENDING_MAX;
 pub use exit::ExitError;
+#[cfg(feature = "ipc")]
+pub use group::{
+    Failure, GROUP_EVENTS_MAX, GROUP_GRACE_DEFAULT, GROUP_WORKERS_MAX, Group, GroupError, GroupEvent, Keep,
+    KindHealth, Place, Slot,
+};
 pub use mp_sys::OsError;
 #[cfg(feature = "tokio")]
 pub use mp_sys::asynchronous::RuntimeError;

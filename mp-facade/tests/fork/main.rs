@@ -6,6 +6,7 @@ mod crashes;
 mod ends;
 mod executing;
 mod forwards;
+mod groups;
 mod handles;
 mod jobs;
 mod limits;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
         ends::TESTS,
         executing::TESTS,
         forwards::TESTS,
+        groups::TESTS,
         handles::TESTS,
         jobs::TESTS,
         limits::TESTS,

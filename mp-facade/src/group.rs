@@ -1,0 +1,281 @@
+//! Groups: worker processes that are watched and ended together.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`keep`] | settings |
+//! | [`slot`] | what the function that starts a worker gets |
+//! | [`kind`] | the workers of one kind |
+//! | [`worker`] | one process |
+//! | [`drive`], [`core`] | what the calls of a group do, and what the kinds share |
+//! | [`event`], [`error`], [`health`] | what a group reports |
+//!
+//! Everything happens in calls of the group's owner; there is no thread. The group learns of the ends of its workers by their
+//! pidfds, and of time by a timer, all of which wait in one [`ReadySet`](mp_sys::ready::ReadySet).
+
+mod core;
+mod drive;
+mod error;
+mod event;
+mod health;
+mod keep;
+mod kind;
+mod slot;
+mod worker;
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use kernel_ipc::Source;
+use mp_sys::deadline::Deadline;
+use mp_sys::fork::Epoch;
+
+use self::core::Core;
+pub use self::core::GROUP_EVENTS_MAX;
+pub use self::error::{Failure, GroupError};
+pub use self::event::{GroupEvent, Place};
+pub use self::health::KindHealth;
+pub use self::keep::{GROUP_GRACE_DEFAULT, GROUP_WORKERS_MAX, Keep};
+use self::kind::Kind;
+pub use self::slot::Slot;
+use crate::child::Child;
+use crate::start::error::StartError;
+
+/// Worker processes of one or more kinds, which are watched and ended together.
+///
+/// The group has no thread. It works in [`run`](Self::run), which waits like [`wait`](crate::wait()) and watches the
+/// workers meanwhile; or in [`poll`](Self::poll), for an event loop of your own.
+///
+/// | property | |
+/// |---|---|
+/// | threads | one: a group is neither `Send` nor `Sync` |
+/// | descriptors | two, and one for each worker |
+/// | SIGCHLD | not used |
+/// | waits on | a descriptor, which [`AsFd`] returns: readable when [`poll`](Self::poll) has something to do |
+/// | drop | does what [`stop`](Self::stop) does |
+///
+/// # Fork safety
+/// The group belongs to the process that made it. In a forked child, its methods return [`GroupError::NotParent`].
+///
+/// # Crash
+/// If this process is killed, workers that were started by [`Slot::process`] end. Others can watch
+/// [`parent_process`](crate::parent_process()).
+///
+/// # Source
+/// systemd.service(5); the arbiter of Gunicorn.
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::time::Duration;
+///
+/// use mp::{Group, GroupEvent, RawValue};
+///
+/// let done = RawValue::new(0_u32)?;
+/// let work = || drop(done.fetch_add(1));
+///
+/// let mut group = Group::new()?;
+/// group.keep("worker", 2, |slot| slot.process().fork(work))?;
+/// group.run([] as [&std::fs::File; 0], Duration::MAX, |event| println!("{event}"))?;
+/// assert_eq!(done.load(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "Supervisor")]
+#[doc(alias = "prefork")]
+pub struct Group<'s> {
+    core: Core,
+    kinds: Vec<Kind<'s>>,
+    is_stopping: bool,
+    /// The error that ended the group, until it is returned.
+    failed: Option<GroupError>,
+    owner: Epoch,
+}
+
+impl<'s> Group<'s> {
+    /// Makes a group without workers.
+    ///
+    /// # Errors
+    /// [`GroupError::System`] if there are no free descriptors.
+    pub fn new() -> Result<Self, GroupError> {
+        Ok(Self {
+            core: Core::new()?,
+            kinds: Vec::new(),
+            is_stopping: false,
+            failed: None,
+            owner: Epoch::current(),
+        })
+    }
+
+    /// Starts workers of a kind. `keep` is their number, or a [`Keep`] with settings.
+    ///
+    /// `start` starts one worker each time it is called. [`Slot::process`] has the settings for that;
+    /// [`fork`](crate::fork()), [`spawn`](crate::spawn()) and others work too. If the worker returns a value, it is dropped.
+    ///
+    /// # Errors
+    /// [`GroupError::Start`] if a worker could not be started; [`GroupError::KindExists`], [`GroupError::Settings`],
+    /// [`GroupError::Stopping`].
+    pub fn keep<R, E: Into<StartError>>(
+        &mut self,
+        kind: &str,
+        keep: impl Into<Keep>,
+        mut start: impl FnMut(&Slot) -> Result<Child<R>, E> + 's,
+    ) -> Result<&mut Self, GroupError> {
+        self.check_open()?;
+        let keep = keep.into();
+        keep.check()?;
+        if self.kinds.iter().any(|other| &*other.name == kind) {
+            return Err(GroupError::KindExists(kind.to_owned()));
+        }
+        let start = move |slot: &Slot| start(slot).map(Child::into_running).map_err(Into::into);
+        let mut kind = Kind::new(kind, keep, Box::new(start));
+        let begun = kind.begin(&mut self.core);
+        match &begun {
+            Ok(()) => self.kinds.push(kind),
+            Err(_) => kind.end(&mut self.core),
+        }
+        self.arm()?;
+        begun.map(|()| self)
+    }
+
+    /// Waits for sources as [`wait`](crate::wait()) does, and watches the workers meanwhile. Returns the keys of the
+    /// sources that are ready; none when `timeout` has passed (monotonic clock; `Duration::MAX` waits for ever), and none
+    /// when [all workers have ended](Self::is_over).
+    ///
+    /// `on_event` is called for each event, in order. To react to signals, let a handler write into a socket that is one of
+    /// the sources: the guide's page on supervising shows how.
+    ///
+    /// # Errors
+    /// [`GroupError::NotParent`], [`GroupError::System`].
+    pub fn run<I>(
+        &mut self,
+        sources: I,
+        timeout: Duration,
+        mut on_event: impl FnMut(GroupEvent),
+    ) -> Result<Vec<<I::Item as Source>::Key>, GroupError>
+    where
+        I: IntoIterator,
+        I::Item: Source,
+    {
+        let deadline = Deadline::after(timeout);
+        let sources: Vec<I::Item> = sources.into_iter().collect();
+        loop {
+            self.check_owner()?;
+            self.advance();
+            while let Some(event) = self.core.next_event() {
+                on_event(event);
+            }
+            self.fail()?;
+            self.arm()?;
+            let is_last = self.is_over() || deadline.has_passed();
+            let files: Vec<BorrowedFd<'_>> =
+                sources.iter().map(Source::file).chain([self.core.set().as_fd()]).collect();
+            let left = if is_last { Duration::ZERO } else { deadline.remaining() };
+            let ready = kernel_ipc::wait(files, left)?;
+            if is_last || ready.iter().any(|position| *position < sources.len()) {
+                let keys = sources.into_iter().enumerate();
+                let keys = keys.filter(|(position, _)| ready.contains(position));
+                return Ok(keys.map(|(position, source)| source.into_key(position)).collect());
+            }
+        }
+    }
+
+    /// Does what there is to do, without waiting, and returns the next event, if there is one. Call it until it returns
+    /// `None` whenever the group's descriptor is readable.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn poll(&mut self) -> Result<Option<GroupEvent>, GroupError> {
+        self.check_owner()?;
+        if !self.core.has_events() {
+            self.fail()?;
+            self.advance();
+        }
+        let event = self.core.next_event();
+        if event.is_none() {
+            self.fail()?;
+        }
+        self.arm()?;
+        Ok(event)
+    }
+
+    /// Asks all workers to end, by SIGTERM, and returns. [`run`](Self::run) and [`poll`](Self::poll) kill those that have not
+    /// ended after their [grace period](Keep::grace).
+    ///
+    /// # Errors
+    /// [`GroupError::NotParent`], [`GroupError::System`].
+    pub fn begin_stop(&mut self) -> Result<(), GroupError> {
+        self.check_owner()?;
+        self.ask_all_to_end();
+        self.arm()
+    }
+
+    /// Asks all workers to end, kills those that do not, and returns when all have ended. Events wait until you take them.
+    ///
+    /// # Errors
+    /// [`GroupError::NotParent`], [`GroupError::System`].
+    pub fn stop(&mut self) -> Result<(), GroupError> {
+        self.begin_stop()?;
+        while self.core.has_ending() {
+            self.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether all workers have ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let mut seats = self.kinds.iter().flat_map(|kind| &kind.seats).peekable();
+        let has_ended = self.is_stopping || seats.peek().is_some();
+        has_ended && !self.core.has_ending() && seats.all(|seat| seat.current.is_none())
+    }
+
+    /// Returns how each kind of workers is, in the order in which they were added.
+    #[must_use]
+    pub fn health(&self) -> Vec<KindHealth> {
+        self.kinds.iter().map(Kind::health).collect()
+    }
+
+    fn check_owner(&self) -> Result<(), GroupError> {
+        if self.owner.is_current() { Ok(()) } else { Err(GroupError::NotParent) }
+    }
+
+    fn check_open(&self) -> Result<(), GroupError> {
+        self.check_owner()?;
+        if self.is_stopping { Err(GroupError::Stopping) } else { Ok(()) }
+    }
+
+    /// Returns the error that ended the group, once.
+    fn fail(&mut self) -> Result<(), GroupError> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+}
+
+impl AsFd for Group<'_> {
+    /// Readable when [`poll`](Self::poll) has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.set().as_fd()
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        if !self.owner.is_current() {
+            return;
+        }
+        if let Err(error) = self.stop() {
+            tracing::warn!(%error, "the workers of a group are killed, because it cannot wait for them");
+            self.core.kill_all();
+        }
+    }
+}
+
+impl fmt::Debug for Group<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Group(")?;
+        for (at, kind) in self.kinds.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            let present = kind.seats.iter().filter(|seat| seat.current.is_some()).count();
+            write!(f, "{comma}{present} of {} {}", kind.seats.len(), kind.name)?;
+        }
+        f.write_str(if self.is_stopping { "; stopping)" } else { ")" })
+    }
+}
