@@ -1,4 +1,4 @@
-//! Groups: worker processes that are watched and ended together.
+//! Groups: worker processes that are kept running.
 //!
 //! | module | content |
 //! |---|---|
@@ -35,16 +35,22 @@ pub use self::core::GROUP_EVENTS_MAX;
 pub use self::error::{Failure, GroupError};
 pub use self::event::{GroupEvent, Place};
 pub use self::health::KindHealth;
-pub use self::keep::{GROUP_GRACE_DEFAULT, GROUP_WORKERS_MAX, Keep};
+pub use self::keep::{
+    GROUP_CRASHES_DEFAULT, GROUP_GRACE_DEFAULT, GROUP_HEALTHY_DEFAULT, GROUP_PAUSE_MAX_DEFAULT,
+    GROUP_PAUSE_MIN_DEFAULT, GROUP_WORKERS_MAX, Keep, OnReturn,
+};
 use self::kind::Kind;
 pub use self::slot::Slot;
 use crate::child::Child;
 use crate::start::error::StartError;
 
-/// Worker processes of one or more kinds, which are watched and ended together.
+/// Worker processes of one or more kinds that are kept running.
 ///
-/// The group has no thread. It works in [`run`](Self::run), which waits like [`wait`](crate::wait()) and watches the
-/// workers meanwhile; or in [`poll`](Self::poll), for an event loop of your own.
+/// A worker that ends is replaced: at once if it has lived for a while, otherwise after a pause that grows. If workers of a
+/// place end again and again soon after their start, the group gives up, and the error says what crashed.
+///
+/// The group has no thread. It works in [`run`](Self::run), which waits like [`wait`](crate::wait()) and keeps the workers
+/// running meanwhile; or in [`poll`](Self::poll), for an event loop of your own.
 ///
 /// | property | |
 /// |---|---|
@@ -62,21 +68,25 @@ use crate::start::error::StartError;
 /// [`parent_process`](crate::parent_process()).
 ///
 /// # Source
-/// systemd.service(5); the arbiter of Gunicorn.
+/// The supervisors of Erlang/OTP; systemd.service(5); the arbiter of Gunicorn.
 ///
 /// # Examples
 /// ```standalone_crate
 /// use std::time::Duration;
 ///
-/// use mp::{Group, GroupEvent, RawValue};
+/// use mp::{Group, GroupEvent, Keep, OnReturn, RawValue};
 ///
-/// let done = RawValue::new(0_u32)?;
-/// let work = || drop(done.fetch_add(1));
+/// let starts = RawValue::new(0_u32)?;
+/// let work = || if starts.fetch_add(1) == 0 { std::process::abort() };
 ///
 /// let mut group = Group::new()?;
-/// group.keep("worker", 2, |slot| slot.process().fork(work))?;
-/// group.run([] as [&std::fs::File; 0], Duration::MAX, |event| println!("{event}"))?;
-/// assert_eq!(done.load(), 2);
+/// group.keep("worker", Keep::new(2).on_return(OnReturn::Finish), |slot| slot.process().fork(work))?;
+/// let mut crashes = 0;
+/// group.run([] as [&std::fs::File; 0], Duration::MAX, |event| {
+///     println!("{event}");
+///     crashes += u32::from(matches!(event, GroupEvent::Exited { outcome: Err(_), .. }));
+/// })?;
+/// assert_eq!((crashes, starts.load()), (1, 3)); // one has crashed and was replaced
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "Supervisor")]
@@ -105,9 +115,9 @@ impl<'s> Group<'s> {
         })
     }
 
-    /// Starts workers of a kind. `keep` is their number, or a [`Keep`] with settings.
+    /// Starts workers of a kind, and keeps them running. `keep` is their number, or a [`Keep`] with settings.
     ///
-    /// `start` starts one worker each time it is called. [`Slot::process`] has the settings for that;
+    /// `start` starts one worker each time it is called, now and later. [`Slot::process`] has the settings for that;
     /// [`fork`](crate::fork()), [`spawn`](crate::spawn()) and others work too. If the worker returns a value, it is dropped.
     ///
     /// # Errors
@@ -136,15 +146,15 @@ impl<'s> Group<'s> {
         begun.map(|()| self)
     }
 
-    /// Waits for sources as [`wait`](crate::wait()) does, and watches the workers meanwhile. Returns the keys of the
+    /// Waits for sources as [`wait`](crate::wait()) does, and keeps the workers running meanwhile. Returns the keys of the
     /// sources that are ready; none when `timeout` has passed (monotonic clock; `Duration::MAX` waits for ever), and none
-    /// when [all workers have ended](Self::is_over).
+    /// when [all workers have ended](Self::is_over) and no other follows.
     ///
     /// `on_event` is called for each event, in order. To react to signals, let a handler write into a socket that is one of
     /// the sources: the guide's page on supervising shows how.
     ///
     /// # Errors
-    /// [`GroupError::NotParent`], [`GroupError::System`].
+    /// [`GroupError::Crashes`]; all other workers are asked to end then. You can run the group again until they have.
     pub fn run<I>(
         &mut self,
         sources: I,
@@ -220,12 +230,13 @@ impl<'s> Group<'s> {
         Ok(())
     }
 
-    /// Returns whether all workers have ended.
+    /// Returns whether all workers have ended, and no other follows: because they were asked to end, or because all of them
+    /// have [finished](OnReturn::Finish).
     #[must_use]
     pub fn is_over(&self) -> bool {
         let mut seats = self.kinds.iter().flat_map(|kind| &kind.seats).peekable();
         let has_ended = self.is_stopping || seats.peek().is_some();
-        has_ended && !self.core.has_ending() && seats.all(|seat| seat.current.is_none())
+        has_ended && !self.core.has_ending() && seats.all(|seat| seat.is_done)
     }
 
     /// Returns how each kind of workers is, in the order in which they were added.

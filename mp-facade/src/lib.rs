@@ -19,7 +19,7 @@ mod outcome;
 #[cfg(all(feature = "shm", feature = "ipc"))]
 mod pool;
 mod process;
-#[cfg(all(feature = "shm", feature = "ipc"))]
+#[cfg(feature = "ipc")]
 mod restart;
 mod running;
 mod scope;
@@ -33,8 +33,9 @@ pub use ending::DAEMON_ENDING_MAX;
 pub use exit::ExitError;
 #[cfg(feature = "ipc")]
 pub use group::{
-    Failure, GROUP_EVENTS_MAX, GROUP_GRACE_DEFAULT, GROUP_WORKERS_MAX, Group, GroupError, GroupEvent, Keep,
-    KindHealth, Place, Slot,
+    Failure, GROUP_CRASHES_DEFAULT, GROUP_EVENTS_MAX, GROUP_GRACE_DEFAULT, GROUP_HEALTHY_DEFAULT,
+    GROUP_PAUSE_MAX_DEFAULT, GROUP_PAUSE_MIN_DEFAULT, GROUP_WORKERS_MAX, Group, GroupError, GroupEvent, Keep,
+    KindHealth, OnReturn, Place, Slot,
 };
 pub use mp_sys::OsError;
 #[cfg(feature = "tokio")]

@@ -103,21 +103,18 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::event::Place;
 
     #[test]
     fn the_newest_events_are_kept() {
         let mut core = Core::new().unwrap();
-        let place = Place::new(&"worker".into(), 0);
-        let event = |pid| GroupEvent::Started { place: place.clone(), pid };
-        let max = u32::try_from(GROUP_EVENTS_MAX).unwrap();
-        for number in 0..max {
+        let event = |number: usize| GroupEvent::Reloaded { kind: number.to_string().into() };
+        for number in 0..GROUP_EVENTS_MAX {
             core.tell(event(number));
         }
         assert_eq!(core.events.front(), Some(&event(0)));
-        core.tell(event(max));
+        core.tell(event(GROUP_EVENTS_MAX));
         assert_eq!(core.events.len(), GROUP_EVENTS_MAX);
         assert_eq!(core.next_event(), Some(event(1)));
-        assert_eq!(core.events.back(), Some(&event(max)));
+        assert_eq!(core.events.back(), Some(&event(GROUP_EVENTS_MAX)));
     }
 }

@@ -7,6 +7,7 @@ use mp_sys::deadline::Deadline;
 
 use crate::group::Group;
 use crate::group::error::GroupError;
+use crate::group::kind::Kind;
 
 impl Group<'_> {
     /// Does what there is to do, without waiting. An error is kept in `failed`, and ends all workers.
@@ -21,9 +22,12 @@ impl Group<'_> {
         let Self { core, kinds, .. } = self;
         for number in core.set().ready()? {
             core.note_end(number);
-            kinds.iter_mut().for_each(|kind| kind.note_end(number, core));
+            kinds.iter_mut().try_for_each(|kind| kind.note_end(number, core))?;
         }
         core.kill_late();
+        for kind in kinds {
+            kind.start_due(core)?;
+        }
         Ok(())
     }
 
@@ -58,6 +62,6 @@ impl Group<'_> {
 
     /// When there is something to do, if nothing happens before.
     fn due(&self) -> Deadline {
-        self.core.due()
+        self.kinds.iter().map(Kind::due).fold(self.core.due(), Deadline::min)
     }
 }

@@ -15,6 +15,8 @@ pub struct KindHealth {
     pub workers: usize,
     /// The process ids of those that there are, in the order of their places.
     pub pids: Vec<u32>,
+    /// How often a worker was started in the place of one that had ended, reloads apart.
+    pub restarts: u64,
     /// The place of the last worker that failed, and how.
     pub last_failure: Option<(Place, Failure)>,
 }

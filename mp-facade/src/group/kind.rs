@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use mp_sys::deadline::Deadline;
+
+use crate::exit::ExitError;
 use crate::group::core::Core;
 use crate::group::error::{Failure, GroupError};
 use crate::group::event::{GroupEvent, Place};
 use crate::group::health::KindHealth;
-use crate::group::keep::Keep;
+use crate::group::keep::{Keep, OnReturn};
 use crate::group::slot::Slot;
 use crate::group::worker::Worker;
+use crate::restart::Crashes;
 use crate::running::Running;
 use crate::start::error::StartError;
 
@@ -19,6 +23,18 @@ pub(super) type Start<'s> = dyn FnMut(&Slot) -> Result<Arc<Running>, StartError>
 pub(super) struct Seat {
     pub(super) place: Place,
     pub(super) current: Option<Worker>,
+    /// When the next worker is started, if there is none.
+    pub(super) again: Option<Deadline>,
+    crashes: Crashes,
+    /// Whether its worker has returned, and no other one follows.
+    pub(super) is_done: bool,
+}
+
+impl Seat {
+    fn new(place: Place, keep: &Keep) -> Self {
+        let crashes = Crashes::up_to(keep.crashes);
+        Self { place, current: None, again: None, crashes, is_done: false }
+    }
 }
 
 pub(super) struct Kind<'s> {
@@ -26,12 +42,13 @@ pub(super) struct Kind<'s> {
     pub(super) keep: Keep,
     start: Box<Start<'s>>,
     pub(super) seats: Vec<Seat>,
+    restarts: u64,
     last_failure: Option<(Place, Failure)>,
 }
 
 impl<'s> Kind<'s> {
     pub(super) fn new(name: &str, keep: Keep, start: Box<Start<'s>>) -> Self {
-        Self { name: name.into(), keep, start, seats: Vec::new(), last_failure: None }
+        Self { name: name.into(), keep, start, seats: Vec::new(), restarts: 0, last_failure: None }
     }
 
     /// Starts the workers.
@@ -43,7 +60,7 @@ impl<'s> Kind<'s> {
             let place = Place::new(&self.name, index);
             let worker = self.start(&place, core);
             let worker = worker.map_err(|error| GroupError::Start { place: place.clone(), error })?;
-            self.seats.push(Seat { place, current: Some(worker) });
+            self.seats.push(Seat { current: Some(worker), ..Seat::new(place, &self.keep) });
         }
         Ok(())
     }
@@ -69,27 +86,111 @@ impl<'s> Kind<'s> {
     }
 
     /// Handles the end of a worker, if it is one of this kind.
-    pub(super) fn note_end(&mut self, number: u64, core: &mut Core) {
+    ///
+    /// # Errors
+    /// [`GroupError::Crashes`] if it was one crash too many.
+    pub(super) fn note_end(&mut self, number: u64, core: &mut Core) -> Result<(), GroupError> {
         let is_it = |worker: &mut Worker| worker.number == number;
-        let found = self.seats.iter_mut().find_map(|seat| Some((seat.current.take_if(is_it)?, seat)));
-        let Some((worker, seat)) = found else { return };
+        let mut seats = self.seats.iter_mut().enumerate();
+        let found = seats.find_map(|(at, seat)| Some((at, seat.current.take_if(is_it)?, seat)));
+        let Some((at, worker, seat)) = found else { return Ok(()) };
         let Some(outcome) = worker.outcome() else {
             seat.current = Some(worker);
-            return;
+            return Ok(());
         };
-        let place = seat.place.clone();
-        if outcome.is_err() {
-            self.last_failure = Some((place.clone(), Failure::Ended(outcome.clone())));
-        }
-        core.tell(GroupEvent::Exited { place, pid: worker.pid(), outcome });
+        let is_healthy = worker.age() >= self.keep.healthy_after;
+        let exited = |place| GroupEvent::Exited { place, pid: worker.pid(), outcome: outcome.clone() };
+        core.tell(exited(seat.place.clone()));
         core.forget(worker);
+        if outcome.is_err() {
+            self.last_failure = Some((seat.place.clone(), Failure::Ended(outcome.clone())));
+        }
+        self.replace(at, &outcome, is_healthy, core)
+    }
+
+    /// Decides what follows a worker that has ended by itself.
+    fn replace(
+        &mut self,
+        at: usize,
+        outcome: &Result<(), ExitError>,
+        was_healthy: bool,
+        core: &mut Core,
+    ) -> Result<(), GroupError> {
+        let Some(seat) = self.seats.get_mut(at) else { return Ok(()) };
+        if outcome.is_ok() && self.keep.on_return == OnReturn::Finish {
+            seat.is_done = true;
+            return Ok(());
+        }
+        let after = if was_healthy {
+            seat.crashes.clear();
+            std::time::Duration::ZERO
+        } else {
+            return self.pause(at, Failure::Ended(outcome.clone()), core);
+        };
+        seat.again = Some(Deadline::after(after));
+        core.tell(GroupEvent::Restarting { place: seat.place.clone(), after });
+        Ok(())
+    }
+
+    /// Counts a crash, and sets the time of the next start.
+    fn pause(&mut self, at: usize, end: Failure, core: &mut Core) -> Result<(), GroupError> {
+        let Some(seat) = self.seats.get_mut(at) else { return Ok(()) };
+        let place = seat.place.clone();
+        if !seat.crashes.note() {
+            return Err(GroupError::Crashes { place, crashes: seat.crashes.in_row(), end });
+        }
+        let after = seat.crashes.pause(self.keep.pause_min, self.keep.pause_max);
+        seat.again = Some(Deadline::after(after));
+        core.tell(GroupEvent::Restarting { place, after });
+        Ok(())
+    }
+
+    /// Starts the workers whose time has come.
+    ///
+    /// # Errors
+    /// [`GroupError::Crashes`] if one could not be started too often.
+    pub(super) fn start_due(&mut self, core: &mut Core) -> Result<(), GroupError> {
+        for at in 0..self.seats.len() {
+            let Some(seat) = self.seats.get_mut(at) else { break };
+            if seat.again.take_if(|again| again.has_passed()).is_none() {
+                continue;
+            }
+            let place = seat.place.clone();
+            match self.start(&place, core) {
+                Ok(worker) => self.seat(at, worker),
+                Err(error) => {
+                    core.tell(GroupEvent::NotStarted { place: place.clone(), error: error.clone() });
+                    let failure = Failure::NotStarted(error);
+                    self.last_failure = Some((place, failure.clone()));
+                    self.pause(at, failure, core)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn seat(&mut self, at: usize, worker: Worker) {
+        if let Some(seat) = self.seats.get_mut(at) {
+            seat.current = Some(worker);
+            self.restarts = self.restarts.saturating_add(1);
+        }
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub(super) fn due(&self) -> Deadline {
+        let of_seat = |seat: &Seat| {
+            let again = seat.again.unwrap_or(Deadline::NEVER);
+            seat.current.iter().map(Worker::due).fold(again, Deadline::min)
+        };
+        self.seats.iter().map(of_seat).min().unwrap_or(Deadline::NEVER)
     }
 
     pub(super) fn health(&self) -> KindHealth {
         KindHealth {
             kind: Arc::clone(&self.name),
-            workers: self.seats.len(),
+            workers: self.seats.iter().filter(|seat| !seat.is_done).count(),
             pids: self.seats.iter().filter_map(|seat| seat.current.as_ref()).map(Worker::pid).collect(),
+            restarts: self.restarts,
             last_failure: self.last_failure.clone(),
         }
     }

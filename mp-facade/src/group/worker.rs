@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::OsError;
-use mp_sys::deadline::Deadline;
+use mp_sys::deadline::{Deadline, now_nanos};
 use mp_sys::ready::ReadySet;
 use mp_sys::signals::SIGCONT;
 
@@ -24,6 +24,7 @@ pub(super) struct Worker {
     /// The number by which the group knows it.
     pub(super) number: u64,
     running: Arc<Running>,
+    started: u64,
     /// When it is killed, if it was asked to end.
     kill_at: Option<Deadline>,
 }
@@ -40,7 +41,7 @@ impl Worker {
         set: &ReadySet,
     ) -> Result<Self, OsError> {
         let watched = set.add(running.process.as_fd(), number);
-        let worker = Self { place, number, running, kill_at: None };
+        let worker = Self { place, number, running, started: now_nanos(), kill_at: None };
         if let Err(error) = watched {
             worker.signal(SIGKILL);
             worker.forget(set);
@@ -89,6 +90,11 @@ impl Worker {
             Ok(Some(_)) => Some(self.running.failure().map_or(Ok(()), Err)),
             Err(error) => Some(Err(error.into())),
         }
+    }
+
+    /// How long it has lived.
+    pub(super) fn age(&self) -> Duration {
+        Duration::from_nanos(now_nanos().saturating_sub(self.started))
     }
 
     /// When there is something to do about it, if nothing happens before.

@@ -4,14 +4,23 @@ use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use mp::{ExitError, Group, GroupError, GroupEvent, Keep, Slot, StartError, pipe};
+use mp::{
+    ExitError, Failure, Group, GroupError, GroupEvent, Keep, OnReturn, Process, RawValue, Slot, StartError,
+    pipe,
+};
 use mp_sys::testing::{PATIENCE, hang, tests};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::processes::with_orphans;
 
 tests! {
+    a_killed_worker_is_replaced_in_its_place,
+    a_crash_loop_ends_the_group_and_says_what_crashed,
+    pauses_between_crashes_grow,
+    a_worker_that_was_healthy_is_replaced_at_once,
+    workers_that_return_are_replaced_or_have_finished,
     a_stopped_worker_can_end_in_order,
+    a_start_that_fails_ends_nothing_that_runs,
     run_returns_when_a_source_is_ready_and_at_its_timeout,
     a_forked_child_does_not_disturb_the_group,
     workers_end_with_a_killed_parent,
@@ -42,6 +51,112 @@ pub(crate) fn idle(slot: &Slot) -> Result<mp::Child<()>, StartError> {
     slot.process().fork(|| hang())
 }
 
+fn a_killed_worker_is_replaced_in_its_place() {
+    let mut group = Group::new().unwrap();
+    group.keep("a", 2, idle).unwrap().keep("b", 1, idle).unwrap();
+    let before = pids(&group);
+    assert_eq!(before.len(), 3);
+    send(before[1], Signal::KILL);
+    let events = run_until(&mut group, |event| matches!(event, GroupEvent::Restarting { .. }));
+    let exited = events.iter().find_map(|event| match event {
+        GroupEvent::Exited { place, pid, outcome } => Some((place.to_string(), *pid, outcome.clone())),
+        _ => None,
+    });
+    assert_eq!(exited, Some(("a 1".to_owned(), before[1], Err(ExitError::Signaled(9)))));
+    let started = run_until(&mut group, |event| matches!(event, GroupEvent::Started { .. }));
+    let after = pids(&group);
+    assert_eq!((after[0], after[2]), (before[0], before[2]));
+    let place = match &started[0] {
+        GroupEvent::Started { place, pid } if *pid == after[1] => (place.kind().to_owned(), place.index()),
+        event => panic!("{event}"),
+    };
+    assert_eq!(place, ("a".to_owned(), 1));
+    let health = group.health();
+    assert_eq!((health[0].restarts, health[1].restarts), (1, 0));
+    assert_eq!(health[0].last_failure.as_ref().unwrap().1, Failure::Ended(Err(ExitError::Signaled(9))));
+    group.stop().unwrap();
+    assert!(group.is_over() && mp::active_children().is_empty());
+}
+
+fn a_crash_loop_ends_the_group_and_says_what_crashed() {
+    let mut group = Group::new().unwrap();
+    group.keep("good", 1, idle).unwrap();
+    let good = pids(&group);
+    let keep = Keep::new(1).crashes(3).pause(Duration::from_millis(1), Duration::from_millis(2));
+    group.keep("bad", keep, |slot| slot.process().fork(|| -> () { std::process::abort() })).unwrap();
+    let mut events = Vec::new();
+    let error = group.run(NONE, PATIENCE, |event| events.push(event)).unwrap_err();
+    let GroupError::Crashes { place, crashes: 3, end } = &error else { panic!("{error}") };
+    assert_eq!((place.kind(), end), ("bad", &Failure::Ended(Err(ExitError::Signaled(6)))));
+    assert!(
+        error.to_string().contains("3 workers of bad 0") && error.to_string().contains("SIGABRT"),
+        "{error}"
+    );
+    let exits = events.iter().filter(|event| matches!(event, GroupEvent::Exited { .. })).count();
+    assert_eq!(exits, 3);
+    // The others were asked to end.
+    assert_eq!(group.keep("more", 1, idle).map(drop), Err(GroupError::Stopping));
+    let events = run_until(&mut group, |event| matches!(event, GroupEvent::Stopped { .. }));
+    assert!(matches!(&events[0], GroupEvent::Stopped { pid, .. } if *pid == good[0]), "{events:?}");
+    assert!(group.is_over());
+}
+
+fn pauses_between_crashes_grow() {
+    let mut group = Group::new().unwrap();
+    let keep = Keep::new(1).pause(Duration::from_millis(1), Duration::from_millis(4)).crashes(6);
+    group.keep("bad", keep, |slot| slot.process().fork(|| -> () { std::process::abort() })).unwrap();
+    let mut pauses = Vec::new();
+    let failed = group.run(NONE, PATIENCE, |event| {
+        if let GroupEvent::Restarting { after, .. } = event {
+            pauses.push(after.as_millis());
+        }
+    });
+    assert!(failed.is_err());
+    assert_eq!(pauses, [1, 2, 4, 4, 4]);
+}
+
+fn a_worker_that_was_healthy_is_replaced_at_once() {
+    let mut group = Group::new().unwrap();
+    // Without this, the fourth crash would be one too many.
+    let keep = Keep::new(1).healthy_after(Duration::ZERO).pause(PATIENCE, PATIENCE).crashes(1);
+    group.keep("worker", keep, idle).unwrap();
+    for _ in 0..4 {
+        send(pids(&group)[0], Signal::KILL);
+        let events = run_until(&mut group, |event| matches!(event, GroupEvent::Restarting { .. }));
+        assert!(
+            events.iter().any(|event| matches!(event, GroupEvent::Restarting { after: Duration::ZERO, .. }))
+        );
+        let is_started = |event: &GroupEvent| matches!(event, GroupEvent::Started { .. });
+        if !events.iter().skip_while(|event| !matches!(event, GroupEvent::Exited { .. })).any(is_started) {
+            run_until(&mut group, is_started);
+        }
+    }
+    assert_eq!(group.health()[0].restarts, 4);
+}
+
+fn workers_that_return_are_replaced_or_have_finished() {
+    let runs = RawValue::new(0_u32).unwrap();
+    let work = || {
+        runs.fetch_add(1);
+    };
+    let mut group = Group::new().unwrap();
+    let keep = Keep::new(3).on_return(OnReturn::Finish);
+    group.keep("once", keep, |slot| slot.process().fork(work)).unwrap();
+    assert!(!group.is_over());
+    let keys = group.run(NONE, PATIENCE, drop).unwrap();
+    assert!(group.is_over() && keys.is_empty());
+    assert_eq!(runs.load(), 3);
+    assert_eq!(group.health()[0].workers, 0);
+
+    let keep = Keep::new(1).pause(Duration::from_millis(1), Duration::from_millis(1)).crashes(u32::MAX);
+    group.keep("again", keep, |slot| slot.process().fork(work)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while runs.load() < 6 {
+        assert!(Instant::now() < deadline);
+        group.run(NONE, Duration::from_millis(5), drop).unwrap();
+    }
+}
+
 fn a_stopped_worker_can_end_in_order() {
     let mut group = Group::new().unwrap();
     group.keep("worker", Keep::new(1).grace(PATIENCE), idle).unwrap();
@@ -53,6 +168,37 @@ fn a_stopped_worker_can_end_in_order() {
         matches!(event, GroupEvent::Stopped { outcome: Err(ExitError::Signaled(15)), .. })
     };
     assert!(events.iter().any(stopped), "{events:?}");
+}
+
+fn a_start_that_fails_ends_nothing_that_runs() {
+    let can = RefCell::new(true);
+    let mut group = Group::new().unwrap();
+    group.keep("good", 1, idle).unwrap();
+    let place = |error: GroupError| match error {
+        GroupError::Start { place, error: StartError::Name } => place.to_string(),
+        error => panic!("{error}"),
+    };
+    let bad = |slot: &Slot| match slot.index() {
+        0 => idle(slot),
+        _ => Process::new().name("a\0b").fork(|| ()),
+    };
+    assert_eq!(group.keep("bad", 3, bad).map(drop).map_err(place), Err("bad 1".to_owned()));
+    assert_eq!(group.health().len(), 1);
+    assert_eq!(group.keep("good", 1, idle).map(drop), Err(GroupError::KindExists("good".to_owned())));
+    // Later, it is tried again after a pause, up to the limit.
+    let sometimes = |slot: &Slot| if *can.borrow() { idle(slot) } else { Err(StartError::Killed) };
+    let keep = Keep::new(1).pause(Duration::from_millis(1), Duration::from_millis(1)).crashes(3);
+    group.keep("sometimes", keep, sometimes).unwrap();
+    *can.borrow_mut() = false;
+    send(pids(&group)[1], Signal::KILL);
+    let error = group.run(NONE, PATIENCE, drop).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            GroupError::Crashes { crashes: 3, end: Failure::NotStarted(StartError::Killed), .. }
+        ),
+        "{error}"
+    );
 }
 
 fn run_returns_when_a_source_is_ready_and_at_its_timeout() {
