@@ -37,10 +37,10 @@ pub use self::event::{GroupEvent, Place};
 pub use self::health::KindHealth;
 pub use self::keep::{
     GROUP_CRASHES_DEFAULT, GROUP_GRACE_DEFAULT, GROUP_HEALTHY_DEFAULT, GROUP_PAUSE_MAX_DEFAULT,
-    GROUP_PAUSE_MIN_DEFAULT, GROUP_WORKERS_MAX, Keep, OnReturn,
+    GROUP_PAUSE_MIN_DEFAULT, GROUP_READY_DEFAULT, GROUP_SETTLING, GROUP_WORKERS_MAX, Keep, OnReturn,
 };
 use self::kind::Kind;
-pub use self::slot::Slot;
+pub use self::slot::{Ready, Slot};
 use crate::child::Child;
 use crate::start::error::StartError;
 
@@ -55,7 +55,7 @@ use crate::start::error::StartError;
 /// | property | |
 /// |---|---|
 /// | threads | one: a group is neither `Send` nor `Sync` |
-/// | descriptors | two, and one for each worker |
+/// | descriptors | two, one for each worker, and one more for each worker that has yet to say that it is ready |
 /// | SIGCHLD | not used |
 /// | waits on | a descriptor, which [`AsFd`] returns: readable when [`poll`](Self::poll) has something to do |
 /// | drop | does what [`stop`](Self::stop) does |

@@ -34,8 +34,8 @@ pub use exit::ExitError;
 #[cfg(feature = "ipc")]
 pub use group::{
     Failure, GROUP_CRASHES_DEFAULT, GROUP_EVENTS_MAX, GROUP_GRACE_DEFAULT, GROUP_HEALTHY_DEFAULT,
-    GROUP_PAUSE_MAX_DEFAULT, GROUP_PAUSE_MIN_DEFAULT, GROUP_WORKERS_MAX, Group, GroupError, GroupEvent, Keep,
-    KindHealth, OnReturn, Place, Slot,
+    GROUP_PAUSE_MAX_DEFAULT, GROUP_PAUSE_MIN_DEFAULT, GROUP_READY_DEFAULT, GROUP_SETTLING, GROUP_WORKERS_MAX,
+    Group, GroupError, GroupEvent, Keep, KindHealth, OnReturn, Place, Ready, Slot,
 };
 pub use mp_sys::OsError;
 #[cfg(feature = "tokio")]

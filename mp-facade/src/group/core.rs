@@ -9,7 +9,7 @@ use mp_sys::ready::ReadySet;
 
 use crate::group::event::GroupEvent;
 use crate::group::keep::Keep;
-use crate::group::worker::Worker;
+use crate::group::worker::{Sign, Worker};
 
 /// The most events that a group keeps until you take them. Later ones take the places of the oldest.
 pub const GROUP_EVENTS_MAX: usize = 4096;
@@ -54,6 +54,11 @@ impl Core {
         !self.events.is_empty()
     }
 
+    /// Returns what has happened to workers.
+    pub(super) fn signs(&self) -> Result<Vec<Sign>, OsError> {
+        Ok(self.set.ready()?.into_iter().map(Sign::of_word).collect())
+    }
+
     /// Takes a worker, and asks it to end.
     pub(super) fn ask_to_end(&mut self, mut worker: Worker, keep: &Keep) {
         worker.ask_to_end(keep.grace);
@@ -76,6 +81,13 @@ impl Core {
         let worker = self.ending.swap_remove(at);
         self.tell(GroupEvent::Stopped { place: worker.place.clone(), pid: worker.pid(), outcome });
         self.forget(worker);
+    }
+
+    /// Records that a worker that was asked to end says that it is ready, so that this is not reported again.
+    pub(super) fn note_ready(&mut self, number: u64) {
+        if let Some(worker) = self.ending.iter_mut().find(|worker| worker.number == number) {
+            worker.note_ready(&self.set);
+        }
     }
 
     /// Kills the workers whose grace period is over.

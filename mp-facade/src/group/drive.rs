@@ -8,6 +8,7 @@ use mp_sys::deadline::Deadline;
 use crate::group::Group;
 use crate::group::error::GroupError;
 use crate::group::kind::Kind;
+use crate::group::worker::Sign;
 
 impl Group<'_> {
     /// Does what there is to do, without waiting. An error is kept in `failed`, and ends all workers.
@@ -20,9 +21,17 @@ impl Group<'_> {
 
     fn try_advance(&mut self) -> Result<(), GroupError> {
         let Self { core, kinds, .. } = self;
-        for number in core.set().ready()? {
-            core.note_end(number);
-            kinds.iter_mut().try_for_each(|kind| kind.note_end(number, core))?;
+        for sign in core.signs()? {
+            match sign {
+                Sign::End(number) => {
+                    core.note_end(number);
+                    kinds.iter_mut().try_for_each(|kind| kind.note_end(number, core))?;
+                }
+                Sign::Ready(number) => {
+                    core.note_ready(number);
+                    kinds.iter_mut().for_each(|kind| kind.note_ready(number, core));
+                }
+            }
         }
         core.kill_late();
         for kind in kinds {

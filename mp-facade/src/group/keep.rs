@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::group::error::GroupError;
 
-/// The most workers of one kind. Each needs a descriptor.
+/// The most workers of one kind. Each needs a descriptor, and one more until it is ready.
 pub const GROUP_WORKERS_MAX: usize = 1024;
 /// How long to wait, by default, before a worker is started again that ended soon after its start.
 pub const GROUP_PAUSE_MIN_DEFAULT: Duration = Duration::from_millis(100);
@@ -16,6 +16,11 @@ pub const GROUP_HEALTHY_DEFAULT: Duration = Duration::from_secs(5);
 pub const GROUP_CRASHES_DEFAULT: u32 = 10;
 /// How long a worker that was asked to end may take by default. Then it is killed.
 pub const GROUP_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a worker may take by default to say that it is ready. Then it counts as ready all the same.
+pub const GROUP_READY_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a worker has to live before it counts as ready, if its `start` did not ask for a [`Ready`](crate::Ready).
+pub const GROUP_SETTLING: Duration = Duration::from_millis(500);
+
 /// What becomes of the place of a worker that returns. A worker that ends in another way is always replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -35,6 +40,7 @@ pub enum OnReturn {
 /// | [`pause`](Self::pause) | 100 ms, doubled up to 30 s |
 /// | [`healthy_after`](Self::healthy_after) | 5 s |
 /// | [`crashes`](Self::crashes) | 10 |
+/// | [`ready_timeout`](Self::ready_timeout) | 10 s |
 /// | [`end_with_parent`](Self::end_with_parent) | yes |
 /// | [`on_return`](Self::on_return) | [`OnReturn::Replace`] |
 ///
@@ -51,6 +57,7 @@ pub struct Keep {
     pub(super) pause_max: Duration,
     pub(super) healthy_after: Duration,
     pub(super) crashes: u32,
+    pub(super) ready_timeout: Duration,
     pub(super) end_with_parent: bool,
     pub(super) on_return: OnReturn,
 }
@@ -71,6 +78,7 @@ impl Keep {
             pause_max: GROUP_PAUSE_MAX_DEFAULT,
             healthy_after: GROUP_HEALTHY_DEFAULT,
             crashes: GROUP_CRASHES_DEFAULT,
+            ready_timeout: GROUP_READY_DEFAULT,
             end_with_parent: true,
             on_return: OnReturn::Replace,
         }
@@ -102,6 +110,13 @@ impl Keep {
     /// gives up with [`GroupError::Crashes`].
     pub fn crashes(mut self, crashes: u32) -> Self {
         self.crashes = crashes;
+        self
+    }
+
+    /// Sets how long a worker may take to say that it is ready. During a reload, the worker that it replaces goes on for so
+    /// long. Then it counts as ready all the same.
+    pub fn ready_timeout(mut self, timeout: Duration) -> Self {
+        self.ready_timeout = timeout;
         self
     }
 

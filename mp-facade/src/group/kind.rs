@@ -70,7 +70,7 @@ impl<'s> Kind<'s> {
         let slot = Slot::new(place.clone(), self.keep.end_with_parent);
         let running = (self.start)(&slot)?;
         let number = core.next_number();
-        let worker = Worker::new(place.clone(), number, running, core.set());
+        let worker = Worker::new(place.clone(), number, running, slot.into_ready(), &self.keep, core.set());
         let worker = worker.map_err(StartError::of_os)?;
         core.tell(GroupEvent::Started { place: place.clone(), pid: worker.pid() });
         Ok(worker)
@@ -82,6 +82,15 @@ impl<'s> Kind<'s> {
             if let Some(worker) = seat.current {
                 core.ask_to_end(worker, &self.keep);
             }
+        }
+    }
+
+    /// Records that a worker is ready.
+    pub(super) fn note_ready(&mut self, number: u64, core: &mut Core) {
+        let mut workers = self.seats.iter_mut().filter_map(|seat| seat.current.as_mut());
+        if let Some(worker) = workers.find(|worker| worker.number == number) {
+            worker.note_ready(core.set());
+            core.tell(GroupEvent::Ready { place: worker.place.clone(), pid: worker.pid() });
         }
     }
 
@@ -98,14 +107,14 @@ impl<'s> Kind<'s> {
             seat.current = Some(worker);
             return Ok(());
         };
-        let is_healthy = worker.age() >= self.keep.healthy_after;
+        let (is_ready, is_healthy) = (worker.is_ready(), worker.age() >= self.keep.healthy_after);
         let exited = |place| GroupEvent::Exited { place, pid: worker.pid(), outcome: outcome.clone() };
         core.tell(exited(seat.place.clone()));
         core.forget(worker);
         if outcome.is_err() {
             self.last_failure = Some((seat.place.clone(), Failure::Ended(outcome.clone())));
         }
-        self.replace(at, &outcome, is_healthy, core)
+        self.replace(at, &outcome, is_ready, is_healthy, core)
     }
 
     /// Decides what follows a worker that has ended by itself.
@@ -113,6 +122,7 @@ impl<'s> Kind<'s> {
         &mut self,
         at: usize,
         outcome: &Result<(), ExitError>,
+        was_ready: bool,
         was_healthy: bool,
         core: &mut Core,
     ) -> Result<(), GroupError> {
@@ -124,6 +134,9 @@ impl<'s> Kind<'s> {
         let after = if was_healthy {
             seat.crashes.clear();
             std::time::Duration::ZERO
+        } else if outcome.is_ok() && was_ready {
+            // It has done its share. The next one must not follow so fast that nothing but starts is done.
+            self.keep.pause_min
         } else {
             return self.pause(at, Failure::Ended(outcome.clone()), core);
         };

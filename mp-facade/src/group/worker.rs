@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kernel_ipc::Descriptor;
 use mp_sys::OsError;
 use mp_sys::deadline::{Deadline, now_nanos};
 use mp_sys::ready::ReadySet;
@@ -11,11 +12,42 @@ use mp_sys::signals::SIGCONT;
 
 use crate::exit::ExitError;
 use crate::group::event::Place;
+use crate::group::keep::{GROUP_SETTLING, Keep};
 use crate::running::Running;
 use crate::signal::{SIGKILL, SIGTERM};
 
 /// How long to look for the status of a worker that seems to have ended. A debugger keeps the status back.
 const LOOK_MAX: Duration = Duration::from_millis(10);
+
+/// What the group's set reports about a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The worker with this number has ended.
+    End(u64),
+    /// It says that it is ready.
+    Ready(u64),
+}
+
+impl Sign {
+    fn to_word(self) -> u64 {
+        match self {
+            Self::End(number) => number.saturating_mul(2),
+            Self::Ready(number) => number.saturating_mul(2).saturating_add(1),
+        }
+    }
+
+    pub(super) fn of_word(word: u64) -> Self {
+        if word.is_multiple_of(2) { Self::End(word / 2) } else { Self::Ready(word / 2) }
+    }
+}
+
+/// Whether a worker is ready.
+#[derive(Debug)]
+enum Readiness {
+    /// It counts as ready at this time, or when it has said so by the descriptor, if it has one.
+    From(Deadline, Option<Descriptor>),
+    Ready,
+}
 
 /// A process of a group.
 #[derive(Debug)]
@@ -24,6 +56,7 @@ pub(super) struct Worker {
     /// The number by which the group knows it.
     pub(super) number: u64,
     running: Arc<Running>,
+    readiness: Readiness,
     started: u64,
     /// When it is killed, if it was asked to end.
     kill_at: Option<Deadline>,
@@ -38,10 +71,17 @@ impl Worker {
         place: Place,
         number: u64,
         running: Arc<Running>,
+        ready: Option<Descriptor>,
+        keep: &Keep,
         set: &ReadySet,
     ) -> Result<Self, OsError> {
-        let watched = set.add(running.process.as_fd(), number);
-        let worker = Self { place, number, running, started: now_nanos(), kill_at: None };
+        let patience = if ready.is_some() { keep.ready_timeout } else { GROUP_SETTLING };
+        let watched = set.add(running.process.as_fd(), Sign::End(number).to_word());
+        let watched = watched.and_then(|()| {
+            ready.as_ref().map_or(Ok(()), |file| set.add(file, Sign::Ready(number).to_word()))
+        });
+        let readiness = Readiness::From(Deadline::after(patience), ready);
+        let worker = Self { place, number, running, readiness, started: now_nanos(), kill_at: None };
         if let Err(error) = watched {
             worker.signal(SIGKILL);
             worker.forget(set);
@@ -92,6 +132,21 @@ impl Worker {
         }
     }
 
+    /// Records that it has said that it is ready.
+    pub(super) fn note_ready(&mut self, set: &ReadySet) {
+        if let Readiness::From(_, Some(file)) = std::mem::replace(&mut self.readiness, Readiness::Ready) {
+            stop_watching(set, &file);
+        }
+    }
+
+    /// Whether it has said that it is ready, or counts as ready because enough time has passed.
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.readiness {
+            Readiness::From(at, _) => at.has_passed(),
+            Readiness::Ready => true,
+        }
+    }
+
     /// How long it has lived.
     pub(super) fn age(&self) -> Duration {
         Duration::from_nanos(now_nanos().saturating_sub(self.started))
@@ -99,13 +154,20 @@ impl Worker {
 
     /// When there is something to do about it, if nothing happens before.
     pub(super) fn due(&self) -> Deadline {
-        self.kill_at.unwrap_or(Deadline::NEVER)
+        let ready_at = match &self.readiness {
+            Readiness::From(at, _) if !at.has_passed() => *at,
+            _ => Deadline::NEVER,
+        };
+        ready_at.min(self.kill_at.unwrap_or(Deadline::NEVER))
     }
 
     /// Gives up the process that has ended.
     pub(super) fn forget(self, set: &ReadySet) {
         // Before they are closed: a sibling that was forked has copies, and the set would keep them.
         stop_watching(set, self.running.process.as_fd());
+        if let Readiness::From(_, Some(file)) = &self.readiness {
+            stop_watching(set, file);
+        }
         self.running.abandon();
     }
 }

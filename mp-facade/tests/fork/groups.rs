@@ -15,10 +15,12 @@ use crate::processes::with_orphans;
 
 tests! {
     a_killed_worker_is_replaced_in_its_place,
+    workers_of_each_method_are_kept,
     a_crash_loop_ends_the_group_and_says_what_crashed,
     pauses_between_crashes_grow,
     a_worker_that_was_healthy_is_replaced_at_once,
     workers_that_return_are_replaced_or_have_finished,
+    a_worker_that_ignores_sigterm_is_killed_after_its_grace,
     a_stopped_worker_can_end_in_order,
     a_start_that_fails_ends_nothing_that_runs,
     run_returns_when_a_source_is_ready_and_at_its_timeout,
@@ -76,6 +78,29 @@ fn a_killed_worker_is_replaced_in_its_place() {
     assert_eq!(health[0].last_failure.as_ref().unwrap().1, Failure::Ended(Err(ExitError::Signaled(9))));
     group.stop().unwrap();
     assert!(group.is_over() && mp::active_children().is_empty());
+}
+
+fn workers_of_each_method_are_kept() {
+    for method in crate::METHODS {
+        let mut group = Group::new().unwrap();
+        let start = |slot: &Slot| {
+            let work = |ready: mp::Ready| -> () {
+                ready.set();
+                hang()
+            };
+            slot.process().method(method).start(work, slot.ready())
+        };
+        group.keep("worker", 2, start).unwrap();
+        let events = run_until(&mut group, |event| matches!(event, GroupEvent::Ready { .. }));
+        assert!(
+            matches!(events[..2], [GroupEvent::Started { .. }, GroupEvent::Started { .. }]),
+            "{method:?}"
+        );
+        send(pids(&group)[0], Signal::KILL);
+        run_until(&mut group, |event| matches!(event, GroupEvent::Started { .. }));
+        drop(group);
+        assert!(mp::active_children().is_empty(), "{method:?}");
+    }
 }
 
 fn a_crash_loop_ends_the_group_and_says_what_crashed() {
@@ -155,6 +180,39 @@ fn workers_that_return_are_replaced_or_have_finished() {
         assert!(Instant::now() < deadline);
         group.run(NONE, Duration::from_millis(5), drop).unwrap();
     }
+}
+
+/// Ignores SIGTERM from the moment when it says that it is ready.
+pub(crate) fn stubborn(slot: &Slot) -> Result<mp::Child<()>, StartError> {
+    let ready = slot.ready();
+    slot.process().fork(move || -> () {
+        mp_sys::testing::block_termination();
+        ready.set();
+        hang()
+    })
+}
+
+fn a_worker_that_ignores_sigterm_is_killed_after_its_grace() {
+    let mut group = Group::new().unwrap();
+    let grace = Duration::from_millis(30);
+    group.keep("stubborn", Keep::new(1).grace(grace), stubborn).unwrap().keep("good", 1, idle).unwrap();
+    run_until(&mut group, |event| matches!(event, GroupEvent::Ready { .. }));
+    let asked = Instant::now();
+    group.begin_stop().unwrap();
+    let mut events = Vec::new();
+    group.run(NONE, PATIENCE, |event| events.push(event)).unwrap();
+    assert!(group.is_over() && asked.elapsed() >= grace);
+    let end_of = |kind: &str| {
+        let outcome = events.iter().find_map(|event| match event {
+            GroupEvent::Stopped { place, outcome, .. } if place.kind() == kind => Some(outcome.clone()),
+            _ => None,
+        });
+        outcome.unwrap()
+    };
+    assert_eq!(end_of("stubborn"), Err(ExitError::Signaled(9)));
+    assert_eq!(end_of("good"), Err(ExitError::Signaled(15)));
+    let killed = events.iter().filter(|event| matches!(event, GroupEvent::Killed { .. }));
+    assert_eq!(killed.map(GroupEvent::kind).collect::<Vec<_>>(), ["stubborn"]);
 }
 
 fn a_stopped_worker_can_end_in_order() {
