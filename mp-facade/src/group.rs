@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`keep`] | settings |
 //! | [`slot`] | what the function that starts a worker gets |
-//! | [`kind`] | the workers of one kind |
+//! | [`kind`], [`reload`] | the workers of one kind, and how they are replaced |
 //! | [`worker`] | one process |
 //! | [`drive`], [`core`] | what the calls of a group do, and what the kinds share |
 //! | [`event`], [`error`], [`health`] | what a group reports |
@@ -19,6 +19,7 @@ mod event;
 mod health;
 mod keep;
 mod kind;
+mod reload;
 mod slot;
 mod worker;
 
@@ -40,6 +41,7 @@ pub use self::keep::{
     GROUP_PAUSE_MIN_DEFAULT, GROUP_READY_DEFAULT, GROUP_SETTLING, GROUP_WORKERS_MAX, Keep, OnReturn,
 };
 use self::kind::Kind;
+use self::reload::Reload;
 pub use self::slot::{Ready, Slot};
 use crate::child::Child;
 use crate::start::error::StartError;
@@ -207,6 +209,42 @@ impl<'s> Group<'s> {
         Ok(event)
     }
 
+    /// Begins to replace the workers of a kind, one after the other, and returns. For each place, it starts another worker,
+    /// waits until that one is [ready](Slot::ready), and asks the old one to end. [`GroupEvent::Reloaded`] or
+    /// [`GroupEvent::NotReloaded`] reports the end. If a reload is under way, it begins again at its end.
+    ///
+    /// # Errors
+    /// [`GroupError::NoSuchKind`], [`GroupError::Stopping`].
+    pub fn begin_reload(&mut self, kind: &str) -> Result<(), GroupError> {
+        self.check_open()?;
+        let (kind, _) = self.kind(kind)?;
+        kind.reloaded = None;
+        match &mut kind.reload {
+            Some(reload) => reload.again = true,
+            None => kind.reload = Some(Reload::default()),
+        }
+        self.advance();
+        self.arm()
+    }
+
+    /// Replaces the workers of a kind as [`begin_reload`](Self::begin_reload) does, and waits for the end. Events wait until you
+    /// take them.
+    ///
+    /// # Errors
+    /// [`GroupError::Reload`] if a replacement failed: its worker goes on then, and so do those that the reload had not
+    /// reached. [`GroupError::NoSuchKind`], [`GroupError::Stopping`], and the error that ended the group.
+    pub fn reload(&mut self, kind: &str) -> Result<(), GroupError> {
+        self.begin_reload(kind)?;
+        loop {
+            self.fail()?;
+            let (found, _) = self.kind(kind)?;
+            if let Some(reloaded) = found.reloaded.take() {
+                return reloaded;
+            }
+            self.wait()?;
+        }
+    }
+
     /// Asks all workers to end, by SIGTERM, and returns. [`run`](Self::run) and [`poll`](Self::poll) kill those that have not
     /// ended after their [grace period](Keep::grace).
     ///
@@ -252,6 +290,14 @@ impl<'s> Group<'s> {
     fn check_open(&self) -> Result<(), GroupError> {
         self.check_owner()?;
         if self.is_stopping { Err(GroupError::Stopping) } else { Ok(()) }
+    }
+
+    fn kind(&mut self, name: &str) -> Result<(&mut Kind<'s>, &mut Core), GroupError> {
+        self.check_owner()?;
+        match self.kinds.iter_mut().find(|kind| &*kind.name == name) {
+            Some(kind) => Ok((kind, &mut self.core)),
+            None => Err(GroupError::NoSuchKind(name.to_owned())),
+        }
     }
 
     /// Returns the error that ended the group, once.

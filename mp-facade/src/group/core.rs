@@ -65,6 +65,10 @@ impl Core {
         self.ending.push(worker);
     }
 
+    pub(super) fn is_ending(&self, number: u64) -> bool {
+        self.ending.iter().any(|worker| worker.number == number)
+    }
+
     pub(super) fn has_ending(&self) -> bool {
         !self.ending.is_empty()
     }

@@ -36,6 +36,7 @@ impl Group<'_> {
         core.kill_late();
         for kind in kinds {
             kind.start_due(core)?;
+            kind.go_on_with_reload(core);
         }
         Ok(())
     }
@@ -50,6 +51,9 @@ impl Group<'_> {
     pub(super) fn ask_all_to_end(&mut self) {
         self.is_stopping = true;
         for kind in &mut self.kinds {
+            if kind.reload.take().is_some() {
+                kind.reloaded = Some(Err(GroupError::Stopping));
+            }
             kind.end(&mut self.core);
         }
     }

@@ -10,6 +10,7 @@ use crate::group::error::{Failure, GroupError};
 use crate::group::event::{GroupEvent, Place};
 use crate::group::health::KindHealth;
 use crate::group::keep::{Keep, OnReturn};
+use crate::group::reload::Reload;
 use crate::group::slot::Slot;
 use crate::group::worker::Worker;
 use crate::restart::Crashes;
@@ -23,6 +24,8 @@ pub(super) type Start<'s> = dyn FnMut(&Slot) -> Result<Arc<Running>, StartError>
 pub(super) struct Seat {
     pub(super) place: Place,
     pub(super) current: Option<Worker>,
+    /// The process that will replace the current one once it is ready.
+    pub(super) next: Option<Worker>,
     /// When the next worker is started, if there is none.
     pub(super) again: Option<Deadline>,
     crashes: Crashes,
@@ -33,7 +36,15 @@ pub(super) struct Seat {
 impl Seat {
     fn new(place: Place, keep: &Keep) -> Self {
         let crashes = Crashes::up_to(keep.crashes);
-        Self { place, current: None, again: None, crashes, is_done: false }
+        Self { place, current: None, next: None, again: None, crashes, is_done: false }
+    }
+
+    pub(super) fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.current.iter().chain(&self.next)
+    }
+
+    fn workers_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.current.iter_mut().chain(&mut self.next)
     }
 }
 
@@ -42,13 +53,25 @@ pub(super) struct Kind<'s> {
     pub(super) keep: Keep,
     start: Box<Start<'s>>,
     pub(super) seats: Vec<Seat>,
+    pub(super) reload: Option<Reload>,
+    /// How the last reload ended, if it did.
+    pub(super) reloaded: Option<Result<(), GroupError>>,
     restarts: u64,
     last_failure: Option<(Place, Failure)>,
 }
 
 impl<'s> Kind<'s> {
     pub(super) fn new(name: &str, keep: Keep, start: Box<Start<'s>>) -> Self {
-        Self { name: name.into(), keep, start, seats: Vec::new(), restarts: 0, last_failure: None }
+        Self {
+            name: name.into(),
+            keep,
+            start,
+            seats: Vec::new(),
+            reload: None,
+            reloaded: None,
+            restarts: 0,
+            last_failure: None,
+        }
     }
 
     /// Starts the workers.
@@ -79,7 +102,7 @@ impl<'s> Kind<'s> {
     /// Asks all workers to end.
     pub(super) fn end(&mut self, core: &mut Core) {
         for seat in self.seats.drain(..) {
-            if let Some(worker) = seat.current {
+            for worker in seat.current.into_iter().chain(seat.next) {
                 core.ask_to_end(worker, &self.keep);
             }
         }
@@ -87,7 +110,7 @@ impl<'s> Kind<'s> {
 
     /// Records that a worker is ready.
     pub(super) fn note_ready(&mut self, number: u64, core: &mut Core) {
-        let mut workers = self.seats.iter_mut().filter_map(|seat| seat.current.as_mut());
+        let mut workers = self.seats.iter_mut().flat_map(Seat::workers_mut);
         if let Some(worker) = workers.find(|worker| worker.number == number) {
             worker.note_ready(core.set());
             core.tell(GroupEvent::Ready { place: worker.place.clone(), pid: worker.pid() });
@@ -99,22 +122,33 @@ impl<'s> Kind<'s> {
     /// # Errors
     /// [`GroupError::Crashes`] if it was one crash too many.
     pub(super) fn note_end(&mut self, number: u64, core: &mut Core) -> Result<(), GroupError> {
-        let is_it = |worker: &mut Worker| worker.number == number;
-        let mut seats = self.seats.iter_mut().enumerate();
-        let found = seats.find_map(|(at, seat)| Some((at, seat.current.take_if(is_it)?, seat)));
-        let Some((at, worker, seat)) = found else { return Ok(()) };
-        let Some(outcome) = worker.outcome() else {
-            seat.current = Some(worker);
-            return Ok(());
-        };
-        let (is_ready, is_healthy) = (worker.is_ready(), worker.age() >= self.keep.healthy_after);
-        let exited = |place| GroupEvent::Exited { place, pid: worker.pid(), outcome: outcome.clone() };
-        core.tell(exited(seat.place.clone()));
-        core.forget(worker);
-        if outcome.is_err() {
-            self.last_failure = Some((seat.place.clone(), Failure::Ended(outcome.clone())));
+        for at in 0..self.seats.len() {
+            let Some(seat) = self.seats.get_mut(at) else { break };
+            let is_it = |worker: &mut Worker| worker.number == number;
+            let was_current = seat.current.as_mut().is_some_and(is_it);
+            let place = if was_current { &mut seat.current } else { &mut seat.next };
+            let Some(worker) = place.take_if(is_it) else { continue };
+            let Some(outcome) = worker.outcome() else {
+                *place = Some(worker);
+                break;
+            };
+            let (is_ready, is_healthy) = (worker.is_ready(), worker.age() >= self.keep.healthy_after);
+            let exited = |place| GroupEvent::Exited { place, pid: worker.pid(), outcome: outcome.clone() };
+            core.tell(exited(seat.place.clone()));
+            core.forget(worker);
+            let end = Failure::Ended(outcome.clone());
+            if outcome.is_err() {
+                self.last_failure = Some((seat.place.clone(), end.clone()));
+            }
+            if self.reload.as_ref().is_some_and(|reload| reload.awaits(number)) {
+                self.reload_failed(at, end, core);
+            }
+            if was_current {
+                return self.replace(at, &outcome, is_ready, is_healthy, core);
+            }
+            break;
         }
-        self.replace(at, &outcome, is_ready, is_healthy, core)
+        Ok(())
     }
 
     /// Decides what follows a worker that has ended by itself.
@@ -127,6 +161,11 @@ impl<'s> Kind<'s> {
         core: &mut Core,
     ) -> Result<(), GroupError> {
         let Some(seat) = self.seats.get_mut(at) else { return Ok(()) };
+        seat.current = seat.next.take();
+        if seat.current.is_some() {
+            // The replacement of the reload replaces it already.
+            return Ok(());
+        }
         if outcome.is_ok() && self.keep.on_return == OnReturn::Finish {
             seat.is_done = true;
             return Ok(());
@@ -193,7 +232,7 @@ impl<'s> Kind<'s> {
     pub(super) fn due(&self) -> Deadline {
         let of_seat = |seat: &Seat| {
             let again = seat.again.unwrap_or(Deadline::NEVER);
-            seat.current.iter().map(Worker::due).fold(again, Deadline::min)
+            seat.workers().map(Worker::due).fold(again, Deadline::min)
         };
         self.seats.iter().map(of_seat).min().unwrap_or(Deadline::NEVER)
     }
