@@ -14,6 +14,7 @@ mod pool_faults;
 mod pools;
 mod processes;
 mod refusals;
+mod reloads;
 mod results;
 mod scopes;
 mod shortages;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         pools::TESTS,
         processes::TESTS,
         refusals::TESTS,
+        reloads::TESTS,
         results::TESTS,
         scopes::TESTS,
         shortages::TESTS,
