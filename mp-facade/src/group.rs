@@ -142,7 +142,7 @@ impl<'s> Group<'s> {
         let begun = kind.begin(&mut self.core);
         match &begun {
             Ok(()) => self.kinds.push(kind),
-            Err(_) => kind.end(&mut self.core),
+            Err(_) => kind.resize(0, &mut self.core),
         }
         self.arm()?;
         begun.map(|()| self)
@@ -209,6 +209,21 @@ impl<'s> Group<'s> {
         Ok(event)
     }
 
+    /// Changes the number of workers of a kind. New ones are started at once. The last ones are asked to end, and killed after
+    /// their grace period.
+    ///
+    /// # Errors
+    /// [`GroupError::NoSuchKind`], [`GroupError::Settings`], [`GroupError::Stopping`].
+    #[doc(alias = "scale")]
+    pub fn resize(&mut self, kind: &str, workers: usize) -> Result<(), GroupError> {
+        self.check_open()?;
+        keep::check_workers(workers)?;
+        let (kind, core) = self.kind(kind)?;
+        kind.resize(workers, core);
+        self.advance();
+        self.arm()
+    }
+
     /// Begins to replace the workers of a kind, one after the other, and returns. For each place, it starts another worker,
     /// waits until that one is [ready](Slot::ready), and asks the old one to end. [`GroupEvent::Reloaded`] or
     /// [`GroupEvent::NotReloaded`] reports the end. If a reload is under way, it begins again at its end.
@@ -243,6 +258,17 @@ impl<'s> Group<'s> {
             }
             self.wait()?;
         }
+    }
+
+    /// Ends the worker of a place by SIGKILL, whatever it does. Another one follows. Returns `false` if there is none at
+    /// present.
+    ///
+    /// # Errors
+    /// [`GroupError::NoSuchKind`].
+    pub fn kill(&mut self, kind: &str, index: usize) -> Result<bool, GroupError> {
+        let (kind, _) = self.kind(kind)?;
+        let worker = kind.seats.get(index).and_then(|seat| seat.current.as_ref());
+        Ok(worker.map(worker::Worker::kill).is_some())
     }
 
     /// Asks all workers to end, by SIGTERM, and returns. [`run`](Self::run) and [`poll`](Self::poll) kill those that have not

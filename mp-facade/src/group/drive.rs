@@ -54,7 +54,7 @@ impl Group<'_> {
             if kind.reload.take().is_some() {
                 kind.reloaded = Some(Err(GroupError::Stopping));
             }
-            kind.end(&mut self.core);
+            kind.resize(0, &mut self.core);
         }
     }
 

@@ -99,12 +99,19 @@ impl<'s> Kind<'s> {
         Ok(worker)
     }
 
-    /// Asks all workers to end.
-    pub(super) fn end(&mut self, core: &mut Core) {
-        for seat in self.seats.drain(..) {
+    /// Changes the number of workers. New ones are started by [`start_due`](Self::start_due), and the last ones are asked to
+    /// end.
+    pub(super) fn resize(&mut self, workers: usize, core: &mut Core) {
+        self.keep.workers = workers;
+        for seat in self.seats.drain(workers.min(self.seats.len())..) {
             for worker in seat.current.into_iter().chain(seat.next) {
                 core.ask_to_end(worker, &self.keep);
             }
+        }
+        for index in self.seats.len()..workers {
+            let again = Some(Deadline::after(std::time::Duration::ZERO));
+            let seat = Seat::new(Place::new(&self.name, index), &self.keep);
+            self.seats.push(Seat { again, ..seat });
         }
     }
 

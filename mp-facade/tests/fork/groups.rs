@@ -279,12 +279,13 @@ fn a_forked_child_does_not_disturb_the_group() {
             group.run(NONE, PATIENCE, drop).err(),
             group.poll().err(),
             group.stop().err(),
+            group.resize("worker", 0).err(),
             group.keep("more", 1, idle).err(),
         ];
         let own = Group::new().map(|mut own| own.keep("own", 1, idle).map(drop));
         (errors.map(|error| error == Some(GroupError::NotParent)), own == Ok(Ok(())))
     });
-    assert_eq!(child.unwrap().join(), Ok(([true; 4], true)));
+    assert_eq!(child.unwrap().join(), Ok(([true; 5], true)));
     let mut group = group.into_inner();
     assert!(group.run(NONE, Duration::ZERO, drop).is_ok());
     send(pids(&group)[0], Signal::KILL);

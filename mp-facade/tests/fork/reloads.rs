@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use mp::{ExitError, Failure, Group, GroupError, GroupEvent, Keep, RawValue, Ready, Slot, StartError};
+use mp::{
+    ExitError, Failure, GROUP_WORKERS_MAX, Group, GroupError, GroupEvent, Keep, RawValue, Ready, Slot,
+    StartError,
+};
 use mp_sys::testing::{PATIENCE, hang, is_in_state, tests};
 use rustix::process::Signal;
 
@@ -18,6 +21,8 @@ tests! {
     a_reload_of_workers_that_ignore_sigterm,
     a_reload_asked_for_twice_begins_again,
     a_stop_during_a_reload_ends_both_workers,
+    workers_become_more_and_fewer,
+    a_resize_during_a_reload,
     a_group_in_a_loop_of_its_owner,
 }
 
@@ -201,6 +206,49 @@ fn a_stop_during_a_reload_ends_both_workers() {
     assert_eq!(group.reload("worker"), Err(GroupError::Stopping));
 }
 
+fn workers_become_more_and_fewer() {
+    let mut group = Group::new().unwrap();
+    group.keep("worker", 1, idle).unwrap();
+    let first = pids(&group);
+    group.resize("worker", 4).unwrap();
+    let four = pids(&group);
+    assert_eq!((four.len(), four[0]), (4, first[0]));
+    group.resize("worker", 2).unwrap();
+    assert_eq!(pids(&group), four[..2]);
+    // The places are there again, with other workers, while the old ones still end.
+    group.resize("worker", 3).unwrap();
+    assert_eq!(pids(&group).len(), 3);
+    group.resize("worker", 0).unwrap();
+    assert!(!group.is_over(), "workers may become more again");
+    assert_eq!(group.resize("none", 1), Err(GroupError::NoSuchKind("none".to_owned())));
+    let too_many = GROUP_WORKERS_MAX + 1;
+    assert!(
+        matches!(group.resize("worker", too_many), Err(GroupError::Settings(why)) if why.contains("GROUP_WORKERS_MAX"))
+    );
+    let refused =
+        [Keep::new(too_many), Keep::new(1).crashes(0), Keep::new(1).pause(PATIENCE, Duration::ZERO)];
+    for keep in refused {
+        assert!(matches!(group.keep("other", keep, idle).map(drop), Err(GroupError::Settings(_))));
+    }
+    // The limit itself is accepted: without processes, because the first start fails.
+    let failed = group.keep("limit", GROUP_WORKERS_MAX, |_| Err::<mp::Child<()>, _>(StartError::Killed));
+    assert!(matches!(failed.map(drop), Err(GroupError::Start { .. })));
+    group.stop().unwrap();
+    assert!(mp::active_children().is_empty());
+}
+
+fn a_resize_during_a_reload() {
+    let gate = RawValue::new(CLOSED).unwrap();
+    let (mut group, old, new) = half_reloaded(&gate);
+    group.resize("worker", 0).unwrap();
+    assert!(pids(&group).is_empty());
+    group.resize("worker", 1).unwrap();
+    gate.store(OPEN);
+    run_until(&mut group, |event| matches!(event, GroupEvent::Reloaded { .. }));
+    assert!(!pids(&group).contains(&old) && !pids(&group).contains(&new));
+    assert_eq!(pids(&group).len(), 1);
+}
+
 fn a_group_in_a_loop_of_its_owner() {
     let mut group = Group::new().unwrap();
     let keep = Keep::new(2)
@@ -221,6 +269,9 @@ fn a_group_in_a_loop_of_its_owner() {
     send(pid, Signal::KILL);
     step(&mut group, |event| matches!(event, GroupEvent::Restarting { .. }));
     step(&mut group, |event| matches!(event, GroupEvent::Started { .. }));
+    group.resize("worker", 3).unwrap();
+    step(&mut group, |event| matches!(event, GroupEvent::Started { .. }));
+    step(&mut group, |event| matches!(event, GroupEvent::Ready { .. }));
     group.begin_stop().unwrap();
     step(&mut group, |event| matches!(event, GroupEvent::Stopped { .. }));
     while !group.is_over() {
