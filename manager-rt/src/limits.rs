@@ -87,6 +87,12 @@ pub const HANDSHAKES_MAX: usize = 2_048;
 pub const ACCEPTS_AT_ONCE: usize = 8;
 /// The most peers in the handshake whose messages the server reads before its clients have their next turns.
 pub const HANDSHAKES_AT_ONCE: usize = 16;
+/// The most peers whose time for the handshake is over that the server disconnects before its clients have their next
+/// turns.
+pub const LATE_AT_ONCE: usize = 16;
+/// How long the server accepts connections, reads messages of the handshake, or disconnects late peers, before its
+/// clients have their next turns. It does each of these things at least once.
+pub const ARRIVALS_TIME_MAX: Duration = Duration::from_micros(500);
 /// How many bytes the server reads from one connection before the next one has its turn.
 pub const TURN_BYTES: usize = 64 << 10;
 /// How long one connection's turn may take before the next one has its turn, unless a single operation takes longer.

@@ -278,10 +278,7 @@ impl EventLoop {
             self.state.advance(now, &mut self.effects);
             self.distribute();
         }
-        while let Some(slot) = self.arrivals.pop_late(now) {
-            tracing::debug!("a peer did not complete the handshake in time");
-            self.close(slot, false);
-        }
+        self.close_late(now);
     }
 
     /// Disconnects the clients whose unread answers take the most memory, while all of them together take far too much.

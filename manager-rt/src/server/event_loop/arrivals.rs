@@ -1,7 +1,8 @@
 //! New connections: accepting them, and the handshake.
 //!
-//! Any process of the user may connect, and may do so all the time. So each round lets in only a few connections, and
-//! gives only a few of those in the handshake a turn. The clients have their turns in between.
+//! Any process of the user may connect, and may do so all the time. So each round lets in only a few connections, gives
+//! only a few of those in the handshake a turn, and closes only a few of those that are late. None of that takes long,
+//! however slow the system is at it. The clients have their turns in between.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -15,13 +16,38 @@ use mp_sys::handshake::{Listening, Next};
 use super::turn::Turn;
 use super::{EventLoop, own_cpu};
 use crate::count::nanos_of;
-use crate::limits::{ACCEPTS_AT_ONCE, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE};
+use crate::limits::{
+    ACCEPTS_AT_ONCE, ARRIVALS_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, LATE_AT_ONCE,
+};
 use crate::server::peer::{Peer, Phase};
 use crate::wire::frame::{FrameKind, Head};
 
 /// How long to wait before accepting again after the process ran out of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 const EPOCH_BYTES: u32 = 16;
+
+/// What one round may do for the connections that are not clients yet: a number of things, but only one once the time is
+/// over.
+#[derive(Debug)]
+struct Share {
+    left: usize,
+    ends: u64,
+    has_begun: bool,
+}
+
+impl Share {
+    /// Makes a share of this many things that begins now.
+    fn of(things: usize, now: u64) -> Self {
+        Self { left: things, ends: now.saturating_add(nanos_of(ARRIVALS_TIME_MAX)), has_begun: false }
+    }
+
+    /// Takes one thing from the share. Returns `false` if it is used up.
+    fn take(&mut self, now: u64) -> bool {
+        let may_go_on = self.left > 0 && (!std::mem::replace(&mut self.has_begun, true) || now < self.ends);
+        self.left = self.left.saturating_sub(1);
+        may_go_on
+    }
+}
 
 /// The connections that are not clients yet.
 #[derive(Debug, Default)]
@@ -79,7 +105,7 @@ impl Arrivals {
     }
 
     /// Removes and returns a connection whose time for the handshake is over.
-    pub(super) fn pop_late(&mut self, now: u64) -> Option<usize> {
+    fn pop_late(&mut self, now: u64) -> Option<usize> {
         let (at, slot) = self.proving.front().copied()?;
         if at > now {
             return None;
@@ -95,8 +121,10 @@ impl EventLoop {
         for (bequest, slot) in std::mem::take(&mut self.arrivals.claims) {
             self.claim(slot, bequest);
         }
-        for _ in 0..HANDSHAKES_AT_ONCE {
-            let Some(slot) = self.arrivals.ready.pop_front() else { break };
+        let mut share = Share::of(HANDSHAKES_AT_ONCE, now_nanos());
+        while share.take(now_nanos())
+            && let Some(slot) = self.arrivals.ready.pop_front()
+        {
             self.turn(slot, None);
         }
         let now = now_nanos();
@@ -107,7 +135,8 @@ impl EventLoop {
 
     fn accept(&mut self, now: u64) {
         (self.arrivals.may_accept, self.arrivals.accept_at) = (true, None);
-        for _ in 0..ACCEPTS_AT_ONCE {
+        let mut share = Share::of(ACCEPTS_AT_ONCE, now);
+        while share.take(now_nanos()) {
             match self.acceptor.accept() {
                 Ok(Some(file)) => {
                     if let Err(error) = self.begin(file, now) {
@@ -126,6 +155,18 @@ impl EventLoop {
                     return;
                 }
             }
+        }
+    }
+
+    /// Closes a few of the connections whose time for the handshake is over. If there are more, the alarm rings at once,
+    /// and the next round continues.
+    pub(in crate::server) fn close_late(&mut self, now: u64) {
+        let mut share = Share::of(LATE_AT_ONCE, now_nanos());
+        while share.take(now_nanos())
+            && let Some(slot) = self.arrivals.pop_late(now)
+        {
+            tracing::debug!("a peer did not complete the handshake in time");
+            self.close(slot, false);
         }
     }
 
@@ -226,5 +267,23 @@ impl EventLoop {
                 [&head.to_bytes()[..], &body].concat()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_ends_with_its_number_or_its_time_and_is_never_empty() {
+        let taken = |things, pace: u64| {
+            let mut share = Share::of(things, 0);
+            (1_u64..100).take_while(|thing| share.take(thing.saturating_mul(pace))).count()
+        };
+        let time = nanos_of(ARRIVALS_TIME_MAX);
+        assert_eq!(taken(8, 1), 8);
+        assert_eq!(taken(8, time / 4), 3, "the fourth would begin when the time is over");
+        assert_eq!(taken(8, time), 1);
+        assert_eq!(taken(0, 1), 0);
     }
 }
