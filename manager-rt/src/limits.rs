@@ -20,8 +20,10 @@ pub const ENTRIES_AT_ONCE_MAX: usize = 4_096;
 pub const SCAN_ITEMS_MAX: usize = 1 << 18;
 /// The most work that one operation or transaction may do, in units of about 10 ns: 5 ms.
 pub const OPERATION_UNITS_MAX: usize = 1 << 19;
-/// The most items that one operation reorders, which takes 2 ms. A longer list is sorted in several operations.
+/// The most items that one operation reorders, which takes up to 4 ms.
 pub const ORDER_ITEMS_MAX: usize = 1 << 15;
+/// How many items a client reorders in one operation, which takes less than 1 ms. A longer list is sorted in several.
+pub const ORDER_ITEMS_AT_ONCE: usize = 1 << 12;
 /// The most elements of an array.
 pub const ARRAY_ELEMENTS_MAX: usize = 1 << 20;
 /// The most attributes of a namespace, since one answer names them all.

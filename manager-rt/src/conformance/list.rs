@@ -1,7 +1,7 @@
 //! `List`.
 
 use crate::conformance::{Fixture, assert_objects, has_transactions, tests, until_objects};
-use crate::limits::{ORDER_ITEMS_MAX, PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};
+use crate::limits::{ORDER_ITEMS_AT_ONCE, PAGE_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::Fault;
 use crate::{CallError, ItemError, List, ObjectError, TransactionError, Value};
 
@@ -195,7 +195,7 @@ fn a_transaction_changes_it_completely_or_not_at_all(fixture: &dyn Fixture) {
 
 fn a_long_list_is_sorted(fixture: &dyn Fixture) {
     let list = fixture.client().list::<u32>().unwrap();
-    let len = u32::try_from(ORDER_ITEMS_MAX).unwrap() + 1;
+    let len = u32::try_from(ORDER_ITEMS_AT_ONCE).unwrap() + 1;
     list.extend(&(0..len).rev().collect::<Vec<_>>()).unwrap();
     list.sort().unwrap();
     assert!(list.to_vec().unwrap().into_iter().eq(0..len));

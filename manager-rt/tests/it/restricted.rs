@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use manager_rt::limits::ORDER_ITEMS_AT_ONCE;
 use manager_rt::proto::{
-    Answer, Call, JoinableQueueOp, Kind, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, Step,
+    Answer, Call, JoinableQueueOp, Kind, ListOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, Step,
 };
 use manager_rt::{Backend, CallError, Caps, Death, InProcess, Manager, OnLost, References, Validity};
 
@@ -50,6 +51,9 @@ impl Restricted {
         let puts_many =
             matches!(op, Op::Queue(QueueOp::PutMany(_)) | Op::JoinableQueue(JoinableQueueOp::PutMany(_)));
         assert!(caps.atomic_put_many || !puts_many, "the client refuses {op:?}");
+        if let Op::List(ListOp::Reorder { order, .. } | ListOp::Gather { order, .. }) = op {
+            assert!(order.len() <= ORDER_ITEMS_AT_ONCE, "a long list is sorted in pieces");
+        }
         if matches!(op, Op::Value(_) | Op::Queue(QueueOp::Put(_))) {
             let bytes = postcard::to_stdvec(op).unwrap().len();
             assert!(bytes <= caps.value_bytes_max + AROUND_BYTES, "the client refuses {op:?}");

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::count::{count_of, index_of};
 use crate::error::ObjectError;
-use crate::limits::ORDER_ITEMS_MAX;
+use crate::limits::ORDER_ITEMS_AT_ONCE;
 use crate::proto::{ListOp, Op, Spec};
 use crate::proxy::list::List;
 use crate::proxy::{TRIES_MAX, make, read};
@@ -106,14 +106,14 @@ impl<T: DeserializeOwned> List<T> {
     /// # Errors
     /// [`ObjectError`]; [`ObjectError::Changing`] if the list changed during every attempt;
     /// [`Fault::NoSpace`](crate::proto::Fault::NoSpace) for a list of more than
-    /// [`ORDER_ITEMS_MAX`] items if the manager has no room for a second order.
+    /// [`ORDER_ITEMS_AT_ONCE`] items if the manager has no room for a second order.
     pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> std::cmp::Ordering) -> Result<(), ObjectError> {
         for _ in 0..TRIES_MAX {
             let (items, version) = self.snapshot(0..usize::MAX)?;
             let mut numbered: Vec<_> = items.into_iter().enumerate().collect();
             numbered.sort_by(|(_, one), (_, other)| compare(one, other));
             let order: Vec<_> = numbered.into_iter().map(|(index, _)| count_of(index)).collect();
-            let outcome = if order.len() <= ORDER_ITEMS_MAX {
+            let outcome = if order.len() <= ORDER_ITEMS_AT_ONCE {
                 self.handle.ask(Op::List(ListOp::Reorder { version, order }), read::done)
             } else {
                 self.reorder_in_pieces(version, &order)
@@ -129,7 +129,7 @@ impl<T: DeserializeOwned> List<T> {
     /// Collects the items in another list, piece by piece, and then exchanges the contents of the two.
     fn reorder_in_pieces(&self, version: u64, order: &[u64]) -> Result<(), ObjectError> {
         let other: Self = make(self.handle.backend(), None, Spec::List)?;
-        for order in order.chunks(ORDER_ITEMS_MAX) {
+        for order in order.chunks(ORDER_ITEMS_AT_ONCE) {
             let gather = ListOp::Gather { from: self.handle.id(), version, order: order.to_vec() };
             other.handle.ask(Op::List(gather), read::done)?;
         }

@@ -3,7 +3,7 @@
 use super::containers::{id, raw};
 use super::work::STEP_UNITS;
 use super::*;
-use crate::limits::{OPERATION_UNITS_MAX, WAITING_CALLS_MAX};
+use crate::limits::{OPERATION_UNITS_MAX, ORDER_ITEMS_AT_ONCE, WAITING_CALLS_MAX};
 use crate::proto::{EventOp, JoinableQueueOp, ListOp, QueueOp, Scan, SemaphoreOp};
 
 const WAIT: Op<Raw<'static>> = Op::Event(EventOp::Wait);
@@ -281,6 +281,23 @@ fn a_transaction_does_a_limited_amount_of_work() {
     assert_eq!(world.transact(client, steps), Err(Fault::TooMuchWork { limit }));
     let len = world.ask(client, list, Op::List(ListOp::Len));
     assert_eq!(len, Ok(Reply::Len { len: u64::try_from(items).unwrap(), version: 1 }), "nothing was done");
+    world.end(&[client]);
+}
+
+#[test]
+fn a_list_is_sorted_in_short_pieces() {
+    let mut world = World::in_steps();
+    let client = world.client();
+    let (list, other) = (world.create(client, Spec::List), world.create(client, Spec::List));
+    world.ask(client, list, Op::List(ListOp::Extend(vec![raw(b"x"); 2 * ORDER_ITEMS_AT_ONCE]))).unwrap();
+    let order: Vec<_> = (0..u64::try_from(ORDER_ITEMS_AT_ONCE).unwrap()).rev().collect();
+    for _ in 0..2 {
+        let gather = ListOp::Gather { from: list, version: 1, order: order.clone() };
+        world.ask(client, other, Op::List(gather)).unwrap();
+        assert!(world.state.units() <= 6 * STEP_UNITS, "{} units", world.state.units());
+    }
+    world.ask(client, list, Op::List(ListOp::Exchange { with: other, version: 1 })).unwrap();
+    assert!(world.state.units() <= STEP_UNITS);
     world.end(&[client]);
 }
 
