@@ -64,7 +64,6 @@ use std::sync::Arc;
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
-use self::kinds::Body;
 pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
 use crate::account::Account;
 use crate::count::count_of;
@@ -250,7 +249,7 @@ impl State {
             objects: count_of(self.core.registry.len()),
             clients: count_of(self.core.clients.len()),
             waiters: count_of(self.core.waiters.len()),
-            held: self.bodies.iter().map(Body::held).sum(),
+            held: self.bodies.held(),
             bytes: count_of(self.core.memory_used()),
         }
     }

@@ -9,6 +9,8 @@ struct Place {
     body: Body,
     /// In bytes.
     charged: usize,
+    /// How many locks, permits and leases were held when they were last counted.
+    held: u64,
 }
 
 /// The objects by slot.
@@ -19,6 +21,10 @@ pub(super) struct Bodies {
     len: usize,
     /// How many objects were removed since the last attempt to shrink.
     removed: usize,
+    /// How many locks, permits and leases of all objects are held, as far as they are counted.
+    held: u64,
+    /// The object that was lent last, if something of it can be held. It is counted when another one is lent.
+    lent: Option<usize>,
 }
 
 /// A place takes this many bytes here.
@@ -27,7 +33,31 @@ pub(super) const PLACE_BYTES: usize = size_of::<Option<Place>>();
 impl Bodies {
     #[inline]
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut Body> {
-        Some(&mut self.places.get_mut(slot)?.as_mut()?.body)
+        if self.lent.is_some_and(|lent| lent != slot) {
+            self.count_lent();
+        }
+        let body = &mut self.places.get_mut(slot)?.as_mut()?.body;
+        if body.can_be_held() {
+            self.lent = Some(slot);
+        }
+        Some(body)
+    }
+
+    /// Counts what is held of the object that was lent last.
+    fn count_lent(&mut self) {
+        self.held = self.held();
+        let lent = self.lent.take().and_then(|slot| self.places.get_mut(slot)?.as_mut());
+        if let Some(Place { body, held, .. }) = lent {
+            *held = body.held();
+        }
+    }
+
+    /// Returns how many locks, permits and leases are held. This takes the same time for any number of objects.
+    pub(super) fn held(&self) -> u64 {
+        match self.lent.and_then(|slot| self.places.get(slot)?.as_ref()) {
+            Some(Place { body, held, .. }) => self.held.saturating_sub(*held).saturating_add(body.held()),
+            None => self.held,
+        }
     }
 
     /// Returns the number of places, with or without an object.
@@ -41,7 +71,7 @@ impl Bodies {
             self.places.resize_with(slot.saturating_add(1), || None);
         }
         if let Some(place) = self.places.get_mut(slot) {
-            *place = Some(Place { body, charged: 0 });
+            *place = Some(Place { body, charged: 0, held: 0 });
             self.len = self.len.saturating_add(1);
         }
         self.recharge(slot, containers);
@@ -49,7 +79,9 @@ impl Bodies {
 
     /// Removes an object. What its containers take is charged no longer.
     pub(super) fn take(&mut self, slot: usize, containers: &mut Charge) -> Option<Body> {
-        let Place { body, charged } = self.places.get_mut(slot)?.take()?;
+        self.count_lent();
+        let Place { body, charged, held } = self.places.get_mut(slot)?.take()?;
+        self.held = self.held.saturating_sub(held);
         containers.replace(charged, 0);
         self.len = self.len.saturating_sub(1);
         self.removed = self.removed.saturating_add(1);
@@ -59,7 +91,7 @@ impl Bodies {
     /// Charges what the containers of an object take after a change.
     #[inline]
     pub(super) fn recharge(&mut self, slot: usize, containers: &mut Charge) {
-        if let Some(Place { body, charged }) = self.places.get_mut(slot).and_then(Option::as_mut) {
+        if let Some(Place { body, charged, .. }) = self.places.get_mut(slot).and_then(Option::as_mut) {
             let bytes = body.bytes();
             containers.replace(std::mem::replace(charged, bytes), bytes);
         }
@@ -79,6 +111,7 @@ impl Bodies {
         used < before
     }
 
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Body> {
         self.places.iter().flatten().map(|place| &place.body)
     }

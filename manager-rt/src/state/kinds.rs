@@ -256,6 +256,12 @@ impl Body {
         }
     }
 
+    /// Returns `true` if clients can hold something of the object.
+    #[inline]
+    pub(super) const fn can_be_held(&self) -> bool {
+        matches!(self, Self::Lock(_) | Self::Semaphore(_) | Self::JoinableQueue(_))
+    }
+
     /// Returns the number of held locks, permits and leases.
     pub(super) fn held(&self) -> u64 {
         match self {

@@ -56,6 +56,8 @@ impl World {
         }
         bytes += blobs.0.values().sum::<usize>();
         assert_eq!(core.memory_used(), bytes, "charged, and counted from scratch");
+        let held: u64 = self.state.bodies.iter().map(kinds::Body::held).sum();
+        assert_eq!(self.state.info().held, held, "as counted, and counted from scratch");
     }
 }
 

@@ -1,5 +1,9 @@
 //! Tests that nothing which one client does takes long: it is refused, or it goes on in steps that nobody sees.
 
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+
 use super::containers::{id, raw};
 use super::work::STEP_UNITS;
 use super::*;
@@ -282,6 +286,28 @@ fn a_transaction_does_a_limited_amount_of_work() {
     let len = world.ask(client, list, Op::List(ListOp::Len));
     assert_eq!(len, Ok(Reply::Len { len: u64::try_from(items).unwrap(), version: 1 }), "nothing was done");
     world.end(&[client]);
+}
+
+#[test]
+fn what_a_manager_holds_is_known_without_a_look_at_each_object() {
+    let mut world = World::in_steps();
+    let client = world.client();
+    let lock = world.create(client, Spec::Lock);
+    for _ in 0..100_000 {
+        world.create(client, Spec::Lock);
+    }
+    world.send(client, lock, Wait::Forever, ACQUIRE);
+    // A look at each object each time would take most of a minute.
+    let deadline = Deadline::after(Duration::from_secs(10));
+    for _ in 0..50_000 {
+        match world.ask(client, ObjectId::MANAGER, Op::Manager(ManagerOp::Info)) {
+            Ok(Reply::Info(info)) => assert_eq!((info.objects, info.held), (100_001, 1)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!deadline.has_passed());
+    world.ask(client, lock, RELEASE(1)).unwrap();
+    assert_eq!(world.state.info().held, 0);
 }
 
 #[test]
