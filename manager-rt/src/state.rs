@@ -27,6 +27,7 @@ mod commit;
 mod condition;
 mod contents;
 mod context;
+mod continued;
 mod dict;
 mod ending;
 mod event;
@@ -52,6 +53,7 @@ mod sequence;
 mod step;
 mod table;
 mod undo;
+mod unfinished;
 mod value;
 mod waiters;
 mod work;
@@ -131,7 +133,7 @@ impl State {
     /// Runs one operation of a client.
     pub fn apply(&mut self, caller: Caller<'_>, call: Call<Raw<'_>>, effects: &mut Effects) -> Heard {
         self.begin(caller.now);
-        if self.has_to_wait(&call)
+        if self.has_to_wait(caller.client, &call)
             || !caller.is_settled && (kinds::tells_of_others(&call.op) || self.hands_over(&call))
         {
             return Heard::Unsettled;
@@ -166,10 +168,15 @@ impl State {
             tracing::debug!(object = %call.object, "a notice contains an operation that needs an answer");
             return Heard::Done;
         }
-        if self.has_to_wait(&call) || !caller.is_settled && self.hands_over(&call) {
+        if self.has_to_wait(caller.client, &call) || !caller.is_settled && self.hands_over(&call) {
             return Heard::Unsettled;
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
+        if matches!(outcome, Outcome::Parked)
+            && let Some(client) = self.core.clients.get_mut(caller.client)
+        {
+            client.expects_no_answer();
+        }
         self.end_transaction(!matches!(outcome, Outcome::Answer(Err(_))));
         self.settle(effects);
         Heard::Done
@@ -183,9 +190,11 @@ impl State {
         effects: &mut Effects,
     ) -> Heard {
         self.begin(caller.now);
-        if steps.iter().any(|step| {
-            self.is_held_up(step.object) || !caller.is_settled && kinds::tells_of_others(&step.op)
-        }) {
+        let has_to_wait = self.is_unfinished(caller.client)
+            || steps.iter().any(|step| {
+                self.is_held_up(step.object) || !caller.is_settled && kinds::tells_of_others(&step.op)
+            });
+        if has_to_wait {
             return Heard::Unsettled;
         }
         let answer = self.run_all(caller, steps);
@@ -259,7 +268,7 @@ impl State {
         let Call { object, thread, wait, op } = call;
         let target = Target { object, thread, wait };
         if let Op::Manager(op) = op {
-            return Outcome::Answer(self.run_manager(caller, op));
+            return self.run_manager(caller, op);
         }
         let Some(slot) = self.core.registry.slot(object) else {
             return Outcome::Answer(Err(Fault::UnknownObject));

@@ -3,7 +3,7 @@
 use crate::proto::{Call, ConditionOp, ManagerOp, Op, Raw};
 use crate::state::State;
 use crate::state::kinds::Body;
-use crate::state::step::Effects;
+use crate::state::step::{ClientId, Effects};
 use crate::state::waiters::{Timer, WaiterId};
 use crate::state::work::CALLER;
 
@@ -44,7 +44,7 @@ impl State {
         }
     }
 
-    /// Does a step of the work that earlier calls have left: wakes callers, continues with the ends of clients, and frees
+    /// Does a step of the work that earlier calls have left: wakes callers, continues with long operations and the ends of clients, and frees
     /// what removed objects held. Returns `true` if there is more.
     pub fn tidy(&mut self, effects: &mut Effects) -> bool {
         if !self.core.has_backlog() {
@@ -55,6 +55,8 @@ impl State {
         self.serve_held_up();
         self.core.work.begin_part();
         self.core.wake();
+        self.core.work.begin_part();
+        self.continue_unfinished();
         self.core.work.begin_part();
         self.continue_endings();
         self.serve_touched();
@@ -82,7 +84,10 @@ impl State {
     }
 
     /// Returns `true` if a call has to wait for what earlier ones have left to do.
-    pub(super) fn has_to_wait(&self, call: &Call<Raw<'_>>) -> bool {
+    pub(super) fn has_to_wait(&self, client: ClientId, call: &Call<Raw<'_>>) -> bool {
+        if self.is_unfinished(client) {
+            return true;
+        }
         if !self.core.work.holds_up_any() {
             return false;
         }

@@ -6,11 +6,10 @@
 
 use crate::count::{count_of, nanos_of};
 use crate::limits::TRANSIT_GRACE;
-use crate::proto::{Answer, Fault, ObjectId, Payload};
+use crate::proto::Fault;
 use crate::state::charges::{CLIENT_BYTES, REFERENCE_BYTES};
-use crate::state::context::DONE;
+use crate::state::unfinished::Rest;
 use crate::state::waiters::Timer;
-use crate::state::work::REFERENCE;
 use crate::state::{Caller, ClientId, State};
 
 /// What a bequest takes in addition to its references, in bytes. Its place among those that nobody has claimed is small
@@ -18,10 +17,10 @@ use crate::state::{Caller, ClientId, State};
 const BEQUEST_BYTES: usize = 2 * CLIENT_BYTES;
 
 impl State {
-    /// Makes a bequest of all references of the caller.
-    pub(super) fn bequeath(&mut self, caller: Caller<'_>, bequest: u128) -> Answer<Payload> {
+    /// Begins to make a bequest of all references of the caller.
+    pub(super) fn bequeath(&mut self, caller: Caller<'_>, bequest: u128) -> Result<Rest, Fault> {
         let client = self.core.clients.get_mut(caller.client).ok_or(Fault::Unauthorised)?;
-        let objects: Vec<ObjectId> = client.objects().collect();
+        let references = client.references();
         let limit = self.core.limits.clients;
         if self.core.clients.heirs() >= limit {
             return Err(Fault::TooMany { limit: count_of(limit) });
@@ -29,17 +28,13 @@ impl State {
         if self.core.bequests.contains_key(&bequest) {
             return Err(Fault::Malformed);
         }
-        let bytes = objects.len().saturating_mul(REFERENCE_BYTES).saturating_add(BEQUEST_BYTES);
+        let bytes = references.saturating_mul(REFERENCE_BYTES).saturating_add(BEQUEST_BYTES);
         self.core.memory.account.check_reserve(bytes)?;
         let heirs = self.core.clients.insert_heir(&self.core.memory.account);
-        self.core.work.charge(objects.len().saturating_mul(REFERENCE));
-        for object in objects {
-            self.core.refer(heirs, object);
-        }
         let lapses = self.core.after(nanos_of(TRANSIT_GRACE));
         let timer = self.core.waiters.add_timer(lapses, Timer::Bequest(bequest));
         self.core.bequests.insert(bequest, (heirs, timer));
-        DONE
+        Ok(Rest::Bequeath { heirs, after: None })
     }
 
     /// Lets a connection have a bequest, until it [disconnects](Self::disconnect). Returns `None` if there is none with

@@ -12,6 +12,7 @@ use crate::proto::{ObjectId, Payload};
 use crate::state::charges::{CLIENT_BYTES, DELIVERY_BYTES, HOLD_BYTES, REFERENCE_BYTES};
 use crate::state::grants::{Grant, Granted, Grants};
 use crate::state::step::ClientId;
+use crate::state::unfinished::Unfinished;
 use crate::state::waiters::WaiterId;
 
 /// How many objects that a client may hold are looked at when one is added.
@@ -52,6 +53,8 @@ pub(super) struct Client {
     waiters: BTreeMap<u64, WaiterId>,
     deliveries: VecDeque<Delivery>,
     grants: Grants,
+    /// An operation that goes on in later steps.
+    pub(super) unfinished: Option<Box<Unfinished>>,
     /// The number of answers so far.
     answers: u64,
     charge: Charge,
@@ -68,8 +71,16 @@ impl Client {
             waiters: BTreeMap::new(),
             deliveries: VecDeque::new(),
             grants: Grants::default(),
+            unfinished: None,
             answers: 0,
             charge,
+        }
+    }
+
+    /// Records that nobody waits for the answer to the operation that is not finished.
+    pub(super) fn expects_no_answer(&mut self) {
+        if let Some(unfinished) = &mut self.unfinished {
+            unfinished.call = None;
         }
     }
 
@@ -126,19 +137,20 @@ impl Client {
         self.holds.len()
     }
 
-    #[cfg(test)]
-    pub(super) fn references(&self) -> usize {
-        self.references.len()
-    }
-
     /// Removes and returns the references to one object.
     pub(super) fn pop_reference(&mut self) -> Option<(ObjectId, u64)> {
         self.references.pop_first()
     }
 
-    /// Returns the objects to which the client has references.
-    pub(super) fn objects(&self) -> impl Iterator<Item = ObjectId> {
-        self.references.keys().copied()
+    /// Returns the number of objects to which the client has references.
+    pub(super) fn references(&self) -> usize {
+        self.references.len()
+    }
+
+    /// Returns the objects to which the client has references, in order, from the one after `object` on.
+    pub(super) fn objects_after(&self, object: Option<ObjectId>) -> impl Iterator<Item = ObjectId> {
+        let from = object.map_or(Bound::Unbounded, Bound::Excluded);
+        self.references.range((from, Bound::Unbounded)).map(|(object, _)| *object)
     }
 
     pub(super) fn add_reference(&mut self, object: ObjectId) {
@@ -252,6 +264,12 @@ impl Clients {
 
     pub(super) fn contains(&self, id: ClientId) -> bool {
         self.all.get(id.slot).is_some_and(|client| client.serial == id.serial)
+    }
+
+    /// Returns `true` if an operation of a client goes on in later steps.
+    pub(super) fn is_unfinished(&self, id: ClientId) -> bool {
+        let client = self.all.get(id.slot).filter(|client| client.serial == id.serial);
+        client.is_some_and(|client| client.unfinished.is_some())
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! The ends of clients, in steps.
 //!
 //! A client that has ended is no longer connected at once: it gets nothing any more, and lines pass over its calls. What
-//! it leaves is released in this order: what it had not learned of; locks, permits, leases and registrations; items that
+//! it leaves is released in this order: what an operation has not finished; what it had not learned of; locks, permits, leases and registrations; items that
 //! it did not read, before others take their room in the queue; its places in lines; references. Clients that have ended
 //! earlier come first.
 //!
@@ -64,7 +64,8 @@ impl State {
 
     /// Returns `true` once nothing is left of the client.
     fn continue_ending(&mut self, ending: &mut Ending) -> bool {
-        self.settle_grants(ending)
+        self.finish_for_others(ending)
+            && self.settle_grants(ending)
             && self.release_holds(ending)
             && self.return_deliveries(ending)
             && self.leave_lines(ending)

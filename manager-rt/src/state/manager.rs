@@ -7,10 +7,11 @@ use crate::limits::{
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
-use crate::state::context::{Context, DONE, Target, check_name};
+use crate::state::context::{Context, DONE, Outcome, Target, check_name};
 use crate::state::kinds::Body;
 use crate::state::registry::{ENTRY_BYTES, name_bytes};
 use crate::state::step::ClientId;
+use crate::state::unfinished::Rest;
 use crate::state::{Caller, Effects, Heard, State};
 use crate::wire::control::Control;
 
@@ -20,7 +21,25 @@ pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
 const NAME_OVERHEAD_BYTES: usize = 2;
 
 impl State {
-    pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
+    /// Runs an operation of the manager. One that concerns many objects may go on in later steps.
+    pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Outcome {
+        let rest = match op {
+            ManagerOp::Attach(objects) => self.attach(objects),
+            ManagerOp::Detach { references, lingers } => check_count(references.len())
+                .map(|()| Rest::Detach { references: references.into_iter(), lingers }),
+            ManagerOp::Transit(objects) => {
+                check_count(objects.len()).map(|()| Rest::Transit(objects.into_iter()))
+            }
+            ManagerOp::Bequeath { bequest } => self.bequeath(caller, bequest),
+            op => return self.run_at_once(caller, op).into(),
+        };
+        match rest {
+            Ok(rest) => self.run_in_steps(caller, rest),
+            Err(fault) => Outcome::Answer(Err(fault)),
+        }
+    }
+
+    fn run_at_once(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
         match op {
             ManagerOp::Create { spec, print } => {
                 let id = self.create(caller, spec, print)?;
@@ -33,15 +52,12 @@ impl State {
                 DONE
             }
             ManagerOp::Names => self.all_names(),
-            ManagerOp::Bequeath { bequest } => self.bequeath(caller, bequest),
             ManagerOp::NamesAfter { name } => Ok(Reply::Names(self.names_after(&name))),
-            ManagerOp::Attach(objects) => self.attach(caller, &objects),
-            ManagerOp::Detach { references, lingers } => self.detach(caller, &references, lingers),
-            ManagerOp::Transit(objects) => {
-                check_count(objects.len())?;
-                objects.into_iter().for_each(|object| self.hold_in_transit(object));
-                DONE
-            }
+            // These go on in steps.
+            ManagerOp::Attach(_)
+            | ManagerOp::Detach { .. }
+            | ManagerOp::Transit(_)
+            | ManagerOp::Bequeath { .. } => Err(Fault::Unsupported),
             ManagerOp::Info => Ok(Reply::Info(self.info())),
             ManagerOp::Shutdown => {
                 self.has_ended = true;
@@ -165,41 +181,12 @@ impl State {
         }
     }
 
-    /// Adds all of these references, or none.
-    fn attach(&mut self, caller: Caller<'_>, objects: &[ObjectId]) -> Answer<Payload> {
+    /// Begins to add all of these references, or none.
+    fn attach(&mut self, objects: Vec<ObjectId>) -> Result<Rest, Fault> {
         check_count(objects.len())?;
-        if objects.iter().any(|object| self.core.registry.slot(*object).is_none()) {
-            return Err(Fault::UnknownObject);
-        }
-        self.core.memory.account.check_reserve(objects.len().saturating_mul(REFERENCE_BYTES))?;
-        for object in objects {
-            self.core.refer(caller.client, *object);
-        }
-        DONE
-    }
-
-    fn detach(
-        &mut self,
-        caller: Caller<'_>,
-        references: &[(ObjectId, u64)],
-        lingers: bool,
-    ) -> Answer<Payload> {
-        check_count(references.len())?;
-        for (object, count) in references {
-            if lingers {
-                self.hold_in_transit(*object);
-            }
-            let Some(client) = self.core.clients.get_mut(caller.client) else { break };
-            let (dropped, is_last) = client.drop_references(*object, *count);
-            if is_last {
-                let slot = self.core.registry.slot(*object);
-                if let Some(body) = slot.and_then(|slot| self.bodies.get_mut(slot)) {
-                    body.client_detached(caller.client);
-                }
-            }
-            self.core.registry.release(*object, dropped);
-        }
-        DONE
+        let bytes = objects.len().saturating_mul(REFERENCE_BYTES).saturating_add(size_of_val(&*objects));
+        self.core.memory.account.check_reserve(bytes)?;
+        Ok(Rest::Attach { objects, done: 0 })
     }
 
     /// Ends an object, and answers all its waiters.
@@ -215,7 +202,7 @@ impl State {
     }
 
     /// Keeps an object alive for a while, as it may have no other reference.
-    fn hold_in_transit(&mut self, object: ObjectId) {
+    pub(super) fn hold_in_transit(&mut self, object: ObjectId) {
         let ends = self.core.after(nanos_of(TRANSIT_GRACE));
         self.core.registry.begin_transit(object, ends, &mut self.core.waiters);
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | an operation, or a transaction | [`OPERATION_UNITS_MAX`]; beyond that it is refused and undone |
 //! | what follows from it: waking callers, ends of clients and objects | a step of [`STEP_UNITS`]; the rest is left for later steps |
+//! | an operation of the manager on many objects | as above; its client has no other turn meanwhile |
 //!
 //! The rest is done by `State::tidy`, one step at a time. It is invisible: an object whose lines are not served
 //! completely is *held up*, and operations on it wait until they are. Calls whose answer is certain, and that only have
@@ -82,6 +83,8 @@ pub(super) struct Work {
     held_up: HashSet<ObjectId>,
     pub(super) waking: VecDeque<Waking>,
     pub(super) ending: VecDeque<Ending>,
+    /// Clients that have an operation which is not finished.
+    pub(super) unfinished: VecDeque<ClientId>,
     pub(super) frozen: Frozen,
     /// Conditions whose notified callers ended before they had their lock.
     pub(super) passing_on: Vec<ObjectId>,
@@ -100,6 +103,7 @@ impl Default for Work {
             held_up: HashSet::new(),
             waking: VecDeque::new(),
             ending: VecDeque::new(),
+            unfinished: VecDeque::new(),
             frozen: Frozen::None,
             passing_on: Vec::new(),
             notified: BTreeMap::new(),
@@ -208,6 +212,9 @@ impl Work {
 
     /// Returns `true` if something is left for later steps, apart from what objects have left behind.
     pub(super) fn has_more(&self) -> bool {
-        !self.queue.is_empty() || !self.waking.is_empty() || !self.ending.is_empty()
+        !self.queue.is_empty()
+            || !self.waking.is_empty()
+            || !self.ending.is_empty()
+            || !self.unfinished.is_empty()
     }
 }

@@ -1,5 +1,7 @@
 //! Tests that nothing which one client does takes long: it is refused, or it goes on in steps that nobody sees.
 
+mod references;
+
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
@@ -335,7 +337,8 @@ fn references_inside_a_value_are_released_in_steps() {
     let value = world.create(client, Spec::Value(Raw { bytes: b"v", ids: &ids }));
     let detach = ids.as_chunks().0.iter().map(|id| (ObjectId(u64::from_le_bytes(*id)), 1)).collect();
     let detach = ManagerOp::Detach { references: detach, lingers: false };
-    world.ask(client, ObjectId::MANAGER, Op::Manager(detach)).unwrap();
+    world.send(client, ObjectId::MANAGER, Wait::No, Op::Manager(detach));
+    world.steps();
     let compare =
         Op::Value(ValueOp::CompareExchange { expected: Raw { bytes: b"v", ids: &ids }, new: raw(b"") });
     assert_eq!(world.ask(client, value, compare), Ok(Reply::Bool(true)));

@@ -76,7 +76,7 @@ const MANAGER_RT_CLIENT: Order = Order {
 const MANAGER_RT_STATE: Order = Order {
     folder: "manager-rt/src/state",
     rows: &[
-        &["backlog", "bequests", "condition", "ending", "exchange", "lines", "manager"],
+        &["backlog", "bequests", "condition", "continued", "ending", "exchange", "lines", "manager"],
         &["self"],
         &["commit"],
         &["bodies"],
@@ -100,7 +100,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["journal", "work"],
         &["undo"],
         &["clients", "contents", "items", "registry"],
-        &["grants", "numbers", "page", "sequence", "table", "waiters"],
+        &["grants", "numbers", "page", "sequence", "table", "unfinished", "waiters"],
         &["charges"],
         &["step"],
     ],

@@ -1,0 +1,181 @@
+//! Operations of the manager that concern very many objects, in steps.
+//!
+//! A client may name 65,536 objects in one request, and may have millions of references when it forks. Such an operation
+//! begins in the step of its call. If it takes longer, [`tidy`](State::tidy) continues it, and other clients have their
+//! turns in between. Its own client has none until it is finished, so that its calls take effect in their order. If the
+//! client ends meanwhile, what concerns others is finished first: transits, bequests, and references that linger.
+
+use crate::proto::{Answer, Fault, ObjectId, Payload};
+use crate::state::clients::Client;
+use crate::state::context::{DONE, Outcome};
+use crate::state::step::ClientId;
+use crate::state::unfinished::{Rest, Unfinished};
+use crate::state::work::{Ending, REFERENCE};
+use crate::state::{Caller, State};
+
+/// Of how many objects of a client one look takes note.
+const OBJECTS_PER_LOOK: usize = 64;
+
+impl State {
+    /// Runs an operation as far as the step allows, and leaves the rest for later steps.
+    pub(super) fn run_in_steps(&mut self, caller: Caller<'_>, mut rest: Rest) -> Outcome {
+        if let Some(answer) = self.advance_rest(caller.client, None, &mut rest) {
+            return Outcome::Answer(answer);
+        }
+        let charge = self.core.memory.account.charge(rest.bytes());
+        let Some(client) = self.core.clients.get_mut(caller.client) else {
+            return Outcome::Answer(Err(Fault::Unauthorised));
+        };
+        client.unfinished = Some(Box::new(Unfinished { call: Some(caller.call), rest, _charge: charge }));
+        self.core.work.unfinished.push_back(caller.client);
+        Outcome::Parked
+    }
+
+    /// Returns `true` if an earlier operation of a client is not finished.
+    #[inline]
+    pub(super) fn is_unfinished(&self, client: ClientId) -> bool {
+        !self.core.work.unfinished.is_empty() && self.core.clients.is_unfinished(client)
+    }
+
+    /// Continues with the operations that are not finished, as far as the step allows.
+    pub(super) fn continue_unfinished(&mut self) {
+        while !self.core.work.is_over()
+            && let Some(id) = self.core.work.unfinished.pop_front()
+        {
+            // One that has ended has taken its operation along.
+            let Some(client) = self.core.clients.get_mut(id) else { continue };
+            let Some(mut unfinished) = client.unfinished.take() else { continue };
+            match self.advance_rest(id, None, &mut unfinished.rest) {
+                None => {
+                    if let Some(client) = self.core.clients.get_mut(id) {
+                        client.unfinished = Some(unfinished);
+                        self.core.work.unfinished.push_back(id);
+                    }
+                }
+                Some(answer) => {
+                    if let Some(call) = unfinished.call {
+                        self.core.answer(id, call, answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finishes what concerns others of the operation of a client that has ended. Returns `false` if the step does not
+    /// allow all of that.
+    pub(super) fn finish_for_others(&mut self, Ending { id, client, .. }: &mut Ending) -> bool {
+        let Some(mut unfinished) = client.unfinished.take() else { return true };
+        let is_done = match &mut unfinished.rest {
+            // Its references end with it.
+            Rest::Attach { .. } | Rest::TakeBack { .. } => true,
+            rest => self.advance_rest(*id, Some(client), rest).is_some(),
+        };
+        if !is_done {
+            client.unfinished = Some(unfinished);
+        }
+        is_done
+    }
+
+    /// Continues an operation of a client, which may have `ended`, and returns the answer once it is finished.
+    fn advance_rest(
+        &mut self,
+        id: ClientId,
+        ended: Option<&mut Client>,
+        rest: &mut Rest,
+    ) -> Option<Answer<Payload>> {
+        match rest {
+            Rest::Attach { objects, done } => {
+                while let Some(object) = objects.get(*done).copied() {
+                    if self.core.work.is_over() {
+                        return None;
+                    }
+                    if !self.core.refer(id, object) {
+                        *rest = Rest::TakeBack { left: *done, objects: std::mem::take(objects) };
+                        return self.advance_rest(id, ended, rest);
+                    }
+                    *done = done.saturating_add(1);
+                }
+                Some(DONE)
+            }
+            Rest::TakeBack { objects, left } => {
+                while let Some(last) = left.checked_sub(1) {
+                    if self.core.work.is_over() {
+                        return None;
+                    }
+                    self.core.work.charge(REFERENCE);
+                    objects.get(last).into_iter().for_each(|object| self.core.take_reference(id, *object));
+                    *left = last;
+                }
+                Some(Err(Fault::UnknownObject))
+            }
+            Rest::Detach { references, lingers } => self.detach_some(id, ended, references, *lingers),
+            Rest::Transit(objects) => {
+                while !objects.as_slice().is_empty() && !self.core.work.is_over() {
+                    self.core.work.charge(REFERENCE);
+                    objects.next().into_iter().for_each(|object| self.hold_in_transit(object));
+                }
+                objects.as_slice().is_empty().then_some(DONE)
+            }
+            Rest::Bequeath { heirs, after } => self.bequeath_some((id, ended), *heirs, after),
+        }
+    }
+
+    fn detach_some(
+        &mut self,
+        id: ClientId,
+        mut ended: Option<&mut Client>,
+        references: &mut std::vec::IntoIter<(ObjectId, u64)>,
+        lingers: bool,
+    ) -> Option<Answer<Payload>> {
+        while !references.as_slice().is_empty() {
+            if self.core.work.is_over() {
+                return None;
+            }
+            self.core.work.charge(REFERENCE);
+            let Some((object, count)) = references.next() else { break };
+            if lingers {
+                self.hold_in_transit(object);
+            }
+            let client = match &mut ended {
+                Some(ended) => Some(&mut **ended),
+                None => self.core.clients.get_mut(id),
+            };
+            let Some(client) = client else { break };
+            let (dropped, is_last) = client.drop_references(object, count);
+            if is_last && let Some(body) = self.body(object) {
+                body.client_detached(id);
+            }
+            self.core.registry.release(object, dropped);
+        }
+        Some(DONE)
+    }
+
+    fn bequeath_some(
+        &mut self,
+        (id, mut ended): (ClientId, Option<&mut Client>),
+        heirs: ClientId,
+        after: &mut Option<ObjectId>,
+    ) -> Option<Answer<Payload>> {
+        // The heirs may have ended already.
+        while self.core.clients.contains(heirs) {
+            if self.core.work.is_over() {
+                return None;
+            }
+            let client = match &mut ended {
+                Some(ended) => Some(&**ended),
+                None => self.core.clients.get_mut(id).map(|client| &*client),
+            };
+            let some: Vec<_> = client
+                .into_iter()
+                .flat_map(|client| client.objects_after(*after))
+                .take(OBJECTS_PER_LOOK)
+                .collect();
+            let Some(last) = some.last() else { break };
+            *after = Some(*last);
+            for object in some {
+                self.core.refer(heirs, object);
+            }
+        }
+        Some(DONE)
+    }
+}
