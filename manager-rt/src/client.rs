@@ -126,6 +126,8 @@ impl Remote {
         }
         let patience = Patience::of(call);
         let answer = self.ask(patience, |connection| {
+            // A lease is counted from the moment before the call is sent, also the second time.
+            let change = Change::of(call);
             let answer = converse(connection, call, patience)?;
             let outcome = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
             local.grants.note(change, outcome, connection.serial);

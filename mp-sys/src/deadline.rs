@@ -86,6 +86,12 @@ pub fn now_nanos() -> u64 {
     nanos_of(ClockId::Monotonic)
 }
 
+/// Like [`now_nanos`], but goes on while the system is suspended (`CLOCK_BOOTTIME`).
+#[must_use]
+pub fn boot_nanos() -> u64 {
+    nanos_of(ClockId::Boottime)
+}
+
 /// The monotonic clock at the newest tick of the kernel: a quarter of the cost, and up to [`TICK_MAX`] late.
 #[must_use]
 pub fn tick_nanos() -> u64 {

@@ -6,13 +6,18 @@
 //!
 //! No thread watches. Whoever finds out that a connection has ended reports it here, and runs what the holders asked
 //! for. A lease is checked when its guard asks.
+//!
+//! # When a lease ends
+//! The manager counts a lease from the grant, on its own clock. This process cannot know that moment: when it reads the
+//! answer, the grant may be long ago, because the process was stopped. But it knows when it made the call, and the
+//! manager says how long the call waited. The call took some time to arrive, so the lease ends here a little earlier than
+//! there, and never later. The clock is the one that goes on while the system is suspended.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use mp_sys::deadline::Deadline;
+use mp_sys::deadline::boot_nanos;
 
 use crate::backend::CallError;
 use crate::proto::{Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp};
@@ -60,8 +65,9 @@ struct Grant {
     connection: u64,
     /// How often it was taken and not released.
     depth: u64,
-    lease: Option<Duration>,
-    ends: Deadline,
+    lease: Option<u64>,
+    /// When the lease ends, on the clock that counts suspended time; `u64::MAX` for never.
+    ends: u64,
     watchers: Vec<OnLost>,
 }
 
@@ -75,11 +81,14 @@ enum Kind {
     Take {
         object: ObjectId,
         lease: u64,
+        /// When the call was made, if there is a lease.
+        asked: u64,
     },
     /// A wait for a notification exchanges the token.
     Exchange {
         object: ObjectId,
         token: u64,
+        asked: u64,
     },
     Release {
         object: ObjectId,
@@ -88,15 +97,20 @@ enum Kind {
 }
 
 impl Change {
-    /// Returns what a call changes.
+    /// Returns what a call changes that is about to be sent. A lease is counted from this moment, so ask before the call
+    /// is sent, and again if it is sent a second time.
     #[must_use]
-    pub const fn of(call: &Call<Raw<'_>>) -> Self {
+    pub fn of(call: &Call<Raw<'_>>) -> Self {
         let object = call.object;
         Self(match call.op {
-            Op::Lock(LockOp::Acquire { lease }) => Kind::Take { object, lease },
+            Op::Lock(LockOp::Acquire { lease }) => {
+                Kind::Take { object, lease, asked: if lease > 0 { boot_nanos() } else { 0 } }
+            }
             Op::Lock(LockOp::Release { token }) => Kind::Release { object, token },
-            Op::Condition(ConditionOp::Wait { lock, token }) => Kind::Exchange { object: lock, token },
-            Op::Semaphore(SemaphoreOp::Take) => Kind::Take { object, lease: 0 },
+            Op::Condition(ConditionOp::Wait { lock, token }) => {
+                Kind::Exchange { object: lock, token, asked: boot_nanos() }
+            }
+            Op::Semaphore(SemaphoreOp::Take) => Kind::Take { object, lease: 0, asked: 0 },
             Op::Semaphore(SemaphoreOp::Return { token } | SemaphoreOp::Disown { token }) => {
                 Kind::Release { object, token }
             }
@@ -129,13 +143,25 @@ impl Grants {
 
     /// Records the outcome of a call that ran over a connection.
     pub fn note(&self, change: Change, outcome: Result<&Reply<Payload>, CallError>, connection: u64) {
+        let granted = match outcome {
+            // An older manager does not say how long the call waited. The lease began after the call at any rate.
+            Ok(Reply::Granted { token, .. }) => Some((*token, 0)),
+            Ok(Reply::GrantedLease { token, waited, .. }) => Some((*token, *waited)),
+            _ => None,
+        };
         match (change.0, outcome) {
-            (Kind::Take { object, lease }, Ok(Reply::Granted { token, .. })) => {
-                let lease = (lease > 0).then(|| Duration::from_nanos(lease));
-                self.lock().take(object, *token, lease, connection);
+            (Kind::Take { object, lease, asked }, _) => {
+                if let Some((token, waited)) = granted {
+                    let lease = (lease > 0).then_some(lease);
+                    let began = asked.saturating_add(waited);
+                    self.lock().take((object, token), lease, began, connection);
+                }
             }
-            (Kind::Exchange { object, token: old }, Ok(Reply::Granted { token, .. })) => {
-                self.lock().exchange(object, old, *token, connection);
+            (Kind::Exchange { object, token: old, asked }, _) => {
+                if let Some((token, waited)) = granted {
+                    let began = asked.saturating_add(waited);
+                    self.lock().exchange((object, token), old, began, connection);
+                }
             }
             (Kind::Release { object, token }, outcome) => {
                 let watchers = self.lock().release(object, token);
@@ -153,7 +179,7 @@ impl Grants {
     pub fn validity(&self, object: ObjectId, token: u64) -> Validity {
         let mut inner = self.lock();
         let Some(grant) = inner.held.get(&(object, token)) else { return Validity::Lost };
-        if !grant.ends.has_passed() {
+        if grant.ends == u64::MAX || boot_nanos() < grant.ends {
             return Validity::Held;
         }
         let gone = inner.held.remove(&(object, token));
@@ -197,27 +223,27 @@ impl Grants {
 }
 
 impl Inner {
-    fn take(&mut self, object: ObjectId, token: u64, lease: Option<Duration>, connection: u64) {
+    fn take(&mut self, key: (ObjectId, u64), lease: Option<u64>, began: u64, connection: u64) {
         if connection <= self.lost_up_to {
             return;
         }
-        let grant = self.held.entry((object, token)).or_insert_with(|| Grant {
+        let grant = self.held.entry(key).or_insert_with(|| Grant {
             connection,
             depth: 0,
             lease,
-            ends: end_of(lease),
+            ends: end_of(lease, began),
             watchers: Vec::new(),
         });
         grant.depth = grant.depth.saturating_add(1);
     }
 
-    fn exchange(&mut self, object: ObjectId, old: u64, token: u64, connection: u64) {
-        let Some(grant) = self.held.remove(&(object, old)) else {
-            return self.take(object, token, None, connection);
+    fn exchange(&mut self, key: (ObjectId, u64), old: u64, began: u64, connection: u64) {
+        let Some(grant) = self.held.remove(&(key.0, old)) else {
+            return self.take(key, None, began, connection);
         };
-        let grant = Grant { connection, ends: end_of(grant.lease), ..grant };
+        let grant = Grant { connection, ends: end_of(grant.lease, began), ..grant };
         if connection > self.lost_up_to {
-            self.held.insert((object, token), grant);
+            self.held.insert(key, grant);
         }
     }
 
@@ -232,9 +258,9 @@ impl Inner {
     }
 }
 
-/// Returns when a lease that begins now ends. The manager counts from the moment of the grant, which was earlier.
-fn end_of(lease: Option<Duration>) -> Deadline {
-    lease.map_or(Deadline::NEVER, Deadline::after)
+/// Returns when a lease ends that began at this moment, or later.
+fn end_of(lease: Option<u64>, began: u64) -> u64 {
+    lease.map_or(u64::MAX, |lease| began.saturating_add(lease))
 }
 
 pub(crate) fn run(watchers: impl IntoIterator<Item = OnLost>) {
@@ -327,6 +353,29 @@ mod tests {
         let told = watch(&grants, 1);
         assert_eq!((grants.validity(LOCK, 1), grants.validity(LOCK, 2)), (Validity::Lost, Validity::Held));
         assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_lease_is_counted_from_the_call_and_the_time_that_it_waited() {
+        const HOUR: u64 = 3_600_000_000_000;
+        let grants = Grants::new();
+        let take = |token, asked, lease, waited| {
+            let reply = Reply::GrantedLease { token, owner_died: false, timed_out: false, waited };
+            grants.note(Change(Kind::Take { object: LOCK, lease, asked }), Ok(&reply), 1);
+            grants.validity(LOCK, token)
+        };
+        let now = boot_nanos();
+        let earlier = now.saturating_sub(HOUR);
+        assert_eq!(take(1, now, HOUR, 0), Validity::Held);
+        // The answer was read long after the grant: this process, or the server before the call, was stopped.
+        assert_eq!(take(2, earlier, HOUR, 0), Validity::Lost);
+        // The lock was granted late.
+        assert_eq!(take(3, earlier, HOUR, HOUR / 2), Validity::Held);
+        assert_eq!(take(4, earlier, HOUR, u64::MAX), Validity::Held, "for ever");
+        let wait = Kind::Exchange { object: LOCK, token: 3, asked: earlier };
+        let reply = Reply::GrantedLease { token: 5, owner_died: false, timed_out: false, waited: 0 };
+        grants.note(Change(wait), Ok(&reply), 1);
+        assert_eq!(grants.validity(LOCK, 5), Validity::Lost, "the lease began anew, an hour ago");
     }
 
     #[test]

@@ -72,6 +72,9 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
         }
         Reply::Object { id, created } => Reply::Object { id, created },
         Reply::Granted { token, owner_died, timed_out } => Reply::Granted { token, owner_died, timed_out },
+        Reply::GrantedLease { token, owner_died, timed_out, waited } => {
+            Reply::GrantedLease { token, owner_died, timed_out, waited }
+        }
         Reply::Leased { lease, deliveries, task } => Reply::Leased { lease, deliveries, task: own(task) },
         Reply::Names(names) => Reply::Names(names),
         Reply::Info(info) => Reply::Info(info),
@@ -130,7 +133,7 @@ impl Undo {
         let mut notices = Vec::new();
         let mut references = Vec::new();
         match (self, reply) {
-            (Self::Lock(lock), Reply::Granted { token, .. }) => {
+            (Self::Lock(lock), Reply::Granted { token, .. } | Reply::GrantedLease { token, .. }) => {
                 notices.push(Notice::Op(lock, Op::Lock(LockOp::Release { token: *token })));
             }
             (Self::Task(queue), Reply::Leased { lease, .. }) => {
@@ -180,6 +183,7 @@ mod tests {
             Reply::Entries { entries: vec![(value(), value())], place: 4 },
             Reply::Object { id: ObjectId(5), created: true },
             Reply::Granted { token: 1, owner_died: true, timed_out: false },
+            Reply::GrantedLease { token: 1, owner_died: true, timed_out: false, waited: 300 },
             Reply::Leased { lease: 1, deliveries: 2, task: value() },
             Reply::Names(vec!["name".into()]),
             Reply::Info(Info { objects: 1, ..Info::default() }),
@@ -222,6 +226,8 @@ mod tests {
         let granted = Reply::Granted { token: 3, owner_died: false, timed_out: false };
         let released = vec![Notice::Op(object, Op::Lock(LockOp::Release { token: 3 }))];
         assert_eq!(Undo::Lock(object).notices(1, &granted), released);
+        let leased = Reply::GrantedLease { token: 3, owner_died: false, timed_out: false, waited: 0 };
+        assert_eq!(Undo::Lock(object).notices(1, &leased), released);
         let inside = 5_u64.to_le_bytes();
         let value = Payload::copy(Raw { bytes: b"v", ids: &inside });
         let detach = ManagerOp::Detach { references: vec![(ObjectId(5), 1)], lingers: false };

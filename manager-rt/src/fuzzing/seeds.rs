@@ -193,6 +193,7 @@ pub(super) fn answers() -> Vec<Vec<u8>> {
     let replies = [
         Reply::Done,
         Reply::Granted { token: 3, owner_died: false, timed_out: false },
+        Reply::GrantedLease { token: 3, owner_died: false, timed_out: false, waited: 9 },
         Reply::Count(4),
         Reply::Leased { lease: 5, deliveries: 1, task: value(b"task") },
         Reply::Values { values: vec![value(b"a"), holder(object(0)), value(&[7; 40_000])], version: 3 },

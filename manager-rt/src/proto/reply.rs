@@ -77,6 +77,19 @@ pub enum Reply<P> {
         /// Whether the wait for a notification timed out.
         timed_out: bool,
     },
+    /// A granted lock that has a lease. The lease began with the grant, and the caller does not know when that was: the
+    /// answer may have been on its way for long. But it knows when it sent the call, which was earlier by at least
+    /// `waited`.
+    GrantedLease {
+        /// As in [`Granted`](Self::Granted).
+        token: u64,
+        /// As in [`Granted`](Self::Granted).
+        owner_died: bool,
+        /// As in [`Granted`](Self::Granted).
+        timed_out: bool,
+        /// How long the call waited at the manager, in nanoseconds.
+        waited: u64,
+    },
     /// A delivered task.
     Leased {
         /// The number of the lease.

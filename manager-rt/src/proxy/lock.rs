@@ -121,7 +121,10 @@ pub(super) struct Granted {
 impl Granted {
     pub(super) fn of<P>(reply: &Reply<P>) -> Result<Self, CallError> {
         match *reply {
-            Reply::Granted { token, owner_died, timed_out } => Ok(Self { token, owner_died, timed_out }),
+            Reply::Granted { token, owner_died, timed_out }
+            | Reply::GrantedLease { token, owner_died, timed_out, .. } => {
+                Ok(Self { token, owner_died, timed_out })
+            }
             _ => Err(CallError::Protocol),
         }
     }
@@ -217,8 +220,10 @@ impl<'a> LockGuard<'a> {
     /// over.
     ///
     /// This does not call the manager. It asks the operating system whether the other side has closed the connection,
-    /// so it notices at once that the server was killed. A lease is counted from the moment at which the grant arrived
-    /// here, which is a little later than the moment from which the manager counts.
+    /// so it notices at once that the server was killed. A lease never ends later here than at the manager: it is counted
+    /// from the moment at which the call was sent and the time for which the manager says that it waited, on a clock that
+    /// goes on while the system is suspended. So time for which this process or the server was stopped counts too. A
+    /// server of version 3 of the protocol does not say how long a call waited, so the lease is counted from the call.
     ///
     /// `true` may be out of date when you use it: the process can be stopped between the question and the change. Only
     /// a receiver that compares [tokens](Self::token) rules that out.

@@ -10,6 +10,7 @@ mod folders;
 mod frozen;
 mod in_process;
 mod inherited;
+mod leases;
 mod locks;
 mod meeting;
 mod memory;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
         frozen::TESTS,
         in_process::TESTS,
         inherited::TESTS,
+        leases::TESTS,
         locks::TESTS,
         meeting::TESTS,
         memory::TESTS,

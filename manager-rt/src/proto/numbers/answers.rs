@@ -53,6 +53,7 @@ numbered! {
         16 = Info(info),
         17 = Acts { index, round },
         18 = Transaction(replies by Flat),
+        19 = GrantedLease { token, owner_died, timed_out, waited } since 4,
     }
 }
 

@@ -85,6 +85,7 @@ impl Recorder {
                 let reply: Reply<Payload> = postcard::from_bytes(&bytes).unwrap();
                 let (Reply::Object { id: crate::proto::ObjectId(number), .. }
                 | Reply::Granted { token: number, .. }
+                | Reply::GrantedLease { token: number, .. }
                 | Reply::Leased { lease: number, .. }) = reply
                 else {
                     panic!("{reply:?}")
