@@ -182,6 +182,17 @@ impl Reply<Payload> {
         bytes
     }
 
+    /// Returns the same answer in the form of older versions, if it has one.
+    #[cfg(feature = "server")]
+    pub(crate) const fn known_to(&self, version: u16) -> Option<Self> {
+        match *self {
+            Self::GrantedLease { token, owner_died, timed_out, .. } if version < 4 => {
+                Some(Self::Granted { token, owner_died, timed_out })
+            }
+            _ => None,
+        }
+    }
+
     /// Calls `visit` for every value in the answer.
     pub(crate) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
         match self {

@@ -56,7 +56,8 @@ impl State {
         // A caller that does not want to wait nevertheless releases the lock and takes it again.
         let wait = if target.wait == Wait::No { Wait::For(0) } else { target.wait };
         let mut context = Context::new(&mut self.core, caller, Target { wait, ..target });
-        let parked = context.park_or(Want::Notification { lock, hold }, Fault::TimedOut);
+        let since = context.core.now();
+        let parked = context.park_or(Want::Notification { lock, hold, since }, Fault::TimedOut);
         match (parked, self.body(target.object)) {
             (Ok(waiter), Some(Body::Condition(line))) => {
                 line.insert(waiter);
@@ -104,7 +105,8 @@ impl State {
         if !self.core.clients.contains(gone.client) {
             return false;
         }
-        let Waiter { client, call, thread, object, want: Want::Notification { lock, hold }, .. } = gone
+        let Waiter { client, call, thread, object, want: Want::Notification { lock, hold, since }, .. } =
+            gone
         else {
             return false;
         };
@@ -113,7 +115,7 @@ impl State {
             return true;
         }
         let notified_by = (!timed_out).then_some(object);
-        let want = Want::Lock(LockWant { hold, timed_out, notified_by });
+        let want = Want::Lock(LockWant { hold, since, timed_out, notified_by });
         let waiter = self.core.park((client, call, thread), lock, want, None);
         let Some(waiter) = waiter else { return false };
         if let Some(Body::Lock(body)) = self.body(lock) {

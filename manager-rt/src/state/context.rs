@@ -82,6 +82,11 @@ impl Core {
         }
     }
 
+    /// Returns the time of the newest event, in nanoseconds.
+    pub(super) const fn now(&self) -> u64 {
+        self.now
+    }
+
     /// Returns the time after this many nanoseconds.
     pub(super) const fn after(&self, nanos: u64) -> u64 {
         self.now.saturating_add(nanos)

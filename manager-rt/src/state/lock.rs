@@ -54,7 +54,8 @@ impl Lock {
     }
 
     fn acquire(&mut self, lease: u64, context: &mut Context<'_>) -> Outcome {
-        let want = LockWant { hold: Hold { depth: 1, lease }, timed_out: false, notified_by: None };
+        let (hold, since) = (Hold { depth: 1, lease }, context.core.now());
+        let want = LockWant { hold, since, timed_out: false, notified_by: None };
         let (client, thread) = (context.client, context.target.thread);
         match &mut self.holder {
             Some(holder) if holder.client == client && holder.thread == thread => {
@@ -94,13 +95,19 @@ impl Lock {
         }
         self.holder = Some(Holder { client, thread, token, hold: want.hold });
         let owner_died = std::mem::take(&mut self.owner_died);
-        let LockWant { timed_out, notified_by, .. } = want;
+        let LockWant { hold, since, timed_out, notified_by } = want;
         let what = match notified_by {
             None if !timed_out => Granted::Lock { token, owner_died },
             notified_by => Granted::LockAgain { token, owner_died, notified_by },
         };
         core.note_grant(client, call, object, what);
-        Reply::Granted { token, owner_died, timed_out }
+        match hold.lease {
+            0 => Reply::Granted { token, owner_died, timed_out },
+            _ => {
+                let waited = core.now().saturating_sub(since);
+                Reply::GrantedLease { token, owner_died, timed_out, waited }
+            }
+        }
     }
 
     fn release(&mut self, client: ClientId, token: u64) -> Result<(), Fault> {

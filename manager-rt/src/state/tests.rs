@@ -228,7 +228,10 @@ impl World {
 
 fn granted(answer: Option<Answer<Payload>>) -> (u64, bool, bool) {
     match answer {
-        Some(Ok(Reply::Granted { token, owner_died, timed_out })) => (token, owner_died, timed_out),
+        Some(Ok(
+            Reply::Granted { token, owner_died, timed_out }
+            | Reply::GrantedLease { token, owner_died, timed_out, .. },
+        )) => (token, owner_died, timed_out),
         other => panic!("{other:?}"),
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Want {
         lock: ObjectId,
         /// How it was held.
         hold: Hold,
+        /// When the call arrived.
+        since: u64,
     },
     /// The setting of an event.
     Flag,
@@ -70,6 +72,8 @@ pub(super) struct Hold {
 pub(super) struct LockWant {
     /// How the lock is held afterwards. Its lease begins when it is granted.
     pub(super) hold: Hold,
+    /// When the call arrived.
+    pub(super) since: u64,
     /// Whether this was a wait for a notification that ended without one.
     pub(super) timed_out: bool,
     /// The condition that notified the waiter. If the waiter dies before it has the lock, the notification is passed

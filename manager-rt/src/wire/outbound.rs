@@ -134,7 +134,10 @@ impl Outbound {
     /// Adds an answer.
     pub(crate) fn answer(&mut self, call: u64, answer: &Answer<Payload>, cpu: u8) {
         match answer {
-            Ok(reply) => self.frame(FrameKind::Reply, call, cpu, reply, reply.long_values()),
+            Ok(reply) => match reply.known_to(self.version.unwrap_or(OLDEST)) {
+                Some(older) => self.frame(FrameKind::Reply, call, cpu, &older, Vec::new()),
+                None => self.frame(FrameKind::Reply, call, cpu, reply, reply.long_values()),
+            },
             Err(fault) => {
                 let fault = fault.known_to(self.version.unwrap_or(OLDEST));
                 self.frame(FrameKind::Fault, call, cpu, &fault, Vec::new());

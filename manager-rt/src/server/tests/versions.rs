@@ -84,3 +84,22 @@ fn an_old_client_gets_no_fault_that_it_does_not_know() {
         (Fault::Malformed, newer, Fault::Empty)
     );
 }
+
+#[test]
+fn an_old_client_gets_a_lease_in_the_form_that_it_knows() {
+    let server = Running::start(Server::builder().key("key"));
+    let old = Terms { offer: None, ..frame::terms(b"key") };
+    for (terms, waited) in [(old, None), (frame::terms(b"key"), Some(0))] {
+        let mut client = Client::connect_on(&server.path, terms).unwrap();
+        let Ok(Reply::Object { id, .. }) = client.manager(ManagerOp::Create { spec: Spec::Lock, print: 0 })
+        else {
+            panic!("a lock")
+        };
+        let (token, owner_died, timed_out) = (1, false, false);
+        let granted = match waited {
+            None => Reply::Granted { token, owner_died, timed_out },
+            Some(waited) => Reply::GrantedLease { token, owner_died, timed_out, waited },
+        };
+        assert_eq!(client.ask(id, Op::Lock(LockOp::Acquire { lease: u64::MAX })), Ok(granted));
+    }
+}

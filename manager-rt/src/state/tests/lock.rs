@@ -172,3 +172,29 @@ fn a_lock_that_nobody_has_seen_is_taken_back_with_what_its_answer_said() {
     world.cancel(next, again);
     assert!(is_locked(&mut world, late, lock), "only one depth is taken back");
 }
+
+#[test]
+fn a_leased_grant_says_how_long_its_call_waited() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let (lock, condition) = (world.create(one, Spec::Lock), world.create(one, Spec::Condition));
+    let lease = |token, timed_out, waited| {
+        Some(Ok(Reply::GrantedLease { token, owner_died: false, timed_out, waited }))
+    };
+    let acquire = || Op::Lock(LockOp::Acquire { lease: 1_000 });
+    let held = world.send(one, lock, Wait::Forever, acquire());
+    assert_eq!(world.answer(held), lease(1, false, 0));
+    let waits = world.send(two, lock, Wait::Forever, acquire());
+    world.pass(7);
+    world.ask(one, lock, Op::Lock(LockOp::Release { token: 1 })).unwrap();
+    assert_eq!(world.answer(waits), lease(2, false, 7));
+    // After a wait for a notification, the lease begins anew when the lock is there again.
+    let wait = Op::Condition(ConditionOp::Wait { lock, token: 2 });
+    let waits = world.send(two, condition, Wait::For(20), wait);
+    let held = world.send(one, lock, Wait::Forever, acquire());
+    assert_eq!(world.answer(held), lease(3, false, 0));
+    world.pass(30);
+    world.ask(one, lock, Op::Lock(LockOp::Release { token: 3 })).unwrap();
+    assert_eq!(world.answer(waits), lease(4, true, 30));
+    world.end(&[one, two]);
+}

@@ -65,6 +65,8 @@ struct Holder {
 #[derive(Debug, Clone, Copy)]
 struct Wants {
     lease: u64,
+    /// When the call arrived.
+    since: u64,
     /// For a caller that waited for a notification: whether none came.
     timed_out: Option<bool>,
 }
@@ -86,8 +88,8 @@ struct Model {
     /// By call.
     unread: BTreeMap<u64, Grant>,
     line: ModelLine<Wants>,
-    /// Waiters for a notification, and the leases of their locks.
-    waiting: ModelLine<u64>,
+    /// Waiters for a notification, the leases of their locks, and when they came.
+    waiting: ModelLine<(u64, u64)>,
 }
 
 impl Model {
@@ -99,7 +101,12 @@ impl Model {
         let timed_out = wants.timed_out == Some(true);
         let was_notified = wants.timed_out == Some(false);
         self.unread.insert(call, Grant { client, token: self.newest, owner_died, was_notified });
-        answers.insert(call, Ok(Reply::Granted { token: self.newest, owner_died, timed_out }));
+        let (token, waited) = (self.newest, now - wants.since);
+        let granted = match wants.lease {
+            0 => Reply::Granted { token, owner_died, timed_out },
+            _ => Reply::GrantedLease { token, owner_died, timed_out, waited },
+        };
+        answers.insert(call, Ok(granted));
     }
 
     fn serve(&mut self, now: u64, answers: &mut Answers) {
@@ -111,7 +118,7 @@ impl Model {
     }
 
     fn acquire(&mut self, who: (usize, u64), (now, wait): (u64, Wait), lease: u64, answers: &mut Answers) {
-        let wants = Wants { lease, timed_out: None };
+        let wants = Wants { lease, since: now, timed_out: None };
         match self.holder {
             Some(holder) if holder.client == who.0 => {
                 let fault = if wait == Wait::No { Fault::WouldBlock } else { Fault::Deadlock };
@@ -142,13 +149,13 @@ impl Model {
             return;
         };
         let wait = if wait == Wait::No { Wait::For(0) } else { wait };
-        self.waiting.join(who, (now, wait), holder.lease, Fault::TimedOut, answers);
+        self.waiting.join(who, (now, wait), (holder.lease, now), Fault::TimedOut, answers);
         self.holder = None;
         self.serve(now, answers);
     }
 
-    fn line_up(&mut self, (client, call): (usize, u64), lease: u64, timed_out: bool) {
-        let wants = Wants { lease, timed_out: Some(timed_out) };
+    fn line_up(&mut self, (client, call): (usize, u64), (lease, since): (u64, u64), timed_out: bool) {
+        let wants = Wants { lease, since, timed_out: Some(timed_out) };
         self.line.join((client, call), (0, Wait::Forever), wants, Fault::WouldBlock, &mut Answers::new());
     }
 
