@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mp_sys::deadline::boot_nanos;
 
 use crate::backend::CallError;
-use crate::proto::{Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp};
+use crate::proto::{BarrierOp, Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp};
 
 /// Whether a lock or permit is still held, as far as this process knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,10 @@ impl Change {
             Op::Condition(ConditionOp::Wait { lock, token }) => {
                 Kind::Exchange { object: lock, token, asked: boot_nanos() }
             }
-            Op::Semaphore(SemaphoreOp::Take) => Kind::Take { object, lease: 0, asked: 0 },
+            Op::Semaphore(SemaphoreOp::Take) | Op::Barrier(BarrierOp::Enrol) => {
+                Kind::Take { object, lease: 0, asked: 0 }
+            }
+            Op::Barrier(BarrierOp::Withdraw { token }) => Kind::Release { object, token },
             Op::Semaphore(SemaphoreOp::Return { token } | SemaphoreOp::Disown { token }) => {
                 Kind::Release { object, token }
             }

@@ -249,7 +249,7 @@ impl Run<'_> {
     }
 
     fn barrier(&mut self) -> BarrierOp {
-        match self.source.below(12) {
+        match self.source.below(14) {
             0 => BarrierOp::Waiting,
             1 => BarrierOp::Abort,
             2 | 3 => BarrierOp::Reset,
@@ -257,6 +257,8 @@ impl Run<'_> {
             5 => BarrierOp::Unregister,
             6 => BarrierOp::EndRound { round: self.little() },
             7 => BarrierOp::Wait { acts: true },
+            8 => BarrierOp::Enrol,
+            9 => BarrierOp::Withdraw { token: self.little() },
             _ => BarrierOp::Wait { acts: false },
         }
     }

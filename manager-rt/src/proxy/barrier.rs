@@ -12,6 +12,7 @@ use crate::count::index_of;
 use crate::error::{BarrierError, ObjectError};
 use crate::proto::{BarrierOp, Kind, Op, Reply, Wait};
 use crate::proxy::handle::within;
+use crate::proxy::lock::Granted;
 use crate::proxy::{Handle, Proxy, read, travel, travels};
 
 /// A point at which a fixed number of parties wait for each other.
@@ -159,8 +160,8 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Broken`]; [`Fault::TooMany`](crate::proto::Fault::TooMany) if all places are taken.
     pub fn party(&self) -> Result<Party<'_>, BarrierError> {
-        self.handle.ask(Op::Barrier(BarrierOp::Register), read::done)?;
-        Ok(Party::new(self))
+        let granted = Granted::of(&self.handle.call(Op::Barrier(BarrierOp::Enrol), Wait::No)?)?;
+        Ok(Party::new(self, granted.token))
     }
 
     /// Waits until all parties wait, and returns the position in which this one arrived: 0 for the first. The wait ends

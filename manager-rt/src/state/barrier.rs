@@ -122,6 +122,12 @@ impl Places {
     }
 }
 
+/// Returns the grant of a place. The places of one connection are alike, so its token is the connection's number. A
+/// client that has connected again can thereby not take back a place of the new connection for one that it lost.
+const fn granted(client: ClientId) -> Reply<Payload> {
+    Reply::Granted { token: client.serial(), owner_died: false, timed_out: false }
+}
+
 impl Barrier {
     /// Makes a barrier without waiters.
     ///
@@ -137,8 +143,13 @@ impl Barrier {
         match *op {
             BarrierOp::Wait { acts } => self.arrive(acts, context),
             BarrierOp::EndRound { round } => self.end_action(round, context).into(),
-            BarrierOp::Register => self.register(context).into(),
+            BarrierOp::Register => self.register(context).and(DONE).into(),
+            BarrierOp::Enrol => self.register(context).map(|()| granted(context.client)).into(),
             BarrierOp::Unregister => self.places.unregister(context.client).and(DONE).into(),
+            BarrierOp::Withdraw { token } if token == context.client.serial() => {
+                self.places.unregister(context.client).and(DONE).into()
+            }
+            BarrierOp::Withdraw { .. } => Outcome::Answer(Err(Fault::NotOwned)),
             BarrierOp::Abort => {
                 self.break_up(context.core);
                 DONE.into()
@@ -153,13 +164,13 @@ impl Barrier {
         }
     }
 
-    fn register(&mut self, context: &mut Context<'_>) -> Answer<Payload> {
+    fn register(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         if self.is_broken {
             return Err(Fault::Broken);
         }
         self.places.register(context.client, self.parties)?;
         context.hold();
-        DONE
+        Ok(())
     }
 
     fn arrive(&mut self, acts: bool, context: &mut Context<'_>) -> Outcome {

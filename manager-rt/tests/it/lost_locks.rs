@@ -153,6 +153,24 @@ fn the_death_of_the_server_is_known_to_guards() {
 }
 
 #[test]
+fn a_lost_place_at_a_barrier_does_not_give_another_one_back() {
+    with_relay(|server, relay, client| {
+        let barrier = client.named("meeting").barrier(2).unwrap();
+        let lost = barrier.party().unwrap();
+        relay.sever();
+        let same = server.named("meeting").barrier(2).unwrap();
+        eventually("that the barrier breaks", || same.is_broken().unwrap());
+        same.reset().unwrap();
+        let kept = barrier.party().unwrap();
+        drop(lost);
+        let other = same.party().unwrap();
+        assert!(same.party().is_err(), "the new place is still taken");
+        drop((kept, other));
+        drop((same.party().unwrap(), same.party().unwrap()));
+    });
+}
+
+#[test]
 fn a_lost_permit_does_not_release_another_one() {
     with_relay(|server, relay, client| {
         let semaphore = client.named("permits").semaphore(2).unwrap();

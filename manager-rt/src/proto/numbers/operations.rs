@@ -269,5 +269,7 @@ numbered! {
         6 = Parties,
         7 = Waiting,
         8 = IsBroken,
+        9 = Enrol since 4,
+        10 = Withdraw { token } since 4,
     }
 }

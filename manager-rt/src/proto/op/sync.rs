@@ -110,4 +110,11 @@ pub enum BarrierOp {
     Waiting,
     /// Returns whether the barrier is broken.
     IsBroken,
+    /// Registers a place in advance. The grant names a token that only places of this connection have.
+    Enrol,
+    /// Takes back a registration that was granted with this token. Over another connection, it is `Fault::NotOwned`.
+    Withdraw {
+        /// The token, as the grant named it.
+        token: u64,
+    },
 }

@@ -19,16 +19,20 @@ use crate::proxy::barrier::Barrier;
 /// It does nothing in a forked child. There, [`wait`](Self::wait) takes the child's own place.
 ///
 /// # Crash
-/// The barrier breaks if the process ends without dropping the `Party`, or loses its connection to the manager.
+/// The barrier breaks if the process ends without dropping the `Party`, or loses its connection to the manager. Dropping
+/// a `Party` whose connection is lost does nothing: the place has ended, and one that the process has registered over a
+/// new connection stays.
 pub struct Party<'a> {
     barrier: &'a Barrier,
+    /// What all places of this process's connection have in common.
+    token: u64,
     registered_in: Epoch,
 }
 
 impl<'a> Party<'a> {
     /// Wraps a place that this process has just registered.
-    pub(super) fn new(barrier: &'a Barrier) -> Self {
-        Self { barrier, registered_in: Epoch::current() }
+    pub(super) fn new(barrier: &'a Barrier, token: u64) -> Self {
+        Self { barrier, token, registered_in: Epoch::current() }
     }
 
     /// As [`Barrier::wait`].
@@ -61,8 +65,8 @@ impl Drop for Party<'_> {
             return;
         }
         let handle = &self.barrier.handle;
-        if let Err(error) = handle.call(Op::Barrier(BarrierOp::Unregister), Wait::No) {
-            tracing::warn!(barrier = %handle.id(), %error, "a party stays registered");
+        if let Err(error) = handle.call(Op::Barrier(BarrierOp::Withdraw { token: self.token }), Wait::No) {
+            tracing::warn!(barrier = %handle.id(), %error, "a place was not given back");
         }
     }
 }

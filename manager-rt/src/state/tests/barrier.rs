@@ -249,3 +249,24 @@ fn a_barrier_has_no_more_parties_than_it_was_made_for() {
     );
     world.end(&clients);
 }
+
+#[test]
+fn a_named_place_is_given_back_only_by_its_connection() {
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let barrier = world.create(one, Spec::Barrier(2));
+    let [first, second] =
+        [one, two].map(|client| match world.ask(client, barrier, Op::Barrier(BarrierOp::Enrol)) {
+            Ok(Reply::Granted { token, owner_died: false, timed_out: false }) => token,
+            other => panic!("{other:?}"),
+        });
+    let withdraw = |token| Op::Barrier(BarrierOp::Withdraw { token });
+    assert_eq!(world.ask(two, barrier, withdraw(first)), Err(Fault::NotOwned));
+    assert_eq!(world.ask(one, barrier, REGISTER), Err(Fault::TooMany { limit: 2 }));
+    assert_eq!(world.ask(two, barrier, withdraw(second)), DONE);
+    assert_eq!(world.ask(two, barrier, withdraw(second)), Err(Fault::NotOwned), "it has no other one");
+    assert_eq!(world.ask(one, barrier, REGISTER), DONE);
+    world.leave(two);
+    assert_eq!(world.ask(one, barrier, IS_BROKEN), Ok(Reply::Bool(false)));
+    world.end(&[one]);
+}
