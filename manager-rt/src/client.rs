@@ -8,6 +8,7 @@
 //! | [`bequest`] | before a fork, keeps the references for the child |
 //! | [`connection`], [`calls`] | run many calls at a time over one stream; one of the waiting callers reads for all |
 //! | [`inbox`], [`answer`] | decode answers |
+//! | [`fallback`] | what older servers get instead of newer operations |
 //!
 //! # How long a call may take
 //! See [`patience`]. A call without an answer in its time is given up: the server ends its wait, or takes back what it
@@ -23,6 +24,7 @@ pub(crate) mod bequest;
 mod calls;
 mod connect;
 mod connection;
+mod fallback;
 #[cfg(feature = "server")]
 pub(crate) mod fuzz;
 mod inbox;
@@ -45,6 +47,7 @@ use self::bequest::Bequeaths;
 pub use self::connect::ConnectError;
 use self::connect::Opened;
 use self::connection::{Connection, Failure};
+use self::fallback::Older;
 use self::link::{Local, Target, manager_call};
 use self::patience::Patience;
 use crate::Address;
@@ -128,7 +131,7 @@ impl Remote {
         let answer = self.ask(patience, |connection| {
             // A lease is counted from the moment before the call is sent, also the second time.
             let change = Change::of(call);
-            let answer = converse(connection, call, patience)?;
+            let answer = converse(local, connection, call, patience)?;
             let outcome = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
             local.grants.note(change, outcome, connection.serial);
             Ok(answer)
@@ -180,18 +183,46 @@ impl Backend for Remote {
             return self.call_and_note(&mut call, change);
         }
         let patience = Patience::of(&call);
-        let answer = self.ask(patience, |connection| converse(connection, &mut call, patience))?;
+        let local = self.local();
+        let answer = self.ask(patience, |connection| converse(local, connection, &mut call, patience))?;
         Ok(answer?)
     }
 
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
         let patience = Patience::at_once();
-        self.ask(patience, |connection| connection.pipeline(thread, &steps, patience.answer_by()))
+        let local = self.local();
+        self.ask(patience, |connection| {
+            let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection) else {
+                return connection.pipeline(thread, &steps, patience.answer_by());
+            };
+            let mut answers = connection.pipeline(thread, &steps, patience.answer_by())?;
+            for (place, turn) in turns {
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = turn.answer(answer.clone(), local, connection);
+                }
+            }
+            Ok(answers)
+        })
     }
 
     fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
         let patience = Patience::at_once();
-        match self.ask(patience, |connection| connection.transaction(&steps, patience.answer_by()))?? {
+        let local = self.local();
+        let answer = self.ask(patience, |connection| {
+            let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection) else {
+                return connection.transaction(&steps, patience.answer_by());
+            };
+            let mut answer = connection.transaction(&steps, patience.answer_by())?;
+            if let Ok(Reply::Transaction(replies)) = &mut answer {
+                for (place, turn) in turns {
+                    if let Some(reply) = replies.get_mut(place) {
+                        *reply = turn.reply(reply.clone(), local, connection);
+                    }
+                }
+            }
+            Ok(answer)
+        })?;
+        match answer? {
             Reply::Transaction(replies) if replies.len() == steps.len() => Ok(replies),
             _ => Err(CallError::Protocol),
         }
@@ -271,11 +302,15 @@ impl fmt::Debug for Remote {
 
 /// Runs one operation over a connection.
 fn converse(
+    local: &Local,
     connection: &Connection,
     call: &mut Call<Raw<'_>>,
     patience: Patience,
 ) -> Result<Answer<Payload>, Failure> {
     call.wait = patience.wait();
     let deadline = patience.answer_by();
+    if let Some((older, turn)) = fallback::call_for(call, connection) {
+        return Ok(turn.answer(connection.call(&older, deadline)?, local, connection));
+    }
     if patience.outlasts { connection.outlast(call, deadline) } else { connection.call(call, deadline) }
 }

@@ -251,7 +251,11 @@ impl Manager {
         for some in raws.chunks(VALUES_AT_ONCE_MAX) {
             list.extend_with(some.to_vec())?;
         }
-        self.make(name, Spec::ArrayOf(list.handle().id()))
+        match self.make(name, Spec::ArrayOf(list.handle().id())) {
+            // The server is too old for that, and makes a long array in one step.
+            Err(ObjectError::Call(CallError::NeedsVersion { .. })) => self.make(name, Spec::Array(raws)),
+            made => made,
+        }
     }
 
     fn make_value<T: Storable + Serialize + ?Sized>(

@@ -24,6 +24,8 @@ use crate::address::{Address, AddressError};
 use crate::state::{Limits, State};
 use crate::transport::local::{Acceptor, ListenError};
 use crate::wire::frame;
+#[cfg(test)]
+use crate::wire::frame::FrameKind;
 
 /// Why a server cannot listen at an address.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,8 @@ pub struct ServerBuilder {
     clients: Option<usize>,
     ends: Vec<OwnedFd>,
     random: Random,
+    #[cfg(test)]
+    is_of_version_3: bool,
 }
 
 impl ServerBuilder {
@@ -108,6 +112,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Speaks version 3 of the protocol as the builds did that knew no other, and panics at anything newer.
+    #[cfg(test)]
+    pub(crate) const fn of_version_3(mut self) -> Self {
+        self.is_of_version_3 = true;
+        self
+    }
+
     /// Listens at a path in the file system.
     ///
     /// A socket that a killed server left there is replaced. Only processes of the same user may connect. As long as the
@@ -129,7 +140,13 @@ impl ServerBuilder {
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
         let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
-        let terms = Terms { key: self.key, epoch, random: self.random };
+        let terms = Terms {
+            key: self.key,
+            epoch,
+            random: self.random,
+            #[cfg(test)]
+            is_of_version_3: self.is_of_version_3,
+        };
         let limits = Limits { clients: room.clients, ..self.limits };
         let set_up = SetUp { state: State::new(limits), acceptor, terms, handshakes_max: room.handshakes };
         let work = EventLoop::new(poll, set_up, &self.ends)?;
@@ -267,6 +284,8 @@ struct Terms {
     key: Key,
     epoch: u128,
     random: Random,
+    #[cfg(test)]
+    is_of_version_3: bool,
 }
 
 /// The source of bytes that cannot be guessed; fixed bytes in tests.
@@ -281,7 +300,26 @@ impl Random {
 
 impl Terms {
     fn lent(&self) -> mp_sys::handshake::Terms<'_> {
+        #[cfg(test)]
+        if self.is_of_version_3 {
+            return mp_sys::handshake::Terms { offer: None, ..frame::terms(self.key.as_bytes()) };
+        }
         frame::terms(self.key.as_bytes())
+    }
+}
+
+#[cfg(test)]
+impl Terms {
+    /// Panics at a frame that the server's version of the protocol does not know.
+    fn check(&self, kind: FrameKind, body: &[u8]) {
+        use crate::proto::{Call, Raw, Step, Travels};
+        use crate::wire::decode::whole;
+
+        let since = match kind {
+            FrameKind::Transaction => whole::<Vec<Step<Raw<'_>>>>(body).map(|steps| steps.since()),
+            _ => whole::<Call<Raw<'_>>>(body).map(|call| call.since()),
+        };
+        assert!(!self.is_of_version_3 || since.is_none_or(|since| since == 3), "{kind:?} is newer");
     }
 }
 

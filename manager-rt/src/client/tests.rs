@@ -3,6 +3,7 @@
 mod asleep;
 mod ends;
 mod many;
+mod older_server;
 mod patience;
 mod pipelines;
 mod references;

@@ -4,7 +4,7 @@ use super::*;
 use crate::proto::{Fault, Spec, Step, ValueOp};
 use crate::server::{Server, Stopper};
 
-struct Stops(Stopper);
+pub(super) struct Stops(pub(super) Stopper);
 
 impl Drop for Stops {
     fn drop(&mut self) {

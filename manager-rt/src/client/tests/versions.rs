@@ -6,7 +6,7 @@ use super::ends::told;
 use super::*;
 use crate::backend::{Backend, CallError};
 use crate::client::ConnectError;
-use crate::proto::{Fault, Step, Table, ValueOp};
+use crate::proto::{Fault, ListOp, Step, Table, ValueOp};
 use crate::wire::frame::VERSIONS;
 
 /// Returns the terms of a server with these versions.
@@ -61,10 +61,12 @@ fn an_operation_that_is_too_new_for_the_server_is_not_sent() {
     let old = Terms { offer: None, ..frame::terms(KEY) };
     let fake = Fake::new();
     let (remote, mut peer) = connected_to(&fake, old);
-    let store = || Op::Value(ValueOp::Store(Raw::plain(b"v")));
+    let exchange = || Op::List(ListOp::Exchange { with: ObjectId(1 << 24), version: 0 });
     let refused = CallError::NeedsVersion { needs: 4, agreed: 3 };
-    assert_eq!(remote.call(call(store())), Err(refused));
-    let steps = || vec![Step { object: ObjectId(1 << 24), op: store() }];
+    assert_eq!(remote.call(call(exchange())), Err(refused));
+    // One that has an older form does not help the others.
+    let store = || Op::Value(ValueOp::Store(Raw::plain(b"v")));
+    let steps = || [store(), exchange()].map(|op| Step { object: ObjectId(1 << 24), op }).to_vec();
     assert_eq!(remote.transaction(1, steps()), Err(refused));
     assert_eq!(remote.pipeline(1, steps()), Err(refused));
     let text = refused.to_string();

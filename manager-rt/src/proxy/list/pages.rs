@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 
+use crate::backend::CallError;
 use crate::count::{count_of, index_of};
 use crate::error::ObjectError;
 use crate::limits::ORDER_ITEMS_AT_ONCE;
@@ -116,7 +117,13 @@ impl<T: DeserializeOwned> List<T> {
             let outcome = if order.len() <= ORDER_ITEMS_AT_ONCE {
                 self.handle.ask(Op::List(ListOp::Reorder { version, order }), read::done)
             } else {
-                self.reorder_in_pieces(version, &order)
+                match self.reorder_in_pieces(version, &order) {
+                    // The server is too old for pieces, and does all of it in one step.
+                    Err(ObjectError::Call(CallError::NeedsVersion { .. })) => {
+                        self.handle.ask(Op::List(ListOp::Reorder { version, order }), read::done)
+                    }
+                    outcome => outcome,
+                }
             };
             match outcome {
                 Err(error) if read::has_changed(&error) => {}

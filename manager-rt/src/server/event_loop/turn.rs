@@ -363,6 +363,8 @@ impl EventLoop {
         body: &[u8],
         frame: &Bytes,
     ) -> Heard {
+        #[cfg(test)]
+        self.terms.check(head.kind, body);
         self.peer_cpu = head.cpu;
         self.state.acknowledge(client, head.read);
         let caller = Caller { client, call: head.call, now: self.frame_at, frame, is_settled };

@@ -62,6 +62,7 @@ const MANAGER_RT_CLIENT: Order = Order {
     rows: &[
         &["fuzz", "self"],
         &["bequest"],
+        &["fallback"],
         &["link"],
         &["patience"],
         &["connect", "connection"],
