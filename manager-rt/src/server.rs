@@ -88,8 +88,9 @@ impl ServerBuilder {
 
     /// Sets how many clients may be connected at the same time.
     ///
-    /// Each needs a descriptor. [`bind`](Self::bind) raises this process's soft limit of descriptors as far as needed,
-    /// and fails if the hard limit is too low. Without this setting, a server has room for
+    /// Each needs a descriptor, and a second one for what its forked children inherit. [`bind`](Self::bind) raises this
+    /// process's soft limit of descriptors as far as needed, and fails if the hard limit is too low for the clients.
+    /// If it is too low for the second ones, some children are refused what they inherit. Without this setting, a server has room for
     /// [`CLIENTS_MAX_DEFAULT`](crate::limits::CLIENTS_MAX_DEFAULT) clients, or as many as the hard limit permits: see
     /// [`Server::clients_max`].
     #[must_use]
@@ -147,7 +148,7 @@ impl ServerBuilder {
             #[cfg(test)]
             is_of_version_3: self.is_of_version_3,
         };
-        let limits = Limits { clients: room.clients, ..self.limits };
+        let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
         let set_up = SetUp { state: State::new(limits), acceptor, terms, handshakes_max: room.handshakes };
         let work = EventLoop::new(poll, set_up, &self.ends)?;
         Ok(Server { work, waker, address, clients_max: room.clients, _ends: self.ends })

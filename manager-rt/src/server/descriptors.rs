@@ -1,4 +1,5 @@
-//! The descriptors that a server needs: one for each connection.
+//! The descriptors that a server needs: one for each connection. Besides its clients, these are the peers in the
+//! handshake, and the sockets of bequests, which forked processes inherit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -8,6 +9,8 @@ use crate::limits::HANDSHAKES_MAX;
 const SPARE: usize = 32;
 /// Out of this many descriptors for connections, one is for a peer in the handshake, if there are few.
 const HANDSHAKE_SHARE: usize = 8;
+/// Out of this many descriptors for connections, one is for a bequest, if there are few.
+const BEQUEST_SHARE: usize = 16;
 
 /// How many connections a server can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) struct Room {
     pub(super) clients: usize,
     /// The most peers in the handshake.
     pub(super) handshakes: usize,
+    /// The most bequests.
+    pub(super) bequests: usize,
 }
 
 impl Room {
@@ -23,7 +28,8 @@ impl Room {
     /// Returns less room if that is not enough.
     pub(super) fn make(clients: usize) -> Self {
         let used = used();
-        let wanted = clients.saturating_add(HANDSHAKES_MAX).saturating_add(used);
+        // Each client may have a bequest.
+        let wanted = clients.saturating_mul(2).saturating_add(HANDSHAKES_MAX).saturating_add(used);
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let number =
             |limit: Option<u64>| limit.map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX));
@@ -39,11 +45,16 @@ impl Room {
         Self::within(limit.saturating_sub(used), clients)
     }
 
-    /// Divides this many descriptors between clients and peers in the handshake.
+    /// Divides this many descriptors between clients, peers in the handshake, and bequests. If they are not enough for
+    /// all, clients come first, but the others have a share.
     fn within(descriptors: usize, clients: usize) -> Self {
         let handshakes = (descriptors / HANDSHAKE_SHARE).clamp(1, HANDSHAKES_MAX);
-        let handshakes = handshakes.max(descriptors.saturating_sub(clients).min(HANDSHAKES_MAX));
-        Self { clients: clients.min(descriptors.saturating_sub(handshakes)), handshakes }
+        let bequests = (descriptors / BEQUEST_SHARE).min(clients);
+        let clients = clients.min(descriptors.saturating_sub(handshakes).saturating_sub(bequests));
+        let rest = descriptors.saturating_sub(clients);
+        let handshakes = handshakes.max(rest.saturating_sub(bequests).min(HANDSHAKES_MAX));
+        let bequests = rest.saturating_sub(handshakes).min(clients);
+        Self { clients, handshakes, bequests }
     }
 }
 
@@ -60,14 +71,15 @@ mod tests {
     #[test]
     fn clients_have_room_up_to_the_limit_of_descriptors() {
         let room = |descriptors, clients| {
-            let Room { clients, handshakes } = Room::within(descriptors, clients);
-            assert!(clients + handshakes <= descriptors.max(1));
-            (clients, handshakes)
+            let Room { clients, handshakes, bequests } = Room::within(descriptors, clients);
+            assert!(clients + handshakes + bequests <= descriptors.max(1));
+            (clients, handshakes, bequests)
         };
-        assert_eq!(room(20_000, 10_000), (10_000, HANDSHAKES_MAX), "more than enough");
-        assert_eq!(room(10_000 + HANDSHAKES_MAX, 10_000), (10_000, HANDSHAKES_MAX), "just enough");
-        assert_eq!(room(12_000, 10_000), (10_000, 2_000), "fewer peers in the handshake");
-        assert_eq!(room(8_000, 10_000), (7_000, 1_000), "fewer of both");
-        assert_eq!(room(0, 10), (0, 1));
+        assert_eq!(room(30_000, 10_000), (10_000, HANDSHAKES_MAX, 10_000), "more than enough");
+        assert_eq!(room(20_000 + HANDSHAKES_MAX, 10_000), (10_000, HANDSHAKES_MAX, 10_000), "just enough");
+        assert_eq!(room(16_000, 10_000), (10_000, HANDSHAKES_MAX, 3_952), "fewer bequests");
+        assert_eq!(room(12_800, 10_000), (10_000, 2_000, 800), "fewer peers in the handshake, too");
+        assert_eq!(room(8_000, 10_000), (6_500, 1_000, 500), "fewer of all");
+        assert_eq!(room(0, 10), (0, 1, 0));
     }
 }

@@ -21,7 +21,7 @@ impl State {
     pub(super) fn bequeath(&mut self, caller: Caller<'_>, bequest: u128) -> Result<Rest, Fault> {
         let client = self.core.clients.get_mut(caller.client).ok_or(Fault::Unauthorised)?;
         let references = client.references();
-        let limit = self.core.limits.clients;
+        let limit = self.core.limits.bequests;
         if self.core.clients.heirs() >= limit {
             return Err(Fault::TooMany { limit: count_of(limit) });
         }

@@ -13,11 +13,17 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// The most connections.
     pub clients: usize,
+    /// The most bequests: what processes that forked left to their children.
+    pub bequests: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: MEMORY_BYTES_DEFAULT, clients: CLIENTS_MAX_DEFAULT }
+        Self {
+            memory_bytes: MEMORY_BYTES_DEFAULT,
+            clients: CLIENTS_MAX_DEFAULT,
+            bequests: CLIENTS_MAX_DEFAULT,
+        }
     }
 }
 

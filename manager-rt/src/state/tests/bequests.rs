@@ -72,8 +72,8 @@ fn locks_are_no_part_of_a_bequest() {
 }
 
 #[test]
-fn there_are_as_many_bequests_as_clients_and_not_one_more() {
-    let limits = Limits { clients: 3, ..Limits::default() };
+fn there_are_bequests_up_to_the_limit_and_not_one_more() {
+    let limits = Limits { clients: 2, bequests: 3, ..Limits::default() };
     let mut world = World::with(limits);
     let client = world.client();
     world.create(client, Spec::List);
