@@ -63,6 +63,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use self::bequests::Claimed;
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};

@@ -1,6 +1,7 @@
 //! A server with all kinds of peers: well-behaved, hostile, slow and dead.
 
 mod golden_clients;
+mod heirs;
 mod memory;
 mod versions;
 

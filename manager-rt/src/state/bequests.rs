@@ -3,6 +3,8 @@
 //! A bequest has a reference to each object to which the process had one. It ends with the socket that claims it, which
 //! every process that inherited it holds. The notice of a bequest comes over the connection of the process, and the claim
 //! over another one, so they may arrive in either order. A bequest that nobody claims ends like a transit.
+//!
+//! Nobody waits for the answer to the notice. So a refusal is kept until the claim comes, and is told to its holders.
 
 use crate::count::{count_of, nanos_of};
 use crate::limits::TRANSIT_GRACE;
@@ -12,13 +14,40 @@ use crate::state::unfinished::Rest;
 use crate::state::waiters::Timer;
 use crate::state::{Caller, ClientId, State};
 
+/// The most refusals that are kept. Beyond that, the oldest is forgotten, and its holders only learn that their socket was
+/// closed.
+pub(super) const REFUSALS_MAX: usize = 1_024;
+
+/// What a claim finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The bequest, which the connection has until it [disconnects](State::disconnect).
+    Heirs(ClientId),
+    /// The bequest was refused for this reason.
+    Refused(Fault),
+    /// There is none with this number yet, or another connection has it.
+    Nothing,
+}
+
 /// What a bequest takes in addition to its references, in bytes. Its place among those that nobody has claimed is small
 /// beside the record of a client.
 const BEQUEST_BYTES: usize = 2 * CLIENT_BYTES;
 
 impl State {
-    /// Begins to make a bequest of all references of the caller.
+    /// Begins to make a bequest of all references of the caller. If it is refused, whoever claims it learns why.
     pub(super) fn bequeath(&mut self, caller: Caller<'_>, bequest: u128) -> Result<Rest, Fault> {
+        let begun = self.begin_bequest(caller, bequest);
+        if let Err(fault) = begun {
+            let refused = &mut self.core.refused_bequests;
+            if refused.len() >= REFUSALS_MAX {
+                refused.pop_front();
+            }
+            refused.push_back((bequest, fault));
+        }
+        begun
+    }
+
+    fn begin_bequest(&mut self, caller: Caller<'_>, bequest: u128) -> Result<Rest, Fault> {
         let client = self.core.clients.get_mut(caller.client).ok_or(Fault::Unauthorised)?;
         let references = client.references();
         let limit = self.core.limits.bequests;
@@ -37,12 +66,18 @@ impl State {
         Ok(Rest::Bequeath { heirs, after: None })
     }
 
-    /// Lets a connection have a bequest, until it [disconnects](Self::disconnect). Returns `None` if there is none with
-    /// this number, or another connection has it.
-    pub fn claim(&mut self, bequest: u128) -> Option<ClientId> {
-        let (heirs, timer) = self.core.bequests.remove(&bequest)?;
-        self.core.waiters.remove_timer(timer);
-        Some(heirs)
+    /// Lets a connection have a bequest.
+    pub fn claim(&mut self, bequest: u128) -> Claimed {
+        if let Some((heirs, timer)) = self.core.bequests.remove(&bequest) {
+            self.core.waiters.remove_timer(timer);
+            return Claimed::Heirs(heirs);
+        }
+        let refused = &mut self.core.refused_bequests;
+        let place = refused.iter().position(|(number, _)| *number == bequest);
+        match place.and_then(|place| refused.remove(place)) {
+            Some((_, fault)) => Claimed::Refused(fault),
+            None => Claimed::Nothing,
+        }
     }
 
     /// Ends a bequest that nobody has claimed in time.

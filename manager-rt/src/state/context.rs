@@ -1,6 +1,6 @@
 //! What an operation may do apart from changing its own object: count references and memory, wait, hold, deliver.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -40,6 +40,8 @@ pub(super) struct Core {
     pub(super) clients: Clients,
     /// The bequests that nobody has claimed yet, by number.
     pub(super) bequests: HashMap<u128, (ClientId, TimerKey)>,
+    /// The newest bequests that were refused and not claimed yet, and why.
+    pub(super) refused_bequests: VecDeque<(u128, Fault)>,
     pub(super) waiters: Waiters,
     pub(super) journal: Journal,
     /// Objects whose lines have to be served.
@@ -65,6 +67,7 @@ impl Core {
             registry: Registry::new(&memory.account),
             clients: Clients::default(),
             bequests: HashMap::new(),
+            refused_bequests: VecDeque::new(),
             waiters: Waiters::new(&memory.account),
             journal: Journal::default(),
             touched: Vec::new(),

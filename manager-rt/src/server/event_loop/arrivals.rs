@@ -19,7 +19,9 @@ use crate::count::nanos_of;
 use crate::limits::{
     ACCEPTS_AT_ONCE, ARRIVALS_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, LATE_AT_ONCE,
 };
+use crate::proto::Fault;
 use crate::server::peer::{Peer, Phase};
+use crate::state::Claimed;
 use crate::wire::frame::{FrameKind, Head};
 
 /// How long to wait before accepting again after the process ran out of descriptors.
@@ -119,7 +121,9 @@ impl EventLoop {
     /// Accepts a few of the waiting connections, and lets a few of those in the handshake have a turn.
     pub(super) fn let_in(&mut self) {
         for (bequest, slot) in std::mem::take(&mut self.arrivals.claims) {
-            self.claim(slot, bequest);
+            if !self.claim(slot, bequest) {
+                self.close(slot, false);
+            }
         }
         let mut share = Share::of(HANDSHAKES_AT_ONCE, now_nanos());
         while share.take(now_nanos())
@@ -192,11 +196,12 @@ impl EventLoop {
     }
 
     /// Lets the processes that hold the other side of a connection have a bequest. If it was not made yet, the connection
-    /// waits for it as long as a handshake may take.
-    pub(super) fn claim(&mut self, slot: usize, bequest: u128) {
-        let Some(peer) = self.peers.get_mut(slot) else { return };
+    /// waits for it as long as a handshake may take. If it was refused, they are told why: returns `false`, and the
+    /// connection has to be closed.
+    pub(super) fn claim(&mut self, slot: usize, bequest: u128) -> bool {
+        let Some(peer) = self.peers.get_mut(slot) else { return true };
         match self.state.claim(bequest) {
-            Some(heirs) => {
+            Claimed::Heirs(heirs) => {
                 peer.phase = Phase::Heirs(heirs);
                 let was_ready = std::mem::take(&mut peer.is_ready);
                 self.arrivals.forget(slot);
@@ -205,11 +210,18 @@ impl EventLoop {
                     self.make_ready(slot);
                 }
             }
-            None => {
+            Claimed::Refused(fault) => {
+                tracing::warn!(%fault, "a bequest was refused");
+                peer.outbound.say(&frame_of(fault));
+                peer.flush();
+                return false;
+            }
+            Claimed::Nothing => {
                 peer.phase = Phase::Claiming;
                 self.arrivals.claims.push((bequest, slot));
             }
         }
+        true
     }
 
     pub(super) fn prove(&mut self, slot: usize, next: Next) -> Result<(), Turn> {
@@ -261,13 +273,18 @@ impl EventLoop {
             }
             Err(fault) => {
                 tracing::warn!(%fault, "refusing a client");
-                let body = postcard::to_allocvec(&fault).unwrap_or_default();
-                let body_len = u32::try_from(body.len()).unwrap_or(0);
-                let head = Head { body_len, kind: FrameKind::Fault, cpu, call: 0, read: 0 };
-                [&head.to_bytes()[..], &body].concat()
+                frame_of(fault)
             }
         }
     }
+}
+
+/// Returns the frame that refuses a connection.
+fn frame_of(fault: Fault) -> Vec<u8> {
+    let body = postcard::to_allocvec(&fault).unwrap_or_default();
+    let body_len = u32::try_from(body.len()).unwrap_or(0);
+    let head = Head { body_len, kind: FrameKind::Fault, cpu: own_cpu(), call: 0, read: 0 };
+    [&head.to_bytes()[..], &body].concat()
 }
 
 #[cfg(test)]

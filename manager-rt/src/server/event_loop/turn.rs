@@ -232,7 +232,9 @@ impl EventLoop {
         if matches!(peer.phase, Phase::Proving(_))
             && let Some((bequest, rest)) = claimed_bequest(bytes)
         {
-            self.claim(slot, bequest);
+            if !self.claim(slot, bequest) {
+                return Err(Turn::Gone { was_reset: false });
+            }
             return if rest.is_empty() { Ok(()) } else { Err(Turn::Garbage(Garbage::NoHead)) };
         }
         match &mut peer.phase {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
+use crate::state::Claimed;
 
 fn references(objects: &[ObjectId]) -> Vec<(ObjectId, u64)> {
     objects.iter().map(|object| (*object, 1)).collect()
@@ -94,7 +95,7 @@ fn a_client_with_many_references_bequeaths_them_in_steps_even_if_it_ends() {
         let client = world.client();
         let objects = world.most(client);
         let call = world.begin(client, ManagerOp::Bequeath { bequest: 1 });
-        let heirs = world.state.claim(1).unwrap();
+        let Claimed::Heirs(heirs) = world.state.claim(1) else { panic!("it is there") };
         if ends {
             world.leave(client);
             world.steps();
@@ -114,7 +115,7 @@ fn heirs_that_end_early_leave_nothing() {
     let client = world.client();
     world.most(client);
     let call = world.begin(client, ManagerOp::Bequeath { bequest: 1 });
-    let heirs = world.state.claim(1).unwrap();
+    let Claimed::Heirs(heirs) = world.state.claim(1) else { panic!("it is there") };
     world.leave(heirs);
     world.steps();
     assert_eq!(world.answer(call), Some(DONE));
