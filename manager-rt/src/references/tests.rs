@@ -1,0 +1,108 @@
+//! Tests of the number of proxies.
+
+use super::*;
+
+#[test]
+fn add_reports_the_first_proxy_and_remove_the_last() {
+    let references = References::default();
+    let (one, other) = (ObjectId(1), ObjectId(2));
+    assert!(!references.add_another(one));
+    assert!(references.add(one, 1));
+    assert!(references.add_another(one));
+    assert!(references.add(other, 1));
+    assert_eq!(references.remove(one), None);
+    assert_eq!(references.remove(one), Some(Last { connection: 1, lingers: false }));
+    assert_eq!(references.remove(one), None);
+    assert_eq!(references.ask_for_all(1), [other]);
+    assert_eq!(references.missing(&[one, other]), [one]);
+}
+
+#[test]
+fn a_new_connection_requests_each_reference_once_and_an_old_one_does_not() {
+    let references = References::default();
+    let (one, other) = (ObjectId(1), ObjectId(2));
+    assert!(references.add(one, 1));
+    assert_eq!(references.ask_for_all(2), [one]);
+    assert!(!references.claim(one, 2), "all references were requested");
+    assert!(references.add(other, 1), "the caller has seen this connection only");
+    assert!(references.claim(other, 2), "that connection was not the newest");
+    assert!(!references.claim(other, 1));
+    assert_eq!(references.remove(other), Some(Last { connection: 2, lingers: false }));
+}
+
+fn socket() -> OwnedFd {
+    mp_sys::descriptors::stream_socket().unwrap()
+}
+
+fn before_fork(references: &References) -> BeforeFork {
+    references.before_fork(Deadline::after(std::time::Duration::ZERO)).unwrap()
+}
+
+#[test]
+fn a_bequest_is_used_again_until_an_object_is_new_or_gone() {
+    let references = References::default();
+    let objects = [1, 2, 3].map(ObjectId);
+    assert_eq!(before_fork(&references), BeforeFork::Nothing);
+    assert!(references.add(objects[0], 1) && references.add(objects[1], 1));
+    assert_eq!(before_fork(&references), BeforeFork::Bequeath(2));
+    references.bequeath(2, socket());
+    assert_eq!(before_fork(&references), BeforeFork::Nothing);
+    assert!(references.add(objects[2], 1));
+    assert_eq!(before_fork(&references), BeforeFork::Bequeath(3));
+    assert!(references.remove(objects[2]).is_some());
+    assert!(references.lock().bequest.is_some(), "the bequest does not contain it");
+    references.bequeath(3, socket());
+    assert_eq!(before_fork(&references), BeforeFork::Nothing);
+    assert!(references.remove(objects[0]).is_some());
+    assert!(references.lock().bequest.is_none(), "only children keep what is gone here");
+    assert_eq!(before_fork(&references), BeforeFork::Bequeath(3));
+}
+
+#[test]
+fn objects_linger_if_a_fork_had_no_bequest_of_them() {
+    let references = References::default();
+    let objects = [1, 2].map(ObjectId);
+    references.add(objects[0], 1);
+    references.fork_unprepared(Deadline::after(std::time::Duration::ZERO));
+    // Later bequests do not help that child.
+    references.bequeath(1, socket());
+    assert_eq!(references.remove(objects[0]), Some(Last { connection: 1, lingers: true }));
+    references.lock().unprepared_fork = forks();
+    references.add(objects[1], 1);
+    assert_eq!(references.remove(objects[1]), Some(Last { connection: 1, lingers: false }));
+}
+
+#[test]
+fn a_child_keeps_inherited_sockets_until_it_has_its_own_references_or_nothing() {
+    let parents = || {
+        let references = References::default();
+        references.add(ObjectId(1), 5);
+        references.bequeath(1, socket());
+        References::inherited(&References::inherited(&references))
+    };
+    let grandchild = parents();
+    assert_eq!(grandchild.lock().inherited.len(), 1);
+    assert_eq!(before_fork(&grandchild), BeforeFork::Nothing, "its children inherit the same");
+    assert_eq!(grandchild.ask_for_all(1), [ObjectId(1)]);
+    grandchild.has_own();
+    assert_eq!(grandchild.lock().inherited.len(), 0);
+    assert_eq!(before_fork(&grandchild), BeforeFork::Bequeath(1));
+    let grandchild = parents();
+    assert_eq!(grandchild.remove(ObjectId(1)), Some(Last { connection: 0, lingers: false }));
+    assert_eq!(grandchild.lock().inherited.len(), 0);
+}
+
+#[test]
+fn a_child_starts_with_no_requested_references() {
+    let references = References::default();
+    references.add(ObjectId(1), 5);
+    let childs = References::inherited(&references);
+    assert!(childs.claim(ObjectId(1), 1));
+    let guard = references.lock();
+    assert_eq!(
+        References::inherited(&references).ask_for_all(1),
+        [],
+        "another thread was using the table"
+    );
+    drop(guard);
+}
