@@ -5,6 +5,7 @@
 //! | [`frame`] | the layout of a frame |
 //! | [`control`] | what a client sends about its own calls |
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
+//! | `undo` | what an answer may bring |
 //! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
 
 pub mod control;
@@ -14,3 +15,4 @@ pub mod frame;
 pub(crate) mod inbound;
 #[cfg(feature = "server")]
 pub(crate) mod outbound;
+pub(crate) mod undo;

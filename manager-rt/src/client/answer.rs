@@ -5,12 +5,12 @@ use serde::Deserialize;
 
 use self::Unreadable::Malformed;
 use crate::proto::{
-    Answer, ConditionOp, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw,
-    Reply, SemaphoreOp, Table, limited,
+    Answer, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Table, limited,
 };
 use crate::wire::control::Control;
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
+pub(super) use crate::wire::undo::Undo;
 
 /// Why received bytes cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,38 +95,7 @@ pub(super) enum Notice {
     Control(Control),
 }
 
-/// What a call may have received, if its answer arrives after its caller gave up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Undo {
-    /// Nothing to return, apart from references.
-    Nothing,
-    /// A lock.
-    Lock(ObjectId),
-    /// A permit.
-    Permit,
-    /// A task of this queue.
-    Task(ObjectId),
-    /// Items, whose queues the server knows.
-    Items,
-    /// A reference to this object.
-    Reference(ObjectId),
-}
-
 impl Undo {
-    pub(super) fn of(object: ObjectId, op: &Op<Raw<'_>>) -> Self {
-        match op {
-            Op::Lock(LockOp::Acquire { .. }) => Self::Lock(object),
-            Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
-            Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => Self::Permit,
-            Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(object),
-            Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
-            Op::Manager(ManagerOp::Attach(objects)) => {
-                objects.first().map_or(Self::Nothing, |object| Self::Reference(*object))
-            }
-            _ => Self::Nothing,
-        }
-    }
-
     /// Returns the notices that undo the answer to this call. They have no effect on what the server has taken back
     /// already, when the call was given up.
     pub(super) fn notices(self, call: u64, reply: &Reply<Payload>) -> Vec<Notice> {

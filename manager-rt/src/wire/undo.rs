@@ -1,0 +1,39 @@
+//! [`Undo`]: what the answer to a call may have brought, and has to be returned if no thread takes it.
+
+use crate::proto::{
+    ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, SemaphoreOp,
+};
+
+/// What a call may have received, if its answer arrives after its caller gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undo {
+    /// Nothing to return, apart from references.
+    Nothing,
+    /// A lock.
+    Lock(ObjectId),
+    /// A permit.
+    Permit,
+    /// A task of this queue.
+    Task(ObjectId),
+    /// Items, whose queues the server knows.
+    Items,
+    /// A reference to this object.
+    Reference(ObjectId),
+}
+
+impl Undo {
+    /// Returns what the answer to an operation on an object may bring.
+    pub(crate) fn of(object: ObjectId, op: &Op<Raw<'_>>) -> Self {
+        match op {
+            Op::Lock(LockOp::Acquire { .. }) => Self::Lock(object),
+            Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
+            Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => Self::Permit,
+            Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(object),
+            Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
+            Op::Manager(ManagerOp::Attach(objects)) => {
+                objects.first().map_or(Self::Nothing, |object| Self::Reference(*object))
+            }
+            _ => Self::Nothing,
+        }
+    }
+}
