@@ -1,8 +1,8 @@
 //! [`Batch`]: several operations sent together.
 //!
 //! A closure records the operations, using the same names as the proxies, and returns [tickets](Ticket). Nothing is
-//! sent until the closure ends. Then each ticket is exchanged for the result of its operation. Values are encoded while
-//! the closure runs, one after another in one buffer; each step remembers where its own values are.
+//! sent until the closure ends. Then each ticket is exchanged for the result of its operation. Each operation is
+//! encoded while the closure runs, in the form in which it travels: see [`Recorded`].
 
 mod on;
 mod tickets;
@@ -18,18 +18,19 @@ use self::tickets::Answers;
 pub use self::tickets::{Done, Ticket, Tickets};
 use crate::backend::{Backend, CallError};
 use crate::error::{ObjectError, TransactionError};
-use crate::proto::{JoinableQueueOp, Kind, ObjectId, Op, Raw, Step};
+use crate::proto::{Answer, Fault, JoinableQueueOp, Kind, ObjectId, Op, Payload, Raw, Step};
 use crate::proxy::{Handle, Lease, Proxy, Read, Task, Values, read};
-
-/// Builds an operation from the encoded values.
-type Make = Box<dyn for<'v> Fn(&'v Values) -> Op<Raw<'v>>>;
+use crate::wire::recorded::Recorded;
 
 /// Operations that will be sent together: see [`Manager::transaction`](crate::Manager::transaction) and
 /// [`Manager::pipeline`](crate::Manager::pipeline).
 pub struct Batch<'b> {
     backend: &'b Arc<dyn Backend>,
+    /// The values of the operation that is recorded now.
     values: Values,
-    steps: Vec<(ObjectId, Make)>,
+    recorded: Recorded,
+    /// The number of operations.
+    count: usize,
     /// The leases of tasks that a step is to finish.
     leases: Vec<(usize, Lease)>,
     /// The error because of which nothing will be sent.
@@ -38,8 +39,8 @@ pub struct Batch<'b> {
 
 impl<'b> Batch<'b> {
     fn new(backend: &'b Arc<dyn Backend>) -> Self {
-        let (steps, leases) = (Vec::new(), Vec::new());
-        Self { backend, values: Values::of(&**backend), steps, leases, failed: None }
+        let (values, recorded) = (Values::of(&**backend), Recorded::by(thread_number()));
+        Self { backend, values, recorded, count: 0, leases: Vec::new(), failed: None }
     }
 
     /// Selects the object of the next operation. A proxy of another manager makes the whole batch fail.
@@ -70,8 +71,8 @@ impl<'b> Batch<'b> {
     pub fn done<T>(&mut self, task: Task<T>) -> Done<T> {
         let (lease, task) = task.into_parts();
         let (object, number) = (self.object(lease.handle()), lease.number());
-        let make: Make = Box::new(move |_| Op::JoinableQueue(JoinableQueueOp::Done { lease: number }));
-        let ticket = self.add(object, make, read::done);
+        let ticket =
+            self.add(object, |_| Op::JoinableQueue(JoinableQueueOp::Done { lease: number }), read::done);
         self.leases.push((ticket.at(), lease));
         Done::new(ticket, task)
     }
@@ -95,14 +96,21 @@ impl<'b> Batch<'b> {
         })
     }
 
-    fn add<R>(&mut self, object: ObjectId, make: Make, read: Read<R>) -> Ticket<R> {
-        let at = self.steps.len();
-        self.steps.push((object, make));
+    /// Records the operation that `make` builds from the values.
+    #[inline]
+    fn add<R>(
+        &mut self,
+        object: ObjectId,
+        make: impl for<'v> FnOnce(&'v Values) -> Op<Raw<'v>>,
+        read: Read<R>,
+    ) -> Ticket<R> {
+        let at = self.count;
+        self.count = at.saturating_add(1);
+        if self.failed.is_none() {
+            self.recorded.add(object, &make(&self.values));
+        }
+        self.values.clear();
         Ticket::new(at, read)
-    }
-
-    fn steps(&self) -> Vec<Step<Raw<'_>>> {
-        self.steps.iter().map(|(object, make)| Step { object: *object, op: make(&self.values) }).collect()
     }
 
     /// Consumes the leases of tasks whose steps were done, so that these tasks are not requeued.
@@ -129,7 +137,8 @@ pub(crate) fn transaction<T: Tickets>(
     if !caps.transactions {
         return Err(CallError::unsupported(&caps, Kind::Manager, "transactions").into());
     }
-    let replies = backend.transaction(thread_number(), batch.steps())?;
+    let steps: Result<Vec<_>, Fault> = batch.recorded.steps().into_iter().collect();
+    let replies = backend.transaction(batch.recorded.thread(), steps.map_err(CallError::Fault)?)?;
     batch.settle(|_| true);
     let mut answers = Answers::new(backend, replies.into_iter().map(Ok));
     Ok(tickets.all(&mut answers)?)
@@ -145,13 +154,26 @@ pub(crate) fn pipeline<T: Tickets>(
     if let Some(error) = batch.failed.take() {
         return Err(error);
     }
-    let answers = backend.pipeline(thread_number(), batch.steps())?;
+    let answers = run_together(&**backend, &batch.recorded)?;
     batch.settle(|at| answers.get(at).is_some_and(Result::is_ok));
     Ok(tickets.each(&mut Answers::new(backend, answers)))
 }
 
+/// Runs operations as a pipeline. Those that no server would run have the reason as their answer.
+fn run_together(backend: &dyn Backend, recorded: &Recorded) -> Result<Vec<Answer<Payload>>, CallError> {
+    let mut faults = Vec::with_capacity(recorded.len());
+    let mut steps: Vec<Step<Raw<'_>>> = Vec::with_capacity(recorded.len());
+    for step in recorded.steps() {
+        faults.push(step.map(|step| steps.push(step)).err());
+    }
+    let mut answers = backend.pipeline(recorded.thread(), steps)?.into_iter();
+    // A backend that returns too few answers breaks its promise, and the ticket says so.
+    let next = |fault: Option<Fault>| fault.map_or_else(|| answers.next(), |fault| Some(Err(fault)));
+    Ok(faults.into_iter().map_while(next).collect())
+}
+
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batch({})", Count(self.steps.len(), "step"))
+        write!(f, "Batch({})", Count(self.count, "step"))
     }
 }

@@ -5,6 +5,7 @@
 //! | [`frame`] | the layout of a frame |
 //! | [`control`] | what a client sends about its own calls |
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
+//! | [`recorded`] | operations that wait to be sent |
 //! | `undo` | what an answer may bring |
 //! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
 
@@ -15,4 +16,5 @@ pub mod frame;
 pub(crate) mod inbound;
 #[cfg(feature = "server")]
 pub(crate) mod outbound;
+pub mod recorded;
 pub(crate) mod undo;

@@ -10,7 +10,7 @@ use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::batch::{Batch, Make, Ticket};
+use crate::batch::{Batch, Ticket};
 use crate::proto::{JoinableQueueOp, ObjectId, Op, QueueOp, ValueOp};
 use crate::proxy::{JoinableQueue, Numeric, Queue, Value, read};
 
@@ -35,7 +35,7 @@ impl<T> On<'_, '_, Value<T>> {
     where
         T: DeserializeOwned,
     {
-        self.batch.add(self.object, Box::new(|_| Op::Value(ValueOp::Get)), read::value)
+        self.batch.add(self.object, |_| Op::Value(ValueOp::Get), read::value)
     }
 
     /// Like [`Value::set`].
@@ -45,7 +45,7 @@ impl<T> On<'_, '_, Value<T>> {
         Wire: SameBytes<Q, T>,
     {
         let value = self.batch.value(value);
-        self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Store(v.raw(value)))), read::done)
+        self.batch.add(self.object, |v| Op::Value(ValueOp::Store(v.raw(value))), read::done)
     }
 
     /// Like [`Value::replace`].
@@ -56,7 +56,7 @@ impl<T> On<'_, '_, Value<T>> {
         Wire: SameBytes<Q, T>,
     {
         let value = self.batch.value(value);
-        self.batch.add(self.object, Box::new(move |v| Op::Value(ValueOp::Set(v.raw(value)))), read::value)
+        self.batch.add(self.object, |v| Op::Value(ValueOp::Set(v.raw(value))), read::value)
     }
 
     /// Like [`Value::compare_exchange`]. If the value is not the expected one, the transaction still succeeds.
@@ -69,10 +69,11 @@ impl<T> On<'_, '_, Value<T>> {
         Wire: SameBytes<N, T>,
     {
         let (expected, new) = (self.batch.value(expected), self.batch.value(new));
-        let make: Make = Box::new(move |v| {
-            Op::Value(ValueOp::CompareExchange { expected: v.raw(expected), new: v.raw(new) })
-        });
-        self.batch.add(self.object, make, read::exchange_value)
+        self.batch.add(
+            self.object,
+            |v| Op::Value(ValueOp::CompareExchange { expected: v.raw(expected), new: v.raw(new) }),
+            read::exchange_value,
+        )
     }
 
     /// Like [`Value::fetch_add`].
@@ -81,7 +82,7 @@ impl<T> On<'_, '_, Value<T>> {
         T: Numeric + DeserializeOwned,
     {
         let number = number.as_number();
-        self.batch.add(self.object, Box::new(move |_| Op::Value(ValueOp::FetchAdd(number))), read::value)
+        self.batch.add(self.object, |_| Op::Value(ValueOp::FetchAdd(number)), read::value)
     }
 }
 
@@ -93,7 +94,7 @@ impl<T> On<'_, '_, Queue<T>> {
         Wire: SameBytes<Q, T>,
     {
         let item = self.batch.value(item);
-        self.batch.add(self.object, Box::new(move |v| Op::Queue(QueueOp::Put(v.raw(item)))), read::done)
+        self.batch.add(self.object, |v| Op::Queue(QueueOp::Put(v.raw(item))), read::done)
     }
 
     /// Like [`Queue::try_get`]. An empty queue makes a transaction fail.
@@ -101,12 +102,12 @@ impl<T> On<'_, '_, Queue<T>> {
     where
         T: DeserializeOwned,
     {
-        self.batch.add(self.object, Box::new(|_| Op::Queue(QueueOp::Get)), read::value)
+        self.batch.add(self.object, |_| Op::Queue(QueueOp::Get), read::value)
     }
 
     /// Like [`Queue::len`].
     pub fn len(self) -> Ticket<usize> {
-        self.batch.add(self.object, Box::new(|_| Op::Queue(QueueOp::Len)), read::count)
+        self.batch.add(self.object, |_| Op::Queue(QueueOp::Len), read::count)
     }
 }
 
@@ -118,13 +119,12 @@ impl<T> On<'_, '_, JoinableQueue<T>> {
         Wire: SameBytes<Q, T>,
     {
         let task = self.batch.value(task);
-        let make: Make = Box::new(move |v| Op::JoinableQueue(JoinableQueueOp::Put(v.raw(task))));
-        self.batch.add(self.object, make, read::done)
+        self.batch.add(self.object, |v| Op::JoinableQueue(JoinableQueueOp::Put(v.raw(task))), read::done)
     }
 
     /// Like [`JoinableQueue::len`].
     pub fn len(self) -> Ticket<usize> {
-        self.batch.add(self.object, Box::new(|_| Op::JoinableQueue(JoinableQueueOp::Len)), read::count)
+        self.batch.add(self.object, |_| Op::JoinableQueue(JoinableQueueOp::Len), read::count)
     }
 }
 

@@ -142,6 +142,13 @@ impl Values {
         Self { epoch: backend.epoch(), limit, parts }
     }
 
+    /// Forgets all values.
+    pub(crate) fn clear(&mut self) {
+        self.parts.bytes.clear();
+        self.parts.ids.clear();
+        self.parts.ends.clear();
+    }
+
     /// Encodes one more value, and returns its number.
     ///
     /// # Errors

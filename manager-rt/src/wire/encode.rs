@@ -41,8 +41,19 @@ pub(crate) fn frame(
     (call, read): (u64, u64),
     body: &impl Serialize,
 ) -> Result<(), Fault> {
+    append(into, Head { body_len: 0, kind, cpu: cpu(), call, read }, body)
+}
+
+/// Appends the frame of a call that is sent later. Until then, `call` is its number.
+///
+/// # Errors
+/// [`Fault::TooLarge`]. Then the buffer is unchanged.
+pub(crate) fn without_numbers(into: &mut Vec<u8>, call: u64, body: &impl Serialize) -> Result<(), Fault> {
+    append(into, Head { body_len: 0, kind: FrameKind::Call, cpu: 0, call, read: 0 }, body)
+}
+
+fn append(into: &mut Vec<u8>, head: Head, body: &impl Serialize) -> Result<(), Fault> {
     let start = into.len();
-    let head = Head { body_len: 0, kind, cpu: cpu(), call, read };
     into.extend_from_slice(&head.to_bytes());
     let begin = into.len();
     let written = postcard::serialize_with_flavor(

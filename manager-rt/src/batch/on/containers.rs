@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::CallError;
-use crate::batch::{Make, On, Ticket};
+use crate::batch::{On, Ticket};
 use crate::count::count_of;
 use crate::proto::{ArrayOp, Fault, Kind, ListOp, NamespaceOp, Op, Raw};
 use crate::proxy::travel::print_of;
@@ -13,8 +13,8 @@ use crate::proxy::{Array, List, Namespace, Numeric, Read, Storable, is_private, 
 
 impl<P> On<'_, '_, P> {
     /// Records an operation without a value.
-    pub(super) fn ask<R>(self, op: impl Fn() -> Op<Raw<'static>> + 'static, read: Read<R>) -> Ticket<R> {
-        self.batch.add(self.object, Box::new(move |_| op()), read)
+    pub(super) fn ask<R>(self, op: impl FnOnce() -> Op<Raw<'static>>, read: Read<R>) -> Ticket<R> {
+        self.batch.add(self.object, |_| op(), read)
     }
 }
 
@@ -27,7 +27,7 @@ impl<T> On<'_, '_, List<T>> {
         Wire: SameBytes<Q, T>,
     {
         let item = self.batch.value(item);
-        self.batch.add(self.object, Box::new(move |v| Op::List(ListOp::Push(v.raw(item)))), read::done)
+        self.batch.add(self.object, |v| Op::List(ListOp::Push(v.raw(item))), read::done)
     }
 
     /// Like [`List::get`].
@@ -35,7 +35,7 @@ impl<T> On<'_, '_, List<T>> {
     where
         T: DeserializeOwned,
     {
-        self.ask(move || Op::List(ListOp::Get(count_of(index))), read::value)
+        self.ask(|| Op::List(ListOp::Get(count_of(index))), read::value)
     }
 
     /// Like [`List::set`].
@@ -45,8 +45,7 @@ impl<T> On<'_, '_, List<T>> {
         Wire: SameBytes<Q, T>,
     {
         let item = self.batch.value(item);
-        let make: Make = Box::new(move |v| Op::List(ListOp::Store(count_of(index), v.raw(item))));
-        self.batch.add(self.object, make, read::done)
+        self.batch.add(self.object, |v| Op::List(ListOp::Store(count_of(index), v.raw(item))), read::done)
     }
 
     /// Like [`List::replace`].
@@ -57,8 +56,7 @@ impl<T> On<'_, '_, List<T>> {
         Wire: SameBytes<Q, T>,
     {
         let item = self.batch.value(item);
-        let make: Make = Box::new(move |v| Op::List(ListOp::Set(count_of(index), v.raw(item))));
-        self.batch.add(self.object, make, read::value)
+        self.batch.add(self.object, |v| Op::List(ListOp::Set(count_of(index), v.raw(item))), read::value)
     }
 
     /// Like [`List::insert`].
@@ -68,13 +66,12 @@ impl<T> On<'_, '_, List<T>> {
         Wire: SameBytes<Q, T>,
     {
         let item = self.batch.value(item);
-        let make: Make = Box::new(move |v| Op::List(ListOp::Insert(count_of(index), v.raw(item))));
-        self.batch.add(self.object, make, read::done)
+        self.batch.add(self.object, |v| Op::List(ListOp::Insert(count_of(index), v.raw(item))), read::done)
     }
 
     /// Like [`List::delete`].
     pub fn delete(self, index: usize) -> Ticket<()> {
-        self.ask(move || Op::List(ListOp::Delete(count_of(index))), read::done)
+        self.ask(|| Op::List(ListOp::Delete(count_of(index))), read::done)
     }
 
     /// Like [`List::remove`].
@@ -82,7 +79,7 @@ impl<T> On<'_, '_, List<T>> {
     where
         T: DeserializeOwned,
     {
-        self.ask(move || Op::List(ListOp::Remove(count_of(index))), read::value)
+        self.ask(|| Op::List(ListOp::Remove(count_of(index))), read::value)
     }
 
     /// Like [`List::pop`], except that an empty list makes a transaction fail.
@@ -103,15 +100,16 @@ impl<T> On<'_, '_, List<T>> {
         Wire: SameBytes<N, T>,
     {
         let (at, expected, new) = (count_of(index), self.batch.value(expected), self.batch.value(new));
-        let make: Make = Box::new(move |v| {
-            Op::List(ListOp::CompareExchange { at, expected: v.raw(expected), new: v.raw(new) })
-        });
-        self.batch.add(self.object, make, read::exchange_value)
+        self.batch.add(
+            self.object,
+            |v| Op::List(ListOp::CompareExchange { at, expected: v.raw(expected), new: v.raw(new) }),
+            read::exchange_value,
+        )
     }
 
     /// Like [`List::swap`].
     pub fn swap(self, one: usize, other: usize) -> Ticket<()> {
-        self.ask(move || Op::List(ListOp::Swap(count_of(one), count_of(other))), read::done)
+        self.ask(|| Op::List(ListOp::Swap(count_of(one), count_of(other))), read::done)
     }
 
     /// Like [`List::reverse`].
@@ -134,23 +132,24 @@ impl On<'_, '_, Namespace> {
     /// Like [`Namespace::get`], but not for private names.
     pub fn get<T: DeserializeOwned>(mut self, name: &str) -> Ticket<T> {
         let (name, print) = (self.public(name), print_of::<T>(Kind::Value));
-        self.ask(move || Op::Namespace(NamespaceOp::Get { name: name.clone(), print }), read::value)
+        self.ask(|| Op::Namespace(NamespaceOp::Get { name, print }), read::value)
     }
 
     /// Like [`Namespace::set`], but not for private names.
     pub fn set<T: Storable + Serialize + ?Sized>(mut self, name: &str, value: &T) -> Ticket<()> {
         let (name, print) = (self.public(name), print_of::<T::Owned>(Kind::Value));
         let value = self.batch.value(value);
-        let make: Make = Box::new(move |v| {
-            Op::Namespace(NamespaceOp::Set { name: name.clone(), print, value: v.raw(value) })
-        });
-        self.batch.add(self.object, make, read::done)
+        self.batch.add(
+            self.object,
+            |v| Op::Namespace(NamespaceOp::Set { name, print, value: v.raw(value) }),
+            read::done,
+        )
     }
 
     /// Like [`Namespace::delete`], but not for private names.
     pub fn delete(mut self, name: &str) -> Ticket<()> {
         let name = self.public(name);
-        self.ask(move || Op::Namespace(NamespaceOp::Delete { name: name.clone() }), read::done)
+        self.ask(|| Op::Namespace(NamespaceOp::Delete { name }), read::done)
     }
 
     /// Makes the batch fail for a private name. Private attributes stay in the proxy, so they cannot be part of a
@@ -169,7 +168,7 @@ impl<T> On<'_, '_, Array<T>> {
     where
         T: DeserializeOwned,
     {
-        self.ask(move || Op::Array(ArrayOp::Get(count_of(index))), read::value)
+        self.ask(|| Op::Array(ArrayOp::Get(count_of(index))), read::value)
     }
 
     /// Like [`Array::set`].
@@ -179,8 +178,11 @@ impl<T> On<'_, '_, Array<T>> {
         Wire: SameBytes<Q, T>,
     {
         let element = self.batch.value(element);
-        let make: Make = Box::new(move |v| Op::Array(ArrayOp::Store(count_of(index), v.raw(element))));
-        self.batch.add(self.object, make, read::done)
+        self.batch.add(
+            self.object,
+            |v| Op::Array(ArrayOp::Store(count_of(index), v.raw(element))),
+            read::done,
+        )
     }
 
     /// Like [`Array::replace`].
@@ -191,8 +193,7 @@ impl<T> On<'_, '_, Array<T>> {
         Wire: SameBytes<Q, T>,
     {
         let element = self.batch.value(element);
-        let make: Make = Box::new(move |v| Op::Array(ArrayOp::Set(count_of(index), v.raw(element))));
-        self.batch.add(self.object, make, read::value)
+        self.batch.add(self.object, |v| Op::Array(ArrayOp::Set(count_of(index), v.raw(element))), read::value)
     }
 
     /// Like [`Array::compare_exchange`]. If the element is not the expected one, the transaction still succeeds.
@@ -205,10 +206,11 @@ impl<T> On<'_, '_, Array<T>> {
         Wire: SameBytes<N, T>,
     {
         let (at, expected, new) = (count_of(index), self.batch.value(expected), self.batch.value(new));
-        let make: Make = Box::new(move |v| {
-            Op::Array(ArrayOp::CompareExchange { at, expected: v.raw(expected), new: v.raw(new) })
-        });
-        self.batch.add(self.object, make, read::exchange_value)
+        self.batch.add(
+            self.object,
+            |v| Op::Array(ArrayOp::CompareExchange { at, expected: v.raw(expected), new: v.raw(new) }),
+            read::exchange_value,
+        )
     }
 
     /// Like [`Array::fetch_add`].
@@ -217,6 +219,6 @@ impl<T> On<'_, '_, Array<T>> {
         T: Numeric + DeserializeOwned,
     {
         let number = number.as_number();
-        self.ask(move || Op::Array(ArrayOp::FetchAdd(count_of(index), number)), read::value)
+        self.ask(|| Op::Array(ArrayOp::FetchAdd(count_of(index), number)), read::value)
     }
 }

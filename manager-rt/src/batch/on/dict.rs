@@ -4,7 +4,7 @@ use mp_sys::alike::{SameBytes, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::batch::{Make, On, Ticket};
+use crate::batch::{On, Ticket};
 use crate::proto::{DictOp, Op, Raw};
 use crate::proxy::{Dict, Numeric, Read, read};
 
@@ -13,11 +13,11 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
     fn on_key<Q: Serialize + ?Sized, R>(
         self,
         key: &Q,
-        op: impl for<'v> Fn(Raw<'v>) -> DictOp<Raw<'v>> + 'static,
+        op: impl for<'v> FnOnce(Raw<'v>) -> DictOp<Raw<'v>>,
         read: Read<R>,
     ) -> Ticket<R> {
         let key = self.batch.value(key);
-        self.batch.add(self.object, Box::new(move |v| Op::Dict(op(v.raw(key)))), read)
+        self.batch.add(self.object, |v| Op::Dict(op(v.raw(key))), read)
     }
 
     /// Records an operation on a key and a value.
@@ -25,11 +25,11 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
         self,
         key: &Q,
         value: &W,
-        op: impl for<'v> Fn(Raw<'v>, Raw<'v>) -> DictOp<Raw<'v>> + 'static,
+        op: impl for<'v> FnOnce(Raw<'v>, Raw<'v>) -> DictOp<Raw<'v>>,
         read: Read<R>,
     ) -> Ticket<R> {
         let (key, value) = (self.batch.value(key), self.batch.value(value));
-        self.batch.add(self.object, Box::new(move |v| Op::Dict(op(v.raw(key), v.raw(value)))), read)
+        self.batch.add(self.object, |v| Op::Dict(op(v.raw(key), v.raw(value))), read)
     }
 
     /// Like [`Dict::get`].
@@ -125,11 +125,14 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
     {
         let entries: Vec<_> =
             entries.into_iter().map(|(key, number)| (self.batch.value(key), number.as_number())).collect();
-        let make: Make = Box::new(move |v| {
-            let entries = entries.iter().map(|(key, number)| (v.raw(*key), *number)).collect();
-            Op::Dict(DictOp::FetchAddMany(entries))
-        });
-        self.batch.add(self.object, make, read::done)
+        self.batch.add(
+            self.object,
+            |v| {
+                let entries = entries.iter().map(|(key, number)| (v.raw(*key), *number)).collect();
+                Op::Dict(DictOp::FetchAddMany(entries))
+            },
+            read::done,
+        )
     }
 
     /// Like [`Dict::get_or_insert`].
@@ -191,11 +194,14 @@ impl<K, V> On<'_, '_, Dict<K, V>> {
     {
         let key = self.batch.value(key);
         let [expected, new] = [expected, new].map(|value| value.map(|value| self.batch.value(value)));
-        let make: Make = Box::new(move |v| {
-            let [expected, new] = [expected, new].map(|value| value.map(|value| v.raw(value)));
-            Op::Dict(DictOp::CompareExchange { key: v.raw(key), expected, new })
-        });
-        self.batch.add(self.object, make, read::exchange)
+        self.batch.add(
+            self.object,
+            |v| {
+                let [expected, new] = [expected, new].map(|value| value.map(|value| v.raw(value)));
+                Op::Dict(DictOp::CompareExchange { key: v.raw(key), expected, new })
+            },
+            read::exchange,
+        )
     }
 }
 
