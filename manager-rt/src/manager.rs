@@ -191,8 +191,18 @@ impl Manager {
     /// Sends several operations together. They run one after another, and operations of other clients may run in
     /// between. Each has its own result.
     ///
+    /// Operations are sent when the closure ends, or earlier: as soon as 32 KiB of them have been recorded. So a long
+    /// pipeline runs while the rest of it is recorded. If the closure panics, or an operation cannot be recorded, those that
+    /// were sent before are done. From the first `try_get` or [`done`](Batch::done) on, nothing is sent early, so what these
+    /// would have taken is not lost.
+    ///
     /// # Errors
-    /// [`ObjectError`], but not the fault of a single operation. If a value cannot be encoded, nothing is sent.
+    /// [`ObjectError`], but not the fault of a single operation. If a value cannot be encoded, no operation that is
+    /// recorded after it is sent.
+    ///
+    /// # Fork safety
+    /// If the closure forks after operations were sent, the child has no answers to them: there the pipeline returns
+    /// [`CallError::OutcomeUnknown`](crate::CallError::OutcomeUnknown).
     ///
     /// # Crash
     /// If the process is killed, a first part of the operations may be done, and the rest not.

@@ -163,7 +163,7 @@ impl Connection {
         deadline: Deadline,
         (thread, undo): (u64, Undo),
     ) -> Result<Answer<Payload>, Failure> {
-        self.check_version(body)?;
+        self.check_version(body.since())?;
         self.post(kind, number, body, deadline, (thread, undo))?;
         self.wait(number, deadline)
     }
@@ -187,19 +187,18 @@ impl Connection {
         sent
     }
 
-    /// Checks that the server knows what is about to be sent.
+    /// Checks that the server knows what is about to be sent, which this version of the protocol introduced.
     ///
     /// # Errors
     /// [`Failure::NeedsVersion`].
     #[inline]
-    fn check_version(&self, body: &impl Travels) -> Result<(), Failure> {
-        let since = body.since();
+    fn check_version(&self, since: u16) -> Result<(), Failure> {
         if since <= self.agreed.version { Ok(()) } else { Err(Failure::NeedsVersion(since)) }
     }
 
     /// Sends an operation without waiting for its answer. Never waits.
     pub(super) fn notice(&self, thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
-        if let Err(failure) = self.check_version(&op) {
+        if let Err(failure) = self.check_version(op.since()) {
             tracing::debug!(?failure, "a notice is not sent");
             return;
         }
@@ -221,7 +220,7 @@ impl Connection {
     /// long. Returns `false` if the server will not receive it.
     pub(super) fn notice_now(&self, op: ManagerOp<Raw<'_>>, deadline: Deadline) -> bool {
         let op = Op::Manager(op);
-        if self.check_version(&op).is_err() {
+        if self.check_version(op.since()).is_err() {
             return false;
         }
         let numbers = (self.next_call(), self.read_so_far());

@@ -44,12 +44,24 @@ pub(crate) fn frame(
     append(into, Head { body_len: 0, kind, cpu: cpu(), call, read }, body)
 }
 
-/// Appends the frame of a call that is sent later. Until then, `call` is its number.
+/// Appends the frame of a call that is sent later. Until then, `call` is its number, which [`number`] changes.
 ///
 /// # Errors
 /// [`Fault::TooLarge`]. Then the buffer is unchanged.
 pub(crate) fn without_numbers(into: &mut Vec<u8>, call: u64, body: &impl Serialize) -> Result<(), Fault> {
     append(into, Head { body_len: 0, kind: FrameKind::Call, cpu: 0, call, read: 0 }, body)
+}
+
+/// Adds a number to those of the calls in all frames, and enters how many answers were read.
+pub(crate) fn number(mut frames: &mut [u8], added: u64, read: u64) {
+    let cpu = cpu();
+    while let Some((first, rest)) = frames.split_first_chunk_mut::<HEAD_BYTES>()
+        && let Some(head) = Head::of(first)
+    {
+        *first = Head { cpu, call: head.call.wrapping_add(added), read, ..head }.to_bytes();
+        let len = usize::try_from(head.body_len).unwrap_or(usize::MAX);
+        frames = rest.get_mut(len..).unwrap_or_default();
+    }
 }
 
 fn append(into: &mut Vec<u8>, head: Head, body: &impl Serialize) -> Result<(), Fault> {

@@ -9,36 +9,55 @@ use std::fmt;
 use mp_sys::line::Count;
 
 use crate::proto::limited;
-use crate::proto::{Call, Fault, LentCall, ObjectId, Op, Raw, Step, Wait};
+use crate::proto::version::OLDEST;
+use crate::proto::{Call, Fault, LentCall, ObjectId, Op, Raw, Step, Travels, Wait};
 use crate::wire::decode::whole;
 use crate::wire::encode;
 use crate::wire::frame::{HEAD_BYTES, Head};
+use crate::wire::undo::Undo;
+
+/// The bytes of frames that are sent together. A server reads twice as much in one turn.
+const PORTION_BYTES: usize = 32 << 10;
 
 /// Operations of one thread that wait to be sent: those of a pipeline, or a portion of them.
 pub struct Recorded {
     thread: u64,
-    /// Frames, each with the place of its operation as the number of its call.
+    /// Frames, each with the place of its operation as the number of its call, plus `first`.
     frames: Vec<u8>,
+    /// What was added to the numbers of all calls.
+    first: u64,
     /// The number of operations.
     count: usize,
+    /// The operations whose answers bring more than references.
+    undos: Vec<(usize, Undo)>,
     /// The operations that are too long for a frame.
     refused: Vec<(usize, Fault)>,
+    /// The version of the protocol that introduced the newest number in the frames.
+    since: u16,
 }
 
 impl Recorded {
     /// Starts without operations, for a thread.
     pub(crate) fn by(thread: u64) -> Self {
-        Self { thread, frames: encode::buffer(), count: 0, refused: Vec::new() }
+        let (undos, refused) = (Vec::new(), Vec::new());
+        let frames = encode::buffer();
+        Self { thread, frames, first: 0, count: 0, undos, refused, since: OLDEST }
     }
 
     /// Adds an operation that does not wait. It is encoded at once.
     pub(crate) fn add(&mut self, object: ObjectId, op: &Op<Raw<'_>>) {
         let place = self.count;
         self.count = place.saturating_add(1);
-        let number = u64::try_from(place).unwrap_or(u64::MAX);
+        let number = u64::try_from(place).unwrap_or(u64::MAX).wrapping_add(self.first);
         let call = LentCall { object, thread: self.thread, wait: Wait::No, op };
         if let Err(fault) = encode::without_numbers(&mut self.frames, number, &call) {
             self.refused.push((place, fault));
+            return;
+        }
+        self.since = self.since.max(op.since());
+        match Undo::of(object, op) {
+            Undo::Nothing => {}
+            undo => self.undos.push((place, undo)),
         }
     }
 
@@ -70,8 +89,43 @@ impl Recorded {
         (0..self.count).map(&mut next).collect()
     }
 
+    /// Returns `true` if there is enough to be worth sending.
+    pub(crate) const fn is_portion(&self) -> bool {
+        self.frames.len() >= PORTION_BYTES
+    }
+
     pub(crate) const fn thread(&self) -> u64 {
         self.thread
+    }
+
+    /// Returns the version of the protocol that introduced the newest number in the operations.
+    pub(crate) const fn since(&self) -> u16 {
+        self.since
+    }
+
+    /// Returns the operations whose answers bring more than references, by their places.
+    pub(crate) fn undos(&self) -> &[(usize, Undo)] {
+        &self.undos
+    }
+
+    /// Returns the operations that are not sent, by their places.
+    pub(crate) fn refused(&self) -> &[(usize, Fault)] {
+        &self.refused
+    }
+
+    /// Returns the frames. The calls have the numbers from `first` on, and say that `read` answers were read.
+    pub(crate) fn numbered(&mut self, first: u64, read: u64) -> &[u8] {
+        encode::number(&mut self.frames, first.wrapping_sub(self.first), read);
+        self.first = first;
+        &self.frames
+    }
+
+    /// Forgets all operations.
+    pub(crate) fn clear(&mut self) {
+        self.frames.clear();
+        self.undos.clear();
+        self.refused.clear();
+        (self.first, self.count) = (0, 0);
     }
 }
 
@@ -101,6 +155,7 @@ mod tests {
     use super::*;
     use crate::limits::{ENTRIES_AT_ONCE_MAX, FRAME_BYTES_MAX};
     use crate::proto::{DictOp, Number, QueueOp};
+    use crate::wire::frame::FrameKind;
 
     fn insert<'v>(key: &'v [u8], value: &'v [u8]) -> Op<Raw<'v>> {
         Op::Dict(DictOp::Insert(Raw::plain(key), Raw::plain(value)))
@@ -123,6 +178,30 @@ mod tests {
             Ok(Step { object: ObjectId(4), op: get }),
         ];
         assert_eq!(recorded.steps(), expected);
-        assert_eq!(recorded.len(), 4);
+        assert_eq!((recorded.len(), recorded.undos()), (4, &[(3, Undo::Items)][..]));
+        recorded.clear();
+        assert!(recorded.is_empty() && recorded.steps().is_empty());
+    }
+
+    #[test]
+    fn frames_are_those_of_single_calls() {
+        let mut recorded = Recorded::by(300);
+        let ops = [insert(b"a", b"1"), insert(b"b", b"2")];
+        ops.iter().for_each(|op| recorded.add(ObjectId(9), op));
+        // A second connection numbers them again.
+        for (first, read) in [(500, 3), (7, 4)] {
+            let mut expected = Vec::new();
+            for (call, op) in (first..).zip(&ops) {
+                let call_of = Call { object: ObjectId(9), thread: 300, wait: Wait::No, op: op.clone() };
+                encode::frame(&mut expected, FrameKind::Call, (call, read), &call_of).unwrap();
+            }
+            let mut frames = recorded.numbered(first, read).to_vec();
+            // They name the CPU, which may have changed.
+            let second = frames.len() / 2;
+            for place in [5, second + 5] {
+                (frames[place], expected[place]) = (0, 0);
+            }
+            assert_eq!(frames, expected);
+        }
     }
 }

@@ -52,17 +52,23 @@ impl Run {
 }
 
 impl Calls {
-    /// Registers calls that are about to be written. `undos` names those whose answers have an effect.
-    pub(in crate::client) fn begin_run(
+    /// Registers as many calls as `added`, which are about to be written and follow those of the run that begins with
+    /// `first`. `undos` names those whose answers have an effect.
+    pub(in crate::client) fn extend_run(
         &mut self,
-        (first, count): (u64, u64),
+        (first, added): (u64, u64),
         thread: u64,
-        undos: Vec<(u64, Undo)>,
+        mut undos: Vec<(u64, Undo)>,
     ) {
+        if let Some(run) = self.run(first) {
+            run.count = run.count.saturating_add(added);
+            run.undos.append(&mut undos);
+            return;
+        }
         let (arrived, parked) = (Vec::new(), None);
         self.runs.push(Run {
             first,
-            count,
+            count: added,
             thread,
             undos,
             arrived,

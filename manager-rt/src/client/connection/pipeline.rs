@@ -1,8 +1,8 @@
 //! Pipelines: many calls that are written before the first answer is read.
 //!
-//! The frames are written in pieces, so the server runs the first calls while the later ones are encoded. The calls have
-//! numbers that follow one another and are registered as one [`run`](crate::client::calls), and the thread that waits for
-//! them usually reads their answers itself.
+//! The frames are written in portions, so the server runs the first calls while the later ones are recorded. The calls
+//! have numbers that follow one another and are registered as one [`run`](crate::client::calls), and the thread that
+//! waits for them usually reads their answers itself.
 
 use std::sync::atomic::Ordering;
 
@@ -13,29 +13,48 @@ use super::waiting::park;
 use super::writing::Sent;
 use super::{Connection, Failure};
 use crate::client::answer::Unreadable::{self, Malformed};
-use crate::client::answer::{Undo, decode};
+use crate::client::answer::decode;
 use crate::client::calls::{Arrived, Calls};
 use crate::count::{count_of, index_of};
-use crate::proto::{Answer, Fault, LentCall, Payload, Raw, Step, Wait};
-use crate::wire::encode;
-use crate::wire::frame::FrameKind;
-
-/// The bytes of frames that are written at once. A server reads twice as much in one turn.
-const PIECE_BYTES: usize = 32 << 10;
+use crate::proto::{Answer, Fault, Payload, Raw, Step, Travels};
+use crate::wire::recorded::Recorded;
 
 /// The calls of a pipeline, and their answers so far.
-struct Run {
+#[derive(Debug)]
+pub(in crate::client) struct Run {
     first: u64,
+    /// The end of the numbers that are reserved for it.
+    end: u64,
     answers: Vec<Option<Answer<Payload>>>,
     /// The number of calls without an answer.
     missing: usize,
     /// The first call that was not written.
     unsent: u64,
+    /// Whether no more calls can be written, because the connection has ended or the time is over.
+    is_over: bool,
 }
 
 impl Run {
     fn place(&self, call: u64) -> Option<usize> {
         call.checked_sub(self.first).map(index_of).filter(|place| *place < self.answers.len())
+    }
+
+    /// Returns the number of the next call.
+    fn next(&self) -> u64 {
+        self.first.saturating_add(count_of(self.answers.len()))
+    }
+
+    /// Makes places for more calls. Those that are not sent have their answers already.
+    fn extend(&mut self, portion: &Recorded) {
+        let begin = self.answers.len();
+        self.answers.resize_with(begin.saturating_add(portion.len()), || None);
+        self.missing = self.missing.saturating_add(portion.len());
+        for (place, fault) in portion.refused() {
+            if let Some(answer) = self.answers.get_mut(begin.saturating_add(*place)) {
+                *answer = Some(Err(*fault));
+                self.missing = self.missing.saturating_sub(1);
+            }
+        }
     }
 
     /// Enters an answer that another thread has read.
@@ -81,79 +100,101 @@ impl Connection {
         steps: &[Step<Raw<'_>>],
         deadline: Deadline,
     ) -> Result<Vec<Answer<Payload>>, Failure> {
-        steps.iter().try_for_each(|step| self.check_version(&step.op))?;
-        let count = count_of(steps.len());
-        let first = self.next_call.fetch_add(count, Ordering::Relaxed);
-        let answers = std::iter::repeat_with(|| None).take(steps.len()).collect();
-        let mut run = Run { first, answers, missing: steps.len(), unsent: first.saturating_add(count) };
-        let mut buffer = encode::buffer();
-        let sent = self.send_all(&mut run, &mut buffer, (thread, steps), deadline);
-        encode::keep(buffer);
-        if let Err(failure) = sent {
-            let mut calls = self.lock();
-            calls.forget_run(first);
-            let next = calls.hand_on();
-            drop(calls);
-            next.wake();
-            return Err(failure);
+        steps.iter().try_for_each(|step| self.check_version(step.op.since()))?;
+        let (mut portion, mut run) = (Recorded::by(thread), None);
+        for Step { object, op } in steps {
+            portion.add(*object, op);
+            if portion.is_portion() {
+                self.send_portion(&mut run, &mut portion, count_of(steps.len()), deadline)?;
+                portion.clear();
+            }
         }
+        self.send_portion(&mut run, &mut portion, count_of(steps.len()), deadline)?;
+        run.map_or(Ok(Vec::new()), |run| self.collect(run, deadline))
+    }
+
+    /// Sends a portion of a pipeline, which begins with it if there is no run yet. Then as many numbers as `reserved` are
+    /// reserved for the pipeline.
+    ///
+    /// # Errors
+    /// [`Failure::NotSent`] or [`Failure::NotBegun`] if no call of the pipeline can have been understood;
+    /// [`Failure::NeedsVersion`]; [`Failure::Refused`] for more calls than were reserved.
+    pub(in crate::client) fn send_portion(
+        &self,
+        run: &mut Option<Run>,
+        portion: &mut Recorded,
+        reserved: u64,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        self.check_version(portion.since())?;
+        if let Some(run) = run {
+            return self.write_portion(run, portion, deadline);
+        }
+        let first = self.next_call.fetch_add(reserved, Ordering::Relaxed);
+        let end = first.saturating_add(reserved);
+        let mut new = Run { first, end, answers: Vec::new(), missing: 0, unsent: first, is_over: false };
+        let written = self.write_portion(&mut new, portion, deadline);
+        if written.is_ok() {
+            *run = Some(new);
+            return Ok(());
+        }
+        let mut calls = self.lock();
+        calls.forget_run(first);
+        let next = calls.hand_on();
+        drop(calls);
+        next.wake();
+        written
+    }
+
+    fn write_portion(
+        &self,
+        run: &mut Run,
+        portion: &mut Recorded,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        if run.is_over {
+            // The answers that are missing show why.
+            return Ok(());
+        }
+        let (first, begin, count) = (run.first, run.next(), count_of(portion.len()));
+        if count > run.end.saturating_sub(begin) {
+            return Err(Failure::Refused(Fault::TooMany { limit: run.end.saturating_sub(first) }));
+        }
+        run.extend(portion);
+        let place = |place: usize| begin.saturating_add(count_of(place));
+        let undos: Vec<_> = portion.undos().iter().map(|(at, undo)| (place(*at), *undo)).collect();
+        let thread = portion.thread();
+        let frames = portion.numbered(begin, self.read_so_far());
+        let sent = self.put(frames, |calls| calls.extend_run((first, count), thread, undos), run, deadline);
+        let (is_first, is_gone) = (begin == first, !self.is_usable());
+        match sent {
+            Sent::Nothing if is_first && is_gone => return Err(Failure::NotSent),
+            Sent::Nothing if is_first => return Err(Failure::NotBegun),
+            // A single incomplete frame was not understood.
+            Sent::Partly if is_first && is_gone && count == 1 => return Err(Failure::NotSent),
+            Sent::Nothing => run.is_over = true,
+            Sent::Whole | Sent::Partly => {
+                run.unsent = run.next();
+                // The reader finds the end.
+                run.is_over = sent == Sent::Partly && is_gone;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the answers of a run, and returns them in order.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the first call without an answer.
+    pub(in crate::client) fn collect(
+        &self,
+        mut run: Run,
+        deadline: Deadline,
+    ) -> Result<Vec<Answer<Payload>>, Failure> {
         self.wait_for_run(&mut run, deadline)?;
         // None is missing.
         let whole = |answer: Option<Answer<Payload>>| answer.unwrap_or(Err(Fault::Malformed));
         Ok(run.answers.into_iter().map(whole).collect())
-    }
-
-    /// Encodes and writes the calls of a run, piece by piece.
-    ///
-    /// # Errors
-    /// [`Failure::NotSent`] or [`Failure::NotBegun`] if no call can have been understood.
-    fn send_all(
-        &self,
-        run: &mut Run,
-        buffer: &mut Vec<u8>,
-        (thread, steps): (u64, &[Step<Raw<'_>>]),
-        deadline: Deadline,
-    ) -> Result<(), Failure> {
-        let calls = (run.first, count_of(steps.len()));
-        let undos = (run.first..).zip(steps).map(|(call, step)| (call, Undo::of(step.object, &step.op)));
-        let mut begin = Some(undos.filter(|(_, undo)| *undo != Undo::Nothing).collect());
-        let (mut piece, last) = (run.first, run.unsent.saturating_sub(1));
-        for (call, Step { object, op }) in (run.first..).zip(steps) {
-            let lent = LentCall { object: *object, thread, wait: Wait::No, op };
-            if let Err(fault) = encode::frame(buffer, FrameKind::Call, (call, self.read_so_far()), &lent) {
-                // It has no answer yet.
-                let _kept = run.keep(call, Err(fault));
-            }
-            if buffer.len() < PIECE_BYTES && call != last {
-                continue;
-            }
-            let undos = begin.take();
-            let is_first = undos.is_some();
-            let register = |pending: &mut Calls| {
-                if let Some(undos) = undos {
-                    pending.begin_run(calls, thread, undos);
-                }
-            };
-            let sent = self.put(buffer, register, run, deadline);
-            buffer.clear();
-            let is_gone = !self.is_usable();
-            match sent {
-                Sent::Nothing if is_first => {
-                    return Err(if is_gone { Failure::NotSent } else { Failure::NotBegun });
-                }
-                // A single incomplete frame was not understood.
-                Sent::Partly if is_first && is_gone && piece == last => return Err(Failure::NotSent),
-                Sent::Nothing => {
-                    run.unsent = piece;
-                    return Ok(());
-                }
-                // The reader finds the end.
-                Sent::Partly if is_gone => return Ok(()),
-                Sent::Whole | Sent::Partly => {}
-            }
-            piece = call.saturating_add(1);
-        }
-        Ok(())
     }
 
     /// Waits for the answers of a run. Meanwhile, reads for all if no other thread does.

@@ -11,7 +11,7 @@ use super::reading::Own;
 use super::{Connection, Failure};
 use crate::client::answer::{Undo, Unreadable, decode};
 use crate::client::calls::{Arrived, Calls, End};
-use crate::proto::{Answer, Call, Payload, Raw};
+use crate::proto::{Answer, Call, Payload, Raw, Travels};
 use crate::wire::control::Control;
 use crate::wire::frame::FrameKind;
 
@@ -28,7 +28,7 @@ impl Connection {
         call: &Call<Raw<'_>>,
         deadline: Deadline,
     ) -> Result<Answer<Payload>, Failure> {
-        self.check_version(call)?;
+        self.check_version(call.since())?;
         let number = self.next_call();
         self.post(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call.object, &call.op)))?;
         if let Some(outcome) = self.wait_until(number, deadline) {
