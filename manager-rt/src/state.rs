@@ -63,11 +63,10 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use self::bequests::Claimed;
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
-pub use self::step::{Answered, Caller, ClientId, Departure, Effects, Heard, Limits};
+pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, Heard, Limits};
 use crate::account::Account;
 use crate::count::count_of;
 use crate::limits::{

@@ -12,22 +12,11 @@ use crate::proto::Fault;
 use crate::state::charges::{CLIENT_BYTES, REFERENCE_BYTES};
 use crate::state::unfinished::Rest;
 use crate::state::waiters::Timer;
-use crate::state::{Caller, ClientId, State};
+use crate::state::{Caller, Claimed, State};
 
 /// The most refusals that are kept. Beyond that, the oldest is forgotten, and its holders only learn that their socket was
 /// closed.
 pub(super) const REFUSALS_MAX: usize = 1_024;
-
-/// What a claim finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// The bequest, which the connection has until it [disconnects](State::disconnect).
-    Heirs(ClientId),
-    /// The bequest was refused for this reason.
-    Refused(Fault),
-    /// There is none with this number yet, or another connection has it.
-    Nothing,
-}
 
 /// What a bequest takes in addition to its references, in bytes. Its place among those that nobody has claimed is small
 /// beside the record of a client.

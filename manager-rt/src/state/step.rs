@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT};
-use crate::proto::{Answer, Payload};
+use crate::proto::{Answer, Fault, Payload};
 
 /// How much a manager may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,17 @@ pub struct Departure {
     pub unread: u64,
     /// The number of the first answer that the client may not have read, apart from those whose reading it reported.
     pub doubtful: u64,
+}
+
+/// What the claim of a bequest finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The bequest, which the connection has until it [disconnects](super::State::disconnect).
+    Heirs(ClientId),
+    /// The bequest was refused for this reason.
+    Refused(Fault),
+    /// There is none with this number yet, or another connection has it.
+    Nothing,
 }
 
 /// What happened to a call.
