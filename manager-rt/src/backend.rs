@@ -14,7 +14,7 @@ pub use self::grants::{Change, Grants, OnLost, Validity};
 use mp_sys::handshake::Versions;
 
 use crate::OsError;
-use crate::proto::{Answer, Call, Fault, Kind, ObjectId, Payload, Raw, Reply, Step, Table};
+use crate::proto::{Answer, Call, Disinherited, Fault, Kind, ObjectId, Payload, Raw, Reply, Step, Table};
 
 /// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +77,15 @@ pub enum CallError {
         needs: u16,
         /// The version on which both sides agreed.
         agreed: u16,
+    },
+    /// This forked child inherited the object, and it ended before the child used it: when the process forked, the manager
+    /// did not keep the object for the child.
+    #[error("{object} has ended before this forked process used it: at the fork, {why}")]
+    NotInherited {
+        /// The object.
+        object: ObjectId,
+        /// Why the manager did not keep it.
+        why: Disinherited,
     },
     /// The server's answer contains a number that this build does not know. The operation may have happened. The
     /// connection was ended, and what this process held is released.

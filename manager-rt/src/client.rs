@@ -139,7 +139,7 @@ impl Remote {
         if let Err(error) = &answer {
             local.grants.note(change, Err(*error), 0);
         }
-        Ok(answer??)
+        answer?.map_err(|fault| why_not(local, [call.object], fault))
     }
 
     /// Requests a reference on this connection.
@@ -185,7 +185,7 @@ impl Backend for Remote {
         let patience = Patience::of(&call);
         let local = self.local();
         let answer = self.ask(patience, |connection| converse(local, connection, &mut call, patience))?;
-        Ok(answer?)
+        answer.map_err(|fault| why_not(local, [call.object], fault))
     }
 
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
@@ -222,7 +222,7 @@ impl Backend for Remote {
             }
             Ok(answer)
         })?;
-        match answer? {
+        match answer.map_err(|fault| why_not(local, steps.iter().map(|step| step.object), fault))? {
             Reply::Transaction(replies) if replies.len() == steps.len() => Ok(replies),
             _ => Err(CallError::Protocol),
         }
@@ -297,6 +297,20 @@ impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The key stays secret.
         write!(f, "Remote({:?})", self.target.address)
+    }
+}
+
+/// Returns the error of an operation that was refused. If one of its objects has ended, and this process inherited it, the
+/// error says why.
+#[cold]
+fn why_not(local: &Local, objects: impl IntoIterator<Item = ObjectId>, fault: Fault) -> CallError {
+    let find = |object| Some((object, local.references.disinherited(object)?));
+    match fault {
+        Fault::UnknownObject => match objects.into_iter().find_map(find) {
+            Some((object, why)) => CallError::NotInherited { object, why },
+            None => CallError::Fault(fault),
+        },
+        fault => CallError::Fault(fault),
     }
 }
 

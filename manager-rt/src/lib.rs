@@ -60,7 +60,7 @@ pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;
 #[cfg(feature = "server")]
 pub use process::StartError;
-pub use proto::{Fault, Info};
+pub use proto::{Disinherited, Fault, Info};
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
     LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Storable, Task, Value,

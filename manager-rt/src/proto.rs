@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::call::LentCall;
 pub use self::call::{Answer, Call, Step, Wait};
-pub use self::fault::Fault;
+pub use self::fault::{Disinherited, Fault};
 pub(crate) use self::numbered::Travels;
 pub use self::op::{
     ArrayOp, BarrierOp, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,

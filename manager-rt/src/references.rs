@@ -15,6 +15,10 @@
 //! - When the last proxy of an object in the bequest goes, this process closes its copy of the socket. From then on, only
 //!   the children keep the bequest, and it ends with the last of them.
 //! - A child closes its copies when it has requested its own references, or has no proxies any more.
+//!
+//! If the server refuses a bequest, it says so over the socket. Nobody takes that out of the socket, so every process that
+//! holds it can see it: the parent, which tries again at the next fork, and lets objects linger when it drops them; and a
+//! child that finds an object gone, which then knows why.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -22,8 +26,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::forks;
+use rustix::net::{RecvFlags, recv};
 
-use crate::proto::ObjectId;
+use crate::proto::{Disinherited, Fault, ObjectId};
+use crate::wire::frame::{FAULT_BYTES_MAX, FrameKind, HEAD_BYTES, Head};
 
 /// The proxies of one manager in this process.
 #[derive(Debug, Default)]
@@ -42,8 +48,14 @@ struct Table {
     bequeathed: u64,
     /// The value of [`forks`] after the last fork that had no bequest of everything.
     unprepared_fork: u64,
+    /// Whether the newest fork had no bequest of everything.
+    is_unprepared: bool,
     /// The sockets that this process inherited. The objects of its entries without a connection are in their bequests.
     inherited: Vec<OwnedFd>,
+    /// Whether the parent of this process had no bequest of everything when it forked.
+    was_unprepared: bool,
+    /// The inherited objects that had ended before this process asked for its references, and why.
+    disinherited: HashMap<ObjectId, Disinherited>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,13 +100,17 @@ impl References {
         let bequest = parents.bequest.take();
         let inherited = bequest.into_iter().chain(parents.inherited.drain(..)).collect();
         let made = parents.made;
-        Self { table: Mutex::new(Table { entries, made, inherited, ..Table::default() }) }
+        let was_unprepared = parents.is_unprepared || parents.was_unprepared;
+        let table = Table { entries, made, inherited, was_unprepared, ..Table::default() };
+        Self { table: Mutex::new(table) }
     }
 
     /// Returns what has to be done before this process forks, or `None` if another thread uses the table until the
     /// deadline.
     pub(crate) fn before_fork(&self, deadline: Deadline) -> Option<BeforeFork> {
-        let table = soon(&self.table, deadline)?;
+        let mut table = soon(&self.table, deadline)?;
+        table.forget_refused();
+        table.is_unprepared = false;
         let is_new = table.entries.values().any(|entry| entry.connection != 0)
             && (table.bequest.is_none() || table.bequeathed != table.made);
         Some(if is_new { BeforeFork::Bequeath(table.made) } else { BeforeFork::Nothing })
@@ -113,13 +129,28 @@ impl References {
         if let Some(mut table) = soon(&self.table, deadline) {
             // A fork counts twice.
             table.unprepared_fork = forks().saturating_add(2);
+            table.is_unprepared = true;
         }
     }
 
-    /// Closes the sockets that this process inherited, once it has requested its own references.
-    pub(crate) fn has_own(&self) {
-        let inherited = std::mem::take(&mut self.lock().inherited);
+    /// Records that this process has requested its own references, and that these objects had ended by then. Closes the
+    /// sockets that it inherited.
+    pub(crate) fn has_own(&self, ended: Vec<ObjectId>) {
+        let mut table = self.lock();
+        let inherited = std::mem::take(&mut table.inherited);
+        let refused = inherited.iter().find_map(refusal).map(Disinherited::Refused);
+        let was_unprepared = std::mem::take(&mut table.was_unprepared);
+        if let Some(why) = refused.or_else(|| was_unprepared.then_some(Disinherited::NotAsked)) {
+            table.disinherited.extend(ended.into_iter().map(|object| (object, why)));
+        }
+        drop(table);
         drop(inherited);
+    }
+
+    /// Returns why this process has lost an object that it inherited, if that is known.
+    #[cold]
+    pub(crate) fn disinherited(&self, object: ObjectId) -> Option<Disinherited> {
+        self.lock().disinherited.get(&object).copied()
     }
 
     /// Counts one more proxy if there is one already, and returns `true`. Then the caller has nothing to request:
@@ -158,6 +189,8 @@ impl References {
             return None;
         }
         table.entries.remove(&object);
+        table.disinherited.remove(&object);
+        table.forget_refused();
         let is_bequeathed = entry.number < table.bequeathed;
         let was_unprepared = entry.forks < table.unprepared_fork;
         let lingers = was_unprepared || (!is_bequeathed && entry.forks != forks());
@@ -197,6 +230,26 @@ pub(crate) fn soon<T>(mutex: &Mutex<T>, deadline: Deadline) -> Option<MutexGuard
             Err(TryLockError::WouldBlock) => std::thread::yield_now(),
         }
     }
+}
+
+impl Table {
+    /// Forgets the newest bequest if the server has refused it. Its children have no bequest of everything.
+    fn forget_refused(&mut self) {
+        if self.bequest.as_ref().and_then(refusal).is_some() {
+            self.bequest = None;
+            self.bequeathed = 0;
+            self.unprepared_fork = forks();
+        }
+    }
+}
+
+/// Returns why the server has refused the bequest of a socket, if it has. The answer stays in the socket.
+fn refusal(socket: &OwnedFd) -> Option<Fault> {
+    let mut bytes = [0; HEAD_BYTES + FAULT_BYTES_MAX];
+    let (len, _) = recv(socket, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT).ok()?;
+    let (head, body) = bytes.get(..len)?.split_first_chunk()?;
+    let head = Head::of(head).filter(|head| head.kind == FrameKind::Fault)?;
+    postcard::from_bytes(body.get(..usize::try_from(head.body_len).ok()?)?).ok()
 }
 
 impl Entry {

@@ -13,7 +13,8 @@
 //! uses the manager keeps the objects as long as it lives, and no longer. Locks and the like are not part of a bequest:
 //! they belong to the connection, of which the child has no copy.
 //!
-//! Nobody waits for an answer of the server. A second number is not needed to prove who claims a bequest: only the parent's
+//! Nobody waits for an answer of the server. If it refuses, it says so over the socket, which parent and children look at
+//! when they need to know. A second number is not needed to prove who claims a bequest: only the parent's
 //! own connection, which was authenticated, and the holder of the socket know the number, which is random.
 
 use std::os::fd::OwnedFd;

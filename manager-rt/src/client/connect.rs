@@ -10,11 +10,9 @@ use crate::address::Address;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::proto::Fault;
 use crate::transport::{self, OpenError};
-use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head, VERSIONS};
+use crate::wire::frame::{self, FAULT_BYTES_MAX, FrameKind, HEAD_BYTES, Head, VERSIONS};
 
 const EPOCH_BYTES: usize = 16;
-/// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and their envelope.
-const FAULT_BYTES_MAX: usize = 32;
 
 /// Why a connection to a manager could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

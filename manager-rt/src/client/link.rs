@@ -17,7 +17,7 @@ use super::connection::{Connection, Failure};
 use super::patience::Patience;
 use crate::backend::{CallError, Grants, run};
 use crate::limits::REFERENCES_AT_ONCE_MAX;
-use crate::proto::{Call, ManagerOp, ObjectId, Op, Raw, Step, Wait};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Step, Wait};
 use crate::references::{References, soon};
 use crate::{Address, OsError};
 
@@ -153,32 +153,33 @@ impl Local {
         drop(link);
         self.has_settled.notify_all();
         run(lost);
-        let (connection, objects) = outcome?;
-        self.references.has_own();
+        let (connection, Joined { objects, ended }) = outcome?;
+        self.references.has_own(ended);
         // Proxies that were dropped meanwhile had no connection on which to release their references.
         let gone = self.references.missing(&objects);
         self.give_back(Some(&connection), gone, false);
         Ok(connection)
     }
 
-    /// Connects, and requests all references. Returns the objects whose references it requested.
+    /// Connects, and requests all references.
     fn join(
         &self,
         target: &Target,
         serial: u64,
         deadline: Deadline,
-    ) -> Result<(Arc<Connection>, Vec<ObjectId>), CallError> {
+    ) -> Result<(Arc<Connection>, Joined), CallError> {
         let Opened { stream, epoch, agreed } = open(&target.address, target.key.as_bytes(), deadline)?;
         if epoch != target.epoch {
             return Err(CallError::Restarted);
         }
         let connection = Connection::new(stream, agreed, serial);
         let objects = self.references.ask_for_all(serial);
+        let mut ended = Vec::new();
         for some in objects.chunks(REFERENCES_AT_ONCE_MAX) {
-            ask_for(&connection, some, deadline)
-                .map_err(|failure| Patience::at_once().error(failure, agreed))?;
+            let outcome = ask_for(&connection, some, deadline);
+            ended.extend(outcome.map_err(|failure| Patience::at_once().error(failure, agreed))?);
         }
-        Ok((Arc::new(connection), objects))
+        Ok((Arc::new(connection), Joined { objects, ended }))
     }
 
     /// Finds out, without a call, whether the connection has ended.
@@ -216,21 +217,39 @@ impl Local {
     }
 }
 
+/// What a new connection has requested.
+struct Joined {
+    /// All objects whose references it requested.
+    objects: Vec<ObjectId>,
+    /// Those of them that had ended.
+    ended: Vec<ObjectId>,
+}
+
 /// Returns a call of the manager itself that does not wait.
 pub(super) fn manager_call(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
     Call { object: ObjectId::MANAGER, thread: thread_number(), wait: Wait::No, op: Op::Manager(op) }
 }
 
-/// Requests references. Objects that were removed have none; their proxies return an error when they are next used.
-fn ask_for(connection: &Connection, objects: &[ObjectId], deadline: Deadline) -> Result<(), Failure> {
+/// Requests references. Objects that have ended have none, and are returned. Their proxies return an error when they are
+/// next used.
+fn ask_for(
+    connection: &Connection,
+    objects: &[ObjectId],
+    deadline: Deadline,
+) -> Result<Vec<ObjectId>, Failure> {
+    let mut ended = Vec::new();
     let together = connection.call(&manager_call(ManagerOp::Attach(objects.to_vec())), deadline)?;
     if together.is_err() {
         let attach = |object: &ObjectId| Op::Manager(ManagerOp::Attach(vec![*object]));
         let one = |object| Step { object: ObjectId::MANAGER, op: attach(object) };
         let steps: Vec<Step<Raw<'_>>> = objects.iter().map(one).collect();
-        connection.pipeline(thread_number(), &steps, deadline)?;
+        let answers = connection.pipeline(thread_number(), &steps, deadline)?;
+        let has_ended = |answer: &Answer<Payload>| *answer == Err(Fault::UnknownObject);
+        ended.extend(
+            objects.iter().zip(answers).filter(|(_, answer)| has_ended(answer)).map(|(object, _)| *object),
+        );
     }
-    Ok(())
+    Ok(ended)
 }
 
 impl From<ConnectError> for CallError {

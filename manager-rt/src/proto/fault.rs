@@ -1,4 +1,4 @@
-//! [`Fault`]: why an operation was not done.
+//! [`Fault`]: why an operation was not done; [`Disinherited`]: why an inherited object is gone.
 
 use crate::account::Full;
 #[cfg(feature = "server")]
@@ -147,6 +147,20 @@ impl Fault {
             _ => Self::Unsupported,
         }
     }
+}
+
+/// Why a forked child has lost an object that it inherited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Disinherited {
+    /// The manager refused to keep what the parent had: [`Fault::NoSpace`], or [`Fault::TooMany`] if too many processes have
+    /// forked.
+    #[error("the manager refused to keep it for the child: {0}")]
+    Refused(Fault),
+    /// The parent could not ask the manager to keep what it had: there was no time, no descriptor, or no connection, or
+    /// the server is of version 3 of the protocol.
+    #[error("the parent could not have the manager keep it for the child")]
+    NotAsked,
 }
 
 impl From<Full> for Fault {

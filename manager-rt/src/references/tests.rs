@@ -1,5 +1,8 @@
 //! Tests of the number of proxies.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
 use super::*;
 
 #[test]
@@ -58,6 +61,58 @@ fn a_bequest_is_used_again_until_an_object_is_new_or_gone() {
     assert_eq!(before_fork(&references), BeforeFork::Bequeath(3));
 }
 
+/// Returns a socket over which the server has refused a bequest, and its other end.
+fn refused(fault: Fault) -> (OwnedFd, UnixStream) {
+    let (socket, mut server) = UnixStream::pair().unwrap();
+    let body = postcard::to_allocvec(&fault).unwrap();
+    let body_len = u32::try_from(body.len()).unwrap();
+    let head = Head { body_len, kind: FrameKind::Fault, cpu: 0, call: 0, read: 0 };
+    server.write_all(&[&head.to_bytes()[..], &body].concat()).unwrap();
+    (socket.into(), server)
+}
+
+#[test]
+fn a_refused_bequest_is_made_again() {
+    let references = References::default();
+    let objects = [1, 2].map(ObjectId);
+    objects.iter().for_each(|object| assert!(references.add(*object, 1)));
+    references.bequeath(2, refused(Fault::NoSpace).0);
+    assert_eq!(before_fork(&references), BeforeFork::Bequeath(2));
+    assert!(references.lock().bequest.is_none());
+    references.bequeath(2, socket());
+    assert_eq!(before_fork(&references), BeforeFork::Nothing, "one that was not refused counts");
+}
+
+#[test]
+fn a_child_knows_why_an_inherited_object_has_ended() {
+    let full = Fault::TooMany { limit: 3 };
+    let (one, other) = (ObjectId(1), ObjectId(2));
+    let parents = || {
+        let references = References::default();
+        assert!(references.add(one, 1) && references.add(other, 1));
+        references
+    };
+    let child = |parents: &References| {
+        let child = References::inherited(parents);
+        child.has_own(vec![one]);
+        assert_eq!(child.disinherited(other), None);
+        child.disinherited(one)
+    };
+    let was_kept = parents();
+    was_kept.bequeath(2, socket());
+    assert_eq!(child(&was_kept), None, "somebody removed it");
+    let was_refused = parents();
+    was_refused.bequeath(2, refused(full).0);
+    assert_eq!(child(&References::inherited(&was_refused)), Some(Disinherited::Refused(full)));
+    let unprepared = parents();
+    unprepared.fork_unprepared(Deadline::after(std::time::Duration::ZERO));
+    assert_eq!(child(&unprepared), Some(Disinherited::NotAsked));
+    let childs = References::inherited(&was_refused);
+    childs.has_own(vec![one]);
+    childs.remove(one);
+    assert_eq!(childs.disinherited(one), None, "it is forgotten with the last proxy");
+}
+
 #[test]
 fn objects_linger_if_a_fork_had_no_bequest_of_them() {
     let references = References::default();
@@ -84,7 +139,7 @@ fn a_child_keeps_inherited_sockets_until_it_has_its_own_references_or_nothing() 
     assert_eq!(grandchild.lock().inherited.len(), 1);
     assert_eq!(before_fork(&grandchild), BeforeFork::Nothing, "its children inherit the same");
     assert_eq!(grandchild.ask_for_all(1), [ObjectId(1)]);
-    grandchild.has_own();
+    grandchild.has_own(Vec::new());
     assert_eq!(grandchild.lock().inherited.len(), 0);
     assert_eq!(before_fork(&grandchild), BeforeFork::Bequeath(1));
     let grandchild = parents();
@@ -99,10 +154,6 @@ fn a_child_starts_with_no_requested_references() {
     let childs = References::inherited(&references);
     assert!(childs.claim(ObjectId(1), 1));
     let guard = references.lock();
-    assert_eq!(
-        References::inherited(&references).ask_for_all(1),
-        [],
-        "another thread was using the table"
-    );
+    assert_eq!(References::inherited(&references).ask_for_all(1), [], "another thread was using the table");
     drop(guard);
 }

@@ -24,6 +24,8 @@ use crate::proto::version::{NEWEST, OLDEST};
 #[cfg(doc)]
 use crate::proto::{Call, Fault, Reply, Step};
 
+/// The longest fault in place of a welcome, in bytes: two numbers of ten bytes each, and their envelope.
+pub(crate) const FAULT_BYTES_MAX: usize = 32;
 /// The length of a head.
 pub const HEAD_BYTES: usize = 24;
 /// The first bytes of the handshake on a connection.

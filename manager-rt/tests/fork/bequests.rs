@@ -25,7 +25,7 @@ tests! {
 }
 
 /// A signal to another process.
-struct Signalled {
+pub(crate) struct Signalled {
     reading: OwnedFd,
     writing: OwnedFd,
 }
@@ -40,14 +40,14 @@ impl Signalled {
         assert_eq!(rustix::io::write(&self.writing, &[0]), Ok(1));
     }
 
-    fn take(&self) {
+    pub(crate) fn take(&self) {
         assert_eq!(rustix::io::read(&self.reading, &mut [0]), Ok(1));
     }
 }
 
 /// Runs `parent` in a process that forks a child, which waits for the signal, and ends. Runs `then` when the parent and its
 /// connection are gone, gives the signal, and returns when the child has ended well.
-fn with_orphan(manager: &Manager, parent: impl FnOnce(&Signalled), then: impl FnOnce()) {
+pub(crate) fn with_orphan(manager: &Manager, parent: impl FnOnce(&Signalled), then: impl FnOnce()) {
     set_child_subreaper(Some(getpid())).unwrap();
     let start = Signalled::new();
     let parent = spawn_holding(|| parent(&start));
@@ -59,7 +59,7 @@ fn with_orphan(manager: &Manager, parent: impl FnOnce(&Signalled), then: impl Fn
     assert_eq!(orphan.exit_status(), Some(0), "the child ends well");
 }
 
-fn die() -> ! {
+pub(crate) fn die() -> ! {
     kill_process(getpid(), Signal::KILL).unwrap();
     hang()
 }

@@ -19,6 +19,7 @@ mod order;
 mod patience;
 mod plain;
 mod queues;
+mod refused;
 mod scale;
 
 fn main() -> std::process::ExitCode {
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
         patience::TESTS,
         mixed::TESTS,
         queues::TESTS,
+        refused::TESTS,
         scale::TESTS,
     ];
     mp_sys::testing::runner::main(&tests.concat(), || {})

@@ -51,6 +51,7 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "Caps",
     "Change",
     "Death",
+    "Disinherited",
     "Fault",
     "Grants",
     "Info",
