@@ -146,6 +146,13 @@ impl Watched {
     }
 }
 
+/// Tries `operation` once, for a caller that prepares something before it waits. If the task has run for long, it lets the
+/// others run first.
+pub async fn first<T>(operation: impl FnOnce() -> Attempt<T>) -> Attempt<T> {
+    consume_budget().await;
+    operation()
+}
+
 /// Tries `operation` until it is done, for operations that no descriptor reports. Pauses between two attempts: first for
 /// `shortest`, and then for twice as long each time, up to [`LOOK_AGAIN`].
 ///

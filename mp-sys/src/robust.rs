@@ -93,6 +93,9 @@ pub enum AcquireError {
 pub enum Patience {
     /// Not at all.
     None,
+    /// Not at all, and neither for the locks inside an object, for which a caller with `None` may wait for a moment. A task
+    /// must not wait, because it would stop all tasks of its thread.
+    TryOnce,
     /// Until this moment.
     Until(Deadline),
 }

@@ -329,7 +329,7 @@ impl Endpoint {
     /// Those of poll(2).
     pub fn wait_readable(&self, patience: Patience) -> Result<bool, OsError> {
         let deadline = match patience {
-            Patience::None => Deadline::after(Duration::ZERO),
+            Patience::None | Patience::TryOnce => Deadline::after(Duration::ZERO),
             Patience::Until(deadline) => deadline,
         };
         loop {

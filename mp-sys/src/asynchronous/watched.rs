@@ -45,6 +45,12 @@ impl Watched {
         Self { seats: Generations::new(), interest: Interest::WRITABLE }
     }
 
+    /// Waits until the descriptor is readable or writable.
+    #[must_use]
+    pub const fn either() -> Self {
+        Self { seats: Generations::new(), interest: Interest::READABLE.add(Interest::WRITABLE) }
+    }
+
     /// Returns the registration with the caller's runtime, and makes it if there is none.
     pub(super) fn registered(&self, file: BorrowedFd<'_>) -> Result<Arc<Registered>, RuntimeError> {
         let handle = runtimes::current()?;

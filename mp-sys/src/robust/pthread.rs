@@ -68,7 +68,7 @@ pub(super) unsafe fn acquire(
                 check(unsafe { libc::pthread_mutex_consistent(mutex) });
                 return Ok(Acquired::OwnerDied);
             }
-            (libc::EBUSY, Patience::None) => return Err(AcquireError::WouldBlock),
+            (libc::EBUSY, Patience::None | Patience::TryOnce) => return Err(AcquireError::WouldBlock),
             (libc::EBUSY | libc::ETIMEDOUT, Patience::Until(deadline)) => {
                 if code == libc::ETIMEDOUT && deadline.has_passed() {
                     return Err(AcquireError::TimedOut);
