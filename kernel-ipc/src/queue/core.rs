@@ -62,7 +62,16 @@ impl Core {
     /// Makes a handle of an existing queue.
     pub(super) fn over(config: Config, ring: Ring, leases: Option<Leases>, event: Flag) -> Self {
         let (put_budget, get_budget, lull) = (Budget::new(), Budget::new(), Lull::new());
-        Self { ring, config, leases, event, put_budget, get_budget, lull, decodes: OnceLock::new() }
+        Self {
+            ring,
+            config,
+            leases,
+            event,
+            put_budget,
+            get_budget,
+            lull,
+            decodes: OnceLock::new(),
+        }
     }
 
     /// Returns the event descriptor, for sending it.
@@ -281,9 +290,11 @@ impl Core {
             // The commit was a plain store. Only bounded queues need more, since only their producers wait.
             fence(Ordering::SeqCst);
             doorbell::ring(self.half_word(DRAINED_BELL));
+            self.wake_tasks();
         }
         if is_last {
-            self.unsignal();
+            // If it stays readable, the next one that finds the queue empty tries again.
+            let _still_readable = self.unsignal(Patience::TryOnce);
         }
     }
 
@@ -329,6 +340,7 @@ impl Core {
         for bell in [FILLED_BELL, DRAINED_BELL] {
             doorbell::ring_for_all(self.half_word(bell));
         }
+        self.wake_tasks();
         Ok(())
     }
 }

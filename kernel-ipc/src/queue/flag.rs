@@ -19,6 +19,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, s
 /// The most packets that one lowering takes. An honest socket holds at most two: one of the first poller, and one of a
 /// producer that did not know of the poller yet.
 const TAKEN_AT_ONCE: usize = 8;
+/// The size of a flag's buffer. It has room for all packets that its queue of packets can hold.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// A flag, as the module describes it.
 #[derive(Debug)]
@@ -73,6 +75,17 @@ impl Flag {
                 break;
             }
         }
+    }
+
+    /// Wakes all who wait until the flag can be written, though it always can. The kernel reports that again when the size of
+    /// the socket's buffer is set. Nothing is sent, so the flag does not become readable, and nothing can be taken away
+    /// before a waiter has seen it.
+    ///
+    /// Source: `sk_setsockopt` in net/core/sock.c, "Wake up sending tasks if we upped the value".
+    #[cold]
+    pub(super) fn wake_writers(&self) {
+        // If another kernel refuses, tasks look by their timers.
+        let _set = sockopt::set_socket_send_buffer_size(&*self.file, BUFFER_BYTES);
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn forged(input: &[u8]) {
     let Ok(core) = travel::attach(region, event, wanted) else { return };
     let queue = Queue::<()> { core: Arc::clone(&core), items: PhantomData };
     let tasks = JoinableQueue { queue: Queue::<Vec<u8>> { core, items: PhantomData } };
-    let _polled = queue.core.event();
+    let _polled = queue.core.event(Patience::None);
     for round in 0..4 {
         put(&queue, round);
         // Items of a queue of tasks can only be taken as tasks.

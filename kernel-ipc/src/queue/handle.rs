@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mp_sys::line::Count;
 use mp_sys::named::fingerprint;
+use mp_sys::robust::Patience;
 use mp_sys::wire;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -43,7 +44,7 @@ impl<T> AsFd for Queue<T> {
     ///
     /// After the first call in any process, each change from empty to filled and back costs a system call.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.core.event()
+        self.core.event(Patience::None)
     }
 }
 

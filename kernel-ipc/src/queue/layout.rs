@@ -42,6 +42,9 @@ pub(super) const TAKEN_BYTES: u64 = HEAD + 16;
 /// Bytes of cells that have memory.
 pub(super) const CELLS_RESERVED: u64 = HEAD + 24;
 
+/// Whether tasks of a runtime may wait for room, or for the end of other tasks.
+pub(super) const TASKS_WAIT: u64 = HEAD + 32;
+
 /// The configuration, which never changes.
 pub(super) const CONFIG: u64 = DATA_START + 256;
 /// Words of the configuration.

@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
 use mp_sys::crash;
-use mp_sys::robust::Patience;
+use mp_sys::robust::{AcquireError, Patience};
 
 use crate::queue::core::Core;
-use crate::queue::layout::ARMED;
+use crate::queue::layout::{ARMED, TASKS_WAIT};
 use crate::queue::producer::Producer;
 use crate::queue::ring::SIGNALLED;
 
@@ -33,23 +33,46 @@ impl Core {
     }
 
     /// Makes the descriptor unreadable if the queue is empty and open.
-    pub(super) fn unsignal(&self) {
+    ///
+    /// # Errors
+    /// Those of taking the lock. The descriptor stays readable, which costs a poller one needless look.
+    pub(super) fn unsignal(&self, patience: Patience) -> Result<(), AcquireError> {
         if self.is_unarmed() {
-            return;
+            return Ok(());
         }
-        // Without the lock the descriptor stays readable, which costs one needless poll.
-        let Ok(producer) = self.produce(Patience::None) else {
-            return;
-        };
+        // Nobody waits longer than a slice for this.
+        let patience = if patience == Patience::TryOnce { patience } else { Patience::None };
+        let producer = self.produce(patience)?;
         if self.ring.len() == 0 && !self.may_have_returned() && !self.is_closed() {
             producer.held.store_word(SIGNALLED, 0);
             crash::point();
             self.event.lower();
         }
+        Ok(())
+    }
+
+    /// Wakes tasks that wait for room, or for the end of other tasks. Call it after a change that they wait for. The change
+    /// must be a sequentially consistent operation.
+    ///
+    /// A task stores [`TASKS_WAIT`] and then looks once more, so either it sees the change, or the word is seen here. All of
+    /// them wake up, and each one that goes on waiting stores the word again.
+    #[inline]
+    pub(super) fn wake_tasks(&self) {
+        if self.half_word(TASKS_WAIT).load(Ordering::SeqCst) != 0 {
+            self.wake_tasks_now();
+        }
+    }
+
+    #[cold]
+    fn wake_tasks_now(&self) {
+        if self.half_word(TASKS_WAIT).swap(0, Ordering::SeqCst) != 0 {
+            crash::point();
+            self.event.wake_writers();
+        }
     }
 
     /// Returns the descriptor to poll. It is armed from now on, for all processes.
-    pub(in crate::queue) fn event(&self) -> BorrowedFd<'_> {
+    pub(in crate::queue) fn event(&self, patience: Patience) -> BorrowedFd<'_> {
         if self.is_unarmed() {
             // It becomes readable first. So a process that dies in here can leave it readable without an item, but never
             // unreadable with one.
@@ -59,7 +82,7 @@ impl Core {
             crash::point();
             // A producer that has not seen `ARMED` holds its lock. When the lock is free, it has committed, and the queue
             // is not empty.
-            self.unsignal();
+            let _still_readable = self.unsignal(patience);
         }
         self.event.as_fd()
     }

@@ -171,6 +171,7 @@ impl Core {
             crash::point();
             self.signal_returned();
             doorbell::ring(self.half_word(FILLED_BELL));
+            self.wake_tasks();
         }
     }
 
@@ -190,6 +191,7 @@ impl Core {
                 // Consumers that wait for a task that may return can stop waiting.
                 doorbell::ring_for_all(self.half_word(FILLED_BELL));
             }
+            self.wake_tasks();
         }
     }
 
@@ -219,9 +221,9 @@ impl Core {
 
     /// Looks for tasks of dead processes and returns them to the queue. All processes together look at most once in half a
     /// slice.
-    pub(in crate::queue) fn look_for_the_dead(&self) {
+    pub(in crate::queue) fn look_for_the_dead(&self, patience: Patience) {
         if let Some(leases) = &self.leases {
-            self.look_at(leases, dead::PAUSE, Deadline::NEVER);
+            self.look_at(leases, dead::PAUSE, patience);
         }
     }
 
@@ -231,17 +233,21 @@ impl Core {
         if let Some(leases) = &self.leases {
             let many = u32::try_from(leases.used(&self.ring)).unwrap_or(u32::MAX);
             let pause = dead::PAUSE.saturating_add(PAUSE_EACH.saturating_mul(many));
-            self.look_at(leases, pause, deadline);
+            self.look_at(leases, pause, Patience::Until(deadline));
         }
     }
 
-    fn look_at(&self, leases: &Leases, pause: Duration, deadline: Deadline) {
+    fn look_at(&self, leases: &Leases, pause: Duration, patience: Patience) {
         if !leases.last_look(&self.ring).is_some_and(|last| dead::is_turn_to_look(last, pause)) {
             return;
         }
         let quiet = Quiet::begin();
-        // It takes longer than a slice only if the holder was stopped.
-        let Ok(consumer) = self.consume(Patience::Until(deadline.min(Deadline::after(SLICE)))) else {
+        let patience = match patience {
+            // It takes longer than a slice only if the holder was stopped.
+            Patience::Until(deadline) => Patience::Until(deadline.min(Deadline::after(SLICE))),
+            other => other,
+        };
+        let Ok(consumer) = self.consume(patience) else {
             return;
         };
         self.settle(&consumer, leases);
@@ -269,6 +275,7 @@ impl Core {
             leases.say_returned(ring);
             self.signal_returned();
             doorbell::ring(self.half_word(FILLED_BELL));
+            self.wake_tasks();
         }
     }
 
@@ -287,11 +294,11 @@ impl Core {
         !matches!(cell.owner(&self.ring), FREE | FAILED)
     }
 
-    fn all_is_finished(&self, leases: &Leases) -> Result<bool, Refused> {
+    pub(super) fn all_is_finished(&self, leases: &Leases, patience: Patience) -> Result<bool, Refused> {
         if self.ring.len() > 0 {
             return Ok(false);
         }
-        let consumer = self.consume(Patience::Until(Deadline::NEVER))?;
+        let consumer = self.consume(patience)?;
         self.settle(&consumer, leases);
         let has_cells = leases.cells(&self.ring).any(|cell| self.is_unfinished(&cell));
         Ok(!has_cells && self.ring.len() == 0)
@@ -302,16 +309,17 @@ impl Core {
         let leases = self.leases()?;
         let bell = self.half_word(leases.finished_bell());
         loop {
-            if self.all_is_finished(leases)? {
+            if self.all_is_finished(leases, Patience::Until(Deadline::NEVER))? {
                 return Ok(());
             }
             if deadline.has_passed() {
                 return Err(Refused::TimedOut);
             }
             self.look_before_sleep(deadline);
-            let is_finished = || self.all_is_finished(leases).unwrap_or(true);
+            let is_finished =
+                || self.all_is_finished(leases, Patience::Until(Deadline::NEVER)).unwrap_or(true);
             if doorbell::sleep(bell, is_finished, deadline).is_over() {
-                self.look_for_the_dead();
+                self.look_for_the_dead(Patience::Until(deadline));
             }
         }
     }

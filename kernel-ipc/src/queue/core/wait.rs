@@ -37,14 +37,21 @@ impl Core {
         if is_there() {
             return Ok(None);
         }
-        self.unsignal();
+        let unsignalled = self.unsignal(patience);
         if is_closed && !self.others_have_tasks() {
             return Err(Refused::Closed);
         }
-        if patience == Patience::None {
+        if !matches!(patience, Patience::Until(_)) {
             // A caller that never waits has to look for dead workers here.
-            self.look_for_the_dead();
-            return if is_there() { Ok(None) } else { Err(Refused::NotNow) };
+            self.look_for_the_dead(patience);
+            if is_there() {
+                return Ok(None);
+            }
+            if patience == Patience::TryOnce {
+                // The runtime reports the descriptor only when it becomes readable again.
+                unsignalled?;
+            }
+            return Err(Refused::NotNow);
         }
         let goes_on = || is_there() || (self.is_closed() && !is_closed);
         let woken = Woken { core: self, bell: FILLED_BELL };
@@ -108,7 +115,7 @@ impl Core {
         if doorbell::sleep(bell, goes_on, deadline).is_over() {
             // The queue is idle, so this is the time to give back the memory that a peak has left.
             self.trim();
-            self.look_for_the_dead();
+            self.look_for_the_dead(patience);
         }
         Ok(Some(ManuallyDrop::into_inner(not_yet)))
     }
