@@ -14,7 +14,10 @@
 //! | [`item`], [`put`], [`batch`] | conversion between typed items and bytes |
 //! | [`travel`] | queues inside messages |
 //! | [`typed`] | [`Queue`] |
+//! | `asynchronous` | waiting in tasks of a tokio runtime (feature `tokio`) |
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod batch;
 mod bytes;
 mod config;

@@ -3,6 +3,8 @@
 //! The core handles bytes only; types are added above it. An operation takes one lock, makes its one step, releases the
 //! lock, and wakes a waiting process. An operation that has to wait holds no lock while it waits.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod event;
 mod lease;
 mod locks;
@@ -48,6 +50,8 @@ pub(super) struct Core {
     put_budget: Budget,
     get_budget: Budget,
     lull: Lull,
+    #[cfg(feature = "tokio")]
+    tasks: asynchronous::Tasks,
     /// Decodes an item again as a check. Set if a handle of this process has a type that can be decoded.
     pub(super) decodes: OnceLock<Decodes>,
 }
@@ -65,6 +69,8 @@ impl Core {
         Self {
             ring,
             config,
+            #[cfg(feature = "tokio")]
+            tasks: asynchronous::Tasks::new(leases.is_some()),
             leases,
             event,
             put_budget,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "tokio")]
+use mp_sys::asynchronous::RuntimeError;
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
@@ -66,6 +68,10 @@ pub enum PutError {
     /// The queue's memory contains values that no queue writes, so something else overwrote it.
     #[error("the queue's memory was overwritten: {0}")]
     Corrupt(&'static str),
+    /// The task cannot wait (`put_async` only).
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    Runtime(RuntimeError),
 }
 
 /// The reason why no item was got.
@@ -111,6 +117,10 @@ pub enum GetError {
     /// The queue's memory contains values that no queue writes, so something else overwrote it.
     #[error("the queue's memory was overwritten: {0}")]
     Corrupt(&'static str),
+    /// The task cannot wait (`get_async` and its like only).
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    Runtime(RuntimeError),
 }
 
 impl fmt::Debug for GetError {
@@ -131,6 +141,8 @@ impl fmt::Debug for GetError {
             Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),
             Self::Lock(error) => f.debug_tuple("Lock").field(error).finish(),
             Self::Corrupt(what) => f.debug_tuple("Corrupt").field(what).finish(),
+            #[cfg(feature = "tokio")]
+            Self::Runtime(error) => f.debug_tuple("Runtime").field(error).finish(),
         }
     }
 }
@@ -158,6 +170,8 @@ impl From<Refused> for PutError {
             Refused::Memory(error) => Self::Memory(error),
             Refused::Lock(error) => Self::Lock(error),
             Refused::Corrupt(Corrupt(what)) => Self::Corrupt(what),
+            #[cfg(feature = "tokio")]
+            Refused::Runtime(error) => Self::Runtime(error),
         }
     }
 }
@@ -173,6 +187,8 @@ impl From<Refused> for GetError {
             Refused::Memory(error) => Self::Memory(error),
             Refused::Lock(error) => Self::Lock(error),
             Refused::Corrupt(Corrupt(what)) => Self::Corrupt(what),
+            #[cfg(feature = "tokio")]
+            Refused::Runtime(error) => Self::Runtime(error),
         }
     }
 }

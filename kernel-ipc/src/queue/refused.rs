@@ -1,5 +1,7 @@
 //! The reasons why an operation on bytes did not happen, and conversions into them.
 
+#[cfg(feature = "tokio")]
+use mp_sys::asynchronous::RuntimeError;
 use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
 
@@ -24,6 +26,9 @@ pub(super) enum Refused {
     Memory(MemoryError),
     Lock(AcquireError),
     Corrupt(Corrupt),
+    /// The task cannot wait.
+    #[cfg(feature = "tokio")]
+    Runtime(RuntimeError),
 }
 
 impl From<Corrupt> for Refused {

@@ -28,7 +28,7 @@ use crate::queue::{CreateError, GetError, PutError, Queue};
 /// # Ok(())
 /// # }
 /// ```
-pub struct SimpleQueue<T>(Queue<T>);
+pub struct SimpleQueue<T>(pub(super) Queue<T>);
 
 impl<T: DeserializeOwned> SimpleQueue<T> {
     /// Makes an empty queue.

@@ -13,6 +13,7 @@ use crate::queue::batch::Batch;
 use crate::queue::config::Config;
 use crate::queue::core::Core;
 use crate::queue::error::{CreateError, GetError, PutError, PutManyError};
+use crate::queue::refused::Refused;
 use crate::queue::travel::{self, Shared};
 use crate::queue::{item, layout};
 
@@ -216,6 +217,10 @@ impl<T> Queue<T> {
     }
 
     pub(super) fn get_many_until(&self, max: usize, patience: Patience) -> Result<Batch<T>, GetError> {
+        Ok(self.take_many(max, patience)?)
+    }
+
+    pub(super) fn take_many(&self, max: usize, patience: Patience) -> Result<Batch<T>, Refused> {
         let (mut bytes, mut lens) = (Vec::new(), Vec::new());
         self.core.get_some(max, patience, |ring, record| {
             if lens.is_empty() {

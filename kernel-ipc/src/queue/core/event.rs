@@ -6,6 +6,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
+#[cfg(feature = "tokio")]
+use std::sync::atomic::fence;
 
 use mp_sys::crash;
 use mp_sys::robust::{AcquireError, Patience};
@@ -69,6 +71,19 @@ impl Core {
             crash::point();
             self.event.wake_writers();
         }
+    }
+
+    /// Announces a task that is about to wait. It looks once more afterwards.
+    #[cfg(feature = "tokio")]
+    pub(super) fn announce_task(&self) {
+        self.half_word(TASKS_WAIT).store(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Returns the descriptor, for waits that it need not be readable for.
+    #[cfg(feature = "tokio")]
+    pub(super) fn unarmed_event(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 
     /// Returns the descriptor to poll. It is armed from now on, for all processes.

@@ -79,7 +79,7 @@ impl<T> Task<T> {
 
 impl<T: DeserializeOwned> Task<T> {
     /// Decodes a task. One that cannot be decoded is put aside.
-    pub(super) fn decode(core: Arc<Shared>, mut leased: Leased) -> Result<Self, GetError> {
+    pub(in crate::queue) fn decode(core: Arc<Shared>, mut leased: Leased) -> Result<Self, GetError> {
         let bytes = std::mem::take(&mut leased.bytes);
         let mut lease = Lease { core, leased, got_in: Epoch::current(), is_over: false };
         match item::decoded(&bytes) {

@@ -23,6 +23,7 @@ const KERNEL_IPC_QUEUE: Order = Order {
     folder: "kernel-ipc/src/queue",
     rows: &[
         &["fuzz"],
+        &["asynchronous"],
         &["joinable", "simple"],
         &["bytes", "handle", "iter", "put"],
         &["typed"],
