@@ -3,8 +3,9 @@
 
 mod dropped;
 mod pipes;
+mod queues;
 
 fn main() -> std::process::ExitCode {
-    let tests = [pipes::TESTS].concat();
+    let tests = [pipes::TESTS, queues::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }
