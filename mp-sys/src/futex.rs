@@ -11,6 +11,8 @@
 //!
 //! Source: futex(2).
 
+mod several;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags};
 use rustix::time::Timespec;
 
+pub use self::several::{LOOK_AGAIN, WORDS_MAX, wait_any};
 use crate::deadline::Deadline;
 
 /// The longest single sleep. A lost wake-up costs at most one slice.
