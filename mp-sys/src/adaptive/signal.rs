@@ -8,6 +8,7 @@
 
 #[cfg(all(loom, test))]
 mod models;
+mod observed;
 
 use std::sync::atomic::Ordering;
 
