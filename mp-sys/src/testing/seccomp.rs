@@ -60,6 +60,14 @@ pub fn forbid_robust_list() -> Result<(), String> {
     refuse(libc::SYS_get_robust_list, &[], Errno::PERM.raw_os_error())
 }
 
+/// Makes futex_waitv(2) fail with `ENOSYS`, as [`refuse`] does. That is how it fails before Linux 5.16.
+///
+/// # Errors
+/// Fails as [`refuse`] does.
+pub fn forbid_futex_waitv() -> Result<(), String> {
+    refuse(libc::SYS_futex_waitv, &[], Errno::NOSYS.raw_os_error())
+}
+
 /// Makes unshare(2) fail with `EPERM`, as [`refuse`] does.
 ///
 /// # Errors
