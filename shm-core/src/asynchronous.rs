@@ -1,5 +1,6 @@
 //! Waiting for words in shared memory without blocking a thread of a runtime.
 
+mod bell;
 mod tasks;
 
 use std::fmt;
