@@ -1,6 +1,7 @@
 //! Waiting for words in shared memory without blocking a thread of a runtime.
 
 mod bell;
+mod hub;
 mod tasks;
 
 use std::fmt;
