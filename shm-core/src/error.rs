@@ -156,6 +156,13 @@ impl<G> fmt::Debug for LockError<G> {
 
 impl<G> std::error::Error for LockError<G> {}
 
+/// No tokio runtime polls the future, or the runtime is ending. Nothing has changed then.
+#[cfg(feature = "tokio")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no tokio runtime polls this future, or the runtime is ending")]
+#[non_exhaustive]
+pub struct NoRuntime;
+
 /// Why an operation on a semaphore failed. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -29,6 +29,8 @@ pub use arena::release_unused_memory;
 pub use array::{Array, ArrayGuard};
 #[doc(inline)]
 pub use element::{Element, Number};
+#[cfg(feature = "tokio")]
+pub use error::NoRuntime;
 pub use error::{
     ArrayError, BarrierError, LockError, LockResult, MemoryError, OsError, RangeError, SemaphoreError,
     WaitError,
