@@ -2,6 +2,8 @@
 //!
 //! The module [`flag`] explains the word.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod flag;
 #[cfg(all(loom, test))]
 mod models;
