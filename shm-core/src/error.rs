@@ -188,6 +188,10 @@ pub enum SemaphoreError {
     /// The name could not be used or opened.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// There is no runtime to wait in (`acquire_async` only).
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    NoRuntime(#[from] NoRuntime),
 }
 
 /// Why an operation on a barrier failed.

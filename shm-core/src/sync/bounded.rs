@@ -32,7 +32,7 @@ use crate::travel::{Parts, Travels, travels};
 /// ```
 #[derive(Clone)]
 pub struct BoundedSemaphore {
-    inner: Semaphore,
+    pub(super) inner: Semaphore,
 }
 
 const KIND: Kind = kind::BOUNDED_SEMAPHORE;

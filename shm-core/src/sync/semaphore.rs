@@ -3,6 +3,8 @@
 //! The module [`permits`] explains the words, and why no wake-up is lost. This module adds the place of the words, the stamps
 //! that go into them, and the permit that returns itself on drop.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 #[cfg(all(loom, test))]
 mod models;
 mod permits;

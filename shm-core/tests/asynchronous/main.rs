@@ -3,7 +3,10 @@
 
 mod event;
 mod helpers;
+mod runtimes;
+mod semaphore;
 
 fn main() -> std::process::ExitCode {
-    mp_sys::testing::runner::main(event::TESTS, shm_core::release_unused_memory)
+    let tests = [event::TESTS, runtimes::TESTS, semaphore::TESTS].concat();
+    mp_sys::testing::runner::main(&tests, shm_core::release_unused_memory)
 }
