@@ -7,7 +7,7 @@ use mp_sys::testing::{
 };
 use shm_core::{BoundedSemaphore, RawValue, Semaphore, SemaphoreError};
 
-use crate::helpers::{ByHand, both, current_thread, multi_thread, run};
+use crate::helpers::{ByHand, at_most, both, current_thread, multi_thread, run};
 
 tests! {
     a_free_permit_needs_no_runtime,
@@ -19,6 +19,7 @@ tests! {
     a_dropped_future_passes_its_turn_to_another_process,
     a_killed_holder_gives_its_permit_to_a_task,
     a_killed_process_with_waiting_tasks_keeps_nothing,
+    tasks_and_cancellations_in_two_processes,
 }
 
 fn a_free_permit_needs_no_runtime() {
@@ -218,4 +219,56 @@ fn a_killed_process_with_waiting_tasks_keeps_nothing() {
             assert_eq!(seats.available(), 1);
         }
     }
+}
+
+/// In each of two processes, 32 tasks take permits 10,000 times each, and many of the waits are cancelled. Never do more
+/// tasks hold a permit than there are, and all permits are there in the end.
+fn tasks_and_cancellations_in_two_processes() {
+    const TASKS: u64 = 32;
+    const TIMES: u64 = 10_000;
+    const SEATS: usize = 2;
+    let seats = Semaphore::new(SEATS).unwrap();
+    let (inside, got, cancelled) =
+        (RawValue::new(0_usize).unwrap(), RawValue::new(0_u64).unwrap(), RawValue::new(0_u64).unwrap());
+    let children: Vec<_> = [current_thread, multi_thread]
+        .into_iter()
+        .map(|kind| {
+            spawn(|| {
+                let runtime = kind();
+                let tasks: Vec<_> = (0..TASKS)
+                    .map(|task| {
+                        let (seats, mut random) = (seats.clone(), Random::seeded(task + 1));
+                        let (inside, got, cancelled) = (inside.clone(), got.clone(), cancelled.clone());
+                        runtime.spawn(async move {
+                            for _ in 0..TIMES {
+                                let polls = 1 + random.below(4);
+                                let Some(permit) = at_most(polls, seats.acquire_async()).await else {
+                                    cancelled.fetch_add(1);
+                                    continue;
+                                };
+                                let permit = permit.unwrap();
+                                assert!(inside.fetch_add(1) < SEATS);
+                                tokio::task::yield_now().await;
+                                got.fetch_add(1);
+                                inside.fetch_sub(1);
+                                drop(permit);
+                                if random.below(2) == 0 {
+                                    tokio::task::yield_now().await;
+                                }
+                            }
+                        })
+                    })
+                    .collect();
+                runtime.block_on(async {
+                    for task in tasks {
+                        task.await.unwrap();
+                    }
+                });
+            })
+        })
+        .collect();
+    children.iter().for_each(succeeded);
+    assert_eq!(got.load() + cancelled.load(), 2 * TASKS * TIMES);
+    assert!(cancelled.load() > TIMES && got.load() > TIMES, "both happened often");
+    assert_eq!((inside.load(), seats.available()), (0, SEATS));
 }
