@@ -134,6 +134,16 @@ pub fn stream_socket() -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).and_then(above_standard)
 }
 
+/// Calls socket(2), for a TCP socket that is closed on exec, and whose calls do not wait.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`; `EAFNOSUPPORT` if the kernel does not have this version of IP.
+pub fn tcp_socket(is_ipv6: bool) -> Result<OwnedFd, Errno> {
+    let family = if is_ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None).and_then(above_standard)
+}
+
 /// Calls socketpair(2), for local packet sockets that are closed on exec.
 ///
 /// # Errors

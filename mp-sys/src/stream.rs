@@ -1,4 +1,4 @@
-//! One end of a connected stream between two processes, such as a client and a server.
+//! One end of a connected stream between two processes, such as a client and a server, on one host or on two.
 //!
 //! The descriptor stays blocking, and each call says whether it may sleep: [`Stream::try_read`] and
 //! [`Stream::try_write`] never do; [`Stream::read_slice`] sleeps for at most one [`SLICE`], so that a caller can check
@@ -16,6 +16,8 @@
 //!
 //! Source: recv(2), send(2), socket(7) `SO_RCVTIMEO`, unix(7) `SO_PEERCRED`; `unix_release_sock`, `unix_outq_len` in net/unix/af_unix.c.
 
+mod remote;
+
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +29,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType, recv, send, sendmsg, sockopt,
 };
 
+pub use self::remote::{LOST_AFTER_MAX, LOST_AFTER_MIN, set_up_remote};
 use crate::OsError;
 use crate::deadline::Deadline;
 use crate::fork::ClosedOnFork;
@@ -137,18 +140,18 @@ enum Owner {
 }
 
 impl Stream {
-    /// Takes a local stream that this process connected after `before`, and of which it has no copy.
+    /// Takes a local or TCP stream that this process connected after `before`, and of which it has no copy.
     ///
     /// # Errors
     /// [`NotTaken`], and the descriptor is closed. After [`NotTaken::Forked`] the caller connects again. `EPROTOTYPE`
-    /// if it is not a local stream.
+    /// if it is another kind of socket.
     pub fn of(file: OwnedFd, before: BeforeOpening) -> Result<Self, NotTaken> {
         let file = ClosedOnFork::of(file, before)?;
         set_up(file.file().map_err(|_| NotTaken::Forked)?)?;
         Ok(Self { file: Owner::ClosedOnFork(file), was_reset: AtomicBool::new(false) })
     }
 
-    /// Takes a local stream that forked children inherit. It is for a server, which has more streams than a process can
+    /// Takes a local or TCP stream that forked children inherit. It is for a server, which has more streams than a process can
     /// have closed on fork, and which has no children.
     ///
     /// # Errors
@@ -301,8 +304,9 @@ impl Stream {
 }
 
 fn set_up(file: BorrowedFd<'_>) -> Result<(), OsError> {
-    let is_local = sockopt::socket_domain(file)? == AddressFamily::UNIX;
-    if !is_local || sockopt::socket_type(file)? != SocketType::STREAM {
+    let domain = sockopt::socket_domain(file)?;
+    let is_known = [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::INET6].contains(&domain);
+    if !is_known || sockopt::socket_type(file)? != SocketType::STREAM {
         return Err(Errno::PROTOTYPE.into());
     }
     // Each call itself says whether it may sleep.

@@ -109,7 +109,7 @@ fn one_write_takes_as_many_slices_as_the_kernel_does() {
 }
 
 #[test]
-fn only_local_streams_are_taken_and_made_blocking() {
+fn only_streams_are_taken_and_made_blocking() {
     let before = BeforeOpening::now();
     let (packets, _other) = pair_of(SocketType::SEQPACKET);
     assert_eq!(Stream::of(packets, before).unwrap_err(), NotTaken::System(Errno::PROTOTYPE.into()));
