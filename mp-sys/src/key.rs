@@ -3,13 +3,18 @@
 //! `Debug` never shows the key, and the key's bytes are overwritten when it is dropped. Every part of the library that keeps
 //! a program's key keeps it as this type. A copy of the bytes leaves the type in three ways: into the hash of a handshake,
 //! which is wiped as well; into the packet that starts a server, which [`wipe`] clears; and into the arguments of a child,
-//! which then has the key as its parent does.
+//! which then has the key as its parent does. What [`Key::derived`] returns says nothing about the key.
 //!
 //! Source: the crates `zeroize`, `hmac` and `sha2`.
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
+
+/// The length of a derived key, in bytes.
+pub const DERIVED_BYTES: usize = 32;
 
 /// The secret that both sides of a connection prove that they have: any number of bytes. No bytes mean that there is no key.
 ///
@@ -58,6 +63,19 @@ impl Key {
     #[doc(hidden)]
     pub fn random() -> Result<Self, crate::OsError> {
         crate::handoff::nonce().map(Self::from)
+    }
+
+    /// Derives another key, for one purpose, from which this one cannot be found: HMAC-SHA256 of the purpose. Two keys for
+    /// different purposes have nothing in common.
+    #[must_use]
+    #[doc(hidden)]
+    pub fn derived(&self, purpose: &[u8]) -> Zeroizing<[u8; DERIVED_BYTES]> {
+        let mut derived = Zeroizing::new([0; DERIVED_BYTES]);
+        // HMAC takes keys of any length.
+        if let Ok(mac) = Hmac::<Sha256>::new_from_slice(&self.0) {
+            derived.copy_from_slice(&mac.chain_update(purpose).finalize().into_bytes());
+        }
+        derived
     }
 }
 
@@ -135,6 +153,14 @@ impl<const LEN: usize> From<[u8; LEN]> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The second case of RFC 4231.
+    #[test]
+    fn a_derived_key_is_an_hmac_of_its_purpose() {
+        let derived = Key::from("Jefe").derived(b"what do ya want for nothing?");
+        let hex: String = derived.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
 
     #[test]
     fn debug_does_not_show_the_key() {
