@@ -1,5 +1,6 @@
 //! The server of a manager: the state machine behind a socket, in one thread.
 
+mod builder;
 mod crowd;
 mod descriptors;
 pub(crate) mod dispatch;
@@ -7,153 +8,20 @@ mod event_loop;
 mod peer;
 
 use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use mio::Waker;
 use mp_sys::OsError;
-use mp_sys::descriptors::beside_standard;
 use mp_sys::key::Key;
-use mp_sys::line::Count;
 
-use self::descriptors::Room;
-use self::event_loop::{EventLoop, SetUp};
-use crate::address::{Address, AddressError};
-use crate::state::{Limits, State};
-use crate::transport::local::{Acceptor, ListenError};
+pub use self::builder::{BindError, ServerBuilder};
+use self::event_loop::EventLoop;
+use crate::address::Address;
 use crate::wire::frame;
 #[cfg(test)]
 use crate::wire::frame::FrameKind;
-
-/// Why a server cannot listen at an address.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// The path cannot be that of a socket.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A server already listens at this path.
-    #[error("a server already listens at this path")]
-    Exists,
-    /// The path is that of a file which is not a socket, and which stays as it is.
-    #[error("there is a file at this path that is not a socket")]
-    NotASocket,
-    /// The process may not have enough descriptors for the number of clients that was set (`RLIMIT_NOFILE`). The server
-    /// raises the soft limit, but not the hard one.
-    #[error(
-        "there are descriptors for {possible} clients, and {wanted} were asked for: raise the hard limit (RLIMIT_NOFILE)"
-    )]
-    Descriptors {
-        /// The number of clients that was set.
-        wanted: usize,
-        /// How many clients the server could have.
-        possible: usize,
-    },
-    /// The operating system refused.
-    #[error(transparent)]
-    System(#[from] OsError),
-}
-
-/// The settings of a server.
-#[derive(Default)]
-pub struct ServerBuilder {
-    key: Key,
-    limits: Limits,
-    /// The most clients, if their number was set.
-    clients: Option<usize>,
-    ends: Vec<OwnedFd>,
-    random: Random,
-    #[cfg(test)]
-    is_of_version_3: bool,
-}
-
-impl ServerBuilder {
-    /// Sets the key that clients must prove to know. Without a key, every process of the same user may connect.
-    #[doc(alias = "authkey")]
-    #[must_use]
-    pub fn key(mut self, key: impl Into<Key>) -> Self {
-        self.key = key.into();
-        self
-    }
-
-    /// Sets how many bytes everything that the server keeps may take together: values, objects, clients, waiting calls, frames
-    /// and answers.
-    #[must_use]
-    pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
-        self.limits.memory_bytes = bytes;
-        self
-    }
-
-    /// Sets how many clients may be connected at the same time.
-    ///
-    /// Each needs a descriptor, and a second one for what its forked children inherit. [`bind`](Self::bind) raises this
-    /// process's soft limit of descriptors as far as needed, and fails if the hard limit is too low for the clients.
-    /// If it is too low for the second ones, some children are refused what they inherit. Without this setting, a server has room for
-    /// [`CLIENTS_MAX_DEFAULT`](crate::limits::CLIENTS_MAX_DEFAULT) clients, or as many as the hard limit permits: see
-    /// [`Server::clients_max`].
-    #[must_use]
-    pub fn clients_max(mut self, clients: usize) -> Self {
-        self.clients = Some(clients);
-        self
-    }
-
-    /// Ends the server once this descriptor is readable or at its end.
-    #[must_use]
-    pub(crate) fn ends_with(mut self, file: OwnedFd) -> Self {
-        self.ends.push(file);
-        self
-    }
-
-    /// Uses these bytes for its epoch, and as the nonce of each handshake, so that a test can repeat one.
-    #[cfg(test)]
-    pub(crate) const fn not_random(mut self, bytes: [u8; 32]) -> Self {
-        self.random = Random(Some(bytes));
-        self
-    }
-
-    /// Speaks version 3 of the protocol as the builds did that knew no other, and panics at anything newer.
-    #[cfg(test)]
-    pub(crate) const fn of_version_3(mut self) -> Self {
-        self.is_of_version_3 = true;
-        self
-    }
-
-    /// Listens at a path in the file system.
-    ///
-    /// A socket that a killed server left there is replaced. Only processes of the same user may connect. As long as the
-    /// server lives, it holds a lock on a file beside the socket, whose name is that of the socket with `.lock` at the
-    /// end. So of several servers that start at the same path, one listens, and the others fail with
-    /// [`BindError::Exists`].
-    ///
-    /// # Errors
-    /// [`BindError`].
-    pub fn bind(self, path: impl AsRef<Path>) -> Result<Server, BindError> {
-        let address = Address::local(path.as_ref())?;
-        let wanted = self.clients.unwrap_or(self.limits.clients);
-        let room = Room::make(wanted);
-        if self.clients.is_some() && room.clients < wanted {
-            return Err(BindError::Descriptors { wanted, possible: room.clients });
-        }
-        let acceptor = Acceptor::bind(address.path())?;
-        let epoch = self.random.bytes()?;
-        let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-        let poll = beside_standard(mio::Poll::new)?;
-        let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
-        let terms = Terms {
-            key: self.key,
-            epoch,
-            random: self.random,
-            #[cfg(test)]
-            is_of_version_3: self.is_of_version_3,
-        };
-        let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
-        let set_up = SetUp { state: State::new(limits), acceptor, terms, handshakes_max: room.handshakes };
-        let work = EventLoop::new(poll, set_up, &self.ends)?;
-        Ok(Server { work, waker, address, clients_max: room.clients, _ends: self.ends })
-    }
-}
 
 /// The objects of a manager, and the socket at which clients reach them.
 ///
@@ -251,13 +119,6 @@ impl fmt::Debug for Server {
     }
 }
 
-impl fmt::Debug for ServerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = if self.key.is_none() { "without a key" } else { "with a key" };
-        write!(f, "ServerBuilder({key}, at most {})", Count(self.limits.memory_bytes, "byte"))
-    }
-}
-
 impl fmt::Debug for Stopper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stopper")
@@ -321,22 +182,6 @@ impl Terms {
             _ => whole::<Call<Raw<'_>>>(body).map(|call| call.since()),
         };
         assert!(!self.is_of_version_3 || since.is_none_or(|since| since == 3), "{kind:?} is newer");
-    }
-}
-
-impl From<ListenError> for BindError {
-    fn from(error: ListenError) -> Self {
-        match error {
-            ListenError::Exists => Self::Exists,
-            ListenError::NotASocket => Self::NotASocket,
-            ListenError::System(error) => Self::System(error),
-        }
-    }
-}
-
-impl From<io::Error> for BindError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error.into())
     }
 }
 
