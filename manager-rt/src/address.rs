@@ -35,7 +35,7 @@ pub enum AddressError {
 /// use mp::manager::Address;
 ///
 /// let address: Address = "mp+unix:/run/app/manager.sock".parse()?;
-/// assert_eq!(address.path(), "/run/app/manager.sock");
+/// assert_eq!(address.path(), Some("/run/app/manager.sock".as_ref()));
 /// assert!("redis://host".parse::<Address>().is_err());
 /// # Ok::<(), manager_rt::AddressError>(())
 /// ```
@@ -60,11 +60,12 @@ impl Address {
         Ok(Self { endpoint: Endpoint::Local(SocketPath::new(path.into())?) })
     }
 
-    /// Returns the path of the socket.
+    /// Returns the path of the socket, or `None` if the server is reached over a network.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        let Endpoint::Local(path) = &self.endpoint;
-        path.as_path()
+    pub fn path(&self) -> Option<&Path> {
+        match &self.endpoint {
+            Endpoint::Local(path) => Some(path.as_path()),
+        }
     }
 
     /// Returns what the address names.
@@ -78,7 +79,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.split_once(':') {
-            Some((local::SCHEME, path)) => Self::local(path),
+            // As in other URLs, an empty host may stand before the path.
+            Some((local::SCHEME, path)) => Self::local(path.strip_prefix("//").unwrap_or(path)),
             _ => Err(AddressError::Scheme(text.to_owned())),
         }
     }

@@ -147,11 +147,11 @@ impl Order {
                 (Some(folder), socket)
             }
         };
-        let address = Address::local(socket)?;
-        let path = address.path().to_str().ok_or_else(|| AddressError::Path(address.path().to_owned()))?;
+        Address::local(&socket)?;
+        let path = socket.to_str().ok_or_else(|| AddressError::Path(socket.clone()))?.to_owned();
         let (memory_bytes, clients) = (count_of(memory_bytes), clients.map(count_of));
         let is_private = folder.is_some();
-        Ok(Self { path: path.to_owned(), key, memory_bytes, clients, is_private, folder })
+        Ok(Self { path, key, memory_bytes, clients, is_private, folder })
     }
 }
 

@@ -53,5 +53,5 @@ fn known_key(address: &Address) -> Option<Key> {
 /// Returns the key that this process used for the server, or else the one that lies beside its socket, or else an empty
 /// key.
 pub(crate) fn key_of(address: &Address) -> Key {
-    known_key(address).or_else(|| key_beside(address.path())).unwrap_or_default()
+    known_key(address).or_else(|| address.path().and_then(key_beside)).unwrap_or_default()
 }

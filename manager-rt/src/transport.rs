@@ -2,13 +2,18 @@
 //!
 //! Each kind of address has its own module. Beyond the stream, nothing above this module depends on the kind.
 
+#[cfg(feature = "server")]
+mod acceptors;
+mod channel;
 pub(crate) mod local;
 
 use std::os::fd::OwnedFd;
 
 use mp_sys::deadline::Deadline;
-use mp_sys::stream::Stream;
 
+#[cfg(feature = "server")]
+pub(crate) use self::acceptors::Acceptors;
+pub(crate) use self::channel::Channel;
 use crate::OsError;
 use crate::address::{Address, Endpoint};
 
@@ -31,13 +36,14 @@ pub(crate) enum OpenError {
     System(OsError),
 }
 
-/// Opens a socket to the server at an address, of which each forked child gets a copy. It writes without waiting.
+/// Opens a socket to the server at an address, of which each forked child gets a copy. It writes without waiting. Returns `None`
+/// if the server is reached over a network.
 ///
 /// # Errors
 /// [`OpenError`].
-pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<OwnedFd, OpenError> {
+pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<Option<OwnedFd>, OpenError> {
     match address.endpoint() {
-        Endpoint::Local(path) => local::reach(path.as_path(), deadline),
+        Endpoint::Local(path) => local::reach(path.as_path(), deadline).map(Some),
     }
 }
 
@@ -45,8 +51,8 @@ pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<Ow
 ///
 /// # Errors
 /// [`OpenError`].
-pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Stream, OpenError> {
+pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Channel, OpenError> {
     match address.endpoint() {
-        Endpoint::Local(path) => local::open(path.as_path(), deadline),
+        Endpoint::Local(path) => local::open(path.as_path(), deadline).map(Channel::from),
     }
 }

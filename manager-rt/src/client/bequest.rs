@@ -74,7 +74,7 @@ pub(super) fn bequeath(local: &Local, target: &Target, deadline: Deadline) {
 fn make(local: &Local, target: &Target, deadline: Deadline) -> Option<OwnedFd> {
     let connection = local.present_soon(deadline)?;
     let bequest = u128::from_le_bytes(*nonce().ok()?.first_chunk()?);
-    let socket = transport::open_inherited(&target.address, deadline).ok()?;
+    let socket = transport::open_inherited(&target.address, deadline).ok()??;
     mp_sys::crash::point();
     let hello = heirs_hello(bequest);
     // A new socket has room for it.

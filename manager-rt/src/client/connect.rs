@@ -3,13 +3,13 @@
 use mp_sys::deadline::Deadline;
 use mp_sys::handoff::nonce;
 use mp_sys::handshake::{Agreed, Connecting, Next, Refusal, STEP_BYTES_MAX, Versions};
-use mp_sys::stream::{Interest, ReadFailure, Stream, WriteFailure};
+use mp_sys::stream::{Interest, ReadFailure, WriteFailure};
 
 use crate::OsError;
 use crate::address::Address;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::proto::Fault;
-use crate::transport::{self, OpenError};
+use crate::transport::{self, Channel, OpenError};
 use crate::wire::frame::{self, FAULT_BYTES_MAX, FrameKind, HEAD_BYTES, Head, VERSIONS};
 
 const EPOCH_BYTES: usize = 16;
@@ -93,7 +93,7 @@ const fn unwritten(failure: WriteFailure) -> ConnectError {
 /// A stream whose other side has proved to be a manager.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) stream: Stream,
+    pub(super) stream: Channel,
     /// The server's epoch.
     pub(super) epoch: u128,
     /// The version of the protocol that both sides use.
@@ -113,7 +113,7 @@ pub(super) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<
 
 /// Runs the handshake, and returns the version to use, and the deadline for the rest: a server that has begun to answer
 /// has at most [`HANDSHAKE_TIME_MAX`].
-fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<(Agreed, Deadline), ConnectError> {
+fn shake_hands(stream: &Channel, key: &[u8], deadline: Deadline) -> Result<(Agreed, Deadline), ConnectError> {
     let terms = frame::terms(key);
     let (mut side, hello) = Connecting::new(terms, nonce()?);
     say(stream, &hello)?;
@@ -141,7 +141,7 @@ fn shake_hands(stream: &Stream, key: &[u8], deadline: Deadline) -> Result<(Agree
     }
 }
 
-fn hear_welcome(stream: &Stream, deadline: Deadline) -> Result<u128, ConnectError> {
+fn hear_welcome(stream: &Channel, deadline: Deadline) -> Result<u128, ConnectError> {
     let head = Head::of(&read_all::<HEAD_BYTES>(stream, deadline)?).ok_or(ConnectError::Protocol)?;
     match (head.kind, usize::try_from(head.body_len)) {
         (FrameKind::Welcome, Ok(EPOCH_BYTES)) => {
@@ -159,20 +159,20 @@ fn hear_welcome(stream: &Stream, deadline: Deadline) -> Result<u128, ConnectErro
 }
 
 /// Writes a step of the handshake, which fits into any socket to which nothing was written before.
-fn say(stream: &Stream, bytes: &[u8]) -> Result<(), ConnectError> {
+fn say(stream: &Channel, bytes: &[u8]) -> Result<(), ConnectError> {
     match stream.try_write(bytes).map_err(unwritten)? {
         written if written == bytes.len() => Ok(()),
         _ => Err(ConnectError::Closed),
     }
 }
 
-fn read_all<const LEN: usize>(stream: &Stream, deadline: Deadline) -> Result<[u8; LEN], ConnectError> {
+fn read_all<const LEN: usize>(stream: &Channel, deadline: Deadline) -> Result<[u8; LEN], ConnectError> {
     let mut bytes = [0; LEN];
     fill(stream, &mut bytes, deadline)?;
     Ok(bytes)
 }
 
-fn fill(stream: &Stream, mut place: &mut [u8], deadline: Deadline) -> Result<(), ConnectError> {
+fn fill(stream: &Channel, mut place: &mut [u8], deadline: Deadline) -> Result<(), ConnectError> {
     while !place.is_empty() {
         let len = read_some(stream, place, deadline)?;
         place = place.get_mut(len..).unwrap_or_default();
@@ -180,7 +180,7 @@ fn fill(stream: &Stream, mut place: &mut [u8], deadline: Deadline) -> Result<(),
     Ok(())
 }
 
-fn read_some(stream: &Stream, into: &mut [u8], deadline: Deadline) -> Result<usize, ConnectError> {
+fn read_some(stream: &Channel, into: &mut [u8], deadline: Deadline) -> Result<usize, ConnectError> {
     loop {
         match stream.try_read(into) {
             Ok(0) => return Err(ConnectError::Closed),

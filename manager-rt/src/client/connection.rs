@@ -24,7 +24,6 @@ use std::thread;
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
 use mp_sys::handshake::Agreed;
-use mp_sys::stream::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
@@ -33,6 +32,7 @@ use super::answer::{Undo, Unreadable};
 use super::calls::{Calls, End};
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Step, Travels};
 use crate::references::soon;
+use crate::transport::Channel;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
 
@@ -79,7 +79,7 @@ struct Begun {
 /// A connection to a manager.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: Stream,
+    stream: Channel,
     /// The connection's number in this process.
     pub(super) serial: u64,
     /// The version of the protocol that both sides use.
@@ -97,7 +97,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, agreed: Agreed, serial: u64) -> Self {
+    pub(super) fn new(stream: Channel, agreed: Agreed, serial: u64) -> Self {
         Self {
             stream,
             serial,

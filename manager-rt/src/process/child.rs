@@ -41,10 +41,10 @@ pub(super) fn serve(handed: Handed) -> i32 {
         }
     };
     drop::<Endpoint>(endpoint);
-    let path = server.address().path().to_owned();
+    let path = order.path.clone();
     let served = server.serve();
     if order.is_private {
-        folder::remove_of(&path);
+        folder::remove_of(path.as_ref());
     }
     match served {
         Ok(()) => 0,

@@ -11,11 +11,11 @@ fn start() -> ServerProcess {
 }
 
 fn connect(process: &ServerProcess) -> Client {
-    Client::connect(process.address().path(), process.key().as_bytes()).unwrap()
+    Client::connect(process.address().path().unwrap(), process.key().as_bytes()).unwrap()
 }
 
 fn folder_of(process: &ServerProcess) -> std::path::PathBuf {
-    process.address().path().parent().unwrap().to_owned()
+    process.address().path().unwrap().parent().unwrap().to_owned()
 }
 
 #[test]
@@ -23,8 +23,8 @@ fn a_server_serves_until_a_client_ends_it() {
     let process = start();
     let mut client = connect(&process);
     client.ping();
-    assert!(Client::connect(process.address().path(), b"").is_none(), "a wrong key is refused");
-    assert_eq!(key_beside(process.address().path()).as_ref(), Some(process.key()));
+    assert!(Client::connect(process.address().path().unwrap(), b"").is_none(), "a wrong key is refused");
+    assert_eq!(key_beside(process.address().path().unwrap()).as_ref(), Some(process.key()));
     assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
     process.join();
     assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));

@@ -16,6 +16,7 @@ use super::event_loop::{self, EventLoop, SetUp};
 use super::{Random, Server, Terms};
 use crate::address::{Address, AddressError};
 use crate::state::{Limits, State};
+use crate::transport::Acceptors;
 use crate::transport::local::{Acceptor, ListenError};
 
 /// Why a server cannot listen at an address.
@@ -127,7 +128,7 @@ impl ServerBuilder {
         if self.clients.is_some() && room.clients < wanted {
             return Err(BindError::Descriptors { wanted, possible: room.clients });
         }
-        let acceptor = Acceptor::bind(address.path())?;
+        let acceptors = Acceptors::new(Acceptor::bind(path.as_ref())?);
         let epoch = self.random.bytes()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
@@ -140,7 +141,7 @@ impl ServerBuilder {
             is_of_version_3: self.is_of_version_3,
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
-        let set_up = SetUp { state: State::new(limits), acceptor, terms, handshakes_max: room.handshakes };
+        let set_up = SetUp { state: State::new(limits), acceptors, terms, handshakes_max: room.handshakes };
         let work = EventLoop::new(poll, set_up, &self.ends)?;
         Ok(Server { work, waker, address, clients_max: room.clients, _ends: self.ends })
     }

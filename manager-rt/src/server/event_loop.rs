@@ -35,7 +35,7 @@ use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase};
 use crate::state::{Departure, Effects, State};
-use crate::transport::local::Acceptor;
+use crate::transport::Acceptors;
 use crate::wire::frame::CROWDED;
 
 /// The sources of events other than connections.
@@ -55,7 +55,7 @@ const LOOKS_PER_POLL: u32 = 8;
 #[derive(Debug)]
 pub(super) struct SetUp {
     pub(super) state: State,
-    pub(super) acceptor: Acceptor,
+    pub(super) acceptors: Acceptors,
     pub(super) terms: Terms,
     /// The most peers in the handshake.
     pub(super) handshakes_max: usize,
@@ -66,7 +66,7 @@ pub(super) struct EventLoop {
     poll: Poll,
     alarm: Alarm,
     state: State,
-    acceptor: Acceptor,
+    acceptors: Acceptors,
     terms: Terms,
     peers: Slab<Peer>,
     /// The slot of each client's connection, indexed by the client's own slot.
@@ -109,9 +109,11 @@ impl EventLoop {
     /// # Errors
     /// The error of the system call.
     pub(super) fn new(poll: Poll, set_up: SetUp, ends: &[OwnedFd]) -> Result<Self, OsError> {
-        let SetUp { state, acceptor, terms, handshakes_max } = set_up;
+        let SetUp { state, acceptors, terms, handshakes_max } = set_up;
         let registry = poll.registry();
-        registry.register(&mut SourceFd(&acceptor.number()), LISTENER, Interest::READABLE)?;
+        for number in acceptors.numbers() {
+            registry.register(&mut SourceFd(&number), LISTENER, Interest::READABLE)?;
+        }
         for end in ends {
             registry.register(&mut SourceFd(&end.as_raw_fd()), END, Interest::READABLE)?;
         }
@@ -121,7 +123,7 @@ impl EventLoop {
             poll,
             alarm,
             state,
-            acceptor,
+            acceptors,
             terms,
             peers: Slab::new(),
             slots: Vec::new(),

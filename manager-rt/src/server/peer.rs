@@ -1,16 +1,17 @@
 //! One connection of the server.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use mp_sys::OsError;
 use mp_sys::handshake::Listening;
-use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
+use mp_sys::stream::{ReadFailure, WriteFailure};
 
 use crate::account::Account;
 use crate::limits::{UNSENT_BYTES_LEAST, UNSENT_BYTES_MAX};
 use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
+use crate::transport::Channel;
 use crate::wire::inbound::Inbound;
 use crate::wire::outbound::Outbound;
 
@@ -43,7 +44,7 @@ pub(super) enum Read {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Peer {
-    stream: Stream,
+    stream: Channel,
     number: RawFd,
     pub(super) phase: Phase,
     pub(super) inbound: Inbound,
@@ -75,15 +76,15 @@ impl Peer {
     /// Sets up a new connection.
     ///
     /// # Errors
-    /// The error of the system call.
+    /// None at present: the server is the only process that has the connection.
     pub(super) fn new(
-        file: OwnedFd,
+        stream: Channel,
         side: Listening,
         (frames, answers): (&Arc<Account>, &Arc<Account>),
     ) -> Result<Self, OsError> {
-        let number = file.as_raw_fd();
+        let number = stream.file().map_err(|_| OsError::from(rustix::io::Errno::BADF))?.as_raw_fd();
         Ok(Self {
-            stream: Stream::inherited(file)?,
+            stream,
             number,
             phase: Phase::Proving(Box::new(side)),
             inbound: Inbound::within(frames),
@@ -127,23 +128,28 @@ impl Peer {
     /// Reads the available bytes.
     #[inline]
     pub(super) fn read(&self, into: &mut [u8]) -> Read {
-        Self::outcome(self.stream.try_read(into))
+        self.outcome(self.stream.try_read(into))
     }
 
     /// Reads available bytes of a long frame to where it stays, and returns whether they fill the room there. Returns
     /// `None` if no such frame is under way.
     pub(super) fn read_long(&mut self) -> Option<(Read, bool)> {
         let body = self.inbound.room_of_long()?;
-        let read = Self::outcome(self.stream.try_read_more(body));
-        Some((read, body.len() == body.capacity()))
+        let outcome = self.stream.try_read_more(body);
+        let is_filled = body.len() == body.capacity();
+        Some((self.outcome(outcome), is_filled))
     }
 
-    fn outcome(read: Result<usize, ReadFailure>) -> Read {
+    fn outcome(&self, read: Result<usize, ReadFailure>) -> Read {
         match read {
             Ok(0) => Read::End,
             Ok(len) => Read::Bytes(len),
             Err(ReadFailure::Empty) => Read::Nothing,
             Err(ReadFailure::Reset) => Read::Reset,
+            Err(error) if self.stream.is_remote() => {
+                tracing::debug!(?error, "a connection to another host has ended");
+                Read::Reset
+            }
             Err(error) => {
                 tracing::warn!(?error, "a connection can no longer be read");
                 Read::End
@@ -193,6 +199,12 @@ impl Peer {
     /// that it may not have read.
     pub(super) fn first_unread(&self, was_reset: bool) -> (u64, u64) {
         let unwritten = self.outbound.first_unwritten();
+        if self.stream.is_remote() {
+            // As on one host, an ordinary end says that the client has read all that had arrived. But what its kernel has
+            // not acknowledged may have come too late.
+            let has_arrived = !was_reset && self.stream.unread() == Ok(0);
+            return (unwritten, if has_arrived { unwritten } else { 0 });
+        }
         if !was_reset {
             return (unwritten, unwritten);
         }

@@ -43,7 +43,7 @@ fn nothing_that_has_a_key_shows_it() {
 fn a_random_key_is_not_shown_either() {
     let manager = Manager::start().unwrap();
     let address: Address = manager.address().unwrap().parse().unwrap();
-    let key = std::fs::read(address.path().with_file_name("key")).unwrap();
+    let key = std::fs::read(address.path().unwrap().with_file_name("key")).unwrap();
     assert_eq!(key.len(), 32);
     hides(&manager, &key);
     manager.shutdown().unwrap();

@@ -33,8 +33,9 @@ impl Relay {
     /// Makes a relay to a server that [`Manager::start`] started, whose key lies beside its socket.
     pub(crate) fn to(manager: &Manager) -> Self {
         let address: Address = manager.address().unwrap().parse().unwrap();
-        let key = std::fs::read(address.path().with_file_name("key")).unwrap();
-        Self::at(address.path(), key)
+        let path = address.path().unwrap();
+        let key = std::fs::read(path.with_file_name("key")).unwrap();
+        Self::at(path, key)
     }
 
     /// Makes a relay to the server at a path.

@@ -243,6 +243,9 @@ impl Connection {
         if !calls.outbox.is_empty() && !calls.is_writing {
             return false;
         }
+        if self.stream.has_more() {
+            return true;
+        }
         calls.is_asleep = true;
         drop(calls);
         let woken = readable_later(&[stream, bell], deadline);

@@ -76,7 +76,13 @@ impl Connection {
             earlier.extend_from_slice(frames);
             &earlier
         };
-        let written = self.write(bytes, Some(deadline), own);
+        // New frames are withdrawn if none of their bytes is written, so a sealed record does not contain earlier ones too.
+        let first = if self.stream.is_remote() { own_start } else { bytes.len() };
+        let mut written = self.write(bytes.get(..first).unwrap_or_default(), Some(deadline), own);
+        if written == first {
+            let others = bytes.get(first..).unwrap_or_default();
+            written = written.saturating_add(self.write(others, Some(deadline), own));
+        }
         let is_begun = written > own_start;
         let end = if is_begun { bytes.len() } else { own_start };
         self.stop_writing(bytes.get(written..end).unwrap_or_default());

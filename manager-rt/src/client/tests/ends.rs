@@ -68,7 +68,7 @@ fn connecting_to_an_unused_address_fails() {
     let Fake { listener, address, _folder } = Fake::new();
     drop(listener);
     assert_eq!(Remote::connect(&address, &KEY.into(), soon()).unwrap_err(), ConnectError::NotFound);
-    std::fs::remove_file(address.path()).unwrap();
+    std::fs::remove_file(address.path().unwrap()).unwrap();
     assert_eq!(Remote::connect(&address, &KEY.into(), soon()).unwrap_err(), ConnectError::NotFound);
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mp_sys::OsError;
@@ -22,6 +21,7 @@ use crate::limits::{
 use crate::proto::Fault;
 use crate::server::peer::{Peer, Phase};
 use crate::state::Claimed;
+use crate::transport::Channel;
 use crate::wire::frame::{FrameKind, Head};
 
 /// How long to wait before accepting again after the process ran out of descriptors.
@@ -141,9 +141,9 @@ impl EventLoop {
         (self.arrivals.may_accept, self.arrivals.accept_at) = (true, None);
         let mut share = Share::of(ACCEPTS_AT_ONCE, now);
         while share.take(now_nanos()) {
-            match self.acceptor.accept() {
-                Ok(Some(file)) => {
-                    if let Err(error) = self.begin(file, now) {
+            match self.acceptors.accept() {
+                Ok(Some(channel)) => {
+                    if let Err(error) = self.begin(channel, now) {
                         tracing::warn!(%error, "a connection could not be set up");
                     }
                 }
@@ -174,7 +174,7 @@ impl EventLoop {
         }
     }
 
-    fn begin(&mut self, file: OwnedFd, now: u64) -> Result<(), OsError> {
+    fn begin(&mut self, channel: Channel, now: u64) -> Result<(), OsError> {
         if self.arrivals.proving.len() >= self.arrivals.proving_max
             && let Some((_, slot)) = self.arrivals.proving.pop_front()
         {
@@ -182,7 +182,7 @@ impl EventLoop {
         }
         let nonce = self.terms.random.bytes()?;
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
-        let peer = Peer::new(file, Listening::new(nonce), (&self.frames, &self.unsent))?;
+        let peer = Peer::new(channel, Listening::new(nonce), (&self.frames, &self.unsent))?;
         let number = peer.number();
         let slot = self.peers.insert(peer);
         if let Err(error) = self.register(number, slot, false, true) {

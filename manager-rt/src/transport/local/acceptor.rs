@@ -21,6 +21,7 @@ use mp_sys::handoff::is_same_user;
 use rustix::io::Errno;
 
 use crate::OsError;
+use crate::transport::Channel;
 use crate::transport::local::lock_file::{Excludes, LockFile, Missing, has_no_locks};
 use crate::transport::local::try_reach;
 
@@ -90,11 +91,13 @@ impl Acceptor {
     ///
     /// # Errors
     /// Those of accept(2).
-    pub(crate) fn accept(&self) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
         loop {
             match self.listener.accept() {
                 Ok(stream) if is_same_user(stream.as_fd()) => {
-                    return Ok(Some(above_standard(stream.into())?));
+                    let file = above_standard(OwnedFd::from(stream))?;
+                    let accepted = Channel::accepted(file).map(Some);
+                    return accepted.map_err(|error| io::Error::from_raw_os_error(error.raw_os_error()));
                 }
                 Ok(_) => tracing::debug!("a process of another user tried to connect"),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
