@@ -81,6 +81,17 @@ pub const OBJECTS_MAX: usize = 1 << 24;
 pub const REFERENCES_AT_ONCE_MAX: usize = 65_536;
 /// The longest key of a server that is started, in bytes: the key is sent to the server's process in one short packet.
 pub const KEY_BYTES_MAX: usize = 2_048;
+/// The shortest key of a server that other hosts reach, in bytes. Shorter keys could be guessed with the help of a recorded
+/// connection.
+pub const REMOTE_KEY_BYTES_MIN: usize = 32;
+/// The most keys that a server accepts at the same time.
+pub const KEYS_MAX: usize = 8;
+/// The most bytes that one record of an encrypted stream contains.
+pub const RECORD_BYTES_MAX: usize = 32 << 10;
+/// The longest name of a host, in bytes: that of the domain name system.
+pub const HOST_BYTES_MAX: usize = 253;
+/// How long another host may be silent by default before it counts as lost.
+pub const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 /// How long a peer may take for the handshake.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most peers in the handshake. Beyond that, the server disconnects the oldest of them.

@@ -6,6 +6,9 @@
 mod acceptors;
 mod channel;
 pub(crate) mod local;
+#[cfg(feature = "tcp")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the transport that uses it follows"))]
+pub(crate) mod remote;
 
 use std::os::fd::OwnedFd;
 
