@@ -3,8 +3,11 @@
 //! | URL | what it names | module |
 //! |---|---|---|
 //! | `mp+unix:PATH` | a server that listens at a socket in the file system | `local` |
+//! | `mp+tcp://HOST:PORT` | a server that listens at a port of a host (feature `tcp`) | `tcp` |
 
 mod local;
+#[cfg(feature = "tcp")]
+mod tcp;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,17 +17,29 @@ use mp_sys::line::Short;
 
 pub use self::local::PATH_BYTES_MAX;
 use self::local::SocketPath;
+#[cfg(feature = "tcp")]
+pub(crate) use self::tcp::HostPort;
 
 /// Why a text or path is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
     /// This build does not know the scheme.
-    #[error("an address must begin with `mp+unix:`, but this one does not: {0}")]
+    #[error("an address must begin with `mp+unix:` or `mp+tcp:`, but this one does not: {0}")]
     Scheme(String),
     /// The path is relative, empty, or longer than a socket's path may be.
     #[error("the path of a socket must be absolute and have at most {PATH_BYTES_MAX} bytes: {}", .0.display())]
     Path(PathBuf),
+    /// What follows the scheme is not the name or the address of a host, a colon, and a port. An IPv6 address stands in
+    /// brackets.
+    #[error("this is not a host and a port, such as `host:7000` or `[::1]:7000`: {0}")]
+    Host(String),
+    /// The address has a parameter that is unknown, or whose value is not permitted.
+    #[error("this is not `lost_after=` and 2 to 32767 seconds, such as `lost_after=5s`: {0}")]
+    Parameter(String),
+    /// The address is that of another host, and this build lacks the feature `tcp`.
+    #[error("this build cannot reach other hosts, because it lacks the feature `tcp`: {0}")]
+    NeedsTcp(String),
 }
 
 /// The address of a manager.
@@ -49,6 +64,9 @@ pub struct Address {
 pub(crate) enum Endpoint {
     /// The socket of a server on this host.
     Local(SocketPath),
+    /// A port of a host.
+    #[cfg(feature = "tcp")]
+    Tcp(HostPort),
 }
 
 impl Address {
@@ -60,11 +78,19 @@ impl Address {
         Ok(Self { endpoint: Endpoint::Local(SocketPath::new(path.into())?) })
     }
 
+    /// Makes the address of a port of a host.
+    #[cfg(all(feature = "server", feature = "tcp"))]
+    pub(crate) const fn tcp(at: HostPort) -> Self {
+        Self { endpoint: Endpoint::Tcp(at) }
+    }
+
     /// Returns the path of the socket, or `None` if the server is reached over a network.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.endpoint {
             Endpoint::Local(path) => Some(path.as_path()),
+            #[cfg(feature = "tcp")]
+            Endpoint::Tcp(_) => None,
         }
     }
 
@@ -81,6 +107,13 @@ impl FromStr for Address {
         match text.split_once(':') {
             // As in other URLs, an empty host may stand before the path.
             Some((local::SCHEME, path)) => Self::local(path.strip_prefix("//").unwrap_or(path)),
+            #[cfg(feature = "tcp")]
+            Some((tcp::SCHEME, place)) => {
+                let place = place.strip_prefix("//").ok_or_else(|| AddressError::Host(place.to_owned()))?;
+                Ok(Self { endpoint: Endpoint::Tcp(HostPort::parse(place)?) })
+            }
+            #[cfg(not(feature = "tcp"))]
+            Some(("mp+tcp", _)) => Err(AddressError::NeedsTcp(text.to_owned())),
             _ => Err(AddressError::Scheme(text.to_owned())),
         }
     }
@@ -90,6 +123,8 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.endpoint {
             Endpoint::Local(path) => path.fmt(f),
+            #[cfg(feature = "tcp")]
+            Endpoint::Tcp(at) => at.fmt(f),
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct Server {
     work: EventLoop,
     waker: Arc<Waker>,
     address: Address,
+    #[cfg(feature = "tcp")]
+    tcp_addresses: Vec<Address>,
     clients_max: usize,
     /// The event loop watches it, so it is kept open.
     _ends: Vec<OwnedFd>,
@@ -87,6 +89,13 @@ impl Server {
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns the addresses at which other hosts reach the server.
+    #[cfg(feature = "tcp")]
+    #[must_use]
+    pub fn tcp_addresses(&self) -> &[Address] {
+        &self.tcp_addresses
     }
 
     /// Returns how many clients can be connected at the same time: as many as were set, or, by default, fewer than
@@ -143,7 +152,8 @@ impl Stopper {
 /// The terms on which a server and its clients agree.
 #[derive(Debug)]
 struct Terms {
-    key: Key,
+    /// At least one.
+    keys: Vec<Key>,
     epoch: u128,
     random: Random,
     #[cfg(test)]
@@ -161,12 +171,14 @@ impl Random {
 }
 
 impl Terms {
-    fn lent(&self) -> mp_sys::handshake::Terms<'_> {
+    /// Returns the terms for a peer with this one of the keys.
+    fn lent(&self, key: usize) -> mp_sys::handshake::Terms<'_> {
+        let terms = frame::terms(self.keys.get(key).map_or(&[], Key::as_bytes));
         #[cfg(test)]
         if self.is_of_version_3 {
-            return mp_sys::handshake::Terms { offer: None, ..frame::terms(self.key.as_bytes()) };
+            return mp_sys::handshake::Terms { offer: None, ..terms };
         }
-        frame::terms(self.key.as_bytes())
+        terms
     }
 }
 

@@ -7,12 +7,13 @@ mod acceptors;
 mod channel;
 pub(crate) mod local;
 #[cfg(feature = "tcp")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the transport that uses it follows"))]
 pub(crate) mod remote;
 
 use std::os::fd::OwnedFd;
 
 use mp_sys::deadline::Deadline;
+#[cfg(feature = "tcp")]
+use mp_sys::key::Key;
 
 #[cfg(feature = "server")]
 pub(crate) use self::acceptors::Acceptors;
@@ -35,6 +36,18 @@ pub(crate) enum OpenError {
     Closed,
     /// This process has as many connections as a process may have.
     TooMany,
+    /// No host has this name.
+    #[cfg(feature = "tcp")]
+    UnknownHost,
+    /// The other side did not prove that it has the key.
+    #[cfg(feature = "tcp")]
+    Rejected,
+    /// The key is too short for a connection between hosts.
+    #[cfg(feature = "tcp")]
+    KeyTooShort {
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
     /// The kernel refused.
     System(OsError),
 }
@@ -47,15 +60,25 @@ pub(crate) enum OpenError {
 pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<Option<OwnedFd>, OpenError> {
     match address.endpoint() {
         Endpoint::Local(path) => local::reach(path.as_path(), deadline).map(Some),
+        #[cfg(feature = "tcp")]
+        Endpoint::Tcp(_) => Ok(None),
     }
 }
 
-/// Opens a stream to the server at an address. A forked child does not have the stream.
+/// Opens a stream to the server at an address. A forked child does not have the stream. Between hosts, both sides have
+/// proved that they have the key.
 ///
 /// # Errors
 /// [`OpenError`].
-pub(crate) fn open(address: &Address, deadline: Deadline) -> Result<Channel, OpenError> {
+#[cfg_attr(not(feature = "tcp"), expect(unused_variables, reason = "a local socket needs no key"))]
+pub(crate) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<Channel, OpenError> {
     match address.endpoint() {
         Endpoint::Local(path) => local::open(path.as_path(), deadline).map(Channel::from),
+        #[cfg(feature = "tcp")]
+        Endpoint::Tcp(at) => {
+            let key = remote::SharedKey::of(&Key::from(key))
+                .map_err(|remote::TooShort { bytes }| OpenError::KeyTooShort { bytes })?;
+            remote::tcp::open(at, &key, deadline)
+        }
     }
 }

@@ -7,7 +7,7 @@ use mp_sys::stream::{Interest, ReadFailure, WriteFailure};
 
 use crate::OsError;
 use crate::address::Address;
-use crate::limits::HANDSHAKE_TIME_MAX;
+use crate::limits::{HANDSHAKE_TIME_MAX, REMOTE_KEY_BYTES_MIN};
 use crate::proto::Fault;
 use crate::transport::{self, Channel, OpenError};
 use crate::wire::frame::{self, FAULT_BYTES_MAX, FrameKind, HEAD_BYTES, Head, VERSIONS};
@@ -30,6 +30,22 @@ pub enum ConnectError {
     /// The server has another key.
     #[error("the server has another key")]
     Unauthorised,
+    /// No host has this name. (Feature `tcp`.)
+    #[error("no host has this name")]
+    UnknownHost,
+    /// The other side ended the connection instead of proving that it has the key. It has another key, or it is not a
+    /// manager. (Feature `tcp`.)
+    #[error("the server has another key, or is not a manager")]
+    Rejected,
+    /// A manager on another host is reached with a key of at least
+    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)
+    #[error(
+        "a key of {bytes} bytes is too short for a connection between hosts, which needs {REMOTE_KEY_BYTES_MIN}"
+    )]
+    KeyTooShort {
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
     /// The server at this address belongs to another user.
     #[error("the server at this address belongs to another user")]
     OtherUser,
@@ -70,6 +86,12 @@ impl From<OpenError> for ConnectError {
             OpenError::Closed => Self::Closed,
             OpenError::TooMany => Self::TooMany,
             OpenError::System(error) => Self::System(error),
+            #[cfg(feature = "tcp")]
+            OpenError::UnknownHost => Self::UnknownHost,
+            #[cfg(feature = "tcp")]
+            OpenError::Rejected => Self::Rejected,
+            #[cfg(feature = "tcp")]
+            OpenError::KeyTooShort { bytes } => Self::KeyTooShort { bytes },
         }
     }
 }
@@ -105,7 +127,7 @@ pub(super) struct Opened {
 /// # Errors
 /// [`ConnectError`].
 pub(super) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<Opened, ConnectError> {
-    let stream = transport::open(address, deadline)?;
+    let stream = transport::open(address, key, deadline)?;
     let (agreed, deadline) = shake_hands(&stream, key, deadline)?;
     let epoch = hear_welcome(&stream, deadline)?;
     Ok(Opened { stream, epoch, agreed })

@@ -255,13 +255,17 @@ fn ask_for(
 impl From<ConnectError> for CallError {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Unauthorised | ConnectError::OtherUser => Self::Unauthorised,
+            ConnectError::Unauthorised
+            | ConnectError::OtherUser
+            | ConnectError::Rejected
+            | ConnectError::KeyTooShort { .. } => Self::Unauthorised,
             ConnectError::Protocol => Self::Protocol,
             ConnectError::NoCommonVersion { ours, theirs } => Self::NoCommonVersion { ours, theirs },
             ConnectError::Refused(fault) => Self::Fault(fault),
             ConnectError::System(error) => Self::System(error),
             ConnectError::TooMany => Self::System(OsError::from(std::io::Error::from_raw_os_error(EMFILE))),
             ConnectError::NotFound
+            | ConnectError::UnknownHost
             | ConnectError::BadAddress
             | ConnectError::TimedOut
             | ConnectError::Closed => Self::ServerGone,

@@ -68,7 +68,7 @@ pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backen
     let address: Address = address.ok_or(ReachError::NoAddress)?.parse()?;
     let deadline = Deadline::after(CONNECT_TIME_DEFAULT);
     let backend = connect(&address, &registry::key_of(&address), deadline).map_err(|error| match error {
-        ConnectError::Unauthorised => ReachError::NeedsKey,
+        ConnectError::Unauthorised | ConnectError::KeyTooShort { bytes: 0 } => ReachError::NeedsKey,
         error => ReachError::Connect(error),
     })?;
     if backend.epoch() == epoch { Ok(backend) } else { Err(ReachError::Restarted) }

@@ -14,10 +14,15 @@ use mp_sys::line::Count;
 use super::descriptors::Room;
 use super::event_loop::{self, EventLoop, SetUp};
 use super::{Random, Server, Terms};
+#[cfg(feature = "tcp")]
+use crate::address::HostPort;
 use crate::address::{Address, AddressError};
+use crate::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
 use crate::state::{Limits, State};
 use crate::transport::Acceptors;
 use crate::transport::local::{Acceptor, ListenError};
+#[cfg(feature = "tcp")]
+use crate::transport::remote::{Scratch, SharedKey, TooShort, tcp::TcpAcceptor};
 
 /// Why a server cannot listen at an address.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,29 @@ pub enum BindError {
     /// The path is that of a file which is not a socket, and which stays as it is.
     #[error("there is a file at this path that is not a socket")]
     NotASocket,
+    /// The server cannot listen for other hosts at this address. (Feature `tcp`.)
+    #[error("the server cannot listen at {address}: {error}")]
+    Tcp {
+        /// The address.
+        address: String,
+        /// The reason.
+        error: OsError,
+    },
+    /// A server that other hosts reach needs keys of at least
+    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)
+    #[error(
+        "a key of {bytes} bytes is too short for a server that other hosts reach, which needs {REMOTE_KEY_BYTES_MIN}"
+    )]
+    KeyTooShort {
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
+    /// More keys were set than a server accepts.
+    #[error("{keys} keys are more than a server accepts, which is {KEYS_MAX}")]
+    TooManyKeys {
+        /// The number of keys.
+        keys: usize,
+    },
     /// The process may not have enough descriptors for the number of clients that was set (`RLIMIT_NOFILE`). The server
     /// raises the soft limit, but not the hard one.
     #[error(
@@ -59,6 +87,10 @@ pub struct ServerBuilder {
     random: Random,
     #[cfg(test)]
     is_of_version_3: bool,
+    /// Keys besides the first one.
+    other_keys: Vec<Key>,
+    #[cfg(feature = "tcp")]
+    tcp: Vec<HostPort>,
 }
 
 impl ServerBuilder {
@@ -68,6 +100,29 @@ impl ServerBuilder {
     pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.key = key.into();
         self
+    }
+
+    /// Accepts another key of other hosts, too, so that keys can be replaced one program after the other. At most
+    /// [`KEYS_MAX`] keys are accepted at the same time. At the socket in the file system, only the first key counts.
+    #[must_use]
+    pub fn also_accept(mut self, key: impl Into<Key>) -> Self {
+        self.other_keys.push(key.into());
+        self
+    }
+
+    /// Listens for other hosts at `HOST:PORT`, too, with everything encrypted, and returns an error if that is not such an
+    /// address. The name or the address of the host says at which of this machine's addresses; with port 0, the system
+    /// chooses the port: see [`Server::tcp_addresses`]. A server that other hosts reach needs a key of at least
+    /// [`REMOTE_KEY_BYTES_MIN`] bytes.
+    ///
+    /// A host that has been silent for 10 s counts as lost. `HOST:PORT?lost_after=5s` sets another time.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    #[cfg(feature = "tcp")]
+    pub fn tcp(mut self, address: &str) -> Result<Self, AddressError> {
+        self.tcp.push(HostPort::parse(address.strip_prefix("mp+tcp://").unwrap_or(address))?);
+        Ok(self)
     }
 
     /// Sets how many bytes everything that the server keeps may take together: values, objects, clients, waiting calls, frames
@@ -128,13 +183,28 @@ impl ServerBuilder {
         if self.clients.is_some() && room.clients < wanted {
             return Err(BindError::Descriptors { wanted, possible: room.clients });
         }
+        let keys = self.other_keys.len().saturating_add(1);
+        if keys > KEYS_MAX {
+            return Err(BindError::TooManyKeys { keys });
+        }
+        let keys: Vec<Key> = std::iter::once(self.key).chain(self.other_keys).collect();
+        #[cfg(feature = "tcp")]
+        let remote = listen_remotely(&self.tcp, &keys)?;
         let acceptors = Acceptors::new(Acceptor::bind(path.as_ref())?);
+        #[cfg(feature = "tcp")]
+        let tcp_addresses = remote
+            .iter()
+            .zip(&self.tcp)
+            .map(|(acceptor, asked)| Address::tcp(asked.with_port(acceptor.address().port())))
+            .collect();
+        #[cfg(feature = "tcp")]
+        let acceptors = acceptors.and_remote(remote);
         let epoch = self.random.bytes()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
         let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
         let terms = Terms {
-            key: self.key,
+            keys,
             epoch,
             random: self.random,
             #[cfg(test)]
@@ -143,7 +213,15 @@ impl ServerBuilder {
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
         let set_up = SetUp { state: State::new(limits), acceptors, terms, handshakes_max: room.handshakes };
         let work = EventLoop::new(poll, set_up, &self.ends)?;
-        Ok(Server { work, waker, address, clients_max: room.clients, _ends: self.ends })
+        Ok(Server {
+            work,
+            waker,
+            address,
+            #[cfg(feature = "tcp")]
+            tcp_addresses,
+            clients_max: room.clients,
+            _ends: self.ends,
+        })
     }
 }
 
@@ -152,6 +230,22 @@ impl fmt::Debug for ServerBuilder {
         let key = if self.key.is_none() { "without a key" } else { "with a key" };
         write!(f, "ServerBuilder({key}, at most {})", Count(self.limits.memory_bytes, "byte"))
     }
+}
+
+/// Listens at these addresses for hosts that have one of these keys.
+#[cfg(feature = "tcp")]
+fn listen_remotely(addresses: &[HostPort], keys: &[Key]) -> Result<Vec<TcpAcceptor>, BindError> {
+    if addresses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let shared: Result<Arc<[SharedKey]>, TooShort> = keys.iter().map(SharedKey::of).collect();
+    let shared = shared.map_err(|TooShort { bytes }| BindError::KeyTooShort { bytes })?;
+    let scratch = Scratch::new();
+    let listen = |at: &HostPort| {
+        TcpAcceptor::bind(at, &shared, &scratch)
+            .map_err(|error| BindError::Tcp { address: at.to_string(), error: error.into() })
+    };
+    addresses.iter().map(listen).collect()
 }
 
 impl From<ListenError> for BindError {

@@ -120,6 +120,11 @@ impl Peer {
         !self.cannot_write && self.outbound.len() > self.unsent_max()
     }
 
+    /// Returns the number of the key that the other side has proved to have, among the accepted ones.
+    pub(super) fn key_number(&self) -> usize {
+        self.stream.key_number()
+    }
+
     /// Returns how many bytes of answers may be unread before no more calls of the client are run.
     fn unsent_max(&self) -> usize {
         if self.outbound.is_under_pressure() { UNSENT_BYTES_LEAST } else { UNSENT_BYTES_MAX }

@@ -5,22 +5,41 @@ use std::os::fd::RawFd;
 
 use super::Channel;
 use super::local::Acceptor;
+#[cfg(feature = "tcp")]
+use super::remote::tcp::TcpAcceptor;
 
 /// A socket in the file system, and the ports at which other hosts connect.
 #[derive(Debug)]
 pub(crate) struct Acceptors {
     local: Acceptor,
+    #[cfg(feature = "tcp")]
+    remote: Vec<TcpAcceptor>,
     /// The socket whose turn it is.
     next: usize,
 }
 
 impl Acceptors {
     pub(crate) fn new(local: Acceptor) -> Self {
-        Self { local, next: 0 }
+        Self {
+            local,
+            #[cfg(feature = "tcp")]
+            remote: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Accepts connections of other hosts, too.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn and_remote(mut self, remote: Vec<TcpAcceptor>) -> Self {
+        self.remote = remote;
+        self
     }
 
     /// Returns the numbers of the descriptors, for an event loop.
     pub(crate) fn numbers(&self) -> Vec<RawFd> {
+        #[cfg(feature = "tcp")]
+        let remote = self.remote.iter().map(TcpAcceptor::number);
+        #[cfg(not(feature = "tcp"))]
         let remote = std::iter::empty();
         std::iter::once(self.local.number()).chain(remote).collect()
     }
@@ -36,6 +55,9 @@ impl Acceptors {
             self.next = turn.saturating_add(1).checked_rem(self.len()).unwrap_or(0);
             let accepted = match turn.checked_sub(1) {
                 None => self.local.accept(),
+                #[cfg(feature = "tcp")]
+                Some(turn) => self.remote.get(turn).map_or(Ok(None), TcpAcceptor::accept),
+                #[cfg(not(feature = "tcp"))]
                 Some(_) => Ok(None),
             }?;
             if accepted.is_some() {
@@ -46,6 +68,9 @@ impl Acceptors {
     }
 
     const fn len(&self) -> usize {
+        #[cfg(feature = "tcp")]
+        return self.remote.len().saturating_add(1);
+        #[cfg(not(feature = "tcp"))]
         1
     }
 }

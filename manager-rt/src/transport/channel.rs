@@ -1,6 +1,6 @@
 //! A connected stream, whatever connects its two sides.
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "tcp"))]
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 #[cfg(feature = "server")]
@@ -11,6 +11,9 @@ use mp_sys::OsError;
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::{AskFailure, Interest, OtherProcess, ReadFailure, Ready, Stream, WriteFailure};
 
+#[cfg(feature = "tcp")]
+use super::remote::Remote;
+
 /// A connected stream. It has the rules of [`Stream`], and these two:
 ///
 /// - what was read from the kernel may be kept here, so [`has_more`](Self::has_more) is asked before anybody sleeps;
@@ -18,12 +21,18 @@ use mp_sys::stream::{AskFailure, Interest, OtherProcess, ReadFailure, Ready, Str
 #[derive(Debug)]
 pub(crate) struct Channel {
     stream: Stream,
+    #[cfg(feature = "tcp")]
+    remote: Option<Box<Remote>>,
 }
 
 impl From<Stream> for Channel {
     /// Connects two processes of one host, in clear.
     fn from(stream: Stream) -> Self {
-        Self { stream }
+        Self {
+            stream,
+            #[cfg(feature = "tcp")]
+            remote: None,
+        }
     }
 }
 
@@ -37,10 +46,34 @@ impl Channel {
         Ok(Stream::inherited(file)?.into())
     }
 
+    /// Takes a stream between two hosts.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn between_hosts(stream: Stream, remote: Remote) -> Self {
+        Self { stream, remote: Some(Box::new(remote)) }
+    }
+
     /// Returns `true` if the other side may be on another host. Then the end of the stream says nothing about what the
     /// other side has read.
     pub(crate) fn is_remote(&self) -> bool {
+        #[cfg(feature = "tcp")]
+        return self.remote.is_some();
+        #[cfg(not(feature = "tcp"))]
         false
+    }
+
+    /// Returns the number of the key that the other side has: 0 for the first one of the accepted keys.
+    #[cfg(feature = "server")]
+    pub(crate) fn key_number(&self) -> usize {
+        #[cfg(feature = "tcp")]
+        return self.remote.as_ref().map_or(0, |remote| remote.key_number());
+        #[cfg(not(feature = "tcp"))]
+        0
+    }
+
+    /// Returns `true` once both sides have proved that they have the key.
+    #[cfg(all(test, feature = "tcp"))]
+    pub(super) fn remote_is_sealed(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.is_sealed())
     }
 
     /// See [`Stream::unread`]. Between hosts, it is what the kernel of the other side has not acknowledged.
@@ -58,36 +91,66 @@ impl Channel {
     /// Returns `true` if a read would return something without a look at the socket.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
+        #[cfg(feature = "tcp")]
+        return self.remote.as_ref().is_some_and(|remote| remote.has_more());
+        #[cfg(not(feature = "tcp"))]
         false
     }
 
     /// See [`Stream::try_read`].
     #[inline]
     pub(crate) fn try_read(&self, into: &mut [u8]) -> Result<usize, ReadFailure> {
+        #[cfg(feature = "tcp")]
+        if let Some(remote) = &self.remote {
+            return remote.read(&self.stream, into);
+        }
         self.stream.try_read(into)
     }
 
     /// See [`Stream::try_read_more`].
     #[inline]
     pub(crate) fn try_read_more(&self, into: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+        #[cfg(feature = "tcp")]
+        if let Some(remote) = &self.remote {
+            return remote.read_more(&self.stream, into);
+        }
         self.stream.try_read_more(into)
     }
 
     /// See [`Stream::read_slice`].
     #[inline]
     pub(crate) fn read_slice(&self, into: &mut [u8]) -> Result<usize, ReadFailure> {
+        #[cfg(feature = "tcp")]
+        if let Some(remote) = &self.remote {
+            return match remote.read(&self.stream, into) {
+                Err(ReadFailure::Empty) => {
+                    // If there is an error, the read returns it.
+                    let _ready = self.stream.ready(Interest::Read, Deadline::after(mp_sys::stream::SLICE));
+                    remote.read(&self.stream, into)
+                }
+                outcome => outcome,
+            };
+        }
         self.stream.read_slice(into)
     }
 
     /// See [`Stream::try_write`].
     #[inline]
     pub(crate) fn try_write(&self, bytes: &[u8]) -> Result<usize, WriteFailure> {
+        #[cfg(feature = "tcp")]
+        if let Some(remote) = &self.remote {
+            return remote.write(&self.stream, &[IoSlice::new(bytes)]);
+        }
         self.stream.try_write(bytes)
     }
 
     /// See [`Stream::try_write_vectored`].
     #[cfg(feature = "server")]
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> Result<usize, WriteFailure> {
+        #[cfg(feature = "tcp")]
+        if let Some(remote) = &self.remote {
+            return remote.write(&self.stream, slices);
+        }
         self.stream.try_write_vectored(slices)
     }
 

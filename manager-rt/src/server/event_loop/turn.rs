@@ -237,9 +237,10 @@ impl EventLoop {
             }
             return if rest.is_empty() { Ok(()) } else { Err(Turn::Garbage(Garbage::NoHead)) };
         }
+        let key = peer.key_number();
         match &mut peer.phase {
             Phase::Proving(side) => {
-                let next = side.hear(self.terms.lent(), bytes);
+                let next = side.hear(self.terms.lent(key), bytes);
                 self.prove(slot, next)
             }
             // Whoever holds a bequest only holds it.
