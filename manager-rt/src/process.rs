@@ -33,7 +33,7 @@ use self::folder::Folder;
 use crate::OsError;
 use crate::address::{Address, AddressError};
 use crate::count::{count_of, index_of};
-use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, START_TIME_MAX};
+use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, START_TIME_MAX};
 
 /// The longest packet between the two processes while the server starts, in bytes.
 const PACKET_BYTES_MAX: usize = 4_096;
@@ -71,7 +71,16 @@ pub enum StartError {
         /// The length of the key, in bytes.
         bytes: usize,
     },
-    /// The path cannot be that of a socket.
+    /// A server that other hosts reach needs a key of at least
+    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)
+    #[error(
+        "a key of {bytes} bytes is too short for a server that other hosts reach, which needs {REMOTE_KEY_BYTES_MIN}"
+    )]
+    KeyTooShort {
+        /// The length of the key, in bytes.
+        bytes: usize,
+    },
+    /// The path or the port is not an address.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The server was started, but cannot be reached.
@@ -114,6 +123,8 @@ pub(crate) struct Order {
     memory_bytes: u64,
     /// The most clients, if their number was set.
     clients: Option<u64>,
+    /// Where it listens for other hosts, too.
+    tcp: Option<String>,
     /// Whether the folder of the socket was made for this server.
     is_private: bool,
     /// That folder.
@@ -151,7 +162,27 @@ impl Order {
         let path = socket.to_str().ok_or_else(|| AddressError::Path(socket.clone()))?.to_owned();
         let (memory_bytes, clients) = (count_of(memory_bytes), clients.map(count_of));
         let is_private = folder.is_some();
-        Ok(Self { path, key, memory_bytes, clients, is_private, folder })
+        Ok(Self { path, key, memory_bytes, clients, tcp: None, is_private, folder })
+    }
+}
+
+#[cfg(feature = "tcp")]
+impl Order {
+    /// Lets the server listen for other hosts, too.
+    ///
+    /// # Errors
+    /// [`StartError::Address`], [`StartError::KeyTooShort`].
+    pub(crate) fn and_tcp(mut self, tcp: Option<String>) -> Result<Self, StartError> {
+        if let Some(address) = &tcp {
+            crate::address::HostPort::parse(address)?;
+        }
+        if tcp.is_some()
+            && let Err(short) = crate::transport::remote::SharedKey::of(&self.key)
+        {
+            return Err(StartError::KeyTooShort { bytes: short.bytes });
+        }
+        self.tcp = tcp;
+        Ok(self)
     }
 }
 
@@ -173,6 +204,8 @@ enum Word {
     Serves {
         /// The most clients.
         clients: u64,
+        /// The address at which other hosts reach it.
+        tcp: Option<String>,
     },
     Failed(String),
 }
@@ -186,6 +219,8 @@ pub(crate) struct ServerProcess {
     folder: Mutex<Option<Folder>>,
     /// The most clients.
     clients_max: usize,
+    /// The address at which other hosts reach it.
+    tcp_address: Option<String>,
     /// The process that started it.
     epoch: Epoch,
 }
@@ -204,17 +239,19 @@ impl ServerProcess {
         let (child, endpoint) = started.map_err(|error| not_started(&error))?;
         // From here on, any failure kills the process and removes the folder.
         let (key, folder) = (order.key.clone(), Mutex::new(folder));
-        let mut process = Self { child, address, key, folder, clients_max: 0, epoch: Epoch::current() };
+        let epoch = Epoch::current();
+        let mut process = Self { child, address, key, folder, clients_max: 0, tcp_address: None, epoch };
         let started = process.tell(&endpoint, &order);
         if started.is_err() {
             process.kill();
         }
-        process.clients_max = started?;
+        (process.clients_max, process.tcp_address) = started?;
         Ok(process)
     }
 
-    /// Sends the settings, and waits until the server serves. Returns how many clients it can have.
-    fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<usize, StartError> {
+    /// Sends the settings, and waits until the server serves. Returns how many clients it can have, and where other hosts
+    /// reach it.
+    fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<(usize, Option<String>), StartError> {
         let deadline = Deadline::after(START_TIME_MAX);
         // If the server is already gone, the missing answer shows it.
         let sent = send(endpoint, order, deadline);
@@ -222,7 +259,7 @@ impl ServerProcess {
         let mut packet = [0; PACKET_BYTES_MAX];
         let received = first_packet(&self.child, endpoint, &mut packet, deadline).map_err(not_heard)?;
         match word_in(&packet, received.body_len) {
-            Some(Word::Serves { clients }) => Ok(index_of(clients)),
+            Some(Word::Serves { clients, tcp }) => Ok((index_of(clients), tcp)),
             Some(Word::Failed(why)) => Err(StartError::Bind(why)),
             None => Err(StartError::Bind("it sent something that no server sends".to_owned())),
         }
@@ -235,6 +272,12 @@ impl ServerProcess {
     /// Returns how many clients can be connected at the same time.
     pub(crate) const fn clients_max(&self) -> usize {
         self.clients_max
+    }
+
+    /// Returns the address at which other hosts reach the server.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn tcp_address(&self) -> Option<&str> {
+        self.tcp_address.as_deref()
     }
 
     pub(crate) const fn key(&self) -> &Key {

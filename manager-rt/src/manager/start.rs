@@ -16,6 +16,8 @@ pub(super) struct ServerSettings {
     pub(super) path: Option<PathBuf>,
     memory_bytes: Option<usize>,
     clients: Option<usize>,
+    #[cfg(feature = "tcp")]
+    tcp: Option<String>,
 }
 
 impl ManagerBuilder {
@@ -44,14 +46,30 @@ impl ManagerBuilder {
         self
     }
 
+    /// Lets a started server listen for other hosts at `HOST:PORT`, too, with everything encrypted. The name or the address
+    /// of the host says at which of this machine's addresses; with port 0, the system chooses the port: see
+    /// [`Manager::tcp_address`]. If a [`key`](Self::key) is set, it needs at least
+    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes.
+    ///
+    /// A host that has been silent for 10 s counts as lost: what it held is released, and its calls fail.
+    /// `HOST:PORT?lost_after=5s` sets another time.
+    #[cfg(feature = "tcp")]
+    #[must_use]
+    pub fn tcp(mut self, address: impl Into<String>) -> Self {
+        self.server.tcp = Some(address.into());
+        self
+    }
+
     /// Starts a server process, and connects to it: see [`Manager::start`].
     ///
     /// # Errors
     /// [`StartError`]. No server is left running then.
     pub fn start(self) -> Result<Manager, StartError> {
-        let ServerSettings { path, memory_bytes, clients } = &self.server;
-        let memory_bytes = memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT);
-        let order = Order::new(path.as_deref(), self.key.clone(), memory_bytes, *clients)?;
+        let settings = &self.server;
+        let memory_bytes = settings.memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT);
+        let order = Order::new(settings.path.as_deref(), self.key.clone(), memory_bytes, settings.clients)?;
+        #[cfg(feature = "tcp")]
+        let order = order.and_tcp(settings.tcp.clone())?;
         let process = ServerProcess::start(order)?;
         match registry::connect(process.address(), process.key(), self.deadline()) {
             Ok(backend) => Ok(Manager { backend, process: Some(Arc::new(process)) }),
@@ -106,6 +124,13 @@ impl Manager {
     #[must_use]
     pub fn clients_max(&self) -> Option<usize> {
         self.process.as_ref().map(|process| process.clients_max())
+    }
+
+    /// Returns the address at which other hosts reach the server, if this process started it with [`ManagerBuilder::tcp`].
+    #[cfg(feature = "tcp")]
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<String> {
+        self.process.as_ref()?.tcp_address().map(str::to_owned)
     }
 
     /// Makes a manager in the memory of this process, for tests and for objects that threads share. No other process

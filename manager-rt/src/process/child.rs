@@ -30,7 +30,8 @@ pub(super) fn serve(handed: Handed) -> i32 {
     let server = match outcome {
         Ok(server) => {
             // If the report reaches nobody, the parent is gone, and the server ends at once.
-            let told = send(&endpoint, &Word::Serves { clients: count_of(server.clients_max()) }, deadline);
+            let serves = Word::Serves { clients: count_of(server.clients_max()), tcp: tcp_address(&server) };
+            let told = send(&endpoint, &serves, deadline);
             tracing::debug!(?told, "the server serves");
             server
         }
@@ -70,6 +71,18 @@ fn order_of(handed: &Handed) -> Option<Order> {
     order
 }
 
+/// Returns the address at which other hosts reach the server.
+#[cfg(feature = "tcp")]
+fn tcp_address(server: &Server) -> Option<String> {
+    server.tcp_addresses().first().map(ToString::to_string)
+}
+
+/// Returns nothing, since this build has no connections between hosts.
+#[cfg(not(feature = "tcp"))]
+const fn tcp_address(_server: &Server) -> Option<String> {
+    None
+}
+
 fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
     let parent = parent.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
     let builder = ServerBuilder::default()
@@ -80,5 +93,11 @@ fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
         Some(clients) => builder.clients_max(index_of(clients)),
         None => builder,
     };
+    #[cfg(feature = "tcp")]
+    let builder = order
+        .tcp
+        .iter()
+        .try_fold(builder, |builder, address| builder.tcp(address))
+        .map_err(|error| error.to_string())?;
     builder.bind(&order.path).map_err(|error| error.to_string())
 }
