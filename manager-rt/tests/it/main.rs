@@ -8,4 +8,8 @@ mod pipelines;
 mod private_names;
 mod relay;
 mod restricted;
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(feature = "tcp")]
+mod tcp_relay;
 mod wire_bytes;

@@ -1,0 +1,126 @@
+//! A relay between clients and a server over TCP: it records what both sides send, and ends connections.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use manager_rt::Manager;
+
+/// A port whose connections lead to a server.
+#[derive(Debug)]
+pub(crate) struct TcpRelay {
+    front: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: SocketAddr,
+    /// Both sides of each connection.
+    sides: Mutex<Vec<[TcpStream; 2]>>,
+    is_cut: AtomicBool,
+    /// What clients, and what the server, have sent.
+    sent: [Mutex<Vec<u8>>; 2],
+}
+
+impl TcpRelay {
+    /// Makes a relay to the server at an address.
+    pub(crate) fn to(address: &str) -> Self {
+        let server = address.strip_prefix("mp+tcp://").unwrap().parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let front = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            server,
+            sides: Mutex::default(),
+            is_cut: AtomicBool::new(false),
+            sent: Default::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        let accepting = start(move || accepting.accept_all(&listener));
+        Self { front, shared, accepting: Some(accepting) }
+    }
+
+    /// Returns the address at which the relay accepts connections.
+    pub(crate) fn address(&self) -> String {
+        format!("mp+tcp://{}", self.front)
+    }
+
+    /// Connects a client through the relay.
+    pub(crate) fn client(&self, key: &str) -> Manager {
+        Manager::builder().key(key).connect(&self.address()).unwrap()
+    }
+
+    /// Returns what clients, and what the server, have sent.
+    pub(crate) fn sent(&self) -> [Vec<u8>; 2] {
+        self.shared.sent.each_ref().map(|sent| sent.lock().unwrap().clone())
+    }
+
+    /// Ends all connections. Clients may connect again.
+    pub(crate) fn sever(&self) {
+        self.shared.sever();
+    }
+
+    /// Ends all connections, and accepts no more.
+    pub(crate) fn cut(&self) {
+        self.shared.is_cut.store(true, Ordering::SeqCst);
+        self.sever();
+    }
+}
+
+impl Drop for TcpRelay {
+    fn drop(&mut self) {
+        self.cut();
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(self.front));
+        self.accepting.take().unwrap().join().unwrap();
+    }
+}
+
+impl Shared {
+    fn sever(&self) {
+        for side in self.sides.lock().unwrap().drain(..).flatten() {
+            drop(side.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn accept_all(self: &Arc<Self>, listener: &TcpListener) {
+        let mut pumps = Vec::new();
+        while let Ok((client, _)) = listener.accept() {
+            if self.is_cut.load(Ordering::SeqCst) {
+                break;
+            }
+            let Ok(server) = TcpStream::connect(self.server) else { continue };
+            for stream in [&client, &server] {
+                stream.set_nodelay(true).unwrap();
+            }
+            let sides = [client.try_clone().unwrap(), server.try_clone().unwrap()];
+            self.sides.lock().unwrap().push(sides);
+            let ways = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
+            for (way, (from, to)) in ways.into_iter().enumerate() {
+                let (shared, from, to) = (Arc::clone(self), from.unwrap(), to.unwrap());
+                pumps.push(start(move || shared.pump(way, from, to)));
+            }
+        }
+        self.sever();
+        pumps.into_iter().for_each(|pump| pump.join().unwrap());
+    }
+
+    fn pump(&self, way: usize, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(len @ 1..) = from.read(&mut buffer) {
+            self.sent[way].lock().unwrap().extend_from_slice(&buffer[..len]);
+            if to.write_all(&buffer[..len]).is_err() {
+                break;
+            }
+        }
+        drop(to.shutdown(Shutdown::Write));
+        drop(from.shutdown(Shutdown::Read));
+    }
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    thread::Builder::new().name("relay".to_owned()).spawn(work).unwrap()
+}
