@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kernel_ipc::{GetError, PutError, Queue, SimpleQueue};
-use mp_sys::testing::{spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, spawn, succeeded, tests};
 use tokio::task::JoinSet;
 
 use crate::dropped::{POLLS_MAX, dropped_after, in_each_runtime, one_thread, several_threads};
@@ -19,6 +19,8 @@ tests! {
 
 const TASKS: usize = 8;
 const ITEMS: u32 = 4000;
+/// If each of so many items waited for a timer, this would take longer than a test may.
+const FULL_ITEMS: u32 = 20_000;
 
 fn items_are_put_and_got() {
     in_each_runtime(|| async {
@@ -39,23 +41,35 @@ fn items_are_put_and_got() {
     });
 }
 
-/// If each item waited for a timer, this would take longer than the test may.
 fn a_full_queue_wakes_tasks_without_their_timers() {
-    for runtime in [one_thread, several_threads] {
+    for (runtime, consumer_is_a_task) in [
+        (one_thread as fn() -> _, true),
+        (one_thread, false),
+        (several_threads, true),
+        (several_threads, false),
+    ] {
         let queue = Queue::<u32>::bounded(1).unwrap();
         let consumer = spawn(|| {
-            let runtime = runtime();
-            runtime.block_on(async {
-                for number in 0..ITEMS {
-                    assert_eq!(queue.get_async().await, Ok(number));
-                }
-            });
-        });
-        runtime().block_on(async {
-            for number in 0..ITEMS {
-                queue.put_async(&number).await.unwrap();
+            if consumer_is_a_task {
+                let tasks = async {
+                    for number in 0..FULL_ITEMS {
+                        assert_eq!(queue.get_async().await, Ok(number));
+                    }
+                };
+                return runtime().block_on(tasks);
+            }
+            for number in 0..FULL_ITEMS {
+                assert_eq!(queue.get(), Ok(number));
             }
         });
+        let all_are_put = async {
+            for number in 0..FULL_ITEMS {
+                queue.put_async(&number).await.unwrap();
+            }
+        };
+        runtime()
+            .block_on(async { tokio::time::timeout(PATIENCE, all_are_put).await })
+            .expect("no wait for a timer");
         succeeded(&consumer);
     }
 }
