@@ -125,6 +125,9 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// A [`Task`] can be kept across an `.await`. If it is dropped before it is done, for example with the future that
     /// holds it, it returns to the queue.
     ///
+    /// On a closed queue, it waits as long as anybody has a task, since that task may return. If this future's own task
+    /// holds the last one, it waits for itself.
+    ///
     /// # Errors
     /// [`GetError::Runtime`] if the task has to wait, and this is no tokio runtime with I/O and timers; otherwise those of
     /// [`get`](Self::get).

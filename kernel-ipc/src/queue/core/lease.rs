@@ -202,8 +202,8 @@ impl Core {
 
     /// Returns whether a task may return while the caller waits, since another process or thread has it. In this process
     /// that may be any thread, since a thread that gets a task can hand it to another. If this is the only thread, its own
-    /// tasks cannot return.
-    pub(super) fn others_have_tasks(&self) -> bool {
+    /// tasks cannot return, unless the caller is one of several tasks of a runtime.
+    pub(super) fn others_have_tasks(&self, patience: Patience) -> bool {
         let Some(leases) = &self.leases else {
             return false;
         };
@@ -215,7 +215,7 @@ impl Core {
         match owners.next() {
             None => false,
             Some(owner) if owner != own => true,
-            Some(_) => owners.any(|owner| owner != own) || !is_only_thread(),
+            Some(_) => patience == Patience::TryOnce || owners.any(|owner| owner != own) || !is_only_thread(),
         }
     }
 

@@ -38,7 +38,7 @@ impl Core {
             return Ok(None);
         }
         let unsignalled = self.unsignal(patience);
-        if is_closed && !self.others_have_tasks() {
+        if is_closed && !self.others_have_tasks(patience) {
             return Err(Refused::Closed);
         }
         if !matches!(patience, Patience::Until(_)) {
