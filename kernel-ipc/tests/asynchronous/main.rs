@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod dropped;
+mod leases;
 mod pipes;
 mod queues;
 
 fn main() -> std::process::ExitCode {
-    let tests = [pipes::TESTS, queues::TESTS].concat();
+    let tests = [leases::TESTS, pipes::TESTS, queues::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }
