@@ -19,6 +19,7 @@ mod peers;
 mod pipes;
 mod placement;
 mod pools;
+mod prefork;
 mod processes;
 mod python;
 mod queues;
@@ -134,6 +135,7 @@ fn all_rows() -> Vec<Row> {
         arrays::rows(),
         processes::rows(),
         pools::rows(),
+        prefork::rows(),
         waiting::rows(),
         pipes::rows(),
         queues::rows(),
