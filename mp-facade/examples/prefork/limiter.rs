@@ -200,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn of_tokens_that_many_take_at_once_each_is_taken_once() {
+        const BURST: u32 = 20_000;
+        let limiter = Limiter::new().unwrap();
+        let rule = Rule { burst: BURST, interval: SECOND };
+        let take_all =
+            || (0..BURST).filter(|_| limiter.take(client(1), SECOND, rule) == Verdict::Allowed).count();
+        let taken = std::thread::scope(|scope| {
+            let others = [(); 3].map(|()| scope.spawn(take_all));
+            take_all() + others.into_iter().map(|other| other.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(taken, BURST as usize);
+    }
+
+    #[test]
     fn many_clients_share_the_table() {
         let limiter = Limiter::new().unwrap();
         for number in (0..).take(LIMITER_SETS) {
