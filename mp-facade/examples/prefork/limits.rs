@@ -31,7 +31,7 @@ pub(crate) const BACKLOG_WAIT_MAX: Duration = Duration::from_secs(5);
 pub(crate) const HEALTHY_AFTER: Duration = Duration::from_millis(250);
 /// The shortest and the longest pause before a process is replaced that was not healthy.
 pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(20);
-pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// If so many processes of one seat end before they were healthy, one after the other, the server gives up.
 pub(crate) const CRASHES_MAX: u32 = 20;
 

@@ -66,19 +66,21 @@ impl Log {
     pub(crate) fn count(&self) -> io::Result<u64> {
         let mut buffer = vec![0; READ_RECORDS * RECORD_BYTES];
         let (mut at, mut records) = (0, 0);
-        loop {
+        // Something that is no ordinary file may have no end.
+        while at < RECORDS_MAX * RECORD_BYTES as u64 {
             let bytes = match self.file.read_at(&mut buffer, at) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 bytes => bytes?,
             };
             let whole = bytes - bytes % RECORD_BYTES;
             if whole == 0 {
-                return Ok(records);
+                break;
             }
             records +=
                 buffer[..whole].chunks(RECORD_BYTES).filter(|line| line.ends_with(b"\n")).count() as u64;
             at += whole as u64;
         }
+        Ok(records)
     }
 }
 
