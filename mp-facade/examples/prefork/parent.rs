@@ -1,0 +1,257 @@
+//! The parent: it listens, starts the processes, and replaces those that end.
+//!
+//! It serves nobody and has no thread and no runtime, because a process with threads cannot fork. Everything that it does
+//! happens in [`Group::run`], which waits for the ends of processes and for signals at the same time.
+//!
+//! The end has an order, so that nothing is lost: close the port to newcomers; let the workers answer what they have and who
+//! waits in the backlog; close the queue when nobody is left who could fill it; let the background processes empty it.
+#![expect(clippy::print_stderr, reason = "a server logs to stderr")]
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use mp::manager::Manager;
+use mp::{Child, Group, GroupError, GroupEvent, Keep, Slot, StartError};
+use serde::Serialize;
+
+use crate::args::Args;
+use crate::limits::{CRASHES_MAX, HEALTHY_AFTER, PAUSE_MAX, PAUSE_MIN, STOP_MAX};
+use crate::records::Log;
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::signals::Signals;
+use crate::table::{Field, Kind, Row, Total};
+use crate::worker::Start;
+use crate::{background, port, worker};
+
+const WORKER: &str = "worker";
+const BACKGROUND: &str = "background";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the server did, printed at its end.
+#[derive(Debug, Serialize)]
+struct Summary {
+    hits: u64,
+    requests: u64,
+    /// Records in the log, each counted once.
+    records: Option<u64>,
+    /// Jobs that were handed out more than once.
+    repeated: u64,
+    /// Jobs that failed again and again.
+    failed: usize,
+    restarts: u64,
+    reloads: u64,
+    /// Requests that workers had in hand when they were killed.
+    lost_requests: u64,
+    /// Connections that workers had in hand when they were killed.
+    lost_connections: u64,
+}
+
+/// Runs the server until it is asked to end.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    // From here on, signals wait until somebody looks.
+    let signals = Signals::new()?;
+    let settings = RefCell::new(Settings::read(args.settings.as_deref())?);
+    let listener = port::listen(args.listen)?;
+    let address = listener.local_addr()?;
+    let listener = RefCell::new(Some(listener));
+    let manager = Manager::start().context("no server for the sessions")?;
+    let shared = Arc::new(Shared::new(&manager, args.log.as_deref())?);
+
+    let parent =
+        Parent { args, signals: &signals, settings: &settings, shared: &shared, listener: &listener };
+    let mut group = Group::new()?;
+    parent.start(&mut group)?;
+    print(&format!("listening at http://{address}"))?;
+    let served = parent.serve(&mut group);
+    if let Err(error) = &served {
+        log(&format!("the server ends: {error:#}"));
+    }
+    parent.end_workers(&mut group)?;
+    parent.end_background(&mut group)?;
+    let summary = summary(&shared)?;
+    drop(group);
+    // It holds only sessions, and would end with this process in any case.
+    manager.shutdown().unwrap_or_else(|error| log(&format!("the server of the sessions: {error}")));
+    print(&serde_json::to_string(&summary)?)?;
+    served
+}
+
+fn print(line: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("stdout is closed")
+}
+
+fn log(line: &str) {
+    eprintln!("prefork: {line}");
+}
+
+struct Parent<'a> {
+    args: &'a Args,
+    signals: &'a Signals,
+    /// Those that the next worker gets.
+    settings: &'a RefCell<Settings>,
+    shared: &'a Arc<Shared>,
+    /// The parent's own, until it is closed.
+    listener: &'a RefCell<Option<TcpListener>>,
+}
+
+impl<'a> Parent<'a> {
+    /// Starts all processes, and keeps them running.
+    fn start(&self, group: &mut Group<'a>) -> Result<()> {
+        let keep = |count: u16| {
+            Keep::new(count.into())
+                .grace(STOP_MAX)
+                .healthy_after(HEALTHY_AFTER)
+                .pause(PAUSE_MIN, PAUSE_MAX)
+                .crashes(CRASHES_MAX)
+        };
+        let Parent { signals, settings, shared, listener, .. } = *self;
+        group.keep(WORKER, keep(self.args.workers), move |slot| {
+            let ready = slot.ready();
+            start(shared, Kind::Worker, slot, |row| {
+                let listener = listener.borrow();
+                let listener = listener.as_ref().context("the port is closed")?;
+                let settings = &settings.borrow();
+                worker::run(Start { shared, signals, listener, settings, row, ready: &ready })
+            })
+        })?;
+        group.keep(BACKGROUND, keep(self.args.background), move |slot| {
+            start(shared, Kind::Background, slot, |row| background::run(shared, signals, &row))
+        })?;
+        Ok(())
+    }
+
+    /// Keeps the processes running until the server is asked to end.
+    fn serve(&self, group: &mut Group<'a>) -> Result<()> {
+        let (mut next, mut seen) = (Instant::now() + SECOND, 0);
+        while !self.signals.must_end() {
+            let timeout = next.saturating_duration_since(Instant::now());
+            if !group.run([self.signals], timeout, |event| self.note(&event))?.is_empty() {
+                self.signals.drain();
+            }
+            if self.signals.take_reload() {
+                self.reload(group)?;
+            }
+            while Instant::now() >= next {
+                let requests = self.shared.requests();
+                self.shared.history.push(requests.saturating_sub(seen));
+                seen = seen.max(requests);
+                next += SECOND;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the settings again, and replaces the workers by ones that have them.
+    fn reload(&self, group: &mut Group<'a>) -> Result<(), GroupError> {
+        match Settings::read(self.args.settings.as_deref()) {
+            Ok(settings) => {
+                self.settings.replace(settings);
+                group.begin_reload(WORKER)
+            }
+            // A mistake in a file does not end a server.
+            Err(error) => {
+                log(&format!("nothing is reloaded: {error:#}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the workers when they have answered everybody.
+    fn end_workers(&self, group: &mut Group<'a>) -> Result<()> {
+        self.shared.ends.store(1);
+        if let Some(listener) = self.listener.borrow().as_ref()
+            && let Err(error) = port::close_to_newcomers(listener)
+        {
+            log(&format!("clients that connect now are refused in the middle: {error}"));
+        }
+        if group.resize(WORKER, 0).is_err() {
+            // The group has given up, and has asked them already.
+        }
+        self.wait_for(Kind::Worker, group)?;
+        // The last copy is closed, so from now on the kernel refuses clients.
+        drop(self.listener.take());
+        Ok(())
+    }
+
+    /// Ends the background processes when no job is left.
+    fn end_background(&self, group: &mut Group<'a>) -> Result<()> {
+        self.shared.jobs.close().context("the queue of jobs cannot be closed")?;
+        group.begin_stop()?;
+        self.wait_for(Kind::Background, group)?;
+        // If the last one was killed, nobody else is left who could do the rest.
+        background::finish(self.shared)
+    }
+
+    fn wait_for(&self, kind: Kind, group: &mut Group<'a>) -> Result<()> {
+        // The group kills after `STOP_MAX`.
+        let deadline = Instant::now() + 2 * STOP_MAX;
+        while self.shared.table.rows(kind).next().is_some() && Instant::now() < deadline {
+            group.run([] as [&Signals; 0], SECOND, |event| self.note(&event))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the table up to date.
+    fn note(&self, event: &GroupEvent) {
+        log(&event.to_string());
+        let table = &self.shared.table;
+        match event {
+            GroupEvent::Exited { place, pid, outcome } => {
+                let kind = kind_of(place.kind());
+                table.note_crash(kind, place.index(), outcome.as_ref().err(), self.shared.now_ms());
+                table.bury(kind, *pid);
+            }
+            GroupEvent::Stopped { place, pid, .. } => table.bury(kind_of(place.kind()), *pid),
+            GroupEvent::Reloaded { .. } => table.add(Total::Reloads, 1),
+            _ => {}
+        }
+    }
+}
+
+fn kind_of(name: &str) -> Kind {
+    if name == WORKER { Kind::Worker } else { Kind::Background }
+}
+
+/// Starts one process with a row of its own.
+fn start(
+    shared: &Shared,
+    kind: Kind,
+    slot: &Slot,
+    run: impl FnOnce(Row) -> Result<()>,
+) -> Result<Child<()>, StartError> {
+    let row = shared.table.take(kind, slot.index(), shared.now_ms()).ok_or(StartError::OutOfProcesses)?;
+    let child = slot.process().fork(|| {
+        run(row.clone()).unwrap_or_else(|error| crash(&error));
+    });
+    match &child {
+        Ok(child) => row.set(Field::Pid, child.pid().into()),
+        Err(_) => row.clear(),
+    }
+    child
+}
+
+/// Ends a child so that its parent counts it as a crash, and learns why.
+fn crash(error: &anyhow::Error) -> ! {
+    panic!("{error:#}")
+}
+
+fn summary(shared: &Shared) -> Result<Summary> {
+    let table = &shared.table;
+    Ok(Summary {
+        hits: shared.hits.get()?,
+        requests: shared.requests(),
+        records: shared.log.as_ref().map(Log::count).transpose().context("the log cannot be read")?,
+        repeated: table.sum(Kind::Background, Field::Repeated, Total::Repeated),
+        failed: shared.jobs.failed()?.len(),
+        restarts: table.total(Total::Restarts),
+        reloads: table.total(Total::Reloads),
+        lost_requests: table.total(Total::LostRequests),
+        lost_connections: table.total(Total::LostConnections),
+    })
+}

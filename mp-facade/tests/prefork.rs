@@ -1,0 +1,39 @@
+//! The example `prefork` loses nothing: real load, kills, reloads and bad clients against its program, and its unit tests.
+//!
+//! Its modules are compiled in here because `cargo test` either runs an example's own tests or builds the program that the
+//! tests below need, but not both. The server runs in processes of its own, so nothing here forks.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+#[path = "../examples/prefork/args.rs"]
+mod args;
+#[path = "../examples/prefork/background.rs"]
+mod background;
+#[path = "../examples/prefork/connection.rs"]
+mod connection;
+#[path = "../examples/prefork/limiter.rs"]
+mod limiter;
+#[path = "../examples/prefork/limits.rs"]
+mod limits;
+#[path = "../examples/prefork/parent.rs"]
+#[expect(dead_code, reason = "it is the example's main that runs a server")]
+mod parent;
+#[path = "../examples/prefork/port.rs"]
+mod port;
+#[path = "../examples/prefork/records.rs"]
+mod records;
+#[path = "../examples/prefork/routes.rs"]
+mod routes;
+#[path = "../examples/prefork/sessions.rs"]
+mod sessions;
+#[path = "../examples/prefork/settings.rs"]
+mod settings;
+#[path = "../examples/prefork/shared.rs"]
+mod shared;
+#[path = "../examples/prefork/signals.rs"]
+mod signals;
+#[path = "../examples/prefork/status.rs"]
+mod status;
+#[path = "../examples/prefork/table.rs"]
+mod table;
+#[path = "../examples/prefork/worker.rs"]
+mod worker;
