@@ -4,6 +4,22 @@
 //! tests below need, but not both. The server runs in processes of its own, so nothing here forks.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "tally/command.rs"]
+#[expect(dead_code, reason = "most of it is for the example `tally`")]
+mod command;
+#[path = "tally/plain.rs"]
+#[expect(dead_code, reason = "it is for the example `tally`")]
+mod plain;
+
+#[path = "prefork/client.rs"]
+#[expect(dead_code, reason = "tests that follow use all of it")]
+mod client;
+#[path = "prefork/page.rs"]
+mod page;
+#[path = "prefork/server.rs"]
+#[expect(dead_code, reason = "tests that follow use all of it")]
+mod server;
+
 #[path = "../examples/prefork/args.rs"]
 mod args;
 #[path = "../examples/prefork/background.rs"]
