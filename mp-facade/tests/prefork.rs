@@ -11,8 +11,9 @@ mod command;
 #[expect(dead_code, reason = "it is for the example `tally`")]
 mod plain;
 
+#[path = "prefork/bad_clients.rs"]
+mod bad_clients;
 #[path = "prefork/client.rs"]
-#[expect(dead_code, reason = "tests that follow use all of it")]
 mod client;
 #[path = "prefork/page.rs"]
 mod page;
