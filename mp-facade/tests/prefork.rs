@@ -15,10 +15,13 @@ mod plain;
 mod bad_clients;
 #[path = "prefork/client.rs"]
 mod client;
+#[path = "prefork/load.rs"]
+mod load;
+#[path = "prefork/losing_nothing.rs"]
+mod losing_nothing;
 #[path = "prefork/page.rs"]
 mod page;
 #[path = "prefork/server.rs"]
-#[expect(dead_code, reason = "tests that follow use all of it")]
 mod server;
 
 #[path = "../examples/prefork/args.rs"]
