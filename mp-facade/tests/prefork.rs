@@ -15,6 +15,8 @@ mod plain;
 mod bad_clients;
 #[path = "prefork/client.rs"]
 mod client;
+#[path = "prefork/limiting.rs"]
+mod limiting;
 #[path = "prefork/load.rs"]
 mod load;
 #[path = "prefork/losing_nothing.rs"]
