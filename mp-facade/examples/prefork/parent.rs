@@ -31,6 +31,8 @@ use crate::{background, port, worker};
 const WORKER: &str = "worker";
 const BACKGROUND: &str = "background";
 const SECOND: Duration = Duration::from_secs(1);
+/// How often the parent looks whether all processes of a kind have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What the server did, printed at its end.
 #[derive(Debug, Serialize)]
@@ -192,7 +194,7 @@ impl<'a> Parent<'a> {
         // The group kills after `STOP_MAX`.
         let deadline = Instant::now() + 2 * STOP_MAX;
         while self.shared.table.rows(kind).next().is_some() && Instant::now() < deadline {
-            group.run([] as [&Signals; 0], SECOND, |event| self.note(&event))?;
+            group.run([] as [&Signals; 0], LOOK_EVERY, |event| self.note(&event))?;
         }
         Ok(())
     }
