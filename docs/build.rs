@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files of the guide, and the modules that `src/lib.rs` makes of them.
-const PAGES: [(&str, &str); 18] = [
+const PAGES: [(&str, &str); 19] = [
     ("guide/getting-started.md", "getting_started"),
     ("guide/objects.md", "objects"),
     ("guide/synchronizing.md", "synchronizing"),
@@ -19,6 +19,7 @@ const PAGES: [(&str, &str); 18] = [
     ("guide/async.md", "async_programs"),
     ("guide/pools.md", "pools"),
     ("guide/supervising.md", "supervising"),
+    ("guide/prefork.md", "prefork"),
     ("guide/signals.md", "signals"),
     ("guide/managers.md", "managers"),
     ("guide/crashes.md", "crashes"),
@@ -67,6 +68,10 @@ fn links(line: &str, file: &str, module: &str) -> String {
         result.push_str(before);
         match rewritten(target, file, module) {
             Some(target) => result.push_str(&format!("[{text}]({target})")),
+            // Pictures are not copied.
+            None if before.ends_with('!') => {
+                result.pop();
+            }
             None => result.push_str(text),
         }
         rest = after;

@@ -42,6 +42,7 @@ page!(exactly_once, "../guide/exactly-once.md");
 page!(async_programs, "../guide/async.md");
 page!(pools, "../guide/pools.md");
 page!(supervising, "../guide/supervising.md");
+page!(prefork, "../guide/prefork.md");
 page!(signals, "../guide/signals.md");
 page!(managers, "../guide/managers.md");
 page!(crashes, "../guide/crashes.md");

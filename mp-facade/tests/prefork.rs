@@ -15,6 +15,8 @@ mod plain;
 mod bad_clients;
 #[path = "prefork/client.rs"]
 mod client;
+#[path = "prefork/guide.rs"]
+mod guide;
 #[path = "prefork/limiting.rs"]
 mod limiting;
 #[path = "prefork/load.rs"]

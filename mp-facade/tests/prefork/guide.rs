@@ -1,0 +1,41 @@
+//! The commands of the guide's page, as a user types them.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use crate::command::{program, run};
+
+#[test]
+fn the_commands_of_the_guide_do_what_it_says() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no curl");
+        return;
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/prefork.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("```sh\n").unwrap();
+    let (commands, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("settings.json"), "{}").unwrap();
+    // A port that is free now; nobody else takes such ports on purpose.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    assert!(commands.contains("127.0.0.1:8080"));
+    let commands = commands.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+
+    let program = program("prefork");
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
+    let mut shell = Command::new("sh");
+    let output = run(shell.args(["-e", "-c", &commands]).env("PATH", path).current_dir(folder.path()));
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let shown = &output.stdout;
+    for expected in ["\nhit 1\n", "visit 1\n", "visit 2\n", "\"sessions\":1", "\"records\":1"] {
+        assert!(shown.contains(expected), "{expected} is missing in {output:?}");
+    }
+    assert_eq!(
+        fs::metadata(folder.path().join("access.log")).unwrap().len(),
+        crate::limits::RECORD_BYTES as u64
+    );
+}
