@@ -45,6 +45,7 @@ page!(supervising, "../guide/supervising.md");
 page!(prefork, "../guide/prefork.md");
 page!(signals, "../guide/signals.md");
 page!(managers, "../guide/managers.md");
+page!(hosts, "../guide/hosts.md");
 page!(crashes, "../guide/crashes.md");
 page!(limits, "../guide/limits.md");
 page!(coming_from_python, "../guide/coming-from-python.md");
