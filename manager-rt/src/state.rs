@@ -66,7 +66,7 @@ use std::sync::Arc;
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
-pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, Heard, Limits};
+pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, EncodedNames, Heard, Limits};
 use crate::account::Account;
 use crate::count::count_of;
 use crate::limits::{

@@ -211,7 +211,7 @@ impl World {
         self.state.apply(caller, call, &mut effects);
         while self.state.tidy(&mut effects) {}
         let own = effects.answers.iter().position(|answered| answered.client == self.observer);
-        let answer = own.map_or(Err(Fault::Malformed), |own| effects.answers.swap_remove(own).answer);
+        let answer = own.map_or(Err(Fault::Malformed), |own| effects.answers.swap_remove(own).into_answer());
         self.effects.answers.append(&mut effects.answers);
         self.state.acknowledge(self.observer, u64::MAX);
         answer

@@ -264,7 +264,10 @@ impl EventLoop {
             let Some(peer) = self.peers.get_mut(slot) else { continue };
             if peer.client() == Some(answered.client) {
                 let cpu = if peer.newest.is_in_crowd { CROWDED } else { cpu };
-                peer.outbound.answer(answered.call, &answered.answer, cpu);
+                match &answered.names {
+                    Some(names) => peer.outbound.names(answered.call, names.count, &names.pages, cpu),
+                    None => peer.outbound.answer(answered.call, &answered.answer, cpu),
+                }
                 self.make_dirty(slot);
             }
         }

@@ -11,7 +11,7 @@ use crate::state::clients::Clients;
 use crate::state::grants::Granted;
 use crate::state::journal::Journal;
 use crate::state::registry::Registry;
-use crate::state::step::{Answered, Caller, ClientId, Limits};
+use crate::state::step::{Answered, Caller, ClientId, EncodedNames, Limits};
 use crate::state::undo::Undo;
 use crate::state::waiters::{
     Line, LockWant, TIMER_BYTES, Timer, TimerKey, WAITER_BYTES, Waiter, WaiterId, Waiters, Want,
@@ -107,7 +107,16 @@ impl Core {
     pub(super) fn answer(&mut self, client: ClientId, call: u64, answer: Answer<Payload>) {
         if let Some(to) = self.clients.get_mut(client) {
             to.count_answer();
-            self.outbox.push(Answered { client, call, answer });
+            self.outbox.push(Answered { client, call, answer, names: None });
+        }
+    }
+
+    /// Answers a call with names that were encoded in steps.
+    pub(super) fn answer_names(&mut self, client: ClientId, call: u64, names: EncodedNames) {
+        if let Some(to) = self.clients.get_mut(client) {
+            to.count_answer();
+            let names = Some(Box::new(names));
+            self.outbox.push(Answered { client, call, answer: DONE, names });
         }
     }
 

@@ -1,26 +1,37 @@
 //! Operations of the manager that concern very many objects, in steps.
 //!
-//! A client may name 65,536 objects in one request, and may have millions of references when it forks. Such an operation
+//! A client may name 65,536 objects in one request, may have millions of references when it forks, and, if it is of version 3
+//! of the protocol, asks for all names at once. Such an operation
 //! begins in the step of its call. If it takes longer, [`tidy`](State::tidy) continues it, and other clients have their
 //! turns in between. Its own client has none until it is finished, so that its calls take effect in their order. If the
 //! client ends meanwhile, what concerns others is finished first: transits, bequests, and references that linger.
 
-use crate::proto::{Answer, Fault, ObjectId, Payload};
+use crate::account::charged;
+use crate::count::count_of;
+use crate::limits::{PAGE_BYTES, VALUE_BYTES_MAX};
+use crate::proto::{Answer, Fault, ObjectId, Payload, Reply};
 use crate::state::clients::Client;
-use crate::state::context::{DONE, Outcome};
+use crate::state::context::{Core, DONE, Outcome};
 use crate::state::step::ClientId;
-use crate::state::unfinished::{Rest, Unfinished};
-use crate::state::work::{Ending, REFERENCE};
+use crate::state::unfinished::{Listing, NAME_OVERHEAD_BYTES, Rest, Unfinished};
+use crate::state::work::{ENTRY, Ending, REFERENCE};
 use crate::state::{Caller, State};
 
 /// Of how many objects of a client one look takes note.
 const OBJECTS_PER_LOOK: usize = 64;
+/// How many names one look encodes.
+const NAMES_PER_LOOK: usize = 64;
+/// The work of encoding a name.
+const NAME: usize = 8;
 
 impl State {
     /// Runs an operation as far as the step allows, and leaves the rest for later steps.
     pub(super) fn run_in_steps(&mut self, caller: Caller<'_>, mut rest: Rest) -> Outcome {
         if let Some(answer) = self.advance_rest(caller.client, None, &mut rest) {
-            return Outcome::Answer(answer);
+            return Outcome::Answer(match (answer, rest) {
+                (Ok(_), Rest::Names(listing)) => Ok(Reply::Names(listing.names.decode())),
+                (answer, _) => answer,
+            });
         }
         let charge = self.core.memory.account.charge(rest.bytes());
         let Some(client) = self.core.clients.get_mut(caller.client) else {
@@ -53,8 +64,10 @@ impl State {
                     }
                 }
                 Some(answer) => {
-                    if let Some(call) = unfinished.call {
-                        self.core.answer(id, call, answer);
+                    let Some(call) = unfinished.call else { continue };
+                    match (answer, unfinished.rest) {
+                        (Ok(_), Rest::Names(listing)) => self.core.answer_names(id, call, listing.names),
+                        (answer, _) => self.core.answer(id, call, answer),
                     }
                 }
             }
@@ -66,8 +79,8 @@ impl State {
     pub(super) fn finish_for_others(&mut self, Ending { id, client, .. }: &mut Ending) -> bool {
         let Some(mut unfinished) = client.unfinished.take() else { return true };
         let is_done = match &mut unfinished.rest {
-            // Its references end with it.
-            Rest::Attach { .. } | Rest::TakeBack { .. } => true,
+            // Its references end with it, and nobody reads its answers.
+            Rest::Attach { .. } | Rest::TakeBack { .. } | Rest::Names(_) => true,
             rest => self.advance_rest(*id, Some(client), rest).is_some(),
         };
         if !is_done {
@@ -117,6 +130,44 @@ impl State {
                 objects.as_slice().is_empty().then_some(DONE)
             }
             Rest::Bequeath { heirs, after } => self.bequeath_some((id, ended), *heirs, after),
+            Rest::Names(listing) => self.list_some(listing),
+        }
+    }
+
+    /// Encodes some of the names. They are encoded here and not with the answer, which would take as long again.
+    fn list_some(&mut self, listing: &mut Listing) -> Option<Answer<Payload>> {
+        let Core { registry, work, memory, .. } = &mut self.core;
+        loop {
+            if work.is_over() {
+                return None;
+            }
+            work.charge(ENTRY);
+            let before = listing.names.count;
+            // No name is empty, so all of them come after the empty one.
+            let mut newest = None;
+            for name in registry.names_after(&listing.last).take(NAMES_PER_LOOK) {
+                work.charge(NAME);
+                listing.names.count = listing.names.count.saturating_add(1);
+                listing.bytes = listing.bytes.saturating_add(name.len()).saturating_add(NAME_OVERHEAD_BYTES);
+                listing.page.extend(postcard::to_allocvec(name).unwrap_or_default());
+                newest = Some(name);
+            }
+            if listing.bytes > VALUE_BYTES_MAX {
+                return Some(Err(Fault::TooLarge { limit: count_of(VALUE_BYTES_MAX) }));
+            }
+            let is_last = listing.names.count == before;
+            if is_last || listing.page.len() >= PAGE_BYTES {
+                let page = std::mem::take(&mut listing.page);
+                if let Err(full) = memory.account.check(page.len()) {
+                    return Some(Err(full.into()));
+                }
+                let charge = memory.account.charge(page.capacity());
+                listing.names.pages.push(charged(page, charge));
+            }
+            if is_last {
+                return Some(DONE);
+            }
+            listing.last = newest.map(str::to_owned).unwrap_or_default();
         }
     }
 

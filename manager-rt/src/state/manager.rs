@@ -1,9 +1,7 @@
 //! Operations of the manager itself: objects, names, references.
 
 use crate::count::{count_of, index_of, nanos_of};
-use crate::limits::{
-    OBJECTS_MAX, PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE, VALUE_BYTES_MAX,
-};
+use crate::limits::{OBJECTS_MAX, PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
@@ -11,14 +9,12 @@ use crate::state::context::{Context, DONE, Outcome, Target, check_name};
 use crate::state::kinds::Body;
 use crate::state::registry::{ENTRY_BYTES, name_bytes};
 use crate::state::step::ClientId;
-use crate::state::unfinished::Rest;
+use crate::state::unfinished::{Listing, NAME_OVERHEAD_BYTES, Rest};
 use crate::state::{Caller, Effects, Heard, State};
 use crate::wire::control::Control;
 
 /// An object takes this many bytes without what it contains.
 pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
-/// What an answer needs for a name apart from its text, at most, in bytes.
-const NAME_OVERHEAD_BYTES: usize = 2;
 
 impl State {
     /// Runs an operation of the manager. One that concerns many objects may go on in later steps.
@@ -31,6 +27,7 @@ impl State {
                 check_count(objects.len()).map(|()| Rest::Transit(objects.into_iter()))
             }
             ManagerOp::Bequeath { bequest } => self.bequeath(caller, bequest),
+            ManagerOp::Names => Ok(Rest::Names(Listing::default())),
             op => return self.run_at_once(caller, op).into(),
         };
         match rest {
@@ -51,13 +48,13 @@ impl State {
                 self.end_object(id);
                 DONE
             }
-            ManagerOp::Names => self.all_names(),
             ManagerOp::NamesAfter { name } => Ok(Reply::Names(self.names_after(&name))),
             // These go on in steps.
             ManagerOp::Attach(_)
             | ManagerOp::Detach { .. }
             | ManagerOp::Transit(_)
-            | ManagerOp::Bequeath { .. } => Err(Fault::Unsupported),
+            | ManagerOp::Bequeath { .. }
+            | ManagerOp::Names => Err(Fault::Unsupported),
             ManagerOp::Info => Ok(Reply::Info(self.info())),
             ManagerOp::Shutdown => {
                 self.has_ended = true;
@@ -146,21 +143,6 @@ impl State {
         let id = self.create(caller, spec, print)?;
         self.core.registry.name(id, name);
         self.refer_caller(caller, id, true)
-    }
-
-    /// Returns all names, if they fit into one answer.
-    fn all_names(&self) -> Answer<Payload> {
-        let mut bytes = 0_usize;
-        let mut all = Vec::new();
-        // No name is empty, so all of them come after the empty one.
-        for name in self.core.registry.names_after("") {
-            bytes = bytes.saturating_add(name.len()).saturating_add(NAME_OVERHEAD_BYTES);
-            if bytes > VALUE_BYTES_MAX {
-                return Err(Fault::TooLarge { limit: count_of(VALUE_BYTES_MAX) });
-            }
-            all.push(name.to_owned());
-        }
-        Ok(Reply::Names(all))
     }
 
     /// Returns a page of names.

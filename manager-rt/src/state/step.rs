@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::limits::{CLIENTS_MAX_DEFAULT, MEMORY_BYTES_DEFAULT};
-use crate::proto::{Answer, Fault, Payload};
+use crate::proto::{Answer, Fault, Payload, Reply};
 
 /// How much a manager may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,43 @@ pub struct Answered {
     pub call: u64,
     /// The answer.
     pub answer: Answer<Payload>,
+    /// The names that the answer lists, if they were encoded in steps. The answer itself is then without them.
+    pub names: Option<Box<EncodedNames>>,
+}
+
+impl Answered {
+    /// Returns the answer with everything that belongs to it.
+    pub fn into_answer(self) -> Answer<Payload> {
+        match self.names {
+            Some(names) => Ok(Reply::Names(names.decode())),
+            None => self.answer,
+        }
+    }
+}
+
+/// All names, encoded as in a [`Reply::Names`], without their number.
+#[derive(Debug, Default, PartialEq)]
+pub struct EncodedNames {
+    /// The number of names.
+    pub(crate) count: u64,
+    /// The encoded names, each in one of these.
+    pub(crate) pages: Vec<Bytes>,
+}
+
+impl EncodedNames {
+    /// Returns the names.
+    #[must_use]
+    pub fn decode(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for page in &self.pages {
+            let mut rest = &**page;
+            while let Ok((name, behind)) = postcard::take_from_bytes(rest) {
+                names.push(name);
+                rest = behind;
+            }
+        }
+        names
+    }
 }
 
 /// The result of a step of the state machine.

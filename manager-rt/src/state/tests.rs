@@ -131,7 +131,7 @@ impl World {
     /// Returns the answer to a call, if there is one.
     fn answer(&mut self, call: u64) -> Option<Answer<Payload>> {
         let index = self.effects.answers.iter().position(|answered| answered.call == call)?;
-        Some(self.effects.answers.remove(index).answer)
+        Some(self.effects.answers.remove(index).into_answer())
     }
 
     fn ask(&mut self, client: ClientId, object: ObjectId, op: Op<Raw<'_>>) -> Answer<Payload> {

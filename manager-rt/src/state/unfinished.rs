@@ -4,7 +4,10 @@ use std::vec::IntoIter;
 
 use crate::account::Charge;
 use crate::proto::ObjectId;
-use crate::state::step::ClientId;
+use crate::state::step::{ClientId, EncodedNames};
+
+/// What an answer needs for a name apart from its text, at most, in bytes.
+pub(super) const NAME_OVERHEAD_BYTES: usize = 2;
 
 /// What is left of an operation.
 #[derive(Debug)]
@@ -23,6 +26,20 @@ pub(super) enum Rest {
     Transit(IntoIter<ObjectId>),
     /// The heirs get a reference to each object of the caller after this one.
     Bequeath { heirs: ClientId, after: Option<ObjectId> },
+    /// All names are listed.
+    Names(Listing),
+}
+
+/// A list of all names, as far as it is encoded.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) names: EncodedNames,
+    /// The page that is not full yet.
+    pub(super) page: Vec<u8>,
+    /// The newest name.
+    pub(super) last: String,
+    /// What the names take in the answer, at most, in bytes.
+    pub(super) bytes: usize,
 }
 
 /// An operation that later steps continue. Until it is finished, its client has no other turn.
@@ -42,7 +59,8 @@ impl Rest {
             Self::Attach { objects, .. } | Self::TakeBack { objects, .. } => size_of_val(&**objects),
             Self::Detach { references, .. } => size_of_val(references.as_slice()),
             Self::Transit(objects) => size_of_val(objects.as_slice()),
-            Self::Bequeath { .. } => 0,
+            // The pages of a list are charged one by one.
+            Self::Bequeath { .. } | Self::Names(_) => 0,
         }
     }
 }

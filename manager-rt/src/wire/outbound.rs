@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::account::{Account, Charge, charged};
 use crate::count::count_of;
 use crate::proto::version::OLDEST;
-use crate::proto::{Answer, Payload};
+use crate::proto::{Answer, Payload, Reply};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// The most slices passed to one system call.
@@ -143,6 +143,27 @@ impl Outbound {
                 self.frame(FrameKind::Fault, call, cpu, &fault, Vec::new());
             }
         }
+        self.end_answer();
+    }
+
+    /// Adds a list of names that were encoded before: their number, and the bytes of their pages. These are shared.
+    pub(crate) fn names(&mut self, call: u64, count: u64, pages: &[Bytes], cpu: u8) {
+        let empty = Reply::<Payload>::Names(Vec::new());
+        // An empty list ends with its number of names, which is a single byte.
+        let mut head = postcard::to_allocvec(&empty).unwrap_or_default();
+        head.pop();
+        head.extend(postcard::to_allocvec(&count).unwrap_or_default());
+        let len = pages.iter().fold(head.len(), |len, page| len.saturating_add(page.len()));
+        let body_len = u32::try_from(len).unwrap_or(u32::MAX);
+        let frame = Head { body_len, kind: FrameKind::Reply, cpu, call, read: 0 };
+        self.tail.extend_from_slice(&frame.to_bytes());
+        self.tail.extend_from_slice(&head);
+        pages.iter().filter(|page| !page.is_empty()).for_each(|page| self.share(page.clone()));
+        self.count(HEAD_BYTES.saturating_add(len));
+        self.end_answer();
+    }
+
+    fn end_answer(&mut self) {
         self.answers = self.answers.saturating_add(1);
         self.ends.push_back(self.queued);
         self.recharge();
@@ -299,7 +320,7 @@ impl Flavor for Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Fault, Raw, Reply};
+    use crate::proto::{Fault, Raw};
 
     /// Writes at most `piece` bytes at a time.
     fn written(out: &mut Outbound, piece: usize) -> Vec<u8> {

@@ -132,9 +132,9 @@ impl Inner {
                 self.state.acknowledge(answered.client, *answers);
             }
             if key == own {
-                given = Some(answered.answer);
+                given = Some(answered.into_answer());
             } else if let Some(sleeper) = self.sleepers.get_mut(&key) {
-                sleeper.answer = Some(Ok(answered.answer));
+                sleeper.answer = Some(Ok(answered.into_answer()));
                 sleeper.bell.notify_one();
             }
         }

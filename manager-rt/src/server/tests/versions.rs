@@ -103,3 +103,16 @@ fn an_old_client_gets_a_lease_in_the_form_that_it_knows() {
         assert_eq!(client.ask(id, Op::Lock(LockOp::Acquire { lease: u64::MAX })), Ok(granted));
     }
 }
+
+#[test]
+fn an_old_client_gets_a_long_list_of_names() {
+    let server = Running::start(Server::builder().key("key"));
+    let old = Terms { offer: None, ..frame::terms(b"key") };
+    let mut client = Client::connect_on(&server.path, old).unwrap();
+    let names: Vec<_> = (0..5_000).map(|number| format!("{number:0>200}")).collect();
+    for name in &names {
+        client.open(name, Spec::Event);
+    }
+    assert!(client.manager(ManagerOp::Names) == Ok(Reply::Names(names)));
+    client.ping();
+}

@@ -1,4 +1,4 @@
-//! Requests that concern very many objects go on in short steps, and their client has no other turn meanwhile.
+//! Requests that concern very many objects or names go on in short steps, and their client has no other turn meanwhile.
 
 use super::*;
 use crate::limits::{REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
@@ -138,4 +138,27 @@ fn a_notice_that_goes_on_in_steps_has_no_answer() {
     assert!(effects.answers.is_empty() && world.answer(0).is_none());
     assert_eq!(world.objects(), 0);
     world.end(&[client]);
+}
+
+#[test]
+fn all_names_are_listed_in_steps() {
+    let mut world = World::in_steps();
+    let client = world.client();
+    let names: Vec<_> = (0..20_000).map(|number| format!("{number:05}")).collect();
+    for name in &names {
+        world.open(client, name, Spec::Event);
+    }
+    let call = world.begin(client, ManagerOp::Names);
+    let answer = world.finish(client, call);
+    assert!(answer == Some(Ok(Reply::Names(names.clone()))));
+    // One that nobody waits for any more leaves nothing.
+    world.begin(client, ManagerOp::Names);
+    world.leave(client);
+    world.steps();
+    let other = world.client();
+    for name in &names {
+        world.remove(other, name);
+        world.steps();
+    }
+    world.end(&[other]);
 }
