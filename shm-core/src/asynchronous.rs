@@ -41,7 +41,7 @@ use mp_sys::adaptive::Signal;
 use mp_sys::deadline::Deadline;
 
 use crate::asynchronous::turn::Turn;
-use crate::error::NoRuntime;
+use crate::error::RuntimeError;
 
 /// What tasks wait for. It keeps the memory of its word.
 pub(crate) trait Source: fmt::Debug + Send + Sync {
@@ -79,7 +79,7 @@ impl Wait {
         order: Order,
         seen: u32,
         make: impl FnOnce() -> Arc<dyn Source>,
-    ) -> Result<(), NoRuntime> {
+    ) -> Result<(), RuntimeError> {
         let turn = match self.turn.take().filter(|turn| !turn.is_over()) {
             Some(turn) => turn,
             None => Turn::enter(signal, order, seen, make)?,
@@ -91,7 +91,7 @@ impl Wait {
 }
 
 /// Waits for a while. It needs no timer of the runtime.
-pub(crate) async fn pause(duration: Duration) -> Result<(), NoRuntime> {
+pub(crate) async fn pause(duration: Duration) -> Result<(), RuntimeError> {
     let turn = Turn::until(Deadline::after(duration))?;
     poll_fn(|cx| turn.poll(cx)).await;
     Ok(())

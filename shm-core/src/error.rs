@@ -15,6 +15,8 @@
 use std::fmt;
 
 pub use mp_sys::OsError;
+#[cfg(feature = "tokio")]
+pub use mp_sys::asynchronous::RuntimeError;
 use mp_sys::locked::ReadError;
 pub use mp_sys::memory::MemoryError;
 use mp_sys::robust::AcquireError;
@@ -156,13 +158,6 @@ impl<G> fmt::Debug for LockError<G> {
 
 impl<G> std::error::Error for LockError<G> {}
 
-/// No tokio runtime polls the future, or the runtime is ending. Nothing has changed then.
-#[cfg(feature = "tokio")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no tokio runtime polls this future, or the runtime is ending")]
-#[non_exhaustive]
-pub struct NoRuntime;
-
 /// Why an operation on a semaphore failed. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -188,10 +183,10 @@ pub enum SemaphoreError {
     /// The name could not be used or opened.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// There is no runtime to wait in (`acquire_async` only).
+    /// The task cannot wait (`acquire_async` only).
     #[cfg(feature = "tokio")]
     #[error(transparent)]
-    NoRuntime(#[from] NoRuntime),
+    Runtime(#[from] RuntimeError),
 }
 
 /// Why an operation on a barrier failed.

@@ -30,7 +30,7 @@ pub use array::{Array, ArrayGuard};
 #[doc(inline)]
 pub use element::{Element, Number};
 #[cfg(feature = "tokio")]
-pub use error::NoRuntime;
+pub use error::RuntimeError;
 pub use error::{
     ArrayError, BarrierError, LockError, LockResult, MemoryError, OsError, RangeError, SemaphoreError,
     WaitError,

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::asynchronous::hub::{Entered, Hub, Place};
 use crate::asynchronous::{Order, Source, lane, runtimes};
-use crate::error::NoRuntime;
+use crate::error::RuntimeError;
 
 /// A place of a task. Dropping it leaves the place, and lets the next task of its queue look.
 #[derive(Debug)]
@@ -27,27 +27,27 @@ impl Turn {
         order: Order,
         seen: u32,
         make: impl FnOnce() -> Arc<dyn Source>,
-    ) -> Result<Self, NoRuntime> {
+    ) -> Result<Self, RuntimeError> {
         let (handle, hub) = runtimes::current()?;
         let entered = hub.enter(signal, order, seen, make);
         Self::over(hub, &handle, entered)
     }
 
     /// Waits for a moment.
-    pub(super) fn until(deadline: Deadline) -> Result<Self, NoRuntime> {
+    pub(super) fn until(deadline: Deadline) -> Result<Self, RuntimeError> {
         let (handle, hub) = runtimes::current()?;
         let entered = hub.enter_alarm(deadline);
         Self::over(hub, &handle, entered)
     }
 
-    fn over(hub: Arc<Hub>, handle: &Handle, entered: Option<Entered>) -> Result<Self, NoRuntime> {
-        let Entered { place, to_start } = entered.ok_or(NoRuntime)?;
+    fn over(hub: Arc<Hub>, handle: &Handle, entered: Option<Entered>) -> Result<Self, RuntimeError> {
+        let Entered { place, to_start } = entered.ok_or(RuntimeError::ShuttingDown)?;
         let turn = Self { hub, place, entered_in: Epoch::current() };
         if let Some(lane) = to_start {
             lane::start(&turn.hub, handle, lane);
         }
         // A runtime that is ending starts no thread.
-        if turn.is_over() { Err(NoRuntime) } else { Ok(turn) }
+        if turn.is_over() { Err(RuntimeError::ShuttingDown) } else { Ok(turn) }
     }
 
     /// Returns whether its runtime has ended, so that nobody watches any more.

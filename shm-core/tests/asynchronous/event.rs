@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use mp_sys::testing::{assert_woken, spawn, succeeded, tests};
-use shm_core::{Event, NoRuntime};
+use shm_core::{Event, RuntimeError};
 
 use crate::helpers::{ByHand, both, current_thread, in_time, multi_thread, run, threads};
 
@@ -22,7 +22,7 @@ fn a_set_event_needs_no_runtime() {
     let runtime = current_thread();
     let mut cx = Context::from_waker(Waker::noop());
     let mut outside = Box::pin(event.wait_async());
-    assert!(matches!(outside.as_mut().poll(&mut cx), Poll::Ready(Err(NoRuntime { .. }))));
+    assert!(matches!(outside.as_mut().poll(&mut cx), Poll::Ready(Err(RuntimeError::NoRuntime))));
     drop(outside);
     event.set();
     assert_eq!(Box::pin(event.wait_async()).as_mut().poll(&mut cx), Poll::Ready(Ok(())));

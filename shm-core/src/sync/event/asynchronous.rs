@@ -6,7 +6,7 @@ use mp_sys::adaptive::Signal;
 use mp_sys::cells::SharedSignal;
 
 use crate::asynchronous::{Order, Source, Wait};
-use crate::error::NoRuntime;
+use crate::error::RuntimeError;
 use crate::sync::event::Event;
 
 /// The word of an event. A flag has no holder who could die.
@@ -30,7 +30,7 @@ impl Event {
     /// You can drop the future at any time. Nothing is lost.
     ///
     /// # Errors
-    /// [`NoRuntime`] if no tokio runtime polls the future. An event that is set needs none.
+    /// [`RuntimeError`] if the task has to wait and no tokio runtime polls it. An event that is set needs none.
     ///
     /// # Panics
     /// If the runtime has no blocking thread and cannot start one.
@@ -53,7 +53,7 @@ impl Event {
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn wait_async(&self) -> Result<(), NoRuntime> {
+    pub async fn wait_async(&self) -> Result<(), RuntimeError> {
         tokio::task::coop::consume_budget().await;
         let seen = self.signal.get();
         let mut wait = Wait::default();

@@ -43,7 +43,7 @@ impl Semaphore {
     /// You can drop the future at any time. No permit is lost, and the next task or process gets its turn.
     ///
     /// # Errors
-    /// [`SemaphoreError::NoRuntime`] if no tokio runtime polls the future. A permit that is free needs none.
+    /// [`SemaphoreError::Runtime`] if the task has to wait and no tokio runtime polls it. A permit that is free needs none.
     ///
     /// # Panics
     /// If the runtime has no blocking thread and cannot start one.
@@ -100,7 +100,7 @@ impl BoundedSemaphore {
     /// Like [`Semaphore::acquire_async`]. Feature `tokio`.
     ///
     /// # Errors
-    /// [`SemaphoreError::NoRuntime`] if no tokio runtime polls the future.
+    /// [`SemaphoreError::Runtime`], like [`Semaphore::acquire_async`].
     ///
     /// # Panics
     /// The same as [`Semaphore::acquire_async`].
