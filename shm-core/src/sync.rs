@@ -16,6 +16,8 @@ mod bounded;
 mod condition;
 mod dead;
 mod event;
+#[cfg(feature = "tokio")]
+mod guarded;
 mod lock;
 mod rlock;
 mod rwlock;
@@ -28,6 +30,8 @@ pub use self::barrier::{Barrier, PARTIES_MAX, Party};
 pub use self::bounded::BoundedSemaphore;
 pub use self::condition::{Condition, WAITERS_MAX};
 pub use self::event::Event;
+#[cfg(feature = "tokio")]
+pub use self::guarded::Guarded;
 pub use self::lock::{Lock, LockGuard};
 pub use self::rlock::{DEPTH_MAX, RLock, RLockGuard};
 pub use self::rwlock::{READERS_MAX, READS_MAX, RwLock, RwLockReadGuard, RwLockWriteGuard};

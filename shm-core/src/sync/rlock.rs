@@ -121,6 +121,11 @@ impl RLock {
         self.lock_with(within(timeout))
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn holder(&self) -> mp_sys::locked::Holder {
+        self.entry.holder()
+    }
+
     fn lock_with(&self, patience: Patience) -> LockResult<RLockGuard<'_>> {
         self.guard(self.entry.enter(patience, |held| take_over(held, no_journal)))
     }
