@@ -231,6 +231,16 @@ pub enum WaitError<G> {
     TooManyWaiters(G),
     /// The wait ended, but the lock was not taken again; or it is poisoned, and its guard is inside.
     Lock(LockError<G>),
+    /// The task cannot wait (`wait_until_async` only).
+    #[cfg(feature = "tokio")]
+    Runtime(RuntimeError),
+}
+
+#[cfg(feature = "tokio")]
+impl<G> From<RuntimeError> for WaitError<G> {
+    fn from(error: RuntimeError) -> Self {
+        Self::Runtime(error)
+    }
 }
 
 impl<G> fmt::Display for WaitError<G> {
@@ -240,6 +250,8 @@ impl<G> fmt::Display for WaitError<G> {
                 write!(f, "{} threads already wait on the condition", crate::sync::WAITERS_MAX)
             }
             Self::Lock(error) => error.fmt(f),
+            #[cfg(feature = "tokio")]
+            Self::Runtime(error) => error.fmt(f),
         }
     }
 }
@@ -249,6 +261,8 @@ impl<G> fmt::Debug for WaitError<G> {
         match self {
             Self::TooManyWaiters(_) => f.write_str("TooManyWaiters(..)"),
             Self::Lock(error) => f.debug_tuple("Lock").field(error).finish(),
+            #[cfg(feature = "tokio")]
+            Self::Runtime(error) => f.debug_tuple("Runtime").field(error).finish(),
         }
     }
 }

@@ -6,7 +6,6 @@ mod arena;
 #[doc(hidden)]
 pub mod array;
 #[cfg(feature = "tokio")]
-#[expect(dead_code, reason = "the objects that are waited for follow")]
 mod asynchronous;
 pub mod element;
 #[doc(hidden)]

@@ -6,6 +6,8 @@
 //! A waiter that had its turn to look for dead processes takes the lock and checks whether it still has to wait: a process
 //! may have died after it left its place, and before it did what it was woken for.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 #[cfg(all(loom, test))]
 mod models;
 mod places;

@@ -139,7 +139,7 @@ impl<'a, W: Words> Places<'a, W> {
         (budget, deadline): (&Budget, Deadline),
         witness: &impl Witness<W>,
     ) -> Woken {
-        let waits = waiting(place.ticket.load(Ordering::SeqCst));
+        let waits = Self::word_of(place);
         loop {
             if place.signal.wait_slice(waits, budget, deadline, sleeper).is_some() {
                 return Woken::Notified;
@@ -157,6 +157,11 @@ impl<'a, W: Words> Places<'a, W> {
                 return Woken::Looked;
             }
         }
+    }
+
+    /// Returns the word of the caller's place while nobody has chosen the caller.
+    pub(super) fn word_of(place: &WaiterPlace<W>) -> u32 {
+        waiting(place.ticket.load(Ordering::SeqCst))
     }
 
     /// Chooses at most `count` waiters, those that came first, and returns how many it chose. Dead waiters that nobody has

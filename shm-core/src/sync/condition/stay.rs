@@ -23,6 +23,11 @@ impl<'a> Stay<'a> {
         Self { places, place, taken_in: Epoch::current(), has_left: false }
     }
 
+    #[cfg(feature = "tokio")]
+    pub(super) fn place(&self) -> &'a WaiterPlace {
+        self.place
+    }
+
     /// Leaves the place after a wait with this result. A notification counts as used.
     pub(super) fn leave(mut self, woken: Woken) {
         self.has_left = true;
