@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use mp_sys::testing::{assert_woken, eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{Random, assert_woken, eventually, hang, kill, spawn, succeeded, tests};
 use shm_core::sync::WAITERS_MAX;
-use shm_core::{Array, Condition, Event, Lock, LockError, RLock, RuntimeError, Value, WaitError};
+use shm_core::{Array, Condition, Event, Lock, LockError, RLock, RawValue, RuntimeError, Value, WaitError};
+use tokio::runtime::Runtime;
 
-use crate::helpers::{ByHand, both, current_thread, in_time, multi_thread, run, threads};
+use crate::helpers::{ByHand, at_most, both, current_thread, in_time, multi_thread, run, threads};
 
 tests! {
     what_holds_already_needs_no_runtime,
@@ -23,6 +24,7 @@ tests! {
     what_a_killed_process_should_have_done_is_found,
     poison_reaches_a_task,
     a_panic_in_the_closure_leaves_no_waiter_behind,
+    tasks_and_cancellations_around_a_queue_of_one,
 }
 
 /// Takes one, if there is one.
@@ -274,4 +276,66 @@ fn a_panic_in_the_closure_leaves_no_waiter_behind() {
     });
     assert!(stock.is_poisoned());
     assert_eq!(delivered.n_waiting(), 0);
+}
+
+/// A slot for one item, and what happened there.
+struct Slot {
+    item: Value<u64>,
+    filled: Condition,
+    emptied: Condition,
+    sum: RawValue<u64>,
+    cancelled: RawValue<u64>,
+}
+
+const ITEMS: u64 = 10_000;
+
+/// Puts the items into the slot, or takes as many out of it. It cancels a wait when it is woken too often.
+async fn move_items(slot: Arc<Slot>, is_producer: bool, seed: u64) {
+    let mut random = Random::seeded(seed);
+    let mut next = 1;
+    while next <= ITEMS {
+        let polls = 1 + random.below(6);
+        let done = if is_producer {
+            let put = |item: &mut u64| (*item == 0).then(|| *item = next);
+            let put = at_most(polls, slot.emptied.wait_until_async(&slot.item, put)).await;
+            put.map(|put| (put.unwrap(), slot.filled.notify(1)).0)
+        } else {
+            let get = |item: &mut u64| (*item != 0).then(|| std::mem::take(item));
+            let got = at_most(polls, slot.filled.wait_until_async(&slot.item, get)).await;
+            got.map(|got| (slot.sum.fetch_add(got.unwrap()), slot.emptied.notify(1))).map(drop)
+        };
+        match done {
+            Some(()) => next += 1,
+            None => drop(slot.cancelled.fetch_add(1)),
+        }
+    }
+}
+
+/// 64 tasks in two processes move 10,000 items each through one slot, and many of their waits are cancelled. Each item
+/// arrives once.
+fn tasks_and_cancellations_around_a_queue_of_one() {
+    const TASKS: u64 = 32;
+    let slot = Arc::new(Slot {
+        item: Value::new(0).unwrap(),
+        filled: Condition::new().unwrap(),
+        emptied: Condition::new().unwrap(),
+        sum: RawValue::new(0).unwrap(),
+        cancelled: RawValue::new(0).unwrap(),
+    });
+    let process = |kind: fn() -> Runtime| {
+        let runtime = kind();
+        runtime.block_on(async {
+            let task = |n| tokio::spawn(move_items(Arc::clone(&slot), n % 2 == 0, n + 1));
+            for task in (0..TASKS).map(task).collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+        });
+    };
+    let children = [current_thread, multi_thread].map(|kind| spawn(|| process(kind)));
+    children.iter().for_each(succeeded);
+    assert_eq!(slot.sum.load(), TASKS * ITEMS * (ITEMS + 1) / 2);
+    let cancelled = slot.cancelled.load();
+    assert!(cancelled > ITEMS, "{cancelled} waits were cancelled");
+    let waiting = slot.filled.n_waiting() + slot.emptied.n_waiting();
+    assert_eq!((slot.item.get(), waiting), (Ok(0), 0));
 }
