@@ -1,5 +1,8 @@
 //! `Child<R>`: the handle of a process that this process started.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,11 +39,18 @@ pub struct Child<R> {
     /// Only `drop` takes this out.
     running: Option<Arc<Running>>,
     value: PhantomData<fn() -> R>,
+    #[cfg(feature = "tokio")]
+    watched: mp_sys::asynchronous::Watched,
 }
 
 impl<R: DeserializeOwned> Child<R> {
     pub(crate) fn new(running: Arc<Running>) -> Self {
-        Self { running: Some(running), value: PhantomData }
+        Self {
+            running: Some(running),
+            value: PhantomData,
+            #[cfg(feature = "tokio")]
+            watched: mp_sys::asynchronous::Watched::readable(),
+        }
     }
 
     /// Waits until the child has ended, and returns the value that its closure or worker returned.

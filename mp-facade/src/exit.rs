@@ -1,5 +1,7 @@
 //! Why a child has no value.
 
+#[cfg(feature = "tokio")]
+use mp_sys::asynchronous::RuntimeError;
 use mp_sys::child::ChildError;
 use mp_sys::reexec::Refusal;
 
@@ -56,6 +58,10 @@ pub enum ExitError {
     /// The handle cannot wait for the child.
     #[error(transparent)]
     Child(#[from] ChildError),
+    /// The task cannot wait ([`join_async`](crate::Child::join_async) and [`wait_async`](crate::Child::wait_async) only).
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
 }
 
 /// Returns the name of a signal for the message, for the signals that end processes in practice.

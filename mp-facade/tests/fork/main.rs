@@ -1,6 +1,8 @@
 //! `mp::fork` and `mp::Child` with real processes.
 #![expect(clippy::unwrap_used, clippy::panic_in_result_fn, reason = "a test fails by a panic")]
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod clones;
 mod crashes;
 mod ends;
@@ -32,6 +34,8 @@ const METHODS: [mp::Method; 3] = [mp::Method::Fork, mp::Method::Spawn, mp::Metho
 
 fn main() -> std::process::ExitCode {
     let tests = [
+        #[cfg(feature = "tokio")]
+        asynchronous::TESTS,
         clones::TESTS,
         crashes::TESTS,
         ends::TESTS,
