@@ -89,6 +89,20 @@ macro_rules! receives_in_tasks {
             pub async fn recv_async(&self) -> Result<$value, RecvError> {
                 message::asynchronous::recv_value(&self.endpoint, self.$print).await
             }
+
+            /// Returns a stream that receives values until the end of the stream of messages. It works like
+            /// [`iter`](Self::iter), but lets other tasks run.
+            ///
+            /// # Cancellation
+            /// If the stream is dropped, no message is lost.
+            pub fn stream(&self) -> impl futures_core::Stream<Item = Result<$value, RecvError>> + '_ {
+                crate::stream::repeated(move || async move {
+                    match self.recv_async().await {
+                        Err(RecvError::Closed) => None,
+                        outcome => Some(outcome),
+                    }
+                })
+            }
         }
 
         impl<$($param),+> $type<$($param),+> {

@@ -1,5 +1,6 @@
 //! The methods of queues for tasks of a tokio runtime.
 
+use futures_core::Stream;
 use mp_sys::alike::{SameBytes, Wire};
 use mp_sys::robust::Patience;
 use serde::Serialize;
@@ -9,6 +10,15 @@ use crate::queue::batch::Batch;
 use crate::queue::error::{GetError, PutError};
 use crate::queue::item::{self, Taken};
 use crate::queue::{JoinableQueue, Queue, SimpleQueue, Task};
+use crate::stream::repeated;
+
+/// Returns `None` at the end of a queue.
+fn unless_closed<T>(outcome: Result<T, GetError>) -> Option<Result<T, GetError>> {
+    match outcome {
+        Err(GetError::Closed) => None,
+        outcome => Some(outcome),
+    }
+}
 
 impl<T> Queue<T> {
     /// Puts one item at the end, and lets other tasks run while the queue is full. Works like [`put`](Self::put).
@@ -87,6 +97,15 @@ impl<T: DeserializeOwned> Queue<T> {
         let taken = self.core.wait_to_take(|| self.core.get(Patience::TryOnce, Taken::copy)).await?;
         taken.decode()
     }
+
+    /// Returns a stream that takes items until the queue is closed and empty. It works like [`iter`](Self::iter), but
+    /// lets other tasks run.
+    ///
+    /// # Cancellation
+    /// If the stream is dropped, no item is lost.
+    pub fn stream(&self) -> impl Stream<Item = Result<T, GetError>> + '_ {
+        repeated(move || async move { unless_closed(self.get_async().await) })
+    }
 }
 
 impl<T> JoinableQueue<T> {
@@ -142,6 +161,15 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         let leased = core.wait_to_take(|| core.lease(Patience::TryOnce)).await?;
         Task::decode(std::sync::Arc::clone(core), leased)
     }
+
+    /// Returns a stream that takes tasks on lease until the queue is closed and empty. It works like [`iter`](Self::iter), but
+    /// lets other tasks run.
+    ///
+    /// # Cancellation
+    /// If the stream is dropped, no task is lost.
+    pub fn stream(&self) -> impl Stream<Item = Result<Task<T>, GetError>> + '_ {
+        repeated(move || async move { unless_closed(self.get_async().await) })
+    }
 }
 
 impl<T> SimpleQueue<T> {
@@ -171,5 +199,14 @@ impl<T: DeserializeOwned> SimpleQueue<T> {
     /// If the future is dropped before it is ready, no item was taken.
     pub async fn get_async(&self) -> Result<T, GetError> {
         self.0.get_async().await
+    }
+
+    /// Returns a stream that takes items until the queue is closed and empty. It works like [`iter`](Self::iter), but
+    /// lets other tasks run.
+    ///
+    /// # Cancellation
+    /// If the stream is dropped, no item is lost.
+    pub fn stream(&self) -> impl Stream<Item = Result<T, GetError>> + '_ {
+        repeated(move || async move { unless_closed(self.get_async().await) })
     }
 }

@@ -5,8 +5,9 @@ mod dropped;
 mod leases;
 mod pipes;
 mod queues;
+mod streams;
 
 fn main() -> std::process::ExitCode {
-    let tests = [leases::TESTS, pipes::TESTS, queues::TESTS].concat();
+    let tests = [leases::TESTS, pipes::TESTS, queues::TESTS, streams::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }

@@ -13,7 +13,7 @@ const KERNEL_IPC: Order = Order {
         &["connection", "pipe"],
         &["halves", "forward", "queue", "wait"],
         &["message", "descriptor"],
-        &["address", "error"],
+        &["address", "error", "stream"],
         &["limits"],
     ],
 };
@@ -24,8 +24,9 @@ const KERNEL_IPC_QUEUE: Order = Order {
     rows: &[
         &["fuzz"],
         &["asynchronous"],
+        &["iter"],
         &["joinable", "simple"],
-        &["bytes", "handle", "iter", "put"],
+        &["bytes", "handle", "put"],
         &["typed"],
         &["batch"],
         &["item", "travel"],
