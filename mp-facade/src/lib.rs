@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("front/processes.md")]
 #![cfg_attr(all(feature = "shm", feature = "ipc"), doc = include_str!("front/pools.md"))]
+#![cfg_attr(feature = "ipc", doc = include_str!("front/groups.md"))]
 #![cfg_attr(feature = "shm", doc = include_str!("front/shm.md"))]
 #![cfg_attr(feature = "ipc", doc = include_str!("front/ipc.md"))]
 #![cfg_attr(feature = "manager", doc = include_str!("front/manager.md"))]
