@@ -353,12 +353,9 @@ impl Drop for Group<'_> {
 
 impl fmt::Debug for Group<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Group(")?;
-        for (at, kind) in self.kinds.iter().enumerate() {
-            let comma = if at == 0 { "" } else { ", " };
-            let present = kind.seats.iter().filter(|seat| seat.current.is_some()).count();
-            write!(f, "{comma}{present} of {} {}", kind.seats.len(), kind.name)?;
-        }
-        f.write_str(if self.is_stopping { "; stopping)" } else { ")" })
+        let seats = || self.kinds.iter().flat_map(|kind| &kind.seats);
+        let present = seats().filter(|seat| seat.current.is_some()).count();
+        write!(f, "Group({present} of {} workers, {} kinds", seats().count(), self.kinds.len())?;
+        f.write_str(if self.is_stopping { ", stopping)" } else { ")" })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::fd::AsFd;
 
 use kernel_ipc::Descriptor;
+use mp_sys::line::Short;
 use mp_sys::ready;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,7 +13,6 @@ use crate::group::event::Place;
 use crate::process::Process;
 
 /// The place that a worker is started for: see [`Group::keep`](crate::Group::keep).
-#[derive(Debug)]
 pub struct Slot {
     place: Place,
     end_with_parent: bool,
@@ -94,5 +94,11 @@ impl<'de> Deserialize<'de> for Ready {
 impl fmt::Debug for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.file.is_some() { "Ready" } else { "Ready(without a descriptor)" })
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({} {})", Short(self.place.kind()), self.place.index())
     }
 }

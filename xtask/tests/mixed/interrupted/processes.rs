@@ -1,6 +1,6 @@
 //! Children, and the fork server.
 
-use mp::{Event, Method, Pool, Process, StartError, TaskError, active_children};
+use mp::{Event, Group, Keep, Method, Pool, Process, StartError, TaskError, active_children};
 use mp_sys::testing::{eventually, hang};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -16,6 +16,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case { file: "mp-facade/src/child.rs", method: "join_timeout", run: start_by_a_stopped_server },
         Case { file: "mp-facade/src/pool/job.rs", method: "wait_timeout", run: job },
         Case { file: "mp-facade/src/pool/builder.rs", method: "timeout", run: late_item },
+        Case { file: "mp-facade/src/group.rs", method: "run", run: group_run },
+        Case { file: "mp-facade/src/group/keep.rs", method: "ready_timeout", run: replacement_not_ready },
         Case { file: "mp-facade/src/active.rs", method: "wait_timeout", run: active },
         Case { file: "mp-facade/src/current.rs", method: "wait_timeout", run: parent },
     ]
@@ -38,6 +40,26 @@ fn late_item(storm: Storm) {
     storm.outlasts(|timeout| {
         let late = Pool::builder().workers(1).timeout(timeout).map_each(&[1], |_| -> () { hang() });
         late == Ok(vec![Err(TaskError::TimedOut(timeout))])
+    });
+}
+
+const NONE: [&std::fs::File; 0] = [];
+
+fn group_run(storm: Storm) {
+    let mut group = Group::new().unwrap();
+    group.keep("worker", 1, |slot| slot.process().fork(|| -> () { hang() })).unwrap();
+    storm.outlasts(|timeout| group.run(NONE, timeout, drop) == Ok(vec![]));
+}
+
+fn replacement_not_ready(storm: Storm) {
+    storm.outlasts(|timeout| {
+        let start = |slot: &mp::Slot| {
+            let _never_set = slot.ready();
+            slot.process().fork(|| -> () { hang() })
+        };
+        let mut group = Group::new().unwrap();
+        group.keep("worker", Keep::new(1).ready_timeout(timeout), start).unwrap();
+        group.reload("worker") == Ok(())
     });
 }
 

@@ -1,6 +1,6 @@
 //! Processes, as shown by their parents, their children and themselves.
 
-use mp::{Key, Method, Pool, Process, active_children, current_process, parent_process};
+use mp::{Group, Key, Method, Pool, Process, active_children, current_process, parent_process};
 use mp_sys::testing::{eventually, hang};
 
 use super::Seen;
@@ -43,6 +43,7 @@ pub(super) fn states(seen: &mut Seen) {
     });
     started.unwrap();
     pools(seen);
+    groups(seen);
     seen.look(&Key::default(), "Key", "none");
     seen.look(&Key::from("secret"), "Key", "..");
 }
@@ -67,4 +68,21 @@ fn pools(seen: &mut Seen) {
     }
     assert!(pool.map([1]).is_err());
     seen.look_for(&pool, "Pool", &["ended: Crashes"]);
+}
+
+fn groups(seen: &mut Seen) {
+    let kind = "k".repeat(1000);
+    let mut shown = Seen::default();
+    let mut group = Group::new().unwrap();
+    seen.look(&group, "Group", "0 of 0 workers, 0 kinds");
+    let start = |slot: &mp::Slot| {
+        shown.look_for(slot, "Slot", &["kkk…", " 0"]);
+        shown.look(&slot.ready(), "Ready", "");
+        Process::new().fork(|| -> () { hang() })
+    };
+    group.keep(&kind, 1, start).unwrap();
+    group.begin_stop().unwrap();
+    seen.look(&group, "Group", "0 of 0 workers, 1 kinds, stopping");
+    drop(group);
+    seen.0.extend(shown.0);
 }
