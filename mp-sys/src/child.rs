@@ -25,6 +25,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
@@ -34,6 +35,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pi
 use self::abandoned::Kept;
 pub use self::abandoned::reap_abandoned;
 pub use self::ended::Ended;
+pub(crate) use self::ended::has_dumped_core;
 pub use self::event_loops::EVENT_LOOPS_LOOKED_AT_BEYOND;
 pub use self::in_place::write_at;
 pub use self::lifeline::{Lifeline, release_lifelines, renew};
@@ -168,7 +170,10 @@ fn reserve_descriptor() -> Result<OwnedFd, Errno> {
 /// Runs in the parent: takes hold of the child before anything else can go wrong.
 pub(crate) fn adopt(child: i32) -> Result<ChildProcess, Errno> {
     let pid = Pid::from_raw(child).ok_or(Errno::SRCH)?;
-    let adopted = |pidfd, ended| ChildProcess { pid, pidfd: Some(pidfd), parent: Epoch::current(), ended };
+    let adopted = |pidfd, ended| {
+        let (parent, has_dumped_core) = (Epoch::current(), AtomicBool::new(false));
+        ChildProcess { pid, pidfd: Some(pidfd), parent, ended, has_dumped_core }
+    };
     match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(adopted(pidfd, OnceLock::new())),
         // The child has ended, and SIGCHLD is ignored, so the kernel did not keep it. A readable descriptor takes the
@@ -233,6 +238,7 @@ pub struct ChildProcess {
     pidfd: Option<OwnedFd>,
     parent: Epoch,
     ended: OnceLock<Ended>,
+    has_dumped_core: AtomicBool,
 }
 
 impl ChildProcess {
@@ -261,7 +267,10 @@ impl ChildProcess {
         options.set(WaitIdOptions::NOHANG, !deadline.is_never());
         let ended = loop {
             match waitid(WaitId::PidFd(self.as_fd()), options) {
-                Ok(Some(status)) => break status.into(),
+                Ok(Some(status)) => {
+                    self.has_dumped_core.store(status.dumped(), Ordering::Relaxed);
+                    break status.into();
+                }
                 // A tracer holds the child: its descriptor is readable, but it has no status until the tracer lets it
                 // go.
                 Ok(None) if deadline.has_passed() => return Ok(None),
@@ -279,10 +288,23 @@ impl ChildProcess {
         Ok(Some(ended))
     }
 
+    /// Whether the kernel wrote a core of the child. `false` until [`wait`](Self::wait) has returned how it ended.
+    #[must_use]
+    pub fn has_dumped_core(&self) -> bool {
+        self.has_dumped_core.load(Ordering::Relaxed)
+    }
+
     /// Whether the child is stopped, by SIGSTOP or Ctrl-Z. It does not see a child that a debugger holds.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        matches!(waitid(WaitId::PidFd(self.as_fd()), options), Ok(Some(_)))
+    }
+
+    /// Whether the child was stopped and continued since the last call. It does not see what a debugger does.
+    #[must_use]
+    pub fn was_continued(&self) -> bool {
+        let options = WaitIdOptions::CONTINUED | WaitIdOptions::NOHANG;
         matches!(waitid(WaitId::PidFd(self.as_fd()), options), Ok(Some(_)))
     }
 

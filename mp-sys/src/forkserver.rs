@@ -137,8 +137,10 @@ enum Report {
     Failed(i32),
     /// There is no child, because the server has this many other threads, which a constructor started.
     Threads(u32),
-    /// It ended.
+    /// It ended, and no core was written.
     Ended(Ended),
+    /// This signal ended it, and a core was written.
+    Dumped(i32),
 }
 
 impl Report {
@@ -147,6 +149,7 @@ impl Report {
     const THREADS: u32 = u32::from_be_bytes(*b"mpth");
     const EXITED: u32 = u32::from_be_bytes(*b"mpex");
     const SIGNALED: u32 = u32::from_be_bytes(*b"mpsg");
+    const DUMPED: u32 = u32::from_be_bytes(*b"mpsc");
     const UNKNOWN: u32 = u32::from_be_bytes(*b"mpun");
 
     fn to_head(self) -> Head {
@@ -157,6 +160,7 @@ impl Report {
             Self::Ended(Ended::Exited(code)) => (Self::EXITED, code.cast_unsigned()),
             Self::Ended(Ended::Signaled(signal)) => (Self::SIGNALED, signal.cast_unsigned()),
             Self::Ended(Ended::Unknown) => (Self::UNKNOWN, 0),
+            Self::Dumped(signal) => (Self::DUMPED, signal.cast_unsigned()),
         };
         Head { word, long: number.into() }
     }
@@ -170,6 +174,7 @@ impl Report {
             Self::EXITED => Some(Self::Ended(Ended::Exited(number.cast_signed()))),
             Self::SIGNALED => Some(Self::Ended(Ended::Signaled(number.cast_signed()))),
             Self::UNKNOWN => Some(Self::Ended(Ended::Unknown)),
+            Self::DUMPED => Some(Self::Dumped(number.cast_signed())),
             _ => None,
         }
     }
@@ -293,6 +298,7 @@ fn ask(
         (Report::Failed(error), _) => Err(Errno::from_raw_os_error(error).into()),
         (Report::Threads(threads), _) => Err(StartError::ServerThreads { threads }),
         (Report::Ended(ended), _) => Err(StartError::Killed(ended)),
+        (Report::Dumped(signal), _) => Err(StartError::Killed(Ended::Signaled(signal))),
     }
 }
 

@@ -34,3 +34,8 @@ impl From<WaitStatus> for Ended {
         Self::of(status.exit_status(), status.terminating_signal())
     }
 }
+
+/// Whether the kernel wrote a core of a process that ended in this way: the bit that wait(2) calls `WCOREDUMP`.
+pub(crate) fn has_dumped_core(status: WaitStatus) -> bool {
+    status.terminating_signal().is_some() && status.as_raw() & 0x80 != 0
+}

@@ -1,6 +1,7 @@
 //! The handle of a process that the fork server has started.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -29,12 +30,14 @@ pub struct ServedProcess {
     taking: Mutex<()>,
     asker: Epoch,
     ended: OnceLock<Ended>,
+    has_dumped_core: AtomicBool,
 }
 
 impl ServedProcess {
     pub(super) fn new(pid: u32, pidfd: OwnedFd, report: Endpoint, server: Arc<Server>) -> Option<Self> {
         let (taking, asker, ended) = (Mutex::new(()), Epoch::current(), OnceLock::new());
-        (pid > 0).then_some(Self { pid, pidfd, report, server, taking, asker, ended })
+        let has_dumped_core = AtomicBool::new(false);
+        (pid > 0).then_some(Self { pid, pidfd, report, server, taking, asker, ended, has_dumped_core })
     }
 
     /// The process id.
@@ -91,6 +94,10 @@ impl ServedProcess {
         }
         match receive(&self.report, patience) {
             Some(Ok((Report::Ended(ended), _))) => Told::Ended(*self.ended.get_or_init(|| ended)),
+            Some(Ok((Report::Dumped(signal), _))) => {
+                self.has_dumped_core.store(true, Ordering::Relaxed);
+                Told::Ended(*self.ended.get_or_init(|| Ended::Signaled(signal)))
+            }
             Some(Err(())) => Told::NoMore,
             _ => Told::Nothing,
         }
@@ -113,6 +120,12 @@ impl ServedProcess {
     /// [`ChildError::System`] for an invalid signal number.
     pub fn signal(&self, signal: i32) -> Result<bool, ChildError> {
         send_signal(self.as_fd(), self.is_known_to_have_ended(), signal)
+    }
+
+    /// Whether the kernel wrote a core of the process. `false` until a wait has returned how it ended.
+    #[must_use]
+    pub fn has_dumped_core(&self) -> bool {
+        self.has_dumped_core.load(Ordering::Relaxed)
     }
 
     /// Whether the process is known to have ended, without asking the kernel.

@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, getpid, wait};
 use super::Report;
 use crate::OsError;
 use crate::adaptive::Budget;
-use crate::child::{ForkError, flush_output, fork_unhandled, own_pid};
+use crate::child::{ForkError, flush_output, fork_unhandled, has_dumped_core, own_pid};
 use crate::crash;
 use crate::deadline::Deadline;
 use crate::descriptors::pidfd_open;
@@ -148,7 +148,11 @@ impl Server {
             crash::point();
             // Otherwise it is a child of code that ran before the server.
             if let Some(at) = self.children.iter().position(|served| served.child == child) {
-                Report::Ended(status.into()).send(&self.children.swap_remove(at).report, &[]);
+                let report = match status.terminating_signal() {
+                    Some(signal) if has_dumped_core(status) => Report::Dumped(signal),
+                    _ => Report::Ended(status.into()),
+                };
+                report.send(&self.children.swap_remove(at).report, &[]);
                 crash::point();
             }
         }

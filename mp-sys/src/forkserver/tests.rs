@@ -13,6 +13,7 @@ fn reports_come_back_and_others_are_refused() {
         Report::Ended(Ended::Exited(-1)),
         Report::Ended(Ended::Signaled(9)),
         Report::Ended(Ended::Unknown),
+        Report::Dumped(6),
     ];
     for report in all {
         assert_eq!(Report::of(report.to_head()), Some(report));
