@@ -54,6 +54,8 @@ pub(super) struct Engine<'s> {
     crashes: Crashes,
     /// Starts that failed since the last one that did not.
     failed_starts: Crashes,
+    /// The cancelled jobs of which workers still have items.
+    given_up: Vec<u64>,
     restarts: u64,
     last_crash: Option<Crash>,
     start_again: Option<Deadline>,
@@ -78,6 +80,7 @@ impl<'s> Engine<'s> {
             seats,
             pending: VecDeque::new(),
             tries: HashMap::new(),
+            given_up: Vec::new(),
             restarts: 0,
             last_crash: None,
             start_again: None,
@@ -130,7 +133,8 @@ impl<'s> Engine<'s> {
         !self.pending.is_empty() || self.seats.iter().any(|seat| seat.assigned() > 0)
     }
 
-    /// Removes the chunks of a job that no worker has begun with, and returns them. None in a forked child.
+    /// Removes the chunks of a job that no worker has begun with, and returns them. None in a forked child. The items of the
+    /// others are not tried again if their processes end.
     pub(super) fn cancel(&mut self, job: u64) -> Vec<Chunk> {
         if !self.is_own() {
             return Vec::new();
@@ -144,6 +148,8 @@ impl<'s> Engine<'s> {
         let (cancelled, kept): (Vec<_>, Vec<_>) =
             back.into_iter().chain(self.pending.drain(..)).partition(|chunk| chunk.job == job);
         self.pending = kept.into();
+        self.given_up.push(job);
+        self.given_up.retain(|job| self.seats.iter().any(|seat| seat.has_any_of(*job)));
         self.tries.retain(|item, _| !cancelled.iter().any(|chunk| chunk.contains(*item)));
         self.hand_out_now();
         cancelled
@@ -224,7 +230,8 @@ impl<'s> Engine<'s> {
                 passed = true;
             }
             let left = seat.vacate();
-            for chunk in left.chunks.into_iter().rev() {
+            let is_wanted = |chunk: &Chunk| !self.given_up.contains(&chunk.job);
+            for chunk in left.chunks.into_iter().rev().filter(is_wanted) {
                 self.pending.push_front(chunk);
             }
             self.restarts = self.restarts.saturating_add(1);
@@ -263,7 +270,7 @@ impl<'s> Engine<'s> {
                 return Ok(true);
             }
             let tries = self.tries.get(&key).map_or(1, |tries| tries.saturating_add(1));
-            if tries >= self.rules.tries {
+            if tries >= self.rules.tries || self.given_up.contains(&item.job) {
                 self.tries.remove(&key);
                 sink(item.job, item.first, Err(TaskError::Crashed { end: end.clone(), tries }));
                 passed = true;

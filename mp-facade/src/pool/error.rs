@@ -13,7 +13,8 @@ pub enum TaskError {
     /// [`PANIC_MESSAGE_BYTES_MAX`](crate::PANIC_MESSAGE_BYTES_MAX) bytes of it). It is not called again for this item.
     #[error("the worker panicked: {0}")]
     Panicked(String),
-    /// The process that worked on the item ended, as often as [`tries`](crate::PoolBuilder::tries) permits.
+    /// The process that worked on the item ended, as often as [`tries`](crate::PoolBuilder::tries) permits, or after the job was
+    /// cancelled.
     #[error("the process that worked on the item ended, {tries} time(s): {end}")]
     Crashed {
         /// How the last process ended.

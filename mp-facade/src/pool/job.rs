@@ -111,7 +111,8 @@ impl<'p, A: DeserializeOwned, R: ReturnValue> Job<'p, A, R> {
         Ok(inner.inboxes.has(self.job, 0))
     }
 
-    /// Cancels the job if no worker has begun with it. Returns `false` if one has; then the handle is as before.
+    /// Cancels the job if no worker has begun with it. Returns `false` if one has; then the handle is as before, but the item is
+    /// not tried again if that worker's process ends.
     ///
     /// # Errors
     /// The error that ended the pool.

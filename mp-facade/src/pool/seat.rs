@@ -99,6 +99,11 @@ impl Seat {
         self.assigned.len()
     }
 
+    /// Whether it has any items of a job.
+    pub(super) fn has_any_of(&self, job: u64) -> bool {
+        self.assigned.iter().any(|chunk| chunk.job == job)
+    }
+
     /// The number of chunks that it can get.
     pub(super) fn room(&self) -> usize {
         if self.child.is_some() { self.ahead.saturating_sub(self.assigned.len()) } else { 0 }

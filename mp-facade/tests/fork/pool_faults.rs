@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
 use mp_sys::deadline::TICK_MAX;
-use mp_sys::testing::{PATIENCE, tests};
+use mp_sys::testing::{PATIENCE, eventually, hang, tests};
 
 use crate::pools::{be_quiet, pool, two};
 
@@ -18,6 +18,7 @@ tests! {
     the_longest_arguments_and_results_and_one_byte_more,
     a_forked_child_does_not_disturb_the_pool,
     a_cancelled_job_leaves_others_in_their_order,
+    a_cancelled_item_is_not_tried_again,
     a_slow_iterator_does_not_delay_results,
     an_iterator_that_panics_loses_no_index,
 }
@@ -189,6 +190,42 @@ fn a_cancelled_job_leaves_others_in_their_order() {
     wait_for(2);
     let places: Vec<_> = jobs.into_iter().map(|job| job.wait().unwrap()).collect();
     assert_eq!(places, [0, 1, 2, 3, 4]);
+}
+
+fn a_cancelled_item_is_not_tried_again() {
+    let begun = RawValue::new(0_u32).unwrap();
+    let work = |begun: RawValue<u32>| {
+        move |is_quick: bool| {
+            begun.fetch_add(1);
+            if !is_quick {
+                hang()
+            }
+        }
+    };
+    let wait_for = |count| eventually("an item is begun", || begun.load() == count);
+    let builder = Pool::builder().workers(1).method(Method::Fork);
+    let pool = builder.start_with(work, begun.clone()).unwrap();
+    let mut job = pool.submit(false).unwrap();
+    wait_for(1);
+    assert_eq!(job.cancel(), Ok(false));
+    kill_workers();
+    let crashed = TaskError::Crashed { end: ExitError::Signaled(9), tries: 1 };
+    assert_eq!(job.wait(), Err(PoolError::Task { index: 0, error: crashed }));
+    // The same for an iterator that is dropped: what is begun is not begun again, and nothing else is begun.
+    let mut iter = pool.map_iter([true, false, true, true]);
+    assert_eq!(iter.next(), Some(Ok(Ok(()))));
+    wait_for(3);
+    drop(iter);
+    kill_workers();
+    assert_eq!(pool.submit(true).unwrap().wait(), Ok(()));
+    assert_eq!(begun.load(), 4);
+}
+
+fn kill_workers() {
+    for child in mp::active_children() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 fn a_slow_iterator_does_not_delay_results() {
