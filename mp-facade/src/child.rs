@@ -123,6 +123,12 @@ impl<R> Child<R> {
         self.running.clone()
     }
 
+    /// Returns the process itself.
+    #[cfg(all(feature = "shm", feature = "ipc"))]
+    pub(crate) fn handle(&self) -> &Handle {
+        self.process()
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("the child is there until the handle is dropped")
     }

@@ -37,6 +37,15 @@ impl Handle {
         }
     }
 
+    /// Whether the kernel wrote a core, once it is known how the process ended.
+    #[cfg(all(feature = "shm", feature = "ipc"))]
+    pub(crate) fn has_dumped_core(&self) -> bool {
+        match self {
+            Self::Own(process) => process.has_dumped_core(),
+            Self::Served(process) => process.has_dumped_core(),
+        }
+    }
+
     pub(crate) fn is_known_to_have_ended(&self) -> bool {
         match self {
             Self::Own(process) => process.is_known_to_have_ended(),

@@ -229,6 +229,7 @@ impl<'s> Engine<'s> {
                 self.crashes.clear();
                 passed = true;
             }
+            let has_core = seat.has_dumped_core();
             let left = seat.vacate();
             let is_wanted = |chunk: &Chunk| !self.given_up.contains(&chunk.job);
             for chunk in left.chunks.into_iter().rev().filter(is_wanted) {
@@ -237,6 +238,8 @@ impl<'s> Engine<'s> {
             self.restarts = self.restarts.saturating_add(1);
             match end {
                 Err(end) if !left.is_innocent => {
+                    let item = left.item.as_ref().map(|item| item.first);
+                    self.last_crash = Some(Crash::new(end.clone(), item, has_core));
                     passed |= self.note_crash(end, left.item, left.is_late, sink)?;
                 }
                 _ => {
@@ -258,9 +261,6 @@ impl<'s> Engine<'s> {
         is_late: bool,
         sink: &mut Sink<'_>,
     ) -> Result<bool, PoolError> {
-        let crash = Crash::new(end.clone(), item.as_ref().map(|item| item.first));
-        let place = crash.item;
-        self.last_crash = Some(crash);
         let mut passed = false;
         if let Some(item) = item {
             let key = (item.job, item.first);
@@ -280,7 +280,8 @@ impl<'s> Engine<'s> {
             }
         }
         if !self.crashes.note() {
-            return Err(PoolError::Crashes { crashes: self.crashes.in_row(), end, item: place });
+            let item = self.last_crash.as_ref().and_then(|crash| crash.item);
+            return Err(PoolError::Crashes { crashes: self.crashes.in_row(), end, item });
         }
         Ok(passed)
     }

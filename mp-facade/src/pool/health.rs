@@ -10,11 +10,13 @@ pub struct Crash {
     pub end: ExitError,
     /// The position in its job of the item that it was working on, if it was working on one.
     pub item: Option<usize>,
+    /// Whether the kernel wrote a core of it: see core(5).
+    pub core_dumped: bool,
 }
 
 impl Crash {
-    pub(super) fn new(end: ExitError, item: Option<u64>) -> Self {
-        Self { end, item: item.map(|item| usize::try_from(item).unwrap_or(usize::MAX)) }
+    pub(super) fn new(end: ExitError, item: Option<u64>, core_dumped: bool) -> Self {
+        Self { end, item: item.map(|item| usize::try_from(item).unwrap_or(usize::MAX)), core_dumped }
     }
 
     /// Returns the signal that ended it, if one did.

@@ -288,6 +288,11 @@ impl Seat {
         }
     }
 
+    /// Whether the kernel wrote a core of the worker that has ended.
+    pub(super) fn has_dumped_core(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.handle().has_dumped_core())
+    }
+
     /// Removes the worker that has ended, and returns what it leaves.
     pub(super) fn vacate(&mut self) -> Left {
         self.child = None;

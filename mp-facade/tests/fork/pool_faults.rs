@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
 use mp_sys::deadline::TICK_MAX;
+use mp_sys::testing::runner::skip;
 use mp_sys::testing::{PATIENCE, eventually, hang, tests};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::pools::{be_quiet, pool, two};
 
@@ -19,6 +21,7 @@ tests! {
     a_forked_child_does_not_disturb_the_pool,
     a_cancelled_job_leaves_others_in_their_order,
     a_cancelled_item_is_not_tried_again,
+    a_crash_report_says_whether_a_core_was_written,
     a_slow_iterator_does_not_delay_results,
     an_iterator_that_panics_loses_no_index,
 }
@@ -219,6 +222,35 @@ fn a_cancelled_item_is_not_tried_again() {
     kill_workers();
     assert_eq!(pool.submit(true).unwrap().wait(), Ok(()));
     assert_eq!(begun.load(), 4);
+}
+
+fn a_crash_report_says_whether_a_core_was_written() {
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::env::set_current_dir(&folder).unwrap();
+    if !pattern.trim_start_matches("./").starts_with(|c: char| c.is_ascii_alphabetic()) {
+        skip(format!("the cores of this machine are not files in the folder of a process: {pattern}"));
+    }
+    let Rlimit { maximum, .. } = getrlimit(Resource::Core);
+    if maximum == Some(0) {
+        skip("cores are forbidden here");
+    }
+    let bug = |core: u64| -> () {
+        setrlimit(Resource::Core, Rlimit { current: Some(core), maximum: Some(core) }).unwrap();
+        std::process::abort()
+    };
+    for method in crate::METHODS {
+        let pool = Pool::builder().workers(1).tries(1).method(method).start(bug).unwrap();
+        for core in [0, 1 << 24] {
+            pool.submit(core).unwrap().wait().unwrap_err();
+            let crash = pool.health().unwrap().last_crash.unwrap();
+            assert_eq!((crash.signal(), crash.core_dumped), (Some(6), core > 0), "{method:?}");
+        }
+        drop(pool);
+        // The fork server keeps its folder until it ends.
+        mp::release_unused_memory();
+    }
+    std::env::set_current_dir("/").unwrap();
 }
 
 fn kill_workers() {
