@@ -76,7 +76,8 @@ impl PoolBuilder {
     }
 
     /// Sets how long an item may take. A process that takes longer, or that is stopped, is killed, and the item's error is
-    /// [`TaskError::TimedOut`].
+    /// [`TaskError::TimedOut`]. An item whose process was stopped and continued, as by Ctrl-Z and `fg`, has all its time again.
+    /// The pool does not see that of processes of the [fork server](Method::ForkServer).
     ///
     /// A worker that has items, but does not begin with one in this time (at least 1 s), is killed too: it is stopped, or
     /// its initializer hangs. That counts as a crash, so an initializer that always hangs ends in [`PoolError::Crashes`].

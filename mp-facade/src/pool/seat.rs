@@ -1,12 +1,15 @@
 //! A seat of a pool: the queues and the words of one worker, and the process that has them at present.
 
+mod late;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use kernel_ipc::{GetError, PutError, Queue};
 use mp_sys::deadline::{Deadline, now_nanos};
 
+use self::late::Overdue;
+pub(super) use self::late::nanos_of;
 use crate::child::Child;
 use crate::exit::ExitError;
 use crate::pool::chunk::{Chunk, Kind, Order, Outcomes};
@@ -23,10 +26,6 @@ pub(super) type Start<'s> = dyn Fn(&Station) -> Result<Child<()>, StartError> + 
 const AHEAD_MIN: usize = 2;
 /// The most chunks that a worker has. Tiny ones are handed out far ahead, so that it never waits for the next.
 const AHEAD_MAX: usize = 256;
-/// The least time that a worker has to begin with an item, however short the timeout of an item is: starting a process
-/// takes a while.
-const BEGIN_TIME_MIN: Duration = Duration::from_secs(1);
-
 /// What a process that has ended leaves.
 pub(super) struct Left {
     /// The chunks to be done again, in order, without the item.
@@ -37,15 +36,6 @@ pub(super) struct Left {
     pub(super) is_late: bool,
     /// Whether the pool itself killed it, for an item that then came in time after all.
     pub(super) is_innocent: bool,
-}
-
-/// What took too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Overdue {
-    /// This item of this job.
-    Item((u64, u64)),
-    /// Beginning with an item: the worker is stopped, or its initializer hangs.
-    Begin,
 }
 
 pub(super) struct Seat {
@@ -60,6 +50,10 @@ pub(super) struct Seat {
     quiet_since: u64,
     /// Why the pool has killed it.
     condemned: Option<Overdue>,
+    /// From when on its time counts, because it was stopped before.
+    excused_until: u64,
+    /// For what it was given a moment to go on after a stop.
+    excused_for: Option<Overdue>,
 }
 
 impl Seat {
@@ -77,6 +71,8 @@ impl Seat {
             has_refused: false,
             quiet_since: 0,
             condemned: None,
+            excused_until: 0,
+            excused_for: None,
         })
     }
 
@@ -253,31 +249,6 @@ impl Seat {
         self.assigned.iter().any(|chunk| chunk.contains(item)).then_some(item)
     }
 
-    /// Returns what the worker is busy with, and how many nanoseconds it still has for that. `None` if it has nothing to do.
-    fn due(&self, now: u64, limit: u64) -> Option<(Overdue, u64)> {
-        let (what, since, limit) = match self.item() {
-            Some(item) => (Overdue::Item(item), self.station.progress.began(), limit),
-            None if self.assigned.is_empty() && !self.has_refused => return None,
-            None => (Overdue::Begin, self.quiet_since, limit.max(nanos_of(BEGIN_TIME_MIN))),
-        };
-        Some((what, limit.saturating_sub(now.saturating_sub(since))))
-    }
-
-    /// Returns how many nanoseconds pass at least until the worker has to be killed.
-    pub(super) fn time_left(&self, now: u64, limit: u64) -> u64 {
-        let due = self.due(now, limit).filter(|_| self.child.is_some() && self.condemned.is_none());
-        due.map_or(limit, |(_, left)| left)
-    }
-
-    /// Kills the worker if its item takes too long, or it does not begin with one.
-    pub(super) fn kill_late(&mut self, limit: Option<Duration>) {
-        let Some(limit) = limit.filter(|_| self.child.is_some() && self.condemned.is_none()) else { return };
-        if let Some((what, 0)) = self.due(now_nanos(), nanos_of(limit)) {
-            self.condemned = Some(what);
-            self.kill();
-        }
-    }
-
     /// Returns how the worker ended, if it has.
     pub(super) fn ended(&self) -> Option<Result<(), ExitError>> {
         let child = self.child.as_ref()?;
@@ -304,6 +275,7 @@ impl Seat {
         self.station.progress.end();
         self.ahead = AHEAD_MIN;
         self.has_refused = false;
+        self.excused_for = None;
         let is_as_condemned = condemned == Some(item.map_or(Overdue::Begin, Overdue::Item));
         let mut left = Left {
             chunks: Vec::new(),
@@ -363,9 +335,4 @@ impl Seat {
             tracing::debug!(?ended, "a worker of a pool has ended");
         }
     }
-}
-
-/// Returns a time in nanoseconds.
-pub(super) fn nanos_of(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

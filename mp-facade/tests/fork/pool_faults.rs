@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, RawValue, TaskError};
+use mp::{ExitError, Method, POOL_ITEM_BYTES_MAX, Pool, PoolError, Process, RawValue, TaskError};
 use mp_sys::deadline::TICK_MAX;
 use mp_sys::testing::runner::skip;
-use mp_sys::testing::{PATIENCE, eventually, hang, tests};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use mp_sys::testing::{PATIENCE, eventually, hang, is_in_state, tests};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process_group, setpgid, setrlimit};
 
 use crate::pools::{be_quiet, pool, two};
 
@@ -22,6 +22,7 @@ tests! {
     a_cancelled_job_leaves_others_in_their_order,
     a_cancelled_item_is_not_tried_again,
     a_crash_report_says_whether_a_core_was_written,
+    the_time_during_which_a_program_is_stopped_does_not_count,
     a_slow_iterator_does_not_delay_results,
     an_iterator_that_panics_loses_no_index,
 }
@@ -29,7 +30,7 @@ tests! {
 /// Stops a process, and waits until it is stopped.
 fn stop(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    rustix::process::kill_process(pid, Signal::STOP).unwrap();
     let options = rustix::process::WaitIdOptions::STOPPED | rustix::process::WaitIdOptions::NOWAIT;
     rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap();
 }
@@ -251,6 +252,48 @@ fn a_crash_report_says_whether_a_core_was_written() {
         mp::release_unused_memory();
     }
     std::env::set_current_dir("/").unwrap();
+}
+
+fn the_time_during_which_a_program_is_stopped_does_not_count() {
+    for method in [Method::Fork, Method::Spawn] {
+        let [begun, looks, gate] = [(); 3].map(|()| RawValue::new(0_u32).unwrap());
+        let limit = Duration::from_secs(2);
+        let program = Process::new().die_with_parent(true).fork(|| {
+            setpgid(None, None).unwrap();
+            let work = |(begun, gate): (RawValue<u32>, RawValue<u32>)| {
+                move |n: u32| {
+                    begun.store(mp::current_process().pid());
+                    while gate.load() == 0 {
+                        std::thread::sleep(TICK_MAX);
+                    }
+                    n
+                }
+            };
+            let builder = Pool::builder().workers(1).tries(1).method(method).timeout(limit);
+            let pool = builder.start_with(work, (begun.clone(), gate.clone())).unwrap();
+            let mut job = pool.submit(7).unwrap();
+            let result = loop {
+                looks.fetch_add(1);
+                if let Some(result) = job.wait_timeout(TICK_MAX).transpose() {
+                    break result;
+                }
+            };
+            (result.map_err(|error| error.to_string()), pool.health().unwrap().restarts)
+        });
+        let program = program.unwrap();
+        eventually("an item is begun", || begun.load() != 0);
+        let group = rustix::process::Pid::from_raw(i32::try_from(program.pid()).unwrap()).unwrap();
+        kill_process_group(group, Signal::STOP).unwrap();
+        for pid in [program.pid(), begun.load()] {
+            eventually("it is stopped", || is_in_state(pid, 'T'));
+        }
+        let before = looks.load();
+        std::thread::sleep(limit + TICK_MAX);
+        kill_process_group(group, Signal::CONT).unwrap();
+        eventually("the pool has looked at the clock", || looks.load() > before + 1);
+        gate.store(1);
+        assert_eq!(program.join(), Ok((Ok(7), 0)), "{method:?}");
+    }
 }
 
 fn kill_workers() {
