@@ -22,6 +22,7 @@ mod manager;
 mod names;
 mod pipe;
 mod points;
+mod pool;
 mod queue;
 mod queue_points;
 mod readers;
@@ -206,6 +207,10 @@ cells! {
     fork_mid_result: starting::FORK_MID_RESULT;
     spawn_mid_result: starting::SPAWN_MID_RESULT;
     forkserver_mid_result: starting::FORKSERVER_MID_RESULT;
+    pool_every_point_of_worker: pool::WORKER_POINTS;
+    pool_every_point_of_owner: pool::OWNER_POINTS;
+    pool_worker: pool::WORKER_MOMENTS;
+    pool_owner: pool::OWNER_MOMENTS;
     manager_lock_holder: manager::locks::LOCK_HOLDER;
     manager_lock_waiter: manager::locks::LOCK_WAITER;
     manager_lock_just_woken: manager::locks::LOCK_JUST_WOKEN;

@@ -146,7 +146,7 @@ impl Round {
 }
 
 /// Runs a cell in which orphans become children of this process.
-fn alone(method: Method, run: impl FnOnce(&mut Outcome)) -> Outcome {
+pub(crate) fn alone(method: Method, run: impl FnOnce(&mut Outcome)) -> Outcome {
     set_child_subreaper(Some(getpid())).unwrap();
     let mut out = Outcome::default();
     // This makes what is made only once.
@@ -175,7 +175,7 @@ fn start_another(method: Method, out: &mut Outcome) {
 
 /// Drops what is kept for the next start, including the fork server, and waits until no started process is left,
 /// whichever process started it.
-fn expect_all_ended(out: &mut Outcome) {
+pub(crate) fn expect_all_ended(out: &mut Outcome) {
     mp::release_unused_memory();
     let mut deadline = Deadline::after(HANG);
     loop {
@@ -200,7 +200,7 @@ fn expect_all_ended(out: &mut Outcome) {
     mp::release_unused_memory();
 }
 
-fn expect_no_leaks(before: &Snapshot, out: &mut Outcome) {
+pub(crate) fn expect_no_leaks(before: &Snapshot, out: &mut Outcome) {
     if let Some(leaks) = before.leaked_since() {
         eprintln!("{leaks}");
         out.lost += 1;
@@ -235,7 +235,7 @@ fn is_server_idle() -> bool {
 }
 
 /// Waits for a victim's end, and counts a hang if it does not end.
-fn expect_end(victim: &ChildProcess, out: &mut Outcome) -> Option<Ended> {
+pub(crate) fn expect_end(victim: &ChildProcess, out: &mut Outcome) -> Option<Ended> {
     let ended = victim.wait(Deadline::after(HANG)).unwrap();
     if ended.is_none() {
         eprintln!("the starter hangs");
