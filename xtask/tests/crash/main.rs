@@ -17,6 +17,7 @@ mod condition;
 mod contended;
 mod creation;
 mod events;
+mod group;
 mod locks;
 mod manager;
 mod names;
@@ -211,6 +212,10 @@ cells! {
     pool_every_point_of_owner: pool::OWNER_POINTS;
     pool_worker: pool::WORKER_MOMENTS;
     pool_owner: pool::OWNER_MOMENTS;
+    group_every_point_of_worker: group::WORKER_POINTS;
+    group_every_point_of_owner: group::OWNER_POINTS;
+    group_worker: group::WORKER_MOMENTS;
+    group_owner: group::OWNER_MOMENTS;
     manager_lock_holder: manager::locks::LOCK_HOLDER;
     manager_lock_waiter: manager::locks::LOCK_WAITER;
     manager_lock_just_woken: manager::locks::LOCK_JUST_WOKEN;
