@@ -26,10 +26,13 @@ mod worker;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::line::Short;
+use mp_sys::ready::ReadySet;
 use serde::de::DeserializeOwned;
 
 pub use self::builder::PoolBuilder;
@@ -40,8 +43,11 @@ pub use self::health::{Crash, Health};
 use self::inbox::Inboxes;
 pub use self::iter::{MapIter, POOL_AHEAD_CHUNKS, Unordered};
 pub use self::job::Job;
+use self::rules::Rules;
 pub use self::rules::{POOL_CRASHES_DEFAULT, POOL_TRIES_DEFAULT, POOL_WORKERS_MAX};
+use self::seat::Start;
 use crate::start::arguments::Arguments;
+use crate::start::error::StartError;
 use crate::start::return_value::ReturnValue;
 
 /// Calls `function` for each of `items` in forked processes, one for each processor, and returns the results in order.
@@ -91,7 +97,8 @@ pub fn map<T, R: ReturnValue>(items: &[T], function: impl Fn(&T) -> R) -> Result
 /// | property | |
 /// |---|---|
 /// | threads | one: a pool is neither `Send` nor `Sync` |
-/// | descriptors | at most six for each worker |
+/// | descriptors | two, and at most six for each worker |
+/// | waits on | a descriptor, which [`AsFd`] returns, for an event loop of your own |
 /// | memory | the items and results under way |
 /// | order | [`map`](Self::map) and [`map_iter`](Self::map_iter) return results in the order of the items |
 /// | drop | kills the workers; [`close`](Self::close) lets them finish |
@@ -131,6 +138,8 @@ pub fn map<T, R: ReturnValue>(items: &[T], function: impl Fn(&T) -> R) -> Result
 #[doc(alias = "ThreadPool")]
 pub struct Pool<A, R> {
     inner: RefCell<Inner>,
+    /// Everything that the engine waits for.
+    set: Rc<ReadySet>,
     types: PhantomData<fn(A) -> R>,
 }
 
@@ -138,6 +147,8 @@ pub(super) struct Inner {
     /// The engine, or the error that ended it.
     engine: Result<Engine<'static>, PoolError>,
     inboxes: Inboxes,
+    /// Whether the caller's own event loop may wait for the pool.
+    is_watched: bool,
 }
 
 impl Pool<(), ()> {
@@ -160,9 +171,11 @@ impl<A: DeserializeOwned, R: ReturnValue> Pool<A, R> {
         PoolBuilder::default().start(worker)
     }
 
-    fn of(engine: Engine<'static>) -> Self {
-        let inner = Inner { engine: Ok(engine), inboxes: Inboxes::default() };
-        Self { inner: RefCell::new(inner), types: PhantomData }
+    fn start(rules: Rules, start: Box<Start<'static>>) -> Result<Self, PoolError> {
+        let set = Rc::new(ReadySet::new().map_err(StartError::of_os)?);
+        let engine = Engine::new(rules, start, Some(Rc::clone(&set)))?;
+        let inner = Inner { engine: Ok(engine), inboxes: Inboxes::default(), is_watched: false };
+        Ok(Self { inner: RefCell::new(inner), set, types: PhantomData })
     }
 
     /// Calls the worker function for each item, and returns the results in order. Items may be references.
@@ -257,10 +270,15 @@ impl Inner {
 
     /// Goes on until something has happened.
     fn drive(&mut self, deadline: Deadline) -> Result<(), PoolError> {
-        let Self { engine, inboxes } = self;
+        let Self { engine, inboxes, is_watched } = self;
         let running = engine.as_mut().map_err(|error| error.clone())?;
         match running.drive(deadline, &mut |job, index, outcome| inboxes.put(job, index, outcome)) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if *is_watched {
+                    running.set_alarm();
+                }
+                Ok(())
+            }
             Err(PoolError::NotParent) => Err(PoolError::NotParent),
             Err(error) => {
                 // The workers end here.
@@ -268,6 +286,23 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+}
+
+impl<A, R> AsFd for Pool<A, R> {
+    /// Readable when [`poll`](Self::poll) has something to do: a result has come, a worker has ended, or the time of an item is
+    /// over. After `poll`, ask the jobs with [`Job::is_done`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if let Ok(mut inner) = self.inner.try_borrow_mut() {
+            inner.is_watched = true;
+            match &inner.engine {
+                Ok(engine) if engine.is_own() => engine.set_alarm(),
+                Ok(_) => {}
+                // The next call returns the error.
+                Err(_) => drop(self.set.set_alarm(Deadline::after(Duration::ZERO))),
+            }
+        }
+        self.set.as_fd()
     }
 }
 

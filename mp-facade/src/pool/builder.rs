@@ -111,7 +111,7 @@ impl PoolBuilder {
     {
         let process = self.process();
         let start = move |station: &Station| start::plain(process.clone(), worker, station);
-        Ok(Pool::of(Engine::new(self.rules, Box::new(start))?))
+        Pool::start(self.rules, Box::new(start))
     }
 
     /// Starts the pool. Each worker process first calls `initializer` with `args`, and then the function that it has
@@ -151,7 +151,7 @@ impl PoolBuilder {
     {
         let process = self.process();
         let start = move |station: &Station| start::with(process.clone(), initializer, &args, station);
-        Ok(Pool::of(Engine::new(self.rules, Box::new(start))?))
+        Pool::start(self.rules, Box::new(start))
     }
 
     /// Calls `function` for each of `items` in forked processes, and returns the results in order. The processes have the
@@ -200,7 +200,7 @@ impl PoolBuilder {
             worker::call(into, || function(item))
         };
         let start = move |station: &Station| process.clone().fork(|| worker::work(station, run));
-        let mut engine = Engine::new(rules, Box::new(start))?;
+        let mut engine = Engine::new(rules, Box::new(start), None)?;
         let results = gather::all(&mut engine, items.len(), chunk)?;
         engine.close();
         Ok(results)

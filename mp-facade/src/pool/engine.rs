@@ -14,10 +14,12 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mp_sys::deadline::{Deadline, now_nanos};
 use mp_sys::fork::Epoch;
+use mp_sys::ready::ReadySet;
 
 use crate::exit::ExitError;
 use crate::pool::chunk::Chunk;
@@ -60,6 +62,8 @@ pub(super) struct Engine<'s> {
     last_crash: Option<Crash>,
     start_again: Option<Deadline>,
     owner: Epoch,
+    /// What the caller's own event loop waits for.
+    set: Option<Rc<ReadySet>>,
 }
 
 impl<'s> Engine<'s> {
@@ -67,10 +71,14 @@ impl<'s> Engine<'s> {
     ///
     /// # Errors
     /// [`PoolError::Settings`], [`PoolError::Queues`], [`PoolError::Start`]. There are no workers then.
-    pub(super) fn new(rules: Rules, start: Box<Start<'s>>) -> Result<Self, PoolError> {
+    pub(super) fn new(
+        rules: Rules,
+        start: Box<Start<'s>>,
+        set: Option<Rc<ReadySet>>,
+    ) -> Result<Self, PoolError> {
         let workers = rules.check()?;
         let words = Progress::words(workers).map_err(PoolError::Queues)?;
-        let seats = (0..workers).map(|at| Seat::new(&rules, Progress::of(&words, at)));
+        let seats = (0..workers).map(|at| Seat::new(&rules, Progress::of(&words, at), set.clone()));
         let seats = seats.collect::<Result<_, _>>()?;
         let mut engine = Self {
             crashes: Crashes::up_to(rules.crashes),
@@ -85,6 +93,7 @@ impl<'s> Engine<'s> {
             last_crash: None,
             start_again: None,
             owner: Epoch::current(),
+            set,
         };
         for seat in &mut engine.seats {
             seat.start(&*engine.start)?;
@@ -310,8 +319,8 @@ impl<'s> Engine<'s> {
         Ok(())
     }
 
-    /// Waits until a worker reports or ends, or it is time to look at the clock.
-    fn wait(&self, deadline: Deadline) -> Result<(), PoolError> {
+    /// When it is time to look at the clock, if nothing happens before `deadline`.
+    fn due(&self, deadline: Deadline) -> Deadline {
         let mut until = deadline;
         if let Some(again) = self.start_again {
             until = until.min(again);
@@ -319,12 +328,26 @@ impl<'s> Engine<'s> {
         if let Some(limit) = self.rules.timeout {
             let nanos = nanos_of(limit);
             let now = now_nanos();
-            let next = self.seats.iter().map(|seat| seat.time_left(now, nanos)).min().unwrap_or(nanos);
-            until = until.min(Deadline::after(Duration::from_nanos(next)));
+            if let Some(next) = self.seats.iter().filter_map(|seat| seat.time_left(now, nanos)).min() {
+                until = until.min(Deadline::after(Duration::from_nanos(next)));
+            }
         }
         if self.seats.iter().any(Seat::has_refused) {
             until = until.min(Deadline::after(PUT_AGAIN));
         }
+        until
+    }
+
+    /// Lets the descriptor of the set become readable when there is something to do.
+    pub(super) fn set_alarm(&self) {
+        if let Some(Err(error)) = self.set.as_ref().map(|set| set.set_alarm(self.due(Deadline::NEVER))) {
+            tracing::warn!(%error, "the descriptor of a pool does not show the time");
+        }
+    }
+
+    /// Waits until a worker reports or ends, or it is time to look at the clock.
+    fn wait(&self, deadline: Deadline) -> Result<(), PoolError> {
+        let until = self.due(deadline);
         let files = self.files();
         kernel_ipc::wait(files, until.remaining()).map_err(|error| PoolError::Queues(error.to_string()))?;
         Ok(())

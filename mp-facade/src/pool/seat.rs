@@ -4,9 +4,11 @@ mod late;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
 use kernel_ipc::{GetError, PutError, Queue};
 use mp_sys::deadline::{Deadline, now_nanos};
+use mp_sys::ready::ReadySet;
 
 use self::late::Overdue;
 pub(super) use self::late::nanos_of;
@@ -26,6 +28,9 @@ pub(super) type Start<'s> = dyn Fn(&Station) -> Result<Child<()>, StartError> + 
 const AHEAD_MIN: usize = 2;
 /// The most chunks that a worker has. Tiny ones are handed out far ahead, so that it never waits for the next.
 const AHEAD_MAX: usize = 256;
+/// The word of all descriptors in the set: the engine looks at all seats anyway.
+const WATCHED: u64 = 0;
+
 /// What a process that has ended leaves.
 pub(super) struct Left {
     /// The chunks to be done again, in order, without the item.
@@ -54,14 +59,23 @@ pub(super) struct Seat {
     excused_until: u64,
     /// For what it was given a moment to go on after a stop.
     excused_for: Option<Overdue>,
+    /// What the caller's own event loop waits for.
+    set: Option<Rc<ReadySet>>,
 }
 
 impl Seat {
-    pub(super) fn new(rules: &Rules, progress: Progress) -> Result<Self, PoolError> {
+    pub(super) fn new(
+        rules: &Rules,
+        progress: Progress,
+        set: Option<Rc<ReadySet>>,
+    ) -> Result<Self, PoolError> {
         let queue = || Queue::new().map_err(|error| PoolError::Queues(error.to_string()));
         let items_max = rules.items_per_worker.unwrap_or(u64::MAX);
         let is_timed = rules.timeout.is_some();
         let station = Station { chunks: queue()?, reports: queue()?, progress, items_max, is_timed };
+        if let Some(set) = &set {
+            set.add(&station.reports, WATCHED).map_err(StartError::of_os)?;
+        }
         let assigned = VecDeque::new();
         Ok(Self {
             station,
@@ -73,11 +87,19 @@ impl Seat {
             condemned: None,
             excused_until: 0,
             excused_for: None,
+            set,
         })
     }
 
     pub(super) fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {
-        self.child = Some(start(&self.station)?);
+        let child = start(&self.station)?;
+        if let Some(Err(error)) = self.set.as_ref().map(|set| set.add(&child, WATCHED)) {
+            child
+                .kill()
+                .map_or_else(|error| tracing::debug!(%error, "a worker of a pool is not killed"), drop);
+            return Err(StartError::of_os(error));
+        }
+        self.child = Some(child);
         self.quiet_since = now_nanos();
         Ok(())
     }
@@ -266,6 +288,7 @@ impl Seat {
 
     /// Removes the worker that has ended, and returns what it leaves.
     pub(super) fn vacate(&mut self) -> Left {
+        self.unwatch();
         self.child = None;
         // What it has not taken is in `assigned` too, and all reports that can be understood were read.
         while self.station.chunks.try_get_bytes().is_ok() {}
@@ -295,6 +318,15 @@ impl Seat {
             }
         }
         left
+    }
+
+    /// Stops watching the worker's end, before its descriptor is closed: a process that was forked meanwhile may have a copy.
+    fn unwatch(&self) {
+        if let (Some(set), Some(child)) = (&self.set, &self.child)
+            && let Err(error) = set.remove(child)
+        {
+            tracing::warn!(%error, "a worker of a pool was not watched");
+        }
     }
 
     /// The descriptors that show a report or the worker's end.
@@ -330,6 +362,7 @@ impl Seat {
 
     /// Waits until the worker has ended.
     pub(super) fn join(&mut self) {
+        self.unwatch();
         if let Some(child) = self.child.take() {
             let ended = child.join();
             tracing::debug!(?ended, "a worker of a pool has ended");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mp::{Event, ExitError, Method, Pool, PoolBuilder, PoolError, RawValue, TaskError, Value};
-use mp_sys::testing::{PATIENCE, tests};
+use mp_sys::testing::{PATIENCE, hang, tests};
 
 use crate::METHODS;
 use crate::pools::{be_quiet, pool, two};
@@ -20,6 +20,7 @@ tests! {
     settings_at_their_limits,
     a_dropped_pool_leaves_no_process,
     a_large_result_arrives_whole,
+    a_pool_in_a_loop_of_its_owner,
 }
 
 fn an_initializer_makes_the_function() {
@@ -216,4 +217,55 @@ fn a_large_result_arrives_whole() {
         assert_eq!(pool.map([len]).unwrap()[0].len(), len);
     }
     assert_eq!(pool.map([1 << 20; 20]).unwrap().len(), 20);
+}
+
+fn a_pool_in_a_loop_of_its_owner() {
+    for method in METHODS {
+        let limit = Duration::from_millis(300);
+        let builder = two().method(method).tries(1).timeout(limit);
+        let pool = builder
+            .start(|n: u32| -> u32 {
+                if n == 0 { hang() } else { n + 1 }
+            })
+            .unwrap();
+        assert!(mp::wait([&pool], Duration::ZERO).unwrap().is_empty(), "there is nothing to do");
+        // A result, an end, and the time of an item: nothing else wakes the loop up.
+        let mut late = pool.submit(0).unwrap();
+        for n in 1..20 {
+            let mut job = pool.submit(n).unwrap();
+            while !job.is_done().unwrap() {
+                assert_eq!(mp::wait([&pool], PATIENCE).unwrap(), [0], "{method:?}");
+                pool.poll().unwrap();
+            }
+            assert_eq!(job.wait_timeout(Duration::ZERO), Ok(Some(n + 1)));
+        }
+        while !late.is_done().unwrap() {
+            assert_eq!(mp::wait([&pool], PATIENCE).unwrap(), [0], "{method:?}");
+            pool.poll().unwrap();
+        }
+        let error = TaskError::TimedOut(limit);
+        assert_eq!(late.wait_timeout(Duration::ZERO), Err(PoolError::Task { index: 0, error }));
+        drop(late);
+        // The pool does not keep a fork from being made, and a child does not disturb it.
+        let child = mp::fork(|| {
+            pool.poll() == Err(PoolError::NotParent) && mp::wait([&pool], Duration::ZERO).is_ok()
+        });
+        assert_eq!(child.unwrap().join(), Ok(true));
+        let before = mp::active_children();
+        for worker in &before {
+            worker.kill().unwrap();
+        }
+        while mp::active_children()
+            .iter()
+            .filter(|new| before.iter().all(|old| old.pid() != new.pid()))
+            .count()
+            < 2
+        {
+            assert_eq!(mp::wait([&pool], PATIENCE).unwrap(), [0], "{method:?}");
+            pool.poll().unwrap();
+        }
+        assert_eq!(pool.map([5]), Ok(vec![6]));
+        pool.close().unwrap();
+        mp::release_unused_memory();
+    }
 }

@@ -51,10 +51,11 @@ impl Seat {
         true
     }
 
-    /// Returns how many nanoseconds pass at least until the worker has to be killed.
-    pub(in crate::pool) fn time_left(&self, now: u64, limit: u64) -> u64 {
+    /// Returns after how many nanoseconds to look whether the worker has to be killed, if it has anything to do. It may begin
+    /// with an item at any moment.
+    pub(in crate::pool) fn time_left(&self, now: u64, limit: u64) -> Option<u64> {
         let due = self.due(now, limit).filter(|_| self.child.is_some() && self.condemned.is_none());
-        due.map_or(limit, |(_, left)| left)
+        due.map(|(_, left)| left.min(limit))
     }
 
     /// Kills the worker if its item takes too long, or it does not begin with one.
