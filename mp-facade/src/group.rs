@@ -248,6 +248,22 @@ impl<'s> Group<'s> {
     /// # Errors
     /// [`GroupError::Reload`] if a replacement failed: its worker goes on then, and so do those that the reload had not
     /// reached. [`GroupError::NoSuchKind`], [`GroupError::Stopping`], and the error that ended the group.
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// let mut group = mp::Group::new()?;
+    /// group.keep("worker", 2, |slot| {
+    ///     let ready = slot.ready();
+    ///     slot.process().fork(move || -> () {
+    ///         ready.set();
+    ///         loop { std::thread::park() }
+    ///     })
+    /// })?;
+    /// let before = group.health()[0].pids.clone();
+    /// group.reload("worker")?;
+    /// assert!(group.health()[0].pids.iter().all(|pid| !before.contains(pid)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reload(&mut self, kind: &str) -> Result<(), GroupError> {
         self.begin_reload(kind)?;
         loop {

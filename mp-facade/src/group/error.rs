@@ -1,7 +1,6 @@
 //! Errors of groups.
 
 use mp_sys::OsError;
-use mp_sys::child::ChildError;
 
 use crate::exit::ExitError;
 use crate::group::event::Place;
@@ -60,9 +59,6 @@ pub enum GroupError {
     /// The kernel returned an error.
     #[error("the workers cannot be watched: {0}")]
     System(#[from] OsError),
-    /// A worker could not be signalled.
-    #[error(transparent)]
-    Child(#[from] ChildError),
 }
 
 /// Why a worker is not there.

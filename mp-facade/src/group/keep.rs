@@ -46,6 +46,14 @@ pub enum OnReturn {
 ///
 /// A number alone stands for the default settings.
 ///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// let web = mp::Keep::new(4).grace(Duration::from_secs(30)).pause(Duration::from_millis(10), Duration::from_secs(5));
+/// # let _ = web;
+/// ```
+///
 /// # Source
 /// systemd.service(5): `Restart=`, `RestartSec=`, `RestartSteps=`, `StartLimitBurst=`, `TimeoutStopSec=`.
 #[derive(Debug, Clone)]
