@@ -56,6 +56,7 @@ mod undo;
 mod unfinished;
 mod value;
 mod waiters;
+mod waking;
 mod work;
 
 #[cfg(test)]

@@ -200,7 +200,8 @@ fn what_cannot_be_reached_is_named() {
 fn a_server_that_is_no_manager_is_not_waited_for_longer_than_the_timeout() {
     let listener = std::net::TcpListener::bind(LOOPBACK).unwrap();
     let address = format!("mp+tcp://{}", listener.local_addr().unwrap());
-    let silent = Manager::builder().key(KEY).timeout(Duration::from_millis(20)).connect(&address).unwrap_err();
+    let silent =
+        Manager::builder().key(KEY).timeout(Duration::from_millis(20)).connect(&address).unwrap_err();
     assert!(matches!(silent, ReachError::Connect(ConnectError::TimedOut)), "{silent}");
     std::thread::scope(|scope| {
         scope.spawn(|| {

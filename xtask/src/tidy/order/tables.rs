@@ -98,7 +98,7 @@ const MANAGER_RT_STATE: Order = Order {
             "value",
         ],
         &["fifo"],
-        &["memory"],
+        &["memory", "waking"],
         &["context"],
         &["journal", "work"],
         &["undo"],
