@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
-pub use self::watched::{BothWays, Watched};
+pub use self::watched::{BothWays, News, Watched};
 use crate::OsError;
 use crate::fork::Epoch;
 

@@ -80,7 +80,7 @@ pub fn eventfd(value: u32, flags: EventfdFlags) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
-pub(crate) fn epoll() -> Result<OwnedFd, Errno> {
+pub fn epoll() -> Result<OwnedFd, Errno> {
     epoll::create(epoll::CreateFlags::CLOEXEC).and_then(above_standard)
 }
 

@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -38,6 +39,18 @@ impl Registered {
         let file = catch_unwind(AssertUnwindSafe(register)).map_err(|_panic| RuntimeError::NoIo)?;
         let file = file.map_err(|error| RuntimeError::from(error.into_parts().1))?;
         Ok(Self { file: ManuallyDrop::new(file), interest, epoch: Epoch::current() })
+    }
+
+    /// Returns whether the descriptor is ready, and clears that. Otherwise the task is woken once it is. Only the task that
+    /// polled last is.
+    pub(super) fn poll_news(&self, context: &mut Context<'_>) -> Poll<Result<(), RuntimeError>> {
+        let is_write = self.interest == Interest::WRITABLE;
+        let ready =
+            if is_write { self.file.poll_write_ready(context) } else { self.file.poll_read_ready(context) };
+        ready.map(|ready| {
+            ready?.clear_ready();
+            Ok(())
+        })
     }
 
     /// Waits until the descriptor is ready, and clears that.

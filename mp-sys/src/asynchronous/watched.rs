@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::runtime::Id;
@@ -65,6 +66,32 @@ impl Watched {
         let (key, registered) = runtimes::register(&handle, || Registered::of(file, self.interest))?;
         seats.push(Seat { runtime: id, key, registered: Arc::downgrade(&registered) });
         Ok(registered)
+    }
+}
+
+/// What a single task knows of a descriptor that it watches: see [`Watched::register`].
+#[derive(Debug)]
+pub struct News(Arc<Registered>);
+
+impl News {
+    /// Returns `Ready` if there may be news since the last call, and forgets them. Otherwise the task is woken later. It tries
+    /// its operation after each call, whatever this returned.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ShuttingDown`].
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Result<(), RuntimeError>> {
+        self.0.poll_news(context)
+    }
+}
+
+impl Watched {
+    /// Registers a descriptor with the caller's runtime, for a task that tries its operation by itself, and only then. So it needs
+    /// no timer, but news that no event reports are missed.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    pub fn register(&self, file: BorrowedFd<'_>) -> Result<News, RuntimeError> {
+        self.registered(file).map(News)
     }
 }
 
