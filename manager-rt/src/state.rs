@@ -169,7 +169,9 @@ impl State {
             tracing::debug!(object = %call.object, "a notice contains an operation that needs an answer");
             return Heard::Done;
         }
-        if self.has_to_wait(caller.client, &call) || !caller.is_settled && self.hands_over(&call) {
+        if self.has_to_wait(caller.client, &call)
+            || !caller.is_settled && (self.hands_over(&call) || kinds::tells_of_others(&call.op))
+        {
             return Heard::Unsettled;
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });

@@ -294,6 +294,8 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
         Op::Lock(op) => matches!(op, LockOp::Release { .. }),
         Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire | SemaphoreOp::Take),
         Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Done { .. } | JoinableQueueOp::Requeue { .. }),
+        Op::Condition(op) => matches!(op, ConditionOp::Notify(_)),
+        Op::Barrier(op) => matches!(op, BarrierOp::Abort | BarrierOp::EndRound { .. }),
         _ => false,
     }
 }
