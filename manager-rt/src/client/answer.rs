@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use self::Unreadable::Malformed;
 use crate::proto::{
-    Answer, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Table, limited,
+    Answer, BarrierOp, Fault, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Table,
+    limited,
 };
 use crate::wire::control::Control;
 use crate::wire::decode::whole;
@@ -102,12 +103,19 @@ impl Undo {
         let mut notices = Vec::new();
         let mut references = Vec::new();
         match (self, reply) {
-            (Self::Lock(lock), Reply::Granted { token, .. } | Reply::GrantedLease { token, .. }) => {
+            (
+                Self::Lock(lock) | Self::LockAgain { lock, .. },
+                Reply::Granted { token, .. } | Reply::GrantedLease { token, .. },
+            ) => {
                 notices.push(Notice::Op(lock, Op::Lock(LockOp::Release { token: *token })));
             }
             (Self::Task(queue), Reply::Leased { lease, .. }) => {
                 notices
                     .push(Notice::Op(queue, Op::JoinableQueue(JoinableQueueOp::Requeue { lease: *lease })));
+            }
+            // Nobody will run it.
+            (Self::Action(barrier), Reply::Acts { .. }) => {
+                notices.push(Notice::Op(barrier, Op::Barrier(BarrierOp::Abort)));
             }
             // The server knows what the call got, if it has not taken that back already.
             (Self::Permit | Self::Items, _) => notices.push(Notice::Control(Control::Reject { call })),

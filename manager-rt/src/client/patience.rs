@@ -117,10 +117,9 @@ impl Patience {
 /// What can be taken back is known in one place only: a new operation that takes something is in both or in none.
 fn only_takes(call: &Call<Raw<'_>>) -> bool {
     match Undo::of(call.object, &call.op) {
+        Undo::Lock(_) | Undo::Permit | Undo::Task(_) | Undo::Items => true,
         // After a wait for a notification, the caller has its own lock again.
-        Undo::Lock(_) => !matches!(call.op, Op::Condition(_)),
-        Undo::Permit | Undo::Task(_) | Undo::Items => true,
-        Undo::Reference(_) => false,
+        Undo::LockAgain { .. } | Undo::Action(_) | Undo::Reference(_) => false,
         // These only watch.
         Undo::Nothing => {
             matches!(call.op, Op::Event(EventOp::Wait) | Op::JoinableQueue(JoinableQueueOp::Join))

@@ -1,7 +1,7 @@
 //! [`Undo`]: what the answer to a call may have brought, and has to be returned if no thread takes it.
 
 use crate::proto::{
-    ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, SemaphoreOp,
+    BarrierOp, ConditionOp, JoinableQueueOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, SemaphoreOp,
 };
 
 /// What a call may have received, if its answer arrives after its caller gave up.
@@ -11,6 +11,15 @@ pub(crate) enum Undo {
     Nothing,
     /// A lock.
     Lock(ObjectId),
+    /// A lock that was held before the caller waited for a notification, which the call may have used up.
+    LockAgain {
+        /// The lock.
+        lock: ObjectId,
+        /// The condition that notified the caller.
+        condition: ObjectId,
+    },
+    /// The action of a round of this barrier, for which the others wait.
+    Action(ObjectId),
     /// A permit.
     Permit,
     /// A task of this queue.
@@ -26,7 +35,10 @@ impl Undo {
     pub(crate) fn of(object: ObjectId, op: &Op<Raw<'_>>) -> Self {
         match op {
             Op::Lock(LockOp::Acquire { .. }) => Self::Lock(object),
-            Op::Condition(ConditionOp::Wait { lock, .. }) => Self::Lock(*lock),
+            Op::Condition(ConditionOp::Wait { lock, .. }) => {
+                Self::LockAgain { lock: *lock, condition: object }
+            }
+            Op::Barrier(BarrierOp::Wait { acts: true }) => Self::Action(object),
             Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => Self::Permit,
             Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(object),
             Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
