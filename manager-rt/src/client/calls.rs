@@ -26,6 +26,9 @@
 //! A writer that finds the socket full also takes the inbox, if it lies here, and puts it back in the same way.
 
 mod runs;
+#[cfg(feature = "tokio")]
+#[expect(dead_code, reason = "nothing begins such a call yet")]
+mod tasks;
 
 use std::thread::{self, Thread};
 
@@ -35,6 +38,8 @@ use hashbrown::hash_map::Entry;
 use serde::Serialize;
 
 use self::runs::Run;
+#[cfg(feature = "tokio")]
+pub(super) use self::tasks::Tasks;
 use super::answer::Unreadable::{self, Malformed};
 use super::answer::{Notice, Undo, decode};
 use super::inbox::Inbox;
@@ -102,6 +107,8 @@ pub(super) struct Calls {
     slots: HashMap<u64, Slot>,
     /// The calls of pipelines.
     runs: Vec<Run>,
+    #[cfg(feature = "tokio")]
+    pub(super) tasks: Tasks,
     /// The calls of parked threads. A run has the number of its first call.
     parked: Vec<u64>,
     /// The number of threads that were woken and have not looked yet.
@@ -125,6 +132,8 @@ impl Calls {
         Self {
             slots: HashMap::new(),
             runs: Vec::new(),
+            #[cfg(feature = "tokio")]
+            tasks: Tasks::default(),
             parked: Vec::new(),
             due: 0,
             woken: Vec::new(),
@@ -190,6 +199,8 @@ impl Calls {
     /// Takes the inbox back from a caller that stops reading. Returns the next reader, as [`hand_on`](Self::hand_on) does.
     pub(super) fn give_back(&mut self, inbox: Box<Inbox>) -> Next {
         self.inbox = Some(inbox);
+        #[cfg(feature = "tokio")]
+        self.tasks.may_read();
         self.hand_on()
     }
 
@@ -282,6 +293,12 @@ impl Calls {
     /// [`Malformed`] if there is no such call.
     pub(super) fn deliver(&mut self, head: Head, body: Bytes, read: u64) -> Result<bool, Unreadable> {
         let Entry::Occupied(mut slot) = self.slots.entry(head.call) else {
+            #[cfg(feature = "tokio")]
+            if self.tasks.expects(head.call) {
+                return self
+                    .deliver_to_task(head.call, Arrived { kind: head.kind, body }, read)
+                    .map(|()| false);
+            }
             return self.deliver_to_run(head.call, Arrived { kind: head.kind, body }).map(|()| false);
         };
         match slot.get().progress {
@@ -296,6 +313,8 @@ impl Calls {
             Progress::Abandoned => {
                 let Slot { undo, thread, .. } = slot.remove();
                 self.abandoned = self.abandoned.saturating_sub(1);
+                #[cfg(feature = "tokio")]
+                let read = read.min(self.tasks.first_untaken());
                 // The server must receive this before it counts the answer as read.
                 self.undo(&Arrived { kind: head.kind, body }, undo, thread, (head.call, read), head.call)
             }
@@ -326,6 +345,8 @@ impl Calls {
             !matches!(slot.progress, Progress::Abandoned)
         });
         self.runs.iter_mut().for_each(Run::end);
+        #[cfg(feature = "tokio")]
+        self.tasks.end();
     }
 }
 
