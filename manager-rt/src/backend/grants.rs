@@ -121,6 +121,16 @@ impl Change {
         })
     }
 
+    /// Returns the change of a call that is sent now, and not when this was made.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn sent_now(self) -> Self {
+        Self(match self.0 {
+            Kind::Take { object, lease, asked: 1.. } => Kind::Take { object, lease, asked: boot_nanos() },
+            Kind::Exchange { object, token, .. } => Kind::Exchange { object, token, asked: boot_nanos() },
+            other => other,
+        })
+    }
+
     /// Returns `true` if the call changes nothing about grants.
     #[must_use]
     pub const fn is_nothing(self) -> bool {

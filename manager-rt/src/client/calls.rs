@@ -27,7 +27,6 @@
 
 mod runs;
 #[cfg(feature = "tokio")]
-#[expect(dead_code, reason = "nothing begins such a call yet")]
 mod tasks;
 
 use std::thread::{self, Thread};
@@ -39,7 +38,7 @@ use serde::Serialize;
 
 use self::runs::Run;
 #[cfg(feature = "tokio")]
-pub(super) use self::tasks::Tasks;
+pub(super) use self::tasks::{Found, Tasks, UNTAKEN_ANSWERS_MAX};
 use super::answer::Unreadable::{self, Malformed};
 use super::answer::{Notice, Undo, decode};
 use super::inbox::Inbox;

@@ -13,6 +13,9 @@
 
 mod pipeline;
 mod reading;
+#[cfg(feature = "tokio")]
+#[expect(dead_code, reason = "nothing begins such a call yet")]
+mod tasks;
 mod waiting;
 mod writing;
 
@@ -88,6 +91,9 @@ pub(super) struct Connection {
     next_call: AtomicU64,
     /// The number of answers that were read. Only the reader stores it.
     read: AtomicU64,
+    /// The first answer that has effects and that its task has not taken: the server must not count it as read.
+    #[cfg(feature = "tokio")]
+    untaken: AtomicU64,
     /// Whether the connection can still be written to.
     is_usable: AtomicBool,
     /// The CPU from which the newest frame came, plus one; 0 if unknown.
@@ -105,6 +111,8 @@ impl Connection {
             calls: Mutex::new(Calls::new()),
             next_call: AtomicU64::new(1),
             read: AtomicU64::new(0),
+            #[cfg(feature = "tokio")]
+            untaken: AtomicU64::new(u64::MAX),
             is_usable: AtomicBool::new(true),
             peer_cpu: AtomicU32::new(0),
             budget: Budget::new(),
@@ -252,17 +260,27 @@ impl Connection {
     }
 
     fn read_so_far(&self) -> u64 {
-        self.read.load(Ordering::Acquire)
+        let read = self.read.load(Ordering::Acquire);
+        // Loaded second: whoever counted an answer as read had stored this before.
+        #[cfg(feature = "tokio")]
+        let read = read.min(self.untaken.load(Ordering::Acquire));
+        read
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Releases the lock. There are no tasks to wake.
+    #[cfg(not(feature = "tokio"))]
+    fn release(&self, calls: MutexGuard<'_, Calls>) {
+        drop(calls);
+    }
+
     fn end(&self, mut calls: MutexGuard<'_, Calls>, end: End) {
         self.is_usable.store(false, Ordering::Relaxed);
         calls.end(end);
-        drop(calls);
+        self.release(calls);
         // A sleeping reader notices the end.
         self.sever();
     }

@@ -85,6 +85,16 @@ fn append(into: &mut Vec<u8>, head: Head, body: &impl Serialize) -> Result<(), F
     }
 }
 
+/// Replaces the numbers of a frame, and the CPU in it, before the frame is sent.
+#[cfg(feature = "tokio")]
+pub(crate) fn renumber(frame: &mut [u8], (call, read): (u64, u64)) {
+    if let Some(place) = frame.first_chunk_mut()
+        && let Some(head) = Head::of(place)
+    {
+        *place = Head { cpu: cpu(), call, read, ..head }.to_bytes();
+    }
+}
+
 /// Returns the current CPU plus one, or 0 if its number does not fit into the byte.
 fn cpu() -> u8 {
     u8::try_from(current_cpu().saturating_add(1)).unwrap_or(0)

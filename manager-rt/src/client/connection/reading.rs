@@ -129,6 +129,8 @@ impl Connection {
         if own.is_done() {
             own.forget(&mut calls);
         }
+        #[cfg(feature = "tokio")]
+        self.leave_more(&mut calls);
         let next = calls.give_back(inbox);
         match ended {
             Some(end) => self.end(calls, end),
@@ -162,15 +164,19 @@ impl Connection {
             } else {
                 let calls = calls.get_or_insert_with(|| self.lock());
                 is_undoing |= calls.deliver(head, body.into_bytes(), read)?;
+                #[cfg(feature = "tokio")]
+                self.hold_back(calls);
             }
             self.read.store(read.saturating_add(1), Ordering::Release);
             Ok(())
         });
         if let Some(mut calls) = calls {
             calls.swap_woken(inbox.woken());
-            drop(calls);
+            self.release(calls);
             inbox.woken().drain(..).for_each(|thread| thread.unpark());
         }
+        #[cfg(feature = "tokio")]
+        let is_undoing = is_undoing | self.return_untaken()?;
         if is_undoing {
             self.flush();
         }

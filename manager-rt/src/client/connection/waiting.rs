@@ -110,7 +110,7 @@ impl Connection {
     pub(super) fn left(&self, mut calls: MutexGuard<'_, Calls>) {
         let next = calls.hand_on();
         let has_ended = calls.ended().is_some();
-        drop(calls);
+        self.release(calls);
         next.wake();
         if has_ended {
             self.is_usable.store(false, Ordering::Relaxed);

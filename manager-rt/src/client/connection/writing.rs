@@ -105,7 +105,7 @@ impl Connection {
     }
 
     /// Lets other threads write, after `rest` and the contents of the outbox. Returns `true` if the socket is full.
-    fn stop_writing(&self, rest: &[u8]) -> bool {
+    pub(super) fn stop_writing(&self, rest: &[u8]) -> bool {
         let mut calls = self.lock();
         if !rest.is_empty() {
             calls.outbox.splice(..0, rest.iter().copied());
@@ -116,6 +116,8 @@ impl Connection {
             }
             if calls.outbox.is_empty() {
                 calls.is_writing = false;
+                #[cfg(feature = "tokio")]
+                self.let_tasks_write(calls);
                 return false;
             }
             let mut bytes = std::mem::take(&mut calls.outbox);
@@ -130,6 +132,8 @@ impl Connection {
                 if calls.is_asleep {
                     self.alarm.ring();
                 }
+                #[cfg(feature = "tokio")]
+                calls.tasks.must_write();
                 return true;
             }
         }
@@ -137,7 +141,7 @@ impl Connection {
 
     /// Writes as much as the socket accepts until the deadline, or without waiting, and returns how many bytes that
     /// was. If it is less than all, the time is over, or the connection is no longer usable.
-    fn write(&self, bytes: &[u8], deadline: Option<Deadline>, own: &mut impl Owner) -> usize {
+    pub(super) fn write(&self, bytes: &[u8], deadline: Option<Deadline>, own: &mut impl Owner) -> usize {
         let mut written = 0_usize;
         while let Some(rest) = bytes.get(written..)
             && !rest.is_empty()
@@ -178,6 +182,8 @@ impl Connection {
             }
         }
         let mut calls = self.lock();
+        #[cfg(feature = "tokio")]
+        self.leave_more(&mut calls);
         let next = calls.give_back(inbox);
         match ended {
             Some(end) => self.end(calls, end),
