@@ -7,10 +7,14 @@ mod caps;
 mod grants;
 
 use std::fmt;
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 
 pub use self::caps::{Caps, Death, Kinds, References};
 pub(crate) use self::grants::run;
 pub use self::grants::{Change, Grants, OnLost, Validity};
+#[cfg(feature = "tokio")]
+use mp_sys::asynchronous::RuntimeError;
 use mp_sys::handshake::Versions;
 
 use crate::OsError;
@@ -67,6 +71,10 @@ pub enum CallError {
         /// The versions that the server knows.
         theirs: Versions,
     },
+    /// An async task cannot wait here. Nothing was sent.
+    #[cfg(feature = "tokio")]
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
     /// The server is too old for this operation. Nothing was sent.
     #[error(
         "the operation needs version {needs} of the protocol, and the manager's server uses version {agreed}: upgrade \
@@ -112,6 +120,10 @@ impl CallError {
     }
 }
 
+/// The future of an operation.
+#[cfg(feature = "tokio")]
+pub type Pending = std::pin::Pin<Box<dyn Future<Output = Result<Reply<Payload>, CallError>> + Send>>;
+
 /// An engine that runs operations.
 ///
 /// Any thread of any process may call it. A call that waits does not block other calls. Permits and tasks belong to the
@@ -126,6 +138,24 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`CallError`].
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError>;
+
+    /// Begins one operation, and returns the future that runs it without blocking the thread that polls it. Dropping the
+    /// future gives the operation up: what it takes or waits for is left as if it had never been called.
+    ///
+    /// By default, the future returns [`CallError::Unsupported`].
+    #[cfg(feature = "tokio")]
+    fn call_async(self: Arc<Self>, _call: Call<Raw<'_>>) -> Pending {
+        let unsupported = CallError::unsupported(&self.caps(), Kind::Manager, "calls of async tasks");
+        Box::pin(std::future::ready(Err(unsupported)))
+    }
+
+    /// Runs an operation that releases something, as [`call`](Self::call) does, but does not wait for its answer.
+    #[cfg(feature = "tokio")]
+    fn post(&self, call: Call<Raw<'_>>) {
+        if let Err(error) = self.call(call) {
+            tracing::debug!(%error, "a call without an answer failed");
+        }
+    }
 
     /// Runs several operations of a thread one after another, and returns the answer to each. They are sent together, but
     /// are not atomic. None of them waits.

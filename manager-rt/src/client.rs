@@ -20,6 +20,8 @@
 
 mod alarm;
 mod answer;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 pub(crate) mod bequest;
 mod calls;
 mod connect;
@@ -51,6 +53,8 @@ use self::fallback::Older;
 use self::link::{Local, Target, manager_call};
 use self::patience::Patience;
 use crate::Address;
+#[cfg(feature = "tokio")]
+use crate::backend::Pending;
 use crate::backend::{Backend, CallError, Caps, Change, OnLost, Validity};
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
@@ -186,6 +190,16 @@ impl Backend for Remote {
         let local = self.local();
         let answer = self.ask(patience, |connection| converse(local, connection, &mut call, patience))?;
         answer.map_err(|fault| why_not(local, [call.object], fault))
+    }
+
+    #[cfg(feature = "tokio")]
+    fn call_async(self: Arc<Self>, call: Call<Raw<'_>>) -> Pending {
+        Self::begin(self, &call)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn post(&self, call: Call<Raw<'_>>) {
+        self.tell(call);
     }
 
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {

@@ -43,6 +43,8 @@ mod transport;
 pub mod wire;
 
 pub use address::{Address, AddressError};
+#[cfg(feature = "tokio")]
+pub use backend::Pending;
 pub use backend::{Backend, CallError, Caps, Change, Death, Grants, Kinds, OnLost, References, Validity};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
@@ -55,6 +57,8 @@ pub use error::{
 pub use manager::{Manager, ManagerBuilder, Named};
 pub use mp_sys::OsError;
 pub use mp_sys::alike::{SameBytes, Wire};
+#[cfg(feature = "tokio")]
+pub use mp_sys::asynchronous::RuntimeError;
 pub use mp_sys::handshake::Versions;
 pub use mp_sys::key::Key;
 pub use mp_sys::wire::Versioned;

@@ -14,11 +14,12 @@
 mod pipeline;
 mod reading;
 #[cfg(feature = "tokio")]
-#[expect(dead_code, reason = "nothing begins such a call yet")]
 mod tasks;
 mod waiting;
 mod writing;
 
+#[cfg(feature = "tokio")]
+pub(super) use self::tasks::{Request, Turn};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -62,7 +62,7 @@ const MANAGER_RT: Order = Order {
 const MANAGER_RT_CLIENT: Order = Order {
     folder: "manager-rt/src/client",
     rows: &[
-        &["fuzz", "self"],
+        &["asynchronous", "fuzz", "self"],
         &["bequest"],
         &["fallback"],
         &["link"],

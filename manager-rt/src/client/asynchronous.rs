@@ -1,0 +1,167 @@
+//! Calls that wait in a task of a tokio runtime, over the same connection as the calls of threads.
+//!
+//! Each runtime in which such a call was polled has a *driver*: a task that reads the answers for all tasks while no
+//! thread reads, and writes what the socket did not accept. It does not keep the connection, and ends with it or with
+//! the runtime. So no call depends on another one being polled, and dropping one wakes nobody.
+//!
+//! Connecting again is rare and takes system calls that may wait, so it runs on the runtime's threads for blocking calls.
+
+use std::future::poll_fn;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use mp_sys::asynchronous::{News, RuntimeError, Watched};
+use mp_sys::deadline::Deadline;
+use tokio::runtime::Handle;
+
+use super::Remote;
+use super::answer::Undo;
+use super::connection::{Connection, Failure, Request, Turn};
+use super::patience::Patience;
+use crate::backend::{CallError, Change, Pending, Validity};
+use crate::proto::{Answer, Call, Fault, Payload, Raw, Reply, Travels};
+use crate::wire::encode;
+use crate::wire::frame::FrameKind;
+
+impl Remote {
+    /// Encodes a call, and returns the future that runs it.
+    pub(super) fn begin(self: Arc<Self>, call: &Call<Raw<'_>>) -> Pending {
+        let mut frame = Vec::new();
+        if let Err(fault) = encode::frame(&mut frame, FrameKind::Call, (0, 0), call) {
+            return Box::pin(std::future::ready(Err(fault.into())));
+        }
+        let undo = Undo::of(call.object, &call.op);
+        let change = Change::of(call);
+        let request = Request { frame, since: call.since(), thread: call.thread, undo, change };
+        Box::pin(self.run(request))
+    }
+
+    /// Sends an operation that releases something, over the connection that has it, and does not wait for an answer.
+    pub(super) fn tell(&self, call: Call<Raw<'_>>) {
+        let (local, change) = (self.local(), Change::of(&call));
+        if let Some((object, token)) = change.released()
+            && local.grants.validity(object, token) == Validity::Lost
+        {
+            return;
+        }
+        // Without a connection, it is released already.
+        let connection = local.present();
+        if let Some(connection) = &connection {
+            connection.notice(call.thread, call.object, call.op);
+        }
+        let outcome = connection.as_ref().map(|_| &Reply::Done).ok_or(CallError::ServerGone);
+        local.grants.note(change, outcome, connection.as_ref().map_or(0, |connection| connection.serial));
+    }
+
+    /// Runs a call over a connection, and over a second one if the first could not send it.
+    async fn run(self: Arc<Self>, mut request: Request) -> Result<Reply<Payload>, CallError> {
+        let local = self.local();
+        // What was lost cannot be released: see `call_and_note`.
+        if let Some((object, token)) = request.change.released()
+            && local.grants.validity(object, token) == Validity::Lost
+        {
+            return Err(CallError::Fault(Fault::NotOwned));
+        }
+        let mut outcome = Err(CallError::ServerGone);
+        for _ in 0..2 {
+            let connection = match self.connected().await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            };
+            self.ensure_driver(&connection)?;
+            let answered = converse(&connection, &mut request).await;
+            if answered.is_err() {
+                local.part_from(&connection);
+            }
+            match answered {
+                Err(Failure::NotSent) => {}
+                Err(failure) => {
+                    outcome = Err(Patience::at_once().error(failure, connection.agreed));
+                    break;
+                }
+                Ok(answer) => {
+                    let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
+                    local.grants.note(request.change, noted, connection.serial);
+                    return Ok(answer?);
+                }
+            }
+        }
+        local.grants.note(request.change, outcome.as_ref().map_err(|error| *error), 0);
+        outcome
+    }
+
+    /// Returns the connection, or makes a new one.
+    async fn connected(self: &Arc<Self>) -> Result<Arc<Connection>, CallError> {
+        if let Some(connection) = self.local().present() {
+            return Ok(connection);
+        }
+        let remote = Arc::clone(self);
+        let runtime = Handle::try_current().map_err(|_none| RuntimeError::NoRuntime)?;
+        let connecting =
+            runtime.spawn_blocking(move || remote.local().connection(&remote.target, Deadline::NEVER));
+        // The runtime is ending, and this task with it.
+        connecting.await.unwrap_or(Err(CallError::ServerGone))
+    }
+
+    /// Starts the driver of this runtime, unless it has one.
+    ///
+    /// # Errors
+    /// [`CallError::Runtime`].
+    fn ensure_driver(&self, connection: &Arc<Connection>) -> Result<(), CallError> {
+        let runtime = Handle::try_current().map_err(|_none| RuntimeError::NoRuntime)?;
+        if connection.has_driver(runtime.id()) {
+            return Ok(());
+        }
+        // If the connection has ended, the call finds out.
+        let Ok(epoll) = connection.watch() else { return Ok(()) };
+        let watched = Watched::readable();
+        let news = watched.register(epoll.as_fd())?;
+        let key = connection.driver_key();
+        let (weak, remote) = (Arc::downgrade(connection), self.me.clone());
+        let driver = runtime.spawn(async move {
+            poll_fn(|context| drive(&weak, key, (&epoll, &news), context)).await;
+            drop(watched);
+            // Whoever holds a lock learns now that it is lost.
+            if let Some((remote, connection)) = remote.upgrade().zip(weak.upgrade()) {
+                remote.local().part_from(&connection);
+            }
+        });
+        connection.add_driver(key, runtime.id(), driver.abort_handle());
+        Ok(())
+    }
+}
+
+/// Runs one call over a connection, as often as its answer is given back.
+async fn converse(connection: &Connection, request: &mut Request) -> Result<Answer<Payload>, Failure> {
+    loop {
+        let asked = connection.begin(request)?;
+        if let Some(answer) = pin!(asked).await? {
+            return Ok(answer);
+        }
+    }
+}
+
+/// Reads and writes until nothing is left to do, and then waits. Ends with the connection.
+fn drive(
+    connection: &Weak<Connection>,
+    key: u64,
+    (epoll, news): (&OwnedFd, &News),
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        // Before the socket is read, so that what arrives after that is noticed.
+        let is_news = news.poll(context);
+        let Some(connection) = connection.upgrade() else { return Poll::Ready(()) };
+        match (connection.turn(key, epoll, context.waker()), is_news) {
+            (Turn::Ended, _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
+            // The reader wakes the driver.
+            (Turn::Blocked | Turn::Drained, Poll::Pending) => return Poll::Pending,
+            (Turn::More, _) | (_, Poll::Ready(Ok(()))) => {}
+        }
+    }
+}
