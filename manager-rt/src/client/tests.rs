@@ -8,6 +8,8 @@ mod patience;
 mod pipelines;
 mod references;
 mod server;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod versions;
 
 use std::io::{Read, Write};
@@ -24,7 +26,7 @@ use super::connection::Connection;
 use super::{Remote, connect};
 use crate::Address;
 use crate::backend::{Backend, CallError};
-use crate::proto::{Answer, Call, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
+use crate::proto::{Answer, Call, ConditionOp, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::wire::control::Control;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
 
