@@ -12,6 +12,8 @@
 //! | the others | one kind of object each |
 
 mod array;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod barrier;
 mod codec;
 mod condition;
