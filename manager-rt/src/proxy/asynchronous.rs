@@ -7,7 +7,9 @@
 //! No future blocks the thread that polls it, and neither does dropping what it returned: guards, permits and tasks of
 //! queues that a task took are released by a message without an answer.
 
+mod array;
 mod event;
+mod namespace;
 mod value;
 
 use mp_sys::identity::thread_number;
@@ -85,6 +87,22 @@ impl Handle {
             |values| Ok((values.add(one)?, values.add(other)?)),
             |values, (one, other)| op(values.raw(one), values.raw(other)),
             Wait::No,
+        );
+        self.decode_async(pending, read)
+    }
+
+    /// Begins an operation with any number of values, and decodes its answer.
+    fn with_all_async<'a, T: Serialize + ?Sized + 'a, R, E: From<ObjectError>>(
+        &self,
+        all: impl IntoIterator<Item = &'a T>,
+        op: impl for<'r> FnOnce(Vec<Raw<'r>>) -> Op<Raw<'r>>,
+        wait: Wait,
+        read: Read<R>,
+    ) -> impl Future<Output = Result<R, E>> + Send {
+        let pending = self.begin_with(
+            |values| all.into_iter().try_for_each(|value| values.add(value).map(drop)),
+            |values, ()| op(values.raws().collect()),
+            wait,
         );
         self.decode_async(pending, read)
     }

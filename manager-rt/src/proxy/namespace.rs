@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::CallError;
 use crate::error::{ItemError, ObjectError};
-use crate::proto::{Kind, NamespaceOp, ObjectId, Op, Raw, Reply};
+use crate::proto::{Kind, NamespaceOp, ObjectId, Op, Raw};
 use crate::proxy::travel::print_of;
 use crate::proxy::{Handle, Proxy, Storable, codec, read, travels};
 
@@ -150,10 +150,7 @@ impl Namespace {
     /// # Errors
     /// [`ObjectError`].
     pub fn names(&self) -> Result<Vec<String>, ObjectError> {
-        self.handle.ask(Op::Namespace(NamespaceOp::Names), |backend, reply| match reply {
-            Reply::Names(names) => Ok(names),
-            other => read::unexpected(backend, &other),
-        })
+        self.handle.ask(Op::Namespace(NamespaceOp::Names), read::names)
     }
 
     fn private(&self) -> MutexGuard<'_, HashMap<String, Private>> {

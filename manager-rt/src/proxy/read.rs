@@ -47,6 +47,14 @@ pub(crate) fn count(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result
     }
 }
 
+/// Reads names.
+pub(crate) fn names(backend: &Arc<dyn Backend>, reply: Reply<Payload>) -> Result<Vec<String>, ObjectError> {
+    match reply {
+        Reply::Names(names) => Ok(names),
+        other => unexpected(backend, &other),
+    }
+}
+
 /// Reads a value.
 pub(crate) fn value<T: DeserializeOwned>(
     backend: &Arc<dyn Backend>,
