@@ -9,6 +9,7 @@
 
 mod array;
 mod event;
+mod list;
 mod namespace;
 mod value;
 
