@@ -8,6 +8,7 @@
 //! queues that a task took are released by a message without an answer.
 
 mod array;
+mod dict;
 mod event;
 mod list;
 mod namespace;
