@@ -10,8 +10,10 @@
 mod array;
 mod dict;
 mod event;
+mod joinable_queue;
 mod list;
 mod namespace;
+mod queue;
 mod value;
 
 use mp_sys::identity::thread_number;
@@ -32,6 +34,11 @@ impl Handle {
     /// Begins an operation of an owner with this number.
     fn call_as(&self, thread: u64, op: Op<Raw<'_>>, wait: Wait) -> Pending {
         self.backend().clone().call_async(Call { object: self.id(), thread, wait, op })
+    }
+
+    /// Runs an operation that releases something, without waiting for its answer.
+    pub(super) fn post(&self, op: Op<Raw<'_>>) {
+        self.backend().post(Call { object: self.id(), thread: thread_number(), wait: Wait::No, op });
     }
 
     /// Begins an operation, and decodes its answer.

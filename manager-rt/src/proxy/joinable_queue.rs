@@ -263,7 +263,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     fn get_for(&self, wait: Wait) -> Result<Task<T>, GetError> {
         match self.handle.call(Op::JoinableQueue(JoinableQueueOp::Get), wait)? {
             Reply::Leased { lease, deliveries, task } => {
-                Ok(Task::decode(&self.handle, lease, deliveries, &task)?)
+                Ok(Task::decode(Lease::new(&self.handle, lease), deliveries, &task)?)
             }
             other => Ok(read::unexpected(self.handle.backend(), &other)?),
         }

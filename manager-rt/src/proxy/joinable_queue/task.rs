@@ -27,17 +27,16 @@ pub(crate) struct Lease {
     number: u64,
     taken_in: Epoch,
     is_held: bool,
+    /// Whether a task of a runtime took it. Then its drop does not wait for the server.
+    #[cfg(feature = "tokio")]
+    is_of_task: bool,
 }
 
 impl<T: DeserializeOwned> Task<T> {
-    pub(super) fn decode(
-        handle: &Handle,
-        number: u64,
-        deliveries: u32,
-        payload: &Payload,
-    ) -> Result<Self, ObjectError> {
-        let lease = Lease { handle: handle.clone(), number, taken_in: Epoch::current(), is_held: true };
-        Ok(Self { lease, deliveries, task: codec::take(handle.backend(), payload)? })
+    /// Decodes a task. If that fails, the task returns to the queue.
+    pub(crate) fn decode(lease: Lease, deliveries: u32, payload: &Payload) -> Result<Self, ObjectError> {
+        let task = codec::take(lease.handle.backend(), payload)?;
+        Ok(Self { lease, deliveries, task })
     }
 }
 
@@ -74,6 +73,31 @@ impl<T> Task<T> {
 }
 
 impl Lease {
+    pub(super) fn new(handle: &Handle, number: u64) -> Self {
+        Self {
+            handle: handle.clone(),
+            number,
+            taken_in: Epoch::current(),
+            is_held: true,
+            #[cfg(feature = "tokio")]
+            is_of_task: false,
+        }
+    }
+
+    /// Wraps a lease that a task of a runtime has taken.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn of_task(handle: &Handle, number: u64) -> Self {
+        let mut lease = Self::new(handle, number);
+        lease.is_of_task = true;
+        lease
+    }
+
+    /// Returns `true` if the lease was taken in another process, of which this one has only a copy.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_copy(&self) -> bool {
+        !self.taken_in.is_current()
+    }
+
     pub(crate) const fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -106,6 +130,11 @@ impl Drop for Lease {
             return;
         }
         let op = JoinableQueueOp::Requeue { lease: self.number };
+        #[cfg(feature = "tokio")]
+        if self.is_of_task {
+            self.handle.post(Op::JoinableQueue(op));
+            return;
+        }
         if let Err(error) = self.handle.call(Op::JoinableQueue(op), Wait::No) {
             tracing::warn!(queue = %self.handle.id(), %error, "a task was not returned to its queue");
         }
