@@ -65,6 +65,8 @@ pub use mp_sys::wire::Versioned;
 #[cfg(feature = "server")]
 pub use process::StartError;
 pub use proto::{Disinherited, Fault, Info};
+#[cfg(feature = "tokio")]
+pub use proxy::TaskGuard;
 pub use proxy::{
     Array, Barrier, BoundedSemaphore, Condition, Dict, DictIter, Event, JoinableQueue, List, ListIter, Lock,
     LockGuard, Namespace, Numeric, Party, Permit, Queue, RLock, RLockGuard, Semaphore, Storable, Task, Value,

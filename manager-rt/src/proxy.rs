@@ -34,6 +34,8 @@ pub(crate) mod travel;
 mod value;
 
 pub use self::array::Array;
+#[cfg(feature = "tokio")]
+pub use self::asynchronous::TaskGuard;
 pub use self::barrier::{Barrier, Party};
 pub(crate) use self::codec::Values;
 pub use self::condition::{Condition, WaitGuard};

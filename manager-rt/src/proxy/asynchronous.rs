@@ -8,10 +8,12 @@
 //! queues that a task took are released by a message without an answer.
 
 mod array;
+mod condition;
 mod dict;
 mod event;
 mod joinable_queue;
 mod list;
+mod lock;
 mod namespace;
 mod queue;
 mod value;
@@ -20,6 +22,7 @@ use mp_sys::identity::thread_number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::lock::TaskGuard;
 use crate::backend::Pending;
 use crate::error::ObjectError;
 use crate::proto::{Call, Op, Payload, Raw, Reply, Wait};
