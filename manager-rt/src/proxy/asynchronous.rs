@@ -8,6 +8,7 @@
 //! queues that a task took are released by a message without an answer.
 
 mod array;
+mod barrier;
 mod condition;
 mod dict;
 mod event;
@@ -16,6 +17,7 @@ mod list;
 mod lock;
 mod namespace;
 mod queue;
+mod semaphore;
 mod value;
 
 use mp_sys::identity::thread_number;

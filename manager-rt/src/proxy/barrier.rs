@@ -66,8 +66,8 @@ use crate::proxy::{Handle, Proxy, read, travel, travels};
 /// ```
 pub struct Barrier {
     handle: Handle,
-    action: Option<Arc<dyn Fn() + Send + Sync>>,
-    timeout: Option<Duration>,
+    pub(super) action: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Proxy for Barrier {

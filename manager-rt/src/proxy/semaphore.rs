@@ -140,7 +140,7 @@ permits!(BoundedSemaphore);
 
 fn acquire(handle: &Handle, wait: Wait) -> Result<Permit<'_>, SemaphoreError> {
     let granted = Granted::of(&handle.call(Op::Semaphore(SemaphoreOp::Take), wait)?)?;
-    Ok(Permit { handle, token: granted.token, taken_in: Epoch::current(), is_held: true })
+    Ok(Permit::new(handle, granted.token))
 }
 
 /// A permit of a [`Semaphore`] or [`BoundedSemaphore`]. Dropping it releases it.
@@ -154,6 +154,30 @@ pub struct Permit<'a> {
     token: u64,
     taken_in: Epoch,
     is_held: bool,
+    /// Whether a task took it. Then its drop does not wait for the server.
+    #[cfg(feature = "tokio")]
+    is_of_task: bool,
+}
+
+impl<'a> Permit<'a> {
+    fn new(handle: &'a Handle, token: u64) -> Self {
+        Self {
+            handle,
+            token,
+            taken_in: Epoch::current(),
+            is_held: true,
+            #[cfg(feature = "tokio")]
+            is_of_task: false,
+        }
+    }
+
+    /// Wraps a permit that a task has taken.
+    #[cfg(feature = "tokio")]
+    pub(super) fn of_task(handle: &'a Handle, token: u64) -> Self {
+        let mut permit = Self::new(handle, token);
+        permit.is_of_task = true;
+        permit
+    }
 }
 
 impl Permit<'_> {
@@ -194,6 +218,11 @@ impl Drop for Permit<'_> {
             return;
         }
         let op = SemaphoreOp::Return { token: self.token };
+        #[cfg(feature = "tokio")]
+        if self.is_of_task {
+            self.handle.post(Op::Semaphore(op));
+            return;
+        }
         if let Err(error) = self.handle.call(Op::Semaphore(op), Wait::No) {
             tracing::warn!(semaphore = %self.handle.id(), %error, "a permit was not released");
         }

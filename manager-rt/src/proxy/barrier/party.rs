@@ -23,7 +23,7 @@ use crate::proxy::barrier::Barrier;
 /// a `Party` whose connection is lost does nothing: the place has ended, and one that the process has registered over a
 /// new connection stays.
 pub struct Party<'a> {
-    barrier: &'a Barrier,
+    pub(in crate::proxy) barrier: &'a Barrier,
     /// What all places of this process's connection have in common.
     token: u64,
     registered_in: Epoch,
