@@ -1,6 +1,7 @@
 //! The public behaviour of managers and their objects.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod asynchronous;
 mod conformance;
 mod keys;
 mod lost_locks;
