@@ -1,6 +1,13 @@
 //! The async forms of all methods, in both kinds of tokio runtimes.
 
 mod objects;
+mod waiting;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use manager_rt::Manager;
 use mp_sys::testing::PATIENCE;
@@ -52,4 +59,34 @@ fn in_each<F: Future<Output = ()>>(mut test: impl FnMut(Manager, Manager) -> F) 
 /// Fails if a future takes too long.
 async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("the future is ready in time")
+}
+
+/// Starts a thread.
+fn thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    Builder::new().name("a test".into()).spawn(body).unwrap()
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+/// Lets the event loop look for what has arrived.
+async fn pause() {
+    tokio::time::sleep(Duration::from_micros(200)).await;
+}
+
+/// Waits until this many calls wait at the manager.
+async fn until_waiting(manager: &Manager, count: u64) {
+    until(|| manager.info().unwrap().waiters == count).await;
+}
+
+/// Waits until something is true.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    soon(async {
+        while !is_so() {
+            pause().await;
+        }
+    })
+    .await;
 }
