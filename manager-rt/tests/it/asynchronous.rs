@@ -1,5 +1,6 @@
 //! The async forms of all methods, in both kinds of tokio runtimes.
 
+mod dropped;
 mod objects;
 mod waiting;
 
@@ -69,6 +70,20 @@ fn thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinH
 /// Polls a future once.
 async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+/// Polls a future a number of times, and lets other tasks run in between. Returns its result if it has one by then.
+async fn polled<F: Future>(future: F, times: u32) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    for time in 0..times {
+        if let Poll::Ready(output) = poll_once(future.as_mut()).await {
+            return Some(output);
+        }
+        if time > 0 {
+            pause().await;
+        }
+    }
+    None
 }
 
 /// Lets the event loop look for what has arrived.
