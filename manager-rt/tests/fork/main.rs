@@ -21,6 +21,7 @@ mod plain;
 mod queues;
 mod refused;
 mod scale;
+mod tasks;
 
 fn main() -> std::process::ExitCode {
     let tests = [
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         queues::TESTS,
         refused::TESTS,
         scale::TESTS,
+        tasks::TESTS,
     ];
     mp_sys::testing::runner::main(&tests.concat(), || {})
 }
