@@ -6,8 +6,9 @@ mod leases;
 mod pipes;
 mod queues;
 mod streams;
+mod stress;
 
 fn main() -> std::process::ExitCode {
-    let tests = [leases::TESTS, pipes::TESTS, queues::TESTS, streams::TESTS].concat();
+    let tests = [leases::TESTS, pipes::TESTS, queues::TESTS, streams::TESTS, stress::TESTS].concat();
     mp_sys::testing::runner::main(&tests, || {})
 }
