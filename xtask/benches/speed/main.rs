@@ -10,6 +10,7 @@
 #![expect(clippy::print_stderr, reason = "progress and errors are part of this command's product")]
 
 mod arrays;
+mod asynchronous;
 mod children;
 mod idle;
 mod locks;
@@ -139,6 +140,7 @@ fn all_rows() -> Vec<Row> {
         waiting::rows(),
         pipes::rows(),
         queues::rows(),
+        asynchronous::rows(),
         managers::rows(),
         signals::rows(),
         idle::rows(),
