@@ -39,7 +39,7 @@ pub(crate) const CRASHES_MAX: u32 = 20;
 pub(crate) const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Jobs that wait for the background processes. When there are so many, requests wait.
-pub(crate) const JOBS_MAX: usize = 65_536;
+pub(crate) const JOBS_MAX: usize = 16_384;
 /// How long a request waits for room in that queue before it is answered with 503.
 pub(crate) const JOB_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often a waiting request looks for room.

@@ -3,11 +3,14 @@
 use std::time::Instant;
 
 use crate::client::Client;
-use crate::limits::{CONNECTIONS_MAX, HEAD_WAIT_MAX, HEADER_BYTES_MAX, HEADERS_MAX, STALL_MAX};
-use crate::server::{DEADLINE, NO_LIMIT, Server};
+use crate::limits::{CONNECTIONS_MAX, HEAD_WAIT_MAX, HEADER_BYTES_MAX, HEADERS_MAX, JOBS_MAX, STALL_MAX};
+use crate::load::{Load, Order};
+use crate::server::{DEADLINE, NO_LIMIT, Server, pids, signal};
 
 /// Slow clients at the same time.
 const SLOW: usize = 50;
+/// Clients that fill the queue of jobs.
+const FILLERS: usize = 8;
 /// Bytes that fill the buffers of a socket on both sides many times over.
 const FLOOD_BYTES: usize = 64 << 20;
 
@@ -55,7 +58,7 @@ fn a_head_has_so_many_bytes_and_no_more() {
         }
         reply.status
     };
-    assert_eq!(ask(HEADER_BYTES_MAX - 1), 200);
+    assert_eq!(ask(HEADER_BYTES_MAX), 200);
     assert_eq!(ask(HEADER_BYTES_MAX + 1), 431);
     assert_eq!(ask(100 * HEADER_BYTES_MAX), 431);
     assert_eq!(server.end().get("hits"), 1);
@@ -136,4 +139,26 @@ fn a_client_that_does_not_read_is_ended() {
     server.wait_until(|status| status["workers"][0]["in_hand"] == 1);
     assert_eq!(connect(&server).get("/").unwrap().status, 200);
     assert_eq!(server.end().get("lost_requests"), 0);
+}
+
+#[test]
+fn so_many_jobs_wait_and_no_more() {
+    let server = server();
+    let background = pids(&server.status(), "background");
+    // It keeps the job that it has, so the queue has room for one more than its limit at most.
+    background.iter().for_each(|pid| signal(*pid, "STOP"));
+    let orders = [Order { requests: JOBS_MAX / FILLERS, ..Order::endless("/") }; FILLERS];
+    let seen = Load::start(server.address, &orders).finish();
+    assert_eq!(seen.hits().len(), JOBS_MAX, "all of them fit");
+    let mut client = connect(&server);
+    let more = [(); 2].map(|()| client.get("/").unwrap());
+    let refused = more.last().unwrap();
+    assert_eq!((refused.status, refused.body.as_str()), (503, "too many records wait to be written\n"));
+    assert_eq!(client.get("/nowhere").unwrap().status, 404, "whoever leaves no job is answered");
+    background.iter().for_each(|pid| signal(*pid, "CONT"));
+    server.wait_until(|status| status["queue"]["waiting"] == 0);
+    assert_eq!(client.get("/").unwrap().status, 200);
+    let summary = server.end();
+    let answered = JOBS_MAX as u64 + 1 + u64::from(more[0].status == 200);
+    assert_eq!((summary.get("hits"), summary.get("records")), (answered, answered));
 }
