@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::limits::PROCESSES_MAX;
 use crate::load::{Load, Order, Seen};
 use crate::server::{self, NO_LIMIT, Server, Summary, pids};
 
@@ -110,7 +111,14 @@ fn the_end_under_load_answers_every_request() {
         let loads = [load(&server, "/"), load(&server, "/slow?ms=200")];
         loads[0].wait_for(ANSWERS);
         let mut log = String::new();
-        let summary = server.end();
+        // Ctrl-C reaches all processes of a terminal, and must not disturb the order of the end.
+        let ctrl_c = round % 2 == 1;
+        if ctrl_c {
+            server.signal_all("INT");
+        } else {
+            server.signal("TERM");
+        }
+        let summary = server.finish();
         log.push_str(&summary.log);
         // The clients stop when the port is closed.
         let mut all = Seen::default();
@@ -185,6 +193,22 @@ fn every_background_job_is_done_whoever_is_killed() {
     compare(&seen, &summary);
     assert_eq!((summary.get("hits"), summary.get("lost_requests")), (seen.answered.len() as u64, 0));
     assert_eq!(summary.numbers.len(), seen.answered.len());
+}
+
+#[test]
+fn as_many_processes_as_the_limit_allows_serve_together() {
+    let most = usize::from(PROCESSES_MAX);
+    let server = Server::start(most, most, NO_LIMIT);
+    let status = server.wait_until(|status| pids(status, "background").len() == most);
+    assert_eq!(pids(&status, "workers").len(), most);
+    server.signal("HUP");
+    let load = Load::start(server.address, &[Order { requests: 50, ..Order::endless("/") }; CLIENTS]);
+    server.wait_until(|status| status["reloads"] == 1);
+    let seen = load.finish();
+    seen.assert_nothing_lost(&server.log());
+    let summary = server.end();
+    compare(&seen, &summary);
+    assert_eq!((summary.get("hits"), summary.get("restarts")), (50 * CLIENTS as u64, 0));
 }
 
 #[test]

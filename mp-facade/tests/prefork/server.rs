@@ -75,6 +75,11 @@ impl Server {
         signal(self.child.id(), name);
     }
 
+    /// Sends a signal to it and all its processes.
+    pub(crate) fn signal_all(&self, name: &str) {
+        self.children().into_iter().chain([self.child.id()]).for_each(|pid| signal(pid, name));
+    }
+
     /// The running processes that it started.
     pub(crate) fn children(&self) -> Vec<u32> {
         children_of(self.child.id())
