@@ -22,7 +22,7 @@ pub(crate) const BACKLOG_MAX: i32 = 4096;
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a stopping worker leaves a connection open on which nothing happens: the client's next request may be under way.
-pub(crate) const IDLE_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const IDLE_GRACE: Duration = Duration::from_secs(2);
 /// When the port has been closed to newcomers and nobody has come out of the backlog for so long, the backlog is empty.
 pub(crate) const BACKLOG_QUIET: Duration = Duration::from_millis(100);
 /// If there is still somebody after so long, the port was not closed to newcomers, and they are left alone.

@@ -36,7 +36,8 @@ fn slow_clients_are_ended_and_delay_nobody() {
     while begin.elapsed() < HEAD_WAIT_MAX / 2 {
         std::thread::yield_now();
     }
-    slow.iter_mut().for_each(|client| client.send(b"s").unwrap());
+    // On a slow machine, the server may have closed some of them already.
+    slow.iter_mut().for_each(|client| drop(client.send(b"s")));
     assert!(slow.iter_mut().all(Client::is_closed), "without an answer");
     assert!(silent.is_closed());
     let took = begin.elapsed();
