@@ -77,7 +77,7 @@ impl From<usize> for Keep {
 }
 
 impl Keep {
-    /// Keeps this number of workers, at most [`GROUP_WORKERS_MAX`](crate::GROUP_WORKERS_MAX).
+    /// Keeps this number of workers, at most [`GROUP_WORKERS_MAX`].
     pub fn new(workers: usize) -> Self {
         Self {
             workers,
