@@ -19,6 +19,7 @@ use mp_sys::handshake::Versions;
 
 use crate::OsError;
 use crate::proto::{Answer, Call, Disinherited, Fault, Kind, ObjectId, Payload, Raw, Reply, Step, Table};
+use crate::wire::recorded::Recorded;
 
 /// Why a call returned no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +165,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`CallError`], but not the fault of a single operation.
     fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError>;
 
+    /// Begins a pipeline whose first operations are sent while later ones are still recorded, or returns `None`, as it
+    /// does by default. Then all operations are recorded first, and run by [`pipeline`](Self::pipeline).
+    fn open_pipeline(&self) -> Option<Box<dyn OpenPipeline + '_>> {
+        None
+    }
+
     /// Runs several operations of a thread as one: either all are done, or, if any is refused, none.
     ///
     /// # Errors
@@ -202,6 +209,24 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// appears in `Debug`, so it must not contain a password, a key or a token, in any part. The one place of URLs for
     /// passwords is checked: what stands between `//user:` and `@host` is removed before an address is used.
     fn address(&self) -> Option<String>;
+}
+
+/// A pipeline that is sent in portions: see [`Backend::open_pipeline`].
+///
+/// An operation that takes something, such as an item of a queue, is part of the last portion. If the pipeline is dropped
+/// before it is finished, the operations that were sent are done, and the references in their answers are released.
+pub trait OpenPipeline: fmt::Debug {
+    /// Sends operations, which follow those of earlier portions. Does not wait for their answers.
+    ///
+    /// # Errors
+    /// [`CallError`], but not the fault of a single operation. Nothing more can be sent then.
+    fn send(&mut self, portion: &mut Recorded) -> Result<(), CallError>;
+
+    /// Sends the last operations, and returns the answers to all operations in order.
+    ///
+    /// # Errors
+    /// As for [`Backend::pipeline`].
+    fn finish(self: Box<Self>, last: &mut Recorded) -> Result<Vec<Answer<Payload>>, CallError>;
 }
 
 /// Returns the address of a backend, as it may travel and be shown.

@@ -1,8 +1,9 @@
 //! [`Batch`]: several operations sent together.
 //!
-//! A closure records the operations, using the same names as the proxies, and returns [tickets](Ticket). Nothing is
-//! sent until the closure ends. Then each ticket is exchanged for the result of its operation. Each operation is
-//! encoded while the closure runs, in the form in which it travels: see [`Recorded`].
+//! A closure records the operations, using the same names as the proxies, and returns [tickets](Ticket). When it
+//! ends, each ticket is exchanged for the result of its operation. Each operation is encoded while the closure runs, in
+//! the form in which it travels: see [`Recorded`]. Nothing of a transaction is sent until the closure ends. A long
+//! pipeline is sent in portions, so that the server runs the first operations while the later ones are recorded.
 
 mod on;
 mod tickets;
@@ -16,7 +17,7 @@ use mp_sys::line::Count;
 
 use self::tickets::Answers;
 pub use self::tickets::{Done, Ticket, Tickets};
-use crate::backend::{Backend, CallError};
+use crate::backend::{Backend, CallError, OpenPipeline};
 use crate::error::{ObjectError, TransactionError};
 use crate::proto::{Answer, Fault, JoinableQueueOp, Kind, ObjectId, Op, Payload, Raw, Step};
 use crate::proxy::{Handle, Lease, Proxy, Read, Task, Values, read};
@@ -28,19 +29,33 @@ pub struct Batch<'b> {
     backend: &'b Arc<dyn Backend>,
     /// The values of the operation that is recorded now.
     values: Values,
+    /// The operations that were not sent yet.
     recorded: Recorded,
     /// The number of operations.
     count: usize,
+    /// The pipeline, if its operations are sent while others are recorded.
+    open: Option<Box<dyn OpenPipeline + 'b>>,
+    /// Whether an operation takes something, or ends a task. If the closure fails, that must not have happened.
+    is_held_back: bool,
     /// The leases of tasks that a step is to finish.
     leases: Vec<(usize, Lease)>,
-    /// The error because of which nothing will be sent.
+    /// The error because of which nothing more will be sent.
     failed: Option<ObjectError>,
 }
 
 impl<'b> Batch<'b> {
     fn new(backend: &'b Arc<dyn Backend>) -> Self {
         let (values, recorded) = (Values::of(&**backend), Recorded::by(thread_number()));
-        Self { backend, values, recorded, count: 0, leases: Vec::new(), failed: None }
+        Self {
+            backend,
+            values,
+            recorded,
+            count: 0,
+            open: None,
+            is_held_back: false,
+            leases: Vec::new(),
+            failed: None,
+        }
     }
 
     /// Selects the object of the next operation. A proxy of another manager makes the whole batch fail.
@@ -71,6 +86,7 @@ impl<'b> Batch<'b> {
     pub fn done<T>(&mut self, task: Task<T>) -> Done<T> {
         let (lease, task) = task.into_parts();
         let (object, number) = (self.object(lease.handle()), lease.number());
+        self.is_held_back = true;
         let ticket =
             self.add(object, |_| Op::JoinableQueue(JoinableQueueOp::Done { lease: number }), read::done);
         self.leases.push((ticket.at(), lease));
@@ -110,7 +126,23 @@ impl<'b> Batch<'b> {
             self.recorded.add(object, &make(&self.values));
         }
         self.values.clear();
+        if self.recorded.is_portion() && !self.is_held_back {
+            self.send();
+        }
         Ticket::new(at, read)
+    }
+
+    /// Sends what was recorded, if the backend takes portions of a pipeline.
+    fn send(&mut self) {
+        self.is_held_back = self.recorded.takes_something();
+        if let Some(open) = &mut self.open
+            && !self.is_held_back
+        {
+            if let Err(error) = open.send(&mut self.recorded) {
+                self.fail(error.into());
+            }
+            self.recorded.clear();
+        }
     }
 
     /// Consumes the leases of tasks whose steps were done, so that these tasks are not requeued.
@@ -150,11 +182,15 @@ pub(crate) fn pipeline<T: Tickets>(
     record: impl FnOnce(&mut Batch<'_>) -> T,
 ) -> Result<T::Each, ObjectError> {
     let mut batch = Batch::new(backend);
+    batch.open = backend.open_pipeline();
     let tickets = record(&mut batch);
     if let Some(error) = batch.failed.take() {
         return Err(error);
     }
-    let answers = run_together(&**backend, &batch.recorded)?;
+    let answers = match batch.open.take() {
+        Some(open) => open.finish(&mut batch.recorded)?,
+        None => run_together(&**backend, &batch.recorded)?,
+    };
     batch.settle(|at| answers.get(at).is_some_and(Result::is_ok));
     Ok(tickets.each(&mut Answers::new(backend, answers)))
 }

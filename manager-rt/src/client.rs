@@ -6,6 +6,7 @@
 //! | [`connect`] | makes a stream from an address and a key |
 //! | [`link`] | manages the connection of this process; a forked child, or a process whose connection broke, makes a new one |
 //! | [`bequest`] | before a fork, keeps the references for the child |
+//! | [`open`] | sends pipelines while they are recorded |
 //! | [`connection`], [`calls`] | run many calls at a time over one stream; one of the waiting callers reads for all |
 //! | [`inbox`], [`answer`] | decode answers |
 //! | [`fallback`] | what older servers get instead of newer operations |
@@ -31,6 +32,7 @@ mod fallback;
 pub(crate) mod fuzz;
 mod inbox;
 mod link;
+mod open;
 mod patience;
 
 #[cfg(test)]
@@ -51,11 +53,13 @@ use self::connect::Opened;
 use self::connection::{Connection, Failure};
 use self::fallback::Older;
 use self::link::{Local, Target, manager_call};
+use self::open::Open;
 use self::patience::Patience;
 use crate::Address;
 #[cfg(feature = "tokio")]
 use crate::backend::Pending;
-use crate::backend::{Backend, CallError, Caps, Change, OnLost, Validity};
+use crate::backend::{Backend, CallError, Caps, Change, OnLost, OpenPipeline, Validity};
+use crate::proto::version::NEWEST;
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
 /// How long a notice may take if it needs a connection first.
@@ -105,21 +109,9 @@ impl Remote {
     fn ask<T>(
         &self,
         patience: Patience,
-        mut ask: impl FnMut(&Connection) -> Result<T, Failure>,
+        ask: impl FnMut(&Arc<Connection>) -> Result<T, Failure>,
     ) -> Result<T, CallError> {
-        let local = self.local();
-        for _ in 0..2 {
-            let connection = local.connection(&self.target, patience.connect_by())?;
-            let outcome = ask(&connection);
-            if outcome.is_err() {
-                local.part_from(&connection);
-            }
-            match outcome {
-                Err(Failure::NotSent) => {}
-                other => return other.map_err(|failure| patience.error(failure, connection.agreed)),
-            }
-        }
-        Err(CallError::ServerGone)
+        self.local().ask(&self.target, patience, ask)
     }
 
     /// Runs a call that takes or releases a lock or permit, and records over which connection.
@@ -217,6 +209,13 @@ impl Backend for Remote {
             }
             Ok(answers)
         })
+    }
+
+    fn open_pipeline(&self) -> Option<Box<dyn OpenPipeline + '_>> {
+        let local = self.local();
+        // For an older server, operations may have to be replaced: see `fallback`.
+        let is_newest = local.present().is_some_and(|connection| connection.agreed.version == NEWEST);
+        is_newest.then(|| Box::new(Open::new(local, &self.target)) as Box<dyn OpenPipeline + '_>)
     }
 
     fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {

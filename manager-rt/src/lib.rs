@@ -45,7 +45,9 @@ pub mod wire;
 pub use address::{Address, AddressError};
 #[cfg(feature = "tokio")]
 pub use backend::Pending;
-pub use backend::{Backend, CallError, Caps, Change, Death, Grants, Kinds, OnLost, References, Validity};
+pub use backend::{
+    Backend, CallError, Caps, Change, Death, Grants, Kinds, OnLost, OpenPipeline, References, Validity,
+};
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
 #[cfg(feature = "server")]
@@ -75,3 +77,4 @@ pub use proxy::{
 pub use registry::ReachError;
 #[cfg(feature = "server")]
 pub use server::{BindError, Server, ServerBuilder, Stopper};
+pub use wire::recorded::Recorded;

@@ -201,8 +201,7 @@ impl Manager {
     /// recorded after it is sent.
     ///
     /// # Fork safety
-    /// If the closure forks after operations were sent, the child has no answers to them: there the pipeline returns
-    /// [`CallError::OutcomeUnknown`](crate::CallError::OutcomeUnknown).
+    /// If the closure forks, the pipeline stays the parent's: what the child records is never sent.
     ///
     /// # Crash
     /// If the process is killed, a first part of the operations may be done, and the rest not.

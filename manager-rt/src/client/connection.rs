@@ -31,6 +31,7 @@ use mp_sys::handshake::Agreed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+pub(super) use self::pipeline::{CALLS_MAX, Run};
 use super::alarm::Alarm;
 use super::answer::{Undo, Unreadable};
 use super::calls::{Calls, End};

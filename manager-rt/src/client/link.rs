@@ -115,6 +115,27 @@ impl Local {
         }
     }
 
+    /// Runs `ask` over a connection, and over a second one if the first could not send it.
+    pub(super) fn ask<T>(
+        &self,
+        target: &Target,
+        patience: Patience,
+        mut ask: impl FnMut(&Arc<Connection>) -> Result<T, Failure>,
+    ) -> Result<T, CallError> {
+        for _ in 0..2 {
+            let connection = self.connection(target, patience.connect_by())?;
+            let outcome = ask(&connection);
+            if outcome.is_err() {
+                self.part_from(&connection);
+            }
+            match outcome {
+                Err(Failure::NotSent) => {}
+                other => return other.map_err(|failure| patience.error(failure, connection.agreed)),
+            }
+        }
+        Err(CallError::ServerGone)
+    }
+
     #[cold]
     fn connect_anew(&self, target: &Target, deadline: Deadline) -> Result<Arc<Connection>, CallError> {
         let mut link = self.lock();

@@ -94,6 +94,11 @@ impl Recorded {
         self.frames.len() >= PORTION_BYTES
     }
 
+    /// Returns `true` if the answer to an operation brings more than references.
+    pub(crate) const fn takes_something(&self) -> bool {
+        !self.undos.is_empty()
+    }
+
     pub(crate) const fn thread(&self) -> u64 {
         self.thread
     }

@@ -18,6 +18,7 @@ tests! {
     a_child_forked_while_a_thread_is_in_a_call,
     a_child_forked_while_many_threads_are_in_calls,
     a_program_that_is_executed_finds_the_manager,
+    a_pipeline_that_forks_is_the_parents,
 }
 
 fn a_child_uses_proxies_over_its_own_connection() {
@@ -200,5 +201,28 @@ fn a_program_that_is_executed_finds_the_manager() {
         // It uses only the address.
         let other = Manager::connect(&manager.address().unwrap()).unwrap();
         assert_eq!(other.names(), Ok(vec![]));
+    });
+}
+
+fn a_pipeline_that_forks_is_the_parents() {
+    // More than one portion.
+    const MANY: u64 = 5_000;
+    with_manager(|manager| {
+        let sum = manager.value(&0_u64).unwrap();
+        for sent_before in [0, MANY] {
+            manager
+                .pipeline(|p| {
+                    (0..sent_before).for_each(|_| drop(p.on(&sum).fetch_add(1)));
+                    let child = spawn(|| {
+                        // What a child adds to its copy is never sent, and its own calls work.
+                        (0..MANY).for_each(|_| drop(p.on(&sum).fetch_add(1_000_000)));
+                        assert!(sum.get().is_ok_and(|sum| sum < 1_000_000));
+                    });
+                    succeeded(&child);
+                    (0..MANY).for_each(|_| drop(p.on(&sum).fetch_add(1)));
+                })
+                .unwrap();
+        }
+        assert_eq!(sum.get(), Ok(3 * MANY));
     });
 }

@@ -65,6 +65,8 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "LockResult",
     "Numeric",
     "OnLost",
+    "OpenPipeline",
+    "Recorded",
     "References",
     "SameBytes",
     "Storable",

@@ -78,6 +78,18 @@ impl Calls {
         });
     }
 
+    /// Releases the references that came with answers that nobody reads.
+    pub(in crate::client) fn release(
+        &mut self,
+        answers: &[Option<Answer<Payload>>],
+        numbers: impl Fn() -> (u64, u64),
+    ) {
+        for reply in answers.iter().flatten().flatten() {
+            let (call, read) = numbers();
+            self.undo_reply(reply, Undo::Nothing, 0, (call, read), call);
+        }
+    }
+
     /// Removes and returns the answers of a run that other threads have read.
     pub(in crate::client) fn take_arrived(&mut self, first: u64) -> Vec<(u64, Arrived)> {
         self.run(first).map(|run| std::mem::take(&mut run.arrived)).unwrap_or_default()

@@ -19,6 +19,10 @@ use crate::count::{count_of, index_of};
 use crate::proto::{Answer, Fault, Payload, Raw, Step, Travels};
 use crate::wire::recorded::Recorded;
 
+/// The numbers that are reserved for a pipeline whose length is not known yet. There are enough numbers for as many such
+/// pipelines.
+pub(in crate::client) const CALLS_MAX: u64 = 1 << 32;
+
 /// The calls of a pipeline, and their answers so far.
 #[derive(Debug)]
 pub(in crate::client) struct Run {
@@ -195,6 +199,15 @@ impl Connection {
         // None is missing.
         let whole = |answer: Option<Answer<Payload>>| answer.unwrap_or(Err(Fault::Malformed));
         Ok(run.answers.into_iter().map(whole).collect())
+    }
+
+    /// Waits for the answers of a run that nobody reads, and releases the references that come with them.
+    pub(in crate::client) fn give_up(&self, mut run: Run, deadline: Deadline) {
+        // Otherwise its calls were given up, or the connection has ended.
+        if self.wait_for_run(&mut run, deadline).is_ok() {
+            self.lock().release(&run.answers, || (self.next_call(), self.read_so_far()));
+            self.flush();
+        }
     }
 
     /// Waits for the answers of a run. Meanwhile, reads for all if no other thread does.

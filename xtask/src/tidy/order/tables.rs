@@ -63,7 +63,7 @@ const MANAGER_RT_CLIENT: Order = Order {
     folder: "manager-rt/src/client",
     rows: &[
         &["asynchronous", "fuzz", "self"],
-        &["bequest"],
+        &["bequest", "open"],
         &["fallback"],
         &["link"],
         &["patience"],
