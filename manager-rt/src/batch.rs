@@ -172,7 +172,7 @@ pub(crate) fn transaction<T: Tickets>(
     let steps: Result<Vec<_>, Fault> = batch.recorded.steps().into_iter().collect();
     let replies = backend.transaction(batch.recorded.thread(), steps.map_err(CallError::Fault)?)?;
     batch.settle(|_| true);
-    let mut answers = Answers::new(backend, replies.into_iter().map(Ok));
+    let mut answers = Answers::new(backend, replies.into_iter().map(Ok).collect());
     Ok(tickets.all(&mut answers)?)
 }
 

@@ -7,7 +7,7 @@ use mp_sys::line::Short;
 
 use crate::backend::{Backend, CallError};
 use crate::error::ObjectError;
-use crate::proto::{Answer, Payload, Reply};
+use crate::proto::{Answer, Fault, Payload, Reply};
 use crate::proxy::{Read, read};
 
 /// The answers to a batch. When dropped, it releases what came with answers that were not read.
@@ -15,19 +15,20 @@ use crate::proxy::{Read, read};
 #[expect(unnameable_types, reason = "only this crate turns tickets into results")]
 pub struct Answers {
     backend: Arc<dyn Backend>,
-    left: Vec<Option<Answer<Payload>>>,
+    /// The answers in order. One that was read is [`TAKEN`].
+    left: Vec<Answer<Payload>>,
 }
 
+/// What stands in the place of an answer that was read.
+const TAKEN: Answer<Payload> = Err(Fault::Malformed);
+
 impl Answers {
-    pub(super) fn new(
-        backend: &Arc<dyn Backend>,
-        answers: impl IntoIterator<Item = Answer<Payload>>,
-    ) -> Self {
-        Self { backend: Arc::clone(backend), left: answers.into_iter().map(Some).collect() }
+    pub(super) fn new(backend: &Arc<dyn Backend>, left: Vec<Answer<Payload>>) -> Self {
+        Self { backend: Arc::clone(backend), left }
     }
 
     fn take(&mut self, at: usize) -> Result<Reply<Payload>, ObjectError> {
-        match self.left.get_mut(at).and_then(Option::take) {
+        match self.left.get_mut(at).map(|answer| std::mem::replace(answer, TAKEN)) {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(fault)) => Err(CallError::Fault(fault).into()),
             None => Err(CallError::Protocol.into()),
@@ -37,7 +38,7 @@ impl Answers {
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        for reply in self.left.drain(..).flatten().flatten() {
+        for reply in self.left.drain(..).flatten() {
             read::discard(&self.backend, &reply);
         }
     }

@@ -1,6 +1,6 @@
 //! How values are encoded for a manager and decoded when they come back.
 //!
-//! While a thread encodes or decodes a value, it has a [`Work`]. Proxies inside the value look there to learn that they
+//! While a thread encodes or decodes a value, it has a [`Mode`], and a [`Work`] if needed. Proxies inside the value look there to learn that they
 //! travel within a manager, where an id is enough. Everywhere else they travel with an address: see
 //! [`travel`](super::travel). When a work ends, even by a panic, the outer one is restored, so a value that uses other
 //! proxies while it is encoded disturbs nothing.
@@ -27,7 +27,7 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Like [`KEPT_BYTES_MAX`], for the ends of values.
 const KEPT_VALUES_MAX: usize = 1024;
 
-/// What the thread is encoding or decoding.
+/// What the thread is encoding or decoding, with everything that a proxy inside needs.
 #[derive(Debug, Default)]
 pub(super) enum Work {
     /// Nothing that belongs to a manager.
@@ -55,34 +55,85 @@ pub(super) enum Work {
     },
 }
 
+/// What the thread is encoding or decoding, as far as most values need it. It changes twice for each value, so it has to
+/// be cheap: a [`Work`] is made only if there is a proxy inside.
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    None,
+    /// A value that goes into the manager with this epoch.
+    Encoding(u128),
+    Plain,
+    Decoding,
+}
+
 thread_local! {
+    static MODE: Cell<Mode> = const { Cell::new(Mode::None) };
+    /// Whether there is a work.
+    static HAS_WORK: Cell<bool> = const { Cell::new(false) };
     static WORK: RefCell<Work> = const { RefCell::new(Work::None) };
     static SPARE: Cell<Parts> = const { Cell::new(Parts::EMPTY) };
 }
 
 /// Lends the work of this thread to `look`, which may change it.
 pub(super) fn with_work<R>(look: impl FnOnce(&mut Work) -> R) -> R {
-    WORK.with_borrow_mut(look)
+    match MODE.get() {
+        Mode::None => look(&mut Work::None),
+        Mode::Plain => look(&mut Work::Plain),
+        Mode::Decoding => WORK.with_borrow_mut(look),
+        Mode::Encoding(epoch) => WORK.with_borrow_mut(|work| {
+            if !HAS_WORK.replace(true) {
+                *work = Work::Encoding { epoch, ids: Vec::new(), refused: false };
+            }
+            look(work)
+        }),
+    }
 }
 
-/// Restores the outer work.
-struct Restore(Option<Work>);
+/// Restores the outer mode and work.
+struct Restore {
+    mode: Mode,
+    work: Option<Work>,
+    is_over: bool,
+}
 
 impl Restore {
-    fn enter(work: Work) -> Self {
-        Self(Some(WORK.replace(work)))
+    #[inline]
+    fn enter(mode: Mode) -> Self {
+        let work = HAS_WORK.replace(false).then(|| WORK.take());
+        Self { mode: MODE.replace(mode), work, is_over: false }
     }
 
-    /// Returns the work that ends.
-    fn leave(mut self) -> Work {
-        self.0.take().map(|outer| WORK.replace(outer)).unwrap_or_default()
+    /// Does the same, with a work from the beginning.
+    fn enter_with(work: Work) -> Self {
+        let restore = Self::enter(Mode::Decoding);
+        WORK.set(work);
+        HAS_WORK.set(true);
+        restore
+    }
+
+    /// Returns the work that ends, if there is one.
+    #[inline]
+    fn leave(mut self) -> Option<Work> {
+        self.restore()
+    }
+
+    #[inline]
+    fn restore(&mut self) -> Option<Work> {
+        self.is_over = true;
+        MODE.set(self.mode);
+        let work = HAS_WORK.replace(self.work.is_some()).then(|| WORK.take());
+        if let Some(outer) = self.work.take() {
+            WORK.set(outer);
+        }
+        work
     }
 }
 
 impl Drop for Restore {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(outer) = self.0.take() {
-            drop(WORK.replace(outer));
+        if !self.is_over {
+            drop(self.restore());
         }
     }
 }
@@ -154,8 +205,7 @@ impl Values {
     /// # Errors
     /// [`ObjectError::Encode`], [`ObjectError::OtherManager`]; [`Fault::TooLarge`].
     pub(crate) fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<usize, ObjectError> {
-        let ids = std::mem::take(&mut self.parts.ids);
-        let restore = Restore::enter(Work::Encoding { epoch: self.epoch, ids, refused: false });
+        let restore = Restore::enter(Mode::Encoding(self.epoch));
         let start = self.parts.bytes.len();
         let mut bytes = std::mem::take(&mut self.parts.bytes);
         let encoded = postcard::serialize_with_flavor(value, Appending(&mut bytes));
@@ -163,8 +213,8 @@ impl Values {
             bytes.truncate(start);
         }
         self.parts.bytes = bytes;
-        if let Work::Encoding { ids, refused, .. } = restore.leave() {
-            self.parts.ids = ids;
+        if let Some(Work::Encoding { mut ids, refused, .. }) = restore.leave() {
+            self.parts.ids.append(&mut ids);
             if refused {
                 return Err(ObjectError::OtherManager);
             }
@@ -213,7 +263,7 @@ impl Drop for Values {
 /// these travel.
 #[cold]
 fn unencodable<T: Serialize + ?Sized>(epoch: u128, value: &T, error: &postcard::Error) -> ObjectError {
-    let _restore = Restore::enter(Work::Encoding { epoch, ids: Vec::new(), refused: false });
+    let _restore = Restore::enter(Mode::Encoding(epoch));
     let (_, refused) = travel::alone(|| postcard::to_allocvec(value).is_ok());
     ObjectError::Encode(
         refused.map_or_else(|| wire::unencodable(value, error), |refused| refused.to_string()),
@@ -245,17 +295,16 @@ fn decode<T: DeserializeOwned>(
     raw: Raw<'_>,
     were_counted: bool,
 ) -> Result<T, ObjectError> {
-    let work = if raw.ids.is_empty() {
-        Work::Plain
+    let restore = if raw.ids.is_empty() {
+        Restore::enter(Mode::Plain)
     } else {
         let (backend, ids) = (Arc::clone(backend), raw.objects().collect());
-        Work::Decoding { backend, ids, were_counted, wrong_type: false }
+        Restore::enter_with(Work::Decoding { backend, ids, were_counted, wrong_type: false })
     };
-    let restore = Restore::enter(work);
     let (decoded, refused) = travel::alone(|| postcard::take_from_bytes(raw.bytes));
     let work = restore.leave();
-    let is_wrong_type = matches!(work, Work::Decoding { wrong_type: true, .. });
-    if let Work::Decoding { ids, were_counted: true, .. } = work {
+    let is_wrong_type = matches!(work, Some(Work::Decoding { wrong_type: true, .. }));
+    if let Some(Work::Decoding { ids, were_counted: true, .. }) = work {
         ids.into_iter().for_each(|id| release(backend, id));
     }
     let reason = match decoded {
