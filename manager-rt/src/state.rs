@@ -300,7 +300,12 @@ impl State {
     }
 
     /// Commits or undoes the changes since the last transaction.
+    #[inline]
     fn end_transaction(&mut self, commits: bool) {
+        // Most calls only read.
+        if self.core.journal.is_empty() {
+            return;
+        }
         let mut journal = std::mem::take(&mut self.core.journal);
         if commits {
             journal.commit(&mut self.core);

@@ -31,14 +31,14 @@ struct Room {
     bytes: usize,
     /// The most items, since each takes at least one byte of the frame.
     items: usize,
-    /// Why the frame is refused.
-    refusal: Option<Fault>,
 }
 
-const NO_LIMIT: Room = Room { bytes: usize::MAX, items: usize::MAX, refusal: None };
+const NO_LIMIT: Room = Room { bytes: usize::MAX, items: usize::MAX };
 
 thread_local! {
     static ROOM: Cell<Room> = const { Cell::new(NO_LIMIT) };
+    /// Why the current frame is refused.
+    static REFUSAL: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
 /// Decodes a body whose sequences may take this many bytes together once they are decoded.
@@ -51,10 +51,12 @@ pub(crate) fn within<'a, T>(
     body: &'a [u8],
     decode: impl FnOnce(&'a [u8]) -> Option<T>,
 ) -> Result<T, Fault> {
-    ROOM.set(Room { bytes, items: body.len(), refusal: None });
+    // A frame that was decoded without a limit may have left its reason here.
+    REFUSAL.set(None);
+    ROOM.set(Room { bytes, items: body.len() });
     let decoded = decode(body);
-    let refusal = ROOM.replace(NO_LIMIT).refusal;
-    decoded.ok_or_else(|| refusal.unwrap_or(Fault::Malformed))
+    ROOM.set(NO_LIMIT);
+    decoded.ok_or_else(|| REFUSAL.take().unwrap_or(Fault::Malformed))
 }
 
 /// Takes room for a sequence, or notes why there is none.
@@ -78,8 +80,7 @@ fn take(items: usize, most: usize, item_bytes: usize) -> Result<(), Fault> {
 
 /// Notes why the frame is refused, unless there is an earlier reason.
 pub(super) fn refuse(fault: Fault) -> Fault {
-    let room = ROOM.get();
-    ROOM.set(Room { refusal: room.refusal.or(Some(fault)), ..room });
+    REFUSAL.set(REFUSAL.get().or(Some(fault)));
     fault
 }
 

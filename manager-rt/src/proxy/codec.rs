@@ -22,8 +22,8 @@ use crate::error::ObjectError;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::proto::{Fault, ObjectId, Payload, Raw};
 
-/// A larger buffer is not kept for later values.
-const KEPT_BYTES_MAX: usize = 64 << 10;
+/// A larger buffer is not kept for later values. The buffer of the frames that they are copied to has the same limit.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 /// Like [`KEPT_BYTES_MAX`], for the ends of values.
 const KEPT_VALUES_MAX: usize = 1024;
 

@@ -21,6 +21,11 @@ pub(super) struct Journal {
 
 impl Journal {
     #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.notes.is_empty() && self.given.is_empty()
+    }
+
+    #[inline]
     pub(super) fn push(&mut self, object: ObjectId, undo: Undo) {
         self.notes.push((object, undo));
     }

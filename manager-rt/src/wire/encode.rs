@@ -10,8 +10,9 @@ use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
-/// A thread keeps a buffer of at most this many bytes for its next call.
-const KEPT_BYTES_MAX: usize = 64 << 10;
+/// A thread keeps a buffer of at most this many bytes for its next call. An allocator often returns memory of that length to
+/// the system, and every page of new memory costs as much as copying a few of them.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
     static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
