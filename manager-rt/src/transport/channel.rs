@@ -102,7 +102,7 @@ impl Channel {
     pub(crate) fn try_read(&self, into: &mut [u8]) -> Result<usize, ReadFailure> {
         #[cfg(feature = "tcp")]
         if let Some(remote) = &self.remote {
-            return remote.read(&self.stream, into);
+            return remote.read(&self.stream, into, false);
         }
         self.stream.try_read(into)
     }
@@ -122,14 +122,7 @@ impl Channel {
     pub(crate) fn read_slice(&self, into: &mut [u8]) -> Result<usize, ReadFailure> {
         #[cfg(feature = "tcp")]
         if let Some(remote) = &self.remote {
-            return match remote.read(&self.stream, into) {
-                Err(ReadFailure::Empty) => {
-                    // If there is an error, the read returns it.
-                    let _ready = self.stream.ready(Interest::Read, Deadline::after(mp_sys::stream::SLICE));
-                    remote.read(&self.stream, into)
-                }
-                outcome => outcome,
-            };
+            return remote.read(&self.stream, into, true);
         }
         self.stream.read_slice(into)
     }
@@ -157,7 +150,7 @@ impl Channel {
     /// See [`Stream::ready`].
     #[inline]
     pub(crate) fn ready(&self, interest: Interest, deadline: Deadline) -> Result<Ready, AskFailure> {
-        if self.has_more() && interest != Interest::Write {
+        if interest != Interest::Write && self.has_more() {
             return Ok(Ready { read: true, write: false });
         }
         self.stream.ready(interest, deadline)

@@ -39,7 +39,7 @@ pub(crate) struct Remote {
 #[derive(Debug)]
 struct Accepting {
     keys: Arc<[SharedKey]>,
-    scratch: Arc<Mutex<Scratch>>,
+    scratch: Arc<Scratch>,
     hello: [u8; HELLO_BYTES],
     /// How much of the first message has arrived.
     heard: usize,
@@ -53,7 +53,7 @@ fn refused() -> ReadFailure {
 impl Remote {
     /// Prepares a stream that was accepted. The handshake happens during the first reads.
     #[cfg(feature = "server")]
-    pub(crate) fn accepting(keys: Arc<[SharedKey]>, scratch: Arc<Mutex<Scratch>>) -> Self {
+    pub(crate) fn accepting(keys: Arc<[SharedKey]>, scratch: Arc<Scratch>) -> Self {
         let accepting = Accepting { keys, scratch, hello: [0; HELLO_BYTES], heard: 0 };
         Self { sealed: OnceLock::new(), key: OnceLock::new(), accepting: Some(Mutex::new(accepting)) }
     }
@@ -103,12 +103,16 @@ impl Remote {
         self.sealed.get().is_some_and(Sealed::has_opened)
     }
 
-    pub(super) fn read(&self, stream: &Stream, into: &mut [u8]) -> Result<usize, ReadFailure> {
+    /// Reads what is there. If it `waits`, it waits up to a slice for something.
+    pub(super) fn read(&self, stream: &Stream, into: &mut [u8], waits: bool) -> Result<usize, ReadFailure> {
         match self.sealed.get() {
-            Some(sealed) => sealed.read(stream, into),
+            Some(sealed) => sealed.read(stream, into, waits),
             None => match self.accept(stream)? {
                 Some(ended) => Ok(ended),
-                None => self.sealed.get().map_or_else(|| Err(refused()), |sealed| sealed.read(stream, into)),
+                None => self
+                    .sealed
+                    .get()
+                    .map_or_else(|| Err(refused()), |sealed| sealed.read(stream, into, false)),
             },
         }
     }
@@ -121,7 +125,7 @@ impl Remote {
             let len = into.len();
             let step = into.capacity().saturating_sub(len).min(STEP_BYTES);
             into.resize(len.saturating_add(step), 0);
-            let outcome = self.read(stream, into.get_mut(len..).unwrap_or_default());
+            let outcome = self.read(stream, into.get_mut(len..).unwrap_or_default(), false);
             into.truncate(len.saturating_add(*outcome.as_ref().unwrap_or(&0)));
             match outcome {
                 Ok(count) if count == step => {}

@@ -25,6 +25,7 @@ mod pipeline;
 mod redis;
 mod redis_client;
 mod round_trips;
+mod tcp;
 mod threads;
 mod turns;
 
@@ -106,6 +107,7 @@ pub(crate) fn rows() -> Vec<Row> {
     for placement in [Any, OneCore] {
         rows.push(row("manager_get_p99_beside_64m", placement, micros, most(1000.0), latency::beside_large));
     }
+    rows.extend(over_tcp());
     let percent = (Unit::Percent, Pick::Median);
     rows.extend([
         row("manager_idle", Any, percent, most(1.0), idle::server),
@@ -139,6 +141,21 @@ fn beside_redis() -> impl Iterator<Item = Row> {
         row("manager_get_p99_beside_pipelines", Any, micros, at_most, latency::beside_pipelines),
     ];
     many.into_iter().chain(long)
+}
+
+/// Rows about managers that other hosts reach, over loopback. 0.6 x the operations are 1.667 x the time.
+fn over_tcp() -> impl Iterator<Item = Row> {
+    use Placement::{OneCore, TwoCores};
+    let micros = (Unit::Micros, Pick::Median);
+    let both = [OneCore, TwoCores].into_iter().flat_map(move |placement| {
+        let get = row("manager_tcp_get", placement, micros, Target::at_most_times(1.5, "raw_tcp"), tcp::get);
+        let times = Target::at_most_times(1.667, "local");
+        [
+            Row { needs: Some(Tool::Redis), ..get },
+            row("manager_tcp_pipeline_16", placement, micros, times, tcp::pipelined),
+        ]
+    });
+    both.chain([row("manager_tcp_connect", OneCore, micros, Target::at_most(1000.0), tcp::connecting)])
 }
 
 /// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.

@@ -38,20 +38,18 @@ const FORGED: Errno = Errno::BADMSG;
 /// Memory for the time of one read or write. All connections of a server share it.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Received bytes, of which the first may be left from an earlier read.
-    received: Vec<u8>,
-    /// The record that is about to be sealed.
-    record: Vec<u8>,
-    /// The same, sealed.
-    sealed: Vec<u8>,
+    /// Received bytes, of which the first may be left from an earlier read. A reader that waits keeps it locked.
+    received: Mutex<Vec<u8>>,
+    /// The record that is about to be sealed, and the same, sealed.
+    sealing: Mutex<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Scratch {
     /// Makes the memory.
-    pub(crate) fn new() -> Arc<Mutex<Self>> {
-        let (received, record) =
-            (vec![0; SENT_BYTES_MAX + READ_BYTES_MAX], Vec::with_capacity(RECORD_BYTES_MAX));
-        Arc::new(Mutex::new(Self { received, record, sealed: vec![0; SENT_BYTES_MAX] }))
+    pub(crate) fn new() -> Arc<Self> {
+        let received = Mutex::new(vec![0; SENT_BYTES_MAX + READ_BYTES_MAX]);
+        let sealing = Mutex::new((Vec::with_capacity(RECORD_BYTES_MAX), vec![0; SENT_BYTES_MAX]));
+        Arc::new(Self { received, sealing })
     }
 }
 
@@ -90,11 +88,11 @@ pub(super) struct Sealed {
     cipher: Cipher,
     opener: Mutex<Opener>,
     sealer: Mutex<Sealer>,
-    scratch: Arc<Mutex<Scratch>>,
+    scratch: Arc<Scratch>,
 }
 
 impl Sealed {
-    pub(super) fn new(cipher: Cipher, scratch: Arc<Mutex<Scratch>>) -> Self {
+    pub(super) fn new(cipher: Cipher, scratch: Arc<Scratch>) -> Self {
         Self { cipher, opener: Mutex::default(), sealer: Mutex::default(), scratch }
     }
 
@@ -104,18 +102,17 @@ impl Sealed {
         opener.taken < opener.opened.len()
     }
 
-    /// Reads what is there, at most as much as fits into `into`.
+    /// Reads what is there, at most as much as fits into `into`. If it `waits`, it waits up to a slice for something.
     ///
     /// # Errors
     /// [`ReadFailure`]; `EBADMSG` if the stream was changed on its way.
-    pub(super) fn read(&self, stream: &Stream, into: &mut [u8]) -> Result<usize, ReadFailure> {
+    pub(super) fn read(&self, stream: &Stream, into: &mut [u8], waits: bool) -> Result<usize, ReadFailure> {
         if into.is_empty() {
             return Err(ReadFailure::System(Errno::INVAL.into()));
         }
         let mut opener = locked(&self.opener);
         let mut filled = opener.take(into);
-        let mut scratch = locked(&self.scratch);
-        let received = &mut scratch.received;
+        let mut received = locked(&self.scratch.received);
         while filled < into.len() {
             let kept = std::mem::take(&mut opener.unfinished);
             // More than the caller has room for would have to be kept.
@@ -126,7 +123,8 @@ impl Sealed {
             };
             front.copy_from_slice(&kept);
             let room = received.get_mut(kept.len()..end).unwrap_or_default();
-            let read = match stream.try_read(room) {
+            let outcome = if waits && filled == 0 { stream.read_slice(room) } else { stream.try_read(room) };
+            let read = match outcome {
                 Ok(0) | Err(_) if filled > 0 => {
                     opener.unfinished = kept;
                     return Ok(filled);
@@ -161,8 +159,7 @@ impl Sealed {
     /// [`WriteFailure`]; nothing was written.
     pub(super) fn write(&self, stream: &Stream, slices: &[IoSlice<'_>]) -> Result<usize, WriteFailure> {
         let mut sealer = locked(&self.sealer);
-        let mut scratch = locked(&self.scratch);
-        let Scratch { record, sealed, .. } = &mut *scratch;
+        let (record, sealed) = &mut *locked(&self.scratch.sealing);
         let mut written = 0;
         while written < WRITE_BYTES_MAX {
             let step = match sealer.rest.is_empty() {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 #[cfg(feature = "server")]
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 #[cfg(feature = "server")]
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
@@ -105,7 +105,7 @@ pub(crate) struct TcpAcceptor {
     address: SocketAddr,
     lost_after: Duration,
     keys: Arc<[SharedKey]>,
-    scratch: Arc<Mutex<Scratch>>,
+    scratch: Arc<Scratch>,
 }
 
 #[cfg(feature = "server")]
@@ -117,7 +117,7 @@ impl TcpAcceptor {
     pub(crate) fn bind(
         at: &HostPort,
         keys: &Arc<[SharedKey]>,
-        scratch: &Arc<Mutex<Scratch>>,
+        scratch: &Arc<Scratch>,
     ) -> io::Result<Self> {
         let listener = beside_standard(|| TcpListener::bind((at.host(), at.port())))?;
         listener.set_nonblocking(true)?;

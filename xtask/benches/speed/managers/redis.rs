@@ -1,6 +1,7 @@
 //! A separate Redis on a local socket, without anything on disk; the smallest client; and `redis-benchmark`.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use crate::row::Setup;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$8\r\nkey:0001\r\n$8\r\nvalue001\r\n";
 const SET_ANSWER: &[u8] = b"+OK\r\n";
-const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$8\r\nkey:0001\r\n";
-const GET_ANSWER: &[u8] = b"$8\r\nvalue001\r\n";
+pub(super) const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$8\r\nkey:0001\r\n";
+pub(super) const GET_ANSWER: &[u8] = b"$8\r\nvalue001\r\n";
 
 /// Whether Redis is installed.
 pub(crate) fn has_redis() -> bool {
@@ -33,6 +34,7 @@ pub(crate) fn has_redis() -> bool {
 /// A server, which runs on the CPU of member 1 of the row's processes.
 pub(super) struct Redis {
     socket: PathBuf,
+    port: u16,
     // It ends before its folder is removed.
     _server: Crowd,
     _folder: TempDir,
@@ -42,10 +44,13 @@ impl Redis {
     pub(super) fn start(setup: &Setup) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("redis.sock");
+        // It is free again by the time that the server listens.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let server = Crowd::peer(setup, || {
-            let options = ["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"];
+            let options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--unixsocket"];
             let mut command = Command::new("redis-server");
             command.args(options).arg(&socket).arg("--dir").arg(folder.path());
+            command.arg("--port").arg(port.to_string());
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             Err(command.exec()).context("redis-server cannot be executed")
         })?;
@@ -54,7 +59,12 @@ impl Redis {
             ensure!(!deadline.has_passed(), "redis-server does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { socket, _server: server, _folder: folder })
+        Ok(Self { socket, port, _server: server, _folder: folder })
+    }
+
+    /// The port at which it listens on loopback.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn socket(&self) -> &Path {

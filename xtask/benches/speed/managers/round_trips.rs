@@ -110,7 +110,7 @@ fn ours(setup: &Setup, mut call: impl FnMut(&Entries) -> Result<()> + 'static) -
 }
 
 /// Keeps a value alive for as long as samples are taken.
-fn keeping<K: 'static>(
+pub(super) fn keeping<K: 'static>(
     kept: K,
     mut sample: Box<dyn FnMut() -> Result<f64>>,
 ) -> Box<dyn FnMut() -> Result<f64>> {
