@@ -13,6 +13,9 @@ mod seeds;
 mod unknown;
 mod world;
 
+#[cfg(feature = "tcp")]
+use crate::transport::remote::sealed::fuzz as remote;
+
 /// An entry point: its name, its function, and valid inputs.
 #[derive(Debug)]
 pub struct Entry {
@@ -25,10 +28,14 @@ pub struct Entry {
 }
 
 /// All entry points.
-pub const ENTRIES: [Entry; 3] = [
+pub const ENTRIES: &[Entry] = &[
     Entry { name: "manager-frames", run: frames::frames, seeds: seeds::frames },
     Entry { name: "manager-operations", run: operations::operations, seeds: seeds::operations },
     Entry { name: "manager-answers", run: crate::client::fuzz::answers, seeds: seeds::answers },
+    #[cfg(feature = "tcp")]
+    Entry { name: "manager-hellos", run: remote::hellos, seeds: remote::hello_seeds },
+    #[cfg(feature = "tcp")]
+    Entry { name: "manager-records", run: remote::records, seeds: remote::record_seeds },
 ];
 
 #[cfg(test)]
@@ -37,7 +44,7 @@ mod tests {
 
     #[test]
     fn honest_inputs_are_accepted() {
-        for entry in &ENTRIES {
+        for entry in ENTRIES {
             let seeds = (entry.seeds)();
             assert!(!seeds.is_empty(), "{} has seeds", entry.name);
             seeds.iter().for_each(|seed| (entry.run)(seed));

@@ -38,7 +38,7 @@ fn entries() -> Vec<Entry> {
         run: entry.run,
         seeds: entry.seeds,
     });
-    let manager = manager_rt::fuzzing::ENTRIES.map(|entry| Entry {
+    let manager = manager_rt::fuzzing::ENTRIES.iter().map(|entry| Entry {
         name: entry.name,
         run: entry.run,
         seeds: entry.seeds,

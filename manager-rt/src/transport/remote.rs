@@ -7,7 +7,7 @@
 //! | `tcp` | listening, accepting, and connecting |
 
 mod noise;
-mod sealed;
+pub(crate) mod sealed;
 pub(crate) mod tcp;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,9 @@
 //!   then be sent in part. Of such a record, the last byte counts as unwritten until all of it is sent. So the caller knows
 //!   that there is something left to write. It must write the same bytes again, from there on.
 
+#[cfg(feature = "server")]
+pub(crate) mod fuzz;
+
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -114,11 +114,7 @@ impl TcpAcceptor {
     ///
     /// # Errors
     /// Those of bind(2) and listen(2), and of the resolver.
-    pub(crate) fn bind(
-        at: &HostPort,
-        keys: &Arc<[SharedKey]>,
-        scratch: &Arc<Scratch>,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(at: &HostPort, keys: &Arc<[SharedKey]>, scratch: &Arc<Scratch>) -> io::Result<Self> {
         let listener = beside_standard(|| TcpListener::bind((at.host(), at.port())))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
