@@ -132,7 +132,7 @@ fn transits_and_leases_are_bounded() {
         }
         for _ in 0..20_000 {
             client.send(1, lock, Wait::No, Op::Lock(LockOp::Acquire { lease: 3_600_000_000_000 }));
-            let Ok(Reply::Granted { token, .. }) = client.answer().1 else { panic!("it is free") };
+            let Ok(Reply::GrantedLease { token, .. }) = client.answer().1 else { panic!("it is free") };
             ask(&mut client, lock, Op::Lock(LockOp::Release { token })).unwrap();
         }
     });
