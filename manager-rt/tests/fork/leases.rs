@@ -40,19 +40,23 @@ fn a_client_that_was_stopped_does_not_hold_what_has_passed_on() {
 /// The call takes long to arrive, and its sender cannot know which part of that was before the grant.
 fn a_call_that_a_stopped_server_left_waiting_counts_towards_the_lease() {
     with_manager(|manager| {
-        let (lock, ready) = (manager.lock().unwrap(), manager.event().unwrap());
+        let lock = manager.lock().unwrap();
         let place = Place::of(manager);
         let (start, go) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (connected, ready) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let client = spawn(|| {
-            ready.set().unwrap();
+            assert_eq!(lock.is_locked(), Ok(false));
+            assert_eq!(rustix::io::write(&ready, &[0]), Ok(1));
             assert_eq!(rustix::io::read(&start, &mut [0]), Ok(1));
             let guard = lock.lock_leased(LEASE).unwrap();
             assert!(!guard.is_valid(), "the call was sent longer ago than the lease lasts");
         });
-        assert_eq!(ready.wait_timeout(PATIENCE), Ok(true));
+        assert_eq!(rustix::io::read(&connected, &mut [0]), Ok(1));
         place.signal(Signal::STOP);
         eventually("the server is stopped", || is_in_state(place.server, 'T'));
         assert_eq!(rustix::io::write(&go, &[0]), Ok(1));
+        eventually("the client has read that", || rustix::io::ioctl_fionread(&start).unwrap() == 0);
+        eventually("the client waits for the answer", || is_in_state(client.id(), 'S'));
         let (_open, silence) = std::sync::mpsc::channel::<()>();
         let stopped = Instant::now();
         assert!(silence.recv_timeout(5 * LEASE).is_err() && stopped.elapsed() > LEASE);
