@@ -62,7 +62,8 @@ const MANAGER_RT: Order = Order {
 const MANAGER_RT_CLIENT: Order = Order {
     folder: "manager-rt/src/client",
     rows: &[
-        &["asynchronous", "fuzz", "self"],
+        &["asynchronous"],
+        &["fuzz", "self"],
         &["bequest", "open"],
         &["fallback"],
         &["link"],
