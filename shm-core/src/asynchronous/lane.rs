@@ -166,20 +166,20 @@ impl Watcher {
         }
     }
 
-    /// Looks for dead processes, at another word first each time.
+    /// Looks for dead processes, at another word first each time, and for tasks that were called and not polled.
     fn look(&mut self, hub: &Hub, words: &[Watched]) {
         self.looks = self.looks.wrapping_add(1);
         let first = self.looks.checked_rem(words.len()).unwrap_or_default();
         let (before, after) = words.split_at_checked(first).unwrap_or((&[], words));
-        let found: Vec<&Watched> =
-            after.iter().chain(before).filter(|watched| watched.source.look()).collect();
+        let looked: Vec<_> =
+            after.iter().chain(before).map(|watched| (watched, watched.source.look())).collect();
         let mut wakers = Vec::new();
         let mut state = hub.lock();
-        for watched in found {
-            if let Some(queue) = state.queues.get_mut(&watched.address)
-                && queue.serial == watched.serial
-            {
-                queue.call(&mut wakers);
+        for (watched, has_news) in looked {
+            match state.queues.get_mut(&watched.address).filter(|queue| queue.serial == watched.serial) {
+                Some(queue) if has_news => queue.call(&mut wakers),
+                Some(queue) => queue.call_behind(&mut wakers),
+                None => {}
             }
         }
         drop(state);

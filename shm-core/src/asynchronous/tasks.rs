@@ -75,6 +75,15 @@ impl Queue {
         wakers.extend(self.waiters.values_mut().take(count).filter_map(Waiter::call));
     }
 
+    /// Lets one more task look, if the first one was called and has not been polled since. A task that does something else
+    /// in the meantime, for example in another branch of a `select!`, must not keep the others waiting.
+    pub(super) fn call_behind(&mut self, wakers: &mut Vec<Waker>) {
+        let mut waiters = self.waiters.values_mut();
+        if waiters.next().is_some_and(|first| first.is_called) {
+            wakers.extend(waiters.find(|waiter| !waiter.is_called).and_then(Waiter::call));
+        }
+    }
+
     /// Removes a task. In a queue in which one waits for all, the next one takes over, and looks: what the task was called
     /// for may still be there, or there may be more than the task took.
     pub(super) fn leave(&mut self, id: u64) -> Left {
@@ -134,6 +143,18 @@ mod tests {
         let first = one.waiters.get_mut(&1).unwrap();
         assert!(first.poll(&cx, &mut None).is_ready());
         assert!(first.poll(&cx, &mut None).is_pending(), "a call is used once");
+    }
+
+    #[test]
+    fn a_task_that_is_not_polled_keeps_nobody_waiting() {
+        let mut queue = queue(Order::OneByOne);
+        queue.call_behind(&mut Vec::new());
+        assert_eq!(called(&queue), [0; 0], "the first one was not called");
+        queue.call(&mut Vec::new());
+        for expected in [vec![1, 2], vec![1, 2, 3], vec![1, 2, 3]] {
+            queue.call_behind(&mut Vec::new());
+            assert_eq!(called(&queue), expected);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ tests! {
     a_dropped_future_keeps_no_permit,
     a_dropped_future_passes_its_turn_to_the_next_task,
     a_dropped_future_passes_its_turn_to_another_process,
+    a_future_that_is_not_polled_keeps_nobody_waiting,
     a_killed_holder_gives_its_permit_to_a_task,
     a_killed_process_with_waiting_tasks_keeps_nothing,
     tasks_and_cancellations_in_two_processes,
@@ -168,6 +169,19 @@ fn a_dropped_future_passes_its_turn_to_another_process() {
         }
         succeeded(&child);
         succeeded(&other);
+        assert_eq!(seats.available(), 1);
+    }
+}
+
+/// As in a `select!`, one of whose branches waits for a permit as well.
+fn a_future_that_is_not_polled_keeps_nobody_waiting() {
+    for runtime in both() {
+        let seats = Semaphore::new(0).unwrap();
+        let first = ByHand::new(&runtime, seats.acquire_async()).waits();
+        let second = ByHand::new(&runtime, seats.acquire_async()).waits();
+        seats.add_permits(1).unwrap();
+        drop(second.result().unwrap());
+        drop(first.result().unwrap());
         assert_eq!(seats.available(), 1);
     }
 }
