@@ -29,6 +29,12 @@ impl<T> Batch<T> {
         Self { bytes, lens: lens.into_iter(), at: 0, items: PhantomData }
     }
 
+    /// Returns the bytes of all items that are left, end to end, and the length of each.
+    pub fn into_bytes(mut self) -> (Vec<u8>, impl Iterator<Item = usize>) {
+        self.bytes.drain(..self.at.min(self.bytes.len()));
+        (self.bytes, self.lens)
+    }
+
     /// Returns the bytes of the next item, if there is one.
     pub fn next_bytes(&mut self) -> Option<&[u8]> {
         let len = self.lens.next()?;

@@ -143,6 +143,11 @@ fn bytes_stay_as_they_are() {
     assert_eq!(batch.next_bytes(), Some(&[][..]));
     assert_eq!(batch.next_bytes(), Some(&[2, 3][..]));
     assert_eq!(batch.next_bytes(), None);
+    queue.put_many_bytes(&[&[1][..], &[], &[2, 3]]).unwrap();
+    let mut batch = queue.get_many(8).unwrap();
+    assert_eq!(batch.next_bytes(), Some(&[1][..]));
+    let (bytes, lens) = batch.into_bytes();
+    assert_eq!((bytes, lens.collect::<Vec<_>>()), (vec![2, 3], vec![0, 2]));
 }
 
 fn an_item_that_does_not_fit_into_the_buffer_stays() {
