@@ -6,7 +6,7 @@
 //! | [`engine`], [`seat`] | handing out work, collecting results, replacing workers that end |
 //! | [`worker`], [`start`] | what a worker process does, and how it is started |
 //! | [`chunk`], [`encoding`] | what travels between both |
-//! | [`inbox`], [`gather`], [`iter`], [`job`] | the results of jobs |
+//! | [`inbox`], [`payload`], [`gather`], [`iter`], [`job`] | the results of jobs |
 
 mod builder;
 mod chunk;
@@ -18,6 +18,7 @@ mod health;
 mod inbox;
 mod iter;
 mod job;
+mod payload;
 mod rules;
 mod seat;
 mod start;

@@ -25,6 +25,7 @@ use crate::exit::ExitError;
 use crate::pool::chunk::Chunk;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::health::{Crash, Health};
+use crate::pool::payload::Payload;
 use crate::pool::rules::Rules;
 use crate::pool::seat::{Seat, Start, nanos_of};
 use crate::pool::worker::Progress;
@@ -40,7 +41,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 const REPORTS_AT_ONCE: usize = 64;
 
 /// What the engine passes on for one item.
-pub(super) type Outcome<'a> = Result<&'a [u8], TaskError>;
+pub(super) type Outcome<'a> = Result<Payload<'a>, TaskError>;
 
 /// Takes the outcomes of items: the job, the index, and how it ended.
 pub(super) type Sink<'a> = dyn FnMut(u64, u64, Outcome<'_>) + 'a;

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::pool::chunk::{Chunk, TOGETHER};
 use crate::pool::encoding;
-use crate::pool::engine::{Engine, Outcome};
+use crate::pool::engine::Engine;
 use crate::pool::error::{PoolError, TaskError};
+use crate::pool::payload::Payload;
 
 /// The outcomes of a job: a value for each item, or its error. Errors are rare and large, so they have a place of their own.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ pub(super) fn all<R: DeserializeOwned>(
         engine.drive(Deadline::NEVER, &mut |_, index, outcome| {
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             let Some(place) = values.get_mut(index) else { return };
-            match decoded(outcome) {
+            match decoded(outcome.map(Payload::as_bytes)) {
                 // The engine passes each item once.
                 Ok(value) => *place = Some(value),
                 Err(error) => drop(errors.insert(index, error)),
@@ -71,6 +72,6 @@ pub(super) fn all<R: DeserializeOwned>(
 }
 
 /// Decodes an outcome.
-pub(super) fn decoded<R: DeserializeOwned>(outcome: Outcome<'_>) -> Result<R, TaskError> {
+pub(super) fn decoded<R: DeserializeOwned>(outcome: Result<&[u8], TaskError>) -> Result<R, TaskError> {
     encoding::decode(outcome?).map_err(TaskError::Result)
 }

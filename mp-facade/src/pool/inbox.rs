@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::pool::engine::Outcome;
 use crate::pool::error::TaskError;
+use crate::pool::payload::{Kept, Payload};
 
 /// An outcome that has arrived: the encoded value, or the item's error.
-pub(super) type Arrived = Result<Vec<u8>, TaskError>;
+pub(super) type Arrived = Result<Kept, TaskError>;
 
 /// The outcomes of each job that somebody waits for. Those of other jobs are dropped.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Inboxes {
     /// Stores an outcome. Only the first one of an item counts.
     pub(super) fn put(&mut self, job: u64, index: u64, outcome: Outcome<'_>) {
         if let Some(inbox) = self.jobs.get_mut(&job) {
-            inbox.entry(index).or_insert_with(|| outcome.map(<[u8]>::to_vec));
+            inbox.entry(index).or_insert_with(|| outcome.map(Payload::keep));
         }
     }
 

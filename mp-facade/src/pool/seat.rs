@@ -17,6 +17,7 @@ use crate::exit::ExitError;
 use crate::pool::chunk::{Chunk, Kind, Order, Outcomes};
 use crate::pool::engine::Sink;
 use crate::pool::error::{PoolError, TaskError};
+use crate::pool::payload::Payload;
 use crate::pool::rules::Rules;
 use crate::pool::worker::{Progress, Station};
 use crate::start::error::StartError;
@@ -199,13 +200,17 @@ impl Seat {
         sink: &mut Sink<'_>,
     ) -> Result<usize, PoolError> {
         let mut outcomes = 0_usize;
-        let mut batch = match self.station.reports.try_get_many(max) {
+        let batch = match self.station.reports.try_get_many(max) {
             Ok(batch) => batch,
             Err(GetError::Empty | GetError::Lock(_)) => return Ok(0),
             Err(error) => return Err(PoolError::Queues(error.to_string())),
         };
-        while let Some(bytes) = batch.next_bytes() {
-            let taken = self.take_report(bytes, tries, sink);
+        let (all, lens) = batch.into_bytes();
+        let (all, mut at) = (Rc::new(all), 0_usize);
+        for len in lens {
+            let end = at.saturating_add(len);
+            let taken = all.get(at..end).and_then(|report| self.take_report(&all, report, tries, sink));
+            at = end;
             if taken.is_none() {
                 // It has overwritten its own memory. Another process does the rest.
                 tracing::warn!("a worker of a pool sends reports that cannot be understood, and is killed");
@@ -220,11 +225,12 @@ impl Seat {
 
     fn take_report(
         &mut self,
-        bytes: &[u8],
+        taken: &Rc<Vec<u8>>,
+        report: &[u8],
         tries: &mut HashMap<(u64, u64), u32>,
         sink: &mut Sink<'_>,
     ) -> Option<usize> {
-        let outcomes = Outcomes::of(bytes)?;
+        let outcomes = Outcomes::of(report)?;
         let front = self.assigned.front()?;
         if (front.job, front.first) != (outcomes.job, outcomes.first) {
             return None;
@@ -247,7 +253,7 @@ impl Seat {
                 job,
                 index,
                 match kind {
-                    Kind::Value => Ok(payload),
+                    Kind::Value => Ok(Payload::new(taken, payload)),
                     Kind::Panicked => Err(TaskError::Panicked(text())),
                     Kind::Argument => Err(TaskError::Argument(text())),
                     Kind::Result => Err(TaskError::Result(text())),
