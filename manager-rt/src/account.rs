@@ -12,17 +12,18 @@
 //! A manager in a process is used by its threads one after the other, but they free the values of their answers at any
 //! time. So the number is atomic. Nothing else depends on it, so its order does not matter.
 
+mod room;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
+pub(crate) use self::room::Full;
+pub use self::room::Room;
 
-/// There is no memory for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
 
 /// The memory of a manager.
 #[derive(Debug)]
@@ -30,18 +31,20 @@ pub(crate) struct Account {
     /// In bytes.
     used: AtomicUsize,
     limit: usize,
+    /// What the limit is called.
+    room: Room,
     /// The account that this is a part of: what is charged here is charged there too.
     whole: Option<Arc<Self>>,
 }
 
 impl Account {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, whole: None })
+        Arc::new(Self { used: AtomicUsize::new(0), limit, room: Room::Memory, whole: None })
     }
 
     /// Makes an account for a part of what another one counts, with a limit of its own.
-    pub(crate) fn part_of(whole: &Arc<Self>, limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, whole: Some(Arc::clone(whole)) })
+    pub(crate) fn part_of(whole: &Arc<Self>, room: Room, limit: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, room, whole: Some(Arc::clone(whole)) })
     }
 
     /// Returns the limit of values, in bytes.
@@ -64,7 +67,7 @@ impl Account {
     #[inline]
     pub(crate) fn check(&self, bytes: usize) -> Result<(), Full> {
         if self.used().saturating_add(bytes) > self.limit {
-            return Err(Full);
+            return Err(Full { room: self.room, limit: self.limit, asked: bytes });
         }
         self.whole.as_ref().map_or(Ok(()), |whole| whole.check(bytes))
     }
@@ -73,7 +76,11 @@ impl Account {
     pub(crate) fn check_reserve(&self, bytes: usize) -> Result<(), Full> {
         let reserve = (self.limit / RESERVE_SHARE).max(RESERVE_BYTES_MIN);
         let most = self.limit.saturating_add(reserve);
-        if self.used().saturating_add(bytes) <= most { Ok(()) } else { Err(Full) }
+        if self.used().saturating_add(bytes) <= most {
+            Ok(())
+        } else {
+            Err(Full { room: Room::Reserve, limit: most, asked: bytes })
+        }
     }
 
     /// Charges bytes, whatever the limit is.
@@ -177,6 +184,10 @@ impl fmt::Debug for Charge {
 mod tests {
     use super::*;
 
+    fn full(room: Room, limit: usize, asked: usize) -> Result<(), Full> {
+        Err(Full { room, limit, asked })
+    }
+
     #[test]
     fn charges_end_with_what_they_pay_for() {
         let account = Account::new(100);
@@ -195,13 +206,13 @@ mod tests {
     #[test]
     fn a_part_has_a_limit_of_its_own_and_counts_in_the_whole() {
         let whole = Account::new(100);
-        let part = Account::part_of(&whole, 60);
-        assert_eq!((part.check(60), part.check(61)), (Ok(()), Err(Full)));
+        let part = Account::part_of(&whole, Room::Frames, 60);
+        assert_eq!((part.check(60), part.check(61)), (Ok(()), full(Room::Frames, 60, 61)));
         let charge = part.charge(50);
         assert_eq!((part.used(), whole.used(), part.whole().used()), (50, 50, 50));
         let charge = charge.into_whole();
         assert_eq!((part.used(), whole.used()), (0, 50));
-        assert_eq!((part.check(50), part.check(51)), (Ok(()), Err(Full)));
+        assert_eq!((part.check(50), part.check(51)), (Ok(()), full(Room::Memory, 100, 51)));
         drop(charge);
         assert_eq!((part.used(), whole.used()), (0, 0));
     }
@@ -211,12 +222,13 @@ mod tests {
         for limit in [0, 100, RESERVE_BYTES_MIN * RESERVE_SHARE * 2] {
             let account = Account::new(limit);
             let reserve = RESERVE_BYTES_MIN.max(limit / RESERVE_SHARE);
-            assert_eq!((account.check(limit), account.check(limit + 1)), (Ok(()), Err(Full)));
+            let above = full(Room::Memory, limit, limit + 1);
+            assert_eq!((account.check(limit), account.check(limit + 1)), (Ok(()), above));
             let _values = account.charge(limit);
-            assert_eq!((account.check(0), account.check(1)), (Ok(()), Err(Full)));
+            assert_eq!((account.check(0), account.check(1)), (Ok(()), full(Room::Memory, limit, 1)));
             assert_eq!(
                 (account.check_reserve(reserve), account.check_reserve(reserve + 1)),
-                (Ok(()), Err(Full))
+                (Ok(()), full(Room::Reserve, limit + reserve, reserve + 1))
             );
         }
     }

@@ -39,6 +39,7 @@ pub use self::op::{
 pub use self::reply::{Info, Reply};
 pub use self::table::Table;
 pub use self::value::{INLINE_BYTES_MAX, Payload, Raw};
+pub use crate::account::Room;
 
 /// The number of an object in one manager. It is never reused while the manager lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -74,7 +74,7 @@ use crate::limits::{
     DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
     UNSENT_BYTES_MAX, UNSENT_SHARE, VALUE_BYTES_MAX,
 };
-use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Step, Wait};
+use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Room, Step, Wait};
 
 /// The objects of a manager.
 #[derive(Debug)]
@@ -104,19 +104,19 @@ impl State {
     /// Makes the account of the answers that are not written, for all connections together.
     pub(crate) fn answer_account(&self) -> Arc<Account> {
         let limit = (self.core.limits.memory_bytes / UNSENT_SHARE).max(UNSENT_BYTES_MAX);
-        Account::part_of(&self.core.memory.account, limit)
+        Account::part_of(&self.core.memory.account, Room::Answers, limit)
     }
 
     /// Makes the account of the frames that have not arrived completely, for all connections together.
     pub(crate) fn frame_account(&self) -> Arc<Account> {
         let limit = (self.core.limits.memory_bytes / UNFINISHED_DIVISOR).saturating_mul(UNFINISHED_PARTS);
-        Account::part_of(&self.core.memory.account, limit)
+        Account::part_of(&self.core.memory.account, Room::Frames, limit)
     }
 
     /// Connects a client.
     ///
     /// # Errors
-    /// [`Fault::TooMany`]; [`Fault::NoSpace`].
+    /// [`Fault::TooMany`]; [`Fault::NoRoom`].
     pub fn connect(&mut self) -> Result<ClientId, Fault> {
         let limit = self.core.limits.clients;
         if self.core.clients.len() >= limit {
@@ -288,13 +288,15 @@ impl State {
             return Outcome::Answer(Err(Fault::UnknownObject));
         };
         // What was given to others since the last operation is not this caller's.
-        self.core.memory.is_overdrawn = false;
+        self.core.memory.overdrawn = None;
         let mut context = Context::new(&mut self.core, caller, target);
         let outcome = body.apply(op, &mut context);
         self.bodies.recharge(slot, &mut self.core.memory.containers);
-        if std::mem::take(&mut self.core.memory.is_overdrawn) && matches!(outcome, Outcome::Answer(Ok(_))) {
+        if let Some(full) = self.core.memory.overdrawn.take()
+            && matches!(outcome, Outcome::Answer(Ok(_)))
+        {
             // The caller has too many references already. What the operation did is undone.
-            return Outcome::Answer(Err(Fault::NoSpace));
+            return Outcome::Answer(Err(full.into()));
         }
         outcome
     }

@@ -41,7 +41,7 @@ macro_rules! makers {
         /// Makes a free [`Lock`].
         ///
         /// # Errors
-        /// [`ObjectError`]: [`NoSpace`](crate::proto::Fault::NoSpace) if the manager has no room; with a name, also
+        /// [`ObjectError`]: [`NoRoom`](crate::proto::Fault::NoRoom) if the manager has no room; with a name, also
         /// [`WrongKind`](crate::proto::Fault::WrongKind) and [`BadName`](crate::proto::Fault::BadName).
         pub fn lock(&$self) -> Result<Lock, ObjectError> {
             $manager.make($name, Spec::Lock)

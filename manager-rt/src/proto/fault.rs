@@ -1,10 +1,11 @@
 //! [`Fault`]: why an operation was not done; [`Disinherited`]: why an inherited object is gone.
 
 use crate::account::Full;
+use crate::count::count_of;
 #[cfg(feature = "server")]
 use crate::proto::Travels;
 use crate::proto::version::NEWEST;
-use crate::proto::{Kind, Table};
+use crate::proto::{Kind, Room, Table};
 
 /// Why an operation was not done. Unless a variant says otherwise, the object is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +96,8 @@ pub enum Fault {
         /// The longest value, in bytes.
         limit: u64,
     },
-    /// The manager has reached its memory limit.
+    /// The manager has reached a limit of its memory. Servers of version 3 of the protocol say no more; others return
+    /// [`NoRoom`](Self::NoRoom).
     #[error("the manager has reached its memory limit")]
     NoSpace,
     /// The caller has too many of something at the same time.
@@ -135,15 +137,42 @@ pub enum Fault {
         /// The newest version that the server knows.
         version: u16,
     },
+    /// The manager has reached a limit of its memory.
+    #[error("{room} is full: {asked} bytes were asked for, and the limit is {limit} bytes")]
+    NoRoom {
+        /// What is full.
+        room: Room,
+        /// Its limit, in bytes.
+        limit: u64,
+        /// How many bytes the operation needed in addition to what was taken.
+        asked: u64,
+    },
 }
 
 impl Fault {
+    /// Returns `true` if the operation was not done because the manager has reached a limit of its memory:
+    /// [`NoRoom`](Self::NoRoom), or [`NoSpace`](Self::NoSpace) from an older server.
+    #[must_use]
+    pub const fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace | Self::NoRoom { .. })
+    }
+
+    /// Returns what is full.
+    #[cfg(test)]
+    pub(crate) const fn full(&self) -> Option<Room> {
+        match self {
+            Self::NoRoom { room, .. } => Some(*room),
+            _ => None,
+        }
+    }
+
     /// Returns the fault, or the nearest one that a client of this version of the protocol knows.
     #[cfg(feature = "server")]
     pub(crate) fn known_to(self, version: u16) -> Self {
         match self {
             fault if fault.since() <= version => fault,
             Self::UnknownOperation { .. } => Self::Malformed,
+            Self::NoRoom { .. } => Self::NoSpace,
             _ => Self::Unsupported,
         }
     }
@@ -164,7 +193,24 @@ pub enum Disinherited {
 }
 
 impl From<Full> for Fault {
-    fn from(_: Full) -> Self {
-        Self::NoSpace
+    fn from(Full { room, limit, asked }: Full) -> Self {
+        Self::NoRoom { room, limit: count_of(limit), asked: count_of(asked) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_manager_says_what_is_full_and_an_older_client_hears_the_older_fault() {
+        let full = Fault::from(Full { room: Room::Client, limit: 8, asked: 5 });
+        assert_eq!(full, Fault::NoRoom { room: Room::Client, limit: 8, asked: 5 });
+        assert_eq!(
+            full.to_string(),
+            "the share of this client is full: 5 bytes were asked for, and the limit is 8 bytes"
+        );
+        assert_eq!((full.known_to(NEWEST), full.known_to(3)), (full, Fault::NoSpace));
+        assert!(full.is_no_space() && Fault::NoSpace.is_no_space() && !Fault::Full.is_no_space());
     }
 }

@@ -136,6 +136,7 @@ impl Protocol {
         protocol.table::<Fault>();
         protocol.table::<Kind>();
         protocol.table::<Table>();
+        protocol.table::<Room>();
         protocol
     }
 }

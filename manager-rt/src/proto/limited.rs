@@ -17,23 +17,26 @@ use std::marker::PhantomData;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::account::Full;
 use crate::count::count_of;
 use crate::limits::{
     ENTRIES_AT_ONCE_MAX, NAME_BYTES_MAX, ORDER_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSACTION_OPS_MAX,
     VALUES_AT_ONCE_MAX,
 };
-use crate::proto::Fault;
+use crate::proto::{self, Fault};
 
 /// What is left for the sequences of the current frame.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     /// The most bytes that decoded items may take.
     bytes: usize,
+    /// How many that were for the whole frame.
+    most: usize,
     /// The most items, since each takes at least one byte of the frame.
     items: usize,
 }
 
-const NO_LIMIT: Room = Room { bytes: usize::MAX, items: usize::MAX };
+const NO_LIMIT: Room = Room { bytes: usize::MAX, most: usize::MAX, items: usize::MAX };
 
 thread_local! {
     static ROOM: Cell<Room> = const { Cell::new(NO_LIMIT) };
@@ -44,7 +47,7 @@ thread_local! {
 /// Decodes a body whose sequences may take this many bytes together once they are decoded.
 ///
 /// # Errors
-/// [`Fault::TooMany`] or [`Fault::BadName`] for a sequence or a name above its own limit, [`Fault::NoSpace`] for more
+/// [`Fault::TooMany`] or [`Fault::BadName`] for a sequence or a name above its own limit, [`Fault::NoRoom`] for more
 /// than the room, [`Fault::UnknownOperation`] for an unknown number, and otherwise [`Fault::Malformed`].
 pub(crate) fn within<'a, T>(
     bytes: usize,
@@ -53,7 +56,7 @@ pub(crate) fn within<'a, T>(
 ) -> Result<T, Fault> {
     // A frame that was decoded without a limit may have left its reason here.
     REFUSAL.set(None);
-    ROOM.set(Room { bytes, items: body.len() });
+    ROOM.set(Room { bytes, most: bytes, items: body.len() });
     let decoded = decode(body);
     ROOM.set(NO_LIMIT);
     decoded.ok_or_else(|| REFUSAL.take().unwrap_or(Fault::Malformed))
@@ -68,7 +71,7 @@ fn take(items: usize, most: usize, item_bytes: usize) -> Result<(), Fault> {
     } else if items > most {
         Fault::TooMany { limit: count_of(most) }
     } else if bytes > room.bytes {
-        Fault::NoSpace
+        Full { room: proto::Room::Decoded, limit: room.most, asked: bytes }.into()
     } else {
         // Without a limit, nothing is counted.
         let left = if room.bytes == usize::MAX { room.bytes } else { room.bytes.saturating_sub(bytes) };
@@ -189,7 +192,9 @@ mod tests {
         let body = call(Op::Queue(QueueOp::PutMany(vec![Raw::default(); 100])));
         let room = 100 * size_of::<Raw<'_>>();
         assert!(decode(room, &body).is_ok());
-        assert_eq!(decode(room - 1, &body), Err(Fault::NoSpace));
+        let (limit, asked) = (count_of(room - 1), count_of(room));
+        let full = Fault::NoRoom { room: proto::Room::Decoded, limit, asked };
+        assert_eq!(decode(room - 1, &body), Err(full));
         assert!(decode(room, &body).is_ok(), "a refusal is forgotten");
     }
 

@@ -53,6 +53,8 @@ pub enum Table {
     Fault,
     /// The numbers of [`Table`].
     Table,
+    /// The numbers of [`Room`].
+    Room,
 }
 
 impl fmt::Display for Table {

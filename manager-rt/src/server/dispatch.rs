@@ -55,8 +55,8 @@ mod tests {
         VALUES_AT_ONCE_MAX,
     };
     use crate::proto::{
-        Answer, ArrayOp, DictOp, EventOp, ListOp, ManagerOp, Number, ObjectId, Op, Payload, QueueOp, Spec,
-        Wait,
+        Answer, ArrayOp, DictOp, EventOp, ListOp, ManagerOp, Number, ObjectId, Op, Payload, QueueOp, Room,
+        Spec, Wait,
     };
     use crate::state::Limits;
 
@@ -130,7 +130,9 @@ mod tests {
             let room = DECODED_BYTES_MIN.max(memory_bytes / DECODED_SHARE);
             let most = room / size_of::<Raw<'_>>();
             assert_eq!(answer_to(limits, FrameKind::Call, &put(most)), Err(Fault::UnknownObject));
-            assert_eq!(answer_to(limits, FrameKind::Call, &put(most + 1)), Err(Fault::NoSpace));
+            let (limit, asked) = (count_of(room), count_of((most + 1) * size_of::<Raw<'_>>()));
+            let full = Fault::NoRoom { room: Room::Decoded, limit, asked };
+            assert_eq!(answer_to(limits, FrameKind::Call, &put(most + 1)), Err(full));
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::account::{Account, Charge};
+use crate::account::{Account, Charge, Full};
 use crate::count::in_tree;
 use crate::proto::{ObjectId, Payload};
 use crate::state::step::{ClientId, Limits};
@@ -40,15 +40,15 @@ pub(super) struct Memory {
     pub(super) containers: Charge,
     /// The places for objects.
     pub(super) places: Charge,
-    /// Whether an operation took references beyond the reserve.
-    pub(super) is_overdrawn: bool,
+    /// The limit that the references of the present operation have exceeded.
+    pub(super) overdrawn: Option<Full>,
 }
 
 impl Memory {
     pub(super) fn new(limits: Limits) -> Self {
         let account = Account::new(limits.memory_bytes);
         let (containers, places) = (account.charge(0), account.charge(0));
-        Self { account, retired: Vec::new(), containers, places, is_overdrawn: false }
+        Self { account, retired: Vec::new(), containers, places, overdrawn: None }
     }
 }
 

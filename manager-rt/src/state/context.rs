@@ -167,7 +167,7 @@ impl Core {
     /// Checks whether one more call of a client may wait.
     ///
     /// # Errors
-    /// [`Fault::TooMany`]; [`Fault::NoSpace`]; [`Fault::Malformed`] if a call with this number already waits, since only one of them could
+    /// [`Fault::TooMany`]; [`Fault::NoRoom`]; [`Fault::Malformed`] if a call with this number already waits, since only one of them could
     /// be found when the client ends; [`Fault::Unauthorised`] for a client that has ended, which can request nothing.
     pub(super) fn may_wait(&mut self, client: ClientId, call: u64) -> Result<(), Fault> {
         let client = self.clients.get_mut(client).ok_or(Fault::Unauthorised)?;
@@ -242,7 +242,7 @@ impl<'s> Context<'s> {
     /// Stores a value in the manager's memory.
     ///
     /// # Errors
-    /// [`Fault::TooLarge`], [`Fault::NoSpace`], [`Fault::UnknownObject`] for a proxy inside the value.
+    /// [`Fault::TooLarge`], [`Fault::NoRoom`], [`Fault::UnknownObject`] for a proxy inside the value.
     #[inline]
     pub(super) fn keep(&mut self, raw: Raw<'_>) -> Result<Payload, Fault> {
         self.core.keep(raw, self.frame)

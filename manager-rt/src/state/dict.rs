@@ -204,7 +204,7 @@ impl Dict {
         if let Err((key, value)) = self.entries.insert(key, value) {
             context.let_go(key);
             context.let_go(value);
-            return Err(Fault::NoSpace);
+            return Err(Fault::TooMany { limit: u32::MAX.into() });
         }
         context.note(Undo::Dict(DictUndo::Inserted(copy)));
         Ok(None)

@@ -105,8 +105,9 @@ impl State {
             self.core.memory.account.check(OBJECT_BYTES)?;
         }
         self.core.memory.account.check_reserve(REFERENCE_BYTES)?;
+        let too_many = Fault::TooMany { limit: count_of(OBJECTS_MAX) };
         if self.core.registry.len() >= OBJECTS_MAX {
-            return Err(Fault::NoSpace);
+            return Err(too_many);
         }
         let kind = spec.kind();
         let target = Target { object: ObjectId::MANAGER, thread: 0, wait: Wait::No };
@@ -122,7 +123,7 @@ impl State {
             }
             None => {
                 body.end(&mut self.core);
-                Err(Fault::NoSpace)
+                Err(too_many)
             }
         }
     }

@@ -6,9 +6,10 @@
 
 use bytes::Bytes;
 
+use crate::account::Full;
 use crate::limits::{VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
 use crate::proto::{Fault, ObjectId, Payload, Raw};
-use crate::state::charges::Retired;
+use crate::state::charges::{REFERENCE_BYTES, Retired};
 use crate::state::context::Core;
 use crate::state::step::ClientId;
 use crate::state::work::{INSIDE, REFERENCE, VALUE};
@@ -111,7 +112,9 @@ impl Core {
             return false;
         }
         to.add_reference(object);
-        self.memory.is_overdrawn |= self.memory.account.check_reserve(0).is_err();
+        if let Err(full) = self.memory.account.check_reserve(0) {
+            self.memory.overdrawn = Some(Full { asked: REFERENCE_BYTES, ..full });
+        }
         true
     }
 

@@ -122,7 +122,7 @@ impl Namespace {
         if let Err((name, new)) = self.attributes.insert(name, new) {
             context.let_go(name);
             context.let_go(new.value);
-            return Err(Fault::NoSpace);
+            return Err(Fault::TooMany { limit: count_of(ATTRIBUTES_MAX) });
         }
         context.note(Undo::Namespace(NamespaceUndo::Inserted(copy)));
         DONE

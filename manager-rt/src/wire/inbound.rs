@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::account::{Account, Charge, charged};
+use crate::account::{Account, Charge, Full, charged};
 use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
@@ -135,8 +135,8 @@ impl Inbound {
         }
         *bytes = behind;
         let fits = self.account.as_ref().map_or(Ok(()), |account| account.check(len));
-        if fits.is_err() {
-            let (head, fault) = self.refuse(head, len, bytes);
+        if let Err(full) = fits {
+            let (head, fault) = self.refuse(head, full, len, bytes);
             return Ok(Some(Frame::Refused(head, fault)));
         }
         let charge = self.account.as_ref().map(|account| account.charge(0));
@@ -154,8 +154,9 @@ impl Inbound {
             // length.
             let growth = long.body.len().max(GROWTH_BYTES_MIN).max(more.len()).min(missing);
             let new = growth.saturating_sub(spare);
-            if self.account.as_ref().is_some_and(|account| account.check(new).is_err()) {
-                let (head, fault) = self.refuse(long.head, missing, bytes);
+            let fits = self.account.as_ref().map_or(Ok(()), |account| account.check(new));
+            if let Err(full) = fits {
+                let (head, fault) = self.refuse(long.head, full, missing, bytes);
                 return Ok(Some(Frame::Refused(head, fault)));
             }
             long.body.try_reserve_exact(growth).map_err(|_| Garbage::NoMemory)?;
@@ -179,12 +180,12 @@ impl Inbound {
     }
 
     /// Refuses a frame of which this many bytes are missing, and skips them.
-    fn refuse(&mut self, head: Head, missing: usize, bytes: &mut &[u8]) -> (Head, Fault) {
+    fn refuse(&mut self, head: Head, full: Full, missing: usize, bytes: &mut &[u8]) -> (Head, Fault) {
         self.skipped = missing;
         self.skip(bytes);
         let limit = self.account.as_ref().map_or(FRAME_BYTES_MAX, |account| account.limit());
         let fault =
-            if body_len(head) > limit { Fault::TooLarge { limit: count_of(limit) } } else { Fault::NoSpace };
+            if body_len(head) > limit { Fault::TooLarge { limit: count_of(limit) } } else { full.into() };
         (head, fault)
     }
 
@@ -248,14 +249,16 @@ impl Inbound {
         // The account of long frames may be full, and short ones must still get through. The beginning of a head is
         // always kept.
         let account = account.whole();
-        if bytes.len() > HEAD_BYTES && account.check_reserve(bytes.len()).is_err() {
+        if bytes.len() > HEAD_BYTES
+            && let Err(full) = account.check_reserve(bytes.len())
+        {
             let head = bytes.split_first_chunk::<HEAD_BYTES>().and_then(|(head, _)| Head::of(head));
             let head = head.ok_or(Garbage::NoHead)?;
             let missing = body_len(head).saturating_add(HEAD_BYTES);
             if missing <= bytes.len() {
                 return Err(Garbage::NoMemory);
             }
-            return Ok(Some(self.refuse(head, missing, &mut bytes)));
+            return Ok(Some(self.refuse(head, full, missing, &mut bytes)));
         }
         self.keep_again(bytes);
         Ok(None)

@@ -75,7 +75,9 @@ impl Ranking {
             match outcome {
                 // A worker that was killed has done this part, or its request came first.
                 Ok(((), ())) | Err(TransactionError::Refused(Fault::Exists)) => {}
-                Err(TransactionError::Refused(Fault::NoSpace)) => return Err(RankingError::NoSpace),
+                Err(TransactionError::Refused(fault)) if fault.is_no_space() => {
+                    return Err(RankingError::NoSpace);
+                }
                 Err(error) => return Err(RankingError::Transaction(error)),
             }
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::reply::Flat;
-use crate::proto::{Fault, Info, Kind, Reply, Table};
+use crate::proto::{Fault, Info, Kind, Reply, Room, Table};
 
 numbered! {
     enum Kind {
@@ -91,6 +91,18 @@ numbered! {
         27 = Unsupported,
         28 = TooMuchWork { limit } since 4,
         29 = UnknownOperation { table, number, version } since 4,
+        30 = NoRoom { room, limit, asked } since 4,
+    }
+}
+
+numbered! {
+    enum Room {
+        0 = Memory since 4,
+        1 = Reserve since 4,
+        2 = Frames since 4,
+        3 = Decoded since 4,
+        4 = Answers since 4,
+        5 = Client since 4,
     }
 }
 
@@ -118,5 +130,6 @@ numbered! {
         19 = Reply since 4,
         20 = Fault since 4,
         21 = Table since 4,
+        22 = Room since 4,
     }
 }

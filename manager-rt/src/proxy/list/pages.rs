@@ -106,7 +106,7 @@ impl<T: DeserializeOwned> List<T> {
     ///
     /// # Errors
     /// [`ObjectError`]; [`ObjectError::Changing`] if the list changed during every attempt;
-    /// [`Fault::NoSpace`](crate::proto::Fault::NoSpace) for a list of more than
+    /// [`Fault::NoRoom`](crate::proto::Fault::NoRoom) for a list of more than
     /// [`ORDER_ITEMS_AT_ONCE`] items if the manager has no room for a second order.
     pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> std::cmp::Ordering) -> Result<(), ObjectError> {
         for _ in 0..TRIES_MAX {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::count::count_of;
 use crate::limits::{UNFINISHED_DIVISOR, UNFINISHED_PARTS};
-use crate::proto::ListOp;
+use crate::proto::{ListOp, Room};
 
 const MEMORY_BYTES: usize = 16 << 20;
 /// The longest frame that such a server accepts.
@@ -35,7 +35,7 @@ fn a_frame_that_does_not_fit_is_refused_and_the_connection_goes_on() {
     let long = vec![7; 9 << 20];
     client.ask(value, Op::Value(ValueOp::Store(Raw::plain(&long)))).unwrap();
     let refused = client.ask(value, Op::Value(ValueOp::Store(Raw::plain(&long))));
-    assert_eq!(refused, Err(Fault::NoSpace), "the previous value is still there");
+    assert_eq!(refused.unwrap_err().full(), Some(Room::Memory), "the previous value is still there");
     assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&long)))));
 }
 
@@ -50,7 +50,10 @@ fn unfinished_frames_of_some_clients_harm_no_other() {
         attacker.begin(6 << 20, &part);
     }
     let refused = attackers.iter_mut().skip(2).map(Client::answer).collect::<Vec<_>>();
-    assert!(refused.iter().all(|(_, answer)| *answer == Err(Fault::NoSpace)), "two of them fit: {refused:?}");
+    let are_refused = refused
+        .iter()
+        .all(|(_, answer)| answer.as_ref().is_err_and(|fault| fault.full() == Some(Room::Frames)));
+    assert!(are_refused, "two of them fit: {refused:?}");
     for byte in 0..20 {
         let small = vec![byte; 50_000];
         bystander.ask(value, Op::Value(ValueOp::Store(Raw::plain(&small)))).unwrap();

@@ -264,7 +264,10 @@ fn a_manager_that_is_full_of_values_still_answers_and_can_be_emptied() {
         items += 1;
     }
     assert!((95..=104).contains(&items), "{items} items of 10,000 bytes in 1 MiB");
-    assert_eq!(world.ask(client, list, Op::List(ListOp::Push(Raw::plain(&item)))), Err(Fault::NoSpace));
+    assert_eq!(
+        world.ask(client, list, Op::List(ListOp::Push(Raw::plain(&item)))).unwrap_err().full(),
+        Some(Room::Memory)
+    );
     world.audit();
     // Clients, waiting calls and references have a reserve.
     let other = world.client();
@@ -290,9 +293,9 @@ fn the_reserve_ends_too() {
             Err(fault) => break fault,
         }
     };
-    assert_eq!((refused, clients.len()), (Fault::NoSpace, RESERVE_BYTES_MIN / CLIENT_BYTES));
+    assert_eq!((refused.full(), clients.len()), (Some(Room::Reserve), RESERVE_BYTES_MIN / CLIENT_BYTES));
     let create = Op::Manager(ManagerOp::Create { spec: Spec::Event, print: PRINT });
-    assert_eq!(world.ask(clients[0], ObjectId::MANAGER, create), Err(Fault::NoSpace));
+    assert_eq!(world.ask(clients[0], ObjectId::MANAGER, create).unwrap_err().full(), Some(Room::Memory));
     world.leave(clients.pop().unwrap());
     assert!(world.state.connect().is_ok(), "there is room for one again");
 }
@@ -310,7 +313,7 @@ fn waiting_calls_and_references_are_refused_beyond_the_reserve() {
             Some(answer) => break answer,
         }
     };
-    assert_eq!(refused, Err(Fault::NoSpace));
+    assert_eq!(refused.unwrap_err().full(), Some(Room::Reserve));
     let room = 100_000 + RESERVE_BYTES_MIN;
     assert!(waiting * WAITER_BYTES < room && (waiting + 10) * WAITER_BYTES > room, "{waiting} calls");
     world.audit();

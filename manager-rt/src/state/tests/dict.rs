@@ -248,13 +248,13 @@ fn an_entry_that_does_not_fit_changes_nothing() {
     assert_eq!(world.ask(client, dict, insert(&a, &old)), Ok(Reply::Option(None)));
     let before = (world.counts(), contents(&mut world, client, dict));
     let extend = DictOp::Extend([&a, &b, &c].map(|key| (raw(key), raw(&new))).to_vec());
-    assert_eq!(world.ask(client, dict, Op::Dict(extend)), Err(Fault::NoSpace));
+    assert_eq!(world.ask(client, dict, Op::Dict(extend)).unwrap_err().full(), Some(Room::Memory));
     assert_eq!((world.counts(), contents(&mut world, client, dict)), before);
     world.audit();
     // A second entry fits; of a third one, the value fits but not the key.
     assert_eq!(world.ask(client, dict, insert(&b, &old)), Ok(Reply::Option(None)));
     let full = world.state.info();
-    assert_eq!(world.ask(client, dict, insert(&c, &old)), Err(Fault::NoSpace));
+    assert_eq!(world.ask(client, dict, insert(&c, &old)).unwrap_err().full(), Some(Room::Memory));
     assert_eq!(world.state.info(), full);
     drop(before);
     world.end(&[client]);

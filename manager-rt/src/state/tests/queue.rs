@@ -197,15 +197,19 @@ fn items_that_come_back_are_never_refused() {
     let [one, two] = [world.client(), world.client()];
     let queue = world.create(two, Spec::Queue(0));
     assert_eq!(world.ask(two, queue, put(&a)), DONE);
-    assert_eq!(world.ask(two, queue, put(&b)), Err(Fault::NoSpace));
+    assert_eq!(world.ask(two, queue, put(&b)).unwrap_err().full(), Some(Room::Memory));
     assert_eq!(world.ask(two, queue, put_many(&[])), DONE);
     assert_eq!(world.ask(one, queue, GET), got(&a));
-    assert_eq!(world.ask(two, queue, put(&b)), Err(Fault::NoSpace), "the item may come back");
+    assert_eq!(
+        world.ask(two, queue, put(&b)).unwrap_err().full(),
+        Some(Room::Memory),
+        "the item may come back"
+    );
     world.state.acknowledge(one, 1);
     assert_eq!(world.ask(two, queue, put(&b)), DONE);
     assert_eq!(world.ask(one, queue, GET), got(&b));
     world.leave_unread(one, 1);
-    assert_eq!(world.ask(two, queue, put(&c)), Err(Fault::NoSpace));
+    assert_eq!(world.ask(two, queue, put(&c)).unwrap_err().full(), Some(Room::Memory));
     assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[&b]));
     world.end(&[two]);
 }

@@ -1,6 +1,7 @@
 //! Streams cut in every way, and frames for which there is no memory.
 
 use super::*;
+use crate::account::Room;
 use crate::limits::RESERVE_BYTES_MIN;
 use crate::wire::frame::FrameKind;
 
@@ -79,7 +80,7 @@ fn hear(inbound: &mut Inbound, mut bytes: &[u8]) -> Vec<(u64, Option<Fault>)> {
 fn a_frame_fits_up_to_the_limit_and_a_longer_one_is_skipped() {
     const LIMIT: usize = 1_000;
     let whole = Account::new(1 << 20);
-    let frames = Account::part_of(&whole, LIMIT);
+    let frames = Account::part_of(&whole, Room::Frames, LIMIT);
     let limit = count_of(LIMIT);
     let too_large = Some(Fault::TooLarge { limit });
     for (len, refused) in [(LIMIT, None), (LIMIT + 1, too_large)] {
@@ -105,14 +106,15 @@ fn a_frame_fits_up_to_the_limit_and_a_longer_one_is_skipped() {
 #[test]
 fn unfinished_frames_share_their_memory_and_the_one_that_does_not_fit_is_refused() {
     let whole = Account::new(1 << 30);
-    let frames = Account::part_of(&whole, 3 * GROWTH_BYTES_MIN);
+    let frames = Account::part_of(&whole, Room::Frames, 3 * GROWTH_BYTES_MIN);
     let long = frame(1, &vec![7; 2 * GROWTH_BYTES_MIN]);
     let (mut one, mut other) = (Inbound::within(&frames), Inbound::within(&frames));
     let (first, last) = long.split_at(long.len() - 1);
     assert_eq!(hear(&mut one, first), []);
     assert_eq!(frames.used(), 2 * GROWTH_BYTES_MIN - 1);
     // The other one is too long from the beginning, but not too long for ever.
-    assert_eq!(hear(&mut other, first), [(1, Some(Fault::NoSpace))]);
+    let full = Full { room: Room::Frames, limit: 3 * GROWTH_BYTES_MIN, asked: 2 * GROWTH_BYTES_MIN };
+    assert_eq!(hear(&mut other, first), [(1, Some(full.into()))]);
     assert_eq!(hear(&mut other, &[last, &frame(2, b"x")].concat()), [(2, None)]);
     assert_eq!(hear(&mut one, last), [(1, None)]);
     assert_eq!(hear(&mut other, &long), [(1, None)]);
@@ -121,7 +123,7 @@ fn unfinished_frames_share_their_memory_and_the_one_that_does_not_fit_is_refused
 #[test]
 fn the_memory_of_a_frame_is_charged_as_long_as_a_value_uses_it() {
     let whole = Account::new(1 << 20);
-    let frames = Account::part_of(&whole, 1 << 19);
+    let frames = Account::part_of(&whole, Room::Frames, 1 << 19);
     let mut inbound = Inbound::within(&frames);
     let stream = frame(1, &[7; 5_000]);
     let (first, last) = stream.split_at(1_000);
@@ -137,13 +139,14 @@ fn the_memory_of_a_frame_is_charged_as_long_as_a_value_uses_it() {
 #[test]
 fn the_beginning_of_a_short_frame_is_refused_if_there_is_no_memory_for_it() {
     let whole = Account::new(0);
-    let frames = Account::part_of(&whole, 100);
+    let frames = Account::part_of(&whole, Room::Frames, 100);
     let (mut one, mut other) = (Inbound::within(&frames), Inbound::within(&frames));
     let short = frame(1, &[7; 70]);
     let (first, last) = short.split_at(80);
     let values = whole.charge(RESERVE_BYTES_MIN - 80);
     assert_eq!(hear(&mut one, first), [], "there is a reserve for it");
-    assert_eq!(hear(&mut other, first), [(1, Some(Fault::NoSpace))]);
+    let full = Full { room: Room::Reserve, limit: RESERVE_BYTES_MIN, asked: 80 };
+    assert_eq!(hear(&mut other, first), [(1, Some(full.into()))]);
     assert_eq!(hear(&mut other, &[last, &frame(2, b"x")].concat()), [(2, None)]);
     assert_eq!(hear(&mut other, &first[..HEAD_BYTES]), [], "a head always fits");
     assert_eq!(one.restore(&mut [0; BUFFER]), 80);
