@@ -251,7 +251,7 @@ impl Calls {
         if self.abandoned > ABANDONED_MAX {
             self.end(End::Gone);
         } else {
-            self.put(numbers, &Control::Cancel { call }.sent_by(0));
+            self.control(numbers, 0, Control::Cancel { call });
         }
     }
 
@@ -280,7 +280,7 @@ impl Calls {
         let has_notices = !notices.is_empty();
         notices.into_iter().for_each(|notice| match notice {
             Notice::Op(object, op) => self.notice(numbers, thread, object, op),
-            Notice::Control(control) => self.put(numbers, &control.sent_by(thread)),
+            Notice::Control(control) => self.control(numbers, thread, control),
         });
         has_notices
     }
@@ -323,6 +323,11 @@ impl Calls {
     /// Puts a notice into the outbox.
     pub(super) fn notice(&mut self, numbers: (u64, u64), thread: u64, object: ObjectId, op: Op<Raw<'_>>) {
         self.put(numbers, &Call { object, thread, wait: Wait::No, op });
+    }
+
+    /// Puts a notice about the client's own calls into the outbox.
+    pub(super) fn control(&mut self, numbers: (u64, u64), thread: u64, control: Control) {
+        self.put(numbers, &control.sent_by(thread));
     }
 
     fn put(&mut self, numbers: (u64, u64), body: &impl Serialize) {

@@ -11,6 +11,7 @@
 //!
 //! **Reading is adaptive** (see [`mp_sys::adaptive`]): each frame names the CPU on which its sender ran.
 
+mod acknowledging;
 mod pipeline;
 mod reading;
 #[cfg(feature = "tokio")]
@@ -32,6 +33,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 pub(super) use self::pipeline::{CALLS_MAX, Run};
+use self::acknowledging::taken_bytes;
 use super::alarm::Alarm;
 use super::answer::{Undo, Unreadable};
 use super::calls::{Calls, End};
@@ -96,6 +98,8 @@ pub(super) struct Connection {
     /// The first answer that has effects and that its task has not taken: the server must not count it as read.
     #[cfg(feature = "tokio")]
     untaken: AtomicU64,
+    /// How many of them the server knows of, or will know of from a frame that is being sent.
+    announced: AtomicU64,
     /// Whether the connection can still be written to.
     is_usable: AtomicBool,
     /// The CPU from which the newest frame came, plus one; 0 if unknown.
@@ -115,6 +119,7 @@ impl Connection {
             read: AtomicU64::new(0),
             #[cfg(feature = "tokio")]
             untaken: AtomicU64::new(u64::MAX),
+            announced: AtomicU64::new(0),
             is_usable: AtomicBool::new(true),
             peer_cpu: AtomicU32::new(0),
             budget: Budget::new(),
@@ -175,7 +180,11 @@ impl Connection {
     ) -> Result<Answer<Payload>, Failure> {
         self.check_version(body.since())?;
         self.post(kind, number, body, deadline, (thread, undo))?;
-        self.wait(number, deadline)
+        let outcome = self.wait(number, deadline);
+        if let Ok(answer) = &outcome {
+            self.acknowledge(taken_bytes(undo, answer));
+        }
+        outcome
     }
 
     /// Sends one frame, whose answer has to be waited for.
@@ -259,14 +268,6 @@ impl Connection {
 
     fn next_call(&self) -> u64 {
         self.next_call.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn read_so_far(&self) -> u64 {
-        let read = self.read.load(Ordering::Acquire);
-        // Loaded second: whoever counted an answer as read had stored this before.
-        #[cfg(feature = "tokio")]
-        let read = read.min(self.untaken.load(Ordering::Acquire));
-        read
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {

@@ -1,5 +1,6 @@
 //! The client with a server that does what each test needs: answers late, never, in another order, or with nonsense.
 
+mod acknowledged;
 mod asleep;
 mod ends;
 mod many;

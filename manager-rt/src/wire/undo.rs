@@ -41,7 +41,8 @@ impl Undo {
             Op::Barrier(BarrierOp::Wait { acts: true }) => Self::Action(object),
             Op::Semaphore(SemaphoreOp::Acquire | SemaphoreOp::Take) => Self::Permit,
             Op::JoinableQueue(JoinableQueueOp::Get) => Self::Task(object),
-            Op::Queue(QueueOp::Get | QueueOp::GetMany(_)) => Self::Items,
+            Op::Queue(QueueOp::Get | QueueOp::GetMany(_))
+            | Op::JoinableQueue(JoinableQueueOp::Failed { take: true, .. }) => Self::Items,
             Op::Manager(ManagerOp::Attach(objects)) => {
                 objects.first().map_or(Self::Nothing, |object| Self::Reference(*object))
             }

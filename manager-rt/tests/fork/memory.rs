@@ -20,6 +20,7 @@ use crate::plain::Client;
 tests! {
     unfinished_frames_are_bounded,
     items_that_were_not_acknowledged_are_bounded,
+    workers_with_long_items_keep_no_memory_of_the_server,
     decoding_is_bounded,
     transits_and_leases_are_bounded,
     names_objects_and_waiting_calls_are_bounded,
@@ -103,6 +104,28 @@ fn items_that_were_not_acknowledged_are_bounded() {
         assert!(refused > 80, "{refused} of 100 items were refused");
         Client::connect(&place.socket).ping_manager();
         drop(hostile);
+    });
+}
+
+fn workers_with_long_items_keep_no_memory_of_the_server() {
+    attack(|place| {
+        let key = std::fs::read(place.socket.with_file_name("key")).unwrap();
+        let address = format!("mp+unix:{}", place.socket.display());
+        let connect = || Manager::builder().key(key.clone()).connect(&address).unwrap();
+        let boss = connect();
+        let queue = boss.named("q").queue::<String>().unwrap();
+        let item = "x".repeat(MEMORY_BYTES / 2);
+        let mut working = Vec::new();
+        for _ in 0..100 {
+            queue.put(&item).unwrap();
+            let worker = connect();
+            let tasks = worker.named("q").queue::<String>().unwrap();
+            assert_eq!(tasks.get().unwrap().len(), item.len());
+            // It works for long, and calls nothing.
+            working.push((worker, tasks));
+        }
+        let held = usize::try_from(boss.info().unwrap().bytes).unwrap();
+        assert!(held < MIB, "{held} bytes");
     });
 }
 

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 
 use mp_sys::deadline::Deadline;
 
+use super::acknowledging::taken_bytes;
 use super::reading::Owner;
 use super::waiting::park;
 use super::writing::Sent;
 use super::{Connection, Failure};
 use crate::client::answer::Unreadable::{self, Malformed};
-use crate::client::answer::decode;
+use crate::client::answer::{Undo, decode};
 use crate::client::calls::{Arrived, Calls};
 use crate::count::{count_of, index_of};
 use crate::proto::{Answer, Fault, Payload, Raw, Step, Travels};
@@ -30,6 +31,8 @@ pub(in crate::client) struct Run {
     /// The end of the numbers that are reserved for it.
     end: u64,
     answers: Vec<Option<Answer<Payload>>>,
+    /// The places of the calls that take items out of queues.
+    takers: Vec<usize>,
     /// The number of calls without an answer.
     missing: usize,
     /// The first call that was not written.
@@ -53,6 +56,8 @@ impl Run {
         let begin = self.answers.len();
         self.answers.resize_with(begin.saturating_add(portion.len()), || None);
         self.missing = self.missing.saturating_add(portion.len());
+        let takers = portion.undos().iter().filter(|(_, undo)| *undo == Undo::Items);
+        self.takers.extend(takers.map(|(place, _)| begin.saturating_add(*place)));
         for (place, fault) in portion.refused() {
             if let Some(answer) = self.answers.get_mut(begin.saturating_add(*place)) {
                 *answer = Some(Err(*fault));
@@ -136,7 +141,8 @@ impl Connection {
         }
         let first = self.next_call.fetch_add(reserved, Ordering::Relaxed);
         let end = first.saturating_add(reserved);
-        let mut new = Run { first, end, answers: Vec::new(), missing: 0, unsent: first, is_over: false };
+        let (answers, takers) = (Vec::new(), Vec::new());
+        let mut new = Run { first, end, answers, takers, missing: 0, unsent: first, is_over: false };
         let written = self.write_portion(&mut new, portion, deadline);
         if written.is_ok() {
             *run = Some(new);
@@ -196,6 +202,9 @@ impl Connection {
         deadline: Deadline,
     ) -> Result<Vec<Answer<Payload>>, Failure> {
         self.wait_for_run(&mut run, deadline)?;
+        let taken = run.takers.iter().filter_map(|place| run.answers.get(*place)?.as_ref());
+        let taken = taken.map(|answer| taken_bytes(Undo::Items, answer));
+        self.acknowledge(taken.fold(0, usize::saturating_add));
         // None is missing.
         let whole = |answer: Option<Answer<Payload>>| answer.unwrap_or(Err(Fault::Malformed));
         Ok(run.answers.into_iter().map(whole).collect())
