@@ -13,6 +13,8 @@
 //! time. So the number is atomic. Nothing else depends on it, so its order does not matter.
 
 mod room;
+#[cfg(feature = "server")]
+mod share;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use bytes::Bytes;
 
 pub(crate) use self::room::Full;
 pub use self::room::Room;
+#[cfg(feature = "server")]
+pub(crate) use self::share::Share;
 
 use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
 
@@ -39,7 +43,12 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, room: Room::Memory, whole: None })
+        Self::named(Room::Memory, limit)
+    }
+
+    /// Makes an account that is no part of another one.
+    fn named(room: Room, limit: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, room, whole: None })
     }
 
     /// Makes an account for a part of what another one counts, with a limit of its own.
@@ -72,10 +81,14 @@ impl Account {
         self.whole.as_ref().map_or(Ok(()), |whole| whole.check(bytes))
     }
 
+    /// Returns the bytes above the limit that only clients, waiting calls and references may take.
+    pub(crate) fn reserve(&self) -> usize {
+        (self.limit / RESERVE_SHARE).max(RESERVE_BYTES_MIN)
+    }
+
     /// Checks whether anything but a value may take this many bytes more. Only a whole has a reserve.
     pub(crate) fn check_reserve(&self, bytes: usize) -> Result<(), Full> {
-        let reserve = (self.limit / RESERVE_SHARE).max(RESERVE_BYTES_MIN);
-        let most = self.limit.saturating_add(reserve);
+        let most = self.limit.saturating_add(self.reserve());
         if self.used().saturating_add(bytes) <= most {
             Ok(())
         } else {

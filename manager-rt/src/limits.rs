@@ -61,6 +61,20 @@ pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 pub const RESERVE_SHARE: usize = 16;
 /// The least reserve of a manager above its limit, in bytes: 1 MiB.
 pub const RESERVE_BYTES_MIN: usize = 1 << 20;
+/// The part of a manager's memory that one client may take by default for what is kept for it as a client: half, at least
+/// [`CLIENT_SHARE_BYTES_MIN`]. That is items that it has taken and not confirmed, unread answers, unfinished frames,
+/// waiting calls, references, and what it holds. What it stores belongs to the objects.
+pub const CLIENT_SHARE: usize = 2;
+/// The least share of a client, in bytes: 1 MiB.
+pub const CLIENT_SHARE_BYTES_MIN: usize = 1 << 20;
+/// The part of a client's share that its waiting calls, references and holdings may take: a quarter. The rest is for items,
+/// frames and answers.
+pub const CLIENT_RECORDS_SHARE: usize = 4;
+/// A client that takes no more than this part of its share for items, frames and answers, a sixteenth, may send or take one
+/// that is larger than the share.
+pub const CLIENT_LITTLE_SHARE: usize = 16;
+/// The part of the reserve that one client may take: a quarter.
+pub const RESERVE_CLIENT_SHARE: usize = 4;
 /// How many of the [`UNFINISHED_DIVISOR`] parts of a manager's memory the frames may take that have not arrived
 /// completely: three quarters, for all connections together. So short calls fit even if some clients send long frames and
 /// never finish them.

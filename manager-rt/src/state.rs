@@ -28,6 +28,7 @@ mod condition;
 mod contents;
 mod context;
 mod continued;
+mod delivery;
 mod dict;
 mod ending;
 mod event;
@@ -68,7 +69,7 @@ use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
 pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, EncodedNames, Heard, Limits};
-use crate::account::Account;
+use crate::account::{Account, Share};
 use crate::count::count_of;
 use crate::limits::{
     DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
@@ -123,7 +124,8 @@ impl State {
             return Err(Fault::TooMany { limit: limit.try_into().unwrap_or(u64::MAX) });
         }
         self.core.memory.account.check_reserve(CLIENT_BYTES)?;
-        Ok(self.core.clients.insert(&self.core.memory.account))
+        let share = Share::of(&self.core.memory.account, self.core.limits.client_memory_bytes);
+        Ok(self.core.clients.insert(&self.core.memory.account, share))
     }
 
     /// Records that a client has read this many answers.
@@ -315,6 +317,7 @@ impl State {
             journal.roll_back(&mut self.bodies, &mut self.core);
         }
         self.core.journal = journal;
+        self.core.memory.taken = 0;
     }
 }
 

@@ -185,7 +185,7 @@ impl Barrier {
         let may_come = if is_last || context.target.wait == Wait::No {
             Ok(())
         } else {
-            context.core.may_wait(context.client, context.call)
+            context.core.may_wait(context.client, context.call, &want)
         };
         if let Err(fault) = may_come.and_then(|()| self.places.arrive(context.client, self.parties)) {
             return Outcome::Answer(Err(fault));

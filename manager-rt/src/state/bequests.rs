@@ -38,7 +38,7 @@ impl State {
 
     fn begin_bequest(&mut self, caller: Caller<'_>, bequest: u128) -> Result<Rest, Fault> {
         let client = self.core.clients.get_mut(caller.client).ok_or(Fault::Unauthorised)?;
-        let references = client.references();
+        let (references, share) = (client.references(), client.share().clone());
         let limit = self.core.limits.bequests;
         if self.core.clients.heirs() >= limit {
             return Err(Fault::TooMany { limit: count_of(limit) });
@@ -47,8 +47,8 @@ impl State {
             return Err(Fault::Malformed);
         }
         let bytes = references.saturating_mul(REFERENCE_BYTES).saturating_add(BEQUEST_BYTES);
-        self.core.memory.account.check_reserve(bytes)?;
-        let heirs = self.core.clients.insert_heir(&self.core.memory.account);
+        share.check_records(bytes)?;
+        let heirs = self.core.clients.insert_heir(&self.core.memory.account, share);
         let lapses = self.core.after(nanos_of(TRANSIT_GRACE));
         let timer = self.core.waiters.add_timer(lapses, Timer::Bequest(bequest));
         self.core.bequests.insert(bequest, (heirs, timer));

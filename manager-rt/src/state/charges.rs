@@ -40,6 +40,8 @@ pub(super) struct Memory {
     pub(super) containers: Charge,
     /// The places for objects.
     pub(super) places: Charge,
+    /// What the items take that the present transaction has taken out of queues, in bytes.
+    pub(super) taken: usize,
     /// The limit that the references of the present operation have exceeded.
     pub(super) overdrawn: Option<Full>,
 }
@@ -48,7 +50,7 @@ impl Memory {
     pub(super) fn new(limits: Limits) -> Self {
         let account = Account::new(limits.memory_bytes);
         let (containers, places) = (account.charge(0), account.charge(0));
-        Self { account, retired: Vec::new(), containers, places, overdrawn: None }
+        Self { account, retired: Vec::new(), containers, places, taken: 0, overdrawn: None }
     }
 }
 

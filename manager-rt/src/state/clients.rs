@@ -7,36 +7,23 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::account::{Account, Charge};
+use crate::account::{Account, Charge, Full, Share};
 use crate::proto::{ObjectId, Payload};
-use crate::state::charges::{CLIENT_BYTES, DELIVERY_BYTES, HOLD_BYTES, REFERENCE_BYTES};
+use crate::state::charges::{CLIENT_BYTES, HOLD_BYTES, REFERENCE_BYTES};
+use crate::state::delivery::Delivery;
 use crate::state::grants::{Grant, Granted, Grants};
 use crate::state::step::ClientId;
 use crate::state::unfinished::Unfinished;
-use crate::state::waiters::WaiterId;
+use crate::state::waiters::{TIMER_BYTES, WAITER_BYTES, WaiterId};
 
 /// How many objects that a client may hold are looked at when one is added.
 const SWEPT_AT_ONCE: usize = 2;
+/// What a client may hold of one object, in bytes of its share: it may have a lease, whose end is a timer.
+const HOLD_SHARE_BYTES: usize = HOLD_BYTES + TIMER_BYTES;
+/// A waiting call, in bytes of its client's share.
+const WAITER_SHARE_BYTES: usize = WAITER_BYTES + TIMER_BYTES;
 /// How many deliveries are forgotten at once.
 const FORGOTTEN_AT_ONCE: usize = 512;
-
-/// Items that left a queue with an answer, kept until the client has read it.
-#[derive(Debug)]
-pub(super) struct Delivery {
-    /// The number of the answer among those of the client, counted from 0.
-    pub(super) number: u64,
-    call: u64,
-    pub(super) queue: ObjectId,
-    pub(super) items: Vec<Payload>,
-}
-
-impl Delivery {
-    /// Returns what the record takes, in bytes, without what the items own.
-    pub(super) fn bytes(&self) -> usize {
-        let items = self.items.capacity().saturating_mul(size_of::<Payload>());
-        items.saturating_add(DELIVERY_BYTES)
-    }
-}
 
 /// One connection.
 #[derive(Debug)]
@@ -49,19 +36,25 @@ pub(super) struct Client {
     holds: BTreeSet<ObjectId>,
     /// The one of them that was looked at last.
     swept: Option<ObjectId>,
-    /// The client's waiting calls.
-    waiters: BTreeMap<u64, WaiterId>,
+    /// The client's waiting calls, and what the items take that they want to put, in bytes.
+    waiters: BTreeMap<u64, (WaiterId, usize)>,
     deliveries: VecDeque<Delivery>,
     grants: Grants,
     /// An operation that goes on in later steps.
     pub(super) unfinished: Option<Box<Unfinished>>,
     /// The number of answers so far.
     answers: u64,
+    /// What is charged to the manager: everything here but the waiting calls and the items.
     charge: Charge,
+    share: Share,
+    /// What is charged to the client's share.
+    records: Charge,
+    bulk: Charge,
 }
 
 impl Client {
-    fn new(serial: u64, charge: Charge) -> Self {
+    fn new(serial: u64, charge: Charge, share: Share) -> Self {
+        let (records, bulk) = (share.charge_records(CLIENT_BYTES), share.charge_bulk(0));
         Self {
             serial,
             is_heir: false,
@@ -74,6 +67,9 @@ impl Client {
             unfinished: None,
             answers: 0,
             charge,
+            share,
+            records,
+            bulk,
         }
     }
 
@@ -84,9 +80,34 @@ impl Client {
         }
     }
 
+    /// Returns what the client may take.
+    pub(super) const fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Checks whether the client may take these items, beside others of `more` bytes.
+    pub(super) fn check_items(&self, more: usize, items: &[Payload]) -> Result<usize, Full> {
+        let bytes = Delivery::bulk_of(items);
+        self.share.check_bulk(more, bytes).map(|()| bytes)
+    }
+
+    /// Checks whether one more call may wait, with items of this many bytes.
+    pub(super) fn check_waiter(&self, items: usize) -> Result<(), Full> {
+        if items > 0 {
+            self.share.check_bulk(0, items)?;
+        }
+        self.share.check_records(WAITER_SHARE_BYTES)
+    }
+
+    /// Charges records that change from `before` to `after` bytes.
+    fn recharge(&mut self, before: usize, after: usize) {
+        self.charge.replace(before, after);
+        self.records.replace(before, after);
+    }
+
     /// Returns the place of the oldest waiting call.
     pub(super) fn first_waiter(&self) -> Option<(u64, WaiterId)> {
-        self.waiters.first_key_value().map(|(call, waiter)| (*call, *waiter))
+        self.waiters.first_key_value().map(|(call, (waiter, _))| (*call, *waiter))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -94,15 +115,22 @@ impl Client {
     }
 
     pub(super) fn waiter(&self, call: u64) -> Option<WaiterId> {
-        self.waiters.get(&call).copied()
+        self.waiters.get(&call).map(|(waiter, _)| *waiter)
     }
 
-    pub(super) fn add_waiter(&mut self, call: u64, waiter: WaiterId) {
-        self.waiters.insert(call, waiter);
+    /// Adds a waiting call that wants to put items of this many bytes.
+    pub(super) fn add_waiter(&mut self, call: u64, waiter: WaiterId, items: usize) {
+        if self.waiters.insert(call, (waiter, items)).is_none() {
+            self.records.replace(0, WAITER_SHARE_BYTES);
+            self.bulk.replace(0, items);
+        }
     }
 
     pub(super) fn remove_waiter(&mut self, call: u64) {
-        self.waiters.remove(&call);
+        if let Some((_, items)) = self.waiters.remove(&call) {
+            self.records.replace(WAITER_SHARE_BYTES, 0);
+            self.bulk.replace(items, 0);
+        }
     }
 
     /// Returns the first object of which the client may hold something.
@@ -121,6 +149,7 @@ impl Client {
             return;
         }
         self.charge.replace(0, HOLD_BYTES);
+        self.records.replace(0, HOLD_SHARE_BYTES);
         for _ in 0..SWEPT_AT_ONCE {
             let from = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
             let next = self.holds.range((from, Bound::Unbounded)).next().copied();
@@ -128,6 +157,7 @@ impl Client {
             if let Some(object) = next.filter(|object| !exists(*object)) {
                 self.holds.remove(&object);
                 self.charge.replace(HOLD_BYTES, 0);
+                self.records.replace(HOLD_SHARE_BYTES, 0);
             }
         }
     }
@@ -135,6 +165,18 @@ impl Client {
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.holds.len()
+    }
+
+    /// Counts from scratch what the client takes of its share: records, and bulk without items that wait for room.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> (usize, usize) {
+        let records = CLIENT_BYTES + self.references.len() * REFERENCE_BYTES + self.grants.bytes();
+        let waiting = self.waiters.len() * WAITER_SHARE_BYTES + self.holds.len() * HOLD_SHARE_BYTES;
+        let bulk = self
+            .deliveries
+            .iter()
+            .map(|delivery| delivery.bytes() + crate::state::delivery::outside_of(&delivery.items));
+        (records + waiting, bulk.sum())
     }
 
     /// Removes and returns the references to one object.
@@ -157,7 +199,7 @@ impl Client {
         let count = self.references.entry(object).or_insert(0);
         *count = count.saturating_add(1);
         if *count == 1 {
-            self.charge.replace(0, REFERENCE_BYTES);
+            self.recharge(0, REFERENCE_BYTES);
         }
     }
 
@@ -169,15 +211,16 @@ impl Client {
         let is_last = *have == 0;
         if is_last {
             self.references.remove(&object);
-            self.charge.replace(REFERENCE_BYTES, 0);
+            self.recharge(REFERENCE_BYTES, 0);
         }
         (dropped, is_last)
     }
 
     /// Notes the items that leave with the next answer.
     pub(super) fn deliver(&mut self, call: u64, queue: ObjectId, items: Vec<Payload>) {
-        let delivery = Delivery { number: self.answers, call, queue, items };
+        let delivery = Delivery::new(self.answers, call, queue, items);
         self.charge.replace(0, delivery.bytes());
+        self.bulk.replace(0, delivery.bulk());
         self.deliveries.push_back(delivery);
     }
 
@@ -193,32 +236,32 @@ impl Client {
 
     /// Notes something other than items that leaves with the next answer.
     pub(super) fn grant(&mut self, call: u64, object: ObjectId, what: Granted) {
-        self.charge.replace(self.grants.bytes(), 0);
+        let before = self.grants.bytes();
         self.grants.note(self.answers, call, object, what);
-        self.charge.replace(0, self.grants.bytes());
+        self.recharge(before, self.grants.bytes());
     }
 
     /// Removes the newest grant of a call; a transaction may have several.
     pub(super) fn take_grant(&mut self, call: u64) -> Option<Grant> {
-        self.charge.replace(self.grants.bytes(), 0);
+        let before = self.grants.bytes();
         let grant = self.grants.take(call);
-        self.charge.replace(0, self.grants.bytes());
+        self.recharge(before, self.grants.bytes());
         grant
     }
 
     /// Removes any of the grants, for a client that has ended.
     pub(super) fn pop_grant(&mut self) -> Option<Grant> {
-        self.charge.replace(self.grants.bytes(), 0);
+        let before = self.grants.bytes();
         let grant = self.grants.pop();
-        self.charge.replace(0, self.grants.bytes());
+        self.recharge(before, self.grants.bytes());
         grant
     }
 
     /// Forgets the grants of answers that the client has read.
     fn forget_grants(&mut self, read: u64) {
-        self.charge.replace(self.grants.bytes(), 0);
+        let before = self.grants.bytes();
         self.grants.acknowledge(read);
-        self.charge.replace(0, self.grants.bytes());
+        self.recharge(before, self.grants.bytes());
     }
 
     /// Returns the objects of which the unread answer to a call granted or delivered something.
@@ -231,11 +274,16 @@ impl Client {
         self.answers = self.answers.wrapping_add(1);
     }
 
+    fn forget(&mut self, delivery: &Delivery) {
+        self.charge.replace(delivery.bytes(), 0);
+        self.bulk.replace(delivery.bulk(), 0);
+    }
+
     /// Removes the newest delivery of a call; a transaction may have several.
     pub(super) fn take_delivery(&mut self, call: u64) -> Option<Delivery> {
         let index = self.deliveries.iter().rposition(|delivery| delivery.call == call)?;
         let delivery = self.deliveries.remove(index)?;
-        self.charge.replace(delivery.bytes(), 0);
+        self.forget(&delivery);
         Some(delivery)
     }
 
@@ -255,21 +303,24 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn insert(&mut self, account: &Arc<Account>) -> ClientId {
+    pub(super) fn insert(&mut self, account: &Arc<Account>, share: Share) -> ClientId {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        let client = Client::new(serial, account.charge(CLIENT_BYTES));
+        let client = Client::new(serial, account.charge(CLIENT_BYTES), share);
         ClientId { slot: self.all.insert(client), serial }
     }
 
     pub(super) fn contains(&self, id: ClientId) -> bool {
-        self.all.get(id.slot).is_some_and(|client| client.serial == id.serial)
+        self.get(id).is_some()
+    }
+
+    pub(super) fn get(&self, id: ClientId) -> Option<&Client> {
+        self.all.get(id.slot).filter(|client| client.serial == id.serial)
     }
 
     /// Returns `true` if an operation of a client goes on in later steps.
     pub(super) fn is_unfinished(&self, id: ClientId) -> bool {
-        let client = self.all.get(id.slot).filter(|client| client.serial == id.serial);
-        client.is_some_and(|client| client.unfinished.is_some())
+        self.get(id).is_some_and(|client| client.unfinished.is_some())
     }
 
     #[inline]
@@ -277,9 +328,9 @@ impl Clients {
         self.all.get_mut(id.slot).filter(|client| client.serial == id.serial)
     }
 
-    /// Adds what holds the references of a bequest. It is no client to anybody else.
-    pub(super) fn insert_heir(&mut self, account: &Arc<Account>) -> ClientId {
-        let id = self.insert(account);
+    /// Adds what holds the references of a bequest, within the share of the client that made it. It is no client to anybody else.
+    pub(super) fn insert_heir(&mut self, account: &Arc<Account>, share: Share) -> ClientId {
+        let id = self.insert(account, share);
         if let Some(client) = self.get_mut(id) {
             client.is_heir = true;
             self.heirs = self.heirs.saturating_add(1);
@@ -307,8 +358,8 @@ impl Clients {
     }
 
     #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.all.iter().map(|(_, client)| client)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        self.all.iter().map(|(slot, client)| (ClientId { slot, serial: client.serial }, client))
     }
 
     /// Forgets the deliveries of answers that the client has read. If they are many, the next calls forget the others.
@@ -320,7 +371,7 @@ impl Clients {
                 return;
             }
             let Some(delivery) = client.deliveries.pop_front() else { return };
-            client.charge.replace(delivery.bytes(), 0);
+            client.forget(&delivery);
         }
     }
 }

@@ -40,7 +40,7 @@ impl State {
         token: u64,
     ) -> Outcome {
         // Checked first: a caller that may not wait keeps the lock.
-        if let Err(fault) = self.core.may_wait(caller.client, caller.call) {
+        if let Err(fault) = self.core.may_wait(caller.client, caller.call, &Want::Flag) {
             return Outcome::Answer(Err(fault));
         }
         let hold = match self.body(lock) {

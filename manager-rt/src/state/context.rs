@@ -13,9 +13,7 @@ use crate::state::journal::Journal;
 use crate::state::registry::Registry;
 use crate::state::step::{Answered, Caller, ClientId, EncodedNames, Limits};
 use crate::state::undo::Undo;
-use crate::state::waiters::{
-    Line, LockWant, TIMER_BYTES, Timer, TimerKey, WAITER_BYTES, Waiter, WaiterId, Waiters, Want,
-};
+use crate::state::waiters::{Line, LockWant, Timer, TimerKey, Waiter, WaiterId, Waiters, Want};
 use crate::state::work::{CALLER, VALUE, Work};
 
 /// The result of an operation.
@@ -169,7 +167,7 @@ impl Core {
     /// # Errors
     /// [`Fault::TooMany`]; [`Fault::NoRoom`]; [`Fault::Malformed`] if a call with this number already waits, since only one of them could
     /// be found when the client ends; [`Fault::Unauthorised`] for a client that has ended, which can request nothing.
-    pub(super) fn may_wait(&mut self, client: ClientId, call: u64) -> Result<(), Fault> {
+    pub(super) fn may_wait(&mut self, client: ClientId, call: u64, want: &Want) -> Result<(), Fault> {
         let client = self.clients.get_mut(client).ok_or(Fault::Unauthorised)?;
         if client.waiting() >= WAITING_CALLS_MAX {
             let limit = WAITING_CALLS_MAX.try_into().unwrap_or(u64::MAX);
@@ -178,7 +176,7 @@ impl Core {
         if client.waiter(call).is_some() {
             return Err(Fault::Malformed);
         }
-        Ok(self.memory.account.check_reserve(WAITER_BYTES.saturating_add(TIMER_BYTES))?)
+        Ok(client.check_waiter(want.outside())?)
     }
 
     /// Puts a call into a line.
@@ -190,8 +188,9 @@ impl Core {
         deadline: Option<u64>,
     ) -> Option<WaiterId> {
         let client = self.clients.get_mut(caller.0)?;
+        let items = want.outside();
         let waiter = self.waiters.insert(caller, object, want, deadline);
-        client.add_waiter(caller.1, waiter);
+        client.add_waiter(caller.1, waiter, items);
         Some(waiter)
     }
 
@@ -330,14 +329,15 @@ impl<'s> Context<'s> {
             Wait::For(nanos) => Some(self.core.after(nanos)),
             Wait::Forever => None,
         };
-        if let Err(fault) = self.core.may_wait(self.client, self.call) {
+        if let Err(fault) = self.core.may_wait(self.client, self.call, &want) {
             return Err((want, fault));
         }
         let caller = (self.client, self.call, self.target.thread);
         match self.core.clients.get_mut(self.client) {
             Some(client) => {
+                let items = want.outside();
                 let waiter = self.core.waiters.insert(caller, self.target.object, want, deadline);
-                client.add_waiter(caller.1, waiter);
+                client.add_waiter(caller.1, waiter, items);
                 Ok(waiter)
             }
             None => Err((want, Fault::Unauthorised)),

@@ -2,7 +2,7 @@
 //!
 //! An entry is kept until the client has read the answer. If the client gives the call up before that, or ends, what
 //! nobody has seen is taken back, as if the call had never been answered. Items of queues are noted separately, since
-//! they have left their queue (see [`Delivery`](crate::state::clients::Delivery)).
+//! they have left their queue (see [`Delivery`](crate::state::delivery::Delivery)).
 
 use std::collections::VecDeque;
 

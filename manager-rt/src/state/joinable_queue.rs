@@ -68,7 +68,7 @@ impl JoinableQueue {
             JoinableQueueOp::Join => return self.join(context),
             JoinableQueueOp::Done { lease } => return self.finish(lease, context).into(),
             JoinableQueueOp::Requeue { lease } => return self.requeue(lease, context).into(),
-            JoinableQueueOp::Failed { at, take } => self.failed_from(at, take, context),
+            JoinableQueueOp::Failed { at, take } => return self.failed_from(at, take, context).into(),
             JoinableQueueOp::Len => Reply::Count(self.fifo.len()),
             JoinableQueueOp::Capacity => Reply::Count(self.fifo.capacity()),
             JoinableQueueOp::Unfinished => Reply::Count(self.unfinished()),
@@ -166,10 +166,14 @@ impl JoinableQueue {
     }
 
     /// Returns a page of failed tasks, and the number of the first one after it.
-    fn failed_from(&mut self, at: u64, take: bool, context: &mut Context<'_>) -> Reply<Payload> {
+    fn failed_from(&mut self, at: u64, take: bool, context: &mut Context<'_>) -> Answer<Payload> {
         let count = page_len(self.failed.range(at..).map(|(_, task)| task), u64::MAX);
         let page = self.failed.range(at..).take(count);
         let page: Vec<_> = page.map(|(number, task)| (*number, task.clone())).collect();
+        if take {
+            let tasks: Vec<_> = page.iter().map(|(_, task)| task.clone()).collect();
+            context.core.check_items(context.client, &tasks)?;
+        }
         let version = page.last().map_or(at, |(number, _)| number.saturating_add(1));
         let values = page.iter().map(|(_, task)| context.give(task)).collect();
         if take {
@@ -179,7 +183,7 @@ impl JoinableQueue {
             let (client, call) = (context.client, context.call);
             context.note(Undo::JoinableQueue(TaskUndo::TookFailed { client, call, tasks: page }));
         }
-        Reply::Values { values, version }
+        Ok(Reply::Values { values, version })
     }
 
     /// Serves the lines. Returns `false` if the step does not allow all of that.

@@ -1,7 +1,7 @@
 //! Lines: serving them after a commit, and leaving them by timeout, cancellation or death.
 
 use crate::proto::{Call, ConditionOp, Fault, LockOp, ObjectId, Op, Raw};
-use crate::state::clients::Delivery;
+use crate::state::delivery::Delivery;
 use crate::state::grants::{Grant, Granted};
 use crate::state::kinds::Body;
 use crate::state::step::ClientId;

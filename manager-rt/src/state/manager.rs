@@ -20,7 +20,7 @@ impl State {
     /// Runs an operation of the manager. One that concerns many objects may go on in later steps.
     pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Outcome {
         let rest = match op {
-            ManagerOp::Attach(objects) => self.attach(objects),
+            ManagerOp::Attach(objects) => self.attach(caller, objects),
             ManagerOp::Detach { references, lingers } => check_count(references.len())
                 .map(|()| Rest::Detach { references: references.into_iter(), lingers }),
             ManagerOp::Transit(objects) => {
@@ -104,7 +104,7 @@ impl State {
         if self.core.registry.next_slot() >= self.bodies.places() {
             self.core.memory.account.check(OBJECT_BYTES)?;
         }
-        self.core.memory.account.check_reserve(REFERENCE_BYTES)?;
+        self.core.check_records(caller.client, REFERENCE_BYTES)?;
         let too_many = Fault::TooMany { limit: count_of(OBJECTS_MAX) };
         if self.core.registry.len() >= OBJECTS_MAX {
             return Err(too_many);
@@ -165,10 +165,10 @@ impl State {
     }
 
     /// Begins to add all of these references, or none.
-    fn attach(&mut self, objects: Vec<ObjectId>) -> Result<Rest, Fault> {
+    fn attach(&mut self, caller: Caller<'_>, objects: Vec<ObjectId>) -> Result<Rest, Fault> {
         check_count(objects.len())?;
         let bytes = objects.len().saturating_mul(REFERENCE_BYTES).saturating_add(size_of_val(&*objects));
-        self.core.memory.account.check_reserve(bytes)?;
+        self.core.check_records(caller.client, bytes)?;
         Ok(Rest::Attach { objects, done: 0 })
     }
 

@@ -112,7 +112,7 @@ impl Core {
             return false;
         }
         to.add_reference(object);
-        if let Err(full) = self.memory.account.check_reserve(0) {
+        if let Err(full) = to.share().check_records(0) {
             self.memory.overdrawn = Some(Full { asked: REFERENCE_BYTES, ..full });
         }
         true
@@ -123,6 +123,27 @@ impl Core {
         let Some(client) = self.clients.get_mut(client) else { return };
         let (dropped, _) = client.drop_references(object, 1);
         self.registry.release(object, dropped);
+    }
+
+    /// Checks whether a client may have records of this many bytes more.
+    pub(super) fn check_records(&self, client: ClientId, bytes: usize) -> Result<(), Fault> {
+        let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;
+        Ok(client.share().check_records(bytes)?)
+    }
+
+    /// Checks whether a client that has waited may have these items at once.
+    pub(super) fn check_items_now(&self, client: ClientId, items: &[Payload]) -> Result<(), Fault> {
+        let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;
+        client.check_items(0, items)?;
+        Ok(())
+    }
+
+    /// Checks whether a client may take these items out of a queue, in the present transaction.
+    pub(super) fn check_items(&mut self, client: ClientId, items: &[Payload]) -> Result<(), Fault> {
+        let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;
+        let bytes = client.check_items(self.memory.taken, items)?;
+        self.memory.taken = self.memory.taken.saturating_add(bytes);
+        Ok(())
     }
 
     /// Notes the items that leave a queue with the next answer, which belongs to this call, and releases them.

@@ -67,6 +67,10 @@ impl Queue {
             return context.park(&mut self.fifo.getters, Want::Items(max), Fault::Empty);
         }
         let items = self.take(max);
+        if let Err(fault) = context.core.check_items(context.client, &items) {
+            self.fifo.put_back(items.into_iter());
+            return Outcome::Answer(Err(fault));
+        }
         let given = items.iter().map(|item| context.give(item)).collect();
         let (client, call) = (context.client, context.call);
         context.note(Undo::Queue(QueueUndo::Took { client, call, items }));
@@ -77,7 +81,10 @@ impl Queue {
     /// Takes one item, or as many as fit in one answer.
     fn take(&mut self, max: Option<u64>) -> Vec<Payload> {
         let count = page_len(self.fifo.items.range(0, usize::MAX), max.unwrap_or(1));
-        std::iter::from_fn(|| self.fifo.items.pop_front()).take(count).collect()
+        // The list may be kept until the client has confirmed the answer, so it has no spare places.
+        let mut items = Vec::with_capacity(count);
+        items.extend(std::iter::from_fn(|| self.fifo.items.pop_front()).take(count));
+        items
     }
 
     pub(super) fn undo(&mut self, undo: QueueUndo, core: &mut Core) {
@@ -102,6 +109,13 @@ impl Queue {
             let Want::Items(max) = waiter.want else { continue };
             let items = self.take(max);
             core.work.charge(items.len().saturating_mul(VALUE));
+            // It has not confirmed what it took before. The next one in the line gets them.
+            if let Err(fault) = core.check_items_now(waiter.client, &items) {
+                self.fifo.put_back(items.into_iter());
+                core.answer(waiter.client, waiter.call, Err(fault));
+                has_served = true;
+                continue;
+            }
             let given = items.iter().map(|item| core.give(waiter.client, item)).collect();
             core.deliver(waiter.client, waiter.call, id, items);
             core.answer(waiter.client, waiter.call, reply(max, given).ok_or(Fault::Empty));

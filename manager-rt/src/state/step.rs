@@ -15,6 +15,9 @@ pub struct Limits {
     pub clients: usize,
     /// The most bequests: what processes that forked left to their children.
     pub bequests: usize,
+    /// The most bytes that may be kept for one client, apart from what it stores. By default, a part of `memory_bytes`:
+    /// see [`CLIENT_SHARE`](crate::limits::CLIENT_SHARE).
+    pub client_memory_bytes: Option<usize>,
 }
 
 impl Default for Limits {
@@ -23,6 +26,7 @@ impl Default for Limits {
             memory_bytes: MEMORY_BYTES_DEFAULT,
             clients: CLIENTS_MAX_DEFAULT,
             bequests: CLIENTS_MAX_DEFAULT,
+            client_memory_bytes: None,
         }
     }
 }

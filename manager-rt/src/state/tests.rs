@@ -16,6 +16,7 @@ mod names;
 mod namespace;
 mod queue;
 mod semaphore;
+mod shares;
 mod steps;
 mod traces;
 

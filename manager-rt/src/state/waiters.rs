@@ -9,13 +9,14 @@ use std::sync::Arc;
 use crate::account::{Account, Charge};
 use crate::count::in_tree;
 use crate::proto::{ObjectId, Payload};
+use crate::state::delivery::outside_of;
 use crate::state::step::ClientId;
 
 /// A timer, in bytes.
 pub(super) const TIMER_BYTES: usize = in_tree::<(TimerKey, Timer)>();
 /// A waiting call, in bytes: itself, its place in a line, and its number at its client.
 pub(super) const WAITER_BYTES: usize =
-    in_tree::<(WaiterId, Waiter)>() + in_tree::<WaiterId>() + in_tree::<(u64, WaiterId)>();
+    in_tree::<(WaiterId, Waiter)>() + in_tree::<WaiterId>() + in_tree::<(u64, (WaiterId, usize))>();
 
 /// The number of a waiting call. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +57,16 @@ pub(super) enum Want {
         /// Whether the caller runs an action if it arrives last.
         acts: bool,
     },
+}
+
+impl Want {
+    /// Returns what the values take that wait for room, in bytes, without their places.
+    pub(super) fn outside(&self) -> usize {
+        match self {
+            Self::Room(items) => outside_of(items),
+            _ => 0,
+        }
+    }
 }
 
 /// How a lock is held.
@@ -215,6 +226,12 @@ impl Waiters {
                 items.iter().for_each(&mut *visit);
             }
         }
+    }
+
+    /// Returns what the items of one client take that wait for room, in bytes.
+    #[cfg(test)]
+    pub(super) fn items_of(&self, client: ClientId) -> usize {
+        self.all.values().filter(|waiter| waiter.client == client).map(|waiter| waiter.want.outside()).sum()
     }
 
     #[cfg(test)]
