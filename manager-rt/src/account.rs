@@ -13,7 +13,6 @@
 //! time. So the number is atomic. Nothing else depends on it, so its order does not matter.
 
 mod room;
-#[cfg(feature = "server")]
 mod share;
 
 use std::fmt;
@@ -24,7 +23,6 @@ use bytes::Bytes;
 
 pub(crate) use self::room::Full;
 pub use self::room::Room;
-#[cfg(feature = "server")]
 pub(crate) use self::share::Share;
 
 use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
@@ -171,20 +169,20 @@ impl Drop for Charge {
 }
 
 /// Bytes that are charged as long as any part of them is used.
-struct Charged {
+struct Charged<C> {
     bytes: Vec<u8>,
-    _charge: Charge,
+    _charges: C,
 }
 
-impl AsRef<[u8]> for Charged {
+impl<C> AsRef<[u8]> for Charged<C> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 /// Returns bytes that are charged as long as any part of them is used.
-pub(crate) fn charged(bytes: Vec<u8>, charge: Charge) -> Bytes {
-    Bytes::from_owner(Charged { bytes, _charge: charge })
+pub(crate) fn charged(bytes: Vec<u8>, charges: impl Send + 'static) -> Bytes {
+    Bytes::from_owner(Charged { bytes, _charges: charges })
 }
 
 impl fmt::Debug for Charge {

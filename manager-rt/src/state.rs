@@ -128,6 +128,11 @@ impl State {
         Ok(self.core.clients.insert(&self.core.memory.account, share))
     }
 
+    /// Returns what a client may take.
+    pub(crate) fn share(&self, client: ClientId) -> Option<Share> {
+        self.core.clients.get(client).map(|client| client.share().clone())
+    }
+
     /// Records that a client has read this many answers.
     pub fn acknowledge(&mut self, client: ClientId, read: u64) {
         self.core.clients.acknowledge(client, read);

@@ -7,7 +7,7 @@ use mp_sys::OsError;
 use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, WriteFailure};
 
-use crate::account::Account;
+use crate::account::{Account, Share};
 use crate::limits::{UNSENT_BYTES_LEAST, UNSENT_BYTES_MAX};
 use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
@@ -100,6 +100,13 @@ impl Peer {
             cannot_write: false,
             hung_up_in: None,
         })
+    }
+
+    /// Makes a client of the peer.
+    pub(super) fn belongs_to(&mut self, client: ClientId, share: Share) {
+        self.phase = Phase::Live(client);
+        self.inbound.belongs_to(share.clone());
+        self.outbound.belongs_to(share);
     }
 
     /// Returns the number of the descriptor, for the event loop.

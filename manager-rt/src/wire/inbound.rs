@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::account::{Account, Charge, Full, charged};
+use crate::account::{Account, Charge, Full, Share, charged};
 use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
@@ -67,6 +67,8 @@ pub(crate) struct Inbound {
     skipped: usize,
     /// The account of unfinished frames; clients have none.
     account: Option<Arc<Account>>,
+    /// The share of the client at a server, after the handshake.
+    share: Option<Share>,
 }
 
 /// A long frame.
@@ -75,6 +77,8 @@ struct Long {
     head: Head,
     body: Vec<u8>,
     charge: Option<Charge>,
+    /// What is charged to the client's share.
+    of_share: Option<Charge>,
 }
 
 impl Inbound {
@@ -82,6 +86,20 @@ impl Inbound {
     #[cfg(feature = "server")]
     pub(crate) fn within(account: &Arc<Account>) -> Self {
         Self { account: Some(Arc::clone(account)), ..Self::default() }
+    }
+
+    /// Charges what is kept from now on to the share of a client, too.
+    #[cfg(feature = "server")]
+    pub(crate) fn belongs_to(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+
+    /// Checks whether a frame with a body of this length may begin.
+    fn check(&self, len: usize) -> Result<(), Full> {
+        if let Some(account) = &self.account {
+            account.check(len)?;
+        }
+        self.share.as_ref().map_or(Ok(()), |share| share.check_bulk(0, len))
     }
 
     /// Copies the bytes that were left into the shared buffer, and returns how many there were.
@@ -134,13 +152,13 @@ impl Inbound {
             return Ok(None);
         }
         *bytes = behind;
-        let fits = self.account.as_ref().map_or(Ok(()), |account| account.check(len));
-        if let Err(full) = fits {
+        if let Err(full) = self.check(len) {
             let (head, fault) = self.refuse(head, full, len, bytes);
             return Ok(Some(Frame::Refused(head, fault)));
         }
         let charge = self.account.as_ref().map(|account| account.charge(0));
-        self.collect(Long { head, body: Vec::new(), charge }, bytes)
+        let of_share = self.share.as_ref().map(|share| share.charge_bulk(0));
+        self.collect(Long { head, body: Vec::new(), charge, of_share }, bytes)
     }
 
     /// Moves bytes into a long frame, and returns it once it is complete.
@@ -160,7 +178,7 @@ impl Inbound {
                 return Ok(Some(Frame::Refused(head, fault)));
             }
             long.body.try_reserve_exact(growth).map_err(|_| Garbage::NoMemory)?;
-            if let Some(charge) = &mut long.charge {
+            for charge in [&mut long.charge, &mut long.of_share].into_iter().flatten() {
                 charge.set(long.body.capacity());
             }
         }
@@ -171,7 +189,7 @@ impl Inbound {
             return Ok(None);
         }
         self.was_long = true;
-        let Long { head, body, charge } = long;
+        let Long { head, body, charge, .. } = long;
         let body = match charge {
             Some(charge) => charged(body, charge.into_whole()),
             None => Bytes::from(body),
@@ -269,7 +287,10 @@ impl Inbound {
     pub(crate) fn keep_again(&mut self, bytes: &[u8]) {
         self.rest = match &self.account {
             _ if bytes.is_empty() => Bytes::new(),
-            Some(account) => charged(bytes.to_vec(), account.whole().charge(bytes.len())),
+            Some(account) => {
+                let of_share = self.share.as_ref().map(|share| share.charge_bulk(bytes.len()));
+                charged(bytes.to_vec(), (account.whole().charge(bytes.len()), of_share))
+            }
             None => Bytes::copy_from_slice(bytes),
         };
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
-use crate::account::{Account, Charge, charged};
+use crate::account::{Account, Charge, Share, charged};
 use crate::count::count_of;
 use crate::proto::version::OLDEST;
 use crate::proto::{Answer, Payload, Reply};
@@ -51,6 +51,8 @@ pub(crate) struct Outbound {
     version: Option<u16>,
     /// What is charged for the tail and the ends; without an account, nothing is.
     charge: Option<Charge>,
+    /// The share of the client, after the handshake, and what is charged to it for the tail and the ends.
+    share: Option<(Share, Charge)>,
 }
 
 /// Bytes to write before the tail.
@@ -67,6 +69,13 @@ impl Outbound {
         Self { charge: Some(account.charge(0)), ..Self::default() }
     }
 
+    /// Charges what is kept from now on to the share of a client, too.
+    pub(crate) fn belongs_to(&mut self, share: Share) {
+        let charge = share.charge_bulk(0);
+        self.share = Some((share, charge));
+        self.recharge();
+    }
+
     /// Returns `true` if the answers of all clients that share the account take more than they may.
     pub(crate) fn is_under_pressure(&self) -> bool {
         self.charge.as_ref().is_some_and(|charge| charge.account().check(0).is_err())
@@ -79,6 +88,9 @@ impl Outbound {
             let ends = self.ends.capacity().saturating_mul(size_of::<u64>());
             let bytes = self.tail.capacity().saturating_add(ends);
             charge.replace(charge.bytes(), bytes);
+            if let Some((_, of_share)) = &mut self.share {
+                of_share.replace(of_share.bytes(), bytes);
+            }
         }
     }
 
@@ -87,8 +99,9 @@ impl Outbound {
         let charged_bytes = bytes.capacity();
         match &self.charge {
             Some(charge) => {
-                let charge = charge.account().charge(charged_bytes);
-                Segment { bytes: charged(bytes, charge), charged: charged_bytes }
+                let of_share = self.share.as_ref().map(|(share, _)| share.charge_bulk(charged_bytes));
+                let charges = (charge.account().charge(charged_bytes), of_share);
+                Segment { bytes: charged(bytes, charges), charged: charged_bytes }
             }
             None => Segment { bytes: Bytes::from(bytes), charged: charged_bytes },
         }

@@ -265,8 +265,8 @@ impl EventLoop {
                 if let Some(place) = self.slots.get_mut(index) {
                     *place = slot;
                 }
-                if let Some(peer) = self.peers.get_mut(slot) {
-                    peer.phase = Phase::Live(client);
+                if let Some((peer, share)) = self.peers.get_mut(slot).zip(self.state.share(client)) {
+                    peer.belongs_to(client, share);
                 }
                 let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu, call: 0, read: 0 };
                 [&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat()

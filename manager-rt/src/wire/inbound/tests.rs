@@ -3,6 +3,7 @@
 use super::*;
 use crate::account::Room;
 use crate::limits::RESERVE_BYTES_MIN;
+use crate::limits::{CLIENT_LITTLE_SHARE, CLIENT_RECORDS_SHARE, CLIENT_SHARE_BYTES_MIN};
 use crate::wire::frame::FrameKind;
 
 const BUFFER: usize = 256;
@@ -159,4 +160,34 @@ fn the_beginning_of_a_short_frame_is_refused_if_there_is_no_memory_for_it() {
     );
     drop(values);
     assert_eq!(whole.used(), HEAD_BYTES, "what was refused is not charged");
+}
+
+#[test]
+fn a_frame_fits_into_the_share_of_its_client_up_to_the_limit_and_not_one_byte_more() {
+    const BULK: usize = CLIENT_SHARE_BYTES_MIN - CLIENT_SHARE_BYTES_MIN / CLIENT_RECORDS_SHARE;
+    let whole = Account::new(1 << 30);
+    let frames = Account::part_of(&whole, Room::Frames, 1 << 29);
+    let share = Share::of(&whole, Some(CLIENT_SHARE_BYTES_MIN));
+    let mut inbound = Inbound::within(&frames);
+    inbound.belongs_to(share.clone());
+    let taken = BULK / CLIENT_LITTLE_SHARE + 1;
+    let earlier = share.charge_bulk(taken);
+    let longest = frame(1, &vec![7; BULK - taken]);
+    let (first, last) = longest.split_at(longest.len() - 1);
+    assert_eq!(hear(&mut inbound, first), []);
+    assert_eq!(share.used().2, BULK - 1);
+    assert_eq!(hear(&mut inbound, last), [(1, None)]);
+    assert_eq!(share.used().2, taken, "a complete frame is no longer charged to the client");
+    let full = Full { room: Room::Client, limit: BULK, asked: BULK - taken + 1 };
+    let too_long = [frame(2, &vec![7; BULK - taken + 1]), frame(3, b"next")].concat();
+    let (first, last) = too_long.split_at(100);
+    assert_eq!(hear(&mut inbound, first), [(2, Some(full.into()))]);
+    assert_eq!(hear(&mut inbound, last), [(3, None)]);
+    drop(earlier);
+    assert_eq!(hear(&mut inbound, first), []);
+    assert_eq!(hear(&mut inbound, last), [(2, None), (3, None)], "it has nothing else");
+    assert_eq!(hear(&mut inbound, &longest[..HEAD_BYTES - 1]), []);
+    assert_eq!(share.used().2, HEAD_BYTES - 1, "what waits for the next turn is charged");
+    drop(inbound);
+    assert_eq!((share.used().2, whole.used()), (0, 0));
 }

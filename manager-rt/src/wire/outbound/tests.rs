@@ -73,3 +73,21 @@ fn incompletely_written_answers_are_known() {
         assert_eq!(out.is_between_answers(), out.written % u64::try_from(one).unwrap() == 0);
     }
 }
+
+#[test]
+fn unread_answers_are_charged_to_their_client_until_they_are_written() {
+    let whole = Account::new(1 << 30);
+    let share = Share::of(&whole, None);
+    let mut out = Outbound::within(&whole);
+    out.belongs_to(share.clone());
+    let frame = Bytes::from(vec![7; 100_000]);
+    let long = Reply::Value(Payload::of(Raw::plain(&frame), &frame));
+    for reply in [Reply::Done, long, Reply::Count(7)] {
+        out.answer(1, &Ok(reply), 0);
+        assert_eq!((share.used().2, whole.used()), (out.charged(), out.charged()));
+    }
+    written(&mut out, 999);
+    assert_eq!((share.used().2, whole.used()), (out.charged(), out.charged()));
+    drop(out);
+    assert_eq!((share.used().2, whole.used()), (0, 0));
+}
