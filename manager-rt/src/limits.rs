@@ -73,8 +73,8 @@ pub const CLIENT_RECORDS_SHARE: usize = 4;
 /// A client that takes no more than this part of its share for items, frames and answers, a sixteenth, may send or take one
 /// that is larger than the share.
 pub const CLIENT_LITTLE_SHARE: usize = 16;
-/// The part of the reserve that one client may take: a quarter.
-pub const RESERVE_CLIENT_SHARE: usize = 4;
+/// The part of the reserve that one client may take: a sixteenth.
+pub const RESERVE_CLIENT_SHARE: usize = 16;
 /// How many of the [`UNFINISHED_DIVISOR`] parts of a manager's memory the frames may take that have not arrived
 /// completely: three quarters, for all connections together. So short calls fit even if some clients send long frames and
 /// never finish them.

@@ -34,6 +34,7 @@ use crate::OsError;
 use crate::address::{Address, AddressError};
 use crate::count::{count_of, index_of};
 use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, START_TIME_MAX};
+use crate::state::Limits;
 
 /// The longest packet between the two processes while the server starts, in bytes.
 const PACKET_BYTES_MAX: usize = 4_096;
@@ -121,6 +122,8 @@ pub(crate) struct Order {
     #[serde(with = "crate::key")]
     key: Key,
     memory_bytes: u64,
+    /// The share of one client, if it was set.
+    client_memory_bytes: Option<u64>,
     /// The most clients, if their number was set.
     clients: Option<u64>,
     /// Where it listens for other hosts, too.
@@ -140,7 +143,7 @@ impl Order {
     pub(crate) fn new(
         path: Option<&Path>,
         key: Option<Key>,
-        memory_bytes: usize,
+        limits: Limits,
         clients: Option<usize>,
     ) -> Result<Self, StartError> {
         if let Some(bytes) = key.as_ref().map(|key| key.as_bytes().len()).filter(|len| *len > KEY_BYTES_MAX) {
@@ -160,9 +163,16 @@ impl Order {
         };
         Address::local(&socket)?;
         let path = socket.to_str().ok_or_else(|| AddressError::Path(socket.clone()))?.to_owned();
-        let (memory_bytes, clients) = (count_of(memory_bytes), clients.map(count_of));
-        let is_private = folder.is_some();
-        Ok(Self { path, key, memory_bytes, clients, tcp: None, is_private, folder })
+        Ok(Self {
+            path,
+            key,
+            memory_bytes: count_of(limits.memory_bytes),
+            client_memory_bytes: limits.client_memory_bytes.map(count_of),
+            clients: clients.map(count_of),
+            tcp: None,
+            is_private: folder.is_some(),
+            folder,
+        })
     }
 }
 

@@ -9,12 +9,14 @@ use crate::limits::MEMORY_BYTES_DEFAULT;
 use crate::manager::{Manager, ManagerBuilder};
 use crate::process::{Order, ServerProcess, StartError};
 use crate::registry;
+use crate::state::Limits;
 
 /// The settings of a server that is started.
 #[derive(Clone, Default)]
 pub(super) struct ServerSettings {
     pub(super) path: Option<PathBuf>,
     memory_bytes: Option<usize>,
+    client_memory_bytes: Option<usize>,
     clients: Option<usize>,
     #[cfg(feature = "tcp")]
     tcp: Option<String>,
@@ -34,6 +36,16 @@ impl ManagerBuilder {
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.server.memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many bytes a started server may keep for one client: items that it has taken and not confirmed, unread
+    /// answers, unfinished frames, waiting calls, references, and what it holds. What a client stores belongs to the objects,
+    /// and does not count. By default, it is half of [`memory_bytes_max`](Self::memory_bytes_max), and always at least
+    /// [`CLIENT_SHARE_BYTES_MIN`](crate::limits::CLIENT_SHARE_BYTES_MIN).
+    #[must_use]
+    pub fn client_memory_bytes_max(mut self, bytes: usize) -> Self {
+        self.server.client_memory_bytes = Some(bytes);
         self
     }
 
@@ -66,8 +78,12 @@ impl ManagerBuilder {
     /// [`StartError`]. No server is left running then.
     pub fn start(self) -> Result<Manager, StartError> {
         let settings = &self.server;
-        let memory_bytes = settings.memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT);
-        let order = Order::new(settings.path.as_deref(), self.key.clone(), memory_bytes, settings.clients)?;
+        let limits = Limits {
+            memory_bytes: settings.memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
+            client_memory_bytes: settings.client_memory_bytes,
+            ..Limits::default()
+        };
+        let order = Order::new(settings.path.as_deref(), self.key.clone(), limits, settings.clients)?;
         #[cfg(feature = "tcp")]
         let order = order.and_tcp(settings.tcp.clone())?;
         let process = ServerProcess::start(order)?;

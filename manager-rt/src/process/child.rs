@@ -89,6 +89,10 @@ fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
         .key(order.key.clone())
         .memory_bytes_max(index_of(order.memory_bytes))
         .ends_with(parent);
+    let builder = match order.client_memory_bytes {
+        Some(bytes) => builder.client_memory_bytes_max(index_of(bytes)),
+        None => builder,
+    };
     let builder = match order.clients {
         Some(clients) => builder.clients_max(index_of(clients)),
         None => builder,

@@ -1,13 +1,12 @@
 //! Servers in separate processes.
 
 use super::*;
-use crate::limits::MEMORY_BYTES_DEFAULT;
 use crate::proto::{ManagerOp, Reply};
 use crate::registry::beside::key_beside;
 use crate::tests::plain_client::Client;
 
 fn start() -> ServerProcess {
-    ServerProcess::start(Order::new(None, None, MEMORY_BYTES_DEFAULT, None).unwrap()).unwrap()
+    ServerProcess::start(Order::new(None, None, Limits::default(), None).unwrap()).unwrap()
 }
 
 fn connect(process: &ServerProcess) -> Client {

@@ -133,6 +133,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how many bytes the server may keep for one client: items that it has taken and not confirmed, unread answers,
+    /// unfinished frames, waiting calls, references, and what it holds. What a client stores belongs to the objects, and does
+    /// not count.
+    ///
+    /// A client that asks for more gets [`Fault::NoRoom`](crate::Fault::NoRoom) with
+    /// [`Room::Client`](crate::proto::Room::Client), and the others do not notice. By default, it is half of
+    /// [`memory_bytes_max`](Self::memory_bytes_max), and always at least
+    /// [`CLIENT_SHARE_BYTES_MIN`](crate::limits::CLIENT_SHARE_BYTES_MIN).
+    #[must_use]
+    pub fn client_memory_bytes_max(mut self, bytes: usize) -> Self {
+        self.limits.client_memory_bytes = Some(bytes);
+        self
+    }
+
     /// Sets how many clients may be connected at the same time.
     ///
     /// Each needs a descriptor, and a second one for what its forked children inherit. [`bind`](Self::bind) raises this

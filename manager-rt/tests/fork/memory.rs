@@ -5,12 +5,12 @@
 
 use std::io::Write;
 
-use manager_rt::Manager;
-use manager_rt::limits::VALUES_AT_ONCE_MAX;
+use manager_rt::limits::{CLIENT_RECORDS_SHARE, CLIENT_SHARE, VALUES_AT_ONCE_MAX};
 use manager_rt::proto::{
     Call, EventOp, Fault, ListOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, Reply, Room, Spec, Wait,
 };
 use manager_rt::wire::frame::{FrameKind, Head};
+use manager_rt::{Manager, ManagerBuilder};
 use mp_sys::testing::tests;
 use rustix::process::{Resource, Rlimit, prlimit};
 
@@ -20,6 +20,7 @@ use crate::plain::Client;
 tests! {
     unfinished_frames_are_bounded,
     items_that_were_not_acknowledged_are_bounded,
+    a_client_that_keeps_its_share_harms_no_other,
     workers_with_long_items_keep_no_memory_of_the_server,
     decoding_is_bounded,
     transits_and_leases_are_bounded,
@@ -39,7 +40,12 @@ const PRINT: u64 = 1;
 
 /// Attacks a server, and then checks the most memory that its process has ever had.
 fn attack(body: impl FnOnce(&Place)) {
-    let manager = Manager::builder().memory_bytes_max(MEMORY_BYTES).start().unwrap();
+    attack_of(Manager::builder().memory_bytes_max(MEMORY_BYTES), body);
+}
+
+/// Like [`attack`], for a server with other settings.
+fn attack_of(builder: ManagerBuilder, body: impl FnOnce(&Place)) {
+    let manager = builder.start().unwrap();
     let place = Place::of(&manager);
     let most = Some(ADDRESS_SPACE_BYTES);
     prlimit(Some(place.server), Resource::As, Rlimit { current: most, maximum: most }).unwrap();
@@ -105,6 +111,34 @@ fn items_that_were_not_acknowledged_are_bounded() {
         Client::connect(&place.socket).ping_manager();
         drop(hostile);
     });
+}
+
+fn a_client_that_keeps_its_share_harms_no_other() {
+    for (set, share) in [(None, MEMORY_BYTES / CLIENT_SHARE), (Some(2 * MIB), 2 * MIB)] {
+        let builder = Manager::builder().memory_bytes_max(MEMORY_BYTES);
+        let builder = set.into_iter().fold(builder, ManagerBuilder::client_memory_bytes_max);
+        attack_of(builder, |place| {
+            let (mut boss, mut hostile) = (Client::connect(&place.socket), Client::connect(&place.socket));
+            let queue = boss.open("q", Spec::Queue(0), PRINT);
+            let item = vec![7; MIB / 4];
+            let most = share - share / CLIENT_RECORDS_SHARE;
+            let limit = u64::try_from(most).unwrap();
+            let mut put = |len| ask(&mut boss, queue, Op::Queue(QueueOp::Put(Raw::plain(&vec![7; len]))));
+            for taken in 0..most / item.len() + 8 {
+                put(item.len()).unwrap();
+                hostile.acknowledge_nothing();
+                match ask(&mut hostile, queue, Op::Queue(QueueOp::Get)) {
+                    Ok(()) => assert!((taken + 1) * item.len() < most),
+                    Err(Fault::NoRoom { room: Room::Client, limit: told, .. }) => assert_eq!(told, limit),
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            put(MEMORY_BYTES / 4).unwrap();
+            let mut other = Client::connect(&place.socket);
+            ask(&mut other, queue, Op::Queue(QueueOp::Get)).unwrap();
+            other.ping_manager();
+        });
+    }
 }
 
 fn workers_with_long_items_keep_no_memory_of_the_server() {
@@ -177,11 +211,16 @@ fn names_objects_and_waiting_calls_are_bounded() {
         assert!(refused.is_no_space() && named > 5_000, "{refused} after {named} names");
         let mut waiters: Vec<_> = (0..4).map(|_| Client::connect(&place.socket)).collect();
         for waiter in &mut waiters {
-            let op = Op::<Raw<'_>>::Event(EventOp::Wait);
-            let wait = Call { object: event, thread: 1, wait: Wait::Forever, op };
-            let body = postcard::to_allocvec(&wait).unwrap();
-            // Once the reserve is used up too, the server may disconnect the one that uses it.
-            while waiter.calls < 10_000 && waiter.try_begin(FrameKind::Call, body.len(), &body).is_ok() {}
+            let refused = loop {
+                for _ in 0..100 {
+                    waiter.send(1, event, Wait::Forever, Op::Event(EventOp::Wait));
+                }
+                waiter.send(1, event, Wait::No, Op::Event(EventOp::IsSet));
+                if let Err(fault) = waiter.answer().1 {
+                    break fault;
+                }
+            };
+            assert!(matches!(refused, Fault::NoRoom { room: Room::Client, .. }), "{refused}");
         }
         Client::connect(&place.socket).ping_manager();
     });
@@ -206,15 +245,11 @@ fn unread_answers_are_bounded() {
 impl Client {
     /// Sends the head of a frame with a body of this length, and the first part of the body.
     fn begin(&mut self, kind: FrameKind, body_len: usize, first: &[u8]) {
-        self.try_begin(kind, body_len, first).unwrap();
-    }
-
-    fn try_begin(&mut self, kind: FrameKind, body_len: usize, first: &[u8]) -> std::io::Result<()> {
         self.calls += 1;
         let body_len = u32::try_from(body_len).unwrap();
         let head = Head { body_len, kind, cpu: 0, call: self.calls, read: 0 };
-        self.stream.write_all(&head.to_bytes())?;
-        self.stream.write_all(first)
+        self.stream.write_all(&head.to_bytes()).unwrap();
+        self.stream.write_all(first).unwrap();
     }
 
     /// The next call says that no answer was read.
