@@ -25,7 +25,7 @@ pub(crate) use self::room::Full;
 pub use self::room::Room;
 pub(crate) use self::share::Share;
 
-use crate::limits::{RESERVE_BYTES_MIN, RESERVE_SHARE};
+use crate::limits::{RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, RESERVE_SHARE};
 
 /// The memory of a manager.
 #[derive(Debug)]
@@ -92,6 +92,19 @@ impl Account {
         } else {
             Err(Full { room: Room::Reserve, limit: most, asked: bytes })
         }
+    }
+
+    /// Checks whether anything may take this many bytes more, up to a limit other than that of values.
+    pub(crate) fn check_up_to(&self, room: Room, limit: usize, bytes: usize) -> Result<(), Full> {
+        if self.used().saturating_add(bytes) > limit {
+            return Err(Full { room, limit, asked: bytes });
+        }
+        Ok(())
+    }
+
+    /// Returns the part of the reserve that unread answers leave to others.
+    pub(crate) fn reserve_without_answers(&self) -> usize {
+        self.reserve().saturating_sub(self.reserve() / RESERVE_ANSWERS_SHARE)
     }
 
     /// Charges bytes, whatever the limit is.

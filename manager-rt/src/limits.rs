@@ -75,6 +75,9 @@ pub const CLIENT_RECORDS_SHARE: usize = 4;
 pub const CLIENT_LITTLE_SHARE: usize = 16;
 /// The part of the reserve that one client may take: a sixteenth.
 pub const RESERVE_CLIENT_SHARE: usize = 16;
+/// The part of the reserve that unread answers may take, a quarter. In a manager that is so full that they take more, long
+/// answers are refused, and the server disconnects the clients that have left the most unread.
+pub const RESERVE_ANSWERS_SHARE: usize = 4;
 /// How many of the [`UNFINISHED_DIVISOR`] parts of a manager's memory the frames may take that have not arrived
 /// completely: three quarters, for all connections together. So short calls fit even if some clients send long frames and
 /// never finish them.

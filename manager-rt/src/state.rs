@@ -73,7 +73,7 @@ use crate::account::{Account, Share};
 use crate::count::count_of;
 use crate::limits::{
     DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
-    UNSENT_BYTES_MAX, UNSENT_SHARE, VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
 };
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Room, Step, Wait};
 
@@ -102,10 +102,9 @@ impl State {
         (self.core.limits.memory_bytes / DECODED_SHARE).max(DECODED_BYTES_MIN)
     }
 
-    /// Makes the account of the answers that are not written, for all connections together.
+    /// Returns the account of the answers that are not written, for all connections together.
     pub(crate) fn answer_account(&self) -> Arc<Account> {
-        let limit = (self.core.limits.memory_bytes / UNSENT_SHARE).max(UNSENT_BYTES_MAX);
-        Account::part_of(&self.core.memory.account, Room::Answers, limit)
+        Arc::clone(&self.core.memory.answers)
     }
 
     /// Makes the account of the frames that have not arrived completely, for all connections together.
@@ -152,6 +151,7 @@ impl State {
                 return Heard::Unsettled;
             }
             Outcome::Answer(answer) => {
+                let answer = answer.and_then(|reply| self.core.admit(caller.client, reply));
                 self.end_transaction(answer.is_ok());
                 self.core.answer(caller.client, caller.call, answer);
             }
@@ -207,12 +207,13 @@ impl State {
         if has_to_wait {
             return Heard::Unsettled;
         }
-        let answer = self.run_all(caller, steps);
+        let answer = self.run_all(caller, steps).map(Reply::Transaction);
+        let answer = answer.and_then(|reply| self.core.admit(caller.client, reply));
         self.end_transaction(answer.is_ok());
         if !caller.is_settled && answer.as_ref().is_err_and(is_refusal_of_a_try) {
             return Heard::Unsettled;
         }
-        self.core.answer(caller.client, caller.call, answer.map(Reply::Transaction));
+        self.core.answer(caller.client, caller.call, answer);
         self.settle(effects);
         Heard::Done
     }

@@ -11,6 +11,7 @@
 
 mod alarm;
 mod arrivals;
+mod relief;
 mod turn;
 mod waiting;
 
@@ -284,24 +285,6 @@ impl EventLoop {
             self.distribute();
         }
         self.close_late(now);
-    }
-
-    /// Disconnects the clients whose unread answers take the most memory, while all of them together take far too much.
-    /// Returns `true` if any was disconnected.
-    fn relieve(&mut self) -> bool {
-        let mut has_relieved = false;
-        while self.unsent.used() / 2 > self.unsent.limit() {
-            // Long values do not count: they belong to their objects, and a client may just be reading one.
-            let behind = self.peers.iter().max_by_key(|(_, peer)| peer.outbound.charged());
-            let Some((slot, peer)) = behind.filter(|(_, peer)| peer.outbound.charged() > 0) else { break };
-            has_relieved = true;
-            tracing::warn!(
-                bytes = peer.outbound.len(),
-                "a client does not read its answers: it is disconnected"
-            );
-            self.close(slot, false);
-        }
-        has_relieved
     }
 
     /// Writes the pending answers.

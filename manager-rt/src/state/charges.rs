@@ -6,8 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::account::{Account, Charge, Full};
+use crate::account::{Account, Charge, Full, Room};
 use crate::count::in_tree;
+use crate::limits::{UNSENT_BYTES_MAX, UNSENT_SHARE};
 use crate::proto::{ObjectId, Payload};
 use crate::state::step::{ClientId, Limits};
 
@@ -35,6 +36,8 @@ pub(super) struct Retired {
 /// The memory of the manager.
 pub(super) struct Memory {
     pub(super) account: Arc<Account>,
+    /// The answers that are not written, of all clients.
+    pub(super) answers: Arc<Account>,
     pub(super) retired: Vec<Retired>,
     /// The containers of all objects.
     pub(super) containers: Charge,
@@ -50,7 +53,9 @@ impl Memory {
     pub(super) fn new(limits: Limits) -> Self {
         let account = Account::new(limits.memory_bytes);
         let (containers, places) = (account.charge(0), account.charge(0));
-        Self { account, retired: Vec::new(), containers, places, taken: 0, overdrawn: None }
+        let unsent = (limits.memory_bytes / UNSENT_SHARE).max(UNSENT_BYTES_MAX);
+        let answers = Account::part_of(&account, Room::Answers, unsent);
+        Self { account, answers, retired: Vec::new(), containers, places, taken: 0, overdrawn: None }
     }
 }
 

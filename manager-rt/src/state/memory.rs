@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use crate::account::Full;
-use crate::limits::{VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
-use crate::proto::{Fault, ObjectId, Payload, Raw};
+use crate::limits::{UNSENT_BYTES_LEAST, UNSENT_BYTES_MAX, VALUE_BYTES_MAX, VALUE_OBJECTS_MAX};
+use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Room};
 use crate::state::charges::{REFERENCE_BYTES, Retired};
 use crate::state::context::Core;
 use crate::state::step::ClientId;
@@ -143,6 +143,32 @@ impl Core {
         let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;
         let bytes = client.check_items(self.memory.taken, items)?;
         self.memory.taken = self.memory.taken.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// Checks whether there is memory for an answer until its client has read it. If not, the operation is undone. Short
+    /// answers are always admitted, so that a full manager still answers.
+    #[inline]
+    pub(super) fn admit(&self, client: ClientId, reply: Reply<Payload>) -> Answer<Payload> {
+        self.check_answer(client, reply.memory())?;
+        Ok(reply)
+    }
+
+    /// Checks whether there is memory for an answer of this many bytes.
+    pub(super) fn check_answer(&self, client: ClientId, bytes: usize) -> Result<(), Fault> {
+        if bytes <= UNSENT_BYTES_LEAST {
+            return Ok(());
+        }
+        let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;
+        client.share().check_bulk(0, bytes)?;
+        let (account, answers) = (&self.memory.account, &self.memory.answers);
+        // If only other answers leave no room for it, the server disconnects the clients that have left the most unread.
+        let room = account.limit().saturating_add(account.reserve()).saturating_add(answers.used());
+        account.check_up_to(Room::Reserve, room, bytes)?;
+        if bytes > UNSENT_BYTES_MAX {
+            // This client would be the one.
+            answers.check_up_to(Room::Answers, answers.limit().saturating_mul(2), bytes)?;
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::count::count_of;
-use crate::limits::{UNFINISHED_DIVISOR, UNFINISHED_PARTS};
+use crate::limits::{RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, UNFINISHED_DIVISOR, UNFINISHED_PARTS};
 use crate::proto::{ListOp, Room};
 
 const MEMORY_BYTES: usize = 16 << 20;
@@ -89,4 +89,28 @@ fn clients_that_do_not_read_are_paused_and_at_last_disconnected() {
     let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
     assert!(info.clients < 61, "some were disconnected: {info:?}");
     assert_eq!(bystander.ask(list, Op::List(ListOp::Get(0))).map(|_| ()), Ok(()));
+}
+
+/// Asks for the same answer until the server no longer reads.
+fn leave_unread(client: &mut Client, value: ObjectId, answers: usize) {
+    let bytes: Vec<u8> = (0..answers).flat_map(|_| client.bytes_of(value, Wait::No, GET)).collect();
+    client.stream.write_all(&bytes).unwrap();
+}
+
+#[test]
+fn unread_answers_leave_others_the_reserve_of_a_full_manager() {
+    let server = Running::start(Server::builder().memory_bytes_max(MEMORY_BYTES));
+    let mut bystander = server.client();
+    let value = bystander.open("v", Spec::Value(Raw::plain(&[7; 12_000])));
+    let (list, lock) = (bystander.open("l", Spec::List), bystander.open("lock", Spec::Lock));
+    let item = vec![1; 10_000];
+    while bystander.ask(list, Op::List(ListOp::Push(Raw::plain(&item)))).is_ok() {}
+    let mut lazy: Vec<_> = (0..80).map(|_| server.client()).collect();
+    lazy.iter_mut().for_each(|client| leave_unread(client, value, 60));
+    bystander.ask(lock, Op::Lock(LockOp::Acquire { lease: 0 })).unwrap();
+    let mut new = server.client();
+    assert!(new.ask(value, GET).is_ok());
+    let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
+    let answers = RESERVE_BYTES_MIN / RESERVE_ANSWERS_SHARE;
+    assert!(info.bytes < count_of(MEMORY_BYTES + RESERVE_BYTES_MIN - answers), "{info:?}");
 }

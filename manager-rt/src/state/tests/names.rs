@@ -1,6 +1,6 @@
 //! Names: pages, and the limits of one answer.
 
-use super::World;
+use super::{Limits, World};
 use crate::count::count_of;
 use crate::limits::{NAME_BYTES_MAX, PAGE_BYTES, PAGE_ITEMS_MAX, VALUE_BYTES_MAX};
 use crate::proto::{Fault, ManagerOp, ObjectId, Op, Reply, Spec};
@@ -76,4 +76,21 @@ fn all_names_are_listed_however_many_they_are_and_one_answer_has_a_limit() {
     let (found, pages) = pages(&mut world, client);
     assert!(found == expected);
     assert!(pages >= VALUE_BYTES_MAX / PAGE_BYTES);
+}
+
+#[test]
+fn one_answer_with_all_names_is_refused_in_a_manager_without_room_for_it() {
+    let mut world = World::with(Limits { memory_bytes: 16 << 20, ..Limits::default() });
+    let client = world.client();
+    let mut count = 0;
+    let op = |number| {
+        let name = format!("{number:0>width$}", width = NAME_BYTES_MAX);
+        Op::Manager(ManagerOp::Open { name, spec: Spec::Event, print: 1 })
+    };
+    while world.ask(client, ObjectId::MANAGER, op(count)).is_ok() {
+        count += 1;
+    }
+    let refused = world.ask(client, ObjectId::MANAGER, Op::Manager(ManagerOp::Names)).unwrap_err();
+    assert!(refused.is_no_space(), "{refused}");
+    assert!(page(&mut world, client, "").len() > 900, "pages have room");
 }

@@ -1,0 +1,67 @@
+//! Clients that do not read their answers: when they have to go.
+
+use std::sync::Arc;
+
+use super::EventLoop;
+use crate::account::Account;
+
+impl EventLoop {
+    /// Disconnects the clients whose unread answers take the most memory, while all of them together take far too much.
+    /// Returns `true` if any was disconnected.
+    pub(super) fn relieve(&mut self) -> bool {
+        let mut has_relieved = false;
+        while take_too_much(&self.unsent) {
+            // Long values do not count: they belong to their objects, and a client may just be reading one.
+            let behind = self.peers.iter().max_by_key(|(_, peer)| peer.outbound.charged());
+            let Some((slot, peer)) = behind.filter(|(_, peer)| peer.outbound.charged() > 0) else { break };
+            has_relieved = true;
+            tracing::warn!(
+                bytes = peer.outbound.len(),
+                "a client does not read its answers: it is disconnected"
+            );
+            self.close(slot, false);
+        }
+        has_relieved
+    }
+}
+
+/// Returns `true` if the unread answers of all clients take so much that some clients have to go: twice what they may take,
+/// or their part of the reserve if the manager is so full that others need the rest.
+fn take_too_much(unsent: &Arc<Account>) -> bool {
+    let whole = unsent.whole();
+    let least = whole.reserve().saturating_sub(whole.reserve_without_answers());
+    let others = whole.limit().saturating_add(whole.reserve_without_answers());
+    unsent.used() > unsent.limit().saturating_mul(2) || (whole.used() > others && unsent.used() > least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{RESERVE_ANSWERS_SHARE, UNSENT_BYTES_MAX, UNSENT_SHARE};
+    use crate::state::{Limits, State};
+
+    #[test]
+    fn unread_answers_take_up_to_their_limit_and_not_one_byte_more() {
+        for memory_bytes in [16 << 20, 0] {
+            let state = State::new(Limits { memory_bytes, ..Limits::default() });
+            let unsent = state.answer_account();
+            assert_eq!(unsent.limit(), UNSENT_BYTES_MAX.max(memory_bytes / UNSENT_SHARE));
+            let whole = unsent.whole();
+            let values = whole.charge(whole.limit());
+            // Only in a full manager is their part of the reserve a limit.
+            let answers = whole.reserve() / RESERVE_ANSWERS_SHARE;
+            let mut charge = unsent.charge(answers);
+            let mut others = whole.charge(whole.reserve() - answers);
+            assert!(!take_too_much(&unsent));
+            charge.set(answers + 1);
+            assert!(take_too_much(&unsent));
+            others.set(0);
+            assert!(!take_too_much(&unsent), "others have room");
+            drop(values);
+            charge.set(2 * unsent.limit());
+            assert_eq!(take_too_much(&unsent), memory_bytes == 0, "they alone use the reserve up");
+            charge.set(2 * unsent.limit() + 1);
+            assert!(take_too_much(&unsent));
+        }
+    }
+}
