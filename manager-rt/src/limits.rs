@@ -113,6 +113,8 @@ pub const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most peers in the handshake. Beyond that, the server disconnects the oldest of them.
 pub const HANDSHAKES_MAX: usize = 2_048;
+/// The part of the reserve that peers in the handshake may take: half. Beyond that, the server disconnects the oldest of them.
+pub const HANDSHAKES_SHARE: usize = 2;
 /// The most connections that the server accepts before its clients have their next turns.
 pub const ACCEPTS_AT_ONCE: usize = 8;
 /// The most peers in the handshake whose messages the server reads before its clients have their next turns.

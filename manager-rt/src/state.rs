@@ -72,8 +72,8 @@ pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, En
 use crate::account::{Account, Share};
 use crate::count::count_of;
 use crate::limits::{
-    DECODED_BYTES_MIN, DECODED_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
-    VALUE_BYTES_MAX,
+    DECODED_BYTES_MIN, DECODED_SHARE, HANDSHAKES_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR,
+    UNFINISHED_PARTS, VALUE_BYTES_MAX,
 };
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Room, Step, Wait};
 
@@ -105,6 +105,12 @@ impl State {
     /// Returns the account of the answers that are not written, for all connections together.
     pub(crate) fn answer_account(&self) -> Arc<Account> {
         Arc::clone(&self.core.memory.answers)
+    }
+
+    /// Makes the account of the connections in the handshake.
+    pub(crate) fn handshake_account(&self) -> Arc<Account> {
+        let account = &self.core.memory.account;
+        Account::part_of(account, Room::Reserve, account.reserve() / HANDSHAKES_SHARE)
     }
 
     /// Makes the account of the frames that have not arrived completely, for all connections together.

@@ -120,6 +120,7 @@ impl EventLoop {
         }
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let (frames, unsent) = (state.frame_account(), state.answer_account());
+        let handshakes = state.handshake_account();
         Ok(Self {
             poll,
             alarm,
@@ -128,7 +129,7 @@ impl EventLoop {
             terms,
             peers: Slab::new(),
             slots: Vec::new(),
-            arrivals: Arrivals::new(handshakes_max),
+            arrivals: Arrivals::new(handshakes_max, handshakes),
             ready: VecDeque::new(),
             unsettled: Vec::new(),
             frame_at: 0,

@@ -7,13 +7,16 @@ use mp_sys::OsError;
 use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, WriteFailure};
 
-use crate::account::{Account, Share};
+use crate::account::{Account, Charge, Share};
 use crate::limits::{UNSENT_BYTES_LEAST, UNSENT_BYTES_MAX};
 use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
 use crate::transport::Channel;
 use crate::wire::inbound::Inbound;
 use crate::wire::outbound::Outbound;
+
+/// A connection in the handshake, in bytes: itself, the state of the handshake, its messages, and what the allocator adds.
+pub(super) const HANDSHAKE_BYTES: usize = size_of::<Peer>() + size_of::<Listening>() + 512;
 
 /// The state of a connection.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub(super) struct Peer {
     pub(super) phase: Phase,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
+    /// What is charged for a connection in the handshake. For a client, its record pays.
+    pub(super) handshake: Option<Charge>,
     /// Whether it is in the list of connections that have something to write.
     pub(super) is_dirty: bool,
     /// Whether it is in the list of connections that may have more to read.
@@ -89,6 +94,7 @@ impl Peer {
             phase: Phase::Proving(Box::new(side)),
             inbound: Inbound::within(frames),
             outbound: Outbound::within(answers),
+            handshake: None,
             is_dirty: false,
             is_ready: false,
             awaits_room: false,
@@ -105,6 +111,7 @@ impl Peer {
     /// Makes a client of the peer.
     pub(super) fn belongs_to(&mut self, client: ClientId, share: Share) {
         self.phase = Phase::Live(client);
+        self.handshake = None;
         self.inbound.belongs_to(share.clone());
         self.outbound.belongs_to(share);
     }
@@ -223,5 +230,31 @@ impl Peer {
         // The last written answer is the last to be read, so some of it was left. Nothing tells how much else was.
         let is_whole = self.outbound.is_between_answers();
         (if is_whole { unwritten.saturating_sub(1) } else { unwritten }, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::CLIENT_SHARE_BYTES_MIN;
+
+    #[test]
+    fn a_client_leaves_answers_up_to_the_limit_and_not_one_byte_more() {
+        let whole = Account::new(CLIENT_SHARE_BYTES_MIN * 16);
+        let unsent = Account::part_of(&whole, crate::account::Room::Answers, CLIENT_SHARE_BYTES_MIN * 8);
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let channel = Channel::accepted(one.into()).unwrap();
+        let mut peer = Peer::new(channel, Listening::new([7; 32]), (&whole, &unsent)).unwrap();
+        peer.outbound.say(&vec![0; UNSENT_BYTES_LEAST]);
+        let others = unsent.charge(unsent.limit());
+        assert!(!peer.is_too_far_behind(), "even if all leave too much");
+        peer.outbound.say(&[0]);
+        assert!(peer.is_too_far_behind());
+        drop(others);
+        assert!(!peer.is_too_far_behind());
+        peer.outbound.say(&vec![0; UNSENT_BYTES_MAX - UNSENT_BYTES_LEAST - 1]);
+        assert!(!peer.is_too_far_behind());
+        peer.outbound.say(&[0]);
+        assert!(peer.is_too_far_behind());
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::OsError;
@@ -14,12 +15,13 @@ use mp_sys::handshake::{Listening, Next};
 
 use super::turn::Turn;
 use super::{EventLoop, own_cpu};
+use crate::account::{Account, Room};
 use crate::count::nanos_of;
 use crate::limits::{
     ACCEPTS_AT_ONCE, ARRIVALS_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, LATE_AT_ONCE,
 };
 use crate::proto::Fault;
-use crate::server::peer::{Peer, Phase};
+use crate::server::peer::{HANDSHAKE_BYTES, Peer, Phase};
 use crate::state::Claimed;
 use crate::transport::Channel;
 use crate::wire::frame::{FrameKind, Head};
@@ -52,12 +54,14 @@ impl Share {
 }
 
 /// The connections that are not clients yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Arrivals {
     /// Connections in the handshake, oldest first, with the times at which they are closed.
     proving: VecDeque<(u64, usize)>,
     /// The most of them.
     proving_max: usize,
+    /// What they take.
+    account: Arc<Account>,
     /// Those of them that may have sent something.
     ready: VecDeque<usize>,
     /// Whether connections may wait to be accepted. The system reports that only once.
@@ -70,8 +74,24 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Makes room for this many connections in the handshake.
-    pub(super) fn new(proving_max: usize) -> Self {
-        Self { proving_max, ..Self::default() }
+    pub(super) fn new(proving_max: usize, account: Arc<Account>) -> Self {
+        Self {
+            proving: VecDeque::new(),
+            proving_max,
+            account,
+            ready: VecDeque::new(),
+            may_accept: false,
+            accept_at: None,
+            claims: Vec::new(),
+        }
+    }
+
+    /// Returns `true` if there is no room for another connection in the handshake.
+    fn is_full(&self) -> bool {
+        let (own, whole) = (self.account.limit(), self.account.whole());
+        self.proving.len() >= self.proving_max
+            || self.account.check_up_to(Room::Reserve, own, HANDSHAKE_BYTES).is_err()
+            || whole.check_reserve(HANDSHAKE_BYTES).is_err()
     }
 
     /// Records that a connection has arrived.
@@ -175,14 +195,17 @@ impl EventLoop {
     }
 
     fn begin(&mut self, channel: Channel, now: u64) -> Result<(), OsError> {
-        if self.arrivals.proving.len() >= self.arrivals.proving_max
-            && let Some((_, slot)) = self.arrivals.proving.pop_front()
-        {
+        while self.arrivals.is_full() {
+            let Some((_, slot)) = self.arrivals.proving.pop_front() else {
+                tracing::debug!("there is no memory for a new connection: it is closed");
+                return Ok(());
+            };
             self.close(slot, false);
         }
         let nonce = self.terms.random.bytes()?;
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
-        let peer = Peer::new(channel, Listening::new(nonce), (&self.frames, &self.unsent))?;
+        let mut peer = Peer::new(channel, Listening::new(nonce), (&self.frames, &self.unsent))?;
+        peer.handshake = Some(self.arrivals.account.charge(HANDSHAKE_BYTES));
         let number = peer.number();
         let slot = self.peers.insert(peer);
         if let Err(error) = self.register(number, slot, false, true) {
@@ -203,6 +226,8 @@ impl EventLoop {
         match self.state.claim(bequest) {
             Claimed::Heirs(heirs) => {
                 peer.phase = Phase::Heirs(heirs);
+                // The record of the heirs pays for it from now on.
+                peer.handshake = None;
                 let was_ready = std::mem::take(&mut peer.is_ready);
                 self.arrivals.forget(slot);
                 // Its end may have been seen before, and is not reported again.

@@ -1,8 +1,15 @@
 //! Clients that want more memory than there is, and those beside them.
 
+use std::time::Duration;
+
+use mp_sys::testing::PATIENCE;
+
+use super::peer::HANDSHAKE_BYTES;
 use super::*;
 use crate::count::count_of;
-use crate::limits::{RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, UNFINISHED_DIVISOR, UNFINISHED_PARTS};
+use crate::limits::{
+    HANDSHAKES_SHARE, RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
+};
 use crate::proto::{ListOp, Room};
 
 const MEMORY_BYTES: usize = 16 << 20;
@@ -113,4 +120,24 @@ fn unread_answers_leave_others_the_reserve_of_a_full_manager() {
     let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
     let answers = RESERVE_BYTES_MIN / RESERVE_ANSWERS_SHARE;
     assert!(info.bytes < count_of(MEMORY_BYTES + RESERVE_BYTES_MIN - answers), "{info:?}");
+}
+
+#[test]
+fn silent_peers_take_up_to_half_of_the_reserve_and_then_the_oldest_go() {
+    let server = Running::start(Server::builder().memory_bytes_max(MEMORY_BYTES));
+    let mut client = server.client();
+    let most = RESERVE_BYTES_MIN / HANDSHAKES_SHARE / HANDSHAKE_BYTES;
+    let mut silent: Vec<_> = (0..most).map(|_| server.stream()).collect();
+    client.ping();
+    silent[0].set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert!(silent[0].read(&mut [0; 1]).is_err(), "the oldest still has time");
+    silent.push(server.stream());
+    silent[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent[0].read(&mut [0; 1]).unwrap(), 0, "it makes room");
+    silent[1].set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert!(silent[1].read(&mut [0; 1]).is_err());
+    let Ok(Reply::Info(info)) = client.manager(ManagerOp::Info) else { panic!("info") };
+    assert!(info.bytes >= count_of(most * HANDSHAKE_BYTES), "{info:?}");
+    drop(silent);
+    server.client().ping();
 }
