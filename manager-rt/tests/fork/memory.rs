@@ -7,7 +7,8 @@ use std::io::Write;
 
 use manager_rt::limits::{CLIENT_RECORDS_SHARE, CLIENT_SHARE, VALUES_AT_ONCE_MAX};
 use manager_rt::proto::{
-    Call, EventOp, Fault, ListOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, Reply, Room, Spec, Wait,
+    Call, DictOp, EventOp, Fault, ListOp, LockOp, ManagerOp, ObjectId, Op, QueueOp, Raw, Reply, Room, Spec,
+    Wait,
 };
 use manager_rt::wire::frame::{FrameKind, Head};
 use manager_rt::{Manager, ManagerBuilder};
@@ -26,6 +27,7 @@ tests! {
     transits_and_leases_are_bounded,
     names_objects_and_waiting_calls_are_bounded,
     unread_answers_are_bounded,
+    sizes_that_change_all_the_time_leave_few_holes,
 }
 
 const MIB: usize = 1 << 20;
@@ -239,6 +241,35 @@ fn unread_answers_are_bounded() {
             }
         }
         client.ping_manager();
+    });
+}
+
+/// Sets and removes values of many sizes, in a random but fixed order, near the limit all the time.
+fn sizes_that_change_all_the_time_leave_few_holes() {
+    attack(|place| {
+        let mut client = Client::connect(&place.socket);
+        let dict = client.open("d", Spec::Dict, PRINT);
+        let mut random = 88_172_645_463_325_252_u64;
+        let mut next = |most: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % most
+        };
+        let longest = vec![7; MIB / 2 + 64];
+        for round in 0..24_000_u32 {
+            let key = next(4_000).to_le_bytes();
+            // From 64 bytes to 512 KiB, each power of two as often. Of each thousand rounds, the last ones remove.
+            let len = usize::try_from((64 << next(13)) + next(64)).unwrap();
+            let op = if round % 1_000 < 700 {
+                DictOp::Insert(Raw::plain(&key), Raw::plain(&longest[..len]))
+            } else {
+                DictOp::Remove(Raw::plain(&key))
+            };
+            if let Err(fault) = ask(&mut client, dict, Op::Dict(op)) {
+                assert!(fault.is_no_space(), "{fault}");
+            }
+        }
     });
 }
 
