@@ -105,6 +105,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["undo"],
         &["clients", "contents", "items", "registry"],
         &["grants", "numbers", "page", "sequence", "table", "unfinished", "waiters"],
+        &["delivery"],
         &["charges"],
         &["step"],
     ],
