@@ -32,8 +32,8 @@ use mp_sys::handshake::Agreed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-pub(super) use self::pipeline::{CALLS_MAX, Run};
 use self::acknowledging::taken_bytes;
+pub(super) use self::pipeline::{CALLS_MAX, Run};
 use super::alarm::Alarm;
 use super::answer::{Undo, Unreadable};
 use super::calls::{Calls, End};
