@@ -73,7 +73,7 @@ pub enum StartError {
         bytes: usize,
     },
     /// A server that other hosts reach needs a key of at least
-    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)
+    /// [`REMOTE_KEY_BYTES_MIN`] bytes. (Feature `tcp`.)
     #[error(
         "a key of {bytes} bytes is too short for a server that other hosts reach, which needs {REMOTE_KEY_BYTES_MIN}"
     )]

@@ -38,7 +38,7 @@ pub enum ConnectError {
     #[error("the server has another key, or is not a manager")]
     Rejected,
     /// A manager on another host is reached with a key of at least
-    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)
+    /// [`REMOTE_KEY_BYTES_MIN`] bytes. (Feature `tcp`.)
     #[error(
         "a key of {bytes} bytes is too short for a connection between hosts, which needs {REMOTE_KEY_BYTES_MIN}"
     )]

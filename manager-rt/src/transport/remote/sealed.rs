@@ -4,7 +4,7 @@
 //! follows, in little endian, and the sealed record. The records of each direction are numbered from 0, so none can be
 //! left out, repeated or moved.
 //!
-//! Reading and writing keep the rules of [`Stream`](mp_sys::stream::Stream), with which the callers share their code:
+//! Reading and writing keep the rules of `mp_sys::stream::Stream`, with which the callers share their code:
 //!
 //! - A read that does not fill its buffer has taken everything that the kernel had. So an event loop that is told only of
 //!   changes need not look again.
