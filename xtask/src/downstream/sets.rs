@@ -1,12 +1,17 @@
 //! The sets of features that a library is built with.
 //!
-//! A user may enable any set of the features that are meant for users, so each set is built. Features for tests are
-//! added to all others, once: they are not part of what the crate promises, and each would double the number of builds.
+//! A user may enable any set of the features that are meant for users, so each set is built. Two kinds of features would
+//! double the number of builds for little:
+//!
+//! - features for tests are not part of what the crate promises, so they are added to all others, once;
+//! - features that only add to whatever else is enabled are built alone, beside the default ones, and with all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Features that only tests of the workspace enable.
 const FOR_TESTS: [&str; 3] = ["conformance", "crash-points", "testing"];
+/// Features that add something to each of the others, and change nothing of them.
+const ADDITIONS: [&str; 2] = ["tcp", "tokio"];
 /// The feature that cargo enables by itself.
 const DEFAULT: &str = "default";
 /// The most features for users. More sets would take CI too long: think about which of them really differ.
@@ -19,7 +24,8 @@ pub(super) type Features = Vec<String>;
 /// `features` lists for each feature what it enables, as the manifest does.
 pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Features>, usize> {
     let names = features.keys().map(String::as_str);
-    let is_plain = |feature: &&str| *feature != DEFAULT && !FOR_TESTS.contains(feature);
+    let is_plain =
+        |feature: &&str| *feature != DEFAULT && !FOR_TESTS.contains(feature) && !ADDITIONS.contains(feature);
     let for_users: BTreeSet<&str> = names.clone().filter(is_plain).collect();
     if for_users.len() > FOR_USERS_MAX {
         return Err(for_users.len());
@@ -32,6 +38,12 @@ pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Feature
     sets.retain(|set| *set == without_implied(set, features));
     if features.contains_key(DEFAULT) {
         sets.push(BTreeSet::from([DEFAULT]));
+    }
+    for addition in ADDITIONS.iter().copied().filter(|addition| features.contains_key(*addition)) {
+        sets.push(BTreeSet::from([addition]));
+        if features.contains_key(DEFAULT) {
+            sets.push(BTreeSet::from([DEFAULT, addition]));
+        }
     }
     let all = without_implied(&names.filter(|feature| *feature != DEFAULT).collect(), features);
     if !sets.contains(&all) {
@@ -83,6 +95,14 @@ mod tests {
     fn features_for_tests_come_on_top_of_all() {
         assert_eq!(joined(&["crash-points"]), ["", "crash-points"]);
         assert_eq!(joined(&["testing", "a", "crash-points"]), ["", "a", "a,crash-points,testing"]);
+    }
+
+    #[test]
+    fn an_addition_is_built_alone_and_beside_the_default_and_with_all() {
+        assert_eq!(joined(&["a", "b", "tcp"]), ["", "a", "b", "a,b", "tcp", "a,b,tcp"]);
+        let sets = joined(&["a", "default", "tcp", "tokio"]);
+        assert_eq!(sets, ["", "a", "default", "tcp", "default,tcp", "tokio", "default,tokio", "a,tcp,tokio"]);
+        assert_eq!(of(&plain(&["a", "b", "c", "d", "tcp", "tokio"])).unwrap().len(), 19);
     }
 
     #[test]
