@@ -29,7 +29,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType, recv, send, sendmsg, sockopt,
 };
 
-pub use self::remote::{LOST_AFTER_MAX, LOST_AFTER_MIN, set_up_remote};
+pub use self::remote::{LOST_AFTER_MAX, LOST_AFTER_MIN, is_of_network, set_up_remote};
 use crate::OsError;
 use crate::deadline::Deadline;
 use crate::fork::ClosedOnFork;
@@ -225,7 +225,18 @@ impl Stream {
                 self.was_reset.store(true, Ordering::Relaxed);
                 Err(ReadFailure::Reset)
             }
-            Err(other) => Err(ReadFailure::System(other.into())),
+            Err(other) => {
+                self.note_error(other);
+                Err(ReadFailure::System(other.into()))
+            }
+        }
+    }
+
+    /// Remembers an error that ended the stream: the kernel reports it once, and then an ordinary end.
+    #[cold]
+    fn note_error(&self, error: Errno) {
+        if is_of_network(error) {
+            self.was_reset.store(true, Ordering::Relaxed);
         }
     }
 
@@ -262,7 +273,10 @@ impl Stream {
                 WriteFailure::Closed
             }
             Errno::PIPE | Errno::NOTCONN => WriteFailure::Closed,
-            other => WriteFailure::System(other.into()),
+            other => {
+                self.note_error(other);
+                WriteFailure::System(other.into())
+            }
         }
     }
 

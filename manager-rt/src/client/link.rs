@@ -11,6 +11,8 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 use mp_sys::identity::thread_number;
 use mp_sys::key::Key;
+use mp_sys::stream::is_of_network;
+use rustix::io::Errno;
 
 use super::connect::{ConnectError, Opened, open};
 use super::connection::{Connection, Failure};
@@ -276,16 +278,20 @@ fn ask_for(
 impl From<ConnectError> for CallError {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Unauthorised
-            | ConnectError::OtherUser
-            | ConnectError::Rejected
-            | ConnectError::KeyTooShort { .. } => Self::Unauthorised,
+            ConnectError::Unauthorised | ConnectError::OtherUser | ConnectError::KeyTooShort { .. } => {
+                Self::Unauthorised
+            }
             ConnectError::Protocol => Self::Protocol,
             ConnectError::NoCommonVersion { ours, theirs } => Self::NoCommonVersion { ours, theirs },
             ConnectError::Refused(fault) => Self::Fault(fault),
+            ConnectError::System(error) if is_of_network(Errno::from_raw_os_error(error.raw_os_error())) => {
+                Self::ServerGone
+            }
             ConnectError::System(error) => Self::System(error),
             ConnectError::TooMany => Self::System(OsError::from(std::io::Error::from_raw_os_error(EMFILE))),
-            ConnectError::NotFound
+            // A server accepted this key before. Whoever answers now, if anybody does, is not that server.
+            ConnectError::Rejected
+            | ConnectError::NotFound
             | ConnectError::UnknownHost
             | ConnectError::BadAddress
             | ConnectError::TimedOut

@@ -202,9 +202,9 @@ impl ServerBuilder {
             return Err(BindError::TooManyKeys { keys });
         }
         let keys: Vec<Key> = std::iter::once(self.key).chain(self.other_keys).collect();
+        let acceptors = Acceptors::new(Acceptor::bind(path.as_ref())?);
         #[cfg(feature = "tcp")]
         let remote = listen_remotely(&self.tcp, &keys)?;
-        let acceptors = Acceptors::new(Acceptor::bind(path.as_ref())?);
         #[cfg(feature = "tcp")]
         let tcp_addresses = remote
             .iter()

@@ -303,7 +303,8 @@ impl EventLoop {
         let Some(peer) = self.peers.get_mut(slot) else { return };
         let done = peer.flush();
         let number = peer.number();
-        if peer.awaits_room == done {
+        let is_cut_short = std::mem::take(&mut peer.is_cut_short);
+        if peer.awaits_room == done || is_cut_short {
             peer.awaits_room = !done;
             if let Err(error) = self.register(number, slot, !done, false) {
                 tracing::error!(%error, "a connection can no longer be watched");

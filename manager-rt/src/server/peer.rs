@@ -44,6 +44,9 @@ pub(super) enum Read {
     Reset,
 }
 
+/// How many times a connection between hosts writes, 64 KiB each, before others have their turn.
+const SEALED_WRITES_MAX: usize = 2;
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -60,6 +63,8 @@ pub(super) struct Peer {
     pub(super) is_ready: bool,
     /// Whether the socket had no room. The system reports when it has.
     pub(super) awaits_room: bool,
+    /// Whether the newest write was ended although the socket had room.
+    pub(super) is_cut_short: bool,
     /// Whether frames were left because too many answers are unread.
     pub(super) is_paused: bool,
     /// Whether frames were left because the time of the turn was over. Nothing is read before they are run.
@@ -98,6 +103,7 @@ impl Peer {
             is_dirty: false,
             is_ready: false,
             awaits_room: false,
+            is_cut_short: false,
             is_paused: false,
             is_late: false,
             is_unsettled: false,
@@ -134,6 +140,11 @@ impl Peer {
         !self.cannot_write && self.outbound.len() > self.unsent_max()
     }
 
+    /// Returns `true` if the other side has not proved anything, and may be anybody on a network.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.stream.is_of_stranger()
+    }
+
     /// Returns the number of the key that the other side has proved to have, among the accepted ones.
     pub(super) fn key_number(&self) -> usize {
         self.stream.key_number()
@@ -155,7 +166,8 @@ impl Peer {
     pub(super) fn read_long(&mut self) -> Option<(Read, bool)> {
         let body = self.inbound.room_of_long()?;
         let outcome = self.stream.try_read_more(body);
-        let is_filled = body.len() == body.capacity();
+        let may_leave = outcome.is_ok_and(|count| self.stream.may_leave(count));
+        let is_filled = body.len() == body.capacity() || may_leave;
         Some((self.outcome(outcome), is_filled))
     }
 
@@ -194,7 +206,15 @@ impl Peer {
             return true;
         }
         let stream = &self.stream;
+        // The kernel takes what is not sealed in no time, but sealing takes time that others wait.
+        let mut writes_left = if stream.is_remote() { SEALED_WRITES_MAX } else { usize::MAX };
+        let is_cut_short = &mut self.is_cut_short;
         let flushed = self.outbound.flush(|slices| {
+            let Some(left) = writes_left.checked_sub(1) else {
+                *is_cut_short = true;
+                return Ok(None);
+            };
+            writes_left = left;
             // A single slice is the usual case, and is cheaper to write by itself.
             let written = match slices {
                 [only] => stream.try_write(only),

@@ -70,10 +70,25 @@ impl Channel {
         0
     }
 
-    /// Returns `true` once both sides have proved that they have the key.
-    #[cfg(all(test, feature = "tcp"))]
-    pub(super) fn remote_is_sealed(&self) -> bool {
-        self.remote.as_ref().is_some_and(|remote| remote.is_sealed())
+    /// Returns `true` if the other side may be on another host, and has not proved that it has the key.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        #[cfg(feature = "tcp")]
+        return self.remote.as_ref().is_some_and(|remote| !remote.is_sealed());
+        #[cfg(not(feature = "tcp"))]
+        false
+    }
+
+    /// Returns `true` if [`try_read_more`](Self::try_read_more), which appended this many bytes, may have left some.
+    #[cfg(feature = "server")]
+    pub(crate) fn may_leave(&self, count: usize) -> bool {
+        #[cfg(feature = "tcp")]
+        return self.remote.is_some() && count >= super::remote::READ_MORE_BYTES_MAX;
+        #[cfg(not(feature = "tcp"))]
+        {
+            let _ = count;
+            false
+        }
     }
 
     /// See [`Stream::unread`]. Between hosts, it is what the kernel of the other side has not acknowledged.

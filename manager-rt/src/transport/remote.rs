@@ -45,6 +45,9 @@ struct Accepting {
     heard: usize,
 }
 
+/// The most bytes that [`Remote::read_more`] appends at once. If it appends as many, there may be more.
+pub(crate) const READ_MORE_BYTES_MAX: usize = 64 << 10;
+
 /// Returns the error of a peer that does not have the key.
 fn refused() -> ReadFailure {
     ReadFailure::System(Errno::ACCESS.into())
@@ -80,6 +83,7 @@ impl Remote {
                 // If there is an error, the next read returns it.
                 Err(ReadFailure::Empty) => drop(stream.ready(Interest::Read, deadline)),
                 Err(ReadFailure::System(error)) => return Err(OpenError::System(error)),
+                Err(ReadFailure::Reset) => return Err(OpenError::Closed),
                 // A server that does not know the key says nothing.
                 Ok(_) | Err(_) => return Err(OpenError::Rejected),
             }
@@ -94,7 +98,7 @@ impl Remote {
         self.key.get().copied().unwrap_or(0)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "server"))]
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed.get().is_some()
     }
@@ -118,27 +122,12 @@ impl Remote {
     }
 
     pub(super) fn read_more(&self, stream: &Stream, into: &mut Vec<u8>) -> Result<usize, ReadFailure> {
-        /// How many bytes at once are made ready to be written to.
-        const STEP_BYTES: usize = 64 << 10;
-        let before = into.len();
-        while into.len() < into.capacity() {
-            let len = into.len();
-            let step = into.capacity().saturating_sub(len).min(STEP_BYTES);
-            into.resize(len.saturating_add(step), 0);
-            let outcome = self.read(stream, into.get_mut(len..).unwrap_or_default(), false);
-            into.truncate(len.saturating_add(*outcome.as_ref().unwrap_or(&0)));
-            match outcome {
-                Ok(count) if count == step => {}
-                Ok(0) | Err(_) if into.len() > before => break,
-                Ok(0) => return Ok(0),
-                Ok(_) => break,
-                Err(failure) => return Err(failure),
-            }
-        }
-        match into.len().saturating_sub(before) {
-            0 => Err(ReadFailure::System(Errno::INVAL.into())),
-            count => Ok(count),
-        }
+        let len = into.len();
+        let step = into.capacity().saturating_sub(len).min(READ_MORE_BYTES_MAX);
+        into.resize(len.saturating_add(step), 0);
+        let outcome = self.read(stream, into.get_mut(len..).unwrap_or_default(), false);
+        into.truncate(len.saturating_add(*outcome.as_ref().unwrap_or(&0)));
+        outcome
     }
 
     pub(super) fn write(&self, stream: &Stream, slices: &[IoSlice<'_>]) -> Result<usize, WriteFailure> {
@@ -153,14 +142,14 @@ impl Remote {
     fn accept(&self, stream: &Stream) -> Result<Option<usize>, ReadFailure> {
         let Some(accepting) = &self.accepting else { return Err(refused()) };
         let mut accepting = accepting.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = accepting.heard;
-        let count = stream.try_read(accepting.hello.get_mut(heard..).unwrap_or_default())?;
-        if count == 0 {
-            return Ok(Some(0));
-        }
-        accepting.heard = heard.saturating_add(count);
-        if accepting.heard < HELLO_BYTES {
-            return Err(ReadFailure::Empty);
+        // The end may have come with the last bytes, and no event would report it again.
+        while accepting.heard < HELLO_BYTES {
+            let heard = accepting.heard;
+            let count = stream.try_read(accepting.hello.get_mut(heard..).unwrap_or_default())?;
+            if count == 0 {
+                return Ok(Some(0));
+            }
+            accepting.heard = heard.saturating_add(count);
         }
         let (number, answer, cipher) = answer(&accepting.keys, &accepting.hello).map_err(|_| refused())?;
         // A new socket has room for it.

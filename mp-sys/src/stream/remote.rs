@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use crate::OsError;
@@ -13,6 +14,21 @@ pub const LOST_AFTER_MIN: Duration = Duration::from_secs(2);
 pub const LOST_AFTER_MAX: Duration = Duration::from_secs(32_767);
 /// The kernel asks the peer this many times before it counts as lost.
 const QUESTIONS: u64 = 5;
+
+/// Returns `true` for an error that only a network has: the other side cannot be reached, or has not answered in time.
+#[must_use]
+pub fn is_of_network(error: Errno) -> bool {
+    [
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NETDOWN,
+        Errno::NETRESET,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::TIMEDOUT,
+    ]
+    .contains(&error)
+}
 
 /// Sets up a TCP socket whose small messages are sent at once, and whose other side counts as lost if it has not answered the
 /// kernel for this long. After that, reads and writes return an error (`ETIMEDOUT`).

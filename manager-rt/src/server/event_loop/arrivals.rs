@@ -94,6 +94,12 @@ impl Arrivals {
             || whole.check_reserve(HANDSHAKE_BYTES).is_err()
     }
 
+    /// Removes and returns the oldest of those connections, or the oldest one if there are none.
+    fn pop_oldest(&mut self, of_those: impl Fn(usize) -> bool) -> Option<usize> {
+        let place = self.proving.iter().position(|(_, slot)| of_those(*slot)).unwrap_or(0);
+        self.proving.remove(place).map(|(_, slot)| slot)
+    }
+
     /// Records that a connection has arrived.
     pub(super) const fn may_come(&mut self) {
         self.may_accept = true;
@@ -196,7 +202,10 @@ impl EventLoop {
 
     fn begin(&mut self, channel: Channel, now: u64) -> Result<(), OsError> {
         while self.arrivals.is_full() {
-            let Some((_, slot)) = self.arrivals.proving.pop_front() else {
+            // Whoever floods a port without the key does not push out those that have it, or that are on this host.
+            let peers = &self.peers;
+            let is_stranger = |slot: usize| peers.get(slot).is_some_and(Peer::is_stranger);
+            let Some(slot) = self.arrivals.pop_oldest(is_stranger) else {
                 tracing::debug!("there is no memory for a new connection: it is closed");
                 return Ok(());
             };

@@ -18,6 +18,7 @@ pub(crate) mod fuzz;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mp_sys::handshake::STEP_BYTES_MAX;
 use mp_sys::stream::{ReadFailure, Stream, WriteFailure};
 use rustix::io::Errno;
 
@@ -32,7 +33,7 @@ const SENT_BYTES_MAX: usize = LENGTH_BYTES + SEALED_BYTES_MAX;
 const READ_BYTES_MAX: usize = 64 << 10;
 /// The least bytes that one read takes from the kernel, however little room the caller has.
 const READ_BYTES_MIN: usize = 4 << 10;
-/// How many bytes one write accepts, so that no connection holds up the others.
+/// The most bytes that one write accepts.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// The error of a stream that somebody changed. No later byte of it can be trusted.
@@ -132,6 +133,8 @@ impl Sealed {
                     opener.unfinished = kept;
                     return Ok(filled);
                 }
+                // Somebody cut the stream, or the other side was killed in the middle of a record.
+                Ok(0) if !kept.is_empty() => return Err(ReadFailure::Reset),
                 Ok(0) => return Ok(0),
                 Err(failure) => {
                     opener.unfinished = kept;
@@ -149,7 +152,8 @@ impl Sealed {
                     return Err(ReadFailure::System(FORGED.into()));
                 }
             }
-            if is_drained {
+            // If nothing is complete, the end may have come with the last bytes, and no event would report it again.
+            if is_drained && filled > 0 {
                 break;
             }
         }
@@ -168,7 +172,7 @@ impl Sealed {
             let step = match sealer.rest.is_empty() {
                 false => sealer.send_rest(stream),
                 true => {
-                    gather(slices, written, record);
+                    gather(slices, written, record_bytes_max(sealer.number), record);
                     if record.is_empty() {
                         break;
                     }
@@ -212,7 +216,8 @@ impl Opener {
         while let Some((length, behind)) = bytes.split_first_chunk::<LENGTH_BYTES>() {
             let length = usize::from(u16::from_le_bytes(*length));
             // A record without contents would be a way to keep the reader busy with nothing.
-            if length <= TAG_BYTES || length > SEALED_BYTES_MAX {
+            let longest = record_bytes_max(self.number).saturating_add(TAG_BYTES);
+            if length <= TAG_BYTES || length > longest {
                 return Err(Forged);
             }
             let Some((sealed, behind)) = behind.split_at_checked(length) else { break };
@@ -276,8 +281,20 @@ impl Sealer {
     }
 }
 
-/// Collects the bytes of a record: what follows the first `skip` bytes of the slices.
-fn gather(slices: &[IoSlice<'_>], mut skip: usize, record: &mut Vec<u8>) {
+/// Returns the most bytes that the record with this number contains. The first one is a step of the managers' handshake.
+/// Somebody who plays back a recorded handshake gets that far, and must not make the other side keep more.
+const fn record_bytes_max(number: u64) -> usize {
+    if number == 0 { STEP_BYTES_MAX } else { RECORD_BYTES_MAX }
+}
+
+/// Returns `true` if a first record that contains this many bytes is waited for.
+#[cfg(test)]
+pub(super) fn takes_first_record_of(len: usize) -> bool {
+    record_bytes_max(0) >= len && record_bytes_max(1) == RECORD_BYTES_MAX
+}
+
+/// Collects at most `most` bytes of a record: what follows the first `skip` bytes of the slices.
+fn gather(slices: &[IoSlice<'_>], mut skip: usize, most: usize, record: &mut Vec<u8>) {
     record.clear();
     for slice in slices {
         let Some(bytes) = slice.get(skip..) else {
@@ -285,9 +302,9 @@ fn gather(slices: &[IoSlice<'_>], mut skip: usize, record: &mut Vec<u8>) {
             continue;
         };
         skip = 0;
-        let room = RECORD_BYTES_MAX.saturating_sub(record.len());
+        let room = most.saturating_sub(record.len());
         record.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        if record.len() == RECORD_BYTES_MAX {
+        if record.len() == most {
             break;
         }
     }

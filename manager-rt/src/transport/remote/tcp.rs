@@ -26,6 +26,8 @@ use super::{Remote, SharedKey};
 #[cfg(feature = "server")]
 use crate::OsError;
 use crate::address::HostPort;
+#[cfg(feature = "server")]
+use crate::limits::ACCEPTS_AT_ONCE;
 use crate::transport::{Channel, OpenError};
 
 /// Opens a stream to the server at a host and port, both of whose sides have proved that they have the key. Of several addresses
@@ -108,6 +110,15 @@ pub(crate) struct TcpAcceptor {
     scratch: Arc<Scratch>,
 }
 
+/// Returns `true` if accept(2) passed on an error of the connection, which says nothing about the next one.
+#[cfg(feature = "server")]
+fn is_of_connection(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| {
+        errno == Errno::CONNABORTED || errno == Errno::PROTO || mp_sys::stream::is_of_network(errno)
+    })
+}
+
 #[cfg(feature = "server")]
 impl TcpAcceptor {
     /// Listens at the first address of a host that this machine has. With port 0, the system chooses one.
@@ -137,7 +148,7 @@ impl TcpAcceptor {
     /// # Errors
     /// Those of accept(2).
     pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
-        loop {
+        for _ in 0..ACCEPTS_AT_ONCE {
             match self.listener.accept() {
                 Ok((stream, _)) => match self.set_up(stream.into()) {
                     Ok(channel) => return Ok(Some(channel)),
@@ -145,10 +156,11 @@ impl TcpAcceptor {
                     Err(error) => tracing::debug!(%error, "a connection cannot be set up"),
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if is_of_connection(&error) => {}
                 Err(error) => return Err(error),
             }
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     fn set_up(&self, file: OwnedFd) -> Result<Channel, OsError> {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use mp_sys::key::Key;
 
-use super::{LENGTH_BYTES, Opener, SENT_BYTES_MAX};
+use super::{LENGTH_BYTES, Opener, SENT_BYTES_MAX, record_bytes_max};
 use crate::transport::remote::noise::{Cipher, HELLO_BYTES, Initiator, SharedKey, answer};
 
 /// The most records of one input.
@@ -53,8 +53,9 @@ pub(crate) fn records(input: &[u8]) {
     let (mut wire, mut sent, mut is_changed) = (Vec::new(), Vec::new(), false);
     let mut sealed = vec![0; SENT_BYTES_MAX];
     for number in 0..count {
-        let record = vec![next(); (usize::from(next()) << 4 | usize::from(next())).max(1)];
         let sequence = u64::try_from(number).unwrap_or(0);
+        let len = (usize::from(next()) << 4 | usize::from(next())).max(1).min(record_bytes_max(sequence));
+        let record = vec![next(); len];
         let Ok(len) = sender.seal(sequence, &record, &mut sealed) else { return };
         let mut one = u16::try_from(len).unwrap_or(0).to_le_bytes().to_vec();
         one.extend_from_slice(sealed.get(..len).unwrap_or_default());
