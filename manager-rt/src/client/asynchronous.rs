@@ -124,6 +124,7 @@ impl Remote {
         let key = connection.driver_key();
         let (weak, remote) = (Arc::downgrade(connection), self.me.clone());
         let driver = runtime.spawn(async move {
+            poll_fn(|context| until_listed(&weak, key, context)).await;
             poll_fn(|context| drive(&weak, key, (&epoll, &news), context)).await;
             drop(watched);
             // Whoever holds a lock learns now that it is lost.
@@ -146,6 +147,17 @@ async fn converse(connection: &Connection, request: &mut Request) -> Result<Answ
     }
 }
 
+/// Waits until the connection knows the driver, which may run before its starter has said so. Nobody could wake it before.
+fn until_listed(connection: &Weak<Connection>, key: u64, context: &Context<'_>) -> Poll<()> {
+    match connection.upgrade() {
+        Some(connection) if connection.is_usable() && !connection.knows_driver(key) => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        _ => Poll::Ready(()),
+    }
+}
+
 /// Reads and writes until nothing is left to do, and then waits. Ends with the connection.
 fn drive(
     connection: &Weak<Connection>,
@@ -161,6 +173,11 @@ fn drive(
             (Turn::Ended, _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
             // The reader wakes the driver.
             (Turn::Blocked | Turn::Drained, Poll::Pending) => return Poll::Pending,
+            // However much arrives, the other tasks of the runtime have their turns.
+            (Turn::More, Poll::Pending) => {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             (Turn::More, _) | (_, Poll::Ready(Ok(()))) => {}
         }
     }

@@ -195,6 +195,11 @@ impl Tasks {
         self.drivers.push(Driver { key, runtime, task, made_in, waker, is_blocked: false, is_armed: false });
     }
 
+    /// Returns `true` if a driver was added.
+    pub(in crate::client) fn knows_driver(&self, key: u64) -> bool {
+        self.drivers.iter().any(|driver| driver.key == key)
+    }
+
     fn driver(&mut self, key: u64) -> Option<&mut Driver> {
         self.drivers.iter_mut().find(|driver| driver.key == key)
     }

@@ -254,6 +254,11 @@ impl Connection {
         self.lock().tasks.driver_key()
     }
 
+    /// Returns `true` if a driver was added.
+    pub(in crate::client) fn knows_driver(&self, key: u64) -> bool {
+        self.lock().tasks.knows_driver(key)
+    }
+
     /// Adds the driver of a runtime, and ends it at once if there is one already.
     pub(in crate::client) fn add_driver(&self, key: u64, runtime: Id, task: AbortHandle) {
         self.lock().tasks.add_driver(key, runtime, task);
