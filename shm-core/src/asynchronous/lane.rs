@@ -21,8 +21,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// task ends the thread.
 pub(super) fn start(hub: &Arc<Hub>, handle: &Handle, lane: usize) {
     let watching = Arc::clone(hub);
-    let thread = handle.spawn_blocking(move || Watcher::new(lane).run(&watching));
+    // Before the thread, because tokio panics if the system has no thread left. The next task then makes another hub.
     let until = EndsOnDrop { hub: Arc::clone(hub), started_in: Epoch::current(), has_ended: false };
+    let thread = handle.spawn_blocking(move || Watcher::new(lane).run(&watching));
     let task = handle.spawn(async move {
         // If it panicked, its tasks need another thread: they look, and find a new hub.
         let has_ended = thread.await.is_ok();

@@ -49,7 +49,8 @@ impl Event {
     ///     let waiter = ready.clone();
     ///     let task = tokio::spawn(async move { waiter.wait_async().await });
     ///     ready.set();
-    ///     task.await?
+    ///     task.await??;
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
