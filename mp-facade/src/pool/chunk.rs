@@ -60,6 +60,11 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    /// The indices of its items.
+    pub(super) fn indices(&self) -> impl Iterator<Item = u64> + use<> {
+        self.first..self.first.saturating_add(u64::from(self.count))
+    }
+
     /// Makes a chunk of items that the workers have.
     pub(super) fn of_indices(job: u64, first: u64, count: u32) -> Self {
         Self { job, first, count, base: first, ..Self::default() }

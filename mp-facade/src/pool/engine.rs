@@ -25,7 +25,7 @@ use crate::exit::ExitError;
 use crate::pool::chunk::Chunk;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::health::{Crash, Health};
-use crate::pool::payload::Payload;
+use crate::pool::payload::Sink;
 use crate::pool::rules::Rules;
 use crate::pool::seat::{Seat, Start, nanos_of};
 use crate::pool::worker::Progress;
@@ -39,12 +39,6 @@ const PUT_AGAIN: Duration = Duration::from_millis(1);
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// The most reports that are taken from a worker at once.
 const REPORTS_AT_ONCE: usize = 64;
-
-/// What the engine passes on for one item.
-pub(super) type Outcome<'a> = Result<Payload<'a>, TaskError>;
-
-/// Takes the outcomes of items: the job, the index, and how it ended.
-pub(super) type Sink<'a> = dyn FnMut(u64, u64, Outcome<'_>) + 'a;
 
 pub(super) struct Engine<'s> {
     rules: Rules,
@@ -241,9 +235,15 @@ impl<'s> Engine<'s> {
             }
             let has_core = seat.has_dumped_core();
             let left = seat.vacate();
-            let is_wanted = |chunk: &Chunk| !self.given_up.contains(&chunk.job);
-            for chunk in left.chunks.into_iter().rev().filter(is_wanted) {
-                self.pending.push_front(chunk);
+            for chunk in left.chunks.into_iter().rev() {
+                if !self.given_up.contains(&chunk.job) {
+                    self.pending.push_front(chunk);
+                    continue;
+                }
+                // The job was cancelled while the worker had the chunk, and had not begun with it.
+                self.tries.retain(|item, _| !chunk.contains(*item));
+                chunk.indices().for_each(|index| sink(chunk.job, index, Err(TaskError::Cancelled)));
+                passed = true;
             }
             self.restarts = self.restarts.saturating_add(1);
             match end {

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::pool::engine::Outcome;
 use crate::pool::error::TaskError;
-use crate::pool::payload::{Kept, Payload};
+use crate::pool::payload::{Kept, Outcome, Payload};
 
 /// An outcome that has arrived: the encoded value, or the item's error.
 pub(super) type Arrived = Result<Kept, TaskError>;

@@ -3,6 +3,14 @@
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 
+use crate::pool::TaskError;
+
+/// What the engine passes on for one item.
+pub(super) type Outcome<'a> = Result<Payload<'a>, TaskError>;
+
+/// Takes the outcomes of items: the job, the index, and how it ended.
+pub(super) type Sink<'a> = dyn FnMut(u64, u64, Outcome<'_>) + 'a;
+
 /// A result of this size is kept in the bytes that it came in, if these are not more than twice as large.
 const LARGE_BYTES: usize = 64 << 10;
 
