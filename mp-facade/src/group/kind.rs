@@ -28,7 +28,7 @@ pub(super) struct Seat {
     pub(super) next: Option<Worker>,
     /// When the next worker is started, if there is none.
     pub(super) again: Option<Deadline>,
-    crashes: Crashes,
+    pub(super) crashes: Crashes,
     /// Whether its worker has returned, and no other one follows.
     pub(super) is_done: bool,
 }
@@ -147,8 +147,8 @@ impl<'s> Kind<'s> {
             if outcome.is_err() {
                 self.last_failure = Some((seat.place.clone(), end.clone()));
             }
-            if self.reload.as_ref().is_some_and(|reload| reload.awaits(number)) {
-                self.reload_failed(at, end, core);
+            if let Some(reload) = self.reload.as_ref().filter(|reload| reload.awaits(number)) {
+                self.reload_failed((at, reload.again), end, core);
             }
             if was_current {
                 return self.replace(at, &outcome, is_ready, is_healthy, core);

@@ -58,8 +58,8 @@ impl Kind<'_> {
             };
             match step {
                 Err(failure) => {
-                    self.reload_failed(at, failure, core);
-                    return;
+                    self.reload_failed((at, reload.again), failure, core);
+                    continue;
                 }
                 Ok(None) => {
                     self.reload = Some(reload);
@@ -108,18 +108,22 @@ impl Kind<'_> {
             return Ok(Some(Next::Place));
         };
         let Some(old) = seat.current.replace(next) else { return Ok(Some(Next::Place)) };
+        if old.age() >= self.keep.healthy_after {
+            // Crashes before it do not count towards those of its replacement.
+            seat.crashes.clear();
+        }
         let number = old.number;
         core.ask_to_end(old, &self.keep);
         Ok(Some(Next::Step(Step::End(number))))
     }
 
-    /// Ends a reload with an error.
-    pub(super) fn reload_failed(&mut self, at: usize, end: Failure, core: &mut Core) {
-        self.reload = None;
+    /// Ends a reload with an error. If another one was asked for meanwhile, that one begins.
+    pub(super) fn reload_failed(&mut self, (at, again): (usize, bool), end: Failure, core: &mut Core) {
+        self.reload = again.then(Reload::default);
         if let Some(seat) = self.seats.get(at) {
             let place = seat.place.clone();
             core.tell(GroupEvent::NotReloaded { place: place.clone(), end: end.clone() });
-            self.reloaded = Some(Err(GroupError::Reload { place, end }));
+            self.reloaded = (!again).then_some(Err(GroupError::Reload { place, end }));
         }
     }
 }
