@@ -206,7 +206,9 @@ impl<'a> Parent<'a> {
         match event {
             GroupEvent::Exited { place, pid, outcome } => {
                 let kind = kind_of(place.kind());
-                table.note_crash(kind, place.index(), outcome.as_ref().err(), self.shared.now_ms());
+                if let Err(end) = outcome {
+                    table.note_crash(kind, place.index(), Some(end), self.shared.now_ms());
+                }
                 table.bury(kind, *pid);
             }
             GroupEvent::Stopped { place, pid, .. } => table.bury(kind_of(place.kind()), *pid),

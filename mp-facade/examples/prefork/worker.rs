@@ -8,6 +8,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mp::Ready;
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -53,7 +53,7 @@ pub(crate) fn run(start: Start<'_>) -> Result<()> {
 
 async fn serve(start: Start<'_>) -> Result<()> {
     let Start { shared, signals, listener, settings, row, ready } = start;
-    let mut asked_to_end = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    let asked_to_end = asked_to_end().context("no handler for SIGTERM")?;
     signals.leave_to_parent();
     let listener = tokio::net::TcpListener::from_std(listener.try_clone()?).context("the listener")?;
     let (stop, stopping) = watch::channel(false);
@@ -78,7 +78,7 @@ async fn serve(start: Start<'_>) -> Result<()> {
     while !signals.must_end() {
         tokio::select! {
             biased;
-            _ = asked_to_end.recv() => break,
+            _ = asked_to_end.readable() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = accept(&listener, &worker.row), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok(accepted) => serve(&mut connections, accepted),
@@ -88,6 +88,8 @@ async fn serve(start: Start<'_>) -> Result<()> {
     }
 
     worker.row.set(Field::State, State::Stopping as u64);
+    // From now on, replies say that the connection ends. That also frees the descriptors that the backlog needs.
+    stop.send_replace(true);
     if shared.ends() {
         let deadline = Instant::now() + BACKLOG_WAIT_MAX;
         while Instant::now() < deadline
@@ -100,9 +102,16 @@ async fn serve(start: Start<'_>) -> Result<()> {
         }
     }
     drop(listener);
-    stop.send_replace(true);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Returns a socket that becomes readable at SIGTERM. Tokio's own handlers keep a pipe for the rest of the process.
+fn asked_to_end() -> io::Result<tokio::net::UnixStream> {
+    let (wakes, waker) = UnixStream::pair()?;
+    wakes.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, waker)?;
+    tokio::net::UnixStream::from_std(wakes)
 }
 
 /// Accepts a connection, which the row counts before it is accepted: from then on it is in this worker's hand.
