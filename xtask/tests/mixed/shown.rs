@@ -66,6 +66,7 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "Numeric",
     "OnLost",
     "OpenPipeline",
+    "Pending",
     "Recorded",
     "References",
     "SameBytes",

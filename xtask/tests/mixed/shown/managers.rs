@@ -45,6 +45,11 @@ fn held(seen: &mut Seen, manager: &Manager) {
     seen.look_for(&rlock, "RLock", &["#"]);
     seen.look_for(&lock.lock().unwrap(), "LockGuard", &["#", ", token "]);
     seen.look_for(&rlock.lock().unwrap(), "RLockGuard", &["#", ", token "]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let taken = runtime.block_on(lock.lock_async()).unwrap();
+    seen.look_for(&taken, "TaskGuard", &["#", ", token "]);
+    drop(taken);
+    drop(runtime);
     let (semaphore, bounded) = (manager.semaphore(1).unwrap(), manager.bounded_semaphore(1).unwrap());
     seen.look_for(&semaphore, "Semaphore", &["#"]);
     seen.look_for(&bounded, "BoundedSemaphore", &["#"]);
