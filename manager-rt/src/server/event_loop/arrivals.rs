@@ -21,6 +21,7 @@ use crate::limits::{
     ACCEPTS_AT_ONCE, ARRIVALS_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, LATE_AT_ONCE,
 };
 use crate::proto::Fault;
+use crate::proto::version::OLDEST;
 use crate::server::peer::{HANDSHAKE_BYTES, Peer, Phase};
 use crate::state::Claimed;
 use crate::transport::Channel;
@@ -271,14 +272,23 @@ impl EventLoop {
             }
             Next::Agree(bytes) => {
                 peer.outbound.say(&bytes);
+                let mut version = OLDEST;
                 if let Phase::Proving(side) = &peer.phase
                     && let Some(agreed) = side.agreed()
                 {
-                    peer.outbound.agree_on(agreed.version);
+                    version = agreed.version;
+                    peer.outbound.agree_on(version);
                 }
                 let welcome = self.welcome(slot);
-                if let Some(peer) = self.peers.get_mut(slot) {
-                    peer.outbound.say(&welcome);
+                let Some(peer) = self.peers.get_mut(slot) else { return Ok(()) };
+                match welcome {
+                    Ok(welcome) => peer.outbound.say(&welcome),
+                    Err(fault) => {
+                        tracing::warn!(%fault, "refusing a client");
+                        peer.outbound.say(&frame_of(fault.known_to(version)));
+                        peer.flush();
+                        return Err(Turn::Gone { was_reset: false });
+                    }
                 }
             }
         }
@@ -287,29 +297,24 @@ impl EventLoop {
     }
 
     /// Makes a client of a connection that completed the handshake, and returns the welcome message.
-    fn welcome(&mut self, slot: usize) -> Vec<u8> {
-        let cpu = own_cpu();
+    ///
+    /// # Errors
+    /// The reason why there is no room for the client. Its connection has to be closed.
+    fn welcome(&mut self, slot: usize) -> Result<Vec<u8>, Fault> {
         self.arrivals.forget(slot);
-        match self.state.connect() {
-            Ok(client) => {
-                let index = client.slot();
-                if self.slots.len() <= index {
-                    self.slots.resize(index.saturating_add(1), usize::MAX);
-                }
-                if let Some(place) = self.slots.get_mut(index) {
-                    *place = slot;
-                }
-                if let Some((peer, share)) = self.peers.get_mut(slot).zip(self.state.share(client)) {
-                    peer.belongs_to(client, share);
-                }
-                let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu, call: 0, read: 0 };
-                [&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat()
-            }
-            Err(fault) => {
-                tracing::warn!(%fault, "refusing a client");
-                frame_of(fault)
-            }
+        let client = self.state.connect()?;
+        let index = client.slot();
+        if self.slots.len() <= index {
+            self.slots.resize(index.saturating_add(1), usize::MAX);
         }
+        if let Some(place) = self.slots.get_mut(index) {
+            *place = slot;
+        }
+        if let Some((peer, share)) = self.peers.get_mut(slot).zip(self.state.share(client)) {
+            peer.belongs_to(client, share);
+        }
+        let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu: own_cpu(), call: 0, read: 0 };
+        Ok([&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat())
     }
 }
 

@@ -12,7 +12,9 @@ impl EventLoop {
         let mut has_relieved = false;
         while take_too_much(&self.unsent) {
             // Long values do not count: they belong to their objects, and a client may just be reading one.
-            let behind = self.peers.iter().max_by_key(|(_, peer)| peer.outbound.charged());
+            // Nor does the memory that a client which has read everything keeps for its next answers.
+            let behind = self.peers.iter().filter(|(_, peer)| !peer.outbound.is_empty());
+            let behind = behind.max_by_key(|(_, peer)| peer.outbound.charged());
             let Some((slot, peer)) = behind.filter(|(_, peer)| peer.outbound.charged() > 0) else { break };
             has_relieved = true;
             tracing::warn!(
