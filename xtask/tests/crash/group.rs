@@ -4,17 +4,15 @@
 use std::time::Duration;
 
 use mp::{Child, Group, GroupEvent, Keep, Method, Slot, StartError};
-use mp_sys::child::Ended;
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::testing::leaks::Snapshot;
-use mp_sys::testing::{Random, hang, spawn};
+use mp_sys::testing::{Random, hang};
 
 use crate::cell::{HANG, Outcome, define_cells};
-use crate::starting::{alone, expect_all_ended, expect_end, expect_no_leaks};
+use crate::owner::{self, POINTS_MAX};
+use crate::starting::{alone, expect_all_ended, expect_no_leaks};
 
-/// Neither a worker nor a group has this many points. A cell that reaches this number would never end.
-const POINTS_MAX: u64 = 3000;
 /// The longest time before a group is killed, in nanoseconds: that of a few rounds.
 const LONGEST: u64 = 10_000_000;
 const NONE: [&std::fs::File; 0] = [];
@@ -128,51 +126,12 @@ fn run_a_group() {
 
 /// The group's process dies at its first point, then at its second, until it survives.
 fn owner_at_every_point(_: u32) -> Outcome {
-    alone(Method::Fork, |out| {
-        let survives = |point: &u64| {
-            let before = Snapshot::take();
-            let owner = spawn(|| {
-                crash::die_at(*point);
-                run_a_group();
-                crash::die_at(0);
-            });
-            let survived = match expect_end(&owner, out) {
-                Some(Ended::Signaled(9)) | None => false,
-                Some(ended) => {
-                    out.torn += u32::from(ended != Ended::Exited(0));
-                    true
-                }
-            };
-            drop(owner);
-            expect_all_ended(out);
-            expect_no_leaks(&before, out);
-            survived
-        };
-        let last = (1..POINTS_MAX).find(survives).expect("a group has fewer points");
-        out.kills += u32::try_from(last - 1).unwrap();
-    })
+    owner::at_every_point(run_a_group)
 }
 
 /// The group's process dies while its workers are started, reloaded, replaced and ended.
 fn owner_at_random_moments(kills: u32) -> Outcome {
-    alone(Method::Fork, |out| {
-        let mut random = Random::new();
-        for _ in 0..kills {
-            let before = Snapshot::take();
-            let owner = spawn(|| {
-                loop {
-                    run_a_group();
-                }
-            });
-            random.pause(LONGEST);
-            owner.signal(9).unwrap();
-            out.torn += u32::from(expect_end(&owner, out) != Some(Ended::Signaled(9)));
-            out.kills += 1;
-            drop(owner);
-            expect_all_ended(out);
-            expect_no_leaks(&before, out);
-        }
-    })
+    owner::at_random_moments(run_a_group, LONGEST, kills)
 }
 
 define_cells! {

@@ -21,6 +21,7 @@ mod group;
 mod locks;
 mod manager;
 mod names;
+mod owner;
 mod pipe;
 mod points;
 mod pool;

@@ -4,16 +4,14 @@
 use std::time::Instant;
 
 use mp::{Method, Pool, PoolBuilder};
-use mp_sys::child::Ended;
 use mp_sys::crash;
+use mp_sys::testing::Random;
 use mp_sys::testing::leaks::Snapshot;
-use mp_sys::testing::{Random, spawn};
 
 use crate::cell::{HANG, Outcome, define_cells};
-use crate::starting::{alone, expect_all_ended, expect_end, expect_no_leaks};
+use crate::owner::{self, POINTS_MAX};
+use crate::starting::{alone, expect_all_ended, expect_no_leaks};
 
-/// Neither a worker nor a pool has this many points. A cell that reaches this number would never end.
-const POINTS_MAX: u64 = 3000;
 /// Items of a round: a few chunks.
 const ITEMS: u64 = 6;
 /// The longest time before a pool is killed, in nanoseconds: that of a few rounds.
@@ -93,51 +91,12 @@ fn run_a_pool() {
 
 /// The pool's process dies at its first point, then at its second, until it survives.
 fn owner_at_every_point(_: u32) -> Outcome {
-    alone(Method::Fork, |out| {
-        let survives = |point: &u64| {
-            let before = Snapshot::take();
-            let owner = spawn(|| {
-                crash::die_at(*point);
-                run_a_pool();
-                crash::die_at(0);
-            });
-            let survived = match expect_end(&owner, out) {
-                Some(Ended::Signaled(9)) | None => false,
-                Some(ended) => {
-                    out.torn += u32::from(ended != Ended::Exited(0));
-                    true
-                }
-            };
-            drop(owner);
-            expect_all_ended(out);
-            expect_no_leaks(&before, out);
-            survived
-        };
-        let last = (1..POINTS_MAX).find(survives).expect("a pool has fewer points");
-        out.kills += u32::try_from(last - 1).unwrap();
-    })
+    owner::at_every_point(run_a_pool)
 }
 
 /// The pool's process dies while its workers are started, work, and end.
 fn owner_at_random_moments(kills: u32) -> Outcome {
-    alone(Method::Fork, |out| {
-        let mut random = Random::new();
-        for _ in 0..kills {
-            let before = Snapshot::take();
-            let owner = spawn(|| {
-                loop {
-                    run_a_pool();
-                }
-            });
-            random.pause(LONGEST);
-            owner.signal(9).unwrap();
-            out.torn += u32::from(expect_end(&owner, out) != Some(Ended::Signaled(9)));
-            out.kills += 1;
-            drop(owner);
-            expect_all_ended(out);
-            expect_no_leaks(&before, out);
-        }
-    })
+    owner::at_random_moments(run_a_pool, LONGEST, kills)
 }
 
 define_cells! {
