@@ -10,23 +10,23 @@
 //! armed. An executed process learns it from an environment variable, which it reads once, when it is taken over (see
 //! [`crate::reexec`]). Other processes are started without that variable.
 //!
-//! Under `cfg(loom)`, with the feature `testing`, the same points end a thread of a model, in every order of what the
+//! Under `cfg(mp_loom)`, with the feature `testing`, the same points end a thread of a model, in every order of what the
 //! other threads do meanwhile. Without that feature, models of another crate are running, and the points do nothing.
 
-#[cfg(all(feature = "crash-points", not(all(loom, feature = "testing"))))]
+#[cfg(all(feature = "crash-points", not(all(mp_loom, feature = "testing"))))]
 mod counted;
-#[cfg(all(loom, feature = "testing"))]
+#[cfg(all(mp_loom, feature = "testing"))]
 mod modelled;
-#[cfg(any(not(feature = "crash-points"), all(loom, feature = "testing")))]
+#[cfg(any(not(feature = "crash-points"), all(mp_loom, feature = "testing")))]
 mod nothing;
 
-#[cfg(all(feature = "crash-points", not(all(loom, feature = "testing"))))]
+#[cfg(all(feature = "crash-points", not(all(mp_loom, feature = "testing"))))]
 pub use self::counted::{VARIABLE, descendant_dies_at, die_at, point};
-#[cfg(all(feature = "crash-points", not(all(loom, feature = "testing"))))]
+#[cfg(all(feature = "crash-points", not(all(mp_loom, feature = "testing"))))]
 pub(crate) use self::counted::{begin_executed, begin_forked, hand_on, has_forked};
-#[cfg(all(loom, feature = "testing"))]
+#[cfg(all(mp_loom, feature = "testing"))]
 pub use self::modelled::{point, until};
-#[cfg(not(any(feature = "crash-points", all(loom, feature = "testing"))))]
+#[cfg(not(any(feature = "crash-points", all(mp_loom, feature = "testing"))))]
 pub use self::nothing::point;
-#[cfg(any(not(feature = "crash-points"), all(loom, feature = "testing")))]
+#[cfg(any(not(feature = "crash-points"), all(mp_loom, feature = "testing")))]
 pub(crate) use self::nothing::{begin_executed, begin_forked, hand_on, has_forked};

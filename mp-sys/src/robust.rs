@@ -31,7 +31,7 @@
 mod held;
 mod list;
 mod mode;
-#[cfg(all(loom, test, feature = "testing"))]
+#[cfg(all(mp_loom, test, feature = "testing"))]
 mod models;
 mod protocol;
 mod pthread;

@@ -2,20 +2,20 @@
 //! model.
 //!
 //! A protocol is generic over a family of words. In programs the family is [`Shared`]: `std`'s atomics, the kernel's
-//! futexes, sleeps in slices. Under `cfg(loom)` there is also `Modelled`, for which `loom` tries every order of
+//! futexes, sleeps in slices. Under `cfg(mp_loom)` there is also `Modelled`, for which `loom` tries every order of
 //! accesses that the memory model allows. Nothing sleeps in slices there, so a lost wake-up is a deadlock, which `loom`
 //! reports. `docs/design/models.md` describes what the models show, and what they cannot show.
 //!
 //! Every default is `Shared`, and all its calls are inlined: a program pays nothing for the second family.
 
-#[cfg(loom)]
+#[cfg(mp_loom)]
 mod modelled;
 
 use std::fmt::Debug;
 use std::sync::atomic::{self, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-#[cfg(loom)]
+#[cfg(mp_loom)]
 pub use self::modelled::{Modelled, ModelledWord32, ModelledWord64};
 use crate::deadline::Deadline;
 use crate::futex::{self, Slept};

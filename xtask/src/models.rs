@@ -2,7 +2,7 @@
 //!
 //! `loom` runs a model once for each order that the memory model allows, with a limited number of preemptions. (A
 //! preemption is a switch away from a thread that could go on.) The models are modules named `models` beside the
-//! protocols, under `cfg(loom)`; `docs/design/models.md` describes what they show.
+//! protocols, under `cfg(mp_loom)`; `docs/design/models.md` describes what they show.
 //!
 //! They are built into a separate folder: a different `RUSTFLAGS` would discard what every other command has built.
 
@@ -52,7 +52,7 @@ fn call(line: &str, target: &Path) -> Cargo {
     Cargo::new(line)
         .arguments(PACKAGES.iter().flat_map(|package| ["--package", package]))
         .arguments(["--target-dir".to_owned(), target.join("loom").to_string_lossy().into_owned()])
-        .variable("RUSTFLAGS", "--cfg loom")
+        .variable("RUSTFLAGS", "--cfg mp_loom")
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn models_are_built_into_a_separate_folder() {
         let options = ModelsOptions { preemptions: 4, model: "condition::models".to_owned() };
-        let expected = "RUSTFLAGS=\"--cfg loom\" LOOM_MAX_PREEMPTIONS=\"4\" cargo test --release --lib --locked \
+        let expected = "RUSTFLAGS=\"--cfg mp_loom\" LOOM_MAX_PREEMPTIONS=\"4\" cargo test --release --lib --locked \
                         --package mp-sys --package shm-core --package kernel-ipc --target-dir \
                         built/loom condition::models";
         assert_eq!(options.command(Path::new("built")).to_string(), expected);

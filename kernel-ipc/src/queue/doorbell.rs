@@ -19,7 +19,7 @@
 //!
 //! Sleepers are not counted, so a process that is killed in its sleep costs at most one needless system call.
 
-#[cfg(all(loom, test))]
+#[cfg(all(mp_loom, test))]
 mod models;
 
 use std::sync::atomic::{Ordering, fence};

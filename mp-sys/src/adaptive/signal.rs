@@ -6,7 +6,7 @@
 //! sees the other. A sleeper that is killed leaves its announcement for ever. That costs later posts a needless system
 //! call, but never a wake-up.
 
-#[cfg(all(loom, test))]
+#[cfg(all(mp_loom, test))]
 mod models;
 mod observed;
 

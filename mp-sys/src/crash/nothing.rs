@@ -1,7 +1,7 @@
 //! Crash points in a build that does not count them: every function is empty.
 
 /// Does nothing: the crate was built without the feature `crash-points`.
-#[cfg(not(any(feature = "crash-points", all(loom, feature = "testing"))))]
+#[cfg(not(any(feature = "crash-points", all(mp_loom, feature = "testing"))))]
 #[inline(always)]
 pub fn point() {}
 

@@ -24,7 +24,7 @@
 //! slot, and then changes the signal if it finds the version marked. So a slot that is emptied after the writer's look
 //! changes the signal.
 
-#[cfg(all(loom, test, feature = "testing"))]
+#[cfg(all(mp_loom, test, feature = "testing"))]
 mod models;
 
 use std::sync::atomic::Ordering;

@@ -22,7 +22,7 @@
 //! executes an acquire fence, and then loads the word. If it copied any byte of a change, it finds the word that was
 //! stored before that change. A reader that finds the word that ends a change has acquired all of it.
 
-#[cfg(all(loom, test, feature = "testing"))]
+#[cfg(all(mp_loom, test, feature = "testing"))]
 mod models;
 
 use std::sync::atomic::{Ordering, compiler_fence};

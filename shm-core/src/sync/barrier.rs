@@ -4,7 +4,7 @@
 //! the words under its lock. This module adds the place of the words, the calling process, the action, and the party that
 //! gives its place back on drop.
 
-#[cfg(all(loom, test))]
+#[cfg(all(mp_loom, test))]
 mod models;
 mod party;
 mod places;

@@ -48,7 +48,7 @@ impl Witness<Shared> for Kernel {
 }
 
 /// The witness of models.
-#[cfg(all(loom, test))]
+#[cfg(all(mp_loom, test))]
 pub(super) mod modelled {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};

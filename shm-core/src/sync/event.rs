@@ -5,7 +5,7 @@
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod flag;
-#[cfg(all(loom, test))]
+#[cfg(all(mp_loom, test))]
 mod models;
 
 use std::fmt;

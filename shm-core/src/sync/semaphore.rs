@@ -5,7 +5,7 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
-#[cfg(all(loom, test))]
+#[cfg(all(mp_loom, test))]
 mod models;
 mod permits;
 
