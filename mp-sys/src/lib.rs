@@ -58,7 +58,7 @@ mod copy;
 #[expect(unsafe_code, reason = "sched_getcpu")]
 mod cpu;
 #[cfg_attr(
-    all(feature = "crash-points", not(all(loom, feature = "testing"))),
+    all(feature = "crash-points", not(all(mp_loom, feature = "testing"))),
     expect(unsafe_code, reason = "raise(SIGKILL)")
 )]
 pub mod crash;
