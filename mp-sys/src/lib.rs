@@ -100,7 +100,7 @@ pub mod signals;
 pub mod socket;
 #[expect(unsafe_code, reason = "addresses inside a mapping")]
 pub mod span;
-#[expect(unsafe_code, reason = "ioctl(SIOCOUTQ)")]
+#[expect(unsafe_code, reason = "ioctl(SIOCOUTQ), and getsockopt(SO_PEERCRED)")]
 pub mod stream;
 #[cfg(feature = "testing")]
 #[expect(unsafe_code, reason = "what tests do to their own process")]

@@ -328,12 +328,47 @@ fn set_up(file: BorrowedFd<'_>) -> Result<(), OsError> {
     Ok(sockopt::set_socket_timeout(file, sockopt::Timeout::Recv, Some(SLICE))?)
 }
 
-/// The user of the process at the other side when it connected or listened.
+/// The process at the other side of a local socket when it connected or listened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerProcess {
+    /// The user that it ran as.
+    pub user: u32,
+    /// Its number, or `None` if it is in a PID namespace that is not visible here.
+    pub pid: Option<u32>,
+}
+
+/// The process at the other side when it connected or listened.
+///
+/// `rustix` has no place for a number that is 0, as that of a process which is not visible here.
 ///
 /// # Errors
 /// Those of getsockopt(2), for a descriptor that is not a connected local socket.
+pub fn peer_process(stream: impl AsFd) -> Result<PeerProcess, OsError> {
+    let mut found = libc::ucred { pid: 0, uid: libc::uid_t::MAX, gid: libc::gid_t::MAX };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(|_| Errno::INVAL)?;
+    let number = stream.as_fd().as_raw_fd();
+    let into = (&raw mut found).cast();
+    // SAFETY: the kernel writes at most `len` bytes, the size of `found`, of which every bit pattern is valid, and `len` itself;
+    // the descriptor is borrowed from its owner.
+    let failed = unsafe { libc::getsockopt(number, libc::SOL_SOCKET, libc::SO_PEERCRED, into, &raw mut len) };
+    if failed != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(PeerProcess { user: found.uid, pid: u32::try_from(found.pid).ok().filter(|pid| *pid != 0) })
+}
+
+/// The user of the process at the other side when it connected or listened.
+///
+/// # Errors
+/// As for [`peer_process`].
 pub fn peer_user(stream: impl AsFd) -> Result<u32, OsError> {
-    Ok(sockopt::socket_peercred(stream)?.uid.as_raw())
+    peer_process(stream).map(|peer| peer.user)
+}
+
+/// The number of this process. A forked child has another one.
+#[must_use]
+pub fn own_process() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
 /// The user that this process runs as.

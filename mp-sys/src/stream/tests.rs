@@ -136,6 +136,7 @@ fn dropping_a_stream_ends_it_for_its_copies_too() {
 fn both_ends_are_of_this_user() {
     let (one, _other) = pair();
     assert_eq!(peer_user(one.file().unwrap()), Ok(own_user()));
+    assert_eq!(peer_process(one.file().unwrap()).unwrap().pid, Some(own_process()));
     assert!(peer_user(std::fs::File::open("/dev/null").unwrap()).is_err());
 }
 
