@@ -20,6 +20,7 @@ mod numbered;
 mod numbers;
 mod op;
 mod reply;
+pub mod report;
 mod table;
 mod value;
 pub mod version;

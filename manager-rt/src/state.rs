@@ -49,6 +49,7 @@ mod numbers;
 mod page;
 mod queue;
 mod registry;
+mod report;
 mod semaphore;
 mod sequence;
 mod step;
@@ -130,7 +131,8 @@ impl State {
         }
         self.core.memory.account.check_reserve(CLIENT_BYTES)?;
         let share = Share::of(&self.core.memory.account, self.core.limits.client_memory_bytes);
-        Ok(self.core.clients.insert(&self.core.memory.account, share))
+        let now = self.core.now();
+        Ok(self.core.clients.insert(&self.core.memory.account, share, now))
     }
 
     /// Returns what a client may take.

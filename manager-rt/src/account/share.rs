@@ -70,6 +70,11 @@ impl Share {
         self.bulk.charge(bytes)
     }
 
+    /// Returns how many bytes are charged.
+    pub(crate) fn bytes(&self) -> usize {
+        self.records.used().saturating_add(self.bulk.used())
+    }
+
     /// Returns how many bytes of records and of bulk are charged, and which share it is.
     #[cfg(test)]
     pub(crate) fn used(&self) -> (*const Account, usize, usize) {

@@ -80,6 +80,8 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
         Reply::Names(names) => Reply::Names(names),
         Reply::Info(info) => Reply::Info(info),
         Reply::Acts { index, round } => Reply::Acts { index, round },
+        Reply::Server(server) => Reply::Server(server),
+        Reply::Clients { clients, next } => Reply::Clients { clients, next },
         // None of them is a transaction: see `Reply`.
         Reply::Transaction(replies) => {
             Reply::Transaction(replies.into_iter().map(|reply| owned(reply, frame)).collect())

@@ -187,7 +187,7 @@ impl Run<'_> {
         let print = self.source.small() / 250;
         let all = specs();
         let spec = all.get(self.source.below(all.len())).cloned();
-        Ok(match (self.source.below(13), spec) {
+        Ok(match (self.source.below(15), spec) {
             (0 | 1, Some(spec)) => ManagerOp::Create { spec, print },
             (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec, print },
             (4, _) => ManagerOp::Remove { name: self.name() },
@@ -201,6 +201,8 @@ impl Run<'_> {
             (9, _) => return Err(Control::Reject { call: self.source.small() }),
             (10, _) => ManagerOp::Names,
             (11, _) => ManagerOp::NamesAfter { name: self.name() },
+            (12, _) => ManagerOp::Server,
+            (13, _) => ManagerOp::Clients { from: self.little() },
             _ => ManagerOp::Info,
         })
     }

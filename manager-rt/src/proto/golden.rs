@@ -15,6 +15,7 @@ use self::file::{Entry, Golden, hex};
 pub(super) use self::samples::{Sample, sample_of, shape_of};
 use super::version::{FIRST, NEWEST};
 use super::*;
+use crate::proto::report::{ClientOrigin, ClientReport, ServerReport};
 use crate::wire::control::Control;
 
 /// An enum that has a table.
@@ -73,13 +74,13 @@ impl Protocol {
         self.retired.extend(T::retired().into_iter().map(|number| (T::NAME, number)));
     }
 
-    fn fields<T: Sample + Serialize>(&mut self, name: &str) {
+    fn fields<T: Sample + Serialize>(&mut self, name: &str, since: u16) {
         self.entries.push(Entry {
             table: name.to_owned(),
             number: None,
             name: name.to_owned(),
             fields: T::shape(),
-            since: FIRST,
+            since,
             bytes: hex(&postcard::to_allocvec(&T::sample()).unwrap()),
             is_retired: false,
         });
@@ -109,15 +110,15 @@ impl Protocol {
 
     fn of_this_build() -> Self {
         let mut protocol = Self::default();
-        protocol.fields::<Call<Payload>>("Call");
-        protocol.fields::<Step<Payload>>("Step");
+        protocol.fields::<Call<Payload>>("Call", FIRST);
+        protocol.fields::<Step<Payload>>("Step", FIRST);
         protocol.table::<Wait>();
         protocol.table::<Op<Payload>>();
         protocol.table::<ManagerOp<Payload>>();
         protocol.control();
         protocol.table::<Spec<Payload>>();
         protocol.table::<ListOp<Payload>>();
-        protocol.fields::<Scan<Payload>>("Scan");
+        protocol.fields::<Scan<Payload>>("Scan", FIRST);
         protocol.table::<DictOp<Payload>>();
         protocol.table::<Part>();
         protocol.table::<Number>();
@@ -132,11 +133,14 @@ impl Protocol {
         protocol.table::<ValueOp<Payload>>();
         protocol.table::<ArrayOp<Payload>>();
         protocol.table::<Reply<Payload>>();
-        protocol.fields::<Info>("Info");
+        protocol.fields::<Info>("Info", FIRST);
         protocol.table::<Fault>();
         protocol.table::<Kind>();
         protocol.table::<Table>();
         protocol.table::<Room>();
+        protocol.fields::<ServerReport>("ServerReport", 4);
+        protocol.fields::<ClientOrigin>("ClientOrigin", 4);
+        protocol.fields::<ClientReport>("ClientReport", 4);
         protocol
     }
 }

@@ -13,6 +13,7 @@
 //! type, which contains it.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::de::Error;
 
@@ -227,9 +228,17 @@ impl Travels for i128 {}
 impl Travels for f32 {}
 impl Travels for f64 {}
 impl Travels for String {}
+impl Travels for Duration {}
 impl Travels for ObjectId {}
 impl Travels for Raw<'_> {}
 impl Travels for Payload {}
+
+impl<T: Travels> Travels for Box<T> {
+    #[inline]
+    fn since(&self) -> u16 {
+        T::since(self)
+    }
+}
 
 impl<T: Travels> Travels for Vec<T> {
     #[inline]

@@ -159,4 +159,11 @@ pub enum ManagerOp<P> {
         /// The secret number that comes over the socket.
         bequest: u128,
     },
+    /// Returns what the manager knows about its server.
+    Server,
+    /// Returns a page of clients, from a place on. The first place is 0, and each answer says where the next page begins.
+    Clients {
+        /// The place.
+        from: u64,
+    },
 }

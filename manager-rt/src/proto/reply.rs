@@ -8,6 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::TRANSACTION_OPS_MAX;
+use crate::proto::report::{ClientReport, ServerReport, memory_of};
 use crate::proto::{ObjectId, Payload};
 
 /// The answer to an operation that succeeded. The documentation of each operation names its variant.
@@ -112,6 +113,15 @@ pub enum Reply<P> {
     },
     /// The answers to the operations of a transaction. None of them is itself a transaction.
     Transaction(Vec<Self>),
+    /// What the manager knows about its server.
+    Server(Box<ServerReport>),
+    /// A page of clients.
+    Clients {
+        /// The clients.
+        clients: Vec<ClientReport>,
+        /// The place at which the next page begins, if there is one.
+        next: Option<u64>,
+    },
 }
 
 thread_local! {
@@ -177,6 +187,8 @@ impl Reply<Payload> {
         match self {
             Self::Names(names) => names.iter().for_each(|name| add(name.len())),
             Self::Transaction(replies) => replies.iter().for_each(|reply| add(reply.memory())),
+            Self::Server(server) => add(server.memory()),
+            Self::Clients { clients, .. } => add(memory_of(clients)),
             _ => {}
         }
         bytes

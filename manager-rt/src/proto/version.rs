@@ -7,7 +7,7 @@
 //! | version | what it added |
 //! |---|---|
 //! | 3 | the first one whose numbers are fixed |
-//! | 4 | sides offer a range of versions; an unknown number is an answer instead of the end of the connection; a leased lock says how long its call waited; a full manager says what is full |
+//! | 4 | sides offer a range of versions; an unknown number is an answer instead of the end of the connection; a leased lock says how long its call waited; a full manager says what is full; a manager reports what happens in it |
 
 /// The oldest version that this build knows.
 pub const OLDEST: u16 = 3;

@@ -110,7 +110,8 @@ impl EventLoop {
     /// # Errors
     /// The error of the system call.
     pub(super) fn new(poll: Poll, set_up: SetUp, ends: &[OwnedFd]) -> Result<Self, OsError> {
-        let SetUp { state, acceptors, terms, handshakes_max } = set_up;
+        let SetUp { mut state, acceptors, terms, handshakes_max } = set_up;
+        state.begins(now_nanos());
         let registry = poll.registry();
         for number in acceptors.numbers() {
             registry.register(&mut SourceFd(&number), LISTENER, Interest::READABLE)?;

@@ -9,6 +9,7 @@ use mp_sys::stream::{ReadFailure, WriteFailure};
 
 use crate::account::{Account, Charge, Share};
 use crate::limits::{UNSENT_BYTES_LEAST, UNSENT_BYTES_MAX};
+use crate::proto::report::ClientOrigin;
 use crate::server::crowd::NewestTurn;
 use crate::state::ClientId;
 use crate::transport::Channel;
@@ -138,6 +139,11 @@ impl Peer {
     /// reads is still read to its end.
     pub(super) fn is_too_far_behind(&self) -> bool {
         !self.cannot_write && self.outbound.len() > self.unsent_max()
+    }
+
+    /// Returns where the other side is.
+    pub(super) fn origin(&self) -> ClientOrigin {
+        self.stream.origin()
     }
 
     /// Returns `true` if the other side has not proved anything, and may be anybody on a network.

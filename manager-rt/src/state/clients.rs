@@ -8,6 +8,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::account::{Account, Charge, Full, Share};
+use crate::proto::report::ClientOrigin;
 use crate::proto::{ObjectId, Payload};
 use crate::state::charges::{CLIENT_BYTES, HOLD_BYTES, REFERENCE_BYTES};
 use crate::state::delivery::Delivery;
@@ -28,7 +29,7 @@ const FORGOTTEN_AT_ONCE: usize = 512;
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    serial: u64,
+    pub(super) serial: u64,
     /// Whether it has the references of a bequest, and does nothing.
     is_heir: bool,
     references: BTreeMap<ObjectId, u64>,
@@ -44,6 +45,9 @@ pub(super) struct Client {
     pub(super) unfinished: Option<Box<Unfinished>>,
     /// The number of answers so far.
     answers: u64,
+    /// Where it is, and when it connected.
+    pub(super) origin: ClientOrigin,
+    pub(super) since: u64,
     /// What is charged to the manager: everything here but the waiting calls and the items.
     charge: Charge,
     share: Share,
@@ -53,7 +57,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn new(serial: u64, charge: Charge, share: Share) -> Self {
+    fn new(serial: u64, since: u64, charge: Charge, share: Share) -> Self {
         let (records, bulk) = (share.charge_records(CLIENT_BYTES), share.charge_bulk(0));
         Self {
             serial,
@@ -66,6 +70,8 @@ impl Client {
             grants: Grants::default(),
             unfinished: None,
             answers: 0,
+            origin: ClientOrigin::default(),
+            since,
             charge,
             share,
             records,
@@ -189,6 +195,11 @@ impl Client {
         self.references.len()
     }
 
+    /// Returns how many operations of the client were finished.
+    pub(super) const fn operations(&self) -> u64 {
+        self.answers
+    }
+
     /// Returns the objects to which the client has references, in order, from the one after `object` on.
     pub(super) fn objects_after(&self, object: Option<ObjectId>) -> impl Iterator<Item = ObjectId> {
         let from = object.map_or(Bound::Unbounded, Bound::Excluded);
@@ -303,10 +314,10 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn insert(&mut self, account: &Arc<Account>, share: Share) -> ClientId {
+    pub(super) fn insert(&mut self, account: &Arc<Account>, share: Share, now: u64) -> ClientId {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        let client = Client::new(serial, account.charge(CLIENT_BYTES), share);
+        let client = Client::new(serial, now, account.charge(CLIENT_BYTES), share);
         ClientId { slot: self.all.insert(client), serial }
     }
 
@@ -330,7 +341,7 @@ impl Clients {
 
     /// Adds what holds the references of a bequest, within the share of the client that made it. It is no client to anybody else.
     pub(super) fn insert_heir(&mut self, account: &Arc<Account>, share: Share) -> ClientId {
-        let id = self.insert(account, share);
+        let id = self.insert(account, share, 0);
         if let Some(client) = self.get_mut(id) {
             client.is_heir = true;
             self.heirs = self.heirs.saturating_add(1);
@@ -355,6 +366,15 @@ impl Clients {
     /// Returns the number of bequests.
     pub(super) const fn heirs(&self) -> usize {
         self.heirs
+    }
+
+    pub(super) fn slots(&self) -> usize {
+        self.all.capacity()
+    }
+
+    /// Returns the client in a slot, unless it is a bequest.
+    pub(super) fn in_slot(&self, slot: usize) -> Option<&Client> {
+        self.all.get(slot).filter(|client| !client.is_heir)
     }
 
     #[cfg(test)]

@@ -47,6 +47,10 @@ pub(super) struct Core {
     pub(super) outbox: Vec<Answered>,
     /// The time of the newest event, in nanoseconds.
     now: u64,
+    /// When the manager began to serve.
+    pub(super) started: u64,
+    /// How many operations were finished so far.
+    pub(super) operations: u64,
     pub(super) memory: Memory,
     pub(super) work: Work,
 }
@@ -71,6 +75,8 @@ impl Core {
             touched: Vec::new(),
             outbox: Vec::new(),
             now: 0,
+            started: 0,
+            operations: 0,
             memory,
             work: Work::default(),
         }
@@ -105,6 +111,7 @@ impl Core {
     pub(super) fn answer(&mut self, client: ClientId, call: u64, answer: Answer<Payload>) {
         if let Some(to) = self.clients.get_mut(client) {
             to.count_answer();
+            self.operations = self.operations.wrapping_add(1);
             self.outbox.push(Answered { client, call, answer, names: None });
         }
     }
@@ -113,6 +120,7 @@ impl Core {
     pub(super) fn answer_names(&mut self, client: ClientId, call: u64, names: EncodedNames) {
         if let Some(to) = self.clients.get_mut(client) {
             to.count_answer();
+            self.operations = self.operations.wrapping_add(1);
             let names = Some(Box::new(names));
             self.outbox.push(Answered { client, call, answer: DONE, names });
         }

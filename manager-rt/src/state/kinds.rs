@@ -290,7 +290,7 @@ pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
 /// Returns `true` if an operation may be sent as a notice: it releases or reports something, and takes nothing.
 pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
     match op {
-        Op::Manager(op) => !matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. }),
+        Op::Manager(op) => !reports(op) && !matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. }),
         Op::Lock(op) => matches!(op, LockOp::Release { .. }),
         Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire | SemaphoreOp::Take),
         Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Done { .. } | JoinableQueueOp::Requeue { .. }),
@@ -300,10 +300,15 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
     }
 }
 
+/// Returns `true` if the operation reports what the manager knows.
+const fn reports<P>(op: &ManagerOp<P>) -> bool {
+    matches!(op, ManagerOp::Server | ManagerOp::Clients { .. })
+}
+
 /// Returns `true` if the answer depends on what other clients hold, or on how many of them there are.
 pub(super) const fn tells_of_others(op: &Op<Raw<'_>>) -> bool {
     match op {
-        Op::Manager(op) => matches!(op, ManagerOp::Info),
+        Op::Manager(op) => matches!(op, ManagerOp::Info) || reports(op),
         Op::Lock(op) => matches!(op, LockOp::IsLocked),
         Op::Semaphore(op) => matches!(op, SemaphoreOp::Available),
         Op::Condition(op) => matches!(op, ConditionOp::Waiting),

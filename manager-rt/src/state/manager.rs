@@ -56,6 +56,7 @@ impl State {
             | ManagerOp::Bequeath { .. }
             | ManagerOp::Names => Err(Fault::Unsupported),
             ManagerOp::Info => Ok(Reply::Info(self.info())),
+            op @ (ManagerOp::Server | ManagerOp::Clients { .. }) => self.report(&op),
             ManagerOp::Shutdown => {
                 self.has_ended = true;
                 DONE

@@ -2,6 +2,8 @@
 
 #[cfg(any(feature = "server", feature = "tcp"))]
 use std::io::IoSlice;
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 #[cfg(feature = "server")]
 use std::os::fd::OwnedFd;
@@ -9,10 +11,17 @@ use std::os::fd::OwnedFd;
 #[cfg(feature = "server")]
 use mp_sys::OsError;
 use mp_sys::deadline::Deadline;
+#[cfg(feature = "server")]
+use mp_sys::stream::peer_process;
 use mp_sys::stream::{AskFailure, Interest, OtherProcess, ReadFailure, Ready, Stream, WriteFailure};
+
+#[cfg(feature = "server")]
+use rustix::net::getpeername;
 
 #[cfg(feature = "tcp")]
 use super::remote::Remote;
+#[cfg(feature = "server")]
+use crate::proto::report::ClientOrigin;
 
 /// A connected stream. It has the rules of [`Stream`], and these two:
 ///
@@ -59,6 +68,22 @@ impl Channel {
         return self.remote.is_some();
         #[cfg(not(feature = "tcp"))]
         false
+    }
+
+    /// Returns where the other side is, as far as the kernel knows.
+    #[cfg(feature = "server")]
+    pub(crate) fn origin(&self) -> ClientOrigin {
+        let Ok(file) = self.stream.file() else { return ClientOrigin::default() };
+        if self.is_remote() {
+            let address =
+                getpeername(file).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
+            return ClientOrigin {
+                address: address.map(|address| address.to_string()),
+                ..Default::default()
+            };
+        }
+        let pid = peer_process(file).ok().and_then(|peer| peer.pid);
+        ClientOrigin { pid, program: pid.and_then(program_of), address: None }
     }
 
     /// Returns the number of the key that the other side has: 0 for the first one of the accepted keys.
@@ -170,4 +195,12 @@ impl Channel {
         }
         self.stream.ready(interest, deadline)
     }
+}
+
+/// Returns the name of a process, as the kernel knows it: 15 bytes at most, which may be any.
+#[cfg(feature = "server")]
+fn program_of(pid: u32) -> Option<String> {
+    let mut name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    name.pop_if(|last| *last == b'\n');
+    Some(String::from_utf8_lossy(&name).into_owned())
 }

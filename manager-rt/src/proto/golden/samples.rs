@@ -1,5 +1,7 @@
 //! An example of each type that travels.
 
+use std::time::Duration;
+
 use crate::proto::{ObjectId, Payload, Raw};
 
 /// A type that travels.
@@ -51,6 +53,7 @@ samples! {
     f64 = -2.25;
     String = "name".to_owned();
     ObjectId = ObjectId(0x0123_4567);
+    Duration = Duration::new(700, 800);
 }
 
 impl Sample for Payload {
@@ -60,6 +63,16 @@ impl Sample for Payload {
 
     fn shape() -> String {
         "value".to_owned()
+    }
+}
+
+impl<T: Sample> Sample for Box<T> {
+    fn sample() -> Self {
+        Self::new(T::sample())
+    }
+
+    fn shape() -> String {
+        T::shape()
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::reply::Flat;
+use crate::proto::report::{ClientOrigin, ClientReport, ServerReport};
 use crate::proto::{Fault, Info, Kind, Reply, Room, Table};
 
 numbered! {
@@ -54,10 +55,24 @@ numbered! {
         17 = Acts { index, round },
         18 = Transaction(replies by Flat),
         19 = GrantedLease { token, owner_died, timed_out, waited } since 4,
+        20 = Server(server) since 4,
+        21 = Clients { clients, next } since 4,
     }
 }
 
 numbered! { struct Info { objects, clients, waiters, held, bytes } }
+
+numbered! {
+    struct ServerReport {
+        version, pid, uptime, memory_used, memory_max, clients, clients_max, objects, waiters, held, operations,
+    }
+}
+
+numbered! { struct ClientOrigin { pid, program, address } }
+
+numbered! {
+    struct ClientReport { number, origin, connected_for, operations, waiting, references, bytes }
+}
 
 numbered! {
     enum Fault {

@@ -78,6 +78,8 @@ numbered! {
         11 = Shutdown,
         12 = NamesAfter { name by Name } since 4,
         13 = Bequeath { bequest } since 4,
+        14 = Server since 4,
+        15 = Clients { from } since 4,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }

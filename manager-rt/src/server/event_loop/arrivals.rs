@@ -312,6 +312,7 @@ impl EventLoop {
         }
         if let Some((peer, share)) = self.peers.get_mut(slot).zip(self.state.share(client)) {
             peer.belongs_to(client, share);
+            self.state.introduce(client, peer.origin(), now_nanos());
         }
         let head = Head { body_len: EPOCH_BYTES, kind: FrameKind::Welcome, cpu: own_cpu(), call: 0, read: 0 };
         Ok([&head.to_bytes()[..], &self.terms.epoch.to_le_bytes()].concat())

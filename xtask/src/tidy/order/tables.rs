@@ -80,6 +80,7 @@ const MANAGER_RT_CLIENT: Order = Order {
 const MANAGER_RT_STATE: Order = Order {
     folder: "manager-rt/src/state",
     rows: &[
+        &["report"],
         &["backlog", "bequests", "condition", "continued", "ending", "exchange", "lines", "manager"],
         &["self"],
         &["commit"],

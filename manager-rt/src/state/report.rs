@@ -1,0 +1,121 @@
+//! Operations of the manager that report what it knows, page by page.
+//!
+//! A page is short, so that even a manager without memory answers, and a turn is short, too: a page ends with the step, whether
+//! it found something or not, and the answer says where the next one begins. What exists while all pages are fetched is in
+//! one of them, and what is made or removed meanwhile may be.
+
+use std::time::Duration;
+
+use mp_sys::stream::own_process;
+
+use crate::count::{count_of, index_of};
+use crate::limits::UNSENT_BYTES_LEAST;
+use crate::proto::report::{ClientOrigin, ClientReport, Paged, ServerReport};
+use crate::proto::{Answer, ManagerOp, Payload, Raw, Reply};
+use crate::state::State;
+use crate::state::clients::Client;
+use crate::state::step::ClientId;
+
+/// The work of looking at a place that adds nothing to the page.
+const LOOK: usize = 4;
+/// The work of reporting one thing.
+const REPORT: usize = 32;
+
+/// A page of a report.
+struct Sheet<T> {
+    items: Vec<T>,
+    /// The bytes that are left. An answer of up to [`UNSENT_BYTES_LEAST`] is never refused.
+    room: usize,
+}
+
+impl<T: Paged> Sheet<T> {
+    const fn new() -> Self {
+        Self { items: Vec::new(), room: UNSENT_BYTES_LEAST.saturating_sub(PAGE_HEAD_BYTES) }
+    }
+
+    /// Adds an item, or returns `false` if there is no room for it. The first one has room.
+    fn add(&mut self, item: T) -> bool {
+        let bytes = item.memory();
+        let has_room = bytes <= self.room || self.items.is_empty();
+        if has_room {
+            self.room = self.room.saturating_sub(bytes);
+            self.items.push(item);
+        }
+        has_room
+    }
+}
+
+/// What an answer takes besides its items, in bytes.
+const PAGE_HEAD_BYTES: usize = 256;
+
+impl State {
+    /// Notes where a client is, and that it connected now.
+    pub(crate) fn introduce(&mut self, client: ClientId, origin: ClientOrigin, now: u64) {
+        self.core.reach(now);
+        if let Some(client) = self.core.clients.get_mut(client) {
+            (client.origin, client.since) = (origin, now);
+        }
+    }
+
+    /// Notes that the manager begins to serve now.
+    pub(crate) const fn begins(&mut self, now: u64) {
+        self.core.reach(now);
+        self.core.started = now;
+    }
+
+    /// Runs an operation that reports something.
+    pub(super) fn report(&mut self, op: &ManagerOp<Raw<'_>>) -> Answer<Payload> {
+        Ok(match op {
+            ManagerOp::Clients { from } => self.clients_from(index_of(*from)),
+            _ => Reply::Server(Box::new(self.server())),
+        })
+    }
+
+    fn server(&self) -> ServerReport {
+        let info = self.info();
+        ServerReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: own_process(),
+            uptime: Duration::from_nanos(self.core.now().saturating_sub(self.core.started)),
+            memory_used: info.bytes,
+            memory_max: count_of(self.core.limits.memory_bytes),
+            clients: info.clients,
+            clients_max: count_of(self.core.limits.clients),
+            objects: info.objects,
+            waiters: info.waiters,
+            held: info.held,
+            operations: self.core.operations,
+        }
+    }
+
+    fn clients_from(&mut self, from: usize) -> Reply<Payload> {
+        let mut page = Sheet::new();
+        let end = self.core.clients.slots();
+        for slot in from..end {
+            if let Some(client) = self.core.clients.in_slot(slot) {
+                if !page.add(report_of_client(client, self.core.now())) {
+                    return Reply::Clients { clients: page.items, next: Some(count_of(slot)) };
+                }
+                self.core.work.charge(REPORT);
+            }
+            self.core.work.charge(LOOK);
+            let next = slot.saturating_add(1);
+            if self.core.work.is_over() && next < end {
+                return Reply::Clients { clients: page.items, next: Some(count_of(next)) };
+            }
+        }
+        Reply::Clients { clients: page.items, next: None }
+    }
+}
+
+fn report_of_client(client: &Client, now: u64) -> ClientReport {
+    ClientReport {
+        number: client.serial,
+        origin: client.origin.clone(),
+        connected_for: Duration::from_nanos(now.saturating_sub(client.since)),
+        operations: client.operations(),
+        waiting: count_of(client.waiting()),
+        references: count_of(client.references()),
+        bytes: count_of(client.share().bytes()),
+    }
+}
