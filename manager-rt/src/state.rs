@@ -190,6 +190,7 @@ impl State {
             return Heard::Unsettled;
         }
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
+        self.core.count_notice(caller.client);
         if matches!(outcome, Outcome::Parked)
             && let Some(client) = self.core.clients.get_mut(caller.client)
         {

@@ -45,6 +45,8 @@ pub(super) struct Client {
     pub(super) unfinished: Option<Box<Unfinished>>,
     /// The number of answers so far.
     answers: u64,
+    /// The number of notices so far.
+    pub(super) notices: u64,
     /// Where it is, and when it connected.
     pub(super) origin: ClientOrigin,
     pub(super) since: u64,
@@ -70,6 +72,7 @@ impl Client {
             grants: Grants::default(),
             unfinished: None,
             answers: 0,
+            notices: 0,
             origin: ClientOrigin::default(),
             since,
             charge,
@@ -197,7 +200,7 @@ impl Client {
 
     /// Returns how many operations of the client were finished.
     pub(super) const fn operations(&self) -> u64 {
-        self.answers
+        self.answers.wrapping_add(self.notices)
     }
 
     /// Returns the objects to which the client has references, in order, from the one after `object` on.

@@ -116,6 +116,14 @@ impl Core {
         }
     }
 
+    /// Counts a notice, which is not answered.
+    pub(super) fn count_notice(&mut self, client: ClientId) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.notices = client.notices.wrapping_add(1);
+            self.operations = self.operations.wrapping_add(1);
+        }
+    }
+
     /// Answers a call with names that were encoded in steps.
     pub(super) fn answer_names(&mut self, client: ClientId, call: u64, names: EncodedNames) {
         if let Some(to) = self.clients.get_mut(client) {
