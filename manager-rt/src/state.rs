@@ -46,6 +46,7 @@ mod manager;
 mod memory;
 mod namespace;
 mod numbers;
+mod observed;
 mod page;
 mod queue;
 mod registry;

@@ -82,6 +82,7 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
         Reply::Acts { index, round } => Reply::Acts { index, round },
         Reply::Server(server) => Reply::Server(server),
         Reply::Clients { clients, next } => Reply::Clients { clients, next },
+        Reply::Objects { objects, next } => Reply::Objects { objects, next },
         // None of them is a transaction: see `Reply`.
         Reply::Transaction(replies) => {
             Reply::Transaction(replies.into_iter().map(|reply| owned(reply, frame)).collect())

@@ -15,7 +15,7 @@ use self::file::{Entry, Golden, hex};
 pub(super) use self::samples::{Sample, sample_of, shape_of};
 use super::version::{FIRST, NEWEST};
 use super::*;
-use crate::proto::report::{ClientOrigin, ClientReport, ServerReport};
+use crate::proto::report::{ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport};
 use crate::wire::control::Control;
 
 /// An enum that has a table.
@@ -141,6 +141,8 @@ impl Protocol {
         protocol.fields::<ServerReport>("ServerReport", 4);
         protocol.fields::<ClientOrigin>("ClientOrigin", 4);
         protocol.fields::<ClientReport>("ClientReport", 4);
+        protocol.fields::<LockHolder>("LockHolder", 4);
+        protocol.fields::<ObjectReport>("ObjectReport", 4);
         protocol
     }
 }

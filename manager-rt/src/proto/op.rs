@@ -166,4 +166,16 @@ pub enum ManagerOp<P> {
         /// The place.
         from: u64,
     },
+    /// Returns a page of objects, from a place on, as [`Clients`](Self::Clients) does.
+    Objects {
+        /// The place.
+        from: u64,
+        /// Whether only objects are returned of which something is held, or for which calls wait.
+        is_busy: bool,
+    },
+    /// Returns the object with a name, as a page of one.
+    Object {
+        /// The name.
+        name: String,
+    },
 }

@@ -1,10 +1,12 @@
-//! What a manager reports about itself and its clients.
+//! What a manager reports about itself, its clients, its objects and their waiters.
 //!
 //! Times are durations up to the report, so the clocks of two hosts need not agree.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::proto::{Kind, ObjectId};
 
 /// The server of a manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,51 @@ pub struct ClientReport {
     pub bytes: u64,
 }
 
+/// Who holds a lock, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LockHolder {
+    /// The number of the client's connection.
+    pub client: u64,
+    /// The number of the thread in that process, counted from 1. A lock that a task of an async runtime holds has a number of its
+    /// own instead.
+    pub thread: u64,
+    /// The number of the grant among those of the lock.
+    pub token: u64,
+    /// How many times a reentrant lock was taken.
+    pub depth: u64,
+    /// How long the lock has been held.
+    pub held_for: Duration,
+    /// The rest of the lease, if there is one.
+    pub lease_left: Option<Duration>,
+}
+
+/// An object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ObjectReport {
+    /// Its number, which no other object of this server has or had.
+    pub id: ObjectId,
+    /// What it is.
+    pub kind: Kind,
+    /// Its name, if it has one. Characters that a terminal would interpret may be in it.
+    pub name: Option<String>,
+    /// The number of items, entries, elements or attributes; of a semaphore, the number of free permits.
+    pub len: Option<u64>,
+    /// The memory that it takes, including its values, in bytes.
+    pub bytes: u64,
+    /// Whether `bytes` is an estimate: it has too many values to look at all of them.
+    pub is_estimate: bool,
+    /// The number of references: of clients, values, messages on their way, and of its name.
+    pub references: u64,
+    /// The number of calls that wait for it.
+    pub waiters: u64,
+    /// The number of locks, permits and leases of it that are held.
+    pub held: u64,
+    /// The holder of a lock.
+    pub holder: Option<LockHolder>,
+}
+
 impl ServerReport {
     /// Returns the memory that the report takes, in bytes.
     pub(super) fn memory(&self) -> usize {
@@ -89,6 +136,12 @@ impl Paged for ClientReport {
     fn memory(&self) -> usize {
         let ClientOrigin { program, address, .. } = &self.origin;
         size_of::<Self>().saturating_add(len_of(program.as_ref())).saturating_add(len_of(address.as_ref()))
+    }
+}
+
+impl Paged for ObjectReport {
+    fn memory(&self) -> usize {
+        size_of::<Self>().saturating_add(len_of(self.name.as_ref()))
     }
 }
 

@@ -108,9 +108,12 @@ impl Array {
         self.exchange(at, old).into_iter().for_each(|new| core.let_go(new));
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
-        self.elements.range(0, usize::MAX).for_each(visit);
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
+        self.elements.range(0, usize::MAX)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.elements.len()
     }
 
     /// Returns what the container takes, in bytes.

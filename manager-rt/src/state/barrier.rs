@@ -305,6 +305,10 @@ impl Barrier {
         self.places.forget(client);
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len().saturating_add(self.early.len())
+    }
+
     pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
         self.was_early = self.early.remove(&waiter);
         self.was_early || self.line.remove(&waiter)

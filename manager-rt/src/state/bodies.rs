@@ -43,6 +43,11 @@ impl Bodies {
         Some(body)
     }
 
+    /// Returns an object, to look at it.
+    pub(super) fn get(&self, slot: usize) -> Option<&Body> {
+        self.places.get(slot)?.as_ref().map(|place| &place.body)
+    }
+
     /// Counts what is held of the object that was lent last.
     fn count_lent(&mut self) {
         self.held = self.held();

@@ -145,12 +145,13 @@ impl Dict {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
-        self.entries.iter().for_each(|(key, value)| {
-            visit(key);
-            visit(value);
-        });
+    /// Returns the keys and values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
+        self.entries.iter().flat_map(|(key, value)| [key, value])
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Returns what the container takes, in bytes.

@@ -47,6 +47,10 @@ impl Event {
         self.line.remove(&waiter)
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
     pub(super) const fn line(&mut self) -> &mut Line {
         &mut self.line
     }

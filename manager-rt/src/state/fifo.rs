@@ -42,6 +42,11 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         count_of(self.items.len())
     }
 
+    /// Returns the number of callers that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.putters.len().saturating_add(self.getters.len())
+    }
+
     /// Returns what the container takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.items.bytes()

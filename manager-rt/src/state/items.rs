@@ -71,6 +71,11 @@ impl Items {
         self.is_reversed = !self.is_reversed;
     }
 
+    /// Returns the items, in any order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
+        self.sequence.range(0, usize::MAX)
+    }
+
     /// Passes all items from one on to `visit`, as long as it returns `true`.
     pub(super) fn visit_from<'a>(&'a self, at: usize, mut visit: impl FnMut(&'a Payload) -> bool) {
         match self.place(at) {

@@ -273,11 +273,23 @@ impl JoinableQueue {
         self.fifo.end(core);
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
         let tasks =
             self.fifo.items.range(0, usize::MAX).chain(self.leases.values()).map(|task| &task.payload);
-        tasks.chain(self.failed.values()).for_each(visit);
+        tasks.chain(self.failed.values())
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.fifo.len()
+    }
+
+    /// Returns the number of tasks that were delivered and are not done, and of those that failed.
+    pub(super) fn taken_or_failed(&self) -> u64 {
+        count_of(self.leases.len()).saturating_add(count_of(self.failed.len()))
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.fifo.waiting().saturating_add(self.joiners.len())
     }
 
     /// Returns what the containers take, in bytes.

@@ -1,5 +1,7 @@
 //! One object of any kind, and the operations that all kinds share.
 
+use std::iter;
+
 use crate::proto::{
     BarrierOp, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, ListOp, LockOp, ManagerOp, ObjectId, Op,
     Payload, QueueOp, Raw, SemaphoreOp, Spec,
@@ -223,18 +225,19 @@ impl Body {
         }
     }
 
-    /// Calls `visit` for each stored value.
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
+    /// Returns all stored values, in any order.
+    pub(super) fn values(&self) -> Box<dyn Iterator<Item = &Payload> + '_> {
         match self {
-            Self::Queue(queue) => queue.each_value(visit),
-            Self::JoinableQueue(queue) => queue.each_value(visit),
-            Self::Array(array) => array.each_value(visit),
-            Self::Dict(dict) => dict.each_value(visit),
-            Self::List(list) => list.each_value(visit),
-            Self::Namespace(names) => names.each_value(visit),
-            Self::Value(value) => value.each_value(visit),
-            Self::Semaphore(_) | Self::Lock(_) | Self::Condition(_) | Self::Event(_) | Self::Barrier(_) => {}
+            Self::Queue(queue) => Box::new(queue.values()),
+            Self::JoinableQueue(queue) => Box::new(queue.values()),
+            Self::Array(array) => Box::new(array.values()),
+            Self::Dict(dict) => Box::new(dict.values()),
+            Self::List(list) => Box::new(list.values()),
+            Self::Namespace(names) => Box::new(names.values()),
+            Self::Value(value) => Box::new(iter::once(value.payload())),
+            Self::Semaphore(_) | Self::Lock(_) | Self::Condition(_) | Self::Event(_) | Self::Barrier(_) => {
+                Box::new(iter::empty())
+            }
         }
     }
 
@@ -302,7 +305,10 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
 
 /// Returns `true` if the operation reports what the manager knows.
 const fn reports<P>(op: &ManagerOp<P>) -> bool {
-    matches!(op, ManagerOp::Server | ManagerOp::Clients { .. })
+    matches!(
+        op,
+        ManagerOp::Server | ManagerOp::Clients { .. } | ManagerOp::Objects { .. } | ManagerOp::Object { .. }
+    )
 }
 
 /// Returns `true` if the answer depends on what other clients hold, or on how many of them there are.

@@ -143,12 +143,9 @@ impl List {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
-        self.items.visit_from(0, |item| {
-            visit(item);
-            true
-        });
+    /// Returns the items, in any order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
+        self.items.values()
     }
 
     /// Returns what the container takes, in bytes.

@@ -4,7 +4,10 @@
 //! name it. So a holder whose lease has ended cannot release the lock of its successor, and the token can serve as a
 //! fence for what the lock protects. If the previous holder died or lost its lease, the next grant says so.
 
+use std::time::Duration;
+
 use crate::limits::DEPTH_MAX;
+use crate::proto::report::LockHolder;
 use crate::proto::{Answer, Fault, Kind, LockOp, ObjectId, Payload, Reply, Wait};
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::grants::Granted;
@@ -17,6 +20,8 @@ struct Holder {
     thread: u64,
     token: u64,
     hold: Hold,
+    /// When it was granted.
+    since: u64,
 }
 
 /// A lock, reentrant or not.
@@ -93,7 +98,7 @@ impl Lock {
             self.remove_timer(core);
             self.timer = Some(core.begin_lease(want.hold.lease, object, token));
         }
-        self.holder = Some(Holder { client, thread, token, hold: want.hold });
+        self.holder = Some(Holder { client, thread, token, hold: want.hold, since: core.now() });
         let owner_died = std::mem::take(&mut self.owner_died);
         let LockWant { hold, since, timed_out, notified_by } = want;
         let what = match notified_by {
@@ -194,6 +199,24 @@ impl Lock {
 
     pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
         self.line.remove(&waiter)
+    }
+
+    /// Returns who holds the lock at the time `now`.
+    pub(super) fn holder(&self, now: u64) -> Option<LockHolder> {
+        let Holder { client, thread, token, hold, since } = self.holder?;
+        let lease = self.timer.filter(|_| hold.lease > 0);
+        Some(LockHolder {
+            client: client.serial(),
+            thread,
+            token,
+            depth: hold.depth,
+            held_for: Duration::from_nanos(now.saturating_sub(since)),
+            lease_left: lease.map(|timer| Duration::from_nanos(timer.at().saturating_sub(now))),
+        })
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len()
     }
 
     pub(super) const fn line(&mut self) -> &mut Line {

@@ -56,7 +56,10 @@ impl State {
             | ManagerOp::Bequeath { .. }
             | ManagerOp::Names => Err(Fault::Unsupported),
             ManagerOp::Info => Ok(Reply::Info(self.info())),
-            op @ (ManagerOp::Server | ManagerOp::Clients { .. }) => self.report(&op),
+            op @ (ManagerOp::Server
+            | ManagerOp::Clients { .. }
+            | ManagerOp::Objects { .. }
+            | ManagerOp::Object { .. }) => self.report(&op),
             ManagerOp::Shutdown => {
                 self.has_ended = true;
                 DONE

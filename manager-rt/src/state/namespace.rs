@@ -81,12 +81,13 @@ impl Namespace {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
-        self.attributes.iter().for_each(|(name, attribute)| {
-            visit(name);
-            visit(&attribute.value);
-        });
+    /// Returns the names and values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
+        self.attributes.iter().flat_map(|(name, attribute)| [name, &attribute.value])
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.attributes.len()
     }
 
     /// Returns what the container takes, in bytes.

@@ -124,9 +124,16 @@ impl Queue {
         has_served
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
-        self.fifo.items.range(0, usize::MAX).for_each(visit);
+    pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
+        self.fifo.items.range(0, usize::MAX)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.fifo.len()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.fifo.waiting()
     }
 
     /// Returns what the container takes, in bytes.

@@ -23,13 +23,13 @@ const SERIAL_MAX: u64 = u64::MAX >> SLOT_BITS;
 /// The description of an object, apart from its contents.
 #[derive(Debug)]
 pub(super) struct Entry {
-    id: ObjectId,
+    pub(super) id: ObjectId,
     pub(super) kind: Kind,
     /// The fingerprint of the type.
     pub(super) print: u64,
     /// The references of clients, stored values, transits and the name.
-    references: u64,
-    name: Option<Box<str>>,
+    pub(super) references: u64,
+    pub(super) name: Option<Box<str>>,
     transit: Option<Transit>,
 }
 
@@ -143,6 +143,16 @@ impl Registry {
     fn entry_mut(&mut self, id: ObjectId) -> Option<&mut Entry> {
         let slot = self.slot(id)?;
         self.entries.get_mut(slot)
+    }
+
+    /// Returns the number of slots, in use or not.
+    pub(super) fn slots(&self) -> usize {
+        self.serials.len()
+    }
+
+    /// Returns the description of the object in a slot.
+    pub(super) fn in_slot(&self, slot: usize) -> Option<&Entry> {
+        self.entries.get(slot).filter(|entry| entry.id.0 >> SLOT_BITS != 0)
     }
 
     /// Adds references. Returns `false` if there is no such object.

@@ -10,15 +10,17 @@ use mp_sys::stream::own_process;
 
 use crate::count::{count_of, index_of};
 use crate::limits::UNSENT_BYTES_LEAST;
-use crate::proto::report::{ClientOrigin, ClientReport, Paged, ServerReport};
-use crate::proto::{Answer, ManagerOp, Payload, Raw, Reply};
+use crate::proto::report::{ClientOrigin, ClientReport, ObjectReport, Paged, ServerReport};
+use crate::proto::{Answer, Fault, ManagerOp, Payload, Raw, Reply};
 use crate::state::State;
 use crate::state::clients::Client;
+use crate::state::manager::OBJECT_BYTES;
+use crate::state::registry::{Entry, name_bytes};
 use crate::state::step::ClientId;
 
 /// The work of looking at a place that adds nothing to the page.
 const LOOK: usize = 4;
-/// The work of reporting one thing.
+/// The work of reporting one thing, apart from the values at which it looks.
 const REPORT: usize = 32;
 
 /// A page of a report.
@@ -67,6 +69,8 @@ impl State {
     pub(super) fn report(&mut self, op: &ManagerOp<Raw<'_>>) -> Answer<Payload> {
         Ok(match op {
             ManagerOp::Clients { from } => self.clients_from(index_of(*from)),
+            ManagerOp::Objects { from, is_busy } => self.objects_from(index_of(*from), *is_busy),
+            ManagerOp::Object { name } => self.object_named(name)?,
             _ => Reply::Server(Box::new(self.server())),
         })
     }
@@ -105,6 +109,53 @@ impl State {
             }
         }
         Reply::Clients { clients: page.items, next: None }
+    }
+
+    fn objects_from(&mut self, from: usize, is_busy: bool) -> Reply<Payload> {
+        let mut page = Sheet::new();
+        let end = self.core.registry.slots();
+        for slot in from..end {
+            if let Some((object, seen)) = self.object_in(slot, is_busy) {
+                if !page.add(object) {
+                    return Reply::Objects { objects: page.items, next: Some(count_of(slot)) };
+                }
+                self.core.work.charge(REPORT.saturating_add(seen));
+            }
+            self.core.work.charge(LOOK);
+            let next = slot.saturating_add(1);
+            if self.core.work.is_over() && next < end {
+                return Reply::Objects { objects: page.items, next: Some(count_of(next)) };
+            }
+        }
+        Reply::Objects { objects: page.items, next: None }
+    }
+
+    fn object_named(&self, name: &str) -> Answer<Payload> {
+        let id = self.core.registry.named(name).ok_or(Fault::UnknownName)?;
+        let slot = self.core.registry.slot(id).ok_or(Fault::UnknownObject)?;
+        let object = self.object_in(slot, false).map(|(object, _)| object);
+        Ok(Reply::Objects { objects: object.into_iter().collect(), next: None })
+    }
+
+    /// Reports the object in a slot, if there is one, and returns at how many values that took a look.
+    fn object_in(&self, slot: usize, is_busy: bool) -> Option<(ObjectReport, usize)> {
+        let body = self.bodies.get(slot).filter(|body| !is_busy || body.is_busy())?;
+        let Entry { id, kind, references, ref name, .. } = *self.core.registry.in_slot(slot)?;
+        let size = body.size();
+        let place = OBJECT_BYTES.saturating_add(name.as_deref().map_or(0, name_bytes));
+        let report = ObjectReport {
+            id,
+            kind,
+            name: name.as_deref().map(str::to_owned),
+            len: body.len(),
+            bytes: size.bytes.saturating_add(count_of(place)),
+            is_estimate: size.is_estimate,
+            references,
+            waiters: count_of(body.waiting()),
+            held: body.held(),
+            holder: body.holder(self.core.now()),
+        };
+        Some((report, size.seen))
     }
 }
 

@@ -145,6 +145,14 @@ impl Semaphore {
         &mut self.line
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
+    pub(super) const fn free(&self) -> u64 {
+        self.free
+    }
+
     pub(super) const fn kind(&self) -> Kind {
         if self.bound.is_some() { Kind::BoundedSemaphore } else { Kind::Semaphore }
     }

@@ -56,9 +56,8 @@ impl Value {
         core.let_go(std::mem::replace(&mut self.payload, old));
     }
 
-    #[cfg(test)]
-    pub(super) fn each_value(&self, visit: &mut impl FnMut(&Payload)) {
-        visit(&self.payload);
+    pub(super) const fn payload(&self) -> &Payload {
+        &self.payload
     }
 
     pub(super) fn into_payload(self) -> Payload {

@@ -124,6 +124,13 @@ pub(super) struct TimerKey {
     number: u64,
 }
 
+impl TimerKey {
+    /// Returns the time.
+    pub(super) const fn at(self) -> u64 {
+        self.at
+    }
+}
+
 /// All waiting calls and all timers. They are in trees, since a hash table moves all entries when it grows.
 #[derive(Debug)]
 pub(super) struct Waiters {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::reply::Flat;
-use crate::proto::report::{ClientOrigin, ClientReport, ServerReport};
+use crate::proto::report::{ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport};
 use crate::proto::{Fault, Info, Kind, Reply, Room, Table};
 
 numbered! {
@@ -57,6 +57,7 @@ numbered! {
         19 = GrantedLease { token, owner_died, timed_out, waited } since 4,
         20 = Server(server) since 4,
         21 = Clients { clients, next } since 4,
+        22 = Objects { objects, next } since 4,
     }
 }
 
@@ -72,6 +73,12 @@ numbered! { struct ClientOrigin { pid, program, address } }
 
 numbered! {
     struct ClientReport { number, origin, connected_for, operations, waiting, references, bytes }
+}
+
+numbered! { struct LockHolder { client, thread, token, depth, held_for, lease_left } }
+
+numbered! {
+    struct ObjectReport { id, kind, name, len, bytes, is_estimate, references, waiters, held, holder }
 }
 
 numbered! {

@@ -80,6 +80,8 @@ numbered! {
         13 = Bequeath { bequest } since 4,
         14 = Server since 4,
         15 = Clients { from } since 4,
+        16 = Objects { from, is_busy } since 4,
+        17 = Object { name by Name } since 4,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }

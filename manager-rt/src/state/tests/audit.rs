@@ -35,7 +35,7 @@ impl World {
         let mut bytes = self.state.bodies.places() * OBJECT_BYTES;
         for body in self.state.bodies.iter() {
             bytes += body.bytes();
-            body.each_value(&mut |value| blobs.add(value));
+            body.values().for_each(|value| blobs.add(value));
         }
         // The heirs of a client have the same share.
         let mut shares = HashMap::new();

@@ -84,7 +84,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["backlog", "bequests", "condition", "continued", "ending", "exchange", "lines", "manager"],
         &["self"],
         &["commit"],
-        &["bodies"],
+        &["bodies", "observed"],
         &["kinds"],
         &["namespace"],
         &[
