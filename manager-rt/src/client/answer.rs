@@ -83,6 +83,7 @@ fn owned(reply: Reply<Raw<'_>>, frame: &Bytes) -> Reply<Payload> {
         Reply::Server(server) => Reply::Server(server),
         Reply::Clients { clients, next } => Reply::Clients { clients, next },
         Reply::Objects { objects, next } => Reply::Objects { objects, next },
+        Reply::Waits { waits, next } => Reply::Waits { waits, next },
         // None of them is a transaction: see `Reply`.
         Reply::Transaction(replies) => {
             Reply::Transaction(replies.into_iter().map(|reply| owned(reply, frame)).collect())

@@ -187,7 +187,7 @@ impl Run<'_> {
         let print = self.source.small() / 250;
         let all = specs();
         let spec = all.get(self.source.below(all.len())).cloned();
-        Ok(match (self.source.below(15), spec) {
+        Ok(match (self.source.below(18), spec) {
             (0 | 1, Some(spec)) => ManagerOp::Create { spec, print },
             (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec, print },
             (4, _) => ManagerOp::Remove { name: self.name() },
@@ -203,6 +203,11 @@ impl Run<'_> {
             (11, _) => ManagerOp::NamesAfter { name: self.name() },
             (12, _) => ManagerOp::Server,
             (13, _) => ManagerOp::Clients { from: self.little() },
+            (14, _) => {
+                ManagerOp::Objects { from: self.little(), is_busy: self.source.small().is_multiple_of(2) }
+            }
+            (15, _) => ManagerOp::Object { name: self.name() },
+            (16, _) => ManagerOp::Waits { after: self.little() },
             _ => ManagerOp::Info,
         })
     }

@@ -15,7 +15,9 @@ use self::file::{Entry, Golden, hex};
 pub(super) use self::samples::{Sample, sample_of, shape_of};
 use super::version::{FIRST, NEWEST};
 use super::*;
-use crate::proto::report::{ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport};
+use crate::proto::report::{
+    ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport, WaitFor, WaitReport,
+};
 use crate::wire::control::Control;
 
 /// An enum that has a table.
@@ -143,6 +145,8 @@ impl Protocol {
         protocol.fields::<ClientReport>("ClientReport", 4);
         protocol.fields::<LockHolder>("LockHolder", 4);
         protocol.fields::<ObjectReport>("ObjectReport", 4);
+        protocol.fields::<WaitReport>("WaitReport", 4);
+        protocol.table::<WaitFor>();
         protocol
     }
 }

@@ -178,4 +178,9 @@ pub enum ManagerOp<P> {
         /// The name.
         name: String,
     },
+    /// Returns a page of waiting calls, those after a number, in the order in which they began to wait.
+    Waits {
+        /// The number of the last wait of the previous page, or 0.
+        after: u64,
+    },
 }

@@ -8,7 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::TRANSACTION_OPS_MAX;
-use crate::proto::report::{ClientReport, ObjectReport, ServerReport, memory_of};
+use crate::proto::report::{ClientReport, ObjectReport, ServerReport, WaitReport, memory_of};
 use crate::proto::{ObjectId, Payload};
 
 /// The answer to an operation that succeeded. The documentation of each operation names its variant.
@@ -129,6 +129,13 @@ pub enum Reply<P> {
         /// The place at which the next page begins, if there is one.
         next: Option<u64>,
     },
+    /// A page of waiting calls.
+    Waits {
+        /// The calls.
+        waits: Vec<WaitReport>,
+        /// The number after which the next page begins, if there is one.
+        next: Option<u64>,
+    },
 }
 
 thread_local! {
@@ -197,6 +204,7 @@ impl Reply<Payload> {
             Self::Server(server) => add(server.memory()),
             Self::Clients { clients, .. } => add(memory_of(clients)),
             Self::Objects { objects, .. } => add(memory_of(objects)),
+            Self::Waits { waits, .. } => add(memory_of(waits)),
             _ => {}
         }
         bytes

@@ -114,6 +114,54 @@ pub struct ObjectReport {
     pub holder: Option<LockHolder>,
 }
 
+/// What a call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitFor {
+    /// A lock.
+    Lock,
+    /// A permit of a semaphore.
+    Permit,
+    /// A notification of a condition.
+    Notification,
+    /// The setting of an event.
+    Flag,
+    /// Room for items in a queue.
+    Room,
+    /// Items of a queue.
+    Items,
+    /// The end of all tasks of a queue.
+    AllDone,
+    /// The other parties of a barrier.
+    Parties,
+}
+
+/// A waiting call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WaitReport {
+    /// The number of the wait, which no other one of this server has or had.
+    pub number: u64,
+    /// The number of the client's connection.
+    pub client: u64,
+    /// The number of the thread in that process: see [`LockHolder::thread`].
+    pub thread: u64,
+    /// The object for which it waits.
+    pub object: ObjectId,
+    /// The kind of the object.
+    pub kind: Kind,
+    /// The name of the object, if it has one.
+    pub name: Option<String>,
+    /// What it waits for.
+    pub wait_for: WaitFor,
+    /// How long it has been waiting.
+    pub waited: Duration,
+    /// How long it will wait at most, if there is a limit.
+    pub time_left: Option<Duration>,
+    /// The holder of the lock for which it waits.
+    pub holder: Option<LockHolder>,
+}
+
 impl ServerReport {
     /// Returns the memory that the report takes, in bytes.
     pub(super) fn memory(&self) -> usize {
@@ -140,6 +188,12 @@ impl Paged for ClientReport {
 }
 
 impl Paged for ObjectReport {
+    fn memory(&self) -> usize {
+        size_of::<Self>().saturating_add(len_of(self.name.as_ref()))
+    }
+}
+
+impl Paged for WaitReport {
     fn memory(&self) -> usize {
         size_of::<Self>().saturating_add(len_of(self.name.as_ref()))
     }

@@ -55,6 +55,8 @@ pub enum Table {
     Table,
     /// The numbers of [`Room`].
     Room,
+    /// The numbers of [`WaitFor`](report::WaitFor).
+    WaitFor,
 }
 
 impl fmt::Display for Table {

@@ -205,7 +205,7 @@ impl Core {
     ) -> Option<WaiterId> {
         let client = self.clients.get_mut(caller.0)?;
         let items = want.outside();
-        let waiter = self.waiters.insert(caller, object, want, deadline);
+        let waiter = self.waiters.insert(caller, object, want, (self.now, deadline));
         client.add_waiter(caller.1, waiter, items);
         Some(waiter)
     }
@@ -349,10 +349,11 @@ impl<'s> Context<'s> {
             return Err((want, fault));
         }
         let caller = (self.client, self.call, self.target.thread);
+        let time = (self.core.now(), deadline);
         match self.core.clients.get_mut(self.client) {
             Some(client) => {
                 let items = want.outside();
-                let waiter = self.core.waiters.insert(caller, self.target.object, want, deadline);
+                let waiter = self.core.waiters.insert(caller, self.target.object, want, time);
                 client.add_waiter(caller.1, waiter, items);
                 Ok(waiter)
             }

@@ -307,7 +307,11 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
 const fn reports<P>(op: &ManagerOp<P>) -> bool {
     matches!(
         op,
-        ManagerOp::Server | ManagerOp::Clients { .. } | ManagerOp::Objects { .. } | ManagerOp::Object { .. }
+        ManagerOp::Server
+            | ManagerOp::Clients { .. }
+            | ManagerOp::Objects { .. }
+            | ManagerOp::Object { .. }
+            | ManagerOp::Waits { .. }
     )
 }
 

@@ -59,7 +59,8 @@ impl State {
             op @ (ManagerOp::Server
             | ManagerOp::Clients { .. }
             | ManagerOp::Objects { .. }
-            | ManagerOp::Object { .. }) => self.report(&op),
+            | ManagerOp::Object { .. }
+            | ManagerOp::Waits { .. }) => self.report(&op),
             ManagerOp::Shutdown => {
                 self.has_ended = true;
                 DONE

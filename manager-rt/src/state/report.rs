@@ -10,13 +10,18 @@ use mp_sys::stream::own_process;
 
 use crate::count::{count_of, index_of};
 use crate::limits::UNSENT_BYTES_LEAST;
-use crate::proto::report::{ClientOrigin, ClientReport, ObjectReport, Paged, ServerReport};
+use crate::proto::report::{
+    ClientOrigin, ClientReport, ObjectReport, Paged, ServerReport, WaitFor, WaitReport,
+};
 use crate::proto::{Answer, Fault, ManagerOp, Payload, Raw, Reply};
 use crate::state::State;
 use crate::state::clients::Client;
+use crate::state::context::Core;
+use crate::state::kinds::Body;
 use crate::state::manager::OBJECT_BYTES;
 use crate::state::registry::{Entry, name_bytes};
 use crate::state::step::ClientId;
+use crate::state::waiters::{Waiter, WaiterId, Want};
 
 /// The work of looking at a place that adds nothing to the page.
 const LOOK: usize = 4;
@@ -71,6 +76,7 @@ impl State {
             ManagerOp::Clients { from } => self.clients_from(index_of(*from)),
             ManagerOp::Objects { from, is_busy } => self.objects_from(index_of(*from), *is_busy),
             ManagerOp::Object { name } => self.object_named(name)?,
+            ManagerOp::Waits { after } => self.waits_after(WaiterId(*after)),
             _ => Reply::Server(Box::new(self.server())),
         })
     }
@@ -157,6 +163,32 @@ impl State {
         };
         Some((report, size.seen))
     }
+
+    fn waits_after(&mut self, after: WaiterId) -> Reply<Payload> {
+        let (mut page, mut last) = (Sheet::new(), after);
+        let now = self.core.now();
+        let Core { waiters, clients, work, registry, .. } = &mut self.core;
+        for (id, waiter) in waiters.after(after) {
+            // At least one is looked at, however short the step is.
+            if work.is_over() && last != after {
+                return Reply::Waits { waits: page.items, next: Some(last.0) };
+            }
+            work.charge(LOOK);
+            let slot = registry.slot(waiter.object);
+            // One of a client that has ended leaves its line soon.
+            if clients.contains(waiter.client)
+                && let Some(entry) = registry.entry(waiter.object)
+                && let Some(body) = slot.and_then(|slot| self.bodies.get(slot))
+            {
+                work.charge(REPORT);
+                if !page.add(report_of_wait((id, waiter), (entry, body), now)) {
+                    return Reply::Waits { waits: page.items, next: Some(last.0) };
+                }
+            }
+            last = id;
+        }
+        Reply::Waits { waits: page.items, next: None }
+    }
 }
 
 fn report_of_client(client: &Client, now: u64) -> ClientReport {
@@ -168,5 +200,31 @@ fn report_of_client(client: &Client, now: u64) -> ClientReport {
         waiting: count_of(client.waiting()),
         references: count_of(client.references()),
         bytes: count_of(client.share().bytes()),
+    }
+}
+
+fn report_of_wait((id, waiter): (WaiterId, &Waiter), (entry, body): (&Entry, &Body), now: u64) -> WaitReport {
+    let wait_for = match waiter.want {
+        Want::Lock(_) => WaitFor::Lock,
+        Want::Permit { .. } => WaitFor::Permit,
+        Want::Notification { .. } => WaitFor::Notification,
+        Want::Flag => WaitFor::Flag,
+        Want::Room(_) => WaitFor::Room,
+        Want::Items(_) => WaitFor::Items,
+        Want::AllDone => WaitFor::AllDone,
+        Want::Parties { .. } => WaitFor::Parties,
+    };
+    let left = waiter.deadline.map(|deadline| deadline.saturating_sub(now));
+    WaitReport {
+        number: id.0,
+        client: waiter.client.serial(),
+        thread: waiter.thread,
+        object: waiter.object,
+        kind: entry.kind,
+        name: entry.name.as_deref().map(str::to_owned),
+        wait_for,
+        waited: Duration::from_nanos(now.saturating_sub(waiter.since)),
+        time_left: left.map(Duration::from_nanos),
+        holder: body.holder(now),
     }
 }

@@ -4,6 +4,7 @@
 //! removing a waiter from the middle is as cheap as from the front.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::account::{Account, Charge};
@@ -20,7 +21,7 @@ pub(super) const WAITER_BYTES: usize =
 
 /// The number of a waiting call. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct WaiterId(u64);
+pub(super) struct WaiterId(pub(super) u64);
 
 /// Waiters in the order in which they arrived.
 pub(super) type Line = BTreeSet<WaiterId>;
@@ -101,7 +102,9 @@ pub(super) struct Waiter {
     /// The object in whose line it waits.
     pub(super) object: ObjectId,
     pub(super) want: Want,
-    deadline: Option<u64>,
+    /// When it began to wait in this line.
+    pub(super) since: u64,
+    pub(super) deadline: Option<u64>,
 }
 
 /// What happens at a given time.
@@ -153,22 +156,28 @@ impl Waiters {
         self.charge.set(calls.saturating_add(timers));
     }
 
-    /// Adds a call that waits until `deadline`.
+    /// Adds a call that waits since a moment, until another one if there is a limit.
     pub(super) fn insert(
         &mut self,
         (client, call, thread): (ClientId, u64, u64),
         object: ObjectId,
         want: Want,
-        deadline: Option<u64>,
+        (since, deadline): (u64, Option<u64>),
     ) -> WaiterId {
         self.newest = self.newest.wrapping_add(1);
         let id = WaiterId(self.newest);
         if let Some(deadline) = deadline {
             self.timers.insert(TimerKey { at: deadline, number: id.0 }, Timer::Waiter(id));
         }
-        self.all.insert(id, Waiter { client, call, thread, object, want, deadline });
+        self.all.insert(id, Waiter { client, call, thread, object, want, since, deadline });
         self.recharge();
         id
+    }
+
+    /// Returns the calls after this one, in the order in which they began to wait.
+    pub(super) fn after(&self, id: WaiterId) -> impl Iterator<Item = (WaiterId, &Waiter)> {
+        let range = (Bound::Excluded(id), Bound::Unbounded);
+        self.all.range(range).map(|(id, waiter)| (*id, waiter))
     }
 
     pub(super) fn get(&self, id: WaiterId) -> Option<&Waiter> {

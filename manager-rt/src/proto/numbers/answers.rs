@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::reply::Flat;
-use crate::proto::report::{ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport};
+use crate::proto::report::{
+    ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport, WaitFor, WaitReport,
+};
 use crate::proto::{Fault, Info, Kind, Reply, Room, Table};
 
 numbered! {
@@ -58,6 +60,7 @@ numbered! {
         20 = Server(server) since 4,
         21 = Clients { clients, next } since 4,
         22 = Objects { objects, next } since 4,
+        23 = Waits { waits, next } since 4,
     }
 }
 
@@ -79,6 +82,25 @@ numbered! { struct LockHolder { client, thread, token, depth, held_for, lease_le
 
 numbered! {
     struct ObjectReport { id, kind, name, len, bytes, is_estimate, references, waiters, held, holder }
+}
+
+numbered! {
+    struct WaitReport {
+        number, client, thread, object, kind, name, wait_for, waited, time_left, holder,
+    }
+}
+
+numbered! {
+    enum WaitFor {
+        0 = Lock since 4,
+        1 = Permit since 4,
+        2 = Notification since 4,
+        3 = Flag since 4,
+        4 = Room since 4,
+        5 = Items since 4,
+        6 = AllDone since 4,
+        7 = Parties since 4,
+    }
 }
 
 numbered! {
@@ -153,5 +175,6 @@ numbered! {
         20 = Fault since 4,
         21 = Table since 4,
         22 = Room since 4,
+        23 = WaitFor since 4,
     }
 }

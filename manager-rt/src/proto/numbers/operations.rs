@@ -82,6 +82,7 @@ numbered! {
         15 = Clients { from } since 4,
         16 = Objects { from, is_busy } since 4,
         17 = Object { name by Name } since 4,
+        18 = Waits { after } since 4,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }
