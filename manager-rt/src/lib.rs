@@ -30,6 +30,7 @@ pub mod proto;
 mod proxy;
 mod references;
 mod registry;
+pub mod report;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;

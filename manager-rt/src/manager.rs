@@ -3,6 +3,7 @@
 mod connect;
 mod makers;
 mod named;
+mod report;
 #[cfg(feature = "server")]
 mod start;
 mod travel;

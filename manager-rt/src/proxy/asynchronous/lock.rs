@@ -16,9 +16,10 @@ use crate::error::{LockResult, ObjectError};
 use crate::proto::{LockOp, ObjectId, Op, Wait};
 use crate::proxy::lock::{Granted, is_held, watch};
 use crate::proxy::{Handle, Lock, Proxy, RLock, read};
+use crate::report::TASKS_FROM;
 
 /// The first number of an owner. Those of threads begin at 1, and never come near it.
-const FIRST_OWNER: u64 = 1 << 62;
+const FIRST_OWNER: u64 = TASKS_FROM;
 
 /// What all guards of one lock have in common that one task took.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ const MANAGER_RT: Order = Order {
         &["proxy"],
         &["registry"],
         &["client", "engine", "server"],
-        &["error"],
+        &["error", "report"],
         &["backend", "references", "state", "transport"],
         &["wire"],
         &["proto", "address", "key"],
