@@ -6,13 +6,14 @@ use std::vec::IntoIter;
 use crate::backend::CallError;
 use crate::manager::Manager;
 use crate::proto::{ManagerOp, Payload, Raw, Reply};
-use crate::report::{ObjectReport, Report, WaitReport};
+use crate::report::{ObjectReport, Report, WaitReport, confirmed, cycles};
 
 /// The part of a report in one answer, and the place at which the next one begins.
 type Page<T> = (Vec<T>, Option<u64>);
 
 impl Manager {
-    /// Returns what happens in the manager: its clients, the locks that they hold, and the calls that wait.
+    /// Returns what happens in the manager: its clients, the locks that they hold, the calls that wait, and which of them wait
+    /// for each other in a circle.
     ///
     /// Several calls fetch it, and each is short, so others are served in between. It takes as long as there are clients, waiting
     /// calls and objects: all objects are looked at, for those that are busy.
@@ -36,6 +37,7 @@ impl Manager {
     /// assert_eq!(report.busy[0].name.as_deref(), Some("door"));
     /// let holder = report.busy[0].holder.as_ref().unwrap();
     /// assert_eq!(holder.client, report.clients[0].number);
+    /// assert!(report.deadlocks.is_empty());
     /// # drop(held);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -53,8 +55,13 @@ impl Manager {
         );
         let clients = clients.collect::<Result<_, _>>()?;
         let busy = self.objects_of(true).collect::<Result<_, _>>()?;
-        let waits = self.waits()?;
-        Ok(Report { server, clients, busy, waits })
+        let mut waits = self.waits()?;
+        let mut deadlocks = cycles(&waits);
+        if !deadlocks.is_empty() {
+            waits = self.waits()?;
+            deadlocks = confirmed(&deadlocks, &waits);
+        }
+        Ok(Report { server, clients, busy, waits, deadlocks })
     }
 
     /// Returns all objects, in no particular order, with and without names.
