@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod namespace;
 mod queue;
+mod report;
 mod semaphore;
 mod shares;
 mod steps;
