@@ -20,6 +20,7 @@ mod patience;
 mod plain;
 mod queues;
 mod refused;
+mod reports;
 mod scale;
 mod tasks;
 
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         mixed::TESTS,
         queues::TESTS,
         refused::TESTS,
+        reports::TESTS,
         scale::TESTS,
         tasks::TESTS,
     ];

@@ -10,6 +10,7 @@ use manager_rt::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
 use manager_rt::{
     BindError, CallError, Caps, ConnectError, LockError, Manager, ReachError, Server, StartError,
 };
+use mp_sys::stream::own_process;
 use mp_sys::testing::eventually;
 
 use crate::tcp_relay::TcpRelay;
@@ -31,6 +32,19 @@ fn refusal(address: &str, key: &str) -> ConnectError {
         Err(ReachError::Connect(error)) => error,
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_report_says_from_which_address_a_client_came() {
+    let manager = started();
+    let client = connect(&manager.tcp_address().unwrap(), KEY);
+    let report = client.report().unwrap();
+    let [local, remote] = &report.clients[..] else { panic!("{report:?}") };
+    assert_eq!((local.origin.pid, &local.origin.address), (Some(own_process()), &None));
+    assert_eq!((remote.origin.pid, &remote.origin.program), (None, &None));
+    let address = remote.origin.address.as_deref().unwrap();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    manager.shutdown().unwrap();
 }
 
 /// Connections over TCP to one server process, each through a relay that can end it.
