@@ -8,6 +8,9 @@
 //! A server cannot tell whether a SIGTERM was sent to it alone. To ignore that one too costs little: a client ends a
 //! manager by a call, and SIGKILL ends any server.
 //!
+//! A server that outlives the program that started it is different: nobody else ends it, so SIGTERM and SIGINT do. It learns of
+//! them by a descriptor, and saves what it has to save first.
+//!
 //! The fork server learns of the ends of its children by a descriptor: no handler runs, so there is nothing that a handler must
 //! not do.
 //!
@@ -31,16 +34,19 @@ const SHUTDOWN: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIG
 const SHUTDOWN_AND_CHILD: [i32; 5] =
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD];
 
-/// A blocked signal as a descriptor to wait for.
+/// What asks one process to end.
+const ENDING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
+/// Blocked signals as a descriptor to wait for.
 #[derive(Debug)]
 struct Blocked {
     file: OwnedFd,
 }
 
 impl Blocked {
-    /// Opens a signal that is blocked already.
-    fn open(signal: i32) -> Result<Self, OsError> {
-        let set = set_of(&[signal]);
+    /// Opens signals that are blocked already.
+    fn open(signals: &[i32]) -> Result<Self, OsError> {
+        let set = set_of(signals);
         // SAFETY: the set is initialised; -1 asks for a new descriptor.
         let number = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if number < 0 {
@@ -120,7 +126,7 @@ impl ChildEnds {
     /// `EMFILE`, `ENFILE`, `ENOMEM`; the signals are blocked then.
     pub fn block() -> Result<Self, OsError> {
         let mask_before = change_mask(libc::SIG_BLOCK, &set_of(&SHUTDOWN_AND_CHILD))?;
-        let blocked = Blocked::open(libc::SIGCHLD)?;
+        let blocked = Blocked::open(&[libc::SIGCHLD])?;
         // SAFETY: the default installs no handler. The call fails only for an invalid signal.
         let was_ignored = (unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) }) == libc::SIG_IGN;
         Ok(Self { blocked, mask_before, was_ignored })
@@ -162,4 +168,22 @@ pub fn ignore_shutdown() {
         // SAFETY: ignoring a signal installs no handler. The call fails only for an invalid signal.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
+}
+
+/// Blocks SIGINT and SIGTERM, in a process with one thread that has nothing else to do than to serve, and returns a descriptor
+/// that is readable once one of them has arrived. A terminal that is closed (SIGHUP) does not end the process. Processes that
+/// it executes have the signals blocked, too.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`; the signals are blocked then.
+pub fn end_requests() -> Result<OwnedFd, OsError> {
+    // SAFETY: ignoring a signal installs no handler. The call fails only for an invalid signal.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    change_mask(libc::SIG_BLOCK, &set_of(&ENDING))?;
+    for signal in ENDING {
+        // A process may have inherited that they are ignored, and the kernel discards ignored signals even if they are blocked.
+        // SAFETY: the default installs no handler. The call fails only for an invalid signal.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    Ok(Blocked::open(&ENDING)?.file)
 }

@@ -14,7 +14,7 @@ use super::{Entry, LABEL_BYTES_MAX, Refusal, takeover};
 use crate::OsError;
 use crate::child::{ChildProcess, Ended, adopt, reap_abandoned};
 use crate::crash;
-use crate::descriptors::{open, packet_socketpair, pidfd_open};
+use crate::descriptors::{duplicate, open, packet_socketpair, pidfd_open};
 use crate::robust::Patience;
 use crate::socket::{Endpoint, Head, SendFailure};
 
@@ -147,6 +147,7 @@ pub struct Command {
     pub(super) order: Order,
     label: String,
     silent: bool,
+    mute: bool,
 }
 
 impl Command {
@@ -175,7 +176,7 @@ impl Command {
             return Err(Errno::NOEXEC.into());
         }
         let order = Order { id: image.id().clone(), entry, anchor, title: String::new() };
-        Ok(Self { order, label: "child".to_owned(), silent: false })
+        Ok(Self { order, label: "child".to_owned(), silent: false, mute: false })
     }
 
     /// Sets the label of the process, which is `child` by default: `ps` shows `PROGRAM: mp LABEL`.
@@ -189,6 +190,14 @@ impl Command {
     #[must_use]
     pub fn silent(mut self) -> Self {
         self.silent = true;
+        self
+    }
+
+    /// Makes /dev/null the stdout and the stderr of the process, for servers that outlive the program: whoever waits for the end
+    /// of its output would wait for the server otherwise.
+    #[must_use]
+    pub fn mute(mut self) -> Self {
+        (self.silent, self.mute) = (true, true);
         self
     }
 
@@ -235,6 +244,9 @@ impl Command {
         if self.silent {
             // A null device that std opens might be at 0, where the child's socket goes first.
             let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+            if self.mute {
+                command.stderr(Stdio::from(duplicate(&null)?));
+            }
             command.stdout(Stdio::from(null));
         }
         crash::hand_on(&mut command);
