@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mp_sys::OsError;
 use mp_sys::descriptors::beside_standard;
@@ -84,6 +85,7 @@ pub struct ServerBuilder {
     /// The most clients, if their number was set.
     clients: Option<usize>,
     ends: Vec<OwnedFd>,
+    idle_end: Option<Duration>,
     random: Random,
     #[cfg(test)]
     is_of_version_3: bool,
@@ -160,6 +162,27 @@ impl ServerBuilder {
         self
     }
 
+    /// Ends the server when no client has been connected for this time. By default, it does not end for that reason.
+    ///
+    /// What the server holds ends with it, named objects as well. The first client has at least
+    /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is. A connection counts from
+    /// the moment at which it is accepted, and until it is closed.
+    #[must_use]
+    pub fn idle_end(mut self, after: Duration) -> Self {
+        self.idle_end = Some(after);
+        self
+    }
+
+    /// Ends the server by SIGTERM or SIGINT as by [`Stopper::stop`](super::Stopper::stop). For a process that only serves and has
+    /// one thread: the signals are blocked for the calling thread, and for what it starts or executes later. SIGHUP is
+    /// ignored.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn end_on_signals(self) -> Result<Self, OsError> {
+        Ok(self.ends_with(mp_sys::signals::end_requests()?))
+    }
+
     /// Ends the server once this descriptor is readable or at its end.
     #[must_use]
     pub(crate) fn ends_with(mut self, file: OwnedFd) -> Self {
@@ -226,7 +249,10 @@ impl ServerBuilder {
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
         let set_up = SetUp { state: State::new(limits), acceptors, terms, handshakes_max: room.handshakes };
-        let work = EventLoop::new(poll, set_up, &self.ends)?;
+        let mut work = EventLoop::new(poll, set_up, &self.ends)?;
+        if let Some(after) = self.idle_end {
+            work.end_when_idle(after);
+        }
         Ok(Server {
             work,
             waker,

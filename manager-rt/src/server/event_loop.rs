@@ -11,6 +11,7 @@
 
 mod alarm;
 mod arrivals;
+mod idle;
 mod relief;
 mod turn;
 mod waiting;
@@ -19,6 +20,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -33,6 +35,7 @@ use crate::server::Terms;
 use crate::server::crowd::Crowd;
 use crate::server::event_loop::alarm::Alarm;
 use crate::server::event_loop::arrivals::Arrivals;
+use crate::server::event_loop::idle::Idle;
 use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase};
 use crate::state::{Departure, Effects, State};
@@ -101,6 +104,8 @@ pub(super) struct EventLoop {
     crowd: Crowd,
     /// Whether removed objects still hold something to free.
     has_untidy: bool,
+    /// When the server ends for want of clients, if it does.
+    idle: Option<Idle>,
     is_ending: bool,
 }
 
@@ -146,8 +151,14 @@ impl EventLoop {
             peer_cpu: 0,
             crowd: Crowd::new(),
             has_untidy: false,
+            idle: None,
             is_ending: false,
         })
+    }
+
+    /// Ends the server when there has been no connection for this time.
+    pub(super) fn end_when_idle(&mut self, after: Duration) {
+        self.idle = Some(Idle::new(after, now_nanos()));
     }
 
     /// Runs until the server is ended.
@@ -208,6 +219,10 @@ impl EventLoop {
         }
         // Time that passed, and clients that ended, may have left work as well.
         self.has_untidy = self.state.has_backlog();
+        if let Some(idle) = &mut self.idle {
+            let has_connections = !self.peers.is_empty() || self.arrivals.has_work();
+            self.is_ending |= idle.is_over(now_nanos(), has_connections);
+        }
         Ok(())
     }
 

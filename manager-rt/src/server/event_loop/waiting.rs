@@ -7,6 +7,7 @@ use mio::{Events, Poll};
 use mp_sys::OsError;
 
 use super::{EventLoop, LOOKS_PER_POLL, own_cpu};
+use crate::server::event_loop::idle::Idle;
 use crate::server::peer::Read;
 
 impl EventLoop {
@@ -24,7 +25,9 @@ impl EventLoop {
         {
             return caught;
         }
-        let next = [self.state.next_deadline(), self.arrivals.next_deadline()].into_iter().flatten().min();
+        let idle = self.idle.as_ref().and_then(Idle::next_deadline);
+        let next =
+            [self.state.next_deadline(), self.arrivals.next_deadline(), idle].into_iter().flatten().min();
         if let Some(at) = next {
             self.alarm.set(at)?;
         }
