@@ -7,9 +7,11 @@
 //!
 //! The server ends when its parent ends, or when a client asks it to, and then removes its folder. A killed server
 //! leaves the folder. The process that started it removes the folder when it drops its [`ServerProcess`], and the next
-//! start of any server removes folders whose lock nobody holds.
+//! start of any server removes folders whose lock nobody holds. A server that outlives the program that started it is in
+//! `detached`.
 
 mod child;
+mod detached;
 mod folder;
 #[cfg(test)]
 mod tests;
@@ -29,11 +31,13 @@ use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::detached::{Begun, begin};
 use self::folder::Folder;
 use crate::OsError;
 use crate::address::{Address, AddressError};
-use crate::count::{count_of, index_of};
+use crate::count::{count_of, index_of, nanos_of};
 use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, START_TIME_MAX};
+use crate::server::BindError;
 use crate::state::Limits;
 
 /// The longest packet between the two processes while the server starts, in bytes.
@@ -57,6 +61,9 @@ pub enum StartError {
     /// The server could not listen at its socket.
     #[error("the server cannot listen: {0}")]
     Bind(String),
+    /// A server that outlives this program needs a [`path`](crate::ManagerBuilder::path), at which others find it.
+    #[error("a server that outlives this program needs a path at which others find it")]
+    NoPath,
     /// No private folder for the socket could be made.
     #[error("there is no folder for the server's socket: {0}")]
     Folder(#[source] OsError),
@@ -128,6 +135,8 @@ pub(crate) struct Order {
     clients: Option<u64>,
     /// Where it listens for other hosts, too.
     tcp: Option<String>,
+    /// For how many nanoseconds it serves without a client, if that has an end.
+    idle_nanos: Option<u64>,
     /// Whether the folder of the socket was made for this server.
     is_private: bool,
     /// That folder.
@@ -170,9 +179,16 @@ impl Order {
             client_memory_bytes: limits.client_memory_bytes.map(count_of),
             clients: clients.map(count_of),
             tcp: None,
+            idle_nanos: None,
             is_private: folder.is_some(),
             folder,
         })
+    }
+
+    /// Lets the server end when no client has been connected for this time.
+    pub(crate) fn and_idle_end(mut self, after: Option<Duration>) -> Self {
+        self.idle_nanos = after.map(nanos_of);
+        self
     }
 }
 
@@ -218,6 +234,8 @@ enum Word {
         tcp: Option<String>,
     },
     Failed(String),
+    /// Another server listens at this path.
+    Exists,
 }
 
 /// The process of a server and its folder.
@@ -262,16 +280,10 @@ impl ServerProcess {
     /// Sends the settings, and waits until the server serves. Returns how many clients it can have, and where other hosts
     /// reach it.
     fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<(usize, Option<String>), StartError> {
-        let deadline = Deadline::after(START_TIME_MAX);
-        // If the server is already gone, the missing answer shows it.
-        let sent = send(endpoint, order, deadline);
-        tracing::debug!(?sent, "the settings were sent to the server");
-        let mut packet = [0; PACKET_BYTES_MAX];
-        let received = first_packet(&self.child, endpoint, &mut packet, deadline).map_err(not_heard)?;
-        match word_in(&packet, received.body_len) {
-            Some(Word::Serves { clients, tcp }) => Ok((index_of(clients), tcp)),
-            Some(Word::Failed(why)) => Err(StartError::Bind(why)),
-            None => Err(StartError::Bind("it sent something that no server sends".to_owned())),
+        match ask(&self.child, endpoint, order)? {
+            Word::Serves { clients, tcp } => Ok((index_of(clients), tcp)),
+            Word::Failed(why) => Err(StartError::Bind(why)),
+            Word::Exists => Err(StartError::Bind(BindError::Exists.to_string())),
         }
     }
 
@@ -334,6 +346,21 @@ impl Drop for ServerProcess {
             folder.leave();
         }
     }
+}
+
+/// Sends the settings to a process that was started, and waits for what it reports.
+///
+/// # Errors
+/// [`StartError`]. The process may be left running.
+fn ask(child: &ChildProcess, endpoint: &Endpoint, order: &Order) -> Result<Word, StartError> {
+    let deadline = Deadline::after(START_TIME_MAX);
+    // If the process is already gone, the missing answer shows it.
+    let sent = send(endpoint, order, deadline);
+    tracing::debug!(?sent, "the settings were sent to the server");
+    let mut packet = [0; PACKET_BYTES_MAX];
+    let received = first_packet(child, endpoint, &mut packet, deadline).map_err(not_heard)?;
+    let unknown = || StartError::Bind("it sent something that no server sends".to_owned());
+    word_in(&packet, received.body_len).ok_or_else(unknown)
 }
 
 /// Sends a message in one packet.

@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mp_sys::key::Key;
+
+use crate::address::Address;
 use crate::backend::CallError;
+use crate::client::ConnectError;
 use crate::engine::InProcess;
 use crate::limits::MEMORY_BYTES_DEFAULT;
 use crate::manager::{Manager, ManagerBuilder};
-use crate::process::{Order, ServerProcess, StartError};
+use crate::process::{Begun, Order, ServerProcess, StartError, begin};
 use crate::registry;
 use crate::state::Limits;
 
@@ -18,9 +23,14 @@ pub(super) struct ServerSettings {
     memory_bytes: Option<usize>,
     client_memory_bytes: Option<usize>,
     clients: Option<usize>,
+    idle_end: Option<Duration>,
     #[cfg(feature = "tcp")]
     tcp: Option<String>,
 }
+
+/// How long to wait at first before connecting again to a server that is about to serve, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(32);
 
 impl ManagerBuilder {
     /// Sets the absolute path at which a started server listens, so that other programs can find it. By default, it
@@ -58,6 +68,16 @@ impl ManagerBuilder {
         self
     }
 
+    /// Lets a started server end when no client has been connected for this time. By default, it does not end for that reason.
+    ///
+    /// What the server holds ends with it, named objects as well. The first client has at least
+    /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is.
+    #[must_use]
+    pub fn idle_end(mut self, after: Duration) -> Self {
+        self.server.idle_end = Some(after);
+        self
+    }
+
     /// Lets a started server listen for other hosts at `HOST:PORT`, too, with everything encrypted. The name or the address
     /// of the host says at which of this machine's addresses; with port 0, the system chooses the port: see
     /// [`Manager::tcp_address`]. If a [`key`](Self::key) is set, it needs at least
@@ -77,15 +97,7 @@ impl ManagerBuilder {
     /// # Errors
     /// [`StartError`]. No server is left running then.
     pub fn start(self) -> Result<Manager, StartError> {
-        let settings = &self.server;
-        let limits = Limits {
-            memory_bytes: settings.memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
-            client_memory_bytes: settings.client_memory_bytes,
-            ..Limits::default()
-        };
-        let order = Order::new(settings.path.as_deref(), self.key.clone(), limits, settings.clients)?;
-        #[cfg(feature = "tcp")]
-        let order = order.and_tcp(settings.tcp.clone())?;
+        let order = self.order(self.key.clone())?;
         let process = ServerProcess::start(order)?;
         match registry::connect(process.address(), process.key(), self.deadline()) {
             Ok(backend) => Ok(Manager { backend, process: Some(Arc::new(process)) }),
@@ -94,6 +106,78 @@ impl ManagerBuilder {
                 Err(error.into())
             }
         }
+    }
+
+    /// Connects to the server at the [`path`](Self::path), or starts one there that outlives this program.
+    ///
+    /// Any number of programs may call this at the same time, and get the same server. The server has a session of its own, so
+    /// it does not end with this process, its terminal or its process group. It ends with [`Manager::shutdown`], when it is
+    /// [idle](Self::idle_end), or by SIGTERM or SIGINT. It runs this program, even if its file is replaced meanwhile, and has
+    /// its environment and limits; its working folder is `/`. A service manager that ends all processes of a service ends the
+    /// server as well.
+    ///
+    /// Without a [`key`](Self::key), every process of this user may connect. All programs set the same key, or none. The
+    /// settings of the server, such as [`memory_bytes_max`](Self::memory_bytes_max), are those of the program that starts it.
+    ///
+    /// # Errors
+    /// [`StartError`]: `NoPath`; `Connect` if a server is there, but cannot be used; `TimedOut` if no server could be
+    /// reached within the [`timeout`](Self::timeout).
+    ///
+    /// # Fork safety
+    /// As for [`Manager::start`].
+    ///
+    /// # Crash
+    /// If this process is killed before it returns, there is no server, or one that serves others.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use std::time::Duration;
+    ///
+    /// use mp::manager::Manager;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("jobs.sock");
+    /// // let path = "/run/user/1000/jobs.sock";
+    /// let manager = Manager::builder().path(path).idle_end(Duration::from_secs(60)).connect_or_start()?;
+    /// manager.named("starts").value(&0_u64)?.fetch_add(1)?;
+    /// # manager.shutdown()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect_or_start(self) -> Result<Manager, StartError> {
+        let address = Address::local(self.server.path.clone().ok_or(StartError::NoPath)?)?;
+        let key = self.key.clone().unwrap_or_else(|| registry::key_of(&address));
+        let deadline = self.deadline();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match registry::connect(&address, &key, deadline) {
+                Ok(backend) => return Ok(Manager::over(backend)),
+                // No server is there, or the one that was there is ending.
+                Err(ConnectError::NotFound | ConnectError::Closed) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if deadline.has_passed() {
+                return Err(StartError::TimedOut);
+            }
+            if begin(&self.order(Some(key.clone()))?)? == Begun::Exists {
+                std::thread::sleep(pause.min(deadline.remaining()));
+                pause = pause.saturating_mul(2).min(PAUSE_MAX);
+            }
+        }
+    }
+
+    /// Returns the settings for a server with this key, or a random one.
+    fn order(&self, key: Option<Key>) -> Result<Order, StartError> {
+        let settings = &self.server;
+        let limits = Limits {
+            memory_bytes: settings.memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
+            client_memory_bytes: settings.client_memory_bytes,
+            ..Limits::default()
+        };
+        let order = Order::new(settings.path.as_deref(), key, limits, settings.clients)?;
+        #[cfg(feature = "tcp")]
+        let order = order.and_tcp(settings.tcp.clone())?;
+        Ok(order.and_idle_end(settings.idle_end))
     }
 }
 

@@ -1,19 +1,20 @@
 //! The main function of a server's process.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::key::wipe;
-use mp_sys::reexec::{Handed, Parent};
+use mp_sys::reexec::Handed;
 use mp_sys::signals::ignore_shutdown;
 use mp_sys::socket::Endpoint;
 
-use super::{Order, PACKET_BYTES_MAX, Word, folder, send, word_in};
+use super::{Order, PACKET_BYTES_MAX, Word, detached, folder, send, word_in};
 use crate::count::{count_of, index_of};
 use crate::limits::START_TIME_MAX;
-use crate::server::{Server, ServerBuilder};
+use crate::server::{BindError, Server, ServerBuilder};
 
-const FAILED: i32 = 1;
+pub(super) const FAILED: i32 = 1;
 
 /// Serves until the parent ends, or a client asks the server to end. Returns the exit code.
 pub(super) fn serve(handed: Handed) -> i32 {
@@ -21,31 +22,44 @@ pub(super) fn serve(handed: Handed) -> i32 {
     ignore_shutdown();
     let Some(order) = order_of(&handed) else { return FAILED };
     let (endpoint, parent) = handed.into_parts();
+    let ends = parent.as_fd().try_clone_to_owned().map_err(|error| Word::Failed(error.to_string()));
+    report_and_serve(&order, endpoint, ends)
+}
+
+/// Serves until the server is idle for as long as it may be, or is asked to end by a client or a signal. Returns the exit code.
+pub(super) fn serve_detached(handed: Handed) -> i32 {
+    let Some(order) = order_of(&handed) else { return FAILED };
+    let (endpoint, _) = handed.into_parts();
+    let ends = detached::separate().map_err(|error| Word::Failed(error.to_string()));
+    report_and_serve(&order, endpoint, ends)
+}
+
+/// Serves until `ends` is readable, or a client asks the server to end.
+fn report_and_serve(order: &Order, endpoint: Endpoint, ends: Result<OwnedFd, Word>) -> i32 {
     let folder = order.is_private.then(|| folder::hold(order.path.as_ref())).transpose();
     let outcome = match &folder {
-        Ok(_) => set_up(&order, &parent),
-        Err(error) => Err(format!("its folder is gone: {error}")),
+        Ok(_) => ends.and_then(|ends| set_up(order, ends)),
+        Err(error) => Err(Word::Failed(format!("its folder is gone: {error}"))),
     };
     let deadline = Deadline::after(START_TIME_MAX);
     let server = match outcome {
         Ok(server) => {
-            // If the report reaches nobody, the parent is gone, and the server ends at once.
+            // If the report reaches nobody, the parent is gone: the server ends at once, unless it outlives its parent.
             let serves = Word::Serves { clients: count_of(server.clients_max()), tcp: tcp_address(&server) };
             let told = send(&endpoint, &serves, deadline);
             tracing::debug!(?told, "the server serves");
             server
         }
         Err(why) => {
-            let told = send(&endpoint, &Word::Failed(why), deadline);
+            let told = send(&endpoint, &why, deadline);
             tracing::debug!(?told, "the server cannot serve");
             return FAILED;
         }
     };
     drop::<Endpoint>(endpoint);
-    let path = order.path.clone();
     let served = server.serve();
     if order.is_private {
-        folder::remove_of(path.as_ref());
+        folder::remove_of(order.path.as_ref());
     }
     match served {
         Ok(()) => 0,
@@ -57,7 +71,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
 }
 
 /// Returns the parent's settings, if the parent lives long enough to send them.
-fn order_of(handed: &Handed) -> Option<Order> {
+pub(super) fn order_of(handed: &Handed) -> Option<Order> {
     let mut packet = [0; PACKET_BYTES_MAX];
     let order = match handed.receive(&mut packet, Deadline::after(START_TIME_MAX)) {
         Ok(received) => word_in(&packet, received.body_len),
@@ -83,12 +97,11 @@ const fn tcp_address(_server: &Server) -> Option<String> {
     None
 }
 
-fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
-    let parent = parent.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+fn set_up(order: &Order, ends: OwnedFd) -> Result<Server, Word> {
     let builder = ServerBuilder::default()
         .key(order.key.clone())
         .memory_bytes_max(index_of(order.memory_bytes))
-        .ends_with(parent);
+        .ends_with(ends);
     let builder = match order.client_memory_bytes {
         Some(bytes) => builder.client_memory_bytes_max(index_of(bytes)),
         None => builder,
@@ -97,11 +110,18 @@ fn set_up(order: &Order, parent: &Parent) -> Result<Server, String> {
         Some(clients) => builder.clients_max(index_of(clients)),
         None => builder,
     };
+    let builder = match order.idle_nanos {
+        Some(nanos) => builder.idle_end(Duration::from_nanos(nanos)),
+        None => builder,
+    };
     #[cfg(feature = "tcp")]
     let builder = order
         .tcp
         .iter()
         .try_fold(builder, |builder, address| builder.tcp(address))
-        .map_err(|error| error.to_string())?;
-    builder.bind(&order.path).map_err(|error| error.to_string())
+        .map_err(|error| Word::Failed(error.to_string()))?;
+    builder.bind(&order.path).map_err(|error| match error {
+        BindError::Exists => Word::Exists,
+        error => Word::Failed(error.to_string()),
+    })
 }

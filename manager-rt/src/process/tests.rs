@@ -49,3 +49,19 @@ fn the_files_of_a_killed_server_are_removed() {
     process.join();
     assert!(!folder_of(&process).exists());
 }
+
+/// A server of another build is used, and not replaced.
+#[test]
+fn a_server_of_an_older_build_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manager.sock");
+    let server = crate::Server::builder().of_version_3().bind(&path).unwrap();
+    let stopper = server.stopper();
+    std::thread::scope(|scope| {
+        let serves = std::thread::Builder::new().spawn_scoped(scope, || server.serve()).unwrap();
+        let manager = crate::Manager::builder().path(&path).connect_or_start().unwrap();
+        assert_eq!(manager.named("one").value(&1_u8).unwrap().get(), Ok(1));
+        stopper.stop();
+        serves.join().unwrap().unwrap();
+    });
+}

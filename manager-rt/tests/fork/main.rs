@@ -16,6 +16,7 @@ mod meeting;
 mod memory;
 mod mixed;
 mod order;
+mod outliving;
 mod patience;
 mod plain;
 mod queues;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
         meeting::TESTS,
         memory::TESTS,
         order::TESTS,
+        outliving::TESTS,
         patience::TESTS,
         mixed::TESTS,
         queues::TESTS,
