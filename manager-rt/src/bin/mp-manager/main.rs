@@ -1,0 +1,59 @@
+//! `mp-manager`: a manager for programs that know nothing of each other, from the command line.
+//!
+//! `mp-manager --help` and `mp-manager COMMAND --help` say what each command does.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`args`] | the command line, and its help |
+//! | [`keys`] | key files |
+//! | [`output`], [`failure`] | what is printed, and the exit code |
+#![forbid(unsafe_code)]
+
+mod args;
+mod failure;
+mod keys;
+mod output;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // If nothing can be printed, the exit code must suffice.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
+        }
+    };
+    match run(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                // As above.
+                drop(writeln!(io::stderr(), "mp-manager: {message}"));
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Keygen { file } => keys::make(&file),
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+/// Prints what makes a shell complete the commands and options.
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "mp-manager", &mut script);
+    output::write(&script)
+}
