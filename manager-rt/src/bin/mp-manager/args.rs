@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 
 /// Runs a manager that several programs share.
@@ -16,14 +16,22 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
+Addresses:
+  mp+unix:/run/app/jobs.sock      a socket on this host, for programs of the same user
+  mp+tcp://jobs.example:7000      a port, for programs on any host; needs a key
+  mp+tcp://[::1]:7000?lost_after=5s
+
 Exit codes:
   0  done
   1  the operation failed or was refused, and changed nothing
-  2  the arguments are wrong";
+  2  the arguments are wrong
+  3  a server cannot listen";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a server until SIGTERM or SIGINT
+    Serve(Serve),
     /// Make a key file
     ///
     /// The file contains 32 random bytes as text, and only its owner can read it. A file that exists is never replaced.
@@ -38,6 +46,55 @@ pub(crate) enum Command {
     },
 }
 
+/// The options of `serve`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Listen at this path, for programs of the same user on this host
+    ///
+    /// A socket that a killed server left there is replaced.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: String,
+    /// Listen at this port, too, for programs on any host that have the key
+    ///
+    /// HOST says at which of this host's addresses: 0.0.0.0 or [::] for all, 127.0.0.1 for this host only. With port 0, the
+    /// system chooses a port. A host that has been silent for 10 s counts as lost; HOST:PORT?lost_after=5s sets another time.
+    #[arg(long, value_name = "HOST:PORT", requires = "key_file")]
+    pub(crate) tcp: Vec<String>,
+    /// Let in only programs that have the key in this file
+    ///
+    /// Only the owner of the file may have access to it. With --tcp, the key needs at least 32 bytes: see `keygen`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// At --tcp, accept the key in this file as well, so that a key can be replaced while programs run
+    #[arg(long, value_name = "FILE", requires = "tcp")]
+    pub(crate) accept_key_file: Vec<PathBuf>,
+    /// How much memory everything that the server keeps may take together, such as 512MiB [default: 1GiB]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory: Option<usize>,
+    /// How many clients may be connected at the same time [default: 10000, or what the limit of descriptors permits]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) clients: Option<u32>,
+}
+
+/// Reads a number of bytes, with or without a unit.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match text.get(digits.len()..).unwrap_or_default().trim_start() {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err("expected a number of bytes, such as 1000000, 512MiB or 2GiB".to_owned()),
+    };
+    // `usize::from_str` accepts a plus sign.
+    let number = Some(digits)
+        .filter(|digits| !digits.starts_with('+'))
+        .and_then(|digits| digits.parse::<usize>().ok());
+    let number = number.ok_or("expected a number of bytes, such as 512MiB")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "this is more than this machine can address".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -47,5 +104,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_of_bytes_have_units() {
+        for (text, expected) in
+            [("0", 0), ("7", 7), ("7B", 7), ("3K", 3 << 10), ("512MiB", 512 << 20), ("2 GiB", 2 << 30)]
+        {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "MiB", "-1", "+1", "1.5G", "1 mb", "99999999999999999999", "16777216TiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`args`] | the command line, and its help |
-//! | [`keys`] | key files |
+//! | [`serve`], [`keys`] | the server; key files |
 //! | [`output`], [`failure`] | what is printed, and the exit code |
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod args;
 mod failure;
 mod keys;
 mod output;
+mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Serve(options) => serve::run(&options),
         Command::Keygen { file } => keys::make(&file),
         Command::Completions { shell } => completions(shell),
     }

@@ -19,3 +19,16 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
         Err(error) => Err(Failure::Failed(format!("the output cannot be written: {error}"))),
     }
 }
+
+/// Writes a line.
+///
+/// # Errors
+/// As for [`write`].
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes a note for the user on stderr. If nobody reads it, it is lost.
+pub(crate) fn note(text: &str) {
+    drop(writeln!(io::stderr(), "mp-manager: {text}"));
+}
