@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Runs a manager that several programs share.
+/// Runs a manager that several programs share, and looks into one that runs.
 ///
 /// A manager is a server that holds lists, dicts, values, locks and queues for any number of programs, on one host or several.
 #[derive(Debug, Parser)]
@@ -25,12 +25,14 @@ Exit codes:
   0  done
   1  the operation failed or was refused, and changed nothing
   2  the arguments are wrong
-  3  a server cannot listen";
+  3  the manager cannot be reached, or a server cannot listen
+  4  there is no such object
+  5  the connection ended during the operation, which may or may not have happened";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a server until SIGTERM or SIGINT
+    /// Run a server until SIGTERM, SIGINT or `shutdown`
     Serve(Serve),
     /// Make a key file
     ///
@@ -39,11 +41,28 @@ pub(crate) enum Command {
         /// The file to make
         file: PathBuf,
     },
+    /// Remove an object by its name
+    ///
+    /// Programs that use it, or wait for it, get an error.
+    Rm(Rm),
+    /// End the server and all its objects
+    Shutdown(Target),
     /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
+}
+
+/// The manager to connect to.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Target {
+    /// The address of the manager
+    #[arg(long, value_name = "URL", env = "MP_MANAGER")]
+    pub(crate) address: String,
+    /// The file with the manager's key; only its owner may have access to it
+    #[arg(long, value_name = "FILE", env = "MP_MANAGER_KEY_FILE")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// The options of `serve`.
@@ -74,6 +93,15 @@ pub(crate) struct Serve {
     /// How many clients may be connected at the same time [default: 10000, or what the limit of descriptors permits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) clients: Option<u32>,
+}
+
+/// The options of `rm`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rm {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The name of the object
+    pub(crate) name: String,
 }
 
 /// Reads a number of bytes, with or without a unit.

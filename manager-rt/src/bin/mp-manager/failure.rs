@@ -5,7 +5,11 @@
 //! | 0 | done | |
 //! | 1 | the operation failed or was refused, and changed nothing | [`Failed`](Failure::Failed) |
 //! | 2 | the arguments are wrong | [`Usage`](Failure::Usage) |
-//! | 3 | a server cannot listen | [`Unreachable`](Failure::Unreachable) |
+//! | 3 | the manager cannot be reached, or a server cannot listen | [`Unreachable`](Failure::Unreachable) |
+//! | 4 | there is no such object | [`Absent`](Failure::Absent) |
+//! | 5 | the connection ended during the operation, which may or may not have happened | [`Unknown`](Failure::Unknown) |
+
+use manager_rt::{CallError, Fault};
 
 /// The exit code for wrong arguments, the same as clap's.
 pub(crate) const USAGE: u8 = 2;
@@ -17,8 +21,12 @@ pub(crate) enum Failure {
     Failed(String),
     /// The arguments are wrong, in a way that only the server or a file could show.
     Usage(String),
-    /// A server cannot listen.
+    /// The manager cannot be reached, or a server cannot listen.
     Unreachable(String),
+    /// There is no such object.
+    Absent(String),
+    /// The connection ended during the operation.
+    Unknown(String),
     /// Nobody reads the output any more. That is no error.
     NobodyReads,
 }
@@ -30,6 +38,8 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => USAGE,
             Self::Unreachable(_) => 3,
+            Self::Absent(_) => 4,
+            Self::Unknown(_) => 5,
         }
     }
 
@@ -37,7 +47,24 @@ impl Failure {
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
             Self::NobodyReads => None,
-            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) => Some(text),
+            Self::Failed(text)
+            | Self::Usage(text)
+            | Self::Unreachable(text)
+            | Self::Absent(text)
+            | Self::Unknown(text) => Some(text),
+        }
+    }
+
+    /// Converts the error of a call. `what` names the object and the address.
+    pub(crate) fn of_call(what: &str, error: &CallError) -> Self {
+        let text = format!("{what}: {error}");
+        match error {
+            CallError::Fault(
+                Fault::UnknownName | Fault::UnknownObject | Fault::NotFound | Fault::Index { .. },
+            ) => Self::Absent(text),
+            CallError::OutcomeUnknown => Self::Unknown(text),
+            CallError::ServerGone | CallError::Restarted | CallError::Unauthorised => Self::Unreachable(text),
+            _ => Self::Failed(text),
         }
     }
 }

@@ -1,19 +1,24 @@
 //! `mp-manager`: a manager for programs that know nothing of each other, from the command line.
 //!
-//! `mp-manager --help` and `mp-manager COMMAND --help` say what each command does.
+//! `serve` runs a server. The other commands connect to one, do one thing there, and end. `mp-manager --help` and
+//! `mp-manager COMMAND --help` say what each does.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`args`] | the command line, and its help |
 //! | [`serve`], [`keys`] | the server; key files |
+//! | [`target`] | connecting |
+//! | [`commands`] | one file for each command of a client |
 //! | [`output`], [`failure`] | what is printed, and the exit code |
 #![forbid(unsafe_code)]
 
 mod args;
+mod commands;
 mod failure;
 mod keys;
 mod output;
 mod serve;
+mod target;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,6 +54,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(options) => serve::run(&options),
         Command::Keygen { file } => keys::make(&file),
+        Command::Rm(options) => commands::rm::run(&options),
+        Command::Shutdown(options) => commands::shutdown::run(&options),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -1,0 +1,4 @@
+//! The commands of clients. Each connects, does one thing, and ends.
+
+pub(crate) mod rm;
+pub(crate) mod shutdown;

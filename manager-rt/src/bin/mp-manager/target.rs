@@ -1,0 +1,69 @@
+//! Connecting to a manager.
+
+use manager_rt::{ConnectError, Manager, ReachError};
+
+use crate::args::Target;
+use crate::failure::Failure;
+use crate::keys;
+
+/// A connection to a manager, and its address for messages.
+pub(crate) struct Connection {
+    pub(crate) manager: Manager,
+    address: String,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn open(target: &Target) -> Result<Self, Failure> {
+        let mut builder = Manager::builder();
+        if let Some(file) = &target.key_file {
+            builder = builder.key(keys::read(file)?);
+        }
+        match builder.connect(&target.address) {
+            Ok(manager) => Ok(Self { manager, address: target.address.clone() }),
+            Err(error) => Err(refused(target, &error)),
+        }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the name of an object as messages show it.
+    pub(crate) fn object(&self, name: &str) -> String {
+        format!("{name:?} at {}", self.address)
+    }
+}
+
+/// Says why a manager cannot be reached, and what to do.
+fn refused(target: &Target, error: &ReachError) -> Failure {
+    let hint = match error {
+        // The message contains the address.
+        ReachError::Address(error) => return Failure::Usage(error.to_string()),
+        ReachError::Connect(error) => advice(target, error),
+        _ => "",
+    };
+    // The outer error repeats that the manager cannot be reached.
+    let reason = match error {
+        ReachError::Connect(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    Failure::Unreachable(format!("cannot reach {}: {reason}{hint}", target.address))
+}
+
+fn advice(target: &Target, error: &ConnectError) -> &'static str {
+    let has_key = target.key_file.is_some();
+    match error {
+        ConnectError::NotFound => "; start one with `mp-manager serve`, or give another --address",
+        ConnectError::Unauthorised if has_key => ": is --key-file that of the server?",
+        ConnectError::Unauthorised => ": give --key-file",
+        ConnectError::Rejected => ": is --key-file that of the server, and --address that of its port?",
+        ConnectError::KeyTooShort { .. } if has_key => ": make a longer one with `mp-manager keygen`",
+        ConnectError::KeyTooShort { .. } => ": give --key-file",
+        ConnectError::Refused(_) => ": raise the limit of `mp-manager serve --clients`",
+        _ => "",
+    }
+}
