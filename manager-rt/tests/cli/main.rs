@@ -1,0 +1,5 @@
+//! The program `mp-manager`: every command, against real servers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod program;
+mod serving;
