@@ -1,5 +1,8 @@
 //! The program `mp-manager`: every command, against real servers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod keys;
 mod program;
+mod removing;
 mod serving;
+mod unreachable;

@@ -1,0 +1,116 @@
+//! `keygen`, and which key files are used.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use crate::program::{KEY, Place, mp_manager, run, set_mode};
+
+fn keygen(path: &str) -> crate::program::Output {
+    run(&mut mp_manager(["keygen", path]))
+}
+
+#[test]
+fn a_key_file_is_random_and_its_owners_only() {
+    let place = Place::new();
+    let mut keys = Vec::new();
+    for (name, umask) in [("a", "0022"), ("b", "0777"), ("c", "0000")] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask $0; exec \"$1\" keygen \"$2\"", umask, env!("CARGO_BIN_EXE_mp-manager")]);
+        run(shell.arg(place.path(name))).printed("");
+        assert_eq!(fs::metadata(place.path(name)).unwrap().mode() & 0o7777, 0o600, "umask {umask}");
+        keys.push(fs::read_to_string(place.path(name)).unwrap());
+    }
+    for key in &keys {
+        let digits = key.strip_suffix('\n').unwrap();
+        assert!(digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{key}");
+    }
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[2] != keys[0]);
+}
+
+#[test]
+fn what_exists_is_never_replaced() {
+    let place = Place::new();
+    keygen(&place.text("key")).refused(1, &[&place.text("key"), "exists already"]);
+    assert_eq!(fs::read_to_string(place.path("key")).unwrap(), KEY);
+    // A link that leads nowhere is not followed.
+    std::os::unix::fs::symlink(place.path("target"), place.path("link")).unwrap();
+    keygen(&place.text("link")).refused(1, &[&place.text("link"), "exists already"]);
+    assert!(!place.path("target").exists());
+    let nowhere = place.text("no/such/folder");
+    keygen(&nowhere).refused(1, &[&nowhere, "No such file"]);
+}
+
+#[test]
+fn a_key_file_in_the_current_folder_works() {
+    let place = Place::new();
+    run(mp_manager(["keygen", "here"]).current_dir(place.path(""))).printed("");
+    assert!(place.path("here").exists());
+}
+
+#[test]
+fn a_made_key_opens_a_server() {
+    let place = Place::new();
+    fs::remove_file(place.path("key")).unwrap();
+    keygen(&place.text("key")).printed("");
+    let server = place.serve();
+    for at in [0, 1] {
+        server
+            .run_at(at, ["rm", "x"])
+            .refused(4, &["\"x\"", &server.addresses[at], "no object has this name"]);
+    }
+}
+
+#[test]
+fn a_key_file_that_others_can_use_is_refused_by_both_sides() {
+    let server = Place::new().serve();
+    let path = server.place.path("open");
+    let name = server.place.text("open");
+    fs::write(&path, KEY).unwrap();
+    for mode in [0o640, 0o604, 0o610, 0o602, 0o666, 0o4640] {
+        set_mode(&path, mode);
+        let client =
+            run(&mut mp_manager(["shutdown", "--address", &server.addresses[0], "--key-file", &name]));
+        let other = server.place.text("other");
+        let serve = run(&mut mp_manager(["serve", "--socket", &other, "--key-file", &name]));
+        for output in [client, serve] {
+            output.refused(1, &[&name, &format!("{mode:04o}"), "chmod 600"]);
+        }
+    }
+    for mode in [0o600, 0o400, 0o700] {
+        set_mode(&path, mode);
+        let output =
+            run(&mut mp_manager(["rm", "x", "--address", &server.addresses[0], "--key-file", &name]));
+        assert_eq!(output.code, Some(4), "{mode:o} {output:?}");
+    }
+}
+
+#[test]
+fn what_is_no_key_is_refused() {
+    let place = Place::new();
+    let read = |name: &str| {
+        let arguments = ["rm", "x", "--address", "mp+unix:/nowhere", "--key-file", &place.text(name)];
+        run(&mut mp_manager(arguments))
+    };
+    read("missing").refused(1, &[&place.text("missing"), "no such file", "keygen"]);
+    for (name, key, why) in [("empty", "", "empty"), ("blank", "\r\n\n", "empty")] {
+        place.write_key(name, key);
+        read(name).refused(1, &[&place.text(name), why]);
+    }
+    let limit = manager_rt::limits::KEY_BYTES_MAX;
+    for (more, end, code) in [(0, "", 3), (0, "\r\n", 3), (1, "", 1), (100_000, "", 1)] {
+        place.write_key("long", &format!("{}{end}", "k".repeat(limit + more)));
+        assert_eq!(read("long").code, Some(code), "{more}");
+    }
+    read("long").refused(1, &["at most 2048 bytes"]);
+    read("").refused(1, &[&place.text(""), "mode"]);
+}
+
+#[test]
+fn a_key_can_come_from_a_pipe() {
+    let server = Place::new().serve();
+    let mut shell = Command::new("bash");
+    let rm = "\"$0\" rm x --address \"$1\" --key-file <(printf %s \"$2\")";
+    let output = run(shell.args(["-c", rm, env!("CARGO_BIN_EXE_mp-manager"), &server.addresses[1], KEY]));
+    output.refused(4, &["no object has this name"]);
+}
