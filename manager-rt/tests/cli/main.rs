@@ -1,6 +1,7 @@
 //! The program `mp-manager`: every command, against real servers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod arguments;
 mod keys;
 mod program;
 mod removing;
