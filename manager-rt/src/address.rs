@@ -4,8 +4,12 @@
 //! |---|---|---|
 //! | `mp+unix:PATH` | a server that listens at a socket in the file system | `local` |
 //! | `mp+tcp://HOST:PORT` | a server that listens at a port of a host (feature `tcp`) | `tcp` |
+//! | `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH` | a Redis or Valkey server (feature `redis`) | `redis` |
 
 mod local;
+#[cfg(feature = "redis")]
+mod redis;
+mod secret;
 #[cfg(feature = "tcp")]
 mod tcp;
 
@@ -13,10 +17,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use mp_sys::key::Key;
 use mp_sys::line::Short;
 
 pub use self::local::PATH_BYTES_MAX;
 use self::local::SocketPath;
+#[cfg(feature = "redis")]
+pub use self::redis::NAMESPACE_BYTES_MAX;
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::RedisUrl;
+pub(crate) use self::secret::without_password;
 #[cfg(feature = "tcp")]
 pub(crate) use self::tcp::HostPort;
 
@@ -25,7 +35,7 @@ pub(crate) use self::tcp::HostPort;
 #[non_exhaustive]
 pub enum AddressError {
     /// This build does not know the scheme.
-    #[error("an address must begin with `mp+unix:` or `mp+tcp:`, but this one does not: {0}")]
+    #[error("an address must begin with `mp+unix:`, `mp+tcp:` or `redis:`, but this one does not: {0}")]
     Scheme(String),
     /// The path is relative, empty, or longer than a socket's path may be.
     #[error("the path of a socket must be absolute and have at most {PATH_BYTES_MAX} bytes: {}", .0.display())]
@@ -40,6 +50,12 @@ pub enum AddressError {
     /// The address is that of another host, and this build lacks the feature `tcp`.
     #[error("this build cannot reach other hosts, because it lacks the feature `tcp`: {0}")]
     NeedsTcp(String),
+    /// This is not the URL of a Redis server, or it has a parameter other than `ns`.
+    #[error("this is not the URL of a Redis server, such as `redis://host:6379/0?ns=app`: {0}")]
+    Redis(String),
+    /// The address is that of a Redis server, and this build lacks the feature `redis`.
+    #[error("this build cannot reach Redis, because it lacks the feature `redis`: {0}")]
+    NeedsRedis(String),
 }
 
 /// The address of a manager.
@@ -51,7 +67,7 @@ pub enum AddressError {
 ///
 /// let address: Address = "mp+unix:/run/app/manager.sock".parse()?;
 /// assert_eq!(address.path(), Some("/run/app/manager.sock".as_ref()));
-/// assert!("redis://host".parse::<Address>().is_err());
+/// assert!("http://host".parse::<Address>().is_err());
 /// # Ok::<(), manager_rt::AddressError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -67,6 +83,9 @@ pub(crate) enum Endpoint {
     /// A port of a host.
     #[cfg(feature = "tcp")]
     Tcp(HostPort),
+    /// A Redis or Valkey server.
+    #[cfg(feature = "redis")]
+    Redis(RedisUrl),
 }
 
 impl Address {
@@ -91,6 +110,42 @@ impl Address {
             Endpoint::Local(path) => Some(path.as_path()),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(_) => None,
+            #[cfg(feature = "redis")]
+            Endpoint::Redis(_) => None,
+        }
+    }
+
+    /// Reads an address, and takes the password out of it if it is a URL with one.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub(crate) fn with_password(text: &str) -> Result<(Self, Option<Key>), AddressError> {
+        match text.split_once(':') {
+            #[cfg(feature = "redis")]
+            Some((scheme, _)) if redis::SCHEMES.contains(&scheme) => {
+                let (url, password) = RedisUrl::parse(text)?;
+                Ok((Self { endpoint: Endpoint::Redis(url) }, password.map(Key::from)))
+            }
+            _ => Ok((Self::of_server(text)?, None)),
+        }
+    }
+
+    fn of_server(text: &str) -> Result<Self, AddressError> {
+        match text.split_once(':') {
+            // As in other URLs, an empty host may stand before the path.
+            Some((local::SCHEME, path)) => Self::local(path.strip_prefix("//").unwrap_or(path)),
+            #[cfg(feature = "tcp")]
+            Some((tcp::SCHEME, place)) => {
+                let place = place.strip_prefix("//").ok_or_else(|| AddressError::Host(place.to_owned()))?;
+                Ok(Self { endpoint: Endpoint::Tcp(HostPort::parse(place)?) })
+            }
+            #[cfg(not(feature = "tcp"))]
+            Some(("mp+tcp", _)) => Err(AddressError::NeedsTcp(text.to_owned())),
+            #[cfg(not(feature = "redis"))]
+            Some(("redis" | "valkey" | "redis+unix" | "valkey+unix", _)) => {
+                Err(AddressError::NeedsRedis(without_password(text)))
+            }
+            _ => Err(AddressError::Scheme(text.to_owned())),
         }
     }
 
@@ -103,19 +158,9 @@ impl Address {
 impl FromStr for Address {
     type Err = AddressError;
 
+    /// Reads an address. A password in it is left out: [`ManagerBuilder::connect`](crate::ManagerBuilder::connect) uses it.
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        match text.split_once(':') {
-            // As in other URLs, an empty host may stand before the path.
-            Some((local::SCHEME, path)) => Self::local(path.strip_prefix("//").unwrap_or(path)),
-            #[cfg(feature = "tcp")]
-            Some((tcp::SCHEME, place)) => {
-                let place = place.strip_prefix("//").ok_or_else(|| AddressError::Host(place.to_owned()))?;
-                Ok(Self { endpoint: Endpoint::Tcp(HostPort::parse(place)?) })
-            }
-            #[cfg(not(feature = "tcp"))]
-            Some(("mp+tcp", _)) => Err(AddressError::NeedsTcp(text.to_owned())),
-            _ => Err(AddressError::Scheme(text.to_owned())),
-        }
+        Self::with_password(text).map(|(address, _)| address)
     }
 }
 
@@ -125,6 +170,8 @@ impl fmt::Display for Address {
             Endpoint::Local(path) => path.fmt(f),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(at) => at.fmt(f),
+            #[cfg(feature = "redis")]
+            Endpoint::Redis(url) => url.fmt(f),
         }
     }
 }

@@ -18,6 +18,7 @@ use mp_sys::asynchronous::RuntimeError;
 use mp_sys::handshake::Versions;
 
 use crate::OsError;
+pub(crate) use crate::address::without_password;
 use crate::proto::{Answer, Call, Disinherited, Fault, Kind, ObjectId, Payload, Raw, Reply, Step, Table};
 use crate::wire::recorded::Recorded;
 
@@ -232,35 +233,4 @@ pub trait OpenPipeline: fmt::Debug {
 /// Returns the address of a backend, as it may travel and be shown.
 pub(crate) fn address_of(backend: &dyn Backend) -> Option<String> {
     backend.address().map(|address| without_password(&address))
-}
-
-/// Returns an address without the password of its user.
-pub(crate) fn without_password(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
-    let Some((user, host)) = authority.rsplit_once('@') else { return address.to_owned() };
-    match user.split_once(':') {
-        Some(("", _)) => format!("{scheme}://{host}{path}"),
-        Some((user, _)) => format!("{scheme}://{user}@{host}{path}"),
-        None => address.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_loses_its_password_and_nothing_else() {
-        for (address, expected) in [
-            ("redis://ann:secret@host:6379/0?ns=app", "redis://ann@host:6379/0?ns=app"),
-            ("redis://:secret@host", "redis://host"),
-            ("amqp://ann:se:cr@et@host/vhost", "amqp://ann@host/vhost"),
-            ("redis://host:6379/a@b:c", "redis://host:6379/a@b:c"),
-            ("redis://ann@host", "redis://ann@host"),
-            ("mp+unix:/run/a:b@c", "mp+unix:/run/a:b@c"),
-        ] {
-            assert_eq!(without_password(address), expected);
-        }
-    }
 }

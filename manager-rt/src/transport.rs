@@ -62,6 +62,8 @@ pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<Op
         Endpoint::Local(path) => local::reach(path.as_path(), deadline).map(Some),
         #[cfg(feature = "tcp")]
         Endpoint::Tcp(_) => Ok(None),
+        #[cfg(feature = "redis")]
+        Endpoint::Redis(_) => Ok(None),
     }
 }
 
@@ -80,5 +82,8 @@ pub(crate) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<
                 .map_err(|remote::TooShort { bytes }| OpenError::KeyTooShort { bytes })?;
             remote::tcp::open(at, &key, deadline)
         }
+        // Its engine makes its own connections.
+        #[cfg(feature = "redis")]
+        Endpoint::Redis(_) => Err(OpenError::BadAddress),
     }
 }

@@ -64,9 +64,9 @@ impl ManagerBuilder {
     /// # Errors
     /// [`ReachError`].
     pub fn connect(self, address: &str) -> Result<Manager, ReachError> {
-        let address: Address = address.parse()?;
+        let (address, password) = Address::with_password(address)?;
         let deadline = self.deadline();
-        let key = self.key.unwrap_or_else(|| registry::key_of(&address));
+        let key = self.key.or(password).unwrap_or_else(|| registry::key_of(&address));
         Ok(Manager::over(registry::connect(&address, &key, deadline)?))
     }
 

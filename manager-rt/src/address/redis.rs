@@ -1,0 +1,119 @@
+//! `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH`: a Redis or Valkey server.
+
+use std::fmt;
+
+use redis::{ConnectionInfo, IntoConnectionInfo};
+
+use crate::address::{AddressError, without_password};
+
+/// The schemes of the URLs.
+pub(super) const SCHEMES: [&str; 4] = ["redis", "valkey", "redis+unix", "valkey+unix"];
+/// The parameter that names the namespace.
+const NAMESPACE: &str = "ns";
+/// The parameter that names the database, for a server that is reached by a path.
+const DATABASE: &str = "db";
+/// The namespace of a URL that names none.
+const NAMESPACE_DEFAULT: &str = "mp";
+/// The longest name of a namespace, in bytes.
+pub const NAMESPACE_BYTES_MAX: usize = 64;
+
+/// The URL of a server, without the password.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RedisUrl {
+    text: String,
+    namespace: String,
+}
+
+impl RedisUrl {
+    /// Reads a URL. Returns the password that it contains as well.
+    ///
+    /// # Errors
+    /// [`AddressError::Redis`].
+    pub(super) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
+        let bad = || AddressError::Redis(without_password(text));
+        let mut url = redis::parse_redis_url(text).ok_or_else(bad)?;
+        let info = text.into_connection_info().map_err(|_| bad())?;
+        let password = info.redis_settings().password().map(str::to_owned);
+        url.set_password(None).or_else(|()| if password.is_none() { Ok(()) } else { Err(bad()) })?;
+        let mut namespace = NAMESPACE_DEFAULT.to_owned();
+        for (name, value) in url.query_pairs() {
+            match &*name {
+                NAMESPACE if is_namespace(&value) => namespace = value.into_owned(),
+                DATABASE if value.parse::<u32>().is_ok() && url.scheme().ends_with("+unix") => {}
+                _ => return Err(bad()),
+            }
+        }
+        Ok((Self { text: url.into(), namespace }, password))
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Returns how to connect with a password, or without one if it is empty. Returns `None` if the password is not text.
+    pub(crate) fn with_password(&self, password: &[u8]) -> Option<ConnectionInfo> {
+        let info = self.text.as_str().into_connection_info().ok()?;
+        if password.is_empty() {
+            return Some(info);
+        }
+        let settings = info.redis_settings().clone().set_password(std::str::from_utf8(password).ok()?);
+        Some(info.set_redis_settings(settings))
+    }
+}
+
+/// A brace would end the tag by which all keys of a namespace stay together.
+fn is_namespace(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=NAMESPACE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_and_put_back() {
+        let (url, password) = RedisUrl::parse("redis://ann:s%40crt@host:7000/2?ns=app").unwrap();
+        assert_eq!(
+            (url.to_string().as_str(), password.as_deref()),
+            ("redis://ann@host:7000/2?ns=app", Some("s@crt"))
+        );
+        assert_eq!(url.namespace(), "app");
+        let settings = url.with_password(b"s@crt").unwrap().redis_settings().clone();
+        assert_eq!(
+            (settings.username(), settings.password(), settings.db()),
+            (Some("ann"), Some("s@crt"), 2)
+        );
+        assert_eq!(RedisUrl::parse(&url.to_string()), Ok((url, None)));
+    }
+
+    #[test]
+    fn urls_of_all_forms() {
+        for text in
+            ["redis://host", "redis://[::1]:7000", "valkey://host/3", "redis+unix:///run/r.sock?db=3&ns=a.b"]
+        {
+            assert!(RedisUrl::parse(text).is_ok(), "{text}");
+        }
+        let long = |len| format!("redis://host?ns={}", "x".repeat(len));
+        assert!(RedisUrl::parse(&long(NAMESPACE_BYTES_MAX)).is_ok());
+        for text in [
+            "redis://",
+            "redis://host/x",
+            "redis://host?ns=",
+            "redis://host?ns=a%7Db",
+            "redis://host?other=1",
+            "redis+unix:///run/r.sock?pass=secret",
+            &long(NAMESPACE_BYTES_MAX + 1),
+        ] {
+            assert!(matches!(RedisUrl::parse(text), Err(AddressError::Redis(_))), "{text}");
+        }
+        let Err(error) = RedisUrl::parse("redis://ann:secret@host/x") else { panic!("not a number") };
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
