@@ -2,6 +2,12 @@
 
 #[cfg(feature = "server")]
 mod in_process;
+#[cfg(feature = "redis")]
+mod redis;
 
 #[cfg(feature = "server")]
 pub use self::in_process::InProcess;
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
+#[cfg(feature = "redis")]
+pub(crate) use self::redis::Unreachable;

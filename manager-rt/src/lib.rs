@@ -53,6 +53,8 @@ pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;
 #[cfg(feature = "server")]
 pub use engine::InProcess;
+#[cfg(feature = "redis")]
+pub use engine::Redis;
 pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use mp_sys::deadline::Deadline;
 use mp_sys::key::Key;
 
+#[cfg(feature = "redis")]
+use crate::address::Endpoint;
 use crate::address::{Address, AddressError};
 use crate::backend::Backend;
 use crate::client::{ConnectError, Remote};
+#[cfg(feature = "redis")]
+use crate::engine::{Redis, Unreachable};
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::registry;
 
@@ -51,7 +55,11 @@ pub(crate) fn connect(
     key: &Key,
     deadline: Deadline,
 ) -> Result<Arc<dyn Backend>, ConnectError> {
-    let backend: Arc<dyn Backend> = Remote::connect(address, key, deadline)?;
+    let backend: Arc<dyn Backend> = match address.endpoint() {
+        #[cfg(feature = "redis")]
+        Endpoint::Redis(url) => Arc::new(Redis::connect(address, url, key, deadline).map_err(not_connected)?),
+        _ => Remote::connect(address, key, deadline)?,
+    };
     registry::register(&backend);
     registry::learn_key(address, key);
     Ok(backend)
@@ -72,4 +80,16 @@ pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backen
         error => ReachError::Connect(error),
     })?;
     if backend.epoch() == epoch { Ok(backend) } else { Err(ReachError::Restarted) }
+}
+
+#[cfg(feature = "redis")]
+fn not_connected(error: Unreachable) -> ConnectError {
+    match error {
+        Unreachable::NotFound => ConnectError::NotFound,
+        Unreachable::BadPassword | Unreachable::Unauthorised => ConnectError::Unauthorised,
+        Unreachable::TimedOut => ConnectError::TimedOut,
+        Unreachable::Closed => ConnectError::Closed,
+        Unreachable::Protocol => ConnectError::Protocol,
+        Unreachable::System(error) => error.into(),
+    }
 }

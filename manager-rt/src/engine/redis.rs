@@ -1,0 +1,243 @@
+//! [`Redis`]: the objects of a manager in a Redis or Valkey server.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`link`] | the connections of a process |
+//! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
+//! | [`stored`], [`answer`], [`command`] | values, answers and calls in the form of Redis |
+//! | the others | the scripts of one kind of object each, and of the manager itself |
+
+mod answer;
+mod command;
+mod link;
+mod numbers;
+mod objects;
+mod page;
+mod script;
+mod stored;
+mod value;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::key::Key;
+use mp_sys::line::Short;
+use redis::{RedisError, Value as Item};
+
+use self::command::{Command, Keys};
+use self::link::Link;
+use crate::OsError;
+use crate::address::{Address, RedisUrl};
+use crate::backend::{Backend, CallError, Caps, Kinds, OnLost, References, Validity};
+use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
+
+/// The kinds of objects that this engine has.
+const KINDS: Kinds = Kinds::of(&[Kind::Value, Kind::Array]);
+
+/// A client of the objects in a Redis or Valkey server.
+///
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. Only data is stored there so far: lists, dicts, namespaces,
+/// values and arrays. Every operation is one script, so it is atomic, and takes one round trip.
+///
+/// # Fork safety
+/// A forked child makes its own connections.
+///
+/// # Crash
+/// A process that is killed holds nothing here, since nothing can be held. An operation that it had sent happens completely
+/// or not at all.
+///
+/// # Source
+/// Redis, "Scripting with Lua".
+pub struct Redis {
+    address: Address,
+    keys: Keys,
+    epoch: u128,
+    link: Link,
+    is_closed: AtomicBool,
+}
+
+/// Why Redis cannot be reached.
+#[derive(Debug)]
+pub(crate) enum Unreachable {
+    /// Nobody listens there.
+    NotFound,
+    /// The password is not text.
+    BadPassword,
+    /// There was no answer in time.
+    TimedOut,
+    /// Redis needs another password, or does not permit what is needed.
+    Unauthorised,
+    /// Redis is starting or ending, or may not write.
+    Closed,
+    /// What answered is not Redis.
+    Protocol,
+    /// The system refused.
+    System(OsError),
+}
+
+impl Redis {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub(crate) fn connect(
+        address: &Address,
+        url: &RedisUrl,
+        password: &Key,
+        deadline: Deadline,
+    ) -> Result<Self, Unreachable> {
+        let time = deadline.remaining().min(CONNECT_TIME_MAX);
+        let info = url.with_password(password.as_bytes()).ok_or(Unreachable::BadPassword)?;
+        let client = redis::Client::open(info).map_err(|error| not_connected(&error))?;
+        let (link, keys) = (Link::new(client, time), Keys::new(url.namespace()));
+        let mut connection = link.open().map_err(|error| not_connected(&error))?;
+        let fresh = random().map_err(Unreachable::System)?;
+        let mut ask = redis::cmd("EVAL");
+        ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
+        let asked = link::send(&mut connection, &ask);
+        let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
+        let (address, is_closed) = (address.clone(), AtomicBool::new(false));
+        Ok(Self { address, keys, epoch, link, is_closed })
+    }
+
+    /// Ends this client: all its later calls return [`CallError::ServerGone`].
+    pub fn disconnect(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    /// Returns the script call of an operation, or `None` if nothing has to be done.
+    fn command(&self, object: ObjectId, op: Op<Raw<'_>>) -> Result<Option<Command>, CallError> {
+        let keys = &self.keys;
+        Ok(Some(match op {
+            Op::Manager(op) => return objects::command(keys, NAME, op),
+            Op::Value(op) => value::command(keys, object, op),
+            Op::Array(op) => value::array(keys, object, op)?,
+            // The capabilities name only the kinds above.
+            _ => return Err(Fault::Unsupported.into()),
+        }))
+    }
+
+    fn check_open(&self) -> Result<(), CallError> {
+        if self.is_closed.load(Ordering::Acquire) { Err(CallError::ServerGone) } else { Ok(()) }
+    }
+
+    /// Finds out why an object is unknown: it was removed, or Redis lost everything.
+    fn explain(&self, fault: Fault) -> CallError {
+        if fault != Fault::UnknownObject {
+            return fault.into();
+        }
+        let mut ask = redis::cmd("GET");
+        ask.arg(self.keys.of("epoch"));
+        match self.link.ask(&ask) {
+            Ok(item) if epoch_of(&item) != Some(self.epoch) => CallError::Restarted,
+            _ => fault.into(),
+        }
+    }
+}
+
+/// The longest time that the system takes for a timeout of a socket: an hour.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(3600);
+/// The name of the engine, for messages.
+const NAME: &str = "redis";
+
+fn random() -> Result<u128, OsError> {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+fn epoch_of(item: &Item) -> Option<u128> {
+    let Item::BulkString(text) = item else { return None };
+    u128::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+}
+
+/// Returns why there is no connection.
+fn not_connected(error: &RedisError) -> Unreachable {
+    match link::refused(error) {
+        _ if error.is_timeout() => Unreachable::TimedOut,
+        _ if error.is_io_error() => Unreachable::NotFound,
+        CallError::Unauthorised => Unreachable::Unauthorised,
+        CallError::ServerGone => Unreachable::Closed,
+        _ => Unreachable::Protocol,
+    }
+}
+
+impl Backend for Redis {
+    fn caps(&self) -> Caps {
+        Caps::new(NAME).kinds(KINDS).references(References::None).exact_counts(true)
+    }
+
+    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
+        self.check_open()?;
+        match self.command(call.object, call.op)? {
+            Some(command) => self.link.run(&command)?.map_err(|fault| self.explain(fault)),
+            None => Ok(Reply::Done),
+        }
+    }
+
+    fn pipeline(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
+        self.check_open()?;
+        // An operation that is refused without a call has its fault in its place.
+        let mut commands = Vec::with_capacity(steps.len());
+        let mut places = Vec::with_capacity(steps.len());
+        for step in steps {
+            places.push(match self.command(step.object, step.op) {
+                Ok(Some(command)) => {
+                    commands.push(command);
+                    None
+                }
+                Ok(None) => Some(Ok(Reply::Done)),
+                Err(CallError::Fault(fault)) => Some(Err(fault)),
+                Err(error) => return Err(error),
+            });
+        }
+        let mut answers = self.link.run_all(&commands)?.into_iter();
+        let answer = |place: Option<_>| place.or_else(|| answers.next()).ok_or(CallError::Protocol);
+        places.into_iter().map(answer).collect()
+    }
+
+    fn transaction(
+        &self,
+        _thread: u64,
+        _steps: Vec<Step<Raw<'_>>>,
+    ) -> Result<Vec<Reply<Payload>>, CallError> {
+        Err(CallError::unsupported(&self.caps(), Kind::Manager, "transactions"))
+    }
+
+    fn transit(&self, _object: ObjectId) {}
+
+    fn attach(&self, object: ObjectId) -> Result<(), CallError> {
+        let op = Op::Manager(ManagerOp::Attach(vec![object]));
+        let call = Call { object: ObjectId::MANAGER, thread: 0, wait: crate::proto::Wait::No, op };
+        self.call(call).map(drop)
+    }
+
+    fn adopt(&self, _object: ObjectId) {}
+
+    fn detach(&self, _object: ObjectId) {}
+
+    fn validity(&self, _object: ObjectId, _token: u64) -> Validity {
+        // Nothing was granted.
+        Validity::Lost
+    }
+
+    fn watch(&self, _object: ObjectId, _token: u64, lost: OnLost) {
+        lost();
+    }
+
+    fn epoch(&self) -> u128 {
+        self.epoch
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.address.to_string())
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redis({})", Short(&format_args!("{}", self.address)))
+    }
+}

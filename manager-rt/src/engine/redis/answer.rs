@@ -1,0 +1,201 @@
+//! The answers of scripts.
+//!
+//! The first item of the array is a number. From 0 on it says which [`Reply`] follows, and below 0 which [`Fault`].
+
+use redis::Value as Item;
+
+use super::stored::loaded;
+use crate::backend::CallError;
+use crate::proto::{Answer, Fault, Info, Kind, ObjectId, Payload, Reply};
+
+/// The kinds of objects, by the numbers under which their heads are stored. The numbers never change.
+const KINDS: [Kind; 14] = [
+    Kind::List,
+    Kind::Dict,
+    Kind::Namespace,
+    Kind::Value,
+    Kind::Array,
+    Kind::Lock,
+    Kind::RLock,
+    Kind::Semaphore,
+    Kind::BoundedSemaphore,
+    Kind::Condition,
+    Kind::Event,
+    Kind::Queue,
+    Kind::JoinableQueue,
+    Kind::Barrier,
+];
+
+/// Returns the number of a kind, from 1 on.
+pub(super) fn number_of(kind: Kind) -> usize {
+    KINDS.iter().position(|known| *known == kind).map_or(0, |at| at.saturating_add(1))
+}
+
+fn kind_of(number: u64) -> Result<Kind, CallError> {
+    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    at.and_then(|at| KINDS.get(at)).copied().ok_or(CallError::Protocol)
+}
+
+/// The items of an answer that were not read yet.
+struct Items(std::vec::IntoIter<Item>);
+
+impl Items {
+    fn next(&mut self) -> Result<Item, CallError> {
+        self.0.next().ok_or(CallError::Protocol)
+    }
+
+    fn number(&mut self) -> Result<i64, CallError> {
+        match self.next()? {
+            Item::Int(number) => Ok(number),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// A number that may be a text: that of a hash, or one above 2^53, which Lua does not have.
+    fn count(&mut self) -> Result<u64, CallError> {
+        match self.next()? {
+            Item::Int(number) => u64::try_from(number).map_err(|_| CallError::Protocol),
+            Item::BulkString(text) => {
+                let text = std::str::from_utf8(&text).map_err(|_| CallError::Protocol)?;
+                text.parse().map_err(|_| CallError::Protocol)
+            }
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// A number, or `None` for -1.
+    fn optional(&mut self) -> Result<Option<u64>, CallError> {
+        Ok(u64::try_from(self.number()?).ok())
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, CallError> {
+        match self.next()? {
+            Item::BulkString(bytes) => Ok(bytes),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    fn value(&mut self) -> Result<Payload, CallError> {
+        loaded(self.bytes()?)
+    }
+
+    fn value_if_any(&mut self) -> Result<Option<Payload>, CallError> {
+        if self.0.len() == 0 { Ok(None) } else { self.value().map(Some) }
+    }
+
+    fn values(&mut self) -> Result<Vec<Payload>, CallError> {
+        (0..self.0.len()).map(|_| self.value()).collect()
+    }
+
+    fn entries(&mut self) -> Result<Vec<(Payload, Payload)>, CallError> {
+        (0..self.0.len() / 2).map(|_| Ok((self.value()?, self.value()?))).collect()
+    }
+
+    fn names(&mut self) -> Result<Vec<String>, CallError> {
+        let name = |bytes| String::from_utf8(bytes).map_err(|_| CallError::Protocol);
+        (0..self.0.len()).map(|_| self.bytes().and_then(name)).collect()
+    }
+}
+
+/// Decodes the answer of a script.
+///
+/// # Errors
+/// [`CallError::Protocol`] if it is none.
+pub(super) fn answer_of(item: Item) -> Result<Answer<Payload>, CallError> {
+    let Item::Array(items) = item else { return Err(CallError::Protocol) };
+    let mut items = Items(items.into_iter());
+    let number = items.number()?;
+    if number < 0 { fault_of(number, &mut items).map(Err) } else { reply_of(number, &mut items).map(Ok) }
+}
+
+fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError> {
+    Ok(match number {
+        0 => Reply::Done,
+        1 => Reply::Bool(items.number()? != 0),
+        2 => Reply::Count(items.count()?),
+        3 => Reply::Len { len: items.count()?, version: items.count()? },
+        4 => Reply::Value(items.value()?),
+        5 => Reply::Option(items.value_if_any()?),
+        6 => Reply::Found(items.value_if_any()?),
+        7 => Reply::Before(items.value()?),
+        8 => Reply::Values { version: items.count()?, values: items.values()? },
+        9 => Reply::Entry(items.entries()?.pop()),
+        10 => Reply::Entries { place: items.count()?, entries: items.entries()? },
+        11 => Reply::Object { id: ObjectId(items.count()?), created: items.number()? != 0 },
+        12 => Reply::Names(items.names()?),
+        13 => Reply::Scanned { found: items.optional()?, next: items.optional()?, version: items.count()? },
+        14 => Reply::Info(Info::new().objects(items.count()?)),
+        _ => return Err(CallError::Protocol),
+    })
+}
+
+fn fault_of(number: i64, items: &mut Items) -> Result<Fault, CallError> {
+    Ok(match number {
+        -1 => Fault::UnknownObject,
+        -2 => Fault::WrongKind { found: kind_of(items.count()?)? },
+        -3 => Fault::Index { len: items.count()?, index: items.count()? },
+        -4 => Fault::Empty,
+        -5 => Fault::Changed,
+        -6 => Fault::NoNumber,
+        -7 => Fault::Exists,
+        -8 => Fault::NotFound,
+        -9 => Fault::WrongType,
+        -10 => Fault::TooMany { limit: items.count()? },
+        -11 => Fault::Malformed,
+        -12 => Fault::UnknownName,
+        _ => return Err(CallError::Protocol),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &[u8]) -> Item {
+        Item::BulkString(text.to_vec())
+    }
+
+    #[test]
+    fn answers_and_refusals_are_told_apart() {
+        let one = Payload::copy(crate::proto::Raw::plain(b"x"));
+        for (items, expected) in [
+            (vec![Item::Int(0)], Ok(Reply::Done)),
+            (vec![Item::Int(5)], Ok(Reply::Option(None))),
+            (vec![Item::Int(4), text(b"\0x")], Ok(Reply::Value(one.clone()))),
+            (vec![Item::Int(9), text(b"\0x"), text(b"\0x")], Ok(Reply::Entry(Some((one.clone(), one))))),
+            (
+                vec![Item::Int(13), Item::Int(-1), Item::Int(7), text(b"3")],
+                Ok(Reply::Scanned { found: None, next: Some(7), version: 3 }),
+            ),
+            (vec![Item::Int(-2), Item::Int(2)], Err(Fault::WrongKind { found: Kind::Dict })),
+            (vec![Item::Int(-3), Item::Int(4), text(b"9")], Err(Fault::Index { index: 9, len: 4 })),
+        ] {
+            assert_eq!(answer_of(Item::Array(items)), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_no_script_answers_is_an_error() {
+        let items = [
+            Item::Nil,
+            Item::Array(vec![]),
+            Item::Array(vec![Item::Int(99)]),
+            Item::Array(vec![Item::Int(-99)]),
+            Item::Array(vec![Item::Int(4)]),
+            Item::Array(vec![Item::Int(-2), Item::Int(15)]),
+            Item::Array(vec![Item::Int(12), text(b"\xff")]),
+        ];
+        for item in items {
+            assert_eq!(answer_of(item), Err(CallError::Protocol));
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_number() {
+        for kind in crate::Kinds::ALL.iter() {
+            let number = u64::try_from(number_of(kind)).unwrap();
+            assert_eq!(kind_of(number), Ok(kind));
+        }
+        assert!(kind_of(0).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! Operations of the manager itself: objects and names.
+//!
+//! | key | what it holds |
+//! |---|---|
+//! | `ids` | the number of the newest object |
+//! | `objects` | the numbers of all objects |
+//! | `names` | from names to numbers |
+//! | `sorted` | the names in order |
+//! | `epoch` | a random number that identifies this life of the namespace |
+
+use std::sync::LazyLock;
+
+use super::answer::number_of;
+use super::command::{Command, Keys, check, check_name, hex};
+use super::script::{Compiled, Script, compile};
+use crate::backend::CallError;
+use crate::limits::VALUES_AT_ONCE_MAX;
+use crate::proto::{Fault, Kind, ManagerOp, Raw, Spec};
+
+/// Makes an object, whose keys are made here. The arguments are the name, the kind, the fingerprint of its type, what the
+/// names of heads begin with, and what the object contains.
+const MAKES: &str = r"
+local NAMES, SORTED, OBJECTS, IDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local name, kind, print, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local function known()
+  local id = name ~= '' and call('HGET', NAMES, name)
+  if not id then return nil end
+  local head = call('HMGET', prefix .. id, 'k', 'p')
+  if not head[1] then return nil end
+  if head[1] ~= kind then return {-2, tonumber(head[1])} end
+  if head[2] ~= print then return {-9} end
+  return {11, id, 0}
+end
+local function make()
+  local id = string.format('%.0f', call('INCR', IDS))
+  call('HSET', prefix .. id, 'k', kind, 'p', print, 'm', name)
+  call('SADD', OBJECTS, id)
+  if name ~= '' then
+    call('HSET', NAMES, name, id)
+    call('ZADD', SORTED, 0, name)
+  end
+  return id
+end
+";
+
+static OPEN: Script = Script::new(|| {
+    compile(&[
+        MAKES,
+        r"
+local found = known()
+if found then return found end
+local id = make()
+local data = prefix .. id .. ':d'
+if ARGV[5] == 'value' then call('SET', data, ARGV[6]) end
+if ARGV[5] == 'array' then
+  for i = 6, #ARGV do call('HSET', data, i - 6, ARGV[i]) end
+end
+return {11, id, 1}",
+    ])
+});
+
+/// The keys of the list follow.
+static OPEN_ARRAY_OF: Script = Script::new(|| {
+    compile(&[
+        MAKES,
+        r"
+local found = known()
+if found then return found end
+local list = call('HGET', KEYS[5], 'k')
+if not list then return {-1} end
+if list ~= ARGV[5] then return {-2, tonumber(list)} end
+local len = call('LLEN', KEYS[6])
+if len > tonumber(ARGV[6]) then return {-10, tonumber(ARGV[6])} end
+local id = make()
+local data = prefix .. id .. ':d'
+for at = 0, len - 1, 500 do
+  for i, item in ipairs(call('LRANGE', KEYS[6], at, at + 499)) do call('HSET', data, at + i - 1, item) end
+end
+call('UNLINK', KEYS[6])
+call('HINCRBY', KEYS[5], 'v', 1)
+return {11, id, 1}",
+    ])
+});
+
+static REMOVE: Script = Script::new(|| {
+    compile(&[r"
+local id = call('HGET', KEYS[1], ARGV[1])
+if not id then return {-12} end
+local head = ARGV[2] .. id
+call('UNLINK', head, head .. ':d', head .. ':z')
+call('HDEL', KEYS[1], ARGV[1])
+call('ZREM', KEYS[2], ARGV[1])
+call('SREM', KEYS[3], id)
+return {0}"])
+});
+
+static NAMES_AFTER: Script = Script::new(|| {
+    compile(&[r"
+local from = ARGV[1] ~= '' and '(' .. ARGV[1] or '-'
+local out, bytes = {12}, 0
+for _, name in ipairs(call('ZRANGEBYLEX', KEYS[2], from, '+', 'LIMIT', 0, 4096)) do
+  bytes = bytes + #name + 32
+  if bytes > 262144 then break end
+  out[#out + 1] = name
+end
+return out"])
+});
+
+static INFO: Script = Script::new(|| compile(&["return {14, call('SCARD', KEYS[3])}"]));
+
+static ATTACH: Script = Script::new(|| {
+    compile(&[r"
+for i = 1, #ARGV, 500 do
+  for j = i, math.min(i + 499, #ARGV) do
+    if call('SISMEMBER', KEYS[3], ARGV[j]) == 0 then return {-1} end
+  end
+end
+return {0}"])
+});
+
+/// Returns the epoch, after setting it to this one if there was none.
+pub(super) static EPOCH: LazyLock<Compiled> = LazyLock::new(|| {
+    compile(&[r"
+call('SET', KEYS[1], ARGV[1], 'NX')
+return call('GET', KEYS[1])"])
+});
+
+fn on(script: &'static Script, keys: &Keys) -> Command {
+    Command::new(script, ["names", "sorted", "objects", "ids"].map(|what| keys.of(what)).to_vec())
+}
+
+/// Returns the script call of an operation, or `None` if nothing has to be done.
+///
+/// # Errors
+/// [`CallError::Fault`] if the operation is refused without a call; [`CallError::Unsupported`].
+pub(super) fn command(
+    keys: &Keys,
+    backend: &'static str,
+    op: ManagerOp<Raw<'_>>,
+) -> Result<Option<Command>, CallError> {
+    let unsupported = |what| Err(CallError::Unsupported { kind: Kind::Manager, what, backend });
+    Ok(Some(match op {
+        ManagerOp::Create { spec, print } => open(keys, "", spec, print)?,
+        ManagerOp::Open { name, spec, print } => {
+            check_name(&name)?;
+            open(keys, &name, spec, print)?
+        }
+        ManagerOp::Remove { name } => on(&REMOVE, keys).bytes(name).bytes(keys.objects()),
+        ManagerOp::NamesAfter { name } => on(&NAMES_AFTER, keys).bytes(name),
+        ManagerOp::Info => on(&INFO, keys),
+        ManagerOp::Attach(objects) => {
+            objects.into_iter().fold(on(&ATTACH, keys), |command, object| command.number(object.0))
+        }
+        // Nobody counts references.
+        ManagerOp::Detach { .. } | ManagerOp::Transit(_) | ManagerOp::Bequeath { .. } => return Ok(None),
+        ManagerOp::Names => return unsupported("all names at once"),
+        ManagerOp::Shutdown => return unsupported("ending the server"),
+        ManagerOp::Server
+        | ManagerOp::Clients { .. }
+        | ManagerOp::Objects { .. }
+        | ManagerOp::Object { .. }
+        | ManagerOp::Waits { .. } => return unsupported("reports"),
+    }))
+}
+
+fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Command, CallError> {
+    let kind = number_of(spec.kind());
+    let begin = |script| on(script, keys).bytes(name).number(kind).bytes(hex(print)).bytes(keys.objects());
+    Ok(match spec {
+        Spec::Value(value) => begin(&OPEN).bytes("value").value(value),
+        Spec::Array(values) => {
+            check(values.len(), VALUES_AT_ONCE_MAX)?;
+            begin(&OPEN).bytes("array").values(values)
+        }
+        Spec::ArrayOf(list) => begin(&OPEN_ARRAY_OF)
+            .and(keys, list)
+            .number(number_of(Kind::List))
+            .number(crate::limits::ARRAY_ELEMENTS_MAX),
+        Spec::List | Spec::Dict | Spec::Namespace => begin(&OPEN).bytes(""),
+        // The capabilities name only the kinds above.
+        _ => return Err(Fault::Unsupported.into()),
+    })
+}

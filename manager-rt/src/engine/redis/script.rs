@@ -1,0 +1,77 @@
+//! Scripts that run inside Redis. Each operation is one script, so it is atomic.
+//!
+//! A script answers with an array whose first item says what it is, as [`answer`](super::answer) lists. A refusal is data
+//! as well: an error of a script would stop it in the middle.
+//!
+//! The first command that writes decides about a full memory: Redis refuses it if it needs memory, and otherwise lets the
+//! rest of the script go on. So a script that adds something begins with a write that needs memory, and one that removes
+//! something begins with a removal, if necessary of nothing.
+
+use std::sync::LazyLock;
+
+/// What all scripts begin with. `KEYS` are the head of the object, its data, and the order of its entries.
+///
+/// The head is a hash: `k` is the number of the kind, `p` the fingerprint of the type, `m` the name, `v` the number of changes, `n` the last place of an entry.
+const PRELUDE: &str = r"
+local call = redis.call
+local HEAD, DATA, ORDER = KEYS[1], KEYS[2], KEYS[3]
+local function changed() call('HINCRBY', HEAD, 'v', 1) end
+local function freeing() call('UNLINK', HEAD .. ':none') end
+local function many(command, key, from, to)
+  for at = from, to, 500 do call(command, key, unpack(ARGV, at, math.min(at + 499, to))) end
+end
+";
+
+/// Checks that the object exists and has the kind that the first argument names. `version` is the number of changes, as text.
+pub(super) const CHECKED: &str = r"
+local head = call('HMGET', HEAD, 'k', 'v')
+if head[1] ~= ARGV[1] then
+  if head[1] then return {-2, tonumber(head[1])} end
+  return {-1}
+end
+local version = head[2] or '0'
+";
+
+/// A script, which is compiled at its first use.
+#[derive(Debug)]
+pub(crate) struct Script {
+    compiled: LazyLock<Compiled, fn() -> Compiled>,
+}
+
+/// The text of a script, and the name by which Redis knows it after it has seen the text.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) text: String,
+    pub(super) hash: String,
+}
+
+impl Script {
+    pub(super) const fn new(compile: fn() -> Compiled) -> Self {
+        Self { compiled: LazyLock::new(compile) }
+    }
+
+    pub(super) fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+}
+
+/// Joins the parts of a script.
+pub(super) fn compile(parts: &[&str]) -> Compiled {
+    let text = [&[PRELUDE], parts].concat().concat();
+    let hash = redis::Script::new(&text).get_hash().to_owned();
+    Compiled { text, hash }
+}
+
+/// Declares scripts of objects. They check the kind of the object first, and may use the functions of the named parts.
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident $([$($part:expr),+])? = $code:expr;)+) => {$(
+        $(#[$doc])*
+        static $name: crate::engine::redis::script::Script = crate::engine::redis::script::Script::new(|| {
+            crate::engine::redis::script::compile(&[
+                crate::engine::redis::script::CHECKED, $($($part,)+)? $code,
+            ])
+        });
+    )+};
+}
+
+pub(super) use scripts;
