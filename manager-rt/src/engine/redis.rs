@@ -10,6 +10,7 @@
 mod answer;
 mod command;
 mod link;
+mod list;
 mod numbers;
 mod objects;
 mod page;
@@ -34,7 +35,7 @@ use crate::backend::{Backend, CallError, Caps, Kinds, OnLost, References, Validi
 use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
 /// The kinds of objects that this engine has.
-const KINDS: Kinds = Kinds::of(&[Kind::Value, Kind::Array]);
+const KINDS: Kinds = Kinds::of(&[Kind::List, Kind::Value, Kind::Array]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
@@ -112,6 +113,7 @@ impl Redis {
         let keys = &self.keys;
         Ok(Some(match op {
             Op::Manager(op) => return objects::command(keys, NAME, op),
+            Op::List(op) => list::command(keys, object, op)?,
             Op::Value(op) => value::command(keys, object, op),
             Op::Array(op) => value::array(keys, object, op)?,
             // The capabilities name only the kinds above.
