@@ -9,8 +9,10 @@
 
 mod answer;
 mod command;
+mod dict;
 mod link;
 mod list;
+mod namespace;
 mod numbers;
 mod objects;
 mod page;
@@ -35,7 +37,7 @@ use crate::backend::{Backend, CallError, Caps, Kinds, OnLost, References, Validi
 use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
 /// The kinds of objects that this engine has.
-const KINDS: Kinds = Kinds::of(&[Kind::List, Kind::Value, Kind::Array]);
+const KINDS: Kinds = Kinds::of(&[Kind::List, Kind::Dict, Kind::Namespace, Kind::Value, Kind::Array]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
@@ -114,6 +116,8 @@ impl Redis {
         Ok(Some(match op {
             Op::Manager(op) => return objects::command(keys, NAME, op),
             Op::List(op) => list::command(keys, object, op)?,
+            Op::Dict(op) => dict::command(keys, object, op)?,
+            Op::Namespace(op) => namespace::command(keys, object, op)?,
             Op::Value(op) => value::command(keys, object, op),
             Op::Array(op) => value::array(keys, object, op)?,
             // The capabilities name only the kinds above.
