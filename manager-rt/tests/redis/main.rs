@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 mod alike;
+mod faults;
 mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};
