@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mp::manager::{InProcess, Manager, Server};
+use mp_sys::testing::eventually;
 
 use super::Seen;
 
@@ -96,6 +97,28 @@ fn around(seen: &mut Seen) {
     let backend = Arc::new(InProcess::new().unwrap());
     seen.look(&*backend, "InProcess", "its own");
     seen.look(&Manager::with(backend), "Manager", "in this process");
+    in_redis(seen);
+}
+
+/// A private Redis server, which ends with this value.
+struct RedisServer(std::process::Child);
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn in_redis(seen: &mut Seen) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s".repeat(30));
+    let mut start = std::process::Command::new("redis-server");
+    start.args(["--port", "0", "--save", "", "--unixsocket"]).arg(&socket).arg("--dir").arg(folder.path());
+    let _server = RedisServer(start.stdout(std::process::Stdio::null()).spawn().unwrap());
+    eventually("Redis listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let manager = Manager::connect(&format!("redis+unix://{}", socket.display())).unwrap();
+    seen.look_for(&**manager.backend(), "Redis", &["redis+unix:///", "…"]);
 }
 
 pub(super) fn without_a_server(seen: &mut Seen) {
