@@ -11,7 +11,7 @@ use crate::server::Server;
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill_of_redis() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--appendfsync", "always"]);
     let url = There::new(&server).url();
     let manager = Manager::connect(&url).unwrap();
     let dict = manager.named("d").dict::<u32, u32>().unwrap();

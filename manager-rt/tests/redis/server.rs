@@ -55,7 +55,7 @@ impl Server {
 
 fn run(folder: &tempfile::TempDir, arguments: &[String]) -> Child {
     Command::new("redis-server")
-        .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        .args(["--port", "0", "--save", "", "--appendonly", "yes"])
         .arg("--unixsocket")
         .arg(folder.path().join("socket"))
         .arg("--dir")
