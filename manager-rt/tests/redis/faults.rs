@@ -110,7 +110,9 @@ fn every_connection_may_be_cut_under_load() {
         }
         adders.into_iter().map(|adder| adder.join().unwrap()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     });
-    let found = sum.get().unwrap();
+    // The connections that were cut last are still to be noticed.
+    let mut found = 0;
+    eventually("Redis answers again", || sum.get().map(|sum| found = sum).is_ok());
     assert!((done..=done + unknown).contains(&found), "{done} done, {unknown} unknown, {found} found");
 }
 
