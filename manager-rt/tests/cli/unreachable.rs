@@ -57,7 +57,7 @@ fn a_wrong_key_is_not_a_missing_server() {
 fn what_is_no_address_is_a_wrong_argument() {
     for (address, why) in [
         ("", "must begin with `mp+unix:`"),
-        ("redis://host", "must begin with `mp+unix:`"),
+        ("http://host", "must begin with `mp+unix:`"),
         ("mp+unix:relative", "must be absolute"),
         ("mp+tcp://host", "not a host and a port"),
         ("mp+tcp://host:7?lost_after=1s", "lost_after"),
