@@ -1,5 +1,6 @@
 //! Redis that is restarted, full, or forgets, and processes that fork.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use manager_rt::proto::Fault;
@@ -111,8 +112,9 @@ fn every_connection_may_be_cut_under_load() {
         adders.into_iter().map(|adder| adder.join().unwrap()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     });
     // The connections that were cut last are still to be noticed.
-    let mut found = 0;
-    eventually("Redis answers again", || sum.get().map(|sum| found = sum).is_ok());
+    let found = Cell::new(0);
+    eventually("Redis answers again", || sum.get().map(|sum| found.set(sum)).is_ok());
+    let found = found.get();
     assert!((done..=done + unknown).contains(&found), "{done} done, {unknown} unknown, {found} found");
 }
 
