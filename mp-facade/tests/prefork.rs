@@ -15,6 +15,8 @@ mod plain;
 mod bad_clients;
 #[path = "prefork/client.rs"]
 mod client;
+#[path = "prefork/full_disks.rs"]
+mod full_disks;
 #[path = "prefork/guide.rs"]
 mod guide;
 #[path = "prefork/limiting.rs"]
@@ -57,6 +59,8 @@ mod shared;
 mod signals;
 #[path = "../examples/prefork/status.rs"]
 mod status;
+#[path = "../examples/prefork/stderr.rs"]
+mod stderr;
 #[path = "../examples/prefork/table.rs"]
 mod table;
 #[path = "../examples/prefork/worker.rs"]

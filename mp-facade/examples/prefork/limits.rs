@@ -40,6 +40,9 @@ pub(crate) const STOP_MAX: Duration = Duration::from_secs(20);
 
 /// Jobs that wait for the background processes. When there are so many, requests wait.
 pub(crate) const JOBS_MAX: usize = 16_384;
+/// Jobs that failed again and again, and that each background process leaves in the queue, where they can be looked at. Then it
+/// takes them out, and only their number is kept. The queue would be slow with many of them.
+pub(crate) const FAILED_KEPT_MAX: usize = 256;
 /// How long a request waits for room in that queue before it is answered with 503.
 pub(crate) const JOB_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often a waiting request looks for room.

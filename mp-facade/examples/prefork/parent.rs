@@ -5,7 +5,6 @@
 //!
 //! The end has an order, so that nothing is lost: close the port to newcomers; let the workers answer what they have and who
 //! waits in the backlog; close the queue when nobody is left who could fill it; let the background processes empty it.
-#![expect(clippy::print_stderr, reason = "a server logs to stderr")]
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -24,6 +23,7 @@ use crate::records::Log;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::signals::Signals;
+use crate::stderr::log;
 use crate::table::{Field, Kind, Row, Total};
 use crate::worker::Start;
 use crate::{background, port, worker};
@@ -44,7 +44,7 @@ struct Summary {
     /// Jobs that were handed out more than once.
     repeated: u64,
     /// Jobs that failed again and again.
-    failed: usize,
+    failed: u64,
     restarts: u64,
     reloads: u64,
     /// Requests that workers had in hand when they were killed.
@@ -70,8 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     parent.start(&mut group)?;
     print(&format!("listening at http://{address}"))?;
     let served = parent.serve(&mut group);
+    log("the server ends");
     if let Err(error) = &served {
-        log(&format!("the server ends: {error:#}"));
+        log(&format!("it has failed: {error:#}"));
     }
     parent.end_workers(&mut group)?;
     parent.end_background(&mut group)?;
@@ -86,10 +87,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn print(line: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("stdout is closed")
-}
-
-fn log(line: &str) {
-    eprintln!("prefork: {line}");
 }
 
 struct Parent<'a> {
@@ -252,7 +249,7 @@ fn summary(shared: &Shared) -> Result<Summary> {
         requests: shared.requests(),
         records: shared.log.as_ref().map(Log::count).transpose().context("the log cannot be read")?,
         repeated: table.sum(Kind::Background, Field::Repeated, Total::Repeated),
-        failed: shared.jobs.failed()?.len(),
+        failed: shared.failed(),
         restarts: table.total(Total::Restarts),
         reloads: table.total(Total::Reloads),
         lost_requests: table.total(Total::LostRequests),

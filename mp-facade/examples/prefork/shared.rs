@@ -64,6 +64,12 @@ impl Shared {
         self.table.sum(Kind::Worker, Field::Begun, Total::Requests)
     }
 
+    /// Jobs that failed again and again.
+    pub(crate) fn failed(&self) -> u64 {
+        let kept = self.jobs.failed().map_or(0, |failed| failed.len());
+        self.table.total(Total::Failed) + kept as u64
+    }
+
     /// Whether the caller should have the sessions swept. Of all processes, one gets `true` each time.
     pub(crate) fn is_sweep_due(&self) -> bool {
         let (due, now) = (self.next_sweep_ms.load(), self.now_ms());

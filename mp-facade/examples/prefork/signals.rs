@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
 /// The handlers of a process.
@@ -30,6 +30,8 @@ impl Signals {
             let (wakes, waker) = UnixStream::pair()?;
             wakes.set_nonblocking(true)?;
             let [end, reload] = [0; 2].map(|_| Arc::new(AtomicBool::new(false)));
+            // A log that is as long as a file may be (RLIMIT_FSIZE) fails to be written, and ends no process.
+            let _for_ever: SigId = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
             let mut handlers = Vec::new();
             for (signal, says) in [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &reload)] {
                 // The flag first, because the byte is what the parent looks for.

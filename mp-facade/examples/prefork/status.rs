@@ -39,7 +39,7 @@ struct Queue {
     in_hand: usize,
     repeated: u64,
     /// Jobs that failed so often that they were put aside.
-    failed: usize,
+    failed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,7 +83,7 @@ pub(crate) fn json(shared: &Shared) -> serde_json::Result<Vec<u8>> {
             waiting,
             in_hand: unfinished - waiting,
             repeated: table.sum(Kind::Background, Field::Repeated, Total::Repeated),
-            failed: shared.jobs.failed().map_or(0, |failed| failed.len()),
+            failed: shared.failed(),
         },
         restarts: table.total(Total::Restarts),
         reloads: table.total(Total::Reloads),

@@ -30,7 +30,7 @@ pub(crate) enum Field {
     Connections,
     /// Requests that arrived, or jobs that were taken.
     Begun,
-    /// Requests whose replies were written or whose clients left, or jobs that are done.
+    /// Requests whose replies were written or whose clients left, or jobs that are done or have failed.
     Ended,
     /// Requests that the rate limit refused.
     Limited,
@@ -96,9 +96,11 @@ pub(crate) enum Total {
     Restarts,
     /// Reloads that have been completed.
     Reloads,
+    /// Jobs that failed again and again, and are no longer in the queue.
+    Failed,
 }
 
-const TOTALS: usize = 8;
+const TOTALS: usize = 9;
 
 /// The last crash of a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

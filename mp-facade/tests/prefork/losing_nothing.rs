@@ -212,22 +212,6 @@ fn as_many_processes_as_the_limit_allows_serve_together() {
 }
 
 #[test]
-fn a_job_that_fails_is_tried_again_and_then_put_aside() {
-    // Nothing can be written there.
-    let server = Server::start_with_log(1, 1, NO_LIMIT, "/dev/full");
-    let mut client = Client::connect(server.address).unwrap();
-    assert_eq!(client.get("/").unwrap().hit(), 1);
-    server.wait_until(|status| status["queue"]["failed"] == 1 && status["queue"]["in_hand"] == 0);
-    assert_eq!(Client::connect(server.address).unwrap().get("/nowhere").unwrap().status, 404);
-    let log = server.log();
-    assert!(log.contains("the record could not be written: No space left on device"), "{log}");
-    server.signal("TERM");
-    let summary = server.finish_without_log();
-    assert_eq!((summary.get("hits"), summary.get("failed"), summary.get("records")), (1, 1, 0), "{log}");
-    assert_eq!((summary.get("restarts"), summary.get("lost_requests")), (10, 0), "{log}");
-}
-
-#[test]
 fn a_server_that_cannot_start_says_why() {
     let server = Server::start(1, 1, NO_LIMIT);
     let address = server.address.to_string();

@@ -1,6 +1,6 @@
 //! The example `prefork` as a running server.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,13 +39,25 @@ impl Server {
     }
 
     pub(crate) fn start_with_log(workers: usize, background: usize, settings: &str, log: &str) -> Self {
+        Self::start_with(workers, background, settings, log, None)
+    }
+
+    /// Starts one whose stderr is something else than a file for [`log`](Self::log).
+    pub(crate) fn start_with(
+        workers: usize,
+        background: usize,
+        settings: &str,
+        log: &str,
+        stderr: Option<File>,
+    ) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("settings"), settings).unwrap();
         let mut command = Command::new(program("prefork"));
         command.args(["--listen", "127.0.0.1:0", "--workers", &workers.to_string()]);
         command.args(["--background", &background.to_string(), "--log", log, "--settings", "settings"]);
-        let stderr = fs::File::create(folder.path().join("stderr")).unwrap();
+        let file = File::create(folder.path().join("stderr")).unwrap();
+        let stderr = stderr.unwrap_or(file);
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let (sender, stdout) = channel();
@@ -133,15 +145,21 @@ impl Server {
     /// Waits until it has ended by itself, and returns its summary. Nothing of it is left then.
     pub(crate) fn finish(self) -> Summary {
         let log = self.file("log");
-        self.finish_with(|| records(&log))
+        self.finish_with(0, || records(&log))
+    }
+
+    /// Does the same for a server that says with its exit code that something has failed.
+    pub(crate) fn finish_failed(self) -> Summary {
+        let log = self.file("log");
+        self.finish_with(1, || records(&log))
     }
 
     /// Does the same for a server whose log is elsewhere.
     pub(crate) fn finish_without_log(self) -> Summary {
-        self.finish_with(Vec::new)
+        self.finish_with(0, Vec::new)
     }
 
-    fn finish_with(mut self, numbers: impl FnOnce() -> Vec<u64>) -> Summary {
+    fn finish_with(mut self, code: i32, numbers: impl FnOnce() -> Vec<u64>) -> Summary {
         let children = self.children();
         let line = self.stdout.recv_timeout(DEADLINE);
         let line = line.unwrap_or_else(|error| panic!("no summary: {error}\n{}", self.log()));
@@ -150,7 +168,7 @@ impl Server {
             assert!(Instant::now() < deadline, "it does not end\n{}", self.log());
             thread::yield_now();
         }
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
+        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{}", self.log());
         Summary { json: serde_json::from_str(&line).unwrap(), numbers: numbers(), log: self.log() }
     }
 
@@ -192,6 +210,15 @@ fn records(path: &Path) -> Vec<u64> {
     let text = fs::read(path).unwrap();
     let lines = text.chunks(crate::limits::RECORD_BYTES).filter(|line| line.ends_with(b"\n"));
     lines.map(|line| std::str::from_utf8(&line[..12]).unwrap().trim().parse().unwrap()).collect()
+}
+
+/// Waits until something holds.
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "still not after {DEADLINE:?}");
+        thread::yield_now();
+    }
 }
 
 /// The process ids in a status.
