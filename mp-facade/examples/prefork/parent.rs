@@ -33,6 +33,8 @@ const BACKGROUND: &str = "background";
 const SECOND: Duration = Duration::from_secs(1);
 /// How often the parent looks whether all processes of a kind have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How many times it looks: twice as long as a process may take to end.
+const LOOKS_MAX: u128 = 2 * STOP_MAX.as_millis() / LOOK_EVERY.as_millis();
 
 /// What the server did, printed at its end.
 #[derive(Debug, Serialize)]
@@ -67,21 +69,38 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let parent =
         Parent { args, signals: &signals, settings: &settings, shared: &shared, listener: &listener };
     let mut group = Group::new()?;
-    parent.start(&mut group)?;
-    print(&format!("listening at http://{address}"))?;
-    let served = parent.serve(&mut group);
+    let served = parent
+        .start(&mut group)
+        .and_then(|()| print(&format!("listening at http://{address}")))
+        .and_then(|()| parent.serve(&mut group));
     log("the server ends");
-    if let Err(error) = &served {
-        log(&format!("it has failed: {error:#}"));
-    }
-    parent.end_workers(&mut group)?;
-    parent.end_background(&mut group)?;
-    let summary = summary(&shared)?;
+    // Whatever fails from now on, or has failed: clients and jobs get the rest of the end all the same.
+    let mut errors = Errors::default();
+    errors.note("it has failed", served);
+    parent.end_workers(&mut group, &mut errors);
+    parent.end_background(&mut group, &mut errors);
+    let summary = summary(&shared);
     drop(group);
     // It holds only sessions, and would end with this process in any case.
     manager.shutdown().unwrap_or_else(|error| log(&format!("the server of the sessions: {error}")));
-    print(&serde_json::to_string(&summary)?)?;
-    served
+    let printed = summary.and_then(|summary| print(&serde_json::to_string(&summary)?));
+    errors.note("there is no summary", printed);
+    errors.first.map_or(Ok(()), Err)
+}
+
+/// What went wrong at the end. The first error counts.
+#[derive(Debug, Default)]
+struct Errors {
+    first: Option<anyhow::Error>,
+}
+
+impl Errors {
+    fn note(&mut self, what: &'static str, result: Result<()>) {
+        if let Err(error) = result {
+            log(&format!("{what}: {error:#}"));
+            self.first.get_or_insert(error);
+        }
+    }
 }
 
 fn print(line: &str) -> Result<()> {
@@ -162,7 +181,7 @@ impl<'a> Parent<'a> {
     }
 
     /// Ends the workers when they have answered everybody.
-    fn end_workers(&self, group: &mut Group<'a>) -> Result<()> {
+    fn end_workers(&self, group: &mut Group<'a>, errors: &mut Errors) {
         self.shared.ends.store(1);
         if let Some(listener) = self.listener.borrow().as_ref()
             && let Err(error) = port::close_to_newcomers(listener)
@@ -172,28 +191,36 @@ impl<'a> Parent<'a> {
         if group.resize(WORKER, 0).is_err() {
             // The group has given up, and has asked them already.
         }
-        self.wait_for(Kind::Worker, group)?;
+        errors.note("workers have failed", self.wait_for(Kind::Worker, group));
         // The last copy is closed, so from now on the kernel refuses clients.
         drop(self.listener.take());
-        Ok(())
     }
 
     /// Ends the background processes when no job is left.
-    fn end_background(&self, group: &mut Group<'a>) -> Result<()> {
-        self.shared.jobs.close().context("the queue of jobs cannot be closed")?;
-        group.begin_stop()?;
-        self.wait_for(Kind::Background, group)?;
+    fn end_background(&self, group: &mut Group<'a>, errors: &mut Errors) {
+        let closed = self.shared.jobs.close().context("the queue of jobs cannot be closed");
+        errors.note("background processes do not end by themselves", closed);
+        errors.note("background processes cannot be asked to end", group.begin_stop().map_err(Into::into));
+        errors.note("background processes have failed", self.wait_for(Kind::Background, group));
         // If the last one was killed, nobody else is left who could do the rest.
-        background::finish(self.shared)
+        errors.note("jobs are left", background::finish(self.shared));
     }
 
+    /// Waits until all processes of a kind have ended. They were asked to, and the group kills them after `STOP_MAX`.
     fn wait_for(&self, kind: Kind, group: &mut Group<'a>) -> Result<()> {
-        // The group kills after `STOP_MAX`.
-        let deadline = Instant::now() + 2 * STOP_MAX;
-        while self.shared.table.rows(kind).next().is_some() && Instant::now() < deadline {
-            group.run([] as [&Signals; 0], LOOK_EVERY, |event| self.note(&event))?;
+        let mut result = Ok(());
+        // Looks are counted, and not their time, which goes on while this process is stopped.
+        for _ in 0..LOOKS_MAX {
+            if self.shared.table.rows(kind).next().is_none() {
+                break;
+            }
+            // If too many have crashed, the group says so once, and goes on to end the others.
+            if let Err(error) = group.run([] as [&Signals; 0], LOOK_EVERY, |event| self.note(&event)) {
+                result = result.and(Err(error.into()));
+                std::thread::sleep(LOOK_EVERY);
+            }
         }
-        Ok(())
+        result
     }
 
     /// Keeps the table up to date.
