@@ -15,6 +15,8 @@ mod plain;
 mod bad_clients;
 #[path = "prefork/client.rs"]
 mod client;
+#[path = "prefork/ending.rs"]
+mod ending;
 #[path = "prefork/full_disks.rs"]
 mod full_disks;
 #[path = "prefork/guide.rs"]

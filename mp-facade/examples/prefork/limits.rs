@@ -23,10 +23,20 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a stopping worker leaves a connection open on which nothing happens: the client's next request may be under way.
 pub(crate) const IDLE_GRACE: Duration = Duration::from_secs(2);
-/// When the port has been closed to newcomers and nobody has come out of the backlog for so long, the backlog is empty.
-pub(crate) const BACKLOG_QUIET: Duration = Duration::from_millis(100);
-/// If there is still somebody after so long, the port was not closed to newcomers, and they are left alone.
+/// When the port has been closed to newcomers and nobody has come out of the backlog for so long, the backlog is empty. A client
+/// that was let in may still be under way to it: its last packet takes a round trip (0.3 s around the world, 0.6 s by
+/// satellite), and if it was lost, the kernel asks for it again after 1 s. The end takes no longer by this, because connections
+/// on which nothing happens are left open for as long.
+pub(crate) const BACKLOG_QUIET: Duration = Duration::from_secs(2);
+/// If there is still somebody after so long, a worker leaves the others to the next one.
 pub(crate) const BACKLOG_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Workers that are started, one after the other, for those who are left in the backlog when all workers have ended. Who is
+/// left after them is answered with 503.
+pub(crate) const LAST_WORKERS_MAX: u32 = 5;
+/// Clients that are answered with 503 at once: each takes a descriptor.
+pub(crate) const REFUSED_AT_ONCE: usize = 256;
+/// How long such clients may take to send the rest of their requests.
+pub(crate) const REFUSAL_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A process that has lived for so long was healthy, and is replaced at once when it ends.
 pub(crate) const HEALTHY_AFTER: Duration = Duration::from_millis(250);
 /// The shortest and the longest pause before a process is replaced that was not healthy.

@@ -18,7 +18,7 @@ use mp::{Child, Group, GroupError, GroupEvent, Keep, Slot, StartError};
 use serde::Serialize;
 
 use crate::args::Args;
-use crate::limits::{CRASHES_MAX, HEALTHY_AFTER, PAUSE_MAX, PAUSE_MIN, STOP_MAX};
+use crate::limits::{CRASHES_MAX, HEALTHY_AFTER, LAST_WORKERS_MAX, PAUSE_MAX, PAUSE_MIN, STOP_MAX};
 use crate::records::Log;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -121,15 +121,18 @@ struct Parent<'a> {
 impl<'a> Parent<'a> {
     /// Starts all processes, and keeps them running.
     fn start(&self, group: &mut Group<'a>) -> Result<()> {
-        let keep = |count: u16| {
-            Keep::new(count.into())
-                .grace(STOP_MAX)
-                .healthy_after(HEALTHY_AFTER)
-                .pause(PAUSE_MIN, PAUSE_MAX)
-                .crashes(CRASHES_MAX)
-        };
+        group.keep(WORKER, keep(self.args.workers), self.worker())?;
+        let Parent { signals, shared, .. } = *self;
+        group.keep(BACKGROUND, keep(self.args.background), move |slot| {
+            start(shared, Kind::Background, slot, |row| background::run(shared, signals, &row))
+        })?;
+        Ok(())
+    }
+
+    /// Returns a function that starts a worker.
+    fn worker(&self) -> impl FnMut(&Slot) -> Result<Child<()>, StartError> + use<'a> {
         let Parent { signals, settings, shared, listener, .. } = *self;
-        group.keep(WORKER, keep(self.args.workers), move |slot| {
+        move |slot| {
             let ready = slot.ready();
             start(shared, Kind::Worker, slot, |row| {
                 let listener = listener.borrow();
@@ -137,11 +140,7 @@ impl<'a> Parent<'a> {
                 let settings = &settings.borrow();
                 worker::run(Start { shared, signals, listener, settings, row, ready: &ready })
             })
-        })?;
-        group.keep(BACKGROUND, keep(self.args.background), move |slot| {
-            start(shared, Kind::Background, slot, |row| background::run(shared, signals, &row))
-        })?;
-        Ok(())
+        }
     }
 
     /// Keeps the processes running until the server is asked to end.
@@ -182,18 +181,49 @@ impl<'a> Parent<'a> {
 
     /// Ends the workers when they have answered everybody.
     fn end_workers(&self, group: &mut Group<'a>, errors: &mut Errors) {
+        self.shared.note_accept();
         self.shared.ends.store(1);
-        if let Some(listener) = self.listener.borrow().as_ref()
-            && let Err(error) = port::close_to_newcomers(listener)
-        {
+        let closed = self.listener.borrow().as_ref().map_or(Ok(()), port::close_to_newcomers);
+        if let Err(error) = &closed {
             log(&format!("clients that connect now are refused in the middle: {error}"));
         }
         if group.resize(WORKER, 0).is_err() {
             // The group has given up, and has asked them already.
         }
         errors.note("workers have failed", self.wait_for(Kind::Worker, group));
+        // Without the filter, others would come for ever.
+        let workers = if closed.is_ok() { LAST_WORKERS_MAX } else { 1 };
+        errors.note("clients are left in the backlog", self.answer_backlog(workers));
         // The last copy is closed, so from now on the kernel refuses clients.
         drop(self.listener.take());
+    }
+
+    /// Answers who is left in the backlog when all workers have ended. They may have been killed, or were asked to end by a group
+    /// that had given up, or had no descriptors left.
+    fn answer_backlog(&self, workers: u32) -> Result<()> {
+        let listener = self.listener.borrow();
+        let Some(listener) = listener.as_ref() else { return Ok(()) };
+        for _ in 0..workers {
+            if !port::has_clients(listener, self.shared.until_quiet()) {
+                return Ok(());
+            }
+            log("clients are left in the backlog, so another worker is started");
+            if let Err(error) = self.run_last_worker() {
+                log(&format!("the last worker: {error:#}"));
+            }
+        }
+        match port::refuse_all(listener).context("they cannot be answered")? {
+            0 => Ok(()),
+            clients => anyhow::bail!("{clients} clients were answered with 503"),
+        }
+    }
+
+    /// Runs a worker that begins with the end.
+    fn run_last_worker(&self) -> Result<()> {
+        let mut group = Group::new()?;
+        group.keep(WORKER, keep(1), self.worker())?;
+        group.begin_stop()?;
+        self.wait_for(Kind::Worker, &mut group)
     }
 
     /// Ends the background processes when no job is left.
@@ -240,6 +270,14 @@ impl<'a> Parent<'a> {
             _ => {}
         }
     }
+}
+
+fn keep(count: u16) -> Keep {
+    Keep::new(count.into())
+        .grace(STOP_MAX)
+        .healthy_after(HEALTHY_AFTER)
+        .pause(PAUSE_MIN, PAUSE_MAX)
+        .crashes(CRASHES_MAX)
 }
 
 fn kind_of(name: &str) -> Kind {

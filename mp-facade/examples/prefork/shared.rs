@@ -8,7 +8,7 @@ use mp::manager::Manager;
 use mp::{JoinableQueue, RawArray, RawValue, Value};
 
 use crate::limiter::Limiter;
-use crate::limits::{HISTORY_SECONDS, JOBS_MAX, SWEEP_EVERY};
+use crate::limits::{BACKLOG_QUIET, HISTORY_SECONDS, JOBS_MAX, SWEEP_EVERY};
 use crate::records::{Job, Log};
 use crate::sessions::Sessions;
 use crate::table::{Field, Kind, Table, Total};
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) log: Option<Log>,
     /// Whether the whole server ends, and not only one process: then nobody else looks after the backlog and the jobs.
     pub(crate) ends: RawValue<u32>,
+    /// When somebody last came out of the backlog after that, or that began, in milliseconds of the server's clock.
+    pub(crate) last_accept_ms: RawValue<u64>,
     next_sweep_ms: RawValue<u64>,
     start: Instant,
 }
@@ -41,6 +43,7 @@ impl Shared {
             history: History::new()?,
             log: log.map(Log::create).transpose()?,
             ends: RawValue::new(0)?,
+            last_accept_ms: RawValue::new(0)?,
             next_sweep_ms: RawValue::new(millis(SWEEP_EVERY))?,
             start: Instant::now(),
         })
@@ -57,6 +60,17 @@ impl Shared {
 
     pub(crate) fn ends(&self) -> bool {
         self.ends.load() != 0
+    }
+
+    /// Notes that somebody has come out of the backlog.
+    pub(crate) fn note_accept(&self) {
+        self.last_accept_ms.fetch_max(self.now_ms());
+    }
+
+    /// How long to wait until the backlog, which is empty now, has been empty for long enough.
+    pub(crate) fn until_quiet(&self) -> Duration {
+        let quiet = self.now_ms().saturating_sub(self.last_accept_ms.load());
+        BACKLOG_QUIET.saturating_sub(Duration::from_millis(quiet))
     }
 
     /// Requests that have arrived so far.

@@ -74,8 +74,8 @@ async fn serve(start: Start<'_>) -> Result<()> {
     let serve = |connections: &mut JoinSet<()>, (stream, client): (TcpStream, IpAddr)| {
         drop(connections.spawn(connection::serve(Arc::clone(&worker), stream, client, stopping.clone())));
     };
-    // SIGTERM may have come before there was a handler.
-    while !signals.must_end() {
+    // SIGTERM may have come before there was a handler. A worker may also be started only for the end.
+    while !signals.must_end() && !shared.ends() {
         tokio::select! {
             biased;
             _ = asked_to_end.readable() => break,
@@ -96,7 +96,10 @@ async fn serve(start: Start<'_>) -> Result<()> {
             && let Ok(accepted) = timeout(BACKLOG_QUIET, accept(&listener, &worker.row)).await
         {
             match accepted {
-                Ok(accepted) => serve(&mut connections, accepted),
+                Ok(accepted) => {
+                    shared.note_accept();
+                    serve(&mut connections, accepted);
+                }
                 Err(error) => after(error).await,
             }
         }
