@@ -20,15 +20,15 @@ fn hit(server: &Server, count: u64) {
 
 /// Waits until nothing is left to do, and returns the number of failed jobs.
 fn failed(server: &Server) -> u64 {
-    let status = server.wait_until(|status| status["queue"]["waiting"] == 0 && status["queue"]["in_hand"] == 0);
+    let status =
+        server.wait_until(|status| status["queue"]["waiting"] == 0 && status["queue"]["in_hand"] == 0);
     status["queue"]["failed"].as_u64().unwrap()
 }
 
 /// Sets how long the files of a process may be.
 fn limit_files(pid: u32, bytes: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-    let before = prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None });
-    drop(before.unwrap());
+    let _before: Rlimit = prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
 }
 
 #[test]

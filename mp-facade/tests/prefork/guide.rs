@@ -1,7 +1,7 @@
 //! The commands of the guide's page, as a user types them.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -19,10 +19,11 @@ fn the_commands_of_the_guide_do_what_it_says() {
     let (commands, _) = rest.split_once("```").unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("settings.json"), "{}").unwrap();
-    // A port that is free now; nobody else takes such ports on purpose.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // An address of this test's own, on which nobody else takes the port that is free now.
+    let [_, a, b, c] = mp::current_process().pid().to_be_bytes();
+    let free = TcpListener::bind((Ipv4Addr::new(127, a | 128, b, c), 0)).unwrap().local_addr().unwrap();
     assert!(commands.contains("127.0.0.1:8080"));
-    let commands = commands.replace("127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+    let commands = commands.replace("127.0.0.1:8080", &free.to_string());
 
     let program = program("prefork");
     let path = std::env::var("PATH").unwrap();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crate::client::{Client, Reply};
+use crate::server::eventually;
 
 /// What happened to the clients.
 #[derive(Debug, Default)]
@@ -81,10 +82,10 @@ impl Load {
     /// Waits until the clients have got so many more answers.
     pub(crate) fn wait_for(&self, answers: u64) {
         let until = self.answers.load(Ordering::Relaxed) + answers;
-        while self.answers.load(Ordering::Relaxed) < until {
+        eventually(|| {
             assert!(self.clients.iter().any(|client| !client.is_finished()), "no client is left");
-            thread::yield_now();
-        }
+            self.answers.load(Ordering::Relaxed) >= until
+        });
     }
 
     /// Lets each client finish the request that it has begun.
@@ -95,6 +96,7 @@ impl Load {
 
     /// Waits until all clients have stopped by themselves.
     pub(crate) fn finish(self) -> Seen {
+        eventually(|| self.clients.iter().all(JoinHandle::is_finished));
         let mut seen = Seen::default();
         self.clients.into_iter().for_each(|client| seen.add(client.join().unwrap()));
         seen

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::limits::PROCESSES_MAX;
 use crate::load::{Load, Order, Seen};
-use crate::server::{self, NO_LIMIT, Server, Summary, pids};
+use crate::server::{self, NO_LIMIT, Server, Summary, eventually, pids};
 
 /// Workers that are killed under load.
 const WORKER_KILLS: usize = 100;
@@ -166,9 +166,7 @@ fn mistakes_in_new_settings_change_nothing() {
     server.signal("HUP");
     // The answer is in the log, and the next reload shows that the parent goes on.
     fs::write(server.file("settings.new"), NO_LIMIT).unwrap();
-    while !server.log().contains("nothing is reloaded: the settings in settings: EOF") {
-        std::thread::yield_now();
-    }
+    eventually(|| server.log().contains("nothing is reloaded: the settings in settings: EOF"));
     assert_eq!(pids(&server.status(), "workers"), pids(&before, "workers"));
     fs::rename(server.file("settings.new"), server.file("settings")).unwrap();
     server.signal("HUP");
