@@ -7,7 +7,7 @@ use mp::{
     ExitError, Failure, GROUP_WORKERS_MAX, Group, GroupError, GroupEvent, Keep, RawValue, Ready, Slot,
     StartError,
 };
-use mp_sys::testing::{PATIENCE, hang, is_in_state, tests};
+use mp_sys::testing::{PATIENCE, eventually, hang, is_in_state, tests};
 use rustix::process::Signal;
 
 use crate::groups::{NONE, idle, pids, run_until, send, stubborn};
@@ -20,6 +20,8 @@ tests! {
     a_replacement_killed_during_its_reload_ends_the_reload,
     a_reload_of_workers_that_ignore_sigterm,
     a_reload_asked_for_twice_begins_again,
+    a_reload_asked_for_while_another_one_fails_begins,
+    crashes_before_a_worker_was_healthy_are_forgotten_at_a_reload,
     a_stop_during_a_reload_ends_both_workers,
     workers_become_more_and_fewer,
     a_resize_during_a_reload,
@@ -47,11 +49,11 @@ const OPEN: u32 = 0;
 const CLOSED: u32 = 1;
 const BROKEN: u32 = 2;
 
-fn take(group: &mut Group<'_>) -> Vec<GroupEvent> {
+pub(crate) fn take(group: &mut Group<'_>) -> Vec<GroupEvent> {
     std::iter::from_fn(|| group.poll().unwrap()).collect()
 }
 
-fn started(events: &[GroupEvent]) -> Vec<u32> {
+pub(crate) fn started(events: &[GroupEvent]) -> Vec<u32> {
     let pid = |event: &GroupEvent| match event {
         GroupEvent::Started { pid, .. } => Some(*pid),
         _ => None,
@@ -196,6 +198,54 @@ fn a_reload_asked_for_twice_begins_again() {
     let last = started(&events);
     assert_eq!((last.len(), pids(&group)), (1, last));
     assert!(!pids(&group).contains(&old) && !pids(&group).contains(&new));
+}
+
+fn a_reload_asked_for_while_another_one_fails_begins() {
+    let gate = RawValue::new(OPEN).unwrap();
+    // The replacement ends.
+    let (mut group, old, new) = half_reloaded(&gate);
+    group.begin_reload("worker").unwrap();
+    send(new, Signal::KILL);
+    gate.store(OPEN);
+    let events = run_until(&mut group, |event| matches!(event, GroupEvent::Reloaded { .. }));
+    assert!(events.iter().any(|event| matches!(event, GroupEvent::NotReloaded { .. })), "{events:?}");
+    assert!(!pids(&group).contains(&old) && !pids(&group).contains(&new));
+    drop(group);
+
+    // A replacement of a later place cannot be started.
+    let starts = std::cell::Cell::new(0);
+    let mut start = gated(&gate);
+    let fourth_fails = |slot: &Slot| {
+        starts.set(starts.get() + 1);
+        if starts.get() == 4 { Err(StartError::Killed) } else { start(slot) }
+    };
+    let mut group = Group::new().unwrap();
+    group.keep("worker", Keep::new(2).ready_timeout(PATIENCE), fourth_fails).unwrap();
+    let before = pids(&group);
+    gate.store(CLOSED);
+    group.begin_reload("worker").unwrap();
+    group.begin_reload("worker").unwrap();
+    gate.store(OPEN);
+    let events = run_until(&mut group, |event| matches!(event, GroupEvent::Reloaded { .. }));
+    assert!(events.iter().any(|event| matches!(event, GroupEvent::NotReloaded { .. })), "{events:?}");
+    assert!(pids(&group).iter().all(|pid| !before.contains(pid)));
+}
+
+fn crashes_before_a_worker_was_healthy_are_forgotten_at_a_reload() {
+    const HEALTHY: Duration = Duration::from_secs(1);
+    let gate = RawValue::new(OPEN).unwrap();
+    let mut group = Group::new().unwrap();
+    let keep = Keep::new(1).crashes(2).healthy_after(HEALTHY).pause(Duration::ZERO, Duration::ZERO);
+    group.keep("worker", keep, gated(&gate)).unwrap();
+    let first = pids(&group)[0];
+    send(first, Signal::KILL);
+    run_until(&mut group, |event| matches!(event, GroupEvent::Ready { pid, .. } if *pid != first));
+    let begun = Instant::now();
+    eventually("the worker is healthy", || begun.elapsed() > HEALTHY);
+    group.reload("worker").unwrap();
+    send(pids(&group)[0], Signal::KILL);
+    // Another crash in a row would be one too many.
+    run_until(&mut group, |event| matches!(event, GroupEvent::Restarting { .. }));
 }
 
 fn a_stop_during_a_reload_ends_both_workers() {
