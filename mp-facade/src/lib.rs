@@ -26,6 +26,7 @@ mod running;
 mod scope;
 mod signal;
 mod start;
+mod stops;
 
 pub use active::ActiveChild;
 pub use child::Child;

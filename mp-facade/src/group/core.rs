@@ -94,10 +94,11 @@ impl Core {
         }
     }
 
-    /// Kills the workers whose grace period is over.
+    /// Kills the workers whose grace period is over, apart from the time for which they were stopped.
     pub(super) fn kill_late(&mut self) {
         let mut ending = std::mem::take(&mut self.ending);
         for worker in &mut ending {
+            worker.excuse();
             if worker.kill_late() {
                 self.tell(GroupEvent::Killed { place: worker.place.clone(), pid: worker.pid() });
             }

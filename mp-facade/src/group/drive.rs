@@ -35,6 +35,7 @@ impl Group<'_> {
         }
         core.kill_late();
         for kind in kinds {
+            kind.excuse();
             kind.start_due(core)?;
             kind.go_on_with_reload(core);
         }

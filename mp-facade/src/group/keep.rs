@@ -92,7 +92,8 @@ impl Keep {
         }
     }
 
-    /// Sets how long a worker may take to end after SIGTERM. Then it gets SIGKILL.
+    /// Sets how long a worker may take to end after SIGTERM. Then it gets SIGKILL. One that was stopped meanwhile, as by
+    /// Ctrl-Z, gets all that time again (not one of the fork server, whose stops this process does not see).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -122,7 +123,8 @@ impl Keep {
     }
 
     /// Sets how long a worker may take to say that it is ready. During a reload, the worker that it replaces goes on for so
-    /// long. Then it counts as ready all the same.
+    /// long. Then it counts as ready all the same. One that was stopped meanwhile gets all that time again, as for
+    /// [`grace`](Self::grace).
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;
         self

@@ -158,6 +158,11 @@ impl<'s> Kind<'s> {
         Ok(())
     }
 
+    /// Gives workers that are late because they were stopped meanwhile more time to become ready.
+    pub(super) fn excuse(&mut self) {
+        self.seats.iter_mut().flat_map(Seat::workers_mut).for_each(Worker::excuse);
+    }
+
     /// Decides what follows a worker that has ended by itself.
     fn replace(
         &mut self,

@@ -15,6 +15,7 @@ use crate::group::event::Place;
 use crate::group::keep::{GROUP_SETTLING, Keep};
 use crate::running::Running;
 use crate::signal::{SIGKILL, SIGTERM};
+use crate::stops::{CONTINUE_TIME, Excuse};
 
 /// How long to look for the status of a worker that seems to have ended. A debugger keeps the status back.
 const LOOK_MAX: Duration = Duration::from_millis(10);
@@ -46,6 +47,8 @@ impl Sign {
 enum Readiness {
     /// It counts as ready at this time, or when it has said so by the descriptor, if it has one.
     From(Deadline, Option<Descriptor>),
+    /// It has had its time, and counts as ready although it has not said so.
+    Late(Descriptor),
     Ready,
 }
 
@@ -60,6 +63,10 @@ pub(super) struct Worker {
     started: u64,
     /// When it is killed, if it was asked to end.
     kill_at: Option<Deadline>,
+    /// How long it may take to become ready, or to end if it was asked to.
+    time: Duration,
+    /// Whether it was stopped when that time was over, and has had a moment to go on.
+    had_moment: bool,
 }
 
 impl Worker {
@@ -81,7 +88,16 @@ impl Worker {
             ready.as_ref().map_or(Ok(()), |file| set.add(file, Sign::Ready(number).to_word()))
         });
         let readiness = Readiness::From(Deadline::after(patience), ready);
-        let worker = Self { place, number, running, readiness, started: now_nanos(), kill_at: None };
+        let worker = Self {
+            place,
+            number,
+            running,
+            readiness,
+            started: now_nanos(),
+            kill_at: None,
+            time: patience,
+            had_moment: false,
+        };
         if let Err(error) = watched {
             worker.signal(SIGKILL);
             worker.forget(set);
@@ -104,8 +120,36 @@ impl Worker {
     pub(super) fn ask_to_end(&mut self, grace: Duration) {
         if self.kill_at.is_none() {
             self.kill_at = Some(Deadline::after(grace));
+            (self.time, self.had_moment) = (grace, false);
             self.signal(SIGTERM);
             self.signal(SIGCONT);
+            // It is no excuse for later that it was stopped before.
+            let _before: bool = self.running.process.was_continued();
+        }
+    }
+
+    /// Gives it its time again if it is late because it was stopped meanwhile.
+    pub(super) fn excuse(&mut self) {
+        let at = match (&mut self.kill_at, &mut self.readiness) {
+            (Some(at), _) | (None, Readiness::From(at, _)) => at,
+            (None, Readiness::Late(_) | Readiness::Ready) => return,
+        };
+        if !at.has_passed() {
+            return;
+        }
+        match Excuse::of(&self.running.process, self.had_moment) {
+            Some(Excuse::WasStopped) => *at = Deadline::after(self.time),
+            Some(Excuse::IsStopped) => {
+                self.had_moment = true;
+                *at = Deadline::after(CONTINUE_TIME);
+            }
+            None if self.kill_at.is_some() => {}
+            None => {
+                let readiness = std::mem::replace(&mut self.readiness, Readiness::Ready);
+                if let Readiness::From(_, Some(file)) = readiness {
+                    self.readiness = Readiness::Late(file);
+                }
+            }
         }
     }
 
@@ -134,7 +178,8 @@ impl Worker {
 
     /// Records that it has said that it is ready.
     pub(super) fn note_ready(&mut self, set: &ReadySet) {
-        if let Readiness::From(_, Some(file)) = std::mem::replace(&mut self.readiness, Readiness::Ready) {
+        let before = std::mem::replace(&mut self.readiness, Readiness::Ready);
+        if let Readiness::From(_, Some(file)) | Readiness::Late(file) = before {
             stop_watching(set, &file);
         }
     }
@@ -143,7 +188,7 @@ impl Worker {
     pub(super) fn is_ready(&self) -> bool {
         match &self.readiness {
             Readiness::From(at, _) => at.has_passed(),
-            Readiness::Ready => true,
+            Readiness::Late(_) | Readiness::Ready => true,
         }
     }
 
@@ -165,7 +210,7 @@ impl Worker {
     pub(super) fn forget(self, set: &ReadySet) {
         // Before they are closed: a sibling that was forked has copies, and the set would keep them.
         stop_watching(set, self.running.process.as_fd());
-        if let Readiness::From(_, Some(file)) = &self.readiness {
+        if let Readiness::From(_, Some(file)) | Readiness::Late(file) = &self.readiness {
             stop_watching(set, file);
         }
         self.running.abandon();

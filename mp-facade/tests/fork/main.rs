@@ -24,6 +24,7 @@ mod signals;
 mod standard;
 mod starts;
 mod stopped;
+mod stops;
 mod terminal;
 mod ties;
 mod travel;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
         standard::TESTS,
         starts::TESTS,
         stopped::TESTS,
+        stops::TESTS,
         terminal::TESTS,
         ties::TESTS,
         travel::TESTS,

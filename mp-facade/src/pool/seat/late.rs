@@ -6,13 +6,11 @@ use mp_sys::deadline::now_nanos;
 
 use crate::child::Child;
 use crate::pool::seat::Seat;
+use crate::stops::{CONTINUE_TIME, Excuse};
 
 /// The least time that a worker has to begin with an item, however short the timeout of an item is: starting a process
 /// takes a while.
 const BEGIN_TIME_MIN: Duration = Duration::from_secs(1);
-
-/// How long a stopped worker may take to be continued after this process.
-const CONTINUE_TIME: Duration = Duration::from_millis(100);
 
 /// What took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +37,14 @@ impl Seat {
     /// then. If it is still stopped, it gets a moment: when a shell continues a program, this process may be the first to run.
     fn excuse(&mut self, what: Overdue, now: u64, limit: u64) -> bool {
         let Some(process) = self.child.as_ref().map(Child::handle) else { return false };
-        if process.was_continued() {
-            self.excused_until = now;
-            return true;
-        }
-        if self.excused_for == Some(what) || !process.is_stopped() {
-            return false;
-        }
-        self.excused_for = Some(what);
-        self.excused_until = now.saturating_add(nanos_of(CONTINUE_TIME)).saturating_sub(limit);
+        self.excused_until = match Excuse::of(process, self.excused_for == Some(what)) {
+            Some(Excuse::WasStopped) => now,
+            Some(Excuse::IsStopped) => {
+                self.excused_for = Some(what);
+                now.saturating_add(nanos_of(CONTINUE_TIME)).saturating_sub(limit)
+            }
+            None => return false,
+        };
         true
     }
 
