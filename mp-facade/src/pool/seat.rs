@@ -161,6 +161,7 @@ impl Seat {
             let put = self.station.chunks.try_put_bytes(&chunk.to_bytes());
             if self.assigned.is_empty() && !self.has_refused {
                 self.quiet_since = now_nanos();
+                self.forget_stops();
             }
             self.has_refused = match put {
                 Ok(()) => false,
@@ -219,6 +220,7 @@ impl Seat {
             outcomes = outcomes.saturating_add(taken.unwrap_or(0));
         }
         self.quiet_since = now_nanos();
+        self.forget_stops();
         Ok(outcomes)
     }
 

@@ -10,6 +10,7 @@ use mp_sys::testing::runner::skip;
 use mp_sys::testing::{PATIENCE, eventually, hang, is_in_state, tests};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process_group, setpgid, setrlimit};
 
+use crate::groups::send;
 use crate::pools::{be_quiet, pool, two};
 
 tests! {
@@ -23,6 +24,7 @@ tests! {
     a_cancelled_item_is_not_tried_again,
     a_crash_report_says_whether_a_core_was_written,
     the_time_during_which_a_program_is_stopped_does_not_count,
+    a_stop_before_an_item_is_no_excuse_for_it,
     a_slow_iterator_does_not_delay_results,
     an_iterator_that_panics_loses_no_index,
 }
@@ -300,6 +302,50 @@ fn kill_workers() {
     for child in mp::active_children() {
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+}
+
+/// Once in an idle worker, and once in one that has the item already, behind another one.
+fn a_stop_before_an_item_is_no_excuse_for_it() {
+    let limit = Duration::from_secs(2);
+    let begin = |gate: RawValue<bool>| {
+        move |hangs: bool| {
+            eventually("the gate is open", || gate.load());
+            if hangs { hang() } else { mp::current_process().pid() }
+        }
+    };
+    for is_idle in [true, false] {
+        let gate = RawValue::new(is_idle).unwrap();
+        let builder = Pool::builder().workers(1).method(Method::Fork).tries(1).timeout(limit);
+        let pool = builder.start_with(begin, gate.clone()).unwrap();
+        let worker = mp::active_children()[0].pid();
+        let first = pool.submit(false).unwrap();
+        let (mut first, mut late) = (Some(first), None);
+        if is_idle {
+            assert_eq!(first.take().unwrap().wait(), Ok(worker));
+        } else {
+            late = Some(pool.submit(true).unwrap());
+        }
+        stop(worker);
+        send(worker, Signal::CONT);
+        gate.store(true);
+        if let Some(first) = first {
+            assert_eq!(first.wait(), Ok(worker));
+        }
+        let late = late.unwrap_or_else(|| pool.submit(true).unwrap());
+        // It has the limit once, and not twice.
+        let clock = mp::fork(|| std::thread::sleep(limit * 3 / 2)).unwrap();
+        loop {
+            let is_over = !clock.is_alive().unwrap();
+            if late.is_done().unwrap() {
+                break;
+            }
+            assert!(!is_over, "the time counts from the stop on, in an idle worker: {is_idle}");
+            std::thread::yield_now();
+        }
+        let error = TaskError::TimedOut(limit);
+        assert_eq!(late.wait(), Err(PoolError::Task { index: 0, error }));
+        clock.join().unwrap();
     }
 }
 

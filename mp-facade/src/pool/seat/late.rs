@@ -5,6 +5,7 @@ use std::time::Duration;
 use mp_sys::deadline::now_nanos;
 
 use crate::child::Child;
+use crate::handle::Handle;
 use crate::pool::seat::Seat;
 use crate::stops::{CONTINUE_TIME, Excuse};
 
@@ -46,6 +47,15 @@ impl Seat {
             None => return false,
         };
         true
+    }
+
+    /// Forgets that the worker was stopped and continued before what it does now: that is no excuse for it. If it was, it may have
+    /// been just now, and its time counts from here on.
+    pub(super) fn forget_stops(&mut self) {
+        let handle = self.child.as_ref().map(Child::handle).filter(|_| self.station.is_timed);
+        if handle.is_some_and(Handle::was_continued) {
+            self.excused_until = now_nanos();
+        }
     }
 
     /// Returns after how many nanoseconds to look whether the worker has to be killed, if it has anything to do. It may begin
