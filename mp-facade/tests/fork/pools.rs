@@ -16,6 +16,8 @@ tests! {
     items_beside_one_that_crashes_are_done,
     a_worker_that_is_stopped_is_killed_at_its_time,
     ten_thousand_items_with_every_kind_of_end,
+    ten_thousand_items_in_spawned_workers,
+    ten_thousand_items_in_workers_of_the_fork_server,
     too_many_crashes_end_the_pool,
     a_slow_item_does_not_keep_others_waiting,
 }
@@ -174,36 +176,62 @@ fn a_worker_that_is_stopped_is_killed_at_its_time() {
     assert_eq!(results.unwrap(), expected.collect::<Vec<_>>());
 }
 
-fn ten_thousand_items_with_every_kind_of_end() {
-    be_quiet();
-    let items: Vec<u32> = (0..10_000).collect();
-    let limit = Duration::from_millis(500);
-    let start = Instant::now();
-    let results = two().tries(1).timeout(limit).crashes(u32::MAX).map_each(&items, |n| {
-        match n % 100 {
-            13 => end_by(6),
-            37 => panic!("item {n}"),
-            59 => exit(7),
-            83 => end_by(9),
-            97 if n % 1000 == 97 => end_by(19),
-            _ => {}
+/// What becomes of each of the items: 1 % each abort, panic, exit and are killed, and 0.1 % stop their process.
+fn fate(n: u32) -> u32 {
+    match n % 100 {
+        13 => end_by(6),
+        37 => {
+            be_quiet();
+            panic!("item {n}")
         }
-        n * 2
-    });
-    for (n, result) in (0..).zip(results.unwrap()) {
+        59 => exit(7),
+        83 => end_by(9),
+        97 if n % 1000 == 97 => end_by(19),
+        _ => {}
+    }
+    n * 2
+}
+
+/// Each item is reported once, in order, with what became of it.
+fn ten_thousand_items(method: Method) {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let start = Instant::now();
+    let builder = two().method(method).tries(1).timeout(LIMIT).crashes(u32::MAX);
+    let results: Vec<_> = if method == Method::Fork {
+        let items: Vec<u32> = (0..10_000).collect();
+        builder.map_each(&items, |n| fate(*n)).unwrap()
+    } else {
+        let pool = builder.start(fate).unwrap();
+        pool.map_iter(0..10_000_u32).collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(results.len(), 10_000);
+    for (n, result) in (0..).zip(results) {
         let crashed = |end| Err(TaskError::Crashed { end, tries: 1 });
         let expected = match n % 100 {
             13 => crashed(ExitError::Signaled(6)),
             37 => Err(TaskError::Panicked(format!("item {n}"))),
             59 => crashed(ExitError::Exited(7)),
             83 => crashed(ExitError::Signaled(9)),
-            97 if n % 1000 == 97 => Err(TaskError::TimedOut(limit)),
+            97 if n % 1000 == 97 => Err(TaskError::TimedOut(LIMIT)),
             _ => Ok(n * 2),
         };
         assert_eq!(result, expected, "item {n}");
     }
     assert!(start.elapsed() < PATIENCE * 3);
     assert!(mp::active_children().is_empty());
+}
+
+fn ten_thousand_items_with_every_kind_of_end() {
+    ten_thousand_items(Method::Fork);
+}
+
+fn ten_thousand_items_in_spawned_workers() {
+    ten_thousand_items(Method::Spawn);
+}
+
+fn ten_thousand_items_in_workers_of_the_fork_server() {
+    ten_thousand_items(Method::ForkServer);
+    mp::release_unused_memory();
 }
 
 fn too_many_crashes_end_the_pool() {
