@@ -26,6 +26,7 @@
 
 mod registered;
 mod runtimes;
+mod timer;
 mod watched;
 
 use std::future::{Future, poll_fn};
@@ -183,12 +184,22 @@ pub async fn attempt_by_timer<T>(
 /// Waits for `duration` by the runtime's timer.
 ///
 /// # Errors
-/// [`RuntimeError::NoRuntime`], [`RuntimeError::NoTime`], [`RuntimeError::Forked`].
+/// [`RuntimeError::NoRuntime`], [`RuntimeError::NoTime`], [`RuntimeError::Forked`]; [`RuntimeError::ShuttingDown`] if the runtime
+/// in which it was first polled ends meanwhile.
 pub async fn pause(duration: Duration) -> Result<(), RuntimeError> {
-    runtimes::check_timer()?;
+    let runtime = runtimes::with_timer()?;
     let epoch = Epoch::current();
-    tokio::time::sleep(duration).await;
-    if epoch.is_current() { Ok(()) } else { Err(RuntimeError::Forked) }
+    let mut sleep = pin!(tokio::time::sleep(duration));
+    poll_fn(|cx| {
+        if !epoch.is_current() {
+            return Poll::Ready(Err(RuntimeError::Forked));
+        }
+        if !runtimes::is_running(runtime) {
+            return Poll::Ready(Err(RuntimeError::ShuttingDown));
+        }
+        timer::poll(sleep.as_mut(), cx)
+    })
+    .await
 }
 
 /// Lets other tasks run, and pauses for `then` if that did not help several times.
@@ -211,13 +222,14 @@ where
     F: Future<Output = Result<(), RuntimeError>>,
 {
     let epoch = Epoch::current();
-    let mut timer = pin!(tokio::time::sleep(LOOK_AGAIN));
+    let mut sleep = pin!(tokio::time::sleep(LOOK_AGAIN));
     poll_fn(|cx| {
         if !epoch.is_current() {
             return Poll::Ready(Err(RuntimeError::Forked));
         }
         match news.as_mut().poll(cx) {
-            Poll::Pending => timer.as_mut().poll(cx).map(Ok),
+            // If the runtime has ended, the descriptor says so first.
+            Poll::Pending => timer::poll(sleep.as_mut(), cx),
             outcome => outcome,
         }
     })

@@ -25,6 +25,8 @@ static RUNTIMES: PerProcess<HashMap<Id, Runtime>> = PerProcess::inherited();
 #[derive(Debug)]
 struct Runtime {
     epoch: Epoch,
+    /// Whether anything was ever registered with it, and not only a timer used.
+    has_event_loop: bool,
     registered: HashMap<Key, Arc<Registered>>,
 }
 
@@ -48,17 +50,27 @@ pub(super) fn current() -> Result<Handle, RuntimeError> {
     Handle::try_current().map_err(|_none| RuntimeError::NoRuntime)
 }
 
-/// Checks that the caller is in a runtime of this process that has a timer.
-pub(super) fn check_timer() -> Result<(), RuntimeError> {
+/// Returns the caller's runtime, which is one of this process with a timer. It is in the list from then on.
+pub(super) fn with_timer() -> Result<Id, RuntimeError> {
     let handle = current()?;
-    // A runtime in the list has one.
-    if is_known(handle.id())? { Ok(()) } else { find_timer() }
+    let id = handle.id();
+    // A runtime in the list has a timer.
+    if !is_known(id)? {
+        find_timer()?;
+        enter(&handle);
+    }
+    Ok(id)
+}
+
+/// Returns whether the runtime, which was in the list, has not ended.
+pub(super) fn is_running(id: Id) -> bool {
+    RUNTIMES.lock_briefly().contains_key(&id)
 }
 
 /// Returns whether the runtime is in the list.
 fn is_known(id: Id) -> Result<bool, RuntimeError> {
     match RUNTIMES.lock_briefly().get(&id) {
-        Some(runtime) if !runtime.epoch.is_current() => Err(RuntimeError::Forked),
+        Some(runtime) if runtime.has_event_loop && !runtime.epoch.is_current() => Err(RuntimeError::Forked),
         known => Ok(known.is_some()),
     }
 }
@@ -88,6 +100,7 @@ pub(super) fn register(
         // The runtime has dropped the keeper.
         None => Err(RuntimeError::ShuttingDown),
         Some(runtime) => {
+            runtime.has_event_loop = true;
             runtime.registered.insert(key, Arc::clone(&registered));
             Ok((key, registered))
         }
@@ -101,7 +114,8 @@ fn enter(handle: &Handle) {
     if runtimes.contains_key(&id) {
         return;
     }
-    runtimes.insert(id, Runtime { epoch: Epoch::current(), registered: HashMap::new() });
+    let runtime = Runtime { epoch: Epoch::current(), has_event_loop: false, registered: HashMap::new() };
+    runtimes.insert(id, runtime);
     drop(runtimes);
     let keeper = Keeper(id);
     // A runtime that is shutting down drops the future here.

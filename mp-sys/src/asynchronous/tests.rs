@@ -88,6 +88,22 @@ fn a_runtime_without_a_driver_is_an_error() {
 }
 
 #[test]
+fn a_pause_whose_runtime_has_ended_is_an_error() {
+    let hour = Duration::from_secs(3600);
+    for (runtime, other) in runtimes().into_iter().zip(runtimes()) {
+        let (mut first, mut second) = (Box::pin(pause(hour)), Box::pin(pause(hour)));
+        for future in [&mut first, &mut second] {
+            assert!(runtime.block_on(async { poll_once(future.as_mut()).await }).is_pending());
+        }
+        drop(runtime);
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(first.as_mut().poll(&mut context), Poll::Ready(Err(RuntimeError::ShuttingDown)));
+        assert_eq!(other.block_on(second), Err(RuntimeError::ShuttingDown));
+        assert_eq!(other.block_on(pause(Duration::ZERO)), Ok(()));
+    }
+}
+
+#[test]
 fn a_dropped_waiter_takes_nothing_from_the_others() {
     let counter = Counter::new();
     for runtime in runtimes() {
