@@ -41,7 +41,11 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     pub(super) bell: Arc<Bell>,
+    /// Whether its thread was asked for, and has not ended.
     pub(super) is_running: bool,
+    /// Whether its thread has begun. If all blocking threads of the runtime are busy, that may never happen, and another lane
+    /// [stands in](State::watcher_of) for it.
+    has_begun: bool,
     words: usize,
 }
 
@@ -141,6 +145,13 @@ impl Hub {
         }
     }
 
+    /// Records that the thread of a lane has begun, and watches the words that another lane may have watched for it.
+    pub(super) fn begin(&self, lane: usize) {
+        if let Some(lane) = self.lock().lanes.get_mut(lane) {
+            lane.has_begun = true;
+        }
+    }
+
     /// Returns whether it has neither a task nor a thread.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.lock();
@@ -202,6 +213,21 @@ impl State {
         (chosen, self.start(chosen))
     }
 
+    /// Returns the lane whose thread watches the words of a lane: its own, or, until that has begun, the first one that has.
+    pub(super) fn watcher_of(&self, at: usize) -> usize {
+        if self.lanes.get(at).is_some_and(|lane| lane.has_begun) {
+            return at;
+        }
+        self.lanes.iter().position(|lane| lane.has_begun).unwrap_or(at)
+    }
+
+    /// Records that the thread of a lane ends, because there is nothing to watch.
+    pub(super) fn end_lane(&mut self, at: usize) {
+        if let Some(lane) = self.lanes.get_mut(at) {
+            (lane.is_running, lane.has_begun) = (false, false);
+        }
+    }
+
     fn start(&mut self, at: usize) -> Option<usize> {
         let lane = self.lanes.get_mut(at)?;
         (!std::mem::replace(&mut lane.is_running, true)).then_some(at)
@@ -210,13 +236,13 @@ impl State {
     fn word_leaves(&mut self, at: usize) {
         if let Some(lane) = self.lanes.get_mut(at) {
             lane.words = lane.words.saturating_sub(1);
-            // The lane must not keep the object's memory until its next look.
-            lane.bell.ring();
         }
+        // The lane must not keep the object's memory until its next look.
+        self.ring(at);
     }
 
     fn ring(&self, at: usize) {
-        if let Some(lane) = self.lanes.get(at) {
+        if let Some(lane) = self.lanes.get(self.watcher_of(at)) {
             lane.bell.ring();
         }
     }

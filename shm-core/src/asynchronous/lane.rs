@@ -74,6 +74,8 @@ struct Watcher {
     looks: usize,
     /// Until when it stays, if it has nothing to do.
     stays_until: Option<Deadline>,
+    /// Whether it watches the moments that tasks wait for.
+    has_alarms: bool,
 }
 
 /// What a thread sleeps on.
@@ -86,10 +88,11 @@ struct Sleep {
 
 impl Watcher {
     fn new(lane: usize) -> Self {
-        Self { lane, next_look: Deadline::after(SLICE), looks: 0, stays_until: None }
+        Self { lane, next_look: Deadline::after(SLICE), looks: 0, stays_until: None, has_alarms: false }
     }
 
     fn run(mut self, hub: &Arc<Hub>) {
+        hub.begin(self.lane);
         while let Some(Sleep { bell, rung, words, until }) = self.next_sleep(hub) {
             let on = words.iter().map(|watched| (watched.source.signal().word(), watched.expected));
             let slept = bell.sleep(rung, on, until);
@@ -108,15 +111,17 @@ impl Watcher {
         if state.is_over {
             return None;
         }
-        let mine = |at: usize| at == self.lane;
-        let alarm = state.alarms.first_key_value().map(|((deadline, _), _)| *deadline).filter(|_| mine(0));
+        let lane = self.lane;
+        let mine = |at: usize| state.watcher_of(at) == lane;
+        self.has_alarms = mine(0);
+        let alarm = state.alarms.first_key_value().map(|((deadline, _), _)| *deadline);
+        let alarm = alarm.filter(|_| self.has_alarms);
         let words: Vec<Watched> =
             state.queues.iter().filter(|(_, queue)| mine(queue.lane)).map(Watched::of).collect();
-        let lane = state.lanes.get_mut(self.lane)?;
         let until = if words.is_empty() && alarm.is_none() {
             let stays_until = *self.stays_until.get_or_insert_with(|| Deadline::after(LINGER));
             if stays_until.has_passed() {
-                lane.is_running = false;
+                state.end_lane(lane);
                 return None;
             }
             stays_until
@@ -124,7 +129,8 @@ impl Watcher {
             self.stays_until = None;
             self.next_look
         };
-        let (bell, rung) = (Arc::clone(&lane.bell), lane.bell.rung());
+        let bell = Arc::clone(&state.lanes.get(lane)?.bell);
+        let rung = bell.rung();
         Some(Sleep { bell, rung, words, until: alarm.map_or(until, |alarm| until.min(alarm)) })
     }
 
@@ -150,7 +156,7 @@ impl Watcher {
         }
         let mut rung = Vec::new();
         while let Some(alarm) =
-            state.alarms.first_entry().filter(|alarm| self.lane == 0 && alarm.key().0.has_passed())
+            state.alarms.first_entry().filter(|alarm| self.has_alarms && alarm.key().0.has_passed())
         {
             rung.push(alarm.remove());
         }

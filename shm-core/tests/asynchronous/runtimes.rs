@@ -1,9 +1,11 @@
 //! What becomes of waiting tasks when runtimes begin and end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 use std::time::Duration;
 
 use mp_sys::testing::{eventually, tests};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shm_core::{Event, Semaphore};
 use tokio::runtime::Builder;
 
@@ -16,6 +18,8 @@ tests! {
     the_thread_ends_after_the_last_task,
     one_after_another,
     without_the_call_for_many_words,
+    a_runtime_that_could_not_start_a_thread_once_can_wait_later,
+    many_words_in_a_runtime_with_one_blocking_thread,
 }
 
 fn waiting_tasks_do_not_delay_the_end_of_their_runtime() {
@@ -98,5 +102,40 @@ fn without_the_call_for_many_words() {
         let waiting = ByHand::new(&runtime, event.wait_async()).waits();
         event.set();
         assert_eq!(waiting.result(), Ok(()));
+    }
+}
+
+/// Tokio panics if the system has no room for the first blocking thread.
+fn a_runtime_that_could_not_start_a_thread_once_can_wait_later() {
+    // Addresses, not memory.
+    const STACK: usize = 1 << 30;
+    let runtime = Builder::new_current_thread().enable_time().thread_stack_size(STACK).build().unwrap();
+    let event = Event::new().unwrap();
+    let limit = getrlimit(Resource::As);
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
+    let present = pages * rustix::param::page_size();
+    let current = Some(u64::try_from(present + STACK / 2).unwrap());
+    setrlimit(Resource::As, Rlimit { current, ..limit }).unwrap();
+    let refused = catch_unwind(AssertUnwindSafe(|| ByHand::new(&runtime, event.wait_async()).waits()));
+    setrlimit(Resource::As, limit).unwrap();
+    assert!(refused.is_err(), "there was room for a thread");
+    drop(refused);
+    let waiting = ByHand::new(&runtime, event.wait_async()).waits();
+    event.set();
+    assert_eq!(waiting.result(), Ok(()));
+}
+
+/// The other threads that would watch them never begin.
+fn many_words_in_a_runtime_with_one_blocking_thread() {
+    for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let runtime = builder.worker_threads(1).max_blocking_threads(1).build().unwrap();
+        let events: Vec<_> = (0..300).map(|_| Event::new().unwrap()).collect();
+        let wait = |event| ByHand::new(&runtime, Event::wait_async(event)).waits();
+        let waiting: Vec<_> = events.iter().map(wait).collect();
+        for (event, waiting) in events.iter().zip(waiting).rev() {
+            event.set();
+            assert_eq!(waiting.result(), Ok(()));
+        }
     }
 }
