@@ -117,21 +117,9 @@ impl Remote {
         if connection.has_driver(runtime.id()) {
             return Ok(());
         }
-        // If the connection has ended, the call finds out.
-        let Ok(epoll) = connection.watch() else { return Ok(()) };
-        let watched = Watched::readable();
-        let news = watched.register(epoll.as_fd())?;
-        let key = connection.driver_key();
-        let (weak, remote) = (Arc::downgrade(connection), self.me.clone());
-        let driver = runtime.spawn(async move {
-            poll_fn(|context| until_listed(&weak, key, context)).await;
-            poll_fn(|context| drive(&weak, key, (&epoll, &news), context)).await;
-            drop(watched);
-            // Whoever holds a lock learns now that it is lost.
-            if let Some((remote, connection)) = remote.upgrade().zip(weak.upgrade()) {
-                remote.local().part_from(&connection);
-            }
-        });
+        let Some(driver) = Driver::new(connection)? else { return Ok(()) };
+        let key = driver.key;
+        let driver = runtime.spawn(driver.run(self.me.clone()));
         connection.add_driver(key, runtime.id(), driver.abort_handle());
         Ok(())
     }
@@ -147,38 +135,64 @@ async fn converse(connection: &Connection, request: &mut Request) -> Result<Answ
     }
 }
 
-/// Waits until the connection knows the driver, which may run before its starter has said so. Nobody could wake it before.
-fn until_listed(connection: &Weak<Connection>, key: u64, context: &Context<'_>) -> Poll<()> {
-    match connection.upgrade() {
-        Some(connection) if connection.is_usable() && !connection.knows_driver(key) => {
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }
-        _ => Poll::Ready(()),
-    }
+/// Reads and writes for the calls of the tasks of one runtime.
+pub(super) struct Driver {
+    connection: Weak<Connection>,
+    pub(super) key: u64,
+    epoll: OwnedFd,
+    news: News,
+    _watched: Watched,
 }
 
-/// Reads and writes until nothing is left to do, and then waits. Ends with the connection.
-fn drive(
-    connection: &Weak<Connection>,
-    key: u64,
-    (epoll, news): (&OwnedFd, &News),
-    context: &mut Context<'_>,
-) -> Poll<()> {
-    loop {
-        // Before the socket is read, so that what arrives after that is noticed.
-        let is_news = news.poll(context);
-        let Some(connection) = connection.upgrade() else { return Poll::Ready(()) };
-        match (connection.turn(key, epoll, context.waker()), is_news) {
-            (Turn::Ended, _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
-            // The reader wakes the driver.
-            (Turn::Blocked | Turn::Drained, Poll::Pending) => return Poll::Pending,
-            // However much arrives, the other tasks of the runtime have their turns.
-            (Turn::More, Poll::Pending) => {
+impl Driver {
+    /// Makes one that waits in the caller's runtime. Returns `None` if the connection has ended: the call finds out.
+    pub(super) fn new(connection: &Arc<Connection>) -> Result<Option<Self>, RuntimeError> {
+        let Ok(epoll) = connection.watch() else { return Ok(None) };
+        let watched = Watched::readable();
+        let news = watched.register(epoll.as_fd())?;
+        let (key, connection) = (connection.driver_key(), Arc::downgrade(connection));
+        Ok(Some(Self { connection, key, epoll, news, _watched: watched }))
+    }
+
+    pub(super) async fn run(self, remote: Weak<Remote>) {
+        poll_fn(|context| self.until_listed(context)).await;
+        poll_fn(|context| self.drive(context)).await;
+        let connection = self.connection.clone();
+        drop(self);
+        // Whoever holds a lock learns now that it is lost.
+        if let Some((remote, connection)) = remote.upgrade().zip(connection.upgrade()) {
+            remote.local().part_from(&connection);
+        }
+    }
+
+    /// Waits until the connection knows the driver, which may run before its starter has said so. Nobody could wake it before.
+    fn until_listed(&self, context: &Context<'_>) -> Poll<()> {
+        match self.connection.upgrade() {
+            Some(connection) if connection.is_usable() && !connection.knows_driver(self.key) => {
                 context.waker().wake_by_ref();
-                return Poll::Pending;
+                Poll::Pending
             }
-            (Turn::More, _) | (_, Poll::Ready(Ok(()))) => {}
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Reads and writes until nothing is left to do, and then waits. Ends with the connection.
+    fn drive(&self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // Before the socket is read, so that what arrives after that is noticed.
+            let is_news = self.news.poll(context);
+            let Some(connection) = self.connection.upgrade() else { return Poll::Ready(()) };
+            match (connection.turn(self.key, &self.epoll, context.waker()), is_news) {
+                (Turn::Ended, _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(()),
+                // The reader wakes the driver.
+                (Turn::Blocked | Turn::Drained, Poll::Pending) => return Poll::Pending,
+                // However much arrives, the other tasks of the runtime have their turns.
+                (Turn::More, Poll::Pending) => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                (Turn::More, _) | (_, Poll::Ready(Ok(()))) => {}
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod golden_clients;
 mod heirs;
 mod memory;
+mod refused;
 mod versions;
 
 use std::io::{Read, Write};
@@ -232,20 +233,6 @@ fn silent_peers_do_not_keep_clients_out() {
     server.client().ping();
     drop(silent);
     server.client().ping();
-}
-
-#[test]
-fn clients_connect_up_to_the_limit_and_not_one_more() {
-    let server = Running::start(Server::builder().clients_max(2));
-    let (mut one, other) = (server.client(), server.client());
-    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client()));
-    assert!(refused.is_err(), "a fault replaces the welcome");
-    one.ping();
-    drop(other);
-    // The server notices the end at its next look.
-    mp_sys::testing::eventually("there is room again", || {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.client())).is_ok()
-    });
 }
 
 #[test]

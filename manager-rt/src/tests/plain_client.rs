@@ -44,6 +44,17 @@ impl Client {
     /// Why one of the two sides refuses the other.
     #[expect(clippy::panic_in_result_fn, reason = "a test fails by a panic")]
     pub(crate) fn connect_on(path: &Path, terms: Terms<'_>) -> Result<Self, Refusal> {
+        let mut client = Self::unwelcomed(path, terms)?;
+        let (head, epoch) = client.frame();
+        assert_eq!((head.kind, epoch.len()), (FrameKind::Welcome, 16));
+        Ok(client)
+    }
+
+    /// Connects on these terms, but does not read what the server says when both have agreed.
+    ///
+    /// # Errors
+    /// Why one of the two sides refuses the other.
+    pub(crate) fn unwelcomed(path: &Path, terms: Terms<'_>) -> Result<Self, Refusal> {
         let mut stream = stream_to(path);
         let (mut side, hello) = Connecting::new(terms, mp_sys::handoff::nonce().unwrap());
         stream.write_all(&hello).unwrap();
@@ -57,10 +68,7 @@ impl Client {
                 Next::Refuse(_, refusal) => return Err(refusal),
             }
         }
-        let mut client = Self { stream, calls: 0, read: 0 };
-        let (head, epoch) = client.frame();
-        assert_eq!((head.kind, epoch.len()), (FrameKind::Welcome, 16));
-        Ok(client)
+        Ok(Self { stream, calls: 0, read: 0 })
     }
 
     pub(crate) fn bytes_of(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) -> Vec<u8> {

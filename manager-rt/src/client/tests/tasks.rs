@@ -3,8 +3,11 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::Handle;
+
 use super::*;
 use crate::backend::Pending;
+use crate::client::asynchronous::Driver;
 use crate::client::calls::UNTAKEN_ANSWERS_MAX;
 use crate::proto::QueueOp;
 
@@ -141,6 +144,30 @@ fn calls_wait_until_there_is_room() {
             let outcome = tokio::time::timeout(PATIENCE, task).await;
             assert_eq!(outcome.unwrap().unwrap(), Ok(Reply::Done));
         }
+        drop(server.unwrap().join().unwrap());
+    });
+}
+
+/// As on a runtime with more threads: the driver runs before its starter has told the connection.
+#[test]
+fn a_driver_that_runs_too_early_writes_what_the_socket_does_not_accept_later() {
+    let (remote, mut peer) = Fake::new().connected();
+    let value = vec![7; 2 << 20];
+    runtime().block_on(async {
+        let connection = remote.local().present().unwrap();
+        let driver = Driver::new(&connection).unwrap().unwrap();
+        let key = driver.key;
+        let driver = tokio::spawn(driver.run(remote.me.clone()));
+        tokio::task::yield_now().await;
+        connection.add_driver(key, Handle::current().id(), driver.abort_handle());
+        let op = Op::Queue(QueueOp::Put(Raw::plain(&value)));
+        let put = Arc::clone(&remote).call_async(Call { object: QUEUE, thread: 1, wait: Wait::Forever, op });
+        let server = std::thread::Builder::new().spawn(move || {
+            let (call, _) = peer.call();
+            peer.answer(call, Ok(Reply::Done));
+            peer
+        });
+        assert_eq!(tokio::time::timeout(PATIENCE, put).await.unwrap(), Ok(Reply::Done));
         drop(server.unwrap().join().unwrap());
     });
 }

@@ -38,9 +38,13 @@ fn take_too_much(unsent: &Arc<Account>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{TryRecvError, channel};
+
     use super::*;
     use crate::limits::{RESERVE_ANSWERS_SHARE, UNSENT_BYTES_MAX, UNSENT_SHARE};
+    use crate::server::Server;
     use crate::state::{Limits, State};
+    use crate::tests::plain_client::Client;
 
     #[test]
     fn unread_answers_take_up_to_their_limit_and_not_one_byte_more() {
@@ -65,5 +69,40 @@ mod tests {
             charge.set(2 * unsent.limit() + 1);
             assert!(take_too_much(&unsent));
         }
+    }
+
+    /// Its buffer is kept for its next answers. In a full manager, that memory seems to be answers that it does not read.
+    #[test]
+    fn a_client_that_has_read_everything_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let mut server = Server::bind(&path).unwrap();
+        let (stopper, (sender, receiver)) = (server.stopper(), channel());
+        let connect = move || {
+            let mut client = Client::connect(&path, b"").unwrap();
+            client.ping();
+            sender.send(client).unwrap();
+            // Ends the round in which the server waits for more.
+            stopper.stop();
+        };
+        let connecting = std::thread::Builder::new().spawn(connect).unwrap();
+        let mut events = mio::Events::with_capacity(8);
+        let _client = loop {
+            match receiver.try_recv() {
+                Err(TryRecvError::Empty) => server.work.round(&mut events).unwrap(),
+                client => break client.unwrap(),
+            }
+        };
+        connecting.join().unwrap();
+        let kept =
+            |work: &EventLoop| work.peers.iter().map(|(_, peer)| peer.outbound.charged()).sum::<usize>();
+        assert!(kept(&server.work) > 0);
+        let unsent = Arc::clone(&server.work.unsent);
+        let whole = unsent.whole();
+        let _full = whole.charge(whole.limit().saturating_add(whole.reserve()));
+        let _unread = unsent.charge(whole.reserve());
+        assert!(take_too_much(&unsent));
+        assert!(!server.work.relieve());
+        assert_eq!(server.work.peers(), 1);
     }
 }
