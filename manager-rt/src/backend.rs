@@ -144,7 +144,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Begins one operation, and returns the future that runs it without blocking the thread that polls it. Dropping the
     /// future gives the operation up: what it takes or waits for is left as if it had never been called.
     ///
-    /// By default, the future returns [`CallError::Unsupported`].
+    /// By default, the future returns [`CallError::Unsupported`], and nothing was sent. [`Caps`] do not say whether a backend
+    /// has this: a wrapper that passes the `Caps` of its engine on, and does not have this method, would promise what it does
+    /// not do.
     #[cfg(feature = "tokio")]
     fn call_async(self: Arc<Self>, _call: Call<Raw<'_>>) -> Pending {
         let unsupported = CallError::unsupported(&self.caps(), Kind::Manager, "calls of async tasks");
