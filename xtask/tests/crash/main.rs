@@ -210,6 +210,7 @@ cells! {
     spawn_mid_result: starting::SPAWN_MID_RESULT;
     forkserver_mid_result: starting::FORKSERVER_MID_RESULT;
     pool_every_point_of_worker: pool::WORKER_POINTS;
+    pool_every_point_of_worker_of_cancelled_job: pool::CANCELLED_POINTS;
     pool_every_point_of_owner: pool::OWNER_POINTS;
     pool_worker: pool::WORKER_MOMENTS;
     pool_owner: pool::OWNER_MOMENTS;

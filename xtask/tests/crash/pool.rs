@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use mp::{Method, Pool, PoolBuilder};
+use mp::{Method, Pool, PoolBuilder, PoolError, RawValue, TaskError};
 use mp_sys::crash;
-use mp_sys::testing::Random;
 use mp_sys::testing::leaks::Snapshot;
+use mp_sys::testing::{Random, eventually};
 
 use crate::cell::{HANG, Outcome, define_cells};
 use crate::owner::{self, POINTS_MAX};
@@ -50,6 +50,44 @@ fn worker_at_every_point(_: u32) -> Outcome {
                 return;
             }
             out.kills += 1;
+        }
+        panic!("a worker has {POINTS_MAX} points or more")
+    })
+}
+
+/// The worker dies at every point of one item, and the item's job is cancelled before the pool knows. It gets an outcome.
+fn worker_of_a_cancelled_job(_: u32) -> Outcome {
+    alone(Method::Fork, |out| {
+        for point in 1..POINTS_MAX {
+            let before = Snapshot::take();
+            crash::descendant_dies_at(1, point);
+            let done = RawValue::new(0_u32).unwrap();
+            let begin = |done: RawValue<u32>| move |()| done.store(1);
+            let pool = builder(1).start_with(begin, done.clone()).unwrap();
+            let mut job = pool.submit(()).unwrap();
+            // Neither of these lets the pool go on.
+            eventually("the worker has ended", || done.load() == 1 || pool.health().unwrap().alive == 0);
+            let is_cancelled = job.cancel().unwrap();
+            match job.wait_timeout(HANG) {
+                Ok(None) => {
+                    eprintln!("point {point}: cancelled: {is_cancelled}, and no outcome");
+                    out.hangs += 1;
+                }
+                Ok(Some(()))
+                | Err(PoolError::Task { error: TaskError::Cancelled | TaskError::Crashed { .. }, .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            pool.poll().unwrap();
+            let restarts = pool.health().unwrap().restarts;
+            drop(job);
+            drop(pool);
+            drop(done);
+            expect_all_ended(out);
+            expect_no_leaks(&before, out);
+            if restarts == 0 {
+                return;
+            }
+            out.kills += u32::try_from(restarts).unwrap();
         }
         panic!("a worker has {POINTS_MAX} points or more")
     })
@@ -101,6 +139,7 @@ fn owner_at_random_moments(kills: u32) -> Outcome {
 
 define_cells! {
     WORKER_POINTS: "pool", "every_point_of_worker", worker_at_every_point;
+    CANCELLED_POINTS: "pool", "every_point_of_worker_of_cancelled_job", worker_of_a_cancelled_job;
     WORKER_MOMENTS: "pool", "worker", worker_at_random_moments;
     OWNER_POINTS: "pool", "every_point_of_owner", owner_at_every_point;
     OWNER_MOMENTS: "pool", "owner", owner_at_random_moments;

@@ -29,6 +29,7 @@ define_cells! {
     "Condition", "wait_while(f), a Lock", wait_while;
     "Condition", "wait_timeout_while(f), a Lock", wait_timeout_while;
     "Condition", "wait_while(f), a Value", wait_while_value;
+    "Condition", "wait_until_async(f), a Lock", wait_until_async;
     "Semaphore", "acquire(), a permit in hand", semaphore_permit;
     "BoundedSemaphore", "acquire(), a permit in hand", bounded_permit;
     "Event", "set(), a flag in hand", event;
@@ -302,6 +303,35 @@ fn wait_while_value() -> Outcome {
             let is_alone = is_caught(Trap::Closure, 1, || entry(object));
             value.clear_poison();
             is_alone && condition.n_waiting() == 0 && condition.notify_all() == 0 && value.get().is_ok()
+        },
+    )
+}
+
+fn wait_until_async() -> Outcome {
+    let entry = |(lock, condition): &(Lock, Condition)| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let looks = |_: &mut ()| {
+            spring(Trap::Closure);
+            None::<()>
+        };
+        // Poison from the previous panic ends the wait.
+        while runtime.block_on(condition.wait_until_async(lock, looks)).is_err() {
+            lock.clear_poison();
+        }
+    };
+    contended(
+        BESIDE,
+        || (Lock::new().unwrap(), Condition::new().unwrap()),
+        meet,
+        Trap::Closure,
+        entry,
+        |object| {
+            let (lock, condition) = object;
+            lock.clear_poison();
+            let is_alone = is_caught(Trap::Closure, 0, || entry(object));
+            let is_told = lock.is_poisoned();
+            lock.clear_poison();
+            is_alone && is_told && condition.n_waiting() == 0 && one_notification_reaches_one(lock, condition)
         },
     )
 }
