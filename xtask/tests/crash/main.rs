@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is the product")]
 
+mod asynchronous;
 mod barrier;
 mod cell;
 mod condition;
@@ -209,6 +210,12 @@ cells! {
     fork_mid_result: starting::FORK_MID_RESULT;
     spawn_mid_result: starting::SPAWN_MID_RESULT;
     forkserver_mid_result: starting::FORKSERVER_MID_RESULT;
+    async_semaphore_every_point: asynchronous::SEMAPHORE_POINTS;
+    async_condition_every_point: asynchronous::CONDITION_POINTS;
+    async_queue_every_point: asynchronous::QUEUE_POINTS;
+    async_joinable_queue_every_point: asynchronous::TASK_POINTS;
+    async_semaphore_tasks: asynchronous::SEMAPHORE_TASKS;
+    async_manager_tasks: asynchronous::MANAGER_TASKS;
     pool_every_point_of_worker: pool::WORKER_POINTS;
     pool_every_point_of_worker_of_cancelled_job: pool::CANCELLED_POINTS;
     pool_every_point_of_owner: pool::OWNER_POINTS;

@@ -20,10 +20,10 @@ use mp_sys::deadline::Deadline;
 use crate::cell::{HANG, Outcome};
 
 /// The longest that a victim works before it is killed, in nanoseconds.
-const MOMENT_MAX: u64 = 400_000;
+pub(crate) const MOMENT_MAX: u64 = 400_000;
 
 /// Runs a cell with its own manager.
-fn with_manager(run: impl FnOnce(&Manager, &mut Outcome)) -> Outcome {
+pub(crate) fn with_manager(run: impl FnOnce(&Manager, &mut Outcome)) -> Outcome {
     let manager = Manager::start().unwrap();
     let mut out = Outcome::default();
     run(&manager, &mut out);
@@ -49,11 +49,11 @@ fn settles(manager: &Manager, is_so: impl Fn(Info) -> bool) -> bool {
 }
 
 /// Waits until this many calls wait.
-fn until_waiting(manager: &Manager, count: u64) {
+pub(crate) fn until_waiting(manager: &Manager, count: u64) {
     assert!(settles(manager, |info| info.waiters == count), "{count} wait: {:?}", manager.info());
 }
 
 /// Waits until this much is held.
-fn until_held(manager: &Manager, count: u64) {
+pub(crate) fn until_held(manager: &Manager, count: u64) {
     assert!(settles(manager, |info| info.held == count), "{count} are held: {:?}", manager.info());
 }
