@@ -13,14 +13,13 @@
 mod child;
 mod detached;
 mod folder;
+mod order;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mp_sys::budget::file_size_limit;
 use mp_sys::child::{ChildProcess, Ended};
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
@@ -33,12 +32,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::detached::{Begun, begin};
 use self::folder::Folder;
+pub(crate) use self::order::Order;
 use crate::OsError;
 use crate::address::{Address, AddressError};
-use crate::count::{count_of, index_of, nanos_of};
+use crate::count::index_of;
 use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, START_TIME_MAX};
 use crate::server::BindError;
-use crate::state::Limits;
 
 /// The longest packet between the two processes while the server starts, in bytes.
 const PACKET_BYTES_MAX: usize = 4_096;
@@ -120,108 +119,6 @@ fn described(ended: Ended) -> String {
         Ended::Signaled(signal) => format!("signal {signal}"),
         other => format!("{other:?}"),
     }
-}
-
-/// The settings that the server receives.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    path: String,
-    #[serde(with = "crate::key")]
-    key: Key,
-    memory_bytes: u64,
-    /// The share of one client, if it was set.
-    client_memory_bytes: Option<u64>,
-    /// The most clients, if their number was set.
-    clients: Option<u64>,
-    /// Where it listens for other hosts, too.
-    tcp: Option<String>,
-    /// For how many nanoseconds it serves without a client, if that has an end.
-    idle_nanos: Option<u64>,
-    /// Whether the folder of the socket was made for this server.
-    is_private: bool,
-    /// That folder.
-    #[serde(skip)]
-    folder: Option<Folder>,
-}
-
-impl Order {
-    /// Describes a server at this path, or in a private folder, with this key, or a random one.
-    ///
-    /// # Errors
-    /// [`StartError::Folder`], [`StartError::Address`], [`StartError::KeyTooLong`].
-    pub(crate) fn new(
-        path: Option<&Path>,
-        key: Option<Key>,
-        limits: Limits,
-        clients: Option<usize>,
-    ) -> Result<Self, StartError> {
-        if let Some(bytes) = key.as_ref().map(|key| key.as_bytes().len()).filter(|len| *len > KEY_BYTES_MAX) {
-            return Err(StartError::KeyTooLong { bytes });
-        }
-        let key = match key {
-            Some(key) => key,
-            None => Key::random()?,
-        };
-        let (folder, socket) = match path {
-            Some(path) => (None, path.to_owned()),
-            None => {
-                let folder = folder_with(&key)?;
-                let socket = folder.socket();
-                (Some(folder), socket)
-            }
-        };
-        Address::local(&socket)?;
-        let path = socket.to_str().ok_or_else(|| AddressError::Path(socket.clone()))?.to_owned();
-        Ok(Self {
-            path,
-            key,
-            memory_bytes: count_of(limits.memory_bytes),
-            client_memory_bytes: limits.client_memory_bytes.map(count_of),
-            clients: clients.map(count_of),
-            tcp: None,
-            idle_nanos: None,
-            is_private: folder.is_some(),
-            folder,
-        })
-    }
-
-    /// Lets the server end when no client has been connected for this time.
-    pub(crate) fn and_idle_end(mut self, after: Option<Duration>) -> Self {
-        self.idle_nanos = after.map(nanos_of);
-        self
-    }
-}
-
-#[cfg(feature = "tcp")]
-impl Order {
-    /// Lets the server listen for other hosts, too.
-    ///
-    /// # Errors
-    /// [`StartError::Address`], [`StartError::KeyTooShort`].
-    pub(crate) fn and_tcp(mut self, tcp: Option<String>) -> Result<Self, StartError> {
-        if let Some(address) = &tcp {
-            crate::address::HostPort::parse(address)?;
-        }
-        if tcp.is_some()
-            && let Err(short) = crate::transport::remote::SharedKey::of(&self.key)
-        {
-            return Err(StartError::KeyTooShort { bytes: short.bytes });
-        }
-        self.tcp = tcp;
-        Ok(self)
-    }
-}
-
-/// Makes a folder with the key in it.
-///
-/// # Errors
-/// [`StartError::FileSizeLimit`], [`StartError::Folder`].
-fn folder_with(key: &Key) -> Result<Folder, StartError> {
-    // Writing beyond the limit would raise SIGXFSZ, which kills.
-    if let Some(limit) = file_size_limit().filter(|limit| *limit < count_of(key.as_bytes().len())) {
-        return Err(StartError::FileSizeLimit { limit });
-    }
-    Folder::create(key).map_err(StartError::Folder)
 }
 
 /// What the server reports.

@@ -1,5 +1,6 @@
 //! The server of a manager: the state machine behind a socket, in one thread.
 
+mod bind_error;
 mod builder;
 mod crowd;
 mod descriptors;
@@ -16,7 +17,8 @@ use mio::Waker;
 use mp_sys::OsError;
 use mp_sys::key::Key;
 
-pub use self::builder::{BindError, ServerBuilder};
+pub use self::bind_error::BindError;
+pub use self::builder::ServerBuilder;
 use self::event_loop::EventLoop;
 use crate::address::Address;
 use crate::wire::frame;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::proto::{ManagerOp, Reply};
 use crate::registry::beside::key_beside;
+use crate::state::Limits;
 use crate::tests::plain_client::Client;
 
 fn start() -> ServerProcess {

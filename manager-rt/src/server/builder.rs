@@ -1,7 +1,6 @@
 //! The settings of a server, and how it comes to listen.
 
 use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,68 +13,18 @@ use mp_sys::line::Count;
 
 use super::descriptors::Room;
 use super::event_loop::{self, EventLoop, SetUp};
-use super::{Random, Server, Terms};
+use super::{BindError, Random, Server, Terms};
 #[cfg(feature = "tcp")]
 use crate::address::HostPort;
 use crate::address::{Address, AddressError};
-use crate::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
+use crate::limits::KEYS_MAX;
+#[cfg(doc)]
+use crate::limits::REMOTE_KEY_BYTES_MIN;
 use crate::state::{Limits, State};
 use crate::transport::Acceptors;
-use crate::transport::local::{Acceptor, ListenError};
+use crate::transport::local::Acceptor;
 #[cfg(feature = "tcp")]
 use crate::transport::remote::{Scratch, SharedKey, TooShort, tcp::TcpAcceptor};
-
-/// Why a server cannot listen at an address.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// The path cannot be that of a socket.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// A server already listens at this path.
-    #[error("a server already listens at this path")]
-    Exists,
-    /// The path is that of a file which is not a socket, and which stays as it is.
-    #[error("there is a file at this path that is not a socket")]
-    NotASocket,
-    /// The server cannot listen for other hosts at this address. (Feature `tcp`.)
-    #[error("the server cannot listen at {address}: {error}")]
-    Tcp {
-        /// The address.
-        address: String,
-        /// The reason.
-        error: OsError,
-    },
-    /// A server that other hosts reach needs keys of at least
-    /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)
-    #[error(
-        "a key of {bytes} bytes is too short for a server that other hosts reach, which needs {REMOTE_KEY_BYTES_MIN}"
-    )]
-    KeyTooShort {
-        /// The length of the key, in bytes.
-        bytes: usize,
-    },
-    /// More keys were set than a server accepts.
-    #[error("{keys} keys are more than a server accepts, which is {KEYS_MAX}")]
-    TooManyKeys {
-        /// The number of keys.
-        keys: usize,
-    },
-    /// The process may not have enough descriptors for the number of clients that was set (`RLIMIT_NOFILE`). The server
-    /// raises the soft limit, but not the hard one.
-    #[error(
-        "there are descriptors for {possible} clients, and {wanted} were asked for: raise the hard limit (RLIMIT_NOFILE)"
-    )]
-    Descriptors {
-        /// The number of clients that was set.
-        wanted: usize,
-        /// How many clients the server could have.
-        possible: usize,
-    },
-    /// The operating system refused.
-    #[error(transparent)]
-    System(#[from] OsError),
-}
 
 /// The settings of a server.
 #[derive(Default)]
@@ -286,20 +235,4 @@ fn listen_remotely(addresses: &[HostPort], keys: &[Key]) -> Result<Vec<TcpAccept
             .map_err(|error| BindError::Tcp { address: at.to_string(), error: error.into() })
     };
     addresses.iter().map(listen).collect()
-}
-
-impl From<ListenError> for BindError {
-    fn from(error: ListenError) -> Self {
-        match error {
-            ListenError::Exists => Self::Exists,
-            ListenError::NotASocket => Self::NotASocket,
-            ListenError::System(error) => Self::System(error),
-        }
-    }
-}
-
-impl From<io::Error> for BindError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error.into())
-    }
 }

@@ -20,7 +20,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -154,11 +153,6 @@ impl EventLoop {
             idle: None,
             is_ending: false,
         })
-    }
-
-    /// Ends the server when there has been no connection for this time.
-    pub(super) fn end_when_idle(&mut self, after: Duration) {
-        self.idle = Some(Idle::new(after, now_nanos()));
     }
 
     /// Runs until the server is ended.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use mp_sys::deadline::now_nanos;
+
+use super::EventLoop;
 use crate::count::nanos_of;
 use crate::limits::CONNECT_TIME_DEFAULT;
 
@@ -32,6 +35,13 @@ impl Idle {
     /// Returns when to look again.
     pub(super) const fn next_deadline(&self) -> Option<u64> {
         self.ends_at
+    }
+}
+
+impl EventLoop {
+    /// Ends the server when there has been no connection for this time.
+    pub(in crate::server) fn end_when_idle(&mut self, after: Duration) {
+        self.idle = Some(Idle::new(after, now_nanos()));
     }
 }
 
