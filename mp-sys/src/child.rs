@@ -20,6 +20,7 @@ mod lifetime;
 mod output;
 mod refused;
 mod threads;
+mod writing;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,6 +48,7 @@ pub(crate) use self::output::flush_output;
 pub use self::refused::ForkError;
 pub use self::threads::is_only_thread;
 use self::threads::other_threads;
+pub use self::writing::fork_to_write;
 use crate::OsError;
 use crate::crash;
 use crate::deadline::Deadline;

@@ -45,7 +45,15 @@ pub fn enter_new_namespace() -> Result<(), String> {
 /// # Errors
 /// Those of mount(2).
 pub fn cover(folder: &Path) -> Result<(), Errno> {
-    mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(c"size=256m"))
+    cover_with(folder, c"size=256m")
+}
+
+/// Like [`cover`], with options of tmpfs(5), such as a size.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn cover_with(folder: &Path, options: &std::ffi::CStr) -> Result<(), Errno> {
+    mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(options))
 }
 
 /// Removes what [`cover`] mounted.

@@ -1,17 +1,20 @@
 //! Forking: what is refused, how children end, which process may wait, and that nothing is left behind.
 
 use std::cell::Cell;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use mp_sys::child::{
-    ChildError, EVENT_LOOPS_LOOKED_AT_BEYOND, Ended, ForkAnyway, ForkError, fork, fork_anyway, reap_abandoned,
+    ChildError, EVENT_LOOPS_LOOKED_AT_BEYOND, Ended, ForkAnyway, ForkError, fork, fork_anyway, fork_to_write,
+    reap_abandoned,
 };
 use mp_sys::deadline::Deadline;
 use mp_sys::ready::ReadySet;
 use mp_sys::testing::leaks::Snapshot;
-use mp_sys::testing::{ended, eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, ended, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,6 +34,7 @@ tests! {
     captures_are_dropped_in_both_processes,
     a_child_does_not_wait_for_stdout_of_a_lost_thread,
     a_zombie_takes_no_signal,
+    a_child_that_writes_has_no_sockets,
 }
 
 fn children_report_exit_codes_panics_and_signals() {
@@ -270,4 +274,22 @@ fn a_zombie_takes_no_signal() {
     eventually("the child has ended", has_ended);
     assert_eq!(child.signal(15), Ok(false));
     assert_eq!(ended(&child), Ended::Exited(0));
+}
+
+/// Whoever is connected to the parent sees its end, and the child goes on.
+fn a_child_that_writes_has_no_sockets() {
+    let (own, mut other) = UnixStream::pair().unwrap();
+    let (mut reading, writing) = std::io::pipe().unwrap();
+    let _event_loop = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    assert!(matches!(fork(|| 0), Err(ForkError::EventLoop { .. })));
+    let child = fork_to_write(|| {
+        (&writing).write_all(b"x").unwrap();
+        hang();
+    });
+    let child = child.unwrap();
+    reading.read_exact(&mut [0]).unwrap();
+    drop(own);
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(other.read(&mut [0]).unwrap(), 0, "the end is seen");
+    kill(&child);
 }
