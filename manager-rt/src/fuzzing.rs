@@ -13,6 +13,7 @@ mod seeds;
 mod unknown;
 mod world;
 
+use crate::state::snapshot::fuzz as snapshot;
 #[cfg(feature = "tcp")]
 use crate::transport::remote::sealed::fuzz as remote;
 
@@ -32,6 +33,7 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "manager-frames", run: frames::frames, seeds: seeds::frames },
     Entry { name: "manager-operations", run: operations::operations, seeds: seeds::operations },
     Entry { name: "manager-answers", run: crate::client::fuzz::answers, seeds: seeds::answers },
+    Entry { name: "manager-snapshots", run: snapshot::snapshots, seeds: snapshot::seeds },
     #[cfg(feature = "tcp")]
     Entry { name: "manager-hellos", run: remote::hellos, seeds: remote::hello_seeds },
     #[cfg(feature = "tcp")]

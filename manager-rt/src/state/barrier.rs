@@ -139,6 +139,19 @@ impl Barrier {
         Ok(Self { parties, is_broken: false, round: 0, places, line, acting: None, early, was_early: false })
     }
 
+    /// Returns what a snapshot contains: the parties, the rounds so far, and whether it is broken.
+    pub(super) const fn saved(&self) -> (u64, u64, bool) {
+        (self.parties, self.round, self.is_broken)
+    }
+
+    /// Restores a barrier of a snapshot.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfRange`].
+    pub(super) fn restored(parties: u64, round: u64, is_broken: bool) -> Result<Self, Fault> {
+        Ok(Self { round, is_broken, ..Self::new(parties)? })
+    }
+
     pub(super) fn apply(&mut self, op: &BarrierOp, context: &mut Context<'_>) -> Outcome {
         match *op {
             BarrierOp::Wait { acts } => self.arrive(acts, context),

@@ -48,6 +48,11 @@ impl Bodies {
         self.places.get(slot)?.as_ref().map(|place| &place.body)
     }
 
+    /// Returns all objects.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Body> {
+        self.places.iter().flatten().map(|place| &place.body)
+    }
+
     /// Counts what is held of the object that was lent last.
     fn count_lent(&mut self) {
         self.held = self.held();
@@ -114,10 +119,5 @@ impl Bodies {
         self.places.truncate(used);
         self.places.shrink_to(used.saturating_mul(2));
         used < before
-    }
-
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Body> {
-        self.places.iter().flatten().map(|place| &place.body)
     }
 }

@@ -145,6 +145,11 @@ impl Dict {
         }
     }
 
+    /// Adds an entry of a snapshot. Returns `false` if the key is not new.
+    pub(super) fn restore(&mut self, key: Payload, value: Payload) -> bool {
+        matches!(self.entries.insert(key, value), Ok(None))
+    }
+
     /// Returns the keys and values.
     pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
         self.entries.iter().flat_map(|(key, value)| [key, value])

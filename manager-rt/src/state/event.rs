@@ -17,6 +17,14 @@ pub(super) struct Event {
 }
 
 impl Event {
+    pub(super) const fn is_set(&self) -> bool {
+        self.is_set
+    }
+
+    pub(super) const fn restored(is_set: bool) -> Self {
+        Self { is_set, line: Line::new() }
+    }
+
     pub(super) fn apply(&mut self, op: &EventOp, context: &mut Context<'_>) -> Outcome {
         match op {
             EventOp::Wait if self.is_set => DONE.into(),

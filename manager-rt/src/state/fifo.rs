@@ -38,6 +38,11 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         Ok(Self { items: Sequence::new(), capacity, is_closed: false, putters, getters })
     }
 
+    /// Fills a new queue with the items of a snapshot.
+    pub(super) fn restore(&mut self, items: Sequence<T>, is_closed: bool) {
+        (self.items, self.is_closed) = (items, is_closed);
+    }
+
     pub(super) fn len(&self) -> u64 {
         count_of(self.items.len())
     }

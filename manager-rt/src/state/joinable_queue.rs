@@ -8,6 +8,7 @@
 //! A leased task may come back, so callers that wait for a task of a closed queue get the error only when no task is
 //! unfinished.
 
+mod saved;
 mod undo;
 
 use std::collections::BTreeMap;

@@ -44,6 +44,16 @@ impl Lock {
         Self { is_reentrant, holder: None, line: Line::new(), newest: 0, owner_died: false, timer: None }
     }
 
+    /// Returns what a snapshot contains: the token of the newest grant, and whether the next holder hears that the last one
+    /// did not release the lock.
+    pub(super) const fn saved(&self) -> (u64, bool) {
+        (self.newest, self.owner_died || self.holder.is_some())
+    }
+
+    pub(super) fn restored(is_reentrant: bool, newest: u64, owner_died: bool) -> Self {
+        Self { newest, owner_died, ..Self::new(is_reentrant) }
+    }
+
     pub(super) fn apply(&mut self, op: &LockOp, context: &mut Context<'_>) -> Outcome {
         match *op {
             LockOp::Acquire { lease } => self.acquire(lease, context),

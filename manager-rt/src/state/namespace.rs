@@ -90,6 +90,18 @@ impl Namespace {
         self.attributes.len()
     }
 
+    /// Returns the attributes and their names, in order.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&Payload, &Attribute)> {
+        self.attributes.iter()
+    }
+
+    /// Adds an attribute of a snapshot. Returns `false` if no attribute can have this name.
+    pub(super) fn restore(&mut self, name: Payload, attribute: Attribute) -> bool {
+        let is_good =
+            name.is_plain() && std::str::from_utf8(name.raw().bytes).is_ok_and(|name| check(name).is_ok());
+        is_good && matches!(self.attributes.insert(name, attribute), Ok(None))
+    }
+
     /// Returns what the container takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.attributes.bytes()

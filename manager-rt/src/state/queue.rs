@@ -39,6 +39,14 @@ impl Queue {
         Ok(Self { fifo: Fifo::new(capacity)? })
     }
 
+    pub(super) const fn fifo(&self) -> &Fifo<Payload> {
+        &self.fifo
+    }
+
+    pub(super) const fn fifo_mut(&mut self) -> &mut Fifo<Payload> {
+        &mut self.fifo
+    }
+
     pub(super) fn apply(&mut self, op: QueueOp<Raw<'_>>, context: &mut Context<'_>) -> Outcome {
         let fifo = &mut self.fifo;
         match op {

@@ -17,6 +17,7 @@ use crate::state::charges::NAME_BYTES;
 use crate::state::waiters::{Timer, TimerKey, Waiters};
 
 const SLOT_BITS: u32 = 24;
+const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 /// The most objects that one slot has in the life of a manager: serial numbers have 40 bits.
 const SERIAL_MAX: u64 = u64::MAX >> SLOT_BITS;
 
@@ -31,6 +32,27 @@ pub(super) struct Entry {
     pub(super) references: u64,
     pub(super) name: Option<Box<str>>,
     transit: Option<Transit>,
+}
+
+/// The description of an object that a snapshot contains.
+#[derive(Debug)]
+pub(super) struct Restored {
+    slot: usize,
+    serial: u64,
+    entry: Entry,
+}
+
+impl Restored {
+    /// Returns `None` if no object has this id.
+    pub(super) fn new(id: ObjectId, kind: Kind, print: u64, name: Option<Box<str>>) -> Option<Self> {
+        let (serial, slot) = (id.0 >> SLOT_BITS, usize::try_from(id.0 & SLOT_MASK).ok()?);
+        let entry = Entry { id, kind, print, references: 0, name, transit: None };
+        (serial > 0).then_some(Self { slot, serial, entry })
+    }
+
+    pub(super) const fn slot(&self) -> usize {
+        self.slot
+    }
 }
 
 /// The reference that all transits of an object have together.
@@ -131,7 +153,7 @@ impl Registry {
         if id.0 >> SLOT_BITS == 0 {
             return None;
         }
-        let slot = usize::try_from(id.0 & ((1 << SLOT_BITS) - 1)).ok()?;
+        let slot = usize::try_from(id.0 & SLOT_MASK).ok()?;
         self.entries.get(slot).filter(|entry| entry.id == id).map(|_| slot)
     }
 
@@ -248,6 +270,49 @@ impl Registry {
             self.charge.replace(name_bytes(&name), 0);
         }
         Some(slot)
+    }
+
+    /// Returns the greatest serial number of any object so far.
+    pub(super) fn greatest_serial(&self) -> u64 {
+        self.serials.iter().copied().fold(self.given_up, u64::max)
+    }
+
+    /// Returns the objects that have a name.
+    pub(super) fn named_objects(&self) -> impl Iterator<Item = ObjectId> {
+        self.names.values().copied()
+    }
+
+    /// Restores objects with their names, in a registry that was empty. Returns `None` if two have the same slot or name, or if
+    /// a serial number is greater than the greatest.
+    pub(super) fn restore(&mut self, objects: Vec<Restored>, greatest_serial: u64) -> Option<()> {
+        let count = objects.len();
+        if greatest_serial > SERIAL_MAX || objects.iter().any(|object| object.serial > greatest_serial) {
+            return None;
+        }
+        self.given_up = greatest_serial;
+        for Restored { slot, serial, entry } in &objects {
+            if self.serials.len() <= *slot {
+                self.serials.resize(slot.saturating_add(1), greatest_serial);
+            }
+            *self.serials.get_mut(*slot)? = *serial;
+            if let Some(name) = &entry.name {
+                self.charge.replace(0, name_bytes(name));
+                if self.names.insert(name.clone(), entry.id).is_some() {
+                    return None;
+                }
+            }
+        }
+        let entries = objects.into_iter().map(|Restored { slot, mut entry, .. }| {
+            entry.references = entry.name.is_some().into();
+            (slot, entry)
+        });
+        self.entries = entries.collect();
+        (self.entries.len() == count).then_some(())
+    }
+
+    /// Returns `true` if every object has a reference.
+    pub(super) fn all_are_referenced(&self) -> bool {
+        self.entries.iter().all(|(_, entry)| entry.references > 0)
     }
 
     /// Returns the number of objects.

@@ -39,6 +39,20 @@ impl Semaphore {
         Ok(Self { bound, free: permits, taken: BTreeMap::new(), taken_in_all: 0, line: Line::new() })
     }
 
+    /// Returns what a snapshot contains: the bound, and the permits that are free once all clients have ended.
+    pub(super) const fn saved(&self) -> (Option<u64>, u64) {
+        (self.bound, self.free.saturating_add(self.taken_in_all))
+    }
+
+    /// Restores a semaphore of a snapshot.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfRange`].
+    pub(super) fn restored(bound: Option<u64>, free: u64) -> Result<Self, Fault> {
+        check_range(free, 0, bound.unwrap_or(PERMITS_MAX))?;
+        Ok(Self { free, ..Self::new(bound.unwrap_or(free), bound.is_some())? })
+    }
+
     pub(super) fn apply(&mut self, op: &SemaphoreOp, context: &mut Context<'_>) -> Outcome {
         match *op {
             SemaphoreOp::Acquire => self.acquire(false, context),

@@ -33,7 +33,7 @@ impl World {
         let core = &self.state.core;
         let mut blobs = Blobs::default();
         let mut bytes = self.state.bodies.places() * OBJECT_BYTES;
-        for body in self.state.bodies.iter() {
+        for body in self.state.bodies.all() {
             bytes += body.bytes();
             body.values().for_each(|value| blobs.add(value));
         }
@@ -66,7 +66,7 @@ impl World {
         }
         bytes += blobs.0.values().sum::<usize>();
         assert_eq!(core.memory_used(), bytes, "charged, and counted from scratch");
-        let held: u64 = self.state.bodies.iter().map(kinds::Body::held).sum();
+        let held: u64 = self.state.bodies.all().map(kinds::Body::held).sum();
         assert_eq!(self.state.info().held, held, "as counted, and counted from scratch");
     }
 }

@@ -80,7 +80,7 @@ const MANAGER_RT_CLIENT: Order = Order {
 const MANAGER_RT_STATE: Order = Order {
     folder: "manager-rt/src/state",
     rows: &[
-        &["report"],
+        &["report", "snapshot"],
         &["backlog", "bequests", "condition", "continued", "ending", "exchange", "lines", "manager"],
         &["self"],
         &["commit"],
@@ -107,7 +107,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["clients", "contents", "items", "registry"],
         &["grants", "numbers", "page", "sequence", "table", "unfinished", "waiters"],
         &["delivery"],
-        &["charges"],
+        &["charges", "snapshot_fault"],
         &["step"],
     ],
 };
