@@ -18,6 +18,7 @@ mod queue;
 mod report;
 mod semaphore;
 mod shares;
+mod snapshots;
 mod steps;
 mod traces;
 
