@@ -30,6 +30,10 @@ pub const ARRAY_ELEMENTS_MAX: usize = 1 << 20;
 pub const ATTRIBUTES_MAX: usize = 16_384;
 /// The longest name of an object or an attribute, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+/// The longest path of a snapshot, in bytes: that of the system.
+pub const FILE_PATH_BYTES_MAX: usize = 4_095;
+/// The most snapshots that clients may be waiting for at the same time. They are written one after the other.
+pub const SNAPSHOTS_WAITING_MAX: usize = 16;
 /// The most operations in one transaction.
 pub const TRANSACTION_OPS_MAX: usize = 4_096;
 /// The most calls of one connection that wait at the same time.

@@ -17,6 +17,7 @@
 //!    the lock is granted, whatever caused the grant: a call, a timeout, or a death.
 
 mod array;
+mod asked;
 mod backlog;
 mod barrier;
 mod bequests;
@@ -69,6 +70,8 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use self::asked::Asked;
+use self::asked::Snapshots;
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
 use self::context::{Context, Core, Outcome, Target};
@@ -89,6 +92,8 @@ pub struct State {
     bodies: Bodies,
     /// All state outside the objects.
     core: Core,
+    /// What clients have asked to be written to files.
+    snapshots: Snapshots,
     /// How many clients have ended.
     endings_begun: u64,
     has_ended: bool,
@@ -98,7 +103,13 @@ impl State {
     /// Makes a manager without objects.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { bodies: Bodies::default(), core: Core::new(limits), endings_begun: 0, has_ended: false }
+        Self {
+            bodies: Bodies::default(),
+            core: Core::new(limits),
+            snapshots: Snapshots::default(),
+            endings_begun: 0,
+            has_ended: false,
+        }
     }
 
     /// Returns how many bytes the sequences of one frame may take once they are decoded.

@@ -1,5 +1,6 @@
 //! [`Fault`]: why an operation was not done; [`Disinherited`]: why an inherited object is gone.
 
+use crate::OsError;
 use crate::account::Full;
 use crate::count::count_of;
 #[cfg(feature = "server")]
@@ -146,6 +147,12 @@ pub enum Fault {
         limit: u64,
         /// How many bytes the operation needed in addition to what was taken.
         asked: u64,
+    },
+    /// A snapshot was not written, and the file is as it was before.
+    #[error("the snapshot was not written: {}", OsError::from(std::io::Error::from_raw_os_error(*.errno)))]
+    NotSaved {
+        /// The error of the server's system, as in errno(3).
+        errno: i32,
     },
 }
 

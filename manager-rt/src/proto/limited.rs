@@ -20,8 +20,8 @@ use serde::{Deserialize, Deserializer};
 use crate::account::Full;
 use crate::count::count_of;
 use crate::limits::{
-    ENTRIES_AT_ONCE_MAX, NAME_BYTES_MAX, ORDER_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSACTION_OPS_MAX,
-    VALUES_AT_ONCE_MAX,
+    ENTRIES_AT_ONCE_MAX, FILE_PATH_BYTES_MAX, NAME_BYTES_MAX, ORDER_ITEMS_MAX, REFERENCES_AT_ONCE_MAX,
+    TRANSACTION_OPS_MAX, VALUES_AT_ONCE_MAX,
 };
 use crate::proto::{self, Fault};
 
@@ -167,6 +167,20 @@ impl<'de> Deserialize<'de> for Name {
         }
         take(1, usize::MAX, name.len()).map_err(D::Error::custom)?;
         Ok(Self(name.to_owned()))
+    }
+}
+
+/// The path of a file.
+pub(crate) struct FilePath(pub(crate) String);
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path: &'de str = Deserialize::deserialize(deserializer)?;
+        if path.len() > FILE_PATH_BYTES_MAX {
+            return Err(D::Error::custom(refuse(Fault::BadName { limit: count_of(FILE_PATH_BYTES_MAX) })));
+        }
+        take(1, usize::MAX, path.len()).map_err(D::Error::custom)?;
+        Ok(Self(path.to_owned()))
     }
 }
 

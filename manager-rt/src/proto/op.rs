@@ -183,4 +183,10 @@ pub enum ManagerOp<P> {
         /// The number of the last wait of the previous page, or 0.
         after: u64,
     },
+    /// Writes the objects that have names, and those inside them, to a file of the server's host. Only for clients on this
+    /// host.
+    Snapshot {
+        /// The absolute path of the file.
+        path: String,
+    },
 }

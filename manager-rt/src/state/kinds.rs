@@ -293,7 +293,11 @@ pub(super) const fn may_be_undone(op: &Op<Raw<'_>>) -> bool {
 /// Returns `true` if an operation may be sent as a notice: it releases or reports something, and takes nothing.
 pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
     match op {
-        Op::Manager(op) => !reports(op) && !matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. }),
+        Op::Manager(op) => {
+            let takes =
+                matches!(op, ManagerOp::Create { .. } | ManagerOp::Open { .. } | ManagerOp::Snapshot { .. });
+            !reports(op) && !takes
+        }
         Op::Lock(op) => matches!(op, LockOp::Release { .. }),
         Op::Semaphore(op) => !matches!(op, SemaphoreOp::Acquire | SemaphoreOp::Take),
         Op::JoinableQueue(op) => matches!(op, JoinableQueueOp::Done { .. } | JoinableQueueOp::Requeue { .. }),

@@ -28,6 +28,7 @@ impl State {
             }
             ManagerOp::Bequeath { bequest } => self.bequeath(caller, bequest),
             ManagerOp::Names => Ok(Rest::Names(Listing::default())),
+            ManagerOp::Snapshot { path } => return self.ask_for_snapshot(caller, path),
             op => return self.run_at_once(caller, op).into(),
         };
         match rest {
@@ -54,7 +55,8 @@ impl State {
             | ManagerOp::Detach { .. }
             | ManagerOp::Transit(_)
             | ManagerOp::Bequeath { .. }
-            | ManagerOp::Names => Err(Fault::Unsupported),
+            | ManagerOp::Names
+            | ManagerOp::Snapshot { .. } => Err(Fault::Unsupported),
             ManagerOp::Info => Ok(Reply::Info(self.info())),
             op @ (ManagerOp::Server
             | ManagerOp::Clients { .. }

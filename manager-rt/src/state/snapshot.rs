@@ -21,6 +21,7 @@
 //! objects (u64). `write` and `read` describe one object each in the same order.
 
 mod blocks;
+mod calls;
 pub(crate) mod fuzz;
 mod read;
 mod write;

@@ -155,6 +155,7 @@ pub(super) fn command(
         ManagerOp::Detach { .. } | ManagerOp::Transit(_) | ManagerOp::Bequeath { .. } => return Ok(None),
         ManagerOp::Names => return unsupported("all names at once"),
         ManagerOp::Shutdown => return unsupported("ending the server"),
+        ManagerOp::Snapshot { .. } => return unsupported("snapshots"),
         ManagerOp::Server
         | ManagerOp::Clients { .. }
         | ManagerOp::Objects { .. }

@@ -136,6 +136,7 @@ numbered! {
         28 = TooMuchWork { limit } since 4,
         29 = UnknownOperation { table, number, version } since 4,
         30 = NoRoom { room, limit, asked } since 4,
+        31 = NotSaved { errno } since 4,
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[cfg(test)]
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
-use crate::proto::limited::{Elements, Entries, Many, Name, Order, References, Values};
+use crate::proto::limited::{Elements, Entries, FilePath, Many, Name, Order, References, Values};
 use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
 use crate::proto::{
     ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
@@ -83,6 +83,7 @@ numbered! {
         16 = Objects { from, is_busy } since 4,
         17 = Object { name by Name } since 4,
         18 = Waits { after } since 4,
+        19 = Snapshot { path by FilePath } since 4,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }

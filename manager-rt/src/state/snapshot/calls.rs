@@ -1,0 +1,41 @@
+//! Calls for snapshots.
+
+use crate::proto::Fault;
+use crate::state::asked::Asked;
+use crate::state::context::{DONE, Outcome};
+use crate::state::{Caller, Effects, State};
+
+impl State {
+    /// Accepts calls for snapshots. The caller takes and answers them.
+    pub(crate) const fn accept_snapshots(&mut self) {
+        self.snapshots.are_written = true;
+    }
+
+    /// Notes that a client waits for a snapshot.
+    pub(in crate::state) fn ask_for_snapshot(&mut self, caller: Caller<'_>, path: String) -> Outcome {
+        let Caller { client, call, .. } = caller;
+        match self.snapshots.add(Asked { client, call, path: path.into() }) {
+            Ok(()) => Outcome::Parked,
+            Err(fault) => Outcome::Answer(Err(fault)),
+        }
+    }
+
+    /// Returns the snapshots that clients have asked for since the last call.
+    pub(crate) fn take_snapshots(&mut self) -> Vec<Asked> {
+        self.snapshots.take()
+    }
+
+    /// Answers a client that waits for a snapshot. It may have ended.
+    pub(crate) fn snapshot_is_over(
+        &mut self,
+        asked: &Asked,
+        outcome: Result<(), Fault>,
+        now: u64,
+        effects: &mut Effects,
+    ) {
+        self.begin(now);
+        self.snapshots.is_over();
+        self.core.answer(asked.client, asked.call, outcome.and(DONE));
+        self.settle(effects);
+    }
+}
