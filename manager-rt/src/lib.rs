@@ -79,5 +79,7 @@ pub use proxy::{
 };
 pub use registry::ReachError;
 #[cfg(feature = "server")]
-pub use server::{BindError, Server, ServerBuilder, Stopper};
+pub use server::{BindError, RestoreError, Server, ServerBuilder, Stopper};
+#[cfg(feature = "server")]
+pub use state::SnapshotFault;
 pub use wire::recorded::Recorded;

@@ -148,6 +148,8 @@ pub const UNSENT_BYTES_LEAST: usize = 16 << 10;
 pub const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a server's process may take to end when asked to, before it is killed.
 pub const END_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a server that saves its objects may take to end when asked to, before it is killed.
+pub const SAVE_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long connecting to a manager may take by default.
 pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);
 /// How long a fork may wait until the server can be told what the child inherits. Usually nothing has to be waited for.

@@ -7,6 +7,7 @@ mod descriptors;
 pub(crate) mod dispatch;
 mod event_loop;
 mod peer;
+mod save;
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -20,6 +21,7 @@ use mp_sys::key::Key;
 pub use self::bind_error::BindError;
 pub use self::builder::ServerBuilder;
 use self::event_loop::EventLoop;
+pub use self::save::RestoreError;
 use crate::address::Address;
 use crate::wire::frame;
 #[cfg(test)]
@@ -117,7 +119,7 @@ impl Server {
     /// Serves until the server is ended.
     ///
     /// # Errors
-    /// If the system can no longer report events.
+    /// If the system can no longer report events, or the objects cannot be saved as [`ServerBuilder::keep`] asks.
     #[doc(alias = "serve_forever")]
     pub fn serve(mut self) -> Result<(), OsError> {
         self.work.run()

@@ -4,6 +4,7 @@ use std::io;
 
 use mp_sys::OsError;
 
+use super::RestoreError;
 use crate::address::AddressError;
 use crate::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
 use crate::transport::local::ListenError;
@@ -55,6 +56,9 @@ pub enum BindError {
         /// How many clients the server could have.
         possible: usize,
     },
+    /// The objects in a file cannot be restored. Nothing was restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// The operating system refused.
     #[error(transparent)]
     System(#[from] OsError),

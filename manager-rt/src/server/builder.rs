@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use mp_sys::OsError;
 use mp_sys::descriptors::beside_standard;
 use mp_sys::key::Key;
 use mp_sys::line::Count;
+use rustix::io::Errno;
 
 use super::descriptors::Room;
 use super::event_loop::{self, EventLoop, SetUp};
+use super::save::{self, RestoreError};
 use super::{BindError, Random, Server, Terms};
 #[cfg(feature = "tcp")]
 use crate::address::HostPort;
@@ -20,7 +22,7 @@ use crate::address::{Address, AddressError};
 use crate::limits::KEYS_MAX;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
-use crate::state::{Limits, State};
+use crate::state::{Limits, SnapshotFault, State};
 use crate::transport::Acceptors;
 use crate::transport::local::Acceptor;
 #[cfg(feature = "tcp")]
@@ -35,6 +37,8 @@ pub struct ServerBuilder {
     clients: Option<usize>,
     ends: Vec<OwnedFd>,
     idle_end: Option<Duration>,
+    restore: Option<PathBuf>,
+    keep: Option<PathBuf>,
     random: Random,
     #[cfg(test)]
     is_of_version_3: bool,
@@ -113,12 +117,37 @@ impl ServerBuilder {
 
     /// Ends the server when no client has been connected for this time. By default, it does not end for that reason.
     ///
-    /// What the server holds ends with it, named objects as well. The first client has at least
+    /// What the server holds ends with it, named objects as well, unless it [keeps](Self::keep) them. The first client has at least
     /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is. A connection counts from
     /// the moment at which it is accepted, and until it is closed.
     #[must_use]
     pub fn idle_end(mut self, after: Duration) -> Self {
         self.idle_end = Some(after);
+        self
+    }
+
+    /// Begins with the objects in a file that [`Manager::snapshot`](crate::Manager::snapshot) has written. Objects have the
+    /// same names and contents. What clients held when it was written is free, and tasks that were in work are first in their
+    /// queues.
+    ///
+    /// A file that is damaged, incomplete, or beyond the limits of this server is [`BindError::Restore`], and nothing of it is
+    /// restored.
+    #[must_use]
+    pub fn restore(mut self, path: impl Into<PathBuf>) -> Self {
+        self.restore = Some(path.into());
+        self
+    }
+
+    /// Keeps the objects in a file: begins with those in it, if it exists, and saves them there when the server ends by itself,
+    /// by [`Manager::shutdown`](crate::Manager::shutdown), by [`Stopper::stop`](super::Stopper::stop), by being
+    /// [idle](Self::idle_end) or by a [signal](Self::end_on_signals).
+    ///
+    /// If they cannot be saved, the file is as it was before. Then an idle server goes on, and otherwise
+    /// [`Server::serve`] returns the error. What is saved is described at
+    /// [`Manager::snapshot`](crate::Manager::snapshot).
+    #[must_use]
+    pub fn keep(mut self, path: impl Into<PathBuf>) -> Self {
+        self.keep = Some(path.into());
         self
     }
 
@@ -197,10 +226,14 @@ impl ServerBuilder {
             is_of_version_3: self.is_of_version_3,
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
-        let set_up = SetUp { state: State::new(limits), acceptors, terms, handshakes_max: room.handshakes };
+        let state = initial(limits, self.restore.as_deref(), self.keep.as_deref())?;
+        let set_up = SetUp { state, acceptors, terms, handshakes_max: room.handshakes };
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
         if let Some(after) = self.idle_end {
             work.end_when_idle(after);
+        }
+        if let Some(path) = self.keep {
+            work.save_at(path);
         }
         Ok(Server {
             work,
@@ -219,6 +252,18 @@ impl fmt::Debug for ServerBuilder {
         let key = if self.key.is_none() { "without a key" } else { "with a key" };
         write!(f, "ServerBuilder({key}, at most {})", Count(self.limits.memory_bytes, "byte"))
     }
+}
+
+/// Returns the state with which a server begins.
+fn initial(limits: Limits, restore: Option<&Path>, keep: Option<&Path>) -> Result<State, RestoreError> {
+    if let Some(path) = keep {
+        match save::restore(limits, path) {
+            Err(RestoreError { fault: SnapshotFault::System(error), .. }) if error == Errno::NOENT.into() => {
+            }
+            outcome => return outcome,
+        }
+    }
+    restore.map_or_else(|| Ok(State::new(limits)), |path| save::restore(limits, path))
 }
 
 /// Listens at these addresses for hosts that have one of these keys.

@@ -13,12 +13,14 @@ mod alarm;
 mod arrivals;
 mod idle;
 mod relief;
+mod saving;
 mod turn;
 mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mio::unix::SourceFd;
@@ -35,6 +37,7 @@ use crate::server::crowd::Crowd;
 use crate::server::event_loop::alarm::Alarm;
 use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::event_loop::idle::Idle;
+use crate::server::event_loop::saving::Saving;
 use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase};
 use crate::state::{Departure, Effects, State};
@@ -48,7 +51,9 @@ const LISTENER: Token = Token(1);
 const END: Token = Token(2);
 /// The timer that ends a wait.
 const ALARM: Token = Token(3);
-const FIRST_PEER: usize = 4;
+/// The end of the process that writes a snapshot.
+const SAVER: Token = Token(4);
+const FIRST_PEER: usize = 5;
 /// The most events taken from the system at once.
 const EVENTS_MAX: usize = 1_024;
 /// Out of this many looks while spinning, one is at all connections, and the others are at the newest one.
@@ -105,7 +110,10 @@ pub(super) struct EventLoop {
     has_untidy: bool,
     /// When the server ends for want of clients, if it does.
     idle: Option<Idle>,
+    saving: Saving,
     is_ending: bool,
+    /// Whether the objects were saved at the end.
+    is_saved: bool,
 }
 
 impl EventLoop {
@@ -116,6 +124,7 @@ impl EventLoop {
     pub(super) fn new(poll: Poll, set_up: SetUp, ends: &[OwnedFd]) -> Result<Self, OsError> {
         let SetUp { mut state, acceptors, terms, handshakes_max } = set_up;
         state.begins(now_nanos());
+        state.accept_snapshots();
         let registry = poll.registry();
         for number in acceptors.numbers() {
             registry.register(&mut SourceFd(&number), LISTENER, Interest::READABLE)?;
@@ -151,20 +160,27 @@ impl EventLoop {
             crowd: Crowd::new(),
             has_untidy: false,
             idle: None,
+            saving: Saving::default(),
             is_ending: false,
+            is_saved: false,
         })
+    }
+
+    /// Saves the objects to this file when the server ends.
+    pub(super) fn save_at(&mut self, path: PathBuf) {
+        self.saving.at_end = Some(path);
     }
 
     /// Runs until the server is ended.
     ///
     /// # Errors
-    /// If the system can no longer report events.
+    /// If the system can no longer report events, or the objects cannot be saved.
     pub(super) fn run(&mut self) -> Result<(), OsError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_ending && !self.state.has_ended() {
             self.round(&mut events)?;
         }
-        Ok(())
+        if self.is_saved { Ok(()) } else { self.save_at_end() }
     }
 
     /// Waits until something happens, and lets each connection that has sent something have a turn.
@@ -184,6 +200,7 @@ impl EventLoop {
                 WAKER | END => self.is_ending = true,
                 LISTENER => self.arrivals.may_come(),
                 ALARM => self.alarm.has_rung(),
+                SAVER => self.has_saved(),
                 Token(token) => {
                     let slot = token.saturating_sub(FIRST_PEER);
                     if event.is_writable() {
@@ -205,6 +222,7 @@ impl EventLoop {
         }
         self.let_in();
         self.resume(unsettled);
+        self.begin_snapshots();
         self.pass();
         self.flush();
         if self.relieve() {
@@ -213,10 +231,7 @@ impl EventLoop {
         }
         // Time that passed, and clients that ended, may have left work as well.
         self.has_untidy = self.state.has_backlog();
-        if let Some(idle) = &mut self.idle {
-            let has_connections = !self.peers.is_empty() || self.arrivals.has_work();
-            self.is_ending |= idle.is_over(now_nanos(), has_connections);
-        }
+        self.end_if_idle();
         Ok(())
     }
 

@@ -151,6 +151,11 @@ impl Peer {
         self.stream.is_of_stranger()
     }
 
+    /// Returns `true` if the other side is on another host.
+    pub(super) fn is_remote(&self) -> bool {
+        self.stream.is_remote()
+    }
+
     /// Returns the number of the key that the other side has proved to have, among the accepted ones.
     pub(super) fn key_number(&self) -> usize {
         self.stream.key_number()

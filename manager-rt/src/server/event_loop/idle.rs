@@ -32,6 +32,11 @@ impl Idle {
         now >= *self.ends_at.get_or_insert_with(|| now.saturating_add(self.after))
     }
 
+    /// Begins again, since the server could not end.
+    pub(super) const fn begin_again(&mut self, now: u64) {
+        self.ends_at = Some(now.saturating_add(self.after));
+    }
+
     /// Returns when to look again.
     pub(super) const fn next_deadline(&self) -> Option<u64> {
         self.ends_at
@@ -42,6 +47,21 @@ impl EventLoop {
     /// Ends the server when there has been no connection for this time.
     pub(in crate::server) fn end_when_idle(&mut self, after: Duration) {
         self.idle = Some(Idle::new(after, now_nanos()));
+    }
+
+    /// Ends the server if there has been no connection for too long. If the objects cannot be saved, it goes on for as long
+    /// again, and then tries once more.
+    pub(super) fn end_if_idle(&mut self) {
+        let has_connections = !self.peers.is_empty() || self.arrivals.has_work();
+        let now = now_nanos();
+        if !self.idle.as_mut().is_some_and(|idle| idle.is_over(now, has_connections)) {
+            return;
+        }
+        self.is_saved = self.save_at_end().is_ok();
+        self.is_ending = self.is_saved;
+        if let Some(idle) = self.idle.as_mut().filter(|_| !self.is_saved) {
+            idle.begin_again(now);
+        }
     }
 }
 

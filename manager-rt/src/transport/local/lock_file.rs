@@ -9,6 +9,8 @@
 //!
 //! Source: flock(2).
 
+#[cfg(feature = "server")]
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use mp_sys::descriptors::open;
@@ -88,6 +90,21 @@ impl LockFile {
             }
         }
         Err(Errno::STALE.into())
+    }
+
+    /// Returns the file.
+    ///
+    /// # Errors
+    /// `EBADF` in a forked child, which does not have the lock.
+    #[cfg(feature = "server")]
+    pub(crate) fn file(&self) -> Result<BorrowedFd<'_>, OsError> {
+        self.file.file().map_err(|_| Errno::BADF.into())
+    }
+
+    /// Returns the path of the file.
+    #[cfg(feature = "server")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Removes the file, and releases the lock. Does nothing in a forked child, which does not have the lock.
