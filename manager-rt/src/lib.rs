@@ -59,7 +59,7 @@ pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,
 };
-pub use manager::{Manager, ManagerBuilder, Named};
+pub use manager::{Manager, ManagerBuilder, Named, SnapshotError};
 pub use mp_sys::OsError;
 pub use mp_sys::alike::{SameBytes, Wire};
 #[cfg(feature = "tokio")]

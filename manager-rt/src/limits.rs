@@ -148,7 +148,8 @@ pub const UNSENT_BYTES_LEAST: usize = 16 << 10;
 pub const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a server's process may take to end when asked to, before it is killed.
 pub const END_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long a server that saves its objects may take to end when asked to, before it is killed.
+/// How long a server that keeps its objects in a file, or begins with those in one, may take to start serving, or to end when
+/// asked to, before it is killed.
 pub const SAVE_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long connecting to a manager may take by default.
 pub const CONNECT_TIME_DEFAULT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ mod connect;
 mod makers;
 mod named;
 mod report;
+mod snapshot;
 #[cfg(feature = "server")]
 mod start;
 mod travel;
@@ -18,6 +19,7 @@ use serde::Serialize;
 pub use self::connect::ManagerBuilder;
 use self::makers::makers;
 pub use self::named::Named;
+pub use self::snapshot::SnapshotError;
 
 use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};

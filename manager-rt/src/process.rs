@@ -36,11 +36,13 @@ pub(crate) use self::order::Order;
 use crate::OsError;
 use crate::address::{Address, AddressError};
 use crate::count::index_of;
-use crate::limits::{END_TIME_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, START_TIME_MAX};
+use crate::limits::{
+    END_TIME_MAX, FILE_PATH_BYTES_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, SAVE_TIME_MAX,
+};
 use crate::server::BindError;
 
-/// The longest packet between the two processes while the server starts, in bytes.
-const PACKET_BYTES_MAX: usize = 4_096;
+/// The longest packet between the two processes while the server starts, in bytes: a key, the paths of two files, and the rest.
+const PACKET_BYTES_MAX: usize = KEY_BYTES_MAX + 2 * FILE_PATH_BYTES_MAX + 4_096;
 /// The head of every packet between the two processes.
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"mngr"), long: 1 };
 
@@ -54,9 +56,13 @@ pub enum StartError {
     /// The process ended in this way before it served.
     #[error("the server ended while it started: {0}")]
     Ended(String),
-    /// The process did not serve within [`START_TIME_MAX`], and was killed.
+    /// The process did not serve within [`START_TIME_MAX`](crate::limits::START_TIME_MAX), or within [`SAVE_TIME_MAX`] if it
+    /// restores its objects, and was killed.
     #[error("the server did not start in time")]
     TimedOut,
+    /// The objects in a file cannot be restored. The text names the file and the reason.
+    #[error("{0}")]
+    Restore(String),
     /// The server could not listen at its socket.
     #[error("the server cannot listen: {0}")]
     Bind(String),
@@ -133,6 +139,8 @@ enum Word {
     Failed(String),
     /// Another server listens at this path.
     Exists,
+    /// The objects in a file cannot be restored.
+    NotRestored(String),
 }
 
 /// The process of a server and its folder.
@@ -142,6 +150,8 @@ pub(crate) struct ServerProcess {
     address: Address,
     key: Key,
     folder: Mutex<Option<Folder>>,
+    /// Whether the server saves its objects when it ends.
+    saves: bool,
     /// The most clients.
     clients_max: usize,
     /// The address at which other hosts reach it.
@@ -165,7 +175,9 @@ impl ServerProcess {
         // From here on, any failure kills the process and removes the folder.
         let (key, folder) = (order.key.clone(), Mutex::new(folder));
         let epoch = Epoch::current();
-        let mut process = Self { child, address, key, folder, clients_max: 0, tcp_address: None, epoch };
+        let saves = order.keep.is_some();
+        let mut process =
+            Self { child, address, key, folder, saves, clients_max: 0, tcp_address: None, epoch };
         let started = process.tell(&endpoint, &order);
         if started.is_err() {
             process.kill();
@@ -181,6 +193,7 @@ impl ServerProcess {
             Word::Serves { clients, tcp } => Ok((index_of(clients), tcp)),
             Word::Failed(why) => Err(StartError::Bind(why)),
             Word::Exists => Err(StartError::Bind(BindError::Exists.to_string())),
+            Word::NotRestored(why) => Err(StartError::Restore(why)),
         }
     }
 
@@ -203,13 +216,14 @@ impl ServerProcess {
         &self.key
     }
 
-    /// Waits for the end of a server that was asked to end. Kills it after [`END_TIME_MAX`].
+    /// Waits for the end of a server that was asked to end. Kills it after [`END_TIME_MAX`], or [`SAVE_TIME_MAX`].
     pub(crate) fn join(&self) {
         if !self.epoch.is_current() {
             // A forked child cannot wait for the server, and must not end a process that its parent waits for.
             return;
         }
-        let ended = self.child.wait(Deadline::after(END_TIME_MAX));
+        let time = if self.saves { SAVE_TIME_MAX } else { END_TIME_MAX };
+        let ended = self.child.wait(Deadline::after(time));
         if !matches!(ended, Ok(Some(_))) {
             tracing::warn!(?ended, "the server did not end in time");
             self.kill();
@@ -250,7 +264,7 @@ impl Drop for ServerProcess {
 /// # Errors
 /// [`StartError`]. The process may be left running.
 fn ask(child: &ChildProcess, endpoint: &Endpoint, order: &Order) -> Result<Word, StartError> {
-    let deadline = Deadline::after(START_TIME_MAX);
+    let deadline = Deadline::after(order.start_time_max());
     // If the process is already gone, the missing answer shows it.
     let sent = send(endpoint, order, deadline);
     tracing::debug!(?sent, "the settings were sent to the server");

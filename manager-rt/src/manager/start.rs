@@ -24,6 +24,8 @@ pub(super) struct ServerSettings {
     client_memory_bytes: Option<usize>,
     clients: Option<usize>,
     idle_end: Option<Duration>,
+    restore: Option<PathBuf>,
+    keep: Option<PathBuf>,
     #[cfg(feature = "tcp")]
     tcp: Option<String>,
 }
@@ -70,11 +72,31 @@ impl ManagerBuilder {
 
     /// Lets a started server end when no client has been connected for this time. By default, it does not end for that reason.
     ///
-    /// What the server holds ends with it, named objects as well. The first client has at least
+    /// What the server holds ends with it, named objects as well, unless it [keeps](Self::keep) them. The first client has at least
     /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is.
     #[must_use]
     pub fn idle_end(mut self, after: Duration) -> Self {
         self.server.idle_end = Some(after);
+        self
+    }
+
+    /// Lets a started server begin with the objects in a file that [`Manager::snapshot`] has written: see
+    /// [`ServerBuilder::restore`](crate::ServerBuilder::restore). A file that cannot be restored is [`StartError::Restore`].
+    #[must_use]
+    pub fn restore(mut self, path: impl Into<PathBuf>) -> Self {
+        self.server.restore = Some(path.into());
+        self
+    }
+
+    /// Lets a started server keep its objects in a file: it begins with those in it, if the file exists, and saves them there
+    /// when it ends: see [`ServerBuilder::keep`](crate::ServerBuilder::keep). A server that ends because its program ends
+    /// saves them as well; one that is killed does not.
+    ///
+    /// A program that has started the server waits in [`Manager::shutdown`] until they are saved, for at most
+    /// [`SAVE_TIME_MAX`](crate::limits::SAVE_TIME_MAX).
+    #[must_use]
+    pub fn keep(mut self, path: impl Into<PathBuf>) -> Self {
+        self.server.keep = Some(path.into());
         self
     }
 
@@ -120,8 +142,9 @@ impl ManagerBuilder {
     /// settings of the server, such as [`memory_bytes_max`](Self::memory_bytes_max), are those of the program that starts it.
     ///
     /// # Errors
-    /// [`StartError`]: `NoPath`; `Connect` if a server is there, but cannot be used; `TimedOut` if no server could be
-    /// reached within the [`timeout`](Self::timeout).
+    /// [`StartError`]: `NoPath`; `Restore`; `Connect` if a server is there, but cannot be used; `TimedOut` if no server could be
+    /// reached within the [`timeout`](Self::timeout), which includes the time that the server of another program needs to
+    /// restore its objects.
     ///
     /// # Fork safety
     /// As for [`Manager::start`].
@@ -177,7 +200,7 @@ impl ManagerBuilder {
         let order = Order::new(settings.path.as_deref(), key, limits, settings.clients)?;
         #[cfg(feature = "tcp")]
         let order = order.and_tcp(settings.tcp.clone())?;
-        Ok(order.and_idle_end(settings.idle_end))
+        order.and_idle_end(settings.idle_end).and_files(settings.restore.as_deref(), settings.keep.as_deref())
     }
 }
 

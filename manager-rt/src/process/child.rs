@@ -114,6 +114,14 @@ fn set_up(order: &Order, ends: OwnedFd) -> Result<Server, Word> {
         Some(nanos) => builder.idle_end(Duration::from_nanos(nanos)),
         None => builder,
     };
+    let builder = match &order.restore {
+        Some(path) => builder.restore(path),
+        None => builder,
+    };
+    let builder = match &order.keep {
+        Some(path) => builder.keep(path),
+        None => builder,
+    };
     #[cfg(feature = "tcp")]
     let builder = order
         .tcp
@@ -122,6 +130,7 @@ fn set_up(order: &Order, ends: OwnedFd) -> Result<Server, Word> {
         .map_err(|error| Word::Failed(error.to_string()))?;
     builder.bind(&order.path).map_err(|error| match error {
         BindError::Exists => Word::Exists,
+        BindError::Restore(error) => Word::NotRestored(error.to_string()),
         error => Word::Failed(error.to_string()),
     })
 }

@@ -52,6 +52,7 @@ pub(crate) fn begin(order: &Order) -> Result<Begun, StartError> {
         Word::Serves { .. } => Ok(Begun::Serves),
         Word::Exists => Ok(Begun::Exists),
         Word::Failed(why) => Err(StartError::Bind(why)),
+        Word::NotRestored(why) => Err(StartError::Restore(why)),
     }
 }
 

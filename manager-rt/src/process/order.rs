@@ -11,7 +11,7 @@ use super::StartError;
 use super::folder::Folder;
 use crate::address::{Address, AddressError};
 use crate::count::{count_of, nanos_of};
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, SAVE_TIME_MAX, START_TIME_MAX};
 use crate::state::Limits;
 
 /// The settings that the server receives.
@@ -29,6 +29,9 @@ pub(crate) struct Order {
     pub(super) tcp: Option<String>,
     /// For how many nanoseconds it serves without a client, if that has an end.
     pub(super) idle_nanos: Option<u64>,
+    /// The files with the objects to begin with, and to save to at the end.
+    pub(super) restore: Option<String>,
+    pub(super) keep: Option<String>,
     /// Whether the folder of the socket was made for this server.
     pub(super) is_private: bool,
     /// That folder.
@@ -72,15 +75,44 @@ impl Order {
             clients: clients.map(count_of),
             tcp: None,
             idle_nanos: None,
+            restore: None,
+            keep: None,
             is_private: folder.is_some(),
             folder,
         })
+    }
+
+    /// Returns how long the server may take to serve. Restoring many objects takes its time.
+    pub(super) const fn start_time_max(&self) -> Duration {
+        if self.restore.is_some() || self.keep.is_some() { SAVE_TIME_MAX } else { START_TIME_MAX }
     }
 
     /// Lets the server end when no client has been connected for this time.
     pub(crate) fn and_idle_end(mut self, after: Option<Duration>) -> Self {
         self.idle_nanos = after.map(nanos_of);
         self
+    }
+
+    /// Lets the server begin with the objects in a file, and keep them in a file.
+    ///
+    /// # Errors
+    /// [`StartError::Restore`] for a path that cannot be passed on.
+    pub(crate) fn and_files(
+        mut self,
+        restore: Option<&Path>,
+        keep: Option<&Path>,
+    ) -> Result<Self, StartError> {
+        // The server may have another working folder.
+        let passed = |path: &Path| {
+            let absolute = std::path::absolute(path).ok();
+            let text = absolute.and_then(|path| path.to_str().map(str::to_owned));
+            text.ok_or_else(|| {
+                StartError::Restore(format!("this is not the path of a file: {}", path.display()))
+            })
+        };
+        self.restore = restore.map(passed).transpose()?;
+        self.keep = keep.map(passed).transpose()?;
+        Ok(self)
     }
 }
 
