@@ -19,10 +19,13 @@ mod order;
 mod outliving;
 mod patience;
 mod plain;
+#[cfg(feature = "crash-points")]
+mod points;
 mod queues;
 mod refused;
 mod reports;
 mod scale;
+mod snapshots;
 mod tasks;
 
 fn main() -> std::process::ExitCode {
@@ -42,10 +45,13 @@ fn main() -> std::process::ExitCode {
         outliving::TESTS,
         patience::TESTS,
         mixed::TESTS,
+        #[cfg(feature = "crash-points")]
+        points::TESTS,
         queues::TESTS,
         refused::TESTS,
         reports::TESTS,
         scale::TESTS,
+        snapshots::TESTS,
         tasks::TESTS,
     ];
     mp_sys::testing::runner::main(&tests.concat(), || {})

@@ -37,7 +37,7 @@ fn adopt_orphans() {
 }
 
 /// Reaps every process that a test has left, which all end soon.
-fn reap_all() {
+pub(crate) fn reap_all() {
     eventually("all processes have ended", || {
         loop {
             match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
@@ -50,7 +50,7 @@ fn reap_all() {
 }
 
 /// Ends the server at a path, and waits until nothing of it is left.
-fn end(manager: &Manager, folder: &Path) {
+pub(crate) fn end(manager: &Manager, folder: &Path) {
     let ended = manager.shutdown();
     assert!(matches!(ended, Ok(()) | Err(CallError::OutcomeUnknown)), "{ended:?}");
     reap_all();

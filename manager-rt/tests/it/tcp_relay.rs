@@ -29,7 +29,8 @@ struct Shared {
 impl TcpRelay {
     /// Makes a relay to the server at an address.
     pub(crate) fn to(address: &str) -> Self {
-        let server = address.strip_prefix("mp+tcp://").unwrap().parse().unwrap();
+        let place = address.strip_prefix("mp+tcp://").unwrap();
+        let server = place.split('?').next().unwrap().parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let front = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
