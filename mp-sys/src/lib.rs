@@ -42,6 +42,8 @@ compile_error!("mp-sys runs only on Linux for now; other systems will follow beh
 #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
 compile_error!("mp-sys needs glibc: it does not know the locks of any other C library");
 
+#[expect(unsafe_code, reason = "the numbers of descriptors that the environment names")]
+pub mod activation;
 pub mod adaptive;
 pub mod alike;
 #[cfg(feature = "tokio")]
