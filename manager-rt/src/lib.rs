@@ -61,6 +61,8 @@ pub use error::{
 };
 pub use manager::{Manager, ManagerBuilder, Named, SnapshotError};
 pub use mp_sys::OsError;
+#[cfg(feature = "server")]
+pub use mp_sys::activation::ActivationError;
 pub use mp_sys::alike::{SameBytes, Wire};
 #[cfg(feature = "tokio")]
 pub use mp_sys::asynchronous::RuntimeError;

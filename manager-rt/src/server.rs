@@ -8,6 +8,7 @@ pub(crate) mod dispatch;
 mod event_loop;
 mod peer;
 mod save;
+mod sockets;
 
 use std::fmt;
 use std::os::fd::OwnedFd;

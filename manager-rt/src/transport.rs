@@ -16,7 +16,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::key::Key;
 
 #[cfg(feature = "server")]
-pub(crate) use self::acceptors::Acceptors;
+pub(crate) use self::acceptors::{Acceptors, Listening};
 pub(crate) use self::channel::Channel;
 use crate::OsError;
 use crate::address::{Address, Endpoint};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mp_sys::stream::{LOST_AFTER_MAX, LOST_AFTER_MIN};
@@ -49,6 +51,12 @@ impl HostPort {
                 .ok_or_else(|| AddressError::Parameter(parameter.to_owned()))?;
         }
         Ok(Self { host, port, lost_after })
+    }
+
+    /// Returns the place of a socket.
+    #[cfg(feature = "server")]
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port(), lost_after: LOST_AFTER_DEFAULT }
     }
 
     /// Returns the same place with another port.

@@ -3,6 +3,7 @@
 use std::io;
 
 use mp_sys::OsError;
+use mp_sys::activation::ActivationError;
 
 use super::RestoreError;
 use crate::address::AddressError;
@@ -56,6 +57,15 @@ pub enum BindError {
         /// How many clients the server could have.
         possible: usize,
     },
+    /// A descriptor that was given to the server is not a socket that listens at a path or a port. (Ports: feature `tcp`.)
+    #[error("a descriptor that was given to the server cannot be served: {0}")]
+    NotListening(#[source] OsError),
+    /// The sockets of a service manager cannot be taken.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+    /// No socket was given to the server.
+    #[error("no socket was given to the server")]
+    NoSocket,
     /// The objects in a file cannot be restored. Nothing was restored.
     #[error(transparent)]
     Restore(#[from] RestoreError),

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::descriptors::Room;
 use super::event_loop::{self, EventLoop, SetUp};
 use super::save::{self, RestoreError};
+use super::sockets::Sockets;
 use super::{BindError, Random, Server, Terms};
 #[cfg(feature = "tcp")]
 use crate::address::HostPort;
@@ -23,10 +24,8 @@ use crate::limits::KEYS_MAX;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
 use crate::state::{Limits, SnapshotFault, State};
-use crate::transport::Acceptors;
 use crate::transport::local::Acceptor;
-#[cfg(feature = "tcp")]
-use crate::transport::remote::{Scratch, SharedKey, TooShort, tcp::TcpAcceptor};
+use crate::transport::{Acceptors, Listening};
 
 /// The settings of a server.
 #[derive(Default)]
@@ -39,6 +38,7 @@ pub struct ServerBuilder {
     idle_end: Option<Duration>,
     restore: Option<PathBuf>,
     keep: Option<PathBuf>,
+    given: Vec<OwnedFd>,
     random: Random,
     #[cfg(test)]
     is_of_version_3: bool,
@@ -151,6 +151,37 @@ impl ServerBuilder {
         self
     }
 
+    /// Listens at a socket that somebody else has made, and that already listens at a path or a port. It stays when the
+    /// server ends. For a port, the server needs a key of at least [`REMOTE_KEY_BYTES_MIN`] bytes.
+    ///
+    /// With [`bind`](Self::bind), the server listens at its own path as well, and with [`serve_given`](Self::serve_given) only
+    /// at such sockets.
+    #[must_use]
+    pub fn listening(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.given.push(socket.into());
+        self
+    }
+
+    /// Listens at the sockets that a service manager has passed to this process (systemd's socket activation), whatever
+    /// their names are. Without any, this changes nothing. Only the first call in a process finds them: see
+    /// [`serve_given`](Self::serve_given).
+    ///
+    /// # Errors
+    /// [`BindError::Activation`].
+    ///
+    /// # Source
+    /// sd_listen_fds(3).
+    pub fn activated(mut self) -> Result<Self, BindError> {
+        self.given.extend(mp_sys::activation::take()?.into_iter().map(|given| given.file));
+        Ok(self)
+    }
+
+    /// Returns `true` if the server has a socket that somebody else made.
+    #[must_use]
+    pub const fn has_sockets(&self) -> bool {
+        !self.given.is_empty()
+    }
+
     /// Ends the server by SIGTERM or SIGINT as by [`Stopper::stop`](super::Stopper::stop). For a process that only serves and has
     /// one thread: the signals are blocked for the calling thread, and for what it starts or executes later. SIGHUP is
     /// ignored.
@@ -192,7 +223,32 @@ impl ServerBuilder {
     /// # Errors
     /// [`BindError`].
     pub fn bind(self, path: impl AsRef<Path>) -> Result<Server, BindError> {
-        let address = Address::local(path.as_ref())?;
+        self.build(Some(path.as_ref()))
+    }
+
+    /// Listens only at the sockets that were [given](Self::listening), or [passed by a service manager](Self::activated).
+    ///
+    /// # Errors
+    /// [`BindError::NoSocket`] if there are none, and the others.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::Server;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("manager.sock");
+    /// let builder = Server::builder().activated()?;
+    /// let server = if builder.has_sockets() { builder.serve_given()? } else { builder.bind(path)? };
+    /// # drop(server);
+    /// # Ok::<(), manager_rt::BindError>(())
+    /// ```
+    pub fn serve_given(self) -> Result<Server, BindError> {
+        self.build(None)
+    }
+
+    fn build(mut self, path: Option<&Path>) -> Result<Server, BindError> {
+        let own = path.map(Address::local).transpose()?;
         let wanted = self.clients.unwrap_or(self.limits.clients);
         let room = Room::make(wanted);
         if self.clients.is_some() && room.clients < wanted {
@@ -202,18 +258,23 @@ impl ServerBuilder {
         if keys > KEYS_MAX {
             return Err(BindError::TooManyKeys { keys });
         }
-        let keys: Vec<Key> = std::iter::once(self.key).chain(self.other_keys).collect();
-        let acceptors = Acceptors::new(Acceptor::bind(path.as_ref())?);
+        let keys = std::iter::once(std::mem::take(&mut self.key)).chain(std::mem::take(&mut self.other_keys));
+        let keys: Vec<Key> = keys.collect();
+        let mut sockets = Sockets::new(&keys);
+        if let Some(path) = path {
+            sockets.all.push(Listening::Local(Acceptor::bind(path)?));
+        }
+        for file in std::mem::take(&mut self.given) {
+            sockets.take(file)?;
+        }
         #[cfg(feature = "tcp")]
-        let remote = listen_remotely(&self.tcp, &keys)?;
+        for at in &self.tcp {
+            sockets.listen_at(at)?;
+        }
+        let address = own.or_else(|| sockets.first()).ok_or(BindError::NoSocket)?;
         #[cfg(feature = "tcp")]
-        let tcp_addresses = remote
-            .iter()
-            .zip(&self.tcp)
-            .map(|(acceptor, asked)| Address::tcp(asked.with_port(acceptor.address().port())))
-            .collect();
-        #[cfg(feature = "tcp")]
-        let acceptors = acceptors.and_remote(remote);
+        let tcp_addresses = std::mem::take(&mut sockets.tcp_addresses);
+        let acceptors = Acceptors::new(sockets.all);
         let epoch = self.random.bytes()?;
         let epoch = epoch.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         let poll = beside_standard(mio::Poll::new)?;
@@ -264,20 +325,4 @@ fn initial(limits: Limits, restore: Option<&Path>, keep: Option<&Path>) -> Resul
         }
     }
     restore.map_or_else(|| Ok(State::new(limits)), |path| save::restore(limits, path))
-}
-
-/// Listens at these addresses for hosts that have one of these keys.
-#[cfg(feature = "tcp")]
-fn listen_remotely(addresses: &[HostPort], keys: &[Key]) -> Result<Vec<TcpAcceptor>, BindError> {
-    if addresses.is_empty() {
-        return Ok(Vec::new());
-    }
-    let shared: Result<Arc<[SharedKey]>, TooShort> = keys.iter().map(SharedKey::of).collect();
-    let shared = shared.map_err(|TooShort { bytes }| BindError::KeyTooShort { bytes })?;
-    let scratch = Scratch::new();
-    let listen = |at: &HostPort| {
-        TcpAcceptor::bind(at, &shared, &scratch)
-            .map_err(|error| BindError::Tcp { address: at.to_string(), error: error.into() })
-    };
-    addresses.iter().map(listen).collect()
 }

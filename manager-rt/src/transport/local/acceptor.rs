@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::traits::Listener as _;
@@ -49,10 +50,32 @@ impl From<io::Error> for ListenError {
 
 /// A socket that accepts connections.
 #[derive(Debug)]
+enum Socket {
+    /// It was made here.
+    Own(Listener),
+    /// A service manager listens at it.
+    Given(UnixListener),
+}
+
+impl Socket {
+    fn accept(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Own(listener) => listener.accept().map(OwnedFd::from),
+            Self::Given(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(stream.into())
+            }
+        }
+    }
+}
+
+/// A socket that accepts connections.
+#[derive(Debug)]
 pub(crate) struct Acceptor {
-    listener: Listener,
+    socket: Socket,
     path: PathBuf,
-    /// The device and the number of the socket's file.
+    /// The device and the number of the socket's file, if it was made here.
     file: Option<(u64, u64)>,
     /// `None` if the file system has no locks.
     lock: Option<LockFile>,
@@ -79,12 +102,33 @@ impl Acceptor {
             }
             outcome => outcome?,
         };
-        Ok(Self { listener, path: path.to_owned(), file: file_at(path), lock, epoch: Epoch::current() })
+        let (socket, path, file) = (Socket::Own(listener), path.to_owned(), file_at(path));
+        Ok(Self { socket, path, file, lock, epoch: Epoch::current() })
+    }
+
+    /// Accepts connections at a socket that a service manager has made, and that stays when the server ends.
+    ///
+    /// # Errors
+    /// Those of the system calls; `EAFNOSUPPORT` for a socket without a path.
+    pub(crate) fn given(file: OwnedFd) -> io::Result<Self> {
+        let listener = UnixListener::from(file);
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().ok_or(Errno::AFNOSUPPORT)?.to_owned();
+        Ok(Self { socket: Socket::Given(listener), path, file: None, lock: None, epoch: Epoch::current() })
+    }
+
+    /// Returns the path of the socket.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the number of the descriptor, for an event loop.
     pub(crate) fn number(&self) -> RawFd {
-        self.listener.as_fd().as_raw_fd()
+        match &self.socket {
+            Socket::Own(listener) => listener.as_fd().as_raw_fd(),
+            Socket::Given(listener) => listener.as_raw_fd(),
+        }
     }
 
     /// Returns the next connection from a process of the same user, or `None` if there is none now.
@@ -93,9 +137,9 @@ impl Acceptor {
     /// Those of accept(2).
     pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
         loop {
-            match self.listener.accept() {
-                Ok(stream) if is_same_user(stream.as_fd()) => {
-                    let file = above_standard(OwnedFd::from(stream))?;
+            match self.socket.accept() {
+                Ok(stream) if is_same_user(&stream) => {
+                    let file = above_standard(stream)?;
                     let accepted = Channel::accepted(file).map(Some);
                     return accepted.map_err(|error| io::Error::from_raw_os_error(error.raw_os_error()));
                 }

@@ -27,7 +27,7 @@ use super::{Remote, SharedKey};
 use crate::OsError;
 use crate::address::HostPort;
 #[cfg(feature = "server")]
-use crate::limits::ACCEPTS_AT_ONCE;
+use crate::limits::{ACCEPTS_AT_ONCE, LOST_AFTER_DEFAULT};
 use crate::transport::{Channel, OpenError};
 
 /// Opens a stream to the server at a host and port, both of whose sides have proved that they have the key. Of several addresses
@@ -131,6 +131,18 @@ impl TcpAcceptor {
         let address = listener.local_addr()?;
         let (keys, scratch) = (Arc::clone(keys), Arc::clone(scratch));
         Ok(Self { listener, address, lost_after: at.lost_after(), keys, scratch })
+    }
+
+    /// Accepts connections at a socket that a service manager has made.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn given(file: OwnedFd, keys: &Arc<[SharedKey]>, scratch: &Arc<Scratch>) -> io::Result<Self> {
+        let listener = TcpListener::from(file);
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (keys, scratch) = (Arc::clone(keys), Arc::clone(scratch));
+        Ok(Self { listener, address, lost_after: LOST_AFTER_DEFAULT, keys, scratch })
     }
 
     /// Returns the address at which the socket listens.
