@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, reason = "a test prints its seed and its measurements")]
 
+mod activated;
 mod bequests;
 mod descriptors;
 mod ends;
@@ -29,7 +30,11 @@ mod snapshots;
 mod tasks;
 
 fn main() -> std::process::ExitCode {
+    if let Some(code) = activated::serve() {
+        return code;
+    }
     let tests = [
+        activated::TESTS,
         bequests::TESTS,
         descriptors::TESTS,
         ends::TESTS,
