@@ -90,8 +90,8 @@ impl Remote {
     ) -> Result<Arc<Self>, ConnectError> {
         let Opened { stream, epoch, agreed } = connect::open(address, key.as_bytes(), deadline)?;
         let locals = Generations::new();
-        let mut connection = Some(Connection::new(stream, agreed, link::FIRST_SERIAL));
-        locals.get(|_| Local::connected(connection.take().map(Arc::new)));
+        let connection = Arc::new(Connection::new(stream, agreed, link::FIRST_SERIAL));
+        locals.get(|_| Local::connected(Some(Arc::clone(&connection)))).succeed(&connection);
         let target = Target { address: address.clone(), key: key.clone(), epoch };
         let remote = Arc::new_cyclic(|me| Self { target, locals, me: me.clone() });
         bequest::enlist(remote.me.clone());

@@ -54,6 +54,7 @@ mod registry;
 mod report;
 mod semaphore;
 mod sequence;
+mod sessions;
 pub(crate) mod snapshot;
 mod snapshot_fault;
 mod step;
@@ -284,6 +285,12 @@ impl State {
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Removes and returns a client whose process has connected again, so that its connection has to be closed.
+    #[inline]
+    pub(crate) fn pop_superseded(&mut self) -> Option<ClientId> {
+        self.core.sessions.pop()
     }
 
     /// Returns what the manager holds.

@@ -235,6 +235,11 @@ impl Connection {
         self.flush();
     }
 
+    /// Returns `true` if the server is on another host.
+    pub(super) fn is_remote(&self) -> bool {
+        self.stream.is_remote()
+    }
+
     /// Sends an operation as [`notice`](Self::notice) does, and makes sure that the kernel has it, unless that takes too
     /// long. Returns `false` if the server will not receive it.
     pub(super) fn notice_now(&self, op: ManagerOp<Raw<'_>>, deadline: Deadline) -> bool {

@@ -5,10 +5,11 @@
 //! same server is still there. A restarted server has another epoch. Its objects are different ones even if their ids
 //! are the same, so no call from here ever reaches it.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
+use mp_sys::handoff::nonce;
 use mp_sys::identity::thread_number;
 use mp_sys::key::Key;
 use mp_sys::stream::is_of_network;
@@ -42,6 +43,8 @@ pub(super) struct Local {
     pub(super) references: References,
     /// What this process holds, by the numbers of its connections.
     pub(super) grants: Grants,
+    /// The secret number that all connections of this process to the manager have in common.
+    session: OnceLock<Option<u128>>,
     link: Mutex<Link>,
     /// Signals that the link is no longer [`State::Connecting`].
     has_settled: Condvar,
@@ -78,7 +81,13 @@ impl Local {
     }
 
     fn new(references: References, link: Link) -> Self {
-        Self { references, grants: Grants::new(), link: Mutex::new(link), has_settled: Condvar::new() }
+        Self {
+            references,
+            grants: Grants::new(),
+            session: OnceLock::new(),
+            link: Mutex::new(link),
+            has_settled: Condvar::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Link> {
@@ -196,6 +205,7 @@ impl Local {
             return Err(CallError::Restarted);
         }
         let connection = Connection::new(stream, agreed, serial);
+        self.succeed(&connection);
         let objects = self.references.ask_for_all(serial);
         let mut ended = Vec::new();
         for some in objects.chunks(REFERENCES_AT_ONCE_MAX) {
@@ -203,6 +213,20 @@ impl Local {
             ended.extend(outcome.map_err(|failure| Patience::at_once().error(failure, agreed))?);
         }
         Ok((Arc::new(connection), Joined { objects, ended }))
+    }
+
+    /// Ends an earlier connection of this process to the same manager, if the server does not know yet that it is broken. Only
+    /// between hosts can it know later than this side.
+    pub(super) fn succeed(&self, connection: &Connection) {
+        if !connection.is_remote() {
+            return;
+        }
+        let random = || Some(u128::from_le_bytes(*nonce().ok()?.first_chunk()?));
+        // Without random numbers, the server finds out by itself.
+        if let Some(session) = *self.session.get_or_init(random) {
+            let succeed = ManagerOp::Succeed { session };
+            connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(succeed));
+        }
     }
 
     /// Finds out, without a call, whether the connection has ended.

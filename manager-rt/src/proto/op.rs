@@ -183,6 +183,12 @@ pub enum ManagerOp<P> {
         /// The number of the last wait of the previous page, or 0.
         after: u64,
     },
+    /// Ends the earlier connection that said the same, if there is one: its client has connected again, and may know before the
+    /// server that the earlier connection is broken.
+    Succeed {
+        /// A secret number of the client.
+        session: u128,
+    },
     /// Writes the objects that have names, and those inside them, to a file of the server's host. Only for clients on this
     /// host.
     Snapshot {

@@ -40,7 +40,7 @@ use crate::server::event_loop::idle::Idle;
 use crate::server::event_loop::saving::Saving;
 use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase};
-use crate::state::{Departure, Effects, State};
+use crate::state::{ClientId, Departure, Effects, State};
 use crate::transport::Acceptors;
 use crate::wire::frame::CROWDED;
 
@@ -281,6 +281,9 @@ impl EventLoop {
 
     /// Hands answers to their connections.
     fn distribute(&mut self) {
+        while let Some(client) = self.state.pop_superseded() {
+            self.end_superseded(client);
+        }
         if self.effects.answers.is_empty() {
             return;
         }
@@ -299,6 +302,16 @@ impl EventLoop {
             }
         }
         self.effects.answers = answers;
+    }
+
+    /// Closes the connection of a client that has connected again.
+    #[cold]
+    fn end_superseded(&mut self, client: ClientId) {
+        let Some(slot) = self.slots.get(client.slot()).copied() else { return };
+        if self.peers.get(slot).and_then(Peer::client) == Some(client) {
+            tracing::debug!("a client has connected again: its earlier connection is closed");
+            self.close(slot, true);
+        }
     }
 
     /// Lets time pass.

@@ -11,6 +11,7 @@ use crate::state::clients::Clients;
 use crate::state::grants::Granted;
 use crate::state::journal::Journal;
 use crate::state::registry::Registry;
+use crate::state::sessions::Sessions;
 use crate::state::step::{Answered, Caller, ClientId, EncodedNames, Limits};
 use crate::state::undo::Undo;
 use crate::state::waiters::{Line, LockWant, Timer, TimerKey, Waiter, WaiterId, Waiters, Want};
@@ -40,6 +41,7 @@ pub(super) struct Core {
     pub(super) bequests: HashMap<u128, (ClientId, TimerKey)>,
     /// The newest bequests that were refused and not claimed yet, and why.
     pub(super) refused_bequests: VecDeque<(u128, Fault)>,
+    pub(super) sessions: Sessions,
     pub(super) waiters: Waiters,
     pub(super) journal: Journal,
     /// Objects whose lines have to be served.
@@ -70,6 +72,7 @@ impl Core {
             clients: Clients::default(),
             bequests: HashMap::new(),
             refused_bequests: VecDeque::new(),
+            sessions: Sessions::default(),
             waiters: Waiters::new(&memory.account),
             journal: Journal::default(),
             touched: Vec::new(),

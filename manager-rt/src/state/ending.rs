@@ -28,6 +28,7 @@ impl State {
     /// Ends a client within a step. It did not read its answers from `unread` on, and perhaps not those from `doubtful` on.
     pub(super) fn begin_ending(&mut self, id: ClientId, (unread, doubtful): (u64, u64)) {
         let Some(client) = self.core.clients.remove(id) else { return };
+        self.core.sessions.end(id);
         let is_next = self.core.work.ending.is_empty();
         self.core.work.ending.push_back(Ending { id, client, unread, doubtful });
         self.endings_begun = self.endings_begun.wrapping_add(1);

@@ -17,6 +17,7 @@ mod namespace;
 mod queue;
 mod report;
 mod semaphore;
+mod sessions;
 mod shares;
 mod snapshots;
 mod steps;

@@ -258,3 +258,37 @@ fn a_cut_connection_releases_what_was_held_and_says_so() {
     assert_eq!(cut.names().unwrap_err(), CallError::ServerGone);
     manager.shutdown().unwrap();
 }
+
+/// The server's side of the connection stays open: without the session, the client would wait for its own lock.
+#[test]
+fn a_client_that_connects_again_ends_its_half_open_connection() {
+    let server = Manager::builder().key(KEY).tcp("127.0.0.1:0?lost_after=60s").start().unwrap();
+    let relay = TcpRelay::to(&server.tcp_address().unwrap());
+    let (client, bystander) = (relay.client(KEY), connect(&server.tcp_address().unwrap(), KEY));
+    let lock = client.named("lock").lock().unwrap();
+    let tasks = client.named("tasks").joinable_queue::<u8>().unwrap();
+    tasks.put(&1).unwrap();
+    let other = bystander.named("other").lock().unwrap();
+    let kept = other.lock().unwrap();
+    for _ in 0..3 {
+        let (guard, task) = (lock.lock().unwrap(), tasks.get().unwrap());
+        assert_eq!(server.info().unwrap().held, 3);
+        relay.freeze();
+        eventually("the client knows", || !guard.is_valid());
+        let again = lock.lock_timeout(mp_sys::testing::PATIENCE);
+        let again = again.or_else(|error| error.into_guard().ok_or("it is not held")).unwrap();
+        assert!(again.token() > guard.token());
+        assert_eq!(*tasks.try_get().unwrap(), 1, "the task came back, too");
+        drop((again, guard, task));
+        // This process, the bystander, and the client: no connection is left.
+        assert_eq!(server.info().unwrap().clients, 3);
+    }
+    assert!(kept.is_valid(), "others are not ended");
+    // Another manager in the same process is another client.
+    let second = relay.client(KEY);
+    second.names().unwrap();
+    client.names().unwrap();
+    assert_eq!(server.info().unwrap().clients, 4);
+    drop(kept);
+    server.shutdown().unwrap();
+}

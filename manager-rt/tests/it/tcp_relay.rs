@@ -21,6 +21,8 @@ struct Shared {
     server: SocketAddr,
     /// Both sides of each connection.
     sides: Mutex<Vec<[TcpStream; 2]>>,
+    /// The server's side of connections that clients no longer have.
+    frozen: Mutex<Vec<TcpStream>>,
     is_cut: AtomicBool,
     /// What clients, and what the server, have sent.
     sent: [Mutex<Vec<u8>>; 2],
@@ -36,6 +38,7 @@ impl TcpRelay {
         let shared = Arc::new(Shared {
             server,
             sides: Mutex::default(),
+            frozen: Mutex::default(),
             is_cut: AtomicBool::new(false),
             sent: Default::default(),
         });
@@ -64,6 +67,14 @@ impl TcpRelay {
         self.shared.sever();
     }
 
+    /// Ends all connections for the clients. The server sees nothing of that: its side stays open and silent.
+    pub(crate) fn freeze(&self) {
+        for [client, server] in self.shared.sides.lock().unwrap().drain(..) {
+            self.shared.frozen.lock().unwrap().push(server);
+            drop(client.shutdown(Shutdown::Both));
+        }
+    }
+
     /// Ends all connections, and accepts no more.
     pub(crate) fn cut(&self) {
         self.shared.is_cut.store(true, Ordering::SeqCst);
@@ -83,6 +94,9 @@ impl Drop for TcpRelay {
 impl Shared {
     fn sever(&self) {
         for side in self.sides.lock().unwrap().drain(..).flatten() {
+            drop(side.shutdown(Shutdown::Both));
+        }
+        for side in self.frozen.lock().unwrap().drain(..) {
             drop(side.shutdown(Shutdown::Both));
         }
     }
@@ -117,8 +131,11 @@ impl Shared {
                 break;
             }
         }
-        drop(to.shutdown(Shutdown::Write));
-        drop(from.shutdown(Shutdown::Read));
+        // The server's side of a frozen connection stays as it is.
+        if way == 1 || self.frozen.lock().unwrap().is_empty() {
+            drop(to.shutdown(Shutdown::Write));
+            drop(from.shutdown(Shutdown::Read));
+        }
     }
 }
 

@@ -156,6 +156,7 @@ pub(super) fn command(
         ManagerOp::Names => return unsupported("all names at once"),
         ManagerOp::Shutdown => return unsupported("ending the server"),
         ManagerOp::Snapshot { .. } => return unsupported("snapshots"),
+        ManagerOp::Succeed { .. } => return unsupported("sessions of connections"),
         ManagerOp::Server
         | ManagerOp::Clients { .. }
         | ManagerOp::Objects { .. }

@@ -84,6 +84,7 @@ numbered! {
         17 = Object { name by Name } since 4,
         18 = Waits { after } since 4,
         19 = Snapshot { path by FilePath } since 4,
+        20 = Succeed { session } since 4,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }

@@ -106,7 +106,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["undo"],
         &["clients", "contents", "items", "registry"],
         &["grants", "numbers", "page", "sequence", "table", "unfinished", "waiters"],
-        &["asked", "delivery"],
+        &["asked", "delivery", "sessions"],
         &["charges", "snapshot_fault"],
         &["step"],
     ],
