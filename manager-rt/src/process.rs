@@ -33,16 +33,18 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::detached::{Begun, begin};
 use self::folder::Folder;
 pub(crate) use self::order::Order;
+use self::order::PassedKey;
 use crate::OsError;
 use crate::address::{Address, AddressError};
 use crate::count::index_of;
 use crate::limits::{
-    END_TIME_MAX, FILE_PATH_BYTES_MAX, KEY_BYTES_MAX, REMOTE_KEY_BYTES_MIN, SAVE_TIME_MAX,
+    END_TIME_MAX, FILE_PATH_BYTES_MAX, KEY_BYTES_MAX, KEYS_MAX, REMOTE_KEY_BYTES_MIN, SAVE_TIME_MAX,
 };
 use crate::server::BindError;
 
-/// The longest packet between the two processes while the server starts, in bytes: a key, the paths of two files, and the rest.
-const PACKET_BYTES_MAX: usize = KEY_BYTES_MAX + 2 * FILE_PATH_BYTES_MAX + 4_096;
+/// The longest packet between the two processes while the server starts, in bytes: all keys, the paths of two files, and the
+/// rest.
+const PACKET_BYTES_MAX: usize = KEYS_MAX * KEY_BYTES_MAX + 2 * FILE_PATH_BYTES_MAX + 4_096;
 /// The head of every packet between the two processes.
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"mngr"), long: 1 };
 
@@ -92,6 +94,12 @@ pub enum StartError {
     KeyTooShort {
         /// The length of the key, in bytes.
         bytes: usize,
+    },
+    /// More keys were set than a server accepts.
+    #[error("{keys} keys are more than a server accepts, which is {KEYS_MAX}")]
+    TooManyKeys {
+        /// The number of keys.
+        keys: usize,
     },
     /// The path or the port is not an address.
     #[error(transparent)]

@@ -23,6 +23,7 @@ pub(super) struct ServerSettings {
     memory_bytes: Option<usize>,
     client_memory_bytes: Option<usize>,
     clients: Option<usize>,
+    other_keys: Vec<Key>,
     idle_end: Option<Duration>,
     restore: Option<PathBuf>,
     keep: Option<PathBuf>,
@@ -40,6 +41,15 @@ impl ManagerBuilder {
     #[must_use]
     pub fn path(mut self, path: impl Into<PathBuf>) -> Self {
         self.server.path = Some(path.into());
+        self
+    }
+
+    /// Lets a started server accept another key of other hosts, too, so that keys can be replaced one program after the other: see
+    /// [`ServerBuilder::also_accept`](crate::ServerBuilder::also_accept). At most
+    /// [`KEYS_MAX`](crate::limits::KEYS_MAX) keys are accepted at the same time.
+    #[must_use]
+    pub fn also_accept(mut self, key: impl Into<Key>) -> Self {
+        self.server.other_keys.push(key.into());
         self
     }
 
@@ -198,6 +208,7 @@ impl ManagerBuilder {
             ..Limits::default()
         };
         let order = Order::new(settings.path.as_deref(), key, limits, settings.clients)?;
+        let order = order.and_keys(&settings.other_keys)?;
         #[cfg(feature = "tcp")]
         let order = order.and_tcp(settings.tcp.clone())?;
         order.and_idle_end(settings.idle_end).and_files(settings.restore.as_deref(), settings.keep.as_deref())

@@ -9,7 +9,7 @@ use mp_sys::reexec::Handed;
 use mp_sys::signals::ignore_shutdown;
 use mp_sys::socket::Endpoint;
 
-use super::{Order, PACKET_BYTES_MAX, Word, detached, folder, send, word_in};
+use super::{Order, PACKET_BYTES_MAX, PassedKey, Word, detached, folder, send, word_in};
 use crate::count::{count_of, index_of};
 use crate::limits::START_TIME_MAX;
 use crate::server::{BindError, Server, ServerBuilder};
@@ -102,6 +102,8 @@ fn set_up(order: &Order, ends: OwnedFd) -> Result<Server, Word> {
         .key(order.key.clone())
         .memory_bytes_max(index_of(order.memory_bytes))
         .ends_with(ends);
+    let keys = order.other_keys.iter().map(|PassedKey(key)| key.clone());
+    let builder = keys.fold(builder, ServerBuilder::also_accept);
     let builder = match order.client_memory_bytes {
         Some(bytes) => builder.client_memory_bytes_max(index_of(bytes)),
         None => builder,

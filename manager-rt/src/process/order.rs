@@ -11,7 +11,7 @@ use super::StartError;
 use super::folder::Folder;
 use crate::address::{Address, AddressError};
 use crate::count::{count_of, nanos_of};
-use crate::limits::{KEY_BYTES_MAX, SAVE_TIME_MAX, START_TIME_MAX};
+use crate::limits::{KEY_BYTES_MAX, KEYS_MAX, SAVE_TIME_MAX, START_TIME_MAX};
 use crate::state::Limits;
 
 /// The settings that the server receives.
@@ -20,6 +20,8 @@ pub(crate) struct Order {
     pub(super) path: String,
     #[serde(with = "crate::key")]
     pub(super) key: Key,
+    /// The keys that it accepts besides.
+    pub(super) other_keys: Vec<PassedKey>,
     pub(super) memory_bytes: u64,
     /// The share of one client, if it was set.
     pub(super) client_memory_bytes: Option<u64>,
@@ -38,6 +40,10 @@ pub(crate) struct Order {
     #[serde(skip)]
     pub(super) folder: Option<Folder>,
 }
+
+/// A key among others.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PassedKey(#[serde(with = "crate::key")] pub(super) Key);
 
 impl Order {
     /// Describes a server at this path, or in a private folder, with this key, or a random one.
@@ -70,6 +76,7 @@ impl Order {
         Ok(Self {
             path,
             key,
+            other_keys: Vec::new(),
             memory_bytes: count_of(limits.memory_bytes),
             client_memory_bytes: limits.client_memory_bytes.map(count_of),
             clients: clients.map(count_of),
@@ -80,6 +87,22 @@ impl Order {
             is_private: folder.is_some(),
             folder,
         })
+    }
+
+    /// Lets the server accept these keys, too.
+    ///
+    /// # Errors
+    /// [`StartError::KeyTooLong`], [`StartError::TooManyKeys`].
+    pub(crate) fn and_keys(mut self, keys: &[Key]) -> Result<Self, StartError> {
+        if let Some(bytes) = keys.iter().map(|key| key.as_bytes().len()).find(|len| *len > KEY_BYTES_MAX) {
+            return Err(StartError::KeyTooLong { bytes });
+        }
+        let all = keys.len().saturating_add(1);
+        if all > KEYS_MAX {
+            return Err(StartError::TooManyKeys { keys: all });
+        }
+        self.other_keys = keys.iter().cloned().map(PassedKey).collect();
+        Ok(self)
     }
 
     /// Returns how long the server may take to serve. Restoring many objects takes its time.
@@ -126,8 +149,10 @@ impl Order {
         if let Some(address) = &tcp {
             crate::address::HostPort::parse(address)?;
         }
+        let mut keys = std::iter::once(&self.key).chain(self.other_keys.iter().map(|PassedKey(key)| key));
+        let of = crate::transport::remote::SharedKey::of;
         if tcp.is_some()
-            && let Err(short) = crate::transport::remote::SharedKey::of(&self.key)
+            && let Some(short) = keys.find_map(|key| of(key).err())
         {
             return Err(StartError::KeyTooShort { bytes: short.bytes });
         }

@@ -292,3 +292,36 @@ fn a_client_that_connects_again_ends_its_half_open_connection() {
     drop(kept);
     server.shutdown().unwrap();
 }
+
+/// Programs get a new key one after the other, and the server is restarted with its objects at the beginning and at the end.
+#[test]
+fn keys_are_replaced_by_restarts_that_keep_the_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("manager.snapshot");
+    let start = |key: &str, others: &[&str]| {
+        let builder = Manager::builder().key(key).keep(&file).tcp(LOOPBACK);
+        others.iter().fold(builder, |builder, key| builder.also_accept(*key)).start().unwrap()
+    };
+    for (key, others, accepted, refused) in [
+        (KEY, &[][..], &[KEY][..], &[OTHER_KEY][..]),
+        (OTHER_KEY, &[KEY], &[KEY, OTHER_KEY], &[]),
+        (OTHER_KEY, &[], &[OTHER_KEY], &[KEY]),
+    ] {
+        let server = start(key, others);
+        let address = server.tcp_address().unwrap();
+        for key in accepted {
+            connect(&address, key).named("uses").value(&0_u32).unwrap().fetch_add(1).unwrap();
+        }
+        refused.iter().for_each(|key| assert_eq!(refusal(&address, key), ConnectError::Rejected));
+        server.shutdown().unwrap();
+    }
+    let last = start(KEY, &[]);
+    assert_eq!(last.named("uses").value(&0_u32).unwrap().get(), Ok(4));
+    last.shutdown().unwrap();
+    let many =
+        |count: usize| (1..count).fold(Manager::builder(), |builder, _| builder.also_accept(KEY)).start();
+    assert!(matches!(many(KEYS_MAX + 1), Err(StartError::TooManyKeys { keys }) if keys == KEYS_MAX + 1));
+    many(KEYS_MAX).unwrap().shutdown().unwrap();
+    let short = Manager::builder().key(KEY).also_accept("short").tcp(LOOPBACK).start();
+    assert!(matches!(short, Err(StartError::KeyTooShort { bytes: 5 })), "{short:?}");
+}
