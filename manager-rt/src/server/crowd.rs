@@ -10,8 +10,14 @@
 
 use std::thread;
 
+use crate::count::count_of;
+
 /// The most time between two turns of a crowd, in nanoseconds: half of what a client may spin.
 const PAUSE_NANOS_MAX: u64 = 25_000;
+
+/// Bytes for which a turn may take one more nanosecond: both sides copy them, in and out of the kernel, to memory that may be
+/// new.
+const BYTES_PER_NANO: u64 = 2;
 
 /// A client that has this many turns in a row is alone.
 const ROW_MAX: u32 = 16;
@@ -21,6 +27,8 @@ const ROW_MAX: u32 = 16;
 pub(super) struct NewestTurn {
     number: u64,
     at: u64,
+    /// The bytes moved until then.
+    moved: u64,
     /// Whether the client was one of a crowd then.
     pub(super) is_in_crowd: bool,
 }
@@ -29,6 +37,8 @@ pub(super) struct NewestTurn {
 #[derive(Debug)]
 pub(super) struct Crowd {
     turns: u64,
+    /// The bytes that were read from all clients, and written to them.
+    moved: u64,
     /// The slot of the newest turn, and how many turns it has had in a row.
     row: (usize, u32),
     /// The clients that can run at the same time as the server.
@@ -42,10 +52,17 @@ impl Crowd {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         Self {
             turns: 0,
+            moved: 0,
             row: (usize::MAX, 0),
             room: u64::try_from(cpus).unwrap_or(u64::MAX).max(2),
             is_here: false,
         }
+    }
+
+    /// Counts bytes that were read from a client, or written to it.
+    #[inline]
+    pub(super) fn moves(&mut self, bytes: usize) {
+        self.moved = self.moved.wrapping_add(count_of(bytes));
     }
 
     /// Counts a turn of the client in a slot, at the time `now` in nanoseconds.
@@ -60,8 +77,10 @@ impl Crowd {
         self.turns = self.turns.wrapping_add(1);
         let turns = self.turns.wrapping_sub(newest.number);
         let pause = now.saturating_sub(newest.at);
-        self.is_here = turns > self.room && pause <= turns.saturating_mul(PAUSE_NANOS_MAX);
-        *newest = NewestTurn { number: self.turns, at: now, is_in_crowd: self.is_here };
+        let moving = self.moved.wrapping_sub(newest.moved) / BYTES_PER_NANO;
+        let pause_max = turns.saturating_mul(PAUSE_NANOS_MAX).saturating_add(moving);
+        self.is_here = turns > self.room && pause <= pause_max;
+        *newest = NewestTurn { number: self.turns, at: now, moved: self.moved, is_in_crowd: self.is_here };
     }
 }
 
@@ -71,7 +90,12 @@ mod tests {
 
     /// Returns whether each of `clients`, which have turns in a circle, `row` at a time, ends up in a crowd.
     fn are_crowded(clients: usize, row: usize, pause: u64) -> bool {
-        let mut crowd = Crowd { turns: 0, row: (usize::MAX, 0), room: 2, is_here: false };
+        are_crowded_moving(0, clients, row, pause)
+    }
+
+    /// Does the same with turns that move this many bytes.
+    fn are_crowded_moving(bytes: usize, clients: usize, row: usize, pause: u64) -> bool {
+        let mut crowd = Crowd { turns: 0, moved: 0, row: (usize::MAX, 0), room: 2, is_here: false };
         let mut newest = vec![NewestTurn::default(); clients];
         let mut now = 0;
         for _ in 0..10 {
@@ -79,6 +103,7 @@ mod tests {
                 for _ in 0..row {
                     now += pause;
                     crowd.count(slot, client, now);
+                    crowd.moves(bytes);
                 }
             }
         }
@@ -97,8 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn turns_that_move_long_values_may_take_longer() {
+        let pause = PAUSE_NANOS_MAX + 50_000;
+        assert!(are_crowded_moving(100_000, 8, 1, pause));
+        assert!(!are_crowded_moving(99_000, 8, 1, pause));
+    }
+
+    #[test]
     fn the_last_of_a_crowd_is_alone_soon() {
-        let mut crowd = Crowd { turns: 0, row: (usize::MAX, 0), room: 2, is_here: false };
+        let mut crowd = Crowd { turns: 0, moved: 0, row: (usize::MAX, 0), room: 2, is_here: false };
         let mut newest = [NewestTurn::default(); 3];
         for turn in 0..6 {
             crowd.count(turn % 3, &mut newest[turn % 3], 1);

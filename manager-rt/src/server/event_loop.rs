@@ -339,7 +339,9 @@ impl EventLoop {
     /// Writes the pending answers of one connection, as far as its socket has room.
     fn write(&mut self, slot: usize) {
         let Some(peer) = self.peers.get_mut(slot) else { return };
+        let unsent = peer.outbound.len();
         let done = peer.flush();
+        self.crowd.moves(unsent.saturating_sub(peer.outbound.len()));
         let number = peer.number();
         let is_cut_short = std::mem::take(&mut peer.is_cut_short);
         if peer.awaits_room == done || is_cut_short {

@@ -180,9 +180,10 @@ impl EventLoop {
 
     /// Processes the bytes of a long frame that were read to where it stays.
     fn hear_long(&mut self, slot: usize, buffer: &[u8], read: Read, is_filled: bool) -> Turn {
-        let Read::Bytes(_) = read else {
+        let Read::Bytes(len) = read else {
             return self.hear_read(slot, buffer, (0, read), buffer.len());
         };
+        self.crowd.moves(len);
         let may_have_more = is_filled || self.peers.get(slot).is_some_and(|peer| peer.hung_up_in.is_some());
         match self.hear(slot, false, &[], (buffer.len(), &Bytes::new())) {
             Ok(()) if may_have_more => Turn::More,
@@ -208,6 +209,7 @@ impl EventLoop {
             Read::End => (0, Turn::Gone { was_reset: false }),
             Read::Reset => (0, Turn::Gone { was_reset: true }),
         };
+        self.crowd.moves(len);
         if len == 0 && !was_paused {
             peer.inbound.keep_again(buffer.get(..rest).unwrap_or_default());
             return then;
