@@ -22,6 +22,9 @@ use crate::wire::frame::{CROWDED, FrameKind};
 /// See [`CROWDED`].
 const CROWDED_CPU: u32 = CROWDED as u32 - 1;
 
+/// How many times a client of a crowd lets others run before it sleeps.
+const YIELDS_IN_CROWD: u32 = 2;
+
 /// The result of a look at the socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Look {
@@ -193,7 +196,15 @@ impl Connection {
         let peer_cpu = self.peer_cpu();
         // If the server is on the same CPU, not even one look pays off: the server could not have run.
         let is_beside = peer_cpu == Some(current_cpu());
-        if !is_beside && peer_cpu != Some(CROWDED_CPU) {
+        if peer_cpu == Some(CROWDED_CPU) {
+            for _ in 0..YIELDS_IN_CROWD {
+                std::thread::yield_now();
+                match self.look(self.stream.try_read(place)) {
+                    Look::Nothing => {}
+                    seen => return seen,
+                }
+            }
+        } else if !is_beside {
             let mut seen = Look::Nothing;
             let spun = self.budget.spin(
                 || {
