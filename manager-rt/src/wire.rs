@@ -7,6 +7,7 @@
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
 //! | [`recorded`] | operations that wait to be sent |
 //! | `undo` | what an answer may bring |
+//! | `kept` | the buffer that each thread of a client keeps |
 //! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
 
 pub mod control;
@@ -14,6 +15,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub mod frame;
 pub(crate) mod inbound;
+pub(crate) mod kept;
 #[cfg(feature = "server")]
 pub(crate) mod outbound;
 pub mod recorded;

@@ -22,7 +22,6 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{
@@ -182,17 +181,24 @@ impl Stream {
         self.read(into, RecvFlags::DONTWAIT)
     }
 
-    /// Reads as [`try_read`](Self::try_read) does, and appends what there is to a vector, which does not grow: it must have
-    /// room.
+    /// Reads as [`try_read`](Self::try_read) does, and appends what there is to a vector, at most `max` bytes. The vector does
+    /// not grow: it must have room.
     ///
     /// # Errors
     /// [`ReadFailure`].
     #[inline]
-    pub fn try_read_more(&self, into: &mut Vec<u8>) -> Result<usize, ReadFailure> {
-        if into.capacity() == into.len() {
+    pub fn try_read_more(&self, into: &mut Vec<u8>, max: usize) -> Result<usize, ReadFailure> {
+        let len = into.len();
+        let spare = into.spare_capacity_mut();
+        let max = max.min(spare.len());
+        let place = spare.get_mut(..max).unwrap_or_default();
+        if place.is_empty() {
             return Err(ReadFailure::System(Errno::INVAL.into()));
         }
-        self.outcome(recv(self.file()?, spare_capacity(into), RecvFlags::DONTWAIT).map(|(_, count)| count))
+        let count = self.outcome(recv(self.file()?, place, RecvFlags::DONTWAIT).map(|(_, count)| count))?;
+        // SAFETY: the vector has room for `count` bytes more, which the kernel has just written there.
+        unsafe { into.set_len(len.saturating_add(count.min(max))) };
+        Ok(count)
     }
 
     /// Reads as [`try_read`](Self::try_read) does, but waits up to a [`SLICE`] for something. A signal may end the wait

@@ -42,6 +42,7 @@ use crate::references::soon;
 use crate::transport::Channel;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
+use crate::wire::kept;
 
 /// The most bytes that may wait to be written when a notice is added. A server that has not read that much is of no
 /// use.
@@ -197,12 +198,12 @@ impl Connection {
         deadline: Deadline,
         (thread, undo): (u64, Undo),
     ) -> Result<(), Failure> {
-        let mut buffer = encode::buffer();
+        let mut buffer = kept::buffer();
         let encoded = encode::frame(&mut buffer, kind, (number, self.read_so_far()), body);
         let sent = encoded
             .map_err(Failure::Refused)
             .and_then(|()| self.send(&buffer, Begun { number, thread, undo }, deadline));
-        encode::keep(buffer);
+        kept::keep(buffer);
         sent
     }
 

@@ -60,9 +60,9 @@ impl Inbox {
         self.buffer.get_mut(self.kept..end).unwrap_or_default()
     }
 
-    /// Returns the memory of a long frame under way, if the next bytes can be read to there. Then [`took`](Self::took) is
-    /// called with 0 bytes.
-    pub(super) fn room_of_long(&mut self) -> Option<&mut Vec<u8>> {
+    /// Returns the memory of a long frame under way, and how many bytes it takes now, if the next bytes can be read to there.
+    /// Then [`took`](Self::took) is called with 0 bytes.
+    pub(super) fn room_of_long(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         self.inbound.room_of_long()
     }
 

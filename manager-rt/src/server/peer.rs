@@ -175,10 +175,11 @@ impl Peer {
     /// Reads available bytes of a long frame to where it stays, and returns whether they fill the room there. Returns
     /// `None` if no such frame is under way.
     pub(super) fn read_long(&mut self) -> Option<(Read, bool)> {
-        let body = self.inbound.room_of_long()?;
-        let outcome = self.stream.try_read_more(body);
+        let (body, room) = self.inbound.room_of_long()?;
+        let before = body.len();
+        let outcome = self.stream.try_read_more(body, room);
         let may_leave = outcome.is_ok_and(|count| self.stream.may_leave(count));
-        let is_filled = body.len() == body.capacity() || may_leave;
+        let is_filled = body.len().saturating_sub(before) == room || may_leave;
         Some((self.outcome(outcome), is_filled))
     }
 

@@ -149,12 +149,12 @@ impl Channel {
 
     /// See [`Stream::try_read_more`].
     #[inline]
-    pub(crate) fn try_read_more(&self, into: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+    pub(crate) fn try_read_more(&self, into: &mut Vec<u8>, max: usize) -> Result<usize, ReadFailure> {
         #[cfg(feature = "tcp")]
         if let Some(remote) = &self.remote {
-            return remote.read_more(&self.stream, into);
+            return remote.read_more(&self.stream, into, max);
         }
-        self.stream.try_read_more(into)
+        self.stream.try_read_more(into, max)
     }
 
     /// See [`Stream::read_slice`].

@@ -121,9 +121,14 @@ impl Remote {
         }
     }
 
-    pub(super) fn read_more(&self, stream: &Stream, into: &mut Vec<u8>) -> Result<usize, ReadFailure> {
+    pub(super) fn read_more(
+        &self,
+        stream: &Stream,
+        into: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<usize, ReadFailure> {
         let len = into.len();
-        let step = into.capacity().saturating_sub(len).min(READ_MORE_BYTES_MAX);
+        let step = into.capacity().saturating_sub(len).min(max).min(READ_MORE_BYTES_MAX);
         into.resize(len.saturating_add(step), 0);
         let outcome = self.read(stream, into.get_mut(len..).unwrap_or_default(), false);
         into.truncate(len.saturating_add(*outcome.as_ref().unwrap_or(&0)));

@@ -1,6 +1,4 @@
-//! Encoding calls into a buffer that each thread keeps.
-
-use std::cell::Cell;
+//! Encoding calls into a buffer.
 
 use mp_sys::adaptive::current_cpu;
 use postcard::ser_flavors::Flavor;
@@ -9,28 +7,6 @@ use serde::Serialize;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
-
-/// A thread keeps a buffer of at most this many bytes for its next call. An allocator often returns memory of that length to
-/// the system, and every page of new memory costs as much as copying a few of them.
-const KEPT_BYTES_MAX: usize = 256 << 10;
-
-thread_local! {
-    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Returns this thread's buffer, empty, or a new one while the thread ends.
-pub(crate) fn buffer() -> Vec<u8> {
-    KEPT.try_with(Cell::take).unwrap_or_default()
-}
-
-/// Keeps a buffer for this thread's next call.
-pub(crate) fn keep(mut buffer: Vec<u8>) {
-    if buffer.capacity() <= KEPT_BYTES_MAX {
-        buffer.clear();
-        // While the thread ends, its buffer ends with it.
-        let _kept = KEPT.try_with(|kept| kept.set(buffer));
-    }
-}
 
 /// Appends one frame.
 ///
@@ -152,14 +128,5 @@ mod tests {
         let longer = Raw::plain(&value);
         let error = frame(&mut buffer, FrameKind::Call, (7, 3), &longer).unwrap_err();
         assert_eq!((error, &*buffer), (Fault::TooLarge { limit: FRAME_BYTES_MAX as u64 }, &[1][..]));
-    }
-
-    #[test]
-    fn a_thread_keeps_its_buffer_unless_it_is_long() {
-        keep(Vec::with_capacity(KEPT_BYTES_MAX + 1));
-        assert_eq!(buffer().capacity(), 0);
-        keep(Vec::with_capacity(KEPT_BYTES_MAX));
-        assert_eq!(buffer().capacity(), KEPT_BYTES_MAX);
-        assert_eq!(buffer().capacity(), 0, "the buffer is in use");
     }
 }

@@ -17,6 +17,7 @@ use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
 use crate::wire::frame::{HEAD_BYTES, Head};
+use crate::wire::kept;
 
 /// The least growth of a frame in separate memory, in bytes.
 const GROWTH_BYTES_MIN: usize = 256 << 10;
@@ -158,7 +159,8 @@ impl Inbound {
         }
         let charge = self.account.as_ref().map(|account| account.charge(0));
         let of_share = self.share.as_ref().map(|share| share.charge_bulk(0));
-        self.collect(Long { head, body: Vec::new(), charge, of_share }, bytes)
+        let body = if self.account.is_some() { Vec::new() } else { kept::buffer_for(len) };
+        self.collect(Long { head, body, charge, of_share }, bytes)
     }
 
     /// Moves bytes into a long frame, and returns it once it is complete.
@@ -192,7 +194,7 @@ impl Inbound {
         let Long { head, body, charge, .. } = long;
         let body = match charge {
             Some(charge) => charged(body, charge.into_whole()),
-            None => Bytes::from(body),
+            None => kept::lent(body),
         };
         Ok(Some(Frame::Long(head, body)))
     }
@@ -224,14 +226,14 @@ impl Inbound {
         }
     }
 
-    /// Returns the memory of a long frame under way, with room for at most what is missing, so that the next bytes are
-    /// read without a copy. Afterwards, [`next`](Self::next) returns the frame if it is complete. Returns `None` if no
-    /// such frame is under way, or if it has no such memory yet.
-    pub(crate) fn room_of_long(&mut self) -> Option<&mut Vec<u8>> {
+    /// Returns the memory of a long frame under way, and how many bytes to read to there at most, so that they are not
+    /// copied. Afterwards, [`next`](Self::next) returns the frame if it is complete. Returns `None` if no such frame is
+    /// under way, or if it has no memory for more yet.
+    pub(crate) fn room_of_long(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let Long { head, body, .. } = self.long.as_mut()?;
-        // Memory is reserved where bytes are collected. The allocator may have given more than the frame needs.
-        let has_room = body.len() < body.capacity() && body.capacity() <= body_len(*head);
-        has_room.then_some(body)
+        // Memory is reserved where bytes are collected. There may be more than the frame needs.
+        let room = body.capacity().min(body_len(*head)).saturating_sub(body.len());
+        (room > 0).then_some((body, room))
     }
 
     /// Puts back a long frame that could not be run, so that [`next`](Self::next) returns it again.

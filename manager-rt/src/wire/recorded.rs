@@ -14,6 +14,7 @@ use crate::proto::{Call, Fault, LentCall, ObjectId, Op, Raw, Step, Travels, Wait
 use crate::wire::decode::whole;
 use crate::wire::encode;
 use crate::wire::frame::{HEAD_BYTES, Head};
+use crate::wire::kept;
 use crate::wire::undo::Undo;
 
 /// The bytes of frames that are sent together. A server reads twice as much in one turn.
@@ -40,7 +41,7 @@ impl Recorded {
     /// Starts without operations, for a thread.
     pub(crate) fn by(thread: u64) -> Self {
         let (undos, refused) = (Vec::new(), Vec::new());
-        let frames = encode::buffer();
+        let frames = kept::buffer();
         Self { thread, frames, first: 0, count: 0, undos, refused, since: OLDEST }
     }
 
@@ -145,7 +146,7 @@ fn next_body<'a>(frames: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        encode::keep(std::mem::take(&mut self.frames));
+        kept::keep(std::mem::take(&mut self.frames));
     }
 }
 

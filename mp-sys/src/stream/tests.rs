@@ -48,6 +48,25 @@ fn bytes_arrive_as_they_were_written_and_then_the_end() {
 }
 
 #[test]
+fn a_vector_takes_what_it_has_room_for_and_at_most_what_is_asked_for() {
+    let (one, other) = pair();
+    let mut into = Vec::with_capacity(6);
+    assert_eq!(other.try_read_more(&mut into, 6), Err(ReadFailure::Empty));
+    assert_eq!(one.try_write(b"0123456789"), Ok(10));
+    assert_eq!(other.try_read_more(&mut into, 4), Ok(4));
+    assert_eq!(other.try_read_more(&mut into, usize::MAX), Ok(2));
+    assert_eq!((&*into, into.capacity()), (&b"012345"[..], 6));
+    let refused = Err(ReadFailure::System(Errno::INVAL.into()));
+    assert_eq!(other.try_read_more(&mut into, 1), refused, "there is no room");
+    into.clear();
+    assert_eq!(other.try_read_more(&mut into, 0), refused);
+    assert_eq!(other.try_read_more(&mut into, 6), Ok(4));
+    drop(one);
+    assert_eq!(other.try_read_more(&mut into, 6), Ok(0));
+    assert_eq!(*into, *b"6789");
+}
+
+#[test]
 fn a_peer_that_left_bytes_unread_is_not_an_ordinary_end() {
     let (one, other) = pair();
     let mut into = [0; 16];

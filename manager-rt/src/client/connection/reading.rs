@@ -189,8 +189,8 @@ impl Connection {
     /// Waits for bytes, and puts them into the inbox. Waits at most a slice, or, if the connection `is_quiet`, until
     /// there is something to do.
     pub(super) fn receive(&self, inbox: &mut Inbox, deadline: Deadline, is_quiet: bool) -> Look {
-        if let Some(body) = inbox.room_of_long() {
-            return self.receive_long(body, deadline);
+        if let Some((body, room)) = inbox.room_of_long() {
+            return self.receive_long(body, room, deadline);
         }
         let place = inbox.space();
         let peer_cpu = self.peer_cpu();
@@ -234,13 +234,13 @@ impl Connection {
     }
 
     /// Receives bytes of a long frame to where it stays. Waits at most a slice for them.
-    fn receive_long(&self, body: &mut Vec<u8>, deadline: Deadline) -> Look {
-        let mut outcome = self.look(self.stream.try_read_more(body));
+    fn receive_long(&self, body: &mut Vec<u8>, room: usize, deadline: Deadline) -> Look {
+        let mut outcome = self.look(self.stream.try_read_more(body, room));
         if matches!(outcome, Look::Nothing) {
             let interest = if self.flush() { Interest::ReadOrWrite } else { Interest::Read };
             // If there is an error, the read returns it.
             let _ready = self.stream.ready(interest, deadline);
-            outcome = self.look(self.stream.try_read_more(body));
+            outcome = self.look(self.stream.try_read_more(body, room));
         }
         match outcome {
             // They are in their place already.

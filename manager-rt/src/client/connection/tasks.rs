@@ -207,7 +207,7 @@ impl Connection {
     fn read_at_once(&self, inbox: &mut Inbox) -> Result<Turn, End> {
         for _ in 0..READS_AT_ONCE {
             let look = match inbox.room_of_long() {
-                Some(body) => match self.look(self.stream.try_read_more(body)) {
+                Some((body, room)) => match self.look(self.stream.try_read_more(body, room)) {
                     // They are in their place already.
                     Look::Bytes(_) => Look::Bytes(0),
                     other => other,

@@ -78,7 +78,7 @@ fn transfer(from: &Channel, to: &Channel, bytes: &[u8], random: &mut Random) {
             to.try_read(&mut place).map(|count| read.extend_from_slice(&place[..count]))
         } else {
             let mut place = Vec::with_capacity(len);
-            to.try_read_more(&mut place).map(|count| {
+            to.try_read_more(&mut place, usize::MAX).map(|count| {
                 assert_eq!(count, place.len());
                 read.extend_from_slice(&place);
             })

@@ -40,6 +40,26 @@ fn read(stream: &[u8], piece: usize) -> Result<Vec<(u64, Vec<u8>)>, Garbage> {
 }
 
 #[test]
+fn a_buffer_that_is_used_again_takes_no_bytes_of_the_next_frame() {
+    kept::keep(Vec::with_capacity(1000));
+    let mut inbound = Inbound::default();
+    let stream = [frame(1, &[7; 900]), frame(2, b"next")].concat();
+    let mut bytes = &stream[..100];
+    assert!(inbound.next(&mut bytes, BUFFER).unwrap().is_none());
+    let (body, room) = inbound.room_of_long().unwrap();
+    assert_eq!((body.len(), body.capacity(), room), (76, 1000, 824));
+    body.extend_from_slice(&stream[100..100 + room]);
+    assert!(inbound.room_of_long().is_none());
+    let mut bytes = &stream[100 + room..];
+    let Some(Frame::Long(_, body)) = inbound.next(&mut bytes, BUFFER).unwrap() else {
+        panic!("a long frame")
+    };
+    assert_eq!(*body, [7; 900]);
+    let Some(Frame::Short(head, body)) = inbound.next(&mut bytes, BUFFER).unwrap() else { panic!("a frame") };
+    assert_eq!((head.call, body), (2, &b"next"[..]));
+}
+
+#[test]
 fn frames_come_out_whole_however_the_stream_is_cut() {
     let lens = [0, 1, BUFFER - HEAD_BYTES - 1, BUFFER - HEAD_BYTES, BUFFER - HEAD_BYTES + 1, 5_000, 3];
     let bodies: Vec<_> = lens.iter().map(|len| vec![u8::try_from(len % 251).unwrap(); *len]).collect();
