@@ -2,6 +2,7 @@
 
 mod golden_clients;
 mod heirs;
+mod long_frames;
 mod memory;
 mod refused;
 mod versions;

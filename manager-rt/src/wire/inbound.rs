@@ -25,6 +25,10 @@ const GROWTH_BYTES_MIN: usize = 256 << 10;
 /// The bytes that are read together with the head of a frame that may be long.
 const FIRST_BYTES_OF_LONG: usize = 4 << 10;
 
+/// After a long frame, this many short ones are expected to be followed by another long one: a client that stores and fetches
+/// long values sends long and short frames in turn, and so does its server.
+const SHORT_BETWEEN_LONG_MAX: u8 = 8;
+
 /// Bytes are not copied if they are at least one in this many of the memory that they lie in.
 #[cfg(feature = "server")]
 const KEPT_PART_MIN: usize = 4;
@@ -62,8 +66,8 @@ pub(crate) struct Inbound {
     back: Option<(Head, Bytes)>,
     /// A long frame.
     long: Option<Long>,
-    /// Whether the newest frame was long. The next one may be.
-    was_long: bool,
+    /// While this is not 0, the next frame may be long. It falls with each short one.
+    long_lately: u8,
     /// How many bytes of a refused frame are still to come.
     skipped: usize,
     /// The account of unfinished frames; clients have none.
@@ -146,7 +150,7 @@ impl Inbound {
         }
         if let Some((body, rest)) = behind.split_at_checked(len) {
             *bytes = rest;
-            self.was_long = false;
+            self.long_lately = self.long_lately.saturating_sub(1);
             return Ok(Some(Frame::Short(head, body)));
         }
         if len.saturating_add(HEAD_BYTES) <= buffer_len {
@@ -190,7 +194,7 @@ impl Inbound {
             self.long = Some(long);
             return Ok(None);
         }
-        self.was_long = true;
+        self.long_lately = SHORT_BETWEEN_LONG_MAX;
         let Long { head, body, charge, .. } = long;
         let body = match charge {
             Some(charge) => charged(body, charge.into_whole()),
@@ -219,7 +223,7 @@ impl Inbound {
     /// Returns how much of the shared buffer the next read should use, which follows `kept` earlier bytes. After a long
     /// frame that is little, since the body of the next one is better read to where it stays.
     pub(crate) const fn share_of(&self, buffer_len: usize, kept: usize) -> usize {
-        if self.was_long && kept == 0 && buffer_len > FIRST_BYTES_OF_LONG {
+        if self.long_lately > 0 && kept == 0 && buffer_len > FIRST_BYTES_OF_LONG {
             FIRST_BYTES_OF_LONG
         } else {
             buffer_len

@@ -178,14 +178,28 @@ impl EventLoop {
         outcome
     }
 
-    /// Processes the bytes of a long frame that were read to where it stays.
-    fn hear_long(&mut self, slot: usize, buffer: &[u8], read: Read, is_filled: bool) -> Turn {
+    /// Processes the bytes of a long frame that were read to where it stays. If they filled it, nothing is known of what
+    /// follows. That is usually nothing, since the client waits for its answer, so it is found out now and not in a turn.
+    fn hear_long(&mut self, slot: usize, buffer: &mut [u8], read: Read, is_filled: bool) -> Turn {
         let Read::Bytes(len) = read else {
             return self.hear_read(slot, buffer, (0, read), buffer.len());
         };
         self.crowd.moves(len);
-        let may_have_more = is_filled || self.peers.get(slot).is_some_and(|peer| peer.hung_up_in.is_some());
-        match self.hear(slot, false, &[], (buffer.len(), &Bytes::new())) {
+        let Some(peer) = self.peers.get_mut(slot) else { return Turn::Over };
+        let mut may_have_more = is_filled || peer.hung_up_in.is_some();
+        let mut next = 0;
+        if is_filled && peer.hung_up_in.is_none() {
+            let end = peer.inbound.share_of(buffer.len(), 0);
+            match peer.read(buffer.get_mut(..end).unwrap_or_default()) {
+                Read::Bytes(len) => (next, may_have_more) = (len, len == end),
+                Read::Nothing => may_have_more = false,
+                // The frame is run first.
+                ended => peer.ended = Some(ended),
+            }
+        }
+        self.crowd.moves(next);
+        let bytes = buffer.get(..next).unwrap_or_default();
+        match self.hear(slot, false, bytes, (buffer.len(), &Bytes::new())) {
             Ok(()) if may_have_more => Turn::More,
             Ok(()) => Turn::Over,
             Err(turn) => turn,

@@ -60,6 +60,27 @@ fn a_buffer_that_is_used_again_takes_no_bytes_of_the_next_frame() {
 }
 
 #[test]
+fn a_few_short_frames_between_long_ones_do_not_change_how_much_is_read() {
+    let mut inbound = Inbound::default();
+    let next = |inbound: &mut Inbound, body: &[u8]| {
+        let stream = frame(1, body);
+        let (first, rest) = stream.split_at(stream.len().min(100));
+        let frames = [first, rest].map(|mut bytes| inbound.next(&mut bytes, BUFFER).unwrap().is_some());
+        assert_eq!(frames, [rest.is_empty(), !rest.is_empty()]);
+        inbound.share_of(1 << 20, 0)
+    };
+    assert_eq!(inbound.share_of(1 << 20, 0), 1 << 20);
+    for _ in 0..2 {
+        assert_eq!(next(&mut inbound, &[7; 900]), FIRST_BYTES_OF_LONG);
+        for _ in 1..SHORT_BETWEEN_LONG_MAX {
+            assert_eq!(next(&mut inbound, b"short"), FIRST_BYTES_OF_LONG);
+        }
+    }
+    assert_eq!(inbound.share_of(1 << 20, 1), 1 << 20, "a frame has begun");
+    assert_eq!(next(&mut inbound, b"short"), 1 << 20);
+}
+
+#[test]
 fn frames_come_out_whole_however_the_stream_is_cut() {
     let lens = [0, 1, BUFFER - HEAD_BYTES - 1, BUFFER - HEAD_BYTES, BUFFER - HEAD_BYTES + 1, 5_000, 3];
     let bodies: Vec<_> = lens.iter().map(|len| vec![u8::try_from(len % 251).unwrap(); *len]).collect();
