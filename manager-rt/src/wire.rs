@@ -5,6 +5,7 @@
 //! | [`frame`] | the layout of a frame |
 //! | [`control`] | what a client sends about its own calls |
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
+//! | `pieces` | bytes to write that lie in several places |
 //! | [`recorded`] | operations that wait to be sent |
 //! | `undo` | what an answer may bring |
 //! | `kept` | the buffer that each thread of a client keeps |
@@ -18,5 +19,6 @@ pub(crate) mod inbound;
 pub(crate) mod kept;
 #[cfg(feature = "server")]
 pub(crate) mod outbound;
+pub(crate) mod pieces;
 pub mod recorded;
 pub(crate) mod undo;

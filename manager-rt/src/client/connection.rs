@@ -43,6 +43,7 @@ use crate::transport::Channel;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
 use crate::wire::kept;
+use crate::wire::pieces::Pieces;
 
 /// The most bytes that may wait to be written when a notice is added. A server that has not read that much is of no
 /// use.
@@ -180,7 +181,7 @@ impl Connection {
         (thread, undo): (u64, Undo),
     ) -> Result<Answer<Payload>, Failure> {
         self.check_version(body.since())?;
-        self.post(kind, number, body, deadline, (thread, undo))?;
+        self.post(kind, number, (body, body.long()), deadline, (thread, undo))?;
         let outcome = self.wait(number, deadline);
         if let Ok(answer) = &outcome {
             self.acknowledge(taken_bytes(undo, answer));
@@ -188,21 +189,22 @@ impl Connection {
         outcome
     }
 
-    /// Sends one frame, whose answer has to be waited for.
+    /// Sends one frame, whose answer has to be waited for. A `long` value in its body is not copied.
     #[inline]
     fn post(
         &self,
         kind: FrameKind,
         number: u64,
-        body: &impl Serialize,
+        (body, long): (&impl Serialize, &[u8]),
         deadline: Deadline,
         (thread, undo): (u64, Undo),
     ) -> Result<(), Failure> {
         let mut buffer = kept::buffer();
-        let encoded = encode::frame(&mut buffer, kind, (number, self.read_so_far()), body);
-        let sent = encoded
-            .map_err(Failure::Refused)
-            .and_then(|()| self.send(&buffer, Begun { number, thread, undo }, deadline));
+        let encoded = encode::frame_around(&mut buffer, kind, (number, self.read_so_far()), (body, long));
+        let sent = encoded.map_err(Failure::Refused).and_then(|place| {
+            let frame = Pieces::around(&buffer, long, place);
+            self.send(frame, Begun { number, thread, undo }, deadline)
+        });
         kept::keep(buffer);
         sent
     }

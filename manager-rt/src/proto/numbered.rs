@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde::de::Error;
 
+use super::value::SHARED_BYTES_MIN;
 use super::version::{FIRST, NEWEST};
 use super::{Fault, ObjectId, Payload, Raw, Table, limited};
 
@@ -128,6 +129,18 @@ macro_rules! numbered {
                     )+
                 }
             }
+
+            #[inline]
+            fn long(&self) -> &[u8] {
+                match self {
+                    $(
+                        Self::$variant $(( $($unnamed),+ ))? $({ $($named),+ })? => longest([
+                            $($(Travels::long($unnamed),)+)?
+                            $($(Travels::long($named),)+)?
+                        ]),
+                    )+
+                }
+            }
         }
 
         #[cfg(test)]
@@ -181,6 +194,11 @@ macro_rules! numbered {
             fn since(&self) -> u16 {
                 newest([$(self.$field.since()),+])
             }
+
+            #[inline]
+            fn long(&self) -> &[u8] {
+                longest([$(self.$field.long()),+])
+            }
         }
 
         #[cfg(test)]
@@ -206,6 +224,24 @@ pub(crate) trait Travels {
     fn since(&self) -> u16 {
         FIRST
     }
+
+    /// Returns the bytes of the longest value that is worth sending from where it is, or nothing. Sequences have none.
+    #[inline]
+    fn long(&self) -> &[u8] {
+        &[]
+    }
+}
+
+/// Returns the longest of several slices.
+#[inline]
+pub(super) fn longest<const COUNT: usize>(slices: [&[u8]; COUNT]) -> &[u8] {
+    let mut longest: &[u8] = &[];
+    for slice in slices {
+        if slice.len() > longest.len() {
+            longest = slice;
+        }
+    }
+    longest
 }
 
 /// Returns the newest of several versions.
@@ -230,7 +266,12 @@ impl Travels for f64 {}
 impl Travels for String {}
 impl Travels for Duration {}
 impl Travels for ObjectId {}
-impl Travels for Raw<'_> {}
+impl Travels for Raw<'_> {
+    #[inline]
+    fn long(&self) -> &[u8] {
+        if self.bytes.len() < SHARED_BYTES_MIN { &[] } else { self.bytes }
+    }
+}
 impl Travels for Payload {}
 
 impl<T: Travels> Travels for Box<T> {

@@ -15,8 +15,8 @@ use crate::proto::ObjectId;
 
 /// The longest value without proxies that is stored in place, in bytes. Longer values are stored in separate memory.
 pub const INLINE_BYTES_MAX: usize = 22;
-/// The length, in bytes, from which a value keeps the frame that it arrived in instead of a copy.
-const SHARED_BYTES_MIN: usize = 32 << 10;
+/// The length, in bytes, from which a value keeps the frame that it arrived in instead of a copy, and is sent from where it is.
+pub(crate) const SHARED_BYTES_MIN: usize = 32 << 10;
 
 /// A borrowed value.
 #[derive(Clone, Copy, Eq, Default)]

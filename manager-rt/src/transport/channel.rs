@@ -1,6 +1,5 @@
 //! A connected stream, whatever connects its two sides.
 
-#[cfg(any(feature = "server", feature = "tcp"))]
 use std::io::IoSlice;
 #[cfg(feature = "server")]
 use std::net::SocketAddr;
@@ -178,7 +177,6 @@ impl Channel {
     }
 
     /// See [`Stream::try_write_vectored`].
-    #[cfg(feature = "server")]
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> Result<usize, WriteFailure> {
         #[cfg(feature = "tcp")]
         if let Some(remote) = &self.remote {

@@ -18,7 +18,20 @@ pub(crate) fn frame(
     (call, read): (u64, u64),
     body: &impl Serialize,
 ) -> Result<(), Fault> {
-    append(into, Head { body_len: 0, kind, cpu: cpu(), call, read }, body)
+    append(into, Head { body_len: 0, kind, cpu: cpu(), call, read }, body, &[]).map(drop)
+}
+
+/// Appends one frame without the bytes of a `long` value inside it. Returns where they belong, unless they are empty.
+///
+/// # Errors
+/// [`Fault::TooLarge`]. Then the buffer is unchanged.
+pub(crate) fn frame_around(
+    into: &mut Vec<u8>,
+    kind: FrameKind,
+    (call, read): (u64, u64),
+    (body, long): (&impl Serialize, &[u8]),
+) -> Result<Option<usize>, Fault> {
+    append(into, Head { body_len: 0, kind, cpu: cpu(), call, read }, body, long)
 }
 
 /// Appends the frame of a call that is sent later. Until then, `call` is its number, which [`number`] changes.
@@ -26,7 +39,7 @@ pub(crate) fn frame(
 /// # Errors
 /// [`Fault::TooLarge`]. Then the buffer is unchanged.
 pub(crate) fn without_numbers(into: &mut Vec<u8>, call: u64, body: &impl Serialize) -> Result<(), Fault> {
-    append(into, Head { body_len: 0, kind: FrameKind::Call, cpu: 0, call, read: 0 }, body)
+    append(into, Head { body_len: 0, kind: FrameKind::Call, cpu: 0, call, read: 0 }, body, &[]).map(drop)
 }
 
 /// Adds a number to those of the calls in all frames, and enters how many answers were read.
@@ -41,19 +54,24 @@ pub(crate) fn number(mut frames: &mut [u8], added: u64, read: u64) {
     }
 }
 
-fn append(into: &mut Vec<u8>, head: Head, body: &impl Serialize) -> Result<(), Fault> {
+fn append(
+    into: &mut Vec<u8>,
+    head: Head,
+    body: &impl Serialize,
+    long: &[u8],
+) -> Result<Option<usize>, Fault> {
     let start = into.len();
     into.extend_from_slice(&head.to_bytes());
     let begin = into.len();
-    let written = postcard::serialize_with_flavor(
-        body,
-        Writer { end: begin.saturating_add(FRAME_BYTES_MAX), into: &mut *into },
-    );
-    let len = into.len().saturating_sub(begin);
-    match (written, u32::try_from(len), into.get_mut(start..begin)) {
-        (Ok(()), Ok(body_len), Some(place)) if place.len() == HEAD_BYTES => {
+    let end = begin.saturating_add(FRAME_BYTES_MAX);
+    let writer = Writer { end, into: &mut *into, long, left_out: None };
+    let left_out = postcard::serialize_with_flavor(body, writer);
+    let elsewhere = if matches!(left_out, Ok(Some(_))) { long.len() } else { 0 };
+    let len = into.len().saturating_sub(begin).saturating_add(elsewhere);
+    match (left_out, u32::try_from(len), into.get_mut(start..begin)) {
+        (Ok(left_out), Ok(body_len), Some(place)) if place.len() == HEAD_BYTES => {
             place.copy_from_slice(&Head { body_len, ..head }.to_bytes());
-            Ok(())
+            Ok(left_out)
         }
         _ => {
             into.truncate(start);
@@ -80,11 +98,16 @@ fn cpu() -> u8 {
 /// The writer that postcard encodes to, limited to the length of a frame.
 struct Writer<'a> {
     into: &'a mut Vec<u8>,
+    /// Where the frame ends at the latest.
     end: usize,
+    /// The bytes that are left out, recognised by their address.
+    long: &'a [u8],
+    /// Where they were left out.
+    left_out: Option<usize>,
 }
 
 impl Flavor for Writer<'_> {
-    type Output = ();
+    type Output = Option<usize>;
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -100,19 +123,54 @@ impl Flavor for Writer<'_> {
         if self.end.saturating_sub(self.into.len()) < bytes.len() {
             return Err(postcard::Error::SerializeBufferFull);
         }
+        if bytes.len() == self.long.len()
+            && !bytes.is_empty()
+            && std::ptr::eq(bytes, self.long)
+            && self.left_out.is_none()
+        {
+            self.left_out = Some(self.into.len());
+            self.end = self.end.saturating_sub(bytes.len());
+            return Ok(());
+        }
         self.into.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+    fn finalize(self) -> postcard::Result<Option<usize>> {
+        Ok(self.left_out)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::Raw;
+    use crate::proto::{Call, DictOp, ObjectId, Op, Raw, Travels as _, Wait};
+
+    #[test]
+    fn a_long_value_is_left_out_of_its_frame_and_belongs_where_it_was() {
+        let call = |value| {
+            let op = Op::Dict(DictOp::Store(Raw::plain(b"key"), Raw::plain(value)));
+            Call { object: ObjectId(9), thread: 300, wait: Wait::No, op }
+        };
+        let long = vec![7; 40_000];
+        for (value, is_long) in [(&long[..], true), (&long[..32 << 10], true), (&long[1..32 << 10], false)] {
+            let (call, mut whole, mut around) = (call(value), Vec::new(), vec![1]);
+            frame(&mut whole, FrameKind::Call, (7, 3), &call).unwrap();
+            let place = frame_around(&mut around, FrameKind::Call, (7, 3), (&call, call.long())).unwrap();
+            assert_eq!(place.is_some(), is_long);
+            if let Some(place) = place {
+                around.splice(place..place, value.iter().copied());
+            }
+            // The CPU may have changed.
+            (whole[5], around[6]) = (0, 0);
+            assert_eq!(around[1..], whole);
+        }
+        let too_long = vec![0; FRAME_BYTES_MAX];
+        let call = call(&too_long);
+        let mut around = vec![1];
+        frame_around(&mut around, FrameKind::Call, (7, 3), (&call, call.long())).unwrap_err();
+        assert_eq!(around, [1]);
+    }
 
     #[test]
     fn a_frame_has_a_longest_length_and_not_one_byte_more() {

@@ -175,7 +175,8 @@ impl Connection {
         let undos: Vec<_> = portion.undos().iter().map(|(at, undo)| (place(*at), *undo)).collect();
         let thread = portion.thread();
         let frames = portion.numbered(begin, self.read_so_far());
-        let sent = self.put(frames, |calls| calls.extend_run((first, count), thread, undos), run, deadline);
+        let sent =
+            self.put(frames.into(), |calls| calls.extend_run((first, count), thread, undos), run, deadline);
         let (is_first, is_gone) = (begin == first, !self.is_usable());
         match sent {
             Sent::Nothing if is_first && is_gone => return Err(Failure::NotSent),

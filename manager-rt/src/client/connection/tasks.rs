@@ -134,8 +134,8 @@ impl Connection {
         }
         calls.is_writing = true;
         drop(calls);
-        let written = self.write(frame, None, &mut Nobody);
-        self.stop_writing(frame.get(written..).unwrap_or_default());
+        let written = self.write((&**frame).into(), None, &mut Nobody);
+        self.stop_writing(frame.get(written..).unwrap_or_default().into());
         if written < frame.len() && !self.is_usable() {
             // An incomplete frame was not understood.
             self.lock().tasks.forget(number);

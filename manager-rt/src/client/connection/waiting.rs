@@ -30,7 +30,8 @@ impl Connection {
     ) -> Result<Answer<Payload>, Failure> {
         self.check_version(call.since())?;
         let number = self.next_call();
-        self.post(FrameKind::Call, number, call, deadline, (call.thread, Undo::of(call.object, &call.op)))?;
+        let undo = Undo::of(call.object, &call.op);
+        self.post(FrameKind::Call, number, (call, call.long()), deadline, (call.thread, undo))?;
         if let Some(outcome) = self.wait_until(number, deadline) {
             return outcome;
         }
@@ -48,7 +49,7 @@ impl Connection {
     fn ping(&self, thread: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
         let number = self.next_call();
         let ping = Control::Ping.sent_by(thread);
-        self.post(FrameKind::Call, number, &ping, deadline, (thread, Undo::Nothing))?;
+        self.post(FrameKind::Call, number, (&ping, &[]), deadline, (thread, Undo::Nothing))?;
         self.wait(number, deadline)
     }
 

@@ -12,6 +12,7 @@ use mp_sys::stream::{Interest, WriteFailure};
 use super::reading::{Look, Nobody, Owner};
 use super::{Begun, Connection, Failure};
 use crate::client::calls::{Calls, End};
+use crate::wire::pieces::Pieces;
 
 /// How far frames got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Failure::NotSent`] or [`Failure::NotBegun`]. Then the call is not registered.
-    pub(super) fn send(&self, frame: &[u8], begun: Begun, deadline: Deadline) -> Result<(), Failure> {
+    pub(super) fn send(&self, frame: Pieces<'_>, begun: Begun, deadline: Deadline) -> Result<(), Failure> {
         let Begun { number, thread, undo } = begun;
         let sent = self.put(frame, |calls| calls.begin(number, thread, undo), &mut Nobody, deadline);
         let is_gone = !self.is_usable();
@@ -51,7 +52,7 @@ impl Connection {
     /// `own` calls may arrive meanwhile. Calls whose frames were not written stay registered.
     pub(super) fn put(
         &self,
-        frames: &[u8],
+        frames: Pieces<'_>,
         begin: impl FnOnce(&mut Calls),
         own: &mut impl Owner,
         deadline: Deadline,
@@ -63,7 +64,7 @@ impl Connection {
         }
         begin(&mut calls);
         if calls.is_writing {
-            calls.outbox.extend_from_slice(frames);
+            frames.append_to(&mut calls.outbox);
             return Sent::Whole;
         }
         calls.is_writing = true;
@@ -73,19 +74,18 @@ impl Connection {
         let bytes = if earlier.is_empty() {
             frames
         } else {
-            earlier.extend_from_slice(frames);
-            &earlier
+            frames.append_to(&mut earlier);
+            Pieces::from(&*earlier)
         };
         // New frames are withdrawn if none of their bytes is written, so a sealed record does not contain earlier ones too.
         let first = if self.stream.is_remote() { own_start } else { bytes.len() };
-        let mut written = self.write(bytes.get(..first).unwrap_or_default(), Some(deadline), own);
+        let mut written = self.write(bytes.until(first), Some(deadline), own);
         if written == first {
-            let others = bytes.get(first..).unwrap_or_default();
-            written = written.saturating_add(self.write(others, Some(deadline), own));
+            written = written.saturating_add(self.write(bytes.behind(first), Some(deadline), own));
         }
         let is_begun = written > own_start;
         let end = if is_begun { bytes.len() } else { own_start };
-        self.stop_writing(bytes.get(written..end).unwrap_or_default());
+        self.stop_writing(bytes.until(end).behind(written));
         match written == bytes.len() {
             true => Sent::Whole,
             false if is_begun => Sent::Partly,
@@ -101,14 +101,17 @@ impl Connection {
         }
         calls.is_writing = true;
         drop(calls);
-        self.stop_writing(&[])
+        self.stop_writing(Pieces::default())
     }
 
     /// Lets other threads write, after `rest` and the contents of the outbox. Returns `true` if the socket is full.
-    pub(super) fn stop_writing(&self, rest: &[u8]) -> bool {
+    pub(super) fn stop_writing(&self, rest: Pieces<'_>) -> bool {
         let mut calls = self.lock();
         if !rest.is_empty() {
-            calls.outbox.splice(..0, rest.iter().copied());
+            let mut bytes = Vec::with_capacity(rest.len().saturating_add(calls.outbox.len()));
+            rest.append_to(&mut bytes);
+            bytes.append(&mut calls.outbox);
+            calls.outbox = bytes;
         }
         loop {
             if !self.is_usable() {
@@ -122,7 +125,7 @@ impl Connection {
             }
             let mut bytes = std::mem::take(&mut calls.outbox);
             drop(calls);
-            let written = self.write(&bytes, None, &mut Nobody);
+            let written = self.write((&*bytes).into(), None, &mut Nobody);
             calls = self.lock();
             if written < bytes.len() && self.is_usable() {
                 bytes.drain(..written);
@@ -141,12 +144,15 @@ impl Connection {
 
     /// Writes as much as the socket accepts until the deadline, or without waiting, and returns how many bytes that
     /// was. If it is less than all, the time is over, or the connection is no longer usable.
-    pub(super) fn write(&self, bytes: &[u8], deadline: Option<Deadline>, own: &mut impl Owner) -> usize {
+    pub(super) fn write(&self, bytes: Pieces<'_>, deadline: Option<Deadline>, own: &mut impl Owner) -> usize {
         let mut written = 0_usize;
-        while let Some(rest) = bytes.get(written..)
-            && !rest.is_empty()
-        {
-            match self.stream.try_write(rest) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let outcome = match rest.as_one() {
+                Some(only) => self.stream.try_write(only),
+                None => self.stream.try_write_vectored(&rest.slices()),
+            };
+            match outcome {
                 Ok(count) => written = written.saturating_add(count),
                 Err(WriteFailure::Full) => match deadline {
                     Some(deadline) if !deadline.has_passed() => self.wait_for_room(deadline, own),
@@ -159,6 +165,7 @@ impl Connection {
                     break;
                 }
             }
+            rest = bytes.behind(written);
         }
         written
     }

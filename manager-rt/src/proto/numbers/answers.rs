@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[cfg(test)]
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
-use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
+use crate::proto::numbered::{ByNumber, Travels, limited_to, longest, newest, numbered, together, unknown};
 use crate::proto::reply::Flat;
 use crate::proto::report::{
     ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport, WaitFor, WaitReport,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[cfg(test)]
 use crate::proto::golden::{Line, Numbered, Sample, sample_of, shape_of};
 use crate::proto::limited::{Elements, Entries, FilePath, Many, Name, Order, References, Values};
-use crate::proto::numbered::{ByNumber, Travels, limited_to, newest, numbered, together, unknown};
+use crate::proto::numbered::{ByNumber, Travels, limited_to, longest, newest, numbered, together, unknown};
 use crate::proto::{
     ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
     NamespaceOp, Number, Op, Part, QueueOp, Scan, SemaphoreOp, Spec, Step, Table, ValueOp, Wait,
