@@ -117,9 +117,13 @@ fn unread_answers_leave_others_the_reserve_of_a_full_manager() {
     bystander.ask(lock, Op::Lock(LockOp::Acquire { lease: 0 })).unwrap();
     let mut new = server.client();
     assert!(new.ask(value, GET).is_ok());
-    let Ok(Reply::Info(info)) = bystander.manager(ManagerOp::Info) else { panic!("info") };
-    let answers = RESERVE_BYTES_MIN / RESERVE_ANSWERS_SHARE;
-    assert!(info.bytes < count_of(MEMORY_BYTES + RESERVE_BYTES_MIN - answers), "{info:?}");
+    let most = count_of(MEMORY_BYTES + RESERVE_BYTES_MIN - RESERVE_BYTES_MIN / RESERVE_ANSWERS_SHARE);
+    let bystander = std::cell::RefCell::new(bystander);
+    // Those that have left too much are disconnected at the end of a round, and the server may still have calls to read.
+    mp_sys::testing::eventually("others have the rest of the reserve", || {
+        let info = bystander.borrow_mut().manager(ManagerOp::Info);
+        matches!(info, Ok(Reply::Info(info)) if info.bytes < most)
+    });
 }
 
 #[test]
