@@ -11,6 +11,9 @@ pub const VALUE_BYTES_MAX: usize = 64 << 20;
 pub const PAGE_BYTES: usize = 256 << 10;
 /// The most values in one answer to an operation that returns a page.
 pub const PAGE_ITEMS_MAX: u64 = 4_096;
+/// At how many values of an object a report looks to find its size. The values after them count as the average of those:
+/// 1,024.
+pub const VALUES_SEEN_MAX: usize = 1_024;
 /// The most values that one operation may add or replace, since each of them takes time: 65,536.
 pub const VALUES_AT_ONCE_MAX: usize = 65_536;
 /// The most dict entries that one operation may add or replace. There are fewer of them because each one is looked up.

@@ -1,12 +1,10 @@
 //! What can be seen of an object from outside: how long it is, what it takes, and who waits for it.
 
 use crate::count::count_of;
+use crate::limits::VALUES_SEEN_MAX;
 use crate::proto::report::LockHolder;
 use crate::state::delivery::outside_of;
 use crate::state::kinds::Body;
-
-/// At how many values of an object a report looks. The values after them count as the average of those.
-pub(super) const VALUES_SEEN_MAX: usize = 1_024;
 
 /// What an object takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,11 @@ use std::time::Duration;
 use mp_sys::stream::own_process;
 
 use super::*;
-use crate::limits::UNSENT_BYTES_LEAST;
+use crate::limits::{UNSENT_BYTES_LEAST, VALUES_SEEN_MAX};
 use crate::proto::report::{
     ClientOrigin, ClientReport, LockHolder, ObjectReport, ServerReport, WaitFor, WaitReport,
 };
 use crate::proto::{BarrierOp, EventOp, JoinableQueueOp, Kind, ListOp, QueueOp, SemaphoreOp};
-use crate::state::observed::VALUES_SEEN_MAX;
 
 fn nanos(nanos: u64) -> Duration {
     Duration::from_nanos(nanos)
