@@ -1,0 +1,133 @@
+//! The page of a server, for people and for Prometheus: `serve --http`.
+//!
+//! It runs in a thread of its own, and is an ordinary client of the server: whatever browsers do, it asks the manager for one
+//! report at a time, and not more often than [`SAMPLE_AGE_MAX`]. So it cannot keep the server's clients waiting for longer than any
+//! other client can.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`routes`] | what each path answers, to whom, and with which headers |
+//! | [`source`] | the newest report of the manager |
+//! | [`page`], [`metrics`] | the report as a page, and as metrics |
+//! | [`limits`] | what a browser can make the thread hold or wait for |
+//!
+//! [`SAMPLE_AGE_MAX`]: limits::SAMPLE_AGE_MAX
+
+mod limits;
+mod metrics;
+mod page;
+mod routes;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::Builder;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use self::limits::{
+    ACCEPT_PAUSE, CONNECTION_TIME_MAX, CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADER_TIME_MAX, HEADERS_MAX,
+};
+use self::routes::Site;
+pub(crate) use self::source::Connect;
+use self::source::Source;
+use crate::failure::Failure;
+use crate::output;
+
+/// A socket at which the page is served.
+pub(crate) struct Http {
+    listener: TcpListener,
+    address: SocketAddr,
+    names: Vec<String>,
+}
+
+impl Http {
+    /// Listens at an address.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for an address that other hosts reach, unless they may; [`Failure::Unreachable`].
+    pub(crate) fn bind(at: SocketAddr, is_public: bool, names: &[String]) -> Result<Self, Failure> {
+        if !is_public && !at.ip().to_canonical().is_loopback() {
+            return Err(Failure::Usage(format!(
+                "--http {at}: other hosts reach this address, and the page has no password; add --http-public if that is intended"
+            )));
+        }
+        let failed =
+            |error: io::Error| Failure::Unreachable(format!("cannot listen at http://{at}/: {error}"));
+        let listener = TcpListener::bind(at).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, names: names.to_vec() })
+    }
+
+    /// Returns the address of the page.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Serves the page in a thread, which ends with the process. `connect` connects to the server.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`].
+    pub(crate) fn start(self, connect: Connect) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::Failed(format!("no thread for --http: {error}"));
+        let serve = move || {
+            let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(self.serve(connect)),
+                Err(error) => output::note(&format!("--http: no event loop: {error}")),
+            }
+        };
+        Builder::new().name("http".to_owned()).spawn(serve).map(drop).map_err(failed)
+    }
+
+    async fn serve(self, connect: Connect) {
+        let listener = match tokio::net::TcpListener::from_std(self.listener) {
+            Ok(listener) => listener,
+            Err(error) => return output::note(&format!("--http: {error}")),
+        };
+        let site = Arc::new(Site::new(self.names, Source::new(connect)));
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            // Above the limit, browsers wait in the kernel's backlog.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let site = Arc::clone(&site);
+                    tokio::spawn(async move {
+                        // A browser that neither asks nor reads takes a place for this long.
+                        drop(timeout(CONNECTION_TIME_MAX, converse(stream, site)).await);
+                        drop(place);
+                    });
+                }
+                // The browser left, or there is no descriptor.
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+async fn converse(stream: TcpStream, site: Arc<Site>) {
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { site.answer(&request).await }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    // An error says that the browser left, was too slow, or does not speak HTTP. hyper has answered it if it could.
+    drop(connection.await);
+}
