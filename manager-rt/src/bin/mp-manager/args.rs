@@ -1,5 +1,6 @@
 //! The command line, and its help.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -93,6 +94,18 @@ pub(crate) struct Serve {
     /// How many clients may be connected at the same time [default: 10000, or what the limit of descriptors permits]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) clients: Option<u32>,
+    /// Show what happens in the server as a page, at this port of this host or at IP:PORT
+    ///
+    /// The page is for every user of this host, and can change nothing. /metrics is for Prometheus. With port 0, the system
+    /// chooses a port.
+    #[arg(long, value_name = "PORT", value_parser = loopback)]
+    pub(crate) http: Option<SocketAddr>,
+    /// Let --http name an address that other hosts reach: everybody there can read the page, which has no password
+    #[arg(long, requires = "http")]
+    pub(crate) http_public: bool,
+    /// Answer at --http also if a browser calls this host by this name
+    #[arg(long, value_name = "NAME", requires = "http")]
+    pub(crate) http_name: Vec<String>,
 }
 
 /// The options of `rm`.
@@ -102,6 +115,13 @@ pub(crate) struct Rm {
     pub(crate) target: Target,
     /// The name of the object
     pub(crate) name: String,
+}
+
+/// Reads a port of this host, or an address and a port.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+    let address = port.or_else(|_| text.parse());
+    address.map_err(|_| "expected a port or an IP address with a port, such as 7001 or [::1]:7001".to_owned())
 }
 
 /// Reads a number of bytes, with or without a unit.
@@ -132,6 +152,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_this_host() {
+        for (text, expected) in
+            [("7001", "127.0.0.1:7001"), ("[::1]:0", "[::1]:0"), ("10.0.0.1:80", "10.0.0.1:80")]
+        {
+            assert_eq!(loopback(text).unwrap().to_string(), expected);
+        }
+        for text in ["", "65536", "-1", "host:80", "127.0.0.1", "::1"] {
+            assert!(loopback(text).is_err(), "{text}");
+        }
     }
 
     #[test]

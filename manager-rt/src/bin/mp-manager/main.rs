@@ -9,12 +9,14 @@
 //! | [`serve`], [`keys`] | the server; key files |
 //! | [`target`] | connecting |
 //! | [`commands`] | one file for each command of a client |
+//! | [`http`] | the page of a server, and its metrics |
 //! | [`output`], [`failure`] | what is printed, and the exit code |
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
 mod failure;
+mod http;
 mod keys;
 mod output;
 mod serve;

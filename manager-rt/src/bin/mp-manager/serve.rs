@@ -12,12 +12,13 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path;
 use std::thread::Builder;
 
-use manager_rt::{BindError, Server, Stopper};
+use manager_rt::{BindError, Manager, Server, Stopper};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use crate::args::Serve;
 use crate::failure::Failure;
+use crate::http::{Connect, Http};
 use crate::{keys, output};
 
 /// The variable in which a supervisor names the socket that it listens to: sd_notify(3).
@@ -29,19 +30,34 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// [`Failure`].
 pub(crate) fn run(options: &Serve) -> Result<(), Failure> {
     let signals = signals().map_err(|error| Failure::Failed(format!("no handlers for signals: {error}")))?;
+    let http = options.http.map(|at| Http::bind(at, options.http_public, &options.http_name)).transpose()?;
     let server = bind(options)?;
     let stopper = server.stopper();
     let started = Builder::new().name("signals".to_owned()).spawn(move || stop_at_signal(signals, &stopper));
     // The thread ends with the process.
     drop(started.map_err(|error| Failure::Failed(format!("no thread for signals: {error}")))?);
-    let addresses: Vec<String> =
+    let mut addresses: Vec<String> =
         std::iter::once(server.address()).chain(server.tcp_addresses()).map(ToString::to_string).collect();
+    if let Some(http) = http {
+        addresses.push(http.url());
+        http.start(as_client(options, server.address().to_string())?)?;
+    }
     // A server is useful even if nobody reads where it listens.
     drop(output::line(&format!("listening at {}", addresses.join(" "))));
     notify("READY=1");
     let served = server.serve();
     notify("STOPPING=1");
     served.map_err(|error| Failure::Failed(format!("the server ended: {error}")))
+}
+
+/// Returns what connects the page to the server.
+fn as_client(options: &Serve, address: String) -> Result<Connect, Failure> {
+    let key = options.key_file.as_ref().map(|file| keys::read(file)).transpose()?;
+    Ok(Box::new(move || {
+        let builder = Manager::builder();
+        let builder = key.iter().fold(builder, |builder, key| builder.key(key.clone()));
+        builder.connect(&address).map_err(|error| error.to_string())
+    }))
 }
 
 fn bind(options: &Serve) -> Result<Server, Failure> {
