@@ -5,7 +5,7 @@ use manager_rt::{ConnectError, Manager, ReachError};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nowhere = Manager::connect("mp+unix:/nowhere/manager.sock");
-    assert!(matches!(nowhere, Err(ReachError::Connect(ConnectError::NotFound))));
+    assert!(matches!(nowhere, Err(ReachError::Connect { error: ConnectError::NotFound, .. })));
     #[cfg(feature = "server")]
     {
         let manager = Manager::start()?;

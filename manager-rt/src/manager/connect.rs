@@ -1,6 +1,7 @@
 //! Managers that are reached by their address.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,7 +46,9 @@ impl ManagerBuilder {
     /// # Errors
     /// [`ReachError::Key`].
     pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, ReachError> {
-        let mut key = std::fs::read(path).map_err(|error| ReachError::Key(error.into()))?;
+        let path = path.as_ref();
+        let unread = |error: io::Error| ReachError::Key { path: path.to_owned(), error: error.into() };
+        let mut key = std::fs::read(path).map_err(unread)?;
         while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             key.pop();
         }
@@ -67,7 +70,8 @@ impl ManagerBuilder {
         let (address, password) = Address::with_password(address)?;
         let deadline = self.deadline();
         let key = self.key.or(password).unwrap_or_else(|| registry::key_of(&address));
-        Ok(Manager::over(registry::connect(&address, &key, deadline)?))
+        let backend = registry::connect(&address, &key, deadline);
+        Ok(Manager::over(backend.map_err(|error| ReachError::at(&address, error))?))
     }
 
     pub(super) fn deadline(&self) -> Deadline {

@@ -1,5 +1,6 @@
 //! Reaching a manager by its address.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mp_sys::deadline::Deadline;
@@ -29,8 +30,14 @@ pub enum ReachError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Connecting to the server failed.
-    #[error("the manager cannot be reached: {0}")]
-    Connect(#[from] ConnectError),
+    #[error("the manager at {address} cannot be reached: {error}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// What went wrong there.
+        #[source]
+        error: ConnectError,
+    },
     /// The server has its own key, which this process does not know. A proxy carries the key in the arguments of a
     /// child, but in no other message.
     #[error(
@@ -42,8 +49,21 @@ pub enum ReachError {
     #[error("the manager was restarted: its objects are gone")]
     Restarted,
     /// The key file cannot be read.
-    #[error("the key cannot be read: {0}")]
-    Key(#[source] crate::OsError),
+    #[error("the key cannot be read from {}: {error}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        error: crate::OsError,
+    },
+}
+
+impl ReachError {
+    /// Adds the address to the error of a connection.
+    pub(crate) fn at(address: &Address, error: ConnectError) -> Self {
+        Self::Connect { address: address.to_string(), error }
+    }
 }
 
 /// Connects to the manager at an address, and registers the manager and its key.
@@ -77,7 +97,7 @@ pub(crate) fn reach(address: Option<&str>, epoch: u128) -> Result<Arc<dyn Backen
     let deadline = Deadline::after(CONNECT_TIME_DEFAULT);
     let backend = connect(&address, &registry::key_of(&address), deadline).map_err(|error| match error {
         ConnectError::Unauthorised | ConnectError::KeyTooShort { bytes: 0 } => ReachError::NeedsKey,
-        error => ReachError::Connect(error),
+        error => ReachError::at(&address, error),
     })?;
     if backend.epoch() == epoch { Ok(backend) } else { Err(ReachError::Restarted) }
 }

@@ -133,7 +133,7 @@ fn proxies_of_a_restarted_server_get_an_error() {
     assert!(postcard::from_bytes::<manager_rt::Value<u64>>(&encoded).is_err());
     assert!(matches!(
         Manager::builder().key("other").connect(&second.address().unwrap()),
-        Err(ReachError::Connect(_))
+        Err(ReachError::Connect { .. })
     ));
     second.shutdown().unwrap();
 }
@@ -193,7 +193,7 @@ fn of_a_child(then: impl FnOnce()) -> (mp_sys::child::ChildProcess, Place, Strin
 
 fn ends_with_its_parent(place: &Place, address: &str) {
     place.is_gone();
-    assert!(matches!(Manager::connect(address), Err(ReachError::Connect(_))));
+    assert!(matches!(Manager::connect(address), Err(ReachError::Connect { .. })));
     assert!(waitid(WaitId::Pid(place.server), WaitIdOptions::EXITED).unwrap().is_some());
 }
 

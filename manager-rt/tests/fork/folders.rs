@@ -118,7 +118,7 @@ fn a_stopped_server_with_a_full_queue_delays_no_other() {
     with_manager(|manager| assert_eq!(manager.names(), Ok(vec![])));
     assert!(place.folder().exists(), "the server lives");
     let late = Manager::builder().timeout(Duration::from_millis(100)).connect(&address);
-    assert!(matches!(late, Err(ReachError::Connect(ConnectError::TimedOut))), "{late:?}");
+    assert!(matches!(late, Err(ReachError::Connect { error: ConnectError::TimedOut, .. })), "{late:?}");
     let second = Manager::builder().path(&place.socket).start();
     assert!(matches!(second, Err(StartError::Bind(_))), "{second:?}");
     drop(waiting);

@@ -15,21 +15,23 @@ use mp_sys::testing::eventually;
 
 use crate::tcp_relay::TcpRelay;
 
-const KEY: &str = "a key that has at least 32 bytes";
-const OTHER_KEY: &str = "another key of at least 32 bytes";
-const LOOPBACK: &str = "127.0.0.1:0";
+pub(crate) const KEY: &str = "a key that has at least 32 bytes";
+pub(crate) const OTHER_KEY: &str = "another key of at least 32 bytes";
+pub(crate) const LOOPBACK: &str = "127.0.0.1:0";
 
-fn started() -> Manager {
+pub(crate) fn started() -> Manager {
     Manager::builder().key(KEY).tcp(LOOPBACK).start().unwrap()
 }
 
-fn connect(address: &str, key: &str) -> Manager {
+pub(crate) fn connect(address: &str, key: &str) -> Manager {
     Manager::builder().key(key).connect(address).unwrap()
 }
 
-fn refusal(address: &str, key: &str) -> ConnectError {
-    match Manager::builder().key(key).connect(address) {
-        Err(ReachError::Connect(error)) => error,
+pub(crate) fn refusal(address: &str, key: &str) -> ConnectError {
+    let error = Manager::builder().key(key).connect(address).unwrap_err();
+    assert!(error.to_string().contains(address), "{error}");
+    match error {
+        ReachError::Connect { error, .. } => error,
         other => panic!("{other:?}"),
     }
 }
@@ -216,7 +218,7 @@ fn a_server_that_is_no_manager_is_not_waited_for_longer_than_the_timeout() {
     let address = format!("mp+tcp://{}", listener.local_addr().unwrap());
     let silent =
         Manager::builder().key(KEY).timeout(Duration::from_millis(20)).connect(&address).unwrap_err();
-    assert!(matches!(silent, ReachError::Connect(ConnectError::TimedOut)), "{silent}");
+    assert!(matches!(silent, ReachError::Connect { error: ConnectError::TimedOut, .. }), "{silent}");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // The first one is from above.

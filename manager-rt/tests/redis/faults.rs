@@ -123,9 +123,9 @@ fn a_password_is_needed_and_never_shown() {
     let server = Server::start(&["--requirepass", "opensesame"]);
     let url = There::new(&server).url();
     let refused = Manager::connect(&url).unwrap_err();
-    assert!(matches!(refused, ReachError::Connect(ConnectError::Unauthorised)), "{refused}");
+    assert!(matches!(refused, ReachError::Connect { error: ConnectError::Unauthorised, .. }), "{refused}");
     let wrong = Manager::builder().key("wrong").connect(&url).unwrap_err();
-    assert!(matches!(wrong, ReachError::Connect(ConnectError::Unauthorised)), "{wrong}");
+    assert!(matches!(wrong, ReachError::Connect { error: ConnectError::Unauthorised, .. }), "{wrong}");
     let manager = Manager::builder().key("opensesame").connect(&url).unwrap();
     let value = manager.value(&1_u8).unwrap();
     for shown in [format!("{manager:?}"), format!("{value:?}"), manager.address().unwrap()] {
@@ -142,7 +142,7 @@ fn addresses_that_lead_nowhere_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = format!("redis+unix://{}", folder.path().join("none").display());
     let error = Manager::connect(&nobody).unwrap_err();
-    assert!(matches!(error, ReachError::Connect(ConnectError::NotFound)), "{error}");
+    assert!(matches!(error, ReachError::Connect { error: ConnectError::NotFound, .. }), "{error}");
     for bad in ["redis://host/x", "redis://host?other=1"] {
         let error = Manager::connect(bad).unwrap_err();
         assert!(matches!(error, ReachError::Address(AddressError::Redis(_))), "{error}");
@@ -154,7 +154,7 @@ fn addresses_that_lead_nowhere_are_errors() {
         .timeout(Duration::from_millis(200))
         .connect(&format!("redis://127.0.0.1:{port}"))
         .unwrap_err();
-    assert!(matches!(silent, ReachError::Connect(ConnectError::TimedOut)), "{silent}");
+    assert!(matches!(silent, ReachError::Connect { error: ConnectError::TimedOut, .. }), "{silent}");
     drop(server);
 }
 

@@ -43,12 +43,12 @@ fn refused(target: &Target, error: &ReachError) -> Failure {
     let hint = match error {
         // The message contains the address.
         ReachError::Address(error) => return Failure::Usage(error.to_string()),
-        ReachError::Connect(error) => advice(target, error),
+        ReachError::Connect { error, .. } => advice(target, error),
         _ => "",
     };
     // The outer error repeats that the manager cannot be reached.
     let reason = match error {
-        ReachError::Connect(error) => error.to_string(),
+        ReachError::Connect { error, .. } => error.to_string(),
         error => error.to_string(),
     };
     Failure::Unreachable(format!("cannot reach {}: {reason}{hint}", target.address))

@@ -191,6 +191,6 @@ fn connect(storm: Storm) {
     let address = format!("mp+unix:{}", path.display());
     storm.outlasts(|timeout| {
         let outcome = Manager::builder().key("key").timeout(timeout).connect(&address);
-        matches!(outcome, Err(ReachError::Connect(ConnectError::TimedOut)))
+        matches!(outcome, Err(ReachError::Connect { error: ConnectError::TimedOut, .. }))
     });
 }
