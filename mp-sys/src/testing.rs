@@ -19,6 +19,7 @@ use crate::deadline::{Deadline, now_nanos};
 
 mod early_thread;
 mod element;
+pub mod hosts;
 mod interrupts;
 pub mod leaks;
 pub mod mounts;
