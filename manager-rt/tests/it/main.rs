@@ -3,6 +3,8 @@
 
 mod asynchronous;
 mod conformance;
+#[cfg(feature = "tcp")]
+mod cut_link;
 mod keys;
 mod lost_locks;
 mod pipelines;
