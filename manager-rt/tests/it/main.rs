@@ -14,5 +14,7 @@ mod restricted;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "tcp")]
+mod tcp_cuts;
+#[cfg(feature = "tcp")]
 mod tcp_relay;
 mod wire_bytes;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
 use manager_rt::Manager;
@@ -26,6 +26,11 @@ struct Shared {
     is_cut: AtomicBool,
     /// What clients, and what the server, have sent.
     sent: [Mutex<Vec<u8>>; 2],
+    /// After how many more bytes of clients, and of the server, all connections end.
+    left: Mutex<[Option<usize>; 2]>,
+    /// Whether nothing of what the server sends is read.
+    is_deaf: Mutex<bool>,
+    hears: Condvar,
 }
 
 impl TcpRelay {
@@ -40,6 +45,9 @@ impl TcpRelay {
             sides: Mutex::default(),
             frozen: Mutex::default(),
             is_cut: AtomicBool::new(false),
+            left: Mutex::default(),
+            is_deaf: Mutex::new(false),
+            hears: Condvar::new(),
             sent: Default::default(),
         });
         let accepting = Arc::clone(&shared);
@@ -60,6 +68,29 @@ impl TcpRelay {
     /// Returns what clients, and what the server, have sent.
     pub(crate) fn sent(&self) -> [Vec<u8>; 2] {
         self.shared.sent.each_ref().map(|sent| sent.lock().unwrap().clone())
+    }
+
+    /// Ends all connections after this many more bytes of clients (0) or of the server (1). Clients may connect again.
+    pub(crate) fn sever_after(&self, way: usize, bytes: usize) {
+        self.shared.left.lock().unwrap()[way] = Some(bytes);
+    }
+
+    /// Takes back [`sever_after`](Self::sever_after).
+    pub(crate) fn sever_never(&self) {
+        *self.shared.left.lock().unwrap() = [None; 2];
+    }
+
+    /// Sends bytes to the server that no client has sent.
+    pub(crate) fn inject(&self, bytes: &[u8]) {
+        for [_, server] in &mut *self.shared.sides.lock().unwrap() {
+            // It may have ended.
+            drop(server.write_all(bytes));
+        }
+    }
+
+    /// Reads nothing more of what the server sends, from the next byte on, until the end of the relay.
+    pub(crate) fn deafen(&self) {
+        *self.shared.is_deaf.lock().unwrap() = true;
     }
 
     /// Ends all connections. Clients may connect again.
@@ -85,6 +116,8 @@ impl TcpRelay {
 impl Drop for TcpRelay {
     fn drop(&mut self) {
         self.cut();
+        *self.shared.is_deaf.lock().unwrap() = false;
+        self.shared.hears.notify_all();
         // Wakes the thread that accepts.
         drop(TcpStream::connect(self.front));
         self.accepting.take().unwrap().join().unwrap();
@@ -98,6 +131,23 @@ impl Shared {
         }
         for side in self.frozen.lock().unwrap().drain(..) {
             drop(side.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// Returns what of these bytes is passed on, and whether all connections end then.
+    fn until_end<'a>(&self, way: usize, bytes: &'a [u8]) -> (&'a [u8], bool) {
+        let mut left = self.left.lock().unwrap();
+        match &mut left[way] {
+            Some(count) if *count <= bytes.len() => {
+                let count = *count;
+                left[way] = None;
+                (&bytes[..count], true)
+            }
+            Some(count) => {
+                *count -= bytes.len();
+                (bytes, false)
+            }
+            None => (bytes, false),
         }
     }
 
@@ -126,9 +176,15 @@ impl Shared {
     fn pump(&self, way: usize, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(len @ 1..) = from.read(&mut buffer) {
-            self.sent[way].lock().unwrap().extend_from_slice(&buffer[..len]);
-            if to.write_all(&buffer[..len]).is_err() {
+            let deaf = self.is_deaf.lock().unwrap();
+            drop(self.hears.wait_while(deaf, |is_deaf| *is_deaf && way == 1).unwrap());
+            let (bytes, is_end) = self.until_end(way, &buffer[..len]);
+            self.sent[way].lock().unwrap().extend_from_slice(bytes);
+            if to.write_all(bytes).is_err() {
                 break;
+            }
+            if is_end {
+                self.sever();
             }
         }
         // The server's side of a frozen connection stays as it is.
