@@ -16,5 +16,7 @@ mod tcp;
 #[cfg(feature = "tcp")]
 mod tcp_cuts;
 #[cfg(feature = "tcp")]
+mod tcp_hostile;
+#[cfg(feature = "tcp")]
 mod tcp_relay;
 mod wire_bytes;
