@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Runs a manager that several programs share, and looks into one that runs.
+/// Runs a manager that several programs share, and works with one that runs.
 ///
 /// A manager is a server that holds lists, dicts, values, locks and queues for any number of programs, on one host or several.
 #[derive(Debug, Parser)]

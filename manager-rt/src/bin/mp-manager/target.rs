@@ -1,6 +1,6 @@
 //! Connecting to a manager.
 
-use manager_rt::{ConnectError, Manager, ReachError};
+use manager_rt::{Address, ConnectError, Manager, ReachError};
 
 use crate::args::Target;
 use crate::failure::Failure;
@@ -18,13 +18,16 @@ impl Connection {
     /// # Errors
     /// [`Failure`].
     pub(crate) fn open(target: &Target) -> Result<Self, Failure> {
+        // As it is shown, an address has no password.
+        let address = target.address.parse::<Address>();
+        let address = address.map_err(|error| Failure::Usage(error.to_string()))?.to_string();
         let mut builder = Manager::builder();
         if let Some(file) = &target.key_file {
             builder = builder.key(keys::read(file)?);
         }
         match builder.connect(&target.address) {
-            Ok(manager) => Ok(Self { manager, address: target.address.clone() }),
-            Err(error) => Err(refused(target, &error)),
+            Ok(manager) => Ok(Self { manager, address }),
+            Err(error) => Err(refused(target, &address, &error)),
         }
     }
 
@@ -39,19 +42,13 @@ impl Connection {
 }
 
 /// Says why a manager cannot be reached, and what to do.
-fn refused(target: &Target, error: &ReachError) -> Failure {
-    let hint = match error {
-        // The message contains the address.
-        ReachError::Address(error) => return Failure::Usage(error.to_string()),
-        ReachError::Connect { error, .. } => advice(target, error),
-        _ => "",
-    };
-    // The outer error repeats that the manager cannot be reached.
+fn refused(target: &Target, address: &str, error: &ReachError) -> Failure {
     let reason = match error {
-        ReachError::Connect { error, .. } => error.to_string(),
+        // The outer error repeats that the manager cannot be reached.
+        ReachError::Connect { error, .. } => format!("{error}{}", advice(target, error)),
         error => error.to_string(),
     };
-    Failure::Unreachable(format!("cannot reach {}: {reason}{hint}", target.address))
+    Failure::Unreachable(format!("cannot reach {address}: {reason}"))
 }
 
 fn advice(target: &Target, error: &ConnectError) -> &'static str {
