@@ -96,6 +96,8 @@ pub struct ObjectReport {
     pub id: ObjectId,
     /// What it is.
     pub kind: Kind,
+    /// The fingerprint of its type, by which programs recognise it. It is the same in every build.
+    pub print: u64,
     /// Its name, if it has one. Characters that a terminal would interpret may be in it.
     pub name: Option<String>,
     /// The number of items, entries, elements or attributes; of a semaphore, the number of free permits.

@@ -146,12 +146,13 @@ impl State {
     /// Reports the object in a slot, if there is one, and returns at how many values that took a look.
     fn object_in(&self, slot: usize, is_busy: bool) -> Option<(ObjectReport, usize)> {
         let body = self.bodies.get(slot).filter(|body| !is_busy || body.is_busy())?;
-        let Entry { id, kind, references, ref name, .. } = *self.core.registry.in_slot(slot)?;
+        let Entry { id, kind, print, references, ref name, .. } = *self.core.registry.in_slot(slot)?;
         let size = body.size();
         let place = OBJECT_BYTES.saturating_add(name.as_deref().map_or(0, name_bytes));
         let report = ObjectReport {
             id,
             kind,
+            print,
             name: name.as_deref().map(str::to_owned),
             len: body.len(),
             bytes: size.bytes.saturating_add(count_of(place)),

@@ -81,7 +81,7 @@ numbered! {
 numbered! { struct LockHolder { client, thread, token, depth, held_for, lease_left } }
 
 numbered! {
-    struct ObjectReport { id, kind, name, len, bytes, is_estimate, references, waiters, held, holder }
+    struct ObjectReport { id, kind, print, name, len, bytes, is_estimate, references, waiters, held, holder }
 }
 
 numbered! {

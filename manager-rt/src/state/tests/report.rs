@@ -113,8 +113,9 @@ fn a_lock_says_who_holds_it_since_when_and_for_how_long_others_wait() {
     };
     let (busy, _) = objects(&mut world, holder, true);
     assert_eq!(busy.len(), 1);
-    let ObjectReport { kind, name, waiters, held, holder: found, .. } = &busy[0];
-    assert_eq!((*kind, name.as_deref(), *waiters, *held), (Kind::RLock, Some("door"), 2, 1));
+    let ObjectReport { kind, print, name, waiters, held, holder: found, .. } = &busy[0];
+    assert_eq!((*kind, *print), (Kind::RLock, PRINT));
+    assert_eq!((name.as_deref(), *waiters, *held), (Some("door"), 2, 1));
     assert_eq!(found.as_ref(), Some(&expected));
     let waits = waits(&mut world, holder);
     let seen: Vec<_> = waits.iter().map(|wait| (wait.client, wait.waited, wait.time_left)).collect();
