@@ -33,6 +33,16 @@ fn signals_end_a_server_and_its_sockets_are_removed() {
 }
 
 #[test]
+fn a_server_without_clients_ends_after_the_time_that_was_set() {
+    let place = Place::new();
+    let command = mp_manager(["serve", "--socket", &place.text("sock"), "--idle-end", "50ms"]);
+    let server = Server::start(place, command);
+    // From now on, the server does not wait for its first client.
+    run(&mut mp_manager(["ls", "--address", &server.addresses[0]]));
+    server.ends_well();
+}
+
+#[test]
 fn shutdown_ends_a_server_at_either_address_and_its_place_is_free_then() {
     let mut place = Place::new();
     for at in [0, 1] {

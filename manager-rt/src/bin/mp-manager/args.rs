@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
@@ -33,7 +34,7 @@ Exit codes:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a server until SIGTERM, SIGINT or `shutdown`
+    /// Run a server until SIGTERM, SIGINT or `shutdown` ends it
     Serve(Serve),
     /// Make a key file
     ///
@@ -106,6 +107,9 @@ pub(crate) struct Serve {
     /// Answer at --http also if a browser calls this host by this name
     #[arg(long, value_name = "NAME", requires = "http")]
     pub(crate) http_name: Vec<String>,
+    /// End when no client has been connected for this time, such as 10min
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) idle_end: Option<Duration>,
 }
 
 /// The options of `rm`.
@@ -143,6 +147,21 @@ fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "this is more than this machine can address".to_owned())
 }
 
+/// Reads a time, with a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let millis = match text.get(digits.len()..).unwrap_or_default().trim_start() {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("expected a time, such as 500ms, 10s, 5min or 2h".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "expected a time, such as 10s".to_owned())?;
+    let millis = number.checked_mul(millis).filter(|millis| *millis > 0);
+    millis.map(Duration::from_millis).ok_or_else(|| "this time is 0, or too long".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -175,6 +194,17 @@ mod tests {
         }
         for text in ["", "MiB", "-1", "+1", "1.5G", "1 mb", "99999999999999999999", "16777216TiB"] {
             assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [("1ms", 1), ("10s", 10_000), ("5 min", 300_000), ("2h", 7_200_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "s", "5", "0s", "-1s", "1.5s", "1 d", "99999999999999999999s", "18446744073709551615h"]
+        {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 }

@@ -79,6 +79,9 @@ fn bind(options: &Serve) -> Result<Server, Failure> {
     if let Some(clients) = options.clients {
         builder = builder.clients_max(usize::try_from(clients).unwrap_or(usize::MAX));
     }
+    if let Some(time) = options.idle_end {
+        builder = builder.idle_end(time);
+    }
     builder.bind(&socket).map_err(|error| {
         let at = socket.display();
         match error {
