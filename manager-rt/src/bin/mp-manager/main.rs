@@ -21,6 +21,8 @@ mod keys;
 mod output;
 mod serve;
 mod target;
+#[cfg(test)]
+mod types;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
