@@ -22,7 +22,10 @@ mod output;
 mod serve;
 mod target;
 #[cfg(test)]
+#[macro_use]
 mod types;
+#[cfg(test)]
+mod values;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
