@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::types::Type;
+
 /// Runs a manager that several programs share, and works with one that runs.
 ///
 /// A manager is a server that holds lists, dicts, values, locks and queues for any number of programs, on one host or several.
@@ -43,6 +45,12 @@ pub(crate) enum Command {
         /// The file to make
         file: PathBuf,
     },
+    /// Print what an object holds
+    ///
+    /// For a dict, a list, an array or a namespace: everything, or the value of one key, index or attribute. For an event:
+    /// whether it is set. Programs store values of any type. Numbers, bool, char, String, and Option, Vec and tuples of these
+    /// are printed as text; other values as hexadecimal bytes, with the reason on stderr.
+    Get(Get),
     /// Remove an object by its name
     ///
     /// Programs that use it, or wait for it, get an error.
@@ -110,6 +118,24 @@ pub(crate) struct Serve {
     /// End when no client has been connected for this time, such as 10min
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) idle_end: Option<Duration>,
+}
+
+/// The options of `get`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The type, if mp-manager does not find it: `Vec<(u64, String)>`, or `String, f64` for a dict
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Option<Type>,
+    /// The name of the object
+    pub(crate) name: String,
+    /// The key of a dict, the index in a list or array, or the name of an attribute
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: Option<String>,
 }
 
 /// The options of `rm`.

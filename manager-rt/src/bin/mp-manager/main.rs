@@ -3,13 +3,17 @@
 //! `serve` runs a server. The other commands connect to one, do one thing there, and end. `mp-manager --help` and
 //! `mp-manager COMMAND --help` say what each does.
 //!
+//! The program stands on what the library offers to everybody. It needs no type of any user: [`types`] finds the type of an
+//! object by its fingerprint, among those that a command line can name.
+//!
 //! | module | what it holds |
 //! |---|---|
 //! | [`args`] | the command line, and its help |
 //! | [`serve`], [`keys`] | the server; key files |
-//! | [`target`] | connecting |
+//! | [`target`], [`objects`] | connecting, and finding an object by its name |
 //! | [`commands`] | one file for each command of a client |
 //! | [`http`] | the page of a server, and its metrics |
+//! | [`types`], [`values`] | the types of values, and values as text |
 //! | [`output`], [`failure`] | what is printed, and the exit code |
 #![forbid(unsafe_code)]
 
@@ -18,13 +22,12 @@ mod commands;
 mod failure;
 mod http;
 mod keys;
+mod objects;
 mod output;
 mod serve;
 mod target;
-#[cfg(test)]
 #[macro_use]
 mod types;
-#[cfg(test)]
 mod values;
 
 use std::io::{self, Write};
@@ -61,6 +64,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(options) => serve::run(&options),
         Command::Keygen { file } => keys::make(&file),
+        Command::Get(options) => commands::get::run(&options),
         Command::Rm(options) => commands::rm::run(&options),
         Command::Shutdown(options) => commands::shutdown::run(&options),
         Command::Completions { shell } => completions(shell),
