@@ -30,7 +30,7 @@ Exit codes:
   1  the operation failed or was refused, and changed nothing
   2  the arguments are wrong
   3  the manager cannot be reached, or a server cannot listen
-  4  there is no such object
+  4  there is no such object, key, index or attribute
   5  the connection ended during the operation, which may or may not have happened";
 
 /// What to do.

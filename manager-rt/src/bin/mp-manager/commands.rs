@@ -1,5 +1,6 @@
 //! The commands of clients. Each connects, does one thing, and ends.
 
+mod attribute;
 pub(crate) mod get;
 pub(crate) mod rm;
 pub(crate) mod shutdown;

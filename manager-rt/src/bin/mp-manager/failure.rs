@@ -6,7 +6,7 @@
 //! | 1 | the operation failed or was refused, and changed nothing | [`Failed`](Failure::Failed) |
 //! | 2 | the arguments are wrong | [`Usage`](Failure::Usage) |
 //! | 3 | the manager cannot be reached, or a server cannot listen | [`Unreachable`](Failure::Unreachable) |
-//! | 4 | there is no such object | [`Absent`](Failure::Absent) |
+//! | 4 | there is no such object, key, index or attribute | [`Absent`](Failure::Absent) |
 //! | 5 | the connection ended during the operation, which may or may not have happened | [`Unknown`](Failure::Unknown) |
 
 use manager_rt::{CallError, Fault};
@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// The manager cannot be reached, or a server cannot listen.
     Unreachable(String),
-    /// There is no such object.
+    /// There is no such object, key, index or attribute.
     Absent(String),
     /// The connection ended during the operation.
     Unknown(String),

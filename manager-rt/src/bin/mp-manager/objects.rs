@@ -70,6 +70,19 @@ impl<'c> Object<'c> {
         call(self.connection, self.id, op).map_err(|error| Failure::of_call(&self.what, &error))
     }
 
+    /// Runs operations one after another, and returns the answer to each.
+    ///
+    /// # Errors
+    /// [`Failure`], but not the fault of a single operation.
+    pub(crate) fn ask_all(
+        &self,
+        ops: impl Iterator<Item = Op<Raw<'static>>>,
+    ) -> Result<Vec<Result<Reply<Payload>, Fault>>, Failure> {
+        let steps = ops.map(|op| manager_rt::proto::Step { object: self.id, op }).collect();
+        let answers = self.connection.manager.backend().pipeline(THREAD, steps);
+        answers.map_err(|error| Failure::of_call(&self.what, &error))
+    }
+
     /// Returns the type of its items or values.
     pub(crate) fn value_type(&self) -> Option<&Type> {
         match self.types.as_ref()? {

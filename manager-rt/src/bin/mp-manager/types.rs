@@ -144,6 +144,13 @@ pub(crate) fn likely() -> impl Iterator<Item = Type> {
         .chain(pairs().map(vec))
 }
 
+impl Type {
+    /// Returns the fingerprint of an attribute of a namespace with this type, as the library makes it.
+    pub(crate) fn attribute_print(&self) -> u64 {
+        fingerprint(&Kind::Value.to_string(), 0, 0, &self.to_string())
+    }
+}
+
 impl fmt::Display for Type {
     /// Writes the type as the compiler names it, without modules.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

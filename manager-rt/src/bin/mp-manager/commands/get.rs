@@ -1,9 +1,12 @@
 //! `get`: prints what an object holds.
 
-use manager_rt::proto::{DictOp, Kind, ListOp, Op, Part, Payload, Raw, Reply, ValueOp};
+use manager_rt::proto::{
+    ArrayOp, DictOp, EventOp, Kind, ListOp, NamespaceOp, Op, Part, Payload, Raw, Reply, ValueOp,
+};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::Get;
+use crate::commands::attribute;
 use crate::failure::Failure;
 use crate::objects::Object;
 use crate::output;
@@ -11,7 +14,7 @@ use crate::target::Connection;
 use crate::types::{Scalar, Type};
 use crate::values::{Shown, from_text};
 
-/// How often a list is read again because it changed between two pages.
+/// How often a list or array is read again because it changed between two pages.
 const TRIES_MAX: usize = 64;
 
 pub(crate) fn run(options: &Get) -> Result<(), Failure> {
@@ -20,13 +23,20 @@ pub(crate) fn run(options: &Get) -> Result<(), Failure> {
     let get = Reading { object: &object, options };
     match (object.kind, &options.key) {
         (Kind::Value, None) => get.one(object.ask(Op::Value(ValueOp::Get))?),
-        (Kind::Value, Some(_)) => {
+        (Kind::Event, None) => match object.ask(Op::Event(EventOp::IsSet))? {
+            Reply::Bool(is_set) => output::line(&is_set.to_string()),
+            _ => Err(object.unexpected()),
+        },
+        (Kind::Value | Kind::Event, Some(_)) => {
             Err(Failure::Usage(format!("{}: a {} has no keys", object.what, object.kind)))
         }
         (Kind::List, Some(index)) => get.one(object.ask(Op::List(ListOp::Get(object.index(index)?)))?),
+        (Kind::Array, Some(index)) => get.one(object.ask(Op::Array(ArrayOp::Get(object.index(index)?)))?),
         (Kind::Dict, Some(key)) => get.entry(key),
-        (Kind::List, None) => get.items(),
+        (Kind::Namespace, Some(name)) => get.attribute(name),
+        (Kind::List | Kind::Array, None) => get.items(),
         (Kind::Dict, None) => get.entries(),
+        (Kind::Namespace, None) => get.attributes(),
         (kind, _) => Err(Failure::Failed(format!(
             "{}: a {kind} has no values to print; try `mp-manager inspect {:?}`",
             object.what, options.name
@@ -89,6 +99,40 @@ impl Reading<'_> {
         }
     }
 
+    fn attribute(&self, name: &str) -> Result<(), Failure> {
+        let (of, value) = attribute::find(self.object, name, self.options.types.as_ref())?;
+        self.value(&value, Some(&of))
+    }
+
+    fn attributes(&self) -> Result<(), Failure> {
+        let Reply::Names(names) = self.object.ask(Op::Namespace(NamespaceOp::Names))? else {
+            return Err(self.object.unexpected());
+        };
+        let mut rows = Vec::new();
+        for name in names {
+            let row = match attribute::find(self.object, &name, None) {
+                Ok((of, value)) => {
+                    let shown = Shown::of(&value, Some(&of));
+                    (shown.text(Some(&of)), shown.json())
+                }
+                // It was removed meanwhile.
+                Err(Failure::Absent(_)) => continue,
+                Err(Failure::Failed(_)) => {
+                    output::note(&format!("{}: the type of {name:?} is unknown here", self.object.what));
+                    ("?".to_owned(), Json::Null)
+                }
+                Err(failure) => return Err(failure),
+            };
+            rows.push((name, row));
+        }
+        if self.options.json {
+            let all: Map<_, _> = rows.into_iter().map(|(name, (_, value))| (name, value)).collect();
+            return output::json(&Json::Object(all));
+        }
+        let rows = rows.into_iter().map(|(name, (text, _))| [name, text]);
+        self.table(["NAME", "VALUE"], rows)
+    }
+
     fn items(&self) -> Result<(), Failure> {
         let of = self.object.value_type();
         let items: Vec<Shown> = self.object.all_items()?.iter().map(|item| Shown::of(item, of)).collect();
@@ -147,13 +191,16 @@ impl Object<'_> {
         })
     }
 
-    /// Returns all items of a list, as they were at one moment.
+    /// Returns all items of a list or array, as they were at one moment.
     fn all_items(&self) -> Result<Vec<Payload>, Failure> {
         'again: for _ in 0..TRIES_MAX {
             let (mut items, mut seen) = (Vec::new(), None);
             loop {
                 let at = u64::try_from(items.len()).unwrap_or(u64::MAX);
-                let op = Op::List(ListOp::Page { at, max: u64::MAX });
+                let op = match self.kind {
+                    Kind::List => Op::List(ListOp::Page { at, max: u64::MAX }),
+                    _ => Op::Array(ArrayOp::Read { at, max: u64::MAX }),
+                };
                 let Reply::Values { values, version } = self.ask(op)? else { return Err(self.unexpected()) };
                 if *seen.get_or_insert(version) != version {
                     continue 'again;

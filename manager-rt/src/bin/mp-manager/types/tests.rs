@@ -70,7 +70,7 @@ fn likely_types_are_found_by_their_fingerprints_and_differ() {
     let entries = Types::Entries(Type::Scalar(Scalar::String), "Vec<u8>".parse().unwrap());
     assert_eq!(Types::find(Kind::Dict, entries.print(Kind::Dict)), Some(entries));
     assert_eq!(Types::find(Kind::Value, 7), None);
-    let all: Vec<u64> = likely().map(|one| Types::Items(one).print(Kind::Value)).collect();
+    let all: Vec<u64> = likely().map(|one| one.attribute_print()).collect();
     let different: std::collections::HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), different.len());
 }
