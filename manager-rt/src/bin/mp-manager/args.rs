@@ -51,6 +51,11 @@ pub(crate) enum Command {
     /// whether it is set. Programs store values of any type. Numbers, bool, char, String, and Option, Vec and tuples of these
     /// are printed as text; other values as hexadecimal bytes, with the reason on stderr.
     Get(Get),
+    /// Set a value, the value of a key, or an item
+    ///
+    /// A String is written as it is. All other values, and what is inside a Vec or an Option, are written as JSON: 5, true,
+    /// null, '["a", "b"]'. Bytes (Vec<u8>) can be written as 0x01ff, too.
+    Set(Set),
     /// Remove an object by its name
     ///
     /// Programs that use it, or wait for it, get an error.
@@ -136,6 +141,22 @@ pub(crate) struct Get {
     /// The key of a dict, the index in a list or array, or the name of an attribute
     #[arg(allow_negative_numbers = true)]
     pub(crate) key: Option<String>,
+}
+
+/// The options of `set`.
+#[derive(Debug, ClapArgs)]
+#[command(override_usage = "mp-manager set [OPTIONS] <NAME> [KEY] <VALUE>")]
+pub(crate) struct Set {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Make the object, with values of this type, if there is none with this name: a value, or with a KEY a dict
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Option<Type>,
+    /// The name of the object
+    pub(crate) name: String,
+    /// The key, index or attribute, if the object is not a single value; and the new value
+    #[arg(required = true, num_args = 1..=2, value_names = ["KEY", "VALUE"], allow_negative_numbers = true)]
+    pub(crate) key_and_value: Vec<String>,
 }
 
 /// The options of `rm`.

@@ -3,4 +3,5 @@
 mod attribute;
 pub(crate) mod get;
 pub(crate) mod rm;
+pub(crate) mod set;
 pub(crate) mod shutdown;

@@ -65,6 +65,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(options) => serve::run(&options),
         Command::Keygen { file } => keys::make(&file),
         Command::Get(options) => commands::get::run(&options),
+        Command::Set(options) => commands::set::run(&options),
         Command::Rm(options) => commands::rm::run(&options),
         Command::Shutdown(options) => commands::shutdown::run(&options),
         Command::Completions { shell } => completions(shell),

@@ -5,7 +5,7 @@
 
 use manager_rt::CallError;
 use manager_rt::Fault;
-use manager_rt::proto::{Call, Kind, ObjectId, Op, Payload, Raw, Reply, Wait};
+use manager_rt::proto::{Call, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 
 use crate::failure::Failure;
 use crate::target::Connection;
@@ -60,6 +60,25 @@ impl<'c> Object<'c> {
             Some(named) => Some(checked(&what, kind, named, report.print)?),
         };
         Ok(Some(Self { connection, id, kind, types, what }))
+    }
+
+    /// Makes an object with these types, if there is none with this name.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn make(
+        connection: &'c Connection,
+        name: &str,
+        spec: Spec<Raw<'_>>,
+        types: Types,
+    ) -> Result<Self, Failure> {
+        let (kind, what) = (spec.kind(), connection.object(name));
+        let op = ManagerOp::Open { name: name.to_owned(), spec, print: types.print(kind) };
+        match call(connection, ObjectId::MANAGER, Op::Manager(op)) {
+            Ok(Reply::Object { id, .. }) => Ok(Self { connection, id, kind, types: Some(types), what }),
+            Ok(_) => Err(Failure::of_call(&what, &CallError::Protocol)),
+            Err(error) => Err(Failure::of_call(&what, &error)),
+        }
     }
 
     /// Runs an operation.
