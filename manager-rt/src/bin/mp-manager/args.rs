@@ -45,6 +45,8 @@ pub(crate) enum Command {
         /// The file to make
         file: PathBuf,
     },
+    /// List the objects
+    Ls(Ls),
     /// Print what an object holds
     ///
     /// For a dict, a list, an array or a namespace: everything, or the value of one key, index or attribute. For an event:
@@ -123,6 +125,19 @@ pub(crate) struct Serve {
     /// End when no client has been connected for this time, such as 10min
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) idle_end: Option<Duration>,
+}
+
+/// The options of `ls`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// List objects without a name, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The options of `get`.

@@ -14,6 +14,7 @@
 //! | [`commands`] | one file for each command of a client |
 //! | [`http`] | the page of a server, and its metrics |
 //! | [`types`], [`values`] | the types of values, and values as text |
+//! | [`look`], [`units`] | what a report says, as text and as JSON |
 //! | [`output`], [`failure`] | what is printed, and the exit code |
 #![forbid(unsafe_code)]
 
@@ -22,12 +23,14 @@ mod commands;
 mod failure;
 mod http;
 mod keys;
+mod look;
 mod objects;
 mod output;
 mod serve;
 mod target;
 #[macro_use]
 mod types;
+mod units;
 mod values;
 
 use std::io::{self, Write};
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(options) => serve::run(&options),
         Command::Keygen { file } => keys::make(&file),
+        Command::Ls(options) => commands::ls::run(&options),
         Command::Get(options) => commands::get::run(&options),
         Command::Set(options) => commands::set::run(&options),
         Command::Rm(options) => commands::rm::run(&options),
