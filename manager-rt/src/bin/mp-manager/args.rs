@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::types::Type;
 
-/// Runs a manager that several programs share, and works with one that runs.
+/// Runs a manager that several programs share, and looks into one that runs.
 ///
 /// A manager is a server that holds lists, dicts, values, locks and queues for any number of programs, on one host or several.
 #[derive(Debug, Parser)]
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     },
     /// List the objects
     Ls(Ls),
+    /// Print everything about one object
+    Inspect(Inspect),
     /// Print what an object holds
     ///
     /// For a dict, a list, an array or a namespace: everything, or the value of one key, index or attribute. For an event:
@@ -138,6 +140,18 @@ pub(crate) struct Ls {
     /// Print a JSON array
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The options of `inspect`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The name of the object
+    pub(crate) name: String,
 }
 
 /// The options of `get`.

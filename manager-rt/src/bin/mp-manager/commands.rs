@@ -2,6 +2,7 @@
 
 mod attribute;
 pub(crate) mod get;
+pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod rm;
 pub(crate) mod set;

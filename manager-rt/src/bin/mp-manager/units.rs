@@ -1,4 +1,6 @@
-//! Sizes as people read them.
+//! Sizes and times as people read them.
+
+use std::time::Duration;
 
 /// Returns a number of bytes with at most four digits, such as `1.5 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
@@ -14,6 +16,19 @@ pub(crate) fn bytes(count: u64) -> String {
         format!("{}.{} {unit}", tenths / 10, tenths % 10)
     } else {
         format!("{} {unit}", tenths / 10)
+    }
+}
+
+/// Returns a time in the unit in which it is at least 1, such as `3.2 s` or `2 h 5 min`.
+pub(crate) fn time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds, time.as_millis()) {
+        (0, 0) => format!("{} us", time.as_micros()),
+        (0, millis) => format!("{millis} ms"),
+        (1..=59, millis) => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        (60..=3599, _) => format!("{} min {} s", seconds / 60, seconds % 60),
+        (3600..=86_399, _) => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
@@ -36,5 +51,23 @@ mod tests {
         ] {
             assert_eq!(bytes(count), expected, "{count}");
         }
+    }
+
+    #[test]
+    fn times_have_the_greatest_unit_that_fits() {
+        for (millis, expected) in [
+            (0, "0 us"),
+            (1, "1 ms"),
+            (999, "999 ms"),
+            (1000, "1.0 s"),
+            (59_999, "59.9 s"),
+            (60_000, "1 min 0 s"),
+            (3_599_000, "59 min 59 s"),
+            (3_600_000, "1 h 0 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(time(Duration::from_millis(millis)), expected);
+        }
+        assert_eq!(time(Duration::from_micros(7)), "7 us");
     }
 }
