@@ -47,6 +47,11 @@ pub(crate) enum Command {
     },
     /// List the objects
     Ls(Ls),
+    /// Show again and again what happens: locks, waiting calls, clients, objects
+    ///
+    /// It shows who holds which lock, who waits for it and for how long, and names calls that wait for each other for ever. If
+    /// the output is not a terminal, it looks once.
+    Top(Top),
     /// Print everything about one object
     Inspect(Inspect),
     /// Print what an object holds
@@ -140,6 +145,22 @@ pub(crate) struct Ls {
     /// Print a JSON array
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The options of `top`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Look once, and print averages since the server began
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print one JSON object in a line for each look
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The time between two looks
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub(crate) interval: Duration,
 }
 
 /// The options of `inspect`.

@@ -7,3 +7,4 @@ pub(crate) mod ls;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod shutdown;
+pub(crate) mod top;

@@ -52,7 +52,7 @@ impl Clients {
 }
 
 /// Returns where a client is.
-fn place(client: &ClientReport) -> String {
+pub(crate) fn place(client: &ClientReport) -> String {
     let origin = &client.origin;
     let parts = [origin.program.clone(), origin.pid.map(|pid| pid.to_string()), origin.address.clone()];
     visible(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))

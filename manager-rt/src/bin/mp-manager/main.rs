@@ -68,6 +68,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(options) => serve::run(&options),
         Command::Keygen { file } => keys::make(&file),
         Command::Ls(options) => commands::ls::run(&options),
+        Command::Top(options) => commands::top::run(&options),
         Command::Inspect(options) => commands::inspect::run(&options),
         Command::Get(options) => commands::get::run(&options),
         Command::Set(options) => commands::set::run(&options),

@@ -32,6 +32,12 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
+/// Returns how many times something happened in a second, if it happened `count` times in this time.
+pub(crate) fn per_second(count: u64, time: Duration) -> u64 {
+    let nanos = time.as_nanos().max(1);
+    u64::try_from(u128::from(count) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +75,12 @@ mod tests {
             assert_eq!(time(Duration::from_millis(millis)), expected);
         }
         assert_eq!(time(Duration::from_micros(7)), "7 us");
+    }
+
+    #[test]
+    fn rates_are_rounded_down_and_never_divide_by_zero() {
+        assert_eq!(per_second(3, Duration::from_secs(2)), 1);
+        assert_eq!(per_second(0, Duration::ZERO), 0);
+        assert_eq!(per_second(u64::MAX, Duration::ZERO), u64::MAX);
     }
 }
