@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::program::{Output, Place, ended, mp_manager, run};
 
-const COMMANDS: [&str; 5] = ["serve", "keygen", "rm", "shutdown", "completions"];
+const COMMANDS: [&str; 10] =
+    ["serve", "keygen", "ls", "top", "inspect", "get", "set", "rm", "shutdown", "completions"];
 
 /// Fails unless clap refused the arguments and named this.
 #[track_caller]

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod keys;
+mod looking;
 mod page;
 mod program;
 mod removing;
