@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod arguments;
+mod getting;
 mod keys;
 mod looking;
 mod page;
