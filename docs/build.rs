@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files of the guide, and the modules that `src/lib.rs` makes of them.
-const PAGES: [(&str, &str); 21] = [
+const PAGES: [(&str, &str); 22] = [
     ("guide/getting-started.md", "getting_started"),
     ("guide/objects.md", "objects"),
     ("guide/synchronizing.md", "synchronizing"),
@@ -23,6 +23,7 @@ const PAGES: [(&str, &str); 21] = [
     ("guide/signals.md", "signals"),
     ("guide/managers.md", "managers"),
     ("guide/hosts.md", "hosts"),
+    ("guide/mp-manager.md", "mp_manager"),
     ("guide/redis.md", "redis"),
     ("guide/crashes.md", "crashes"),
     ("guide/limits.md", "limits"),

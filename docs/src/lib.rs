@@ -46,6 +46,7 @@ page!(prefork, "../guide/prefork.md");
 page!(signals, "../guide/signals.md");
 page!(managers, "../guide/managers.md");
 page!(hosts, "../guide/hosts.md");
+page!(mp_manager, "../guide/mp-manager.md");
 page!(redis, "../guide/redis.md");
 page!(crashes, "../guide/crashes.md");
 page!(limits, "../guide/limits.md");

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod getting;
+mod guide;
 mod keys;
 mod looking;
 mod page;
