@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use manager_rt::conformance::{self, Fixture};
 use manager_rt::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
+use manager_rt::proto::Fault;
 use manager_rt::{
     BindError, CallError, Caps, ConnectError, LockError, Manager, ReachError, Server, StartError,
 };
@@ -46,6 +47,27 @@ fn a_report_says_from_which_address_a_client_came() {
     assert_eq!((remote.origin.pid, &remote.origin.program), (None, &None));
     let address = remote.origin.address.as_deref().unwrap();
     assert!(address.starts_with("127.0.0.1:"), "{address}");
+    manager.shutdown().unwrap();
+}
+
+/// Nobody on another host decides what is written to the files of this one, and nobody who leaves at once does.
+#[test]
+fn only_a_client_on_the_same_host_can_ask_for_a_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, second) = (folder.path().join("one"), folder.path().join("two"));
+    let manager = started();
+    let relay = TcpRelay::to(&manager.tcp_address().unwrap());
+    let client = relay.client(KEY);
+    let refused = client.snapshot(&file).unwrap_err();
+    assert_eq!(refused.error, CallError::Fault(Fault::Unauthorised));
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.snapshot(&file).is_err());
+        relay.cut();
+        assert!(asked.join().unwrap());
+    });
+    // What a server does for one client, it has done before it does the next for another one.
+    manager.snapshot(&second).unwrap();
+    assert!(second.exists() && !file.exists());
     manager.shutdown().unwrap();
 }
 

@@ -42,11 +42,15 @@ impl EventLoop {
     /// Begins what clients have asked for.
     pub(super) fn begin_snapshots(&mut self) {
         for asked in self.state.take_snapshots() {
+            // Nobody on another host decides what is written to the files of this one. A client that has left meanwhile may have been
+            // one, and another client may have its place.
             let slot = self.slots.get(asked.client.slot()).copied();
-            match slot.and_then(|slot| self.peers.get(slot)) {
-                // Nobody on another host decides what is written to the files of this one.
-                Some(peer) if Peer::is_remote(peer) => self.end_snapshot(&asked, Err(Fault::Unauthorised)),
-                _ => self.saving.next.push_back(asked),
+            let peer = slot.and_then(|slot| self.peers.get(slot));
+            let is_here = |peer: &Peer| peer.client() == Some(asked.client) && !peer.is_remote();
+            if peer.is_some_and(is_here) {
+                self.saving.next.push_back(asked);
+            } else {
+                self.end_snapshot(&asked, Err(Fault::Unauthorised));
             }
         }
         while self.saving.present.is_none()
