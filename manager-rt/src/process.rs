@@ -27,6 +27,7 @@ use mp_sys::key::{Key, wipe};
 use mp_sys::reexec::{Command, HelloError, StartError as ExecError, first_packet};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,7 @@ use crate::count::index_of;
 use crate::limits::{
     END_TIME_MAX, FILE_PATH_BYTES_MAX, KEY_BYTES_MAX, KEYS_MAX, REMOTE_KEY_BYTES_MIN, SAVE_TIME_MAX,
 };
+use crate::proto::Fault;
 use crate::server::BindError;
 
 /// The longest packet between the two processes while the server starts, in bytes: all keys, the paths of two files, and the
@@ -225,10 +227,13 @@ impl ServerProcess {
     }
 
     /// Waits for the end of a server that was asked to end. Kills it after [`END_TIME_MAX`], or [`SAVE_TIME_MAX`].
-    pub(crate) fn join(&self) {
+    ///
+    /// # Errors
+    /// [`Fault::NotSaved`] if the server should have saved its objects, and did not.
+    pub(crate) fn join(&self) -> Result<(), Fault> {
         if !self.epoch.is_current() {
             // A forked child cannot wait for the server, and must not end a process that its parent waits for.
-            return;
+            return Ok(());
         }
         let time = if self.saves { SAVE_TIME_MAX } else { END_TIME_MAX };
         let ended = self.child.wait(Deadline::after(time));
@@ -237,6 +242,13 @@ impl ServerProcess {
             self.kill();
         }
         self.remove_folder();
+        match ended {
+            _ if !self.saves => Ok(()),
+            Ok(Some(Ended::Exited(0))) => Ok(()),
+            Ok(Some(Ended::Exited(errno))) => Err(Fault::NotSaved { errno }),
+            // It was killed, or took too long.
+            _ => Err(Fault::NotSaved { errno: Errno::INTR.raw_os_error() }),
+        }
     }
 
     /// Kills the process at once.

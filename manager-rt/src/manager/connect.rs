@@ -116,12 +116,13 @@ impl Manager {
     /// Ends the manager for all its clients. If this process started it, waits for the server's end.
     ///
     /// # Errors
-    /// [`CallError`]; [`CallError::ServerGone`] if it has already ended.
+    /// [`CallError`]; [`CallError::ServerGone`] if it has already ended; [`Fault::NotSaved`](crate::proto::Fault::NotSaved) if
+    /// this process started it with [`keep`](ManagerBuilder::keep), and it could not save its objects. They are lost then.
     pub fn shutdown(&self) -> Result<(), CallError> {
         let outcome = self.ask(ManagerOp::Shutdown).map(drop);
         #[cfg(feature = "server")]
         if let Some(process) = &self.process {
-            process.join();
+            process.join()?;
             if outcome == Err(CallError::OutcomeUnknown) {
                 // The server has ended, but its last answer did not arrive.
                 return Ok(());

@@ -65,7 +65,7 @@ fn report_and_serve(order: &Order, endpoint: Endpoint, ends: Result<OwnedFd, Wor
         Ok(()) => 0,
         Err(error) => {
             tracing::error!(%error, "the server ends");
-            FAILED
+            error.raw_os_error()
         }
     }
 }

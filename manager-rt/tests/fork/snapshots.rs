@@ -15,6 +15,7 @@ tests! {
     a_snapshot_shows_one_moment_while_others_write,
     a_server_that_is_killed_while_it_saves_leaves_a_complete_file,
     a_full_disk_is_an_error_and_the_file_stays,
+    a_server_that_cannot_save_at_its_end_says_so,
     a_file_that_cannot_be_restored_is_an_error_that_names_it,
     a_server_keeps_its_objects_from_one_life_to_the_next,
     an_idle_server_that_cannot_save_goes_on,
@@ -160,6 +161,14 @@ fn a_full_disk_is_an_error_and_the_file_stays() {
     manager.snapshot(&file).unwrap();
     manager.shutdown().unwrap();
     mounts::uncover(folder.path()).unwrap();
+}
+
+fn a_server_that_cannot_save_at_its_end_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = Manager::builder().keep(folder.path().join("missing/file")).start().unwrap();
+    manager.named("value").value(&1_u8).unwrap();
+    let errno = rustix::io::Errno::NOENT.raw_os_error();
+    assert_eq!(manager.shutdown(), Err(CallError::Fault(Fault::NotSaved { errno })));
 }
 
 fn a_file_that_cannot_be_restored_is_an_error_that_names_it() {
