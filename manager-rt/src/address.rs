@@ -26,6 +26,7 @@ use self::local::SocketPath;
 pub use self::redis::NAMESPACE_BYTES_MAX;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::RedisUrl;
+use self::secret::shown;
 pub(crate) use self::secret::without_password;
 #[cfg(feature = "tcp")]
 pub(crate) use self::tcp::HostPort;
@@ -143,9 +144,9 @@ impl Address {
             Some(("mp+tcp", _)) => Err(AddressError::NeedsTcp(text.to_owned())),
             #[cfg(not(feature = "redis"))]
             Some(("redis" | "valkey" | "redis+unix" | "valkey+unix", _)) => {
-                Err(AddressError::NeedsRedis(without_password(text)))
+                Err(AddressError::NeedsRedis(shown(text)))
             }
-            _ => Err(AddressError::Scheme(text.to_owned())),
+            _ => Err(AddressError::Scheme(shown(text))),
         }
     }
 

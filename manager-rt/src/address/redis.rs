@@ -4,7 +4,8 @@ use std::fmt;
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
-use crate::address::{AddressError, without_password};
+use crate::address::AddressError;
+use crate::address::secret::shown;
 
 /// The schemes of the URLs.
 pub(super) const SCHEMES: [&str; 4] = ["redis", "valkey", "redis+unix", "valkey+unix"];
@@ -30,7 +31,7 @@ impl RedisUrl {
     /// # Errors
     /// [`AddressError::Redis`].
     pub(super) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
-        let bad = || AddressError::Redis(without_password(text));
+        let bad = || AddressError::Redis(shown(text));
         let mut url = redis::parse_redis_url(text).ok_or_else(bad)?;
         let info = text.into_connection_info().map_err(|_| bad())?;
         let password = info.redis_settings().password().map(str::to_owned);

@@ -12,6 +12,15 @@ pub(crate) fn without_password(address: &str) -> String {
     }
 }
 
+/// Returns what an error shows of a text that is not an address: nothing that may be a password, wherever it stands.
+pub(crate) fn shown(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    match (text.split_once(':'), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}:…@{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +36,19 @@ mod tests {
             ("mp+unix:/run/a:b@c", "mp+unix:/run/a:b@c"),
         ] {
             assert_eq!(without_password(address), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_shows_no_password_in_any_place() {
+        for (text, expected) in [
+            ("rediss://:secret@host", "rediss:…@host"),
+            ("redis://ann:se/secret@host", "redis:…@host"),
+            ("redis+unix:///run/r.sock?pass=secret", "redis+unix:///run/r.sock"),
+            ("http://host/a", "http://host/a"),
+            ("text", "text"),
+        ] {
+            assert_eq!(shown(text), expected);
         }
     }
 }
