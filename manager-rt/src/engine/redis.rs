@@ -98,7 +98,9 @@ impl Redis {
         let mut connection = link.open().map_err(|error| not_connected(&error))?;
         let fresh = random().map_err(Unreachable::System)?;
         let mut ask = redis::cmd("EVAL");
-        ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
+        ask.arg(&objects::EPOCH.text).arg(2).arg(keys.of("epoch")).arg(keys.of("ids"));
+        // Lua has no integers of more than 53 bits.
+        ask.arg(format!("{fresh:032x}")).arg(fresh >> 76);
         let asked = link::send(&mut connection, &ask);
         let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
         let (address, is_closed) = (address.clone(), AtomicBool::new(false));

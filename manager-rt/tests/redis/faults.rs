@@ -26,11 +26,19 @@ fn what_was_acknowledged_is_there_after_a_kill_of_redis() {
 #[test]
 fn a_redis_that_lost_everything_is_another_manager() {
     let mut server = Server::start(&["--appendonly", "no"]);
-    let manager = There::new(&server).connect();
+    let url = There::new(&server).url();
+    let manager = Manager::connect(&url).unwrap();
     let list = manager.named("l").list::<u8>().unwrap();
     list.push(&1).unwrap();
     server.restart();
-    eventually("the loss is noticed", || matches!(list.len(), Err(ObjectError::Call(CallError::Restarted))));
+    // Somebody else makes new objects, which an old proxy must not reach.
+    let other = Manager::connect(&url).unwrap();
+    let others = other.named("l").list::<u8>().unwrap();
+    (0..5).for_each(|_| drop(other.list::<u8>().unwrap()));
+    eventually("the loss is noticed", || {
+        matches!(list.push(&2), Err(ObjectError::Call(CallError::Restarted)))
+    });
+    assert_eq!(others.len(), Ok(0));
 }
 
 #[test]

@@ -118,10 +118,11 @@ end
 return {0}"])
 });
 
-/// Returns the epoch, after setting it to this one if there was none.
+/// Returns the epoch, after setting it to this one if there was none. The numbers of objects then begin at the second argument: if
+/// Redis has lost everything, an old number leads to nothing, and not to a new object.
 pub(super) static EPOCH: LazyLock<Compiled> = LazyLock::new(|| {
     compile(&[r"
-call('SET', KEYS[1], ARGV[1], 'NX')
+if call('SET', KEYS[1], ARGV[1], 'NX') then call('SET', KEYS[2], ARGV[2]) end
 return call('GET', KEYS[1])"])
 });
 
