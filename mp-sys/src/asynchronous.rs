@@ -108,42 +108,70 @@ impl Watched {
         file: BorrowedFd<'_>,
         mut operation: impl FnMut() -> Attempt<T>,
     ) -> Result<T, RuntimeError> {
+        let is_crowded = match first(&mut operation).await {
+            Attempt::Done(value) => return Ok(value),
+            Attempt::Crowded => true,
+            Attempt::Later => false,
+        };
+        self.attempt_again(file, is_crowded, operation).await
+    }
+
+    /// Does the same after a first attempt of the caller, which was crowded or has to wait.
+    ///
+    /// # Errors
+    /// As for [`attempt`](Self::attempt).
+    pub async fn attempt_again<T>(
+        &self,
+        file: BorrowedFd<'_>,
+        mut is_crowded: bool,
+        mut operation: impl FnMut() -> Attempt<T>,
+    ) -> Result<T, RuntimeError> {
         let mut turns = 0;
-        'attempts: loop {
-            consume_budget().await;
-            let is_crowded = match operation() {
+        loop {
+            if is_crowded {
+                back_off(&mut turns, CROWDED_PAUSE).await?;
+            } else if let Some(outcome) = self.wait(file, &mut turns, &mut operation).await? {
+                match outcome {
+                    Attempt::Done(value) => return Ok(value),
+                    // Nobody has waited yet.
+                    _ => is_crowded = true,
+                }
+                continue;
+            }
+            is_crowded = match first(&mut operation).await {
                 Attempt::Done(value) => return Ok(value),
                 Attempt::Crowded => true,
                 Attempt::Later => false,
             };
-            if is_crowded {
-                back_off(&mut turns, CROWDED_PAUSE).await?;
+        }
+    }
+
+    /// Registers, tries once more, and waits if that would block. Returns the outcome of the attempt otherwise.
+    async fn wait<T>(
+        &self,
+        file: BorrowedFd<'_>,
+        turns: &mut u32,
+        operation: &mut impl FnMut() -> Attempt<T>,
+    ) -> Result<Option<Attempt<T>>, RuntimeError> {
+        let registered = self.registered(file)?;
+        for _ in 0..CLEARED_IN_A_ROW {
+            let mut news = pin!(registered.news());
+            // The first poll registers this task as a waiter, unless there are news. Those are older than the next
+            // attempt, and are cleared.
+            if let Poll::Ready(old) = poll_once(news.as_mut()).await {
+                old?;
                 continue;
             }
-            let registered = self.registered(file)?;
-            for _ in 0..CLEARED_IN_A_ROW {
-                let mut news = pin!(registered.news());
-                // The first poll registers this task as a waiter, unless there are news. Those are older than the next
-                // attempt, and are cleared.
-                if let Poll::Ready(old) = poll_once(news.as_mut()).await {
-                    old?;
-                    continue;
-                }
-                let is_crowded = match operation() {
-                    Attempt::Done(value) => return Ok(value),
-                    Attempt::Crowded => true,
-                    Attempt::Later => false,
-                };
-                if is_crowded {
-                    back_off(&mut turns, CROWDED_PAUSE).await?;
-                } else {
-                    until_news(news).await?;
-                    turns = 0;
-                }
-                continue 'attempts;
+            match operation() {
+                Attempt::Later => {}
+                outcome => return Ok(Some(outcome)),
             }
-            back_off(&mut turns, LOOK_AGAIN).await?;
+            until_news(news).await?;
+            *turns = 0;
+            return Ok(None);
         }
+        back_off(turns, LOOK_AGAIN).await?;
+        Ok(None)
     }
 }
 

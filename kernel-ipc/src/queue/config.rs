@@ -15,7 +15,7 @@ use crate::queue::ring::Ring;
 /// Marks a region as a queue.
 const MAGIC: u64 = u64::from_ne_bytes(*b"mp-queue");
 /// The version of the layout. Raised whenever the layout changes.
-const LAYOUT_VERSION: u64 = 3;
+const LAYOUT_VERSION: u64 = 4;
 /// The least address space that a queue can work with.
 const SPACE_MIN: u64 = 64 << 20;
 

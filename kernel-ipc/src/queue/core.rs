@@ -26,6 +26,7 @@ use mp_sys::wire::Decodes;
 use crate::limits::ITEM_BYTES_MAX;
 use crate::queue::config::Config;
 use crate::queue::consumer::{Consumer, Cursor, Record};
+use crate::queue::core::event::News;
 use crate::queue::doorbell;
 use crate::queue::flag::Flag;
 use crate::queue::layout::{CLOSED, CONSUMER_CPU, DRAINED_BELL, FILLED_BELL, PRODUCER_CPU, record_bytes};
@@ -108,11 +109,11 @@ impl Core {
             if self.has_room(&producer, record) {
                 let place = producer.place(item.len())?;
                 producer.write(place, item)?;
-                self.signal(&producer);
+                let news = self.signal(&producer);
                 let end = place.at.saturating_add(record);
                 producer.commit(place, 1, end);
                 drop(producer);
-                self.filled();
+                self.filled(news);
                 return Ok(());
             }
             drop(producer);
@@ -153,10 +154,10 @@ impl Core {
             if self.is_closed() {
                 return Err(Refused::Closed);
             }
-            let count = self.write_some(&mut producer, items)?;
+            let (count, news) = self.write_some(&mut producer, items)?;
             drop(producer);
             if count > 0 {
-                self.filled();
+                self.filled(news);
                 return Ok(count);
             }
             others = self.wait_for_room(first, patience)?.or(others);
@@ -164,9 +165,9 @@ impl Core {
     }
 
     /// Writes items into one segment, and commits them together.
-    fn write_some(&self, producer: &mut Producer<'_>, items: &[&[u8]]) -> Result<usize, Refused> {
+    fn write_some(&self, producer: &mut Producer<'_>, items: &[&[u8]]) -> Result<(usize, News), Refused> {
         let Some(first) = items.first().map(|item| item.len()) else {
-            return Ok(0);
+            return Ok((0, News::Told));
         };
         let Config { max_items, max_bytes, .. } = self.config;
         let wanted = u64::try_from(items.len()).unwrap_or(u64::MAX);
@@ -174,7 +175,7 @@ impl Core {
         let room = usize::try_from(max_items.saturating_sub(present)).unwrap_or(usize::MAX);
         let bytes_left = max_bytes.saturating_sub(if max_bytes == u64::MAX { 0 } else { self.ring.bytes() });
         if room == 0 || record_bytes(first) > bytes_left {
-            return Ok(0);
+            return Ok((0, News::Told));
         }
         let place = producer.place(first)?;
         let end_max = place.segment.end.min(place.at.saturating_add(bytes_left));
@@ -187,9 +188,9 @@ impl Core {
             producer.write(Place { at, ..place }, item)?;
             (at, count) = (end, count.saturating_add(1));
         }
-        self.signal(producer);
+        let news = self.signal(producer);
         producer.commit(place, count, at);
-        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+        Ok((usize::try_from(count).unwrap_or(usize::MAX), news))
     }
 
     /// Passes the next item to `take` and removes it. The item stays if `take` fails.
@@ -289,7 +290,8 @@ impl Core {
 
     #[inline]
     fn taken_between(&self, consumer: Consumer<'_>, to: &Cursor) {
-        let is_last = !self.is_unarmed() && !consumer.has_item(to);
+        // Tasks lower the flag before they wait.
+        let is_last = self.is_polled() && !consumer.has_item(to);
         drop(consumer);
         if self.config.is_bounded() {
             self.say_cpu(CONSUMER_CPU, to.position.number);
@@ -324,9 +326,10 @@ impl Core {
 
     /// Finishes a producer's operation after its commit.
     #[inline]
-    fn filled(&self) {
+    fn filled(&self, news: News) {
         self.say_cpu(PRODUCER_CPU, self.ring.tail().number);
         doorbell::ring(self.half_word(FILLED_BELL));
+        self.tell(news);
     }
 
     #[inline]
@@ -341,8 +344,9 @@ impl Core {
         let producer = Producer::lock(&self.ring, patience)?;
         self.half_word(CLOSED).store(1, Ordering::SeqCst);
         crash::point();
-        self.signal(&producer);
+        let news = self.signal(&producer);
         drop(producer);
+        self.tell(news);
         for bell in [FILLED_BELL, DRAINED_BELL] {
             doorbell::ring_for_all(self.half_word(bell));
         }

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use mp_sys::memory::MemoryError;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, sockopt};
 
-/// The most packets that one lowering takes. An honest socket holds at most two: one of the first poller, and one of a
-/// producer that did not know of the poller yet.
-const TAKEN_AT_ONCE: usize = 8;
+/// The most packets that one lowering takes. An honest socket holds few: those of processes that begin to poll, and those of
+/// producers that were slow to tell their news.
+pub(super) const TAKEN_AT_ONCE: u64 = 8;
 /// The size of a flag's buffer. It has room for all packets that its queue of packets can hold.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -68,13 +68,15 @@ impl Flag {
     }
 
     pub(super) fn lower(&self) {
+        let _taken = self.take(TAKEN_AT_ONCE);
+    }
+
+    /// Receives up to `most` packets, and returns how many there were.
+    pub(super) fn take(&self, most: u64) -> u64 {
         let mut packet = [0; 1];
-        // An error ends the loop: EAGAIN when nothing is left.
-        for _ in 0..TAKEN_AT_ONCE {
-            if recv(&*self.file, &mut packet, RecvFlags::DONTWAIT).is_err() {
-                break;
-            }
-        }
+        // An error ends this: EAGAIN when nothing is left.
+        let takes = (0..most).take_while(|_| recv(&*self.file, &mut packet, RecvFlags::DONTWAIT).is_ok());
+        takes.fold(0, |taken, _| taken.saturating_add(1))
     }
 
     /// Wakes all who wait until the flag can be written, though it always can. The kernel reports that again when the size of

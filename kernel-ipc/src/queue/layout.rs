@@ -22,7 +22,7 @@ pub(super) const FILLED_BELL: u64 = TAIL + 8;
 pub(super) const PRODUCER_CPU: u64 = TAIL + 12;
 /// Whether the queue is closed.
 pub(super) const CLOSED: u64 = TAIL + 16;
-/// Whether a process polls the event descriptor.
+/// Who waits for the event descriptor.
 pub(super) const ARMED: u64 = TAIL + 20;
 /// Bytes of all records ever put.
 pub(super) const PUT_BYTES: u64 = TAIL + 24;

@@ -90,7 +90,7 @@ pub(super) const SEGMENT_END: usize = 8;
 pub(super) const SEEN: usize = 16;
 /// A word after the consumers' lock: the cell that an item is being moved to, or 0.
 pub(super) const FILLING: usize = 24;
-/// Words after the producers' lock. This one: whether the event descriptor was made readable.
+/// Words after the producers' lock. This one: whether the event descriptor was made readable, and the packets that it owes.
 pub(super) const SIGNALLED: usize = 24;
 /// The end of the last segment.
 pub(super) const SEGMENTS_END: usize = 32;

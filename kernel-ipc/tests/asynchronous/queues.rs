@@ -1,6 +1,7 @@
 //! Queues between processes, with tasks on one side or on both.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel_ipc::{GetError, PutError, Queue, SimpleQueue};
 use mp_sys::testing::{PATIENCE, spawn, succeeded, tests};
@@ -15,6 +16,7 @@ tests! {
     dropped_producers_put_nothing,
     closing_wakes_all_tasks,
     blocking_calls_and_tasks_share_a_queue,
+    a_queue_that_tasks_have_waited_for_can_be_polled,
 }
 
 const TASKS: usize = 8;
@@ -186,4 +188,21 @@ fn blocking_calls_and_tasks_share_a_queue() {
     let mut got: Vec<u32> = (0..3).flat_map(|_| results.get().unwrap()).collect();
     got.sort_unstable();
     assert!(got.into_iter().eq(0..2 * ITEMS));
+}
+
+fn a_queue_that_tasks_have_waited_for_can_be_polled() {
+    in_each_runtime(|| async {
+        let queue = Queue::<u32>::new().unwrap();
+        let is_readable = || kernel_ipc::wait(&[&queue], Duration::ZERO).unwrap() == [0];
+        // The first time, the descriptor is readable for tasks only, and stays so until somebody waits again.
+        for _ in 0..2 {
+            let (got, put) = tokio::join!(queue.get_async(), queue.put_async(&1));
+            assert_eq!((got, put), (Ok(1), Ok(())));
+            assert!(!is_readable(), "the queue is empty");
+            queue.put(&2).unwrap();
+            assert!(is_readable());
+            assert_eq!(queue.get_async().await, Ok(2));
+            assert!(!is_readable());
+        }
+    });
 }

@@ -91,7 +91,7 @@ fn an_impossible_configuration_is_refused() {
     let beyond = u64::try_from(CAPACITY_MAX).unwrap() + 1;
     let cases: [(u64, &[u64]); 7] = [
         (CONFIG, &[0, u64::MAX]),
-        (CONFIG + 8, &[0, 1, 2, 4, u64::MAX]),
+        (CONFIG + 8, &[0, 1, 2, 3, 5, u64::MAX]),
         (CONFIG + 16, &[0, 1]),
         (MAX_ITEMS, &[0, beyond, u64::MAX - 1]),
         (MAX_BYTES, &[0, 7]),

@@ -60,10 +60,12 @@ impl Core {
             }
             other => other,
         };
-        if let Attempt::Done(outcome) = first(&mut attempt).await {
-            return outcome;
-        }
-        self.tasks.items.attempt(self.event(Patience::TryOnce), attempt).await?
+        let is_crowded = match first(&mut attempt).await {
+            Attempt::Done(outcome) => return outcome,
+            Attempt::Crowded => true,
+            Attempt::Later => false,
+        };
+        self.tasks.items.attempt_again(self.event_for_tasks(), is_crowded, attempt).await?
     }
 
     /// Tries `change` until it succeeds. It waits for room, or for the end of tasks.
@@ -71,16 +73,13 @@ impl Core {
         &self,
         mut change: impl FnMut() -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        let mut attempt = || match sorted(change()) {
+        let attempt = || match sorted(change()) {
             Attempt::Later => {
                 self.announce_task();
                 sorted(change())
             }
             other => other,
         };
-        if let Attempt::Done(outcome) = first(&mut attempt).await {
-            return outcome;
-        }
         self.tasks.changes.attempt(self.unarmed_event(), attempt).await?
     }
 

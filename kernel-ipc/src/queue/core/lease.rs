@@ -179,7 +179,9 @@ impl Core {
     /// this later.
     fn signal_returned(&self) {
         if let Ok(producer) = self.produce(Patience::None) {
-            self.signal(&producer);
+            let news = self.signal(&producer);
+            drop(producer);
+            self.tell(news);
         }
     }
 
