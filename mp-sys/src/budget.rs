@@ -11,7 +11,7 @@
 
 mod claim;
 
-use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
@@ -102,7 +102,7 @@ impl Sources {
             return Self { machine: None, groups: None, configured: None, file: None };
         }
         let left = |bytes: u64| bytes.saturating_sub(by_others);
-        let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_available(&text));
+        let machine = cgroup::read(Path::new("/proc/meminfo")).and_then(|text| mem_available(&text));
         Self {
             machine: machine.map(left),
             groups: cgroup::memory_left().map(left),

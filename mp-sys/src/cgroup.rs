@@ -3,14 +3,23 @@
 //! The limit of an ancestor group applies as well, so every level up to the mount point is read. Containers usually see
 //! their own group as the root. A file that cannot be read counts as no limit.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::descriptors;
 
 const V2_ROOT: &str = "/sys/fs/cgroup";
 const V1_MEMORY_ROOT: &str = "/sys/fs/cgroup/memory";
 const V1_CPU_ROOT: &str = "/sys/fs/cgroup/cpu";
 /// Levels read above a group; no deeper nesting is known anywhere.
 const DEPTH_MAX: usize = 32;
+/// From this limit on, a group of version 1 has none: then the file has the largest number of whole pages.
+const V1_NO_LIMIT: u64 = 1 << 62;
+/// Room for each of the kernel's files here, so that one call reads it all.
+const FILE_BYTES: usize = 4096;
 
 /// The groups of this process, as listed in /proc/self/cgroup.
 #[derive(Debug, Default)]
@@ -53,15 +62,23 @@ fn levels(root: &str, group: &str) -> Vec<PathBuf> {
 }
 
 fn own_groups() -> Groups {
-    parse_groups(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+    parse_groups(&read(Path::new("/proc/self/cgroup")).unwrap_or_default())
+}
+
+/// Reads a file of the kernel, whose size is unknown. `fs::read_to_string` would ask for it, and begin with few bytes.
+pub(crate) fn read(path: &Path) -> Option<String> {
+    let mut text = String::with_capacity(FILE_BYTES);
+    let file = descriptors::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    File::from(file).take(u64::MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn read_number(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    read(path)?.trim().parse().ok()
 }
 
 fn read_stat(path: &Path, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = read(path)?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
@@ -78,7 +95,7 @@ pub(crate) fn memory_left() -> Option<u64> {
         Some(limit.saturating_sub(used.saturating_sub(droppable)))
     });
     let v1 = groups.v1_memory.iter().flat_map(|group| levels(V1_MEMORY_ROOT, group)).filter_map(|level| {
-        let limit = read_number(&level.join("memory.limit_in_bytes"))?;
+        let limit = read_number(&level.join("memory.limit_in_bytes")).filter(|limit| *limit < V1_NO_LIMIT)?;
         let used = read_number(&level.join("memory.usage_in_bytes"))?;
         let droppable = read_stat(&level.join("memory.stat"), "total_inactive_file").unwrap_or(0);
         Some(limit.saturating_sub(used.saturating_sub(droppable)))
