@@ -87,6 +87,8 @@ pub mod memory;
 pub mod named;
 mod os_error;
 pub mod payload;
+#[expect(unsafe_code, reason = "values in the capacity of a vector")]
+pub mod places;
 pub mod quiet;
 pub mod ready;
 pub mod reentrant;
