@@ -5,7 +5,7 @@
 //! | [`builder`], [`rules`] | settings |
 //! | [`engine`], [`seat`] | handing out work, collecting results, replacing workers that end |
 //! | [`worker`], [`start`] | what a worker process does, and how it is started |
-//! | [`chunk`], [`encoding`] | what travels between both |
+//! | [`chunk`], [`report`], [`encoding`] | what travels between both |
 //! | [`inbox`], [`payload`], [`gather`], [`iter`], [`job`] | the results of jobs |
 
 mod builder;
@@ -19,6 +19,7 @@ mod inbox;
 mod iter;
 mod job;
 mod payload;
+mod report;
 mod rules;
 mod seat;
 mod start;

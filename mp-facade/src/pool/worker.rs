@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use shm_core::RawArray;
 
 use crate::outcome::PANIC_MESSAGE_BYTES_MAX;
-use crate::pool::chunk::{Kind, Order, Report, TOGETHER, next_part};
+use crate::pool::chunk::{Order, TOGETHER, next_part};
 use crate::pool::encoding::{self, encode};
+use crate::pool::report::{Kind, Report};
 use crate::start::whole;
 
 /// A report is sent when it has this many bytes,
