@@ -94,6 +94,7 @@ pub fn boot_nanos() -> u64 {
 
 /// The monotonic clock at the newest tick of the kernel: a quarter of the cost, and up to [`TICK_MAX`] late.
 #[must_use]
+#[inline]
 pub fn tick_nanos() -> u64 {
     nanos_of(ClockId::MonotonicCoarse)
 }
@@ -101,6 +102,7 @@ pub fn tick_nanos() -> u64 {
 /// The longest time between two ticks: the slowest setting of the kernel, `CONFIG_HZ=100`.
 pub const TICK_MAX: Duration = Duration::from_millis(10);
 
+#[inline]
 fn nanos_of(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     let secs = u64::try_from(now.tv_sec).unwrap_or(0);

@@ -197,7 +197,7 @@ impl PoolBuilder {
         let run = move |index: u64, _: &[u8], into: &mut Vec<u8>| {
             let item = usize::try_from(index).ok().and_then(|index| items.get(index));
             let item = item.ok_or_else(|| (worker::NO_ITEM, "there is no such item".to_owned()))?;
-            worker::call(into, || function(item))
+            worker::give(&function(item), into)
         };
         let start = move |station: &Station| process.clone().fork(|| worker::work(station, run));
         let mut engine = Engine::new(rules, Box::new(start), None)?;

@@ -159,12 +159,12 @@ pub(super) fn put_len(bytes: &mut [u8], at: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::encoding::append;
+    use crate::pool::encoding;
 
     fn chunk_of(texts: &[&str]) -> Chunk {
         let mut chunk = Chunk::empty(7, 100);
         for text in texts {
-            chunk.push(|bytes| append(*text, bytes)).unwrap();
+            chunk.push(|bytes| encoding::append(*text, bytes)).unwrap();
         }
         chunk
     }

@@ -14,17 +14,31 @@ pub const POOL_ITEM_BYTES_MAX: usize = 64 << 20;
 ///
 /// # Errors
 /// Why it cannot travel. The bytes may have grown.
+#[inline]
 pub(super) fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Result<(), String> {
     let before = into.len();
-    let (encoded, refused) = travel::alone(|| append(value, into));
-    match encoded {
-        Ok(()) => wire::check(value, into.get(before..).unwrap_or_default(), None),
-        Err(postcard::Error::SerializeBufferFull) => Err(format!(
-            "it has more than {POOL_ITEM_BYTES_MAX} bytes in serialized form (POOL_ITEM_BYTES_MAX)"
-        )),
-        Err(error) => {
-            Err(refused.map_or_else(|| wire::unencodable(value, &error), |refused| refused.to_string()))
+    // Both outcomes together are too large for registers, and are needed only if something failed.
+    let mut failed = None;
+    let ((), refused) = travel::alone(|| failed = append(value, into).err());
+    match failed {
+        None => wire::check(value, into.get(before..).unwrap_or_default(), None),
+        Some(error) => Err(refusal(value, &error, refused)),
+    }
+}
+
+/// Returns why a value cannot travel.
+#[cold]
+fn refusal<T: Serialize + ?Sized>(
+    value: &T,
+    error: &postcard::Error,
+    refused: Option<travel::TravelError>,
+) -> String {
+    match (error, refused) {
+        (postcard::Error::SerializeBufferFull, _) => {
+            format!("it has more than {POOL_ITEM_BYTES_MAX} bytes in serialized form (POOL_ITEM_BYTES_MAX)")
         }
+        (_, Some(refused)) => refused.to_string(),
+        (error, None) => wire::unencodable(value, error),
     }
 }
 
@@ -32,11 +46,16 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Re
 ///
 /// # Errors
 /// Why the bytes are not one.
+#[inline]
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let (decoded, refused) = travel::alone(|| postcard::from_bytes(bytes));
-    decoded.map_err(|error| {
+    let mut failed = None;
+    let (decoded, refused) =
+        travel::alone(|| postcard::from_bytes(bytes).map_err(|error| failed = Some(error)).ok());
+    decoded.ok_or_else(|| {
         let why = refused.map(|refused| refused.to_string());
-        why.unwrap_or_else(|| wire::undecodable::<T>(bytes, &error))
+        why.unwrap_or_else(|| {
+            wire::undecodable::<T>(bytes, &failed.unwrap_or(postcard::Error::WontImplement))
+        })
     })
 }
 
@@ -76,7 +95,14 @@ impl Flavor for Append<'_> {
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         self.check(bytes.len())?;
-        self.bytes.extend_from_slice(bytes);
+        // Numbers are a few bytes long. A copy of a known length needs no call.
+        match *bytes {
+            [a] => self.bytes.push(a),
+            [a, b] => self.bytes.extend_from_slice(&[a, b]),
+            [a, b, c] => self.bytes.extend_from_slice(&[a, b, c]),
+            [a, b, c, d] => self.bytes.extend_from_slice(&[a, b, c, d]),
+            _ => self.bytes.extend_from_slice(bytes),
+        }
         Ok(())
     }
 

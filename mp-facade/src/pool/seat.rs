@@ -16,7 +16,7 @@ use crate::child::Child;
 use crate::exit::ExitError;
 use crate::pool::chunk::{Chunk, Order};
 use crate::pool::error::{PoolError, TaskError};
-use crate::pool::payload::{Payload, Sink};
+use crate::pool::payload::{Outcome, Payload, Sink};
 use crate::pool::report::{Kind, Outcomes};
 use crate::pool::rules::Rules;
 use crate::pool::worker::{Progress, Station};
@@ -232,38 +232,29 @@ impl Seat {
         tries: &mut HashMap<(u64, u64), u32>,
         sink: &mut Sink<'_>,
     ) -> Option<usize> {
-        let outcomes = Outcomes::of(report)?;
+        let mut outcomes = Outcomes::of(report)?;
         let front = self.assigned.front()?;
         if (front.job, front.first) != (outcomes.job, outcomes.first) {
             return None;
         }
         let mut count = 0_usize;
-        for outcome in outcomes {
-            let (kind, payload) = outcome?;
-            let front = self.assigned.front_mut()?;
-            let (job, index) = (front.job, front.first);
-            if front.count == 1 {
-                self.assigned.pop_front();
-            } else {
+        while let Some(front) = self.assigned.front_mut() {
+            let job = front.job;
+            while front.count > 0 {
+                let Some(outcome) = outcomes.next() else { return Some(count) };
+                let (kind, payload) = outcome?;
+                let index = front.first;
                 front.skip_first();
+                if !tries.is_empty() {
+                    tries.remove(&(job, index));
+                }
+                count = count.saturating_add(1);
+                sink(job, index, outcome_of(taken, kind, payload));
             }
-            if !tries.is_empty() {
-                tries.remove(&(job, index));
-            }
-            let text = || String::from_utf8_lossy(payload).into_owned();
-            sink(
-                job,
-                index,
-                match kind {
-                    Kind::Value => Ok(Payload::new(taken, payload)),
-                    Kind::Panicked => Err(TaskError::Panicked(text())),
-                    Kind::Argument => Err(TaskError::Argument(text())),
-                    Kind::Result => Err(TaskError::Result(text())),
-                },
-            );
-            count = count.saturating_add(1);
+            self.assigned.pop_front();
         }
-        Some(count)
+        // More outcomes than items cannot be understood.
+        outcomes.next().is_none().then_some(count)
     }
 
     /// Changes how many chunks it has ahead: more if it had to wait for the next one.
@@ -375,5 +366,17 @@ impl Seat {
             let ended = child.join();
             tracing::debug!(?ended, "a worker of a pool has ended");
         }
+    }
+}
+
+/// Returns how an item ended.
+#[inline]
+fn outcome_of<'a>(taken: &'a Rc<Vec<u8>>, kind: Kind, payload: &'a [u8]) -> Outcome<'a> {
+    let text = || String::from_utf8_lossy(payload).into_owned();
+    match kind {
+        Kind::Value => Ok(Payload::new(taken, payload)),
+        Kind::Panicked => Err(TaskError::Panicked(text())),
+        Kind::Argument => Err(TaskError::Argument(text())),
+        Kind::Result => Err(TaskError::Result(text())),
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use serde::de::DeserializeOwned;
 
 use crate::child::Child;
-use crate::pool::worker::{Luggage, Station, call, decode as decode_argument, work};
+use crate::pool::worker::{Luggage, Station, decode as decode_argument, give, work};
 use crate::process::Process;
 use crate::start::arguments::Arguments;
 use crate::start::error::StartError;
@@ -77,6 +77,6 @@ where
 fn work_with<A: DeserializeOwned, R: ReturnValue>(station: &Station, mut function: impl FnMut(A) -> R) {
     work(station, |_, argument, into| {
         let argument = decode_argument(argument)?;
-        call(into, || function(argument))
+        give(&function(argument), into)
     });
 }

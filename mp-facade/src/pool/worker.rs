@@ -181,20 +181,16 @@ impl Desk {
         order: Order<'_>,
         run: &mut impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
     ) -> Result<u64, Stop> {
-        let mut arguments = order.arguments;
         station.progress.enter(order.job);
-        for index in (order.first..).take(usize::try_from(order.count).unwrap_or(usize::MAX)) {
-            let argument = next_part(&mut arguments).unwrap_or_default();
-            if self.report.count() == 0 {
-                self.report.begin(order.job, index);
-                self.begun = tick_nanos();
-            }
-            crash::point();
-            station.progress.begin(index, station.is_timed);
-            crash::point();
-            self.report.push(|bytes| run(index, argument, bytes));
-            if self.is_time() {
-                self.send(station)?;
+        let mut rest = order;
+        loop {
+            // A panic leaves only what the function itself shares half changed, as in a thread.
+            match catch_unwind(AssertUnwindSafe(|| self.work_through(station, &mut rest, run))) {
+                Ok(worked) => break worked?,
+                Err(payload) => {
+                    self.report.fail(Kind::Panicked, &kept(whole::message_of(&*payload)));
+                    self.ended(station, &mut rest)?;
+                }
             }
         }
         if order.job != TOGETHER {
@@ -202,6 +198,40 @@ impl Desk {
             self.send(station)?;
         }
         Ok(order.count.into())
+    }
+
+    /// Works on the items that are left of a chunk. If the function panics, the first of them is the one that it was called
+    /// for, and its outcome is open.
+    fn work_through(
+        &mut self,
+        station: &Station,
+        rest: &mut Order<'_>,
+        run: &mut impl FnMut(u64, &[u8], &mut Vec<u8>) -> Result<(), (Kind, String)>,
+    ) -> Result<(), Stop> {
+        while rest.count > 0 {
+            let argument = next_part(&mut rest.arguments).unwrap_or_default();
+            if self.report.count() == 0 {
+                self.report.begin(rest.job, rest.first);
+                self.begun = tick_nanos();
+            }
+            crash::point();
+            station.progress.begin(rest.first, station.is_timed);
+            crash::point();
+            match run(rest.first, argument, self.report.open()) {
+                Ok(()) => self.report.close(),
+                Err((kind, reason)) => self.report.fail(kind, &reason),
+            }
+            self.ended(station, rest)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on behind the first item of `rest`, whose outcome is in the report.
+    #[inline]
+    fn ended(&mut self, station: &Station, rest: &mut Order<'_>) -> Result<(), Stop> {
+        rest.first = rest.first.saturating_add(1);
+        rest.count = rest.count.saturating_sub(1);
+        if self.is_time() { self.send(station) } else { Ok(()) }
     }
 
     /// Returns whether the report should be sent now.
@@ -222,19 +252,10 @@ impl Desk {
     }
 }
 
-/// Calls a function for one item, and appends the encoded result.
-pub(super) fn call<R: Serialize>(
-    into: &mut Vec<u8>,
-    function: impl FnOnce() -> R,
-) -> Result<(), (Kind, String)> {
-    // A panic leaves only what the function itself shares half changed, as in a thread.
-    match catch_unwind(AssertUnwindSafe(|| {
-        let value = function();
-        encode(&value, into)
-    })) {
-        Ok(encoded) => encoded.map_err(|why| (Kind::Result, why)),
-        Err(payload) => Err((Kind::Panicked, kept(whole::message_of(&*payload)))),
-    }
+/// Appends an encoded result.
+#[inline]
+pub(super) fn give<R: Serialize>(value: &R, into: &mut Vec<u8>) -> Result<(), (Kind, String)> {
+    encode(value, into).map_err(|why| (Kind::Result, why))
 }
 
 /// Decodes an argument.
