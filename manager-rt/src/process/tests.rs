@@ -26,7 +26,7 @@ fn a_server_serves_until_a_client_ends_it() {
     assert!(Client::connect(process.address().path().unwrap(), b"").is_none(), "a wrong key is refused");
     assert_eq!(key_beside(process.address().path().unwrap()).as_ref(), Some(process.key()));
     assert_eq!(client.manager(ManagerOp::Shutdown), Ok(Reply::Done));
-    process.join();
+    process.join().unwrap();
     assert_eq!(process.child.wait(Deadline::NEVER).unwrap(), Some(Ended::Exited(0)));
     assert!(!folder_of(&process).exists());
 }
@@ -47,7 +47,7 @@ fn the_files_of_a_killed_server_are_removed() {
     let client = connect(&process);
     process.child.signal(Signal::KILL.as_raw()).unwrap();
     client.expect_end();
-    process.join();
+    process.join().unwrap();
     assert!(!folder_of(&process).exists());
 }
 
