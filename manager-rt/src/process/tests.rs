@@ -56,7 +56,7 @@ fn the_files_of_a_killed_server_are_removed() {
 fn a_server_of_an_older_build_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("manager.sock");
-    let server = crate::Server::builder().of_version_3().bind(&path).unwrap();
+    let server = crate::Server::builder().of_version(3).bind(&path).unwrap();
     let stopper = server.stopper();
     std::thread::scope(|scope| {
         let serves = std::thread::Builder::new().spawn_scoped(scope, || server.serve()).unwrap();

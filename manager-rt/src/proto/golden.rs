@@ -58,7 +58,7 @@ impl Protocol {
             let Line { number, since, name, fields } = sample.line();
             let is_next = next.find(|next| !T::retired().contains(next)) == Some(number);
             assert!(is_next, "the numbers of {} are in order and have no gaps: {name}", T::NAME);
-            assert!(since <= NEWEST, "{}::{name} is newer than NEWEST in wire/frame.rs", T::NAME);
+            assert!(since <= NEWEST, "{}::{name} is newer than NEWEST in proto/version.rs", T::NAME);
             let bytes = postcard::to_allocvec(&sample).unwrap();
             assert_eq!(postcard::from_bytes::<T>(&bytes).unwrap(), sample);
             let fields = if fields.is_empty() { String::new() } else { format!("({})", fields.join(", ")) };
@@ -140,12 +140,12 @@ impl Protocol {
         protocol.table::<Kind>();
         protocol.table::<Table>();
         protocol.table::<Room>();
-        protocol.fields::<ServerReport>("ServerReport", 4);
-        protocol.fields::<ClientOrigin>("ClientOrigin", 4);
-        protocol.fields::<ClientReport>("ClientReport", 4);
-        protocol.fields::<LockHolder>("LockHolder", 4);
-        protocol.fields::<ObjectReport>("ObjectReport", 4);
-        protocol.fields::<WaitReport>("WaitReport", 4);
+        protocol.fields::<ServerReport>("ServerReport", 5);
+        protocol.fields::<ClientOrigin>("ClientOrigin", 5);
+        protocol.fields::<ClientReport>("ClientReport", 5);
+        protocol.fields::<LockHolder>("LockHolder", 5);
+        protocol.fields::<ObjectReport>("ObjectReport", 5);
+        protocol.fields::<WaitReport>("WaitReport", 5);
         protocol.table::<WaitFor>();
         protocol
     }
@@ -154,21 +154,20 @@ impl Protocol {
 const DECIDE: &str = "\
 Peers of other builds read these bytes. Decide which case this is:
 
-1. A number was added at the end of a table, and the newest version was not released yet: write `since NEWEST` with
-   that version in the line.
-2. A number was added, and the newest version was released: raise NEWEST by one first. Then as in the first case.
-3. A number was removed: put it into `retired { .. }` of its table.
+1. A number was added at the end of a table. The versions in the golden file are fixed, since other builds know them: so
+   raise NEWEST in proto/version.rs by one, write `since` and that version in the line, and say in `known_to` or in
+   client/fallback.rs what a peer gets that does not know it.
+2. A number was removed: put it into `retired { .. }` of its table.
 
-In these cases, run `UPDATE_GOLDEN=1 cargo test -p manager-rt --lib golden`, and commit the file.
+In these cases, run `UPDATE_GOLDEN=1 cargo test -p manager-rt --lib golden`, and commit the files. While the newest
+version is on your branch only, you may delete its line from the golden file before that, and its recorded client.
 
-4. An existing line changed, or its number is used again: a peer of a released version would run another operation, or
+3. An existing line changed, or its number is used again: a peer of a released version would run another operation, or
    the same one with other values. Restore the line, and add a new one with a new number. Only if a name changed and
    nothing else, change it in the file as well, and delete the schemas.";
 
-#[test]
-fn the_protocol_is_that_of_the_golden_file() {
-    let protocol = Protocol::of_this_build();
-    let golden = Golden::read();
+/// Returns what a golden file will contain, or why peers of other builds would not understand this one.
+fn compare(golden: &Golden, protocol: Protocol) -> Result<Golden, Vec<String>> {
     let known: BTreeMap<_, _> = protocol.entries.iter().map(|entry| (entry.key(), entry)).collect();
     let (mut broken, mut kept) = (Vec::new(), Vec::new());
     for old in &golden.entries {
@@ -177,18 +176,24 @@ fn the_protocol_is_that_of_the_golden_file() {
             None if is_retired => kept.push(Entry { is_retired, ..old.clone() }),
             None => broken.push(format!("removed: {old}")),
             Some(new) if old.is_retired => broken.push(format!("used again: {old}\n        now: {new}")),
-            Some(new) if *new != old && old.since < NEWEST => {
+            Some(new) if *new != old && golden.schemas.contains_key(&old.since) => {
                 broken.push(format!("changed: {old}\n    now: {new}"));
             }
             Some(_) => {}
         }
     }
     let now = Golden::of(protocol.entries.into_iter().chain(kept).collect());
-    let released = golden.schemas.iter().filter(|(version, _)| **version < NEWEST);
-    let changed = released.filter(|(version, schema)| now.schemas.get(version) != Some(schema));
+    let changed = golden.schemas.iter().filter(|(version, schema)| now.schemas.get(version) != Some(schema));
     let changed = changed.map(|(version, old)| format!("the schema of version {version} was {old}"));
     broken.extend(changed);
-    assert!(broken.is_empty(), "the protocol changed:\n\n{}\n\n{DECIDE}", broken.join("\n"));
+    if broken.is_empty() { Ok(now) } else { Err(broken) }
+}
+
+#[test]
+fn the_protocol_is_that_of_the_golden_file() {
+    let now = compare(&Golden::read(), Protocol::of_this_build());
+    let now =
+        now.unwrap_or_else(|broken| panic!("the protocol changed:\n\n{}\n\n{DECIDE}", broken.join("\n")));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         now.write();
     } else {
@@ -196,4 +201,23 @@ fn the_protocol_is_that_of_the_golden_file() {
         let lines: Vec<_> = now.lines().filter(|line| !golden.lines().any(|old| old == *line)).collect();
         assert!(now == golden, "the protocol changed. New lines:\n\n{}\n\n{DECIDE}", lines.join("\n"));
     }
+}
+
+#[test]
+fn a_number_cannot_be_added_to_a_version_that_other_builds_know() {
+    for version in FIRST..=NEWEST {
+        // What a build had in its golden file that knew one number of this version less.
+        let mut older = Golden::of(Protocol::of_this_build().entries);
+        let place = older.entries.iter().rposition(|entry| entry.since == version).unwrap();
+        let number = older.entries.remove(place);
+        let mut older = Golden::of(older.entries);
+        older.schemas.retain(|known, _| *known <= version);
+        let broken = compare(&older, Protocol::of_this_build()).err();
+        assert!(broken.is_some_and(|broken| broken.len() == 1), "{number} is new, and its version is not");
+    }
+    // A version that the file does not contain may still grow.
+    let mut older = Golden::of(Protocol::of_this_build().entries);
+    older.entries.retain(|entry| entry.since < NEWEST);
+    older.schemas.remove(&NEWEST);
+    assert!(compare(&older, Protocol::of_this_build()).is_ok());
 }

@@ -214,7 +214,7 @@ impl Reply<Payload> {
     #[cfg(feature = "server")]
     pub(crate) const fn known_to(&self, version: u16) -> Option<Self> {
         match *self {
-            Self::GrantedLease { token, owner_died, timed_out, .. } if version < 4 => {
+            Self::GrantedLease { token, owner_died, timed_out, .. } if version < 5 => {
                 Some(Self::Granted { token, owner_died, timed_out })
             }
             _ => None,

@@ -223,7 +223,7 @@ impl<'a> LockGuard<'a> {
     /// so it notices at once that the server was killed. A lease never ends later here than at the manager: it is counted
     /// from the moment at which the call was sent and the time for which the manager says that it waited, on a clock that
     /// goes on while the system is suspended. So time for which this process or the server was stopped counts too. A
-    /// server of version 3 of the protocol does not say how long a call waited, so the lease is counted from the call.
+    /// server of version 3 or 4 of the protocol does not say how long a call waited: the lease is counted from the call.
     ///
     /// `true` may be out of date when you use it: the process can be stopped between the question and the change. Only
     /// a receiver that compares [tokens](Self::token) rules that out.

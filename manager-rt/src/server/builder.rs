@@ -41,7 +41,7 @@ pub struct ServerBuilder {
     given: Vec<OwnedFd>,
     random: Random,
     #[cfg(test)]
-    is_of_version_3: bool,
+    version: Option<u16>,
     /// Keys besides the first one.
     other_keys: Vec<Key>,
     #[cfg(feature = "tcp")]
@@ -206,10 +206,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Speaks version 3 of the protocol as the builds did that knew no other, and panics at anything newer.
+    /// Speaks an older version of the protocol as the builds did whose newest version it was, and panics at anything newer.
     #[cfg(test)]
-    pub(crate) const fn of_version_3(mut self) -> Self {
-        self.is_of_version_3 = true;
+    pub(crate) const fn of_version(mut self, version: u16) -> Self {
+        self.version = Some(version);
         self
     }
 
@@ -284,7 +284,7 @@ impl ServerBuilder {
             epoch,
             random: self.random,
             #[cfg(test)]
-            is_of_version_3: self.is_of_version_3,
+            version: self.version,
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
         let state = initial(limits, self.restore.as_deref(), self.keep.as_deref())?;

@@ -46,6 +46,13 @@ pub fn terms(key: &[u8]) -> Terms<'_> {
     Terms { magic: MAGIC, key, sends: TYPES, receives: TYPES, offer: Some(offer) }
 }
 
+/// Returns the terms of a build whose newest version was an older one.
+#[cfg(test)]
+pub fn terms_of(version: u16, key: &[u8]) -> Terms<'_> {
+    let offer = Offer { versions: Versions { oldest: OLDEST, newest: version }, silent: 3 };
+    Terms { offer: (version > 3).then_some(offer), ..terms(key) }
+}
+
 /// What a server says instead of its CPU while more clients are busy than there are CPUs: a client should not spin for its
 /// answer, which takes the CPU from another one.
 pub(crate) const CROWDED: u8 = u8::MAX;

@@ -1,4 +1,4 @@
-//! A client of this build and a server that knows only version 3 of the protocol, which panics at anything newer.
+//! A client of this build and a server that knows only older versions of the protocol, which panics at anything newer.
 
 use std::time::Duration;
 
@@ -6,14 +6,19 @@ use super::server::Stops;
 use super::*;
 use crate::backend::{CallError, Validity};
 use crate::limits::{ORDER_ITEMS_AT_ONCE, VALUES_AT_ONCE_MAX};
+use crate::proto::version::{NEWEST, OLDEST};
 use crate::proto::{Fault, ListOp, Reply, Spec};
 use crate::server::Server;
 use crate::{BarrierError, Manager, ObjectError};
 
-/// Runs `body` with a manager whose server is that old, and with its client.
-fn with_older(body: impl FnOnce(&Manager, &Remote)) {
+/// Runs `body` with managers whose servers are that old, and with their clients.
+fn with_older(body: impl Fn(&Manager, &Remote)) {
+    (OLDEST..NEWEST).for_each(|version| with_version(version, &body));
+}
+
+fn with_version(version: u16, body: impl FnOnce(&Manager, &Remote)) {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::builder().key(KEY).of_version_3().bind(folder.path().join("s")).unwrap();
+    let server = Server::builder().key(KEY).of_version(version).bind(folder.path().join("s")).unwrap();
     let (address, stopper) = (server.address().clone(), server.stopper());
     std::thread::scope(|scope| {
         let serving = scope.spawn(|| server.serve().unwrap());
@@ -98,7 +103,7 @@ fn permits_and_places_are_known_by_their_connection() {
 
 #[test]
 fn long_arrays_are_made_and_lists_sorted_in_one_step() {
-    with_older(|manager, _| {
+    with_version(3, |manager, _| {
         let len = u32::try_from(ORDER_ITEMS_AT_ONCE).unwrap() + 1;
         let list = manager.list::<u32>().unwrap();
         list.extend(&(0..len).rev().collect::<Vec<_>>()).unwrap();
@@ -113,7 +118,7 @@ fn long_arrays_are_made_and_lists_sorted_in_one_step() {
 
 #[test]
 fn what_has_no_older_form_is_an_error_with_both_versions() {
-    with_older(|_, remote| {
+    with_version(3, |_, remote| {
         let op = Op::List(ListOp::Exchange { with: ObjectId(1 << 24), version: 0 });
         let call = Call { object: ObjectId(1 << 24), thread: 1, wait: Wait::No, op };
         assert_eq!(remote.call(call), Err(CallError::NeedsVersion { needs: 4, agreed: 3 }));

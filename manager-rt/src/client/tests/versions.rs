@@ -69,7 +69,10 @@ fn an_operation_that_is_too_new_for_the_server_is_not_sent() {
     let steps = || [store(), exchange()].map(|op| Step { object: ObjectId(1 << 24), op }).to_vec();
     assert_eq!(remote.transaction(1, steps()), Err(refused));
     assert_eq!(remote.pipeline(1, steps()), Err(refused));
-    assert_eq!(remote.call(crate::client::link::manager_call(ManagerOp::Server)), Err(refused));
+    assert_eq!(
+        remote.call(crate::client::link::manager_call(ManagerOp::Server)),
+        Err(CallError::NeedsVersion { needs: 5, agreed: 3 })
+    );
     let text = refused.to_string();
     assert!(text.contains("version 4") && text.contains("version 3"), "{text}");
     // The first frame that the server receives is that of an operation that it knows.

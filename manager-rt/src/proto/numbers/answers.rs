@@ -56,11 +56,11 @@ numbered! {
         16 = Info(info),
         17 = Acts { index, round },
         18 = Transaction(replies by Flat),
-        19 = GrantedLease { token, owner_died, timed_out, waited } since 4,
-        20 = Server(server) since 4,
-        21 = Clients { clients, next } since 4,
-        22 = Objects { objects, next } since 4,
-        23 = Waits { waits, next } since 4,
+        19 = GrantedLease { token, owner_died, timed_out, waited } since 5,
+        20 = Server(server) since 5,
+        21 = Clients { clients, next } since 5,
+        22 = Objects { objects, next } since 5,
+        23 = Waits { waits, next } since 5,
     }
 }
 
@@ -92,14 +92,14 @@ numbered! {
 
 numbered! {
     enum WaitFor {
-        0 = Lock since 4,
-        1 = Permit since 4,
-        2 = Notification since 4,
-        3 = Flag since 4,
-        4 = Room since 4,
-        5 = Items since 4,
-        6 = AllDone since 4,
-        7 = Parties since 4,
+        0 = Lock since 5,
+        1 = Permit since 5,
+        2 = Notification since 5,
+        3 = Flag since 5,
+        4 = Room since 5,
+        5 = Items since 5,
+        6 = AllDone since 5,
+        7 = Parties since 5,
     }
 }
 
@@ -135,19 +135,19 @@ numbered! {
         27 = Unsupported,
         28 = TooMuchWork { limit } since 4,
         29 = UnknownOperation { table, number, version } since 4,
-        30 = NoRoom { room, limit, asked } since 4,
-        31 = NotSaved { errno } since 4,
+        30 = NoRoom { room, limit, asked } since 5,
+        31 = NotSaved { errno } since 5,
     }
 }
 
 numbered! {
     enum Room {
-        0 = Memory since 4,
-        1 = Reserve since 4,
-        2 = Frames since 4,
-        3 = Decoded since 4,
-        4 = Answers since 4,
-        5 = Client since 4,
+        0 = Memory since 5,
+        1 = Reserve since 5,
+        2 = Frames since 5,
+        3 = Decoded since 5,
+        4 = Answers since 5,
+        5 = Client since 5,
     }
 }
 
@@ -175,7 +175,7 @@ numbered! {
         19 = Reply since 4,
         20 = Fault since 4,
         21 = Table since 4,
-        22 = Room since 4,
-        23 = WaitFor since 4,
+        22 = Room since 5,
+        23 = WaitFor since 5,
     }
 }

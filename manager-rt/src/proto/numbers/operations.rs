@@ -78,13 +78,13 @@ numbered! {
         11 = Shutdown,
         12 = NamesAfter { name by Name } since 4,
         13 = Bequeath { bequest } since 4,
-        14 = Server since 4,
-        15 = Clients { from } since 4,
-        16 = Objects { from, is_busy } since 4,
-        17 = Object { name by Name } since 4,
-        18 = Waits { after } since 4,
-        19 = Snapshot { path by FilePath } since 4,
-        20 = Succeed { session } since 4,
+        14 = Server since 5,
+        15 = Clients { from } since 5,
+        16 = Objects { from, is_busy } since 5,
+        17 = Object { name by Name } since 5,
+        18 = Waits { after } since 5,
+        19 = Snapshot { path by FilePath } since 5,
+        20 = Succeed { session } since 5,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }
@@ -242,9 +242,9 @@ numbered! {
         2 = Forget,
         3 = Add(permits),
         4 = Available,
-        5 = Take since 4,
-        6 = Return { token } since 4,
-        7 = Disown { token } since 4,
+        5 = Take since 5,
+        6 = Return { token } since 5,
+        7 = Disown { token } since 5,
     }
 }
 
@@ -276,7 +276,7 @@ numbered! {
         6 = Parties,
         7 = Waiting,
         8 = IsBroken,
-        9 = Enrol since 4,
-        10 = Withdraw { token } since 4,
+        9 = Enrol since 5,
+        10 = Withdraw { token } since 5,
     }
 }

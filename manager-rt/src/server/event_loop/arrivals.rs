@@ -20,8 +20,8 @@ use crate::count::nanos_of;
 use crate::limits::{
     ACCEPTS_AT_ONCE, ARRIVALS_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, LATE_AT_ONCE,
 };
-use crate::proto::Fault;
 use crate::proto::version::OLDEST;
+use crate::proto::{Fault, ManagerOp, Raw, Travels};
 use crate::server::peer::{HANDSHAKE_BYTES, Peer, Phase};
 use crate::state::Claimed;
 use crate::transport::Channel;
@@ -247,7 +247,9 @@ impl EventLoop {
             }
             Claimed::Refused(fault) => {
                 tracing::warn!(%fault, "a bequest was refused");
-                peer.outbound.say(&frame_of(fault));
+                // Their version is not known, apart from that it has bequests.
+                peer.outbound
+                    .say(&frame_of(fault.known_to(ManagerOp::<Raw<'_>>::Bequeath { bequest }.since())));
                 peer.flush();
                 return false;
             }

@@ -88,9 +88,8 @@ fn an_old_client_gets_no_fault_that_it_does_not_know() {
 #[test]
 fn an_old_client_gets_a_lease_in_the_form_that_it_knows() {
     let server = Running::start(Server::builder().key("key"));
-    let old = Terms { offer: None, ..frame::terms(b"key") };
-    for (terms, waited) in [(old, None), (frame::terms(b"key"), Some(0))] {
-        let mut client = Client::connect_on(&server.path, terms).unwrap();
+    for (version, waited) in [(3, None), (4, None), (5, Some(0))] {
+        let mut client = Client::connect_on(&server.path, frame::terms_of(version, b"key")).unwrap();
         let Ok(Reply::Object { id, .. }) = client.manager(ManagerOp::Create { spec: Spec::Lock, print: 0 })
         else {
             panic!("a lock")
@@ -101,6 +100,18 @@ fn an_old_client_gets_a_lease_in_the_form_that_it_knows() {
             Some(waited) => Reply::GrantedLease { token, owner_died, timed_out, waited },
         };
         assert_eq!(client.ask(id, Op::Lock(LockOp::Acquire { lease: u64::MAX })), Ok(granted));
+    }
+}
+
+#[test]
+fn an_old_client_hears_of_a_full_manager_in_the_form_that_it_knows() {
+    let server = Running::start(Server::builder().key("key").memory_bytes_max(0));
+    for (version, knows) in [(3, false), (4, false), (5, true)] {
+        let mut client = Client::connect_on(&server.path, frame::terms_of(version, b"key")).unwrap();
+        let spec = Spec::Value(Raw::plain(&[0; 4096]));
+        let full = client.manager(ManagerOp::Create { spec, print: 0 }).unwrap_err();
+        assert!(full.is_no_space());
+        assert_eq!(full != Fault::NoSpace, knows, "version {version}: {full:?}");
     }
 }
 

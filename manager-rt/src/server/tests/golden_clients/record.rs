@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mp_sys::handshake::{Connecting, Next, Offer, Terms, Versions};
+use mp_sys::handshake::{Connecting, Next};
 
 use super::script::{Names, compare, fill, hex};
 use super::{CONNECTING, KEY, frame, send, server};
@@ -40,20 +40,17 @@ pub(super) fn record(version: u16) -> String {
     if version >= 4 {
         recorder.version_4();
     }
+    if version >= 5 {
+        recorder.version_5();
+    }
     recorder.text
-}
-
-/// Returns the terms of a client of this version.
-pub(super) fn terms(version: u16) -> Terms<'static> {
-    let offer = Offer { versions: Versions { oldest: 3, newest: version }, silent: 3 };
-    Terms { offer: (version > 3).then_some(offer), ..wire::terms(KEY) }
 }
 
 impl Recorder {
     fn shake_hands(&mut self, version: u16) {
         use std::io::{Read, Write};
 
-        let terms = terms(version);
+        let terms = wire::terms_of(version, KEY);
         let (mut side, mut said) = Connecting::new(terms, CONNECTING);
         writeln!(self.text, "> {}", hex(&said)).unwrap();
         loop {
@@ -331,6 +328,23 @@ impl Recorder {
         self.ask("manager", &Op::Manager(ManagerOp::NamesAfter { name: String::new() }));
         // An operation that no version knows yet.
         self.exchange(FrameKind::Call, "{list} 01 00 01 ff 7f 01 02 03", None);
+    }
+
+    /// What version 5 introduced.
+    fn version_5(&mut self) {
+        self.open("permits", Spec::Semaphore(2));
+        let take = Op::Semaphore(SemaphoreOp::Take);
+        (0..2).for_each(|_| self.take("permits", &take, "permit"));
+        self.ask("permits", &take);
+        self.give_back("permits", &Op::Semaphore(SemaphoreOp::Return { token: 0 }), "permit");
+        self.give_back("permits", &Op::Semaphore(SemaphoreOp::Disown { token: 0 }), "permit");
+        self.ask("permits", &Op::Semaphore(SemaphoreOp::Return { token: u64::MAX }));
+        self.open("party", Spec::Barrier(1));
+        self.take("party", &Op::Barrier(BarrierOp::Enrol), "place");
+        self.ask("party", &Op::Barrier(BarrierOp::Withdraw { token: u64::MAX }));
+        self.give_back("party", &Op::Barrier(BarrierOp::Withdraw { token: 0 }), "place");
+        self.open("leased", Spec::Lock);
+        self.take("leased", &Op::Lock(LockOp::Acquire { lease: u64::MAX }), "lease");
     }
 }
 
