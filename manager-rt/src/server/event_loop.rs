@@ -384,6 +384,12 @@ impl EventLoop {
     pub(super) fn peers(&self) -> usize {
         self.peers.len()
     }
+
+    /// Returns the account of everything that the server keeps.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> &Arc<Account> {
+        self.frames.whole()
+    }
 }
 
 /// Returns the CPU that the server runs on, in the form of a frame's head.

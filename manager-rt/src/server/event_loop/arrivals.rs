@@ -87,12 +87,15 @@ impl Arrivals {
         }
     }
 
-    /// Returns `true` if there is no room for another connection in the handshake.
+    /// Returns `true` if the connections in the handshake take all that is meant for them.
     fn is_full(&self) -> bool {
-        let (own, whole) = (self.account.limit(), self.account.whole());
         self.proving.len() >= self.proving_max
-            || self.account.check_up_to(Room::Reserve, own, HANDSHAKE_BYTES).is_err()
-            || whole.check_reserve(HANDSHAKE_BYTES).is_err()
+            || self.account.check_up_to(Room::Reserve, self.account.limit(), HANDSHAKE_BYTES).is_err()
+    }
+
+    /// Returns `true` if another connection in the handshake may be begun.
+    fn has_place(&self) -> bool {
+        !self.is_full() && self.account.whole().check_reserve(HANDSHAKE_BYTES).is_ok()
     }
 
     /// Removes and returns the oldest of those connections, or the oldest one if there are none.
@@ -202,15 +205,18 @@ impl EventLoop {
     }
 
     fn begin(&mut self, channel: Channel, now: u64) -> Result<(), OsError> {
-        while self.arrivals.is_full() {
+        // One makes room for another. If others than they have taken the memory, closing them would free next to nothing.
+        if self.arrivals.is_full() {
             // Whoever floods a port without the key does not push out those that have it, or that are on this host.
             let peers = &self.peers;
             let is_stranger = |slot: usize| peers.get(slot).is_some_and(Peer::is_stranger);
-            let Some(slot) = self.arrivals.pop_oldest(is_stranger) else {
-                tracing::debug!("there is no memory for a new connection: it is closed");
-                return Ok(());
-            };
-            self.close(slot, false);
+            if let Some(slot) = self.arrivals.pop_oldest(is_stranger) {
+                self.close(slot, false);
+            }
+        }
+        if !self.arrivals.has_place() {
+            tracing::debug!("there is no memory for a new connection: it is closed");
+            return Ok(());
         }
         let nonce = self.terms.random.bytes()?;
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));

@@ -145,3 +145,28 @@ fn silent_peers_take_up_to_half_of_the_reserve_and_then_the_oldest_go() {
     drop(silent);
     server.client().ping();
 }
+
+#[test]
+fn a_manager_that_others_have_filled_closes_no_peer_in_the_handshake_for_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut server = Server::bind(&path).unwrap();
+    let silent: Vec<_> = (0..5).map(|_| stream_to(&path)).collect();
+    assert!(run_rounds(&mut server, 20, |work| work.peers() == silent.len()));
+    let memory = Arc::clone(server.work.memory());
+    let most = memory.limit() + memory.reserve();
+    let mut others = memory.charge(most - memory.used());
+    let refuse = |server: &mut Server| {
+        let mut new = stream_to(&path);
+        new.set_nonblocking(true).unwrap();
+        assert!(run_rounds(server, 5, |_| new.read(&mut [0; 1]).is_ok_and(|len| len == 0)), "it is closed");
+        assert_eq!(server.work.peers(), silent.len());
+    };
+    refuse(&mut server);
+    // There is almost enough for a new one.
+    others.set(others.bytes() - HANDSHAKE_BYTES + 1);
+    refuse(&mut server);
+    others.set(others.bytes() - 1);
+    let _new = stream_to(&path);
+    assert!(run_rounds(&mut server, 5, |work| work.peers() == silent.len() + 1));
+}
