@@ -54,6 +54,8 @@ impl State {
         self.core.work.has_backlog = false;
         self.serve_held_up();
         self.core.work.begin_part();
+        self.resume_stalled();
+        self.core.work.begin_part();
         self.core.wake();
         self.core.work.begin_part();
         self.continue_unfinished();
@@ -67,6 +69,19 @@ impl State {
         self.serve_touched();
         effects.answers.append(&mut self.core.outbox);
         self.core.has_backlog()
+    }
+
+    /// Puts calls back into their lines that have waited until their clients had room, as far as the step allows.
+    fn resume_stalled(&mut self) {
+        while !self.core.work.is_over()
+            && let Some((waiter, object)) = self.core.next_with_room()
+        {
+            self.core.work.charge(CALLER);
+            if let Some(body) = self.body(object) {
+                body.resume(waiter);
+            }
+            self.core.touch(object);
+        }
     }
 
     /// Returns `true` if an earlier step has left something to do, for [`tidy`](Self::tidy).

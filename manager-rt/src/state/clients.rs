@@ -39,6 +39,8 @@ pub(super) struct Client {
     swept: Option<ObjectId>,
     /// The client's waiting calls, and what the items take that they want to put, in bytes.
     waiters: BTreeMap<u64, (WaiterId, usize)>,
+    /// Those of them that wait for room in the share, by how many bytes they need.
+    stalled: BTreeSet<(usize, WaiterId)>,
     deliveries: VecDeque<Delivery>,
     grants: Grants,
     /// An operation that goes on in later steps.
@@ -68,6 +70,7 @@ impl Client {
             holds: BTreeSet::new(),
             swept: None,
             waiters: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             deliveries: VecDeque::new(),
             grants: Grants::default(),
             unfinished: None,
@@ -140,6 +143,26 @@ impl Client {
             self.records.replace(WAITER_SHARE_BYTES, 0);
             self.bulk.replace(items, 0);
         }
+    }
+
+    /// Records that a waiting call needs this many bytes of room in the share.
+    pub(super) fn stall(&mut self, waiter: WaiterId, bytes: usize) {
+        self.stalled.insert((bytes, waiter));
+    }
+
+    /// Records that a call no longer waits for this many bytes of room.
+    pub(super) fn go_on(&mut self, waiter: WaiterId, bytes: usize) {
+        self.stalled.remove(&(bytes, waiter));
+    }
+
+    pub(super) fn has_stalled(&self) -> bool {
+        !self.stalled.is_empty()
+    }
+
+    /// Returns a call that has waited for room and finds it now.
+    pub(super) fn with_room(&self) -> Option<WaiterId> {
+        let (bytes, waiter) = self.stalled.first().copied()?;
+        self.share.check_bulk(0, bytes).is_ok().then_some(waiter)
     }
 
     /// Returns the first object of which the client may hold something.

@@ -1,5 +1,6 @@
 //! What objects contain besides plain values.
 
+use crate::account::Charge;
 use crate::proto::Payload;
 
 /// An attribute.
@@ -32,6 +33,20 @@ impl From<Payload> for Task {
 impl From<Task> for Payload {
     fn from(task: Task) -> Self {
         task.payload
+    }
+}
+
+/// A task that a client has and has not finished.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) task: Task,
+    /// What it takes of the client's share. The manager's account has the task and the container anyway.
+    pub(super) _share: Option<Charge>,
+}
+
+impl From<Lease> for Payload {
+    fn from(lease: Lease) -> Self {
+        lease.task.payload
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operation may do apart from changing its own object: count references and memory, wait, hold, deliver.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -43,6 +43,8 @@ pub(super) struct Core {
     pub(super) refused_bequests: VecDeque<(u128, Fault)>,
     pub(super) sessions: Sessions,
     pub(super) waiters: Waiters,
+    /// The clients with calls that may wait for room in the share.
+    pub(super) stalled: BTreeSet<ClientId>,
     pub(super) journal: Journal,
     /// Objects whose lines have to be served.
     pub(super) touched: Vec<ObjectId>,
@@ -74,6 +76,7 @@ impl Core {
             refused_bequests: VecDeque::new(),
             sessions: Sessions::default(),
             waiters: Waiters::new(&memory.account),
+            stalled: BTreeSet::new(),
             journal: Journal::default(),
             touched: Vec::new(),
             outbox: Vec::new(),
@@ -140,14 +143,17 @@ impl Core {
     /// Removes the first waiter from a line and from the list of waiters, and returns it. Passes over the calls of
     /// clients that have ended, and returns `None` if the step does not allow that.
     pub(super) fn next_of(&mut self, line: &mut Line) -> Option<Waiter> {
-        self.pass_over_ended(line);
-        let first = line.first().copied()?;
-        if self.work.is_over() && !self.is_live(first) {
-            return None;
-        }
+        let first = self.first_of(line)?;
         line.remove(&first);
         self.work.charge(CALLER);
         self.take_waiter(first)
+    }
+
+    /// Returns the waiter that [`next_of`](Self::next_of) would remove.
+    pub(super) fn first_of(&mut self, line: &mut Line) -> Option<WaiterId> {
+        self.pass_over_ended(line);
+        let first = line.first().copied()?;
+        (!self.work.is_over() || self.is_live(first)).then_some(first)
     }
 
     /// Removes the calls of clients that have ended from the front of a line, as far as the step allows.
@@ -177,8 +183,38 @@ impl Core {
         let waiter = self.waiters.remove(id)?;
         if let Some(client) = self.clients.get_mut(waiter.client) {
             client.remove_waiter(waiter.call);
+            client.go_on(id, waiter.stalled_for);
         }
         Some(waiter)
+    }
+
+    /// Lets a waiter, which has left its line, wait until its client has this many bytes of room in its share.
+    pub(super) fn stall(&mut self, id: WaiterId, bytes: usize) {
+        let Some(waiter) = self.waiters.get_mut(id) else { return };
+        if let Some(client) = self.clients.get_mut(waiter.client) {
+            waiter.stalled_for = bytes;
+            client.stall(id, bytes);
+            self.stalled.insert(waiter.client);
+        }
+    }
+
+    /// Returns `true` if a call that has waited for room in its client's share finds it now.
+    pub(super) fn may_any_go_on(&self) -> bool {
+        self.stalled.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.with_room().is_some()))
+    }
+
+    /// Removes and returns a call that has waited for room and finds it now, with its object.
+    pub(super) fn next_with_room(&mut self) -> Option<(WaiterId, ObjectId)> {
+        let find = |id: &ClientId| self.clients.get(*id)?.with_room().map(|waiter| (*id, waiter));
+        let (client, id) = self.stalled.iter().find_map(find)?;
+        let waiter = self.waiters.get_mut(id)?;
+        let (bytes, object) = (std::mem::take(&mut waiter.stalled_for), waiter.object);
+        let of = self.clients.get_mut(client)?;
+        of.go_on(id, bytes);
+        if !of.has_stalled() {
+            self.stalled.remove(&client);
+        }
+        Some((id, object))
     }
 
     /// Checks whether one more call of a client may wait.

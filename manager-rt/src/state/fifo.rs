@@ -4,11 +4,13 @@
 //! 1. **No caller overtakes another**: a newcomer waits if others wait, even if there were room or an item.
 //! 2. **Many items are put as a whole**, so a caller that waits for much room delays those after it, but is not starved
 //!    by them.
-//! 3. Items that come back may exceed the capacity. Then no item can be put until there is room again.
+//! 3. **A consumer whose client has no room in its share is passed over**, and has its old place in the line again once
+//!    there is room. Until then, it waits apart from the line.
+//! 4. Items that come back may exceed the capacity. Then no item can be put until there is room again.
 
 use crate::count::count_of;
 use crate::limits::{CAPACITY_MAX, VALUES_AT_ONCE_MAX};
-use crate::proto::{Fault, Payload, Raw};
+use crate::proto::{Answer, Fault, Payload, Raw};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::page::Page;
 use crate::state::sequence::Sequence;
@@ -25,6 +27,8 @@ pub(super) struct Fifo<T> {
     is_closed: bool,
     putters: Line,
     pub(super) getters: Line,
+    /// Consumers whose clients had no room for the first item.
+    stalled: Line,
 }
 
 impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
@@ -34,8 +38,8 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     /// [`Fault::OutOfRange`].
     pub(super) fn new(capacity: u64) -> Result<Self, Fault> {
         check_range(capacity, 0, CAPACITY_MAX)?;
-        let (putters, getters) = (Line::new(), Line::new());
-        Ok(Self { items: Sequence::new(), capacity, is_closed: false, putters, getters })
+        let (putters, getters, stalled) = (Line::new(), Line::new(), Line::new());
+        Ok(Self { items: Sequence::new(), capacity, is_closed: false, putters, getters, stalled })
     }
 
     /// Fills a new queue with the items of a snapshot.
@@ -49,7 +53,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
     /// Returns the number of callers that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.putters.len().saturating_add(self.getters.len())
+        self.putters.len().saturating_add(self.getters.len()).saturating_add(self.stalled.len())
     }
 
     /// Returns what the container takes, in bytes.
@@ -133,6 +137,45 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         self.getters.is_empty() && !self.items.is_empty()
     }
 
+    /// Lets the first consumer wait apart from the line until its client has room for this many bytes.
+    pub(super) fn stall(&mut self, waiter: WaiterId, bytes: usize, core: &mut Core) {
+        if self.getters.remove(&waiter) {
+            self.stalled.insert(waiter);
+            core.stall(waiter, bytes);
+        }
+    }
+
+    /// Lets a new consumer wait until its client has room for this many bytes, or refuses with `fault` if it does not want
+    /// to wait.
+    pub(super) fn stall_newcomer(
+        &mut self,
+        max: Option<u64>,
+        (bytes, fault): (usize, Fault),
+        context: &mut Context<'_>,
+    ) -> Outcome {
+        match context.park_or(Want::Items(max), fault) {
+            Ok(waiter) => {
+                self.stalled.insert(waiter);
+                context.core.stall(waiter, bytes);
+                Outcome::Parked
+            }
+            Err((_, fault)) => Outcome::Answer(Err(fault)),
+        }
+    }
+
+    /// Puts a consumer back into the line, at its old place.
+    pub(super) fn resume(&mut self, waiter: WaiterId) {
+        if self.stalled.remove(&waiter) {
+            self.getters.insert(waiter);
+        }
+    }
+
+    /// Gives the same answer to all consumers.
+    pub(super) fn answer_getters(&mut self, core: &mut Core, answer: &Answer<Payload>) {
+        core.answer_all(&mut self.getters, answer);
+        core.answer_all(&mut self.stalled, answer);
+    }
+
     /// Puts items in front of all others, in their order.
     pub(super) fn put_back(&mut self, items: impl DoubleEndedIterator<Item = T>) {
         items.rev().for_each(|item| self.items.push_front(item));
@@ -175,14 +218,14 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     }
 
     pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
-        self.putters.remove(&waiter) || self.getters.remove(&waiter)
+        self.putters.remove(&waiter) || self.getters.remove(&waiter) || self.stalled.remove(&waiter)
     }
 
     /// Ends the queue: answers all waiters, and releases the items.
     pub(super) fn end(mut self, core: &mut Core) {
         let gone = Err(Fault::UnknownObject);
         core.answer_all(&mut self.putters, &gone);
-        core.answer_all(&mut self.getters, &gone);
+        self.answer_getters(core, &gone);
         let mut items = self.items;
         let bytes = items.bytes();
         core.retire(std::iter::from_fn(move || items.pop()).map(T::into), bytes);

@@ -5,7 +5,8 @@
 //! requeued, or with its connection. An undone task then waits in front of all others, unless it was delivered as often
 //! as it may be. A delivery that the client has not seen does not count.
 //!
-//! A leased task may come back, so callers that wait for a task of a closed queue get the error only when no task is
+//! A leased task takes a part of its client's share until it is done, so a client that finishes nothing does not get all
+//! tasks. A leased task may come back, so callers that wait for a task of a closed queue get the error only when no task is
 //! unfinished.
 
 mod saved;
@@ -16,27 +17,36 @@ use std::collections::BTreeMap;
 use crate::count::{count_of, in_tree};
 use crate::limits::FAILED_TASKS_MAX;
 use crate::proto::{Answer, Fault, JoinableQueueOp, ObjectId, Payload, Raw, Reply};
-use crate::state::contents::{Failure, Task};
+use crate::state::contents::{Failure, Lease, Task};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
+use crate::state::delivery::outside_of;
 use crate::state::fifo::{Fifo, page_len};
 use crate::state::grants::Granted;
 use crate::state::step::ClientId;
 use crate::state::undo::{TaskUndo, Undo};
 use crate::state::waiters::{Line, WaiterId, Want};
-use crate::state::work::ENTRY;
+use crate::state::work::{CALLER, ENTRY};
 
 /// A queue of tasks.
 #[derive(Debug)]
 pub(super) struct JoinableQueue {
     fifo: Fifo<Task>,
     /// By owner and number.
-    leases: BTreeMap<(ClientId, u64), Task>,
+    leases: BTreeMap<(ClientId, u64), Lease>,
     /// Failed tasks by the order in which they failed, from 0; at most [`FAILED_TASKS_MAX`].
     failed: BTreeMap<u64, Payload>,
     max_deliveries: u32,
     newest_lease: u64,
     next_failed: u64,
     joiners: Line,
+}
+
+/// A leased task, in bytes, without what the task owns.
+const LEASE_BYTES: usize = in_tree::<((ClientId, u64), Lease)>();
+
+/// Returns what a task takes of the share of the client that has it, in bytes.
+fn lease_bytes(task: &Task) -> usize {
+    LEASE_BYTES.saturating_add(outside_of(std::slice::from_ref(&task.payload)))
 }
 
 const fn undo_put(count: usize) -> Undo {
@@ -99,8 +109,13 @@ impl JoinableQueue {
             }
             return context.park(&mut self.fifo.getters, Want::Items(None), Fault::Empty);
         }
-        let client = context.client;
-        let Some((lease, task)) = self.lease(client) else { return Outcome::Answer(Err(Fault::Empty)) };
+        let (client, bytes) = (context.client, self.first_bytes());
+        if let Err(fault) = context.core.check_bulk(client, bytes) {
+            return self.fifo.stall_newcomer(None, (bytes, fault), context);
+        }
+        let Some((lease, task)) = self.lease(client, context.core) else {
+            return Outcome::Answer(Err(Fault::Empty));
+        };
         let deliveries = task.deliveries;
         let task = context.give(&task.payload);
         context.hold();
@@ -111,12 +126,25 @@ impl JoinableQueue {
     }
 
     /// Leases the first task to a client.
-    fn lease(&mut self, client: ClientId) -> Option<(u64, &Task)> {
+    fn lease(&mut self, client: ClientId, core: &Core) -> Option<(u64, &Task)> {
         let mut task = self.fifo.items.pop_front()?;
         task.deliveries = task.deliveries.saturating_add(1);
         self.newest_lease = self.newest_lease.saturating_add(1);
         let lease = self.newest_lease;
-        Some((lease, self.leases.entry((client, lease)).or_insert(task)))
+        self.insert_lease((client, lease), task, core);
+        Some((lease, &self.leases.get(&(client, lease))?.task))
+    }
+
+    /// Records that a client has a task, which takes a part of its share until it is done or comes back.
+    fn insert_lease(&mut self, (client, lease): (ClientId, u64), task: Task, core: &Core) {
+        let bytes = lease_bytes(&task);
+        let share = core.clients.get(client).map(|client| client.share().charge_bulk(bytes));
+        self.leases.insert((client, lease), Lease { task, _share: share });
+    }
+
+    /// Returns how much of a client's share the first task would take, in bytes.
+    fn first_bytes(&self) -> usize {
+        self.fifo.items.get(0).map_or(0, lease_bytes)
     }
 
     fn join(&mut self, context: &mut Context<'_>) -> Outcome {
@@ -136,7 +164,7 @@ impl JoinableQueue {
 
     fn requeue(&mut self, lease: u64, context: &mut Context<'_>) -> Answer<Payload> {
         let client = context.client;
-        let task = self.leases.remove(&(client, lease)).ok_or(Fault::NotOwned)?;
+        let Lease { task, .. } = self.leases.remove(&(client, lease)).ok_or(Fault::NotOwned)?;
         let failure = self.give_back(task);
         context.note(Undo::JoinableQueue(TaskUndo::Requeued { client, lease, failure }));
         context.touch();
@@ -197,7 +225,7 @@ impl JoinableQueue {
             core.answer_all(&mut self.joiners, &DONE);
         }
         if self.is_over() {
-            core.answer_all(&mut self.fifo.getters, &Err(Fault::Closed));
+            self.fifo.answer_getters(core, &Err(Fault::Closed));
         }
         true
     }
@@ -206,9 +234,18 @@ impl JoinableQueue {
         let mut has_served = false;
         while !self.fifo.items.is_empty()
             && !core.work.is_over()
-            && let Some(waiter) = core.next_of(&mut self.fifo.getters)
-            && let Some((lease, task)) = self.lease(waiter.client)
+            && let Some(first) = core.first_of(&mut self.fifo.getters)
+            && let Some(client) = core.waiters.get(first).map(|waiter| waiter.client)
         {
+            let bytes = self.first_bytes();
+            // Until it has finished some of its tasks, the next one in the line gets it.
+            if core.check_bulk(client, bytes).is_err() {
+                core.work.charge(CALLER);
+                self.fifo.stall(first, bytes, core);
+                continue;
+            }
+            let Some(waiter) = core.next_of(&mut self.fifo.getters) else { break };
+            let Some((lease, task)) = self.lease(waiter.client, core) else { break };
             let deliveries = task.deliveries;
             let task = core.give(waiter.client, &task.payload);
             core.hold(waiter.client, id);
@@ -221,7 +258,7 @@ impl JoinableQueue {
 
     /// Records that a client has not seen a task that was leased to it, so this delivery does not count.
     pub(super) fn was_not_seen(&mut self, client: ClientId, lease: u64) {
-        if let Some(task) = self.leases.get_mut(&(client, lease)) {
+        if let Some(Lease { task, .. }) = self.leases.get_mut(&(client, lease)) {
             task.deliveries = task.deliveries.saturating_sub(1);
         }
     }
@@ -229,7 +266,7 @@ impl JoinableQueue {
     /// Takes back a task that its client has not seen, and will not see.
     pub(super) fn take_back_lease(&mut self, client: ClientId, lease: u64) {
         self.was_not_seen(client, lease);
-        if let Some(task) = self.leases.remove(&(client, lease)) {
+        if let Some(Lease { task, .. }) = self.leases.remove(&(client, lease)) {
             self.fifo.put_back(std::iter::once(task));
         }
     }
@@ -243,7 +280,7 @@ impl JoinableQueue {
             }
             core.work.charge(ENTRY);
             let key = *key;
-            let Some(task) = self.leases.remove(&key) else { return true };
+            let Some(Lease { task, .. }) = self.leases.remove(&key) else { return true };
             if let Some(Failure { dropped: Some((_, payload)), .. }) = self.give_back(task) {
                 core.let_go(payload);
             }
@@ -262,6 +299,11 @@ impl JoinableQueue {
         }
     }
 
+    /// Puts a caller back into its line, whose client has room again.
+    pub(super) fn resume(&mut self, waiter: WaiterId) {
+        self.fifo.resume(waiter);
+    }
+
     pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
         self.fifo.leave(waiter) || self.joiners.remove(&waiter)
     }
@@ -275,8 +317,8 @@ impl JoinableQueue {
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Payload> {
-        let tasks =
-            self.fifo.items.range(0, usize::MAX).chain(self.leases.values()).map(|task| &task.payload);
+        let leased = self.leases.values().map(|lease| &lease.task);
+        let tasks = self.fifo.items.range(0, usize::MAX).chain(leased).map(|task| &task.payload);
         tasks.chain(self.failed.values())
     }
 
@@ -295,9 +337,15 @@ impl JoinableQueue {
 
     /// Returns what the containers take, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let leases = self.leases.len().saturating_mul(in_tree::<((ClientId, u64), Task)>());
+        let leases = self.leases.len().saturating_mul(LEASE_BYTES);
         let failed = self.failed.len().saturating_mul(in_tree::<(u64, Payload)>());
         self.fifo.bytes().saturating_add(leases).saturating_add(failed)
+    }
+
+    /// Returns what the leases take of the shares of their clients, in bytes.
+    #[cfg(test)]
+    pub(super) fn lease_shares(&self) -> impl Iterator<Item = (ClientId, usize)> {
+        self.leases.iter().map(|((client, _), lease)| (*client, lease_bytes(&lease.task)))
     }
 
     /// Returns the number of leases.

@@ -154,6 +154,25 @@ impl Body {
         }
     }
 
+    /// Puts a caller back into its line, whose client has room again for what it waits for.
+    pub(super) fn resume(&mut self, waiter: WaiterId) {
+        match self {
+            Self::Queue(queue) => queue.resume(waiter),
+            Self::JoinableQueue(queue) => queue.resume(waiter),
+            // Only queues deliver.
+            Self::Lock(_)
+            | Self::Semaphore(_)
+            | Self::Condition(_)
+            | Self::Event(_)
+            | Self::Barrier(_)
+            | Self::Array(_)
+            | Self::Dict(_)
+            | Self::List(_)
+            | Self::Namespace(_)
+            | Self::Value(_) => {}
+        }
+    }
+
     /// Puts items back that a client certainly did not read.
     pub(super) fn take_back(&mut self, items: Vec<Payload>, core: &mut Core) {
         match self {

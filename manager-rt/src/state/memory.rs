@@ -131,11 +131,10 @@ impl Core {
         Ok(client.share().check_records(bytes)?)
     }
 
-    /// Checks whether a client that has waited may have these items at once.
-    pub(super) fn check_items_now(&self, client: ClientId, items: &[Payload]) -> Result<(), Fault> {
+    /// Checks whether a client may have something of this many bytes at once, beside what it has.
+    pub(super) fn check_bulk(&self, client: ClientId, bytes: usize) -> Result<(), Fault> {
         let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;
-        client.check_items(0, items)?;
-        Ok(())
+        Ok(client.share().check_bulk(0, bytes)?)
     }
 
     /// Checks whether a client may take these items out of a queue, in the present transaction.
@@ -188,7 +187,10 @@ impl Core {
 
     /// Returns `true` if something is left for later steps.
     pub(super) fn has_backlog(&self) -> bool {
-        self.work.has_more() || !self.memory.retired.is_empty() || self.registry.has_unreferenced()
+        self.work.has_more()
+            || !self.memory.retired.is_empty()
+            || self.registry.has_unreferenced()
+            || self.may_any_go_on()
     }
 
     /// Releases retired values as far as the step allows.

@@ -5,9 +5,10 @@
 
 use crate::proto::{Fault, ObjectId, Payload, QueueOp, Raw, Reply};
 use crate::state::context::{Context, Core, DONE, Outcome};
+use crate::state::delivery::Delivery;
 use crate::state::fifo::{Fifo, page_len};
 use crate::state::undo::{QueueUndo, Undo};
-use crate::state::waiters::{WaiterId, Want};
+use crate::state::waiters::{Waiter, WaiterId, Want};
 use crate::state::work::VALUE;
 
 /// A queue.
@@ -59,8 +60,7 @@ impl Queue {
             QueueOp::Capacity => Outcome::Answer(Ok(Reply::Count(fifo.capacity()))),
             QueueOp::Close => {
                 fifo.close(context.core);
-                // They wait because the queue is empty, and no more items can come.
-                context.core.answer_all(&mut fifo.getters, &Err(Fault::Closed));
+                context.touch();
                 DONE.into()
             }
             QueueOp::IsClosed => Outcome::Answer(Ok(Reply::Bool(fifo.is_closed()))),
@@ -76,8 +76,9 @@ impl Queue {
         }
         let items = self.take(max);
         if let Err(fault) = context.core.check_items(context.client, &items) {
+            let bytes = Delivery::bulk_of(&items);
             self.fifo.put_back(items.into_iter());
-            return Outcome::Answer(Err(fault));
+            return self.fifo.stall_newcomer(max, (bytes, fault), context);
         }
         let given = items.iter().map(|item| context.give(item)).collect();
         let (client, call) = (context.client, context.call);
@@ -105,6 +106,10 @@ impl Queue {
     /// Serves the lines. Returns `false` if the step does not allow all of that.
     pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
         while self.fifo.admit(core) || self.serve_getters(id, core) {}
+        if self.fifo.is_closed() && self.fifo.len() == 0 {
+            // No more items can come.
+            self.fifo.answer_getters(core, &Err(Fault::Closed));
+        }
         !(core.work.is_over() && self.fifo.has_to_serve(core))
     }
 
@@ -112,18 +117,22 @@ impl Queue {
         let mut has_served = false;
         while !self.fifo.items.is_empty()
             && !core.work.is_over()
-            && let Some(waiter) = core.next_of(&mut self.fifo.getters)
+            && let Some(first) = core.first_of(&mut self.fifo.getters)
+            && let Some(&Waiter { client, want: Want::Items(max), .. }) = core.waiters.get(first)
         {
-            let Want::Items(max) = waiter.want else { continue };
             let items = self.take(max);
             core.work.charge(items.len().saturating_mul(VALUE));
-            // It has not confirmed what it took before. The next one in the line gets them.
-            if let Err(fault) = core.check_items_now(waiter.client, &items) {
+            let bytes = Delivery::bulk_of(&items);
+            // Until it has confirmed what it took before, the next one in the line gets them.
+            if core.check_bulk(client, bytes).is_err() {
                 self.fifo.put_back(items.into_iter());
-                core.answer(waiter.client, waiter.call, Err(fault));
-                has_served = true;
+                self.fifo.stall(first, bytes, core);
                 continue;
             }
+            let Some(waiter) = core.next_of(&mut self.fifo.getters) else {
+                self.fifo.put_back(items.into_iter());
+                break;
+            };
             let given = items.iter().map(|item| core.give(waiter.client, item)).collect();
             core.deliver(waiter.client, waiter.call, id, items);
             core.answer(waiter.client, waiter.call, reply(max, given).ok_or(Fault::Empty));
@@ -152,6 +161,11 @@ impl Queue {
     /// Puts items back that a client certainly did not read.
     pub(super) fn take_back(&mut self, items: Vec<Payload>) {
         self.fifo.put_back(items.into_iter());
+    }
+
+    /// Puts a caller back into its line, whose client has room again.
+    pub(super) fn resume(&mut self, waiter: WaiterId) {
+        self.fifo.resume(waiter);
     }
 
     pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {

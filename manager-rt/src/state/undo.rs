@@ -1,7 +1,7 @@
 //! How to undo a change: one enum for each kind of object, with what the change replaced.
 
 use crate::proto::Payload;
-use crate::state::contents::{Attribute, Failure, Task};
+use crate::state::contents::{Attribute, Failure, Lease};
 use crate::state::items::Items;
 use crate::state::step::ClientId;
 use crate::state::table::Table;
@@ -117,8 +117,8 @@ pub(super) enum TaskUndo {
         client: ClientId,
         /// The number of the lease.
         lease: u64,
-        /// The task.
-        task: Task,
+        /// What was leased.
+        task: Lease,
     },
     /// A task was requeued.
     Requeued {

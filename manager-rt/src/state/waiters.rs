@@ -15,9 +15,11 @@ use crate::state::step::ClientId;
 
 /// A timer, in bytes.
 pub(super) const TIMER_BYTES: usize = in_tree::<(TimerKey, Timer)>();
-/// A waiting call, in bytes: itself, its place in a line, and its number at its client.
-pub(super) const WAITER_BYTES: usize =
-    in_tree::<(WaiterId, Waiter)>() + in_tree::<WaiterId>() + in_tree::<(u64, (WaiterId, usize))>();
+/// A waiting call, in bytes: itself, its place in a line, its number at its client, and for how much room it waits there.
+pub(super) const WAITER_BYTES: usize = in_tree::<(WaiterId, Waiter)>()
+    + in_tree::<WaiterId>()
+    + in_tree::<(u64, (WaiterId, usize))>()
+    + in_tree::<(usize, WaiterId)>();
 
 /// The number of a waiting call. It is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +104,8 @@ pub(super) struct Waiter {
     /// The object in whose line it waits.
     pub(super) object: ObjectId,
     pub(super) want: Want,
+    /// For how many bytes of room in its client's share it waits; 0 if it does not.
+    pub(super) stalled_for: usize,
     /// When it began to wait in this line.
     pub(super) since: u64,
     pub(super) deadline: Option<u64>,
@@ -169,7 +173,8 @@ impl Waiters {
         if let Some(deadline) = deadline {
             self.timers.insert(TimerKey { at: deadline, number: id.0 }, Timer::Waiter(id));
         }
-        self.all.insert(id, Waiter { client, call, thread, object, want, since, deadline });
+        let stalled_for = 0;
+        self.all.insert(id, Waiter { client, call, thread, object, want, stalled_for, since, deadline });
         self.recharge();
         id
     }
@@ -182,6 +187,10 @@ impl Waiters {
 
     pub(super) fn get(&self, id: WaiterId) -> Option<&Waiter> {
         self.all.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: WaiterId) -> Option<&mut Waiter> {
+        self.all.get_mut(&id)
     }
 
     /// Removes a call and its timer.

@@ -125,6 +125,12 @@ impl Inner {
     /// Hands out all answers: returns the one for `own`, and wakes the sleepers of the others.
     pub(super) fn hand_out(&mut self, own: (ClientId, u64)) -> Option<Answer<Payload>> {
         let mut given = None;
+        while self.hand_out_some(own, &mut given) {}
+        given
+    }
+
+    /// Hands out the answers that there are. Returns `true` if there are more: what has been read may let others go on.
+    fn hand_out_some(&mut self, own: (ClientId, u64), given: &mut Option<Answer<Payload>>) -> bool {
         for answered in self.effects.answers.drain(..) {
             let key = (answered.client, answered.call);
             if let Some(answers) = self.clients.get_mut(&answered.client) {
@@ -132,12 +138,13 @@ impl Inner {
                 self.state.acknowledge(answered.client, *answers);
             }
             if key == own {
-                given = Some(answered.into_answer());
+                *given = Some(answered.into_answer());
             } else if let Some(sleeper) = self.sleepers.get_mut(&key) {
                 sleeper.answer = Some(Ok(answered.into_answer()));
                 sleeper.bell.notify_one();
             }
         }
-        given
+        while self.state.tidy(&mut self.effects) {}
+        !self.effects.answers.is_empty()
     }
 }

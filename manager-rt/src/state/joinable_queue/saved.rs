@@ -30,7 +30,8 @@ impl JoinableQueue {
 
     /// Returns what a snapshot contains, as if all clients had ended.
     pub(in crate::state) fn saved(&self) -> Saved<'_> {
-        let mut leases: Vec<_> = self.leases.iter().map(|((_, lease), task)| (*lease, task)).collect();
+        let mut leases: Vec<_> =
+            self.leases.iter().map(|((_, lease), leased)| (*lease, &leased.task)).collect();
         leases.sort_unstable_by_key(|(lease, _)| *lease);
         let tasks = leases.into_iter().map(|(_, task)| task);
         let (back, over): (Vec<_>, Vec<_>) = tasks.partition(|task| task.deliveries < self.max_deliveries);

@@ -1,7 +1,7 @@
 //! Undoing changes of a queue of tasks.
 
 use crate::proto::ObjectId;
-use crate::state::contents::{Failure, Task};
+use crate::state::contents::{Failure, Lease, Task};
 use crate::state::context::Core;
 use crate::state::grants::Granted;
 use crate::state::joinable_queue::JoinableQueue;
@@ -15,7 +15,7 @@ impl TaskUndo {
             Self::Leased { client, call, lease } => {
                 core.note_grant(client, call, queue, Granted::Task { lease });
             }
-            Self::Done { task, .. } => core.let_go(task.payload),
+            Self::Done { task, .. } => core.let_go(task.into()),
             Self::Requeued { failure, .. } => {
                 if let Some((_, payload)) = failure.and_then(|failure| failure.dropped) {
                     core.let_go(payload);
@@ -34,7 +34,7 @@ impl JoinableQueue {
         match undo {
             TaskUndo::Put(count) => self.fifo.undo_put(count, core),
             TaskUndo::Leased { client, lease, .. } => {
-                if let Some(mut task) = self.leases.remove(&(client, lease)) {
+                if let Some(Lease { mut task, .. }) = self.leases.remove(&(client, lease)) {
                     task.deliveries = task.deliveries.saturating_sub(1);
                     self.newest_lease = lease.saturating_sub(1);
                     self.fifo.put_back(std::iter::once(task));
@@ -45,7 +45,7 @@ impl JoinableQueue {
             }
             TaskUndo::Requeued { client, lease, failure } => {
                 if let Some(task) = self.take_again(failure) {
-                    self.leases.insert((client, lease), task);
+                    self.insert_lease((client, lease), task, core);
                 }
             }
             TaskUndo::TookFailed { tasks, .. } => self.failed.extend(tasks),

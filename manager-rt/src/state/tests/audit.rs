@@ -53,6 +53,13 @@ impl World {
                 delivery.items.iter().for_each(|item| blobs.add(item));
             }
         }
+        for body in self.state.bodies.all() {
+            let kinds::Body::JoinableQueue(queue) = body else { continue };
+            for (client, taken) in queue.lease_shares() {
+                let Some(client) = core.clients.get(client) else { continue };
+                shares.get_mut(&client.share().used().0).unwrap().1.1 += taken;
+            }
+        }
         bytes += core.waiters.len() * WAITER_BYTES + core.waiters.timers() * TIMER_BYTES;
         core.waiters.each_value(&mut |value| blobs.add(value));
         bytes += core.registry.names_after("").map(registry::name_bytes).sum::<usize>();

@@ -54,24 +54,124 @@ fn a_client_that_confirms_nothing_gets_the_error_and_the_others_go_on() {
     }
 }
 
+/// Lets a client wait for more items than it may have, and take as many as it may. Returns the calls that still wait, oldest
+/// first.
+fn waiting_without_room(world: &mut World, [hoarder, other]: [ClientId; 2], queue: ObjectId) -> Vec<u64> {
+    let mut waiting: Vec<_> =
+        (0..ITEMS + 5).map(|_| world.send(hoarder, queue, Wait::For(1_000), GET)).collect();
+    for call in waiting.drain(..ITEMS) {
+        put(world, other, queue, ITEM_BYTES).unwrap();
+        assert!(world.answer(call).unwrap().is_ok());
+    }
+    put(world, other, queue, ITEM_BYTES).unwrap();
+    world.effects.answers.clear();
+    world.audit();
+    waiting
+}
+
 #[test]
-fn waiting_for_items_does_not_help() {
-    let (mut world, [hoarder, other]) = world();
+fn a_wait_for_items_goes_on_until_its_client_has_room_and_delays_nobody() {
+    let (mut world, clients @ [hoarder, other]) = world();
     let queue = world.create(other, Spec::Queue(0));
-    let waiting: Vec<_> = (0..100).map(|_| world.send(hoarder, queue, Wait::Forever, GET)).collect();
-    for call in &waiting[..ITEMS] {
+    let waiting = waiting_without_room(&mut world, clients, queue);
+    assert!(waiting.iter().all(|call| world.answer(*call).is_none()));
+    assert!(world.ask(other, queue, GET).is_ok(), "another client gets the item");
+    let patient = world.send(other, queue, Wait::Forever, GET);
+    put(&mut world, other, queue, ITEM_BYTES).unwrap();
+    assert!(world.answer(patient).unwrap().is_ok(), "and so does one that has come later, and waits");
+    put(&mut world, other, queue, ITEM_BYTES).unwrap();
+    // A try does not wait. Nor does it take the place of a call that does.
+    assert_eq!(world.ask(hoarder, queue, GET).unwrap_err().full(), Some(Room::Client));
+    world.state.acknowledge(hoarder, 1);
+    world.tidy();
+    assert!(world.answer(waiting[0]).unwrap().is_ok(), "the oldest one is the first");
+    assert!(waiting[1..].iter().all(|call| world.answer(*call).is_none()));
+    world.effects.answers.clear();
+    world.audit();
+    world.state.acknowledge(hoarder, u64::MAX);
+    world.tidy();
+    for call in &waiting[1..] {
+        assert_eq!(world.answer(*call), None);
         put(&mut world, other, queue, ITEM_BYTES).unwrap();
         assert!(world.answer(*call).unwrap().is_ok());
     }
-    let patient = world.send(other, queue, Wait::Forever, GET);
-    put(&mut world, other, queue, ITEM_BYTES).unwrap();
-    for call in &waiting[ITEMS..] {
-        assert_eq!(world.answer(*call).unwrap().unwrap_err().full(), Some(Room::Client));
-    }
-    assert!(world.answer(patient).unwrap().is_ok(), "the next one in the line gets it");
     world.effects.answers.clear();
     world.audit();
     world.end(&[hoarder, other]);
+}
+
+#[test]
+fn a_wait_without_room_ends_like_any_other_one() {
+    let (mut world, clients @ [hoarder, other]) = world();
+    let queue = world.create(other, Spec::Queue(0));
+    let waiting = waiting_without_room(&mut world, clients, queue);
+    world.cancel(hoarder, waiting[0]);
+    assert_eq!(world.answer(waiting[0]), Some(Err(Fault::Cancelled)));
+    world.pass(1_000);
+    assert_eq!(world.answer(waiting[1]), Some(Err(Fault::TimedOut)));
+    assert_eq!((world.state.info().waiters, world.state.core.may_any_go_on()), (0, false));
+    // What comes after they have left is for others.
+    let call = world.send(hoarder, queue, Wait::Forever, GET);
+    assert_eq!(world.answer(call), None);
+    world.ask(other, queue, Op::Queue(QueueOp::Close)).unwrap();
+    assert_eq!(world.answer(call), None, "the item is still there");
+    assert!(world.ask(other, queue, GET).is_ok());
+    assert_eq!(world.answer(call), Some(Err(Fault::Closed)));
+    let open = world.create(other, Spec::Queue(0));
+    put(&mut world, other, open, ITEM_BYTES).unwrap();
+    world.send(hoarder, open, Wait::Forever, GET);
+    world.leave(hoarder);
+    assert!(world.ask(other, open, GET).is_ok());
+    world.effects.answers.clear();
+    world.audit();
+    world.end(&[other]);
+}
+
+#[test]
+fn unfinished_tasks_count_until_they_are_done_or_come_back() {
+    let (mut world, [hoarder, other]) = world();
+    let queue = world.create(other, Spec::JoinableQueue { maxsize: 0, max_deliveries: 3 });
+    let tasks = |op| Op::JoinableQueue(op);
+    let item = vec![7; ITEM_BYTES - 1_000];
+    for _ in 0..ITEMS + 4 {
+        world.ask(other, queue, tasks(JoinableQueueOp::Put(Raw::plain(&item)))).unwrap();
+    }
+    let lease = |answer: Answer<Payload>| match answer {
+        Ok(Reply::Leased { lease, .. }) => lease,
+        answer => panic!("{answer:?}"),
+    };
+    let mut leases = Vec::new();
+    for _ in 0..ITEMS {
+        leases.push(lease(world.ask(hoarder, queue, tasks(JoinableQueueOp::Get))));
+        world.effects.answers.clear();
+    }
+    world.state.acknowledge(hoarder, u64::MAX);
+    world.audit();
+    let full = world.ask(hoarder, queue, tasks(JoinableQueueOp::Get)).unwrap_err();
+    assert_eq!(full.full(), Some(Room::Client), "it has read all of them, and done none");
+    let waits: Vec<_> =
+        (0..3).map(|_| world.send(hoarder, queue, Wait::Forever, tasks(JoinableQueueOp::Get))).collect();
+    assert!(waits.iter().all(|call| world.answer(*call).is_none()));
+    // A transaction that fails leaves everything as it was.
+    let done = |lease| Step { object: queue, op: tasks(JoinableQueueOp::Done { lease }) };
+    let requeue = |lease| Step { object: queue, op: tasks(JoinableQueueOp::Requeue { lease }) };
+    let wrong = Step { object: queue, op: tasks(JoinableQueueOp::Done { lease: u64::MAX }) };
+    assert!(world.transact(hoarder, vec![done(leases[0]), requeue(leases[1]), wrong]).is_err());
+    assert!(waits.iter().all(|call| world.answer(*call).is_none()));
+    world.audit();
+    world.ask(hoarder, queue, tasks(JoinableQueueOp::Done { lease: leases[0] })).unwrap();
+    let next = lease(world.answer(waits[0]).unwrap());
+    assert_eq!(world.answer(waits[1]), None);
+    world.ask(hoarder, queue, tasks(JoinableQueueOp::Requeue { lease: next })).unwrap();
+    assert_eq!(lease(world.answer(waits[1]).unwrap()), next + 1);
+    world.effects.answers.clear();
+    world.audit();
+    assert_eq!(world.answer(waits[2]), None);
+    world.leave(hoarder);
+    world.audit();
+    assert!(world.ask(other, queue, tasks(JoinableQueueOp::Get)).is_ok());
+    world.effects.answers.clear();
+    world.end(&[other]);
 }
 
 #[test]
