@@ -312,7 +312,20 @@ impl State {
         if let Op::Manager(op) = op {
             return self.run_manager(caller, op);
         }
-        let Some(slot) = self.core.registry.slot(object) else {
+        // What was given to others since the last operation is not this caller's.
+        self.core.memory.overdrawn = None;
+        let outcome = self.run_on_object(caller, target, op);
+        if let Some(full) = self.core.memory.overdrawn.take()
+            && matches!(outcome, Outcome::Answer(Ok(_)))
+        {
+            // The caller has too many references already. What the operation did is undone.
+            return Outcome::Answer(Err(full.into()));
+        }
+        outcome
+    }
+
+    fn run_on_object(&mut self, caller: Caller<'_>, target: Target, op: Op<Raw<'_>>) -> Outcome {
+        let Some(slot) = self.core.registry.slot(target.object) else {
             return Outcome::Answer(Err(Fault::UnknownObject));
         };
         if let Op::Condition(op) = op {
@@ -326,17 +339,9 @@ impl State {
         let Some(body) = self.bodies.get_mut(slot) else {
             return Outcome::Answer(Err(Fault::UnknownObject));
         };
-        // What was given to others since the last operation is not this caller's.
-        self.core.memory.overdrawn = None;
         let mut context = Context::new(&mut self.core, caller, target);
         let outcome = body.apply(op, &mut context);
         self.bodies.recharge(slot, &mut self.core.memory.containers);
-        if let Some(full) = self.core.memory.overdrawn.take()
-            && matches!(outcome, Outcome::Answer(Ok(_)))
-        {
-            // The caller has too many references already. What the operation did is undone.
-            return Outcome::Answer(Err(full.into()));
-        }
         outcome
     }
 

@@ -232,12 +232,20 @@ impl Client {
         self.references.range((from, Bound::Unbounded)).map(|(object, _)| *object)
     }
 
-    pub(super) fn add_reference(&mut self, object: ObjectId) {
+    /// Returns `true` if the client has a reference to an object.
+    pub(super) fn has_reference(&self, object: ObjectId) -> bool {
+        self.references.contains_key(&object)
+    }
+
+    /// Adds a reference. Returns `true` if the client had none to this object.
+    pub(super) fn add_reference(&mut self, object: ObjectId) -> bool {
         let count = self.references.entry(object).or_insert(0);
         *count = count.saturating_add(1);
-        if *count == 1 {
+        let is_new = *count == 1;
+        if is_new {
             self.recharge(0, REFERENCE_BYTES);
         }
+        is_new
     }
 
     /// Removes references. Returns how many the client had, and whether those were the last.

@@ -146,6 +146,10 @@ impl State {
             if entry.print != print {
                 return Err(Fault::WrongType);
             }
+            let has_one = self.core.clients.get(caller.client).is_some_and(|client| client.has_reference(id));
+            if !has_one {
+                self.core.check_records(caller.client, REFERENCE_BYTES)?;
+            }
             return self.refer_caller(caller, id, false);
         }
         self.core.memory.account.check(name_bytes(name))?;

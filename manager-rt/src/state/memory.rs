@@ -111,8 +111,10 @@ impl Core {
         if !self.registry.retain(object, 1) {
             return false;
         }
-        to.add_reference(object);
-        if let Err(full) = to.share().check_records(0) {
+        // One more of what it has already needs no memory.
+        if to.add_reference(object)
+            && let Err(full) = to.share().check_records(0)
+        {
             self.memory.overdrawn = Some(Full { asked: REFERENCE_BYTES, ..full });
         }
         true

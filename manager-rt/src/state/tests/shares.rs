@@ -256,6 +256,44 @@ fn waiting_calls_and_references_are_refused_at_the_limit_and_others_still_wait()
 }
 
 #[test]
+fn a_client_without_room_for_references_gets_no_new_one_and_more_of_those_that_it_has() {
+    let (mut world, [hoarder, other]) = world();
+    let event = world.create(other, Spec::Event);
+    let queue = world.create(other, Spec::Queue(0));
+    let named = world.open(other, "named", Spec::Event);
+    let attach = |object| Op::Manager(ManagerOp::Attach(vec![object]));
+    world.ask(hoarder, ObjectId::MANAGER, attach(queue)).unwrap();
+    world.ask(hoarder, ObjectId::MANAGER, attach(event)).unwrap();
+    while {
+        let call = world.send(hoarder, event, Wait::Forever, Op::Event(EventOp::Wait));
+        world.answer(call).is_none()
+    } {}
+    let mut made = Vec::new();
+    while {
+        made.push(world.create(other, Spec::Event));
+        world.ask(hoarder, ObjectId::MANAGER, attach(made[made.len() - 1])).is_ok()
+    } {}
+    let references = |world: &World| world.state.core.clients.get(hoarder).unwrap().references();
+    let had = references(&world);
+    let open = || ManagerOp::Open { name: "named".to_owned(), spec: Spec::Event, print: PRINT };
+    let refused = world.ask(hoarder, ObjectId::MANAGER, Op::Manager(open())).unwrap_err();
+    assert_eq!(refused.full(), Some(Room::Client), "a name is no way around the limit");
+    let put = |world: &mut World, inside: ObjectId| {
+        let ids = inside.0.to_le_bytes();
+        let item = Raw { bytes: b"proxy", ids: &ids };
+        world.ask(other, queue, Op::Queue(QueueOp::Put(item))).unwrap();
+    };
+    put(&mut world, event);
+    assert!(world.ask(hoarder, queue, GET).is_ok(), "it has a reference to this one");
+    put(&mut world, named);
+    assert_eq!(world.ask(hoarder, queue, GET).unwrap_err().full(), Some(Room::Client));
+    assert_eq!(references(&world), had);
+    assert!(world.ask(other, queue, GET).is_ok());
+    world.effects.answers.clear();
+    world.audit();
+}
+
+#[test]
 fn one_client_leaves_others_a_part_of_the_reserve() {
     let (mut world, [hoarder, other]) = world();
     let list = world.create(other, Spec::List);
