@@ -130,13 +130,17 @@ impl State {
                 objects.as_slice().is_empty().then_some(DONE)
             }
             Rest::Bequeath { heirs, after } => self.bequeath_some((id, ended), *heirs, after),
-            Rest::Names(listing) => self.list_some(listing),
+            Rest::Names(listing) => self.list_some(id, listing),
         }
     }
 
     /// Encodes some of the names. They are encoded here and not with the answer, which would take as long again.
-    fn list_some(&mut self, listing: &mut Listing) -> Option<Answer<Payload>> {
-        let Core { registry, work, memory, .. } = &mut self.core;
+    /// The pages are unread answers of the client from the beginning.
+    fn list_some(&mut self, id: ClientId, listing: &mut Listing) -> Option<Answer<Payload>> {
+        let Core { registry, work, memory, clients, .. } = &mut self.core;
+        let Some(share) = clients.get(id).map(Client::share) else {
+            return Some(Err(Fault::Unauthorised));
+        };
         loop {
             if work.is_over() {
                 return None;
@@ -157,12 +161,15 @@ impl State {
             }
             let is_last = listing.names.count == before;
             if is_last || listing.page.len() >= PAGE_BYTES {
-                let page = std::mem::take(&mut listing.page);
-                if let Err(full) = memory.account.check(page.len()) {
+                let mut page = std::mem::take(&mut listing.page);
+                page.shrink_to_fit();
+                let room = memory.account.check(page.len()).and_then(|()| share.check_bulk(0, page.len()));
+                if let Err(full) = room {
                     return Some(Err(full.into()));
                 }
-                let charge = memory.account.charge(page.capacity());
-                listing.names.pages.push(charged(page, charge));
+                let bytes = page.capacity();
+                let charges = (memory.answers.charge(bytes), share.charge_bulk(bytes));
+                listing.names.pages.push(charged(page, charges));
             }
             if is_last {
                 return Some(DONE);

@@ -59,7 +59,7 @@ pub(crate) struct Outbound {
 #[derive(Debug)]
 struct Segment {
     bytes: Bytes,
-    /// What is charged for them here: nothing for a long value, which is charged to its object.
+    /// How much of them is charged as an answer to this client: nothing of a long value, which is charged to its object.
     charged: usize,
 }
 
@@ -171,7 +171,10 @@ impl Outbound {
         let frame = Head { body_len, kind: FrameKind::Reply, cpu, call, read: 0 };
         self.tail.extend_from_slice(&frame.to_bytes());
         self.tail.extend_from_slice(&head);
-        pages.iter().filter(|page| !page.is_empty()).for_each(|page| self.share(page.clone()));
+        for page in pages.iter().filter(|page| !page.is_empty()) {
+            // The charge ends with the page, which is an unread answer of this client and of no other.
+            self.share(page.clone(), page.len());
+        }
         self.count(HEAD_BYTES.saturating_add(len));
         self.end_answer();
     }
@@ -219,15 +222,16 @@ impl Outbound {
         self.queued = self.queued.saturating_add(count_of(len));
     }
 
-    /// Adds the bytes of a long value, without a copy.
-    fn share(&mut self, bytes: Bytes) {
+    /// Adds bytes without a copy, of which so many are charged as an answer.
+    fn share(&mut self, bytes: Bytes, charged: usize) {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             let tail = self.segment(tail);
             self.own_segments = self.own_segments.saturating_add(tail.charged);
             self.segments.push_back(tail);
         }
-        self.segments.push_back(Segment { bytes, charged: 0 });
+        self.own_segments = self.own_segments.saturating_add(charged);
+        self.segments.push_back(Segment { bytes, charged });
     }
 
     /// Writes as much as `write` accepts, which returns `None` if it accepts no more now. Returns `Ok(true)` once
@@ -319,7 +323,8 @@ impl Flavor for Writer<'_> {
         self.len = self.len.saturating_add(bytes.len());
         let place = bytes.as_ptr_range();
         match self.long.iter().find(|long| !long.is_empty() && long.as_ptr_range() == place) {
-            Some(long) => self.out.share(long.clone()),
+            // It is charged to its object.
+            Some(long) => self.out.share(long.clone(), 0),
             None => self.out.tail.extend_from_slice(bytes),
         }
         Ok(())

@@ -3,6 +3,7 @@
 use mp_sys::handshake::{Offer, Refusal, Terms, Versions};
 
 use super::*;
+use crate::limits::CLIENT_SHARE_BYTES_MIN;
 use crate::proto::Table;
 use crate::proto::version::NEWEST;
 use crate::wire::frame;
@@ -126,4 +127,26 @@ fn an_old_client_gets_a_long_list_of_names() {
     }
     assert!(client.manager(ManagerOp::Names) == Ok(Reply::Names(names)));
     client.ping();
+}
+
+#[test]
+fn a_list_of_names_takes_a_part_of_the_share_of_its_client() {
+    let server = Running::start(Server::builder().key("key").client_memory_bytes_max(0));
+    let mut old = Client::connect_on(&server.path, frame::terms_of(3, b"key")).unwrap();
+    // Each of these has a share, too.
+    let mut others = Vec::new();
+    for (names, expected) in [(3_000, true), (CLIENT_SHARE_BYTES_MIN / 200, false)] {
+        while others.len() * 500 < names {
+            let mut other = server.client_with(b"key").unwrap();
+            let first = others.len() * 500;
+            for number in first..first + 500 {
+                other.open(&format!("{number:0>200}"), Spec::Event);
+            }
+            others.push(other);
+        }
+        let listed = old.manager(ManagerOp::Names);
+        assert!(expected || listed == Err(Fault::NoSpace), "more than it may leave unread");
+        assert_eq!(listed.is_ok(), expected);
+    }
+    old.ping();
 }
