@@ -5,6 +5,7 @@
 //! the form in which it travels: see [`Recorded`]. Nothing of a transaction is sent until the closure ends. A long
 //! pipeline is sent in portions, so that the server runs the first operations while the later ones are recorded.
 
+mod kept;
 mod on;
 mod tickets;
 
@@ -15,6 +16,7 @@ pub use self::on::On;
 use mp_sys::identity::thread_number;
 use mp_sys::line::Count;
 
+use self::kept::Kept;
 use self::tickets::Answers;
 pub use self::tickets::{Done, Ticket, Tickets};
 use crate::backend::{Backend, CallError, OpenPipeline};
@@ -41,6 +43,8 @@ pub struct Batch<'b> {
     leases: Vec<(usize, Lease)>,
     /// The error because of which nothing more will be sent.
     failed: Option<ObjectError>,
+    /// Dropped last: whatever the closure drops, the server runs the operations before it hears of that.
+    kept: Kept<'b>,
 }
 
 impl<'b> Batch<'b> {
@@ -55,6 +59,7 @@ impl<'b> Batch<'b> {
             is_held_back: false,
             leases: Vec::new(),
             failed: None,
+            kept: Kept::of(backend),
         }
     }
 
@@ -96,6 +101,8 @@ impl<'b> Batch<'b> {
     fn object(&mut self, handle: &Handle) -> ObjectId {
         if handle.backend().epoch() != self.backend.epoch() {
             self.fail(ObjectError::OtherManager);
+        } else if handle.is_counted() {
+            self.kept.keep(handle.id());
         }
         handle.id()
     }
@@ -106,10 +113,16 @@ impl<'b> Batch<'b> {
 
     /// Encodes a value, and returns its number.
     fn value<T: serde::Serialize + ?Sized>(&mut self, value: &T) -> usize {
-        self.values.add(value).unwrap_or_else(|error| {
-            self.fail(error);
-            usize::MAX
-        })
+        match self.values.add(value) {
+            Ok(number) => {
+                self.values.raw(number).objects().for_each(|inside| self.kept.keep(inside));
+                number
+            }
+            Err(error) => {
+                self.fail(error);
+                usize::MAX
+            }
+        }
     }
 
     /// Records the operation that `make` builds from the values.

@@ -21,6 +21,7 @@ tests! {
     [Value] {
         nothing_is_sent_after_an_error_in_the_closure,
         unread_results_are_released,
+        objects_that_the_closure_drops_live_until_their_operations_have_run,
         the_operations_of_a_transaction_have_a_limit,
     }
 }
@@ -149,6 +150,26 @@ fn unread_results_are_released(fixture: &dyn Fixture) {
     let new = client.value(&2).unwrap();
     holder.set(&new).unwrap();
     until_objects(fixture, "the end of what was inside", 2);
+}
+
+fn objects_that_the_closure_drops_live_until_their_operations_have_run(fixture: &dyn Fixture) {
+    let client = fixture.client();
+    let holder = client.value(&client.value(&1).unwrap()).unwrap();
+    let set = client.pipeline(|p| {
+        let new = client.value(&2).unwrap();
+        // The first one is dropped after its operation, and the second one inside a value.
+        let set = p.on(&new).set(&3);
+        drop(new);
+        (set, p.on(&holder).set(&client.value(&4).unwrap()))
+    });
+    assert_eq!(set, Ok((Ok(()), Ok(()))));
+    assert_eq!(holder.get().unwrap().get().unwrap(), 4);
+    if has_transactions(&client) {
+        let set = client.transaction(|t| t.on(&holder).set(&client.value(&5).unwrap()));
+        assert_eq!(set, Ok(()));
+        assert_eq!(holder.get().unwrap().get().unwrap(), 5);
+    }
+    until_objects(fixture, "the end of what the closures dropped", 2);
 }
 
 fn the_operations_of_a_transaction_have_a_limit(fixture: &dyn Fixture) {

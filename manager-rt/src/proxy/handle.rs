@@ -68,6 +68,11 @@ impl Handle {
         self.id
     }
 
+    /// Returns `true` if this process has a reference to the object.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.is_counted
+    }
+
     pub(crate) const fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
