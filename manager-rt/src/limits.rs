@@ -137,8 +137,11 @@ pub const TURN_BYTES: usize = 64 << 10;
 /// How long one connection's turn may take before the next one has its turn, unless a single operation takes longer.
 pub const TURN_TIME_MAX: Duration = Duration::from_micros(100);
 /// From how many bytes of items on a client tells the server at once that they have arrived, so that the server need not keep
-/// them: 32 KiB. Fewer are reported with the next call.
+/// them: 32 KiB, with [`ITEM_NOTE_BYTES`] for each. Fewer are reported with the next call.
 pub const ACKNOWLEDGED_BYTES_MIN: usize = 32 << 10;
+/// What a client counts for each item that it has not confirmed, in addition to its length, in bytes: about what the server needs
+/// to note it.
+pub const ITEM_NOTE_BYTES: usize = 192;
 /// How many bytes of answers a client may leave unread. Beyond that, the server reads no more operations from it.
 pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 /// The part of a manager's memory that the unread answers of all clients may take, in addition to long values, before each

@@ -298,7 +298,7 @@ impl Calls {
                     .deliver_to_task(head.call, Arrived { kind: head.kind, body }, read)
                     .map(|()| false);
             }
-            return self.deliver_to_run(head.call, Arrived { kind: head.kind, body }).map(|()| false);
+            return self.deliver_to_run(head.call, Arrived { kind: head.kind, body }, read).map(|()| false);
         };
         match slot.get().progress {
             Progress::Waiting => {
@@ -312,12 +312,19 @@ impl Calls {
             Progress::Abandoned => {
                 let Slot { undo, thread, .. } = slot.remove();
                 self.abandoned = self.abandoned.saturating_sub(1);
-                #[cfg(feature = "tokio")]
-                let read = read.min(self.tasks.first_untaken());
+                let read = read.min(self.first_untaken());
                 // The server must receive this before it counts the answer as read.
                 self.undo(&Arrived { kind: head.kind, body }, undo, thread, (head.call, read), head.call)
             }
         }
+    }
+
+    /// Returns the number of the first answer that the server must not count as read.
+    pub(super) fn first_untaken(&self) -> u64 {
+        let of_runs = self.runs.iter().filter_map(Run::held_back).fold(u64::MAX, u64::min);
+        #[cfg(feature = "tokio")]
+        let of_runs = of_runs.min(self.tasks.first_untaken());
+        of_runs
     }
 
     /// Puts a notice into the outbox.

@@ -97,11 +97,15 @@ pub(super) struct Connection {
     next_call: AtomicU64,
     /// The number of answers that were read. Only the reader stores it.
     read: AtomicU64,
-    /// The first answer that has effects and that its task has not taken: the server must not count it as read.
-    #[cfg(feature = "tokio")]
+    /// The first answer that has effects and that its task has not taken, or that belongs to a pipeline which has not ended:
+    /// the server must not count it as read.
     untaken: AtomicU64,
-    /// How many of them the server knows of, or will know of from a frame that is being sent.
+    /// How many of them the server knows of, or will know of from a frame that will be written.
     announced: AtomicU64,
+    /// The bytes of all items that came with answers.
+    taken: AtomicU64,
+    /// How many of those came with answers that the server knows to be read, or will know from a frame that will be written.
+    told: AtomicU64,
     /// Whether the connection can still be written to.
     is_usable: AtomicBool,
     /// The CPU from which the newest frame came, plus one; 0 if unknown.
@@ -119,9 +123,10 @@ impl Connection {
             calls: Mutex::new(Calls::new()),
             next_call: AtomicU64::new(1),
             read: AtomicU64::new(0),
-            #[cfg(feature = "tokio")]
             untaken: AtomicU64::new(u64::MAX),
             announced: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             is_usable: AtomicBool::new(true),
             peer_cpu: AtomicU32::new(0),
             budget: Budget::new(),
@@ -200,11 +205,15 @@ impl Connection {
         (thread, undo): (u64, Undo),
     ) -> Result<(), Failure> {
         let mut buffer = kept::buffer();
-        let encoded = encode::frame_around(&mut buffer, kind, (number, self.read_so_far()), (body, long));
+        let report = self.report();
+        let encoded = encode::frame_around(&mut buffer, kind, (number, report.read), (body, long));
         let sent = encoded.map_err(Failure::Refused).and_then(|place| {
             let frame = Pieces::around(&buffer, long, place);
             self.send(frame, Begun { number, thread, undo }, deadline)
         });
+        if sent.is_ok() {
+            self.has_told(report);
+        }
         kept::keep(buffer);
         sent
     }
@@ -224,7 +233,7 @@ impl Connection {
             tracing::debug!(?failure, "a notice is not sent");
             return;
         }
-        let numbers = (self.next_call(), self.read_so_far());
+        let report = self.report();
         let mut calls = self.lock();
         if calls.ended().is_some() {
             return;
@@ -233,8 +242,9 @@ impl Connection {
             self.end(calls, End::Gone);
             return;
         }
-        calls.notice(numbers, thread, object, op);
+        calls.notice((self.next_call(), report.read), thread, object, op);
         drop(calls);
+        self.has_told(report);
         self.flush();
     }
 
@@ -250,13 +260,14 @@ impl Connection {
         if self.check_version(op.since()).is_err() {
             return false;
         }
-        let numbers = (self.next_call(), self.read_so_far());
+        let report = self.report();
         let Some(mut calls) = soon(&self.calls, deadline) else { return false };
         if calls.ended().is_some() || calls.outbox.len() > OUTBOX_BYTES_MAX {
             return false;
         }
-        calls.notice(numbers, 0, ObjectId::MANAGER, op);
+        calls.notice((self.next_call(), report.read), 0, ObjectId::MANAGER, op);
         drop(calls);
+        self.has_told(report);
         loop {
             self.flush();
             let calls = self.lock();
@@ -285,7 +296,13 @@ impl Connection {
     /// Releases the lock. There are no tasks to wake.
     #[cfg(not(feature = "tokio"))]
     fn release(&self, calls: MutexGuard<'_, Calls>) {
+        self.hold_back(&calls);
         drop(calls);
+    }
+
+    /// Publishes which answers do not count as read.
+    fn hold_back(&self, calls: &Calls) {
+        self.untaken.store(calls.first_untaken(), Ordering::Release);
     }
 
     fn end(&self, mut calls: MutexGuard<'_, Calls>, end: End) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 
 use super::connection::{CALLS_MAX, Connection, Run};
@@ -35,19 +36,23 @@ impl<'r> Open<'r> {
         Self { local, target, home: Epoch::current(), begun: None }
     }
 
-    fn put(&mut self, portion: &mut Recorded, is_last: bool) -> Result<(), CallError> {
+    fn put(
+        &mut self,
+        portion: &mut Recorded,
+        (patience, deadline): (Patience, Deadline),
+        is_last: bool,
+    ) -> Result<(), CallError> {
         if !self.home.is_current() {
             return Err(CallError::OutcomeUnknown);
         }
-        let patience = Patience::at_once();
         if let Some(Begun { connection, run }) = &mut self.begun {
-            let sent = connection.send_portion(run, portion, CALLS_MAX, patience.answer_by());
+            let sent = connection.send_portion(run, portion, CALLS_MAX, deadline);
             return sent.map_err(|failure| patience.error(failure, connection.agreed));
         }
         let reserved = if is_last { count_of(portion.len()) } else { CALLS_MAX };
         let begun = self.local.ask(self.target, patience, |connection| {
             let mut run = None;
-            connection.send_portion(&mut run, portion, reserved, patience.answer_by())?;
+            connection.send_portion(&mut run, portion, reserved, deadline)?;
             Ok(Begun { connection: Arc::clone(connection), run })
         })?;
         self.begun = Some(begun);
@@ -57,14 +62,17 @@ impl<'r> Open<'r> {
 
 impl OpenPipeline for Open<'_> {
     fn send(&mut self, portion: &mut Recorded) -> Result<(), CallError> {
-        self.put(portion, false)
+        let patience = Patience::at_once();
+        self.put(portion, (patience, patience.answer_by()), false)
     }
 
     fn finish(mut self: Box<Self>, last: &mut Recorded) -> Result<Vec<Answer<Payload>>, CallError> {
-        self.put(last, true)?;
-        let Some(Begun { connection, run: Some(run) }) = self.begun.take() else { return Ok(Vec::new()) };
+        // The last portion and the answers have one time together.
         let patience = Patience::at_once();
-        connection.collect(run, patience.answer_by()).map_err(|failure| {
+        let deadline = patience.answer_by();
+        self.put(last, (patience, deadline), true)?;
+        let Some(Begun { connection, run: Some(run) }) = self.begun.take() else { return Ok(Vec::new()) };
+        connection.collect(run, deadline).map_err(|failure| {
             self.local.part_from(&connection);
             patience.error(failure, connection.agreed)
         })

@@ -49,4 +49,12 @@ impl Undo {
             _ => Self::Nothing,
         }
     }
+
+    /// Returns `true` if only the server can undo the answer completely, as long as it does not count as read.
+    pub(crate) const fn needs_server(self) -> bool {
+        match self {
+            Self::Lock(_) | Self::LockAgain { .. } | Self::Permit | Self::Task(_) | Self::Items => true,
+            Self::Action(_) | Self::Nothing | Self::Reference(_) => false,
+        }
+    }
 }

@@ -26,12 +26,25 @@ pub(super) struct Run {
     wanted: usize,
     parked: Option<Thread>,
     is_due: bool,
+    /// The number of the first answer that brought something which only the server can take back.
+    held_back: Option<u64>,
 }
 
 impl Run {
     /// Returns `true` if the run begins with this call.
     pub(super) const fn is(&self, call: u64) -> bool {
         self.first == call
+    }
+
+    /// Returns the number of the first answer that must not count as read before the run is over.
+    pub(super) const fn held_back(&self) -> Option<u64> {
+        self.held_back
+    }
+
+    /// Returns how to undo the answer to a call.
+    fn undo(&self, call: u64) -> Undo {
+        let found = self.undos.binary_search_by_key(&call, |(number, _)| *number);
+        found.ok().and_then(|at| self.undos.get(at)).map_or(Undo::Nothing, |(_, undo)| *undo)
     }
 
     fn contains(&self, call: u64) -> bool {
@@ -75,6 +88,7 @@ impl Calls {
             wanted: usize::MAX,
             parked,
             is_due: false,
+            held_back: None,
         });
     }
 
@@ -129,38 +143,51 @@ impl Calls {
         numbers: impl Fn() -> (u64, u64),
     ) {
         let Some(place) = self.runs.iter().position(|run| run.is(first)) else { return };
-        let Run { thread, undos, arrived, .. } = self.runs.swap_remove(place);
-        let mut undos = undos.into_iter().peekable();
-        let mut pending = Vec::new();
+        // As long as the run is there, the notices do not say that its items were read.
+        let numbers: Vec<_> = (first..unsent).map(|_| numbers()).collect();
+        let mut run = self.runs.swap_remove(place);
         for (call, answer) in (first..unsent).zip(answers) {
-            let undo = undos.next_if(|(number, _)| *number == call).map_or(Undo::Nothing, |(_, undo)| undo);
-            match answer {
-                Some(Ok(reply)) => drop(self.undo_reply(reply, undo, thread, numbers(), call)),
-                Some(Err(_)) => {}
-                None => {
-                    self.begin(call, thread, undo);
-                    pending.push(call);
-                }
+            if answer.is_none() {
+                self.begin(call, run.thread, run.undo(call));
             }
         }
-        for (call, arrived) in arrived {
+        for (call, arrived) in std::mem::take(&mut run.arrived) {
             if let Some(slot) = self.slots.get_mut(&call) {
                 slot.progress = Progress::Arrived(arrived);
             }
         }
-        pending.into_iter().for_each(|call| self.abandon(call, numbers()));
+        // The newest first, since each item is put back in front of all others.
+        for ((call, answer), numbers) in
+            (first..unsent).zip(answers).zip(numbers).collect::<Vec<_>>().into_iter().rev()
+        {
+            match answer {
+                Some(Ok(reply)) => drop(self.undo_reply(reply, run.undo(call), run.thread, numbers, call)),
+                Some(Err(_)) => {}
+                None => self.abandon(call, numbers),
+            }
+        }
     }
 
-    /// Enters an answer of a run.
+    /// Records that the owner of a run has read the answer of this number itself, and has not handed it on.
+    pub(in crate::client) fn hold_back_run(&mut self, call: u64, read: u64) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.contains(call)) {
+            run.held_back.get_or_insert(read);
+        }
+    }
+
+    /// Enters an answer of a run; `read` is the number of earlier answers.
     ///
     /// # Errors
     /// [`Malformed`] if there is no such call.
-    pub(super) fn deliver_to_run(&mut self, call: u64, answer: Arrived) -> Result<(), Unreadable> {
+    pub(super) fn deliver_to_run(&mut self, call: u64, answer: Arrived, read: u64) -> Result<(), Unreadable> {
         let run = self.runs.iter_mut().find(|run| run.contains(call)).ok_or(Malformed)?;
         if count_of(run.arrived.len()) >= run.count {
             return Err(Malformed);
         }
         run.arrived.push((call, answer));
+        if run.undo(call).needs_server() {
+            run.held_back.get_or_insert(read);
+        }
         if run.arrived.len() >= run.wanted {
             let first = run.first;
             let woken = self.wake(first);

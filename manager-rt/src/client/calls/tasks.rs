@@ -241,14 +241,6 @@ impl Drop for Tasks {
 }
 
 impl Undo {
-    /// Returns `true` if only the server can undo the answer completely, as long as it does not count as read.
-    const fn needs_server(self) -> bool {
-        match self {
-            Self::Lock(_) | Self::LockAgain { .. } | Self::Permit | Self::Task(_) | Self::Items => true,
-            Self::Action(_) | Self::Nothing | Self::Reference(_) => false,
-        }
-    }
-
     /// Returns `true` if the call can be sent again after its answer was given back.
     const fn can_be_repeated(self) -> bool {
         matches!(self, Self::Lock(_) | Self::Permit | Self::Task(_) | Self::Items)
@@ -281,6 +273,7 @@ impl Calls {
 
     /// Gives back the oldest answer that no task has taken. Returns `true` if that put a notice into the outbox.
     pub(in crate::client) fn return_oldest(&mut self) -> Result<bool, Unreadable> {
+        let read = self.first_untaken();
         let Some((number, call)) = self.tasks.untaken.pop_first() else { return Ok(false) };
         let Some(pending) = self.tasks.pending.get_mut(&call) else { return Ok(false) };
         let State::Arrived(arrived, _) = std::mem::replace(&mut pending.state, State::Returned) else {
@@ -291,8 +284,9 @@ impl Calls {
             pending.state = State::Arrived(arrived, None);
             return Ok(false);
         }
-        self.put((call, number), &Control::Cancel { call }.sent_by(thread));
-        self.undo(&arrived, undo, thread, (call, number), call)?;
+        let read = number.min(read);
+        self.put((call, read), &Control::Cancel { call }.sent_by(thread));
+        self.undo(&arrived, undo, thread, (call, read), call)?;
         Ok(true)
     }
 

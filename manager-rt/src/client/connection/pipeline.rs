@@ -5,6 +5,7 @@
 //! waits for them usually reads their answers itself.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 
@@ -33,12 +34,18 @@ pub(in crate::client) struct Run {
     answers: Vec<Option<Answer<Payload>>>,
     /// The places of the calls that take items out of queues.
     takers: Vec<usize>,
+    /// The places of the calls whose answers only the server can undo.
+    held: Vec<usize>,
+    /// Whether the server must not count the answer to one of them as read.
+    is_holding: bool,
     /// The number of calls without an answer.
     missing: usize,
     /// The first call that was not written.
     unsent: u64,
     /// Whether no more calls can be written, because the connection has ended or the time is over.
     is_over: bool,
+    /// Whether the time is over.
+    is_late: bool,
 }
 
 impl Run {
@@ -58,6 +65,8 @@ impl Run {
         self.missing = self.missing.saturating_add(portion.len());
         let takers = portion.undos().iter().filter(|(_, undo)| *undo == Undo::Items);
         self.takers.extend(takers.map(|(place, _)| begin.saturating_add(*place)));
+        let held = portion.undos().iter().filter(|(_, undo)| undo.needs_server());
+        self.held.extend(held.map(|(place, _)| begin.saturating_add(*place)));
         for (place, fault) in portion.refused() {
             if let Some(answer) = self.answers.get_mut(begin.saturating_add(*place)) {
                 *answer = Some(Err(*fault));
@@ -79,7 +88,15 @@ impl Owner for Run {
     }
 
     #[inline]
+    fn holds_back(&self, call: u64) -> bool {
+        !self.is_holding
+            && !self.held.is_empty()
+            && self.place(call).is_some_and(|place| self.held.binary_search(&place).is_ok())
+    }
+
+    #[inline]
     fn keep(&mut self, call: u64, answer: Answer<Payload>) -> Result<(), Unreadable> {
+        self.is_holding |= self.holds_back(call);
         let place = self.place(call).and_then(|place| self.answers.get_mut(place));
         let place = place.filter(|place| place.is_none()).ok_or(Malformed)?;
         *place = Some(answer);
@@ -141,8 +158,11 @@ impl Connection {
         }
         let first = self.next_call.fetch_add(reserved, Ordering::Relaxed);
         let end = first.saturating_add(reserved);
-        let (answers, takers) = (Vec::new(), Vec::new());
-        let mut new = Run { first, end, answers, takers, missing: 0, unsent: first, is_over: false };
+        let (answers, takers, held) = (Vec::new(), Vec::new(), Vec::new());
+        let (missing, unsent, is_holding) = (0, first, false);
+        let (is_over, is_late) = (false, false);
+        let mut new =
+            Run { first, end, answers, takers, held, is_holding, missing, unsent, is_over, is_late };
         let written = self.write_portion(&mut new, portion, deadline);
         if written.is_ok() {
             *run = Some(new);
@@ -174,7 +194,8 @@ impl Connection {
         let place = |place: usize| begin.saturating_add(count_of(place));
         let undos: Vec<_> = portion.undos().iter().map(|(at, undo)| (place(*at), *undo)).collect();
         let thread = portion.thread();
-        let frames = portion.numbered(begin, self.read_so_far());
+        let report = self.report();
+        let frames = portion.numbered(begin, report.read);
         let sent =
             self.put(frames.into(), |calls| calls.extend_run((first, count), thread, undos), run, deadline);
         let (is_first, is_gone) = (begin == first, !self.is_usable());
@@ -183,8 +204,9 @@ impl Connection {
             Sent::Nothing if is_first => return Err(Failure::NotBegun),
             // A single incomplete frame was not understood.
             Sent::Partly if is_first && is_gone && count == 1 => return Err(Failure::NotSent),
-            Sent::Nothing => run.is_over = true,
+            Sent::Nothing => (run.is_over, run.is_late) = (true, !is_gone),
             Sent::Whole | Sent::Partly => {
+                self.has_told(report);
                 run.unsent = run.next();
                 // The reader finds the end.
                 run.is_over = sent == Sent::Partly && is_gone;
@@ -202,6 +224,8 @@ impl Connection {
         mut run: Run,
         deadline: Deadline,
     ) -> Result<Vec<Answer<Payload>>, Failure> {
+        // If its rest could not be sent in time, the time is over. What has arrived is not waited for once more.
+        let deadline = if run.is_late { Deadline::after(Duration::ZERO) } else { deadline };
         self.wait_for_run(&mut run, deadline)?;
         let taken = run.takers.iter().filter_map(|place| run.answers.get(*place)?.as_ref());
         let taken = taken.map(|answer| taken_bytes(Undo::Items, answer));
@@ -215,7 +239,7 @@ impl Connection {
     pub(in crate::client) fn give_up(&self, mut run: Run, deadline: Deadline) {
         // Otherwise its calls were given up, or the connection has ended.
         if self.wait_for_run(&mut run, deadline).is_ok() {
-            self.lock().release(&run.answers, || (self.next_call(), self.read_so_far()));
+            self.lock().release(&run.answers, || (self.next_call(), self.report().read));
             self.flush();
         }
     }
@@ -240,6 +264,7 @@ impl Connection {
             }
             if run.is_done() {
                 calls.forget_run(run.first);
+                self.hold_back(&calls);
                 let next = calls.hand_on();
                 drop(calls);
                 next.wake();
@@ -250,7 +275,7 @@ impl Connection {
                 return Err(end.into());
             }
             if deadline.has_passed() {
-                let numbers = || (self.next_call(), self.read_so_far());
+                let numbers = || (self.next_call(), self.report().read);
                 calls.abandon_run(run.first, run.unsent, &run.answers, numbers);
                 self.left(calls);
                 return Err(Failure::Late);

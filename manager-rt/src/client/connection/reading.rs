@@ -44,6 +44,12 @@ pub(super) trait Owner {
     /// [`Malformed`] if it has one already.
     fn keep(&mut self, call: u64, answer: Answer<Payload>) -> Result<(), Unreadable>;
 
+    /// Returns `true` if the answer to such a call may bring something that only the server can take back, as long as it does
+    /// not count as read, and that is not handed on at once.
+    fn holds_back(&self, _call: u64) -> bool {
+        false
+    }
+
     /// Returns `true` if all such calls have an answer.
     fn is_done(&self) -> bool;
 
@@ -131,6 +137,7 @@ impl Connection {
         let mut calls = self.lock();
         if own.is_done() {
             own.forget(&mut calls);
+            self.hold_back(&calls);
         }
         #[cfg(feature = "tokio")]
         self.leave_more(&mut calls);
@@ -163,11 +170,15 @@ impl Connection {
                     Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
                     Body::Own(body) => decode(head.kind, body, body)?,
                 };
+                if own.holds_back(head.call) {
+                    let calls = calls.get_or_insert_with(|| self.lock());
+                    calls.hold_back_run(head.call, read);
+                    self.hold_back(calls);
+                }
                 own.keep(head.call, answer)?;
             } else {
                 let calls = calls.get_or_insert_with(|| self.lock());
                 is_undoing |= calls.deliver(head, body.into_bytes(), read)?;
-                #[cfg(feature = "tokio")]
                 self.hold_back(calls);
             }
             self.read.store(read.saturating_add(1), Ordering::Release);

@@ -10,6 +10,7 @@ use rustix::event::epoll;
 use tokio::runtime::Id;
 use tokio::task::AbortHandle;
 
+use super::acknowledging::taken_bytes;
 use super::reading::{Look, Nobody};
 use super::{Begun, Connection, Failure};
 use crate::backend::Change;
@@ -72,11 +73,6 @@ impl Connection {
         }
     }
 
-    /// Publishes which answers do not count as read.
-    pub(super) fn hold_back(&self, calls: &Calls) {
-        self.untaken.store(calls.tasks.first_untaken(), Ordering::Release);
-    }
-
     /// Gives back answers that no task has taken for too long. Returns `true` if that put a notice into the outbox.
     pub(super) fn return_untaken(&self) -> Result<bool, Unreadable> {
         let is_late = || {
@@ -86,6 +82,11 @@ impl Connection {
         let mut has_notices = false;
         while is_late() {
             let mut calls = self.lock();
+            let untaken = calls.tasks.first_untaken();
+            if self.read.load(Ordering::Relaxed).saturating_sub(untaken) <= UNTAKEN_ANSWERS_MAX {
+                // A pipeline that has not ended holds back more.
+                break;
+            }
             has_notices |= calls.return_oldest()?;
             self.hold_back(&calls);
         }
@@ -112,7 +113,8 @@ impl Connection {
 
     /// Writes the frame of a call as far as the socket accepts it, and leaves the rest in the outbox.
     fn send_for_task(&self, request: &mut Request, number: u64, waker: &Waker) -> Sending {
-        encode::renumber(&mut request.frame, (number, self.read_so_far()));
+        let report = self.report();
+        encode::renumber(&mut request.frame, (number, report.read));
         request.change = request.change.sent_now();
         let Request { frame, thread, undo, .. } = request;
         let mut calls = self.lock();
@@ -129,6 +131,7 @@ impl Connection {
         if calls.is_writing || !calls.outbox.is_empty() {
             calls.outbox.extend_from_slice(frame);
             drop(calls);
+            self.has_told(report);
             self.flush();
             return Sending::Sent;
         }
@@ -141,13 +144,14 @@ impl Connection {
             self.lock().tasks.forget(number);
             return Sending::NotSent;
         }
+        self.has_told(report);
         Sending::Sent
     }
 
     /// Returns the answer to a call of a task, or `None` if the call has to be sent again.
     fn poll_answer(
         &self,
-        number: u64,
+        (number, undo): (u64, Undo),
         context: &Context<'_>,
     ) -> Poll<Result<Option<Answer<Payload>>, Failure>> {
         let mut calls = self.lock();
@@ -155,6 +159,9 @@ impl Connection {
             Some(Found::Answer(arrived)) => {
                 self.release(calls);
                 let answer = decode(arrived.kind, &arrived.body, &arrived.body);
+                if let Ok(answer) = &answer {
+                    self.acknowledge(taken_bytes(undo, answer));
+                }
                 Poll::Ready(answer.map(Some).map_err(|error| self.end_unreadable(error)))
             }
             Some(Found::Returned) => Poll::Ready(Ok(None)),
@@ -171,7 +178,7 @@ impl Connection {
     /// Gives up a call of a task: cancels it at the server, and undoes its answer.
     fn leave_task(&self, number: u64) {
         let mut calls = self.lock();
-        calls.abandon_task(number, (self.next_call(), self.read_so_far()));
+        calls.abandon_task(number, (self.next_call(), self.report().read));
         self.left(calls);
     }
 
@@ -317,7 +324,7 @@ impl Future for Asked<'_> {
                 }
             }
         }
-        let outcome = this.connection.poll_answer(this.number, context);
+        let outcome = this.connection.poll_answer((this.number, this.request.undo), context);
         if outcome.is_ready() {
             this.progress = Progress::Over;
         }

@@ -103,7 +103,7 @@ impl Connection {
 
     /// Gives up a call: cancels it at the server, and undoes its answer when that arrives.
     pub(super) fn leave(&self, mut calls: MutexGuard<'_, Calls>, number: u64) {
-        calls.abandon(number, (self.next_call(), self.read_so_far()));
+        calls.abandon(number, (self.next_call(), self.report().read));
         self.left(calls);
     }
 

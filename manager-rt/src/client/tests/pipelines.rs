@@ -4,8 +4,9 @@ use super::*;
 use crate::client::answer::Unreadable;
 use crate::client::connection::Failure;
 use crate::limits::FRAME_BYTES_MAX;
-use crate::proto::{Fault, ListOp, Step};
+use crate::proto::{Fault, ListOp, QueueOp, Step};
 use crate::wire::control::Control;
+use crate::wire::recorded::Recorded;
 
 /// More calls than one piece of a pipeline holds.
 const MANY: u64 = 5_000;
@@ -96,6 +97,80 @@ fn a_pipeline_that_is_given_up_undoes_what_arrived_and_what_arrives_later() {
         released.sort_unstable();
         assert_eq!((given_up.join().unwrap(), released), (Err(Failure::Late), vec![1, 2]));
     });
+}
+
+#[test]
+fn items_of_a_pipeline_that_is_given_up_return_to_their_queue() {
+    let get = || step(Op::Queue(QueueOp::Get));
+    // The answers are read by the thread that waits for them, or by another one.
+    for is_read_by_other in [false, true] {
+        let (connection, mut peer) = Fake::new().plain();
+        std::thread::scope(|scope| {
+            let other =
+                is_read_by_other.then(|| scope.spawn(|| connection.call(&acquire(), Deadline::NEVER)));
+            let waiting = other.as_ref().map(|_| peer.call().0);
+            let steps = [step(Op::List(ListOp::Len)), get(), get(), get()];
+            let given_up = scope.spawn(|| {
+                let steps = steps;
+                connection.pipeline(3, &steps, Deadline::after(Duration::from_secs(1)))
+            });
+            let calls = [(); 4].map(|()| peer.call().0);
+            peer.answer(calls[0], Ok(Reply::Count(0)));
+            for call in &calls[1..3] {
+                peer.answer(*call, Ok(Reply::Value(Payload::copy(Raw::plain(b"item")))));
+            }
+            // Meanwhile, the frames of others must not report them.
+            let beside = scope.spawn(|| connection.call(&any_call(), soon()));
+            let (head, _) = peer.next_of(FrameKind::Call);
+            assert!(head.read <= 1, "{head:?}");
+            peer.answer(head.call, Ok(Reply::Done));
+            beside.join().unwrap().unwrap().unwrap();
+            let beside = scope.spawn(|| connection.call(&any_call(), soon()));
+            let (head, _) = peer.next_of(FrameKind::Call);
+            assert_eq!(head.read, 1, "the items are not confirmed");
+            peer.answer(head.call, Ok(Reply::Done));
+            beside.join().unwrap().unwrap().unwrap();
+            // The last one comes back first, so that they are in their order again.
+            let expected = [
+                Control::Cancel { call: calls[3] },
+                Control::Reject { call: calls[2] },
+                Control::Reject { call: calls[1] },
+            ];
+            for control in expected {
+                let (head, undone) = peer.control();
+                assert_eq!((head.read, undone), (1, control));
+            }
+            assert_eq!(given_up.join().unwrap(), Err(Failure::Late));
+            let after = scope.spawn(|| connection.call(&any_call(), soon()));
+            let (head, _) = peer.next_of(FrameKind::Call);
+            assert_eq!(head.read, 5, "now they count");
+            peer.answer(head.call, Ok(Reply::Done));
+            after.join().unwrap().unwrap().unwrap();
+            if let Some((other, waiting)) = other.zip(waiting) {
+                peer.answer(waiting, granted(1));
+                assert!(other.join().unwrap().is_ok());
+            }
+        });
+    }
+}
+
+#[test]
+fn a_pipeline_whose_rest_could_not_be_sent_does_not_wait_for_the_answers_once_more() {
+    let (connection, mut peer) = Fake::new().plain();
+    let long = vec![7; 8 << 20];
+    let mut run = None;
+    let mut portion = Recorded::by(1);
+    portion.add(ObjectId(5), &Op::List(ListOp::Len));
+    connection.send_portion(&mut run, &mut portion, 100, soon()).unwrap();
+    assert_eq!(peer.call().1, Op::List(ListOp::Len));
+    // The socket is full.
+    connection.notice(1, ObjectId(5), Op::List(ListOp::Push(Raw::plain(&long))));
+    portion.clear();
+    portion.add(ObjectId(5), &Op::List(ListOp::Len));
+    connection.send_portion(&mut run, &mut portion, 100, Deadline::after(Duration::from_millis(20))).unwrap();
+    let deadline = soon();
+    assert_eq!(connection.collect(run.unwrap(), deadline), Err(Failure::Late));
+    assert!(!deadline.has_passed(), "it did not wait for the answer to what was not sent");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::*;
 use crate::backend::Pending;
 use crate::client::asynchronous::Driver;
 use crate::client::calls::UNTAKEN_ANSWERS_MAX;
+use crate::limits::ACKNOWLEDGED_BYTES_MIN;
 use crate::proto::QueueOp;
 
 const QUEUE: ObjectId = ObjectId(9);
@@ -63,6 +64,23 @@ fn an_answer_counts_as_read_when_its_task_takes_it() {
     let (head, control) = peer.control();
     assert_eq!((head.read, control), (2, Control::Reject { call: one }));
     assert!(read_all(&remote, &mut peer) > 2);
+}
+
+#[test]
+fn long_items_that_tasks_have_taken_are_reported_at_once() {
+    let (remote, mut peer) = Fake::new().connected();
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let long = Reply::Value(Payload::copy(Raw::plain(&[7; ACKNOWLEDGED_BYTES_MIN])));
+    let mut asked = get(&remote);
+    assert!(poll(&mut asked).is_pending());
+    let (call, _) = peer.call();
+    peer.answer(call, Ok(long.clone()));
+    assert_eq!(read_all(&remote, &mut peer), 0);
+    assert_eq!(read_all(&remote, &mut peer), 0, "it was not taken");
+    assert_eq!(poll(&mut asked), Poll::Ready(Ok(long)));
+    let (head, control) = peer.control();
+    assert_eq!((head.read, control), (3, Control::Ping));
 }
 
 #[test]
