@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `noise` | the keys, the handshake and the sealing of records, without a socket |
 //! | `sealed` | a stream of sealed records over a socket |
+//! | `names` | looking up the name of a host within a time |
 //! | `tcp` | listening, accepting, and connecting |
 
+mod names;
 mod noise;
 pub(crate) mod sealed;
 pub(crate) mod tcp;

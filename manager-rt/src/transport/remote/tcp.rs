@@ -4,7 +4,7 @@
 use std::io;
 #[cfg(feature = "server")]
 use std::net::TcpListener;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 #[cfg(feature = "server")]
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -22,6 +22,7 @@ use rustix::net::sockopt;
 
 #[cfg(feature = "server")]
 use super::Scratch;
+use super::names::addresses_of;
 use super::{Remote, SharedKey};
 #[cfg(feature = "server")]
 use crate::OsError;
@@ -36,8 +37,7 @@ use crate::transport::{Channel, OpenError};
 /// # Errors
 /// [`OpenError`].
 pub(crate) fn open(at: &HostPort, key: &SharedKey, deadline: Deadline) -> Result<Channel, OpenError> {
-    let found = (at.host(), at.port()).to_socket_addrs().map_err(|_| OpenError::UnknownHost)?;
-    let addresses: Vec<SocketAddr> = found.collect();
+    let addresses = addresses_of(at, deadline)?;
     let mut outcome = Err(OpenError::UnknownHost);
     for (tried, address) in addresses.iter().enumerate() {
         // An address that does not answer leaves time for the others.
