@@ -148,6 +148,11 @@ pub const UNSENT_BYTES_MAX: usize = 1 << 20;
 /// client may leave only [`UNSENT_BYTES_LEAST`] unread: an eighth, at least [`UNSENT_BYTES_MAX`]. Above twice that, the
 /// server disconnects the clients that have left the most.
 pub const UNSENT_SHARE: usize = 8;
+/// The part of a manager's memory that the incomplete records of all streams between hosts may take: a quarter, at least
+/// [`SEALED_BYTES_MIN`]. Above that, the server disconnects the clients that have completed no record for the longest time.
+pub const SEALED_SHARE: usize = 4;
+/// See [`SEALED_SHARE`]: 1 MiB.
+pub const SEALED_BYTES_MIN: usize = 1 << 20;
 /// How many bytes of answers a client may leave unread if all clients together leave too many: 16 KiB.
 pub const UNSENT_BYTES_LEAST: usize = 16 << 10;
 /// How long a server's process may take to start serving.

@@ -81,8 +81,8 @@ pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, En
 use crate::account::{Account, Share};
 use crate::count::count_of;
 use crate::limits::{
-    DECODED_BYTES_MIN, DECODED_SHARE, HANDSHAKES_SHARE, TRANSACTION_OPS_MAX, UNFINISHED_DIVISOR,
-    UNFINISHED_PARTS, VALUE_BYTES_MAX,
+    DECODED_BYTES_MIN, DECODED_SHARE, HANDSHAKES_SHARE, SEALED_BYTES_MIN, SEALED_SHARE, TRANSACTION_OPS_MAX,
+    UNFINISHED_DIVISOR, UNFINISHED_PARTS, VALUE_BYTES_MAX,
 };
 use crate::proto::{Call, Fault, Info, Op, Payload, Raw, Reply, Room, Step, Wait};
 
@@ -128,6 +128,12 @@ impl State {
     pub(crate) fn handshake_account(&self) -> Arc<Account> {
         let account = &self.core.memory.account;
         Account::part_of(account, Room::Reserve, account.reserve() / HANDSHAKES_SHARE)
+    }
+
+    /// Makes the account of the incomplete records of streams between hosts.
+    pub(crate) fn sealed_account(&self) -> Arc<Account> {
+        let limit = (self.core.limits.memory_bytes / SEALED_SHARE).max(SEALED_BYTES_MIN);
+        Account::part_of(&self.core.memory.account, Room::Frames, limit)
     }
 
     /// Makes the account of the frames that have not arrived completely, for all connections together.

@@ -97,6 +97,8 @@ pub(super) struct EventLoop {
     frames: Arc<Account>,
     /// The account of answers that are not written.
     unsent: Arc<Account>,
+    /// The account of incomplete records of streams between hosts.
+    sealed: Arc<Account>,
     buffer: Vec<u8>,
     budget: Budget,
     /// The only connection that had a turn in its round. The next call is likely to come from it.
@@ -134,7 +136,7 @@ impl EventLoop {
         }
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let (frames, unsent) = (state.frame_account(), state.answer_account());
-        let handshakes = state.handshake_account();
+        let (handshakes, sealed) = (state.handshake_account(), state.sealed_account());
         Ok(Self {
             poll,
             alarm,
@@ -152,6 +154,7 @@ impl EventLoop {
             effects: Effects::default(),
             frames,
             unsent,
+            sealed,
             buffer: vec![0; TURN_BYTES],
             budget: Budget::new(),
             newest: None,
@@ -342,6 +345,7 @@ impl EventLoop {
         let unsent = peer.outbound.len();
         let done = peer.flush();
         self.crowd.moves(unsent.saturating_sub(peer.outbound.len()));
+        peer.charge_sealed();
         let number = peer.number();
         let is_cut_short = std::mem::take(&mut peer.is_cut_short);
         if peer.awaits_room == done || is_cut_short {
@@ -379,16 +383,16 @@ impl EventLoop {
         self.arrivals.has_room();
     }
 
-    /// Returns the number of connections.
-    #[cfg(test)]
-    pub(super) fn peers(&self) -> usize {
-        self.peers.len()
-    }
-
     /// Returns the account of everything that the server keeps.
     #[cfg(test)]
     pub(super) fn memory(&self) -> &Arc<Account> {
         self.frames.whole()
+    }
+
+    /// Returns the number of connections.
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> usize {
+        self.peers.len()
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use mp_sys::OsError;
+use mp_sys::deadline::now_nanos;
 use mp_sys::handshake::Listening;
 use mp_sys::stream::{ReadFailure, WriteFailure};
 
@@ -48,6 +49,30 @@ pub(super) enum Read {
 /// How many times a connection between hosts writes, 64 KiB each, before others have their turn.
 const SEALED_WRITES_MAX: usize = 2;
 
+/// The accounts that a connection is charged to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accounts<'a> {
+    /// Unfinished frames.
+    pub(super) frames: &'a Arc<Account>,
+    /// Unread answers.
+    pub(super) answers: &'a Arc<Account>,
+    /// Incomplete records of streams between hosts.
+    pub(super) sealed: &'a Arc<Account>,
+}
+
+/// What a stream between hosts is charged for.
+#[derive(Debug)]
+struct Sealed {
+    /// Itself.
+    _own: Charge,
+    /// What it keeps for records.
+    records: Charge,
+    /// The same, in the share of the client.
+    of_share: Option<Charge>,
+    /// How many records were complete when that was charged, and since when it has been as many.
+    newest: (u64, u64),
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -58,6 +83,8 @@ pub(super) struct Peer {
     pub(super) outbound: Outbound,
     /// What is charged for a connection in the handshake. For a client, its record pays.
     pub(super) handshake: Option<Charge>,
+    /// What is charged for a stream between hosts.
+    sealed: Option<Sealed>,
     /// Whether it is in the list of connections that have something to write.
     pub(super) is_dirty: bool,
     /// Whether it is in the list of connections that may have more to read.
@@ -91,9 +118,16 @@ impl Peer {
     pub(super) fn new(
         stream: Channel,
         side: Listening,
-        (frames, answers): (&Arc<Account>, &Arc<Account>),
+        Accounts { frames, answers, sealed }: Accounts<'_>,
     ) -> Result<Self, OsError> {
         let number = stream.file().map_err(|_| OsError::from(rustix::io::Errno::BADF))?.as_raw_fd();
+        let own = stream.kept().own;
+        let sealed = (own > 0).then(|| Sealed {
+            _own: sealed.whole().charge(own),
+            records: sealed.charge(0),
+            of_share: None,
+            newest: (0, 0),
+        });
         Ok(Self {
             stream,
             number,
@@ -101,6 +135,7 @@ impl Peer {
             inbound: Inbound::within(frames),
             outbound: Outbound::within(answers),
             handshake: None,
+            sealed,
             is_dirty: false,
             is_ready: false,
             awaits_room: false,
@@ -119,8 +154,32 @@ impl Peer {
     pub(super) fn belongs_to(&mut self, client: ClientId, share: Share) {
         self.phase = Phase::Live(client);
         self.handshake = None;
+        if let Some(sealed) = &mut self.sealed {
+            sealed.of_share = Some(share.charge_bulk(sealed.records.bytes()));
+        }
         self.inbound.belongs_to(share.clone());
         self.outbound.belongs_to(share);
+    }
+
+    /// Charges what the stream keeps, if it is one between hosts, after something was read or written.
+    pub(super) fn charge_sealed(&mut self) {
+        let Some(sealed) = &mut self.sealed else { return };
+        let kept = self.stream.kept();
+        if kept.records != sealed.newest.0 {
+            sealed.newest = (kept.records, now_nanos());
+        }
+        if kept.bytes != sealed.records.bytes() {
+            sealed.records.set(kept.bytes);
+            if let Some(of_share) = &mut sealed.of_share {
+                of_share.set(kept.bytes);
+            }
+        }
+    }
+
+    /// Returns since when the stream has completed no record, if it keeps memory for an incomplete one.
+    pub(super) fn incomplete_since(&self) -> Option<u64> {
+        let sealed = self.sealed.as_ref().filter(|sealed| sealed.records.bytes() > 0)?;
+        Some(sealed.newest.1)
     }
 
     /// Returns the number of the descriptor, for the event loop.
@@ -276,7 +335,12 @@ mod tests {
         let unsent = Account::part_of(&whole, crate::account::Room::Answers, CLIENT_SHARE_BYTES_MIN * 8);
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let channel = Channel::accepted(one.into()).unwrap();
-        let mut peer = Peer::new(channel, Listening::new([7; 32]), (&whole, &unsent)).unwrap();
+        let mut peer = Peer::new(
+            channel,
+            Listening::new([7; 32]),
+            Accounts { frames: &whole, answers: &unsent, sealed: &whole },
+        )
+        .unwrap();
         peer.outbound.say(&vec![0; UNSENT_BYTES_LEAST]);
         let others = unsent.charge(unsent.limit());
         assert!(!peer.is_too_far_behind(), "even if all leave too much");

@@ -5,6 +5,8 @@ mod heirs;
 mod long_frames;
 mod memory;
 mod refused;
+#[cfg(feature = "tcp")]
+mod remote;
 mod versions;
 
 use std::io::{Read, Write};

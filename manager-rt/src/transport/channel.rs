@@ -33,6 +33,18 @@ pub(crate) struct Channel {
     remote: Option<Box<Remote>>,
 }
 
+/// What a stream between hosts keeps.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// What it always takes in addition to a stream on one host, in bytes.
+    pub(crate) own: usize,
+    /// The memory for records that are incomplete, or that nobody has taken, in bytes.
+    pub(crate) bytes: usize,
+    /// How many records were received or sent so far.
+    pub(crate) records: u64,
+}
+
 impl From<Stream> for Channel {
     /// Connects two processes of one host, in clear.
     fn from(stream: Stream) -> Self {
@@ -83,6 +95,24 @@ impl Channel {
         }
         let pid = peer_process(file).ok().and_then(|peer| peer.pid);
         ClientOrigin { pid, program: pid.and_then(program_of), address: None }
+    }
+
+    /// Returns what the stream keeps in addition to one on one host.
+    #[cfg(feature = "server")]
+    pub(crate) fn kept(&self) -> Kept {
+        #[cfg(feature = "tcp")]
+        if let Some(remote) = &self.remote {
+            let (bytes, records) = remote.kept();
+            return Kept { own: super::remote::REMOTE_BYTES, bytes, records };
+        }
+        Kept::default()
+    }
+
+    /// Seals bytes without sending them.
+    #[cfg(test)]
+    #[cfg(feature = "tcp")]
+    pub(crate) fn sealed_only(&self, record: &[u8]) -> Vec<u8> {
+        self.remote.as_ref().unwrap().sealed_only(record)
     }
 
     /// Returns the number of the key that the other side has: 0 for the first one of the accepted keys.

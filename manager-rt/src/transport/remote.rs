@@ -47,6 +47,11 @@ struct Accepting {
     heard: usize,
 }
 
+/// What a stream between two hosts takes in addition to one on one host, in bytes, apart from records: itself, and the keys of
+/// both directions.
+#[cfg(feature = "server")]
+pub(crate) const REMOTE_BYTES: usize = size_of::<Remote>() + 512;
+
 /// The most bytes that [`Remote::read_more`] appends at once. If it appends as many, there may be more.
 pub(crate) const READ_MORE_BYTES_MAX: usize = 64 << 10;
 
@@ -103,6 +108,17 @@ impl Remote {
     #[cfg(any(test, feature = "server"))]
     pub(super) fn is_sealed(&self) -> bool {
         self.sealed.get().is_some()
+    }
+
+    /// See [`Sealed::kept`].
+    #[cfg(feature = "server")]
+    pub(super) fn kept(&self) -> (usize, u64) {
+        self.sealed.get().map_or((0, 0), Sealed::kept)
+    }
+
+    #[cfg(test)]
+    pub(super) fn sealed_only(&self, record: &[u8]) -> Vec<u8> {
+        self.sealed.get().unwrap().sealed_only(record)
     }
 
     pub(super) fn has_more(&self) -> bool {

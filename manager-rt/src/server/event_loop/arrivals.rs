@@ -22,7 +22,7 @@ use crate::limits::{
 };
 use crate::proto::version::OLDEST;
 use crate::proto::{Fault, ManagerOp, Raw, Travels};
-use crate::server::peer::{HANDSHAKE_BYTES, Peer, Phase};
+use crate::server::peer::{Accounts, HANDSHAKE_BYTES, Peer, Phase};
 use crate::state::Claimed;
 use crate::transport::Channel;
 use crate::wire::frame::{FrameKind, Head};
@@ -220,7 +220,8 @@ impl EventLoop {
         }
         let nonce = self.terms.random.bytes()?;
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
-        let mut peer = Peer::new(channel, Listening::new(nonce), (&self.frames, &self.unsent))?;
+        let accounts = Accounts { frames: &self.frames, answers: &self.unsent, sealed: &self.sealed };
+        let mut peer = Peer::new(channel, Listening::new(nonce), accounts)?;
         peer.handshake = Some(self.arrivals.account.charge(HANDSHAKE_BYTES));
         let number = peer.number();
         let slot = self.peers.insert(peer);

@@ -1,4 +1,4 @@
-//! Clients that do not read their answers: when they have to go.
+//! Clients that do not read their answers, or do not complete their records: when they have to go.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ impl EventLoop {
     /// Disconnects the clients whose unread answers take the most memory, while all of them together take far too much.
     /// Returns `true` if any was disconnected.
     pub(super) fn relieve(&mut self) -> bool {
-        let mut has_relieved = false;
+        let mut has_relieved = self.relieve_of_records();
         while take_too_much(&self.unsent) {
             // Long values do not count: they belong to their objects, and a client may just be reading one.
             // Nor does the memory that a client which has read everything keeps for its next answers.
@@ -25,15 +25,35 @@ impl EventLoop {
         }
         has_relieved
     }
+
+    /// Disconnects the clients on other hosts that have completed no record for the longest time, while the incomplete records
+    /// of all of them together take too much. A record cannot be used or refused before it is complete.
+    fn relieve_of_records(&mut self) -> bool {
+        let mut has_relieved = false;
+        while self.sealed.used() > self.sealed.limit() || has_no_room_for(&self.sealed) {
+            let incomplete =
+                self.peers.iter().filter_map(|(slot, peer)| Some((peer.incomplete_since()?, slot)));
+            let Some((_, slot)) = incomplete.min() else { break };
+            has_relieved = true;
+            tracing::warn!("a client on another host does not complete a record: it is disconnected");
+            self.close(slot, false);
+        }
+        has_relieved
+    }
 }
 
 /// Returns `true` if the unread answers of all clients take so much that some clients have to go: twice what they may take,
 /// or their part of the reserve if the manager is so full that others need the rest.
 fn take_too_much(unsent: &Arc<Account>) -> bool {
-    let whole = unsent.whole();
+    unsent.used() > unsent.limit().saturating_mul(2) || has_no_room_for(unsent)
+}
+
+/// Returns `true` if a manager is so full that others need what these take of the reserve.
+fn has_no_room_for(these: &Arc<Account>) -> bool {
+    let whole = these.whole();
     let least = whole.reserve().saturating_sub(whole.reserve_without_answers());
     let others = whole.limit().saturating_add(whole.reserve_without_answers());
-    unsent.used() > unsent.limit().saturating_mul(2) || (whole.used() > others && unsent.used() > least)
+    whole.used() > others && these.used() > least
 }
 
 #[cfg(test)]

@@ -127,6 +127,9 @@ impl EventLoop {
     }
 
     fn end_turn(&mut self, slot: usize, outcome: Turn) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.charge_sealed();
+        }
         match outcome {
             Turn::Over => {}
             Turn::More => self.make_ready(slot),

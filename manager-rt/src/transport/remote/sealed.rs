@@ -106,6 +106,28 @@ impl Sealed {
         opener.taken < opener.opened.len()
     }
 
+    /// Returns how many bytes of memory it keeps for records that are incomplete, or that nobody has taken, and how many
+    /// records it has received and sent.
+    #[cfg(feature = "server")]
+    pub(super) fn kept(&self) -> (usize, u64) {
+        let (opener, sealer) = (locked(&self.opener), locked(&self.sealer));
+        let received = opener.unfinished.capacity().saturating_add(opener.opened.capacity());
+        (received.saturating_add(sealer.rest.capacity()), opener.number.saturating_add(sealer.number))
+    }
+
+    /// Seals bytes as a record without sending it, for a test that sends a part of it.
+    #[cfg(test)]
+    pub(super) fn sealed_only(&self, record: &[u8]) -> Vec<u8> {
+        let mut sealer = locked(&self.sealer);
+        let mut sealed = vec![0; SENT_BYTES_MAX];
+        let (length, place) = sealed.split_first_chunk_mut::<LENGTH_BYTES>().unwrap();
+        let count = self.cipher.seal(sealer.number, record, place).unwrap();
+        *length = u16::try_from(count).unwrap().to_le_bytes();
+        sealer.number += 1;
+        sealed.truncate(LENGTH_BYTES + count);
+        sealed
+    }
+
     /// Reads what is there, at most as much as fits into `into`. If it `waits`, it waits up to a slice for something.
     ///
     /// # Errors

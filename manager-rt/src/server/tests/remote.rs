@@ -1,0 +1,95 @@
+//! Clients on other hosts.
+
+use mp_sys::deadline::Deadline;
+use mp_sys::handshake::{Connecting, Next};
+use mp_sys::stream::{Interest, ReadFailure};
+use mp_sys::testing::PATIENCE;
+
+use super::*;
+use crate::count::count_of;
+use crate::limits::{RECORD_BYTES_MAX, REMOTE_KEY_BYTES_MIN, SEALED_SHARE};
+use crate::transport::{self, Channel};
+use crate::wire::frame;
+
+const KEY: [u8; REMOTE_KEY_BYTES_MIN] = [7; REMOTE_KEY_BYTES_MIN];
+const MEMORY_BYTES: usize = 16 << 20;
+
+/// A server that listens for other hosts, too, in a thread of the test.
+fn start(builder: ServerBuilder) -> (Running, Address) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manager.sock");
+    let server = builder.key(KEY).tcp("127.0.0.1:0").unwrap().bind(&path).unwrap();
+    let (stopper, address) = (server.stopper(), server.tcp_addresses()[0].clone());
+    let thread = std::thread::Builder::new().spawn(move || server.serve().unwrap()).unwrap();
+    (Running { path, stopper, thread: Some(thread), _folder: folder }, address)
+}
+
+fn read_exact(channel: &Channel, mut into: &mut [u8]) {
+    let deadline = Deadline::after(PATIENCE);
+    while !into.is_empty() {
+        match channel.try_read(into) {
+            Ok(count @ 1..) => into = &mut into[count..],
+            Ok(_) => panic!("the server has closed the connection"),
+            Err(_) => assert!(channel.ready(Interest::Read, deadline).is_ok() && !deadline.has_passed()),
+        }
+    }
+}
+
+/// Connects as a client, and returns the bare stream.
+fn connect(address: &Address) -> Channel {
+    let channel = transport::open(address, &KEY, Deadline::after(PATIENCE)).unwrap();
+    let terms = frame::terms(&KEY);
+    let (mut side, mut said) = Connecting::new(terms, [9; 32]);
+    loop {
+        assert_eq!(channel.try_write(&said).ok(), Some(said.len()));
+        let mut step = vec![0; side.missing()];
+        read_exact(&channel, &mut step);
+        match side.hear(terms, &step) {
+            Next::Say(bytes) => said = bytes,
+            Next::Agree(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    read_exact(&channel, &mut [0; HEAD_BYTES + 16]);
+    channel
+}
+
+#[test]
+fn incomplete_records_are_charged_and_the_oldest_of_too_many_go() {
+    let (server, address) = start(Server::builder().memory_bytes_max(MEMORY_BYTES));
+    let bystander = std::cell::RefCell::new(Client::connect(&server.path, &KEY).unwrap());
+    let info = || match bystander.borrow_mut().manager(ManagerOp::Info) {
+        Ok(Reply::Info(info)) => info,
+        other => panic!("{other:?}"),
+    };
+    let most = MEMORY_BYTES / SEALED_SHARE / RECORD_BYTES_MAX;
+    let before = info().bytes;
+    let mut clients = Vec::new();
+    let begin = |clients: &mut Vec<Channel>| {
+        let client = connect(&address);
+        let record = client.sealed_only(&[0; RECORD_BYTES_MAX]);
+        let part = &record[..record.len() - 1];
+        let file = client.file().unwrap();
+        assert_eq!(rustix::io::write(file, part), Ok(part.len()), "a socket of loopback has room for it");
+        clients.push(client);
+    };
+    (0..most / 2).for_each(|_| begin(&mut clients));
+    mp_sys::testing::eventually("all of them are charged", || {
+        info().bytes >= before + count_of(clients.len() * RECORD_BYTES_MAX)
+    });
+    assert_eq!(info().clients, count_of(clients.len() + 1), "there is room for them");
+    (0..most).for_each(|_| begin(&mut clients));
+    mp_sys::testing::eventually("the oldest are disconnected", || {
+        let now = info();
+        now.clients <= count_of(most + 1) && now.clients + 4 > count_of(most)
+    });
+    let now = info();
+    assert!(now.bytes <= count_of(MEMORY_BYTES / SEALED_SHARE + (most + 2) * 8192), "{now:?}");
+    let has_ended = |client: &Channel| !matches!(client.try_read(&mut [0; 1]), Err(ReadFailure::Empty));
+    assert!(has_ended(&clients[0]), "the first one is the oldest");
+    assert!(!has_ended(clients.last().unwrap()), "the newest one has its time");
+    drop(clients);
+    mp_sys::testing::eventually("their memory is free", || {
+        info().bytes < before + count_of(RECORD_BYTES_MAX)
+    });
+}
