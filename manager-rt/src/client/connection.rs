@@ -108,7 +108,7 @@ pub(super) struct Connection {
     told: AtomicU64,
     /// Whether the connection can still be written to.
     is_usable: AtomicBool,
-    /// The CPU from which the newest frame came, plus one; 0 if unknown.
+    /// The CPU from which the newest frame came, plus one; 0 if unknown, or of another host.
     peer_cpu: AtomicU32,
     budget: Budget,
     alarm: Alarm,

@@ -205,6 +205,11 @@ impl Peer {
         self.stream.origin()
     }
 
+    /// Returns `true` if the other side is on this host.
+    pub(super) fn is_near(&self) -> bool {
+        self.stream.is_near()
+    }
+
     /// Returns `true` if the other side has not proved anything, and may be anybody on a network.
     pub(super) fn is_stranger(&self) -> bool {
         self.stream.is_of_stranger()

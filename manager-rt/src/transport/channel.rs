@@ -72,6 +72,15 @@ impl Channel {
         Self { stream, remote: Some(Box::new(remote)) }
     }
 
+    /// Returns `true` if the other side is on this host, so that the numbers of its CPUs mean something here. It is not
+    /// known to be if it uses another address than this side.
+    pub(crate) fn is_near(&self) -> bool {
+        #[cfg(feature = "tcp")]
+        return self.remote.as_ref().is_none_or(|remote| remote.is_near());
+        #[cfg(not(feature = "tcp"))]
+        true
+    }
+
     /// Returns `true` if the other side may be on another host. Then the end of the stream says nothing about what the
     /// other side has read.
     pub(crate) fn is_remote(&self) -> bool {

@@ -35,6 +35,8 @@ pub(crate) struct Remote {
     /// The number of that key.
     key: OnceLock<usize>,
     accepting: Option<Mutex<Accepting>>,
+    /// Whether both sides have one address, or the address of the loopback.
+    is_near: bool,
 }
 
 /// What the side that accepts needs for the handshake.
@@ -63,9 +65,10 @@ fn refused() -> ReadFailure {
 impl Remote {
     /// Prepares a stream that was accepted. The handshake happens during the first reads.
     #[cfg(feature = "server")]
-    pub(crate) fn accepting(keys: Arc<[SharedKey]>, scratch: Arc<Scratch>) -> Self {
+    pub(crate) fn accepting(stream: &Stream, keys: Arc<[SharedKey]>, scratch: Arc<Scratch>) -> Self {
         let accepting = Accepting { keys, scratch, hello: [0; HELLO_BYTES], heard: 0 };
-        Self { sealed: OnceLock::new(), key: OnceLock::new(), accepting: Some(Mutex::new(accepting)) }
+        let (sealed, key, accepting) = (OnceLock::new(), OnceLock::new(), Some(Mutex::new(accepting)));
+        Self { sealed, key, accepting, is_near: tcp::is_near(stream) }
     }
 
     /// Runs the handshake of the side that has connected.
@@ -97,7 +100,7 @@ impl Remote {
         }
         let cipher = initiator.finish(&answer).map_err(|_| OpenError::Rejected)?;
         let sealed = OnceLock::from(Sealed::new(cipher, Scratch::new()));
-        Ok(Self { sealed, key: OnceLock::new(), accepting: None })
+        Ok(Self { sealed, key: OnceLock::new(), accepting: None, is_near: tcp::is_near(stream) })
     }
 
     #[cfg(feature = "server")]
@@ -119,6 +122,10 @@ impl Remote {
     #[cfg(test)]
     pub(super) fn sealed_only(&self, record: &[u8]) -> Vec<u8> {
         self.sealed.get().unwrap().sealed_only(record)
+    }
+
+    pub(super) const fn is_near(&self) -> bool {
+        self.is_near
     }
 
     pub(super) fn has_more(&self) -> bool {

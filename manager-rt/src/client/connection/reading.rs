@@ -163,7 +163,9 @@ impl Connection {
             if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
                 return Err(Malformed);
             }
-            self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
+            if self.stream.is_near() {
+                self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
+            }
             let read = self.read.load(Ordering::Relaxed);
             if own.owns(head.call) {
                 let answer = match &body {
@@ -215,7 +217,8 @@ impl Connection {
                     seen => return seen,
                 }
             }
-        } else if !is_beside {
+        } else if !is_beside && self.stream.is_near() {
+            // An answer from another host takes longer than a look may.
             let mut seen = Look::Nothing;
             let spun = self.budget.spin(
                 || {

@@ -288,6 +288,10 @@ impl EventLoop {
             peer.inbound = inbound;
             peer.is_paused |= outcome == Ok(Left::Paused);
             peer.is_late |= outcome == Ok(Left::Late);
+            if !peer.is_near() {
+                // The number of its CPU says nothing here.
+                self.peer_cpu = 0;
+            }
         }
         match outcome {
             Ok(Left::Unsettled) => Err(Turn::Unsettled),

@@ -2,9 +2,9 @@
 
 #[cfg(feature = "server")]
 use std::io;
+use std::net::SocketAddr;
 #[cfg(feature = "server")]
 use std::net::TcpListener;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 #[cfg(feature = "server")]
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -18,7 +18,7 @@ use mp_sys::descriptors::tcp_socket;
 use mp_sys::descriptors::{above_standard, beside_standard};
 use mp_sys::stream::{AskFailure, BeforeOpening, Interest, NotTaken, Stream, set_up_remote};
 use rustix::io::Errno;
-use rustix::net::sockopt;
+use rustix::net::{getpeername, getsockname, sockopt};
 
 #[cfg(feature = "server")]
 use super::Scratch;
@@ -88,6 +88,14 @@ fn connect(address: &SocketAddr, lost_after: Duration, deadline: Deadline) -> Re
             Err(_) => return Err(OpenError::Closed),
         }
     }
+}
+
+/// Returns `true` if both ends of a connection are on this host: they have one address, or that of the loopback.
+pub(super) fn is_near(stream: &Stream) -> bool {
+    let Ok(file) = stream.file() else { return false };
+    let other = getpeername(file).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
+    let own = getsockname(file).ok().and_then(|address| SocketAddr::try_from(address).ok());
+    other.zip(own).is_some_and(|(other, own)| other.ip().is_loopback() || other.ip() == own.ip())
 }
 
 fn not_opened(error: Errno) -> OpenError {
@@ -179,7 +187,7 @@ impl TcpAcceptor {
         let file = above_standard(file)?;
         set_up_remote(file.as_fd(), self.lost_after)?;
         let stream = Stream::inherited(file)?;
-        let remote = Remote::accepting(Arc::clone(&self.keys), Arc::clone(&self.scratch));
+        let remote = Remote::accepting(&stream, Arc::clone(&self.keys), Arc::clone(&self.scratch));
         Ok(Channel::between_hosts(stream, remote))
     }
 }

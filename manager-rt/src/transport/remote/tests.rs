@@ -24,8 +24,9 @@ fn sockets() -> (OwnedFd, OwnedFd) {
 }
 
 fn accepting(file: OwnedFd, key: SharedKey) -> Channel {
-    let remote = Remote::accepting(Arc::new([key]), Scratch::new());
-    Channel::between_hosts(Stream::inherited(file).unwrap(), remote)
+    let stream = Stream::inherited(file).unwrap();
+    let remote = Remote::accepting(&stream, Arc::new([key]), Scratch::new());
+    Channel::between_hosts(stream, remote)
 }
 
 /// Lets the side that accepts take its part in the handshake, until it has something or fails.
@@ -225,4 +226,18 @@ fn changed_records_end_the_stream() {
 fn the_least_memory_is_kept_for_an_idle_stream() {
     assert!(size_of::<Remote>() <= 512, "{}", size_of::<Remote>());
     assert_eq!(RECORD_BYTES_MAX, 32 << 10);
+}
+
+#[test]
+fn both_ends_of_a_connection_are_near_if_they_have_one_address() {
+    let connect = |to: &str| {
+        let listener = std::net::TcpListener::bind((to, 0)).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let server = listener.accept().unwrap().0;
+        [client, server].map(|socket| tcp::is_near(&Stream::inherited(socket.into()).unwrap()))
+    };
+    assert_eq!(connect("127.0.0.1"), [true; 2]);
+    // A socket of another family has no such address.
+    let (one, _other) = sockets();
+    assert!(!tcp::is_near(&Stream::inherited(one).unwrap()));
 }
