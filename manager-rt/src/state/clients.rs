@@ -1,19 +1,18 @@
 //! The connected clients, and what belongs to each: references, places in lines, holdings, and deliveries that it may
 //! not have read yet.
 
+mod all;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
 
-use slab::Slab;
-
-use crate::account::{Account, Charge, Full, Share};
+pub(super) use self::all::Clients;
+use crate::account::{Charge, Full, Share};
 use crate::proto::report::ClientOrigin;
 use crate::proto::{ObjectId, Payload};
 use crate::state::charges::{CLIENT_BYTES, HOLD_BYTES, REFERENCE_BYTES};
 use crate::state::delivery::Delivery;
 use crate::state::grants::{Grant, Granted, Grants};
-use crate::state::step::ClientId;
 use crate::state::unfinished::Unfinished;
 use crate::state::waiters::{TIMER_BYTES, WAITER_BYTES, WaiterId};
 
@@ -335,97 +334,5 @@ impl Client {
     /// Removes and returns the newest delivery. That is the order in which to put them back.
     pub(super) fn pop_delivery(&mut self) -> Option<Delivery> {
         self.deliveries.pop_back()
-    }
-}
-
-/// All connections.
-#[derive(Debug, Default)]
-pub(super) struct Clients {
-    all: Slab<Client>,
-    serial: u64,
-    /// How many of them are the holders of a bequest.
-    heirs: usize,
-}
-
-impl Clients {
-    pub(super) fn insert(&mut self, account: &Arc<Account>, share: Share, now: u64) -> ClientId {
-        self.serial = self.serial.wrapping_add(1);
-        let serial = self.serial;
-        let client = Client::new(serial, now, account.charge(CLIENT_BYTES), share);
-        ClientId { slot: self.all.insert(client), serial }
-    }
-
-    pub(super) fn contains(&self, id: ClientId) -> bool {
-        self.get(id).is_some()
-    }
-
-    pub(super) fn get(&self, id: ClientId) -> Option<&Client> {
-        self.all.get(id.slot).filter(|client| client.serial == id.serial)
-    }
-
-    /// Returns `true` if an operation of a client goes on in later steps.
-    pub(super) fn is_unfinished(&self, id: ClientId) -> bool {
-        self.get(id).is_some_and(|client| client.unfinished.is_some())
-    }
-
-    #[inline]
-    pub(super) fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.all.get_mut(id.slot).filter(|client| client.serial == id.serial)
-    }
-
-    /// Adds what holds the references of a bequest, within the share of the client that made it. It is no client to anybody else.
-    pub(super) fn insert_heir(&mut self, account: &Arc<Account>, share: Share) -> ClientId {
-        let id = self.insert(account, share, 0);
-        if let Some(client) = self.get_mut(id) {
-            client.is_heir = true;
-            self.heirs = self.heirs.saturating_add(1);
-        }
-        id
-    }
-
-    pub(super) fn remove(&mut self, id: ClientId) -> Option<Client> {
-        self.get_mut(id)?;
-        let removed = self.all.try_remove(id.slot)?;
-        if removed.is_heir {
-            self.heirs = self.heirs.saturating_sub(1);
-        }
-        Some(removed)
-    }
-
-    /// Returns the number of clients.
-    pub(super) fn len(&self) -> usize {
-        self.all.len().saturating_sub(self.heirs)
-    }
-
-    /// Returns the number of bequests.
-    pub(super) const fn heirs(&self) -> usize {
-        self.heirs
-    }
-
-    pub(super) fn slots(&self) -> usize {
-        self.all.capacity()
-    }
-
-    /// Returns the client in a slot, unless it is a bequest.
-    pub(super) fn in_slot(&self, slot: usize) -> Option<&Client> {
-        self.all.get(slot).filter(|client| !client.is_heir)
-    }
-
-    #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ClientId, &Client)> {
-        self.all.iter().map(|(slot, client)| (ClientId { slot, serial: client.serial }, client))
-    }
-
-    /// Forgets the deliveries of answers that the client has read. If they are many, the next calls forget the others.
-    pub(super) fn acknowledge(&mut self, id: ClientId, read: u64) {
-        let Some(client) = self.get_mut(id) else { return };
-        client.forget_grants(read);
-        for _ in 0..FORGOTTEN_AT_ONCE {
-            if client.deliveries.front().is_none_or(|delivery| delivery.number >= read) {
-                return;
-            }
-            let Some(delivery) = client.deliveries.pop_front() else { return };
-            client.forget(&delivery);
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! What an operation may do apart from changing its own object: count references and memory, wait, hold, deliver.
 
+mod parking;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
@@ -359,45 +361,6 @@ impl<'s> Context<'s> {
     /// Notes what leaves with the answer to this call, until the client has read it.
     pub(super) fn note_grant(&mut self, what: Granted) {
         self.core.note_grant(self.client, self.call, self.target.object, what);
-    }
-
-    /// Lets the caller wait in a line, or refuses with `otherwise` if it does not want to wait.
-    pub(super) fn park(&mut self, line: &mut Line, want: Want, otherwise: Fault) -> Outcome {
-        match self.park_or(want, otherwise) {
-            Ok(waiter) => {
-                line.insert(waiter);
-                Outcome::Parked
-            }
-            Err((want, fault)) => {
-                if let Want::Room(items) = want {
-                    self.core.let_go_all(items);
-                }
-                Outcome::Answer(Err(fault))
-            }
-        }
-    }
-
-    /// Like [`park`](Self::park), but leaves it to the caller to put the waiter into its line.
-    pub(super) fn park_or(&mut self, want: Want, otherwise: Fault) -> Result<WaiterId, (Want, Fault)> {
-        let deadline = match self.target.wait {
-            Wait::No => return Err((want, otherwise)),
-            Wait::For(nanos) => Some(self.core.after(nanos)),
-            Wait::Forever => None,
-        };
-        if let Err(fault) = self.core.may_wait(self.client, self.call, &want) {
-            return Err((want, fault));
-        }
-        let caller = (self.client, self.call, self.target.thread);
-        let time = (self.core.now(), deadline);
-        match self.core.clients.get_mut(self.client) {
-            Some(client) => {
-                let items = want.outside();
-                let waiter = self.core.waiters.insert(caller, self.target.object, want, time);
-                client.add_waiter(caller.1, waiter, items);
-                Ok(waiter)
-            }
-            None => Err((want, Fault::Unauthorised)),
-        }
     }
 }
 
