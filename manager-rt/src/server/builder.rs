@@ -17,9 +17,9 @@ use super::event_loop::{self, EventLoop, SetUp};
 use super::save::{self, RestoreError};
 use super::sockets::Sockets;
 use super::{BindError, Random, Server, Terms};
+use crate::address::Address;
 #[cfg(feature = "tcp")]
-use crate::address::HostPort;
-use crate::address::{Address, AddressError};
+use crate::address::{AddressError, HostPort};
 use crate::limits::KEYS_MAX;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
