@@ -1,0 +1,137 @@
+//! The example `two_hosts` counts exactly, while the network between its programs loses, delays and reorders packets, and is
+//! cut: two network namespaces on this machine. They need the rights of root.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+#[path = "tally/command.rs"]
+#[expect(dead_code, reason = "most of it is for the example `tally`")]
+mod command;
+#[path = "tally/plain.rs"]
+#[expect(dead_code, reason = "it is for the example `tally`")]
+mod plain;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mp_sys::testing::hosts::{Host, TwoHosts, Weather};
+
+use crate::command::program;
+
+/// Enough for a debug build on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// The primes below a million.
+const PRIMES: &str = "78498 primes below 1000000, in ";
+/// How many of them end in each digit.
+const ENDINGS: [(u8, u64); 6] = [(1, 19_617), (2, 1), (3, 19_665), (5, 1), (7, 19_621), (9, 19_593)];
+
+/// A running program, whose lines can be waited for. It is killed when this is dropped.
+struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    deadline: Instant,
+}
+
+impl Program {
+    /// Starts the example on the host of the calling thread.
+    fn start(arguments: &[&str], key_file: &Path, more: &[&str]) -> Self {
+        let mut command = Command::new(program("two_hosts"));
+        command.args(arguments).arg(key_file).args(more).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        let read = move || {
+            for line in stdout.lines() {
+                // The test may have given up.
+                drop(sender.send(line.unwrap()));
+            }
+        };
+        drop(thread::Builder::new().name("reader".to_owned()).spawn(read).unwrap());
+        Self { child, lines, seen: Vec::new(), deadline: Instant::now() + DEADLINE }
+    }
+
+    /// Waits for a line that contains this.
+    fn line(&mut self, part: &str) -> String {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {part:?} within {DEADLINE:?}: {:?}", self.seen);
+            };
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a good end, and returns all lines.
+    fn finish(mut self) -> Vec<String> {
+        loop {
+            match self.lines.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("no end within {DEADLINE:?}: {:?}", self.seen),
+            }
+        }
+        assert!(self.child.wait().unwrap().success(), "{:?}", self.seen);
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // This fails if it has already ended, which is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs the example, cuts the link between its programs in the middle, and checks what it counted.
+fn counts_exactly(hosts: Result<TwoHosts, String>, tasks: &str) {
+    let hosts = match hosts {
+        Ok(hosts) => hosts,
+        Err(why) => {
+            // libtest would capture what is printed.
+            let skipped = format!("SKIPPED: no two hosts: {why}\n");
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+            return;
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("jobs.key");
+    std::fs::write(&key, "a key that has at least 32 bytes\n").unwrap();
+    let listen = format!("{}:0", Host::One.address());
+    let mut server = hosts.on(Host::One, || Program::start(&["serve", &listen], &key, &["--tasks", tasks]));
+    let address = server.line(" tasks at mp+tcp://").split(' ').next_back().unwrap().to_owned();
+    let work = || hosts.on(Host::Two, || Program::start(&["work", &address], &key, &[]));
+    let (mut worker, mut killed) = (work(), work());
+    worker.line("working for");
+    killed.line("working for");
+    worker.line("50 tasks done");
+    drop(killed);
+    hosts.cut();
+    worker.line("out of reach");
+    hosts.restore();
+    let lines = server.finish();
+    for (digit, count) in ENDINGS {
+        let line = format!("{count} of them end in {digit}");
+        assert!(lines.contains(&line), "{line}: {lines:?}");
+    }
+    assert!(lines.iter().any(|line| line.starts_with(PRIMES)), "{lines:?}");
+    let lines = worker.finish();
+    assert!(lines.iter().any(|line| line.starts_with("done: ")), "{lines:?}");
+}
+
+#[test]
+fn it_counts_exactly_over_a_link_that_is_cut() {
+    counts_exactly(TwoHosts::joined(), "5000");
+}
+
+#[test]
+fn it_counts_exactly_over_a_bad_link_that_is_cut() {
+    let weather = Weather { lost: 3, late: 10, delay: Duration::from_millis(3), seed: 7 };
+    counts_exactly(TwoHosts::joined_in(weather), "400");
+}
