@@ -46,6 +46,8 @@ pub use crate::{bodies, tests};
 
 /// The longest that a test waits for any event.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for a child that works for long.
+pub const PATIENCE_WITH_WORK: Duration = Duration::from_secs(300);
 
 /// Runs `body` in a forked child that exits with 0, or with 101 if `body` panics.
 ///
@@ -193,10 +195,14 @@ pub fn hang() -> ! {
 /// # Panics
 /// If it still runs after [`PATIENCE`]: it is killed first.
 pub fn ended(child: &ChildProcess) -> Ended {
-    let ended = child.wait(Deadline::after(PATIENCE)).expect("a test waits for its own child");
+    ended_within(child, PATIENCE)
+}
+
+fn ended_within(child: &ChildProcess, patience: Duration) -> Ended {
+    let ended = child.wait(Deadline::after(patience)).expect("a test waits for its own child");
     ended.unwrap_or_else(|| {
         kill(child);
-        panic!("child {} still ran after {PATIENCE:?}", child.id());
+        panic!("child {} still ran after {patience:?}", child.id());
     })
 }
 
@@ -206,6 +212,15 @@ pub fn ended(child: &ChildProcess) -> Ended {
 /// If it ended otherwise, or not within [`PATIENCE`].
 pub fn succeeded(child: &ChildProcess) {
     assert_eq!(ended(child), Ended::Exited(0), "how child {} ended", child.id());
+}
+
+/// As [`succeeded`], for a child that works for long: what takes seconds on an idle machine takes minutes in a debug build on a busy
+/// one.
+///
+/// # Panics
+/// If it ended otherwise, or not within [`PATIENCE_WITH_WORK`].
+pub fn succeeded_with_work(child: &ChildProcess) {
+    assert_eq!(ended_within(child, PATIENCE_WITH_WORK), Ended::Exited(0), "how child {} ended", child.id());
 }
 
 /// Kills a child by SIGKILL and waits until it is gone.

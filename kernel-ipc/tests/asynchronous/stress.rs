@@ -1,7 +1,7 @@
 //! Many tasks, many operations, random drops, and a process that is killed in the middle.
 
 use kernel_ipc::{GetError, JoinableQueue, Queue};
-use mp_sys::testing::{Random, kill, spawn, succeeded, tests};
+use mp_sys::testing::{Random, kill, spawn, succeeded_with_work, tests};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -69,7 +69,7 @@ fn sixty_four_tasks_and_random_drops_lose_nothing() {
         sums.iter().for_each(|sums| results.put(sums).unwrap());
     };
     let processes = [spawn(|| run(0, one_thread())), spawn(|| run(1, several_threads()))];
-    processes.iter().for_each(succeeded);
+    processes.iter().for_each(succeeded_with_work);
     assert_eq!(queue.try_get(), Err(GetError::Empty), "as many items were put as got");
     let add = |sums: (u64, u64), more: (u64, u64)| (sums.0.wrapping_add(more.0), sums.1.wrapping_add(more.1));
     let found = (0..TASKS / 2).map(|_| results.get().unwrap()).fold((0, 0), add);

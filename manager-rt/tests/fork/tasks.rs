@@ -9,7 +9,7 @@ use manager_rt::{
     CallError, Condition, Event, GetError, JoinableQueue, List, Lock, LockError, Manager, ObjectError, Queue,
     Semaphore, TaskGuard, Value,
 };
-use mp_sys::testing::{PATIENCE, Random, spawn, succeeded, tests};
+use mp_sys::testing::{PATIENCE, Random, spawn, succeeded_with_work, tests};
 use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -199,7 +199,7 @@ fn tasks_of_two_processes_whose_calls_are_dropped() {
                 })
             })
             .collect();
-        crew.iter().for_each(succeeded);
+        crew.iter().for_each(succeeded_with_work);
         until(manager, "nothing is left of the processes", |info| {
             (info.clients, info.waiters, info.held) == (1, 0, 0)
         });

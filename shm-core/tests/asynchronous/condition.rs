@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mp_sys::testing::{Random, assert_woken, eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{
+    Random, assert_woken, eventually, hang, kill, spawn, succeeded, succeeded_with_work, tests,
+};
 use shm_core::sync::WAITERS_MAX;
 use shm_core::{Array, Condition, Event, Lock, LockError, RLock, RawValue, RuntimeError, Value, WaitError};
 use tokio::runtime::Runtime;
@@ -332,7 +334,7 @@ fn tasks_and_cancellations_around_a_queue_of_one() {
         });
     };
     let children = [current_thread, multi_thread].map(|kind| spawn(|| process(kind)));
-    children.iter().for_each(succeeded);
+    children.iter().for_each(succeeded_with_work);
     assert_eq!(slot.sum.load(), TASKS * ITEMS * (ITEMS + 1) / 2);
     let cancelled = slot.cancelled.load();
     assert!(cancelled > ITEMS, "{cancelled} waits were cancelled");

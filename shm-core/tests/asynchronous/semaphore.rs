@@ -3,7 +3,8 @@
 use std::task::Poll;
 
 use mp_sys::testing::{
-    PATIENCE, Random, assert_woken, eventually, hang, is_in_state, kill, spawn, succeeded, tests,
+    PATIENCE, Random, assert_woken, eventually, hang, is_in_state, kill, spawn, succeeded,
+    succeeded_with_work, tests,
 };
 use shm_core::{BoundedSemaphore, RawValue, RuntimeError, Semaphore, SemaphoreError};
 
@@ -281,7 +282,7 @@ fn tasks_and_cancellations_in_two_processes() {
             })
         })
         .collect();
-    children.iter().for_each(succeeded);
+    children.iter().for_each(succeeded_with_work);
     assert_eq!(got.load() + cancelled.load(), 2 * TASKS * TIMES);
     assert!(cancelled.load() > TIMES && got.load() > TIMES, "both happened often");
     assert_eq!((inside.load(), seats.available()), (0, SEATS));
