@@ -168,7 +168,9 @@ impl EventLoop {
         }
         let rest = peer.inbound.restore(buffer);
         let end = peer.inbound.share_of(buffer.len(), rest);
-        let read = peer.ended.unwrap_or_else(|| peer.read(buffer.get_mut(rest..end).unwrap_or_default()));
+        // What was kept may fill the buffer: a long frame and what followed were read, and the frame made the client wait.
+        let free = buffer.get_mut(rest..end).filter(|free| !free.is_empty());
+        let read = peer.ended.unwrap_or_else(|| free.map_or(Read::Bytes(0), |free| peer.read(free)));
         let outcome = self.hear_read(slot, buffer, (rest, read), end);
         // The beginning of a long frame was read, and the rest is there or will soon be.
         if outcome == Turn::More
@@ -227,7 +229,7 @@ impl EventLoop {
             Read::Reset => (0, Turn::Gone { was_reset: true }),
         };
         self.crowd.moves(len);
-        if len == 0 && !was_paused {
+        if len == 0 && !was_paused && room > 0 {
             peer.inbound.keep_again(buffer.get(..rest).unwrap_or_default());
             return then;
         }
