@@ -47,13 +47,13 @@ impl Handle {
     }
 
     /// Whether it is stopped. Of a child of the fork server, only the server could say so.
-    #[cfg(all(feature = "shm", feature = "ipc"))]
+    #[cfg(feature = "ipc")]
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self, Self::Own(process) if process.is_stopped())
     }
 
     /// Whether it was stopped and continued since the last call. Of a child of the fork server, only the server could say so.
-    #[cfg(all(feature = "shm", feature = "ipc"))]
+    #[cfg(feature = "ipc")]
     pub(crate) fn was_continued(&self) -> bool {
         matches!(self, Self::Own(process) if process.was_continued())
     }

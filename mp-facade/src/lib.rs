@@ -26,6 +26,7 @@ mod running;
 mod scope;
 mod signal;
 mod start;
+#[cfg(feature = "ipc")]
 mod stops;
 
 pub use active::ActiveChild;

@@ -8,7 +8,9 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::TRANSACTION_OPS_MAX;
-use crate::proto::report::{ClientReport, ObjectReport, ServerReport, WaitReport, memory_of};
+#[cfg(feature = "server")]
+use crate::proto::report::memory_of;
+use crate::proto::report::{ClientReport, ObjectReport, ServerReport, WaitReport};
 use crate::proto::{ObjectId, Payload};
 
 /// The answer to an operation that succeeded. The documentation of each operation names its variant.

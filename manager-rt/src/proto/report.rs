@@ -164,6 +164,7 @@ pub struct WaitReport {
     pub holder: Option<LockHolder>,
 }
 
+#[cfg(feature = "server")]
 impl ServerReport {
     /// Returns the memory that the report takes, in bytes.
     pub(super) fn memory(&self) -> usize {
@@ -172,16 +173,19 @@ impl ServerReport {
 }
 
 /// What is a part of a page.
+#[cfg(feature = "server")]
 pub(crate) trait Paged {
     /// Returns the memory that it takes, in bytes.
     fn memory(&self) -> usize;
 }
 
 /// Returns the length of a text.
+#[cfg(feature = "server")]
 fn len_of(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
 }
 
+#[cfg(feature = "server")]
 impl Paged for ClientReport {
     fn memory(&self) -> usize {
         let ClientOrigin { program, address, .. } = &self.origin;
@@ -189,12 +193,14 @@ impl Paged for ClientReport {
     }
 }
 
+#[cfg(feature = "server")]
 impl Paged for ObjectReport {
     fn memory(&self) -> usize {
         size_of::<Self>().saturating_add(len_of(self.name.as_ref()))
     }
 }
 
+#[cfg(feature = "server")]
 impl Paged for WaitReport {
     fn memory(&self) -> usize {
         size_of::<Self>().saturating_add(len_of(self.name.as_ref()))
@@ -202,6 +208,7 @@ impl Paged for WaitReport {
 }
 
 /// Returns the memory that the items of a page take, in bytes.
+#[cfg(feature = "server")]
 pub(super) fn memory_of<T: Paged>(items: &[T]) -> usize {
     items.iter().map(T::memory).fold(0, usize::saturating_add)
 }
