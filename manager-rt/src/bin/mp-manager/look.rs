@@ -1,5 +1,6 @@
 //! What a report says, as text and as JSON: objects, holders, clients and waits.
 
+use comfy_table::Table;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use manager_rt::report::{ClientReport, Deadlock, LockHolder, ObjectReport, WaitF
 use serde_json::{Value as Json, json};
 
 use crate::objects::has_type;
+use crate::output;
 use crate::output::visible;
 use crate::types::Types;
 use crate::units;
@@ -56,6 +58,25 @@ pub(crate) fn place(client: &ClientReport) -> String {
     let origin = &client.origin;
     let parts = [origin.program.clone(), origin.pid.map(|pid| pid.to_string()), origin.address.clone()];
     visible(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// Returns a table of objects, whose first column has this title.
+pub(crate) fn table_of(title: &str, objects: &[ObjectReport]) -> Table {
+    let mut table =
+        output::table(&[title, "KIND", "TYPE", "LENGTH", "SIZE", "REFERENCES", "HELD", "WAITING"]);
+    for object in objects {
+        table.add_row([
+            label(object.name.as_deref(), object.id),
+            object.kind.to_string(),
+            type_of(object).unwrap_or_default(),
+            object.len.map_or_else(String::new, |len| len.to_string()),
+            size(object),
+            object.references.to_string(),
+            some(object.held),
+            some(object.waiters),
+        ]);
+    }
+    table
 }
 
 /// Returns the name of an object, or its number.

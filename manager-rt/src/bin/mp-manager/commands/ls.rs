@@ -4,7 +4,7 @@ use manager_rt::report::ObjectReport;
 
 use crate::args::Ls;
 use crate::failure::Failure;
-use crate::look::{label, object_json, size, some, type_of};
+use crate::look::{object_json, table_of};
 use crate::output;
 use crate::target::Connection;
 
@@ -23,19 +23,5 @@ pub(crate) fn run(options: &Ls) -> Result<(), Failure> {
     if options.json {
         return output::json(&objects.iter().map(object_json).collect());
     }
-    let mut table =
-        output::table(&["NAME", "KIND", "TYPE", "LENGTH", "SIZE", "REFERENCES", "HELD", "WAITING"]);
-    for object in &objects {
-        table.add_row([
-            label(object.name.as_deref(), object.id),
-            object.kind.to_string(),
-            type_of(object).unwrap_or_default(),
-            object.len.map_or_else(String::new, |len| len.to_string()),
-            size(object),
-            object.references.to_string(),
-            some(object.held),
-            some(object.waiters),
-        ]);
-    }
-    output::print(&table)
+    output::print(&table_of("NAME", &objects))
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::args::Top;
 use crate::failure::Failure;
-use crate::look::{Clients, client_json, label, object_json, place, purpose, size, some, type_of, wait_json};
+use crate::look::{Clients, client_json, label, object_json, place, purpose, some, table_of, wait_json};
 use crate::output;
 use crate::target::Connection;
 use crate::units::{bytes, per_second, time};
@@ -199,20 +199,7 @@ impl Look {
     }
 
     fn objects(&self) -> String {
-        let mut table =
-            output::table(&["OBJECT", "KIND", "TYPE", "LENGTH", "SIZE", "REFERENCES", "HELD", "WAITING"]);
-        for object in &self.objects {
-            table.add_row([
-                label(object.name.as_deref(), object.id),
-                object.kind.to_string(),
-                type_of(object).unwrap_or_default(),
-                object.len.map_or_else(String::new, |len| len.to_string()),
-                size(object),
-                object.references.to_string(),
-                some(object.held),
-                some(object.waiters),
-            ]);
-        }
+        let table = table_of("OBJECT", &self.objects);
         if table.is_empty() { String::new() } else { output::laid_out(&table) }
     }
 }
