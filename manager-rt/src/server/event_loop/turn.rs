@@ -15,7 +15,6 @@ use crate::wire::inbound::{Frame, Garbage, Inbound};
 
 /// After a frame with more units of work than this, the clock is looked at again.
 const UNITS_PER_LOOK: usize = 500;
-
 /// Out of this many frames that are little work, one is preceded by a look at the clock. They take a microsecond together, and
 /// a look takes a tenth of what one of them does.
 const LIGHT_FRAMES_PER_LOOK: u32 = 4;
