@@ -27,7 +27,7 @@ use crate::start::return_value::ReturnValue;
 /// | [`crashes`](Self::crashes) | 16 |
 /// | [`timeout`](Self::timeout) | none |
 /// | [`max_tasks_per_child`](Self::max_tasks_per_child) | no limit |
-/// | [`name`](Self::name) | the one of the process |
+/// | [`name`](Self::name) | `Process-` and the process id |
 ///
 /// # Source
 /// The parameters of Python's `multiprocessing.Pool` and of loky's `get_reusable_executor`.
