@@ -1,7 +1,6 @@
 //! Managers that are reached by their address.
 
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use mp_sys::line::Short;
 
 use crate::address::Address;
 use crate::backend::{CallError, address_of};
+use crate::key;
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::manager::Manager;
 #[cfg(feature = "server")]
@@ -44,15 +44,11 @@ impl ManagerBuilder {
     /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
     ///
     /// # Errors
-    /// [`ReachError::Key`].
+    /// [`ReachError::Key`], with `ENODATA` for a file without a key.
     pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, ReachError> {
         let path = path.as_ref();
-        let unread = |error: io::Error| ReachError::Key { path: path.to_owned(), error: error.into() };
-        let mut key = std::fs::read(path).map_err(unread)?;
-        while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            key.pop();
-        }
-        Ok(self.key(key))
+        let unread = |error| ReachError::Key { path: path.to_owned(), error };
+        Ok(self.key(key::read(path).map_err(unread)?))
     }
 
     /// Sets how long connecting may take. The default is [`CONNECT_TIME_DEFAULT`].

@@ -1,6 +1,7 @@
 //! [`BindError`]: why a server cannot serve.
 
 use std::io;
+use std::path::PathBuf;
 
 use mp_sys::OsError;
 use mp_sys::activation::ActivationError;
@@ -29,6 +30,15 @@ pub enum BindError {
         /// The address.
         address: String,
         /// The reason.
+        error: OsError,
+    },
+    /// The key file cannot be read.
+    #[error("the key cannot be read from {}: {error}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
         error: OsError,
     },
     /// A server that other hosts reach needs keys of at least

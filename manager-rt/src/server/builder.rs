@@ -20,6 +20,7 @@ use super::{BindError, Random, Server, Terms};
 use crate::address::Address;
 #[cfg(feature = "tcp")]
 use crate::address::{AddressError, HostPort};
+use crate::key;
 use crate::limits::KEYS_MAX;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
@@ -55,6 +56,29 @@ impl ServerBuilder {
     pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.key = key.into();
         self
+    }
+
+    /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
+    ///
+    /// # Errors
+    /// [`BindError::Key`], with `ENODATA` for a file without a key.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::Server;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (file, path) = (folder.path().join("jobs.key"), folder.path().join("jobs.sock"));
+    /// std::fs::write(&file, "a secret\n")?;
+    /// let server = Server::builder().key_file(&file)?.bind(path)?;
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, BindError> {
+        let path = path.as_ref();
+        let unread = |error| BindError::Key { path: path.to_owned(), error };
+        Ok(self.key(key::read(path).map_err(unread)?))
     }
 
     /// Accepts another key of other hosts, too, so that keys can be replaced one program after the other. At most
