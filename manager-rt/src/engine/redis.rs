@@ -2,13 +2,14 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`link`] | the connections of a process |
+//! | [`link`], [`connection`] | the connections of a process |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
 //! | [`stored`], [`answer`], [`command`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
 
 mod answer;
 mod command;
+mod connection;
 mod dict;
 mod link;
 mod list;
@@ -93,15 +94,14 @@ impl Redis {
     ) -> Result<Self, Unreachable> {
         let time = deadline.remaining().min(CONNECT_TIME_MAX);
         let info = url.with_password(password.as_bytes()).ok_or(Unreachable::BadPassword)?;
-        let client = redis::Client::open(info).map_err(|error| not_connected(&error))?;
-        let (link, keys) = (Link::new(client, time), Keys::new(url.namespace()));
+        let (link, keys) = (Link::new(info, time), Keys::new(url.namespace()));
         let mut connection = link.open().map_err(|error| not_connected(&error))?;
         let fresh = random().map_err(Unreachable::System)?;
         let mut ask = redis::cmd("EVAL");
         ask.arg(&objects::EPOCH.text).arg(2).arg(keys.of("epoch")).arg(keys.of("ids"));
         // Lua has no integers of more than 53 bits.
         ask.arg(format!("{fresh:032x}")).arg(fresh >> 76);
-        let asked = link::send(&mut connection, &ask);
+        let asked = connection.ask(&ask);
         let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
         let (address, is_closed) = (address.clone(), AtomicBool::new(false));
         Ok(Self { address, keys, epoch, link, is_closed })

@@ -42,6 +42,32 @@ fn a_redis_that_lost_everything_is_another_manager() {
 }
 
 #[test]
+fn connections_that_ended_while_nobody_used_them_cost_no_call() {
+    const CALLS: usize = 8;
+    let server = Server::start(&[]);
+    let manager = There::new(&server).connect();
+    let sum = manager.value(&0_u64).unwrap();
+    let add = || {
+        std::thread::scope(|scope| {
+            let adders: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| sum.fetch_add(1))).collect();
+            // All of them are under way at the same time, each over its own connection.
+            let clients = || server.cli(&["client", "list", "type", "normal"]).lines().count();
+            eventually("all calls are under way", || clients() == CALLS + 1);
+            assert_eq!(server.cli(&["client", "unpause"]), "OK");
+            adders.into_iter().for_each(|adder| assert!(adder.join().unwrap().is_ok()));
+        });
+    };
+    for _ in 0..3 {
+        assert_eq!(server.cli(&["client", "pause", "60000", "write"]), "OK");
+        add();
+        server.cli(&["client", "kill", "type", "normal"]);
+        // Redis has closed them before it answers the next client.
+        assert_eq!(server.cli(&["ping"]), "PONG");
+    }
+    assert_eq!(sum.get(), Ok(24));
+}
+
+#[test]
 fn scripts_that_redis_forgot_are_sent_again() {
     let server = Server::start(&[]);
     let manager = There::new(&server).connect();

@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mp_sys::fork::Generations;
-use redis::{Client, Connection, ConnectionLike, ErrorKind, RedisError, ServerErrorKind, Value as Item};
+use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value as Item};
 
 use super::answer::answer_of;
 use super::command::Command;
+use super::connection::Connection;
 use crate::backend::CallError;
 use crate::proto::{Answer, Fault, Payload};
 
@@ -24,23 +25,14 @@ pub(super) const OPERATIONS_AT_ONCE_MAX: usize = 128;
 /// The connections of one process.
 #[derive(Debug)]
 pub(super) struct Link {
-    client: Client,
+    info: ConnectionInfo,
     connect_time: Duration,
-    idle: Generations<Mutex<Vec<Idle>>>,
-}
-
-/// A connection that no call uses.
-struct Idle(Connection);
-
-impl std::fmt::Debug for Idle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Idle")
-    }
+    idle: Generations<Mutex<Vec<Connection>>>,
 }
 
 impl Link {
-    pub(super) const fn new(client: Client, connect_time: Duration) -> Self {
-        Self { client, connect_time, idle: Generations::new() }
+    pub(super) const fn new(info: ConnectionInfo, connect_time: Duration) -> Self {
+        Self { info, connect_time, idle: Generations::new() }
     }
 
     /// Opens a connection.
@@ -48,32 +40,57 @@ impl Link {
     /// # Errors
     /// What Redis or the system says.
     pub(super) fn open(&self) -> Result<Connection, RedisError> {
-        let connection = self.client.get_connection_with_timeout(self.connect_time)?;
-        connection.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-        connection.set_write_timeout(Some(ANSWER_TIME_MAX))?;
+        let connection = Connection::open(&self.info, self.connect_time)?;
+        connection.answers_within(ANSWER_TIME_MAX)?;
         Ok(connection)
     }
 
-    fn idle(&self) -> &Mutex<Vec<Idle>> {
+    fn idle(&self) -> &Mutex<Vec<Connection>> {
         self.idle.get(|_| Mutex::default())
     }
 
-    fn take(&self) -> Result<Connection, CallError> {
-        let idle = self.idle().lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(Idle(connection)) => Ok(connection),
-            None => self.open().map_err(|error| unreachable_by(&error)),
-        }
+    /// Takes a connection that Redis has not closed, as far as the system knows.
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.idle().lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| idle.pop()).find(Connection::is_ready)
     }
 
     fn put_back(&self, connection: Connection) {
-        if !connection.is_open() {
-            return;
-        }
         let mut idle = self.idle().lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_CONNECTIONS_MAX {
-            idle.push(Idle(connection));
+            idle.push(connection);
         }
+    }
+
+    /// Sends a command, and returns the last of so many answers, or the first error before it.
+    ///
+    /// # Errors
+    /// [`CallError::ServerGone`] if Redis has not received the command; [`CallError::OutcomeUnknown`].
+    fn converse(&self, packed: &[u8], answers: usize) -> Result<Result<Item, RedisError>, CallError> {
+        // Redis does nothing before it has received all of a command, so what was not sent may be sent again.
+        let sent = self.take().and_then(|mut idle| idle.send(packed).is_ok().then_some(idle));
+        let mut connection = match sent {
+            Some(connection) => connection,
+            None => {
+                let mut connection = self.open().map_err(|error| unreachable_by(&error))?;
+                connection.send(packed).map_err(|_| CallError::ServerGone)?;
+                connection
+            }
+        };
+        let mut outcome = Ok(Item::Nil);
+        for _ in 0..answers {
+            let answer = match connection.receive() {
+                Ok(Item::ServerError(error)) => Err(error.into()),
+                Ok(item) => Ok(item),
+                Err(error) => {
+                    tracing::debug!(%error, "Redis did not answer");
+                    return Err(CallError::OutcomeUnknown);
+                }
+            };
+            outcome = outcome.and(answer);
+        }
+        self.put_back(connection);
+        Ok(outcome)
     }
 
     /// Runs one script.
@@ -81,19 +98,15 @@ impl Link {
     /// # Errors
     /// [`CallError`], but not the fault of the operation.
     pub(super) fn run(&self, command: &Command) -> Result<Answer<Payload>, CallError> {
-        let mut connection = self.take()?;
-        let mut outcome = send(&mut connection, &command.packed(false));
+        let mut outcome = self.converse(&command.packed(false).get_packed_command(), 1)?;
         if outcome.as_ref().is_err_and(lacks_script) {
             // Redis forgets its scripts when it is restarted, or when it is told to.
-            outcome = send(&mut connection, &command.packed(true));
+            outcome = self.converse(&command.packed(true).get_packed_command(), 1)?;
         }
-        let answer = match outcome {
+        match outcome {
             Ok(item) => answer_of(item),
-            Err(error) if error.is_io_error() => return Err(CallError::OutcomeUnknown),
             Err(error) => failed(&error),
-        };
-        self.put_back(connection);
-        answer
+        }
     }
 
     /// Runs several scripts, one after another.
@@ -102,29 +115,31 @@ impl Link {
     /// between its first use, which contains its text, and the next.
     ///
     /// # Errors
-    /// [`CallError`], but not the fault of a single operation.
+    /// [`CallError`], but not the fault of a single operation. It is [`CallError::OutcomeUnknown`] if some operations may
+    /// have been done.
     pub(super) fn run_all(&self, commands: &[Command]) -> Result<Vec<Answer<Payload>>, CallError> {
-        let mut connection = self.take()?;
         let mut answers = Vec::with_capacity(commands.len());
         for portion in commands.chunks(OPERATIONS_AT_ONCE_MAX) {
-            let sent = packed(portion);
+            let is_first = answers.is_empty();
+            // Earlier portions were done, whatever becomes of this one.
+            let failed_here = |error| if is_first { error } else { CallError::OutcomeUnknown };
             // The answers before the last are those of MULTI and of what is queued.
-            let offset = portion.len().saturating_add(1);
-            let outcome = connection.req_packed_commands(&sent, offset, 1);
-            let items = match outcome.map(|mut items| items.pop()) {
-                Ok(Some(Item::Array(items))) => items,
+            let outcome = self.converse(&packed(portion), portion.len().saturating_add(2));
+            let items = match outcome.map_err(failed_here)? {
+                Ok(Item::Array(items)) => items,
                 Ok(_) => return Err(CallError::Protocol),
-                Err(error) if error.is_io_error() => return Err(CallError::OutcomeUnknown),
-                Err(error) => return Err(refused(&error)),
+                Err(error) => return Err(failed_here(refused(&error))),
             };
             for item in items {
                 answers.push(match item {
-                    Item::ServerError(error) => failed(&error.into())?,
+                    // Operations beside this one were done.
+                    Item::ServerError(error) => {
+                        failed(&error.into()).map_err(|_| CallError::OutcomeUnknown)?
+                    }
                     item => answer_of(item)?,
                 });
             }
         }
-        self.put_back(connection);
         Ok(answers)
     }
 
@@ -133,26 +148,7 @@ impl Link {
     /// # Errors
     /// [`CallError`].
     pub(super) fn ask(&self, command: &redis::Cmd) -> Result<Item, CallError> {
-        let mut connection = self.take()?;
-        match send(&mut connection, command) {
-            Ok(item) => {
-                self.put_back(connection);
-                Ok(item)
-            }
-            Err(error) if error.is_io_error() => Err(CallError::OutcomeUnknown),
-            Err(error) => Err(refused(&error)),
-        }
-    }
-}
-
-/// Sends one command, and returns its answer.
-///
-/// # Errors
-/// What Redis or the system says.
-pub(super) fn send(connection: &mut Connection, command: &redis::Cmd) -> Result<Item, RedisError> {
-    match connection.req_packed_command(&command.get_packed_command())? {
-        Item::ServerError(error) => Err(error.into()),
-        item => Ok(item),
+        self.converse(&command.get_packed_command(), 1)?.map_err(|error| refused(&error))
     }
 }
 
@@ -203,4 +199,62 @@ pub(super) fn refused(error: &RedisError) -> CallError {
 /// Returns why there is no connection.
 fn unreachable_by(error: &RedisError) -> CallError {
     if error.is_io_error() { CallError::ServerGone } else { refused(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use redis::IntoConnectionInfo;
+
+    use super::*;
+    use crate::engine::redis::command::Keys;
+    use crate::proto::{Kind, ObjectId};
+
+    crate::engine::redis::script::scripts! {
+        NOTHING = "return {0}";
+    }
+
+    /// Accepts one client, and answers each of its transactions with one of these texts, then ends.
+    fn answer(listener: &TcpListener, answers: &[String]) {
+        let (mut client, _) = listener.accept().unwrap();
+        for answer in answers {
+            let mut read = Vec::new();
+            while !read.ends_with(b"EXEC\r\n") {
+                let mut more = [0; 65_536];
+                let count = client.read(&mut more).unwrap();
+                assert!(count > 0);
+                read.extend(&more[..count]);
+            }
+            client.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_failure_after_the_first_portion_leaves_the_outcome_unknown() {
+        let count = OPERATIONS_AT_ONCE_MAX;
+        let done =
+            format!("+OK\r\n{}*{count}\r\n{}", "+QUEUED\r\n".repeat(count), "*1\r\n:0\r\n".repeat(count));
+        let refused = "-MISCONF no disk\r\n".repeat(count + 2);
+        let half = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*1\r\n:0\r\n-BUSY\r\n".to_owned();
+        for (answers, commands, expected) in [
+            (vec![refused.clone()], count, CallError::ServerGone),
+            (vec![done.clone(), refused], count * 2, CallError::OutcomeUnknown),
+            (vec![done.clone()], count * 2, CallError::OutcomeUnknown),
+            (vec![half], 2, CallError::OutcomeUnknown),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("redis://{}", listener.local_addr().unwrap());
+            std::thread::scope(|scope| {
+                // The listener ends with its thread, so no second connection waits for an answer.
+                scope.spawn(move || answer(&listener, &answers));
+                let link = Link::new(url.into_connection_info().unwrap(), ANSWER_TIME_MAX);
+                let keys = Keys::new("test");
+                let command = || Command::on(&NOTHING, &keys, ObjectId(1), Kind::List);
+                let commands: Vec<_> = (0..commands).map(|_| command()).collect();
+                assert_eq!(link.run_all(&commands), Err(expected));
+            });
+        }
+    }
 }

@@ -1,0 +1,194 @@
+//! [`Connection`]: one connection to Redis.
+//!
+//! The crate `redis` encodes commands and parses answers. Its own connections cannot be asked whether Redis has closed
+//! them, and skip an answer that came too late.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use mp_sys::descriptors::{above_standard, stream_socket};
+use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisError, Value as Item};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SocketAddrUnix, recv};
+
+/// One connection to Redis. After an error of the system, it is of no use any more.
+pub(super) struct Connection {
+    stream: Stream,
+    parser: Parser,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Connection {
+    /// Connects, and names the user and the database. Each step takes at most `time`.
+    ///
+    /// # Errors
+    /// What Redis or the system says.
+    pub(super) fn open(info: &ConnectionInfo, time: Duration) -> Result<Self, RedisError> {
+        let stream = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Stream::Tcp(connect(host, *port, time)?),
+            ConnectionAddr::Unix(path) => Stream::Unix(connect_local(path)?),
+            _ => return Err((ErrorKind::InvalidClientConfig, "this build cannot encrypt").into()),
+        };
+        let mut connection = Self { stream, parser: Parser::new() };
+        connection.answers_within(time)?;
+        let settings = info.redis_settings();
+        if let Some(password) = settings.password() {
+            let mut login = redis::cmd("AUTH");
+            settings.username().iter().for_each(|user| {
+                login.arg(user);
+            });
+            connection.ask(login.arg(password)).map_err(|error| match error.is_io_error() {
+                true => error,
+                false => (ErrorKind::AuthenticationFailed, "Redis refused the password").into(),
+            })?;
+        }
+        if settings.db() != 0 {
+            connection.ask(redis::cmd("SELECT").arg(settings.db()))?;
+        }
+        Ok(connection)
+    }
+
+    /// Sets how long Redis may take to accept a command, and to answer it.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub(super) fn answers_within(&self, time: Duration) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => {
+                stream.set_read_timeout(Some(time))?;
+                stream.set_write_timeout(Some(time))
+            }
+            Stream::Unix(stream) => {
+                stream.set_read_timeout(Some(time))?;
+                stream.set_write_timeout(Some(time))
+            }
+        }
+    }
+
+    /// Returns `true` if the next answer will be that of the next command: Redis has neither closed the connection nor
+    /// said anything that nobody asked for.
+    pub(super) fn is_ready(&self) -> bool {
+        let peeked = recv(self, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Err(Errno::AGAIN))
+    }
+
+    /// Sends a command, or a transaction of commands.
+    ///
+    /// # Errors
+    /// Those of send(2). Redis has not received all of it, so it does nothing.
+    pub(super) fn send(&mut self, packed: &[u8]) -> io::Result<()> {
+        self.stream.write_all(packed)
+    }
+
+    /// Waits for an answer.
+    ///
+    /// # Errors
+    /// That of the system. What Redis refuses is an [`Item::ServerError`].
+    pub(super) fn receive(&mut self) -> Result<Item, RedisError> {
+        self.parser.parse_value(&mut self.stream)
+    }
+
+    /// Sends one command, and returns its answer.
+    ///
+    /// # Errors
+    /// What Redis or the system says.
+    pub(super) fn ask(&mut self, command: &redis::Cmd) -> Result<Item, RedisError> {
+        self.send(&command.get_packed_command())?;
+        match self.receive()? {
+            Item::ServerError(error) => Err(error.into()),
+            item => Ok(item),
+        }
+    }
+}
+
+fn connect(host: &str, port: u16, time: Duration) -> io::Result<TcpStream> {
+    let mut refused = io::Error::from(io::ErrorKind::NotFound);
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, time) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(above_standard(stream.into())?.into());
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn connect_local(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::from(stream_socket()?);
+    stream.set_nonblocking(false)?;
+    let address = SocketAddrUnix::new(path)?;
+    retry_on_intr(|| rustix::net::connect(&stream, &address))?;
+    Ok(stream)
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use mp_sys::testing::eventually;
+    use redis::IntoConnectionInfo;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_is_not_ready_once_the_other_side_has_said_or_ended_something() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let info = url.into_connection_info().unwrap();
+        for says in [&b"+OK\r\n"[..], b""] {
+            let connection = Connection::open(&info, Duration::from_secs(60)).unwrap();
+            let (mut other, _) = listener.accept().unwrap();
+            assert!(connection.is_ready());
+            other.write_all(says).unwrap();
+            drop(other);
+            eventually("it is not ready", || !connection.is_ready());
+        }
+    }
+}
