@@ -98,9 +98,7 @@ impl Redis {
         let mut connection = link.open().map_err(|error| not_connected(&error))?;
         let fresh = random().map_err(Unreachable::System)?;
         let mut ask = redis::cmd("EVAL");
-        ask.arg(&objects::EPOCH.text).arg(2).arg(keys.of("epoch")).arg(keys.of("ids"));
-        // Lua has no integers of more than 53 bits.
-        ask.arg(format!("{fresh:032x}")).arg(fresh >> 76);
+        ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
         let asked = connection.ask(&ask);
         let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
         let (address, is_closed) = (address.clone(), AtomicBool::new(false));
@@ -150,6 +148,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(3600);
 /// The name of the engine, for messages.
 const NAME: &str = "redis";
 
+/// Returns a number that nobody can foresee.
 fn random() -> Result<u128, OsError> {
     let mut bytes = [0; 16];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;

@@ -1,6 +1,7 @@
 //! Redis that is restarted, full, or forgets, and processes that fork.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
 use manager_rt::proto::Fault;
@@ -39,6 +40,33 @@ fn a_redis_that_lost_everything_is_another_manager() {
         matches!(list.push(&2), Err(ObjectError::Call(CallError::Restarted)))
     });
     assert_eq!(others.len(), Ok(0));
+}
+
+/// Redis writes its changes to the disk once a second, and the machine crashes.
+#[test]
+fn an_object_that_redis_lost_is_not_mistaken_for_a_later_one() {
+    let mut server = Server::start(&["--appendfsync", "always"]);
+    let url = There::new(&server).url();
+    let manager = Manager::connect(&url).unwrap();
+    let kept = manager.named("kept").list::<u8>().unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    copy(&server.folder().join("appendonlydir"), saved.path());
+    let lost = manager.named("lost").list::<u8>().unwrap();
+    lost.push(&1).unwrap();
+    server.restart_after(|folder| copy(saved.path(), &folder.join("appendonlydir")));
+    let later = Manager::connect(&url).unwrap().named("later").list::<u8>().unwrap();
+    let gone = Err(ObjectError::Call(CallError::Fault(Fault::UnknownObject)));
+    assert_eq!(lost.push(&2), gone);
+    assert_eq!((later.len(), kept.len()), (Ok(0), Ok(0)));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::remove_dir_all(to).unwrap();
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }
 
 #[test]

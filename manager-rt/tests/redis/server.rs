@@ -1,7 +1,7 @@
 //! A private Redis server.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use mp_sys::testing::eventually;
@@ -26,15 +26,28 @@ impl Server {
 
     /// Kills the server, and starts it again with what it had written.
     pub(crate) fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// Kills the server, and starts it again after a change of what it had written to its folder.
+    pub(crate) fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         drop(std::fs::remove_file(self.socket()));
+        change(self.folder.path());
         self.process = run(&self.folder, &self.arguments);
         self.wait();
     }
 
     fn wait(&self) {
-        eventually("Redis listens", || UnixStream::connect(self.socket()).is_ok());
+        // It may still read what it had written.
+        let serves = || !self.cli(&["ping"]).starts_with("LOADING");
+        eventually("Redis serves", || UnixStream::connect(self.socket()).is_ok() && serves());
+    }
+
+    /// Returns the folder with what it writes.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

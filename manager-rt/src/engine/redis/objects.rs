@@ -2,44 +2,45 @@
 //!
 //! | key | what it holds |
 //! |---|---|
-//! | `ids` | the number of the newest object |
 //! | `objects` | the numbers of all objects |
 //! | `names` | from names to numbers |
 //! | `sorted` | the names in order |
 //! | `epoch` | a random number that identifies this life of the namespace |
+//!
+//! The numbers of objects are random. If Redis has lost what it had not written to its disk, an old number leads to
+//! nothing, and never to an object that was made later.
 
 use std::sync::LazyLock;
 
 use super::answer::number_of;
 use super::command::{Command, Keys, check, check_name, hex};
 use super::script::{Compiled, Script, compile};
+use crate::OsError;
 use crate::backend::CallError;
 use crate::limits::VALUES_AT_ONCE_MAX;
 use crate::proto::{Fault, Kind, ManagerOp, Raw, Spec};
 
 /// Makes an object, whose keys are made here. The arguments are the name, the kind, the fingerprint of its type, what the
-/// names of heads begin with, and what the object contains.
+/// names of heads begin with, the number of a new object, and what the object contains.
 const MAKES: &str = r"
-local NAMES, SORTED, OBJECTS, IDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local name, kind, print, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local NAMES, SORTED, OBJECTS = KEYS[1], KEYS[2], KEYS[3]
+local name, kind, print, prefix, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local function known()
-  local id = name ~= '' and call('HGET', NAMES, name)
-  if not id then return nil end
-  local head = call('HMGET', prefix .. id, 'k', 'p')
+  local found = name ~= '' and call('HGET', NAMES, name)
+  if not found then return nil end
+  local head = call('HMGET', prefix .. found, 'k', 'p')
   if not head[1] then return nil end
   if head[1] ~= kind then return {-2, tonumber(head[1])} end
   if head[2] ~= print then return {-9} end
-  return {11, id, 0}
+  return {11, found, 0}
 end
 local function make()
-  local id = string.format('%.0f', call('INCR', IDS))
   call('HSET', prefix .. id, 'k', kind, 'p', print, 'm', name)
   call('SADD', OBJECTS, id)
   if name ~= '' then
     call('HSET', NAMES, name, id)
     call('ZADD', SORTED, 0, name)
   end
-  return id
 end
 ";
 
@@ -49,11 +50,11 @@ static OPEN: Script = Script::new(|| {
         r"
 local found = known()
 if found then return found end
-local id = make()
+make()
 local data = prefix .. id .. ':d'
-if ARGV[5] == 'value' then call('SET', data, ARGV[6]) end
-if ARGV[5] == 'array' then
-  for i = 6, #ARGV do call('HSET', data, i - 6, ARGV[i]) end
+if ARGV[6] == 'value' then call('SET', data, ARGV[7]) end
+if ARGV[6] == 'array' then
+  for i = 7, #ARGV do call('HSET', data, i - 7, ARGV[i]) end
 end
 return {11, id, 1}",
     ])
@@ -66,18 +67,18 @@ static OPEN_ARRAY_OF: Script = Script::new(|| {
         r"
 local found = known()
 if found then return found end
-local list = call('HGET', KEYS[5], 'k')
+local list = call('HGET', KEYS[4], 'k')
 if not list then return {-1} end
-if list ~= ARGV[5] then return {-2, tonumber(list)} end
-local len = call('LLEN', KEYS[6])
-if len > tonumber(ARGV[6]) then return {-10, tonumber(ARGV[6])} end
-local id = make()
+if list ~= ARGV[6] then return {-2, tonumber(list)} end
+local len = call('LLEN', KEYS[5])
+if len > tonumber(ARGV[7]) then return {-10, tonumber(ARGV[7])} end
+make()
 local data = prefix .. id .. ':d'
 for at = 0, len - 1, 500 do
-  for i, item in ipairs(call('LRANGE', KEYS[6], at, at + 499)) do call('HSET', data, at + i - 1, item) end
+  for i, item in ipairs(call('LRANGE', KEYS[5], at, at + 499)) do call('HSET', data, at + i - 1, item) end
 end
-call('UNLINK', KEYS[6])
-call('HINCRBY', KEYS[5], 'v', 1)
+call('UNLINK', KEYS[5])
+call('HINCRBY', KEYS[4], 'v', 1)
 return {11, id, 1}",
     ])
 });
@@ -118,16 +119,15 @@ end
 return {0}"])
 });
 
-/// Returns the epoch, after setting it to this one if there was none. The numbers of objects then begin at the second argument: if
-/// Redis has lost everything, an old number leads to nothing, and not to a new object.
+/// Returns the epoch, after setting it to this one if there was none.
 pub(super) static EPOCH: LazyLock<Compiled> = LazyLock::new(|| {
     compile(&[r"
-if call('SET', KEYS[1], ARGV[1], 'NX') then call('SET', KEYS[2], ARGV[2]) end
+call('SET', KEYS[1], ARGV[1], 'NX')
 return call('GET', KEYS[1])"])
 });
 
 fn on(script: &'static Script, keys: &Keys) -> Command {
-    Command::new(script, ["names", "sorted", "objects", "ids"].map(|what| keys.of(what)).to_vec())
+    Command::new(script, ["names", "sorted", "objects"].map(|what| keys.of(what)).to_vec())
 }
 
 /// Returns the script call of an operation, or `None` if nothing has to be done.
@@ -166,9 +166,21 @@ pub(super) fn command(
     }))
 }
 
+/// Returns the number of a new object. Two objects have the same one once in 10^19 pairs.
+fn fresh_number() -> Result<u64, CallError> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(OsError::from)?;
+    // 0 is the manager.
+    Ok(u64::from_le_bytes(bytes).max(1))
+}
+
 fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Command, CallError> {
     let kind = number_of(spec.kind());
-    let begin = |script| on(script, keys).bytes(name).number(kind).bytes(hex(print)).bytes(keys.objects());
+    let number = fresh_number()?;
+    let begin = |script| {
+        let begin = on(script, keys).bytes(name).number(kind).bytes(hex(print));
+        begin.bytes(keys.objects()).number(number)
+    };
     Ok(match spec {
         Spec::Value(value) => begin(&OPEN).bytes("value").value(value),
         Spec::Array(values) => {
