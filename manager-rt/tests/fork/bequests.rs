@@ -31,12 +31,12 @@ pub(crate) struct Signalled {
 }
 
 impl Signalled {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (reading, writing) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         Self { reading, writing }
     }
 
-    fn give(&self) {
+    pub(crate) fn give(&self) {
         assert_eq!(rustix::io::write(&self.writing, &[0]), Ok(1));
     }
 

@@ -24,6 +24,8 @@ mod plain;
 mod points;
 mod queues;
 mod refused;
+#[cfg(feature = "tcp")]
+mod remote;
 mod reports;
 mod scale;
 mod snapshots;
@@ -55,6 +57,8 @@ fn main() -> std::process::ExitCode {
         queues::TESTS,
         refused::TESTS,
         reports::TESTS,
+        #[cfg(feature = "tcp")]
+        remote::TESTS,
         scale::TESTS,
         snapshots::TESTS,
         tasks::TESTS,
